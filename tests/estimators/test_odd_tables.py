@@ -86,7 +86,7 @@ def test_what_is_no_table():
     with pytest.raises(ValueError, match=r"got columns \['a', 'a'\]; expected different names"):
         TabularClassifier().fit(frame.set_axis(["a", "a"], axis=1), A > 0)
     months = pandas.date_range("2020-01-01", periods=N).to_period("M")
-    with pytest.raises(TypeError, match="column 'b' of dtype object; expected numbers"):
+    with pytest.raises(TypeError, match="column 'b' of dtype object that holds dates; expected numbers"):
         regressor(frame.assign(b=months))
 
 

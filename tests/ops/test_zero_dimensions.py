@@ -92,4 +92,5 @@ def test_an_empty_index_has_any_shape():
 @pytest.mark.parametrize(("condition", "indices"), [(True, [0]), (False, [])])
 def test_where_of_one_condition(condition, indices):
     (index,) = rv.where(rv.tensor(condition))
-    assert index.dtype == rv.int64 and index.tolist() == indices
+    assert index.dtype == rv.int64
+    assert index.tolist() == indices

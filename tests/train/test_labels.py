@@ -226,3 +226,60 @@ def test_hints():
     rv.Trainer(classifier(), "cross_entropy", "sgd").fit(
         np.resize(X, (200, 3)), np.arange(200) < 2, epochs=1, class_weight="balanced"
     )
+
+
+def test_hints_about_what_was_learnt():
+    """A rate that is far too large or small, and predictions before any fit; none of a fit that learns."""
+    for loss, y, rate, hint in (
+        (
+            "cross_entropy",
+            Y,
+            1e3,
+            r"the loss is .*, where a constant answer gives 0\.693: the learning rate 1000",
+        ),
+        ("mse", 3.0 * Y[:, None], 1e3, r"the loss is .* a constant answer gives .* likely too large"),
+        (
+            "cross_entropy",
+            Y,
+            1e-9,
+            r"the loss is .* in all 3 epochs: the learning rate 1e-09 is likely too small",
+        ),
+    ):
+        model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2 if loss == "cross_entropy" else 1))
+        with pytest.warns(rv.train.HintWarning, match=hint):
+            rv.Trainer(model, loss, "adam", lr=rate).fit(X, y, epochs=3)
+    trainer = rv.Trainer(nn.Linear(3, 2), "cross_entropy", "adam")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.warns(
+            rv.train.HintWarning, match=r"\[Trainer.predict\] no fit was made: the answers are"
+        ):
+            trainer.predict(X)
+        with pytest.warns(rv.train.HintWarning, match=r"\[Trainer.predict_proba\] no fit was made"):
+            trainer.predict_proba(X)
+        warnings.simplefilter("error")
+        trainer.fit(X, Y, epochs=3)
+        trainer.predict(X)
+        rv.Trainer(nn.Linear(3, 2), "cross_entropy").predict(X)
+
+
+@pytest.mark.parametrize(
+    ("layers", "remedy"),
+    [
+        (
+            [nn.Linear(64, 10)],
+            r"put nn.Flatten\(\) before the layer: each sample becomes a row of 64 numbers",
+        ),
+        (
+            [nn.Conv2d(1, 4, 3), nn.Linear(144, 10)],
+            r"before the layer: each sample becomes a row of 144 numbers",
+        ),
+        ([nn.Linear(8, 10)], r"the model gives \(32, 1, 8, 10\) for one target a sample: put nn.Flatten\(\)"),
+    ],
+)
+def test_a_forgotten_flatten_is_named(layers, remedy):
+    images, digits = np.zeros((40, 1, 8, 8), np.float32), np.arange(40) % 10
+    with pytest.raises(ValueError, match=remedy):
+        rv.Trainer(nn.Sequential(*layers), "cross_entropy", "adam").fit(images, digits, epochs=1)
+    with pytest.raises(ValueError, match=r"the model gives \(32, 1, 8, 1\) for one target a sample"):
+        rv.Trainer(nn.Linear(8, 1), "mse", "adam").fit(images, digits * 1.0, epochs=1)

@@ -51,6 +51,18 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     return array
 
 
+def refuse_torch(name: str, what: str, thing: Any) -> None:
+    """Raises TypeError for a class, an object, a function or a Tensor of PyTorch, with the remedy."""
+    for kind in (thing, *type(thing).__mro__, *(thing.__mro__ if isinstance(thing, type) else ())):
+        if str(getattr(kind, "__module__", "")).partition(".")[0] != "torch":
+            continue
+        kind = thing if isinstance(thing, type) or hasattr(thing, "__name__") else type(thing)
+        remedy = "ranvier's: the same program with `import ranvier as torch`"
+        if hasattr(thing, "detach") and not isinstance(thing, type):
+            remedy += ", or ranvier.tensor(x)"
+        raise TypeError(f"[{name}] got {what} of PyTorch ({kind.__name__}); expected {remedy}")
+
+
 def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     """Raises ValueError for numbers beyond a dtype of integers; -1 in uint8 is 255, as in PyTorch."""
     low, high = np.iinfo(dtype).min, np.iinfo(dtype).max

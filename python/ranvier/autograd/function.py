@@ -17,6 +17,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
@@ -241,6 +242,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
         elif hasattr(x, "__array__"):
             tensors.append(wrap(plain(name, np.asarray(x))))
         else:
+            refuse_torch(name, "an argument", x)
             raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
     if numbers:
         dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]

@@ -14,6 +14,7 @@ import numpy as np
 import ranvier.export.layers
 import ranvier.export.norms  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
+from ranvier.autograd.data import refuse_torch
 from ranvier.export.capture import Capture, captured
 from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
 from ranvier.export.program import Buffer, Report, Routine, Value
@@ -76,6 +77,7 @@ def c(
             f"[export.c] got path {str(path)!r}; expected a name that ends in .c and fits in an #include"
         )
     name = identifier(name or path.stem, set())
+    refuse_torch("export.c", "a model", target)
     parts = [(target, example)] + ([predict] if predict is not None else [])
     captures = [_capture(one, inputs) for one, inputs in parts]
     if predict is not None and (captures[0][1].loss is None or captures[1][1].loss is not None):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.tensor import Tensor
 
 __all__ = ["functional_call"]
@@ -38,6 +39,7 @@ def functional_call(
     >>> rv.func.functional_call(rv.nn.Linear(2, 1), given, rv.tensor([[1.0, 2.0]]))
     tensor([[3.]])
     """
+    refuse_torch("functional_call", "a module", module)
     replaced = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     with _reserved(module), _replaced(module, replaced, tie_weights, strict) as places:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.activation import named as activation_named
 from ranvier.nn.dropout import Dropout
@@ -99,6 +100,7 @@ class Sequential(_Numbered):
             items = [(str(i), layer) for i, layer in enumerate(layers)]
         for name, layer in items:
             if not isinstance(layer, Module):
+                refuse_torch("Sequential", f"layer {name}", layer)
                 raise TypeError(f"[Sequential] layer {name} is a {type(layer).__name__}; expected a Module")
             setattr(self, name, layer)
 
@@ -330,6 +332,7 @@ def mlp(
     _check_sizes(sizes)
     one = isinstance(activation, (str, type))
     for kind in [activation] if one or not isinstance(activation, Sequence) else activation:
+        refuse_torch("mlp", "an activation", kind)
         if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, Module)):
             raise TypeError(
                 f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.data import as_dtype
+from ranvier.autograd.data import as_dtype, refuse_torch
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
@@ -129,14 +129,17 @@ class Module(HookRegistration):
             attributes[other].pop(name, None)
             attributes["_buffer_names"].pop(name, None)
         elif value is not None and name in attributes.get("_parameter_names", ()):
+            refuse_torch(type(self).__name__, f"parameter {name!r}", value)
             raise TypeError(
                 f"cannot assign {type(value).__name__} as parameter {name!r}; expected a Parameter or None"
             )
         elif value is not None and name in attributes.get("_module_names", ()):
+            refuse_torch(type(self).__name__, f"module {name!r}", value)
             raise TypeError(
                 f"cannot assign {type(value).__name__} as module {name!r}; expected a Module or None"
             )
         elif name in attributes.get("_buffer_names", ()) and not (value is None or isinstance(value, Tensor)):
+            refuse_torch(type(self).__name__, f"buffer {name!r}", value)
             raise TypeError(
                 f"cannot assign {type(value).__name__} as buffer {name!r}; expected a Tensor or None"
             )

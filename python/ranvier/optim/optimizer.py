@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings
@@ -138,6 +139,7 @@ class Optimizer:
         params = [p[1] for p in named] or params
         for p in params:
             if not isinstance(p, Tensor):
+                refuse_torch(self.name, "a parameter", p)
                 raise TypeError(
                     f"[{self.name}] got a parameter of type {type(p).__name__}; expected a Tensor"
                 )

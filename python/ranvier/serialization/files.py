@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.data import refuse_torch
 from ranvier.nn.parameter import Parameter
 
 VERSION = 1
@@ -254,9 +255,12 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
     if isinstance(value, (list, tuple)):
         items = [encode(item, arrays, _join(path, i)) for i, item in enumerate(value)]
         return {"tuple" if isinstance(value, tuple) else "list": items}
+    refuse_torch("save", f"a value at {path!r}", value)
+    own = callable(getattr(value, "save", None)) and callable(getattr(value, "fit", None))
+    remedy = "; a Trainer writes itself: trainer.save(path)" * own
     raise TypeError(
         f"[save] got {type(value).__name__} at '{path}'; expected arrays, Tensors, numbers, strings, None, "
-        "and dicts, lists and tuples of them"
+        f"and dicts, lists and tuples of them{remedy}"
     )
 
 

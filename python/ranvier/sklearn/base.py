@@ -18,9 +18,11 @@ import ranvier.nn as nn
 from ranvier.autograd import random
 from ranvier.data import RandomSampler
 from ranvier.data.scaling import beyond_float32
+from ranvier.sklearn.inputs import labels_of, values_of
 from ranvier.sklearn.one_row import OneRow, row_output
 from ranvier.sklearn.settings import HalfSquaredError
 from ranvier.train import Callback
+from ranvier.train.arrays import require_finite
 from ranvier.train.losses import link_of, probabilities
 
 __all__ = ["Labels", "NetworkClassifier", "NetworkEstimator", "NetworkRegressor", "set_parameters"]
@@ -246,6 +248,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy of `predict(X)`; y: the labels (n,), or zeros and ones (n, k)."""
+        return float(super().score(X, labels_of(self, y), sample_weight))
+
     def _probabilities(self, x: Any) -> Array:
         """Of samples that were validated."""
         link = link_of(self.trainer_.loss)
@@ -268,9 +274,11 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
     _offset: Any = 0.0
 
     def _centred(self, y: Array, loss: Any, first: bool) -> Array:
-        """y, less its mean where float32 would lose its differences; `predict` adds it in float64.
+        """y in float32, less its mean where float32 would lose its differences; `predict` adds it in float64.
 
         Only for losses of the difference alone.
+
+        Raises ValueError: a number that float32 cannot hold.
         """
         if first:
             self._offset = 0.0
@@ -278,15 +286,10 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
             lost = beyond_float32(np.abs(y).max(axis=0), spread)
             if isinstance(loss, _DIFFERENCES) and y.dtype != np.float32 and lost.any():
                 self._offset = np.where(lost, y.mean(axis=0, dtype=np.float64), 0.0)
-        return y - self._offset
-
-    def _require_numbers(self, y: Any) -> None:
-        dtype = np.asarray(y).dtype
-        if dtype.kind in "mM":
-            raise TypeError(
-                f"[{type(self).__name__}] got y of dtype {dtype}; expected numbers, such as days: "
-                "(y - y.min()) / np.timedelta64(1, 'D')"
-            )
+        with np.errstate(over="ignore"):
+            target = (y - self._offset).astype(np.float32)
+        require_finite(type(self).__name__, "y", target, y)
+        return target
 
     def predict(self, X: Any) -> Array:
         """The predicted values, (n,), or (n, outputs) for a y of several columns, in the network's dtype.
@@ -299,6 +302,10 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):
         if np.any(self._offset):
             values = values + self._offset
         return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R^2 of `predict(X)`; y: (n,) or (n, outputs)."""
+        return float(super().score(X, values_of(self, y), sample_weight))
 
     def _values(self, x: Any) -> Array:
         output = row_output(self, x) if link_of(self.trainer_.loss) is None else None

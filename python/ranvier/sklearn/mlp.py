@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import unique_labels
 
 import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
+from ranvier.sklearn.inputs import labels_of, values_of
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
 from ranvier.sklearn.online import OnlineClassifier, OnlineRegressor
 from ranvier.sklearn.perceptron import Perceptron
@@ -145,6 +146,7 @@ class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
         """
         if sample_weight is None and self._learn_row(X, label_of_row(self, y, classes)):
             return self
+        y, classes = labels_of(self, y), labels_of(self, classes)
         if not hasattr(self, "module_"):
             labels = Labels(y, classes)
             if classes is None and not labels.multilabel:
@@ -164,7 +166,7 @@ class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
     ) -> MLPClassifier:
         self._check()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
-        X, y = self._checked(X, y, first)
+        X, y = self._checked(X, labels_of(self, y), first)
         if first and not incremental:
             self._labels = Labels(y)
         elif self.warm_start and not incremental and set(Labels(y).classes) != set(self.classes_):
@@ -183,7 +185,7 @@ class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
         validation = None
         if validation_data is not None:
             xv, yv, wv = self._validation(validation_data)
-            validation = (self._validated(xv), *self._target(yv, loss), wv)
+            validation = (self._validated(xv), *self._target(labels_of(self, yv), loss), wv)
         return self._fit_arrays(X, codes, target, weights, validation, loss, incremental)
 
     def _is_logistic(self) -> bool:
@@ -309,7 +311,7 @@ class MLPRegressor(OnlineRegressor, NetworkRegressor, Perceptron):
     ) -> MLPRegressor:
         self._check()
         first = not hasattr(self, "module_") or not (self.warm_start or incremental)
-        X, y = self._checked(X, y, first, y_numeric=True)
+        X, y = self._checked(X, values_of(self, y), first, y_numeric=True)
         loss = make_loss(self, _LOSSES)
         target = self._target(y, loss, first)
         weights = self._checked_weights(sample_weight, X)
@@ -325,12 +327,11 @@ class MLPRegressor(OnlineRegressor, NetworkRegressor, Perceptron):
         validation = None
         if validation_data is not None:
             xv, yv, wv = self._validation(validation_data)
-            yv = self._target(np.asarray(yv), loss)
+            yv = self._target(np.asarray(values_of(self, yv)), loss)
             validation = (self._validated(xv), yv, yv, wv)
         return self._fit_arrays(X, target, target, weights, validation, loss, incremental)
 
     def _target(self, y: Array, loss: Any, first: bool = False) -> Array:
-        self._require_numbers(y)
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError("[MLPRegressor] got a y below 0; expected y >= 0 for the loss 'poisson'")
         if y.ndim == 2 and y.shape[1] == 1:
@@ -338,7 +339,7 @@ class MLPRegressor(OnlineRegressor, NetworkRegressor, Perceptron):
         if self._dtype() == "float64":
             self._offset = 0.0 if first else self._offset
             return y.reshape(len(y), -1).astype(np.float64)
-        return self._centred(y.reshape(len(y), -1), loss, first).astype(np.float32)
+        return self._centred(y.reshape(len(y), -1), loss, first)
 
     def _constant(self, target: Array, weights: Array | None) -> float:
         if self.loss != "poisson":

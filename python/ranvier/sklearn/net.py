@@ -11,16 +11,19 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd import no_grad, random
+from ranvier.autograd.data import refuse_torch
 from ranvier.nn.modes import evaluating
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
+from ranvier.sklearn.inputs import labels_of, validated, values_of
 from ranvier.sklearn.one_row import is_bounded, is_row
 from ranvier.sklearn.settings import make_optimizer, number, whole
 from ranvier.train import ProgressBar, Trainer
+from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of
 
 __all__ = ["NeuralNetClassifier", "NeuralNetRegressor"]
@@ -107,10 +110,12 @@ class _NeuralNet(NetworkEstimator):
                 "or optimizer__momentum"
             )
         self._random_state, self._generator = check_random_state(self.random_state), None
+        refuse_torch(type(self).__name__, "a module", self.module)
         self.criterion_ = self._made_criterion()
         with random.using(self._stream()):
             sizes = {"n_features": n_features, "n_outputs": n_outputs}
             self.module_ = _made(self.module, self._of("module__"), sizes)
+            refuse_torch(type(self).__name__, "a module", self.module_)  # from a function
         settings = {"lr": self.lr, **self._of("optimizer__")}
         self.optimizer_ = make_optimizer(
             type(self).__name__, self.optimizer, list(self.module_.parameters()), **settings
@@ -120,6 +125,7 @@ class _NeuralNet(NetworkEstimator):
 
     def _made_criterion(self) -> Any:
         kind = self._default_criterion if self.criterion is None else self.criterion
+        refuse_torch(type(self).__name__, "a criterion", kind)
         return _made(kind, self._of("criterion__"))
 
     @property
@@ -155,13 +161,18 @@ class _NeuralNet(NetworkEstimator):
     def _validated(self, X: Any) -> Array:
         if is_row(self, X) and is_bounded(X):
             return np.ascontiguousarray(X, np.float32)
-        return self._as_floats(validate_data(self, X, reset=False, allow_nd=True))
+        return self._as_floats(validated(self, X, reset=False, allow_nd=True))
 
     def _as_floats(self, x: Array) -> Array:
         """Integers stay where a module looks rows up by them."""
         if x.dtype.kind in "iu" and any(isinstance(m, nn.Embedding) for m in self.module_.modules()):
             return x
-        return np.ascontiguousarray(x, np.float32)
+        if x.dtype.kind not in "fiub":
+            x = to_array(type(self).__name__, "X", x)
+        with np.errstate(over="ignore"):
+            floats = np.ascontiguousarray(x, np.float32)
+        require_finite(type(self).__name__, "X", floats, x)
+        return floats
 
     def _fit_arrays(
         self, x: Array, y: Array, strata: Array | None, weights: Array | None, epochs: int
@@ -284,7 +295,8 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, first: bool, epochs: int, classes: Any = None
     ) -> NeuralNetClassifier:
-        X, y = validate_data(self, X, y, reset=first, allow_nd=True, multi_output=True)
+        y = labels_of(self, y)
+        X, y = validated(self, X, y, reset=first, allow_nd=True, multi_output=True)
         if first:
             self._labels = Labels(y, classes)
             link = link_of(self._made_criterion())
@@ -308,6 +320,7 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
         return self
 
     def _target(self, y: Any, shape: tuple[int, ...]) -> Array:
+        y = labels_of(self, y)
         codes = self._labels.encode(y)
         k = len(self.classes_)
         if link_of(self.criterion_) == "softmax":
@@ -360,8 +373,8 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
         return self._fit(X, y, sample_weight, not self.initialized_, whole(self, "max_epochs"))
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, first: bool, epochs: int) -> NeuralNetRegressor:
-        X, y = validate_data(self, X, y, reset=first, allow_nd=True, multi_output=True, y_numeric=True)
-        self._require_numbers(y)
+        y = values_of(self, y)
+        X, y = validated(self, X, y, reset=first, allow_nd=True, multi_output=True, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if first:
@@ -373,7 +386,7 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
         return self
 
     def _target(self, y: Any, shape: tuple[int, ...], first: bool = False) -> Array:
-        y = self._centred(np.asarray(y), self.criterion_, first).astype(np.float32)
+        y = self._centred(np.asarray(values_of(self, y)), self.criterion_, first)
         if y.shape[1:] != shape[1:] and not {y.shape[1:], shape[1:]} <= {(), (1,)}:
             raise ValueError(
                 f"[NeuralNetRegressor] got y of shape {y.shape} and a module with an output of shape (n, "

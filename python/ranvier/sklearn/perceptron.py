@@ -11,13 +11,14 @@ from typing import Any
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import validate_data
 
 import ranvier.nn as nn
 from ranvier import mlp
 from ranvier.autograd import random
+from ranvier.autograd.data import refuse_torch
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
+from ranvier.sklearn.inputs import validated
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
 from ranvier.sklearn.settings import flag, hidden_sizes, make_optimizer, number, one_of, whole
 from ranvier.train import NonFiniteError, Trainer
@@ -76,13 +77,13 @@ class Perceptron(NetworkEstimator):
     def _checked(self, X: Any, y: Any, first: bool, **how: Any) -> Any:
         """X and y of a fit; `first` notes the features."""
         how |= {"accept_sparse": "csr", "multi_output": True, "dtype": self._dtype()}
-        return validate_data(self, self._arranged(X, first), y, reset=first, **how)
+        return validated(self, self._arranged(X, first), y, reset=first, **how)
 
     def _validated(self, X: Any) -> Any:
         row = self._row(X)
         if row is not None:
             return row
-        return validate_data(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
+        return validated(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
 
     def _row(self, X: Any) -> Array | None:
         """One row of floats in the dtype of the network; None: scikit-learn has to check it."""
@@ -111,6 +112,7 @@ class Perceptron(NetworkEstimator):
         """With scikit-learn's initial values of the same random_state."""
         sizes = [features, *hidden_sizes(self), outputs]
         activation = self.activation
+        refuse_torch(type(self).__name__, "an activation", activation)
         if isinstance(activation, str):
             activation = ACTIVATIONS.get(activation, activation)
         with random.using(random.Generator()):  # the layers draw values, which are replaced below

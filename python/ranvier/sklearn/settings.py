@@ -11,6 +11,7 @@ import numpy as np
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd import Tensor
+from ranvier.autograd.data import refuse_torch
 
 __all__ = [
     "HalfSquaredError", "LogLoss", "flag", "hidden_sizes", "make_loss", "make_optimizer", "number", "one_of",
@@ -100,6 +101,7 @@ def make_optimizer(owner: str, kind: Any, parameters: list[Any], **settings: Any
             expected = ", ".join(sorted(set(_OPTIMIZERS) - {"optimizer"}))
             raise ValueError(f"[{owner}] got the optimizer {kind!r}; expected one of {expected}")
         kind = _OPTIMIZERS[name]
+    refuse_torch(owner, "an optimizer", kind)
     if not callable(kind):
         raise TypeError(
             f"[{owner}] got an optimizer of type {type(kind).__name__}; expected a name, a class of "
@@ -143,6 +145,7 @@ def make_loss(owner: Any, named: dict[str, type]) -> Any:
     loss = owner.loss
     if isinstance(loss, str):
         return named[one_of(owner, "loss", tuple(named))]()
+    refuse_torch(type(owner).__name__, "a loss", loss)
     if not callable(loss):
         raise TypeError(
             f"[{type(owner).__name__}] got loss of type {type(loss).__name__}; expected a name, a loss of "

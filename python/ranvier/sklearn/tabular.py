@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -11,11 +10,12 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_feature_names, assert_all_finite, validate_data
 
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
+from ranvier.sklearn.inputs import labels_of, table_of, values_of
 from ranvier.sklearn.one_row import is_row
 from ranvier.sklearn.settings import hidden_sizes, number, whole
-from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, is_category
+from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, is_category, is_number
 from ranvier.sklearn.tabular_training import TabularTraining
-from ranvier.train.arrays import is_missing, to_array
+from ranvier.train.arrays import column_names, is_missing, to_array
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -50,6 +50,7 @@ class _Tabular(TabularTraining):
 
     def _table(self, X: Any, reset: bool) -> Array:
         """The table as float64, with categories as codes; `reset` notes what its columns are."""
+        X = table_of(self, X)
         frame = hasattr(X, "columns") and hasattr(X, "dtypes")
         if not reset:  # before columns are read by their places
             _check_feature_names(self, X, reset=False)
@@ -84,6 +85,8 @@ class _Tabular(TabularTraining):
             return validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
         except ValueError as error:
             if "could not convert string" not in str(error):
+                if column_names(X) is not None:
+                    to_array(type(self).__name__, "X", X)  # names the column
                 raise
             raise ValueError(
                 f"[{type(self).__name__}] {error}; expected numbers, or categorical_features with the "
@@ -93,7 +96,7 @@ class _Tabular(TabularTraining):
     def _numbers_of(self, name: Any, column: Any) -> Array:
         """A column as float64; numbers in it may be objects."""
         values = np.asarray(column).tolist() if getattr(column.dtype, "kind", None) == "O" else None
-        if values is not None and all(is_missing(value) or isinstance(value, Number) for value in values):
+        if values is not None and all(is_missing(value) or is_number(value) for value in values):
             try:
                 return np.array([np.nan if is_missing(value) else float(value) for value in values])
             except OverflowError:
@@ -247,6 +250,7 @@ class TabularClassifier(NetworkClassifier, _Tabular):
         """
         self._check()
         self._require_targets(y)
+        y = labels_of(self, y)
         table = self._table(X, reset=True)
         y = column_or_1d(y, warn=True)
         check_consistent_length(table, y)
@@ -306,8 +310,8 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         self._check()
         self._require_targets(y)
         table = self._table(X, reset=True)
-        labels, y = y, check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-        self._require_numbers(labels)
+        labels = y = values_of(self, y)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
         check_consistent_length(table, y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

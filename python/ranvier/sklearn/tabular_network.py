@@ -22,7 +22,7 @@ from ranvier.train.arrays import is_missing
 
 __all__ = [
     "Columns", "MemberCrossEntropy", "MemberSquaredError", "PeriodicEmbedding", "PiecewiseLinearEmbedding",
-    "TabularNetwork", "forest_splits", "is_category", "quantile_edges", "step_edges",
+    "TabularNetwork", "forest_splits", "is_category", "is_number", "quantile_edges", "step_edges",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -32,13 +32,18 @@ FOREST_ROWS = 4000
 _LARGEST = 1e300  # of the numbers from which medians and quartiles are made, so that differences are finite
 
 
+def is_number(value: Any) -> bool:
+    """Whether an object is a real number, also a Decimal."""
+    return isinstance(value, Number) and not isinstance(value, complex)
+
+
 def is_category(column: Any) -> bool:
     """Whether a column of a data frame has strings, categories or booleans; objects may also be numbers."""
     kind = getattr(column, "dtype", None)
     name = str(kind).lower()
     if name == "object":
         values = np.asarray(column, object).ravel().tolist()
-        return any(isinstance(v, bool) or not (is_missing(v) or isinstance(v, Number)) for v in values)
+        return any(isinstance(v, bool) or not (is_missing(v) or is_number(v)) for v in values)
     return name == "str" or name.startswith(
         ("bool", "categor", "string", "large_string", "enum", "dictionary")
     )

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -65,7 +66,7 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
             f"[{name}] got {argument} that is a sparse matrix; expected a dense array: {argument}.toarray()"
         )
     array = _as_array(name, argument, raw)
-    if array.dtype.kind not in "fiub" and names is not None:
+    if names is not None and (array.dtype.kind not in "fiub" or any(map(is_date, _dtypes(raw)))):
         array = _by_column(name, argument, raw, names, text)
     elif array.dtype.kind == "O":
         array = _from_objects(array)
@@ -74,10 +75,15 @@ def to_array(name: str, argument: str, value: Any, text: bool = False) -> Array:
     if isinstance(raw, (dict, set, frozenset)):
         columns = ": np.stack(list(d.values()), axis=1) of a dict of columns" * isinstance(raw, dict)
         raise TypeError(f"[{name}] got {argument} of type {type(raw).__name__}; expected an array{columns}")
-    if array.dtype.kind not in ("fiubUO" if text else "fiub"):
-        labels = ", or y.astype(str) for labels" if text and array.dtype.kind in "Mm" else ""
-        remedy = _REMEDIES[_content(array)]
-        raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers{remedy}{labels}")
+    content = content_of(array) if array.dtype.kind not in "fiubU" else ""
+    if content in DATES or array.dtype.kind not in ("fiubUO" if text else "fiub"):
+        content = content or "text"
+        labels = ", or y.astype(str) for labels" if text and content in DATES else ""
+        held = f" that holds {content}" * (content in DATES and array.dtype.kind == "O")
+        raise TypeError(
+            f"[{name}] got {argument} of dtype {array.dtype}{held}; expected "
+            f"numbers{_REMEDIES[content]}{labels}"
+        )
     if array.ndim == 0:
         raise ValueError(f"[{name}] got {argument} that is a number; expected one entry per sample")
     return array
@@ -88,6 +94,50 @@ def is_missing(value: Any) -> bool:
     if value is None or type(value).__name__ in _MISSING:
         return True
     return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def is_date(dtype: Any) -> bool:
+    """Whether a column's dtype, of any library, is one of dates, times, durations or periods."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "mM"
+    return str(dtype).lower().startswith(("date", "time", "duration", "period"))
+
+
+def _dtypes(frame: Any) -> Sequence[Any]:
+    """The dtypes of a data frame's columns."""
+    dtypes = getattr(frame, "dtypes", None)
+    return list(getattr(getattr(frame, "schema", None), "types", ()) if dtypes is None else dtypes)
+
+
+def require_labels(name: str, array: Array) -> None:
+    """Refuse labels that are missing, or of several types among words; the error names the first row.
+
+    array: labels, a row for each sample.
+
+    Raises ValueError: a label is missing. TypeError: words beside others, which have no common order.
+    """
+    if array.dtype.kind not in "Of" or not array.size:
+        return
+    values, width = array.ravel().tolist(), array.size // len(array)
+    missing = (
+        np.isnan(array.ravel()) if array.dtype.kind == "f" else np.array([is_missing(v) for v in values])
+    )
+    if missing.any():
+        rows = np.flatnonzero(missing) // width
+        raise ValueError(
+            f"[{name}] got y without a label at row {rows[0]} ({len(rows)} such rows); expected a label "
+            "for each sample: fill them in, or leave the rows out"
+        )
+    kinds = [_kind(value) for value in values]
+    counts = Counter(kinds)
+    if "text" in counts and len(counts) > 1:
+        usual = counts.most_common(1)[0][0]
+        at = next(i for i, kind in enumerate(kinds) if kind != usual)
+        types = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise TypeError(
+            f"[{name}] got labels of the types {types}, such as {values[at]!r} at row {at // width}; "
+            "expected labels of one type: y.astype(str)"
+        )
 
 
 def _as_array(name: str, argument: str, raw: Any) -> Array:
@@ -145,12 +195,12 @@ def _by_column(name: str, argument: str, frame: Any, names: Sequence[Any], text:
         array = _as_array(name, argument, series)
         array = _from_objects(array) if array.dtype.kind == "O" else array
         columns.append(array)
-        if array.dtype.kind not in ("fiubUO" if text else "fiub"):
+        if array.ndim != 1 or array.dtype.kind not in ("fiubUO" if text else "fiub"):
             wrong.append((column, array))
     if wrong:
         column, array = wrong[0]
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        content = _content(array)
+        content = content_of(array)
         raise TypeError(
             f"[{name}] got {argument} with {content} in column '{column}'{more}; expected "
             f"numbers{_REMEDIES[content]}"
@@ -170,11 +220,20 @@ _REMEDIES = {
 }
 
 
-def _content(array: Array) -> str:
-    """What an array without numbers holds."""
-    kinds = set(map(type, array.ravel()[:1000].tolist()))
-    of_objects = "text" if str in kinds else "dates" if any(issubclass(k, date) for k in kinds) else "objects"
-    return _KINDS.get(array.dtype.kind, of_objects)
+DATES = ("dates", "durations")
+
+
+def content_of(array: Array) -> str:
+    """What an array without numbers holds; of objects, what the first kind found says."""
+    if array.dtype.kind != "O":
+        return _KINDS.get(array.dtype.kind, "objects")
+    kinds = set(map(type, array.ravel().tolist()))
+    if str in kinds:
+        return "text"
+    if any(issubclass(k, (timedelta, np.timedelta64)) for k in kinds):
+        return "durations"
+    dates = any(issubclass(k, (date, time, np.datetime64)) or k.__name__ == "Period" for k in kinds)
+    return "dates" if dates else "objects"
 
 
 MODES = ("raise", "warn", "ignore")
@@ -193,13 +252,15 @@ def require_finite(name: str, argument: str, array: Array, original: Any, mode: 
     # The sum takes half the time; it may be infinite of large numbers too.
     if (array.dtype.char in "fd" and math.isfinite(_core.sum(array).item())) or np.isfinite(array).all():
         return
-    text = f"[{name}] got {argument} with {_first_wrong(array, original)}"
+    # estimators have no such setting
+    setting = "out" + " (on_nonfinite='ignore' takes them as they are)" * name.startswith("Trainer")
+    text = f"[{name}] got {argument} with {_first_wrong(array, original, setting)}"
     if mode == "raise":
         raise ValueError(text)
     warnings.warn(text, stacklevel=5)
 
 
-def _first_wrong(array: Array, original: Any) -> str:
+def _first_wrong(array: Array, original: Any, setting: str) -> str:
     wrong = ~np.isfinite(array)
     at, place = first_not_finite(array)
     names = column_names(original)
@@ -213,6 +274,5 @@ def _first_wrong(array: Array, original: Any) -> str:
         limit = f"{np.finfo(array.dtype).max:.3g}"
         return f"{before:g} at {place}{more}; expected numbers of at most {limit}, which {array.dtype} holds"
     return (
-        f"{array[at]:g} at {place}{more}; expected finite numbers: fill them in, or leave the rows out "
-        "(on_nonfinite='ignore' takes them as they are)"
+        f"{array[at]:g} at {place}{more}; expected finite numbers: fill them in, or leave the rows {setting}"
     )

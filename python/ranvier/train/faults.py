@@ -4,6 +4,7 @@ first layer with an output that is not finite."""
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -162,10 +163,17 @@ def _remedy(text: str, model: Any, link: str | None, x: Array, y: Array | None) 
         if y.ndim > 1:
             return f"x has shape {x.shape} and y {y.shape}: x comes before y"
         return "samples are rows: pass x[:, None] for samples of one feature"
+    flat = re.match(r"\[linear\] got x of shape \((\d[\d, ]*)\) and weight of shape \(\d+, (\d+)\)", text)
+    if flat and flat[1].count(",") > 1 and math.prod(map(int, flat[1].split(",")[1:])) == int(flat[2]):
+        return f"put nn.Flatten() before the layer: each sample becomes a row of {flat[2]} numbers"
     if y is None:
         return ""
     if len(x) == 1 and "more than 1 value per channel" in text:
         return "a batch of one sample has no statistics: take another batch_size, which leaves no single one"
+    if y.ndim == 1 and (
+        wide := re.search(r"got (?:class indices .* for )?x of shape (\(\d+, \d+, [\d, ]+\))", text)
+    ):
+        return f"the model gives {wide[1]} for one target a sample: put nn.Flatten() before its Linear layers"
     if link == "softmax":
         if y.dtype.kind == "f" and y.ndim == 1:
             return "class indices are integers: pass y.astype(int)"

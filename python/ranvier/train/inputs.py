@@ -14,7 +14,7 @@ import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random
 from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
-from ranvier.train.arrays import categories, column_names, is_missing, require_finite, to_array
+from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
 from ranvier.train.losses import link_of, name_of
 
 _FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)  # losses that take such targets
@@ -131,15 +131,7 @@ class DataSpec:
                 f"[{name}] got y of dtype {array.dtype} for {loss}; expected numbers: convert text by "
                 "astype(float), or use a classification loss (CrossEntropyLoss) for labels"
             )
-        missing = np.zeros(array.size, bool)
-        if array.dtype.kind in "Of":
-            missing[:] = [is_missing(value) for value in array.ravel().tolist()]
-        if missing.any():
-            rows = np.flatnonzero(missing) // (array.size // len(array))
-            raise ValueError(
-                f"[{name}] got y without a label at row {rows[0]} ({len(rows)} such rows); expected a label "
-                "for each sample: fill them in, or leave the rows out"
-            )
+        require_labels(name, array)
         classes = self.classes
         if classes is None:
             if not learn:

@@ -16,6 +16,7 @@ import numpy as np
 import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
+from ranvier.autograd.data import refuse_torch
 from ranvier.data.dataset import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import METRICS, Metric
@@ -80,6 +81,7 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
         raise TypeError(f"[Trainer] got metrics {metrics!r}; expected a sequence such as [{metrics!r}]")
     named: dict[str, Metric] = {}
     for metric in metrics:
+        refuse_torch("Trainer", "a metric", metric)
         name = metric if isinstance(metric, str) else name_of(metric)
         if name in named or name == "loss":
             raise ValueError(
@@ -110,7 +112,7 @@ def named_loss(loss: Any) -> Callable[[Any, Any], Any]:
     """A loss by the name of its class, in any spelling, without "Loss", or by nn.functional's function."""
     if isinstance(loss, str):
         return _by_name("loss", loss, _losses(), _LOSSES)()
-    _refuse_torch("loss", loss)
+    refuse_torch("Trainer", "loss", loss)
     if inspect.isfunction(loss) and loss.__module__.startswith(("ranvier.ops.", "ranvier.nn.")):
         name = _spellings(_losses(), _LOSSES).get(_plain(loss.__name__))
         return loss if name is None else _losses()[name]()
@@ -131,8 +133,8 @@ def _losses() -> dict[str, Any]:
 
 def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> Any:
     """An optimizer by its name, over the parameters of model and loss."""
-    _refuse_torch("model", model)
-    _refuse_torch("optimizer", optimizer)
+    refuse_torch("Trainer", "model", model)
+    refuse_torch("Trainer", "optimizer", optimizer)
     if optimizer is None:  # of a Trainer that evaluates and predicts
         return None
     if isinstance(optimizer, str):
@@ -158,16 +160,6 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
             "expected lr with a name of an optimizer"
         )
     return optimizer
-
-
-def _refuse_torch(what: str, thing: Any) -> None:
-    """Refuse an object of PyTorch, whose errors would come later and say less."""
-    for kind in (thing, *type(thing).__mro__):
-        if str(getattr(kind, "__module__", "")).split(".")[0] == "torch":
-            raise TypeError(
-                f"[Trainer] got {what} of PyTorch ({type(thing).__name__}); expected ranvier's: the same "
-                "program with `import ranvier as torch`"
-            )
 
 
 @functools.cache
@@ -227,6 +219,7 @@ def in_order(callbacks: Iterable[Callback]) -> list[Callback]:
     hooks = list(callbacks)
     for hook in hooks:
         if not isinstance(hook, Callback):
+            refuse_torch("Trainer.fit", "a callback", hook)
             raise TypeError(
                 f"[Trainer.fit] got a callback of type {type(hook).__name__}; expected rv.Callback"
             )
@@ -259,6 +252,7 @@ def _flag(name: str, value: Any) -> bool:
 
 def _object(model: Any) -> Any:
     if isinstance(model, type):
+        refuse_torch("Trainer", "model", model)
         raise TypeError(f"[Trainer] got the class {model.__name__} as model; expected an object")
     return model
 

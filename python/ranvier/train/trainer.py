@@ -24,6 +24,7 @@ from ranvier.train.faults import advise, warning_once
 from ranvier.train.history import History
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
+from ranvier.train.outcome import judge, note_untrained
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
 from ranvier.train.source import ArraySource, only_samples, open_source, open_training
@@ -216,9 +217,10 @@ class Trainer(checked.Settings):
             )
             if class_weight is not None or source.weighted:
                 unreduced(self.loss)
+            first = self.history.epochs == 0 and verbose != 0 and self.leads
             if isinstance(source, ArraySource):
                 spec.flat = source.data.y.ndim == 1
-                if self.history.epochs == 0 and verbose != 0 and self.leads:
+                if first:
                     advise(self, source.data, spec.classes, class_weight)
             self._spec = spec
             kind = checked.processes().DistributedRun if self.distributed else Run
@@ -230,6 +232,8 @@ class Trainer(checked.Settings):
                     run.go()
             finally:
                 self._run = None
+            if first and isinstance(source, ArraySource):
+                judge(self, source.data, self.history["loss"] if self.history.epochs else [])
         return self.history
 
     def evaluate(
@@ -260,7 +264,8 @@ class Trainer(checked.Settings):
         """Labels (int64) for a classification loss, the model's output for any other.
 
         `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. A data
-        frame must have the columns of `fit`, in the same order.
+        frame must have the columns of `fit`, in the same order. Before the first fit of a Trainer that has an
+        optimizer this gives a `rv.train.HintWarning`.
 
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
 
@@ -379,6 +384,8 @@ class Trainer(checked.Settings):
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         require_untrained(self.model, name)
         size = positive(name, "batch_size", batch_size)
+        if self._run is None:
+            note_untrained(self, name)
         batches = only_samples(name, x, self._current_spec(), size)
         return Evaluator(self, self._parts).output(name, batches)
 

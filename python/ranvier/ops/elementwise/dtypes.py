@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import RANK
+from ranvier.autograd.data import RANK, refuse_torch
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
@@ -42,6 +42,7 @@ def as_operand(name: str, x: Any) -> Any:
         return wrap(plain(name, x))
     if isinstance(x, _NUMBERS):
         return x.item() if isinstance(x, np.generic) else x
+    refuse_torch(name, "an argument", x)
     raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import FunctionType
 from typing import Any, ClassVar
 
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
@@ -139,6 +140,7 @@ def _load_into(own: Any, saved: Any) -> None:
 def require_optimizer(name: str, optimizer: Any) -> None:
     """Raises TypeError unless it is an Optimizer."""
     if not isinstance(optimizer, Optimizer):
+        refuse_torch(name, "an optimizer", optimizer)
         raise TypeError(f"[{name}] got optimizer of type {type(optimizer).__name__}; expected an Optimizer")
 
 

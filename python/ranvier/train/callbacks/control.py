@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.data import refuse_torch
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.rows import examples
@@ -192,6 +193,7 @@ class Schedule(_AfterUpdates):
     """
 
     def __init__(self, scheduler: Any, *, per: str = "epoch", monitor: str | None = None) -> None:
+        refuse_torch("Schedule", "a schedule", scheduler)
         if not callable(getattr(scheduler, "step", None)):
             raise TypeError(
                 f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"

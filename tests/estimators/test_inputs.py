@@ -1,0 +1,261 @@
+"""Labels, targets and columns that no estimator can take: errors name the row or the column, and a remedy."""
+
+import datetime
+import decimal
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import ranvier as rv
+from ranvier.sklearn import (
+    MLPClassifier,
+    MLPRegressor,
+    NeuralNetClassifier,
+    NeuralNetRegressor,
+    TabularClassifier,
+    TabularRegressor,
+)
+
+pd = pytest.importorskip("pandas", reason="pandas is not installed")
+
+N = 60
+X = np.random.default_rng(0).normal(size=(N, 3))
+WORDS = np.where(X[:, 0] > 0, "yes", "no").astype(object)
+VALUES = 2 * X[:, 0] + 1
+DAYS = [datetime.date(2020, 1, 1) + datetime.timedelta(i) for i in range(N)]
+CLASSIFIERS = {
+    "MLP": lambda: MLPClassifier((4,), max_iter=300, learning_rate_init=0.05, random_state=0),
+    "Net": lambda: NeuralNetClassifier(rv.nn.Linear(3, 2), max_epochs=1, random_state=0),
+    "Tabular": lambda: TabularClassifier(max_iter=20, n_members=2, random_state=0),
+}
+REGRESSORS = {
+    "MLP": lambda: MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0),
+    "Net": lambda: NeuralNetRegressor(lambda: rv.nn.Linear(3, 1), max_epochs=1, random_state=0),
+    "Tabular": lambda: TabularRegressor(max_iter=2, n_members=2, random_state=0),
+}
+MISSING = r"got y without a label at row 3 \(1 such rows\); expected a label for each sample"
+DATE = "expected numbers: pass parts of dates"
+
+
+def put(y, value, row=3):
+    y = y.copy()
+    y[row] = value
+    return y
+
+
+BAD_LABELS = {
+    "None": (put(WORDS, None), MISSING),
+    "nan": (put(WORDS, np.nan), MISSING),
+    "NA": (put(WORDS, pd.NA), MISSING),
+    "list": (put(WORDS, None).tolist(), MISSING),
+    "string": (pd.Series(put(WORDS, None), dtype="string"), MISSING),
+    "category": (pd.Series(put(WORDS, None), dtype="category"), MISSING),
+    "boolean": (pd.Series(WORDS == "yes", dtype="boolean").mask(np.arange(N) == 3), MISSING),
+    "frame": (pd.DataFrame({"y": put(WORDS, None)}), MISSING),
+    "float": (put((WORDS == "yes").astype(float), np.nan), MISSING),
+    "number": (put(WORDS, 1), "of the types int, str, such as 1 at row 3; expected labels of one type: y.as"),
+    "bool": (put(WORDS, True), "of the types bool, str, such as True at row 3; expected labels of one type"),
+    "dates": (np.array(DAYS, object), DATE),
+    "dates of NumPy": (np.array(DAYS, "M8[D]"), DATE),
+    "periods": (pd.Series(pd.period_range("2020-01-01", periods=N)), DATE),
+    "sets": (
+        np.array([frozenset([i % 2]) for i in range(N)]),
+        "of type frozenset; expected words or numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("labels", BAD_LABELS)
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_labels_that_are_refused(kind, labels):
+    (y, message), model = BAD_LABELS[labels], CLASSIFIERS[kind]()
+    owner = rf"\[{type(model).__name__}\] got .*"
+    with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
+        model.fit(X, y)
+    if hasattr(model, "partial_fit"):
+        with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
+            model.partial_fit(X, y, classes=["no", "yes"])
+    if labels in ("None", "number"):
+        model.fit(X, WORDS)
+        with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
+            model.score(X, y)
+    if kind == "MLP":
+        with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
+            MLPClassifier((4,), max_iter=2).fit(X, WORDS, validation_data=(X, y))
+    if kind == "Net":
+        with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
+            model.set_params(train_split=(X, y)).fit(X, WORDS)
+
+
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series(WORDS == "yes", dtype="boolean"), pd.Series(WORDS == "yes", dtype="Int64"),
+        (WORDS == "yes").astype(object), pd.Series(WORDS, dtype="category"), pd.DataFrame({"y": WORDS}),
+        WORDS.tolist(),
+    ],
+    ids=["boolean", "Int64", "objects", "category", "frame", "list"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:A column-vector y was passed", "ignore:.*has not converged")
+def test_labels_keep_their_kind(kind, y):
+    found = CLASSIFIERS[kind]().fit(X, y).predict(X)
+    assert set(found.tolist()) <= set(np.asarray(y).ravel().tolist())
+    if kind != "Net":
+        assert (found == np.asarray(y).ravel()).mean() > 0.9
+
+
+BAD_VALUES = {
+    "words": (WORDS, "got y with '(yes|no)' at row 0; expected numbers: .*Classifier takes words as labels"),
+    "words of NumPy": (WORDS.astype(str), "got y with '(yes|no)' at row 0; expected numbers"),
+    "word": (put(VALUES.astype(object), "a"), "got y with 'a' at row 3"),
+    "None": (put(VALUES.astype(object), None), "got y with nan at row 3; expected finite numbers"),
+    "NA": (put(VALUES.astype(object), pd.NA), "got y with nan at row 3"),
+    "nan": (
+        put(VALUES, np.nan),
+        r"got y with nan at row 3; expected finite numbers: [\w ]+, or leave the rows out$",
+    ),
+    "Float64": (pd.Series(VALUES, dtype="Float64").mask(np.arange(N) == 3), "got y with nan at row 3"),
+    "dates": (np.array(DAYS, object), DATE),
+    "dates of NumPy": (np.array(DAYS, "M8[D]"), DATE),
+    "durations": (pd.Series(pd.to_timedelta(range(N), "D")), DATE),
+}
+
+
+@pytest.mark.parametrize("values", BAD_VALUES)
+@pytest.mark.parametrize("kind", REGRESSORS)
+def test_values_that_are_refused(kind, values):
+    (y, message), model = BAD_VALUES[values], REGRESSORS[kind]()
+    for call in (model.fit, getattr(model, "partial_fit", model.fit)):
+        with pytest.raises((TypeError, ValueError), match=rf"\[{type(model).__name__}\] .*{message}"):
+            call(X, y)
+
+
+@pytest.mark.parametrize("kind", ["MLP", "Net"])
+def test_numbers_beyond_float32(kind):
+    model = REGRESSORS[kind]()
+    with pytest.raises(ValueError, match=r"got y with 1e[+]39 at row 3.*of at most 3.4e[+]38"):
+        model.fit(X, put(VALUES, 1e39))
+    with pytest.raises(ValueError, match=r"1e[+]39 at row 3|too large for dtype.'float32'"):
+        model.fit(put(X, 1e39), VALUES)
+
+
+@pytest.mark.filterwarnings("ignore:.*has not converged", "ignore:.*is reached")
+def test_values_as_text_and_objects():
+    for make in (REGRESSORS["MLP"], REGRESSORS["Tabular"]):
+        expected = make().fit(X, VALUES).predict(X)
+        for y in (
+            VALUES.astype(str),
+            [decimal.Decimal(v) for v in VALUES.tolist()],
+            pd.Series(VALUES, dtype="Float64"),
+        ):
+            np.testing.assert_array_equal(make().fit(X, y).predict(X), expected)
+
+
+def columns_of_dates():
+    stamps = pd.to_datetime(DAYS)
+    yield from (stamps, stamps.tz_localize("UTC"), DAYS, pd.period_range("2020-01-01", periods=N))
+    yield from (
+        pd.to_timedelta(range(N), "D"),
+        pd.Categorical(DAYS),
+        pd.Categorical(stamps),
+        [None, *DAYS[1:]],
+    )
+    yield from ([datetime.time(i % 24) for i in range(N)], [datetime.timedelta(i) for i in range(N)])
+
+
+def refused_dates(table):
+    trainer = rv.Trainer(rv.nn.Linear(3, 2), "cross_entropy", "adam")
+    fits = [make().fit for make in CLASSIFIERS.values()]
+    for fit in (*fits, lambda x, y: trainer.fit(x, y, epochs=1)):
+        with pytest.raises(TypeError, match=DATE):
+            fit(table, WORDS)
+
+
+@pytest.mark.parametrize("column", range(10))
+def test_columns_of_dates(column):
+    held = list(columns_of_dates())[column]
+    refused_dates(pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "day": held}))
+
+
+def test_arrays_of_dates():
+    refused_dates(np.array([DAYS] * 3, "M8[D]").T)
+    refused_dates(np.array([DAYS] * 3, object).T)
+    refused_dates([[1.0, 2.0, day] for day in DAYS])
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        DAYS,
+        [datetime.datetime(2020, 1, d.day) for d in DAYS],
+        [datetime.timedelta(i) for i in range(N)],
+        [datetime.time(i % 24) for i in range(N)],
+    ],
+    ids=["Date", "Datetime", "Duration", "Time"],
+)
+def test_dates_of_polars(column):
+    pl = pytest.importorskip("polars", reason="polars is not installed")
+    refused_dates(pl.DataFrame({"a": X[:, 0], "b": X[:, 1], "day": column}))
+    for make in REGRESSORS.values():
+        with pytest.raises(TypeError, match=DATE):
+            make().fit(X, pl.Series(column))
+
+
+@pytest.mark.parametrize("kind", ["MLP", "Net"])
+@pytest.mark.parametrize("dtype", ["object", "category", "string"])
+def test_words_in_a_column(kind, dtype):
+    table = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "town": pd.Series(WORDS, dtype=dtype)})
+    with pytest.raises(
+        TypeError, match=r"got X .*; expected numbers: convert text that holds numbers by astype"
+    ):
+        CLASSIFIERS[kind]().fit(table, WORDS)
+
+
+def test_a_table_or_labels_of_pytorch():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    x, y = torch.tensor(X, requires_grad=True), torch.tensor((WORDS == "yes").astype(int))
+    for make in CLASSIFIERS.values():
+        assert set(make().fit(x, y).predict(x).tolist()) <= {0, 1}
+
+
+def test_what_of_pytorch_is_refused():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    layer, Linear, y = torch.nn.Linear(3, 2), rv.nn.Linear(3, 2), (WORDS == "yes").astype(int)
+    own = type("Own", (torch.nn.Module,), {})
+    weight = torch.zeros(2, 3)
+    calls = [
+        *(lambda m=m: NeuralNetClassifier(m, max_epochs=1).fit(X, y) for m in (layer, own, lambda: layer)),
+        lambda: NeuralNetClassifier(Linear, torch.nn.CrossEntropyLoss).fit(X, y),
+        lambda: NeuralNetClassifier(Linear, torch.nn.CrossEntropyLoss()).fit(X, y),
+        lambda: NeuralNetClassifier(Linear, optimizer=torch.optim.Adam).fit(X, y),
+        lambda: NeuralNetRegressor(rv.nn.Linear(3, 1), torch.nn.MSELoss).fit(X, VALUES),
+        lambda: MLPClassifier((4,), loss=torch.nn.CrossEntropyLoss).fit(X, y),
+        lambda: MLPClassifier((4,), solver=torch.optim.Adam).fit(X, y),
+        lambda: MLPClassifier((4,), activation=torch.nn.ReLU).fit(X, y),
+        lambda: rv.Trainer(own, "mse", "adam"),
+        lambda: rv.Trainer(Linear, "cross_entropy", "adam", metrics=[torch.nn.functional.l1_loss]),
+        lambda: rv.optim.SGD(layer.parameters(), 0.1),
+        lambda: rv.Schedule(torch.optim.lr_scheduler.StepLR(torch.optim.SGD(layer.parameters(), 0.1), 1)),
+        lambda: rv.optim.lr_scheduler.StepLR(torch.optim.SGD(layer.parameters(), 0.1), 1),
+        lambda: rv.nn.Sequential(layer),
+        lambda: rv.nn.functional.linear(rv.zeros(1, 3), weight),
+        lambda: rv.zeros(2, 3) + weight,
+        lambda: rv.sum(weight),
+        lambda: rv.func.functional_call(layer, {}, (weight,)),
+        lambda: rv.mlp([2, 3, 1], activation=torch.nn.ReLU),
+        lambda: rv.save(layer.state_dict(), "unused"),
+        lambda: rv.export.c(layer, "unused.c", rv.zeros(1, 3)),
+    ]
+    for call in calls:
+        with pytest.raises(
+            TypeError, match=r"of PyTorch .*; expected ranvier's: the same program with `import"
+        ):
+            call()
+
+
+def test_saving_a_trainer_names_its_own_method(tmp_path):
+    with pytest.raises(TypeError, match=r"trainer.save"):
+        rv.save(rv.Trainer(rv.nn.Linear(1, 1), "mse", "adam"), tmp_path / "a")
