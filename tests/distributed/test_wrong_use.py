@@ -1,6 +1,7 @@
 """What calls that cannot work raise, and what ends early: nothing is a hang or a wrong number."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -120,7 +121,7 @@ else:
 def test_no_call_follows_one_that_has_failed():
     done = launch(2, AFTER, RANVIER_TIMEOUT="1")
     first, second = told_by(done)[0]
-    assert first.startswith("TimeoutError: [barrier] rank 0 of 2 has waited 1 s for another rank")
+    assert first.startswith("TimeoutError: [barrier] rank 0 of 2 has waited 1 s for rank 1, at ")
     expected = "RuntimeError: [distributed] rank 0 got a call after barrier has failed; expected the end"
     assert second.startswith(expected)
     assert done.returncode != 0
@@ -200,17 +201,29 @@ def test_a_job_of_the_stated_size_or_an_error(variables, arguments, message, mon
 
 
 START_ALONE = """
-import os, time
+import os, sys, time
 import ranvier as rv
-if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+if os.environ["OMPI_COMM_WORLD_RANK"] in sys.argv[1:]:
     time.sleep(100)  # if it exits, mpirun may end the job before the other rank does
+if "hosts" in sys.argv:
+    os.environ["OMPI_COMM_WORLD_LOCAL_SIZE"] = "1"
 from ranvier.distributed import job
 job.TIMEOUT = 2.0
 rv.distributed.init()
 """
+HERE = sys.platform == "linux"  # elsewhere the missing ranks are not known
 
 
-def test_a_rank_that_never_starts_mpi_ends_the_job():
-    done = launch(2, START_ALONE, RANVIER_TIMEOUT="2")
+@pytest.mark.parametrize(
+    ("ranks", "late", "expected"),
+    [
+        (2, ["1", "hosts"], "[init] rank 0 of 2 waited 2 s for another rank; expected a call of init"),
+        (2, ["1"], "[init] rank 0 of 2 waited 2 s for rank 1; expected a call of init"),
+        (4, ["0", "3"], " of 4 waited 2 s for ranks 0, 3; expected a call of init"),
+    ],
+)
+def test_a_rank_that_never_starts_mpi_is_named(ranks, late, expected):
+    done = launch(ranks, START_ALONE, *late, RANVIER_TIMEOUT="2")
     assert done.returncode != 0
+    assert (expected if HERE else "waited 2 s for another rank") in done.stderr
     assert "in _join" in done.stderr

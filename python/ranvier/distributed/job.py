@@ -19,7 +19,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.config import get_num_threads, set_num_threads
-from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, complete
+from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, announced, complete
 
 __all__ = [
     "World", "abort", "end_job_on_failure", "init", "is_initialized", "launched_size", "limit_of", "part_of",
@@ -126,6 +126,9 @@ _SHELL = "4294967290"  # the step of Slurm that has the shell of salloc
 # where they say which process this is; a program that the process starts inherits it
 _PLACES = ("PMIX_NAMESPACE", "PMIX_RANK", "PMI_PORT", "PMI_FD", "PMI_RANK", "SLURM_STEP_ID", "SLURM_PROCID")
 _MARK = "RANVIER_RANK"
+# the number of this process, and that of all on its host
+_RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+_ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
 _world: World | None = None
 
@@ -232,11 +235,20 @@ def _connected(size: int, timeout: float) -> World:
     _require_own_place(size)
     ours = "mpi4py.MPI" not in sys.modules
     limit = min(max(timeout, TIMEOUT), 1e6)
-    faulthandler.dump_traceback_later(limit, exit=True, file=2)  # MPI waits without one
+    rank = next((os.environ[name] for name in _RANKS if os.environ.get(name)), "?")
+    faulthandler.dump_traceback_later(limit + 1, exit=True, file=2)  # MPI waits without a limit
     try:
-        return _join(size, timeout, ours)
+        with announced(size, rank, limit, _job(size)):
+            return _join(size, timeout, ours)
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def _job(size: int) -> str:
+    """What names this job on its host; empty where ranks are on other hosts, or the launcher has no name."""
+    name = " ".join(os.environ.get(n, "") for n in ("PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID"))
+    is_whole = str(size) in (os.environ.get(n) for n in _ON_HOST)
+    return f"ranvier {name}" if sys.platform == "linux" and name.strip() and is_whole else ""
 
 
 def _join(size: int, timeout: float, ours: bool) -> World:

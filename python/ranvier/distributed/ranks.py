@@ -6,9 +6,13 @@ until it is complete.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -16,7 +20,7 @@ import numpy as np
 
 from ranvier.autograd.recording import place, refuse
 
-__all__ = ["LEFT", "TIMEOUT", "World", "agree", "complete", "same"]
+__all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "complete", "same"]
 
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
@@ -74,6 +78,53 @@ class World:
         return self.connection
 
 
+# Waits for the end of its standard input; if that does not come in time, it says which ranks are missing.
+_WATCH = r"""
+import select, socket, sys
+size, rank, seconds, job = sys.argv[1:]
+if select.select([0], [], [], float(seconds))[0]:
+    sys.exit()
+missing = []
+for other in range(int(size) if job else 0):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        if probe.connect_ex(f"\0{job} {other}"):
+            missing.append(str(other))
+who = f"rank{'s' * (len(missing) > 1)} {', '.join(missing)}" if missing else "another rank"
+print(
+    f"[init] rank {rank} of {size} waited {float(seconds):g} s for {who}; expected a call of init (a collective "
+    "call, or fit of a Trainer with distributed=True) on every rank. A rank that ends before it, or works for "
+    "longer, is missed: call init at the beginning of the program, or set a longer limit by "
+    "init(timeout=...) or RANVIER_TIMEOUT",
+    file=sys.stderr,
+    flush=True,
+)
+"""
+
+
+@contextlib.contextmanager
+def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
+    """The start of MPI, with a message after these seconds that names the ranks that have not come.
+
+    MPI holds Python's lock while it waits, so another process writes the message. A rank is there while a
+    socket bears its name. job: what distinguishes it from other jobs of this host; empty where a socket does not
+    show all ranks.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        yield
+        return
+    command = [sys.executable, "-ISc", _WATCH, str(size), rank, str(seconds), job]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        if job:
+            with contextlib.suppress(OSError):
+                name.bind(f"\0{job} {rank}")
+        watch = subprocess.Popen(command, stdin=subprocess.PIPE)
+        try:
+            yield
+        finally:
+            watch.kill()
+            watch.communicate()
+
+
 _SPINS = 200  # tests without a pause: a message on one host takes some microseconds
 _TEXT = 256  # bytes of the description of a call
 _LONG = 0.002  # seconds after which the processor is left to others for longer
@@ -121,6 +172,8 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
                 )
         else:
             who = "another rank" if other is None else f"rank {other}"
+            if other is None and world.size == 2:
+                who = f"rank {(world.ranks or (0, 1))[1 - world.rank]}"
             raise TimeoutError(
                 f"[{call}] rank {world.rank} of {world.size} has waited {world.timeout:g} s for {who}, at "
                 f"{place()}; expected the same call on every rank (a longer limit: init(timeout=...) or "
