@@ -91,10 +91,10 @@ for other in range(int(size) if job else 0):
             missing.append(str(other))
 who = f"rank{'s' * (len(missing) > 1)} {', '.join(missing)}" if missing else "another rank"
 print(
-    f"[init] rank {rank} of {size} waited {float(seconds):g} s for {who}; expected a call of init (a collective "
-    "call, or fit of a Trainer with distributed=True) on every rank. A rank that ends before it, or works for "
-    "longer, is missed: call init at the beginning of the program, or set a longer limit by "
-    "init(timeout=...) or RANVIER_TIMEOUT",
+    f"[init] rank {rank} of {size} waited {float(seconds):g} s for {who}; expected a call of init on every "
+    "rank (a collective call, or fit of a Trainer with distributed=True, also calls it). A rank that ends "
+    "before it, or works for longer, is missed: call init at the beginning of the program, or set a longer "
+    "limit by init(timeout=...) or RANVIER_TIMEOUT",
     file=sys.stderr,
     flush=True,
 )
@@ -106,8 +106,8 @@ def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
     """The start of MPI, with a message after these seconds that names the ranks that have not come.
 
     MPI holds Python's lock while it waits, so another process writes the message. A rank is there while a
-    socket bears its name. job: what distinguishes it from other jobs of this host; empty where a socket does not
-    show all ranks.
+    socket bears its name. job: what distinguishes it from other jobs of this host; empty where a socket does
+    not show all ranks.
     """
     if not hasattr(socket, "AF_UNIX"):
         yield
