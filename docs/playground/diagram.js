@@ -55,6 +55,7 @@ function inputColumn() {
       if (others.length) set("features", others.join(","));
     });
     unit.button.setAttribute("aria-pressed", chosen.includes(key));
+    unit.button.classList.toggle("off", !chosen.includes(key));
     paintUnit(unit.canvas, points.map(([a, b]) => feature.value(a, b) / 6), 0, 1, table);
     column.append(unit.button);
     return [key, unit];
@@ -100,18 +101,35 @@ function select(l, j) {
   const isSame = state.selected && state.selected[0] === l && state.selected[1] === j;
   state.selected = isSame ? null : [l, j];
   showUnit();
+  draw();
+  if (!isSame) byId("scale").scrollIntoView({ block: "nearest" });
+}
+
+// Back to the output, with the focus where the unit was selected.
+function leaveUnit() {
+  const [l, j] = state.selected;
+  select(l, j);
+  state.units[l][j].button.focus();
+}
+
+// The selected unit, which the picture of the result shows: its layer and {l, j}; null: the output.
+function largeUnit() {
+  const { layers } = network().program, [l, j] = state.selected || [layers.length, 0];
+  return l === layers.length || (state.data.points && l === layers.length - 1) ? null : { ...layers[l], l, j };
 }
 
 // The numbers of the selected unit, to be read and changed.
 function showUnit() {
   const panel = byId("unit");
-  state.units.flat().forEach(({ button }) => button.classList.remove("selected"));
+  state.units.flat().forEach(({ button }) => { button.classList.remove("selected"); button.setAttribute("aria-pressed", false); });
   panel.hidden = !state.selected;
   state.fields = [];
+  showTitle();
   if (!state.selected) return;
   const [l, j] = state.selected, { in: inputs, weight, bias } = network().program.layers[l];
   const { button } = state.units[l][j];
   button.classList.add("selected");
+  button.setAttribute("aria-pressed", true);
   const labels = l ? null : state.data.points ? settings.features.split(",").map((f) => FEATURES[f].label) : state.data.labels;
   const field = (name, buffer, at) => {
     const input = element("input", { type: "number", step: "0.1" });
@@ -128,6 +146,19 @@ function showUnit() {
     element("div", { className: "numbers" }, field("bias", bias, j), ...weights),
   );
   refreshFields();
+}
+
+// What the picture of the result shows.
+function showTitle() {
+  const unit = largeUnit(), { points, image } = state.data, { loss } = network().form;
+  const kinds = { bce: "Output: probability of blue", ce: "Classes (down), predictions (across)", mse: "Targets (across), predictions (up)" };
+  const output = image ? "Test digits; framed: wrong" : points && loss === "mse" ? "Output" : kinds[loss];
+  const name = unit && state.units[unit.l][unit.j].button.getAttribute("aria-label");
+  byId("shown").textContent = unit ? `${points ? "Values" : "Weights"} of ${name}` : output;
+  byId("map").setAttribute("aria-label", byId("shown").textContent);
+  byId("map").classList.toggle("pixels", Boolean(unit && image));
+  byId("back").hidden = !unit;
+  byId("discrete-label").hidden = !points || Boolean(unit);
 }
 
 // The numbers as they are now; not in the field that the reader is changing.

@@ -48,17 +48,17 @@ function paintUnit(canvas, values, unit, units, table) {
 }
 
 // Weights of a unit as an image of that width or, without a width, as bars.
-function paintWeights(canvas, weights, width, table, colors) {
+function paintWeights(canvas, weights, width, table, colors, size = 36) {
   const most = Math.max(1e-6, ...weights.map(Math.abs));
   if (width) return paintImage(canvas, width, weights.length / width, (i) => weights[i] / most, table);
-  Object.assign(canvas, { width: 36, height: 36 });
-  const context = canvas.getContext("2d"), step = 36 / weights.length;
+  Object.assign(canvas, { width: size, height: size });
+  const context = canvas.getContext("2d"), step = size / weights.length;
   context.fillStyle = css(colors.middle);
-  context.fillRect(0, 0, 36, 36);
+  context.fillRect(0, 0, size, size);
   weights.forEach((w, i) => {
     context.fillStyle = css(w < 0 ? colors.negative : colors.positive);
-    const height = (17 * w) / most;
-    context.fillRect(i * step, 18 - Math.max(0, height), Math.max(1, step - 0.5), Math.abs(height));
+    const height = (0.47 * size * w) / most;
+    context.fillRect(i * step, size / 2 - Math.max(0, height), Math.max(1, step - size / 72), Math.abs(height));
   });
   return undefined;
 }
@@ -67,7 +67,7 @@ function paintWeights(canvas, weights, width, table, colors) {
 function paintMap(canvas, values, sets, colors, table, buffer) {
   const size = 330 * (window.devicePixelRatio || 1), context = canvas.getContext("2d");
   paintImage(buffer, GRID, GRID, (i) => values[i], table);
-  if (canvas.width !== Math.round(size)) Object.assign(canvas, { width: Math.round(size), height: Math.round(size) });
+  if (canvas.width !== Math.round(size) || canvas.height !== canvas.width) Object.assign(canvas, { width: Math.round(size), height: Math.round(size) });
   context.imageSmoothingEnabled = true;
   context.drawImage(buffer, 0, 0, canvas.width, canvas.height);
   const at = (v) => ((v / REACH + 1) / 2) * canvas.width, radius = canvas.width / 95;

@@ -2,15 +2,16 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const CHOICES = {
-  data: { circle: "Circle", xor: "XOR", gauss: "Two clouds", spiral: "Spiral", moons: "Moons", plane: "Plane (numbers)",
-    bumps: "Bumps (numbers)", digits: "Digits", table: "A table of yours" },
-  activation: Object.fromEntries(Object.keys(ACTIVATIONS).map((name) => [name, name])),
-  optimizer: { SGD: "SGD", momentum: "SGD, momentum", Adam: "Adam" },
-  regularisation: { none: "none", l1: "L1", l2: "L2" },
-  rate: Object.fromEntries(["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"].map((r) => [r, r])),
-  strength: Object.fromEntries(["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1"].map((r) => [r, r])),
-  speed: { step: "a step a frame", epoch: "an epoch a frame", fast: "as fast as it goes" },
+const named = (names) => names.map((name) => [name, name]);
+const CHOICES = { // [value, text]; keys of an object would not keep the order of numbers
+  data: Object.entries({ circle: "Circle", xor: "XOR", gauss: "Two clouds", spiral: "Spiral", moons: "Moons", plane: "Plane (numbers)",
+    bumps: "Bumps (numbers)", digits: "Digits", table: "A table of yours" }),
+  activation: named(Object.keys(ACTIVATIONS)),
+  optimizer: [["SGD", "SGD"], ["momentum", "SGD, momentum"], ["Adam", "Adam"]],
+  regularisation: [["none", "none"], ["l1", "L1"], ["l2", "L2"]],
+  rate: named(["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"]),
+  strength: named(["0.0001", "0.0003", "0.001", "0.003", "0.01", "0.03", "0.1", "0.3", "1"]),
+  speed: [["step", "a step a frame"], ["epoch", "an epoch a frame"], ["fast", "as fast as it goes"]],
 };
 const SLIDERS = { share: (v) => `${v} %`, noise: (v) => Number(v).toFixed(1), batch: (v) => v };
 const START = { data: "circle", features: "x1,x2", hidden: "6,3", activation: "Tanh", optimizer: "Adam", rate: "0.03",
@@ -19,14 +20,14 @@ const LARGEST = { layers: 6, units: 8 };
 const KEEP_WEIGHTS = new Set(["optimizer", "regularisation", "strength", "batch"]);
 
 const settings = { ...START };
-const state = { running: false, epoch: 0, position: 0, order: [], history: [], selected: null, table: null };
+const state = { running: false, epoch: 0, position: 0, order: [], history: [], selected: null, table: null, steps: 0 };
 let machine, colors, table;
 
 // --- settings and the address
 
 function isValid(name, value) {
   if (!Object.hasOwn(START, name)) return false;
-  if (CHOICES[name]) return Object.hasOwn(CHOICES[name], value);
+  if (CHOICES[name]) return CHOICES[name].some(([choice]) => choice === value);
   if (name === "features") { // in the order of the diagram
     const chosen = value.split(",");
     return value !== "" && String(Object.keys(FEATURES).filter((f) => chosen.includes(f))) === value;
@@ -60,6 +61,8 @@ function set(name, value) {
   if (name === "rate") {
     network().form.rate = Number(value);
     machine.rate = Number(value);
+    state.watch.restart();
+    say();
     return;
   }
   if (name === "strength" && settings.regularisation === "none") return;
@@ -70,12 +73,12 @@ function showSettings() {
   for (const name of Object.keys(CHOICES)) byId(name).value = settings[name];
   for (const [name, text] of Object.entries(SLIDERS)) {
     byId(name).value = settings[name];
+    byId(name).setAttribute("aria-valuetext", text(settings[name]));
     byId(`${name}-shown`).textContent = text(settings[name]);
   }
   const isPoints = settings.data in POINTS;
   byId("table").hidden = settings.data !== "table";
   byId("noise-label").hidden = !isPoints;
-  byId("discrete-label").hidden = !isPoints;
   byId("test-label").hidden = settings.data === "digits"; // their picture is of test data always
   byId("strength").disabled = settings.regularisation === "none";
   const hidden = hiddenOf(settings.hidden);
@@ -121,10 +124,11 @@ function rebuild(keepWeights = false) {
   const net = new Network(machine, makeForm(data, parts.train.rows), generator(seed));
   if (old && String(old.sizes) === String(net.form.sizes))
     net.program.layers.flatMap(({ weight, bias }) => [weight, bias]).forEach((b, i) => machine.view(b).set(old.weights[i]));
-  else Object.assign(state, { epoch: 0, history: [], selected: null });
+  else Object.assign(state, { epoch: 0, steps: 0, history: [], selected: null });
   Object.assign(state, { network: net, data, parts, position: 0, random: generator(seed + 2), order: [] });
   state.measure = { train: net.evaluator(parts.train.x, parts.train.rows, parts.train.y),
     test: net.evaluator(parts.test.x, parts.test.rows, parts.test.y) };
+  state.watch = new Watch(net.form, parts.train.y);
   state.plane = data.points ? net.evaluator(asInputs(gridPoints(), net.form.features), GRID * GRID) : null;
   state.batchX = new Float32Array(net.form.batch * columns);
   state.batchY = new data.y.constructor(net.form.batch);
@@ -146,6 +150,7 @@ function trainBatch() {
     state.batchY[i] = train.y[row];
   }
   net.step(state.batchX, state.batchY);
+  state.steps++;
   state.position += n;
   const isEnd = state.position + n > state.order.length;
   if (isEnd) state.epoch++;
@@ -164,46 +169,90 @@ function predictions({ output }, rows) {
 
 function measured() {
   const score = (part, run) => {
-    const { loss, output } = run(), predicted = predictions({ output }, part.rows), kind = network().form.loss;
+    const { loss, output, layers } = run(), predicted = predictions({ output }, part.rows), kind = network().form.loss;
     const isRight = (p, i) => (kind === "bce" ? Number(p > 0) : p) === part.y[i];
     const accuracy = kind === "mse" ? null : predicted.filter(isRight).length / part.rows;
-    return { loss, accuracy, predicted };
+    return { loss, accuracy, predicted, layers };
   };
   return { train: score(state.parts.train, state.measure.train), test: score(state.parts.test, state.measure.test) };
 }
 
 function draw() {
   const { train, test } = measured();
-  const isFinite = Number.isFinite(train.loss);
+  state.isFinite = Number.isFinite(train.loss);
   if (state.running || !state.history.length) state.history.push([train.loss, test.loss]);
   if (state.history.length > 2000) state.history = state.history.filter((_, i) => i % 2 === 0);
   const text = ({ loss, accuracy }) => `loss ${loss.toFixed(4)}${accuracy === null ? "" : `, ${(100 * accuracy).toFixed(1)} % right`}`;
-  byId("scores").innerText = isFinite ? `training: ${text(train)}\ntest: ${text(test)}`
-    : "The loss is not a number any more: take a lower learning rate and new weights.";
+  byId("scores").innerText = `training: ${text(train)}\ntest: ${text(test)}`;
   byId("epoch").textContent = `epoch ${state.epoch}`;
-  if (!isFinite) run(false);
+  state.scores = `training ${text(train)}; test ${text(test)}`;
+  state.watch.see(train.loss, train.layers, state.epoch);
+  if (!state.isFinite) run(false);
+  say();
   paintCurve(byId("curve"), state.history, colors);
   drawDiagram();
   refreshFields();
   drawResult(train, test);
 }
 
+// What a screen reader says: a sentence for each state, and none for the numbers of each frame.
+function say() {
+  const { watch: { hint }, running, epoch, scores } = state;
+  const text = !state.isFinite ? "The loss is not a number any more: take a lower learning rate and new weights."
+    : running ? hint || "It trains."
+    : `${state.steps ? `Stopped at epoch ${epoch}: ${scores}.` : "New weights, not trained yet."} ${hint}`.trim();
+  if (byId("status").textContent !== text) byId("status").textContent = text;
+}
+
 function drawResult(train, test) {
-  const map = byId("map"), { data, parts } = state, isTest = byId("show-test").checked;
-  if (data.points) {
-    const isClass = network().form.loss === "bce", { output } = state.shown, sign = byId("discrete").checked;
-    const level = (v) => (isClass ? 2 / (1 + Math.exp(-v)) - 1 : v);
-    const values = output.map((v) => (sign ? Math.sign(level(v)) : level(v)));
-    const labels = (part) => Array.from(part.y, (v) => (isClass ? 2 * v - 1 : v));
-    const sets = [[data.points, labels(parts.train), parts.train.order, false]];
-    if (isTest) sets.push([data.points, labels(parts.test), parts.test.order, true]);
-    paintMap(map, values, sets, colors, table, state.buffer);
-    return;
+  const { data, parts } = state, isTest = byId("show-test").checked, unit = largeUnit();
+  if (data.points) drawPlane(unit, isTest);
+  else if (unit) drawWeights(unit);
+  else {
+    const map = byId("map"), [part, { predicted }] = isTest || data.image ? [parts.test, test] : [parts.train, train];
+    if (data.image) paintDigits(map, data, part, predicted, colors);
+    else if (data.loss === "ce") paintConfusion(map, data.names, part.y, predicted, colors);
+    else paintScatter(map, part.y, predicted, colors);
+    showScale();
   }
-  const [part, { predicted }] = isTest || data.image ? [parts.test, test] : [parts.train, train];
-  if (data.image) paintDigits(map, data, part, predicted, colors);
-  else if (data.loss === "ce") paintConfusion(map, data.names, part.y, predicted, colors);
-  else paintScatter(map, part.y, predicted, colors);
+}
+
+// The output over the plane or, large, the values of a unit.
+function drawPlane(unit, isTest) {
+  const { data, parts } = state, isClass = network().form.loss === "bce", sign = byId("discrete").checked;
+  const level = (v) => (isClass ? 2 / (1 + Math.exp(-v)) - 1 : v);
+  let values = state.shown.output.map((v) => (sign ? Math.sign(level(v)) : level(v)));
+  if (unit) {
+    const { out, j, l } = unit, of = state.shown.layers[l].filter((_, i) => i % out === j);
+    const most = rounded(of.reduce((a, v) => Math.max(a, Math.abs(v)), 0));
+    values = of.map((v) => v / most);
+    showScale(-most, 0, most);
+  } else if (isClass) showScale("0 %", "50 %", "100 %");
+  else showScale(-1, 0, 1);
+  const labels = (part) => Array.from(part.y, (v) => (isClass ? 2 * v - 1 : v));
+  const sets = [[data.points, labels(parts.train), parts.train.order, false]];
+  if (isTest) sets.push([data.points, labels(parts.test), parts.test.order, true]);
+  paintMap(byId("map"), values, sets, colors, table, state.buffer);
+}
+
+function drawWeights({ in: inputs, weight, l, j }) {
+  const row = Array.from(machine.view(weight).subarray(j * inputs, (j + 1) * inputs));
+  const most = Number(Math.max(...row.map(Math.abs)).toPrecision(2));
+  paintWeights(byId("map"), row, l ? 0 : state.data.image, table, colors, 330);
+  showScale(-most, 0, most);
+}
+
+// 1, or the next of 2, 5, 10, 20 ... above a number.
+function rounded(number) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, number)));
+  return [1, 2, 5, 10].map((n) => n * power).find((n) => n >= number) || 1;
+}
+
+// The numbers of the colors below the picture; none for pictures without a scale.
+function showScale(...numbers) {
+  byId("scale").hidden = !numbers.length;
+  byId("scale").setAttribute("aria-label", `Colours: ${numbers.join(", ")}`);
+  [...byId("scale").children].forEach((place, i) => { place.textContent = String(numbers[i]).replace("-", "−"); });
 }
 
 // --- the loop
@@ -212,6 +261,7 @@ function run(isOn) {
   if (isOn && !state.running) requestAnimationFrame(frame);
   state.running = isOn;
   byId("play").textContent = isOn ? "Stop" : "Run";
+  say();
   if (!isOn && state.file) showText(state.file); // as it is now
 }
 
@@ -265,7 +315,7 @@ function setTheme(name) {
 
 function connect() {
   for (const [name, options] of Object.entries(CHOICES)) {
-    byId(name).append(...Object.entries(options).map(([value, text]) => element("option", { value, textContent: text })));
+    byId(name).append(...options.map(([value, text]) => element("option", { value, textContent: text })));
     byId(name).onchange = (event) => set(name, event.target.value);
   }
   for (const name of Object.keys(SLIDERS)) byId(name).oninput = (event) => set(name, event.target.value);
@@ -294,7 +344,9 @@ function connect() {
     run(settings.run !== "0");
   };
   window.onresize = () => { if (!state.running) draw(); };
+  byId("back").onclick = leaveUnit;
   document.onkeydown = (event) => {
+    if (event.key === "Escape" && state.selected) leaveUnit();
     if (event.key !== " " || /INPUT|SELECT|TEXTAREA|BUTTON|A/.test(event.target.tagName)) return;
     event.preventDefault();
     run(!state.running);
