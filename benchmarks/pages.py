@@ -207,6 +207,33 @@ def family_page(family: str, records: Sequence[Record], results: Record, folder:
     return join(*parts)
 
 
+# tables in pages of docs; the first word is the page
+TABLES = {
+    "physics errors": ["instruction set", "Helmholtz", "heat", "Burgers"],
+    "physics times": ["equation", "ours", "JAX", "PyTorch"],
+    "control steps": ["program", "instruction set", *(f"seed {i}" for i in range(6))],
+}
+
+
+def write_tables(results: Record, docs: Path) -> None:
+    """Put the rows of records with a table between its marks; a table without new rows stays."""
+    rows: dict[str, list[list[str]]] = {}
+    for record in summary.facts(records_of(results)):
+        if "table" in record:
+            rows.setdefault(record["table"], []).append(record["cells"])
+    for name, found in rows.items():
+        page, head, limits = docs / f"{name.split()[0]}.md", TABLES[name], results["limits"]
+        if not page.exists():  # another folder than docs
+            continue
+        start, end = f"<!-- {name}: python -m benchmarks.report -->", "<!-- end -->"
+        before, _, rest = page.read_text(encoding="utf-8").partition(start)
+        lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *found)]
+        level = "" if "instruction set" in head else f", {limits['isa']}"
+        where = f"{limits['cpu']}{level}, one thread:"
+        text = "\n".join([before + start, "", where, "", *lines, "", end]) + rest.partition(end)[2]
+        page.write_text(text, encoding="utf-8")
+
+
 def place(record: Record) -> tuple[int, str]:
     """The position of a record in the report: ops that take most of a network's time come first."""
     family = record["family"]
@@ -246,6 +273,7 @@ def write(results: Record, out: Path) -> Path:
     found = results.get("sweep")
     if found and found["rows"]:
         (folder / "sweep.md").write_text(sweep_page(found), encoding="utf-8")
+    write_tables(results, out)
     page = out / "benchmarks.md"
     sections = [INTRODUCTION, machine_section(results)]
     if races:

@@ -336,6 +336,18 @@ def run(library, problem, seconds, seed):
     }
 
 
+def measured(library, problem, seconds, seed):
+    """What `run` gives, in a process with one thread, of the Python that has the library."""
+    threads = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+    peer = os.environ.get(f"RANVIER_PEER_{library.split('_')[0].upper()}", sys.executable)
+    command = [peer, str(Path(__file__).resolve()), "--one", library, "--problem", problem]
+    command += ["--seconds", str(seconds), "--seed", str(seed)]
+    done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{problem:<10} {library:<12} {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -349,18 +361,14 @@ def main():
     if given.one:
         print(json.dumps(run(given.one, problems[0], given.seconds, given.seed)))
         return
-    threads = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
     for problem in problems:
         for seed in range(given.seed, given.seed + given.rounds):
             for library in given.library or LIBRARIES:
-                peer = os.environ.get(f"RANVIER_PEER_{library.split('_')[0].upper()}", sys.executable)
-                command = [peer, str(Path(__file__).resolve()), "--one", library, "--problem", problem]
-                command += ["--seconds", str(given.seconds), "--seed", str(seed)]
-                done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True)
-                if done.returncode:
-                    print(f"{problem:<10} {library:<12} {done.stderr.strip().splitlines()[-1:]}")
+                try:
+                    r = measured(library, problem, given.seconds, seed)
+                except RuntimeError as error:
+                    print(error)
                     continue
-                r = json.loads(done.stdout.splitlines()[-1])
                 reached = f"{r['seconds']:.2f} s" if r["error"] < 1e-3 else f"not in {r['seconds']:.0f} s"
                 print(
                     f"{problem:<10} {library:<12} seed {seed}: step {r['step_ms']:.2f} ms, 1e-3 {reached} "

@@ -37,6 +37,30 @@ def results() -> dict[str, Any]:
     }
 
 
+def test_tables_of_other_pages_are_written_between_their_marks(tmp_path: Path) -> None:
+    mark, other = "<!-- physics errors: python -m benchmarks.report -->", "<!-- physics times: x -->"
+    page = tmp_path / "physics.md"
+    page.write_text(f"before\n{mark}\nold\n<!-- end -->\nafter\n{other}\nkept\n<!-- end -->\n")
+    run = results()
+    for level, error in ((OWN, "2.5e-3"), ("x86-64-v3", "1.5e-3")):
+        fact = {"what": level, "value": error, "target": "", "command": "pytest"}
+        row = {**fact, "table": "physics errors", "cells": [level, "9.0e-4", "8.0e-4", error]}
+        run["benchmarks"].append({"extra_info": row})
+    for _ in range(2):  # written anew
+        pages.write(json.loads(json.dumps(run)), tmp_path)
+    text = page.read_text()
+    rows = "| x86-64-v4 | 9.0e-4 | 8.0e-4 | 2.5e-3 |\n| x86-64-v3 | 9.0e-4 | 8.0e-4 | 1.5e-3 |\n"
+    assert f"|\n{rows}\n<!-- end -->\nafter\n{other}\nkept\n<!-- end -->\n" in text
+    assert "old" not in text
+    assert not (tmp_path / "control.md").exists()
+
+
+def test_marks_of_all_tables_are_in_their_pages() -> None:
+    for name in pages.TABLES:
+        text = (report.ROOT / "docs" / f"{name.split()[0]}.md").read_text(encoding="utf-8")
+        assert text.count(f"<!-- {name}: python -m benchmarks.report -->") == 1
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pages.write(json.loads(json.dumps(results())), tmp_path_factory.mktemp("docs"))

@@ -240,7 +240,7 @@ def test_wrong_calls_are_named_and_end_the_job():
     assert "rank 0: all_reduce of float32 (3,) sum at <string>:14; rank 1: barrier at <string>:14" in first[1]
     assert first[1].removeprefix("[all_reduce]") == second[1].removeprefix("[barrier]")
     assert first[2].startswith(
-        "[barrier] rank 0 of 2 has waited 1 s for another rank, at <string>:21; expected the same call on"
+        "[barrier] rank 0 of 2 has waited 1 s for rank 1, at <string>:21; expected the same call on"
     )
 
 

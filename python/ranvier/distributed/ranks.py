@@ -109,7 +109,7 @@ def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
     socket bears its name. job: what distinguishes it from other jobs of this host; empty where a socket does
     not show all ranks.
     """
-    if not hasattr(socket, "AF_UNIX"):
+    if not (sys.executable and hasattr(socket, "AF_UNIX")):
         yield
         return
     command = [sys.executable, "-ISc", _WATCH, str(size), rank, str(seconds), job]
