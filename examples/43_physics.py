@@ -117,7 +117,7 @@ def main() -> None:
             u = equation(net, points)[0].numpy().reshape(101, 101)
         exact = solution(first, second)
         error = np.linalg.norm(u - exact) / np.linalg.norm(exact)
-        print(f"{name:<10} relative error {error:.4f}")
+        print(f"{name:<10} relative error {error:.1e}")
         picture = panel.pcolormesh(*axes, u.T, cmap="RdBu_r", shading="nearest")
         panel.set(
             title=f"{name}: error {error:.1e}", xlabel="x" if low[0] else "t", ylabel="y" if low[0] else "x"
