@@ -71,9 +71,11 @@ struct ReduceRule {
   double correction = 0;
 };
 
-Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const Axes& axes, const Out& out) {
-  Output y = out.shaped(x.dtype(), axes.out, x, center);
+Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const Axes& axes, const Out& out,
+              const Input& rest = Input()) {
+  Output y = out.shaped(x.dtype(), axes.out, x, center, rest);
   if (center) center.expect_shape(axes.out);
+  if (rest) rest.expect_shape(axes.out);
   const bool extreme = rule.op == ReduceOp::max || rule.op == ReduceOp::min;
   if (extreme && axes.count == 0)
     fail_value(x.op(), "got x of shape ", x.shape(), ", empty along the axis; expected at least one element");
@@ -86,6 +88,7 @@ Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const
     call.divisor = rule.mean ? std::fmax(static_cast<double>(axes.count) - rule.correction, 0) : 1;
     call.root = rule.root;
     if (center) call.center = axes.widened(center.view<T>());
+    if (rest) call.rest = axes.widened(rest.view<T>());
     call.y = axes.widened(y.view<T>());
     invoke_sized(call, numel(call.x));
   });
@@ -99,10 +102,12 @@ void define(Module m, const char* name, const ReduceRule& rule) {
       });
 }
 
-// Around the mean of x, which has the shape of the result.
+// Around the mean of x, which has the shape of the result, as has the mean of what is left of x without it.
 template <bool root>
-Output spread(Floats x, Floats mean, AxesArg axis, Truth keepdims, Real correction, Out out) {
-  return reduce({ReduceOp::squares, true, root, correction}, x, mean, Axes(axis, x.shape(), keepdims), out);
+Output spread(Floats x, Floats mean, AxesArg axis, Truth keepdims, Real correction, MaybeFloats rest,
+              Out out) {
+  const Axes axes(axis, x.shape(), keepdims);
+  return reduce({ReduceOp::squares, true, root, correction}, x, mean, axes, out, rest);
 }
 
 // Compares each x with y, which has the shape of the result.
@@ -165,8 +170,8 @@ void register_reduce(Module m) {
   define(m, "prod", {ReduceOp::product});
   define(m, "sum_abs", {ReduceOp::absolute});
   define(m, "norm", {ReduceOp::squares, false, true});
-  def(m, "var(x, mean, axis=None, keepdims=False, correction=0.0, out=None)", spread<false>);
-  def(m, "std(x, mean, axis=None, keepdims=False, correction=0.0, out=None)", spread<true>);
+  def(m, "var(x, mean, axis=None, keepdims=False, correction=0.0, rest=None, out=None)", spread<false>);
+  def(m, "std(x, mean, axis=None, keepdims=False, correction=0.0, rest=None, out=None)", spread<true>);
   // how many elements of x equal y
   def(m, "count_equal(x, y, axis=None, keepdims=False)", compared<ReduceOp::equals>);
   // sum of exp(x - y); an infinite y counts as 0

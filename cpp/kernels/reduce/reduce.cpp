@@ -17,14 +17,14 @@ namespace ranvier {
 
 namespace {
 
-constexpr int kCenter = 0, kY = 1, kX = 2;
+constexpr int kRest = 0, kCenter = 1, kY = 2, kX = 3;
 constexpr int64_t kSegmentWork = 1 << 14;  // elements that make a separate segment worthwhile
 
 template <class T>
-LoopNest<3> kept_axes(const Reduce<T>& r) {
+LoopNest<4> kept_axes(const Reduce<T>& r) {
   int64_t shape[kMaxDims] = {};
   for (int d = 0; d < r.x.ndim; ++d) shape[d] = r.reduced[d] ? 1 : r.x.shape[d];
-  return LoopNest<3>(r.x.ndim, shape, {r.center.strides, r.y.strides, r.x.strides});
+  return LoopNest<4>(r.x.ndim, shape, {r.rest.strides, r.center.strides, r.y.strides, r.x.strides});
 }
 
 template <class T>
@@ -37,7 +37,7 @@ LoopNest<1> reduced_axes(const Reduce<T>& r) {
 // How the work is cut. Everything here follows from the problem; the team's size has no part in it.
 template <class T>
 struct ReducePlan {
-  LoopNest<3> kept;
+  LoopNest<4> kept;
   LoopNest<1> reduced;
   bool across;
   int64_t width, panel, panels;  // columns of a row, of a panel (1 along), panels of a row
@@ -176,13 +176,12 @@ struct Reduction {
   __attribute__((noinline)) void finish(const T* totals_of_part, T* y, int64_t columns) const {
     const int64_t step = plan.kept.strides[kY][plan.kept.ndim - 1];
     const T divisor = static_cast<T>(r.divisor);
-    if (divisor == T(1) && !r.root && step == 1) {
+    if (divisor == T(1) && step == 1) {
       if (totals_of_part != y) std::copy(totals_of_part, totals_of_part + columns, y);
       return;
     }
     for (int64_t j = 0; j < columns; ++j) {
-      const T value = divisor == T(1) ? totals_of_part[j] : totals_of_part[j] / divisor;
-      y[j * step] = r.root ? std::sqrt(value) : value;
+      y[j * step] = divisor == T(1) ? totals_of_part[j] : totals_of_part[j] / divisor;
     }
   }
 
@@ -266,7 +265,7 @@ struct Reduction {
 
   // Results [begin, end), each of one segment along memory.
   void run_along(int64_t begin, int64_t end) const {
-    const LoopNest<3>& nest = plan.kept;
+    const LoopNest<4>& nest = plan.kept;
     const int inner = nest.ndim - 1;
     const LoopNest<1>& reduced = plan.reduced;
     const bool lines =
@@ -293,29 +292,46 @@ struct Reduction {
     return dense;
   }
 
-  // Roots of results [begin, end) whose squares left T's range, from sums in a wider type.
-  void fix_overflow(int64_t begin, int64_t end) const {
-    const LoopNest<3>& nest = plan.kept;
-    const LoopNest<1>& reduced = plan.reduced;
+  // Sums of squares become results [begin, end). Where squares left T's range, or all were so small that
+  // bits were lost, they are summed again in a wider type.
+  void finish_squares(int64_t begin, int64_t end) const {
+    const LoopNest<4>& nest = plan.kept;
     const int inner = nest.ndim - 1;
+    const T low = r.root ? std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon() : T(-1);
+    const T excess = static_cast<T>(static_cast<double>(plan.reduced.size) / r.divisor);
+    const int64_t step = nest.strides[kY][inner], step_rest = r.rest.data ? nest.strides[kRest][inner] : 0;
     nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      for (int64_t i = 0; i < count; ++i) {
-        T& y = r.y.data[offsets[kY] + i * nest.strides[kY][inner]];
-        if (y != std::numeric_limits<T>::infinity()) continue;
-        const T* x = r.x.data + offsets[kX] + i * nest.strides[kX][inner];
-        const int64_t at = offsets[kCenter] + i * nest.strides[kCenter][inner];
-        const long double center = r.center.data ? r.center.data[at] : T(0);
-        long double sum = 0;
-        reduced.walk(0, reduced.size, [&](int64_t n, const int64_t* from) {
-          const int64_t step = reduced.strides[0][reduced.ndim - 1];
-          for (int64_t k = 0; k < n; ++k) {
-            const long double d = x[from[0] + k * step] - center;
-            sum += d * d;
-          }
-        });
-        y = static_cast<T>(std::sqrt(sum / static_cast<long double>(r.divisor)));
+      T* y = r.y.data + offsets[kY];
+      const T zero(0), *rest = r.rest.data ? r.rest.data + offsets[kRest] : &zero;
+      for (int64_t i = 0; i < count; ++i, y += step, rest += step_rest) {
+        const T squares = *y - excess * (*rest * *rest), value = squares < T(0) ? T(0) : squares;
+        if (*y > low && *y < std::numeric_limits<T>::infinity()) {
+          *y = r.root ? std::sqrt(value) : value;
+        } else if (*y == *y) {  // NaN stays
+          const T* center =
+              r.center.data ? r.center.data + offsets[kCenter] + i * nest.strides[kCenter][inner] : nullptr;
+          *y = wide(r.x.data + offsets[kX] + i * nest.strides[kX][inner], center);
+        }
       }
     });
+  }
+
+  T wide(const T* x, const T* center) const {
+    using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
+    const LoopNest<1>& nest = plan.reduced;
+    const int64_t step = nest.strides[0][nest.ndim - 1];
+    const auto total_of = [&](const auto& f) {
+      Wide sum = 0;
+      nest.walk(0, nest.size, [&](int64_t n, const int64_t* from) {
+        for (int64_t k = 0; k < n; ++k) sum += f(static_cast<Wide>(x[from[0] + k * step]));
+      });
+      return sum;
+    };
+    Wide mean = center ? *center : T(0);  // the exact one, where rest is there
+    if (r.rest.data) mean = total_of([](Wide v) { return v; }) / static_cast<Wide>(nest.size);
+    const Wide value =
+        total_of([&](Wide v) { return (v - mean) * (v - mean); }) / static_cast<Wide>(r.divisor);
+    return static_cast<T>(r.root ? std::sqrt(value) : value);
   }
 
   void join_segments(int64_t part) const {
@@ -375,9 +391,9 @@ void Reduce<T>::run(const Team& team, void* workspace) const {
     });
     if (plan.segments > 1)
       team.parallel_for(plan.parts(), cost, [&](int64_t part) { reduction.join_segments(part); });
-    if (root && op == ReduceOp::squares)
+    if (op == ReduceOp::squares)
       team.parallel_for(plan.kept.size, cost,
-                        [&](int64_t begin, int64_t end) { reduction.fix_overflow(begin, end); });
+                        [&](int64_t begin, int64_t end) { reduction.finish_squares(begin, end); });
   });
 }
 

@@ -9,6 +9,10 @@
 //   exps     sum of exp(x - center), where an infinite center counts as 0
 //   then y = total / divisor, and its square root if root is set
 //
+// Squares that leave the range of float, or are rounded away below it, are summed again in a wider type where
+// the result is in the range. `rest`, the mean of x - center, takes n rest^2 off the total: center is
+// rounded.
+//
 // Order of summation: chunks of at most kReduceChunk elements (along contiguous memory: 4 vectors of partial
 // sums; across rows: one after another, of up to
 // kReduceNarrow dense columns a vector's lanes apart) whose sums are added in pairs, as NumPy's pairwise
@@ -45,14 +49,14 @@ constexpr int64_t kArgRows = 1 << 16;  // of a column that are searched at once
 
 template <class T>
 struct Reduce {
-  RANVIER_CALL("reduce", x, center, y);
+  RANVIER_CALL("reduce", x, center, rest, y);
   size_t workspace_bytes(int threads) const;
   ReduceOp op;
   double divisor;
   bool root;
   bool reduced[kMaxDims];  // which axes of x
   TensorView<const T> x;
-  TensorView<const T> center;  // or data null
+  TensorView<const T> center, rest;  // or data null
   TensorView<T> y;
 };
 

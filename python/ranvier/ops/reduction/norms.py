@@ -69,9 +69,14 @@ class Norm(_Kept):
             n = x.size // (total.size or 1)
             equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
             return _core.sub(float(n), equal, equal)
-        powers = _core.abs(x, None)
+        powers, top = _core.abs(x, None), None
+        if x.size:  # of the greatest element, or the least for p < 0: powers stay in the range
+            top = (_core.max if p > 0 else _core.min)(powers, axes, True, None)
+            top = _core.where(_core.eq(_core.div(top, top, None), 1.0, None), top, 1.0, None)
+            _core.div(powers, top, powers)
         total = _core.sum(_core.pow(powers, p, powers), axes, True, None)
-        return _core.pow(total, 1 / p, total)
+        y = _core.pow(total, 1 / p, total)
+        return y if top is None else _core.mul(y, top, y)
 
     def backward(self, dy: Array) -> Array:
         x, y, p = self.x, self.y, self.p
@@ -85,16 +90,19 @@ class Norm(_Kept):
             share = _core.count_equal(size, y, self.axes, True)
             _core.div(dy, share, share)
             return _core.mul(_core.where_equal(size, y, share, None), _core.sign(x, size), size)
-        if p == 2:
-            slope, shape = _core.div(dy, y, None), x
-        else:  # sign(x) |x|^(p - 1) / y^(p - 1)
-            slope = _core.mul(dy, _core.pow(y, 1 - p, None), None)
-            shape = _core.abs(x, None)
-            _core.pow(shape, p - 1, shape)
-            if p < 1:
-                shape = _core.where(_core.ne(x, 0.0, None), shape, 0.0, None)
-            shape = _core.mul(shape, _core.sign(x, None), None)
-        return _core.mul(shape, _core.where(_core.ne(y, 0.0, None), slope, 0.0, None), None)
+        nonzero = _core.ne(y, 0.0, None)
+        if p == 2:  # dy x / y: neither dy / y nor x / y times a small dy need be in the range
+            return _core.div_backward(x, _core.neg(dy, None), _core.where(nonzero, y, math.inf, None), None)
+        # sign(x) (|x| / y)^(p - 1)
+        shape = _core.abs(x, None)
+        _core.div(shape, _core.where(nonzero, y, math.inf if p > 1 else 1.0, None), shape)
+        if p < 1:
+            shape = _core.where(nonzero, shape, 1.0, None)
+        _core.pow(shape, p - 1, shape)
+        if p < 1:
+            shape = _core.where(_core.ne(x, 0.0, None), shape, 0.0, None)
+        shape = _core.mul(shape, _core.sign(x, None), shape)
+        return _core.mul(shape, _core.where(nonzero, dy, 0.0, None), shape)
 
 
 @rule(Norm)
@@ -107,18 +115,17 @@ def _norm(node: Any, dy: Tensor) -> Tensor:
         return x.sign() * dy
     if math.isinf(p):
         return near(node, dy * coefficients(node, dy), x)
-    y, zero = _kept_output(node, dy), wrap(node.y).eq(0.0)
-    safe = where(zero, 1.0, y)
+    y, zero = kept_output(node), wrap(node.y).eq(0.0)
+    safe = where(zero, math.inf if p > 1 else 1.0, y)
     if p == 2:
-        return x * where(zero, 0.0, dy / safe)
-    slope = where(zero, 0.0, dy * safe ** (1 - p))
+        return x / safe * dy
     size = x
     if p < 2:  # |x|^(p - 1) has no slope at 0, where it counts as 0
-        size = where(wrap(node.x).eq(0.0), 1.0, x)
-    return x.sign() * size.abs() ** (p - 1) * slope
+        size = where(wrap(node.x).eq(0.0), y.detach() if p < 1 else 1.0, x)
+    return x.sign() * (size.abs() / safe) ** (p - 1) * where(zero, 0.0, dy)
 
 
-def _kept_output(node: Any, dy: Tensor) -> Tensor:
+def kept_output(node: Any) -> Tensor:
     """The output with its reduced axes."""
     y = node.y if node.keepdims else node.y.reshape(_without(node.y.shape, node.axes))
     return of_output(node, y).reshape(node.y.shape)
@@ -143,7 +150,7 @@ class LogSumExp(_Kept):
 @rule(LogSumExp)
 def _logsumexp(node: Any, dy: Tensor) -> Tensor:
     x = of_input(node, 0, node.x)
-    return (x - _kept_output(node, dy)).exp() * dy.reshape(node.y.shape)
+    return (x - kept_output(node)).exp() * dy.reshape(node.y.shape)
 
 
 class Prod(_Kept):
@@ -178,8 +185,8 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
 
     p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), any number, or
     "nuc", the sum of the singular values of a matrix (see :func:`ranvier.linalg.matrix_norm`). The
-    gradient is 0 where the norm is; equal greatest elements share it. Squares are summed as they are: |x|
-    beyond 1e19 in float32 (1e154 in float64) gives inf, below 1e-19 (1e-154) may give 0.
+    gradient is 0 where the norm is; equal greatest elements share it. Powers that leave the range of the dtype
+    do no harm.
 
     Raises ValueError for another p, for axes that x lacks, and for p = inf or -inf over no element; TypeError
     for integers.

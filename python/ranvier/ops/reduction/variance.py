@@ -19,6 +19,7 @@ from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.reduction.norms import kept_output
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 
@@ -37,12 +38,9 @@ class Var(Function):
         # The mean is rounded, and may be far from 0: what is left of the deviations corrects it.
         rest = _core.mean(_core.sub(x, mean, None), self.axes, True, None)
         self.mean, self.rest = mean, _core.where(_core.eq(rest, rest, None), rest, 0.0, None)
-        y = _core.var(x, mean, self.axes, True, self.correction, None)
-        n = x.size // (y.size or 1)
-        if n > self.correction:
-            excess = _core.mul(_core.square(rest), n / (n - self.correction), None)
-            y = _core.maximum(_core.sub(y, excess, None), 0.0, None)
-        self.y = _core.sqrt(y) if self.root else y
+        self.y = (_core.std if self.root else _core.var)(
+            x, mean, self.axes, True, self.correction, rest, None
+        )
         return self.y if self.keepdims else self.y.reshape(_without(self.y.shape, self.axes))
 
     def backward(self, dy: Array) -> Array:
@@ -50,13 +48,12 @@ class Var(Function):
         dy = dy.reshape(self.y.shape)
         divisor = n - self.correction if n > self.correction else 0.0
         # dv/dx = 2 (x - mean) / divisor, d sqrt(v) = dv / (2 sqrt(v)), 0 where v is 0
-        if self.root:
-            scale = _core.where(_core.eq(self.y, 0.0, None), 0.0, _core.div(dy, self.y, None), None)
-        else:
-            scale = _core.mul(dy, 2.0, None)
-        scale = _core.div(scale, divisor, None)
         away = _core.sub(self.x, self.mean, None)
-        return _core.mul(_core.sub(away, self.rest, away), scale, away)
+        _core.sub(away, self.rest, away)
+        if not self.root:
+            return _core.mul(away, _core.div(_core.mul(dy, 2.0, None), divisor, None), away)
+        y = _core.where(_core.eq(self.y, 0.0, None), math.inf, self.y, None)
+        return _core.div_backward(away, _core.div(dy, -divisor, None), y, None)
 
 
 @rule(Var)
@@ -66,12 +63,10 @@ def _of_variance(node: Any, dy: Tensor) -> Tensor:
     away = x - mean(x, node.axes, keepdim=True)
     rest = mean(away, node.axes, keepdim=True)
     away = away - where(wrap(_core.eq(rest._array, rest._array, None)), rest, 0.0)
-    dy = dy.reshape(node.y.shape)
     if not node.root:
-        return away * (dy * 2.0 / divisor)
-    zero = wrap(node.y).eq(0.0)
-    y = where(zero, 1.0, (away * away).sum(node.axes, keepdim=True) / divisor).sqrt()
-    return away * (where(zero, 0.0, dy / y) / divisor)
+        return away * (dy.reshape(node.y.shape) * 2.0 / divisor)
+    y, dy = kept_output(node), dy.reshape(node.y.shape)
+    return away / where(wrap(node.y).eq(0.0), math.inf, y) * (dy / divisor)
 
 
 def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
@@ -125,7 +120,7 @@ document(
 var: The variance over the axes: the sum of (x - mean)^2 / (n - correction).
 
     correction is 1 (Bessel's) unless given; ``unbiased=False`` is 0. nan where n <= correction.
-    Squares are as they are: |x - mean| beyond 1e19 in float32 gives inf, below 1e-19 perhaps 0.
+    A variance beyond the range of the dtype is inf or 0; :func:`std` squares without leaving it.
     | [1.0, 2.0, 3.0, 4.0], correction=0 -> tensor(1.2500)
 std: The standard deviation over the axes: the square root of :func:`var`.
     | [1.0, 5.0], correction=0 -> tensor(2.)
