@@ -1,5 +1,6 @@
 // Pairs of lines, compiled once for each ISA level.
 #include "kernels/distance/distance.h"
+#include "simd/mask_bits.h"
 #include "simd/math.h"
 #include "simd/tile.h"
 
@@ -106,6 +107,19 @@ struct WritesSlopes : Adds {
   static constexpr int sums = 0;
 };
 
+// Squares stay in the range of T, and so do sums of them, if lines beyond these are scaled by a power of 2.
+template <class T>
+RANVIER_INLINE ivec<T> is_far(typename VecOf<T>::type squares) {
+  constexpr T limit = sizeof(T) == 4 ? 0x1p60f : T(0x1p500);
+  return (squares > limit) | (squares < T(1) / limit);
+}
+template <class T>
+RANVIER_INLINE vec<T> scale_for(typename VecOf<T>::type squares) {
+  constexpr T scale = sizeof(T) == 4 ? 0x1p80f : T(0x1p700);
+  return select(is_far<T>(squares), select(squares > T(1), vec<T>{} + T(1) / scale, vec<T>{} + scale),
+                vec<T>{} + T(1));
+}
+
 struct Cosine {
   struct Sums : Adds {  // x1 x2, x1^2, x2^2
     static constexpr int sums = 3;
@@ -115,35 +129,48 @@ struct Cosine {
       return a;
     }
   };
-  struct Slope : WritesSlopes {  // b v[0] - a v[1], of x1 and x2
+  struct ScaledSums : Sums {  // of x1 v[1] and x2 v[2]
+    static constexpr bool rare = true;
     template <class V, class M, class L, class O>
-    RANVIER_INLINE V step(V a, V b, M, const L&, const O& o, O&) {
-      return b * o.v[0] - a * o.v[1];
+    RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O& o, O& sums) {
+      return Sums::step(a * o.v[1], b * o.v[2], inside, l, o, sums);
     }
   };
-  struct SlopeOfSecond : WritesSlopes {
+  struct Slope : WritesSlopes {  // (other v[0] - own v[1]) v[2]
     template <class V, class M, class L, class O>
-    RANVIER_INLINE V step(V a, V b, M, const L&, const O& o, O&) {
-      return a * o.v[0] - b * o.v[1];
+    RANVIER_INLINE V step(V a, V b, M, const L& l, const O& o, O&) {
+      return l.of_second ? (a * o.v[0] - b * o.v[1]) * o.v[2] : (b * o.v[0] - a * o.v[1]) * o.v[2];
     }
   };
+
+  // The cosine, and the lengths.
+  template <class T>
+  __attribute__((noinline)) static OfPairs<T> lengths(const PairGroup<T>& g) {
+    OfPairs<T> s = over_pairs<Sums>(g);
+    const vec<T> one = vec<T>{} + T(1);
+    OfPairs<T> scale = {one, one, one};
+    if (any(is_far<T>(s.v[1]) | is_far<T>(s.v[2]))) {
+      scale = {one, scale_for<T>(s.v[1]), scale_for<T>(s.v[2])};
+      s = over_pairs<ScaledSums>(g, scale);
+    }
+    const vec<T> first = sqrt(s.v[1]) / scale.v[1], second = sqrt(s.v[2]) / scale.v[2];
+    const vec<T> a = at_least(first, g.l.eps) * scale.v[1], b = at_least(second, g.l.eps) * scale.v[2];
+    return {s.v[0] / a / b, first, second};
+  }
 
   template <class T>
   RANVIER_INLINE vec<T> forward(const PairGroup<T>& g) {
-    const OfPairs<T> s = over_pairs<Sums>(g);
-    return s.v[0] / at_least(sqrt(s.v[1]), g.l.eps) / at_least(sqrt(s.v[2]), g.l.eps);
+    return lengths(g).v[0];
   }
 
-  // By x1: x2 / (|x1| |x2|) - y x1 / |x1|^2, the second part only where |x1| is not bounded.
+  // By x1: (x2 / |x2| - y x1 / |x1|) / |x1|, the second part only where |x1| is not bounded.
   template <class T>
   RANVIER_INLINE void backward(const PairGroup<T>& g, typename VecOf<T>::type dy) {
-    const OfPairs<T> s = over_pairs<Sums>(g);
-    const vec<T> norm1 = at_least(sqrt(s.v[1]), g.l.eps), norm2 = at_least(sqrt(s.v[2]), g.l.eps);
-    const vec<T> own = g.l.of_second ? norm2 : norm1, square = g.l.of_second ? s.v[2] : s.v[1];
-    const vec<T> of_other = dy / norm1 / norm2;
-    const vec<T> of_own = select(sqrt(square) < g.l.eps, vec<T>{}, of_other * s.v[0] / own / own);
-    const OfPairs<T> o = {of_other, of_own, {}};
-    g.l.of_second ? over_pairs<SlopeOfSecond>(g, o) : over_pairs<Slope>(g, o);
+    const OfPairs<T> of = lengths(g);
+    const vec<T> length = of.v[g.l.of_second ? 2 : 1], own = at_least(length, g.l.eps);
+    const vec<T> other = at_least(of.v[g.l.of_second ? 1 : 2], g.l.eps);
+    const vec<T> along = select(length < g.l.eps, vec<T>{}, of.v[0] / own);
+    over_pairs<Slope>(g, OfPairs<T>{{T(1) / other, along, dy / own}});
   }
 };
 
@@ -168,13 +195,13 @@ struct Norm {
       return p == Power::largest ? reduce_max(v) : reduce_add(v);
     }
     template <class V, class M, class L, class O>
-    RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O&, O& sums) {
+    RANVIER_INLINE V step(V a, V b, M inside, const L& l, const O& o, O& sums) {
       const V d = abs(select(inside, a - b + l.eps, V{}));
       V& sum = sums.v[0];
       if constexpr (p == Power::largest) sum = max(sum, d);
       if constexpr (p == Power::two) sum = fma(d, d, sum);
       if constexpr (p == Power::one) sum += d;
-      if constexpr (p == Power::any) sum += power_of<element_of<V>>(d, V{} + l.p);
+      if constexpr (p == Power::any) sum += power_of<element_of<V>>(d / o.v[0], V{} + l.p);
       return a;
     }
   };
@@ -202,10 +229,19 @@ struct Norm {
 
   template <class T>
   RANVIER_INLINE vec<T> forward(const PairGroup<T>& g) {
-    const vec<T> sum = over_pairs<Sums>(g).v[0];
-    if constexpr (p == Power::two) return sqrt(sum);
-    if constexpr (p == Power::any) return power_of<T>(sum, broadcast(T(1) / g.l.p));
-    return sum;
+    const vec<T> sum = over_pairs<Sums>(g, OfPairs<T>{{vec<T>{} + T(1)}}).v[0];
+    if constexpr (p == Power::one || p == Power::largest) return sum;
+    const vec<T> y = p == Power::two ? sqrt(sum) : power_of<T>(sum, broadcast(T(1) / g.l.p));
+    const ivec<T> far = is_far<T>(sum);
+    return any(far) ? select(far, Norm<Power::any>::of_largest(g), y) : y;
+  }
+
+  // By the largest difference, so that no power leaves the range.
+  template <class T>
+  __attribute__((noinline)) static vec<T> of_largest(const PairGroup<T>& g) {
+    const vec<T> top = over_pairs<Norm<Power::largest>::Sums>(g).v[0];
+    const vec<T> unit = select((top > T(0)) & (top < Limits<T>::infinity), top, vec<T>{} + T(1));
+    return unit * power_of<T>(over_pairs<Sums>(g, OfPairs<T>{{unit}}).v[0], broadcast(T(1) / g.l.p));
   }
 
   // By x1: sign(d) (|d| / y)^(p - 1); of the largest alone, shared where several are, for p = infinity.

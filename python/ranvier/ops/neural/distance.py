@@ -8,11 +8,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.compare import eq
+from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import F32, floating, unlike
-from ranvier.ops.elementwise.functions import sqrt
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
@@ -53,18 +50,11 @@ class CosineSimilarity(Function):
         return dx1, dx2
 
 
-def _root(y: Tensor) -> Tensor:
-    """The square root, with slope 0 at 0."""
-    zero = eq(wrap(y._array), 0.0)
-    return where(zero, 0.0, sqrt(where(zero, 1.0, y)))
-
-
 @recomputed("x1", "x2", kinds=(CosineSimilarity,))
 def _cosine(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
     dim, eps = node.settings
-    lengths = [_root(total(x * x, dim)) for x in (x1, x2)]
-    first, second = (length.clip(eps) for length in lengths)
-    return total(x1 * x2, dim) / (first * second)
+    first, second = (x / norm(x, 2, dim, True).clip(eps) for x in (x1, x2))
+    return total(first * second, dim)
 
 
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
