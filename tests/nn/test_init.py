@@ -57,10 +57,51 @@ def test_normal(fill, mean, std):
     _assert_moments(fill(rv.empty(*SHAPE)).numpy().astype(np.float64), mean, std, kurtosis=3)
 
 
-def test_truncated_normal_stays_inside():
-    values = init.trunc_normal_(rv.empty(*SHAPE), std=2.0, a=-1.0, b=1.5).numpy()
-    assert values.min() >= -1.0
-    assert values.max() <= 1.5
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("mean", "std", "a", "b"),
+    [
+        (0.0, 2.0, -1.0, 1.5),
+        (0.0, 1.0, 2.9, 3.1),
+        (0.0, 1.0, 6.0, 7.0),
+        (0.0, 1.0, -30.0, -5.0),
+        (5.0, 0.1, 2.3, 2.7),
+        (0.0, 1.0, 4.0, math.inf),
+        (0.5, 1.0, -math.inf, 0.7),
+    ],
+)
+def test_truncated_normal_follows_its_distribution(mean, std, a, b, dtype):
+    n = 2000
+    values = init.trunc_normal_(rv.empty(n, dtype=dtype), mean, std, a, b).numpy().astype(np.float64)
+    assert values.min() >= a
+    assert values.max() <= b
+    sign = (
+        -1 if a - mean + b - mean < 0 else 1
+    )  # tails of the normal distribution do not cancel on their side
+    z = np.sort(sign * (values - mean) / std)
+    left, right = sorted((sign * (a - mean) / std, sign * (b - mean) / std))
+    above = [math.erfc(v / math.sqrt(2)) for v in (left, right, *z)]
+    shares = (above[0] - np.array(above[2:])) / (above[0] - above[1])
+    # The greatest distance of n values from their distribution: above 1.95 / sqrt(n) once in 1,000 seeds.
+    assert np.abs(shares - (np.arange(n) + 0.5) / n).max() < 1.95 / math.sqrt(n)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [(0, 1, -40, -39), (0, 1, 1e8, 1e9), (0, 1e-320, 1, 2), (0, 1e300, -1, 1), (1, 0, 0, 2), (3, 1, 5, 5)],
+)
+def test_truncated_normal_ends_where_there_is_no_mass(limits):
+    values = init.trunc_normal_(rv.empty(100), *limits).numpy()
+    assert (values >= limits[2]).all()
+    assert (values <= limits[3]).all()
+
+
+@pytest.mark.parametrize(
+    "limits", [(0, 1, 2, -2), (0, -1, -2, 2), (math.nan, 1, -2, 2), (0, 1, math.nan, 2), (5, 0, -1, 1)]
+)
+def test_truncated_normal_refuses_empty_ranges(limits):
+    with pytest.raises(ValueError, match=r"\[trunc_normal_\] got mean"):
+        init.trunc_normal_(rv.empty(3), *limits)
 
 
 def test_constants_and_the_seed():

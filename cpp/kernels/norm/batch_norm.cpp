@@ -255,7 +255,7 @@ struct ChannelBackward {
     const double n = double(plan.elements());
     const double b = f.training ? -a * rstd * dweight / n : 0, k = f.training ? -a * dy / n : 0;
     for (int64_t j = c; j < plan.width; j += plan.channels)
-      tables.a[j] = T(a), tables.b[j] = T(b), tables.k[j] = T(k - b * missing);
+      tables.a[j] = T(a), tables.b[j] = T(b), tables.k[j] = T(k - b * missing), tables.second[j] = b;
   }
 
   bool sums_wanted() const { return f.dweight.data || f.dbias.data || f.training; }
@@ -267,6 +267,8 @@ struct ChannelBackward {
       plan.for_rows(begin, end, [&](int64_t first, int64_t last, int64_t width) {
         kernels.gradient_rows(f.dy.data + first * sdy, sdy, f.x.data + first * sx, sx, last - first, width,
                               tables.m, tables.a, tables.b, tables.k, f.dx.data + first * sdx, sdx);
+        mend_columns(f.dy.data + first * sdy, sdy, f.x.data + first * sx, sx, last - first, width, tables.m,
+                     tables.a, tables.second, tables.k, f.dx.data + first * sdx, sdx);
       });
       return;
     }
@@ -274,8 +276,9 @@ struct ChannelBackward {
   }
 
   void apply_plane(int64_t n, int64_t c) const {
-    kernels.gradient(plane(f.dy, n, c), plane(f.x, n, c), plan.inner,
-                     {tables.m[c], tables.a[c], tables.b[c], tables.k[c]}, nullptr, plane(f.dx, n, c));
+    line_gradient<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner,
+                     {tables.m[c], tables.a[c], tables.b[c], tables.k[c]}, tables.second[c], nullptr,
+                     plane(f.dx, n, c));
   }
 
   void run_channel(int64_t c) const {

@@ -1,6 +1,8 @@
 // Runs longer than a chunk, and moments of several runs.
 #pragma once
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "kernels/norm/norm.h"
 
@@ -10,6 +12,17 @@ namespace ranvier {
 template <class F>
 void for_each_chunk(int64_t n, const F& f) {
   for (int64_t i = 0; i < n; i += kNormChunk) f(i, std::min(kNormChunk, n - i));
+}
+
+// kernels.moments; once more in double, where squares left the range of T.
+template <class T>
+Moments chunk_moments(const NormKernels<T>& kernels, const T* x, int64_t n) {
+  Moments all = kernels.moments(x, n);
+  if (all.m2 < double(std::numeric_limits<T>::max())) return all;
+  all = {0, 0};
+  for (int64_t i = 0; i < n; ++i) all.mean += double(x[i]) / double(n);
+  for (int64_t i = 0; i < n; ++i) all.m2 += (double(x[i]) - all.mean) * (double(x[i]) - all.mean);
+  return all;
 }
 
 // Moments of the runs taken in so far.
@@ -23,7 +36,7 @@ class RunningMoments {
   }
   template <class T>
   void add_line(const NormKernels<T>& kernels, const T* x, int64_t n) {
-    for_each_chunk(n, [&](int64_t i, int64_t count) { join(kernels.moments(x + i, count), count); });
+    for_each_chunk(n, [&](int64_t i, int64_t count) { join(chunk_moments(kernels, x + i, count), count); });
   }
   Moments moments() const { return all_; }
 
@@ -41,6 +54,38 @@ GradientSums line_sums(const NormKernels<T>& kernels, const T* dy, const T* x, i
     all.dy += found.dy, all.dot += found.dot;
   });
   return all;
+}
+
+// dx = dy weight a + (x - m) b + k of n elements that are s.. apart, where b is too small for T, as is the
+// square of a large x's deviation.
+template <class T>
+bool is_below(double b) {
+  return b != 0 && std::fabs(b) < double(std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon());
+}
+template <class T>
+void wide_gradient(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t n, NormGradient<T> f, double b,
+                   const T* weight, T* dx, int64_t sdx) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double g = double(dy[i * sdy]) * (weight ? double(weight[i]) : 1);
+    dx[i * sdx] = T(g * double(f.a) + (double(x[i * sx]) - double(f.m)) * b + double(f.k));
+  }
+}
+
+// kernels.gradient, with b in double.
+template <class T>
+void line_gradient(const NormKernels<T>& kernels, const T* dy, const T* x, int64_t n, NormGradient<T> f,
+                   double b, const T* weight, T* dx) {
+  if (is_below<T>(b)) return wide_gradient(dy, 1, x, 1, n, f, b, weight, dx, 1);
+  kernels.gradient(dy, x, n, f, weight, dx);
+}
+
+// After kernels.gradient_rows: the columns whose b is too small, b in double.
+template <class T>
+void mend_columns(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t rows, int64_t width, const T* m,
+                  const T* a, const double* b, const T* k, T* dx, int64_t sdx) {
+  for (int64_t j = 0; j < width; ++j)
+    if (is_below<T>(b[j]))
+      wide_gradient<T>(dy + j, sdy, x + j, sx, rows, {m[j], a[j], 0, k[j]}, b[j], nullptr, dx + j, sdx);
 }
 
 }  // namespace ranvier

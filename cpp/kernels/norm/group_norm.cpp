@@ -131,7 +131,7 @@ struct GroupBackward {
     if (!f.dx.data) return;
     const double b = -rstd * rstd * dot / plan.elements(), k = -rstd * sum / plan.elements() - b * missing;
     for (int64_t c = g * plan.width; c < (g + 1) * plan.width; ++c)
-      put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)});
+      put(c, NormGradient<T>{T(mean), T(rstd * value(f.weight, c, 1)), T(b), T(k)}, b);
   }
 
   // A group without pixels: its sums run along its channels, not along theirs.
@@ -149,7 +149,8 @@ struct GroupBackward {
     const GradientSums sums = line_sums<T>(kernels, dy, x, plan.width, m, part(f.weight, c));
     const double b = -rstd * rstd * rstd * (sums.dot - missing * sums.dy) / plan.elements();
     const double k = -rstd * sums.dy / plan.elements() - b * missing;
-    kernels.gradient(dy, x, plan.width, {m, T(rstd), T(b), T(k)}, part(f.weight, c), plane(f.dx, n, c));
+    line_gradient<T>(kernels, dy, x, plan.width, {m, T(rstd), T(b), T(k)}, b, part(f.weight, c),
+                     plane(f.dx, n, c));
   }
 
   void planes(int64_t n, int64_t g) const {
@@ -160,8 +161,9 @@ struct GroupBackward {
           line_sums<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, m, nullptr);
       dy_sums[n * plan.channels + c] = found.dy, dots[n * plan.channels + c] = found.dot;
     }
-    finish(n, g, [&](int64_t c, NormGradient<T> function) {
-      kernels.gradient(plane(f.dy, n, c), plane(f.x, n, c), plan.inner, function, nullptr, plane(f.dx, n, c));
+    finish(n, g, [&](int64_t c, NormGradient<T> function, double b) {
+      line_gradient<T>(kernels, plane(f.dy, n, c), plane(f.x, n, c), plan.inner, function, b, nullptr,
+                       plane(f.dx, n, c));
     });
   }
 
@@ -177,13 +179,17 @@ struct GroupBackward {
                           std::min(kNormRows, plan.inner - r), last - first, t.m + first,
                           dy_sums + row + first, dots + row + first);
     for (int64_t g = plan.first_group(panel); g < plan.first_group(panel + 1); ++g)
-      finish(n, g, [&](int64_t c, NormGradient<T> function) {
-        t.a[c] = function.a, t.b[c] = function.b, t.k[c] = function.k;
+      finish(n, g, [&](int64_t c, NormGradient<T> function, double b) {
+        t.a[c] = function.a, t.b[c] = function.b, t.k[c] = function.k, t.second[c] = b;
       });
-    if (f.dx.data)
+    if (f.dx.data) {
       kernels.gradient_rows(plane(f.dy, n, first), sdy, plane(f.x, n, first), sx, plan.inner, last - first,
                             t.m + first, t.a + first, t.b + first, t.k + first, plane(f.dx, n, first),
                             f.dx.strides[2]);
+      mend_columns(plane(f.dy, n, first), sdy, plane(f.x, n, first), sx, plan.inner, last - first,
+                   t.m + first, t.a + first, t.second + first, t.k + first, plane(f.dx, n, first),
+                   f.dx.strides[2]);
+    }
   }
 
   void parameters(int64_t begin, int64_t end) const {

@@ -21,7 +21,7 @@ struct LineForward {
   const NormKernels<T>& kernels;
 
   Moments moments(const T* x, int64_t n) const {
-    if (n > 0 && n <= kNormChunk) return kernels.moments(x, n);
+    if (n > 0 && n <= kNormChunk) return chunk_moments(kernels, x, n);
     RunningMoments running;
     running.add_line(kernels, x, n);
     return running.moments();
@@ -86,7 +86,8 @@ struct LineBackward {
     }
     const double b = -rstd * rstd * rstd * dot / n;
     const double k = (f.centered ? -rstd * sums.dy / n : 0) - b * missing;
-    kernels.gradient(dy, x, plan.n, {m, T(rstd), T(b), T(k)}, f.weight.data, f.dx.data + i * f.dx.strides[0]);
+    line_gradient<T>(kernels, dy, x, plan.n, {m, T(rstd), T(b), T(k)}, b, f.weight.data,
+                     f.dx.data + i * f.dx.strides[0]);
   }
 
   void segment(int64_t s) const {

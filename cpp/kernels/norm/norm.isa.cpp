@@ -135,7 +135,15 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
       store(f + v * L, first[v]), store(s + v * L, sum[v]), store(q + v * L, squares[v]);
     const int64_t count = l == L ? kVectors * L : l;
     for (int64_t i = 0; i < count; ++i) {
-      const double step = double(s[i]) * inverse, found = double(q[i]) - double(s[i]) * step;
+      double all_squares = double(q[i]);
+      if (q[i] - q[i] != T(0)) {  // squares left the range of T
+        all_squares = 0;
+        for (int64_t r = 1; r < rows; ++r) {
+          const double d = double(x[r * stride + j + i]) - double(f[i]);
+          all_squares += d * d;
+        }
+      }
+      const double step = double(s[i]) * inverse, found = all_squares - double(s[i]) * step;
       const double delta = double(f[i]) + step - mean[j + i];
       mean[j + i] += delta * share;
       m2[j + i] += (found < 0 ? 0 : found) + delta * delta * both;

@@ -308,15 +308,14 @@ struct Reduction {
         if (*y > low && *y < std::numeric_limits<T>::infinity()) {
           *y = r.root ? std::sqrt(value) : value;
         } else if (*y == *y) {  // NaN stays
-          const T* center =
-              r.center.data ? r.center.data + offsets[kCenter] + i * nest.strides[kCenter][inner] : nullptr;
-          *y = wide(r.x.data + offsets[kX] + i * nest.strides[kX][inner], center);
+          const auto at = [&](int k) { return offsets[k] + i * nest.strides[k][inner]; };
+          *y = wide(r.x.data + at(kX), r.center.data ? r.center.data[at(kCenter)] : T(0));
         }
       }
     });
   }
 
-  T wide(const T* x, const T* center) const {
+  T wide(const T* x, T center) const {
     using Wide = std::conditional_t<sizeof(T) == 4, double, long double>;
     const LoopNest<1>& nest = plan.reduced;
     const int64_t step = nest.strides[0][nest.ndim - 1];
@@ -327,7 +326,7 @@ struct Reduction {
       });
       return sum;
     };
-    Wide mean = center ? *center : T(0);  // the exact one, where rest is there
+    Wide mean = center;  // the exact one, where rest is there
     if (r.rest.data) mean = total_of([](Wide v) { return v; }) / static_cast<Wide>(nest.size);
     const Wide value =
         total_of([&](Wide v) { return (v - mean) * (v - mean); }) / static_cast<Wide>(r.divisor);

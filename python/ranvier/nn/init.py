@@ -208,10 +208,10 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Tensor:
-    """Normal, given that the value is in [a, b]: the inverse of the distribution function, exact in its tails.
+    """Normal, given that the value is in [a, b]: the inverse of the distribution function, exact in tails.
 
-    All values are mean for std = 0. Raises ValueError unless a <= b and std >= 0, and where mean, for std = 0,
-    is outside [a, b].
+    All values are mean for std = 0. Raises ValueError unless a <= b and std >= 0, for std = 0 also unless
+    mean is in [a, b].
     | bool((rv.nn.init.trunc_normal_(rv.empty(9), 0, 1, 6, 7).numpy() >= 6).all()) -> True"""
     mean, std, a, b = float(mean), float(std), float(a), float(b)
     if not (a <= b and 0 <= std < math.inf and abs(mean) < math.inf and (std > 0 or a <= mean <= b)):

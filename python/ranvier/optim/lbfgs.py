@@ -55,7 +55,7 @@ def strong_wolfe(
     bracket, count, done = _bracket(evaluate, start, t, max_evaluations)
     low, high = _ordered(bracket)
     stuck = False  # whether the last interpolation was close to an end of the interval
-    while not done and count <= max_evaluations:
+    while not done and count <= max_evaluations:  # each pass counts one
         if abs(high.t - low.t) * size < tolerance_change:
             break
         t, stuck = _inside(cubic_minimum(bracket[0], bracket[1]), bracket, stuck)

@@ -261,7 +261,7 @@ class Perceptron(NetworkEstimator):
 
     def _without_rest(self, size: int, n: int) -> int:
         """Batches of a sample more where one would be left over, which has no statistics for batch_norm."""
-        while self.batch_norm and 1 < size < n and n % size == 1:
+        while self.batch_norm and 1 < size < n and n % size == 1:  # n - 1 steps at most
             size += 1
         return min(size, n)
 

@@ -170,7 +170,7 @@ def lr_range_test(
 
 
 def _endless(source: Source) -> Iterator[tuple[Array, Array, Array | None]]:
-    while True:
+    while True:  # until the caller has as many as there are rates
         empty = True
         for batch in source:
             empty = False

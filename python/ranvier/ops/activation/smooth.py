@@ -84,7 +84,7 @@ class GeluSlope(Function):
 
 @rule(GeluSlope)
 def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
-    x = graph.of_input(node, 0, node.x)
+    x = clip(graph.of_input(node, 0, node.x), -1e3, 1e3)  # beyond, the slope is 0 or 1
     return dy * (x * x * -0.5).exp() * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
 
 

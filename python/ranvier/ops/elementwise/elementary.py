@@ -39,10 +39,17 @@ def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
     return f.where(near, series * x * math.pi**2, (f.cos(far * math.pi) - f.where(near, 0.0, y)) / far)
 
 
+def _over_root(f: Any, size: Any) -> Any:
+    """1 / sqrt(size^2 + 1), whose square may be too large."""
+    part = 1 / (size + 1)
+    rest = size * part
+    return part / f.sqrt(part * part + rest * rest)
+
+
 acos = of_one("acos", np.arccos, lambda f, x, y: -1 / f.sqrt(1 - x * x))
-acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / f.sqrt(x * x - 1))
+acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / (f.sqrt(x - 1) * f.sqrt(x + 1)))
 asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
-asinh = of_one("asinh", np.arcsinh, lambda f, x, y: 1 / f.sqrt(x * x + 1))
+asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, f.abs(x)))
 atan = of_one("atan", np.arctan, lambda f, x, y: 1 / (x * x + 1))
 atanh = of_one("atanh", np.arctanh, lambda f, x, y: 1 / (1 - x * x))
 ceil = of_one("ceil", np.ceil, None, integers=True)

@@ -33,9 +33,11 @@ def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     """A slope of atan2: `along` divided by a^2 + b^2; 0 where that is 0."""
-    square = a * a + b * b
-    zero = square == 0
-    return f.where(zero, 0.0, along / f.where(zero, 1.0, square))
+    size = f.abs(a) + f.abs(b)  # squares of a and b may leave the range
+    zero = size == 0
+    size = f.where(zero, 1.0, size)
+    p, q = a / size, b / size
+    return f.where(zero, 0.0, along / size / f.where(zero, 1.0, p * p + q * q) / size)
 
 
 def _log_or_zero(f: Any, a: Any, b: Any, y: Any) -> Any:

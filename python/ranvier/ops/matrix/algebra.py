@@ -12,8 +12,10 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating, unlike
+from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import matmul, mm, of_dims
 from ranvier.ops.reduction.norms import norm
+from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
@@ -238,6 +240,11 @@ def corrcoef(input: Any) -> Tensor:
     input = as_tensor("corrcoef", input)
     if input._array.dtype == np.float16:
         return corrcoef(input.float()).to(input.dtype)
+    if (
+        is_floating(input) and input.numel()
+    ):  # of rows with greatest element 1: their squares are in the range
+        top = amax(abs(input.detach()), -1, True)
+        input = input / where((top > 0) & (top < math.inf), top, 1.0)
     c = cov(input)
     if c.ndim == 0:
         return c / c

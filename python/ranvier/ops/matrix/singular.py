@@ -68,18 +68,18 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     if dU is None and dVh is None:
         assert dS is not None
         return (U * dS.unsqueeze(-2)) @ Vh
-    E = differences(S * S)
+    gaps, sums = differences(S), along + across + ones_in_diagonal(S)  # E = gaps sums
     inner = None if dS is None else dS.unsqueeze(-2) * ones_in_diagonal(S)
     outside = None
     if dU is not None:
         shares = U.mT @ dU
-        turned = (shares - shares.mT) / E * across
+        turned = (shares - shares.mT) / gaps * (across / sums)
         inner = turned if inner is None else inner + turned
         if U.shape[-2] > k:
             outside = ((dU - U @ shares) / across) @ Vh
     if dVh is not None:
         shares = Vh @ dVh.mT
-        turned = (shares - shares.mT) / E * along
+        turned = (shares - shares.mT) / gaps * (along / sums)
         inner = turned if inner is None else inner + turned
         if Vh.shape[-1] > k:
             more = U @ ((dVh - shares.mT @ Vh) / along)

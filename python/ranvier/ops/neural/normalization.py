@@ -20,9 +20,10 @@ from ranvier.autograd.memory import cast
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
+from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
-from ranvier.ops.elementwise.functions import pow
-from ranvier.ops.reduction.reduce import mean
+from ranvier.ops.elementwise.functions import abs, pow
+from ranvier.ops.reduction.reduce import amax, mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
@@ -247,7 +248,12 @@ def _normalised(x: Tensor, axes: Sizes, eps: float, centre: Any = None) -> tuple
         shape = tuple(1 if d in axes else n for d, n in enumerate(x.shape))
         near = x - reshape(wrap(cast(centre, x._array.dtype)), shape)
         away = near - mean(near, axes, keepdim=True)
-    rstd = pow(mean(away * away, axes, keepdim=True) + eps, -0.5)
+    if away.numel():  # squares of what is larger than 1 may leave the range
+        top = clip(amax(abs(away.detach()), axes, True), 1.0)
+        scaled = away / top
+        rstd = pow(mean(scaled * scaled, axes, keepdim=True) + eps / (top * top), -0.5) / top
+    else:
+        rstd = pow(mean(away * away, axes, keepdim=True) + eps, -0.5)
     return away * rstd, rstd
 
 

@@ -185,8 +185,8 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
 
     p: 2 (or "fro"), 1, inf (the greatest |x|), -inf (the least), 0 (how many are not 0), any number, or
     "nuc", the sum of the singular values of a matrix (see :func:`ranvier.linalg.matrix_norm`). The
-    gradient is 0 where the norm is; equal greatest elements share it. Powers that leave the range of the dtype
-    do no harm.
+    gradient is 0 where the norm is; equal greatest elements share it. Powers may leave the range of
+    the dtype.
 
     Raises ValueError for another p, for axes that x lacks, and for p = inf or -inf over no element; TypeError
     for integers.
