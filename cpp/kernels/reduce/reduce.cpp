@@ -390,9 +390,8 @@ void Reduce<T>::run(const Team& team, void* workspace) const {
     });
     if (plan.segments > 1)
       team.parallel_for(plan.parts(), cost, [&](int64_t part) { reduction.join_segments(part); });
-    if (op == ReduceOp::squares)
-      team.parallel_for(plan.kept.size, cost,
-                        [&](int64_t begin, int64_t end) { reduction.finish_squares(begin, end); });
+    const auto finish = [&](int64_t begin, int64_t end) { reduction.finish_squares(begin, end); };
+    if (op == ReduceOp::squares) team.parallel_for(plan.kept.size, cost, finish);
   });
 }
 
