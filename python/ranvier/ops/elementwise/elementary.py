@@ -41,13 +41,13 @@ def _sinc_slope(f: Any, x: Any, y: Any) -> Any:
 
 def _over_root(f: Any, size: Any) -> Any:
     """1 / sqrt(size^2 + 1), whose square may be too large."""
-    part = 1 / (size + 1)
-    rest = size * part
-    return part / f.sqrt(part * part + rest * rest)
+    far = size > 1e10
+    near = f.where(far, 1.0, size)
+    return f.where(far, 1 / f.where(far, size, 1.0), 1 / f.sqrt(near * near + 1))
 
 
 acos = of_one("acos", np.arccos, lambda f, x, y: -1 / f.sqrt(1 - x * x))
-acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / (f.sqrt(x - 1) * f.sqrt(x + 1)))
+acosh = of_one("acosh", np.arccosh, lambda f, x, y: 1 / (f.sqrt(f.abs(x) - 1) * f.sqrt(f.abs(x) + 1)))
 asin = of_one("asin", np.arcsin, lambda f, x, y: 1 / f.sqrt(1 - x * x))
 asinh = of_one("asinh", np.arcsinh, lambda f, x, y: _over_root(f, f.abs(x)))
 atan = of_one("atan", np.arctan, lambda f, x, y: 1 / (x * x + 1))

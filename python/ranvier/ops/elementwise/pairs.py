@@ -33,11 +33,13 @@ def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def _over_square(f: Any, along: Any, a: Any, b: Any) -> Any:
     """A slope of atan2: `along` divided by a^2 + b^2; 0 where that is 0."""
-    size = f.abs(a) + f.abs(b)  # squares of a and b may leave the range
-    zero = size == 0
-    size = f.where(zero, 1.0, size)
+    size = f.abs(a) + f.abs(b)
+    far = (size > 0) & (size < np.inf) & ((size < 1e-8) | (size > 1e8))  # squares may leave the range
+    size = f.where(far, size, 1.0)
     p, q = a / size, b / size
-    return f.where(zero, 0.0, along / size / f.where(zero, 1.0, p * p + q * q) / size)
+    square = p * p + q * q
+    zero = square == 0
+    return f.where(zero, 0.0, along / size / f.where(zero, 1.0, square) / size)
 
 
 def _log_or_zero(f: Any, a: Any, b: Any, y: Any) -> Any:
