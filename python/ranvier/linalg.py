@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import ranvier.ops as ops
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.factors import (
@@ -114,4 +115,5 @@ def lu(A: Any, *, pivot: bool = True) -> LUResult:
     return lu_unpack(*_lu(A, pivot))
 
 
+own_errors(globals())
 examples(globals())

@@ -242,7 +242,7 @@ def test_arguments_are_checked():
         ops.gelu(x, approximate="erf")
     refused(ValueError, "[hardtanh] got min_val=1.5 and max_val=1.0; expected min", ops.hardtanh, x, 1.5, 1.0)
     refused(TypeError, "[silu] got x of dtype int64; expected float32 or float64", ops.silu, np.arange(3))
-    refused(ValueError, "[softshrink] got lambd -1.0; expected a number >= 0", ops.softshrink, x, -1.0)
+    refused(ValueError, "[softshrink] got lambd -1.0; expected at least 0", ops.softshrink, x, -1.0)
     refused(ValueError, "[celu] got alpha 0; expected another number", ops.celu, x, 0)
     refused(ValueError, "[glu] got x of shape (3,) with dimension -1 of 3; expected an", ops.glu, rv.zeros(3))
     refused(ValueError, "[glu] got dim 2 for x of shape (2,); expected one of its", ops.glu, x, 2)

@@ -36,7 +36,7 @@ def test_lp_pool(p, ceil_mode, torch):
 @pytest.mark.parametrize("p", [0, math.nan, "2", True, None])
 def test_wrong_lp_pool(p):
     refused(
-        ValueError, f"[lp_pool] got norm_type {p!r}; expected a number", F.lp_pool1d, rv.ones(1, 1, 4), p, 2
+        ValueError, f"[lp_pool1d] got norm_type {p!r}; expected a number", F.lp_pool1d, rv.ones(1, 1, 4), p, 2
     )
 
 

@@ -9,15 +9,21 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import plain
+from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.memory import plain, require_numbers
 from ranvier.autograd.recording import host, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["allclose", "equal", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
 
 
-def _raw(x: Any) -> np.ndarray[Any, Any]:
-    return x._array if isinstance(x, Tensor) else np.asarray(plain("tensor", x))
+def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
+    if isinstance(x, Tensor):
+        return x._array
+    try:
+        return np.asarray(plain(name, x))
+    except ValueError as error:  # ragged lists
+        raise renamed(error, name) from None
 
 
 def is_tensor(obj: Any) -> bool:
@@ -28,39 +34,41 @@ def is_tensor(obj: Any) -> bool:
 def is_floating_point(input: Any) -> bool:
     """Whether the elements are floating-point numbers.
     | rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2)) -> (True, False)"""
-    return _raw(input).dtype.kind == "f"
+    return _raw("is_floating_point", input).dtype.kind == "f"
 
 
 def numel(input: Any) -> int:
     """The number of elements."""
-    return _raw(input).size
+    return _raw("numel", input).size
 
 
-def _is(x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
-    array = _raw(x)
+def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
+    array = _raw(name, x)
+    require_numbers(name, array.dtype)
     return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
 
 
 def isnan(input: Any) -> Tensor:
     """Where x is NaN. | rv.isnan(rv.tensor([1.0, float("nan")])) -> tensor([False,  True])"""
-    return _is(input, np.isnan, lambda array: _core.ne(array, array, None))
+    return _is("isnan", input, np.isnan, lambda array: _core.ne(array, array, None))
 
 
 def isinf(input: Any) -> Tensor:
     """Where x is infinite."""
-    return _is(input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
+    return _is("isinf", input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
 
 
 def isfinite(input: Any) -> Tensor:
     """Where x is neither NaN nor infinite."""
-    return _is(input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
+    return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
+@own_error
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
     | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
     value_read("allclose")
-    a, b = _raw(input), _raw(other)
+    a, b = _raw("allclose", input), _raw("allclose", other)
     try:
         return bool(np.allclose(a, b, rtol, atol, equal_nan))
     except ValueError as error:
@@ -68,7 +76,8 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
         raise ValueError(f"[allclose] got {shapes}; expected shapes that broadcast") from error
 
 
+@own_error
 def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal."""
     value_read("equal")
-    return bool(np.array_equal(_raw(input), _raw(other)))
+    return bool(np.array_equal(_raw("equal", input), _raw("equal", other)))

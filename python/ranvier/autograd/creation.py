@@ -17,6 +17,7 @@ from ranvier.autograd.data import (
     sized_or_copied,
 )
 from ranvier.autograd.data import Size as Size
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -169,6 +170,7 @@ def empty(
     return _finish(np.empty(_size(size, settings), dtype or np.float32), requires_grad, device, settings)
 
 
+@own_error
 def full(
     size: Any,
     fill_value: Any,
@@ -230,6 +232,7 @@ def full_like(
     return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
 
 
+@own_error
 def eye(
     n: int,
     m: int | None = None,
@@ -245,6 +248,7 @@ def eye(
     return _finish(literal(np.eye(n, m, dtype=dtype or np.float32)), requires_grad, device, settings)
 
 
+@own_error
 def arange(
     start: Any = 0,
     end: Any = None,
@@ -280,6 +284,7 @@ def arange(
     return _finish(literal(values), requires_grad, device, settings)
 
 
+@own_error
 def linspace(
     start: Any,
     end: Any,

@@ -19,6 +19,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 
@@ -351,6 +352,7 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
         raise ValueError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
 
 
+@own_error
 def randint(
     low: Any = 0,
     high: Any = None,
@@ -377,6 +379,7 @@ def randint(
     )
 
 
+@own_error
 def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:

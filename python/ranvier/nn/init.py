@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number as _number
+from ranvier.autograd.errors import own_errors as _own_errors
 from ranvier.autograd.random import key_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
@@ -78,9 +80,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = No
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Normal with the given mean and standard deviation."""
-    if std < 0:
-        raise ValueError(f"[normal_] got std = {std}; expected a number >= 0")
-    return _normal(tensor, mean, std, generator)
+    std = _number("normal_", "std", std, 0)
+    return _normal(tensor, _number("normal_", "mean", mean), std, generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -358,4 +359,5 @@ def named(name: str | Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return fill
 
 
+_own_errors(globals(), "named skipped fans")
 _examples(globals())

@@ -14,6 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import creation
+from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import check_range, fresh_key, randint, randn, using
 from ranvier.autograd.random import generator as numpy_generator
@@ -56,15 +57,13 @@ def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None)
 def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with normal numbers of this mean and standard deviation.
     | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]"""
-    if not std >= 0:
-        raise ValueError(f"[normal_] got std {std}; expected a number >= 0")
+    number("normal_", "std", std, 0)
     return _by_core("normal_", _core.random_normal, x, generator, mean, std)
 
 
 def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with numbers of density lambd exp(-lambd x), > 0."""
-    if not lambd > 0:
-        raise ValueError(f"[exponential_] got lambd {lambd}; expected a number > 0")
+    lambd = number("exponential_", "lambd", lambd, 0, above=True)
     _float("exponential_", x)
     least = np.finfo(np.float32).tiny
 
@@ -77,12 +76,13 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
 def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
     """Fills x with numbers whose logarithm is normal, with this mean and standard deviation."""
     _float("log_normal_", x)
+    mean, std = number("log_normal_", "mean", mean), number("log_normal_", "std", std, 0)
     return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
 
 
 def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fills x with the number of trials up to the first success, which has probability p."""
-    if not 0 < p < 1:
+    if not 0 < number("geometric_", "p", p) < 1:
         raise ValueError(f"[geometric_] got p {p}; expected 0 < p < 1")
     return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
 
@@ -116,7 +116,10 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
     | rv.bernoulli(rv.tensor([0.0, 1.0])) -> tensor([0., 1.])"""
     input = as_tensor("bernoulli", input)
-    limit = np.full(input.shape, float(p)) if p is not None else _probabilities("bernoulli", input)
+    if p is None:
+        limit = _probabilities("bernoulli", input)
+    else:
+        limit = np.full(input.shape, float(number("bernoulli", "p", p, 0, 1)))
     with _drawing(generator):
         values = numpy_generator().random(input.shape)
     return wrap(np.asarray(values < limit).astype(input.dtype))
@@ -198,8 +201,11 @@ def normal(
     """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
     mean and std broadcast to.
     | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])"""
-    if not (isinstance(std, Tensor) or std >= 0):
-        raise ValueError(f"[normal] got std {std}; expected a number >= 0")
+    if not isinstance(std, Tensor):
+        std = number("normal", "std", std, 0)
+    elif not _core.inside((std if std.dtype.char in "fd" else std.float())._array, 0.0, math.inf):
+        raise ValueError("[normal] got std negative or NaN; expected numbers >= 0")
+    mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
     with _drawing(generator):
         if size is not None:
             y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory) * std + mean
@@ -295,4 +301,5 @@ def logspace(
     return pow(float(base), exponents).to(dtype or np.float32)
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.optim.optimizer import Group, Optimizer, arguments, check_range, plain_array
+from ranvier.optim.optimizer import Group, Optimizer, arguments, plain_array
 
 C1, C2 = 1e-4, 0.9  # of the strong Wolfe conditions
 
@@ -174,6 +175,7 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
+        max_iter = int(number(self.name, "max_iter", max_iter, 1))
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         super().__init__(params, arguments(locals()))
 
@@ -181,9 +183,9 @@ class LBFGS(Optimizer):
         if self.param_groups:
             raise ValueError("[lbfgs] got several groups; expected one")
         for key in ("lr", "tolerance_grad", "tolerance_change"):
-            check_range(self.name, group, key)
+            number(self.name, key, group[key], 0)
         for key in ("max_iter", "max_eval", "history_size"):
-            check_range(self.name, group, key, 1)
+            number(self.name, key, group[key], 1)
         if group["line_search_fn"] not in (None, "strong_wolfe"):
             raise ValueError(
                 f"[lbfgs] got line_search_fn '{group['line_search_fn']}'; expected None or 'strong_wolfe'"

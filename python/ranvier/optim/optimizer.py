@@ -13,6 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.errors import number, ordered
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings
@@ -98,7 +99,7 @@ class Optimizer:
                 f"[{self.name}] got params of type {type(params).__name__}; expected an iterable of "
                 "Tensors or of dicts"
             )
-        groups = list(params)
+        groups = ordered(self.name, params)
         if not groups:
             raise ValueError(f"[{self.name}] got an empty parameter list; expected at least one parameter")
         if not isinstance(groups[0], dict):
@@ -110,9 +111,15 @@ class Optimizer:
     def check(self, group: Group) -> None:
         """Raises ValueError for a setting of the group that is out of range."""
         for key in self.at_least_0:
-            check_range(self.name, group, key)
+            number(self.name, key, group[key], 0.0)
+        for key in self.numbers:
+            if key in _PAIRS:
+                for x in _pair(self.name, key, group[key]):
+                    number(self.name, key, x)
+            elif key not in self.at_least_0:
+                number(self.name, key, group[key])
         betas = group.get("betas", (0, 0))
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"[{self.name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
     def settings(self, group: Group) -> tuple[Any, ...]:
@@ -131,7 +138,7 @@ class Optimizer:
                 f"[{self.name}] got a group {type(group).__name__}; expected a dict with 'params'"
             )
         params = group["params"]
-        params = [params] if isinstance(params, Tensor) else list(params)
+        params = [params] if isinstance(params, Tensor) else ordered(self.name, params)
         named = [p for p in params if isinstance(p, tuple)]  # (name, parameter) pairs
         kinds = {bool(named), *("param_names" in other for other in self.param_groups)}
         if len(kinds) > 1 or 0 < len(named) < len(params):
@@ -152,8 +159,6 @@ class Optimizer:
         full = {**self.defaults, **kept, "params": params}
         if named:
             full["param_names"] = [name for name, _ in named]
-        if np.size(plain_array(full["lr"])) != 1:
-            raise ValueError(f"[{self.name}] got lr {full['lr']}; expected one number")
         self.check(full)
         self.param_groups.append(full)
 
@@ -335,6 +340,12 @@ class _Plan:
             bump(p)
 
 
+def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"[{name}] got {key} {value}; expected two numbers")
+    return value[0], value[1]
+
+
 def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]:
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
     get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
@@ -384,12 +395,6 @@ def _in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
             array[...] = value
             state[name] = array
     return state
-
-
-def check_range(name: str, group: Group, key: str, low: float = 0.0) -> None:
-    """Raises ValueError unless group[key] >= low."""
-    if not group[key] >= low:
-        raise ValueError(f"[{name}] got {key} {group[key]}; expected at least {low:g}")
 
 
 def arguments(names: Mapping[str, Any]) -> dict[str, Any]:

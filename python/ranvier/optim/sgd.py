@@ -275,9 +275,9 @@ class Rprop(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         etas, sizes = group["etas"], group["step_sizes"]
-        if len(etas) != 2 or not 0 < etas[0] < 1 < etas[1]:
+        if not 0 < etas[0] < 1 < etas[1]:
             raise ValueError(f"[{self.name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
-        if len(sizes) != 2 or not 0 <= sizes[0] <= sizes[1]:
+        if not 0 <= sizes[0] <= sizes[1]:
             raise ValueError(
                 f"[{self.name}] got step_sizes {sizes}; expected least and most, 0 <= least <= most"
             )

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number
 from ranvier.autograd.memory import Array, cast, numbers, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 from ranvier.nn.module import Module
-from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = [
@@ -35,7 +36,7 @@ def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), with
     exponentially decreasing weights.
     """
-    require_range("get_ema_multi_avg_fn", "decay", decay, 0, 1)
+    number("get_ema_multi_avg_fn", "decay", decay, 0, 1)
     return _Moving(decay)
 
 
@@ -60,7 +61,7 @@ class _Moving:
 
 def get_ema_avg_fn(decay: float = 0.999) -> Average:
     """decay * average + (1 - decay) * value, for one parameter."""
-    require_range("get_ema_avg_fn", "decay", decay, 0, 1)
+    number("get_ema_avg_fn", "decay", decay, 0, 1)
     return lambda average, value, num_averaged: decay * average + (1 - decay) * value
 
 

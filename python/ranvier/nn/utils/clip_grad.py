@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number, ordered
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import value_read
@@ -43,7 +44,8 @@ def clip_grad_norm_(
     >>> rv.nn.utils.clip_grad_norm_(p, 1.0)
     tensor(10.)
     """
-    by_dtype = _by_dtype(_gradients(parameters))
+    max_norm = number("clip_grad_norm_", "max_norm", max_norm, 0)
+    by_dtype = _by_dtype(_gradients("clip_grad_norm_", parameters))
     norm = _norm("clip_grad_norm_", by_dtype, norm_type, error_if_nonfinite)
     _clip(by_dtype, max_norm, norm)
     return _as_tensor(norm, by_dtype)
@@ -64,7 +66,8 @@ def get_total_norm(
     >>> rv.nn.utils.get_total_norm([rv.tensor([3.0]), rv.tensor([4.0])])
     tensor(5.)
     """
-    by_dtype = _by_dtype([tensors] if isinstance(tensors, Tensor) else tensors)
+    tensors = [tensors] if isinstance(tensors, Tensor) else ordered("get_total_norm", tensors, "tensors")
+    by_dtype = _by_dtype(tensors)
     return _as_tensor(_norm("get_total_norm", by_dtype, norm_type, error_if_nonfinite), by_dtype)
 
 
@@ -82,11 +85,12 @@ def clip_grads_with_norm_(
     >>> rv.nn.utils.clip_grads_with_norm_(p, 1.0, total_norm=2.0); p.grad
     tensor([3.0000, 4.0000])
     """
+    max_norm = number("clip_grads_with_norm_", "max_norm", max_norm, 0)
     if isinstance(total_norm, Tensor):
         norm = cast(total_norm._array.reshape(1), np.dtype(np.float64))
     else:
         norm = numbers(float(total_norm))
-    _clip(_by_dtype(_gradients(parameters)), max_norm, norm)
+    _clip(_by_dtype(_gradients("clip_grads_with_norm_", parameters)), max_norm, norm)
 
 
 def clip_grad_value_(
@@ -101,13 +105,14 @@ def clip_grad_value_(
     >>> p.grad
     tensor([ 1., -1.])
     """
-    _clip(_by_dtype(_gradients(parameters)), clip_value, None)
+    clip_value = number("clip_grad_value_", "clip_value", clip_value, 0)
+    _clip(_by_dtype(_gradients("clip_grad_value_", parameters)), clip_value, None)
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are not None."""
-    every = [parameters] if isinstance(parameters, Tensor) else parameters
-    return [p.grad for p in every if p.grad is not None]
+    every = [parameters] if isinstance(parameters, Tensor) else ordered(name, parameters)
+    return [gradient for p in every if (gradient := p.grad) is not None]
 
 
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
@@ -156,7 +161,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     >>> rv.nn.utils.parameters_to_vector([rv.ones(2, 2), rv.zeros(1)])
     tensor([1., 1., 1., 1., 0.])
     """
-    flat = [parameter.reshape(-1) for parameter in parameters]
+    flat = [parameter.reshape(-1) for parameter in ordered("parameters_to_vector", parameters)]
     if not flat:
         raise ValueError("[parameters_to_vector] got no parameters; expected at least one")
     return cat(flat)
@@ -173,7 +178,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     >>> layer.bias.item()
     3.0
     """
-    targets = list(parameters)
+    targets = ordered("vector_to_parameters", parameters)
     wanted = sum(target.numel() for target in targets)
     if vec.ndim != 1 or vec.numel() != wanted:
         raise ValueError(

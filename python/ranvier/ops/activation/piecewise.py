@@ -14,6 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
+from ranvier.autograd.errors import number
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
@@ -151,6 +152,8 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
 
     Integers stay integers, and the limits lose their fractions. Raises ValueError unless min_val <= max_val.
     | rv.hardtanh(rv.tensor([-3.0, 0.5, 3.0])) -> tensor([-1.0000,  0.5000,  1.0000])"""
+    if type(min_val) is not float or type(max_val) is not float:
+        min_val, max_val = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
     if not min_val <= max_val:
         raise ValueError(
             f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val"
@@ -192,9 +195,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
 
     Source: Donoho, "De-noising by Soft-Thresholding" (1995).
     | rv.nn.functional.softshrink(rv.tensor([-2.0, 0.25, 2.0])) -> tensor([-1.5000,  0.0000,  1.5000])"""
-    if not lambd >= 0:
-        raise ValueError(f"[softshrink] got lambd {lambd}; expected a number >= 0")
-    return Softshrink(lambd).apply(input)
+    return Softshrink(number("softshrink", "lambd", lambd, 0)).apply(input)
 
 
 def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
+from ranvier.autograd.errors import number
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import filled_like
@@ -213,7 +214,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
     | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])"""
-    if alpha == 0:
+    if number("celu", "alpha", alpha) == 0:
         raise ValueError("[celu] got alpha 0; expected another number")
     return replaced("celu", input, Celu(alpha).apply(input), inplace)
 

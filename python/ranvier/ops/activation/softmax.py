@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
@@ -91,6 +92,7 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
     return _along(LogSoftmax, "log_softmax", input, dim if axis is None else axis, dtype)
 
 
+@own_error
 def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
     """softmax of -x: the smallest element gets the greatest share.
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
@@ -105,11 +106,13 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 )
 
 
+@own_error
 def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
     return reciprocal(sqrt(input))
 
 
+@own_error
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
     input = floating(as_tensor("tan", input))
@@ -124,6 +127,7 @@ def positive(input: Any) -> Tensor:
     return input
 
 
+@own_error
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
@@ -135,6 +139,7 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
     return log(input) - log1p(-input)
 
 
+@own_error
 def nan_to_num(
     input: Any, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:

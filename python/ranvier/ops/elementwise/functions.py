@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -114,6 +115,7 @@ def sign(input: Any) -> Tensor:
     return _keeping_integers(Sign, _sign_of_integers, "sign", input)
 
 
+@own_error
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
     | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.compare import ne
@@ -138,3 +139,6 @@ SYMBOLS: dict[str, Any] = {
     "__ixor__": "bitwise_xor_",
     "__invert__": bitwise_not,
 }
+
+
+own_errors(globals())

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
@@ -202,4 +203,5 @@ SYMBOLS: dict[str, Any] = {
 }
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import zeros
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
@@ -199,11 +200,11 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
                     f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}"
                 )
             shape = sizes
-        flat = math.prod(shape)
+        flat, count = math.prod(shape), math.prod(outs)
         if at.size and (at.min() < 0 or at.max() >= flat):
             raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
-        base, places = zeros(*lead, flat, dtype=x.dtype), at.reshape(*lead, -1)
-        return reshape(scatter(base, -1, places, reshape(x, (*lead, -1))), (*lead, *shape))
+        base, places = zeros(*lead, flat, dtype=x.dtype), at.reshape(*lead, count)
+        return reshape(scatter(base, -1, places, reshape(x, (*lead, count))), (*lead, *shape))
 
     return op
 
@@ -322,4 +323,5 @@ def _bicubic(x: Tensor, grid: Tensor, padding_mode: str, corners: bool) -> Tenso
     return y
 
 
+own_errors(globals())
 examples(globals())

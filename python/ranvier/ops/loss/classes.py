@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import keep
@@ -195,6 +196,7 @@ def _focal(node: Any, dy: Tensor) -> tuple[Tensor, None]:
     return _shared(dy, used, reduction) * weight * by_log * (target - exp(log_y)), None
 
 
+@own_error
 def focal(
     x: Any,
     target: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
@@ -40,6 +41,7 @@ def triplet_margin_with_distance_loss(
     >>> rv.nn.functional.triplet_margin_with_distance_loss(a, p, n, margin=2.0)
     tensor(0.5858)
     """
+    number("triplet_margin_with_distance_loss", "margin", margin, 0, above=True)
     d = pairwise_distance if distance_function is None else distance_function
     near, far = d(anchor, positive), d(anchor, negative)
     if swap:
@@ -230,3 +232,6 @@ def ctc_loss(
     if reduction == "mean":
         return mean(div(loss, wrap(np.maximum(sizes, 1).astype(x.dtype))))
     return reduced("ctc_loss", loss, reduction)
+
+
+own_errors(globals(), "triplet_margin_with_distance_loss")

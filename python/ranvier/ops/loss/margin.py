@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import sigmoid
@@ -100,6 +101,7 @@ CosineMargin = element_loss(
 )
 
 
+@own_error
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
@@ -120,6 +122,7 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     return CosineMargin(reduction, margin).apply(cosine, in_dtype_of(cosine, target))
 
 
+@own_error
 def triplet_margin(
     anchor: Any,
     positive: Any,
@@ -134,8 +137,8 @@ def triplet_margin(
     anchor should be nearer to the positive than to the negative. ``swap`` takes the smaller of
     d(anchor, negative) and d(positive, negative).
 
-    anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0 or another reduction, TypeError
-    for dtypes that differ or are not floating.
+    anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0, margin <= 0 or another reduction,
+    TypeError for dtypes that differ or are not floating.
 
     Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
     networks" (2016).
@@ -145,6 +148,7 @@ def triplet_margin(
     >>> rv.nn.functional.triplet_margin_loss(anchor, near, far)
     tensor(0.5000)
     """
+    number("triplet_margin", "margin", margin, 0, above=True)
     to_positive = pairwise_distance(anchor, positive, p, eps)
     to_negative = pairwise_distance(anchor, negative, p, eps)
     if swap:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import neg
@@ -146,6 +148,7 @@ class GaussianNll(LossOfThree):
     )
 
 
+@own_error
 def gaussian_nll(
     x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -181,10 +184,13 @@ def gaussian_nll(
 def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) -> Any:
     """var in the shape of the loss; own is the shape of x."""
     if isinstance(var, (int, float)):
-        if not var >= 0:
-            raise ValueError(f"[gaussian_nll] got var {var}; expected a number >= 0")
+        number("gaussian_nll", "var", var, 0)
         return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", np.float32))))
     var = in_dtype_of(x, var)
+    array = getattr(var, "_array", var)
+    is_float = isinstance(array, np.ndarray) and array.dtype.char in "fd"
+    if is_float and not _core.inside(array, 0.0, math.inf) and (array < 0).any():  # NaN stays NaN
+        raise ValueError("[gaussian_nll] got a negative var; expected numbers >= 0")
     sizes = tuple(getattr(var, "shape", ()))
     if sizes == shape:
         return var

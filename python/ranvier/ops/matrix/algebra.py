@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.data import common_dtype
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
@@ -293,4 +294,5 @@ def spmm(input: Any, mat2: Any) -> Tensor:
     return mm(input, mat2)
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

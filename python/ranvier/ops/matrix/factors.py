@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
@@ -303,4 +304,5 @@ def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
     return LUResult(wrap(np.ascontiguousarray(P)), wrap(L), wrap(np.triu(both)))
 
 
+own_errors(globals())
 examples(globals())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.data import common_dtype
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
 from ranvier.autograd.graph import cut, of_input, of_output, rule
@@ -336,4 +337,5 @@ def matrix_power(A: Any, n: int) -> Tensor:
     return result
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

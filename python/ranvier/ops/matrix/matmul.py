@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
@@ -92,7 +93,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
 def mm(input: Any, mat2: Any) -> Tensor:
     """The product of two matrices: (m, k) (k, n) -> (m, n). Raises ValueError for other shapes.
     | rv.mm(rv.tensor([[1.0, 2.0]]), rv.tensor([[3.0], [4.0]])) -> tensor([[11.]])"""
-    return matmul(*of_dims("mm", input, mat2, 2, 2))
+    return _product("mm", input, mat2, 2, 2)
 
 
 def bmm(input: Any, mat2: Any) -> Tensor:
@@ -103,19 +104,19 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     input, mat2 = of_dims("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
         raise ValueError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
-    return matmul(input, mat2)
+    return _product("bmm", input, mat2, 3, 3)
 
 
 def mv(input: Any, vec: Any) -> Tensor:
     """The product of a matrix and a vector: (m, k) (k) -> (m). Raises ValueError for other shapes.
     | rv.mv(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([1.0, 1.0])) -> tensor([3., 7.])"""
-    return matmul(*of_dims("mv", input, vec, 2, 1))
+    return _product("mv", input, vec, 2, 1)
 
 
 def dot(input: Any, tensor: Any) -> Tensor:
     """The sum of the products of two vectors' elements: (n) (n) -> (). Raises ValueError for other shapes.
     | rv.dot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
-    return matmul(*of_dims("dot", input, tensor, 1, 1))
+    return _product("dot", input, tensor, 1, 1)
 
 
 def outer(input: Any, vec2: Any) -> Tensor:
@@ -123,6 +124,14 @@ def outer(input: Any, vec2: Any) -> Tensor:
     | rv.outer(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
     input, vec2 = of_dims("outer", input, vec2, 1, 1)
     return mul(reshape(input, -1, 1), vec2)
+
+
+def _product(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> Tensor:
+    a, b = of_dims(name, a, b, ndim_a, ndim_b)
+    try:
+        return matmul(a, b)
+    except Exception as error:
+        raise renamed(error, name) from None
 
 
 def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import F32, floating, unlike
@@ -57,6 +58,7 @@ def _cosine(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
     return total(first * second, dim)
 
 
+@own_error
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
@@ -84,6 +86,7 @@ def _distance(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
     return norm(x1 - x2 + eps, p, dim)
 
 
+@own_error
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """(sum |x1 - x2 + eps|^p)^(1/p) along the last dimension; for p infinite the largest difference.
 

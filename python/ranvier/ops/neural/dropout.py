@@ -35,8 +35,10 @@ def probability(op: str, name: str, p: Any) -> Any:
     try:
         if 0 <= p <= 1:
             return p
-    except TypeError:
-        raise TypeError(f"[{op}] got {name} {p!r}; expected a number") from None
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, TypeError) or getattr(p, "shape", ()) != ():
+            raise TypeError(f"[{op}] got {name} {p!r}; expected a number") from None
+        raise
     raise ValueError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.memory import keep
 from ranvier.autograd.random import rand
 from ranvier.autograd.tensor import Tensor, wrap
@@ -154,10 +155,10 @@ def embedding_bag(
     if (per_sample_weights is not None) and mode != "sum":
         raise ValueError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
     bags, count = _bags(index, offsets, include_last_offset)
-    flat = index.reshape(-1)
+    flat = index.reshape(-1)[: len(bags)]  # what follows the last offset is in no bag
     rows = embedding(flat, table, None, max_norm, norm_type, scale_grad_by_freq)
     if per_sample_weights is not None:
-        rows = mul(rows, reshape(as_tensor("embedding_bag", per_sample_weights), (-1, 1)))
+        rows = mul(rows, reshape(as_tensor("embedding_bag", per_sample_weights), (-1, 1))[: len(bags)])
     if padding_idx is not None:
         kept = np.flatnonzero(flat != padding_idx % table.shape[0])
         rows, bags = index_select(rows, 0, kept), bags[kept]
@@ -189,8 +190,10 @@ def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
         raise ValueError(
             f"[embedding_bag] got offset {starts[-1]} for {index.size} indices; expected at most that"
         )
-    count = starts.size - include_last
-    ends = np.append(starts[1:], index.size)[:count] if not include_last else starts[1:]
+    count = starts.size - bool(include_last)
+    if count < 0:
+        raise ValueError("[embedding_bag] got no offsets with include_last_offset; expected at least one")
+    ends = starts[1:] if include_last else np.append(starts[1:], index.size)[:count]
     return np.repeat(np.arange(count), ends - starts[:count]), count
 
 
@@ -215,6 +218,7 @@ def gumbel_softmax(
 
     Source: Jang, Gu and Poole, "Categorical Reparameterization with Gumbel-Softmax" (2017).
     | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)"""
+    number("gumbel_softmax", "tau", tau)
     logits = floating(as_tensor("gumbel_softmax", logits))
     u = rand(logits.shape, dtype=logits.dtype)
     noise = -log(-log1p(-u) + float(np.finfo(logits.dtype).tiny))
@@ -225,4 +229,5 @@ def gumbel_softmax(
     return add(sub(one, soft.detach()), soft)
 
 
+own_errors(globals())
 examples(globals())

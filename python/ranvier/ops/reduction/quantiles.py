@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
@@ -323,4 +324,5 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     return searchsorted(limits, input, out_int32=out_int32, right=right)
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
@@ -255,7 +256,10 @@ def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tens
     def op(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
         x = as_tensor(name, input)
         if dtype is not None:
-            x = x.to(dtype)
+            try:
+                x = x.to(dtype)
+            except Exception as error:
+                raise renamed(error, name) from None
         at = _dim(name, dim if axis is None else axis, max(x.ndim, 1))
         if is_floating(x):
             return kind(at).apply(x) if x.ndim else x.clone()

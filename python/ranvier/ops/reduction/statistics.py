@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
@@ -178,4 +179,5 @@ def _trapezoids(name: str, y: Any, x: Any, dx: float, dim: int) -> Tensor:
     return heights * (diff(x, dim=at - y.ndim) / 2)
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

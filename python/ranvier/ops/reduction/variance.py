@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.tensor import Tensor, wrap
@@ -113,7 +114,8 @@ def _with_mean(spread: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, Ten
     return op
 
 
-var_mean, std_mean = _with_mean(var), _with_mean(std)
+var_mean = own_error(_with_mean(var), "var_mean")
+std_mean = own_error(_with_mean(std), "std_mean")
 document(
     globals(),
     """

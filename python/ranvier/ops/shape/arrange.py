@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import zeros
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
@@ -219,4 +220,5 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     return Unfold(at, size, step).apply(x)
 
 
+own_errors(globals())
 examples(globals())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
@@ -120,3 +121,6 @@ dsplit: x cut along dimension 2: see :func:`tensor_split`.
     | rv.ones(1, 1, 2), 2 -> (tensor([[[1.]]]), tensor([[[1.]]]))
 """,
 )
+
+
+own_errors(globals())

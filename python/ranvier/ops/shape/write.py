@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import full_like
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
@@ -333,4 +334,5 @@ def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2:
     )
 
 
+own_errors(globals())
 examples(globals())  # written as ">>> call"

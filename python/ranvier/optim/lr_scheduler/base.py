@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from operator import index
 from types import FunctionType
 from typing import Any, ClassVar
 
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.errors import number
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
@@ -52,6 +54,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         require_optimizer(type(self).__name__, optimizer)
+        require_whole(type(self).__name__, "last_epoch", last_epoch, -1)
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
@@ -146,6 +149,7 @@ def require_optimizer(name: str, optimizer: Any) -> None:
 
 def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> list[Any]:
     """One value for each group; raises ValueError for a list of another length."""
+    require_optimizer(name, optimizer)
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
         return [value] * count
@@ -156,17 +160,20 @@ def for_each_group(name: str, key: str, optimizer: Optimizer, value: Any) -> lis
     return list(value)
 
 
-def require_range(name: str, key: str, value: float, low: float, high: float, *, above: bool = False) -> None:
-    """Raises ValueError unless low <= value <= high; with `above`, low < value."""
-    if not (low <= value <= high) or (above and value == low):
-        raise ValueError(
-            f"[{name}] got {key} {value}; expected {low} {'<' if above else '<='} {key} <= {high}"
-        )
+def require_numbers(name: str, **values: Any) -> None:
+    """Raises TypeError unless each is a number, or a list of numbers, and ValueError for nan."""
+    for key, value in values.items():
+        for x in value if isinstance(value, (list, tuple)) else (value,):
+            number(name, key, x)
 
 
 def require_whole(name: str, key: str, value: Any, least: int = 1) -> None:
     """Raises ValueError unless value is a whole number of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    try:
+        whole = index(value)
+    except TypeError:
+        whole = least - 1
+    if isinstance(value, bool) or whole < least:
         raise ValueError(f"[{name}] got {key} {value}; expected a whole number, at least {least}")
 
 
@@ -205,8 +212,11 @@ class ReduceLROnPlateau(LRScheduler):
     ) -> None:
         name = "ReduceLROnPlateau"
         require_optimizer(name, optimizer)
-        if not factor < 1.0:
+        if not number(name, "factor", factor) < 1.0:
             raise ValueError(f"[{name}] got factor {factor}; expected below 1")
+        require_numbers(
+            name, threshold=threshold, min_lr=min_lr, eps=eps, patience=patience, cooldown=cooldown
+        )
         if mode not in ("min", "max"):
             raise ValueError(f"[{name}] got mode '{mode}'; expected 'min' or 'max'")
         if threshold_mode not in ("rel", "abs"):

@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
+from ranvier.autograd.errors import number
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
 from ranvier.optim.optimizer import Group, Optimizer
 
 __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
@@ -21,7 +22,8 @@ class CosineAnnealingLR(LRScheduler):
     example = "T_max=2", "0.5, 0.25, 0.0, 0.25, 0.5"
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
-        require_range("CosineAnnealingLR", "T_max", T_max, 0, math.inf, above=True)
+        number("CosineAnnealingLR", "T_max", T_max, 0, above=True)
+        require_numbers("CosineAnnealingLR", eta_min=eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -61,6 +63,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ) -> None:
         require_whole("CosineAnnealingWarmRestarts", "T_0", T_0)
         require_whole("CosineAnnealingWarmRestarts", "T_mult", T_mult)
+        require_numbers("CosineAnnealingWarmRestarts", eta_min=eta_min)
         self.T_0 = self.T_i = T_0
         self.T_mult, self.eta_min = T_mult, eta_min
         self.T_cur: float = last_epoch
@@ -180,13 +183,16 @@ class OneCycleLR(_WithMomentum):
         for key, count in steps.items():
             require_whole("OneCycleLR", key, count)
         self.total_steps: int = math.prod(steps.values())
-        require_range("OneCycleLR", "pct_start", pct_start, 0, 1)
+        number("OneCycleLR", "pct_start", pct_start, 0, 1)
         if anneal_strategy not in ("cos", "linear"):
             raise ValueError(
                 f"[OneCycleLR] got anneal_strategy '{anneal_strategy}'; expected 'cos' or 'linear'"
             )
         self._anneal_func_type = anneal_strategy
         self._schedule_phases = _phases(float(pct_start), self.total_steps, three_phase)
+        require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)
+        number("OneCycleLR", "div_factor", div_factor, 0, above=True)
+        number("OneCycleLR", "final_div_factor", final_div_factor, 0, above=True)
         if last_epoch == -1:
             highest = for_each_group("OneCycleLR", "max_lr", optimizer, max_lr)
             for high, group in zip(highest, optimizer.param_groups, strict=True):
@@ -263,8 +269,15 @@ class CyclicLR(_WithMomentum):
         last_epoch: int = -1,
     ) -> None:
         modes = ("triangular", "triangular2", "exp_range")
-        if mode not in modes and scale_fn is None:
+        if scale_fn is None and not (isinstance(mode, str) and mode in modes):
             raise ValueError(f"[CyclicLR] got mode '{mode}'; expected one of {', '.join(modes)}, or scale_fn")
+        require_numbers("CyclicLR", base_lr=base_lr, max_lr=max_lr, gamma=gamma)
+        require_numbers("CyclicLR", base_momentum=base_momentum, max_momentum=max_momentum)
+        number("CyclicLR", "step_size_up", step_size_up, 0, above=True)
+        if step_size_down is not None:
+            number("CyclicLR", "step_size_down", step_size_down, 0, above=True)
+        if scale_fn is not None and not callable(scale_fn):
+            raise TypeError(f"[CyclicLR] got scale_fn {scale_fn!r}; expected a function")
         rates = for_each_group("CyclicLR", "base_lr", optimizer, base_lr)
         if last_epoch == -1:
             for rate, group in zip(rates, optimizer.param_groups, strict=True):

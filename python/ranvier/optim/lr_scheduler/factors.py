@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_range, require_whole
+from ranvier.autograd.errors import number, ordered
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = [
@@ -66,6 +66,7 @@ class StepLR(LRScheduler):
     ) -> None:
         whole = isinstance(step_size, float) and step_size.is_integer()  # 1.0, as in PyTorch's tutorials
         require_whole("StepLR", "step_size", int(step_size) if whole else step_size)
+        require_numbers("StepLR", gamma=gamma)
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -86,7 +87,10 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.milestones = Counter(milestones)
+        require_numbers("MultiStepLR", gamma=gamma)
+        self.milestones = Counter(ordered("MultiStepLR", milestones, "milestones"))
+        for epoch in self.milestones:
+            require_whole("MultiStepLR", "milestones", epoch, 0)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -112,7 +116,8 @@ class ConstantLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
-        require_range("ConstantLR", "factor", factor, 0, 1)
+        number("ConstantLR", "factor", factor, 0, 1)
+        require_numbers("ConstantLR", total_iters=total_iters)
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -158,8 +163,9 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
-        require_range("LinearLR", "start_factor", start_factor, 0, 1, above=True)
-        require_range("LinearLR", "end_factor", end_factor, 0, 1)
+        number("LinearLR", "start_factor", start_factor, 0, 1, above=True)
+        number("LinearLR", "end_factor", end_factor, 0, 1)
+        require_numbers("LinearLR", total_iters=total_iters)
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -188,6 +194,7 @@ class ExponentialLR(LRScheduler):
     example = "gamma=0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        require_numbers("ExponentialLR", gamma=gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -206,7 +213,8 @@ class PolynomialLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
     ) -> None:
-        require_range("PolynomialLR", "total_iters", total_iters, 0, math.inf, above=True)
+        number("PolynomialLR", "total_iters", total_iters, 0, above=True)
+        number("PolynomialLR", "power", power, 0)
         self.total_iters = total_iters
         self.power = power
         super().__init__(optimizer, last_epoch)

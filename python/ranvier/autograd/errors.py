@@ -1,0 +1,140 @@
+"""Errors of public functions under their own names, whatever they call; checks of arguments."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import signature
+from numbers import Real
+from types import FunctionType, MappingProxyType
+from typing import Any
+from weakref import WeakSet
+
+_NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
+_PASSED_ON = (MemoryError, NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
+
+
+def own_errors(module: dict[str, Any], left_out: str = "") -> None:
+    """Errors of a module's public functions get their own names; for ops that take some microseconds.
+
+    left_out: functions without it: those that take user functions, and those of about one microsecond.
+
+    >>> def half(x): return 1 / x
+    >>> half.__module__ = "maths"
+    >>> module = {"__name__": "maths", "half": half}
+    >>> own_errors(module); module["half"]("2")
+    Traceback (most recent call last):
+    TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with
+    """
+    own = {
+        name: value
+        for name, value in module.items()
+        if isinstance(value, FunctionType) and value.__module__ == module["__name__"] and name[0] != "_"
+    }
+    wrapped = {f: own_error(f) for f in own.values() if f.__name__ not in left_out.split()}
+    module.update({name: wrapped.get(f, f) for name, f in own.items()})
+
+
+def own_error(function: Callable[..., Any], name: str = "") -> Any:
+    """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
+    Python or NumPy becomes a sentence on the arguments."""
+    name = name or function.__name__
+
+    @wraps(function)
+    def call(*args: Any, **settings: Any) -> Any:
+        try:
+            return function(*args, **settings)
+        except Exception as error:
+            if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
+                raise  # arguments that do not fit the signature: Python names the function
+            better = renamed(error, name, function, args, settings)
+            if better is error:
+                raise
+            raise better from None
+
+    return call
+
+
+def renamed(
+    error: Exception, name: str, function: Any = None, args: Any = (), settings: Any = MappingProxyType({})
+) -> Exception:
+    """The error to raise for one within a call of this name: with the name, and of Python or NumPy a new one.
+
+    In a handler it costs calls that succeed nothing.
+    """
+    text = str(error)
+    if isinstance(error, _PASSED_ON) or text.startswith(f"[{name}] "):
+        return error
+    if named := _NAMED.match(text):
+        kind, text = type(error), text[named.end() :]
+    else:
+        kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ValueError
+        text = _sentence(name, function, args, settings)
+    return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
+
+
+def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
+    if function is None:
+        return "got arguments that do not fit; expected those of its documentation"
+    given = signature(function).bind(*args, **settings)
+    shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items())
+    names = ", ".join(given.signature.parameters)
+    return f"got {shown}; expected arguments as in {name}({names}) that it can work with"
+
+
+def number(
+    name: str, key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False
+) -> float:
+    """The value of a number, or of a Tensor or an array of one number.
+
+    Raises TypeError for anything else, ValueError unless low <= value <= high, with `above` low < value.
+
+    >>> number("op", "eps", 2), number("op", "p", "2")
+    Traceback (most recent call last):
+    TypeError: [op] got p '2'; expected a number
+    """
+    if type(value) is not float and not isinstance(value, Real):
+        kind = getattr(getattr(value, "dtype", None), "kind", "O")
+        if kind not in "biuf":
+            raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a number")
+        if math.prod(value.shape) != 1:
+            raise ValueError(f"[{name}] got {key} {_shown(value)}; expected one number")
+        value = value.item()
+    if low <= value <= high and not (above and value == low):
+        return value
+    if high < math.inf:
+        limits = f"{low:g} {'<' if above else '<='} {key} <= {high:g}"
+    elif low > -math.inf:
+        limits = f"{'above' if above else 'at least'} {low:g}"
+    else:
+        limits = "a number, not nan"
+    raise ValueError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[Any]:
+    """The values as a list. Raises TypeError for a set: its order differs from run to run.
+
+    >>> ordered("SGD", {1})
+    Traceback (most recent call last):
+    TypeError: [SGD] got a set of parameters, which has no order; expected a list
+    """
+    if isinstance(values, (set, frozenset, WeakSet)):
+        raise TypeError(
+            f"[{name}] got a {type(values).__name__} of {what}, which has no order; expected a list"
+        )
+    if not isinstance(values, Iterable):
+        raise TypeError(f"[{name}] got {what} of type {type(values).__name__}; expected a list")
+    return list(values)
+
+
+def _shown(value: Any) -> str:
+    """A short text: kind, dtype and shape of a tensor."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and hasattr(value, "dtype"):
+        return f"{type(value).__name__} of {value.dtype} and shape {tuple(shape)}"
+    if isinstance(value, (list, tuple)) and any(hasattr(x, "shape") for x in value):
+        return f"[{', '.join(map(_shown, value[:4]))}{', ...' * (len(value) > 4)}]"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
