@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import TENSOR_TYPES, as_dtype, require_cpu, sized_or_copied
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
@@ -42,7 +43,10 @@ def to(
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg
     if device is not None:
-        require_cpu(device)
+        try:
+            require_cpu(device)
+        except ValueError as error:
+            raise renamed(error, "to") from None
     y = _cast("to", x, dtype, memory_format)
     return clone(y) if copy and y is x else y
 
@@ -101,6 +105,8 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
     >>> rv.clone(x).zero_(), x
     (tensor([0., 0.]), tensor([1., 1.]))
     """
+    if not isinstance(input, Tensor):
+        raise TypeError(f"[clone] got {type(input).__name__}; expected a Tensor")
     y = input if memory_format is None else _laid_out("clone", input, memory_format)
     return Clone().apply(input) if y is input else y
 
@@ -136,6 +142,8 @@ def new(x: Tensor, *data: Any) -> Tensor:
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
     """The tensor in the dtype of the other."""
+    if not hasattr(other, "dtype"):
+        raise TypeError(f"[type_as] got {type(other).__name__}; expected a Tensor")
     return to(x, other.dtype)
 
 
@@ -143,7 +151,10 @@ def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
     ranvier.FloatTensor, or the name of one."""
     if dtype is not None:
-        return to(x, as_dtype("type", dtype))
+        try:
+            return to(x, as_dtype("type", dtype))
+        except Exception as error:
+            raise renamed(error, "type", type_, (x, dtype)) from None
     names = (f"torch.{name}Tensor" for name, own in TENSOR_TYPES.items() if x._array.dtype == own)
     return next(names, str(x._array.dtype))
 

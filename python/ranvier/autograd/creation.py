@@ -17,7 +17,7 @@ from ranvier.autograd.data import (
     sized_or_copied,
 )
 from ranvier.autograd.data import Size as Size
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -74,7 +74,10 @@ def tensor(
 
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
     | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), dtype('float32'))"""
-    return _finish(new_array("tensor", data, dtype), requires_grad, device, settings)
+    try:
+        return _finish(new_array("tensor", data, dtype), requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "tensor", tensor, (data,), {"dtype": dtype, "device": device}) from None
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -84,14 +87,17 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     >>> rv.as_tensor(np.ones(2))
     tensor([1., 1.], dtype=ranvier.float64)
     """
-    if isinstance(data, Tensor):
-        return data.to(dtype=dtype, device=device)
-    array = np.asarray(array_of("as_tensor", data, dtype), dtype)
-    if recordings and is_plain(data):
-        array = literal(array)
-    out = _finish(array, False, device)
-    out._cell[FLAG] |= UNWATCHED
-    return out
+    try:
+        if isinstance(data, Tensor):
+            return data.to(dtype=dtype, device=device)
+        array = np.asarray(array_of("as_tensor", data, dtype), dtype)
+        if recordings and is_plain(data):
+            array = literal(array)
+        out = _finish(array, False, device)
+        out._cell[FLAG] |= UNWATCHED
+        return out
+    except Exception as error:
+        raise renamed(error, "as_tensor", as_tensor, (data,), {"dtype": dtype, "device": device}) from None
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -149,25 +155,34 @@ def zeros(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise. | rv.zeros(2) -> tensor([0., 0.])"""
-    return _finish(
-        filled(0, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
-    )
+    try:
+        return _finish(
+            filled(0, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
+        )
+    except Exception as error:
+        raise renamed(error, "zeros", zeros, size, {"dtype": dtype, "device": device}) from None
 
 
 def ones(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """As :func:`zeros`, filled with 1."""
-    return _finish(
-        filled(1, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
-    )
+    try:
+        return _finish(
+            filled(1, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
+        )
+    except Exception as error:
+        raise renamed(error, "ones", ones, size, {"dtype": dtype, "device": device}) from None
 
 
 def empty(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """As :func:`zeros`, without setting the values."""
-    return _finish(np.empty(_size(size, settings), dtype or np.float32), requires_grad, device, settings)
+    try:
+        return _finish(np.empty(_size(size, settings), dtype or np.float32), requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "empty", empty, size, {"dtype": dtype, "device": device}) from None
 
 
 @own_error
@@ -200,21 +215,30 @@ def zeros_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
-    return _finish(filled_like(0, array_of("zeros_like", input), dtype), requires_grad, device, settings)
+    try:
+        return _finish(filled_like(0, array_of("zeros_like", input), dtype), requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "zeros_like", zeros_like, (input,), {"dtype": dtype, "device": device}) from None
 
 
 def ones_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """Ones in the shape, dtype and layout of x."""
-    return _finish(filled_like(1, array_of("ones_like", input), dtype), requires_grad, device, settings)
+    try:
+        return _finish(filled_like(1, array_of("ones_like", input), dtype), requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "ones_like", ones_like, (input,), {"dtype": dtype, "device": device}) from None
 
 
 def empty_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """A tensor in the shape, dtype and layout of x, without setting the values."""
-    return _finish(np.empty_like(array_of("empty_like", input), dtype), requires_grad, device, settings)
+    try:
+        return _finish(np.empty_like(array_of("empty_like", input), dtype), requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "empty_like", empty_like, (input,), {"dtype": dtype, "device": device}) from None
 
 
 def full_like(
@@ -227,9 +251,14 @@ def full_like(
     **settings: Any,
 ) -> Tensor:
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
-    array = array_of("full_like", input)
-    value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
-    return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
+    try:
+        array = array_of("full_like", input)
+        value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
+        return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(
+            error, "full_like", full_like, (input, fill_value), {"dtype": dtype, "device": device}
+        ) from None
 
 
 @own_error

@@ -79,7 +79,7 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
     if function is None:
         return "got arguments that do not fit; expected those of its documentation"
     given = signature(function).bind(*args, **settings)
-    shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items())
+    shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items() if key != "self")
     names = ", ".join(given.signature.parameters)
     return f"got {shown}; expected arguments as in {name}({names}) that it can work with"
 
@@ -124,7 +124,7 @@ def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[
         raise TypeError(
             f"[{name}] got a {type(values).__name__} of {what}, which has no order; expected a list"
         )
-    if not isinstance(values, Iterable):
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise TypeError(f"[{name}] got {what} of type {type(values).__name__}; expected a list")
     return list(values)
 

@@ -171,6 +171,8 @@ def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
 
 def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tensor:
     """The shape of another tensor, in place: see :func:`resize_`."""
+    if not isinstance(the_template, Tensor):
+        raise TypeError(f"[resize_as_] got {type(the_template).__name__}; expected a Tensor")
     return resize_(x, the_template.shape)
 
 

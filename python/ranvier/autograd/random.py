@@ -19,7 +19,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 
@@ -281,9 +281,12 @@ def rand(
     **settings: Any,
 ) -> Tensor:
     """Uniform numbers in [0, 1), float32 unless dtype says float64; of the generator, if one is given."""
-    kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, key_of("rand", generator))
-    return _finish(values, requires_grad, device, settings)
+    try:
+        kind = str(np.dtype(dtype or np.float32))
+        values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, key_of("rand", generator))
+        return _finish(values, requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "rand", rand, size, {"dtype": dtype, "device": device}) from None
 
 
 def randn(
@@ -295,9 +298,12 @@ def randn(
     **settings: Any,
 ) -> Tensor:
     """Standard normal numbers, float32 unless dtype says float64; of the generator, if one is given."""
-    kind = str(np.dtype(dtype or np.float32))
-    values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, key_of("randn", generator))
-    return _finish(values, requires_grad, device, settings)
+    try:
+        kind = str(np.dtype(dtype or np.float32))
+        values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, key_of("randn", generator))
+        return _finish(values, requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "randn", randn, size, {"dtype": dtype, "device": device}) from None
 
 
 def key_of(name: str, generator: Any) -> Any:
@@ -318,20 +324,26 @@ def rand_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """As :func:`rand`, in the shape and dtype of x."""
-    array = array_of("rand_like", input)
-    return rand(
-        array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
-    )
+    try:
+        array = array_of("rand_like", input)
+        return rand(
+            array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
+        )
+    except Exception as error:
+        raise renamed(error, "rand_like", rand_like, (input,), {"dtype": dtype, "device": device}) from None
 
 
 def randn_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """As :func:`randn`, in the shape and dtype of x."""
-    array = array_of("randn_like", input)
-    return randn(
-        array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
-    )
+    try:
+        array = array_of("randn_like", input)
+        return randn(
+            array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
+        )
+    except Exception as error:
+        raise renamed(error, "randn_like", randn_like, (input,), {"dtype": dtype, "device": device}) from None
 
 
 def _integers(name: str, drawn_from: Any) -> np.random.Generator:

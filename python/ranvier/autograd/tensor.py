@@ -30,6 +30,13 @@ def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
     return wrap(np.asarray(host(function, *operands)))
 
 
+def _no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
+    kind = IndexError if isinstance(error, IndexError) else TypeError
+    return kind(
+        f"[{name}] got dim {dim!r} for {ndim} dimensions; expected a whole number from {-ndim} to {ndim - 1}"
+    )
+
+
 class SeveralElements(RuntimeError, TypeError):
     """A Tensor is not one number: PyTorch raises RuntimeError, NumPy TypeError, which matplotlib catches."""
 
@@ -185,7 +192,10 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
-        return self.shape if dim is None else self._array.shape[dim]
+        try:
+            return self.shape if dim is None else self._array.shape[dim]
+        except Exception as error:
+            raise _no_dim("size", dim, self.ndim, error) from None
 
     def dim(self) -> int:
         return self._array.ndim
@@ -203,7 +213,10 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
-        return steps if dim is None else steps[dim]
+        try:
+            return steps if dim is None else steps[dim]
+        except Exception as error:
+            raise _no_dim("stride", dim, self.ndim, error) from None
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the memory is in C order, or with ``ranvier.channels_last`` in that order."""

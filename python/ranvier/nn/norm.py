@@ -15,6 +15,7 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.errors import number
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module, Parameter
@@ -77,7 +78,7 @@ class _ChannelNorm(_Norm):
             raise ValueError(f"[{self._name}] got {num_features} num_features; expected a number >= 0")
         self.num_features = num_features
         self.eps = eps
-        self.momentum = momentum
+        self.momentum = momentum if momentum is None else number(self._name, "momentum", momentum)
         self.affine = affine
         self._make_parameters((num_features,), affine, bias, dtype)
         self.track_running_stats = track_running_stats

@@ -101,7 +101,8 @@ class LocalResponseNorm(Module):
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size = count("LocalResponseNorm", "size", size)
-        self.alpha, self.beta, self.k = float(alpha), float(beta), float(k)
+        given = (("alpha", alpha), ("beta", beta), ("k", k))
+        self.alpha, self.beta, self.k = (number("LocalResponseNorm", *pair) for pair in given)
 
     def forward(self, input: Any) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)

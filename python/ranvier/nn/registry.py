@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd import errors
 from ranvier.autograd.data import require_cpu as check_device
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import recordings
@@ -309,10 +310,7 @@ def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
 
 def number(op: str, name: str, value: Any) -> float:
     """A setting that is a number, or a TypeError."""
-    try:
-        return float(value + 0)  # no text
-    except (TypeError, ValueError):
-        raise TypeError(f"[{op}] got {name} {value!r}; expected a number") from None
+    return float(errors.number(op, name, value))
 
 
 def arguments_of(module: Any) -> dict[str, Any]:

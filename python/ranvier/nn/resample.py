@@ -6,6 +6,7 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.errors import number
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
@@ -141,9 +142,12 @@ class Upsample(Layer):
         super()._set(settings)
         self.size = tuple(self.size) if isinstance(self.size, list) else self.size  # model files have lists
         if isinstance(self.scale_factor, (tuple, list)):
-            self.scale_factor = tuple(float(factor) for factor in self.scale_factor)
+            self.scale_factor = tuple(number("interpolate", "scale_factor", f) for f in self.scale_factor)
         else:
-            self.scale_factor = float(self.scale_factor) if self.scale_factor else None
+            factor = self.scale_factor
+            self.scale_factor = (
+                None if factor is None else number("interpolate", "scale_factor", factor) or None
+            )
 
     def _example(self) -> tuple[Any, ...]:
         one = self.mode == "linear" or 1 in (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.convert import reinterpreted
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
@@ -52,13 +53,28 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     tensor([1065353216], dtype=ranvier.int32)
     """
     if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type))):
-        return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
-    return reshape(x, *sizes) if size is None else reshape(x, size)
+        try:
+            return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
+        except Exception as error:
+            raise renamed(error, "view") from None
+    try:
+        return reshape(x, *sizes) if size is None else reshape(x, size)
+    except Exception as error:
+        raise renamed(error, "view") from None
+
+
+def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
+    if not isinstance(other, (Tensor, np.ndarray)):
+        raise TypeError(f"[{name}] got {type(other).__name__}; expected a Tensor")
+    try:
+        return function(x, tuple(other.shape))
+    except Exception as error:
+        raise renamed(error, name) from None
 
 
 def view_as(x: Any, other: Any) -> Tensor:
     """x in the shape of other."""
-    return reshape(x, other.shape)
+    return _as(reshape, "view_as", x, other)
 
 
 reshape_as = view_as
@@ -66,7 +82,7 @@ reshape_as = view_as
 
 def expand_as(x: Any, other: Any) -> Tensor:
     """x repeated to the shape of other."""
-    return expand(x, tuple(other.shape))
+    return _as(expand, "expand_as", x, other)
 
 
 def reshaped_in_place(name: str, function: Any) -> Any:

@@ -186,7 +186,7 @@ class LBFGS(Optimizer):
             number(self.name, key, group[key], 0)
         for key in ("max_iter", "max_eval", "history_size"):
             number(self.name, key, group[key], 1)
-        if group["line_search_fn"] not in (None, "strong_wolfe"):
+        if group["line_search_fn"] is not None and str(group["line_search_fn"]) != "strong_wolfe":
             raise ValueError(
                 f"[lbfgs] got line_search_fn '{group['line_search_fn']}'; expected None or 'strong_wolfe'"
             )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number, ordered
+from ranvier.autograd.errors import number, ordered, own_error
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import value_read
@@ -54,6 +54,7 @@ def clip_grad_norm_(
 clip_grad_norm = clip_grad_norm_  # PyTorch's older name
 
 
+@own_error
 def get_total_norm(
     tensors: Tensor | Iterable[Tensor],
     norm_type: float = 2.0,
@@ -71,6 +72,7 @@ def get_total_norm(
     return _as_tensor(_norm("get_total_norm", by_dtype, norm_type, error_if_nonfinite), by_dtype)
 
 
+@own_error
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
@@ -93,6 +95,7 @@ def clip_grads_with_norm_(
     _clip(_by_dtype(_gradients("clip_grads_with_norm_", parameters)), max_norm, norm)
 
 
+@own_error
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
@@ -112,7 +115,10 @@ def clip_grad_value_(
 def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are not None."""
     every = [parameters] if isinstance(parameters, Tensor) else ordered(name, parameters)
-    return [gradient for p in every if (gradient := p.grad) is not None]
+    try:
+        return [gradient for p in every if (gradient := p.grad) is not None]
+    except AttributeError:
+        raise TypeError(f"[{name}] got parameters {every[:3]}; expected Tensors") from None
 
 
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
@@ -152,6 +158,7 @@ def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
     return wrap(cast(norm, by_dtype[0][0].dtype if by_dtype else np.dtype(np.float32)).reshape(()))
 
 
+@own_error
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """The elements of all parameters, one after another, in one dimension; on the tape.
 
@@ -167,6 +174,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     return cat(flat)
 
 
+@own_error
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Copies a vector into the memory of the parameters, in their order.
 

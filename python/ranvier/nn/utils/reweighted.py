@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 import ranvier.ops as ops
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import randn
 from ranvier.autograd.tensor import Tensor
@@ -129,6 +130,7 @@ class WeightNorm(Reweighting):
         return result
 
 
+@own_error
 def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     """Replaces the parameter ``name`` of a layer by ``name_g``, its norms over all dimensions but dim, and
     ``name_v``, its direction; with dim None or -1 there is one norm. Returns the layer.
@@ -144,6 +146,7 @@ def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
     return add("weight_norm", module, WeightNorm(name, None if dim == -1 else dim))
 
 
+@own_error
 def remove_weight_norm(module: M, name: str = "weight") -> M:
     """Puts back one parameter, with the value in force. Returns the layer.
 
@@ -191,6 +194,7 @@ class SpectralNorm(Reweighting):
         return weight / ops.dot(u, ops.matmul(rows, v))
 
 
+@own_error
 def spectral_norm(
     module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
 ) -> M:
@@ -213,6 +217,7 @@ def spectral_norm(
     return add("spectral_norm", module, SpectralNorm(name, n_power_iterations, eps, dim))
 
 
+@own_error
 def remove_spectral_norm(module: M, name: str = "weight") -> M:
     """Puts back one parameter, with the value in force. Returns the layer.
 

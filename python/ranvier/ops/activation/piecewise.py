@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
@@ -161,7 +161,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     try:
         y = Hardtanh(min_val, max_val).apply(input)
     except TypeError:
-        y = _of_integers(input, min_val, max_val)
+        y = own_error(_of_integers, "hardtanh")(input, min_val, max_val)
     return replaced("hardtanh", input, y, inplace)
 
 
@@ -170,7 +170,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
     try:
         y = Hardtanh(0.0, 6.0).apply(input)
     except TypeError:
-        y = _of_integers(input, 0, 6)
+        y = own_error(_of_integers, "relu6")(input, 0, 6)
     return replaced("relu6", input, y, inplace)
 
 

@@ -11,7 +11,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
 
@@ -57,7 +57,7 @@ def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
     """The function along a dimension; of a number, as of one element."""
     x = as_tensor(name, x)
     dim = _implied(name, x._array.ndim) if dim is None else dim
-    x = x if dtype is None else x.to(dtype)
+    x = x if dtype is None else to_dtype(name, x, dtype)
     if x._array.ndim == 0:
         return reshape(function(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
     return function(dim).apply(x)

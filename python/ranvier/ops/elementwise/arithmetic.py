@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number, renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.inplace import written
@@ -192,6 +193,9 @@ class Neg(Function):
 diagonal(Neg, MulNumber, DivNumber)
 
 
+_ONE = 1  # the default alpha: other numbers are checked
+
+
 def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
     """a + alpha b; ``add(a, alpha, b)`` is PyTorch's old form.
 
@@ -203,7 +207,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
         other, alpha = third, other
     if out is not None:
         return written("add", out, add(input, other, alpha=alpha))
-    if alpha != 1:
+    if alpha is not _ONE and number("add", "alpha", alpha) != 1:
         return _scaled("add", add, input, other, alpha)
     if is_pair(input, other):
         return Add().apply(input, other)
@@ -222,7 +226,10 @@ def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
         raise TypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
     kind = F32 if dtype.char == "e" else dtype
     first, second = (cast(x, kind) if isinstance(x, Tensor) else x for x in (a, b))
-    y: Tensor = op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
+    try:
+        y: Tensor = op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
+    except Exception as error:
+        raise renamed(error, name) from None
     return y if y.dtype == dtype else y.to(dtype)
 
 
@@ -237,7 +244,7 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
         other, alpha = third, other
     if out is not None:
         return written("sub", out, sub(input, other, alpha=alpha))
-    if alpha != 1:
+    if alpha is not _ONE and number("sub", "alpha", alpha) != 1:
         return _scaled("sub", sub, input, other, alpha)
     if is_pair(input, other):
         return Sub().apply(input, other)

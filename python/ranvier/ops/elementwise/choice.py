@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import filled_like, in_dtype
@@ -192,7 +193,10 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     input = as_operand("clip", input)
     low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
-        return _by_tensors(input, low, high)
+        try:
+            return _by_tensors(input, low, high)
+        except Exception as error:
+            raise renamed(error, "clip") from None
     if not is_floating(input):
         floats = isinstance(low, float) or isinstance(high, float)
         if not (floats and isinstance(input, Tensor)) or input._array.dtype == np.float16:

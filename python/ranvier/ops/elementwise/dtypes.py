@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import RANK, refuse_torch
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
@@ -51,7 +52,12 @@ def as_tensor(name: str, x: Any) -> Tensor:
     if isinstance(x, Tensor):
         return x
     x = as_operand(name, x)
-    return x if isinstance(x, Tensor) else wrap(keep(np.asarray(x)))
+    if isinstance(x, Tensor):
+        return x
+    array = np.asarray(x)
+    if array.dtype.kind not in RANK:
+        raise ValueError(f"[{name}] got the number {x}; expected one that int64 can hold")
+    return wrap(keep(array))
 
 
 def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
@@ -147,12 +153,20 @@ def unlike(name: str, a: Any, b: Any) -> str:
     return f"[{name}] got shapes {np.shape(a)} and {np.shape(b)}; expected shapes that broadcast"
 
 
-def floating(x: Any) -> Any:
+def to_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
+    """x in the dtype that an op of this name was given."""
+    try:
+        return x.to(dtype)
+    except Exception as error:
+        raise renamed(error, name) from None
+
+
+def floating(x: Any, name: str = "cast") -> Any:
     """x as it is, or in float32 where its dtype is an integer or bool."""
     if is_floating(x):
         return x
     if type(x) is not Tensor:
-        x = as_operand("cast", x)
+        x = as_operand(name, x)
         if not isinstance(x, Tensor):
             return cast(x, F32)
     return x.to(F32) if x._array.dtype.kind in "biu" else x

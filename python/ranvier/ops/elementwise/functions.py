@@ -72,8 +72,10 @@ rule(Sign, Round)(lambda node, dy: none(dy.shape, dy))
 
 
 def _of_floats(kind: type[Function]) -> Callable[[Any], Tensor]:
+    name = kind.__name__.lower()
+
     def op(input: Any) -> Tensor:
-        return kind().apply(floating(input))
+        return kind().apply(floating(input, name))
 
     return op
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast, keep
@@ -76,7 +77,10 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
         raise ValueError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
     array = getattr(value, "_array", value)
     if not isinstance(array, np.ndarray):
-        array = keep(np.asarray(array))
+        try:
+            array = keep(np.asarray(array))
+        except ValueError as error:  # lists of unequal lengths
+            raise renamed(error, op) from None
     dtype = getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
         return array if array.dtype == dtype else cast(array, np.dtype(dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.elementwise.functions import exp, expm1, pow
 from ranvier.ops.loss.base import constant, in_dtype_of
 from ranvier.ops.reduction.reduce import sum as total
@@ -34,7 +36,9 @@ def _apply(function: Function, x: Any, target: Any, reduction: str) -> Tensor:
     """The loss of (N, C, ...), or of a single sample (C,) as a batch of one."""
     if len(getattr(x, "shape", ())) != 1:
         return function.apply(x, target)
-    loss = function.apply(unsqueeze(x, 0), unsqueeze(target, 0))
+    name = re.sub("(?<!^)([A-Z])", r"_\1", type(function).__name__).lower()
+    x, target = (unsqueeze(as_tensor(name, value), 0) for value in (x, target))
+    loss = function.apply(x, target)
     return squeeze(loss, 0) if reduction == "none" else loss
 
 
@@ -167,6 +171,7 @@ def _nll(node: Any, dy: Tensor) -> tuple[Tensor, None]:
     return near(node, neg(_shared(dy, total(q, 1, keepdim=True), reduction) * q), x), None
 
 
+@own_error
 def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
     """-x of the true class: of log-probabilities x, the negative log-likelihood.
 

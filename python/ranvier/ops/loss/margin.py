@@ -87,7 +87,7 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     >>> rv.nn.functional.margin_ranking_loss(x1, x2, rv.tensor([1.0, -1.0]), margin=0.2, reduction="none")
     tensor([0.0000, 0.7000])
     """
-    x1 = x1 if getattr(x1, "dtype", F32).kind == "f" else floating(x1)
+    x1 = x1 if getattr(x1, "dtype", F32).kind == "f" else floating(x1, "margin_ranking")
     return MarginRanking(reduction, margin).apply(x1, in_dtype_of(x1, x2), in_dtype_of(x1, target))
 
 
@@ -137,8 +137,8 @@ def triplet_margin(
     anchor should be nearer to the positive than to the negative. ``swap`` takes the smaller of
     d(anchor, negative) and d(positive, negative).
 
-    anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0, margin <= 0 or another reduction,
-    TypeError for dtypes that differ or are not floating.
+    anchor, positive, negative: (N, D) or (D,). Raises ValueError for p <= 0, margin <= 0 or another
+    reduction, TypeError for dtypes that differ or are not floating.
 
     Source: Balntas et al., "Learning local feature descriptors with triplets and shallow convolutional neural
     networks" (2016).

@@ -123,7 +123,7 @@ def poisson_nll(
     where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
     | rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
     -> tensor([1.0000, 0.7183])"""
-    x = floating(x)
+    x = floating(x, "poisson_nll")
     return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
 
 

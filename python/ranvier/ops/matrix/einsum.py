@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
@@ -229,13 +230,16 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         as_tensor("linear", input)
         input = input if isinstance(input, Tensor) else wrap(np.asarray(input, weight.dtype))
     if weight._array.ndim == 1:  # one output, without a dimension
-        y = matmul(input, weight)
-        return y if bias is None else add(y, bias)
+        try:
+            y = matmul(input, weight)
+            return y if bias is None else add(y, bias)
+        except Exception as error:
+            raise renamed(error, "linear") from None
     try:
         return Linear().apply(input, weight, bias)
-    except TypeError:  # checked afterwards, since floats are the common case
+    except TypeError as error:  # checked afterwards, since floats are the common case
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
-            raise
+            raise renamed(error, "linear") from None
         y = matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
         return y if bias is None else add(y, bias)
     except ValueError as error:

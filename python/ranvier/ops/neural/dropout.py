@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function, as_inputs
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
@@ -148,6 +149,7 @@ class AlphaDropout(Function):
 diagonal(Dropout, ChannelDropout, AlphaDropout)
 
 
+@own_error
 def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """Dropout for networks of :func:`selu`: sets elements to its lower limit instead of 0, then scales and
     shifts all so that numbers of mean 0 and variance 1 keep both. p, x and errors as in :func:`dropout`.

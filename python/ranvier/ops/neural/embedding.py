@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,12 @@ def renormalise(weight: Tensor, index: Tensor, max_norm: float, norm_type: float
 
 def padding_row(padding_idx: Any, rows: int) -> int:
     """The row that padding_idx names; negative ones count from the end."""
-    if isinstance(padding_idx, bool) or not hasattr(padding_idx, "__index__"):
+    try:
+        row = index(padding_idx)
+    except (TypeError, RuntimeError):
+        row = None
+    if row is None or isinstance(padding_idx, bool):
         raise TypeError(f"[embedding] got padding_idx {padding_idx!r}; expected a whole number or None")
-    row = padding_idx.__index__()
     if not -rows <= row < rows:
         raise ValueError(
             f"[embedding] got padding_idx {row} for {rows} embeddings; expected {-rows} to {rows - 1}"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast
@@ -129,7 +130,12 @@ def group_norm(
     | rv.nn.functional.group_norm(rv.tensor([[1.0, 3.0, 10.0, 30.0]]), 2)
     -> tensor([[-1.0000,  1.0000, -1.0000,  1.0000]])"""
     input = as_tensor("group_norm", input)
-    if input.ndim >= 2 and input.shape[1] == num_groups and input.shape[0] * math.prod(input.shape[2:]) == 1:
+    if (
+        input.ndim >= 2
+        and isinstance(num_groups, int)
+        and input.shape[1] == num_groups
+        and input.shape[0] * math.prod(input.shape[2:]) == 1
+    ):
         raise ValueError(
             f"[group_norm] got x of shape {input.shape} in {num_groups} groups; expected more than 1 value "
             "per group"
@@ -157,7 +163,10 @@ def instance_norm(
     | rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
     -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
     if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        try:
+            return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+        except Exception as error:
+            raise renamed(error, "instance_norm") from None
     input = as_tensor("instance_norm", input)
     if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
         raise ValueError(
@@ -166,7 +175,10 @@ def instance_norm(
         )
     if running_mean is not None or running_var is not None:
         _update(input, running_mean, running_var, momentum)
-    return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
+    try:
+        return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
+    except Exception as error:
+        raise renamed(error, "instance_norm") from None
 
 
 def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
@@ -200,7 +201,7 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
         raise ValueError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
     input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
     if dtype is not None:
-        input = input.to(dtype)
+        input = to_dtype("norm", input, dtype)
     return Norm(float(p), axes, keepdim).apply(input)
 
 
@@ -216,6 +217,7 @@ def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
     return singular_norm(x, "nuc", rows, columns, keepdim)
 
 
+@own_error
 def logsumexp(
     input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Tensor:
@@ -247,7 +249,7 @@ def prod(
             raise ValueError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")
         axes = axes[0]
     if dtype is not None:
-        input = input.to(dtype)
+        input = to_dtype("prod", input, dtype)
     if not is_floating(input):
         y = _numpy(np.prod, input, axes, keepdims)
         return y if dtype is None else y.to(dtype)
@@ -256,6 +258,7 @@ def prod(
     return Prod(axes, keepdims).apply(input)
 
 
+@own_error
 def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
     | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""

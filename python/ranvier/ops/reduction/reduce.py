@@ -16,13 +16,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, reshaped
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, reduction, require_no_gradient
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_tensor,
+    is_floating,
+    reduction,
+    require_no_gradient,
+    to_dtype,
+)
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear
@@ -216,7 +224,7 @@ def sum(
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0) -> tensor([4., 6.])"""
     input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
-        input = input.to(dtype)
+        input = to_dtype("sum", input, dtype)
     if is_floating(input):
         return Sum(axes, keepdims).apply(input)
     return _numpy(np.sum, input, axes, keepdims)
@@ -235,7 +243,7 @@ def mean(
     | rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1) -> tensor([1.5000, 4.0000])"""
     input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
-        input = input.to(dtype)
+        input = to_dtype("mean", input, dtype)
     return Sum(axes, keepdims, mean=True).apply(input)
 
 
@@ -272,7 +280,10 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor]) -> Callable[..., An
         keepdims: bool = False,
     ) -> Any:
         if other is not None or isinstance(dim, (Tensor, np.ndarray)):
-            return of_two(input, dim if other is None else other)
+            try:
+                return of_two(input, dim if other is None else other)
+            except Exception as error:
+                raise renamed(error, name) from None
         return _extreme(name, input, dim, keepdim, axis, keepdims)
 
     return op

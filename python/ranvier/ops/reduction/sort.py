@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient, to_dtype
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear, recomputed
@@ -256,10 +255,7 @@ def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tens
     def op(input: Any, dim: int | None = None, *, dtype: Any = None, axis: int | None = None) -> Tensor:
         x = as_tensor(name, input)
         if dtype is not None:
-            try:
-                x = x.to(dtype)
-            except Exception as error:
-                raise renamed(error, name) from None
+            x = to_dtype(name, x, dtype)
         at = _dim(name, dim if axis is None else axis, max(x.ndim, 1))
         if is_floating(x):
             return kind(at).apply(x) if x.ndim else x.clone()

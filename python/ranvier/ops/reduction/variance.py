@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.tensor import Tensor, wrap
@@ -90,7 +90,10 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
             less = math.nan
         if not math.isfinite(less):
             raise ValueError(f"[{name}] got correction {correction!r}; expected a finite number")
-        return Var(axes, keepdims, float(less), root).apply(input)
+        try:
+            return Var(axes, keepdims, float(less), root).apply(input)
+        except Exception as error:
+            raise renamed(error, name) from None
 
     return op
 

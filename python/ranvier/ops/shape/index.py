@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
@@ -227,7 +228,10 @@ def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
 def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     """The index as an array of integers, with ndim dimensions if that is given."""
     if isinstance(index, (list, tuple)):
-        array = np.asarray(index)
+        try:
+            array = np.asarray(index)
+        except ValueError as error:  # unequal lengths
+            raise renamed(error, name) from None
         index = keep(array) if all(type(i) is int for i in index) else array
     array = as_tensor(name, index)._array
     if array.dtype.kind not in "iu":
@@ -280,6 +284,7 @@ def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
     return np.take_along_axis(x[part], places, at)
 
 
+@own_error
 def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     """:func:`gather` with x and indices broadcast except along dim; without dim both are flattened.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
@@ -127,7 +128,10 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
     """Tensors of one shape, joined along a new dimension.
     | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])"""
     dim = dim if axis is None else axis
-    return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
+    try:
+        return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
+    except Exception as error:
+        raise renamed(error, "stack") from None
 
 
 def split(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import like, require_size, reshaped
@@ -325,7 +326,10 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
 
 def broadcast_to(input: Any, size: Any) -> Tensor:
     """:func:`expand` with the shape as a tuple."""
-    return expand(input, size)
+    try:
+        return expand(input, size)
+    except Exception as error:
+        raise renamed(error, "broadcast_to") from None
 
 
 def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:

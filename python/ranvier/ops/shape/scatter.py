@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.memory import keep, put_in_order
 from ranvier.autograd.mode import is_grad_enabled
@@ -104,6 +105,7 @@ def scatter(
     return _scatter("scatter", input, dim, index, value if src is None else src, reduce)
 
 
+@own_error
 def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     """x with y[.., index[.., j, ..], ..] += src[.., j, ..] along dim, in the order of j, in a new tensor.
 

@@ -23,7 +23,7 @@ class CosineAnnealingLR(LRScheduler):
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         number("CosineAnnealingLR", "T_max", T_max, 0, above=True)
-        require_numbers("CosineAnnealingLR", eta_min=eta_min)
+        number("CosineAnnealingLR", "eta_min", eta_min)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -63,7 +63,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     ) -> None:
         require_whole("CosineAnnealingWarmRestarts", "T_0", T_0)
         require_whole("CosineAnnealingWarmRestarts", "T_mult", T_mult)
-        require_numbers("CosineAnnealingWarmRestarts", eta_min=eta_min)
+        number("CosineAnnealingWarmRestarts", "eta_min", eta_min)
         self.T_0 = self.T_i = T_0
         self.T_mult, self.eta_min = T_mult, eta_min
         self.T_cur: float = last_epoch
@@ -190,6 +190,7 @@ class OneCycleLR(_WithMomentum):
             )
         self._anneal_func_type = anneal_strategy
         self._schedule_phases = _phases(float(pct_start), self.total_steps, three_phase)
+        require_whole("OneCycleLR", "last_epoch", last_epoch, -1)
         require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)
         number("OneCycleLR", "div_factor", div_factor, 0, above=True)
         number("OneCycleLR", "final_div_factor", final_div_factor, 0, above=True)
@@ -271,7 +272,9 @@ class CyclicLR(_WithMomentum):
         modes = ("triangular", "triangular2", "exp_range")
         if scale_fn is None and not (isinstance(mode, str) and mode in modes):
             raise ValueError(f"[CyclicLR] got mode '{mode}'; expected one of {', '.join(modes)}, or scale_fn")
-        require_numbers("CyclicLR", base_lr=base_lr, max_lr=max_lr, gamma=gamma)
+        require_whole("CyclicLR", "last_epoch", last_epoch, -1)
+        require_numbers("CyclicLR", base_lr=base_lr, max_lr=max_lr)
+        number("CyclicLR", "gamma", gamma)
         require_numbers("CyclicLR", base_momentum=base_momentum, max_momentum=max_momentum)
         number("CyclicLR", "step_size_up", step_size_up, 0, above=True)
         if step_size_down is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import index
 from typing import Any
 
 from ranvier.autograd.errors import number, ordered
-from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
+from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = [
@@ -66,7 +67,7 @@ class StepLR(LRScheduler):
     ) -> None:
         whole = isinstance(step_size, float) and step_size.is_integer()  # 1.0, as in PyTorch's tutorials
         require_whole("StepLR", "step_size", int(step_size) if whole else step_size)
-        require_numbers("StepLR", gamma=gamma)
+        number("StepLR", "gamma", gamma)
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -87,10 +88,11 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        require_numbers("MultiStepLR", gamma=gamma)
-        self.milestones = Counter(ordered("MultiStepLR", milestones, "milestones"))
-        for epoch in self.milestones:
+        number("MultiStepLR", "gamma", gamma)
+        epochs = ordered("MultiStepLR", milestones, "milestones")
+        for epoch in epochs:
             require_whole("MultiStepLR", "milestones", epoch, 0)
+        self.milestones = Counter(map(index, epochs))
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -117,7 +119,7 @@ class ConstantLR(LRScheduler):
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
         number("ConstantLR", "factor", factor, 0, 1)
-        require_numbers("ConstantLR", total_iters=total_iters)
+        number("ConstantLR", "total_iters", total_iters)
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -165,7 +167,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         number("LinearLR", "start_factor", start_factor, 0, 1, above=True)
         number("LinearLR", "end_factor", end_factor, 0, 1)
-        require_numbers("LinearLR", total_iters=total_iters)
+        number("LinearLR", "total_iters", total_iters)
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -194,7 +196,7 @@ class ExponentialLR(LRScheduler):
     example = "gamma=0.5", "0.5, 0.25, 0.125, 0.0625, 0.0312"
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        require_numbers("ExponentialLR", gamma=gamma)
+        number("ExponentialLR", "gamma", gamma)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 

@@ -1,0 +1,294 @@
+"""Random calls of all public functions, methods and classes: an error begins with the name that was called.
+
+It is a ValueError or TypeError (a RuntimeError or IndexError where PyTorch has one), never that of a function
+or of NumPy inside. RANVIER_NAME_CALLS sets the number of calls of each, RANVIER_FUZZ_SEED draws others.
+"""
+
+import inspect
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import ranvier as rv
+from ranvier import nn, optim
+from ranvier.nn.loss.functional import FORMS
+from support.grouped import grouped
+from support.layers import LAYERS
+from support.wrong_input import describe
+
+CALLS = int(os.environ.get("RANVIER_NAME_CALLS", "12"))
+SEED = int(os.environ.get("RANVIER_FUZZ_SEED", "20240229"))
+REFUSALS = (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError)
+NAMED = re.compile(r"\[([\w.]+)\] .")
+SIGNATURE = re.compile(r"(\w+\.)*[\w<>]+\(\) (missing|got|takes) ")  # Python's: the arguments do not fit it
+
+
+def _numbers(*shape: int, dtype: str = "float32") -> Any:
+    return rv.from_numpy(np.random.default_rng(3).uniform(0.1, 0.9, shape).astype(dtype))
+
+
+RIGHT: tuple[Callable[[], Any], ...] = (
+    lambda: _numbers(2, 3),
+    lambda: _numbers(3, 3),
+    lambda: _numbers(3),
+    lambda: _numbers(1, 2, 4, 4),
+    lambda: rv.tensor([0, 1, 2]),
+)
+TENSORS: tuple[Callable[[], Any], ...] = (
+    *RIGHT,
+    lambda: _numbers(),
+    lambda: _numbers(2, 3).requires_grad_(),
+    lambda: _numbers(2, 3, dtype="float64"),
+    lambda: _numbers(2, 3, dtype="float16"),
+    lambda: rv.ones(3, 3),  # singular
+    *(lambda shape=shape: rv.zeros(*shape) for shape in ((0,), (0, 3), (2, 0), (0, 1, 2, 2), (1, 1))),
+    *(lambda x=x: rv.tensor(x) for x in (2, -1.0, float("nan"), [-1, 5], [True, False, True])),
+    lambda: rv.tensor([float("nan"), float("inf"), -1.0]),
+    lambda: rv.full((2, 3), 1e30),
+    lambda: rv.tensor([1, 2, 3], dtype=rv.uint8),
+)
+OTHERS: tuple[Callable[[], Any], ...] = (
+    *(lambda x=x: x for x in (None, -1, 0, 1, 2, 7, -7, 2**63, 2**70, 0.1, 1.5, -0.5, 1j, True, False)),
+    *(lambda x=x: x for x in (float("nan"), float("inf"), "foo", "", b"mean", "sum", "float32", "cuda")),
+    *(
+        lambda x=x: x
+        for x in ((), (0,), (0, 0), (1, 1), (1, 2, 3), (0, 99), ("x", "y"), slice(0, 2), range(3))
+    ),
+    lambda: [1],
+    lambda: [-1, 1],
+    lambda: [1.0, 2.0, 3.0],
+    lambda: [[1.0, 2.0], [3.0]],
+    lambda: [None],
+    lambda: [],
+    lambda: {},
+    lambda: {1, 2},
+    lambda: [_numbers(2, 3), _numbers(2, 3)],
+    *(lambda x=x: x for x in (object(), int, np.float32(0.5), np.int8(-3), rv.float32)),
+    *(lambda x=x: np.array(x) for x in ([1, 2], 1, [], ["a", "b"], [1j, 2])),
+    lambda: np.array([1, None], object),
+    lambda: np.ones((2, 3), np.float32),
+)
+EVERY = (*TENSORS, *OTHERS)
+FLAGS: tuple[Callable[[], Any], ...] = tuple(lambda x=x: x for x in (True, False, 1, 0))  # truth as in Python
+WORDS: tuple[Callable[[], Any], ...] = tuple(lambda x=x: x for x in ("foo", "", "sum", "none", "mean"))
+FIRST = {"input", "other", "x", "self", "target", "tensor", "mat2"}
+
+# settings of the process, files, functions that call the user's, and contexts
+LEFT_OUT = """
+    compile save load seed manual_seed summary diagnose vmap grad value_and_grad derivative mlp constant numel
+    set_num_threads set_numpy_threads set_consistent set_default_dtype set_default_device set_printoptions
+    set_rng_state set_grad_enabled set_winograd set_flush_denormal set_float32_matmul_precision
+    set_default_tensor_type show_config enable_grad no_grad inference_mode autocast named skipped fans key_of
+    use_deterministic_algorithms from_dlpack empty_cache register_hook register_post_accumulate_grad_hook
+    triplet_margin_with_distance_loss trunc_normal_ bump
+"""
+NO_NAMES = set(LEFT_OUT.split())
+FLAG_NAMES = set(
+    [
+        "training",
+        "inplace",
+        "align_corners",
+        "requires_grad",
+        "antialias",
+        "keepdims",
+        "unbiased",
+        "recompute_scale_factor",
+    ]
+) | {"validate_args", "cycle_momentum", "three_phase"}
+WORD_NAMES = {"mode", "memory_format", "rounding_mode", "device"}
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _names(name: str, function: Any) -> set[str]:
+    """The names that an error may have: of an alias also that of its function, of a loss that of its op."""
+    own = getattr(inspect.unwrap(function), "__name__", name)
+    ops = {op for op, form in FORMS.items() if form is function}
+    return {_plain(n) for n in (name, name.rstrip("_"), own, getattr(function, "__name__", own), *ops)}
+
+
+def _functions() -> Iterator[tuple[str, str]]:
+    for place in ("", "nn.functional", "linalg", "nn.init", "nn.utils"):
+        module = _place(place)
+        for name in sorted(getattr(module, "__all__", None) or dir(module)):
+            function = getattr(module, name)
+            own = getattr(function, "__module__", "") or ""
+            if (
+                name[0] != "_"
+                and inspect.isfunction(function)
+                and own.startswith("ranvier")
+                and name not in LEFT_OUT
+            ):
+                yield place, name
+    for name in dir(rv.Tensor):
+        if name[0] != "_" and name not in NO_NAMES and inspect.isfunction(getattr(rv.Tensor, name)):
+            yield "Tensor", name
+
+
+def _place(place: str) -> Any:
+    at: Any = rv
+    for part in place.split(".") if place else ():
+        at = getattr(at, part)
+    return at
+
+
+def drawn(rng: Any, parameter: inspect.Parameter, pool: Any = EVERY) -> Any:
+    """A value for the parameter, often one that is right."""
+    if isinstance(parameter.default, bool) or parameter.name in (
+        "training",
+        "inplace",
+        "align_corners",
+        "requires_grad",
+    ):
+        pool = FLAGS
+    elif isinstance(parameter.default, str) or parameter.name in (
+        "mode",
+        "memory_format",
+        "rounding_mode",
+        "device",
+    ):
+        pool = WORDS
+    elif parameter.name in FIRST and rng.random() < 0.6:
+        pool = RIGHT
+    elif parameter.name in ("dim", "axis") and rng.random() < 0.6:
+        return int(rng.integers(-1, 2))
+    return pool[rng.integers(len(pool))]()
+
+
+def arguments(rng: Any, parameters: list[inspect.Parameter]) -> tuple[list[Any], dict[str, Any]]:
+    given: list[Any] = []
+    settings: dict[str, Any] = {}
+    for p in parameters:
+        if p.kind is p.VAR_POSITIONAL:
+            given, settings = [*settings.values()], {}
+            given += [EVERY[rng.integers(len(EVERY))]() for _ in range(rng.integers(3))]
+        elif p.kind is not p.VAR_KEYWORD and (p.default is p.empty or rng.random() < 0.45):
+            settings[p.name] = drawn(rng, p)
+    return given, settings
+
+
+def attempt(what: str, names: set[str] | None, call: Callable[[], Any]) -> Any:
+    """The result, or None where the call was refused under one of the names, None: any of the library.
+
+    Fails on any other end.
+    """
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            return call()
+    except MemoryError:
+        return None
+    except Exception as error:
+        named = NAMED.match(str(error))
+        if (
+            named
+            and isinstance(error, REFUSALS)
+            and (names is None or _plain(named[1].rpartition(".")[2]) in names)
+        ):
+            return None
+        if isinstance(error, TypeError) and SIGNATURE.match(str(error)):
+            return None
+        raise AssertionError(f"{what}: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _shown(name: str, given: list[Any], settings: dict[str, Any]) -> str:
+    words = [*map(describe, given), *(f"{key}={describe(value)}" for key, value in settings.items())]
+    return f"{name}({', '.join(words)})"
+
+
+@grouped(("place", "name"), list(_functions()))
+def test_functions(place: str, name: str) -> None:
+    function = getattr(_place(place), name)
+    method = place == "Tensor"
+    rng = np.random.default_rng([SEED, *map(ord, place + name)])
+    for _ in range(CALLS):
+        given, settings = arguments(rng, _parameters(function)[method:])
+        if method:
+            given.insert(0, TENSORS[rng.integers(len(TENSORS))]())
+        what = _shown(f"{place}.{name}", given, settings)
+        attempt(what, _names(name, function), lambda g=given, s=settings: function(*g, **s))
+
+
+@grouped("layer", [layer for layer in LAYERS if layer.name != "Transformer"])
+def test_layers(layer: Any) -> None:
+    """Settings when a layer is made, and inputs when it is called: its name, or that of an op in it."""
+    make = getattr(nn, layer.name)
+    rng = np.random.default_rng([SEED, *map(ord, str(layer))])
+    right = layer.draw(rng)
+    parameters = [p for p in _parameters(make) if p.kind is p.POSITIONAL_OR_KEYWORD]
+    settings = {**dict(zip([p.name for p in parameters], layer.args, strict=False)), **layer.kwargs}
+    for _ in range(CALLS):
+        p = parameters[rng.integers(len(parameters))] if parameters else None
+        spoiled = settings if p is None or rng.random() < 0.5 else {**settings, p.name: drawn(rng, p, OTHERS)}
+        module = attempt(_shown(layer.name, [], spoiled), None, lambda s=spoiled: make(**s))
+        given = [rv.from_numpy(np.asarray(x, np.float32) if x.dtype.kind == "f" else x) for x in right]
+        at = rng.integers(len(given))
+        given[at] = TENSORS[rng.integers(len(TENSORS))]()
+        if module is not None:
+            attempt(_shown(f"{layer.name}(...)", given, {}), None, lambda m=module, g=given: m(*g))
+
+
+def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name in sorted(set(vars(optim)) & set(OPTIMIZERS.split())):
+        yield "optim", name, {"params": [rv.ones(2, requires_grad=True)]}
+    optimizer = optim.SGD([rv.ones(2, requires_grad=True)], lr=0.1, momentum=0.9)
+    for name, right in SCHEDULES.items():
+        yield "optim.lr_scheduler", name, {"optimizer": optimizer, **right}
+    for name, right in DISTRIBUTIONS.items():
+        yield "distributions", name, right
+
+
+OPTIMIZERS = "ASGD Adadelta Adagrad Adam AdamW Adamax LBFGS Lion NAdam RAdam RMSprop Rprop SGD"
+SCHEDULES: dict[str, Any] = {
+    "ConstantLR": {},
+    "CosineAnnealingLR": {"T_max": 3},
+    "CosineAnnealingWarmRestarts": {"T_0": 2},
+    "CyclicLR": {"base_lr": 0.1, "max_lr": 0.5},
+    "ExponentialLR": {"gamma": 0.5},
+    "LinearLR": {},
+    "MultiStepLR": {"milestones": [1, 2]},
+    "OneCycleLR": {"max_lr": 0.5, "total_steps": 10},
+    "PolynomialLR": {},
+    "ReduceLROnPlateau": {},
+    "StepLR": {"step_size": 2},
+}
+LOC_SCALE = {"loc": 0.0, "scale": 1.0}
+DISTRIBUTIONS: dict[str, Any] = {
+    **dict.fromkeys(("Cauchy", "Gumbel", "Laplace", "LogNormal", "Normal"), LOC_SCALE),
+    **{name: {"probs": 0.5} for name in ("Bernoulli", "Geometric")},
+    **{name: {"probs": [0.5, 0.5]} for name in ("Categorical", "OneHotCategorical")},
+    "Beta": {"concentration1": 1.0, "concentration0": 1.0},
+    "Binomial": {"total_count": 3, "probs": 0.5},
+    "Dirichlet": {"concentration": [1.0, 1.0]},
+    "Exponential": {"rate": 1.0},
+    "Gamma": {"concentration": 1.0, "rate": 1.0},
+    "HalfNormal": {"scale": 1.0},
+    "Multinomial": {"total_count": 2, "probs": [0.5, 0.5]},
+    "Poisson": {"rate": 1.0},
+    "StudentT": {"df": 2.0},
+    "Uniform": {"low": 0.0, "high": 1.0},
+}
+
+
+@grouped(("place", "name", "right"), list(_classes()))
+def test_classes(place: str, name: str, right: dict[str, Any]) -> None:
+    """Optimizers, schedules and distributions: the settings, the first step, the first draw."""
+    make = getattr(_place(place), name)
+    rng = np.random.default_rng([SEED, *map(ord, name)])
+    parameters = [p for p in _parameters(make) if p.kind is not p.VAR_KEYWORD and p.name != "scale_fn"]
+    for _ in range(5 * CALLS):
+        p = parameters[rng.integers(len(parameters))]
+        settings = {**right, p.name: drawn(rng, p)}
+        what = _shown(name, [], settings)
+        made = attempt(what, {_plain(name)}, lambda s=settings: make(**s))
+        if made is not None and place == "distributions":
+            attempt(f"{what}.sample()", {_plain(name)}, made.sample)
