@@ -86,18 +86,10 @@ LEFT_OUT = """
     triplet_margin_with_distance_loss trunc_normal_ bump
 """
 NO_NAMES = set(LEFT_OUT.split())
-FLAG_NAMES = set(
-    [
-        "training",
-        "inplace",
-        "align_corners",
-        "requires_grad",
-        "antialias",
-        "keepdims",
-        "unbiased",
-        "recompute_scale_factor",
-    ]
-) | {"validate_args", "cycle_momentum", "three_phase"}
+FLAGS_BY_NAME = """
+    training inplace align_corners requires_grad antialias keepdims unbiased recompute_scale_factor
+    validate_args cycle_momentum three_phase
+"""
 WORD_NAMES = {"mode", "memory_format", "rounding_mode", "device"}
 
 
@@ -126,7 +118,7 @@ def _functions() -> Iterator[tuple[str, str]]:
                 name[0] != "_"
                 and inspect.isfunction(function)
                 and own.startswith("ranvier")
-                and name not in LEFT_OUT
+                and name not in NO_NAMES
             ):
                 yield place, name
     for name in dir(rv.Tensor):

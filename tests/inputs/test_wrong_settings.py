@@ -241,3 +241,52 @@ def test_files(tmp_path: Any) -> None:
         attempt(lambda w=wrong: rv.load(w), f"load({wrong})", standard=False)
         attempt(lambda w=wrong: rv.save(model, w), f"save({wrong})", standard=False)
         attempt(lambda w=wrong: rv.save(w, tmp_path / "x"), f"save {wrong}", standard=False)
+
+
+NEGATIVE, NAN = rv.tensor(-1.0), np.array(np.nan)  # numbers as Tensors and arrays are checked as numbers are
+PARTS, PROBS = [rv.ones(2, requires_grad=True)], rv.tensor([0.5, 0.5])
+X, Y = rv.rand(2, 3), rv.rand(2, 3)
+INVALID: dict[str, Any] = {
+    "normal": lambda: rv.normal(rv.zeros(2), rv.tensor([-1.0, 1.0])),
+    "normal nan": lambda: rv.normal(rv.zeros(2), rv.tensor([np.nan, 1.0])),
+    "normal_": lambda: rv.zeros(2).normal_(0, NEGATIVE),
+    "log_normal_": lambda: rv.zeros(2).log_normal_(0, NAN),
+    "init.normal_": lambda: nn.init.normal_(rv.zeros(2), std=NEGATIVE),
+    "bernoulli": lambda: rv.bernoulli(rv.zeros(2), 1.5),
+    "gaussian_nll_loss": lambda: nn.functional.gaussian_nll_loss(X, Y, rv.tensor([[1.0, -1.0, 1.0]] * 2)),
+    "triplet_margin_loss": lambda: nn.functional.triplet_margin_loss(X, Y, Y, margin=NEGATIVE),
+    "dropout": lambda: nn.functional.dropout(X, rv.tensor([0.1, 0.2])),
+    "softshrink": lambda: nn.functional.softshrink(X, NEGATIVE),
+    "add": lambda: rv.add(X, Y, alpha=rv.ones(2)),
+    **{f"{name} lr": lambda name=name: getattr(optim, name)(PARTS, lr=NEGATIVE) for name in OPTIMIZERS},
+    "adam betas": lambda: optim.Adam(PARTS, betas=(NEGATIVE, 0.9)),
+    "adam of two": lambda: optim.Adam(PARTS, betas=rv.tensor([0.1, 0.2])),
+    "asgd lambd": lambda: optim.ASGD(PARTS, lambd=NAN),
+    "sgd text": lambda: optim.SGD(PARTS, lr="0.1"),
+    "StepLR": lambda: optim.lr_scheduler.StepLR(optim.SGD(PARTS, lr=0.1), 2, gamma=NAN),
+    "MultiStepLR": lambda: optim.lr_scheduler.MultiStepLR(optim.SGD(PARTS, lr=0.1), {1, 2}),
+    "MultiStepLR half": lambda: optim.lr_scheduler.MultiStepLR(optim.SGD(PARTS, lr=0.1), [1.5]),
+    "CyclicLR": lambda: optim.lr_scheduler.CyclicLR(optim.SGD(PARTS, lr=0.1), 0.1, 0.5, NEGATIVE),
+    "OneCycleLR": lambda: optim.lr_scheduler.OneCycleLR(optim.SGD(PARTS, momentum=0.9), 0.1, 9, div_factor=0),
+    "clip_grad_norm_": lambda: nn.utils.clip_grad_norm_(PARTS, NEGATIVE),
+    "clip_grad_value_": lambda: nn.utils.clip_grad_value_(PARTS, NAN),
+    "Normal": lambda: rv.distributions.Normal(rv.zeros(2), rv.tensor([1.0, -1.0])),
+    "Categorical": lambda: rv.distributions.Categorical(PROBS * NEGATIVE),
+    "set": lambda: optim.Adam(set(PARTS)),
+    "group": lambda: optim.Adam([{"params": set(PARTS)}]),
+    "later group": lambda: optim.Adam([rv.ones(1)]).add_param_group({"params": frozenset(PARTS)}),
+    "clip of a set": lambda: nn.utils.clip_grad_norm_(set(PARTS), 1.0),
+    "vector of a set": lambda: nn.utils.parameters_to_vector(set(PARTS)),
+}
+
+
+@pytest.mark.parametrize("call", INVALID.values(), ids=INVALID)
+def test_invalid_values_in_any_form_are_refused(call: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=r"^\[\w+\] got .*; expected "):
+        call()
+
+
+def test_parameters_in_any_order_that_stays() -> None:
+    named = {"a": rv.ones(1), "b": rv.ones(2)}
+    for given in (named.values(), iter(named.values()), tuple(named.values()), named.items()):
+        assert [p.shape for p in optim.Adam(given).param_groups[0]["params"]] == [(1,), (2,)]

@@ -142,7 +142,9 @@ class Upsample(Layer):
         super()._set(settings)
         self.size = tuple(self.size) if isinstance(self.size, list) else self.size  # model files have lists
         if isinstance(self.scale_factor, (tuple, list)):
-            self.scale_factor = tuple(number("interpolate", "scale_factor", f) for f in self.scale_factor)
+            self.scale_factor = tuple(
+                float(number("interpolate", "scale_factor", f)) for f in self.scale_factor
+            )
         else:
             factor = self.scale_factor
             self.scale_factor = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import namedtuple
 from typing import Any
 
@@ -269,7 +270,7 @@ def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     if not pivot:
         raise ValueError("[lu] got pivot=False; expected True")
     n = A.shape[-1]
-    both = A._array.reshape(-1, n, n).copy()
+    both = A._array.reshape(math.prod(A.shape[:-2]), n, n).copy()
     pivots = np.zeros(both.shape[:2], np.int32)
     for lu, rows in zip(both, pivots, strict=True):
         for i in range(n):
@@ -296,7 +297,8 @@ def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
     n = both.shape[-1]
     order = np.broadcast_to(np.arange(n), both.shape[:-1]).copy()
     rows = as_tensor("lu_unpack", LU_pivots)._array
-    for some, exchanged in zip(order.reshape(-1, n), rows.reshape(-1, n), strict=True):
+    count = math.prod(both.shape[:-2])
+    for some, exchanged in zip(order.reshape(count, n), rows.reshape(count, n), strict=True):
         for i, pivot in enumerate(exchanged - 1):
             some[[i, pivot]] = some[[pivot, i]]
     P = np.swapaxes(np.eye(n, dtype=both.dtype)[order], -1, -2)
