@@ -179,7 +179,7 @@ def test_casts():
     assert x.to(rv.float32, copy=True) is not x
     assert x.type_as(rv.tensor([1])).dtype == np.int64
     assert x.type() == "torch.FloatTensor"
-    refused(ValueError, "[device] got 'cuda'; expected 'cpu'", x.to, "cuda")
+    refused(ValueError, "[to] got 'cuda'; expected 'cpu'", x.to, "cuda")
 
 
 def test_casts_between_floats_are_differentiable():

@@ -135,19 +135,9 @@ def _place(place: str) -> Any:
 
 def drawn(rng: Any, parameter: inspect.Parameter, pool: Any = EVERY) -> Any:
     """A value for the parameter, often one that is right."""
-    if isinstance(parameter.default, bool) or parameter.name in (
-        "training",
-        "inplace",
-        "align_corners",
-        "requires_grad",
-    ):
+    if isinstance(parameter.default, bool) or parameter.name in FLAGS_BY_NAME.split():
         pool = FLAGS
-    elif isinstance(parameter.default, str) or parameter.name in (
-        "mode",
-        "memory_format",
-        "rounding_mode",
-        "device",
-    ):
+    elif isinstance(parameter.default, str) or parameter.name in WORD_NAMES:
         pool = WORDS
     elif parameter.name in FIRST and rng.random() < 0.6:
         pool = RIGHT

@@ -269,7 +269,7 @@ def test_wrong_calls():
         refused(IndexError, "[index_copy] got index -3; expected", y.index_copy, 0, rv.tensor([-3]), y[:1])
         last, one = rv.tensor([[-1]]), y[:1, :1]
         refused(IndexError, "[gather] got index -1 for an axis", y.gather, 1, last)
-        refused(IndexError, "[gather] got index -1 for an axis", ops.take_along_dim, y, last)
+        refused(IndexError, "[take_along_dim] got index -1 for an axis", ops.take_along_dim, y, last)
         for call in (y.scatter, y.scatter_, y.scatter_add, y.scatter_add_):
             refused(IndexError, "got index -1", call, 0, last, one)
         refused(IndexError, "[scatter] got index -1", ops.scatter, y, 0, last, one, reduce="multiply")
@@ -295,7 +295,7 @@ def test_gather_names_an_index_out_of_range(dtype):
     with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected 0 to 2"):
         x.gather(1, rv.tensor([[0, 3]]))
     with pytest.raises(
-        IndexError, match=r"\[gather\] got index -4 for an axis of length 3; expected -3 to 2"
+        IndexError, match=r"\[take_along_dim\] got index -4 for an axis of length 3; expected -3 to 2"
     ):
         x.take_along_dim(rv.tensor([[-4]]), 1)
 

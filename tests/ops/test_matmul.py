@@ -105,5 +105,5 @@ def test_linear_with_a_weight_of_one_output():
     (y * 2.0).sum().backward()
     assert x.grad.tolist() == [[2, 4, 6]] * 4
     assert (weight.grad.tolist(), bias.grad.item()) == ([8, 8, 8], 8)
-    with pytest.raises(ValueError, match=r"\[matmul\] got a of shape \(4, 3\) and b of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"\[linear\] got a of shape \(4, 3\) and b of shape \(2,\)"):
         rv.nn.functional.linear(x, rv.ones(2))

@@ -13,6 +13,8 @@ from typing import Any
 from weakref import WeakSet
 
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
+# what is around an op may refuse it: these names stay
+_AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
 _PASSED_ON = (MemoryError, NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
 
 
@@ -65,7 +67,7 @@ def renamed(
     In a handler it costs calls that succeed nothing.
     """
     text = str(error)
-    if isinstance(error, _PASSED_ON) or text.startswith(f"[{name}] "):
+    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)):
         return error
     if named := _NAMED.match(text):
         kind, text = type(error), text[named.end() :]

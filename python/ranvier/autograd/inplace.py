@@ -16,6 +16,7 @@ import numpy as np
 
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
+from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import Array, copied, picked, put, write
@@ -147,7 +148,10 @@ def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
     check_leaf(x, name)
     if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
         return assign(x, Put().apply(x, value), name)
-    store(x, getattr(value, "_array", value), name)
+    try:
+        store(x, getattr(value, "_array", value), name)
+    except Exception as error:
+        raise renamed(error, name, copy_, (x, value)) from None
     return x
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import copied, keep, reshaped
 from ranvier.autograd.tensor import Tensor
@@ -40,6 +41,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     return _repeated(input, times)
 
 
+@own_error
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
     | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
@@ -86,6 +88,7 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     return Repeat(split, wide, final).apply(x)
 
 
+@own_error
 def repeat_interleave(
     input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
@@ -118,6 +121,7 @@ def repeat_interleave(
     return index_select(input, at, keep(rows) if fixed else rows)
 
 
+@own_error
 def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     """x shifted cyclically along each dimension; without dims along the flattened x.
 
