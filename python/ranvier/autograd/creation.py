@@ -37,7 +37,6 @@ _NAMES = """
 """
 __all__ = _NAMES.split()
 
-
 _HARMLESS = {"layout": (None, "strided"), "pin_memory": (False, None)}
 
 
@@ -156,9 +155,8 @@ def zeros(
 ) -> Tensor:
     """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise. | rv.zeros(2) -> tensor([0., 0.])"""
     try:
-        return _finish(
-            filled(0, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
-        )
+        array = filled(0, _size(size, settings), np.dtype(dtype or np.float32))
+        return _finish(array, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "zeros", zeros, size, {"dtype": dtype, "device": device}) from None
 
@@ -168,9 +166,8 @@ def ones(
 ) -> Tensor:
     """As :func:`zeros`, filled with 1."""
     try:
-        return _finish(
-            filled(1, _size(size, settings), np.dtype(dtype or np.float32)), requires_grad, device, settings
-        )
+        array = filled(1, _size(size, settings), np.dtype(dtype or np.float32))
+        return _finish(array, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "ones", ones, size, {"dtype": dtype, "device": device}) from None
 
@@ -231,16 +228,15 @@ def ones_like(
         raise renamed(error, "ones_like", ones_like, (input,), {"dtype": dtype, "device": device}) from None
 
 
+@own_error
 def empty_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """A tensor in the shape, dtype and layout of x, without setting the values."""
-    try:
-        return _finish(np.empty_like(array_of("empty_like", input), dtype), requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "empty_like", empty_like, (input,), {"dtype": dtype, "device": device}) from None
+    return _finish(np.empty_like(array_of("empty_like", input), dtype), requires_grad, device, settings)
 
 
+@own_error
 def full_like(
     input: Any,
     fill_value: Any,
@@ -251,14 +247,9 @@ def full_like(
     **settings: Any,
 ) -> Tensor:
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
-    try:
-        array = array_of("full_like", input)
-        value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
-        return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(
-            error, "full_like", full_like, (input, fill_value), {"dtype": dtype, "device": device}
-        ) from None
+    array = array_of("full_like", input)
+    value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
+    return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
 
 
 @own_error

@@ -77,6 +77,13 @@ def renamed(
     return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
 
 
+def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
+    """The error for a dimension that a tensor lacks: an IndexError, or a TypeError where it is no number."""
+    kind = IndexError if isinstance(error, IndexError) else TypeError
+    limits = f"a whole number from {-ndim} to {ndim - 1}"
+    return kind(f"[{name}] got dim {dim!r} for {ndim} dimensions; expected {limits}")
+
+
 def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
     if function is None:
         return "got arguments that do not fit; expected those of its documentation"

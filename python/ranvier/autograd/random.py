@@ -25,7 +25,6 @@ from ranvier.autograd.tensor import Tensor
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
-
 _MASK = (1 << 64) - 1
 _lock = allocate_lock()
 
@@ -252,8 +251,7 @@ def _drawn_seed() -> int:
     return secrets.randbits(63)
 
 
-def _mix(x: int) -> int:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
+def _mix(x: int) -> int:  # the finaliser of SplitMix64 (Steele, Lea, Flood 2014)
     x = (x + 0x9E3779B97F4A7C15) & _MASK
     x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK

@@ -14,6 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import CPU, Size, sized_or_copied
 from ranvier.autograd.duplicates import deepcopied, fill, rebuild, reduced
+from ranvier.autograd.errors import no_dim, own_error
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
@@ -28,13 +29,6 @@ wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Ten
 def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
     """The result of ``host(function, *operands)`` as a Tensor."""
     return wrap(np.asarray(host(function, *operands)))
-
-
-def _no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
-    kind = IndexError if isinstance(error, IndexError) else TypeError
-    return kind(
-        f"[{name}] got dim {dim!r} for {ndim} dimensions; expected a whole number from {-ndim} to {ndim - 1}"
-    )
 
 
 class SeveralElements(RuntimeError, TypeError):
@@ -195,7 +189,7 @@ class Tensor:
         try:
             return self.shape if dim is None else self._array.shape[dim]
         except Exception as error:
-            raise _no_dim("size", dim, self.ndim, error) from None
+            raise no_dim("size", dim, self.ndim, error) from None
 
     def dim(self) -> int:
         return self._array.ndim
@@ -210,13 +204,11 @@ class Tensor:
     def element_size(self) -> int:
         return self._array.itemsize
 
+    @own_error
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
         steps = tuple(s // self._array.itemsize for s in self._array.strides)
-        try:
-            return steps if dim is None else steps[dim]
-        except Exception as error:
-            raise _no_dim("stride", dim, self.ndim, error) from None
+        return steps if dim is None else steps[dim]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the memory is in C order, or with ``ranvier.channels_last`` in that order."""
