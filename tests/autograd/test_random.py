@@ -64,7 +64,7 @@ def test_mean_and_deviation(draw, mean, deviation):
             lambda: rv.randint(0, 300, (2,), dtype=rv.uint8),
         ),
         (
-            "[randint] got -1 to 3; expected numbers that uint8",
+            "[randint_like] got -1 to 3; expected numbers that uint8",
             lambda: rv.randint_like(rv.zeros(2).byte(), -1, 3),
         ),
         ("[randint] got 5 to 5; expected a lower number first", lambda: rv.randint(5, 5, (2,))),
