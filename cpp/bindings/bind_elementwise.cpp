@@ -159,7 +159,8 @@ void register_forward(Module m) {
                 Op::digamma, Op::trigamma})
     define<ArrayArg>(m, op, "x");
   define<ArrayArg, Operand, Operand>(m, Op::clip, "x, low, high");
-  for (Op op : {Op::add, Op::sub, Op::mul, Op::div, Op::pow, Op::maximum, Op::minimum, Op::glu})
+  for (Op op : {Op::add, Op::sub, Op::mul, Op::div, Op::pow, Op::maximum, Op::minimum, Op::fmod,
+                Op::remainder, Op::floor_divide, Op::glu})
     define<Operand, Operand>(m, op, "a, b");
   define<Operand, Operand>(m, Op::prelu, "x, weight");
   using Compare = CompareOp;

@@ -49,9 +49,23 @@ Output embedding_backward(Floats given_dy, Integers index, Whole rows, MaybeWhol
   return dweight;
 }
 
+// y[b] = the sum of weight[index[i]], or scale[i] times that, for starts[b] <= i < starts[b + 1]
+Output bag(Integers index, Floats given_weight, Integers starts, MaybeFloats scale) {
+  const Input weight = contiguous(given_weight);
+  if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
+  if (index.ndim() != 1) index.fail("one dimension");
+  if (starts.ndim() != 1 || starts.shape(0) < 1) starts.fail("one dimension of at least one element");
+  if (scale) scale.expect_shape(index.shape());
+  require_rows(index, weight.shape(0));
+  Output y = Output::contiguous(weight.dtype(), {starts.shape(0) - 1, weight.shape(1)});
+  run<Bag>(weight.dtype(), weight, index, starts, scale, y);
+  return y;
+}
+
 }  // namespace
 
 void register_embedding(Module m) {
+  def(m, "embedding_bag(index, weight, starts, scale=None)", bag);
   def(m, "embedding(index, weight, out=None)", embedding);
   def(m,
       "embedding_backward(dy, index, num_embeddings, padding_idx=None, scale_grad_by_freq=False, out=None)",

@@ -51,19 +51,27 @@ Output scatter_add(Floats dy, Integers index, Axis axis, Whole length, Out out) 
   shape[along] = length;
   Output dx = out.shaped(dy.dtype(), shape, dy, index);
   require_places(index, length);
-  run<Scatter>(dy.dtype(), along, true, Input(), dy, where, dx);
+  run<Scatter>(dy.dtype(), along, ScatterOp::sum, Input(), dy, where, dx);
   return dx;
 }
 
-// x, and src put or added at the index.
-Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out out, Truth from_0) {
+// x, and src put or joined at the index.
+Output joined(const Input& x, const Input& index, const Input& src, const Axis& axis, ScatterOp op,
+              const Out& out, bool from_0) {
   const int along = axis.of(x);
   expect_fits(src, x, along);
   const auto where = repeated(index, src.shape(), along);
   Output y = out.shaped(x.dtype(), x.shape(), x, src, index);
   require_places(index, x.shape(along), from_0);
-  run<Scatter>(x.dtype(), along, add.holds, x, src, where, y);
+  run<Scatter>(x.dtype(), along, op, x, src, where, y);
   return y;
+}
+Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out out, Truth from_0) {
+  return joined(x, index, src, axis, add ? ScatterOp::sum : ScatterOp::put, out, from_0);
+}
+Output scatter_reduce(Floats x, Integers index, Floats src, Axis axis, Name reduce, Out out) {
+  constexpr ScatterOp ops[] = {ScatterOp::product, ScatterOp::max, ScatterOp::min};
+  return joined(x, index, src, axis, ops[reduce.one_of({"prod", "amax", "amin"})], out, true);
 }
 
 // The gradients of x and src of a scatter that puts; index has src's shape.
@@ -93,6 +101,7 @@ void register_index(Module m) {
   def(m, "gather(x, index, axis, out=None, from_0=False)", gather);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
   def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);
+  def(m, "scatter_reduce(x, index, src, axis, reduce, out=None)", scatter_reduce);
   def(m, "scatter_backward(dy, index, axis)", scatter_backward);
 }
 

@@ -1,6 +1,8 @@
 #include <cmath>
 
+#include "bindings/copied.h"
 #include "bindings/image_args.h"
+#include "kernels/resample/grid.h"
 #include "kernels/resample/resample.h"
 
 namespace ranvier::bind {
@@ -131,9 +133,43 @@ Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Nam
   return resampled(dy, s, setting, true);
 }
 
+void expect_places(const Input& x, const Input& columns, const Input& rows) {
+  if (x.ndim() != 4) x.fail("(n, c, h, w)");
+  if (columns.ndim() != 3 || columns.shape(0) != x.shape(0)) columns.fail("(n, p, q)");
+  columns.expect_same_shape(rows);
+}
+
+// (n, p, q, c)
+Output grid_sample(Floats x, Floats given_columns, Floats given_rows, Truth nearest) {
+  expect_places(x, given_columns, given_rows);
+  const Input columns = contiguous(given_columns), rows = contiguous(given_rows);
+  Shape shape = columns.shape();
+  shape.append(x.shape(1));
+  Output y = Output::contiguous(x.dtype(), shape);
+  run<GridSample>(x.dtype(), nearest.holds, x, columns, rows, y);
+  return y;
+}
+
+// dx (n, h, w, c), and the gradients of columns and rows
+std::tuple<Output, Output, Output> grid_sample_backward(Floats given_dy, Floats x, Floats given_columns,
+                                                        Floats given_rows, Truth nearest) {
+  expect_places(x, given_columns, given_rows);
+  const Input dy = contiguous(given_dy), columns = contiguous(given_columns), rows = contiguous(given_rows);
+  Shape shape = columns.shape();
+  shape.append(x.shape(1));
+  dy.expect_shape(shape);
+  Output dx = Output::contiguous(x.dtype(), {x.shape(0), x.shape(2), x.shape(3), x.shape(1)});
+  Output dcolumns = Output::contiguous(x.dtype(), columns.shape()),
+         drows = Output::contiguous(x.dtype(), columns.shape());
+  run<GridSampleBackward>(x.dtype(), nearest.holds, dy, x, columns, rows, dx, dcolumns, drows);
+  return {std::move(dx), std::move(dcolumns), std::move(drows)};
+}
+
 }  // namespace
 
 void register_interpolate(Module m) {
+  def(m, "grid_sample(x, columns, rows, nearest)", grid_sample);
+  def(m, "grid_sample_backward(dy, x, columns, rows, nearest)", grid_sample_backward, "grid_sample");
   def(m, "interpolate(x, size=None, scale_factor=None, mode='nearest', align_corners=False)", interpolate);
   def(m, "interpolate_backward(dy, shape, scale_factor=None, mode='nearest', align_corners=False)",
       interpolate_backward);

@@ -5,6 +5,7 @@
 #include "bindings/define.h"
 #include "bindings/index_range.h"
 #include "kernels/loss/class_loss.h"
+#include "kernels/loss/ctc.h"
 #include "kernels/loss/loss.h"
 
 namespace ranvier::bind {
@@ -358,9 +359,25 @@ void register_class_loss(Module m) {
   define(m, "multi_margin", "p=1, margin=1.0, weight=None", multi_margin);
 }
 
+// The losses of sequences (t, n, c), and with `gradient` that of each.
+std::tuple<Output, MaybeOutput> ctc_loss(Doubles x, Integers labels, Integers lengths, Integers sizes,
+                                         Whole blank, Real at_infinity, Truth gradient) {
+  if (x.ndim() != 3 || labels.ndim() != 2) x.fail("(t, n, c), and labels (n, s)");
+  const Shape batch{x.shape(1)};
+  lengths.expect_shape(batch), sizes.expect_shape(batch);
+  labels.expect_shape({x.shape(1), labels.shape(1)});
+  if (blank < 0 || blank >= x.shape(2)) blank.fail("one of ", x.shape(2), " classes");
+  Output loss = Output::contiguous(DType::float64, batch);
+  MaybeOutput dx;
+  if (gradient) dx = Output::contiguous(DType::float64, x.shape());
+  invoke_released(CtcLoss{blank, at_infinity, x, labels, lengths, sizes, loss, dx});
+  return {std::move(loss), std::move(dx)};
+}
+
 }  // namespace
 
 void register_loss(Module m) {
+  def(m, "ctc_loss(x, labels, lengths, sizes, blank, at_infinity, gradient)", ctc_loss);
   register_regression(m);
   register_likelihood(m);
   register_three_arrays(m);

@@ -18,6 +18,9 @@ double arithmetic_ns(ElementwiseOp op) {
     case ElementwiseOp::lgamma:
     case ElementwiseOp::digamma:
     case ElementwiseOp::trigamma:
+    case ElementwiseOp::fmod:
+    case ElementwiseOp::remainder:
+    case ElementwiseOp::floor_divide:
       return 1.0;
     case ElementwiseOp::exp:
     case ElementwiseOp::expm1:

@@ -22,6 +22,7 @@ namespace ranvier {
 //   backward of two-operand functions with respect to one operand:
 //     div_backward(dy, y, b) of b; pow_backward(dy, a, b) of a; exponent_backward(dy, a, y) of b;
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
+//   fmod(a, b): exact, with the sign of a; remainder(a, b): with that of b; floor_divide: floor(a / b)
 //   where_equal(x, y, dy): dy where x == y or both are NaN, else 0
 //   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b; prelu(x, w) = x where x > 0, else w x,
 //   prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
@@ -32,6 +33,7 @@ namespace ranvier {
   X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1) X(sign, 1) X(square, 1) X(reciprocal, 1) X(clip, 3) \
   X(cube, 1) X(pow_half, 1) X(pow_minus_half, 1) X(pow_minus_2, 1)                              \
   X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2) X(maximum, 2) X(minimum, 2)                 \
+  X(fmod, 2) X(remainder, 2) X(floor_divide, 2)                                                 \
   X(expm1_backward, 2) X(log1p_backward, 2) X(sqrt_backward, 2) X(abs_backward, 2)              \
   X(sin_backward, 2) X(cos_backward, 2) X(square_backward, 2)                                   \
   X(reciprocal_backward, 2) X(clip_backward, 4)                                                 \

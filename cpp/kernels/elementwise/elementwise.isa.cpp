@@ -33,6 +33,75 @@ RANVIER_INLINE V quick_log(V x) {
 #endif
 }
 
+// a = whole b + rest, where whole is a / b rounded to nearest, or in slow lanes towards 0. rest is exact.
+template <class V>
+struct Quotient {
+  V whole, rest;
+};
+
+// In double, for |whole| < kQuotient: the product of whole and a float has 24 + 24 bits there, and FMA gives
+// all bits of that with a double. Larger quotients, and infinite b, are for fmod.
+template <class T>
+constexpr double kQuotient = sizeof(T) == 4 ? 0x1p24 : 0x1p52;
+
+RANVIER_INLINE Quotient<vec<double>> quick_quotient(vec<double> a, vec<double> b) {
+  const vec<double> whole = round_even(a / b);
+  return {whole, fma(-whole, b, a)};
+}
+
+template <class T>
+__attribute__((noinline)) static Quotient<vec<T>> slow_quotient(vec<T> a, vec<T> b) {
+  Quotient<vec<T>> q;
+  for (int i = 0; i < lanes<T>; ++i) {
+    const double x = double(a[i]), y = double(b[i]), rest = __builtin_fmod(x, y);
+    double whole = __builtin_rint((x - rest) / y);  // two roundings
+    if (__builtin_fabs(whole) >= 1 && __builtin_fabs(whole) < 0x1p53)
+      whole += __builtin_rint((__builtin_fma(-whole, y, x) - rest) / y);
+    q.rest[i] = T(rest), q.whole[i] = T(whole);
+  }
+  return q;
+}
+
+// Out of line: the division takes longer than a call.
+template <class T>
+__attribute__((noinline)) static Quotient<vec<T>> quotient(vec<T> a, vec<T> b) {
+  Quotient<vec<T>> q;
+  if constexpr (sizeof(T) == 4) {
+    const auto low = quick_quotient(widen<0>(a), widen<0>(b)),
+               high = quick_quotient(widen<1>(a), widen<1>(b));
+    q = {narrow(low.whole, high.whole), narrow(low.rest, high.rest)};
+  } else if constexpr (RANVIER_HAS_FMA) {
+    q = quick_quotient(a, b);
+  } else {
+    return slow_quotient<T>(a, b);
+  }
+  if (__builtin_expect(any((abs(q.whole) >= T(kQuotient<T>)) | (abs(b) == Limits<T>::infinity)), 0))
+    return slow_quotient<T>(a, b);
+  return q;
+}
+
+template <class V>
+RANVIER_INLINE V fmod(V a, V b) {
+  const V rest = quotient<element_of<V>>(a, b).rest;
+  const V turned = select(sign_bit(rest) == sign_bit(a), rest, rest + copysign(b, a));
+  return select(rest == V{}, copysign(V{}, a), turned);
+}
+
+template <class V>
+RANVIER_INLINE V remainder(V a, V b) {
+  const V rest = quotient<element_of<V>>(a, b).rest;
+  const V turned = select(sign_bit(rest) == sign_bit(b), rest, rest + b);
+  return select(rest == V{}, copysign(V{}, b), turned);
+}
+
+template <class V>
+RANVIER_INLINE V floor_divide(V a, V b) {
+  const auto q = quotient<element_of<V>>(a, b);
+  const auto above = (sign_bit(q.rest) != sign_bit(b)) & (q.rest != V{});
+  const V whole = select(above, q.whole - element_of<V>(1), q.whole), y = a / b;
+  return select(b == V{}, y, select(whole == V{}, copysign(V{}, y), whole));
+}
+
 // struct name_op<T>: y = expression in a, b, c, d of the vectors' type V.
 #define RANVIER_ELEMENTWISE(name, operands_, expression)                                    \
   template <class T>                                                                        \
@@ -78,6 +147,9 @@ RANVIER_ELEMENTWISE(div, 2, (a / b))
 RANVIER_ELEMENTWISE(pow, 2, (quick_pow(a, b)))
 RANVIER_ELEMENTWISE(maximum, 2, (max(a, b)))
 RANVIER_ELEMENTWISE(minimum, 2, (min(a, b)))
+RANVIER_ELEMENTWISE(fmod, 2, (fmod(a, b)))
+RANVIER_ELEMENTWISE(remainder, 2, (remainder(a, b)))
+RANVIER_ELEMENTWISE(floor_divide, 2, (floor_divide(a, b)))
 
 // (dy, y): e^x = y + 1; (dy, x); (dy, y); (dy, x) ...
 RANVIER_ELEMENTWISE(expm1_backward, 2, (a * (b + one)))

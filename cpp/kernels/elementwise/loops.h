@@ -1,25 +1,11 @@
 // The loops over several arrays of one shape: they are shared out, and each run of elements is handed to the
-// inner loop, through a small block where an operand is strided.
+// inner loop.
 #pragma once
-#include <algorithm>
-#include <cstring>
-
-#include "base/integers.h"
-#include "base/loop_nest.h"
 #include "base/parallel.h"
-#include "kernels/copy/copy.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace ranvier::elementwise {
 
-constexpr int kArrays = kElementOperands + 1;  // the operands, then y
-constexpr int kY = kElementOperands;
-constexpr int64_t kBlockBytes = 4096;             // of an array: all of them stay in L1
-constexpr int64_t kBlockRoom = kBlockBytes + 64;  // filled in whole vectors
-constexpr int64_t kShortRow = 128;
-constexpr int64_t kLeastGroup = 32;  // elements of a run and its repetitions: fewer are copied row by row
-// Of a tile, where an operand is transposed: whole lines of cache in both directions, four in a row.
-constexpr int64_t kTileRows = 64, kTileColumns = 64;
 constexpr double kNsPerByte = 0.03;
 
 struct Array {
@@ -38,288 +24,6 @@ template <class T>
 Array array_of(const TensorView<const T>& v, const T* scalar) {
   return v.data ? array_of(v) : Array{reinterpret_cast<const char*>(scalar), sizeof(T), {}};
 }
-
-template <class U>
-void copy_strided(int64_t n, const void* src, int64_t src_step, void* dst, int64_t dst_step) {
-  const U* s = static_cast<const U*>(src);
-  U* d = static_cast<U*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i * dst_step] = s[i * src_step];
-}
-__attribute__((noinline)) inline void copy_strided(int item, int64_t n, const void* src, int64_t src_step,
-                                                   void* dst, int64_t dst_step) {
-  if (item == 1) return copy_strided<int8_t>(n, src, src_step, dst, dst_step);
-  if (item == 4) return copy_strided<int32_t>(n, src, src_step, dst, dst_step);
-  copy_strided<int64_t>(n, src, src_step, dst, dst_step);
-}
-
-// n copies of each of `count` elements, `step` apart; a little more is written.
-inline void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step, char* to) {
-  if (item == 4)
-    return copy_kernels<float>().repeat_each(count, n, reinterpret_cast<const float*>(x), step,
-                                             reinterpret_cast<float*>(to));
-  if (item == 8)
-    return copy_kernels<double>().repeat_each(count, n, reinterpret_cast<const double*>(x), step,
-                                              reinterpret_cast<double*>(to));
-  for (; count > 0; --count, x += step, to += n) std::fill_n(to, n, *x);
-}
-
-struct Loops {
-  Array arrays[kArrays];
-  LoopNest<kArrays> nest;
-  int operands;
-  ElementwiseFunction function;
-
-  template <class T>
-  Loops(int operands_in, const Array* x, const TensorView<T>& y_view, ElementwiseFunction f)
-      : arrays{x[0], x[operands_in > 1 ? 1 : 0], x[operands_in > 2 ? 2 : 0], x[operands_in > 3 ? 3 : 0],
-               array_of(y_view)},
-        nest(y_view.ndim, y_view.shape,
-             {arrays[0].strides, arrays[1].strides, arrays[2].strides, arrays[3].strides, arrays[4].strides}),
-        operands(operands_in),
-        function(f) {}
-
-  int64_t inner_step(int k) const { return nest.strides[k][nest.ndim - 1]; }
-  const char* at(int k, int64_t offset) const { return arrays[k].data + offset * arrays[k].item; }
-  char* y_at(int64_t offset) const { return const_cast<char*>(at(kY, offset)); }
-
-  bool moves_evenly(int k) const { return inner_step(k) == 0 || inner_step(k) == 1; }
-
-  int64_t row_length() const { return nest.shape[nest.ndim - 1]; }
-
-  int largest_item() const {
-    int item = arrays[kY].item;
-    for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
-    return item;
-  }
-
-  // Whether each row of array k is the same.
-  bool repeats_row(int k) const {
-    for (int d = 0; d < nest.ndim - 1; ++d)
-      if (nest.strides[k][d] != 0) return false;
-    return true;
-  }
-
-  // Whether the inner loop takes all arrays as they are stored. Blocks of several rows are quicker where rows
-  // are short, or nothing has to be gathered but one repeated row.
-  bool direct() const {
-    for (int k = 0; k < operands; ++k)
-      if (!moves_evenly(k)) return false;
-    if (inner_step(kY) != 1 || nest.ndim == 1) return inner_step(kY) == 1;
-    bool repeats = nest.is_dense(kY) && 2 * row_length() * largest_item() <= kBlockBytes;
-    for (int k = 0; k < operands; ++k) repeats = repeats && (nest.is_dense(k) || repeats_row(k));
-    return row_length() >= kShortRow && !repeats;
-  }
-
-  // The dimension along which those operands are dense that are not dense along the innermost one; -1 where
-  // there is none.
-  int transposed_along() const {
-    int along = -1;
-    if (inner_step(kY) != 1) return -1;
-    for (int k = 0; k < operands; ++k) {
-      if (moves_evenly(k)) continue;
-      int d = 0;
-      while (d < nest.ndim - 1 && nest.strides[k][d] != 1) ++d;
-      if (d == nest.ndim - 1 || (along >= 0 && d != along) || arrays[k].item == 1) return -1;
-      along = d;
-    }
-    return along;
-  }
-
-  void rows(int64_t begin, int64_t end) const {
-    ElementRow r{};
-    for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      r.n = n;
-      r.y = y_at(offsets[kY]);
-      for (int k = 0; k < operands; ++k) r.x[k] = at(k, offsets[k]);
-      function(r);
-    });
-  }
-
-  // Blocks of at most kBlockBytes for an array: strided arrays are gathered, and y scattered. An array that
-  // is dense over the whole nest is used in place, and one that repeats the same row is gathered once.
-  void blocks(int64_t begin, int64_t end) const {
-    alignas(64) char block[kArrays][kBlockRoom];
-    const int64_t most = kBlockBytes / largest_item(), row = row_length();
-    const int64_t length = row < most ? most / row * row : most;
-    bool dense[kArrays], kept[kArrays];
-    for (int k = 0; k < kArrays; ++k) {
-      dense[k] = nest.is_dense(k);
-      kept[k] = dense[k] || (row <= most && repeats_row(k));
-    }
-    ElementRow r{};
-    for (int64_t first = begin; first < end; first += r.n) {
-      r.n = std::min(end - first, length);
-      gather(first, first + r.n, first == begin ? dense : kept, block);
-      for (int k = 0; k < operands; ++k) {
-        r.step[k] = 1;
-        r.x[k] = dense[k] ? at(k, first) : block[k];
-      }
-      r.y = dense[kY] ? y_at(first) : block[kY];
-      function(r);
-      if (!dense[kY]) scatter(first, first + r.n, block[kY]);
-    }
-  }
-
-  void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlockRoom]) const {
-    bool walked[kElementOperands], any = false;
-    for (int k = 0; k < operands; ++k) {
-      walked[k] = false;
-      if (skipped[k]) continue;
-      if (inner_step(k) == 0) {
-        fill_rows(k, begin, end, block[k]);
-        continue;
-      }
-      const Repeated repeated = repeated_of(k);
-      walked[k] = repeated.group < kLeastGroup || repeated.group == row_length();
-      any = any || walked[k];
-      if (!walked[k]) repeat_runs(k, repeated, begin, end, block[k]);
-    }
-    if (!any) return;
-    int64_t filled = 0;
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      for (int k = 0; k < operands; ++k)
-        if (walked[k])
-          copy_strided(arrays[k].item, n, at(k, offsets[k]), inner_step(k),
-                       block[k] + filled * arrays[k].item, 1);
-      filled += n;
-    });
-  }
-
-  // An operand as runs of even steps, each of which is there several times before the next: a group, of all
-  // dimensions from `outer` on.
-  struct Repeated {
-    int64_t run, group;
-    int outer;
-  };
-  Repeated repeated_of(int k) const {
-    const int64_t* strides = nest.strides[k];
-    int d = nest.ndim - 1;
-    int64_t run = nest.shape[d];
-    for (; d > 0 && strides[d - 1] == strides[d] * nest.shape[d]; --d) run *= nest.shape[d - 1];
-    int64_t group = run;
-    for (; d > 0 && strides[d - 1] == 0; --d) group *= nest.shape[d - 1];
-    return {run, group, d};
-  }
-
-  // Elements [begin, end) of such an operand.
-  void repeat_runs(int k, const Repeated& r, int64_t begin, int64_t end, char* to) const {
-    for (int64_t n; begin < end; begin += n, to += n * arrays[k].item) {
-      const int64_t within = begin % r.group;
-      n = std::min(end - begin, r.group - within);
-      int64_t rest = begin / r.group, offset = 0;
-      for (int d = r.outer - 1; d >= 0; rest /= nest.shape[d], --d)
-        offset += rest % nest.shape[d] * nest.strides[k][d];
-      repeat_run(k, offset, r.run, within % r.run, n, to);
-    }
-  }
-
-  // n elements of a run that is repeated, from its element `first` on: one run becomes two, four, ...
-  void repeat_run(int k, int64_t offset, int64_t run, int64_t first, int64_t n, char* to) const {
-    const int item = arrays[k].item;
-    const int64_t step = inner_step(k), head = std::min(run - first, n), once = std::min(run, n);
-    copy_strided(item, head, at(k, offset + first * step), step, to, 1);
-    copy_strided(item, once - head, at(k, offset), step, to + head * item, 1);
-    for (int64_t done = once; done < n; done *= 2)
-      std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
-  }
-
-  // Elements [begin, end) of an operand with one element for each row.
-  void fill_rows(int k, int64_t begin, int64_t end, char* to) const {
-    const int item = arrays[k].item, outer = std::max(nest.ndim - 2, 0);
-    const int64_t row = nest.shape[nest.ndim - 1], rows = nest.ndim > 1 ? nest.shape[outer] : 1;
-    for (int64_t count, n; begin < end; begin += count * n, to += count * n * item) {
-      int64_t rest = begin / row, offset = 0;
-      count = std::min(rows - rest % rows, (end - begin) / row);
-      n = row;
-      if (begin % row || !count) count = 1, n = std::min(end - begin, row - begin % row);
-      for (int d = outer; nest.ndim > 1 && d >= 0; rest /= nest.shape[d], --d)
-        offset += rest % nest.shape[d] * nest.strides[k][d];
-      repeat_each(item, count, n, at(k, offset), nest.ndim > 1 ? nest.strides[k][outer] : 0, to);
-    }
-  }
-
-  void scatter(int64_t begin, int64_t end, const char* block) const {
-    int64_t taken = 0;
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      copy_strided(arrays[kY].item, n, block + taken * arrays[kY].item, 1, y_at(offsets[kY]), inner_step(kY));
-      taken += n;
-    });
-  }
-
-  // `count` rows of the tile at `offsets`, columns [0, n): operands that are contiguous along `along` come
-  // through transposed blocks.
-  template <class T>
-  void tile(int along, int64_t count, int64_t n, const int64_t* offsets, T* blocks) const {
-    const CopyKernels<T>& kernels = copy_kernels<T>();
-    ElementRow r{};
-    r.n = n;
-    for (int k = 0; k < operands; ++k) {
-      r.step[k] = inner_step(k) != 0;
-      if (moves_evenly(k)) continue;
-      for (int64_t i = 0; i < count; i += kernels.lanes)
-        kernels.transpose_strip(static_cast<int>(std::min<int64_t>(kernels.lanes, count - i)), n,
-                                reinterpret_cast<const T*>(at(k, offsets[k] + i)), inner_step(k),
-                                blocks + (k * kTileRows + i) * kTileColumns, kTileColumns);
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      for (int k = 0; k < operands; ++k)
-        r.x[k] = moves_evenly(k) ? static_cast<const void*>(at(k, offsets[k] + i * nest.strides[k][along]))
-                                 : blocks + (k * kTileRows + i) * kTileColumns;
-      r.y = y_at(offsets[kY] + i * nest.strides[kY][along]);
-      function(r);
-    }
-  }
-
-  // Strips [begin, end) of kTileRows rows each, counted over the nest without the tiles' two dimensions.
-  template <class T>
-  void strips(int along, int64_t begin, int64_t end) const {
-    alignas(64) T blocks[kElementOperands * kTileRows * kTileColumns];
-    const int inner = nest.ndim - 1;
-    const int64_t rows = nest.shape[along], columns = nest.shape[inner], per_outer = strips_of(along);
-    const LoopNest<kArrays> outer = outside(along);
-    for (int64_t strip = begin; strip < end; ++strip) {
-      const int64_t row = strip % per_outer * kTileRows, count = std::min(kTileRows, rows - row);
-      outer.walk(strip / per_outer, strip / per_outer + 1, [&](int64_t, const int64_t* start) {
-        for (int64_t column = 0; column < columns; column += kTileColumns) {
-          int64_t offsets[kArrays];
-          for (int k = 0; k < kArrays; ++k)
-            offsets[k] = start[k] + row * nest.strides[k][along] + column * nest.strides[k][inner];
-          tile(along, count, std::min(columns - column, kTileColumns), offsets, blocks);
-        }
-      });
-    }
-  }
-
-  int64_t strips_of(int along) const { return ceil_div(nest.shape[along], kTileRows); }
-
-  LoopNest<kArrays> outside(int along) const {
-    int64_t shape[kMaxDims];
-    std::copy(nest.shape, nest.shape + nest.ndim, shape);
-    shape[along] = shape[nest.ndim - 1] = 1;
-    return {nest.ndim,
-            shape,
-            {nest.strides[0], nest.strides[1], nest.strides[2], nest.strides[3], nest.strides[4]}};
-  }
-
-  template <class T>
-  void run_transposed(const Team& team, int along, double ns) const {
-    team.parallel_for(outside(along).size * strips_of(along), ns,
-                      [&](int64_t begin, int64_t end) { strips<T>(along, begin, end); });
-  }
-
-  void run(const Team& team, double ns) const {
-    if (nest.size == 0) return;
-    int item = 1;  // of the operands' type
-    for (int k = 0; k < operands; ++k) item = std::max(item, arrays[k].item);
-    if (direct())
-      return team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { rows(begin, end); });
-    const int along = transposed_along();
-    if (along >= 0)
-      return item == 4 ? run_transposed<float>(team, along, ns) : run_transposed<double>(team, along, ns);
-    team.parallel_for(nest.size, ns, [&](int64_t begin, int64_t end) { blocks(begin, end); });
-  }
-};
 
 // Runs f on arrays that are all stored in C order, or repeat one element: the loops of a small call take as
 // long as the rest of it. False where there are others.
@@ -347,6 +51,10 @@ bool run_row(const Team& team, int operands, const Array* x, const TensorView<T>
   return true;
 }
 
+// Any other arrays, of this shape.
+void run_strided(const Team& team, int operands, const Array* x, const Array& y, int ndim,
+                 const int64_t* shape, ElementwiseFunction f, double ns);
+
 // f over all elements; ns: of the arithmetic of one.
 template <class T>
 void run_loops(const Team& team, int operands, const Array* x, const TensorView<T>& y, ElementwiseFunction f,
@@ -354,7 +62,8 @@ void run_loops(const Team& team, int operands, const Array* x, const TensorView<
   ns += kNsPerByte * static_cast<double>(sizeof(T));
   for (int k = 0; k < operands; ++k) ns += kNsPerByte * x[k].item;
   ns *= static_cast<double>(numel(y));
-  if (!run_row(team, operands, x, y, f, ns)) Loops(operands, x, y, f).run(team, ns);
+  if (!run_row(team, operands, x, y, f, ns))
+    run_strided(team, operands, x, array_of(y), y.ndim, y.shape, f, ns);
 }
 
 }  // namespace ranvier::elementwise

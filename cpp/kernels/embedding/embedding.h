@@ -4,9 +4,12 @@
 //   backward  dweight = 0, then dweight[index[i]] += dy[i] in the order of i, unless index[i] is `padding`;
 //             by_frequency: a row's sum is then divided by how often it was picked
 //
-//   weight, dweight (rows, width); dweight contiguous. y, dy (..., width) contiguous, as many rows as index
-//   has elements; index of any shape, its values in [0, rows). A column's sums are one thread's work: they
-//   do not depend on the team.
+//   bag       y[b] = sum of scale[i] weight[index[i]] for starts[b] <= i < starts[b + 1], in this order;
+//             scale is 1 without data
+//
+//   weight, dweight (rows, width); dweight, and weight and y of bag contiguous. y, dy (..., width)
+//   contiguous, as many rows as index has elements; index of any shape, its values in [0, rows). A column's
+//   sums are one thread's work: they do not depend on the team.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +35,15 @@ struct EmbeddingBackward {
   TensorView<const T> dy;
   TensorView<const int64_t> index;
   TensorView<T> dweight;
+};
+
+template <class T>
+struct Bag {
+  RANVIER_CALL("bag", weight, index, starts, scale, y);
+  TensorView<const T> weight;
+  TensorView<const int64_t> index, starts;
+  TensorView<const T> scale;
+  TensorView<T> y;
 };
 
 }  // namespace ranvier

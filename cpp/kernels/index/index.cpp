@@ -192,14 +192,26 @@ struct Put {
   }
 };
 
-struct Add {
+// Products and extremes. Out of line, as sums are frequent and these are not.
+template <class T>
+__attribute__((noinline)) T joined(ReduceOp op, T whole, T picked) {
+  if (op == ReduceOp::product) return whole * picked;
+  const bool better = op == ReduceOp::max ? picked > whole : picked < whole;
+  return better || picked != picked ? picked : whole;
+}
+
+struct Join {
+  ReduceOp op;
   template <class T>
   void operator()(const T& picked, T& whole) const {
-    whole += picked;
+    if (__builtin_expect(op == ReduceOp::sum, true))
+      whole += picked;
+    else
+      whole = joined(op, whole, picked);
   }
   template <class T>
   void row(int64_t n, const T* picked, T* whole) const {
-    reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)](n, whole, picked);
+    reduce_kernels<T>().join[static_cast<int>(op)](n, whole, picked);
   }
 };
 
@@ -250,8 +262,9 @@ void Scatter<T>::run(const Team& team, void*) const {
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
     base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
-    add ? picks.template each_shared<false>(team, cost, Add{})
-        : picks.template each_shared<false>(team, cost, Put{});
+    constexpr ReduceOp joins[] = {{}, ReduceOp::sum, ReduceOp::product, ReduceOp::max, ReduceOp::min};
+    op == ScatterOp::put ? picks.template each_shared<false>(team, cost, Put{})
+                         : picks.template each_shared<false>(team, cost, Join{joins[static_cast<int>(op)]});
   });
 }
 

@@ -1,9 +1,10 @@
 // index: elements picked along one axis, elements put there, and the gradients of both
 //
 //   gather            y[.., j, ..] = x[.., index[.., j, ..], ..]
-//   scatter           y = base (0 without one), then y[.., index[.., j, ..], ..] = x[.., j, ..], or += where
-//                     add is set, in the order of j: the last value that is put somewhere stays
-//   scatter_backward  of scatter without add: dx[.., j, ..] is the gradient where x's value stayed, else 0;
+//   scatter           y = base (0 without one), then y[.., index[.., j, ..], ..] = x[.., j, ..], or is joined
+//                     with it by a sum, product or extreme, in the order of j: the last value that is put
+//                     somewhere stays, NaN is greater and less than all
+//   scatter_backward  of scatter that puts: dx[.., j, ..] is the gradient where x's value stayed, else 0;
 //                     dbase is the gradient but for 0 where something was put
 //
 //   index has the shape of the picked elements (y of gather, x of scatter), with stride 0 where it is
@@ -26,11 +27,13 @@ struct Gather {
   TensorView<T> y;
 };
 
+enum class ScatterOp { put, sum, product, max, min };
+
 template <class T>
 struct Scatter {
   RANVIER_CALL("scatter", base, x, index, y);
   int axis;
-  bool add;
+  ScatterOp op;
   TensorView<const T> base;  // of y's shape, or data null
   TensorView<const T> x;
   TensorView<const int64_t> index;
