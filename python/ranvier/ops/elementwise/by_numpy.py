@@ -41,10 +41,12 @@ class ByNumpy(Function):
 
     A slope is a formula of arrays and of Tensors: f is numpy in backward, and TENSORS for create_graph. None:
     it is 0. ``steps``: slopes that are constant between jumps, of arrays only; ``once``: without a rule;
-    ``kernel``: f is a kernel of the core, and its slopes are formulas of Tensors only.
+    ``kernel``: f is a kernel of the core, and its slopes are formulas of Tensors only. ``core``: the kernel
+    that computes the values in place of f.
     """
 
     steps, once, kernel = False, False, False
+    core: Any = None
 
     def __init__(self, function: Callable[..., Any], slopes: tuple[Slope | None, ...]) -> None:
         self.function, self.slopes = function, slopes
@@ -53,6 +55,8 @@ class ByNumpy(Function):
         self.inputs = inputs
         if self.kernel:
             self.y = self.function(*inputs)
+        elif self.core is not None:
+            self.y = self.core(*inputs, None)
         else:
             self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
         return self.y
@@ -178,7 +182,7 @@ def of_two(
     function: Callable[..., Any],
     slopes: tuple[Slope | None, Slope | None],
     integers: bool = False,
-    **kind: bool,
+    **kind: Any,
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
     node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)

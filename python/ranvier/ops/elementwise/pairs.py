@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
@@ -62,7 +63,12 @@ copysign = of_two(
     steps=True,
 )
 fmod = of_two(
-    "fmod", np.fmod, (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.trunc(a / b)), integers=True, steps=True
+    "fmod",
+    np.fmod,
+    (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.trunc(a / b)),
+    integers=True,
+    steps=True,
+    core=_core.fmod,
 )
 remainder = of_two(
     "remainder",
@@ -70,8 +76,9 @@ remainder = of_two(
     (lambda f, a, b, y: 1.0, lambda f, a, b, y: -np.floor_divide(a, b)),
     integers=True,
     steps=True,
+    core=_core.remainder,
 )
-floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=True)
+floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=True, core=_core.floor_divide)
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y))
 fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
 fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.elementwise.functions import abs as absolute
-from ranvier.ops.shape.index import gather
-from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.neural.embedding import Bag
+from ranvier.ops.shape.reshape import permute, reshape
 
 
 def cubic(distance: Tensor) -> Tensor:
@@ -49,19 +50,25 @@ def _turns(distance: Array, span: float) -> tuple[Array, Array]:
     return (turns * span).astype(distance.dtype), (turns % 2).astype(distance.dtype)
 
 
-def read_at(x: Tensor, rows: Array, columns: Array) -> Tensor:
-    """x[n, :, rows, columns], 0 outside the image: rows and columns (n, p, q) of whole numbers."""
+def read_at(x: Tensor, index: Array, weight: Tensor) -> Tensor:
+    """The sums of weighted pixels of x (n, c, h, w): index, of the pixels of all images, and weight
+    (n, p, q, k) -> (n, c, p, q)."""
     n, c, h, w = x.shape
-    at, inside = host(_places_of, rows, columns, c, h, w, x.dtype)
-    values = gather(reshape(x, (n, c, h * w)), 2, at)
-    return reshape(mul(values, wrap(inside)), (n, c, *rows.shape[1:]))
+    *points, k = index.shape
+    count = math.prod(points)
+    starts = keep(np.arange(count + 1) * k)
+    bags = keep(np.repeat(np.arange(count), k))
+    table = reshape(permute(x, (0, 2, 3, 1)), (n * h * w, c))
+    y = Bag(False).apply(table, reshape(weight, (-1,)), index.reshape(-1), bags, starts)
+    return permute(reshape(y, (*points, c)), (0, 3, 1, 2))
 
 
-def _places_of(
-    rows: Array, columns: Array, c: int, h: int, w: int, dtype: np.dtype[Any]
-) -> tuple[Array, Array]:
-    """The places of pixels in each channel of an image, and 1 for those inside it, else 0."""
-    n, p, q = rows.shape
+def _places_of(rows: Array, columns: Array, h: int, w: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """The pixels at all pairs of rows (n, p, q, k) and columns, of all images together; 1 for those inside
+    their image, else 0: both (n, p, q, k k)."""
+    shape = (*rows.shape[:3], rows.shape[3] ** 2)
+    rows, columns = rows[..., :, None], columns[..., None, :]
     inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-    at = np.where(inside, rows * w + columns, 0).astype(np.int64).reshape(n, 1, p * q)
-    return np.ascontiguousarray(np.broadcast_to(at, (n, c, p * q))), inside.astype(dtype).reshape(n, 1, p * q)
+    first = np.arange(shape[0]).reshape(-1, 1, 1, 1, 1) * (h * w)
+    at = np.where(inside, rows * w + columns, 0).astype(np.int64) + first
+    return at.reshape(shape), inside.astype(dtype).reshape(shape)

@@ -5,28 +5,28 @@ Composed of reshape, pad, index and scatter ops, which give the gradients.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul
-from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
-from ranvier.ops.image.pixels import cubic, limited, pixels, read_at
+from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.image.resample import pad
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
+from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
@@ -282,45 +282,62 @@ def grid_sample(
     if 0 in input.shape[2:]:
         raise ValueError(f"[grid_sample] got x of shape {input.shape}; expected images of at least one pixel")
     corners = bool(align_corners)
+    sizes = input.shape[:1:-1]  # columns, rows
+    places = [pixels(grid[..., d], sizes[d], corners) for d in (0, 1)]
     if mode == "bicubic":
-        return _bicubic(input, grid, padding_mode, corners)
-    # columns, rows
-    sizes = input.shape[:1:-1]
-    places = [
-        limited(pixels(grid[..., d], sizes[d], corners), sizes[d], padding_mode, corners) for d in (0, 1)
-    ]
-    if mode == "nearest":
-        columns, rows = (host(np.rint, p._array) for p in places)
-        nowhere = wrap(keep(np.zeros(grid.shape, bool)))  # the grid's gradient is 0
-        return add(read_at(input, rows, columns), unsqueeze(total(where(nowhere, grid, 0.0), 3), 1))
-    low = [host(np.floor, p._array) for p in places]
-    shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
-    y: Any = None
-    for down, right in itertools.product((0, 1), (0, 1)):
-        weight = mul(shares[1] if down else 1 - shares[1], shares[0] if right else 1 - shares[0])
-        rows, columns = host(np.add, low[1], down), host(np.add, low[0], right)
-        part = mul(read_at(input, rows, columns), unsqueeze(weight, 1))
-        y = part if y is None else add(y, part)
-    return y
+        return _bicubic(input, places, padding_mode, corners)
+    places = [limited(p, size, padding_mode, corners) for p, size in zip(places, sizes, strict=True)]
+    return permute(GridSample(mode == "nearest").apply(input, *places), (0, 3, 1, 2))
 
 
-def _bicubic(x: Tensor, grid: Tensor, padding_mode: str, corners: bool) -> Tensor:
+class GridSample(Function):
+    """y (n, p, q, c): x (n, c, h, w) at columns and rows (n, p, q): the next pixel or the four around it"""
+
+    def __init__(self, nearest: bool) -> None:
+        self.nearest = nearest
+
+    def forward(self, x: Array, columns: Array, rows: Array) -> Array:
+        self.x, self.columns, self.rows = x, columns, rows
+        return _core.grid_sample(x, columns, rows, self.nearest)
+
+    def backward(self, dy: Array) -> tuple[Array, Array, Array]:
+        dx, *dplaces = _core.grid_sample_backward(dy, self.x, self.columns, self.rows, self.nearest)
+        return dx.transpose(0, 3, 1, 2), *dplaces
+
+
+@recomputed("x", "columns", "rows", kinds=(GridSample,))
+def _weighted(node: Any, x: Tensor, *places: Tensor) -> Tensor:
+    low = [host(np.rint if node.nearest else np.floor, p._array) for p in places]
+    taps = keep(np.arange(1 if node.nearest else 2))
+    columns, rows = (host(np.add, v[..., None], taps) for v in low)
+    index, inside = host(_places_of, rows, columns, *x.shape[2:], x.dtype)
+    weight = wrap(inside)
+    if not node.nearest:
+        shares = [unsqueeze(p - wrap(v), -1) for p, v in zip(places, low, strict=True)]
+        there = wrap(taps.astype(x.dtype))  # 1 - share and share
+        both = [share * (2 * there - 1) + (1 - there) for share in shares]
+        weight = mul(_products(*both), weight)
+    y = permute(read_at(x, index, weight), (0, 2, 3, 1))
+    return y + sum(p * 0 for p in places).unsqueeze(3) if node.nearest else y
+
+
+def _bicubic(x: Tensor, places: list[Tensor], padding_mode: str, corners: bool) -> Tensor:
     """The sum of the 4 x 4 pixels around each point, with weights of Keys' cubic."""
-    places = [pixels(grid[..., d], x.shape[3 - d], corners) for d in (0, 1)]
-    low = [host(np.floor, p._array) for p in places]
-    shares = [p - wrap(f) for p, f in zip(places, low, strict=True)]
-    weights = [[cubic(share + (1 - tap)) for tap in range(4)] for share in shares]
+    taps = keep(np.arange(-1, 3))
+    at, weights = [], []
+    for p, size in zip(places, x.shape[:1:-1], strict=True):
+        low = host(np.floor, p._array)
+        pixel = wrap(host(np.add, low[..., None], taps))
+        at.append(limited(pixel, size, padding_mode, corners)._array)
+        weights.append(cubic(unsqueeze(p - wrap(low), -1) - wrap(taps.astype(x.dtype))))
+    index, inside = host(_places_of, at[1], at[0], *x.shape[2:], x.dtype)
+    return read_at(x, index, mul(_products(*weights), wrap(inside)))
 
-    def at(d: int, tap: int) -> Array:
-        pixel = wrap(host(np.add, low[d], tap - 1))
-        return limited(pixel, x.shape[3 - d], padding_mode, corners)._array
 
-    taps = [[at(d, tap) for tap in range(4)] for d in (0, 1)]
-    y: Any = None
-    for i, j in itertools.product(range(4), range(4)):
-        part = mul(read_at(x, taps[1][i], taps[0][j]), unsqueeze(mul(weights[1][i], weights[0][j]), 1))
-        y = part if y is None else add(y, part)
-    return y
+def _products(columns: Tensor, rows: Tensor) -> Tensor:
+    """The products of the weights (n, p, q, k) of rows with those of columns: (n, p, q, k k)."""
+    both = mul(unsqueeze(rows, -1), unsqueeze(columns, -2))
+    return reshape(both, (*rows.shape[:3], -1))
 
 
 own_errors(globals())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import host
@@ -15,7 +16,7 @@ from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import clamp, minimum, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import F64, Array, as_tensor
 from ranvier.ops.loss.base import constant, reduced, reduction_of
 from ranvier.ops.neural.distance import pairwise_distance
 from ranvier.ops.reduction.reduce import mean
@@ -126,54 +127,31 @@ class CTC(Function):
     log_probs (t, n, c); the target with blanks between its labels is (2 s + 1) long.
     """
 
-    def __init__(self, targets: list[Array], lengths: Array, blank: int, zero_infinity: bool) -> None:
-        self.targets, self.lengths, self.blank, self.zero_infinity = targets, lengths, blank, zero_infinity
+    def __init__(self, blank: int, zero_infinity: bool) -> None:
+        self.blank, self.at_infinity = blank, 0.0 if zero_infinity else math.nan
 
-    def forward(self, log_probs: Array) -> Array:
-        x = log_probs.astype(np.float64)
-        loss, self.dx = np.zeros(x.shape[1]), np.zeros_like(x)
-        for n, (labels, length) in enumerate(zip(self.targets, self.lengths, strict=True)):
-            loss[n], self.dx[:, n] = self._one(x[:, n], labels, int(length))
-        return loss.astype(log_probs.dtype)
+    def forward(self, log_probs: Array, labels: Array, lengths: Array, sizes: Array) -> Array:
+        x = _core.cast(log_probs, F64, None)
+        settings = self.blank, self.at_infinity, self.needs[0]
+        self.dx: Any
+        loss, self.dx = _core.ctc_loss(x, labels, lengths, sizes, *settings)
+        return _core.cast(loss, log_probs.dtype, None)
 
-    def _one(self, x: Array, labels: Array, length: int) -> tuple[float, Array]:
-        """The loss of one sample, and its gradient (t, c)."""
-        extended = np.full(2 * labels.size + 1, self.blank)
-        extended[1::2] = labels
-        dx = np.zeros_like(x)
-        if length == 0:
-            return (0.0 if labels.size == 0 else math.inf), dx
-        # a path may skip the blank between two different labels
-        skips = np.zeros(extended.size, bool)
-        skips[2:] = (extended[2:] != self.blank) & (extended[2:] != extended[:-2])
-        p = x[:length][:, extended]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            alpha = self._sums(p, skips)
-            later = np.append(skips[2:], [False, False])[: skips.size]
-            beta = self._sums(p[::-1, ::-1], later[::-1])[::-1, ::-1]
-            logp = np.logaddexp.reduce(alpha[-1, -2:])
-            if not np.isfinite(logp):  # no path gives the target, or a probability is NaN
-                dx[:length] = 0 if self.zero_infinity and np.isneginf(logp) else np.nan
-                return -float(logp), dx
-            share = np.exp(alpha + beta - p - logp)  # that a path is at (t, position)
-        for position, label in enumerate(extended):
-            dx[:length, label] -= share[:, position]
-        return -float(logp), dx
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        dx = _core.mul(self.dx, _core.cast(dy, F64, None)[:, None], None)
+        return _core.cast(dx, dy.dtype, None), None, None, None
 
-    @staticmethod
-    def _sums(p: Array, skips: Array) -> Array:
-        alpha = np.full(p.shape, -np.inf)
-        alpha[0, :2] = p[0, :2]
-        for t in range(1, p.shape[0]):
-            before = alpha[t - 1]
-            total = before.copy()
-            total[1:] = np.logaddexp(total[1:], before[:-1])
-            total[2:] = np.where(skips[2:], np.logaddexp(total[2:], before[:-2]), total[2:])
-            alpha[t] = total + p[t]
-        return alpha
 
-    def backward(self, dy: Array) -> Array:
-        return (self.dx * dy[:, None]).astype(dy.dtype)
+def _rows_of(labels: Array, sizes: Array) -> Array:
+    """A row for each sample, of the labels of all one after another; 0 after its own."""
+    rows = np.zeros((sizes.size, sizes.max(initial=0)), labels.dtype)
+    rows[np.arange(rows.shape[1]) < sizes[:, None]] = labels[: sizes.sum()]
+    return rows
+
+
+def _are_inside(labels: Array, sizes: Array, classes: int) -> bool:
+    used = labels[np.arange(labels.shape[1]) < sizes[:, None]]
+    return bool(used.size == 0 or (used.min() >= 0 and used.max() < classes))
 
 
 def ctc_loss(
@@ -217,16 +195,14 @@ def ctc_loss(
             raise ValueError(
                 f"[ctc_loss] got targets of shape {labels.shape}; expected a row for each sample"
             )
-        rows = [labels[n, :s] for n, s in enumerate(sizes)]
     else:
         if labels.size < sizes.sum():
             raise ValueError(f"[ctc_loss] got {labels.size} labels; expected {sizes.sum()}")
-        rows = np.split(labels[: sizes.sum()], np.cumsum(sizes)[:-1])
-    if not 0 <= blank < x.shape[2] or any(r.size and (r.min() < 0 or r.max() >= x.shape[2]) for r in rows):
-        raise ValueError(
-            f"[ctc_loss] got a label or blank outside 0 ... {x.shape[2] - 1}; expected one inside"
-        )
-    loss = CTC(rows, inputs, blank, bool(zero_infinity)).apply(x)
+        labels = host(_rows_of, labels, sizes)
+    classes = x.shape[2]
+    if not 0 <= blank < classes or not _are_inside(labels, sizes, classes):
+        raise ValueError(f"[ctc_loss] got a label or blank outside 0 ... {classes - 1}; expected one inside")
+    loss = CTC(blank, zero_infinity).apply(x, labels, inputs, sizes)
     if zero_infinity:
         loss = where(loss == math.inf, 0.0, loss)
     if reduction == "mean":

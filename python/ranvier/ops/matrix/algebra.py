@@ -15,6 +15,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating, unlike
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import matmul, mm, of_dims
+from ranvier.ops.neural.distance import distances
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.reduction.reduce import sum as total
@@ -166,7 +167,7 @@ def cdist(
         )
     if x1.shape[-1] == 0:
         return total(mul(unsqueeze(x1, -2), unsqueeze(x2, -3)), -1)
-    return norm(sub(unsqueeze(x1, -2), unsqueeze(x2, -3)), p, -1)
+    return distances(x1, x2, p)
 
 
 def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
+from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import F32, floating, unlike
+from ranvier.ops.elementwise.dtypes import F32, floating, is_floating, unlike
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
@@ -84,6 +86,76 @@ class PairwiseDistance(CosineSimilarity):
 def _distance(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
     dim, p, eps = node.settings
     return norm(x1 - x2 + eps, p, dim)
+
+
+class Distances(Function):
+    """y[.., i, j] = the p-norm of x1[.., i, :] - x2[.., j, :] for x1 (.., m, d), x2 (.., n, d)"""
+
+    def __init__(self, p: float) -> None:
+        self.p = p
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        self.x1, self.x2 = x1, x2
+        return _core.pairwise_distance(*_all_pairs(x1, x2), -1, self.p, 0.0)
+
+    def backward(self, dy: Any) -> Any:
+        x1, x2 = self.x1, self.x2
+        dx1 = self._gradient(dy, x1, x2) if self.needs[0] else None
+        dx2 = self._gradient(dy.swapaxes(-1, -2), x2, x1) if self.needs[1] else None
+        return dx1, dx2
+
+    def _gradient(self, dy: Any, x1: Any, x2: Any) -> Any:
+        """Of x1."""
+        dx = _core.cdist_backward(dy if dy.ndim == 1 else _three(dy), _three(x1), _three(x2), self.p)
+        return dx.reshape(x1.shape)
+
+
+def _three(x: Any) -> Any:
+    """x with one dimension before the last two."""
+    return x if x.ndim == 3 else x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
+
+
+def _all_pairs(x1: Any, x2: Any) -> tuple[Any, Any]:
+    first, second = x1[..., :, None, :], x2[..., None, :, :]
+    shape = np.broadcast_shapes(first.shape, second.shape)
+    return np.broadcast_to(first, shape), np.broadcast_to(second, shape)
+
+
+@recomputed("x1", "x2", kinds=(Distances,))
+def _distances(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
+    return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), node.p, -1)
+
+
+class PairsOfRows(Distances):
+    """The distances of each two rows i < j of x (n, d), in a vector"""
+
+    def forward(self, *xs: Any) -> Any:
+        (self.x,) = xs
+        return _core.pdist(self.x, self.p)
+
+    def backward(self, dy: Any) -> Any:
+        return self._gradient(dy, self.x, self.x)
+
+
+@recomputed("x", kinds=(PairsOfRows,))
+def _pairs_of_rows(node: Any, x: Tensor) -> Tensor:
+    i, j = map(keep, np.triu_indices(x.shape[0], 1))
+    return norm(x[i] - x[j], node.p, 1)
+
+
+def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
+    """:func:`ranvier.cdist` of checked arguments."""
+    if p > 0 and x1.shape[:-2] == x2.shape[:-2] and x1.dtype == x2.dtype and is_floating(x1):
+        return Distances(p).apply(x1, x2)
+    return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), p, -1)
+
+
+def pairs_of_rows(x: Tensor, p: float) -> Tensor:
+    """:func:`ranvier.nn.functional.pdist` of checked arguments."""
+    if p > 0 and is_floating(x):
+        return PairsOfRows(p).apply(x)
+    i, j = map(keep, np.triu_indices(x.shape[0], 1))
+    return norm(x[i] - x[j], p, 1)
 
 
 @own_error

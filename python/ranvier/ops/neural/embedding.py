@@ -9,15 +9,17 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function
+from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import is_recording, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
+from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import differentiated, inputs, linear
 
 __all__ = ["embedding", "one_hot"]
 
@@ -48,6 +50,90 @@ def _rows(node: Any, weight: Array) -> Array:
 
 
 linear(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
+
+
+class Bag(Function):
+    """y[b] = sum of scale[i] weight[index[i]] for starts[b] <= i < starts[b + 1]; scale may be left out.
+
+    bags: the b of each i.
+    """
+
+    def __init__(self, scale_grad_by_freq: bool) -> None:
+        self.scale_grad_by_freq = scale_grad_by_freq
+
+    def forward(self, weight: Array, *more: Array) -> Array:
+        *scale, self.index, self.bags, starts = more
+        self.weight, self.scale = weight, scale[0] if scale else None
+        return _core.embedding_bag(self.index, weight, starts, self.scale)
+
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        rows, dweight, dscale = _core.embedding(self.bags, dy, None), None, None
+        if self.scale is not None:
+            if self.needs[1]:
+                products = _core.mul(rows, _core.embedding(self.index, self.weight, None), None)
+                dscale = _core.sum(products, 1, False, None)
+            rows = _core.mul(rows, self.scale[:, None], rows)
+        if self.needs[0]:
+            arguments = self.weight.shape[0], None, self.scale_grad_by_freq
+            dweight = _core.embedding_backward(rows, self.index, *arguments, None)
+        return (dweight, None, None, None) if self.scale is None else (dweight, dscale, None, None, None)
+
+
+@rule(Bag)
+def _bag(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    """That of the rows, picked and then added."""
+
+    def forward(weight: Tensor, *scale: Tensor) -> Tensor:
+        rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index))
+        if scale:
+            rows = rows * scale[0].unsqueeze(1)
+        start = wrap(zeros((dy.shape[0], rows.shape[1]), rows._array.dtype))
+        return start.index_add(0, wrap(node.bags), rows)
+
+    names = ("weight",) if node.scale is None else ("weight", "scale")
+    return differentiated(node, inputs(node, *names), forward, dy)
+
+
+class BagMax(Function):
+    """y[b] = the greatest of weight[index[i]] for bags[i] = b, or 0; equal ones share the gradient"""
+
+    def __init__(self, count: int, scale_grad_by_freq: bool) -> None:
+        self.count, self.scale_grad_by_freq = count, scale_grad_by_freq
+
+    def forward(self, weight: Array, index: Array, bags: Array) -> Array:
+        self.index, self.bags, self.height = index, bags, weight.shape[0]
+        self.rows = _core.embedding(index, weight, None)
+        lowest = filled_like(-np.inf, self.rows)
+        start = zeros((self.count, weight.shape[1]), weight.dtype)
+        start = _core.scatter(start, bags[:, None], lowest, 0, False, None)
+        self.y = _core.scatter_reduce(start, bags[:, None], self.rows, 0, "amax")
+        return self.y
+
+    def _shares(self) -> Array:
+        """1 where a row's element is the greatest of its bag, divided by how many are; else 0."""
+        best = _core.embedding(self.bags, self.y, None)
+        share = _core.where_equal(self.rows, best, filled_like(1, best), None)
+        counts = _core.embedding_backward(share, self.bags, self.count, None, False, None)
+        return _core.div(share, _core.maximum(_core.embedding(self.bags, counts, None), 1.0, None), None)
+
+    def backward(self, dy: Array) -> tuple[Array, None, None]:
+        rows = _core.mul(self._shares(), _core.embedding(self.bags, dy, None), None)
+        arguments = self.height, None, self.scale_grad_by_freq
+        return _core.embedding_backward(rows, self.index, *arguments, None), None, None
+
+
+linear(
+    BagMax,
+    backward=lambda node, dy: node.backward(dy)[0],
+    forward=lambda node, x: _core.embedding_backward(
+        _core.mul(node._shares(), _core.embedding(node.index, x, None), None),
+        node.bags,
+        node.count,
+        None,
+        False,
+        None,
+    ),
+)
 
 
 def embedding(
@@ -135,7 +221,9 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     if is_recording():
         columns = keep(np.arange(num_classes, dtype=F64))
         return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
-    return wrap((classes[..., None] == np.arange(num_classes)).astype(np.int64))
+    y = np.zeros((classes.size, num_classes), np.int64)
+    y[np.arange(classes.size), classes.reshape(-1)] = 1
+    return wrap(y.reshape(*classes.shape, num_classes))
 
 
 examples(globals())  # written as ">>> call"

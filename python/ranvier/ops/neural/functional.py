@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import number, own_errors
-from ranvier.autograd.memory import keep
 from ranvier.autograd.random import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
@@ -21,14 +20,14 @@ from ranvier.ops.elementwise.dtypes import as_tensor, floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from ranvier.ops.matrix.einsum import einsum
-from ranvier.ops.neural.embedding import embedding
+from ranvier.ops.neural.distance import pairs_of_rows
+from ranvier.ops.neural.embedding import Bag, BagMax, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array, index_select
 from ranvier.ops.shape.reshape import reshape
-from ranvier.ops.shape.scatter import index_add
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
@@ -156,21 +155,22 @@ def embedding_bag(
         raise ValueError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
     bags, count = _bags(index, offsets, include_last_offset)
     flat = index.reshape(-1)[: len(bags)]  # what follows the last offset is in no bag
-    rows = embedding(flat, table, None, max_norm, norm_type, scale_grad_by_freq)
-    if per_sample_weights is not None:
-        rows = mul(rows, reshape(as_tensor("embedding_bag", per_sample_weights), (-1, 1))[: len(bags)])
+    weights = per_sample_weights
+    if max_norm is not None:
+        renormalise(table, wrap(flat), max_norm, norm_type)
+    if weights is not None:
+        weights = reshape(as_tensor("embedding_bag", weights), (-1,))[: len(bags)]
     if padding_idx is not None:
         kept = np.flatnonzero(flat != padding_idx % table.shape[0])
-        rows, bags = index_select(rows, 0, kept), bags[kept]
-    sizes = np.bincount(bags, minlength=count).astype(table.dtype)[:, None]
-    start = wrap(np.zeros((count, table.shape[1]), table.dtype))
+        flat, bags = flat[kept], bags[kept]
+        weights = None if weights is None else index_select(weights, 0, kept)
     if mode == "max":
-        from ranvier.ops.shape.write import scatter_reduce
-
-        at = np.ascontiguousarray(np.broadcast_to(bags[:, None], rows.shape))
-        return scatter_reduce(start, 0, at, rows, "amax", include_self=False)
-    y = index_add(start, 0, bags, rows)
-    return y if mode == "sum" else div(y, wrap(np.maximum(sizes, 1)))
+        return BagMax(count, scale_grad_by_freq).apply(table, flat, bags)
+    starts = np.searchsorted(bags, np.arange(count + 1))
+    y = Bag(scale_grad_by_freq).apply(table, *([] if weights is None else [weights]), flat, bags, starts)
+    if mode == "sum":
+        return y
+    return div(y, wrap(np.maximum(np.diff(starts), 1).astype(table.dtype)[:, None]))
 
 
 def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
@@ -204,8 +204,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     input = as_tensor("pdist", input)
     if input.ndim != 2:
         raise ValueError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
-    i, j = map(keep, np.triu_indices(input.shape[0], 1))
-    return norm(sub(index_select(input, 0, i), index_select(input, 0, j)), p, 1)
+    return pairs_of_rows(floating(input), p)
 
 
 def gumbel_softmax(

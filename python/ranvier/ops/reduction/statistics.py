@@ -7,17 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import as_tensor, cast, floating, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_floating
 from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.reduction.sort import cumsum
+from ranvier.ops.reduction.sort import Sort, cumsum
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.index import gather
 from ranvier.ops.shape.join import cat, narrow
@@ -74,32 +75,42 @@ def nanmean(
     return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)
 
 
-def _best_so_far(x: Any, at: int, better: Any) -> Any:
-    rows = np.moveaxis(np.atleast_1d(x), at, 0)
-    index = np.zeros(rows.shape, np.int64)
-    best = rows[:1].copy()
-    for i in range(1, rows.shape[0]):
-        now = better(rows[i], best[0]) | (rows[i] != rows[i])
-        now &= (best[0] == best[0]) | (rows[i] != rows[i])
-        index[i] = np.where(now, i, index[i - 1])
-        best[0] = np.where(now, rows[i], best[0])
-    return np.ascontiguousarray(np.moveaxis(index, 0, at))
+class RunningExtreme(Sort):
+    """(y, i): the greatest or least element so far along one axis, and the last place where it is"""
+
+    def __init__(self, axis: int, greatest: bool) -> None:
+        super().__init__(axis, greatest, 0, 0)
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.length = x.shape[self.axis]
+        values, self.indices = _core.running_extreme(x, self.axis, self.descending)
+        return values, self.indices
 
 
-def _running(name: str, better: Any) -> Callable[[Any, int], ValuesIndices]:
+def _last_places(x: Array, at: int, extreme: Any) -> Array:
+    places = np.arange(x.shape[at]).reshape((-1,) + (1,) * (x.ndim - at - 1))
+    held = (x == extreme.accumulate(x, at)) | (x != x)
+    return np.maximum.accumulate(np.where(held, places, 0), at)
+
+
+def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
     """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
 
     def op(input: Any, dim: int) -> ValuesIndices:
         x = as_tensor(name, input)
-        shape = x.shape
-        index = host(_best_so_far, x._array, _dim(name, dim, x.ndim), better)
-        y = gather(x if x.ndim else reshape(x, (1,)), _dim(name, dim, x.ndim), index)
-        return ValuesIndices(reshape(y, shape), wrap(index.reshape(shape)))
+        at, shape = _dim(name, dim, x.ndim), x.shape
+        rows = x if x.ndim else reshape(x, (1,))
+        if is_floating(x):
+            y, index = RunningExtreme(at, extreme is np.maximum).apply(rows)
+        else:
+            index = wrap(host(_last_places, rows._array, at, extreme))
+            y = gather(rows, at, index)
+        return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
 
     return op
 
 
-cummax, cummin = _running("cummax", np.greater_equal), _running("cummin", np.less_equal)
+cummax, cummin = _running("cummax", np.maximum), _running("cummin", np.minimum)
 document(
     globals(),
     """

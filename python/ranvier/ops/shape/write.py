@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.function import Function, watched
@@ -16,10 +17,10 @@ from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rows import examples
-from ranvier.ops.shape.index import index_array, require_from_0, selected
+from ranvier.ops.shape.index import index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.join import select
 from ranvier.ops.shape.repeat import diagonal
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape, some_dim
@@ -201,6 +202,8 @@ def _reduced(
     rows: list[Any] = list(np.ogrid[part])
     rows[at] = places
     key = tuple(rows)
+    if y.dtype in (F32, F64) and reduce != "mean":
+        return _reduced_by_core(y, at, places, values, reduce, include_self).reshape(x.shape), key, values
     if not include_self:
         y[key] = _neutral(reduce, y.dtype)
     with np.errstate(all="ignore"):
@@ -211,6 +214,17 @@ def _reduced(
         divide = np.true_divide if y.dtype.kind == "f" else np.floor_divide
         y = divide(y, np.maximum(count, 1)).astype(y.dtype)
     return y.reshape(x.shape), key, values
+
+
+def _reduced_by_core(
+    y: Array, at: int, places: Array, values: Array, reduce: str, include_self: bool
+) -> Array:
+    part = y[part_of(y.shape, places.shape, at) or ...]
+    if not include_self:
+        first = np.broadcast_to(_neutral(reduce, y.dtype), places.shape).astype(y.dtype)
+        _core.copy(_core.scatter(part, places, first, at, False, None, True), False, part)
+    _core.copy(_core.scatter_reduce(part, places, values, at, reduce), False, part)
+    return y
 
 
 def _neutral(reduce: str, dtype: Any) -> Any:
