@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ranvier import _core
+from ranvier import _core, kernels
 from reference import distance as reference
 from support.tolerance import tolerance
 
@@ -62,3 +62,28 @@ def test_errors():
         _core.pairwise_distance(x, x, p=float("nan"))
     with pytest.raises(ValueError, match=r"\[cosine_similarity\] got dy of shape \(3,\); expected \(2,\)"):
         _core.cosine_similarity_backward(x[0], x, x)
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0, 2.0, 3.0, np.inf])
+@pytest.mark.parametrize("d", [1, 3, 16, 200])
+def test_sums_over_all_pairs(p, d, threads, isa, rng):
+    """Beside the kernel of single pairs: equal rows, more than a group, the vector of pdist."""
+    threads(2)
+    x, z = rng.standard_normal((2, 70, d)), rng.standard_normal((2, 5, d))
+    x[:, 3] = x[:, 4]
+    z[0, 2] = x[0, 7]
+    dy = rng.standard_normal((2, 70, 5))
+    pairs = [np.broadcast_to(v, (2, 70, 5, d)) for v in (x[:, :, None], z[:, None])]
+    of_pairs = kernels.pairwise_distance_backward(dy, *pairs, -1, p, 0.0)
+    near = {"rtol": 1e-10, "atol": 1e-11}
+    np.testing.assert_allclose(kernels.cdist_backward(dy, x, z, p), of_pairs.sum(2), **near)
+    of_pairs = kernels.pairwise_distance_backward(dy, *pairs, -1, p, 0.0, True)
+    np.testing.assert_allclose(kernels.cdist_backward(dy.swapaxes(1, 2), z, x, p), of_pairs.sum(1), **near)
+    i, j = np.triu_indices(70, 1)
+    y = kernels.pdist(x[0], p)
+    np.testing.assert_array_equal(y, kernels.pairwise_distance(x[0][i], x[0][j], -1, p, 0.0))
+    expected = np.zeros((70, d))
+    np.add.at(expected, i, kernels.pairwise_distance_backward(y, x[0][i], x[0][j], -1, p, 0.0))
+    np.add.at(expected, j, kernels.pairwise_distance_backward(y, x[0][i], x[0][j], -1, p, 0.0, True))
+    np.testing.assert_allclose(kernels.cdist_backward(y, x[:1], x[:1], p)[0], expected, **near)
+    assert kernels.pdist(x[0, :1], p).shape == kernels.pdist(x[0, :0], p).shape == (0,)

@@ -1,5 +1,8 @@
 """The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, out=, edge values, errors."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -185,3 +188,39 @@ def test_errors():
     refused(ValueError, "[exp] got out of shape (3,); expected (2,)", kernels.exp, f(2), out=f(3))
     refused(TypeError, "[where] got condition of dtype float32", kernels.where, f(2), f(2), f(2))
     refused(ValueError, "[add] got shapes (0,) and (2, 0, 3)", kernels.add, f(1)[:0], f((2, 0, 3)))
+
+
+REMAINDERS = ("fmod", "remainder", "floor_divide")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", REMAINDERS)
+def test_remainders_of_any_quotient(name, dtype, isa, rng):
+    """Quotients to 10^16 and beyond, whole ones, signs; floor_divide to its last bit."""
+    a, b = (rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 13, 2000) for _ in range(2))
+    a[:300], b[:300] = rng.integers(-9, 10, 300) * 0.1, rng.choice([0.1, 0.7, -0.3, 2, -1], 300)
+    a, b = a.astype(dtype), b.astype(dtype)
+    if name == "floor_divide":
+        pairs = zip(map(Fraction, a.tolist()), map(Fraction, b.tolist()), strict=True)
+        wanted = np.array([float(math.floor(p / q)) for p, q in pairs]).astype(dtype)
+        y, small = kernels.floor_divide(a, b), np.abs(wanted) < 2**23
+        assert (np.abs(y - wanted) <= np.spacing(np.abs(wanted))).all()  # two roundings
+        np.testing.assert_array_equal(y[small], wanted[small])
+    else:
+        np.testing.assert_array_equal(getattr(kernels, name)(a, b), getattr(np, name)(a, b))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", REMAINDERS)
+def test_remainders_at_borders(name, dtype, isa):
+    """NumPy's values and signs of zero for 0, infinity and NaN, beside others and alone."""
+    borders = np.array([0.0, -0.0, 1, -1, 2.5, -7, 1e30, -1e30, np.inf, -np.inf, np.nan], dtype)
+    a, b = (v.ravel().copy() for v in np.meshgrid(borders, borders))
+    with np.errstate(all="ignore"):
+        expected = getattr(np, name)(a, b)
+    y = getattr(kernels, name)(a, b)
+    np.testing.assert_array_equal(y, expected)
+    said = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.signbit(y)[said], np.signbit(expected)[said])
+    for i in range(0, a.size, 7):
+        np.testing.assert_array_equal(getattr(kernels, name)(a[i : i + 1], b[i : i + 1]), y[i : i + 1])

@@ -1,8 +1,10 @@
 """The embedding kernels on raw arrays: every width, layouts, out=."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
-from ranvier import _core
+from ranvier import _core, kernels
 from reference import embedding as reference
 from support.bits import same_bits
 from support.layouts import in_layout
@@ -58,3 +60,19 @@ def test_errors():
         ValueError, match=r"\[embedding_backward\] got padding_idx 4 for 4 embeddings; expected"
     ):
         _core.embedding_backward(dy, index, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [1, 3, 4, 17, 64])
+def test_bags(width, dtype, threads, isa, rng):
+    """Empty bags, repeated rows, whole numbers: the sums are exact."""
+    threads(2)
+    weight, index = rng.integers(-9, 10, (7, width)).astype(dtype), rng.integers(0, 7, 60)
+    starts = np.array([0, 0, 5, 5, 30, 60, 60])
+    for scale in (None, rng.integers(-3, 4, 60).astype(dtype)):
+        rows = weight[index] if scale is None else weight[index] * scale[:, None]
+        expected = [rows[a:b].sum(0) for a, b in pairwise(starts)]
+        for table in (weight, np.asfortranarray(weight)):
+            np.testing.assert_array_equal(kernels.embedding_bag(index, table, starts, scale), expected)
+    with pytest.raises(IndexError, match=r"\[embedding_bag\]"):
+        kernels.embedding_bag(index + 1, weight, starts)

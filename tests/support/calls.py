@@ -284,6 +284,23 @@ OF_KERNELS: dict[str, Given] = {
     "rms_norm": of(IMAGES, normalized_shape=LINE, weight=LINES),
     "rms_norm_backward": of(IMAGES, IMAGES, normalized_shape=LINE, weight=LINES, rstd=_OF_LINES[1]),
     "scatter": of(X, INDEX, X, axis=1),
+    "running_extreme": of(X, axis=1, greatest=True),
+    "scatter_reduce": of(X, INDEX, X, axis=1, reduce="amax"),
+    "cdist_backward": of(X[None, :, :2].copy(), X[None], 2 * X[None], p=2.0),
+    "pdist": of(X, p=2.0),
+    "embedding_bag": of(np.array([0, 1, 1]), X, np.array([0, 2, 3])),
+    "grid_sample": of(IMAGES, *2 * [IMAGES[:, 0].copy()], nearest=False),
+    "grid_sample_backward": of(
+        IMAGES.transpose(0, 2, 3, 1).copy(), IMAGES, *2 * [IMAGES[:, 0].copy()], nearest=False
+    ),
+    "ctc_loss": of(
+        X[:, None].astype(np.float64),
+        np.array([[1]]),
+        *[np.array([2]), np.array([1])],
+        blank=0,
+        at_infinity=0.0,
+        gradient=True,
+    ),
     "scatter_add": of(X, INDEX, axis=1, length=3),
     "scatter_backward": of(X, INDEX, axis=1),
     "sort": of(X, axis=1, count=2),
