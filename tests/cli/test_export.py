@@ -1,4 +1,4 @@
-"""`ranvier export`: a model file as an ONNX file."""
+"""`ranvier export`: a model file as an ONNX file or as C."""
 
 import sys
 
@@ -35,6 +35,17 @@ def test_the_network_and_what_is_around_it(model_file, tmp_path, capsys):
     np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
 
 
+def test_a_network_as_c(model_file, tmp_path, capsys):
+    assert cli.main(["export", str(model_file), str(tmp_path / "net.c")]) == 0
+    assert capsys.readouterr().out.startswith(
+        "functions   net_predict: input 1x2x3, float32\nclasses     cat"
+    )
+    (tmp_path / "own").mkdir()
+    rv.export.c(rv.load(model_file), tmp_path / "own" / "net.c", rv.zeros(1, 2, 3))
+    for name in ("net.c", "net.h"):
+        assert (tmp_path / name).read_text() == (tmp_path / "own" / name).read_text()
+
+
 def test_mistakes(model_file, tmp_path, capsys):
     bare = tmp_path / "bare"
     rv.save(nn.Sequential(nn.ReLU()), bare)
@@ -42,6 +53,8 @@ def test_mistakes(model_file, tmp_path, capsys):
         ([str(tmp_path / "none"), str(tmp_path / "a.onnx")], "no such file"),
         ([str(model_file), str(model_file)], "which is read; writing it would destroy the input"),
         ([str(model_file), str(tmp_path)], "is a folder; expected a file to write"),
+        ([str(model_file), str(tmp_path / "a.cpp")], "ends in '.cpp'; expected .onnx, or .c for C"),
+        ([str(model_file), str(tmp_path / "a")], "ends in ''; expected .onnx, or .c for C"),
         ([str(bare), str(tmp_path / "a.onnx")], "does not say what its input is; pass --input-shape"),
     ):
         assert cli.main(["export", *arguments]) == 1

@@ -162,13 +162,13 @@ def test_broken_images_and_plain_folders(tmp_path, capsys):
 def test_early_stopping_and_more_epochs(tmp_path, capsys):
     state, out = str(tmp_path / "state"), str(tmp_path / "m.safetensors")
     run = ["train", "iris", "--checkpoint", state, "--out", out]
-    assert cli.main([*run, "--epochs", "2"]) == 0
-    assert cli.main([*run, "--epochs", "4", "--resume"]) == 0
-    printed = capsys.readouterr().out
-    assert "follows the schedule of the longer run" in printed
-    assert "epoch 4/4" in printed
-    assert cli.main([*run, "--epochs", "3", "--resume"]) == 1
-    assert "it has --epochs 4" in capsys.readouterr().err
+    assert cli.main([*run, "--epochs", "4"]) == 0
+    for epochs, more in (
+        ("6", ", over which its learning rate falls to 0; for 6 epochs start a new run"),
+        ("3", ""),
+    ):
+        assert cli.main([*run, "--epochs", epochs, "--resume"]) == 1
+        assert f"it has --epochs 4{more}" in capsys.readouterr().err
     stopped = ["train", "iris", "--early-stopping", "1", "--lr", "0.5", "--epochs", "60", "--out", out]
     assert cli.main(stopped) == 0
     printed = capsys.readouterr().out
@@ -178,6 +178,116 @@ def test_early_stopping_and_more_epochs(tmp_path, capsys):
     )
     assert cli.main([*stopped[:2], "--early-stopping", "5", "--epochs", "2", "--out", out]) == 0
     assert "\nthe weights are those of epoch 2\n" in capsys.readouterr().out
+
+
+def lines_of(count, ends=("p", "q")):
+    rng = np.random.default_rng(1)
+    return [f"{a:.3f},{b:.3f},{ends[i % len(ends)]}" for i, (a, b) in enumerate(rng.random((count, 2)))]
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        (
+            "a,b,y\n1,,p\n2,3,q\n",
+            [],
+            "line 2, column 'b' has a missing value (''); fill it in; --missing drop leaves",
+        ),
+        (
+            "a,b,y\n1,2,None\n2,3,q\n",
+            [],
+            "--missing-marks '?' makes it a class; --missing-marks None makes it a mis",
+        ),
+        (
+            "a,b,y\n1,2,\n2,3,q\n",
+            [],
+            "line 2, column 'y' has a missing label (''); --missing drop leaves the line",
+        ),
+        (
+            "a,b,y\n1,2,p\n2,3,q\n",
+            ["--task", "regression"],
+            "words, such as 'p'; expected numbers to predict; --task cl",
+        ),
+        (
+            "a,b,y\n1,2-5-2024,p\n2,3-5-2024,q\n",
+            [],
+            "a date or time; expected a number: replace it by numbers such",
+        ),
+        (
+            "a;b;y\n1,5;2;p\n2;3;q\n",
+            [],
+            "expected a decimal point (the cells are separated by ';'); --decimal , reads",
+        ),
+        ("a^b^y\n1^2^p\n2^3^q\n", [], "separated by ','); --delimiter ';' names another separator"),
+        (
+            "a,b,y\n1,2,p\n2,q\n",
+            ["--delimiter", ","],
+            "line 3 has 2 cells separated by ','; expected 3 as in most lines",
+        ),
+        ("a,b,y\n1,2,p\n2,3,q\n", ["--delimiter", "::"], "got delimiter '::'; expected one character"),
+        (
+            "a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n",
+            [],
+            "--missing-marks 'x y' reads it as a missing value; --categorical a ",
+        ),
+        (
+            "a,b,y\n" + "\n".join([*lines_of(50), "1,2,rare"]),
+            [],
+            "class 'rare' has one sample; expected at least 3, to",
+        ),
+    ],
+)
+def test_remedies_are_flags_of_the_command(text, flags, message, tmp_path, capsys):
+    (tmp_path / "t.csv").write_text(text)
+    assert cli.main(["train", str(tmp_path / "t.csv"), *flags, "--out", str(tmp_path / "m.safetensors")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert "=" not in error
+
+
+def test_the_model_remembers_how_its_table_is_read(tmp_path, capsys):
+    """Separator, header and marks of the training are those of predict and evaluate; flags change them."""
+    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table.write_text("0^1^y\n" + "\n".join(lines_of(60, ("None", "q"))).replace(",", "^") + "\nlost^1^q\n")
+    how = ["--delimiter", "^", "--header", "yes", "--missing-marks", "lost,gone", "--missing", "mean"]
+    assert cli.main(["train", str(table), *how, "--epochs", "1", "--out", model]) == 0
+    assert "the labels are in column 'y' (2 classes)" in capsys.readouterr().out
+    assert rv.serialization.info(model).class_names == ["None", "q"]
+    new.write_text("0^1\n0.5^gone\n")
+    assert cli.main(["predict", model, str(new)]) == 0
+    expected = capsys.readouterr().out
+    new.write_text("0;1\n0.5;\n")
+    assert cli.main(["predict", model, str(new), "--delimiter", ";"]) == 0
+    assert capsys.readouterr().out == expected
+    assert cli.main(["evaluate", model, str(table)]) == 0
+    assert "61 samples" in capsys.readouterr().out
+    new.write_text("0^1^y\n0.5^1^gone\n0.5^1^q\n")  # a row without a label can be predicted
+    assert cli.main(["predict", model, str(new), "--label", "y"]) == 0
+    assert cli.main(["evaluate", model, str(new)]) == 0
+    captured = capsys.readouterr()
+    assert "has 1 of 2 lines without a label, which are left out" in captured.err
+
+
+def test_a_gap_where_training_had_none(tmp_path, capsys):
+    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table.write_text("a,b,y\n" + "\n".join(lines_of(60)))
+    new.write_text("a,b,y\n0.5,,p\n")
+    assert cli.main(["train", str(table), "--epochs", "1", "--out", model]) == 0
+    capsys.readouterr()
+    for command in ("predict", "evaluate"):
+        assert cli.main([command, model, str(new)]) == 1
+        error = capsys.readouterr().err
+        assert (
+            "has a missing value (''); fill it in; or train the model again with --missing median\n" in error
+        )
+
+
+def test_few_samples(tmp_path, capsys):
+    """Fewer than one of each class for each part: the parts are drawn without regard to classes."""
+    (tmp_path / "t.csv").write_text("a|b|y\n1|2|p\n3|4|q\n5|6|p\n7|8|q\n")
+    assert cli.main(["train", str(tmp_path / "t.csv"), "--epochs", "1", "--out", str(tmp_path / "m")]) == 0
+    assert "2 training, 1 validation and 1 test samples" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

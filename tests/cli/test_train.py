@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -280,14 +281,66 @@ def test_overfitting_is_said_with_the_best_epoch(tmp_path, capsys):
         f"{','.join(f'{v:.3f}' for v in rng.normal(size=20))},{rng.choice(['a', 'b'])}" for _ in range(60)
     ]
     (tmp_path / "noise.csv").write_text("\n".join([",".join([*(f"x{i}" for i in range(20)), "y"]), *rows]))
-    how = ["train", str(tmp_path / "noise.csv"), "--epochs", "60", "--out", str(tmp_path / "m.safetensors")]
-    assert cli.main([*how, "--json", str(tmp_path / "run.json")]) == 0
+    model = tmp_path / "m.safetensors"
+    how = ["train", str(tmp_path / "noise.csv"), "--epochs", "60", "--out", str(model)]
+    assert cli.main([*how, "--early-stopping", "off", "--json", str(tmp_path / "run.json")]) == 0
     printed = capsys.readouterr().out
     losses = json.loads((tmp_path / "run.json").read_text())["history"]["val_loss"]
     best = losses.index(min(losses)) + 1
+    assert (len(losses), best < 50) == (60, True)
     assert "overfitting: validation loss rose from" in printed
     assert (
         f"; the best epoch is {best}: --early-stopping 10 keeps its weights, --epochs {best} stops" in printed
     )
-    assert cli.main([*how, "--early-stopping", "10"]) == 0
-    assert "overfitting:" not in capsys.readouterr().out
+    weights = [model.read_bytes()]
+    said = f"stopped after 10 epochs without a better validation loss: the weights are those of epoch {best}"
+    for more, hint in (
+        ([], " (--early-stopping off: of the last epoch)\n"),
+        (["--early-stopping", "10"], "\n"),
+    ):
+        assert cli.main([*how, *more]) == 0
+        printed = capsys.readouterr().out
+        assert said + hint in printed
+        assert "overfitting:" not in printed
+        weights.append(model.read_bytes())
+    assert weights[0] != weights[1] == weights[2]
+
+
+def test_the_best_epoch_of_a_table_predicts_better(tmp_path, capsys):
+    """Few noisy values: the last epoch has learnt the noise. Of 30 samples no epoch is chosen."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 8))
+    y = x[:, 0] + 2 * rng.normal(size=300)
+    lines = [",".join(f"{v:.3f}" for v in (*row, value)) for row, value in zip(x, y, strict=True)]
+    scores = {}
+    for count, more in ((300, []), (300, ["--early-stopping", "off"]), (30, [])):
+        table = tmp_path / f"t{count}.csv"
+        table.write_text("\n".join([",".join([*"abcdefgh", "y"]), *lines[:count]]))
+        assert (
+            cli.main(["train", str(table), "--epochs", "40", *more, "--out", str(tmp_path / "m.safetensors")])
+            == 0
+        )
+        printed = capsys.readouterr().out
+        assert ("the weights are those of epoch" in printed) == (count == 300 and not more)
+        scores[(count, *more)] = float(re.search(r"test r2 (-?[\d.]+)", printed)[1])
+    assert scores[300,] > scores[300, "--early-stopping", "off"] + 0.2
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_names_that_the_encoding_of_stdout_lacks(tmp_path, encoding):
+    """They are escaped; the files have UTF-8."""
+    table, model, found = tmp_path / "käse.csv", tmp_path / "m.safetensors", tmp_path / "p.csv"
+    names = ["Käfer", "Öl", "中"]
+    lines = [f"{i / 60},{names[i % 3]}" for i in range(60)]
+    table.write_text("größe,art\n" + "\n".join(lines), encoding="utf-8")
+    how = {"env": {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, "encoding": encoding}
+    for arguments in (
+        ("train", table, "--epochs", "1", "--out", model),
+        ("evaluate", model, table),
+        ("predict", model, table, "--csv", found),
+        ("summary", model),
+    ):
+        result = run(*map(str, arguments), **how)
+        assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+        assert r"\u4e2d" in result.stdout
+    assert found.read_text(encoding="utf-8").startswith("sample,prediction,Käfer,Öl,中\n")

@@ -2,11 +2,11 @@
 
 import gzip
 import sys
-from types import SimpleNamespace
+from io import StringIO
 
 import numpy as np
 import pytest
-from ranvier.data import datasets, load
+from ranvier.data import load
 from ranvier.data.datasets import load_csv, load_digit_recognizer
 from support.grouped import grouped
 from support.refused import refused
@@ -22,18 +22,10 @@ def table(tmp_path):
     return write
 
 
-@pytest.fixture(params=["numpy", "pandas"])
-def parser(request, monkeypatch):
-    """Both parsers, whatever the size of the table."""
-    if request.param == "pandas":
-        pytest.importorskip("pandas", reason="pandas is not installed")
-    monkeypatch.setattr(datasets.columns, "LARGE", 0 if request.param == "pandas" else float("inf"))
-
-
 PETS = "weight,height,kind\n4.5,25,cat\n30,60,dog\n5,24,cat\n"
 
 
-def test_classes_beyond_float64(table, parser):
+def test_classes_beyond_float64(table):
     """Numbers of 64 bits, of which float64 makes one, and larger ones than int64 holds."""
     labels = [2**53 + 1, 2**53, 5, 2**53 + 1]
     samples = load_csv(table("a,label\n" + "".join(f"{i},{k}\n" for i, k in enumerate(labels))))
@@ -76,14 +68,14 @@ def test_a_table_with_words_as_labels(table, label):
     ],
     ids=["semicolon", "tab", "crlf", "spaces", "empty lines", "gzip", "byte order mark", "quotes"],
 )
-def test_ways_to_write_a_table(table, parser, text, name):
+def test_ways_to_write_a_table(table, text, name):
     pets = load(table(text, name), "kind")
     assert pets.x.tolist() == [[4.5, 25], [30, 60], [5, 24]]
     assert pets.class_names == ("cat", "dog")
     assert pets.feature_names == ("weight", "height")
 
 
-def test_words_with_the_delimiter_inside(table, parser):
+def test_words_with_the_delimiter_inside(table):
     pets = load_csv(table('weight,kind\n4,"cat, black"\n5,dog\n'), "kind")
     assert pets.class_names == ("cat, black", "dog")
 
@@ -111,7 +103,7 @@ def test_without_labels(table):
     assert values.x.shape == (2, 2)
 
 
-def test_tasks(table, parser):
+def test_tasks(table):
     numbers = table("x,y\n1,10\n2,-3\n3,10\n")
     assert load_csv(numbers).y.tolist() == [1, 0, 1]
     assert load_csv(numbers).class_names == ("-3", "10")
@@ -141,7 +133,7 @@ def test_tasks(table, parser):
         ("0,5\t1,5\t3,5\tx\n" * 2, 3, "line 1, column 0 holds '0,5', with a decimal comma"),
         ("a;y\n1;2\n1;2,5\n", "y", "line 3, column 'y' holds '2,5', with a decimal comma"),
         ("a,b,y\n1,inf,0\n", "y", "line 2, column 'b' holds 'inf'"),
-        ("a,b,y\n1,2,0\n1,2\n", "y", "line 3 has 2 cells; expected 3 as in the first line"),
+        ("a,b,y\n1,2,0\n1,2\n", "y", "line 3 has 2 cells separated by ','; expected 3 as in most lines"),
         ('a,b,y\n1,"2,5",0\n1,2,3,4\n', "y", "line 3 has 4 cells"),
         ("a,b,y\n1,2,0\n1,2,\n", "y", "line 3, column 'y' has a missing label"),
         ("a,b,y\n1,2,0\n", "kind", "has no column 'kind'; its columns are a, b, y"),
@@ -153,23 +145,17 @@ def test_tasks(table, parser):
         ("a,b,y\n", "y", "expected lines of numbers|has a header and no samples"),
     ],
 )
-def test_wrong_tables(table, parser, text, label, message):
+def test_wrong_tables(table, text, label, message):
     with pytest.raises(ValueError, match=rf"\[load_csv\] .*({message})"):
         load_csv(table(text), label)
 
 
-def test_pandas_reads_the_same_bits(table, monkeypatch):
-    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+def test_numbers_are_those_of_python(table):
     rng = np.random.default_rng(0)
     cells = [rng.normal(size=(200, 3)), rng.normal(size=(200, 3)) * 10.0 ** rng.integers(-30, 30, (200, 3))]
-    path = table("".join(",".join(map(repr, row)) + "\n" for row in np.hstack(cells).tolist()))
-    expected = load_csv(path, None).x
-    used = []
-    read_csv = pandas.read_csv
-    monkeypatch.setattr(pandas, "read_csv", lambda *a, **k: used.append(1) or read_csv(*a, **k))
-    monkeypatch.setattr(datasets.columns, "LARGE", 0)
-    np.testing.assert_array_equal(load_csv(path, None).x, expected)
-    assert used
+    rows = np.hstack(cells).tolist()
+    found = load_csv(table("".join(",".join(map(repr, row)) + "\n" for row in rows)), None, dtype="float64")
+    assert found.x.tolist() == rows
 
 
 def test_a_decimal_comma_in_the_name_of_a_class(table):
@@ -190,6 +176,118 @@ def test_files_that_are_no_tables(table, tmp_path):
     refused(ValueError, "got dtype for a folder of images", load, tmp_path, dtype="float64")
 
 
+@grouped(
+    ("text", "how", "names"),
+    [
+        # what is no header: missing marks and words among numbers
+        *[
+            (f"1,{m},p\n3,4,q\n5,6,p\n7,8,q\n", {}, None)
+            for m in ("?", "NA", "", "null", "N/A", "-", "--", "#N/A")
+        ],
+        ("1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {"header": False}, None),
+        ("1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, None),
+        # what is one
+        ("0,1,kind\n1.0,2.0,p\n3.0,4.0,q\n5.0,6.0,p\n7.0,8.0,q\n", {}, "0 1"),
+        ("0,1,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {"label": "kind"}, "0 1"),
+        ("0,1,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {"header": True}, "0 1"),
+        ("Na,Mg,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, "Na Mg"),
+        ("# made in May\n# a,b,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, "a b"),
+        ("# made, in May, 2024\n\na,b,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, "a b"),
+        # separators
+        ("a|b|kind\n1|2|p\n3|4|q\n5|6|p\n7|8|q\n", {}, "a b"),
+        (" 1   2.0  p\n 3   4.0  q\n 5   6.0  p \n 7   8.0  q\n", {}, None),
+        (" 1   2.0  p\n 3   4.0  q\n 5   6.0  p \n 7   8.0  q\n", {"delimiter": " "}, None),
+        ('a  b  kind\n1  2  "p"\n3  4  q\n5  6  p\n7  8  q\n', {}, "a b"),
+        ("1   2.0\tp\n3   4.0\tq\n5   6.0\tp\n7   8.0\tq\n", {}, None),
+        ("a\tb\tkind\n1\t2\tp\n3\t4\tq\n5\t6\tp\n7\t8\tq\n", {"delimiter": "tab"}, "a b"),
+        ("a^b^kind\n1^2^p\n3^4^q\n5^6^p\n7^8^q\n", {"delimiter": "^"}, "a b"),
+        ("a;b;kind\n1,0;2,0;p\n3,0;4,0;q\n5,0;6,0;p\n7,0;8,0;q\n", {"decimal": ","}, "a b"),
+        # separators at the ends of lines
+        ("a,b,kind,\n1,2,p,\n3,4,q,\n5,6,p,\n7,8,q,\n", {}, "a b"),
+        ("a,b,kind\n1,2,p,\n3,4,q,\n5,6,p,\n7,8,q,\n", {}, "a b"),
+        ("1;2;p;\n3;4;q;\n5;6;p;\n7;8;q;\n", {}, None),
+        # R's names of rows; lines of an old Mac
+        (
+            '"a" "b" "kind"\n"r1" 1 2 "p"\n"r2" 3 4 "q"\n"r3" 5 6 "p"\n"r4" 7 8 "q"\n',
+            {"without": [""]},
+            "a b",
+        ),
+        ("a,b,kind\r1,2,p\r3,4,q\r5,6,p\r7,8,q\r", {}, "a b"),
+    ],
+)
+def test_layouts(table, text, how, names):
+    found = load_csv(table(text), **how, missing="keep")
+    expected = np.arange(1, 9, dtype=np.float32).reshape(4, 2)
+    np.testing.assert_array_equal(np.where(np.isnan(found.x), 2, found.x), expected)
+    assert (found.y.tolist(), found.class_names) == ([0, 1, 0, 1], ("p", "q"))
+    assert found.feature_names == (None if names is None else tuple(names.split()))
+
+
+def test_numbers_that_are_headers_and_samples(table):
+    """pandas numbers columns without names from 0; a sample may do so, too."""
+    assert len(load_csv(table("0,1,2\n1.5,2.5,3.5\n2.5,0.5,1.5\n"))) == 2
+    assert len(load_csv(table(",0,1,y\n0,1.5,2.5,0.5\n1,2.5,0.5,1.5\n"))) == 2
+    assert load_csv(table("year,2019,2020,2021\n3,1,2,0.5\n4,2,3,0.25\n")).feature_names[1] == "2019"
+    for text in ("0,1\n0.5,1.5\n1.5,0.5\n", "0,1,2\n1,2,3\n3,2,1\n", "0,1,a\n1,0,b\n1,1,b\n0,0,b\n"):
+        assert len(load_csv(table(text))) == text.count("\n"), text
+
+
+def test_names_of_classes_that_mean_missing_elsewhere(table):
+    """None, NA ... among words may be classes: they are lost only where it is said that they are missing."""
+    for name in ("None", "NA", "nan", "null", "N/A"):
+        path = table(f"a,b,y\n1,2,p\n3,4,{name}\n5,6,q\n7,8,{name}\n")
+        for missing in ("error", "drop", "keep"):
+            text = (
+                rf"line 3, column 'y' holds '{name}' \(2 lines\), a class or .*missing_marks=\['\?'\] makes"
+            )
+            with pytest.raises(ValueError, match=text):
+                load_csv(path, missing=missing)
+        assert name in load_csv(path, missing_marks=["?"]).class_names
+        assert load_csv(path, missing_marks=[name], missing="drop").class_names == ("p", "q")
+
+
+@pytest.mark.parametrize("mark", ["", "?", "--", "#N/A"])
+def test_lines_without_a_label_beside_other_gaps(table, mark):
+    path = table(f"a,b,y\n1,2,p\n3,,q\n5,6,{mark}\n7,8,p\n")
+    with pytest.warns(UserWarning, match="has 1 of 4 lines without a label, which are left out"):
+        kept = load_csv(path, missing="keep")
+    np.testing.assert_array_equal(kept.x, np.float32([[1, 2], [3, np.nan], [7, 8]]))
+    assert (kept.y.tolist(), kept.rows.tolist()) == ([0, 1, 0], [0, 1, 3])
+    assert load_csv(path, missing="drop").rows.tolist() == [0, 3]
+    refused(ValueError, "line 4, column 'y' has a missing label", load_csv, path)
+
+
+def test_numerals_among_words(table):
+    few = table("farm,y\n" + "".join(f"{w},{i}\n" for i, w in enumerate(["alpha", "beta", "1", "gamma"] * 5)))
+    assert load_csv(few, "y", categories=True).categories == (("1", "alpha", "beta", "gamma"),)
+    most = table("a,y\n" + "".join(f"{w},{i % 2}\n" for i, w in enumerate(["1", "2", "old", "3"] * 5)))
+    with pytest.warns(
+        UserWarning, match="has 15 numbers and 5 words, such as 'old': all are read as categories"
+    ):
+        load_csv(most, "y", categories=True)
+    assert load_csv(most, "y", missing="keep", missing_marks=["OLD"]).categories is None
+
+
+@grouped(
+    "cell",
+    [
+        "2024-01-05",
+        "2024-01-05 10:30",
+        "2024-01",
+        "2024Q1",
+        "12:30:05.5",
+        "3 days 02:00:00",
+        "5-Jan-24",
+        "Jan 5, 2024",
+    ],
+)
+def test_dates(table, cell):
+    for lines in (f'"{cell}",p\n' * 3, f'"{cell}",p\n?,q\n'):
+        text = f"holds '{cell}', a date or time; expected a number"
+        refused(ValueError, text, load_csv, table("a,y\n" + lines), missing="keep", categories=True)
+        refused(ValueError, text, load_csv, table("a,y\n" + lines), missing="keep")
+
+
 def digit_table(labels=True):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 784))
     names = ["label"] * labels + [f"pixel{i}" for i in range(784)]
@@ -197,7 +295,7 @@ def digit_table(labels=True):
     return pixels, ",".join(names) + "\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n"
 
 
-def test_digit_recognizer(table, parser):
+def test_digit_recognizer(table):
     pixels, text = digit_table()
     for digits in (load_digit_recognizer(table(text)), load(table(text)), load(table(text, "t.csv.gz"))):
         assert digits.x.shape == (5, 1, 28, 28)
@@ -217,7 +315,7 @@ def test_digit_recognizer(table, parser):
 MIXED = "size,colour,y\n1,red,a\n,blue,b\n3,?,a\n5,red,b\n"
 
 
-def test_categories_and_missing_values(table, parser):
+def test_categories_and_missing_values(table):
     kept = load_csv(table(MIXED), missing="keep", categories=True)
     assert kept.categories == (None, ("blue", "red"))
     np.testing.assert_array_equal(kept.x, np.float32([[1, 1], [np.nan, 0], [3, np.nan], [5, 1]]))
@@ -238,11 +336,15 @@ def test_categories_and_missing_values(table, parser):
     ("text", "how", "message"),
     [
         (
-            "a,y\n1,x\nred,z\n",
+            "a,y\n" + "1,x\n2,z\n" * 5 + "red,z\n",
             {"categories": True},
-            "line 3, column 'a' holds 'red'; expected a finite number",
+            r"line 12, column 'a' holds 'red'; .*missing_marks=\['red'\] .*categories=\['a'\] ",
         ),
-        ("a,y\n2024-01-05,x\n", {"categories": True}, "holds '2024-01-05', a date or time; .*--without 'a'"),
+        (
+            "a,y\n2024-01-05,x\n",
+            {"categories": True},
+            r"holds '2024-01-05', a date .*; without=\['a'\] leaves",
+        ),
         ("a,b,y\n1,5.1.2024,x\n", {}, "holds '5.1.2024', a date or time"),
         (
             "a,y\nred,x\n",
@@ -260,10 +362,15 @@ def test_categories_and_missing_values(table, parser):
         ("a,y\n1,x\n", {"categories": ["b"]}, "has no column 'b' to read as categories"),
         ("a,y\n5%,x\n12 %,z\n", {"categories": True}, "numbers with units or separators, such as '12 %'"),
         ('a,y\n"1,234,567",x\n"-1,234,568",z\n', {"categories": True}, "numbers with units or sep"),
-        ("a,y\n1,x\n2,z\n", {"task": "regression"}, "'y' has words, such as 'x'; .*--task classification"),
-        ("a,y\n1,5\n", {"label": "y", "decimal": ","}, r"columns are a,y \(with a decimal comma, semicol"),
+        ("a,y\n1,x\n2,z\n", {"task": "regression"}, "'y' has words, such as 'x'; .*task='classification'"),
+        ("a,y\n1,5\n", {"label": "y", "decimal": ","}, "columns are a,y .*delimiter="),
         ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),
         ("a;b;y\n1.000,5;2;x\n", {"decimal": ","}, "holds '1.000,5'"),
+        ("a,y\n1,x\n", {"header": None}, "got header None; expected True, False or 'auto'"),
+        ("a,y\n1,x\n", {"delimiter": "::"}, "got delimiter '::'; expected one character"),
+        ("a^y\n1^x\n", {}, "no columns beside the label; .*separated by ','.*; delimiter=';' names another"),
+        ("1 2 0\n 3  4 1\n5 6\n", {"delimiter": " "}, "line 3 has 2 cells separated by blanks; expected 3"),
+        ('a,y\n"1,x\n2,x\n', {}, "cannot be read: .*EOF inside string|line 2 has 1 cells"),
         ("a,y\n1,x\n", {"encoding": "klingon"}, "got encoding 'klingon'; expected a name"),
     ],
 )
@@ -272,7 +379,7 @@ def test_tables_that_cannot_be_read(table, text, how, message):
         load_csv(table(text), **how)
 
 
-def test_line_breaks_in_quotes(table, parser):
+def test_line_breaks_in_quotes(table):
     text = 'size,note,y\n1,"a, ""b""\n\nc",p\n\n2,plain,q\n3,"a, ""b""\n\nc",p\n4,5" pipe,q\n'
     found = load_csv(table(text), categories=True)
     assert found.categories == (None, ('5" pipe', 'a, "b"\n\nc', "plain"))
@@ -302,13 +409,13 @@ def test_numbers_with_decimal_commas_in_quotes(table, rows):
     assert (found.y == 3).all()
 
 
-def test_a_decimal_comma_and_encodings(table, parser):
+def test_a_decimal_comma_and_encodings(table):
     text = "größe;b;y\n1,5;2;x\n-,25;3e2;z\n"
     for name in ("utf-8", "latin-1", "utf-16"):
         named = {"encoding": name} if name == "latin-1" else {}
         found = load_csv(table(text, encoding=name), decimal=",", **named)
         assert (found.feature_names, found.x.tolist()) == (("größe", "b"), [[1.5, 2], [-0.25, 300]])
-    with pytest.raises(ValueError, match=r"no text in UTF-8.*encoding='latin-1' \(--encoding latin-1\)"):
+    with pytest.raises(ValueError, match=r"no text in UTF-8.*encoding='latin-1' reads"):
         load_csv(table(text, encoding="latin-1"))
 
 
@@ -322,20 +429,20 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
     refused(ValueError, "expected (n, columns) with the targets in column -1", load, tmp_path / "t.npy")
     (tmp_path / "t.parquet").write_bytes(b"PAR1")
 
-    class Pandas:  # its reader needs pyarrow
-        index, dtypes = SimpleNamespace(names=[None]), {}
-
-        @staticmethod
-        def read_parquet(path):
-            return Pandas()
-
-        def to_csv(self, index):
-            return PETS
-
-    monkeypatch.setitem(sys.modules, "pandas", Pandas)
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    monkeypatch.setattr(pandas, "read_parquet", lambda path: pandas.read_csv(StringIO(PETS)))
     assert load(tmp_path / "t.parquet").class_names == ("cat", "dog")
+
+    def refuse(path):
+        raise ImportError("no engine")
+
+    monkeypatch.setattr(pandas, "read_parquet", refuse)
+    refused(ImportError, "pip install pyarrow (no engine)", load, tmp_path / "t.parquet")
     monkeypatch.setitem(sys.modules, "pandas", None)
-    refused(ImportError, "pip install pandas pyarrow", load, tmp_path / "t.parquet")
+    refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_text(PETS)
+    refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.csv")
+    assert load(tmp_path / "t.npy", None).x.shape == (2, 3, 4)  # arrays need no pandas
 
 
 def test_all_digits_of_large_numbers(table, tmp_path):

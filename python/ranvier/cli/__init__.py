@@ -6,6 +6,7 @@ imported when they run, so that help and errors appear at once.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -27,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Traceback (most recent call last):
     SystemExit: 2
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments, unknown = _parser().parse_known_args(argv)
         if unknown:

@@ -125,6 +125,14 @@ def batch_size(text: str) -> int:
 batch_size.__name__ = "whole number"
 
 
+def patience(text: str) -> int:
+    """A number of epochs, or "off" as 0."""
+    return 0 if text == "off" else positive_int(text)
+
+
+patience.__name__ = "whole number"
+
+
 def momentum(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1:

@@ -25,7 +25,7 @@ from ranvier.cli.arguments import (
 )
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json, write_text
-from ranvier.cli.tables import READING, load, of_model, require_table_flags
+from ranvier.cli.tables import READING, is_table, load, of_model, require_table_flags
 
 
 def add(commands: Any) -> None:
@@ -91,8 +91,11 @@ def _samples(arguments: argparse.Namespace, model: Any) -> Any:
         if arguments.invert:
             raise Mistake(f"--invert is for an image, not for {path.name}")
         require_table_flags(arguments, arguments.file)
-        options = of_model(arguments, arguments.file, rv.serialization.info(model), arguments.label)
-        return load(path, arguments.label, **options)
+        label = arguments.label
+        options = of_model(arguments, arguments.file, rv.serialization.info(model), label)
+        if label is not None and is_table(path) and not label.lstrip("-").isdigit():
+            options["without"], label = [*options["without"], label], None  # it may have gaps
+        return load(arguments, path, label, **options)
     require_table_flags(arguments, arguments.file)
     if arguments.label is not None:
         raise Mistake(f"--label is for a .csv or .npz file, not for {path.name}")

@@ -14,6 +14,7 @@ from ranvier.cli.arguments import Mistake, add_flags, mistakes, path_name
 from ranvier.cli.tables import NAMED, READING, load, made_encoder, require_data_flags, to_train
 
 TEST_ARRAYS = (("x_test", "y_test"), ("X_test", "y_test"), ("X_test", "Y_test"))
+FEW = 40  # samples, of which the parts are so small that they tell little
 SHARES = (0.7, 0.1, 0.2)  # of a file's samples: to train on, to validate, to test
 Part = tuple[Any, Any]
 PIXELS = {"digits": 16, "mnist": 255, "fashion_mnist": 255}  # the largest raw value
@@ -158,7 +159,17 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     _require_columns(arguments, samples)
     _require_classes(arguments, names, y)
     test = _test_part(arguments, samples, names)
-    splits = _parts(samples.x, y, seed, names is not None, test)
+    try:
+        splits = _parts(samples.x, y, seed, names is not None, test)
+    except Mistake as error:
+        counts = [3] if names is None else np.bincount(y).tolist()
+        if names is None or min(counts) > 2:
+            raise
+        rarest, number = names[counts.index(min(counts))], "2 samples" if min(counts) > 1 else "one sample"
+        raise Mistake(
+            f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
+            f"with another class, or leave it out ({error})"
+        ) from None
     largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in splits)
     if largest > np.finfo(np.float32).max:
         raise Mistake(f"the labels reach {largest:.3g}; expected at most 3.4e+38, which float32 holds")
@@ -219,6 +230,7 @@ def read_samples(
     if arrays is not None:
         return rv.data.datasets.load_npz(arguments.data, *arrays, task=arguments.task, dtype="float64")
     return load(
+        arguments,
         arguments.data,
         "auto" if arguments.label is None else arguments.label,
         say=False,  # the commands print unused arrays
@@ -292,6 +304,10 @@ def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -
 
 
 def _split(x: Any, y: Any, held_out: int, seed: int, classes: bool = True) -> Any:
+    """Stratified by class; of few samples only where each class has a place in both parts."""
+    counts = np.unique(y, return_counts=True)[1] if classes else np.array([])
+    if classes and len(x) < FEW and (counts.min() < 2 or min(held_out, len(x) - held_out) < len(counts)):
+        classes = False
     return rv.data.train_test_split(
         x, y, test_size=held_out, random_state=seed, stratify=y if classes else None
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,19 @@ from ranvier.cli.networks import KINDS, require_names
 NAMED = ("digits", "fashion_mnist", "iris", "mnist")
 MISSING = ("error", "drop", "mean", "median")
 READING: dict[str, tuple[Any, str | None, str]] = {
+    "--delimiter": (
+        str,
+        "MARK",
+        "what separates the cells of a table: one character, tab, or blanks for runs of them; default: "
+        "comma, semicolon, tab, | or blanks, by what divides the lines into equal numbers of cells",
+    ),
+    "--header": (("auto", "yes", "no"), None, "whether the first line of a table has names; default: auto"),
+    "--missing-marks": (
+        names,
+        "NAMES",
+        "texts that mean a missing value in a table: a,b; default: ?,NA,N/A,NaN,null,none,-,--,#N/A and an "
+        "empty cell",
+    ),
     "--decimal": ((".", ","), None, "the decimal separator of a table; default: ."),
     "--encoding": (str, "NAME", "of a table's text, such as latin-1 or cp1252; default: utf-8"),
     "--skip-broken": (bool, None, "leave out the broken images of a folder, and name them"),
@@ -25,7 +41,7 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
         None,
         "for empty cells, NA, ? ... of a table: an error (the default), drop the line, or take the "
         "column's mean or median in the training part (a missing category is 0 in all its columns, or has an "
-        "embedding)",
+        "embedding; a line without a label is left out)",
     ),
     "--categorical": (
         names,
@@ -35,6 +51,9 @@ TRAINING: dict[str, tuple[Any, str | None, str]] = {
     ),
     "--without": (names, "NAMES", "columns of a table to leave out: a,b"),
 }
+
+
+TEXT = ("delimiter", "header", "missing_marks", "decimal", "encoding")  # of READING, for the text of a table
 
 
 def is_table(path: str | Path) -> bool:
@@ -47,9 +66,9 @@ def is_table(path: str | Path) -> bool:
 
 def require_table_flags(arguments: argparse.Namespace, data: str) -> None:
     """Raise a mistake for a flag of tables or folders that has no effect on the data."""
-    for flag in ("missing", "categorical", "without", "decimal", "encoding"):
+    for flag in ("missing", "categorical", "without", *TEXT):
         if getattr(arguments, flag, None) is not None and not is_table(data):
-            raise Mistake(f"--{flag} is for a table such as a .csv file, not for {data}")
+            raise Mistake(f"--{flag.replace('_', '-')} is for a table such as a .csv file, not for {data}")
     if arguments.skip_broken and not Path(data).is_dir():
         raise Mistake(f"--skip-broken is for a folder of images, not for {data}")
 
@@ -73,10 +92,12 @@ def require_data_flags(arguments: argparse.Namespace) -> None:
             raise Mistake(f"{flag} is for a folder of images, not for {name}")
 
 
-def reading(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `rv.data.load` for the text of a table."""
-    options = {"decimal": arguments.decimal, "encoding": arguments.encoding}
-    return {name: value for name, value in options.items() if value is not None}
+def reading(arguments: argparse.Namespace, about: Any = None) -> dict[str, Any]:
+    """The arguments of `rv.data.load` for the text of a table: flags, else those of the model's training."""
+    options = {name: getattr(arguments, name) for name in TEXT}
+    options["header"] = {"yes": True, "no": False}.get(arguments.header, arguments.header)
+    trained = (getattr(about, "training_data", None) or {}).get("reading", {})
+    return trained | {name: value for name, value in options.items() if value is not None}
 
 
 def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -115,8 +136,8 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
                 ".csv or .parquet file"
             )
         return {}
-    options = reading(arguments)
-    options["without"] = _left_out(arguments, path, about.feature_names, encoder, label)
+    options = reading(arguments, about)
+    options["without"] = _left_out(arguments, path, about, encoder, label)
     if encoder is None:
         return options
     values = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
@@ -128,7 +149,7 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
 
 def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     """The column of labels: that of the training, or the only one that is no feature; else "auto"."""
-    columns = _columns(arguments, path)
+    columns = _columns(arguments, path, about)
     trained = (about.training_data or {}).get("label")
     if trained in columns:
         return str(trained)
@@ -138,20 +159,47 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     return others[0] if len(others) == 1 else "auto"
 
 
-def _columns(arguments: argparse.Namespace, path: str) -> list[str]:
+def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
     from ranvier.data.datasets.text_table import read_table
 
-    return read_table(Path(path), **reading(arguments)).names or [] if is_table(path) else []
+    if not is_table(path):
+        return []
+    known = [name for name in (*(about.feature_names or ()), arguments.label) if name]
+    with table_mistakes(arguments):
+        return read_table(Path(path), **reading(arguments, about), known=known).names or []
+
+
+ARGUMENTS = {"categories": "categorical"}  # of load_csv that have another name as flags
+
+
+@contextmanager
+def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
+    """Within the block, errors of tables are mistakes, with the flags that the command has as remedies."""
+    from ranvier.data.datasets.text_table import TableError
+
+    try:
+        yield
+    except TableError as error:
+        texts, again = [], False
+        for name, value, effect in error.remedies:
+            name = ARGUMENTS.get(name, name)
+            text = ",".join(value) if isinstance(value, list) else value
+            if hasattr(arguments, name):
+                texts.append(f"--{name.replace('_', '-')} {shlex.quote(text)} {effect}")
+            again |= name == "missing" and name not in arguments
+        if again:
+            texts.append("or train the model again with --missing median")
+        raise Mistake("; ".join([error.problem, *texts])) from None
 
 
 def _left_out(
-    arguments: argparse.Namespace, path: str, features: list[str] | None, encoder: Any, label: str | None
+    arguments: argparse.Namespace, path: str, about: Any, encoder: Any, label: str | None
 ) -> list[str]:
     """The columns that are neither features nor the label; prints those that training did not leave out.
 
     Raises Mistake: a column of the model is missing.
     """
-    columns = _columns(arguments, path)
+    columns, features = _columns(arguments, path, about), about.feature_names
     if label not in columns and label is not None and label.lstrip("-").isdigit() and columns:
         label = columns[int(label) % len(columns)]
     dropped = [name for name in columns if encoder is not None and name in encoder.without and name != label]
@@ -172,13 +220,13 @@ def _left_out(
     return list(dict.fromkeys(dropped + more))
 
 
-def load(path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
+def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool = True, **how: Any) -> Any:
     """The samples of a file or folder; prints broken images, and warnings (of archives only with `say`)."""
     if isinstance(label, str) and label.lstrip("-").isdigit() and not str(path).endswith(".npz"):
         label = int(label)
     if not Path(path).is_dir():
         how["dtype"] = "float64"  # scaling comes first
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as said, table_mistakes(arguments):
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)
     for message in {str(warning.message) for warning in said} if say or is_table(path) else ():

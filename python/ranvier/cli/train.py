@@ -17,6 +17,7 @@ from ranvier.cli.arguments import (
     batch_size,
     momentum,
     path_name,
+    patience,
     positive_float,
     positive_int,
     require_apart,
@@ -26,7 +27,7 @@ from ranvier.cli.arguments import (
     set_threads,
 )
 from ranvier.cli.networks import KINDS, LEARNING_RATE, batch_size_of, epochs_of, learning_rate_of
-from ranvier.cli.problems import Problem, add_data, open_problem
+from ranvier.cli.problems import FEW, Problem, add_data, open_problem
 from ranvier.cli.ranks import after_first, connect, launched_size
 from ranvier.cli.tables import TRAINING
 from ranvier.cli.training import Training
@@ -72,9 +73,10 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
         "the batch out, or continue",
     ),
     "--early-stopping": (
-        positive_int,
+        patience,
         "N",
-        "end the run after N epochs without a better validation loss, and keep the best weights",
+        "end the run after N epochs without a better validation loss, and keep the best weights; default: 10 "
+        "for a table, off for images and for fewer than 40 samples",
     ),
     "--seed": (seed, "N", "default: 0; the same seed gives the same bits"),
     "--threads": (positive_int, "N", "default: the physical cores that the process may use"),
@@ -194,6 +196,10 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         raise Mistake("--shards is for --distributed")
     if model is None:
         model = "cnn" if len(problem.input_shape) == 3 else "mlp"
+    stopping = arguments.early_stopping
+    if stopping is None:
+        total = sum(len(part[0]) for part in (problem.train, problem.valid, problem.test))
+        stopping = 10 if len(problem.input_shape) == 1 and total >= FEW else 0
     size, momentum = arguments.batch_size, 0.9 if arguments.momentum is None else arguments.momentum
     return {
         "dataset": arguments.data,
@@ -210,6 +216,7 @@ def _settings(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any]
         "class_weight": arguments.class_weight,
         "ranks": launched_size() if arguments.distributed else None,
         "shards": arguments.shards if arguments.distributed else None,
+        "early_stopping": stopping or None,
         "standardize": (problem.values and model in KINDS) or None,  # not for the user's own network
     }
 

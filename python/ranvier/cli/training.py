@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ranvier.cli.arguments import Interrupted, Mistake
 from ranvier.cli.networks import initialize, make_optimizer, network, rescale
 from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.saving import how_to_resume, keeper, results, save_somewhere, write_json
-from ranvier.cli.tables import NAMED
+from ranvier.cli.tables import NAMED, reading
 
 RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
 
@@ -73,7 +73,8 @@ class Training:
             written = not self.arguments.resume and callbacks[-1].latest is not None
             raise Mistake(f"{error}{'; add --resume to continue its run' if written else ''}") from None
         if isinstance(callbacks[0], rv.EarlyStopping) and self.trainer.leads:
-            print(_kept_weights(callbacks[0]), flush=True)
+            last = "" if self.arguments.early_stopping else " (--early-stopping off: of the last epoch)"
+            print(_kept_weights(callbacks[0]) + last, flush=True)
         if scale is not None:
             rescale(self.trainer.model, scale)
         if self.trainer.interrupted:
@@ -84,23 +85,16 @@ class Training:
     def _callbacks(self, samples: int) -> list[Any]:
         """The callbacks; the last one writes checkpoints."""
         settings, folder = self.settings, self.arguments.checkpoint
-        callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings, self._stretch)]
+        callbacks = [rv.ProgressBar(every=max(1, settings["epochs"] // 50)), _watch(settings)]
         if settings["schedule"] == "cosine":
-            self._updates = settings["epochs"] * -(-samples // settings["batch_size"])
-            self._cosine = rv.optim.lr_scheduler.CosineAnnealingLR(self.trainer.optimizer, self._updates)
-            callbacks.insert(1, rv.train.Schedule(self._cosine, per="batch"))
-        if self.arguments.early_stopping is not None:
-            callbacks.insert(0, rv.EarlyStopping("val_loss", patience=self.arguments.early_stopping))
+            updates = settings["epochs"] * -(-samples // settings["batch_size"])
+            cosine = rv.optim.lr_scheduler.CosineAnnealingLR(self.trainer.optimizer, updates)
+            callbacks.insert(1, rv.train.Schedule(cosine, per="batch"))
+        if settings["early_stopping"] is not None:
+            callbacks.insert(0, rv.EarlyStopping("val_loss", patience=settings["early_stopping"]))
         if folder is None:
             return [*callbacks, keeper(self.model_path)]
         return [*callbacks, rv.Checkpoint(folder, every_seconds=60, monitor=f"val_{self.problem.goal}")]
-
-    def _stretch(self) -> None:
-        """Move a resumed run to the half cosine of more epochs, at its update."""
-        self._cosine.T_max = self._updates
-        for group, rate in zip(self.trainer.optimizer.param_groups, self._cosine.closed_form(), strict=True):
-            group["lr"] = rate
-        print("the learning rate follows the schedule of the longer run from here on", flush=True)
 
     def _fit(self, problem: Problem, callbacks: list[Any]) -> None:
         with warnings.catch_warnings():
@@ -162,7 +156,7 @@ class Training:
                 "picture": None if picture_path is None else str(picture_path),
             }
             write_json(arguments.json, document)
-        print(_overfitting(history, problem, arguments.early_stopping), end="")
+        print(_overfitting(history, self.settings["early_stopping"]), end="")
         saved = (self.model_path, picture_path, arguments.report, arguments.json)
         print(f"saved {', '.join(str(path) for path in saved if path)}")
 
@@ -192,11 +186,12 @@ def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, An
     if arguments.data in NAMED or not file.is_file():
         return None
     sizes = [len(part[0]) for part in (problem.train, problem.valid, problem.test)]
-    about = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes}
-    return {**about, "label": problem.target}
+    about = {"sha256": sum_of(file), "seed": arguments.seed, "samples": sizes, "label": problem.target}
+    options = reading(arguments)
+    return about | ({"reading": options} if options else {})
 
 
-def _overfitting(history: Any, problem: Problem, early_stopping: int | None) -> str:
+def _overfitting(history: Any, early_stopping: int | None) -> str:
     """The text about a model that overfits, with its best epoch; empty for others."""
     from ranvier.explore import judge_fit
 
@@ -228,8 +223,8 @@ def _say(message: Warning | str, *_: Any) -> None:
     print(f"ranvier: {message}", file=sys.stderr, flush=True)
 
 
-def _watch(settings: dict[str, Any], stretch: Callable[[], None]) -> Any:
-    """A callback that refuses to resume a run with other settings; for more epochs it calls `stretch`."""
+def _watch(settings: dict[str, Any]) -> Any:
+    """A callback that refuses to resume a run with other settings, but for more epochs at a constant rate."""
     from ranvier.train import Callback
 
     class Watch(Callback):
@@ -237,17 +232,18 @@ def _watch(settings: dict[str, Any], stretch: Callable[[], None]) -> Any:
             return {f"--{name.replace('_', '-')}": settings[name] for name in RESUMED}
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
-            longer = False
+            constant = settings["schedule"] == "constant"
             for name, ours in self.state_dict().items():
                 theirs = state.get(name, ours)
-                if theirs == ours:
-                    continue
-                if name == "--epochs" and ours > theirs:
-                    longer = True
+                if theirs == ours or (name == "--epochs" and ours > theirs and constant):
                     continue
                 value = f"{theirs:g}" if isinstance(theirs, float) else theirs
-                raise Mistake(f"--resume needs the settings of the run: it has {name} {value}")
-            if longer and settings["schedule"] == "cosine":
-                stretch()
+                more = ""
+                if name == "--epochs" and ours > theirs:
+                    more = (
+                        f", over which its learning rate falls to 0; for {ours} epochs start a new run, with "
+                        "another folder as --checkpoint (a run with --schedule constant can be continued)"
+                    )
+                raise Mistake(f"--resume needs the settings of the run: it has {name} {value}{more}")
 
     return Watch()

@@ -235,7 +235,7 @@ def files(
     flash = f"#ifndef {guard} /* where the weights lie, such as __attribute__((section(...))) */\n"
     flash += f"#define {guard}\n#endif\n"
     helpers = _helpers()
-    head = [f'/* Written by ranvier. See {stem}.h. */\n#include "{stem}.h"\n']
+    head = [f'/* {stem}.h says what the functions do. Written by ranvier. */\n#include "{stem}.h"\n']
     texts = {f"{stem}.h": _header(name, routines, memory)}
     includes = "#include <math.h>\n#include <stddef.h>\n"
     body = [helpers[n] for n in _needed(routines)]

@@ -36,7 +36,7 @@ class Info:
             without probabilities.
         version: of the library that wrote the file.
         feature_names: of the columns of a sample, in order.
-        training_data: of a model of `ranvier train`: its file's sum, seed, parts and label.
+        training_data: of a model of `ranvier train`: its file's sum, seed, parts, label, and how it was read.
     """
 
     input_shape: tuple[int, ...] | None = None

@@ -1,10 +1,11 @@
-"""Tables in text files: one sample per line, its numbers separated by commas."""
+"""Tables in text files: one sample in each line."""
 
 from __future__ import annotations
 
 import difflib
 import gzip
 import re
+import warnings
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ranvier.autograd.memory import Array
 from ranvier.data.dataset import one_of
 from ranvier.data.datasets.columns import Columns, read_columns
 from ranvier.data.datasets.samples import TASKS, PathLike, Samples, require_file, targets
-from ranvier.data.datasets.text_table import DECIMAL_COMMA, TextTable, is_number, read_table
+from ranvier.data.datasets.text_table import DECIMAL_COMMA, TableError, TextTable, is_number, read_table
 
 __all__ = ["load_csv", "load_digit_recognizer"]
 
@@ -32,8 +34,9 @@ def load_csv(
     path: PathLike,
     label: str | int | None = "auto",
     *,
-    header: bool | None = None,
+    header: bool | str = "auto",
     delimiter: str | None = None,
+    missing_marks: Collection[str] | None = None,
     task: str = "auto",
     missing: str = "error",
     categories: Categories = False,
@@ -43,21 +46,29 @@ def load_csv(
     encoding: str | None = None,
     dtype: Any = np.float32,
 ) -> Samples:
-    """A table of numbers with one column of labels. Large tables are parsed by pandas if it is installed.
+    """A table of numbers with one column of labels, which pandas parses.
+
+    Lines that begin with "#" above the table, and empty lines, are no part of it.
 
     Args:
-        path: a text file, gzipped if its name ends in .gz; or a .parquet file, which pandas reads.
+        path: a text file, gzipped if its name ends in .gz; or a .parquet file.
         label: the column of labels, by name or by number (negative ones count from the end); None if there is
             none; "auto" takes, of those not left out, one named label, target, class or y, else the last.
-        header: whether the first line has the names of the columns; by default, it has if a column has a word
-            in the first line and a number in the second.
-        delimiter: what separates the cells; by default comma, semicolon or tab.
+        header: whether the first line has the names of the columns; "auto": it has if words stand above
+            numbers, if its words do not occur in their columns again, if its numbers count from 0 above other
+            numbers, or if other arguments name a column of it.
+        delimiter: what separates the cells, one character, or " " for runs of blanks; by default what divides
+            most lines into equal numbers of cells: comma, semicolon, tab, "|" or blanks.
+        missing_marks: texts that mean a missing value, in any case; by default ?, NA, N/A, NaN, null, none,
+            -, --, #N/A, #NA, <NA>. An empty cell always means one.
         task: "classification": labels are classes; "regression": they are values; "auto": text and whole
             numbers are classes, other numbers are values. Codes with leading zeros, such as 007, are text.
-        missing: for empty cells, NA, null, ? ...: "error"; "drop" leaves these lines out; "keep" reads NaN.
+        missing: for missing values: "error"; "drop" leaves these lines out; "keep" reads NaN, and leaves
+            lines without a label out, with a warning.
         categories: True: columns of words are categories, which are numbered in sorted order; names: also
             these columns, even if they are numbers; a mapping from columns to their categories: the same
-            numbers as in another table. `TableEncoder` makes one-hot columns or class indices of them.
+            numbers as in another table. `TableEncoder` makes one-hot columns or class indices of them. Where
+            nine tenths of the cells are numbers, a word is an error.
         unknown: names of columns in which a category that such a mapping does not have is -1, with a warning.
         without: names of columns to leave out.
         decimal: the decimal separator, "." or ",".
@@ -68,9 +79,10 @@ def load_csv(
 
     Raises:
         FileNotFoundError: no such file.
+        ImportError: pandas is not installed.
         ValueError: a missing value, text, a date or a decimal comma in a column of numbers, an unknown
-            category, lines of unequal length, another encoding, or no such column; the message names line
-            and column.
+            category, lines of unequal length, another encoding, or no such column; a label such as None or NA
+            among words, unless missing_marks says whether it is a class. The message names line and column.
 
     >>> import pathlib
     >>> from ranvier.data.datasets import load_csv
@@ -82,10 +94,11 @@ def load_csv(
     one_of("load_csv", "task", task, TASKS)
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
-    table = read_table(require_file("load_csv", path), header, delimiter, decimal, encoding)
-    if header is None and isinstance(categories, Mapping) and {*table.first} & {*categories}:
-        table = read_table(table.path, True, delimiter, decimal, encoding)  # words only, with known names
-    cells = Columns(table)
+    known = {*without, *(() if isinstance(categories, bool) else categories)} | {label} - {"auto"}
+    names = [name for name in known if isinstance(name, str)]
+    file = require_file("load_csv", path)
+    cells = Columns(read_table(file, header, delimiter, decimal, encoding, missing_marks, names))
+    table = cells.table
     left_out = {_label_column(table, name) for name in without}
     at = _label_column(table, label, left_out)
     if at is not None and at in left_out:
@@ -96,25 +109,29 @@ def load_csv(
     _require_named(table, categories)
     features = [column for column in range(table.width) if column != at and column not in left_out]
     if not features:
-        raise ValueError(f"[load_csv] '{path}' has no columns beside the label; expected at least one")
-    rows = None
+        text = f"'{path}' has no columns beside the label; expected at least one (the cells are"
+        raise TableError(f"{text} {table.separated})", *_other_separator(table))
+    labels = None if at is None else _labels(cells, at, task, missing)
+    empty = np.zeros(len(cells), np.bool_) if at is None else cells.missing(at)
     if missing == "drop":
-        empty = [cells.missing(column) for column in (features if at is None else [*features, at])]
-        rows = np.flatnonzero(~np.any(empty, axis=0))
-        if not len(rows):
-            raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
+        empty = np.any([empty, *map(cells.missing, features)], axis=0)
+    rows = None if missing == "error" or (missing == "keep" and not empty.any()) else np.flatnonzero(~empty)
+    if rows is not None and not len(rows):
+        raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
+    if missing == "keep" and rows is not None:
+        count = f"{len(cells) - len(rows)} of {len(cells)} lines without a label"
+        warnings.warn(f"[load_csv] '{path}' has {count}, which are left out", stacklevel=2)
     x, kinds = read_columns(cells, features, FLOAT32, missing != "error", categories, unknown)
-    names = tuple(table.names[column] for column in features) if table.names else None
-    samples = Samples(x.astype(dtype), None, None, names, categories=kinds)
+    columns = tuple(table.names[column] for column in features) if table.names else None
+    samples = Samples(x.astype(dtype), None, None, columns, categories=kinds)
     if rows is not None:
         samples = replace(samples, x=samples.x[rows], rows=rows)
-    if at is None:
+        labels = labels if labels is None else labels[rows]
+    if at is None or labels is None:
         return samples
     try:
-        y, class_names = targets(_labels(cells, at, task, rows), task, dtype)
+        y, class_names = targets(labels, task, dtype)
     except ValueError as error:
-        if str(error).startswith("[load_csv]"):
-            raise
         raise ValueError(f"[load_csv] '{path}' {table.column(at)}: {error}") from None
     return replace(samples, y=y, class_names=class_names, target=table.names[at] if table.names else None)
 
@@ -142,7 +159,8 @@ def load_digit_recognizer(path: PathLike) -> Samples:
     table = read_table(require_file(name, path), True, ",")
     if not is_digit_recognizer(table.names):
         raise ValueError(f"[{name}] '{path}' has other columns; expected label, pixel0 ... pixel783")
-    values = Columns(table).numbers(list(range(table.width)))
+    cells = Columns(table)
+    values = np.stack([cells.numbers(column) for column in range(table.width)], axis=1)
     pixels, y = values[:, -784:], None
     if table.width == 785:
         y = values[:, 0].astype(np.int64)
@@ -187,14 +205,11 @@ def _label_column(
             return named[0] if named else free[-1]
         if label not in (table.names or []):
             columns = ", ".join(table.names) if table.names else "none: the file has no header"
-            one = f" (the cells are separated by {table.delimiter!r}: pass delimiter=)" * (table.width == 1)
-            if one and table.decimal == ",":
-                one = " (with a decimal comma, semicolons or tabs separate the cells)"
+            one = f" (the cells are {table.separated})" * (table.width == 1)
             near = difflib.get_close_matches(label, table.names or [], 1)
             meant = f"; did you mean '{near[0]}'?" if near else ""
-            raise ValueError(
-                f"[load_csv] '{table.path}' has no column '{label}'; its columns are {columns}{one}{meant}"
-            )
+            text = f"'{table.path}' has no column '{label}'; its columns are {columns}{one}{meant}"
+            raise TableError(text, *_other_separator(table))
         if (table.names or []).count(label) > 1:
             raise ValueError(
                 f"[load_csv] '{table.path}' has more than one column '{label}'; expected one, or its number"
@@ -218,41 +233,63 @@ def _require_named(table: TextTable, categories: Categories) -> None:
         )
 
 
-def _labels(cells: Columns, at: int, task: str, rows: Array | None) -> Array:
+def _other_separator(table: TextTable) -> list[tuple[str, str, str]]:
+    other = ";" if table.delimiter == "," else ","
+    return [("delimiter", other, "names another separator")] if table.width == 1 else []
+
+
+def _labels(cells: Columns, at: int, task: str, missing: str) -> Array:
     """The cells of the column of labels: numbers if all are numbers, else words.
 
-    Classes that are whole numbers too large for float64, or begin with 0 as "007" does, are words.
+    Classes that are whole numbers too large for float64, or begin with 0 as "007" does, are words. Missing
+    labels are allowed unless `missing` is "error".
     """
-    table = cells.table
-    empty = cells.missing(at)
-    if rows is not None:
-        empty &= np.isin(np.arange(len(empty)), rows)
+    table, empty = cells.table, cells.missing(at)
+    _, words = cells.shares(at)
+    if task == "regression" and words and cells.is_words(at):
+        raise TableError(
+            f"'{table.path}' {table.column(at)} has words, such as {cells.first_word(at)!r}; expected "
+            "numbers to predict",
+            ("task", "classification", "takes words as classes"),
+        )
     if empty.any():
-        row = int(empty.argmax())
-        raise ValueError(
-            f"[load_csv] '{table.path}' line {table.numbers[row]}, {table.column(at)} has a missing "
-            f"label ({cells.cell(at, row)!r})"
-        )
-    if task == "regression" and cells.is_words(at):
-        raise ValueError(
-            f"[load_csv] '{table.path}' {table.column(at)} has words, such as {cells.cell(at, 0)!r}; "
-            "expected numbers to predict, or task='classification' (--task classification)"
-        )
-    codes_of_digits = task != "regression" and any(map(ZEROS.fullmatch, table.beginning(at)))
-    if not codes_of_digits and (
-        cells.is_numbers(at) or task == "regression" or _of_values(cells, at, task, rows)
-    ):
-        numbers = cells.mixed(at, np.inf, False, rows)
-        whole = bool((numbers == np.rint(numbers)).all())
-        if task == "regression" or not whole or (np.abs(numbers) < EXACT).all():
+        _require_no_class(cells, at, empty, words > 0)
+        if missing == "error":
+            row = int(empty.argmax())
+            raise TableError(
+                f"{cells.where(at, row)} has a missing label ({cells.cell(at, row)!r})",
+                ("missing", "drop", "leaves the line out"),
+            )
+    digits = task != "regression" and any(len(row) > at and ZEROS.fullmatch(row[at]) for row in table.head)
+    if task == "regression" or (not digits and _of_values(cells, at, task)):
+        numbers = cells.numbers(at, np.inf, missing=True)
+        whole = bool((numbers == np.rint(numbers))[~empty].all())
+        if task == "regression" or not whole or (np.abs(numbers[~empty]) < EXACT).all():
             return numbers
-    words, codes = cells.words(at)
-    return np.array(words)[codes if rows is None else codes[rows]]
+    texts, codes = cells.words(at)
+    return np.array(texts)[codes]
 
 
-def _of_values(cells: Columns, at: int, task: str, rows: Array | None) -> bool:
+def _require_no_class(cells: Columns, at: int, empty: npt.NDArray[np.bool_], words: bool) -> None:
+    """Raise TableError for a mark such as None or NA among classes that are words: it may be a class."""
+    if not words or cells.table.own_marks:
+        return
+    texts, codes = cells.words(at)
+    rows = [row for row in np.flatnonzero(empty) if texts[codes[row]].replace("/", "").isalpha()]
+    if rows:
+        cell = cells.cell(at, int(rows[0]))
+        raise TableError(
+            f"{cells.where(at, int(rows[0]))} holds {cell!r} ({len(rows)} lines), a class or a missing label",
+            ("missing_marks", ["?"], "makes it a class"),
+            ("missing_marks", [cell], "makes it a missing label"),
+        )
+
+
+def _of_values(cells: Columns, at: int, task: str) -> bool:
     """Whether the cells are numbers, or numbers with a decimal comma (else "1,5" is the name of a class)."""
-    words, codes = cells.words(at)
-    chosen = np.unique(codes if rows is None else codes[rows]).tolist()
-    no_numbers = [words[code] for code in chosen if not is_number(cells.table.point(words[code]))]
-    return not no_numbers or (task == "auto" and all(map(DECIMAL_COMMA.fullmatch, no_numbers)))
+    if cells.is_numbers(at):
+        return True
+    table = cells.table
+    texts = [text for text in cells.words(at)[0] if not table.is_missing(text)]
+    others = [text for text in texts if not is_number(table.point(text))]
+    return not others or (task == "auto" and all(map(DECIMAL_COMMA.fullmatch, others)))
