@@ -67,6 +67,8 @@ def test_class_names_in_an_archive(archive):
 def test_wrong_archives(archive, tmp_path):
     x = np.zeros((3, 2))
     refused(ValueError, "has arrays a, b; expected x and y", load_npz, archive(a=x, b=x))
+    words = archive(x=x, y=np.array(["p", "q", "p"]))
+    refused(ValueError, "has words in 'y', such as 'p'; expected numbers", load_npz, words, task="regression")
     refused(ValueError, "has no array 'c'; it has a, b", load_npz, archive(a=x, b=x), "c")
     refused(ValueError, "expected as many targets as samples", load_npz, archive(x=x, y=np.zeros(4)))
     with pytest.raises(ValueError, match="Python objects are not loaded"):

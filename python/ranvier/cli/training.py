@@ -17,7 +17,15 @@ from ranvier.cli.problems import Problem, standardized, sum_of
 from ranvier.cli.saving import how_to_resume, keeper, results, save_somewhere, write_json
 from ranvier.cli.tables import NAMED, reading
 
-RESUMED = ("lr", "epochs", "schedule", "momentum", "init", "seed")  # a resumed run must have the same
+RESUMED = (
+    "lr",
+    "epochs",
+    "schedule",
+    "momentum",
+    "init",
+    "seed",
+    "early_stopping",
+)  # a resumed run must have the same
 
 
 class Training:
@@ -237,7 +245,7 @@ def _watch(settings: dict[str, Any]) -> Any:
                 theirs = state.get(name, ours)
                 if theirs == ours or (name == "--epochs" and ours > theirs and constant):
                     continue
-                value = f"{theirs:g}" if isinstance(theirs, float) else theirs
+                value = f"{theirs:g}" if isinstance(theirs, float) else "off" if theirs is None else theirs
                 more = ""
                 if name == "--epochs" and ours > theirs:
                     more = (

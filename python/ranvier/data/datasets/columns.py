@@ -17,7 +17,10 @@ from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, TableError, Te
 __all__ = ["Columns", "read_columns"]
 
 WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?\d[\d.,' ]* ?[%€$£]?")  # "$5", "12 %", "1,234,567"
-THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+THOUSANDS = {
+    ".": re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"),
+    ",": re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"),
+}
 MOST = 100  # categories of a column; of more, each has to occur twice on average
 Categories = tuple[tuple[str, ...] | None, ...]
 
@@ -122,9 +125,10 @@ class Columns:
         if is_number(number) and limit < abs(float(number)) < math.inf:
             raise TableError(f"{where} holds {cell!r}; expected at most {limit:.3g}, which float32 holds")
         comma = ("decimal", ",", "reads decimal commas")
-        if THOUSANDS.fullmatch(cell) and self.table.decimal == ".":
-            text = "expected a number without commas: remove those between thousands"
-            raise TableError(f"{where} holds {cell!r}; {text}", comma)
+        if THOUSANDS[self.table.decimal].fullmatch(cell):
+            text = "expected a number without separators: remove those between thousands"
+            one = self.table.decimal == "." and DECIMAL_COMMA.fullmatch(cell)
+            raise TableError(f"{where} holds {cell!r}; {text}", *([comma] if one else []))
         if DECIMAL_COMMA.fullmatch(cell):
             text = f"expected a decimal point (the cells are {self.table.separated})"
             raise TableError(f"{where} holds {cell!r}, with a decimal comma; {text}", comma)

@@ -186,6 +186,11 @@ def load_npz(
             f"[load_npz] '{path}' has '{name_y}' of words and shape {labels.shape}; expected "
             "one for each sample"
         )
+    if labels.dtype.kind in "US" and task == "regression":
+        raise ValueError(
+            f"[load_npz] '{path}' has words in '{name_y}', such as {str(labels.flat[0])!r}; expected "
+            "numbers, the targets of a regression"
+        )
     try:
         y_values, class_names = targets(labels, task, dtype)
     except ValueError as error:

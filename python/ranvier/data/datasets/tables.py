@@ -234,8 +234,8 @@ def _require_named(table: TextTable, categories: Categories) -> None:
 
 
 def _other_separator(table: TextTable) -> list[tuple[str, str, str]]:
-    other = ";" if table.delimiter == "," else ","
-    return [("delimiter", other, "names another separator")] if table.width == 1 else []
+    marks = re.findall(r"[^\w\s.,'\"+-]", "".join(table.first)) or [";" if table.delimiter == "," else ","]
+    return [("delimiter", marks[0], "names another separator")] if table.width == 1 else []
 
 
 def _labels(cells: Columns, at: int, task: str, missing: str) -> Array:
@@ -279,7 +279,8 @@ def _require_no_class(cells: Columns, at: int, empty: npt.NDArray[np.bool_], wor
     if rows:
         cell = cells.cell(at, int(rows[0]))
         raise TableError(
-            f"{cells.where(at, int(rows[0]))} holds {cell!r} ({len(rows)} lines), a class or a missing label",
+            f"{cells.where(at, int(rows[0]))} holds {cell!r} (as {len(rows)} of {len(cells)} lines do), a "
+            "class or a missing label",
             ("missing_marks", ["?"], "makes it a class"),
             ("missing_marks", [cell], "makes it a missing label"),
         )

@@ -113,11 +113,7 @@ class TextTable:
         """Raise TableError for a line with another number of cells than the first one."""
         for number, cells in self.rows():
             if len(cells) != self.width:
-                raise TableError(
-                    f"'{self.path}' line {number} has {len(cells)} cells {self.separated}; expected "
-                    f"{self.width} as in most lines",
-                    ("delimiter", ";", "names another separator, if this is not the one"),
-                )
+                raise _unequal(self.path, number, len(cells), self.width, self.delimiter)
 
 
 def read_table(
@@ -162,7 +158,8 @@ def read_table(
     start = comments.count("\n")
     if header == "auto":
         header = bool({*first} & {*known}) or _is_header(first, head[1:], marks, decimal)
-        above = next(_rows(comments.strip().rpartition("\n")[2].lstrip("# "), mark, 0), (0, []))[1]
+        last = comments.strip().rpartition("\n")[2].lstrip("# ")
+        above = next(_rows(_tabbed(last) if delimiter == " " else last, mark, 0), (0, []))[1]
         if not header and len(above) == len(first) > 1:  # the header of numpy.savetxt
             names = above
     if header:
@@ -173,8 +170,17 @@ def read_table(
     width = Counter(map(len, head)).most_common(1)[0][0]
     if names is not None:
         names = _as_many(names, width, head)
-        width = len(names)
+        if len(names) != width:
+            raise _unequal(path, lines[0][0], len(names), width, delimiter)
     return TextTable(path, delimiter, decimal, marks, own, names, width, text, start, first, head)
+
+
+def _unequal(path: Path, line: int, cells: int, width: int, delimiter: str) -> TableError:
+    between = f"separated by {SPOKEN.get(delimiter) or repr(delimiter)}"
+    return TableError(
+        f"'{path}' line {line} has {cells} cells {between}; expected {width} as in most lines",
+        ("delimiter", ";" if delimiter == "," else ",", "names another separator"),
+    )
 
 
 def _as_many(names: list[str], width: int, head: list[list[str]]) -> list[str]:
@@ -271,8 +277,9 @@ def _parquet(path: Path) -> str:
 
 
 def _comments(text: str) -> tuple[str, str]:
-    """The lines at the start that begin with "#", and the others; all are lines of the table if all do."""
-    lines = re.match(r"(?:[^\S\n]*(?:#[^\n]*)?\n)*", text)
+    """The lines at the start that begin with "#" (all lines of the table may do) or are Excel's "sep=;"; the
+    others."""
+    lines = re.match(r"(?:sep=.\n)?(?:[^\S\n]*(?:#[^\n]*)?\n)*", text)
     end = lines.end() if lines and text[lines.end() :].strip() else 0
     return text[:end], text[end:]
 
@@ -355,7 +362,7 @@ def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str
         return kinds.count("word") > 1  # one line: a sample has at most one word, the label
     above = 0  # words above values
     again = repeats = False  # a word of the first line, or another one, occurs in its column again
-    pointed = True  # all numbers of the first line are whole and above numbers with a point
+    pointed = 0  # whole numbers above numbers with a point
     for cell, of_cell, column in zip(first, kinds, columns, strict=True):
         of_column = Counter(map(kind, column))
         values, words = of_column["value"], of_column["word"]
@@ -364,8 +371,7 @@ def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str
             again |= cell in column
             repeats |= words > len({*column})
         elif of_cell == "value":
-            whole = cell.isdigit() and values > 1
-            pointed &= whole and all("." in other or kind(other) == "missing" for other in column)
+            pointed += values > 1 and all("." in other or kind(other) == "missing" for other in column)
     numbers = [cell for cell, of_cell in zip(first, kinds, strict=True) if of_cell == "value"]
     if again:
         return False
@@ -373,8 +379,9 @@ def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str
         return above > len(numbers) or (len({*numbers}) == len(numbers) and _counts(numbers))
     if kinds[1:].count("word") == len(first) - 1 and (kinds[0] == "word" or _counts(columns[0])):
         return len(body) > 1  # row numbers have no name
-    counted = len(numbers) > 1 and numbers == [str(i) for i in range(len(numbers))]
-    return counted and (len(numbers) > 2) + pointed + repeats > 1
+    if numbers != [str(i) for i in range(len(numbers))]:
+        return False
+    return (pointed > 0 or repeats) if len(numbers) > 2 else pointed == 2 and repeats
 
 
 def _counts(cells: list[str]) -> bool:
