@@ -169,7 +169,7 @@ def test_early_stopping_and_more_epochs(tmp_path, capsys):
     ):
         assert cli.main([*run, "--epochs", epochs, "--resume"]) == 1
         assert f"it has --epochs 4{more}" in capsys.readouterr().err
-    assert cli.main([*run, "--epochs", "4", "--early-stopping", "off", "--resume"]) == 1
+    assert cli.main([*run, "--epochs", "4", "--early-stopping", "3", "--resume"]) == 1
     assert "it has --early-stopping 10" in capsys.readouterr().err
     stopped = ["train", "iris", "--early-stopping", "1", "--lr", "0.5", "--epochs", "60", "--out", out]
     assert cli.main(stopped) == 0

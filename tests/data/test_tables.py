@@ -63,10 +63,11 @@ def test_a_table_with_words_as_labels(table, label):
         (PETS.replace(",", ", "), "t.csv"),
         ("\n" + PETS.replace("\n", "\n\n"), "t.csv"),
         (PETS, "t.csv.gz"),
+        (PETS, "t.data"),
         ("\ufeff" + PETS, "t.csv"),
         ('"weight","height","kind"\n"4.5",25,"cat"\n30,60,"dog"\n5,"24","cat"\n', "t.csv"),
     ],
-    ids=["semicolon", "tab", "crlf", "spaces", "empty lines", "gzip", "byte order mark", "quotes"],
+    ids=["semicolon", "tab", "crlf", "spaces", "empty lines", "gzip", "UCI", "byte order mark", "quotes"],
 )
 def test_ways_to_write_a_table(table, text, name):
     pets = load(table(text, name), "kind")
@@ -229,6 +230,10 @@ def test_numbers_that_are_headers_and_samples(table):
     """pandas numbers columns without names from 0; a sample may do so, too."""
     assert len(load_csv(table("0,1,2\n1.5,2.5,3.5\n2.5,0.5,1.5\n"))) == 2
     assert len(load_csv(table(",0,1,y\n0,1.5,2.5,0.5\n1,2.5,0.5,1.5\n"))) == 2
+    assert len(load_csv(table("x;y;\na;b;\nc;d;\na;d;\n"), missing="keep", categories=True)) == 3
+    assert len(load_csv(table("#N/A,a\n1,b\n2,c\n"), missing="keep")) == 3
+    assert len(load_csv(table("1;a b\n5;c\n6;c\n"))) == 3
+    assert load_csv(table(",x,y\n1,a,b\n2,c,b\n3,a,d\n"), categories=True).feature_names == ("", "x")
     assert len(load_csv(table("0,1,2,3\n1.5,2.5,3.5,0\n1.0,2.0,3.0,1\n"))) == 2
     assert load_csv(table("year,2019,2020,2021\n3,1,2,0.5\n4,2,3,0.25\n")).feature_names[1] == "2019"
     for text in ("0,1\n0.5,1.5\n1.5,0.5\n", "0,1,2\n1,2,3\n3,2,1\n", "0,1,a\n1,0,b\n1,1,b\n0,0,b\n"):

@@ -27,7 +27,7 @@ from ranvier.data.datasets.tables import first_cells, is_digit_recognizer, load_
 
 __all__ = ["load", "load_npy", "load_npz"]
 
-TABLES = (".csv", ".tsv", ".txt", ".parquet")
+TABLES = (".csv", ".tsv", ".txt", ".data", ".dat", ".parquet")
 ENDINGS = (*TABLES, ".npy", ".npz")
 
 
@@ -42,8 +42,8 @@ def load(
     dtype: Any = np.float32,
     **table: Any,
 ) -> Samples:
-    """Samples and targets from a table (.csv, .tsv, .txt, .parquet), an array (.npy), an archive (.npz) or a
-    folder of images.
+    """Samples and targets from a table (.csv, .tsv, .txt, .data, .dat, .parquet), an array (.npy), an archive
+    (.npz) or a folder of images.
 
     Args:
         path: the file or folder; tables may be gzipped (.gz). Kaggle's digit tables become images.
@@ -102,8 +102,8 @@ def load(
             return digits if label is not None else replace(digits, y=None)
         return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
-        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, also .gz; .parquet), an array (.npy), an "
-        "archive (.npz) or a folder of images"
+        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an array "
+        "(.npy), an archive (.npz) or a folder of images"
     )
 
 

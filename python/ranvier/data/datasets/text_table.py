@@ -104,7 +104,7 @@ class TextTable:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # float_precision: deprecated in pandas 3, necessary in 2
-                return pandas.read_csv(io.StringIO(self.text), **how)
+                return pandas.read_csv(io.BytesIO(self.text.encode()), **how)
         except ValueError as error:  # lines of unequal length, no end of a quotation
             self.require_width()
             raise TableError(f"'{self.path}' cannot be read: {error}") from None
@@ -279,7 +279,7 @@ def _parquet(path: Path) -> str:
 def _comments(text: str) -> tuple[str, str]:
     """The lines at the start that begin with "#" (all lines of the table may do) or are Excel's "sep=;"; the
     others."""
-    lines = re.match(r"(?:sep=.\n)?(?:[^\S\n]*(?:#[^\n]*)?\n)*", text)
+    lines = re.match(r"(?:sep=.\n)?(?:[^\S\n]*(?:#(?!n/?a\b)[^\n]*)?\n)*", text, re.I)
     end = lines.end() if lines and text[lines.end() :].strip() else 0
     return text[:end], text[end:]
 
@@ -356,6 +356,8 @@ def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str
         )
         return "missing" if cell.lower() in marks else "value" if number else "word"
 
+    if len(first) > 1 and not first[-1]:  # a separator at the end of the line
+        first = first[:-1]
     kinds = [kind(cell) for cell in first]
     columns = [[cells[at] for cells in body if at < len(cells)] for at in range(len(first))]
     if not body:
@@ -377,7 +379,9 @@ def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str
         return False
     if above:
         return above > len(numbers) or (len({*numbers}) == len(numbers) and _counts(numbers))
-    if kinds[1:].count("word") == len(first) - 1 and (kinds[0] == "word" or _counts(columns[0])):
+    if kinds[1:].count("word") == len(first) - 1 and (
+        kinds[0] == "word" or (not first[0] and _counts(columns[0]))
+    ):
         return len(body) > 1  # row numbers have no name
     if numbers != [str(i) for i in range(len(numbers))]:
         return False
