@@ -203,7 +203,7 @@ def lines_of(count, ends=("p", "q")):
         (
             "a,b,y\n1,2,\n2,3,q\n",
             [],
-            "line 2, column 'y' has a missing label (''); --missing drop leaves the line",
+            "line 2, column 'y' has a missing label (''); fill it in, or leave the line out; --missing drop",
         ),
         (
             "a,b,y\n1,2,p\n2,3,q\n",
@@ -264,11 +264,37 @@ def test_the_model_remembers_how_its_table_is_read(tmp_path, capsys):
     assert capsys.readouterr().out == expected
     assert cli.main(["evaluate", model, str(table)]) == 0
     assert "61 samples" in capsys.readouterr().out
+    new.write_text("0;1;\n0.5;;\n")  # separators at the ends of the lines
+    assert cli.main(["predict", model, str(new), "--delimiter", ";"]) == 0
+    assert capsys.readouterr().out == expected
     new.write_text("0^1^y\n0.5^1^gone\n0.5^1^q\n")  # a row without a label can be predicted
     assert cli.main(["predict", model, str(new), "--label", "y"]) == 0
     assert cli.main(["evaluate", model, str(new)]) == 0
     captured = capsys.readouterr()
     assert "has 1 of 2 lines without a label, which are left out" in captured.err
+
+
+def test_columns_whose_names_are_numbers(tmp_path, capsys):
+    """pandas names them so; a new table of them is known by all names, and a sample is not taken for them."""
+    table, model, new = tmp_path / "t.csv", str(tmp_path / "m.safetensors"), tmp_path / "new.csv"
+    table.write_text("0,1,kind\n" + "\n".join(lines_of(60)))
+    assert cli.main(["train", str(table), "--epochs", "1", "--out", model]) == 0
+    capsys.readouterr()
+    for text in ("1,0\n5,7\n0,1\n", "0,5\n7,0\n"):
+        new.write_text(text)
+        assert cli.main(["predict", model, str(new)]) == 0
+        assert capsys.readouterr().out.count("\n") == 2
+
+
+def test_words_among_numbers(tmp_path, capsys):
+    table, model = tmp_path / "t.csv", str(tmp_path / "m.safetensors")
+    table.write_text(
+        "age,y\n" + "\n".join(f"{'old' if i % 4 == 0 else i % 7},{'pq'[i % 2]}" for i in range(60))
+    )
+    assert cli.main(["train", str(table), "--epochs", "1", "--out", model]) == 0
+    assert "45 numbers and 15 words, such as 'old': all are read as categories; --missing-marks names" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_gap_where_training_had_none(tmp_path, capsys):

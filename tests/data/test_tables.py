@@ -379,14 +379,14 @@ def test_categories_and_missing_values(table):
             {},
             r"no columns beside the label; .*separated by ','.*; delimiter='\^' names another",
         ),
-        ("a title\na,b,y\n1,2,x\n3,4,z\n", {}, "line 1 has 1 cells separated by ','; expected 3"),
+        ("a title\na,b,y\n1,2,x\n3,4,z\n", {}, "line 1 has 1 cell separated by ','; expected 3"),
         (
             "a;y\n1.234,5;x\n2.345,5;z\n",
             {"decimal": ","},
             "holds '1.234,5'; .*remove those between thousands",
         ),
         ("1 2 0\n 3  4 1\n5 6\n", {"delimiter": " "}, "line 3 has 2 cells separated by blanks; expected 3"),
-        ('a,y\n"1,x\n2,x\n', {}, "cannot be read: .*EOF inside string|line 2 has 1 cells"),
+        ('a,y\n"1,x\n2,x\n', {}, "cannot be read: .*EOF inside string|line 2 has 1 cell"),
         ("a,y\n1,x\n", {"encoding": "klingon"}, "got encoding 'klingon'; expected a name"),
     ],
 )
@@ -448,6 +448,8 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     monkeypatch.setattr(pandas, "read_parquet", lambda path: pandas.read_csv(StringIO(PETS)))
     assert load(tmp_path / "t.parquet").class_names == ("cat", "dog")
+    monkeypatch.setattr(pandas, "read_parquet", lambda path: pandas.DataFrame({"0": [0, 1], "1": [0, 1]}))
+    assert load(tmp_path / "t.parquet").feature_names == ("0",)
 
     def refuse(path):
         raise ImportError("no engine")

@@ -137,7 +137,9 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
             )
         return {}
     options = reading(arguments, about)
-    options["without"] = _left_out(arguments, path, about, encoder, label)
+    columns = _columns(arguments, path, about)
+    options["header"] = bool(columns)
+    options["without"] = _left_out(columns, about.feature_names, encoder, label)
     if encoder is None:
         return options
     values = zip(encoder.names or map(str, range(len(encoder.categories))), encoder.categories, strict=True)
@@ -164,9 +166,13 @@ def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
 
     if not is_table(path):
         return []
-    known = [name for name in (*(about.feature_names or ()), arguments.label) if name]
+    trained = (about.training_data or {}).get("label")
+    known = [name for name in (*(about.feature_names or ()), arguments.label, trained) if name]
     with table_mistakes(arguments):
-        return read_table(Path(path), **reading(arguments, about), known=known).names or []
+        table = read_table(Path(path), **reading(arguments, about), known=known)
+    names = table.names or []
+    ended = names and not names[-1] and not any(cells[-1] for cells in table.head)  # by separators
+    return names[:-1] if ended else names
 
 
 ARGUMENTS = {"categories": "categorical"}  # of load_csv that have another name as flags
@@ -186,20 +192,17 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
             text = ",".join(value) if isinstance(value, list) else value
             if hasattr(arguments, name):
                 texts.append(f"--{name.replace('_', '-')} {shlex.quote(text)} {effect}")
-            again |= name == "missing" and name not in arguments
+            again |= name == "missing" and name not in arguments and "missing value" in error.problem
         if again:
             texts.append("or train the model again with --missing median")
         raise Mistake("; ".join([error.problem, *texts])) from None
 
 
-def _left_out(
-    arguments: argparse.Namespace, path: str, about: Any, encoder: Any, label: str | None
-) -> list[str]:
+def _left_out(columns: list[str], features: list[str] | None, encoder: Any, label: str | None) -> list[str]:
     """The columns that are neither features nor the label; prints those that training did not leave out.
 
     Raises Mistake: a column of the model is missing.
     """
-    columns, features = _columns(arguments, path, about), about.feature_names
     if label not in columns and label is not None and label.lstrip("-").isdigit() and columns:
         label = columns[int(label) % len(columns)]
     dropped = [name for name in columns if encoder is not None and name in encoder.without and name != label]
@@ -230,7 +233,8 @@ def load(arguments: argparse.Namespace, path: str | Path, label: Any, say: bool 
         warnings.simplefilter("always")
         samples = rv.data.load(path, label, **how)
     for message in {str(warning.message) for warning in said} if say or is_table(path) else ():
-        print(f"ranvier: {message}", file=sys.stderr)
+        text = message.replace("missing_marks", "--missing-marks")
+        print(f"ranvier: {text}", file=sys.stderr)
     for name in samples.skipped:
         print(f"skipped the broken image {name}", file=sys.stderr)
     return samples

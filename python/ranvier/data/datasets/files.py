@@ -102,8 +102,8 @@ def load(
             return digits if label is not None else replace(digits, y=None)
         return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
-        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an array "
-        "(.npy), an archive (.npz) or a folder of images"
+        f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
+        "array (.npy), an archive (.npz) or a folder of images"
     )
 
 

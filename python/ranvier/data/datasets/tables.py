@@ -94,8 +94,8 @@ def load_csv(
     one_of("load_csv", "task", task, TASKS)
     if missing not in ("error", "drop", "keep"):
         raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
-    known = {*without, *(() if isinstance(categories, bool) else categories)} | {label} - {"auto"}
-    names = [name for name in known if isinstance(name, str)]
+    known = [*without, *(() if isinstance(categories, bool) else categories), label]
+    names = [name for name in known if isinstance(name, str) and name != "auto"]
     file = require_file("load_csv", path)
     cells = Columns(read_table(file, header, delimiter, decimal, encoding, missing_marks, names))
     table = cells.table
@@ -257,7 +257,8 @@ def _labels(cells: Columns, at: int, task: str, missing: str) -> Array:
         if missing == "error":
             row = int(empty.argmax())
             raise TableError(
-                f"{cells.where(at, row)} has a missing label ({cells.cell(at, row)!r})",
+                f"{cells.where(at, row)} has a missing label ({cells.cell(at, row)!r}); fill it in, or "
+                "leave the line out",
                 ("missing", "drop", "leaves the line out"),
             )
     digits = task != "regression" and any(len(row) > at and ZEROS.fullmatch(row[at]) for row in table.head)

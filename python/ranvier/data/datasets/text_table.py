@@ -98,7 +98,7 @@ class TextTable:
         pandas = _pandas(self.path)
         if "dtype" not in how:
             marks = {spelled for mark in self.marks for spelled in (mark, mark.upper(), mark.title())}
-            how["na_values"] = sorted(marks | {"NaN", "nAn"} & marks)
+            how["na_values"] = sorted(marks | ({"NaN"} if "nan" in marks else set()))
         how |= {"header": None, "sep": self.mark, "decimal": self.decimal, "skipinitialspace": True}
         how |= {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
         try:
@@ -127,7 +127,7 @@ def read_table(
 ) -> TextTable:
     """The text of a table, and what its first lines tell; errors as of `load_csv`.
 
-    known: names of columns: a first line with one of them is a header.
+    known: names of columns: a first line with one of them, or with all if they are numbers, is a header.
     """
     if decimal not in (".", ","):
         raise ValueError(f"[load_csv] got decimal {decimal!r}; expected '.' or ','")
@@ -153,11 +153,16 @@ def read_table(
     mark = "\t" if delimiter == " " else delimiter
     if delimiter == decimal and '"' not in text:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
+    if path.suffix.lower() == ".parquet":
+        header = True
     lines = _head(text, mark)
     first, head, names = lines[0][1], [cells for _, cells in lines], None
     start = comments.count("\n")
     if header == "auto":
-        header = bool({*first} & {*known}) or _is_header(first, head[1:], marks, decimal)
+        words = {name for name in known if not name.isdigit()}
+        numbers = {*known} - words
+        named = bool(words & {*first}) or (len(numbers) > 1 and numbers <= {*first})
+        header = named or _is_header(first, head[1:], marks, decimal)
         last = comments.strip().rpartition("\n")[2].lstrip("# ")
         above = next(_rows(_tabbed(last) if delimiter == " " else last, mark, 0), (0, []))[1]
         if not header and len(above) == len(first) > 1:  # the header of numpy.savetxt
@@ -178,7 +183,8 @@ def read_table(
 def _unequal(path: Path, line: int, cells: int, width: int, delimiter: str) -> TableError:
     between = f"separated by {SPOKEN.get(delimiter) or repr(delimiter)}"
     return TableError(
-        f"'{path}' line {line} has {cells} cells {between}; expected {width} as in most lines",
+        f"'{path}' line {line} has {cells} cell{'s' * (cells != 1)} {between}; expected {width} as in most "
+        "lines",
         ("delimiter", ";" if delimiter == "," else ",", "names another separator"),
     )
 
