@@ -162,7 +162,7 @@ function cText(program, values) {
   const prologue = isAdam
     ? ["    net_state.steps++;", ...wrapped(`const float ${fixes.join(", ")}; /* 1 - beta^steps */`)] : [];
   const parts = [
-    '/* Written by ranvier. See net.h. */\n#include "net.h"\n#include <math.h>\n#include <stddef.h>\n',
+    '/* net.h says what the functions do. Written by ranvier. */\n#include "net.h"\n#include <math.h>\n#include <stddef.h>\n',
     `struct net_state net_state = {\n${fields.join("")}${scalars}};\n`,
     ...neededHelpers([step, predict]).map((name) => KERNELS.helpers[name]),
     "/* intermediate values; two that do not live at the same time share memory */\n" + `static float ram[${ram}];\n`,
