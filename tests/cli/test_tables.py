@@ -226,6 +226,11 @@ def lines_of(count, ends=("p", "q")):
             ["--delimiter", ","],
             "line 3 has 2 cells separated by ','; expected 3 as in most lines",
         ),
+        (
+            "1,lost,3\n" + "4,5,6\n" * 9,
+            [],
+            "holds 'lost'; expected a finite number; --header yes takes the first",
+        ),
         ("a,b,y\n1,2,p\n2,3,q\n", ["--delimiter", "::"], "got delimiter '::'; expected one character"),
         (
             "a,y\n" + "1,p\n2,q\n" * 5 + "x y,q\n",

@@ -236,7 +236,16 @@ def test_numbers_that_are_headers_and_samples(table):
     assert load_csv(table(",x,y\n1,a,b\n2,c,b\n3,a,d\n"), categories=True).feature_names == ("", "x")
     assert len(load_csv(table("0,1,2,3\n1.5,2.5,3.5,0\n1.0,2.0,3.0,1\n"))) == 2
     assert load_csv(table("year,2019,2020,2021\n3,1,2,0.5\n4,2,3,0.25\n")).feature_names[1] == "2019"
-    for text in ("0,1\n0.5,1.5\n1.5,0.5\n", "0,1,2\n1,2,3\n3,2,1\n", "0,1,a\n1,0,b\n1,1,b\n0,0,b\n"):
+    assert load_csv(
+        table("what,1940,1945,1950\na b,1.5,2.5,1\nc,2.5,1.5,2\n"), None, categories=True
+    ).x.shape == (2, 4)
+    for text in (
+        "1,2,3,a\n4,5,6,b\n7,8,9,b\n",
+        "1,1,1\n0.5,1.5,2.5\n",
+        "0,1\n0.5,1.5\n1.5,0.5\n",
+        "0,1,2\n1,2,3\n3,2,1\n",
+        "0,1,a\n1,0,b\n1,1,b\n0,0,b\n",
+    ):
         assert len(load_csv(table(text))) == text.count("\n"), text
 
 
@@ -372,6 +381,7 @@ def test_categories_and_missing_values(table):
         ("a,y\n1,5\n", {"label": "y", "decimal": ","}, "columns are a,y .*delimiter="),
         ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),
         ("a;b;y\n1.000,5;2;x\n", {"decimal": ","}, "holds '1.000,5'"),
+        ("1,lost,3\n" + "4,5,6\n" * 9, {}, "line 1, column 1 holds 'lost'; .*; header=True takes the first"),
         ("a,y\n1,x\n", {"header": None}, "got header None; expected True, False or 'auto'"),
         ("a,y\n1,x\n", {"delimiter": "::"}, "got delimiter '::'; expected one character"),
         (

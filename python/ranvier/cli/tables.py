@@ -189,7 +189,7 @@ def table_mistakes(arguments: argparse.Namespace) -> Iterator[None]:
         texts, again = [], False
         for name, value, effect in error.remedies:
             name = ARGUMENTS.get(name, name)
-            text = ",".join(value) if isinstance(value, list) else value
+            text = ",".join(value) if isinstance(value, list) else "yes" if value is True else value
             if hasattr(arguments, name):
                 texts.append(f"--{name.replace('_', '-')} {shlex.quote(text)} {effect}")
             again |= name == "missing" and name not in arguments and "missing value" in error.problem

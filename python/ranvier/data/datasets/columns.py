@@ -137,6 +137,7 @@ class Columns:
             raise TableError(f"{where} holds {cell!r}, a date or time; {text}", without)
         raise TableError(
             f"{where} holds {cell!r}; expected a finite number",
+            *([] if row or self.table.names else [("header", True, "takes the first line as names")]),
             ("missing_marks", [cell], "reads it as a missing value"),
             ("categories", [name], "reads words as categories"),
             without,

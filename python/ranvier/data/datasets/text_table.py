@@ -351,15 +351,13 @@ def is_value(cell: str) -> bool:
 def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str], decimal: str) -> bool:
     """Whether the first line has names.
 
-    It has if words stand above numbers or dates, and at most whole numbers, all different, beside them; if
-    all its cells are words that do not occur in their columns again; or if its numbers count from 0, as
-    pandas names columns, above numbers with a decimal point or beside words that do not occur again.
+    It has if words stand above numbers or dates, and at most numbers that count beside them; if
+    all its cells are words that do not occur in their columns again; or if its numbers count, above
+    numbers with a decimal point, or from 0, as pandas names columns, beside words that do not occur again.
     """
 
     def kind(cell: str) -> str:
-        number = (
-            is_number(cell.replace(decimal, ".")) or DECIMAL_COMMA.fullmatch(cell) or DATE.fullmatch(cell)
-        )
+        number = is_number(cell.replace(decimal, ".")) or is_value(cell)
         return "missing" if cell.lower() in marks else "value" if number else "word"
 
     if len(first) > 1 and not first[-1]:  # a separator at the end of the line
@@ -381,21 +379,23 @@ def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str
         elif of_cell == "value":
             pointed += values > 1 and all("." in other or kind(other) == "missing" for other in column)
     numbers = [cell for cell, of_cell in zip(first, kinds, strict=True) if of_cell == "value"]
+    columns_from_0 = numbers == [str(i) for i in range(len(numbers))]
     if again:
         return False
     if above:
-        return above > len(numbers) or (len({*numbers}) == len(numbers) and _counts(numbers))
+        return above > len(numbers) or (_counts(numbers) and (len(numbers) != 2 or columns_from_0))
     if kinds[1:].count("word") == len(first) - 1 and (
         kinds[0] == "word" or (not first[0] and _counts(columns[0]))
     ):
         return len(body) > 1  # row numbers have no name
-    if numbers != [str(i) for i in range(len(numbers))]:
-        return False
-    return (pointed > 0 or repeats) if len(numbers) > 2 else pointed == 2 and repeats
+    if len(numbers) > 2:
+        return (pointed > 0 and _counts(numbers)) or (columns_from_0 and repeats)
+    return columns_from_0 and pointed == 2 and repeats
 
 
 def _counts(cells: list[str]) -> bool:
     """Whether they are whole numbers at equal distances, as years and the numbers of columns are."""
     if not all(cell.isdigit() for cell in cells):
         return False
-    return len({int(b) - int(a) for a, b in itertools.pairwise(cells)}) < 2
+    steps = {int(b) - int(a) for a, b in itertools.pairwise(cells)}
+    return len(steps) < 2 and 0 not in steps
