@@ -203,7 +203,7 @@ def lines_of(count, ends=("p", "q")):
         (
             "a,b,y\n1,2,\n2,3,q\n",
             [],
-            "line 2, column 'y' has a missing label (''); fill it in, or leave the line out; --missing drop",
+            "line 2, column 'y' has a missing label (''); fill it in; --missing drop",
         ),
         (
             "a,b,y\n1,2,p\n2,3,q\n",

@@ -161,14 +161,14 @@ def _of_file(arguments: argparse.Namespace, seed: int) -> Problem:
     test = _test_part(arguments, samples, names)
     try:
         splits = _parts(samples.x, y, seed, names is not None, test)
-    except Mistake as error:
+    except Mistake:
         counts = [3] if names is None else np.bincount(y).tolist()
         if names is None or min(counts) > 2:
             raise
         rarest, number = names[counts.index(min(counts))], "2 samples" if min(counts) > 1 else "one sample"
         raise Mistake(
             f"class {rarest!r} has {number}; expected at least 3, to train, to validate and to test: join it "
-            f"with another class, or leave it out ({error})"
+            "with another class, or leave it out"
         ) from None
     largest = 0.0 if names else max(np.abs(labels).max(initial=0) for _, labels in splits)
     if largest > np.finfo(np.float32).max:

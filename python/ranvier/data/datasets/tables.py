@@ -257,8 +257,7 @@ def _labels(cells: Columns, at: int, task: str, missing: str) -> Array:
         if missing == "error":
             row = int(empty.argmax())
             raise TableError(
-                f"{cells.where(at, row)} has a missing label ({cells.cell(at, row)!r}); fill it in, or "
-                "leave the line out",
+                f"{cells.where(at, row)} has a missing label ({cells.cell(at, row)!r}); fill it in",
                 ("missing", "drop", "leaves the line out"),
             )
     digits = task != "regression" and any(len(row) > at and ZEROS.fullmatch(row[at]) for row in table.head)

@@ -204,9 +204,7 @@ def _pandas(path: Path) -> Any:
     try:
         return importlib.import_module("pandas")
     except ImportError:
-        hint = (
-            "reading tables needs pandas: pip install 'ranvier[data]' (arrays, .npy and .npz, need nothing)"
-        )
+        hint = "tables need pandas: pip install 'ranvier[data]' (arrays, .npy and .npz, need nothing)"
         raise ImportError(f"[load_csv] '{path}': {hint}") from None
 
 
@@ -266,15 +264,14 @@ def _text(path: Path, encoding: str | None) -> str:
 
 def _parquet(path: Path) -> str:
     """The table of a Parquet file as comma-separated text, in which numbers keep all digits."""
+    pandas = _pandas(path)
     try:
-        frame = _pandas(path).read_parquet(path)
+        frame = pandas.read_parquet(path)
         for name in [name for name, kind in frame.dtypes.items() if kind.kind == "O"]:
             if any(hasattr(value, "__len__") and not isinstance(value, str) for value in frame[name]):
                 raise ValueError(f"column '{name}' has lists, not numbers or words")
         text: str = frame.to_csv(index=any(name is not None for name in frame.index.names))
     except ImportError as error:
-        if str(error).startswith("[load_csv]"):
-            raise
         hint = "reading .parquet needs pyarrow, too: pip install pyarrow"
         raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
     except (OSError, ValueError) as error:
