@@ -1,4 +1,4 @@
-"""Your own table: a CSV file, standardized columns, a network, and the run as a web page."""
+"""Your own table: a CSV file, standardized columns, a network, and what each column matters."""
 
 import argparse
 import csv
@@ -64,19 +64,6 @@ def main() -> None:
         )
 
     predicted = trainer.predict(scaler.transform(x_test))
-    page = out / "38_own_table.html"
-    rv.report.write(
-        page,
-        model=trainer.model,
-        history=history,
-        x=scaler.transform(x_test),
-        y_true=y_test,
-        y_pred=predicted,
-        class_names=loans.class_names,
-        title="Loans",
-    )
-    print(f"the run as a web page: {page.name}, {page.stat().st_size // 1000} kB")
-
     # The importance of a column: the loss of accuracy when its values are shuffled.
     rng, costs = np.random.default_rng(0), []
     for column in range(x.shape[1]):

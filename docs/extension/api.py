@@ -31,7 +31,6 @@ MODULES = {
     "ranvier.export": "networks as C99",
     "ranvier.sklearn": "estimators for scikit-learn",
     "ranvier.plot": "pictures",
-    "ranvier.report": "a run as a web page",
     "ranvier.explore": "diagnosis and experiments",
     "ranvier.distributed": "several processes",
     "ranvier.program": "`rv.compile`",

@@ -91,7 +91,7 @@ _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for
 
 # The satellites: the folders that stand around the core. What each adds to the core's modules is loaded at
 # its first use; without its folder, it is not there.
-_SATELLITES = "cli distributed distributions explore export onnx plot report sklearn"
+_SATELLITES = "cli distributed distributions explore export onnx plot sklearn"
 for _satellite in _SATELLITES.split():
     _extension.add_attributes("ranvier", f"ranvier.{_satellite}", _satellite)
 _extension.add_attributes("ranvier", "ranvier.explore", "diagnose")

@@ -47,7 +47,7 @@ def test_flags_of_train(files, tmp_path, refused):
         ([table, "--momentum", "0.5"], "--momentum is for --optimizer sgd, not for adam"),
         ([table, "--optimizer", "rmsprop", "--momentum", "0.9"], "--momentum is for --optimizer sgd"),
         ([table, "--threads", os.cpu_count() + 1], f"this machine has {os.cpu_count()} processor"),
-        ([table, "--report", tmp_path / "m.safetensors"], "--out and --report are both "),
+        ([table, "--json", tmp_path / "m.safetensors"], "--out and --json are both "),
         ([table, "--json", tmp_path / "m.png"], "the picture next to it and --json are both "),
     ):
         assert message in refused("train", *arguments, *out)
@@ -64,11 +64,9 @@ def test_init_without_layers_to_initialise(files, tmp_path, refused):
 
 def test_flags_of_evaluate_and_predict(files, tmp_path, capsys, refused):
     model, values, table = files / "table.safetensors", files / "values.safetensors", files / "table.csv"
-    both = tmp_path / "both"
     for arguments, message in (
         (["evaluate", model, table, "--label", "kind", "--seed", "1"], "--seed is for digits and iris"),
         (["evaluate", model, table, "--size", "8x8"], "--size is for a folder of images"),
-        (["evaluate", model, table, "--report", both, "--json", both], "--report and --json are both "),
         (
             ["predict", model, table, "--label", "kind", "--invert"],
             "--invert is for an image, not for table.csv",

@@ -22,19 +22,18 @@ def test_an_output_in_the_place_of_an_input(table, tmp_path, refused):
     unlabelled.write_text("a,b\n1,2\n")
     link = tmp_path / "link.csv"
     link.symlink_to(table)
-    for flag in ("--json", "--report"):
-        for path in (table, link):
-            message = refused("train", table, "--out", tmp_path / "n.safetensors", flag, path)
-            assert message == f"{flag} is '{path}', which is read; writing it would destroy the input"
-        assert refused("evaluate", model, table, flag, table).startswith(f"{flag} is ")
-        assert refused("evaluate", model, table, flag, model).startswith(f"{flag} is ")
+    for path in (table, link):
+        message = refused("train", table, "--out", tmp_path / "n.safetensors", "--json", path)
+        assert message == f"--json is '{path}', which is read; writing it would destroy the input"
+    for path in (table, model):
+        assert refused("evaluate", model, table, "--json", path).startswith("--json is ")
     for path in (model, unlabelled):
         assert refused("predict", model, unlabelled, "--json", path).startswith("--json is ")
     assert (table.read_bytes(), model.read_bytes()) == (before, weights)
     assert unlabelled.read_text() == "a,b\n1,2\n"
 
 
-@pytest.mark.parametrize("flag", ["--out", "--checkpoint", "--report", "--json"])
+@pytest.mark.parametrize("flag", ["--out", "--checkpoint", "--json"])
 def test_an_empty_path(table, flag, capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", str(table), flag, ""])

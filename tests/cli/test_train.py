@@ -1,10 +1,8 @@
 """The command line: options, mistakes in one line, Ctrl-C, and the little that it may import for help."""
 
-import html
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 from itertools import pairwise
@@ -73,7 +71,7 @@ def test_a_short_run(tmp_path, capsys):
         assert (out / "digits.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_saved_model_has_the_reported_accuracy(tmp_path):
+def test_the_saved_model_has_the_reported_accuracy(tmp_path, capsys):
     from ranvier.data import datasets, train_test_split
 
     results = tmp_path / "run.json"
@@ -82,20 +80,7 @@ def test_the_saved_model_has_the_reported_accuracy(tmp_path):
     _, x, _, y = train_test_split(x, y, test_size=360, random_state=0, stratify=y)
     labels = rv.load(tmp_path / "digits.safetensors")(x).numpy(force=True).argmax(1)
     assert (labels == y).mean() == json.loads(results.read_text())["test_accuracy"]
-
-
-def test_the_report_of_a_run(tmp_path, capsys):
-    page, results = tmp_path / "pages" / "run.html", tmp_path / "run.json"
-    arguments = [*QUICK, "--out", str(tmp_path), "--json", str(results), "--report", str(page)]
-    assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    assert str(page) in printed.splitlines()[-1]
-    content, figures = page.read_text(encoding="utf-8"), json.loads(results.read_text())
-    assert f"<dt>accuracy</dt><dd>{figures['test_accuracy']:.4f}</dd>" in content
-    command = re.sub("</?span>", "", content)
-    assert f"<pre>{html.escape(shlex.join(['ranvier', *arguments]))}</pre>" in command
-    assert "<dt>samples a second</dt>" in content
-    assert "data:image/png;base64," in content
     assert "confusion matrix: rows are true classes" in printed
     assert "weighted avg" in printed
     assert len(re.findall(r"^ *\d+ +\d +\d +0\.\d{4}(  wrong)?$", printed, re.MULTILINE)) == 10
@@ -141,9 +126,7 @@ def test_models_and_optimizers_on_mnist_files(tmp_path, model, optimizer):
 
 def test_without_the_plot_extra_it_says_so_first(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    report = tmp_path / "report.html"
-    assert cli.main([*QUICK, "--out", str(tmp_path), "--report", str(report)]) == 0
-    assert report.read_text(encoding="utf-8").count("<svg") == 2  # drawn without it
+    assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')"
     assert (tmp_path / "digits.safetensors").exists()
@@ -198,7 +181,7 @@ def test_mistakes_are_one_line(tmp_path, capsys):
         ([*mnist, str(tmp_path / "nowhere")], "no folder"),
         ([*mnist, str(locked)], "lacks train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images"),
         ([*QUICK, "--limit", "1258"], "--limit 1258: there are 1257 training images"),
-        ([*QUICK, "--report", str(locked)], "is a folder; expected a file"),
+        ([*QUICK, "--json", str(locked)], "is a folder; expected a file"),
         ([*QUICK, "--data-dir", str(tmp_path)], "--data-dir is for mnist and fashion_mnist, not for digits"),
         (["train", "letters"], "no data set or file 'letters'; expected digits, "),
         ([*QUICK[:2], "--model", "rnn"], "no network 'rnn': expected cnn, mlp or a Python file"),

@@ -63,7 +63,7 @@ def test_every_op_is_compared_with_pytorch(cases: dict[str, list[type[OpCase]]])
 
 
 NAMESPACES = "nn optim optim.lr_scheduler data data.augment data.datasets train metrics ops ops.layers"
-PLACES = (*NAMESPACES.split(), "distributed", "explore", "export", "onnx", "plot", "report", "sklearn")
+PLACES = (*NAMESPACES.split(), "distributed", "explore", "export", "onnx", "plot", "sklearn")
 
 
 @pytest.mark.parametrize("place", PLACES)

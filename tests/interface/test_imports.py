@@ -27,7 +27,6 @@ LAYERS = """
     ranvier
     data.vision* distributed* distributions* export* onnx* plot* pytorch_names* sklearn*
     explore*
-    report*
     cli*
     __main__
 """

@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         "Measures a model on labelled data: for digits, mnist ... on the test part, for a file or folder on "
         "all samples. For the file of the training, the score of its test part is added.",
         [
-            "ranvier evaluate runs/digits-cnn/digits.safetensors digits --report digits.html",
+            "ranvier evaluate runs/digits-cnn/digits.safetensors digits --json digits.json",
             "ranvier evaluate iris.safetensors flowers.csv --label species --json figures.json",
         ],
     )
@@ -46,7 +46,6 @@ def add(commands: Any) -> None:
     add_data(evaluate)
     flags = {
         "--seed": (seed, "N", "the seed of the training, for the split of digits or iris; default: 0"),
-        "--report": (path_name, "FILE", "write a report of the predictions to FILE, a web page"),
         "--json": (path_name, "FILE", "write the figures to FILE"),
     }
     add_flags(evaluate, flags)
@@ -54,9 +53,9 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     inputs = (arguments.model, arguments.data, arguments.code)
-    require_apart({"--report": arguments.report, "--json": arguments.json}, *inputs)
-    for path in filter(None, (arguments.json, arguments.report)):
-        require_writable(Path(path))
+    require_apart({"--json": arguments.json}, *inputs)
+    if arguments.json is not None:
+        require_writable(Path(arguments.json))
     model = open_model(arguments)
     samples = _samples(arguments, model)
     if rv.serialization.info(model).link is None and samples.class_names is not None:
@@ -68,9 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     figures = _errors(y, output) if names is None else _scores(y, p, names)
     _say_trained(arguments, rv.serialization.info(model), y, output if names is None else p, figures)
     print(results(y, output if names is None else p, names))
-    if arguments.report is not None:
-        with mistakes(OSError):
-            _report(arguments, model, samples.x, y, output if p is None else p, names)
     if arguments.json is not None:
         write_json(arguments.json, figures)
     return 0
@@ -111,25 +107,6 @@ def _errors(y: Any, predicted: Any) -> dict[str, Any]:
     figures = {name: float(score(y, predicted)) for name, score in scores.items()}
     print(f"r2 {figures['r2']:.4f}, {len(y)} samples\n")
     return {"samples": len(y), **figures}
-
-
-def _report(
-    arguments: argparse.Namespace, model: Any, x: Any, y: Any, predicted: Any, names: list[str] | None
-) -> None:
-    fits = x.shape[1:] == rv.serialization.info(model).input_shape
-    rv.report.write(
-        arguments.report,
-        model=model if fits else None,
-        x=x,
-        y_true=y,
-        y_pred=predicted if names is None else predicted.argmax(1),
-        probabilities=None if names is None else predicted,
-        class_names=names,
-        configuration={"model": arguments.model, "data": arguments.data},
-        command=arguments.line,
-        title=f"{Path(arguments.model).name} on {Path(arguments.data).name}",
-    )
-    print(f"saved {arguments.report}")
 
 
 def _samples(arguments: argparse.Namespace, model: Any) -> Any:

@@ -98,7 +98,6 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
         None,
         "continue from the newest checkpoint in DIR, with the bits of a run that was never stopped",
     ),
-    "--report": (path_name, "FILE", "write a report of the run to FILE, a web page"),
     "--json": (path_name, "FILE", "write configuration, history and test results to FILE"),
 }
 
@@ -110,10 +109,9 @@ def add_arguments(commands: Any, run: Any) -> None:
         "train",
         "train a network on a data set, save it with its curves",
         "Trains on a part of the data, validates on another part, measures on a third (class by class, or "
-        "the errors of values), and saves the model, the picture of its curves and, if asked, a report "
-        "and the figures.",
+        "the errors of values), and saves the model, the picture of its curves and, if asked, the figures.",
         [
-            "ranvier train digits --report digits.html",
+            "ranvier train digits --json digits.json",
             "ranvier train mnist --data-dir DIR --model mlp",
             "ranvier train mnist --data-dir DIR --limit 16000 --batch-size full --optimizer sgd --lr 0.1",
             "ranvier train flowers.csv --label species",
@@ -146,12 +144,10 @@ def run(arguments: argparse.Namespace) -> int:
     model_path = _model_path(arguments, problem, settings)
     picture_path = model_path.with_suffix(".png")
     outputs = {"--out": model_path, "the picture next to it": picture_path}
-    require_apart(
-        {**outputs, "--report": arguments.report, "--json": arguments.json}, arguments.data, arguments.model
-    )
+    require_apart({**outputs, "--json": arguments.json}, arguments.data, arguments.model)
 
     leads = not arguments.distributed or rv.distributed.rank() == 0
-    for path in filter(None, (model_path, arguments.json, arguments.report)):
+    for path in filter(None, (model_path, arguments.json)):
         if leads:
             require_writable(Path(path))
     drawn = picture_path if _can_draw() else None

@@ -151,8 +151,6 @@ class Training:
         print(results(problem.test[1], predicted, problem.class_names))
         if picture_path is not None:
             rv.plot.history(history, picture_path)
-        if arguments.report is not None:
-            self._report(predicted)
         if arguments.json is not None:
             document = {
                 "configuration": {**self.settings, **rv.config.config()},
@@ -165,27 +163,8 @@ class Training:
             }
             write_json(arguments.json, document)
         print(_overfitting(history, self.settings["early_stopping"]), end="")
-        saved = (self.model_path, picture_path, arguments.report, arguments.json)
+        saved = (self.model_path, picture_path, arguments.json)
         print(f"saved {', '.join(str(path) for path in saved if path)}")
-
-    def _report(self, predicted: Any) -> None:
-        problem = self.problem
-        splits = {"training": problem.train, "validation": problem.valid, "test": problem.test}
-        sizes = {f"{name} {problem.kind}": len(part[0]) for name, part in splits.items()}
-        rv.report.write(
-            self.arguments.report,
-            model=self.trainer.model,
-            history=self.trainer.history,
-            x=problem.test[0],
-            y_true=problem.test[1],
-            y_pred=predicted if problem.values else predicted.argmax(1),
-            probabilities=None if problem.values else predicted,
-            class_names=problem.class_names,
-            configuration=self.settings | sizes,
-            command=self.arguments.line,
-            target=problem.target or "",
-            title=f"{problem.name}: {Path(self.settings['model']).stem}",
-        )
 
 
 def _trained_on(arguments: argparse.Namespace, problem: Problem) -> dict[str, Any] | None:

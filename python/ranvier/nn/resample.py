@@ -141,15 +141,11 @@ class Upsample(Layer):
     def _set(self, settings: dict[str, Any]) -> None:
         super()._set(settings)
         self.size = tuple(self.size) if isinstance(self.size, list) else self.size  # model files have lists
-        if isinstance(self.scale_factor, (tuple, list)):
-            self.scale_factor = tuple(
-                float(number("interpolate", "scale_factor", f)) for f in self.scale_factor
-            )
-        else:
-            factor = self.scale_factor
-            self.scale_factor = (
-                None if factor is None else number("interpolate", "scale_factor", factor) or None
-            )
+        factor = self.scale_factor
+        if isinstance(factor, (tuple, list)):
+            self.scale_factor = tuple(float(number("interpolate", "scale_factor", f)) for f in factor)
+        elif factor is not None:
+            self.scale_factor = float(number("interpolate", "scale_factor", factor)) or None
 
     def _example(self) -> tuple[Any, ...]:
         one = self.mode == "linear" or 1 in (
