@@ -1,8 +1,7 @@
 """Calls with one row: ``python -m benchmarks.estimators.one_row [--units 100] [--features 20]``.
 
 The shortest of many short loops over different rows, in us: predict, predict_proba and partial_fit beside
-scikit-learn's MLPClassifier, learn_one and predict_proba_one beside River's LogisticRegression, if River is
-installed. OMP_NUM_THREADS sets the number of threads.
+scikit-learn's MLPClassifier. OMP_NUM_THREADS sets the number of threads.
 """
 
 from __future__ import annotations
@@ -36,18 +35,11 @@ def shortest(call: Callable[[Any], Any], items: list[Any], each: int = 20, loops
     return 1e6 * best
 
 
-def say(title: str, ranvier: float, other: str, theirs: float | None) -> None:
-    beside = "" if theirs is None else f"   {other} {theirs:8.1f} us   ratio {ranvier / theirs:.3f}"
-    print(f"{title:20} ranvier {ranvier:8.1f} us{beside}", flush=True)
-
-
-def rivers() -> Any:
-    """LogisticRegression, or None where River is not installed."""
-    try:
-        from river import linear_model, optim  # type: ignore[import-not-found]
-    except ImportError:
-        return None
-    return linear_model.LogisticRegression(optim.SGD(0.05))
+def say(title: str, taken: list[float]) -> None:
+    ranvier, theirs = taken
+    print(
+        f"{title:20} ranvier {ranvier:8.1f} us   scikit-learn {theirs:8.1f} us   ratio {ranvier / theirs:.3f}"
+    )
 
 
 def main() -> None:
@@ -66,20 +58,9 @@ def main() -> None:
     for model in models:
         model.fit(x, y)
     for name in ("predict", "predict_proba"):
-        say(name, *_beside([shortest(getattr(m, name), rows) for m in models], "scikit-learn"))
+        say(name, [shortest(getattr(m, name), rows) for m in models])
     taken = [shortest(lambda item, m=m: m.partial_fit(*item), samples) for m in models]  # type: ignore[misc]
-    say("partial_fit", *_beside(taken, "scikit-learn"))
-    dicts = [{f"x{i}": value for i, value in enumerate(row)} for row in x.tolist()]
-    pairs = list(zip(dicts, y.tolist(), strict=True))
-    learner = ours.MLPClassifier((settings.units,), random_state=0)
-    others = [learner] if (other := rivers()) is None else [learner, other]
-    taken = [shortest(lambda item, m=m: m.learn_one(*item), pairs) for m in others]  # type: ignore[misc]
-    say("learn_one", *_beside(taken, "River"))
-    say("predict_proba_one", *_beside([shortest(m.predict_proba_one, dicts) for m in others], "River"))
-
-
-def _beside(taken: list[float], other: str) -> tuple[float, str, float | None]:
-    return taken[0], other, taken[1] if len(taken) > 1 else None
+    say("partial_fit", taken)
 
 
 if __name__ == "__main__":

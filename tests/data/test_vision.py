@@ -331,8 +331,8 @@ def test_fake_data():
 
 # --- models
 
-NAMES = ["resnet18", "mobilenet_v2", "squeezenet1_1"]
-SHAPES = [*NAMES, "resnet50", "resnext50_32x4d", "squeezenet1_0"]
+NAMES = ["resnet18"]
+SHAPES = [*NAMES, "resnet50", "resnext50_32x4d", "vgg16_bn"]
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -361,7 +361,7 @@ def test_the_signature_of_a_transform_names_its_arguments(name):
 
 
 def test_a_model_trains_and_refuses_downloads():
-    model = models.squeezenet1_1(num_classes=3)
+    model = models.resnet18(num_classes=3)
     rv.nn.functional.cross_entropy(model(rv.rand(2, 3, 33, 33)), rv.tensor([0, 2])).backward()
     assert all(p.grad is not None for p in model.parameters())
     refused(ValueError, "no weights are downloaded", models.resnet18, pretrained=True)

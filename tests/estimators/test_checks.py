@@ -6,7 +6,6 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
 from ranvier.sklearn import (
-    CNNClassifier,
     MLPClassifier,
     MLPRegressor,
     NeuralNetClassifier,
@@ -32,7 +31,6 @@ NET = {"optimizer": rv.optim.Adam, "lr": 0.03, "max_epochs": 15, "batch_size": 3
 ESTIMATORS = [
     MLPClassifier(max_iter=25, learning_rate_init=0.01),
     MLPRegressor(max_iter=40, learning_rate_init=0.01),
-    CNNClassifier(channels=(4,), hidden_layer_sizes=(16,), max_iter=8, learning_rate_init=0.02),
     NeuralNetClassifier(Network, **NET),
     NeuralNetRegressor(Network, **NET),
     TabularClassifier((16,), n_members=2, max_iter=15, learning_rate=0.02),

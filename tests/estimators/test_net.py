@@ -1,4 +1,4 @@
-"""NeuralNetClassifier, NeuralNetRegressor and CNNClassifier: shapes, parameters, files."""
+"""NeuralNetClassifier and NeuralNetRegressor: shapes, parameters, files."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.sklearn import CNNClassifier, NeuralNetClassifier, NeuralNetRegressor
+from ranvier.sklearn import NeuralNetClassifier, NeuralNetRegressor
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 
@@ -85,22 +85,3 @@ def test_files_warm_start_and_validation_data(tmp_path):
 def test_what_does_not_fit_is_refused(net, y, message):
     with pytest.raises(ValueError, match=message):
         net.fit(X, y)
-
-
-def test_shapes_of_images():
-    settings = {"channels": (4,), "max_iter": 2, "random_state": 0}
-    images = DIGITS.images[:200]
-    three = CNNClassifier(**settings).fit(images, DIGITS.target[:200])
-    two = CNNClassifier(**settings).fit(images.reshape(200, 64), DIGITS.target[:200])
-    last = CNNClassifier(**settings).fit(images[..., None], DIGITS.target[:200])
-    for other in (two, last):
-        assert other.image_shape_ == three.image_shape_ == (1, 8, 8)
-        np.testing.assert_array_equal(other.predict_proba(images), three.predict_proba(images))
-    coloured = np.random.default_rng(0).random((20, 6, 5, 3))
-    assert CNNClassifier(**settings).fit(coloured, np.arange(20) % 2).image_shape_ == (3, 6, 5)
-    with pytest.raises(ValueError, match=r"got images of shape \(1, 9, 9\); expected \(1, 8, 8\)"):
-        three.predict(np.zeros((2, 9, 9)))
-    with pytest.raises(ValueError, match="got image_shape"):
-        CNNClassifier(image_shape=(4, 4)).fit(images.reshape(200, 64), DIGITS.target[:200])
-    with pytest.raises(ValueError, match="odd"):
-        CNNClassifier(kernel_size=2).fit(images, DIGITS.target[:200])

@@ -14,7 +14,6 @@ import ranvier as rv
 import ranvier.sklearn.one_row as one_row
 from ranvier import nn
 from ranvier.sklearn import (
-    CNNClassifier,
     MLPClassifier,
     MLPRegressor,
     NeuralNetClassifier,
@@ -46,7 +45,6 @@ ESTIMATORS = [
     (MLPRegressor(**FAST), VALUES),
     (MLPRegressor(loss="poisson", **FAST), np.stack([VALUES**2, VALUES**2], axis=1)),
     (MLPRegressor(**FAST), VALUES + 1e6),
-    (CNNClassifier(image_shape=(2, 3), channels=(3,), **FAST), THREE),
     (TabularClassifier((8,), n_members=2, **FAST), THREE),
     (TabularRegressor((8,), n_members=2, **FAST), VALUES),
     (NeuralNetClassifier(network, max_epochs=2, random_state=0), THREE),

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 import ranvier as rv
 from estimators.test_one_row import CHANGES, ODD, THREE, TWO, VALUES, X, count_replays, outcome
 from ranvier import nn, optim
-from ranvier.sklearn import CNNClassifier, MLPClassifier, MLPRegressor
+from ranvier.sklearn import MLPClassifier, MLPRegressor
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -23,7 +23,6 @@ STEPS = [
     (MLPRegressor, {}, VALUES),
     (MLPRegressor, {"loss": "poisson"}, VALUES**2 / 100),
     (MLPRegressor, {"loss": "huber"}, np.stack([VALUES, -VALUES], axis=1)),
-    (CNNClassifier, {"image_shape": (2, 3), "channels": (3,), "batch_norm": False, "dropout": 0.1}, TWO),
 ]
 
 

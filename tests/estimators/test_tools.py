@@ -12,7 +12,6 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
 from ranvier.sklearn import (
-    CNNClassifier,
     MLPClassifier,
     MLPRegressor,
     NeuralNetClassifier,
@@ -43,7 +42,6 @@ NET = {"optimizer": rv.optim.Adam, "lr": 0.03, "max_epochs": 15, "batch_size": 3
 ESTIMATORS = [
     MLPClassifier(learning_rate_init=0.01, batch_size=16, **FAST),
     MLPRegressor(learning_rate_init=0.01, batch_size=16, **FAST),
-    CNNClassifier(channels=(4,), batch_size=16, **FAST),
     NeuralNetClassifier(Network, module__width=20, **NET),
     NeuralNetRegressor(Network, **NET),
     TabularClassifier(n_members=2, **FAST),

@@ -3,7 +3,7 @@
 import types as _types
 import typing as _typing
 
-from ranvier.explore import exercises, surfaces
+from ranvier.explore import surfaces
 from ranvier.explore.compare import *
 from ranvier.explore.depth import *
 from ranvier.explore.diagnosis import *
@@ -18,4 +18,4 @@ from ranvier.explore.surfaces import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]
-    __all__ += ["exercises", "surfaces"]
+    __all__ += ["surfaces"]

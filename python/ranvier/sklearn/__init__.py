@@ -15,18 +15,16 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from ranvier.sklearn.cnn import CNNClassifier
     from ranvier.sklearn.mlp import MLPClassifier, MLPRegressor
     from ranvier.sklearn.net import NeuralNetClassifier, NeuralNetRegressor
     from ranvier.sklearn.tabular import TabularClassifier, TabularRegressor
 
 __all__ = [
-    "CNNClassifier", "MLPClassifier", "MLPRegressor", "NeuralNetClassifier", "NeuralNetRegressor",
+    "MLPClassifier", "MLPRegressor", "NeuralNetClassifier", "NeuralNetRegressor",
     "TabularClassifier", "TabularRegressor",
 ]  # fmt: skip
 
 _DEFINED_IN = {
-    "CNNClassifier": "cnn",
     "MLPClassifier": "mlp",
     "MLPRegressor": "mlp",
     "NeuralNetClassifier": "net",

@@ -17,7 +17,6 @@ import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
 from ranvier.sklearn.inputs import labels_of, values_of
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
-from ranvier.sklearn.online import OnlineClassifier, OnlineRegressor
 from ranvier.sklearn.perceptron import Perceptron
 from ranvier.sklearn.settings import HalfSquaredError, LogLoss, make_loss
 from ranvier.train.losses import link_of
@@ -27,7 +26,7 @@ __all__ = ["MLPClassifier", "MLPRegressor"]
 Array = npt.NDArray[Any]
 
 
-class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
+class MLPClassifier(NetworkClassifier, Perceptron):
     """A multi-layer perceptron with scikit-learn's parameters, defaults and attributes, and more.
 
     The network, its initial values (for the same `random_state`), the loss, the optimizers and the rules for
@@ -230,7 +229,7 @@ class MLPClassifier(OnlineClassifier, NetworkClassifier, Perceptron):
         return tags
 
 
-class MLPRegressor(OnlineRegressor, NetworkRegressor, Perceptron):
+class MLPRegressor(NetworkRegressor, Perceptron):
     """A multi-layer perceptron for values, with scikit-learn's parameters, defaults and attributes, and more.
 
     Args:

@@ -108,7 +108,6 @@ class OneRow:
         self._latest: dict[str, Any] = {}  # the program that ran last, of each part
         # of the last step on the full path: the settings of the trainer, the names and values of the owner's
         self._before: tuple[Any, Any, Any] | None = None
-        self.reader: Any = None  # of dicts, for `learn_one`
 
     @classmethod
     def of(cls, owner: Any) -> OneRow:

@@ -1,4 +1,4 @@
-"""What MLPClassifier, MLPRegressor and CNNClassifier have in common."""
+"""What MLPClassifier and MLPRegressor have in common."""
 
 from __future__ import annotations
 
@@ -31,8 +31,6 @@ ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 
 class Perceptron(NetworkEstimator):
     """What the classifier and the regressor have in common."""
-
-    _names: list[Any] | None = None  # of the features that `learn_one` has met
 
     # --- checks
 
@@ -96,7 +94,7 @@ class Perceptron(NetworkEstimator):
 
     def _start(self, features: int, outputs: int) -> None:
         """A new network, and the record of its training."""
-        self._generator = self._names = None
+        self._generator = None
         self.module_ = self._network(features, outputs)
         self.n_layers_, self.n_outputs_ = len(self._linear()) + 1, outputs
         self.t_ = 0

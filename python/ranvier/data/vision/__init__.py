@@ -11,7 +11,7 @@ A program that uses torchvision runs when its import lines change:
 import importlib as _importlib
 import typing as _typing
 
-__all__ = ["datasets", "models", "ops", "transforms", "utils"]
+__all__ = ["datasets", "models", "transforms", "utils"]
 __version__ = "0.22.0"  # of torchvision, whose names these are: programs compare it
 
 

@@ -11,7 +11,6 @@ import typing as _typing
 from ranvier.data.vision.models import resnet as resnet
 from ranvier.data.vision.models import vgg as vgg
 from ranvier.data.vision.models.resnet import *
-from ranvier.data.vision.models.small import *
 from ranvier.data.vision.models.vgg import *
 
 

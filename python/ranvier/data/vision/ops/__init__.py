@@ -1,4 +1,0 @@
-"""Boxes of object detection, under torchvision's names."""
-
-from ranvier.data.vision.ops.boxes import *
-from ranvier.data.vision.ops.boxes import __all__
