@@ -1,9 +1,9 @@
-"""Gradient clipping, parameters as one vector, weights that are normalised, computed (``parametrize``) or
-pruned (``prune``), sequences of several lengths (``rnn``)."""
+"""Gradient clipping, parameters as one vector, weights that are normalised or computed
+(``parametrize``), sequences of several lengths (``rnn``)."""
 
 import sys as _sys
 
-from ranvier.nn.utils import parametrize, prune, rnn
+from ranvier.nn.utils import parametrize, rnn
 from ranvier.nn.utils import reweighted as _reweighted
 from ranvier.nn.utils.clip_grad import (
     clip_grad_norm,
@@ -24,7 +24,6 @@ __all__ = [
     "get_total_norm",
     "parameters_to_vector",
     "parametrize",
-    "prune",
     "remove_spectral_norm",
     "remove_weight_norm",
     "rnn",
