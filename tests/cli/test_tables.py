@@ -103,7 +103,7 @@ def test_other_columns_than_the_model_takes(rows, tmp_path, capsys):
     assert cli.main(["predict", model, str(tmp_path / "missing")]) == 1
     assert f"[load] no file or folder '{tmp_path / 'missing'}'" in capsys.readouterr().err
     assert cli.main(["train", named, "--missing", "mean", "--categorical", "colours", "--epochs", "1"]) == 1
-    assert "has no column 'colours' to read as categories" in capsys.readouterr().err
+    assert "has no column 'colours'; its columns are size, colour, kind; did you" in capsys.readouterr().err
 
 
 def test_a_column_of_row_numbers(rows, tmp_path, capsys):
@@ -203,7 +203,7 @@ def lines_of(count, ends=("p", "q")):
         (
             "a,b,y\n1,2,\n2,3,q\n",
             [],
-            "line 2, column 'y' has a missing label (''); fill it in; --missing drop",
+            "line 2, column 'y' has a missing value (''); fill it in; --missing drop",
         ),
         (
             "a,b,y\n1,2,p\n2,3,q\n",
@@ -218,7 +218,7 @@ def lines_of(count, ends=("p", "q")):
         (
             "a;b;y\n1,5;2;p\n2;3;q\n",
             [],
-            "expected a decimal point (the cells are separated by ';'); --decimal , reads",
+            "separators of thousands; --decimal , reads decimal commas",
         ),
         ("a^b^y\n1^2^p\n2^3^q\n", [], "separated by ','); --delimiter '^' names another separator"),
         (

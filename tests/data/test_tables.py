@@ -129,20 +129,30 @@ def test_tasks(table):
         ("a,b,y\n1,2,0\n1,red,1\n", "y", "line 3, column 'b' holds 'red'; expected a finite number"),
         ("1,2,0\n1,red,1\n", 2, "line 2, column 1 holds 'red'"),
         ("a,b,y\n1,2,0\n1,True,1\n", "y", "line 3, column 'b' holds 'True'; expected a finite number"),
-        ("a;b;y\n1;2;0\n1,5;2;1\n", "y", "line 3, column 'a' holds '1,5', with a decimal comma; expected a"),
-        ("1,5;2,5;0\n1,5;2,5;1\n", 2, r"line 1, column 0 holds '1,5', with .* \(the cells .* by ';'\)"),
-        ("0,5\t1,5\t3,5\tx\n" * 2, 3, "line 1, column 0 holds '0,5', with a decimal comma"),
-        ("a;y\n1;2\n1;2,5\n", "y", "line 3, column 'y' holds '2,5', with a decimal comma"),
+        (
+            "a;b;y\n1;2;0\n1,5;2;1\n",
+            "y",
+            "line 3, column 'a' holds '1,5'; expected a number with",
+        ),
+        ("1,5;2,5;0\n1,5;2,5;1\n", 2, r"line 1, column 0 holds '1,5'; .* \(the cells .* by ';'\)"),
+        ("0,5\t1,5\t3,5\tx\n" * 2, 3, "line 1, column 0 holds '0,5'; .*decimal=',' reads"),
+        ("a;y\n1;2\n1;2,5\n", "y", "line 3, column 'y' holds '2,5'; .*decimal=',' reads"),
         ("a,b,y\n1,inf,0\n", "y", "line 2, column 'b' holds 'inf'"),
         ("a,b,y\n1,2,0\n1,2\n", "y", "line 3 has 2 cells separated by ','; expected 3 as in most lines"),
         ('a,b,y\n1,"2,5",0\n1,2,3,4\n', "y", "line 3 has 4 cells"),
-        ("a,b,y\n1,2,0\n1,2,\n", "y", "line 3, column 'y' has a missing label"),
+        (
+            '"a" "b"\n"r1" 1 2\n"r2" 3 4\n"r3" 3 4\n',
+            "b",
+            "line 1 has 2 cells separated by blanks",
+        ),
+        ("# made, in May, 2024\na,b\n1,2\n3,4\n5,6\n", "b", "line 1 has 3 cells"),
+        ("a,b,y\n1,2,0\n1,2,\n", "y", "line 3, column 'y' has a missing value"),
         ("a,b,y\n1,2,0\n", "kind", "has no column 'kind'; its columns are a, b, y"),
         ("1,2,0\n1,2,0\n", "kind", "its columns are none: the file has no header"),
         ("1,2,0\n", 3, "got label 3 for 3 columns"),
         ("1\n2\n", 0, "has no columns beside the label"),
         ("", 0, "is empty"),
-        ('a,y\n"1,000",0\n', "y", "holds '1,000'; expected a number without separators"),
+        ('a,y\n"1,000",0\n', "y", "holds '1,000'; .*without units and separators of thousands"),
         ("a,b,y\n", "y", "expected lines of numbers|has a header and no samples"),
     ],
 )
@@ -168,7 +178,7 @@ def test_files_that_are_no_tables(table, tmp_path):
     refused(ValueError, "is no text in UTF-8", load_csv, table("a,é\n1,2\n", encoding="latin-1"))
     cut = table(PETS, "t.csv.gz")
     cut.write_bytes(cut.read_bytes()[:-9])
-    refused(ValueError, "damaged or cut off gzip file", load, cut)
+    refused(ValueError, "is damaged or cut off", load, cut)
     refused(FileNotFoundError, "[load_csv] no file", load_csv, tmp_path / "nowhere.csv")
     refused(TypeError, "got label 1.5; expected a column's name", load_csv, table(PETS), 1.5)
     refused(ValueError, "got task 'rank'", load_csv, table(PETS), task="rank")
@@ -192,11 +202,7 @@ def test_files_that_are_no_tables(table, tmp_path):
         ("0,1,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {"label": "kind"}, "0 1"),
         ("0,1,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {"header": True}, "0 1"),
         ("Na,Mg,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, "Na Mg"),
-        ("# made in May\n# a,b,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, "a b"),
-        ("# made, in May, 2024\n\na,b,kind\n1,2,p\n3,4,q\n5,6,p\n7,8,q\n", {}, "a b"),
-        ("# a b kind\n1 2 p\n3 4 q\n5 6 p\n7 8 q\n", {}, "a b"),
         # separators
-        ("sep=^\na^b^kind\n1^2^p\n3^4^q\n5^6^p\n7^8^q\n", {"delimiter": "^"}, "a b"),
         ("a|b|kind\n1|2|p\n3|4|q\n5|6|p\n7|8|q\n", {}, "a b"),
         (" 1   2.0  p\n 3   4.0  q\n 5   6.0  p \n 7   8.0  q\n", {}, None),
         (" 1   2.0  p\n 3   4.0  q\n 5   6.0  p \n 7   8.0  q\n", {"delimiter": " "}, None),
@@ -209,12 +215,6 @@ def test_files_that_are_no_tables(table, tmp_path):
         ("a,b,kind,\n1,2,p,\n3,4,q,\n5,6,p,\n7,8,q,\n", {}, "a b"),
         ("a,b,kind\n1,2,p,\n3,4,q,\n5,6,p,\n7,8,q,\n", {}, "a b"),
         ("1;2;p;\n3;4;q;\n5;6;p;\n7;8;q;\n", {}, None),
-        # R's names of rows; lines of an old Mac
-        (
-            '"a" "b" "kind"\n"r1" 1 2 "p"\n"r2" 3 4 "q"\n"r3" 5 6 "p"\n"r4" 7 8 "q"\n',
-            {"without": [""]},
-            "a b",
-        ),
         ("a,b,kind\r1,2,p\r3,4,q\r5,6,p\r7,8,q\r", {}, "a b"),
     ],
 )
@@ -269,7 +269,7 @@ def test_lines_without_a_label_beside_other_gaps(table, mark):
     np.testing.assert_array_equal(kept.x, np.float32([[1, 2], [3, np.nan], [7, 8]]))
     assert (kept.y.tolist(), kept.rows.tolist()) == ([0, 1, 0], [0, 1, 3])
     assert load_csv(path, missing="drop").rows.tolist() == [0, 3]
-    refused(ValueError, "line 4, column 'y' has a missing label", load_csv, path)
+    refused(ValueError, "line 4, column 'y' has a missing value", load_csv, path)
 
 
 def test_numerals_among_words(table):
@@ -374,9 +374,13 @@ def test_categories_and_missing_values(table):
         ("a,b,y\n,1,x\n", {"missing": "drop"}, "a missing value in each line"),
         ("a,y\n1,x\n", {"missing": "mean"}, "got missing 'mean'; expected error, drop or keep"),
         ("a,y\n1,x\n", {"without": ["b"]}, "has no column 'b'"),
-        ("a,y\n1,x\n", {"categories": ["b"]}, "has no column 'b' to read as categories"),
-        ("a,y\n5%,x\n12 %,z\n", {"categories": True}, "numbers with units or separators, such as '12 %'"),
-        ('a,y\n"1,234,567",x\n"-1,234,568",z\n', {"categories": True}, "numbers with units or sep"),
+        ("a,y\n1,x\n", {"categories": ["b"]}, "has no column 'b'"),
+        ("a,y\n5%,x\n12 %,z\n", {"categories": True}, "holds '5%'; expected a number .* without units"),
+        (
+            'a,y\n"1,234,567",x\n"-1,234,568",z\n',
+            {"categories": True},
+            "holds '1,234,567'; expected a",
+        ),
         ("a,y\n1,x\n2,z\n", {"task": "regression"}, "'y' has words, such as 'x'; .*task='classification'"),
         ("a,y\n1,5\n", {"label": "y", "decimal": ","}, "columns are a,y .*delimiter="),
         ("a,y\n1,x\n", {"decimal": ";"}, "got decimal ';'; expected '.' or ','"),
@@ -393,7 +397,7 @@ def test_categories_and_missing_values(table):
         (
             "a;y\n1.234,5;x\n2.345,5;z\n",
             {"decimal": ","},
-            "holds '1.234,5'; .*remove those between thousands",
+            "holds '1.234,5'; .*without units and separators of thousands",
         ),
         ("1 2 0\n 3  4 1\n5 6\n", {"delimiter": " "}, "line 3 has 2 cells separated by blanks; expected 3"),
         ('a,y\n"1,x\n2,x\n', {}, "cannot be read: .*EOF inside string|line 2 has 1 cell"),
@@ -421,8 +425,6 @@ def test_columns_of_parquet_files(tmp_path):
     frame.set_index("id").to_parquet(tmp_path / "t.parquet")
     found = load_csv(tmp_path / "t.parquet")
     assert (found.feature_names, found.x.tolist()) == (("id", "size"), [[3, 1.5], [4, 2.5]])
-    frame.assign(parts=[[1], [2]]).to_parquet(tmp_path / "t.parquet")
-    refused(ValueError, "column 'parts' has lists", load_csv, tmp_path / "t.parquet", "kind")
 
 
 @pytest.mark.parametrize("rows", [3, 400_000])
@@ -465,7 +467,12 @@ def test_arrays_and_parquet_files(tmp_path, monkeypatch):
         raise ImportError("no engine")
 
     monkeypatch.setattr(pandas, "read_parquet", refuse)
-    refused(ImportError, "pip install pyarrow (no engine)", load, tmp_path / "t.parquet")
+    refused(
+        ImportError,
+        "pip install 'ranvier[data]' pyarrow (no engine)",
+        load,
+        tmp_path / "t.parquet",
+    )
     monkeypatch.setitem(sys.modules, "pandas", None)
     refused(ImportError, "pip install 'ranvier[data]'", load, tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(PETS)

@@ -169,10 +169,7 @@ def _columns(arguments: argparse.Namespace, path: str, about: Any) -> list[str]:
     trained = (about.training_data or {}).get("label")
     known = [name for name in (*(about.feature_names or ()), arguments.label, trained) if name]
     with table_mistakes(arguments):
-        table = read_table(Path(path), **reading(arguments, about), known=known)
-    names = table.names or []
-    ended = names and not names[-1] and not any(cells[-1] for cells in table.head)  # by separators
-    return names[:-1] if ended else names
+        return read_table(Path(path), **reading(arguments, about), known=known).names or []
 
 
 ARGUMENTS = {"categories": "categorical"}  # of load_csv that have another name as flags

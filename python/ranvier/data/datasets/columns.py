@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.memory import Array
-from ranvier.data.datasets.text_table import DATE, DECIMAL_COMMA, TableError, TextTable, is_number, is_value
+from ranvier.data.datasets.text_table import COMMA, DATE, GAP, NUMBER, WORD, TableError, TextTable
 
 __all__ = ["Columns", "read_columns"]
 
-WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?\d[\d.,' ]* ?[%€$£]?")  # "$5", "12 %", "1,234,567"
-THOUSANDS = {
-    ".": re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"),
-    ",": re.compile(r"[-+]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?"),
-}
+WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?[\d.,]*\d[\d.,' ]*[%€$£]?")  # "$5", "12 %", "1,234,567", "1,5"
 MOST = 100  # categories of a column; of more, each has to occur twice on average
-Categories = tuple[tuple[str, ...] | None, ...]
+LARGEST = float(np.finfo(np.float64).max)
 
 
 class Columns:
-    """The cells of a table by column: numbers, or the different words and their rows."""
+    """The cells of a table by column: numbers, or the different texts and the number of each row's."""
 
     def __init__(self, table: TextTable) -> None:
-        self.table, self._words = table, dict[int, tuple[list[str], Array]]()
-        self._frame = table.parse()
-        last = self._frame.shape[1] - 1
-        if last + 1 != table.width or self._frame[last].isna().any():  # of a short line pandas fills the end
-            table.require_width()
-        unnamed = table.names is None or not table.names[-1]
-        if unnamed and last and self._frame[last].isna().all():  # a separator at the end of each line
-            table.width, table.names = last, table.names and table.names[:-1]
+        self.table, self._texts = table, dict[int, tuple[list[str], Array, Array]]()
+        self._frame = frame = table.parse()
+        last, names, width = table.width - 1, table.names or range(table.width), frame.shape[1]
+        more = width > last + 1 and frame[last + 1].notna().any()
+        if width <= last or more or frame[last].isna().any() or len(names) != last + 1:
+            table.require_width()  # pandas fills the ends of short lines
 
     def __len__(self) -> int:
         return len(self._frame)
@@ -45,195 +38,147 @@ class Columns:
         """Whether each cell is a number or missing; True and False are words."""
         return bool(self._frame[column].dtype.kind in "iuf")
 
-    def words(self, column: int) -> tuple[list[str], Array]:
-        """The different cells, without blanks at their ends, and for each row the number of its cell."""
-        if column not in self._words:
-            chosen = {column, *(c for c in range(self.table.width) if not self.is_numbers(c))}
-            texts = self.table.parse(usecols=sorted(chosen), dtype=str, na_filter=False)
+    def texts(self, column: int) -> tuple[list[str], Array, Array]:
+        """The different cells, their kinds, and for each row the number of its cell."""
+        if column not in self._texts:
+            chosen = [c for c in range(self.table.width) if c == column or not self.is_numbers(c)]
+            frame = self._frame[chosen]
+            if frame.isna().any(axis=None) or not all(kind.kind == "O" for kind in frame.dtypes):
+                frame = self.table.parse(usecols=chosen, dtype=str, na_filter=False)
             for at in chosen:
-                cells, codes = np.unique(texts[at].to_numpy(object), return_inverse=True)
-                self._words[at] = _numbered((cell.strip() for cell in cells), codes.ravel())
-        return self._words[column]
-
-    def cell(self, column: int, row: int) -> str:
-        words, codes = self.words(column)
-        return words[int(codes[row])]
+                codes, cells = frame[at].str.strip().factorize()
+                self._texts[at] = cells.tolist(), np.array([self.table.kind(cell) for cell in cells]), codes
+        return self._texts[column]
 
     def missing(self, column: int) -> npt.NDArray[np.bool_]:
         """For each row whether the cell is empty or a mark of missing values."""
         if self.is_numbers(column):
             empty: npt.NDArray[np.bool_] = self._frame[column].isna().to_numpy()
             return empty
-        words, codes = self.words(column)
-        return np.array(list(map(self.table.is_missing, words)))[codes]
+        _, kinds, codes = self.texts(column)
+        return (kinds == GAP)[codes]
 
-    def shares(self, column: int) -> tuple[int, int]:
-        """How many cells are numbers (also with decimal commas, or dates), and how many are other words."""
+    def counts(self, column: int) -> list[int]:
+        """How many cells are of each kind."""
         if self.is_numbers(column):
-            return len(self) - int(self.missing(column).sum()), 0
-        words, codes = self.words(column)
-        counts = np.bincount(codes, minlength=len(words))
-        pairs = [(w, int(n)) for w, n in zip(words, counts, strict=True) if not self.table.is_missing(w)]
-        values = sum(n for word, n in pairs if self._is_value(word))
-        return values, sum(n for _, n in pairs) - values
-
-    def _is_value(self, cell: str) -> bool:
-        return is_number(self.table.point(cell)) or is_value(cell)
+            gaps = int(self.missing(column).sum())
+            return [gaps, len(self) - gaps, 0, 0, 0]
+        _, kinds, codes = self.texts(column)
+        return np.bincount(kinds[codes], minlength=WORD + 1).tolist()
 
     def is_words(self, column: int) -> bool:
         """Whether more than a tenth of the cells are words: a few words among numbers are mistakes."""
-        values, words = self.shares(column)
-        return words > 0 and values < 9 * words
+        _, *values, words = self.counts(column)
+        return words > 0 and sum(values) < 9 * words
 
-    def first_word(self, column: int) -> str:
-        """The first cell that is neither a number nor missing."""
-        words, codes = self.words(column)
-        kinds = np.array([self._is_value(word) or self.table.is_missing(word) for word in words])
-        return words[int(codes[int(kinds[codes].argmin())])]
+    def first(self, column: int, kind: int) -> int:
+        """The first row with a cell of this kind."""
+        _, kinds, codes = self.texts(column)
+        return int((kinds[codes] == kind).argmax())
 
-    def numbers(self, column: int, limit: float = math.inf, missing: bool = False) -> Array:
+    def cell(self, column: int, row: int) -> str:
+        texts, _, codes = self.texts(column)
+        return texts[codes[row]]
+
+    def numbers(self, column: int, limit: float = LARGEST, missing: bool = False) -> Array:
         """A column as float64, finite and between -limit and limit; missing values are NaN if allowed."""
         empty = self.missing(column)
         if self.is_numbers(column):
             values = self._frame[column].to_numpy(np.float64)
         else:
-            words, codes = self.words(column)
-            points = map(self.table.point, words)
-            values = np.array([float(cell) if is_number(cell) else math.inf for cell in points])[codes]
-        wrong = ~(np.isfinite(values) & (np.abs(values) <= limit)) & ~(empty & missing)
+            texts, kinds, codes = self.texts(column)
+            pairs = zip(map(self.table.point, texts), kinds, strict=True)
+            values = np.array([float(text) if kind == NUMBER else np.nan for text, kind in pairs])[codes]
+        wrong = ~(np.abs(values) <= limit) & ~(empty & missing)
         if wrong.any():
-            row = int(wrong.argmax())
-            self.refuse(column, row, limit)
-        return np.where(empty, np.nan, values)
+            self.refuse(column, int(wrong.argmax()), limit)
+        return values
 
     def where(self, column: int, row: int) -> str:
         return f"'{self.table.path}' line {self.table.line(row)}, {self.table.column(column)}"
 
-    def refuse_missing(self, column: int, row: int) -> None:
-        raise TableError(
-            f"{self.where(column, row)} has a missing value ({self.cell(column, row)!r}); fill it in",
-            ("missing", "drop", "leaves the line out"),
-        )
-
-    def refuse(self, column: int, row: int, limit: float = math.inf) -> None:
+    def refuse(self, column: int, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
-        where, cell, name = self.where(column, row), self.cell(column, row), self.table.name(column)
-        number = self.table.point(cell)
+        table, cell = self.table, self.cell(column, row)
+        name, kind, holds = table.name(column), table.kind(cell), f"{self.where(column, row)} holds {cell!r}"
         without = ("without", [name], "leaves the column out")
-        if self.table.is_missing(cell):
-            self.refuse_missing(column, row)
-        if is_number(number) and limit < abs(float(number)) < math.inf:
-            raise TableError(f"{where} holds {cell!r}; expected at most {limit:.3g}, which float32 holds")
-        comma = ("decimal", ",", "reads decimal commas")
-        if THOUSANDS[self.table.decimal].fullmatch(cell):
-            text = "expected a number without separators: remove those between thousands"
-            one = self.table.decimal == "." and DECIMAL_COMMA.fullmatch(cell)
-            raise TableError(f"{where} holds {cell!r}; {text}", *([comma] if one else []))
-        if DECIMAL_COMMA.fullmatch(cell):
-            text = f"expected a decimal point (the cells are {self.table.separated})"
-            raise TableError(f"{where} holds {cell!r}, with a decimal comma; {text}", comma)
-        if DATE.fullmatch(cell):
+        if kind == GAP:
+            text = f"{self.where(column, row)} has a missing value ({cell!r}); fill it in"
+            raise TableError(text, ("missing", "drop", "leaves the line out"))
+        if kind == NUMBER and limit < abs(float(table.point(cell))) < np.inf:
+            raise TableError(f"{holds}; expected at most {limit:.3g}, which float32 holds")
+        if kind == DATE:
             text = "expected a number: replace it by numbers such as year, month or days since a day"
-            raise TableError(f"{where} holds {cell!r}, a date or time; {text}", without)
-        raise TableError(
-            f"{where} holds {cell!r}; expected a finite number",
-            *([] if row or self.table.names else [("header", True, "takes the first line as names")]),
-            ("missing_marks", [cell], "reads it as a missing value"),
-            ("categories", [name], "reads words as categories"),
-            without,
-        )
-
-
-def _numbered(cells: Iterable[str], codes: Array) -> tuple[list[str], Array]:
-    """The different cells, and the number of each row's, of cells that may be equal."""
-    at: dict[str, int] = {}
-    merged = [at.setdefault(cell, len(at)) for cell in cells]
-    return list(at), np.array(merged, np.intp)[codes]
+            raise TableError(f"{holds}, a date or time; {text}", without)
+        if WITH_UNIT.fullmatch(cell):
+            point = "point" if table.decimal == "." else "comma"
+            text = f"expected a number with a decimal {point} (the cells are {table.separated}),"
+            comma = [("decimal", ",", "reads decimal commas")] if kind == COMMA else []
+            raise TableError(f"{holds}; {text} without units and separators of thousands", *comma)
+        first = [] if row or table.names else [("header", True, "takes the first line as names")]
+        mark = ("missing_marks", [cell], "reads it as a missing value")
+        words = ("categories", [name], "reads words as categories")
+        raise TableError(f"{holds}; expected a finite number", *first, mark, words, without)
 
 
 def read_columns(
-    cells: Columns,
-    columns: list[int],
-    limit: float,
-    missing: bool,
-    categories: bool | Collection[str] | Mapping[str, Sequence[str] | None],
-    unknown: Sequence[str] = (),
-) -> tuple[Array, Categories | None]:
+    cells: Columns, columns: list[int], limit: float, missing: bool, categories: Any, unknown: Collection[str]
+) -> tuple[Array, tuple[tuple[str, ...] | None, ...] | None]:
     """(values, categories): the columns as float64; NaN for a missing value, its number for a category.
 
-    Args:
-        missing: whether missing values are allowed.
-        categories: False: all columns are numbers; True: columns of words are categories; names: these
-            columns are, too; a mapping: the categories of each column of a trained model.
-        unknown: names of columns in which a category that the mapping does not have is -1.
+    missing: whether missing values are allowed; categories, unknown: as of `load_csv`.
     """
-    values = np.empty((len(cells), len(columns)))
-    of_columns: list[tuple[str, ...] | None] = []
+    values, kinds = np.empty((len(cells), len(columns))), []
     for i, column in enumerate(columns):
         names = _categories_of(cells, column, categories)
         if names is None:
             values[:, i] = cells.numbers(column, limit, missing)
         else:
             values[:, i] = _codes(cells, column, names, missing, cells.table.name(column) in unknown)
-        of_columns.append(names)
-    return values, tuple(of_columns) if any(names is not None for names in of_columns) else None
+        kinds.append(names)
+    return values, None if all(names is None for names in kinds) else tuple(kinds)
 
 
 def _categories_of(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | None:
     """The categories of a column; None for a column of numbers."""
-    table = cells.table
-    name = table.name(column)
+    name = cells.table.name(column)
     if isinstance(categories, Mapping):
-        names = categories.get(name)
-        return None if names is None else tuple(names)
+        return None if categories.get(name) is None else tuple(categories[name])
     named = not isinstance(categories, bool) and name in categories
     if categories is False or not (named or cells.is_words(column)):
         return None
-    where = f"'{table.path}' {table.column(column)}"
-    words = sorted(word for word in cells.words(column)[0] if not table.is_missing(word))
-    as_categories = ("categories", [name], "reads them as categories")
-    if not named:
-        dates = [word for word in words if DATE.fullmatch(word)]
-        if len(dates) > len(words) // 2:
-            texts, codes = cells.words(column)
-            cells.refuse(column, int((codes == texts.index(dates[0])).argmax()))
-        if all(map(WITH_UNIT.fullmatch, words)):
-            text = f"has numbers with units or separators, such as {words[0]!r}; expected plain numbers"
-            raise TableError(f"{where} {text}", as_categories)
-        values, others = cells.shares(column)
-        if values > others:
-            word = cells.first_word(column)
-            warnings.warn(
-                f"[load_csv] {where} has {values} numbers and {others} words, such as {word!r}: all are read "
-                "as categories; missing_marks names words that mean a missing value",
-                stacklevel=5,
-            )
+    where = f"'{cells.table.path}' {cells.table.column(column)}"
+    texts, kinds, _ = cells.texts(column)
+    words = sorted(text for text, kind in zip(texts, kinds, strict=True) if kind != GAP)
+    _, numbers, commas, dates, others = cells.counts(column)
+    if not named and (dates > others or all(map(WITH_UNIT.fullmatch, words))):
+        cells.refuse(column, cells.first(column, DATE if dates > others else WORD))
+    if not named and numbers + commas > others:
+        word = cells.cell(column, cells.first(column, WORD))
+        text = f"{numbers + commas} numbers and {others} words, such as {word!r}: all are read as categories"
+        text = f"[load_csv] {where} has {text}; missing_marks names words that mean a missing value"
+        warnings.warn(text, stacklevel=5)
     if len(words) > max(MOST, len(cells) // 2):
-        raise TableError(
-            f"{where} has {len(words)} different words in {len(cells)} lines; expected categories: at most "
-            f"{MOST}, or half as many as lines",
-            ("without", [name], "leaves a column of names or texts out"),
-        )
+        text = f"expected categories: at most {MOST}, or half as many as lines"
+        text = f"{where} has {len(words)} different words in {len(cells)} lines; {text}"
+        raise TableError(text, ("without", [name], "leaves a column of names or texts out"))
     return tuple(words)
 
 
 def _codes(cells: Columns, column: int, categories: tuple[str, ...], missing: bool, unknown: bool) -> Array:
-    at: dict[str, float] = {name: float(number) for number, name in enumerate(categories)}
-    words, codes = cells.words(column)
-    empty = [cells.table.is_missing(word) and word not in at for word in words]
-    new = [word for e, word in zip(empty, words, strict=True) if not e and word not in at]
-    if new and unknown:
-        at |= dict.fromkeys(new, -1.0)
+    """For each row the number of its category, NaN for a missing value, or -1."""
+    known = {name: float(number) for number, name in enumerate(categories)}
+    texts, kinds, codes = cells.texts(column)
+    pairs = zip(texts, kinds, strict=True)
+    values = np.array([known.get(text, np.nan if kind == GAP else -1.0) for text, kind in pairs])[codes]
+    new = list(dict.fromkeys(texts[code] for code in codes[values == -1]))
+    if new and not unknown:
+        where, shown = cells.where(column, int((values == -1).argmax())), ", ".join(categories[:20])
+        raise TableError(f"{where} holds {new[0]!r}; expected a known category: {shown}")
+    if new:
         shown = ", ".join(map(repr, new[:5])) + (" ..." if len(new) > 5 else "")
-        where = f"[load_csv] '{cells.table.path}' {cells.table.column(column)}"
-        text = f"{where} has unknown categories ({len(new)}), which count as missing: {shown}"
-        warnings.warn(text, stacklevel=5)
-    wrong = [not missing if e else word not in at for e, word in zip(empty, words, strict=True)]
-    if any(wrong):
-        row = int(np.array(wrong)[codes].argmax())
-        cell = cells.cell(column, row)
-        if cells.table.is_missing(cell):
-            cells.refuse_missing(column, row)
-        known = ", ".join(categories[:20])
-        raise TableError(f"{cells.where(column, row)} holds {cell!r}; expected a known category: {known}")
-    return np.array([np.nan if e else at[word] for e, word in zip(empty, words, strict=True)])[codes]
+        text = f"has unknown categories ({len(new)}), which count as missing: {shown}"
+        warnings.warn(f"[load_csv] '{cells.table.path}' {cells.table.column(column)} {text}", stacklevel=5)
+    if not missing and np.isnan(values).any():
+        cells.refuse(column, int(np.isnan(values).argmax()))
+    return values

@@ -23,7 +23,7 @@ from ranvier.data.datasets.samples import (
     require_file,
     targets,
 )
-from ranvier.data.datasets.tables import first_cells, is_digit_recognizer, load_csv, load_digit_recognizer
+from ranvier.data.datasets.tables import is_digit_table, load_csv, load_digit_recognizer
 
 __all__ = ["load", "load_npy", "load_npz"]
 
@@ -97,7 +97,7 @@ def load(
         arrays = load_npz(file, y=name, task=task, dtype=dtype)
         return arrays if label is not None else replace(arrays, y=None, class_names=None)
     if ending in TABLES:
-        if not table and label in ("auto", "label", 0, None) and is_digit_recognizer(first_cells(file)):
+        if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             digits = load_digit_recognizer(file)
             return digits if label is not None else replace(digits, y=None)
         return load_csv(file, label, task=task, dtype=dtype, **table)

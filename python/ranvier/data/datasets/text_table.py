@@ -17,22 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DATE", "DECIMAL_COMMA", "TableError", "TextTable", "is_number", "is_value", "read_table"]
+__all__ = ["TableError", "TextTable", "read_table"]
 
-MARKS = ("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>")  # of missing values
+MARKS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>"))
+GAP, NUMBER, COMMA, DATE, WORD = range(5)  # kinds of cells: missing, "1.5", "1,5", "2024-01-05", others
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-DATE = re.compile(
+DATES = re.compile(
     r"\d{4}([-/.])\d{1,2}\1\d{1,2}([ T].*)?|\d{1,2}([-/.])\d{1,2}\3\d{2,4}( .*)?|\d{1,2}:\d\d(:\d\d.*)?"
     rf"|\d{{1,2}}[- ]{_MONTH}[- ]\d{{2,4}}( .*)?|{_MONTH} \d{{1,2}},? \d{{4}}( .*)?"
     r"|(19|20)\d\d-(0[1-9]|1[0-2]|Q[1-4])|(19|20)\d\dQ[1-4]|-?\d+ days( .*)?",
     re.I,
 )
-SEPARATORS = (",", ";", "\t", "|")
+LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|$)")
+SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED = {"tab": "\t", "\\t": "\t", "blanks": " ", "space": " "}  # names that a shell needs no quotes for
 SPOKEN = {"\t": "tabs", " ": "blanks"}
-LOOKED_AT = 1000  # lines for the decisions about separator and header
-BLOCK = 1 << 20  # characters that have these lines
+LOOKED_AT = 500  # lines for the decisions about separator and header
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -53,67 +54,67 @@ class TableError(ValueError):
 @dataclass
 class TextTable:
     path: Path
-    delimiter: str  # " " for runs of blanks, which are tabs in `text`
+    text: str
+    delimiter: str  # " " for runs of blanks
     decimal: str
     marks: frozenset[str]  # of missing values, in lower case
-    own_marks: bool  # whether the caller gave them
     names: list[str] | None
-    width: int
-    text: str  # the lines after the header
-    start: int  # the number of lines before them
-    first: list[str]  # the cells of the first line of the file
-    head: list[list[str]]  # those of the first lines after the header
-
-    @property
-    def mark(self) -> str:
-        """The separator in `text`."""
-        return "\t" if self.delimiter == " " else self.delimiter
+    width: int  # cells of a line
+    head: list[list[str]]  # the cells of the first lines after the header
 
     @property
     def separated(self) -> str:
         return f"separated by {SPOKEN.get(self.delimiter) or repr(self.delimiter)}"
 
     def column(self, at: int) -> str:
-        return f"column '{self.names[at]}'" if self.names else f"column {at}"
+        return f"column {self.name(at)!r}" if self.names else f"column {at}"
 
     def name(self, at: int) -> str:
         return self.names[at] if self.names else str(at)
 
-    def is_missing(self, cell: str) -> bool:
-        return cell.lower() in self.marks
+    def line(self, row: int) -> int:
+        """The number of a row's line in the file, from 1."""
+        return next(itertools.islice(_rows(self.text, self.delimiter), row + bool(self.names), None))[0]
 
     def point(self, cell: str) -> str:
         """The cell with a decimal point."""
         return cell if self.decimal == "." else cell.replace(".", "\0").replace(self.decimal, ".")
 
-    def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """The numbers of the lines in the file, from 1, and their cells; without empty lines."""
-        return _rows(self.text, self.mark, self.start)
-
-    def line(self, row: int) -> int:
-        return next(number for at, (number, _) in enumerate(self.rows()) if at == row)
+    def kind(self, cell: str) -> int:
+        if cell.lower() in self.marks:
+            return GAP
+        if is_number(self.point(cell)):
+            return NUMBER
+        return COMMA if DECIMAL_COMMA.fullmatch(cell) else DATE if DATES.fullmatch(cell) else WORD
 
     def parse(self, **how: Any) -> Any:
         """The cells as a DataFrame of pandas; its arguments say which columns, and as what."""
-        pandas = _pandas(self.path)
-        if "dtype" not in how:
-            marks = {spelled for mark in self.marks for spelled in (mark, mark.upper(), mark.title())}
-            how["na_values"] = sorted(marks | ({"NaN"} if "nan" in marks else set()))
-        how |= {"header": None, "sep": self.mark, "decimal": self.decimal, "skipinitialspace": True}
+        pandas = importlib.import_module("pandas")
+        spelled = [(mark, mark.upper(), mark.title(), mark.replace("nan", "NaN")) for mark in self.marks]
+        how = {"na_values": sorted({*itertools.chain(*spelled)})} | how
+        how |= {"header": 0 if self.names else None, "index_col": False, "decimal": self.decimal}
+        how |= {"sep": r"\s+" if self.delimiter == " " else self.delimiter, "skipinitialspace": True}
         how |= {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # float_precision: deprecated in pandas 3, necessary in 2
-                return pandas.read_csv(io.BytesIO(self.text.encode()), **how)
-        except ValueError as error:  # lines of unequal length, no end of a quotation
+                warnings.simplefilter("error", pandas.errors.ParserWarning)  # of cells that are left out
+                frame = pandas.read_csv(io.BytesIO(self.text.encode()), **how)
+        except (ValueError, pandas.errors.ParserWarning) as error:
             self.require_width()
             raise TableError(f"'{self.path}' cannot be read: {error}") from None
+        frame.columns = how.get("usecols", range(frame.shape[1]))
+        return frame
 
     def require_width(self) -> None:
-        """Raise TableError for a line with another number of cells than the first one."""
-        for number, cells in self.rows():
-            if len(cells) != self.width:
-                raise _unequal(self.path, number, len(cells), self.width, self.delimiter)
+        """Raise TableError for a line of another length than most; a separator may end the lines."""
+        for number, cells in _rows(self.text, self.delimiter):
+            if len(cells) != self.width and (len(cells) != self.width + 1 or cells[-1]):
+                raise TableError(
+                    f"'{self.path}' line {number} has {len(cells)} cell{'s' * (len(cells) != 1)} "
+                    f"{self.separated}; expected {self.width} as in most lines",
+                    ("delimiter", ";" if self.delimiter == "," else ",", "names another separator"),
+                )
 
 
 def read_table(
@@ -129,207 +130,106 @@ def read_table(
 
     known: names of columns: a first line with one of them, or with all if they are numbers, is a header.
     """
-    if decimal not in (".", ","):
-        raise ValueError(f"[load_csv] got decimal {decimal!r}; expected '.' or ','")
-    if header not in (True, False, "auto"):
-        raise ValueError(f"[load_csv] got header {header!r}; expected True, False or 'auto'")
     delimiter = NAMED.get(delimiter or "", delimiter)
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise ValueError(
-            f"[load_csv] got delimiter {delimiter!r}; expected one character, or ' ' for runs of blanks"
-        )
-    if isinstance(missing_marks, str):
-        raise TypeError(f"[load_csv] got missing_marks {missing_marks!r}; expected a list of texts")
-    own = missing_marks is not None
-    marks = frozenset(
-        mark.strip().lower() for mark in [*(MARKS if missing_marks is None else missing_marks), ""]
-    )
-    comments, text = _comments(_text(path, encoding).replace("\r\n", "\n").replace("\r", "\n"))
+    one_character = delimiter is None or (len(delimiter) == 1 and delimiter not in '"\r\n')
+    for name, value, known_value, expected in (
+        ("decimal", decimal, decimal in (".", ","), "'.' or ','"),
+        ("header", header, header in (True, False, "auto"), "True, False or 'auto'"),
+        ("delimiter", delimiter, one_character, "one character, or ' ' for runs of blanks"),
+        ("missing_marks", missing_marks, not isinstance(missing_marks, str), "a list of texts"),
+    ):
+        if not known_value:
+            raise ValueError(f"[load_csv] got {name} {value!r}; expected {expected}")
+    marks = MARKS if missing_marks is None else frozenset(["", *(m.strip().lower() for m in missing_marks)])
+    parquet = path.suffix.lower() == ".parquet"
+    text = _text(path, encoding)
     if not text.strip():
         raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
-    delimiter = delimiter or _delimiter(text, decimal)
-    if delimiter == " ":
-        text = _tabbed(text)
-    mark = "\t" if delimiter == " " else delimiter
+    delimiter = "," if parquet else delimiter or _delimiter(text, decimal)
     if delimiter == decimal and '"' not in text:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
-    if path.suffix.lower() == ".parquet":
-        header = True
-    lines = _head(text, mark)
-    first, head, names = lines[0][1], [cells for _, cells in lines], None
-    start = comments.count("\n")
-    if header == "auto":
+    head = _head(text, delimiter)
+    table = TextTable(path, text, delimiter, decimal, marks, None, 0, head)
+    if header == "auto" and not parquet:
         words = {name for name in known if not name.isdigit()}
         numbers = {*known} - words
-        named = bool(words & {*first}) or (len(numbers) > 1 and numbers <= {*first})
-        header = named or _is_header(first, head[1:], marks, decimal)
-        last = comments.strip().rpartition("\n")[2].lstrip("# ")
-        above = next(_rows(_tabbed(last) if delimiter == " " else last, mark, 0), (0, []))[1]
-        if not header and len(above) == len(first) > 1:  # the header of numpy.savetxt
-            names = above
-    if header:
-        if len(head) == 1:
-            raise ValueError(f"[load_csv] '{path}' has a header and no samples; expected at least one")
-        end = lines[1][0] - 1
-        names, head, text, start = first, head[1:], text.split("\n", end)[-1], start + end
-    width = Counter(map(len, head)).most_common(1)[0][0]
-    if names is not None:
-        names = _as_many(names, width, head)
-        if len(names) != width:
-            raise _unequal(path, lines[0][0], len(names), width, delimiter)
-    return TextTable(path, delimiter, decimal, marks, own, names, width, text, start, first, head)
-
-
-def _unequal(path: Path, line: int, cells: int, width: int, delimiter: str) -> TableError:
-    between = f"separated by {SPOKEN.get(delimiter) or repr(delimiter)}"
-    return TableError(
-        f"'{path}' line {line} has {cells} cell{'s' * (cells != 1)} {between}; expected {width} as in most "
-        "lines",
-        ("delimiter", ";" if delimiter == "," else ",", "names another separator"),
-    )
-
-
-def _as_many(names: list[str], width: int, head: list[list[str]]) -> list[str]:
-    """A name for each cell, where separators end the lines, but not the header, or the header alone; and
-    where R has written the names of rows, without a name above them."""
-    if len(names) == width + 1 and not names[-1]:
-        return names[:-1]
-    if len(names) == width - 1:
-        ended = all(not cells[-1] for cells in head if len(cells) == width)
-        return [*names, ""] if ended else ["", *names]
-    return names
-
-
-def _pandas(path: Path) -> Any:
-    try:
-        return importlib.import_module("pandas")
-    except ImportError:
-        hint = "tables need pandas: pip install 'ranvier[data]' (arrays, .npy and .npz, need nothing)"
-        raise ImportError(f"[load_csv] '{path}': {hint}") from None
-
-
-def _rows(text: str, mark: str, before: int) -> Iterator[tuple[int, list[str]]]:
-    """(number of the line, cells) of each line that is not empty."""
-    reader = csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=True)
-    start = 0
-    try:
-        for cells in reader:
-            number, start = start + 1, reader.line_num
-            if len(cells) > 1 or (cells and cells[0].strip()):
-                yield before + number, [cell.strip() for cell in cells]
-    except csv.Error as error:
-        raise TableError(f"line {before + start + 1} cannot be read: {error}") from None
-
-
-def _head(text: str, mark: str) -> list[tuple[int, list[str]]]:
-    """The first lines, with their numbers."""
-    block = BLOCK
-    while True:
-        lines = []
-        for row in _rows(text[:block], mark, 0):
-            lines.append(row)
-            if len(lines) > LOOKED_AT:
-                return lines
-        if block >= len(text):
-            return lines
-        if len(lines) > 2:
-            return lines[:-1]  # the last one may be cut off
-        block *= 4
+        named = bool(words & {*head[0]}) or (len(numbers) > 1 and numbers <= {*head[0]})
+        header = named or _is_header(table)
+    names = head[0] if header or parquet else None
+    table.head = head if names is None else head[1:]
+    if not table.head:
+        raise ValueError(f"[load_csv] '{path}' has a header and no samples; expected at least one")
+    width = Counter(map(len, table.head)).most_common(1)[0][0]
+    ended = width > 1 and not any(cells[-1] for cells in table.head if len(cells) == width)
+    if ended and (names is None or len(names) < width or not names[-1]):
+        width -= 1  # a separator ends the lines
+    if names and len(names) == width + 1 and not names[-1]:
+        names = names[:-1]
+    table.names, table.width = names, width
+    return table
 
 
 def _text(path: Path, encoding: str | None) -> str:
-    if path.suffix.lower() == ".parquet":
-        return _parquet(path)
+    """The text of a file; of a Parquet file, comma-separated text, in which numbers keep all digits."""
     try:
+        pandas = importlib.import_module("pandas")
+        if path.suffix.lower() == ".parquet":
+            frame = pandas.read_parquet(path)
+            return str(frame.to_csv(index=any(name is not None for name in frame.index.names)))
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
             content: bytes = stream.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"[load_csv] '{path}' is a damaged or cut off gzip file: {error}") from None
-    if encoding is None:
-        encoding = "utf-16" if content.startswith(UTF_16) else "utf-8"
-    try:
-        name = codecs.lookup(encoding).name
-        return content.decode("utf-8-sig" if name == "utf-8" else name)
-    except LookupError:
-        raise ValueError(
-            f"[load_csv] got encoding {encoding!r}; expected a name such as utf-8, latin-1, cp1252"
-        ) from None
-    except UnicodeError as error:
-        reason = getattr(error, "reason", error)
-        if name != "utf-8":
-            raise ValueError(f"[load_csv] '{path}' is no text in {encoding}: {reason}") from None
-        older = ("encoding", "latin-1", "reads older files")
-        raise TableError(f"'{path}' is no text in UTF-8: {reason}", older) from None
-
-
-def _parquet(path: Path) -> str:
-    """The table of a Parquet file as comma-separated text, in which numbers keep all digits."""
-    pandas = _pandas(path)
-    try:
-        frame = pandas.read_parquet(path)
-        for name in [name for name, kind in frame.dtypes.items() if kind.kind == "O"]:
-            if any(hasattr(value, "__len__") and not isinstance(value, str) for value in frame[name]):
-                raise ValueError(f"column '{name}' has lists, not numbers or words")
-        text: str = frame.to_csv(index=any(name is not None for name in frame.index.names))
+        name = encoding or ("utf-16" if content.startswith(UTF_16) else "utf-8")
+        return content.decode(name).removeprefix("\ufeff")
     except ImportError as error:
-        hint = "reading .parquet needs pyarrow, too: pip install pyarrow"
+        hint = "tables need pandas, .parquet files pyarrow, too: pip install 'ranvier[data]' pyarrow"
         raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"[load_csv] '{path}' cannot be read as a Parquet file: {error}") from None
-    return text
+    except LookupError:
+        text = "expected a name such as utf-8, latin-1, cp1252"
+        raise ValueError(f"[load_csv] got encoding {encoding!r}; {text}") from None
+    except UnicodeError as error:
+        older = ("encoding", "latin-1", "reads older files")
+        text = f"'{path}' is no text in {name.upper()}: {getattr(error, 'reason', error)}"
+        raise TableError(text, *([] if encoding else [older])) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise ValueError(f"[load_csv] '{path}' is damaged or cut off: {error}") from None
 
 
-def _comments(text: str) -> tuple[str, str]:
-    """The lines at the start that begin with "#" (all lines of the table may do) or are Excel's "sep=;"; the
-    others."""
-    lines = re.match(r"(?:sep=.\n)?(?:[^\S\n]*(?:#(?!n/?a\b)[^\n]*)?\n)*", text, re.I)
-    end = lines.end() if lines and text[lines.end() :].strip() else 0
-    return text[:end], text[end:]
+def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of the line, from 1, and cells) of each line that is not empty."""
+    lines = (found[0] for found in LINE.finditer(text))
+    if delimiter == " ":
+        lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    end = 0
+    try:
+        for cells in reader:
+            start, end = end + 1, reader.line_num
+            if len(cells) > 1 or (cells and cells[0].strip()):
+                yield start, [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise TableError(f"line {end + 1} cannot be read: {error}") from None
+
+
+def _head(text: str, delimiter: str) -> list[list[str]]:
+    return [cells for _, cells in itertools.islice(_rows(text, delimiter), LOOKED_AT)]
 
 
 def _delimiter(text: str, decimal: str) -> str:
-    """What divides most of the first lines into equal numbers of cells.
-
-    Of several, the one that makes most cells; but not a comma within numbers such as 1,5, nor one that
-    leaves numbers with blanks between them.
-    """
-    candidates: list[tuple[float, int, str, list[list[str]]]] = []
+    """What divides most of the first lines into equal numbers of cells; of several, what leaves most numbers,
+    then what makes most cells. Blanks only if nothing else does: words have blanks in them."""
+    ranked: list[tuple[float, float, int, str]] = []
     for mark in SEPARATORS:
-        if mark == decimal and '"' not in text[:BLOCK]:
-            continue
-        rows = [cells for _, cells in _head(text, mark)]
+        rows = _head(text, mark)
         width, count = Counter(map(len, rows)).most_common(1)[0]
-        if width > 1:
-            candidates.append((count / len(rows), width, mark, rows))
-    best = max((share for share, *_ in candidates), default=0.0)
-    candidates = [row for row in candidates if row[0] == best]
-    commas = [
-        row
-        for row in candidates
-        if row[2] != "," and any(DECIMAL_COMMA.fullmatch(c) for cells in row[3][:20] for c in cells)
-    ]
-    chosen = max(commas or candidates, key=lambda row: row[1], default=None)
-    if chosen is not None and not (chosen[2] == "\t" and all(map(_is_run, chosen[3]))):
-        return chosen[2]
-    other = ";" if decimal == "," else ","
-    start = text if len(text) <= BLOCK else text[:BLOCK].rpartition("\n")[0]
-    rows = [cells for _, cells in _head(_tabbed(start), "\t")]
-    widths = {len(cells) for cells in rows[1:] or rows}
-    return " " if len(widths) == 1 and min(*widths, len(rows[0])) > 1 else chosen[2] if chosen else other
-
-
-def _is_run(cells: list[str]) -> bool:
-    """Whether the first cell is numbers with blanks between them."""
-    numbers = cells[0].split()
-    return len(numbers) > 1 and all(map(is_number, numbers[:2]))
-
-
-def _tabbed(text: str) -> str:
-    """The text with a tab for each run of blanks between cells; quoted cells stay."""
-    text = re.sub(r"^[ \t]+|[ \t]+$", "", text, flags=re.M)
-    if '"' not in text:
-        return re.sub(r"[ \t]+", "\t", text)
-    return re.sub(r'("[^"]*")|[ \t]+', lambda found: found[1] or "\t", text)
+        runs = rows[-1][0].split() if mark == "\t" else []  # of numbers: a tab here and there among blanks
+        mixed = len(runs) > 1 and all(map(is_number, runs))
+        if width == 1 or mixed or (mark == decimal and '"' not in text[:10000]):
+            continue
+        cells = [cell for row in rows[:20] for cell in row]
+        numbers = sum(is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells) / len(cells)
+        if mark != " " or (not ranked and {len(row) for row in rows[1:] or rows} == {width}):
+            ranked.append((count / len(rows), numbers, width, mark))
+    return max(ranked)[-1] if ranked else ";" if decimal == "," else ","
 
 
 def is_number(cell: str) -> bool:
@@ -340,57 +240,44 @@ def is_number(cell: str) -> bool:
     return "_" not in cell
 
 
-def is_value(cell: str) -> bool:
-    """Whether it is a number with a decimal comma, a date or a time."""
-    return bool(DECIMAL_COMMA.fullmatch(cell) or DATE.fullmatch(cell))
-
-
-def _is_header(first: list[str], body: Sequence[list[str]], marks: frozenset[str], decimal: str) -> bool:
+def _is_header(table: TextTable) -> bool:
     """Whether the first line has names.
 
     It has if words stand above numbers or dates, and at most numbers that count beside them; if
     all its cells are words that do not occur in their columns again; or if its numbers count, above
     numbers with a decimal point, or from 0, as pandas names columns, beside words that do not occur again.
     """
-
-    def kind(cell: str) -> str:
-        number = is_number(cell.replace(decimal, ".")) or is_value(cell)
-        return "missing" if cell.lower() in marks else "value" if number else "word"
-
+    first, *body = table.head
     if len(first) > 1 and not first[-1]:  # a separator at the end of the line
         first = first[:-1]
-    kinds = [kind(cell) for cell in first]
-    columns = [[cells[at] for cells in body if at < len(cells)] for at in range(len(first))]
+    columns = [[row[at] for row in body if at < len(row)] for at in range(len(first))]
+    kinds = [table.kind(cell) for cell in first]
+    words = [at for at, kind in enumerate(kinds) if kind == WORD]
+    values = [at for at, kind in enumerate(kinds) if kind not in (GAP, WORD)]
     if not body:
-        return kinds.count("word") > 1  # one line: a sample has at most one word, the label
-    above = 0  # words above values
-    again = repeats = False  # a word of the first line, or another one, occurs in its column again
-    pointed = 0  # whole numbers above numbers with a point
-    for cell, of_cell, column in zip(first, kinds, columns, strict=True):
-        of_column = Counter(map(kind, column))
-        values, words = of_column["value"], of_column["word"]
-        if of_cell == "word":
-            above += values > 9 * words
-            again |= cell in column
-            repeats |= words > len({*column})
-        elif of_cell == "value":
-            pointed += values > 1 and all("." in other or kind(other) == "missing" for other in column)
-    numbers = [cell for cell, of_cell in zip(first, kinds, strict=True) if of_cell == "value"]
-    columns_from_0 = numbers == [str(i) for i in range(len(numbers))]
-    if again:
+        return len(words) > 1  # one line: a sample has at most one word, the label
+    if any(first[at] in columns[at] for at in words):
         return False
+    numbers = [first[at] for at in values]
+    from_0 = numbers == [str(i) for i in range(len(numbers))]
+    above = sum(_has_values(table, columns[at]) for at in words)
     if above:
-        return above > len(numbers) or (_counts(numbers) and (len(numbers) != 2 or columns_from_0))
-    if kinds[1:].count("word") == len(first) - 1 and (
-        kinds[0] == "word" or (not first[0] and _counts(columns[0]))
-    ):
-        return len(body) > 1  # row numbers have no name
-    if len(numbers) > 2:
-        return (pointed > 0 and _counts(numbers)) or (columns_from_0 and repeats)
-    return columns_from_0 and pointed == 2 and repeats
+        return above > len(numbers) or (_counts(numbers) and (len(numbers) != 2 or from_0))
+    if not numbers:  # row numbers have no name
+        return len(body) > 1 and 0 < len(words) == len(first) - (not first[0] and _counts(columns[0]))
+    repeats = from_0 and any(len(columns[at]) > len({*columns[at]}) for at in words)
+    pointed = sum(all("." in cell or table.kind(cell) == GAP for cell in columns[at]) for at in values)
+    if len(numbers) == 2:
+        return repeats and pointed == 2
+    return len(body) > 1 and len(numbers) > 2 and (repeats or (pointed > 0 and _counts(numbers)))
 
 
-def _counts(cells: list[str]) -> bool:
+def _has_values(table: TextTable, column: list[str]) -> bool:
+    counts = Counter(map(table.kind, column))
+    return len(column) - counts[GAP] - counts[WORD] > 9 * counts[WORD]
+
+
+def _counts(cells: Sequence[str]) -> bool:
     """Whether they are whole numbers at equal distances, as years and the numbers of columns are."""
     if not all(cell.isdigit() for cell in cells):
         return False
