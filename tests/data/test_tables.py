@@ -54,7 +54,7 @@ def test_a_table_with_words_as_labels(table, label):
     assert len(pets) == 3
 
 
-@pytest.mark.parametrize(
+@grouped(
     ("text", "name"),
     [
         (PETS.replace(",", ";"), "t.csv"),
@@ -67,57 +67,42 @@ def test_a_table_with_words_as_labels(table, label):
         ("\ufeff" + PETS, "t.csv"),
         ('"weight","height","kind"\n"4.5",25,"cat"\n30,60,"dog"\n5,"24","cat"\n', "t.csv"),
     ],
-    ids=["semicolon", "tab", "crlf", "spaces", "empty lines", "gzip", "UCI", "byte order mark", "quotes"],
 )
 def test_ways_to_write_a_table(table, text, name):
     pets = load(table(text, name), "kind")
     assert pets.x.tolist() == [[4.5, 25], [30, 60], [5, 24]]
-    assert pets.class_names == ("cat", "dog")
-    assert pets.feature_names == ("weight", "height")
+    assert (pets.class_names, pets.feature_names) == (("cat", "dog"), ("weight", "height"))
 
 
-def test_words_with_the_delimiter_inside(table):
-    pets = load_csv(table('weight,kind\n4,"cat, black"\n5,dog\n'), "kind")
-    assert pets.class_names == ("cat, black", "dog")
+@grouped(
+    ("text", "how", "classes", "names"),
+    [
+        ('weight,kind\n4,"cat, black"\n5,dog\n', {"label": "kind"}, ("cat, black", "dog"), ("weight",)),
+        ("label,a,b\n7,1,2\n9,3,4\n", {}, ("7", "9"), ("a", "b")),
+        ("Target,a\n7,1\n9,3\n", {}, ("7", "9"), ("a",)),
+        ("5.1,3.5,setosa\n6.2,2.9,virginica\n", {}, ("setosa", "virginica"), None),
+        ("1,2\n3,4\n", {"label": 0}, ("1", "3"), None),
+        ("1,2,0\n3,4,1\n", {"header": True}, ("1",), ("1", "2")),
+        ("1.5,cat\n", {}, ("cat",), None),
+        ("a,b\n1,2\n3,4\n", {"label": None}, None, ("a", "b")),
+        ("x,y\n1,0.5\n2,1.5\n", {}, None, ("x",)),
+        ("x,y\n1,0.5\n2,1.5\n", {"task": "classification"}, ("0.5", "1.5"), ("x",)),
+        ("x,y\n1,1.0\n2,0\n", {}, ("0", "1"), ("x",)),
+        ("x,y\n1,10\n2,-3\n3,10\n", {}, ("-3", "10"), ("x",)),
+        ("x,y\n1,007\n2,7\n3,010\n", {}, ("007", "010", "7"), ("x",)),
+        ("a;y\n1;1,5\n2;2,5\n", {"label": "y", "task": "classification"}, ("1,5", "2,5"), ("a",)),
+        ("a;y\n1;1,5\n2;b\n", {"label": "y"}, ("1,5", "b"), ("a",)),
+    ],
+)
+def test_labels_and_names(table, text, how, classes, names):
+    found = load_csv(table(text), **how)
+    assert (found.class_names, found.feature_names) == (classes, names)
 
 
-def test_the_label_s_column_by_default(table):
-    digits = load_csv(table("label,a,b\n7,1,2\n9,3,4\n"))
-    assert digits.class_names == ("7", "9")
-    assert digits.x.tolist() == [[1, 2], [3, 4]]
-    assert load_csv(table("Target,a\n7,1\n9,3\n")).feature_names == ("a",)
-
-
-def test_without_a_header(table):
-    flowers = load_csv(table("5.1,3.5,setosa\n6.2,2.9,virginica\n"))
-    assert flowers.feature_names is None
-    assert flowers.class_names == ("setosa", "virginica")
-    assert load_csv(table("1,2\n3,4\n"), 0).x.tolist() == [[2], [4]]
-    assert len(load_csv(table("1,2,0\n3,4,1\n"), header=True)) == 1
-    assert load_csv(table("1.5,cat\n")).class_names == ("cat",)
-
-
-def test_without_labels(table):
-    values = load_csv(table("a,b\n1,2\n3,4\n"), None)
-    assert values.y is None
-    assert values.class_names is None
-    assert values.x.shape == (2, 2)
-
-
-def test_tasks(table):
-    numbers = table("x,y\n1,10\n2,-3\n3,10\n")
-    assert load_csv(numbers).y.tolist() == [1, 0, 1]
-    assert load_csv(numbers).class_names == ("-3", "10")
-    values = load_csv(numbers, task="regression")
-    assert values.y.dtype == np.float32
-    assert values.y.tolist() == [10, -3, 10]
-    assert values.class_names is None
-    assert load_csv(table("x,y\n1,0.5\n2,1.5\n")).class_names is None
-    assert load_csv(table("x,y\n1,0.5\n2,1.5\n"), task="classification").class_names == ("0.5", "1.5")
-    assert load_csv(table("x,y\n1,1.0\n2,0\n")).class_names == ("0", "1")
-    codes = load_csv(table("x,y\n1,007\n2,7\n3,010\n"))
-    assert (codes.class_names, codes.y.tolist()) == (("007", "010", "7"), [0, 2, 1])
-    assert load_csv(table("x,y\n1,007\n2,7\n"), task="regression").y.tolist() == [7, 7]
+def test_values(table):
+    for text, values in (("x,y\n1,10\n2,-3\n3,10\n", [10, -3, 10]), ("x,y\n1,007\n2,7\n", [7, 7])):
+        found = load_csv(table(text), task="regression")
+        assert (found.y.dtype, found.y.tolist(), found.class_names) == (np.float32, values, None)
 
 
 @grouped(
@@ -145,6 +130,7 @@ def test_tasks(table):
             "b",
             "line 1 has 2 cells separated by blanks",
         ),
+        ("a b\n1 2,5\n3 4,5\n", "b", "separated by blanks.*decimal=',' reads"),
         ("# made, in May, 2024\na,b\n1,2\n3,4\n5,6\n", "b", "line 1 has 3 cells"),
         ("a,b,y\n1,2,0\n1,2,\n", "y", "line 3, column 'y' has a missing value"),
         ("a,b,y\n1,2,0\n", "kind", "has no column 'kind'; its columns are a, b, y"),
@@ -167,11 +153,6 @@ def test_numbers_are_those_of_python(table):
     rows = np.hstack(cells).tolist()
     found = load_csv(table("".join(",".join(map(repr, row)) + "\n" for row in rows)), None, dtype="float64")
     assert found.x.tolist() == rows
-
-
-def test_a_decimal_comma_in_the_name_of_a_class(table):
-    assert load_csv(table("a;y\n1;1,5\n2;2,5\n"), "y", task="classification").class_names == ("1,5", "2,5")
-    assert load_csv(table("a;y\n1;1,5\n2;b\n"), "y").class_names == ("1,5", "b")
 
 
 def test_files_that_are_no_tables(table, tmp_path):
@@ -226,27 +207,29 @@ def test_layouts(table, text, how, names):
     assert found.feature_names == (None if names is None else tuple(names.split()))
 
 
-def test_numbers_that_are_headers_and_samples(table):
+@grouped(
+    ("text", "header"),
+    [
+        ("0,1,2\n1.5,2.5,3.5\n2.5,0.5,1.5\n", True),
+        (",0,1,y\n0,1.5,2.5,0.5\n1,2.5,0.5,1.5\n", True),
+        ("x;y;\na;b;\nc;d;\na;d;\n", True),
+        (",x,y\n1,a,b\n2,c,b\n3,a,d\n", True),
+        ("0,1,2,3\n1.5,2.5,3.5,0\n1.0,2.0,3.0,1\n", True),
+        ("year,2019,2020,2021\n3,1,2,0.5\n4,2,3,0.25\n", True),
+        ("what,1940,1945,1950\na b,1.5,2.5,1\nc,2.5,1.5,2\n", True),
+        ("#N/A,a\n1,b\n2,c\n", False),
+        ("1;a b\n5;c\n6;c\n", False),
+        ("1,2,3,a\n4,5,6,b\n7,8,9,b\n", False),
+        ("1,1,1\n0.5,1.5,2.5\n", False),
+        ("0,1\n0.5,1.5\n1.5,0.5\n", False),
+        ("0,1,2\n1,2,3\n3,2,1\n", False),
+        ("0,1,a\n1,0,b\n1,1,b\n0,0,b\n", False),
+    ],
+)
+def test_numbers_that_are_headers_and_samples(table, text, header):
     """pandas numbers columns without names from 0; a sample may do so, too."""
-    assert len(load_csv(table("0,1,2\n1.5,2.5,3.5\n2.5,0.5,1.5\n"))) == 2
-    assert len(load_csv(table(",0,1,y\n0,1.5,2.5,0.5\n1,2.5,0.5,1.5\n"))) == 2
-    assert len(load_csv(table("x;y;\na;b;\nc;d;\na;d;\n"), missing="keep", categories=True)) == 3
-    assert len(load_csv(table("#N/A,a\n1,b\n2,c\n"), missing="keep")) == 3
-    assert len(load_csv(table("1;a b\n5;c\n6;c\n"))) == 3
-    assert load_csv(table(",x,y\n1,a,b\n2,c,b\n3,a,d\n"), categories=True).feature_names == ("", "x")
-    assert len(load_csv(table("0,1,2,3\n1.5,2.5,3.5,0\n1.0,2.0,3.0,1\n"))) == 2
-    assert load_csv(table("year,2019,2020,2021\n3,1,2,0.5\n4,2,3,0.25\n")).feature_names[1] == "2019"
-    assert load_csv(
-        table("what,1940,1945,1950\na b,1.5,2.5,1\nc,2.5,1.5,2\n"), None, categories=True
-    ).x.shape == (2, 4)
-    for text in (
-        "1,2,3,a\n4,5,6,b\n7,8,9,b\n",
-        "1,1,1\n0.5,1.5,2.5\n",
-        "0,1\n0.5,1.5\n1.5,0.5\n",
-        "0,1,2\n1,2,3\n3,2,1\n",
-        "0,1,a\n1,0,b\n1,1,b\n0,0,b\n",
-    ):
-        assert len(load_csv(table(text))) == text.count("\n"), text
+    found = load_csv(table(text), missing="keep", categories=True)
+    assert (len(found), found.feature_names is not None) == (text.count("\n") - header, header)
 
 
 def test_names_of_classes_that_mean_missing_elsewhere(table):

@@ -29,6 +29,7 @@ DATES = re.compile(
     r"|(19|20)\d\d-(0[1-9]|1[0-2]|Q[1-4])|(19|20)\d\dQ[1-4]|-?\d+ days( .*)?",
     re.I,
 )
+VALUE = re.compile(f"{DATES.pattern}|{DECIMAL_COMMA.pattern}", re.I)
 LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|$)")
 SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED = {"tab": "\t", "\\t": "\t", "blanks": " ", "space": " "}  # names that a shell needs no quotes for
@@ -216,8 +217,8 @@ def _head(text: str, delimiter: str) -> list[list[str]]:
 
 def _delimiter(text: str, decimal: str) -> str:
     """What divides most of the first lines into equal numbers of cells; of several, what leaves most numbers,
-    then what makes most cells. Blanks only if nothing else does: words have blanks in them."""
-    ranked: list[tuple[float, float, int, str]] = []
+    then what makes most cells. Blanks only if they are better in both: words have blanks in them."""
+    ranked: list[tuple[float, float, bool, int, str]] = []
     for mark in SEPARATORS:
         rows = _head(text, mark)
         width, count = Counter(map(len, rows)).most_common(1)[0]
@@ -225,10 +226,12 @@ def _delimiter(text: str, decimal: str) -> str:
         mixed = len(runs) > 1 and all(map(is_number, runs))
         if width == 1 or mixed or (mark == decimal and '"' not in text[:10000]):
             continue
-        cells = [cell for row in rows[:20] for cell in row]
-        numbers = sum(is_number(cell) or bool(DECIMAL_COMMA.fullmatch(cell)) for cell in cells) / len(cells)
-        if mark != " " or (not ranked and {len(row) for row in rows[1:] or rows} == {width}):
-            ranked.append((count / len(rows), numbers, width, mark))
+        cells = [cell for row in rows[:20] for cell in row if cell]
+        numbers = sum(is_number(cell) or bool(VALUE.fullmatch(cell)) for cell in cells) / max(1, len(cells))
+        share, best = count / len(rows), max(ranked, default=(0, -1))
+        equal = {len(row) for row in rows[1:] or rows} == {width}
+        if mark != " " or (equal and share > best[0] and numbers > best[1]):
+            ranked.append((share, numbers, numbers > 0 and mark != ",", width, mark))
     return max(ranked)[-1] if ranked else ";" if decimal == "," else ","
 
 
