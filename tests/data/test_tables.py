@@ -30,6 +30,8 @@ def test_classes_beyond_float64(table):
     labels = [2**53 + 1, 2**53, 5, 2**53 + 1]
     samples = load_csv(table("a,label\n" + "".join(f"{i},{k}\n" for i, k in enumerate(labels))))
     assert [samples.class_names[k] for k in samples.y] == [str(label) for label in labels]
+    wide = load_csv(table(f"a,label\n{2**64},1\n2,{2**64}\n"), None, dtype="float64")
+    assert wide.x.tolist() == [[2.0**64, 1], [2, 2.0**64]]
     large = load_csv(table("a,label\n1,1e300\n2,2e300\n3,1e300\n"))
     assert (large.y.tolist(), len(set(large.class_names))) == ([0, 1, 0], 2)
     values = load_csv(table("a,label\n1,1e20\n2,0.5\n"))

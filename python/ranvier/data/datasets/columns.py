@@ -43,7 +43,7 @@ class Columns:
         if column not in self._texts:
             chosen = [c for c in range(self.table.width) if c == column or not self.is_numbers(c)]
             frame = self._frame[chosen]
-            if frame.isna().any(axis=None) or not all(kind.kind == "O" for kind in frame.dtypes):
+            if not all(isinstance(cell, str) for at in chosen for cell in frame[at]):  # gaps, True, 2**64
                 frame = self.table.parse(usecols=chosen, dtype=str, na_filter=False)
             for at in chosen:
                 codes, cells = frame[at].str.strip().factorize()

@@ -212,7 +212,8 @@ def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _head(text: str, delimiter: str) -> list[list[str]]:
-    return [cells for _, cells in itertools.islice(_rows(text, delimiter), LOOKED_AT)]
+    lines = max(20, min(LOOKED_AT, (1 << 20) // (text.find("\n") + 2)))  # fewer of wide tables
+    return [cells for _, cells in itertools.islice(_rows(text, delimiter), lines)]
 
 
 def _delimiter(text: str, decimal: str) -> str:
