@@ -18,8 +18,6 @@ def main() -> None:
     out = parser.parse_args().out
     out.mkdir(parents=True, exist_ok=True)
 
-    print("one neuron:", rv.explore.Perceptron(max_iter=20).fit(X, Y[:, 0].astype(int)).verdict_)
-
     # 2 inputs, 4 hidden neurons, 1 output: 4 x 2 + 4 weights and biases, then 4 + 1.
     rv.manual_seed(0)
     model = rv.mlp([2, 4, 1], activation="tanh", init="xavier", output="sigmoid")

@@ -11,7 +11,6 @@ from ranvier.explore.examine import *
 from ranvier.explore.filters import *
 from ranvier.explore.fit import *
 from ranvier.explore.parameters import *
-from ranvier.explore.perceptron import *
 from ranvier.explore.search import *
 from ranvier.explore.size import *
 from ranvier.explore.surfaces import *
