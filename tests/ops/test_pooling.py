@@ -293,6 +293,35 @@ def test_indices_are_torch_s(rng, name, torch):
     np.testing.assert_array_equal(indices.numpy(), theirs[1].numpy())
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "dilation"), [(2, 2, 1), (3, 1, 1), (3, 2, 1), (2, 1, 2), (3, 3, 1)]
+)
+def test_the_last_nan_of_a_window_is_its_maximum(rng, dtype, layout, kernel, stride, dilation):
+    """As in PyTorch: index and gradient are those of the last."""
+    x = rng.standard_normal((2, 5, 11, 23)).astype(dtype)
+    x[rng.random(x.shape) < 0.4] = np.nan
+    leaf = rv.tensor(in_layout(x, layout), requires_grad=True)
+    y, where = ops.max_pool2d(leaf, kernel, stride, 0, dilation, return_indices=True)
+    places = np.arange(11 * 23).reshape(11, 23)
+    span = dilation * (kernel - 1) + 1
+    windows, at = (
+        np.lib.stride_tricks.sliding_window_view(v, (span, span), (-2, -1))[
+            ..., ::stride, ::stride, ::dilation, ::dilation
+        ].reshape(*v.shape[:-2], *y.shape[2:], -1)
+        for v in (x, places)
+    )
+    last = windows.shape[-1] - 1 - np.isnan(windows[..., ::-1]).argmax(-1)
+    tap = np.where(np.isnan(windows).any(-1), last, np.nan_to_num(windows, nan=-9).argmax(-1))
+    want = np.take_along_axis(np.broadcast_to(at, windows.shape), tap[..., None], -1)[..., 0]
+    np.testing.assert_array_equal(where.numpy(), want)
+    (dx,) = rv.autograd.grad(y.sum(), leaf)
+    counts = np.zeros((2 * 5, 11 * 23))
+    np.add.at(counts, (np.arange(10)[:, None], want.reshape(10, -1)), 1)
+    np.testing.assert_array_equal(dx.numpy().reshape(counts.shape), counts)
+
+
 def test_one_image_without_batch():
     x = np.arange(32, dtype=np.float32).reshape(2, 4, 4)
     for op in (

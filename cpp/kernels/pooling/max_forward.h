@@ -142,7 +142,7 @@ RANVIER_INLINE void max_down_column(const MaxRow<T, Offset>& w, int64_t dilation
 }
 
 // The maximum of window ow from these, of its taps from `at` on: of equal ones that of the smaller offset,
-// the first in the window.
+// the first in the window; of NaN the last.
 template <class T, class Offset>
 static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int64_t taps, int64_t dilation,
                         const T* values, const T* offsets) {
@@ -154,7 +154,7 @@ static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int6
     int_of<T> o;
     __builtin_memcpy(&o, offsets + at + s * dilation, sizeof o);
     o += static_cast<int_of<T>>(s);
-    const bool better = v > best || v != v || (v == best && o < offset);
+    const bool better = v > best || (v == best && o < offset) || (v != v && (best == best || o > offset));
     best = better ? v : best;
     offset = better ? o : offset;
   }
@@ -178,7 +178,8 @@ static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, cons
       const int64_t tap = at + s * columns.dilation;
       const vec<T> v = load_every<kStride>(values + tap, every, n);
       const ivec<T> o = bits(load_every<kStride>(offsets + tap, every, n)) + static_cast<int_of<T>>(s);
-      const ivec<T> better = beats(v, best) | ((v == best) & (o < offset));
+      const ivec<T> later = (best == best) | (o > offset);
+      const ivec<T> better = (v > best) | ((v == best) & (o < offset)) | ((v != v) & later);
       best = select(better, v, best);
       offset = select(better, o, offset);
     }
