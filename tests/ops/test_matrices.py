@@ -358,3 +358,24 @@ def test_first_matrix_power_is_a_copy():
     x = rv.ones(2, 2)
     rv.linalg.matrix_power(x, 1).zero_()
     assert x.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("gap", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("name", ["svdvals", "matrix_norm 2", "eigvalsh"])
+def test_second_gradients_at_values_that_differ_by_rounding(rng, name, gap, dtype):
+    """Finite and wrong before; NaN, as at equal values."""
+    eps = np.finfo(dtype).eps
+    q = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    A = (q * np.array([1, 1 + gap * eps, 1 - gap * eps, 3.0 if name == "eigvalsh" else 0.5])) @ q.T
+    x = rv.tensor(A.astype(dtype), requires_grad=True)
+    values = {
+        "svdvals": rv.linalg.svdvals,
+        "matrix_norm 2": lambda x: rv.linalg.matrix_norm(x, 2),
+        "eigvalsh": rv.linalg.eigvalsh,
+    }[name](x)
+    weight = rv.tensor(np.arange(values.numel()).reshape(values.shape).astype(dtype) + 1)
+    (g,) = rv.autograd.grad((values * weight).sum(), x, create_graph=True)
+    (h,) = rv.autograd.grad((g * rv.tensor(rng.standard_normal((4, 4)).astype(dtype))).sum(), x)
+    assert np.isfinite(g.detach().numpy()).all()
+    assert np.isnan(h.numpy()).all()

@@ -14,12 +14,10 @@ from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
-from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.inverse import Solve, matrix
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.matrix.singular import Svd, decomposed, differences, ones_in_diagonal, svd_of
+from ranvier.ops.matrix.singular import Svd, decomposed, ones_in_diagonal, over_differences, svd_of
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
@@ -96,7 +94,8 @@ def _of_eigh(node: Any, dL: Tensor | None, dV: Tensor | None) -> Tensor:
     L, V = (of_output(node, array, i) for i, array in enumerate(node.factors))
     inner = None if dL is None else dL.unsqueeze(-2) * ones_in_diagonal(L)
     if dV is not None:
-        off = where(eq(ones_in_diagonal(L), 1.0), 0.0, matmul(V.mT, dV) / differences(L))
+        shares = matmul(V.mT, dV)
+        off = over_differences((shares - shares.mT) * 0.5, L)
         inner = off if inner is None else inner + off
     assert inner is not None
     dA = matmul(matmul(V, inner), V.mT)

@@ -11,6 +11,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, is_floating
 from ranvier.ops.reduction.reduce import amax, amin
 from ranvier.ops.reduction.reduce import sum as total
@@ -47,9 +48,16 @@ class Svd(Function):
         return self.factors
 
 
-def differences(values: Tensor) -> Tensor:
-    """values[j] - values[i] in row i and column j; 1 in the diagonal."""
-    return values.unsqueeze(-2) - values.unsqueeze(-1) + ones_in_diagonal(values)
+def over_differences(turned: Tensor, values: Tensor) -> Tensor:
+    """turned / (values[j] - values[i]) in row i and column j, for a diagonal of 0.
+
+    Values that differ by no more than their rounding are equal: NaN, unless turned is 0. Values next to 0 are
+    left out: those of a product of few columns stay 0, and their vectors have no part in its gradient.
+    """
+    gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
+    rounding = total(values.abs(), -1, True).unsqueeze(-1) * (4 * np.finfo(values.dtype).eps)
+    unknown = (gaps.abs() <= rounding) & (turned != 0) & (values.abs().unsqueeze(-1) > rounding)
+    return turned / where(unknown, np.nan, gaps + ones_in_diagonal(values))
 
 
 def ones_in_diagonal(values: Tensor) -> Tensor:
@@ -59,7 +67,8 @@ def ones_in_diagonal(values: Tensor) -> Tensor:
 @rule(Svd)
 def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) -> Tensor:
     """Townsend (2016): U (K_U / E S + S K_V / E + diag dS) Vh with K = X - X^T for U^T dU and V^T dV, E_ij =
-    S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S."""
+    S_j^2 - S_i^2, and what dU and dVh have outside of the spaces of U and Vh, over S. The first two sums are
+    (K_U + K_V) / 2 over S_j - S_i and (K_U - K_V) / 2 over S_i + S_j: of the nuclear norm the first is 0."""
     U, S, Vh = (of_output(node, array, i) for i, array in enumerate(node.factors))
     k, across, along = S.shape[-1], S.unsqueeze(-2), S.unsqueeze(-1)
     if node.full:
@@ -68,25 +77,24 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
     if dU is None and dVh is None:
         assert dS is not None
         return (U * dS.unsqueeze(-2)) @ Vh
-    gaps, sums = differences(S), along + across + ones_in_diagonal(S)  # E = gaps sums
-    inner = None if dS is None else dS.unsqueeze(-2) * ones_in_diagonal(S)
-    outside = None
+    both: Any = 0.0
+    apart, outside = both, both
     if dU is not None:
         shares = U.mT @ dU
-        turned = (shares - shares.mT) / gaps * (across / sums)
-        inner = turned if inner is None else inner + turned
+        both = apart = (shares - shares.mT) * 0.5
         if U.shape[-2] > k:
             outside = ((dU - U @ shares) / across) @ Vh
     if dVh is not None:
         shares = Vh @ dVh.mT
-        turned = (shares - shares.mT) / gaps * (along / sums)
-        inner = turned if inner is None else inner + turned
+        turned = (shares - shares.mT) * 0.5
+        both, apart = both + turned, apart - turned
         if Vh.shape[-1] > k:
-            more = U @ ((dVh - shares.mT @ Vh) / along)
-            outside = more if outside is None else outside + more
-    assert inner is not None
+            outside = outside + U @ ((dVh - shares.mT @ Vh) / along)
+    inner = over_differences(both, S) + apart / (along + across + ones_in_diagonal(S))
+    if dS is not None:
+        inner = inner + dS.unsqueeze(-2) * ones_in_diagonal(S)
     dA = U @ inner @ Vh
-    return dA if outside is None else dA + outside
+    return dA + outside
 
 
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
