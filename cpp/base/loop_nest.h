@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/tensor_view.h"
+#include "base/unroll.h"
 
 namespace ranvier {
 
@@ -83,6 +84,7 @@ struct LoopNest {
 
   void move(int d, int64_t steps, int64_t* index, int64_t* offsets) const {
     index[d] += steps;
+    RANVIER_UNROLL
     for (int t = 0; t < kTensors; ++t) offsets[t] += steps * strides[t][d];
   }
 };

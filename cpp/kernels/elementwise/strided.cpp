@@ -5,6 +5,7 @@
 
 #include "base/integers.h"
 #include "base/loop_nest.h"
+#include "base/unroll.h"
 #include "kernels/copy/copy.h"
 #include "kernels/elementwise/loops.h"
 
@@ -111,7 +112,8 @@ struct Loops {
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       r.n = n;
       r.y = y_at(offsets[kY]);
-      for (int k = 0; k < operands; ++k) r.x[k] = at(k, offsets[k]);
+      RANVIER_UNROLL
+      for (int k = 0; k < kElementOperands; ++k) r.x[k] = at(k, offsets[k]);
       function(r);
     });
   }

@@ -115,6 +115,20 @@ RANVIER_INLINE void for_each_group(int64_t width, const F& f) {
   if (j < width) f(ColumnGroup<1>{}, j, static_cast<int>(width - j));
 }
 
+// Of columns whose squares left the range of T.
+template <class T>
+__attribute__((noinline)) static void sum_wide_squares(const T* x, int64_t stride, int64_t rows,
+                                                       int64_t count, const T* first, double* squares) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (squares[i] - squares[i] == 0) continue;
+    squares[i] = 0;
+    for (int64_t r = 1; r < rows; ++r) {
+      const double d = double(x[r * stride + i]) - double(first[i]);
+      squares[i] += d * d;
+    }
+  }
+}
+
 template <class T>
 static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t width, int64_t seen,
                            double* mean, double* m2) {
@@ -131,19 +145,17 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
         sum[v] += d, squares[v] = fma(d, d, squares[v]);
       }
     T f[kVectors * L], s[kVectors * L], q[kVectors * L];
-    for (int v = 0; v < kVectors; ++v)
+    ivec<T> far{};
+    for (int v = 0; v < kVectors; ++v) {
       store(f + v * L, first[v]), store(s + v * L, sum[v]), store(q + v * L, squares[v]);
+      far |= squares[v] - squares[v] != vec<T>{};
+    }
     const int64_t count = l == L ? kVectors * L : l;
+    double wide[kVectors * L];
+    for (int64_t i = 0; i < count; ++i) wide[i] = double(q[i]);
+    if (any(far)) sum_wide_squares(x + j, stride, rows, count, f, wide);
     for (int64_t i = 0; i < count; ++i) {
-      double all_squares = double(q[i]);
-      if (q[i] - q[i] != T(0)) {  // squares left the range of T
-        all_squares = 0;
-        for (int64_t r = 1; r < rows; ++r) {
-          const double d = double(x[r * stride + j + i]) - double(f[i]);
-          all_squares += d * d;
-        }
-      }
-      const double step = double(s[i]) * inverse, found = all_squares - double(s[i]) * step;
+      const double step = double(s[i]) * inverse, found = wide[i] - double(s[i]) * step;
       const double delta = double(f[i]) + step - mean[j + i];
       mean[j + i] += delta * share;
       m2[j + i] += (found < 0 ? 0 : found) + delta * delta * both;

@@ -16,6 +16,7 @@ from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
+from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
@@ -70,14 +71,28 @@ class Norm(_Kept):
             n = x.size // (total.size or 1)
             equal = _core.count_equal(x, zeros(total.shape, x.dtype), axes, True)
             return _core.sub(float(n), equal, equal)
-        powers, top = _core.abs(x, None), None
-        if x.size:  # of the greatest element, or the least for p < 0: powers stay in the range
-            top = (_core.max if p > 0 else _core.min)(powers, axes, True, None)
-            top = _core.where(_core.eq(_core.div(top, top, None), 1.0, None), top, 1.0, None)
-            _core.div(powers, top, powers)
-        total = _core.sum(_core.pow(powers, p, powers), axes, True, None)
-        y = _core.pow(total, 1 / p, total)
-        return y if top is None else _core.mul(y, top, y)
+        total, far = self._powers(x), 1e25 if x.itemsize == 4 else 1e250
+        if not x.size or (
+            not is_recording()  # whose calls are the same for other values
+            and _core.min(total, None, False, None) >= 1 / far
+            and _core.max(total, None, False, None) <= far
+        ):
+            return _core.pow(total, 1 / p, total)
+        # Powers leave the range: they are those of parts of the greatest element, or the least for p < 0.
+        size = _core.abs(x, None)
+        top = (_core.max if p > 0 else _core.min)(size, axes, True, None)
+        top = _core.where(_core.eq(_core.div(top, top, None), 1.0, None), top, 1.0, None)
+        near = _core.eq(_core.clip(total, 1 / far, far, None), total, None)
+        top = _core.where(near, 1.0, top, None)
+        total = self._powers(_core.div(size, top, size))
+        return _core.mul(_core.pow(total, 1 / p, total), top, total)
+
+    def _powers(self, x: Array) -> Array:
+        """The sums of |x|^p."""
+        if self.p == 3:
+            return _core.sum_abs(_core.pow(x, 3, None), self.axes, True, None)
+        powers = _core.abs(x, None)
+        return _core.sum(_core.pow(powers, self.p, powers), self.axes, True, None)
 
     def backward(self, dy: Array) -> Array:
         x, y, p = self.x, self.y, self.p
