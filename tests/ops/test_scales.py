@@ -168,3 +168,25 @@ def test_results_in_the_range(name, scale, rng):
             "second gradient",
             max(np.abs(dx).max(), np.abs(want).max() / scale) / scale,
         )
+
+
+FORWARD = [
+    n
+    for n in OPS
+    if n.startswith(("std", "var", "norm ", "normalize", "cosine", "pairwise", "cdist", "pdist"))
+]
+
+
+@grouped("name", FORWARD)
+@pytest.mark.parametrize("scale", SCALES)
+def test_forward_mode_in_the_range(name, scale, rng):
+    """The slope along a vector is the sum of the derivatives by complex steps times its elements."""
+    op, formula = OPS[name]
+    x = (rng.uniform(0.5, 2.0, (2, 2, 4)) * rng.choice([-1, 1], (2, 2, 4)) * scale).astype(np.float32)
+    v = (rng.standard_normal(x.shape) * scale).astype(np.float32)
+    y, t = rv.func.jvp(op, tuple(map(rv.tensor, x)), tuple(map(rv.tensor, v)))
+    weight = rng.standard_normal(y.shape).astype(np.float32)
+    dx = slopes(lambda *parts: np.asarray(formula(*parts)).reshape(y.shape), x.astype(np.float64), weight)
+    usual = (np.abs(dx) * np.abs(v)).sum() + np.abs(weight * y.numpy()).sum()
+    if usual < 1e37:
+        compared((weight.astype(float) * t.numpy()).sum(), (dx * v).sum(), "slope", usual)

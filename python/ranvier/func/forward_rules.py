@@ -23,7 +23,7 @@ from ranvier.ops.matrix.einsum import Linear
 from ranvier.ops.matrix.matmul import Matmul
 from ranvier.ops.neural import normalization
 from ranvier.ops.reduction import norms
-from ranvier.ops.reduction.reduce import Sum
+from ranvier.ops.reduction.reduce import Sum, _without
 from ranvier.ops.reduction.variance import Var
 from ranvier.ops.rules import inputs
 from ranvier.ops.shape import join
@@ -144,6 +144,8 @@ def _divided(name: str, form: Form, node: Any, ta: Rows, tb: Rows) -> Tensor:
     b, ta = of_input(node, 1, node.b), None if ta is None else lifted(ta, ndim)
     if tb is None:
         return ta / b
+    size = _size(b._array)  # b^2 may leave the range
+    b, tb, ta = b / size, tb / size, None if ta is None else ta / size
     tr = lifted(composed(name, form, lambda b: b.reciprocal(), [b], [tb]), ndim)
     y = of_output(node, node.y)
     return product(form, lambda x, y: x * y, lambda: y * b, ta, b.reciprocal, tr)
@@ -177,20 +179,36 @@ def _nonzero(x: Tensor) -> Tensor:
     return where(wrap(x._array).eq(0.0), 1.0, x)
 
 
+def _size(y: Any) -> Tensor:
+    """|y| as a constant, 1 where it is 0 or not finite: powers of what it divides stay in the range."""
+    size = _core.abs(y, None)
+    return wrap(_core.where(_core.eq(_core.div(size, size, None), 1.0, None), size, 1.0, None))
+
+
+def _dropped(node: Any, y: Tensor) -> Tensor:
+    """y as the node's output: without the reduced axes, unless they are kept."""
+    return y if node.keepdims else reshape(y, _without(y.shape, node.axes))
+
+
 def _variance(node: Any, x: Tensor) -> Tensor:
     n = x.numel() // (node.y.size or 1)
     away = x - x.mean(node.axes, keepdim=True)
-    v = (away * away).sum(node.axes, keepdim=node.keepdims) / (n - node.correction)
-    return _nonzero(v).sqrt() if node.root else v
+    size = _size(node.y) if node.root else 1.0
+    away = away / size if node.root else away
+    v = (away * away).sum(node.axes, keepdim=True) / (n - node.correction)
+    return _dropped(node, _nonzero(v).sqrt() * size if node.root else v)
 
 
 def _norm(node: Any, x: Tensor) -> Tensor:
     p = node.p
     if p == 0 or math.isinf(p):
         raise NotImplementedError(f"[norm] got p {p} in forward mode; expected a finite p other than 0")
-    powers = x * x if p == 2 else x.abs() if p == 1 else _nonzero(x).abs() ** p
-    total = powers.sum(node.axes, keepdim=node.keepdims)
-    return total if p == 1 else _nonzero(total) ** (1 / p)
+    if p == 1:
+        return x.abs().sum(node.axes, keepdim=node.keepdims)
+    size = _size(node.y)
+    x = x / size
+    powers = x * x if p == 2 else _nonzero(x).abs() ** p
+    return _dropped(node, _nonzero(powers.sum(node.axes, keepdim=True)) ** (1 / p) * size)
 
 
 def _normalised(sizes: Any, centred: bool) -> Any:
