@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import kernels
+from ranvier.nn.utils import rnn
 from support.grouped import in_groups
 from support.isolated import Case, run_isolated
 from support.refused import refused
@@ -120,3 +122,29 @@ def test_an_index_is_read_after_its_shape() -> None:
     for call in calls:
         with pytest.raises((ValueError, MemoryError)):
             call()
+
+
+COUNTS = {
+    "tensor_split": lambda n: rv.tensor_split(rv.ones(3), n),
+    "repeat": lambda n: rv.ones(3).repeat(n, n, n),
+    "tile": lambda n: rv.tile(rv.ones(3), (n, n)),
+    "repeat_interleave": lambda n: rv.repeat_interleave(rv.ones(3), n),
+    "linspace": lambda n: rv.linspace(0, 1, n),
+    "zeros": lambda n: rv.zeros(n),
+    "rand": lambda n: rv.rand(n),
+    "eye": lambda n: rv.eye(n),
+    "combinations": lambda n: rv.combinations(rv.ones(3), n),
+    "transformer_encoder": lambda n: rv.nn.TransformerEncoder(rv.nn.TransformerEncoderLayer(4, 2), n),
+    "lstm": lambda n: rv.nn.LSTM(2, 2, num_layers=n),
+    "RandomSampler": lambda n: rv.data.RandomSampler([1, 2], True, n),
+    "WeightedRandomSampler": lambda n: rv.data.WeightedRandomSampler([1.0, 2.0], n),
+    "one_hot": lambda n: F.one_hot(rv.tensor([0, 1]), n),
+    "pad_packed_sequence": lambda n: rnn.pad_packed_sequence(rnn.pack_sequence([rv.ones(3)]), total_length=n),
+}
+
+
+@pytest.mark.parametrize("count", [2**62, 10**20, 2**70])
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_beyond_any_memory_are_refused_at_once(name: str, count: int) -> None:
+    with pytest.raises(ValueError, match=rf"^\[{name}\] got .*expected"):
+        COUNTS[name](count)

@@ -15,7 +15,11 @@ from weakref import WeakSet
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
-_PASSED_ON = (MemoryError, NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
+_PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
+
+
+class TooLarge(MemoryError, ValueError):
+    """The error for sizes whose result does not fit in memory."""
 
 
 def own_errors(module: dict[str, Any], left_out: str = "") -> None:
@@ -67,6 +71,9 @@ def renamed(
     In a handler it costs calls that succeed nothing.
     """
     text = str(error)
+    if isinstance(error, MemoryError) and not text.startswith("["):
+        given = _sentence(name, function, args, settings).partition(";")[0]
+        return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
     if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)):
         return error
     if named := _NAMED.match(text):

@@ -312,8 +312,9 @@ def positive(name: str, argument: str, value: Any, least: int = 1) -> int:
     """`value` as an int of at least `least`; raises the error of `name` about `argument`."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"[{name}] got {argument} {value!r}; expected an integer")
-    if value < least:
-        raise ValueError(f"[{name}] got {argument} {value}; expected at least {least}")
+    if not least <= value < 2**48:
+        limits = f"at least {least}" if value < least else "less than 2**48"
+        raise ValueError(f"[{name}] got {argument} {value}; expected {limits}")
     return int(value)
 
 

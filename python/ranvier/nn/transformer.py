@@ -19,6 +19,7 @@ from ranvier.nn.dropout import Dropout
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
+from ranvier.nn.recurrent import MOST_LAYERS
 
 _NAMES = """
     Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer
@@ -48,8 +49,8 @@ def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
         raise TypeError(
             f"[transformer_{name}] got {argument} of type {type(layer).__name__}; expected a layer"
         )
-    if count < 0:
-        raise ValueError(f"[transformer_{name}] got {count} num_layers; expected a number >= 0")
+    if not 0 <= count <= MOST_LAYERS:
+        raise ValueError(f"[transformer_{name}] got {count} num_layers; expected 0 to {MOST_LAYERS}")
     layers = ModuleList([copy.deepcopy(layer) for _ in range(count)])
     arguments = module.__dict__["_arguments"]
     if count and arguments.get(argument) is layer:

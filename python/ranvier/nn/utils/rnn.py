@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.ops as ops
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -134,6 +135,7 @@ def pack_padded_sequence(
     return PackedSequence(x.reshape(batch * steps, *x.shape[2:])[keep(rows)], _constant(sizes), packed)
 
 
+@own_error
 def pad_packed_sequence(
     sequence: PackedSequence,
     batch_first: bool = False,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, filled_like, in_dtype, keep, plain, write
@@ -194,6 +195,7 @@ def padding_row(padding_idx: Any, rows: int) -> int:
     return row % rows
 
 
+@own_error
 def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     """y (*x.shape, num_classes) of int64: y[..., c] = 1 where x = c, else 0.
 

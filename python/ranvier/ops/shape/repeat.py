@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import TooLarge, own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import copied, keep, reshaped
 from ranvier.autograd.tensor import Tensor
@@ -27,6 +27,7 @@ from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
 __all__ = ["diagonal", "meshgrid", "repeat", "repeat_interleave", "roll", "tile", "trace", "tril", "triu"]
 
 
+@own_error
 def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     """x repeated along each dimension; sizes beyond x's dimensions add leading dimensions.
 
@@ -72,6 +73,8 @@ linear(Repeat)
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
+    if prod(times) >= 2**48:
+        raise TooLarge
     # more dimensions than a kernel takes: one at a time
     if sum(1 if count == 1 else 2 for count in times) > 8:
         for d, count in enumerate(times):
@@ -112,6 +115,8 @@ def repeat_interleave(
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
+    if times.astype(float).sum() * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
+        raise TooLarge
     rows = np.repeat(np.arange(n), times.reshape(-1))
     if output_size is not None and output_size != rows.size:
         raise ValueError(

@@ -55,6 +55,9 @@ dstack = _stacked("dstack", atleast_3d, 2)
 column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim < 2 else x, 1)
 
 
+_MOST_PARTS = 100_000  # beyond the size, where parts are empty
+
+
 def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """x cut along dim into that many parts, the first ones longer by one, or before the given indices.
 
@@ -71,8 +74,10 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
         where_to = where_to._read("tensor_split")
     if np.ndim(where_to) == 0:
         parts = int(where_to)
-        if parts < 1:
-            raise ValueError(f"[tensor_split] got {parts} sections; expected at least 1")
+        if not 1 <= parts <= max(n, _MOST_PARTS):
+            raise ValueError(
+                f"[tensor_split] got {parts} sections for size {n}; expected 1 to {max(n, _MOST_PARTS)}"
+            )
         sizes = [n // parts + (i < n % parts) for i in range(parts)]
         edges = [0, *itertools.accumulate(sizes)]
     else:
