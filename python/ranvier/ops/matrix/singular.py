@@ -56,7 +56,7 @@ def over_differences(turned: Tensor, values: Tensor) -> Tensor:
     """
     gaps = values.unsqueeze(-2) - values.unsqueeze(-1)
     rounding = total(values.abs(), -1, True).unsqueeze(-1) * (4 * np.finfo(values.dtype).eps)
-    unknown = (gaps.abs() <= rounding) & (turned != 0) & (values.abs().unsqueeze(-1) > rounding)
+    unknown = (gaps.abs() <= rounding) & turned.ne(0.0) & (values.abs().unsqueeze(-1) > rounding)
     return turned / where(unknown, np.nan, gaps + ones_in_diagonal(values))
 
 

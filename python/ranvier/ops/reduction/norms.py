@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
@@ -217,7 +217,10 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
     input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
     if dtype is not None:
         input = to_dtype("norm", input, dtype)
-    return Norm(float(p), axes, keepdim).apply(input)
+    try:
+        return Norm(float(p), axes, keepdim).apply(input)
+    except Exception as error:
+        raise renamed(error, "norm") from None
 
 
 def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
