@@ -73,6 +73,7 @@ OTHERS: tuple[Callable[[], Any], ...] = (
 )
 EVERY = (*TENSORS, *OTHERS)
 FLAGS: tuple[Callable[[], Any], ...] = tuple(lambda x=x: x for x in (True, False, 1, 0))  # truth as in Python
+MANY: tuple[Callable[[], Any], ...] = (lambda: rv.ones(2), lambda: np.ones((2, 2)))  # no flag
 WORDS: tuple[Callable[[], Any], ...] = tuple(lambda x=x: x for x in ("foo", "", "sum", "none", "mean"))
 FIRST = {"input", "other", "x", "self", "target", "tensor", "mat2"}
 
@@ -83,7 +84,7 @@ LEFT_OUT = """
     set_rng_state set_grad_enabled set_winograd set_flush_denormal set_float32_matmul_precision
     set_default_tensor_type show_config enable_grad no_grad inference_mode autocast named skipped fans key_of
     use_deterministic_algorithms from_dlpack empty_cache register_hook register_post_accumulate_grad_hook
-    triplet_margin_with_distance_loss trunc_normal_ bump
+    bump
 """
 NO_NAMES = set(LEFT_OUT.split())
 FLAGS_BY_NAME = """
@@ -109,7 +110,7 @@ def _names(name: str, function: Any) -> set[str]:
 
 
 def _functions() -> Iterator[tuple[str, str]]:
-    for place in ("", "nn.functional", "linalg", "nn.init", "nn.utils"):
+    for place in ("", "nn.functional", "linalg", "nn.init", "nn.utils", "metrics", "data", "func"):
         module = _place(place)
         for name in sorted(getattr(module, "__all__", None) or dir(module)):
             function = getattr(module, name)
@@ -136,7 +137,7 @@ def _place(place: str) -> Any:
 def drawn(rng: Any, parameter: inspect.Parameter, pool: Any = EVERY) -> Any:
     """A value for the parameter, often one that is right."""
     if isinstance(parameter.default, bool) or parameter.name in FLAGS_BY_NAME.split():
-        pool = FLAGS
+        pool = FLAGS if rng.random() < 0.8 else MANY
     elif isinstance(parameter.default, str) or parameter.name in WORD_NAMES:
         pool = WORDS
     elif parameter.name in FIRST and rng.random() < 0.6:

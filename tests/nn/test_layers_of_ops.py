@@ -111,7 +111,7 @@ def test_a_wrong_setting_of_a_pool_is_shown_as_given(setting):
 
 @pytest.mark.parametrize("padding", [1.5, (1, 2), "same", None, (1, 2, 3, True)])
 def test_wrong_padding(padding):
-    with pytest.raises(ValueError, match=r"\[pad\] got padding .*; expected a whole number or 4 of them"):
+    with pytest.raises(ValueError, match=r"\[ReflectionPad2d\] got padding .*; expected a whole number"):
         nn.ReflectionPad2d(padding)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import signature
@@ -15,17 +16,23 @@ from weakref import WeakSet
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
+<<<<<<< HEAD
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
 
 
 class TooLarge(MemoryError, ValueError):
     """The error for sizes whose result does not fit in memory."""
+=======
+_LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
+_PASSED_ON = (MemoryError, NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
+>>>>>>> 762ca84f (Errors: metrics, data, optimizers, layers and plots under their own names)
 
 
-def own_errors(module: dict[str, Any], left_out: str = "") -> None:
+def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] | None = None) -> None:
     """Errors of a module's public functions get their own names; for ops that take some microseconds.
 
-    left_out: functions without it: those that take user functions, and those of about one microsecond.
+    left_out: functions without it, of about one microsecond. names: these functions alone, and the
+    constructors of the classes among them.
 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
@@ -36,11 +43,22 @@ def own_errors(module: dict[str, Any], left_out: str = "") -> None:
     """
     own = {
         name: value
-        for name, value in module.items()
+        for name, value in ((name, module[name]) for name in names or module)
         if isinstance(value, FunctionType) and value.__module__ == module["__name__"] and name[0] != "_"
     }
     wrapped = {f: own_error(f) for f in own.values() if f.__name__ not in left_out.split()}
     module.update({name: wrapped.get(f, f) for name, f in own.items()})
+    for name in names or ():
+        if isinstance(module[name], type) and "__init__" in vars(module[name]):
+            own_methods(module[name], "__init__")
+
+
+def own_methods(cls: Any, methods: str, name: str = "") -> None:
+    """Errors of these methods of a public class of the library begin with its name."""
+    if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
+        for method in methods.split():
+            function = getattr(cls, method)
+            setattr(cls, method, own_error(getattr(function, "__wrapped__", function), name or cls.__name__))
 
 
 def own_error(function: Callable[..., Any], name: str = "") -> Any:
@@ -68,20 +86,36 @@ def renamed(
 ) -> Exception:
     """The error to raise for one within a call of this name: with the name, and of Python or NumPy a new one.
 
-    In a handler it costs calls that succeed nothing.
+    In a handler it costs calls that succeed nothing. An error within code of the user stays as it is.
     """
+<<<<<<< HEAD
     text = str(error)
     if isinstance(error, MemoryError) and not text.startswith("["):
         given = _sentence(name, function, args, settings).partition(";")[0]
         return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
     if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)):
+=======
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)) or _of_users(error):
+>>>>>>> 762ca84f (Errors: metrics, data, optimizers, layers and plots under their own names)
         return error
     if named := _NAMED.match(text):
+        own = named[0][1:-2]
+        if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1:] == name[-1:]:
+            return error
         kind, text = type(error), text[named.end() :]
     else:
-        kind = TypeError if isinstance(error, (TypeError, AttributeError)) else ValueError
+        flag = "ambiguous" in text  # several elements where True or False is expected
+        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else ValueError
         text = _sentence(name, function, args, settings)
     return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
+
+
+def _of_users(error: Exception) -> bool:
+    at = error.__traceback__
+    while at and at.tb_frame.f_globals.get("__name__", "ranvier").partition(".")[0] in _LIBRARY:
+        at = at.tb_next
+    return at is not None
 
 
 def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
@@ -96,7 +130,7 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
         return "got arguments that do not fit; expected those of its documentation"
     given = signature(function).bind(*args, **settings)
     shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items() if key != "self")
-    names = ", ".join(given.signature.parameters)
+    names = ", ".join(key for key in given.signature.parameters if key != "self")
     return f"got {shown}; expected arguments as in {name}({names}) that it can work with"
 
 

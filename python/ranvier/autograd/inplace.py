@@ -16,7 +16,7 @@ import numpy as np
 
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
-from ranvier.autograd.errors import renamed
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import Array, copied, picked, put, write
@@ -155,6 +155,7 @@ def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
     return x
 
 
+@own_error
 def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
     """Another shape in place: the elements in their order, then zeros.
 

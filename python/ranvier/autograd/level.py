@@ -125,6 +125,8 @@ class Level:
 
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
         """Calls the function; returns what it has returned as the second of two with has_aux."""
+        if not callable(function):
+            raise TypeError(f"[{self.name}] got func of type {type(function).__name__}; expected a function")
         outputs, aux = function(*args, **(kwargs or {})), None
         if has_aux:
             if not (isinstance(outputs, tuple) and len(outputs) == 2):

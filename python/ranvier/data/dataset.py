@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.errors import own_errors, renamed
 from ranvier.autograd.memory import Array, plain
 from ranvier.ops.rows import examples
 
@@ -188,6 +189,13 @@ def default_collate(batch: list[Any]) -> Any:
 
     Raises ValueError: arrays of different shapes.
     | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
+    try:
+        return _collated(batch)
+    except Exception as error:
+        raise renamed(error, "default_collate", default_collate, (batch,)) from None
+
+
+def _collated(batch: Any) -> Any:
     first = batch[0]
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
         arrays = [raw(sample) for sample in batch]
@@ -200,12 +208,12 @@ def default_collate(batch: list[Any]) -> Any:
             )
         return wrap(np.stack(arrays))
     if isinstance(first, Mapping):
-        return {key: default_collate([sample[key] for sample in batch]) for key in first}
+        return {key: _collated([sample[key] for sample in batch]) for key in first}
     if isinstance(first, (tuple, list)):
         lengths = sorted({len(sample) for sample in batch})
         if len(lengths) > 1:
             raise ValueError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
-        columns = [default_collate(list(part)) for part in zip(*batch, strict=True)]
+        columns = [_collated(list(part)) for part in zip(*batch, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else columns  # a named tuple stays one
     return batch
 
@@ -228,4 +236,5 @@ def default_convert(data: Any) -> Any:
     return [default_convert(value) for value in data] if isinstance(data, list) else data
 
 
+own_errors(globals(), "default_collate default_convert", __all__)
 examples(globals())

@@ -20,6 +20,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, random, wrap
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.data.dataset import Indices, IterableDataset, default_collate, default_convert, raw, whole_arrays
 from ranvier.data.sampler import (
@@ -352,3 +353,6 @@ def gather(array: Array, chosen: Indices) -> Array:
         return array.take(chosen, axis=0)
     gathered: Array = array[chosen]
     return gathered
+
+
+own_errors(globals(), names=__all__)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import random
+from ranvier.autograd.errors import own_errors
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.rows import examples
 
@@ -318,4 +319,5 @@ def positive(name: str, argument: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, one_of, raw
 from ranvier.ops.rows import examples
@@ -313,4 +314,5 @@ class Normalize:
         return values, mean, std
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

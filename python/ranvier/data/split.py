@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import Dataset, Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
@@ -166,3 +167,6 @@ def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:
             "or shares that sum to 1"
         )
     return sizes
+
+
+own_errors(globals(), names=__all__)

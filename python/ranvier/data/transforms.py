@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, minmax_scale, standardize
 from ranvier.ops.rows import examples
@@ -374,4 +375,5 @@ def from_config(config: dict[str, Any]) -> Any:
     return kinds[name](**arguments)
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, bump, is_grad_enabled
+from ranvier.autograd.errors import own_errors
 from ranvier.data import Sampler
 from ranvier.data.sampler import permutation
 from ranvier.nn import Module
@@ -330,3 +331,6 @@ def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:
         setattr(new, name, getattr(norm, name))
     new.training = norm.training
     return new
+
+
+own_errors(globals(), names=["DistributedSampler"])

@@ -12,11 +12,10 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier import Size, tensor
 from ranvier.autograd import Tensor, no_grad
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_methods
 from ranvier.distributions.constraints import independent
 
 Shape = tuple[int, ...]
-_NAMED = {"__init__", "cdf", "icdf", "log_prob", "rsample", "sample"}
 
 
 def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
@@ -81,12 +80,8 @@ class Distribution:
     event_shape: Shape = ()
 
     def __init_subclass__(cls, **settings: Any) -> None:
-        """Errors of the library's distributions have their names, and not those of the ops in them."""
         super().__init_subclass__(**settings)
-        if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
-            for method in _NAMED:
-                function = getattr(cls, method)
-                setattr(cls, method, own_error(getattr(function, "__wrapped__", function), cls.__name__))
+        own_methods(cls, "__init__ cdf icdf log_prob rsample sample")
 
     def __init__(
         self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: bool | None = None

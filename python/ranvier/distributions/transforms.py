@@ -12,6 +12,7 @@ import ranvier.distributions.constraints as constraints
 import ranvier.ops as ops
 from ranvier import full_like
 from ranvier.autograd import Tensor
+from ranvier.autograd.errors import own_methods
 from ranvier.distributions.base import Distribution
 from ranvier.distributions.constraints import Constraint, independent
 
@@ -32,6 +33,10 @@ class Transform:
     sign: Any = 1
     domain: Constraint = constraints.real
     codomain: Constraint = constraints.real
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        own_methods(cls, "__init__")
 
     def __init__(self, cache_size: int = 0) -> None:
         if cache_size not in (0, 1):

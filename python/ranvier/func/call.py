@@ -40,6 +40,8 @@ def functional_call(
     tensor([[3.]])
     """
     refuse_torch("functional_call", "a module", module)
+    if not hasattr(module, "modules"):
+        raise TypeError(f"[functional_call] got {type(module).__name__}; expected a Module")
     replaced = _merged(parameter_and_buffer_dicts)
     args = () if args is None else args if isinstance(args, tuple) else (args,)
     with _reserved(module), _replaced(module, replaced, tie_weights, strict) as places:

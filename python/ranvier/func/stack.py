@@ -9,6 +9,7 @@ from typing import Any
 from numpy import ndarray
 
 from ranvier.autograd import no_grad, random
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.level import values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.func.call import functional_call
@@ -293,3 +294,6 @@ def _said(form: tuple[Any, ...] | None) -> str:
         return "missing"
     _, shape, dtype, trained, tied = form
     return f"{dtype} {shape}{'' if trained else ', frozen'}, tied to {tied!r}"
+
+
+own_errors(globals(), names=__all__)

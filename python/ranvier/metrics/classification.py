@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.errors import own_errors
 from ranvier.metrics.confusion import CountingMetric, counts_of, scores
 from ranvier.metrics.metric import MeanMetric, arguments, mean_or_sum, same_shape, targets, weights_of
 from ranvier.ops.rows import examples
@@ -203,4 +204,5 @@ class F1(_Score):
     _part = 2
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

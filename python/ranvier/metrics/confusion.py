@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.metrics.metric import StreamingMetric, arguments, distinct, label_arrays, one_of, weights_of
 
@@ -281,3 +282,6 @@ class ClassificationReport(CountingMetric):
 
     def _value(self) -> Any:
         return report(self._counts, **self.settings)
+
+
+own_errors(globals(), names=__all__)

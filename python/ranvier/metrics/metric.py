@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.errors import own_methods
 from ranvier.autograd.memory import Array, plain
 
 __all__ = ["StreamingMetric"]
@@ -136,6 +137,7 @@ class StreamingMetric:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own_methods(cls, "__init__")
         if cls.example and cls.__doc__ and "example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 

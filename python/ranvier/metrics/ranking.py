@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.metrics.metric import (
     Floats,
@@ -311,4 +312,5 @@ class RocAuc(StreamingMetric):
         return roc_auc_score(true, score, sample_weight=weight, **self.settings)
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.errors import own_errors
 from ranvier.metrics.metric import Floats, StreamingMetric, one_of, same_shape, targets, weights_of
 from ranvier.ops.rows import examples
 
@@ -223,4 +224,5 @@ class R2(_Errors):
         return determination(self.samples, self._sum, self._spread, **self.settings)
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

@@ -231,15 +231,24 @@ def record_arguments(cls: Any) -> None:
             args = _without_device(args, most)
         outermost = "_arguments" not in self.__dict__  # a subclass, not its base
         if outermost:
-            bound = signature.bind(self, *args, **kwargs).arguments
+            try:
+                bound = signature.bind(self, *args, **kwargs).arguments
+            except TypeError:
+                init(self, *args, **kwargs)  # raises Python's error, with the name
+                raise
             self.__dict__["_arguments"] = dict(list(bound.items())[1:])
-        init(self, *args, **kwargs)
-        if outermost and not recordings and belongs_to(type(self).forward.__module__, "ranvier.nn"):
-            example = self._example()
-            if example is not None:
-                self.training = False  # no random numbers are drawn, no statistics change
-                self.forward(*example)
-                self.training = True
+        try:
+            init(self, *args, **kwargs)
+            if outermost and not recordings and belongs_to(type(self).forward.__module__, "ranvier.nn"):
+                example = self._example()
+                if example is not None:
+                    self.training = False  # no random numbers are drawn, no statistics change
+                    self.forward(*example)
+                    self.training = True
+        except Exception as error:
+            if outermost and belongs_to(type(self).__module__, "ranvier"):
+                raise errors.renamed(error, type(self).__name__, init, (self, *args), kwargs) from None
+            raise
 
     cls.__init__ = __init__
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()}

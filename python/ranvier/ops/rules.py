@@ -268,8 +268,11 @@ def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: G
 
 def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:
     """y, or with inplace x with the values of y. An array of the caller (BORROWED) is never changed."""
-    if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
-        return y
+    try:
+        if not (inplace and isinstance(x, Tensor)) or x._cell[FLAG] & BORROWED:
+            return y
+    except (RuntimeError, ValueError):  # of several elements
+        raise TypeError(f"[{name}] got inplace {inplace!r}; expected True or False") from None
     check_leaf(x, name)
     return assign(x, y, name)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number, ordered
+from ranvier.autograd.errors import number, ordered, own_methods
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings
@@ -77,6 +77,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own_methods(cls, "__init__", cls.name if cls.name != "optimizer" else "")
         if "numbers" in vars(cls):
             cls.settings = _in_a_row(cls.numbers)  # type: ignore[method-assign, assignment]
         if cls.example and cls.__doc__ and "example" in vars(cls):

@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier.metrics as metrics
 import ranvier.plot.figure as fig
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Path
 
@@ -132,3 +133,6 @@ def classes(
     ax.set_yticks(range(len(names)), [fig.shortened(text, 24) for text in names])
     ax.tick_params(axis="y", length=0)
     return fig.finish(ax, path)
+
+
+own_errors(globals(), names=__all__)

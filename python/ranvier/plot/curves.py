@@ -12,6 +12,7 @@ import ranvier.nn as nn
 import ranvier.plot.figure as fig
 from ranvier import derivative
 from ranvier.autograd import no_grad, wrap
+from ranvier.autograd.errors import own_errors
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.activation.slope import activation_named
 from ranvier.plot.figure import Axes, Figure, Panels, Path
@@ -282,3 +283,6 @@ def activations(
         else:
             panel.tick_params(labelbottom=True)
     return fig.finish(panels, path)
+
+
+own_errors(globals(), names=__all__)

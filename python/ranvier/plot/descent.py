@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier.plot.figure as fig
 from ranvier.autograd import no_grad, wrap
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 
@@ -227,3 +228,6 @@ def _draw_path(ax: Any, points: Array, colour: str, mark: str, text: str) -> Non
     size = 4 if len(points) <= 60 else 2.5
     how: dict[str, Any] = {"marker": mark, "markersize": size, "linewidth": 1.5, "zorder": 3}
     ax.plot(*points.T, color=colour, label=text, **how)
+
+
+own_errors(globals(), names=__all__)

@@ -13,6 +13,7 @@ import ranvier.nn as nn
 import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor
 from ranvier.autograd.backward import root_gradient, run
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.trace import outputs_alive, outputs_kept
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.plot.network import Point, layered
@@ -273,3 +274,6 @@ def _draw_arena(panel: Any, code: Any, buffers: Any, ends: list[float], colours:
     panel.set_ylim(0, max(top / scale, 1e-9) * 1.02)
     panel.yaxis.set_major_formatter(lambda value, _: f"{value:g} {unit}")
     panel.set_xlim(0, ends[-1])
+
+
+own_errors(globals(), names=__all__)

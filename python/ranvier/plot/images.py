@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 
@@ -339,3 +340,6 @@ def feature_maps(
         less = f" (the first {limit} drawn)" if len(array) > limit else ""
         fig.label(panel, f"{text}: {' × '.join(map(str, array.shape))}{less}", grid=None)
     return fig.finish(panels, path)
+
+
+own_errors(globals(), names=__all__)

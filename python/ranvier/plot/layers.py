@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.plot.figure as fig
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.plot.images import draw_maps
@@ -236,3 +237,6 @@ def _draw_values(ax: Any, values: Array, cmap: str, names: Sequence[Any] | None,
         ax.text(
             top, flat[top], f"{flat[top]:.3g}", ha="center", va=place, fontsize=fig.SMALL, fontweight="bold"
         )
+
+
+own_errors(globals(), names=__all__)

@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Path
 
@@ -358,3 +359,6 @@ def _circle(
 
     ax.add_patch(Circle((x, y), radius, facecolor=colour, edgecolor=fig.BLACK, linewidth=1.0, zorder=3))
     ax.text(x, y, text.replace("-", "\N{MINUS SIGN}"), ha="center", va="center", fontsize=size, zorder=4)
+
+
+own_errors(globals(), names=__all__)

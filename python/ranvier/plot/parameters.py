@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
+from ranvier.autograd.errors import own_errors
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["heatmap", "norms", "weights"]
@@ -191,3 +192,6 @@ def _depth_note(ax: Any) -> None:
     for line, text in ((first, "first"), (last, "last")):
         line.set_label(f"{text}: {line.get_label()}")
     ax.legend(handles=[first, last], fontsize=fig.SMALL, edgecolor=fig.BLACK)
+
+
+own_errors(globals(), names=__all__)

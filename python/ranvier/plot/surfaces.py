@@ -12,6 +12,7 @@ import ranvier.nn as nn
 import ranvier.ops as ops
 import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor, bump
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import Axes, Path
@@ -306,3 +307,6 @@ def _draw_contours(ax: Any, along: Array, values: Array) -> None:
         )
     ax.clabel(lines, fmt="%.3g", fontsize=fig.SMALL - 1)
     fig.colour_bar(ax, filled, "loss")
+
+
+own_errors(globals(), names=__all__)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
+from ranvier.autograd.errors import own_errors
 from ranvier.data.sampler import positive
 from ranvier.serialization import files
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
@@ -274,3 +275,6 @@ class Checkpoint(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._monitor is not None and state:
             self._monitor.load_state_dict(state)
+
+
+own_errors(globals(), names=__all__)

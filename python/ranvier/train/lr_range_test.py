@@ -16,6 +16,7 @@ import numpy.typing as npt
 import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
@@ -193,3 +194,6 @@ def _taken_back(model: Any, optimizer: Optimizer) -> Iterator[None]:
             for p, gradient in gradients:
                 p.grad = gradient
             optimizer.load_state_dict(state)
+
+
+own_errors(globals(), names=__all__)

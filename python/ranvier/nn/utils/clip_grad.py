@@ -129,7 +129,10 @@ def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def _norm(name: str, by_dtype: list[list[Tensor]], norm_type: float, error_if_nonfinite: bool) -> Array:
-    p = float(norm_type)  # also from "inf"
+    try:
+        p = float(norm_type)  # also from "inf"
+    except Exception:
+        raise TypeError(f"[{name}] got norm_type {norm_type!r}; expected a number") from None
     norms = [_core.gradient_norm([g._array for g in part], p) for part in by_dtype]
     if len(norms) == 1:
         norm = norms[0]

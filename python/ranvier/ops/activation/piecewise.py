@@ -73,7 +73,7 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
         y = Relu().apply(input)
     except TypeError:  # checked afterwards, since floats are the common case
         y = _of_integers(input, 0, None)
-    return replaced("relu", input, y, True) if inplace else y
+    return y if inplace is False else replaced("relu", input, y, inplace)
 
 
 def _of_integers(x: Any, low: float, high: float | None) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import filled_like, in_dtype
@@ -204,7 +204,8 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
             return by_numpy(np.clip, getattr(input, "_array", input), low, high)
         input = input.float()
     infinity = float("inf")
-    return Clip(-infinity if low is None else low, infinity if high is None else high).apply(input)
+    least, most = -infinity if low is None else 1.0 * low, infinity if high is None else 1.0 * high
+    return Clip(least, most).apply(input)  # floats: True counts as 1
 
 
 def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
@@ -319,6 +320,7 @@ def _filled(mask: Array, number: Any, x: Array) -> Array:
     return np.where(mask, as_number("masked_fill", number, x.dtype), x)
 
 
+@own_error
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not 0, in logical order: int64 (n, x.ndim), no gradient.
 

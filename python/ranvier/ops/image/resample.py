@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -36,6 +37,7 @@ class Interpolate(Function):
 linear(Interpolate)
 
 
+@own_error
 def interpolate(
     input: Any,
     size: Any = None,

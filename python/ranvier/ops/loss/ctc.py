@@ -210,4 +210,4 @@ def ctc_loss(
     return reduced("ctc_loss", loss, reduction)
 
 
-own_errors(globals(), "triplet_margin_with_distance_loss")
+own_errors(globals())

@@ -240,8 +240,11 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     except TypeError as error:  # checked afterwards, since floats are the common case
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise renamed(error, "linear") from None
-        y = matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
-        return y if bias is None else add(y, bias)
+        try:
+            y = matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
+            return y if bias is None else add(y, bias)
+        except Exception as second:
+            raise renamed(second, "linear") from None
     except ValueError as error:
         shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:

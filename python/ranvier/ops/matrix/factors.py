@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
@@ -189,9 +189,7 @@ def _of_pinv(node: Any, dP: Tensor) -> Tensor:
 
 def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) -> tuple[float, float]:
     """atol and rtol: rtol is eps max(m, n) by default, and 0 beside an atol above 0."""
-    for key, value in (("atol", atol), ("rtol", rtol)):
-        if value is not None and not isinstance(value, (int, float)):
-            raise TypeError(f"[{name}] got {key} of type {type(value).__name__}; expected a number or None")
+    atol, rtol = (None if x is None else number(name, k, x) for k, x in (("atol", atol), ("rtol", rtol)))
     if hermitian:
         raise ValueError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
     if rtol is None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
@@ -246,6 +247,7 @@ def _merged(x: Array) -> Array:  # (A, B, C, D) as (A, B, C D)
     return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
 
 
+@own_error
 def scaled_dot_product_attention(
     query: Any,
     key: Any,

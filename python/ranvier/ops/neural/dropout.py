@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function, as_inputs
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
@@ -48,9 +48,12 @@ def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, functio
     probability(name, "p", p)
     own = isinstance(x, Tensor)
     x = x if own else as_inputs((x,), name)[0]
-    if not training or p == 0:
-        return x
-    return replaced(name, x, function(p, fresh_key()).apply(x), inplace and own)
+    try:
+        if not training or p == 0:
+            return x
+        return replaced(name, x, function(p, fresh_key()).apply(x), inplace if own else False)
+    except Exception as error:
+        raise renamed(error, name, dropout, (x, p, training, inplace)) from None
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -77,6 +80,8 @@ class ChannelDropout(Dropout):
     """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
 
     def forward(self, x: Any) -> Any:
+        if x.dtype.kind != "f":
+            raise TypeError(f"[dropout] got x of dtype {x.dtype}; expected float32 or float64")
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, None)

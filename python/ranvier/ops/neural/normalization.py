@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed
+from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast
@@ -143,6 +143,7 @@ def group_norm(
     return GroupNorm(num_groups, eps).apply(input, weight, bias)
 
 
+@own_error
 def instance_norm(
     input: Any,
     running_mean: Any = None,

@@ -212,6 +212,7 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
         return _nuclear(as_tensor("norm", input), dim, keepdim)
     if p == "fro" or p is None:
         p = 2.0
+    p = p.item() if isinstance(p, Tensor) and p.ndim == 0 else p
     if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
         raise ValueError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
     input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
@@ -137,6 +138,7 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     return _without_dim(_sorted(input, at, False, k - 1, k), input, at, _flag("kthvalue", "keepdim", keepdim))
 
 
+@own_error
 def median(
     input: Any, dim: int | None = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
 ) -> Any:

@@ -86,10 +86,11 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         try:
             less = bool(unbiased) if correction is None else correction.__float__()
-        except (AttributeError, TypeError, OverflowError):
+        except (AttributeError, TypeError, OverflowError, RuntimeError, ValueError):
             less = math.nan
         if not math.isfinite(less):
-            raise ValueError(f"[{name}] got correction {correction!r}; expected a finite number")
+            given = unbiased if correction is None else correction
+            raise ValueError(f"[{name}] got correction {given!r}; expected a finite number")
         try:
             return Var(axes, keepdims, float(less), root).apply(input)
         except Exception as error:

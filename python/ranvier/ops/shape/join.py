@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
+from operator import index as whole
 from typing import Any
 
 import numpy as np
@@ -261,12 +262,16 @@ def select(input: Any, dim: int, index: int) -> Tensor:
     | rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1) -> tensor([2., 4.])"""
     input = as_tensor("select", input)
     dim = some_dim("select", input, dim)
-    if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
+    try:
+        at = whole(index)
+    except TypeError:
+        at = True
+    if isinstance(at, bool):
         raise TypeError(f"[select] got index {index!r}; expected a whole number")
     n = input.shape[dim]
-    if not -n <= index < n:
-        raise IndexError(f"[select] got index {index} for a dimension of {n}; expected {-n} to {n - 1}")
-    return getitem(input, (*(slice(None),) * dim, int(index)))
+    if not -n <= at < n:
+        raise IndexError(f"[select] got index {at} for a dimension of {n}; expected {-n} to {n - 1}")
+    return getitem(input, (*(slice(None),) * dim, at))
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:

@@ -134,6 +134,9 @@ def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
             raise TypeError
         return tuple(map(index, arguments))
     except TypeError as error:
+        x: Any = arguments
+        if getattr(getattr(x, "dtype", None), "kind", "O") in "iu" and x.ndim == 0:
+            return (index(x),)
         raise TypeError(f"[{name}] got {arguments!r}; expected whole numbers") from error
 
 

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, own_methods
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
@@ -49,6 +49,7 @@ class LRScheduler:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        own_methods(cls, "__init__ step")
         if cls.example and cls.__doc__ and "example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.errors import own_errors
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.rows import examples
@@ -301,4 +302,5 @@ class WeightAveraging(_AfterUpdates):
         self._updates = state["updates"]
 
 
+own_errors(globals(), names=__all__)
 examples(globals())

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import own_errors
 from ranvier.data.bars import bar, is_shown
 from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
@@ -306,3 +307,6 @@ class NormHistory(Callback):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.weights, self.gradients = state["weights"], state["gradients"]
         self._squares, self._updates, self._seen = state["squares"], state["updates"], state["seen"]
+
+
+own_errors(globals(), names=__all__)
