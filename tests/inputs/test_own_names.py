@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.nn.loss.functional import FORMS
@@ -226,8 +227,8 @@ def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
     optimizer = optim.SGD([rv.ones(2, requires_grad=True)], lr=0.1, momentum=0.9)
     for name, right in SCHEDULES.items():
         yield "optim.lr_scheduler", name, {"optimizer": optimizer, **right}
-    for name, right in DISTRIBUTIONS.items():
-        yield "distributions", name, right
+    for place, table in (("distributions", DISTRIBUTIONS), ("data", DATA), ("train", CALLBACKS)):
+        yield from ((place, name, right) for name, right in table.items())
 
 
 OPTIMIZERS = "ASGD Adadelta Adagrad Adam AdamW Adamax LBFGS Lion NAdam RAdam RMSprop Rprop SGD"
@@ -259,12 +260,27 @@ DISTRIBUTIONS: dict[str, Any] = {
     "Poisson": {"rate": 1.0},
     "StudentT": {"df": 2.0},
     "Uniform": {"low": 0.0, "high": 1.0},
+    "AffineTransform": {"loc": 0.0, "scale": 1.0},
+    "TanhTransform": {},
 }
+DATA: dict[str, Any] = {
+    **{name: {"data_source": [1, 2, 3]} for name in ("RandomSampler", "SequentialSampler")},
+    "BatchSampler": {"sampler": [0, 1, 2], "batch_size": 2, "drop_last": False},
+    "Compose": {"steps": []},
+    "ConcatDataset": {"datasets": [[1, 2], [3]]},
+    "DataLoader": {"dataset": [1, 2, 3]},
+    "DistributedSampler": {"dataset": [1, 2, 3], "num_replicas": 2, "rank": 1},
+    "StratifiedSampler": {"labels": [0, 1, 1]},
+    "Subset": {"dataset": [1, 2, 3], "indices": [0]},
+    "SubsetRandomSampler": {"indices": [0, 1]},
+    "WeightedRandomSampler": {"weights": [0.1, 0.9], "num_samples": 2},
+}
+CALLBACKS: dict[str, Any] = {"EarlyStopping": {}, "WeightAveraging": {}, "ProgressBar": {}, "NormHistory": {}}
 
 
 @grouped(("place", "name", "right"), list(_classes()))
 def test_classes(place: str, name: str, right: dict[str, Any]) -> None:
-    """Optimizers, schedules and distributions: the settings, the first step, the first draw."""
+    """The settings when an object is made, then a step of optimizers and schedules, a draw of others."""
     make = getattr(_place(place), name)
     rng = np.random.default_rng([SEED, *map(ord, name)])
     parameters = [p for p in _parameters(make) if p.kind is not p.VAR_KEYWORD and p.name != "scale_fn"]
@@ -273,5 +289,46 @@ def test_classes(place: str, name: str, right: dict[str, Any]) -> None:
         settings = {**right, p.name: drawn(rng, p)}
         what = _shown(name, [], settings)
         made = attempt(what, {_plain(name)}, lambda s=settings: make(**s))
-        if made is not None and place == "distributions":
+        if made is None:
+            continue
+        if hasattr(made, "step"):
+            given = () if rng.random() < 0.5 else (EVERY[rng.integers(len(EVERY))](),)
+            attempt(_shown(f"{what}.step", given, {}), {_plain(name)}, lambda m=made, g=given: m.step(*g))
+        elif hasattr(made, "sample"):
             attempt(f"{what}.sample()", {_plain(name)}, made.sample)
+        elif hasattr(made, "__iter__"):
+            attempt(f"next({what})", {_plain(name)}, lambda m=made: next(iter(m), None))
+
+
+def test_numbers_as_tensors() -> None:
+    """Tensors of one number where a number is expected, and True where PyTorch takes it."""
+    x, one = _numbers(2, 3), rv.tensor(1)
+    pairs = [
+        (x.select(1, one), x.select(1, 1)),
+        (x.movedim(rv.tensor(0), one), x.movedim(0, 1)),
+        (x.norm(rv.tensor(3.0)), x.norm(3.0)),
+        (x.clamp(min=True), x.clamp(min=1)),
+        (x.clamp_min(True), x.clamp_min(1)),
+    ]
+    for ours, right in pairs:
+        assert ours.dtype == right.dtype
+        np.testing.assert_array_equal(ours.numpy(), right.numpy())
+
+
+class _Broken(list[int]):
+    def __len__(self) -> int:
+        raise KeyError("the user's")
+
+
+def test_errors_of_users_code_stay() -> None:
+    def broken(*args: Any) -> Any:
+        raise KeyError("the user's")
+
+    x = _numbers(2, 3)
+    for call in (
+        lambda: rv.data.RandomSampler(_Broken()),
+        lambda: nn.functional.triplet_margin_with_distance_loss(x, x, x, distance_function=broken),
+        lambda: optim.lr_scheduler.LambdaLR(optim.SGD([rv.ones(2)], lr=0.1), broken),
+    ):
+        with pytest.raises(KeyError, match='^"the user\'s"$'):
+            call()

@@ -179,6 +179,13 @@ def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[
     return list(values)
 
 
+def require_function(name: str, key: str, value: Any) -> Any:
+    """The value; TypeError unless it can be called."""
+    if not callable(value):
+        raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a function")
+    return value
+
+
 def _shown(value: Any) -> str:
     """A short text: kind, dtype and shape of a tensor."""
     shape = getattr(value, "shape", None)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.errors import require_function
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
 from ranvier.autograd.graph import cut, rule
@@ -125,9 +126,7 @@ class Level:
 
     def call(self, function: Any, args: Any, kwargs: Any = None, has_aux: bool = False) -> Any:
         """Calls the function; returns what it has returned as the second of two with has_aux."""
-        if not callable(function):
-            raise TypeError(f"[{self.name}] got func of type {type(function).__name__}; expected a function")
-        outputs, aux = function(*args, **(kwargs or {})), None
+        outputs, aux = require_function(self.name, "func", function)(*args, **(kwargs or {})), None
         if has_aux:
             if not (isinstance(outputs, tuple) and len(outputs) == 2):
                 raise TypeError(

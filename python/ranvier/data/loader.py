@@ -30,6 +30,7 @@ from ranvier.data.sampler import (
     Seed,
     SequentialSampler,
     positive,
+    require_indices,
     stream_of,
 )
 
@@ -154,8 +155,11 @@ class DataLoader:
         self.generator = stream_of(generator, "DataLoader")
         indices: Any = sampler
         if batch_sampler is not None:
+            require_indices("DataLoader", "batch_sampler", batch_sampler)
             indices = getattr(batch_sampler, "sampler", None)
-        elif sampler is None and not self._stream:
+        elif sampler is not None:
+            require_indices("DataLoader", "sampler", sampler)
+        elif not self._stream:
             indices = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
         self.sampler = indices
         self.batch_sampler: Any = batch_sampler
@@ -319,7 +323,12 @@ class _Batches:
             return self.collate(self.dataset[int(chosen)])
         if self.whole is None:
             whole = (int, np.integer)
-            return self.collate([self.dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
+            try:
+                return self.collate([self.dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
+            except TypeError:
+                if isinstance(chosen, Iterable):
+                    raise
+                raise TypeError(f"[DataLoader] got {chosen!r} from batch_sampler; expected indices") from None
         arrays, indices = self.whole
         if self.in_order and indices is None and len(chosen):
             here = slice(int(chosen[0]), int(chosen[-1]) + 1)

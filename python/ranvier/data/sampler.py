@@ -101,6 +101,7 @@ class SequentialSampler(OrderSampler):
     """0, 1, 2 ... `len(data_source)` - 1."""
 
     def __init__(self, data_source: Sized) -> None:
+        len(data_source)  # raises the error here
         self.data_source = data_source
 
     def order(self, key: int = 0) -> Indices:
@@ -135,6 +136,7 @@ class RandomSampler(OrderSampler):
         num_samples: int | None = None,
         generator: Seed = None,
     ) -> None:
+        len(data_source)  # raises the error here
         self.data_source = data_source
         self.replacement = bool(replacement)
         if num_samples is not None:
@@ -284,6 +286,7 @@ class BatchSampler(Sampler[list[int]]):
     -> [[0, 1], [2, 3], [4]]"""
 
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
+        require_indices("BatchSampler", "sampler", sampler)
         self.sampler = sampler
         self.batch_size = positive("BatchSampler", "batch_size", batch_size)
         self.drop_last = bool(drop_last)
@@ -307,6 +310,12 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]  # a sampler without length has no number of batches
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+
+def require_indices(name: str, key: str, value: Any) -> None:
+    """Raises TypeError for what cannot be iterated over."""
+    if not (hasattr(value, "__iter__") or hasattr(value, "__getitem__")) or getattr(value, "ndim", 1) == 0:
+        raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
 
 
 def positive(name: str, argument: str, value: Any, least: int = 1) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, require_function
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
@@ -197,6 +197,7 @@ class LBFGS(Optimizer):
         """Up to max_iter iterations; returns the loss before the first."""
         if closure is None:
             raise ValueError("[lbfgs] got no closure; expected a function that computes loss and gradients")
+        require_function("lbfgs", "closure", closure)
         refuse("LBFGS.step()", "it decides by values how often to evaluate: leave it eager")
         group = self.param_groups[0]
         state = self.state[group["params"][0]]

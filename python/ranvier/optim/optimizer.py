@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number, ordered, own_methods
+from ranvier.autograd.errors import number, ordered, own_methods, require_function
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings
@@ -77,7 +77,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own_methods(cls, "__init__", cls.name if cls.name != "optimizer" else "")
+        own_methods(cls, "__init__ add_param_group", cls.name if cls.name != "optimizer" else "")
         if "numbers" in vars(cls):
             cls.settings = _in_a_row(cls.numbers)  # type: ignore[method-assign, assignment]
         if cls.example and cls.__doc__ and "example" in vars(cls):
@@ -161,6 +161,7 @@ class Optimizer:
         if named:
             full["param_names"] = [name for name, _ in named]
         self.check(full)
+        full = {k: v.item() if getattr(v, "ndim", 0) else v for k, v in full.items()}  # one number or flag
         self.param_groups.append(full)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -186,7 +187,7 @@ class Optimizer:
         loss = None
         if closure is not None:
             with enable_grad():
-                loss = closure()
+                loss = require_function(self.name, "closure", closure)()
         for group in self.param_groups:
             active = [p for p in group["params"] if p._grad is not None]
             plan = self._plans.get(id(group))
