@@ -330,5 +330,5 @@ def test_errors_of_users_code_stay() -> None:
         lambda: nn.functional.triplet_margin_with_distance_loss(x, x, x, distance_function=broken),
         lambda: optim.lr_scheduler.LambdaLR(optim.SGD([rv.ones(2)], lr=0.1), broken),
     ):
-        with pytest.raises(KeyError, match='^"the user\'s"$'):
+        with pytest.raises(KeyError, match="the user's"):
             call()

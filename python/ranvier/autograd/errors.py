@@ -100,8 +100,8 @@ def renamed(
 >>>>>>> 762ca84f (Errors: metrics, data, optimizers, layers and plots under their own names)
         return error
     if named := _NAMED.match(text):
-        own = named[0][1:-2]
-        if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1:] == name[-1:]:
+        own = named[0][1:-2].rpartition(".")[2]
+        if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]:
             return error
         kind, text = type(error), text[named.end() :]
     else:

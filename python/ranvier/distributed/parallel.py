@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sized
 from itertools import chain
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ class DistributedSampler(Sampler[int]):
                 f"{num_replicas - 1}"
             )
         self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
-        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
+        self.shuffle, self.seed, self.drop_last = shuffle, index(seed), drop_last
         self.epoch = 0
         n = len(dataset)
         self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)

@@ -45,7 +45,7 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
     lines.append(f" return {call}")
     # a handler costs nothing where there is no error
     lines = [lines[0], " try:", *(f" {line}" for line in lines[1:])]
-    lines.append(f" except Exception as error: raise renamed(error, {name!r}) from None")
+    lines.append(f" except Exception as error: raise renamed(error, {op.__name__!r}) from None")
     scope: dict[str, Any] = {}
     # rv.compile knows this package's code by its file
     exec(compile("\n".join(lines), __file__, "exec"), globals(), scope)
