@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import random
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import own_errors, renamed
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.rows import examples
 
@@ -93,7 +93,10 @@ class OrderSampler(Sampler[int]):
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
-        chosen = self.drawn(self.draw())
+        try:
+            chosen = self.drawn(self.draw())
+        except Exception as error:
+            raise renamed(error, type(self).__name__) from None
         return iter(chosen.tolist() if isinstance(chosen, np.ndarray) else chosen)
 
 
@@ -181,6 +184,7 @@ class SubsetRandomSampler(OrderSampler):
     """The given indices in random order. | sorted(rv.data.SubsetRandomSampler([5, 2, 9])) -> [2, 5, 9]"""
 
     def __init__(self, indices: Sequence[int] | Indices, generator: Seed = None) -> None:
+        require_indices("SubsetRandomSampler", "indices", indices)
         self.indices = indices
         self.generator = stream_of(generator, "SubsetRandomSampler")
 

@@ -53,13 +53,14 @@ class DistributedSampler(Sampler[int]):
 
             num_replicas = world().size if num_replicas is None else num_replicas
             rank = world().rank if rank is None else rank
+        num_replicas, rank = index(num_replicas), index(rank)
         if not 0 <= rank < num_replicas:
             raise ValueError(
                 f"[DistributedSampler] got rank {rank} of {num_replicas} replicas; expected 0 to "
                 f"{num_replicas - 1}"
             )
         self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
-        self.shuffle, self.seed, self.drop_last = shuffle, index(seed), drop_last
+        self.shuffle, self.seed, self.drop_last = bool(shuffle), index(seed), bool(drop_last)
         self.epoch = 0
         n = len(dataset)
         self.num_samples = n // num_replicas if drop_last else -(-n // num_replicas)
