@@ -16,16 +16,12 @@ from weakref import WeakSet
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
-<<<<<<< HEAD
+_LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
 
 
 class TooLarge(MemoryError, ValueError):
     """The error for sizes whose result does not fit in memory."""
-=======
-_LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
-_PASSED_ON = (MemoryError, NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
->>>>>>> 762ca84f (Errors: metrics, data, optimizers, layers and plots under their own names)
 
 
 def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] | None = None) -> None:
@@ -88,17 +84,12 @@ def renamed(
 
     In a handler it costs calls that succeed nothing. An error within code of the user stays as it is.
     """
-<<<<<<< HEAD
-    text = str(error)
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)) or _of_users(error):
+        return error
     if isinstance(error, MemoryError) and not text.startswith("["):
         given = _sentence(name, function, args, settings).partition(";")[0]
         return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
-    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)):
-=======
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)) or _of_users(error):
->>>>>>> 762ca84f (Errors: metrics, data, optimizers, layers and plots under their own names)
-        return error
     if named := _NAMED.match(text):
         own = named[0][1:-2].rpartition(".")[2]
         if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]:
