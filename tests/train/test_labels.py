@@ -1,5 +1,6 @@
 """Labels and tables of other libraries: what `fit` learns of them, and what `predict` and `save` keep."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -248,16 +249,24 @@ def test_hints_about_what_was_learnt():
         model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2 if loss == "cross_entropy" else 1))
         with pytest.warns(rv.train.HintWarning, match=hint):
             rv.Trainer(model, loss, "adam", lr=rate).fit(X, y, epochs=3)
+    loaded, written = nn.Linear(3, 2), nn.Linear(3, 2)
+    loaded.load_state_dict(written.state_dict())
+    with nn.init.skipped():  # as a model file does it
+        drawn = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+    drawn.load_state_dict(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)).state_dict())
+    nn.utils.vector_to_parameters(rv.zeros(8), written.parameters())
     trainer = rv.Trainer(nn.Linear(3, 2), "cross_entropy", "adam")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         with pytest.warns(
-            rv.train.HintWarning, match=r"\[Trainer.predict\] no fit was made: the answers are"
+            rv.train.HintWarning, match=r"\[Trainer.predict\] no fit was made, and no weights were loaded"
         ):
             trainer.predict(X)
         with pytest.warns(rv.train.HintWarning, match=r"\[Trainer.predict_proba\] no fit was made"):
             trainer.predict_proba(X)
         warnings.simplefilter("error")
+        for known in (loaded, drawn, written, copy.deepcopy(loaded)):
+            rv.Trainer(known, "cross_entropy", "adam").predict(X)
         trainer.fit(X, Y, epochs=3)
         trainer.predict(X)
         rv.Trainer(nn.Linear(3, 2), "cross_entropy").predict(X)

@@ -45,8 +45,15 @@ def skipped() -> Iterator[None]:
         _skip.on = before
 
 
-def _fill(tensor: Tensor, values: Any) -> Tensor:
+def _skips(tensor: Tensor) -> bool:
+    """Whether to leave the tensor as it is; it counts as filled, so that the file's values are a change."""
     if _skip.on:
+        bump(tensor)
+    return _skip.on
+
+
+def _fill(tensor: Tensor, values: Any) -> Tensor:
+    if _skips(tensor):
         return tensor
     if isinstance(tensor, UninitializedParameter):
         raise ValueError(
@@ -63,11 +70,15 @@ def _draw(kernel: Any, tensor: Tensor, generator: Any, *parameters: float) -> An
 
 
 def _uniform(tensor: Tensor, low: float, high: float, generator: Any = None) -> Tensor:
-    return tensor if _skip.on else _fill(tensor, _draw(_core.random_uniform, tensor, generator, low, high))
+    if _skips(tensor):
+        return tensor
+    return _fill(tensor, _draw(_core.random_uniform, tensor, generator, low, high))
 
 
 def _normal(tensor: Tensor, mean: float, std: float, generator: Any = None) -> Tensor:
-    return tensor if _skip.on else _fill(tensor, _draw(_core.random_normal, tensor, generator, mean, std))
+    if _skips(tensor):
+        return tensor
+    return _fill(tensor, _draw(_core.random_normal, tensor, generator, mean, std))
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
@@ -220,7 +231,7 @@ def trunc_normal_(
             f"[trunc_normal_] got mean = {mean}, std = {std}, a = {a} and b = {b}; expected finite numbers "
             "with std >= 0 and a <= b, and a mean in [a, b] for std = 0"
         )
-    if _skip.on:
+    if _skips(tensor):
         return tensor
     u = _core.random_uniform(tensor.shape, "float64", 0.0, 1.0, key_of("init", generator))
     with np.errstate(all="ignore"):  # the ends may be infinite, and squares of their distances too
@@ -274,7 +285,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
         raise ValueError(
             f"[orthogonal_] got a tensor of shape {tensor.shape}; expected at least 2 dimensions"
         )
-    if _skip.on or tensor.numel() == 0:
+    if _skips(tensor) or tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
     values = _draw(_core.random_normal, tensor, generator, 0.0, 1.0).reshape(rows, -1)
@@ -310,7 +321,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
             f"[sparse_] got a tensor of shape {tensor.shape} and sparsity {sparsity}; expected 2 dimensions "
             "and 0 <= sparsity <= 1"
         )
-    if _skip.on:
+    if _skips(tensor):
         return tensor
     values = _draw(_core.random_normal, tensor, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])

@@ -265,7 +265,7 @@ class NonFinite:
         where = f"epoch {trainer.epoch + 1}, batch {trainer.batch + 1}"
         self._tell(
             f"got a loss of {value + penalty:g} in {where}: {why}; expected finite numbers: try a smaller "
-            "learning rate, clip_grad_norm, or inputs of a smaller scale"
+            "learning rate, clip_grad_norm, or inputs and targets of a smaller scale"
             + ("" if math.isfinite(value) else ". The update of this batch is not made"),
             trainer.batch + 1,
             layer,

@@ -58,13 +58,18 @@ def _of_constant(trainer: Training, data: Prepared) -> float:
 
 
 def note_untrained(trainer: Training, name: str) -> None:
-    """Warn of predictions by a Trainer that has an optimizer and began no fit."""
-    if trainer.on_nonfinite != "raise":
+    """Warn of predictions by a Trainer that began no fit, with weights as the layers drew them.
+
+    A layer fills each of its parameters once. What is read from a file, copied or trained was written more
+    often, or is in new Tensors.
+    """
+    if trainer.on_nonfinite != "raise" or any((trainer.epoch, trainer.updates, trainer.last_epoch)):
         return
-    if trainer.optimizer is not None and trainer.epoch == trainer.updates == trainer.last_epoch == 0:
+    writes = {p._version for p in trainer.model.parameters()}
+    if trainer.optimizer is not None and writes == {1}:
         warnings.warn(
-            f"[{name}] no fit was made: the answers are those of the weights that the model came with "
-            "(Trainer(..., optimizer=None) predicts with a model that is trained already)",
+            f"[{name}] no fit was made, and no weights were loaded: the answers are those of random weights; "
+            "call fit first",
             HintWarning,
             stacklevel=4,
         )

@@ -265,7 +265,8 @@ class Trainer(checked.Settings):
 
         `x` are samples, or a loader of batches of them; of batches `(x, y)` the first part is taken. A data
         frame must have the columns of `fit`, in the same order. Before the first fit of a Trainer that has an
-        optimizer this gives a `rv.train.HintWarning`.
+        optimizer this gives a `rv.train.HintWarning`, if the model's layers drew their weights and nothing
+        has changed them since.
 
         Labels are (n,) for CrossEntropyLoss, and of the output's shape for the binary losses.
 
