@@ -41,7 +41,7 @@ def test_mistakes(tmp_path, capsys):
         (state, "holds weights without a model"),
         (bare, "does not say what its input is; pass --input-shape"),
         (text, "text"),
-        (tmp_path, str(tmp_path)),
+        (tmp_path, f"'{tmp_path}' is a folder; expected a model file"),
     ):
         assert cli.main(["summary", str(path)]) == 1
         error = capsys.readouterr().err

@@ -154,6 +154,10 @@ def open_model(arguments: argparse.Namespace) -> Any:
         model = rv.load(arguments.model, into=into)
     except FileNotFoundError:
         raise Mistake(f"no such file: '{arguments.model}'") from None
+    except IsADirectoryError:
+        inside = sorted(Path(arguments.model).glob("*.safetensors"))[:3]
+        found = f": it has {', '.join(str(path) for path in inside)}" if inside else ""
+        raise Mistake(f"'{arguments.model}' is a folder; expected a model file{found}") from None
     except (OSError, ValueError) as error:
         message = str(error).replace("rv.load(path, into=model)", "--code FILE")
         raise Mistake(message) from None

@@ -91,6 +91,8 @@ def table_of(owner: Any, X: Any) -> Any:
     name, X = type(owner).__name__, _detached(X)
     if not isinstance(X, Tensor) and hasattr(X, "__iter__") and type(X).__name__ == "DataLoader":
         raise TypeError(f"[{name}] got X of type DataLoader; expected an array: rv.Trainer takes loaders")
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError(f"[{name}] got X of type LazyFrame; expected a data frame: X.collect()")
     names, columns = column_names(X), [np.asarray(X, object) if isinstance(X, (list, tuple)) else X]
     if names is not None and len(set(names)) == len(names):
         columns = [X[column] for column in names]

@@ -136,7 +136,8 @@ def _read_all(
         if pixels.shape != x.shape[1:]:
             raise ValueError(
                 f"[load_images] '{path}' has {pixels.shape[0]}x{pixels.shape[1]} pixels and the images "
-                f"before it {x.shape[1]}x{x.shape[2]}; expected equal sizes, or size=(height, width)"
+                f"before it {x.shape[1]}x{x.shape[2]}; expected equal sizes, or size=(height, width) "
+                "(--size HxW)"
             )
         x[number] = pixels
         kept.append(place)
