@@ -81,15 +81,21 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     """
     import numpy as np
 
+    from ranvier.autograd.data import as_dtype, refuse_torch
+    from ranvier.nn import Module
+
     sizes = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
         raise ValueError(
             f"[summary] got input_shape {input_shape!r}; expected sizes of at least 1, without the batch"
         )
+    if not isinstance(model, Module):
+        refuse_torch("summary", "a model", model)
+        raise TypeError(f"[summary] got {type(model).__name__}; expected a Module")
     parameters = list(model.parameters())
     if dtype is None:
         dtype = parameters[0].dtype if parameters else np.float32
-    table = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
+    table = Summary(_layers(model, np.zeros((1, *sizes), as_dtype("summary", dtype))), parameters)
     if verbose:
         print(table)
     return table

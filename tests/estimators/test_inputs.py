@@ -204,6 +204,13 @@ def test_dates_of_polars(column):
             make().fit(X, pl.Series(column))
 
 
+def test_lazy_frames_of_polars():
+    pl = pytest.importorskip("polars", reason="polars is not installed")
+    for make in CLASSIFIERS.values():
+        with pytest.raises(TypeError, match=r"got X of type LazyFrame; .* X.collect\(\)"):
+            make().fit(pl.LazyFrame(X), WORDS)
+
+
 @pytest.mark.parametrize("kind", ["MLP", "Net"])
 @pytest.mark.parametrize("dtype", ["object", "category", "string"])
 def test_words_in_a_column(kind, dtype):
@@ -233,6 +240,8 @@ def test_what_of_pytorch_is_refused():
         lambda: NeuralNetClassifier(Linear, optimizer=torch.optim.Adam).fit(X, y),
         lambda: NeuralNetRegressor(rv.nn.Linear(3, 1), torch.nn.MSELoss).fit(X, VALUES),
         lambda: MLPClassifier((4,), loss=torch.nn.CrossEntropyLoss).fit(X, y),
+        lambda: TabularClassifier(activation=torch.nn.ReLU()).fit(X, y),
+        lambda: NeuralNetClassifier(Linear, optimizer=lambda p: torch.optim.Adam([weight])).fit(X, y),
         lambda: MLPClassifier((4,), solver=torch.optim.Adam).fit(X, y),
         lambda: MLPClassifier((4,), activation=torch.nn.ReLU).fit(X, y),
         lambda: rv.Trainer(own, "mse", "adam"),
@@ -242,6 +251,20 @@ def test_what_of_pytorch_is_refused():
         lambda: rv.optim.lr_scheduler.StepLR(torch.optim.SGD(layer.parameters(), 0.1), 1),
         lambda: rv.nn.Sequential(layer),
         lambda: rv.nn.functional.linear(rv.zeros(1, 3), weight),
+        lambda: rv.nn.ModuleList([layer]),
+        lambda: rv.nn.ModuleList().append(layer),
+        lambda: rv.nn.ModuleDict({"a": layer}),
+        lambda: rv.nn.ParameterList([weight]),
+        lambda: Linear.register_module("a", layer),
+        lambda: rv.nn.utils.clip_grad_norm_(layer.parameters(), 1.0),
+        lambda: rv.nn.utils.parameters_to_vector(layer.parameters()),
+        lambda: rv.nn.init.zeros_(weight),
+        lambda: rv.summary(layer, (3,)),
+        lambda: rv.summary(Linear, (3,), dtype=torch.float32),
+        lambda: rv.compile(layer),
+        lambda: rv.zeros(3, dtype=torch.float32),
+        lambda: Linear.to(torch.float32),
+        lambda: rv.train.lr_range_test(Linear, rv.nn.MSELoss(), lambda p: torch.optim.Adam([weight]), X, X),
         lambda: rv.zeros(2, 3) + weight,
         lambda: rv.sum(weight),
         lambda: rv.func.functional_call(layer, {}, (weight,)),

@@ -46,7 +46,7 @@ def test_wrong_arguments(tmp_path):
     refused(ValueError, r"shape \(0, 3\)", tmp_path, nn.ReLU(), rv.zeros(0, 3))
     refused(TypeError, "expected a module or a function", tmp_path, 3, rv.zeros(3))
     foreign = type("Linear", (), {"__module__": "torch.nn", "__call__": lambda self, x: x})
-    remedy = r"got a module of PyTorch \(Mine\); .*`import ranvier as torch`"
+    remedy = r"got a model of PyTorch \(Mine\); .*`import ranvier as torch`"
     refused(TypeError, remedy, tmp_path, type("Mine", (foreign,), {})(), rv.zeros(3))
     refused(
         ValueError,

@@ -103,6 +103,9 @@ def test_the_text_of_lists_counts_equal_neighbours():
         "  (3): Sequential(\n    (0): ReLU()\n  )\n)"
     )
     assert repr(nn.ModuleList()) == "ModuleList()"
+    for make in (lambda: nn.ModuleList([3]), lambda: nn.ModuleDict({"0": 3})):
+        with pytest.raises(TypeError, match=r"\[Module\w+\] layer 0 is a int; expected a Module"):
+            make()
     assert repr(nn.ParameterList([rv.ones(2, 3)])) == (
         "ParameterList(\n  (0): Parameter containing: [ranvier.float32 of size 2x3]\n)"
     )

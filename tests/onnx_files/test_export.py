@@ -121,7 +121,7 @@ def test_wrong_arguments():
     with pytest.raises(TypeError, match=r"got int; expected a Module or a function"):
         rv.onnx.export(3, ROWS)
     foreign = type("Linear", (), {"__module__": "torch.nn", "__call__": lambda self, x: x})
-    with pytest.raises(TypeError, match=r"got a model of PyTorch, which torch.onnx.export writes"):
+    with pytest.raises(TypeError, match=r"got a model of PyTorch \("):
         rv.onnx.export(type("Mine", (foreign,), {})(), ROWS)
     with pytest.raises(TypeError, match=r"got a result of type float"):
         rv.onnx.export(lambda x: 1.0, ROWS)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
-from ranvier.autograd.data import TENSOR_TYPES, as_dtype, require_cpu, sized_or_copied
+from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
@@ -55,6 +55,7 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
     try:
         wanted = x._array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
+        refuse_torch(name, "a dtype", dtype)
         raise TypeError(f"[{name}] got {dtype!r}; expected a dtype, a device or a Tensor") from None
     require_numbers(name, wanted)
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")

@@ -265,6 +265,7 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
                 f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'"
             )
         return np.dtype(last)
+    refuse_torch(name, "a dtype", dtype)
     return np.dtype(getattr(dtype, "dtype", dtype))
 
 

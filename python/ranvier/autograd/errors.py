@@ -13,6 +13,8 @@ from types import FunctionType, MappingProxyType
 from typing import Any
 from weakref import WeakSet
 
+from ranvier.autograd.data import refuse_torch
+
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
 _AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
@@ -98,7 +100,10 @@ def renamed(
     else:
         flag = "ambiguous" in text  # several elements where True or False is expected
         kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else ValueError
-        text = _sentence(name, function, args, settings)
+        try:
+            text = _sentence(name, function, args, settings)
+        except TypeError as refused:
+            return refused
     return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
 
 
@@ -122,6 +127,9 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
     given = signature(function).bind(*args, **settings)
     shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items() if key != "self")
     names = ", ".join(key for key in given.signature.parameters if key != "self")
+    for key, value in given.arguments.items():
+        for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
+            refuse_torch(name, key, part)
     return f"got {shown}; expected arguments as in {name}({names}) that it can work with"
 
 

@@ -77,7 +77,6 @@ def c(
             f"[export.c] got path {str(path)!r}; expected a name that ends in .c and fits in an #include"
         )
     name = identifier(name or path.stem, set())
-    refuse_torch("export.c", "a model", target)
     parts = [(target, example)] + ([predict] if predict is not None else [])
     captures = [_capture(one, inputs) for one, inputs in parts]
     if predict is not None and (captures[0][1].loss is None or captures[1][1].loss is not None):
@@ -121,12 +120,7 @@ def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, M
         target = target._function
     if not callable(target):
         raise TypeError(f"[export.c] got {type(target).__name__}; expected a module or a function")
-    kinds = () if isinstance(target, Module) else type(target).__mro__
-    if any(kind.__module__.split(".")[0] == "torch" for kind in kinds):
-        raise TypeError(
-            f"[export.c] got a module of PyTorch ({type(target).__name__}); expected ranvier's: the same "
-            "program with `import ranvier as torch`"
-        )
+    refuse_torch("export.c", "a model", target)
     examples = example if isinstance(example, (tuple, list)) else (example,)
     arrays = [_array(x) for x in examples]
     arguments = [wrap(a) for a in arrays]

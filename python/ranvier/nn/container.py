@@ -19,6 +19,13 @@ from ranvier.ops.rows import examples
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 
+def _add(container: Module, name: str, layer: Any) -> None:
+    if not isinstance(layer, Module):
+        refuse_torch(kind := type(container).__name__, f"layer {name}", layer)
+        raise TypeError(f"[{kind}] layer {name} is a {type(layer).__name__}; expected a Module")
+    setattr(container, name, layer)
+
+
 class _Numbered(Module):
     """What Sequential and ModuleList share: children with the names '0', '1', ... in order."""
 
@@ -60,11 +67,11 @@ class _Numbered(Module):
         for name in list(self._module_names):
             delattr(self, name)
         for i, module in enumerate(modules):
-            setattr(self, str(i), module)
+            _add(self, str(i), module)
 
     def append(self, module: Module) -> Any:
         """Adds a layer at the end; returns the container."""
-        setattr(self, str(len(self)), module)
+        _add(self, str(len(self)), module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
@@ -99,10 +106,7 @@ class Sequential(_Numbered):
         else:
             items = [(str(i), layer) for i, layer in enumerate(layers)]
         for name, layer in items:
-            if not isinstance(layer, Module):
-                refuse_torch("Sequential", f"layer {name}", layer)
-                raise TypeError(f"[Sequential] layer {name} is a {type(layer).__name__}; expected a Module")
-            setattr(self, name, layer)
+            _add(self, name, layer)
 
     def _of(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(dict(items))
@@ -169,7 +173,10 @@ class _Dictionary(Module):
         if hasattr(self, name) and name not in self:
             kind = type(self).__name__
             raise KeyError(f"[{kind}] the name {name!r} is taken by an attribute of {kind}")
-        setattr(self, name, value)
+        if self._registry == "_modules":
+            _add(self, name, value)
+        else:
+            setattr(self, name, value)
 
     def __delitem__(self, name: str) -> None:
         delattr(self, name)
@@ -274,7 +281,10 @@ class ParameterDict(_Dictionary):
 
 
 def _parameter(value: Any) -> Parameter:
-    return value if isinstance(value, Parameter) else Parameter(value)
+    if isinstance(value, Parameter):
+        return value
+    refuse_torch("Parameter", "a value", value)  # a copy would not be the other library's parameter
+    return Parameter(value)
 
 
 def _sketch(parameter: Tensor) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd import errors
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.data import require_cpu as check_device
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import recordings
@@ -132,6 +133,7 @@ def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -
     if hasattr(module, name) and name not in own:
         raise KeyError(f"attribute {name!r} already exists")
     if not (value is None or isinstance(value, kind)):
+        refuse_torch(f"register_{what}", f"{what} {name!r}", value)
         raise TypeError(
             f"cannot assign {type(value).__name__} as {what} {name!r}; expected a {kind.__name__} or None"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.onnx.writers  # noqa: F401  # fills the table
+from ranvier.autograd.data import refuse_torch
 from ranvier.nn import Module
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS
@@ -203,11 +204,7 @@ def export(
     if not callable(target):
         part = next((f": its {name}" for name in ("model", "module_") if hasattr(model, name)), "")
         raise TypeError(f"[onnx.export] got {type(model).__name__}; expected a Module or a function{part}")
-    kinds = () if isinstance(target, Module) else type(target).__mro__
-    if any(kind.__module__.split(".")[0] == "torch" for kind in kinds):
-        raise TypeError(
-            "[onnx.export] got a model of PyTorch, which torch.onnx.export writes; expected ranvier's"
-        )
+    refuse_torch("onnx.export", "a model", target)
     args = args if isinstance(args, tuple) else (args,)
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)

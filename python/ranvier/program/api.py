@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import tensor
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
@@ -85,6 +86,7 @@ def compile(
         raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
     if function is None:
         return functools.partial(compile, verify=verify, strict=strict, disable=disable)
+    refuse_torch("compile", "a function", function)
     if not callable(function):
         raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
     if disable or type(function) is CompiledModel:

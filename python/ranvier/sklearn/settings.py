@@ -107,7 +107,9 @@ def make_optimizer(owner: str, kind: Any, parameters: list[Any], **settings: Any
             f"[{owner}] got an optimizer of type {type(kind).__name__}; expected a name, a class of "
             "ranvier.optim or a function of a list of parameters"
         )
-    return kind(parameters, **settings) if isinstance(kind, type) else kind(parameters)
+    made = kind(parameters, **settings) if isinstance(kind, type) else kind(parameters)
+    refuse_torch(owner, "an optimizer", made)
+    return made
 
 
 class LogLoss(nn.BCEWithLogitsLoss):

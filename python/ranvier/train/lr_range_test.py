@@ -16,6 +16,7 @@ import numpy.typing as npt
 import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
@@ -133,6 +134,7 @@ def lr_range_test(
     if callable(optimizer) and not isinstance(optimizer, Optimizer):
         optimizer = optimizer(model.parameters())
     if not isinstance(optimizer, Optimizer):
+        refuse_torch(_NAME, "an optimizer", optimizer)
         raise TypeError(
             f"[{_NAME}] got optimizer of type {type(optimizer).__name__}; expected an Optimizer, or a "
             "function that makes one"

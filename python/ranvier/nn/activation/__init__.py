@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ranvier.autograd.data import refuse_torch
 from ranvier.nn.activation import piecewise, smooth
 from ranvier.nn.activation.piecewise import *
 from ranvier.nn.activation.smooth import *
@@ -21,6 +22,7 @@ def named(name: str) -> Any:
         return Identity()
     kind = _BY_NAME.get(name.replace("_", "").lower()) if isinstance(name, str) else None
     if kind is None:
+        refuse_torch("activation", "an activation", name)
         raise ValueError(
             f"[activation] got {name!r}; expected an activation's name such as 'relu', 'tanh', 'sigmoid', "
             "'gelu', 'softmax' or 'linear'"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import number, ordered, own_error
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.mode import no_grad
@@ -115,6 +116,9 @@ def clip_grad_value_(
 def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are not None."""
     every = [parameters] if isinstance(parameters, Tensor) else ordered(name, parameters)
+    for p in every:
+        if not isinstance(p, Tensor):
+            refuse_torch(name, "a parameter", p)
     try:
         return [gradient for p in every if (gradient := p.grad) is not None]
     except AttributeError:
