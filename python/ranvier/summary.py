@@ -81,7 +81,7 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     """
     import numpy as np
 
-    from ranvier.autograd.data import as_dtype, refuse_torch
+    from ranvier.autograd.data import refuse_torch
     from ranvier.nn import Module
 
     sizes = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
@@ -92,10 +92,11 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     if not isinstance(model, Module):
         refuse_torch("summary", "a model", model)
         raise TypeError(f"[summary] got {type(model).__name__}; expected a Module")
+    refuse_torch("summary", "a dtype", dtype)
     parameters = list(model.parameters())
     if dtype is None:
         dtype = parameters[0].dtype if parameters else np.float32
-    table = Summary(_layers(model, np.zeros((1, *sizes), as_dtype("summary", dtype))), parameters)
+    table = Summary(_layers(model, np.zeros((1, *sizes), dtype)), parameters)
     if verbose:
         print(table)
     return table

@@ -266,7 +266,8 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
             )
         return np.dtype(last)
     refuse_torch(name, "a dtype", dtype)
-    return np.dtype(getattr(dtype, "dtype", dtype))
+    kind = getattr(dtype, "dtype", dtype)  # of NumPy's scalar types it is a descriptor
+    return np.dtype(kind if isinstance(kind, np.dtype) else dtype)
 
 
 def get_default_dtype() -> np.dtype[Any]:
