@@ -57,5 +57,5 @@ def test_not_a_number_is_drawn_too(model):
 
 def test_wrong_arguments(model):
     refused(ValueError, "3 class names for an output of 2 values", rv.plot.inside, model, [1.0, 2.0], "abc")
-    refused(ValueError, "linear", rv.plot.inside, model, [1.0, 2.0, 3.0])
+    refused(ValueError, "[inside] got x of shape (1, 3)", rv.plot.inside, model, [1.0, 2.0, 3.0])
     refused(TypeError, "model of type int; expected a Module", rv.plot.inside, 3, [1.0])

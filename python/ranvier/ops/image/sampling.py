@@ -314,7 +314,7 @@ def _weighted(node: Any, x: Tensor, *places: Tensor) -> Tensor:
     weight = wrap(inside)
     if not node.nearest:
         shares = [unsqueeze(p - wrap(v), -1) for p, v in zip(places, low, strict=True)]
-        there = wrap(taps.astype(x.dtype))  # 1 - share and share
+        there = wrap(keep(taps.astype(x.dtype)))  # 1 - share and share
         both = [share * (2 * there - 1) + (1 - there) for share in shares]
         weight = mul(_products(*both), weight)
     y = permute(read_at(x, index, weight), (0, 2, 3, 1))
@@ -329,7 +329,7 @@ def _bicubic(x: Tensor, places: list[Tensor], padding_mode: str, corners: bool) 
         low = host(np.floor, p._array)
         pixel = wrap(host(np.add, low[..., None], taps))
         at.append(limited(pixel, size, padding_mode, corners)._array)
-        weights.append(cubic(unsqueeze(p - wrap(low), -1) - wrap(taps.astype(x.dtype))))
+        weights.append(cubic(unsqueeze(p - wrap(low), -1) - wrap(keep(taps.astype(x.dtype)))))
     index, inside = host(_places_of, at[1], at[0], *x.shape[2:], x.dtype)
     return read_at(x, index, mul(_products(*weights), wrap(inside)))
 

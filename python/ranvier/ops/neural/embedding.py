@@ -223,9 +223,9 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     if is_recording():
         columns = keep(np.arange(num_classes, dtype=F64))
         return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
-    y = np.zeros((classes.size, num_classes), np.int64)
-    y[np.arange(classes.size), classes.reshape(-1)] = 1
-    return wrap(y.reshape(*classes.shape, num_classes))
+    y = np.zeros((*classes.shape, num_classes), np.int64)
+    y.put(np.arange(0, y.size, num_classes or 1) + whole.reshape(-1), 1)
+    return wrap(y)
 
 
 examples(globals())  # written as ">>> call"
