@@ -7,7 +7,7 @@ import numpy as np
 import ranvier as rv
 from matplotlib.figure import Figure
 from ranvier import nn
-from ranvier.explore import collapse, signals
+from ranvier.explore import signals
 
 DEPTH = 20
 CHOICES = [("he", "relu"), ("xavier", "tanh"), ("xavier", "sigmoid"), (0.01, "relu"), (0.5, "relu")]
@@ -22,8 +22,14 @@ def main() -> None:
     # Depth alone does not help: ten linear layers equal one.
     rv.manual_seed(0)
     stack = nn.Sequential(nn.Linear(8, 64), *[nn.Linear(64, 64) for _ in range(8)], nn.Linear(64, 3))
-    one = collapse(stack)
-    print(f"ten linear layers against {one.layer}: outputs differ by {one.difference:.1e} at most")
+    one = nn.Linear(8, 3).double()
+    weight, bias = rv.eye(8, dtype=rv.float64), rv.zeros(8, dtype=rv.float64)
+    for layer in stack.double():  # W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2)
+        weight, bias = layer.weight @ weight, layer.weight @ bias + layer.bias
+    one.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+    noise = rv.randn(1000, 8, dtype=rv.float64)
+    difference = (stack(noise) - one(noise)).abs().max().item()
+    print(f"ten linear layers against {one}: outputs differ by {difference:.1e} at most")
 
     # With activations the size of the output is a product of one factor a layer, and each must be near 1.
     # Noise is sent forward through the network, and other noise backward.

@@ -11,7 +11,6 @@ LOSS = nn.MSELoss()
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("collapse", lambda model: explore.collapse(model)),
         ("gradients", lambda model: explore.gradients(model, LOSS, [[1.0]], [[1.0]])),
         ("one_step", lambda model: explore.one_step(model, LOSS, None, [[1.0]], [[1.0]])),
         ("dense_against_convolution", lambda model: explore.dense_against_convolution(model, (1, 8, 8))),

@@ -209,16 +209,6 @@ static void op_loop(const Vectors& v) {
 }
 template <class T, class Op>
 static void op_row(const ElementRow& r) {
-  if constexpr (std::is_same_v<Op, div_backward_op<T>>)
-    if (r.step[0] && !r.step[1] && !r.step[2]) {  // one factor, if it is in the range: no division of each
-      const T b = *static_cast<const T*>(r.x[1]), factor = -b / *static_cast<const T*>(r.x[2]);
-      const T size = factor < T(0) ? -factor : factor;
-      if (b == T(0) || (size >= FloatBits<T>::smallest_normal && size < Limits<T>::infinity)) {
-        ElementRow& row = const_cast<ElementRow&>(r);  // a copy would wait for the stores before it
-        row.x[1] = &factor;
-        return run_row<T, T, T, T>(row, 2, op_loop<T, mul_op<T>>);
-      }
-    }
   run_row<T, T, T, T>(r, Op::operands, op_loop<T, Op>);
 }
 

@@ -129,12 +129,37 @@ __attribute__((noinline)) static void sum_wide_squares(const T* x, int64_t strid
   }
 }
 
+// Sums over rows of n columns, of x - first and of its squares.
+template <class T>
+struct ColumnSums {
+  static constexpr int kMost = kNormVectors * lanes<T>;
+  T first[kMost], sum[kMost], squares[kMost];
+};
+
+// Joins these with the moments of the rows seen before; far: whether squares left the range of T. One
+// function for groups of any width: its loop is long where it is vectorised.
+template <class T>
+__attribute__((noinline)) static void join_columns(const ColumnSums<T>& c, const T* x, int64_t stride,
+                                                   int64_t rows, int64_t count, int64_t seen, bool far,
+                                                   double* mean, double* m2) {
+  const double inverse = 1.0 / double(rows), all = double(seen + rows);
+  const double share = double(rows) / all, both = double(seen) * share;
+  double squares[ColumnSums<T>::kMost];
+  for (int64_t i = 0; i < count; ++i) squares[i] = double(c.squares[i]);
+  if (far) sum_wide_squares(x, stride, rows, count, c.first, squares);
+  for (int64_t i = 0; i < count; ++i) {
+    const double step = double(c.sum[i]) * inverse, found = squares[i] - double(c.sum[i]) * step;
+    const double delta = double(c.first[i]) + step - mean[i];
+    mean[i] += delta * share;
+    m2[i] += (found < 0 ? 0 : found) + delta * delta * both;
+  }
+}
+
 template <class T>
 static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t width, int64_t seen,
                            double* mean, double* m2) {
   constexpr int L = lanes<T>;
-  const double inverse = 1.0 / double(rows), all = double(seen + rows);
-  const double share = double(rows) / all, both = double(seen) * share;
+  ColumnSums<T> c;
   for_each_group<T>(width, [&](auto group, int64_t j, int l) {
     constexpr int kVectors = decltype(group)::vectors;
     vec<T> first[kVectors], sum[kVectors]{}, squares[kVectors]{};
@@ -144,22 +169,12 @@ static void column_moments(const T* x, int64_t stride, int64_t rows, int64_t wid
         const vec<T> d = load_lanes(x + r * stride + j + v * L, l) - first[v];
         sum[v] += d, squares[v] = fma(d, d, squares[v]);
       }
-    T f[kVectors * L], s[kVectors * L], q[kVectors * L];
     ivec<T> far{};
     for (int v = 0; v < kVectors; ++v) {
-      store(f + v * L, first[v]), store(s + v * L, sum[v]), store(q + v * L, squares[v]);
+      store(c.first + v * L, first[v]), store(c.sum + v * L, sum[v]), store(c.squares + v * L, squares[v]);
       far |= squares[v] - squares[v] != vec<T>{};
     }
-    const int64_t count = l == L ? kVectors * L : l;
-    double wide[kVectors * L];
-    for (int64_t i = 0; i < count; ++i) wide[i] = double(q[i]);
-    if (any(far)) sum_wide_squares(x + j, stride, rows, count, f, wide);
-    for (int64_t i = 0; i < count; ++i) {
-      const double step = double(s[i]) * inverse, found = wide[i] - double(s[i]) * step;
-      const double delta = double(f[i]) + step - mean[j + i];
-      mean[j + i] += delta * share;
-      m2[j + i] += (found < 0 ? 0 : found) + delta * delta * both;
-    }
+    join_columns(c, x + j, stride, rows, l == L ? kVectors * L : l, seen, any(far), mean + j, m2 + j);
   });
 }
 

@@ -4,7 +4,6 @@ import types as _types
 import typing as _typing
 
 from ranvier.explore import surfaces
-from ranvier.explore.collapse import *
 from ranvier.explore.compare import *
 from ranvier.explore.depth import *
 from ranvier.explore.diagnosis import *
