@@ -211,6 +211,9 @@ def test_rounded_division():
     big = 2**62 + 1
     assert rv.div(rv.tensor([big]), 1, rounding_mode="trunc").tolist() == [big]
     refused(ValueError, "[div] got an integer to divide by 0", rv.div, whole[0], 0, rounding_mode="floor")
+    small = rv.tensor([1, 2], dtype=rv.uint8)
+    text = "[div] got the number 2110; expected one that uint8 can hold"
+    refused(ValueError, text, rv.div, small, 2110, rounding_mode="trunc")
     refused(ValueError, "[div] got rounding_mode 'up'", rv.div, whole[0], 2, rounding_mode="up")
 
 

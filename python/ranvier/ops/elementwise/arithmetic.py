@@ -21,6 +21,7 @@ from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.dtypes import (
     F32,
     Array,
+    as_number,
     as_operand,
     cast,
     is_floating,
@@ -331,6 +332,7 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     dtype = result_dtype(a, b)
     if dtype.kind == "b":
         raise TypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
+    a, b = (x if isinstance(x, Tensor) else as_number("div", x, dtype) for x in (a, b))
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
