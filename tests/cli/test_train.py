@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import cli
+from ranvier.cli.arguments import mistakes
 from support.mnist_files import write_mnist
 from support.refused import refused
 
@@ -239,6 +240,8 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
     assert "Traceback" not in result.stderr
     assert "Exception" not in result.stderr
+    with pytest.raises(BrokenPipeError), mistakes(OSError):  # wherever it happens
+        raise BrokenPipeError
 
 
 def test_help_imports_neither_numpy_random_nor_extras():
