@@ -73,6 +73,8 @@ class Training:
             kept = None if folder is None else callbacks[-1].latest
             more = "" if kept is None else f"; '{kept}' is a state before it"
             raise Mistake(f"the training diverged: {error}; see --lr{more}") from None
+        except BrokenPipeError:  # of the output, whose reader is gone
+            raise
         except BlockingIOError as error:  # another run uses the folder
             raise Mistake(error) from None
         except (ValueError, OSError) as error:
