@@ -81,9 +81,10 @@ OPS = {  # (op, what the inputs are drawn from)
     },
     **{f: (function(f), ALL) for f in ("relu", "leaky_relu", "softplus", "logsigmoid")},
     **{
-        f"norm {p}": (lambda T, x, p=p: T.linalg.vector_norm(x, p, 1), INFINITE)
-        for p in (0.5, 1, 2, 3, INF, -INF)
+        f"norm {p}": (lambda T, x, p=p: T.linalg.vector_norm(x, p, 1), FINITE if p < 1 else INFINITE)
+        for p in (0.5, 1, 2, 3, INF)
     },
+    "norm -inf": (lambda T, x: T.linalg.vector_norm(x, -INF, 1), INFINITE),
     **{f"normalize {p}": (function("normalize", p=p, dim=1), FINITE) for p in (1, 2, 3, INF)},
     "cosine_similarity": (lambda T, x: T.nn.functional.cosine_similarity(x, x.flip(1), 1), FINITE),
     "max_pool1d": (lambda T, x: T.nn.functional.max_pool1d(x[None], 2, 1), ALL),

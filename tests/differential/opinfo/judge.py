@@ -45,6 +45,8 @@ APART = {
     ("digamma", "gradient 0"): "inf at poles",
     ("lgamma", "second"): "inf at poles",
     ("index_copy", "gradient 1"): "rows that another one overwrites have no gradient",
+    ("nn.functional.max_unpool1d", "gradient 0"): "values that another one overwrites have no gradient",
+    ("nn.functional.max_unpool2d", "gradient 0"): "values that another one overwrites have no gradient",
     **{
         (name, "shares memory"): "memory_format=contiguous_format gives contiguous memory"
         for name in ("bool", "byte", "char", "double", "float", "half", "int", "long", "short")
