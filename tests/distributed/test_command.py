@@ -8,6 +8,7 @@ from support.ranks import launch
 
 COMMAND = "import sys; from ranvier.cli import main; sys.exit(main())"
 TRAIN = ["train", "digits", "--model", "mlp", "--limit", "150", "--epochs", "2", "--distributed"]
+TRAIN += ["--schedule", "constant"]
 
 
 def outputs(folder):
