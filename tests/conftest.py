@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from ranvier.program import cache
+from ranvier.compile import cache
 from ranvier.train import compiled
 from support.grouped import in_groups
 
@@ -189,7 +189,7 @@ def _only_threads_of_tests() -> Iterator[None]:
         if "PYTEST_XDIST_WORKER" in os.environ:
             for module in ("compiled", "compiled_model", "record"):
                 count = lambda: _thread._count() - own  # noqa: E731
-                patch.setattr(importlib.import_module(f"ranvier.program.{module}"), "other_threads", count)
+                patch.setattr(importlib.import_module(f"ranvier.compile.{module}"), "other_threads", count)
         yield
 
 

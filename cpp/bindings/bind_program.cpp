@@ -1,4 +1,4 @@
-// ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/program.
+// ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/compile.
 #include <pybind11/stl.h>
 
 #include "bindings/array_form.h"

@@ -33,7 +33,7 @@ MODULES = {
     "ranvier.plot": "pictures",
     "ranvier.explore": "diagnosis and experiments",
     "ranvier.distributed": "several processes",
-    "ranvier.program": "`rv.compile`",
+    "ranvier.compile": "`rv.compile`",
     "ranvier.config": "threads, memory, versions",
     "ranvier.autograd": "the tape, `Function`, `grad`",
     "ranvier.autograd.functional": "jacobians and hessians",

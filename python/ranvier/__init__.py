@@ -49,6 +49,9 @@ from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, 
 from ranvier.autograd.random import *
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from ranvier.autograd.tensor import Tensor
+
+# Loaded here, or the modules of the same name would take the place of the functions.
+from ranvier.compile.api import compile
 from ranvier.config import (
     empty_cache,
     get_consistent,
@@ -64,7 +67,7 @@ from ranvier.config import (
 )
 from ranvier.ops import *
 from ranvier.ops.later import MODULE_OF as _OPS
-from ranvier.summary import summary  # loaded here, or the module would take the place of the function
+from ranvier.summary import summary
 
 if _typing.TYPE_CHECKING:
     from ranvier.ops.layers import *
@@ -72,14 +75,14 @@ if _typing.TYPE_CHECKING:
 float, double, half, long, int = float32, float64, float16, int64, int32
 
 # Loaded on first use: modules, and names by the module that defines them.
-_MODULES = "autograd data func kernels linalg metrics nn ops optim program serialization train version"
+_MODULES = "autograd data func kernels linalg metrics nn ops optim serialization train version"
 _NAMES = {
     "autograd.printing": "set_printoptions",
     "func": "vmap",
     "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.container": "mlp",
     "ops.activation.slope": "derivative",
-    "program": "CaptureError compile constant",
+    "compile": "CaptureError constant",
     "serialization": "load save",
     "train": """
         CSVLog Callback Checkpoint EarlyStopping History LambdaCallback NormHistory ProgressBar Schedule

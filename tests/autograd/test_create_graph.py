@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd import Function, grad, gradgradcheck
-from ranvier.autograd.graph import Freed, rule_of
+from ranvier.autograd.graph import rule_of
 from ranvier.nn import functional as F
 from ranvier.ops.neural.recurrent import recurrent
 from support.refused import refused
@@ -278,7 +278,6 @@ def test_a_bias_that_has_changed_is_noticed():
 REFUSED = {
     "CTC",
     "CachePositions",
-    "Freed",
     "SyncBatchNorm",
     "_ByParts",
     "_DirichletDraw",
@@ -294,8 +293,7 @@ def functions(kind=Function):
     for sub in kind.__subclasses__():
         if sub.__module__.startswith("ranvier."):
             yield sub
-            if sub is not Freed:  # its classes are those of nodes that a backward of another test has freed
-                yield from functions(sub)
+            yield from functions(sub)
 
 
 def test_every_function_of_the_library_has_a_rule_or_is_refused():

@@ -22,7 +22,7 @@ LAYERS = """
     ops
     linalg nn
     func optim serialization summary
-    data metrics program
+    data metrics compile
     train
     ranvier
     data.vision* distributed* distributions* export* onnx* plot* pytorch_names* sklearn*

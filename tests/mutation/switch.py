@@ -99,8 +99,8 @@ class Calls:
     def __init__(self, places: dict[Place, list[int]]) -> None:
         self.places = places
         self.files = {place[0] for place in places}
-        self.recorder = str(TREE / "python/ranvier/program/executed.py")
-        self.profiling = {self.recorder, str(TREE / "python/ranvier/program/kinds.py")}
+        self.recorder = str(TREE / "python/ranvier/compile/executed.py")
+        self.profiling = {self.recorder, str(TREE / "python/ranvier/compile/kinds.py")}
         self.entered: set[Place] = set()
 
     def start(self) -> None:

@@ -238,7 +238,7 @@ def test_summary(capsys):
 
 
 def test_compiled_in_parts(monkeypatch):
-    """What is computed head by head is replayed so; with dropout and masks: tests/program."""
+    """What is computed head by head is replayed so; with dropout and masks: tests/compile."""
     monkeypatch.setattr(importlib.import_module("ranvier.ops.neural.attention"), "_PART", 1)
 
     def losses(wrap):

@@ -122,7 +122,7 @@ def test_a_compiled_step_follows_the_setting(flushed):
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_compiled_step_may_not_change_the_setting(monkeypatch, kept, others):
     """With other threads, any of which may have changed it, the call is not recorded."""
-    monkeypatch.setattr("ranvier.program.record.other_threads", lambda: others)
+    monkeypatch.setattr("ranvier.compile.record.other_threads", lambda: others)
 
     @rv.compile(strict=True)
     def step(x):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core, nn
-from ranvier.program import cache
+from ranvier.compile import cache
 
 ROUNDS = int(os.environ.get("RANVIER_THREAD_ROUNDS", "1"))
 THREADS = 4

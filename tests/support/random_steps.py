@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import ranvier as rv
-from program.staleness.judge import Case, Scenario, difference, run
+from compile.staleness.judge import Case, Scenario, difference, run
 from ranvier import nn
 from ranvier.nn import functional as F
 from support import random_step_lines as lines

@@ -1,7 +1,7 @@
 """The calls to the core of a run."""
 
 import pytest
-from ranvier.program import CompiledFunction
+from ranvier.compile import CompiledFunction
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.program import CompiledFunction
+from ranvier.compile import CompiledFunction
 from ranvier.train import run as run_module
 from support.runs import LABELS, LONG, both, dropout, state_of
 from support.training import classifier, trainer_of

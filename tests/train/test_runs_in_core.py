@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from ranvier.compile import shared
 from ranvier.data import DataLoader, TensorDataset
-from ranvier.program import shared
 from ranvier.train import checkpoints
 from support.refused import refused
 from support.runs import LABELS, LONG, RNG, EachBatch, both, dropout, state_of, weights

@@ -7,7 +7,6 @@ constant for the second backward.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -107,27 +106,6 @@ def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tenso
     if node.versions:
         tensor._cell = node.versions[place]
     return tensor
-
-
-class Freed(Function):
-    """Stands for a tape that has been used up: of a result of a captured step."""
-
-    def __init__(self, text: str) -> None:
-        as_node(self, None)
-        self.released, self.outputs, self.text = True, 1, text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-@functools.lru_cache(maxsize=256)
-def _freed_class(name: str) -> type[Freed]:
-    return type(name, (Freed,), {})
-
-
-def freed(text: str) -> Freed:
-    """A Freed whose class has the name of the Function that made the result: `<Sum>`."""
-    return _freed_class(text.strip("<>").partition("[")[0])(text)
 
 
 def cut(x: Tensor) -> Tensor:

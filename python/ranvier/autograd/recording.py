@@ -38,7 +38,7 @@ class Recording:
 
     Attributes:
         core: the kernel calls and the memory that they use.
-        executed: the Python code that ran (`program/executed.py`).
+        executed: the Python code that ran (`compile/executed.py`).
         fault: the first reason why the run cannot be replayed, or "".
         passing: this run is unlike later ones (see `pass_over`): it is not replayed, but a later one may be.
         leaves: (tensor, its gradient before the run, whether the run first adds to that) of each tensor whose

@@ -16,8 +16,8 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd import Function, Tensor, inplace
 from ranvier.autograd.recording import place
+from ranvier.compile import CompiledFunction
 from ranvier.optim import Optimizer
-from ranvier.program import CompiledFunction
 
 __all__ = ["Call", "Capture", "captured"]
 

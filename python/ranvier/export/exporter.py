@@ -15,6 +15,8 @@ import ranvier.export.layers
 import ranvier.export.norms  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.autograd.data import refuse_torch
+from ranvier.compile import CompiledFunction
+from ranvier.compile.compiled_model import CompiledModel
 from ranvier.export.capture import Capture, captured
 from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
 from ranvier.export.program import Buffer, Report, Routine, Value
@@ -23,8 +25,6 @@ from ranvier.export.source import Memory, argument_name, code_size, files, ident
 from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
-from ranvier.program import CompiledFunction
-from ranvier.program.compiled_model import CompiledModel
 from ranvier.serialization.files import replace
 
 __all__ = ["c"]

@@ -24,8 +24,8 @@ import ranvier.ops.reduction.reduce as reduce
 import ranvier.ops.shape.join as join
 from ranvier.autograd import Function, Tensor, inplace, no_grad, wrap
 from ranvier.autograd.recording import place
+from ranvier.compile import CompiledFunction
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
-from ranvier.program import CompiledFunction
 
 __all__ = ["tracing"]
 

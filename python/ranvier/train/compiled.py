@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import borrowed
-from ranvier.program import CaptureError, CompiledFunction
-from ranvier.program.batches import Batches
+from ranvier.compile.batches import Batches
+from ranvier.compile.compiled import CompiledFunction
+from ranvier.compile.record import CaptureError
 from ranvier.train.callbacks.base import Training
 
 # A recording takes as long as some 60 eager calls of a small step, the search for a program of another fit

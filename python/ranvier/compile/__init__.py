@@ -1,0 +1,31 @@
+"""The captured step: `rv.compile`, in three nouns.
+
+A *compiled function* (`CompiledFunction`) is what `rv.compile` returns. Its first call with new shapes makes
+a *recording* (`autograd.recording.Recording`): one eager run that notes every kernel call and all that Python
+read. From the recording follows a *program* (`Program`): the kernel calls on fixed memory, and guards on what
+was read. Later calls replay the program while its guards hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_LATER = {
+    "compile": "api",
+    "constant": "api",
+    "CaptureError": "record",
+    "CompiledFunction": "compiled",
+    "Program": "program",
+}
+_LATER |= dict.fromkeys(("Buffer", "Instruction", "Memory", "Operand"), "listing")
+__all__ = [
+    "Buffer", "CaptureError", "CompiledFunction", "Instruction", "Memory", "Operand", "Program", "compile",
+    "constant",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'ranvier.compile' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"ranvier.compile.{_LATER[name]}"), name)

@@ -1,0 +1,110 @@
+"""compile and constant: the public functions."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.creation import tensor
+from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.rows import examples
+
+
+def compile(
+    function: Any = None,
+    *,
+    verify: bool | int = True,
+    strict: bool = False,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,
+    backend: Any = "inductor",
+    mode: str | None = None,
+    options: Any = None,
+    disable: bool = False,
+) -> Any:
+    """Makes a step (forward, loss, backward, update) or a model faster, or leaves it as it is and says why.
+
+    The first call with a new signature runs `function` eagerly while the core records its kernel calls.
+    Later calls replay them as one program: no Python, no allocation, the bits of the eager results. The
+    signature is the shapes, strides and dtypes of array arguments, other arguments by value or identity, and
+    the number of threads. Each signature has a separate program, as far as 256 MB hold them.
+
+    Arrays and Tensors among the arguments may differ in each call; a Tensor is the caller's own, an array of
+    NumPy can be passed on to the library's functions. Parameters, running statistics, optimizer state and
+    learning rates are read at each call. All else that the function can read in Python (variables, closures,
+    attributes, containers, code) is compared before each replay; after a change the function is recorded
+    again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager step sets it.
+    Methods can be decorated. ``step.run`` makes many calls in one (`CompiledFunction.run`).
+
+    A step that a replay cannot repeat runs eagerly at each call, after one warning with the reason: it reads
+    a value (``loss.item()``), prints, computes with NumPy, keeps an intermediate result, changes what it
+    reads, uses files, time or random numbers of others, or reads a value of a kind that is not listed.
+    strict: such a step raises CaptureError instead, after it has run once.
+
+    verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; after a difference the step
+    runs eagerly. A number n compares after every n replays, False never compares; the second call then
+    checks only that the step does not change what it reads.
+
+    PyTorch's fullgraph, dynamic, backend, mode and options say how to compile; they have no effect here. With
+    disable the function itself is returned.
+
+    A module is compiled forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
+    training mode it runs eagerly. Inside another compiled step it is recorded as a part of that step. Weights
+    are packed once, in the order in which the kernels read them, and again after a change; a convolution or
+    linear layer applies the batch norm that follows it before it stores its result.
+
+    Raises:
+        CaptureError: with strict, from a call of a step that cannot be replayed.
+        TypeError: `function` is not callable.
+        ValueError: verify is neither True, False nor an integer >= 1.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Linear(3, 1)
+    >>> optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+    >>> @rv.compile
+    ... def step(x, y):
+    ...     optimizer.zero_grad()
+    ...     loss = rv.nn.functional.mse_loss(model(x), y)
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> x, y = np.ones((4, 3), np.float32), np.ones((4, 1), np.float32)
+    >>> losses = [step(x, y).item() for _ in range(20)]
+    >>> losses[-1] < 0.01
+    True
+    """
+    if not isinstance(verify, bool) and (not isinstance(verify, int) or verify < 1):
+        raise ValueError(f"[compile] got verify {verify!r}; expected True, False or a number from 1 on")
+    if function is None:
+        return functools.partial(compile, verify=verify, strict=strict, disable=disable)
+    refuse_torch("compile", "a function", function)
+    if not callable(function):
+        raise TypeError(f"[compile] got {type(function).__name__}; expected a function or a Module")
+    if disable:
+        return function
+    from ranvier.compile.compiled import CompiledFunction  # loaded where something is compiled
+    from ranvier.compile.compiled_model import CompiledModel
+    from ranvier.nn import Module
+
+    if type(function) is CompiledModel:
+        return function
+    return (CompiledModel if isinstance(function, Module) else CompiledFunction)(function, verify, strict)
+
+
+def constant(value: Any) -> Tensor:
+    """A Tensor of values that are constant in a compiled step, although they are made inside it.
+
+    Outside a recording: ``rv.tensor(value)``, or the Tensor itself.
+    | rv.constant([1.0, 2.0]) -> tensor([1., 2.])"""
+    if isinstance(value, np.ndarray):
+        keep(value)
+    x = value if isinstance(value, Tensor) else tensor(value)
+    keep(x._array)
+    return x
+
+
+examples(globals())

@@ -1,0 +1,211 @@
+"""The arguments of a step while it is recorded: the caller's own objects.
+
+An array of NumPy arrives as a view (`Watched`), which notices what Python or NumPy do with it: a replay would
+not do that again. Arguments that share memory count as one, so that an address in a kernel call means one
+argument only.
+"""
+
+from __future__ import annotations
+
+import sys
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd import hooks
+from ranvier.autograd.memory import Array
+from ranvier.autograd.recording import Recording, current, package
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import bounds
+from ranvier.compile.signature import array_of, replaced, tensors_of, united
+
+# Attributes of an array that the key of a program has: a replay sees the same.
+_IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
+# Methods of np.ndarray that make objects, that Watched defines, or by which NumPy and the core read memory.
+_NOT_FORWARDED = frozenset(
+    {
+        "__new__", "__init__", "__getattribute__", "__setattr__", "__class__", "__doc__", "__len__",
+        "__array_finalize__", "__array_priority__", "__array_ufunc__", "__array_function__", "__hash__",
+        "__array_wrap__", "__buffer__", "__array_interface__", "__array_struct__",
+    }
+)  # fmt: skip
+
+
+class Watched(np.ndarray[Any, Any]):
+    """A view of an array of NumPy among the arguments, while the step is recorded.
+
+    `_callers` is the caller's array: whatever is done with the view is noted, and done with that one.
+    """
+
+    def __getattribute__(self, name: str) -> Any:
+        if name not in _IN_SIGNATURE:
+            _note_use(name)
+        return getattr(_unwatched(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _note_use(name)
+        setattr(_unwatched(self), name, value)
+        np.ndarray.__setattr__(self, name, value)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        _note_use(ufunc.__name__)
+        return getattr(ufunc, method)(*_unwatched(inputs), **_unwatched(settings))
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        _note_use(function.__name__)
+        return function(*_unwatched(args), **_unwatched(kwargs))
+
+
+def _unwatched(x: Any) -> Any:
+    """x with the caller's arrays in place of watched ones, in tuples, lists and dicts, too."""
+    kind = type(x)
+    if kind is Watched:
+        callers = np.ndarray.__getattribute__(x, "__dict__").get("_callers")
+        return np.ndarray.view(x, np.ndarray) if callers is None else callers  # None: NumPy made it from one
+    items = x.values() if kind is dict else x if kind in (tuple, list) else ()
+    unwatched = [_unwatched(item) for item in items]
+    if all(map(is_, unwatched, items)):
+        return x
+    return dict(zip(x, unwatched, strict=True)) if kind is dict else kind(unwatched)
+
+
+def _note_use(what: str) -> None:
+    """Refuses the recording, unless code of the library itself uses the array."""
+    recording = current()
+    if recording is not None and not sys._getframe(2).f_code.co_filename.startswith(package()):
+        recording.refuse(
+            f"the step uses {what} of an array of NumPy among its arguments",
+            "a replay computes no values of NumPy: pass a Tensor (rv.tensor)",
+        )
+
+
+def _forwarded(name: str) -> Any:
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        result = getattr(_unwatched(self), name)(*map(_unwatched, args), **kwargs)
+        if result is not NotImplemented:  # else the other operand computes: a Tensor
+            _note_use(name)
+        return result
+
+    return method
+
+
+for _name, _value in vars(np.ndarray).items():
+    if _name.startswith("__") and _name not in _NOT_FORWARDED and callable(_value):
+        setattr(Watched, _name, _forwarded(_name))  # Python looks operators up in the class
+Watched.__bytes__ = _forwarded("tobytes")  # type: ignore[attr-defined]
+
+
+def _watched(array: Array, memory: Array) -> Array:
+    """memory: what the step reads, array's own or a copy; array: the caller's."""
+    view = memory.view(Watched)
+    np.ndarray.__setattr__(view, "_callers", array)
+    return view
+
+
+class Arguments:
+    """The arrays among the arguments of one recorded call, in a ``with`` block.
+
+    Attributes:
+        args, kwargs: what the step gets.
+        arrays: the memory that it reads, in the order of `signature`; of those that share some, all as one.
+        has_arrays: whether there are arrays of NumPy.
+    """
+
+    def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
+        """tensors: arrays of NumPy arrive as Tensors."""
+        self.arrays: list[Array] = []
+        self.has_arrays = False
+        self._recording, self._as_tensors = recording, tensors
+        self._tensors: list[tuple[Tensor, Array, Array]] = []  # with the caller's memory, and what it has now
+        self._containers: list[tuple[Any, Any]] = []  # lists and dicts: the caller's, what the step gets
+        seen: dict[int, Any] = {}
+        self.args = replaced(args, self._take, seen, self._containers)
+        self.kwargs = replaced(kwargs, self._take, seen, self._containers)
+        self._items_before = [_flat(inner) for _, inner in self._containers]
+        self.arrays, _ = united(self.arrays)
+        for memory in self.arrays:
+            recording.core.add_argument(memory)
+            recording.arguments.append(memory)
+
+    def _take(self, x: Any) -> Any:
+        array = array_of(x)
+        memory = copied(array) if array.size == 0 else array  # empty arrays may share an address
+        self.arrays.append(memory)
+        if self._as_tensors:
+            return wrap(memory)
+        if isinstance(x, Tensor):
+            self._tensors.append((x, array, memory))
+            return x
+        self.has_arrays = True
+        return _watched(array, memory)
+
+    def __enter__(self) -> Arguments:
+        for x, _, memory in self._tensors:
+            x._array = memory
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Gives Tensors and containers back as the step left them; refuses a step that changed one."""
+        changed = False
+        for x, array, memory in self._tensors:
+            if x._array is memory:
+                x._array = array
+            else:
+                changed = True
+            hooked = id(x) in hooks.before_accumulation or id(x) in hooks.after_accumulation
+            taped = x._requires_grad or x._grad is not None or x._grad_fn is not None
+            changed = changed or hooked or taped or bool(x.__dict__)
+        for (callers, passed), before in zip(self._containers, self._items_before, strict=True):
+            now = _flat(passed)
+            if len(now) == len(before) and all(map(is_, now, before)):
+                continue
+            changed = True
+            if callers is not passed:
+                items = _unwatched(passed)
+                callers.clear()
+                callers.update(items) if isinstance(callers, dict) else callers.extend(items)
+        if changed:
+            what = "a list, dict, array or Tensor among its arguments"
+            self._recording.refuse(f"the step changes {what}", "return what is new")
+
+    def result(self, result: Any) -> Any:
+        """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
+        tensors, unwatched = tensors_of(result), _unwatched(result)
+        has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
+        arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]  # copies, and what they are of
+        if has_arrays or _core.share_memory([t._array for t in tensors], arrays):
+            self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
+        return unwatched
+
+
+def _flat(x: Any) -> list[Any]:
+    """The items of a list, or keys and values of a dict in turn."""
+    return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
+
+
+def keeps_strides(array: Array) -> bool:
+    """Whether a copy of an argument, including its gaps, can have its strides."""
+    if array.flags.c_contiguous or array.size == 0:
+        return True
+    if any(s < 0 or s % array.itemsize for s in array.strides):
+        return False
+    return _reach(array) <= 64 * array.nbytes + (1 << 24)
+
+
+def _reach(array: Array) -> int:
+    """Bytes from the first element to the end of the last."""
+    start, end = bounds(array)
+    return end - start
+
+
+def copied(array: Array) -> Array:
+    """The same values with the same strides: kernels choose the order of a sum by them."""
+    dense = np.array(array, order="K", subok=False)
+    if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
+        return dense
+    memory = np.zeros(_reach(array) // array.itemsize, array.dtype)
+    strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
+    strided[...] = array
+    return strided

@@ -1,0 +1,224 @@
+"""Many calls in one: `step.run`, and which samples of arrays a program runs on, batch after batch."""
+
+from __future__ import annotations
+
+import time
+from _thread import RLock
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import random
+from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.compile.signature import Place, array_of, filled, flattened, in_row, parts_of, replaced
+
+_SHARE = 100  # a check may take one part in so many of the time since the last one
+
+
+@dataclass
+class Batches:
+    """`count` batches of `size` samples each, from number `first` on.
+
+    Attributes:
+        order: the samples of all batches, as indices; None: as they are.
+        entries: whether an array may have an entry for each batch instead: one axis more than in a call.
+        done: how many of them a call has run, also if it raised an exception.
+    """
+
+    order: np.ndarray[Any, np.dtype[np.intp]] | None
+    size: int
+    first: int
+    count: int
+    done: int = 0
+    entries: bool = True
+
+    def next_of(self, samples: Any) -> Any:
+        """What the call of the first batch gets of an array or Tensor."""
+        if self.order is None:
+            return samples[self.first] if isinstance(samples, Tensor) else samples[self.first, ...]
+        return samples[self.order[self.first * self.size :][: self.size]]
+
+
+class ManyCalls:
+    """The part of CompiledFunction that makes several calls in one, for `run` and Trainer."""
+
+    _latest: Any
+    _before: Any
+    _lock: RLock
+    _ran: Any
+    _verify: bool | int
+    _checked: float
+    _check_took: float
+    few = 0  # where so few calls come, one may take the program of another step; seldom it is recorded
+
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+        """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
+
+        args: as of `in_row`; an array among them has the samples or entries of all batches. The run ends
+        early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
+        finite. None where the next call would not replay one of them.
+        """
+        if recordings and current() is not None:
+            return None
+        with self._lock:
+            for program in (self._latest, self._before):
+                if program is None or not program.checks_left:
+                    continue
+                count = batches.count
+                if program.checks_left > 0:
+                    batches.count = min(count, program.checks_left)
+                try:
+                    results = program.run_batches(args, batches)
+                finally:
+                    program.checks_left -= batches.done
+                if batches.done:  # the results of a step that returns None are None
+                    if program is not self._latest:
+                        self._ran(program)
+                    return results
+                batches.count = count
+            return None
+
+    @property
+    def latest(self) -> tuple[Any, int] | None:
+        """The program that ran last and how often it was checked; None before the first."""
+        program = self._latest
+        return None if program is None else (program, program.checks)
+
+    def draws(self) -> bool:
+        """Whether the program that ran last draws random numbers from the stream of this thread."""
+        program = self._latest
+        return program is not None and program.core.overlaps((random.current().state,))
+
+    def check_soon(self) -> None:
+        """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
+        program = self._latest
+        long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
+        if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
+            program.grant(0)
+
+
+class Runs:
+    """The part of CompiledFunction with its many calls in one."""
+
+    run_batches: Any
+    __call__: Any
+
+    def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
+        """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
+
+        With indices, (steps, batch) or a list of (batch,): ``step(x[indices[0]], y[indices[0]])`` ...
+
+        Every array and plain Tensor among the arguments, in lists, tuples and dicts too, has the axis of
+        steps or samples first; parameters, modules and plain values are the same in each call. Replays run in
+        the core one after another, with the bits of the calls; a call that is recorded, compared or not
+        captured runs as it does in a loop. Optimizer settings are those at the beginning of the run.
+
+        Returns what a call returns, with a new axis of steps in front of each Tensor, without a tape. If the
+        calls return anything but Tensors and None, or other shapes, a list with the result of each. An error
+        in a step ends the run; the steps before it have been made.
+
+        Raises:
+            ValueError: no array, one without axes, other lengths, no steps, an index out of range (also < 0).
+            TypeError: indices are not integers (steps, batch) or a list of (batch,).
+
+        >>> import numpy as np, ranvier as rv
+        >>> model = rv.nn.Linear(3, 1)
+        >>> optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+        >>> @rv.compile
+        ... def step(x, y):
+        ...     optimizer.zero_grad()
+        ...     loss = rv.nn.functional.mse_loss(model(x), y)
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     return loss
+        >>> x, y = rv.randn(64, 3), rv.zeros(64, 1)
+        >>> step.run(x, y, indices=np.random.default_rng(0).permutation(64).reshape(4, 16)).shape
+        (4,)
+        """
+        arrays: list[Any] = []
+        replaced((args, kwargs), arrays.append)
+        row, results = in_row(args, kwargs), []
+        for batches in _batches_of([*map(array_of, arrays)], indices):
+            end = batches.count
+            while batches.first < end:
+                batches.count, batches.done = end - batches.first, 0
+                result = self.run_batches(row, batches)
+                count = batches.done
+                if not count:  # the next call is recorded, compared or eager
+                    one_args, one_kwargs = replaced((args, kwargs), batches.next_of)
+                    result, batches.done = self(*one_args, **one_kwargs), 1
+                results.append((result, count))
+                batches.first += batches.done
+        return _together(results)
+
+
+def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
+    """The steps of a run, those of one size together."""
+    if not arrays or any(a.ndim == 0 for a in arrays):
+        what = "an array without axes" if arrays else "no array"
+        raise ValueError(
+            f"[run] got {what} among the arguments; expected arrays with an axis of steps or samples"
+        )
+    samples = len(arrays[0])
+    if any(len(a) != samples for a in arrays):
+        lengths = ", ".join(str(len(a)) for a in arrays)
+        raise ValueError(f"[run] got arrays of {lengths} steps or samples; expected the same number in each")
+    if indices is None:
+        groups = [Batches(None, 0, 0, samples)]
+    else:
+        rows = [array_of(r) for r in (indices if isinstance(indices, (list, tuple)) else [indices])]
+        each = 1 if isinstance(indices, (list, tuple)) else 2
+        if any(r.ndim != each or r.dtype.kind not in "iu" for r in rows):
+            raise TypeError(
+                "[run] got other indices; expected integers (steps, batch), or a list of (batch,)"
+            )
+        if each == 1:
+            rows = [np.stack([*group]) for _, group in groupby(rows, len)]
+        groups = []
+        for r in rows:
+            if r.size and not 0 <= r.min() <= r.max() < samples:
+                wrong = r.min() if r.min() < 0 else r.max()
+                raise ValueError(f"[run] got the index {wrong}; expected indices of {samples} samples")
+            order = np.ascontiguousarray(r, np.intp).reshape(-1)
+            groups.append(Batches(order, r.shape[1], 0, len(r), entries=False))
+    if not sum(group.count for group in groups):
+        raise ValueError("[run] got no steps; expected at least one")
+    return groups
+
+
+def _together(results: list[tuple[Any, int]]) -> Any:
+    """The results of a run as one; where they differ in form, a list with that of each step.
+
+    results: (result, its steps along axis 0; 0: it is of one step, without that axis).
+    """
+    tensors: list[list[Tensor]] = [[] for _ in results]
+    forms = [flattened(r, found) for (r, _), found in zip(results, tensors, strict=True)]
+    counts = [count for _, count in results]
+    shapes = {
+        tuple([(t._array.shape[n > 0 :], t._array.dtype) for t in found])
+        for found, n in zip(tensors, counts, strict=True)
+    }
+    if len(shapes) == 1 and all(_is_same(forms[0], form) for form in forms):
+        columns = zip(*tensors, strict=True)
+        stacked = [
+            np.concatenate([t._array if n else t._array[None] for t, n in zip(column, counts, strict=True)])
+            for column in columns
+        ]
+        return filled(forms[0], [wrap(a) for a in stacked])
+    each: list[Any] = []
+    for (result, count), form, found in zip(results, forms, tensors, strict=True):
+        each += [filled(form, [t[i] for t in found]) for i in range(count)] if count else [result]
+    return each
+
+
+def _is_same(form: Any, other: Any) -> bool:
+    """Whether two results, as of `flattened`, are Tensors and None at the same places."""
+    items, others = parts_of(form), parts_of(other)
+    if type(form) is not type(other) or items is None or others is None:
+        return type(form) is type(other) and (form is None or (type(form) is Place and form == other))
+    if len(items) != len(others) or (isinstance(form, dict) and [*form] != [*other]):
+        return False
+    return all(map(_is_same, items, others))

@@ -1,0 +1,276 @@
+"""Guards on objects of the library: no code of the library is read, so its objects are guarded whole.
+
+A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
+with dots where they are attributes of an attribute. An object that stands for another one, which it keeps
+for good, names it in ``step_root``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import ranvier._core as _core
+from ranvier.autograd import hooks
+from ranvier.autograd.tensor import Tensor
+from ranvier.compile.executed import names_of
+from ranvier.compile.guards import Guard, Guards
+from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, Kind, is_python_class, pairs_of
+from ranvier.compile.locks import Lock
+from ranvier.optim import Optimizer
+
+STATE = "the state"  # of an optimizer, which the first steps make
+# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
+STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
+SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
+OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
+_NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
+_METHODS = ("step", "zero_grad", "settings", "state_names")
+_WITHOUT_SETTINGS = frozenset({"step", "zero_grad", "finite"})  # what shows no settings of an optimizer
+
+
+class LibraryGuards(NamedTuple):
+    """Guards on a class or module of the library: made once, as they are the same for all steps.
+
+    functions: those that others have put there (a replaced method), with their names; they are followed.
+    """
+
+    guards: dict[int, Guard]  # by the id of the class or dict
+    functions: list[tuple[Any, str]]
+
+
+def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
+    """(name, value, ...) as a class has them, or NotImplemented: what a guard of kind NAMES compares."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        members.update(vars(base))
+    pairs: list[Any] = []
+    for name in names:
+        pairs += (name, members.get(name, NotImplemented))
+    return tuple(pairs)
+
+
+def names_of_class(kind: type) -> set[str]:
+    names = _names.get(kind)
+    if names is None:
+        names = set().union(*[vars(base) for base in kind.__mro__ if is_python_class(base)])
+        if kind.__module__.startswith("ranvier."):
+            _names[kind] = names
+    return names
+
+
+_names: dict[type, set[str]] = {}  # of classes of the library
+
+
+def is_of_library(kind: type) -> bool:
+    return kind.__module__.startswith("ranvier.")
+
+
+def guard_class(walk: Guards, kind: type) -> None:
+    """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
+    everything = _guards_of_class.get(kind)
+    if everything is None:
+        everything = LibraryGuards({}, [])
+        for base in filter(is_of_library, kind.__mro__):
+            for one in _guards_around(base):
+                everything.guards.update(one.guards)
+                everything.functions.extend(one.functions)
+        with _lock:
+            _guards_of_class[kind] = everything
+    walk.of_library.update(everything.guards)
+    walk.stack += everything.functions
+
+
+def _guards_around(kind: type) -> list[LibraryGuards]:
+    """On the class alone, on its module, and on those that this one imports."""
+    module = vars(sys.modules[kind.__module__])
+    imports = [m for m in module.values() if type(m) is types.ModuleType]
+    imports = [m for m in imports if m.__name__.startswith("ranvier.")]
+    values = in_class(kind, names_of_class(kind))
+    guard: Guard = Kind.NAMES, kind, "", values, f"the class {kind.__name__}"
+    around = [_guard_of(guard, vars(kind), (PACKAGE,))]
+    for namespace in (module, *map(vars, imports)):
+        guard = Kind.DICT, namespace, "", pairs_of(namespace), f"the module {namespace['__name__']}"
+        kept = _guards_of_namespace.get(id(namespace))
+        around.append(kept or _guard_of(guard, namespace, _NOT_OTHERS))
+    return around
+
+
+def _guard_of(guard: Guard, namespace: Mapping[str, Any], files: tuple[str, ...]) -> LibraryGuards:
+    """files: how the paths begin of functions that belong there."""
+    functions = [f for f in namespace.values() if type(f) is types.FunctionType]
+    others = [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(files)]
+    guards = LibraryGuards({id(guard[1]): guard}, others)
+    with _lock:
+        _guards_of_namespace[id(guard[1])] = guards
+        _comparison.clear()
+    return guards
+
+
+def renew() -> None:
+    """Forgets all guards on classes and modules of the library where one has changed."""
+    with _lock:
+        if not _comparison:
+            guards = _core.Guards()
+            kept = _guards_of_namespace.values()
+            guards.set([guard for one in kept for guard in one.guards.values()])
+            _comparison.append(guards)
+        if _comparison[0].first_changed() >= 0:
+            for table in (_guards_of_class, _guards_of_namespace, _comparison):
+                table.clear()
+
+
+_lock = Lock()
+_guards_of_class: dict[type, LibraryGuards] = {}  # with all that it inherits from
+_guards_of_namespace: dict[int, LibraryGuards] = {}  # by the id of the class or dict, which the guard holds
+_comparison: list[Any] = []  # of all of them, at most one
+
+
+def guard_settings_of(walk: Guards, f: Any) -> None:
+    """The settings that a function of the library keeps in its module: dicts of plain values."""
+    for name in names_of(f.__code__).variables:
+        value = f.__globals__.get(name)
+        if type(value) is dict and value and all(type(v) in PLAIN for v in value.values()):
+            walk.whole(value, f"a setting of {f.__name__}")
+
+
+def guard_object(walk: Guards, x: Any, text: str) -> None:
+    kind = type(x)
+    root = getattr(kind, "step_root", None)
+    own = getattr(x, "__dict__", None) if root is None else None
+    walk.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
+    if root is not None:
+        walk.stack.append((getattr(x, root), text))
+        return
+    if id(kind) not in walk.seen:
+        walk.stack.append((kind, f"the class of {text}"))
+    declared = getattr(kind, "step_state", None)
+    if declared is not None:  # enough, unless the user's code names other attributes
+        named = walk.names & (names_of_class(kind) | set(own or ()))
+        if not [name for name in named if not name.startswith("__") and name not in declared]:
+            for path in declared:
+                _guard_path(walk, x, path, text)
+            return
+    if own is not None:
+        walk.whole(own, (f"{text}.", ""))
+        for name, value in own.items():
+            if type(value) not in PLAIN:
+                walk.stack.append((value, f"{text}.{name}"))
+    guard_slots(walk, x, text)
+
+
+def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
+    *owners, last = path.split(".")
+    for name in owners:
+        walk.items(vars(x), [name], f"{text}.", follow=False)
+        x, text = getattr(x, name), f"{text}.{name}"
+    walk.items(vars(x), [last], f"{text}.")
+
+
+# Where the classes are that layers of a program inherit from; a subclass of any other is guarded whole.
+_BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container")}
+
+
+def names_in_code(codes: Iterable[types.CodeType]) -> set[str]:
+    """The names and texts in code: of attributes that it may read."""
+    names: set[Any] = set()
+    for code in codes:
+        names.update(code.co_names)
+        for x in code.co_consts:
+            names.update(x if type(x) in (tuple, frozenset) else (x,))
+    return {name for name in names if type(name) is str and not name.startswith("__")}
+
+
+def unread(kind: type, own: dict[str, Any], names: set[str]) -> set[str]:
+    """Plain attributes of a user's module that no code that ran names."""
+    bases = {base.__module__ for base in kind.__mro__ if is_of_library(base)}
+    if not bases <= _BASES:
+        return set()
+    return {name for name, value in own.items() if type(value) in PLAIN} - names
+
+
+def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
+    """The values that an instance holds outside its dict; names: only these."""
+    for base in type(x).__mro__:
+        for name, member in () if base in CONTAINERS or base is object else vars(base).items():
+            if type(member) is types.MemberDescriptorType and (names is None or name in names):
+                if not hasattr(x, name):
+                    walk.add((Kind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}"))
+                    continue
+                value = getattr(x, name)
+                walk.add((Kind.ATTRIBUTE, x, name, value, f"{text}.{name}"))
+                walk.stack.append((value, f"{text}.{name}"))
+
+
+def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
+    walk.tensors.append(x)
+    walk.add((Kind.SLOT, x, "_array", x._array, f"the memory of {text}"))
+    own = vars(x)  # what the program has added
+    if own:
+        walk.items(own, own if walk.dynamic else walk.names & own.keys(), f"{text}.")
+    if walk.looks_up:
+        walk.whole(own, (f"{text}.", ""))
+    if type(x) is not Tensor and not is_of_library(type(x)):
+        walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
+        walk.stack.append((type(x), f"the class of {text}"))
+    if not walk.forward_only:
+        walk.add((Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
+        walk.add((Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
+
+
+def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
+    """Hooks on tensors, which backward calls."""
+    for table, text in (
+        (hooks.before_accumulation, "the hooks of a tensor"),
+        (hooks.after_accumulation, "the hooks after accumulation"),
+    ):
+        if table:
+            walk.items(table, [id(leaf) for leaf in leaves], text)
+        else:
+            walk.whole(table, text)
+
+
+# --- optimizers
+def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
+    """Methods that the program has replaced."""
+    walk.add((Kind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}"))
+    walk.stack.append((type(optimizer), f"the class of {text}"))
+    walk.items(vars(optimizer), _METHODS, f"{text}.")
+
+
+def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], names: set[str], reads_all: bool) -> None:
+    """The settings and names of the state, where the user's code may read them.
+
+    names: in the code. reads_all: whether it asks for all attributes.
+    """
+    names = {name for name in names & (SETTINGS | set(dir(Optimizer))) if not name.startswith("__")}
+    if not (names - _WITHOUT_SETTINGS or reads_all):
+        return
+    for x, text in optimizers:
+        walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
+        for group in (getattr(x, "defaults", {}), *x.param_groups):
+            walk.whole(group, f"the settings of {text}")
+        for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} or reads_all else ():
+            walk.whole(owner, f"{STATE} of {type(x).__name__}")
+
+
+def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
+    """Guards on one group of an optimizer whose step was recorded; those on its class are `guard_methods`.
+
+    Numbers among the settings are not compared: the kernel reads them at each replay (`_Plan.refresh`).
+    """
+    name, own = type(optimizer).__name__, vars(optimizer)
+    walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
+    walk.add((Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}"))
+    walk.add((Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}"))
+    fixed = [key for key, value in group.items() if type(value) not in (int, float, tuple, list)]
+    walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
+    walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)
+    states = [p for p in plan.active if optimizer.state.get(p) is not None]
+    walk.items(optimizer.state, states, f"{STATE} of {name} ", follow=False)
+    for p in states:
+        walk.whole(optimizer.state[p], f"{STATE} of {name}")

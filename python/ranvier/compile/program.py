@@ -1,0 +1,395 @@
+"""Program: the kernel calls of a recording, and all that a replay needs besides them."""
+
+from __future__ import annotations
+
+import functools
+import timeit
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd import random, trace
+from ranvier.autograd.memory import Array
+from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import Recording
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.compile import gradients as of_gradients
+from ranvier.compile.arguments import copied
+from ranvier.compile.batches import Batches
+from ranvier.compile.executed import Executed
+from ranvier.compile.kinds import Kind
+from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
+from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
+from ranvier.compile.record import CaptureError, holds_any, require_replayable
+from ranvier.compile.signature import NO_CALL, VALUE, Place, filled, flattened, is_array
+from ranvier.compile.walk import Walk
+
+_FEW = 2e-5  # seconds
+_GUARDED = 0.025  # guards may take such a part of the time of the recording
+EARLIER = "the gradient of an earlier step"
+
+
+class Program:
+    """A recorded step as a list of instructions on numbered buffers; from `rv.compile(step).programs`.
+
+    ``print(program)`` or ``program.explain()`` shows it as a table, `rv.plot.program(program)` as a picture.
+
+    >>> import ranvier as rv
+    >>> norm = rv.compile(lambda x: (x * x).sum().sqrt())
+    >>> for _ in range(3): y = norm(rv.tensor([3.0, 4.0]))
+    >>> [i.op for i in norm.programs[0].instructions]
+    ['elementwise', 'reduce', 'elementwise']
+    """
+
+    # For CompiledFunction:
+    #   core            the instructions, replayed as one call into the core
+    #   call            a whole replay: the results, or None where these arguments or the guards do not fit
+    #   plans           (plan, optimizer, group) of each optimizer step
+    #   checks          how many checks there were; after the last one `granted` replays were left
+    #   renewed         made from the second eager run, because the first took another path
+    #   took            seconds of the recording
+    #   reads_users     whether code of the user's runs in the step
+    #   step_form       what it depends on (`shared.py`), until it was checked
+    #   form            the positional arguments of a call (`signature.form`)
+    #   result_form     what the step returns, with places of Tensors
+    #   changed_in_place  Tensors whose changes a replay counts
+    #   modules         those that outlive the step
+
+    def __init__(
+        self,
+        recording: Recording,
+        arguments: list[Array],
+        form: list[tuple[int, Any]],
+        roots: list[tuple[Any, str]],
+        result: Any,
+        forward_only: bool = False,
+        walk: Walk | None = None,
+    ) -> None:
+        """form: the positional arguments of a call (`signature.form`).
+
+        roots: the function and the arguments that are no arrays, with their names.
+        forward_only: the function is the forward pass of a model, always without a tape.
+        walk: what a step of the library's own leads to, of which no code was read.
+        """
+        self.checks, self.granted, self.renewed, self.took = 0, 0, False, 0.0
+        self.step_form: Any = None
+        tensors: list[Tensor] = []
+        self.result_form = flattened(result, tensors)
+        kinds = [recording.core.kind_of(t._array) for t in tensors]
+        self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
+        self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
+        same = {id(t._cell): i for i, t in enumerate(tensors)}  # views count changes together
+        self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if self._fixed[i] is None]
+        outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
+        of_gradients.forget_local(recording)
+        gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
+        kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
+        require_replayable(recording, kinds, outputs + kept, result)
+        self.modules = _lasting(recording.modules)
+        self.core = _core.Program(
+            recording.core, [copied(a) for a in arguments], outputs, kept, self._watched()
+        )
+        self.call = self.core.call
+        self.plans, self._forward_only = recording.plans, forward_only
+        self._roots, self._executed = roots, recording.executed
+        self._leaves = [leaf for leaf, _ in gradients]
+        self._carried = of_gradients.carried_over(recording)
+        self._reached, self.reads_users = walk, walk is None  # what the step leads to
+        self._moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
+        fault = self.guard(recording, holds=walk is not None) or of_gradients.shared(kept)
+        fault = fault or of_gradients.odd(recording, gradients)
+        if not fault and _core.share_memory([t._array for t in self._walk.tensors], arguments):
+            fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
+        groups = {id(g): g for _, optimizer, _ in self.plans for g in optimizer.param_groups}
+        if not fault and holds_any(result, self._walk.seen | groups):
+            fault = (
+                "the step returns a list or dict that it reads, which a replay would copy; return what is new"
+            )
+        if fault:
+            raise CaptureError(f"[compile] {fault}", result)
+        before = {key: grad for key, (_, grad, _) in recording.leaves.items()}
+        carried = {id(grad) for _, grad in gradients} | set(map(id, before.values()))
+        number = {id(array): i for i, array in enumerate(kept)}
+        left = [
+            (leaf, grad, number.get(id(grad._array), -1))
+            for leaf, grad in gradients
+            if grad is not before[id(leaf)]
+        ]
+        left += [(leaf, None, -1) for leaf, *_ in recording.leaves.values() if leaf.grad is None]
+        self.changed_in_place = [t for t in recording.changed.values() if id(t) not in carried]
+        self.form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
+        self._find_makers(tensors, gradients)
+        self._set_call(left)
+
+    def _find_makers(self, results: list[Tensor], gradients: list[tuple[Tensor, Tensor]]) -> None:
+        """Results that are the gradient of a Tensor, and new views of what outlives the step."""
+        leaf_of = {id(t.grad): t for t in self._walk.tensors} | {id(grad): leaf for leaf, grad in gradients}
+        lasting = set(map(id, self._walk.tensors))
+        for i, t in enumerate(results):
+            if id(t) in leaf_of:
+                self._made_by.append((i, functools.partial(getattr, leaf_of[id(t)], "grad")))
+            elif self._fixed[i] is not None and id(t) not in lasting:
+                self._made_by.append((i, t.detach))
+
+    @classmethod
+    def of_form(
+        cls, core: Any, walk: Walk, left: list[tuple[Any, Any, int]], parts: dict[str, Any]
+    ) -> Program:
+        """A program that another step was recorded for (`shared.py`).
+
+        walk: what this step leads to. left: as of `_core.Program.set_call`. parts: the attributes that
+        follow from the form.
+        """
+        self = cls.__new__(cls)
+        vars(self).update(parts)
+        self.checks, self.renewed, self.granted, self.step_form = 1, False, 0, None
+        self.core, self.call, self._fixed = core, core.call, [None] * core.results
+        self.checks_left = -1
+        self._forward_only, self.reads_users, self._reached = False, False, walk
+        self._roots, self._executed, self._leaves = [], Executed(), [leaf for leaf, *_ in left]
+        self._carried, self._moves, self._of_itself = [], {}, True
+        self._made_by, self._joined = [], []
+        self._continued(walk)
+        core.set_guards(self._walk.all())
+        self._set_call(left)
+        return self
+
+    def needs_nothing_else(self) -> bool:
+        """Whether a replay needs no more than the arrays that its form names."""
+        more = self.reads_users or self._forward_only or self._walk.names or self._made_by
+        return self._of_itself and not (more or any(t is not None for t in self._fixed))
+
+    def _set_call(self, left: list[tuple[Any, Any, int]]) -> None:
+        """left is not kept: gradients that others refer to are not written to."""
+        self.core.set_call(self.form, left, self.changed_in_place, of_gradients.renewed, self._walk.tensors)
+        one = type(self.result_form) is Place and not self._made_by
+        self._one_tensor = one and self._fixed[0] is None
+        held = any(isinstance(x, Tensor) for kind, x in self.form if kind == VALUE)
+        self._may_arm = not (self.plans or held)
+
+    def arm(self, function: Any, calls: int, model: Any = None) -> int:
+        """Lets the core answer so many calls of a compiled function by itself; 0: it must not."""
+        return function._arm(self, self.core, self._one_tensor, model, calls) if self._may_arm else 0
+
+    checks_left: Any = property(
+        attrgetter("core.checks_left"),
+        lambda self, replays: setattr(self.core, "checks_left", replays),
+        doc="Replays until the next check; negative: no more checks.",
+    )
+
+    @property
+    def size(self) -> int:
+        """Bytes of all its memory that does not outlive it."""
+        m = self.memory
+        return m.arena + m.workspace + m.made + m.prepared
+
+    # --- guards
+    def guard(self, recording: Recording, holds: bool = False) -> str:
+        """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
+
+        recording: a run of it. holds: all that was found before is as it was, except gradients.
+        """
+        if not (holds and self._executed.include(recording.executed)):
+            self._reached = None
+        self._executed.add(recording.executed)
+        if self._reached is None:
+            self._reached = Walk(self._executed, self._forward_only)
+            self._reached.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
+        walk = self._continued(self._reached)
+        self._guard_gradients(recording, walk)  # last, since they may move
+        self.core.set_guards(walk.all())
+        return walk.fault
+
+    def _continued(self, reached: Walk) -> Walk:
+        """What the step leads to, and what is looked at anew after each run."""
+        walk = self._walk = reached.branch()
+        if not self._forward_only:
+            walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
+        walk.add((Kind.LIST, trace.anomaly, "", tuple(trace.anomaly), "anomaly detection"))
+        stream = random.current()
+        if self.core.overlaps((stream.state,)):  # the step draws from it
+            walk.add((Kind.CALL, random.current, "", stream, "the random stream of this thread"))
+        for plan, optimizer, group in self.plans:
+            guard_optimizer(walk, plan, optimizer, group)
+        guard_hooks(walk, self._leaves)
+        walk.drain()
+        walk.refuse_unreached()
+        return walk
+
+    def _guard_gradients(self, recording: Recording, walk: Walk) -> None:
+        updated = [p for plan, *_ in self.plans for p in plan.active]
+        if self._moves is None:
+            used = {id(t): t for t in [*updated, *(leaf for leaf, _ in self._carried)]}
+            others = [*walk.tensors, *(t for t in self._fixed if t is not None)]
+            moves = of_gradients.movable(recording, list(used.values()), others)
+            self._moves = {id(leaf): leaf for leaf, _ in moves}
+            self.core.let_move(moves)
+        expected: dict[int, Any] = {key: (leaf, "grad", -1) for key, leaf in self._moves.items()}
+        for leaf, address in self._carried:
+            expected.setdefault(id(leaf), (leaf, "grad", address))
+        for leaf, address in of_gradients.not_made(recording, [*updated, *walk.tensors]):
+            expected.setdefault(id(leaf), (leaf, None, address))
+        for leaf, key, address in expected.values():
+            walk.add((Kind.GRADIENT, leaf, key, address, EARLIER))
+        # The step may ask whether there is one.
+        asked = [t for t in walk.tensors if id(t) not in expected] if walk.reads_gradients else []
+        for t in asked:
+            exists = of_gradients.before(recording, t) is not None
+            walk.add((Kind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
+        self._of_itself = not (expected or asked)  # it needs no gradient of an earlier step
+
+    def changed(self) -> str:
+        """The first guarded value that has changed, in words; "" where none has."""
+        place = self.core.first_changed()
+        return "" if place < 0 else self._walk.text(place)
+
+    def reaches(self, args: tuple[Any, ...]) -> bool:
+        """Whether an argument is a Tensor that the step reads otherwise, too."""
+        held = {id(t) for t in self._walk.tensors}
+        return any(id(x) in held and is_array(x) for x in args)
+
+    def accept(self, recording: Recording, holds: bool) -> str:
+        """Takes in what another run has read, after which replays go on; "" or why they cannot.
+
+        holds: all that was found before is as it was, except gradients.
+        """
+        fault = self.guard(recording, holds)
+        recording.leaves.clear()  # adopt_gradients counts the references to them
+        self.core.adopt_gradients()
+        if not fault and self.took and self.guards_take() > _GUARDED * self.took:
+            fault = (
+                "to compare what the step reads would take longer than is saved; pass what it needs as "
+                "arguments"
+            )
+        return fault
+
+    def guards_take(self) -> float:
+        """Seconds of one comparison; 0 where they are few."""
+        took = min(timeit.repeat(self.core.first_changed, number=1, repeat=3))
+        return took if took > _FEW else 0.0
+
+    def may_change(self, text: str) -> bool:
+        """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
+        return text == EARLIER or text.startswith(f"{STATE} of ")
+
+    def _watched(self) -> list[Tensor]:
+        """Parameters and buffers, each in separate memory, of a step without a tape.
+
+        With a tape they are likely to change, and what was prepared from them would not last.
+        """
+        if mode.enabled:
+            return []
+        tensors = {id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers())}
+        return [t for t in tensors.values() if _is_alone(t._array)]
+
+    # --- replays
+    def is_current(self) -> bool:
+        """Whether a replay would still do what the step does."""
+        return self.refreshed() and self.core.is_current()
+
+    def refreshed(self) -> bool:
+        """Copies the settings of the optimizers for the kernels; False where they are no longer possible."""
+        try:
+            for plan, optimizer, group in self.plans:
+                if not plan.refresh(optimizer, group):
+                    return False
+        except Exception:  # of a setting that is out of range, which the eager step refuses in its turn
+            return False
+        return True
+
+    def grant(self, replays: int) -> None:
+        """So many replays until the next check; negative: no more checks."""
+        self.granted += replays - self.checks_left
+        self.checks_left = replays
+
+    def earned(self, most: float) -> float:
+        """Seconds that replays since the last call of this have saved, at least, and each `most` of them."""
+        used = self.granted - self.checks_left
+        self.granted = self.checks_left
+        return min(0.01 * self.took, most) * used
+
+    def replay(self, arrays: tuple[Array, ...]) -> Any:
+        """The arrays of the results; False where a check of values fails: the eager step raises the error."""
+        self.settings()
+        return self.core(arrays)
+
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+        """See `CompiledFunction.run_batches`."""
+        if not self.refreshed() or any(t is not None for t in self._fixed):
+            return None
+        try:
+            b = batches
+            results = self.core.run_batches(args, b.order, b.size, b.first, b.count, b.entries)
+        finally:
+            batches.done = self.core.batches_done
+        return None if results is None else self.result(results)
+
+    def result(self, arrays: tuple[Array, ...]) -> Any:
+        """What the step returns, from the arrays of a run."""
+        if self._one_tensor:
+            return wrap(arrays[0])
+        arrived = iter(arrays)
+        tensors = [wrap(next(arrived)) if t is None else t for t in self._fixed]
+        for i, make in self._made_by:
+            tensors[i] = make()
+        for i, j in self._joined:
+            tensors[i]._cell = tensors[j]._cell
+        return filled(self.result_form, tensors)
+
+    def settings(self) -> list[tuple[float, ...]]:
+        """The numbers that the optimizers' kernels read, brought up to date."""
+        for plan, optimizer, group in self.plans:
+            plan.refresh(optimizer, group)
+        return [optimizer.settings(group) for _, optimizer, group in self.plans]
+
+    # --- what a user sees
+    @property
+    def instructions(self) -> list[Instruction]:
+        """In the order of execution, each measured, if there are as many threads as when it was recorded."""
+        self.core.measure_now()
+        return instructions_of(self.core, self._names())
+
+    @property
+    def buffers(self) -> list[Buffer]:
+        """Memory that the instructions use, by number."""
+        return buffers_of(self.core, self._names())
+
+    @property
+    def memory(self) -> Memory:
+        return Memory(**self.core.memory())
+
+    def explain(self) -> None:
+        """Prints the table of instructions: operands, what was fused, threads, time and share of the whole.
+
+        Times are those of the first replays. Where there were too few, some are run now, on a copy of the
+        state. `Operand.name` says how operands are named.
+        """
+        print(self)
+
+    def __str__(self) -> str:
+        return table(self.instructions, self.memory)
+
+    def __repr__(self) -> str:
+        return f"<Program of {len(self.core.instructions())} instructions>"
+
+    def _names(self) -> dict[int, str]:
+        return names_of(self.modules, self.core.gradients(), self.plans)
+
+
+def _is_alone(array: Array) -> bool:
+    """Whether the array is all of its memory: who changes the memory then changes this Tensor."""
+    base = array.base
+    if base is None:
+        return True
+    return type(base) is np.ndarray and base.base is None and base.nbytes == array.nbytes
+
+
+def _lasting(modules: dict[int, Any]) -> list[Any]:
+    """The modules that outlive the step: others were made in it, and end with the recording's reference."""
+    references = [ref(m) for m in modules.values()]
+    modules.clear()
+    return [m for r in references if (m := r()) is not None]

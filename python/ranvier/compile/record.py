@@ -1,0 +1,230 @@
+"""One eager run of a function, recorded, and whether it can be replayed."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+from _thread import _count as other_threads
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.data import Size
+from ranvier.autograd.memory import Array
+from ranvier.autograd.recording import Recording, package
+from ranvier.autograd.tensor import Tensor
+from ranvier.compile.arguments import Arguments
+from ranvier.compile.executed import Executed
+from ranvier.compile.signature import environment, filled, flattened, parts_of, tensors_of
+from ranvier.nn import Module
+
+_RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
+
+
+class CaptureError(RuntimeError):
+    """A step that cannot be replayed: the message names the line and the remedy.
+
+    The step itself has run once, eagerly; ``result`` is what it returned.
+    """
+
+    def __init__(self, message: str, result: Any = None) -> None:
+        super().__init__(message)
+        self.result = result
+        self.kept = False  # whether it kept a result, as a step that initialises something in its first call
+
+
+def callers_level() -> int:
+    """The level of the stack, for a warning, at which the library was called."""
+    frame: Any = sys._getframe(1)
+    level = 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package()):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def record(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    tensors: bool = False,
+    read: bool = True,
+    forward_only: bool = False,
+    program: Any = None,
+) -> tuple[Any, Recording, list[Array]]:
+    """Runs the step once, eagerly and recorded: (its result, the recording, its arrays among the arguments).
+
+    tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
+    forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
+    evaluation mode does, the result is a copy, so that a replay can make it in new memory.
+    program: of the core, run beside the step and compared with it; `check` of the recording then knows what
+    differs.
+    """
+    recorded = Recording(_core.Recording(package()))
+    arguments = Arguments(recorded, args, kwargs, tensors)
+    recorded.executed = Executed(arguments.has_arrays)
+    if program is not None:
+        recorded.check = _core.Check(program, recorded.core, tuple(arguments.arrays))
+    settings = environment()
+    try:
+        with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
+            result = function(*arguments.args, **arguments.kwargs)
+            if forward_only:
+                result = _arguments_cloned(result, recorded)
+    except BaseException:
+        recorded.check = None  # a traceback would keep it, and its copies of the state
+        raise
+    if environment() != settings:
+        if other_threads():  # one of them may have changed it
+            recorded.passing = True
+        elif not recorded.fault:
+            recorded.fault = (
+                "the step changes a setting of the library (threads, Winograd, subnormal numbers, level, "
+                "gradients), which a replay would not; do that outside the step"
+            )
+    if not (forward_only or tensors):
+        result = arguments.result(result)
+    return result, recorded, arguments.arrays
+
+
+def detached(result: Any) -> Any:
+    """The result of a step off the tape."""
+    tensors: list[Tensor] = []
+    form = flattened(result, tensors)
+    if not any(t._grad_fn for t in tensors):
+        return result
+    return filled(form, [t.detach() if t._grad_fn is not None else t for t in tensors])
+
+
+def _arguments_cloned(result: Any, recorded: Recording) -> Any:
+    """The result with a clone of each Tensor that shares memory with an argument."""
+    tensors: list[Tensor] = []
+    form = flattened(result, tensors)
+    cloned = {id(t): t.clone() for t in tensors if recorded.core.kind_of(t._array) == "argument"}
+    return filled(form, [cloned.get(id(t), t) for t in tensors]) if cloned else result
+
+
+def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
+    """Raises CaptureError where the run itself shows that it cannot be replayed."""
+    fault = recording.fault or recording.core.fault or recording.executed.fault or _why_not_plain(result, [])
+    if "NumPy made" in fault:
+        fault += _odd_dtype(recording)
+    if not fault and not forward_only and any(map(_has_tape, tensors_of(result))):
+        fault = (
+            "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
+            "call backward() in it, or call it under rv.no_grad()"
+        )
+    if fault:
+        raise CaptureError(f"[compile] {fault}", result)
+
+
+def _has_tape(x: Tensor) -> bool:
+    """Whether backward() could be called on a result: no node that it leads to has been freed."""
+    stack, seen = [x._grad_fn], set()
+    while stack:
+        node = stack.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if getattr(node, "released", False):
+            return False
+        stack.extend(node.edges)
+    return x._requires_grad and x._grad_fn is not None
+
+
+def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: Any) -> None:
+    """Raises CaptureError where it is not. kinds: of the results; expected: what may outlive the step."""
+    core = recording.core
+    fault = ""
+    if "argument" in kinds:
+        fault = "the step returns one of its arguments; return a clone() of it"
+    elif any(map(_is_new_leaf, tensors_of(result), kinds)):
+        fault = "the step returns a leaf that it has made, which a replay would not make; return a detach()"
+    elif "foreign" in kinds:
+        fault = (
+            "the step returns an array that NumPy made, which a replay would not make again; make it outside "
+            "the step"
+        )
+        fault += _odd_dtype(recording)
+    reason_may_pass = not fault  # what is kept may have been made in this call only: the next may be recorded
+    if not fault:
+        held = core.still_referenced(expected)
+        if held is not None:  # perhaps by a cycle only
+            gc.collect()
+            held = core.still_referenced(expected)
+        if held is not None:
+            fault = (
+                f"the result of {held} is still referenced after the step, and a replay would not renew it; "
+                "return it, or let it go"
+            )
+    if fault:
+        error = CaptureError(f"[compile] {fault}", result)
+        error.kept = reason_may_pass
+        raise error
+
+
+def _is_new_leaf(x: Tensor, kind: str) -> bool:
+    return kind == "temporary" and x._grad_fn is None and (x._requires_grad or x._grad is not None)
+
+
+def holds_any(result: Any, reached: dict[Any, Any]) -> bool:
+    """Whether a result has a list or dict that the step also reads."""
+    items = parts_of(result)
+    if items is None:
+        return False
+    read = type(result) is not tuple and reached.get(id(result)) is result
+    return read or any(holds_any(item, reached) for item in items)
+
+
+def difference(program: Any, recording: Recording, settings: Any, changed: str, other: str) -> str:
+    """Why a replay would not do what another eager run of the step has done, or "".
+
+    settings: of the optimizers before it. changed: the first guard that does not hold; other: how its calls
+    differ from the program's.
+    """
+    fault = ""
+    if changed and not program.may_change(changed):
+        fault = (
+            f"the step changes {changed} each time it runs, which a replay would not; do that outside the "
+            "step, or pass it as an argument"
+        )
+    elif other:
+        fault = f"the step does not do the same each time: {other}"
+    elif program.settings() != settings:
+        fault = "the step changes the settings of its optimizer (a schedule?); do that outside"
+    if recording.check is not None:
+        fault = fault or recording.check.finish()
+        recording.check = None
+    return fault
+
+
+def _odd_dtype(recording: Recording) -> str:
+    """Names the first argument that has to be copied before the core can read it; or ""."""
+    for number, array in enumerate(recording.arguments):
+        dtype = array.dtype
+        if not dtype.isnative:
+            better = f"{dtype.newbyteorder('=')} (astype)"
+            return f" (array {number} of the arguments is {dtype}: pass it as {better})"
+    return ""
+
+
+def _why_not_plain(result: Any, seen: list[Any]) -> str:
+    """Why a replay could not return such a result, or ""; seen: gets the containers in it."""
+    kind, items = type(result), parts_of(result)
+    if items is not None:
+        if kind is not tuple and any(x is result for x in seen):
+            return f"the step returns the same {kind.__name__} in two places; return it once"
+        seen.append(result)
+        return next((fault for x in items if (fault := _why_not_plain(x, seen))), "")
+    if isinstance(result, Tensor) and result.__dict__:
+        return "the step sets an attribute of a result; set it outside"
+    if isinstance(result, _RETURNABLE):
+        return ""
+    return (
+        f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "
+        "values, or a tuple, list, dict, OrderedDict or dataclass of them"
+    )
