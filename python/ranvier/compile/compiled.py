@@ -26,7 +26,7 @@ from ranvier.compile.executed import Executed, looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.locks import running, with_locks
 from ranvier.compile.methods import Methods
-from ranvier.compile.program import EARLIER, Program
+from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record, require_recorded
 from ranvier.compile.signature import (
     array_of,
@@ -363,7 +363,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         if (other and not program.renewed) or changed.startswith(f"{STATE} of "):
             return False  # the first run had something to set up, or this one
         fault = difference(program, recording, settings, changed, other)
-        fault = fault or program.accept(recording, changed in ("", EARLIER))
+        fault = fault or program.accept(recording)
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
         program.checks += 1

@@ -13,15 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.compile.kinds import (
-    CONTAINERS,
-    FOLLOWED_NO_FURTHER,
-    HOLDS_FUNCTIONS,
-    LARGEST,
-    MOST,
-    Kind,
-    is_listed,
-)
+from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, Kind
 
 Text = str | tuple[str, str]  # with the name of the value in between
 # kind, owner, key and expected, as the core takes them (cpp/bindings/guards.h); where, in words
@@ -36,17 +28,14 @@ class Guards:
         of_library: on its classes and modules, by the id of each; they come after the others.
         fault: why the step cannot be guarded, or "".
         tensors: those that were reached.
-        names: of attributes in the user's code; dynamic: it may look up others; looks_up: it may look for
-            some that do not exist.
-        forward_only: no gradients are computed.
+        names: of attributes in the user's code; looks_up: it may look for some that do not exist.
     """
 
     names: set[str]
-    dynamic: bool
     looks_up: bool
 
-    def __init__(self, fault: str, forward_only: bool = False) -> None:
-        self.fault, self.forward_only = fault, forward_only
+    def __init__(self, fault: str) -> None:
+        self.fault = fault
         self.guards: list[Guard] = []
         self.add = self.guards.append
         self.of_library: dict[int, Guard] = {}
@@ -63,8 +52,9 @@ class Guards:
         _, owner, _, expected, text = self.all()[place]
         if isinstance(text, str):
             return text
-        pairs = zip(expected[::2], expected[1::2], strict=True)
-        name = next((n for n, value in pairs if owner.get(n, NotImplemented) is not value), "?")
+        was = dict(zip(expected[::2], expected[1::2], strict=True))
+        names = [n for n, value in was.items() if owner.get(n, NotImplemented) is not value]
+        name = next((n for n in [*names, *owner] if isinstance(n, str) and (n in names or n not in was)), "")
         return f"{text[0]}{name}{text[1]}"
 
     def items(
@@ -75,10 +65,18 @@ class Guards:
         for name in names:
             value = owner.get(name, NotImplemented)
             values += [name, value]
-            if follow and type(value) not in FOLLOWED_NO_FURTHER:
+            if not follow or type(value) in PLAIN:
+                continue
+            if type(value) is types.ModuleType:
+                self.module(value, name)
+            else:
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:
             self.add((Kind.ITEMS, owner, None, tuple(values), (before, after)))
+
+    def module(self, x: types.ModuleType, name: str) -> None:
+        """Guards on a module that a variable or attribute of this name leads to."""
+        raise NotImplementedError
 
     def whole(self, owner: dict[Any, Any], text: Text) -> None:
         """A guard on all items of a dict."""
@@ -96,39 +94,17 @@ class Guards:
 
     def container(self, base: type, x: Any, text: str) -> None:
         """A guard on the items of x, which are followed. base: the class in CONTAINERS that x is one of."""
-        kind, compared, inner = CONTAINERS[base]  # what the guard compares, and what is followed
-        if hasattr(x, "__len__") and len(x) > (LARGEST if base is bytearray else MOST):
+        kind, contents_of = CONTAINERS[base]
+        if base in (list, dict, tuple) and len(x) > MOST:
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
-        contents = () if type(x) in (dict, list, tuple) and not x else inner(x)
-        if base in HOLDS_FUNCTIONS:
-            self.callable_parts(contents, text)
-        if compared is not None and kind == Kind.CALL:
-            self.call(compared, x, f"the items of {text}")
-        elif compared is not None:
-            self.add((kind, x, "", contents if compared is inner else compared(x), f"the items of {text}"))
-        for item in contents:
-            if type(item) not in FOLLOWED_NO_FURTHER:
-                self.stack.append((item, text))
-
-    def callable_parts(self, functions: Iterable[Any], text: str) -> None:
-        """Functions that C code may call, such as those of a partial: no profiler's event tells of that."""
-        for f in functions:
-            if isinstance(f, types.BuiltinFunctionType) and not is_listed(f):
-                self.deny(text, f"which calls {f.__name__}")
-
-    def array(self, x: Any, text: str, layout: bool) -> None:
-        """The elements of an array of NumPy; layout: its strides and flags, too."""
-        if type(x) is not np.ndarray or x.dtype.hasobject or x.nbytes > LARGEST:
-            what = f"an array of {x.nbytes} bytes" if type(x) is np.ndarray else f"a {type(x).__name__}"
-            remedy = "make it a Tensor outside the step (rv.tensor), which a replay reads as it is"
-            self.deny(text, f"{what} (dtype {x.dtype}), whose elements are not compared", remedy)
-            return
-        self.numpy()
-        self.add((Kind.ARRAY, x, "", np.array(x, order="C"), f"the elements of {text}"))
-        if layout:
-            self.call(_layout_of, x, f"the layout of {text}")
+        contents = contents_of(x)
+        if kind is not None:
+            self.add((kind, x, "", contents, f"the items of {text}"))
+        if base is property and any(isinstance(f, types.BuiltinFunctionType) for f in contents):
+            self.deny(text, "which calls a function that is made in C")  # no event tells of that
+        self.stack += [(item, text) for item in contents if type(item) not in PLAIN]
 
     def numpy(self) -> None:
         """A guard, made once, on np.errstate: by it, arithmetic of NumPy warns or raises, or does not."""
@@ -148,14 +124,6 @@ def is_empty(cell: Any) -> bool:
     except ValueError:
         return True
     return False
-
-
-def names_in(kind: type) -> tuple[str, ...]:
-    return tuple(vars(kind))
-
-
-def _layout_of(x: np.ndarray[Any, Any]) -> tuple[Any, ...]:
-    return x.strides, x.flags.num
 
 
 # The object that holds NumPy's error settings, a new one after each change; else a new object at each call.

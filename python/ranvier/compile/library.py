@@ -11,8 +11,8 @@ import functools
 import os
 import sys
 import types
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd import hooks
@@ -21,6 +21,7 @@ from ranvier.compile.executed import names_of
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, Kind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
+from ranvier.nn import Module
 from ranvier.optim import Optimizer
 
 STATE = "the state"  # of an optimizer, which the first steps make
@@ -30,17 +31,8 @@ SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
 OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
 _METHODS = ("step", "zero_grad", "settings", "state_names")
-_WITHOUT_SETTINGS = frozenset({"step", "zero_grad", "finite"})  # what shows no settings of an optimizer
-
-
-class LibraryGuards(NamedTuple):
-    """Guards on a class or module of the library: made once, as they are the same for all steps.
-
-    functions: those that others have put there (a replaced method), with their names; they are followed.
-    """
-
-    guards: dict[int, Guard]  # by the id of the class or dict
-    functions: list[tuple[Any, str]]
+# What shows settings of an optimizer.
+_OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "finite"}
 
 
 def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:
@@ -72,43 +64,35 @@ def is_of_library(kind: type) -> bool:
 
 def guard_class(walk: Guards, kind: type) -> None:
     """A class of the library, those that it inherits from, and their modules: functions may be replaced."""
-    everything = _guards_of_class.get(kind)
-    if everything is None:
-        everything = LibraryGuards({}, [])
-        for base in filter(is_of_library, kind.__mro__):
-            for one in _guards_around(base):
-                everything.guards.update(one.guards)
-                everything.functions.extend(one.functions)
+    made = _of_class.get(kind)
+    if made is None:
+        made = {}, []
+        for owner, guard, files in _around(kind):
+            if id(owner) not in _made:
+                functions = [f for f in vars(owner).values() if type(f) is types.FunctionType]
+                others = [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(files)]
+                with _lock:
+                    _made[id(owner)] = guard, others
+                    _comparison.clear()
+            made[0][id(owner)] = _made[id(owner)][0]
+            made[1].extend(_made[id(owner)][1])
         with _lock:
-            _guards_of_class[kind] = everything
-    walk.of_library.update(everything.guards)
-    walk.stack += everything.functions
+            _of_class[kind] = made
+    walk.of_library.update(made[0])
+    walk.stack += made[1]
 
 
-def _guards_around(kind: type) -> list[LibraryGuards]:
-    """On the class alone, on its module, and on those that this one imports."""
-    module = vars(sys.modules[kind.__module__])
-    imports = [m for m in module.values() if type(m) is types.ModuleType]
-    imports = [m for m in imports if m.__name__.startswith("ranvier.")]
-    values = in_class(kind, names_of_class(kind))
-    guard: Guard = Kind.NAMES, kind, "", values, f"the class {kind.__name__}"
-    around = [_guard_of(guard, vars(kind), (PACKAGE,))]
-    for namespace in (module, *map(vars, imports)):
-        guard = Kind.DICT, namespace, "", pairs_of(namespace), f"the module {namespace['__name__']}"
-        kept = _guards_of_namespace.get(id(namespace))
-        around.append(kept or _guard_of(guard, namespace, _NOT_OTHERS))
-    return around
-
-
-def _guard_of(guard: Guard, namespace: Mapping[str, Any], files: tuple[str, ...]) -> LibraryGuards:
-    """files: how the paths begin of functions that belong there."""
-    functions = [f for f in namespace.values() if type(f) is types.FunctionType]
-    others = [(f, f.__name__) for f in functions if not f.__code__.co_filename.startswith(files)]
-    guards = LibraryGuards({id(guard[1]): guard}, others)
-    with _lock:
-        _guards_of_namespace[id(guard[1])] = guards
-        _comparison.clear()
-    return guards
+def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
+    """(owner, guard, how the files begin of functions that belong there): the classes, and the modules that
+    they are in or that these import."""
+    for base in filter(is_of_library, kind.__mro__):
+        values = in_class(base, names_of_class(base))
+        yield base, (Kind.NAMES, base, "", values, f"the class {base.__name__}"), (PACKAGE,)
+        module = sys.modules[base.__module__]
+        imports = [m for m in vars(module).values() if type(m) is types.ModuleType]
+        for space in [module, *[m for m in imports if m.__name__.startswith("ranvier.")]]:
+            guard = Kind.DICT, vars(space), "", pairs_of(vars(space)), f"the module {space.__name__}"
+            yield space, guard, _NOT_OTHERS
 
 
 def renew() -> None:
@@ -116,17 +100,17 @@ def renew() -> None:
     with _lock:
         if not _comparison:
             guards = _core.Guards()
-            kept = _guards_of_namespace.values()
-            guards.set([guard for one in kept for guard in one.guards.values()])
+            guards.set([guard for guard, _ in _made.values()])
             _comparison.append(guards)
         if _comparison[0].first_changed() >= 0:
-            for table in (_guards_of_class, _guards_of_namespace, _comparison):
+            for table in (_of_class, _made, _comparison):
                 table.clear()
 
 
 _lock = Lock()
-_guards_of_class: dict[type, LibraryGuards] = {}  # with all that it inherits from
-_guards_of_namespace: dict[int, LibraryGuards] = {}  # by the id of the class or dict, which the guard holds
+# Made once, as they are the same for all steps; with functions that others have put there.
+_of_class: dict[type, tuple[dict[int, Guard], list[tuple[Any, str]]]] = {}  # with all that it inherits from
+_made: dict[int, tuple[Guard, list[tuple[Any, str]]]] = {}  # by the id of the class or module, for good
 _comparison: list[Any] = []  # of all of them, at most one
 
 
@@ -167,30 +151,29 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
     *owners, last = path.split(".")
     for name in owners:
         walk.items(vars(x), [name], f"{text}.", follow=False)
-        x, text = getattr(x, name), f"{text}.{name}"
-    walk.items(vars(x), [last], f"{text}.")
+        x = getattr(x, name)
+    value, text = vars(x).get(last, NotImplemented), f"the {last.lstrip('_')}"
+    walk.add((Kind.ITEMS, vars(x), None, (last, value), text))
+    if type(value) not in PLAIN:
+        walk.stack.append((value, text))
 
 
 # Where the classes are that layers of a program inherit from; a subclass of any other is guarded whole.
 _BASES = {f"ranvier.nn.{name}" for name in ("module", "hooks", "container")}
 
 
-def names_in_code(codes: Iterable[types.CodeType]) -> set[str]:
-    """The names and texts in code: of attributes that it may read."""
-    names: set[Any] = set()
-    for code in codes:
-        names.update(code.co_names)
-        for x in code.co_consts:
-            names.update(x if type(x) in (tuple, frozenset) else (x,))
-    return {name for name in names if type(name) is str and not name.startswith("__")}
+def read_by_library(kind: type, own: dict[str, Any], names: set[str]) -> set[str]:
+    """The attributes of an object of the user's that may be read: names, and what the library's code reads.
 
-
-def unread(kind: type, own: dict[str, Any], names: set[str]) -> set[str]:
-    """Plain attributes of a user's module that no code that ran names."""
+    own: its attributes. names: in the user's code.
+    """
     bases = {base.__module__ for base in kind.__mro__ if is_of_library(base)}
+    if not bases or issubclass(kind, Optimizer):
+        return names
     if not bases <= _BASES:
-        return set()
-    return {name for name, value in own.items() if type(value) in PLAIN} - names
+        return set(own)
+    known = names | names_of_class(Module)
+    return {n for n, value in own.items() if type(value) not in PLAIN or n[:1] == "_" or n in known}
 
 
 def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = None) -> None:
@@ -211,15 +194,14 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     walk.add((Kind.SLOT, x, "_array", x._array, f"the memory of {text}"))
     own = vars(x)  # what the program has added
     if own:
-        walk.items(own, own if walk.dynamic else walk.names & own.keys(), f"{text}.")
+        walk.items(own, walk.names & own.keys(), f"{text}.")
     if walk.looks_up:
         walk.whole(own, (f"{text}.", ""))
     if type(x) is not Tensor and not is_of_library(type(x)):
         walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
         walk.stack.append((type(x), f"the class of {text}"))
-    if not walk.forward_only:
-        walk.add((Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
-        walk.add((Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
+    walk.add((Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
+    walk.add((Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
 
 
 def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
@@ -229,7 +211,7 @@ def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
         (hooks.after_accumulation, "the hooks after accumulation"),
     ):
         if table:
-            walk.items(table, [id(leaf) for leaf in leaves], text)
+            walk.items(table, [id(leaf) for leaf in leaves], text, "")
         else:
             walk.whole(table, text)
 
@@ -242,19 +224,14 @@ def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
     walk.items(vars(optimizer), _METHODS, f"{text}.")
 
 
-def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]], names: set[str], reads_all: bool) -> None:
-    """The settings and names of the state, where the user's code may read them.
-
-    names: in the code. reads_all: whether it asks for all attributes.
-    """
-    names = {name for name in names & (SETTINGS | set(dir(Optimizer))) if not name.startswith("__")}
-    if not (names - _WITHOUT_SETTINGS or reads_all):
-        return
-    for x, text in optimizers:
+def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
+    """The settings and names of the state, where the user's code may read them."""
+    names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
+    for x, text in optimizers if names else ():
         walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
-        for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} or reads_all else ():
+        for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} else ():
             walk.whole(owner, f"{STATE} of {type(x).__name__}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import timeit
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
@@ -20,7 +19,6 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile import gradients as of_gradients
 from ranvier.compile.arguments import copied
 from ranvier.compile.batches import Batches
-from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import Kind
 from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
 from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
@@ -28,8 +26,6 @@ from ranvier.compile.record import CaptureError, holds_any, require_replayable
 from ranvier.compile.signature import NO_CALL, VALUE, Place, filled, flattened, is_array
 from ranvier.compile.walk import Walk
 
-_FEW = 2e-5  # seconds
-_GUARDED = 0.025  # guards may take such a part of the time of the recording
 EARLIER = "the gradient of an earlier step"
 
 
@@ -95,12 +91,12 @@ class Program:
         )
         self.call = self.core.call
         self.plans, self._forward_only = recording.plans, forward_only
-        self._roots, self._executed = roots, recording.executed
+        self._roots = roots
         self._leaves = [leaf for leaf, _ in gradients]
         self._carried = of_gradients.carried_over(recording)
-        self._reached, self.reads_users = walk, walk is None  # what the step leads to
+        self.reads_users = walk is None
         self._moves: dict[int, Tensor] | None = None  # those whose gradient may be in other memory
-        fault = self.guard(recording, holds=walk is not None) or of_gradients.shared(kept)
+        fault = self.guard(recording, walk) or of_gradients.shared(kept)
         fault = fault or of_gradients.odd(recording, gradients)
         if not fault and _core.share_memory([t._array for t in self._walk.tensors], arguments):
             fault = "an argument shares memory with a Tensor that the step reads otherwise, too; pass a copy"
@@ -149,12 +145,12 @@ class Program:
         self.checks, self.renewed, self.granted, self.step_form = 1, False, 0, None
         self.core, self.call, self._fixed = core, core.call, [None] * core.results
         self.checks_left = -1
-        self._forward_only, self.reads_users, self._reached = False, False, walk
-        self._roots, self._executed, self._leaves = [], Executed(), [leaf for leaf, *_ in left]
+        self._forward_only, self.reads_users = False, False
+        self._roots, self._leaves = [], [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
         self._made_by, self._joined = [], []
-        self._continued(walk)
-        core.set_guards(self._walk.all())
+        self._guard_rest(walk)
+        core.set_guards(walk.all())
         self._set_call(left)
         return self
 
@@ -188,25 +184,22 @@ class Program:
         return m.arena + m.workspace + m.made + m.prepared
 
     # --- guards
-    def guard(self, recording: Recording, holds: bool = False) -> str:
+    def guard(self, recording: Recording, walk: Walk | None = None) -> str:
         """Finds what the step has read, for the core to compare before each replay; "" or why it cannot.
 
-        recording: a run of it. holds: all that was found before is as it was, except gradients.
+        recording: a run of it. walk: what it leads to, where that is known.
         """
-        if not (holds and self._executed.include(recording.executed)):
-            self._reached = None
-        self._executed.add(recording.executed)
-        if self._reached is None:
-            self._reached = Walk(self._executed, self._forward_only)
-            self._reached.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
-        walk = self._continued(self._reached)
+        if walk is None:
+            walk = Walk(recording.executed)
+            walk.run([*self._roots, *[(m, f"a layer {type(m).__name__}") for m in self.modules]])
+        self._guard_rest(walk)
         self._guard_gradients(recording, walk)  # last, since they may move
         self.core.set_guards(walk.all())
         return walk.fault
 
-    def _continued(self, reached: Walk) -> Walk:
-        """What the step leads to, and what is looked at anew after each run."""
-        walk = self._walk = reached.branch()
+    def _guard_rest(self, walk: Walk) -> None:
+        """Guards on what no name leads to: modes, the random stream, optimizers, hooks."""
+        self._walk = walk
         if not self._forward_only:
             walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
         walk.add((Kind.LIST, trace.anomaly, "", tuple(trace.anomaly), "anomaly detection"))
@@ -218,7 +211,6 @@ class Program:
         guard_hooks(walk, self._leaves)
         walk.drain()
         walk.refuse_unreached()
-        return walk
 
     def _guard_gradients(self, recording: Recording, walk: Walk) -> None:
         updated = [p for plan, *_ in self.plans for p in plan.active]
@@ -252,25 +244,12 @@ class Program:
         held = {id(t) for t in self._walk.tensors}
         return any(id(x) in held and is_array(x) for x in args)
 
-    def accept(self, recording: Recording, holds: bool) -> str:
-        """Takes in what another run has read, after which replays go on; "" or why they cannot.
-
-        holds: all that was found before is as it was, except gradients.
-        """
-        fault = self.guard(recording, holds)
+    def accept(self, recording: Recording) -> str:
+        """Takes in what another run has read, after which replays go on; "" or why they cannot."""
+        fault = self.guard(recording)
         recording.leaves.clear()  # adopt_gradients counts the references to them
         self.core.adopt_gradients()
-        if not fault and self.took and self.guards_take() > _GUARDED * self.took:
-            fault = (
-                "to compare what the step reads would take longer than is saved; pass what it needs as "
-                "arguments"
-            )
         return fault
-
-    def guards_take(self) -> float:
-        """Seconds of one comparison; 0 where they are few."""
-        took = min(timeit.repeat(self.core.first_changed, number=1, repeat=3))
-        return took if took > _FEW else 0.0
 
     def may_change(self, text: str) -> bool:
         """Whether this may change in a step that is replayed: gradients move, optimizers make their state."""
