@@ -214,7 +214,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
 
     # --- recordings
     def _record(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not (shared.may_have(key, self.few) if self.few else self._cache.may_record(key, self._after)):
+        if not self.few and not self._cache.may_record(key, self._after):
             return self._timed(key, args, kwargs)
         if any(isinstance(x, np.ndarray) for x in (*args, *kwargs.values())) and looks_at_class(
             self._function
@@ -228,7 +228,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         if program is not None:
             self._cache.add(key, program)
             return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
-        if self.few and (form is None or not shared.is_wanted(form)):
+        if self.few:
             return self._timed(key, args, kwargs)
         try:
             run = [*self._recorded(args, kwargs, read=walk is None)]

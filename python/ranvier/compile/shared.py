@@ -21,8 +21,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import random
 from ranvier.autograd.memory import Array
-from ranvier.compile import gradients as of_gradients
 from ranvier.compile.arguments import copied
+from ranvier.compile.gradients import renewed
 from ranvier.compile.kinds import Kind, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
@@ -33,21 +33,15 @@ from ranvier.compile.walk import Walk
 # all other objects by number.
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
 _AS_ITSELF = (type, types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype)
-_NO_FORM = (np.generic, complex, types.FunctionType, frozenset, slice, range, property)
+_NO_FORM = (np.generic, complex, types.FunctionType, range, property)
 _READ_BY_KERNELS = (int, float, tuple, list)  # settings of an optimizer
 _COMPARED = frozenset({Kind.ITEMS, Kind.SLOT, Kind.ATTRIBUTE, Kind.LIST, Kind.DICT, Kind.TYPE})
 _MOST = 64  # programs
-_OFTEN = 128  # calls that ask for a program of the same signature
 _ARGUMENTS = (int, bool, str, type(None))
 _PACKAGES = tuple(f"ranvier.{name}" for name in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
 _programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
-_requests: dict[int, int] = {}  # how many calls asked, by the hash of a signature or of a form's key
 _guards: list[_core.Guards] = []  # on the code that they were made with, at most one
 _lock = Lock()
-
-
-class _Unknown(Exception):
-    """A value of which it is not known how it is compared."""
 
 
 class Form:
@@ -59,41 +53,30 @@ class Form:
     """
 
     def __init__(self, walk: Walk, signature: Any) -> None:
-        """Raises _Unknown."""
+        """Raises ValueError for a value of which it is not known how it is compared."""
         self.walk = walk
         self.objects: list[Any] = []
         self.arrays: list[Array] = []
-        self.optimizers: list[tuple[Any, int]] = []  # with the place of a group
-        self._numbers: dict[int, int] = {}
+        self.optimizers: list[tuple[Any, Any]] = []  # with a group
+        self.numbers: dict[int, int] = {}
         guards = [g[:4] if g[0] in _COMPARED else _call(*g[:4]) for g in walk.guards]
         owners = {id(thing) for _, owner, key, *_ in walk.guards for thing in (owner, key)}
         plans = [self._groups(x) for x in {id(x): x for x, _ in walk.optimizers}.values()]
-        owners.update(id(group) for x, _ in self.optimizers for group in x.param_groups)
+        owners.update(id(group) for _, group in self.optimizers)
         values = tuple(self._values((*guards, *plans)))
         self.arrays.append(random.current().state)
         # No guard compares the contents of an object that the walk did not come to; arrays are bound by form.
-        unreached = self._numbers.keys() - walk.seen.keys() - owners
-        if any(type(self.objects[self._numbers[key]]) is not np.ndarray for key in unreached):
-            raise _Unknown
+        unreached = self.numbers.keys() - walk.seen.keys() - owners
+        if any(type(self.objects[self.numbers[key]]) is not np.ndarray for key in unreached):
+            raise ValueError
         kinds = tuple(map(type, self.objects))
         layouts = tuple([(a.dtype.str, a.shape, a.strides) for a in self.arrays])
         self.key = signature, tuple(walk.of_library), values, kinds, layouts
-
-    def number(self, x: Any) -> int:
-        """Raises KeyError for an object that is no part of the form."""
-        return self._numbers[id(x)]
-
-    def group(self, place: int) -> tuple[Any, Any, Any]:
-        """(plan, optimizer, group)."""
-        x, i = self.optimizers[place]
-        group = x.param_groups[i]
-        return x._plans[id(group)], x, group
 
     def _values(self, x: Any) -> list[Any]:
         """A value as a list that is equal for equal values; objects are numbers in it."""
         values: list[Any] = []
         stack = [x]
-        numbers, objects = self._numbers, self.objects
         while stack:
             x = stack.pop()
             kind = type(x)
@@ -106,18 +89,18 @@ class Form:
                 values += kind, pack("d", x)  # 0.0 and -0.0 are two, and NaN is equal to itself
             elif isinstance(x, _AS_ITSELF) or (kind is types.FunctionType and x.__closure__ is None):
                 if kind is types.BuiltinFunctionType and type(x.__self__) is not types.ModuleType:
-                    raise _Unknown
+                    raise ValueError
                 values += "the same", x
             elif kind is types.MethodType:
                 values.append(kind)
                 stack += x.__func__, x.__self__
             elif isinstance(x, _NO_FORM):
-                raise _Unknown
+                raise ValueError
             else:
-                number = numbers.setdefault(id(x), len(objects))
+                number = self.numbers.setdefault(id(x), len(self.objects))
                 values += "object", number
-                if number == len(objects):  # met for the first time
-                    objects.append(x)
+                if number == len(self.objects):  # met for the first time
+                    self.objects.append(x)
                     if kind is np.ndarray:
                         self.arrays.append(x)
         return values
@@ -125,15 +108,15 @@ class Form:
     def _groups(self, x: Any) -> tuple[Any, ...]:
         """Of an optimizer, without the numbers among its settings, which a kernel reads at each replay."""
         described: list[Any] = [x]
-        for place, group in enumerate(x.param_groups):
+        for group in x.param_groups:
             settings = [(k, type(v), v) for k, v in group.items() if type(v) not in _READ_BY_KERNELS]
             plan = x._plans.get(id(group))
             described += tuple(group), tuple(settings), tuple(group["params"]), plan is None
             if plan is None:
                 continue
             if not plan.fits(x, group, [p for p in group["params"] if p._grad is not None]):
-                raise _Unknown
-            self.optimizers.append((x, place))
+                raise ValueError
+            self.optimizers.append((x, group))
             lists = [
                 a for ps, steps, products, states in plan.by_dtype for a in (ps, steps, products, *states)
             ]
@@ -145,42 +128,42 @@ def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
     """A guard on what a function gives."""
     if kind == Kind.CALL and type(owner) is functools.partial and not owner.keywords:
         return kind, owner.func, owner.args, expected
-    raise _Unknown
+    raise ValueError
 
 
 class Shared:
     """A checked program without its memory, and the numbers of the objects that it belongs to."""
 
     def __init__(self, core: Any, program: Program, form: Form) -> None:
-        self.core = core
-        self.leaves = [form.number(leaf) for leaf, _ in program.core.gradients()]
-        self.changed = [form.number(t) for t in program.changed_in_place]
-        self.modules = [form.number(m) for m in program.modules]
-        plans = [(id(x), id(group)) for _, x, group in program.plans]
-        places = [(id(x), id(x.param_groups[i])) for x, i in form.optimizers]
-        self.plans = [places.index(plan) for plan in plans]
-        self.call, self.took, self.results = program.form, program.took, program.result_form
+        """Raises KeyError or ValueError where it uses something that is no part of the form."""
+        self.core, self.call = core, program.form
+        self.results, self.took = program.result_form, program.took
+        self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
+        self.changed = [form.numbers[id(t)] for t in program.changed_in_place]
+        self.modules = [form.numbers[id(m)] for m in program.modules]
+        places = [(id(x), id(group)) for x, group in form.optimizers]
+        self.plans = [places.index((id(x), id(group))) for _, x, group in program.plans]
 
     def bound(self, form: Form, arrays: list[Array]) -> Program | None:
         """The program for a step of the same form, called with such arrays; None where it cannot be."""
         leaves = [form.objects[n] for n in self.leaves]
-        if any(leaf._grad is None for leaf in leaves):
+        tensors = [t._array for t in form.walk.tensors]
+        if any(leaf._grad is None for leaf in leaves) or _core.share_memory(tensors, arrays):
             return None
-        if _core.share_memory([t._array for t in form.walk.tensors], arrays):
-            return None
-        gradients = [of_gradients.renewed(leaf._grad) for leaf in leaves]
+        gradients = [renewed(leaf._grad) for leaf in leaves]
         core = self.core.bound(form.arrays, [copied(a) for a in arrays], [g._array for g in gradients])
         if core is None:
             return None
-        left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
+        optimizers = [form.optimizers[place] for place in self.plans]
         attributes = {
-            "plans": [form.group(place) for place in self.plans],
+            "plans": [(x._plans[id(group)], x, group) for x, group in optimizers],
             "modules": [form.objects[n] for n in self.modules],
             "changed_in_place": [form.objects[n] for n in self.changed],
             "result_form": self.results,
             "form": self.call,
             "took": self.took,
         }
+        left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
         program = Program.of_form(core, form.walk, left, attributes)
         return program if program.is_current() else None
 
@@ -191,30 +174,15 @@ def form(walk: Walk | None, key: Any, args: tuple[Any, ...], kwargs: dict[str, A
         return None
     try:
         return Form(walk, key)
-    except _Unknown:
+    except ValueError:
         return None
-
-
-def _code() -> _core.Guards:
-    """Guards on the modules and classes of the library that take part in steps."""
-    rows: list[tuple[int, Any, Any, Any]] = []
-    for name, module in sorted(sys.modules.items()):
-        if not name.startswith(_PACKAGES) or module is None:
-            continue
-        own = vars(module)
-        rows.append((Kind.DICT, own, "", pairs_of(own)))
-        kinds = [x for x in own.values() if isinstance(x, type) and x.__module__ == name]
-        rows += [(Kind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
-    guards = _core.Guards()
-    guards.set(rows)
-    return guards
 
 
 def forget() -> None:
     """Drops all programs."""
     with _lock:
-        for table in (_programs, _guards, _requests):
-            table.clear()
+        _programs.clear()
+        _guards.clear()
 
 
 def _forget_outdated() -> None:
@@ -225,31 +193,6 @@ def _forget_outdated() -> None:
     if _guards and _guards[0].first_changed() >= 0:
         _programs.clear()
         _guards.clear()
-
-
-def may_have(signature: Any, calls: int) -> bool:
-    """Whether to look for a program for so many calls: one of the signature is there, or often asked for."""
-    with _lock:
-        if any(key[0] == signature for key in _programs):
-            return True
-        asked = (_last_request(signature) or 0) + calls
-        _requests[hash(signature)] = asked % _OFTEN
-        return asked >= _OFTEN
-
-
-def is_wanted(form: Form) -> bool:
-    """Whether this is not the first time that there is no program of this form."""
-    with _lock:
-        return _last_request(form.key) is not None
-
-
-def _last_request(key: Any) -> int | None:
-    """The count of a key, None at its first request; it becomes the latest entry. The oldest is dropped."""
-    before = _requests.pop(hash(key), None)
-    _requests[hash(key)] = 0
-    if len(_requests) > 2 * _MOST:
-        del _requests[next(iter(_requests))]
-    return before
 
 
 def find(form: Form, arrays: list[Array]) -> Program | None:
@@ -264,19 +207,25 @@ def find(form: Form, arrays: list[Array]) -> Program | None:
 
 def share(program: Program, form: Form) -> None:
     """Keeps a program that was checked, for other steps of its form."""
-    if not program.needs_nothing_else() or form.key in _programs:
-        return
-    core = program.core.form(form.arrays)
+    core = program.core.form(form.arrays) if program.needs_nothing_else() else None
     if core is None:
         return
     try:
         shared = Shared(core, program, form)
-    except (KeyError, ValueError):  # it uses something that is no part of the form
+    except (KeyError, ValueError):
         return
     with _lock:
         _forget_outdated()
-        if not _guards:
-            _guards.append(_code())
+        if not _guards:  # on the modules and classes of the library that take part in steps
+            rows: list[tuple[int, Any, Any, Any]] = []
+            for name, module in sorted(sys.modules.items()):
+                if name.startswith(_PACKAGES) and module is not None:
+                    own = vars(module)
+                    rows.append((Kind.DICT, own, "", pairs_of(own)))
+                    kinds = [x for x in own.values() if isinstance(x, type) and x.__module__ == name]
+                    rows += [(Kind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
+            _guards.append(_core.Guards())
+            _guards[0].set(rows)
         _programs[form.key] = shared
         if len(_programs) > _MOST:
             _programs.popitem(last=False)
