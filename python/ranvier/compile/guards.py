@@ -92,19 +92,22 @@ class Guards:
             remedy = remedy or "use it outside the step and pass what it gives as an argument"
             self.fault = f"the step depends on {text}, {what}; {remedy}"
 
-    def container(self, base: type, x: Any, text: str) -> None:
-        """A guard on the items of x, which are followed. base: the class in CONTAINERS that x is one of."""
+    def container(self, x: Any, text: str, base: type | None = None) -> None:
+        """A guard on the items of x, which are followed. base: the class in CONTAINERS, if not that of x."""
+        base = base or type(x)
         kind, contents_of = CONTAINERS[base]
         if base in (list, dict, tuple) and len(x) > MOST:
             what = f"a {type(x).__name__} of {len(x)} items, too many to be compared before each replay"
             self.deny(text, what)
             return
-        contents = contents_of(x)
+        contents = tuple(itertools.chain.from_iterable(x.items())) if base is dict else contents_of(x)
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
         if base is property and any(isinstance(f, types.BuiltinFunctionType) for f in contents):
             self.deny(text, "which calls a function that is made in C")  # no event tells of that
-        self.stack += [(item, text) for item in contents if type(item) not in PLAIN]
+        for item in contents:
+            if type(item) not in PLAIN:
+                self.stack.append((item, text))
 
     def numpy(self) -> None:
         """A guard, made once, on np.errstate: by it, arithmetic of NumPy warns or raises, or does not."""

@@ -164,7 +164,7 @@ class Walk(Guards):
         kind = type(x)
         base = next((base for base in kind.__mro__ if base in CONTAINERS or base in PLAIN), None)
         if base in CONTAINERS:
-            self.container(base, x, text)
+            self.container(x, text, base)
         if kind.__module__ == "ranvier._core":
             self.deny(text, "an object of the core")
         elif is_of_library(kind):
@@ -351,7 +351,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
 
 
 _FOLLOW_BASES = tuple(_FOLLOW.items())  # before _FOLLOW gets the library's classes, as they are met
-_FOLLOW |= dict.fromkeys(CONTAINERS, lambda walk, x, text: walk.container(type(x), x, text))
+_FOLLOW |= dict.fromkeys(CONTAINERS, Walk.container)
 
 
 def _follower(kind: type) -> Callable[[Walk, Any, str], None]:
