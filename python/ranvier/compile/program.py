@@ -82,8 +82,15 @@ class Program:
         self._joined = [(i, same[id(t._cell)]) for i, t in enumerate(tensors) if self._fixed[i] is None]
         outputs = [t._array for t, kind in zip(tensors, kinds, strict=True) if kind == "temporary"]
         of_gradients.forget_local(recording)
-        gradients = [(leaf, leaf.grad) for leaf, *_ in recording.leaves.values() if leaf.grad is not None]
-        kept = [g._array for _, g in gradients if recording.core.kind_of(g._array) == "temporary"]
+        gradients: list[tuple[Tensor, Tensor]] = []
+        kept: list[Array] = []
+        number: dict[int, int] = {}
+        for leaf, *_ in recording.leaves.values():
+            if (grad := leaf.grad) is not None:
+                gradients.append((leaf, grad))
+                if recording.core.kind_of(grad._array) == "temporary":
+                    number[id(grad._array)] = len(kept)
+                    kept.append(grad._array)
         require_replayable(recording, kinds, outputs + kept, result)
         self.modules = _lasting(recording.modules)
         self.core = _core.Program(
@@ -107,15 +114,13 @@ class Program:
             )
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
-        before = {key: grad for key, (_, grad, _) in recording.leaves.items()}
-        carried = {id(grad) for _, grad in gradients} | set(map(id, before.values()))
-        number = {id(array): i for i, array in enumerate(kept)}
-        left = [
-            (leaf, grad, number.get(id(grad._array), -1))
-            for leaf, grad in gradients
-            if grad is not before[id(leaf)]
-        ]
-        left += [(leaf, None, -1) for leaf, *_ in recording.leaves.values() if leaf.grad is None]
+        left: list[tuple[Tensor, Tensor | None, int]] = []
+        carried = set()
+        for leaf, before, _ in recording.leaves.values():
+            grad = leaf.grad
+            carried |= {id(grad), id(before)}
+            if grad is None or grad is not before:
+                left.append((leaf, grad, -1 if grad is None else number.get(id(grad._array), -1)))
         self.changed_in_place = [t for t in recording.changed.values() if id(t) not in carried]
         self.form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
         self._find_makers(tensors, gradients)

@@ -120,6 +120,9 @@ class Walk(Guards):
                 if kind in PLAIN or id(x) in self.seen:
                     continue
                 self.seen[id(x)] = x
+                if kind is dict and not x:  # most are, of a layer
+                    self.add((Kind.DICT, x, "", (), f"the items of {text}"))
+                    continue
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
             except Exception as error:  # of a method or a metaclass of x
                 self.deny(text, f"a value that raises {type(error).__name__} when it is looked at")
@@ -260,8 +263,9 @@ class Walk(Guards):
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
-        asks = functions_of(vars(kind).get("__subclasshook__"))
-        if vars(kind).get("_is_protocol") or any(is_read(f.__code__.co_filename) for f in asks):
+        hook = vars(kind).get("__subclasshook__")
+        asks = hook is not None and any(is_read(f.__code__.co_filename) for f in functions_of(hook))
+        if asks or "_is_protocol" in vars(kind):
             self.deny(text, "a protocol, which looks for names of its own")
         if isinstance(kind, enum.EnumMeta):
             self.deny(text, "an enumeration, a kind of value that is not listed; use its value")
