@@ -110,6 +110,7 @@ void add_type(Module m, const char* name, PyType_Spec& spec) {
 }  // namespace
 
 bool is_grad_enabled() { return t_enabled; }
+void set_grad_enabled(bool on) { t_enabled = on; }
 
 void register_grad_mode(Module m) {
   g_wanted = PyUnicode_InternFromString("wanted"), g_decorated = PyUnicode_InternFromString("_decorated");

@@ -4,5 +4,6 @@
 namespace ranvier::bind {
 
 bool is_grad_enabled();  // in this thread
+void set_grad_enabled(bool on);
 
 }  // namespace ranvier::bind
