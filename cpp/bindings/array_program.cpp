@@ -287,7 +287,7 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   // for a short one would take longer than other threads wait for it.
   const bool keeps_gil = program_->is_brief() && sites_.empty();
   PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
-  const bool holds = run(true);
+  const bool holds = run();
   const bool stopped = program_->stopped();
   if (stopped) forget_times();
   if (state) PyEval_RestoreThread(state);
@@ -340,13 +340,13 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
 // workers would fall asleep in between. From then on each instruction runs where it was faster. While other
 // threads that run for long leave no team, only one thread is measured; when there is a team again, all is
 // measured anew. False where a check of values failed.
-bool ArrayProgram::run(bool may_stop) {
+bool ArrayProgram::run() {
   const bool without_team = team_ > 1 && busy_others() >= team_ - 1;
   if (without_team_ && !without_team) forget_times();
-  if (runs_ >= kMeasured) return !program_->run(may_stop);
+  if (runs_ >= kMeasured) return !program_->run();
   without_team_ |= without_team;
   const bool solo = without_team || runs_ >= kTeam;
-  if (program_->run_measured(solo, may_stop)) return false;  // the rest was not measured
+  if (program_->run_measured(solo)) return false;  // the rest was not measured
   if (++runs_ == kWarm) program_->forget_times();
   if (runs_ == kMeasured) program_->choose_threads();
   return true;
@@ -384,7 +384,7 @@ void ArrayProgram::measure_now() {
   const Snapshot before(*program_);
   program_->renew();
   for (bool holds = true; holds && runs_ < kMeasured;) {  // a bad argument may have been copied
-    holds = run(false);
+    holds = run();
     before.restore(*program_);
   }
   if (PyErr_Occurred()) throw py::error_already_set();

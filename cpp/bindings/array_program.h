@@ -161,7 +161,7 @@ class ArrayProgram {
   // The results; False where a check of values failed; None where a gradient is gone.
   py::object run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);
-  bool run(bool may_stop);
+  bool run();
   void forget_times();
   void count_changes() const;
   void release_held_gradients();

@@ -97,25 +97,9 @@ void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
     pin(memory.begin, memory.in_recording && !compared);
     pins_[region].reset(memory.begin);
     temporaries_ += temporary;
-    if (temporary) add_to_peak(memory);
   } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
   }
-}
-
-// Adds a new temporary to those that the eager step holds; `peak` is the largest sum of their bytes so far.
-void ArrayRecording::add_to_peak(const Memory& memory) {
-  size_t kept = 0;
-  for (const auto& block : alive_) {
-    if (is_released(block.first))
-      alive_bytes_ -= block.second;
-    else
-      alive_[kept++] = block;
-  }
-  alive_.resize(kept);
-  alive_.emplace_back(memory.begin, memory.bytes);
-  alive_bytes_ += memory.bytes;
-  peak = std::max(peak, alive_bytes_);
 }
 
 // The bytes of an argument belong to the argument, also where they are a part of a larger array.

@@ -85,7 +85,6 @@ class ArrayRecording : public Recording {
   bool is_in_argument(py::handle array) const;
   void hold(const Memory& memory, RegionKind kind, int argument = -1);
   void find_place();
-  void add_to_peak(const Memory& memory);
 
   std::string package_;
   uint64_t first_serial_ = 0;
@@ -96,8 +95,6 @@ class ArrayRecording : public Recording {
   std::vector<Pin> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;
-  std::vector<std::pair<void*, size_t>> alive_;  // temporaries that were not released when last looked at
-  size_t alive_bytes_ = 0;
   py::object handler_;                 // what NumPy's arrays of this recording carry
   PyObject* numpy_handler_ = nullptr;  // NumPy's own, while ours is set
 };

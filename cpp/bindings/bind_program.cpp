@@ -24,7 +24,7 @@ const char* role_name(Role role) { return kRoles[static_cast<int>(role)]; }
 py::list described_views(const Program& program, const Instruction& instruction) {
   py::list views;
   for (const Use& use : instruction.uses) {
-    const AnyView& v = *reinterpret_cast<const AnyView*>(instruction.call.get() + use.view.position);
+    const AnyView& v = instruction.view(use);
     py::tuple shape(v.ndim);
     for (int d = 0; d < v.ndim; ++d) shape[d] = py::int_(v.shape[d]);
     views.append(
@@ -74,7 +74,7 @@ py::dict described_memory(const Program& program) {
   py::dict d;
   d["arena"] = py::int_(m.arena), d["workspace"] = py::int_(m.workspace),
   d["persistent"] = py::int_(m.persistent);
-  d["prepared"] = py::int_(m.prepared), d["made"] = py::int_(m.made), d["eager"] = py::int_(m.eager);
+  d["prepared"] = py::int_(m.prepared), d["made"] = py::int_(m.made);
   return d;
 }
 

@@ -71,6 +71,7 @@ const CallType& call_type() {
 // The bytes [low, high) that a view reaches, counted from its data; equal where it has no element.
 struct Extent {
   int64_t low, high;
+  bool meets(const Extent& other) const { return low < other.high && other.low < high; }
 };
 Extent extent(const AnyView& v, int64_t item);
 

@@ -24,11 +24,7 @@ bool is_free(const Instruction& i, const View& view) {
 
 // What a program has for itself, and what is not compared: the number that a check of values writes, a key
 // of the random stream, and the stream.
-bool is_apart(const Instruction& i, const View& view) { return i.is_guard(view) || i.as<NextKey>(); }
-
-AnyView& view_of(const Instruction& i, const Use& use) {
-  return *reinterpret_cast<AnyView*>(i.call.get() + use.view.position);
-}
+bool is_apart(const Instruction& i, const Use& use) { return i.is_guard(use) || i.as<NextKey>(); }
 
 }  // namespace
 
@@ -103,14 +99,14 @@ void Check::find_last() {
     for (size_t u = 0; u < code[i].uses.size(); ++u) {
       const Use& use = code[i].uses[u];
       if (!use.view.write) continue;
-      const Extent e = extent(view_of(code[i], use), use.view.item);
+      const Extent e = extent(code[i].view(use), use.view.item);
       const int64_t low = use.offset + e.low, high = use.offset + e.high;
       const bool over = std::any_of(later[use.region].begin(), later[use.region].end(),
                                     [&](const auto& w) { return w.first < high && low < w.second; });
       if (last_[use.region] < 0) last_[use.region] = static_cast<int>(i);
       final_[i][u] = !over || last_[use.region] == static_cast<int>(i);
       later[use.region].emplace_back(low, high);
-      left_[use.region] += final_[i][u] && !is_apart(code[i], use.view);
+      left_[use.region] += final_[i][u] && !is_apart(code[i], use);
     }
   }
 }
@@ -134,7 +130,7 @@ void Check::find_lasting() {
 
 // Of memory that the program does not write.
 Check::Range Check::read_from(const Instruction& i, const Use& use) const {
-  const Extent reach = extent(view_of(i, use), use.view.item);
+  const Extent reach = extent(i.view(use), use.view.item);
   return {buffer(use).address + use.offset + reach.low, static_cast<size_t>(reach.high - reach.low)};
 }
 
@@ -163,7 +159,7 @@ bool Check::compares(size_t number) const {
 }
 
 bool Check::is_lasting(const Instruction& i, const Use& use) const {
-  return buffer(use).role == Role::persistent && !is_apart(i, use.view);
+  return buffer(use).role == Role::persistent && !is_apart(i, use);
 }
 
 // Takes the key that the eager run has drawn. Other Python threads draw from the stream too, also during a
@@ -177,7 +173,7 @@ void Check::take_key(size_t number, const NextKey& call) {
 }
 
 char* Check::memory(const Instruction& i, const Use& use) const {
-  return is_lasting(i, use) ? lasting_[use.region].at : view_of(i, use).data - use.offset;
+  return is_lasting(i, use) ? lasting_[use.region].at : i.view(use).data - use.offset;
 }
 
 // Where the eager run has written what instruction i writes there; null: nowhere.
@@ -273,13 +269,13 @@ void Check::run(size_t number) {
     return blame(number, "reads memory that the step changes without a call of the core");
   }
   for (const Use& use : i.uses)
-    if (is_lasting(i, use)) view_of(i, use).data = lasting_[use.region].at + use.offset;
+    if (is_lasting(i, use)) i.view(use).data = lasting_[use.region].at + use.offset;
   if (const NextKey* call = i.as<NextKey>())
     take_key(number, *call);
   else
     program_.run_one(number);
   for (const Use& use : i.uses)
-    if (is_lasting(i, use)) view_of(i, use).data = buffer(use).address + use.offset;
+    if (is_lasting(i, use)) i.view(use).data = buffer(use).address + use.offset;
   if (i.guard && *i.guard) blame(number, "finds a value that is out of range");
 }
 
@@ -290,7 +286,7 @@ void Check::wait(size_t number) {
     const Use& use = i.uses[u];
     const Buffer& b = buffer(use);
     if (!final_[number][u] || b.role != Role::temporary) continue;
-    const Extent e = extent(view_of(i, use), use.view.item);
+    const Extent e = extent(i.view(use), use.view.item);
     w.copies[u].reset(copy_of(memory(i, use) + use.offset + e.low, e.high - e.low));
   }
   waiting_.push_back(std::move(w));
@@ -301,10 +297,10 @@ void Check::compare_results(size_t number, const std::vector<Copy>& copies) {
   Difference difference;
   for (size_t u = 0; u < i.uses.size() && !stopped_; ++u) {
     const Use& use = i.uses[u];
-    if (!final_[number][u] || is_apart(i, use.view)) continue;
+    if (!final_[number][u] || is_apart(i, use)) continue;
     const char* theirs = expected(number, use);
     if (!theirs || is_free(i, use.view)) continue;
-    const AnyView& view = view_of(i, use);
+    const AnyView& view = i.view(use);
     const char* ours = memory(i, use) + use.offset;
     if (u < copies.size() && copies[u]) ours = copies[u].get() - extent(view, use.view.item).low;
     compare(use.view.type, view, ours, theirs + use.offset, difference);
@@ -319,7 +315,7 @@ void Check::settle(size_t number) {
   const Instruction& i = program_.instructions()[number];
   for (size_t u = 0; u < i.uses.size(); ++u) {
     const Use& use = i.uses[u];
-    if (!use.view.write || is_apart(i, use.view)) continue;
+    if (!use.view.write || is_apart(i, use)) continue;
     const char* theirs = expected(number, use);
     const Buffer& b = buffer(use);
     const bool last = final_[number][u] && --left_[use.region] == 0;

@@ -22,13 +22,13 @@ Program::Program(const Program& p)
       kept_regions_(p.kept_regions_),
       memory_(p.memory_),
       team_(p.team_),
-      change_(p.change_),
+      may_stop_(p.may_stop_),
       prepared_(p.prepared_) {
   for (const Instruction& i : p.instructions_) {
     auto call = std::make_unique<char[]>(i.type->size);
     std::memcpy(call.get(), i.call.get(), i.type->size);
     instructions_.push_back(
-        {i.type, std::move(call), i.uses, i.place, i.record, i.guard, i.fused, i.prepared});
+        {{i.type, std::move(call), i.uses, i.place}, i.record, i.guard, i.fused, i.prepared});
   }
   take_times(p);
 }
@@ -55,9 +55,8 @@ std::unique_ptr<Program> Program::form(const std::vector<Block>& arrays) const {
   std::vector<Reach> reach(buffers_.size());
   for (const Instruction& i : instructions_)
     for (const Use& use : i.uses) {
-      const auto& view = *reinterpret_cast<const AnyView*>(i.call.get() + use.view.position);
-      const Extent e = extent(view, use.view.item);
-      const char* at = buffers_[use.region].address + use.offset;
+      const Extent e = i.reach(use);
+      const char* at = buffers_[use.region].address;
       Reach& r = reach[use.region];
       r.first = r.first ? std::min(r.first, at + e.low) : at + e.low;
       r.last = std::max(r.last, at + e.high);

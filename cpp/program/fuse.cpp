@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <iterator>
-#include <tuple>
 
 #include "kernels/copy/copy.h"
-#include "kernels/index/range.h"
 
 namespace ranvier {
 
@@ -99,7 +97,7 @@ bool Graph::is_untouched(const AnyView& v, int64_t item, int first, int end) con
     if (!code_[i].type) continue;
     if (code_[i].guard && i > first) return false;
     for (const Use& use : code_[i].uses) {
-      const AnyView& other = *reinterpret_cast<const AnyView*>(code_[i].call.get() + use.view.position);
+      const AnyView& other = code_[i].view(use);
       const Extent of_other = extent(other, use.view.item);
       if (other.data + of_other.low < v.data + reach.high && v.data + reach.low < other.data + of_other.high)
         return false;
@@ -128,8 +126,7 @@ void Graph::redirect(int buffer, const void* data) {
   for (int i : readers(buffer)) {
     for (const Use& use : code_[i].uses) {
       if (use.region != buffer || use.view.write) continue;
-      AnyView& v = *reinterpret_cast<AnyView*>(code_[i].call.get() + use.view.position);
-      v.data = static_cast<char*>(const_cast<void*>(data)) + use.offset;
+      code_[i].view(use).data = static_cast<char*>(const_cast<void*>(data)) + use.offset;
     }
     find_uses(i);
   }
@@ -140,7 +137,7 @@ void Graph::find_uses(Instruction& in) const {
   in.uses.clear();
   in.type->views(in.call.get(), views);
   for (const View& view : views) {
-    const AnyView& v = *reinterpret_cast<const AnyView*>(in.call.get() + view.position);
+    const AnyView& v = in.view({view, 0, 0});
     const Extent reach = extent(v, view.item);
     if (reach.low == reach.high) continue;
     const int region = find(v.data + reach.low);
@@ -148,57 +145,8 @@ void Graph::find_uses(Instruction& in) const {
   }
 }
 
-static auto& checked(const IndexRange& c) { return c.index; }
-static auto range(const IndexRange& c) {
-  return std::make_tuple(c.low, c.high, c.has_also, c.has_also ? c.also : 0);
-}
-template <class T>
-static auto& checked(const ValueRange<T>& c) {
-  return c.x;
-}
-template <class T>
-static auto range(const ValueRange<T>& c) {
-  return std::make_tuple(c.low, c.high);
-}
-
-// A loss and its gradient check the same values.
-static void drop_repeated_checks(Graph& graph) {
-  graph.each<IndexRange, ValueRange<float>, ValueRange<double>>([&](int i, auto& check) {
-    const auto& values = checked(check);
-    for (int j = 0; j < i; ++j) {
-      const auto* before = graph.as<std::decay_t<decltype(check)>>(j);
-      if (!before || range(*before) != range(check)) continue;
-      if (checked(*before).data != values.data || !same_layout(checked(*before), values)) continue;
-      if (!graph.written_between(graph.buffer(values), j, i)) return graph.merged(j, i, false);
-    }
-  });
-}
-
-// The same check of values one after the other, as of the labels of many networks: one check of all.
-static void join_checks(Graph& graph) {
-  graph.each<IndexRange>([&](int i, IndexRange& check) {
-    const auto& values = check.index;
-    for (int j = i; j-- > 0;) {
-      IndexRange* before = graph.as<IndexRange>(j);
-      if (!before) continue;
-      auto& theirs = before->index;
-      const bool rows =
-          values.ndim == 1 && theirs.ndim == 1 && values.strides[0] == 1 && theirs.strides[0] == 1;
-      if (rows && range(*before) == range(check) && theirs.data + theirs.shape[0] == values.data &&
-          graph.buffer(theirs) == graph.buffer(values) &&
-          !graph.written_between(graph.buffer(values), j, i)) {
-        theirs.shape[0] += values.shape[0];
-        graph.merged(j, i, false);
-      }
-      return;
-    }
-  });
-}
-
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team) {
   Graph graph(instructions, buffers);
-  drop_repeated_checks(graph);
-  join_checks(graph);
   fuse_patterns(graph);
   pack_weights(graph, team);
   graph.drop_copies();

@@ -1,10 +1,8 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
-//   drop_repeated_checks  the same check of indices made twice
-//   join_checks           checks of neighbouring values made as one
-//   fuse_patterns         the work of two instructions by one
-//   pack_weights          weights in the order in which the inner loops read them
-//   drop_copies           results written to where they are copied
+//   fuse_patterns  the work of two instructions by one
+//   pack_weights   weights in the order in which the inner loops read them
+//   drop_copies    results written to where they are copied
 //
 // All patterns are alike: another instruction (the producer) makes the input of an instruction, for it alone.
 // The producer then does the work of both. Here the calls still point at the memory of the recording, and
@@ -124,7 +122,7 @@ class Graph {
   }
   int producer_of_buffer(int buffer, int i) const;
   bool is_untouched(const AnyView& v, int64_t item, int first, int end) const;
-  bool uses_bytes(int buffer, int64_t begin, int64_t end, int after, int before, bool writes) const;
+  bool uses_bytes(int buffer, Extent bytes, int after, int before, bool writes) const;
   template <class T>
   bool can_write_in_place(int copy, const TensorView<const T>& x, const TensorView<T>& y) const;
   char* new_temporary(size_t bytes);

@@ -22,15 +22,13 @@ bool is_dense(const TensorView<T>& v) {
 
 // Whether one of the instructions in (after, before), of those that use the buffer, uses these bytes of it;
 // writes: only those that write them.
-bool Graph::uses_bytes(int buffer, int64_t begin, int64_t end, int after, int before, bool writes) const {
+bool Graph::uses_bytes(int buffer, Extent bytes, int after, int before, bool writes) const {
   const std::vector<int>& users = users_[buffer];
   for (auto i = std::upper_bound(users.begin(), users.end(), after); i != users.end() && *i < before; ++i) {
     if (!code_[*i].type) continue;
     for (const Use& use : code_[*i].uses) {
       if (use.region != buffer || (writes && !use.view.write)) continue;
-      const AnyView& v = *reinterpret_cast<const AnyView*>(code_[*i].call.get() + use.view.position);
-      const Extent reach = extent(v, use.view.item);
-      if (use.offset + reach.low < end && begin < use.offset + reach.high) return true;
+      if (code_[*i].reach(use).meets(bytes)) return true;
     }
   }
   return false;
@@ -49,10 +47,10 @@ bool Graph::can_write_in_place(int copy, const TensorView<const T>& x, const Ten
     for (const Use& use : code_[i].uses)
       if (use.region == from && use.view.write && (i >= copy || code_[i].guard)) return false;
   const int64_t begin = reinterpret_cast<const char*>(y.data) - target.address;
-  const int64_t end = begin + numel(y) * static_cast<int64_t>(sizeof(T));
+  const Extent bytes{begin, begin + numel(y) * static_cast<int64_t>(sizeof(T))};
   // Until then nothing uses the memory of y; afterwards it holds x for as long as x is read.
-  return !uses_bytes(to, begin, end, users.front() - 1, copy, false) &&
-         !uses_bytes(to, begin, end, copy, users.back(), true);
+  return !uses_bytes(to, bytes, users.front() - 1, copy, false) &&
+         !uses_bytes(to, bytes, copy, users.back(), true);
 }
 
 void Graph::drop_copies() {
@@ -72,7 +70,7 @@ void Graph::drop_copies() {
       Instruction& in = code_[user];
       for (const Use& use : in.uses) {
         if (use.region != from) continue;
-        reinterpret_cast<AnyView*>(in.call.get() + use.view.position)->data = data + use.offset;
+        in.view(use).data = data + use.offset;
         if (use.view.write) in.record = std::max(in.record, record);
       }
       find_uses(in);

@@ -43,20 +43,20 @@ Program::Program(Recording&& recording, const Regions& regions, int team) : team
   place_prepared();
   allocate_memory();
   point_views();
-  change_ = first_change();
-  if (const Section* s = section_at(change_)) change_ = s->first;  // threads agree before it
+  may_stop_ = changes_nothing();
   undo_.emplace(instructions_, buffers_, prepared_);
   memory_.workspace += undo_->bytes();
 }
 
-size_t Program::first_change() const {
-  for (size_t i = prepared_; i < instructions_.size(); ++i)
-    for (const Use& use : instructions_[i].uses) {
-      if (instructions_[i].is_guard(use.view)) continue;  // the number is the program's own
+bool Program::changes_nothing() const {
+  for (const Instruction& i : instructions_)
+    for (const Use& use : i.uses) {
       const Role role = buffers_[use.region].role;
-      if (use.view.write && (role == Role::persistent || role == Role::argument)) return i;
+      if (use.view.write && !i.is_guard(use) && role != Role::temporary && role != Role::output &&
+          role != Role::prepared)
+        return false;
     }
-  return instructions_.size();
+  return true;
 }
 
 void Program::take(Recording& recording, const Regions& regions) {
@@ -92,10 +92,9 @@ void Program::take(Recording& recording, const Regions& regions) {
   for (size_t i = 0; i < recording.records.size(); ++i) {
     Record& r = recording.records[i];
     recorded_calls_.push_back(r.type);
-    instructions_.push_back({r.type, std::move(r.call), std::move(r.uses), r.place, static_cast<int>(i)});
+    instructions_.push_back({std::move(r), static_cast<int>(i)});
     instructions_.back().guard = guard_of(instructions_.back());
   }
-  memory_.eager = recording.peak;
   cells_ = std::move(recording.cells);
   places_ = std::move(recording.places);
 }
@@ -215,11 +214,12 @@ Program::Slot* Program::slot_of(const Buffer& b) {
 }
 
 void Program::point_views() {
+  for (std::vector<Slot>* slots : {&arguments_, &outputs_, &kept_})
+    for (Slot& slot : *slots) slot = Slot();
   for (Instruction& i : instructions_)
     for (const Use& use : i.uses) {
       const Buffer& b = buffers_[use.region];
-      char** data = reinterpret_cast<char**>(i.call.get() + use.view.position);
-      static_assert(offsetof(AnyView, data) == 0);
+      char** data = &i.view(use).data;
       if (b.address) *data = b.address + use.offset;
       if (Slot* slot = slot_of(b)) slot->bytes = b.bytes, slot->views.emplace_back(data, use.offset);
     }
@@ -232,23 +232,11 @@ void Program::set_kept(int number, char* data) {
 }
 
 int Program::let_move(int buffer) {
-  Slot slot;
-  slot.data = buffers_[buffer].address;
-  for (Instruction& i : instructions_)
-    for (const Use& use : i.uses)
-      if (use.region == buffer)
-        slot.views.emplace_back(reinterpret_cast<char**>(i.call.get() + use.view.position), use.offset);
-  for (Section& s : sections_) {  // the same order as that of the data of a form
-    auto data = s.form.data.begin();
-    for (size_t i = s.first; i < s.last && data != s.form.data.end(); ++i)
-      for (const Use& use : instructions_[i].uses) {
-        if (use.region == buffer) slot.views.emplace_back(&*data, use.offset);
-        ++data;
-      }
-  }
-  kept_.push_back(std::move(slot));
   kept_regions_.push_back(buffer);
-  return buffers_[buffer].kept = static_cast<int>(kept_.size()) - 1;
+  kept_.emplace_back();
+  buffers_[buffer].kept = static_cast<int>(kept_.size()) - 1;
+  point_views();
+  return buffers_[buffer].kept;
 }
 
 void Program::redirect(Slot& slot, char* data) {
@@ -271,19 +259,19 @@ void Program::run_alone(const Instruction& i, const Team& team) const {
   i.type->run(i.call.get(), team, workspace_.get());
 }
 
-const Instruction* Program::run(bool may_stop) {
-  if (alone_) return run_as(Threads::chosen, may_stop);
+const Instruction* Program::run() {
+  if (alone_) return run_as(Threads::chosen);
   const auto before = Clock::now();
-  const Instruction* failed = run_as(Threads::chosen, may_stop);
+  const Instruction* failed = run_as(Threads::chosen);
   if (!failed && !stopped_) pace_.note(nanoseconds(before, Clock::now()));
   return failed;
 }
 
-const Instruction* Program::run_as(Threads threads, bool may_stop) {
+const Instruction* Program::run_as(Threads threads) {
+  constexpr double kLong = 2e7;
   StopSignal stop([](const void*) { return true; });
-  StopSignal* const looked_at = may_stop && is_long() ? &stop : nullptr;
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
-  const Team team(alone ? 1 : team_, looked_at);
+  const Team team(alone ? 1 : team_, may_stop_ && run_ns_ > kLong ? &stop : nullptr);
   const NoFork whole;
   FpEnvironment environment;
   callers_ = environment.callers();
@@ -294,7 +282,7 @@ const Instruction* Program::run_as(Threads threads, bool may_stop) {
   undo_->keep(team, buffers_);
   // One region for all: no fork and join for each instruction.
   team.region(2 * kParallelPays, [&](const OpenTeam& team) {
-    const Instruction* found = run_all(team, threads, looked_at);
+    const Instruction* found = run_all(team, threads);
     if (team.leads()) failed = found;
   });
   stopped_ = stop.stopped();
@@ -311,7 +299,7 @@ const Instruction* Program::first_failed(size_t last) const {
 }
 
 // On every thread of the team.
-const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopSignal* stop) {
+const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
   const bool measured = threads != Threads::chosen, leads = team.leads();
   bool shared = true;  // whether what came before is there for all threads
   auto before = measured ? Clock::now() : Clock::time_point();
@@ -319,13 +307,6 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads, StopS
   auto section = sections_.begin();  // the next one
   for (size_t number = prepared_; number < instructions_.size(); ++number) {
     Instruction& i = instructions_[number];
-    if (stop && number == change_) {  // here all threads agree on whether the run continues
-      if (leads) ended_ = stop->stopped();
-      if (leads && !ended_) stop->finish();
-      team.barrier();
-      if (ended_) return nullptr;
-      shared = true;
-    }
     if (!measured && section != sections_.end() && section->first == number) {
       const Section& now = *section++;
       if (now.chosen) {

@@ -23,20 +23,11 @@
 
 namespace ranvier {
 
-struct Instruction {
-  template <class Call>
-  Call* as() const {
-    return type == &call_type<Call>() ? reinterpret_cast<Call*>(call.get()) : nullptr;
-  }
-  const CallType* type;
-  std::unique_ptr<char[]> call;
-  std::vector<Use> uses;
-  int place;
+struct Instruction : Record {
   int record;                      // the recorded call: when it is done, its results are made
   const int64_t* guard = nullptr;  // of a check: not zero where it failed; else null
-  bool is_guard(const View& view) const {
-    return guard && reinterpret_cast<AnyView*>(call.get() + view.position)->data ==
-                        reinterpret_cast<const char*>(guard);
+  bool is_guard(const Use& use) const {
+    return guard && view(use).data == reinterpret_cast<const char*>(guard);
   }
   std::vector<const char*> fused = {};  // the recorded calls whose work it does besides its own
   bool prepared = false;                // runs after renew() only; these come first
@@ -76,8 +67,7 @@ struct Block {
 
 struct ProgramMemory {
   size_t arena, workspace, persistent, prepared;
-  size_t made;   // results and gradients that the step leaves; those that stay count as persistent too
-  size_t eager;  // the most that the eager step held at once of what it made: temporaries and these
+  size_t made;  // results and gradients that the step leaves; those that stay count as persistent too
 };
 
 // Regions of a recording with a special part in the program.
@@ -105,15 +95,11 @@ class Program {
   // Lets a persistent buffer move, too: its number for set_kept().
   int let_move(int buffer);
   // Both return the check that failed, or null. Nothing after a failed check has run, and what outlives a run
-  // is as it was before.
-  // may_stop: a long run ends where a signal asks for it (base/interrupt.h), but only before the first
-  // instruction that changes what outlives the run; stopped() then, and nothing has changed.
-  const Instruction* run(bool may_stop);
-  const Instruction* run_measured(bool solo, bool may_stop) {
-    return run_as(solo ? Threads::solo : Threads::team, may_stop);
-  }
+  // is as it was before. A long run that changes nothing which outlives it ends where a signal asks for it
+  // (base/interrupt.h): stopped() then.
+  const Instruction* run();
+  const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
   bool stopped() const { return stopped_; }
-  bool is_long() const { return run_ns_ > 2e7; }  // so that the next run checks for signals
   bool is_brief() const { return alone_ && run_ns_ < 2e4; }
   void run_one(size_t index);  // for the check against the eager step
   // Watched memory has changed: the next run computes the prepared results again.
@@ -141,16 +127,15 @@ class Program {
     std::vector<std::pair<char**, int64_t>> views;  // the address of each view's data pointer, and its offset
   };
   enum class Threads { chosen, team, solo };  // chosen: for each instruction
-  const Instruction* run_as(Threads threads, bool may_stop);
-  const Instruction* run_all(const OpenTeam& team, Threads threads, StopSignal* stop);
+  const Instruction* run_as(Threads threads);
+  const Instruction* run_all(const OpenTeam& team, Threads threads);
   void run_alone(const Instruction& i, const Team& team) const;
   const Instruction* first_failed(size_t last) const;
   void run_lanes(const Section& section, const OpenTeam& team) const;
-  const Section* section_at(size_t instruction) const;
   double lanes_ns(const Section& section) const;
   double measured_ns() const;
   double moved_ns(const Instruction& i) const;
-  size_t first_change() const;
+  bool changes_nothing() const;  // that outlives a run
   static void redirect(Slot& slot, char* data);
   void take(Recording& recording, const Regions& regions);
   void drop_unused();
@@ -183,9 +168,8 @@ class Program {
   bool stale_ = true;   // what is prepared is not, or no longer
   static constexpr double kUnknown = 1e30;
   double run_ns_ = kUnknown;  // of a run
-  bool stopped_ = false, ended_ = false;
+  bool may_stop_ = false, stopped_ = false;
   std::optional<Undo> undo_;
-  size_t change_ = 0;  // the first instruction that changes what outlives a run
   FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
   size_t prepared_ = 0;
   OwnBlock arena_, prepared_memory_, workspace_;

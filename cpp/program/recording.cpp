@@ -99,7 +99,7 @@ void Recording::add_uses(Record& r) {
       blame(r, "names memory outside its call");
       continue;
     }
-    const AnyView& v = *reinterpret_cast<const AnyView*>(r.call.get() + view.position);
+    const AnyView& v = r.view({view, 0, 0});
     const Extent reach = extent(v, view.item);
     const int index = find(v.data + reach.low);
     if (reach.low == reach.high) continue;  // nothing is read or written

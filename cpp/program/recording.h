@@ -37,11 +37,14 @@ struct Record {
   int place;  // in Recording::places: the line of the program that made the call
 
   template <class Call>
-  Call* as() {
+  Call* as() const {
     return type == &call_type<Call>() ? reinterpret_cast<Call*>(call.get()) : nullptr;
   }
-  const AnyView& view(const Use& use) const {
-    return *reinterpret_cast<const AnyView*>(call.get() + use.view.position);
+  AnyView& view(const Use& use) const { return *reinterpret_cast<AnyView*>(call.get() + use.view.position); }
+  // The bytes of the region that are used.
+  Extent reach(const Use& use) const {
+    const Extent e = extent(view(use), use.view.item);
+    return {use.offset + e.low, use.offset + e.high};
   }
 };
 
@@ -61,7 +64,6 @@ class Recording {
   std::vector<Record> records;
   std::vector<std::string> places;
   std::vector<std::unique_ptr<int64_t>> cells;
-  size_t peak = 0;         // bytes of temporaries, the most at once; kept by the subclass
   Check* check = nullptr;  // of a program beside this run
   std::string fault;       // why the calls cannot be replayed; empty: they can
  private:

@@ -70,9 +70,9 @@ class Division {
   }
 
  private:
-  struct Touch {  // bytes [low, high) of a buffer that an instruction has read or written
+  struct Touch {  // bytes of a buffer that an instruction has read or written
     int instruction;
-    int64_t low, high;
+    Extent bytes;
   };
 
   const Instruction& at(int i) const { return code_[first_ + i]; }
@@ -85,13 +85,11 @@ class Division {
     for (int i = 0; i < n_; ++i) {
       const auto add = [&](const std::vector<Touch>& earlier, const Touch& now) {
         for (const Touch& t : earlier)
-          if (t.instruction != i && t.low < now.high && now.low < t.high) before_[i].push_back(t.instruction);
+          if (t.instruction != i && t.bytes.meets(now.bytes)) before_[i].push_back(t.instruction);
       };
       std::vector<int> regions;
       for (const Use& use : at(i).uses) {
-        const auto& view = *reinterpret_cast<const AnyView*>(at(i).call.get() + use.view.position);
-        const Extent e = extent(view, use.view.item);
-        const Touch now{i, use.offset + e.low, use.offset + e.high};
+        const Touch now{i, at(i).reach(use)};
         add(writes[use.region], now);
         if (use.view.write) add(reads[use.region], now);
         (use.view.write ? writes : reads)[use.region].push_back(now);
@@ -202,11 +200,7 @@ class Division {
 // About the work of an instruction: the bytes that it uses.
 double bytes_of(const Instruction& i) {
   double bytes = 64;
-  for (const Use& use : i.uses) {
-    const Extent e =
-        extent(*reinterpret_cast<const AnyView*>(i.call.get() + use.view.position), use.view.item);
-    bytes += static_cast<double>(e.high - e.low);
-  }
+  for (const Use& use : i.uses) bytes += static_cast<double>(i.reach(use).high - i.reach(use).low);
   return bytes;
 }
 
@@ -258,12 +252,6 @@ std::vector<Section> divide(std::vector<Instruction>& instructions, const std::v
     sections.push_back(std::move(section));
   }
   return sections;
-}
-
-const Section* Program::section_at(size_t instruction) const {
-  for (const Section& s : sections_)
-    if (s.first <= instruction && instruction < s.last) return &s;
-  return nullptr;
 }
 
 void Program::run_lanes(const Section& section, const OpenTeam& team) const {
@@ -328,7 +316,7 @@ void Program::find_forms() {
     form.data.reserve((s.last - s.first) / length * form.views.size());  // slots point into it
     for (size_t i = s.first; i < s.last; ++i)
       for (const Use& use : instructions_[i].uses) {
-        form.data.push_back(*reinterpret_cast<char**>(instructions_[i].call.get() + use.view.position));
+        form.data.push_back(instructions_[i].view(use).data);
         if (Slot* slot = slot_of(buffers_[use.region]))
           slot->views.emplace_back(&form.data.back(), use.offset);
       }

@@ -46,11 +46,7 @@ void Program::set_threads(bool solo) {
 double Program::moved_ns(const Instruction& i) const {
   constexpr double kNsPerByte = 0.06;
   int64_t bytes = 0;
-  for (const Use& use : i.uses) {
-    const Extent e =
-        extent(*reinterpret_cast<const AnyView*>(i.call.get() + use.view.position), use.view.item);
-    bytes += e.high - e.low;
-  }
+  for (const Use& use : i.uses) bytes += i.reach(use).high - i.reach(use).low;
   return kNsPerByte * static_cast<double>(std::min(bytes, 2 * caches.l2));
 }
 

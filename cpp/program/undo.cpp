@@ -35,7 +35,7 @@ Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffe
     for (const Use& use : instructions[i].uses) {
       const Buffer& b = buffers[use.region];
       if (!use.view.write || b.role != Role::persistent || copied[use.region]) continue;
-      if (instructions[i].is_guard(use.view) || is_spare(instructions[i], use.view)) continue;
+      if (instructions[i].is_guard(use) || is_spare(instructions[i], use.view)) continue;
       copied[use.region] = true;
       copies_.push_back({use.region, bytes_, b.bytes});
       bytes_ += (b.bytes + 63) / 64 * 64;

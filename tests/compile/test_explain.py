@@ -84,11 +84,11 @@ def test_temporaries_in_use_at_once_do_not_overlap(program):
                 assert a.offset + a.bytes <= b.offset or b.offset + b.bytes <= a.offset
 
 
-def test_memory_against_the_eager_step(program):
+def test_memory(program):
     memory = program.memory
     parameters = sum(p.numel() for p in compiled(0)[0].parameters()) * 4
     assert memory.made == parameters + 4  # gradients and the loss
-    assert memory.arena + memory.made < memory.eager < 40 * X.nbytes
+    assert 0 < memory.arena < 40 * X.nbytes
     assert memory.persistent >= 3 * parameters
     used = [b for b in program.buffers if b.role == "persistent" and b.first >= 0]
     assert memory.persistent == sum(b.bytes for b in used)
@@ -122,7 +122,7 @@ def test_the_table(program, capsys):
     code = program.instructions
     replayed, fused = sum(not i.prepared for i in code), sum(len(i.fused) for i in code)
     assert text.startswith(f"{replayed} instructions, {fused} more fused into them")
-    assert "where the eager step held" in text
+    assert "results and gradients" in text
     assert re.search(r"test_explain\.py:\d+:", text)
     for i in code:
         assert re.search(rf"^ *{i.number}  {i.op} ", text, re.M)

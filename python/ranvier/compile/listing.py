@@ -69,8 +69,6 @@ class Memory:
         persistent: memory that outlives the step: parameters, gradients, optimizer state.
         prepared: computed from parameters alone: packed weights, and the lines of batch norms.
         made: gradients and results, which every step leaves.
-        eager: the most that the eager step held at once of temporaries, gradients and results. Compare it
-            with `arena + made`.
     """
 
     arena: int
@@ -78,7 +76,6 @@ class Memory:
     persistent: int
     prepared: int
     made: int
-    eager: int
 
 
 @dataclass(frozen=True)
@@ -208,8 +205,7 @@ def _header(instructions: list[Instruction], memory: Memory, total: float) -> li
     replayed, fused = sum(not i.prepared for i in instructions), sum(len(i.fused) for i in instructions)
     return [
         f"{replayed} instructions, {fused} more fused into them, {_time(total)}",
-        f"{size(memory.arena)} arena (temporaries @offset) + {size(memory.made)} results and gradients, "
-        f"where the eager step held {size(memory.eager)}",
+        f"{size(memory.arena)} arena (temporaries @offset) + {size(memory.made)} results and gradients",
         f"{size(memory.workspace)} workspace; {size(memory.persistent)} parameters, gradients, other state"
         + (f"; {size(memory.prepared)} prepared from them" if memory.prepared else ""),
     ]
