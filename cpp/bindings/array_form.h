@@ -18,26 +18,19 @@ class ArrayForm {
   // run leaves.
   static std::unique_ptr<ArrayProgram> bound(const std::shared_ptr<ArrayForm>& form, const py::list& arrays,
                                              const py::list& arguments, const py::list& kept);
+  // Times that were measured in a program serve the next ones.
+  void take_times(const ArrayProgram& program);
 
  private:
   friend class ArrayProgram;
-  struct Like {
-    py::object dtype;
-    std::vector<int64_t> shape, strides;
-
-    explicit Like(py::handle array);
-    bool fits(py::handle array) const;
-  };
-  void take_times(const ArrayProgram& program);
+  bool add(py::handle array);
 
   std::mutex mutex_;  // guards times
-  std::unique_ptr<Program> program_;
-  std::vector<Like> arrays_, kept_;
-  std::vector<py::object> constants_;  // read-only arrays, the same for all
-  std::vector<ResultForm> results_;
-  int runs_ = 0, outputs_ = 0, team_ = 1;
-  uint32_t conv_algorithms_ = ~0u;
-  Isa isa_{};
+  ProgramParts parts_;
+  ProgramSettings settings_;
+  std::vector<ArrayLayout> layouts_;   // of the arrays, then of the kept ones
+  std::vector<Block> blocks_;          // where they were
+  std::vector<py::object> constants_;  // read-only arrays, the same for all, whose blocks come last
 };
 
 }  // namespace ranvier::bind

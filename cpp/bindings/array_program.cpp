@@ -6,6 +6,7 @@
 
 #include "base/allocator.h"
 #include "base/system.h"
+#include "bindings/array_form.h"
 #include "bindings/conv_args.h"
 #include "bindings/numpy_api.h"
 #include "bindings/tensors.h"
@@ -48,7 +49,7 @@ py::object ResultForm::make(py::handle memory) const { return at(PyArray_BYTES(a
 
 ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                            const py::list& kept_arrays, const py::list& watched)
-    : team_(num_threads()), conv_algorithms_(conv_algorithms().bits), isa_(active_isa()) {
+    : settings_{0, 0, num_threads(), conv_algorithms().bits, active_isa(), {}} {
   Regions regions;
   for (py::handle tensor : watched) {
     const py::object array = tensor.attr("_array");
@@ -63,7 +64,7 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   pins_ = recording.take_pins(regions.kept);
   owners_ = recording.take_owners();
   sites_ = recording.take_sites();
-  program_ = std::make_unique<Program>(std::move(recording), regions, team_);
+  program_ = std::make_unique<Program>(std::move(recording), regions, settings_.team);
   if (program_->prepared() == 0) watched_.clear();
   find_written();
   add_to_programs();
@@ -100,6 +101,7 @@ void ArrayProgram::set_up() {
 }
 
 ArrayProgram::~ArrayProgram() {
+  if (shared_) shared_->take_times(*this);
   const std::lock_guard<std::mutex> lock(g_mutex);
   g_programs.erase(this);
 }
@@ -113,14 +115,14 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
   const int kept = place_in(regions.kept);
   int output = kept < 0 ? place_in(regions.outputs) : -1;
   if (kept < 0 && output < 0) {
-    output = outputs_++;
+    output = settings_.outputs++;
     regions.outputs.push_back(region);
   }
   const Region& memory = recording.regions[region];
   ResultForm form{{result, memory.begin}, output, kept, false};
   PyArrayObject* a = as_array(result);
   bool shares = false;
-  for (ResultForm& other : results_)
+  for (ResultForm& other : settings_.results)
     if (output >= 0 && other.output == output) other.whole = false, shares = true;
   if (output >= 0 && !shares && PyArray_SIZE(a) > 0) {
     const auto [first, last] = reach_of(a);
@@ -128,7 +130,7 @@ void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result
                  PyArray_NBYTES(a) == static_cast<npy_intp>(memory.bytes) && PyArray_ISNOTSWAPPED(a) &&
                  PyTypeNum_ISNUMBER(PyArray_TYPE(a));
   }
-  results_.push_back(std::move(form));
+  settings_.results.push_back(std::move(form));
 }
 
 bool ArrayProgram::writes_into(py::handle array) const {
@@ -213,7 +215,8 @@ void ArrayProgram::watch() {
 }
 
 bool ArrayProgram::has_same_settings() const {
-  return num_threads() == team_ && conv_algorithms().bits == conv_algorithms_ && active_isa() == isa_;
+  return num_threads() == settings_.team && conv_algorithms().bits == settings_.conv_algorithms &&
+         active_isa() == settings_.isa;
 }
 
 py::object ArrayProgram::array_of(PyObject* x, const ArgumentRule& rule) {
@@ -267,9 +270,9 @@ py::object ArrayProgram::operator()(const py::tuple& arrays) {
     fit = arguments_[i].fits(arrays[i]);
   }
   if (!fit) fail_value("program", "got other arguments; expected the shapes and dtypes of the recording");
-  if (active_isa() != isa_)  // workspaces are made for the blocks of a level
+  if (active_isa() != settings_.isa)  // workspaces are made for the blocks of a level
     fail_value("program", std::string("got a call at level ") + isa_name(active_isa()) + "; expected " +
-                              isa_name(isa_) + ", that of the recording");
+                              isa_name(settings_.isa) + ", that of the recording");
   const Turn turn(*this);
   return run_on(held.data());
 }
@@ -281,8 +284,9 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (gradients.size() != movable_.size()) return py::none();
   prepare(arrays, memory);
   watch();
-  py::tuple results(results_.size());  // what needs memory comes before anything is changed
-  for (size_t i = 0; i < results_.size(); ++i) results[i] = make_result(results_[i], memory);
+  py::tuple results(settings_.results.size());  // what needs memory comes before anything is changed
+  for (size_t i = 0; i < settings_.results.size(); ++i)
+    results[i] = make_result(settings_.results[i], memory);
   // The arrays are held by the caller, and a run touches no Python except in a HostCall. To give up the GIL
   // for a short one would take longer than other threads wait for it.
   const bool keeps_gil = program_->is_brief() && sites_.empty();
@@ -293,7 +297,6 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   if (state) PyEval_RestoreThread(state);
   if (stopped) throw Interrupted();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
-  share_times();
   if (!holds) return py::bool_(false);
   set_gradients();
   count_changes();
@@ -329,8 +332,8 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
     }
     program_->set_argument(static_cast<int>(i), static_cast<char*>(PyArray_DATA(as_array(a))));
   }
-  memory.reserve(outputs_);
-  for (int i = 0; i < outputs_; ++i) {
+  memory.reserve(settings_.outputs);
+  for (int i = 0; i < settings_.outputs; ++i) {
     memory.push_back(new_output(i));
     program_->set_output(i, static_cast<char*>(PyArray_DATA(as_array(memory.back()))));
   }
@@ -341,14 +344,17 @@ void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& me
 // threads that run for long leave no team, only one thread is measured; when there is a team again, all is
 // measured anew. False where a check of values failed.
 bool ArrayProgram::run() {
-  const bool without_team = team_ > 1 && busy_others() >= team_ - 1;
+  const bool without_team = settings_.team > 1 && busy_others() >= settings_.team - 1;
   if (without_team_ && !without_team) forget_times();
-  if (runs_ >= kMeasured) return !program_->run();
+  if (settings_.runs >= kMeasured) return !program_->run();
   without_team_ |= without_team;
-  const bool solo = without_team || runs_ >= kTeam;
+  const bool solo = without_team || settings_.runs >= kTeam;
   if (program_->run_measured(solo)) return false;  // the rest was not measured
-  if (++runs_ == kWarm) program_->forget_times();
-  if (runs_ == kMeasured) program_->choose_threads();
+  if (++settings_.runs == kWarm) program_->forget_times();
+  if (settings_.runs == kMeasured) {
+    program_->choose_threads();
+    if (shared_) shared_->take_times(*this);
+  }
   return true;
 }
 
@@ -369,30 +375,13 @@ ArrayCheck::~ArrayCheck() {
 }
 
 void ArrayProgram::forget_times() {
-  runs_ = 0, without_team_ = false;
+  settings_.runs = 0, without_team_ = false;
   program_->forget_times();
-}
-
-void ArrayProgram::measure_now() {
-  const Turn turn(*this);
-  if (runs_ >= kMeasured || is_checked_) return;
-  if (!has_same_settings()) return;  // the workspace is made for a team and a level
-  std::vector<py::object> arrays, memory;
-  for (const ArgumentForm& a : arguments_) arrays.push_back(a.sample);
-  for (const MovableGradient& f : movable_) program_->set_kept(f.kept, f.home);
-  prepare(arrays.data(), memory);
-  const Snapshot before(*program_);
-  program_->renew();
-  for (bool holds = true; holds && runs_ < kMeasured;) {  // a bad argument may have been copied
-    holds = run();
-    before.restore(*program_);
-  }
-  if (PyErr_Occurred()) throw py::error_already_set();
 }
 
 void ArrayProgram::set_threads(bool solo) {
   const Turn turn(*this);
-  runs_ = INT_MAX, without_team_ = false;
+  settings_.runs = INT_MAX, without_team_ = false;
   program_->set_threads(solo);
 }
 

@@ -65,6 +65,14 @@ struct ArgumentRule {
 struct BatchSource;
 class ArrayForm;
 
+// What programs of one form have alike.
+struct ProgramSettings {
+  int runs = 0, outputs = 0, team = 1;
+  uint32_t conv_algorithms = ~0u;
+  Isa isa{};
+  std::vector<ResultForm> results;
+};
+
 class ArrayProgram {
  public:
   friend class ArrayCheck;
@@ -120,7 +128,7 @@ class ArrayProgram {
   // is the first. batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
                          int64_t count, bool entries);
-  size_t results() const { return results_.size(); }
+  size_t results() const { return settings_.results.size(); }
   int64_t batches_done() const { return batches_done_; }
 
   template <class F>
@@ -129,13 +137,6 @@ class ArrayProgram {
     return f(*program_);
   }
   std::string other_path(const ArrayRecording& eager) const { return ranvier::other_path(*program_, eager); }
-  void measure() {  // the next runs are measured once more
-    const Turn turn(*this);
-    forget_times();
-  }
-  // As many runs as are still missing until all is measured, on the arguments that were copied last; the
-  // state is put back.
-  void measure_now();
   void set_threads(bool solo);
   static void set_up();  // once, while the module loads
 
@@ -171,7 +172,6 @@ class ArrayProgram {
   bool meets_movable_gradient(const char* first, const char* last) const;  // in the bytes [first, last)
   void set_gradients() const;
   void watch();
-  void share_times();
   void find_written();
   void add_to_programs();
   void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);
@@ -183,12 +183,9 @@ class ArrayProgram {
   bool cleared_ = false;                   // by the garbage collector
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // whose turn it is
-  int runs_ = 0, outputs_ = 0, team_;
   int64_t batches_done_ = 0;
-  uint32_t conv_algorithms_;
-  Isa isa_;
+  ProgramSettings settings_;
   std::vector<ArgumentForm> arguments_;
-  std::vector<ResultForm> results_;
   std::vector<ArgumentRule> rules_;
   std::vector<PyObject*> reached_;  // Tensors that guards hold
   Guards guards_;
@@ -207,7 +204,6 @@ class ArrayProgram {
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;
   std::shared_ptr<ArrayForm> shared_;  // what it has in common with others, if that is known
-  int shared_runs_ = 0;                // whose times it has
   bool without_team_ = false;          // whether other threads left no team while times were measured
   std::unique_ptr<Program> program_;
 };

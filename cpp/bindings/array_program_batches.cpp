@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/caches.h"
-#include "base/short_runs.h"
+#include "base/rows.h"
 #include "bindings/array_program.h"
 #include "bindings/numpy_api.h"
 
@@ -15,44 +15,30 @@ constexpr int64_t kLine = 64;  // bytes of a cache line
 
 // An argument in all batches: rows of an array, or an entry for each batch (one row).
 struct BatchSource {
-  char* data;
-  int64_t rows, bytes;   // rows of a batch, bytes of a row
-  const int64_t* order;  // null: the rows of a batch are next to each other
-  bool near;             // all of it stays in the second cache
+  PickedRows from;  // without indices the rows of a batch are next to each other
+  int64_t rows;     // of a batch
   py::object array;
   py::object gathered = {};  // where the others are put together
 
   char* at(int64_t batch) const {
-    if (!order) return data + batch * rows * bytes;
+    const int64_t bytes = from.row_bytes;
+    if (!from.index) return const_cast<char*>(from.table) + batch * rows * bytes;
     char* to = PyArray_BYTES(as_array(gathered));
-    const int64_t* chosen = order + batch * rows;
-    if (bytes == 8)
-      for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * 8, data + chosen[r] * 8, 8);
-    else if (bytes < kLongRow)
-      for (int64_t r = 0; r < rows; ++r) copy_run(data + chosen[r] * bytes, bytes, to + r * bytes);
+    const PickedRows chosen{from.table, bytes, from.rows, from.index + batch * rows, 1};
+    if (bytes % 4 == 0)
+      copy_rows(to, bytes, chosen, 0, rows);
     else
-      for (int64_t r = 0; r < rows; ++r) {
-        if (r + 1 < rows && bytes < kLongest) prefetch_row(chosen[r + 1]);
-        std::memcpy(to + r * bytes, data + chosen[r] * bytes, bytes);
-      }
+      for (int64_t r = 0; r < rows; ++r) std::memcpy(to + r * bytes, chosen.at(r), bytes);
     return to;
   }
 
   // Loads the rows of a later batch into the caches, while the batches before it are computed.
   void prefetch(int64_t batch) const {
     constexpr int64_t kMost = 1 << 16;  // bytes
-    if (!order || near || rows * bytes > kMost) return;
-    for (int64_t r = 0; r < rows; ++r) prefetch_row(order[batch * rows + r]);
-  }
-
- private:
-  // Bytes of a row: from kLongRow on the next is fetched while one is copied, up to half of L1.
-  static constexpr int64_t kLongRow = 512, kLongest = 1 << 14;
-
-  void prefetch_row(int64_t sample) const {
-    const char* row = data + sample * bytes;
-    for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(row + at);
-    __builtin_prefetch(row + bytes - 1);
+    if (!from.index || rows * from.row_bytes > kMost || from.rows * from.row_bytes <= caches.l2 / 2) return;
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t at = 0; at < from.row_bytes + kLine; at += kLine)
+        __builtin_prefetch(from.table + from.index[batch * rows + r] * from.row_bytes + at);
   }
 };
 
@@ -90,13 +76,13 @@ const int64_t* indices_of(const py::object& order) {
   return static_cast<const int64_t*>(PyArray_DATA(a));
 }
 
-void require_rows(const BatchSource& source, int64_t samples, int64_t length, int64_t first, int64_t last) {
+void require_rows(const BatchSource& source, int64_t length, int64_t first, int64_t last) {
+  const int64_t* index = source.from.index;
   if (first < 0 || length / source.rows < last)
     fail_value("program", "got ", length, " rows; expected ", last, " batches of ", source.rows);
-  if (!source.order) return;
-  for (int64_t i = first * source.rows; i < last * source.rows; ++i)
-    if (source.order[i] < 0 || source.order[i] >= samples)
-      fail_value("program", "got the index ", source.order[i], " of ", samples, " samples");
+  for (int64_t i = first * source.rows; index && i < last * source.rows; ++i)
+    if (index[i] < 0 || index[i] >= source.from.rows)
+      fail_value("program", "got the index ", index[i], " of ", source.from.rows, " samples");
 }
 
 }  // namespace
@@ -128,15 +114,10 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
     if (writes_into(array)) return false;
     if (!each && PyArray_DIM(s, 0) != size) return false;
     const int64_t samples = PyArray_DIM(a, 0), rows = each ? 1 : size;
-    BatchSource source{PyArray_BYTES(a),
-                       rows,
-                       PyArray_NBYTES(a) / samples,
-                       each ? nullptr : indices,
-                       PyArray_NBYTES(a) <= caches.l2 / 2,
-                       array};
-    require_rows(source, samples, source.order ? PyArray_DIM(as_array(order), 0) : samples, first, last);
-    if (source.order)
-      source.gathered = Output::contiguous(DType::uint8, {source.rows * source.bytes}).release();
+    const int64_t bytes = PyArray_NBYTES(a) / samples;
+    BatchSource source{{PyArray_BYTES(a), bytes, samples, each ? nullptr : indices, 1}, rows, array};
+    require_rows(source, source.from.index ? PyArray_DIM(as_array(order), 0) : samples, first, last);
+    if (source.from.index) source.gathered = Output::contiguous(DType::uint8, {rows * bytes}).release();
     sources.push_back(std::move(source));
   }
   return sources.size() == arguments_.size();
@@ -146,7 +127,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
                                      int64_t first, int64_t count, bool entries) {
   batches_done_ = 0;
   std::vector<BatchSource> sources;
-  for (const ResultForm& form : results_)
+  for (const ResultForm& form : settings_.results)
     if (form.output < 0 || form.ndim == kMaxDims) return py::none();
   const Turn turn(*this);
   for (const MovableGradient& f : movable_)  // one batch would find what the one before has left
@@ -159,10 +140,10 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   if (found.size() != movable_.size()) return py::none();
   watch();
   int64_t bytes = 1;
-  for (int i = 0; i < outputs_; ++i) bytes += static_cast<int64_t>(program_->output_bytes(i));
+  for (int i = 0; i < settings_.outputs; ++i) bytes += static_cast<int64_t>(program_->output_bytes(i));
   count = std::min(count, std::max<int64_t>(kResults / bytes, 1));
   std::vector<Results> outputs;
-  for (int i = 0; i < outputs_; ++i) {
+  for (int i = 0; i < settings_.outputs; ++i) {
     const int64_t stride = (static_cast<int64_t>(program_->output_bytes(i)) + kLine - 1) / kLine * kLine;
     outputs.push_back({Output::contiguous(DType::uint8, {count * stride}).release(), stride});
   }
@@ -173,12 +154,12 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   for (bool go = true; go && done < count;) {
     for (size_t i = 0; i < sources.size(); ++i)
       program_->set_argument(static_cast<int>(i), sources[i].at(first + done));
-    for (int i = 0; i < outputs_; ++i) program_->set_output(i, outputs[i].at(done));
+    for (int i = 0; i < settings_.outputs; ++i) program_->set_output(i, outputs[i].at(done));
     if (done + 1 < count)
       for (const BatchSource& source : sources) source.prefetch(first + done + 1);
     if (!run() || program_->stopped()) break;
     double sum = 0;
-    for (const ResultForm& form : results_) sum += number_at(form, outputs[form.output].at(done));
+    for (const ResultForm& form : settings_.results) sum += number_at(form, outputs[form.output].at(done));
     ++done;
     go = std::isfinite(sum);
     if (done != looked_at) continue;
@@ -196,11 +177,10 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
   }
   if (stopped) throw Interrupted();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
-  share_times();
-  if (done == 0) return py::none();  // a check failed
-  py::tuple results(results_.size());
-  for (size_t i = 0; i < results_.size(); ++i) {
-    ResultForm form = results_[i];
+  if (done == 0) return py::none();                     // a check failed
+  py::tuple results(settings_.results.size());
+  for (size_t i = 0; i < settings_.results.size(); ++i) {
+    ResultForm form = settings_.results[i];
     std::copy_backward(form.shape, form.shape + form.ndim, form.shape + form.ndim + 1);
     std::copy_backward(form.strides, form.strides + form.ndim, form.strides + form.ndim + 1);
     ++form.ndim, form.shape[0] = done, form.strides[0] = outputs[form.output].stride;

@@ -112,7 +112,7 @@ std::vector<py::object> ArrayProgram::find_gradients() {
 
 // The array of a result, or bytes that results are views of.
 py::object ArrayProgram::new_output(int number) const {
-  for (const ResultForm& form : results_)
+  for (const ResultForm& form : settings_.results)
     if (form.output == number && form.whole) return form.new_array();
   return Output::contiguous(DType::uint8, {static_cast<int64_t>(program_->output_bytes(number))}).release();
 }

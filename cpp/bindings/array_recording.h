@@ -25,6 +25,7 @@ struct ArrayLayout {
   // base: what keeps the memory, or null.
   py::object at(char* memory, py::handle base = {}, bool writeable = true) const;
   py::object new_array() const;  // of these strides, in memory of its own
+  bool fits(py::handle array) const;
 };
 
 // What a HostCall of the core calls in Python, and the arrays that it gets.

@@ -187,9 +187,7 @@ void register_program(Module module) {
       .def_property_readonly("batches_done", &ArrayProgram::batches_done)
       .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")
       .def("form", &ArrayForm::of, "(arrays: list[Array], /) -> ProgramForm | None")
-      .def("measure", &ArrayProgram::measure)
       .def("other_path", &ArrayProgram::other_path, "(eager: Recording, /) -> str")
-      .def("measure_now", &ArrayProgram::measure_now)
       .def(
           "instructions", [](ArrayProgram& p) { return p.with_program(described_instructions); },
           "() -> list[dict[str, Any]]")

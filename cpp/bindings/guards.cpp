@@ -67,29 +67,17 @@ bool same_dict(PyObject* dict, PyObject* items) {
   return true;
 }
 
-bool has_items(PyObject* dict, PyObject* items) {
-  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(items); i += 2) {
-    const Held value = value_of(dict, PyTuple_GET_ITEM(items, i));
-    PyObject* expected = PyTuple_GET_ITEM(items, i + 1);
+// pairs: (name, value ...), where NotImplemented means that there is none. look(name) gives the present
+// value.
+template <class F>
+bool same_pairs(PyObject* pairs, const F& look) {
+  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(pairs); i += 2) {
+    const Held value = look(PyTuple_GET_ITEM(pairs, i));
+    PyObject* expected = PyTuple_GET_ITEM(pairs, i + 1);
     if (expected == Py_NotImplemented ? static_cast<bool>(value) : !same_value(value.ptr(), expected))
       return false;
   }
   return true;
-}
-
-bool same_array(PyObject* owner, PyObject* expected) {
-  PyArrayObject *a = reinterpret_cast<PyArrayObject*>(owner), *b = reinterpret_cast<PyArrayObject*>(expected);
-  if (PyArray_NDIM(a) != PyArray_NDIM(b) || PyArray_NBYTES(a) != PyArray_NBYTES(b)) return false;
-  if (!PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a))) return false;
-  if (PyArray_DESCR(a) != PyArray_DESCR(b) && !PyArray_EquivTypes(PyArray_DESCR(a), PyArray_DESCR(b)))
-    return false;
-  py::object held = py::reinterpret_borrow<py::object>(owner);
-  if (!PyArray_IS_C_CONTIGUOUS(a)) {  // expected always is
-    held = py::reinterpret_steal<py::object>(PyArray_NewCopy(a, NPY_CORDER));
-    if (!held) return PyErr_Clear(), false;
-    a = reinterpret_cast<PyArrayObject*>(held.ptr());
-  }
-  return std::memcmp(PyArray_DATA(a), PyArray_DATA(b), static_cast<size_t>(PyArray_NBYTES(b))) == 0;
 }
 
 int64_t version_of(PyObject* type) {
@@ -105,13 +93,9 @@ bool names_hold(Guard& g) {
   if (now != 0 && now == g.number) return true;
   if (PyTuple_Check(g.key.ptr()) && reinterpret_cast<PyTypeObject*>(g.owner.ptr())->tp_mro != g.key.ptr())
     return false;
-  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(g.expected.ptr()); i += 2) {
-    const Held value = class_attribute(reinterpret_cast<PyTypeObject*>(g.owner.ptr()),
-                                       PyTuple_GET_ITEM(g.expected.ptr(), i));
-    PyObject* expected = PyTuple_GET_ITEM(g.expected.ptr(), i + 1);
-    if (expected == Py_NotImplemented ? static_cast<bool>(value) : !same_value(value.ptr(), expected))
-      return false;
-  }
+  auto* const type = reinterpret_cast<PyTypeObject*>(g.owner.ptr());
+  if (!same_pairs(g.expected.ptr(), [=](PyObject* name) { return class_attribute(type, name); }))
+    return false;
   // An attribute that is looked up gives the class a version, so that the next comparison is of one number.
   if (now == 0) {
     const auto any = py::reinterpret_steal<py::object>(PyObject_GetAttrString(g.owner.ptr(), "__init__"));
@@ -204,7 +188,7 @@ bool Guard::holds() {
   PyObject *o = owner.ptr(), *e = expected.ptr();
   switch (kind) {
     case GuardKind::items:
-      return has_items(o, e);
+      return same_pairs(e, [=](PyObject* key) { return value_of(o, key); });
     case GuardKind::slot:
       return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {
@@ -224,8 +208,6 @@ bool Guard::holds() {
       return names_hold(*this);
     case GuardKind::function:
       return function_holds(*this);
-    case GuardKind::array:
-      return same_array(o, e);
     case GuardKind::gradient:
       return number < 0 ? has_gradient(o) : gradient_address(o, !key.is_none()) == number;
     case GuardKind::call: {

@@ -55,6 +55,14 @@ py::object ArrayLayout::new_array() const {
   return bind::new_array(descr->type_num, Shape(ndim, shape), steps);
 }
 
+bool ArrayLayout::fits(py::handle array) const {
+  PyArrayObject* a = as_array(array);
+  return PyArray_CheckExact(array.ptr()) && PyArray_ISBEHAVED_RO(a) && PyArray_NDIM(a) == ndim &&
+         PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()), PyArray_DESCR(a)) &&
+         std::equal(shape, shape + ndim, PyArray_DIMS(a)) &&
+         std::equal(strides, strides + ndim, PyArray_STRIDES(a));
+}
+
 void HostSite::add(HostCall& call, py::handle array) {
   PyArrayObject* a = as_array(array);
   HostCall::Array& to = call.arrays[call.count++];

@@ -135,7 +135,7 @@ void Graph::redirect(int buffer, const void* data) {
 void Graph::find_uses(Instruction& in) const {
   std::vector<View> views;
   in.uses.clear();
-  in.type->views(in.call.get(), views);
+  in.type->views(in.call.data(), views);
   for (const View& view : views) {
     const AnyView& v = in.view({view, 0, 0});
     const Extent reach = extent(v, view.item);

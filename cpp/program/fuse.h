@@ -113,8 +113,8 @@ class Graph {
   template <class Call>
   void set_call(Instruction& in, const Call& call) const {
     in.type = &call_type<Call>();
-    in.call = std::make_unique<char[]>(sizeof call);
-    std::memcpy(in.call.get(), &call, sizeof call);
+    in.call.resize(sizeof call);
+    std::memcpy(in.call.data(), &call, sizeof call);
     find_uses(in);
   }
   bool is_temporary_buffer(int buffer) const {

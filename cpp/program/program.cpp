@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <new>
 
 #include "base/caches.h"
@@ -31,7 +32,8 @@ static double nanoseconds(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::nano>(to - from).count();
 }
 
-Program::Program(Recording&& recording, const Regions& regions, int team) : team_(team) {
+Program::Program(Recording&& recording, const Regions& regions, int team) {
+  team_ = team;
   take(recording, regions);
   drop_unused();
   checks_first();
@@ -41,11 +43,50 @@ Program::Program(Recording&& recording, const Regions& regions, int team) : team
   find_lifetimes();
   place_temporaries();
   place_prepared();
+  may_stop_ = changes_nothing();
+  complete();
+  memory_.workspace += undo_->bytes();
+}
+
+// What points into memory of the program.
+void Program::complete() {
   allocate_memory();
   point_views();
-  may_stop_ = changes_nothing();
+  for (Instruction& i : instructions_) i.guard = guard_of(i);
   undo_.emplace(instructions_, buffers_, prepared_);
-  memory_.workspace += undo_->bytes();
+}
+
+// A buffer is where its bytes that are used are: all in one array.
+std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::vector<Block>& from,
+                                        const std::vector<char*>& to) {
+  std::unique_ptr<Program> program(new Program(parts));
+  std::vector<Extent> used(parts.buffers_.size(), {INT64_MAX, 0});
+  for (const Instruction& i : parts.instructions_)
+    for (const Use& use : i.uses) {
+      Extent& all = used[use.region];
+      all = {std::min(all.low, i.reach(use).low), std::max(all.high, i.reach(use).high)};
+    }
+  std::vector<int64_t> begins(used.size(), 0);  // of the array in the buffer
+  for (size_t n = 0; n < used.size(); ++n) {
+    Buffer& b = program->buffers_[n];
+    if (b.watched) return nullptr;
+    if (b.role != Role::persistent || b.first < 0) continue;
+    if (b.cell) {
+      program->cells_.push_back(std::make_unique<int64_t>(0));
+      b.address = reinterpret_cast<char*>(program->cells_.back().get());
+      continue;
+    }
+    const auto block = std::find_if(from.begin(), from.end(), [&](const Block& block) {
+      return block.begin <= b.address + used[n].low && b.address + used[n].high <= block.begin + block.bytes;
+    });
+    if (block == from.end()) return nullptr;
+    begins[n] = block->begin - b.address;
+    b.address = to[block - from.begin()], b.bytes = block->bytes;
+  }
+  for (Instruction& i : program->instructions_)
+    for (Use& use : i.uses) use.offset -= begins[use.region];
+  program->complete();
+  return program;
 }
 
 bool Program::changes_nothing() const {
@@ -71,6 +112,8 @@ void Program::take(Recording& recording, const Regions& regions) {
       b.number = r.argument;
       arguments = std::max(arguments, r.argument + 1);
     }
+    b.cell = std::any_of(recording.cells.begin(), recording.cells.end(),
+                         [&](const auto& cell) { return reinterpret_cast<char*>(cell.get()) == r.begin; });
     buffers_.push_back(b);
   }
   for (int region : regions.watched) buffers_[region].watched = true;
@@ -183,7 +226,7 @@ void Program::place_temporaries() {
     if (b.role == Role::persistent && b.first >= 0) memory_.persistent += b.bytes;
   place_lanes();
   for (const Instruction& i : instructions_)
-    memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.get(), team_));
+    memory_.workspace = std::max(memory_.workspace, i.type->workspace_bytes(i.call.data(), team_));
   memory_.workspace = std::max(memory_.workspace, lane_workspace_ * static_cast<size_t>(team_));
 }
 
@@ -254,9 +297,9 @@ void Program::run_one(size_t index) {
 }
 
 void Program::run_alone(const Instruction& i, const Team& team) const {
-  if (!i.as<HostCall>()) return i.type->run(i.call.get(), team, workspace_.get());
+  if (!i.as<HostCall>()) return i.type->run(i.call.data(), team, workspace_.get());
   const FpEnvironment environment(callers_);
-  i.type->run(i.call.get(), team, workspace_.get());
+  i.type->run(i.call.data(), team, workspace_.get());
 }
 
 const Instruction* Program::run() {
@@ -327,7 +370,7 @@ const Instruction* Program::run_all(const OpenTeam& team, Threads threads) {
       if (const Instruction* failed = first_failed(number)) return failed;
     } else {
       if (!shared) team.barrier();
-      i.type->run(i.call.get(), team, workspace_.get());
+      i.type->run(i.call.data(), team, workspace_.get());
       team.barrier();
       shared = true;
     }

@@ -53,8 +53,7 @@ struct Buffer {
   size_t offset = 0;          // of temporaries in the arena, of prepared ones among themselves
   bool watched = false;       // a change of it is followed by renew()
   int kept = -1;              // of a gradient that the step leaves, or that moves: the number for set_kept()
-  int array = -1;             // of a form: the number of the array that is there
-  bool cell = false;          // ... or whether it is a number of the program's own
+  bool cell = false;          // a number of the program's own
 };
 
 size_t place(std::vector<Buffer*> temporaries);  // see arena.cpp
@@ -77,15 +76,45 @@ struct Regions {
   std::vector<int> watched;  // see above
 };
 
-class Program {
+// What a program is made of besides memory of its own.
+struct ProgramParts {
+  void take_times(const ProgramParts& of_same_form);
+
+  struct Slot {  // an argument or output and the views that follow it
+    size_t bytes = 0;
+    char* data = nullptr;
+    std::vector<std::pair<char**, int64_t>> views;  // the address of each view's data pointer, and its offset
+  };
+  static constexpr double kUnknown = 1e30;
+
+  std::vector<Instruction> instructions_;
+  std::vector<Section> sections_;  // in order
+  size_t lane_workspace_ = 0;      // bytes
+  std::vector<Buffer> buffers_;    // by region
+  std::vector<std::string> places_;
+  std::vector<const CallType*> recorded_calls_;
+  std::vector<RegionKind> recorded_kinds_;
+  std::vector<Slot> arguments_, outputs_, kept_;
+  std::vector<int> kept_regions_;
+  ProgramMemory memory_{};
+  int team_;
+  bool may_stop_ = false;     // it changes nothing that outlives a run
+  size_t prepared_ = 0;       // so many instructions at the front are
+  bool alone_ = false;        // every instruction runs on one thread
+  Pace pace_;                 // whether all do so for a while, where some would run on the team
+  double run_ns_ = kUnknown;  // of a run
+};
+
+class Program : private ProgramParts {
  public:
   Program(Recording&& recording, const Regions& regions, int team);
+  Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
-  // The same instructions without any memory, which cannot run: what outlives a run has the number of the
-  // array that it is in. Null where it is in none of them, or where an array is watched.
-  std::unique_ptr<Program> form(const std::vector<Block>& arrays) const;
-  // Of a form: a program for arrays in the same order, and for other memory of Regions::kept.
-  std::unique_ptr<Program> bound(const std::vector<char*>& arrays, const std::vector<char*>& kept) const;
+  ProgramParts parts() const { return *this; }
+  // A program of these parts for other arrays: of what outlives a run, from[i] is at to[i] then. Null where
+  // it is in none of them, or follows from the values of one.
+  static std::unique_ptr<Program> moved(const ProgramParts& parts, const std::vector<Block>& from,
+                                        const std::vector<char*>& to);
 
   void set_argument(int number, char* data) { redirect(arguments_[number], data); }
   void set_output(int number, char* data) { redirect(outputs_[number], data); }
@@ -104,12 +133,11 @@ class Program {
   void run_one(size_t index);  // for the check against the eager step
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
-  size_t prepared() const { return prepared_; }  // so many instructions at the front are
+  size_t prepared() const { return prepared_; }
   // Each instruction from now on where run_measured() found it faster.
   void choose_threads();
   void set_threads(bool solo);  // all alike: for tests
   void forget_times();
-  void take_times(const Program& p);  // of a program of the same form
 
   const std::vector<Instruction>& instructions() const { return instructions_; }
   const std::vector<Buffer>& buffers() const { return buffers_; }
@@ -120,12 +148,8 @@ class Program {
   ProgramMemory memory() const { return memory_; }
 
  private:
-  Program(const Program& p);
-  struct Slot {  // an argument or output and the views that follow it
-    size_t bytes = 0;
-    char* data = nullptr;
-    std::vector<std::pair<char**, int64_t>> views;  // the address of each view's data pointer, and its offset
-  };
+  explicit Program(const ProgramParts& parts) : ProgramParts(parts) {}
+  void complete();
   enum class Threads { chosen, team, solo };  // chosen: for each instruction
   const Instruction* run_as(Threads threads);
   const Instruction* run_all(const OpenTeam& team, Threads threads);
@@ -151,27 +175,11 @@ class Program {
   void find_forms();
   Slot* slot_of(const Buffer& b);
 
-  std::vector<Instruction> instructions_;
-  std::vector<Section> sections_;  // in order
-  size_t lane_workspace_ = 0;      // bytes
-  std::vector<Buffer> buffers_;    // by region
-  std::vector<std::string> places_;
-  std::vector<const CallType*> recorded_calls_;
-  std::vector<RegionKind> recorded_kinds_;
   std::vector<std::unique_ptr<int64_t>> cells_;
-  std::vector<Slot> arguments_, outputs_, kept_;
-  std::vector<int> kept_regions_;
-  ProgramMemory memory_{};
-  int team_;
-  bool alone_ = false;  // every instruction runs on one thread
-  Pace pace_;           // whether all do so for a while, where some would run on the team
-  bool stale_ = true;   // what is prepared is not, or no longer
-  static constexpr double kUnknown = 1e30;
-  double run_ns_ = kUnknown;  // of a run
-  bool may_stop_ = false, stopped_ = false;
+  bool stale_ = true;  // what is prepared is not, or no longer
+  bool stopped_ = false;
   std::optional<Undo> undo_;
   FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
-  size_t prepared_ = 0;
   OwnBlock arena_, prepared_memory_, workspace_;
 };
 

@@ -74,9 +74,9 @@ int64_t* Recording::cell() {
 }
 
 void Recording::record(const CallType& type, const void* call) try {
-  Record r{&type, std::make_unique<char[]>(type.size), {}, static_cast<int>(places.size()) - 1};
-  std::memcpy(r.call.get(), call, type.size);
-  type.clear_padding(r.call.get());
+  const char* bytes = static_cast<const char*>(call);
+  Record r{&type, {bytes, bytes + type.size}, {}, static_cast<int>(places.size()) - 1};
+  type.clear_padding(r.call.data());
   add_uses(r);
   if (check) check->before(r);
   records.push_back(std::move(r));
@@ -94,7 +94,7 @@ void Recording::blame(const Record& r, const char* what) {
 }
 
 void Recording::add_uses(Record& r) {
-  for (const View& view : views_of(*r.type, r.call.get())) {
+  for (const View& view : views_of(*r.type, r.call.data())) {
     if (view.position == kNotInside) {
       blame(r, "names memory outside its call");
       continue;

@@ -32,15 +32,17 @@ struct Use {
 
 struct Record {
   const CallType* type;
-  std::unique_ptr<char[]> call;
+  std::vector<char> call;  // its bytes
   std::vector<Use> uses;
   int place;  // in Recording::places: the line of the program that made the call
 
   template <class Call>
   Call* as() const {
-    return type == &call_type<Call>() ? reinterpret_cast<Call*>(call.get()) : nullptr;
+    return type == &call_type<Call>() ? reinterpret_cast<Call*>(const_cast<char*>(call.data())) : nullptr;
   }
-  AnyView& view(const Use& use) const { return *reinterpret_cast<AnyView*>(call.get() + use.view.position); }
+  AnyView& view(const Use& use) const {
+    return *reinterpret_cast<AnyView*>(const_cast<char*>(call.data()) + use.view.position);
+  }
   // The bytes of the region that are used.
   Extent reach(const Use& use) const {
     const Extent e = extent(view(use), use.view.item);

@@ -261,7 +261,7 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
     const size_t begin = section.lanes[lane], end = section.lanes[lane + 1];
     if (section.form.views.empty()) {
       for (size_t i = begin; i < end; ++i)
-        instructions_[i].type->run(instructions_[i].call.get(), solo, workspace);
+        instructions_[i].type->run(instructions_[i].call.data(), solo, workspace);
       continue;
     }
     const Form& form = section.form;
@@ -270,7 +270,7 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
     for (size_t group = 0; group < groups; ++group, data += views) {
       for (size_t v = 0; v < views; ++v) *form.views[v][lane] = data[v];
       for (size_t i = 0; i < form.length; ++i)
-        instructions_[section.first + i].type->run(form.calls[lane][i].get(), solo, workspace);
+        instructions_[section.first + i].type->run(form.calls[lane][i].data(), solo, workspace);
     }
   }
 }
@@ -281,7 +281,7 @@ static bool same_form(const Instruction& a, const Instruction& b) {
   std::vector<char> bytes[2];
   for (const Instruction* i : {&a, &b}) {
     std::vector<char>& copy = bytes[i == &b];
-    copy.assign(i->call.get(), i->call.get() + i->type->size);
+    copy = i->call;
     for (const Use& use : i->uses) std::fill_n(copy.begin() + use.view.position, sizeof(char*), 0);
   }
   return bytes[0] == bytes[1];
@@ -301,17 +301,13 @@ void Program::find_forms() {
     form.length = length;
     for (size_t lane = 0; lane + 1 < s.lanes.size(); ++lane) {
       form.calls.emplace_back();
-      for (size_t i = s.first; i < s.first + length; ++i) {
-        const size_t bytes = instructions_[i].type->size;
-        form.calls.back().push_back(std::make_unique<char[]>(bytes));
-        std::memcpy(form.calls.back().back().get(), instructions_[i].call.get(), bytes);
-      }
+      for (size_t i = s.first; i < s.first + length; ++i) form.calls.back().push_back(instructions_[i].call);
     }
     for (size_t i = 0; i < length; ++i)
       for (const Use& use : instructions_[s.first + i].uses) {
         form.views.emplace_back();
-        for (const auto& calls : form.calls)
-          form.views.back().push_back(reinterpret_cast<char**>(calls[i].get() + use.view.position));
+        for (auto& calls : form.calls)
+          form.views.back().push_back(reinterpret_cast<char**>(calls[i].data() + use.view.position));
       }
     form.data.reserve((s.last - s.first) / length * form.views.size());  // slots point into it
     for (size_t i = s.first; i < s.last; ++i)
@@ -331,7 +327,7 @@ void Program::place_lanes() {
     for (size_t lane = 0; lane + 1 < s.lanes.size(); ++lane)
       for (size_t i = s.lanes[lane]; i < s.lanes[lane + 1]; ++i) {
         lanes[i] = {&s, lane};
-        const size_t bytes = instructions_[i].type->workspace_bytes(instructions_[i].call.get(), 1);
+        const size_t bytes = instructions_[i].type->workspace_bytes(instructions_[i].call.data(), 1);
         lane_workspace_ = std::max(lane_workspace_, (bytes + 127) / 128 * 128);
       }
   std::map<std::pair<const Section*, size_t>, std::vector<Buffer*>> local;

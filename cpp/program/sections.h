@@ -3,7 +3,6 @@
 // cache, and without barriers in between.
 #pragma once
 #include <cstddef>
-#include <memory>
 #include <vector>
 
 namespace ranvier {
@@ -14,16 +13,10 @@ struct Buffer;
 // Groups that are equal but for where their views point, as those of networks of one form. A lane has one
 // copy of their calls, in its cache, and points its views to the data of one group after the other.
 struct Form {
-  size_t length = 0;                                        // instructions of a group
-  std::vector<std::vector<std::unique_ptr<char[]>>> calls;  // by lane
-  std::vector<std::vector<char**>> views;                   // the place of each view's data, by lane
-  std::vector<char*> data;                                  // by group and view
-
-  Form() = default;
-  Form(const Form&) {}  // of another program: find_forms() makes it
-  Form& operator=(const Form&) { return *this = Form(); }
-  Form(Form&&) = default;
-  Form& operator=(Form&&) = default;
+  size_t length = 0;                                  // instructions of a group
+  std::vector<std::vector<std::vector<char>>> calls;  // by lane
+  std::vector<std::vector<char**>> views;             // the place of each view's data, by lane
+  std::vector<char*> data;                            // by group and view
 };
 
 // The groups of a section follow each other. Each lane, the share of one thread, has some of them.

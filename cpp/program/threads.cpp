@@ -33,6 +33,16 @@ void Program::forget_times() {
   run_ns_ = kUnknown;
 }
 
+void ProgramParts::take_times(const ProgramParts& p) {
+  for (size_t i = 0; i < instructions_.size(); ++i) {
+    instructions_[i].solo = p.instructions_[i].solo;
+    instructions_[i].team_ns = p.instructions_[i].team_ns;
+    instructions_[i].solo_ns = p.instructions_[i].solo_ns;
+  }
+  sections_ = p.sections_;
+  alone_ = p.alone_, pace_ = p.pace_, run_ns_ = p.run_ns_;
+}
+
 void Program::set_threads(bool solo) {
   for (Instruction& i : instructions_) i.solo = solo;
   for (Section& s : sections_) s.chosen = !solo;

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <new>
 
-#include "base/allocator.h"
 #include "base/parallel.h"
 #include "kernels/attention/attention.h"
 #include "kernels/dropout/dropout.h"
@@ -41,11 +40,9 @@ Undo::Undo(const std::vector<Instruction>& instructions, const std::vector<Buffe
       bytes_ += (b.bytes + 63) / 64 * 64;
     }
   }
-  memory_ = static_cast<char*>(allocate(bytes_));
+  memory_.reset(allocate(bytes_));
   if (!memory_) throw std::bad_alloc();
 }
-
-Undo::~Undo() { deallocate(memory_); }
 
 void Undo::keep(const Team& team, const std::vector<Buffer>& buffers) {
   constexpr size_t kPiece = 1 << 16;
@@ -56,7 +53,7 @@ void Undo::keep(const Team& team, const std::vector<Buffer>& buffers) {
     const auto pieces = static_cast<int64_t>((copy.bytes + kPiece - 1) / kPiece);
     team.parallel_for(pieces, kNsPerByte * static_cast<double>(copy.bytes), [&](int64_t piece) {
       const size_t at = static_cast<size_t>(piece) * kPiece;
-      std::memcpy(memory_ + copy.offset + at, from + at, std::min(kPiece, copy.bytes - at));
+      std::memcpy(memory() + copy.offset + at, from + at, std::min(kPiece, copy.bytes - at));
     });
   }
 }
@@ -68,7 +65,7 @@ void Undo::put_back(size_t failed, const std::vector<Buffer>& buffers) {
     __atomic_compare_exchange_n(stream.drawn, &now, stream.before, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
   }
   for (const Copy& copy : copies_)
-    std::memcpy(buffers[copy.buffer].address, memory_ + copy.offset, copy.bytes);
+    std::memcpy(buffers[copy.buffer].address, memory() + copy.offset, copy.bytes);
 }
 
 }  // namespace ranvier

@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/allocator.h"
+
 namespace ranvier {
 
 struct Buffer;
@@ -18,9 +20,6 @@ class Undo {
  public:
   // first: the first instruction that is not prepared.
   Undo(const std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers, size_t first);
-  ~Undo();
-  Undo(const Undo&) = delete;
-  Undo& operator=(const Undo&) = delete;
 
   size_t bytes() const { return bytes_; }
   void keep(const Team& team, const std::vector<Buffer>& buffers);  // a run is about to begin
@@ -28,6 +27,7 @@ class Undo {
   void put_back(size_t failed, const std::vector<Buffer>& buffers);
 
  private:
+  char* memory() const { return static_cast<char*>(memory_.get()); }
   struct Copy {
     int buffer;
     size_t offset, bytes;  // in memory_
@@ -43,7 +43,7 @@ class Undo {
   std::vector<Copy> copies_;
   std::vector<Stream> streams_;
   size_t bytes_ = 0;
-  char* memory_ = nullptr;
+  OwnBlock memory_;
 };
 
 }  // namespace ranvier

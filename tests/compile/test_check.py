@@ -70,12 +70,11 @@ KINDS = {
 CHANGED = {
     f"{kind} {at}": (
         changed(make, f"t._array[{at}] = 1 - t._array[{at}]"),
-        r"instruction 0, .* differs by .*test_check\.py:\d+\)",
+        r"instruction 0, .* differs .*test_check\.py:\d+\)",
     )
     for kind, make in KINDS.items()
     for at in (0, 5)
 } | {
-    "size": (changed(lambda x: x * 2, "t._array[2] += 1"), r"differs by 0\.100000 of the largest element"),
     "every second": (changed(every_second, "t._array[10] += 1"), "instruction 1, .* differs"),
     "after later calls": (changed_later(), r"instruction 0, .* has a result that the step changes"),
     "for a while": (changed_for_a_while(False), r"instruction [01], "),

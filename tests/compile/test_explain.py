@@ -14,7 +14,7 @@ X = np.random.default_rng(0).normal(size=(16, 1, 12, 12)).astype(np.float32)
 Y = np.arange(16) % 4
 
 
-def compiled(calls=3):
+def compiled(calls=24):
     rv.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(200, 4)
@@ -102,20 +102,6 @@ def test_the_description_cannot_be_changed(program):
             setattr(thing, name, 0)
 
 
-@pytest.mark.parametrize("warm", [3, 40])
-def test_measuring_leaves_the_state_as_it_is(warm):
-    runs = []
-    for measured in (True, False):
-        model, step = compiled(warm)
-        if measured:
-            assert step.programs[0].instructions
-        losses = [step(X, Y).item() for _ in range(3)]
-        runs.append((losses, [p.detach().numpy().copy() for p in model.parameters()]))
-    assert runs[0][0] == runs[1][0]
-    for p, q in zip(runs[0][1], runs[1][1], strict=True):
-        np.testing.assert_array_equal(p, q)
-
-
 def test_the_table(program, capsys):
     program.explain()
     text = capsys.readouterr().out
@@ -193,16 +179,13 @@ def test_the_picture_of_something_else_is_refused():
         rv.plot.program(strict(lambda x: x * 2))
 
 
-def test_a_program_of_another_number_of_threads_is_not_run():
-    """Its workspace is sized for this number."""
-    rv.set_num_threads(1)
-    model = nn.Conv2d(32, 48, 3).eval()
-    fast = strict(model)
+def test_times_are_unknown_before_the_first_replays():
+    fast = strict(nn.Linear(3, 2).eval())
     for _ in range(2):  # recorded and checked
-        fast(np.ones((4, 32, 16, 16), np.float32))
-    rv.set_num_threads(2)
+        fast(np.ones((4, 3), np.float32))
     assert "?" in str(fast.programs[0])
-    rv.set_num_threads(1)
+    for _ in range(20):
+        fast(np.ones((4, 3), np.float32))
     assert "?" not in str(fast.programs[0])
 
 

@@ -333,8 +333,7 @@ class Program:
     # --- what a user sees
     @property
     def instructions(self) -> list[Instruction]:
-        """In the order of execution, each measured, if there are as many threads as when it was recorded."""
-        self.core.measure_now()
+        """In the order of execution; the first replays measure their times."""
         return instructions_of(self.core, self._names())
 
     @property
@@ -349,8 +348,7 @@ class Program:
     def explain(self) -> None:
         """Prints the table of instructions: operands, what was fused, threads, time and share of the whole.
 
-        Times are those of the first replays. Where there were too few, some are run now, on a copy of the
-        state. `Operand.name` says how operands are named.
+        Times are those of the first replays; "?" before that. `Operand.name` says how operands are named.
         """
         print(self)
 
