@@ -3,13 +3,14 @@
 // A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
 // replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
 // it: this thread is alone and records nothing, and the program itself (ArrayProgram::call) finds that its
-// guards hold and that the arguments fit. Or it lets the object rest: so many calls to come are calls of the
-// function itself, in any thread that records nothing. Any other call is again one of `_call`.
+// guards hold and that the arguments fit. Or `_call` lets the object rest: so many calls then go straight to
+// the function. Any other call is again one of `_call`.
+#include <utility>
+
 #include "bindings/array_program.h"
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/tensors.h"
-#include "program/recording.h"
 
 namespace ranvier::bind {
 namespace {
@@ -20,15 +21,14 @@ struct CompiledCall {
   PyObject* model;                  // the module whose forward pass it is, or None
   bool one_tensor;                  // whether that is what the step returns
   int64_t left;                     // calls before the next one of `_call`
-  PyObject* function;               // null before the first rest; it stays the same, since threads share it
-  bool is_model;                    // whether that is a module, which is compiled for inference
-  int64_t resting;                  // calls to come that are calls of the function; atomic
+  PyObject* function;               // what runs while the object rests; null or None: `_call` decides
+  int64_t resting;                  // calls of `function` to come
 };
 
 // Of the Python layer. The lists have an entry for each thread that records, or runs a compiled function
 // eagerly.
 PyObject *g_recordings, *g_running;
-PyObject *g_call, *g_result, *g_training, *g_remove;
+PyObject *g_call, *g_result, *g_training;
 
 bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
 
@@ -70,73 +70,43 @@ PyObject* replayed(CompiledCall& c, PyObject* arguments) {
   return PyObject_CallMethodObjArgs(program.ptr(), g_result, results.ptr(), nullptr);
 }
 
-CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
-
-// Whether this call is one of the function itself, and counts it. In a thread that records, `_call` decides.
-bool rests(CompiledCall& c) {
-  if (__atomic_load_n(&c.resting, __ATOMIC_ACQUIRE) <= 0 || t_recording || !c.function) return false;
-  return __atomic_fetch_sub(&c.resting, 1, __ATOMIC_ACQ_REL) > 0;
-}
-
-py::object this_thread() {
-  auto thread = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
-  if (!thread) throw py::error_already_set();
-  return thread;
-}
-
-bool requires_grad(PyObject* x) {
-  return PyObject_TypeCheck(x, tensor_class()) && slot_of(x, tensor_slots().requires_grad).ptr() == Py_True;
-}
-
-bool any_requires_grad(PyObject* arguments, PyObject* keywords) {
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arguments); ++i)
-    if (requires_grad(PyTuple_GET_ITEM(arguments, i))) return true;
-  PyObject *key, *value;
-  for (Py_ssize_t at = 0; keywords && PyDict_Next(keywords, &at, &key, &value);)
-    if (requires_grad(value)) return true;
-  return false;
-}
-
-// A call of the function itself, as `_call` makes it: a thread in which a compiled function runs eagerly is
-// noted, and a model that needs no tape makes none.
-PyObject* plain(CompiledCall& c, PyObject* arguments, PyObject* keywords) {
-  const auto function = py::reinterpret_borrow<py::object>(c.function), thread = this_thread();
-  const bool taped = is_grad_enabled();
-  if (c.is_model) {
-    const int in_step = PySequence_Contains(g_running, thread.ptr());
-    if (in_step < 0) return nullptr;
-    const bool may_need_tape =
-        taped && (!has_value(c.function, g_training, Py_False) || any_requires_grad(arguments, keywords));
-    if (in_step || may_need_tape) return PyObject_Call(c.function, arguments, keywords);
+// A call of the function itself. While it runs the list has an entry for this thread, by which compiled
+// models inside know that they are a part of it. Other threads may have added theirs meanwhile.
+PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keywords) {
+  const auto thread = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
+  if (!thread || PyList_Append(g_running, thread.ptr()) < 0) return nullptr;
+  PyObject* result = PyObject_Call(function, arguments, keywords);
+  const py::error_scope raised;
+  for (Py_ssize_t i = PyList_GET_SIZE(g_running); i-- > 0;) {
+    if (PyList_GET_ITEM(g_running, i) != thread.ptr()) continue;
+    PyList_SetSlice(g_running, i, i + 1, nullptr);
+    break;
   }
-  if (PyList_Append(g_running, thread.ptr()) < 0) return nullptr;
-  if (c.is_model) set_grad_enabled(false);
-  auto result = py::reinterpret_steal<py::object>(PyObject_Call(function.ptr(), arguments, keywords));
-  if (c.is_model) set_grad_enabled(taped);
-  PyObject *type, *value, *traceback;
-  PyErr_Fetch(&type, &value, &traceback);
-  const auto none =
-      py::reinterpret_steal<py::object>(PyObject_CallMethodOneArg(g_running, g_remove, thread.ptr()));
-  if (none) PyErr_Restore(type, value, traceback);
-  return none ? result.release().ptr() : nullptr;
+  return result;
 }
+
+CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
 
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
-  try {
-    if (rests(c)) return plain(c, arguments, keywords);
-    const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
-    if (c.left > 0 && positional && is_empty(g_recordings) && is_alone()) {
+  const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
+  if (c.left > 0 && positional && is_empty(g_recordings) && is_alone()) {
+    try {
       PyObject* result = replayed(c, arguments);
       if (result || PyErr_Occurred()) return result;
+    } catch (py::error_already_set& e) {
+      e.restore();
+      return nullptr;
+    } catch (...) {
+      detail::raise_in_python();
+      return nullptr;
     }
-  } catch (py::error_already_set& e) {
-    e.restore();
-    return nullptr;
-  } catch (...) {
-    detail::raise_in_python();
-    return nullptr;
+  }
+  if (c.resting > 0 && c.function != Py_None && is_empty(g_recordings) && is_alone()) {
+    --c.resting;
+    const auto function = py::reinterpret_borrow<py::object>(c.function);  // it may end the rest
+    return run_eagerly(function.ptr(), arguments, keywords);
   }
   const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(self, g_call));
   return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
@@ -152,7 +122,7 @@ int visit(PyObject* self, visitproc visit, void* arg) {
   return 0;
 }
 
-void forget_program(CompiledCall& c) {
+void clear_program(CompiledCall& c) {
   c.left = 0;
   Py_CLEAR(c.program);
   Py_CLEAR(c.core);
@@ -161,8 +131,8 @@ void forget_program(CompiledCall& c) {
 
 int clear(PyObject* self) {
   CompiledCall& c = compiled_call(self);
-  forget_program(c);
-  __atomic_store_n(&c.resting, 0, __ATOMIC_RELEASE);
+  c.resting = 0;
+  clear_program(c);
   Py_CLEAR(c.function);
   return 0;
 }
@@ -182,7 +152,7 @@ PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (left == -1 && PyErr_Occurred()) return nullptr;
   if (left <= 0 || !is_alone()) return PyLong_FromLong(0);
   CompiledCall& c = compiled_call(self);
-  forget_program(c);
+  clear_program(c);
   c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
   c.one_tensor = arguments[2] == Py_True, c.left = left;
   return PyLong_FromLongLong(left);
@@ -190,22 +160,30 @@ PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
 
 PyObject* disarm(PyObject* self, PyObject*) {
   const int64_t left = compiled_call(self).left;
-  forget_program(compiled_call(self));
+  clear_program(compiled_call(self));
   return PyLong_FromLongLong(left);
 }
 
-// The function of a rest is that of the first: another thread may be calling it.
 PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[rest] expected three arguments"), nullptr;
+  if (count != 2) return PyErr_SetString(PyExc_TypeError, "[rest] expected two arguments"), nullptr;
   const int64_t calls = PyLong_AsLongLong(arguments[1]);
   if (calls == -1 && PyErr_Occurred()) return nullptr;
-  const py::scoped_critical_section alone(self);
   CompiledCall& c = compiled_call(self);
-  if (c.function && c.function != arguments[0])
-    return PyErr_SetString(PyExc_TypeError, "[rest] expected the function of the first rest"), nullptr;
-  if (!c.function) c.is_model = arguments[2] == Py_True, c.function = Py_NewRef(arguments[0]);
-  const int64_t left = __atomic_exchange_n(&c.resting, calls, __ATOMIC_ACQ_REL);
-  return PyLong_FromLongLong(left > 0 ? left : 0);
+  PyObject* before = std::exchange(c.function, Py_NewRef(arguments[0]));
+  c.resting = calls;
+  Py_XDECREF(before);
+  Py_RETURN_NONE;
+}
+
+// Whether `_call` is one of the calls that go to the function, as with other threads; it counts as one.
+PyObject* rests(PyObject* self, PyObject*) {
+  CompiledCall& c = compiled_call(self);
+  return PyBool_FromLong(c.resting > 0 && c.resting-- > 0);
+}
+
+PyObject* run_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[run] expected three arguments"), nullptr;
+  return run_eagerly(arguments[0], arguments[1], arguments[2]);
 }
 
 template <class F>
@@ -213,13 +191,17 @@ void* pointer(F* function) {
   return reinterpret_cast<void*>(function);
 }
 
-PyMethodDef g_methods[] = {{"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
-                            "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
-                            "Any, calls: int) -> int"},
-                           {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
-                            "_rest(self: _CompiledCall, function: Any, calls: int, is_model: bool) -> int"},
-                           {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> int"},
-                           {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_methods[] = {
+    {"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
+     "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
+     "Any, calls: int) -> int"},
+    {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> int"},
+    {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
+     "_rest(self: _CompiledCall, function: Any, calls: int) -> None"},
+    {"_rests", rests, METH_NOARGS, "_rests(self: _CompiledCall) -> bool"},
+    {"_run_eagerly", reinterpret_cast<PyCFunction>(pointer(run_function)), METH_FASTCALL,
+     "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"},
+    {nullptr, nullptr, 0, nullptr}};
 PyType_Slot g_type_slots[] = {{Py_tp_call, pointer(call)},
                               {Py_tp_traverse, pointer(visit)},
                               {Py_tp_clear, pointer(clear)},
@@ -234,7 +216,7 @@ PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
 
 void register_compiled_call(Module m) {
   g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
-  g_training = PyUnicode_InternFromString("training"), g_remove = PyUnicode_InternFromString("remove");
+  g_training = PyUnicode_InternFromString("training");
   const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
   if (!type) throw py::error_already_set();
   m.attr("_CompiledCall") = type;

@@ -107,7 +107,7 @@ def test_what_keeps_epochs_apart(runs, case):
     ],
     ids=["epochs", "epoch", "seconds", "losses", "last"],
 )
-@pytest.mark.filterwarnings("ignore:.compile. TrainingStep._take runs eagerly")
+@pytest.mark.filterwarnings("ignore:.Trainer.fit. runs some steps")
 def test_a_step_that_reads_the_history_is_never_stale(read):
     def run(compile):
         rv.manual_seed(0)

@@ -80,7 +80,7 @@ def test_regression_and_columns_of_targets(runs):
             assert ahead == single
 
 
-@pytest.mark.filterwarnings("ignore:.compile. TrainingStep._take runs eagerly")
+@pytest.mark.filterwarnings("ignore:.Trainer.fit. runs some steps")
 def test_callbacks_at_the_ends_of_epochs(runs):
     class Changes(rv.Callback):
         def on_epoch_begin(self, epoch):

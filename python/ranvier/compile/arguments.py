@@ -16,10 +16,19 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import Recording, current, package
+from ranvier.autograd.recording import Recording, current
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import bounds
-from ranvier.compile.signature import array_of, replaced, tensors_of, united
+from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.signature import (
+    array_of,
+    keeps_strides,
+    parts_of,
+    reach,
+    replaced,
+    tensors_of,
+    united,
+    with_parts,
+)
 
 # Attributes of an array that the key of a program has: a replay sees the same.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
@@ -33,6 +42,9 @@ _NOT_FORWARDED = frozenset(
 )  # fmt: skip
 
 
+_attribute = np.ndarray.__getattribute__  # of the view itself
+
+
 class Watched(np.ndarray[Any, Any]):
     """A view of an array of NumPy among the arguments, while the step is recorded.
 
@@ -40,8 +52,9 @@ class Watched(np.ndarray[Any, Any]):
     """
 
     def __getattribute__(self, name: str) -> Any:
-        if name not in _IN_SIGNATURE:
-            _note_use(name)
+        if name in _IN_SIGNATURE:
+            return _attribute(self, name)
+        _note_use(name)
         return getattr(_unwatched(self), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -60,21 +73,18 @@ class Watched(np.ndarray[Any, Any]):
 
 def _unwatched(x: Any) -> Any:
     """x with the caller's arrays in place of watched ones, in tuples, lists and dicts, too."""
-    kind = type(x)
-    if kind is Watched:
-        callers = np.ndarray.__getattribute__(x, "__dict__").get("_callers")
+    if type(x) is Watched:
+        callers = _attribute(x, "__dict__").get("_callers")
         return np.ndarray.view(x, np.ndarray) if callers is None else callers  # None: NumPy made it from one
-    items = x.values() if kind is dict else x if kind in (tuple, list) else ()
-    unwatched = [_unwatched(item) for item in items]
-    if all(map(is_, unwatched, items)):
-        return x
-    return dict(zip(x, unwatched, strict=True)) if kind is dict else kind(unwatched)
+    parts = parts_of(x)
+    unwatched = [] if parts is None else [_unwatched(part) for part in parts]
+    return x if not parts or all(map(is_, unwatched, parts)) else with_parts(x, unwatched)
 
 
 def _note_use(what: str) -> None:
     """Refuses the recording, unless code of the library itself uses the array."""
     recording = current()
-    if recording is not None and not sys._getframe(2).f_code.co_filename.startswith(package()):
+    if recording is not None and not sys._getframe(2).f_code.co_filename.startswith(PACKAGE):
         recording.refuse(
             f"the step uses {what} of an array of NumPy among its arguments",
             "a replay computes no values of NumPy: pass a Tensor (rv.tensor)",
@@ -109,7 +119,7 @@ class Arguments:
 
     Attributes:
         args, kwargs: what the step gets.
-        arrays: the memory that it reads, in the order of `signature`; of those that share some, all as one.
+        arrays: the memory that it reads, in the order of `key_of`; of those that share some, all as one.
         has_arrays: whether there are arrays of NumPy.
     """
 
@@ -122,7 +132,7 @@ class Arguments:
         self._containers: list[tuple[Any, Any]] = []  # lists and dicts: the caller's, what the step gets
         seen: dict[int, Any] = {}
         self.args = replaced(args, self._take, seen, self._containers)
-        self.kwargs = replaced(kwargs, self._take, seen, self._containers)
+        self.kwargs = replaced(kwargs, self._take, seen, self._containers) if kwargs else kwargs
         self._items_before = [_flat(inner) for _, inner in self._containers]
         self.arrays, _ = united(self.arrays)
         for memory in self.arrays:
@@ -170,12 +180,12 @@ class Arguments:
             what = "a list, dict, array or Tensor among its arguments"
             self._recording.refuse(f"the step changes {what}", "return what is new")
 
-    def result(self, result: Any) -> Any:
+    def callers(self, result: Any) -> Any:
         """What the step returns, with the caller's own arrays; refused if it shares memory with them."""
-        tensors, unwatched = tensors_of(result), _unwatched(result)
+        unwatched = _unwatched(result)
         has_arrays = unwatched is not result or isinstance(unwatched, np.ndarray)
         arrays = [*self.arrays, *[array for _, array, _ in self._tensors]]  # copies, and what they are of
-        if has_arrays or _core.share_memory([t._array for t in tensors], arrays):
+        if has_arrays or _core.share_memory([t._array for t in tensors_of(unwatched)], arrays):
             self._recording.refuse("the step returns one of its arguments", "return a clone() of it")
         return unwatched
 
@@ -185,27 +195,12 @@ def _flat(x: Any) -> list[Any]:
     return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
 
 
-def keeps_strides(array: Array) -> bool:
-    """Whether a copy of an argument, including its gaps, can have its strides."""
-    if array.flags.c_contiguous or array.size == 0:
-        return True
-    if any(s < 0 or s % array.itemsize for s in array.strides):
-        return False
-    return _reach(array) <= 64 * array.nbytes + (1 << 24)
-
-
-def _reach(array: Array) -> int:
-    """Bytes from the first element to the end of the last."""
-    start, end = bounds(array)
-    return end - start
-
-
 def copied(array: Array) -> Array:
     """The same values with the same strides: kernels choose the order of a sum by them."""
     dense = np.array(array, order="K", subok=False)
     if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
         return dense
-    memory = np.zeros(_reach(array) // array.itemsize, array.dtype)
+    memory = np.zeros(reach(array) // array.itemsize, array.dtype)
     strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
     strided[...] = array
     return strided

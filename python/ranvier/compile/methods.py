@@ -74,7 +74,7 @@ class Methods:
         return name if named is self else super().__reduce_ex__(max(protocol, 2))
 
     def __getstate__(self) -> dict[str, Any]:
-        names = "_function", "_verify", "_strict", "_tensors", "_after", "_shares"
+        names = "_function", "_verify", "_strict", "_tensors"
         return {name: self._own[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -290,11 +290,11 @@ class Program:
         self.granted += replays - self.checks_left
         self.checks_left = replays
 
-    def earned(self, most: float) -> float:
-        """Seconds that replays since the last call of this have saved, at least, and each `most` of them."""
-        used = self.granted - self.checks_left
+    def replays_since(self) -> int:
+        """Replays since the last call of this."""
+        replays = self.granted - self.checks_left
         self.granted = self.checks_left
-        return min(0.01 * self.took, most) * used
+        return int(replays)
 
     def replay(self, arrays: tuple[Array, ...]) -> Any:
         """The arrays of the results; False where a check of values fails: the eager step raises the error."""

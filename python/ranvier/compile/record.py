@@ -15,14 +15,17 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import Size
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import Recording, package
+from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
+from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.signature import environment, filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
+
+_MOST_CONTAINERS = 512  # in a result
 
 
 class CaptureError(RuntimeError):
@@ -41,7 +44,7 @@ def callers_level() -> int:
     """The level of the stack, for a warning, at which the library was called."""
     frame: Any = sys._getframe(1)
     level = 1
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(package()):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
         frame, level = frame.f_back, level + 1
     return level
 
@@ -64,7 +67,7 @@ def record(
     program: of the core, run beside the step and compared with it; `check` of the recording then knows what
     differs.
     """
-    recorded = Recording(_core.Recording(package()))
+    recorded = Recording(_core.Recording(PACKAGE))
     arguments = Arguments(recorded, args, kwargs, tensors)
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
@@ -73,7 +76,8 @@ def record(
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
-            if forward_only:
+            unlike = _why_not_plain(result, [])
+            if forward_only and not unlike:
                 result = _arguments_cloned(result, recorded)
     except BaseException:
         recorded.check = None  # a traceback would keep it, and its copies of the state
@@ -87,7 +91,9 @@ def record(
                 "gradients), which a replay would not; do that outside the step"
             )
     if not (forward_only or tensors):
-        result = arguments.result(result)
+        with contextlib.suppress(RecursionError):  # of a result that contains itself
+            result = arguments.callers(result)
+    recorded.fault = recorded.fault or recorded.core.fault or recorded.executed.fault or unlike
     return result, recorded, arguments.arrays
 
 
@@ -110,7 +116,7 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 
 def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
     """Raises CaptureError where the run itself shows that it cannot be replayed."""
-    fault = recording.fault or recording.core.fault or recording.executed.fault or _why_not_plain(result, [])
+    fault = recording.fault
     if "NumPy made" in fault:
         fault += _odd_dtype(recording)
     if not fault and not forward_only and any(map(_has_tape, tensors_of(result))):
@@ -214,12 +220,12 @@ def _odd_dtype(recording: Recording) -> str:
 
 def _why_not_plain(result: Any, seen: list[Any]) -> str:
     """Why a replay could not return such a result, or ""; seen: gets the containers in it."""
-    kind, items = type(result), parts_of(result)
-    if items is not None:
-        if kind is not tuple and any(x is result for x in seen):
-            return f"the step returns the same {kind.__name__} in two places; return it once"
+    kind, parts = type(result), parts_of(result)
+    if parts is not None:
+        if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
+            return f"the step returns the same {kind.__name__} in two places, or many; return it once"
         seen.append(result)
-        return next((fault for x in items if (fault := _why_not_plain(x, seen))), "")
+        return next((fault for x in parts if (fault := _why_not_plain(x, seen))), "")
     if isinstance(result, Tensor) and result.__dict__:
         return "the step sets an attribute of a result; set it outside"
     if isinstance(result, _RETURNABLE):

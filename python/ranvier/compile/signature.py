@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from itertools import count
 from operator import is_
 from struct import pack
 from types import MethodType
@@ -14,7 +14,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import trace
-from ranvier.autograd.data import Size
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
@@ -40,10 +39,8 @@ def is_watched_mode() -> bool:
     return bool(trace.anomaly[0])
 
 
-def large(args: tuple[Any, ...]) -> str:
-    """The argument that is a container with too many items to be looked at in each call, in words; or ""."""
-    sizes = [len(x) if type(x) in (list, tuple, dict) else 0 for x in args]
-    return next((f"argument {i}, with {n} items" for i, n in enumerate(sizes) if n > _MOST_ITEMS), "")
+class Unfit(ValueError):
+    """Why a call cannot be compared with others."""
 
 
 class Same:
@@ -76,16 +73,25 @@ def array_of(x: Any) -> Array:
     return np.asarray(x._array if isinstance(x, Tensor) else x)
 
 
-def signature(args: tuple[Any, ...], kwargs: dict[str, Any], arrays: list[Array]) -> tuple[Any, ...]:
-    """A key for a call; the arrays found on the way are appended to `arrays`, in order.
+def key_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], list[Array]]:
+    """The key of a call, and the arrays among its arguments, those that share memory as one. Raises Unfit.
 
     Keyword arguments count in the order in which they are given: a function that takes ``**options`` sees it.
     """
+    arrays: list[Array] = []
     seen: dict[int, int] = {}
-    key = [(type(x), x) if type(x) in _EXACT else _key(x, arrays, seen) for x in args]
-    if kwargs:
-        key.append(tuple([(name, _key(x, arrays, seen)) for name, x in kwargs.items()]))
-    return tuple(key)
+    try:
+        parts = [(type(x), x) if type(x) in _EXACT else _key(x, arrays, seen) for x in args]
+        if kwargs:
+            parts.append(tuple([(name, _key(x, arrays, seen)) for name, x in kwargs.items()]))
+    except Unfit:
+        raise
+    except Exception as error:  # a container that holds itself, an object that raises when it is looked at
+        raise Unfit(f"an argument raises {type(error).__name__} when it is compared") from None
+    if not all(map(keeps_strides, arrays)):
+        raise Unfit("an argument has negative strides or large gaps; pass a contiguous one")
+    arrays, places = united(arrays)
+    return (tuple(parts), environment(), *places), arrays
 
 
 def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
@@ -100,16 +106,16 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return kind, x
     if kind is float:
         return kind, pack("d", x)  # 0.0 and -0.0 are two, and NaN is equal to itself
-    if kind is complex:
-        return kind, pack("dd", x.real, x.imag)
-    if kind is tuple or kind is list or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-        return (kind, *[_key(item, arrays, seen) for item in x])
-    if kind is dict:
-        return (kind, *[(_key(name, arrays, seen), _key(item, arrays, seen)) for name, item in x.items()])
+    items = parts_of(x, records=False)
+    if items is not None:
+        if len(items) > _MOST_ITEMS:
+            raise Unfit(f"an argument with {len(items)} items is too much to be compared in each call")
+        names = [_key(name, arrays, seen) for name in x] if kind is dict else None
+        return (kind, names and tuple(names), *[_key(item, arrays, seen) for item in items])
     if isinstance(x, np.generic):
         return kind, x.dtype.str, x.tobytes()
-    if kind is range:
-        return kind, x.start, x.stop, x.step
+    if kind is range or kind is complex:
+        return kind, repr(x)
     if kind is slice:
         return kind, _key(x.start, arrays, seen), _key(x.stop, arrays, seen), _key(x.step, arrays, seen)
     if kind is MethodType:
@@ -178,7 +184,7 @@ def united(arrays: list[Array]) -> tuple[list[Array], tuple[Any, ...]]:
 
     Second, where the arrays are among these: (its number, the first byte in it) of each.
     """
-    if not any(_core.share_memory(arrays[:i], [a]) for i, a in enumerate(arrays)):
+    if not any(_core.share_memory(arrays[:i], [a]) for i, a in enumerate(arrays) if i):
         return arrays, ()
     ranges = sorted([(*bounds(a), i) for i, a in enumerate(arrays) if a.size])
     covers: list[tuple[int, int, list[int]]] = []  # first byte, end, the arrays there
@@ -213,27 +219,64 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
     """The arguments that are no arrays, with a name for each: what guards have to compare."""
     if is_array(x):
         return
-    if issubclass(type(x), (tuple, list)):
-        for i, item in enumerate(x):
-            if type(item) in _BY_VALUE:
-                continue
-            yield from others(item, f"{text}[{i}]")
-    elif type(x) is dict:
-        for name, item in x.items():
-            yield from others(item, f"{text}[{name!r}]")
-    else:
+    items = parts_of(x, records=False)
+    if items is None:
         yield x, text
+        return
+    for name, item in zip(x if type(x) is dict else count(), items, strict=False):
+        if type(item) not in _BY_VALUE:
+            yield from others(item, f"{text}[{name!r}]")
 
 
-def differ_by_numbers(a: Any, b: Any) -> bool:
-    """Whether two keys, or parts of them, differ in nothing but plain values."""
-    if a == b:
+def keeps_strides(array: Array) -> bool:
+    """Whether a copy of an argument, including its gaps, can have its strides."""
+    if array.flags.c_contiguous or array.size == 0:
         return True
-    if type(a) is not tuple or type(b) is not tuple or len(a) != len(b):
+    if any(s < 0 or s % array.itemsize for s in array.strides):
         return False
-    if a[:1] and (a[0] in _BY_VALUE or b[0] in _BY_VALUE):
-        return a[0] is b[0]
-    return all(map(differ_by_numbers, a, b))
+    return reach(array) <= 64 * array.nbytes + (1 << 24)
+
+
+def reach(array: Array) -> int:
+    """Bytes from the first element to the end of the last."""
+    start, end = bounds(array)
+    return end - start
+
+
+# --- arguments and results as structures of items
+def parts_of(x: Any, records: bool = True) -> list[Any] | None:
+    """The items of a tuple, named tuple, list, dict, or (`records`) dataclass; None: x is none of them."""
+    kind = type(x)
+    if kind is tuple or kind is list:
+        return [*x]
+    if kind is dict or (kind is OrderedDict and records):
+        return [*x.values()]
+    if issubclass(kind, tuple) and hasattr(kind, "_fields") and not getattr(x, "__dict__", None):
+        return [*x]
+    if not (records and hasattr(kind, "__dataclass_fields__") and kind.__new__ is object.__new__):
+        return None
+    return None if issubclass(kind, Module) else [*_attributes(x).values()]
+
+
+def _attributes(x: Any) -> dict[str, Any]:
+    """What an object of a dataclass has in its slots and in its dict, fields or not."""
+    slots = (name for base in type(x).__mro__ for name in vars(base).get("__slots__", ()))
+    return {name: getattr(x, name) for name in slots if hasattr(x, name)} | getattr(x, "__dict__", {})
+
+
+def with_parts(x: Any, parts: list[Any]) -> Any:
+    """A container like x with other parts; no ``__new__`` and ``__init__`` of its class run."""
+    kind = type(x)
+    if kind is list:
+        return parts
+    if kind is dict or kind is OrderedDict:
+        return kind(zip(x, parts, strict=True))
+    if issubclass(kind, tuple):
+        return tuple.__new__(kind, parts)
+    made = object.__new__(kind)
+    for name, part in zip(_attributes(x), parts, strict=True):
+        object.__setattr__(made, name, part)  # a frozen one, too
+    return made
 
 
 def replaced(
@@ -242,31 +285,22 @@ def replaced(
     seen: dict[int, Any] | None = None,
     containers: list[tuple[Any, Any]] | None = None,
 ) -> Any:
-    """The arguments with take(x) in the place of each array or Tensor, in the order of `signature`.
+    """The arguments with take(x) in the place of each array or Tensor, in the order of `key_of`.
 
     One that stands in several places is taken once. Containers in which nothing is replaced stay what they
     are. containers: gets (the caller's, the new one) of each list and dict.
     """
-    kind = type(x)
     seen = {} if seen is None else seen
     if is_array(x):
         if id(x) not in seen:
             seen[id(x)] = take(x)
         return seen[id(x)]
-    named = issubclass(kind, tuple) and hasattr(kind, "_fields")
-    if kind not in (tuple, list, dict) and not named:
+    items = parts_of(x, records=False)
+    if items is None:
         return x
-    items = [
-        item if type(item) in _BY_VALUE else replaced(item, take, seen, containers)
-        for item in (x.values() if kind is dict else x)
-    ]
-    if all(map(is_, items, x.values() if kind is dict else x)):
-        changed = x
-    elif kind is dict:
-        changed = dict(zip(x, items, strict=True))
-    else:
-        changed = kind(*items) if named else kind(items)
-    if containers is not None and kind in (list, dict):
+    new = [i if type(i) in _BY_VALUE else replaced(i, take, seen, containers) for i in items]
+    changed = x if all(map(is_, new, items)) else with_parts(x, new)
+    if containers is not None and type(x) in (list, dict):
         containers.append((x, changed))
     return changed
 
@@ -279,7 +313,6 @@ class Place(int):
 
 def flattened(x: Any, tensors: list[Tensor]) -> Any:
     """A structure with the places of its Tensors in `tensors`, to which they are appended."""
-
     if isinstance(x, Tensor) and not tensors:
         tensors.append(x)
         return Place(0)
@@ -301,22 +334,11 @@ def filled(form: Any, tensors: list[Tensor]) -> Any:
 
 
 def _mapped(x: Any, leaf: type, change: Callable[[Any], Any]) -> Any:
-    """A structure with change(x) in the place of each leaf; of a dataclass ``__init__`` does not run."""
-    kind = type(x)
+    """A new structure with change(x) in the place of each leaf."""
     if isinstance(x, leaf):
         return change(x)
-    if kind is tuple or kind is list:
-        return kind([_mapped(item, leaf, change) for item in x])
-    if kind is dict or kind is OrderedDict:
-        return kind((name, _mapped(item, leaf, change)) for name, item in x.items())
-    if issubclass(kind, tuple) and kind is not Size:  # a named tuple
-        return kind(*[_mapped(item, leaf, change) for item in x])
-    if not is_record(x):
-        return x
-    changed = copy.copy(x)
-    for name in kind.__dataclass_fields__:
-        object.__setattr__(changed, name, _mapped(getattr(x, name), leaf, change))  # a frozen one, too
-    return changed
+    items = parts_of(x)
+    return x if items is None else with_parts(x, [_mapped(item, leaf, change) for item in items])
 
 
 def tensors_of(x: Any) -> list[Tensor]:
@@ -324,18 +346,3 @@ def tensors_of(x: Any) -> list[Tensor]:
     tensors: list[Tensor] = []
     flattened(x, tensors)
     return tensors
-
-
-def parts_of(x: Any) -> list[Any] | None:
-    """What a structure of results consists of; None: x is none."""
-    kind = type(x)
-    if kind in (tuple, list) or (issubclass(kind, tuple) and hasattr(kind, "_fields")):
-        return [*x]
-    if kind is dict or kind is OrderedDict:
-        return [*x.values()]
-    return [getattr(x, name) for name in kind.__dataclass_fields__] if is_record(x) else None
-
-
-def is_record(x: Any) -> bool:
-    """Whether x is an object of a dataclass, and nothing else that holds values."""
-    return hasattr(type(x), "__dataclass_fields__") and not isinstance(x, (dict, list, tuple, Module))

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import borrowed
+from ranvier.autograd.hooks import after_accumulation, before_accumulation
+from ranvier.compile import shared
 from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
-from ranvier.compile.record import CaptureError
+from ranvier.compile.executed import Executed
+from ranvier.compile.record import CaptureError, callers_level
+from ranvier.compile.walk import Walk
 from ranvier.train.callbacks.base import Training
 
 # A recording takes as long as some 60 eager calls of a small step, the search for a program of another fit
@@ -46,8 +50,9 @@ class CompiledOrEager(CompiledFunction):
         eager: bool = False,
         refused: str = "",
     ) -> None:
-        super().__init__(function, strict=True, tensors=True, after=after, shares=shares)
+        super().__init__(function, strict=True, tensors=True)
         self._caller, self._is_eager = name, eager
+        self._after, self._shares = bool(after), shares
         self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # so many of the next calls run eagerly
@@ -58,13 +63,12 @@ class CompiledOrEager(CompiledFunction):
             self.refuse(refused)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._is_eager or self._eager_calls or self._eager_seconds > 0:
+        if self._is_eager or self._eager_calls or self._eager_seconds > 0 or self._rests():
             began = perf_counter()
             result = self._function(*[borrowed(a) if isinstance(a, np.ndarray) else a for a in args])
             self._eager_seconds -= perf_counter() - began
             self._eager_calls -= self._eager_calls > 0
             return result
-        self.few = self._calls_without_program
         try:
             return super().__call__(*args)
         except CaptureError as error:  # the function itself has run
@@ -74,6 +78,34 @@ class CompiledOrEager(CompiledFunction):
             if self._calls_without_program:
                 self._eager_calls = 0 if self.programs else self._calls_without_program
                 self._calls_without_program = 0
+
+    def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call that has no program: takes one of another fit, if there is one, or is recorded."""
+        few = self._calls_without_program
+        if not (shared.may_have(key, few) if few else self._cache.may_record(key, self._after)):
+            return self._missed(key, args, kwargs)
+        walk = self._of_library()
+        form = shared.form(walk, key, args, kwargs) if self._shares else None
+        program = None if form is None else shared.find(form, arrays)
+        if program is not None:
+            self._cache.add(key, program)
+            return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
+        if few and (form is None or not shared.is_wanted(form)):
+            return self._missed(key, args, kwargs)
+        return self._record(key, args, kwargs, walk=walk, step_form=form)
+
+    def _of_library(self) -> Walk | None:
+        """What a step of the library's own leads to, if it calls nothing of the user's."""
+        walk = Walk(Executed())
+        walk.run([(self._function, "the step")])
+        hooked = any(id(t) in before_accumulation or id(t) in after_accumulation for t in walk.tensors)
+        return None if walk.users or walk.fault or hooked else walk
+
+    def _warn(self, why: str) -> None:
+        if not self._warned:
+            self._warned = True
+            text = f"[{self._caller}] runs some steps without replaying them: {_named(why)}"
+            warnings.warn(text, stacklevel=callers_level())
 
     def expect(self, calls: int) -> None:
         """So many calls come, 0 where that is not known: for a few a recording takes longer than it saves."""
@@ -100,7 +132,7 @@ class CompiledOrEager(CompiledFunction):
         self._is_eager = True
         self._forget()
         warnings.warn(
-            f"[{self._caller}] continues without compiling its steps, which takes longer: {why} "
+            f"[{self._caller}] continues without compiling its steps, which takes longer: {_named(why)} "
             "(compile=False does so without this warning)",
             stacklevel=3,
         )
@@ -109,6 +141,11 @@ class CompiledOrEager(CompiledFunction):
         """Compare a replay with an eager step soon, if that takes little of the time."""
         if not self._eager_calls:
             super().check_soon()
+
+
+def _named(why: str) -> str:
+    """A reason without the library's own names."""
+    return why.replace("self._", "")
 
 
 class CompiledParts:
