@@ -110,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(autouse=True)
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short fits are compiled, too, and what recordings in other tests have cost does not matter."""
-    cache._families.clear()
+    cache._unpaid.clear()
     for name in ("_PAYS", "_RECORDING"):
         monkeypatch.setattr(compiled, name, 0)
 

@@ -319,7 +319,7 @@ def test_random_changes_between_calls(kind):
     answered = 0
     for seed in range(SEEDS):
         rng = np.random.default_rng(seed)
-        cache._families.clear()  # so that recordings need not be earned
+        cache._unpaid.clear()  # so that recordings need not be earned
         rv.manual_seed(seed)
         mine, other = Block().eval(), Block().eval()
         other.load_state_dict(mine.state_dict())

@@ -115,7 +115,7 @@ def run(make, count, form, optimizer, compiled, threads=2):
     rv.set_num_threads(threads)
     models = networks(make, count)
     step = form(models, optimizer)
-    cache._families.clear()  # every step here has the same code
+    cache._unpaid.clear()  # every step here has the same code
     call = strict(step) if compiled else step
     losses = []
     for number, batch in enumerate(batches(count, 8)):

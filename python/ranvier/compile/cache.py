@@ -13,11 +13,9 @@ A recording takes several times as long as an eager call, and pays by its replay
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import OrderedDict
 from typing import Any
-from weakref import WeakSet
 
 from ranvier.compile.program import Program
 
@@ -34,34 +32,7 @@ _BY_REPLAY = 4  # eager calls that one replay between them makes up for
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed, or whose replay fails
 
 
-class Family:
-    """The functions of the same code.
-
-    Attributes:
-        unpaid: so many of them were recorded since one has paid for its recordings.
-        living: the programs of those that are in use.
-    """
-
-    def __init__(self) -> None:
-        self.unpaid = 0
-        self.living: WeakSet[ProgramCache] = WeakSet()
-
-
-_families: dict[int, Family] = {}  # by the hash of the code
-
-
-def family_of(function: Any) -> Family:
-    while isinstance(function, functools.partial):
-        function = function.func
-    function = getattr(function, "__func__", function)
-    return family(getattr(function, "__code__", type(function)))
-
-
-def family(code: Any) -> Family:
-    """The family of what is the same for all its functions."""
-    if len(_families) >= _KEYS:
-        _families.clear()
-    return _families.setdefault(hash(code), Family())
+_unpaid: dict[int, int] = {}  # by code: so many of its functions were recorded since one has paid for that
 
 
 class ProgramCache:
@@ -73,7 +44,8 @@ class ProgramCache:
         replay: seconds that a replay takes, at most.
     """
 
-    def __init__(self, family: Family | None = None) -> None:
+    def __init__(self, code: int = 0) -> None:
+        """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
         self._of: OrderedDict[Any, list[Program]] = OrderedDict()
         self._refused: set[int] = set()  # hashes: a key would keep arguments alive
         self._seen: set[int] = set()
@@ -82,12 +54,10 @@ class ProgramCache:
         self.likely: dict[Any, Program] = {}
         self.row, self._rest = 0, _ROW
         self._recordings = self._replays = self._valued = self._at_rest = 0
-        self._spent, self._saved, self._eager, self.replay = 0.0, 0.0, math.inf, math.inf  # seconds
-        self._family = family = family or Family()
-        for other in family.living:
-            other._count_replays()
-        family.living.add(self)
-        self._free = _FREE if family.unpaid < _FREE else 0
+        self._spent = self._saved = 0.0  # seconds
+        self._cheapest = self._eager = self.replay = math.inf
+        self._code = code
+        self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
     def __del__(self) -> None:
         self._count_replays()
@@ -119,21 +89,26 @@ class ProgramCache:
             del self._of[oldest]
             total -= sizes[oldest]
 
-    def checked(self, key: Any) -> int:
-        """Counts a check, and gives how many there were of calls that differ in nothing but numbers."""
+    def checked(self, key: Any, again: bool) -> int:
+        """How many checks there were of calls that differ in nothing but numbers, but for first ones."""
         parts = [p[0] if type(p) is tuple and p[0] in (int, float) else p for p in key[0]]
         alike = hash((*parts, *key[1:]))
         if len(self._checks) >= _KEYS:
             self._checks.clear()
-        self._checks[alike] = self._checks.get(alike, 0) + 1
+        before = self._checks.get(alike, 0)
+        self._checks[alike] = before + (again or not before)
         return self._checks[alike]
 
-    def change(self, key: Any, before: Program | None, after: Program | None) -> None:
-        """Keeps a new program, drops one that is wrong, or has one in the place of another."""
+    def change(self, key: Any, before: Program | None, after: Program | None, took: float) -> None:
+        """Keeps a new program, drops one that is wrong, or has one in the place of another.
+
+        took: seconds of the recording of the new one.
+        """
         self._count_replays()
         if before is not None:
             self._of[key].remove(before)
         if after is not None:
+            after.took = took
             self.add(key, after)
 
     # --- which calls are recorded
@@ -164,9 +139,14 @@ class ProgramCache:
     def spend(self, seconds: float, recording: bool) -> None:
         """Notes the time of a recording or check."""
         self._recordings += recording
-        self._family.unpaid += recording and self._recordings == 1
+        if recording and self._recordings == 1 and self._code:
+            _unpaid[self._code] = _unpaid.pop(self._code, 0) + 1
+            if len(_unpaid) > _KEYS:
+                del _unpaid[next(iter(_unpaid))]
+        self._count_replays()
         if self._recordings > self._free:
-            self._spent += seconds
+            self._cheapest = min(self._cheapest, seconds)
+            self._spent += min(seconds, 2 * self._cheapest)  # others may have had the core meanwhile
 
     def missed(self, key: Any, seconds: float, hopeless: bool = False) -> int:
         """Notes an eager call; so many of the next ones rest."""
@@ -197,7 +177,7 @@ class ProgramCache:
             self._saved = min(self._saved + saved, self._spent + _IN_ADVANCE * mean)
             self._valued = self._replays
         if self._replays >= _PAYS:
-            self._family.unpaid = 0
+            _unpaid.pop(self._code, None)
             if self._free:
                 self._free = min(_FREE + self._replays // _PAYS, _MOST_FREE)
 

@@ -18,9 +18,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
+from ranvier.autograd.trace import anomaly
 from ranvier.compile import shared
 from ranvier.compile.batches import ManyCalls, Runs
-from ranvier.compile.cache import Family, ProgramCache, family_of
+from ranvier.compile.cache import ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.locks import with_locks
@@ -33,7 +34,6 @@ from ranvier.compile.signature import (
     form,
     hint,
     in_row,
-    is_watched_mode,
     key_of,
     others,
     replaced,
@@ -70,7 +70,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
 
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
-        self._cache = ProgramCache(Family() if self._strict else self._code_family())
+        self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
         self._warned, self._exceptions, self._has_containers = False, 0, False
@@ -81,15 +81,20 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         self._checked, self._check_took = perf_counter(), 0.0
         self._let_rest(self._cache.begins_with())
 
-    def _code_family(self) -> Family:
-        return family_of(self._function)
+    def _code(self) -> int:
+        """A number that functions of the same code have in common, as if one is made anew in each call."""
+        function = self._function
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = getattr(function, "__func__", function)
+        return hash(getattr(function, "__code__", type(function)))
 
     def _method_of(self, instance: Any) -> Any:
         return CompiledMethod(self, instance)
 
     # --- what a call becomes
     def _call(self, *args: Any, **kwargs: Any) -> Any:
-        """A call that the core does not answer: with the program that is armed, or by the function that rests.
+        """A call that the core does not answer itself, with an armed program or the function that rests.
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|
@@ -126,7 +131,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
             return self._by_key(args, kwargs)
 
     def _by_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_watched_mode():
+        if anomaly[0]:  # watches an eager run
             return self._eager(args, kwargs)
         try:
             key, arrays = key_of(args, kwargs)
@@ -188,10 +193,8 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
             if rest:
                 self._let_rest(rest)
                 if self._cache.is_rare() and not self._cache.is_refused(key):
-                    cause = self._cache.cause(key)
-                    self._warn(
-                        f"changes of {cause} come too often; pass numbers as Tensors, and Tensors in few shapes"
-                    )
+                    remedy = "pass numbers as Tensors, and Tensors in few shapes"
+                    self._warn(f"changes of {self._cache.cause(key)} come too often; {remedy}")
 
     def _let_rest(self, calls: int) -> None:
         """So many calls go straight to the function. The core makes them where nothing has to be replaced."""
@@ -235,41 +238,45 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         walk: what a step of the library's own leads to, in which no code of the user's runs.
         """
         began = perf_counter()
-        reads = walk is None if checked is None else checked.reads_users
-        beside = checked.core if checked is not None and self._verify is not False else None
         settings = checked and checked.settings()
-        more = {
-            "tensors": self._tensors,
-            "forward_only": self._forward_only,
-            "read": reads,
-            "program": beside,
-        }
-        made = checked
         try:
-            result, recording, arrays = record(self._function, args, kwargs, **more)
-            if recording.passing:
-                return self._passed(key, result)
-            made = None
+            result, recording, arrays = record(
+                self._function,
+                args,
+                kwargs,
+                tensors=self._tensors,
+                forward_only=self._forward_only,
+                read=walk is None if checked is None else checked.reads_users,
+                program=checked.core if checked is not None and self._verify is not False else None,
+            )
+        except BaseException:  # the step's own, as an index out of range: the program is as good as it was
+            self._cache.spend(perf_counter() - began, recording=checked is None)
+            if checked is not None and checked.checks:
+                checked.grant(_POSTPONED)
+            raise
+        if recording.passing:
+            return self._passed(key, result)
+        made = None
+        try:
             require_recorded(recording, result, self._forward_only)
             result = detached(result)  # nothing keeps its tape
             if checked is not None and self._is_same(key, checked, settings, recording, result):
                 made = checked
             else:
-                made = self._program(recording, arrays, args, kwargs, result, walk)
-                made.renewed, made.step_form, made.took = (
-                    checked is not None,
-                    step_form,
-                    perf_counter() - began,
-                )
+                roots = [
+                    (self._function, "the step"),
+                    *others(args, "argument "),
+                    *others(kwargs, "argument "),
+                ]
+                call = form(in_row(args, kwargs), self._tensors, len(arrays))
+                made = Program(recording, arrays, call, roots, result, self._forward_only, walk)
+                made.renewed, made.step_form = checked is not None, step_form
         except CaptureError as error:
             self._refuse(key, error)
         except MemoryError:  # the step is done; a later call may have the memory for its program
             pass
-        except BaseException:  # the step's own, as an index out of range: the program is as good as it was
-            if checked is not None and checked.checks:
-                checked.grant(_POSTPONED)
-            raise
         finally:
+            self._has_containers |= any(type(x) in (list, tuple, dict) for x in args)
             self._keep(key, checked, made, perf_counter() - began)
         return result
 
@@ -279,7 +286,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         if checked is not None:
             self._checked, self._check_took = perf_counter(), took
         if made is not checked:
-            self._cache.change(key, checked, made)
+            self._cache.change(key, checked, made, took)
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
 
@@ -290,20 +297,6 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
             why = "another thread or an object that holds a gradient changes how it runs, at each call"
             self._refuse(key, CaptureError(f"[compile] {why}", result))
         return result
-
-    def _program(
-        self,
-        recording: Recording,
-        arrays: list[Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        result: Any,
-        walk: Walk | None,
-    ) -> Program:
-        roots = [(self._function, "the step"), *others(args, "argument "), *others(kwargs, "argument ")]
-        self._has_containers |= any(type(x) in (list, tuple, dict) for x in args)
-        call = form(in_row(args, kwargs), self._tensors, len(arrays))
-        return Program(recording, arrays, call, roots, result, self._forward_only, walk)
 
     def _is_same(self, key: Any, program: Program, settings: Any, recording: Recording, result: Any) -> bool:
         """Whether the program stays; False where it has to be made anew from this run.
@@ -317,7 +310,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         fault = fault or program.accept(recording)
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
-        program.checks = self._cache.checked(key)
+        program.checks = self._cache.checked(key, program.checks > 0)
         if program.step_form is not None:
             shared.share(program, program.step_form)
             program.step_form = None

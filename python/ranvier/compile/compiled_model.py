@@ -13,7 +13,6 @@ from typing import Any
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
-from ranvier.compile.cache import Family, family
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.locks import running
 from ranvier.nn import Module
@@ -34,9 +33,8 @@ class CompiledModel(CompiledFunction):
     _function: Any
     _forward_only = True
 
-    def _code_family(self) -> Family:
-        """One for models of the same class with modules of the same classes."""
-        return family(tuple([type(m) for m in Module.modules(self._function)]))
+    def _code(self) -> int:
+        return hash(tuple([type(m) for m in Module.modules(self._function)]))
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self  # a model in the body of a class is no method: instance is not bound

@@ -117,8 +117,6 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
 def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
     """Raises CaptureError where the run itself shows that it cannot be replayed."""
     fault = recording.fault
-    if "NumPy made" in fault:
-        fault += _odd_dtype(recording)
     if not fault and not forward_only and any(map(_has_tape, tensors_of(result))):
         fault = (
             "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
@@ -155,7 +153,6 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
             "the step returns an array that NumPy made, which a replay would not make again; make it outside "
             "the step"
         )
-        fault += _odd_dtype(recording)
     reason_may_pass = not fault  # what is kept may have been made in this call only: the next may be recorded
     if not fault:
         held = core.still_referenced(expected)
@@ -206,16 +203,6 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
         fault = fault or recording.check.finish()
         recording.check = None
     return fault
-
-
-def _odd_dtype(recording: Recording) -> str:
-    """Names the first argument that has to be copied before the core can read it; or ""."""
-    for number, array in enumerate(recording.arguments):
-        dtype = array.dtype
-        if not dtype.isnative:
-            better = f"{dtype.newbyteorder('=')} (astype)"
-            return f" (array {number} of the arguments is {dtype}: pass it as {better})"
-    return ""
 
 
 def _why_not_plain(result: Any, seen: list[Any]) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import trace
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
@@ -23,7 +22,6 @@ from ranvier.nn import Module
 ndarray = np.ndarray
 
 _MOST_ITEMS = 256  # of a container whose items are looked at in each call
-_MOST_ALIKE = 64  # Tensors of a result, beyond which one that stands in two places counts as two
 _EXACT = frozenset({int, bool, str, bytes, type(None), type(...)})
 _BY_VALUE = _EXACT | {float}
 
@@ -34,31 +32,8 @@ def environment() -> tuple[Any, ...]:
     return _core.get_num_threads(), *kernels, mode.enabled
 
 
-def is_watched_mode() -> bool:
-    """Whether a mode is on that watches an eager run, so that nothing is replayed."""
-    return bool(trace.anomaly[0])
-
-
 class Unfit(ValueError):
     """Why a call cannot be compared with others."""
-
-
-class Same:
-    """An object as a part of a key: equal to itself only, and alive as long as the key."""
-
-    __slots__ = ("thing",)
-
-    def __init__(self, thing: Any) -> None:
-        self.thing = thing
-
-    def __hash__(self) -> int:
-        return id(self.thing)
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Same and other.thing is self.thing
-
-    def __repr__(self) -> str:
-        return f"a {type(self.thing).__name__}"
 
 
 def is_array(x: Any) -> bool:
@@ -88,6 +63,8 @@ def key_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
         raise
     except Exception as error:  # a container that holds itself, an object that raises when it is looked at
         raise Unfit(f"an argument raises {type(error).__name__} when it is compared") from None
+    if not all(a.dtype.isnative for a in arrays):
+        raise Unfit("an argument has bytes in the order of another machine; convert it (astype)")
     if not all(map(keeps_strides, arrays)):
         raise Unfit("an argument has negative strides or large gaps; pass a contiguous one")
     arrays, places = united(arrays)
@@ -119,8 +96,10 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
     if kind is slice:
         return kind, _key(x.start, arrays, seen), _key(x.stop, arrays, seen), _key(x.step, arrays, seen)
     if kind is MethodType:
-        return kind, Same(x.__func__), Same(x.__self__)
-    return Same(x)  # modules, optimizers, parameters: by identity; guards compare their contents
+        return kind, id(x.__func__), id(x.__self__)
+    return kind, id(
+        x
+    )  # modules, optimizers, parameters, which the program keeps; guards compare their contents
 
 
 VALUE, ANY_ARRAY, ARRAY, TENSOR = range(4)  # as `Given` in cpp/bindings/array_program.h
@@ -312,18 +291,17 @@ class Place(int):
 
 
 def flattened(x: Any, tensors: list[Tensor]) -> Any:
-    """A structure with the places of its Tensors in `tensors`, to which they are appended."""
-    if isinstance(x, Tensor) and not tensors:
+    """A structure with the places of its Tensors in `tensors`, to which they are appended, each once."""
+    if isinstance(x, Tensor):
         tensors.append(x)
         return Place(0)
+    places: dict[int, int] = {}
 
     def place_of(t: Tensor) -> Place:
-        if len(tensors) < _MOST_ALIKE:  # a result that stands in two places
-            for i, other in enumerate(tensors):
-                if other is t:
-                    return Place(i)
-        tensors.append(t)
-        return Place(len(tensors) - 1)
+        if id(t) not in places:
+            places[id(t)] = len(tensors)
+            tensors.append(t)
+        return Place(places[id(t)])
 
     return _mapped(x, Tensor, place_of)
 

@@ -140,7 +140,7 @@ def run(
     unlike: the run ends at the first difference from this one.
     """
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa(), _core.get_flush_denormal()
-    cache._families.clear()
+    cache._unpaid.clear()
     rv.manual_seed(7)
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002

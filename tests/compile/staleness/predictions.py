@@ -77,7 +77,7 @@ def run(
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """States after the calls, and warnings; unlike: without the changes, to the first difference."""
     (text, *more), call = made
-    cache._families.clear()  # what other recordings have cost
+    cache._unpaid.clear()  # what other recordings have cost
     rv.manual_seed(3)
     model, change = model_of(*[make() for make in more]), changes(text)
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

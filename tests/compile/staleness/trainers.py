@@ -115,7 +115,7 @@ def fit(
     one: Fit, compiled: bool, unlike: list[dict[str, Any]] | None = None
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """States after the epochs, and warnings; unlike: without the changes, to the first difference."""
-    cache._families.clear()  # what other recordings have cost
+    cache._unpaid.clear()  # what other recordings have cost
     rv.manual_seed(11)
     setup = one.build()
     trainer = rv.Trainer(setup.model, setup.loss, setup.optimizer, compile=compiled, **(setup.settings or {}))
