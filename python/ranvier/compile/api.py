@@ -87,12 +87,14 @@ def compile(
     if disable:
         return function
     from ranvier.compile.compiled import CompiledFunction  # loaded where something is compiled
-    from ranvier.compile.compiled_model import CompiledModel
+    from ranvier.compile.compiled_model import CompiledModel, ModelCall, compiled_model
     from ranvier.nn import Module
 
-    if type(function) is CompiledModel:
+    if isinstance(function, CompiledModel):
         return function
-    return (CompiledModel if isinstance(function, Module) else CompiledFunction)(function, verify, strict)
+    if isinstance(function, Module):
+        return compiled_model(ModelCall(function, verify, strict))
+    return CompiledFunction(function, verify, strict)
 
 
 def constant(value: Any) -> Tensor:

@@ -1,14 +1,21 @@
-"""CompiledModel: what `rv.compile` returns for a module."""
+"""Compiled models: what `rv.compile` returns for a module.
+
+It is an object of a class that is made for it. This class inherits from the module's class, and the object's
+``__dict__`` is the module's, so all that the module does, it does: attributes, operators, ``with``, hooks,
+``modules()``. Only its call is another one: ``__call__`` is a slot with a compiled function. What runs
+eagerly and is recorded is the module itself.
+"""
 
 from __future__ import annotations
 
-import functools
+import inspect
 from _thread import _count as other_threads
 from _thread import get_ident
-from collections.abc import Iterator
+from collections.abc import Callable
 from sys import maxsize
-from types import MethodType
+from types import MemberDescriptorType
 from typing import Any
+from weakref import ref
 
 from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.recording import current, recordings
@@ -18,26 +25,22 @@ from ranvier.compile.locks import running
 from ranvier.nn import Module
 
 
-class CompiledModel(CompiledFunction):
-    """A module whose forward pass is replayed; its other attributes are the module's.
-
-    >>> import numpy as np, ranvier as rv
-    >>> model = rv.nn.Linear(3, 2).eval()
-    >>> fast = rv.compile(model)
-    >>> x = np.ones((4, 3), np.float32)
-    >>> for _ in range(3): y = fast(x)
-    >>> bool((y == model(x)).all()), fast.in_features
-    (True, 3)
-    """
+class ModelCall(CompiledFunction):
+    """The call of a compiled model: the forward pass of its module, replayed without a tape."""
 
     _function: Any
     _forward_only = True
+    _model: Callable[[], Any]  # a weak reference
 
     def _code(self) -> int:
         return hash(tuple([type(m) for m in Module.modules(self._function)]))
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self  # a model in the body of a class is no method: instance is not bound
+    def serve(self, model: CompiledModel) -> None:
+        """Becomes the call of this model."""
+        self._model, self._kind = ref(model), type(self._function)
+        object.__setattr__(model, "__call__", self)
+        object.__setattr__(model, "__dict__", self._function.__dict__)
+        _SET_CLASS(model, _class_for(self._kind))
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         # a program of a model has no tape: the model itself runs where gradients may be needed
@@ -46,11 +49,15 @@ class CompiledModel(CompiledFunction):
             self._function.training or any(map(_requires_grad, (*args, *kwargs.values())))
         )
         if in_step or taped:
-            return self._function(*args, **kwargs)
-        if other_threads():
+            result = self._function(*args, **kwargs)
+        elif other_threads():
             with self._lock:
-                return self._replay_latest(args, kwargs)
-        return self._replay_latest(args, kwargs)
+                result = self._replay_latest(args, kwargs)
+        else:
+            result = self._replay_latest(args, kwargs)
+        if type(self._function) is not self._kind and (model := self._model()) is not None:
+            self.serve(model)  # a lazy layer has got its size
+        return result
 
     def _replay_latest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The latest program is tried before everything else, as most calls fit it."""
@@ -72,59 +79,171 @@ class CompiledModel(CompiledFunction):
             return super()._call(*args, **kwargs)
         return self._replayed(program, results, args, kwargs)
 
-    # To others it is the Module: as an attribute of a model, a part of Sequential, saved, averaged.
+
+class CompiledModel:
+    """The first base of the classes of compiled models: where they are not what the module is.
+
+    >>> import numpy as np, ranvier as rv
+    >>> model = rv.nn.Linear(3, 2).eval()
+    >>> fast = rv.compile(model)
+    >>> x = np.ones((4, 3), np.float32)
+    >>> for _ in range(3): y = fast(x)
+    >>> bool((y == model(x)).all()), fast.in_features, fast == model
+    (True, 3, True)
+    """
+
+    __call__: Any
+    step_root = "__call__"
+
+    def __init_subclass__(cls) -> None:
+        """A class of the user's that registers its subclasses is not told of this one."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        kind = _module_class(cls)  # ``type(model)`` makes what the module's class makes
+        return kind.__new__(kind, *args, **kwargs)
+
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        return type(self._function)
+        return type(module_of(self))
 
-    @property
-    def __dict__(self) -> Any:  # type: ignore[override]
-        return self._function.__dict__
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return _unpickled, (self.__getstate__(),)
+    @__class__.setter
+    def __class__(self, kind: Any) -> None:
+        module_of(self).__class__ = kind
+        self.__call__.serve(self)
 
     def __repr__(self) -> str:
-        return f"compiled {self._function!r}"
+        return f"compiled {super().__repr__()}"
 
-    def __bool__(self) -> bool:
-        return bool(self._function)
+    # Copies and pickles are compiled, too, without programs. The model comes before what it holds, since that
+    # may hold the model.
+    def __copy__(self) -> Any:
+        from copy import copy
 
-    def __len__(self) -> int:
-        return len(self._function)
+        call = self.__call__
+        return compiled_model(ModelCall(copy(call._function), call._verify, call._strict))
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._function)
+    __deepcopy__ = None  # copy and pickle use __reduce_ex__
 
-    def __getitem__(self, index: Any) -> Any:
-        return self._function[index]
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        kind = type(module_of(self))
+        return _blank, (kind if any(_slots(kind)) else Module,), self.__call__
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """A setting of the module, as in ``fast.scale = 2.0``."""
-        if name in self._own or name.startswith("__") or not hasattr(self._own.get("_function"), name):
-            super().__setattr__(name, value)
+    def __setstate__(self, state: Any) -> None:
+        if isinstance(state, ModelCall):
+            state.serve(self)
         else:
-            setattr(self._function, name, value)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or "_function" not in self._own:  # before __init__ or __setstate__
-            raise AttributeError(name)
-        value = getattr(self._function, name)
-        if type(value) is MethodType and value.__self__ is self._function:
-            return functools.partial(self._of_module, value)
-        return value
-
-    def _of_module(self, method: Any, *args: Any, **kwargs: Any) -> Any:
-        """A method of the module; one that returns the module, as eval() does, returns this."""
-        result = method(*args, **kwargs)
-        return self if result is self._function else result
+            super().__setstate__(state)  # type: ignore[misc]
 
 
-def _unpickled(state: dict[str, Any]) -> CompiledModel:
-    model = CompiledModel.__new__(CompiledModel)
-    model.__setstate__(state)
+class _OfCall:
+    """An attribute of a model's call, which a module may have itself under this name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, kind: Any = None) -> Any:
+        return self if model is None else getattr(model.__call__, self._name)
+
+
+class _Signature:
+    def __get__(self, model: Any, kind: Any = None) -> Any:
+        return inspect.signature(_module_class(kind) if model is None else module_of(model))
+
+
+class _Programs:
+    """The last base: the names that a compiled model has if its module does not have them."""
+
+    programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
+    __signature__ = _Signature()
+
+
+class _Class(type):
+    """The class of such a class, which counts as that of the module: ``type(fast) == type(model)``."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        return _module_class(cls)(*args, **kwargs)
+
+    def __eq__(cls, other: object) -> bool:
+        return cls is other or _module_class(cls) is other
+
+    def __hash__(cls) -> int:
+        return hash(_module_class(cls))
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, _module_class(cls))
+
+    def __subclasscheck__(cls, kind: type) -> bool:
+        return issubclass(kind, _module_class(cls))
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        setattr(_module_class(cls), name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        delattr(_module_class(cls), name)
+
+
+def compiled_model(call: ModelCall) -> Any:
+    """The model with this call."""
+    model = _blank(type(call._function))
+    call.serve(model)
     return model
+
+
+def module_of(model: Any) -> Any:
+    """The module of a compiled model; any other object itself."""
+    return model.__call__._function if isinstance(model, CompiledModel) else model
+
+
+def _blank(kind: type) -> Any:
+    return object.__new__(_class_for(kind))
+
+
+def _class_for(kind: type) -> Any:
+    """The class of compiled models for the modules of a class."""
+    for made in type.__subclasses__(kind):
+        if made.__bases__[0] is CompiledModel:
+            return made
+    own: dict[str, Any] = {
+        "__slots__": ("__call__",),
+        "__module__": kind.__module__,
+        "__qualname__": kind.__qualname__,
+        "__doc__": kind.__doc__,
+    }
+    own |= {name: _slot(member) for name, member in _slots(kind)}
+    if kind.__eq__ is object.__eq__:  # else it looks at the attributes, which are the same
+        own |= {"__eq__": _is_same, "__hash__": lambda model: hash(module_of(model))}
+    if hasattr(kind, "__del__"):  # the module's own end is the only one
+        own["__del__"] = lambda model: None
+    bases: Any = (_Class,) if type(kind) is type else (_Class, type(kind))
+    meta = bases[0] if len(bases) == 1 else type(type(kind).__name__, bases, {})
+    # not by a call of the class: a metaclass of the user's is not told of it either
+    return type.__new__(meta, kind.__name__, (CompiledModel, kind, _Programs), own)
+
+
+def _module_class(kind: Any) -> Any:
+    return kind.__bases__[1]
+
+
+def _slots(kind: type) -> list[tuple[str, Any]]:
+    members = [pair for base in kind.__mro__ for pair in vars(base).items()]
+    return [(name, x) for name, x in members if type(x) is MemberDescriptorType]
+
+
+def _slot(member: Any) -> property:
+    """A value that an instance has outside its ``__dict__``."""
+    return property(
+        lambda model: member.__get__(module_of(model)),
+        lambda model, value: member.__set__(module_of(model), value),
+        lambda model: member.__delete__(module_of(model)),
+    )
+
+
+def _is_same(model: Any, other: Any) -> Any:
+    return module_of(model) is module_of(other) or NotImplemented
 
 
 def _requires_grad(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad
+
+
+_SET_CLASS = vars(object)["__class__"].__set__

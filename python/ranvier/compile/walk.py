@@ -170,7 +170,7 @@ class Walk(Guards):
             self.container(x, text, base)
         if kind.__module__ == "ranvier._core":
             self.deny(text, "an object of the core")
-        elif is_of_library(kind):
+        elif is_of_library(kind) or hasattr(kind, "step_root"):
             guard_object(self, x, text)
         elif kind.__module__ == "numpy" and not is_python_class(kind):
             self._of_numpy(x, text)

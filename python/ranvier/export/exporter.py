@@ -16,7 +16,7 @@ import ranvier.export.norms  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
 from ranvier.autograd.data import refuse_torch
 from ranvier.compile import CompiledFunction
-from ranvier.compile.compiled_model import CompiledModel
+from ranvier.compile.compiled_model import module_of
 from ranvier.export.capture import Capture, captured
 from ranvier.export.int8 import Quantized, ranges_of, with_folded_norms
 from ranvier.export.program import Buffer, Report, Routine, Value
@@ -116,7 +116,8 @@ def c(
 
 def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, Module]]:
     """The arguments of a target, its calls, and the modules that it names."""
-    while isinstance(target, CompiledFunction) or type(target) is CompiledModel:
+    target = module_of(target)
+    while isinstance(target, CompiledFunction):
         target = target._function
     if not callable(target):
         raise TypeError(f"[export.c] got {type(target).__name__}; expected a module or a function")
@@ -191,7 +192,7 @@ def _roots(target: Any) -> dict[str, Module]:
         variables = inspect.getclosurevars(function)
         held = {**variables.globals, **variables.nonlocals}
     held |= vars(target.__self__) if hasattr(getattr(target, "__self__", None), "__dict__") else {}
-    modules = {k: v._function if type(v) is CompiledModel else v for k, v in held.items()}
+    modules = {k: module_of(v) for k, v in held.items()}
     modules = {k: v for k, v in modules.items() if isinstance(v, Module)}
     return {"": next(iter(modules.values()))} if len(modules) == 1 else modules
 

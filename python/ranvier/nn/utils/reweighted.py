@@ -68,7 +68,7 @@ def _made(kind: type, names: tuple[str, ...]) -> Any:
 
 def hold(module: Any, held: dict[str, Reweighting]) -> None:
     """Gives the module the class in which these weights are computed."""
-    kind = type(module).__base__ if HELD in module.__dict__ else type(module)  # the layer's own class
+    kind = module.__class__.__base__ if HELD in module.__dict__ else module.__class__  # the layer's own class
     module.__dict__[HELD] = held
     module.__class__ = _class(kind, tuple(held)) if held else kind
     if not held:
