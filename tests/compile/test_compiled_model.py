@@ -6,6 +6,7 @@ import gc
 import inspect
 import pickle
 import weakref
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -24,7 +25,6 @@ Sequential: m.append(nn.Sigmoid()) is m
 Sequential: m.insert(0, nn.Tanh()); m[0]
 Sequential: m.extend([nn.Tanh(), nn.ReLU()]); m[-2:]
 Sequential: m += nn.Sequential(nn.Tanh()); len(m)
-Sequential: (m + nn.Sequential(nn.Tanh()))(X)
 Sequential: m.pop(1)
 Sequential: [x for x in m.modules() if x is not m]
 Sequential: [(n, x is m) for n, x in m.named_modules()]
@@ -42,6 +42,7 @@ Sequential: isinstance(m, nn.Sequential), m.__class__ is nn.Sequential, type(m) 
 Sequential: type(m)(nn.Tanh()), m.__class__(nn.Tanh())
 Sequential: issubclass(type(m), nn.Sequential), {nn.Sequential: 1}[type(m)], type(m) in (nn.Sequential,)
 Sequential: isinstance(m, type(m)), isinstance(nn.Sequential(), type(m)), isinstance(nn.ReLU(), type(m))
+Sequential: issubclass(nn.Sequential, type(m)), issubclass(nn.ReLU, type(m)), m == ANY, m != 1
 Sequential: m.zero_grad(), bool(m), callable(m), m.extra_repr(), m._get_name(), dir(m)
 Sequential: vars(m) is m.__dict__, [*vars(m)]
 Sequential: m.get_submodule("0"), m.get_parameter("2.bias"), m.get_submodule("") is m
@@ -53,7 +54,7 @@ Sequential: m[7]
 Sequential: m["a"]
 Sequential: m.forward(X)
 Sequential: m.config(), nn.Sequential(m, nn.Tanh())(X)
-Sequential: m.__class__ = Backwards; m(X), m[0], type(m)
+Sequential: m.__class__ = Backwards; m.number, m(X), m[0], type(m)
 Net: m.scale = 2.0; m.scale
 Net: m.temperature = 2.0; vars(m)["temperature"]
 Net: m.head = nn.Linear(3, 2); [*m.state_dict()]
@@ -75,9 +76,10 @@ Net: type(m).steps = 3; r = Net.steps, m.steps; del type(m).steps; Net.steps = 0
 Net: m.steps += 1; m.steps, Net.steps
 Net: m.__dict__["scale"] = 5.0; m.scale
 Net: m.__init__(4.0); m.scale
+Net: m.__setstate__({"scale": 7.0}); m(X)
 Net: super(Net, m).train(True) is m; m.eval()
 Net: m.body = rv.compile(m.body); rv.compile(m)(X), m.body
-Net: m.body = nn.utils.parametrizations.weight_norm(m.body); m(X)
+Net: m.body = nn.utils.weight_norm(m.body); m(X)
 Net: str(m.body), m.__doc__, type(m).__name__, type(m).__qualname__, type(m).__module__
 Net: rv.optim.SGD(m.parameters(), lr=0.1); nn.utils.parameters_to_vector(m.parameters())
 Holder: "a" in m, "c" in m, m["a"], len(m), [*m], bool(m)
@@ -88,7 +90,7 @@ Holder: m["none"]
 Holder: m.run, hasattr(m, "latest")
 Holder: m.programs = 3; m.programs
 Holder: m.explain = m.me = 4; m.explain
-Own: m + 1, 1 + m, (m + m).value, -m, m < 3, m > 3, m == Own(2.0), hash(m), m != 2
+Own: m + 1, 1 + m, (m + m).value, -m, m < 3, m == Own(2.0), hash(m), m != 2, m == 2.0
 Own: m + 1.5 < 2
 Own: m += 1; m.value
 Own: bool(m), float(m), int(m), "abc"[m], str(m)
@@ -110,9 +112,9 @@ Own: del m.slot; m.slot
 Own: copy.copy(m).slot, copy.deepcopy(m)(X)
 Strange: isinstance(m, Strange), Registered.made, isinstance(type(m), Registered), m.weight
 Strange: ends(form)
-Strange: nn.utils.parametrizations.weight_norm(m) is m; m(X), m.weight
-Strange: nn.utils.parametrizations.weight_norm(m); nn.utils.remove_weight_norm(m); m.weight
-Strange: type(m) == Strange, m.in_features, m.clone
+Strange: nn.utils.weight_norm(m) is m; m(X), m.weight
+Strange: nn.utils.weight_norm(m); nn.utils.remove_weight_norm(m); m.weight
+Strange: type(m) == Strange, m.in_features
 Concrete: isinstance(m, abc.ABC), m(X), type(m)().p
 """
 WITH = """
@@ -121,7 +123,7 @@ Holder: with m: raise ValueError
 Holder: for n in m: r = n
 Sequential: for i, n in enumerate(m): n.number = i
 Sequential: with m: pass
-Sequential: match m: case nn.Sequential(training=t): r = t
+Sequential: if m: r = [*m][-1]
 """
 CASES = [line for line in (ROWS + WITH).splitlines() if line]
 
@@ -180,6 +182,7 @@ def story(case, compiled):
     m = rv.compile(m) if compiled else m
     names = {
         **vars(own_modules),
+        "ANY": ANY,
         **globals(),
         "m": m,
         "seen": [],
@@ -301,7 +304,7 @@ def test_copies_are_compiled_models_of_their_own(make, copied):
         assert module_of(other).more == 1
         for _ in range(5):
             assert (other(X).numpy() == expected).all()
-    assert other.__call__.programs
+    assert len(other.programs) == 1
 
 
 def test_two_compiled_forms_of_one_module():
@@ -338,6 +341,7 @@ def test_it_is_freed_with_its_class():
         pass
 
     model = rv.compile(Local(3, 2).eval())
+    assert type(model).__qualname__ == Local.__qualname__
     for _ in range(4):
         model(X)
     gone = [weakref.ref(x) for x in (model, module_of(model), type(model))]

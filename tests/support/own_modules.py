@@ -137,7 +137,7 @@ class Own(nn.Module):
         return self.value < other
 
     def __eq__(self, other):
-        return isinstance(other, Own) and self.value == other.value
+        return self.value == getattr(other, "value", other)
 
     def __hash__(self):
         return hash(self.value)
@@ -189,6 +189,8 @@ class Concrete(Abstract):
 
 
 class Backwards(nn.Sequential):
+    number = 7
+
     def forward(self, x):
         for layer in reversed([*self]):
             x = layer(x)
