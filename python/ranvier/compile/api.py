@@ -31,18 +31,18 @@ def compile(
     The first call with a new signature runs `function` eagerly while the core records its kernel calls.
     Later calls replay them as one program: no Python, no allocation, the bits of the eager results. The
     signature is the shapes, strides and dtypes of array arguments, other arguments by value or identity, and
-    the number of threads. Each signature has a separate program, as far as 256 MB hold them.
+    the number of threads.
 
-    Arrays and Tensors among the arguments may differ in each call; a Tensor is the caller's own, an array of
-    NumPy can be passed on to the library's functions. Parameters, running statistics, optimizer state and
-    learning rates are read at each call. All else that the function can read in Python (variables, closures,
-    attributes, containers, code) is compared before each replay; after a change the function is recorded
-    again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager step sets it.
-    Methods can be decorated. ``step.run`` makes many calls in one (`CompiledFunction.run`).
+    Arrays and Tensors come in as arguments, and may differ in each call. A name in the code of the step may
+    lead to functions, classes and modules, Tensors, models, optimizers, schedules and generators of random
+    numbers, plain values, and lists, tuples, dicts and plain objects of those. Parameters, optimizer state
+    and learning rates are read at each call; all else is compared before each replay, and after a change the
+    step is recorded again. Results are Tensors without a tape, in new memory. ``.grad`` is set as the eager
+    step sets it. Methods can be decorated. ``step.run`` makes many calls in one (`CompiledFunction.run`).
 
-    A step that a replay cannot repeat runs eagerly at each call, after one warning with the reason: it reads
-    a value (``loss.item()``), prints, computes with NumPy, keeps an intermediate result, changes what it
-    reads, uses files, time or random numbers of others, or reads a value of a kind that is not listed.
+    A step that a replay cannot repeat runs as it is written, after one warning that names the reason: it
+    reads a value (``loss.item()``), prints, computes with NumPy, keeps an intermediate result, changes what
+    it reads, uses files, time or random numbers of others, or a value of another kind.
     strict: such a step raises CaptureError instead, after it has run once.
 
     verify: at calls 2, 4, 8, 16 ... the replay is compared with an eager step; after a difference the step
@@ -53,9 +53,9 @@ def compile(
     disable the function itself is returned.
 
     A module is compiled forward only, without a tape: in evaluation mode, or under ``rv.no_grad()``. In
-    training mode it runs eagerly. Inside another compiled step it is recorded as a part of that step. Weights
-    are packed once, in the order in which the kernels read them, and again after a change; a convolution or
-    linear layer applies the batch norm that follows it before it stores its result.
+    training mode, or inside another step, it runs as it is. In all else the result is the module: they share
+    their attributes. Weights are packed once, in the order in which the kernels read them, and again after a
+    change; a convolution or linear layer applies the batch norm that follows it before it stores its result.
 
     Raises:
         CaptureError: with strict, from a call of a step that cannot be replayed.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from _thread import RLock
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +13,9 @@ from ranvier.autograd import random
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.signature import Place, array_of, filled, flattened, in_row, parts_of, replaced
+
+if TYPE_CHECKING:
+    from ranvier.compile.locks import Lock
 
 _SHARE = 100  # a check may take one part in so many of the time since the last one
 
@@ -47,64 +49,13 @@ class ManyCalls:
 
     _latest: Any
     _before: Any
-    _lock: RLock
+    _lock: Lock
     _ran: Any
     _verify: bool | int
     _checked: float
     _check_took: float
-    few = 0  # where so few calls come, one may take the program of another step; seldom it is recorded
-
-    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
-        """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
-
-        args: as of `in_row`; an array among them has the samples or entries of all batches. The run ends
-        early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
-        finite. None where the next call would not replay one of them.
-        """
-        if recordings and current() is not None:
-            return None
-        with self._lock:
-            for program in (self._latest, self._before):
-                if program is None or not program.checks_left:
-                    continue
-                count = batches.count
-                if program.checks_left > 0:
-                    batches.count = min(count, program.checks_left)
-                try:
-                    results = program.run_batches(args, batches)
-                finally:
-                    program.checks_left -= batches.done
-                if batches.done:  # the results of a step that returns None are None
-                    if program is not self._latest:
-                        self._ran(program)
-                    return results
-                batches.count = count
-            return None
-
-    @property
-    def latest(self) -> tuple[Any, int] | None:
-        """The program that ran last and how often it was checked; None before the first."""
-        program = self._latest
-        return None if program is None else (program, program.checks)
-
-    def draws(self) -> bool:
-        """Whether the program that ran last draws random numbers from the stream of this thread."""
-        program = self._latest
-        return program is not None and program.core.overlaps((random.current().state,))
-
-    def check_soon(self) -> None:
-        """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
-        program = self._latest
-        long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
-        if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
-            program.grant(0)
-
-
-class Runs:
-    """The part of CompiledFunction with its many calls in one."""
-
-    run_batches: Any
     __call__: Any
+    few = 0  # where so few calls come, one may take the program of another step; seldom it is recorded
 
     def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.
@@ -154,6 +105,50 @@ class Runs:
                 batches.first += batches.done
         return _together(results)
 
+    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+        """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
+
+        args: as of `in_row`; an array among them has the samples or entries of all batches. The run ends
+        early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
+        finite. None where the next call would not replay one of them.
+        """
+        if recordings and current() is not None:
+            return None
+        with self._lock:
+            for program in (self._latest, self._before):
+                if program is None or not program.checks_left:
+                    continue
+                count, left = batches.count, program.checks_left
+                batches.count = min(count, left) if left > 0 else count
+                try:
+                    results = program.run_batches(args, batches)
+                finally:
+                    program.checks_left -= batches.done
+                if batches.done:  # the results of a step that returns None are None
+                    if program is not self._latest:
+                        self._ran(program)
+                    return results
+                batches.count = count
+            return None
+
+    @property
+    def latest(self) -> tuple[Any, int] | None:
+        """The program that ran last and how often it was checked; None before the first."""
+        program = self._latest
+        return None if program is None else (program, program.checks)
+
+    def draws(self) -> bool:
+        """Whether the program that ran last draws random numbers from the stream of this thread."""
+        program = self._latest
+        return program is not None and program.core.overlaps((random.current().state,))
+
+    def check_soon(self) -> None:
+        """The next replay runs beside an eager step, unless that would take over 1 % of the time."""
+        program = self._latest
+        long_ago = time.perf_counter() - self._checked > _SHARE * self._check_took
+        if program is not None and program.checks_left > 0 and self._verify is True and long_ago:
+            program.grant(0)
+
 
 def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
     """The steps of a run, those of one size together."""
@@ -166,24 +161,17 @@ def _batches_of(arrays: list[Any], indices: Any) -> list[Batches]:
     if any(len(a) != samples for a in arrays):
         lengths = ", ".join(str(len(a)) for a in arrays)
         raise ValueError(f"[run] got arrays of {lengths} steps or samples; expected the same number in each")
-    if indices is None:
-        groups = [Batches(None, 0, 0, samples)]
-    else:
-        rows = [array_of(r) for r in (indices if isinstance(indices, (list, tuple)) else [indices])]
-        each = 1 if isinstance(indices, (list, tuple)) else 2
-        if any(r.ndim != each or r.dtype.kind not in "iu" for r in rows):
-            raise TypeError(
-                "[run] got other indices; expected integers (steps, batch), or a list of (batch,)"
-            )
-        if each == 1:
-            rows = [np.stack([*group]) for _, group in groupby(rows, len)]
-        groups = []
-        for r in rows:
-            if r.size and not 0 <= r.min() <= r.max() < samples:
-                wrong = r.min() if r.min() < 0 else r.max()
-                raise ValueError(f"[run] got the index {wrong}; expected indices of {samples} samples")
-            order = np.ascontiguousarray(r, np.intp).reshape(-1)
-            groups.append(Batches(order, r.shape[1], 0, len(r), entries=False))
+    groups = [Batches(None, 0, 0, samples)] if indices is None else []
+    each = 1 if isinstance(indices, (list, tuple)) else 2
+    rows = [] if indices is None else [*map(array_of, indices if each == 1 else [indices])]
+    if any(r.ndim != each or r.dtype.kind not in "iu" for r in rows):
+        raise TypeError("[run] got other indices; expected integers (steps, batch), or a list of (batch,)")
+    for r in rows if each == 2 else [np.stack([*group]) for _, group in groupby(rows, len)]:
+        if r.size and not 0 <= r.min() <= r.max() < samples:
+            wrong = r.min() if r.min() < 0 else r.max()
+            raise ValueError(f"[run] got the index {wrong}; expected indices of {samples} samples")
+        order = np.ascontiguousarray(r, np.intp).reshape(-1)
+        groups.append(Batches(order, r.shape[1], 0, len(r), entries=False))
     if not sum(group.count for group in groups):
         raise ValueError("[run] got no steps; expected at least one")
     return groups
@@ -194,20 +182,15 @@ def _together(results: list[tuple[Any, int]]) -> Any:
 
     results: (result, its steps along axis 0; 0: it is of one step, without that axis).
     """
-    tensors: list[list[Tensor]] = [[] for _ in results]
-    forms = [flattened(r, found) for (r, _), found in zip(results, tensors, strict=True)]
-    counts = [count for _, count in results]
-    shapes = {
-        tuple([(t._array.shape[n > 0 :], t._array.dtype) for t in found])
-        for found, n in zip(tensors, counts, strict=True)
-    }
+    tensors: list[list[Any]] = [[] for _ in results]
+    forms = [flattened(result, found) for (result, _), found in zip(results, tensors, strict=True)]
+    arrays = [
+        [t._array if count else t._array[None] for t in found]
+        for (_, count), found in zip(results, tensors, strict=True)
+    ]
+    shapes = {tuple([(a.shape[1:], a.dtype) for a in of_one]) for of_one in arrays}
     if len(shapes) == 1 and all(_is_same(forms[0], form) for form in forms):
-        columns = zip(*tensors, strict=True)
-        stacked = [
-            np.concatenate([t._array if n else t._array[None] for t, n in zip(column, counts, strict=True)])
-            for column in columns
-        ]
-        return filled(forms[0], [wrap(a) for a in stacked])
+        return filled(forms[0], [wrap(np.concatenate(column)) for column in zip(*arrays, strict=True)])
     each: list[Any] = []
     for (result, count), form, found in zip(results, forms, tensors, strict=True):
         each += [filled(form, [t[i] for t in found]) for i in range(count)] if count else [result]

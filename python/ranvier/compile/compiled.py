@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from _thread import RLock
 from _thread import _count as other_threads
+from _thread import get_ident
 from collections.abc import Callable
 from contextlib import nullcontext
 from sys import maxsize
@@ -20,11 +20,11 @@ from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.tensor import borrowed
 from ranvier.autograd.trace import anomaly
 from ranvier.compile import shared
-from ranvier.compile.batches import ManyCalls, Runs
+from ranvier.compile.batches import ManyCalls
 from ranvier.compile.cache import ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
-from ranvier.compile.locks import with_locks
+from ranvier.compile.locks import Lock
 from ranvier.compile.methods import Methods
 from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record, require_recorded
@@ -46,7 +46,7 @@ _POSTPONED = 16  # replays until the next attempt to check
 _LIKELY: Any = object()
 
 
-class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
+class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
     strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.
@@ -76,8 +76,7 @@ class CompiledFunction(Methods, ManyCalls, Runs, _core._CompiledCall):
         self._warned, self._exceptions, self._has_containers = False, 0, False
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest = self._before = None
-        self._lock = RLock()
-        with_locks.add(self)
+        self._lock = Lock()
         self._checked, self._check_took = perf_counter(), 0.0
         self._let_rest(self._cache.begins_with())
 

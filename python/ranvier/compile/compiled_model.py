@@ -8,6 +8,7 @@ eagerly and is recorded is the module itself.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from _thread import _count as other_threads
 from _thread import get_ident
@@ -68,16 +69,10 @@ class ModelCall(CompiledFunction):
             if type(results) is tuple:
                 program.arm(self, maxsize, self._function)
                 return program.result(results)
-        if mode.enabled:  # what is recorded or runs eagerly below makes no tape either
-            with no_grad():
-                return self._finish(program, results, args, kwargs)
-        return self._finish(program, results, args, kwargs)
-
-    def _finish(self, program: Any, results: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """results: None where the program does not fit the call, else the check in it that failed."""
-        if results is None:
-            return super()._call(*args, **kwargs)
-        return self._replayed(program, results, args, kwargs)
+        with no_grad():  # what is recorded or runs eagerly makes no tape either
+            if results is None:  # the program does not fit the call
+                return super()._call(*args, **kwargs)
+            return self._replayed(program, results, args, kwargs)
 
 
 class CompiledModel:
@@ -102,7 +97,7 @@ class CompiledModel:
         kind = _module_class(cls)  # ``type(model)`` makes what the module's class makes
         return kind.__new__(kind, *args, **kwargs)
 
-    @property  # type: ignore[misc]
+    @property
     def __class__(self) -> Any:
         return type(module_of(self))
 
@@ -117,10 +112,8 @@ class CompiledModel:
     # Copies and pickles are compiled, too, without programs. The model comes before what it holds, since that
     # may hold the model.
     def __copy__(self) -> Any:
-        from copy import copy
-
         call = self.__call__
-        return compiled_model(ModelCall(copy(call._function), call._verify, call._strict))
+        return compiled_model(ModelCall(copy.copy(call._function), call._verify, call._strict))
 
     __deepcopy__ = None  # copy and pickle use __reduce_ex__
 
@@ -145,16 +138,11 @@ class _OfCall:
         return self if model is None else getattr(model.__call__, self._name)
 
 
-class _Signature:
-    def __get__(self, model: Any, kind: Any = None) -> Any:
-        return inspect.signature(_module_class(kind) if model is None else module_of(model))
-
-
 class _Programs:
     """The last base: the names that a compiled model has if its module does not have them."""
 
     programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
-    __signature__ = _Signature()
+    __signature__ = property(lambda model: inspect.signature(module_of(model)))
 
 
 class _Class(type):
@@ -200,22 +188,18 @@ def _blank(kind: type) -> Any:
 
 def _class_for(kind: type) -> Any:
     """The class of compiled models for the modules of a class."""
-    for made in type.__subclasses__(kind):
+    known: list[Any] = type.__subclasses__(kind)
+    for made in known:
         if made.__bases__[0] is CompiledModel:
             return made
-    own: dict[str, Any] = {
-        "__slots__": ("__call__",),
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__doc__": kind.__doc__,
-    }
-    own |= {name: _slot(member) for name, member in _slots(kind)}
-    if kind.__eq__ is object.__eq__:  # else it looks at the attributes, which are the same
+    own: dict[str, Any] = {name: _slot(member) for name, member in _slots(kind)}
+    own |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
+    own["__slots__"] = ("__call__",)
+    if vars(object)["__eq__"] is kind.__eq__:  # else it compares the attributes, which are the same
         own |= {"__eq__": _is_same, "__hash__": lambda model: hash(module_of(model))}
     if hasattr(kind, "__del__"):  # the module's own end is the only one
         own["__del__"] = lambda model: None
-    bases: Any = (_Class,) if type(kind) is type else (_Class, type(kind))
-    meta = bases[0] if len(bases) == 1 else type(type(kind).__name__, bases, {})
+    meta = _Class if type(kind) is type else type(type(kind).__name__, (_Class, type(kind)), {})
     # not by a call of the class: a metaclass of the user's is not told of it either
     return type.__new__(meta, kind.__name__, (CompiledModel, kind, _Programs), own)
 

@@ -9,8 +9,8 @@ from ranvier.autograd import random
 from ranvier.compile.gradients import address_of
 
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
-_HEADS = ("#", "instruction", "reads", "writes", "threads", "time", "share")
-_WIDE = 40  # characters of operands; an update has some for each parameter
+_ROW = "{:>3}  {:<22} {:<44} {:<44} {:<7} {:>9} {:>5}"
+_WIDE = 42  # characters of operands; an update has some for each parameter
 
 
 @dataclass(frozen=True)
@@ -95,26 +95,22 @@ class Buffer:
 
 def instructions_of(core: Any, names: dict[int, str]) -> list[Instruction]:
     """The instructions of a `_core.Program`. names: of memory, by address."""
-    buffers = core.buffers()
-    return [_instruction(i, row, names, buffers) for i, row in enumerate(core.instructions())]
-
-
-def _instruction(
-    number: int, row: dict[str, Any], names: dict[int, str], buffers: list[dict[str, Any]]
-) -> Instruction:
-    op, views, solo = row["name"], row["views"], row["solo"]
-    if op == "numpy":  # the last says whether it has failed
-        views = views[:-1]
-    checks = op in ("index_range", "value_range")  # the core reads the result
-    operands: tuple[list[Operand], list[Operand]] = [], []
-    for at, role, written, kind, shape, byte in views:
-        name = "found" if checks and written else _name(buffers[at], names, byte)
-        operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
-    reads, writes = map(tuple, operands)
-    ns = row["solo_ns"] if solo else row["team_ns"]
-    return Instruction(
-        number, op, tuple(row["fused"]), row["prepared"], reads, writes, not solo, ns, row["place"]
-    )
+    buffers, made = core.buffers(), []
+    for number, row in enumerate(core.instructions()):
+        op = row["name"]
+        operands: tuple[list[Operand], list[Operand]] = [], []
+        checks = op in ("index_range", "value_range")  # the core reads the result
+        # the last one of NumPy's says whether it has failed
+        for at, role, written, kind, shape, byte in row["views"][: -1 if op == "numpy" else None]:
+            name = "found" if checks and written else _name(buffers[at], names, byte)
+            operands[written].append(Operand(at, role, name, shape, _DTYPES[kind]))
+        reads, writes = map(tuple, operands)
+        solo, fused = row["solo"], tuple(row["fused"])
+        ns = row["solo_ns" if solo else "team_ns"]
+        made.append(
+            Instruction(number, op, fused, row["prepared"], reads, writes, not solo, ns, row["place"])
+        )
+    return made
 
 
 def buffers_of(core: Any, names: dict[int, str]) -> list[Buffer]:
@@ -123,16 +119,14 @@ def buffers_of(core: Any, names: dict[int, str]) -> list[Buffer]:
     return [Buffer(b["role"], _name(b, names), b["bytes"], b["first"], b["last"], b["offset"]) for b in rows]
 
 
-def _name(buffer: dict[str, Any], names: dict[int, str], byte: int | None = None) -> str:
-    role = buffer["role"]
+def _name(buffer: dict[str, Any], names: dict[int, str], byte: int = 0) -> str:
+    role, start = buffer["role"], buffer["address"]
     if role == "temporary":
-        return f"@{buffer['offset'] + (byte or 0)}"
+        return f"@{buffer['offset'] + byte}"
     if role in ("argument", "output", "prepared"):
         return f"{'result' if role == 'output' else role} {buffer['number']}"
-    start, size = buffer["address"], buffer["bytes"]
-    if byte is not None and start + byte in names:
-        return names[start + byte]
-    return next((name for address, name in names.items() if start <= address < start + size), "constant")
+    inside = (name for address, name in names.items() if start <= address < start + buffer["bytes"])
+    return names.get(start + byte) or next(inside, "constant")
 
 
 def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[Any]) -> dict[int, str]:
@@ -142,7 +136,10 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     """
     names = {address_of(random.current()._state): "random stream"}
     of: dict[int, str] = {}  # names of parameters by id
-    for prefix, root in _roots(modules):
+    inner = {id(child) for module in modules for child in module.modules() if child is not module}
+    roots = [m for m in modules if id(m) not in inner and any(True for _ in (*m.parameters(), *m.buffers()))]
+    for number, root in enumerate(roots):
+        prefix = f"{type(root).__name__}({number})." if len(roots) > 1 else ""
         for name, p in (*root.named_parameters(), *root.named_buffers()):
             of.setdefault(id(p), prefix + name)
             names.setdefault(address_of(p._array), of[id(p)])
@@ -160,74 +157,42 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
     return names
 
 
-def _roots(modules: list[Any]) -> list[tuple[str, Any]]:
-    """(prefix, module) of those that are not inside others; one has no prefix, several their class."""
-    inner = {id(child) for m in modules for child in m.modules() if child is not m}
-    roots = [m for m in modules if id(m) not in inner and any(True for _ in (*m.parameters(), *m.buffers()))]
-    if len(roots) == 1:
-        return [("", roots[0])]
-    return [(f"{type(root).__name__}({number}).", root) for number, root in enumerate(roots)]
-
-
 def table(instructions: list[Instruction], memory: Memory) -> str:
     """Totals, then a line for each instruction, and one for what was fused into it."""
-    total = sum(i.ns for i in instructions if not i.prepared)
-    rows = [_row(i, total) for i in instructions]
-    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
-    indent = " " * (widths[0] + 2)
-    lines = [*_header(instructions, memory, total), "", _line(_HEADS, widths), "-" * (sum(widths) + 12)]
-    place, prepared = "", instructions[:1] and instructions[0].prepared
-    if prepared:
-        lines.append(f"{indent}prepared, again after a change of what they read:")
-    for i, row in zip(instructions, rows, strict=True):
-        if prepared and not i.prepared:
-            prepared = False
-            lines.append(f"{indent}in each replay:")
-        if i.place not in ("", place) and not i.prepared:
-            place = i.place
-            path, _, line = place.replace("\\", "/").rpartition(":")
-            lines.append(f"{indent}{path.rpartition('/')[2]}:{line}:")
-        lines.append(_line(row, widths))
-        if i.fused and not i.prepared:
-            lines.append(f"{indent}  with {', '.join(i.fused)}")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _row(i: Instruction, total: float) -> tuple[str, ...]:
-    row = str(i.number), i.op, _operands(i.reads), _operands(i.writes)
-    if i.prepared:
-        return *row, "", "", ""
-    share = f"{i.ns / total:.0%}" if 0 < total < 1e29 else ""
-    return *row, "team" if i.team else "1", _time(i.ns), share
-
-
-def _header(instructions: list[Instruction], memory: Memory, total: float) -> list[str]:
-    replayed, fused = sum(not i.prepared for i in instructions), sum(len(i.fused) for i in instructions)
-    return [
-        f"{replayed} instructions, {fused} more fused into them, {_time(total)}",
-        f"{size(memory.arena)} arena (temporaries @offset) + {size(memory.made)} results and gradients",
-        f"{size(memory.workspace)} workspace; {size(memory.persistent)} parameters, gradients, other state"
-        + (f"; {size(memory.prepared)} prepared from them" if memory.prepared else ""),
+    replayed = [i for i in instructions if not i.prepared]
+    total, fused = sum(i.ns for i in replayed), sum(len(i.fused) for i in instructions)
+    lines = [
+        f"{len(replayed)} instructions, {fused} more fused into them, {_time(total)}",
+        f"{_size(memory.arena)} arena (temporaries @offset) + {_size(memory.made)} results and gradients",
+        f"{_size(memory.workspace)} workspace; {_size(memory.persistent)} parameters, gradients, other state"
+        f"; {_size(memory.prepared)} prepared from them",
+        "",
+        _ROW.format("#", "instruction", "reads", "writes", "threads", "time", "share"),
+        "-" * 140,
     ]
-
-
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    cells = zip(row, widths, strict=True)
-    return "  ".join(f"{x:>{w}}" if i in (0, 5, 6) else f"{x:<{w}}" for i, (x, w) in enumerate(cells))
+    heading = ""
+    for i in instructions:
+        path, _, line = i.place.replace("\\", "/").rpartition(":")
+        above = f"{path.rpartition('/')[2]}:{line}:" if path else heading
+        if i.prepared:
+            above = "prepared, again after a change of what they read:"
+        if above != heading:
+            heading = above
+            lines.append(f"     {heading}")
+        share = f"{i.ns / total:.0%}" if 0 < total < 1e29 else ""
+        used = ("", "", "") if i.prepared else ("team" if i.team else "1", _time(i.ns), share)
+        lines.append(_ROW.format(i.number, i.op, _operands(i.reads), _operands(i.writes), *used).rstrip())
+        if i.fused:
+            lines.append(f"       with {', '.join(i.fused)}")
+    return "\n".join(lines)
 
 
 def _operands(operands: tuple[Operand, ...]) -> str:
-    shown = ""
-    for n, o in enumerate(operands):
-        longer = f"{shown}, {o.name} {_shape(o)}" if shown else f"{o.name} {_shape(o)}"
-        if n and len(longer) > _WIDE:
-            return f"{shown}, {len(operands) - n} more"
-        shown = longer
-    return shown
-
-
-def _shape(operand: Operand) -> str:
-    return "x".join(map(str, operand.shape)) or "number"
+    """As many as there is space for, at least one."""
+    texts = [f"{o.name} {'x'.join(map(str, o.shape)) or 'number'}" for o in operands]
+    shown = next(n for n in range(len(texts), -1, -1) if n < 2 or len(", ".join(texts[:n])) <= _WIDE)
+    more = [f"{len(texts) - shown} more"] if shown < len(texts) else []
+    return ", ".join(texts[:shown] + more)
 
 
 def _time(ns: float) -> str:
@@ -236,9 +201,7 @@ def _time(ns: float) -> str:
     return f"{ns / 1e6:.2f} ms" if ns >= 1e6 else f"{ns / 1e3:.2f} us"
 
 
-def size(count: int) -> str:
+def _size(count: int) -> str:
     """Bytes for people."""
-    for unit, scale in (("MB", 1e6), ("KB", 1e3)):
-        if count >= scale:
-            return f"{count / scale:.1f} {unit}"
-    return f"{count} B"
+    scale, unit = (1e6, "MB") if count >= 1e6 else (1e3, "KB") if count >= 1e3 else (1, "B")
+    return f"{count / scale:.1f} {unit}" if scale > 1 else f"{count} B"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from _thread import RLock
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 if TYPE_CHECKING:
     from ranvier.compile.cache import ProgramCache
+    from ranvier.compile.locks import Lock
     from ranvier.compile.program import Program
 
 
@@ -19,18 +18,9 @@ class Methods:
 
     _function: Any
     _place: str  # in the dict of the object of a method
-    _lock: RLock
+    _lock: Lock
     _cache: ProgramCache
     _instances: WeakSet[Any]  # the same method of objects
-
-    @property
-    def _own(self) -> dict[str, Any]:
-        """The attributes of this object, where ``__dict__`` has those of the function."""
-        own: dict[str, Any] = _DICT.__get__(self)
-        return own
-
-    def _forget(self) -> None:
-        raise NotImplementedError
 
     def _method_of(self, instance: Any) -> Any:
         """The same function for one object."""
@@ -52,18 +42,14 @@ class Methods:
         """The programs for one object. The object holds them, since they hold it: both are freed together."""
         try:
             own = object.__getattribute__(instance, "__dict__")
-        except AttributeError:
-            return self
-        with self._lock:  # two threads may come first
-            method = own.get(self._place)
-            if getattr(method, "_family", None) is self and method._owner() is instance:
+            with self._lock:  # two threads may come first
+                method = own.get(self._place)
+                if getattr(method, "_family", None) is not self or method._owner() is not instance:
+                    method = own[self._place] = self._method_of(instance)
+                    self._instances.add(method)
                 return method
-            try:
-                method = own[self._place] = self._method_of(instance)
-            except TypeError:  # no weak reference to it can be made
-                return self
-            self._instances.add(method)
-        return method
+        except (AttributeError, TypeError):  # without a __dict__, or without weak references
+            return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """By its name where that leads here, as a function; else its function, without programs."""
@@ -74,13 +60,11 @@ class Methods:
         return name if named is self else super().__reduce_ex__(max(protocol, 2))
 
     def __getstate__(self) -> dict[str, Any]:
-        names = "_function", "_verify", "_strict", "_tensors"
-        return {name: self._own[name] for name in names}
+        names = "function", "verify", "strict", "tensors", "after", "shares"
+        return {name: getattr(self, f"_{name}") for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._own.update(state)
-        functools.update_wrapper(cast(Any, self), self._function, updated=())
-        self._forget()
+        self.__init__(**state)  # type: ignore[misc]
 
     @property
     def programs(self) -> list[Program]:
@@ -91,6 +75,3 @@ class Methods:
         """Prints the table of each program's instructions: see :meth:`Program.explain`."""
         for program in self.programs:
             program.explain()
-
-
-_DICT: Any = vars(Methods)["__dict__"]
