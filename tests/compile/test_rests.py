@@ -2,16 +2,13 @@
 
 import contextlib
 import functools
-import gc
 import itertools
-import weakref
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.compile import cache, compiled
-from ranvier.compile.cache import ProgramCache
+from ranvier.compile import compiled
 from ranvier.compile.record import record
 
 X = rv.arange(6.0)

@@ -55,7 +55,6 @@ class ManyCalls:
     _checked: float
     _check_took: float
     __call__: Any
-    few = 0  # where so few calls come, one may take the program of another step; seldom it is recorded
 
     def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         """Many calls in one: what ``step(x[0], y[0])``, ``step(x[1], y[1])`` ... do and return.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import warnings
 from _thread import _count as other_threads
-from _thread import get_ident
 from collections.abc import Callable
 from contextlib import nullcontext
 from sys import maxsize

@@ -20,10 +20,7 @@ from ranvier.compile.record import CaptureError, callers_level
 from ranvier.compile.walk import Walk
 from ranvier.train.callbacks.base import Training
 
-# A recording takes as long as some 60 eager calls of a small step, the search for a program of another fit
-# less: each is done only where at least so many calls are expected.
-_PAYS = 64  # a recording
-_TAKES = 16  # the search
+_PAYS = 64  # calls that are expected: a recording takes as long as some 60 eager calls of a small step
 _RECORDING = 0.005  # seconds that a small recording takes
 
 
@@ -56,9 +53,6 @@ class CompiledOrEager(CompiledFunction):
         self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # so many of the next calls run eagerly
-        # Not 0: after these eager calls, one looks for a program of another fit; if it finds none, so many
-        # further calls run eagerly.
-        self._calls_without_program = 0
         if refused:
             self.refuse(refused)
 
@@ -74,15 +68,10 @@ class CompiledOrEager(CompiledFunction):
         except CaptureError as error:  # the function itself has run
             self.refuse(str(error).removeprefix("[compile] "))
             return error.result
-        finally:
-            if self._calls_without_program:
-                self._eager_calls = 0 if self.programs else self._calls_without_program
-                self._calls_without_program = 0
 
     def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that has no program: takes one of another fit, if there is one, or is recorded."""
-        few = self._calls_without_program
-        if not (shared.may_have(key, few) if few else self._cache.may_record(key, self._after)):
+        if not self._cache.may_record(key, self._after):
             return self._missed(key, args, kwargs)
         walk = self._of_library()
         form = shared.form(walk, key, args, kwargs) if self._shares else None
@@ -90,8 +79,6 @@ class CompiledOrEager(CompiledFunction):
         if program is not None:
             self._cache.add(key, program)
             return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
-        if few and (form is None or not shared.is_wanted(form)):
-            return self._missed(key, args, kwargs)
         return self._record(key, args, kwargs, walk=walk, step_form=form)
 
     def _of_library(self) -> Walk | None:
@@ -104,17 +91,13 @@ class CompiledOrEager(CompiledFunction):
     def _warn(self, why: str) -> None:
         if not self._warned:
             self._warned = True
-            text = f"[{self._caller}] runs some steps without replaying them: {_named(why)}"
+            text = f"[{self._caller}] runs some steps without replaying them: {why}"
             warnings.warn(text, stacklevel=callers_level())
 
     def expect(self, calls: int) -> None:
         """So many calls come, 0 where that is not known: for a few a recording takes longer than it saves."""
         self._expected_calls += calls
         self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
-        if self._eager_calls >= _TAKES:  # the first runs eagerly: it makes the optimizer's state
-            self._calls_without_program, self._eager_calls = self._eager_calls, 1
-        else:
-            self._calls_without_program = 0
 
     def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
         """Several calls in one; None where Python has to make the next."""
@@ -132,7 +115,7 @@ class CompiledOrEager(CompiledFunction):
         self._is_eager = True
         self._forget()
         warnings.warn(
-            f"[{self._caller}] continues without compiling its steps, which takes longer: {_named(why)} "
+            f"[{self._caller}] continues without compiling its steps, which takes longer: {why} "
             "(compile=False does so without this warning)",
             stacklevel=3,
         )
@@ -141,11 +124,6 @@ class CompiledOrEager(CompiledFunction):
         """Compare a replay with an eager step soon, if that takes little of the time."""
         if not self._eager_calls:
             super().check_soon()
-
-
-def _named(why: str) -> str:
-    """A reason without the library's own names."""
-    return why.replace("self._", "")
 
 
 class CompiledParts:
