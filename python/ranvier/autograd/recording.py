@@ -14,6 +14,7 @@ the step runs eagerly.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from _thread import _local as local  # threading.local: see mode.py
@@ -106,9 +107,8 @@ class _Local(local):
 _local = _Local()
 
 
-def current() -> Recording | None:
-    """The recording of this thread."""
-    return _local.recording
+# The recording of this thread: a call without a frame of Python, since many operations ask.
+current: Callable[[], Recording | None] = functools.partial(getattr, _local, "recording")
 
 
 def is_recording() -> bool:

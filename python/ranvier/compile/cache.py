@@ -29,6 +29,7 @@ _SHARE = 1 / 16  # of the time of eager calls may be taken by recordings
 _IN_ADVANCE = 8  # recordings that can be paid for in advance
 _ROW, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
 _BY_REPLAY = 4  # eager calls that one replay between them makes up for
+_SEEN, _PASSED, _REFUSED = range(3)  # a signature: also one that could not be recorded, once or for good
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed, or whose replay fails
 
 
@@ -47,8 +48,9 @@ class ProgramCache:
     def __init__(self, code: int = 0) -> None:
         """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
         self._of: OrderedDict[Any, list[Program]] = OrderedDict()
-        self._refused: set[int] = set()  # hashes: a key would keep arguments alive
-        self._seen: set[int] = set()
+        self._known: dict[
+            int, int
+        ] = {}  # what became of a signature, by its hash: a key would keep arguments
         self._checks: dict[int, int] = {}
         self._last_key: Any = None
         self.likely: dict[Any, Program] = {}
@@ -66,7 +68,7 @@ class ProgramCache:
     def all(self) -> list[Program]:
         return [program for programs in self._of.values() for program in programs]
 
-    def find(self, key: Any) -> Program | None:
+    def program_for(self, key: Any) -> Program | None:
         """The program of this signature that a replay may use."""
         program = next((program for program in self._of.get(key, ()) if program.is_current()), None)
         if program is not None:
@@ -74,7 +76,7 @@ class ProgramCache:
             self._last_key = key
         return program
 
-    def add(self, key: Any, program: Program) -> None:
+    def put(self, key: Any, program: Program) -> None:
         """Keeps a new program, and drops others that are too many or too large together."""
         programs = self._of.setdefault(key, [])
         programs.insert(0, program)
@@ -93,8 +95,6 @@ class ProgramCache:
         """How many checks there were of calls that differ in nothing but numbers, but for first ones."""
         parts = [p[0] if type(p) is tuple and p[0] in (int, float) else p for p in key[0]]
         alike = hash((*parts, *key[1:]))
-        if len(self._checks) >= _KEYS:
-            self._checks.clear()
         before = self._checks.get(alike, 0)
         self._checks[alike] = before + (again or not before)
         return self._checks[alike]
@@ -109,17 +109,17 @@ class ProgramCache:
             self._of[key].remove(before)
         if after is not None:
             after.took = took
-            self.add(key, after)
+            self.put(key, after)
 
     # --- which calls are recorded
-    def refuse(self, key: Any) -> None:
-        """Calls of this signature run eagerly, since they cannot be replayed."""
-        if len(self._refused) >= _KEYS:
-            self._refused.clear()
-        self._refused.add(hash(key))
-
     def is_refused(self, key: Any) -> bool:
-        return hash(key) in self._refused
+        return self._known.get(hash(key)) == _REFUSED
+
+    def refused(self, key: Any, may_pass: bool) -> bool:
+        """Calls of this signature run eagerly, if this is not the first time of a reason that may pass."""
+        passes = may_pass and self._known.get(hash(key)) != _PASSED
+        self._known[hash(key)] = _PASSED if passes else _REFUSED
+        return not passes
 
     def begins_with(self) -> int:
         """So many calls rest at first."""
@@ -127,10 +127,10 @@ class ProgramCache:
 
     def may_record(self, key: Any, after: bool = False) -> bool:
         """Whether a call that no program fits is recorded; after: only if its signature comes back."""
-        is_new = hash(key) not in self._seen
-        if len(self._seen) >= _KEYS:
-            self._seen.clear()
-        self._seen.add(hash(key))
+        is_new = hash(key) not in self._known
+        if len(self._known) >= _KEYS:
+            self._known.clear()
+        self._known.setdefault(hash(key), _SEEN)
         if is_new and (after or self._recordings >= _FREE):
             return False
         self._count_replays()

@@ -16,7 +16,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.recording import Recording, current, recordings
-from ranvier.autograd.tensor import borrowed
 from ranvier.autograd.trace import anomaly
 from ranvier.compile import shared
 from ranvier.compile.batches import ManyCalls
@@ -29,13 +28,11 @@ from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record, require_recorded
 from ranvier.compile.signature import (
     Unfit,
-    array_of,
     form,
     hint,
     in_row,
     key_of,
     others,
-    replaced,
 )
 from ranvier.compile.walk import Walk
 
@@ -48,30 +45,28 @@ _LIKELY: Any = object()
 class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
-    strict: a step that cannot be replayed raises CaptureError. tensors: arrays of NumPy arrive as Tensors.
+    strict: a step that cannot be replayed raises CaptureError.
     """
 
     step_root = "_function"
     _forward_only = False  # of a model, always without a tape
+    _tensors = False  # whether arrays of NumPy arrive as Tensors
 
     def __init__(
         self,
         function: Callable[..., Any],
         verify: bool | int = True,
         strict: bool = False,
-        *,
-        tensors: bool = False,
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
-        self._verify, self._strict, self._tensors = verify, strict, tensors
+        self._verify, self._strict = verify, strict
         self._forget()
 
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
-        self._set_up: set[int] = set()  # hashes of signatures whose first call kept a result
         self._warned, self._exceptions, self._has_containers = False, 0, False
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest = self._before = None
@@ -119,16 +114,18 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     def _at_once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         row = in_row(args, kwargs) if kwargs or self._has_containers else args
         for place in (self._latest, self._before, _LIKELY):
-            program = self._cache.likely.get(hint(row)) if place is _LIKELY else place
-            results = program.call(row) if program is not None and program.refreshed() else None
+            if place is _LIKELY:
+                shapes = hint(row)
+                place = self._cache.likely.get(shapes)
+            results = place.call(row) if place is not None and place.refreshed() else None
             if results is not None:
-                if row is args and program is self._latest and results is not False:
-                    program.arm(self, maxsize)
-                return self._replayed(program, results, args, kwargs)
+                if row is args and place is self._latest and results is not False:
+                    place.arm(self, maxsize)
+                return self._replayed(place, results, args, kwargs)
         with self._lock:  # a thread may begin meanwhile
-            return self._by_key(args, kwargs)
+            return self._by_key(shapes, args, kwargs)
 
-    def _by_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _by_key(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if anomaly[0]:  # watches an eager run
             return self._eager(args, kwargs)
         try:
@@ -137,7 +134,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             return self._declined(None, str(fault), args, kwargs)
         if self._cache.is_refused(key):
             return self._missed(key, args, kwargs)
-        program = self._cache.find(key)
+        program = self._cache.program_for(key)
         if program is None:
             return self._first(key, arrays, args, kwargs)
         if program.core.overlaps(tuple(arrays)) or program.reaches(args):
@@ -145,7 +142,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if program.checks_left == 0:
             return self._record(key, args, kwargs, program)
         program.checks_left -= 1
-        self._cache.likely[hint(in_row(args, kwargs))] = program
+        self._cache.likely[shapes] = program
         began = perf_counter()
         results = program.replay(tuple(arrays))
         self._cache.replay = min(self._cache.replay, perf_counter() - began)
@@ -155,8 +152,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         """A call that has no program."""
         if not self._cache.may_record(key):
             return self._missed(key, args, kwargs)
-        has_array = any(isinstance(x, np.ndarray) for x in (*args, *kwargs.values()))
-        if has_array and looks_at_class(self._function):
+        if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):
             why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
             return self._declined(key, why, args, kwargs)
         return self._record(key, args, kwargs)
@@ -177,8 +173,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     # --- eager calls
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The function itself, on the caller's own arguments."""
-        if self._tensors:
-            args, kwargs = replaced(args, _as_tensor), replaced(kwargs, _as_tensor)
         return self._run_eagerly(self._function, args, kwargs)
 
     def _missed(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], hopeless: bool = False) -> Any:
@@ -206,14 +200,10 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _refuse(self, key: Any, error: CaptureError) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
-        if error.kept and hash(key) not in self._set_up:
-            self._set_up.add(hash(key))  # a mask that is kept in a dict, say: the next call finds it there
-            return
-        if self._strict:
-            raise error
-        if key is not None:
-            self._cache.refuse(key)
-        self._warn(str(error).removeprefix("[compile] "))
+        if self._cache.refused(key, error.kept):
+            if self._strict:
+                raise error
+            self._warn(str(error).removeprefix("[compile] "))
 
     def _warn(self, why: str) -> None:
         if not self._warned:
@@ -331,7 +321,3 @@ class CompiledMethod(CompiledFunction):
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # with its object: a copy of that starts without programs
         return type(None), ()
-
-
-def _as_tensor(x: Any) -> Any:
-    return borrowed(array_of(x))

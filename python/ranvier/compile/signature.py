@@ -143,14 +143,14 @@ def form(row: tuple[Any, ...], tensors: bool, arguments: int) -> list[tuple[int,
     is looked up by its signature. arguments: of the program.
     """
     values: list[tuple[int, Any]] = []
-    arrays = set()
+    arrays: dict[int, Any] = {}
     for x in row:
         if type(x) in _BY_VALUE:
             values.append((VALUE, x))
         elif is_array(x) and not isinstance(x, np.memmap):
             kind = ANY_ARRAY if tensors else TENSOR if type(x) is Tensor else ARRAY
             values.append((kind, Tensor))
-            arrays.add(id(x))
+            arrays[id(x)] = x
         elif issubclass(type(x), (tuple, list, dict, ndarray)):
             return NO_CALL
         else:

@@ -17,6 +17,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
 from ranvier.compile.record import CaptureError, callers_level
+from ranvier.compile.signature import array_of, replaced
 from ranvier.compile.walk import Walk
 from ranvier.train.callbacks.base import Training
 
@@ -36,6 +37,8 @@ class CompiledOrEager(CompiledFunction):
         eager: whether to compile nothing. refused: why it cannot be compiled, if that is known before.
     """
 
+    _tensors = True
+
     def __init__(
         self,
         name: str,
@@ -47,7 +50,7 @@ class CompiledOrEager(CompiledFunction):
         eager: bool = False,
         refused: str = "",
     ) -> None:
-        super().__init__(function, strict=True, tensors=True)
+        super().__init__(function, strict=True)
         self._caller, self._is_eager = name, eager
         self._after, self._shares = bool(after), shares
         self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
@@ -69,6 +72,9 @@ class CompiledOrEager(CompiledFunction):
             self.refuse(str(error).removeprefix("[compile] "))
             return error.result
 
+    def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return super()._eager(replaced(args, _as_tensor), kwargs)
+
     def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that has no program: takes one of another fit, if there is one, or is recorded."""
         if not self._cache.may_record(key, self._after):
@@ -77,7 +83,7 @@ class CompiledOrEager(CompiledFunction):
         form = shared.form(walk, key, args, kwargs) if self._shares else None
         program = None if form is None else shared.find(form, arrays)
         if program is not None:
-            self._cache.add(key, program)
+            self._cache.put(key, program)
             return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
         return self._record(key, args, kwargs, walk=walk, step_form=form)
 
@@ -124,6 +130,10 @@ class CompiledOrEager(CompiledFunction):
         """Compare a replay with an eager step soon, if that takes little of the time."""
         if not self._eager_calls:
             super().check_soon()
+
+
+def _as_tensor(x: Any) -> Any:
+    return borrowed(array_of(x))
 
 
 class CompiledParts:
