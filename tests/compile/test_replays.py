@@ -160,6 +160,7 @@ def test_one_warning_names_the_argument_that_changes():
     assert len(step.programs) == 4
 
 
+@pytest.mark.filterwarnings("ignore:.compile. .*changes of argument 0 come too often")
 def test_the_fifth_signature_is_recorded_when_it_comes_back():
     step = strict(lambda x: x * 2)
     for n in range(1, 6):

@@ -105,7 +105,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if self._rests():
             with nullcontext() if self._warned else self._lock:  # in turn with other threads, as replays are
                 return self._eager(args, kwargs)
-        self._disarm()
         if other_threads():  # they wait while a step is recorded, checked or replayed
             with self._lock:
                 return self._at_once(args, kwargs)
@@ -117,7 +116,9 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             if place is _LIKELY:
                 shapes = hint(row)
                 place = self._cache.likely.get(shapes)
-            results = place.call(row) if place is not None and place.refreshed() else None
+            results = None
+            if place is not None and (not place.plans or place.refreshed()):
+                results = place.call(row)
             if results is not None:
                 if row is args and place is self._latest and results is not False:
                     place.arm(self, maxsize)
@@ -190,6 +191,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _let_rest(self, calls: int) -> None:
         """So many calls go straight to the function. The core makes them where nothing has to be replaced."""
+        self._disarm()
         self._rest(None if self._tensors or self._forward_only else self._function, calls)
 
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
