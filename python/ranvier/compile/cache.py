@@ -184,10 +184,8 @@ class ProgramCache:
     def cause(self, key: Any) -> str:
         """What differs from call to call, in words."""
         last = self._last_key
-        if last is not None and key is not None and last[0] != key[0]:
+        if last is not None and key is not None and last != key:
             pairs = enumerate(zip(last[0], key[0], strict=False))
-            return next((f"argument {i}" for i, (a, b) in pairs if a != b), "the number of arguments")
-        if last is not None and last != key:
-            return "a setting of the library"
+            return next((f"argument {i}" for i, (a, b) in pairs if a != b), "a setting of the library")
         changed = (program.changed() for program in self._of.get(key, ()))
         return next(filter(None, changed), "what it reads")

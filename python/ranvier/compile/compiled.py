@@ -25,7 +25,7 @@ from ranvier.compile.library import STATE
 from ranvier.compile.locks import Lock
 from ranvier.compile.methods import Methods
 from ranvier.compile.program import Program
-from ranvier.compile.record import CaptureError, callers_level, detached, difference, record, require_recorded
+from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
 from ranvier.compile.signature import (
     Unfit,
     form,
@@ -248,7 +248,8 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             return self._passed(key, result)
         made = None
         try:
-            require_recorded(recording, result, self._forward_only)
+            if recording.fault:
+                raise CaptureError(f"[compile] {recording.fault}", result)
             result = detached(result)  # nothing keeps its tape
             if checked is not None and self._is_same(key, checked, settings, recording, result):
                 made = checked

@@ -25,7 +25,7 @@ from ranvier.nn import Module
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 
-_MOST_CONTAINERS = 512  # in a result
+_MOST_CONTAINERS = 256  # in a result
 
 
 class CaptureError(RuntimeError):
@@ -94,6 +94,11 @@ def record(
         with contextlib.suppress(RecursionError):  # of a result that contains itself
             result = arguments.callers(result)
     recorded.fault = recorded.fault or recorded.core.fault or recorded.executed.fault or unlike
+    if not (recorded.fault or forward_only) and any(map(_has_tape, tensors_of(result))):
+        recorded.fault = (
+            "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
+            "call backward() in it, or call it under rv.no_grad()"
+        )
     return result, recorded, arguments.arrays
 
 
@@ -114,18 +119,6 @@ def _arguments_cloned(result: Any, recorded: Recording) -> Any:
     return filled(form, [cloned.get(id(t), t) for t in tensors]) if cloned else result
 
 
-def require_recorded(recording: Recording, result: Any, forward_only: bool) -> None:
-    """Raises CaptureError where the run itself shows that it cannot be replayed."""
-    fault = recording.fault
-    if not fault and not forward_only and any(map(_has_tape, tensors_of(result))):
-        fault = (
-            "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
-            "call backward() in it, or call it under rv.no_grad()"
-        )
-    if fault:
-        raise CaptureError(f"[compile] {fault}", result)
-
-
 def _has_tape(x: Tensor) -> bool:
     """Whether backward() could be called on a result: no node that it leads to has been freed."""
     stack, seen = [x._grad_fn], set()
@@ -142,8 +135,7 @@ def _has_tape(x: Tensor) -> bool:
 
 def require_replayable(recording: Recording, kinds: list[str], expected: list[Array], result: Any) -> None:
     """Raises CaptureError where it is not. kinds: of the results; expected: what may outlive the step."""
-    core = recording.core
-    fault = ""
+    fault, held = "", None
     if "argument" in kinds:
         fault = "the step returns one of its arguments; return a clone() of it"
     elif any(map(_is_new_leaf, tensors_of(result), kinds)):
@@ -153,20 +145,19 @@ def require_replayable(recording: Recording, kinds: list[str], expected: list[Ar
             "the step returns an array that NumPy made, which a replay would not make again; make it outside "
             "the step"
         )
-    reason_may_pass = not fault  # what is kept may have been made in this call only: the next may be recorded
-    if not fault:
-        held = core.still_referenced(expected)
+    else:
+        held = recording.core.still_referenced(expected)
         if held is not None:  # perhaps by a cycle only
             gc.collect()
-            held = core.still_referenced(expected)
-        if held is not None:
-            fault = (
-                f"the result of {held} is still referenced after the step, and a replay would not renew it; "
-                "return it, or let it go"
-            )
+            held = recording.core.still_referenced(expected)
+    if held is not None:
+        fault = (
+            f"the result of {held} is still referenced after the step, and a replay would not renew it; "
+            "return it, or let it go"
+        )
     if fault:
         error = CaptureError(f"[compile] {fault}", result)
-        error.kept = reason_may_pass
+        error.kept = held is not None  # it may have been made in this call only: the next may be recorded
         raise error
 
 
@@ -210,7 +201,7 @@ def _why_not_plain(result: Any, seen: list[Any]) -> str:
     kind, parts = type(result), parts_of(result)
     if parts is not None:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
-            return f"the step returns the same {kind.__name__} in two places, or many; return it once"
+            return f"the step returns the same {kind.__name__} in two places, or hundreds of them; return it once"
         seen.append(result)
         return next((fault for x in parts if (fault := _why_not_plain(x, seen))), "")
     if isinstance(result, Tensor) and result.__dict__:

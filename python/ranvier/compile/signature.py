@@ -93,8 +93,6 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
         return kind, x.dtype.str, x.tobytes()
     if kind is range or kind is complex:
         return kind, repr(x)
-    if kind is slice:
-        return kind, _key(x.start, arrays, seen), _key(x.stop, arrays, seen), _key(x.step, arrays, seen)
     if kind is MethodType:
         return kind, id(x.__func__), id(x.__self__)
     return kind, id(
@@ -232,7 +230,9 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
         return [*x.values()]
     if issubclass(kind, tuple) and hasattr(kind, "_fields") and not getattr(x, "__dict__", None):
         return [*x]
-    if not (records and hasattr(kind, "__dataclass_fields__") and kind.__new__ is object.__new__):
+    if not (
+        records and hasattr(kind, "__dataclass_fields__") and getattr(kind, "__new__", None) is object.__new__
+    ):
         return None
     return None if issubclass(kind, Module) else [*_attributes(x).values()]
 
