@@ -53,6 +53,7 @@ CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     list: (Kind.LIST, tuple),
     dict: (Kind.DICT, pairs_of),
     tuple: (None, tuple),
+    frozenset: (None, tuple),
     property: (None, lambda x: (x.fget, x.fset, x.fdel)),
     staticmethod: (None, lambda x: (x.__func__,)),
     classmethod: (None, lambda x: (x.__func__,)),

@@ -31,6 +31,9 @@ _OF_TAPE = frozenset({"requires_grad", "is_leaf", "grad_fn"})  # what a forward 
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
 OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
+# What stands around steps and holds much that they do not read. Where the code that ran is known, only the
+# attributes are guarded that it names.
+_AROUND = ("ranvier.train.", "ranvier.data.")
 _METHODS = ("step", "zero_grad", "settings", "state_names")
 # What shows settings of an optimizer.
 _OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "finite"}
@@ -140,7 +143,9 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
             for path in declared:
                 _guard_path(walk, x, path, text)
             return
-    if own is not None:
+    if own is not None and walk.library_names and kind.__module__.startswith(_AROUND):
+        walk.items(own, own.keys() & (walk.names | walk.library_names), f"{text}.")
+    elif own is not None:
         walk.whole(own, (f"{text}.", ""))
         for name, value in own.items():
             if type(value) not in PLAIN:

@@ -201,7 +201,7 @@ def _why_not_plain(result: Any, seen: list[Any]) -> str:
     kind, parts = type(result), parts_of(result)
     if parts is not None:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
-            return f"the step returns the same {kind.__name__} in two places, or hundreds of them; return it once"
+            return f"the step returns the same {kind.__name__} in two places, or hundreds; return it once"
         seen.append(result)
         return next((fault for x in parts if (fault := _why_not_plain(x, seen))), "")
     if isinstance(result, Tensor) and result.__dict__:

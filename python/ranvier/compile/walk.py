@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import enum
+import functools
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -72,7 +73,7 @@ class Walk(Guards):
     def __init__(self, executed: Executed) -> None:
         super().__init__(executed.fault)
         self.users = False
-        self._codes, self._library = executed.codes, executed.library.keys()
+        self._codes, self._library = executed.codes, executed.library
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
         self.names = {name for n in self._code_names for name in n.names}
         self._alone = {name for n in self._code_names for name in n.alone}
@@ -102,6 +103,10 @@ class Walk(Guards):
         guard_settings(self, self.optimizers)
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
+
+    @functools.cached_property
+    def library_names(self) -> set[str]:  # type: ignore[override]
+        return {name for code in self._library.values() for name in code.co_names}
 
     def refuse_unreached(self) -> None:
         """After hooks were followed, too: code that ran, but to which nothing leads."""
