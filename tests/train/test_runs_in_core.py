@@ -203,7 +203,7 @@ def test_a_checkpoint_written_within_an_epoch_continues_with_the_same_bits(tmp_p
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path / "stopped", Stop())
     newest = checkpoints.listed(tmp_path / "stopped")[0].stem
-    assert 16 < int(newest.removeprefix("checkpoint-00000-")) < 43
+    assert 0 < int(newest.removeprefix("checkpoint-00000-")) < 43
     assert fit(tmp_path / "stopped", resume=tmp_path / "stopped") == expected
     assert max(runs) > 10
 
