@@ -21,7 +21,10 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.signature import (
     array_of,
+    form,
+    in_row,
     keeps_strides,
+    others,
     parts_of,
     reach,
     replaced,
@@ -121,6 +124,7 @@ class Arguments:
         args, kwargs: what the step gets.
         arrays: the memory that it reads, in the order of `key_of`; of those that share some, all as one.
         has_arrays: whether there are arrays of NumPy.
+        others: what guards have to compare. form: as the core compares the arguments of a call.
     """
 
     def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
@@ -135,6 +139,8 @@ class Arguments:
         self.kwargs = replaced(kwargs, self._take, seen, self._containers) if kwargs else kwargs
         self._items_before = [_flat(inner) for _, inner in self._containers]
         self.arrays, _ = united(self.arrays)
+        self.others = [*others(args, "argument "), *others(kwargs, "argument ")]
+        self.form = form(in_row(args, kwargs), tensors, len(self.arrays))
         for memory in self.arrays:
             recording.core.add_argument(memory)
             recording.arguments.append(memory)

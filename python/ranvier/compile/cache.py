@@ -29,6 +29,7 @@ _SHARE = 1 / 16  # of the time of eager calls may be taken by recordings
 _IN_ADVANCE = 8  # recordings that can be paid for in advance
 _ROW, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
 _BY_REPLAY = 4  # eager calls that one replay between them makes up for
+RECORDED, EAGER, REFUSED = range(3)
 _SEEN, _PASSED, _REFUSED = range(3)  # a signature: also one that could not be recorded, once or for good
 _HOPELESS = 16  # as so many calls counts one that cannot be replayed, or whose replay fails
 
@@ -43,7 +44,10 @@ class ProgramCache:
         likely: a program for each `hint`, which may fit a call or not.
         row: eager calls in a row, but for a few replays among them.
         replay: seconds that a replay takes, at most.
+        after: whether each signature is recorded only when it comes back.
     """
+
+    after = False
 
     def __init__(self, code: int = 0) -> None:
         """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
@@ -52,7 +56,8 @@ class ProgramCache:
             int, int
         ] = {}  # what became of a signature, by its hash: a key would keep arguments
         self._checks: dict[int, int] = {}
-        self._last_key: Any = None
+        self._last_key: Any = None  # of a replay
+        self._asked: Any = None
         self.likely: dict[Any, Program] = {}
         self.row, self._rest = 0, _ROW
         self._recordings = self._replays = self._valued = self._at_rest = 0
@@ -68,12 +73,19 @@ class ProgramCache:
     def all(self) -> list[Program]:
         return [program for programs in self._of.values() for program in programs]
 
-    def program_for(self, key: Any) -> Program | None:
-        """The program of this signature that a replay may use."""
+    def look_up(self, key: Any, arrays: list[Any], args: tuple[Any, ...]) -> Program | int:
+        """The program that a replay may use, or what the call becomes: RECORDED, EAGER, REFUSED."""
+        self._asked = key
+        known = self._known.get(hash(key))
+        if known == _REFUSED:
+            return REFUSED
         program = next((program for program in self._of.get(key, ()) if program.is_current()), None)
-        if program is not None:
-            self._of.move_to_end(key)
-            self._last_key = key
+        if program is None:
+            return RECORDED if self._may_record(key, known is None) else EAGER
+        if program.core.overlaps(tuple(arrays)) or program.reaches(args):
+            return EAGER
+        self._of.move_to_end(key)
+        self._last_key = key
         return program
 
     def put(self, key: Any, program: Program) -> None:
@@ -112,9 +124,6 @@ class ProgramCache:
             self.put(key, after)
 
     # --- which calls are recorded
-    def is_refused(self, key: Any) -> bool:
-        return self._known.get(hash(key)) == _REFUSED
-
     def refused(self, key: Any, may_pass: bool) -> bool:
         """Calls of this signature run eagerly, if this is not the first time of a reason that may pass."""
         passes = may_pass and self._known.get(hash(key)) != _PASSED
@@ -125,13 +134,11 @@ class ProgramCache:
         """So many calls rest at first."""
         return 0 if self._free else _ROW
 
-    def may_record(self, key: Any, after: bool = False) -> bool:
-        """Whether a call that no program fits is recorded; after: only if its signature comes back."""
-        is_new = hash(key) not in self._known
+    def _may_record(self, key: Any, is_new: bool) -> bool:
         if len(self._known) >= _KEYS:
             self._known.clear()
         self._known.setdefault(hash(key), _SEEN)
-        if is_new and (after or self._recordings >= _FREE):
+        if is_new and (self.after or self._recordings >= _FREE):
             return False
         self._count_replays()
         return self._recordings < self._free or self._saved >= self._spent
@@ -148,11 +155,11 @@ class ProgramCache:
             self._cheapest = min(self._cheapest, seconds)
             self._spent += min(seconds, 2 * self._cheapest)  # others may have had the core meanwhile
 
-    def missed(self, key: Any, seconds: float, hopeless: bool = False) -> int:
+    def missed(self, seconds: float, hopeless: bool) -> int:
         """Notes an eager call; so many of the next ones rest."""
         self._eager = min(self._eager, seconds)
         self._saved += _SHARE * seconds
-        self.row += _HOPELESS if hopeless or self.is_refused(key) else 1
+        self.row += _HOPELESS if hopeless else 1
         if self.row < _ROW:
             return 0
         self._count_replays()
@@ -181,9 +188,9 @@ class ProgramCache:
             if self._free:
                 self._free = min(_FREE + self._replays // _PAYS, _MOST_FREE)
 
-    def cause(self, key: Any) -> str:
+    def cause(self) -> str:
         """What differs from call to call, in words."""
-        last = self._last_key
+        last, key = self._last_key, self._asked
         if last is not None and key is not None and last != key:
             pairs = enumerate(zip(last[0], key[0], strict=False))
             return next((f"argument {i}" for i, (a, b) in pairs if a != b), "a setting of the library")

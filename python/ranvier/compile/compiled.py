@@ -19,7 +19,7 @@ from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.trace import anomaly
 from ranvier.compile import shared
 from ranvier.compile.batches import ManyCalls
-from ranvier.compile.cache import ProgramCache
+from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.locks import Lock
@@ -28,11 +28,9 @@ from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
 from ranvier.compile.signature import (
     Unfit,
-    form,
     hint,
     in_row,
     key_of,
-    others,
 )
 from ranvier.compile.walk import Walk
 
@@ -97,7 +95,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         | cannot be compared with others (`Unfit`)   | eager, after one warning                             |
         | was refused                                | eager                                                |
         | has a program                              | a replay, or a check beside an eager run if it is due |
-        | has none, and recordings pay (`cache.py`)  | a recording                                          |
+        | has none, and recordings pay (`look_up`)   | a recording                                          |
         | has none, and they do not                  | eager; after many such calls the function rests      |
         """
         if recordings and current() is not None:
@@ -133,13 +131,11 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             key, arrays = key_of(args, kwargs)
         except Unfit as fault:
             return self._declined(None, str(fault), args, kwargs)
-        if self._cache.is_refused(key):
-            return self._missed(key, args, kwargs)
-        program = self._cache.program_for(key)
-        if program is None:
+        program: Any = self._cache.look_up(key, arrays, args)
+        if program in (EAGER, REFUSED):
+            return self._missed(args, kwargs, hopeless=program == REFUSED)
+        if program == RECORDED:
             return self._first(key, arrays, args, kwargs)
-        if program.core.overlaps(tuple(arrays)) or program.reaches(args):
-            return self._missed(key, args, kwargs)
         if program.checks_left == 0:
             return self._record(key, args, kwargs, program)
         program.checks_left -= 1
@@ -150,9 +146,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         return self._replayed(program, results, args, kwargs)
 
     def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """A call that has no program."""
-        if not self._cache.may_record(key):
-            return self._missed(key, args, kwargs)
+        """A call that has no program, and may be recorded."""
         if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):
             why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
             return self._declined(key, why, args, kwargs)
@@ -163,7 +157,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if program is not self._latest:
             self._ran(program)
         if type(results) is not tuple:
-            return self._missed(None, args, kwargs, hopeless=True)
+            return self._missed(args, kwargs, hopeless=True)
         if self._cache.row:
             self._cache.replayed()
         return program.result(results)
@@ -176,18 +170,18 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         """The function itself, on the caller's own arguments."""
         return self._run_eagerly(self._function, args, kwargs)
 
-    def _missed(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], hopeless: bool = False) -> Any:
+    def _missed(self, args: tuple[Any, ...], kwargs: dict[str, Any], hopeless: bool = False) -> Any:
         """An eager call where a replay was looked for. After many in a row the function rests."""
         began = perf_counter()
         try:
             return self._eager(args, kwargs)
         finally:
-            rest = self._cache.missed(key, perf_counter() - began, hopeless)
+            rest = self._cache.missed(perf_counter() - began, hopeless)
             if rest:
                 self._let_rest(rest)
-                if self._cache.is_rare() and not self._cache.is_refused(key):
+                if self._cache.is_rare() and not hopeless:
                     remedy = "pass numbers as Tensors, and Tensors in few shapes"
-                    self._warn(f"changes of {self._cache.cause(key)} come too often; {remedy}")
+                    self._warn(f"changes of {self._cache.cause()} come too often; {remedy}")
 
     def _let_rest(self, calls: int) -> None:
         """So many calls go straight to the function. The core makes them where nothing has to be replaced."""
@@ -196,7 +190,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is not recorded."""
-        result = self._missed(key, args, kwargs, hopeless=True)
+        result = self._missed(args, kwargs, hopeless=True)
         self._refuse(key, CaptureError(f"[compile] {why}", result))
         return result
 
@@ -230,7 +224,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         began = perf_counter()
         settings = checked and checked.settings()
         try:
-            result, recording, arrays = record(
+            result, recording, arguments = record(
                 self._function,
                 args,
                 kwargs,
@@ -254,13 +248,9 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             if checked is not None and self._is_same(key, checked, settings, recording, result):
                 made = checked
             else:
-                roots = [
-                    (self._function, "the step"),
-                    *others(args, "argument "),
-                    *others(kwargs, "argument "),
-                ]
-                call = form(in_row(args, kwargs), self._tensors, len(arrays))
-                made = Program(recording, arrays, call, roots, result, self._forward_only, walk)
+                roots = [(self._function, "the step"), *arguments.others]
+                call = arguments.arrays, arguments.form
+                made = Program(recording, *call, roots, result, self._forward_only, walk)
                 made.renewed, made.step_form = checked is not None, step_form
         except CaptureError as error:
             self._refuse(key, error)

@@ -58,8 +58,8 @@ def record(
     read: bool = True,
     forward_only: bool = False,
     program: Any = None,
-) -> tuple[Any, Recording, list[Array]]:
-    """Runs the step once, eagerly and recorded: (its result, the recording, its arrays among the arguments).
+) -> tuple[Any, Recording, Arguments]:
+    """Runs the step once, eagerly and recorded: (its result, the recording, its arguments).
 
     tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
     forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
@@ -99,7 +99,7 @@ def record(
             "the step returns a Tensor whose gradients can still be computed, and a replay makes no tape; "
             "call backward() in it, or call it under rv.no_grad()"
         )
-    return result, recorded, arguments.arrays
+    return result, recorded, arguments
 
 
 def detached(result: Any) -> Any:

@@ -87,17 +87,16 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
     if items is not None:
         if len(items) > _MOST_ITEMS:
             raise Unfit(f"an argument with {len(items)} items is too much to be compared in each call")
-        names = [_key(name, arrays, seen) for name in x] if kind is dict else None
-        return (kind, names and tuple(names), *[_key(item, arrays, seen) for item in items])
+        names = x if kind is dict else ()
+        return (kind, *[_key(item, arrays, seen) for item in (*names, *items)])
     if isinstance(x, np.generic):
         return kind, x.dtype.str, x.tobytes()
     if kind is range or kind is complex:
         return kind, repr(x)
     if kind is MethodType:
         return kind, id(x.__func__), id(x.__self__)
-    return kind, id(
-        x
-    )  # modules, optimizers, parameters, which the program keeps; guards compare their contents
+    # Modules, optimizers, parameters: the program keeps them, and its guards compare their contents.
+    return kind, id(x)
 
 
 VALUE, ANY_ARRAY, ARRAY, TENSOR = range(4)  # as `Given` in cpp/bindings/array_program.h

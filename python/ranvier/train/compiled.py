@@ -66,6 +66,7 @@ class CompiledOrEager(CompiledFunction):
             self._eager_seconds -= perf_counter() - began
             self._eager_calls -= self._eager_calls > 0
             return result
+        self._cache.after = self._after and not self._calls_without_program
         try:
             return super().__call__(*args)
         except CaptureError as error:  # the function itself has run
@@ -77,8 +78,6 @@ class CompiledOrEager(CompiledFunction):
 
     def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that has no program: takes one of another fit, if there is one, or is recorded."""
-        if not self._cache.may_record(key, self._after):
-            return self._missed(key, args, kwargs)
         walk = self._of_library()
         form = shared.form(walk, key, args, kwargs) if self._shares else None
         program = None if form is None else shared.find(form, arrays)
