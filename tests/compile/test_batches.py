@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.compile.batches import Batches
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.train.compiled import CompiledOrEager
 from support.refused import refused
 
 X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
@@ -18,7 +18,7 @@ def scaled(x, scale, power):
 
 def as_trainer(function):
     """Compiled as Trainer does: arrays of NumPy arrive as Tensors."""
-    return CompiledFunction(function, strict=True, tensors=True)
+    return CompiledOrEager("fit", function)
 
 
 def compiled():

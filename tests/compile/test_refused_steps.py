@@ -72,7 +72,7 @@ def calls(function):
 
 def of_dtype(dtype, better):
     array = np.arange(4).astype(dtype)
-    return lambda x: rv.abs(x) * 2, array, f"array 0 of the arguments is {array.dtype}.*{better}"
+    return lambda x: rv.abs(x) * 2, array, f"an array of the arguments is {array.dtype}.*{better}"
 
 
 # The step, its argument, and the message of the first call.
