@@ -187,7 +187,7 @@ def _only_threads_of_tests() -> Iterator[None]:
     own = _thread._count()
     with pytest.MonkeyPatch.context() as patch:
         if "PYTEST_XDIST_WORKER" in os.environ:
-            for module in ("compiled", "compiled_model", "record"):
+            for module in ("compiled", "record"):
                 count = lambda: _thread._count() - own  # noqa: E731
                 patch.setattr(importlib.import_module(f"ranvier.compile.{module}"), "other_threads", count)
         yield

@@ -18,7 +18,7 @@ namespace {
 struct CompiledCall {
   PyObject_HEAD PyObject* program;  // of Python; null: not armed
   PyObject* core;                   // its ArrayProgram
-  PyObject* model;                  // the module whose forward pass it is, or None
+  PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
   bool one_tensor;                  // whether that is what the step returns
   int64_t left;                     // calls before the next one of `_call`
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
@@ -42,16 +42,10 @@ bool is_alone() {
 #endif
 }
 
-bool has_value(PyObject* owner, PyObject* name, PyObject* expected) {
-  const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(owner, name));
-  if (!value) PyErr_Clear();
-  return value.ptr() == expected;
-}
-
 // A program of a model has no tape: it serves where the model, whose arguments need no gradient, makes none.
 bool is_off_tape(PyObject* model) {
   if (!is_empty(g_running)) return false;
-  return !is_grad_enabled() || has_value(model, g_training, Py_False);
+  return !is_grad_enabled() || PyDict_GetItemWithError(model, g_training) == Py_False;
 }
 
 // Null without an exception: `_call` has to decide.

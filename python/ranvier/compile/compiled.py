@@ -119,7 +119,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
                 results = place.call(row)
             if results is not None:
                 if row is args and place is self._latest and results is not False:
-                    place.arm(self, maxsize)
+                    place.arm(self, maxsize, vars(self._function) if self._forward_only else None)
                 return self._replayed(place, results, args, kwargs)
         with self._lock:  # a thread may begin meanwhile
             return self._by_key(shapes, args, kwargs)

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from _thread import _count as other_threads
 from _thread import get_ident
 from collections.abc import Callable
-from sys import maxsize
 from types import MemberDescriptorType
 from typing import Any
 from weakref import ref
@@ -46,33 +44,14 @@ class ModelCall(CompiledFunction):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         # a program of a model has no tape: the model itself runs where gradients may be needed
         in_step = get_ident() in running or (recordings and current() is not None)
-        taped = mode.enabled and (
-            self._function.training or any(map(_requires_grad, (*args, *kwargs.values())))
-        )
-        if in_step or taped:
+        if in_step or (mode.enabled and (self._function.training or _any_requires_grad(args, kwargs))):
             result = self._function(*args, **kwargs)
-        elif other_threads():
-            with self._lock:
-                result = self._replay_latest(args, kwargs)
         else:
-            result = self._replay_latest(args, kwargs)
+            with no_grad():  # what is recorded or runs eagerly makes no tape either
+                result = super()._call(*args, **kwargs)
         if type(self._function) is not self._kind and (model := self._model()) is not None:
             self.serve(model)  # a lazy layer has got its size
         return result
-
-    def _replay_latest(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The latest program is tried before everything else, as most calls fit it."""
-        program, results = self._latest, None
-        self._disarm()
-        if program is not None and not kwargs:
-            results = program.call(args)
-            if type(results) is tuple:
-                program.arm(self, maxsize, self._function)
-                return program.result(results)
-        with no_grad():  # what is recorded or runs eagerly makes no tape either
-            if results is None:  # the program does not fit the call
-                return super()._call(*args, **kwargs)
-            return self._replayed(program, results, args, kwargs)
 
 
 class CompiledModel:
@@ -226,8 +205,8 @@ def _is_same(model: Any, other: Any) -> Any:
     return module_of(model) is module_of(other) or NotImplemented
 
 
-def _requires_grad(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.requires_grad
+def _any_requires_grad(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return any(isinstance(x, Tensor) and x.requires_grad for x in (*args, *kwargs.values()))
 
 
 _SET_CLASS = vars(object)["__class__"].__set__

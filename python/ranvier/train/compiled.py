@@ -66,7 +66,7 @@ class CompiledOrEager(CompiledFunction):
             self._eager_seconds -= perf_counter() - began
             self._eager_calls -= self._eager_calls > 0
             return result
-        self._cache.after = self._after and not self._calls_without_program
+        self._cache.after = self._after
         try:
             return super().__call__(*args)
         except CaptureError as error:  # the function itself has run
