@@ -176,6 +176,8 @@ def table(instructions: list[Instruction], memory: Memory) -> str:
         above = f"{path.rpartition('/')[2]}:{line}:" if path else heading
         if i.prepared:
             above = "prepared, again after a change of what they read:"
+        elif heading.startswith("prepared"):
+            lines.append("     in each replay:")
         if above != heading:
             heading = above
             lines.append(f"     {heading}")
