@@ -15,6 +15,7 @@ import pytest
 import ranvier as rv
 from ranvier import _core, nn
 from ranvier.compile import cache
+from ranvier.compile.locks import Lock
 
 ROUNDS = int(os.environ.get("RANVIER_THREAD_ROUNDS", "1"))
 THREADS = 4
@@ -306,6 +307,29 @@ def test_threads_that_run_for_long_are_counted():
         ends.set()
         thread.join()
         assert _core.set_busy(False) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_locks_of_other_threads_are_free_in_a_forked_child():
+    """One that the forking thread holds stays its own."""
+    own, theirs = Lock(), Lock()
+    inside, ends = threading.Event(), threading.Event()
+
+    def hold():
+        with theirs:
+            inside.set()
+            ends.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait()
+    with own:
+        child = os.fork()
+        if child == 0:
+            os._exit(10 + theirs.acquire(blocking=False) + 2 * own._is_owned())
+    ends.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 13
 
 
 def test_a_program_is_measured_again_when_other_threads_have_ended():
