@@ -27,7 +27,6 @@ from ranvier.optim import Optimizer
 STATE = "the state"  # of an optimizer, which the first steps make
 # What a step cannot ask of a Tensor: its own memory, or how often it was changed.
 STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
-_OF_TAPE = frozenset({"requires_grad", "is_leaf", "grad_fn"})  # what a forward pass may ask of a parameter
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
 OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code
