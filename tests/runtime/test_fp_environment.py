@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.compile import record
 from support.refused import refused
 
 FAST_MATH_C = """
@@ -122,7 +123,7 @@ def test_a_compiled_step_follows_the_setting(flushed):
 @pytest.mark.parametrize("others", [0, 1])
 def test_a_compiled_step_may_not_change_the_setting(monkeypatch, kept, others):
     """With other threads, any of which may have changed it, the call is not recorded."""
-    monkeypatch.setattr("ranvier.compile.record.other_threads", lambda: others)
+    monkeypatch.setattr(record, "other_threads", lambda: others)
 
     @rv.compile(strict=True)
     def step(x):
