@@ -45,7 +45,12 @@ _NOT_FORWARDED = frozenset(
 )  # fmt: skip
 
 
-_attribute = np.ndarray.__getattribute__  # of the view itself
+def _noted(name: str) -> Any:
+    def get(self: Any) -> Any:
+        _note_use(name)
+        return getattr(_unwatched(self), name)
+
+    return property(get)
 
 
 class Watched(np.ndarray[Any, Any]):
@@ -54,11 +59,8 @@ class Watched(np.ndarray[Any, Any]):
     `_callers` is the caller's array: whatever is done with the view is noted, and done with that one.
     """
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in _IN_SIGNATURE:
-            return _attribute(self, name)
-        _note_use(name)
-        return getattr(_unwatched(self), name)
+    __slots__ = ("_callers",)
+    __class__ = _noted("__class__")
 
     def __setattr__(self, name: str, value: Any) -> None:
         _note_use(name)
@@ -77,7 +79,7 @@ class Watched(np.ndarray[Any, Any]):
 def _unwatched(x: Any) -> Any:
     """x with the caller's arrays in place of watched ones, in tuples, lists and dicts, too."""
     if type(x) is Watched:
-        callers = _attribute(x, "__dict__").get("_callers")
+        callers = getattr(x, "_callers", None)
         return np.ndarray.view(x, np.ndarray) if callers is None else callers  # None: NumPy made it from one
     parts = parts_of(x)
     unwatched = [] if parts is None else [_unwatched(part) for part in parts]
@@ -105,8 +107,12 @@ def _forwarded(name: str) -> Any:
 
 
 for _name, _value in vars(np.ndarray).items():
-    if _name.startswith("__") and _name not in _NOT_FORWARDED and callable(_value):
+    if _name not in _IN_SIGNATURE and not _name.startswith("__"):
+        setattr(Watched, _name, _noted(_name))
+    elif _name.startswith("__") and _name not in _NOT_FORWARDED and callable(_value):
         setattr(Watched, _name, _forwarded(_name))  # Python looks operators up in the class
+for _name in ("__array_interface__", "__array_struct__"):
+    setattr(Watched, _name, _noted(_name))
 Watched.__bytes__ = _forwarded("tobytes")  # type: ignore[attr-defined]
 
 

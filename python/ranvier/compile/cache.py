@@ -96,6 +96,8 @@ class ProgramCache:
         self._of.move_to_end(key)
         self._last_key = key
         self.likely.clear()
+        if len(self._of) == 1:
+            return
         sizes = {other: sum(p.size for p in programs) + _OVERHEAD for other, programs in self._of.items()}
         total = sum(sizes.values())
         while total > _MEMORY and len(self._of) > 1:
@@ -140,6 +142,8 @@ class ProgramCache:
         self._known.setdefault(hash(key), _SEEN)
         if is_new and (self.after or self._recordings >= _FREE):
             return False
+        if self._recordings < self._free:
+            return True
         self._count_replays()
         return self._recordings < self._free or self._saved >= self._spent
 

@@ -38,6 +38,7 @@ _CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache
 _MOST_EXCEPTIONS = 4  # runs that are no use for a program
 _POSTPONED = 16  # replays until the next attempt to check
 _LIKELY: Any = object()
+_CONTAINERS = {list, tuple, dict}
 
 
 class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
@@ -257,7 +258,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         except MemoryError:  # the step is done; a later call may have the memory for its program
             pass
         finally:
-            self._has_containers |= any(type(x) in (list, tuple, dict) for x in args)
+            self._has_containers |= not _CONTAINERS.isdisjoint(map(type, args))
             self._keep(key, checked, made, perf_counter() - began)
         return result
 

@@ -63,7 +63,7 @@ def key_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ..
         raise
     except Exception as error:  # a container that holds itself, an object that raises when it is looked at
         raise Unfit(f"an argument raises {type(error).__name__} when it is compared") from None
-    for odd in (a.dtype for a in arrays if not a.dtype.isnative):
+    for odd in [a.dtype for a in arrays if not a.dtype.isnative]:
         raise Unfit(f"an array of the arguments is {odd}; pass it as {odd.newbyteorder('=')} (astype)")
     if not all(map(keeps_strides, arrays)):
         raise Unfit("an argument has negative strides or large gaps; pass a contiguous one")
