@@ -17,7 +17,6 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.recording import Recording, current, recordings
 from ranvier.autograd.trace import anomaly
-from ranvier.compile import shared
 from ranvier.compile.batches import ManyCalls
 from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
@@ -216,7 +215,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         kwargs: dict[str, Any],
         checked: Program | None = None,
         walk: Walk | None = None,
-        step_form: Any = None,
     ) -> Any:
         """An eager call that is recorded: for a program, or beside one that is checked, call by call.
 
@@ -225,15 +223,10 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         began = perf_counter()
         settings = checked and checked.settings()
         try:
-            result, recording, arguments = record(
-                self._function,
-                args,
-                kwargs,
-                tensors=self._tensors,
-                forward_only=self._forward_only,
-                read=walk is None if checked is None else checked.reads_users,
-                program=checked.core if checked is not None and self._verify is not False else None,
-            )
+            reads = walk is None if checked is None else checked.reads_users
+            beside = None if checked is None or self._verify is False else checked.core
+            settings_of_run = self._tensors, reads, self._forward_only, beside
+            result, recording, arguments = record(self._function, args, kwargs, *settings_of_run)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.spend(perf_counter() - began, recording=checked is None)
             if checked is not None and checked.checks:
@@ -252,7 +245,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
                 roots = [(self._function, "the step"), *arguments.others]
                 call = arguments.arrays, arguments.form
                 made = Program(recording, *call, roots, result, self._forward_only, walk)
-                made.renewed, made.step_form = checked is not None, step_form
+                made.renewed = checked is not None
         except CaptureError as error:
             self._refuse(key, error)
         except MemoryError:  # the step is done; a later call may have the memory for its program
@@ -293,9 +286,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if fault:
             raise CaptureError(f"[compile] {fault}", result)
         program.checks = self._cache.checked(key, program.checks > 0)
-        if program.step_form is not None:
-            shared.share(program, program.step_form)
-            program.step_form = None
         replays = -1 if isinstance(self._verify, bool) else self._verify
         if self._verify is True and program.reads_users:
             replays = 2**program.checks - 1  # calls 2, 4, 8 ...: what no guard knows is still found

@@ -53,19 +53,18 @@ def record(
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    *,
-    tensors: bool = False,
-    read: bool = True,
-    forward_only: bool = False,
-    program: Any = None,
+    tensors: bool,
+    read: bool,
+    forward_only: bool,
+    program: Any,
 ) -> tuple[Any, Recording, Arguments]:
     """Runs the step once, eagerly and recorded: (its result, the recording, its arguments).
 
     tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
     forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
     evaluation mode does, the result is a copy, so that a replay can make it in new memory.
-    program: of the core, run beside the step and compared with it; `check` of the recording then knows what
-    differs.
+    program: of the core, run beside the step and compared with it, or None; `check` of the recording then
+    knows what differs.
     """
     recorded = Recording(_core.Recording(PACKAGE))
     arguments = Arguments(recorded, args, kwargs, tensors)

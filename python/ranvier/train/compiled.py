@@ -53,6 +53,7 @@ class CompiledOrEager(CompiledFunction):
         super().__init__(function, strict=True)
         self._caller, self._is_eager = name, eager
         self._after, self._shares = bool(after), shares
+        self._forms: dict[int, Any] = {}  # of programs that were not checked as yet
         self._eager_seconds = _RECORDING * waits  # so much time is spent in eager calls first
         self._expected_calls = 0  # the sum of what expect() was told
         self._eager_calls = 0  # so many of the next calls run eagerly
@@ -84,7 +85,15 @@ class CompiledOrEager(CompiledFunction):
         if program is not None:
             self._cache.put(key, program)
             return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
-        return self._record(key, args, kwargs, walk=walk, step_form=form)
+        self._forms[hash(key)] = form
+        return self._record(key, args, kwargs, walk=walk)
+
+    def _is_same(self, key: Any, program: Any, *run: Any) -> bool:
+        form = self._forms.pop(hash(key), None)  # of the program that was recorded last
+        same = super()._is_same(key, program, *run)
+        if same and form is not None:
+            shared.share(program, form)
+        return same
 
     def _of_library(self) -> Walk | None:
         """What a step of the library's own leads to, if it calls nothing of the user's."""
