@@ -201,7 +201,7 @@ def test_functions_that_are_made_in_each_call(kind, records):
     few = len(records)
     assert 8 <= few <= 16
     fast, *_ = step_of(kind, rv.compile)
-    for _ in range(100):
+    for _ in range(300):
         fast(X)
     assert len(records) > few
     later, *_ = step_of(kind, rv.compile)

@@ -7,8 +7,8 @@ A recording takes several times as long as an eager call, and pays by its replay
    time of eager calls. A new signature is recorded when it comes back.
 3. Other calls run eagerly. After 64 of them in a row the next 64 rest: they go straight to the function. Then
    one call is recorded; if that does not pay, the next rest is twice as long, up to 16,384 calls.
-4. Where four functions of the same code have not paid, as if they are made anew in each call of another, a
-   further one rests first.
+4. Where four functions of the same code had fewer than 64 replays each, as if one is made anew in each call
+   of another, a further one rests first.
 """
 
 from __future__ import annotations
@@ -187,10 +187,10 @@ class ProgramCache:
             mean = self._spent / max(self._recordings - self._free, 1)
             self._saved = min(self._saved + saved, self._spent + _IN_ADVANCE * mean)
             self._valued = self._replays
-        if self._replays >= _PAYS:
+        if self._free:
+            self._free = min(_FREE + self._replays // _PAYS, _MOST_FREE)
+        if self._replays >= _ROW:
             _unpaid.pop(self._code, None)
-            if self._free:
-                self._free = min(_FREE + self._replays // _PAYS, _MOST_FREE)
 
     def cause(self) -> str:
         """What differs from call to call, in words."""
