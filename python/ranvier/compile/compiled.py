@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from sys import maxsize
 from time import perf_counter
+from types import CodeType
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -50,12 +51,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     _forward_only = False  # of a model, always without a tape
     _tensors = False  # whether arrays of NumPy arrive as Tensors
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        verify: bool | int = True,
-        strict: bool = False,
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], verify: bool | int = True, strict: bool = False) -> None:
         functools.update_wrapper(self, function, updated=())
         self._function = function
         self._verify, self._strict = verify, strict
@@ -77,8 +73,8 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         function = self._function
         while isinstance(function, functools.partial):
             function = function.func
-        function = getattr(function, "__func__", function)
-        return hash(getattr(function, "__code__", type(function)))
+        code = getattr(getattr(function, "__func__", function), "__code__", None)
+        return hash(code) if isinstance(code, CodeType) else id(type(function))
 
     def _method_of(self, instance: Any) -> Any:
         return CompiledMethod(self, instance)
@@ -110,17 +106,17 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _at_once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         row = in_row(args, kwargs) if kwargs or self._has_containers else args
-        for place in (self._latest, self._before, _LIKELY):
-            if place is _LIKELY:
+        for program in (self._latest, self._before, _LIKELY):
+            if program is _LIKELY:
                 shapes = hint(row)
-                place = self._cache.likely.get(shapes)
+                program = self._cache.likely.get(shapes)
             results = None
-            if place is not None and (not place.plans or place.refreshed()):
-                results = place.call(row)
+            if program is not None and (not program.plans or program.refreshed()):
+                results = program.call(row)
             if results is not None:
-                if row is args and place is self._latest and results is not False:
-                    place.arm(self, maxsize, vars(self._function) if self._forward_only else None)
-                return self._replayed(place, results, args, kwargs)
+                if row is args and program is self._latest and results is not False:
+                    program.arm(self, maxsize, vars(self._function) if self._forward_only else None)
+                return self._replayed(program, results, args, kwargs)
         with self._lock:  # a thread may begin meanwhile
             return self._by_key(shapes, args, kwargs)
 
@@ -233,6 +229,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
                 checked.grant(_POSTPONED)
             raise
         if recording.passing:
+            self._cache.spend(perf_counter() - began, recording=checked is None)
             return self._passed(key, result)
         made = None
         try:

@@ -32,7 +32,7 @@ class ModelCall(CompiledFunction):
     _model: Callable[[], Any]  # a weak reference
 
     def _code(self) -> int:
-        return hash(tuple([type(m) for m in Module.modules(self._function)]))
+        return hash(tuple([id(type(m)) for m in Module.modules(self._function)]))
 
     def serve(self, model: CompiledModel) -> None:
         """Becomes the call of this model."""
