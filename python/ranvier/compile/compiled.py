@@ -61,6 +61,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
+        self._reasons: dict[int, str] = {}  # why calls were refused with `strict`, by the hash of their key
         self._warned, self._exceptions, self._has_containers = False, 0, False
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest = self._before = None
@@ -128,6 +129,8 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         except Unfit as fault:
             return self._declined(None, str(fault), args, kwargs)
         program: Any = self._cache.look_up(key, arrays, args)
+        if program == REFUSED and self._strict:
+            raise CaptureError(self._reasons[hash(key)], self._eager(args, kwargs))
         if program in (EAGER, REFUSED):
             return self._missed(args, kwargs, hopeless=program == REFUSED)
         if program == RECORDED:
@@ -186,7 +189,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is not recorded."""
-        result = self._missed(args, kwargs, hopeless=True)
+        result = self._eager(args, kwargs) if self._strict else self._missed(args, kwargs, hopeless=True)
         self._refuse(key, CaptureError(f"[compile] {why}", result))
         return result
 
@@ -194,6 +197,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
         if self._cache.refused(key, error.kept):
             if self._strict:
+                self._reasons[hash(key)] = str(error)
                 raise error
             self._warn(str(error).removeprefix("[compile] "))
 

@@ -49,7 +49,6 @@ class Program:
     #   renewed         made from the second eager run, because the first took another path
     #   took            seconds of the recording
     #   reads_users     whether code of the user's runs in the step
-    #   step_form       what it depends on (`shared.py`), until it was checked
     #   form            the positional arguments of a call (`signature.form`)
     #   result_form     what the step returns, with places of Tensors
     #   changed_in_place  Tensors whose changes a replay counts
@@ -72,7 +71,6 @@ class Program:
         walk: what a step of the library's own leads to, of which no code was read.
         """
         self.checks, self.granted, self.renewed, self.took = 0, 0, False, 0.0
-        self.step_form: Any = None
         tensors: list[Tensor] = []
         self.result_form = flattened(result, tensors)
         kinds = [recording.core.kind_of(t._array) for t in tensors]
@@ -147,7 +145,7 @@ class Program:
         """
         self = cls.__new__(cls)
         vars(self).update(parts)
-        self.checks, self.renewed, self.granted, self.step_form = 1, False, 0, None
+        self.checks, self.renewed, self.granted = 1, False, 0
         self.core, self.call, self._fixed = core, core.call, [None] * core.results
         self.checks_left = -1
         self._forward_only, self.reads_users = False, False
