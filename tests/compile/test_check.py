@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
+from compile.beside import drawn, names, same, training
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.strict import strict
@@ -16,28 +17,32 @@ from support.unseen import unseen
 NUMBERS = rv.arange(6.0)
 
 
+ADD, BACK = unseen("t._array[2] += 1", "t"), unseen("t._array[2] -= 1", "t")
+
+
 def changed(make, code):
     """A step whose result is changed, unseen, by this code."""
     change = unseen(code, "t")
-
-    def function(x):
-        made = make(x)
-        change(made)
-        return made
-
-    return function
+    return lambda x: (made := make(x), change(made))[0]
 
 
-def changed_later():
-    change = unseen("t._array[2] += 1", "t")
+def reading(make, at):
+    """A step that reads memory which is changed before."""
+    numbers = rv.arange(6.0)
+    change = unseen(f"numbers._array[{at}] += 1", numbers=numbers)
+    return lambda x: (change(), make(numbers, at))[1]
 
-    def function(x):
-        first = x * 2
-        second = first.sum()
-        change(first)
-        return first, second
 
-    return function
+def of_numbers(*values):
+    number = unseen("return next(numbers)", numbers=iter(values))
+    return lambda x: x * number()
+
+
+def later(x):
+    first = x * 2
+    second = first.sum()
+    ADD(first)
+    return first, second
 
 
 def every_second(x):
@@ -46,15 +51,15 @@ def every_second(x):
     return y
 
 
-def changed_for_a_while(restored):
+def for_a_while(restored):
     """Lasting memory, also where the program changes it later, and where it is put back."""
-    change, back, weight = unseen("t._array[2] += 1", "t"), unseen("t._array[2] -= 1", "t"), rv.ones(6)
+    weight = rv.ones(6)
 
     def function(x):
-        change(weight)
+        ADD(weight)
         y = weight * x
         if restored:
-            back(weight)
+            BACK(weight)
         weight.add_(y)
         return y.sum()
 
@@ -62,24 +67,28 @@ def changed_for_a_while(restored):
 
 
 KINDS = {
-    "float32": lambda x: x.clone(),
-    "float64": lambda x: x.double(),
-    "int64": lambda x: x.long(),
-    "bool": lambda x: x > 2,
+    "float32": lambda x, at: x.clone(),
+    "float64": lambda x, at: x.double(),
+    "int64": lambda x, at: x.long(),
+    "bool": lambda x, at: x > at + 1,
 }
+DIFFERS, HERE = (
+    r"instruction 0, .* differs .*test_check\.py:\d+\)",
+    r"reads memory that .*test_check\.py:\d+\)",
+)
 CHANGED = {
-    f"{kind} {at}": (
-        changed(make, f"t._array[{at}] = 1 - t._array[{at}]"),
-        r"instruction 0, .* differs .*test_check\.py:\d+\)",
-    )
-    for kind, make in KINDS.items()
-    for at in (0, 5)
-} | {
     "every second": (changed(every_second, "t._array[10] += 1"), "instruction 1, .* differs"),
-    "after later calls": (changed_later(), r"instruction 0, .* has a result that the step changes"),
-    "for a while": (changed_for_a_while(False), r"instruction [01], "),
-    "restored": (changed_for_a_while(True), r"instruction [01], "),
+    "after later calls": (later, r"instruction 0, .* has a result that the step changes"),
+    "for a while": (for_a_while(False), r"instruction [01], "),
+    "restored": (for_a_while(True), r"instruction [01], "),
+    "to NaN": (of_numbers(1.0, np.nan), r"instruction 0, .*differ"),
+    "from NaN": (of_numbers(np.nan, 1.0), r"instruction 0, .*differ"),
 }
+for kind, make in KINDS.items():
+    for at in (0, 5):
+        code = f"t._array[{at}] = 1 - t._array[{at}]"
+        CHANGED[f"{kind} {at}"] = changed(lambda x, make=make: make(x, 1), code), DIFFERS
+        CHANGED[f"{kind} {at} that is read"] = reading(make, at), HERE
 
 
 @pytest.mark.parametrize("name", CHANGED)
@@ -89,6 +98,21 @@ def test_what_the_step_changes_unseen_is_found(name):
     step(NUMBERS)
     with pytest.raises(rv.CaptureError, match=said):
         step(NUMBERS)
+
+
+@pytest.mark.parametrize(("verify", "recorded"), [(3, 1 + 1 + 2), (1, 1 + 5), (False, 1 + 1), (True, 1 + 3)])
+def test_the_check_is_repeated_as_verify_says(records, verify, recorded):
+    """With 3: the recording, the first check, then one after three replays each; else at calls 2, 4 and 8."""
+    step = strict(lambda x: x + 1, verify=verify)
+    for i in range(10):
+        assert step(rv.full((2,), float(i))).tolist() == [i + 1.0] * 2
+    assert len(records) == recorded
+
+
+@pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
+def test_an_invalid_verify_is_refused(verify):
+    with pytest.raises(ValueError, match=r"\[compile\] got verify"):
+        strict(lambda x: x, verify=verify)
 
 
 def test_a_failed_check_leaves_what_the_eager_step_made():
@@ -118,20 +142,10 @@ def test_a_step_that_takes_another_path_at_each_check():
         step(NUMBERS)
 
 
-def test_an_index_out_of_range_in_a_checked_call():
-    table = nn.Embedding(5, 3)
-    step = strict(lambda i: (table(i) * 2).sum().detach())
-    good, bad = np.array([0, 4]), np.array([0, 5])
-    expected = step(good).item()
-    with pytest.raises(IndexError, match="5"):
-        step(bad)
-    assert [step(good).item() for _ in range(6)] == [expected] * 6
-
-
 @pytest.mark.parametrize("clip", [False, True])
 def test_gradients_that_the_caller_keeps_are_as_they_were(clip):
     """The program's own memory of gradients is not written by a check."""
-    model = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1))
+    model, kept = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 1)), []
     optimizer = optim.Adam(model.parameters(), lr=0.01)
 
     @strict(verify=3)
@@ -144,36 +158,22 @@ def test_gradients_that_the_caller_keeps_are_as_they_were(clip):
         optimizer.step()
         return loss
 
-    x = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
-    kept = []
-    for _ in range(12):
-        step(x)
-        kept.append([(p.grad, p.grad.tolist()) for p in model.parameters()])
-        assert all(g.tolist() == values for call in kept for g, values in call)
+    for number in range(12):
+        step(*drawn((8, 6))(number))
+        kept += [(p.grad, p.grad.tolist()) for p in model.parameters()]
+        assert all(g.tolist() == values for g, values in kept)
     assert step.programs[0].checks > 2
 
 
 def test_large_parameters_are_updated_call_by_call():
     """A check copies what one call changes: several parameters of some size are not in one call."""
-    parameters = [nn.Parameter(rv.ones(n)) for n in (3, 1 << 20, 5, 1 << 20, 2)]
-    plain = [nn.Parameter(rv.ones(p.shape[0])) for p in parameters]
 
-    def made(parameters):
-        optimizer = optim.Adam(parameters, lr=0.1)
+    def make():
+        parameters = nn.ParameterList([nn.Parameter(rv.ones(n)) for n in (3, 1 << 20, 5, 1 << 20, 2)])
+        sums = lambda x: sum((p * x).sum() for p in parameters)  # noqa: E731
+        return training(sums, optim.Adam(parameters, lr=0.1), lambda y: y), parameters
 
-        def step(x):
-            optimizer.zero_grad()
-            sum((p * x).sum() for p in parameters).backward()
-            optimizer.step()
-
-        return step
-
-    step, eager, x = strict(made(parameters)), made(plain), np.float32([2])
-    for _ in range(4):
-        step(x), eager(x)
-    updates = [i for i in step.programs[0].instructions if i.op == "optimizer_step"]
-    assert len(updates) == 3
-    assert all((p == q).all().item() for p, q in zip(parameters, plain, strict=True))
+    assert names(same(make, lambda number: (rv.tensor([2.0]),), 4)).count("optimizer_step") == 3
 
 
 def peaks():

@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import nn
+from compile.beside import CALLS, same, squares
+from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.layers import LAYERS
-from support.strict import strict
-
-STEPS = 5  # a recording, checks at calls 2 and 4, replays
 
 
 class Scaled(nn.Module):
-    """The layer on inputs times a weight, so that every layer has something to train."""
+    """A layer, or a function, on inputs times a weight, so that there is always something to train."""
 
     def __init__(self, layer):
         super().__init__()
@@ -21,105 +19,78 @@ class Scaled(nn.Module):
 
     def forward(self, x, *others):
         y = self.layer(x * self.weight if x.is_floating_point() else x, *others)
-        return y[0] if isinstance(y, tuple) else y
+        y = y[0] if isinstance(y, tuple) else y
+        return y if y.ndim == 0 else squares(y)
 
 
-class Op(nn.Module):
-    """A function of x and, for the ones that need them, class indices, as a layer."""
+def maker(make, optimizer=None, dtype="float32", update=None):
+    """For `same`: a training step of what `make` makes; update: called with the model before the update."""
 
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
+    def made():
+        model = Scaled(make()).to(dtype)
+        kind = optimizer or (lambda p: optim.SGD(p, lr=0.05, momentum=0.9))
+        own = kind(model.parameters())
 
-    def forward(self, *inputs):
-        return self.function(*inputs)
+        def step(*inputs):
+            own.zero_grad()
+            loss = model(*inputs)
+            loss.backward()
+            if update is not None:
+                update(model)
+            own.step()
+            return loss
 
+        return step, model, own
 
-def batches(draw, dtype):
-    rng = np.random.default_rng(5)
-    for _ in range(STEPS):
-        yield [rv.from_numpy(x.astype(dtype) if x.dtype.kind == "f" else x) for x in draw(rng)]
-
-
-def sgd(parameters):
-    return rv.optim.SGD(parameters, lr=0.05, momentum=0.9)
-
-
-def run(wrap, make, draw, make_optimizer=sgd, dtype="float32", update=None):
-    """The step; its losses, and the state after the last one. Between two steps all parameters and the
-    learning rate change.
-
-    update: called with the model before the optimizer's step.
-    """
-    rv.manual_seed(3)
-    model = Scaled(make()).to(dtype)
-    optimizer = make_optimizer(model.parameters())
-
-    @wrap
-    def step(*inputs):
-        optimizer.zero_grad()
-        y = model(*inputs)
-        loss = y if y.ndim == 0 else (y * y).mean()
-        loss.backward()
-        if update is not None:
-            update(model)
-        optimizer.step()
-        return loss
-
-    losses = []
-    for inputs in batches(draw, dtype):
-        losses.append(step(*inputs).item())
-        optimizer.param_groups[0]["lr"] *= 0.7
-        with rv.no_grad():
-            for p in model.parameters():
-                p.mul_(0.95)
-    state = {name: t.numpy(force=True) for name, t in model.state_dict().items()}
-    grads = {name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None}
-    return step, losses, state, grads, rv.get_rng_state()["calls"]
+    return made
 
 
-def assert_same(make, draw, *more, **settings):
-    _, losses, state, grads, calls = run(lambda step: step, make, draw, *more, **settings)
-    step, *compiled = run(strict, make, draw, *more, **settings)
+def given(draw, dtype="float32"):
+    """The inputs of a call, as `draw` draws them."""
+
+    def inputs(number):
+        arrays = draw(np.random.default_rng(5 + number))
+        return [rv.from_numpy(x.astype(dtype) if x.dtype.kind == "f" else x) for x in map(np.asarray, arrays)]
+
+    return inputs
+
+
+def between(number, model, optimizer):
+    """All parameters and the learning rate change."""
+    optimizer.param_groups[0]["lr"] *= 0.7
+    with rv.no_grad():
+        for p in model.parameters():
+            p.mul_(0.95)
+
+
+def judged(make, draw, optimizer=None, dtype="float32", update=None):
+    step = same(maker(make, optimizer, dtype, update), given(draw, dtype), CALLS, between)
     assert len(step.programs) == 1
-    assert np.isfinite(losses).all()
-    assert losses == compiled[0]
-    assert calls == compiled[3]
-    for expected, got in ((state, compiled[1]), (grads, compiled[2])):
-        assert expected.keys() == got.keys()
-        for name, array in expected.items():
-            np.testing.assert_array_equal(got[name], array, err_msg=name)
+    assert np.isfinite(step(*given(draw, dtype)(0)).item())
 
 
 # These compute with NumPy from the values of their indices or labels, which differ at each step.
 BY_NUMPY = {"CTCLoss", "EmbeddingBag"}
 
 
-@pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer.name in BY_NUMPY], ids=str)
-def test_layers_that_read_values(layer):
-    with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+\) reads an array that NumPy"):
-        run(strict, lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs), layer.draw)
-
-
-@pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer.name not in BY_NUMPY], ids=str)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_layers(layer):
+    make = lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs)  # noqa: E731
+    if layer.name in BY_NUMPY:
+        with pytest.raises(rv.CaptureError, match=r"test_every_layer\.py:\d+\) reads an array that NumPy"):
+            judged(make, layer.draw)
+        return
     for dtype in ("float32", "float64") if LAYERS.index(layer) % 4 == 0 else ("float32",):
-        assert_same(lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs), layer.draw, dtype=dtype)
+        judged(make, layer.draw, dtype=dtype)
 
 
 OPTIMIZERS = {
     "SGD": {"lr": 0.1, "nesterov": True, "momentum": 0.9, "weight_decay": 0.01},
     "Adam": {"amsgrad": True},
-    "AdamW": {},
     "RMSprop": {"momentum": 0.5, "centered": True},
     "Adagrad": {"lr_decay": 0.1},
-    "Adadelta": {},
-    "Adamax": {},
-    "NAdam": {},
-    "RAdam": {},
-    "Lion": {},
-    "Rprop": {},
     "ASGD": {"t0": 0},
+    **{name: {} for name in ("AdamW", "Adadelta", "Adamax", "NAdam", "RAdam", "Lion", "Rprop")},
 }
 
 
@@ -132,8 +103,8 @@ def rows(rng):
 
 
 def test_every_optimizer_is_here():
-    kinds = {n for n in rv.optim.__all__ if isinstance(getattr(rv.optim, n), type)}
-    kinds = {n for n in kinds if issubclass(getattr(rv.optim, n), rv.optim.Optimizer)}
+    kinds = {n for n in optim.__all__ if isinstance(getattr(optim, n), type)}
+    kinds = {n for n in kinds if issubclass(getattr(optim, n), optim.Optimizer)}
     assert kinds - OPTIMIZERS.keys() == {"LBFGS", "Optimizer"}
 
 
@@ -141,47 +112,42 @@ def test_every_optimizer_is_here():
 def test_optimizers(name):
     decay = {} if name == "Rprop" else {"weight_decay": 0.1}  # it has none
     for more in (OPTIMIZERS[name], {}, {**decay, "maximize": True}):
-        settings = {"lr": 0.01, **more}
-        assert_same(mlp, rows, lambda p, settings=settings: getattr(rv.optim, name)(p, **settings))
+        judged(mlp, rows, lambda p, more=more: getattr(optim, name)(p, **{"lr": 0.01, **more}))
+
+
+def convolution(stride, padding, dilation, groups):
+    return lambda: nn.Conv2d(4, 8, (3, 2), stride, padding, dilation, groups)
+
+
+def resized(size, mode, **more):
+    return lambda: lambda x: F.interpolate(x, size, mode=mode, **more)
+
+
+def padded(mode):
+    return lambda: lambda x: F.pad(x, (1, 2, 3, 0), mode)
+
+
+# each two settings of a convolution meet
+SETTINGS = {
+    f"conv {i} {j} {k}": convolution(stride, padding, dilation, (1, 2, 4)[(i + j + k) % 3])
+    for i, stride in enumerate((1, 2, (2, 3)))
+    for j, padding in enumerate((0, 1, (2, 0)))
+    for k, dilation in enumerate((1, 2))
+}
+for size in ((7, 5), (3, 11)):
+    for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area"):
+        SETTINGS[f"{mode} {size}"] = resized(size, mode)
+    for mode in ("bilinear", "bicubic"):
+        SETTINGS[f"{mode} {size}, corners"] = resized(size, mode, align_corners=True)
+for mode in ("constant", "reflect", "replicate", "circular"):
+    SETTINGS[f"pad {mode}"] = padded(mode)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings(name):
+    judged(SETTINGS[name], lambda rng: [rng.uniform(-1, 1, (2, 4, 9, 8))])
 
 
 @pytest.mark.parametrize("norm", [1.0, 2.0, float("inf")])
 def test_clipping_by_norm(norm):
-    clip = nn.utils.clip_grad_norm_
-    assert_same(mlp, rows, update=lambda model: clip(model.parameters(), 0.1, norm))
-
-
-# --- settings of the layers with many of them
-def images(*shape):
-    return lambda rng: [rng.uniform(-1, 1, shape)]
-
-
-STRIDES, PADDINGS, DILATIONS, GROUPS = (1, 2, (2, 3)), (0, 1, (2, 0)), (1, 2), (1, 2, 4)
-
-
-@pytest.mark.parametrize("stride", STRIDES)
-def test_convolutions(stride):
-    """Each two settings meet."""
-    for i, padding in enumerate(PADDINGS):
-        for j, dilation in enumerate(DILATIONS):
-            groups = GROUPS[(STRIDES.index(stride) + i + j) % 3]
-            settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-            assert_same(lambda: nn.Conv2d(4, 8, (3, 2), **settings), images(2, 4, 9, 8))  # noqa: B023
-
-
-MODES = [
-    *(("nearest", False), ("nearest-exact", False), ("bilinear", False), ("bilinear", True)),
-    *(("bicubic", False), ("bicubic", True), ("area", False)),
-]
-
-
-@pytest.mark.parametrize(("mode", "corners"), MODES)
-def test_resampling(mode, corners):
-    for size in ((7, 5), (3, 11)):
-        settings = {"align_corners": True} if corners else {}
-        assert_same(lambda: Op(lambda x: F.interpolate(x, size, mode=mode, **settings)), images(2, 3, 5, 6))  # noqa: B023
-
-
-@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
-def test_pads(mode):
-    assert_same(lambda: Op(lambda x: F.pad(x, (1, 2, 3, 0), mode)), images(2, 3, 5, 6))
+    judged(mlp, rows, update=lambda model: nn.utils.clip_grad_norm_(model.parameters(), 0.1, norm))

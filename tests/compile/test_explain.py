@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 import ranvier as rv
+from compile.beside import drawn, names, same, squares, training
 from ranvier import nn
-from ranvier.nn import functional as F
 from support.strict import strict
 
 X = np.random.default_rng(0).normal(size=(16, 1, 12, 12)).astype(np.float32)
@@ -19,16 +19,7 @@ def compiled(calls=24):
     model = nn.Sequential(
         nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2), nn.Linear(200, 4)
     )
-    optimizer = rv.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-    @strict
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = strict(training(model, rv.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)))
     for _ in range(calls):
         step(X, Y)
     return model, step
@@ -44,43 +35,35 @@ def test_instructions_are_numbered_measured_and_placed(program):
     assert [i.number for i in code] == list(range(len(code)))
     assert all(0 < i.ns < 1e9 for i in code if not i.prepared)
     assert [i.op for i in code if i.prepared] == ["fill"]  # the gradient 1 of the loss
-    assert all(re.search(r"test_explain\.py:\d+$", i.place) for i in code)
+    assert all(re.search(r"beside\.py:\d+$", i.place) for i in code)
     assert [i.op for i in code][-1] == "optimizer_step"
     assert repr(program) == f"<Program of {len(code)} instructions>"
 
 
 def test_operands_have_names(program):
     code = program.instructions
-    names = {o.name for i in code for o in (*i.reads, *i.writes) if not o.name.startswith("@")}
+    found = {o.name for i in code for o in (*i.reads, *i.writes) if not o.name.startswith("@")}
     expected = {"argument 0", "argument 1", "result 0", "random stream", "settings of SGD"}
     for parameter in ("0.weight", "0.bias", "5.weight", "5.bias"):
         expected |= {parameter, f"{parameter}.grad", f"{parameter}.momentum_buffer"}
-    assert expected <= names
-    assert "constant" not in names
+    assert expected <= found
+    assert "constant" not in found
     weight = next(o for i in code for o in i.reads if o.name == "5.weight")
-    assert (weight.role, weight.dtype) == ("persistent", "float32")
-    assert np.prod(weight.shape) == 800
+    assert (weight.role, weight.dtype, np.prod(weight.shape)) == ("persistent", "float32", 800)
 
 
-def test_operands_are_written_before_they_are_read(program):
-    """A temporary is read only after the instruction that makes it, within its life."""
+def test_temporaries_are_written_before_they_are_read_and_do_not_overlap(program):
     buffers, written = program.buffers, set()
     for i in program.instructions:
-        for o in i.reads:
-            if o.role == "temporary":
-                assert o.buffer in written
+        assert all(o.buffer in written for o in i.reads if o.role == "temporary")
         for o in (*i.reads, *i.writes):
             assert buffers[o.buffer].first <= i.number <= buffers[o.buffer].last
         written |= {o.buffer for o in i.writes}
-
-
-def test_temporaries_in_use_at_once_do_not_overlap(program):
-    alive = [b for b in program.buffers if b.role == "temporary" and b.first >= 0]
+    alive = [b for b in buffers if b.role == "temporary" and b.first >= 0]
     for a in alive:
         assert a.offset + a.bytes <= program.memory.arena
         for b in alive:
-            together = a.first <= b.last and b.first <= a.last
-            if a is not b and together:
+            if a is not b and a.first <= b.last and b.first <= a.last:  # in use at once
                 assert a.offset + a.bytes <= b.offset or b.offset + b.bytes <= a.offset
 
 
@@ -104,37 +87,33 @@ def test_the_description_cannot_be_changed(program):
 
 def test_the_table(program, capsys):
     program.explain()
-    text = capsys.readouterr().out
-    code = program.instructions
+    text, code = capsys.readouterr().out, program.instructions
     replayed, fused = sum(not i.prepared for i in code), sum(len(i.fused) for i in code)
     assert text.startswith(f"{replayed} instructions, {fused} more fused into them")
-    assert "results and gradients" in text
-    assert re.search(r"test_explain\.py:\d+:", text)
+    for part in ("results and gradients", "0.weight 8x1x3x3", "more", "beside.py:"):
+        assert part in text
     for i in code:
         assert re.search(rf"^ *{i.number}  {i.op} ", text, re.M)
-        if i.prepared:
-            continue
-        time, unit = re.search(rf"^ *{i.number}  {i.op} .* ([\d.]+) (us|ms)", text, re.M).groups()
-        assert abs(float(time) * {"us": 1e3, "ms": 1e6}[unit] - i.ns) <= {"us": 6, "ms": 6e3}[unit]
-        assert unit == ("ms" if i.ns >= 1e6 else "us")
-    assert "0.weight 8x1x3x3" in text
-    assert "more" in text
+        if not i.prepared:
+            time, unit = re.search(rf"^ *{i.number}  {i.op} .* ([\d.]+) (us|ms)", text, re.M).groups()
+            assert abs(float(time) * {"us": 1e3, "ms": 1e6}[unit] - i.ns) <= {"us": 6, "ms": 6e3}[unit]
+            assert unit == ("ms" if i.ns >= 1e6 else "us")
     assert max(map(len, text.splitlines())) < 180
 
 
-def test_the_table_of_a_step_that_drops_its_gradients():
-    model = nn.Linear(4, 2)
-    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
-
-    @strict
-    def step(x):
-        model(x).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    for _ in range(3):
-        step(X[:, 0, 0, :4])
-    assert "optimizer_step" in str(step.programs[0])
+def test_the_table_of_prepared_instructions():
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 49, 40)
+    ).eval()
+    with rv.no_grad():
+        step = same(lambda: model, drawn((12, 3, 9, 9)))
+    text, prepared = str(step.programs[0]), names(step, True)
+    for part in (
+        "prepared, again after a change of what they read:", "batch_norm_scale", "1.running_mean 8",
+        "matmul_pack", "4.weight", "with batch_norm_forward, activation_forward", "prepared from them",
+    ):  # fmt: skip
+        assert part in text
+    assert [i.prepared for i in step.programs[0].instructions[: len(prepared)]] == [True] * len(prepared)
 
 
 def test_a_compiled_step_explains_all_its_programs(capsys):
@@ -145,22 +124,54 @@ def test_a_compiled_step_explains_all_its_programs(capsys):
     assert capsys.readouterr().out.count("more fused into them") == 2
 
 
-def test_models_of_one_step_have_different_names():
-    a, b = nn.Linear(3, 3), nn.Linear(3, 1)
-    optimizer = rv.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1)
+def dropping():
+    model = nn.Linear(6, 2)
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
 
-    @strict
     def step(x):
-        optimizer.zero_grad()
-        loss = b(a(x)).mean()
-        loss.backward()
+        model(x).sum().backward()
         optimizer.step()
-        return loss
+        optimizer.zero_grad()
 
-    for _ in range(3):
-        step(np.ones((4, 3), np.float32))
-    names = {o.name for i in step.programs[0].instructions for o in i.reads}
-    assert {"Linear(0).weight", "Linear(1).weight", "Linear(1).weight.grad"} <= names
+    return step, model
+
+
+def of_two():
+    a, b = nn.Linear(6, 3), nn.Linear(3, 1)
+    return (
+        training(lambda x: b(a(x)), rv.optim.SGD([*a.parameters(), *b.parameters()], lr=0.1), squares),
+        a,
+        b,
+    )
+
+
+class Line(nn.Module):
+    """Parameters in one memory."""
+
+    def __init__(self):
+        super().__init__()
+        memory = np.arange(18, dtype=np.float32)
+        for i, name in enumerate(("slope", "shift", "scale")):
+            setattr(self, name, nn.Parameter(rv.from_numpy(memory[6 * i : 6 * i + 6])))
+
+    def forward(self, x):
+        return (x * self.slope + self.shift) * self.scale
+
+
+NAMED = {  # names among what is read
+    "a step that drops its gradients": (dropping, ["weight", "bias"]),
+    "two models": (of_two, ["Linear(0).weight", "Linear(1).weight", "Linear(1).weight.grad"]),
+    "parameters in one memory": (lambda: Line().eval(), ["slope", "shift", "scale"]),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_names(name):
+    make, expected = NAMED[name]
+    with rv.set_grad_enabled(name != "parameters in one memory"):
+        step = same(make, drawn((4, 6)))
+    assert set(expected) <= {o.name for i in step.programs[0].instructions for o in i.reads}
+    assert str(step.programs[0])
 
 
 def test_the_picture(program, tmp_path):
@@ -173,38 +184,13 @@ def test_the_picture(program, tmp_path):
 
 
 def test_the_picture_of_something_else_is_refused():
-    with pytest.raises(
-        TypeError, match=r"\[plot.program\] got CompiledFunction; expected one of the programs"
-    ):
+    with pytest.raises(TypeError, match=r"\[plot.program\] got CompiledFunction; expected one of the pro"):
         rv.plot.program(strict(lambda x: x * 2))
 
 
 def test_times_are_unknown_before_the_first_replays():
     fast = strict(nn.Linear(3, 2).eval())
-    for _ in range(2):  # recorded and checked
-        fast(np.ones((4, 3), np.float32))
-    assert "?" in str(fast.programs[0])
-    for _ in range(20):
-        fast(np.ones((4, 3), np.float32))
-    assert "?" not in str(fast.programs[0])
-
-
-def test_parameters_in_one_memory_have_their_names():
-    memory = np.arange(12, dtype=np.float32)
-
-    class Line(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.slope, self.shift, self.scale = (
-                nn.Parameter(rv.from_numpy(memory[4 * i : 4 * i + 4])) for i in range(3)
-            )
-
-        def forward(self, x):
-            return (x * self.slope + self.shift) * self.scale
-
-    model = Line()
-    step = strict(model.eval())
-    for _ in range(3):
-        step(np.ones(4, np.float32))
-    read = [o.name for i in step.programs[0].instructions for o in i.reads if o.role == "persistent"]
-    assert read == ["slope", "shift", "scale"]
+    for calls, unknown in ((2, True), (20, False)):  # recorded and checked, then replayed
+        for _ in range(calls):
+            fast(np.ones((4, 3), np.float32))
+        assert ("?" in str(fast.programs[0])) == unknown

@@ -2,27 +2,19 @@
 
 import gc
 import signal
-import threading
 import weakref
 
 import numpy as np
 import pytest
 import ranvier as rv
+from compile.beside import bits, drawn, in_threads, names, same
 from ranvier import nn
 from ranvier.autograd import Function
 from support.strict import strict
 
 PLACES = rv.tensor([2, 0, 1])
-
-
-def put(x, key, value):
-    x = x.clone()
-    x[key] = value
-    return x
-
-
-def bits(tensors):
-    return [(t.numpy().dtype.str, t.numpy().tobytes()) for t in tensors]
+SCALE = np.arange(3, dtype=np.float32)
+INTERRUPT = int(signal.SIGINT)
 
 
 class Softplus(Function):
@@ -60,59 +52,21 @@ class Scaled(Function):
         return dy * self.scale
 
 
-class Doubling(Function):
+class Doubling(Scaled):
     def forward(self, x):
         x *= 2
         return x + 0
 
-    def backward(self, dy):
-        return 2 * dy
 
-
-SCALE = np.arange(3, dtype=np.float32)
-FUNCTIONS = {
-    "a saved result": lambda h: Softplus(1.5).apply(h),
-    "one after the other": lambda h: Softplus(1.5).apply(Softplus(0.5).apply(h)) * h,
-    "two results": lambda h: sum(Product().apply(h, h.tanh())),
-    "a constant array": lambda h: Scaled(SCALE).apply(h),
-    "det": lambda h: rv.det(h[:3]) + h,
-    "inverse": lambda h: rv.inverse(h[:3] + 9 * rv.eye(3)),
-    "scatter_reduce": lambda h: rv.scatter_reduce(h, 0, PLACES[None], h, "amax"),
-}
-
-
-def training(function, compile):
-    """Losses and gradients of some steps."""
-    w = rv.tensor(np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32), requires_grad=True)
-
-    def step(x):
-        w.grad = None
-        loss = (function(x @ w) ** 2).mean()
-        loss.backward()
-        return loss.detach()
-
-    step = strict(step) if compile else step
-    found = []
-    for call in range(8):
-        x = np.random.default_rng(call).standard_normal((4, 3)).astype(np.float32)
-        found.append(bits([step(rv.tensor(x)), w.grad]))
-    return found, step
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_functions(name):
-    expected, _ = training(FUNCTIONS[name], False)
-    found, step = training(FUNCTIONS[name], True)
-    assert found == expected
-    assert "numpy" in [i.op for i in step.programs[0].instructions]
+class Interrupted(Function):
+    def forward(self, x):
+        if x[0] > 5:
+            signal.raise_signal(INTERRUPT)
+        return np.exp(x)
 
 
 def made_in_the_step(h):
-    class Shifted(Scaled):
-        def forward(self, x):
-            return x + self.scale
-
-    return Shifted(1.0).apply(h)
+    return type("Shifted", (Scaled,), {"forward": lambda self, x: x + self.scale})(1.0).apply(h)
 
 
 def looked_up(h):
@@ -121,63 +75,76 @@ def looked_up(h):
     return function.apply(h)
 
 
-UNKNOWN = {
-    "changes its input": lambda h: Doubling().apply(h),
-    "an array that the step makes": lambda h: Scaled(np.ones(3, np.float32)).apply(h),
-    "a class that the step makes": made_in_the_step,
-    "an attribute of another kind": looked_up,
+def put(x, key, value):
+    x = x.clone()
+    x[key] = value
+    return x
+
+
+# of h (4, 3), whose gradient is computed; and why it runs eagerly
+ROWS = {
+    "a saved result": (lambda h: Softplus(1.5).apply(h), None),
+    "one after the other": (lambda h: Softplus(1.5).apply(Softplus(0.5).apply(h)) * h, None),
+    "two results": (lambda h: sum(Product().apply(h, h.tanh())), None),
+    "a number": (lambda h: Scaled(2.0).apply(h), None),
+    "det": (lambda h: rv.det(h[:3]) + h, None),
+    "inverse": (lambda h: rv.inverse(h[:3] + 9 * rv.eye(3)), None),
+    "scatter_reduce": (lambda h: rv.scatter_reduce(h, 0, PLACES[None], h, "amax"), None),
+    "integers": (lambda h: h * (h.detach().sum(1).floor().int() % 3).float()[:, None] + h.atan(), None),
+    "changes its input": (lambda h: Doubling(2).apply(h), "that NumPy made"),
+    "an array that the step makes": (lambda h: Scaled(np.ones(3, np.float32)).apply(h), "that NumPy made"),
+    "a global array": (lambda h: Scaled(SCALE).apply(h), "SCALE|NumPy"),
+    "a class that the step makes": (made_in_the_step, "that NumPy made"),
+    "an attribute of another kind": (looked_up, "that NumPy made"),
+    "values in a list": (lambda h: put(z := h.detach()[0], PLACES, [*z]) * h, "a change in place by NumPy"),
 }
 
 
-@pytest.mark.parametrize("name", UNKNOWN)
-def test_other_functions_run_eagerly(name):
-    with pytest.raises(rv.CaptureError, match="that NumPy made"):
-        training(UNKNOWN[name], True)
+def maker(function):
+    def make():
+        w = rv.randn(3, 3).requires_grad_()
+
+        def step(x):
+            w.grad = None
+            loss = (function(x @ w) ** 2).mean()
+            loss.backward()
+            return loss.detach()
+
+        return step, [w], nn.ParameterList([w])
+
+    return make
 
 
-def test_values_in_a_list_run_eagerly():
-    step = strict(lambda x: put(x, PLACES, [x[0], x[1], x[2]]))
-    with pytest.raises(rv.CaptureError, match="a change in place by NumPy"):
-        step(rv.ones(3))
+@pytest.mark.parametrize("name", ROWS)
+def test_replayed_or_refused(name):
+    function, reason = ROWS[name]
+    if reason is None:
+        assert "numpy" in names(same(maker(function), drawn((4, 3)), 8))
+    else:
+        with pytest.raises(rv.CaptureError, match=reason):
+            same(maker(function), drawn((4, 3)), 8)
 
 
 def test_changes_of_state():
     """In place, in integers and half floats that outlive the step, beside a call that fails."""
 
-    def state():
-        return rv.zeros(5, dtype=rv.int64), rv.zeros(5, dtype=rv.float16)
+    def make():
+        counts, half = rv.zeros(5, dtype=rv.int64), rv.zeros(5, dtype=rv.float16)
 
-    def made(counts, half):
         def step(x, i):
             counts[i] = counts[i] + 1
             half.copy_(x.to(rv.float16))
             return x[counts.remainder(5)] * counts[(x > 2).long() * 9]
 
-        return step
+        return step, counts, half
 
-    def outcome(step, *arguments):
-        try:
-            return bits([step(*arguments)])
-        except IndexError as error:
-            return str(error)
-
-    eager, captured = state(), state()
-    expected, step = made(*eager), strict(made(*captured))
-    for call in range(12):
-        rng = np.random.default_rng(call)
+    def inputs(number):
+        rng = np.random.default_rng(number)
         x, i = rng.random(5, np.float32), rng.permutation(5)[:3]
-        x[0] += 5 * (call in (5, 9))
-        arguments = rv.tensor(x), rv.tensor(i)
-        assert outcome(step, *arguments) == outcome(expected, *arguments)
-        assert bits(captured) == bits(eager)
-    assert len(step.programs) == 1
+        x[0] += 5 * (number in (5, 9))
+        return rv.tensor(x), rv.tensor(i)
 
-
-class Interrupted(Function):
-    def forward(self, x):
-        if x[0] > 5:
-            signal.raise_signal(signal.SIGINT)
-        return np.exp(x)
+    assert len(same(make, inputs, 12).programs) == 1
 
 
 def test_an_interrupt_puts_all_back():
@@ -198,58 +165,33 @@ def test_an_interrupt_puts_all_back():
 
 
 def test_batches_of_a_fit():
-    class Model(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.line = nn.Linear(3, 4)
-
-        def forward(self, x):
-            return self.line(x).atan() + (x.sum(1).floor().int() % 3).float()[:, None]
-
-    x = np.random.default_rng(0).normal(size=(96, 3)).astype(np.float32)
-
-    def fitted(compile):
+    x, found = np.random.default_rng(0).normal(size=(96, 3)).astype(np.float32), []
+    for compile in (True, False):
         rv.manual_seed(0)
-        model = Model()
+        model = nn.Sequential(nn.Linear(3, 4), nn.Identity())
+        model[1].forward = lambda x: x.atan() + (x.detach().floor().int() % 3).float()
         trainer = rv.Trainer(model, nn.CrossEntropyLoss(), rv.optim.Adam(model.parameters()), compile=compile)
         trainer.fit(x, np.arange(96) % 4, epochs=3, batch_size=8)
-        return bits([p.detach() for p in model.parameters()])
-
-    assert fitted(True) == fitted(False)
+        found.append(bits(model))
+    assert found[0] == found[1]
 
 
 def test_threads():
     """Each waits for the GIL inside a run, while others wait for the program."""
-    step = strict(lambda x: (x.atan().floor() + x.int().float()).sum())
-    inputs = [rv.tensor(np.random.default_rng(i).standard_normal(50).astype(np.float32)) for i in range(4)]
-    expected = [step._function(x).item() for x in inputs]
-    found = {}
-
-    def work(number):
-        found[number] = [[step(x).item() for x in inputs] for _ in range(50)]
-
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(found[n] == [expected] * 50 for n in range(3))
+    step = lambda x: (x.atan().floor() + x.int().float()).sum()  # noqa: E731
+    inputs = [drawn((50,))(number) for number in range(4)]
+    fast, expected = strict(step), [step(*x).item() for x in inputs]
+    found = in_threads(3, lambda number: [[fast(*x).item() for x in inputs] for _ in range(50)])
+    assert found == [[expected] * 50] * 3
 
 
 def test_nothing_is_kept():
     def made():
-        w = rv.ones(3, requires_grad=True)
-
-        @strict
-        def step(x):
-            w.grad = None
-            loss = Softplus(2.0).apply(x * w).sum()
-            loss.backward()
-            return loss.detach()
-
-        for call in range(5):
-            step(rv.full((3,), float(call)))
-        return weakref.ref(w), weakref.ref(step.programs[0])
+        step, (w,), _ = maker(lambda h: Softplus(2.0).apply(h))()
+        fast = strict(step)
+        for number in range(5):
+            fast(*drawn((4, 3))(number))
+        return weakref.ref(w), weakref.ref(fast.programs[0])
 
     references = made()
     gc.collect()
@@ -259,9 +201,7 @@ def test_nothing_is_kept():
 def test_subnormal_numbers_are_what_numpy_makes_of_them():
     rv.set_flush_denormal(True)
     try:
-        step = strict(lambda x: (x.floor() + x.frac()).double() + x.frac().double())
-        for call in range(5):
-            x = rv.tensor(np.full(3, call * 1e-39, np.float32))
-            assert bits([step(x)]) == bits([step._function(x)])
+        step = lambda x: (x.floor() + x.frac()).double() + x.frac().double()  # noqa: E731
+        same(lambda: step, lambda number: (rv.tensor(np.full(3, number * 1e-39, np.float32)),))
     finally:
         rv.set_flush_denormal(False)

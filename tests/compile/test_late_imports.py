@@ -31,41 +31,49 @@ ROWS = {
     "distributions": "rv.distributions.Normal(x, 1.0).rsample()",
     "func": "rv.func.vmap(lambda row: row * 2)(x)",
 }
-START = """
-import numpy as np, ranvier as rv
-import sys
+# Each use is the first one of its module, in a recording: it imports the module.
+CODE = """
+import numpy as np, sys, ranvier as rv
 PLACES = rv.tensor([[2, 0, 1]])
 weight = rv.ones(3, 3, requires_grad=True)
 inputs = [rv.from_numpy(x.astype("f")) for x in np.random.default_rng(0).normal(size=(6, 3, 3))]
+STEP = '''
+def step(x):
+    x = x * weight
+    {{before}}
+    loss = ({{op}}).sum()
+    loss.backward()
+    gradient, weight.grad = weight.grad.clone(), None
+    return loss, gradient
+'''
 
 def outcome(step):
     rv.manual_seed(0)
     outcomes = [step(x) for x in inputs]
     return [(loss.item(), gradient.numpy().tobytes()) for loss, gradient in outcomes]
 
-def compare(step):
-    compiled = rv.compile(step, strict=True)
-    replayed = outcome(compiled)
-    assert replayed == outcome(step)
-    assert len(compiled.programs) == 1
+def compare(op, before="pass"):
+    space = dict(globals())
+    exec(STEP.format(op=op, before=before), space)
+    compiled = rv.compile(space["step"], strict=True)
+    assert outcome(compiled) == outcome(space["step"]), op
+    assert len(compiled.programs) == 1, op
+
+def refused(function, *args):
+    try:
+        function(*args)
+    except rv.CaptureError as error:
+        return str(error)
+    raise AssertionError("captured")
+
+{code}
 """
-LAYERS = """
-from ranvier import nn
-from ranvier.nn import functional as F
-"""  # loads modules, too
-STEP = """
-def step(x):
-    x = x * weight
-    loss = ({op}).sum()
-    loss.backward()
-    gradient, weight.grad = weight.grad.clone(), None
-    return loss, gradient
-"""
+LAYERS = "from ranvier import nn\nfrom ranvier.nn import functional as F\n"  # loads modules, too
 
 
 def run(code):
-    layers = LAYERS if "nn." in code or "F." in code else ""
-    done = subprocess.run([sys.executable, "-c", START + layers + code], capture_output=True, text=True)
+    code = CODE.replace("{{", "{").replace("}}", "}").replace("{code}", code)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
@@ -73,28 +81,31 @@ def test_each_late_module_has_a_row():
     assert later.OPS.keys() | later.FUNCTIONAL_NAMES.keys() <= ROWS.keys()
 
 
-@pytest.mark.parametrize("module", ROWS)
-def test_first_use_in_a_recording(module):
-    name = f"ranvier.{module}" if module in ("linalg", "distributions", "func") else f"ranvier.ops.{module}"
-    run(f"assert {name!r} not in sys.modules\n{STEP.format(op=ROWS[module])}\ncompare(step)")
+@pytest.mark.parametrize("part", range(6))
+def test_first_use_in_a_recording(part):
+    """Several modules in each process, where one does not load the other."""
+    code = []
+    for module in [*ROWS][part::6]:
+        own = module in ("linalg", "distributions", "func")
+        name = f"ranvier.{module}" if own else f"ranvier.ops.{module}"
+        code += [LAYERS] * ("F." in ROWS[module]) + [
+            f"assert {name!r} not in sys.modules",
+            f"compare({ROWS[module]!r})",
+        ]
+    run("\n".join(code))
 
 
 def test_first_use_in_a_refused_recording():
-    refused = """
+    run(f"""{LAYERS}
 bag = nn.EmbeddingBag(5, 3, mode="max")
-try:
-    rv.compile(lambda i: (bag(i), rv.take(rv.zeros(3), i)), strict=True)(rv.tensor([[0, 1, 2]]))
-except rv.CaptureError:
-    assert "ranvier.ops.shape.write" in sys.modules
-else:
-    raise AssertionError("captured")
-"""
-    run(f"{refused}{STEP.format(op=ROWS['shape.write'])}\ncompare(step)")
+step = rv.compile(lambda i: (bag(i), rv.take(rv.zeros(3), i)), strict=True)
+refused(step, rv.tensor([[0, 1, 2]]))
+assert "ranvier.ops.shape.write" in sys.modules
+compare({ROWS["shape.write"]!r})
+""")
 
 
-def test_a_module_of_the_user(tmp_path):
-    """Its Functions are captured, too; one that the step itself makes is not."""
-    kind = """
+EXP = """
 class Exp(Function):
     def forward(self, x):
         self.y = np.exp(x)
@@ -102,23 +113,23 @@ class Exp(Function):
     def backward(self, dy):
         return dy * self.y
 """
-    text = f"import numpy as np\nfrom ranvier.autograd import Function\n{kind}"
-    (tmp_path / "of_the_user.py").write_text(text)
-    step = STEP.replace("    loss =", "    import of_the_user\n    loss =").format(
-        op="of_the_user.Exp().apply(x)"
+
+
+def test_a_module_of_the_user(tmp_path):
+    """Its Functions are captured, too; one that the step itself makes is not."""
+    (tmp_path / "of_the_user.py").write_text(
+        f"import numpy as np\nfrom ranvier.autograd import Function\n{EXP}"
     )
-    run(f"sys.path.insert(0, {str(tmp_path)!r})\n{step}\ncompare(step)")
-    inner = kind.strip().replace("\n", "\n    ")
-    step = STEP.replace("    loss =", f"    {inner}\n    loss =").format(op="Exp().apply(x)")
+    inner = EXP.strip().replace("\n", "\n    ")
     run(f"""
 from ranvier.autograd import Function
-{step}
-try:
-    compare(step)
-except rv.CaptureError as error:
-    assert "NumPy made" in str(error), error
-else:
-    raise AssertionError("captured")
+sys.path.insert(0, {str(tmp_path)!r})
+compare("of_the_user.Exp().apply(x)", "import of_the_user")
+assert "NumPy made" in refused(compare, "Exp().apply(x)", {inner!r})
+def f(x):
+    import random
+    return x * 2
+assert [outcome is not None for outcome in map(rv.compile(f, strict=True), inputs)] == [True] * 6
 """)
 
 
@@ -135,7 +146,7 @@ def test_a_first_use_elsewhere_keeps_the_programs():
         "~(x > 0)",
     )
     ops = [op for module, op in ROWS.items() if module not in ("creation", "linalg", "distributions", "func")]
-    run(f"""
+    run(f"""{LAYERS}
 model = nn.Sequential(nn.Conv1d(3, 4, 2), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(4, 2), nn.ELU())
 step = rv.compile(lambda x: model(x).sum().detach(), strict=True)
 for batch in inputs:

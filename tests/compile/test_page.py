@@ -11,7 +11,7 @@ def test_the_examples_of_the_page_run(capsys, tmp_path):
     assert len(blocks) == 6
     names = {}
     for number, block in enumerate(blocks):
-        file = tmp_path / f"block_{number}.py"  # a step is divided only if its source is at hand
+        file = tmp_path / f"block_{number}.py"
         file.write_text(block)
         exec(compile(block, str(file), "exec"), names)
     assert names["losses"][-1] < names["losses"][0]

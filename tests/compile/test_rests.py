@@ -1,39 +1,120 @@
-"""Which calls are found at once, which are recorded, and when a function rests."""
+"""Which calls are recorded, which replayed, and when a step runs as it is written: rows of behaviours."""
 
-import contextlib
-import functools
-import itertools
+import gc
+import sys
+import types
+import weakref
 
-import numpy as np
 import pytest
 import ranvier as rv
+from compile.beside import bits, outcome
 from ranvier import nn
-from ranvier.compile import compiled
-from ranvier.compile.record import record
+from ranvier.compile import cache
+from support.strict import strict
 
 X = rv.arange(6.0)
 
 
-def pays(fast):
-    """Lets it record the next call."""
-    fast._cache._saved = 1e9
-    fast._rest(None, 0)
+def code_of(function):
+    return type(function).forward.__code__ if isinstance(function, nn.Module) else function.__code__
 
 
-@pytest.fixture
-def searched(monkeypatch):
-    """The arguments of calls whose program is looked up by their signature."""
-    calls = []
-    search = compiled.CompiledFunction._by_key
+def entries(fast, calls, code):
+    """In how many of these calls Python runs the step; each is (args, kwargs)."""
+    found = 0
 
-    def noted(self, *args):
-        calls.append(args)
-        return search(self, *args)
+    def note(frame, event, arg):
+        nonlocal found
+        found += event == "call" and frame.f_code is code
 
-    monkeypatch.setattr(compiled.CompiledFunction, "_by_key", noted)
-    return calls
+    for args, kwargs in calls:
+        sys.setprofile(note)
+        try:
+            fast(*args, **kwargs)
+        finally:
+            sys.setprofile(None)
+    return found
 
 
+def replays(fast, function, calls=8, *args):
+    """Whether nearly all of so many calls are replays."""
+    return entries(fast, [(args or (X,), {})] * calls, code_of(function)) <= 1
+
+
+# --- values that change now and then: a step, and what sets its value
+def in_a_dict():
+    values = {"factor": 1.0}
+    return lambda x: x * values["factor"], lambda value: values.update(factor=value)
+
+
+def in_a_list():
+    options = [{"factor": 1.0}]
+    return lambda x: x * options[0]["factor"], lambda value: options[0].update(factor=value)
+
+
+def attribute():
+    held = types.SimpleNamespace(factor=1.0)
+    return lambda x: x * held.factor, lambda value: setattr(held, "factor", value)
+
+
+def of_a_layer():
+    layer = nn.LeakyReLU(0.1)
+    return lambda x: layer(x - 3) * 1, lambda value: setattr(layer, "negative_slope", value)
+
+
+EVERY = {  # calls, and the calls before which the value changes
+    "ten epochs": (2000, range(200, 2000, 200)),
+    "ten short epochs": (300, range(30, 300, 30)),
+    "now and then": (400, (3, 12, 70)),
+    "in a row": (400, (5, 6, 7)),
+    "later in a row": (400, (60, 61, 62, 63)),
+}
+
+
+@pytest.mark.parametrize("make", [in_a_dict, in_a_list, attribute, of_a_layer])
+@pytest.mark.parametrize("when", EVERY)
+def test_a_value_that_changes_at_times_stays_captured(when, make, recwarn, records):
+    (function, change), (calls, at) = make(), EVERY[when]
+    fast = strict(function)
+    for number in range(calls):
+        if number in at:
+            assert "row" in when or number < 10 or replays(fast, function), number
+            change(1.0 + number)
+        assert bits(fast(X)) == bits(function(X)), number
+    assert replays(fast, function)
+    assert not recwarn
+    assert len(records) < 10 * 7  # a recording, and checks at calls 2, 4, 8 ...
+
+
+@pytest.mark.parametrize("ways", [2, 3, 4])
+def test_values_in_turn_have_a_program_each(ways):
+    function, change = attribute()
+    fast = strict(function)
+    for number in range(40 * ways):
+        change(1.0 + number % ways)
+        assert bits(fast(X)) == bits(function(X)), number
+    assert len(fast.programs) == ways
+    assert replays(fast, function)
+
+
+@pytest.mark.parametrize("where", ["an attribute", "an argument"])
+def test_a_value_that_changes_at_each_call_ends_eager_and_is_tried_again(where, records, recwarn):
+    inner, change = attribute()
+    function = (lambda x, n: x * n) if where == "an argument" else lambda x, n: inner(x)
+    fast, steady = rv.compile(function), rv.tensor(1.0)
+    for number in range(2000):
+        change(float(number))
+        given = number if where == "an argument" else steady
+        assert bits(fast(X, given)) == bits(function(X, given))
+    assert len(records) < 100
+    assert ["changes" in str(w.message) for w in recwarn] == [True]
+    for _ in range(40_000):
+        fast(X, steady)
+    assert replays(fast, function, 100, X, steady)
+    assert len(recwarn) == 1
+
+
+# --- signatures in turn
 def number(x, k):
     return x * (k + 1)
 
@@ -43,207 +124,181 @@ def options(x, k=0, factor=1.0):
 
 
 def listed(pairs, x):
-    return pairs[0] * 3 - pairs[1] * x
+    return pairs[0] * 3 - pairs[1] * x * len(pairs)
 
 
-def in_a_dict(x, terms):
+def of_terms(x, terms):
     return sum(terms.values()) * x * len(terms)
 
 
+def counted(x, items):
+    return x * len(items) + sum(i[0] if isinstance(i, list) else i for i in items)
+
+
+Y, Z = X + 1, X + 2
 CALLS = {
     "a few numbers": (number, [((X, k), {}) for k in range(10)]),
     "keywords": (options, [((X,), {"k": 1}), ((X,), {"factor": 3.0}), ((X,), {"factor": 3.0, "k": 1})]),
     "keywords and places": (options, [((X, 1), {}), ((X,), {"k": 1}), ((X,), {"factor": 1}), ((), {"x": X})]),
-    "lists and tuples": (listed, [(([X, X + 1], X + 2), {}), (((X, X + 1), X + 2), {})]),
-    "the same Tensor twice": (listed, [(([X, X + 1], X + 2), {}), (([X, X], X + 2), {})]),
-    "dicts": (in_a_dict, [((X, {"a": X + 1, "b": 2}), {}), ((X, {"a": X + 1, "b": 3, "c": 4}), {})]),
+    "lists and tuples": (listed, [(([X, Y], Z), {}), (((X, Y), Z), {})]),
+    "the same Tensor twice": (listed, [(([X, Y], Z), {}), (([X, X], Z), {})]),
+    "dicts": (of_terms, [((X, {"a": Y, "b": 2}), {}), ((X, {"a": Y, "b": 3, "c": 4}), {})]),
     "True and 1": (number, [((X, True), {}), ((X, 1), {}), ((X, 1.0), {})]),
     "zeros": (number, [((X, -1.0), {}), ((X, 0.0), {}), ((X, -0.0), {})]),
+    "shapes": (number, [((rv.ones(n), 1), {}) for n in range(1, 7)]),
+    "other items": (counted, [((X, i), {}) for i in ([1, 2], [2, 1], [1, 2, 0], (1, 2), [1, 2.0], [[1], 2])]),
 }
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_calls_of_a_few_forms_in_turn_are_found_at_once(name, searched):
+def test_calls_of_a_few_forms_in_turn_are_all_captured(name):
     function, calls = CALLS[name]
-    fast = rv.compile(function, verify=False)
-    for _, (args, kwargs) in itertools.product(range(30), calls):
-        fast(*args, **kwargs)
-        pays(fast)
+    fast = strict(function)
+    for _ in range(80):
+        for args, kwargs in calls:
+            assert bits(fast(*args, **kwargs)) == bits(function(*args, **kwargs))
     assert len(fast.programs) == len(calls)
-    searched.clear()
-    for _, (args, kwargs) in itertools.product(range(3), calls):
-        expected = function(*args, **kwargs)
-        np.testing.assert_array_equal(fast(*args, **kwargs).numpy(), expected.numpy())
-    alike = name in ("the same Tensor twice", "True and 1", "zeros")  # only the signature tells them apart
-    assert alike or not searched
+    assert entries(fast, calls * 3, code_of(function)) <= len(calls)
 
 
-def test_a_list_with_other_items_is_another_call():
-    fast = rv.compile(lambda x, items: x * len(items) + sum(items))
-    for items in ([1, 2], [2, 1], [1, 2, 0], (1, 2), [1, 2.0], [[1], 2]) * 2:
-        flat = [i[0] if isinstance(i, list) else i for i in items]
-        if flat == items or isinstance(items, tuple):
-            for _ in range(3):
-                np.testing.assert_array_equal(fast(X, items).numpy(), (X * len(items) + sum(items)).numpy())
+def test_a_later_signature_is_recorded_when_it_comes_back():
+    fast = strict(lambda x: x * 2)
+    for n in range(1, 60):
+        fast(rv.ones(n))
+    few = len(fast.programs)
+    assert 4 <= few < 10
+    for _ in range(100):
+        fast(rv.ones(60))
+    assert len(fast.programs) == few + 1
 
 
-def test_a_bad_value_is_looked_for_once(monkeypatch):
-    """The replay that stops at an index out of range is not repeated."""
-    table = rv.ones(5, 2)
-    fast = rv.compile(lambda k: rv.embedding(k, table).sum())
-    good, bad = rv.tensor([1, 2, 3]), rv.tensor([1, 2, 7])
+def test_one_form_that_is_refused_leaves_the_others(recwarn):
+    function = lambda x, log: (x * 2, print(end="") if log else None)[0]  # noqa: E731
+    fast = rv.compile(function)
+    for number in range(100):
+        fast(X, number % 2 == 0)
+    assert ["calls print" in str(w.message) for w in recwarn] == [True]
+    for _ in range(500):
+        fast(X, False)
+    assert len(fast.programs) == 1
+    assert replays(fast, function, 20, X, False)
+
+
+@pytest.mark.parametrize(("most", "kept"), [(0, [16]), (5 * cache._OVERHEAD // 2, [8, 16])])
+def test_the_memory_of_all_programs_is_bounded(monkeypatch, most, kept):
+    """The program that was used longest ago is dropped."""
+    monkeypatch.setattr(cache, "_MEMORY", most)
+    fast = strict(lambda x: x * 2)
+    for n in (2, 2, 3, 3, 2, 4):
+        fast(rv.ones(n))
+    assert sorted(program.buffers[0].bytes for program in fast.programs) == kept
+
+
+# --- steps that raise, or cannot be captured
+def refused(x, *_):
+    return x * x.sum().item()
+
+
+def raises(x, *_):
+    raise KeyError(len(x * 2))
+
+
+def looked_up(x, index):
+    return rv.embedding(index, rv.ones(3, 2)).sum()
+
+
+GOOD, BAD = rv.tensor([1]), rv.tensor([7])
+TROUBLED = {  # the step, its index after some good calls, the most recordings in 300 calls
+    "refused": (refused, GOOD, 2),
+    "raises": (raises, GOOD, 30),
+    "a replay that fails": (looked_up, BAD, 30),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLED)
+def test_trouble_costs_few_recordings_and_one_warning(name, records, recwarn):
+    function, index, most = TROUBLED[name]
+    fast = rv.compile(function)
     for _ in range(3):
-        fast(good)
-    runs = []
-    monkeypatch.setattr(
-        compiled.Program, "replay", lambda self, arrays: runs.append(arrays) or self.core(arrays)
-    )
-    for _ in range(3):
-        with pytest.raises(IndexError):
-            fast(bad)
-        assert fast(good).item() == 6
-    assert runs == []
-
-
-def test_a_step_whose_replays_fail_rests(monkeypatch):
-    table, replayed = rv.ones(5, 2), []
-    fast = rv.compile(lambda k: rv.embedding(k, table).sum())
-    for _ in range(3):
-        fast(rv.tensor([1]))
-    inner = compiled.CompiledFunction._replayed
-    monkeypatch.setattr(
-        compiled.CompiledFunction, "_replayed", lambda *args: (replayed.append(1), inner(*args))[1]
-    )
-    for i in range(1000):
-        with pytest.raises(IndexError) if i % 5 else contextlib.nullcontext():
-            assert fast(rv.tensor([9 if i % 5 else 1])).item() == 2
-    assert len(replayed) < 400
-    eager, run = [], compiled.CompiledFunction._eager
-    monkeypatch.setattr(compiled.CompiledFunction, "_eager", lambda *args: (eager.append(1), run(*args))[1])
-    for _ in range(4000):
-        fast(rv.tensor([1]))
-    assert len(eager) < 2000
-
-
-def test_a_step_that_raises_is_not_recorded_again_and_again(monkeypatch):
-    calls = []
-    monkeypatch.setattr(compiled, "record", lambda *args, **more: calls.append(1) or record(*args, **more))
-
-    @rv.compile
-    def step(x):
-        raise KeyError(len(x * 2))
-
+        assert outcome(fast, X, GOOD) == outcome(function, X, GOOD)
+    records.clear()
     for _ in range(300):
-        with pytest.raises(KeyError):
-            step(X)
-    assert len(calls) < 30
+        assert outcome(fast, X, index) == outcome(function, X, index)
+    assert len(records) <= most
+    assert ["[compile]" in str(w.message) for w in recwarn] == [True] * (name == "refused")
 
 
-def test_a_check_that_raises_waits(monkeypatch):
-    calls = []
-    step = rv.compile(lambda index: rv.embedding(index, rv.ones(3, 2)).sum())
-    for _ in range(3):
-        step(rv.tensor([1]))
-    monkeypatch.setattr(compiled, "record", lambda *args, **more: calls.append(1) or record(*args, **more))
-    for _ in range(64):
-        with pytest.raises(IndexError):
-            step(rv.tensor([3]))
-    assert len(calls) < 8
+def test_a_step_whose_replays_fail_is_captured_again_later():
+    function = lambda index: looked_up(X, index)  # noqa: E731
+    fast = strict(function)
+    for number in range(1000):
+        given = GOOD if number < 3 or number % 5 == 0 else BAD
+        assert outcome(fast, given) == outcome(function, given)
+    for _ in range(2000):
+        fast(GOOD)
+    assert replays(fast, function, 50, GOOD)
 
 
-def step_of(kind, compile):
-    """A new step of a new weight: (step, weight, what it has noted)."""
-    weight, seen = rv.tensor([2.0] * 6, requires_grad=True), []
-
-    def step(x):
-        weight.grad = None
-        loss = (x * weight).sum() ** 2
-        loss.backward()
-        return loss
-
-    layer = nn.Linear(6, 2).eval()
-    layer.load_state_dict({"weight": rv.ones(2, 6), "bias": rv.ones(2)})
-    functions = {
-        "step": step, "method": Scaled(weight).times, "model": layer,
-        "partial": functools.partial(number, k=weight.detach()),
-    }  # fmt: skip
-    return compile(functions[kind]), weight, seen
-
-
-class Scaled:
-    def __init__(self, weight):
-        self.weight = weight
+# --- functions that are made anew
+class Layer(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * self.weight.detach()[0, 0]
 
     def times(self, x):
         return (x * self.weight.detach()).sum()
 
 
-@pytest.fixture
-def records(monkeypatch):
-    """The recordings and checks."""
-    found = []
-    monkeypatch.setattr(compiled, "record", lambda *args, **more: found.append(1) or record(*args, **more))
-    return found
+def step_of(weight):
+    def step(x):
+        weight.grad = None
+        loss = (x * weight).sum() ** 2
+        loss.backward()
+        return loss.detach()
+
+    return step
 
 
-@pytest.mark.parametrize("kind", ["step", "method", "partial", "model"])
-def test_functions_that_are_made_in_each_call(kind, records):
-    """The first four are recorded, and a later one after 64 calls; all of them where they pay."""
-
-    def shown(compile):
-        call, weight, seen = step_of(kind, compile)
-        results = [call(X) for _ in range(5)]
-        made = [None if t is None else t.numpy(force=True).tobytes() for t in (*results, weight.grad)]
-        return made, seen
-
-    for _ in range(30):
-        assert shown(rv.compile) == shown(lambda f: f)
-    few = len(records)
-    assert 8 <= few <= 16
-    fast, *_ = step_of(kind, rv.compile)
-    for _ in range(300):
-        fast(X)
-    assert len(records) > few
-    later, *_ = step_of(kind, rv.compile)
-    later(X)
-    assert len(later.programs) == 1
-
-
-def values(*parts):
-    """What is read at each call: (calls, calls until it changes) of each part."""
-    found, n = [], 0
-    for calls, each in parts:
-        for i in range(calls):
-            n += i % each == 0
-            found.append(float(n))
-    return found
-
-
-CHANGES = {  # the values, and how many of the last 400 calls may be no replays
-    "ten epochs": (values((300, 30), (500, 500)), 12),
-    "an epoch of 60 calls, for ever": (values((3000, 60)), 60),
-    "three changes": (values((3, 3), (9, 9), (58, 58), (440, 440)), 12),
-    "ten short epochs": (values((30, 3), (1500, 1500)), 12),
+KINDS = {  # a function of a new weight
+    "step": lambda: step_of(rv.full((6,), 2.0).requires_grad_()),
+    "method": lambda: Layer(6, 2).times,
+    "model": lambda: Layer(6, 2).eval(),
 }
 
 
-@pytest.mark.filterwarnings("ignore:.compile. .*changes of .* come too often")
-@pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("how", ["variable", "argument"])
-def test_a_number_that_changes_now_and_then_is_recorded_again(name, how):
-    read, weight = [0.0], rv.ones(6, requires_grad=True)
+@pytest.mark.parametrize("kind", KINDS)
+def test_functions_that_are_made_in_each_call_are_recorded_while_it_pays(kind, records):
+    for _ in range(40):
+        function = KINDS[kind]()
+        fast = rv.compile(function)
+        for _ in range(5):
+            assert bits(fast(X)) == bits(function(X))
+    assert 4 <= len(records) < 80  # of 200 calls
+    for _ in range(20_000):
+        fast(X)
+    assert fast.programs
+    assert replays(fast, function, 20)
 
-    def step(x, factor=None):
-        weight.grad = None
-        for _ in range(12):
-            x = (x * weight).tanh()
-        loss = (x * (read[0] if factor is None else factor)).sum()
-        loss.backward()
-        return loss
 
-    fast, replays, x = rv.compile(step), [], rv.rand(6)
-    for read[0] in CHANGES[name][0]:
-        before = {id(p): p.checks_left for p in fast.programs}
-        fast(x, *read[: how == "argument"])
-        replays.append(any(before.get(id(p)) == p.checks_left + 1 for p in fast.programs))
-    assert replays[-400:].count(False) <= CHANGES[name][1]
+@pytest.mark.parametrize("kind", KINDS)
+def test_functions_that_are_made_for_many_calls_are_all_captured(kind):
+    for _ in range(8):
+        function = KINDS[kind]()
+        fast = rv.compile(function)
+        for _ in range(400):
+            fast(X)
+        assert replays(fast, function, 20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_kept_alive(kind):
+    gone = []
+    for _ in range(6):
+        function = KINDS[kind]()
+        fast = rv.compile(function)
+        for _ in range(3):
+            fast(X)
+        owner = getattr(function, "__self__", function)
+        gone += [weakref.ref(owner), weakref.ref(fast)]
+        del function, fast, owner
+    gc.collect()
+    assert not any(reference() is not None for reference in gone)

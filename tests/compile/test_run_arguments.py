@@ -1,6 +1,5 @@
 """`step.run`: the forms of its arguments and results, and what it refuses."""
 
-import warnings
 from collections import namedtuple
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from compile.test_runs import ORDER, X, Y
-from ranvier import nn, optim
+from ranvier import nn
 from support.refused import refused
 
 Pair = namedtuple("Pair", "first second")
@@ -68,59 +67,6 @@ def test_arrays_and_tensors_have_separate_programs():
     for _ in range(3):
         assert (fast.run(rv.tensor(X)).numpy() == 2).all()
         assert (fast.run(X).numpy() == 1).all()
-
-
-def test_one_array_given_twice():
-    step = rv.compile(lambda x, y: ((x - y) ** 2).sum())
-    assert (step.run(rv.zeros(48, 6), rv.ones(48, 6)).numpy() == 6).all()
-    x = rv.tensor(X)
-    assert (step.run(x, x).numpy() == 0).all()
-
-
-@pytest.mark.parametrize("what", ["buffer", "argument", "parameter"])
-def test_memory_that_the_step_changes(what):
-    """A step that adds to a buffer, to its argument, or reads what it changes: as in a loop."""
-
-    def go(compiled):
-        rv.manual_seed(0)
-        buffer = rv.zeros(12, 3)
-        lin = nn.Linear(3, 3)
-        optimizer = optim.SGD(lin.parameters(), lr=0.1)
-        x = {"buffer": buffer, "argument": rv.ones(12, 3), "parameter": lin.weight.detach()}[what]
-
-        def step(a):
-            if what == "argument":
-                a.add_(1)
-            if what == "buffer":
-                buffer.add_(1)
-            optimizer.zero_grad()
-            loss = lin(a).square().sum()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        fast = rv.compile(step)
-        losses = fast.run(x).numpy() if compiled else [step(row).item() for row in x]
-        return [np.asarray(losses), x.numpy().copy(), buffer.numpy().copy(), lin.weight.detach().numpy()]
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for a, b in zip(go(True), go(False), strict=True):
-            np.testing.assert_array_equal(a, b)
-
-
-@pytest.mark.parametrize("layout", ["fortran", "steps", "big-endian"])
-def test_layouts(layout):
-    arrays = {
-        "fortran": np.asfortranarray(X),
-        "steps": np.repeat(X, 2, 0)[::2],
-        "big-endian": X.astype(">f4"),
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        got = rv.compile(lambda x: rv.tensor(x).sum()).run(arrays[layout], indices=ORDER)
-    expected = [rv.tensor(arrays[layout][i]).sum().item() for i in ORDER]
-    np.testing.assert_array_equal(got.numpy(), expected)
 
 
 # --- what is refused, before anything runs

@@ -1,9 +1,11 @@
 """Steps of many networks: groups of instructions that run wholly on one thread each."""
 
-import numpy as np
+import itertools
+
 import pytest
 import ranvier as rv
-from ranvier.compile import cache
+from compile.beside import bits, played
+from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.strict import strict
 
@@ -11,37 +13,21 @@ CLASSES, FEATURES, ROWS = 3, 5, 6
 
 
 def mlp(hidden=7):
-    return rv.nn.Sequential(rv.nn.Linear(FEATURES, hidden), rv.nn.ReLU(), rv.nn.Linear(hidden, CLASSES))
+    return nn.Sequential(nn.Linear(FEATURES, hidden), nn.ReLU(), nn.Linear(hidden, CLASSES))
 
 
-def normed():
-    return rv.nn.Sequential(
-        rv.nn.Linear(FEATURES, 8), rv.nn.BatchNorm1d(8), rv.nn.GELU(), rv.nn.Linear(8, CLASSES)
-    )
-
-
-def dropping():
-    return rv.nn.Sequential(
-        rv.nn.Linear(FEATURES, 8), rv.nn.Dropout(0.3), rv.nn.Tanh(), rv.nn.Linear(8, CLASSES)
-    )
-
-
-def convolving():
-    return rv.nn.Sequential(
-        rv.nn.Unflatten(1, (1, FEATURES)),
-        rv.nn.Conv1d(1, 4, 3),
-        rv.nn.ReLU(),
-        rv.nn.Flatten(),
-        rv.nn.Linear(12, CLASSES),
-    )
-
-
-KINDS = {"mlp": mlp, "norm": normed, "dropout": dropping, "conv": convolving}
-
-
-def networks(make, count):
-    rv.manual_seed(3)
-    return [make() for _ in range(count)]
+NETWORKS = {
+    "mlp": mlp,
+    "norm": lambda: nn.Sequential(
+        nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Linear(8, CLASSES)
+    ),
+    "dropout": lambda: nn.Sequential(
+        nn.Linear(FEATURES, 8), nn.Dropout(0.3), nn.Tanh(), nn.Linear(8, CLASSES)
+    ),
+    "conv": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, FEATURES)), nn.Conv1d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, CLASSES)
+    ),
+}
 
 
 def one_by_one(models, optimizer):
@@ -67,9 +53,8 @@ def at_once(models, optimizer):
 
     def step(x, y):
         own.zero_grad()
-        losses = rv.stack(
-            [F.cross_entropy(m(a), b) for m, a, b in zip(models, x.unbind(), y.unbind(), strict=True)]
-        )
+        losses = [F.cross_entropy(m(a), b) for m, a, b in zip(models, x.unbind(), y.unbind(), strict=True)]
+        losses = rv.stack(losses)
         losses.sum().backward()
         own.step()
         return losses
@@ -79,108 +64,94 @@ def at_once(models, optimizer):
 
 def shared_input(models, optimizer):
     """All networks see the same batch; the last loss alone is returned."""
+    step = one_by_one(models, optimizer)
+    return lambda x, y: step(x[:1].expand(*x.shape), y[:1].expand(*y.shape))[-1]
+
+
+def in_a_row(models, optimizer):
+    """Each network learns the output that the one before it had after its update."""
     optimizers = [optimizer(model.parameters()) for model in models]
 
     def step(x, y):
-        for model, own in zip(models, optimizers, strict=True):
+        target = rv.zeros(ROWS, CLASSES)
+        for i, (model, own) in enumerate(zip(models, optimizers, strict=True)):
             own.zero_grad()
-            loss = F.cross_entropy(model(x[0]), y[0])
-            loss.backward()
+            F.mse_loss(model(x[i]), target).backward()
             own.step()
-        return loss.detach()
+            with rv.no_grad():
+                target = model(x[i])
+        return target
 
     return step
 
 
-STEPS = {f.__name__: f for f in (one_by_one, at_once, shared_input)}
+FORMS = {form.__name__: form for form in (one_by_one, at_once, shared_input, in_a_row)}
 OPTIMIZERS = {
-    "sgd": lambda p: rv.optim.SGD(p, lr=0.1),
-    "momentum": lambda p: rv.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
-    "adam": lambda p: rv.optim.Adam(p, lr=0.01),
+    "sgd": lambda p: optim.SGD(p, lr=0.1),
+    "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "adam": lambda p: optim.Adam(p, lr=0.01),
 }
 
 
-def bits(models):
-    return [t.detach().numpy().tobytes() for m in models for t in (*m.parameters(), *m.buffers())]
+def maker(makes, count, form, optimizer):
+    def make():
+        models = [make() for make in itertools.islice(itertools.cycle(makes), count)]
+        return FORMS[form](models, OPTIMIZERS[optimizer]), models
+
+    return make
 
 
-def batches(count, steps, seed=0):
-    rng = np.random.default_rng(seed)
-    for _ in range(steps):
-        x = rng.standard_normal((count, ROWS, FEATURES), np.float32)
-        yield rv.tensor(x), rv.tensor(rng.integers(0, CLASSES, (count, ROWS)))
+def inputs_of(count):
+    def inputs(number):
+        rng = rv.Generator().manual_seed(number)
+        x = rv.randn(count, ROWS, FEATURES, generator=rng)
+        return x, (x[:, :, 0] > 0).long() + (x[:, :, 1] > 0).long()
+
+    return inputs
 
 
-def run(make, count, form, optimizer, compiled, threads=2):
-    rv.set_num_threads(threads)
-    models = networks(make, count)
-    step = form(models, optimizer)
-    cache._unpaid.clear()  # every step here has the same code
-    call = strict(step) if compiled else step
-    losses = []
-    for number, batch in enumerate(batches(count, 8)):
-        losses.append(call(*batch).detach().numpy().tobytes())
-        if compiled and number == 2:
-            call.programs[0].core.set_threads(False)  # every section by lanes, though it may not pay here
-    return losses, bits(models)
+def by_lanes(step):
+    """The compiled step, every section by lanes, though it may not pay here."""
+    fast = strict(step)
+
+    def call(*args):
+        result = fast(*args)
+        for program in fast.programs:
+            program.core.set_threads(False)
+        return result
+
+    return call
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", STEPS)
-def test_bits_of_the_eager_step(kind, form):
-    for count, optimizer in ((1, "sgd"), (4, "adam"), (5, "momentum"), (33, "sgd")):
-        case = KINDS[kind], count, STEPS[form], OPTIMIZERS[optimizer]
-        eager = run(*case, compiled=False)
-        for threads in (1, 2, 3):
-            assert run(*case, compiled=True, threads=threads) == eager
+CASES = [
+    ([NETWORKS[name]], count, form, optimizer)
+    for i, name in enumerate(NETWORKS)
+    for j, form in enumerate(FORMS)
+    for count, optimizer in [(1, "sgd"), (4, "adam"), (5, "momentum"), (33, "sgd")][(i + j) % 2 :: 2]
+] + [([mlp, NETWORKS["norm"], lambda: mlp(300), NETWORKS["conv"]], 12, "one_by_one", "adam")]
 
 
-def test_networks_of_several_forms():
-    makes = [mlp, normed, lambda: mlp(300), convolving] * 3
+@pytest.mark.parametrize("number", range(5))
+def test_bits_of_the_eager_step(number, threads):
+    for makes, count, form, optimizer in CASES[number::5]:
+        make, inputs = maker(makes, count, form, optimizer), inputs_of(count)
+        expected, _ = played(make, inputs, lambda step: step, 8)
+        for team in (1, 2, 3):
+            threads(team)
+            assert played(make, inputs, by_lanes, 8)[0] == expected, (count, form, optimizer)
 
-    def case(compiled):
-        rest = iter(makes)
-        return run(lambda: next(rest)(), len(makes), one_by_one, OPTIMIZERS["adam"], compiled)
 
-    assert case(True) == case(False)
-
-
-@pytest.mark.parametrize("form", STEPS)
-def test_a_wrong_label_changes_nothing(form):
-    rv.set_num_threads(2)
-    models = networks(dropping, 9)
-    step = strict(STEPS[form](models, OPTIMIZERS["momentum"]))
-    for batch in batches(9, 4):
-        step(*batch)
-    step.programs[0].core.set_threads(False)
-    before = bits(models)
-    (x, y), *_ = batches(9, 1)
+@pytest.mark.parametrize("form", ["one_by_one", "at_once"])
+def test_a_wrong_label_changes_nothing(form, threads):
+    threads(2)
+    inputs, (step, models) = inputs_of(9), maker([NETWORKS["dropout"]], 9, form, "momentum")()
+    fast = by_lanes(step)
+    for number in range(4):
+        fast(*inputs(number))
+    before = bits([model.state_dict() for model in models])
+    x, y = inputs(5)
     y[0, 2] = CLASSES
     with pytest.raises(ValueError, match="cross_entropy"):
-        step(x, y)
+        fast(x, y)
     if form == "at_once":  # the others had updated some networks when an eager step meets the label
-        assert bits(models) == before
-
-
-def test_a_network_that_reads_another_comes_after_it():
-    """Each network learns the output that the one before it had after its update."""
-
-    def case(compiled):
-        models = networks(mlp, 6)
-        optimizers = [rv.optim.SGD(m.parameters(), lr=0.1) for m in models]
-
-        def step(x, y):
-            target = rv.zeros(ROWS, CLASSES)
-            for i, (model, own) in enumerate(zip(models, optimizers, strict=True)):
-                own.zero_grad()
-                F.mse_loss(model(x[i]), target).backward()
-                own.step()
-                with rv.no_grad():
-                    target = model(x[i])
-            return target
-
-        call = strict(step) if compiled else step
-        results = [call(*batch).numpy().tobytes() for batch in batches(6, 6)]
-        return results, bits(models)
-
-    assert case(True) == case(False)
+        assert bits([model.state_dict() for model in models]) == before

@@ -1,77 +1,61 @@
 """Errors that depend on the values of an array: a compiled step raises what the eager step raises, and leaves
 what that leaves."""
 
-import copy
-
 import numpy as np
 import pytest
 import ranvier as rv
+from compile.beside import bits, outcome, played, same
 from compile.distribution_rows import DISTRIBUTIONS
 from ranvier import nn
 from ranvier.compile import compiled
-from ranvier.compile.batches import Batches
 from ranvier.nn import functional as F
 from support.strict import strict
 
 CALLS = 14
 
 
-class Training:
-    """A step that changes statistics, random numbers, gradients, parameters and the optimizer's state."""
+def maker(loss, kind="plain"):
+    """A step that changes statistics, random numbers, gradients, parameters and the optimizer's state.
 
-    bad_calls = 3, 8, 12  # replays, and a check between them
-    programs = 1
+    kind: what comes before the loss, whose values are checked then: nothing, gradients that it adds to, an
+    update. Where it predicts there is no tape, and part of the program is prepared.
+    """
 
-    def __init__(self, loss):
-        self.loss = loss
-        self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 3))
-        self.optimizer = rv.optim.Adam(self.model.parameters(), lr=0.05)
+    def make():
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 3))
+        optimizer = rv.optim.Adam(model.parameters(), lr=0.05)
 
-    def step(self, x, value):
-        self.optimizer.zero_grad()
-        return self.update(x, value)
+        def predict(x, value):
+            model.eval()
+            with rv.no_grad():
+                return loss(model(x), value)
 
-    def update(self, x, value):
-        loss = self.loss(self.model(x), value)
-        loss.backward()
-        self.optimizer.step()
-        return loss
+        def step(x, value):
+            if kind == "add":
+                model(x).square().mean().backward()
+            else:
+                optimizer.zero_grad()
+            if kind == "update":
+                F.binary_cross_entropy(model(x).sigmoid(), rv.full((4, 3), 0.5)).backward()
+                optimizer.step()
+            if kind != "plain":  # so that the value is made after that
+                value = value + (model[0].weight.detach().sum() * 0).to(value.dtype)
+            result = loss(model(x), value)
+            result.backward()
+            optimizer.step()
+            return result
 
+        return predict if kind == "predict" else step, model, optimizer
 
-class Accumulating(Training):
-    """Gradients are added to those of the call before; the check comes after the first of two backward."""
-
-    bad_calls = 4, 9, 12  # the second call is recorded anew, since it finds gradients
-    programs = 2
-
-    def step(self, x, value):
-        self.model(x).square().mean().backward()
-        none = self.model[0].weight.detach().sum() * 0  # so that the value is made after that
-        return self.update(x, value + none.to(value.dtype))
-
-
-class AfterUpdate(Training):
-    """A second check comes after an update, and reads what that has changed."""
-
-    def step(self, x, value):
-        self.optimizer.zero_grad()
-        F.binary_cross_entropy(self.model(x).sigmoid(), rv.full((4, 3), 0.5)).backward()
-        self.optimizer.step()
-        none = self.model[0].weight.detach().sum() * 0
-        return self.update(x, value + none.to(value.dtype))
+    return make
 
 
-class Predicting(Training):
-    """Without a tape: part of the program is prepared."""
+def inputs_of(good, bad, bad_calls):
+    def inputs(number):
+        x = np.random.default_rng(number).normal(size=(4, 3)).astype(np.float32)
+        return rv.tensor(x), rv.tensor(bad if number + 1 in bad_calls else good)
 
-    def step(self, x, value):
-        self.model.eval()
-        with rv.no_grad():
-            return self.loss(self.model(x), value)
-
-
-def of_class(loss):
-    return lambda out, value: loss(out, value)
+    return inputs
 
 
 def of_picked(pick):
@@ -119,10 +103,10 @@ GOOD, LARGE, NEGATIVE = i64(0, 2, 1, 0), i64(0, 7, 1, 0), i64(0, -1, 1, 0)
 SHARES, ABOVE, NAN = f32(0, 0.5, 1, 0.25), f32(0, 0.5, 1.5, 0.25), f32(0, np.nan, 1, 0.25)
 
 CHECKS = [
-    ("cross_entropy", of_class(F.cross_entropy), GOOD, LARGE),
-    ("int32 labels", of_class(F.cross_entropy), GOOD.astype(np.int32), NEGATIVE.astype(np.int32)),
-    ("nll_loss", of_class(F.nll_loss), GOOD, LARGE),
-    ("multi_margin_loss", of_class(F.multi_margin_loss), GOOD, NEGATIVE),
+    ("cross_entropy", F.cross_entropy, GOOD, LARGE),
+    ("int32 labels", F.cross_entropy, GOOD.astype(np.int32), NEGATIVE.astype(np.int32)),
+    ("nll_loss", F.nll_loss, GOOD, LARGE),
+    ("multi_margin_loss", F.multi_margin_loss, GOOD, NEGATIVE),
     ("embedding", of_picked(lambda out, i: F.embedding(i, out)), GOOD, LARGE),
     ("gather", of_picked(lambda out, i: rv.gather(out, 1, i[:, None])), GOOD, NEGATIVE),
     ("take_along_dim", of_picked(lambda out, i: rv.take_along_dim(out, i[:, None], 1)), GOOD, LARGE),
@@ -163,106 +147,63 @@ CHECKS = [
 ]
 GOOD_TENSOR = rv.tensor(GOOD)
 BY_NAME = {name: rest for name, *rest in CHECKS}
-STEPS = [(Training, name) for name in BY_NAME] + [
-    (kind, name)
-    for kind in (Accumulating, AfterUpdate, Predicting)
-    for name in (
-        "cross_entropy", "pairs", "one_hot", "binary_cross_entropy", "binary_cross_entropy of NaN", "put",
-        "scale of Normal", "probs of Categorical",
-        "whole division", "places to change",
-    )
+OF_ALL = [
+    "cross_entropy", "pairs", "one_hot", "binary_cross_entropy", "binary_cross_entropy of NaN", "put",
+    "scale of Normal", "probs of Categorical", "whole division", "places to change",
 ]  # fmt: skip
-
-
-def bits(x):
-    """Values that can be compared; of Tensors their dtype, shape and bytes."""
-    if isinstance(x, dict):
-        return {key: bits(value) for key, value in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [bits(value) for value in x]
-    array = x.detach().numpy() if isinstance(x, rv.Tensor) else x
-    return (array.dtype.str, array.shape, array.tobytes()) if isinstance(array, np.ndarray) else array
-
-
-def state(s):
-    """All that a step can change."""
-    gradients = [p.grad for p in s.model.parameters()]
-    return bits([s.model.state_dict(), gradients, s.optimizer.state_dict(), rv.get_rng_state()])
-
-
-def outcome(step, *arguments):
-    try:
-        return bits(step(*map(rv.tensor, arguments)))
-    except (ValueError, IndexError) as error:
-        return type(error), str(error)
+# how a step is made, its programs, and the calls with a bad value: replays, and a check between them
+KINDS = {
+    "plain": ("plain", 1, (3, 8, 12)),
+    "accumulating": ("add", 2, (4, 9, 12)),  # the second call is recorded anew, since it finds gradients
+    "after an update": ("update", 1, (3, 8, 12)),
+    "predicting": ("predict", 1, (3, 8, 12)),
+}
+STEPS = [(kind, name) for kind in KINDS for name in (BY_NAME if kind == "plain" else OF_ALL)]
 
 
 @pytest.fixture
 def eager_calls(monkeypatch):
     """Grows at each call that a compiled function runs eagerly, without recording or checking it."""
     calls, eager = [], compiled.CompiledFunction._eager
-
-    def counted(self, *arguments):
-        calls.append(arguments)
-        return eager(self, *arguments)
-
-    monkeypatch.setattr(compiled.CompiledFunction, "_eager", counted)
+    monkeypatch.setattr(compiled.CompiledFunction, "_eager", lambda *args: (calls.append(1), eager(*args))[1])
     return calls
 
 
-@pytest.mark.parametrize(("kind", "name"), STEPS, ids=[f"{kind.__name__} {name}" for kind, name in STEPS])
+@pytest.mark.parametrize(("kind", "name"), STEPS, ids=[f"{kind} {name}" for kind, name in STEPS])
 def test_a_bad_value_is_the_eager_error(kind, name, eager_calls):
     loss, good, bad = BY_NAME[name]
-    rv.manual_seed(0)
-    eager = kind(loss)
-    fast = copy.deepcopy(eager)
-    step = strict(fast.step)
-    inputs = np.random.default_rng(0).normal(size=(CALLS, 4, 3)).astype(np.float32)
-    for call, x in enumerate(inputs, 1):
-        arguments = x, bad if call in kind.bad_calls else good
-        rv.manual_seed(call)
-        expected = outcome(eager.step, *arguments), state(eager)
-        rv.manual_seed(call)
-        assert outcome(step, *arguments) == expected[0], call
-        assert state(fast) == expected[1], call
-        assert (expected[0][0] in (ValueError, IndexError)) == (call in kind.bad_calls)
+    before, programs, bad_calls = KINDS[kind]
+    make, inputs = maker(loss, before), inputs_of(good, bad, bad_calls)
+    shown, _ = played(make, inputs, lambda step: step, CALLS)
+    raised = [n for n, (found, *_) in enumerate(shown, 1) if found[0] in (ValueError, IndexError)]
+    assert tuple(raised) == bad_calls
+    step = same(make, inputs, CALLS)
     assert len(eager_calls) == 2  # the bad replays
-    assert len(step.programs) == kind.programs
+    assert len(step.programs) == programs
 
 
 def test_a_held_gradient_keeps_its_values():
-    rv.manual_seed(0)
-    eager = Accumulating(bce)
-    fast = copy.deepcopy(eager)
-    step, held = strict(fast.step), []
-    for call in range(1, CALLS + 1):
-        arguments = np.full((4, 3), call, np.float32), ABOVE if call in fast.bad_calls else SHARES
-        found = []
-        for run, s in ((eager.step, eager), (step, fast)):
-            rv.manual_seed(call)
-            outcome(run, *arguments)
-            found.append(state(s))
-            if call % 3 == 2:
-                s.optimizer.zero_grad()
-        assert found[0] == found[1], call
-        for gradient, values in held:
-            assert bits(gradient) == values
-        if (gradient := fast.model[3].weight.grad) is not None and call % 2:
-            held.append((gradient, bits(gradient)))
-            eager.model[3].weight.grad = eager.model[3].weight.grad.clone()
-            fast.model[3].weight.grad = gradient.clone()
+    held = []
+
+    def between(number, model, optimizer):
+        if number % 3 == 1:
+            optimizer.zero_grad()
+        assert all(bits(gradient) == values for gradient, values in held)
+        weight = model[3].weight
+        if weight.grad is not None and number % 2 == 0:
+            held.append((weight.grad, bits(weight.grad)))
+            weight.grad = weight.grad.clone()
+
+    same(maker(bce, "add"), inputs_of(SHARES, ABOVE, (4, 9, 12)), CALLS, between)
+    assert len(held) > 4
 
 
 def test_a_bad_first_value_is_raised_and_the_next_call_is_recorded():
-    s = Training(bce)
-    step = strict(s.step)
-    x = np.ones((4, 3), np.float32)
-    assert outcome(step, x, NAN) == (
-        ValueError,
-        "[bce] got x with the value nan; expected values from 0 to 1",
+    step, shown = (
+        same(maker(bce), inputs_of(SHARES, NAN, (1,))),
+        outcome(maker(bce)()[0], rv.ones(4, 3), rv.tensor(NAN)),
     )
-    for _ in range(4):
-        step(x, SHARES)
+    assert shown == (ValueError, "[bce] got x with the value nan; expected values from 0 to 1")
     assert len(step.programs) == 1
 
 
@@ -273,11 +214,7 @@ def test_indices_that_are_changed_in_place_are_read_before_and_checked_after_tha
         j.sub_(1)
         return y + rv.gather(x, 1, j[:, None])
 
-    step = strict(picked)
-    x = np.ones((4, 3), np.float32)
-    for call in range(8):
-        index = LARGE if call == 5 else GOOD
-        assert outcome(step, x, index) == outcome(picked, x, index)
+    step = same(lambda: picked, inputs_of(GOOD, LARGE, (6,)), 8)
     assert len(step.programs) == 1
 
 
@@ -309,54 +246,40 @@ class Spoiling(rv.Callback):
         self.labels[100] = 9
 
 
-def trained(compile):
-    """(trainer, the error) of a fit whose label number 100 is wrong from the second epoch on."""
-    rv.manual_seed(1)
-    x, y = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32), np.arange(200) % 3
-    s = Training(None)
-    trainer = rv.Trainer(s.model, nn.CrossEntropyLoss(), s.optimizer, compile=compile)
-    with pytest.raises(ValueError, match="got class index 9 for x of shape") as caught:
-        trainer.fit(x, y, epochs=3, batch_size=4, shuffle=False, callbacks=[Spoiling(y)])
-    return trainer, str(caught.value), state(s)
-
-
-def test_a_wrong_label_in_the_second_epoch_of_a_fit(monkeypatch):
-    runs, run_batches = [], compiled.CompiledFunction.run_batches
-
-    def counted(self, arguments, batches):
-        results = run_batches(self, arguments, batches)
-        runs.append((batches.first, batches.done, results is None))
-        return results
-
-    monkeypatch.setattr(compiled.CompiledFunction, "run_batches", counted)
-    fast, eager = trained(True), trained(False)
-    assert fast[1:] == eager[1:]
-    assert fast[0].updates == eager[0].updates == 75
-    assert runs[-1] == (25, 0, True)  # of 50 batches; number 25 has the label
-    assert sum(done for _, done, _ in runs[-4:]) > 10
+def test_a_wrong_label_in_the_second_epoch_of_a_fit(in_core):
+    found = []
+    for compile in (False, True):
+        rv.manual_seed(1)
+        x, y = np.random.default_rng(1).normal(size=(200, 3)).astype(np.float32), np.arange(200) % 3
+        _, model, optimizer = maker(None)()
+        trainer = rv.Trainer(model, nn.CrossEntropyLoss(), optimizer, compile=compile)
+        with pytest.raises(ValueError, match="got class index 9 for x of shape") as caught:
+            trainer.fit(x, y, epochs=3, batch_size=4, shuffle=False, callbacks=[Spoiling(y)])
+        found.append((str(caught.value), trainer.updates, bits([model, optimizer])))
+    assert found[0] == found[1]
+    assert found[0][1] == 75  # 50 batches; number 25 has the label
+    assert sum(in_core[-4:]) > 10
 
 
 @pytest.mark.parametrize("bad", [0, 1, 4])
-@pytest.mark.parametrize("kind", [Training, AfterUpdate])
-def test_many_batches_end_before_a_bad_value(kind, bad):
-    s = kind(bce)
-    step = strict(s.step)
+@pytest.mark.parametrize("kind", ["plain", "update"])
+def test_many_calls_in_one_end_before_a_bad_value(kind, bad, in_core):
     rng = np.random.default_rng(2)
-    x, p = rng.normal(size=(24, 3)).astype(np.float32), rng.random(24).astype(np.float32)
-    for _ in range(33):  # so that all is measured
-        step(x[:4], p[:4])
-    expected, held = copy.deepcopy(s), s.model[0].weight.grad
-    before = bits(held)
-    values = p.copy()
-    values[4 * bad + 2] = -0.5
-    batches = Batches(None, 4, 0, 6)
-    rv.manual_seed(7)
-    results = step.run_batches((x, values), batches)
-    found = state(s)
-    rv.manual_seed(7)
-    rows = [slice(4 * i, 4 * i + 4) for i in range(bad)]
-    losses = [expected.step(rv.tensor(x[chosen]), rv.tensor(p[chosen])).item() for chosen in rows]
-    assert batches.done == bad
-    assert found == state(expected)
-    assert bits(held) == before
-    assert (None if results is None else results.tolist()) == (losses or None)
+    x, p = rng.normal(size=(38, 4, 3)).astype(np.float32), rng.random((38, 4)).astype(np.float32)
+    p[33 + bad, 2] = -0.5
+    found = []
+    for run in (False, True):
+        rv.manual_seed(3)
+        step, model, optimizer = maker(bce, kind)()
+        fast = strict(step)
+        for number in range(33):  # so that all is measured
+            (fast if run else step)(rv.tensor(x[number]), rv.tensor(p[number]))
+        held = model[0].weight.grad
+        values = bits(held)
+        given = rv.tensor(x[33:]), rv.tensor(p[33:])
+        shown = outcome(fast.run if run else lambda *given: [*map(step, *given)], *given)  # noqa: B023
+        assert bits(held) == values
+        found.append((shown, bits([model, optimizer]), rv.get_rng_state()))
+    assert found[0] == found[1]
+    assert found[0][0][0] is ValueError
+    assert sum(in_core) == bad

@@ -2,10 +2,9 @@
 
 A scenario builds a step with what it depends on, and a change. It is run eagerly and compiled, from the same
 seed: after every call results, parameters, buffers, gradients, optimizers and everything that the caller
-still holds must have the eager bits, or the compiled step raises CaptureError, having run once eagerly.
+still holds must have the eager bits.
 """
 
-import inspect
 import os
 import random
 import sys
@@ -16,31 +15,30 @@ from typing import Any
 
 import numpy as np
 import ranvier as rv
-from compile.staleness.eager import runs_eagerly
 from ranvier import _core
 from ranvier.compile import cache
 
 LATE = (4, 6, 9)  # calls after which something changes: among replays, not just before calls 4, 8
 EARLY = (1, 3, 7)  # before the check at call 2, and just before calls 4 and 8
-CALLS = 11
-SLOW = "would take longer than is saved"  # on a busy machine, by chance
-RIGHT = {"replayed", "recorded again", "eager"}
+EACH = tuple(range(1, 11))  # after every call
+LONG = (3, 12, 70, 700)
+WAITS = "come too often"  # said of a step whose recordings do not pay; it is recorded again later
 
 
 @dataclass
 class Case:
     """A step with what it depends on, freshly made.
 
-    change: called with 1, 2, 3 after the calls in LATE or EARLY; None where the step itself changes.
-    watch: tensors, modules, optimizers and other objects to compare, or a function that gives them.
+    change: called with 1, 2, 3 after the calls given to the judge; None where the step itself changes.
+    watch: gives tensors, modules, optimizers and other objects to compare.
     inputs: of the number of the call: a tuple of arguments, or (arguments, keywords).
     each: what the caller does after a call, with (number, result).
     """
 
     step: Callable[..., Any]
-    change: Callable[[int], Any] | None = None
-    watch: Any = ()
-    inputs: Callable[[int], Any] | None = None
+    change: Callable[[int], Any] | None
+    watch: Callable[[], Any]
+    inputs: Callable[[int], Any]
     each: Callable[[int, Any], Any] | None = None
     holds: bool = True  # whether the caller keeps the results
     raises: bool = False  # whether the eager step itself raises in some calls
@@ -48,30 +46,18 @@ class Case:
 
 @dataclass
 class Scenario:
-    """neutral: the change is to have no effect."""
+    """build: makes a Case of (patch, compile_step, whether it is compiled, whether something changes)."""
 
     name: str
     build: Callable[..., Case]
-    neutral: bool = False
+    neutral: bool = False  # the change is to have no effect
+    eager: bool = False  # the step is to run eagerly, after a warning
+    changes: bool = True
+    calls: int | None = None
+    row: tuple[str, ...] = ()  # group, columns, text, variant
 
 
 SCENARIOS: dict[str, Scenario] = {}
-
-
-def add(name: str, build: Callable[..., Case], neutral: bool = False) -> None:
-    assert name not in SCENARIOS, name
-    SCENARIOS[name] = Scenario(name, build, neutral)
-
-
-def scenario(neutral: bool = False) -> Callable[[Any], Any]:
-    """Adds a function that makes a Case; its parameters are `compile_step` (or nothing) and `patch`."""
-
-    def take(build: Any) -> Any:
-        group = build.__module__.rpartition(".")[2].partition("_")[0]
-        add(f"{group}/{build.__name__}", build, neutral)
-        return build
-
-    return take
 
 
 class Patch:
@@ -81,20 +67,19 @@ class Patch:
         self._undo: list[Callable[[], Any]] = []
 
     def __call__(self, owner: Any, name: str, value: Any) -> None:
-        space = vars(owner)
-        if name in space:
-            before = space[name]
-            self._undo.append(lambda: setattr(owner, name, before))
+        if name in vars(owner):
+            before = vars(owner)[name]
+            self.after(lambda: setattr(owner, name, before))
         else:
-            self._undo.append(lambda: delattr(owner, name) if name in vars(owner) else None)
+            self.after(lambda: delattr(owner, name) if name in vars(owner) else None)
         setattr(owner, name, value)
 
     def item(self, owner: Any, key: Any, value: Any) -> None:
         if key in owner:
             before = owner[key]
-            self._undo.append(lambda: owner.__setitem__(key, before))
+            self.after(lambda: owner.__setitem__(key, before))
         else:
-            self._undo.append(lambda: owner.pop(key, None))
+            self.after(lambda: owner.pop(key, None))
         owner[key] = value
 
     def after(self, undo: Callable[[], Any]) -> None:
@@ -105,42 +90,23 @@ class Patch:
             self._undo.pop()()
 
 
-def default_inputs(number: int) -> tuple[Any, ...]:
-    """x (4, 3), another at each call."""
-    return (rv.tensor(np.random.default_rng(number).standard_normal((4, 3)).astype(np.float32)),)
-
-
-def labelled(number: int) -> tuple[Any, ...]:
-    """x (4, 3) and labels from 0 to 2."""
-    return (*default_inputs(number), rv.tensor(np.random.default_rng(number).integers(0, 3, 4)))
-
-
 @dataclass
 class Run:
     seen: list[dict[str, Any]] = field(default_factory=list)  # after each call
-    refused: dict[int, str] = field(default_factory=dict)  # call: why
-    programs: list[int] = field(default_factory=list)  # how many there are after each call
-    changes: bool = False
+    refused: str = ""  # why, if a call raised CaptureError
+    programs: int | None = None  # how many there are in the end; None: the scenario compiles nothing itself
     warned: list[str] = field(default_factory=list)
     entered: list[int] = field(default_factory=list)  # functions of scenarios that each call entered
 
 
-def run(
-    scenario: Scenario,
-    compiled: bool,
-    at: tuple[int, ...],
-    changed: bool = True,
-    counts: bool = False,
-    unlike: Run | None = None,
-    **settings: Any,
-) -> Run:
-    """One pass over all calls. settings: rv.compile's.
+def run(one: Scenario, compiled: bool, at: tuple[int, ...], **options: Any) -> Run:
+    """One pass over all calls. at: the calls after which something changes.
 
-    counts: whether to note which calls run Python.
-    unlike: the run ends at the first difference from this one.
+    options: `changed` = False, `counts` = True notes which calls run Python, `unlike` = a run: this one ends
+    at the first difference from it; others are rv.compile's.
     """
     before = _core.get_num_threads(), _core.get_winograd(), _core.isa(), _core.get_flush_denormal()
-    cache._unpaid.clear()
+    cache._unpaid.clear()  # recordings of other steps that have not paid
     rv.manual_seed(7)
     random.seed(7)
     np.random.seed(7)  # noqa: NPY002
@@ -148,8 +114,7 @@ def run(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            call = counted if counts else plainly
-            _calls(scenario, compiled, at if changed else (), call, settings, patch, done, unlike)
+            _calls(one, compiled, at, patch, done, **options)
         done.warned = [str(w.message) for w in caught]
     finally:
         patch.undo()
@@ -161,14 +126,15 @@ def run(
 
 
 def _calls(
-    scenario: Scenario,
+    one: Scenario,
     compiled: bool,
     at: tuple[int, ...],
-    call: Any,
-    settings: Any,
     patch: Patch,
     done: Run,
-    unlike: Run | None,
+    changed: bool = True,
+    counts: bool = False,
+    unlike: Run | None = None,
+    **settings: Any,
 ) -> None:
     made: list[Any] = []
 
@@ -176,115 +142,92 @@ def _calls(
         made.append(rv.compile(function, **settings) if compiled else function)
         return made[-1]
 
-    asked = inspect.signature(scenario.build).parameters
-    offered = {"compile_step": compile_step, "patch": patch}
-    case = scenario.build(**{name: offered[name] for name in asked if name in offered})
-    done.changes = case.change is not None
-    step = case.step if "compile_step" in asked else compile_step(case.step)
+    case, calls = one.build(patch, compile_step, compiled, changed), one.calls or max((10, *at)) + 1
     held: list[Any] = []
-    for number in range(1, CALLS + 1):
-        args, kwargs = arguments((case.inputs or default_inputs)(number))
+    for number in range(1, calls + 1):
+        given = case.inputs(number)
+        keywords = len(given) == 2 and type(given[0]) is tuple and type(given[1]) is dict
+        args, kwargs = given if keywords else (given, {})
         try:
-            result, entered = call(step, args, kwargs)
-            done.entered.append(entered)
+            result = counted(case.step, args, kwargs, done.entered) if counts else case.step(*args, **kwargs)
         except rv.CaptureError as error:
-            done.refused[number] = str(error)
-            result = error.result
+            done.refused, result = str(error), error.result
             del error
         except Exception as error:
             if not (compiled or case.raises):
                 raise
             result = f"raised {type(error).__name__}: {error}"
-        held = [*held, result] if case.holds else [result]
-        del args, kwargs, result
+        held = [*held[-20:], result] if case.holds else [result]
+        del args, kwargs, given, result
         if case.each is not None:
             case.each(number, held[-1])
-        watched = case.watch() if callable(case.watch) and not hasattr(case.watch, "forward") else case.watch
         found: dict[str, Any] = {"random": repr(rv.get_rng_state())}
+        describe(case.watch(), "watched", found, frozenset())
         # in the end all results: a replay may have written to an older one
-        shown = held if number == CALLS else held[-1]
-        for name, x in (("watched", watched), ("results", shown)):
-            describe(x, name, found, frozenset())
-        del watched
+        describe(held if number == calls else held[-1], "results", found, frozenset())
         done.seen.append(found)
         if unlike is not None and found != unlike.seen[number - 1]:
             return
-        done.programs.append(sum(len(getattr(c, "programs", ())) for c in made) if compiled else 0)
-        if case.change is not None and number in at:
+        if changed and case.change is not None and number in at:
             case.change(at.index(number) + 1)
+    if made:
+        done.programs = sum(len(getattr(c, "programs", ())) for c in made) if compiled else 0
 
 
-def plainly(step: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, int]:
-    return step(*args, **kwargs), 0
-
-
-def counted(step: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, int]:
-    """(what the step returns, how many functions of these files Python entered for it)."""
-    entered = 0
+def counted(step: Callable[..., Any], args: Any, kwargs: Any, numbers: list[int]) -> Any:
+    """What the step returns; appends how many functions of these files Python entered for it."""
+    entered, here = 0, os.path.dirname(os.path.abspath(__file__)) + os.sep
 
     def note(frame: Any, event: str, _: Any) -> None:
         nonlocal entered
-        entered += frame.f_code.co_filename.startswith(_HERE)
+        entered += frame.f_code.co_filename.startswith(here)
 
     before = sys.gettrace()
     sys.settrace(note)
     try:
-        return step(*args, **kwargs), entered
+        return step(*args, **kwargs)
     finally:
         sys.settrace(before)
-
-
-_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-
-
-def arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if len(given) == 2 and type(given[0]) is tuple and type(given[1]) is dict:
-        return given
-    return given, {}
+        numbers.append(entered)
 
 
 def describe(x: Any, path: str, found: dict[str, Any], above: frozenset[int]) -> None:
     """All comparable values of an object, by path."""
     if isinstance(x, rv.Tensor):
         found[path] = _array(x)
-        grad = x.grad if x.is_leaf else None
         if x.is_leaf and x.requires_grad:
             found[f"{path}.requires_grad"] = True
-        if grad is not None:
-            found[f"{path}.grad"] = _array(grad)
+        if x.is_leaf and x.grad is not None:
+            found[f"{path}.grad"] = _array(x.grad)
         return
     if isinstance(x, (np.ndarray, np.generic)):
         found[path] = (x.dtype.str, x.shape, x.tobytes())
         return
     if id(x) in above:
         return
-    above = above | {id(x)}
+    above, parts = above | {id(x)}, {}
     found[path] = type(x).__name__
     if isinstance(x, rv.nn.Module):
         found[f"{path}.training"] = x.training
-        for name, p in (*x.named_parameters(), *x.named_buffers()):
-            describe(p, f"{path}.{name}", found, above)
+        parts = {f".{name}": p for name, p in (*x.named_parameters(), *x.named_buffers())}
     elif isinstance(x, rv.optim.Optimizer):
         for i, group in enumerate(x.param_groups):
-            for name in sorted(group):
-                describe(group[name], f"{path}.groups[{i}].{name}", found, above)
-            for j, p in enumerate(group["params"]):
-                describe(dict(x.state.get(p, {})), f"{path}.state[{i}][{j}]", found, above)
+            parts |= {f".groups[{i}].{name}": group[name] for name in sorted(group)}
+            parts |= {f".state[{i}][{j}]": dict(x.state.get(p, {})) for j, p in enumerate(group["params"])}
     elif isinstance(x, dict):
         found[path] = (type(x).__name__, [str(key) for key in x])
-        for key, value in x.items():
-            describe(value, f"{path}[{key!r}]", found, above)
+        parts = {f"[{key!r}]": value for key, value in x.items()}
     elif isinstance(x, (list, tuple)):
         found[path] = (type(x).__name__, len(x))
-        for i, value in enumerate(x):
-            describe(value, f"{path}[{i}]", found, above)
-    elif hasattr(type(x), "watch"):  # of small.py
-        describe(x.watch, path, found, above)
+        parts = {f"[{i}]": value for i, value in enumerate(x)}
+    elif hasattr(type(x), "watch"):
+        parts = {"": x.watch}
     elif hasattr(x, "__dict__") and not callable(x):
-        for name, value in vars(x).items():
-            describe(value, f"{path}.{name}", found, above)
+        parts = {f".{name}": value for name, value in vars(x).items()}
     elif isinstance(x, (int, float, str, bytes, complex, type(None))):
         found[path] = (type(x).__name__, repr(x))
+    for name, value in parts.items():
+        describe(value, path + name, found, above)
 
 
 def _array(x: Any) -> Any:
@@ -297,12 +240,9 @@ def _array(x: Any) -> Any:
 def difference(expected: list[dict[str, Any]], got: list[dict[str, Any]]) -> str:
     """A description of the first difference; empty if there is none."""
     for number, (a, b) in enumerate(zip(expected, got, strict=True), 1):
-        if a == b:
-            continue
-        names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
-        if names:
-            name = names[0]
-            return f"after call {number} {name} is {_shown(b.get(name))}; eager {_shown(a.get(name))}"
+        for name in {**a, **b} if a != b else ():
+            if a.get(name) != b.get(name):
+                return f"after call {number} {name} is {_shown(b.get(name))}; eager {_shown(a.get(name))}"
     return ""
 
 
@@ -312,24 +252,25 @@ def _shown(x: Any) -> str:
     return f"{x!r:.80}"
 
 
-def judge(scenario: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str]:
-    """(outcome, remark): those in RIGHT are right; a step in `eager.py` may run eagerly, others must not."""
-    expected = run(scenario, False, at)
-    if scenario.name not in _effective and expected.changes:
-        unchanged = run(scenario, False, at, changed=False, unlike=expected).seen
+def judge(one: Scenario, at: tuple[int, ...], **settings: Any) -> tuple[str, str]:
+    """("captured", "eager" or what is wrong, a remark)."""
+    expected = run(one, False, at)
+    if one.changes and one.name not in _effective:
+        unchanged = run(one, False, at, changed=False, unlike=expected).seen
         effect = difference(unchanged, expected.seen[: len(unchanged)])
-        assert bool(effect) != scenario.neutral, f"the change has {'an' if effect else 'no'} effect: {effect}"
-        _effective.add(scenario.name)
-    got = run(scenario, True, at, **settings)
+        assert bool(effect) != one.neutral, f"the change has {'an' if effect else 'no'} effect: {effect}"
+        _effective.add(one.name)
+    got = run(one, True, at, **settings)
     if wrong := difference(expected.seen, got.seen):
         return "wrong", f"{wrong} {got.refused}"
     if got.refused:
-        return "refused, though it is not strict", str(got.refused)
-    if got.warned or not got.programs[-1]:
-        slow = got.warned and all(SLOW in text for text in got.warned)
-        right = slow or runs_eagerly(scenario.name)
-        return ("eager" if right else "eager, though it should work"), str(got.warned)
-    return "recorded again" if got.programs[-1] > got.programs[1] else "replayed", ""
+        return "refused, though it is not strict", got.refused
+    warned = [text for text in got.warned if text not in expected.warned]
+    if len({text.split("]")[0] for text in warned}) < len(warned) and got.programs is None:
+        return "warned more than once", "; ".join(warned)
+    if warned and all(WAITS in text for text in warned) and not one.eager:
+        return "captured", "; ".join(warned)
+    return ("eager" if warned or got.programs == 0 else "captured"), "; ".join(warned)
 
 
 _effective: set[str] = set()  # names of those whose change was found to have the effect it should have

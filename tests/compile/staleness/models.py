@@ -1,318 +1,212 @@
-"""Models changed between two calls: layers, parameters, buffers, hooks; tensors and arrays outside them."""
+"""Models in training steps, Trainer.fit, evaluate and predict: layers, parameters, hooks, settings."""
 
-import functools
-import types
+from compile.staleness.rows import tables, texts
 
-import numpy as np
-import ranvier as rv
-from compile.staleness.judge import Case, add, labelled, scenario
-from compile.staleness.rows import add_rows, column, function, table
-from compile.staleness.small import Small, classifies, descends, network
-from ranvier import nn, optim
-
-
-def sgd(model, lr=0.1, momentum=0.0):
-    return optim.SGD(model.parameters(), lr=lr, momentum=momentum)
-
-
-def norm():
-    return nn.BatchNorm1d(4)
-
-
-def trained(text, *more):
-    """A scenario of a classifier in training; the text changes the model `m` or its optimizer `o`."""
-
-    def build():
-        model = network(*[make() for make in more])
-        optimizer, change = sgd(model), function("m, o, n", text)
-        step = classifies(model, optimizer)
-        return Case(step, lambda n: change(model, optimizer, n), [model, optimizer], labelled)
-
-    return build
-
-
-HOOKS = column(r"""
-forward_hook | m[0].register_forward_hook(lambda mod, args, y: y * (1.0 + n))
-forward_hook_on_the_whole | m.register_forward_hook(lambda mod, args, y: y * (1.0 + n))
-forward_hook_on_an_activation | m[1].register_forward_hook(lambda mod, args, y: y * (1.0 + n))
-forward_pre_hook | m[0].register_forward_pre_hook(lambda mod, args: (args[0] * (1.0 + n),))
-full_backward_hook
-  | m[2].register_full_backward_hook(lambda mod, gi, go: tuple(g if g is None else g * (1.0 + n) for g in gi))
-full_backward_pre_hook
-  | m[2].register_full_backward_pre_hook(lambda mod, go: tuple(g * (1.0 + n) for g in go))
-tensor_hook | m[0].weight.register_hook(lambda g: g * (1.0 + n))
-post_accumulate_hook | m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(1.0 + n))
-""")
-CHANGES = {
-    "sequential_append": "m.append(nn.Tanh())",
-    "sequential_append_parameters": "m.append(nn.Linear(3, 3))",
-    "sequential_insert": "m.insert(1, nn.ReLU())",
-    "sequential_insert_parameters": "m.insert(2, nn.Linear(4, 4))",
-    "sequential_delete": "if n == 1: del m[1]\nelse: m.insert(1, (nn.ReLU(), nn.SiLU())[n - 2])",
-    "sequential_replace": "m[1] = (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]",
-    "sequential_replace_parameters": "m[2] = nn.Linear(4, 3)",
-    "sequential_extend": "m.extend([nn.Tanh(), nn.Linear(3, 3)])",
-    "attribute_replaced": "setattr(m, '1', (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1])",
-    "identity_inserted": "m[1] = nn.Identity() if n % 2 else nn.Tanh()",
-    "freeze_one": "m[0].weight.requires_grad_(n % 2 == 0)",
-    "freeze_all_but_the_last": "m[:-1].requires_grad_(n % 2 == 0)",
-    "freeze_by_attribute": "m[0].bias.requires_grad = n % 2 == 0",
-    "data_replaced": "m[0].weight.data = rv.full((4, 3), 0.1 * n)",
-    "data_written": "m[0].weight.data.mul_(1.0 + n)",
-    "data_written_by_numpy": "m[0].weight.data.numpy()[:] *= 1.0 + n",
-    "copied_in_place": "with rv.no_grad(): m[0].weight.copy_(rv.full((4, 3), 0.1 * n))",
-    "state_loaded": "m.load_state_dict({name: v * (1.0 + n) for name, v in m.state_dict().items()})",
-    "initialised_anew": "m.apply(lambda l: type(l) is nn.Linear and nn.init.constant_(l.weight, 0.1 * n))",
-    "reset_parameters": "m[0].reset_parameters()",
-    "bias_replaced": "m[2].bias = m[0].weight_alias = nn.Parameter(rv.full((3,), float(n)))",
-    "parameter_replaced": "m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))",
-    "parameter_replaced_in_optimizer_too": (
-        "m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n)); "
-        "o.param_groups[0]['params'] = list(m.parameters())"
-    ),
-    "bias_dropped": (
-        "if n == 1: m[0].register_parameter('bias', None)\nelse: m[0].bias = nn.Parameter(rv.ones(4) * n)"
-    ),
-    "weights_tied": "m[2].weight = nn.Parameter(m[0].weight.detach().T.clone())",
+# where a classifier `m` with its optimizer `o` is used, perhaps by a Trainer `t`
+MADE = "m = network(<layer>); o = <optimizer>; t = SimpleNamespace(loss=nn.CrossEntropyLoss())"
+STEP = texts(make=MADE, step="classifies(m, o, t)", inputs="labelled(n)", watch="[m, o]")
+IN_TRAINER = "m = network(<layer>); o = <optimizer>; t = trainer(compiled, m, o, None<settings>)"
+TRAINER = texts(settings="", make=IN_TRAINER, watch="[m, o]")
+FITS = {
+    f"fit_by_{by}": TRAINER | texts(step=f"lambda: fitted(t, '{by}', put)", inputs="()", flags="within once")
+    for by in ("callback", "epochs", "data")
 }
-NEUTRAL = {
-    "grad_cleared": "m.zero_grad()",
-    "gc_collect": "gc.collect()",
-    "state_dict_taken": "m.state_dict()",
-    "deep_copied": "copy.deepcopy(m)",
-    "used_eagerly": "m(rv.ones(2, 3)).sum().backward()",
-    "eval_and_back": "m.eval().train()",
+CALLS = {
+    way: TRAINER | texts(step=f"lambda number: used(t, '{way}', number)", inputs="(n,)")
+    for way in ("fit", "evaluate", "predict", "all_in_turn")
 }
-BUFFERS = {
-    "buffer_replaced": "m[2].running_mean = rv.full((4,), float(n))",
-    "buffer_written": "m[2].running_mean.add_(float(n))",
-    "buffer_written_by_numpy": "m[2].running_mean.numpy()[:] += float(n)",
-    "buffer_data_replaced": "m[2].running_mean.data = rv.full((4,), float(n))",
-    "statistics_reset": "m[2].reset_running_stats()",
-    "norm_to_eval": "m[2].train(n % 2 == 0)",
-    "model_to_eval": "m.train(n % 2 == 0)",
-    "norm_replaced": "m[2] = nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)",
-    "norm_weight_written": "m[2].weight.data.fill_(float(n))",
+ONE = {"": STEP}
+TRAINED = {**ONE, **FITS}
+ALL = {**TRAINED, **CALLS}
+SHOWN = {way: CALLS[way] for way in ("fit", "evaluate")}
+FITTED = {way: CALLS[way] for way in ("fit", "all_in_turn")}
+SETTINGS = {name: fit | texts(settings=", <more_settings>") for name, fit in FITS.items()}
+# hooks with a factor <f>: added, two removed, from the start with a factor that changes or counts calls
+ADDED = texts(f="(1.0 + n)", change="<hook>")
+MORE = MADE + "; k = [1.0]; seen = []; "
+TWO_HOOKS = MORE + "handles = [(lambda n: <hook>)(n) for n in (1, 2)]"
+ONE_REMOVED = "handles.append(<hook>) if n == 3 else handles.pop().remove()"
+HOOKED = {
+    "added": STEP | ADDED,
+    "removed": STEP | texts(f="(1.0 + n)", make=TWO_HOOKS, change=ONE_REMOVED),
+    "reads": STEP | texts(f="k[0]", make=MORE + "<hook>", change="k[0] = new"),
+    "counts": STEP | texts(f="len(seen + [seen.append(1)])", make=MORE + "<hook>", watch="[m, o, seen]"),
+    **{name: fit | ADDED for name, fit in FITS.items()},
 }
-for name, text in {**CHANGES, **HOOKS, **NEUTRAL}.items():
-    add(f"models/{name}", trained(text), name in NEUTRAL)
-for name, text in BUFFERS.items():
-    add(f"models/{name}", trained(text, norm))
-
-
-def hooked(text, how):
-    """A hook from the start: "removed", "reads_a_factor" that changes, or "counts" its calls."""
-
-    def build():
-        model, seen, state = network(), [], types.SimpleNamespace(factor=1.0)
-        optimizer, register = sgd(model), function("m, n, seen", text)
-        if how == "removed":  # the first change removes one of two, the second the other, the third adds one
-            handles = [register(model, n, seen) for n in (1, 2)]
-            change = lambda n: (  # noqa: E731
-                handles.append(register(model, 3, seen)) if n == 3 else handles.pop().remove()
-            )
-        else:
-            register(model, state, seen)
-            change = (lambda n: setattr(state, "factor", 1.0 + n)) if how == "reads_a_factor" else None
-        return Case(classifies(model, optimizer), change, [model, optimizer, seen], labelled)
-
-    return build
-
-
-COUNTS = {
-    "forward_hook": "m[0].register_forward_hook(lambda *_: seen.append(1))",
-    "forward_pre_hook": "m[0].register_forward_pre_hook(lambda *_: seen.append(1))",
-    "full_backward_hook": "m[2].register_full_backward_hook(lambda *_: seen.append(1))",
-    "tensor_hook": "m[0].weight.register_hook(lambda g: seen.append(1))",
-    "post_accumulate_hook": "m[0].weight.register_post_accumulate_grad_hook(lambda p: seen.append(1))",
-}
-for name, text in HOOKS.items():
-    if "_on_" not in name:
-        add(f"models/{name}_removed", hooked(text, "removed"))
-        add(f"models/{name}_reads_a_factor", hooked(text.replace("1.0 + n", "n.factor"), "reads_a_factor"))
-for name, text in COUNTS.items():
-    add(f"models/{name}_counts", hooked(text, "counts"))
-
-# --- tensors outside modules: leaves `v` of a graph, and a tensor `h.mask` without gradients
-LEAVES = {
-    "data_replaced": "v[0].data = rv.full((3,), 1.0 + n)",
-    "data_multiplied": "v[0].data.mul_(1.0 + n)",
-    "written_under_no_grad": "with rv.no_grad(): v[0].add_(float(n))",
-    "no_longer_requires_grad": "v[0].requires_grad_(n % 2 == 0)",
-    "replaced_in_the_list": "v[0] = rv.full((3,), 1.0 + n).requires_grad_()",
-    "appended_to_the_list": "v.append(rv.full((3,), 1.0 + n).requires_grad_())",
-    "swapped": "v.reverse()",
-    "detached_in_place": "v[0].detach_() if n == 1 else v[1].data.mul_(2.0)",
-    "grad_hook": "v[0].register_hook(lambda g: g * 2)",
-    "of_another_dtype": "v[0] = rv.full((3,), 1.0 + n, dtype=rv.float64).requires_grad_()",
-    "of_another_shape": "v[0] = rv.full((1,), 1.0 + n).requires_grad_()",
-    "data_of_another_shape": "v[0].data = rv.full((1,), 1.0 + n)",
-    "on_a_tape": "v[0] = (rv.full((3,), 1.0 + n).requires_grad_() * 2.0) if n % 2 else rv.ones(3)",
-}
-TENSORS = {
-    "written": "h.mask.mul_(2.0)",
-    "item_written": "h.mask[0] = 5.0 + n",
-    "replaced": "h.mask = rv.full((3,), 1.0 + n)",
-    "data_replaced": "h.mask.data = rv.full((3,), 1.0 + n)",
-    "written_by_numpy": "h.mask.numpy()[:] *= 2.0",
-    "of_another_shape": "h.mask = rv.full((4, 3), 1.0 + n)",
-    "of_another_dtype": "h.mask = rv.full((3,), 1.0 + n, dtype=rv.float64)",
-    "gets_gradients": "h.mask.requires_grad_(n % 2 == 1)",
-    "view_of_another": "h.mask = rv.arange(6.0)[n : n + 3]",
-    "resized_by_data": "h.mask.data = rv.full((1,), 1.0 + n)",
-    "of_another_class": "h.mask = type('Own', (rv.Tensor,), {'__mul__': None, '__rmul__': half})(h.mask)",
+TWO = texts(values="*[(m, sgd(m)) for m in networks(1, 2)] * 2,", watch="list(_values)")
+REBOUND = {
+    "trained": TWO | texts(step="lambda x, y: classifies(*read())(x, y)", inputs="labelled(n)"),
+    "taped": TWO | texts(step="lambda x: read()[0](x) * 1.0"),
+    "predicted": TWO | texts(step="rv.no_grad()(lambda x: read()[0](x) * 1.0)"),
 }
 
-
-def leaf(text):
-    def build():
-        leaves = [rv.ones(3).requires_grad_(), rv.full((3,), 0.5).requires_grad_()]
-        change = function("v, n", text)
-
-        def step(x):
-            for leaf in leaves:
-                leaf.grad = None
-            loss = (x * leaves[0] * leaves[-1]).sum()
-            if any(leaf.requires_grad for leaf in leaves):
-                loss.backward()
-            return loss
-
-        return Case(step, lambda n: change(leaves, n), lambda: leaves)
-
-    return build
-
-
-def masked(text):
-    def build():
-        small, held = Small(), types.SimpleNamespace(mask=rv.tensor([1.0, 2.0, 3.0]))
-        change = function("h, n", text)
-        return Case(
-            lambda x: small.train(x * held.mask, 1.5), lambda n: change(held, n), [*small.watch, held]
-        )
-
-    return build
-
-
-for name, text in LEAVES.items():
-    add(f"models/leaf_{name}", leaf(text))
-for name, text in TENSORS.items():
-    add(f"models/tensor_{name}", masked(text))
-
-# --- NumPy arrays closed over
-USES = {
-    "operand": "x * o.value",
-    "tensor_of": "x * rv.tensor(o.value)",
-    "float_tensor_of": "x * rv.FloatTensor(o.value)",
-    "from_numpy": "x * rv.from_numpy(o.value)",
-    "as_tensor": "x * rv.as_tensor(o.value)",
-    "constant": "x * rv.constant(o.value)",
-    "view": "x * rv.from_numpy(o.value[:2][:1])",
-    "element": "x * float(o.value[0])",
-    "sum": "x * float(o.value.sum())",
-    "condition": "x if o.value[0] > 3 else x * 2",
-    "index": "x[:, o.value.astype(np.int64) % 3]",
-}
-THREE = "Plain(np.array([1.0, 2.0, 3.0], np.float32))"
-WRITES = {
-    "in_place": "o.value *= 2.0",
-    "replaced": "o.value = np.arange(3, dtype=np.float32) + 10 * n + 1",
-    "item": "o.value[0] = 4.0 + n",
-}
-for name, use in USES.items():
-    add_rows("models", {f"array_{name}-{how}": (THREE, use, write) for how, write in WRITES.items()})
-ARRAYS = table(
-    r"""
-array_length-replaced | <THREE> | x * len(o.value) | o.value = np.ones(3 + n, np.float32)
-array_view_changed_through_its_base | o = np.ones(6, np.float32); a = o[1:4] | x * a | o += 1.0
-tensor_over_numpy_memory | o = np.ones(6, np.float32); t = rv.from_numpy(o)[1:4] | x * t | o += 1.0
-""",
-    THREE=THREE,
-)
-add_rows("models", ARRAYS)
-
-
-@scenario()
-def parameter_over_numpy_memory():
-    base = np.ones(3, np.float32)
-    w = nn.Parameter(rv.from_numpy(base))
-    step = descends(lambda x: (x * w * w).sum(), optim.SGD([w], lr=0.0))
-    return Case(step, lambda n: base.__iadd__(1.0), [w])
-
-
-# --- models that are used in other ways than by calling them, and whose layers and parameters are replaced
-USED = {
-    "weight_alone": "x @ m[0].weight",
-    "functional_linear": "F.linear(x, m[0].weight, m[0].bias)",
-    "forward_without_call": "m[0].forward(x)",
-    "forward_of_the_whole": "m.forward(x)",
-    "get_parameter": "x @ m.get_parameter('0.weight')",
-    "get_submodule": "m.get_submodule('0')(x)",
-    "parameters_list": "sum((p * p).sum() for p in m.parameters()) * x.mean()",
-    "named_parameters": "x @ dict(m.named_parameters())['0.weight']",
-    "next_parameter": "x @ next(iter(m.parameters()))",
-    "children_loop": "for layer in m.children(): x = layer(x)\nreturn x",
-    "modules_loop": "for l in [l for l in m.modules() if isinstance(l, nn.Linear)]: x = l(x)\nreturn x",
-    "slice": "m[:1](x)",
-    "index_from_the_end": "m[-1](m[0](x))",
-    "vars_of_modules": "vars(m)['0'](x) if '0' in vars(m) else m[0](x)",
-    "functional_call_by_class": "nn.Linear.forward(m[0], x)",
-    "weight_transposed": "x @ m[0].weight.T",
-    "weight_slice": "x[:, :2] @ m[0].weight[:2]",
-    "weight_norm_penalty": "m(x) + (m[0].weight ** 2).sum()",
-    "state_dict_weight": "m(x) * (m.state_dict()['0.weight'] ** 2).sum()",
-}
-REPLACED = """
-if n == 1: m[0].weight = nn.Parameter(rv.full((3, 3), 0.3))
-elif n == 2: m[0] = nn.Linear(3, 3)
-else: m[0].weight.requires_grad_(False)
+ROWS = r"""
+# layer in the middle -> changes that all of these show
+== models: layer -> change @ ALL
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+nn.Identity() -> m.append(nn.Tanh()); m.append(nn.Linear(3, 3)); m.insert(1, nn.ReLU())
+    m.insert(2, nn.Linear(4, 4)); m[1] = nn.ReLU6()
+    if n == 1: del m[1]\nelse: m.insert(1, (nn.ReLU(), nn.SiLU())[n - 2])
+    m[1] = (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]; m[3] = nn.Linear(4, 3)
+    m.extend([nn.Tanh(), nn.Linear(3, 3)]); m[1] = nn.Identity() if n % 2 else nn.Tanh()
+    setattr(m, '1', (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]); m[0].weight.data = rv.full((4, 3), 0.1 * n)
+    m[0].weight.data.mul_(1.0 + n); m[0].weight.data.numpy()[:] *= 1.0 + n
+    m[3].bias = nn.Parameter(rv.full((3,), n * 1.0))
+    with rv.no_grad(): m[0].weight.copy_(rv.full((4, 3), 0.1 * n))
+    m[3].weight = nn.Parameter(m[0].weight.detach().T.clone())
+    m.load_state_dict({name: w * (1.0 + n) for name, w in m.state_dict().items()}); m[0].reset_parameters()
+    m.apply(lambda l: type(l) is nn.Linear and nn.init.constant_(l.weight, 0.1 * n))
+    m[1].forward = lambda x: x * (1.0 + n); m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))
+    m[0].weight = m[0].alias = nn.Parameter(rv.full((4, 3), 0.2 * n))
+    if n == 1: m[0].register_parameter('bias', None)\nelse: m[0].bias = nn.Parameter(rv.ones(4) * n)
+nn.BatchNorm1d(4) -> m[2].weight.data.fill_(n * 1.0); m[2] = nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)
+    m[2].eps = 0.3 * n; m[2].running_mean = rv.full((4,), n * 1.0); m[2].running_mean.add_(n * 1.0)
+    m[2].running_mean.numpy()[:] += n * 1.0; m[2].running_mean.data = rv.full((4,), n * 1.0)
+nn.LeakyReLU(0.1) -> m[2].negative_slope = 0.2 * n
+# those that training shows
+== models: layer -> change @ TRAINED
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+nn.Identity() -> m[0].weight.requires_grad_(n % 2 == 0); m[:-1].requires_grad_(n % 2 == 0)
+    m[0].bias.requires_grad = n % 2 == 0
+    m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))\no.param_groups[0]['params'] = list(m.parameters())
+    o.param_groups[0].update(lr=0.2 / n); o.param_groups[0].update(momentum=0.2 * n); o.state.clear()
+    o.param_groups.clear(); o.param_groups[0].update(momentum=0.0 if n % 2 else 0.5)
+    o.param_groups[0].update(weight_decay=0.2 * n); o.param_groups[0].update(nesterov=n % 2 == 1)
+    o.param_groups[0].update(maximize=n % 2 == 1); o.param_groups[0]['params'].pop()
+    t.loss.label_smoothing = 0.1 * n; t.loss.weight = rv.tensor([1.0 + n, 1.0, 1.0])
+    o.load_state_dict(optim.SGD(m.parameters(), lr=0.3, momentum=0.1 * n).state_dict())
+    t.loss.ignore_index = n % 3
+    o.param_groups.append({**o.param_groups[0], 'params': []})\no.param_groups[0].update(lr=0.3 / n)
+    t.loss.forward = lambda output, y: F.cross_entropy(output, y) * (1.0 + n)
+nn.Dropout(0.5) -> m[2].p = 0.1 * n; m[2].p = 0.0 if n % 2 else 0.3
+nn.BatchNorm1d(4) -> m[2].momentum = 0.2 * n; m[2].reset_running_stats()
+== models: layer -> change @ ONE
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+nn.BatchNorm1d(4) -> m[2].train(n % 2 == 0); m.train(n % 2 == 0)
+== models: layer -> change @ SHOWN
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+nn.Identity() -> t.loss = nn.CrossEntropyLoss(label_smoothing=0.2 * n); t.l2 = 0.1 * n
+== models: layer -> change @ FITTED
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+nn.Identity() -> t.optimizer = optim.Adam(m.parameters(), lr=0.01 * n); t.clip_grad_norm = 0.01 * n
+    t.accumulate = 1 + n % 2; o.zero_grad()\nm(rv.tensor(X[:4])).sum().backward()\no.step()
+    t.model = nn.Sequential(*m, nn.Tanh())
+== unread: layer -> change @ TRAINED
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+. flags: neutral
+nn.Identity() -> pass; gc.collect(); m.state_dict(); copy.deepcopy(m); m(rv.ones(2, 3)).sum().backward()
+    m.eval().train()
+== models: optimizer -> change @ TRAINED
+. layer: nn.Identity()
+optim.Adam(m.parameters(), lr=0.05) -> o.param_groups[0].update(betas=(0.3 * n, 0.9))
+    o.param_groups[0].update(eps=0.1 * n); o.state.clear(); o.param_groups[0].update(amsgrad=n % 2 == 1)
+    for s in o.state.values(): s['exp_avg'].fill(0)
+== models: more_settings -> change @ SETTINGS
+. layer: nn.Dropout(0.5)
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+% CHANGES
+    o.param_groups[0].update(lr=0.2 / n); m[2].p = 0.1 * n; m[0].requires_grad_(n % 2 == 0)
+    m[0].weight.data.mul_(1.5); m[1] = (nn.ReLU(), nn.Sigmoid(), nn.Tanh())[n - 1]
+    o.param_groups[0].update(momentum=0.0 if n % 2 else 0.5)
+accumulate=2 -> <CHANGES>
+clip_grad_norm=0.1 -> <CHANGES>
+l1=0.01, l2=0.01 -> <CHANGES>
+metrics=['accuracy'] -> <CHANGES>
+# --- hooks with a factor <f>
+== hooks: kind -> hook @ HOOKED
+. layer: nn.Identity()
+. optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
+model -> !counts!m[0].register_forward_hook(lambda mod, args, y: y * <f>)
+    !counts!m.register_forward_hook(lambda mod, args, y: y * <f>)
+    !counts!m[1].register_forward_hook(lambda mod, args, y: y * <f>)
+    !counts!m[0].weight.register_hook(lambda g: g * <f>)
+    !counts!m[0].register_forward_pre_hook(lambda mod, args: (args[0] * <f>,))
+    !counts!m[3].register_full_backward_hook(halved(lambda: <f>))
+    !counts!m[3].register_full_backward_pre_hook(lambda mod, go: (go[0] * <f>,))
+    !counts!m[0].weight.register_post_accumulate_grad_hook(lambda p: p.grad.mul_(<f>))
+# --- models and tensors outside of modules that another one replaces. made | replaced -> read
+== rebound: make | change -> read @ REBOUND
+v | o = new -> !taped!o
+globals().update(G=v) | globals().update(G=new) -> !taped!G
+{'model': v} | o.update(model=new) -> !taped!o['model']
+Plain(v) | o.value = new -> !taped!o.value
+[v] | o[0] = new -> !taped!o[0]
+== leaves: make -> change
+. step: of_leaves(o)
+. watch: o
+[rv.ones(3).requires_grad_(), rv.full((3,), 0.5).requires_grad_()] -> o[0].data = rv.full((3,), 1.0 + n)
+    o[0].data.mul_(1.0 + n); with rv.no_grad(): o[0].add_(n * 1.0); o.reverse()
+    o[0].requires_grad_(n % 2 == 0); o[0] = rv.full((3,), 1.0 + n).requires_grad_()
+    o[0].register_hook(lambda g: g * 2); o.append(rv.full((3,), 1.0 + n).requires_grad_())
+    o[0].detach_() if n == 1 else o[1].data.mul_(2.0)
+    o[0] = rv.full((3,), 1.0 + n, dtype=rv.float64).requires_grad_()
+    o[0] = rv.full((1,), 1.0 + n).requires_grad_(); o[0].data = rv.full((1,), 1.0 + n)
+    o[0] = (rv.full((3,), 1.0 + n).requires_grad_() * 2.0) if n % 2 else rv.ones(3)
+== tensors: make -> change
+. read: x * o.value
+. watch: [small.watch, o.value]
+Plain(rv.tensor([1.0, 2.0, 3.0])) -> o.value.mul_(2.0); o.value[0] = 5.0 + n; o.value = rv.full((3,), 1.0 + n)
+    o.value.data = rv.full((3,), 1.0 + n); o.value.numpy()[:] *= 2.0; o.value = rv.full((4, 3), 1.0 + n)
+    o.value = rv.full((3,), 1.0 + n, dtype=rv.float64); o.value.requires_grad_(n % 2 == 1)
+    o.value = rv.arange(6.0)[n : n + 3]; o.value.data = rv.full((1,), 1.0 + n)
+    o.value = type('Own', (rv.Tensor,), {'__mul__': None, '__rmul__': lambda self, o: o * 0.5})(o.value)
+== arrays: change -> read
+. make: Plain(np.array([1.0, 2.0, 3.0], np.float32))
+% USES
+    x * o.value; x * rv.tensor(o.value); x * rv.FloatTensor(o.value); x * rv.from_numpy(o.value)
+    x * rv.as_tensor(o.value); x * rv.constant(o.value); x * rv.from_numpy(o.value[:2][:1])
+    x * float(o.value[0]); x * float(o.value.sum()); x if o.value[0] > 3 else x * 2
+    x[:, o.value.astype(np.int64) % 3]
+!o.value *= 2.0 -> <USES>
+!o.value = np.arange(3, dtype=np.float32) + 10 * n + 1 -> <USES>
+!o.value[0] = 4.0 + n -> <USES>
+== memory: make | change -> read
+. watch: [small.watch, o]
+!o = np.ones(6, np.float32); a = o[1:4] | o += 1.0 -> x * a
+o = np.ones(6, np.float32); t = rv.from_numpy(o)[1:4] | o += 1.0 -> x * t
+o = np.ones(3, np.float32); w = nn.Parameter(rv.from_numpy(o))
+    s = descends(lambda x: (x * w * w).sum(), optim.SGD([w], 0.0)) | o += 1.0 -> =s
+view = small.w.detach().numpy() | view *= np.float32(1.5) -> x
+o = t, u = nn.Parameter(rv.ones(3)), nn.Parameter(rv.full((3,), 2.0))
+    s = descends(lambda x: loss_of_two(x, t, u), optim.SGD(o, 0.05)) | shared_memory(t, u, n) -> =s
+o = t, u = nn.Parameter(rv.ones(3)), nn.Parameter(rv.full((3, 3), 2.0))
+    s = descends(lambda x: loss_of_two(x, t, u), optim.SGD([u], 0.05)) | t.data = u.data[n % 2] -> =s
+# --- models that are used in other ways than by calling them
+== used: change -> read
+. make: m = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3)); o = sgd(m)
+. step: descends(lambda x: (read(x) ** 2).mean() + (m[2].weight ** 2).sum(), o)
+. watch: [m, o]
+m[0] = (nn.Linear(3, 3), m[0].requires_grad_(False), nn.Linear(3, 3))[n - 1] -> x @ m[0].weight
+    F.linear(x, m[0].weight, m[0].bias); m[0].forward(x); m.forward(x); x @ m.get_parameter('0.weight')
+    m.get_submodule('0')(x); sum((p * p).sum() for p in m.parameters()) * x.mean()
+    x @ dict(m.named_parameters())['0.weight']; x @ next(iter(m.parameters()))
+    for layer in m.children(): x = layer(x)\nreturn x; m[:1](x); m[-1](m[0](x))
+    for l in [l for l in m.modules() if isinstance(l, nn.Linear)]: x = l(x)\nreturn x
+    nn.Linear.forward(m[0], x); !vars(m)['0'](x) if '0' in vars(m) else m[0](x); x @ m[0].weight.T
+    x[:, :2] @ m[0].weight[:2]; m(x) + (m[0].weight ** 2).sum()
+    m(x) * (m.state_dict()['0.weight'] ** 2).sum()
+== used: layers | change -> read
+. make: m = <layers>
+. step: descends(lambda x: (read(x) * small.w).sum(), small.optimizer)
+nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)]) | if n < 3: m.append(nn.Linear(3, 3))\nelse: del m[0] ->
+    for layer in m: x = layer(x).tanh()\nreturn x
+nn.ModuleDict({'a': nn.Linear(3, 3), 'b': nn.Linear(3, 3)}) |
+    m['a'] = (m['b'], nn.Identity(), nn.Linear(3, 3))[n - 1] -> m['a'](x)
+nn.ParameterList([rv.ones(3), rv.ones(3)]) |
+    m.append(rv.full((3,), 2.0)) if n == 1 else setattr(m, '0', nn.Parameter(rv.ones(3) * n)) ->
+    for p in m: x = x * p\nreturn x
+nn.ParameterDict({'a': rv.ones(3)}) | m['a'] = nn.Parameter(rv.full((3,), 3.0 + n)) -> x * m['a']
+[nn.Linear(3, 3), nn.Linear(3, 3)] | m.append(nn.Linear(3, 3)) if n < 3 else m.pop(0) ->
+    for layer in m: x = layer(x)\nreturn x
 """
-
-
-def used(text):
-    def build():
-        model = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3))
-        forward, change = function("m, x", text), function("m, n", REPLACED)
-        loss = lambda x: (forward(model, x) ** 2).mean() + (model[2].weight ** 2).sum()  # noqa: E731
-        optimizer = sgd(model)
-        return Case(descends(loss, optimizer), lambda n: change(model, n), [model, optimizer])
-
-    return build
-
-
-for name, text in USED.items():
-    add(f"models/used_by_{name}", used(text))
-
-# containers of layers and parameters `m`, which a step with a weight `w` uses; (made, forward, change)
-LAYERS = table(r"""
-module_list | nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
-  | for layer in m: x = layer(x).tanh()\nreturn x | if n < 3: m.append(nn.Linear(3, 3))\nelse: del m[0]
-module_dict | nn.ModuleDict({'a': nn.Linear(3, 3), 'b': nn.Linear(3, 3)}) | m['a'](x)
-  | m['a'] = (m['b'], nn.Identity(), nn.Linear(3, 3))[n - 1]
-parameter_list | nn.ParameterList([rv.ones(3), rv.ones(3)]) | for p in m: x = x * p\nreturn x
-  | if n == 1: m.append(rv.full((3,), 2.0))\nelse: m[0] = nn.Parameter(rv.full((3,), 4.0 + n))
-parameter_dict | nn.ParameterDict({'a': rv.ones(3)}) | x * m['a']
-  | m['a'] = nn.Parameter(rv.full((3,), 3.0 + n))
-python_list | [nn.Linear(3, 3), nn.Linear(3, 3)] | for layer in m: x = layer(x)\nreturn x
-  | m.append(nn.Linear(3, 3)) if n < 3 else m.pop(0)
-""")
-
-
-def of_layers(make, forward, change):
-    def build():
-        layers, w = function("", make)(), nn.Parameter(rv.ones(3))
-        use, put = function("m, x", forward), function("m, n", change)
-        step = descends(lambda x: (use(layers, x) * w).sum(), optim.SGD([w], lr=0.1))
-        return Case(step, lambda n: put(layers, n), [w])
-
-    return build
-
-
-for name, texts in LAYERS.items():
-    add(f"models/{name}", of_layers(*texts))
-
-
-@scenario()
-def python_list_of_layers():
-    layers = [nn.Linear(3, 3), nn.Linear(3, 3)]
-    step = lambda x: functools.reduce(lambda y, layer: layer(y), layers, x).sum()  # noqa: E731
-    return Case(step, lambda n: layers.append(nn.Linear(3, 3)) if n < 3 else layers.pop(0))
+tables(
+    ROWS,
+    ONE=ONE,
+    TRAINED=TRAINED,
+    ALL=ALL,
+    SHOWN=SHOWN,
+    FITTED=FITTED,
+    SETTINGS=SETTINGS,
+    HOOKED=HOOKED,
+    REBOUND=REBOUND,
+)

@@ -1,184 +1,228 @@
-"""Values that a step reads from each place, with several kinds of values: rows of `rows.py`."""
+"""Values of several kinds, the places from which a step reads them, and how these places are changed."""
 
-from compile.staleness.judge import add
-from compile.staleness.rows import Row, reads, table
+from compile.staleness.rows import tables, texts
 
-# with all kinds of values
-ANY = table(r"""
-global_name | globals().update(G=v) | G | globals().update(G=new)
-closure_cell | v | o | o = new
-cell_of_a_cell | v | (lambda: (lambda: o)())() | o = new
-default | def o(v=v): return v | o() | o.__defaults__ = (new,)
-keyword_default | def o(*, v=v): return v | o() | o.__kwdefaults__.update(v=new)
-module_attribute | module(value=v) | o.value | o.value = new
-imported_inside | imported(patch, value=v) | import staleness_config; return staleness_config.value
-  | o.value = new
-imported_from_inside | imported(patch, value=v) | from staleness_config import value; return value
-  | o.value = new
-module_getattr | o, values = module(), {'value': v}; o.__getattr__ = lambda name: values[name] | o.value
-  | values.update(value=new)
-attribute_depth_1 | Plain(v) | o.value | o.value = new
-dict_item | {'value': v} | o['value'] | o.update(value=new)
-list_item | [1.0, v, 2.0] | o[1] | o[1] = new
-""")
-# with numbers or texts
-SOME = table(r"""
-module_getattr_hidden | o, get = module(), lambda name: v; o.__getattr__ = get | get; return o.value
-  | o.value = new
-attribute_depth_2 | Plain(Plain(v)) | o.value.value | o.value.value = new
-attribute_depth_3 | Plain(Plain(Plain(v))) | o.value.value.value | o.value.value.value = new
-attribute_depth_4 | last = Plain(v); o = Plain(Plain(Plain(last))) | o.value.value.value.value
-  | last.value = new
-attribute_of_a_replaced_object | Plain(Plain(v)) | o.value.value | o.value = Plain(new)
-method_reads_self | Rich(v) | o.get() | o.value = new
-call_reads_self | Rich(v) | o() | o.value = new
-computed_property | Computed(v) | o.value | o.hidden = new
-rebound_property | o = Base(); Base.value = property(lambda self: v) | o.value
-  | Base.value = property(lambda self: new)
-getattr_method | Fallen(v) | o.value | o.values.update(value=new)
-getattribute_method | o = Hidden(); object.__setattr__(o, 'hidden_value', v) | o.value
-  | object.__setattr__(o, 'hidden_value', new)
-own_descriptor | o = Base(); Base.value = Descriptor(v) | o.value | vars(Base)['value'].kept = new
-cached_property | o = Cached(); Cached.source = v | o.value | Cached.source = new; vars(o).pop('value', None)
-slots | Slotted(v) | o.value | o.value = new
-class_attribute | o = Derived(); Base.value = v | Base.value | Base.value = new
-class_attribute_of_a_subclass | Base.value = v | Derived.value | Base.value = new
-inherited_class_attribute | o = Derived(); Base.value = v | o.value | Base.value = new
-class_attribute_shadowed_by_a_subclass | o = Derived(); Base.value = v | o.value | Derived.value = new
-class_attribute_shadowed_by_the_instance | o = Derived(); Base.value = v | o.value | o.value = new
-class_of_the_object_replaced | o = Derived(); Base.value = v | o.value
-  | o.__class__ = type('Other', (Derived,), {'value': new})
-type_of_self | o = Derived(); Base.value = v | o.of_type() | Base.value = new
-class_method | Base.value = v; Base.of_class = classmethod(lambda cls: cls.value) | Base.of_class()
-  | Base.value = new
-super_call | Super(v) | o.get() | o.value = new
-metaclass_attribute | OfMeta.hidden = v | OfMeta.value | OfMeta.hidden = new
-dataclass_field | Settings(v) | o.value | o.value = new
-frozen_dataclass_replaced | Frozen(v) | o.value | o = dataclasses.replace(o, value=new)
-asdict | Settings(v) | dataclasses.asdict(o)['value'] | o.value = new
-simple_namespace | SimpleNamespace(inner=SimpleNamespace(value=v)) | o.inner.value | o.inner.value = new
-named_tuple_replaced | Plain(Pair(0, v)) | o.value.value | o.value = o.value._replace(value=new)
-enum_member_chooses | o, table = Plain(Color.RED), {Color.RED: v} | table[o.value]
-  | table.update({Color.GREEN: new, Color.RED: new}); o.value = Color.GREEN
-nested_dict | {'a': {'b': [{'value': v}]}} | o['a']['b'][0]['value'] | o['a']['b'][0]['value'] = new
-inner_dict_replaced | {'a': {'value': v}} | o['a']['value'] | o.update(a={'value': new})
-dict_get | {'value': v} | o.get('value', 9.0) | o.update(value=new)
-dict_values | {'other': 1.0, 'value': v} | list(o.values())[1] | o.update(value=new)
-dict_items_loop | {'other': 1.0, 'value': v} | [found for name, found in o.items() if name == 'value'][0]
-  | o.update(value=new)
-key_from_a_variable | o, which = {'a': v}, Plain('a') | o[which.value]
-  | o.update(b=new, a=new); which.value = 'b'
-ordered_dict | collections.OrderedDict(value=v) | o['value'] | o['value'] = new
-default_dict | collections.defaultdict(float, value=v) | o['value'] | o['value'] = new
-user_dict | collections.UserDict(value=v) | o['value'] | o['value'] = new
-chain_map | collections.ChainMap({}, {'value': v}) | o['value'] | o['value'] = new
-dict_subclass | type('Config', (dict,), {})(value=v) | o['value'] | o['value'] = new
-mapping_proxy | d = {'value': v}; o = types.MappingProxyType(d) | o['value'] | d.update(value=new)
-attribute_dict | AttributeDict(value=v) | o.value | o.update(value=new)
-list_item_from_the_end | [1.0, v] | o[-1] | o.append(new)
-list_unpacked | [1.0, v] | _, second = o; return second | o[1] = new
-list_as_arguments | [1.0, v] | (lambda a, b: b)(*o) | o[1] = new
-dict_as_keywords | {'a': 1.0, 'b': v} | (lambda a, b: b)(**o) | o.update(b=new)
-list_comprehension | [1.0, v] | [found for found in o][-1] | o[1] = new
-generator_expression | [1.0, v] | tuple(found for found in o)[-1] | o[1] = new
-generator_function | o = [1.0, v]\ndef each(): yield from o | list(each())[-1] | o[1] = new
-tuple_replaced | Plain((1.0, (v, 2.0))) | o.value[1][0] | o.value = 1.0, (new, 2.0)
-list_in_a_tuple | ([v],) | o[0][0] | o[0][0] = new
-list_slice | [1.0, v, 2.0] | o[1:2][0] | o[1] = new
-zipped | [1.0, v] | dict(zip(['a', 'b'], o))['b'] | o[1] = new
-enumerated | [1.0, v] | [found for i, found in enumerate(o) if i == 1][0] | o[1] = new
-deque | collections.deque([v], maxlen=2) | o[-1] | o.append(new)
-list_subclass_getitem | o = OddList([1.0]); o.hidden = v | o[0] | o.hidden = new
-own_getitem | o = OddItem(); o.hidden = v | o[0] | o.hidden = new
-getattr_by_name | o, which = Plain(v), Plain('value') | getattr(o, which.value) | o.value = new
-vars_of_an_object | Plain(v) | vars(o)['value'] | o.value = new
-dict_of_an_object | Plain(v) | o.__dict__['value'] | o.value = new
-attrgetter | o = Plain(Plain(v)); get = operator.attrgetter('value.value') | get(o) | o.value.value = new
-itemgetter | o, get = {'value': v}, operator.itemgetter('value') | get(o) | o.update(value=new)
-globals_call | globals().update(G=v) | globals()['G'] | globals().update(G=new)
-evaluated_text | Plain(v) | eval('o.value', {'o': o}) | o.value = new
-executed_text | Plain(v) | names = {'o': o}; exec('found = o.value', names); return names['found']
-  | o.value = new
-copied | Plain(v) | copy.copy(o).value | o.value = new
-deep_copied | Plain([v]) | copy.deepcopy(o).value[0] | o.value = [new]
-partial_keyword | functools.partial(lambda value: value, value=v) | o() | o.keywords.update(value=new)
-partial_replaced | Plain(functools.partial(lambda value: value, v)) | o.value()
-  | o.value = functools.partial(o.value.func, new)
-lambda_in_a_list | [lambda: v] | o[0]() | o[0] = lambda: new
-function_attribute | def o(): return o.value\no.value = v | o() | o.value = new
-decorated_function | o = Plain(v); call = wrapping(lambda: o.value) | call() | o.value = new
-map_and_lambda | Plain(v) | next(iter(map(lambda _: o.value, [0]))) | o.value = new
-context_manager | Rich(v) | with o as found: return found | o.value = new
-exception_path | {'value': v} | try: return o['missing']\nexcept KeyError: return o['value']
-  | o.update(value=new)
-name_that_falls_back_to_builtins | patch(builtins, 'staleness_value', v) | staleness_value
-  | builtins.staleness_value = new
-context_variable | contextvars.ContextVar('variable', default=v) | o.get() | o.set(new)
-thread_local | o = threading.local(); o.value = v | o.value | o.value = new
-bound_method_of_a_dict | o = {'value': v}; get = o.get | get('value') | o.update(value=new)
-weak_reference | o = Plain(v); r = weakref.ref(o) | r().value | o.value = new
-reduced | [1.0, v] | functools.reduce(lambda a, b: b, o) | o[1] = new
-pattern_matched | {'value': v} | match o:\n    case {'value': found}: return found | o.update(value=new)
-pattern_matched_by_position | Settings(v) | match o:\n    case Settings(found, _): return found
-  | o.value = new
-system_module | patch(sys, 'staleness_value', v) | sys.staleness_value | sys.staleness_value = new
-list_of_a_system_module | patch(sys, 'staleness_value', [v]) | getattr(sys, 'staleness_value')[0]
-  | sys.staleness_value[0] = new
-system_module_by_name | patch(sys, 'staleness_value', v); which = Plain('staleness_value')
-  | getattr(sys, which.value) | sys.staleness_value = new
-""")
-OF_NUMBERS: dict[str, Row] = {"counter": ("collections.Counter(value=v)", "o['value']", "o['value'] = new")}
-ENVIRONMENT = "patch.item(os.environ, 'STALENESS', v)"
-OF_TEXTS = table(
-    r"""
-environment_variable | <ENVIRONMENT> | os.environ['STALENESS'] | os.environ['STALENESS'] = new
-environment_variable_by_getenv | <ENVIRONMENT> | os.getenv('STALENESS', '') | os.environ['STALENESS'] = new
-environment_variable_by_get | <ENVIRONMENT> | os.environ.get('STALENESS', '') | os.environ['STALENESS'] = new
-""",
-    ENVIRONMENT=ENVIRONMENT,
-)
-
-NAN, INF = float("nan"), float("inf")
-TEXTS = {"relu": 1.0, "tanh": 2.0, "gelu": 3.0}
-# kinds of values: (four values, the number that a step makes of one)
+# kinds of values: four values, the number that a step makes of one
 KINDS = {
-    "float": ((2.0, 3.0, 2.0, -1.5), None),
-    "text": (("relu", "tanh", "gelu", "relu"), TEXTS.__getitem__),
-    "int": ((2, 3, 1000, 2), None),
-    "flag": ((True, False, True, False), lambda flag: 2.0 if flag else 0.5),
-    "none": ((None, 2.0, None, 3.0), lambda v: 1.0 if v is None else v),
-    "zeros": ((0.0, -0.0, 0.0, -0.0), None),
+    "float": texts(values="2.0, 3.0, 2.0, -1.5"),
+    "text": texts(values="'relu', 'tanh', 'gelu', 'relu'", use="{'relu': 1.0, 'tanh': 2.0, 'gelu': 3.0}[v]"),
+    "int": texts(values="2, 3, 1000, 2"),
+    "flag": texts(values="True, False, True, False", use="2.0 if v else 0.5"),
+    "none": texts(values="None, 2.0, None, 3.0", use="1.0 if v is None else v"),
+    "zeros": texts(values="0.0, -0.0, 0.0, -0.0"),
+    "nan": texts(values="1.0, NAN, 2.0, NAN"),
+    "one": texts(values="1, True, 1.0, True", use="{bool: 2.0, int: 3.0, float: 4.0}[type(v)] * v"),
+    "huge_int": texts(values="10**40, 10**40 + 1, 10**12, 10**12 + 1", use="v % 1000 + 1.0"),
+    "close_floats": texts(values="1.0, 1.0 + 2**-20, INF, 1.0 - 2**-20"),
+    "complex": texts(values="1j, 1 + 1j, 2 + 1j, 1j", use="v.real + 1.0"),
+    "bytes": texts(values="b'a', b'b', b'cc', b'a'", use="float(v[0] - 90)"),
+    "tuple": texts(values="(1.0, 2.0), (1.0, 3.0), (2.0,), (1.0, 2.0)", use="float(sum(v))"),
+    "function": texts(values="abs, float, lambda z: 2 * z, abs", use="v(1.5)"),
+    "range": texts(values="range(2), range(3), range(0, 6, 2), range(2)", use="float(sum(v))"),
 }
-EXTRA = {
-    "nan": ((1.0, NAN, 2.0, NAN), None),
-    "inf": ((1.0, INF, -INF, 2.0), None),
-    "one": ((1, True, 1.0, True), lambda v: {bool: 2.0, int: 3.0, float: 4.0}[type(v)] * v),
-    "big_int": ((10**12, 10**12 + 1, 10**12 + 2, 10**12), lambda n: n % 1000 + 1.0),
-    "huge_int": ((10**40, 10**40 + 1, 10**40 + 2, 10**40), lambda n: n % 1000 + 1.0),
-    "close_floats": ((1.0, 1.0 + 2**-20, 1.0, 1.0 - 2**-20), None),
-    "complex": ((1j, 1 + 1j, 2 + 1j, 1j), lambda z: z.real + 1.0),
-    "bytes": ((b"a", b"b", b"cc", b"a"), lambda b: float(b[0] - 90)),
-    "tuple": (((1.0, 2.0), (1.0, 3.0), (2.0,), (1.0, 2.0)), lambda t: float(sum(t))),
-    "function": ((abs, float, lambda z: 2 * z, abs), lambda f: f(1.5)),
-    "slice": ((slice(0, 2), slice(0, 3), slice(1, 2), slice(0, 2)), lambda s: len([1, 2, 3][s]) * 1.0),
-    "range": ((range(2), range(3), range(0, 6, 2), range(2)), lambda r: float(sum(r))),
-    "frozenset": ((frozenset({1}), frozenset({1, 2}), frozenset({4}), frozenset()), lambda s: 1.0 + sum(s)),
+# where a container or an object is: in a closure, an argument, in a model, in the loss of a Trainer
+TAKEN = "lambda x, o: small.train(x, read(o))"
+AS_KEYWORD = texts(step=TAKEN, inputs="(default_inputs(n), {'o': o})")
+IN_MODEL = texts(more="m = Configured(o, read)", step="descends(squares(m), sgd(m, 0.05))", watch="m")
+FIT = texts(more="t = regression(compiled, read)", step="lambda: fitted(t, 'callback', put, Z)", inputs="()")
+WAYS = {
+    "": {},
+    "argument": texts(takes="o", step=TAKEN, inputs="(*default_inputs(n), o)"),
+    "keyword": AS_KEYWORD | texts(takes="o"),
+    "model": IN_MODEL | texts(takes="o"),
+    "loss": FIT | texts(watch="[t.model, t.optimizer]", flags="within once"),
 }
-MOST = ("global_name", "closure_cell", "default", "attribute_depth_1", "dict_item", "list_item")
-PARTS = ("deque", "mapping_proxy", "partial_keyword", "partial_replaced", "list_subclass_getitem", "slots")
 
-
-def add_places(table, *kinds):
-    """Each row with the kinds of the first of these tables, the next with those of the second, and so on."""
-    for number, (name, texts) in enumerate(table.items()):
-        for kind, (values, use) in kinds[number % len(kinds)].items():
-            add(f"places/{name}-{kind}", reads(texts, values, use))
-
-
-add_places(ANY, KINDS)
-add_places(SOME, {"float": KINDS["float"]}, {"text": KINDS["text"]})
-add_places(OF_NUMBERS, {"float": KINDS["float"]})
-add_places(OF_TEXTS, {"text": KINDS["text"]})
-thirds = [{kind: EXTRA[kind] for kind in list(EXTRA)[start::3]} for start in range(3)]
-add_places({name: ANY[name] for name in MOST}, *thirds)
-add_places({name: SOME[name] for name in PARTS}, {"zeros": KINDS["zeros"]}, {"one": EXTRA["one"]})
+ROWS = r"""
+# made | changed -> read
+== places: make | change -> read @ KINDS
+globals().update(G=v) | globals().update(G=new) -> !taped!G
+v | o = new -> !taped!o; (lambda: (lambda: o)())()
+def o(v=v): return v | o.__defaults__ = (new,) -> o()
+def o(*, v=v): return v | o.__kwdefaults__.update(v=new) -> o()
+module(value=v) | o.value = new -> o.value
+imported(patch, value=v) | o.value = new -> import staleness_config\nreturn staleness_config.value
+    from staleness_config import value\nreturn value
+Plain(v) | o.value = new -> !taped!o.value
+{'value': v} | o.update(value=new) -> o['value']
+[1.0, v, 2.0] | o[1] = new -> o[1]
+!o, d = module(), {'value': v}\no.__getattr__ = lambda name: d[name] | d.update(value=new) -> o.value
+# containers and objects, also as an argument, as a keyword, in a model, in the loss function of a Trainer
+== containers: make | change -> read @ WAYS
+Plain(v) | o.value = new -> !taped!o.value; !,argument,keyword,model!vars(o)['value']
+    !,argument,keyword,model!o.__dict__['value']; !,argument,keyword,model!getattr(o, 'value')
+    copy.copy(o).value; !,argument,keyword,model!float('{0.value}'.format(o)); float(f'{o.value:.2f}')
+    float(max([o, Plain(2.5)], key=lambda p: p.value).value); !,argument,keyword,model!sum(vars(o).values())
+    1.0 if o.value < 2.5 else 0.5; sum(1.0 for _ in range(int(o.value)))
+    !,argument,keyword,model!operator.attrgetter('value')(o)
+    !,argument,keyword,model!getattr(o, ''.join(('val', 'ue')))
+    !,argument,keyword,model!eval('o.value', {'o': o}); datetime.timedelta(seconds=o.value).total_seconds()
+    float(string.Template('$a').substitute(a=o.value))
+Rich(v) | o.value = new -> o.get(); o(); float(str(o)); float('%s' % o); sum(map(Rich.get, [o]))
+    sorted([Rich(2.5), o])[0].value; Rich.get(o); !,argument,keyword,model!operator.methodcaller('get')(o)
+    with o as w: return w
+Rich(v).get | o.__self__.value = new -> o()
+{'value': v} | o.update(value=new) -> o['value']; o.get('value', 9.0); list(o.values())[0]
+    [w for name, w in o.items() if name == 'value'][0]; (lambda value: value)(**o)
+    operator.itemgetter('value')(o); try: return o['missing']\nexcept KeyError: return o['value']
+    match o:\n    case {'value': w}: return w
+{'a': 1.0} | o[str(new)] = new -> float(len(o))
+{'a': {'b': [{'value': v}]}} | o['a']['b'][0]['value'] = new -> o['a']['b'][0]['value']
+[1.0, v] | o[1] = new -> o[-1]; (lambda a, b: b)(*o); [w for w in o][-1]; tuple(w for w in o)[-1]; o[1:2][0]
+    dict(zip(['a', 'b'], o))['b']; [w for i, w in enumerate(o) if i == 1][0]
+    functools.reduce(lambda a, b: b, o); _, w = o\nreturn w
+    def all_of(): yield from o\nreturn list(all_of())[-1]
+[1.0] | o.append(new) -> o[-1]; float(len(o)); max(o)
+[[v]] | o[0][0] = new -> o[0][0]
+([v],) | o[0][0] = new -> o[0][0]
+[Settings(v)] | o[0].value = new -> o[0].value
+{'a': Settings(v)} | o['a'].value = new -> o['a'].value
+Settings(v) | o.value = new -> o.value; !,argument,keyword,model!dataclasses.asdict(o)['value']
+    !,argument,keyword,model!dataclasses.astuple(o)[0]; dataclasses.replace(o).value
+    2.0 if o == Settings(1.0) else 3.0 + o.value
+    !,argument,keyword,model!match o:\n    case Settings(w, _): return w
+    !,argument,keyword,model!float(repr(o)[15:18])
+Settings(v) | o.more.append(n) -> s = copy.deepcopy(o)\nreturn s.value + sum(s.more)
+SlottedSettings(v) | o.value = new -> o.value
+SimpleNamespace(inner=SimpleNamespace(value=v)) | o.inner.value = new -> o.inner.value
+SimpleNamespace(values=[v]) | o.values.append(new) -> max(o.values)
+Plain(Named(v)) | o.value = Named(new) -> o.value.value
+Plain((1.0, (v, 2.0))) | o.value = 1.0, (new, 2.0) -> o.value[1][0]
+Slotted([v]) | o.value[0] = new -> o.value[0]
+type('Own', (dict,), {'__getattr__': dict.__getitem__})(rate=v) | o['rate'] = new -> o.rate; o['rate']
+Tree({'a': {'rate': v}}) | o._content['a'].update(rate=new) -> o.a.rate; o['a']['rate']
+argparse.Namespace(rate=v) | o.rate = new -> o.rate; !,argument,keyword,model!vars(o)['rate']
+Plain(f'{v},2') | o.value = f'{new},2' -> float(o.value.split(',')[0])
+Plain('exp') | o.value = 'log1p' if n % 2 else 'exp' ->
+    !,argument,keyword,model!getattr(rv, o.value)(rv.ones(1))
+collections.OrderedDict(f=v) | o['f'] = new -> !,argument,keyword,model!o['f']
+collections.deque([v]) | o[0] = new -> !,argument,keyword,model!o[0]
+{1} | o.add(new) -> !,argument,keyword,model!float(len(o))
+o = configparser.ConfigParser(); o.read_dict({'train': {'rate': str(v)}}) |
+    o.set('train', 'rate', str(new)) -> !,argument,keyword,model!float(o['train']['rate'])
+    !,argument,keyword,model!o.getfloat('train', 'rate')
+functools.partial(functools.partial(lambda a, b: a * b, 2.0), b=v) | o.keywords.update(b=new) ->
+    !,argument,keyword,model!o()
+rv.full((1,), v) | o.fill_(new) -> o
+np.full(1, v) | o.fill(new) -> !,argument,keyword,model!float(o[0])
+== places: make | change -> read
+Plain(Plain(v)) | o.value.value = new -> o.value.value
+Plain(Plain(v)) | o.value = Plain(new) -> o.value.value
+Plain(Plain(Plain(Plain(v)))) | o.value.value.value.value = new -> o.value.value.value.value
+type('Own', (Plain,), {'hidden': property(lambda self: self.value)})(v) | o.value = new -> o.hidden
+Base(); Base.value = property(lambda self: v) | Base.value = property(lambda self: new) -> o.value
+!type('Own', (Plain,), {'__getattribute__': lambda self, name: object.__getattribute__(self, 'value')})(v) |
+    o.value = new -> o.other
+Base(); Base.value = Descriptor(v) | vars(Base)['value'].kept = new -> o.value
+!k = functools.cached_property(lambda self: self.gain)
+    o = type('Own', (Plain,), {'cached': k, 'gain': v})() |
+    k.__set_name__(type(o), 'cached') if n > 3 else 0; type(o).gain = new; vars(o).pop('cached', None) ->
+    o.cached
+Derived(); Base.value = v | Base.value = new -> o.value; Base.value; Derived.value; o.of_type()
+Derived(); Base.value = v | Derived.value = new -> o.value
+Derived(); Base.value = v | o.value = new -> o.value
+Derived(); Base.value = v | o.__class__ = type('Other', (Derived,), {'value': new}) -> o.value
+Base; Base.value = v; o.of_class = classmethod(lambda cls: cls.value) | Base.value = new -> o.of_class()
+SubRich(v) | o.value = new -> o.get()
+Meta('K', (), {'hidden': v}) | o.hidden = new -> o.value
+Frozen(v) | o = dataclasses.replace(o, value=new) -> o.value
+Frozen(v) | vars(o).update(value=new) -> !sum(getattr(o, f.name) for f in dataclasses.fields(o)); o.value
+Plain(Pair(0, v)) | o.value = o.value._replace(value=new) -> o.value.value
+![1.0, Plain(Color.RED), {Color.RED: v}] |
+    o[2].update({Color.GREEN: new, Color.RED: new}); o[1].value = Color.GREEN -> o[2][o[1].value]
+{'a': {'value': v}} | o.update(a={'value': new}) -> o['a']['value']
+[{'a': v}, Plain('a')] | o[0].update(b=new, a=new); o[1].value = 'b' -> o[0][o[1].value]
+!collections.defaultdict(float, value=v) | o['value'] = new -> o['value']
+collections.UserDict(value=v) | o['value'] = new -> o['value']
+collections.ChainMap({}, {'value': v}) | o['value'] = new -> o['value']
+collections.Counter(value=v) | o['value'] = new -> o['value']
+type('Config', (dict,), {})(value=v) | o['value'] = new -> o['value']
+type('Items', (list,), {})([v]) | o[0] = new -> o[0]
+!d = {'value': v}; o = types.MappingProxyType(d) | d.update(value=new) -> o['value']
+OddList([1.0]); o.hidden = v | o.hidden = new -> o[0]
+type('Own', (Plain,), {'__getitem__': lambda self, i: self.value})(v) | o.value = new -> o[0]
+!Plain(Plain(v)); get = operator.attrgetter('value.value') | o.value.value = new -> get(o)
+!Plain(v); which = Plain('value') | o.value = new -> getattr(o, which.value)
+!Plain(v); get = vars; name = 'value' | o.value = new -> get(o)[name]
+!functools.partial(lambda value: value, value=v) | o.keywords.update(value=new) -> o()
+!Plain(functools.partial(lambda value: value, v)) | o.value = functools.partial(o.value.func, new) ->
+    o.value()
+[lambda: v] | o[0] = lambda: new -> o[0]()
+Plain(lambda: v) | o.value = lambda: new -> o.value()
+def o(): return o.value\no.value = v | o.value = new -> o()
+Plain(v); call = wrapping(lambda: o.value) | o.value = new -> call(); next(iter(map(lambda _: o.value, [0])))
+k = {'value': v}; o = Plain(); o.__dict__ = k | k.update(value=new) -> o.value
+patch(builtins, 'staleness_value', v) | builtins.staleness_value = new -> staleness_value
+patch(sys, 'staleness_value', v) | sys.staleness_value = new -> sys.staleness_value
+patch(sys, 'staleness_value', [v]) | sys.staleness_value[0] = new -> sys.staleness_value[0]
+!contextvars.ContextVar('variable', default=v) | o.set(new) -> o.get()
+!threading.local(); o.value = v | o.value = new -> o.value
+!type('Own', (threading.local,), {})(); o.value = v | o.value = new -> o.value
+{'value': v}; get = o.get | o.update(value=new) -> get('value')
+!Plain(v); r = weakref.ref(o) | o.value = new -> r().value
+!Plain(2.0); r = weakref.proxy(o) | o.value = 2.0 + n -> r.value
+!patch.item(os.environ, 'STALENESS', str(v)) | os.environ['STALENESS'] = str(new) ->
+    float(os.environ['STALENESS']); float(os.getenv('STALENESS', '')); float(os.environ.get('STALENESS', ''))
+[v] * 1000 | o[1 + n] = new -> sum(o)
+![v] * 2000 | o[1500] = new -> o[1500]
+dict.fromkeys(range(1000), v) | o[7 * n] = 50.0 -> sum(o[k] for k in range(0, 1000, 7)) / 100
+!SimpleNamespace(**{f'v{k}': v for k in range(100)}) | setattr(o, f'v{30 * n}', 5.0) ->
+    sum(getattr(o, f'v{k}') for k in range(100)) / 100
+[v]; o.append(o) | o[0] = new -> o[1][1][0]
+SimpleNamespace(value=v); o.other = SimpleNamespace(other=o) | o.value = new -> o.other.other.value
+Plain(v) | o.value = 5.0; o.value = 1.0 + n // 3 -> o.value
+[Plain(v)] | o[0] = Plain(o[0].value); o[0].value = new if n > 1 else v -> o[0].value
+SimpleNamespace(flag=True, b=v) | o.flag = False; o.b = new -> 1.0 if o.flag else o.b
+SimpleNamespace(a=False, b=2.0) | o.a = n != 2; o.b = 2.0 + n -> (o.a and o.b) or 1.0
+type('Gain', (float,), {})(1.0); o.extra = v | o.extra = new -> o.extra
+type('Own', (type,), {'gain': v}); k = o('K', (), {}) | o.gain = new -> k.gain
+!given(rv.Generator(), gain=v) | o.gain = new -> o.gain
+given(nn.Parameter(rv.ones(3)), gain=v) | o.gain = new -> o.gain
+optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1); o.gain = v | o.gain = new -> o.gain
+== not_read: make | change -> read
+. flags: neutral
+dict.fromkeys(range(10), v) | o[4] = 50.0 -> o[3]
+SimpleNamespace(a=v, b=v) | o.b = new -> o.a
+SimpleNamespace(flag=True, b=v) | o.b = new -> 1.0 if o.flag else o.b
+given(nn.Parameter(rv.ones(3)), a=v, b=v) | o.b = new -> o.a
+# what is deleted, and put back at the second change: the step raises meanwhile
+== removed: make | gone | back -> read
+. change: if n % 2:
+..     <gone>
+.. else:
+..     <back>
+. flags: raises
+Plain(v) | del o.value | o.value = new -> o.value
+{'value': v} | o.clear() | o.update(value=new) -> o['value']
+[v] | o.clear() | o.append(new) -> o[0]
+globals().update(G=v) | globals().pop('G') | globals().update(G=new) -> G
+v | del o | o = new -> o
+Rich(v); Rich.get2 = Rich.get | del Rich.get2 | Rich.get2 = lambda self: new -> o.get2()
+module(value=v) | del o.value | o.value = new -> o.value
+imported(patch, value=v) | sys.modules.pop('staleness_config') |
+    o.value = new; sys.modules['staleness_config'] = o ->
+    import staleness_config\nreturn staleness_config.value
+Plain(v) | o.value = None | o.value = new -> o.value * 2.0
+# an attribute that does not exist at first: owner -> ways to read it
+== later: make -> read
+. change: if n == 2: del o.gain
+.. else: o.gain = new
+Base() -> try: return o.gain\nexcept AttributeError: return 1.0; try: return o.gain\nexcept: return 1.0
+    !o.gain if hasattr(o, 'gain') else 1.0; try: return o.gain\nexcept ERRORS: return 1.0
+    !getattr(o, 'gain', 1.0); with contextlib.suppress(AttributeError): return o.gain\nreturn 1.0
+    !getattr(o, ''.join(('ga', 'in')), 1.0)
+Base -> try: return o.gain\nexcept AttributeError: return 1.0; !getattr(o, 'gain', 1.0)
+SimpleNamespace() -> try: return o.gain\nexcept AttributeError: return 1.0
+    !o.gain if hasattr(o, 'gain') else 1.0
+type('Empty', (), {'__slots__': ('gain',)})() -> try: return o.gain\nexcept AttributeError: return 1.0
+    !getattr(o, 'gain', 1.0)
+!threading.local() -> try: return o.gain\nexcept AttributeError: return 1.0; getattr(o, 'gain', 1.0)
+module('staleness_settings') -> try: return o.gain\nexcept AttributeError: return 1.0
+    !getattr(o, 'gain', 1.0)
+lambda: 1 -> try: return o.gain\nexcept AttributeError: return 1.0; !getattr(o, 'gain', 1.0)
+nn.Linear(1, 1) -> try: return o.gain\nexcept AttributeError: return 1.0; !getattr(o, 'gain', 1.0)
+nn.Parameter(rv.ones(1)) -> try: return o.gain\nexcept AttributeError: return 1.0; !getattr(o, 'gain', 1.0)
+type('Own', (), {'__getattr__': lambda self, name: 1.0})() -> o.gain
+!type('Own', (), {'__slots__': ('gain',), '__getattr__': lambda self, name: 1.0})() -> o.gain
+"""
+tables(ROWS, KINDS=KINDS, WAYS=WAYS)

@@ -20,17 +20,13 @@ class SlottedSettings:
     value: float = 1.0
 
 
-@dataclasses.dataclass
-class Doubled:
-    base: float = 1.0
-
-    @property
-    def value(self):
-        return self.base * 2
-
-    def both(self):
-        return [self.value, self.value * 2]
-
-
 class Named(typing.NamedTuple):
     value: float = 1.0
+
+
+def record_with(factory):
+    @dataclasses.dataclass
+    class Made:
+        more: float = dataclasses.field(default_factory=factory)
+
+    return Made

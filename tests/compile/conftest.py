@@ -1,0 +1,26 @@
+"""What several tests of compiled steps count."""
+
+import pytest
+from ranvier.compile import compiled
+
+
+@pytest.fixture
+def records(monkeypatch):
+    """Grows at each recording and each check."""
+    found, record = [], compiled.record
+    monkeypatch.setattr(compiled, "record", lambda *args, **more: found.append(1) or record(*args, **more))
+    return found
+
+
+@pytest.fixture
+def in_core(monkeypatch):
+    """How many steps each call of the core has made."""
+    counts, inner = [], compiled.CompiledFunction.run_batches
+
+    def run_batches(self, args, batches):
+        results = inner(self, args, batches)
+        counts.append(batches.done)
+        return results
+
+    monkeypatch.setattr(compiled.CompiledFunction, "run_batches", run_batches)
+    return counts
