@@ -103,18 +103,20 @@ def test_threads_share_a_model_for_prediction(compiled):
     together(*[predict] * THREADS)
 
 
-@pytest.mark.parametrize("first", [cache._FIRST, 8])
-def test_threads_share_a_captured_step(monkeypatch, first):
+@pytest.mark.filterwarnings("ignore:.compile. .*changes of .* come too often")
+@pytest.mark.parametrize("row", [cache._ROW, 2])
+@pytest.mark.parametrize("forms", [1, 40])
+def test_threads_share_a_captured_step(monkeypatch, row, forms):
     """Each call adds its batch once: whole numbers, so that the order of the calls does not matter.
 
-    first: calls before some are eager for comparison, and before many are where replays are slower.
+    row: eager calls before as many rest. forms: of the calls; of many forms most are eager.
     """
-    monkeypatch.setattr(cache, "_FIRST", first)
+    monkeypatch.setattr(cache, "_ROW", row)
     total = rv.zeros(5)
     weight = rv.ones(5).requires_grad_()
 
     @rv.compile
-    def step(x):
+    def step(x, form):
         (x * weight).sum().backward()
         with rv.no_grad():
             total.add_(weight.grad)
@@ -127,7 +129,7 @@ def test_threads_share_a_captured_step(monkeypatch, first):
 
     def replay():
         for i in range(calls):
-            assert (step(batches[i % 4]).numpy() == i % 4).all()
+            assert (step(batches[i % 4], i % forms).numpy() == i % 4).all()
 
     together(*[replay] * THREADS)
     assert (total.numpy() == THREADS * sum(i % 4 for i in range(calls))).all()

@@ -126,11 +126,15 @@ class ProgramCache:
             self.put(key, after)
 
     # --- which calls are recorded
-    def refused(self, key: Any, may_pass: bool) -> bool:
-        """Calls of this signature run eagerly, if this is not the first time of a reason that may pass."""
-        passes = may_pass and self._known.get(hash(key)) != _PASSED
-        self._known[hash(key)] = _PASSED if passes else _REFUSED
-        return not passes
+    def passes(self, key: Any) -> bool:
+        """Whether the reason against a recording, one that may pass, has come for the first time."""
+        before = self._known.get(hash(key))
+        self._known[hash(key)] = _PASSED
+        return before != _PASSED
+
+    def refuse(self, key: Any) -> None:
+        """Calls of this signature run eagerly."""
+        self._known[hash(key)] = _REFUSED
 
     def begins_with(self) -> int:
         """So many calls rest at first."""

@@ -195,11 +195,13 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _refuse(self, key: Any, error: CaptureError) -> None:
         """Calls of this signature run eagerly from now on, after one warning; with `strict` an error."""
-        if self._cache.refused(key, error.kept):
-            if self._strict:
-                self._reasons[hash(key)] = str(error)
-                raise error
-            self._warn(str(error).removeprefix("[compile] "))
+        if error.kept and self._cache.passes(key):
+            return  # a mask that is kept in a dict, say: the next call finds it there
+        self._cache.refuse(key)
+        if self._strict:
+            self._reasons[hash(key)] = str(error)
+            raise error
+        self._warn(str(error).removeprefix("[compile] "))
 
     def _warn(self, why: str) -> None:
         if not self._warned:
