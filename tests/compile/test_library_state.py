@@ -92,7 +92,10 @@ def test_every_class_that_needs_no_arguments():
             thing = kind()
         except Exception:
             continue
-        if hasattr(thing, "__dict__") and vars(thing) and not callable(getattr(thing, "replay", None)):
+        around = kind.__module__.startswith(
+            ("ranvier.train.", "ranvier.data.")
+        )  # only what code names counts
+        if hasattr(thing, "__dict__") and vars(thing) and not around:
             assert not unnoticed(thing), kind
             seen += 1
     assert seen > 60

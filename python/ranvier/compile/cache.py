@@ -123,6 +123,7 @@ class ProgramCache:
             self._of[key].remove(before)
         if after is not None:
             after.took = took
+            self._known[hash(key)] = _SEEN
             self.put(key, after)
 
     # --- which calls are recorded

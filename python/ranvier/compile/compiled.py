@@ -61,7 +61,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
         self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
-        self._reasons: dict[int, str] = {}  # why calls were refused with `strict`, by the hash of their key
         self._warned, self._exceptions, self._has_containers = False, 0, False
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest = self._before = None
@@ -129,11 +128,10 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         except Unfit as fault:
             return self._declined(None, str(fault), args, kwargs)
         program: Any = self._cache.look_up(key, arrays, args)
-        if program == REFUSED and self._strict:
-            raise CaptureError(self._reasons[hash(key)], self._eager(args, kwargs))
-        if program in (EAGER, REFUSED):
+        tries = program == RECORDED or (program == REFUSED and self._strict)  # for its error, at each call
+        if program in (EAGER, REFUSED) and not tries:
             return self._missed(args, kwargs, hopeless=program == REFUSED)
-        if program == RECORDED:
+        if tries:
             return self._first(key, arrays, args, kwargs)
         if program.checks_left == 0:
             return self._record(key, args, kwargs, program)
@@ -199,7 +197,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             return  # a mask that is kept in a dict, say: the next call finds it there
         self._cache.refuse(key)
         if self._strict:
-            self._reasons[hash(key)] = str(error)
             raise error
         self._warn(str(error).removeprefix("[compile] "))
 
