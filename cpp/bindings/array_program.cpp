@@ -292,10 +292,7 @@ py::object ArrayProgram::run_on(const py::handle* arrays) {
   const bool keeps_gil = program_->is_brief() && sites_.empty();
   PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
   const bool holds = run();
-  const bool stopped = program_->stopped();
-  if (stopped) forget_times();
   if (state) PyEval_RestoreThread(state);
-  if (stopped) throw Interrupted();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   if (!holds) return py::bool_(false);
   set_gradients();
@@ -359,19 +356,18 @@ bool ArrayProgram::run() {
 }
 
 ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays)
-    : program_(program), eager_(eager) {
+    : program_(program) {
   const ArrayProgram::Turn turn(program);
   for (py::handle a : arrays) held_.push_back(py::reinterpret_borrow<py::object>(a));
   program.find_gradients();
-  program.prepare(held_.data(), memory_);
   check_.emplace(*program.program_, eager);
-  eager.check = &*check_;
-  program.is_checked_ = true;
 }
 
-ArrayCheck::~ArrayCheck() {
-  eager_.check = nullptr;
-  program_.is_checked_ = false;
+std::string ArrayCheck::finish() {
+  const ArrayProgram::Turn turn(program_);
+  std::vector<py::handle> arrays(held_.begin(), held_.end());
+  std::vector<py::object> memory;
+  return check_->finish([&] { program_.prepare(arrays.data(), memory); });
 }
 
 void ArrayProgram::forget_times() {

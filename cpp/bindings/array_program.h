@@ -179,7 +179,6 @@ class ArrayProgram {
   py::object make_result(const ResultForm& form, const std::vector<py::object>& memory) const;
   bool writes_into(py::handle array) const;
 
-  bool is_checked_ = false;                // an ArrayCheck lives
   bool cleared_ = false;                   // by the garbage collector
   std::mutex mutex_;                       // held during a Turn
   std::atomic<std::thread::id> runner_{};  // whose turn it is
@@ -213,16 +212,11 @@ class ArrayProgram {
 class ArrayCheck {
  public:
   ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays);
-  ~ArrayCheck();
-  std::string finish() {  // what differs
-    const ArrayProgram::Turn turn(program_);
-    return check_->finish();
-  }
+  std::string finish();  // what differs
 
  private:
   ArrayProgram& program_;
-  ArrayRecording& eager_;
-  std::vector<py::object> held_, memory_;  // arguments and results of the program
+  std::vector<py::object> held_;  // the arguments
   std::optional<Check> check_;
 };
 

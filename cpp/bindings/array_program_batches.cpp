@@ -157,25 +157,22 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     for (int i = 0; i < settings_.outputs; ++i) program_->set_output(i, outputs[i].at(done));
     if (done + 1 < count)
       for (const BatchSource& source : sources) source.prefetch(first + done + 1);
-    if (!run() || program_->stopped()) break;
+    if (!run()) break;
     double sum = 0;
     for (const ResultForm& form : settings_.results) sum += number_at(form, outputs[form.output].at(done));
     ++done;
-    go = std::isfinite(sum);
+    go = std::isfinite(sum) && program_->is_measured();
     if (done != looked_at) continue;
     const Clock::duration taken = Clock::now() - begin;
     go = go && taken < kReturn;
     looked_at = done + 1 + std::min<int64_t>(done, kLook * done / (taken + Clock::duration(1)));
   }
-  const bool stopped = program_->stopped();
-  if (stopped) forget_times();
   batches_done_ = done;
   PyEval_RestoreThread(state);
   if (done > 0) {
     set_gradients();
     count_changes();
   }
-  if (stopped) throw Interrupted();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   if (done == 0) return py::none();                     // a check failed
   py::tuple results(settings_.results.size());

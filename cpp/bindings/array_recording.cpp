@@ -7,7 +7,6 @@
 #include "base/allocator.h"
 #include "bindings/array_args.h"
 #include "bindings/numpy_api.h"
-#include "program/check.h"
 
 namespace ranvier::bind {
 namespace {
@@ -91,12 +90,8 @@ void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
   }
   pins_.resize(regions.size());
   if (memory.ours) {
-    const bool temporary = kind == RegionKind::temporary;
-    const bool compared = temporary && check && check->compares(temporaries_);
-    // What the step has made may be lost when it is deallocated, unless a check of a program compares it.
-    pin(memory.begin, memory.in_recording && !compared);
+    pin(memory.begin, memory.in_recording);  // what the step has made may be lost when it is deallocated
     pins_[region].reset(memory.begin);
-    temporaries_ += temporary;
   } else {
     owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
   }

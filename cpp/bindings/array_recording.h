@@ -91,7 +91,6 @@ class ArrayRecording : public Recording {
   uint64_t first_serial_ = 0;
   uint64_t failed_ = 0;  // allocations, before it began
   int arguments_ = 0;
-  size_t temporaries_ = 0;
   bool open_ = false;
   std::vector<Pin> pins_;  // by region; null: not ours
   std::vector<py::object> owners_;

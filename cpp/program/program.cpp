@@ -43,7 +43,6 @@ Program::Program(Recording&& recording, const Regions& regions, int team) {
   find_lifetimes();
   place_temporaries();
   place_prepared();
-  may_stop_ = changes_nothing();
   complete();
   memory_.workspace += undo_->bytes();
 }
@@ -87,17 +86,6 @@ std::unique_ptr<Program> Program::moved(const ProgramParts& parts, const std::ve
     for (Use& use : i.uses) use.offset -= begins[use.region];
   program->complete();
   return program;
-}
-
-bool Program::changes_nothing() const {
-  for (const Instruction& i : instructions_)
-    for (const Use& use : i.uses) {
-      const Role role = buffers_[use.region].role;
-      if (use.view.write && !i.is_guard(use) && role != Role::temporary && role != Role::output &&
-          role != Role::prepared)
-        return false;
-    }
-  return true;
 }
 
 void Program::take(Recording& recording, const Regions& regions) {
@@ -290,12 +278,6 @@ void Program::redirect(Slot& slot, char* data) {
 
 bool is_for_one(const Instruction& i) { return i.as<IndexRange>() || i.as<HostCall>(); }
 
-void Program::run_one(size_t index) {
-  FpEnvironment environment;
-  callers_ = environment.callers();
-  run_alone(instructions_[index], Team(team_));
-}
-
 void Program::run_alone(const Instruction& i, const Team& team) const {
   if (!i.as<HostCall>()) return i.type->run(i.call.data(), team, workspace_.get());
   const FpEnvironment environment(callers_);
@@ -306,20 +288,18 @@ const Instruction* Program::run() {
   if (alone_) return run_as(Threads::chosen);
   const auto before = Clock::now();
   const Instruction* failed = run_as(Threads::chosen);
-  if (!failed && !stopped_) pace_.note(nanoseconds(before, Clock::now()));
+  if (!failed) pace_.note(nanoseconds(before, Clock::now()));
   return failed;
 }
 
 const Instruction* Program::run_as(Threads threads) {
-  constexpr double kLong = 2e7;
-  StopSignal stop([](const void*) { return true; });
   const bool alone = threads == Threads::solo || (threads == Threads::chosen && (alone_ || pace_.alone()));
-  const Team team(alone ? 1 : team_, may_stop_ && run_ns_ > kLong ? &stop : nullptr);
+  const Team team(alone ? 1 : team_);
   const NoFork whole;
   FpEnvironment environment;
   callers_ = environment.callers();
   if (stale_)
-    for (size_t i = 0; i < prepared_; ++i) run_one(i);
+    for (size_t i = 0; i < prepared_; ++i) run_alone(instructions_[i], team);
   stale_ = false;
   const Instruction* failed = nullptr;
   undo_->keep(team, buffers_);
@@ -328,7 +308,6 @@ const Instruction* Program::run_as(Threads threads) {
     const Instruction* found = run_all(team, threads);
     if (team.leads()) failed = found;
   });
-  stopped_ = stop.stopped();
   if (failed) undo_->put_back(static_cast<size_t>(failed - instructions_.data()), buffers_);
   return failed;
 }

@@ -98,7 +98,6 @@ struct ProgramParts {
   std::vector<int> kept_regions_;
   ProgramMemory memory_{};
   int team_;
-  bool may_stop_ = false;     // it changes nothing that outlives a run
   size_t prepared_ = 0;       // so many instructions at the front are
   bool alone_ = false;        // every instruction runs on one thread
   Pace pace_;                 // whether all do so for a while, where some would run on the team
@@ -124,13 +123,15 @@ class Program : private ProgramParts {
   // Lets a persistent buffer move, too: its number for set_kept().
   int let_move(int buffer);
   // Both return the check that failed, or null. Nothing after a failed check has run, and what outlives a run
-  // is as it was before. A long run that changes nothing which outlives it ends where a signal asks for it
-  // (base/interrupt.h): stopped() then.
+  // is as it was before.
   const Instruction* run();
   const Instruction* run_measured(bool solo) { return run_as(solo ? Threads::solo : Threads::team); }
-  bool stopped() const { return stopped_; }
+  bool is_measured() const { return run_ns_ < kUnknown; }
   bool is_brief() const { return alone_ && run_ns_ < 2e4; }
-  void run_one(size_t index);  // for the check against the eager step
+  // Another address of a buffer; the views follow with point_views(), after which arguments and outputs must
+  // be set again.
+  void place_at(int buffer, char* address) { buffers_[buffer].address = address; }
+  void point_views();
   // Watched memory has changed: the next run computes the prepared results again.
   void renew() { stale_ = true; }
   size_t prepared() const { return prepared_; }
@@ -159,7 +160,6 @@ class Program : private ProgramParts {
   double lanes_ns(const Section& section) const;
   double measured_ns() const;
   double moved_ns(const Instruction& i) const;
-  bool changes_nothing() const;  // that outlives a run
   static void redirect(Slot& slot, char* data);
   void take(Recording& recording, const Regions& regions);
   void drop_unused();
@@ -171,13 +171,11 @@ class Program : private ProgramParts {
   void place_lanes();
   void allocate_memory();
   void place_prepared();
-  void point_views();
   void find_forms();
   Slot* slot_of(const Buffer& b);
 
   std::vector<std::unique_ptr<int64_t>> cells_;
   bool stale_ = true;  // what is prepared is not, or no longer
-  bool stopped_ = false;
   std::optional<Undo> undo_;
   FpEnvironment::Control callers_ = FpEnvironment::kKeeps;  // in which a HostCall runs
   OwnBlock arena_, prepared_memory_, workspace_;

@@ -4,7 +4,6 @@
 #include <new>
 #include <utility>
 
-#include "program/check.h"
 
 namespace ranvier {
 
@@ -78,7 +77,6 @@ void Recording::record(const CallType& type, const void* call) try {
   Record r{&type, {bytes, bytes + type.size}, {}, static_cast<int>(places.size()) - 1};
   type.clear_padding(r.call.data());
   add_uses(r);
-  if (check) check->before(r);
   records.push_back(std::move(r));
 } catch (const std::bad_alloc&) {
   fault = "out of memory";  // which needs none

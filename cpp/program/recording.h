@@ -50,8 +50,6 @@ struct Record {
   }
 };
 
-class Check;
-
 class Recording {
  public:
   // The region that holds p, or -1.
@@ -66,7 +64,6 @@ class Recording {
   std::vector<Record> records;
   std::vector<std::string> places;
   std::vector<std::unique_ptr<int64_t>> cells;
-  Check* check = nullptr;  // of a program beside this run
   std::string fault;       // why the calls cannot be replayed; empty: they can
  private:
   void add_uses(Record& record);

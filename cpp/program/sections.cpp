@@ -2,19 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <map>
 #include <numeric>
 
-#include "kernels/dropout/dropout.h"
 #include "program/host_call.h"
 #include "program/program.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int kWide = 4;  // an instruction that reads so many buffers, or that so many read, may join groups
-constexpr int kMany = 6;  // ... and does, if they are more than this
 constexpr int kGroups = 4;  // fewer are left as they are
 
 // Sets of instructions that are joined one by one.
@@ -80,23 +76,20 @@ class Division {
   // before_[i]: the instructions that i must come after, since they use the same bytes and one of both
   // writes.
   void find_dependences() {
-    before_.resize(n_), after_.resize(n_), reads_.resize(n_, 0);
+    before_.resize(n_), after_.resize(n_);
     std::vector<std::vector<Touch>> reads(buffers_.size()), writes(buffers_.size());
     for (int i = 0; i < n_; ++i) {
       const auto add = [&](const std::vector<Touch>& earlier, const Touch& now) {
         for (const Touch& t : earlier)
           if (t.instruction != i && t.bytes.meets(now.bytes)) before_[i].push_back(t.instruction);
       };
-      std::vector<int> regions;
       for (const Use& use : at(i).uses) {
         const Touch now{i, at(i).reach(use)};
         add(writes[use.region], now);
         if (use.view.write) add(reads[use.region], now);
         (use.view.write ? writes : reads)[use.region].push_back(now);
-        if (!use.view.write) regions.push_back(use.region);
       }
-      make_unique(before_[i]), make_unique(regions);
-      reads_[i] = static_cast<int>(regions.size());
+      make_unique(before_[i]);
       for (int p : before_[i]) after_[p].push_back(i);
     }
   }
@@ -116,40 +109,28 @@ class Division {
            });
   }
 
-  // Joints: instructions that join many groups, such as the sum of all losses, and the draws from a stream.
-  // The loss of one network may read as many buffers, but is left with a small part of all instructions.
+  // Joints: instructions that would join more than a third of all, such as the sum of all losses. The loss of
+  // one network has as many operands, but is left with few instructions.
   void find_joints() {
-    joint_.resize(n_);
+    joint_.assign(n_, true);
     Sets sets(n_);
-    std::vector<int> wide;
-    for (int i = 0; i < n_; ++i) {
-      joint_[i] = reads_[i] >= kWide || after_[i].size() >= kWide;
-      if (joint_[i]) wide.push_back(i);
+    std::vector<int> by_links(n_);
+    std::iota(by_links.begin(), by_links.end(), 0);
+    std::stable_sort(by_links.begin(), by_links.end(), [&](int a, int b) {
+      return before_[a].size() + after_[a].size() < before_[b].size() + after_[b].size();
+    });
+    for (int i : by_links) {
+      std::vector<int> groups;
+      for (const std::vector<int>* list : {&before_[i], &after_[i]})
+        for (int other : *list)
+          if (!joint_[other]) groups.push_back(sets.of(other));
+      make_unique(groups);
+      int size = 1;
+      for (int group : groups) size += sets.size(group);
+      joint_[i] = size * (kGroups - 1) > n_;
+      for (int group : groups)
+        if (!joint_[i]) sets.join(i, group);
     }
-    for (int i = 0; i < n_; ++i)
-      for (int p : before_[i])
-        if (!joint_[i] && !joint_[p]) sets.join(i, p);
-    for (bool changed = true; changed;) {
-      changed = false;
-      for (int i : wide) {
-        if (!joint_[i]) continue;
-        const std::vector<int> groups = groups_beside(i, sets);
-        int size = 1;
-        for (int group : groups) size += sets.size(group);
-        if (groups.size() > kMany || size * (kGroups - 1) > n_) continue;
-        for (int group : groups) sets.join(i, group);
-        joint_[i] = false, changed = true;
-      }
-    }
-  }
-
-  std::vector<int> groups_beside(int i, Sets& sets) const {
-    std::vector<int> groups;
-    for (const std::vector<int>* list : {&before_[i], &after_[i]})
-      for (int other : *list)
-        if (!joint_[other]) groups.push_back(sets.of(other));
-    make_unique(groups);
-    return groups;
   }
 
   // Each border ends a phase, and each joint is in another phase than what it joins. Within a phase, a group
@@ -192,7 +173,7 @@ class Division {
   const size_t first_;
   const int n_;
   std::vector<std::vector<int>> before_, after_;
-  std::vector<int> reads_, phase_, group_;
+  std::vector<int> phase_, group_;
   std::vector<int> size_, usual_;  // of the groups, by their first instruction; most often, by phase
   std::vector<bool> joint_;
 };
@@ -204,18 +185,6 @@ double bytes_of(const Instruction& i) {
   return bytes;
 }
 
-// Whether no key of a random stream is drawn before calls that the recorded step made first: the check beside
-// an eager step takes the keys that this has drawn.
-bool keeps_draws(const std::vector<Instruction>& instructions, size_t first, const std::vector<int>& order) {
-  int later = std::numeric_limits<int>::max();
-  for (size_t i = order.size(); i-- > 0;) {
-    const Instruction& instruction = instructions[first + order[i]];
-    if (instruction.as<NextKey>() && instruction.record > later) return false;
-    later = std::min(later, instruction.record);
-  }
-  return true;
-}
-
 }  // namespace
 
 std::vector<Section> divide(std::vector<Instruction>& instructions, const std::vector<Buffer>& buffers,
@@ -224,7 +193,6 @@ std::vector<Section> divide(std::vector<Instruction>& instructions, const std::v
   const Division division(instructions, buffers, first);
   if (!division.pays()) return {};
   const std::vector<int> order = division.order();
-  if (!keeps_draws(instructions, first, order)) return {};
   std::vector<Instruction> ordered;
   for (size_t i = 0; i < first; ++i) ordered.push_back(std::move(instructions[i]));
   for (int i : order) ordered.push_back(std::move(instructions[first + i]));
