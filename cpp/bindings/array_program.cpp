@@ -367,7 +367,9 @@ std::string ArrayCheck::finish() {
   const ArrayProgram::Turn turn(program_);
   std::vector<py::handle> arrays(held_.begin(), held_.end());
   std::vector<py::object> memory;
-  return check_->finish([&] { program_.prepare(arrays.data(), memory); });
+  std::string found = check_->finish([&] { program_.prepare(arrays.data(), memory); });
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
+  return found;
 }
 
 void ArrayProgram::forget_times() {

@@ -1,5 +1,6 @@
 #include "program/check.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
@@ -73,12 +74,14 @@ std::string Check::finish(const std::function<void()>& prepare) {
       if (sum != read_.end() && checksum(sum->first.first, sum->first.second) != sum->second)
         return fault(i, "reads memory that the step changes without a call of the core");
     }
-  exchange();
+  const struct Exchanged {
+    Check& check;
+    explicit Exchanged(Check& c) : check(c) { check.exchange(); }
+    ~Exchanged() { check.exchange(); }  // also where there is no memory for the results
+  } exchanged(*this);
   prepare();
   const Instruction* failed = program_.run();
-  const std::string found = failed ? fault(*failed, "finds a value that is out of range") : difference();
-  exchange();
-  return found;
+  return failed ? fault(*failed, "finds a value that is out of range") : difference();
 }
 
 // Where the eager run has what the program has in this buffer; null: nowhere.

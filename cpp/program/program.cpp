@@ -246,7 +246,7 @@ Program::Slot* Program::slot_of(const Buffer& b) {
 
 void Program::point_views() {
   for (std::vector<Slot>* slots : {&arguments_, &outputs_, &kept_})
-    for (Slot& slot : *slots) slot = Slot();
+    for (Slot& slot : *slots) slot.views.clear(), slot.data = nullptr;
   for (Instruction& i : instructions_)
     for (const Use& use : i.uses) {
       const Buffer& b = buffers_[use.region];
