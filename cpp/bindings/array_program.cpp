@@ -367,6 +367,7 @@ std::string ArrayCheck::finish() {
   const ArrayProgram::Turn turn(program_);
   std::vector<py::handle> arrays(held_.begin(), held_.end());
   std::vector<py::object> memory;
+  program_.release_held_gradients();
   std::string found = check_->finish([&] { program_.prepare(arrays.data(), memory); });
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   return found;

@@ -34,7 +34,8 @@ Check::Check(Program& program, const Recording& eager)
   for (const Instruction& i : program.instructions())
     for (const Use& use : i.uses) {
       const Buffer& b = program.buffers()[use.region];
-      if (!use.view.write || b.role != Role::persistent || i.is_guard(use) || changed_.count(use.region))
+      if (!use.view.write || b.role != Role::persistent || i.is_guard(use) || is_made(use.region) ||
+          changed_.count(use.region))
         continue;
       Place& place = changed_[use.region];
       place.copy.reset(allocate(b.bytes)), place.address = b.address;
@@ -44,7 +45,8 @@ Check::Check(Program& program, const Recording& eager)
   for (const Instruction& i : program.instructions())
     for (const Use& use : i.uses) {
       const Buffer& b = program.buffers()[use.region];
-      if (b.role != Role::persistent || changed_.count(use.region) || i.is_guard(use)) continue;
+      if (b.role != Role::persistent || changed_.count(use.region) || i.is_guard(use) || is_made(use.region))
+        continue;
       const Extent bytes = i.reach(use);
       const std::pair<const char*, size_t> range(b.address + bytes.low,
                                                  static_cast<size_t>(bytes.high - bytes.low));
@@ -84,23 +86,36 @@ std::string Check::finish(const std::function<void()>& prepare) {
   return failed ? fault(*failed, "finds a value that is out of range") : difference();
 }
 
-// Where the eager run has what the program has in this buffer; null: nowhere.
-const char* Check::expected(int buffer) const {
+// Whether the step makes the memory, as of a gradient that it leaves.
+bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();
-  const bool made = static_cast<size_t>(buffer) < kinds.size() && kinds[buffer] == RegionKind::temporary;
-  if (!made) {
-    const char* address = changed_.at(buffer).address;
-    const int region = eager_.find(address);
-    return region >= 0 && eager_.regions[region].kind == RegionKind::persistent ? address : nullptr;
+  return static_cast<size_t>(buffer) < kinds.size() && kinds[buffer] == RegionKind::temporary;
+}
+
+// The eager run's region for each buffer that is made; null: none.
+std::vector<const Region*> Check::made() const {
+  std::vector<const Region*> regions;
+  auto next = eager_.regions.begin();
+  for (const RegionKind kind : program_.recorded_kinds()) {
+    regions.push_back(nullptr);
+    if (kind != RegionKind::temporary) continue;
+    while (next != eager_.regions.end() && next->kind != RegionKind::temporary) ++next;
+    if (next != eager_.regions.end()) regions.back() = &*next++;
   }
-  auto number = std::count(kinds.begin(), kinds.begin() + buffer, RegionKind::temporary);
-  for (const Region& r : eager_.regions)
-    if (r.kind == RegionKind::temporary && number-- == 0)
-      return r.bytes == program_.buffers()[buffer].bytes ? r.begin : nullptr;
-  return nullptr;
+  return regions;
 }
 
 std::string Check::difference() const {
+  const std::vector<const Region*> regions = made();
+  const auto expected = [&](int buffer) -> const char* {  // null: the eager run has nothing like it
+    if (is_made(buffer)) {
+      const Region* r = regions[buffer];
+      return r && r->bytes == program_.buffers()[buffer].bytes ? r->begin : nullptr;
+    }
+    const char* address = changed_.at(buffer).address;
+    const int region = eager_.find(address);
+    return region >= 0 && eager_.regions[region].kind == RegionKind::persistent ? address : nullptr;
+  };
   for (const Instruction& i : program_.instructions())
     for (const Use& use : i.uses) {
       const Role role = program_.buffers()[use.region].role;

@@ -33,12 +33,13 @@ class Check {
   std::string finish(const std::function<void()>& prepare);
 
  private:
-  struct Place {  // of a buffer that the program changes and that outlives it
+  struct Place {  // of a buffer that was there before the step, and that the program changes
     OwnBlock copy;
     char* address;  // where it is outside the check
   };
   void exchange();
-  const char* expected(int buffer) const;
+  bool is_made(int buffer) const;
+  std::vector<const Region*> made() const;
   std::string difference() const;
   std::string fault(const Instruction& i, const char* what) const;
 
