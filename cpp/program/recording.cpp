@@ -4,7 +4,6 @@
 #include <new>
 #include <utility>
 
-
 namespace ranvier {
 
 __thread Recording* t_recording = nullptr;
