@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 
 #include "kernels/copy/copy.h"
+#include "kernels/index/range.h"
 
 namespace ranvier {
 
@@ -145,8 +147,57 @@ void Graph::find_uses(Instruction& in) const {
   }
 }
 
+static auto& checked(const IndexRange& c) { return c.index; }
+static auto range(const IndexRange& c) {
+  return std::make_tuple(c.low, c.high, c.has_also, c.has_also ? c.also : 0);
+}
+template <class T>
+static auto& checked(const ValueRange<T>& c) {
+  return c.x;
+}
+template <class T>
+static auto range(const ValueRange<T>& c) {
+  return std::make_tuple(c.low, c.high);
+}
+
+// A loss and its gradient check the same values.
+static void drop_repeated_checks(Graph& graph) {
+  graph.each<IndexRange, ValueRange<float>, ValueRange<double>>([&](int i, auto& check) {
+    const auto& values = checked(check);
+    for (int j = 0; j < i; ++j) {
+      const auto* before = graph.as<std::decay_t<decltype(check)>>(j);
+      if (!before || range(*before) != range(check)) continue;
+      if (checked(*before).data != values.data || !same_layout(checked(*before), values)) continue;
+      if (!graph.written_between(graph.buffer(values), j, i)) return graph.merged(j, i, false);
+    }
+  });
+}
+
+// The same check of values one after the other, as of the labels of many networks: one check of all.
+static void join_checks(Graph& graph) {
+  graph.each<IndexRange>([&](int i, IndexRange& check) {
+    const auto& values = check.index;
+    for (int j = i; j-- > 0;) {
+      IndexRange* before = graph.as<IndexRange>(j);
+      if (!before) continue;
+      auto& theirs = before->index;
+      const bool rows =
+          values.ndim == 1 && theirs.ndim == 1 && values.strides[0] == 1 && theirs.strides[0] == 1;
+      if (rows && range(*before) == range(check) && theirs.data + theirs.shape[0] == values.data &&
+          graph.buffer(theirs) == graph.buffer(values) &&
+          !graph.written_between(graph.buffer(values), j, i)) {
+        theirs.shape[0] += values.shape[0];
+        graph.merged(j, i, false);
+      }
+      return;
+    }
+  });
+}
+
 void fuse(std::vector<Instruction>& instructions, std::vector<Buffer>& buffers, int team) {
   Graph graph(instructions, buffers);
+  drop_repeated_checks(graph);
+  join_checks(graph);
   fuse_patterns(graph);
   pack_weights(graph, team);
   graph.drop_copies();

@@ -1,8 +1,10 @@
 // Fusions: instructions that are merged into one, or replaced by kernels that do the work of several.
 //
-//   fuse_patterns  the work of two instructions by one
-//   pack_weights   weights in the order in which the inner loops read them
-//   drop_copies    results written to where they are copied
+//   drop_repeated_checks  the same check of indices made twice
+//   join_checks           checks of neighbouring values made as one
+//   fuse_patterns         the work of two instructions by one
+//   pack_weights          weights in the order in which the inner loops read them
+//   drop_copies           results written to where they are copied
 //
 // All patterns are alike: another instruction (the producer) makes the input of an instruction, for it alone.
 // The producer then does the work of both. Here the calls still point at the memory of the recording, and
