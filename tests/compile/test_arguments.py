@@ -282,6 +282,11 @@ def test_an_argument_in_the_memory_of_a_parameter():
     assert w.tolist() == v.tolist()
 
 
+def test_an_argument_without_elements_keeps_its_strides():
+    step = strict(lambda x: (x.stride(), x * 2))
+    assert {step(rv.zeros(3, 4)[:0])[0] for _ in range(4)} == {(4, 1)}
+
+
 def test_memory_maps_are_arguments_like_others(tmp_path):
     x = np.memmap(tmp_path / "x", np.float32, "w+", shape=(2,))
     fast = strict(lambda x: rv.neg(x))

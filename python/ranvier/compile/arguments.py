@@ -210,9 +210,9 @@ def _flat(x: Any) -> list[Any]:
 def copied(array: Array) -> Array:
     """The same values with the same strides: kernels choose the order of a sum by them."""
     dense = np.array(array, order="K", subok=False)
-    if dense.strides == array.strides or array.size == 0 or not keeps_strides(array):
+    if dense.strides == array.strides or not keeps_strides(array):
         return dense
-    memory = np.zeros(reach(array) // array.itemsize, array.dtype)
+    memory = np.zeros(max(reach(array) // array.itemsize, 1), array.dtype)
     strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
     strided[...] = array
     return strided
