@@ -27,6 +27,7 @@ _FREE, _MOST_FREE = 4, 16  # recordings that need not be paid for, at first and 
 _PAYS = 16  # replays for which one more is free
 _SHARE = 1 / 16  # of the time of eager calls may be taken by recordings
 _IN_ADVANCE = 8  # recordings that can be paid for in advance
+_SAMPLES = 8  # eager calls that are timed before a recording has to be paid for
 _ROW, _LONGEST = 64, 1 << 14  # eager calls before as many rest; the most that rest
 _BY_REPLAY = 4  # eager calls that one replay between them makes up for
 RECORDED, EAGER, REFUSED = range(3)
@@ -63,6 +64,7 @@ class ProgramCache:
         self._recordings = self._replays = self._valued = self._at_rest = 0
         self._spent = self._saved = 0.0  # seconds
         self._cheapest = self._eager = self.replay = math.inf
+        self._timed = 0  # eager calls whose time is known
         self._code = code
         self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
@@ -149,6 +151,8 @@ class ProgramCache:
             return False
         if self._recordings < self._free:
             return True
+        if self._timed < _SAMPLES:
+            return False
         self._count_replays()
         return self._recordings < self._free or self._saved >= self._spent
 
@@ -167,6 +171,7 @@ class ProgramCache:
     def missed(self, seconds: float, hopeless: bool) -> int:
         """Notes an eager call; so many of the next ones rest."""
         self._eager = min(self._eager, seconds)
+        self._timed += 1
         self._saved += _SHARE * seconds
         self.row += _HOPELESS if hopeless else 1
         if self.row < _ROW:

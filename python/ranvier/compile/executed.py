@@ -122,6 +122,8 @@ class Executed:
         self.fault = ""
         self._has_arrays = has_arrays
         self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
+        self._catching: set[int] = set()  # ids of the user's code that may catch an exception
+        self._traced = False  # whether a trace function looks for these
 
     @property
     def ignores(self) -> bool:
@@ -140,6 +142,8 @@ class Executed:
 
     def __exit__(self, *error: object) -> None:
         sys.setprofile(None)
+        if self._traced:
+            sys.settrace(None)
         before: Any = self._before
         if hasattr(before, "enable"):  # cProfile's, which is no Python function
             before.enable()
@@ -155,6 +159,8 @@ class Executed:
         if kind == "call":
             if key not in self.library and key not in self.codes and self._ignored is None:
                 self._enter(frame, code)
+            if key in self._catching:
+                self._watch(frame)
         elif kind == "return":
             if frame is self._ignored:
                 self._ignored = None
@@ -186,6 +192,30 @@ class Executed:
                 self._refuse(f"calls {frame.f_globals.get('__name__', '?')}.{code.co_name}")
         else:
             self.codes[id(code)] = code, frame.f_globals
+            if names_of(code).catches:
+                self._catching.add(id(code))
+
+    def _watch(self, frame: Any) -> None:
+        """Looks for exceptions that come to a frame of the user's; not where a debugger traces the step."""
+        if not self._traced and sys.gettrace() is None:
+            self._traced = True
+            sys.settrace(lambda frame, event, arg: None)
+        if self._traced:
+            frame.f_trace, frame.f_trace_lines = self._raised, False
+
+    def _raised(self, frame: Any, event: str, arg: Any) -> Any:
+        """Refuses a step that catches an error of the library: it may depend on values, of which a replay
+        would not take the same path."""
+        trace = arg[2] if event == "exception" else None
+        while trace is not None and not self.fault:
+            if trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+                where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                self.fault = (
+                    f"the step catches an error of the library ({arg[0].__name__}) at {where}, which may "
+                    "depend on values; test them outside the step"
+                )
+            trace = trace.tb_next
+        return self._raised
 
     def _call(self, function: Any) -> None:
         """A C function that the user's code calls: refused unless its result depends on arguments alone."""
