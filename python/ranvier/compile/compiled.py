@@ -215,7 +215,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         checked: Program | None = None,
         walk: Walk | None = None,
     ) -> Any:
-        """An eager call that is recorded: for a program, or beside one that is checked, call by call.
+        """An eager call that is recorded: for a program, or beside one that is checked.
 
         walk: what a step of the library's own leads to, in which no code of the user's runs.
         """
