@@ -53,9 +53,11 @@ class ProgramCache:
     def __init__(self, code: int = 0) -> None:
         """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
         self._of: OrderedDict[Any, list[Program]] = OrderedDict()
-        self._known: dict[
-            int, int
-        ] = {}  # what became of a signature, by its hash: a key would keep arguments
+        self._sizes: dict[Any, int] = {}  # bytes of the programs of a key, and of all:
+        self._bytes = 0
+        self._ran: list[Program] = []  # those that may have replayed since the last count
+        # What became of a signature, by its hash: a key would keep arguments.
+        self._known: dict[int, int] = {}
         self._checks: dict[int, int] = {}
         self._last_key: Any = None  # of a replay
         self._asked: Any = None
@@ -98,14 +100,13 @@ class ProgramCache:
         self._of.move_to_end(key)
         self._last_key = key
         self.likely.clear()
-        if len(self._of) == 1:
-            return
-        sizes = {other: sum(p.size for p in programs) + _OVERHEAD for other, programs in self._of.items()}
-        total = sum(sizes.values())
-        while total > _MEMORY and len(self._of) > 1:
+        size = sum(p.size for p in programs) + _OVERHEAD
+        self._bytes += size - self._sizes.get(key, 0)
+        self._sizes[key] = size
+        while self._bytes > _MEMORY and len(self._of) > 1:
             oldest = next(iter(self._of))
             del self._of[oldest]
-            total -= sizes[oldest]
+            self._bytes -= self._sizes.pop(oldest)
 
     def checked(self, key: Any, again: bool) -> int:
         """How many checks there were of calls that differ in nothing but numbers, but for first ones."""
@@ -182,6 +183,12 @@ class ProgramCache:
         self._saved = max(self._saved + _SHARE * self._eager * rest, self._spent)  # one at least, after it
         return rest
 
+    def runs(self, program: Program) -> None:
+        """Notes the program of the replays to come."""
+        self._ran.append(program)
+        if len(self._ran) > _ROW:
+            self._count_replays()
+
     def replayed(self) -> None:
         """Notes a replay where there were eager calls."""
         self.row = max(self.row - _BY_REPLAY, 0)
@@ -191,7 +198,8 @@ class ProgramCache:
         return self._recordings >= _FREE and bool(self._of)
 
     def _count_replays(self) -> None:
-        self._replays += sum([program.replays_since() for program in self.all()])
+        self._replays += sum([program.replays_since() for program in self._ran])
+        self._ran = self._ran[-2:]  # the latest, and the one before
         if self._eager < math.inf:
             saved = max(0.0, self._eager - self.replay) * (self._replays - self._valued)
             mean = self._spent / max(self._recordings - self._free, 1)

@@ -161,6 +161,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _ran(self, program: Program) -> None:
         self._latest, self._before = program, self._latest
+        self._cache.runs(program)
 
     # --- eager calls
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

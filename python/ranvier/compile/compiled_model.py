@@ -48,7 +48,10 @@ class ModelCall(CompiledFunction):
             result = self._function(*args, **kwargs)
         else:
             with no_grad():  # what is recorded or runs eagerly makes no tape either
-                result = super()._call(*args, **kwargs)
+                if self._warned and self._rests():
+                    result = self._run_eagerly(self._function, args, kwargs)
+                else:
+                    result = super()._call(*args, **kwargs)
         if type(self._function) is not self._kind and (model := self._model()) is not None:
             self.serve(model)  # a lazy layer has got its size
         return result
