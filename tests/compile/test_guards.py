@@ -246,3 +246,21 @@ def test_a_value_that_raises_when_it_is_looked_at_makes_the_step_eager():
     for factors[0] in (3.0, 4.0, 5.0):
         assert step(rv.ones(2)).tolist() == [factors[0]] * 2
     assert rv.compile(lambda x, other: x * 2)(rv.ones(2), [closed]).tolist() == [2.0, 2.0]
+
+
+def test_what_a_program_adds_to_objects_of_the_library_is_compared(monkeypatch):
+    inner = rv.compile(lambda x: x * 1)
+    for owner in (inner, nn.Linear, rv.relu):
+        monkeypatch.setattr(owner, "factor", 2.0, raising=False)
+        step = strict(lambda x, owner=owner: inner(x) * owner.factor)
+        for owner.factor in (2.0, 2.0, 2.0, 3.0, 3.0):
+            assert step(rv.ones(1)).item() == owner.factor
+
+
+def test_a_step_that_reads_the_state_of_an_optimizer_runs_eagerly():
+    w = nn.Parameter(rv.ones(2))
+    optimizer = rv.optim.Adam([w])
+    (w * 2).sum().backward()
+    optimizer.step()
+    with pytest.raises(rv.CaptureError, match="the state of .*optimizer in <lambda>, whose numbers are not"):
+        strict(lambda x: x * float(optimizer.state[w]["step"]))(rv.ones(1))

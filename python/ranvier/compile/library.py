@@ -14,12 +14,14 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.executed import names_of
 from ranvier.compile.guards import Guard, Guards
-from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, Kind, is_python_class, pairs_of
+from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, Kind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
@@ -83,6 +85,10 @@ def guard_class(walk: Guards, kind: type) -> None:
             _of_class[kind] = made
     walk.of_library.update(made[0])
     walk.stack += made[1]
+    named = [n for n in walk.names if n not in SPECIAL and not callable(getattr(kind, n, len))]
+    if named:  # attributes that are no methods, perhaps of the program
+        walk.add((Kind.NAMES, kind, "", in_class(kind, named), f"the class {kind.__name__}"))
+        walk.stack += [(getattr(kind, n), f"{kind.__name__}.{n}") for n in named]
 
 
 def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
@@ -131,6 +137,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
     own = getattr(x, "__dict__", None) if root is None else None
     walk.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
     if root is not None:
+        walk.items(vars(x), walk.names & vars(x).keys(), f"{text}.")  # what the program has added
         walk.stack.append((getattr(x, root), text))
         return
     if id(kind) not in walk.seen:
@@ -238,6 +245,8 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
             walk.whole(group, f"the settings of {text}")
         for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} else ():
             walk.whole(owner, f"{STATE} of {type(x).__name__}")
+            if any(type(value) is np.ndarray for value in owner.values()):  # which kernels change
+                walk.deny(f"{STATE} of {text}", "whose numbers are not compared", "count outside the step")
 
 
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:

@@ -235,6 +235,7 @@ class Walk(Guards):
                     self._cell(cell, name, f, of_library)
         if of_library:
             guard_settings_of(self, f)
+            self.items(own, self.names & own.keys() - {"__wrapped__"}, f"{f.__name__}.")
             return
         self.users = True
         self.items(own, {*own, *self.names} if self.looks_up else self.names & own.keys(), f"{f.__name__}.")
