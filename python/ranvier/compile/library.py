@@ -85,10 +85,11 @@ def guard_class(walk: Guards, kind: type) -> None:
             _of_class[kind] = made
     walk.of_library.update(made[0])
     walk.stack += made[1]
-    named = [n for n in walk.names if n not in SPECIAL and not callable(getattr(kind, n, len))]
-    if named:  # attributes that are no methods, perhaps of the program
-        walk.add((Kind.NAMES, kind, "", in_class(kind, named), f"the class {kind.__name__}"))
-        walk.stack += [(getattr(kind, n), f"{kind.__name__}.{n}") for n in named]
+    for name in walk.names:
+        if name not in SPECIAL and not callable(value := getattr(kind, name, len)):
+            # an attribute that is no method, perhaps of the program
+            walk.add((Kind.NAMES, kind, "", in_class(kind, [name]), f"the class {kind.__name__}"))
+            walk.stack.append((value, f"{kind.__name__}.{name}"))
 
 
 def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
