@@ -88,6 +88,10 @@ class Guards:
         """A guard on what a function gives for x."""
         self.add((Kind.CALL, functools.partial(function, x), "", function(x), text))
 
+    def drain(self) -> None:
+        """Follows all values that were reached, and what they lead to."""
+        raise NotImplementedError
+
     def deny(self, text: str, what: str, remedy: str = "") -> None:
         """The step cannot be guarded, for this value; the first reason stays."""
         if not self.fault:

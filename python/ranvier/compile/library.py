@@ -14,8 +14,6 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
-
 import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
@@ -86,8 +84,9 @@ def guard_class(walk: Guards, kind: type) -> None:
     walk.of_library.update(made[0])
     walk.stack += made[1]
     for name in walk.names:
-        if name not in SPECIAL and not callable(value := getattr(kind, name, len)):
-            # an attribute that is no method, perhaps of the program
+        value = getattr(kind, name, len)
+        if not (name in SPECIAL or callable(value) or hasattr(type(value), "__get__")):
+            # no method or property: perhaps an attribute that the program has added
             walk.add((Kind.NAMES, kind, "", in_class(kind, [name]), f"the class {kind.__name__}"))
             walk.stack.append((value, f"{kind.__name__}.{name}"))
 
@@ -244,10 +243,11 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
         walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
+            walk.stack += [(value, f"the settings of {text}") for value in group.values()]
         for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} else ():
             walk.whole(owner, f"{STATE} of {type(x).__name__}")
-            if any(type(value) is np.ndarray for value in owner.values()):  # which kernels change
-                walk.deny(f"{STATE} of {text}", "whose numbers are not compared", "count outside the step")
+            walk.stack += [(value, f"{STATE} of {text}") for value in owner.values()]
+    walk.drain()
 
 
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
