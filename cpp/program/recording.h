@@ -64,7 +64,7 @@ class Recording {
   std::vector<Record> records;
   std::vector<std::string> places;
   std::vector<std::unique_ptr<int64_t>> cells;
-  std::string fault;       // why the calls cannot be replayed; empty: they can
+  std::string fault;  // why the calls cannot be replayed; empty: they can
  private:
   void add_uses(Record& record);
   void blame(const Record& record, const char* what);
