@@ -91,7 +91,7 @@ enum class GuardKind : int64_t {
   function,       // code, defaults and keyword defaults of owner are those of expected, a tuple
   gradient = 10,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else
                   // refers to its array; 0: there is none; -1: it may move (`has_gradient`)
-  call,  // owner() gives expected
+  call,           // owner() gives expected
 };
 
 struct Guard {
