@@ -27,7 +27,10 @@ class Part:
     extra: bool = False  # drawn besides, from files of other parts: not counted in the whole
 
 
-STALENESS = ("compiled", "executed", "guards", "kinds", "library", "signature", "walk")
+STALENESS = (
+    *("arguments", "cache", "compiled", "executed", "gradients", "guards", "kinds", "library", "program"),
+    *("record", "signature", "walk"),
+)
 PARTS = (
     Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 130, ("kernels", "ops", "compile")),
     Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 25, ("kernels", "ops", "compile")),
