@@ -147,7 +147,16 @@ void ArrayProgram::count_changes() const {
     PyObject* next = PyLong_FromLongLong(changes + 1);
     if (!next) PyErr_Clear(), next = PyLong_FromLong(-1);  // needs no memory; no count that the tape has kept
     PyList_SetItem(cell.ptr(), 0, next);
-    if (!item_of(cell.ptr(), 1).is(array)) PyList_SetItem(cell.ptr(), 1, py::object(array).release().ptr());
+    const Held before = item_of(cell.ptr(), 1);
+    if (before.is(array)) continue;
+    // Several views were changed: the memory that they share, as the eager count_change() has it.
+    PyObject* all = array.ptr();
+    if (!before.is_none())
+      while (PyObject* base = PyArray_BASE(as_array(all))) {
+        if (!PyArray_Check(base)) break;
+        all = base;
+      }
+    PyList_SetItem(cell.ptr(), 1, py::reinterpret_borrow<py::object>(all).release().ptr());
   }
 }
 

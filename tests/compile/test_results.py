@@ -270,3 +270,16 @@ def test_a_tape_notices_a_replay_after_a_change_of_another_part():
     train(x)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
+
+
+def test_a_tape_notices_a_change_before_a_replay_of_another_part():
+    w, both = nn.Parameter(rv.ones(2)), rv.ones(4)
+    first = both[:2]
+    double = strict(lambda: first.mul_(2).sum())
+    for _ in range(5):
+        double()
+    loss = (w * both[2:]).sum()
+    both[2:].add_(1.0)
+    double()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
