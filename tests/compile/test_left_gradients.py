@@ -196,6 +196,7 @@ CHANGES = {
     "one for two": ({4}, lambda s, w: one_for(s.d[0].bias, s.g[0].bias)),
     "another layout": ({5}, lambda s, w: setattr(w, "grad", w.grad.t().clone().t())),
     "with a history": ({4}, lambda s, w: setattr(w, "grad", (w.grad * HISTORY).detach().requires_grad_())),
+    "other data": ({3, 6}, lambda s, w: setattr(w.grad, "data", rv.ones(4, 3))),
     "without": ({4, 7}, lambda s, w: setattr(w, "grad", None)),
     "an array held": ({4, 5, 6}, lambda s, w: HELD.update({s: w.grad.numpy()})),
     "two in turn": (range(3, CALLS), lambda s, w: exchanged(s, w)),
