@@ -213,6 +213,7 @@ class ArrayCheck {
  public:
   ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays);
   std::string finish();  // what differs
+  bool disturbed() const { return check_ && check_->disturbed(); }
 
  private:
   ArrayProgram& program_;

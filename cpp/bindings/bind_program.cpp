@@ -207,6 +207,7 @@ void register_program(Module module) {
       .def(py::init<ArrayProgram&, ArrayRecording&, py::tuple>(), py::keep_alive<1, 2>(),
            py::keep_alive<1, 3>(),
            "(program: Program, eager: Recording, arguments: tuple[Array, ...], /) -> None")
+      .def("disturbed", &ArrayCheck::disturbed)
       .def("finish", &ArrayCheck::finish);
 }
 

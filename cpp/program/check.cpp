@@ -86,6 +86,21 @@ std::string Check::finish(const std::function<void()>& prepare) {
   return failed ? fault(*failed, "finds a value that is out of range") : difference();
 }
 
+bool Check::disturbed() const {
+  for (const auto& [buffer, place] : changed_) {
+    int64_t draws = 0, begin = 0;
+    for (const Instruction& i : program_.instructions())
+      for (const Use& use : i.uses)
+        if (i.as<NextKey>() && use.region == buffer && use.view.write) ++draws, begin = use.offset;
+    const auto given = [&](const char* stream) {  // keys so far
+      return reinterpret_cast<const int64_t*>(stream + begin)[1];
+    };
+    const char* const before = static_cast<const char*>(place.copy.get());
+    if (draws && given(place.address) - given(before) != draws) return true;
+  }
+  return false;
+}
+
 // Whether the step makes the memory, as of a gradient that it leaves.
 bool Check::is_made(int buffer) const {
   const std::vector<RegionKind>& kinds = program_.recorded_kinds();

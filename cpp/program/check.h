@@ -31,6 +31,8 @@ class Check {
   // What differs, or nothing, when the eager run has ended; nothing too where it took another path.
   // prepare() sets the program's arguments and outputs.
   std::string finish(const std::function<void()>& prepare);
+  // Whether something else has drawn from a random stream of the program during the eager run.
+  bool disturbed() const;
 
  private:
   struct Place {  // of a buffer that was there before the step, and that the program changes

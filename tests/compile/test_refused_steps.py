@@ -212,3 +212,11 @@ def test_wrong_kinds_are_refused():
         rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
     with pytest.raises(TypeError, match=r"\[compile\] got int; expected a function or a Module"):
         strict(3)
+
+
+def test_what_is_kept_at_each_call_of_many_forms_is_told():
+    kept = []
+    step = rv.compile(lambda x, n: (kept.append(x * 2), x + n)[1])
+    with pytest.warns(UserWarning, match="is still referenced after the step"):
+        for n in range(8):
+            step(X, n)

@@ -66,7 +66,7 @@ class ProgramCache:
         self._recordings = self._replays = self._valued = self._at_rest = 0
         self._spent = self._saved = 0.0  # seconds
         self._cheapest = self._eager = self.replay = math.inf
-        self._timed = 0  # eager calls whose time is known
+        self._timed = self._passed = 0  # eager calls whose time is known; reasons that might have passed
         self._code = code
         self._free = _FREE if _unpaid.get(code, 0) < _FREE else 0
 
@@ -76,6 +76,9 @@ class ProgramCache:
     # --- programs
     def all(self) -> list[Program]:
         return [program for programs in self._of.values() for program in programs]
+
+    def has_any(self) -> bool:
+        return bool(self._of)
 
     def look_up(self, key: Any, arrays: list[Any], args: tuple[Any, ...]) -> Program | int:
         """The program that a replay may use, or what the call becomes: RECORDED, EAGER, REFUSED."""
@@ -134,7 +137,8 @@ class ProgramCache:
         """Whether the reason against a recording, one that may pass, has come for the first time."""
         before = self._known.get(hash(key))
         self._known[hash(key)] = _PASSED
-        return before != _PASSED
+        self._passed += 1
+        return before != _PASSED and self._passed < _FREE  # not for each of many keys
 
     def refuse(self, key: Any) -> None:
         """Calls of this signature run eagerly."""

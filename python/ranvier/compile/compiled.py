@@ -97,7 +97,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if recordings and current() is not None:
             return self._eager(args, kwargs)
         if self._rests():
-            with nullcontext() if self._warned else self._lock:  # in turn with other threads, as replays are
+            with self._lock if self._cache.has_any() else nullcontext():  # in turn with replays
                 return self._eager(args, kwargs)
         if other_threads():  # they wait while a step is recorded, checked or replayed
             with self._lock:
