@@ -218,5 +218,4 @@ def test_what_is_kept_at_each_call_of_many_forms_is_told():
     kept = []
     step = rv.compile(lambda x, n: (kept.append(x * 2), x + n)[1])
     with pytest.warns(UserWarning, match="is still referenced after the step"):
-        for n in range(8):
-            step(X, n)
+        _ = [step(X, n) for n in range(8)]

@@ -52,6 +52,7 @@ class Names:
         variables: global variables.
         names: all others too, of attributes and modules.
         imports: modules that are imported inside.
+        texts: strings.
         after: (name, attribute), where a variable or an attribute is loaded, and then an attribute of it.
         alone: variables and attributes that are loaded, and used otherwise than for one of their attributes.
         catches: whether it has `try` or `with`.
@@ -61,6 +62,7 @@ class Names:
     variables: frozenset[str]
     names: frozenset[str]
     imports: frozenset[str]
+    texts: frozenset[str]
     after: frozenset[tuple[str, str]]
     alone: frozenset[str]
     catches: bool
@@ -94,6 +96,7 @@ def names_of(code: CodeType) -> Names:
         frozenset([step.argval for step in steps if step.opname in _VARIABLES]),
         frozenset([*names, *looks]),
         frozenset(imports),
+        frozenset([c for c in code.co_consts if isinstance(c, str)]),
         frozenset(after),
         frozenset(alone),
         bool(getattr(code, "co_exceptiontable", b"?")),  # Python 3.10 does not tell

@@ -29,11 +29,12 @@ class Guards:
         fault: why the step cannot be guarded, or "".
         tensors: those that were reached.
         names: of attributes in the user's code; looks_up: it may look for some that do not exist.
-        library_names: those in the library's code that ran.
+        texts: strings in the user's code. library_names: names in the library's code that ran.
     """
 
     names: set[str]
     looks_up: bool
+    texts: set[str]
     library_names: set[str]
 
     def __init__(self, fault: str) -> None:

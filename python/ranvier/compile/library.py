@@ -243,11 +243,17 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
         walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
-            walk.stack += [(value, f"the settings of {text}") for value in group.values()]
+            _follow_named(walk, group, f"the settings of {text}")
         for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} else ():
             walk.whole(owner, f"{STATE} of {type(x).__name__}")
-            walk.stack += [(value, f"{STATE} of {text}") for value in owner.values()]
+            _follow_named(walk, owner, f"{STATE} of {text}")
     walk.drain()
+
+
+def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
+    """Follows the items of a dict by their names in texts of the code; all if it goes through dicts."""
+    everything = walk.names & {"values", "items"}
+    walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 
 
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:

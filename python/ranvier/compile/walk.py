@@ -76,6 +76,7 @@ class Walk(Guards):
         self._codes, self._library = executed.codes, executed.library
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
         self.names = {name for n in self._code_names for name in n.names}
+        self.texts = {text for n in self._code_names for text in n.texts}
         self._alone = {name for n in self._code_names for name in n.alone}
         self.looks_up = any(n.catches for n in self._code_names)
         self.reads_gradients = "grad" in self.names
