@@ -22,6 +22,7 @@ from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, Kind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.nn import Module
+from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
 
 STATE = "the state"  # of an optimizer, which the first steps make
@@ -85,7 +86,9 @@ def guard_class(walk: Guards, kind: type) -> None:
     walk.stack += made[1]
     for name in walk.names:
         value = getattr(kind, name, len)
-        if not (name in SPECIAL or callable(value) or hasattr(type(value), "__get__")):
+        if not (
+            name in SPECIAL or callable(value) or type(value) is Later or hasattr(type(value), "__get__")
+        ):
             # no method or property: perhaps an attribute that the program has added
             walk.add((Kind.NAMES, kind, "", in_class(kind, [name]), f"the class {kind.__name__}"))
             walk.stack.append((value, f"{kind.__name__}.{name}"))
