@@ -22,7 +22,6 @@ from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, Kind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.nn import Module
-from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
 
 STATE = "the state"  # of an optimizer, which the first steps make
@@ -84,14 +83,12 @@ def guard_class(walk: Guards, kind: type) -> None:
             _of_class[kind] = made
     walk.of_library.update(made[0])
     walk.stack += made[1]
-    for name in walk.names:
-        value = getattr(kind, name, len)
-        if not (
-            name in SPECIAL or callable(value) or type(value) is Later or hasattr(type(value), "__get__")
-        ):
-            # no method or property: perhaps an attribute that the program has added
-            walk.add((Kind.NAMES, kind, "", in_class(kind, [name]), f"the class {kind.__name__}"))
-            walk.stack.append((value, f"{kind.__name__}.{name}"))
+    members = iter(in_class(kind, walk.names - SPECIAL))
+    for name, value in zip(members, members, strict=True):
+        if value is NotImplemented or callable(value) or hasattr(type(value), "__get__"):
+            continue  # not there, a method or a property
+        walk.add((Kind.NAMES, kind, "", (name, value), f"the class {kind.__name__}"))  # perhaps the program's
+        walk.stack.append((value, f"{kind.__name__}.{name}"))
 
 
 def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
