@@ -14,7 +14,7 @@ A recording takes several times as long as an eager call, and pays by its replay
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from typing import Any
 
 from ranvier.compile.program import Program
@@ -42,6 +42,8 @@ class ProgramCache:
     """Programs up to 256 MB; those of one signature differ in their guards.
 
     Attributes:
+        kept: programs by their key, the one used last at the end.
+        ran: those that have replayed since the last count, the latest at the end.
         likely: a program for each `hint`, which may fit a call or not.
         row: eager calls in a row, but for a few replays among them.
         replay: seconds that a replay takes, at most.
@@ -52,10 +54,10 @@ class ProgramCache:
 
     def __init__(self, code: int = 0) -> None:
         """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
-        self._of: OrderedDict[Any, list[Program]] = OrderedDict()
+        self.kept: OrderedDict[Any, list[Program]] = OrderedDict()
+        self.ran: deque[Program] = deque(maxlen=_ROW)
         self._sizes: dict[Any, int] = {}  # bytes of the programs of a key, and of all:
         self._bytes = 0
-        self._ran: list[Program] = []  # those that may have replayed since the last count
         # What became of a signature, by its hash: a key would keep arguments.
         self._known: dict[int, int] = {}
         self._checks: dict[int, int] = {}
@@ -75,10 +77,7 @@ class ProgramCache:
 
     # --- programs
     def all(self) -> list[Program]:
-        return [program for programs in self._of.values() for program in programs]
-
-    def has_any(self) -> bool:
-        return bool(self._of)
+        return [program for programs in self.kept.values() for program in programs]
 
     def look_up(self, key: Any, arrays: list[Any], args: tuple[Any, ...]) -> Program | int:
         """The program that a replay may use, or what the call becomes: RECORDED, EAGER, REFUSED."""
@@ -86,29 +85,29 @@ class ProgramCache:
         known = self._known.get(hash(key))
         if known == _REFUSED:
             return REFUSED
-        program = next((program for program in self._of.get(key, ()) if program.is_current()), None)
+        program = next((program for program in self.kept.get(key, ()) if program.is_current()), None)
         if program is None:
             return RECORDED if self._may_record(key, known is None) else EAGER
         if program.core.overlaps(tuple(arrays)) or program.reaches(args):
             return EAGER
-        self._of.move_to_end(key)
+        self.kept.move_to_end(key)
         self._last_key = key
         return program
 
     def put(self, key: Any, program: Program) -> None:
         """Keeps a new program, and drops others that are too many or too large together."""
-        programs = self._of.setdefault(key, [])
+        programs = self.kept.setdefault(key, [])
         programs.insert(0, program)
         del programs[_VARIANTS:]
-        self._of.move_to_end(key)
+        self.kept.move_to_end(key)
         self._last_key = key
         self.likely.clear()
         size = sum(p.size for p in programs) + _OVERHEAD
         self._bytes += size - self._sizes.get(key, 0)
         self._sizes[key] = size
-        while self._bytes > _MEMORY and len(self._of) > 1:
-            oldest = next(iter(self._of))
-            del self._of[oldest]
+        while self._bytes > _MEMORY and len(self.kept) > 1:
+            oldest = next(iter(self.kept))
+            del self.kept[oldest]
             self._bytes -= self._sizes.pop(oldest)
 
     def checked(self, key: Any, again: bool) -> int:
@@ -126,7 +125,7 @@ class ProgramCache:
         """
         self._count_replays()
         if before is not None:
-            self._of[key].remove(before)
+            self.kept[key].remove(before)
         if after is not None:
             after.took = took
             self._known[hash(key)] = _SEEN
@@ -187,23 +186,18 @@ class ProgramCache:
         self._saved = max(self._saved + _SHARE * self._eager * rest, self._spent)  # one at least, after it
         return rest
 
-    def runs(self, program: Program) -> None:
-        """Notes the program of the replays to come."""
-        self._ran.append(program)
-        if len(self._ran) > _ROW:
-            self._count_replays()
-
     def replayed(self) -> None:
         """Notes a replay where there were eager calls."""
         self.row = max(self.row - _BY_REPLAY, 0)
 
     def is_rare(self) -> bool:
         """Whether calls rest though what they do could be replayed: too much changes."""
-        return self._recordings >= _FREE and bool(self._of)
+        return self._recordings >= _FREE and bool(self.kept)
 
     def _count_replays(self) -> None:
-        self._replays += sum([program.replays_since() for program in self._ran])
-        self._ran = self._ran[-2:]  # the latest, and the one before
+        self._replays += sum([program.replays_since() for program in self.ran])
+        while len(self.ran) > 2:  # the latest, and the one before
+            self.ran.popleft()
         if self._eager < math.inf:
             saved = max(0.0, self._eager - self.replay) * (self._replays - self._valued)
             mean = self._spent / max(self._recordings - self._free, 1)
@@ -220,5 +214,5 @@ class ProgramCache:
         if last is not None and key is not None and last != key:
             pairs = enumerate(zip(last[0], key[0], strict=False))
             return next((f"argument {i}" for i, (a, b) in pairs if a != b), "a setting of the library")
-        changed = (program.changed() for program in self._of.get(key, ()))
+        changed = (program.changed() for program in self.kept.get(key, ()))
         return next(filter(None, changed), "what it reads")

@@ -97,7 +97,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if recordings and current() is not None:
             return self._eager(args, kwargs)
         if self._rests():
-            with self._lock if self._cache.has_any() else nullcontext():  # in turn with replays
+            with self._lock if self._cache.kept else nullcontext():  # in turn with replays
                 return self._eager(args, kwargs)
         if other_threads():  # they wait while a step is recorded, checked or replayed
             with self._lock:
@@ -161,7 +161,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _ran(self, program: Program) -> None:
         self._latest, self._before = program, self._latest
-        self._cache.runs(program)
+        self._cache.ran.append(program)
 
     # --- eager calls
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
