@@ -1,8 +1,8 @@
 """Guards on objects of the library: no code of the library is read, so its objects are guarded whole.
 
 A class that holds more than a step depends on declares what that is, in ``step_state``: names of attributes,
-with dots where they are attributes of an attribute. An object that stands for another one, which it keeps
-for good, names it in ``step_root``.
+with dots where they are attributes of an attribute. ``step_constants`` names attributes whose contents never
+change. An object that stands for another one, which it keeps for good, names it in ``step_root``.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
     elif own is not None:
         walk.whole(own, (f"{text}.", ""))
         for name, value in own.items():
-            if type(value) not in PLAIN:
+            if type(value) not in PLAIN and name not in getattr(kind, "step_constants", ()):
                 walk.stack.append((value, f"{text}.{name}"))
     guard_slots(walk, x, text)
 

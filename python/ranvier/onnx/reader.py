@@ -44,6 +44,8 @@ class OnnxModule(Module):
         nodes: the operators, in the order in which they run.
     """
 
+    step_constants = ("_constants", "nodes")  # of a compiled step: they stay as the file has them
+
     def __init__(
         self, graph: Graph, buffers: frozenset[str] = frozenset(), max_elements: int | None = None
     ) -> None:
