@@ -33,8 +33,7 @@ class StopSignal {
   StopSignal& operator=(const StopSignal&) = delete;
   bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
   // These two only on the thread that made the call.
-  void finish() { may_stop_ = nullptr; }  // from now on it may not be left half done
-  bool look();                            // runs the check, if it is time; returns stopped()
+  bool look();  // runs the check, if it is time; returns stopped()
 
  private:
   MayStop may_stop_;

@@ -88,10 +88,10 @@ enum class GuardKind : int64_t {
   type,   // the class of owner is expected
   names,  // of owner, a class, the names in expected, have these values: (name, value ...);
           // NotImplemented: the class has no such name
-  function,       // code, defaults and keyword defaults of owner are those of expected, a tuple
-  gradient = 10,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else
-                  // refers to its array; 0: there is none; -1: it may move (`has_gradient`)
-  call,           // owner() gives expected
+  function,  // code, defaults and keyword defaults of owner are those of expected, a tuple
+  gradient,  // the gradient of owner, a Tensor, begins at the address `expected`, and nothing else refers
+             // to its array; 0: there is none; -1: it may move (`has_gradient`)
+  call,      // owner() gives expected
 };
 
 struct Guard {

@@ -257,10 +257,20 @@ def test_what_a_program_adds_to_objects_of_the_library_is_compared(monkeypatch):
             assert step(rv.ones(1)).item() == owner.factor
 
 
-def test_a_step_that_reads_the_state_of_an_optimizer_runs_eagerly():
-    w = nn.Parameter(rv.ones(2))
+NAME, NAMES = "step", ["step"]
+STATE_READ = {
+    "text": lambda state: state["step"],
+    "variable": lambda state: state[NAME],
+    "item": lambda state: state[NAMES[0]],
+    "values": lambda state: [value for value in state.values() if value.ndim == 0][0],  # noqa: RUF015
+}
+
+
+@pytest.mark.parametrize("name", STATE_READ)
+def test_a_step_that_reads_the_state_of_an_optimizer_runs_eagerly(name):
+    w, read = nn.Parameter(rv.ones(2)), STATE_READ[name]
     optimizer = rv.optim.Adam([w])
     (w * 2).sum().backward()
     optimizer.step()
     with pytest.raises(rv.CaptureError, match=r"the state of .*optimizer in <lambda>, an array of NumPy"):
-        strict(lambda x: x * float(optimizer.state[w]["step"]))(rv.ones(1))
+        strict(lambda x: x * float(read(optimizer.state[w])))(rv.ones(1))

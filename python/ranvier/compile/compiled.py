@@ -26,12 +26,7 @@ from ranvier.compile.locks import Lock
 from ranvier.compile.methods import Methods
 from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
-from ranvier.compile.signature import (
-    Unfit,
-    hint,
-    in_row,
-    key_of,
-)
+from ranvier.compile.signature import Unfit, hint, in_row, key_of
 from ranvier.compile.walk import Walk
 
 _CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache

@@ -26,9 +26,8 @@ _NUMPY_SETTINGS = (
 _SIGNALS = signal.valid_signals()
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
-_AS_DATA = frozenset(
-    {"asdict", "astuple", "fields"}
-)  # of dataclasses: what they read has no name in the code
+# Functions of dataclasses: what they read has no name in the code.
+_AS_DATA = frozenset({"asdict", "astuple", "fields"})
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS = (
     *_VARIABLES,

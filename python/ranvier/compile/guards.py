@@ -29,7 +29,8 @@ class Guards:
         fault: why the step cannot be guarded, or "".
         tensors: those that were reached.
         names: of attributes in the user's code; looks_up: it may look for some that do not exist.
-        texts: strings in the user's code. library_names: names in the library's code that ran.
+        texts: strings in the user's code, and those that it leads to.
+        library_names: names in the library's code that ran.
     """
 
     names: set[str]
@@ -69,6 +70,8 @@ class Guards:
             value = owner.get(name, NotImplemented)
             values += [name, value]
             if not follow or type(value) in PLAIN:
+                if follow and type(value) is str:
+                    self.texts.add(value)
                 continue
             if type(value) is types.ModuleType:
                 self.module(value, name)
@@ -115,6 +118,8 @@ class Guards:
         for item in contents:
             if type(item) not in PLAIN:
                 self.stack.append((item, text))
+            elif type(item) is str:
+                self.texts.add(item)
 
     def numpy(self) -> None:
         """A guard, made once, on np.errstate: by it, arithmetic of NumPy warns or raises, or does not."""

@@ -31,7 +31,7 @@ MOST = 1024  # items of a container
 class Kind:
     """Of guards, in the order of `GuardKind` in cpp/bindings/guards.h."""
 
-    ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, ARRAY, GRADIENT, CALL = range(12)
+    ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
 
 
 # Compared by value, or by identity where they never change.

@@ -251,7 +251,7 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
 
 
 def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
-    """Follows the items of a dict by their names in texts of the code; all if it goes through dicts."""
+    """Follows the items of a dict whose names the code has as texts; all of them if it goes through dicts."""
     everything = walk.names & {"values", "items"}
     walk.stack += [(value, text) for name, value in items.items() if everything or name in walk.texts]
 

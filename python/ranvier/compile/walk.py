@@ -124,6 +124,8 @@ class Walk(Guards):
             try:
                 kind = type(x)
                 if kind in PLAIN or id(x) in self.seen:
+                    if kind is str:
+                        self.texts.add(x)
                     continue
                 self.seen[id(x)] = x
                 if kind is dict and not x:  # most are, of a layer
