@@ -103,6 +103,7 @@ _extension.add_attributes("ranvier.data", "ranvier.distributed.parallel", "Distr
 _extension.add_attributes("ranvier.nn", "ranvier.distributed.parallel", "DataParallel SyncBatchNorm")
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
+_extension.provide("files of PyTorch", "ranvier.torch.files")
 del _satellite
 try:  # loaded now: it finds PyTorch's module paths
     _importlib.import_module(f"{__name__}.pytorch_names")

@@ -26,7 +26,7 @@ LAYERS = """
     train
     ranvier
     data.vision* distributed* distributions* export* onnx* plot* pytorch_names* sklearn*
-    explore*
+    explore* torch*
     cli*
     __main__
 """

@@ -1,0 +1,81 @@
+"""This library in place of PyTorch, for programs and libraries that import `torch`, which run as they are.
+
+    python -m ranvier.torch program.py ...           a program
+    python -m ranvier.torch -m pytest ...            a module
+    python -m ranvier.torch --report program.py      which names were missing, which calls ran in NumPy
+    pytest -p ranvier.torch                          tests
+    %load_ext ranvier.torch                          a notebook
+    import ranvier.torch; ranvier.torch.install()    before the first `import torch`
+
+`torch` and `torchvision` are this library's for the process and for the Python processes that it starts.
+Nothing is installed and no file is changed. docs/unchanged.md says what works.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+__all__ = ["install", "is_installed"]
+
+_SITE = os.path.join(os.path.dirname(__file__), "site")
+_PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def install(report: bool = False) -> None:
+    """Puts this library in place of `torch` and `torchvision`; a second call does nothing.
+
+    report: at the end, which names were missing, and which calls ran in NumPy, on stderr.
+
+    Raises RuntimeError if PyTorch is imported already.
+
+    >>> import ranvier.torch
+    >>> ranvier.torch.install()                                       # doctest: +SKIP
+    ranvier 0.1.0 is in place of torch 2.13.0
+    >>> import torch                                                  # doctest: +SKIP
+    """
+    from ranvier.torch.finder import Finder
+
+    if not is_installed():
+        there = [name for name in ("torch", "torchvision") if name in sys.modules]
+        if there:
+            raise RuntimeError(
+                f"[torch.install] got {there[0]}, which is imported already; expected to come before the "
+                "first `import torch`: python -m ranvier.torch program.py"
+            )
+        sys.meta_path.insert(0, Finder)
+        if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
+            from ranvier.torch.version import TORCH
+            from ranvier.version import __version__
+
+            print(f"ranvier {__version__} is in place of torch {TORCH}", file=sys.stderr)
+        _tell_children()
+    if report:
+        from ranvier.torch import report as reports
+
+        reports.start()
+
+
+def is_installed() -> bool:
+    """Whether `import torch` gives this library."""
+    return any(getattr(finder, "__module__", "") == f"{__name__}.finder" for finder in sys.meta_path)
+
+
+def _tell_children() -> None:
+    """Python processes that this one starts do the same: `site/sitecustomize.py` runs as they start."""
+    os.environ["RANVIER_IN_PLACE_OF_TORCH"] = "1"
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if _SITE not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *filter(None, paths)])
+    os.environ["RANVIER_PACKAGES"] = _PACKAGES
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext ranvier.torch`"""
+    install()
+
+
+def pytest_load_initial_conftests() -> None:
+    """`pytest -p ranvier.torch`: before the first conftest.py."""
+    install()

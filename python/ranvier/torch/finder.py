@@ -1,0 +1,126 @@
+"""The modules `torch` and `torchvision`: this library's names under PyTorch's paths."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+from ranvier.torch import names, report
+from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
+
+_ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision"}
+_VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
+
+
+class Finder:
+    """Python asks it for each module before it looks for files; it answers for the two packages alone."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        root, _, inner = name.partition(".")
+        if root not in _ROOTS:
+            return None
+        homes = _homes(root, inner)
+        if not homes:
+            report.missing(name)
+            raise ModuleNotFoundError(f"No module named {name!r}{_why(inner)}", name=name)
+        spec = ModuleSpec(name, Finder, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
+        spec.loader_state = homes
+        return spec
+
+    @staticmethod
+    def find_distributions(context: Any = None) -> Iterator[importlib.metadata.Distribution]:
+        """The versions that `importlib.metadata` gives for the two packages."""
+        for name, version in _VERSIONS.items():
+            if getattr(context, "name", None) in (name, None):
+                yield _Distribution(name, version)
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType | None:
+        return None
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        homes: list[ModuleType] = module.__spec__.loader_state  # type: ignore[union-attr]
+        root, _, path = module.__name__.partition(".")
+        vars(module)["__file__"] = _file(homes)
+        vars(module)["__doc__"] = homes[0].__doc__
+
+        def attribute(name: str) -> Any:
+            value = _value(root, path, name, homes)
+            vars(module)[name] = value
+            return value
+
+        def listing() -> list[str]:
+            return sorted({*vars(module), *(name for home in homes for name in dir(home) if name[0] != "_")})
+
+        vars(module).update(__getattr__=attribute, __dir__=listing)
+        if root == "torchvision" and not path:
+            vars(module)["__version__"] = _VERSIONS[root]
+
+
+class _Distribution(importlib.metadata.Distribution):
+    """What `importlib.metadata` says of a package."""
+
+    def __init__(self, name: str, version: str) -> None:
+        self._text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+
+    def read_text(self, filename: str) -> str | None:
+        return self._text if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Any:
+        return path
+
+
+def _file(homes: list[ModuleType]) -> str:
+    """A file of this library, which programs look for beside `torch.__file__`."""
+    return str(vars(homes[-1]).get("__file__") or importlib.import_module("ranvier").__file__)
+
+
+def _homes(root: str, path: str) -> list[ModuleType]:
+    """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
+    homes = []
+    if root == "torch" and path in names.FILES:
+        homes.append(importlib.import_module(names.FILES[path]))
+    inner = names.HOMES.get(path, path) if root == "torch" else path
+    try:
+        homes.append(importlib.import_module(f"{_ROOTS[root]}.{inner}" if inner else _ROOTS[root]))
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("ranvier"):
+            raise
+    return homes
+
+
+def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
+    """What a module of PyTorch has under a name. Raises AttributeError if it is not there."""
+    full = f"{path}.{name}" if path else name
+    if root == "torch" and full in names.OTHERS:
+        module, _, inner = names.OTHERS[full].rpartition(".")
+        return getattr(importlib.import_module(module), inner)
+    for home in homes:
+        try:
+            value = getattr(home, name)
+        except AttributeError:
+            continue
+        if isinstance(value, ModuleType) and value.__name__.startswith("ranvier."):
+            return importlib.import_module(f"{root}.{full}")
+        return value
+    if not name.startswith("__"):
+        try:
+            return importlib.import_module(f"{root}.{full}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{root}.{full}":
+                raise
+    raise AttributeError(f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}{_why(full)}")
+
+
+def _why(path: str) -> str:
+    """What to say of a name that stays out, or of one that is not there yet."""
+    for out, why in names.OUT.items():
+        if path == out or path.startswith(f"{out}."):
+            return f": ranvier leaves it out: {why}"
+    return ""
