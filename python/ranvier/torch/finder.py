@@ -9,7 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from ranvier.torch import names, report
+import ranvier.torch.names as names
+import ranvier.torch.report as report
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision"}
