@@ -5,9 +5,30 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from ranvier.explore import KERNELS, filter_image
+import ranvier as rv
 
+# Kernels of edges and derivatives add up to 0, the others to 1: they keep the brightness.
+ROWS = {
+    "identity": ((0, 0, 0), (0, 1, 0), (0, 0, 0)),
+    "edge": ((-1, -1, -1), (-1, 8, -1), (-1, -1, -1)),
+    "vertical_edge": ((-1, 0, 1), (-1, 0, 1), (-1, 0, 1)),  # Prewitt's
+    "horizontal_edge": ((-1, -1, -1), (0, 0, 0), (1, 1, 1)),
+    "sobel_x": ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),
+    "sobel_y": ((-1, -2, -1), (0, 0, 0), (1, 2, 1)),
+    "laplacian": ((0, 1, 0), (1, -4, 1), (0, 1, 0)),
+    "blur": ((1 / 9,) * 3,) * 3,
+    "gaussian": ((1 / 16, 2 / 16, 1 / 16), (2 / 16, 4 / 16, 2 / 16), (1 / 16, 2 / 16, 1 / 16)),
+    "sharpen": ((0, -1, 0), (-1, 5, -1), (0, -1, 0)),
+    "emboss": ((-2, -1, 0), (-1, 1, 1), (0, 1, 2)),
+}
+KERNELS = {name: np.array(rows, np.float32) for name, rows in ROWS.items()}
 SIGNED = {"edge", "vertical_edge", "horizontal_edge", "sobel_x", "sobel_y", "laplacian"}
+
+
+def filter_image(image: np.ndarray, name: str) -> np.ndarray:
+    """Slide a kernel over an image: at each place the sum of nine products."""
+    image = image.astype(np.float32)[None, None]  # (images, channels, height, width)
+    return rv.conv2d(image, KERNELS[name][None, None])[0, 0].numpy()
 
 
 def scene(size: int = 96) -> np.ndarray:

@@ -7,10 +7,40 @@ import numpy as np
 import ranvier as rv
 from matplotlib.figure import Figure
 from ranvier import nn
-from ranvier.explore import signals
 
-DEPTH = 20
+DEPTH, WIDTH = 20, 128
 CHOICES = [("he", "relu"), ("xavier", "tanh"), ("xavier", "sigmoid"), (0.01, "relu"), (0.5, "relu")]
+
+
+WEIGHTS = {
+    "he": lambda w: nn.init.he_normal_(w, nonlinearity="relu"),
+    "xavier": nn.init.xavier_normal_,
+}
+
+
+def signals(init, activation):
+    """Variances of the activations and of the gradients of each layer, and the dead units of each.
+
+    Noise goes forward through the network, and other noise backward from its output.
+    """
+    rv.manual_seed(0)
+    x = rv.randn(256, WIDTH)
+    sums, outputs = [], []
+    for _ in range(DEPTH):
+        layer = nn.Linear(WIDTH, WIDTH, bias=False)
+        WEIGHTS[init](layer.weight) if init in WEIGHTS else nn.init.normal_(layer.weight, std=init)
+        sums.append(layer(x))
+        x = getattr(rv, activation)(sums[-1])
+        outputs.append(x)
+    gradients = rv.autograd.grad(x, sums, rv.randn(256, WIDTH))
+    dead = [int((y <= 0).all(dim=0).sum()) for y in outputs]
+    return [y.var().item() for y in outputs], [g.var().item() for g in gradients], dead
+
+
+def verdict(forward, backward):
+    """Whether a variance changes by a factor of 1,000 over the network."""
+    ratios = forward[-1] / forward[0], backward[0] / backward[-1]
+    return "exploding" if max(ratios) > 1e3 else "vanishing" if min(ratios) < 1e-3 else "stable"
 
 
 def main() -> None:
@@ -32,29 +62,32 @@ def main() -> None:
     print(f"ten linear layers against {one}: outputs differ by {difference:.1e} at most")
 
     # With activations the size of the output is a product of one factor a layer, and each must be near 1.
-    # Noise is sent forward through the network, and other noise backward.
-    found = [signals(init, activation, depth=DEPTH) for init, activation in CHOICES]
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    panels = figure.subplots(2, 2)
     print(f"\n{'weights':>8} {'activation':>11} {'signal':>9} {'gradient':>9}   over {DEPTH} layers")
-    for one_of in found:
-        forward = one_of.forward[-1] / one_of.forward[0]
-        backward = one_of.backward[0] / one_of.backward[-1]
-        print(f"{one_of.init!s:>8} {one_of.activation:>11} {forward:9.1e} {backward:9.1e}   {one_of.verdict}")
+    for (init, activation), mark in zip(CHOICES, "os^vD", strict=True):
+        forward, backward, dead = signals(init, activation)
+        ratios = forward[-1] / forward[0], backward[0] / backward[-1]
+        found = verdict(forward, backward)
+        print(f"{init!s:>8} {activation:>11} {ratios[0]:9.1e} {ratios[1]:9.1e}   {found}")
+        for panel, variances in zip(panels[0], (forward, backward), strict=True):
+            panel.plot(range(1, DEPTH + 1), variances, mark + "-", label=f"{init}, {activation}: {found}")
+        if (init, activation) == CHOICES[0]:
+            few = {layer: dead[layer - 1] for layer in (1, 5, 10, 20)}
+    for panel, what in zip(panels[0], ("activations", "gradients"), strict=True):
+        panel.set(yscale="log", xlabel="layer", ylabel=f"variance of the {what}")
+        panel.grid(alpha=0.3)
+    panels[0, 1].legend(fontsize=8)
 
     # A ReLU unit that is 0 for every sample is dead: no gradient passes it.
-    dead = {f"layer {layer}": int(found[0].dead[layer - 1]) for layer in (1, 5, 10, 20)}
-    units = found[0].width
-    print("\ndead units, he and relu:", ", ".join(f"{n} of {units} in {layer}" for layer, n in dead.items()))
-
-    figure = Figure(figsize=(10, 8), layout="constrained")
-    above, below = figure.subfigures(2, 1)
-    rv.plot.signals(found, figure=above)
+    print("\ndead units, he and relu:", ", ".join(f"{n} of {WIDTH} in layer {i}" for i, n in few.items()))
 
     # The same in a network for digits: the gradients of one batch, layer by layer.
     x, y = rv.data.datasets.load_digits()
     x = x.reshape(len(x), -1)
-    left, right = below.subplots(1, 2, sharex=True)
+    panels[1, 1].sharex(panels[1, 0])
     sizes = {}
-    for panel, activation in ((left, "sigmoid"), (right, "relu")):
+    for panel, activation in zip(panels[1], ("sigmoid", "relu"), strict=True):
         rv.manual_seed(0)
         model = rv.mlp([64, *[32] * 6, 10], activation=activation)
         nn.CrossEntropyLoss()(model(rv.tensor(x[:256])), rv.tensor(y[:256])).backward()

@@ -31,7 +31,7 @@ MODULES = {
     "ranvier.export": "networks as C99",
     "ranvier.sklearn": "estimators for scikit-learn",
     "ranvier.plot": "pictures",
-    "ranvier.explore": "diagnosis and experiments",
+    "ranvier.explore": "diagnosis",
     "ranvier.distributed": "several processes",
     "ranvier.compile": "`rv.compile`",
     "ranvier.config": "threads, memory, versions",

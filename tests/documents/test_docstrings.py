@@ -28,8 +28,7 @@ WITHOUT = {
         zeros_like""",
     "ranvier.autograd": "GradcheckError backward borrowed bump numeric_gradients wrap",
     "ranvier.data": "Sampler SequentialSampler Subset",
-    "ranvier.explore": """Collapsed Comparison Diagnosis Differences Finding Fit Gradients
-        Signals""",
+    "ranvier.explore": "Diagnosis Finding Fit",
     "ranvier.metrics": "",
     "ranvier.nn": "",
     "ranvier.nn.functional": "",

@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.explore import rules
+from ranvier.explore.examine import Seen
 from support.refused import refused
 
 CROSS = nn.CrossEntropyLoss()
@@ -297,26 +298,30 @@ def test_wrong_arguments():
     refused(ValueError, "got data of type tuple; expected", rv.diagnose, network(4), data=(1, 2, 3, 4))
 
 
+def dead_units(model, data):
+    return Seen(model, data, None).off
+
+
 def test_the_dead_units_of_each_layer():
     model = network(16, 8)
     model[0].bias.data[3:5] = -100
-    off = rv.explore.dead_units(model, data()[0])
+    off = dead_units(model, data()[0])
     assert list(off) == ["1", "3"]
     assert np.flatnonzero(off["1"]).tolist() == [3, 4]
-    assert rv.explore.dead_units(network(16, activation=nn.Tanh), data()) == {}
+    assert dead_units(network(16, activation=nn.Tanh), data()) == {}
 
 
 def test_units_of_sequences_are_their_features_and_of_signals_their_channels(rng):
     x = rng.standard_normal((40, 6, 5)).astype(np.float32)  # (n, length, features)
     model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
     model[0].bias.data[3] = -100
-    assert np.flatnonzero(rv.explore.dead_units(model, x)["1"]).tolist() == [3]
+    assert np.flatnonzero(dead_units(model, x)["1"]).tolist() == [3]
     signals = nn.Sequential(nn.Conv1d(6, 4, 3), nn.BatchNorm1d(4), nn.ReLU())
     signals[1].bias.data[2] = -100
-    assert np.flatnonzero(rv.explore.dead_units(signals, x)["2"]).tolist() == [2]
+    assert np.flatnonzero(dead_units(signals, x)["2"]).tolist() == [2]
     images = nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), nn.ReLU())
     images[0].bias.data[1] = -100
-    assert np.flatnonzero(rv.explore.dead_units(images, x[:, None])["2"]).tolist() == [1]
+    assert np.flatnonzero(dead_units(images, x[:, None])["2"]).tolist() == [1]
 
 
 def batches_of(batches):

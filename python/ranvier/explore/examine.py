@@ -10,13 +10,12 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, enable_grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.explore.depth import Call, gradients_of, require_module, watching
+from ranvier.explore.calls import Call, keep_gradients, watching
 from ranvier.nn.modes import evaluating
 from ranvier.train.inputs import DataSpec
 from ranvier.train.source import only_samples, open_source
 
-__all__ = ["dead_units"]
-
+__all__: list[str] = []
 
 SAMPLES = 30
 """The least samples to judge a unit: one that is active for half of them is inactive for 30 with 2^-30."""
@@ -79,7 +78,7 @@ class Seen:
         if y is None or loss is None:
             return
         try:
-            gradients_of(calls, [], lambda: loss(output, wrap(y)))
+            keep_gradients(calls, lambda: loss(output, wrap(y)))
         except (ValueError, TypeError, IndexError) as error:
             self.refused = str(error)
 
@@ -95,29 +94,6 @@ class Seen:
                 slope = value * (1 - value) if isinstance(call.module, nn.Sigmoid) else 1 - value * value
                 n, of = self._saturated.get(name, (0, 0))
                 self._saturated[name] = n + int((slope < SATURATED).sum()), of + value.size
-
-
-def dead_units(model: Any, data: Any) -> dict[str, Array]:
-    """The units of each ReLU layer that are 0 for all samples: path -> array, True for these units.
-
-    A dead unit gets no gradient, so it stays dead. A unit is a channel of an image, else a feature. ReLUs
-    that are called as functions are not found. The model runs in evaluation mode.
-
-    Args:
-        model: a Module.
-        data: samples `x`, `(x, y)` or a loader.
-
-    Raises TypeError: model is not a Module.
-
-    >>> import numpy as np, ranvier as rv
-    >>> from ranvier import nn
-    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-    >>> model[0].bias.data[1] = -100.0
-    >>> rv.explore.dead_units(model, np.random.default_rng(0).standard_normal((50, 2)))
-    {'1': array([False,  True, False])}
-    """
-    require_module("dead_units", model)
-    return Seen(model, data, None).off
 
 
 def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:

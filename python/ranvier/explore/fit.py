@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.explore.search import Array
+from ranvier.autograd.memory import Array
 
 __all__ = ["Fit", "judge_fit"]
 

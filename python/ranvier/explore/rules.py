@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.explore.depth import rms
+from ranvier.explore.calls import rms
 from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.train.losses import link_of

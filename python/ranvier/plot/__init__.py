@@ -10,7 +10,6 @@ import typing as _typing
 
 from ranvier.plot.confusion import *
 from ranvier.plot.curves import *
-from ranvier.plot.descent import *
 from ranvier.plot.figure import *
 from ranvier.plot.graph import *
 from ranvier.plot.images import *
