@@ -5,7 +5,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from ranvier import nn
 
 INPUTS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
@@ -37,14 +36,15 @@ class Perceptron:
         return bool(self.errors) and self.errors[-1] == 0
 
     def draw(self, ax, name: str) -> None:
-        low, high = np.array([-0.4, -0.4]), np.array([1.4, 1.4])
+        sides = np.array([-0.4, 1.4])
         for output, mark in ((0, "o"), (1, "s")):
             here = INPUTS[np.array(GATES[name]) == output]
             ax.plot(*here.T, mark, color=COLOURS[output], markersize=11, label=f"output {output}")
-        neuron = nn.Neuron.with_weights(self.weights[:2], bias=float(self.weights[2]), activation="heaviside")
-        ax.plot(*neuron.boundary(low, high).T, "k-", label="boundary (on it: 0)")
+        (a, c), b = self.weights[:2], self.weights[2]  # the boundary: a x + c y + b = 0
+        if c:
+            ax.plot(sides, -(a * sides + b) / c, "k-", label="boundary (on it: 0)")
         verdict = "learnt" if self.learnt else "proved impossible"
-        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), title=f"{name}: {verdict}")
+        ax.set(xlim=sides, ylim=sides, title=f"{name}: {verdict}")
         ax.set(xlabel="first input", ylabel="second input", xticks=[0, 1], yticks=[0, 1])
 
 

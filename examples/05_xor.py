@@ -34,10 +34,12 @@ def main() -> None:
     middle.set(xlabel="epoch", ylabel="loss (cross-entropy)", title="training")
     middle.grid(alpha=0.3)
     rv.plot.decision_boundary(model, X, Y[:, 0], ["0", "1"], feature_names=["a", "b"], ax=right)
-    low, high = np.array([right.get_xlim(), right.get_ylim()]).T
+    sides = np.array([right.get_xlim(), right.get_ylim()])
     for i in range(4):  # where each hidden neuron changes its sign
-        line = nn.Neuron.of(model[0], i, "tanh").boundary(low, high)
-        right.plot(*line.T, ":", color="black", linewidth=1.2, label="" if i else "hidden neurons")
+        (a, b), c = model[0].weight[i].tolist(), model[0].bias[i].item()  # a x + b y + c = 0
+        line = -(a * sides[0] + c) / b
+        right.plot(sides[0], line, ":", color="black", linewidth=1.2, label="" if i else "hidden neurons")
+    right.set(xlim=sides[0], ylim=sides[1])
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
     figure.savefig(out / "05_xor.png", dpi=90)
     score = int(np.sum((after > 0.5) == (Y[:, 0] > 0.5)))

@@ -20,8 +20,8 @@ class VisionTransformer(nn.Module):
         # a convolution whose stride is its size: each patch becomes a token of WIDTH numbers
         self.words = nn.Conv2d(1, WIDTH, PATCH, stride=PATCH)
         self.first = nn.Parameter(rv.zeros(1, 1, WIDTH))  # the class token, from which the answer is read
-        places = nn.LearnedPositionalEncoding(WIDTH, 1 + SIDE * SIDE, batch_first=True)
-        self.places = places if positions else nn.Identity()
+        places = 0.02 * rv.randn(1 + SIDE * SIDE, WIDTH)  # a vector for each place, which is learnt
+        self.places = nn.Parameter(places) if positions else 0.0
         layer = nn.TransformerEncoderLayer(
             WIDTH, HEADS, 2 * WIDTH, 0.1, "gelu", batch_first=True, norm_first=True
         )
@@ -30,7 +30,7 @@ class VisionTransformer(nn.Module):
 
     def sentence(self, x):
         words = self.words(x).flatten(2).transpose(1, 2)  # (N, 16, WIDTH)
-        return self.places(rv.cat([self.first.expand(len(words), 1, WIDTH), words], 1))
+        return rv.cat([self.first.expand(len(words), 1, WIDTH), words], 1) + self.places
 
     def forward(self, x):
         return self.head(self.encoder(self.sentence(x))[:, 0])

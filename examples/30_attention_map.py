@@ -19,21 +19,21 @@ class Sorter(nn.Module):
     def __init__(self, width: int = 48, heads: int = 2) -> None:
         super().__init__()
         self.meaning = nn.Embedding(11, width)
-        self.place = nn.LearnedPositionalEncoding(width, TOKENS, batch_first=True)
+        self.place = nn.Parameter(0.02 * rv.randn(TOKENS, width))
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, 2)
         self.norm = nn.LayerNorm(width)
         self.scores = nn.Linear(width, 11)
 
     def forward(self, tokens):
-        x = self.layers(self.place(self.meaning(tokens)), is_causal=True)
+        x = self.layers(self.meaning(tokens) + self.place[: tokens.shape[1]], is_causal=True)
         return self.scores(self.norm(x))  # for each place: the scores of the next token
 
     def attention(self, tokens) -> np.ndarray:
         """The attention weights of the second layer: (heads, TOKENS, TOKENS)."""
         first, second = self.layers.layers
         with rv.no_grad():
-            x = second.norm1(first(self.place(self.meaning(tokens)), is_causal=True))
+            x = second.norm1(first(self.meaning(tokens) + self.place[: tokens.shape[1]], is_causal=True))
             _, weights = second.self_attn(x, x, x, average_attn_weights=False, is_causal=True)
         return weights.numpy()[0]
 

@@ -24,7 +24,8 @@ class Writer(nn.Module):
         super().__init__()
         self.meaning = nn.Embedding(characters, WIDTH)
         nn.init.normal_(self.meaning.weight, 0.0, 0.02)  # no larger than what tells the places apart
-        self.place = nn.LearnedPositionalEncoding(WIDTH, CONTEXT, batch_first=True)
+        self.place = nn.Embedding(CONTEXT, WIDTH)
+        nn.init.normal_(self.place.weight, 0.0, 0.02)
         layer = nn.TransformerEncoderLayer(
             WIDTH, HEADS, 4 * WIDTH, 0.0, "gelu", batch_first=True, norm_first=True
         )
@@ -32,7 +33,8 @@ class Writer(nn.Module):
         self.scores = nn.Linear(WIDTH, characters)
 
     def forward(self, text, cache=None):
-        x = self.place(self.meaning(text), cache)
+        places = rv.arange(text.shape[1]) if cache is None else cache.positions(text.shape[1])
+        x = self.meaning(text) + self.place(places)
         return self.scores(self.blocks(x, is_causal=True, cache=cache))
 
 

@@ -50,7 +50,7 @@ def critic():
 def transformer():
     layer = nn.TransformerEncoderLayer(6, 2, 8, 0.2, batch_first=True)
     attention = nn.MultiheadAttention(6, 3, 0.3, kdim=6, vdim=3, batch_first=True)
-    places = nn.SinusoidalPositionalEncoding(6, 9, 0.1, batch_first=True)
+    places = nn.Dropout(0.1)
     return nn.ModuleList([places, nn.TransformerEncoder(layer, 2), attention, nn.Linear(6, 3)])
 
 

@@ -26,14 +26,11 @@ LAYERS: dict[str, dict[str, Any]] = {
     "InstanceNorm1d": {"num_features": 2},
     "InstanceNorm2d": {"num_features": 2},
     "LayerNorm": {"normalized_shape": 3},
-    "LearnedPositionalEncoding": {"d_model": 3, "max_len": 4},
     "MultiheadAttention": {"embed_dim": 3, "num_heads": 1},
-    "SinusoidalPositionalEncoding": {"d_model": 3},
     "TransformerDecoderLayer": {"d_model": 3, "nhead": 1, "dim_feedforward": 4},
     "TransformerEncoderLayer": {"d_model": 3, "nhead": 1, "dim_feedforward": 4},
     "Linear": {"in_features": 3, "out_features": 2},
     "MaxPool2d": {"kernel_size": 2},
-    "Neuron": {"in_features": 3},
     **{
         name: {"input_size": 3, "hidden_size": 2}
         for name in ("GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell")

@@ -172,26 +172,6 @@ def test_dropout_acts_in_training_only():
     np.testing.assert_allclose(weights.numpy(force=True).sum(-1), 1, rtol=0, atol=tolerance("float32", 50))
 
 
-def test_sinusoidal_encoding_is_the_papers():
-    table = nn.SinusoidalPositionalEncoding(5, 40)(np.zeros((40, 5), np.float32)).numpy()
-    for t in (0, 1, 17, 39):
-        angles = [t, t, t / 10000**0.4, t / 10000**0.4, t / 10000**0.8]
-        want = [f(a) for f, a in zip([np.sin, np.cos] * 3, angles, strict=False)]
-        np.testing.assert_allclose(table[t], want, rtol=0, atol=tolerance("float32"))
-
-
-@pytest.mark.parametrize("kind", [nn.SinusoidalPositionalEncoding, nn.LearnedPositionalEncoding])
-def test_positions_belong_to_the_sequence(kind):
-    alone = kind(6, 9)
-    first = kind(6, 9, batch_first=True)
-    first.load_state_dict(alone.state_dict())
-    x = rv.randn(3, 5, 6)
-    y = first(x).numpy(force=True)
-    np.testing.assert_array_equal(alone(x.transpose(0, 1)).numpy(force=True), y.swapaxes(0, 1))
-    np.testing.assert_array_equal(alone(x[1]).numpy(force=True), y[1])
-    assert "max_len=9" in repr(alone)
-
-
 @pytest.mark.parametrize("activation", [nn.functional.gelu, nn.GELU("tanh"), "relu"])
 def test_a_transformer_in_a_file(activation, tmp_path):
     """Functions with names are kept by name, layers as what they are made of."""
@@ -298,13 +278,6 @@ BATCH = rv.zeros(2, 3, 4)
             "got attn_mask of dtype int64; expected bool or float32",
             lambda: nn.MultiheadAttention(4, 2)(BATCH, BATCH, BATCH, attn_mask=np.zeros((2, 2), int)),
         ),
-        (
-            ValueError,
-            r"got x of shape \(2, 3, 4\); expected \(L, N, 6\)",
-            lambda: nn.LearnedPositionalEncoding(6, 9)(BATCH),
-        ),
-        (ValueError, "L at most 2", lambda: nn.SinusoidalPositionalEncoding(4, 2)(rv.zeros(3, 4))),
-        (ValueError, "got 0 d_model and 5 max_len", lambda: nn.SinusoidalPositionalEncoding(0, 5)),
     ],
 )
 def test_errors(error, text, call):

@@ -16,8 +16,7 @@ CONTAINERS |= {"TransformerDecoder", "TransformerEncoder"}  # of copies of a lay
 CONTAINERS |= {"KeyValueCache"}  # of keys and values: see test_generation.py
 CONTAINERS |= {"DataParallel"}  # of any module: see test_container.py
 LAZY = {name for name in nn.__all__ if name.startswith("Lazy")}  # without sizes: see test_pytorch_programs.py
-OURS = {"CategoryEmbedding", "Heaviside", "Neuron", "FocalLoss", "SigmoidFocalLoss"}
-OURS |= {"LearnedPositionalEncoding", "SinusoidalPositionalEncoding"}
+OURS = {"CategoryEmbedding", "Heaviside", "FocalLoss", "SigmoidFocalLoss"}
 FLAT = {"Heaviside"}  # of no slope anywhere
 TWICE_REFUSED = nn.CTCLoss
 OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]

@@ -128,22 +128,6 @@ def test_prompts_of_different_lengths_have_the_bits_that_each_has_alone(dtype):
         np.testing.assert_array_equal(rv.cat(following, 1).numpy()[i], alone[n:])
 
 
-def test_positions_for_encodings():
-    for batch_first in (True, False):
-        x = rv.randn(2, 9, WIDTH).transpose(0, 1 - batch_first)
-        for layer in (
-            nn.LearnedPositionalEncoding(WIDTH, 9, batch_first=batch_first),
-            nn.SinusoidalPositionalEncoding(WIDTH, 9, batch_first=batch_first),
-        ):
-            cache = cache_of(2, 9)
-            cache.lengths.copy_(np.array([4, 2]))
-            got = layer(x.narrow(int(batch_first), 0, 5), cache).transpose(0, 1 - batch_first)
-            table = layer(rv.zeros(2, 9, WIDTH).transpose(0, 1 - batch_first)).transpose(0, 1 - batch_first)
-            for i, n in enumerate((4, 2)):
-                own = x.transpose(0, 1 - batch_first)[i, :5]
-                np.testing.assert_array_equal(got.numpy()[i], (own + table[i, n : n + 5]).numpy())
-
-
 def test_crop_reset_and_reorder():
     model, x, cache = encoder(), rv.randn(3, 12, WIDTH), cache_of(3)
     whole = model(x, is_causal=True).numpy()

@@ -75,7 +75,6 @@ def test_a_name_that_is_not_here_says_why(module, name, why):
     [
         ("nn.loss.regression", "MSELoss"),
         ("nn.distance", "CosineSimilarity"),
-        ("nn.positional", "LearnedPositionalEncoding"),
         ("nn.utils.weight_norm", "WeightNorm"),
         ("autograd.size", "Size"),
         ("autograd.device", "device"),

@@ -15,7 +15,6 @@ SECOND = {  # the batch is axis 1, unless batch_first
     "LSTM",
     "MultiheadAttention",
     "RNN",
-    "SinusoidalPositionalEncoding",
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
 }

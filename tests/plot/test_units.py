@@ -1,4 +1,4 @@
-"""Pictures of single parts: activations, neurons and losses."""
+"""Pictures of single parts: activations and losses."""
 
 import numpy as np
 from ranvier import nn, plot
@@ -42,33 +42,6 @@ def test_activations():
     refused(ValueError, "no functions", plot.activations, [])
 
 
-def texts(ax):
-    return [text.get_text() for text in ax.texts]
-
-
-def test_neuron():
-    neuron = nn.Neuron.with_weights([-0.5, 1.0], 0.3, "sigmoid")
-    ax = plot.neuron(neuron, [0.8, 0.9], input_names=["price", "speed"])
-    found = texts(ax)
-    assert {"price", "speed", "w = −0.5", "w = 1", "bias b = 0.3", "0.8", "0.9", "z = 0.8"} <= set(found)
-    assert "f = sigmoid" in found
-    assert f"{neuron([0.8, 0.9]).item():.3g}" in found
-    down, up = ax.lines
-    assert up.get_linewidth() > down.get_linewidth()
-    assert up.get_color() != down.get_color()
-    assert (down.is_dashed(), up.is_dashed()) == (True, False)
-
-
-def test_neuron_without_input_and_with_many():
-    weights = np.linspace(-1, 1, 30)
-    ax = plot.neuron(nn.Neuron.with_weights(weights, 0, "relu"), limit=4)
-    assert len(ax.lines) == 4
-    assert ax.get_title() == "4 of 30 inputs, those of the largest weights"
-    assert {"$x_{1}$", "$x_{2}$", "$x_{29}$", "$x_{30}$", "z", "a"} <= set(texts(ax))
-    layer = nn.Linear(3, 2)
-    assert len(plot.neuron(nn.Neuron.of(layer, 1)).lines) == 3
-
-
 def test_losses():
     regression, probability, score = plot.loss_functions()
     error, squared = curve(regression, "squared (MSE)")
@@ -85,10 +58,6 @@ def test_losses():
 def test_wrong_calls():
     refused(ValueError, "[plot.activation] got activation 'softmax'", plot.activation, "softmax")
     refused(ValueError, "expected finite low < high", plot.activation, "relu", 1, 1)
-    refused(TypeError, "[plot.neuron] got Linear; expected an nn.Neuron", plot.neuron, nn.Linear(2, 1))
-    refused(ValueError, "got 1 input_names; expected 2", plot.neuron, nn.Neuron(2), input_names=["a"])
-    refused(ValueError, "limit 0", plot.neuron, nn.Neuron(2), limit=0)
-    refused(ValueError, "got x of shape", plot.neuron, nn.Neuron(2), [[1, 2]])
     refused(ValueError, "got 0 losses", plot.loss_functions, {})
     refused(TypeError, "got losses of type list; expected name -> loss", plot.loss_functions, [nn.MSELoss()])
     refused(TypeError, "expected a matplotlib Axes", plot.activation, "relu", ax=3)

@@ -74,7 +74,6 @@ LAYERS = [
     layer("Identity"),
     layer("Linear", 6, 3),
     layer("Linear", 6, 3, bias=False, of=(2, 5, 6)),
-    layer("Neuron", 6, "tanh"),
     layer("Bilinear", 6, 5, 3, also=((4, 5),)),
     layer("Bilinear", 6, 6, 2, bias=False, of=(2, 5, 6), also=((2, 5, 6),)),
     layer("Flatten", of=IMAGES),
@@ -168,8 +167,6 @@ LAYERS = [
     ),
     layer("TransformerDecoderLayer", 6, 2, 8, of=(4, 3, 6), also=((5, 3, 6),)),
     layer("Transformer", 6, 2, 1, 2, 8, 0.1, "gelu", batch_first=True, of=(3, 4, 6), also=((3, 5, 6),)),
-    layer("SinusoidalPositionalEncoding", 6, of=(4, 3, 6)),
-    layer("LearnedPositionalEncoding", 6, 9, 0.2, batch_first=True, of=(3, 4, 6)),
     # recurrent
     layer("RNN", 4, 5, 2, "relu", of=(3, 2, 4)),
     layer("LSTM", 4, 5, batch_first=True, of=(2, 3, 4)),

@@ -20,7 +20,6 @@ from ranvier.nn.loss.elements import *
 from ranvier.nn.loss.rare import *
 from ranvier.nn.loss.samples import *
 from ranvier.nn.module import *
-from ranvier.nn.neuron import *
 from ranvier.nn.norm import *
 from ranvier.nn.pooling import *
 from ranvier.nn.rare import *
