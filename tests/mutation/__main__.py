@@ -20,7 +20,6 @@ def main() -> None:
     build.add_argument("--seed", type=int, default=13)
     build.add_argument("--jobs", type=int, default=2)
     build.add_argument("--keep", action="store_true", help="keep the copied sources, draw and build again")
-    build.add_argument("--python", action="store_true", help="the Python parts alone, no C++ build")
     run = commands.add_parser("run", help="try every mutant that has no result yet")
     run.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[])
     run.add_argument("--again", nargs="*", default=[], metavar="KEY", help="forget these results first")
@@ -33,10 +32,7 @@ def main() -> None:
     if given.command == "build":
         if not given.keep:
             tree.copy_sources()
-        if given.python:
-            tree.take_extension(given.seed)
-        else:
-            tree.build(given.seed, given.jobs)
+        tree.build(given.seed, given.jobs)
     elif given.command == "run":
         for name in given.tests:
             _take_tests(name)
@@ -61,8 +57,7 @@ def _run(groups: list[str], again: list[str], parts: list[str]) -> None:
     if again:
         kept = [line for line in results.read_text().splitlines() if json.loads(line)["key"] not in again]
         results.write_text("".join(line + "\n" for line in kept))
-    site = tree.ROOT / "tests" / "mutation" / "site"
-    paths = [str(tree.TREE / "python"), str(tree.ROOT / "tests"), str(site)]
+    paths = [str(tree.TREE / "python"), str(tree.ROOT / "tests")]
     for group in groups:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
         env["RANVIER_MUTATION_PARTS"] = " ".join(parts)

@@ -9,12 +9,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "kernels": ("tests/kernels", "tests/runtime"),
     "ops": ("tests/ops", "tests/inputs/test_wrong_input.py"),
     "compile": ("tests/compile",),
-    "autograd": (
-        *("tests/autograd", "tests/nn/test_hooks.py", "tests/nn/test_module.py"),
-        *(f"tests/ops/test_{name}.py" for name in ("derivative", "elementwise", "index", "scatter")),
-        *("tests/ops/test_shape.py", "tests/ops/test_view_chains.py"),
-    ),
-    "train": ("tests/train", "tests/optim/test_checkpoints.py", "tests/compile/test_trainer.py"),
 }
 
 
@@ -27,25 +21,11 @@ class Part:
     extra: bool = False  # drawn besides, from files of other parts: not counted in the whole
 
 
-STALENESS = (
-    *("arguments", "cache", "compiled", "executed", "gradients", "guards", "kinds", "library", "program"),
-    *("record", "signature", "walk"),
-)
 PARTS = (
     Part("kernels", ("cpp/kernels/**/*.cpp", "cpp/kernels/**/*.h"), 130, ("kernels", "ops", "compile")),
     Part("base", ("cpp/base/*.cpp", "cpp/base/*.h", "cpp/simd/*.h"), 25, ("kernels", "ops", "compile")),
     Part("program", ("cpp/program/*.cpp", "cpp/program/*.h"), 45, ("compile",)),
     Part("bindings", ("cpp/bindings/*.cpp", "cpp/bindings/*.h"), 45, ("kernels", "ops", "compile")),
-    Part("autograd.py", ("python/ranvier/autograd/*.py",), 45, ("autograd", "compile")),
-    Part("compile.py", ("python/ranvier/compile/*.py",), 45, ("compile",)),
-    Part("train.py", ("python/ranvier/train/**/*.py",), 35, ("train",)),
     # What decides whether a compiled step may be replayed.
     Part("guards", ("cpp/bindings/guards*", "cpp/bindings/array_program*"), 35, ("compile",), extra=True),
-    Part(
-        "guards.py",
-        tuple(f"python/ranvier/compile/{name}.py" for name in STALENESS),
-        50,
-        ("compile",),
-        extra=True,
-    ),
 )

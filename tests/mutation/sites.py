@@ -25,7 +25,7 @@ class Site:
     key: str = ""
     part: str = ""
     number: int = 0  # the value of the switch in the instrumented core
-    where: dict[str, Any] = field(default_factory=dict)  # C++: edits; Python: place in the tree's walk
+    where: dict[str, Any] = field(default_factory=dict)  # its edits
 
 
 def named(sites: list[Site]) -> list[Site]:

@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from mutation import cpp_sites, py_sites
+from mutation import cpp_sites
 from mutation.parts import PARTS
 from mutation.sites import Site, drawn, load, save, shuffled
 
@@ -39,22 +39,18 @@ __attribute__((constructor(101))) static void read_mutant() {{
 """
 
 
-def draw(seed: int, python_only: bool = False) -> list[Site]:
+def draw(seed: int) -> list[Site]:
     """The mutants of all parts, numbered, without those that do not compile."""
     invalid = _invalid()
     chosen: list[Site] = []
     for part in PARTS:
-        if python_only and not part.name.endswith(".py"):
-            continue
         files = sorted({f for glob in part.files for f in ORIGINAL.glob(glob)})
         candidates = []
         for file in files:
             if file.name in OTHER_LEVELS[_level()]:
                 continue
             name = str(file.relative_to(ORIGINAL))
-            original = _original(name)
-            find = py_sites.sites_of if name.endswith(".py") else cpp_sites.sites_of
-            candidates += find(name, original)
+            candidates += cpp_sites.sites_of(name, _original(name))
         taken = {site.key for site in chosen}
         order = [site for site in shuffled(part.name, candidates, seed) if site.key not in taken]
         chosen += [site for site in drawn(order, part.count, _apart, chosen) if site.key not in invalid]
@@ -83,8 +79,6 @@ def _invalid() -> set[str]:
 
 def _apart(site: Site, chosen: list[Site]) -> bool:
     """Whether one file can hold the site's edits and those of the chosen ones."""
-    if site.file.endswith(".py"):
-        return True
     for other in chosen:
         if other.file == site.file:
             for a, b, _ in site.where["edits"]:
@@ -121,8 +115,7 @@ def instrument(sites: list[Site]) -> None:
     """Writes the switches of the C++ sites into the tree; files that do not change keep their time."""
     by_file: dict[str, list[Site]] = defaultdict(list)
     for site in sites:
-        if not site.file.endswith(".py"):
-            by_file[site.file].append(site)
+        by_file[site.file].append(site)
     for path in sorted((ORIGINAL / "cpp").rglob("*.*")):
         name = str(path.relative_to(ORIGINAL))
         text = path.read_text()
@@ -145,13 +138,6 @@ def _write(path: Path, text: str) -> None:
     if not path.exists() or path.read_text() != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-
-
-def take_extension(seed: int) -> None:
-    """For the Python parts alone: the tree gets the extension that is beside the sources, unchanged."""
-    for built in (ROOT / "python/ranvier").glob("_core*.so"):
-        shutil.copy2(built, TREE / "python/ranvier")
-    print(f"{len(draw(seed, python_only=True))} mutants in {STATE}")
 
 
 def build(seed: int, jobs: int) -> None:
@@ -188,11 +174,10 @@ def _not_compiled(output: str, sites: list[Site]) -> list[Site]:
     for wanted in (direct, lines):
         bad = []
         for site in sites:
-            if not site.file.endswith(".py"):
-                span = _original(site.file)[slice(*_extent(site))].count("\n")
-                start = _original(site.file)[: _extent(site)[0]].count("\n") + 1
-                if any((site.file, str(n)) in wanted for n in range(start, start + span + 1)):
-                    bad.append(site)
+            span = _original(site.file)[slice(*_extent(site))].count("\n")
+            start = _original(site.file)[: _extent(site)[0]].count("\n") + 1
+            if any((site.file, str(n)) in wanted for n in range(start, start + span + 1)):
+                bad.append(site)
         if bad:
             return bad
     return [near for name, line in direct if (near := _nearest(name, int(line), sites))][:1]

@@ -21,7 +21,7 @@ import pytest
 from mutation import tree
 from mutation.parts import GROUPS, PARTS
 from mutation.sites import Site
-from mutation.switch import Calls, Core, PythonMutant
+from mutation.switch import Core
 
 BUDGET = float(os.environ.get("RANVIER_MUTATION_BUDGET", "60"))  # seconds of tests for each mutant
 MEMORY = 12 << 30
@@ -34,7 +34,6 @@ class Worker:
         self.group, self.fresh = group, fresh
         self.sites = tree.sites()
         self.failed: str | None = None
-        self.python: dict[int, PythonMutant] = {}
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed and self.failed is None:
@@ -48,9 +47,6 @@ class Worker:
         self.core = Core(tree.MOST)
         self.at_import = set(self.core.reached())
         wanted = [s for s in self.sites if self.group in _groups(s)]
-        for site in wanted:
-            if site.file.endswith(".py"):
-                self.python[site.number] = PythonMutant(site)
         session.config.pluginmanager.getplugin("capturemanager").suspend_global_capture(in_=True)
         self.known = known = self.baseline()
         parts = os.environ.get("RANVIER_MUTATION_PARTS", "").split()
@@ -78,22 +74,15 @@ class Worker:
         return known
 
     def measure(self, names: list[str], path: Path) -> None:
-        places: dict[Any, list[int]] = {}
-        for number, mutant in self.python.items():
-            if mutant.place is not None:
-                places.setdefault(mutant.place, []).append(number)
-        calls = Calls(places)
         shared: dict[str, set[int]] = {}  # by module: what its tests reached, for fixtures that they share
         for i, name in enumerate(names):
             self.core.clear()
             self.failed = None
             following = self.items[names[i + 1]] if i + 1 < len(names) else None
             started = time.perf_counter()
-            calls.start()
             self.items[name].config.hook.pytest_runtest_protocol(item=self.items[name], nextitem=following)
-            entered = calls.stop()
             seconds = round(time.perf_counter() - started, 4)
-            reached = {*self.core.reached(), *entered}
+            reached = {*self.core.reached()}
             of_module = shared.setdefault(name.split("::")[0], set())
             of_module |= reached
             if _shares_fixtures(self.items[name]):
@@ -107,10 +96,9 @@ class Worker:
         done = _results(results).get(site.key)
         if done is not None and (done["killed"] or self.group in done["groups"]):
             return
-        mutant = self.python.get(site.number)
         able = [name for name in self.items if known[name]["ok"]]
         reaching = [name for name in able if site.number in known[name]["reached"]]
-        fresh = (site.number in self.at_import and not reaching) or (mutant is not None and mutant.at_import)
+        fresh = site.number in self.at_import and not reaching
         names = _chosen(site, able if fresh else reaching, known)
         groups = [*(done["groups"] if done else []), self.group]
         outcome: dict[str, Any] = {"key": site.key, "groups": groups, "tests": len(names), "killed": False}
@@ -118,9 +106,6 @@ class Worker:
         while names:
             seconds = sum(known[name]["seconds"] for name in names)
             by = self.try_fresh(site, names, seconds) if fresh else self.try_forked(site, names, seconds)
-            if by == "not applied":
-                fresh = True
-                continue
             test = by.rsplit(" [", 1)[0] if by else ""
             if test in names and self.try_forked(None, [test], known[test]["seconds"]):
                 names.remove(test)  # it fails without the mutant, too
@@ -141,12 +126,7 @@ class Worker:
             _be_silent()
             if site is not None:
                 os.environ["RANVIER_MUTANT"] = str(site.number)
-                if site.number in self.python:
-                    if not self.python[site.number].apply():
-                        os.write(write, b"not applied")
-                        os._exit(0)
-                else:
-                    self.core.switch_on(site.number)
+                self.core.switch_on(site.number)
             os.write(write, (self.try_items(names, limit) or "survived").encode())
             os._exit(0)
         os.close(write)
