@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 
 import ranvier.torch.names as names
 import ranvier.torch.report as report
+from ranvier.torch.absent import absent, why
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision"}
@@ -26,9 +28,10 @@ class Finder:
         if root not in _ROOTS:
             return None
         homes = _homes(root, inner)
-        if not homes:
-            report.missing(name)
-            raise ModuleNotFoundError(f"No module named {name!r}{_why(inner)}", name=name)
+        if not homes and not (root == "torch" and why(inner)):
+            if sys._getframe(2).f_code.co_name != "_find_and_load_unlocked":  # importlib.util.find_spec
+                return None
+            raise report.missing(ModuleNotFoundError(f"No module named {name!r}", name=name), name)
         spec = ModuleSpec(name, Finder, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
         spec.loader_state = homes
         return spec
@@ -49,7 +52,7 @@ class Finder:
         homes: list[ModuleType] = module.__spec__.loader_state  # type: ignore[union-attr]
         root, _, path = module.__name__.partition(".")
         vars(module)["__file__"] = _file(homes)
-        vars(module)["__doc__"] = homes[0].__doc__
+        vars(module)["__doc__"] = homes[0].__doc__ if homes else None
 
         def attribute(name: str) -> Any:
             value = _value(root, path, name, homes)
@@ -79,14 +82,16 @@ class _Distribution(importlib.metadata.Distribution):
 
 def _file(homes: list[ModuleType]) -> str:
     """A file of this library, which programs look for beside `torch.__file__`."""
-    return str(vars(homes[-1]).get("__file__") or importlib.import_module("ranvier").__file__)
+    return str((homes and vars(homes[-1]).get("__file__")) or importlib.import_module("ranvier").__file__)
 
 
 def _homes(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
-    homes = []
+    homes: list[ModuleType] = []
     if root == "torch" and path in names.FILES:
         homes.append(importlib.import_module(names.FILES[path]))
+    if root == "torch" and why(path):  # a module of ranvier with this name is another one
+        return homes
     inner = names.HOMES.get(path, path) if root == "torch" else path
     try:
         homes.append(importlib.import_module(f"{_ROOTS[root]}.{inner}" if inner else _ROOTS[root]))
@@ -102,7 +107,10 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     if root == "torch" and full in names.OTHERS:
         module, _, inner = names.OTHERS[full].rpartition(".")
         return getattr(importlib.import_module(module), inner)
+    out = root == "torch" and why(full)
     for home in homes:
+        if out and not why(path):  # a name of ranvier itself is another one
+            break
         try:
             value = getattr(home, name)
         except AttributeError:
@@ -111,17 +119,9 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             return importlib.import_module(f"{root}.{full}")
         return value
     if not name.startswith("__"):
-        try:
+        if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):
+            return absent(full)
+        if out or _homes(root, full):
             return importlib.import_module(f"{root}.{full}")
-        except ModuleNotFoundError as error:
-            if error.name != f"{root}.{full}":
-                raise
-    raise AttributeError(f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}{_why(full)}")
-
-
-def _why(path: str) -> str:
-    """What to say of a name that stays out, or of one that is not there yet."""
-    for out, why in names.OUT.items():
-        if path == out or path.startswith(f"{out}."):
-            return f": ranvier leaves it out: {why}"
-    return ""
+    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
+    raise report.missing(AttributeError(text, name=name), f"{root}.{full}")

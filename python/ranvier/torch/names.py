@@ -8,6 +8,8 @@ from __future__ import annotations
 
 # a module of PyTorch: a file of this satellite
 FILES = {
+    "_dynamo": "ranvier.torch.compiler",
+    "compiler": "ranvier.torch.compiler",
     "torch_version": "ranvier.torch.version",
     "version": "ranvier.torch.version",
 }
@@ -34,12 +36,32 @@ OTHERS = {
     "__version__": "ranvier.torch.version.__version__",
 }
 
-# what stays out, and why; as much as is named here is the beginning of a path
+# what stays out, and why, with all names below it
+_DENSE = "all tensors are dense"
 OUT = {
+    "_C": "there is no C++ of PyTorch",
     "_dynamo": "rv.compile captures steps without it",
     "_inductor": "rv.compile captures steps without it",
-    "fx": "there are no graphs of modules",
-    "sparse": "all tensors are dense",
-    "to_sparse": "all tensors are dense",
+    "classes": "operators are those of torch",
+    "distributed.elastic": "mpirun starts the processes",
+    "distributed.fsdp": "each process has the whole model",
+    "distributed.pipelining": "each process has the whole model",
     "distributed.rpc": "processes exchange tensors with torch.distributed only",
+    "distributed.tensor": "each process has the whole model",
+    "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
+    "fx": "there are no graphs of modules",
+    "library": "operators are those of torch; autograd.Function makes new ones",
+    "nested": _DENSE,
+    "ops": "operators are those of torch",
+    "package": "ranvier.save writes models",
+    "quantization": "ranvier.export predicts in int8",
+    "sparse": _DENSE,
+    "sparse_bsc": _DENSE,
+    "sparse_bsr": _DENSE,
+    "sparse_compressed_tensor": _DENSE,
+    "sparse_coo": _DENSE,
+    "sparse_coo_tensor": _DENSE,
+    "sparse_csc": _DENSE,
+    "sparse_csr": _DENSE,
+    "sparse_csr_tensor": _DENSE,
 }

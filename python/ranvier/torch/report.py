@@ -3,22 +3,81 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from collections import Counter
+from types import FrameType
+from typing import Any, TypeVar
 
-_missing: Counter[str] = Counter()
+_Error = TypeVar("_Error", bound=BaseException)
+_missing: dict[str, tuple[BaseException, str]] | None = None
+_calls: Counter[str] = Counter()
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
-def missing(name: str) -> None:
-    """Notes a name that is not there."""
-    _missing[name] += 1
+def missing(error: _Error, name: str) -> _Error:
+    """The error of a name that is not there; a report notes the name, and where it is asked for first."""
+    if _missing is not None and name not in _missing:
+        asker = _asker(sys._getframe(1))
+        _missing[name] = error, f"{asker.f_code.co_filename}:{asker.f_lineno}"
+    return error
 
 
 def start() -> None:
     """Prints the report when the process ends."""
-    atexit.register(_print)
+    global _missing
+    if _missing is None:
+        _missing = {}
+        _count_calls()
+        atexit.register(_print)
+
+
+def _asker(frame: FrameType) -> FrameType:
+    """The frame of the program: neither of this satellite nor of Python's import."""
+    while frame.f_back is not None and _is_inner(frame):
+        frame = frame.f_back
+    return frame
+
+
+def _is_inner(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return file.startswith((_HERE, "<frozen importlib"))
+
+
+def _is_probed(error: BaseException) -> bool:
+    """Whether the program asked with hasattr, getattr or `try`: none of the frames above it saw the error."""
+    traceback, seen = error.__traceback__, 0
+    while traceback is not None:
+        seen += not _is_inner(traceback.tb_frame)
+        traceback = traceback.tb_next
+    return seen < 2
+
+
+def _count_calls() -> None:
+    """Counts the calls that operations make in NumPy, by the function that makes them."""
+    from ranvier.autograd import recording
+
+    def counted(function: Any) -> Any:
+        def call(inner: Any, *operands: Any) -> Any:
+            code = sys._getframe(1).f_code
+            name = getattr(code, "co_qualname", code.co_name)
+            _calls[f"{os.path.basename(code.co_filename)[:-3]}.{name}"] += 1
+            return function(inner, *operands)
+
+        return call
+
+    for name in ("host", "host_in_place"):
+        function = getattr(recording, name)
+        for module in [m for m in sys.modules.values() if vars(m).get(name) is function]:
+            setattr(module, name, counted(function))
 
 
 def _print() -> None:
-    lines = [f"  {name}" for name in sorted(_missing)]
+    found = _missing or {}
+    probed = sorted(name for name, (error, _) in found.items() if _is_probed(error))
+    lines = [f"  {name}  {place}" for name, (_, place) in sorted(found.items()) if name not in probed]
     print("names that ranvier does not have:", *(lines or ["  none"]), sep="\n", file=sys.stderr)
+    if probed:
+        print("and names that the program only looked for:", *probed, sep="\n  ", file=sys.stderr)
+    calls = [f"  {count:8} {name}" for name, count in _calls.most_common(20)]
+    print("calls that ran in NumPy:", *(calls or ["  none"]), sep="\n", file=sys.stderr)

@@ -1,0 +1,42 @@
+"""Names that stay out: libraries import them, and what they are used for is refused by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.torch.names import OUT
+
+
+def why(path: str) -> str:
+    """The reason why a name stays out, or "" for a name that does not."""
+    while path not in OUT and "." in path:
+        path = path.rpartition(".")[0]
+    return OUT.get(path, "")
+
+
+class _Absent(type):
+    """The class of such names: an annotation, a base class, a test with isinstance; a call raises."""
+
+    _path: str
+
+    def __call__(cls, *args: Any, **settings: Any) -> Any:
+        raise NotImplementedError(f"[torch.{cls._path}] ranvier leaves it out: {why(cls._path)}")
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return absent(f"{cls._path}.{name}")
+
+    def __getitem__(cls, key: Any) -> Any:
+        return cls
+
+
+def absent(path: str) -> Any:
+    """What stands for a name that stays out.
+
+    >>> absent("fx.symbolic_trace")(None)
+    Traceback (most recent call last):
+    NotImplementedError: [torch.fx.symbolic_trace] ranvier leaves it out: there are no graphs of modules
+    """
+    parent, _, name = path.rpartition(".")
+    return _Absent(name, (), {"_path": path, "__module__": f"torch.{parent}".rstrip(".")})

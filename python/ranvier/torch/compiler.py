@@ -1,0 +1,33 @@
+"""torch.compiler, and what programs use of torch._dynamo: rv.compile records code while it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def is_compiling() -> bool:
+    """False: a step is recorded while it runs as any other code."""
+    return False
+
+
+is_dynamo_compiling = is_exporting = is_compiling
+
+
+def disable(fn: Any = None, recursive: bool = True, **settings: Any) -> Any:
+    """The function itself, as decorator too."""
+    return disable if fn is None else fn
+
+
+def allow_in_graph(fn: Any) -> Any:
+    """The function itself."""
+    return fn
+
+
+assume_constant_result = allow_in_graph
+
+
+def reset() -> None:
+    """Does nothing: programs go with the compiled function that has them."""
+
+
+graph_break = cudagraph_mark_step_begin = reset

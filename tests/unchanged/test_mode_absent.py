@@ -1,0 +1,58 @@
+"""Names that stay out: libraries can import them, a use is refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_CODE = """
+import importlib.util
+from typing import Optional
+import ranvier.torch
+ranvier.torch.install()
+import torch
+import torch._dynamo.config
+from torch._dynamo import allow_in_graph, disable
+from torch.distributed.rpc import RRef
+from torch.fx import GraphModule, symbolic_trace
+from torch.fx.experimental.symbolic_shapes import guard_or_false
+
+def annotated(x: Optional[GraphModule], y: "GraphModule[int]") -> GraphModule | None: ...
+
+class Derived(GraphModule): ...
+
+torch._dynamo.config.suppress_errors = True
+assert not isinstance(torch.nn.Linear(2, 2), GraphModule)
+assert allow_in_graph(annotated) is annotated is disable(annotated) is disable()(annotated)
+assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
+assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
+assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
+uses = Derived, GraphModule, symbolic_trace, guard_or_false, RRef, torch.sparse.mm, torch._dynamo.explain
+for use in (*uses, torch.sparse_coo_tensor, torch.ops.aten.add, torch.export.export):
+    try:
+        use(1)
+    except NotImplementedError as error:
+        print(error)
+    else:
+        raise AssertionError(use)
+"""
+
+
+def test_names_that_stay_out_are_imported_and_refused_when_called() -> None:
+    done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "[torch.fx.GraphModule] ranvier leaves it out: there are no graphs of modules"
+    assert lines[5] == "[torch.sparse.mm] ranvier leaves it out: all tensors are dense"
+    assert all("] ranvier leaves it out: " in line for line in lines)
+
+
+@pytest.mark.parametrize("path", ["fx", "fx.Node", "sparse_coo", "_dynamo.config"])
+def test_the_reason_is_that_of_the_longest_path(path: str) -> None:
+    from ranvier.torch.absent import why
+
+    assert why(path)
+    assert not why("nn")
+    assert not why("fxx")
