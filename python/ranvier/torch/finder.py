@@ -15,7 +15,7 @@ import ranvier.torch.report as report
 from ranvier.torch.absent import absent, why
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
-_ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision"}
+_ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
 _VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
 
 
@@ -109,16 +109,15 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         return getattr(importlib.import_module(module), inner)
     out = root == "torch" and why(full)
     for home in homes:
-        if out and not why(path):  # a name of ranvier itself is another one
-            break
         try:
             value = getattr(home, name)
         except AttributeError:
             continue
-        if isinstance(value, ModuleType) and value.__name__.startswith("ranvier."):
+        if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
+            return value
+        if not out:  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
-        return value
-    if not name.startswith("__"):
+    if not name.startswith("__") or full in names.FILES:
         if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):
             return absent(full)
         if out or _homes(root, full):

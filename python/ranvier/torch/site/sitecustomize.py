@@ -16,14 +16,14 @@ class _First:
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
-        if name in ("torch", "torchvision"):
+        if name in ("torch", "torchvision", "functorch"):
             return _put_in_place().find_spec(name)
         return None
 
     @staticmethod
     def find_distributions(context: Any = None) -> Any:
         name = getattr(context, "name", None)
-        if name in ("torch", "torchvision"):
+        if name in ("torch", "torchvision", "functorch"):
             return _put_in_place().find_distributions(context)
         return iter(())
 

@@ -1,0 +1,79 @@
+"""torch.futures: results that come later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future as _Future
+from typing import Any
+
+__all__ = ["Future", "collect_all", "wait_all"]
+
+
+class Future:
+    """A result that another thread, or a later call, gives: `set_result` once, `wait` for it."""
+
+    def __init__(self, *, devices: Any = None) -> None:
+        self._inner: _Future[Any] = _Future()
+
+    def __class_getitem__(cls, kind: Any) -> Any:
+        return cls
+
+    def done(self) -> bool:
+        return self._inner.done()
+
+    def wait(self) -> Any:
+        """The result, or the exception raised."""
+        return self._inner.result()
+
+    def value(self) -> Any:
+        """The result; RuntimeError if it is not there yet."""
+        if not self.done():
+            raise RuntimeError("[Future.value] got a future without a result; expected done() to be True")
+        return self._inner.result()
+
+    def set_result(self, result: Any) -> None:
+        if self.done():
+            raise RuntimeError("[Future.set_result] got a second result; expected one")
+        self._inner.set_result(result)
+
+    def set_exception(self, result: BaseException) -> None:
+        self._inner.set_exception(result)
+
+    def add_done_callback(self, callback: Callable[[Future], Any]) -> None:
+        """callback(self) when the result is there."""
+        self._inner.add_done_callback(lambda _: callback(self))
+
+    def then(self, callback: Callable[[Future], Any]) -> Future:
+        """The future of callback(self), which is called when the result is there."""
+        following = Future()
+
+        def call(_: Any) -> None:
+            try:
+                following.set_result(callback(self))
+            except Exception as error:
+                following.set_exception(error)
+
+        self._inner.add_done_callback(call)
+        return following
+
+
+def collect_all(futures: list[Future]) -> Future:
+    """The future of the list, when all its futures have their results."""
+    whole, missing = Future(), len(futures)
+
+    def count(_: Future) -> None:
+        nonlocal missing
+        missing -= 1
+        if missing == 0:
+            whole.set_result(futures)
+
+    for future in futures:
+        future.add_done_callback(count)
+    if not futures:
+        whole.set_result(futures)
+    return whole
+
+
+def wait_all(futures: list[Future]) -> list[Any]:
+    """The results of all; the exception of the first that has one is raised."""
+    return [future.wait() for future in futures]

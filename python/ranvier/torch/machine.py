@@ -1,0 +1,47 @@
+"""What programs ask of PyTorch's build and of its devices: __config__, torch.cpu, torch.xpu, torch._C."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier
+from ranvier.pytorch_names.amp import autocast
+from ranvier.torch.version import TORCH
+
+__all__ = ["autocast", "current_device", "device_count", "is_available", "synchronize"]
+
+
+def show() -> str:
+    """One line: this library's version."""
+    return f"ranvier {ranvier.__version__} in place of PyTorch {TORCH}"
+
+
+def parallel_info() -> str:
+    """The number of threads."""
+    return f"threads of ranvier: {ranvier.get_num_threads()}"
+
+
+def is_available() -> bool:
+    """True: of torch.cpu."""
+    return True
+
+
+def device_count() -> int:
+    return 1
+
+
+def current_device() -> str:
+    return "cpu"
+
+
+def synchronize(device: Any = None) -> None:
+    """Does nothing."""
+
+
+def log_usage(event: str) -> None:
+    """Does nothing: PyTorch's `_C._log_api_usage_once`."""
+
+
+def is_hooked(*args: Any) -> bool:
+    """False: no operation looks for `__torch_function__`."""
+    return False

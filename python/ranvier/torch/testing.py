@@ -1,0 +1,110 @@
+"""torch.testing: comparisons of tensors, arrays and numbers, with PyTorch's tolerances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+import ranvier
+
+# by the digits of a dtype, bytes of its elements: relative and absolute tolerance
+_TOLERANCES = {2: (1e-3, 1e-5), 4: (1.3e-6, 1e-5), 8: (1e-7, 1e-7)}
+
+
+def assert_close(
+    actual: Any,
+    expected: Any,
+    *,
+    allow_subclasses: bool = True,
+    rtol: float | None = None,
+    atol: float | None = None,
+    equal_nan: bool = False,
+    check_device: bool = True,
+    check_dtype: bool = True,
+    check_layout: bool = True,
+    check_stride: bool = False,
+    msg: Any = None,
+) -> None:
+    """Raises AssertionError unless |actual - expected| <= atol + rtol |expected| for all elements.
+
+    The tolerances follow from the dtypes if both are left out: 1.3e-6 and 1e-5 for float32, 1e-7 for float64,
+    0 for integers. Sequences and mappings are compared by their items.
+
+    >>> import ranvier as rv
+    >>> assert_close(rv.ones(2), rv.ones(2) + 1e-7)
+    >>> assert_close(rv.ones(2), rv.zeros(2))
+    Traceback (most recent call last):
+    AssertionError: Tensor-likes are not close! 2 of 2 elements differ, the greatest difference is 1.0 ...
+    """
+    if (rtol is None) != (atol is None):
+        raise ValueError("[assert_close] got one of rtol and atol; expected both or none")
+    settings = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan, "check_dtype": check_dtype}
+    settings |= {"check_stride": check_stride, "allow_subclasses": allow_subclasses}
+    fault = _difference(actual, expected, **settings)
+    if fault:
+        text = msg(fault) if callable(msg) else msg
+        raise AssertionError(fault if text is None else text)
+
+
+def assert_allclose(actual: Any, expected: Any, rtol: Any = None, atol: Any = None, **settings: Any) -> None:
+    """assert_close without the comparison of dtypes."""
+    assert_close(actual, expected, rtol=rtol, atol=atol, check_dtype=False, equal_nan=True)
+
+
+def _difference(actual: Any, expected: Any, **settings: Any) -> str:
+    """What is unlike, or ""."""
+    if isinstance(actual, Mapping) and isinstance(expected, Mapping):
+        if set(actual) != set(expected):
+            return f"The keys of the mappings do not match: {sorted(actual)} and {sorted(expected)}"
+        pairs = [(key, actual[key], expected[key]) for key in actual]
+    elif _is_sequence(actual) and _is_sequence(expected):
+        if len(actual) != len(expected):
+            return f"The length of the sequences mismatch: {len(actual)} != {len(expected)}"
+        pairs = [(i, *pair) for i, pair in enumerate(zip(actual, expected, strict=True))]
+    elif actual is None or expected is None:
+        return "" if actual is expected else f"None mismatch: {actual} is not {expected}"
+    else:
+        return _difference_of_arrays(actual, expected, **settings)
+    faults = ((key, _difference(a, b, **settings)) for key, a, b in pairs)
+    return next((f"{fault} (at item {key!r})" for key, fault in faults if fault), "")
+
+
+def _is_sequence(x: Any) -> bool:
+    return isinstance(x, Sequence) and not isinstance(x, str)
+
+
+def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
+    a, b = (x.detach() if isinstance(x, ranvier.Tensor) else x for x in (actual, expected))
+    plain = [isinstance(x, (int, float, bool)) for x in (a, b)]
+    if any(plain) != all(plain):
+        raise TypeError(f"[assert_close] got {type(a).__name__} and {type(b).__name__}; expected the same")
+    if not (settings["allow_subclasses"] or type(a) is type(b)):
+        return f"Except for scalars, type equality is required: {type(a)} and {type(b)}"
+    x, y = np.asarray(a), np.asarray(b)
+    if x.shape != y.shape:
+        return f"The values for attribute 'shape' do not match: {x.shape} != {y.shape}."
+    if settings["check_dtype"] and x.dtype != y.dtype and not all(plain):
+        return f"The values for attribute 'dtype' do not match: {x.dtype} != {y.dtype}."
+    if settings["check_stride"] and x.strides != y.strides:
+        return f"The values for attribute 'stride()' do not match: {x.strides} != {y.strides}."
+    both = [_tolerance(v.dtype) for v in (x, y)]
+    rtol, atol = settings["rtol"], settings["atol"]
+    if rtol is None:
+        rtol, atol = (max(pair) for pair in zip(*both, strict=True))
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    close = np.isclose(x, y, rtol, atol, settings["equal_nan"])
+    if close.all():
+        return ""
+    with np.errstate(invalid="ignore"):
+        greatest = np.abs(x - y)[~close].max()
+    kind = "Scalars" if all(plain) else "Tensor-likes"
+    return (
+        f"{kind} are not close! {close.size - close.sum()} of {close.size} elements differ, the greatest "
+        f"difference is {greatest} (allowed: {atol} + {rtol} |expected|)"
+    )
+
+
+def _tolerance(dtype: Any) -> tuple[float, float]:
+    return _TOLERANCES[dtype.itemsize] if dtype.kind == "f" else (0.0, 0.0)

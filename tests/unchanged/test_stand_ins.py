@@ -1,0 +1,100 @@
+"""The small modules of PyTorch that libraries import: testing, _pytree, futures."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict, deque, namedtuple
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.torch import futures, machine, names, profiler, pytree, testing
+
+Pair = namedtuple("Pair", "a b")
+
+
+def test_every_home_is_there() -> None:
+    from ranvier.torch.finder import _homes, _value
+
+    for path in (*names.FILES, *names.HOMES):
+        assert _homes("torch", path), path
+    for name in names.OTHERS:
+        path, _, last = name.rpartition(".")
+        _value("torch", path, last, _homes("torch", path))
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        1,
+        (1, [2, {"a": 3, "b": ()}]),
+        Pair(1, (2, 3)),
+        OrderedDict(b=1, a=[2]),
+        defaultdict(list, {"x": 1}),
+        deque([1, 2], maxlen=3),
+    ],
+)
+def test_a_tree_is_made_again_of_its_values(tree: object) -> None:
+    leaves, spec = pytree.tree_flatten(tree)
+    again = pytree.tree_unflatten(leaves, spec)
+    assert again == tree
+    assert type(again) is type(tree)
+    assert spec == pytree.tree_structure(pytree.tree_map(lambda x: 2 * x, tree))
+    assert pytree.tree_leaves(pytree.tree_map(lambda x, y: x + y, tree, tree)) == [2 * x for x in leaves]
+
+
+def test_values_of_one_kind_and_classes_of_the_user() -> None:
+    class Kept:
+        def __init__(self, x: object) -> None:
+            self.x = x
+
+    tree = [Kept((1, "a"))]
+    assert pytree.tree_leaves(tree) == tree
+    pytree.register_pytree_node(Kept, lambda k: ([k.x], None), lambda parts, _: Kept(parts[0]))
+    assert pytree.tree_map_only(int, lambda x: x + 1, tree)[0].x == (2, "a")
+    assert pytree.tree_leaves(tree, is_leaf=lambda x: type(x) is tuple) == [(1, "a")]
+    with pytest.raises(ValueError, match="got 1 values; expected 2"):
+        pytree.tree_unflatten([1], pytree.tree_structure(tree))
+
+
+def test_assert_close_uses_the_tolerances_of_the_dtype() -> None:
+    one = rv.ones(2)
+    testing.assert_close([one, {"a": 1.0}], [one + 1e-6, {"a": 1.0}])
+    for wrong in (one + 1e-4, one.double(), rv.ones(3)):
+        with pytest.raises(AssertionError):
+            testing.assert_close(one, wrong)
+    testing.assert_close(one, one + 1e-4, rtol=1e-3, atol=0)
+    testing.assert_close(np.float32(1), one.sum() / 2)
+    nan = rv.tensor([float("nan")])
+    testing.assert_close(nan, nan, equal_nan=True)
+    with pytest.raises(AssertionError, match=r"at item 'a'"):
+        testing.assert_close({"a": nan}, {"a": nan})
+    with pytest.raises(AssertionError, match="mine"):
+        testing.assert_close(one, one + 1, msg="mine")
+    with pytest.raises(AssertionError, match="1 of 2"):
+        testing.assert_close(rv.tensor([1, 2]), rv.tensor([1, 3]))
+    testing.assert_allclose(one, one.double())
+
+
+def test_futures_give_their_results_to_those_that_follow() -> None:
+    first: futures.Future = futures.Future()
+    doubled = first.then(lambda f: 2 * f.value())
+    failed = first.then(lambda f: 1 / 0)
+    with pytest.raises(RuntimeError, match="without a result"):
+        first.value()
+    together = futures.collect_all([first, doubled])
+    threading.Timer(0.01, first.set_result, [3]).start()
+    assert [f.wait() for f in together.wait()] == [3, 6]
+    assert futures.wait_all([first, doubled]) == [3, 6]
+    with pytest.raises(ZeroDivisionError):
+        failed.wait()
+    with pytest.raises(RuntimeError, match="second result"):
+        first.set_result(4)
+    assert futures.collect_all([]).wait() == []
+
+
+def test_marks_of_a_profile_change_nothing() -> None:
+    with profiler.record_function("label"):
+        assert float(rv.ones(2).sum()) == 2
+    assert "PyTorch" in machine.show()
+    assert not machine.is_hooked(1)
