@@ -80,7 +80,7 @@ _NAMES = {
     "autograd.printing": "set_printoptions",
     "func": "vmap",
     "nn.functional": "focal_loss sigmoid_focal_loss",
-    "nn.container": "mlp",
+    "nn.mlp": "mlp",
     "ops.activation.slope": "derivative",
     "compile": "CaptureError constant",
     "serialization": "load save",

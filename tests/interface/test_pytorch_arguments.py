@@ -128,11 +128,6 @@ def test_differentiable_steps_are_refused():
         rv.optim.Adam([rv.ones(1, requires_grad=True)], differentiable=True)
 
 
-def test_values_in_place_of_state_are_refused():
-    with pytest.raises(ValueError, match="got assign=True; expected False"):
-        rv.nn.Linear(1, 1).load_state_dict({}, assign=True)
-
-
 def test_a_generator_decides_the_values_of_init():
     for name in ("uniform_", "normal_", "xavier_normal_", "kaiming_uniform_", "orthogonal_", "trunc_normal_"):
         fill = getattr(rv.nn.init, name)

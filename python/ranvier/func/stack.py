@@ -64,7 +64,9 @@ class Stack(Module):
     def train(self, mode: bool = True) -> Stack:
         for member in self._members:
             member.train(mode)
-        return super().train(mode)
+        for layer in self.modules():
+            layer.training = bool(mode)
+        return self
 
     def apply(self, fn: Callable[[Module], Any]) -> Stack:
         if not self._split:

@@ -1,19 +1,13 @@
-"""Modules made of modules or parameters, and mlp, which makes a Sequential from the sizes of its layers."""
+"""Modules made of modules or parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.activation import named as activation_named
-from ranvier.nn.dropout import Dropout
-from ranvier.nn.init import named as initialiser_named
-from ranvier.nn.init import zeros_
-from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.norm import BatchNorm1d
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -23,7 +17,7 @@ def _add(container: Module, name: str, layer: Any) -> None:
     if not isinstance(layer, Module):
         refuse_torch(kind := type(container).__name__, f"layer {name}", layer)
         raise TypeError(f"[{kind}] layer {name} is a {type(layer).__name__}; expected a Module")
-    setattr(container, name, layer)
+    container.add_module(name, layer)
 
 
 class _Numbered(Module):
@@ -64,10 +58,7 @@ class _Numbered(Module):
         return module
 
     def _renumber(self, modules: list[Module]) -> None:
-        for name in list(self._module_names):
-            delattr(self, name)
-        for i, module in enumerate(modules):
-            _add(self, str(i), module)
+        self._modules = {str(i): module for i, module in enumerate(modules)}
 
     def append(self, module: Module) -> Any:
         """Adds a layer at the end; returns the container."""
@@ -75,9 +66,15 @@ class _Numbered(Module):
         return self
 
     def extend(self, modules: Iterable[Module]) -> Any:
-        for module in modules:
+        for module in list(modules):
             self.append(module)
         return self
+
+    def __iadd__(self, modules: Iterable[Module]) -> Any:
+        return self.extend(modules)
+
+    def __add__(self, other: Iterable[Module]) -> Any:
+        return Sequential(*self, *other)
 
     def insert(self, index: int, module: Module) -> Any:
         modules = list(self)
@@ -124,13 +121,19 @@ class ModuleList(_Numbered):
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules or ())
+        if modules is not None:
+            self += modules
 
     def _of(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(module for _, module in items)
 
-    def __iadd__(self, modules: Iterable[Module]) -> Any:
-        return self.extend(modules)
+    def extend(self, modules: Iterable[Module]) -> Any:
+        for i, module in enumerate(list(modules), len(self)):
+            _add(self, str(i), module)
+        return self
+
+    def __add__(self, other: Iterable[Module]) -> Any:
+        return ModuleList([*self, *other])
 
     def __repr__(self) -> str:
         """Equal neighbours on one line, as in PyTorch: ``(0-2): 3 x Linear(...)``."""
@@ -158,8 +161,8 @@ class _Dictionary(Module):
 
     _registry: str
 
-    def update(self, values: Mapping[str, Any]) -> None:
-        for name, value in values.items():
+    def update(self, values: Any) -> None:
+        for name, value in values.items() if hasattr(values, "items") else values:
             self[name] = value
 
     def __getitem__(self, name: str) -> Any:
@@ -176,7 +179,7 @@ class _Dictionary(Module):
         if self._registry == "_modules":
             _add(self, name, value)
         else:
-            setattr(self, name, value)
+            self.register_parameter(name, value)
 
     def __delitem__(self, name: str) -> None:
         delattr(self, name)
@@ -217,7 +220,8 @@ class ModuleDict(_Dictionary):
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
-        self.update(modules or {})
+        if modules is not None:
+            self.update(modules)
 
 
 class ParameterList(Module):
@@ -234,7 +238,9 @@ class ParameterList(Module):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._parameters.values())
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)(list(self)[index])
         return self._parameters[self._name(index)]
 
     def __setitem__(self, index: int, value: Any) -> None:
@@ -256,6 +262,9 @@ class ParameterList(Module):
             self.append(value)
         return self
 
+    def __iadd__(self, values: Iterable[Any]) -> ParameterList:
+        return self.extend(values)
+
     def __repr__(self) -> str:
         return _block("ParameterList", [f"({i}): {_sketch(p)}" for i, p in enumerate(self)])
 
@@ -268,13 +277,33 @@ class ParameterDict(_Dictionary):
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__()
-        self.update(parameters or {})
+        if parameters is not None:
+            self.update(parameters)
 
     def __setitem__(self, name: str, value: Any) -> None:
         super().__setitem__(name, _parameter(value))
 
     def get(self, name: str, default: Any = None) -> Any:
         return self._parameters.get(name, default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        if name not in self:
+            self[name] = default
+        return self[name]
+
+    def popitem(self) -> tuple[str, Any]:
+        name = list(self)[-1]
+        return name, self.pop(name)
+
+    def copy(self) -> Any:
+        return type(self)(dict(self.items()))
+
+    def __ior__(self, other: Any) -> Any:
+        self.update(other)
+        return self
+
+    def __or__(self, other: Any) -> Any:
+        return self.copy().__ior__(other)
 
     def __repr__(self) -> str:
         return _block("ParameterDict", [f"({name}): {_sketch(p)}" for name, p in self.items()])
@@ -291,99 +320,6 @@ def _sketch(parameter: Tensor) -> str:
     size = "x".join(map(str, parameter.shape))
     kind = f"ranvier.{parameter.dtype}"
     return f"Parameter containing: [{kind} of size {size}]"
-
-
-def mlp(
-    sizes: Sequence[int],
-    activation: str | type[Module] | Sequence[str | type[Module]] = "relu",
-    init: str | Callable[[Tensor], Any] = "he",
-    output: str | None = None,
-    dropout: float = 0.0,
-    batch_norm: bool = False,
-    dtype: Any = None,
-) -> Sequential:
-    """A multi-layer perceptron, an ordinary Sequential: a = f(a W^T + b) layer after layer.
-
-    x (N, sizes[0]), y (N, sizes[-1]). A hidden layer is Linear, optionally BatchNorm1d (the Linear then has
-    no bias, which the norm would cancel), the activation and Dropout; the last layer is Linear.
-
-    Args:
-        sizes: inputs, hidden layers, outputs: [784, 128, 64, 10].
-        activation: of the hidden layers, a name ("relu", "leaky_relu", "tanh", "sigmoid", "gelu", "linear"
-            ...) or the class of a layer; or one for each of them.
-        init: the starting values of weights: "he" (for relu), "xavier" (Glorot's), "lecun", each also with
-        "_uniform",
-            "normal" (standard deviation 0.01), "zeros", a function that fills a weight, or "default" for
-            Linear's. Biases start at 0, except with "default".
-        output: an activation after the last layer, such as "sigmoid"; None for a loss that takes logits.
-        dropout: the share of each hidden layer that is dropped in training.
-        batch_norm: normalize each hidden layer before its activation.
-        dtype: of the parameters, float32 or float64.
-
-    Raises:
-        TypeError: sizes or activations of another type, an init that is neither a name nor a function.
-        ValueError: fewer than two sizes, a size below 1, an unknown name, another number of activations than
-            of hidden layers, or a dropout outside [0, 1].
-
-    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
-
-    >>> import ranvier as rv
-    >>> model = rv.mlp([784, 128, 64, 10], activation="relu", init="he")
-    >>> sum(p.numel() for p in model.parameters())
-    109386
-    >>> rv.mlp([2, 4, 1], activation="tanh", output="sigmoid")
-    Sequential(
-      (0): Linear(in_features=2, out_features=4, bias=True)
-      (1): Tanh()
-      (2): Linear(in_features=4, out_features=1, bias=True)
-      (3): Sigmoid()
-    )
-    """
-    _check_sizes(sizes)
-    one = isinstance(activation, (str, type))
-    for kind in [activation] if one or not isinstance(activation, Sequence) else activation:
-        refuse_torch("mlp", "an activation", kind)
-        if not isinstance(kind, str) and not (isinstance(kind, type) and issubclass(kind, Module)):
-            raise TypeError(
-                f"[mlp] got activation {activation!r}; expected a name, or one for each hidden layer"
-            )
-    if isinstance(activation, str):
-        activation_named(activation)  # a wrong name is an error without hidden layers, too
-    hidden = len(sizes) - 2
-    names: list[Any] = [activation] * hidden if one else list(activation)  # type: ignore[arg-type]
-    if len(names) != hidden:
-        raise ValueError(
-            f"[mlp] got {len(names)} activations for {hidden} hidden layers; expected one for each"
-        )
-    layers: list[Module] = []
-    for i, name in enumerate(names):
-        layers.append(_linear(sizes[i], sizes[i + 1], init, not batch_norm, dtype))
-        if batch_norm:
-            layers.append(BatchNorm1d(sizes[i + 1], dtype=dtype))
-        layers.append(activation_named(name) if isinstance(name, str) else name())
-        if dropout:
-            layers.append(Dropout(dropout))
-    layers.append(_linear(sizes[-2], sizes[-1], init, True, dtype))
-    if output is not None:
-        layers.append(activation_named(output))
-    return Sequential(*layers)
-
-
-def _linear(n: int, m: int, init: Any, bias: bool, dtype: Any) -> Linear:
-    layer = Linear(n, m, bias, dtype)
-    if init != "default":
-        initialiser_named(init)(layer.weight)
-        if layer.bias is not None:
-            zeros_(layer.bias)
-    return layer
-
-
-def _check_sizes(sizes: Any) -> None:
-    if not isinstance(sizes, Sequence):
-        raise TypeError(f"[mlp] got sizes {sizes!r}; expected whole numbers such as [2, 4, 1]")
-    whole = all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes)
-    if len(sizes) < 2 or not whole:
-        raise ValueError(f"[mlp] got sizes {list(sizes)}; expected at least two whole numbers >= 1")
 
 
 examples(globals())

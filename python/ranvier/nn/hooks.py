@@ -19,16 +19,18 @@ class Hooks:
     """The hooks of one module, by kind, in the order of their calls."""
 
     def __init__(self) -> None:
-        self.before: dict[int, tuple[Hook, bool]] = {}  # (hook, does it take keywords)
-        self.after: dict[int, tuple[Hook, bool, bool]] = {}  # ..., is it called after an exception
+        self.before: dict[int, Hook] = {}
+        self.after: dict[int, Hook] = {}
         self.backward: dict[int, Hook] = {}
         self.before_backward: dict[int, Hook] = {}
+        self.keywords: dict[int, bool] = {}  # the hooks of forward that take keywords
+        self.always: dict[int, bool] = {}  # those after forward that are called after an exception
 
     def call(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """module.forward between the hooks."""
-        for hook, takes_keywords in list(self.before.values()):
-            changed = hook(module, args, kwargs) if takes_keywords else hook(module, args)
-            if changed is not None and takes_keywords:
+        for key, hook in list(self.before.items()):
+            changed = hook(module, args, kwargs) if key in self.keywords else hook(module, args)
+            if changed is not None and key in self.keywords:
                 args, kwargs = changed
             elif changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
@@ -38,14 +40,14 @@ class Hooks:
         y, called = None, set()
         try:
             y = module.forward(*args, **kwargs)
-            for key, (hook, takes_keywords, _) in list(self.after.items()):
+            for key, hook in list(self.after.items()):
                 called.add(key)
-                changed = hook(module, args, kwargs, y) if takes_keywords else hook(module, args, y)
+                changed = hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
                 y = y if changed is None else changed
         except Exception:
-            for key, (hook, takes_keywords, always) in list(self.after.items()):
-                if always and key not in called:
-                    hook(module, args, kwargs, y) if takes_keywords else hook(module, args, y)
+            for key, hook in list(self.after.items()):
+                if key in self.always and key not in called:
+                    hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
             raise
         return y if passage is None else passage.leave(y)
 
@@ -152,10 +154,20 @@ def _on_tensors(node: Watch, *gradients: Any) -> Any:
     return node.see(gradients)
 
 
+def _of(kind: str) -> Any:
+    """A property: the hooks of a kind by number, which may be changed, replaced or cleared."""
+    return property(
+        lambda module: getattr(module._own_hooks(), kind),
+        lambda module, new: setattr(module._own_hooks(), kind, new),
+    )
+
+
 class HookRegistration:
     """The part of Module that registers hooks; ``_hooks`` is created with the first one."""
 
     _hooks: Hooks | None = None
+    _forward_pre_hooks, _forward_hooks = _of("before"), _of("after")
+    _backward_hooks, _backward_pre_hooks = _of("backward"), _of("before_backward")
 
     def _own_hooks(self) -> Hooks:
         if self._hooks is None:
@@ -169,7 +181,11 @@ class HookRegistration:
 
         with_kwargs: calls ``hook(module, args, kwargs)``, which may return (args, kwargs).
         """
-        return _added(self._own_hooks().before, (hook, with_kwargs), prepend)
+        hooks = self._own_hooks()
+        handle = _added(hooks.before, hook, prepend)
+        if with_kwargs:
+            hooks.keywords[handle.id] = True
+        return handle
 
     def register_forward_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
@@ -180,7 +196,13 @@ class HookRegistration:
         output)``. prepend: before the hooks registered so far. always_call: also where forward or a hook
         before it raises; the output is then None, or what there was.
         """
-        return _added(self._own_hooks().after, (hook, with_kwargs, always_call), prepend)
+        hooks = self._own_hooks()
+        handle = _added(hooks.after, hook, prepend)
+        if with_kwargs:
+            hooks.keywords[handle.id] = True
+        if always_call:
+            hooks.always[handle.id] = True
+        return handle
 
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_input, grad_output)`` when the gradients of the inputs are complete.

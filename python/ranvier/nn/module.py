@@ -11,26 +11,30 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.data import as_dtype, refuse_torch
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to
+from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import (
-    LoadResult,
-    Registry,
+    BUFFERS,
+    MODULES,
+    PARAMETERS,
     arguments_of,
     attribute,
     check,
-    load_into,
+    place,
     record_arguments,
+    registry,
     set_submodule,
     settings_text,
     submodule,
     value_at,
 )
+from ranvier.nn.state import StateDicts
 
 __all__ = ["Module", "Parameter"]
 
@@ -38,7 +42,7 @@ Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
 
 
-class Module(HookRegistration):
+class Module(HookRegistration, StateDicts, Conversions):
     """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
 
     >>> import ranvier as rv, ranvier.nn as nn
@@ -119,77 +123,69 @@ class Module(HookRegistration):
     def __setattr__(self, name: str, value: Any) -> None:
         attributes = self.__dict__
         if isinstance(value, (Parameter, Module)):
-            if "_module_names" not in attributes:
+            if MODULES not in attributes:
                 kind = "parameters" if isinstance(value, Parameter) else "module"
                 raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
-            own, other = ("_parameter_names", "_module_names")
             if isinstance(value, Module):
-                own, other = other, own
-            attributes[own].setdefault(name)
-            attributes[other].pop(name, None)
-            attributes["_buffer_names"].pop(name, None)
-        elif value is not None and name in attributes.get("_parameter_names", ()):
-            refuse_torch(type(self).__name__, f"parameter {name!r}", value)
-            raise TypeError(
-                f"cannot assign {type(value).__name__} as parameter {name!r}; expected a Parameter or None"
-            )
-        elif value is not None and name in attributes.get("_module_names", ()):
-            refuse_torch(type(self).__name__, f"module {name!r}", value)
-            raise TypeError(
-                f"cannot assign {type(value).__name__} as module {name!r}; expected a Module or None"
-            )
-        elif name in attributes.get("_buffer_names", ()) and not (value is None or isinstance(value, Tensor)):
-            refuse_torch(type(self).__name__, f"buffer {name!r}", value)
-            raise TypeError(
-                f"cannot assign {type(value).__name__} as buffer {name!r}; expected a Tensor or None"
-            )
+                return place(self, MODULES, name, value)
+            if type(self).register_parameter is Module.register_parameter:
+                return place(self, PARAMETERS, name, value)
+            return self.register_parameter(name, value)
+        if value is not None and name in attributes.get(PARAMETERS, ()):
+            self._refuse(value, "parameter", name, "a Parameter")
+        elif value is not None and name in attributes.get(MODULES, ()):
+            self._refuse(value, "module", name, "a Module")
+        elif name in attributes.get(BUFFERS, ()) and not (value is None or isinstance(value, Tensor)):
+            self._refuse(value, "buffer", name, "a Tensor")
         object.__setattr__(self, name, value)
+
+    def _refuse(self, value: Any, kind: str, name: str, expected: str) -> None:
+        refuse_torch(type(self).__name__, f"{kind} {name!r}", value)
+        raise TypeError(
+            f"cannot assign {type(value).__name__} as {kind} {name!r}; expected {expected} or None"
+        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
 
     def __delattr__(self, name: str) -> None:
-        for names in ("_parameter_names", "_buffer_names", "_module_names"):
+        for names in (PARAMETERS, BUFFERS, MODULES):
             self.__dict__[names].pop(name, None)
         object.__delattr__(self, name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter under a name; None keeps the name without a parameter."""
         check(self, "parameter", name, self._parameter_names, param, Parameter)
-        self._parameter_names[name] = None
-        setattr(self, name, param)
+        place(self, PARAMETERS, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
         check(self, "buffer", name, self._buffer_names, tensor, Tensor)
+        place(self, BUFFERS, name, tensor)
         self._buffer_names[name] = persistent
-        object.__setattr__(self, name, tensor)  # a Parameter, too: Module's would train it
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        check(self, "module", name, self._module_names, module, Module)
+        place(self, MODULES, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
-        check(self, "module", name, self._module_names, module, Module)
-        setattr(self, name, module)
+        self.add_module(name, module)
 
-    add_module = register_module
-
-    @property
-    def _parameters(self) -> dict[str, Parameter | None]:
-        return Registry(self, self._parameter_names, self.register_parameter)
+    _parameters: dict[str, Parameter | None] = registry(PARAMETERS)
+    _buffers: dict[str, Tensor | None] = registry(BUFFERS)
+    _modules: dict[str, Any] = registry(MODULES)
 
     @property
-    def _buffers(self) -> dict[str, Tensor | None]:
-        return Registry(self, self._buffer_names, self.register_buffer)
-
-    @property
-    def _modules(self) -> dict[str, Module]:
-        present = [name for name in self._module_names if self.__dict__[name] is not None]
-        return Registry(self, present, self.register_module)
+    def _non_persistent_buffers_set(self) -> set[str]:
+        return {name for name, persistent in self._buffer_names.items() if not persistent}
 
     # --- walking
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, each module once."""
         names: dict[Module, str] = {}
-        for name, module in self._modules.items():
-            names.setdefault(module, name)
+        for name in self._module_names:
+            if (module := self.__dict__[name]) is not None:
+                names.setdefault(module, name)
         return ((name, module) for module, name in names.items())
 
     def children(self) -> Iterator[Module]:
@@ -208,15 +204,17 @@ class Module(HookRegistration):
         if remove_duplicate:
             memo.add(self)
         yield prefix, self
-        for name, child in self._modules.items():
+        for name in list(self._module_names):
+            if (child := self.__dict__[name]) is None:
+                continue
             path = f"{prefix}.{name}" if prefix else name
             yield from child.named_modules(memo, path, remove_duplicate)
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
-        if not remove_duplicate:
-            return (module for _, module in self.named_modules(remove_duplicate=False))
-        return iter(self._tree())
+        if remove_duplicate and type(self).named_modules is Module.named_modules:
+            return iter(self._tree())
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def _tree(self) -> list[Module]:
         modules: dict[Module, None] = {}
@@ -229,12 +227,15 @@ class Module(HookRegistration):
                 stack += [attributes[name] for name in reversed(module._module_names)]
         return list(modules)
 
-    def _named(self, kind: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
+    def _named_members(
+        self, get_members_fn: Any, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
+        """(path, value) of what a function gives of each module: (name, value) pairs."""
         seen: set[int] = set()
-        places = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else [(prefix, self)]
-        for path, module in places:
-            for name, value in getattr(module, kind).items():
-                if value is not None and not (once and id(value) in seen):
+        places = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate)
+        for path, module in places if recurse else [(prefix, self)]:
+            for name, value in get_members_fn(module):
+                if value is not None and not (remove_duplicate and id(value) in seen):
                     seen.add(id(value))
                     yield f"{path}.{name}" if path else name, value
 
@@ -242,10 +243,15 @@ class Module(HookRegistration):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) of every parameter, a shared one once unless remove_duplicate is False."""
-        return self._named("_parameters", prefix, recurse, remove_duplicate)
+        return self._named_members(lambda m: m._parameters.items(), prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
+        cls = type(self)
+        if not (
+            cls.named_parameters is Module.named_parameters and cls.named_modules is Module.named_modules
+        ):
+            return (parameter for _, parameter in self.named_parameters(recurse=recurse))
         parameters: dict[Any, None] = {}
         for module in self._tree() if recurse else [self]:
             attributes = module.__dict__
@@ -257,7 +263,7 @@ class Module(HookRegistration):
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        return self._named("_buffers", prefix, recurse, remove_duplicate)
+        return self._named_members(lambda m: m._buffers.items(), prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
@@ -283,9 +289,18 @@ class Module(HookRegistration):
         """Training mode, for this module and all inside: dropout and batch statistics are on."""
         if not isinstance(mode, (bool, int)) or mode not in (0, 1):
             raise ValueError(f"[train] got mode {mode!r}; expected True or False")
-        for module in self.modules():
-            if module.__dict__.get("training") is not bool(mode):
+        stack: list[Any] = [self]
+        while stack:
+            module = stack.pop()
+            attributes = module.__dict__
+            if attributes.get("training") is not bool(mode):
                 module.training = bool(mode)
+            for name in reversed(module._module_names):
+                child = attributes[name]
+                if child is not None and type(child).train is Module.train:
+                    stack.append(child)
+                elif child is not None:
+                    child.train(mode)
         return self
 
     def eval(self: Self) -> Self:
@@ -311,71 +326,6 @@ class Module(HookRegistration):
         fn(self)
         return self
 
-    def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
-        """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last: if of 4 dimensions."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            laid_out = memory_format != "channels_last" or tensor.ndim == 4
-            cast = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
-            if tensor.dtype.kind == "f" and cast.dtype.kind == "f":
-                if tensor.dtype != cast.dtype == np.float16:
-                    raise TypeError("[to] got float16; expected float32 or float64, in which layers compute")
-                tensor._array = cast._array
-                if tensor.grad is not None:
-                    tensor.grad = tensor.grad.to(cast.dtype)
-        return self
-
-    def float(self: Self) -> Self:
-        return self.to(np.float32)
-
-    def double(self: Self) -> Self:
-        return self.to(np.float64)
-
-    def half(self: Self) -> Self:
-        return self.to(np.float16)  # which raises
-
-    def type(self: Self, dst_type: Any) -> Self:
-        return self.to(as_dtype("type", dst_type))
-
-    def cpu(self: Self) -> Self:
-        return self
-
-    def cuda(self: Self, device: Any = None) -> Self:
-        """Raises RuntimeError: this library computes on the CPU."""
-        raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")
-
-    # --- state
-    def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
-        """Every parameter and persistent buffer by path, in its own memory; a shared one at each of its
-        paths.
-
-        destination: a dict to add to. keep_vars: the parameters themselves rather than detached Tensors.
-        """
-        state: dict[str, Tensor] = {} if destination is None else destination
-        for path, module in self.named_modules(prefix=prefix.rstrip("."), remove_duplicate=False):
-            kept = [name for name, persistent in module._buffer_names.items() if persistent]
-            for name in (*module._parameter_names, *kept):
-                value = module.__dict__[name]
-                if value is not None:
-                    state[f"{path}.{name}" if path else name] = value if keep_vars else value.detach()
-        return state
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
-        """Copies values by path into the memory of the parameters and buffers.
-
-        state_dict: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
-        strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
-        assign: False; True, PyTorch's change of the memory itself, raises ValueError.
-        No value is changed where it raises; lazy layers have their sizes then. Returns ``(missing_keys,
-        unexpected_keys)``.
-        """
-        if assign:
-            raise ValueError("[load_state_dict] got assign=True; expected False: values are copied")
-        for path, module in self.named_modules():  # lazy layers take the size of their weight
-            name = f"{path}.weight" if path else "weight"
-            if hasattr(module, "_materialise_from") and name in state_dict:
-                module._materialise_from(state_dict[name])
-        return load_into(type(self).__name__, self.state_dict(), state_dict, strict)
-
     def config(self) -> dict[str, Any]:
         """The constructor's arguments for JSON: an equal layer can be made from them.
 
@@ -395,6 +345,6 @@ class Module(HookRegistration):
         extra = self.extra_repr()
         children = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self._modules.items()]
         if not children:
-            return f"{type(self).__name__}({extra})"
+            return f"{self._get_name()}({extra})"
         lines = [*extra.split("\n"), *children] if extra else children
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+        return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"

@@ -125,6 +125,7 @@ class _ChannelNorm(_Norm):
 
 class _BatchNorm(_ChannelNorm):
     _name = "batch_norm"
+    _version = 2  # PyTorch's, since num_batches_tracked is there
 
     def forward(self, input: Any) -> Tensor:
         self._check(input)

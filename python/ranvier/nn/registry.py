@@ -3,26 +3,22 @@
 `record_arguments` keeps the arguments of a layer's constructor, so that files can describe the layer, and
 tries the layer's op with them; `whole`, `count` and `number` check settings. `Registry` is what
 `_parameters`, `_buffers` and `_modules` give, which PyTorch's programs read and change; `submodule` and
-`value_at` find what is at a path. `load_into` loads a
-state dict: all values are checked before the first is copied.
+`value_at` find what is at a path.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
 from operator import index
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ranvier.autograd import errors
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.data import require_cpu as check_device
-from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import recordings
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.extension import belongs_to
 
 _MISSING = object()
@@ -69,17 +65,17 @@ def value_at(module: Any, names: str, path: str) -> Any:
 class Registry(dict[str, Any]):
     """The values of one kind by name. What is set or deleted here changes the module."""
 
-    __slots__ = ("_module", "_register")
+    __slots__ = ("_kind", "_module")
 
-    def __init__(self, module: Any, names: Iterable[str], register: Callable[..., None]) -> None:
-        super().__init__({name: module.__dict__[name] for name in names})
-        self._module, self._register = module, register
+    def __init__(self, module: Any, kind: str) -> None:
+        super().__init__({name: module.__dict__[name] for name in getattr(module, kind)})
+        self._module, self._kind = module, kind
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name in self:
-            setattr(self._module, name, value)
-        else:
-            self._register(name, value)
+        if not (value is None or hasattr(value, "_array" if self._kind != MODULES else "forward")):
+            refuse_torch(type(self._module).__name__, f"{name!r}", value)
+            raise TypeError(f"cannot assign {type(value).__name__} as {name!r} of {self._kind.strip('_')}")
+        place(self._module, self._kind, name, value)
         super().__setitem__(name, value)
 
     def __delitem__(self, name: str) -> None:
@@ -123,6 +119,35 @@ class Registry(dict[str, Any]):
     __copy__ = copy
 
 
+PARAMETERS, BUFFERS, MODULES = KINDS = "_parameter_names", "_buffer_names", "_module_names"
+
+
+def place(module: Any, kind: str, name: str, value: Any) -> None:
+    """Makes a value an attribute of one kind, without a check."""
+    attributes = module.__dict__
+    attributes[kind].setdefault(name, True if kind == BUFFERS else None)
+    for other in KINDS:
+        if other != kind:
+            attributes[other].pop(name, None)
+    object.__setattr__(module, name, value)
+
+
+def registry(kind: str) -> Any:
+    """A property that gives the values of one kind by name; set, it replaces all."""
+
+    def values(module: Any) -> Registry:
+        return Registry(module, kind)
+
+    def replace(module: Any, new: Any) -> None:
+        new, names = dict(new), getattr(module, kind)
+        kept = {name: names[name] for name in new if name in names}  # buffers: whether they are persistent
+        values(module).clear()
+        values(module).update(new)
+        names.update(kept)
+
+    return property(values, replace)
+
+
 def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -> None:
     """Refuses a name that is no string, empty, with a dot (paths have dots), or that of another attribute,
     and a value that is neither of this kind nor None."""
@@ -158,59 +183,6 @@ def absent(module: str, name: str) -> AttributeError:
     why = next((text for part, text in _ABSENT.items() if part in name.lower()), None)
     ending = "" if why is None else f": {why} not part of this library (docs/versions.md)"
     return AttributeError(f"module {module!r} has no attribute {name!r}{ending}")
-
-
-class LoadResult(NamedTuple):
-    """The names that differed between a state dict and the module."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        return "<All keys matched successfully>" if not any(self) else tuple.__repr__(self)
-
-
-def as_array(value: Any) -> np.ndarray[Any, Any]:
-    """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
-    if isinstance(value, Tensor):
-        return value._array
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-    return np.asarray(value)
-
-
-def load_into(owner: str, target: dict[str, Tensor], state: Any, strict: bool) -> LoadResult:
-    """See :meth:`Module.load_state_dict`; ``target`` shares the memory of the module."""
-    if not hasattr(state, "keys"):
-        raise TypeError(
-            f"[load_state_dict] got {type(state).__name__}; expected a mapping of names to arrays"
-        )
-    arrays = {name: as_array(state[name]) for name in state.keys()}  # noqa: SIM118
-    # PyTorch's old files and most converters have no counts of batches
-    needed = [name for name in target if not name.endswith("num_batches_tracked")]
-    missing = [name for name in needed if name not in arrays]
-    unexpected = [name for name in arrays if name not in target]
-    problems = []
-    if strict and missing:
-        problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{name}"' for name in missing) + ".")
-    if strict and unexpected:
-        problems.append(
-            "Unexpected key(s) in state_dict: " + ", ".join(f'"{name}"' for name in unexpected) + "."
-        )
-    for name, tensor in target.items():
-        if name in arrays and arrays[name].shape != tensor.shape:
-            problems.append(
-                f"size mismatch for {name}: got shape {arrays[name].shape}; expected {tensor.shape}"
-            )
-    if problems:
-        raise RuntimeError(
-            f"[load_state_dict] error(s) in loading state_dict for {owner}:\n\t" + "\n\t".join(problems)
-        )
-    with no_grad():
-        for name, tensor in target.items():
-            if name in arrays:
-                tensor.copy_(wrap(arrays[name]))
-    return LoadResult(missing, unexpected)
 
 
 _PLAIN = (bool, int, float, str, type(None))

@@ -1,0 +1,76 @@
+"""Other memory for the parameters and buffers of a module: casts, layouts, without values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ranvier.autograd.creation import empty_like
+from ranvier.autograd.data import as_dtype
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor
+
+Self = TypeVar("Self", bound="Conversions")
+
+
+class Conversions:
+    """The part of Module that converts. All of it goes through ``_apply``, which a module may override."""
+
+    _parameters: dict[str, Any]
+    _buffers: dict[str, Any]
+    children: Any
+
+    def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
+        """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last: if of 4 dimensions."""
+
+        def cast(tensor: Tensor) -> Tensor:
+            laid_out = memory_format != "channels_last" or tensor.ndim == 4
+            new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
+            if tensor.dtype.kind != "f" or new.dtype.kind != "f":
+                return tensor
+            if tensor.dtype != new.dtype == np.float16:
+                raise TypeError("[to] got float16; expected float32 or float64, in which layers compute")
+            return new
+
+        return self._apply(cast)
+
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Replaces the memory of parameters, their gradients and buffers by that of fn of them."""
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        for tensor in (*self._parameters.values(), *self._buffers.values()):
+            if tensor is None:
+                continue
+            with no_grad():
+                new = fn(tensor)
+            if new is not tensor:
+                tensor._array = new._array
+                if tensor.grad is not None:
+                    tensor.grad = fn(tensor.grad)
+        return self
+
+    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
+        """Gives parameters and buffers new memory without values."""
+        return self._apply(lambda tensor: empty_like(tensor, device=device), recurse)
+
+    def float(self: Self) -> Self:
+        return self.to(np.float32)
+
+    def double(self: Self) -> Self:
+        return self.to(np.float64)
+
+    def half(self: Self) -> Self:
+        return self.to(np.float16)  # which raises
+
+    def type(self: Self, dst_type: Any) -> Self:
+        return self.to(as_dtype("type", dst_type))
+
+    def cpu(self: Self) -> Self:
+        return self
+
+    def cuda(self: Self, device: Any = None) -> Self:
+        """Raises RuntimeError: this library computes on the CPU."""
+        raise RuntimeError("[cuda] expected .cpu(), or cuda.is_available() before: only the CPU computes")

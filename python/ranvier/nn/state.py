@@ -1,0 +1,293 @@
+"""State dicts of modules: what is saved and loaded, with PyTorch's hooks and methods to override.
+
+`state_dict` calls that of each child, and `_save_to_state_dict`; `load_state_dict` calls
+`_load_from_state_dict` of each module. `_metadata` of a state dict has the versions of the modules.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ranvier.autograd.hooks import RemovableHandle
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.parameter import Parameter
+
+Hook = Callable[..., Any]
+Copies = list[tuple[Any, str, Any]]  # (module, name, array)
+EXTRA = "_extra_state"
+
+
+class LoadResult(NamedTuple):
+    """The names that differed between a state dict and the module."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+    def __repr__(self) -> str:
+        return "<All keys matched successfully>" if not any(self) else tuple.__repr__(self)
+
+
+class StateHooks:
+    """The hooks of one module on its state dict, by kind."""
+
+    def __init__(self) -> None:
+        self.before_saving: dict[int, Hook] = {}
+        self.after_saving: dict[int, Hook] = {}
+        self.before_loading: dict[int, Hook] = {}
+        self.after_loading: dict[int, Hook] = {}
+
+
+_NONE = StateHooks()
+
+
+def as_array(value: Any) -> np.ndarray[Any, Any]:
+    """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
+    if isinstance(value, Tensor):
+        return value._array
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value)
+
+
+class StateDicts:
+    """The part of Module that saves and loads; ``_state_hooks`` is created with the first hook."""
+
+    _version: ClassVar[int] = 1
+    _state_hooks: StateHooks | None = None
+    _parameter_names: dict[str, None]
+    _buffer_names: dict[str, bool]
+    _module_names: dict[str, None]
+
+    # --- saving
+    def get_extra_state(self) -> Any:
+        """What else the state dict has to keep; a subclass that defines it defines set_extra_state, too."""
+        raise RuntimeError(f"[get_extra_state] {type(self).__name__} does not define it")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Takes what get_extra_state gave."""
+        raise RuntimeError(f"[set_extra_state] {type(self).__name__} does not define it")
+
+    def state_dict(
+        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
+    ) -> Any:
+        """Every parameter and persistent buffer by path, in its own memory; a shared one at each of its
+        paths.
+
+        destination: a dict to add to. keep_vars: the parameters themselves rather than detached Tensors.
+        """
+        if args:  # PyTorch's former form
+            given: list[Any] = [*args, *(destination, prefix, keep_vars)[len(args) :]]
+            destination, prefix, keep_vars = given
+        if destination is None:
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()
+        version = {"version": self._version}
+        if hasattr(destination, "_metadata"):
+            destination._metadata[prefix[:-1]] = version
+        hooks = self._state_hooks or _NONE
+        for hook in list(hooks.before_saving.values()):
+            hook(self, prefix, keep_vars)
+        self._save_to_state_dict(destination, prefix, keep_vars)
+        for name in self._module_names:
+            child = self.__dict__[name]
+            if child is not None:
+                child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in list(hooks.after_saving.values()):
+            changed = hook(self, destination, prefix, version)
+            destination = destination if changed is None else changed
+        return destination
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Adds the module's own values, without those of its children."""
+        attributes = self.__dict__
+        for name in self._kept_names():
+            value = attributes[name]
+            if value is not None:
+                destination[prefix + name] = value if keep_vars else value.detach()
+        if type(self).get_extra_state is not StateDicts.get_extra_state:
+            destination[prefix + EXTRA] = self.get_extra_state()
+
+    def _kept_names(self) -> list[str]:
+        """The names of the module's own values in a state dict."""
+        buffers = [name for name, persistent in self._buffer_names.items() if persistent]
+        return [*self._parameter_names, *buffers]
+
+    # --- loading
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
+        """Copies values by path into the memory of the parameters and buffers.
+
+        state_dict: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
+        strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
+        assign: the values become the parameters and buffers, instead of a copy of them.
+        No value is changed where it raises, unless a module has a `_load_from_state_dict` of its own or a
+        hook after loading; lazy layers have their sizes then. Returns ``(missing_keys, unexpected_keys)``.
+        """
+        if not hasattr(state_dict, "keys"):
+            raise TypeError(
+                f"[load_state_dict] got {type(state_dict).__name__}; expected a mapping of names to arrays"
+            )
+        values = {name: state_dict[name] for name in state_dict.keys()}  # noqa: SIM118
+        loading = Loading(self, getattr(state_dict, "_metadata", None), assign)
+        loading.load(self, values, "")
+        problems = loading.problems
+        if strict and loading.unexpected:
+            problems.insert(0, f"Unexpected key(s) in state_dict: {_quoted(loading.unexpected)}.")
+        if strict and loading.missing:
+            problems.insert(0, f"Missing key(s) in state_dict: {_quoted(loading.missing)}.")
+        if problems:
+            raise RuntimeError(
+                f"[load_state_dict] Error(s) in loading state_dict for {type(self).__name__}:\n\t"
+                + "\n\t".join(problems)
+            )
+        loading.copy()
+        return LoadResult(loading.missing, loading.unexpected)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Any,
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Loads the module's own values, without those of its children; adds to the three lists."""
+        for hook in list((self._state_hooks or _NONE).before_loading.values()):
+            hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+        assign = local_metadata.get("assign_to_params_buffers", False)
+        copies: Copies = []
+        own = [name for name in self._kept_names() if self.__dict__[name] is not None]
+        for name in own:
+            path, tensor = prefix + name, self.__dict__[name]
+            if path in state_dict:
+                value = as_array(state_dict[path])
+                value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
+                if value.shape == tensor.shape:
+                    copies.append((self, name, state_dict[path] if assign else value))
+                else:
+                    error_msgs.append(
+                        f"size mismatch for {path}: got shape {value.shape}; expected {tensor.shape}"
+                    )
+            elif strict and name != "num_batches_tracked":  # old files and most converters lack it
+                missing_keys.append(path)
+        if type(self).set_extra_state is not StateDicts.set_extra_state:
+            if prefix + EXTRA in state_dict:
+                self.set_extra_state(state_dict[prefix + EXTRA])
+            elif strict:
+                missing_keys.append(prefix + EXTRA)
+            own.append(EXTRA)
+        if strict:
+            for path in state_dict:
+                name, dot, _ = path[len(prefix) :].partition(".")
+                if path.startswith(prefix) and name not in (self._module_names if dot else own):
+                    unexpected_keys.append(path)
+        later = local_metadata.get(Loading)
+        if later is None:
+            _copy(copies, assign)
+        else:
+            later += copies
+
+    # --- hooks
+    def _own_state_hooks(self) -> StateHooks:
+        if self._state_hooks is None:
+            self._state_hooks = StateHooks()
+        return self._state_hooks
+
+    def _register_state_dict_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(module, state_dict, prefix, local_metadata)`` after saving; what it returns, if not
+        None, is the state dict."""
+        return RemovableHandle(self._own_state_hooks().after_saving, hook)
+
+    def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(module, state_dict, prefix, local_metadata)`` after saving, which may change the
+        dict."""
+        return self._register_state_dict_hook(partial(_without_result, "register_state_dict_post_hook", hook))
+
+    def register_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(module, prefix, keep_vars)`` before saving."""
+        return RemovableHandle(self._own_state_hooks().before_saving, hook)
+
+    def _register_load_state_dict_pre_hook(self, hook: Hook, with_module: bool = False) -> RemovableHandle:
+        """Calls ``hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
+        error_msgs)`` before the module's values are loaded; with_module: the module comes first."""
+        hook = partial(hook, self) if with_module else hook
+        return RemovableHandle(self._own_state_hooks().before_loading, hook)
+
+    def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """As ``_register_load_state_dict_pre_hook``; the module is the first argument."""
+        return self._register_load_state_dict_pre_hook(hook, with_module=True)
+
+    def register_load_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(module, incompatible_keys)`` after loading, which may change its two lists."""
+        name = "register_load_state_dict_post_hook"
+        return RemovableHandle(self._own_state_hooks().after_loading, partial(_without_result, name, hook))
+
+
+class Loading:
+    """One `load_state_dict`: what was found so far."""
+
+    def __init__(self, root: Any, metadata: Mapping[str, Any] | None, assign: bool) -> None:
+        self.metadata, self.assign = metadata or {}, assign
+        self.missing: list[str] = []
+        self.unexpected: list[str] = []
+        self.problems: list[str] = []
+        self.copies: Copies = []
+        usual = StateDicts._load_from_state_dict
+        self.at_end = all(  # all values are checked before the first is copied
+            type(m)._load_from_state_dict is usual and not (m._state_hooks or _NONE).after_loading
+            for m in root.modules()
+        )
+
+    def load(self, module: Any, values: dict[str, Any], prefix: str) -> None:
+        if f"{prefix}weight" in values and hasattr(module, "_materialise_from"):  # a lazy layer
+            module._materialise_from(values[f"{prefix}weight"])
+        local = dict(self.metadata.get(prefix[:-1], {}))
+        if self.assign:
+            local["assign_to_params_buffers"] = True
+        if self.at_end:
+            local[Loading] = self.copies
+        lists = self.missing, self.unexpected, self.problems
+        module._load_from_state_dict(values, prefix, local, True, *lists)
+        parts: dict[str, dict[str, Any]] = {}
+        for path, value in values.items():
+            name, dot, _ = path[len(prefix) :].partition(".")
+            if dot and path.startswith(prefix):
+                parts.setdefault(name, {})[path] = value
+        for name, child in list(module._modules.items()):
+            if child is not None:
+                self.load(child, parts.get(name, {}), f"{prefix}{name}.")
+        for hook in list((module._state_hooks or _NONE).after_loading.values()):
+            hook(module, LoadResult(self.missing, self.unexpected))
+
+    def copy(self) -> None:
+        _copy(self.copies, self.assign)
+
+
+def _copy(copies: Copies, assign: bool) -> None:
+    with no_grad():
+        for module, name, value in copies:
+            tensor = module.__dict__[name]
+            if not assign:
+                tensor.copy_(wrap(value))
+            elif isinstance(tensor, Parameter):
+                value = value if isinstance(value, Parameter) else Parameter(value)
+                setattr(module, name, value.requires_grad_(tensor.requires_grad))
+            else:
+                setattr(module, name, value if isinstance(value, Tensor) else wrap(as_array(value)))
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _without_result(name: str, hook: Hook, *args: Any) -> None:
+    """Calls a hook that has to change its arguments in place."""
+    if hook(*args) is not None:
+        raise RuntimeError(f"[{name}] got a result of the hook; expected None: it changes its arguments")

@@ -1,0 +1,154 @@
+"""What PyTorch calls on modules, optimizers, schedules and loaders is called here, too.
+
+Each program overrides methods, as a subclass may, and logs their calls; PyTorch logs the same ones.
+"""
+
+import importlib
+
+import pytest
+
+
+def watched(cls, names, log):
+    """A subclass whose methods of these names log their calls."""
+
+    def logging(name):
+        def method(self, *args, **kwargs):
+            log.append(name)
+            return getattr(super(made, self), name)(*args, **kwargs)
+
+        return method
+
+    made = type("Watched", (cls,), {name: logging(name) for name in names.split()})
+    return made
+
+
+def of_state_dicts(torch):
+    log = []
+    names = (
+        "state_dict _save_to_state_dict _load_from_state_dict load_state_dict get_extra_state set_extra_state"
+    )
+    Inner = watched(torch.nn.Linear, names.replace("get_extra_state set_extra_state", ""), log)
+
+    class Extra(torch.nn.Module):
+        _version = 3
+
+        def get_extra_state(self):
+            log.append("get")
+            return {"a": 1}
+
+        def set_extra_state(self, state):
+            log.append(("set", state))
+
+    net = torch.nn.Sequential(Inner(1, 1), torch.nn.BatchNorm1d(1), Extra())
+    net.register_state_dict_pre_hook(lambda m, prefix, keep: log.append(("before", prefix, keep)))
+    net[0]._register_state_dict_hook(lambda m, s, prefix, local: log.append(("after", prefix, local)))
+    net[1].register_state_dict_post_hook(lambda m, s, prefix, local: s.pop(prefix + "running_var") and None)
+    state = net.state_dict(prefix="net.")
+    log.append(list(state))
+    log.append({name: version["version"] for name, version in state._metadata.items()})
+    net[0]._register_load_state_dict_pre_hook(
+        lambda s, prefix, local, strict, missing, unexpected, errors: s.update({prefix + "bias": s.pop("b")})
+    )
+
+    def passing(m, s, prefix, *rest):
+        s["b"] = s.pop("first", s.get("0.bias"))
+        log.append(("loading", prefix))
+
+    net.register_load_state_dict_pre_hook(passing)
+    net.register_load_state_dict_post_hook(lambda m, keys: keys.missing_keys.remove("1.running_var"))
+    state = net.state_dict()
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        log.append("nexpected" in str(error))
+    except KeyError as error:
+        log.append(str(error))
+    return log
+
+
+def of_modules(torch):
+    log = []
+    nn = torch.nn
+    Layer = watched(nn.Linear, "train _apply extra_repr _get_name apply", log)
+    net = nn.Sequential(Layer(2, 2), nn.ReLU())
+    net.eval()
+    net.train()
+    log.append(net.training)
+    net.double()
+    net.apply(lambda m: None)
+    repr(net)
+    list(net.modules())
+    Top = watched(nn.Sequential, "named_parameters parameters named_modules named_buffers train", log)
+    top = Top(nn.Linear(1, 1), nn.BatchNorm1d(1))
+    list(top.parameters())
+    list(top.buffers())
+    list(top.modules())
+    list(top.children())
+    top.requires_grad_(False)
+    top.zero_grad()
+    top.eval()
+    Registering = watched(nn.Module, "register_parameter register_buffer add_module", log)
+    own = Registering()
+    own.weight = nn.Parameter(torch.zeros(1))
+    own.register_buffer("count", torch.zeros(1), persistent=False)
+    own.layer = nn.ReLU()
+    own.register_module("other", nn.ReLU())
+    log.append((list(own._parameters), list(own._buffers), list(own._modules)))
+    log.append(own._non_persistent_buffers_set)
+    return log
+
+
+def of_containers(torch):
+    log = []
+    nn = torch.nn
+    Dict = watched(nn.ModuleDict, "update __setitem__ add_module __delitem__", log)
+    layers = Dict({"a": nn.ReLU()})
+    layers.update([("b", nn.Tanh())])
+    layers["b"] = nn.ReLU()
+    layers.pop("a")
+    Of = watched(nn.ModuleList, "extend append add_module __iadd__ insert", log)
+    several = Of([nn.ReLU(), nn.ReLU()])
+    several.append(nn.Tanh())
+    several += [nn.Tanh()]
+    several.insert(0, nn.Identity())
+    log.append(len(several))
+    Seq = watched(nn.Sequential, "add_module append", log)
+    seq = Seq(nn.ReLU(), nn.ReLU())
+    seq.append(nn.Tanh())
+    seq.extend([nn.Tanh()])
+    log.append(len(seq + nn.Sequential(nn.ReLU())))
+    return log
+
+
+def of_registries(torch):
+    nn = torch.nn
+    layer = nn.Linear(2, 1)
+    log = [list(layer._parameters), list(layer._modules)]
+    weight = layer._parameters.pop("weight")
+    layer.weight = weight.detach() * 2  # an attribute, no parameter
+    layer._parameters["bias"] = torch.ones(1)  # any tensor
+    log += [[n for n, _ in layer.named_parameters()], layer.bias.tolist()]
+    layer._parameters = {"bias": nn.Parameter(torch.zeros(1))}
+    layer._buffers = {"count": torch.zeros(2)}
+    log += [list(layer.state_dict()), layer.count.tolist()]
+    layer.add_module("nothing", None)
+    log += [dict(layer._modules), list(layer.children()), repr(layer)]
+    layer.register_forward_hook(lambda m, x, y: y * 0)
+    layer.register_forward_pre_hook(lambda m, x: None)
+    layer.register_full_backward_hook(lambda m, x, y: None)
+    kinds = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
+    log.append([len(getattr(layer, kind)) for kind in kinds])
+    layer._forward_hooks.clear()
+    layer._backward_hooks = {}
+    log.append([len(getattr(layer, kind)) for kind in kinds])
+    return log
+
+
+PROGRAMS = [of_state_dicts, of_modules, of_containers, of_registries]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_overridden_methods_are_called_as_in_pytorch(program):
+    pytest.importorskip("torch", reason="torch is not installed")
+    ours, theirs = (program(importlib.import_module(name)) for name in ("ranvier", "torch"))
+    assert ours == theirs
