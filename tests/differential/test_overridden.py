@@ -144,9 +144,86 @@ def of_registries(torch):
     return log
 
 
-PROGRAMS = [of_state_dicts, of_modules, of_containers, of_registries]
+def of_optimizers(torch):
+    log = []
+    p = torch.zeros(2, requires_grad=True)
+    names = "add_param_group step zero_grad state_dict load_state_dict __setstate__"
+    optimizer = watched(torch.optim.SGD, names, log)([p], lr=0.5, momentum=0.5)
+    optimizer.register_step_pre_hook(lambda o, args, kwargs: log.append(("before", len(args), [*kwargs])))
+    last = optimizer.register_step_post_hook(lambda o, args, kwargs: log.append(("after", len(args))))
+    optimizer.register_state_dict_pre_hook(lambda o: log.append("saving"))
+    optimizer.register_state_dict_post_hook(lambda o, s: {**s, "more": 1})
+    optimizer.register_load_state_dict_pre_hook(lambda o, s: log.append(("loading", s["more"])))
+    optimizer.register_load_state_dict_post_hook(lambda o: log.append("loaded"))
+    (p * p).sum().backward()
+    optimizer.step()
+    optimizer.step(closure=lambda: log.append("loss"))
+    optimizer.load_state_dict(optimizer.state_dict())
+    last.remove()
+    optimizer.step()
+    optimizer.zero_grad()
+
+    class Own(torch.optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": 1.0})
+
+        def step(self, closure=None):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    state = self.state[p]
+                    if not state:
+                        state.update(step=0, mean=torch.zeros_like(p), past=[torch.ones(1)], more={"a": 1})
+                    state["step"] += 1
+                    state["mean"].add_(1)
+
+    own = Own([p])
+    own.step()
+    own.load_state_dict(own.state_dict())
+    own.step()
+    state = own.state[p]
+    log.append([state["step"], state["mean"].tolist(), state["past"][0].item(), state["more"]])
+    return log
 
 
+def of_schedules(torch):
+    log = []
+    schedules = torch.optim.lr_scheduler
+
+    def optimizer(groups=1):
+        params = [{"params": [torch.zeros(1, requires_grad=True)]} for _ in range(groups)]
+        return torch.optim.SGD(params, lr=1.0)
+
+    names = "step get_lr _update_lr _get_closed_form_lr _initial_step get_last_lr"
+    schedule = watched(schedules.StepLR, names, log)(optimizer(), 2, 0.5)
+    for epoch in (None, None, 5):
+        schedule.step() if epoch is None else schedule.step(epoch)
+    log.append((schedule.get_last_lr(), schedule._step_count, schedule.last_epoch))
+
+    class Halving(schedules.LRScheduler):
+        def get_lr(self):
+            log.append((self._get_lr_called_within_step, self._is_initial))
+            return [group["lr"] / 2 for group in self.optimizer.param_groups]
+
+    log.append(Halving(optimizer()).get_last_lr())
+    names = "step _reduce_lr _is_better _reset _init_is_better"
+    plateau = watched(schedules.ReduceLROnPlateau, names, log)(optimizer(2), "max", patience=0, cooldown=1)
+    for value in (1, 2, 1, 1, 1):
+        plateau.step(value)
+    plateau._reset()
+    log.append((plateau.get_last_lr(), plateau.best, plateau.in_cooldown))
+    sgd = optimizer()
+    parts = [watched(schedules.ConstantLR, "step _update_lr _initial_step", log)(sgd, 0.5), Halving(sgd)]
+    both = schedules.SequentialLR(sgd, parts, milestones=[1])
+    for _ in range(2):
+        both.step()
+    log.append(both.get_last_lr())
+    return log
+
+
+PROGRAMS = [of_state_dicts, of_modules, of_containers, of_registries, of_optimizers, of_schedules]
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_overridden_methods_are_called_as_in_pytorch(program):
     pytest.importorskip("torch", reason="torch is not installed")

@@ -16,7 +16,8 @@ from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.optim.optimizer import Group, Optimizer, arguments, plain_array
+from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.state import plain_array
 
 C1, C2 = 1e-4, 0.9  # of the strong Wolfe conditions
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -19,9 +18,12 @@ from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
+from ranvier.optim.hooks import HookedOptimizer
+from ranvier.optim.state import aligned_zeros, in_place, loaded, moved
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
+_DECOUPLED = "decoupled_weight_decay"
 _PAIRS = frozenset({"betas", "etas", "step_sizes"})
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 EXAMPLE = """
@@ -35,7 +37,7 @@ EXAMPLE = """
     """
 
 
-class Optimizer:
+class Optimizer(HookedOptimizer):
     """Base of the optimizers: takes ``model.parameters()``, or a list of groups, each with its own settings.
 
     A group is a dict with ``params`` and any of the optimizer's settings, as ``dict(params=..., lr=1e-4)``.
@@ -199,21 +201,24 @@ class Optimizer:
     # --- saving
     def state_dict(self) -> dict[str, Any]:
         """``{"state": {index: {name: array}}, "param_groups": [...]}``, as PyTorch's: parameters by index."""
+        for hook in self._hooks_of("before saving"):
+            hook(self)
         index: dict[int, int] = {}
-        groups = []
+        groups: list[Group] = []
         for group in self.param_groups:
             for p in group["params"]:
                 index.setdefault(id(p), len(index))
             settings = {k: v for k, v in group.items() if k != "params"}
             groups.append({**settings, "params": [index[id(p)] for p in group["params"]]})
         state = {index[id(p)]: dict(values) for p, values in self.state.items() if values}
-        return {"state": state, "param_groups": groups}
+        return self._changed("after saving", {"state": state, "param_groups": groups})
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Loads settings and state (of NumPy, torch or ranvier) from a state_dict with equal groups.
 
         Raises ValueError for other groups, and for the state of another kind of optimizer.
         """
+        state_dict = self._changed("before loading", state_dict)
         groups = state_dict["param_groups"]
         ours, theirs = ([len(g["params"]) for g in which] for which in (self.param_groups, groups))
         if ours != theirs:
@@ -230,7 +235,10 @@ class Optimizer:
         self._plans.clear()
         for index, values in state_dict["state"].items():
             p = by_index[int(index)]
-            self.state[p] = _in_place(before.get(p, {}), self.load_state(p, values))
+            self.state[p] = in_place(before.get(p, {}), self.load_state(p, values))
+        self.__setstate__({"state": self.state, "param_groups": self.param_groups})
+        for hook in self._hooks_of("after loading"):
+            hook(self)
 
     def _require_own(self, values: Mapping[str, Any]) -> None:
         """Raises ValueError unless they are the names of this rule's state; a program's class may differ."""
@@ -245,7 +253,9 @@ class Optimizer:
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         """A parameter's state from that of a state_dict."""
-        return {k: _loaded(v, k, p) for k, v in values.items() if v is not None}
+        if not self.rule:  # a rule of a program's own: what it keeps is its own, too
+            return {k: moved(v, p) for k, v in values.items()}
+        return {k: loaded(v, k, p) for k, v in values.items() if v is not None}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -255,7 +265,7 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k != "_plans"}
+        return {k: v for k, v in vars(self).items() if k not in ("_plans", "_hooks", "step")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
@@ -268,6 +278,7 @@ class _Plan:
         self.names = optimizer.state_names(group)
         self.active = active
         self.values: tuple[Any, ...] = ()
+        self.decouples = _DECOUPLED in optimizer.defaults  # else a program's own entry of the group
         self.current = True  # whether the rule needs these states with these values
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
@@ -330,7 +341,7 @@ class _Plan:
         if recordings and (recording := current()) is not None:
             recording.plans.append((self, optimizer, group))
             keep(self.numbers)
-        flags = group["maximize"], group.get("nesterov", False), group.get("decoupled_weight_decay", False)
+        flags = group["maximize"], group.get("nesterov", False), self.decouples and bool(group[_DECOUPLED])
         loss = None if optimizer.finite is None else optimizer.finite._array
         for parameters, steps, products, states in self.by_dtype:
             arrays = [p._array for p in parameters]
@@ -359,44 +370,6 @@ def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]
         return row
 
     return settings
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros that begin at a cache line, as the core's own arrays, so that no vector crosses two lines."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return keep(memory)[start : start + size].view(dtype).reshape(shape)
-
-
-def plain_array(value: Any) -> Array:
-    """The array of a Tensor of ranvier or torch, or of anything that NumPy takes."""
-    value = getattr(value, "_array", value)
-    return np.asarray(value.detach() if hasattr(value, "detach") else value)
-
-
-def _loaded(value: Any, name: str, p: Tensor) -> Array:
-    value = plain_array(value)
-    if name in ("step", "mu_product", "eta"):
-        return np.array(value, np.float64).reshape(())
-    if value.shape != p.shape:
-        raise ValueError(
-            f"[load_state_dict] got {name} of shape {value.shape}; expected the parameter's, {p.shape}"
-        )
-    array = aligned_zeros(p.shape, p.dtype)
-    array[...] = value
-    return array
-
-
-def _in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
-    """The state, copied into the existing arrays if they fit, because a compiled step refers to these."""
-    for name, value in state.items():
-        array = held.get(name)
-        if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (value.shape, value.dtype):
-            array[...] = value
-            state[name] = array
-    return state
 
 
 def arguments(names: Mapping[str, Any]) -> dict[str, Any]:

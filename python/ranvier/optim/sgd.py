@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.optim.optimizer import Group, Optimizer, aligned_zeros, arguments
+from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.state import aligned_zeros
 
 
 class SGD(Optimizer):

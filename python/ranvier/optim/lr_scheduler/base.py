@@ -1,10 +1,9 @@
-"""LRScheduler, the base of the schedules; ReduceLROnPlateau; sequences and chains of schedules."""
+"""LRScheduler, the base of the schedules, and ReduceLROnPlateau."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from operator import index
 from types import FunctionType
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from ranvier.autograd.errors import number, own_methods
 from ranvier.autograd.recording import refuse
 from ranvier.optim.optimizer import Optimizer
 
-__all__ = ["ChainedScheduler", "LRScheduler", "ReduceLROnPlateau", "SequentialLR"]
+__all__ = ["LRScheduler", "ReduceLROnPlateau"]
 
 EXAMPLE = """
 
@@ -39,13 +38,14 @@ class LRScheduler:
         last_epoch: -1 starts a schedule; else the groups must have the ``initial_lr`` of the run to continue.
 
     A subclass has ``get_lr()``, which computes the rates at ``self.last_epoch`` from the present ones, and
-    may have ``closed_form()``, which computes them from the initial ones, for ``step(epoch)``, and
+    may have ``_get_closed_form_lr()``, which computes them from the initial ones, for ``step(epoch)``, and
     ``example``, arguments and rates of ``EXAMPLE``, which then ends its docstring.
 
     Raises TypeError for an object that is not an Optimizer, KeyError if initial_lr is missing.
     """
 
     example: ClassVar[tuple[str, str] | None] = None
+    _is_initial = _get_lr_called_within_step = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -67,9 +67,9 @@ class LRScheduler:
                 )
         self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
         self.last_epoch = last_epoch
-        self._begin()
+        self._initial_step()
 
-    def _begin(self) -> None:
+    def _initial_step(self) -> None:
         self._step_count, self._is_initial = 0, True
         self.step()
         self._is_initial = False
@@ -78,7 +78,7 @@ class LRScheduler:
         """The rates at ``last_epoch``; ``get_last_lr`` returns the present ones."""
         raise NotImplementedError
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         """The rates at ``last_epoch``, computed from the initial ones."""
         return self.get_lr()
 
@@ -89,11 +89,16 @@ class LRScheduler:
     def step(self, epoch: float | None = None) -> None:
         """Advances by one epoch, or to the given one."""
         self._step_count += 1
-        self._update(epoch)
+        self._update_lr(epoch)
 
-    def _update(self, epoch: float | None = None) -> None:
+    def _update_lr(self, epoch: float | None = None) -> None:
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
-        self._set(self.get_lr() if epoch is None else self.closed_form())
+        self._get_lr_called_within_step = True  # get_lr of PyTorch's programs warns without it
+        try:
+            rates = self.get_lr() if epoch is None else self._get_closed_form_lr()
+        finally:
+            self._get_lr_called_within_step = False
+        self._set(rates)
 
     def _set(self, rates: list[float]) -> None:
         refuse("a schedule's step()", "call it after the compiled step, which sees the new rate")
@@ -218,26 +223,35 @@ class ReduceLROnPlateau(LRScheduler):
         require_numbers(
             name, threshold=threshold, min_lr=min_lr, eps=eps, patience=patience, cooldown=cooldown
         )
-        if mode not in ("min", "max"):
-            raise ValueError(f"[{name}] got mode '{mode}'; expected 'min' or 'max'")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"[{name}] got threshold_mode '{threshold_mode}'; expected 'rel' or 'abs'")
         self.optimizer = optimizer
         self.factor, self.eps = factor, eps
         self.default_min_lr = None if isinstance(min_lr, (list, tuple)) else min_lr
         self.min_lrs = for_each_group(name, "min_lr", optimizer, min_lr)
         self.patience, self.cooldown = patience, cooldown
-        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
         self.last_epoch = 0
         self._last_lr = self._rates()
-        self.best = math.inf if mode == "min" else -math.inf
+        self._init_is_better(mode, threshold, threshold_mode)
+        self._reset()
+
+    def _init_is_better(self, mode: str, threshold: float, threshold_mode: str) -> None:
+        name = "ReduceLROnPlateau"
+        if mode not in ("min", "max"):
+            raise ValueError(f"[{name}] got mode '{mode}'; expected 'min' or 'max'")
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError(f"[{name}] got threshold_mode '{threshold_mode}'; expected 'rel' or 'abs'")
+        self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
+        self.mode_worse = math.inf if mode == "min" else -math.inf
+
+    def _reset(self) -> None:
+        """Begins anew: no best value, no epochs without improvement."""
+        self.best = self.mode_worse
         self.cooldown_counter = self.num_bad_epochs = 0
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
         """Takes the epoch's value of the watched quantity."""
         value = float(metrics)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        if self._is_better(value):
+        if self._is_better(value, self.best):
             self.best = value
             self.num_bad_epochs = 0
         else:
@@ -246,13 +260,7 @@ class ReduceLROnPlateau(LRScheduler):
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            groups = self.optimizer.param_groups
-            if len(groups) != len(self.min_lrs) and self.default_min_lr is not None:
-                self.min_lrs = [self.default_min_lr] * len(groups)  # groups were added
-            for group, least in zip(groups, self.min_lrs, strict=True):
-                rate = max(group["lr"] * self.factor, least)
-                if group["lr"] - rate > self.eps:
-                    group["lr"] = rate
+            self._reduce_lr(self.last_epoch)
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
         self._last_lr = self._rates()
@@ -262,126 +270,20 @@ class ReduceLROnPlateau(LRScheduler):
         """Whether epochs are at present not counted."""
         return self.cooldown_counter > 0
 
-    def _is_better(self, value: float) -> bool:
+    def _reduce_lr(self, epoch: int) -> None:
+        """Lowers the rates of the groups."""
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.min_lrs) and self.default_min_lr is not None:
+            self.min_lrs = [self.default_min_lr] * len(groups)  # groups were added
+        for group, least in zip(groups, self.min_lrs, strict=True):
+            rate = max(group["lr"] * self.factor, least)
+            if group["lr"] - rate > self.eps:
+                group["lr"] = rate
+
+    def _is_better(self, a: float, best: float) -> bool:
         sign = -1.0 if self.mode == "min" else 1.0
         if self.threshold_mode == "rel":
-            limit = self.best * (1.0 + sign * self.threshold)
+            limit = best * (1.0 + sign * self.threshold)
         else:
-            limit = self.best + sign * self.threshold
-        return value < limit if self.mode == "min" else value > limit
-
-
-def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
-    if not schedulers:
-        raise ValueError(f"[{name}] got no schedules; expected at least one")
-    for i, schedule in enumerate(schedulers):
-        if not isinstance(schedule, LRScheduler):
-            raise TypeError(f"[{name}] got {type(schedule).__name__} at {i}; expected a schedule")
-        if isinstance(schedule, ReduceLROnPlateau):
-            raise ValueError(f"[{name}] got ReduceLROnPlateau at {i}, which needs a value in each step")
-        if schedule.optimizer is not (optimizer or schedulers[0].optimizer):
-            raise ValueError(f"[{name}] got a schedule of another optimizer at {i}; expected one for all")
-
-
-class SequentialLR(LRScheduler):
-    """Schedules in sequence: at each milestone the next one begins.
-
-    Raises ValueError for schedules of different optimizers, and unless there is one milestone fewer than
-    schedules. For a warm-up see LinearLR.
-
-    >>> import ranvier as rv
-    >>> from ranvier.optim import lr_scheduler
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
-    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
-    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
-    >>> schedule = lr_scheduler.SequentialLR(optimizer, both, milestones=[2])
-    >>> rates = []
-    >>> for _ in range(4):
-    ...     rates += schedule.get_last_lr(); schedule.step()
-    >>> rates
-    [0.5, 0.5, 1.0, 0.5]
-    """
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        schedulers: Sequence[LRScheduler],
-        milestones: Sequence[int],
-        last_epoch: int = -1,
-    ) -> None:
-        _require_schedules("SequentialLR", schedulers, optimizer)
-        if len(milestones) != len(schedulers) - 1:
-            raise ValueError(
-                f"[SequentialLR] got {len(schedulers)} schedules and {len(milestones)} milestones; expected "
-                f"{len(schedulers) - 1}"
-            )
-        self._schedulers = list(schedulers)
-        self._milestones = list(milestones)
-        self.last_epoch = last_epoch + 1
-        self.optimizer = optimizer
-        # All schedules have made their first step: undo these, and start the first one.
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        _undo_first_step(self._schedulers)
-        first = self._schedulers[bisect_right(self._milestones, 0)]
-        first._begin()
-        self._last_lr = first.get_last_lr()
-
-    def step(self, epoch: float | None = None) -> None:
-        """Advances by one epoch."""
-        self.last_epoch += 1
-        i = bisect_right(self._milestones, self.last_epoch)
-        schedule = self._schedulers[i]
-        if i > 0 and self._milestones[i - 1] == self.last_epoch:
-            schedule._update(0)
-        else:
-            schedule.step()
-        self._last_lr = schedule.get_last_lr()
-
-    def _update(self, epoch: float | None = None) -> None:
-        if epoch is None:
-            return self.step()
-        self.last_epoch = epoch  # type: ignore[assignment]
-        i = bisect_right(self._milestones, epoch)
-        self._schedulers[i]._update(epoch - self._milestones[i - 1] if i else epoch)
-        self._last_lr = self._schedulers[i].get_last_lr()
-
-
-def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
-    for schedule in schedulers:
-        inner = getattr(schedule, "_schedulers", None)
-        if inner is not None:
-            _undo_first_step(inner)
-        else:
-            schedule.last_epoch -= 1
-
-
-class ChainedScheduler(LRScheduler):
-    """Applies all schedules in each step, each to the result of the one before.
-
-    >>> import ranvier as rv
-    >>> from ranvier.optim import lr_scheduler
-    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
-    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
-    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
-    >>> schedule = lr_scheduler.ChainedScheduler(both)
-    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(3)]
-    [0.25, 0.25, 0.125]
-    """
-
-    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
-        _require_schedules("ChainedScheduler", schedulers, optimizer)
-        self._schedulers = list(schedulers)
-        self.optimizer = optimizer or schedulers[0].optimizer
-        self._last_lr = self._rates()
-
-    def step(self, epoch: float | None = None) -> None:
-        """Advances by one epoch."""
-        for schedule in self._schedulers:
-            schedule.step()
-        self._last_lr = self._rates()
-
-    def _update(self, epoch: float | None = None) -> None:
-        for schedule in self._schedulers:
-            schedule._update(epoch)
-        self._last_lr = self._rates()
+            limit = best + sign * self.threshold
+        return a < limit if self.mode == "min" else a > limit

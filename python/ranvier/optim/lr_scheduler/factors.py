@@ -76,7 +76,7 @@ class StepLR(LRScheduler):
         falls = self.last_epoch != 0 and self.last_epoch % self.step_size == 0
         return self._scaled(self.gamma) if falls else self._rates()
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         return [lr * self.gamma ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
 
 
@@ -100,7 +100,7 @@ class MultiStepLR(LRScheduler):
         times = self.milestones[self.last_epoch]
         return self._scaled(self.gamma**times) if times else self._rates()
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
         return [lr * self.gamma**passed for lr in self.base_lrs]
 
@@ -129,9 +129,9 @@ class ConstantLR(LRScheduler):
             return self._scaled(self.factor)
         if self.last_epoch != self.total_iters:
             return self._rates()
-        return self._scaled(1.0 / self.factor) if self.factor else self.closed_form()
+        return self._scaled(1.0 / self.factor) if self.factor else self._get_closed_form_lr()
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         over = self.last_epoch >= self.total_iters
         return [lr * (self.factor + over * (1 - self.factor)) for lr in self.base_lrs]
 
@@ -184,7 +184,7 @@ class LinearLR(LRScheduler):
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * change
         return self._scaled(1.0 + change / before)
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         change = self.end_factor - self.start_factor
         done = min(self.total_iters, self.last_epoch)
         return [lr * (self.start_factor + change * done / self.total_iters) for lr in self.base_lrs]
@@ -203,7 +203,7 @@ class ExponentialLR(LRScheduler):
     def get_lr(self) -> list[float]:
         return self._rates() if self._is_initial else self._scaled(self.gamma)
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         return [lr * self.gamma**self.last_epoch for lr in self.base_lrs]
 
 
@@ -228,6 +228,6 @@ class PolynomialLR(LRScheduler):
         before = 1.0 - (self.last_epoch - 1) / self.total_iters
         return self._scaled((left / before) ** self.power)
 
-    def closed_form(self) -> list[float]:
+    def _get_closed_form_lr(self) -> list[float]:
         left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
         return [lr * left**self.power for lr in self.base_lrs]

@@ -1,0 +1,88 @@
+"""Hooks of optimizers: functions called before and after steps, saving and loading, as PyTorch's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ranvier.autograd.hooks import RemovableHandle
+
+Hook = Callable[..., Any]
+
+
+class HookedOptimizer:
+    """The part of Optimizer that has hooks, each kind a dictionary that is made with its first hook.
+
+    With a hook of steps, ``step`` is an attribute of the optimizer, so that a step without hooks costs
+    nothing more.
+    """
+
+    _hooks: dict[str, dict[int, Hook]]
+    step: Any
+
+    def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        hooks = vars(self).setdefault("_hooks", {}).setdefault(kind, {})
+        handle = RemovableHandle(hooks, hook)
+        if prepend:
+            for key in [key for key in hooks if key != handle.id]:
+                hooks[key] = hooks.pop(key)
+        if "step" in kind and not isinstance(vars(self).get("step"), _Step):
+            self.step = _Step(self, self.step)
+        return handle
+
+    def _hooks_of(self, kind: str) -> list[Hook]:
+        return list(vars(self).get("_hooks", {}).get(kind, {}).values())
+
+    def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` before each step; it may return other (args, kwargs)."""
+        return self._added("before step", hook)
+
+    def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` after each step."""
+        return self._added("after step", hook)
+
+    def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` before saving."""
+        return self._added("before saving", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` after saving; it may return another state dict."""
+        return self._added("after saving", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` before loading; it may return another state dict."""
+        return self._added("before loading", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` after loading."""
+        return self._added("after loading", hook, prepend)
+
+    def _changed(self, kind: str, state: Any) -> Any:
+        """A state dict after the hooks of a kind."""
+        for hook in self._hooks_of(kind):
+            changed = hook(self, state)
+            state = state if changed is None else changed
+        return state
+
+
+class _Step:
+    """``optimizer.step`` between its hooks."""
+
+    def __init__(self, optimizer: Any, step: Any) -> None:
+        self.optimizer, self.__func__ = optimizer, step
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        optimizer = self.optimizer
+        args = (optimizer, *args)  # PyTorch's hooks see the arguments of the function
+        for hook in optimizer._hooks_of("before step"):
+            changed = hook(optimizer, args, kwargs)
+            if changed is not None:
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise RuntimeError(
+                        f"[register_step_pre_hook] got {changed!r} from the hook; expected (args, kwargs)"
+                    )
+                args, kwargs = changed
+        result = self.__func__(*args[1:], **kwargs)
+        for hook in optimizer._hooks_of("after step"):
+            hook(optimizer, args, kwargs)
+        return result

@@ -1,0 +1,127 @@
+"""Sequences and chains of schedules."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from ranvier.optim.lr_scheduler.base import LRScheduler, ReduceLROnPlateau
+from ranvier.optim.optimizer import Optimizer
+
+__all__ = ["ChainedScheduler", "SequentialLR"]
+
+
+def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
+    if not schedulers:
+        raise ValueError(f"[{name}] got no schedules; expected at least one")
+    for i, schedule in enumerate(schedulers):
+        if not isinstance(schedule, LRScheduler):
+            raise TypeError(f"[{name}] got {type(schedule).__name__} at {i}; expected a schedule")
+        if isinstance(schedule, ReduceLROnPlateau):
+            raise ValueError(f"[{name}] got ReduceLROnPlateau at {i}, which needs a value in each step")
+        if schedule.optimizer is not (optimizer or schedulers[0].optimizer):
+            raise ValueError(f"[{name}] got a schedule of another optimizer at {i}; expected one for all")
+
+
+class SequentialLR(LRScheduler):
+    """Schedules in sequence: at each milestone the next one begins.
+
+    Raises ValueError for schedules of different optimizers, and unless there is one milestone fewer than
+    schedules. For a warm-up see LinearLR.
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim import lr_scheduler
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.SequentialLR(optimizer, both, milestones=[2])
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr(); schedule.step()
+    >>> rates
+    [0.5, 0.5, 1.0, 0.5]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
+        _require_schedules("SequentialLR", schedulers, optimizer)
+        if len(milestones) != len(schedulers) - 1:
+            raise ValueError(
+                f"[SequentialLR] got {len(schedulers)} schedules and {len(milestones)} milestones; expected "
+                f"{len(schedulers) - 1}"
+            )
+        self._schedulers = list(schedulers)
+        self._milestones = list(milestones)
+        self.last_epoch = last_epoch + 1
+        self.optimizer = optimizer
+        # All schedules have made their first step: undo these, and start the first one.
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        _undo_first_step(self._schedulers)
+        first = self._schedulers[bisect_right(self._milestones, 0)]
+        first._initial_step()
+        self._last_lr = first.get_last_lr()
+
+    def step(self, epoch: float | None = None) -> None:
+        """Advances by one epoch."""
+        self.last_epoch += 1
+        i = bisect_right(self._milestones, self.last_epoch)
+        schedule = self._schedulers[i]
+        if i > 0 and self._milestones[i - 1] == self.last_epoch:
+            schedule._update_lr(0)
+        else:
+            schedule.step()
+        self._last_lr = schedule.get_last_lr()
+
+    def _update_lr(self, epoch: float | None = None) -> None:
+        if epoch is None:
+            return self.step()
+        self.last_epoch = epoch  # type: ignore[assignment]
+        i = bisect_right(self._milestones, epoch)
+        self._schedulers[i]._update_lr(epoch - self._milestones[i - 1] if i else epoch)
+        self._last_lr = self._schedulers[i].get_last_lr()
+
+
+def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
+    for schedule in schedulers:
+        inner = getattr(schedule, "_schedulers", None)
+        if inner is not None:
+            _undo_first_step(inner)
+        else:
+            schedule.last_epoch -= 1
+
+
+class ChainedScheduler(LRScheduler):
+    """Applies all schedules in each step, each to the result of the one before.
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim import lr_scheduler
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.ChainedScheduler(both)
+    >>> [(schedule.step(), schedule.get_last_lr()[0])[1] for _ in range(3)]
+    [0.25, 0.25, 0.125]
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        _require_schedules("ChainedScheduler", schedulers, optimizer)
+        self._schedulers = list(schedulers)
+        self.optimizer = optimizer or schedulers[0].optimizer
+        self._last_lr = self._rates()
+
+    def step(self, epoch: float | None = None) -> None:
+        """Advances by one epoch."""
+        for schedule in self._schedulers:
+            schedule.step()
+        self._last_lr = self._rates()
+
+    def _update_lr(self, epoch: float | None = None) -> None:
+        for schedule in self._schedulers:
+            schedule._update_lr(epoch)
+        self._last_lr = self._rates()

@@ -1,0 +1,60 @@
+"""The state of optimizers: new, and from a state dict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.memory import Array, keep
+from ranvier.autograd.tensor import Tensor
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros that begin at a cache line, as the core's own arrays, so that no vector crosses two lines."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return keep(memory)[start : start + size].view(dtype).reshape(shape)
+
+
+def plain_array(value: Any) -> Array:
+    """The array of a Tensor of ranvier or torch, or of anything that NumPy takes."""
+    value = getattr(value, "_array", value)
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)
+
+
+def loaded(value: Any, name: str, p: Tensor) -> Array:
+    value = plain_array(value)
+    if name in ("step", "mu_product", "eta"):
+        return np.array(value, np.float64).reshape(())
+    if value.shape != p.shape:
+        raise ValueError(
+            f"[load_state_dict] got {name} of shape {value.shape}; expected the parameter's, {p.shape}"
+        )
+    array = aligned_zeros(p.shape, p.dtype)
+    array[...] = value
+    return array
+
+
+def moved(value: Any, p: Tensor) -> Any:
+    """A copy of an entry of a state; floating Tensors have the dtype of the parameter."""
+    if isinstance(value, Tensor):
+        return value.detach().clone().to(p.dtype if value.dtype.kind == "f" else value.dtype)
+    if isinstance(value, dict):
+        return {k: moved(v, p) for k, v in value.items()}
+    return type(value)(moved(v, p) for v in value) if isinstance(value, (list, tuple)) else deepcopy(value)
+
+
+def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """The state, copied into the existing arrays if they fit, because a compiled step refers to these."""
+    for name, value in state.items():
+        array = held.get(name)
+        if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (value.shape, value.dtype):
+            array[...] = value
+            state[name] = array
+    return state
