@@ -13,6 +13,8 @@ import ranvier.ops as ops
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
+from ranvier.ops.matrix.exponential import matrix_exp
 from ranvier.ops.matrix.factors import (
     LUFactors,
     LUResult,
@@ -28,16 +30,43 @@ from ranvier.ops.matrix.factors import (
     svdvals,
 )
 from ranvier.ops.matrix.factors import lu as _lu
-from ranvier.ops.matrix.inverse import cholesky, det, inverse, matrix, matrix_power, slogdet, solve
+from ranvier.ops.matrix.inverse import LinAlgError, det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
 
-__all__ = ["cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "lu", "lu_factor", "matrix_norm"]
-__all__ += ["matrix_power", "matrix_rank", "norm", "pinv", "qr", "slogdet", "solve", "svd", "svdvals"]
-__all__ += ["vector_norm"]
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cholesky_ex",
+    "det",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "lstsq",
+    "lu",
+    "lu_factor",
+]
+__all__ += [
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+]
+__all__ += ["solve_triangular", "svd", "svdvals", "vecdot", "vector_norm"]
 
 inv = inverse
+
+
+def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
+    """The sum of products along a dimension.
+    | rv.linalg.vecdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
+    return ops.sum(ops.mul(x, y), dim)
 
 
 def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) -> Tensor:

@@ -15,6 +15,7 @@ from contextlib import suppress as _suppress
 import ranvier.distributions.constraints as constraints
 import ranvier.distributions.transforms as transforms
 from ranvier.distributions.base import Distribution, Independent
+from ranvier.distributions.constraint_registry import biject_to, transform_to
 from ranvier.distributions.continuous import (
     Exponential,
     Laplace,
@@ -23,30 +24,23 @@ from ranvier.distributions.continuous import (
     Normal,
     Uniform,
 )
-from ranvier.distributions.counting import Binomial, Geometric, Multinomial, Poisson
+from ranvier.distributions.correlation import LKJCholesky
+from ranvier.distributions.counting import Binomial, Geometric, Multinomial, NegativeBinomial, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFamily, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence, register_kl
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
-from ranvier.distributions.heavy import Cauchy, Gumbel, HalfNormal, StudentT
-from ranvier.distributions.transforms import (
-    AffineTransform,
-    ComposeTransform,
-    ExpTransform,
-    SigmoidTransform,
-    SoftplusTransform,
-    TanhTransform,
-    Transform,
-    TransformedDistribution,
-)
+from ranvier.distributions.heavy import Cauchy, Gumbel, HalfCauchy, HalfNormal, StudentT
+from ranvier.distributions.transformed_distribution import TransformedDistribution
+from ranvier.distributions.transforms import *  # noqa: F403
 
 __all__ = [
-    "AffineTransform", "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "ComposeTransform",
-    "Dirichlet", "Distribution", "ExpTransform", "Exponential", "Gamma", "Geometric", "Gumbel", "HalfNormal",
-    "Independent", "Laplace", "LogNormal", "MixtureSameFamily", "Multinomial", "MultivariateNormal", "Normal",
-    "OneHotCategorical", "Poisson", "SigmoidTransform", "SoftplusTransform", "StudentT", "TanhTransform",
-    "Transform", "TransformedDistribution", "Uniform", "constraints", "kl_divergence", "register_kl",
-    "transforms",
+    "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Dirichlet", "Distribution", "Exponential",
+    "Gamma", "Geometric", "Gumbel", "HalfCauchy", "HalfNormal", "Independent", "LKJCholesky", "Laplace",
+    "LogNormal", "MixtureSameFamily", "Multinomial", "MultivariateNormal", "NegativeBinomial", "Normal",
+    "OneHotCategorical", "Poisson", "StudentT", "TransformedDistribution", "Uniform", "biject_to",
+    "constraints", "kl_divergence", "register_kl", "transform_to", "transforms",
 ]  # fmt: skip
+__all__ += transforms.__all__
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from copy import copy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +12,8 @@ import ranvier.ops as ops
 from ranvier import Size, tensor
 from ranvier.autograd import Tensor, no_grad
 from ranvier.autograd.errors import own_methods
-from ranvier.distributions.constraints import independent
+from ranvier.distributions.constraints import dependent_property, independent, is_dependent
+from ranvier.distributions.utils import _sum_rightmost, lazy_property
 
 Shape = tuple[int, ...]
 
@@ -70,14 +70,10 @@ class Distribution:
     value of log_prob or cdf outside ``support``. With False the density is 0 there.
     """
 
-    has_rsample = False
-    has_enumerate_support = False
+    has_rsample: Any = False
+    has_enumerate_support: Any = False
     arg_constraints: ClassVar[Any] = MappingProxyType({})  # the set of each parameter
-    support: Any = None  # the set of the values
     _validate_args: bool = True
-    _by_logits = False  # of a distribution by probabilities or logits: the other one is not checked
-    batch_shape: Shape = ()
-    event_shape: Shape = ()
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
@@ -86,15 +82,15 @@ class Distribution:
     def __init__(
         self, batch_shape: Shape = (), event_shape: Shape = (), validate_args: bool | None = None
     ) -> None:
-        self.batch_shape, self.event_shape = Size(batch_shape), Size(event_shape)
+        self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)
         if validate_args is not None:
             self._validate_args = validate_args
         if not self._validate_args:
             return
         for what, right in self.arg_constraints.items():
-            if what == ("probs" if self._by_logits else "logits"):
-                continue
-            if what in self.__dict__ and not right.holds(self.__dict__[what]):
+            if what not in self.__dict__ and isinstance(getattr(type(self), what, None), lazy_property):
+                continue  # computed from another parameter
+            if not is_dependent(right) and not right.holds(getattr(self, what)):
                 raise ValueError(
                     f"[{type(self).__name__}] got {what} outside its range; expected {right.text}"
                 )
@@ -102,8 +98,24 @@ class Distribution:
     def _with(self, validate_args: bool | None, **values: Any) -> None:
         """Keeps the parameters of a distribution of single numbers, broadcast, and checks them."""
         made = parameters(type(self).__name__, *values.values())
-        vars(self).update(zip(values, made, strict=True))
+        for name, x in zip(values, made, strict=True):
+            setattr(self, name, x)
         Distribution.__init__(self, made[0].shape, (), validate_args)
+
+    @property
+    def batch_shape(self) -> Shape:
+        """The shape of the parameters; the library reads _batch_shape, as PyTorch does."""
+        return self._batch_shape
+
+    @property
+    def event_shape(self) -> Shape:
+        """The shape of one value; the library reads _event_shape, as PyTorch does."""
+        return self._event_shape
+
+    @property
+    def support(self) -> Any:
+        """The set of the values."""
+        raise self._undefined("support")
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
@@ -111,15 +123,31 @@ class Distribution:
         Distribution._validate_args = bool(value)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
-        """This distribution with the parameters of batch_shape, to which its own is broadcast."""
-        new, n, shape = copy(self), len(self.batch_shape), Size(int(k) for k in batch_shape)
+        """This distribution with the parameters of batch_shape, to which its own is broadcast.
+
+        _instance: of a subclass, which gets the parameters that it does not have.
+        """
+        new: Any = copy(self) if _instance is None else _instance
+        kept = () if _instance is None else frozenset(vars(_instance))
+        n, shape = len(self._batch_shape), Size(int(k) for k in batch_shape)
         for name, x in vars(self).items():
-            if isinstance(x, Tensor):
-                setattr(new, name, ops.broadcast_to(x, (*shape, *x.shape[n:])))
+            if name in kept:
+                continue
+            if isinstance(x, Tensor) and not name.startswith("_unbroadcasted"):
+                x = ops.broadcast_to(x, (*shape, *x.shape[n:]))
             elif isinstance(x, Distribution):
-                setattr(new, name, x.expand((*shape, *x.batch_shape[n:])))
-        new.batch_shape = shape
+                x = x.expand(Size((*shape, *x.batch_shape[n:])))
+            setattr(new, name, x)
+        new._batch_shape = shape
         return new
+
+    def _get_checked_instance(self, cls: Any, _instance: Any = None) -> Any:
+        """An empty instance for the method expand of `cls`; a subclass with another __init__ has its own."""
+        if _instance is None and type(self).__init__ is not cls.__init__:
+            raise NotImplementedError(
+                f"[{type(self).__name__}] got another __init__ than {cls.__name__}'s; expected expand as well"
+            )
+        return self.__new__(type(self)) if _instance is None else _instance
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Samples through which gradients reach the parameters, in the shape sample_shape + batch_shape."""
@@ -169,22 +197,23 @@ class Distribution:
 
     stddev = moment(lambda d: ops.sqrt(d.variance))
 
-    def _shape(self, sample_shape: Any) -> Shape:
+    def _extended_shape(self, sample_shape: Any = ()) -> Any:
+        """The shape of samples."""
         if isinstance(sample_shape, (int, np.integer)):
             raise TypeError(
                 f"[{type(self).__name__}] got sample_shape {sample_shape}; expected a tuple: "
                 f"({sample_shape},)"
             )
-        return (*(int(n) for n in sample_shape), *self.batch_shape, *self.event_shape)
+        return Size((*(int(n) for n in sample_shape), *self._batch_shape, *self._event_shape))
 
     def _undefined(self, what: str) -> NotImplementedError:
         return NotImplementedError(f"[{type(self).__name__}] {what} is not defined")
 
     def _enumerated(self, values: Tensor, expand: bool) -> Tensor:
-        n = len(self.event_shape)
-        shape = values.shape[:1] + (1,) * len(self.batch_shape) + values.shape[values.ndim - n :]
+        n = len(self._event_shape)
+        shape = values.shape[:1] + (1,) * len(self._batch_shape) + values.shape[values.ndim - n :]
         values = ops.reshape(values, shape)
-        return values.expand(-1, *self.batch_shape, *self.event_shape) if expand else values
+        return values.expand(-1, *self._batch_shape, *self._event_shape) if expand else values
 
     def _tensor(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else _in(value, _dtype(vars(self).values()))
@@ -192,31 +221,36 @@ class Distribution:
     def _value(self, value: Any) -> Tensor:
         """The value of log_prob or cdf, checked."""
         x = self._tensor(value)
-        if not self._validate_args:
-            return x
-        name, n, whole = type(self).__name__, len(self.event_shape), (*self.batch_shape, *self.event_shape)
-        if x.shape != whole:
-            if n and x.shape[-n:] != self.event_shape:
-                expected = f"last dimensions {tuple(self.event_shape)}"
-                raise ValueError(f"[{name}] got a value of shape {x.shape}; expected {expected}")
-            try:
-                np.broadcast_shapes(x.shape, whole)
-            except ValueError as error:
-                raise ValueError(
-                    f"[{name}] got a value of shape {x.shape}; expected one that broadcasts with {whole}"
-                ) from error
-        right = self.support
-        if right is not None and not right.holds(x):
-            raise ValueError(f"[{name}] got a value outside its range; expected {right.text}")
+        if self._validate_args:
+            self._validate_sample(x)
         return x
 
+    def _validate_sample(self, value: Tensor) -> None:
+        """Raises ValueError for a value of another shape, or outside the support."""
+        name, n = type(self).__name__, len(self._event_shape)
+        whole = (*self._batch_shape, *self._event_shape)
+        if value.shape != whole:
+            if n and value.shape[-n:] != self._event_shape:
+                expected = f"last dimensions {tuple(self._event_shape)}"
+                raise ValueError(f"[{name}] got a value of shape {value.shape}; expected {expected}")
+            try:
+                np.broadcast_shapes(value.shape, whole)
+            except ValueError as error:
+                raise ValueError(
+                    f"[{name}] got a value of shape {value.shape}; expected one that broadcasts with {whole}"
+                ) from error
+        try:
+            right = self.support
+        except NotImplementedError:
+            return
+        if not right.holds(value):
+            raise ValueError(f"[{name}] got a value outside its range; expected {right.text}")
+
     def __repr__(self) -> str:
-        names = inspect.signature(type(self).__init__).parameters
-        given = {name: self.__dict__[name] for name in names if isinstance(self.__dict__.get(name), Tensor)}
-        if {"probs", "logits"} <= given.keys():
-            given.pop("probs" if self._by_logits else "logits")
-        shown = [f"{k}: {v if v.numel() == 1 else v.shape}" for k, v in given.items()]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        own = vars(self)
+        shown = [(k, own[k]) for k in self.arg_constraints if k in own]
+        texts = [f"{k}: {v if v.numel() == 1 else v.shape}" for k, v in shown]
+        return f"{type(self).__name__}({', '.join(texts)})"
 
 
 class Independent(Distribution):
@@ -238,12 +272,14 @@ class Independent(Distribution):
             raise ValueError(
                 f"[Independent] got {n} dimensions for batch_shape {whole}; expected at most all"
             )
-        self._dims = tuple(range(-n, 0))
         super().__init__(
             whole[: len(whole) - n], (*whole[len(whole) - n :], *base_distribution.event_shape), validate_args
         )
-        self.has_rsample = base_distribution.has_rsample
-        self.has_enumerate_support = n == 0 and base_distribution.has_enumerate_support
+
+    has_rsample = property(lambda d: d.base_dist.has_rsample)
+    has_enumerate_support = property(
+        lambda d: not d.reinterpreted_batch_ndims and d.base_dist.has_enumerate_support
+    )
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.rsample(sample_shape)
@@ -258,21 +294,21 @@ class Independent(Distribution):
         return self._summed(self.base_dist.entropy())
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        if self._dims:
+        if self.reinterpreted_batch_ndims:
             raise self._undefined("enumerate_support")
         return self.base_dist.enumerate_support(expand)
 
-    @property
+    @dependent_property
     def support(self) -> Any:
-        base = self.base_dist.support
-        return base if base is None else independent(base, len(self._dims))
+        base, n = self.base_dist.support, self.reinterpreted_batch_ndims
+        return independent(base, n) if n else base
 
     mean = moment(lambda d: d.base_dist.mean)
     mode = moment(lambda d: d.base_dist.mode)
     variance = moment(lambda d: d.base_dist.variance)
 
     def __repr__(self) -> str:
-        return f"Independent({self.base_dist!r}, {len(self._dims)})"
+        return f"{type(self).__name__}({self.base_dist!r}, {self.reinterpreted_batch_ndims})"
 
     def _summed(self, x: Tensor) -> Tensor:
-        return ops.sum(x, self._dims) if self._dims else x
+        return _sum_rightmost(x, self.reinterpreted_batch_ndims)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+import ranvier.linalg as linalg
 import ranvier.ops as ops
+from ranvier import full
 from ranvier._core import inside
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import cast
@@ -26,155 +27,329 @@ class Constraint:
     tensor([False,  True])
     """
 
-    check: Callable[[Any], Any]
-    event_dim, is_discrete = 0, False
-    _limits: tuple[Any, ...] = ()
-    _text = _name = ""
-    _bounds: tuple[Any, ...] = ()
+    event_dim: Any = 0
+    is_discrete: Any = False
+    _limits: Any = ()  # (least, most, whether the least is outside) of a set that is all numbers between them
+    _text = ""  # what errors call the set
 
-    def __init__(
-        self,
-        name: str = "",
-        inside: Callable[[Any], Any] | None = None,
-        event_dim: int = 0,
-        limits: tuple[Any, ...] = (),
-        text: str = "",
-        bounds: tuple[Any, ...] = (),
-        is_discrete: bool = False,
-    ) -> None:
-        """limits: (least, most, whether the least is outside) of a set that is all numbers between them.
-        text: what errors call the set. bounds: what is written into name and text; Tensors only when asked.
-        """
-        if inside is None:
-            return
-        self._name, self.check, self.event_dim, self._limits = name, inside, event_dim, limits
-        self._text, self._bounds, self.is_discrete = text or name, bounds, is_discrete
+    def check(self, value: Any) -> Any:
+        raise NotImplementedError(f"[{type(self).__name__}] check is not defined")
 
     @property
     def text(self) -> str:
-        return self._text.format(*self._bounds) or repr(self)
+        shown = {k: f"{v:g}" if isinstance(v, float) else v for k, v in vars(self).items()}
+        return self._text.format_map(shown) or repr(self)
 
     def holds(self, x: Tensor) -> bool:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
         x = wrap(x._array) if x.dtype.char != "e" else x.detach().float()
-        if self._limits and x.dtype.kind == "f":
-            return bool(inside(x._array, *self._limits))
+        limits = (
+            self._limits if type(self).__module__ == __name__ else ()
+        )  # a subclass has a check of its own
+        if limits and x.dtype.kind == "f":
+            return bool(inside(x._array, *limits))
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
 
     def __repr__(self) -> str:
-        return self._name.format(*self._bounds) or f"{type(self).__name__}()"
+        bounds = ", ".join(f"{k}={v}" for k, v in vars(self).items() if k.endswith("_bound"))
+        return f"{type(self).__name__.lstrip('_')}({bounds})"
 
 
-def interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Numbers from lower_bound to upper_bound, both included; the bounds may be Tensors."""
-    bounds = lower_bound, upper_bound
-    return Constraint(
-        "Interval(lower_bound={}, upper_bound={})",
-        lambda x: (x >= lower_bound) & (x <= upper_bound),
-        limits=() if any(isinstance(b, Tensor) for b in bounds) else bounds,
-        text="numbers from {} to {}",
-        bounds=bounds,
-    )
+class _Dependent(Constraint):
+    """A set that depends on a distribution's other parameters: what it is, an instance says."""
+
+    def __init__(self, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented) -> None:
+        self._is_discrete, self._event_dim = is_discrete, event_dim
+
+    @property
+    def is_discrete(self) -> Any:
+        return self._of_class("is_discrete", self._is_discrete)
+
+    @property
+    def event_dim(self) -> Any:
+        return self._of_class("event_dim", self._event_dim)
+
+    @staticmethod
+    def _of_class(name: str, value: Any) -> Any:
+        if value is NotImplemented:
+            raise NotImplementedError(f"[constraints.dependent] {name} is not the same for all instances")
+        return value
+
+    def __call__(self, **settings: Any) -> Any:
+        """With other settings."""
+        return _Dependent(**{"is_discrete": self._is_discrete, "event_dim": self._event_dim, **settings})
+
+    def check(self, value: Any) -> Any:
+        raise ValueError("[constraints.dependent] got a class; expected an instance, which has the bounds")
 
 
-def integer_interval(lower_bound: Any, upper_bound: Any) -> Constraint:
-    """Whole numbers from lower_bound to upper_bound, both included; the bounds may be Tensors."""
-    return Constraint(
-        "IntegerInterval(lower_bound={}, upper_bound={})",
-        lambda x: _whole(x - lower_bound) & (x <= upper_bound),
-        text="whole numbers from {} to {}",
-        bounds=(lower_bound, upper_bound),
-        is_discrete=True,
-    )
+class dependent_property(property, _Dependent):
+    """A property whose value is a Constraint; of the class, it tells is_discrete and event_dim.
+
+    >>> from ranvier.distributions import constraints
+    >>> class Below:
+    ...     @constraints.dependent_property(is_discrete=False, event_dim=0)
+    ...     def support(self):
+    ...         return constraints.less_than(self.most)
+    >>> Below.support.event_dim, constraints.is_dependent(Below.support)
+    (0, True)
+    """
+
+    def __init__(
+        self, fn: Any = None, *, is_discrete: Any = NotImplemented, event_dim: Any = NotImplemented
+    ) -> None:
+        property.__init__(self, fn)
+        _Dependent.__init__(self, is_discrete=is_discrete, event_dim=event_dim)
+
+    def __call__(self, fn: Any) -> Any:  # type: ignore[override]
+        return type(self)(fn, is_discrete=self._is_discrete, event_dim=self._event_dim)
 
 
-def greater_than(lower_bound: float) -> Constraint:
-    """Numbers above lower_bound."""
-    return Constraint(
-        f"GreaterThan(lower_bound={lower_bound})",
-        lambda x: x > lower_bound,
-        limits=(lower_bound, math.inf, True),
-        text=f"numbers > {lower_bound:g}",
-    )
+def is_dependent(constraint: Any) -> bool:
+    """Whether the set depends on an instance."""
+    return isinstance(constraint, _Dependent)
 
 
-def greater_than_eq(lower_bound: float) -> Constraint:
-    """Numbers of at least lower_bound."""
-    return Constraint(
-        f"GreaterThanEq(lower_bound={lower_bound})",
-        lambda x: x >= lower_bound,
-        limits=(lower_bound, math.inf),
-        text=f"numbers >= {lower_bound:g}",
-    )
+def _fixed(*limits: Any) -> tuple[Any, ...]:
+    return () if any(isinstance(x, Tensor) for x in limits) else limits
 
 
-def independent(base_constraint: Constraint, reinterpreted_batch_ndims: int) -> Constraint:
+class _Real(Constraint):
+    _limits, _text = (-math.inf, math.inf), "numbers, not nan"
+
+    def check(self, value: Any) -> Any:
+        return value == value
+
+
+class _GreaterThan(Constraint):
+    _text = "numbers > {lower_bound}"
+    _limits = property(lambda c: _fixed(c.lower_bound, math.inf, True))
+
+    def __init__(self, lower_bound: Any) -> None:
+        self.lower_bound = lower_bound
+
+    def check(self, value: Any) -> Any:
+        return value > self.lower_bound
+
+
+class _GreaterThanEq(_GreaterThan):
+    _text = "numbers >= {lower_bound}"
+    _limits = property(lambda c: _fixed(c.lower_bound, math.inf))
+
+    def check(self, value: Any) -> Any:
+        return value >= self.lower_bound
+
+
+class _LessThan(Constraint):
+    _text = "numbers < {upper_bound}"
+
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+    def check(self, value: Any) -> Any:
+        return value < self.upper_bound
+
+
+class _Interval(Constraint):
+    _text = "numbers from {lower_bound} to {upper_bound}"
+    _limits = property(lambda c: _fixed(c.lower_bound, c.upper_bound))
+
+    def __init__(self, lower_bound: Any, upper_bound: Any) -> None:
+        self.lower_bound, self.upper_bound = lower_bound, upper_bound
+
+    def check(self, value: Any) -> Any:
+        return (value >= self.lower_bound) & (value <= self.upper_bound)
+
+
+class _HalfOpenInterval(_Interval):
+    _text, _limits = "numbers from {lower_bound} to below {upper_bound}", ()
+
+    def check(self, value: Any) -> Any:
+        return (value >= self.lower_bound) & (value < self.upper_bound)
+
+
+class _Boolean(Constraint):
+    is_discrete, _text = True, "0 or 1"
+
+    def check(self, value: Any) -> Any:
+        return (value == 0) | (value == 1)
+
+
+class _IntegerInterval(_Interval):
+    is_discrete, _limits = True, ()
+    _text = "whole numbers from {lower_bound} to {upper_bound}"
+
+    def check(self, value: Any) -> Any:
+        return _whole(value - self.lower_bound) & (value <= self.upper_bound)
+
+
+class _IntegerGreaterThan(_GreaterThan):
+    is_discrete, _limits, _text = True, (), "whole numbers >= {lower_bound}"
+
+    def check(self, value: Any) -> Any:
+        return _whole(value - self.lower_bound)
+
+
+class _OneHot(Constraint):
+    is_discrete, event_dim, _text = True, 1, "one 1 and else 0 in each row"
+
+    def check(self, value: Any) -> Any:
+        return ops.logical_and(ops.all((value == 0) | (value == 1), -1), ops.eq(ops.sum(value, -1), 1))
+
+
+class _Simplex(Constraint):
+    event_dim, _text = 1, "numbers >= 0 that add up to 1"
+
+    def check(self, value: Any) -> Any:
+        return ops.all(value >= 0, -1) & (ops.abs(ops.sum(value, -1) - 1) < 1e-6)
+
+
+class _Multinomial(Constraint):
+    is_discrete, event_dim, _text = True, 1, "counts >= 0 that add up to at most {upper_bound}"
+
+    def __init__(self, upper_bound: Any) -> None:
+        self.upper_bound = upper_bound
+
+    def check(self, value: Any) -> Any:
+        return ops.all(_whole(value), -1) & (ops.sum(value, -1) <= self.upper_bound)
+
+
+class _LowerTriangular(Constraint):
+    event_dim, _text = 2, "a lower triangle"
+
+    def check(self, value: Any) -> Any:
+        return ops.all(ops.eq(ops.tril(value), value), (-2, -1))
+
+
+class _LowerCholesky(_LowerTriangular):
+    _text = "a lower factor, with numbers > 0 in its diagonal"
+
+    def check(self, value: Any) -> Any:
+        return super().check(value) & ops.all(ops.diagonal(value, 0, -2, -1) > 0, -1)
+
+
+class _CorrCholesky(_LowerCholesky):
+    _text = "a lower factor of a correlation matrix: rows of norm 1"
+
+    def check(self, value: Any) -> Any:
+        near = 10 * value.shape[-1] * float(np.finfo(value.dtype).eps)
+        return super().check(value) & ops.all(ops.abs(ops.norm(value, 2, -1) - 1) < near, -1)
+
+
+class _Square(Constraint):
+    event_dim, _text = 2, "a square matrix"
+
+    def check(self, value: Any) -> Any:
+        return full(value.shape[:-2], value.shape[-2] == value.shape[-1], dtype=np.bool_)
+
+
+class _Symmetric(_Square):
+    _text = "a symmetric matrix"
+
+    def check(self, value: Any) -> Any:
+        square = super().check(value)
+        if value.shape[-2] != value.shape[-1]:
+            return square
+        return ops.all(ops.abs(value - value.mT) <= 1e-6 + 1e-5 * ops.abs(value.mT), (-2, -1))
+
+
+class _PositiveSemidefinite(_Symmetric):
+    _text = "a positive-semidefinite matrix"
+
+    def check(self, value: Any) -> Any:
+        symmetric = super().check(value)
+        return symmetric & self._definite(value) if bool(ops.all(symmetric)) else symmetric
+
+    def _definite(self, value: Any) -> Any:
+        return ops.all(linalg.eigvalsh(value) >= 0, -1)
+
+
+class _PositiveDefinite(_PositiveSemidefinite):
+    _text = "a positive-definite matrix"
+
+    def _definite(self, value: Any) -> Any:
+        return ops.eq(linalg.cholesky_ex(value).info, 0)
+
+
+class _IndependentConstraint(Constraint):
     """The last dimensions as one event, all of whose numbers are inside."""
-    n = reinterpreted_batch_ndims
-    if n == 0:
-        return base_constraint
-    return Constraint(
-        f"IndependentConstraint({base_constraint._name}, {n})",
-        lambda x: ops.all(base_constraint.check(x), tuple(range(-n, 0))),
-        base_constraint.event_dim + n,
-        base_constraint._limits,
-        base_constraint._text,
-        base_constraint._bounds,
-        base_constraint.is_discrete,
-    )
+
+    def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
+        self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims
+
+    event_dim = property(lambda c: c.base_constraint.event_dim + c.reinterpreted_batch_ndims)
+    is_discrete = property(lambda c: c.base_constraint.is_discrete)
+    text = property(lambda c: c.base_constraint.text)
+    _limits = property(lambda c: c.base_constraint._limits)
+
+    def check(self, value: Any) -> Any:
+        n = self.reinterpreted_batch_ndims
+        inner = self.base_constraint.check(value)
+        if inner.ndim < n:
+            raise ValueError(
+                f"[constraints.independent] got a value of shape {value.shape}; expected at least "
+                f"{self.event_dim} dimensions"
+            )
+        return ops.all(inner, tuple(range(-n, 0))) if n else inner
+
+    def __repr__(self) -> str:
+        return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"
 
 
-def multinomial(upper_bound: int) -> Constraint:
-    """Vectors of whole numbers >= 0 that add up to at most upper_bound."""
-    return Constraint(
-        f"Multinomial(upper_bound={upper_bound})",
-        lambda x: ops.all(_whole(x), -1) & (ops.sum(x, -1) <= upper_bound),
-        1,
-        text=f"counts >= 0 that add up to at most {upper_bound}",
-        is_discrete=True,
-    )
+class _Parts(Constraint):
+    """Parts along a dimension, each in a set of its own."""
+
+    is_discrete = property(lambda c: any(part.is_discrete for part in c.cseq))
+
+    def _check(self, parts: Any) -> list[Any]:
+        return [c.check(x) for c, x in zip(self.cseq, parts, strict=True)]
+
+    def __init__(self, cseq: Any, dim: int = 0) -> None:
+        self.cseq, self.dim = list(cseq), dim
 
 
-def _whole(x: Tensor) -> Any:
+class _Cat(_Parts):
+    """Parts of these lengths, one after the other."""
+
+    event_dim = property(lambda c: max(part.event_dim for part in c.cseq))
+
+    def __init__(self, cseq: Any, dim: int = 0, lengths: Any = None) -> None:
+        super().__init__(cseq, dim)
+        self.lengths = list(lengths) if lengths is not None else [1] * len(self.cseq)
+
+    def check(self, value: Any) -> Any:
+        return ops.cat(self._check(ops.split(value, self.lengths, self.dim)), self.dim)
+
+
+class _Stack(_Parts):
+    """Parts of one index each."""
+
+    @property
+    def event_dim(self) -> Any:
+        most = max(part.event_dim for part in self.cseq)
+        return most + (self.dim + most < 0)
+
+    def check(self, value: Any) -> Any:
+        return ops.stack(self._check(ops.unbind(value, self.dim)), self.dim)
+
+
+def _whole(x: Any) -> Any:
+    """Whether it is a whole number >= 0."""
     if x.dtype.kind != "f":
         return x >= 0
     near = ops.clip(x, 0.0, 2.0**53)  # larger numbers are whole
     return (x >= 0) & (x < math.inf) & (near == near.long().to(x.dtype))
 
 
-def _is_lower(x: Any) -> Any:
-    diagonal = ops.diagonal(x, 0, -2, -1)
-    return ops.all(ops.eq(ops.tril(x), x), (-2, -1)) & ops.all(diagonal > 0, -1)  # type: ignore[operator]
-
-
-real = Constraint("Real()", lambda x: x == x, limits=(-math.inf, math.inf), text="numbers, not nan")
+dependent = _Dependent()
+independent = _IndependentConstraint
+greater_than, greater_than_eq, less_than = _GreaterThan, _GreaterThanEq, _LessThan
+interval, half_open_interval, integer_interval = _Interval, _HalfOpenInterval, _IntegerInterval
+multinomial, cat, stack = _Multinomial, _Cat, _Stack
+real, positive, nonnegative = _Real(), greater_than(0.0), greater_than_eq(0.0)
 real_vector = independent(real, 1)
-positive = greater_than(0.0)
-nonnegative = greater_than_eq(0.0)
-unit_interval = interval(0.0, 1.0)
-boolean = Constraint("Boolean()", lambda x: (x == 0) | (x == 1), text="0 or 1", is_discrete=True)
-nonnegative_integer = Constraint(
-    "IntegerGreaterThan(lower_bound=0)", _whole, text="whole numbers >= 0", is_discrete=True
-)
-simplex = Constraint(
-    "Simplex()",
-    lambda x: ops.all(x >= 0, -1) & (ops.abs(ops.sum(x, -1) - 1) < 1e-6),
-    1,
-    text="numbers >= 0 that add up to 1",
-)
-one_hot = Constraint(
-    "OneHot()",
-    lambda x: ops.all((x == 0) | (x == 1), -1) & ops.eq(ops.sum(x, -1), 1),  # type: ignore[operator]
-    1,
-    text="one 1 and else 0 in each row",
-    is_discrete=True,
-)
-lower_cholesky = Constraint(
-    "LowerCholesky()", _is_lower, 2, text="a lower factor, with numbers > 0 in its diagonal"
-)
-symmetric = Constraint(
-    "Symmetric()",
-    lambda x: ops.all(ops.abs(x - x.mT) <= 1e-6 + 1e-5 * ops.abs(x), (-2, -1)),
-    2,
-    text="a symmetric matrix",
-)
+unit_interval, boolean, one_hot, simplex = interval(0.0, 1.0), _Boolean(), _OneHot(), _Simplex()
+nonnegative_integer, positive_integer = _IntegerGreaterThan(0), _IntegerGreaterThan(1)
+lower_triangular, lower_cholesky, corr_cholesky = _LowerTriangular(), _LowerCholesky(), _CorrCholesky()
+square, symmetric = _Square(), _Symmetric()
+positive_semidefinite, positive_definite = _PositiveSemidefinite(), _PositiveDefinite()

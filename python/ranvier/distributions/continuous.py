@@ -13,15 +13,21 @@ from ranvier import isinf, isnan, rand, randn
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
-    Constraint,
+    dependent_property,
+    greater_than,
     interval,
+    less_than,
     lower_cholesky,
     nonnegative,
     positive,
+    positive_definite,
     real,
     real_vector,
     symmetric,
 )
+from ranvier.distributions.transformed_distribution import TransformedDistribution
+from ranvier.distributions.transforms import ExpTransform
+from ranvier.distributions.utils import lazy_property
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -40,12 +46,19 @@ class _LocScale(Distribution):
     mode = moment(lambda d: d.loc)
 
 
-class _Gaussian(_LocScale):
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.loc + self.scale * randn(self._shape(sample_shape), dtype=self.loc.dtype)
+class Normal(_LocScale):
+    """Density exp(-(x - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)).
 
-    def _log_density(self, x: Tensor) -> Tensor:
-        z = (x - self.loc) / self.scale
+    >>> import ranvier as rv
+    >>> rv.distributions.Normal(0.0, 2.0).entropy()
+    tensor(2.1121)
+    """
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.loc + self.scale * randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+
+    def log_prob(self, value: Any) -> Tensor:
+        z = (self._value(value) - self.loc) / self.scale
         return -0.5 * z * z - ops.log(self.scale) - _HALF_LOG_2PI
 
     def entropy(self) -> Tensor:
@@ -57,22 +70,10 @@ class _Gaussian(_LocScale):
     def icdf(self, value: Any) -> Tensor:
         return self.loc + self.scale * math.sqrt(2) * ops.erfinv(2 * self._tensor(value) - 1)
 
-
-class Normal(_Gaussian):
-    """Density exp(-(x - loc)^2 / (2 scale^2)) / (scale sqrt(2 pi)).
-
-    >>> import ranvier as rv
-    >>> rv.distributions.Normal(0.0, 2.0).entropy()
-    tensor(2.1121)
-    """
-
-    def log_prob(self, value: Any) -> Tensor:
-        return self._log_density(self._value(value))
-
     variance = moment(lambda d: d.scale * d.scale)
 
 
-class LogNormal(_Gaussian):
+class LogNormal(TransformedDistribution):
     """The exponential of a normal variable.
 
     >>> import ranvier as rv
@@ -80,24 +81,21 @@ class LogNormal(_Gaussian):
     tensor(1.6487)
     """
 
+    has_rsample = True
+    arg_constraints: ClassVar[Any] = {"loc": real, "scale": positive}
     support = positive
+    loc, scale = moment(lambda d: d.base_dist.loc), moment(lambda d: d.base_dist.scale)
 
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return ops.exp(super().rsample(sample_shape))
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        super().__init__(Normal(loc, scale, validate_args), ExpTransform(), validate_args)
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
         logs = ops.log(ops.where(x <= 0, 1.0, x))
-        return ops.where(x <= 0, -math.inf, self._log_density(logs) - logs)
+        return ops.where(x <= 0, -math.inf, self.base_dist.log_prob(logs) - logs)
 
     def entropy(self) -> Tensor:
-        return super().entropy() + self.loc
-
-    def cdf(self, value: Any) -> Tensor:
-        return Normal(self.loc, self.scale, self._validate_args).cdf(ops.log(self._tensor(value)))
-
-    def icdf(self, value: Any) -> Tensor:
-        return ops.exp(super().icdf(value))
+        return self.base_dist.entropy() + self.loc
 
     mean = moment(lambda d: ops.exp(d.loc + 0.5 * d.scale * d.scale))
     mode = moment(lambda d: ops.exp(d.loc - d.scale * d.scale))
@@ -117,7 +115,7 @@ class Laplace(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._shape(sample_shape), dtype=self.loc.dtype) - 0.5  # in [-1/2, 1/2)
+        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype) - 0.5  # in [-1/2, 1/2)
         most = 0.5 - float(np.finfo(u.dtype).eps) / 4
         return self.loc - self.scale * ops.sign(u) * ops.log1p(-2 * ops.clip(ops.abs(u), 0.0, most))
 
@@ -155,22 +153,16 @@ class Uniform(Distribution):
 
     @property
     def arg_constraints(self) -> Any:
-        low, high = self.low, self.high
-        return {
-            "low": Constraint(
-                "LessThan(upper_bound={})", lambda x: x < high, text="low < high", bounds=(high,)
-            ),
-            "high": Constraint(
-                "GreaterThan(lower_bound={})", lambda x: x > low, text="low < high", bounds=(low,)
-            ),
-        }
+        return {"low": less_than(self.high), "high": greater_than(self.low)}
 
-    @property
+    @dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> Any:
         return interval(self.low, self.high)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.low + (self.high - self.low) * rand(self._shape(sample_shape), dtype=self.low.dtype)
+        return self.low + (self.high - self.low) * rand(
+            self._extended_shape(sample_shape), dtype=self.low.dtype
+        )
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -208,7 +200,7 @@ class Exponential(Distribution):
         self._with(validate_args, rate=rate)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return -ops.log1p(-rand(self._shape(sample_shape), dtype=self.rate.dtype)) / self.rate
+        return -ops.log1p(-rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)) / self.rate
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -240,7 +232,12 @@ class MultivariateNormal(Distribution):
     """
 
     has_rsample = True
-    arg_constraints: ClassVar[Any] = {"loc": real_vector, "scale_tril": lower_cholesky}
+    arg_constraints: ClassVar[Any] = {
+        "loc": real_vector,
+        "covariance_matrix": positive_definite,
+        "precision_matrix": positive_definite,
+        "scale_tril": lower_cholesky,
+    }
     support = real_vector
 
     def __init__(
@@ -265,41 +262,57 @@ class MultivariateNormal(Distribution):
                 "expected (..., n) and (..., n, n)"
             )
         batch = np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2])
-        self.loc = ops.broadcast_to(mean, (*batch, n))
-        if scale_tril is None:
-            check = self._validate_args if validate_args is None else validate_args
-            if check and not symmetric.holds(matrix):
-                raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
-            matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
-        self.scale_tril = ops.broadcast_to(matrix, (*batch, n, n))
+        self.loc, whole = ops.broadcast_to(mean, (*batch, n)), ops.broadcast_to(matrix, (*batch, n, n))
+        if scale_tril is not None:
+            self.scale_tril = whole
         super().__init__(batch, mean.shape[-1:], validate_args)
+        if scale_tril is None:
+            if self._validate_args and not symmetric.holds(matrix):
+                raise ValueError("[MultivariateNormal] got a matrix that is not symmetric; expected one")
+            setattr(self, "precision_matrix" if covariance_matrix is None else "covariance_matrix", whole)
+            matrix = ops.cholesky(matrix if precision_matrix is None else ops.inverse(matrix))
+        self._unbroadcasted_scale_tril = matrix  # every method reads it: a subclass may compute it otherwise
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = randn((*self._shape(sample_shape), 1), dtype=self.loc.dtype)
-        return self.loc + ops.matmul(self.scale_tril, noise).squeeze(-1)
+        noise = randn(self._extended_shape(sample_shape), dtype=self.loc.dtype).unsqueeze(-1)
+        return self.loc + ops.matmul(self._unbroadcasted_scale_tril, noise).squeeze(-1)
 
     def log_prob(self, value: Any) -> Tensor:
         away = (self._value(value) - self.loc).unsqueeze(-1)
         far = isinf(away)  # one infinite element: -inf, where the solution would have inf - inf
-        z = linalg.solve(ops.tril(self.scale_tril), ops.where(far, 0.0, away)).squeeze(-1)
-        constant = 0.5 * self.event_shape[0] * math.log(2 * math.pi)
+        lower = self._unbroadcasted_scale_tril
+        z = linalg.solve_triangular(lower, ops.where(far, 0.0, away), upper=False).squeeze(-1)
+        constant = 0.5 * self._event_shape[0] * math.log(2 * math.pi)
         logs = -0.5 * ops.sum(z * z, -1) - self._half_logdet() - constant
         return ops.where(ops.any(far, (-2, -1)) & ~isnan(logs), -math.inf, logs)
 
     def entropy(self) -> Tensor:
-        return self._half_logdet() + 0.5 * self.event_shape[0] * (1 + math.log(2 * math.pi))
+        constant = 0.5 * self._event_shape[0] * (1 + math.log(2 * math.pi))
+        return ops.broadcast_to(self._half_logdet() + constant, self._batch_shape)
 
     def _half_logdet(self) -> Tensor:
-        return ops.sum(ops.log(ops.diagonal(self.scale_tril, 0, -2, -1)), -1)
+        return ops.sum(ops.log(ops.diagonal(self._unbroadcasted_scale_tril, 0, -2, -1)), -1)
 
-    @property
+    def _whole(self, matrix: Tensor) -> Tensor:
+        return ops.broadcast_to(matrix, (*self._batch_shape, *self._event_shape, *self._event_shape))
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        return self._whole(self._unbroadcasted_scale_tril)
+
+    @lazy_property
     def covariance_matrix(self) -> Tensor:
-        return ops.matmul(self.scale_tril, self.scale_tril.mT)
+        lower = self._unbroadcasted_scale_tril
+        return self._whole(ops.matmul(lower, lower.mT))
 
-    @property
+    @lazy_property
     def precision_matrix(self) -> Tensor:
-        return ops.inverse(self.covariance_matrix)
+        return self._whole(ops.cholesky_inverse(self._unbroadcasted_scale_tril))
 
     mean = moment(lambda d: d.loc)
     mode = moment(lambda d: d.loc)
-    variance = moment(lambda d: ops.sum(d.scale_tril * d.scale_tril, -1))
+
+    @moment
+    def variance(self) -> Tensor:
+        lower = self._unbroadcasted_scale_tril
+        return ops.broadcast_to(ops.sum(lower * lower, -1), (*self._batch_shape, *self._event_shape))

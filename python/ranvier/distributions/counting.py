@@ -1,4 +1,4 @@
-"""Poisson, Geometric, Binomial and Multinomial."""
+"""Poisson, Geometric, Binomial, NegativeBinomial and Multinomial."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import ranvier.ops as ops
 from ranvier import arange
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.autograd.random import generator
-from ranvier.distributions.base import Distribution, moment, parameters, tensors
+from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import (
+    dependent_property,
+    half_open_interval,
     integer_interval,
     multinomial,
     nonnegative,
     nonnegative_integer,
     positive,
     real,
-    unit_interval,
 )
-from ranvier.distributions.discrete import Bernoulli, Categorical
+from ranvier.distributions.discrete import Categorical, _OfTrials
 
 
 def _drawn(values: Any, dtype: Any) -> Tensor:
@@ -45,7 +46,7 @@ class Poisson(Distribution):
         self._with(validate_args, rate=rate)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        draws = generator().poisson(self.rate._array, self._shape(sample_shape))
+        draws = generator().poisson(self.rate._array, self._extended_shape(sample_shape))
         return _drawn(draws, self.rate.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
@@ -57,18 +58,6 @@ class Poisson(Distribution):
     variance = moment(lambda d: d.rate)
 
 
-class _OfTrials(Distribution):
-    """Distributions of trials that succeed with probability probs = sigmoid(logits)."""
-
-    arg_constraints: ClassVar[Any] = {"probs": unit_interval, "logits": real}
-    support: Any = nonnegative_integer
-
-    def _set(self, probs: Any, logits: Any, validate_args: bool | None) -> None:
-        trial = Bernoulli(probs, logits, False)
-        self.probs, self.logits, self._by_logits = trial.probs, trial.logits, trial._by_logits
-        super().__init__(trial.batch_shape, (), validate_args)
-
-
 class Geometric(_OfTrials):
     """The failures before the first success: k with probability (1 - p)^k p.
 
@@ -77,13 +66,15 @@ class Geometric(_OfTrials):
     tensor(3.)
     """
 
+    support = nonnegative_integer
+
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set(probs, logits, validate_args)
         if self._validate_args and not positive.holds(self.probs):
             raise ValueError("[Geometric] got probs outside its range; expected 0 < p <= 1")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        draws = generator().geometric(self.probs._array, self._shape(sample_shape)) - 1
+        draws = generator().geometric(self.probs._array, self._extended_shape(sample_shape)) - 1
         return _drawn(draws, self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
@@ -110,26 +101,21 @@ class Binomial(_OfTrials):
     """
 
     has_enumerate_support = True
+    total_count: Tensor
     arg_constraints: ClassVar[Any] = {"total_count": nonnegative_integer, **_OfTrials.arg_constraints}
 
     def __init__(
         self, total_count: Any = 1, probs: Any = None, logits: Any = None, validate_args: bool | None = None
     ) -> None:
-        probs, logits = (x if x is None else tensors(total_count, x)[1] for x in (probs, logits))
-        self._set(probs, logits, False)
-        self.total_count, self.probs, self.logits = parameters(
-            "Binomial", total_count, self.probs, self.logits
-        )
-        self._validate_args = Distribution._validate_args
-        Distribution.__init__(self, self.probs.shape, (), validate_args)
+        self._set(probs, logits, validate_args, total_count=total_count)
 
-    @property
+    @dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
         return integer_interval(0, self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         counts = self.total_count._array.astype(np.int64)
-        draws = generator().binomial(counts, self.probs._array, self._shape(sample_shape))
+        draws = generator().binomial(counts, self.probs._array, self._extended_shape(sample_shape))
         return _drawn(draws, self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
@@ -156,6 +142,43 @@ class Binomial(_OfTrials):
     variance = moment(lambda d: d.total_count * d.probs * (1 - d.probs))
 
 
+class NegativeBinomial(_OfTrials):
+    """The successes before total_count failures.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.NegativeBinomial(2.0, 0.5).log_prob(rv.tensor(1.0))
+    tensor(-1.3863)
+    """
+
+    total_count: Tensor
+    arg_constraints: ClassVar[Any] = {
+        "total_count": nonnegative,
+        "probs": half_open_interval(0.0, 1.0),
+        "logits": real,
+    }
+    support = nonnegative_integer
+
+    def __init__(
+        self, total_count: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None
+    ) -> None:
+        self._set(probs, logits, validate_args, total_count=total_count)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        shape, draw, p = self._extended_shape(sample_shape), generator(), self.probs._array
+        rates = draw.standard_gamma(self.total_count._array, shape) * (p / (1 - p))
+        return _drawn(draw.poisson(rates), p.dtype)
+
+    def log_prob(self, value: Any) -> Tensor:
+        x, n = self._value(value), self.total_count
+        logs = n * ops.logsigmoid(-self.logits) + x * ops.logsigmoid(self.logits)
+        ways = ops.lgamma(n + x) - ops.lgamma(1 + x) - ops.lgamma(n)
+        return logs + ops.where(ops.eq(n + x, 0), 0.0, ways)
+
+    mean = moment(lambda d: d.total_count * ops.exp(d.logits))
+    mode = moment(lambda d: ops.clip(ops.floor((d.total_count - 1) * ops.exp(d.logits)), 0.0, None))
+    variance = moment(lambda d: d.mean / ops.sigmoid(-d.logits))
+
+
 class Multinomial(Distribution):
     """How often each class is drawn in total_count draws of a Categorical.
 
@@ -173,21 +196,22 @@ class Multinomial(Distribution):
         if not isinstance(total_count, (int, np.integer)) or total_count < 0:
             raise ValueError(f"[Multinomial] got total_count {total_count!r}; expected a whole number >= 0")
         self.total_count = int(total_count)
-        self._draws = Categorical(probs, logits, validate_args)
-        self._by_logits = self._draws._by_logits
-        self.probs, self.logits = self._draws.probs, self._draws.logits
-        super().__init__(self._draws.batch_shape, self.probs.shape[-1:], False)
-        self._validate_args = self._draws._validate_args
+        self._categorical = Categorical(probs, logits, validate_args)
+        shape = self._categorical._param.shape
+        super().__init__(shape[:-1], shape[-1:], False)
+        self._validate_args = self._categorical._validate_args
 
-    @property
+    probs, logits = moment(lambda d: d._categorical.probs), moment(lambda d: d._categorical.logits)
+
+    @dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> Any:
         return multinomial(self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        self._shape(sample_shape)
+        self._extended_shape(sample_shape)
         with no_grad():
-            classes = self._draws.sample((self.total_count, *sample_shape))
-            return ops.sum(F.one_hot(classes, self.event_shape[0]), 0).to(self.probs.dtype)
+            classes = self._categorical.sample((self.total_count, *sample_shape))
+            return ops.sum(F.one_hot(classes, self._categorical._num_events), 0).to(self.probs.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -201,7 +225,7 @@ class Multinomial(Distribution):
         counts = Binomial(n, self.probs)
         k = counts.enumerate_support(False)[1:]
         ways = ops.sum(ops.exp(counts.log_prob(k)) * ops.lgamma(k + 1), (0, -1))
-        return n * self._draws.entropy() - math.lgamma(n + 1) + ways
+        return n * self._categorical.entropy() - math.lgamma(n + 1) + ways
 
     mean = moment(lambda d: d.probs * d.total_count)
     variance = moment(lambda d: d.total_count * d.probs * (1 - d.probs))

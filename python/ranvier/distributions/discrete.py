@@ -15,6 +15,7 @@ from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import (
     Constraint,
     boolean,
+    dependent_property,
     integer_interval,
     one_hot,
     real,
@@ -22,14 +23,17 @@ from ranvier.distributions.constraints import (
     simplex,
     unit_interval,
 )
+from ranvier.distributions.utils import lazy_property, logits_to_probs, probs_to_logits
 
-_WEIGHTS = Constraint("Weights()", lambda x: (x >= 0) & (x < math.inf) & (ops.sum(x, -1, True) > 0), 1)
+
+class _Weights(Constraint):
+    event_dim = 1
+
+    def check(self, value: Any) -> Any:
+        return (value >= 0) & (value < math.inf) & (ops.sum(value, -1, True) > 0)
 
 
-def _inside(probs: Tensor) -> Tensor:
-    """Probabilities at least the dtype's eps away from 0 and 1, for their logits."""
-    eps = float(np.finfo(probs.dtype).eps)
-    return ops.clip(probs, eps, 1 - eps)
+_weights = _Weights()
 
 
 def _one_of(name: str, probs: Any, logits: Any) -> None:
@@ -37,7 +41,30 @@ def _one_of(name: str, probs: Any, logits: Any) -> None:
         raise ValueError(f"[{name}] got {'neither' if probs is None else 'both'}; expected probs or logits")
 
 
-class Bernoulli(Distribution):
+class _OfTrials(Distribution):
+    """Of trials that succeed with probability probs = sigmoid(logits)."""
+
+    arg_constraints: ClassVar[Any] = {"probs": unit_interval, "logits": real}
+
+    def _set(self, probs: Any, logits: Any, validate_args: bool | None, **counts: Any) -> None:
+        """Keeps the one that is given; the other is computed at its first use."""
+        _one_of(type(self).__name__, probs, logits)
+        self._by_logits = logits is not None
+        given = {"probs": probs} if logits is None else {"logits": logits}
+        self._with(validate_args, **counts, **given)
+
+    _param = property(lambda d: d.logits if d._by_logits else d.probs)
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        return logits_to_probs(self.logits, True)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        return probs_to_logits(self.probs, True)
+
+
+class Bernoulli(_OfTrials):
     """1 with probability probs = sigmoid(logits), else 0.
 
     >>> import ranvier as rv
@@ -46,24 +73,14 @@ class Bernoulli(Distribution):
     """
 
     has_enumerate_support = True
-    arg_constraints: ClassVar[Any] = {"probs": unit_interval, "logits": real}
     support = boolean
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
-        _one_of("Bernoulli", probs, logits)
-        self._by_logits = logits is not None
-        if logits is None:
-            (self.probs,) = parameters("Bernoulli", probs)
-            p = _inside(self.probs)
-            self.logits = ops.log(p) - ops.log1p(-p)
-        else:
-            (self.logits,) = parameters("Bernoulli", logits)
-            self.probs = ops.sigmoid(self.logits)
-        super().__init__(self.logits.shape, (), validate_args)
+        self._set(probs, logits, validate_args)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            return ops.bernoulli(ops.broadcast_to(self.probs, self._shape(sample_shape)))
+            return ops.bernoulli(ops.broadcast_to(self.probs, self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -101,37 +118,45 @@ class Categorical(Distribution):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         name = type(self).__name__
         _one_of(name, probs, logits)
-        self._by_logits = logits is not None
         check = self._validate_args if validate_args is None else validate_args
         (given,) = parameters(name, probs if logits is None else logits)
         if given.ndim < 1:
             raise ValueError(f"[{name}] got parameters of shape (); expected at least one dimension")
         if logits is None:
-            if check and not _WEIGHTS.holds(given):
+            if check and not _weights.holds(given):
                 raise ValueError(
                     f"[{name}] got probs outside its range; expected finite numbers >= 0, not all 0"
                 )
             self.probs = given / ops.sum(given, -1, True)
-            self.logits = ops.log(_inside(self.probs))
         else:
             if check and not real.holds(given):
                 raise ValueError(f"[{name}] got logits outside its range; expected numbers, not nan")
             self.logits = ops.log_softmax(given, -1)
-            self.probs = ops.softmax(given, -1)
-        super().__init__(given.shape[:-1], (), False)
+        self._by_logits, self._num_events = logits is not None, given.shape[-1]
+        Distribution.__init__(self, given.shape[:-1], (), False)
         self._validate_args = check
 
-    @property
+    _param = _OfTrials._param
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        return logits_to_probs(self.logits)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        return probs_to_logits(self.probs)
+
+    @dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Any:
-        return integer_interval(0, self.probs.shape[-1] - 1)
+        return integer_interval(0, self._num_events - 1)
 
     def _draw(self, sample_shape: Any) -> Tensor:
         shape = tuple(int(n) for n in sample_shape)
-        count, rows, whole = math.prod(shape), math.prod(self.batch_shape), (*shape, *self.batch_shape)
+        count, rows, whole = math.prod(shape), math.prod(self._batch_shape), (*shape, *self._batch_shape)
         if count * rows == 0:
             return full(whole, 0, dtype=np.int64)
         with no_grad():
-            weights = ops.reshape(self.probs, (rows, self.probs.shape[-1]))
+            weights = ops.reshape(self.probs, (rows, self._num_events))
             return ops.reshape(ops.multinomial(weights, count, True).T, whole)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
@@ -141,20 +166,19 @@ class Categorical(Distribution):
         return self._log_prob_of(self._value(value).long())
 
     def _log_prob_of(self, index: Tensor) -> Tensor:
-        n = self.probs.shape[-1]
-        shape = np.broadcast_shapes(index.shape, self.batch_shape)
-        logits = ops.broadcast_to(self.logits, (*shape, n))
+        shape = np.broadcast_shapes(index.shape, self._batch_shape)
+        logits = ops.broadcast_to(self.logits, (*shape, self._num_events))
         return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(ops.broadcast_to(index, shape), -1)), -1)
 
     def entropy(self) -> Tensor:
         return -ops.sum(self.probs * ops.clip(self.logits, -1e38, None), -1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(arange(self.probs.shape[-1]), expand)
+        return self._enumerated(arange(self._num_events), expand)
 
-    mean = moment(lambda d: full(d.batch_shape, math.nan, dtype=d.probs.dtype))
+    mean = moment(lambda d: full(d._batch_shape, math.nan, dtype=d._param.dtype))
     mode = moment(lambda d: ops.argmax(d.probs, -1))
-    variance = moment(lambda d: full(d.batch_shape, math.nan, dtype=d.probs.dtype))
+    variance = moment(lambda d: full(d._batch_shape, math.nan, dtype=d._param.dtype))
 
 
 class OneHotCategorical(Categorical):
@@ -169,20 +193,33 @@ class OneHotCategorical(Categorical):
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         super().__init__(probs, logits, validate_args)
-        self.event_shape = self.probs.shape[-1:]
+        self._event_shape = self._param.shape[-1:]
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return F.one_hot(self._draw(sample_shape), self.event_shape[0]).to(self.probs.dtype)
+        return F.one_hot(self._draw(sample_shape), self._num_events).to(self._param.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
         return self._log_prob_of(ops.argmax(self._value(value), -1))
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._enumerated(eye(self.event_shape[0], dtype=self.probs.dtype), expand)
+        return self._enumerated(eye(self._num_events, dtype=self._param.dtype), expand)
 
     mean = moment(lambda d: d.probs)
     mode = moment(lambda d: F.one_hot(ops.argmax(d.probs, -1), d.event_shape[0]).to(d.probs.dtype))
     variance = moment(lambda d: d.probs * (1 - d.probs))
+
+
+class _OfMixture(Constraint):
+    """What each component takes."""
+
+    def __init__(self, base: Constraint, axis: int) -> None:
+        self.base, self.axis = base, axis
+        self.event_dim, self.is_discrete = base.event_dim, base.is_discrete
+
+    text = property(lambda c: c.base.text)
+
+    def check(self, value: Any) -> Any:
+        return self.base.check(ops.unsqueeze(value, self.axis))
 
 
 class MixtureSameFamily(Distribution):
@@ -214,17 +251,10 @@ class MixtureSameFamily(Distribution):
         self.mixture_distribution, self.component_distribution = mixture, component_distribution
         self._axis = -1 - len(self.event_shape)  # of the components, in values
 
-    @property
+    @dependent_property
     def support(self) -> Any:
         of_one = self.component_distribution.support  # its limits may differ from component to component
-        return Constraint(
-            f"MixtureSameFamilyConstraint({of_one._name})",
-            lambda x: of_one.check(ops.unsqueeze(x, self._axis)),
-            of_one.event_dim,
-            text=of_one._text,
-            bounds=of_one._bounds,
-            is_discrete=of_one.is_discrete,
-        )
+        return _OfMixture(of_one, self._axis)
 
     def cdf(self, value: Any) -> Tensor:
         below = self.component_distribution.cdf(ops.unsqueeze(self._value(value), self._axis))

@@ -15,7 +15,6 @@ from ranvier.distributions.base import Independent
 from ranvier.distributions.continuous import (
     Exponential,
     Laplace,
-    LogNormal,
     MultivariateNormal,
     Normal,
     Uniform,
@@ -23,9 +22,9 @@ from ranvier.distributions.continuous import (
 from ranvier.distributions.counting import Binomial, Geometric, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
-from ranvier.distributions.heavy import EULER, Cauchy, Gumbel, HalfNormal
-from ranvier.distributions.transforms import TransformedDistribution
-from ranvier.linalg import solve
+from ranvier.distributions.heavy import EULER, Cauchy, Gumbel
+from ranvier.distributions.transformed_distribution import TransformedDistribution
+from ranvier.linalg import solve_triangular
 
 
 def _normal(p: Any, q: Any) -> Tensor:
@@ -84,10 +83,9 @@ def _dirichlet(p: Any, q: Any) -> Tensor:
 
 
 def _multivariate(p: Any, q: Any) -> Tensor:
-    n = p.event_shape[0]
-    lower = ops.tril(q.scale_tril)
-    shift = solve(lower, ops.unsqueeze(q.loc - p.loc, -1))
-    factor = solve(lower, ops.tril(p.scale_tril))
+    n, lower = p._event_shape[0], q._unbroadcasted_scale_tril
+    shift = solve_triangular(lower, ops.unsqueeze(q.loc - p.loc, -1), upper=False)
+    factor = solve_triangular(lower, ops.tril(p._unbroadcasted_scale_tril), upper=False)
     distance = ops.sum(factor * factor, (-2, -1)) + ops.sum(shift * shift, (-2, -1))
     return q._half_logdet() - p._half_logdet() + 0.5 * (distance - n)
 
@@ -127,7 +125,7 @@ def _transformed(p: Any, q: Any) -> Tensor:
 
 
 def _independent(p: Any, q: Any) -> Tensor:
-    if len(p._dims) != len(q._dims):
+    if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
         raise NotImplementedError("[kl_divergence] got events of other dimensions; expected as many of both")
     return p._summed(kl_divergence(p.base_dist, q.base_dist))
 
@@ -164,7 +162,7 @@ def _to_beta(p: Any, q: Any) -> Tensor:
     a, b, turned = q.concentration1, q.concentration0, Uniform(1 - p.high, 1 - p.low, False)
     logs = (a - 1) * _mean_log(p) + (b - 1) * _mean_log(turned)
     outside = (p.low < 0) | (p.high > 1)
-    return ops.where(outside, math.inf, q._parts._log_norm() - logs - p.entropy())
+    return ops.where(outside, math.inf, q._dirichlet._log_norm() - logs - p.entropy())
 
 
 def _to_uniform(p: Any, q: Any) -> Tensor:
@@ -198,7 +196,6 @@ def _infinite(p: Any, q: Any) -> Tensor:
 
 _REGISTRY: dict[tuple[type, type], Any] = {
     (Normal, Normal): _normal,
-    (LogNormal, LogNormal): _normal,
     (Laplace, Laplace): _laplace,
     (Uniform, Uniform): _uniform,
     (Exponential, Exponential): _exponential,
@@ -208,10 +205,9 @@ _REGISTRY: dict[tuple[type, type], Any] = {
     (Geometric, Geometric): _geometric,
     (Poisson, Poisson): lambda p, q: ops.xlogy(p.rate, p.rate / q.rate) - (p.rate - q.rate),
     (Gamma, Gamma): _gamma,
-    (Beta, Beta): lambda p, q: _dirichlet(p._parts, q._parts),
+    (Beta, Beta): lambda p, q: _dirichlet(p._dirichlet, q._dirichlet),
     (Dirichlet, Dirichlet): _dirichlet,
     (Gumbel, Gumbel): _gumbel,
-    (HalfNormal, HalfNormal): lambda p, q: _normal(p._base, q._base),
     (Cauchy, Cauchy): _cauchy,
     (MultivariateNormal, MultivariateNormal): _multivariate,
     (TransformedDistribution, TransformedDistribution): _transformed,

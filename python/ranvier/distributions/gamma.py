@@ -153,7 +153,7 @@ class Gamma(Distribution):
         self._with(validate_args, concentration=concentration, rate=rate)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        draws = standard_gamma(self.concentration, self._shape(sample_shape)) / self.rate
+        draws = standard_gamma(self.concentration, self._extended_shape(sample_shape)) / self.rate
         return ops.where(draws > 0, draws, float(np.finfo(draws.dtype).tiny))
 
     def cdf(self, value: Any) -> Tensor:
@@ -193,7 +193,9 @@ class Dirichlet(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return _DirichletDraw().apply(ops.broadcast_to(self.concentration, self._shape(sample_shape)))
+        return _DirichletDraw().apply(
+            ops.broadcast_to(self.concentration, self._extended_shape(sample_shape))
+        )
 
     def log_prob(self, value: Any) -> Tensor:
         return ops.sum(ops.xlogy(self.concentration - 1, self._value(value)), -1) - self._log_norm()
@@ -213,7 +215,7 @@ class Dirichlet(Distribution):
     def mode(self) -> Tensor:
         above = ops.clip(self.concentration - 1, 0.0, None)
         inner = above / ops.sum(above, -1, True)
-        corner = F.one_hot(ops.argmax(above, -1), self.event_shape[0]).to(above.dtype)
+        corner = F.one_hot(ops.argmax(above, -1), self._event_shape[0]).to(above.dtype)
         return ops.where(ops.all(self.concentration < 1, -1, True), corner, inner)
 
     @moment
@@ -238,22 +240,22 @@ class Beta(Distribution):
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
         self._with(validate_args, concentration1=concentration1, concentration0=concentration0)
-        self._parts = Dirichlet(ops.stack([self.concentration1, self.concentration0], -1), False)
+        self._dirichlet = Dirichlet(ops.stack([self.concentration1, self.concentration0], -1), False)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self._parts.rsample(sample_shape)[..., 0]
+        return self._dirichlet.rsample(sample_shape)[..., 0]
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
         outside = (x < 0) | (x > 1)
         inner = ops.where(outside, 0.5, x)
-        return ops.where(outside, -math.inf, self._parts.log_prob(ops.stack([inner, 1 - inner], -1)))
+        return ops.where(outside, -math.inf, self._dirichlet.log_prob(ops.stack([inner, 1 - inner], -1)))
 
     def entropy(self) -> Tensor:
-        return self._parts.entropy()
+        return self._dirichlet.entropy()
 
     mean = moment(lambda d: d.concentration1 / (d.concentration1 + d.concentration0))
-    mode = moment(lambda d: d._parts.mode[..., 0])
+    mode = moment(lambda d: d._dirichlet.mode[..., 0])
 
     @moment
     def variance(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""StudentT, Cauchy, Gumbel and HalfNormal."""
+"""StudentT, Cauchy, Gumbel, HalfNormal and HalfCauchy."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import nonnegative, positive, real
 from ranvier.distributions.continuous import Normal, _LocScale
 from ranvier.distributions.gamma import standard_gamma
+from ranvier.distributions.transformed_distribution import TransformedDistribution
+from ranvier.distributions.transforms import AbsTransform
 
 EULER = 0.57721566490153286
 
@@ -37,7 +39,7 @@ class StudentT(Distribution):
         self._with(validate_args, df=df, loc=loc, scale=scale)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        shape, half = self._shape(sample_shape), 0.5 * self.df
+        shape, half = self._extended_shape(sample_shape), 0.5 * self.df
         spread = ops.sqrt(standard_gamma(half, shape) / half)
         return self.loc + self.scale * (randn(shape, dtype=self.df.dtype) / spread)
 
@@ -72,7 +74,7 @@ class Cauchy(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._shape(sample_shape), dtype=self.loc.dtype) - 0.5
+        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype) - 0.5
         return self.loc + self.scale * ops.tan(math.pi * u)
 
     def log_prob(self, value: Any) -> Tensor:
@@ -102,7 +104,9 @@ class Gumbel(_LocScale):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         dtype = self.loc.dtype
-        u = ops.clip(rand(self._shape(sample_shape), dtype=dtype), float(np.finfo(dtype).tiny), None)  # not 0
+        u = ops.clip(
+            rand(self._extended_shape(sample_shape), dtype=dtype), float(np.finfo(dtype).tiny), None
+        )  # not 0
         return self.loc - self.scale * ops.log(-ops.log(u))
 
     def log_prob(self, value: Any) -> Tensor:
@@ -122,7 +126,31 @@ class Gumbel(_LocScale):
     variance = moment(lambda d: d.scale * d.scale * (math.pi**2 / 6))
 
 
-class HalfNormal(Distribution):
+class _Half(TransformedDistribution):
+    """The absolute value of a variable that is symmetric about 0."""
+
+    has_rsample = True
+    arg_constraints: ClassVar[Any] = {"scale": positive}
+    support = nonnegative
+    scale = moment(lambda d: d.base_dist.scale)
+
+    def log_prob(self, value: Any) -> Tensor:
+        x = self._value(value)
+        return ops.where(x < 0, -math.inf, self.base_dist.log_prob(x) + math.log(2))
+
+    def entropy(self) -> Tensor:
+        return self.base_dist.entropy() - math.log(2)
+
+    def cdf(self, value: Any) -> Tensor:
+        return 2 * self.base_dist.cdf(self._value(value)) - 1
+
+    def icdf(self, value: Any) -> Tensor:
+        return self.base_dist.icdf((self._tensor(value) + 1) / 2)
+
+    mode = moment(lambda d: d.scale * 0)
+
+
+class HalfNormal(_Half):
     """The absolute value of a normal variable with mean 0.
 
     >>> import ranvier as rv
@@ -130,31 +158,23 @@ class HalfNormal(Distribution):
     tensor(0.7979)
     """
 
-    has_rsample = True
-    scale: Tensor
-    arg_constraints: ClassVar[Any] = {"scale": positive}
-    support = nonnegative
-
     def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
-        self._with(validate_args, scale=scale)
-        self._base = Normal(self.scale * 0, self.scale, False)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return ops.abs(self._base.rsample(sample_shape))
-
-    def log_prob(self, value: Any) -> Tensor:
-        x = self._value(value)
-        return ops.where(x < 0, -math.inf, self._base.log_prob(x) + math.log(2))
-
-    def entropy(self) -> Tensor:
-        return self._base.entropy() - math.log(2)
-
-    def cdf(self, value: Any) -> Tensor:
-        return ops.erf(self._value(value) / (self.scale * math.sqrt(2)))
-
-    def icdf(self, value: Any) -> Tensor:
-        return self.scale * math.sqrt(2) * ops.erfinv(self._tensor(value))
+        super().__init__(Normal(0.0, scale, False), AbsTransform(), validate_args)
 
     mean = moment(lambda d: d.scale * math.sqrt(2 / math.pi))
-    mode = moment(lambda d: d.scale * 0)
     variance = moment(lambda d: d.scale * d.scale * (1 - 2 / math.pi))
+
+
+class HalfCauchy(_Half):
+    """The absolute value of a Cauchy variable about 0.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.HalfCauchy(1.0).log_prob(rv.tensor(0.0))
+    tensor(-0.4516)
+    """
+
+    def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
+        super().__init__(Cauchy(0.0, scale, False), AbsTransform(), validate_args)
+
+    mean = moment(lambda d: full_like(d.scale, math.inf))
+    variance = moment(lambda d: d.base_dist.variance)

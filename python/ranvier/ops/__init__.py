@@ -32,6 +32,8 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.elementwise.pairs import *
     from ranvier.ops.layers import *
     from ranvier.ops.matrix.algebra import *
+    from ranvier.ops.matrix.cholesky import *
+    from ranvier.ops.matrix.exponential import *
     from ranvier.ops.matrix.factors import *
     from ranvier.ops.matrix.inverse import *
     from ranvier.ops.reduction.quantiles import *

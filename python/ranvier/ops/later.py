@@ -33,8 +33,8 @@ OPS = {
     "elementwise.elementary": """
         acos* acosh* arccos* arccosh* arcsin* arcsinh* arctan* arctanh* asin* asinh* atan* atanh* ceil*
         cosh* deg2rad* digamma* erf* erfc* erfinv* exp2* fix* floor* frac* isneginf+ isposinf+ lgamma*
-        log10* log2* logit* nan_to_num* positive+ rad2deg* rsqrt* sgn* signbit+ sinc* sinh* tan* trunc*
-        .__pos__
+        log10* log2* logit* mvlgamma* nan_to_num* positive+ rad2deg* rsqrt* sgn* signbit+ sinc* sinh*
+        tan* trunc* .__pos__
     """,
     "creation": """
         logspace scalar_tensor bernoulli* multinomial+ normal poisson randint_like .new_empty .new_full
@@ -52,8 +52,14 @@ OPS = {
         fmin+ fmod* hypot* ldexp* lerp* logaddexp+ logaddexp2+ nextafter* remainder* rsub true_divide*
         xlogy* .__floordiv__ .__ifloordiv__ .__imod__ .__mod__ .__rfloordiv__ .__rmod__
     """,
+    "matrix.cholesky": """
+        cholesky+ cholesky_inverse+ cholesky_solve+
+    """,
     "matrix.inverse": """
-        cholesky+ cholesky_solve+ det+ inverse+ logdet+ matrix_power+ slogdet+
+        det+ inverse+ logdet+ matrix_power+ slogdet+
+    """,
+    "matrix.exponential": """
+        matrix_exp+
     """,
     "matrix.factors": """
         lu+ lu_unpack pinverse+ qr+

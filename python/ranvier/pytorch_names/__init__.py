@@ -34,10 +34,9 @@ _HOMES = {
 _FILES = {
     "distributed.algorithms": "join",
     "distributions": """
-        bernoulli beta binomial categorical cauchy constraint_registry constraints dirichlet distribution
-        exponential gamma geometric gumbel half_normal independent kl laplace log_normal
-        mixture_same_family multinomial multivariate_normal normal one_hot_categorical poisson studentT
-        transformed_distribution transforms uniform utils
+        bernoulli beta binomial categorical cauchy dirichlet distribution exponential geometric gumbel
+        half_cauchy half_normal independent kl laplace lkj_cholesky log_normal mixture_same_family
+        multinomial multivariate_normal negative_binomial normal one_hot_categorical poisson studentT uniform
     """,
     "nn.modules": """
         activation batchnorm channelshuffle container conv distance dropout flatten fold instancenorm lazy

@@ -107,6 +107,17 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 
 
 @own_error
+def mvlgamma(input: Any, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
+    | rv.mvlgamma(rv.tensor([2.0]), 2) -> tensor([0.4516])"""
+    input = as_tensor("mvlgamma", input)
+    total = p * (p - 1) / 4 * math.log(math.pi) + lgamma(input)
+    for i in range(1, p):
+        total = total + lgamma(input - i / 2)
+    return total
+
+
+@own_error
 def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
     return reciprocal(sqrt(input))

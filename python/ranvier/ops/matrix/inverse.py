@@ -1,4 +1,4 @@
-"""Inverses, determinants, systems of equations and Cholesky factors, computed by NumPy, with gradients."""
+"""Inverses, determinants and systems of equations, computed by NumPy, with gradients."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule, sum_to
-from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose, unsqueeze
 
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
+
+
+class LinAlgError(RuntimeError, ValueError):
+    """The error for a matrix without an inverse or a factor; PyTorch's is a RuntimeError."""
 
 
 def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
@@ -51,8 +54,9 @@ def _constant(value: Tensor, like: Tensor) -> Tensor:
     return where(wrap(keep(np.zeros(value.shape, bool))), like, value)
 
 
-def _singular(name: str) -> ValueError:
-    return ValueError(f"[{name}] got a singular matrix; expected one with an inverse")
+def singular(name: str) -> LinAlgError:
+    """The error for a matrix without an inverse."""
+    return LinAlgError(f"[{name}] got a singular matrix; expected one with an inverse")
 
 
 class Solve(Function):
@@ -67,7 +71,7 @@ class Solve(Function):
         try:
             self.y = np.linalg.solve(A, b)
         except np.linalg.LinAlgError as error:
-            raise _singular(self.name) from error
+            raise singular(self.name) from error
         self.A, self.shape = A, b.shape
         return self.y
 
@@ -101,7 +105,7 @@ class Logabsdet(Function):
         try:
             inverse = np.linalg.inv(self.A)
         except np.linalg.LinAlgError as error:
-            raise _singular(self.name) from error
+            raise singular(self.name) from error
         return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
 
 
@@ -205,51 +209,6 @@ def _others(s: Array) -> Array:
     return np.asarray(before * after)
 
 
-class Cholesky(Function):
-    """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
-
-    by_numpy = True
-
-    def forward(self, A: Array) -> Array:
-        try:
-            self.L = np.linalg.cholesky(A)
-        except np.linalg.LinAlgError as error:
-            raise ValueError("[cholesky] got a matrix that is not positive-definite; expected one") from error
-        return self.L
-
-    def backward(self, dL: Array) -> Array:
-        half = np.tril(np.swapaxes(self.L, -1, -2) @ np.tril(dL))
-        half *= 1 - 0.5 * np.eye(half.shape[-1], dtype=half.dtype)
-        upper = np.swapaxes(self.L, -1, -2)
-        left = np.linalg.solve(upper, half)  # L^-T half
-        dA = np.swapaxes(np.linalg.solve(upper, np.swapaxes(left, -1, -2)), -1, -2)
-        return 0.5 * (dA + np.swapaxes(dA, -1, -2))
-
-
-@rule(Cholesky)
-def _of_cholesky(node: Any, dL: Tensor) -> Tensor:
-    upper = transpose(of_output(node, node.L), -1, -2)
-    n = upper.shape[-1]
-    half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
-    left = Solve("cholesky").apply(upper, half)
-    dA = Solve("cholesky").apply(upper, transpose(left, -1, -2))
-    return (dA + transpose(dA, -1, -2)) * 0.5
-
-
-def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
-    """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
-
-    upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
-    any matrix L, so that it covers both halves, as PyTorch's does. Raises ValueError for a singular factor.
-    | rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
-    -> tensor([[1.], [1.]])"""
-    factor = matrix("cholesky_solve", input2)
-    other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
-    lower = (factor - other).mT if upper else factor - other
-    right = matrix("cholesky_solve", input, square=False)
-    return _solve("cholesky_solve", lower.mT, _solve("cholesky_solve", lower, right))
-
-
 def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     """X with A X = B, or X A = B with left=False: A (..., n, n), B (..., n, k) or a vector (n).
 
@@ -307,15 +266,6 @@ def logdet(A: Any) -> Tensor:
     """log det A (...), NaN where the determinant is negative. | rv.logdet(rv.eye(2)) -> tensor(0.)"""
     sign, logs = _slogdet("logdet", A)
     return log(sign) + logs
-
-
-def cholesky(A: Any, upper: bool = False) -> Tensor:
-    """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
-
-    Only the lower triangle of A is read. Raises ValueError for another matrix.
-    | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])"""
-    lower: Tensor = Cholesky().apply(matrix("cholesky", A))
-    return transpose(lower, -1, -2) if upper else lower
 
 
 def matrix_power(A: Any, n: int) -> Tensor:

@@ -1,0 +1,85 @@
+"""Transforms from all numbers onto a set: `biject_to` is one to one, `transform_to` may have more numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier.distributions.constraints as constraints
+from ranvier.distributions import transforms as t
+
+__all__ = ["ConstraintRegistry", "biject_to", "transform_to"]
+
+
+class ConstraintRegistry:
+    """Which transform leads onto a set, by the class of the set.
+
+    >>> from ranvier.distributions import biject_to, constraints
+    >>> biject_to(constraints.unit_interval)
+    SigmoidTransform()
+    """
+
+    def __init__(self) -> None:
+        self._registry: dict[type, Any] = {}
+
+    def register(self, constraint: Any, factory: Any = None) -> Any:
+        """The function from a set of this class to its transform; without it, a decorator."""
+        if factory is None:
+            return lambda function: self.register(constraint, function)
+        kind = constraint if isinstance(constraint, type) else type(constraint)
+        if not issubclass(kind, constraints.Constraint):
+            raise TypeError(
+                f"[ConstraintRegistry] got {constraint!r}; expected a Constraint or a class of them"
+            )
+        self._registry[kind] = factory
+        return factory
+
+    def __call__(self, constraint: Any) -> Any:
+        if type(constraint) not in self._registry:
+            raise NotImplementedError(f"[ConstraintRegistry] got {constraint!r}, which has no transform")
+        return self._registry[type(constraint)](constraint)
+
+
+biject_to, transform_to = ConstraintRegistry(), ConstraintRegistry()
+
+
+def _to_interval(c: Any) -> Any:
+    low, high = c.lower_bound, c.upper_bound
+    if isinstance(low, (int, float)) and (low, high) == (0, 1):
+        return t.SigmoidTransform()
+    return t.ComposeTransform([t.SigmoidTransform(), t.AffineTransform(low, high - low)])
+
+
+def _to_positive(c: Any) -> Any:
+    return t.ComposeTransform([t.ExpTransform(), t.AffineTransform(c.lower_bound, 1)])
+
+
+def _to_negative(c: Any) -> Any:
+    return t.ComposeTransform([t.ExpTransform(), t.AffineTransform(c.upper_bound, -1)])
+
+
+def _fill(to: ConstraintRegistry, onto_simplex: type) -> None:
+    """What both registries have."""
+    rows: dict[Any, Any] = {
+        constraints._Real: lambda c: t.identity_transform,
+        constraints._GreaterThan: _to_positive,
+        constraints._GreaterThanEq: _to_positive,
+        constraints._LessThan: _to_negative,
+        constraints._Interval: _to_interval,
+        constraints._HalfOpenInterval: _to_interval,
+        constraints._Simplex: lambda c: onto_simplex(),
+        constraints._LowerCholesky: lambda c: t.LowerCholeskyTransform(),
+        constraints._CorrCholesky: lambda c: t.CorrCholeskyTransform(),
+        constraints._PositiveDefinite: lambda c: t.PositiveDefiniteTransform(),
+        constraints._PositiveSemidefinite: lambda c: t.PositiveDefiniteTransform(),
+        constraints._Cat: lambda c: t.CatTransform([to(part) for part in c.cseq], c.dim, c.lengths),
+        constraints._Stack: lambda c: t.StackTransform([to(part) for part in c.cseq], c.dim),
+        constraints._IndependentConstraint: lambda c: t.IndependentTransform(
+            to(c.base_constraint), c.reinterpreted_batch_ndims
+        ),
+    }
+    for kind, factory in rows.items():
+        to.register(kind, factory)
+
+
+_fill(biject_to, t.StickBreakingTransform)
+_fill(transform_to, t.SoftmaxTransform)

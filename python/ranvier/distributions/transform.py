@@ -1,0 +1,319 @@
+"""What transforms share, and those that are made of others."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import ranvier.distributions.constraints as constraints
+import ranvier.ops as ops
+from ranvier import Size, full_like
+from ranvier.autograd import Tensor
+from ranvier.autograd.errors import own_methods
+from ranvier.distributions.constraints import independent
+from ranvier.distributions.utils import _sum_rightmost
+
+
+class Transform:
+    """y = f(x), invertible. A subclass defines ``domain``, ``codomain``, ``_call(x)``, ``_inverse(y)`` and
+    ``log_abs_det_jacobian(x, y)``, the logarithm of |dy/dx|.
+
+    cache_size: 1 keeps the last pair, so that the inverse of a result is exactly its argument.
+
+    >>> import ranvier as rv
+    >>> tanh = rv.distributions.TanhTransform()
+    >>> tanh.inv(tanh(rv.tensor(0.5)))
+    tensor(0.5000)
+    """
+
+    bijective: Any = False
+    sign: Any = property(lambda t: t._undefined("sign"))
+    domain: Any = constraints.real
+    codomain: Any = constraints.real
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        own_methods(cls, "__init__")
+
+    def __init__(self, cache_size: int = 0) -> None:
+        if cache_size not in (0, 1):
+            raise ValueError(f"[{type(self).__name__}] got cache_size {cache_size}; expected 0 or 1")
+        self._cache_size = cache_size
+        self._cached_x_y: tuple[Any, Any] = (None, None)
+        self._inv: Any = None
+
+    def _undefined(self, what: str) -> Any:
+        raise NotImplementedError(f"[{type(self).__name__}] {what} is not defined")
+
+    def _call(self, x: Any) -> Any:
+        return self._undefined("_call")
+
+    def _inverse(self, y: Any) -> Any:
+        return self._undefined("_inverse")
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return self._undefined("log_abs_det_jacobian")
+
+    def __call__(self, x: Any) -> Any:
+        if self._cache_size and x is self._cached_x_y[0]:
+            return self._cached_x_y[1]
+        y = self._call(x)
+        if self._cache_size:
+            self._cached_x_y = x, y
+        return y
+
+    def _inv_call(self, y: Any) -> Any:
+        if self._cache_size and y is self._cached_x_y[1]:
+            return self._cached_x_y[0]
+        x = self._inverse(y)
+        if self._cache_size:
+            self._cached_x_y = x, y
+        return x
+
+    @property
+    def inv(self) -> Transform:
+        """The inverse transform, whose inverse is this one."""
+        inverse: Any = self._inv and self._inv()
+        if inverse is None:
+            inverse = _InverseTransform(self)
+            self._inv = weakref.ref(inverse)
+        return inverse
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        """This transform with another cache_size."""
+        if self._cache_size == cache_size:
+            return self
+        if type(self).__init__ is not Transform.__init__:
+            self._undefined("with_cache")
+        return type(self)(cache_size=cache_size)
+
+    def forward_shape(self, shape: Any) -> Any:
+        """The shape of a result, of the shape of an argument."""
+        return shape
+
+    def inverse_shape(self, shape: Any) -> Any:
+        """The shape of an argument, of the shape of a result."""
+        return shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_inv": None}  # no weak reference can be pickled
+
+    def __eq__(self, other: Any) -> bool:
+        """Whether it is the same function: of one class, with equal settings."""
+        if type(self) is not type(other):
+            return False
+        names = set(vars(self)) - {"_cache_size", "_cached_x_y", "_inv"}
+        return all(_equal(getattr(self, name), getattr(other, name, None)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    same = a == b
+    return bool(same.all()) if isinstance(same, Tensor) else bool(same)
+
+
+class _InverseTransform(Transform):
+    def __init__(self, transform: Transform) -> None:
+        super().__init__(transform._cache_size)
+        self._inv: Transform = transform
+
+    domain = property(lambda t: t._inv.codomain)
+    codomain = property(lambda t: t._inv.domain)
+    bijective = property(lambda t: t._inv.bijective)
+    sign = property(lambda t: t._inv.sign)
+    inv = property(lambda t: t._inv)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, _InverseTransform) and self._inv == other._inv
+
+    __hash__ = Transform.__hash__
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        return self.inv.with_cache(cache_size).inv
+
+    def __call__(self, x: Any) -> Any:
+        return self._inv._inv_call(x)
+
+    def _inv_call(self, y: Any) -> Any:
+        return self._inv(y)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return -self._inv.log_abs_det_jacobian(y, x)
+
+    def forward_shape(self, shape: Any) -> Any:
+        return self._inv.inverse_shape(shape)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return self._inv.forward_shape(shape)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._inv!r})"
+
+
+class ComposeTransform(Transform):
+    """y = f_n(... f_1(x))"""
+
+    def __init__(self, parts: Sequence[Transform], cache_size: int = 0) -> None:
+        super().__init__(cache_size)
+        self.parts = [part.with_cache(cache_size) for part in parts] if cache_size else list(parts)
+
+    bijective = property(lambda t: all(part.bijective for part in t.parts))
+    sign = property(lambda t: math.prod(part.sign for part in t.parts))
+
+    @property
+    def domain(self) -> Any:
+        return self._outer([(p.codomain, p.domain) for p in reversed(self.parts)])
+
+    @property
+    def codomain(self) -> Any:
+        return self._outer([(p.domain, p.codomain) for p in self.parts])
+
+    @staticmethod
+    def _outer(steps: list[Any]) -> Any:
+        """The last set, of as many dimensions as the steps from one set to the next leave of the first."""
+        if not steps:
+            return constraints.real
+        dims = steps[0][0].event_dim
+        for before, after in steps:
+            dims = max(dims + after.event_dim - before.event_dim, after.event_dim)
+        last = steps[-1][1]
+        return independent(last, dims - last.event_dim) if dims > last.event_dim else last
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        return self if self._cache_size == cache_size else ComposeTransform(self.parts, cache_size)
+
+    def _call(self, x: Any) -> Any:
+        for part in self.parts:
+            x = part(x)
+        return x
+
+    def _inverse(self, y: Any) -> Any:
+        for part in reversed(self.parts):
+            y = part.inv(y)
+        return y
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        total: Any = 0.0 if self.parts else full_like(x, 0.0)
+        dims = self.domain.event_dim
+        for i, part in enumerate(self.parts):
+            result = y if i == len(self.parts) - 1 else part(x)
+            total = total + _sum_rightmost(part.log_abs_det_jacobian(x, result), dims - part.domain.event_dim)
+            dims += part.codomain.event_dim - part.domain.event_dim
+            x = result
+        return total
+
+    def forward_shape(self, shape: Any) -> Any:
+        for part in self.parts:
+            shape = part.forward_shape(shape)
+        return shape
+
+    def inverse_shape(self, shape: Any) -> Any:
+        for part in reversed(self.parts):
+            shape = part.inverse_shape(shape)
+        return shape
+
+    def __repr__(self) -> str:
+        return f"ComposeTransform({self.parts})"
+
+
+identity_transform = ComposeTransform([])
+
+
+class IndependentTransform(Transform):
+    """The base transform on values whose last dimensions are one event."""
+
+    def __init__(
+        self, base_transform: Transform, reinterpreted_batch_ndims: int, cache_size: int = 0
+    ) -> None:
+        super().__init__(cache_size)
+        self.base_transform = base_transform.with_cache(cache_size) if cache_size else base_transform
+        self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
+
+    domain = property(lambda t: independent(t.base_transform.domain, t.reinterpreted_batch_ndims))
+    codomain = property(lambda t: independent(t.base_transform.codomain, t.reinterpreted_batch_ndims))
+    bijective = property(lambda t: t.base_transform.bijective)
+    sign = property(lambda t: t.base_transform.sign)
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        if self._cache_size == cache_size:
+            return self
+        return IndependentTransform(self.base_transform, self.reinterpreted_batch_ndims, cache_size)
+
+    def _deep(self, x: Any, right: Any) -> Any:
+        if x.ndim < right.event_dim:
+            raise ValueError(
+                f"[IndependentTransform] got shape {x.shape}; expected at least {right.event_dim} dimensions"
+            )
+        return x
+
+    def _call(self, x: Any) -> Any:
+        return self.base_transform(self._deep(x, self.domain))
+
+    def _inverse(self, y: Any) -> Any:
+        return self.base_transform.inv(self._deep(y, self.codomain))
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return _sum_rightmost(self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
+
+    def forward_shape(self, shape: Any) -> Any:
+        return self.base_transform.forward_shape(shape)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return self.base_transform.inverse_shape(shape)
+
+    def __repr__(self) -> str:
+        return f"IndependentTransform({self.base_transform!r}, {self.reinterpreted_batch_ndims})"
+
+
+class ReshapeTransform(Transform):
+    """The last dimensions, in_shape, as out_shape."""
+
+    bijective = True
+
+    def __init__(self, in_shape: Any, out_shape: Any, cache_size: int = 0) -> None:
+        super().__init__(cache_size)
+        self.in_shape, self.out_shape = Size(in_shape), Size(out_shape)
+        if math.prod(self.in_shape) != math.prod(self.out_shape):
+            raise ValueError(
+                f"[ReshapeTransform] got {self.in_shape} and {self.out_shape}; expected as many elements"
+            )
+
+    domain = property(lambda t: independent(constraints.real, len(t.in_shape)))
+    codomain = property(lambda t: independent(constraints.real, len(t.out_shape)))
+
+    def with_cache(self, cache_size: int = 1) -> Transform:
+        return ReshapeTransform(self.in_shape, self.out_shape, cache_size)
+
+    def _call(self, x: Any) -> Any:
+        return ops.reshape(x, self.forward_shape(x.shape))
+
+    def _inverse(self, y: Any) -> Any:
+        return ops.reshape(y, self.inverse_shape(y.shape))
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        return ops.sum(x * 0, tuple(range(-len(self.in_shape), 0))) if self.in_shape else x * 0
+
+    def forward_shape(self, shape: Any) -> Any:
+        return self._other(shape, self.in_shape, self.out_shape)
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return self._other(shape, self.out_shape, self.in_shape)
+
+    @staticmethod
+    def _other(shape: Any, before: Any, after: Any) -> Any:
+        cut = len(shape) - len(before)
+        if cut < 0 or tuple(shape[cut:]) != tuple(before):
+            raise ValueError(
+                f"[ReshapeTransform] got shape {tuple(shape)}; expected last dimensions {tuple(before)}"
+            )
+        return Size((*shape[:cut], *after))

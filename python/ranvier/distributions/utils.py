@@ -1,0 +1,124 @@
+"""What distributions, and subclasses of them in other libraries, share under PyTorch's names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import ranvier.ops as ops
+from ranvier import arange, full, get_default_dtype, randn, tensor, tril_indices
+from ranvier.autograd import Tensor, enable_grad
+
+__all__ = ["broadcast_all", "clamp_probs", "lazy_property", "logits_to_probs", "probs_to_logits"]
+__all__ += ["tril_matrix_to_vec", "vec_to_tril_matrix"]
+
+if TYPE_CHECKING:
+
+    class lazy_property:
+        def __init__(self, wrapped: Callable[[Any], Any]) -> None: ...
+        def __get__(self, instance: Any, owner: Any = None) -> Tensor: ...
+        def __set__(self, instance: Any, value: Any) -> None: ...
+
+else:
+
+    class lazy_property:
+        """A property that is computed once, at its first use; an attribute of the instance takes its place.
+
+        >>> class Circle:
+        ...     def __init__(self, radius): self.radius = radius
+        ...     @lazy_property
+        ...     def area(self): return 3 * self.radius**2
+        >>> Circle(2).area
+        12
+        """
+
+        def __init__(self, wrapped):
+            self.wrapped, self.__doc__ = wrapped, wrapped.__doc__
+
+        def __get__(self, instance, owner=None):
+            if instance is None:
+                return _of_class(self.wrapped)
+            with enable_grad():  # its first use may be a sample, which is off the tape
+                value = self.wrapped(instance)
+            setattr(instance, self.wrapped.__name__, value)
+            return value
+
+
+class _of_class(property, lazy_property):
+    """A lazy property asked of a class: a property for what reads signatures, and lazy still."""
+
+    def __init__(self, wrapped: Any) -> None:
+        property.__init__(self, wrapped)
+        self.wrapped = wrapped
+
+
+def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
+    """Numbers and Tensors as Tensors of one shape; numbers take the dtype of the first Tensor.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.utils.broadcast_all(rv.zeros(2), 1.0)
+    (tensor([0., 0.]), tensor([1., 1.]))
+    """
+    like = next((x.dtype for x in values if isinstance(x, Tensor)), get_default_dtype())
+    made = [x if isinstance(x, Tensor) else tensor(x, dtype=like) for x in values]
+    return tuple(ops.broadcast_tensors(*made))
+
+
+def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
+    return randn(shape, dtype=dtype)
+
+
+def _sum_rightmost(value: Any, dim: int) -> Any:
+    """The sum over the last dimensions, as many as `dim`."""
+    return ops.sum(value, tuple(range(-dim, 0))) if dim else value
+
+
+def clamp_probs(probs: Tensor) -> Tensor:
+    """Probabilities at least the dtype's eps away from 0 and 1, for their logits."""
+    eps = float(np.finfo(probs.dtype).eps)
+    return ops.clip(probs, eps, 1 - eps)
+
+
+def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
+    """The logarithms of probabilities; is_binary: of their odds."""
+    p = clamp_probs(probs)
+    return ops.log(p) - ops.log1p(-p) if is_binary else ops.log(p)
+
+
+def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
+    """softmax of the last dimension; is_binary: sigmoid."""
+    return ops.sigmoid(logits) if is_binary else ops.softmax(logits, -1)
+
+
+def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
+    """The values (..., k) in the lower triangle of a matrix (..., n, n), row by row; diag: the last diagonal.
+
+    >>> import ranvier as rv
+    >>> rv.distributions.utils.vec_to_tril_matrix(rv.tensor([1.0, 2.0, 3.0]))
+    tensor([[1., 0.],
+            [2., 3.]])
+    """
+    n, count = 0, 0
+    while count < vec.shape[-1]:
+        n += 1
+        count = sum(min(max(i + 1 + diag, 0), n) for i in range(n))
+    if count != vec.shape[-1]:
+        raise ValueError(
+            f"[vec_to_tril_matrix] got {vec.shape[-1]} values; expected as many as a triangle has"
+        )
+    rows, columns = tril_indices(n, n, diag)
+    places = full((n * n,), vec.shape[-1])  # of what is outside: the 0 after the values
+    places[rows * n + columns] = arange(vec.shape[-1])
+    padded = ops.cat([vec, vec[..., :1] * 0], -1)
+    return ops.reshape(padded[..., places], (*vec.shape[:-1], n, n))
+
+
+def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:
+    """The lower triangle of a matrix (..., n, n), row by row, as (..., k); diag: the last diagonal."""
+    n = mat.shape[-1]
+    if not -n <= diag < n:
+        raise ValueError(f"[tril_matrix_to_vec] got diag {diag}; expected {-n} to {n - 1}")
+    rows, columns = tril_indices(n, n, diag)
+    return mat[..., rows, columns]

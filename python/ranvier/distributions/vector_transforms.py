@@ -1,0 +1,182 @@
+"""Transforms of vectors: onto probabilities, factors of matrices, and of each part by its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import ranvier.distributions.constraints as constraints
+import ranvier.nn.functional as F
+import ranvier.ops as ops
+from ranvier import Size, arange, eye
+from ranvier.autograd import Tensor
+from ranvier.distributions.constraints import independent
+from ranvier.distributions.transform import Transform
+from ranvier.distributions.utils import _sum_rightmost, tril_matrix_to_vec, vec_to_tril_matrix
+
+
+class SoftmaxTransform(Transform):
+    """y = softmax(x); the inverse is log(y)."""
+
+    domain, codomain = constraints.real_vector, constraints.simplex
+
+    def _call(self, x: Any) -> Tensor:
+        return ops.softmax(x, -1)
+
+    def _inverse(self, y: Any) -> Tensor:
+        return ops.log(y)
+
+
+class StickBreakingTransform(Transform):
+    """k numbers as k + 1 probabilities: y_i is the share sigmoid(x_i - log(k - i)) of what is left."""
+
+    bijective, domain, codomain = True, constraints.real_vector, constraints.simplex
+
+    @staticmethod
+    def _shifts(x: Any) -> Tensor:
+        """log k, ..., log 1"""
+        k = x.shape[-1]
+        return ops.log(arange(k, 0, -1, dtype=x.dtype))
+
+    def _call(self, x: Any) -> Tensor:
+        share = ops.sigmoid(x - self._shifts(x))
+        left = ops.cumprod(1 - share, -1)
+        return F.pad(share, (0, 1), value=1) * F.pad(left, (1, 0), value=1)
+
+    def _inverse(self, y: Any) -> Tensor:
+        inner = y[..., :-1]
+        left = ops.clip(1 - ops.cumsum(inner, -1), float(np.finfo(y.dtype).tiny), None)
+        return ops.log(inner) - ops.log(left) + self._shifts(inner)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+        x = x - self._shifts(x)
+        return ops.sum(-x + ops.logsigmoid(x) + ops.log(y[..., :-1]), -1)
+
+    def forward_shape(self, shape: Any) -> Any:
+        return Size((*shape[:-1], shape[-1] + 1))
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return Size((*shape[:-1], shape[-1] - 1))
+
+
+class LowerCholeskyTransform(Transform):
+    """A matrix as a lower factor: exp of its diagonal, 0 above."""
+
+    domain, codomain = independent(constraints.real, 2), constraints.lower_cholesky
+
+    def _call(self, x: Any) -> Tensor:
+        return ops.tril(x, -1) + ops.diag_embed(ops.exp(ops.diagonal(x, 0, -2, -1)))
+
+    def _inverse(self, y: Any) -> Tensor:
+        return ops.tril(y, -1) + ops.diag_embed(ops.log(ops.diagonal(y, 0, -2, -1)))
+
+
+class PositiveDefiniteTransform(Transform):
+    """A matrix as L L^T, L its lower factor of LowerCholeskyTransform."""
+
+    domain, codomain = independent(constraints.real, 2), constraints.positive_definite
+
+    def _call(self, x: Any) -> Tensor:
+        lower = LowerCholeskyTransform()(x)
+        return ops.matmul(lower, lower.mT)
+
+    def _inverse(self, y: Any) -> Any:
+        return LowerCholeskyTransform().inv(ops.cholesky(y))
+
+
+class CorrCholeskyTransform(Transform):
+    """n (n - 1) / 2 numbers as the lower factor of a correlation matrix: the tanh of each is a partial
+    correlation, its place times the root of what the elements before it leave of the row's norm 1."""
+
+    bijective, domain, codomain = True, constraints.real_vector, constraints.corr_cholesky
+
+    def _call(self, x: Any) -> Tensor:
+        eps = float(np.finfo(x.dtype).eps)
+        partial = vec_to_tril_matrix(ops.clip(ops.tanh(x), -1 + eps, 1 - eps), -1)
+        left = ops.cumprod(ops.sqrt(1 - partial * partial), -1)
+        partial = partial + eye(partial.shape[-1], dtype=x.dtype)
+        return partial * F.pad(left[..., :-1], (1, 0), value=1)
+
+    def _inverse(self, y: Any) -> Tensor:
+        left = F.pad((1 - ops.cumsum(y * y, -1))[..., :-1], (1, 0), value=1)
+        return ops.atanh(tril_matrix_to_vec(y, -1) / ops.sqrt(tril_matrix_to_vec(left, -1)))
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
+        left = tril_matrix_to_vec(1 - ops.cumsum(y * y, -1), -2)
+        slopes = 2 * ops.sum(x + ops.softplus(-2 * x) - math.log(2), -1)
+        return 0.5 * ops.sum(ops.log(left), -1) - slopes
+
+    def forward_shape(self, shape: Any) -> Any:
+        n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)
+        if n * (n - 1) // 2 != shape[-1]:
+            raise ValueError(
+                f"[CorrCholeskyTransform] got {shape[-1]} numbers; expected as many as a triangle has"
+            )
+        return Size((*shape[:-1], n, n))
+
+    def inverse_shape(self, shape: Any) -> Any:
+        return Size((*shape[:-2], shape[-1] * (shape[-1] - 1) // 2))
+
+
+class _Parts(Transform):
+    """Parts along a dimension, each with a transform of its own."""
+
+    def __init__(self, tseq: Sequence[Transform], dim: int = 0, cache_size: int = 0) -> None:
+        super().__init__(cache_size)
+        self.transforms, self.dim = [t.with_cache(cache_size) if cache_size else t for t in tseq], dim
+
+    bijective = property(lambda t: all(part.bijective for part in t.transforms))
+
+    def _divided(self, x: Any) -> Any:
+        return ops.unbind(x, self.dim)
+
+    def _joined(self, parts: Any) -> Tensor:
+        return ops.stack(parts, self.dim)
+
+    def _call(self, x: Any) -> Any:
+        return self._joined([t(part) for t, part in zip(self.transforms, self._divided(x), strict=True)])
+
+    def _inverse(self, y: Any) -> Any:
+        return self._joined([t.inv(part) for t, part in zip(self.transforms, self._divided(y), strict=True)])
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        pairs = zip(self.transforms, self._divided(x), self._divided(y), strict=True)
+        return self._joined([t.log_abs_det_jacobian(a, b) for t, a, b in pairs])
+
+
+class StackTransform(_Parts):
+    """Parts of one index each."""
+
+    domain = property(lambda t: constraints.stack([part.domain for part in t.transforms], t.dim))
+    codomain = property(lambda t: constraints.stack([part.codomain for part in t.transforms], t.dim))
+
+
+class CatTransform(_Parts):
+    """Parts of these lengths, one after the other."""
+
+    def __init__(
+        self, tseq: Sequence[Transform], dim: int = 0, lengths: Any = None, cache_size: int = 0
+    ) -> None:
+        super().__init__(tseq, dim, cache_size)
+        self.lengths = list(lengths) if lengths is not None else [1] * len(self.transforms)
+
+    domain = property(lambda t: constraints.cat([p.domain for p in t.transforms], t.dim, t.lengths))
+    codomain = property(lambda t: constraints.cat([p.codomain for p in t.transforms], t.dim, t.lengths))
+
+    def _divided(self, x: Any) -> Any:
+        return ops.split(x, self.lengths, self.dim)
+
+    def _joined(self, parts: Any) -> Tensor:
+        return ops.cat(parts, self.dim)
+
+    def log_abs_det_jacobian(self, x: Any, y: Any) -> Any:
+        dims = max(t.domain.event_dim for t in self.transforms)
+        parts = zip(self.transforms, self._divided(x), self._divided(y), strict=True)
+        slopes = [
+            _sum_rightmost(t.log_abs_det_jacobian(a, b), dims - t.domain.event_dim) for t, a, b in parts
+        ]
+        dim = (self.dim if self.dim < 0 else self.dim - x.ndim) + dims
+        return ops.cat(slopes, dim) if dim < 0 else sum(slopes)  # parts of one event: one number for all

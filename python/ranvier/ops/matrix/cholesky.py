@@ -1,0 +1,207 @@
+"""Cholesky factors and triangular systems of equations, computed by NumPy, with gradients."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.data import common_dtype
+from ranvier.autograd.errors import own_errors
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, of_output, rule
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.arithmetic import neg
+from ranvier.ops.elementwise.dtypes import Array, cast, unbroadcast
+from ranvier.ops.matrix.inverse import LinAlgError, matrix, singular
+from ranvier.ops.matrix.matmul import matmul
+from ranvier.ops.rows import examples
+from ranvier.ops.rules import sum_to
+from ranvier.ops.shape.repeat import tril, triu
+from ranvier.ops.shape.reshape import transpose
+
+CholeskyExResult = namedtuple("CholeskyExResult", "L info")
+_BLOCK = 64  # rows of a triangle that NumPy, which knows no triangles, solves as a matrix
+
+
+def substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
+    """A^-1 b for a triangle A (..., n, n), b (..., n, k); the other half of A is not read.
+
+    unit: the diagonal is not read but taken as 1. Raises numpy's LinAlgError for a 0 in the diagonal.
+    """
+    n, columns = b.shape[-2:]
+    if A.ndim == 2 < b.ndim:  # one matrix for all right sides: these are columns
+        wide = substituted(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
+        return np.ascontiguousarray(np.moveaxis(wide.reshape(n, *b.shape[:-2], columns), 0, -2))
+    y = np.empty((*np.broadcast_shapes(A.shape[:-2], b.shape[:-2]), n, columns), b.dtype)
+    starts = range(0, n, _BLOCK)
+    for i in reversed(starts) if upper else starts:
+        own, done = slice(i, i + _BLOCK), slice(i + _BLOCK, n) if upper else slice(0, i)
+        block = (np.triu if upper else np.tril)(A[..., own, own], (1 if upper else -1) if unit else 0)
+        block = block + np.eye(block.shape[-1], dtype=A.dtype) if unit else block
+        y[..., own, :] = np.linalg.solve(block, b[..., own, :] - A[..., own, done] @ y[..., done, :])
+    return y
+
+
+class SolveTriangular(Function):
+    """y = A^-1 b for a triangle A; dy/db is A^-T, dA = -db y^T in its triangle"""
+
+    by_numpy = True
+
+    def __init__(self, name: str, upper: bool, unit: bool = False) -> None:
+        self.name, self.upper, self.unit = name, upper, unit
+
+    def forward(self, A: Array, b: Array) -> Array:
+        try:
+            self.y = substituted(A, b, self.upper, self.unit)
+        except np.linalg.LinAlgError as error:
+            raise singular(self.name) from error
+        self.A, self.shape = A, b.shape
+        return self.y
+
+    def backward(self, dy: Array) -> tuple[Array, Array]:
+        db = substituted(np.swapaxes(self.A, -1, -2), dy, not self.upper, self.unit)
+        dA = -np.matmul(db, np.swapaxes(self.y, -1, -2))
+        dA = (np.triu if self.upper else np.tril)(dA, (1 if self.upper else -1) if self.unit else 0)
+        return unbroadcast(dA, self.A.shape), unbroadcast(db, self.shape)
+
+
+@rule(SolveTriangular)
+def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    A, dA = of_input(node, 0, node.A), None
+    db = SolveTriangular(node.name, not node.upper, node.unit).apply(transpose(A, -1, -2), dy)
+    if node.needs[0]:
+        half, sign = (triu, 1) if node.upper else (tril, -1)
+        dA = half(neg(matmul(db, transpose(of_output(node, node.y), -1, -2))), sign * node.unit)
+    return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
+
+
+class Cholesky(Function):
+    """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
+
+    by_numpy = True
+
+    def __init__(self, check: bool = True) -> None:
+        self.check = check
+
+    def forward(self, A: Array) -> Array:
+        try:
+            self.L = np.linalg.cholesky(A)
+        except np.linalg.LinAlgError as error:
+            if self.check:
+                raise LinAlgError(
+                    "[cholesky] got a matrix that is not positive-definite; expected one"
+                ) from error
+            rows = [_as_far_as(one) for one in A.reshape(-1, *A.shape[-2:])]
+            self.L = np.stack(rows).reshape(A.shape)
+        return self.L
+
+    def backward(self, dL: Array) -> Array:
+        upper = np.swapaxes(self.L, -1, -2)
+        half = np.tril(upper @ np.tril(dL))
+        half *= 1 - 0.5 * np.eye(half.shape[-1], dtype=half.dtype)
+        left = substituted(upper, half, True)  # L^-T half
+        dA = np.swapaxes(substituted(upper, np.swapaxes(left, -1, -2), True), -1, -2)
+        return 0.5 * (dA + np.swapaxes(dA, -1, -2))
+
+
+@rule(Cholesky)
+def _of_cholesky(node: Any, dL: Tensor) -> Tensor:
+    upper = transpose(of_output(node, node.L), -1, -2)
+    n = upper.shape[-1]
+    half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
+    left = SolveTriangular("cholesky", True).apply(upper, half)
+    dA = SolveTriangular("cholesky", True).apply(upper, transpose(left, -1, -2))
+    return (dA + transpose(dA, -1, -2)) * 0.5
+
+
+def _as_far_as(A: Array) -> Array:
+    """The factor of the largest leading part that has one, NaN in the rows after it."""
+    least, most = 0, len(A)  # the sizes of the largest part with a factor
+    L = np.full_like(A, np.nan)
+    while least < most:
+        size = (least + most + 1) // 2
+        try:
+            L[:size, :size] = np.linalg.cholesky(A[:size, :size])
+            least = size
+        except np.linalg.LinAlgError:
+            most = size - 1
+    L[least:] = np.nan
+    return np.tril(L)
+
+
+def _rows_without(L: Array) -> Array:
+    """The first row, counted from 1, that a factor has not; 0 of a whole factor."""
+    never = np.isnan(np.diagonal(L, axis1=-2, axis2=-1))
+    return np.asarray(np.where(never.any(-1), never.argmax(-1) + 1, 0), np.int32)
+
+
+def cholesky(A: Any, upper: bool = False) -> Tensor:
+    """The lower factor L with L L^T = A, or U = L^T: A (..., n, n) symmetric, positive-definite.
+
+    Only the lower triangle of A is read. Raises linalg.LinAlgError, a ValueError, for another matrix.
+    | rv.linalg.cholesky(rv.tensor([[4.0, 2.0], [2.0, 2.0]])) -> tensor([[2., 0.], [1., 1.]])"""
+    lower: Tensor = Cholesky().apply(matrix("cholesky", A))
+    return transpose(lower, -1, -2) if upper else lower
+
+
+def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+    """As :func:`cholesky`, and info (...): 0, or the size of the first leading part that is not
+    positive-definite. L has NaN from that row on. check_errors: raises linalg.LinAlgError instead.
+    | rv.linalg.cholesky_ex(rv.tensor([[1.0, 2.0], [2.0, 1.0]])).info -> tensor(2, dtype=ranvier.int32)"""
+    if out is not None:
+        raise TypeError("[cholesky_ex] got out; expected None")
+    lower: Tensor = Cholesky(bool(check_errors)).apply(matrix("cholesky_ex", A))
+    info = by_numpy(_rows_without, lower._array)
+    return CholeskyExResult(transpose(lower, -1, -2) if upper else lower, info)
+
+
+def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
+    """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
+
+    upper: a factor U with U^T U X = B. Its other half is not read. Raises linalg.LinAlgError for a singular
+    factor.
+    | rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    -> tensor([[1.], [1.]])"""
+    factor = matrix("cholesky_solve", input2)
+    right = matrix("cholesky_solve", input, square=False)
+    lower = transpose(factor, -1, -2) if upper else factor
+    return _solved(
+        "cholesky_solve", transpose(lower, -1, -2), _solved("cholesky_solve", lower, right, False), True
+    )
+
+
+def cholesky_inverse(L: Any, upper: bool = False) -> Tensor:
+    """The inverse of L L^T, for a lower factor L (..., n, n), or of U^T U.
+    | rv.cholesky_inverse(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([[0.2500, 0.0000], [0.0000, 1.0000]])
+    """
+    L = matrix("cholesky_inverse", L)
+    return cholesky_solve(wrap(keep(np.eye(L.shape[-1], dtype=L.dtype))), L, upper)
+
+
+def solve_triangular(
+    A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False
+) -> Tensor:
+    """X with A X = B, or X A = B with left=False, for a triangle A (..., n, n): its other half is not read.
+
+    unitriangular: the diagonal is not read but taken as 1. Raises linalg.LinAlgError for a 0 in it.
+    | rv.linalg.solve_triangular(rv.tensor([[2.0, 0.0], [1.0, 1.0]]), rv.tensor([[2.0], [3.0]]), upper=False)
+    -> tensor([[1.], [2.]])"""
+    A, B = matrix("solve_triangular", A), matrix("solve_triangular", B, square=False)
+    if left:
+        return _solved("solve_triangular", A, B, upper, unitriangular)
+    across = transpose(A, -1, -2), transpose(B, -1, -2)
+    return transpose(_solved("solve_triangular", *across, not upper, unitriangular), -1, -2)
+
+
+def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False) -> Tensor:
+    if B.shape[-2] != A.shape[-1]:
+        raise ValueError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+    kind = common_dtype([A.dtype, B.dtype])
+    return SolveTriangular(name, bool(upper), bool(unit)).apply(cast(A, kind), cast(B, kind))
+
+
+own_errors(globals())
+examples(globals())

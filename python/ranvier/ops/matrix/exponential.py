@@ -1,0 +1,64 @@
+"""The exponential of a matrix, computed by NumPy, with gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.errors import own_errors
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import of_input, rule
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.matrix.inverse import matrix
+from ranvier.ops.rows import examples
+from ranvier.ops.rules import by_rule
+from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.reshape import transpose
+
+
+class MatrixExp(Function):
+    """exp(A) (..., n, n); dA is the upper right part of exp([[A^T, dy], [0, A^T]])"""
+
+    by_numpy = True
+    backward = by_rule
+
+    def forward(self, A: Array) -> Array:
+        self.A = A
+        return _scaled(A.astype(np.float64)).astype(A.dtype)
+
+
+@rule(MatrixExp)
+def _of_matrix_exp(node: Any, dy: Tensor) -> Tensor:
+    """Najfeld and Havel (1995)."""
+    turned = transpose(of_input(node, 0, node.A), -1, -2)
+    n = turned.shape[-1]
+    whole = cat([cat([turned, dy], -1), cat([turned * 0.0, turned], -1)], -2)
+    return MatrixExp().apply(whole)[..., :n, n:]
+
+
+def _scaled(A: Array) -> Array:
+    """Taylor's series of A / 2^s, |A / 2^s| <= 1/2, to the order 18 (rest below 1e-22), squared s times."""
+    norms = np.abs(A).sum(-2).max(-1, initial=0.0)
+    halvings = np.ceil(np.log2(np.maximum(norms, 0.5))) + 1
+    if not np.isfinite(halvings).all():
+        return np.full_like(A, np.nan)
+    x = A / 2.0 ** halvings[..., None, None]
+    one = np.broadcast_to(np.eye(A.shape[-1]), A.shape)
+    y = one
+    for k in range(18, 0, -1):
+        y = one + x @ y / k
+    for i in range(int(halvings.max(initial=0))):
+        y = np.where(i < halvings[..., None, None], y @ y, y)
+    return np.asarray(y)
+
+
+def matrix_exp(A: Any) -> Tensor:
+    """exp(A) = I + A + A A / 2 + ... of each matrix A (..., n, n).
+    | rv.linalg.matrix_exp(rv.tensor([[0.0, 1.0], [0.0, 0.0]])) -> tensor([[1., 1.], [0., 1.]])"""
+    return MatrixExp().apply(matrix("matrix_exp", A))
+
+
+own_errors(globals())
+examples(globals())
