@@ -101,6 +101,11 @@ _extension.add_attributes("ranvier", "ranvier.explore", "diagnose")
 _extension.add_attributes("ranvier.data", "ranvier.data.vision", "vision")
 _extension.add_attributes("ranvier.data", "ranvier.distributed.parallel", "DistributedSampler")
 _extension.add_attributes("ranvier.nn", "ranvier.distributed.parallel", "DataParallel SyncBatchNorm")
+_extension.add_attributes(
+    "ranvier.serialization",
+    "ranvier.torch.files",
+    "add_safe_globals clear_safe_globals get_safe_globals safe_globals",
+)
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
 _extension.provide("files of PyTorch", "ranvier.torch.files")

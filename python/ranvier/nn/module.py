@@ -15,7 +15,7 @@ from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
-from ranvier.extension import belongs_to
+from ranvier.extension import belongs_to, provider
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.parameter import Parameter
@@ -146,6 +146,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        if "_parameters" in state:
+            state = provider("files of PyTorch").state_from_torch(self, state)
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
 
     def __delattr__(self, name: str) -> None:

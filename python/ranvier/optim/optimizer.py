@@ -269,6 +269,9 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
+        for p, values in self.state.items():
+            if any(isinstance(value, Tensor) for value in values.values()):  # of a file of PyTorch
+                self.state[p] = self.load_state(p, values)
 
 
 class _Plan:

@@ -153,27 +153,48 @@ def _hint(path: str | os.PathLike[str]) -> str:
     """What the user of a file of another kind can do."""
     if str(path).endswith(".onnx"):
         return "; rv.onnx.load reads ONNX files"
-    with open(path, "rb") as file:
-        begin = file.read(4096)
-    # of PyTorch: a zip archive with a pickle, before version 1.6 a pickle alone. The length of a safetensors
-    # header may begin as a pickle does; its text follows from byte 8 on.
-    pickled = begin[:1] == b"\x80" and begin[8:9] != b"{"
-    if pickled or (begin[:4] == b"PK\3\4" and b"/data.pkl" in begin):
-        return (
-            "; it holds a pickle, as PyTorch writes, which could run code: in PyTorch, "
-            "safetensors.torch.save_file(state_dict, file) writes one that can be read here"
-        )
     return ""
 
 
-def one_of(stream: BinaryIO) -> bytes:
-    """The bytes of the file that starts at the place of the stream, which may go on after its end.
+class _Again:
+    """A stream that cannot go back, with the bytes that were read from it."""
 
-    Raises TypeError: a stream of text.
+    def __init__(self, begin: bytes, stream: BinaryIO) -> None:
+        self.begin, self.stream = begin, stream
+
+    def read(self, size: int = -1) -> bytes:
+        begin, self.begin = (self.begin, b"") if size < 0 else (self.begin[:size], self.begin[size:])
+        return begin + self.stream.read(size if size < 0 else size - len(begin))
+
+
+def begin_of(f: Any) -> tuple[bytes, Any]:
+    """The first bytes of a file, and the path or the stream to read it from.
+
+    Raises FileNotFoundError: no such file. Raises TypeError: a stream of text.
     """
-    size = "" if isinstance(stream, io.TextIOBase) else stream.read(8)
-    if not isinstance(size, bytes):
+    if isinstance(f, (str, os.PathLike)):
+        with open(f, "rb") as file:
+            return file.read(9), f
+    begin = "" if isinstance(f, io.TextIOBase) else f.read(9)
+    if not isinstance(begin, bytes):
         raise TypeError("[load] got a file opened for text; expected one opened for reading bytes")
+    if hasattr(f, "seek") and getattr(f, "seekable", lambda: True)():
+        f.seek(-len(begin), os.SEEK_CUR)
+        return begin, f
+    return begin, _Again(begin, f)
+
+
+def is_pickled(begin: bytes) -> bool:
+    """Whether a file with these first bytes holds a pickle: as PyTorch writes, in a zip archive or alone.
+
+    The length of a safetensors header may begin as a pickle does; its text follows from byte 8 on.
+    """
+    return begin[:4] == b"PK\3\4" or (begin[:1] == b"\x80" and begin[8:] != b"{")
+
+
+def one_of(stream: BinaryIO) -> bytes:
+    """The bytes of the file that starts at the place of the stream, which may go on after its end."""
+    size = stream.read(8)
     head = stream.read(min(int.from_bytes(size, "little"), _LONGEST))
     try:
         entries = json.loads(head)

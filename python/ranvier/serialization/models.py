@@ -15,6 +15,7 @@ import ranvier.serialization.architecture as architecture
 import ranvier.serialization.files as files
 from ranvier._core import __version__
 from ranvier.autograd import wrap
+from ranvier.extension import provider
 from ranvier.serialization.files import Arrays, read_checkpoint
 
 __all__ = ["Info", "info", "load", "save"]
@@ -121,23 +122,33 @@ def load(
     weights_only: bool | None = None,
     mmap: bool | None = None,
     pickle_module: Any = None,
+    dtype: Any = None,
+    encoding: str = "utf-8",
 ) -> Any:
-    """Load a file of `save`: a model made of our layers, or a dict. Runs no code of the file.
+    """Load a file of `save`: a model made of our layers, or a dict; or one of PyTorch. Runs no code.
 
     For a safetensors file of another library, returns a dict of Tensors (bfloat16 as float32); for a
     checkpoint of `rv.Checkpoint`, the state of its run as a nested dict.
+
+    Files of PyTorch (.pt, .pth, .bin) are read without it: tensors, which share memory as they did, in
+    containers of any kind. bfloat16 is read as float32, which has all its values.
 
     Args:
         f: the path of the file, or a file opened for reading bytes: what one `save` wrote there is read.
         into: a model to load the weights into (and return), also from a checkpoint; needed for a model with
             your own classes. Or a device, as PyTorch's second argument.
-        map_location, weights_only, mmap, pickle_module: PyTorch's, without effect: all is loaded to the CPU,
-            and a file holds weights only.
+        map_location: PyTorch's: a name of the CPU, or what PyTorch takes; all is loaded to the CPU.
+        weights_only: False takes any object from a file of PyTorch, as a whole module. That runs code of the
+            file: do it only if you trust the source of the file.
+        mmap: True maps the tensors of a file of PyTorch, which are then read at their first use.
+        pickle_module, encoding: PyTorch's, for weights_only=False.
+        dtype: of the floating tensors of a file of PyTorch; None for that of the file.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is damaged, of a newer version, or its model has a class that is not ours; names
-            or shapes that do not fit `into`.
+            or shapes that do not fit `into`. A file of PyTorch with more than weights raises
+            `pickle.UnpicklingError`, as PyTorch does.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv
@@ -147,14 +158,20 @@ def load(
     {'epoch': 3, 'w': tensor([1., 1.])}
     """
     if isinstance(into, (str, dict)) or (callable(into) and not isinstance(into, nn.Module)):
-        into = None  # a device: map_location
+        into, map_location = None, into
     if into is not None and not isinstance(into, nn.Module):
         raise TypeError(f"[load] got into of type {type(into).__name__}; expected a Module")
-    if not isinstance(f, (str, os.PathLike)):
-        if not hasattr(f, "read"):
-            raise TypeError(f"[load] got path {f!r}; expected a path or a file opened for reading bytes")
-        return _load_stream(f, into)
-    return _load_path(f, into)
+    is_path = isinstance(f, (str, os.PathLike))
+    if not is_path and not hasattr(f, "read"):
+        raise TypeError(f"[load] got path {f!r}; expected a path or a file opened for reading bytes")
+    begin, stream = files.begin_of(f)
+    if files.is_pickled(begin):
+        reader = provider("files of PyTorch")
+        state = reader.load(stream, map_location, pickle_module, weights_only, mmap, dtype, encoding)
+        return state if into is None else _load_state(into, getattr(f, "name", f), state)
+    if dtype is not None:
+        raise ValueError(f"[load] got dtype {dtype} for a file of safetensors; expected None")
+    return _load_path(f, into) if is_path else _load_stream(stream, into)  # type: ignore[arg-type]
 
 
 def _load_path(path: PathLike, into: nn.Module | None) -> Any:
@@ -258,16 +275,24 @@ def _load_into(
     about, state = document or {}, arrays
     if about.get("content") == "checkpoint":
         state = read_checkpoint(path).get("model", {})
-    try:
-        if about.get("content") == "dict":
+    if about.get("content") == "dict":
+        try:
             state = files.decode(about.get("dict"), arrays)
-        model.load_state_dict(state)
-    except (RuntimeError, ValueError, KeyError) as error:
+        except ValueError as error:
+            raise ValueError(f"[load] '{path}': {error}") from None
+    _load_state(model, path, state)
+    if document is not None:
+        model._info = _info(document)
+    return model
+
+
+def _load_state(model: nn.Module, path: Any, state: Any) -> nn.Module:
+    try:
+        model.load_state_dict(state.state_dict() if isinstance(state, nn.Module) else state)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"[load] '{path}' does not fit the model of type {type(model).__name__}: {error}"
         ) from None
-    if document is not None:
-        model._info = _info(document)
     return model
 
 

@@ -1,0 +1,135 @@
+"""PyTorch's files, read and written without PyTorch.
+
+`load` reads what `torch.save` wrote, and `save` writes what `torch.load` reads. With `weights_only`, which is
+the default, a pickle is run by a machine that knows tensors, containers and plain values alone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from typing import Any, BinaryIO
+
+import numpy as np
+
+import ranvier as rv
+from ranvier.torch.files import archive
+from ranvier.torch.files.modules import state_from_torch
+from ranvier.torch.files.naming import find_class, path_of
+from ranvier.torch.files.unpickler import (
+    Unpickler,
+    add_safe_globals,
+    by_path,
+    clear_safe_globals,
+    get_safe_globals,
+    safe_globals,
+)
+from ranvier.torch.files.values import FileError
+
+__all__ = [
+    "FileError",
+    "add_safe_globals",
+    "clear_safe_globals",
+    "get_safe_globals",
+    "load",
+    "safe_globals",
+    "save",
+    "state_from_torch",
+]
+
+
+def load(
+    f: str | os.PathLike[str] | BinaryIO,
+    map_location: Any = None,
+    pickle_module: Any = None,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    dtype: Any = None,
+    encoding: str = "utf-8",
+) -> Any:
+    """The object in a file of ``torch.save``. See :func:`ranvier.load`.
+
+    Raises FileError, which is a ValueError, for a file that is damaged, or of more than weights.
+    """
+    if isinstance(map_location, (str, bytes)) and map_location:
+        rv.set_default_device(map_location if isinstance(map_location, str) else map_location.decode())
+    if dtype is not None and np.dtype(dtype).kind != "f":
+        raise TypeError(f"[load] got dtype {np.dtype(dtype)}; expected one of floating numbers")
+    name = os.fspath(f) if isinstance(f, (str, os.PathLike)) else getattr(f, "name", None)
+    shown = f"'{name}'" if isinstance(name, str) else "the open file"
+    if mmap and not isinstance(f, (str, os.PathLike)):
+        raise ValueError("[load] got mmap=True and an open file; expected a path")
+    full = not (pickle_module is None if weights_only is None else weights_only)
+    run = _full(pickle_module or pickle, encoding) if full else _weights()
+    try:
+        if isinstance(f, (str, os.PathLike)):
+            with open(f, "rb") as stream:
+                return archive.read(stream, name if mmap else None, run, dtype)
+        seekable = getattr(f, "seekable", lambda: hasattr(f, "seek"))()
+        return archive.read(f if seekable else io.BytesIO(f.read()), None, run, dtype)
+    except FileError as error:
+        raise FileError(f"[load] {shown} {error}") from error.__cause__
+
+
+def save(
+    obj: Any,
+    f: str | os.PathLike[str] | BinaryIO,
+    pickle_module: Any = pickle,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+    _disable_byteorder_record: bool = False,
+) -> None:
+    """Writes what ``torch.save`` writes: a file that PyTorch reads, and :func:`load`.
+
+    Classes and functions are named as in PyTorch, and modules have the attributes of PyTorch's classes.
+    After a crash the old file is unchanged.
+
+    Raises pickle.PicklingError for an object that no pickle can hold, such as a local function.
+
+    >>> import io
+    >>> import ranvier as rv
+    >>> from ranvier.torch import files
+    >>> file = io.BytesIO()
+    >>> files.save({"w": rv.ones(2)}, file)
+    >>> rv.load(io.BytesIO(file.getvalue()))
+    {'w': tensor([1., 1.])}
+    """
+    from ranvier.serialization.files import replace
+    from ranvier.torch.files import pickler
+
+    if getattr(pickle_module, "__name__", "pickle") not in ("pickle", "_pickle"):
+        raise ValueError(f"[save] got pickle_module {pickle_module.__name__}; expected Python's pickle")
+    is_path = isinstance(f, (str, os.PathLike))
+    if not is_path and not hasattr(f, "write"):
+        raise TypeError(f"[save] got {type(f).__name__}; expected a path or a file opened for writing bytes")
+    if _use_new_zipfile_serialization:
+        stem = os.path.splitext(os.path.basename(os.fspath(f)))[0] if is_path else "archive"  # type: ignore[arg-type]
+        content = pickler.zipped(obj, stem or "archive", pickle_protocol)
+    else:
+        content = pickler.old(obj, pickle_protocol)
+    if is_path:
+        replace(f, content)  # type: ignore[arg-type]
+    else:
+        f.write(content)  # type: ignore[union-attr]
+
+
+def _weights() -> archive.Run:
+    safe = by_path(path_of)
+    return lambda content, persistent: Unpickler(content, persistent, safe).load()
+
+
+def _full(module: Any, encoding: str) -> archive.Run:
+    """Runs a pickle as PyTorch does with weights_only=False: it may call anything."""
+
+    class Full(module.Unpickler):  # type: ignore[misc]
+        def find_class(self, path: str, name: str) -> Any:
+            return find_class(path, name, super().find_class)
+
+    def run(content: io.BytesIO, persistent: Any) -> Any:
+        unpickler = Full(content, encoding=encoding)
+        if persistent is not None:
+            unpickler.persistent_load = persistent
+        return unpickler.load()
+
+    return run

@@ -1,0 +1,179 @@
+"""The two forms of PyTorch's files: a zip archive, and before version 1.6 pickles with data behind them.
+
+A zip archive has a folder with data.pkl, the storages data/0, data/1 ... as bytes that are not compressed,
+and byteorder. An old file has four pickles (a number, a version, the machine's sizes, the object), one with
+the names of the storages, and after these their lengths and bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.torch.files.values import Array, FileError, Storage, type_of
+
+MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+
+Run = Callable[[io.BytesIO, Any], Any]  # the object of a pickle, by its persistent ids
+
+
+def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
+    """The object in an open file, from its present place on; path: of a file to map, or None for copies.
+
+    Afterwards the place is behind the object, if the file has the old form.
+    """
+    start = content.tell()
+    is_zip = content.read(2) == b"PK"
+    content.seek(start)
+    if not is_zip:
+        if path is not None:
+            raise FileError("has the old form, of which nothing can be mapped; expected mmap=None")
+        stream = io.BytesIO(content.read())
+        value = _Old(stream, run, dtype).read()
+        content.seek(start + stream.tell())
+        return value
+    if start:
+        content = io.BytesIO(content.read())
+    try:
+        with zipfile.ZipFile(content) as archive:
+            return _Zip(archive, path, dtype).read(run)
+    except FileError:
+        raise
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError, struct.error) as error:
+        raise FileError(f"is a zip archive that is cut off or damaged: {error}") from None
+
+
+class _Zip:
+    """A zip archive. All storages together have at most the bytes of the file, whatever it says."""
+
+    def __init__(self, archive: zipfile.ZipFile, path: str | None, dtype: Any) -> None:
+        self.archive, self.path, self.dtype = archive, path, dtype
+        self.entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in archive.infolist():
+            if entry.filename in self.entries:
+                raise FileError(f"is a zip archive with two entries of the name {entry.filename!r}")
+            self.entries[entry.filename] = entry
+        found = [name[: -len("data.pkl")] for name in self.entries if name.endswith("/data.pkl")]
+        if len(found) != 1:
+            raise FileError("is a zip archive, but not one of PyTorch: expected one entry data.pkl")
+        self.folder = found[0]
+        if f"{self.folder}constants.pkl" in self.entries:
+            raise FileError("is an archive of TorchScript, which holds code; expected a file of torch.save")
+        assert archive.fp is not None
+        self.left = archive.fp.seek(0, io.SEEK_END)
+        order = self.bytes_of("byteorder") if f"{self.folder}byteorder" in self.entries else b"little"
+        if order not in (b"little", b"big"):
+            raise FileError(f"has the byte order {order[:20]!r}; expected 'little' or 'big'")
+        self.order = "<" if order == b"little" else ">"
+        self.storages: dict[str, Storage] = {}
+
+    def read(self, run: Run) -> Any:
+        return run(io.BytesIO(self.bytes_of("data.pkl")), self.storage)
+
+    def entry(self, name: str) -> zipfile.ZipInfo:
+        entry = self.entries.get(self.folder + name)
+        if entry is None:
+            raise FileError(f"lacks the entry {name!r}")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise FileError(f"has the entry {name!r} in a compressed form; expected plain bytes")
+        self.left -= entry.file_size
+        if self.left < 0:
+            raise FileError("has entries that are larger than the file")
+        return entry
+
+    def bytes_of(self, name: str) -> bytes:
+        try:
+            return self.archive.read(self.entry(name))
+        except RuntimeError as error:  # encrypted
+            raise FileError(f"has an entry {name!r} that cannot be read: {error}") from None
+
+    def storage(self, pid: Any) -> Storage:
+        if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or type(pid[2]) is not str:
+            raise FileError("has a persistent id that is not one of a storage")
+        _, kind, key, _, count = pid
+        storage = self.storages.get(key)
+        if storage is None:
+            kind = type_of(kind)
+            if type(count) is not int or count < 0:
+                raise FileError(f"has the storage {key!r} with a number of elements that is none")
+            name = f"data/{key}"
+            raw = self.mapped(name) if self.path is not None else self.copied(name)
+            if raw.size != count * kind.size:
+                raise FileError(f"has the storage {key!r} with {raw.size} bytes; expected {count} elements")
+            storage = self.storages[key] = Storage(kind, count, self.dtype)
+            storage.fill(raw, self.order)
+        return storage
+
+    def copied(self, name: str) -> Array:
+        return np.frombuffer(bytearray(self.bytes_of(name)), np.uint8)
+
+    def mapped(self, name: str) -> Array:
+        """The bytes in the file, of which a change copies the page."""
+        entry, stream = self.entry(name), self.archive.fp
+        assert stream is not None
+        assert self.path is not None
+        stream.seek(entry.header_offset)
+        head = stream.read(30)
+        if head[:4] != b"PK\3\4" or len(head) < 30:
+            raise FileError(f"has no entry {name!r} where it should be")
+        start = entry.header_offset + 30 + sum(struct.unpack("<HH", head[26:]))
+        if not entry.file_size:
+            return np.empty(0, np.uint8)
+        if start + entry.file_size > os.path.getsize(self.path):
+            raise FileError(f"ends within the entry {name!r}")
+        return np.memmap(self.path, np.uint8, "c", start, (entry.file_size,)).view(np.ndarray)
+
+
+class _Old:
+    """Pickles, and the bytes of storages after them, always in little-endian order."""
+
+    def __init__(self, content: io.BytesIO, run: Run, dtype: Any) -> None:
+        self.content, self.run, self.dtype = content, run, dtype
+        self.left = len(content.getbuffer())
+        self.storages: dict[str, Storage] = {}
+
+    def read(self) -> Any:
+        try:
+            magic = self.run(self.content, None)
+        except ValueError:
+            magic = None
+        if type(magic) is not int or magic != MAGIC:
+            raise FileError("holds no file of PyTorch, or one that is cut off or damaged")
+        if self.run(self.content, None) != PROTOCOL:
+            raise FileError("has a version that torch.save never wrote")
+        self.run(self.content, None)  # sizes of types on the machine that wrote it
+        value = self.run(self.content, self.storage)
+        keys = self.run(self.content, None)
+        if type(keys) is not list or {*map(str, keys)} != self.storages.keys():
+            raise FileError("has a list of storages that are not those of its tensors")
+        for key in map(str, keys):
+            storage = self.storages[key]
+            count = int.from_bytes(self.content.read(8), "little", signed=True)
+            raw = np.frombuffer(bytearray(self.content.read(storage.count * storage.kind.size)), np.uint8)
+            if count != storage.count or raw.size != count * storage.kind.size:
+                raise FileError(f"is cut off or damaged at the storage {key!r}")
+            storage.fill(raw, "<", in_place=True)
+        return value
+
+    def storage(self, pid: Any) -> Any:
+        if isinstance(pid, tuple) and len(pid) > 1 and pid[0] == "module":
+            return pid[1]  # a class, with the text of its file
+        if not isinstance(pid, tuple) or len(pid) != 6 or pid[0] != "storage":
+            raise FileError("has a persistent id that is not one of a storage")
+        _, kind, key, _, count, part = pid
+        kind = type_of(kind)
+        if type(count) is not int or count < 0 or type(key) not in (str, int):
+            raise FileError("has a storage without a name or a number of elements")
+        storage = self.storages.get(str(key))
+        if storage is None:
+            self.left -= count * kind.size
+            if self.left < 0:
+                raise FileError("has storages that are larger than the file")
+            storage = self.storages[str(key)] = Storage(kind, count, self.dtype)
+        return storage if part is None else storage.part(part)

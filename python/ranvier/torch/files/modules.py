@@ -1,0 +1,240 @@
+"""The attributes of Modules and the state of optimizers, as PyTorch's classes have them and as ours do."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier import nn
+from ranvier.nn.hooks import Hooks
+
+_NAMES = ("_parameter_names", "_buffer_names", "_module_names")
+_OWN = {*_NAMES, "training", "_hooks", "_arguments", "_info"}
+_VALUES = ("_parameters", "_buffers", "_modules")
+_HOOKS = (
+    *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
+    *("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"),
+    *("_forward_pre_hooks_with_kwargs", "_state_dict_hooks", "_state_dict_pre_hooks"),
+    *("_load_state_dict_pre_hooks", "_load_state_dict_post_hooks"),
+)
+_RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
+
+
+def _conv(state: dict[str, Any]) -> dict[str, Any]:
+    size, padding = state["kernel_size"], state["padding"]
+    if isinstance(padding, str):
+        total = [
+            d * (k - 1) if padding == "same" else 0 for d, k in zip(state["dilation"], size, strict=True)
+        ]
+        twice: Any = [n for t in reversed(total) for n in (t // 2, t - t // 2)]
+    else:
+        twice = tuple(n for n in reversed(padding) for _ in range(2))
+    extra = {"transposed": False, "output_padding": (0,) * len(size)}
+    return {**extra, "_reversed_padding_repeated_twice": twice}
+
+
+def _transposed(state: dict[str, Any]) -> dict[str, Any]:
+    return {**_conv(state), "transposed": True, "output_padding": state["output_padding"]}
+
+
+def _attention(state: dict[str, Any]) -> dict[str, Any]:
+    one = state["kdim"] == state["vdim"] == state["embed_dim"]
+    none = {name: None for name in ("bias_k", "bias_v") if state.get(name) is None}
+    return {"_qkv_same_embed_dim": one, **none}
+
+
+def _activation(state: dict[str, Any]) -> dict[str, Any]:
+    functional = (nn.functional.relu, nn.functional.gelu)
+    number = next((i for i, f in enumerate(functional, 1) if state["activation"] is f), 0)
+    return {"activation_relu_or_gelu": number}
+
+
+def _recurrent(state: dict[str, Any]) -> dict[str, Any]:
+    names: list[list[str]] = []
+    for layer in range(state["num_layers"]):
+        for end in ("", "_reverse")[: 1 + bool(state["bidirectional"])]:
+            names.append([f"{name}{layer}{end}" for name in _RNN if f"{name}{layer}{end}" in state])
+    flat = [name for part in names for name in part]
+    weights = [state[name] for name in flat]
+    return {"_flat_weights_names": flat, "_all_weights": names, "_flat_weights": weights}
+
+
+# what PyTorch's classes have besides
+_EXTRA: dict[str, Any] = {
+    "Conv1d": _conv,
+    "Conv2d": _conv,
+    "ConvTranspose1d": _transposed,
+    "ConvTranspose2d": _transposed,
+    "MultiheadAttention": _attention,
+    "TransformerEncoderLayer": _activation,
+    "RNN": _recurrent,
+    "LSTM": lambda state: {"mode": "LSTM", **_recurrent(state)},
+    "GRU": lambda state: {"mode": "GRU", **_recurrent(state)},
+    "Upsample": lambda state: {"name": "Upsample"},
+    "UpsamplingNearest2d": lambda state: {"name": "UpsamplingNearest2d"},
+    "UpsamplingBilinear2d": lambda state: {"name": "UpsamplingBilinear2d"},
+    "ZeroPad1d": lambda state: {"value": 0.0},
+    "ZeroPad2d": lambda state: {"value": 0.0},
+    "ReLU6": lambda state: {"min_val": 0.0, "max_val": 6.0},
+    "EmbeddingBag": lambda state: {"sparse": False},
+    "SyncBatchNorm": lambda state: {"process_group": None},
+}
+# what only this library's classes have: the value, by the name of the class
+_PRIVATE: dict[str, Any] = {
+    "RNN": {"_name": "rnn"},
+    "LSTM": {"_name": "lstm"},
+    "GRU": {"_name": "gru"},
+    "RNNCell": {"_name": "rnncell"},
+    "LSTMCell": {"_name": "lstmcell"},
+    "GRUCell": {"_name": "grucell"},
+}
+
+
+def _row(kind: type, table: dict[str, Any]) -> Any:
+    """The row of the first class of this library that a class is or derives from."""
+    return next((table[c.__name__] for c in kind.__mro__ if c.__name__ in table and _is_ours(c)), None)
+
+
+def _is_ours(kind: type) -> bool:
+    return getattr(nn, kind.__name__, None) is kind
+
+
+def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a Module, as an instance of PyTorch's class has them."""
+    parameters, buffers, modules = ({name: state[name] for name in state[names]} for names in _NAMES)
+    hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS} | _hooks_for_torch(state.get("_hooks"))
+    transient = {name for name, persistent in state["_buffer_names"].items() if not persistent}
+    private = _row(kind, _PRIVATE) or {}
+    gone = {*_OWN, *private, *parameters, *buffers, *modules}
+    rest = {name: value for name, value in state.items() if name not in gone}
+    extra = _row(kind, _EXTRA)
+    if extra is not None:
+        added = extra(state)
+        for name in added.keys() & parameters.keys():  # attributes of PyTorch's class that are None
+            del parameters[name]
+        rest |= added
+    return {
+        "training": state["training"],
+        "_parameters": parameters,
+        "_buffers": buffers,
+        "_non_persistent_buffers_set": transient,
+        **hooks,
+        "_modules": modules,
+        **rest,
+    }
+
+
+def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a Module here, of those that an instance of PyTorch's class has."""
+    parameters, buffers, modules = ({**state.get(name, {})} for name in _VALUES)
+    transient = state.get("_non_persistent_buffers_set", ())
+    gone = {*_VALUES, *_HOOKS, "_non_persistent_buffers_set", "_flat_weight_refs", *_computed(module, state)}
+    own = {name: value for name, value in state.items() if name not in gone}
+    own |= {**parameters, **buffers, **modules, **(_row(type(module), _PRIVATE) or {})}
+    own["_parameter_names"] = dict.fromkeys(parameters)
+    own["_buffer_names"] = {name: name not in transient for name in buffers}
+    own["_module_names"] = dict.fromkeys(modules)
+    hooks = _hooks_from_torch(state)
+    if hooks is not None:
+        own["_hooks"] = hooks
+    if _is_ours(type(module)):
+        own = {**_defaults(type(module)), **own, "_arguments": _arguments(type(module), own)}
+    return own
+
+
+def _computed(module: Any, state: dict[str, Any]) -> set[str]:
+    """The attributes that PyTorch's class has besides: here they are computed from the others."""
+    kind = type(module)
+    row = _row(kind, _EXTRA)
+    if row is None:
+        return set()
+    names = {"mode", "name", "value", "sparse", "process_group", "transposed", "_qkv_same_embed_dim"}
+    names |= {
+        "_flat_weights_names",
+        "_all_weights",
+        "_flat_weights",
+        "all_weights",
+        "activation_relu_or_gelu",
+    }
+    names |= {"_reversed_padding_repeated_twice", "min_val", "max_val"}
+    if row is _conv:
+        names.add("output_padding")
+    if any(c.__name__ == "RNN" and _is_ours(c) for c in kind.__mro__):
+        names.discard("mode")
+    return names if row is not None else set()
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """Settings that layers in old files lack, which came later."""
+    usual: dict[str, Any] = getattr(kind, "_usual", {})
+    return {
+        name: usual[name]
+        for name in ("padding_mode", "proj_size", "batch_first", "norm_first")
+        if name in usual
+    }
+
+
+def _arguments(kind: type, own: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that make such a layer again, of its attributes."""
+    taken = [*inspect.signature(kind.__init__).parameters][1:]  # type: ignore[misc]
+    arguments = {name: own[name] for name in taken if name in own and not isinstance(own[name], nn.Module)}
+    if "bias" in arguments and not isinstance(arguments["bias"], bool):
+        arguments["bias"] = arguments["bias"] is not None
+    return arguments
+
+
+# --- hooks
+def _hooks_for_torch(hooks: Any) -> dict[str, Any]:
+    if hooks is None:
+        return {"_is_full_backward_hook": None}
+    keyword = {key: True for key, (_, takes, *_rest) in hooks.after.items() if takes}
+    return {
+        "_backward_pre_hooks": OrderedDict(hooks.before_backward),
+        "_backward_hooks": OrderedDict(hooks.backward),
+        "_is_full_backward_hook": True if hooks.backward else None,
+        "_forward_hooks": OrderedDict((key, value[0]) for key, value in hooks.after.items()),
+        "_forward_hooks_with_kwargs": OrderedDict(keyword),
+        "_forward_hooks_always_called": OrderedDict((k, True) for k, v in hooks.after.items() if v[2]),
+        "_forward_pre_hooks": OrderedDict((key, value[0]) for key, value in hooks.before.items()),
+        "_forward_pre_hooks_with_kwargs": OrderedDict((k, True) for k, v in hooks.before.items() if v[1]),
+    }
+
+
+def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
+    here: dict[str, Any] = {name: state.get(name) or {} for name in _HOOKS}
+    lost = [name for name in _HOOKS if "state_dict" in name and here[name]]
+    if lost:
+        raise ValueError(f"[load] got a module with hooks on its state dict ({lost[0]}); expected none")
+    if not any(here[name] for name in _HOOKS if name != "_is_full_backward_hook"):
+        return None
+    hooks = Hooks()
+    takes, after = here["_forward_pre_hooks_with_kwargs"], here["_forward_hooks_with_kwargs"]
+    always = here["_forward_hooks_always_called"]
+    hooks.before = {key: (hook, key in takes) for key, hook in here["_forward_pre_hooks"].items()}
+    hooks.after = {key: (hook, key in after, key in always) for key, hook in here["_forward_hooks"].items()}
+    hooks.backward, hooks.before_backward = dict(here["_backward_hooks"]), dict(here["_backward_pre_hooks"])
+    return hooks
+
+
+# --- optimizers
+def optimizer_state(values: dict[str, Any]) -> dict[str, Any]:
+    """The state of a parameter: Tensors for arrays, the number of steps in float32 as PyTorch's."""
+    return {
+        name: rv.tensor(value, dtype=np.float32 if name == "step" else value.dtype)
+        if isinstance(value, np.ndarray)
+        else value
+        for name, value in values.items()
+    }
+
+
+def is_optimizer_state(value: Any) -> bool:
+    """Whether this is what ``optimizer.state_dict()`` gives, with arrays."""
+    states = value["state"] if value.keys() == {"state", "param_groups"} else None
+    return isinstance(states, dict) and any(
+        isinstance(state, dict) and any(isinstance(x, np.ndarray) for x in state.values())
+        for state in states.values()
+    )

@@ -1,0 +1,103 @@
+"""The paths that PyTorch has for the classes and functions of this library, and what its paths mean here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import ranvier as rv
+from ranvier import nn
+from ranvier.torch.finder import _homes, _value
+from ranvier.torch.files.values import KNOWN, Known
+
+# the file of torch.nn.modules that has a layer, by its name: the first row that fits
+_FILES = {
+    "Pool": "pooling",
+    "Dropout": "dropout",
+    "Loss$": "loss",
+    "BatchNorm": "batchnorm",
+    "InstanceNorm": "instancenorm",
+    "Norm$": "normalization",
+    "Conv": "conv",
+    "Pad[123]d": "padding",
+    "^Upsampl": "upsampling",
+    "^Transformer": "transformer",
+    "^(RNN|LSTM|GRU)": "rnn",
+    "^Module$": "module",
+    "Sequential|List$|Dict$": "container",
+    "Linear$|^Identity": "linear",
+    "^Embedding": "sparse",
+    "^(Unf|F)latten$": "flatten",
+    "^(Unf|F)old$": "fold",
+    "^Pixel(Uns|S)huffle$": "pixelshuffle",
+    "^ChannelShuffle$": "channelshuffle",
+    "Similarity$|Distance$": "distance",
+}
+# where else PyTorch has what this library has, in the order of asking
+_MODULES = (
+    *("nn.functional", "", "optim.lr_scheduler", "optim", "utils.data", "distributions", "nn.init"),
+    *("nn.utils.rnn", "nn.utils", "nn.parallel"),
+)
+_CLASSES = {
+    "torch.Tensor": rv.Tensor,
+    "torch.Size": rv.Size,
+    "torch.device": rv.device,
+    "torch.nn.parameter.Parameter": nn.Parameter,
+}
+_PATHS = {value: path for path, value in _CLASSES.items()}
+_BUILT_IN = {
+    "torch._C._VariableFunctionsClass",
+    "torch._C._VariableFunctions",
+}  # torch.tanh is one of its methods
+
+
+def path_of(value: Any) -> str:
+    """The path by which a pickle names a class or function: PyTorch's, for what PyTorch has."""
+    module, name = str(value.__module__), str(value.__qualname__)
+    if not module.startswith("ranvier."):
+        return f"{module}.{name}"
+    if isinstance(value, type):
+        if value in _PATHS:
+            return _PATHS[value]
+        if issubclass(value, nn.Module) and getattr(nn, name, None) is value:
+            rows = (file for pattern, file in _FILES.items() if re.search(pattern, name))
+            return f"torch.nn.modules.{next(rows, 'activation')}.{name}"
+        if getattr(rv.optim, name, None) is value:
+            return f"torch.optim.{name.lower()}.{name}"
+    for path in _MODULES:
+        root = f"torch.{path}".rstrip(".")
+        if _here(root, name) is value:
+            return f"{root}.{name}"
+    return f"{module}.{name}"
+
+
+def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
+    """What a pickle of PyTorch names, of this library where PyTorch's own is meant."""
+    path = f"{module}.{name}"
+    if path in _CLASSES:
+        return _CLASSES[path]
+    if module.partition(".")[0] not in ("torch", "torchvision"):
+        return otherwise(module, name)
+    if path in KNOWN:
+        value = KNOWN[path]
+        return value.call if isinstance(value, Known) and value.call is not None else value
+    if path in _BUILT_IN:
+        return rv
+    for part in name.split("."):
+        value = _here(module, part)
+        if value is None:
+            raise AttributeError(f"[load] the file has {path}, which ranvier does not have")
+        module = f"{module}.{part}"
+    return value
+
+
+def _here(path: str, name: str) -> Any:
+    """What this library has for a name in a module of PyTorch, or None."""
+    root, _, inner = path.partition(".")
+    homes: list[ModuleType] = _homes(root, inner.replace("_C._nn", "nn.functional"))
+    try:
+        return _value(root, inner, name, homes) if homes else None
+    except AttributeError:
+        return None

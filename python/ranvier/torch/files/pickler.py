@@ -1,0 +1,281 @@
+"""Pickles as PyTorch writes them: tensors by their storages, modules and classes under PyTorch's names."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import sys
+import zipfile
+from collections import OrderedDict
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+import ranvier as rv
+from ranvier import nn
+from ranvier.autograd.duplicates import memory_of
+from ranvier.autograd.views import bounds, is_shared
+from ranvier.torch.files.archive import MAGIC, PROTOCOL
+from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
+from ranvier.torch.files.naming import path_of
+from ranvier.torch.files.values import KINDS, Array
+
+
+class Name:
+    """A class or function of PyTorch, by its path."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __call__(self, *args: Any) -> None:
+        raise TypeError(f"{self.path} is PyTorch's")
+
+
+class Call:
+    """A call that the reader makes."""
+
+    def __init__(self, name: Name, args: tuple[Any, ...]) -> None:
+        self.reduced = name, args
+
+
+class Bytes:
+    """A storage: its bytes, and the dtype under which tensors have it."""
+
+    def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: Any) -> None:
+        self.raw, self.dtype, self.owner = raw, dtype, owner
+        kind = Name(f"torch.{_STORAGES[dtype]}")
+        kind = _NAMES.setdefault(kind.path, kind)
+        self.pid: tuple[Any, ...] = ("storage", kind, key, "cpu", raw.size // dtype.itemsize)
+
+
+_NAMES: dict[str, Name] = {}
+_STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name not in ("bfloat16", "untyped")}
+_DTYPES = (np.dtype, type(rv.float32))
+_PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
+_TENSOR, _PARAMETER, _WITH_STATE, _SUBCLASS = (
+    Name(f"torch.{path}")
+    for path in (
+        "_utils._rebuild_tensor_v2",
+        "_utils._rebuild_parameter",
+        "_utils._rebuild_parameter_with_state",
+        "_tensor._rebuild_from_type_v2",
+    )
+)
+
+
+_Base: Any = pickle._Pickler  # type: ignore[attr-defined]
+
+
+class Pickler(_Base):  # type: ignore[misc]
+    """Writes one object; `storages` are what its tensors have."""
+
+    def __init__(self, file: io.BytesIO, protocol: int, old: bool = False) -> None:
+        super().__init__(file, protocol)
+        self.old = old
+        self.storages: list[Bytes] = []
+        self._by_memory: dict[Any, Bytes] = {}
+        self._kept: list[Any] = []  # so that no id is used again
+        self._in_numpy = 0
+
+    # --- what pickle asks for
+    def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
+        if type(obj) is dict and is_optimizer_state(obj):
+            obj = {**obj, "state": {key: optimizer_state(values) for key, values in obj["state"].items()}}
+            self._kept.append(obj)
+        elif isinstance(obj, Name):
+            return self._name(obj, obj.path)
+        elif isinstance(obj, _DTYPES) and not self._in_numpy:
+            name = _NAMES.setdefault(f"torch.{obj}", Name(f"torch.{obj}"))
+            return self._name(name, name.path)
+        elif isinstance(obj, (np.ndarray, np.generic)):
+            self._in_numpy += 1
+            try:
+                return super().save(obj, save_persistent_id)
+            finally:
+                self._in_numpy -= 1
+        return super().save(obj, save_persistent_id)
+
+    def persistent_id(self, obj: Any) -> Any:
+        if not isinstance(obj, Bytes):
+            return None
+        return (*obj.pid, None) if self.old else obj.pid
+
+    def reducer_override(self, obj: Any) -> Any:
+        if type(obj) in _PLAIN:
+            return NotImplemented
+        if isinstance(obj, Call):
+            return obj.reduced
+        if isinstance(obj, rv.Tensor):
+            return self._tensor(obj)
+        if isinstance(obj, rv.Size):
+            return rv.Size, (tuple(obj),)
+        if isinstance(obj, rv.device):
+            return rv.device, (obj.type,) if obj.index is None else (obj.type, obj.index)
+        if isinstance(obj, nn.Module):
+            return self._module(obj)
+        if isinstance(obj, rv.optim.Optimizer):
+            return self._optimizer(obj)
+        return NotImplemented
+
+    def save_global(self, obj: Any, name: Any = None) -> None:
+        module = str(getattr(obj, "__module__", None))
+        path = path_of(obj) if module.startswith("ranvier.") and name is None else ""
+        if path.startswith("torch"):
+            self._name(obj, path)
+        else:
+            super().save_global(obj, name)
+
+    dispatch: ClassVar[dict[Any, Any]] = {**_Base.dispatch}
+
+    def _function(self, obj: Any) -> None:
+        self.save_global(obj)
+
+    def _type(self, obj: Any) -> None:
+        if obj in (type(None), type(NotImplemented), type(...)):
+            super().save_type(obj)
+        else:
+            self.save_global(obj)
+
+    dispatch[type(lambda: None)] = _function
+    dispatch[type] = _type
+
+    def _name(self, obj: Any, path: str) -> None:
+        """Writes the path of PyTorch for an object."""
+        known = self.memo.get(id(obj))
+        if known is not None:
+            self.write(self.get(known[0]))
+            return
+        module, _, name = path.rpartition(".")
+        if self.proto >= 4:
+            self.save(module)
+            self.save(name)
+            self.write(pickle.STACK_GLOBAL)
+        else:
+            self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())
+        self.memoize(obj)
+
+    # --- tensors
+    def _tensor(self, tensor: Any) -> Any:
+        kind, learns = type(tensor), tensor.requires_grad
+        array = tensor._array
+        if isinstance(tensor, nn.parameter.UninitializedParameter):
+            raise pickle.PicklingError("[save] got a lazy layer that was not called; expected one with sizes")
+        if array.dtype not in _STORAGES:
+            raise pickle.PicklingError(f"[save] got a tensor of {array.dtype}; expected a dtype of storages")
+        storage, offset, steps = self._storage(tensor, array)
+        plain = isinstance(tensor, nn.Parameter)
+        args: Any = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
+        state = vars(tensor)
+        if kind is rv.Tensor and not state:
+            return _TENSOR, args
+        if kind is nn.Parameter:
+            data = Call(_TENSOR, args)
+            rest: Any = (data, learns, OrderedDict())
+            return (_WITH_STATE, (*rest, dict(state))) if state else (_PARAMETER, rest)
+        if plain:
+            args = (*args[:4], learns, args[5])
+        return _SUBCLASS, (_TENSOR, kind, args, dict(state))
+
+    def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:
+        """The storage of a tensor, the place of its first element there, and its strides."""
+        dtype = array.dtype
+        if not array.size:
+            return self._bytes(np.empty(0, np.uint8), dtype, None), 0, _steps(array)
+        if is_shared(tensor):
+            memory = memory_of(array)
+            whole = memory.array.reshape(-1).view(np.uint8)
+            start = array.ctypes.data - memory.array.ctypes.data
+            if min(array.strides, default=0) >= 0 and not start % dtype.itemsize and _is_in_steps(array):
+                known = self._by_memory.get(id(memory))
+                if known is not None and known.dtype != dtype:
+                    raise RuntimeError(
+                        f"[save] got tensors of {dtype} and {known.dtype} on the same data; expected one type: "
+                        "cannot save multiple tensors or storages that view the same data as different types"
+                    )
+                if known is None:
+                    whole = whole[: whole.size - whole.size % dtype.itemsize]
+                    known = self._by_memory[id(memory)] = self._bytes(whole, dtype, memory)
+                return known, start // dtype.itemsize, _steps(array)
+        if min(array.strides, default=0) < 0 or not _is_in_steps(array):
+            array = array.copy()
+        low, high = bounds(array)
+        raw = as_strided(array.reshape(-1)[:1] if array.ndim == 0 else _first(array), (1,), (dtype.itemsize,))
+        raw = as_strided(raw.view(np.uint8), (high - low,), (1,))
+        return self._bytes(raw, dtype, array), 0, _steps(array)
+
+    def _bytes(self, raw: Array, dtype: np.dtype[Any], owner: Any) -> Bytes:
+        storage = Bytes(str(len(self.storages)), raw, dtype, owner)
+        self.storages.append(storage)
+        return storage
+
+    # --- modules and optimizers
+    def _module(self, module: Any) -> Any:
+        reduced = module.__reduce_ex__(2)
+        if len(reduced) > 2 and isinstance(reduced[2], dict) and "_parameter_names" in reduced[2]:
+            state = state_for_torch(type(module), reduced[2])
+            return (*reduced[:2], state, *reduced[3:])
+        return reduced
+
+    def _optimizer(self, optimizer: Any) -> Any:
+        reduced = optimizer.__reduce_ex__(2)
+        state = dict(reduced[2])
+        if "state" in state:
+            kept = type(state["state"])(*([dict] if hasattr(state["state"], "default_factory") else []))
+            kept.update({p: optimizer_state(values) for p, values in state["state"].items()})
+            state["state"] = kept
+        return (*reduced[:2], state, *reduced[3:])
+
+
+def _first(array: Array) -> Array:
+    return array[(slice(0, 1),) * array.ndim].reshape(-1)
+
+
+def _steps(array: Array) -> tuple[int, ...]:
+    return tuple(s // array.itemsize for s in array.strides)
+
+
+def _is_in_steps(array: Array) -> bool:
+    return not any(s % array.itemsize for s in array.strides)
+
+
+# --- files
+def zipped(obj: Any, folder: str, protocol: int) -> bytes:
+    """The zip archive of torch.save. Storages begin at multiples of 64 bytes, so that they can be mapped."""
+    content = io.BytesIO()
+    pickler = Pickler(content, protocol)
+    pickler.dump(obj)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        entries: list[tuple[str, Any]] = [("data.pkl", content.getvalue()), (".format_version", b"1")]
+        entries += [(".storage_alignment", b"64"), ("byteorder", sys.byteorder.encode())]
+        entries += [(f"data/{s.pid[2]}", s.raw) for s in pickler.storages]
+        entries += [("version", b"3\n")]
+        for name, data in entries:
+            entry = zipfile.ZipInfo(f"{folder}/{name}")
+            size = len(data)
+            begin = archive.tell() + 30 + len(entry.filename.encode()) + 4
+            if size * 1.05 > zipfile.ZIP64_LIMIT:  # zipfile puts 20 bytes before ours
+                begin += 20
+            padding = -begin % 64
+            entry.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
+            file.writestr(entry, data.data if isinstance(data, np.ndarray) else data)
+    return archive.getvalue()
+
+
+def old(obj: Any, protocol: int) -> bytes:
+    """The form before version 1.6."""
+    content = io.BytesIO()
+    sizes = {"short": 2, "int": 4, "long": 4}
+    machine = {"protocol_version": PROTOCOL, "little_endian": sys.byteorder == "little", "type_sizes": sizes}
+    for value in (MAGIC, PROTOCOL, machine):
+        pickle.dump(value, content, protocol)
+    pickler = Pickler(content, protocol, old=True)
+    pickler.dump(obj)
+    pickle.dump([storage.pid[2] for storage in pickler.storages], content, protocol)
+    for storage in pickler.storages:
+        content.write(struct.pack("<q", storage.pid[4]))
+        values = storage.raw.view(storage.dtype)
+        content.write(np.ascontiguousarray(values, storage.dtype.newbyteorder("<")).tobytes())
+    return content.getvalue()

@@ -1,0 +1,258 @@
+"""The values in PyTorch's files: storages, tensors on them, and the few other objects of files of weights."""
+
+from __future__ import annotations
+
+import codecs
+import pickle
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import ranvier as rv
+from ranvier.autograd.duplicates import Memory, rebuild_shared
+from ranvier.autograd.memory import MOST_ELEMENTS
+from ranvier.nn import Parameter
+
+Array = npt.NDArray[Any]
+
+
+class FileError(ValueError, RuntimeError, pickle.UnpicklingError):
+    """A file that cannot be read. PyTorch raises RuntimeError or UnpicklingError for the same."""
+
+
+class Known(NamedTuple):
+    """Something that a pickle may name; call: what it may be called for, or None."""
+
+    name: str
+    call: Callable[..., Any] | None
+
+
+class Kind(NamedTuple):
+    """The type of a storage: the dtype here, bytes of an element in the file."""
+
+    name: str
+    dtype: np.dtype[Any]
+    size: int
+
+
+class Storage:
+    """Memory of tensors: one array, which may get its values later.
+
+    dtype: of the array where the file has floating numbers; None for that of the file, for bfloat16 float32.
+    """
+
+    def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
+        self.kind, self.count, self.begin = kind, count, 0
+        self.memory = Memory(
+            np.empty(count, kind.dtype if dtype is None or kind.dtype.kind != "f" else dtype)
+        )
+        self._typed: dict[Any, Memory] = {}
+
+    def fill(self, raw: Array, order: str, in_place: bool = False) -> None:
+        """Takes the bytes of the file. Without a change they are the memory itself; in place, if it is in use."""
+        kind, array = self.kind, self.memory.array
+        swapped: Any = order
+        if kind.name == "bfloat16":
+            values = (raw.view(f"{order}u2").astype(np.uint32) << 16).view(np.float32)
+        elif kind.name == "bool":  # True is the byte 1; a damaged file has others
+            values = raw != 0
+        else:
+            values = raw.view(kind.dtype.newbyteorder(swapped))
+        if values.dtype == array.dtype and values.dtype.isnative and not in_place:
+            self.memory.array = values
+        else:
+            with np.errstate(over="ignore"):
+                array[...] = values
+
+    def part(self, of: Any) -> Storage:
+        """A part of the memory, as in files before version 0.4: name, place of its first element, elements."""
+        if type(of) is not tuple or len(of) != 3 or not _is_counts(of[1:]) or sum(of[1:]) > self.count:
+            raise FileError("has a part of a storage that is not inside it")
+        part = Storage(self.kind, 0)
+        part.memory, part.begin, part.count = self.memory, self.begin + of[1], of[2]
+        return part
+
+    def of(self, dtype: np.dtype[Any]) -> Memory:
+        """The memory as that of this dtype; of bytes with any."""
+        if self.kind.name != "untyped" or dtype == self.memory.array.dtype:
+            return self.memory
+        if dtype not in self._typed:
+            self._typed[dtype] = Memory(self.memory.array.view(dtype))
+        return self._typed[dtype]
+
+
+_KINDS = {  # the storages of PyTorch: the dtype
+    "Double": "float64", "Float": "float32", "Half": "float16", "Long": "int64", "Int": "int32",
+    "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+}  # fmt: skip
+KINDS = {
+    f"{name}Storage": Kind(dtype, np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in _KINDS.items()
+}
+KINDS["BFloat16Storage"] = Kind("bfloat16", np.dtype(np.float32), 2)
+KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1)
+_DTYPES = {f"torch.{name}": np.dtype(name) for name in (*_KINDS.values(), "uint16", "uint32", "uint64")}
+_ABSENT = ("ComplexFloat", "ComplexDouble", "QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
+
+
+def type_of(kind: Any) -> Kind:
+    """The type of a storage in a persistent id."""
+    if isinstance(kind, Kind):
+        return kind
+    name = kind.name if isinstance(kind, Known) else type(kind).__name__
+    raise FileError(f"has a storage of the type {name}, which Tensors lack")
+
+
+def _is_counts(values: Any) -> bool:
+    return isinstance(values, (tuple, list)) and all(type(n) is int and n >= 0 for n in values)
+
+
+def tensor_v2(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any = False, hooks: Any = None,
+              metadata: Any = None, dtype: Any = None) -> Any:  # fmt: skip
+    """A tensor on a storage; offset and stride count elements."""
+    if not isinstance(storage, Storage) or not _is_counts((offset,)):
+        raise FileError("has a tensor without a storage or a place in it")
+    if not _is_counts(size) or not _is_counts(stride) or len(size) != len(stride) or len(size) > 64:
+        raise FileError("has a tensor with sizes or strides that are not up to 64 whole numbers >= 0")
+    if metadata:
+        raise FileError("has a tensor with the sign bit of PyTorch's views, which Tensors lack")
+    memory = storage.of(storage.memory.array.dtype if dtype is None else np.dtype(dtype))
+    step, count = memory.array.itemsize, memory.array.size
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    elements = 1
+    for n in size:
+        elements *= n or 1
+    count = storage.count if storage.kind.name != "untyped" else count
+    if elements > MOST_ELEMENTS or (last >= count if all(size) else offset > count):
+        raise FileError(f"has a tensor of the shape {tuple(size)[:8]} beyond its storage of {count} elements")
+    if type(requires_grad) is not bool or (requires_grad and memory.array.dtype.kind != "f"):
+        raise FileError(f"has a tensor of {memory.array.dtype} that cannot have its requires_grad")
+    steps = tuple(s * step for s in stride)
+    place = (storage.begin + offset) * step
+    return rebuild_shared(rv.Tensor, memory, place, tuple(size), steps, memory.array.dtype, requires_grad)
+
+
+def tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, dtype: Any,
+              metadata: Any = None) -> Any:  # fmt: skip
+    return tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata, dtype)
+
+
+def parameter(data: Any, requires_grad: Any = True, hooks: Any = None, state: Any = None) -> Any:
+    if not isinstance(data, rv.Tensor) or type(requires_grad) is not bool:
+        raise FileError("has a Parameter without a tensor")
+    made = Parameter(data, requires_grad)
+    return _with_state(made, state)
+
+
+def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
+    """A tensor with attributes, or of a subclass."""
+    call: Any = function.call if isinstance(function, Known) else function
+    made = call(*args)
+    kind = {"torch.Tensor": rv.Tensor, "torch.nn.parameter.Parameter": Parameter}.get(
+        getattr(kind, "name", ""), kind
+    )
+    if not isinstance(kind, type) or not issubclass(kind, rv.Tensor):
+        raise FileError("has a tensor of a class that is none of Tensors")
+    if type(made) is not kind:
+        made = kind.__new__(kind, made)  # type: ignore[call-arg]
+    if hasattr(kind, "__setstate__"):
+        made.__setstate__(state)
+        return made
+    return _with_state(made, state)
+
+
+def _with_state(tensor: Any, state: Any) -> Any:
+    named, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
+    for values in (named, slots):
+        if values:
+            tensor.__dict__.update(values)
+    return tensor
+
+
+def _bytes(text: Any = "", encoding: Any = "latin1") -> bytes:
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise FileError("has bytes in a form that PyTorch does not write")
+    return codecs.encode(text, "latin1")
+
+
+def _default_dict(factory: Any = None, *rest: Any) -> Any:
+    if factory is not None and getattr(factory, "name", "") not in _FACTORIES:
+        raise FileError("has a defaultdict whose default is not an empty container or a number")
+    return defaultdict(None if factory is None else _FACTORIES[factory.name], *rest)
+
+
+_FACTORIES: dict[str, Any] = {
+    f"builtins.{t.__name__}": t for t in (list, dict, set, tuple, int, float, str, bool)
+}
+_FACTORIES |= {"collections.OrderedDict": OrderedDict, "collections.Counter": Counter}
+
+
+def _numpy_dtype(name: Any, *flags: Any) -> np.dtype[Any]:
+    kind = np.dtype(name) if isinstance(name, str) and len(name) < 8 else None
+    if kind is None or kind.kind not in "biufc":
+        raise FileError("has values of NumPy that are no numbers")
+    return kind
+
+
+def _numpy_scalar(dtype: Any, data: Any) -> Any:
+    if not isinstance(dtype, np.dtype) or not isinstance(data, bytes) or len(data) != dtype.itemsize:
+        raise FileError("has a damaged number of NumPy")
+    return np.frombuffer(data, dtype)[0]
+
+
+def _numpy_array(kind: Any, shape: Any, code: Any) -> Array:
+    return np.empty(0, np.int8)
+
+
+def build_numpy(value: Any, state: Any) -> None:
+    """What NumPy's own ``__setstate__`` does, for arrays of numbers and their dtypes only."""
+    if isinstance(value, np.dtype):
+        if type(state) is not tuple or len(state) < 2 or state[1] not in ("|", "=", "<" if _LITTLE else ">"):
+            raise FileError("has values of NumPy in another byte order")
+        return
+    _, shape, dtype, _, data = state
+    fits = isinstance(dtype, np.dtype) and isinstance(data, bytes) and _is_counts(shape) and len(shape) <= 64
+    if not fits or len(data) != dtype.itemsize * int(np.prod(shape, dtype=object)):
+        raise FileError("has a damaged array of NumPy")
+    value.__setstate__(state)
+
+
+_LITTLE = np.dtype("<i4").isnative
+_CALLS: dict[str, Callable[..., Any] | None] = {
+    "torch._utils._rebuild_tensor": tensor_v2,
+    "torch._utils._rebuild_tensor_v2": tensor_v2,
+    "torch._utils._rebuild_tensor_v3": tensor_v3,
+    "torch._utils._rebuild_parameter": parameter,
+    "torch._utils._rebuild_parameter_with_state": parameter,
+    "torch._tensor._rebuild_from_type_v2": subclass,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": lambda data, dtype, device, grad: data,
+    "torch.serialization._get_layout": lambda name: "strided",
+    "torch.Size": rv.Size,
+    "torch.device": rv.device,
+    "torch.Tensor": None,
+    "torch.nn.parameter.Parameter": parameter,
+    "collections.OrderedDict": OrderedDict,
+    "collections.Counter": Counter,
+    "collections.defaultdict": _default_dict,
+    "builtins.set": set,
+    "builtins.frozenset": frozenset,
+    "builtins.complex": complex,
+    "builtins.bytes": _bytes,
+    "builtins.bytearray": lambda *args: bytearray(_bytes(*args)),
+    "_codecs.encode": _bytes,
+    "numpy.dtype": _numpy_dtype,
+    "numpy.ndarray": None,
+}
+for _name in ("numpy.core.multiarray", "numpy._core.multiarray"):
+    _CALLS |= {f"{_name}.scalar": _numpy_scalar, f"{_name}._reconstruct": _numpy_array}
+_CALLS |= {name: None for name in _FACTORIES if name not in _CALLS}
+for _module in ("torch", "torch.storage", "torch.cuda"):
+    _CALLS |= {f"{_module}.{name}Storage": None for name in _ABSENT}
+
+KNOWN: dict[str, Any] = {path: Known(path, call) for path, call in _CALLS.items()} | _DTYPES
+for _module in ("torch", "torch.storage", "torch.cuda"):
+    KNOWN |= {f"{_module}.{name}": kind for name, kind in KINDS.items()}
