@@ -33,12 +33,16 @@ def _conv(state: dict[str, Any]) -> dict[str, Any]:
         twice: Any = [n for t in reversed(total) for n in (t // 2, t - t // 2)]
     else:
         twice = tuple(n for n in reversed(padding) for _ in range(2))
-    extra = {"transposed": False, "output_padding": (0,) * len(size)}
-    return {**extra, "_reversed_padding_repeated_twice": twice}
+    return {
+        "transposed": False,
+        "output_padding": (0,) * len(size),
+        "_reversed_padding_repeated_twice": twice,
+    }
 
 
 def _transposed(state: dict[str, Any]) -> dict[str, Any]:
-    return {**_conv(state), "transposed": True, "output_padding": state["output_padding"]}
+    twice = "_reversed_padding_repeated_twice"
+    return {"transposed": True, twice: _conv(state)[twice]}
 
 
 def _attention(state: dict[str, Any]) -> dict[str, Any]:
@@ -83,14 +87,23 @@ _EXTRA: dict[str, Any] = {
     "EmbeddingBag": lambda state: {"sparse": False},
     "SyncBatchNorm": lambda state: {"process_group": None},
 }
-# what only this library's classes have: the value, by the name of the class
+# what only this library's classes have
 _PRIVATE: dict[str, Any] = {
-    "RNN": {"_name": "rnn"},
-    "LSTM": {"_name": "lstm"},
-    "GRU": {"_name": "gru"},
-    "RNNCell": {"_name": "rnncell"},
-    "LSTMCell": {"_name": "lstmcell"},
-    "GRUCell": {"_name": "grucell"},
+    "RNN": lambda state: {"_name": "rnn"},
+    "LSTM": lambda state: {"_name": "lstm"},
+    "GRU": lambda state: {"_name": "gru"},
+    "RNNCell": lambda state: {"_name": "rnncell", "mode": f"RNN_{state['nonlinearity'].upper()}"},
+    "LSTMCell": lambda state: {"_name": "lstmcell"},
+    "GRUCell": lambda state: {"_name": "grucell"},
+}
+
+
+_LATER = {
+    **dict.fromkeys(("Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d"), ("padding_mode",)),
+    **dict.fromkeys(("RNN", "LSTM", "GRU"), ("proj_size",)),
+    **dict.fromkeys(("TransformerEncoderLayer", "TransformerDecoderLayer"), ("norm_first",)),
+    "MultiheadAttention": ("batch_first",),
+    "Upsample": ("recompute_scale_factor",),
 }
 
 
@@ -108,7 +121,8 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     parameters, buffers, modules = ({name: state[name] for name in state[names]} for names in _NAMES)
     hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS} | _hooks_for_torch(state.get("_hooks"))
     transient = {name for name, persistent in state["_buffer_names"].items() if not persistent}
-    private = _row(kind, _PRIVATE) or {}
+    private = _row(kind, _PRIVATE)
+    private = private(state) if private is not None else {}
     gone = {*_OWN, *private, *parameters, *buffers, *modules}
     rest = {name: value for name, value in state.items() if name not in gone}
     extra = _row(kind, _EXTRA)
@@ -130,52 +144,33 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
 
 def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a Module here, of those that an instance of PyTorch's class has."""
+    kind = type(module)
     parameters, buffers, modules = ({**state.get(name, {})} for name in _VALUES)
     transient = state.get("_non_persistent_buffers_set", ())
-    gone = {*_VALUES, *_HOOKS, "_non_persistent_buffers_set", "_flat_weight_refs", *_computed(module, state)}
+    gone = {*_VALUES, *_HOOKS, "_non_persistent_buffers_set", "_flat_weight_refs", "all_weights"}
     own = {name: value for name, value in state.items() if name not in gone}
-    own |= {**parameters, **buffers, **modules, **(_row(type(module), _PRIVATE) or {})}
+    own = {**_defaults(kind), **own, **parameters, **buffers, **modules}
+    extra, private = _row(kind, _EXTRA), _row(kind, _PRIVATE)
+    for name in extra(own) if extra is not None else ():
+        own.pop(name, None)
+    for name in ("bias_k", "bias_v") if extra is _attention else ():
+        parameters.setdefault(name, own.setdefault(name, None))
+    own |= private(own) if private is not None else {}
     own["_parameter_names"] = dict.fromkeys(parameters)
     own["_buffer_names"] = {name: name not in transient for name in buffers}
     own["_module_names"] = dict.fromkeys(modules)
     hooks = _hooks_from_torch(state)
     if hooks is not None:
         own["_hooks"] = hooks
-    if _is_ours(type(module)):
-        own = {**_defaults(type(module)), **own, "_arguments": _arguments(type(module), own)}
+    if _is_ours(kind):
+        own["_arguments"] = _arguments(kind, own)
     return own
 
 
-def _computed(module: Any, state: dict[str, Any]) -> set[str]:
-    """The attributes that PyTorch's class has besides: here they are computed from the others."""
-    kind = type(module)
-    row = _row(kind, _EXTRA)
-    if row is None:
-        return set()
-    names = {"mode", "name", "value", "sparse", "process_group", "transposed", "_qkv_same_embed_dim"}
-    names |= {
-        "_flat_weights_names",
-        "_all_weights",
-        "_flat_weights",
-        "all_weights",
-        "activation_relu_or_gelu",
-    }
-    names |= {"_reversed_padding_repeated_twice", "min_val", "max_val"}
-    if row is _conv:
-        names.add("output_padding")
-    if any(c.__name__ == "RNN" and _is_ours(c) for c in kind.__mro__):
-        names.discard("mode")
-    return names if row is not None else set()
-
-
 def _defaults(kind: type) -> dict[str, Any]:
-    """Settings that layers in old files lack, which came later."""
+    """Settings that layers in old files lack, since they came later."""
     usual: dict[str, Any] = getattr(kind, "_usual", {})
-    return {
-        name: usual[name]
-        for name in ("padding_mode", "proj_size", "batch_first", "norm_first")
-        if name in usual
-    }
+    return {name: usual[name] for name in _row(kind, _LATER) or ()}
 
 
 def _arguments(kind: type, own: dict[str, Any]) -> dict[str, Any]:

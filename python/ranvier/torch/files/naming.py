@@ -9,12 +9,12 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.torch.finder import _homes, _value
 from ranvier.torch.files.values import KNOWN, Known
+from ranvier.torch.finder import _homes, _value
 
 # the file of torch.nn.modules that has a layer, by its name: the first row that fits
 _FILES = {
-    "Pool": "pooling",
+    "Pool|Unpool": "pooling",
     "Dropout": "dropout",
     "Loss$": "loss",
     "BatchNorm": "batchnorm",
@@ -27,7 +27,7 @@ _FILES = {
     "^(RNN|LSTM|GRU)": "rnn",
     "^Module$": "module",
     "Sequential|List$|Dict$": "container",
-    "Linear$|^Identity": "linear",
+    "[Ll]inear$|^Identity": "linear",
     "^Embedding": "sparse",
     "^(Unf|F)latten$": "flatten",
     "^(Unf|F)old$": "fold",
@@ -45,8 +45,9 @@ _CLASSES = {
     "torch.Size": rv.Size,
     "torch.device": rv.device,
     "torch.nn.parameter.Parameter": nn.Parameter,
+    "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": nn.Linear,
 }
-_PATHS = {value: path for path, value in _CLASSES.items()}
+_PATHS = {value: path for path, value in _CLASSES.items() if value is not nn.Linear}
 _BUILT_IN = {
     "torch._C._VariableFunctionsClass",
     "torch._C._VariableFunctions",
@@ -94,10 +95,13 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
 
 
 def _here(path: str, name: str) -> Any:
-    """What this library has for a name in a module of PyTorch, or None."""
-    root, _, inner = path.partition(".")
-    homes: list[ModuleType] = _homes(root, inner.replace("_C._nn", "nn.functional"))
+    """What this library has for a name in a module of PyTorch, or in one around it; None for nothing."""
+    root, _, inner = path.replace("torch._C._nn", "torch.nn.functional").partition(".")
+    homes: list[ModuleType] = _homes(root, inner)
     try:
-        return _value(root, inner, name, homes) if homes else None
+        if homes:
+            return _value(root, inner, name, homes)
     except AttributeError:
-        return None
+        pass
+    outer = inner.rpartition(".")[0]
+    return _here(f"{root}.{outer}", name) if outer else None

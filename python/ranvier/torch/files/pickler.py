@@ -54,6 +54,7 @@ _NAMES: dict[str, Name] = {}
 _STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name not in ("bfloat16", "untyped")}
 _DTYPES = (np.dtype, type(rv.float32))
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
+_PROJECTION = Name("torch.nn.modules.linear.NonDynamicallyQuantizableLinear")
 _TENSOR, _PARAMETER, _WITH_STATE, _SUBCLASS = (
     Name(f"torch.{path}")
     for path in (
@@ -65,7 +66,7 @@ _TENSOR, _PARAMETER, _WITH_STATE, _SUBCLASS = (
 )
 
 
-_Base: Any = pickle._Pickler  # type: ignore[attr-defined]
+_Base: Any = pickle._Pickler
 
 
 class Pickler(_Base):  # type: ignore[misc]
@@ -78,6 +79,7 @@ class Pickler(_Base):  # type: ignore[misc]
         self._by_memory: dict[Any, Bytes] = {}
         self._kept: list[Any] = []  # so that no id is used again
         self._in_numpy = 0
+        self._projections: set[int] = set()  # ids of layers that PyTorch has as another class
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
@@ -86,6 +88,8 @@ class Pickler(_Base):  # type: ignore[misc]
             self._kept.append(obj)
         elif isinstance(obj, Name):
             return self._name(obj, obj.path)
+        elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
+            return self._projection(obj)
         elif isinstance(obj, _DTYPES) and not self._in_numpy:
             name = _NAMES.setdefault(f"torch.{obj}", Name(f"torch.{obj}"))
             return self._name(name, name.path)
@@ -191,8 +195,9 @@ class Pickler(_Base):  # type: ignore[misc]
                 known = self._by_memory.get(id(memory))
                 if known is not None and known.dtype != dtype:
                     raise RuntimeError(
-                        f"[save] got tensors of {dtype} and {known.dtype} on the same data; expected one type: "
-                        "cannot save multiple tensors or storages that view the same data as different types"
+                        f"[save] got tensors of {dtype} and {known.dtype} on the same data; expected one "
+                        "type: cannot save multiple tensors or storages that view the same data as "
+                        "different types"
                     )
                 if known is None:
                     whole = whole[: whole.size - whole.size % dtype.itemsize]
@@ -215,8 +220,19 @@ class Pickler(_Base):  # type: ignore[misc]
         reduced = module.__reduce_ex__(2)
         if len(reduced) > 2 and isinstance(reduced[2], dict) and "_parameter_names" in reduced[2]:
             state = state_for_torch(type(module), reduced[2])
+            if isinstance(module, nn.MultiheadAttention):
+                self._projections.add(id(reduced[2]["out_proj"]))
             return (*reduced[:2], state, *reduced[3:])
         return reduced
+
+    def _projection(self, linear: nn.Linear) -> None:
+        """The last layer of an attention, whose class in PyTorch has another name."""
+        self.save(_PROJECTION)
+        self.save(())
+        self.write(pickle.NEWOBJ)
+        self.memoize(linear)
+        self.save(self._module(linear)[2])
+        self.write(pickle.BUILD)
 
     def _optimizer(self, optimizer: Any) -> Any:
         reduced = optimizer.__reduce_ex__(2)

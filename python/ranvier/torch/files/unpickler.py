@@ -22,10 +22,9 @@ from ranvier.torch.files.values import KNOWN, FileError, Kind, Known, Storage, b
 _safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
 
 _BLOCKED = {"sys", "os", "posix", "nt"}  # as in PyTorch: whatever a program allows
-_PUSHED = {
-    *"INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING".split(),
-    *"BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8 UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8".split(),
-}
+_PUSHED = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE"}
+_PUSHED |= {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
+_PUSHED |= {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "BINUNICODE8"}
 _EMPTY: dict[str, Callable[[], Any]] = {
     "EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_SET": set, "EMPTY_TUPLE": tuple,
     "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False,
@@ -264,9 +263,10 @@ class Unpickler:
 def _refusal(path: str) -> str:
     shown = path.removeprefix("builtins.")
     return (
-        f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an allowed global by default, "
-        "since it could run code. If you trust the source of the file: load it with weights_only=False, "
-        f"or allow this name with `torch.serialization.add_safe_globals([{shown}])` or "
+        f"holds more than weights. Weights only load failed: Unsupported global: GLOBAL {path} was not an "
+        "allowed global by default, since it could run code. If you trust the source of the file: load it "
+        "with weights_only=False, or allow this name with "
+        f"`torch.serialization.add_safe_globals([{shown}])` or "
         f"`torch.serialization.safe_globals([{shown}])` (WeightsUnpickler error)"
     )
 

@@ -52,7 +52,7 @@ class Storage:
         self._typed: dict[Any, Memory] = {}
 
     def fill(self, raw: Array, order: str, in_place: bool = False) -> None:
-        """Takes the bytes of the file. Without a change they are the memory itself; in place, if it is in use."""
+        """Takes the bytes of the file: as the memory itself, or in place, if it is in use."""
         kind, array = self.kind, self.memory.array
         swapped: Any = order
         if kind.name == "bfloat16":
@@ -68,7 +68,7 @@ class Storage:
                 array[...] = values
 
     def part(self, of: Any) -> Storage:
-        """A part of the memory, as in files before version 0.4: name, place of its first element, elements."""
+        """A part of the memory, as in files before version 0.4: its name, first place and elements."""
         if type(of) is not tuple or len(of) != 3 or not _is_counts(of[1:]) or sum(of[1:]) > self.count:
             raise FileError("has a part of a storage that is not inside it")
         part = Storage(self.kind, 0)
@@ -109,8 +109,16 @@ def _is_counts(values: Any) -> bool:
     return isinstance(values, (tuple, list)) and all(type(n) is int and n >= 0 for n in values)
 
 
-def tensor_v2(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any = False, hooks: Any = None,
-              metadata: Any = None, dtype: Any = None) -> Any:  # fmt: skip
+def tensor_v2(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any = False,
+    hooks: Any = None,
+    metadata: Any = None,
+    dtype: Any = None,
+) -> Any:
     """A tensor on a storage; offset and stride count elements."""
     if not isinstance(storage, Storage) or not _is_counts((offset,)):
         raise FileError("has a tensor without a storage or a place in it")
