@@ -55,6 +55,8 @@ OTHERS = {
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
     "__version__": "ranvier.torch.version.__version__",
+    "save": "ranvier.torch.files.save",
+    "serialization.save": "ranvier.torch.files.save",
 }
 
 # what stays out, and why, with all names below it

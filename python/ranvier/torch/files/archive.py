@@ -7,11 +7,12 @@ the names of the storages, and after these their lengths and bytes.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
     start = content.tell()
     is_zip = content.read(2) == b"PK"
     content.seek(start)
+    try:
+        return _read(content, start, is_zip, path, run, dtype)
+    except BaseException:
+        content.seek(start)
+        raise
+
+
+def _read(content: Any, start: int, is_zip: bool, path: str | None, run: Run, dtype: Any) -> Any:
     if not is_zip:
         if path is not None:
             raise FileError("has the old form, of which nothing can be mapped; expected mmap=None")
@@ -38,15 +47,27 @@ def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
         value = _Old(stream, run, dtype).read()
         content.seek(start + stream.tell())
         return value
-    if start:
-        content = io.BytesIO(content.read())
+    stream = io.BytesIO(content.read()) if start else content
+    with _damage():
+        archive = zipfile.ZipFile(stream)
+    with archive:
+        value = _Zip(archive, path, dtype).read(run)
+    content.seek(0, io.SEEK_END)
+    return value
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """Errors of `zipfile`, as those of this module."""
     try:
-        with zipfile.ZipFile(content) as archive:
-            return _Zip(archive, path, dtype).read(run)
+        yield
     except FileError:
         raise
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError, struct.error) as error:
+    except _ERRORS as error:
         raise FileError(f"is a zip archive that is cut off or damaged: {error}") from None
+
+
+_ERRORS = (zipfile.BadZipFile, EOFError, OSError, OverflowError, struct.error, ValueError, RuntimeError)
 
 
 class _Zip:
@@ -88,10 +109,8 @@ class _Zip:
         return entry
 
     def bytes_of(self, name: str) -> bytes:
-        try:
+        with _damage():
             return self.archive.read(self.entry(name))
-        except RuntimeError as error:  # encrypted
-            raise FileError(f"has an entry {name!r} that cannot be read: {error}") from None
 
     def storage(self, pid: Any) -> Storage:
         if not isinstance(pid, tuple) or len(pid) != 5 or pid[0] != "storage" or type(pid[2]) is not str:

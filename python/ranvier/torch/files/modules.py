@@ -218,18 +218,21 @@ def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
 # --- optimizers
 def optimizer_state(values: dict[str, Any]) -> dict[str, Any]:
     """The state of a parameter: Tensors for arrays, the number of steps in float32 as PyTorch's."""
-    return {
-        name: rv.tensor(value, dtype=np.float32 if name == "step" else value.dtype)
-        if isinstance(value, np.ndarray)
-        else value
-        for name, value in values.items()
-    }
+    return {name: _tensors(value, name) for name, value in values.items()}
+
+
+def _tensors(value: Any, name: str) -> Any:
+    if isinstance(value, list):
+        return [_tensors(item, name) for item in value]
+    if isinstance(value, np.ndarray):
+        return rv.tensor(value, dtype=np.float32 if name == "step" else value.dtype)
+    return value
 
 
 def is_optimizer_state(value: Any) -> bool:
     """Whether this is what ``optimizer.state_dict()`` gives, with arrays."""
     states = value["state"] if value.keys() == {"state", "param_groups"} else None
     return isinstance(states, dict) and any(
-        isinstance(state, dict) and any(isinstance(x, np.ndarray) for x in state.values())
+        isinstance(state, dict) and any(isinstance(x, (np.ndarray, list)) for x in state.values())
         for state in states.values()
     )

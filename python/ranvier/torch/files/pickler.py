@@ -7,7 +7,7 @@ import pickle
 import struct
 import sys
 import zipfile
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,20 +45,23 @@ class Bytes:
 
     def __init__(self, key: str, raw: Array, dtype: np.dtype[Any], owner: Any) -> None:
         self.raw, self.dtype, self.owner = raw, dtype, owner
-        kind = Name(f"torch.{_STORAGES[dtype]}")
-        kind = _NAMES.setdefault(kind.path, kind)
-        self.pid: tuple[Any, ...] = ("storage", kind, key, "cpu", raw.size // dtype.itemsize)
+        path = f"torch.{_STORAGES.get(dtype, _UNTYPED)}"
+        size = dtype.itemsize if dtype in _STORAGES else 1
+        kind = _NAMES.setdefault(path, Name(path))
+        self.pid: tuple[Any, ...] = ("storage", kind, key, "cpu", raw.size // size)
 
 
 _NAMES: dict[str, Name] = {}
 _STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name not in ("bfloat16", "untyped")}
+_UNTYPED = "storage.UntypedStorage"
 _DTYPES = (np.dtype, type(rv.float32))
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
 _PROJECTION = Name("torch.nn.modules.linear.NonDynamicallyQuantizableLinear")
-_TENSOR, _PARAMETER, _WITH_STATE, _SUBCLASS = (
+_TENSOR, _UNSIGNED, _PARAMETER, _WITH_STATE, _SUBCLASS = (
     Name(f"torch.{path}")
     for path in (
         "_utils._rebuild_tensor_v2",
+        "_utils._rebuild_tensor_v3",
         "_utils._rebuild_parameter",
         "_utils._rebuild_parameter_with_state",
         "_tensor._rebuild_from_type_v2",
@@ -166,21 +169,21 @@ class Pickler(_Base):  # type: ignore[misc]
         array = tensor._array
         if isinstance(tensor, nn.parameter.UninitializedParameter):
             raise pickle.PicklingError("[save] got a lazy layer that was not called; expected one with sizes")
-        if array.dtype not in _STORAGES:
-            raise pickle.PicklingError(f"[save] got a tensor of {array.dtype}; expected a dtype of storages")
         storage, offset, steps = self._storage(tensor, array)
         plain = isinstance(tensor, nn.Parameter)
         args: Any = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
-        state = vars(tensor)
+        state, make = vars(tensor), _TENSOR
+        if array.dtype not in _STORAGES:
+            args, make = (*args, array.dtype), _UNSIGNED
         if kind is rv.Tensor and not state:
-            return _TENSOR, args
+            return make, args
         if kind is nn.Parameter:
-            data = Call(_TENSOR, args)
+            data = Call(make, args)
             rest: Any = (data, learns, OrderedDict())
             return (_WITH_STATE, (*rest, dict(state))) if state else (_PARAMETER, rest)
         if plain:
-            args = (*args[:4], learns, args[5])
-        return _SUBCLASS, (_TENSOR, kind, args, dict(state))
+            args = (*args[:4], learns, *args[5:])
+        return _SUBCLASS, (make, kind, args, dict(state))
 
     def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:
         """The storage of a tensor, the place of its first element there, and its strides."""
@@ -236,12 +239,13 @@ class Pickler(_Base):  # type: ignore[misc]
 
     def _optimizer(self, optimizer: Any) -> Any:
         reduced = optimizer.__reduce_ex__(2)
-        state = dict(reduced[2])
-        if "state" in state:
-            kept = type(state["state"])(*([dict] if hasattr(state["state"], "default_factory") else []))
-            kept.update({p: optimizer_state(values) for p, values in state["state"].items()})
-            state["state"] = kept
-        return (*reduced[:2], state, *reduced[3:])
+        if len(reduced) > 2 and isinstance(reduced[2], dict) and "state" in reduced[2]:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            states = optimizer.state_dict()["state"].items()
+            kept: Any = defaultdict(dict)
+            kept.update({parameters[i]: optimizer_state(values) for i, values in states})
+            return (*reduced[:2], {**reduced[2], "state": kept}, *reduced[3:])
+        return reduced
 
 
 def _first(array: Array) -> Array:
@@ -292,6 +296,6 @@ def old(obj: Any, protocol: int) -> bytes:
     pickle.dump([storage.pid[2] for storage in pickler.storages], content, protocol)
     for storage in pickler.storages:
         content.write(struct.pack("<q", storage.pid[4]))
-        values = storage.raw.view(storage.dtype)
-        content.write(np.ascontiguousarray(values, storage.dtype.newbyteorder("<")).tobytes())
+        values = storage.raw.view(storage.dtype if storage.dtype in _STORAGES else np.uint8)
+        content.write(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
     return content.getvalue()

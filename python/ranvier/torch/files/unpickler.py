@@ -271,8 +271,10 @@ def _refusal(path: str) -> str:
     )
 
 
-def _require_values(values: list[Any]) -> None:
+def _require_values(values: Any, depth: int = 0) -> None:
     for value in values:
+        if type(value) is tuple and depth < 3:
+            _require_values(value, depth + 1)
         if isinstance(value, (Known, Storage, Kind)):
             name = getattr(value, "name", "torch.UntypedStorage")
             raise FileError(f"holds {name} itself as a value; expected tensors, numbers and containers")

@@ -163,8 +163,7 @@ def subclass(function: Any, kind: Any, args: Any, state: Any) -> Any:
     )
     if not isinstance(kind, type) or not issubclass(kind, rv.Tensor):
         raise FileError("has a tensor of a class that is none of Tensors")
-    if type(made) is not kind:
-        made = kind.__new__(kind, made)  # type: ignore[call-arg]
+    made.__class__ = kind
     if hasattr(kind, "__setstate__"):
         made.__setstate__(state)
         return made
