@@ -283,7 +283,6 @@ REFUSED = {
     "_DirichletDraw",
     "_GammaBelow",
     "_GammaDraw",
-    "_Loss",
 }
 BASES = {"ClassLoss", "Convolution", "OfNumber", "Pool"}  # only subclasses are used
 BASES |= {"_Kept", "_Step"}

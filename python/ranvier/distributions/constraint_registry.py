@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.distributions.constraints as constraints
-from ranvier.distributions import transforms as t
+import ranvier.distributions.transforms as t
 
 __all__ = ["ConstraintRegistry", "biject_to", "transform_to"]
 

@@ -14,7 +14,7 @@ __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequen
 
 
 def _add(container: Module, name: str, layer: Any) -> None:
-    if not isinstance(layer, Module):
+    if layer is not None and not isinstance(layer, Module):
         refuse_torch(kind := type(container).__name__, f"layer {name}", layer)
         raise TypeError(f"[{kind}] layer {name} is a {type(layer).__name__}; expected a Module")
     container.add_module(name, layer)

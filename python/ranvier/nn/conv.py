@@ -71,7 +71,8 @@ class Convolution(Module):
         return text if mode == "zeros" else f"{text}, padding_mode={mode}"
 
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
-        sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.axes
+        sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+        sizes = sizes * self.axes if len(sizes) == 1 else sizes
         if len(sizes) != self.axes or not all(
             isinstance(v, int) and type(v) is not bool and v >= least for v in sizes
         ):

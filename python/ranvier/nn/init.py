@@ -182,11 +182,15 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> 
     return _normal(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))), generator)
 
 
-def _he_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+def fan(tensor: Tensor, mode: str) -> int:
+    """One of :func:`fans`: "fan_in" or "fan_out"."""
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"[kaiming] got mode {mode!r}; expected 'fan_in' or 'fan_out'")
-    fan = fans(tensor)[mode == "fan_out"]
-    return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
+    return fans(tensor)[mode == "fan_out"]
+
+
+def _he_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan(tensor, mode)))
 
 
 def kaiming_uniform_(

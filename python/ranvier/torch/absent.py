@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.torch.names import OUT
+from ranvier.torch.names import FLAT, OUT
 
 
 def why(path: str) -> str:
     """The reason why a name stays out, or "" for a name that does not."""
+    if path.startswith("nn.") and path.endswith("3d"):
+        return FLAT
     while path not in OUT and "." in path:
         path = path.rpartition(".")[0]
     return OUT.get(path, "")

@@ -31,3 +31,7 @@ def reset() -> None:
 
 
 graph_break = cudagraph_mark_step_begin = reset
+
+
+class TracerWarning(Warning):
+    """What programs silence: no call is traced."""

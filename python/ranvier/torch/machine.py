@@ -38,10 +38,20 @@ def synchronize(device: Any = None) -> None:
     """Does nothing."""
 
 
-def log_usage(event: str) -> None:
-    """Does nothing: PyTorch's `_C._log_api_usage_once`."""
+def log_usage(*args: Any) -> None:
+    """Does nothing: of `_C._log_api_usage_once`, and of the states of other devices."""
 
 
 def is_hooked(*args: Any) -> bool:
-    """False: no operation looks for `__torch_function__`."""
+    """False: no operation looks for `__torch_function__`, nor for autocast."""
     return False
+
+
+def autocast_dtype(device_type: str) -> Any:
+    """float32, in which blocks of autocast compute."""
+    return ranvier.float32
+
+
+def device_states(*args: Any) -> tuple[list[int], list[Any]]:
+    """No device beside the CPU has a random state."""
+    return [], []

@@ -52,6 +52,7 @@ class TreeSpec:
 
 
 LeafSpec = TreeSpec
+SUPPORTED_NODES = _NODES
 
 
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settings: Any) -> None:
@@ -60,6 +61,16 @@ def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settin
 
 
 _register_pytree_node = register_pytree_node
+
+
+def flatten_named(x: Any) -> tuple[list[Any], type]:
+    """A named tuple as its parts and its class."""
+    return list(x), type(x)
+
+
+def unflatten_named(parts: Any, kind: type) -> Any:
+    """The named tuple of this class again."""
+    return kind(*parts)
 
 
 def _is_named(x: Any) -> bool:

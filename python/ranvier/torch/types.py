@@ -1,4 +1,4 @@
-"""torch.types: names for annotations."""
+"""torch.types and torch.nn.common_types: names for annotations."""
 
 from __future__ import annotations
 
@@ -15,3 +15,7 @@ FileLike = str | os.PathLike[str] | IO[bytes]
 _int, _float, _bool, _dtype, _device = int, float, bool, ranvier.dtype, ranvier.device
 _size = Sequence[int]
 _TensorOrTensors = ranvier.Tensor | Sequence[ranvier.Tensor]
+_size_1_t = _size_2_t = _size_3_t = _size_4_t = _size_any_t = int | tuple[int, ...]
+_size_any_opt_t = _size_2_opt_t = _size_3_opt_t = _size_any_t
+_ratio_2_t = _ratio_3_t = _ratio_any_t = float | tuple[float, ...]
+_tensor_list_t = _maybe_indices_t = _TensorOrTensors
