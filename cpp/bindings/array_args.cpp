@@ -281,8 +281,12 @@ const Output& Output::apart_from(const Input& x, bool same_is_fine) const {
 
 DTypeArg::DTypeArg(const Arg& arg) : Arg(arg) {
   std::optional<DType> known;
-  if (PyArray_DescrCheck(value.ptr()))
-    known = dtype_of_number(reinterpret_cast<PyArray_Descr*>(value.ptr())->type_num);
+  py::object own = py::reinterpret_borrow<py::object>(value);
+  if (!PyArray_DescrCheck(own.ptr()))  // an object with NumPy's
+    own = py::reinterpret_steal<py::object>(PyObject_GetAttrString(value.ptr(), "dtype"));
+  PyErr_Clear();
+  if (own && PyArray_DescrCheck(own.ptr()))
+    known = dtype_of_number(reinterpret_cast<PyArray_Descr*>(own.ptr())->type_num);
   if (!known) wrong_type("one of numbers");
   dtype = *known;
 }

@@ -4,6 +4,7 @@
 
 #include "bindings/define.h"
 #include "bindings/guards.h"
+#include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 namespace {
@@ -11,6 +12,19 @@ namespace {
 PyTypeObject* g_tensor = nullptr;  // the class
 PyObject* g_no_arguments;
 TensorSlots g_slots;
+py::object* g_dtypes = nullptr;  // a list: the dtype objects by NumPy's numbers of types, or None
+
+// Tensor.dtype; NumPy's own where there is no object for it.
+PyObject* dtype_of_tensor(PyObject* tensor, void*) {
+  PyObject* array = slot_at(tensor, g_slots.array);
+  if (!array || !PyArray_Check(array)) return PyErr_SetString(PyExc_AttributeError, "dtype"), nullptr;
+  PyArray_Descr* descr = PyArray_DESCR(as_array(array));
+  PyObject* found = descr->type_num < PyList_GET_SIZE(g_dtypes->ptr())
+                        ? PyList_GET_ITEM(g_dtypes->ptr(), descr->type_num)
+                        : Py_None;
+  return Py_NewRef(found == Py_None ? reinterpret_cast<PyObject*>(descr) : found);
+}
+PyGetSetDef g_dtype = {"dtype", dtype_of_tensor, nullptr, nullptr, nullptr};
 
 struct NewTensor : py::object {
   RANVIER_ANNOTATION("Any");
@@ -56,7 +70,12 @@ void register_tensors(Module m) {
     const auto offset = [](const char* name) { return slot_offset(g_tensor, py::str(name).ptr()); };
     g_slots = {offset("_array"),   offset("_grad"), offset("_requires_grad"),
                offset("_grad_fn"), offset("_view"), offset("_cell")};
+    const auto dtype = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(g_tensor, &g_dtype));
+    if (!dtype || PyObject_SetAttrString(tensor.value.ptr(), "dtype", dtype.ptr()) < 0)
+      throw py::error_already_set();
   });
+  def(m, "_set_dtypes(dtypes)",
+      [](Raw dtypes) { g_dtypes = new py::object(py::reinterpret_borrow<py::object>(dtypes.value)); });
   def(m, "_wrap(array, requires_grad=False)",
       [](Raw array, Truth requires_grad) { return NewTensor{new_tensor(array.value.ptr(), requires_grad)}; });
 }

@@ -16,7 +16,6 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
-from numpy import dtype as dtype
 from numpy import newaxis as newaxis
 
 # libgomp reads this when it is loaded: waiting threads spin briefly and then sleep. Otherwise a worker that
@@ -34,8 +33,7 @@ import ranvier.extension as _extension
 from ranvier.autograd.check import *
 from ranvier.autograd.convert import clone
 from ranvier.autograd.creation import *
-from ranvier.autograd.creation import bool_ as bool
-from ranvier.autograd.creation import float16, float32, float64, from_dlpack, int32, int64
+from ranvier.autograd.creation import from_dlpack
 from ranvier.autograd.data import (
     device,
     get_default_device,
@@ -44,6 +42,9 @@ from ranvier.autograd.data import (
     set_default_dtype,
     set_default_tensor_type,
 )
+from ranvier.autograd.dtypes import *
+from ranvier.autograd.dtypes import bool_ as bool
+from ranvier.autograd.dtypes import dtype, float16, float32, float64, int32, int64
 from ranvier.autograd.level import grad, value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.random import *

@@ -131,7 +131,7 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
 
 def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
     """The factors in one matrix and the exchanged rows: see :func:`ranvier.lu`.
-    | rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=ranvier.int32)
+    | rv.linalg.lu_factor(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)
     """
     return _lu(A, pivot)
 

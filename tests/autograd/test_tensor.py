@@ -222,7 +222,7 @@ def test_deepcopy_and_pickle():
     ("tensor", "text"),
     [
         (rv.tensor([0.0, 0.0], requires_grad=True), "tensor([0., 0.], requires_grad=True)"),
-        (rv.zeros(2, dtype=rv.float64), "tensor([0., 0.], dtype=ranvier.float64)"),
+        (rv.zeros(2, dtype=rv.float64), "tensor([0., 0.], dtype=torch.float64)"),
         (rv.tensor([0, 1, 2]), "tensor([0, 1, 2])"),
         (rv.zeros(0), "tensor([])"),
         (rv.zeros(0, 3), "tensor([], size=(0, 3))"),
@@ -244,7 +244,7 @@ def test_deepcopy_and_pickle():
             rv.cat([rv.ones(600), rv.tensor([0.5]), rv.ones(600)]),  # what is not shown decides nothing
             "tensor([1., 1., 1.,  ..., 1., 1., 1.])",
         ),
-        (rv.zeros(2, dtype=rv.int32), "tensor([0, 0], dtype=ranvier.int32)"),
+        (rv.zeros(2, dtype=rv.int32), "tensor([0, 0], dtype=torch.int32)"),
     ],
 )
 def test_text_is_pytorchs(tensor, text):

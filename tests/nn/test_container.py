@@ -107,7 +107,7 @@ def test_the_text_of_lists_counts_equal_neighbours():
         with pytest.raises(TypeError, match=r"\[Module\w+\] layer 0 is a int; expected a Module"):
             make()
     assert repr(nn.ParameterList([rv.ones(2, 3)])) == (
-        "ParameterList(\n  (0): Parameter containing: [ranvier.float32 of size 2x3]\n)"
+        "ParameterList(\n  (0): Parameter containing: [torch.float32 of size 2x3]\n)"
     )
 
 

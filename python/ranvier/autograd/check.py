@@ -14,7 +14,17 @@ from ranvier.autograd.memory import plain, require_numbers
 from ranvier.autograd.recording import host, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 
-__all__ = ["allclose", "equal", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan", "numel"]
+__all__ = [
+    "allclose",
+    "equal",
+    "is_complex",
+    "is_floating_point",
+    "is_tensor",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "numel",
+]
 
 
 def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
@@ -35,6 +45,11 @@ def is_floating_point(input: Any) -> bool:
     """Whether the elements are floating-point numbers.
     | rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2)) -> (True, False)"""
     return _raw("is_floating_point", input).dtype.kind == "f"
+
+
+def is_complex(input: Any) -> bool:
+    """Whether the elements are complex numbers: no Tensor's are. | rv.is_complex(rv.ones(1)) -> False"""
+    return _raw("is_complex", input).dtype.kind == "c"
 
 
 def numel(input: Any) -> int:

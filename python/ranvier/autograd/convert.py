@@ -80,7 +80,7 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 
 def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     """The memory of x read as another dtype, without a gradient.
-    | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=ranvier.int32)"""
+    | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
     if dtype == x._array.dtype:
         return x.reshape(x._array.shape)
     if x._requires_grad:

@@ -23,17 +23,13 @@ from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
-float16, float32, float64 = np.dtype("float16"), np.dtype("float32"), np.dtype("float64")
-uint8, int8, int16, int32, int64 = (np.dtype(name) for name in ("uint8", "int8", "int16", "int32", "int64"))
-bool_ = np.dtype("bool")
-finfo, iinfo, strided = np.finfo, np.iinfo, "strided"
+strided = "strided"
 contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
 
 _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor Size
-    arange as_tensor channels_last contiguous_format empty empty_like eye finfo float16 float32 float64
-    from_dlpack from_numpy full full_like iinfo int8 int16 int32 int64 linspace ones ones_like preserve_format
-    strided tensor uint8 zeros zeros_like
+    arange as_tensor channels_last contiguous_format empty empty_like eye from_dlpack from_numpy full
+    full_like linspace ones ones_like preserve_format strided tensor zeros zeros_like
 """
 __all__ = _NAMES.split()
 
@@ -72,7 +68,7 @@ def tensor(
     dtype.
 
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
-    | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), dtype('float32'))"""
+    | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), torch.float32)"""
     try:
         return _finish(new_array("tensor", data, dtype), requires_grad, device, settings)
     except Exception as error:
@@ -84,7 +80,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 
     >>> import numpy as np, ranvier as rv
     >>> rv.as_tensor(np.ones(2))
-    tensor([1., 1.], dtype=ranvier.float64)
+    tensor([1., 1.], dtype=torch.float64)
     """
     try:
         if isinstance(data, Tensor):
@@ -365,7 +361,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     >>> import numpy as np, ranvier as rv
     >>> x = np.zeros(2)
     >>> rv.from_dlpack(x).fill_(1.0)
-    tensor([1., 1.], dtype=ranvier.float64)
+    tensor([1., 1.], dtype=torch.float64)
     >>> x.tolist()
     [1.0, 1.0]
     """

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.dtypes import dtype as DType
+from ranvier.autograd.dtypes import float32
 from ranvier.autograd.memory import Array, cast, filled, like, literal, plain, require_numbers
 from ranvier.autograd.recording import recordings, refuse
 
@@ -76,8 +78,8 @@ def _dtypes(data: Any) -> set[Any]:
     """The dtypes of the numbers in nested lists, Python's as PyTorch's; with None if there are Tensors."""
     if not isinstance(data, (list, tuple)):
         dtype = getattr(data, "dtype", None)
-        is_numeric = isinstance(dtype, np.dtype) and dtype.kind in RANK
-        return {dtype if is_numeric else F32, *([None] if hasattr(data, "_cell") else [])}
+        is_numeric = isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK
+        return {np.dtype(dtype) if is_numeric else F32, *([None] if hasattr(data, "_cell") else [])}
     types = set(map(type, data))
     dtypes: set[Any] = {
         np.dtype(_PYTHON.get(t, t)) for t in types if t in _PYTHON or issubclass(t, np.generic)
@@ -270,9 +272,9 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     return np.dtype(kind if isinstance(kind, np.dtype) else dtype)
 
 
-def get_default_dtype() -> np.dtype[Any]:
-    """float32, the dtype of Python's floats. | rv.get_default_dtype() -> dtype('float32')"""
-    return F32
+def get_default_dtype() -> DType:
+    """float32, the dtype of Python's floats. | rv.get_default_dtype() -> torch.float32"""
+    return float32
 
 
 def set_default_dtype(dtype: Any) -> None:

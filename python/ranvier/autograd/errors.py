@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.dtypes import dtype as DType
 
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
@@ -128,6 +129,8 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
     shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items() if key != "self")
     names = ", ".join(key for key in given.signature.parameters if key != "self")
     for key, value in given.arguments.items():
+        if type(value) is DType and not hasattr(value, "dtype"):
+            return f"got {value}; expected a dtype that NumPy has, such as float32 or float16"
         for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
             refuse_torch(name, key, part)
     return f"got {shown}; expected arguments as in {name}({names}) that it can work with"

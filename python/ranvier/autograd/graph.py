@@ -154,7 +154,7 @@ def add(node: Any, gradient: Tensor, pending: dict[Any, Any], ours: set[Any]) ->
             f"[backward] got gradients of shapes {held.shape} and {gradient.shape} for one tensor; expected "
             "one shape: has it got other memory (`.data = ...`) since?"
         )
-    pending[node] = held + _cast(gradient, held.dtype)
+    pending[node] = held + _cast(gradient, held._array.dtype)
 
 
 def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
         changed = hook(gradient)
         if changed is not None:
             changed = changed if isinstance(changed, Tensor) else wrap(np.asarray(changed))
-            gradient = _cast(checked(changed, gradient), gradient.dtype)
+            gradient = _cast(checked(changed, gradient), gradient._array.dtype)
     return gradient
 
 
@@ -180,7 +180,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     (gradient,) = holder
     if gradient.shape != leaf.shape:
         raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {leaf.shape}")
-    _keep(leaf, _cast(gradient, leaf.dtype))
+    _keep(leaf, _cast(gradient, leaf._array.dtype))
 
 
 def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
@@ -190,7 +190,7 @@ def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
 
 
 def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    return gradient if gradient.dtype == dtype else gradient.to(dtype)
+    return gradient if gradient._array.dtype == dtype else gradient.to(dtype)
 
 
 def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:

@@ -60,7 +60,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
     if recorded:
         if not result._requires_grad:  # a comparison, a random draw: the old values have no gradient any more
             result = Put().apply(tensor, result)
-        if result.dtype != array.dtype:
+        if result._array.dtype != array.dtype:
             result = result.to(array.dtype)
         take_over(tensor, result, name)
     else:

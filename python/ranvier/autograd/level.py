@@ -117,7 +117,9 @@ class Level:
 
     def _leaf(self, x: Tensor) -> Tensor:
         if x._array.dtype.kind != "f":
-            raise TypeError(f"[{self.name}] got inputs of dtype {x.dtype}; expected float32 or float64")
+            raise TypeError(
+                f"[{self.name}] got inputs of dtype {x._array.dtype}; expected float32 or float64"
+            )
         if self.history and x._requires_grad:
             return cut(x)
         leaf = wrap(x._array, requires_grad=True)

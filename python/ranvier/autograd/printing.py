@@ -80,7 +80,7 @@ def text(tensor: Any) -> str:
                     shown = shown.take(keep, axis)
         body = _body(array, _Format(shown), len("tensor("), array.size > _options.threshold)
     if array.dtype not in (np.float32, np.int64, np.bool_):
-        parts.append(f"dtype=ranvier.{array.dtype}")
+        parts.append(f"dtype=torch.{array.dtype}")
     if tensor.grad_fn is not None:
         parts.append(f"grad_fn={tensor.grad_fn!r}")
     elif tensor.requires_grad:

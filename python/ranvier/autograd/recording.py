@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.dtypes import dtype as DType
 
 Array = np.ndarray[Any, Any]
 _PYTHON = os.path.dirname(os.__file__) + os.sep
@@ -175,7 +176,7 @@ def package() -> str:
     return _PACKAGE
 
 
-_CONSTANT = (np.ndarray, np.generic, np.dtype, int, float, str, slice, type(None), type(...))
+_CONSTANT = (np.ndarray, np.generic, np.dtype, DType, int, float, str, slice, type(None), type(...))
 _MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # of an instruction: limits of the core (program/host_call.h)
 
 

@@ -103,7 +103,7 @@ class Tensor:
     >>> import ranvier as rv
     >>> x = rv.Tensor([[1, 2], [3, 4]])
     >>> x.shape, x.dtype, x.requires_grad
-    ((2, 2), dtype('float32'), False)
+    ((2, 2), torch.float32, False)
     """
 
     # _cell is [number of in-place changes, the array changed last, flags, weak references]: see views.py.
@@ -153,7 +153,7 @@ class Tensor:
     # --- what it is
     if TYPE_CHECKING:
         shape: Size
-        dtype: np.dtype[Any]
+        dtype: Any  # the object of dtypes.py, read in C
         ndim: int
         itemsize: int
         nbytes: int
@@ -166,7 +166,6 @@ class Tensor:
         def grad(self, value: Tensor | None) -> None: ...
     else:  # read by C, since they are read often
         shape = property(lambda self: Size(self._array.shape))
-        dtype = property(attrgetter("_array.dtype"))
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
         nbytes = property(attrgetter("_array.nbytes"))

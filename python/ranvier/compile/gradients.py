@@ -62,7 +62,7 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
         a, region = grad._array, core.region_of(grad._array)
         if region in movable_ones or region < 0 or core.kind_of(a) != "persistent" or not a.flags.owndata:
             taken.add(region)
-        elif (a.shape, a.strides, a.dtype) == (t.shape, t._array.strides, t.dtype):
+        elif (a.shape, a.strides, a.dtype) == (t.shape, t._array.strides, t._array.dtype):
             movable_ones[region] = t
     return [(t, region) for region, t in movable_ones.items() if region not in taken]
 

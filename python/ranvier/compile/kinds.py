@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.recording import package
 
 MOST = 1024  # items of a container
@@ -89,7 +90,7 @@ TYPES: frozenset[Any] = frozenset(
         BaseException, collections.deque, collections.OrderedDict, collections.defaultdict,
         operator.itemgetter, datetime.timedelta, datetime.date, datetime.time, datetime.datetime,
         functools.partial, re.Pattern, re.Match, _core._GradBlock,
-        np.ndarray, np.generic, np.dtype, np.ufunc, types.MappingProxyType,
+        np.ndarray, np.generic, np.dtype, DType, np.ufunc, types.MappingProxyType,
         types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.GeneratorType,
         types.SimpleNamespace, types.ModuleType, types.CellType, types.GenericAlias, types.UnionType,
         type(reversed([])),

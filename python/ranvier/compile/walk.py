@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.executed import Executed, inner_of, names_of
 from ranvier.compile.guards import Guards, is_empty
@@ -351,6 +352,7 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     np.generic: Walk._scalar,
     np.ufunc: Walk._of_numpy,
     np.dtype: Walk._of_numpy,
+    DType: lambda walk, x, text: None,
     types.FunctionType: Walk._function,
     types.MethodType: Walk._method,
     types.BuiltinFunctionType: Walk._builtin,

@@ -318,8 +318,7 @@ def _parameter(value: Any) -> Parameter:
 
 def _sketch(parameter: Tensor) -> str:
     size = "x".join(map(str, parameter.shape))
-    kind = f"ranvier.{parameter.dtype}"
-    return f"Parameter containing: [{kind} of size {size}]"
+    return f"Parameter containing: [{parameter.dtype} of size {size}]"
 
 
 examples(globals())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.convert import reinterpreted
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import mode
@@ -50,9 +51,9 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
 
     >>> import ranvier as rv
     >>> rv.tensor([1.0]).view(rv.int32)
-    tensor([1065353216], dtype=ranvier.int32)
+    tensor([1065353216], dtype=torch.int32)
     """
-    if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type))):
+    if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type, DType))):
         try:
             return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
         except Exception as error:
@@ -216,7 +217,7 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mH": lambda self: transpose(self, -2, -1),  # real numbers are their own conjugates
 }
 
-for _module in ("check", "convert", "creation", "data", "grad", "level", "mode", "random"):  # below
+for _module in ("check", "convert", "creation", "data", "dtypes", "grad", "level", "mode", "random"):  # below
     examples(vars(importlib.import_module(f"ranvier.autograd.{_module}")))
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))

@@ -30,7 +30,7 @@ def _drawing(generator: Any) -> Any:
 
 def _float(name: str, x: Tensor) -> str:
     if x.dtype.kind != "f":
-        raise TypeError(f"[{name}] got dtype {x.dtype}; expected a floating dtype")
+        raise TypeError(f"[{name}] got dtype {x._array.dtype}; expected a floating dtype")
     return "float64" if x.dtype == np.float64 else "float32"
 
 

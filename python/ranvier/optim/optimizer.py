@@ -287,7 +287,7 @@ class _Plan:
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
-            by_dtype.setdefault(p.dtype, []).append(p)
+            by_dtype.setdefault(p._array.dtype, []).append(p)
         self.by_dtype = [
             (parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()
         ]
@@ -321,7 +321,7 @@ class _Plan:
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if name not in state:
-                        state[name] = aligned_zeros(p.shape, p.dtype)
+                        state[name] = aligned_zeros(p.shape, p._array.dtype)
                     arrays.append(state[name])
             self.owners += [(state, name) for name in kept if name is not None]
         return steps, None if optimizer.product_name is None else products, states

@@ -36,7 +36,7 @@ def loaded(value: Any, name: str, p: Tensor) -> Array:
         raise ValueError(
             f"[load_state_dict] got {name} of shape {value.shape}; expected the parameter's, {p.shape}"
         )
-    array = aligned_zeros(p.shape, p.dtype)
+    array = aligned_zeros(p.shape, p._array.dtype)
     array[...] = value
     return array
 

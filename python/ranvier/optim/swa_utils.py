@@ -163,7 +163,7 @@ def _move(averages: Sequence[Tensor], values: Sequence[Tensor], weight: Array) -
     by_dtype: dict[Any, tuple[list[Any], list[Any]]] = {}
     for average, value in zip(averages, values, strict=True):
         if average.dtype.kind == "f":
-            lists = by_dtype.setdefault(average.dtype, ([], []))
+            lists = by_dtype.setdefault(average._array.dtype, ([], []))
             lists[0].append(average._array)
             lists[1].append(value._array)
         else:

@@ -12,7 +12,7 @@ class autocast:
     >>> import ranvier as rv
     >>> with rv.autocast("cpu"):
     ...     print(rv.ones(2).dtype)
-    float32
+    torch.float32
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:

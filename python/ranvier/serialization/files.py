@@ -28,6 +28,7 @@ import numpy.typing as npt
 from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.nn.parameter import Parameter
 
 VERSION = 1
@@ -252,7 +253,7 @@ def encode(value: Any, arrays: Arrays, path: str = "") -> Any:
     """
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, np.dtype):
+    if isinstance(value, (np.dtype, DType)):
         return {"dtype": value.name}
     if isinstance(value, np.generic) and value.dtype.kind in "fiub" and value.dtype.itemsize <= 8:
         return value.item()

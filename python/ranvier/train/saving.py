@@ -26,7 +26,7 @@ def describe(trainer: Training, source: Source, valid: Source | None) -> dict[st
     state, groups = trainer.model.state_dict(), getattr(trainer.optimizer, "param_groups", ())
     return {
         "model": architecture.describe(trainer.model),
-        "weights": [[name, list(value.shape), str(value.dtype)] for name, value in state.items()],
+        "weights": [[name, list(value.shape), value.dtype.name] for name, value in state.items()],
         "optimizer": [type(trainer.optimizer).__name__, [len(group["params"]) for group in groups]],
         "loss": name_of(trainer.loss),
         "metrics": list(trainer.metrics),

@@ -71,7 +71,7 @@ class Penalty:
                     _add_gradient(p)
                 gradient = p.grad._array if gradients else None
                 row = (p._array, gradient, l1, l2) if penalised else (p._array, gradient, 0.0, 0.0)
-                by_dtype.setdefault(p.dtype, []).append(row)
+                by_dtype.setdefault(p._array.dtype, []).append(row)
         factor = numbers(1.0) if scale is None else scale
         total = None
         for rows in by_dtype.values():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.autograd.creation import empty, int64
+from ranvier.autograd.creation import empty
+from ranvier.autograd.dtypes import int64
 from ranvier.nn.loss import Loss
 from ranvier.ops.rows import examples
 

@@ -128,7 +128,7 @@ def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
     groups: dict[Any, list[Tensor]] = {}
     for t in tensors:
-        groups.setdefault(t.dtype, []).append(t)
+        groups.setdefault(t._array.dtype, []).append(t)
     return list(groups.values())
 
 

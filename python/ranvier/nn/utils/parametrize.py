@@ -107,8 +107,8 @@ def register_parametrization(
         raise TypeError(f"[register_parametrization] got the result {y!r}; expected a Tensor")
     if not unsafe and (y.shape, y.dtype) != (value.shape, value.dtype):
         raise ValueError(
-            f"[register_parametrization] got a result of shape {y.shape} and {y.dtype}; expected "
-            f"{value.shape} and {value.dtype}, or unsafe=True"
+            f"[register_parametrization] got a result of shape {y.shape} and {y.dtype.name}; expected "
+            f"{value.shape} and {value.dtype.name}, or unsafe=True"
         )
     if again:
         module.parametrizations[tensor_name].append(parametrization)

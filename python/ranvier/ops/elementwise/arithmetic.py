@@ -344,7 +344,7 @@ def neg(input: Any) -> Tensor:
     tensor([-1.,  2.])
     """
     input = as_operand("neg", input)
-    if isinstance(input, bool) or getattr(input, "dtype", None) == np.bool_:
+    if isinstance(input, bool) or (isinstance(input, Tensor) and input._array.dtype.kind == "b"):
         raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(input):
         require_no_gradient("neg", input)

@@ -180,8 +180,8 @@ def require_no_gradient(name: str, *operands: Any) -> None:
     for x in operands:
         if getattr(x, "requires_grad", False) and mode.enabled:
             raise TypeError(
-                f"[{name}] got dtype {x.dtype} with requires_grad; expected float32 or float64 where a "
-                "gradient is required: use float(), or detach()"
+                f"[{name}] got dtype {x._array.dtype} with requires_grad; expected float32 or float64 where "
+                "a gradient is required: use float(), or detach()"
             )
 
 

@@ -141,7 +141,7 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 
 
 def float_power(input: Any, exponent: Any) -> Tensor:
-    """a^b in float64. | rv.float_power(rv.tensor([2, 3]), 2).dtype -> dtype('float64')"""
+    """a^b in float64. | rv.float_power(rv.tensor([2, 3]), 2).dtype -> torch.float64"""
     operands = [as_operand("float_power", x) for x in (input, exponent)]
     return pow(*[x.to(np.float64) if isinstance(x, Tensor) else x for x in operands])
 

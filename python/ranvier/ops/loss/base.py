@@ -47,7 +47,7 @@ def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> A
 def in_dtype_of(x: Any, target: Any) -> Any:
     """A target in the dtype of x: float64 data can train a float32 model. Tensors of floats, which may have
     gradients, stay as they are."""
-    dtype = getattr(x, "dtype", None)
+    dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
     if isinstance(target, Tensor) and target._array.dtype.kind in "biu" and dtype is not None:
         return wrap(cast(target._array, np.dtype(dtype)))
     if (
@@ -81,7 +81,7 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
             array = keep(np.asarray(array))
         except ValueError as error:  # lists of unequal lengths
             raise renamed(error, op) from None
-    dtype = getattr(x, "dtype", None)
+    dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
         return array if array.dtype == dtype else cast(array, np.dtype(dtype))
     return array

@@ -32,7 +32,7 @@ def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
             f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
             "to the product"
         )
-    kind = common_dtype([as_tensor("addmm", x).dtype, product.dtype])
+    kind = common_dtype([as_tensor("addmm", x)._array.dtype, product._array.dtype])
     if kind.kind in "biu":  # integers stay integers: the numbers lose their fractions
         beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
     if alpha != 1:

@@ -262,7 +262,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., n, n) in one matrix, L below the diagonal and U above, and the rows that were
     exchanged (..., n), counted from 1; no gradient. With get_infos also zeros (...). pivot=False is refused.
-    | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=ranvier.int32)"""
+    | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)"""
     A = matrix("lu", A, True, False)
     if not pivot:
         raise ValueError("[lu] got pivot=False; expected True")

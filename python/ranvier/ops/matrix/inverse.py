@@ -220,7 +220,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
 
 def _solve(name: str, A: Any, B: Any, left: bool = True) -> Tensor:
     A, B = matrix(name, A), as_tensor(name, B)
-    kind = common_dtype([A.dtype, B.dtype])
+    kind = common_dtype([A._array.dtype, B._array.dtype])
     A, B = cast(A, kind), cast(B, kind)
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
     if not left:

@@ -100,7 +100,7 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
     if not is_floating(A):
-        raise TypeError(f"[matrix_norm] got A of dtype {A.dtype}; expected float32 or float64")
+        raise TypeError(f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64")
     if ord != "nuc" and 0 in (A.shape[rows], A.shape[columns]):
         shape = A.shape[rows], A.shape[columns]
         raise ValueError(f"[matrix_norm] got matrices of shape {shape}; expected an element")

@@ -342,8 +342,9 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
 
 
 def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
-    if mask.dtype.kind != "b" and mask.dtype != x.dtype:
-        raise TypeError(f"[{_NAME}] got attn_mask of dtype {mask.dtype}; expected bool or {x.dtype}")
+    own, wanted = mask._array.dtype, x._array.dtype
+    if own.kind != "b" and own != wanted:
+        raise TypeError(f"[{_NAME}] got attn_mask of dtype {own}; expected bool or {wanted}")
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:

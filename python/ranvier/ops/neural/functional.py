@@ -86,7 +86,7 @@ def rrelu(
     | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
     input = as_tensor("rrelu", input)
     if input.dtype.kind != "f":
-        raise TypeError(f"[rrelu] got x of dtype {input.dtype}; expected float32 or float64")
+        raise TypeError(f"[rrelu] got x of dtype {input._array.dtype}; expected float32 or float64")
     if not lower <= upper:
         raise ValueError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     slope: Any = (lower + upper) / 2

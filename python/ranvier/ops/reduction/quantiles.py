@@ -177,7 +177,8 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         or minlength < 0
     ):
         raise ValueError(
-            f"[bincount] got x of shape {input.shape} and {input.dtype}; expected a vector of integers >= 0"
+            f"[bincount] got x of shape {input.shape} and {input._array.dtype}; expected a vector of "
+            "integers >= 0"
         )
     w = None if weights is None else as_tensor("bincount", weights)._array
     if w is not None and w.shape != input.shape:

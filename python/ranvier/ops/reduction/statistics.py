@@ -69,7 +69,7 @@ def nanmean(
     if dtype is not None:
         input = input.to(dtype)
     if not is_floating(input):
-        raise TypeError(f"[nanmean] got dtype {input.dtype}; expected float32 or float64")
+        raise TypeError(f"[nanmean] got dtype {input._array.dtype}; expected float32 or float64")
     dim, keepdim = dim if axis is None else axis, keepdim or keepdims
     held = (input == input).to(input.dtype)
     return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)

@@ -157,14 +157,15 @@ def _scattered(combine: str | None, x: Array, at: int, places: Array, src: Array
 
 def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
     """src in the dtype of x; TypeError where that would lose part of its values."""
-    if src.dtype == x.dtype:
+    own, wanted = src._array.dtype, x._array.dtype
+    if own == wanted:
         return src
-    if not (np.can_cast(src.dtype, x.dtype) or (src.dtype.kind in "biu" and x.dtype.kind == "f")):
+    if not (np.can_cast(own, wanted) or (own.kind in "biu" and wanted.kind == "f")):
         raise TypeError(
-            f"[{name}] got src of dtype {src.dtype} for x of dtype {x.dtype}; expected equal dtypes: use "
+            f"[{name}] got src of dtype {own} for x of dtype {wanted}; expected equal dtypes: use "
             f"src.to(x.dtype)"
         )
-    return cast(src, x.dtype)
+    return cast(src, wanted)
 
 
 def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Tensor:

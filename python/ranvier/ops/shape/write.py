@@ -120,7 +120,8 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
     if values.dtype != input.dtype:
         raise TypeError(
-            f"[index_put] got values of {values.dtype} for x of {input.dtype}; expected equal dtypes"
+            f"[index_put] got values of {values._array.dtype} for x of {input._array.dtype}; expected equal "
+            "dtypes"
         )
     try:
         places = picked(_positions(input), (key,))

@@ -1,0 +1,180 @@
+"""dtypes: objects with PyTorch's attributes, which NumPy takes for its own."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+import ranvier._core as _core
+
+_NAMES = """
+    bfloat16 can_cast cdouble cfloat chalf complex128 complex32 complex64 finfo float16 float32 float64
+    float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu iinfo int16 int32 int64 int8
+    promote_types qint32 qint8 quint8 short uint16 uint32 uint64 uint8
+"""
+__all__ = _NAMES.split()
+
+
+class dtype:
+    """``rv.float32`` and others: equal to NumPy's dtypes, and accepted by NumPy wherever it takes one. It has
+    their attributes too. There is one object for each dtype: ``x.dtype is rv.float32``.
+
+    A call gives the object of a dtype, or of its name.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.float32, rv.float32.is_floating_point, rv.float32 == np.float32, np.zeros(2, rv.int8).dtype
+    (torch.float32, True, True, dtype('int8'))
+    >>> rv.dtype("float16") is rv.ones(2).half().dtype
+    True
+    """
+
+    __slots__ = (
+        "__numpy_dtype__", "char", "dtype", "is_complex", "is_floating_point", "is_signed", "itemsize",
+        "kind", "name", "type",
+    )  # fmt: skip
+    known: ClassVar[dict[Any, Any]] = {}  # by names and by NumPy's dtypes
+
+    __numpy_dtype__: np.dtype[Any]  # NumPy 2.4 and later ask for it,
+    dtype: np.dtype[Any]  # others for this one; neither is there where NumPy has no such dtype
+    name: str
+    kind: str
+    char: str
+    itemsize: int
+    is_floating_point: bool
+    is_complex: bool
+    is_signed: bool
+    type: Any
+
+    def __new__(cls, like: Any) -> DType:
+        try:
+            own = cls.known.get(like)
+        except TypeError:  # a list of fields
+            own = None
+        return own or cls.known[np.dtype(like).newbyteorder("=")]
+
+    @classmethod
+    def _make(cls, name: str, kind: str, itemsize: int) -> DType:
+        self = cls.known[name] = object.__new__(cls)
+        self.name, self.kind, self.itemsize = name, kind, itemsize
+        self.is_floating_point, self.is_complex, self.is_signed = kind == "f", kind == "c", kind in "ifc"
+        numpy = None if kind == "c" and itemsize == 4 else np.sctypeDict.get(name)
+        if numpy is not None:
+            self.dtype = self.__numpy_dtype__ = np.dtype(numpy)
+            self.char, self.type = self.dtype.char, self.dtype.type
+            cls.known[self.dtype] = self
+        return self
+
+    def to_real(self) -> DType:
+        """The dtype of the real part."""
+        return self.known[f"float{self.itemsize * 4}"] if self.is_complex else self
+
+    def to_complex(self) -> DType:
+        """The dtype of complex numbers with parts of this one."""
+        return self if self.is_complex else self.known[f"complex{max(self.itemsize, 2) * 16}"]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other or type(other) is dtype or other is None:
+            return self is other
+        return self.dtype == other if hasattr(self, "dtype") else False
+
+    def __hash__(self) -> int:
+        return hash(getattr(self, "dtype", self.name))
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:2] == "__" or name == "dtype" or name in ("char", "type"):
+            raise AttributeError(f"{self!r} has no attribute {name!r}: NumPy has no such dtype")
+        return getattr(self.dtype, name)
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> Any:
+        return dtype, (self.name,)
+
+
+DType: TypeAlias = dtype
+_make = dtype._make
+float16, float32, float64 = (_make(f"float{8 * n}", "f", n) for n in (2, 4, 8))
+int8, int16, int32, int64 = (_make(f"int{8 * n}", "i", n) for n in (1, 2, 4, 8))
+uint8, uint16, uint32, uint64 = (_make(f"uint{8 * n}", "u", n) for n in (1, 2, 4, 8))
+bool_ = _make("bool", "b", 1)
+# these can be named only: a call that gets one raises TypeError
+complex32, complex64, complex128 = (_make(f"complex{8 * n}", "c", n) for n in (4, 8, 16))
+bfloat16 = _make("bfloat16", "f", 2)
+_FORMS = "e4m3fn e4m3fnuz e5m2 e5m2fnuz e8m0fnu"
+float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu = (
+    _make(f"float8_{form}", "f", 1) for form in _FORMS.split()
+)
+qint8, qint32, quint8 = _make("qint8", "i", 1), _make("qint32", "i", 4), _make("quint8", "u", 1)
+cfloat, cdouble, chalf, short = complex64, complex128, complex32, int16
+
+_by_number: list[Any] = [None] * 24  # as NumPy counts its types, of which two may be equal (long, long long)
+for _code in "?bBhHiIlLqQefdFD":
+    _by_number[np.dtype(_code).num] = dtype(_code)
+_core._set_dtypes(_by_number)
+
+
+class _Default:
+    """The dtype of Python's floats: see ``set_default_dtype`` in data.py."""
+
+    dtype = np.dtype(np.float32)
+
+
+default = _Default()
+
+
+class finfo:
+    """Limits of a dtype of floats: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``,
+    ``resolution``. Without a dtype: of the default one. TypeError for another kind.
+    | rv.finfo(rv.float32).max, rv.finfo().bits -> (3.4028234663852886e+38, 32)"""
+
+    def __init__(self, type: Any = None) -> None:
+        kind = dtype(default.dtype if type is None else type)
+        if kind.kind != "f":
+            raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
+        limits = np.finfo(kind.dtype)
+        self.bits, self.dtype = kind.itemsize * 8, kind.name
+        for name in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):
+            setattr(self, name, float(getattr(limits, name)))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{key}={value:g}" for key, value in vars(self).items() if key not in ("bits", "dtype")
+        )
+        return f"finfo({shown}, dtype={self.dtype})"
+
+
+class iinfo:
+    """Limits of a dtype of integers: ``bits``, ``max``, ``min``. TypeError for another kind.
+    | rv.iinfo(rv.int8).max -> 127"""
+
+    def __init__(self, type: Any) -> None:
+        kind = dtype(type)
+        if kind.kind not in "iu":
+            raise TypeError(f"[iinfo] got {kind}; expected a dtype of integers: finfo has those of floats")
+        limits = np.iinfo(kind.dtype)
+        self.bits, self.max, self.min = kind.itemsize * 8, int(limits.max), int(limits.min)
+        self.dtype = kind.name
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+def promote_types(type1: Any, type2: Any) -> dtype:
+    """The dtype of an operation on tensors of these dtypes: of the higher kind (bool, integers, floats), the
+    wider. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
+    kinds = [dtype(kind) for kind in (type1, type2)]
+    ranks = ["buifc".index(kind.kind) - (kind.kind == "i") for kind in kinds]
+    if ranks[0] != ranks[1]:
+        higher, other = kinds if ranks[0] > ranks[1] else kinds[::-1]
+        if not (higher.is_complex and other.is_floating_point):
+            return higher
+    return dtype(np.promote_types(*[kind.dtype for kind in kinds]))
+
+
+def can_cast(from_: Any, to: Any) -> bool:
+    """Whether PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
+    | rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8) -> (False, True)"""
+    kinds = [dtype(kind).kind.replace("u", "i") for kind in (from_, to)]
+    return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])
