@@ -9,6 +9,7 @@ from ranvier.autograd import context as context
 from ranvier.autograd import convert as convert
 from ranvier.autograd import data as _data
 from ranvier.autograd import inplace as inplace
+from ranvier.autograd import nodes as nodes
 from ranvier.autograd.backward import backward as _backward
 from ranvier.autograd.creation import Variable
 from ranvier.autograd.function import Function, once_differentiable

@@ -18,6 +18,7 @@ import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 import ranvier.autograd.trace as trace
 from ranvier.autograd.function import Deferred, Output
+from ranvier.autograd.hooks import of_nodes
 from ranvier.autograd.memory import Array, cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
@@ -125,12 +126,9 @@ def run(
     retain_graph = create_graph if retain_graph is None else retain_graph
     pending: dict[Any, Any] = {}
     ours: set[Any] = set()  # nodes with a pending sum in a new array
-    starts: list[Any] = []
     for root, seed in roots:
-        node = root if root._grad_fn is None else root._grad_fn
-        add(node, seed, pending, ours)
-        if not any(node is start for start in starts):  # not ==, which compares the values of leaves
-            starts.append(node)
+        add(root if root._grad_fn is None else root._grad_fn, seed, pending, ours)
+    starts = list(pending)
     waits = _count_uses(starts)
     needed = None
     if captured is not None or only is not None:
@@ -158,9 +156,14 @@ def run(
             holder = [pending.pop(node, None)]
             if holder[0] is not None:
                 if node._requires_grad:  # it may have been switched off since forward
-                    add_to_leaf(node, holder)
+                    if of_nodes and id(node) in of_nodes:
+                        hooks.around(node, holder, lambda g, leaf=node: add_to_leaf(leaf, [g]) or ())
+                    else:
+                        add_to_leaf(node, holder)
                 if after:
                     hooks.call_after_accumulation(node)
+    if hooks.carried.tensors:
+        hooks.carried.tensors.clear()
     if hooks.at_end and captured is None:  # not at the end of a call inside backward
         hooks.call_at_end()
 
@@ -224,7 +227,11 @@ def _run_node(
                 break
         if node.released:
             raise RuntimeError(graph.AGAIN)
-        gradients = node.backward(*dy) if type(dy) is list else node.backward(dy)
+        if of_nodes and id(node) in of_nodes:
+            dys = map(_as_array, dy if type(dy) is list else [dy])
+            gradients = hooks.around(node, [*dys], node.backward)
+        else:
+            gradients = node.backward(*dy) if type(dy) is list else node.backward(dy)
         if type(gradients) is not tuple:
             gradients = (gradients,)
         if len(gradients) != len(edges):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from inspect import signature
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_output, rule
+from ranvier.autograd.graph import AGAIN, of_output, rule
+from ranvier.autograd.hooks import kept, tensor_of
 from ranvier.autograd.host_nodes import noted
 from ranvier.autograd.memory import filled, like
 from ranvier.autograd.mode import mode, no_grad
@@ -21,6 +23,7 @@ class Context:
     """``ctx``: what forward keeps for backward, as attributes or with ``save_for_backward``."""
 
     needs_input_grad: tuple[bool, ...]
+    _freed = False  # what it has saved
 
     def __init__(self, needs: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs
@@ -42,6 +45,8 @@ class Context:
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
+        if self._freed:
+            raise RuntimeError(AGAIN)
         for x, count in zip(self._saved, self._changes, strict=True):
             if x is not None and x._version != count:
                 raise RuntimeError(
@@ -53,7 +58,7 @@ class Context:
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """These outputs need no gradient."""
-        self._plain = tensors
+        self._plain = (*self._plain, *tensors)
 
     def mark_dirty(self, *tensors: Any) -> None:
         """Raises RuntimeError: forward must return new tensors."""
@@ -87,8 +92,21 @@ class _Node(Function):
 
     def backward(self, *gradients: Any) -> Any:
         with no_grad():
-            slopes = self.run(self.context, [None if dy is None else wrap(dy) for dy in gradients])
-        return tuple(None if dx is None else dx._array for dx in slopes)
+            slopes = self.run(self.context, [None if dy is None else tensor_of(dy) for dy in gradients])
+        return tuple(None if dx is None else kept(dx) for dx in slopes)
+
+    def release(self) -> None:
+        """Frees the saved tensors alone: another backward is refused where it asks for them."""
+        self.context._freed, self.context._saved = bool(self.context._saved), ()
+
+    def name(self) -> str:
+        return f"{self.kind.__name__}Backward"
+
+    def __getattr__(self, name: str) -> Any:
+        """In PyTorch the node is the ctx."""
+        if "context" in vars(self):
+            return getattr(self.context, name)
+        raise AttributeError(name)
 
     def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
         """What the class's backward returns for the inputs that are Tensors, in their shapes."""
@@ -187,7 +205,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
     if not any(needs) or not any(isinstance(y, Tensor) for y in outputs):
         return result
-    node = type(kind.__name__, (_Node,), {})(kind, context, outputs, slots)
+    node = kind._node(kind, context, outputs, slots)
     results = node.apply(*(args[i] for i in slots))
     results = results if isinstance(results, tuple) else (results,)
     sources = [outputs[i] for i in node.places]
@@ -201,9 +219,14 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
 
 
 def _recognise(cls: Any, /, **settings: Any) -> None:
-    """A subclass with a static ``forward`` has PyTorch's form: its ``apply`` is called on the class."""
-    if isinstance(cls.__dict__.get("forward"), staticmethod):
-        cls.apply = classmethod(applied)
+    """A subclass whose ``forward`` is no method of instances has PyTorch's form: its ``apply`` is called on
+    the class."""
+    forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
+    plain = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
+    if plain or isinstance(forward, (staticmethod, classmethod)):
+        if "apply" not in vars(cls):  # its own may call this one
+            cls.apply = classmethod(applied)
+        cls._node = type(cls.__name__, (_Node,), {})
     else:
         noted(cls)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Function, Output
-from ranvier.autograd.hooks import Hooks, Retain, checked
+from ranvier.autograd.hooks import Hooks, Retain, around, checked, of_nodes
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
@@ -132,7 +132,11 @@ def run_node(
         node.check_saved()
         if node.released:
             raise RuntimeError(AGAIN)
-        gradients = rule_of(node)(node, *dy) if type(dy) is list else rule_of(node)(node, dy)
+        dys = dy if type(dy) is list else [dy]
+        if of_nodes and id(node) in of_nodes:
+            gradients = around(node, dys, lambda *dys: rule_of(node)(node, *dys))
+        else:
+            gradients = rule_of(node)(node, *dys)
         gradients = gradients if type(gradients) is tuple else (gradients,)
     for edge, gradient in zip(edges, gradients, strict=True):
         if edge is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from _thread import _local as local  # as in mode.py
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.function import Deferred
 from ranvier.autograd.memory import copied, in_dtype
+from ranvier.autograd.mode import mode, no_grad
 from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -23,21 +26,33 @@ Hooks = dict[int, Callable[..., Any]]
 # for them.
 before_accumulation: dict[int, Hooks] = {}
 after_accumulation: dict[int, Hooks] = {}
+# Those of nodes themselves, before and after them, by the id of the Function or of the leaf.
+of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
 # What hooks want to be called when this backward has ended, once each.
 at_end: list[Callable[[], None]] = []
 
 
+_NONE = object()
+
+
 class RemovableHandle:
-    """A registered hook: ``remove()``, or the end of a ``with`` block, removes it."""
+    """A registered hook: ``remove()``, or the end of a ``with`` block, removes it.
+
+    ``RemovableHandle(hooks)`` is a handle alone, as in PyTorch: the caller sets ``hooks[handle.id]``.
+    extra_dict: other dictionaries, one or a list, from which the id is removed too.
+    """
 
     _keys = itertools.count()
 
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self._hooks, self.id = hooks, next(self._keys)
-        hooks[self.id] = hook
+    def __init__(self, hooks_dict: Any, hook: Any = _NONE, *, extra_dict: Any = None) -> None:
+        extra = extra_dict if isinstance(extra_dict, list) else [extra_dict]
+        self._hooks, self.id = [hooks_dict, *(d for d in extra if d is not None)], next(self._keys)
+        if hook is not _NONE:
+            hooks_dict[self.id] = hook
 
     def remove(self) -> None:
-        self._hooks.pop(self.id, None)
+        for hooks in self._hooks:
+            hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -75,14 +90,14 @@ def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     """
     if not tensor.requires_grad:
         raise RuntimeError("[register_hook] cannot register a hook on a tensor that doesn't require gradient")
-    if tensor.grad_fn is None:
+    if tensor._grad_fn is None:
         return RemovableHandle(_of_leaf(tensor, before_accumulation), hook)
     return RemovableHandle(_of_maker(tensor), hook)
 
 
 def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     """Calls ``hook(tensor)`` each time backward has added to ``grad`` of this leaf; returns a handle."""
-    if tensor.grad_fn is not None or not tensor.requires_grad:
+    if tensor._grad_fn is not None or not tensor._requires_grad:
         raise RuntimeError(
             "[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
             "non-leaf tensors, or on those that don't require gradient"
@@ -90,17 +105,81 @@ def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any])
     return RemovableHandle(_of_leaf(tensor, after_accumulation), hook)
 
 
-def _of_leaf(leaf: Tensor, registry: dict[int, Hooks]) -> Hooks:
-    mine: Hooks = {}
+def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
+    mine = {} if mine is None else mine
     hooks = registry.setdefault(id(leaf), mine)  # another thread may be first
     if hooks is mine:
         weakref.finalize(leaf, registry.pop, id(leaf), None)
     return hooks
 
 
+def of_node(node: Any, place: int) -> Hooks:
+    """The hooks of a Function or leaf itself: those before it (place 0), or after it (1)."""
+    hooks: Hooks = _of_leaf(node, of_nodes, ({}, {}))[place]
+    return hooks
+
+
+def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
+    """What ``run(*gradients)`` returns for a node with hooks of its own, which get tuples of Tensors."""
+    before, after = of_nodes[id(node)]
+    on_arrays = not any(isinstance(g, Tensor) for g in gradients)
+    given = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in gradients)
+    with no_grad() if on_arrays else nullcontext():
+        for hook in list(before.values()):
+            given = replaced(hook(given), given)
+        made = run(*(_array_of(g) for g in given) if on_arrays else given)
+        made = made if type(made) is tuple else (made,)
+        if after:
+            arrays = (g.array() if isinstance(g, Deferred) else g for g in made)
+            changed = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in arrays)
+            for hook in list(after.values()):
+                changed = replaced(hook(changed, given), changed)
+            made = tuple(_array_of(g) for g in changed) if on_arrays else changed
+    return made
+
+
+def _array_of(tensor: Tensor | None) -> Any:
+    return None if tensor is None else kept(tensor)
+
+
+def replaced(changed: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The gradients that the hook of a node returned, or those that it got."""
+    if changed is None:
+        return gradients
+    changed = changed if isinstance(changed, tuple) else (changed,)
+    if len(changed) != len(gradients):
+        raise RuntimeError(
+            f"[backward hook] got {len(changed)} gradients from the hook; expected {len(gradients)}"
+        )
+    return changed
+
+
+class _Carried(local):
+    """The gradients of this backward that hooks have given attributes or a class, by the id of the array."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[int, Tensor] = {}
+
+
+carried = _Carried()
+
+
+def tensor_of(array: Any) -> Tensor:
+    """A gradient as a Tensor: the very one that a hook has given attributes, if there is one."""
+    tensor = carried.tensors.get(id(array)) if carried.tensors else None
+    return wrap(array) if tensor is None else tensor
+
+
+def kept(tensor: Tensor) -> Any:
+    """The array of a gradient; where a program has given the Tensor attributes, later hooks get it again."""
+    if type(tensor) is not Tensor or tensor.__dict__:
+        carried.tensors[id(tensor._array)] = tensor
+    return tensor._array
+
+
 def _of_maker(tensor: Tensor) -> Hooks:
     """The hooks of the Function (or of its one output) that made a tensor."""
-    maker = tensor.grad_fn
+    maker = tensor._grad_fn
     if maker.hooks is None:
         maker.hooks = {}
     hooks: Hooks = maker.hooks
@@ -131,18 +210,29 @@ def call(hooks: Hooks, gradient: Any) -> Any:
     first = array = gradient if deferred is None else deferred.array()
     retaining: list[Retain] = []
     seen: list[Tensor] = []
-    for hook in list(hooks.values()):
-        if isinstance(hook, Retain):
-            retaining.append(hook)
-            continue
-        seen.append(wrap(array))
-        changed = hook(seen[-1])
-        if changed is not None:
-            changed = changed._array if isinstance(changed, Tensor) else np.asarray(changed)
-            array = in_dtype(checked(changed, array), array.dtype)
+    recording, mode.enabled = mode.enabled, False
+    try:
+        for hook in list(hooks.values()):
+            if isinstance(hook, Retain):
+                retaining.append(hook)
+                continue
+            seen.append(seen[-1] if seen and seen[-1]._array is array else tensor_of(array))
+            changed = hook(seen[-1])
+            if changed is None:
+                kept(seen[-1])
+                continue
+            if not isinstance(changed, Tensor):
+                changed = wrap(np.asarray(changed))
+            array = in_dtype(checked(kept(changed), array), array.dtype)
+            if changed._array is array:
+                seen.append(changed)
+    finally:
+        mode.enabled = recording
     for retain in retaining:
         retain.keep(array)
-    return deferred if deferred is not None and array is first and _untouched(seen, deferred) else array
+    if deferred is None or array is not first or id(array) in carried.tensors:
+        return array
+    return deferred if _untouched(seen, deferred) else array
 
 
 def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:

@@ -175,7 +175,7 @@ class Tensor:
             set_requires_grad,
             doc="Whether backward computes its gradient; can be set for leaves only.",
         )
-        grad_fn = property(attrgetter("_grad_fn"), doc="The Function that made the tensor; None for a leaf.")
+        grad_fn = property(attrgetter("_grad_fn"))  # replaced in nodes.py
     device = property(lambda self: CPU)
     is_cpu = True
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False

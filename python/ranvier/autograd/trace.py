@@ -33,8 +33,8 @@ def outputs_kept() -> Iterator[dict[Any, Tensor]]:
     def recorded(self: Function, y: Any, x: Any, version: list[Any]) -> Any:
         out = original(self, y, x, version)
         for tensor in out if isinstance(out, tuple) else (out,):
-            if tensor.grad_fn is not None:
-                kept[tensor.grad_fn] = tensor
+            if tensor._grad_fn is not None:
+                kept[tensor._grad_fn] = tensor
         return out
 
     Function._recorded = recorded  # type: ignore[method-assign]
@@ -47,7 +47,9 @@ def outputs_kept() -> Iterator[dict[Any, Tensor]]:
 def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     """The tensors made by these nodes that are still alive, by node."""
     wanted = set(nodes)
-    return {t.grad_fn: t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor) and t.grad_fn in wanted}
+    return {
+        t._grad_fn: t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor) and t._grad_fn in wanted
+    }
 
 
 _recorded = Function._recorded

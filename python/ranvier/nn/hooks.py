@@ -7,9 +7,10 @@ from typing import Any
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
-from ranvier.autograd.hooks import RemovableHandle
+from ranvier.autograd.hooks import RemovableHandle, kept, replaced, tensor_of
 from ranvier.autograd.memory import copied
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.tensor import Tensor
 
 Hook = Callable[..., Any]
 Gradients = tuple[Tensor | None, ...]
@@ -77,7 +78,7 @@ class Passage:
     def enter_backward(self, passed: Gradients) -> Gradients:
         gradients = _placed(passed, self.output_places, self.outputs)
         for hook in list(self.hooks.before_backward.values()):
-            gradients = _replaced(hook(self.module, gradients), gradients)
+            gradients = replaced(hook(self.module, gradients), gradients)
         self.at_output = gradients
         if not self.input_places:  # backward ends inside the module: no input requires a gradient
             for hook in list(self.hooks.backward.values()):
@@ -87,7 +88,7 @@ class Passage:
     def leave_backward(self, passed: Gradients) -> Gradients:
         at_input = _placed(passed, self.input_places, self.inputs)
         for hook in list(self.hooks.backward.values()):
-            at_input = _replaced(hook(self.module, at_input, self.at_output), at_input)
+            at_input = replaced(hook(self.module, at_input, self.at_output), at_input)
         return tuple(at_input[place] for place in self.input_places)
 
 
@@ -102,18 +103,6 @@ def _placed(passed: Gradients, places: tuple[int, ...], count: int) -> Gradients
     for place, gradient in zip(places, passed, strict=True):
         whole[place] = gradient
     return tuple(whole)
-
-
-def _replaced(changed: Any, gradients: Gradients) -> Gradients:
-    """The gradients that a hook returned, or those that it got."""
-    if changed is None:
-        return gradients
-    changed = changed if isinstance(changed, tuple) else (changed,)
-    if len(changed) != len(gradients):
-        raise RuntimeError(
-            f"[backward hook] got {len(changed)} gradients from the hook; expected {len(gradients)}"
-        )
-    return changed
 
 
 def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> tuple[Any, ...]:
@@ -142,8 +131,9 @@ class Watch(Function):
         return copies if len(copies) > 1 else copies[0]
 
     def backward(self, *gradients: Any) -> Any:
-        replaced = self.see(tuple(None if g is None else wrap(g) for g in gradients))
-        return tuple(g._array if isinstance(g, Tensor) else g for g in replaced)
+        with no_grad():
+            passed = self.see(tuple(None if g is None else tensor_of(g) for g in gradients))
+        return tuple(kept(g) if isinstance(g, Tensor) else g for g in passed)
 
     def release(self) -> None:
         """Keeps its function, which holds no arrays: backward may run again."""
