@@ -72,7 +72,40 @@ def test_autograd_grad():
         rv.autograd.grad(mul(x, y), z)
     assert rv.autograd.grad(mul(x, y), [x, z], allow_unused=True)[1] is None
     refused(RuntimeError, "does not require grad", rv.autograd.grad, mul(x, y), rv.ones(1))
-    refused(ValueError, "is_grads_batched=True", rv.autograd.grad, mul(x, y), x, is_grads_batched=True)
+    refused(RuntimeError, "is_grads_batched=True", rv.autograd.grad, mul(x, y), x, is_grads_batched=True)
+
+
+def test_batched_gradients_are_one_backward_for_each_row():
+    x, y = rv.tensor([1.0, 2.0, 3.0], requires_grad=True), rv.ones(2, requires_grad=True)
+    rows = rv.eye(3)
+    first, second, unused = rv.autograd.grad(
+        x**3, [x, x, y], rows, create_graph=True, is_grads_batched=True, allow_unused=True
+    )
+    assert first.tolist() == second.tolist() == [[3.0, 0.0, 0.0], [0.0, 12.0, 0.0], [0.0, 0.0, 27.0]]
+    assert unused is None
+    (again,) = rv.autograd.grad(first.sum(), x)
+    assert again.tolist() == [6.0, 12.0, 18.0]
+
+
+def test_gradcheck_takes_the_inputs_that_require_a_gradient():
+    class Half(rv.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, alpha):
+            ctx.save_for_backward(alpha)
+            return x * alpha
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * ctx.saved_tensors[0], None
+
+    x = rv.tensor([0.5, 2.0], dtype=rv.float64, requires_grad=True)
+    alpha = rv.tensor(3.0, dtype=rv.float64)
+    assert gradcheck(Half.apply, (x, alpha))
+    refused(GradcheckError, "input 1", gradcheck, Half.apply, (x, alpha.clone().requires_grad_()))
+    kinked = lambda x: (x - 2.001).relu()  # noqa: E731
+    refused(GradcheckError, "input 0", gradcheck, kinked, x)
+    assert gradcheck(kinked, x, eps=1e-6)
+    refused(TypeError, "'steps'", gradcheck, kinked, x, steps=3)
 
 
 def test_gradcheck_accepts_right_and_finds_wrong():

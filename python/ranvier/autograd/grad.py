@@ -12,6 +12,7 @@ from ranvier.autograd.backward import root_gradient, run, targets
 from ranvier.autograd.graph import separate
 from ranvier.autograd.memory import Array, copied, filled_like
 from ranvier.autograd.mode import enable_grad
+from ranvier.autograd.nodes import GradientEdge
 from ranvier.autograd.tensor import Tensor, wrap
 
 
@@ -35,7 +36,8 @@ def gradients(
         NotImplementedError where an op cannot be differentiated twice.
     allow_unused: the gradient of an input that was not used is None; else RuntimeError.
     materialize_grads: zeros in place of that None.
-    only_inputs, is_grads_batched: True and False; others raise ValueError.
+    is_grads_batched: grad_outputs have one more dimension, the first, and so have the results: one backward
+        for each of its elements. only_inputs: True; False raises ValueError.
 
     >>> import ranvier as rv
     >>> x = rv.tensor(2.0, requires_grad=True)
@@ -45,22 +47,30 @@ def gradients(
     """
     if not only_inputs:
         raise ValueError("[grad] got only_inputs=False; expected True: call backward() for other gradients")
-    if is_grads_batched:
-        raise ValueError(
-            "[grad] got is_grads_batched=True; expected False: call grad for each of grad_outputs"
-        )
     if materialize_grads and allow_unused is False:
         raise ValueError("[grad] got allow_unused=False with materialize_grads=True; expected True or None")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    inputs = [inputs] if isinstance(inputs, (Tensor, GradientEdge)) else list(inputs)  # type: ignore[list-item]
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):
         grad_outputs = [grad_outputs] * len(outputs)
+    if is_grads_batched:
+        return _batched(
+            outputs,
+            inputs,
+            grad_outputs,
+            retain_graph,
+            create_graph,
+            True,
+            allow_unused,
+            False,
+            materialize_grads,
+        )
     for x in inputs:
-        if not x.requires_grad:
+        if not x._requires_grad:
             raise RuntimeError("[grad] one of the inputs does not require grad")
     weighted = zip(outputs, grad_outputs, strict=True)
     roots = [(y, root_gradient("grad", y, dy, create_graph)) for y, dy in weighted]
-    nodes = [x if x.grad_fn is None else x.grad_fn for x in inputs]
+    nodes = [x if x._grad_fn is None else x._grad_fn for x in inputs]
     gradient_at: dict[Any, Any] = dict.fromkeys(nodes)  # run() fills it in place of the `.grad` of leaves
     run(roots, retain_graph, gradient_at, create_graph=create_graph)
     results: list[Tensor | None] = []
@@ -77,6 +87,26 @@ def gradients(
             gradient = wrap(copied(gradient))  # backward may have left the array in two places
         results.append(gradient)
     return tuple(separate(results, [seed for _, seed in roots]) if create_graph else results)
+
+
+def _batched(
+    outputs: Any, inputs: Any, weights: Any, retain_graph: Any, *settings: Any
+) -> tuple[Tensor | None, ...]:
+    """The gradients for each element of the weights, one after the other, stacked."""
+    from ranvier.autograd.level import Rows
+
+    counts = {len(w) for w in weights if w is not None}
+    if len(counts) != 1 or 0 in counts:
+        raise RuntimeError(
+            f"[grad] got is_grads_batched=True and grad_outputs of lengths {sorted(counts)}; expected one"
+        )
+    (count,) = counts
+    rows = []
+    for i in range(count):
+        parts = [None if w is None else w[i] for w in weights]
+        rows.append(gradients(outputs, inputs, parts, True if i < count - 1 else retain_graph, *settings))
+    stacked: Any = zip(*rows, strict=True)
+    return tuple(None if of_input[0] is None else Rows().apply(*of_input) for of_input in stacked)
 
 
 def backward(
@@ -112,7 +142,12 @@ class GradcheckError(RuntimeError):
 
 
 def numeric_gradients(
-    function: Callable[..., Any], arrays: Sequence[Array], dy: Sequence[Array], entries: int | None = None
+    function: Callable[..., Any],
+    arrays: Sequence[Array],
+    dy: Sequence[Array],
+    entries: int | None = None,
+    eps: float | None = None,
+    chosen: Sequence[bool] | None = None,
 ) -> list[Array]:
     """Central differences of ``sum(dy * function(*arrays))`` with respect to each floating array.
 
@@ -120,6 +155,7 @@ def numeric_gradients(
     of order h^4, and eps / h from rounding, so that about 11 digits are right.
 
     entries: the number of elements of each array to differentiate by, spread evenly; the others are NaN.
+    eps: another h. chosen: by which arrays to differentiate; the others are NaN.
     """
 
     def weighted() -> float:
@@ -129,14 +165,14 @@ def numeric_gradients(
 
     arrays = [np.array(a, order="C") for a in arrays]
     slopes = []
-    for x in arrays:
+    for x, yes in zip(arrays, chosen or [True] * len(arrays), strict=True):
         dx = np.full(x.shape, np.nan)
-        if x.dtype.kind == "f":
+        if x.dtype.kind == "f" and yes:
             flat, dflat = x.reshape(-1), dx.reshape(-1)
             count = x.size if entries is None else min(entries, x.size)
             for i in np.linspace(0, x.size - 1, count).astype(int).tolist():
                 centre = float(flat[i])
-                h = 1e-3 * max(1.0, abs(centre))
+                h = eps or 1e-3 * max(1.0, abs(centre))
                 values = []
                 for step in (-2, -1, 1, 2):
                     flat[i] = centre + step * h
@@ -156,27 +192,35 @@ def gradcheck(
     inputs: Any,
     *,
     eps: float | None = None,
-    atol: float = 0.0,
-    rtol: float = 1e-6,
+    atol: float | None = None,
+    rtol: float | None = None,
     raise_exception: bool = True,
     seed: int = 0,
     entries: int | None = None,
     nondet_tol: float = 0.0,
     fast_mode: bool = False,
+    **others: Any,
 ) -> bool:
     """True if the gradients of a function agree with central differences in float64.
 
-    atol is added to the difference that is allowed. PyTorch's eps, nondet_tol and fast_mode have no effect:
-    the step is 1e-3 max(1, abs(x)), and every element is checked.
+    eps: the step of the differences; None: 1e-3 max(1, abs(x)). atol, 0 by default, is added to the
+    difference that is allowed; rtol is 1e-6 by default. With an eps they are 1e-5 and 1e-3, as PyTorch's.
+    PyTorch's other arguments have no effect: every element is checked.
 
-    inputs: Tensors or arrays, converted to float64; the floating ones are checked. They must be more than
-    2e-3 max(1, abs(x)) away from kinks.
+    inputs: Tensors or arrays, converted to float64. Those that require a gradient are checked; if none does,
+    all floating ones. They must be more than two steps away from kinks.
     entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
     | rv.autograd.gradcheck(lambda x: x.clone(), rv.tensor([0.5, -1.0])) -> True"""
-    arrays = _in_float64(inputs)
-    leaves = [wrap(a.copy(), requires_grad=a.dtype.kind == "f") for a in arrays]
+    _require_known("gradcheck", others)
+    atol = (1e-5 if eps else 0.0) if atol is None else atol
+    rtol = (1e-3 if eps else 1e-6) if rtol is None else rtol
+    arrays, chosen = _in_float64(inputs), _chosen(inputs)
+    leaves = [
+        wrap(a.copy(), requires_grad=a.dtype.kind == "f" and yes)
+        for a, yes in zip(arrays, chosen, strict=True)
+    ]
     with enable_grad():
         y = func(*leaves)
     ys = _floating(y)
@@ -191,7 +235,7 @@ def gradcheck(
     def on_arrays(*raw: Array) -> Any:
         return [t._array for t in _floating(func(*(wrap(a) for a in raw)))]
 
-    numeric = numeric_gradients(on_arrays, arrays, dy, entries)
+    numeric = numeric_gradients(on_arrays, arrays, dy, entries, eps, chosen)
     for index, (leaf, expected) in enumerate(zip(leaves, numeric, strict=True)):
         if not leaf.requires_grad:
             continue
@@ -216,17 +260,22 @@ def gradcheck(
 def gradgradcheck(
     function: Callable[..., Any],
     inputs: Any,
+    grad_outputs: Any = None,
     *,
-    rtol: float = 1e-6,
+    rtol: float | None = None,
     raise_exception: bool = True,
     seed: int = 0,
     entries: int | None = None,
+    eps: float | None = None,
+    atol: float | None = None,
+    **others: Any,
 ) -> bool:
     """True if second gradients agree with central differences of the first ones, in float64.
 
     Arguments and errors as of :func:`gradcheck`. The first gradients are functions of the inputs and of the
     gradients of the outputs, and are differentiated by both.
     | rv.autograd.gradgradcheck(lambda x: x**3, rv.tensor([0.5, -1.0])) -> True"""
+    _require_known("gradgradcheck", others)
     arrays = _in_float64(inputs)
 
     def first(*tensors: Tensor) -> tuple[Tensor | None, ...]:
@@ -243,9 +292,21 @@ def gradgradcheck(
     y = function(*(wrap(a) for a in arrays))
     ys = _floating(y)
     rng = np.random.default_rng(seed + 1)
-    dy = [_weights(rng, t) for t in ys]
+    dy = [_weights(rng, t) for t in ys] if grad_outputs is None else _in_float64(grad_outputs)
+    chosen = [*_chosen(inputs), *[True] * len(dy)]
+    leaves = [
+        wrap(a, requires_grad=a.dtype.kind == "f" and yes)
+        for a, yes in zip((*arrays, *dy), chosen, strict=True)
+    ]
     return gradcheck(
-        first, (*arrays, *dy), rtol=rtol, raise_exception=raise_exception, seed=seed, entries=entries
+        first,
+        leaves,
+        eps=eps,
+        atol=atol,
+        rtol=rtol,
+        raise_exception=raise_exception,
+        seed=seed,
+        entries=entries,
     )
 
 
@@ -254,6 +315,26 @@ def _in_float64(inputs: Any) -> list[Array]:
     inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
     arrays = [np.array(x._array if isinstance(x, Tensor) else x) for x in inputs]
     return [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+
+
+_NO_EFFECT = """
+    check_backward_ad check_batched_forward_grad check_batched_grad check_forward_ad check_fwd_over_rev
+    check_grad_dtypes check_rev_over_rev check_sparse_nnz check_undefined_grad fast_mode
+    gen_non_contig_grad_outputs masked nondet_tol
+"""
+
+
+def _require_known(name: str, settings: Any) -> None:
+    """Raises TypeError for an argument that PyTorch does not have."""
+    if unknown := sorted(set(settings) - set(_NO_EFFECT.split())):
+        raise TypeError(f"{name}() got an unexpected keyword argument {unknown[0]!r}")
+
+
+def _chosen(inputs: Any) -> list[bool]:
+    """Which inputs are checked."""
+    inputs = (inputs,) if isinstance(inputs, (Tensor, np.ndarray)) else inputs
+    wanted = [bool(getattr(x, "requires_grad", False)) for x in inputs]
+    return wanted if any(wanted) else [True] * len(wanted)
 
 
 def _floating(outputs: Any) -> list[Tensor]:
