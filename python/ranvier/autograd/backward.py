@@ -216,7 +216,9 @@ def _run_node(
     if dy is None:
         gradients = (None,) * len(edges)
     elif type(node) is Output:
-        of_outputs = pending.setdefault(node.function, [None] * node.function.outputs)
+        of_outputs = pending.get(node.function)
+        if of_outputs is None:
+            of_outputs = pending[node.function] = [None] * node.function.outputs
         held = of_outputs[node.index]  # where a rule has made another node of this output
         of_outputs[node.index] = dy if held is None else _sum(held, dy)
         gradients = (None,)

@@ -125,7 +125,9 @@ def run_node(
     gradients: Any = (None,) * len(edges)
     if type(node) is Output:
         if dy is not None:
-            of_outputs = pending.setdefault(node.function, [None] * node.function.outputs)
+            of_outputs = pending.get(node.function)
+            if of_outputs is None:
+                of_outputs = pending[node.function] = [None] * node.function.outputs
             held = of_outputs[node.index]  # where a rule has made another node of this output
             of_outputs[node.index] = dy if held is None else held + dy
     elif dy is not None:

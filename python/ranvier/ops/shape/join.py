@@ -202,10 +202,9 @@ class Unbind(Function):
         return tuple(views)
 
     def backward(self, *dys: Array | None) -> Array:
-        axis, one = len(self.before), next(dy for dy in dys if dy is not None)
+        one, place = next(dy for dy in dys if dy is not None), (*self.before, None, ...)
         unused = zeros(one.shape, one.dtype) if any(dy is None for dy in dys) else one
-        parts = [np.expand_dims(unused if dy is None else dy, axis) for dy in dys]
-        return _core.concatenate(parts, axis)
+        return _core.concatenate([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
 
 
 @rule(Unbind)
