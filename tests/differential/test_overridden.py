@@ -220,7 +220,67 @@ def of_schedules(torch):
     return log
 
 
-PROGRAMS = [of_state_dicts, of_modules, of_containers, of_registries, of_optimizers, of_schedules]
+def of_loaders(torch):
+    log = []
+    data = torch.utils.data
+
+    class Squares(data.Dataset):
+        def __getitem__(self, index):
+            log.append(index)
+            return torch.tensor(index) ** 2
+
+        def __len__(self):
+            return 5
+
+    class Several(Squares):
+        def __getitems__(self, indices):
+            log.append(("several", indices))
+            return [self[i] for i in indices]
+
+    class Whole(data.DataLoader):  # as in torchtuples: the data set gets all indices of a batch
+        @property
+        def _auto_collation(self):
+            return False
+
+        @property
+        def _index_sampler(self):
+            return self.batch_sampler
+
+    values = []
+    pairs = data.BatchSampler(data.SequentialSampler(range(5)), 2, False)
+    loaders = [
+        data.DataLoader(Squares(), batch_size=None),
+        data.DataLoader(Squares(), batch_size=None, sampler=pairs),
+        data.DataLoader(Squares(), batch_size=None, sampler=[[3, 1], [2]]),
+        data.DataLoader(Several(), batch_size=2, drop_last=True),
+        data.DataLoader(Squares(), batch_sampler=pairs),
+        Whole(Squares(), batch_size=2, collate_fn=lambda x: x),
+    ]
+    for loader in loaders:
+        values.append([batch.tolist() for batch in loader])
+        log.append((loader._auto_collation, loader.batch_size, loader.collate_fn.__name__, len(loader)))
+        log.append(loader._index_sampler is loader.batch_sampler)
+    log.append(values)
+    for name in ("batch_size", "dataset", "sampler", "batch_sampler", "drop_last", "persistent_workers"):
+        try:
+            setattr(loaders[0], name, getattr(loaders[0], name))
+        except ValueError:
+            log.append(name)
+    log.append({"dataset", "sampler", "batch_size", "num_workers", "timeout"} <= vars(loaders[0]).keys())
+    list(watched(data.DataLoader, "_get_iterator __len__", log)(Squares(), 3))
+    Order = watched(data.SequentialSampler, "__iter__", log)
+    list(data.DataLoader(Squares(), 2, sampler=Order(range(3))))
+    Batches = watched(data.BatchSampler, "__iter__", log)
+    list(data.DataLoader(Squares(), batch_sampler=Batches(range(3), 2, True)))
+    Part = watched(data.Subset, "__len__", log)
+    part = Part(Squares(), [4, 0])
+    log.append([len(part), part.indices, part[0].item(), type(part.dataset).__name__])
+    return log
+
+
+PROGRAMS = [
+    of_state_dicts, of_modules, of_containers, of_registries, of_optimizers, of_schedules, of_loaders
+]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -92,12 +92,13 @@ class Subset(Dataset[T]):
 
     def __init__(self, dataset: Dataset[T], indices: Sequence[int] | Indices) -> None:
         self.dataset = dataset
-        self.indices = np.asarray(indices, np.intp)
+        np.asarray(indices, np.intp)  # for its errors
+        self.indices = indices
 
     def __getitem__(self, index: Any) -> T:
         if isinstance(index, (int, np.integer)):
-            return self.dataset[int(self.indices[index])]
-        return self.dataset[self.indices[index]]
+            return self.dataset[int(self.indices[index])]  # type: ignore[index]
+        return self.dataset[np.asarray(self.indices, np.intp)[index]]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -174,7 +175,8 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     """
     indices: Indices | None = None
     while type(dataset) is Subset:
-        indices = dataset.indices if indices is None else dataset.indices[indices]
+        own = np.asarray(dataset.indices, np.intp)
+        indices = own if indices is None else own[indices]
         dataset = dataset.dataset
     return (dataset._arrays, indices) if type(dataset) is TensorDataset else None
 

@@ -1,4 +1,4 @@
-"""DataLoader, which iterates over a dataset in batches, and the thread that makes them ahead.
+"""DataLoader, which iterates over a dataset in batches.
 
 A batch of a TensorDataset (or of a Subset of one) is one copy per array. Other Datasets are read sample by
 sample.
@@ -10,19 +10,18 @@ batch is the same whether it is made when needed, ahead of time in a thread, or 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.data.dataset import Indices, IterableDataset, default_collate, default_convert, raw, whole_arrays
+from ranvier.data.prefetch import ahead
 from ranvier.data.sampler import (
     BatchSampler,
     OrderSampler,
@@ -34,35 +33,26 @@ from ranvier.data.sampler import (
     stream_of,
 )
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
 __all__ = ["DataLoader"]
 
-A = TypeVar("A")
-B = TypeVar("B")
+_WHOLE = (int, np.integer)
 
 
-def ahead(make: Callable[[A], B], arguments: Iterable[A], depth: int) -> Generator[B, None, None]:
-    """`map(make, arguments)`, in order, with up to `depth` results computed ahead in a thread.
+def _fixed(name: str) -> Any:
+    """An attribute of a DataLoader that is set once, as in PyTorch; `vars` has it."""
 
-    The caller's thread reads `arguments`. An error of `make` is raised when its result is due, with the
-    thread's traceback. The thread ends with the iterator: at its end, when it is closed, or deleted. Kernels
-    in `make` run on that thread alone and never occupy the team of the program's kernels.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # its import takes 10 ms
+    def read(loader: Any) -> Any:
+        try:
+            return loader.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"{type(loader).__name__!r} object has no attribute {name!r}") from None
 
-    rest: Iterator[Any] = iter(arguments)
-    pending: deque[Future[B]] = deque()
-    pool = ThreadPoolExecutor(1, "ranvier-prefetch", initializer=_core.set_alone, initargs=(True,))
-    try:
-        pending.extend(pool.submit(make, argument) for argument in islice(rest, depth))
-        while pending:
-            result = pending.popleft().result()
-            pending.extend(pool.submit(make, argument) for argument in islice(rest, 1))
-            yield result
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    def write(loader: Any, value: Any) -> None:
+        if "_start" in loader.__dict__:
+            raise ValueError(f"[DataLoader] got {name} of a loader that is made; expected a new DataLoader")
+        loader.__dict__[name] = value
+
+    return property(read, write)
 
 
 class DataLoader:
@@ -89,8 +79,11 @@ class DataLoader:
             mixes labels (Mixup) replaces the first two arrays.
         transform: a function of the first array of each batch, after `augment` (`rv.data.Normalize` ...).
         num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor,
-            persistent_workers, pin_memory_device, in_order: PyTorch's; accepted without effect. Other unknown
+            persistent_workers, pin_memory_device, in_order: PyTorch's; kept without effect. Other unknown
             keywords raise TypeError.
+
+    `dataset`, `batch_size`, `sampler`, `batch_sampler`, `drop_last` and `persistent_workers` cannot be set
+    afterwards.
 
     Yields:
         A list of Tensors, or whatever `collate_fn` returns.
@@ -104,6 +97,11 @@ class DataLoader:
     >>> [batch.tolist() for (batch,) in loader]
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
+
+    dataset, batch_size, drop_last = map(_fixed, ("dataset", "batch_size", "drop_last"))
+    sampler, batch_sampler, persistent_workers = map(
+        _fixed, ("sampler", "batch_sampler", "persistent_workers")
+    )
 
     def __init__(
         self,
@@ -131,7 +129,8 @@ class DataLoader:
     ) -> None:
         self._stream = isinstance(dataset, IterableDataset)
         _require_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
-        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+        counted = hasattr(dataset, "__len__") or sampler is not None or batch_sampler is not None
+        if not (hasattr(dataset, "__getitem__") and counted):
             kind = type(dataset).__name__
             raise TypeError(f"[DataLoader] got a dataset of type {kind}; expected __getitem__ and __len__")
         for name, function in (("collate_fn", collate_fn), ("augment", augment), ("transform", transform)):
@@ -144,16 +143,21 @@ class DataLoader:
         )
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
-        self.collate_fn = collate_fn
+        self.collate_fn = collate_fn or (
+            default_convert if batch_size is None and batch_sampler is None else default_collate
+        )
         self.augment, self.transform = augment, transform
         self.prefetch = positive("DataLoader", "prefetch", prefetch) if prefetch else 0
         if num_workers:
             positive("DataLoader", "num_workers", num_workers)
         self.num_workers = num_workers
-        self.pin_memory = pin_memory
+        self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
+        self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order
+        self.multiprocessing_context, self.persistent_workers = multiprocessing_context, persistent_workers
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         # an integer seeds a stream, so that the second epoch differs from the first
         self.generator = stream_of(generator, "DataLoader")
-        indices: Any = sampler
+        indices, batches = sampler, batch_sampler
         if batch_sampler is not None:
             require_indices("DataLoader", "batch_sampler", batch_sampler)
             indices = getattr(batch_sampler, "sampler", None)
@@ -161,10 +165,9 @@ class DataLoader:
             require_indices("DataLoader", "sampler", sampler)
         elif not self._stream:
             indices = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
-        self.sampler = indices
-        self.batch_sampler: Any = batch_sampler
         if self.batch_size is not None and not self._stream:
-            self.batch_sampler = BatchSampler(indices, self.batch_size, drop_last)
+            batches = BatchSampler(indices, self.batch_size, drop_last)  # type: ignore[arg-type]
+        self.sampler, self.batch_sampler = indices, batches
         self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # batches of it that were yielded
         self._resumed = False
@@ -173,14 +176,29 @@ class DataLoader:
         if self._stream:  # TypeError where the dataset has no __len__
             n, size = len(self.dataset), self.batch_size or 1
             return n // size if self.drop_last else -(-n // size)
-        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        return len(self._index_sampler)
 
     def __iter__(self) -> Iterator[Any]:
         if not self._resumed:
             self._start, self._done = self._draw(), 0
         self._resumed = False
-        assert self._start is not None
+        return self._get_iterator()
+
+    def _get_iterator(self) -> Iterator[Any]:
+        """A pass over the data; PyTorch's name, which its programs override."""
+        if self._start is None:
+            self._start, self._done = self._draw(), 0
         return self._pass(self._start, self._done)
+
+    @property
+    def _auto_collation(self) -> bool:
+        """Whether samples are made batches."""
+        return self.batch_sampler is not None or self.batch_size is not None
+
+    @property
+    def _index_sampler(self) -> Any:
+        """What yields the indices of each batch, or of each sample."""
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     # --- the position in a pass
 
@@ -235,11 +253,13 @@ class DataLoader:
         samples."""
         if self._stream:
             return _drawn_with(key, _parts(self.dataset, self.batch_size, self.drop_last))
-        batched = self.batch_sampler
-        if isinstance(self.sampler, OrderSampler) and (batched is None or type(batched) is BatchSampler):
+        source = self._index_sampler
+        batched = type(source) is BatchSampler and source is self.batch_sampler
+        ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__  # not a subclass's own
+        if ours and (batched or source is self.sampler):
             order = self.sampler.drawn(key)
-            return iter(order if batched is None else batched.batches(order))
-        return _drawn_with(key, self.sampler if batched is None else batched)
+            return iter(source.batches(order) if batched else order)
+        return _drawn_with(key, source)
 
 
 def _require_order(
@@ -301,10 +321,12 @@ class _Batches:
         self.key = key
         self.dataset = loader.dataset
         self.stream = loader._stream
-        self.whole = None if loader.collate_fn or self.stream else whole_arrays(loader.dataset)
+        self.collate = loader.collate_fn
+        usual = self.collate in (default_collate, default_convert) and not self.stream
+        self.whole = whole_arrays(loader.dataset) if usual else None
         self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
-        self.single = loader.batch_size is None and loader.batch_sampler is None
-        self.collate = loader.collate_fn or (default_convert if self.single else default_collate)
+        self.single = not loader._auto_collation
+        self.several = getattr(loader.dataset, "__getitems__", None)  # many samples by one call
         self.augment, self.transform = loader.augment, loader.transform
         self.gathers_only = self.whole is not None and not (self.single or self.augment or self.transform)
 
@@ -320,11 +342,14 @@ class _Batches:
         if self.stream:  # the samples themselves
             return self.collate(chosen)
         if self.single:
-            return self.collate(self.dataset[int(chosen)])
+            if isinstance(chosen, np.ndarray):  # of a batch sampler
+                return self.collate(self.dataset[chosen.tolist()])
+            return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
         if self.whole is None:
-            whole = (int, np.integer)
+            if self.several is not None:
+                return self.collate(self.several(chosen if isinstance(chosen, list) else list(chosen)))
             try:
-                return self.collate([self.dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
+                return self.collate([self.dataset[int(i) if isinstance(i, _WHOLE) else i] for i in chosen])
             except TypeError:
                 if isinstance(chosen, Iterable):
                     raise
