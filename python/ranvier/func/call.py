@@ -54,6 +54,15 @@ def functional_call(
                     parameter_and_buffer_dicts[name] = owner[attribute]
 
 
+@contextmanager
+def reparametrized(
+    module: Any, parameters_and_buffers: Any, tie_weights: bool = False, strict: bool = False
+) -> Iterator[None]:
+    """A block in which a module has other parameters and buffers; torch.nn.utils.stateless has it."""
+    with _reserved(module), _replaced(module, _merged(parameters_and_buffers), tie_weights, strict):
+        yield
+
+
 def _merged(dicts: Any) -> dict[str, Any]:
     several = list(dicts) if isinstance(dicts, (list, tuple)) else [dicts]
     if not all(isinstance(one, dict) for one in several):

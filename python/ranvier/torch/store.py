@@ -1,0 +1,226 @@
+"""torch.distributed's stores of keys and values: TCPStore, which processes share, HashStore, PrefixStore."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+import weakref
+from datetime import timedelta
+from typing import Any
+
+_WAIT = timedelta(seconds=300)
+
+
+class Store:
+    """Values, bytes or texts, by key. `get` and `wait` wait until the keys are there, for `timeout`."""
+
+    timeout: timedelta = _WAIT
+
+    def _ask(self, op: str, *parts: bytes) -> bytes:
+        raise NotImplementedError(f"[torch.distributed.{type(self).__name__}] {op} is not defined")
+
+    def set(self, key: str, value: str | bytes) -> None:
+        self._ask("set", key.encode(), _bytes(value))
+
+    def get(self, key: str) -> bytes:
+        return self._ask("get", _seconds(self.timeout), key.encode())
+
+    def add(self, key: str, amount: int) -> int:
+        """Adds to a number, which is 0 where the key is new; returns the sum."""
+        return int(self._ask("add", key.encode(), str(amount).encode()))
+
+    def wait(self, keys: list[str], timeout: timedelta | None = None) -> None:
+        """Raises RuntimeError where a key is not there in time."""
+        self._ask("wait", _seconds(timeout or self.timeout), *[key.encode() for key in keys])
+
+    def check(self, keys: list[str]) -> bool:
+        return self._ask("check", *[key.encode() for key in keys]) == b"1"
+
+    def compare_set(self, key: str, expected_value: str, desired_value: str) -> bytes:
+        """Sets a key that has the expected value, or, expected "", that is not there; returns its value."""
+        return self._ask("compare", key.encode(), _bytes(expected_value), _bytes(desired_value))
+
+    def delete_key(self, key: str) -> bool:
+        return self._ask("delete", key.encode()) == b"1"
+
+    def num_keys(self) -> int:
+        return int(self._ask("count"))
+
+    def set_timeout(self, timeout: timedelta) -> None:
+        self.timeout = timeout
+
+
+class HashStore(Store):
+    """A store of this process."""
+
+    def __init__(self) -> None:
+        self._table = _Table()
+
+    def _ask(self, op: str, *parts: bytes) -> bytes:
+        return _checked(op, self._table.answer(op, list(parts)))
+
+
+class PrefixStore(Store):
+    """A store in which all keys have a prefix."""
+
+    def __init__(self, prefix: str, store: Store) -> None:
+        self.prefix, self.underlying_store = prefix, store
+
+    def _ask(self, op: str, *parts: bytes) -> bytes:
+        start = {"get": 1, "wait": 1}.get(op, 0)
+        end = len(parts) if op in ("wait", "check") else start + 1
+        keys = [self.prefix.encode() + b"/" + key for key in parts[start:end]]
+        return self.underlying_store._ask(op, *parts[:start], *keys, *parts[end:])
+
+
+class TCPStore(Store):
+    """A store in the process with ``is_master``, to which the others connect.
+
+    >>> store = TCPStore("127.0.0.1", 0, is_master=True)
+    >>> store.set("a", "b"); store.get("a"), store.add("n", 2)
+    (b'b', 2)
+    """
+
+    def __init__(
+        self,
+        host_name: str,
+        port: int,
+        world_size: int | None = None,
+        is_master: bool = False,
+        timeout: timedelta = _WAIT,
+        wait_for_workers: bool = True,
+        **ignored: Any,
+    ) -> None:
+        self.host, self.port, self.timeout = host_name, port, timeout
+        if is_master:
+            listening = socket.create_server((host_name, port))
+            self.port = listening.getsockname()[1]
+            threading.Thread(target=_serve, args=(listening, _Table()), daemon=True).start()
+            weakref.finalize(self, _close, listening)
+        self._lock = threading.Lock()
+        self._socket = _connected(self.host, self.port, timeout.total_seconds())
+        weakref.finalize(self, _close, self._socket)
+        if world_size and wait_for_workers:
+            self.add("/workers", 1)
+            end = time.monotonic() + timeout.total_seconds()
+            while self.add("/workers", 0) < world_size:
+                if time.monotonic() > end:
+                    raise RuntimeError(f"[TCPStore] got fewer than {world_size} processes in {timeout}")
+                time.sleep(0.01)
+
+    def _ask(self, op: str, *parts: bytes) -> bytes:
+        with self._lock:
+            _send(self._socket, [op.encode(), *parts])
+            return _checked(op, _receive(self._socket))
+
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot pickle 'TCPStore' object")
+
+
+class _Table:
+    """The keys and values, for several threads."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes] = {}
+        self.changed = threading.Condition()
+
+    def answer(self, op: str, parts: list[bytes]) -> list[bytes]:
+        """[result], or [] where a wait has ended without the keys."""
+        values = self.values
+        with self.changed:
+            if op in ("get", "wait"):
+                seconds, *keys = parts
+                if not self.changed.wait_for(lambda: all(key in values for key in keys), float(seconds)):
+                    return []
+                return [values[keys[0]] if op == "get" else b""]
+            result = b""
+            if op == "set":
+                values[parts[0]] = parts[1]
+            elif op == "add":
+                result = values[parts[0]] = str(int(values.get(parts[0], b"0")) + int(parts[1])).encode()
+            elif op == "compare":
+                if values.get(parts[0], b"") == parts[1]:
+                    values[parts[0]] = parts[2]
+                result = values.get(parts[0], parts[1])
+            elif op == "delete":
+                result = b"0" if values.pop(parts[0], None) is None else b"1"
+            elif op == "check":
+                result = b"1" if all(key in values for key in parts) else b"0"
+            elif op == "count":
+                result = str(len(values)).encode()
+            self.changed.notify_all()
+            return [result]
+
+
+def _checked(op: str, answer: list[bytes]) -> bytes:
+    if not answer:
+        raise RuntimeError(f"[store] {op} has waited for keys in vain; expected them before the timeout")
+    return answer[0]
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def _seconds(timeout: timedelta) -> bytes:
+    return str(timeout.total_seconds()).encode()
+
+
+def _connected(host: str, port: int, seconds: float) -> socket.socket:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return socket.create_connection((host, port))
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+def _close(of: socket.socket) -> None:
+    try:
+        of.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # not connected
+    of.close()
+
+
+def _serve(listening: socket.socket, table: _Table) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:
+            return  # closed
+        threading.Thread(target=_answer_all, args=(connection, table), daemon=True).start()
+
+
+def _answer_all(connection: socket.socket, table: _Table) -> None:
+    try:
+        while True:
+            op, *parts = _receive(connection)
+            _send(connection, table.answer(op.decode(), parts))
+    except OSError:
+        connection.close()
+
+
+def _send(to: socket.socket, parts: list[bytes]) -> None:
+    head = struct.pack(f"<I{len(parts)}Q", len(parts), *map(len, parts))
+    to.sendall(head + b"".join(parts))
+
+
+def _receive(of: socket.socket) -> list[bytes]:
+    (count,) = struct.unpack("<I", _exactly(of, 4))
+    sizes = struct.unpack(f"<{count}Q", _exactly(of, 8 * count))
+    return [_exactly(of, size) for size in sizes]
+
+
+def _exactly(of: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = of.recv(min(size - len(data), 2**20))
+        if not part:
+            raise ConnectionError("[store] the other process has closed the connection")
+        data += part
+    return bytes(data)
