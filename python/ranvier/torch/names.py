@@ -118,6 +118,11 @@ FLAT = "images have two dimensions"
 _DENSE = "all tensors are dense"
 OUT = {
     "_C": "there is no C++ of PyTorch",
+    "TypedStorage": "tensors have their memory in NumPy arrays",
+    "UntypedStorage": "tensors have their memory in NumPy arrays",
+    "jit.RecursiveScriptModule": "there is no TorchScript",
+    "jit.ScriptFunction": "there is no TorchScript",
+    "jit.ScriptModule": "there is no TorchScript",
     "_dynamo": "rv.compile captures steps without it",
     "_inductor": "rv.compile captures steps without it",
     "ao": "ranvier.export predicts in int8",

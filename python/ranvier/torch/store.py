@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 import weakref
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -180,10 +181,8 @@ def _connected(host: str, port: int, seconds: float) -> socket.socket:
 
 
 def _close(of: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # not connected
         of.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # not connected
     of.close()
 
 
