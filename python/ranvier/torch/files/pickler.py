@@ -174,6 +174,8 @@ class Pickler(_Base):  # type: ignore[misc]
         args: Any = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
         state, make = vars(tensor), _TENSOR
         if array.dtype not in _STORAGES:
+            if self.old:
+                raise pickle.PicklingError(f"[save] got {array.dtype}; expected a dtype that old files have")
             args, make = (*args, array.dtype), _UNSIGNED
         if kind is rv.Tensor and not state:
             return make, args
@@ -296,6 +298,6 @@ def old(obj: Any, protocol: int) -> bytes:
     pickle.dump([storage.pid[2] for storage in pickler.storages], content, protocol)
     for storage in pickler.storages:
         content.write(struct.pack("<q", storage.pid[4]))
-        values = storage.raw.view(storage.dtype if storage.dtype in _STORAGES else np.uint8)
+        values = storage.raw.view(storage.dtype)
         content.write(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
     return content.getvalue()

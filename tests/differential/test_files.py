@@ -1,0 +1,268 @@
+"""Files that PyTorch writes, read here, and the reverse: every layer, optimizer and schedule, bit for bit."""
+
+import io
+from collections import Counter, OrderedDict
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.torch import files
+from support.layers import LAYERS
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+CASES = [case for case in LAYERS if hasattr(torch.nn, case.name)]
+OTHERS = {"TripletMarginWithDistanceLoss"}  # has a layer where PyTorch's file has None, and the reverse
+OPTIMIZERS = {
+    "Adadelta": {},
+    "Adagrad": {},
+    "Adam": {"amsgrad": True},
+    "AdamW": {},
+    "Adamax": {},
+    "ASGD": {},
+    "LBFGS": {},
+    "NAdam": {},
+    "RAdam": {},
+    "RMSprop": {"momentum": 0.9, "centered": True},
+    "Rprop": {},
+    "SGD": {"momentum": 0.9, "nesterov": True},
+}
+SCHEDULES = {
+    "ConstantLR": {},
+    "CosineAnnealingLR": {"T_max": 5},
+    "CosineAnnealingWarmRestarts": {"T_0": 3},
+    "CyclicLR": {"base_lr": 0.01, "max_lr": 0.1, "step_size_up": 3},
+    "ExponentialLR": {"gamma": 0.9},
+    "LambdaLR": {"lr_lambda": lambda epoch: 0.9**epoch},
+    "LinearLR": {},
+    "MultiStepLR": {"milestones": [1, 3]},
+    "MultiplicativeLR": {"lr_lambda": lambda epoch: 0.9},
+    "OneCycleLR": {"max_lr": 0.1, "total_steps": 20},
+    "PolynomialLR": {},
+    "ReduceLROnPlateau": {"patience": 1},
+    "StepLR": {"step_size": 2},
+    "SequentialLR": {},
+    "ChainedScheduler": {},
+}
+WITH_CODE = {
+    "LambdaLR",
+    "MultiplicativeLR",
+    "CyclicLR",
+}  # a function of the test, a method of PyTorch's class
+
+
+def theirs(value, zipped=True, **settings):
+    """What this library reads of what PyTorch writes."""
+    stream = io.BytesIO()
+    torch.save(value, stream, _use_new_zipfile_serialization=zipped)
+    stream.seek(0)
+    return rv.load(stream, **settings)
+
+
+def ours(value, zipped=True, **settings):
+    """What PyTorch reads of what this library writes."""
+    stream = io.BytesIO()
+    files.save(value, stream, _use_new_zipfile_serialization=zipped)
+    stream.seek(0)
+    return torch.load(stream, **settings)
+
+
+def require_same(a, b, path=""):
+    """The same structure, types, shapes, strides and bits."""
+    if isinstance(a, (torch.Tensor, rv.Tensor)):
+        assert type(a).__name__ == type(b).__name__, path
+        assert str(a.dtype).removeprefix("torch.") == str(b.dtype).removeprefix("torch."), path
+        assert (tuple(a.shape), a.stride(), a.requires_grad) == (tuple(b.shape), b.stride(), b.requires_grad)
+        assert a.detach().numpy().tobytes() == b.detach().numpy().tobytes(), path
+    elif isinstance(a, (dict, list, tuple)):
+        assert (type(a).__name__, len(a)) == (type(b).__name__, len(b)), path
+        if isinstance(a, dict):
+            assert list(a) == list(b), path
+        for key in a if isinstance(a, dict) else range(len(a)):
+            require_same(a[key], b[key], f"{path}.{key}")
+    elif callable(a):
+        assert getattr(a, "__name__", repr(a)) == getattr(b, "__name__", repr(b)), path
+    else:
+        assert type(a) is type(b), path
+        assert a == b or a != a, path  # NaN
+
+
+def attributes(module):
+    """Those that a file holds, with parameters that are there."""
+    state = dict(vars(module))
+    state.pop("_flat_weight_refs", None)
+    state.pop("_arguments", None)
+    kept = {name: value for name, value in state.get("_parameters", {}).items() if value is not None}
+    return {**state, **({"_parameters": dict(sorted(kept.items()))} if "_parameters" in state else {})}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_layers(case):
+    here, there = (getattr(lib.nn, case.name)(*case.args, **case.kwargs) for lib in (rv, torch))
+    require_same(there.state_dict(), theirs(there.state_dict()))
+    require_same(here.state_dict(), ours(here.state_dict()))
+    there.load_state_dict(ours(here.state_dict()))
+    written, read = ours(here, weights_only=False), theirs(there, weights_only=False)
+    assert (type(written), type(read)) == (type(there), type(here))
+    require_same(there.state_dict(), written.state_dict())
+    require_same(dict(there.state_dict()), dict(read.state_dict()))
+    if case.name in OTHERS:
+        return
+    assert (str(written), str(read)) == (str(there), str(here))
+    a, b = attributes(written), attributes(there)
+    assert a.keys() == b.keys()
+    for name in a:
+        require_same(b[name], a[name], name)
+    assert vars(read).keys() == vars(here).keys()
+    rng = np.random.default_rng(0)
+    inputs = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in case.draw(rng)]
+    x, y = (case(layer.eval(), *map(rv.tensor, inputs)).detach().numpy() for layer in (here, read))
+    np.testing.assert_array_equal(x, y)
+    x, y = (case(layer.eval(), *map(torch.tensor, inputs)).detach().numpy() for layer in (there, written))
+    np.testing.assert_array_equal(x, y)
+
+
+def stepped(library, name, settings, optimizer=None, steps=2):
+    """An optimizer after steps with given gradients, or a loaded one after more of them."""
+    rng = np.random.default_rng(steps)
+    if optimizer is None:
+        arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((5, 4), (4,), ())]
+        parameters = [library.nn.Parameter(library.tensor(a)) for a in arrays]
+        optimizer = getattr(library.optim, name)(parameters, lr=0.01, **settings)
+    parameters = optimizer.param_groups[0]["params"]
+    for _ in range(steps):
+        for p in parameters:
+            p.grad = library.tensor(rng.normal(size=tuple(p.shape)).astype(np.float32))
+        optimizer.step(
+            lambda: sum((p * p).sum() for p in parameters)
+        ) if name == "LBFGS" else optimizer.step()
+    return optimizer
+
+
+def values(optimizer):
+    return [p.detach().numpy() for p in optimizer.param_groups[0]["params"]]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name):
+    settings = OPTIMIZERS[name]
+    here, there = (stepped(library, name, settings) for library in (rv, torch))
+    require_same(there.state_dict(), theirs(there.state_dict()))
+    loaded = ours(here.state_dict())
+    for index, state in here.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(value, loaded["state"][index][key].numpy())
+    fresh = [stepped(library, name, settings, steps=0) for library in (rv, torch)]
+    for new, state in zip(fresh, (theirs(there.state_dict()), ours(here.state_dict())), strict=True):
+        new.load_state_dict(state)
+    assert str(fresh[1].state_dict()["state"].keys()) == str(there.state_dict()["state"].keys())
+    if name == "LBFGS":  # PyTorch's pickle of it lacks what its steps need
+        return
+    read, written = theirs(there, weights_only=False), ours(here, weights_only=False)
+    again = rv.load(_stream(here), weights_only=False)
+    for new, library in ((read, rv), (written, torch), (again, rv), (here, rv), (there, torch)):
+        stepped(library, name, settings, new, steps=3)
+    for new in (read, written, there):
+        for x, y in zip(values(here), values(new), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5)
+    for x, y in zip(values(here), values(again), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def _stream(value):
+    stream = io.BytesIO()
+    files.save(value, stream)
+    stream.seek(0)
+    return stream
+
+
+def schedule(library, name):
+    optimizer = library.optim.SGD([library.nn.Parameter(library.zeros(2))], lr=0.1, momentum=0.9)
+    kinds = library.optim.lr_scheduler
+    both = [kinds.ConstantLR(optimizer, 0.5, 2), kinds.ExponentialLR(optimizer, 0.9)]
+    if name == "SequentialLR":
+        return optimizer, kinds.SequentialLR(optimizer, both, [2])
+    if name == "ChainedScheduler":
+        return optimizer, kinds.ChainedScheduler(both)
+    optimizer = library.optim.SGD([library.nn.Parameter(library.zeros(2))], lr=0.1, momentum=0.9)
+    return optimizer, getattr(kinds, name)(optimizer, **SCHEDULES[name])
+
+
+def rates(optimizer, schedule, steps):
+    taken = []
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step(*[1.0] * (type(schedule).__name__ == "ReduceLROnPlateau"))
+        taken.append(optimizer.param_groups[0]["lr"])
+    return taken
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules(name):
+    here, there = schedule(rv, name), schedule(torch, name)
+    assert rates(*here, 3) == pytest.approx(rates(*there, 3), rel=1e-12)
+    require_same(there[1].state_dict(), theirs(there[1].state_dict()))
+    require_same(here[1].state_dict(), ours(here[1].state_dict()))
+    pairs = [schedule(rv, name), schedule(torch, name)]
+    for new, read in zip(pairs, (theirs, ours), strict=True):
+        for part, saved in zip(new, there if read is theirs else here, strict=True):
+            part.load_state_dict(read(saved.state_dict()))
+    if name not in WITH_CODE:
+        pairs += [theirs(there, weights_only=False), ours(here, weights_only=False)]
+    wanted = rates(*here, 9)
+    for pair in pairs:
+        assert rates(*pair, 9) == pytest.approx(wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_values(zipped):
+    base = torch.arange(12.0)
+    value = {
+        "base": base,
+        "part": base[2:8].view(2, 3).t(),
+        "weight": torch.nn.Parameter(base[:3]),
+        "frozen": torch.nn.Parameter(base[3:], requires_grad=False),
+        "leaf": torch.ones(2, 2, requires_grad=True),
+        "wide": torch.ones(1).expand(5),
+        "images": torch.ones(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "empty": torch.empty(0, 3),
+        "number": torch.tensor(3),
+        "half": torch.ones(2, dtype=torch.half),
+        "bytes": torch.get_rng_state(),
+        "flags": torch.tensor([True, False]),
+        "list": [1, 2.5, "x", None, True, (1, (2,)), b"ab", bytearray(b"cd"), 2**70, -5, 1 + 2j],
+        "ordered": OrderedDict(a=1),
+        "counter": Counter("aab"),
+    }
+    if zipped:  # PyTorch cannot read it in an old file
+        value["unsigned"] = torch.ones(2, dtype=torch.uint16)
+    read = theirs(value, zipped)
+    require_same(value, read)
+    require_same(value, ours(read, zipped))
+    read["base"][2] = 100
+    assert (read["part"][0, 0].item(), read["weight"][2].item()) == (100, 100)
+    again = ours(read, zipped)
+    again["base"][2] = 7
+    assert (again["part"][0, 0].item(), again["weight"][2].item()) == (7, 7)
+    others = theirs({"size": torch.Size([2, 3]), "dtype": torch.int16, "device": torch.device("cpu")}, zipped)
+    assert others == {"size": rv.Size((2, 3)), "dtype": rv.int16, "device": rv.device("cpu")}
+    assert ours(others, zipped) == {"size": (2, 3), "dtype": torch.int16, "device": torch.device("cpu")}
+    brain = torch.randn(1000).to(torch.bfloat16)
+    assert theirs(brain, zipped).numpy().tobytes() == brain.float().numpy().tobytes()
+
+
+def test_files_in_the_folder(tmp_path):
+    path = tmp_path / "weights.pth"
+    files.save({"x": rv.arange(5)}, path)
+    assert torch.load(path, mmap=True)["x"].tolist() == [0, 1, 2, 3, 4]
+    torch.save({"x": torch.arange(5)}, path)
+    assert rv.load(path, mmap=True)["x"].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn])
+def test_types_that_tensors_lack(dtype):
+    with pytest.raises(ValueError, match=r"lack|Unsupported global"):
+        theirs(torch.ones(2).to(dtype))
+    with pytest.raises(ValueError, match="Unsupported global"):
+        theirs(torch.ones(2).to_sparse())
