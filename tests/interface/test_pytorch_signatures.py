@@ -54,7 +54,7 @@ ALLOWED = {
     "matrices": "cholesky det inverse logdet lu_unpack matrix_power pinverse slogdet",
     # nn.init: PyTorch's deprecated names
     "old": "normal uniform swapaxes_",
-    # its pickle files are not read or written
+    # files that run no code, or with more settings
     "files": "load save from_dlpack set_rng_state get_rng_state set_default_dtype",
 }
 NAMES_ALLOWED = {name for names in ALLOWED.values() for name in names.split()}
