@@ -1,8 +1,4 @@
-"""VGG and AlexNet.
-
-Source: K. Simonyan, A. Zisserman, "Very deep convolutional networks", 2015; A. Krizhevsky,
-"One weird trick for parallelizing convolutional neural networks", 2014.
-"""
+"""VGG. Source: K. Simonyan, A. Zisserman, "Very deep convolutional networks", 2015."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import ranvier.nn as nn
 from ranvier.data.vision.models.base import constructor, conv_kaiming, linear_normal
 
 __all__ = [
-    "VGG", "AlexNet", "alexnet", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
+    "VGG", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
     "vgg19_bn",
 ]  # fmt: skip
 
@@ -69,41 +65,6 @@ def _vgg(depth: int, batch_norm: bool, **options: Any) -> VGG:
     return VGG(make_layers(STAGES[depth], batch_norm), **options)
 
 
-class AlexNet(nn.Module):
-    """Five convolutions of images (n, 3, h, w) and three linear layers."""
-
-    def __init__(self, num_classes: int = 1000, dropout: float = 0.5) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 64, 11, stride=4, padding=2),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(64, 192, 5, padding=2),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2),
-            nn.Conv2d(192, 384, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(384, 256, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(256, 256, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2),
-        )
-        self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
-        self.classifier = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(256 * 6 * 6, 4096),
-            nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(4096, 4096),
-            nn.ReLU(inplace=True),
-            nn.Linear(4096, num_classes),
-        )
-
-    def forward(self, x: Any) -> Any:
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))
-
-
 vgg11 = constructor("vgg11", _vgg, depth=11, batch_norm=False)
 vgg13 = constructor("vgg13", _vgg, depth=13, batch_norm=False)
 vgg16 = constructor("vgg16", _vgg, depth=16, batch_norm=False)
@@ -112,4 +73,3 @@ vgg11_bn = constructor("vgg11_bn", _vgg, depth=11, batch_norm=True)
 vgg13_bn = constructor("vgg13_bn", _vgg, depth=13, batch_norm=True)
 vgg16_bn = constructor("vgg16_bn", _vgg, depth=16, batch_norm=True)
 vgg19_bn = constructor("vgg19_bn", _vgg, depth=19, batch_norm=True)
-alexnet = constructor("alexnet", AlexNet)

@@ -17,9 +17,8 @@ from ranvier.data.vision.transforms.fixed import Transform
 from ranvier.data.vision.transforms.geometry import pair_of
 
 __all__ = [
-    "ColorJitter", "GaussianBlur", "RandomAffine", "RandomApply", "RandomChoice", "RandomCrop",
-    "RandomErasing", "RandomGrayscale", "RandomHorizontalFlip", "RandomOrder", "RandomResizedCrop",
-    "RandomRotation", "RandomVerticalFlip",
+    "ColorJitter", "GaussianBlur", "RandomApply", "RandomCrop", "RandomGrayscale", "RandomHorizontalFlip",
+    "RandomResizedCrop", "RandomRotation", "RandomVerticalFlip",
 ]  # fmt: skip
 
 
@@ -76,35 +75,6 @@ class RandomApply(_WithProbability):
     def forward(self, img: Any) -> Any:
         for step in self.transforms if self.drawn() else ():
             img = step(img)
-        return img
-
-
-class RandomChoice(Transform):
-    """One of the transforms, with probabilities in the ratio of p."""
-
-    def __init__(self, transforms: Sequence[Any], p: Sequence[float] | None = None) -> None:
-        super().__init__()
-        self.transforms, self.p = list(transforms), p
-        if not self.transforms or (p is not None and len(p) != len(self.transforms)):
-            raise ValueError(
-                f"[RandomChoice] got {len(self.transforms)} transforms and p {p!r}; expected as many"
-            )
-
-    def forward(self, img: Any) -> Any:
-        shares = None if self.p is None else [share / sum(self.p) for share in self.p]
-        return self.transforms[int(generator().choice(len(self.transforms), p=shares))](img)
-
-
-class RandomOrder(Transform):
-    """All of the transforms in random order."""
-
-    def __init__(self, transforms: Sequence[Any]) -> None:
-        super().__init__()
-        self.transforms = list(transforms)
-
-    def forward(self, img: Any) -> Any:
-        for number in generator().permutation(len(self.transforms)):
-            img = self.transforms[number](img)
         return img
 
 
@@ -201,56 +171,6 @@ class RandomRotation(Transform):
         return F.rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
 
 
-@dataclass(eq=False, repr=False)
-class RandomAffine(Transform):
-    """`functional.affine` by random numbers of ranges.
-
-    Args:
-        degrees: of the angle: a range, or a number v for -v to v.
-        translate: the largest moves, as shares (of the width, of the height); None does not move.
-        scale: the range of the scale; None keeps it.
-        shear: in degrees, of the rows: a range, or a number v for -v to v; four numbers are two ranges, of
-            the rows and of the columns. None does not shear.
-        interpolation, fill, center: as `functional.affine` takes them.
-    """
-
-    degrees: Any
-    translate: Any = None
-    scale: Any = None
-    shear: Any = None
-    interpolation: Any = InterpolationMode.NEAREST
-    fill: Any = 0
-    center: Any = None
-
-    def __post_init__(self) -> None:
-        name, translate, scale, shear = "RandomAffine", self.translate, self.scale, self.shear
-        self.degrees = span(name, "degrees", self.degrees, symmetric=True)
-        self.translate = None if translate is None else tuple(map(float, translate))
-        if self.translate and (len(self.translate) != 2 or not all(0 <= t <= 1 for t in self.translate)):
-            raise ValueError(f"[{name}] got translate {translate!r}; expected two shares, 0 to 1")
-        self.scale = None if scale is None else span(name, "scale", scale)
-        if self.scale and self.scale[0] <= 0:
-            raise ValueError(f"[{name}] got scale {scale!r}; expected numbers > 0")
-        if isinstance(shear, (tuple, list)) and len(shear) == 4:
-            self.shear = (*span(name, "shear", shear[:2]), *span(name, "shear", shear[2:]))
-        elif shear is not None:
-            self.shear = span(name, "shear", shear, symmetric=True)
-        mode_of(name, self.interpolation)
-
-    def forward(self, img: Any) -> Any:
-        draw = generator()
-        _, h, w = size_of("RandomAffine", img)
-        angle, move, scale, shear = draw.uniform(*self.degrees), [0, 0], 1.0, [0.0, 0.0]
-        if self.translate:
-            far = [share * size for share, size in zip(self.translate, (w, h), strict=True)]
-            move = [round(draw.uniform(-most, most)) for most in far]
-        if self.scale:
-            scale = draw.uniform(*self.scale)
-        if self.shear:
-            shear = [draw.uniform(low, high) for low, high in (self.shear[:2], self.shear[2:] or (0.0, 0.0))]
-        return F.affine(img, angle, move, scale, shear, self.interpolation, self.fill, self.center)
-
-
 class ColorJitter(Transform):
     """Brightness, contrast, saturation and hue changed by random amounts, in random order.
 
@@ -303,45 +223,3 @@ class GaussianBlur(Transform):
 
     def forward(self, img: Any) -> Any:
         return F.gaussian_blur(img, self.kernel_size, generator().uniform(*self.sigma))
-
-
-class RandomErasing(_WithProbability):
-    """A box of random area, shape and place of a Tensor set to a value, with probability p.
-
-    Args:
-        scale: the range of its area, as a share of the image's area.
-        ratio: the range of height over width, uniform on a logarithmic scale.
-        value: a number, one for each channel, or "random": standard normal numbers.
-
-    Source: Z. Zhong et al., "Random erasing data augmentation", 2017.
-    """
-
-    def __init__(
-        self,
-        p: float = 0.5,
-        scale: tuple[float, float] = (0.02, 0.33),
-        ratio: tuple[float, float] = (0.3, 3.3),
-        value: Any = 0,
-        inplace: bool = False,
-    ) -> None:
-        super().__init__(p)
-        self.scale, self.ratio = span("RandomErasing", "scale", scale), span("RandomErasing", "ratio", ratio)
-        if self.scale[0] < 0 or self.scale[1] > 1 or self.ratio[0] <= 0:
-            raise ValueError(
-                f"[RandomErasing] got scale {scale!r} and ratio {ratio!r}; expected shares and ratios"
-            )
-        if isinstance(value, str) and value != "random":
-            raise ValueError(f"[RandomErasing] got value {value!r}; expected numbers or 'random'")
-        self.value, self.inplace = value, inplace
-
-    def forward(self, img: Any) -> Any:
-        if not self.drawn():
-            return img
-        draw = generator()
-        c, h, w = size_of("RandomErasing", img)
-        for height, width in _boxes(draw, h * w, self.scale, self.ratio):
-            if height < h and width < w:
-                value = draw.standard_normal((c, height, width)) if self.value == "random" else self.value
-                top, left = int(draw.integers(h - height + 1)), int(draw.integers(w - width + 1))
-                return F.erase(img, top, left, height, width, value, self.inplace)
-        return img

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-
 import ranvier.data.vision.transforms.functional as F
 import ranvier.nn as nn
 from ranvier.data import Normalize as Normalization
@@ -16,8 +14,8 @@ from ranvier.data.vision.transforms.functional import normalized
 from ranvier.data.vision.transforms.geometry import pair_of, sides
 
 __all__ = [
-    "CenterCrop", "ConvertImageDtype", "FiveCrop", "Grayscale", "Lambda", "Normalize", "PILToTensor",
-    "Pad", "Resize", "ToPILImage", "ToTensor",
+    "CenterCrop", "Grayscale", "Lambda", "Normalize", "PILToTensor", "Pad", "Resize", "ToPILImage",
+    "ToTensor",
 ]  # fmt: skip
 
 
@@ -69,17 +67,6 @@ class ToPILImage(Transform):
         return F.to_pil_image(pic, self.mode)
 
 
-class ConvertImageDtype(Transform):
-    """`functional.convert_image_dtype`."""
-
-    def __init__(self, dtype: Any) -> None:
-        super().__init__()
-        self.dtype = np.dtype(dtype)
-
-    def forward(self, image: Any) -> Any:
-        return F.convert_image_dtype(image, self.dtype)
-
-
 class Normalize(Transform):
     """(x - mean) / std for each channel of a float Tensor: `rv.data.Normalize` for one image."""
 
@@ -118,17 +105,6 @@ class CenterCrop(Transform):
 
     def forward(self, img: Any) -> Any:
         return F.center_crop(img, self.size)
-
-
-class FiveCrop(Transform):
-    """`functional.five_crop`: a tuple of five images."""
-
-    def __init__(self, size: Any) -> None:
-        super().__init__()
-        self.size = pair_of("FiveCrop", size)
-
-    def forward(self, img: Any) -> Any:
-        return F.five_crop(img, self.size)
 
 
 @dataclass(eq=False, repr=False)

@@ -13,7 +13,7 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
 from ranvier.data import Normalize
 from ranvier.data.vision.images import *
-from ranvier.data.vision.images import is_pil, of_pixels, pillow, pixels, size_of
+from ranvier.data.vision.images import is_pil, of_pixels, pillow, pixels
 from ranvier.data.vision.transforms.geometry import *
 
 
@@ -244,16 +244,6 @@ def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
 rgb_to_grayscale = to_grayscale
 
 
-def invert(img: Any) -> Any:
-    """The negative: 255 - x for bytes, 1 - x for floats."""
-    if is_pil(img):
-        from PIL import ImageOps
-
-        return ImageOps.invert(img)
-    x = pixels("invert", img)
-    return of_pixels((x.dtype.type(1) if x.dtype.kind == "f" else np.iinfo(x.dtype).max) - x)
-
-
 def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
     """The image convolved with a Gaussian of odd size (x, y) and deviations (x, y); edges are reflected."""
     sizes = [int(n) for n in (kernel_size if np.ndim(kernel_size) else [kernel_size])]
@@ -289,18 +279,3 @@ def _blurred(x: Array, axis: int, size: int, sigma: float) -> Array:
     pads[axis] = half, half
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, pads, mode="reflect"), size, axis=axis)
     return windows @ taps
-
-
-def get_dimensions(img: object) -> list[int]:
-    """[channels, height, width]."""
-    return list(size_of("get_dimensions", img))
-
-
-def get_image_size(img: object) -> list[int]:
-    """[width, height]."""
-    return get_dimensions(img)[:0:-1]
-
-
-def get_image_num_channels(img: object) -> int:
-    """The number of channels."""
-    return get_dimensions(img)[0]

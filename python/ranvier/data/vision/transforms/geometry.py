@@ -1,4 +1,4 @@
-"""Flips, crops, pads, rotations and erased boxes of one image."""
+"""Flips, crops, pads and rotations of one image."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ from ranvier.data.vision.images import (
 )
 
 __all__ = [
-    "affine", "center_crop", "crop", "erase", "five_crop", "hflip", "pad", "resized_crop", "rotate",
-    "vflip",
+    "center_crop", "crop", "hflip", "pad", "resized_crop", "rotate", "vflip",
 ]  # fmt: skip
 
 MODES = "constant", "edge", "reflect", "symmetric"
@@ -74,18 +73,6 @@ def center_crop(img: Any, output_size: Any) -> Any:
         img = pad(img, (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2))
         h, w = h + down, w + across
     return crop(img, round((h - height) / 2.0), round((w - width) / 2.0), height, width)
-
-
-def five_crop(img: Any, size: Any) -> tuple[Any, ...]:
-    """The four corners (top left, top right, bottom left, bottom right) and the centre."""
-    height, width = pair_of("five_crop", size)
-    _, h, w = size_of("five_crop", img)
-    if height > h or width > w:
-        raise ValueError(
-            f"[five_crop] got size {(height, width)} for an image of {(h, w)}; expected at most that"
-        )
-    corners = [(0, 0), (0, w - width), (h - height, 0), (h - height, w - width)]
-    return (*(crop(img, *corner, height, width) for corner in corners), center_crop(img, (height, width)))
 
 
 def resized_crop(
@@ -176,34 +163,28 @@ def rotate(
     mode = mode_of("rotate", interpolation)
     if is_pil(img):
         return img.rotate(angle, CODES[mode], expand, center=center, fillcolor=colour(img, fill))
-    return _moved("rotate", img, (-angle, 0, 0, 1, 0, 0), mode, fill, center, expand)
-
-
-def _moved(name: str, img: Any, numbers: Any, mode: str, fill: Any, center: Any, expand: bool = False) -> Any:
-    """A Tensor of images moved by (angle, across, down, scale, shear x, shear y)."""
-    x = pixels(name, img)
+    x = pixels("rotate", img)
     c, h, w = x.shape[-3:]
     if mode not in ("nearest", "bilinear"):
         raise ValueError(
-            f"[{name}] got interpolation {mode!r} for a Tensor; expected nearest or bilinear, or a PIL image"
+            f"[rotate] got interpolation {mode!r} for a Tensor; expected nearest or bilinear, or a PIL image"
         )
     fills = np.asarray(0 if fill is None else fill, np.float64).reshape(-1, 1, 1)
     whole = x.dtype.kind in "iu" and np.iinfo(x.dtype)
     if len(fills) not in (1, c) or (whole and not (whole.min <= fills.min() <= fills.max() <= whole.max)):
         raise ValueError(
-            f"[{name}] got fill {fill!r} for {c} channels of {x.dtype}; expected one number for all or each, "
+            f"[rotate] got fill {fill!r} for {c} channels of {x.dtype}; expected one number for all or each, "
             "of the dtype's range"
         )
     at = (w / 2, h / 2) if center is None else tuple(center)
-    angle, across, down, scale, *shear = (np.full(1, float(number)) for number in numbers)
+    none, one = np.zeros(1), np.ones(1)
     with np.errstate(all="ignore"):
         middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
-        matrix = inverse_affine(x, angle, (across, down), scale, shear, middle)
+        matrix = inverse_affine(x, -angle * one, (none, none), one, [none, none], middle)
         finite = np.isfinite(matrix.astype(np.float32)).all()
     if not finite:
         raise ValueError(
-            f"[{name}] got center {center!r}, and {numbers} as angle, move, scale and shears; expected "
-            "(x, y) and finite numbers"
+            f"[rotate] got center {center!r} and angle {angle}; expected (x, y) and finite numbers"
         )
     rows, columns = _expanded(matrix, h, w) if expand else (h, w)
     images = x.reshape(math.prod(x.shape[:-3]), c, h, w)
@@ -254,60 +235,3 @@ def _bilinear(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> 
         y, share = y[:, :-1], y[:, -1:]
         y = y * share + (1 - share) * fills.astype(y.dtype)
     return (y if images.dtype.kind == "f" else np.rint(y)).astype(images.dtype, copy=False)
-
-
-def affine(
-    img: Any,
-    angle: float,
-    translate: Any,
-    scale: float,
-    shear: Any,
-    interpolation: Any = InterpolationMode.NEAREST,
-    fill: Any = None,
-    center: Any = None,
-) -> Any:
-    """The image scaled, sheared, rotated clockwise and moved, about its centre; it keeps its size.
-
-    Args:
-        angle: in degrees.
-        translate: pixels to the right and down.
-        scale: greater than 0.
-        shear: in degrees: a number shears the rows, (rows, columns) both, and (number,) both by it.
-        interpolation: "nearest" or "bilinear"; "bicubic" for PIL images.
-        fill: the value of new pixels, or one for each channel, as for :func:`rotate`.
-        center: (x, y), by default the middle.
-
-    Raises ValueError: scale <= 0, other counts of numbers, "bicubic" for a Tensor.
-    """
-    mode = mode_of("affine", interpolation)
-    shears = [shear, 0.0] if np.ndim(shear) == 0 else [*shear] * (1 + (len(shear) == 1))
-    if scale <= 0 or len(translate) != 2 or len(shears) != 2:
-        raise ValueError(
-            f"[affine] got translate {translate!r}, scale {scale!r} and shear {shear!r}; expected (across, "
-            "down), a number > 0, and one or two angles"
-        )
-    if is_pil(img):
-        from PIL import Image
-
-        _, h, w = size_of("affine", img)
-        middle = tuple(center) if center is not None else (w * 0.5, h * 0.5)
-        one = np.ones(1)
-        move, angles = [one * n for n in translate], [one * n for n in shears]
-        matrix = inverse_affine(one, one * angle, move, one * scale, angles, middle)
-        around = colour(img, fill)
-        return img.transform(
-            (w, h), Image.Transform.AFFINE, matrix[0].tolist(), CODES[mode], fillcolor=around
-        )
-    return _moved("affine", img, (angle, *translate, scale, *shears), mode, fill, center)
-
-
-def erase(img: Any, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Any:
-    """A Tensor with the box of h rows from i and w columns from j set to v, a number or one per channel."""
-    x = pixels("erase", img)
-    out = img if inplace else of_pixels(np.array(x))
-    value = getattr(v, "_array", v)
-    with_channels = np.asarray(value, x.dtype)
-    if with_channels.ndim == 1:
-        with_channels = with_channels.reshape(-1, 1, 1)
-    out[..., i : i + h, j : j + w] = of_pixels(np.broadcast_to(with_channels, (*x.shape[:-2], h, w)))
-    return out
