@@ -186,16 +186,17 @@ def _arguments(kind: type, own: dict[str, Any]) -> dict[str, Any]:
 def _hooks_for_torch(hooks: Any) -> dict[str, Any]:
     if hooks is None:
         return {"_is_full_backward_hook": None}
-    keyword = {key: True for key, (_, takes, *_rest) in hooks.after.items() if takes}
+    after = OrderedDict((key, True) for key in hooks.after if key in hooks.keywords)
+    before = OrderedDict((key, True) for key in hooks.before if key in hooks.keywords)
     return {
         "_backward_pre_hooks": OrderedDict(hooks.before_backward),
         "_backward_hooks": OrderedDict(hooks.backward),
         "_is_full_backward_hook": True if hooks.backward else None,
-        "_forward_hooks": OrderedDict((key, value[0]) for key, value in hooks.after.items()),
-        "_forward_hooks_with_kwargs": OrderedDict(keyword),
-        "_forward_hooks_always_called": OrderedDict((k, True) for k, v in hooks.after.items() if v[2]),
-        "_forward_pre_hooks": OrderedDict((key, value[0]) for key, value in hooks.before.items()),
-        "_forward_pre_hooks_with_kwargs": OrderedDict((k, True) for k, v in hooks.before.items() if v[1]),
+        "_forward_hooks": OrderedDict(hooks.after),
+        "_forward_hooks_with_kwargs": after,
+        "_forward_hooks_always_called": OrderedDict(hooks.always),
+        "_forward_pre_hooks": OrderedDict(hooks.before),
+        "_forward_pre_hooks_with_kwargs": before,
     }
 
 
@@ -207,10 +208,9 @@ def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
     if not any(here[name] for name in _HOOKS if name != "_is_full_backward_hook"):
         return None
     hooks = Hooks()
-    takes, after = here["_forward_pre_hooks_with_kwargs"], here["_forward_hooks_with_kwargs"]
-    always = here["_forward_hooks_always_called"]
-    hooks.before = {key: (hook, key in takes) for key, hook in here["_forward_pre_hooks"].items()}
-    hooks.after = {key: (hook, key in after, key in always) for key, hook in here["_forward_hooks"].items()}
+    hooks.before, hooks.after = dict(here["_forward_pre_hooks"]), dict(here["_forward_hooks"])
+    hooks.keywords = {**here["_forward_pre_hooks_with_kwargs"], **here["_forward_hooks_with_kwargs"]}
+    hooks.always = dict(here["_forward_hooks_always_called"])
     hooks.backward, hooks.before_backward = dict(here["_backward_hooks"]), dict(here["_backward_pre_hooks"])
     return hooks
 

@@ -285,7 +285,7 @@ def _require_keys(keys: Any, depth: int = 0) -> None:
     for key in keys:
         if isinstance(key, tuple) and depth < 2 and len(key) <= 16:
             _require_keys(key, depth + 1)
-        elif type(key) not in _KEYS and not isinstance(key, np.dtype):
+        elif type(key) not in _KEYS and not isinstance(key, (np.dtype, rv.dtype)):
             raise FileError(f"has a pickle with a key of type {type(key).__name__}")
 
 
