@@ -209,13 +209,6 @@ def test_summary_writer_takes_tensors(tmp_path):
     assert any(file.stat().st_size > 100 for file in tmp_path.iterdir() if file.is_file())
 
 
-def test_the_default_dtype_is_float32():
-    for kind in (rv.FloatTensor, "torch.FloatTensor"):
-        rv.set_default_tensor_type(kind)
-    with pytest.raises(ValueError, match=r"\[set_default_tensor_type\] got a type of float64"):
-        rv.set_default_tensor_type(rv.DoubleTensor)
-
-
 def test_einops_takes_tensors(rng):
     einops = pytest.importorskip("einops")
     from ranvier.utils import einops as ours

@@ -56,7 +56,9 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
         wanted = x._array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
         refuse_torch(name, "a dtype", dtype)
-        raise TypeError(f"[{name}] got {dtype!r}; expected a dtype, a device or a Tensor") from None
+        raise TypeError(
+            f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
+        ) from None
     require_numbers(name, wanted)
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
     y: Tensor = x if wanted == x._array.dtype else Cast(wanted).apply(x)

@@ -17,6 +17,7 @@ from ranvier.autograd.data import (
     sized_or_copied,
 )
 from ranvier.autograd.data import Size as Size
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
 from ranvier.autograd.recording import host, recordings
@@ -28,7 +29,7 @@ contiguous_format, preserve_format, channels_last = "contiguous_format", "preser
 
 _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor Size
-    arange as_tensor channels_last contiguous_format empty empty_like eye from_dlpack from_numpy full
+    arange as_tensor asarray channels_last contiguous_format empty empty_like eye from_dlpack from_numpy full
     full_like linspace ones ones_like preserve_format strided tensor zeros zeros_like
 """
 __all__ = _NAMES.split()
@@ -95,6 +96,19 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         raise renamed(error, "as_tensor", as_tensor, (data,), {"dtype": dtype, "device": device}) from None
 
 
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """:func:`as_tensor`; with copy=True always in memory of its own, with copy=False never (ValueError).
+    | rv.asarray([1.0, 2.0]) -> tensor([1., 2.])"""
+    out = as_tensor(obj, dtype, device)
+    shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
+    if copy is False and not shares:
+        raise ValueError("[asarray] got copy=False for data that has to be copied; expected copy=None")
+    out = out.detach().clone() if copy and shares else out
+    return out.requires_grad_() if requires_grad else out
+
+
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor on the memory of a NumPy array: a change of one is a change of both.
 
@@ -149,9 +163,10 @@ def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
 def zeros(
     *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
-    """zeros(2, 3) or zeros((2, 3)): float32 unless dtype says otherwise. | rv.zeros(2) -> tensor([0., 0.])"""
+    """zeros(2, 3) or zeros((2, 3)): the default dtype unless dtype says otherwise.
+    | rv.zeros(2) -> tensor([0., 0.])"""
     try:
-        array = filled(0, _size(size, settings), np.dtype(dtype or np.float32))
+        array = filled(0, _size(size, settings), np.dtype(dtype or default.dtype))
         return _finish(array, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "zeros", zeros, size, {"dtype": dtype, "device": device}) from None
@@ -162,7 +177,7 @@ def ones(
 ) -> Tensor:
     """As :func:`zeros`, filled with 1."""
     try:
-        array = filled(1, _size(size, settings), np.dtype(dtype or np.float32))
+        array = filled(1, _size(size, settings), np.dtype(dtype or default.dtype))
         return _finish(array, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "ones", ones, size, {"dtype": dtype, "device": device}) from None
@@ -173,7 +188,9 @@ def empty(
 ) -> Tensor:
     """As :func:`zeros`, without setting the values."""
     try:
-        return _finish(np.empty(_size(size, settings), dtype or np.float32), requires_grad, device, settings)
+        return _finish(
+            np.empty(_size(size, settings), dtype or default.dtype), requires_grad, device, settings
+        )
     except Exception as error:
         raise renamed(error, "empty", empty, size, {"dtype": dtype, "device": device}) from None
 
@@ -261,7 +278,7 @@ def eye(
     """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size."""
     if n < 0 or (m is not None and m < 0):
         raise ValueError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
-    return _finish(literal(np.eye(n, m, dtype=dtype or np.float32)), requires_grad, device, settings)
+    return _finish(literal(np.eye(n, m, dtype=dtype or default.dtype)), requires_grad, device, settings)
 
 
 @own_error
@@ -275,7 +292,7 @@ def arange(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """start, start + step, ... below end; int64 if all are ints (or tensors of one), else float32.
+    """start, start + step, ... below end; int64 if all are ints (or tensors of one), else the default dtype.
 
     With a dtype of integers start, end and step lose their fractions first. Raises ValueError for a step of 0
     or of the wrong sign.
@@ -284,7 +301,7 @@ def arange(
     first, last, step = (v.item() if isinstance(v, (Tensor, np.ndarray)) else v for v in (first, last, step))
     if dtype is None:
         whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
-        dtype = np.int64 if whole else np.float32
+        dtype = np.int64 if whole else default.dtype
     if np.dtype(dtype).kind in "iu":
         first, last, step = int(first), int(last), int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
@@ -311,12 +328,12 @@ def linspace(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """``steps`` numbers from start to end, both included, in float32 unless dtype says otherwise.
+    """``steps`` numbers from start to end, both included, in the default dtype unless dtype says otherwise.
 
     With a dtype of integers start and end lose their fractions first, then the numbers between them. Raises
     ValueError for steps < 0, and for limits that the dtype cannot hold.
     """
-    kind = np.dtype(dtype or np.float32)
+    kind = np.dtype(dtype or default.dtype)
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
         raise ValueError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)

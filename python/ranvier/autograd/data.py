@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.dtypes import float32
 from ranvier.autograd.memory import Array, cast, filled, like, literal, plain, require_numbers
 from ranvier.autograd.recording import recordings, refuse
 
-F32 = np.dtype(np.float32)
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
-_PYTHON: dict[Any, Any] = {float: np.float32, int: np.int64, bool: np.bool_}
+_PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}
 _NUMBERS = (*_PYTHON, np.generic)
 
 
@@ -49,7 +48,7 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     if dtype is not None and array.size and np.dtype(dtype).kind in "iu":
         _require_fit(name, array, np.dtype(dtype))
     if dtype is None and (array.dtype.kind == "f" or None in dtypes):
-        return array.astype(common_dtype(dtypes - {None} or {F32}), copy=False)
+        return array.astype(common_dtype(dtypes - {None} or {default.dtype}), copy=False)
     return array
 
 
@@ -79,10 +78,12 @@ def _dtypes(data: Any) -> set[Any]:
     if not isinstance(data, (list, tuple)):
         dtype = getattr(data, "dtype", None)
         is_numeric = isinstance(dtype, (np.dtype, DType)) and dtype.kind in RANK
-        return {np.dtype(dtype) if is_numeric else F32, *([None] if hasattr(data, "_cell") else [])}
+        return {np.dtype(dtype) if is_numeric else default.dtype, *([None] if hasattr(data, "_cell") else [])}
     types = set(map(type, data))
     dtypes: set[Any] = {
-        np.dtype(_PYTHON.get(t, t)) for t in types if t in _PYTHON or issubclass(t, np.generic)
+        default.dtype if t is float else np.dtype(_PYTHON.get(t, t))
+        for t in types
+        if t in _PYTHON or issubclass(t, np.generic)
     }
     if len(dtypes) < len(types):
         for item in data:
@@ -268,37 +269,41 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
             )
         return np.dtype(last)
     refuse_torch(name, "a dtype", dtype)
+    if isinstance(dtype, DType) and not hasattr(dtype, "dtype"):
+        raise TypeError(f"[{name}] got {dtype}; expected a dtype that NumPy has, such as float32")
     kind = getattr(dtype, "dtype", dtype)  # of NumPy's scalar types it is a descriptor
     return np.dtype(kind if isinstance(kind, np.dtype) else dtype)
 
 
 def get_default_dtype() -> DType:
-    """float32, the dtype of Python's floats. | rv.get_default_dtype() -> torch.float32"""
-    return float32
+    """The dtype of Python's floats. | rv.get_default_dtype() -> torch.float32"""
+    return DType(default.dtype)
 
 
-def set_default_dtype(dtype: Any) -> None:
-    """Accepts float32, the dtype of Python's floats; raises ValueError for another.
+def set_default_dtype(d: Any) -> None:
+    """The dtype of Python's floats from now on, in all threads: float32 or float64. New tensors and layers
+    have it; compiled steps are captured again. Raises TypeError for another.
 
     >>> import ranvier as rv
+    >>> rv.set_default_dtype(rv.float64)
+    >>> rv.tensor(0.5).dtype, rv.nn.Linear(2, 1).weight.dtype, (rv.arange(2) / 2).dtype
+    (torch.float64, torch.float64, torch.float64)
     >>> rv.set_default_dtype(rv.float32)
     """
-    if np.dtype(dtype) != F32:
-        raise ValueError(
-            f"[set_default_dtype] got {np.dtype(dtype)}; expected float32: make tensors with dtype= and "
-            "models with .double()"
-        )
+    _set_default("set_default_dtype", d)
 
 
 def set_default_tensor_type(t: Any) -> None:
-    """Accepts ranvier.FloatTensor or its name; raises ValueError for another type.
+    """:func:`set_default_dtype` with ranvier.FloatTensor, ranvier.DoubleTensor or the name of one.
 
     >>> import ranvier as rv
     >>> rv.set_default_tensor_type("torch.FloatTensor")
     """
-    kind = as_dtype("set_default_tensor_type", t)
-    if kind != F32:
-        raise ValueError(
-            f"[set_default_tensor_type] got a type of {kind}; expected FloatTensor: make tensors with dtype= "
-            "and models with .double()"
-        )
+    _set_default("set_default_tensor_type", t)
+
+
+def _set_default(name: str, like: Any) -> None:
+    kind = as_dtype(name, like)
+    if kind not in (np.float32, np.float64):
+        raise TypeError(f"[{name}] got {kind}; expected float32 or float64")
+    default.dtype = kind if kind.isnative else kind.newbyteorder("=")

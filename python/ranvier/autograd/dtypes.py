@@ -116,12 +116,13 @@ _core._set_dtypes(_by_number)
 
 
 class _Default:
-    """The dtype of Python's floats: see ``set_default_dtype`` in data.py."""
+    """The dtype of Python's floats, which data.py sets."""
 
-    dtype = np.dtype(np.float32)
+    dtype: np.dtype[Any]
 
 
-default = _Default()
+default = _Default()  # read where a tensor is made; compiled steps compare it
+default.dtype = np.dtype(np.float32)
 
 
 class finfo:

@@ -18,6 +18,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
@@ -272,7 +273,7 @@ def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
     best = max(dtypes, key=lambda d: (rank.get(d.kind, 3), d.itemsize), default=np.dtype(np.bool_))
     if rank.get(kind, 3) <= rank.get(best.kind, 3) and dtypes:
         return best
-    return np.dtype({"b": np.bool_, "u": np.int64, "i": np.int64}.get(kind, np.float32))
+    return np.dtype({"b": np.bool_, "u": np.int64, "i": np.int64}.get(kind, default.dtype))
 
 
 def once_differentiable(function: F) -> F:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.recording import recordings, value_read
 
 _DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
@@ -79,7 +80,7 @@ def text(tensor: Any) -> str:
                     keep = [*range(edge), *range(array.shape[axis] - edge, array.shape[axis])]
                     shown = shown.take(keep, axis)
         body = _body(array, _Format(shown), len("tensor("), array.size > _options.threshold)
-    if array.dtype not in (np.float32, np.int64, np.bool_):
+    if array.dtype not in (default.dtype, np.int64, np.bool_):
         parts.append(f"dtype=torch.{array.dtype}")
     if tensor.grad_fn is not None:
         parts.append(f"grad_fn={tensor.grad_fn!r}")

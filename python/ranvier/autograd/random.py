@@ -19,6 +19,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
@@ -278,9 +279,9 @@ def rand(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """Uniform numbers in [0, 1), float32 unless dtype says float64; of the generator, if one is given."""
+    """Uniform numbers in [0, 1), float32 or float64, by dtype or the default; of a generator, if given."""
     try:
-        kind = str(np.dtype(dtype or np.float32))
+        kind = str(np.dtype(dtype or default.dtype))
         values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, key_of("rand", generator))
         return _finish(values, requires_grad, device, settings)
     except Exception as error:
@@ -295,9 +296,9 @@ def randn(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """Standard normal numbers, float32 unless dtype says float64; of the generator, if one is given."""
+    """Standard normal numbers, float32 or float64, by dtype or the default; of a generator, if given."""
     try:
-        kind = str(np.dtype(dtype or np.float32))
+        kind = str(np.dtype(dtype or default.dtype))
         values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, key_of("randn", generator))
         return _finish(values, requires_grad, device, settings)
     except Exception as error:

@@ -13,6 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import CPU, Size, sized_or_copied
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.autograd.errors import no_dim, own_error
 from ranvier.autograd.memory import plain
@@ -96,7 +97,8 @@ def set_data(tensor: Any, value: Any) -> None:
 class Tensor:
     """An array that can be differentiated, as PyTorch's on the CPU.
 
-    ``Tensor(data)`` makes a float32 tensor of the data and ``Tensor(2, 3)`` one of that shape, filled with 0.
+    ``Tensor(data)`` makes a tensor of the default dtype, float32, of the data and ``Tensor(2, 3)`` one of
+    that shape, filled with 0.
     :func:`ranvier.tensor` keeps the dtype of the data, and takes numbers.
     The operators and most methods are the functions of ``ranvier.ops``.
 
@@ -120,7 +122,7 @@ class Tensor:
     __array_priority__ = 1000  # array + tensor calls the Tensor's operator, which records it
 
     def __init__(self, *data: Any, requires_grad: bool = False) -> None:
-        fill(self, sized_or_copied("Tensor", data, np.float32), requires_grad)
+        fill(self, sized_or_copied("Tensor", data, default.dtype), requires_grad)
 
     if TYPE_CHECKING:  # attached methods
         backward: Callable[..., None]

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.executed import Executed, inner_of, names_of
@@ -103,6 +104,7 @@ class Walk(Guards):
             self.abstract_classes()
         self.drain()
         guard_settings(self, self.optimizers)
+        self.items(vars(default), ("dtype",), "the default ", follow=False)
         if self._unlisted and self._takes_functions:
             self.deny(self._unlisted, "which another function may call")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.attention import MultiheadAttention
@@ -357,4 +358,4 @@ class Transformer(Module):
                 [0., 0.]])
         """
         later = np.tri(sz, k=0) == 0
-        return wrap(keep(np.where(later, -np.inf, 0.0).astype(dtype or np.float32)))
+        return wrap(keep(np.where(later, -np.inf, 0.0).astype(dtype or default.dtype)))

@@ -14,12 +14,14 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import creation
+from ranvier.autograd.dtypes import default
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import check_range, fresh_key, randint, randn, using
 from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, result_dtype
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.rows import document, examples
 
@@ -284,10 +286,16 @@ def new_full(
     return creation.full(size, fill_value, **settings)
 
 
+def result_type(tensor1: Any, tensor2: Any) -> DType:
+    """The dtype of an operation on two tensors or numbers.
+    | rv.result_type(rv.arange(2), 0.5) -> torch.float32"""
+    return DType(result_dtype(as_operand("result_type", tensor1), as_operand("result_type", tensor2)))
+
+
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """A tensor without dimensions; float32 unless dtype says otherwise.
+    """A tensor without dimensions; the default dtype unless dtype says otherwise.
     | rv.scalar_tensor(2) -> tensor(2.)"""
-    return creation.tensor(s, dtype or np.float32, device, requires_grad)
+    return creation.tensor(s, dtype or default.dtype, device, requires_grad)
 
 
 def logspace(
@@ -295,10 +303,10 @@ def logspace(
 ) -> Tensor:
     """base^start ... base^end, `steps` numbers with a constant ratio.
     | rv.logspace(0, 2, 3) -> tensor([  1.,  10., 100.])"""
-    if np.dtype(dtype or np.float32).kind in "iu":
+    if np.dtype(dtype or default.dtype).kind in "iu":
         start, end = int(start), int(end)
     exponents = creation.linspace(start, end, steps, dtype=np.float64, device=device)
-    return pow(float(base), exponents).to(dtype or np.float32)
+    return pow(float(base), exponents).to(dtype or default.dtype)
 
 
 own_errors(globals())

@@ -37,8 +37,8 @@ OPS = {
         tan* trunc* .__pos__
     """,
     "creation": """
-        logspace scalar_tensor bernoulli* multinomial+ normal poisson randint_like .new_empty .new_full
-        .new_ones .new_tensor .new_zeros .exponential_ .geometric_ .log_normal_ .normal_ .random_
+        logspace result_type scalar_tensor bernoulli* multinomial+ normal poisson randint_like .new_empty
+        .new_full .new_ones .new_tensor .new_zeros .exponential_ .geometric_ .log_normal_ .normal_ .random_
         .uniform_
     """,
     "elementwise.logic": """

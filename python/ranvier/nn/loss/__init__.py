@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, tensor
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.tensor import Tensor
 from ranvier.extension import belongs_to
 from ranvier.nn.layer import OneOp, forward_of
@@ -90,7 +91,7 @@ class Loss(OneOp):
             array = np.asarray(value)
             if array.dtype.kind not in "biuf":
                 raise TypeError(f"[{type(self).__name__}] got {name} {value!r}; expected a Tensor or numbers")
-            value = tensor(array.astype(np.float32))  # as tensor(list)
+            value = tensor(array.astype(default.dtype))  # as tensor(list)
         self.register_buffer(name, value)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import number, ordered, own_error
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.mode import no_grad
@@ -162,7 +163,7 @@ def _clip(by_dtype: list[list[Tensor]], limit: float, norm: Array | None) -> Non
 
 
 def _as_tensor(norm: Array, by_dtype: list[list[Tensor]]) -> Tensor:
-    return wrap(cast(norm, by_dtype[0][0].dtype if by_dtype else np.dtype(np.float32)).reshape(()))
+    return wrap(cast(norm, by_dtype[0][0].dtype if by_dtype else default.dtype).reshape(()))
 
 
 @own_error

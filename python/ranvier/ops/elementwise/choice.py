@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
@@ -202,7 +203,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
         if not (floats and isinstance(input, Tensor)) or input._array.dtype == np.float16:
             require_no_gradient("clip", input)
             return by_numpy(np.clip, getattr(input, "_array", input), low, high)
-        input = input.float()
+        input = input.to(default.dtype)
     infinity = float("inf")
     least, most = -infinity if low is None else 1.0 * low, infinity if high is None else 1.0 * high
     return Clip(least, most).apply(input)  # floats: True counts as 1

@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import RANK, refuse_torch
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
@@ -89,11 +90,11 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
         x = a if ranks[0] > ranks[1] else b
         if isinstance(x, Tensor):
             return x._array.dtype
-        return F32 if isinstance(x, float) else np.dtype(np.int64)
+        return default.dtype if isinstance(x, float) else np.dtype(np.int64)
     if strong[0] != strong[1]:
         return (a if strong[0] else b)._array.dtype
     dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
-    of_numbers = (np.bool_, np.int64, np.float32)[ranks[0]]
+    of_numbers = (np.bool_, np.int64, default.dtype)[ranks[0]]
     return np.result_type(*dtypes) if dtypes else np.dtype(of_numbers)
 
 
@@ -114,12 +115,12 @@ def promoted(
     """f(a, b) for operands that are not both Tensors of the same floating dtype.
 
     numpy_function computes other dtypes than float32 and float64; without `integers`, integers are computed
-    in float32.
+    in the default dtype.
     """
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)
     if not integers and dtype.kind in "biu":
-        dtype = F32
+        dtype = default.dtype
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
     require_no_gradient(name, a, b)
@@ -162,14 +163,14 @@ def to_dtype(name: str, x: Tensor, dtype: Any) -> Tensor:
 
 
 def floating(x: Any, name: str = "cast") -> Any:
-    """x as it is, or in float32 where its dtype is an integer or bool."""
+    """x as it is, or in the default dtype where its own is of integers or bools."""
     if is_floating(x):
         return x
     if type(x) is not Tensor:
         x = as_operand(name, x)
         if not isinstance(x, Tensor):
-            return cast(x, F32)
-    return x.to(F32) if x._array.dtype.kind in "biu" else x
+            return cast(x, default.dtype)
+    return x.to(default.dtype) if x._array.dtype.kind in "biu" else x
 
 
 def require_no_gradient(name: str, *operands: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
@@ -185,7 +186,7 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
     """var in the shape of the loss; own is the shape of x."""
     if isinstance(var, (int, float)):
         number("gaussian_nll", "var", var, 0)
-        return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", np.float32))))
+        return wrap(filled(var, shape, np.dtype(getattr(x, "dtype", default.dtype))))
     var = in_dtype_of(x, var)
     array = getattr(var, "_array", var)
     is_float = isinstance(array, np.ndarray) and array.dtype.char in "fd"

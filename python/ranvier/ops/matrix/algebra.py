@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.data import common_dtype
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
@@ -204,7 +205,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         wide = aweights is not None and as_tensor("cov", aweights).dtype != input.dtype
         return y if wide else y.to(input.dtype)
     if not is_floating(input):
-        input = input.float()
+        input = input.to(default.dtype)
     rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     weights = None
     for name, w in (("fweights", fweights), ("aweights", aweights)):
@@ -277,7 +278,7 @@ def block_diag(*matrices: Any) -> Tensor:
     for m in parts:
         if m.ndim > 2:
             raise ValueError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
-    dtype = common_dtype([m.dtype for m in parts]) if parts else np.dtype(np.float32)
+    dtype = common_dtype([m.dtype for m in parts]) if parts else default.dtype
     parts = [reshape(m.to(dtype), (1, -1)) if m.ndim < 2 else m.to(dtype) for m in parts]
     width = 0
     rows, every = [], sum(m.shape[1] for m in parts)

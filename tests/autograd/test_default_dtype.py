@@ -1,0 +1,90 @@
+"""The default dtype: who has it, and that steps captured under another one are not replayed."""
+
+import threading
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+
+
+@pytest.fixture
+def wide():
+    rv.set_default_dtype(rv.float64)
+    yield
+    rv.set_default_dtype(rv.float32)
+
+
+def test_how_it_is_set():
+    try:
+        for kind in (rv.float64, np.float64, "torch.DoubleTensor", rv.DoubleTensor):
+            rv.set_default_tensor_type(kind)
+            assert rv.get_default_dtype() is rv.tensor(0.5).dtype is rv.float64
+            assert rv.finfo().bits == 64
+            rv.set_default_dtype(rv.float32)
+            assert rv.get_default_dtype() is rv.tensor(0.5).dtype is rv.float32
+        for kind in (rv.float16, rv.int64, rv.bfloat16, rv.complex64):
+            with pytest.raises(TypeError, match=r"\[set_default_dtype\] got .*; expected .*float32"):
+                rv.set_default_dtype(kind)
+    finally:
+        rv.set_default_dtype(rv.float32)
+
+
+def test_text(wide):
+    assert repr(rv.zeros(1)) == "tensor([0.])"
+    assert repr(rv.zeros(1).float()) == "tensor([0.], dtype=torch.float32)"
+
+
+def test_it_holds_in_all_threads(wide):
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(rv.zeros(1).dtype))
+    thread.start()
+    thread.join()
+    assert seen == [rv.float64]
+
+
+def test_a_captured_step_is_not_replayed_under_another_one():
+    step = rv.compile(lambda x: x * rv.ones(3) + rv.tensor([0.1, 0.2, 0.3]), strict=True)
+    x = rv.arange(3)
+    try:
+        for _ in range(3):
+            for kind in (rv.float32, rv.float64):
+                rv.set_default_dtype(kind)
+                expected = x * rv.ones(3) + rv.tensor([0.1, 0.2, 0.3])
+                for _ in range(6):
+                    y = step(x)
+                    assert y.dtype is kind
+                    assert (y == expected).all()
+    finally:
+        rv.set_default_dtype(rv.float32)
+
+
+def test_a_training_step_in_float64(wide):
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
+    optimizer = rv.optim.Adam(model.parameters())
+    x, y = rv.randn(16, 3), rv.randn(16, 1)
+
+    @rv.compile(strict=True)
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    losses = [step(x, y).item() for _ in range(30)]
+    assert {p.dtype for p in (*model.parameters(), x)} == {rv.float64}
+    assert losses[-1] < losses[0]
+
+
+def test_a_trainer_in_float64(wide):
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    trainer = rv.Trainer(model, "mse", "adam")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 2))
+    history = trainer.fit(x, x.sum(1, keepdims=True), epochs=5)
+    assert model[0].weight.dtype is rv.float64
+    assert trainer.predict(x).dtype == np.float64
+    assert history["loss"][-1] < history["loss"][0]
