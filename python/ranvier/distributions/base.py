@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier import Size, tensor
+from ranvier import Size, get_default_dtype, tensor
 from ranvier.autograd import Tensor, no_grad
 from ranvier.autograd.errors import own_methods
 from ranvier.distributions.constraints import dependent_property, independent, is_dependent
@@ -35,7 +35,7 @@ def tensors(*values: Any) -> list[Tensor]:
     """The values as floating tensors."""
     dtype = _dtype(values)
     made = [x if isinstance(x, Tensor) else _in(x, dtype) for x in values]
-    return [x if x.dtype.kind == "f" else x.to(dtype or np.float32) for x in made]
+    return [x if x.dtype.kind == "f" else x.to(dtype or get_default_dtype()) for x in made]
 
 
 def _dtype(values: Any) -> Any:
