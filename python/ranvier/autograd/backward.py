@@ -22,6 +22,7 @@ from ranvier.autograd.hooks import of_nodes
 from ranvier.autograd.memory import Array, cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.recording import current, recordings, references
+from ranvier.autograd.replaced import prune, renew, replaced
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import BORROWED, FLAG, bump, overlaps
 
@@ -162,6 +163,8 @@ def run(
                         add_to_leaf(node, holder)
                 if after:
                     hooks.call_after_accumulation(node)
+    if replaced:
+        prune()
     if hooks.carried.tensors:
         hooks.carried.tensors.clear()
     if hooks.at_end and captured is None:  # not at the end of a call inside backward
@@ -223,6 +226,8 @@ def _run_node(
         of_outputs[node.index] = dy if held is None else _sum(held, dy)
         gradients = (None,)
     else:
+        if replaced:
+            renew(node)
         for cell, count in zip(node.versions, node.changes):  # noqa: B905
             if cell[0] != count:
                 node.check_saved()

@@ -72,6 +72,7 @@ class Function(_core._FunctionBase):
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
+    derived: bool = False  # whether backward reads what forward has computed from its inputs
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}
@@ -136,6 +137,10 @@ class Function(_core._FunctionBase):
         self.versions = (*self.versions, *[out._cell for out in outs])
         self.changes = (*self.changes, *[0 for _ in outs])
         return outs
+
+    def through_view(self, place: int) -> bool:
+        """Whether PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
+        return False
 
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
         """Raises RuntimeError if an array that backward needs was changed in place since forward."""

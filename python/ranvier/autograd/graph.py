@@ -17,6 +17,7 @@ from ranvier.autograd.hooks import Hooks, Retain, around, checked, of_nodes
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.replaced import renew, replaced
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import as_node
 
@@ -131,6 +132,8 @@ def run_node(
             held = of_outputs[node.index]  # where a rule has made another node of this output
             of_outputs[node.index] = dy if held is None else held + dy
     elif dy is not None:
+        if replaced:
+            renew(node)
         node.check_saved()
         if node.released:
             raise RuntimeError(AGAIN)

@@ -19,6 +19,7 @@ from ranvier.autograd.errors import no_dim, own_error
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
+from ranvier.autograd.replaced import note
 from ranvier.autograd.views import ALIASED, BORROWED, FIRST, FLAG, UNWATCHED, begin_gradients, share
 
 ndarray = np.ndarray
@@ -86,6 +87,7 @@ def set_data(tensor: Any, value: Any) -> None:
         raise RuntimeError(
             f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
         )
+    note(tensor)
     flags = UNWATCHED
     if is_tensor:
         flags |= ALIASED

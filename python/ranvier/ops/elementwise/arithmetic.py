@@ -131,6 +131,8 @@ def _mul(node: Any, dy: Tensor) -> Pair:
 class Div(Function):
     """y = a / b"""
 
+    derived = True
+
     reads: ClassVar = {"y": 1}
 
     def forward(self, a: Array, b: Array) -> Array:

@@ -94,6 +94,7 @@ def _shared(dy: Tensor, shares: Tensor, reduction: str) -> Tensor:
 
 
 class CrossEntropy(ClassLoss):
+    derived = True
     loss, gradient = _core.cross_entropy, _core.cross_entropy_backward
 
     def backward(self, dy: Any) -> Any:

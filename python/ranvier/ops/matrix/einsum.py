@@ -184,6 +184,9 @@ class Linear(Function):
 
     reads: ClassVar = {"x": 1, "weight": 0}
 
+    def through_view(self, place: int) -> bool:
+        return place == 2 or self.x.ndim != 2
+
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         self.x, self.weight = x, weight
         return _core.matmul(x, weight.T, bias, "none", None)

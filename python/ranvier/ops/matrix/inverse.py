@@ -62,16 +62,18 @@ def singular(name: str) -> LinAlgError:
 class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); dy/db is A^-T, dA = -db y^T"""
 
+    derived = True
+
     by_numpy = True
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.op = name
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
             self.y = np.linalg.solve(A, b)
         except np.linalg.LinAlgError as error:
-            raise singular(self.name) from error
+            raise singular(self.op) from error
         self.A, self.shape = A, b.shape
         return self.y
 
@@ -84,7 +86,7 @@ class Solve(Function):
 @rule(Solve)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A = of_input(node, 0, node.A)
-    db = Solve(node.name).apply(transpose(A, -1, -2), dy)
+    db = Solve(node.op).apply(transpose(A, -1, -2), dy)
     dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2))) if node.needs[0] else None
     return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
 
@@ -95,7 +97,7 @@ class Logabsdet(Function):
     by_numpy = True
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.op = name
 
     def forward(self, A: Array) -> Array:
         self.A = A
@@ -105,13 +107,13 @@ class Logabsdet(Function):
         try:
             inverse = np.linalg.inv(self.A)
         except np.linalg.LinAlgError as error:
-            raise singular(self.name) from error
+            raise singular(self.op) from error
         return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
 
 
 @rule(Logabsdet)
 def _of_logabsdet(node: Any, dy: Tensor) -> Tensor:
-    return _of_matrices(dy) * transpose(_inverse(node.name, of_input(node, 0, node.A)), -1, -2)
+    return _of_matrices(dy) * transpose(_inverse(node.op, of_input(node, 0, node.A)), -1, -2)
 
 
 def _of_matrices(values: Tensor) -> Tensor:
@@ -120,6 +122,8 @@ def _of_matrices(values: Tensor) -> Tensor:
 
 class Det(Function):
     """y (...) = det A; its gradient is that of Cofactors, also where A has no inverse"""
+
+    derived = True
 
     by_numpy = True
 

@@ -91,6 +91,10 @@ def _distance(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
 class Distances(Function):
     """y[.., i, j] = the p-norm of x1[.., i, :] - x2[.., j, :] for x1 (.., m, d), x2 (.., n, d)"""
 
+    derived = True
+
+    derived = True
+
     def __init__(self, p: float) -> None:
         self.p = p
 

@@ -26,6 +26,9 @@ from ranvier.ops.shape.join import cat, narrow, stack
 
 
 class Recurrent(Function):
+    def through_view(self, place: int) -> bool:
+        return self.cell != "lstm" or len(self.x) == 1  # a cell
+
     def __init__(self, cell: str, sizes: Array | None, reverse: bool) -> None:
         self.cell, self.sizes, self.reverse = cell, sizes, reverse
 

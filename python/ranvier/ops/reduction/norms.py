@@ -172,6 +172,8 @@ def _logsumexp(node: Any, dy: Tensor) -> Tensor:
 class Prod(_Kept):
     """y = product of x; dx[i] = dy times the product of all others, without a division"""
 
+    derived = True
+
     def forward(self, x: Array) -> Array:
         self.x = x
         return self.dropped(_core.prod(x, self.axes, True, None))

@@ -235,6 +235,8 @@ linear(CumSum)
 class CumProd(CumSum):
     """y[i] = x[0] * ... * x[i]"""
 
+    derived = True
+
     def forward(self, x: Array) -> Array:
         self.x = x
         return _core.cumprod(x, self.axis, False, None)

@@ -30,6 +30,8 @@ __all__ = ["std", "std_mean", "var", "var_mean"]
 class Var(Function):
     """y = sum of (x - mean)^2 / (n - correction); std: its square root"""
 
+    derived = True
+
     def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
         self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
 

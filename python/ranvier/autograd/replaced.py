@@ -1,0 +1,93 @@
+"""Tensors that got other memory (``x.data = ...``) after a node of the tape had kept their array.
+
+As in PyTorch, backward reads the new values of what a node has kept as an input, the old ones of its output
+and of views. The list of changes of the old memory (``_cell``) tells which nodes kept it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from ranvier.autograd.memory import Array
+from ranvier.autograd.views import FIRST, bounds
+
+
+class Replaced(NamedTuple):
+    cell: list[Any]
+    tensor: Any  # a weak reference
+    start: int  # addresses
+    end: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+replaced: dict[int, Replaced] = {}  # by the id of the cell
+_ALONE = 2  # references that getrefcount counts for a cell in an entry alone
+
+
+def note(tensor: Any) -> None:
+    """To be called before a tensor gets other memory."""
+    cell, array = tensor._cell, tensor._array
+    if sys.getrefcount(cell) > _ALONE + 1:  # a node or another tensor has it
+        prune()
+        replaced[id(cell)] = Replaced(cell, ref(tensor), *bounds(array), array.shape, array.strides)
+
+
+def prune() -> None:
+    """Drops what no node needs any more."""
+    for key in [key for key, entry in replaced.items() if sys.getrefcount(entry.cell) <= _ALONE]:
+        del replaced[key]
+
+
+def renew(node: Any) -> None:
+    """Gives a node the new values of its inputs, in place of the old ones that it has kept.
+
+    Raises RuntimeError where they cannot take their place.
+    """
+    for place, edge in enumerate(node.edges, 1):
+        entry = replaced.get(id(node.versions[place])) if place < len(node.versions) else None
+        if entry is None:
+            continue
+        tensor = entry.tensor()
+        if node.through_view(place):
+            continue
+        if edge is not None and tensor is not None and edge is not tensor and edge is not tensor._grad_fn:
+            continue  # a view, or another tensor of the old memory
+        certain = tensor is not None and (edge is not None or len(entry.cell) == FIRST)
+        state = vars(node)
+        if node.derived:
+            raise _stale(type(node).__name__.lower(), entry)
+        for name, value in list(state.items()):
+            state[name] = _renewed(value, entry, tensor if certain else None, type(node).__name__.lower())
+        if certain:
+            versions = list(node.versions)
+            versions[place] = tensor._cell
+            node.versions = tuple(versions)
+
+
+def _renewed(value: Any, entry: Replaced, tensor: Any, name: str) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)([_renewed(part, entry, tensor, name) for part in value])
+    if not isinstance(value, np.ndarray) or not value.size:
+        return value
+    start, end = bounds(value)
+    if end <= entry.start or entry.end <= start:
+        return value
+    new: Array | None = None if tensor is None else tensor._array
+    if new is None or new.strides != entry.strides or new.shape != entry.shape or new.dtype != value.dtype:
+        raise _stale(name, entry)
+    if (value.shape, value.strides) == (new.shape, new.strides):
+        return new
+    places = new.ravel("K")[(value.ctypes.data - entry.start) // value.itemsize :]  # a view of it
+    return np.lib.stride_tricks.as_strided(places, value.shape, value.strides)
+
+
+def _stale(name: str, entry: Replaced) -> RuntimeError:
+    return RuntimeError(
+        f"[{name}] a variable needed for gradient computation has got other memory (`.data = ...`): an array "
+        f"of shape {entry.shape}; expected backward() before that, or a change of its own memory"
+    )
