@@ -48,6 +48,17 @@ max_memory_allocated = memory_reserved = max_memory_reserved = memory_allocated
 reset_peak_memory_stats = reset_max_memory_allocated = synchronize
 
 
+def get_rng_state_all() -> list[Any]:
+    """No states: there are no devices."""
+    return []
+
+
+def set_rng_state_all(new_states: Any) -> None:
+    """Takes the states that get_rng_state_all gives. Raises RuntimeError for others."""
+    if list(new_states):
+        raise RuntimeError(f"[cuda.set_rng_state_all] got {len(list(new_states))} states; expected none")
+
+
 class OutOfMemoryError(RuntimeError):
     """Never raised: NumPy's MemoryError is."""
 

@@ -16,6 +16,7 @@ FILES = {
     "compiler": "ranvier.torch.compiler",
     "cpu": "ranvier.torch.machine",
     "distributed": "ranvier.torch.processes",
+    "distributed.constants": "ranvier.torch.processes",
     "distributed.distributed_c10d": "ranvier.torch.processes",
     "futures": "ranvier.torch.futures",
     "nn.common_types": "ranvier.torch.types",
@@ -25,6 +26,7 @@ FILES = {
     "types": "ranvier.torch.types",
     "utils._pytree": "ranvier.torch.pytree",
     "utils.hooks": "ranvier.torch.hooks",
+    "utils.flop_counter": "ranvier.torch.flops",
     "version": "ranvier.torch.version",
 }
 
@@ -60,6 +62,7 @@ HOMES = {
 # a name of PyTorch: where it is in this library
 OTHERS = {
     "_C._log_api_usage_once": "ranvier.torch.machine.log_usage",
+    "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
@@ -102,6 +105,7 @@ OTHERS = {
     "utils._pytree._namedtuple_unflatten": "ranvier.torch.pytree.unflatten_named",
     "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
     "utils.checkpoint.set_device_states": "ranvier.torch.machine.log_usage",
+    "profiler.kineto_available": "ranvier.cuda.is_available",
     "utils.data.dataloader._BaseDataLoaderIter": "types.GeneratorType",
     "utils.data.dataloader._SingleProcessDataLoaderIter": "types.GeneratorType",
 }
@@ -110,6 +114,17 @@ OTHERS = {
 FLAT = "images have two dimensions"
 _DENSE = "all tensors are dense"
 OUT = {
+    "distributed.algorithms.model_averaging": "each process has the whole model",
+    "distributed.algorithms.ddp_comm_hooks": "each process has the whole model",
+    "distributed.algorithms._checkpoint": "each process has the whole model",
+    "distributed._shard": "each process has the whole model",
+    "distributed._composable": "each process has the whole model",
+    "distributed._tensor": "each process has the whole model",
+    "distributed.device_mesh": "each process has the whole model",
+    "distributed.checkpoint": "each process has the whole model",
+    "ScriptFunction": "there is no TorchScript",
+    "ScriptModule": "there is no TorchScript",
+    "PyTorchFileReader": "torch.load reads files",
     "TypedStorage": "tensors have their memory in NumPy arrays",
     "UntypedStorage": "tensors have their memory in NumPy arrays",
     "_C": "there is no C++ of PyTorch",
