@@ -1,4 +1,4 @@
-"""The arguments of Module.to and Tensor.to, as PyTorch's C++ reads them for libraries with a `to` of their own."""
+"""The arguments of Module.to, as PyTorch's C++ reads them for libraries with a `to` of their own."""
 
 from __future__ import annotations
 
