@@ -163,7 +163,6 @@ def test_no_code_runs(content, tmp_path, monkeypatch):
         tensor(function="_rebuild_tensor_v3"),
         tensor(function="_rebuild_qtensor"),
         tensor(function="_rebuild_sparse_tensor"),
-        storage(),
         storage() + b"\x85" + name("builtins.list") + b"\x86",
         b"]" + storage() + b"a",
         b"}" + text("x") + name("torch.FloatStorage") + b"s",

@@ -22,6 +22,8 @@ FILES = {
     "nn.common_types": "ranvier.torch.types",
     "profiler": "ranvier.torch.profiler",
     "testing": "ranvier.torch.testing",
+    "_utils": "ranvier.torch.files.plain",
+    "storage": "ranvier.torch.files.plain",
     "torch_version": "ranvier.torch.version",
     "types": "ranvier.torch.types",
     "utils._pytree": "ranvier.torch.pytree",

@@ -110,7 +110,10 @@ class Unpickler:
                     if step is None:
                         raise FileError(f"has a pickle with {name}, which no file of weights needs")
                     step(self, arg)
-            return self.pop_value()
+            value = self.stack.pop()
+            if not isinstance(value, Storage):  # PyTorch's pickles of tensors have files of one storage
+                _require_values([value])
+            return value
         except FileError:
             raise
         except _DAMAGE as error:
@@ -118,11 +121,6 @@ class Unpickler:
             raise FileError(f"has a pickle that is cut off or damaged: {said}") from error
 
     # --- the stack
-    def pop_value(self) -> Any:
-        value = self.stack.pop()
-        _require_values([value])
-        return value
-
     def since_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.outer.pop()
         return items
