@@ -84,7 +84,7 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
         raise TypeError(f"[save] got path {path!r}; expected a path or a file opened for writing bytes")
 
 
-def replace(path: str | os.PathLike[str], content: bytes) -> None:
+def replace(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
     Afterwards the content and the name are on the disk: both are flushed. A symbolic link stays: the file
@@ -106,7 +106,7 @@ def replace(path: str | os.PathLike[str], content: bytes) -> None:
         raise said from error
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: bytes | memoryview) -> None:
     # in the same folder, because replace needs the same disk
     temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
     try:

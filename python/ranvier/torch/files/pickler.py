@@ -86,6 +86,8 @@ class Pickler(_Base):  # type: ignore[misc]
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
+        if type(obj) in _PLAIN:
+            return super().save(obj, save_persistent_id)
         if type(obj) is dict and is_optimizer_state(obj):
             obj = {**obj, "state": {key: optimizer_state(values) for key, values in obj["state"].items()}}
             self._kept.append(obj)
@@ -94,8 +96,8 @@ class Pickler(_Base):  # type: ignore[misc]
         elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
             return self._projection(obj)
         elif isinstance(obj, _DTYPES) and not self._in_numpy:
-            name = _NAMES.setdefault(f"torch.{obj.name}", Name(f"torch.{obj.name}"))
-            return self._name(name, name.path)
+            path = "torch." + str(obj).rpartition(".")[2]
+            return self._name(_NAMES.setdefault(path, Name(path)), path)
         elif isinstance(obj, (np.ndarray, np.generic)):
             self._in_numpy += 1
             try:
@@ -263,14 +265,14 @@ def _is_in_steps(array: Array) -> bool:
 
 
 # --- files
-def zipped(obj: Any, folder: str, protocol: int) -> bytes:
+def zipped(obj: Any, folder: str, protocol: int) -> memoryview:
     """The zip archive of torch.save. Storages begin at multiples of 64 bytes, so that they can be mapped."""
     content = io.BytesIO()
     pickler = Pickler(content, protocol)
     pickler.dump(obj)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
-        entries: list[tuple[str, Any]] = [("data.pkl", content.getvalue()), (".format_version", b"1")]
+        entries: list[tuple[str, Any]] = [("data.pkl", content.getbuffer()), (".format_version", b"1")]
         entries += [(".storage_alignment", b"64"), ("byteorder", sys.byteorder.encode())]
         entries += [(f"data/{s.pid[2]}", s.raw) for s in pickler.storages]
         entries += [("version", b"3\n")]
@@ -283,10 +285,10 @@ def zipped(obj: Any, folder: str, protocol: int) -> bytes:
             padding = -begin % 64
             entry.extra = b"FB" + struct.pack("<H", padding) + b"Z" * padding
             file.writestr(entry, data.data if isinstance(data, np.ndarray) else data)
-    return archive.getvalue()
+    return archive.getbuffer()
 
 
-def old(obj: Any, protocol: int) -> bytes:
+def old(obj: Any, protocol: int) -> memoryview:
     """The form before version 1.6."""
     content = io.BytesIO()
     sizes = {"short": 2, "int": 4, "long": 4}
@@ -300,4 +302,4 @@ def old(obj: Any, protocol: int) -> bytes:
         content.write(struct.pack("<q", storage.pid[4]))
         values = storage.raw.view(storage.dtype)
         content.write(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
-    return content.getvalue()
+    return content.getbuffer()

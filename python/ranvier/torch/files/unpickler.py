@@ -35,7 +35,7 @@ _COPIED = (list, tuple, dict, set, frozenset, str, bytes, bytearray)
 _HASHED = {"builtins.set", "builtins.frozenset"} | {
     f"collections.{name}" for name in ("OrderedDict", "Counter", "defaultdict")
 }
-_KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter)
+_KEYS = (str, int, float, bool, complex, bytes, type(None), rv.device, rv.Tensor, Parameter, type(rv.float32))
 
 
 def add_safe_globals(safe_globals: list[Any]) -> None:

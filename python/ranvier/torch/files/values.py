@@ -93,7 +93,8 @@ KINDS = {
 }
 KINDS["BFloat16Storage"] = Kind("bfloat16", np.dtype(np.float32), 2)
 KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1)
-_DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), "uint16", "uint32", "uint64")}
+_NAMED = "uint16 uint32 uint64 bfloat16 complex32 complex64 complex128 float8_e4m3fn float8_e5m2"
+_DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), *_NAMED.split())}
 _ABSENT = ("ComplexFloat", "ComplexDouble", "QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
 
 
