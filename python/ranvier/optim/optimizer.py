@@ -269,7 +269,7 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
-        for p, values in self.state.items():
+        for p, values in self.state.items() if self.rule else ():
             if any(isinstance(value, Tensor) for value in values.values()):  # of a file of PyTorch
                 self.state[p] = self.load_state(p, values)
 

@@ -54,7 +54,7 @@ class Bytes:
 _NAMES: dict[str, Name] = {}
 _STORAGES = {kind.dtype: name for name, kind in KINDS.items() if kind.name not in ("bfloat16", "untyped")}
 _UNTYPED = "storage.UntypedStorage"
-_DTYPES = (np.dtype, rv.dtype)
+_DTYPE = rv.dtype
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
 _PROJECTION = Name("torch.nn.modules.linear.NonDynamicallyQuantizableLinear")
 _TENSOR, _UNSIGNED, _PARAMETER, _WITH_STATE, _SUBCLASS = (
@@ -95,7 +95,7 @@ class Pickler(_Base):  # type: ignore[misc]
             return self._name(obj, obj.path)
         elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
             return self._projection(obj)
-        elif isinstance(obj, _DTYPES) and not self._in_numpy:
+        elif isinstance(obj, _DTYPE) and not self._in_numpy:
             path = "torch." + str(obj).rpartition(".")[2]
             return self._name(_NAMES.setdefault(path, Name(path)), path)
         elif isinstance(obj, (np.ndarray, np.generic)):

@@ -47,7 +47,7 @@ class Storage:
     def __init__(self, kind: Kind, count: int, dtype: Any = None) -> None:
         self.kind, self.count, self.begin = kind, count, 0
         self.memory = Memory(
-            np.empty(count, kind.dtype if dtype is None or kind.dtype.kind != "f" else dtype)
+            np.empty(count, kind.dtype if dtype is None or kind.dtype.kind != "f" else np.dtype(dtype))
         )
         self._typed: dict[Any, Memory] = {}
 
