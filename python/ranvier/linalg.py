@@ -1,7 +1,7 @@
 """Norms, inverses, determinants, systems of equations and factors, under the names of torch.linalg.
 
-NumPy computes all but vector norms; a replay of a compiled step calls it again. All have gradients but the
-factors of ``lu``, which refuses a matrix that requires them, and ``matrix_rank``.
+NumPy computes all but vector norms; a replay of a compiled step calls it again. All have gradients but
+``matrix_rank``.
 """
 
 from __future__ import annotations
@@ -137,9 +137,7 @@ def lu_factor(A: Any, *, pivot: bool = True) -> LUFactors:
 
 
 def lu(A: Any, *, pivot: bool = True) -> LUResult:
-    """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows; no gradient.
-
-    pivot=False is refused.
+    """P, L and U with P L U = A (..., n, n), by elimination with exchanged rows. pivot=False is refused.
     | rv.linalg.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).U -> tensor([[2., 2.], [0., 1.]])"""
     return lu_unpack(*_lu(A, pivot))
 

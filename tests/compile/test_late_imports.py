@@ -19,6 +19,8 @@ ROWS = {
     "creation": "rv.normal(0.0, 1.0, (3, 3)) * x",
     "elementwise.logic": "rv.logical_not(x).float() * x",
     "elementwise.pairs": "x % 2",
+    "matrix.cholesky": "rv.cholesky_inverse(x)",
+    "matrix.exponential": "rv.matrix_exp(x)",
     "matrix.inverse": "rv.det(x) * x",
     "matrix.factors": "rv.pinverse(x)",
     "shape.write": "rv.scatter_reduce(x, 0, PLACES, x, 'amax')",

@@ -62,7 +62,7 @@ OPS = {
         matrix_exp+
     """,
     "matrix.factors": """
-        lu+ lu_unpack pinverse+ qr+
+        lu+ lu_solve+ lu_unpack pinverse+ qr+
     """,
     "shape.write": """
         diagonal_scatter+ index_copy* index_fill* index_put* masked_scatter* put* scatter_reduce*

@@ -26,14 +26,14 @@ CholeskyExResult = namedtuple("CholeskyExResult", "L info")
 _BLOCK = 64  # rows of a triangle that NumPy, which knows no triangles, solves as a matrix
 
 
-def substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
+def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
     """A^-1 b for a triangle A (..., n, n), b (..., n, k); the other half of A is not read.
 
     unit: the diagonal is not read but taken as 1. Raises numpy's LinAlgError for a 0 in the diagonal.
     """
     n, columns = b.shape[-2:]
     if A.ndim == 2 < b.ndim:  # one matrix for all right sides: these are columns
-        wide = substituted(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
+        wide = _substituted(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
         return np.ascontiguousarray(np.moveaxis(wide.reshape(n, *b.shape[:-2], columns), 0, -2))
     y = np.empty((*np.broadcast_shapes(A.shape[:-2], b.shape[:-2]), n, columns), b.dtype)
     starts = range(0, n, _BLOCK)
@@ -55,14 +55,14 @@ class SolveTriangular(Function):
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
-            self.y = substituted(A, b, self.upper, self.unit)
+            self.y = _substituted(A, b, self.upper, self.unit)
         except np.linalg.LinAlgError as error:
             raise singular(self.name) from error
         self.A, self.shape = A, b.shape
         return self.y
 
     def backward(self, dy: Array) -> tuple[Array, Array]:
-        db = substituted(np.swapaxes(self.A, -1, -2), dy, not self.upper, self.unit)
+        db = _substituted(np.swapaxes(self.A, -1, -2), dy, not self.upper, self.unit)
         dA = -np.matmul(db, np.swapaxes(self.y, -1, -2))
         dA = (np.triu if self.upper else np.tril)(dA, (1 if self.upper else -1) if self.unit else 0)
         return unbroadcast(dA, self.A.shape), unbroadcast(db, self.shape)
@@ -102,8 +102,8 @@ class Cholesky(Function):
         upper = np.swapaxes(self.L, -1, -2)
         half = np.tril(upper @ np.tril(dL))
         half *= 1 - 0.5 * np.eye(half.shape[-1], dtype=half.dtype)
-        left = substituted(upper, half, True)  # L^-T half
-        dA = np.swapaxes(substituted(upper, np.swapaxes(left, -1, -2), True), -1, -2)
+        left = _substituted(upper, half, True)  # L^-T half
+        dA = np.swapaxes(_substituted(upper, np.swapaxes(left, -1, -2), True), -1, -2)
         return 0.5 * (dA + np.swapaxes(dA, -1, -2))
 
 

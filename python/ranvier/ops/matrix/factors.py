@@ -15,6 +15,7 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.matrix.cholesky import SolveTriangular
 from ranvier.ops.matrix.inverse import Solve, matrix
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.matrix.singular import Svd, decomposed, ones_in_diagonal, over_differences, svd_of
@@ -22,7 +23,7 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
-from ranvier.ops.shape.repeat import tril
+from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import reshape
 
 QRResult = namedtuple("QRResult", "Q R")
@@ -259,25 +260,61 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     return LstsqResult(solution, residuals, rank, values)
 
 
+class Lu(Function):
+    """L and U with P L U = A (..., n, n) in one matrix, and the exchanged rows, counted from 1"""
+
+    by_numpy = True
+    backward = by_rule
+
+    def forward(self, A: Array) -> Any:
+        n = A.shape[-1]
+        both = A.reshape(math.prod(A.shape[:-2]), n, n).copy()
+        pivots = np.zeros(both.shape[:2], np.int32)
+        for lu, rows in zip(both, pivots, strict=True):
+            for i in range(n):
+                largest = i + int(np.argmax(np.abs(lu[i:, i])))
+                rows[i] = largest + 1
+                lu[[i, largest]] = lu[[largest, i]]
+                if lu[i, i] != 0:
+                    lu[i + 1 :, i] /= lu[i, i]
+                    lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
+        self.factors = both.reshape(A.shape), pivots.reshape(A.shape[:-1])
+        return self.factors
+
+
+@rule(Lu)
+def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
+    """P L^-T (the lower triangle of L^T dL, without its diagonal, and the upper one of dU U^T) U^-T."""
+    both = of_output(node, node.factors[0], 0)
+    L, U = _unpacked(both)
+    inner = tril(matmul(L.mT, tril(dLU, -1)), -1) + triu(matmul(triu(dLU), U.mT))
+    left = SolveTriangular("lu", True, True).apply(both.mT, inner)
+    dA = SolveTriangular("lu", True).apply(both, left.mT).mT
+    return matmul(wrap(_exchanges(node.factors[1], dA.dtype)), dA)
+
+
+def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
+    return tril(both, -1) + wrap(np.eye(both.shape[-1], dtype=both.dtype)), triu(both)
+
+
+def _exchanges(pivots: Array, dtype: Any) -> Array:
+    """The matrix P of the exchanged rows."""
+    n = pivots.shape[-1]
+    order = np.broadcast_to(np.arange(n), pivots.shape).copy()
+    for some, exchanged in zip(order.reshape(-1, n), pivots.reshape(-1, n), strict=True):
+        for i, pivot in enumerate(exchanged - 1):
+            some[[i, pivot]] = some[[pivot, i]]
+    return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))
+
+
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """The factors of A (..., n, n) in one matrix, L below the diagonal and U above, and the rows that were
-    exchanged (..., n), counted from 1; no gradient. With get_infos also zeros (...). pivot=False is refused.
+    exchanged (..., n), counted from 1. With get_infos also zeros (...). pivot=False is refused.
     | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)"""
-    A = matrix("lu", A, True, False)
+    A = matrix("lu", A)
     if not pivot:
         raise ValueError("[lu] got pivot=False; expected True")
-    n = A.shape[-1]
-    both = A._array.reshape(math.prod(A.shape[:-2]), n, n).copy()
-    pivots = np.zeros(both.shape[:2], np.int32)
-    for lu, rows in zip(both, pivots, strict=True):
-        for i in range(n):
-            largest = i + int(np.argmax(np.abs(lu[i:, i])))
-            rows[i] = largest + 1
-            lu[[i, largest]] = lu[[largest, i]]
-            if lu[i, i] != 0:
-                lu[i + 1 :, i] /= lu[i, i]
-                lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
-    factors = LUFactors(wrap(both.reshape(A.shape)), wrap(pivots.reshape(A.shape[:-1])))
+    factors = LUFactors(*Lu().apply(A))
     return (*factors, wrap(np.zeros(A.shape[:-2], np.int32))) if get_infos else factors
 
 
@@ -290,17 +327,18 @@ def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
     tensor([[1., 2.],
             [2., 2.]])
     """
-    both = matrix("lu_unpack", LU_data, True, False)._array
-    n = both.shape[-1]
-    order = np.broadcast_to(np.arange(n), both.shape[:-1]).copy()
-    rows = as_tensor("lu_unpack", LU_pivots)._array
-    count = math.prod(both.shape[:-2])
-    for some, exchanged in zip(order.reshape(count, n), rows.reshape(count, n), strict=True):
-        for i, pivot in enumerate(exchanged - 1):
-            some[[i, pivot]] = some[[pivot, i]]
-    P = np.swapaxes(np.eye(n, dtype=both.dtype)[order], -1, -2)
-    L = np.tril(both, -1) + np.eye(n, dtype=both.dtype)
-    return LUResult(wrap(np.ascontiguousarray(P)), wrap(L), wrap(np.triu(both)))
+    both, pivots = matrix("lu_unpack", LU_data), as_tensor("lu_unpack", LU_pivots)
+    return LUResult(by_numpy(_exchanges, pivots._array, both.dtype), *_unpacked(both))
+
+
+def lu_solve(b: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
+    """A^-1 b (..., n, k), from the factors of :func:`ranvier.lu`.
+    | rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
+    -> tensor([[1.], [1.]])"""
+    both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
+    right = matmul(by_numpy(_exchanges, pivots._array, both.dtype).mT, matrix("lu_solve", b, False))
+    inner = SolveTriangular("lu_solve", False, True).apply(both, right)
+    return SolveTriangular("lu_solve", True).apply(both, inner)
 
 
 own_errors(globals())

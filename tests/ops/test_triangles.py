@@ -1,0 +1,120 @@
+"""Triangular systems, Cholesky and LU factors, the exponential: beside NumPy's; gradients by differences."""
+
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.autograd import gradcheck, gradgradcheck
+from support.refused import refused
+
+RNG = np.random.default_rng(4)
+A, B = RNG.normal(size=(2, 4, 4)) + 3 * np.eye(4), RNG.normal(size=(2, 4, 3))
+SYMMETRIC = A @ A.transpose(0, 2, 1)
+
+
+def leaf(x):
+    return rv.tensor(x, requires_grad=True)
+
+
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("unitriangular", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_solve_triangular(upper, unitriangular, left):
+    def solved(a, b):
+        return rv.linalg.solve_triangular(a, b, upper=upper, left=left, unitriangular=unitriangular)
+
+    half = (np.triu if upper else np.tril)(A, (1 if upper else -1) * unitriangular)
+    half = half + np.eye(4) * unitriangular
+    b = B if left else B.transpose(0, 2, 1)
+    x = solved(rv.tensor(A), rv.tensor(b)).numpy()
+    np.testing.assert_allclose(half @ x if left else x @ half, b, atol=1e-12)
+    assert gradcheck(solved, (leaf(A), leaf(b)))
+    assert gradgradcheck(solved, (leaf(A), leaf(b)))
+
+
+@pytest.mark.parametrize("n", [1, 64, 65, 200])
+def test_triangles_in_blocks(n):
+    """One matrix for many right sides, and a matrix for each."""
+    lower = np.tril(RNG.normal(size=(n, n))) / n + np.eye(n)
+    b = RNG.normal(size=(3, n, 2))
+    expected = np.linalg.solve(np.stack([lower] * 3), b)
+    for matrix in (lower, np.stack([lower] * 3)):
+        x = rv.linalg.solve_triangular(rv.tensor(matrix), rv.tensor(b), upper=False)
+        np.testing.assert_allclose(x.numpy(), expected, rtol=1e-10, atol=1e-12)
+        x = rv.linalg.solve_triangular(rv.tensor(matrix).mT, rv.tensor(b), upper=True).numpy()
+        np.testing.assert_allclose(lower.T @ x, b, rtol=1e-10, atol=1e-12)
+    x = rv.cholesky_solve(rv.tensor(b), rv.tensor(lower)).numpy()
+    np.testing.assert_allclose(lower @ (lower.T @ x), b, rtol=1e-9, atol=1e-11)
+    whole = rv.cholesky_inverse(rv.tensor(lower)).numpy() @ lower @ lower.T
+    np.testing.assert_allclose(whole, np.eye(n), atol=1e-10)
+
+
+def test_cholesky_ex_tells_how_far_a_factor_goes():
+    found = rv.linalg.cholesky_ex(rv.tensor(np.stack([np.diag([1.0, 4.0, -1.0]), np.diag([1.0, 4.0, 9.0])])))
+    assert found.info.tolist() == [3, 0]
+    np.testing.assert_array_equal(found.L[1].numpy(), np.diag([1.0, 2.0, 3.0]))
+    assert found.L[0, 1].tolist() == [0.0, 2.0, 0.0]
+    assert math.isnan(found.L[0, 2, 2].item())
+    not_a_number = rv.linalg.cholesky_ex(rv.full((2, 2), math.nan))
+    assert not_a_number.info.item() == 1
+    with pytest.raises(rv.linalg.LinAlgError, match="not positive-definite"):
+        rv.linalg.cholesky_ex(-rv.eye(2), check_errors=True)
+    assert issubclass(rv.linalg.LinAlgError, RuntimeError)
+    compiled = rv.compile(lambda x: rv.linalg.cholesky_ex(x).info)
+    assert [compiled(rv.eye(2) * k).item() for k in (1.0, -1.0, 2.0, -2.0, 3.0)] == [0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("upper", [False, True])
+def test_gradients_of_factors(upper):
+    def symmetric(a):
+        return (a + a.mT) / 2
+
+    for function in (
+        lambda a: rv.linalg.cholesky(symmetric(a), upper=upper),
+        lambda a: rv.linalg.cholesky_ex(symmetric(a), upper=upper).L,
+        lambda a: rv.cholesky_inverse(a.triu() if upper else a.tril(), upper),
+        lambda a: rv.linalg.lu(a)[1 + upper],
+        lambda a: rv.lu_solve(rv.tensor(B), *rv.linalg.lu_factor(a)),
+        lambda a: rv.linalg.matrix_exp(a / 4),
+    ):
+        assert gradcheck(function, (leaf(SYMMETRIC),))
+        assert gradgradcheck(function, (leaf(SYMMETRIC),))
+
+
+def test_lu_solve():
+    x = rv.lu_solve(rv.tensor(B), *rv.lu(rv.tensor(A))).numpy()
+    np.testing.assert_allclose(A @ x, B, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-3, 1.0, 30.0])
+def test_exponential(size):
+    values, vectors = np.linalg.eigh(SYMMETRIC / np.abs(SYMMETRIC).max() * size)
+    expected = vectors * np.exp(values)[:, None, :] @ vectors.transpose(0, 2, 1)
+    found = rv.matrix_exp(rv.tensor(vectors * values[:, None, :] @ vectors.transpose(0, 2, 1))).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * np.exp(size))
+    assert np.isnan(rv.matrix_exp(rv.full((2, 2), math.inf)).numpy()).all()
+
+
+def test_vecdot_and_the_multivariate_gamma():
+    np.testing.assert_allclose(
+        rv.linalg.vecdot(rv.tensor(A), rv.tensor(SYMMETRIC), dim=1).numpy(), (A * SYMMETRIC).sum(1)
+    )
+    x = rv.tensor([2.5, 4.0], dtype=rv.float64)
+    expected = [1.5 * math.log(math.pi) + sum(math.lgamma(v - i / 2) for i in range(3)) for v in x.tolist()]
+    np.testing.assert_allclose(rv.mvlgamma(x, 3).numpy(), expected)
+
+
+def test_refused():
+    eye = rv.eye(2)
+    refused(
+        ValueError,
+        "[solve_triangular] got a singular matrix",
+        rv.linalg.solve_triangular,
+        eye * 0,
+        eye,
+        upper=True,
+    )
+    refused(ValueError, "expected rows alike", rv.linalg.solve_triangular, eye, rv.ones(3, 1), upper=True)
+    refused(ValueError, "[cholesky_inverse] got A of shape", rv.cholesky_inverse, rv.ones(2, 3))
+    refused(TypeError, "expected None", rv.linalg.cholesky_ex, eye, out=(eye, eye))
