@@ -96,8 +96,7 @@ class Pickler(_Base):  # type: ignore[misc]
         elif type(obj) is nn.Linear and id(obj) in self._projections and id(obj) not in self.memo:
             return self._projection(obj)
         elif isinstance(obj, _DTYPE) and not self._in_numpy:
-            path = "torch." + str(obj).rpartition(".")[2]
-            return self._name(_NAMES.setdefault(path, Name(path)), path)
+            return self.save(_dtype_name(obj))
         elif isinstance(obj, (np.ndarray, np.generic)):
             self._in_numpy += 1
             try:
@@ -178,7 +177,7 @@ class Pickler(_Base):  # type: ignore[misc]
         if array.dtype not in _STORAGES:
             if self.old:
                 raise pickle.PicklingError(f"[save] got {array.dtype}; expected a dtype that old files have")
-            args, make = (*args, array.dtype), _UNSIGNED
+            args, make = (*args, _dtype_name(array.dtype)), _UNSIGNED
         if kind is rv.Tensor and not state:
             return make, args
         if kind is nn.Parameter:
@@ -250,6 +249,11 @@ class Pickler(_Base):  # type: ignore[misc]
             kept.update({parameters[i]: optimizer_state(values) for i, values in states})
             return (*reduced[:2], {**reduced[2], "state": kept}, *reduced[3:])
         return reduced
+
+
+def _dtype_name(dtype: Any) -> Name:
+    path = "torch." + str(dtype).rpartition(".")[2]
+    return _NAMES.setdefault(path, Name(path))
 
 
 def _first(array: Array) -> Array:

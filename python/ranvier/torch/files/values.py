@@ -145,6 +145,8 @@ def tensor_v2(
 
 def tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, dtype: Any,
               metadata: Any = None) -> Any:  # fmt: skip
+    if dtype not in _DTYPES.values() or getattr(dtype, "kind", "") not in "biuf":
+        raise FileError("has a tensor of a dtype that Tensors lack")
     return tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata, dtype)
 
 
@@ -262,5 +264,6 @@ for _module in ("torch", "torch.storage", "torch.cuda"):
     _CALLS |= {f"{_module}.{name}Storage": None for name in _ABSENT}
 
 KNOWN: dict[str, Any] = {path: Known(path, call) for path, call in _CALLS.items()} | _DTYPES
+KNOWN |= {f"torch.{name}": getattr(rv, name) for name in _NAMED if hasattr(rv, name)}
 for _module in ("torch", "torch.storage", "torch.cuda"):
     KNOWN |= {f"{_module}.{name}": kind for name, kind in KINDS.items()}
