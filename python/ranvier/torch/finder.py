@@ -13,6 +13,7 @@ from typing import Any
 import ranvier.torch.names as names
 import ranvier.torch.report as report
 from ranvier.torch.absent import absent, why
+from ranvier.torch.foreign import foreign
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
@@ -114,7 +115,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         except AttributeError:
             continue
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
-            return value
+            return foreign(value, full) if root == "torch" and full in names.FOREIGN else value
         if not out:  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
     if not name.startswith("__") or full in names.FILES:
