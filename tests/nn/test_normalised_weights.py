@@ -1,6 +1,7 @@
 """weight_norm and spectral_norm: against formulas in NumPy, and PyTorch where installed."""
 
 import copy
+import importlib
 import pickle
 
 import numpy as np
@@ -138,3 +139,59 @@ def test_refused(kind):
         REMOVE[kind](nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"\[spectral_norm\] got n_power_iterations 0"):
         utils.spectral_norm(nn.Linear(2, 2), n_power_iterations=0)
+
+
+def test_weight_norm_as_a_parametrization():
+    layer, former = nn.Linear(3, 4), nn.Linear(3, 4)
+    former.load_state_dict(layer.state_dict())
+    before = layer.weight.detach().numpy().copy()
+    utils.weight_norm(former, dim=1)
+    assert utils.parametrizations.weight_norm(layer, dim=1) is layer
+    np.testing.assert_allclose(layer.weight.detach(), before, rtol=1e-6)
+    x = rv.randn(5, 3)
+    for each in (layer, former):
+        (each(x) ** 2).sum().backward()
+    parts = layer.parametrizations.weight
+    np.testing.assert_allclose(parts.original0.grad, former.weight_g.grad, rtol=1e-5)
+    np.testing.assert_allclose(parts.original1.grad, former.weight_v.grad, rtol=1e-5, atol=1e-5)
+    with rv.no_grad():
+        former.weight_g.mul_(2)
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(layer)))
+    twin.load_state_dict(former.state_dict())  # with the names of nn.utils.weight_norm
+    np.testing.assert_allclose(twin.weight.detach(), 2 * before, rtol=1e-6)
+    twin.weight = rv.ones(4, 3)
+    assert twin.parametrizations.weight.original0.tolist() == [[2.0, 2.0, 2.0]]
+    utils.parametrize.remove_parametrizations(twin, "weight")
+    assert sorted(twin.state_dict()) == ["bias", "weight"]
+    np.testing.assert_allclose(twin.weight.detach(), np.ones((4, 3)), rtol=1e-6)
+    with pytest.raises(ValueError, match="expected one original"):
+        utils.parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
+
+
+def test_spectral_norm_as_a_parametrization():
+    layer = utils.parametrizations.spectral_norm(nn.Linear(6, 4), n_power_iterations=200)
+    weight = layer.parametrizations.weight.original.detach().numpy()
+    wanted = weight / np.linalg.svd(weight)[1][0]
+    np.testing.assert_allclose(layer.weight.detach(), wanted, rtol=1e-4)
+    layer.eval()
+    before = layer.parametrizations.weight[0]._u.numpy().copy()
+    layer(rv.ones(6)).sum().backward()
+    np.testing.assert_array_equal(layer.parametrizations.weight[0]._u, before)
+    line = utils.parametrizations.spectral_norm(nn.LayerNorm(4))
+    np.testing.assert_allclose(line.weight.detach(), np.full(4, 0.5), rtol=1e-6)
+    with pytest.raises(ValueError, match="n_power_iterations 0"):
+        utils.parametrizations.spectral_norm(nn.Linear(2, 2), n_power_iterations=0)
+
+
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+def test_parametrizations_have_the_names_of_pytorch(name, torch):
+    ours, theirs = (
+        getattr(lib.nn.utils.parametrizations, name)(lib.nn.Conv2d(2, 3, 3))
+        for lib in (rv, importlib.import_module("torch"))
+    )
+    assert {k: tuple(v.shape) for k, v in ours.state_dict().items()} == {
+        k: tuple(v.shape) for k, v in theirs.state_dict().items()
+    }
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    ours.eval(), theirs.eval()
+    np.testing.assert_allclose(ours.weight.detach(), theirs.weight.detach().numpy(), rtol=1e-5, atol=1e-7)

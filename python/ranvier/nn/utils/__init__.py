@@ -3,7 +3,7 @@
 
 import sys as _sys
 
-from ranvier.nn.utils import parametrize, rnn
+from ranvier.nn.utils import parametrizations, parametrize, rnn
 from ranvier.nn.utils import reweighted as _reweighted
 from ranvier.nn.utils.clip_grad import (
     clip_grad_norm,
@@ -23,6 +23,7 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "parametrizations",
     "parametrize",
     "remove_spectral_norm",
     "remove_weight_norm",

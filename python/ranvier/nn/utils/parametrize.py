@@ -13,23 +13,36 @@ from ranvier.nn.utils.reweighted import HELD, Reweighting, hold
 
 
 class ParametrizationList(ModuleList):
-    """The parametrizations of one tensor, applied in turn to ``original``."""
+    """The parametrizations of one tensor, applied in turn to ``original``, or ``original0``, ``original1``
+    ... where ``right_inverse`` of the first gives several."""
 
     original: Any
+    ntensors: int | None = None  # how many originals, where their names have numbers
+
+    def originals(self) -> list[Any]:
+        if self.ntensors is None:
+            return [self.original]
+        return [getattr(self, f"original{i}") for i in range(self.ntensors)]
 
     def forward(self) -> Any:
-        x = self.original
-        for module in self:
+        first, *rest = self
+        x = first(*self.originals())
+        for module in rest:
             x = module(x)
         return x
 
     def right_inverse(self, value: Any) -> None:
-        """Sets the original so that forward gives the value, by ``right_inverse`` of each module."""
+        """Sets the originals so that forward gives the value, by ``right_inverse`` of each module."""
         with no_grad():
             parts: list[Any] = list(self)
             for module in reversed(parts):
                 value = module.right_inverse(value)
-            self.original.copy_(value)
+            for original, new in zip(self.originals(), _several(value), strict=True):
+                original.copy_(new)
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (tuple, list)) else [value]
 
 
 class Parametrized(Reweighting):
@@ -75,8 +88,9 @@ def register_parametrization(
 
     The tensor itself is then ``layer.parametrizations.weight.original``. A second parametrization gets the
     result of the first. ``layer.weight = value`` sets the original to
-    ``parametrization.right_inverse(value)``, one tensor of its shape; with this method, registration keeps
-    the weight's value. unsafe: the result may have another shape and dtype.
+    ``parametrization.right_inverse(value)``; with this method, registration keeps the weight's value. Where
+    it gives several tensors, these are ``original0``, ``original1`` ... unsafe: the result may have another
+    shape and dtype.
 
     Raises ValueError for a name that is no parameter or buffer, and for another shape or dtype; TypeError for
     no Module, and for a result that is no Tensor.
@@ -102,7 +116,7 @@ def register_parametrization(
         start = value.detach()
         if not again and hasattr(parametrization, "right_inverse"):
             start = parametrization.right_inverse(start)
-        y = parametrization(start)
+        y = parametrization(*_several(start))
     if not isinstance(y, Tensor):
         raise TypeError(f"[register_parametrization] got the result {y!r}; expected a Tensor")
     if not unsafe and (y.shape, y.dtype) != (value.shape, value.dtype):
@@ -113,13 +127,20 @@ def register_parametrization(
     if again:
         module.parametrizations[tensor_name].append(parametrization)
         return module
-    with no_grad():
-        value.copy_(start)
     delattr(module, tensor_name)
     if not is_parametrized(module):
         module.parametrizations = ModuleDict()
     module.parametrizations[tensor_name] = parts = ParametrizationList([parametrization])
-    _register(parts, "original", value)
+    if isinstance(start, Tensor):
+        with no_grad():
+            value.copy_(start)
+        _register(parts, "original", value)
+    else:
+        parts.ntensors = len(start)
+        for i, part in enumerate(start):
+            kept = part.detach().clone()
+            trained = isinstance(value, Parameter)
+            _register(parts, f"original{i}", Parameter(kept, value.requires_grad) if trained else kept)
     hold(module, {**module.__dict__.get(HELD, {}), tensor_name: Parametrized(tensor_name)})
     return module
 
@@ -137,7 +158,10 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"[remove_parametrizations] got {tensor_name!r}; expected a parametrized tensor")
-    original = module.parametrizations[tensor_name].original
+    parts = module.parametrizations[tensor_name]
+    if parts.ntensors is not None and not leave_parametrized:
+        raise ValueError("[remove_parametrizations] got leave_parametrized=False; expected one original")
+    original = parts.originals()[-1]
     with no_grad():
         if leave_parametrized:
             value = getattr(module, tensor_name).detach().clone()

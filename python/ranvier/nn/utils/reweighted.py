@@ -102,7 +102,7 @@ def remove(op: str, module: M, name: str, kind: type[Reweighting]) -> M:
     return module
 
 
-def _length(v: Tensor, dim: int | None) -> Tensor:
+def norm_except(v: Tensor, dim: int | None) -> Tensor:
     """The 2-norm over all dimensions but dim, which keep size 1; of all elements without dim."""
     axes = tuple(range(v.ndim)) if dim is None else tuple(d for d in range(v.ndim) if d != dim % v.ndim)
     return ops.norm(v, 2, axes, dim is not None) if axes else ops.abs(v)
@@ -119,14 +119,14 @@ class WeightNorm(Reweighting):
     def start(self, module: Any) -> None:
         weight = module.__dict__[self.name]
         with no_grad():
-            length = _length(weight, self.dim)
+            length = norm_except(weight, self.dim)
         delattr(module, self.name)
         setattr(module, self.name + "_g", Parameter(length.detach()))
         setattr(module, self.name + "_v", Parameter(weight.detach()))
 
     def weight(self, module: Any) -> Tensor:
         g, v = module.__dict__[self.name + "_g"], module.__dict__[self.name + "_v"]
-        result: Tensor = v * (g / _length(v, self.dim))
+        result: Tensor = v * (g / norm_except(v, self.dim))
         return result
 
 

@@ -1,0 +1,124 @@
+"""Weight and spectral norm as parametrizations, under the names of torch.nn.utils.parametrizations."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, TypeVar
+
+import ranvier.ops as ops
+from ranvier.autograd.mode import no_grad
+from ranvier.autograd.random import randn
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
+from ranvier.nn.module import Module
+from ranvier.nn.utils.parametrize import register_parametrization
+from ranvier.nn.utils.reweighted import norm_except
+
+__all__ = ["spectral_norm", "weight_norm"]
+
+M = TypeVar("M", bound=Module)
+
+
+class _WeightNorm(Module):
+    """weight = g v / |v|, the norm over all dimensions but dim"""
+
+    def __init__(self, dim: int | None = 0) -> None:
+        super().__init__()
+        self.dim = None if dim == -1 else dim
+
+    def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        result: Tensor = weight_v * (weight_g / norm_except(weight_v, self.dim))
+        return result
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return norm_except(weight, self.dim), weight
+
+
+def weight_norm(module: M, name: str = "weight", dim: int | None = 0) -> M:
+    """Computes the parameter ``name`` from ``parametrizations.name.original0``, its norms over all dimensions
+    but dim, and ``original1``, its direction; with dim None or -1 there is one norm. Returns the layer.
+
+    `load_state_dict` also takes `name_g` and `name_v` of :func:`ranvier.nn.utils.weight_norm`.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.parametrizations.weight_norm(rv.nn.Linear(3, 2))
+    >>> [(name, tuple(p.shape)) for name, p in layer.named_parameters()][1:]
+    [('parametrizations.weight.original0', (2, 1)), ('parametrizations.weight.original1', (2, 3))]
+    """
+    register_parametrization(module, name, _WeightNorm(dim), unsafe=True)
+    module._register_load_state_dict_pre_hook(partial(_renamed, name))
+    return module
+
+
+def _renamed(name: str, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """The values of nn.utils.weight_norm under the names of the parametrization."""
+    former = [f"{prefix}{name}_g", f"{prefix}{name}_v"]
+    if all(key in state for key in former):
+        for i, key in enumerate(former):
+            state[f"{prefix}parametrizations.{name}.original{i}"] = state.pop(key)
+
+
+class _SpectralNorm(Module):
+    """weight / sigma, sigma = u W v with the vectors u and v of the greatest singular value"""
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, weight: Tensor, n_power_iterations: int, dim: int, eps: float) -> None:
+        super().__init__()
+        self.n_power_iterations, self.dim, self.eps = n_power_iterations, dim, eps
+        if weight.ndim > 1:
+            rows = self._rows(weight.detach())
+            for name, size in zip(("_u", "_v"), rows.shape, strict=True):
+                self.register_buffer(name, self._unit(randn(size, dtype=weight.dtype)))
+            self._iterate(rows, 15)
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        rows = ops.movedim(weight, self.dim, 0) if self.dim else weight
+        return rows.reshape(rows.shape[0], -1)
+
+    def _unit(self, x: Tensor) -> Tensor:
+        return x / ops.clamp(ops.norm(x), self.eps)
+
+    def _iterate(self, rows: Tensor, times: int) -> None:
+        with no_grad():
+            for _ in range(times):
+                self._u.copy_(self._unit(ops.matmul(rows, self._v)))
+                self._v.copy_(self._unit(ops.matmul(rows.mT, self._u)))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if weight.ndim == 1:
+            return self._unit(weight)
+        rows = self._rows(weight)
+        if self.training:
+            self._iterate(rows, self.n_power_iterations)
+        u, v = self._u.clone(), self._v.clone()  # backward needs them, and the next call changes the buffers
+        return weight / ops.dot(u, ops.matmul(rows, v))
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value
+
+
+def spectral_norm(
+    module: M, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None
+) -> M:
+    """Divides the parameter ``name`` by its greatest singular value, as a matrix with the rows dim (0; 1 for
+    transposed convolutions). Each call in training mode improves the singular vectors. Returns the layer.
+
+    Source: Miyato et al.: Spectral Normalization for GANs, 2018. Raises ValueError if the layer has no such
+    parameter, and for less than one iteration.
+
+    >>> import ranvier as rv
+    >>> layer = rv.nn.utils.parametrizations.spectral_norm(rv.nn.Linear(3, 2))
+    >>> [name for name, _ in layer.named_buffers()]
+    ['parametrizations.weight.0._u', 'parametrizations.weight.0._v']
+    """
+    if isinstance(n_power_iterations, bool) or n_power_iterations < 1:
+        raise ValueError(f"[spectral_norm] got n_power_iterations {n_power_iterations}; expected at least 1")
+    weight = getattr(module, name, None)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"[spectral_norm] got {name!r}; expected a parameter of {type(module).__name__}")
+    if dim is None:
+        dim = 1 if isinstance(module, (ConvTranspose1d, ConvTranspose2d)) else 0
+    register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
+    return module
