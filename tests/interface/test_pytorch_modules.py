@@ -196,19 +196,6 @@ def test_multivariate_normal_has_gradients(rng):
     gradcheck(lambda m, r: rv.distributions.MultivariateNormal(m, r @ r.mT).log_prob(x).sum(), [mean, root])
 
 
-def test_summary_writer_takes_tensors(tmp_path):
-    pytest.importorskip("tensorboardX")
-    from ranvier.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(tmp_path)) as writer:
-        writer.add_scalar("loss", rv.tensor(1.5, requires_grad=True), 0)
-        writer.add_histogram("weights", rv.ones(3), 0)
-        writer.add_scalars("both", {"a": rv.tensor(1.0)}, 0)
-    with pytest.raises(NotImplementedError, match=r"\[tensorboard\] add_graph"):
-        writer.add_graph(nn.Linear(1, 1))
-    assert any(file.stat().st_size > 100 for file in tmp_path.iterdir() if file.is_file())
-
-
 def test_einops_takes_tensors(rng):
     einops = pytest.importorskip("einops")
     from ranvier.utils import einops as ours

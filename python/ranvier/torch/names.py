@@ -34,6 +34,8 @@ FILES = {
 
 # a module of PyTorch: the module of this library that has its names
 HOMES = {
+    "utils.tensorboard.writer": "pytorch_names.tensorboard",
+    "utils.tensorboard.summary": "pytorch_names.event_files",
     "_tensor": "",
     "cpu.amp": "amp",
     "distributed.algorithms.join": "distributed",
@@ -64,6 +66,7 @@ HOMES = {
 # a name of PyTorch: where it is in this library
 OTHERS = {
     "_C._log_api_usage_once": "ranvier.torch.machine.log_usage",
+    "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
@@ -127,6 +130,15 @@ FOREIGN = frozenset(
 # what stays out, and why; as much as is named here is the beginning of a path
 OUT = {
     "PyTorchFileReader": "torch.load reads files",
+    "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
+    "distributed.algorithms.model_averaging": "each process has the whole model",
+    "distributed.algorithms.ddp_comm_hooks": "each process has the whole model",
+    "distributed.algorithms._checkpoint": "each process has the whole model",
+    "distributed._shard": "each process has the whole model",
+    "distributed._composable": "each process has the whole model",
+    "distributed._tensor": "each process has the whole model",
+    "distributed.device_mesh": "each process has the whole model",
+    "distributed.checkpoint": "each process has the whole model",
     "ScriptFunction": "there is no TorchScript",
     "ScriptModule": "there is no TorchScript",
     "TypedStorage": "tensors have their memory in NumPy arrays",

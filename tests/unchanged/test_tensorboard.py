@@ -1,0 +1,127 @@
+"""utils.tensorboard: event files, read here by the format's description, bit by bit."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.utils.tensorboard import SummaryWriter
+
+
+def crc(data):
+    """CRC-32C of data, one bit at a time, masked as TensorFlow's records have it."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    value ^= 0xFFFFFFFF
+    return ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def fields(message):
+    """{key: [values]} of a message."""
+    found, at = {}, 0
+
+    def number():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at, value, shift = at + 1, value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+
+    while at < len(message):
+        key, kind = divmod(number(), 8)
+        if kind == 0:
+            value = number()
+        else:
+            size = {1: 8, 5: 4}.get(kind) or number()
+            value = message[at : at + size]
+            at += size
+            value = struct.unpack({1: "<d", 5: "<f"}[kind], value)[0] if kind in (1, 5) else value
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def read(folder):
+    """[(step, tag, fields of the value)] of the one event file in a folder."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    data, events = path.read_bytes(), []
+    while data:
+        (length,) = struct.unpack("<Q", data[:8])
+        head, event, tail = data[8:12], data[12 : 12 + length], data[12 + length : 16 + length]
+        assert struct.unpack("<II", head + tail) == (crc(data[:8]), crc(event))
+        events.append(fields(event))
+        data = data[16 + length :]
+    assert events[0][3] == [b"brain.Event:2"]
+    values = []
+    for event in events[1:]:
+        for summary in event.get(5, []):
+            value = fields(fields(summary)[1][0])
+            values.append((event.get(2, [None])[0], value[1][0].decode(), value))
+    return values
+
+
+def test_scalars_texts_and_histograms(tmp_path):
+    with SummaryWriter(tmp_path, purge_step=3) as writer:
+        writer.add_scalar("loss", rv.tensor([1.5], requires_grad=True), 7)
+        writer.add_scalar("loss", np.float64(0.25))
+        writer.add_scalars("both/x", {"a": rv.tensor(1.0), "b": 2}, 300)
+        writer.add_text("t", "héllo", 2)
+        writer.add_histogram("h", rv.tensor([-1.0, 0.5, 0.5, 3.0]), 1)
+        with pytest.raises(ValueError, match="got no values"):
+            writer.add_histogram("h", [])
+        with pytest.raises(AttributeError, match="has no add_video"):
+            writer.add_video("v", None)
+    with pytest.raises(NotImplementedError, match=r"\[tensorboard\] add_graph"):
+        writer.add_graph(nn.Linear(1, 1))
+    values = read(tmp_path)
+    assert [(step, tag, v[2]) for step, tag, v in values[:2]] == [(7, "loss", [1.5]), (None, "loss", [0.25])]
+    assert read(tmp_path / "both_x_b")[0][2][2] == [2.0]
+    assert read(tmp_path / "both_x_a")[0][0] == 300
+    _, tag, text = values[2]
+    assert (tag, fields(text[8][0])[8]) == ("t/text_summary", ["héllo".encode()])
+    assert fields(fields(text[9][0])[1][0])[1] == [b"text"]
+    histogram = fields(values[3][2][5][0])
+    assert [histogram[i] for i in (1, 2, 3, 4, 5)] == [[-1.0], [3.0], [4.0], [3.0], [10.5]]
+    limits, counts = (np.frombuffer(histogram[i][0], "<f8") for i in (6, 7))
+    assert (counts.sum(), len(counts)) == (4, len(limits))
+    assert counts[(limits > 0.5) & (limits <= 0.56)].sum() == 2
+
+
+def test_images(tmp_path):
+    image = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    figure = pytest.importorskip("matplotlib.figure").Figure((1, 2), dpi=50)
+    pixels = rv.rand(3, 4, 5)
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_image("i", pixels)
+        writer.add_image("grey", np.arange(6, dtype=np.uint8).reshape(2, 3), dataformats="HW")
+        writer.add_images("several", np.zeros((9, 2, 2, 1)), dataformats="NHWC")
+        writer.add_figure("f", figure)
+        with pytest.raises(ValueError, match=r"got shape \(3, 4, 5\) as HW"):
+            writer.add_image("i", pixels, dataformats="HW")
+    found = {tag: fields(value[4][0]) for _, tag, value in read(tmp_path)}
+    shown = {tag: image.imread(io.BytesIO(value[4][0])) for tag, value in found.items()}
+    np.testing.assert_allclose(shown["i"], np.floor(pixels.numpy().transpose(1, 2, 0) * 255) / 255, atol=1e-6)
+    np.testing.assert_allclose(shown["grey"] * 255, np.arange(6).reshape(2, 3), atol=1e-4)
+    assert [found["several"][i] for i in (1, 2, 3)] == [[4], [16], [1]]
+    assert [found["f"][i] for i in (1, 2, 3)] == [[100], [50], [4]]
+
+
+def test_settings_of_runs(tmp_path):
+    with SummaryWriter(tmp_path) as writer:
+        writer.add_hparams({"lr": 0.5, "name": "a", "bias": True}, {"score": rv.tensor(2.0)}, run_name="r")
+        with pytest.raises(ValueError, match=r"\[add_hparams\] got x \[1\]"):
+            writer.add_hparams({"x": [1]}, {})
+    *plugin, (_, tag, score) = read(tmp_path / "r")
+    assert (tag, score[2]) == ("score", [2.0])
+    assert [tag for _, tag, _ in plugin] == [
+        f"_hparams_/{part}" for part in ("experiment", "session_start_info", "session_end_info")
+    ]
+    start = fields(fields(fields(plugin[1][2][9][0])[1][0])[2][0])[3][0]
+    kept = {(f := fields(entry))[1][0].decode(): fields(f[2][0]) for entry in fields(start)[1]}
+    assert kept == {"lr": {2: [0.5]}, "name": {3: [b"a"]}, "bias": {4: [1]}}
