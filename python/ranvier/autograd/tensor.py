@@ -14,12 +14,13 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import CPU, Size, sized_or_copied
 from ranvier.autograd.dtypes import default
-from ranvier.autograd.duplicates import deepcopied, fill, rebuild, reduced
+from ranvier.autograd.duplicates import deepcopied, fill, memory_of, rebuild, reduced
 from ranvier.autograd.errors import no_dim, own_error
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
 from ranvier.autograd.replaced import note
+from ranvier.autograd.storage import UntypedStorage
 from ranvier.autograd.views import ALIASED, BORROWED, FIRST, FLAG, UNWATCHED, begin_gradients, share
 
 ndarray = np.ndarray
@@ -231,6 +232,11 @@ class Tensor:
             owner = owner.base
         first, own = (x.__array_interface__["data"][0] for x in (self._array, owner))
         return int(first - own) // self._array.itemsize
+
+    def untyped_storage(self) -> Any:
+        """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
+        self._cell[FLAG] |= UNWATCHED  # what has the bytes may write
+        return UntypedStorage(memory_of(self._read("untyped_storage()")).array)
 
     def is_floating_point(self) -> bool:
         return self._array.dtype.kind == "f"
