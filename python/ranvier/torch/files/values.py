@@ -145,7 +145,7 @@ def tensor_v2(
 
 def tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, dtype: Any,
               metadata: Any = None) -> Any:  # fmt: skip
-    if dtype not in _DTYPES.values() or getattr(dtype, "kind", "") not in "biuf":
+    if getattr(dtype, "kind", None) not in ("b", "i", "u", "f") or not hasattr(dtype, "type"):
         raise FileError("has a tensor of a dtype that Tensors lack")
     return tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata, dtype)
 
