@@ -84,9 +84,6 @@ def test_labels_that_are_refused(kind, labels):
     if kind == "MLP":
         with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
             MLPClassifier((4,), max_iter=2).fit(X, WORDS, validation_data=(X, y))
-    if kind == "Net":
-        with pytest.raises((TypeError, ValueError), match=owner + message.removeprefix("got ")):
-            model.set_params(train_split=(X, y)).fit(X, WORDS)
 
 
 @pytest.mark.parametrize("kind", CLASSIFIERS)

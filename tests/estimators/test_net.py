@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-import ranvier as rv
 from ranvier import nn
 from ranvier.sklearn import NeuralNetClassifier, NeuralNetRegressor
 from sklearn.base import clone
@@ -48,24 +47,10 @@ def test_images_and_indices():
     convolutional = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
     net = NeuralNetClassifier(convolutional, optimizer="adam", lr=0.01, max_epochs=3, random_state=0)
     assert net.fit(images, DIGITS.target).score(images, DIGITS.target) > 0.8
-    assert net.forward(images[:3]).shape == (3, 10)
     rows = np.random.default_rng(0).integers(0, 9, (300, 3))
     words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     net = NeuralNetClassifier(words, optimizer="adam", lr=0.1, max_epochs=10, random_state=0)
     assert net.fit(rows, rows[:, 0] > 4).score(rows, rows[:, 0] > 4) > 0.9
-
-
-def test_files_warm_start_and_validation_data(tmp_path):
-    net = NeuralNetClassifier(rv.mlp([4, 5, 3]), train_split=(X[:9], Y[:9]), warm_start=True, **FAST).fit(
-        X, Y
-    )
-    net.save_params(tmp_path / "net.safetensors")
-    before = net.predict_proba(X)
-    net.fit(X, Y)
-    assert net.history_.epochs == 4
-    assert not np.array_equal(net.predict_proba(X), before)
-    net.load_params(tmp_path / "net.safetensors")
-    np.testing.assert_array_equal(net.predict_proba(X), before)
 
 
 @pytest.mark.parametrize(

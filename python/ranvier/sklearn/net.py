@@ -1,17 +1,15 @@
-"""NeuralNetClassifier and NeuralNetRegressor: any module as an estimator, with skorch's names."""
+"""NeuralNetClassifier and NeuralNetRegressor: any module as an estimator, with skorch's parameter names."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import check_is_fitted
 
 import ranvier.nn as nn
 import ranvier.optim as optim
@@ -22,7 +20,7 @@ from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, Ne
 from ranvier.sklearn.inputs import labels_of, validated, values_of
 from ranvier.sklearn.one_row import is_bounded, is_row
 from ranvier.sklearn.settings import make_optimizer, number, whole
-from ranvier.train import ProgressBar, Trainer
+from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of
 
@@ -46,35 +44,24 @@ class _NeuralNet(NetworkEstimator):
         lr: float = 0.01,
         max_epochs: int = 10,
         batch_size: int = 128,
-        train_split: Any = 0.2,
+        train_split: float | None = 0.2,
         callbacks: Any = None,
-        warm_start: bool = False,
-        verbose: int = 0,
         random_state: Any = None,
         **parameters: Any,
     ) -> None:
-        self.module, self.criterion, self.optimizer = module, criterion, optimizer
-        self.lr, self.max_epochs, self.batch_size = lr, max_epochs, batch_size
-        self.train_split, self.callbacks, self.warm_start = train_split, callbacks, warm_start
-        self.verbose, self.random_state = verbose, random_state
+        self.module, self.criterion, self.optimizer, self.lr = module, criterion, optimizer, lr
+        self.max_epochs, self.batch_size, self.train_split = max_epochs, batch_size, train_split
+        self.callbacks, self.random_state = callbacks, random_state
         self.__dict__.update(parameters)
-
-    # --- parameters
-
-    def _prefixed(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name.startswith(_PREFIXES)}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """All parameters by name, those of the module, criterion and optimizer with their prefix."""
         fixed = {name: getattr(self, name) for name in self._get_param_names()}
-        return {**fixed, **self._prefixed()}
+        return fixed | {name: value for name, value in vars(self).items() if name.startswith(_PREFIXES)}
 
     def set_params(self, **parameters: Any) -> Any:
-        """Set parameters by name.
-
-        Raises ValueError: no such parameter.
-        """
-        own = list(inspect.signature(type(self).__init__).parameters)[1:]
+        """Set parameters by name. Raises ValueError: no such parameter."""
+        own = self._get_param_names()
         for name, value in parameters.items():
             if name not in own and not name.startswith(_PREFIXES):
                 raise ValueError(
@@ -85,78 +72,38 @@ class _NeuralNet(NetworkEstimator):
         return self
 
     def _of(self, prefix: str) -> dict[str, Any]:
-        return {
-            name.removeprefix(prefix): value
-            for name, value in self._prefixed().items()
-            if name.startswith(prefix)
-        }
+        own = vars(self).items()
+        return {name.removeprefix(prefix): value for name, value in own if name.startswith(prefix)}
 
-    # --- parts
-
-    def initialize(self, n_features: int | None = None, n_outputs: int | None = None) -> Any:
-        """Make module, criterion, optimizer and Trainer anew; `fit` does it, except with warm_start.
-
-        n_features, n_outputs: for parameters of the module that have these names.
-        """
-        own = self._get_param_names()
-        wrong = [
-            name
-            for name in vars(self)
-            if name not in own and not name.startswith((*_PREFIXES, "_")) and not name.endswith("_")
-        ]
+    def _make(self, n_features: int, n_outputs: int) -> None:
+        """Module, criterion, optimizer and Trainer; the numbers are for parameters of these names."""
+        name, known = type(self).__name__, (*self._get_param_names(), "n_features_in_", "feature_names_in_")
+        wrong = [p for p in vars(self) if p not in known and p[0] != "_" and not p.startswith(_PREFIXES)]
+        wrong = [p for p in wrong if not p.endswith("_")]
         if wrong:
             raise TypeError(
-                f"[{type(self).__name__}] got {', '.join(wrong)}; expected parameters such as module__width "
-                "or optimizer__momentum"
+                f"[{name}] got {', '.join(wrong)}; expected parameters such as module__width or "
+                "optimizer__momentum"
             )
         self._random_state, self._generator = check_random_state(self.random_state), None
-        refuse_torch(type(self).__name__, "a module", self.module)
-        self.criterion_ = self._made_criterion()
+        refuse_torch(name, "a module", self.module)
         with random.using(self._stream()):
             sizes = {"n_features": n_features, "n_outputs": n_outputs}
             self.module_ = _made(self.module, self._of("module__"), sizes)
-            refuse_torch(type(self).__name__, "a module", self.module_)  # from a function
-        settings = {"lr": self.lr, **self._of("optimizer__")}
-        self.optimizer_ = make_optimizer(
-            type(self).__name__, self.optimizer, list(self.module_.parameters()), **settings
-        )
+            refuse_torch(name, "a module", self.module_)  # from a function
+        settings = {"lr": number(self, "lr", above=True), **self._of("optimizer__")}
+        self.optimizer_ = make_optimizer(name, self.optimizer, list(self.module_.parameters()), **settings)
         self.trainer_ = Trainer(self.module_, self.criterion_, self.optimizer_)
-        return self
 
     def _made_criterion(self) -> Any:
         kind = self._default_criterion if self.criterion is None else self.criterion
         refuse_torch(type(self).__name__, "a criterion", kind)
-        return _made(kind, self._of("criterion__"))
+        return _made(kind, self._of("criterion__"), {})
 
-    @property
-    def initialized_(self) -> bool:
-        return hasattr(self, "module_")
-
-    def forward(self, X: Any) -> Array:
-        """The output of the module, (n, ...), in evaluation mode."""
-        check_is_fitted(self)
-        return self._output(self._validated(X))
-
-    def _output(self, x: Array) -> Array:
+    def _shape(self, x: Array) -> tuple[int, ...]:
+        """The shape of the module's output for a sample."""
         with evaluating(self.module_), no_grad():
-            outputs = [self.module_(x[i : i + 1024]) for i in range(0, len(x), 1024)]
-        return np.concatenate([np.asarray(output) for output in outputs])
-
-    def save_params(self, f_params: Any) -> None:
-        """Write the module's parameters to a safetensors file."""
-        from ranvier.serialization import save
-
-        check_is_fitted(self)
-        save(self.module_.state_dict(), f_params)
-
-    def load_params(self, f_params: Any) -> None:
-        """Read what `save_params` wrote into the module, which has to be initialised."""
-        from ranvier.serialization import load
-
-        check_is_fitted(self)
-        self.module_.load_state_dict(load(f_params))
-
-    # --- data
+            return tuple(self.module_(x[:2]).shape[1:])
 
     def _validated(self, X: Any) -> Array:
         if is_row(self, X) and is_bounded(X):
@@ -174,42 +121,22 @@ class _NeuralNet(NetworkEstimator):
         require_finite(type(self).__name__, "X", floats, x)
         return floats
 
-    def _fit_arrays(
-        self, x: Array, y: Array, strata: Array | None, weights: Array | None, epochs: int
-    ) -> Any:
-        number(self, "lr", above=True)
-        if self.batch_size != -1:
-            whole(self, "batch_size")
-        valid = None
-        if self.train_split is not None:
-            x, y, weights, valid = self._split(x, y, strata, weights)
-        batch_size = len(x) if self.batch_size == -1 else self.batch_size
-        callbacks = [*([ProgressBar()] if self.verbose else []), *(self.callbacks or ())]
-        how: dict[str, Any] = {"validation": valid, "callbacks": callbacks}
-        self._train(x, y, weights, epochs=epochs, batch_size=batch_size, **how)
+    def _fit_arrays(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
+        batch_size = len(x) if self.batch_size == -1 else whole(self, "batch_size")
+        epochs, valid = whole(self, "max_epochs"), None
+        if self.train_split is not None and len(x) >= 10:
+            share = number(self, "train_split", 0, 1, above=True)
+            if strata is not None:
+                counts = np.unique(strata, return_counts=True)[1]
+                strata = strata if counts.min() >= 2 and share * len(x) >= len(counts) else None
+            index, how = np.arange(len(x)), {"stratify": strata, "random_state": self._random_state}
+            a, b = train_test_split(index, test_size=share, **how)
+            valid = x[b], y[b], None if weights is None else weights[b]
+            x, y, weights = x[a], y[a], None if weights is None else weights[a]
+        fitting: dict[str, Any] = {"validation": valid, "callbacks": self.callbacks or ()}
+        self._train(x, y, weights, epochs=epochs, batch_size=batch_size, **fitting)
+        self.n_iter_ = self.history_.epochs
         return self
-
-    def _split(self, x: Array, y: Array, strata: Array | None, weights: Array | None) -> Any:
-        if isinstance(self.train_split, (tuple, list)):
-            xv, yv, *wv = self.train_split
-            return x, y, weights, (self._validated(xv), self._target(yv, self._shape(x)), *wv)
-        number(self, "train_split", 0, 1, above=True)
-        if len(x) < 10:
-            return x, y, weights, None
-        if strata is not None:
-            counts = np.unique(strata, return_counts=True)[1]
-            strata = strata if counts.min() >= 2 and self.train_split * len(x) >= len(counts) else None
-        index = np.arange(len(x))
-        a, b = train_test_split(
-            index, test_size=self.train_split, stratify=strata, random_state=self._random_state
-        )
-        if weights is None:
-            return x[a], y[a], None, (x[b], y[b], None)
-        return x[a], y[a], weights[a], (x[b], y[b], weights[b])
-
-    def _shape(self, x: Array) -> tuple[int, ...]:
-        """The shape of the module's output for a few samples."""
-        return self._output(x[:2]).shape
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -217,24 +144,22 @@ class _NeuralNet(NetworkEstimator):
         return tags
 
 
-def _made(kind: Any, settings: dict[str, Any], sizes: Mapping[str, int | None] | None = None) -> Any:
+def _made(kind: Any, settings: dict[str, Any], sizes: dict[str, int]) -> Any:
     """An object of a class or from a function, with those `sizes` that it has parameters for."""
-    if not callable(kind) or (isinstance(kind, nn.Module) and not isinstance(kind, type)):
-        if not isinstance(kind, nn.Module):
-            raise TypeError(
-                f"[NeuralNet] got a module or criterion of type {type(kind).__name__}; expected a class, a "
-                "function that makes a module, or a module"
-            )
+    if isinstance(kind, nn.Module):
         if settings:
             raise ValueError(
                 f"[NeuralNet] got {', '.join(settings)} for a {type(kind).__name__} that is made already; "
                 "expected its class"
             )
         return copy.deepcopy(kind)
-    if sizes:
-        taken = inspect.signature(kind).parameters
-        settings = {**{k: v for k, v in sizes.items() if k in taken and v is not None}, **settings}
-    return kind(**settings)
+    if not callable(kind):
+        raise TypeError(
+            f"[NeuralNet] got a module or criterion of type {type(kind).__name__}; expected a class, a "
+            "function that makes a module, or a module"
+        )
+    taken = inspect.signature(kind).parameters if sizes else ()
+    return kind(**{name: value for name, value in sizes.items() if name in taken} | settings)
 
 
 class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
@@ -248,11 +173,8 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
         criterion: a classification loss, an object or a class; None is `nn.CrossEntropyLoss`.
         optimizer: a class of `rv.optim`, its name, or a function of a list of parameters.
         lr, max_epochs, batch_size: batch_size -1 takes all samples at once.
-        train_split: the share of samples that is held out for "val_loss" in `history_`; or validation data
-            (X, y); or None.
+        train_split: the share of samples that is held out for "val_loss" in `history_`, or None.
         callbacks: objects of `rv.Callback`; `rv.EarlyStopping()` watches the held out samples.
-        warm_start: `fit` continues with the module of the last `fit`.
-        verbose: 1 prints a line for each epoch.
         random_state: a number for the same result each time, a RandomState, or None.
         module__*, criterion__*, optimizer__*: arguments of these parts, such as `module__width=32`.
 
@@ -276,66 +198,31 @@ class NeuralNetClassifier(NetworkClassifier, _NeuralNet):
     _default_criterion = nn.CrossEntropyLoss
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralNetClassifier:
-        """Train the module.
-
-        Args:
-            X: samples along axis 0, of any shape.
-            y: labels (n,), or zeros and ones (n, k) for a criterion over logits.
-            sample_weight: (n,).
-        """
-        first = not (self.warm_start and self.initialized_)
-        return self._fit(X, y, sample_weight, first, whole(self, "max_epochs"))
-
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> NeuralNetClassifier:
-        """`max_epochs` more epochs; `classes` are all classes, where the first y lacks some."""
-        return self._fit(X, y, sample_weight, not self.initialized_, whole(self, "max_epochs"), classes)
-
-    def _fit(
-        self, X: Any, y: Any, sample_weight: Any, first: bool, epochs: int, classes: Any = None
-    ) -> NeuralNetClassifier:
-        y = labels_of(self, y)
-        X, y = validated(self, X, y, reset=first, allow_nd=True, multi_output=True)
-        if first:
-            self._labels = Labels(y, classes)
-            link = link_of(self._made_criterion())
-            if link is None:
-                raise ValueError(
-                    f"[NeuralNetClassifier] got criterion {self.criterion!r}; expected a classification loss "
-                    "such as nn.CrossEntropyLoss"
-                )
-            k = len(self.classes_)
-            logistic = link != "softmax"
-            self.initialize(
-                X.shape[1], 1 if logistic and not self._labels.multilabel and k <= 2 else max(k, 2)
+        """Train with samples X along axis 0, and labels y (n,), or zeros and ones (n, k) for logits."""
+        X, y = validated(self, X, labels_of(self, y), allow_nd=True, multi_output=True)
+        self._labels, self.criterion_ = Labels(y), self._made_criterion()
+        link, k, several = link_of(self.criterion_), len(self.classes_), self._labels.multilabel
+        if link is None:
+            raise ValueError(
+                f"[NeuralNetClassifier] got criterion {self.criterion!r}; expected a classification loss "
+                "such as nn.CrossEntropyLoss"
             )
-        x = self._as_floats(X)
-        codes = self._labels.encode(y)
-        weights = self._checked_weights(sample_weight, x)
-        target = self._target(y, self._shape(x))
-        strata = None if self._labels.multilabel else codes
-        self._fit_arrays(x, target, strata, weights, epochs)
-        self.n_iter_ = self.history_.epochs
-        return self
-
-    def _target(self, y: Any, shape: tuple[int, ...]) -> Array:
-        y = labels_of(self, y)
-        codes = self._labels.encode(y)
-        k = len(self.classes_)
-        if link_of(self.criterion_) == "softmax":
-            right = len(shape) >= 2 and shape[1] == max(k, 2) and not self._labels.multilabel
+        self._make(X.shape[1], 1 if link != "softmax" and not several and k <= 2 else max(k, 2))
+        x, codes = self._as_floats(X), self._labels.encode(y)
+        weights, shape, target = self._checked_weights(sample_weight, x), self._shape(x), codes
+        if link == "softmax":
+            right = len(shape) >= 1 and shape[0] == max(k, 2) and not several
         else:
-            right = shape[1:] == codes.shape[1:] or (shape[1:] == (1,) and codes.ndim == 1)
-            right = right and (self._labels.multilabel or k <= 2)
-            codes = codes.astype(np.float32).reshape(len(codes), *shape[1:]) if right else codes
+            right = shape == codes.shape[1:] or (shape == (1,) and codes.ndim == 1)
+            right = right and (several or k <= 2)
+            target = codes.astype(np.float32).reshape(len(codes), *shape) if right else codes
         if not right:
             raise ValueError(
                 f"[NeuralNetClassifier] got a module with an output of shape (n, "
-                f"{', '.join(map(str, shape[1:]))}) for {k} classes and {type(self.criterion_).__name__}; "
+                f"{', '.join(map(str, shape))}) for {k} classes and {type(self.criterion_).__name__}; "
                 "expected a score for each class, or of one logit a label for a criterion over logits"
             )
-        return codes
+        return self._fit_arrays(x, target, None if several else codes, weights)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -364,32 +251,18 @@ class NeuralNetRegressor(NetworkRegressor, _NeuralNet):
     _default_criterion = nn.MSELoss
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralNetRegressor:
-        """Train the module with y (n,) or (n, outputs)."""
-        first = not (self.warm_start and self.initialized_)
-        return self._fit(X, y, sample_weight, first, whole(self, "max_epochs"))
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> NeuralNetRegressor:
-        """`max_epochs` more epochs."""
-        return self._fit(X, y, sample_weight, not self.initialized_, whole(self, "max_epochs"))
-
-    def _fit(self, X: Any, y: Any, sample_weight: Any, first: bool, epochs: int) -> NeuralNetRegressor:
-        y = values_of(self, y)
-        X, y = validated(self, X, y, reset=first, allow_nd=True, multi_output=True, y_numeric=True)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if first:
-            self.initialize(X.shape[1], y.shape[1] if y.ndim > 1 else 1)
+        """Train with samples X along axis 0, and values y (n,) or (n, outputs)."""
+        how = {"allow_nd": True, "multi_output": True, "y_numeric": True}
+        X, y = validated(self, X, values_of(self, y), **how)
+        y = column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+        self.criterion_ = self._made_criterion()
+        self._make(X.shape[1], y.shape[1] if y.ndim > 1 else 1)
         x = self._as_floats(X)
-        weights = self._checked_weights(sample_weight, x)
-        self._fit_arrays(x, self._target(y, self._shape(x), first), None, weights, epochs)
-        self.n_iter_ = self.history_.epochs
-        return self
-
-    def _target(self, y: Any, shape: tuple[int, ...], first: bool = False) -> Array:
-        y = self._centred(np.asarray(values_of(self, y)), self.criterion_, first)
-        if y.shape[1:] != shape[1:] and not {y.shape[1:], shape[1:]} <= {(), (1,)}:
+        weights, shape = self._checked_weights(sample_weight, x), self._shape(x)
+        target = self._centred(y, self.criterion_, True)
+        if y.shape[1:] != shape and not {y.shape[1:], shape} <= {(), (1,)}:
             raise ValueError(
                 f"[NeuralNetRegressor] got y of shape {y.shape} and a module with an output of shape (n, "
-                f"{', '.join(map(str, shape[1:]))}); expected equal shapes"
+                f"{', '.join(map(str, shape))}); expected equal shapes"
             )
-        return y.reshape(len(y), *shape[1:])
+        return self._fit_arrays(x, target.reshape(len(target), *shape), None, weights)
