@@ -12,7 +12,7 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,6 @@ DATES = re.compile(
     r"|(19|20)\d\d-(0[1-9]|1[0-2]|Q[1-4])|(19|20)\d\dQ[1-4]|-?\d+ days( .*)?",
     re.I,
 )
-VALUE = re.compile(f"{DATES.pattern}|{DECIMAL_COMMA.pattern}", re.I)
-LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n|$)")
 SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED = {"tab": "\t", "\\t": "\t", "blanks": " ", "space": " "}  # names that a shell needs no quotes for
 SPOKEN = {"\t": "tabs", " ": "blanks"}
@@ -197,7 +195,7 @@ def _text(path: Path, encoding: str | None) -> str:
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """(number of the line, from 1, and cells) of each line that is not empty."""
-    lines = (found[0] for found in LINE.finditer(text))
+    lines: Iterable[str] = io.StringIO(text, newline=None)
     if delimiter == " ":
         lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
@@ -217,22 +215,15 @@ def _head(text: str, delimiter: str) -> list[list[str]]:
 
 
 def _delimiter(text: str, decimal: str) -> str:
-    """What divides most of the first lines into equal numbers of cells; of several, what leaves most numbers,
-    then what makes most cells. Blanks only if they are better in both: words have blanks in them."""
+    """What divides most of the first lines into equal numbers of cells, and leaves most numbers."""
     ranked: list[tuple[float, float, bool, int, str]] = []
     for mark in SEPARATORS:
         rows = _head(text, mark)
         width, count = Counter(map(len, rows)).most_common(1)[0]
-        runs = rows[-1][0].split() if mark == "\t" else []  # of numbers: a tab here and there among blanks
-        mixed = len(runs) > 1 and all(map(is_number, runs))
-        if width == 1 or mixed or (mark == decimal and '"' not in text[:10000]):
-            continue
-        cells = [cell for row in rows[:20] for cell in row if cell]
-        numbers = sum(is_number(cell) or bool(VALUE.fullmatch(cell)) for cell in cells) / max(1, len(cells))
-        share, best = count / len(rows), max(ranked, default=(0, -1))
-        equal = {len(row) for row in rows[1:] or rows} == {width}
-        if mark != " " or (equal and share > best[0] and numbers > best[1]):
-            ranked.append((share, numbers, numbers > 0 and mark != ",", width, mark))
+        if width > 1 and (mark != decimal or '"' in text[:10000]):
+            cells = [cell.replace(",", ".", 1) for row in rows[:20] for cell in row if cell]
+            numbers = sum(map(is_number, cells)) / max(1, len(cells))
+            ranked.append((count / len(rows), numbers, mark not in " ,", width, mark))
     return max(ranked)[-1] if ranked else ";" if decimal == "," else ","
 
 
@@ -245,45 +236,32 @@ def is_number(cell: str) -> bool:
 
 
 def _is_header(table: TextTable) -> bool:
-    """Whether the first line has names.
+    """Whether the first line has names: words above numbers, or words alone that do not occur again.
 
-    It has if words stand above numbers or dates, and at most numbers that count beside them; if
-    all its cells are words that do not occur in their columns again; or if its numbers count, above
-    numbers with a decimal point, or from 0, as pandas names columns, beside words that do not occur again.
+    Numbers are names where they count, as years do, or from 0, as pandas names columns, above numbers with a
+    decimal point or beside a word whose column repeats others.
     """
     first, *body = table.head
-    if len(first) > 1 and not first[-1]:  # a separator at the end of the line
-        first = first[:-1]
+    first = first[:-1] if len(first) > 1 and not first[-1] else first  # a separator at the end of the line
     columns = [[row[at] for row in body if at < len(row)] for at in range(len(first))]
-    kinds = [table.kind(cell) for cell in first]
-    words = [at for at, kind in enumerate(kinds) if kind == WORD]
-    values = [at for at, kind in enumerate(kinds) if kind not in (GAP, WORD)]
+    kinds = [[table.kind(cell) for cell in column] for column in columns]
+    words = [at for at, cell in enumerate(first) if table.kind(cell) == WORD]
+    numbers = [cell for cell in first if table.kind(cell) not in (GAP, WORD)]
     if not body:
         return len(words) > 1  # one line: a sample has at most one word, the label
     if any(first[at] in columns[at] for at in words):
         return False
-    numbers = [first[at] for at in values]
+    above = [at for at in words if len(body) > 9 * kinds[at].count(WORD) + kinds[at].count(GAP)]
     from_0 = numbers == [str(i) for i in range(len(numbers))]
-    above = sum(_has_values(table, columns[at]) for at in words)
+    whole = [int(cell) for cell in numbers if cell.isdigit()]
+    steps = {b - a for a, b in itertools.pairwise(whole)}
+    counts = len(whole) == len(numbers) and len(steps) < 2 and 0 not in steps
     if above:
-        return above > len(numbers) or (_counts(numbers) and (len(numbers) != 2 or from_0))
-    if not numbers:  # row numbers have no name
-        return len(body) > 1 and 0 < len(words) == len(first) - (not first[0] and _counts(columns[0]))
+        return len(above) > len(numbers) or from_0 or (counts and len(numbers) != 2)
+    if not numbers:
+        return len(body) > 1 and len(words) + (not first[0]) == len(first)
     repeats = from_0 and any(len(columns[at]) > len({*columns[at]}) for at in words)
-    pointed = sum(all("." in cell or table.kind(cell) == GAP for cell in columns[at]) for at in values)
+    pointed = [at for at in range(len(first)) if at not in words and all("." in cell for cell in columns[at])]
     if len(numbers) == 2:
-        return repeats and pointed == 2
-    return len(body) > 1 and len(numbers) > 2 and (repeats or (pointed > 0 and _counts(numbers)))
-
-
-def _has_values(table: TextTable, column: list[str]) -> bool:
-    counts = Counter(map(table.kind, column))
-    return len(column) - counts[GAP] - counts[WORD] > 9 * counts[WORD]
-
-
-def _counts(cells: Sequence[str]) -> bool:
-    """Whether they are whole numbers at equal distances, as years and the numbers of columns are."""
-    if not all(cell.isdigit() for cell in cells):
-        return False
-    steps = {int(b) - int(a) for a, b in itertools.pairwise(cells)}
-    return len(steps) < 2 and 0 not in steps
+        return repeats and len(pointed) == 2
+    return len(numbers) > 2 and (repeats or (bool(pointed) and counts))
