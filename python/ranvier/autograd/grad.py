@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.backward import root_gradient, run, targets
-from ranvier.autograd.graph import separate
+from ranvier.autograd.function import Function
+from ranvier.autograd.graph import rule, separate
 from ranvier.autograd.memory import Array, copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.nodes import GradientEdge
@@ -89,12 +91,25 @@ def gradients(
     return tuple(separate(results, [seed for _, seed in roots]) if create_graph else results)
 
 
+class Rows(Function):
+    """y[i] = the i-th input; all have one shape"""
+
+    def forward(self, *rows: Any) -> Any:
+        return _core.concatenate([row[None] for row in rows], 0)
+
+    def backward(self, dy: Any) -> Any:
+        return tuple(dy)
+
+
+@rule(Rows)
+def _rows(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    return tuple(dy[i] for i in range(dy.shape[0]))
+
+
 def _batched(
     outputs: Any, inputs: Any, weights: Any, retain_graph: Any, *settings: Any
 ) -> tuple[Tensor | None, ...]:
     """The gradients for each element of the weights, one after the other, stacked."""
-    from ranvier.autograd.level import Rows
-
     counts = {len(w) for w in weights if w is not None}
     if len(counts) != 1 or 0 in counts:
         raise RuntimeError(

@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.errors import require_function
-from ranvier.autograd.function import Function
-from ranvier.autograd.grad import gradients
-from ranvier.autograd.graph import cut, rule
+from ranvier.autograd.grad import Rows, gradients
+from ranvier.autograd.graph import cut
 from ranvier.autograd.memory import filled_like, keep
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.tensor import Tensor, wrap
@@ -49,21 +47,6 @@ def like(tree: Any, values: Iterable[Any]) -> Any:
     if isinstance(tree, Tensor):
         return next(rest)
     return mapped(lambda _: next(rest), tree)
-
-
-class Rows(Function):
-    """y[i] = the i-th input; all have one shape"""
-
-    def forward(self, *rows: Any) -> Any:
-        return _core.concatenate([row[None] for row in rows], 0)
-
-    def backward(self, dy: Any) -> Any:
-        return tuple(dy)
-
-
-@rule(Rows)
-def _rows(node: Any, dy: Tensor) -> Tensors:
-    return tuple(dy[i] for i in range(dy.shape[0]))
 
 
 class _Calls(local):

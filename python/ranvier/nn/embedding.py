@@ -10,7 +10,6 @@ import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
-from ranvier.autograd.dtypes import default
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.container import ModuleList

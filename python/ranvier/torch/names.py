@@ -34,8 +34,6 @@ FILES = {
 
 # a module of PyTorch: the module of this library that has its names
 HOMES = {
-    "utils.tensorboard.writer": "pytorch_names.tensorboard",
-    "utils.tensorboard.summary": "pytorch_names.event_files",
     "_tensor": "",
     "cpu.amp": "amp",
     "distributed.algorithms.join": "distributed",
@@ -59,18 +57,21 @@ HOMES = {
     "utils.data._utils": "data.dataset",
     "utils.data._utils.collate": "data.dataset",
     "utils.data._utils.worker": "data.dataset",
+    "utils.tensorboard.summary": "pytorch_names.event_files",
+    "utils.tensorboard.writer": "pytorch_names.tensorboard",
     "xpu": "cuda",
     "xpu.amp": "amp",
 }
 
 # a name of PyTorch: where it is in this library
 OTHERS = {
+    "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C._log_api_usage_once": "ranvier.torch.machine.log_usage",
-    "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
+    "frombuffer": "ranvier.torch.buffers.frombuffer",
     "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
@@ -102,48 +103,64 @@ OTHERS = {
     "overrides.has_torch_function_variadic": "ranvier.torch.machine.is_hooked",
     "overrides.is_tensor_like": "ranvier.is_tensor",
     "profiler.kineto_available": "ranvier.cuda.is_available",
-    "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
-    "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
-    "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
-    "__version__": "ranvier.torch.version.__version__",
-    "frombuffer": "ranvier.torch.buffers.frombuffer",
     "save": "ranvier.torch.files.save",
     "serialization.save": "ranvier.torch.files.save",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
+    "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "utils._pytree._namedtuple_flatten": "ranvier.torch.pytree.flatten_named",
     "utils._pytree._namedtuple_unflatten": "ranvier.torch.pytree.unflatten_named",
     "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
     "utils.checkpoint.set_device_states": "ranvier.torch.machine.log_usage",
     "utils.data.dataloader._BaseDataLoaderIter": "types.GeneratorType",
     "utils.data.dataloader._SingleProcessDataLoaderIter": "types.GeneratorType",
+    "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
 }
+
+# functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
+FOREIGN = frozenset(
+    [
+        "abs",
+        "add",
+        "addcmul",
+        "clone",
+        "cumsum",
+        "diagonal",
+        "div",
+        "exp",
+        "inverse",
+        "isclose",
+        "linalg.cholesky",
+        "linalg.eigh",
+        "linalg.eigvalsh",
+        "linalg.inv",
+        "linalg.solve",
+        "linalg.solve_triangular",
+        "linalg.svd",
+        "linalg.vector_norm",
+        "log",
+        "logdet",
+        "matmul",
+        "mul",
+        "ne",
+        "numel",
+        "permute",
+        "prod",
+        "sqrt",
+        "squeeze",
+        "sub",
+        "sum",
+        "transpose",
+        "unsqueeze",
+    ]
+)
 
 # what stays out, and why, with all names below it
 FLAT = "images have two dimensions"
 _DENSE = "all tensors are dense"
-# functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
-FOREIGN = frozenset(
-    """
-    abs add addcmul clone cumsum diagonal div exp inverse isclose linalg.cholesky linalg.eigh linalg.eigvalsh
-    linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log logdet matmul mul ne
-    numel permute prod sqrt squeeze sub sum transpose unsqueeze
-    """.split()
-)
-
-# what stays out, and why; as much as is named here is the beginning of a path
 OUT = {
     "PyTorchFileReader": "torch.load reads files",
-    "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
-    "distributed.algorithms.model_averaging": "each process has the whole model",
-    "distributed.algorithms.ddp_comm_hooks": "each process has the whole model",
-    "distributed.algorithms._checkpoint": "each process has the whole model",
-    "distributed._shard": "each process has the whole model",
-    "distributed._composable": "each process has the whole model",
-    "distributed._tensor": "each process has the whole model",
-    "distributed.device_mesh": "each process has the whole model",
-    "distributed.checkpoint": "each process has the whole model",
     "ScriptFunction": "there is no TorchScript",
     "ScriptModule": "there is no TorchScript",
     "TypedStorage": "tensors have their memory in NumPy arrays",
@@ -181,6 +198,7 @@ OUT = {
     "library": "operators are those of torch; autograd.Function makes new ones",
     "nested": _DENSE,
     "nn.parallel.scatter_gather.scatter": "there is one device",
+    "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
     "nn.utils.prune": "weights are not pruned",
     "ops": "operators are those of torch",
     "overrides": "no operation looks for __torch_function__",
