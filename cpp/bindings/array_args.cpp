@@ -57,8 +57,8 @@ void check_array(const Arg& arg) {
                "; expected dimensions with a product of at most 2**40");
 }
 
-[[noreturn]] void fail_dtype(const Arg& arg, const char* expected) {
-  fail_type(arg.op, "got ", arg.name, " of dtype ", dtype_text(arg.value), "; expected ", expected);
+[[noreturn]] void wrong_dtype(const Arg& arg, const char* expected) {
+  fail_dtype(arg.op, {"got ", arg.name, " of dtype ", dtype_text(arg.value), "; expected ", expected});
 }
 
 // True when data and strides address whole, native elements.
@@ -128,7 +128,7 @@ std::string Arg::shown() const { return PyUnicode_Check(value.ptr()) ? py::repr(
 Input Input::floating(const Arg& arg) {
   check_array(arg);
   const int type = PyArray_TYPE(as_array(arg.value));
-  if (type != NPY_FLOAT32 && type != NPY_FLOAT64) fail_dtype(arg, "float32 or float64");
+  if (type != NPY_FLOAT32 && type != NPY_FLOAT64) wrong_dtype(arg, "float32 or float64");
   return Input(arg, addressable(arg.value, type), type == NPY_FLOAT32 ? DType::float32 : DType::float64);
 }
 
@@ -136,21 +136,21 @@ Input Input::pixels(const Arg& arg) {
   check_array(arg);
   const int type = PyArray_TYPE(as_array(arg.value));
   if (type == NPY_UINT8) return Input(arg, addressable(arg.value, type), DType::uint8);
-  if (type != NPY_FLOAT32 && type != NPY_FLOAT64) fail_dtype(arg, "float32, float64 or uint8");
+  if (type != NPY_FLOAT32 && type != NPY_FLOAT64) wrong_dtype(arg, "float32, float64 or uint8");
   return floating(arg);
 }
 
 Input Input::number(const Arg& arg) {
   check_array(arg);
   const auto dtype = dtype_of_number(PyArray_TYPE(as_array(arg.value)));
-  if (!dtype) fail_dtype(arg, "float32, float64, bool, or integers other than uint64");
+  if (!dtype) wrong_dtype(arg, "float32, float64, bool, or integers other than uint64");
   return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
 }
 
 Input Input::integers(const Arg& arg) {
   check_array(arg);
   PyArrayObject* a = as_array(arg.value);
-  if (!PyArray_ISINTEGER(a)) fail_dtype(arg, "an integer dtype");
+  if (!PyArray_ISINTEGER(a)) wrong_dtype(arg, "an integer dtype");
   const int type = PyArray_TYPE(a);
   if (type != NPY_INT64 && dtype_of_number(type)) {
     const Input given = number(arg);
@@ -171,7 +171,7 @@ Input Input::integers(const Arg& arg) {
 
 Input Input::exactly(const Arg& arg, DType dtype) {
   check_array(arg);
-  if (PyArray_TYPE(as_array(arg.value)) != type_number(dtype)) fail_dtype(arg, dtype_name(dtype));
+  if (PyArray_TYPE(as_array(arg.value)) != type_number(dtype)) wrong_dtype(arg, dtype_name(dtype));
   return Input(arg, addressable(arg.value, type_number(dtype)), dtype);
 }
 
@@ -183,8 +183,8 @@ void Input::expect_same_shape(const Input& other) const {
 
 void Input::expect_same_dtype(const Input& other) const {
   if (*this && other && dtype_ != other.dtype_)
-    fail_type(op_, "got ", name_, " of dtype ", dtype_name(dtype_), " and ", other.name_, " of dtype ",
-              dtype_name(other.dtype_), "; expected the same dtype");
+    fail_dtype(op_, {"got ", name_, " of dtype ", dtype_name(dtype_), " and ", other.name_, " of dtype ",
+                     dtype_name(other.dtype_), "; expected the same dtype"});
 }
 
 bool Input::is_contiguous() const { return PyArray_IS_C_CONTIGUOUS(as_array(object_)); }
@@ -247,7 +247,7 @@ Output Output::like(const Input& x, DType dtype, const Shape& shape) {
 Output Output::given(const Arg& arg, DType dtype, const Shape& shape) {
   check_array(arg);
   PyArrayObject* a = as_array(arg.value);
-  if (PyArray_TYPE(a) != type_number(dtype)) fail_dtype(arg, dtype_name(dtype));
+  if (PyArray_TYPE(a) != type_number(dtype)) wrong_dtype(arg, dtype_name(dtype));
   if (shape_of(a) != shape)
     fail_value(arg.op, "got ", arg.name, " of shape ", shape_of(a), "; expected ", shape);
   if (!PyArray_ISWRITEABLE(a))

@@ -9,7 +9,20 @@ std::string message(const char* op, std::initializer_list<Piece> pieces) {
   return text;
 }
 
+// The classes of the Python layer, once it is loaded.
+PyObject *g_op_error = nullptr, *g_dtype_error = nullptr, *g_index_error = nullptr;
+
+[[noreturn]] void raise(PyObject* kind, const std::string& text) {
+  PyErr_SetString(kind, text.c_str());
+  throw py::error_already_set();
+}
+
 }  // namespace
+
+void set_errors(PyObject* of_ops, PyObject* of_dtypes, PyObject* of_indices) {
+  g_op_error = Py_NewRef(of_ops), g_dtype_error = Py_NewRef(of_dtypes);
+  g_index_error = Py_NewRef(of_indices);
+}
 
 Piece::Piece(const char* t) : text(t) {}
 Piece::Piece(std::string t) : text(std::move(t)) {}
@@ -23,7 +36,15 @@ Piece::Piece(const Shape& shape) : text("(") {
 Piece::Piece(py::handle object) : text(py::repr(object)) {}
 
 void fail_value(const char* op, std::initializer_list<Piece> pieces) {
-  throw py::value_error(message(op, pieces));
+  raise(g_op_error ? g_op_error : PyExc_ValueError, message(op, pieces));
+}
+
+void fail_index(const char* op, std::initializer_list<Piece> pieces) {
+  raise(g_index_error ? g_index_error : PyExc_IndexError, message(op, pieces));
+}
+
+void fail_dtype(const char* op, std::initializer_list<Piece> pieces) {
+  raise(g_dtype_error ? g_dtype_error : PyExc_TypeError, message(op, pieces));
 }
 
 void fail_axis(const char* op, std::initializer_list<Piece> pieces) {

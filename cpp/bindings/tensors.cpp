@@ -3,6 +3,7 @@
 #include <structmember.h>
 
 #include "bindings/define.h"
+#include "bindings/errors.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
 
@@ -73,6 +74,9 @@ void register_tensors(Module m) {
     const auto dtype = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(g_tensor, &g_dtype));
     if (!dtype || PyObject_SetAttrString(tensor.value.ptr(), "dtype", dtype.ptr()) < 0)
       throw py::error_already_set();
+  });
+  def(m, "_set_errors(of_ops, of_dtypes, of_indices)", [](Raw ops, Raw dtypes, Raw indices) {
+    set_errors(ops.value.ptr(), dtypes.value.ptr(), indices.value.ptr());
   });
   def(m, "_set_dtypes(dtypes)",
       [](Raw dtypes) { g_dtypes = new py::object(py::reinterpret_borrow<py::object>(dtypes.value)); });

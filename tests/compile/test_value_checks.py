@@ -175,7 +175,7 @@ def test_a_bad_value_is_the_eager_error(kind, name, eager_calls):
     before, programs, bad_calls = KINDS[kind]
     make, inputs = maker(loss, before), inputs_of(good, bad, bad_calls)
     shown, _ = played(make, inputs, lambda step: step, CALLS)
-    raised = [n for n, (found, *_) in enumerate(shown, 1) if found[0] in (ValueError, IndexError)]
+    raised = [n for n, (found, *_) in enumerate(shown, 1) if issubclass(found[0], (ValueError, IndexError))]
     assert tuple(raised) == bad_calls
     step = same(make, inputs, CALLS)
     assert len(eager_calls) == 2  # the bad replays
@@ -203,7 +203,8 @@ def test_a_bad_first_value_is_raised_and_the_next_call_is_recorded():
         same(maker(bce), inputs_of(SHARES, NAN, (1,))),
         outcome(maker(bce)()[0], rv.ones(4, 3), rv.tensor(NAN)),
     )
-    assert shown == (ValueError, "[bce] got x with the value nan; expected values from 0 to 1")
+    assert issubclass(shown[0], ValueError)
+    assert shown[1:] == ("[bce] got x with the value nan; expected values from 0 to 1",)
     assert len(step.programs) == 1
 
 
@@ -281,5 +282,5 @@ def test_many_calls_in_one_end_before_a_bad_value(kind, bad, in_core):
         assert bits(held) == values
         found.append((shown, bits([model, optimizer]), rv.get_rng_state()))
     assert found[0] == found[1]
-    assert found[0][0][0] is ValueError
+    assert issubclass(found[0][0][0], ValueError)
     assert sum(in_core) == bad

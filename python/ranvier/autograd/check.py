@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import plain, require_numbers
 from ranvier.autograd.recording import host, value_read
 from ranvier.autograd.tensor import Tensor, wrap
@@ -88,7 +89,7 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
         return bool(np.allclose(a, b, rtol, atol, equal_nan))
     except ValueError as error:
         shapes = f"shapes {np.shape(a)} and {np.shape(b)}"
-        raise ValueError(f"[allclose] got {shapes}; expected shapes that broadcast") from error
+        raise OpError(f"[allclose] got {shapes}; expected shapes that broadcast") from error
 
 
 @own_error

@@ -10,6 +10,7 @@ import numpy as np
 from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
@@ -56,7 +57,7 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
         wanted = x._array.dtype if dtype is None else np.dtype(dtype)
     except (TypeError, ValueError):
         refuse_torch(name, "a dtype", dtype)
-        raise TypeError(
+        raise DtypeError(
             f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
         ) from None
     require_numbers(name, wanted)
@@ -73,7 +74,7 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
     if memory_format == "contiguous_format":
         return x if array.flags.c_contiguous else Clone("C").apply(x)
     if memory_format != "channels_last" or array.ndim != 4:
-        raise ValueError(
+        raise OpError(
             f"[{name}] got memory_format {memory_format!r} for {array.ndim} dimensions; expected "
             "contiguous_format, preserve_format, or channels_last for 4 dimensions"
         )
@@ -92,7 +93,7 @@ def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     try:
         out = wrap(x._array.view(dtype))
     except ValueError as error:
-        raise ValueError(
+        raise OpError(
             f"[view] got {dtype} for x of {x._array.dtype} and shape {x._array.shape}; expected a dtype that "
             f"its memory can be read as: {error}"
         ) from None

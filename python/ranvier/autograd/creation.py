@@ -19,6 +19,7 @@ from ranvier.autograd.data import (
 from ranvier.autograd.data import Size as Size
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -46,7 +47,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
             and value not in _HARMLESS[name]
             and not (name == "pin_memory" and value is True)
         ):
-            raise ValueError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
+            raise OpError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
 
 
 def _finish(
@@ -104,7 +105,7 @@ def asarray(
     out = as_tensor(obj, dtype, device)
     shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
     if copy is False and not shares:
-        raise ValueError("[asarray] got copy=False for data that has to be copied; expected copy=None")
+        raise OpError("[asarray] got copy=False for data that has to be copied; expected copy=None")
     out = out.detach().clone() if copy and shares else out
     return out.requires_grad_() if requires_grad else out
 
@@ -123,7 +124,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
     out = as_tensor(array)
     if out._array is not array and not array.dtype.isnative:
-        raise TypeError(
+        raise DtypeError(
             f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's byte order: "
             "use tensor(array), which copies it"
         )
@@ -277,7 +278,7 @@ def eye(
 ) -> Tensor:
     """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size."""
     if n < 0 or (m is not None and m < 0):
-        raise ValueError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
+        raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
     return _finish(literal(np.eye(n, m, dtype=dtype or default.dtype)), requires_grad, device, settings)
 
 
@@ -305,15 +306,11 @@ def arange(
     if np.dtype(dtype).kind in "iu":
         first, last, step = int(first), int(last), int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
-        raise ValueError(
-            f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end"
-        )
+        raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
     try:
         values = np.arange(first, last, step).astype(dtype)
     except (ValueError, OverflowError, MemoryError) as error:
-        raise ValueError(
-            f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers"
-        ) from error
+        raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers") from error
     return _finish(literal(values), requires_grad, device, settings)
 
 
@@ -335,7 +332,7 @@ def linspace(
     """
     kind = np.dtype(dtype or default.dtype)
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
-        raise ValueError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
+        raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)
     if kind.kind in "iu":  # counted from both ends, as in PyTorch
         first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
@@ -390,10 +387,12 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         )
     try:
         return from_numpy(np.from_dlpack(ext_tensor))
+    except TypeError:
+        raise
     except RuntimeError as error:
         raise BufferError(f"[from_dlpack] got a tensor that NumPy cannot read: {error}") from None
     except ValueError as error:
-        raise ValueError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
+        raise OpError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
 
 
 class _OfTensors(type):

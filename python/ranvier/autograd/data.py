@@ -11,6 +11,7 @@ import numpy as np
 
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import Array, cast, filled, like, literal, plain, require_numbers
 from ranvier.autograd.recording import recordings, refuse
 
@@ -38,11 +39,9 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     try:
         array = np.asarray(data)
     except ValueError as error:
-        raise ValueError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
+        raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
     if array.dtype.kind in "OUSV":
-        raise ValueError(
-            f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list"
-        )
+        raise OpError(f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list")
     if array.dtype.kind == "c":
         require_numbers(name, array.dtype)
     if dtype is not None and array.size and np.dtype(dtype).kind in "iu":
@@ -70,7 +69,7 @@ def _require_fit(name: str, array: Array, dtype: np.dtype[Any]) -> None:
     low = -high if dtype.kind == "u" and array.dtype.kind in "iu" else low
     if not (low <= array.min() and array.max() <= high):
         wrong = array[~((low <= array) & (array <= high))].flat[0]
-        raise ValueError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
+        raise OpError(f"[{name}] got {wrong}; expected numbers that {dtype} can hold")
 
 
 def _dtypes(data: Any) -> set[Any]:
@@ -132,7 +131,7 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any) -> Array:
     if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in arguments):
         shape = shape_of(arguments or (0,), name)
         if min(shape) < 0:
-            raise ValueError(f"[{name}] got shape {shape}; expected sizes >= 0")
+            raise OpError(f"[{name}] got shape {shape}; expected sizes >= 0")
         return filled(0, shape, np.dtype(dtype))
     if len(arguments) > 1 or isinstance(arguments[0], (bool, float, complex, np.generic)):
         raise TypeError(
@@ -202,7 +201,7 @@ class device(str):
     def __new__(cls, name: object = "cpu", index: int | None = None) -> device:
         kind, colon, number = str(name).partition(":")
         if kind not in _KINDS or (colon and (index is not None or not number.isdigit())):
-            raise ValueError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
+            raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
         number = number if index is None else str(index)
         return super().__new__(cls, kind if not number or kind == "cpu" else f"{kind}:{number}")
 
@@ -238,7 +237,7 @@ def get_default_device() -> device:
 def require_cpu(name: object) -> None:
     """Raises ValueError unless this is a name of the CPU."""
     if device(name) != CPU:
-        raise ValueError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
+        raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
 
 
 CPU = device()
@@ -264,9 +263,7 @@ def as_dtype(name: str, dtype: Any) -> np.dtype[Any]:
         if last.endswith("Tensor") and path in ("", "torch", "ranvier") and last[:-6] in TENSOR_TYPES:
             return np.dtype(TENSOR_TYPES[last[:-6]])
         if path and last.endswith("Tensor"):
-            raise ValueError(
-                f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'"
-            )
+            raise OpError(f"[{name}] got {dtype!r}; expected a type of the CPU, such as 'torch.FloatTensor'")
         return np.dtype(last)
     refuse_torch(name, "a dtype", dtype)
     if isinstance(dtype, DType) and not hasattr(dtype, "dtype"):

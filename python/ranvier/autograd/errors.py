@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import dtype as DType
+from ranvier.autograd.failures import OpError
 
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
@@ -23,7 +24,7 @@ _LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names
 _PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
 
 
-class TooLarge(MemoryError, ValueError):
+class TooLarge(MemoryError, OpError):
     """The error for sizes whose result does not fit in memory."""
 
 
@@ -100,7 +101,7 @@ def renamed(
         kind, text = type(error), text[named.end() :]
     else:
         flag = "ambiguous" in text  # several elements where True or False is expected
-        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else ValueError
+        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else OpError
         try:
             text = _sentence(name, function, args, settings)
         except TypeError as refused:

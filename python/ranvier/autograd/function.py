@@ -19,6 +19,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import default
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
@@ -261,7 +262,7 @@ def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
     try:
         return wrap(keep(np.array(number, dtype)))
     except OverflowError:
-        raise ValueError(f"[{name}] got the number {number}; expected one that {dtype} can hold") from None
+        raise OpError(f"[{name}] got the number {number}; expected one that {dtype} can hold") from None
 
 
 def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:

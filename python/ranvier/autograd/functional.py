@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, like
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import wrap
@@ -95,7 +96,7 @@ def jacobian(
             [0., 4.]])
     """
     if strategy != "reverse-mode":
-        raise ValueError(f"[jacobian] got strategy {strategy!r}; expected 'reverse-mode'")
+        raise OpError(f"[jacobian] got strategy {strategy!r}; expected 'reverse-mode'")
     with _Called("jacobian", func, inputs, create_graph, strict) as level:
         return level.jacobians(columns=not strict)
 
@@ -117,7 +118,7 @@ def hessian(
             [2., 0.]])
     """
     if outer_jacobian_strategy != "reverse-mode":
-        raise ValueError(
+        raise OpError(
             f"[hessian] got outer_jacobian_strategy {outer_jacobian_strategy!r}; expected 'reverse-mode'"
         )
     with _Called("hessian", func, inputs, create_graph, strict) as level:

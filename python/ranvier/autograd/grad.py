@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.backward import root_gradient, run, targets
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule, separate
 from ranvier.autograd.memory import Array, copied, filled_like
@@ -48,9 +49,9 @@ def gradients(
     (12.0, (tensor(12.),))
     """
     if not only_inputs:
-        raise ValueError("[grad] got only_inputs=False; expected True: call backward() for other gradients")
+        raise OpError("[grad] got only_inputs=False; expected True: call backward() for other gradients")
     if materialize_grads and allow_unused is False:
-        raise ValueError("[grad] got allow_unused=False with materialize_grads=True; expected True or None")
+        raise OpError("[grad] got allow_unused=False with materialize_grads=True; expected True or None")
     outputs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     inputs = [inputs] if isinstance(inputs, (Tensor, GradientEdge)) else list(inputs)  # type: ignore[list-item]
     if grad_outputs is None or isinstance(grad_outputs, (Tensor, np.ndarray)):

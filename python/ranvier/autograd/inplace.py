@@ -17,6 +17,7 @@ import numpy as np
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import watched
 from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import Array, copied, picked, put, write
@@ -72,7 +73,7 @@ def written(name: str, out: Any, result: Any) -> Any:
     """PyTorch's out=: the result in the memory of another tensor of its shape, off the tape."""
     if not isinstance(out, Tensor) or out.shape != result.shape:
         got = f"shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__
-        raise ValueError(f"[{name}] got out of {got}; expected a Tensor of shape {result.shape}")
+        raise OpError(f"[{name}] got out of {got}; expected a Tensor of shape {result.shape}")
     if (out._requires_grad or result._requires_grad) and mode.enabled:
         raise RuntimeError(f"[{name}] got out and tensors that require gradients; expected none of them")
     return assign(out, result, name)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import OpIndexError
 from ranvier.autograd.memory import Array, cast, keep
 from ranvier.autograd.recording import is_recording, recordings, value_read
 
@@ -108,7 +109,7 @@ def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))
     if left < 0 or sum(part is ... for part in parts) > 1:
-        raise IndexError(
+        raise OpIndexError(
             f"[getitem] got an index of {len(shape) - left} dimensions for x of shape {shape}; "
             "expected at most as many, and at most one Ellipsis"
         )
@@ -130,7 +131,7 @@ def _part(part: Any) -> Any:
         return int(part)
     if not isinstance(part, np.ndarray) or part.dtype.kind not in "biu":
         kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
-        raise IndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
+        raise OpIndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
     if part.ndim == 0 and part.dtype.kind in "iu":
         if recordings:
             value_read("an index of one number")
@@ -154,7 +155,7 @@ def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
     if part.ndim == 0:
         return (np.zeros(int(part), np.int64),)
     if part.shape != sizes:
-        raise IndexError(
+        raise OpIndexError(
             f"[getitem] got a mask of shape {part.shape} for dimensions {sizes}; expected equal shapes"
         )
     return np.nonzero(part)
@@ -171,7 +172,7 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
         shape = np.broadcast_shapes(*(index.shape for index in arrays))
     except ValueError as error:
         shapes = ", ".join(str(index.shape) for index in arrays)
-        raise IndexError(
+        raise OpIndexError(
             f"[getitem] got indices of shapes {shapes}; expected shapes that broadcast"
         ) from error
     for index, size in zip(arrays, sizes, strict=True):

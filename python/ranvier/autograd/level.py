@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import require_function
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.grad import Rows, gradients
 from ranvier.autograd.graph import cut
 from ranvier.autograd.memory import filled_like, keep
@@ -100,7 +101,7 @@ class Level:
 
     def _leaf(self, x: Tensor) -> Tensor:
         if x._array.dtype.kind != "f":
-            raise TypeError(
+            raise DtypeError(
                 f"[{self.name}] got inputs of dtype {x._array.dtype}; expected float32 or float64"
             )
         if self.history and x._requires_grad:
@@ -287,7 +288,7 @@ def numbers(name: str, argnums: Any, count: int) -> tuple[int, ...]:
         raise TypeError(f"[{name}] got argnums {argnums!r}; expected an int or a tuple of ints")
     wanted = tuple(int(i) + count if i < 0 else int(i) for i in places)
     if not all(0 <= i < count for i in wanted) or len({*wanted}) < len(wanted):
-        raise ValueError(f"[{name}] got argnums {argnums!r}; expected different places of {count} arguments")
+        raise OpError(f"[{name}] got argnums {argnums!r}; expected different places of {count} arguments")
     return wanted
 
 

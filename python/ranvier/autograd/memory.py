@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.recording import current, host, host_in_place, is_recording, recordings, value_read
 
 Array = np.ndarray[Any, Any]
@@ -53,16 +54,14 @@ def plain(name: str, data: Any) -> Any:
 def require_size(name: str, shape: Any) -> None:
     """Raises ValueError for a shape of more than 2**40 elements, zeros counted as 1."""
     if math.prod(n or 1 for n in shape) > MOST_ELEMENTS:
-        raise ValueError(
-            f"[{name}] got the shape {shape}; expected dimensions with a product of at most 2**40"
-        )
+        raise OpError(f"[{name}] got the shape {shape}; expected dimensions with a product of at most 2**40")
 
 
 def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
     """Raises TypeError for a dtype that no op takes: complex numbers, dates, strings, objects."""
     if dtype.kind not in "biuf":
         remedy = ": split complex numbers into array.real and array.imag" if dtype.kind == "c" else ""
-        raise TypeError(f"[{name}] got dtype {dtype}; expected bools, integers or floats{remedy}")
+        raise DtypeError(f"[{name}] got dtype {dtype}; expected bools, integers or floats{remedy}")
 
 
 def native(array: Array) -> Array:
@@ -183,10 +182,10 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
         host_in_place(_assign, array, value)
     except (TypeError, ValueError, OverflowError) as error:
         if not array.flags.writeable:
-            raise ValueError(
+            raise OpError(
                 f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it"
             ) from None
-        raise ValueError(
+        raise OpError(
             f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
             f"numbers that broadcast to {array.shape}"
         ) from error
@@ -210,7 +209,7 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     except (ValueError, OverflowError):
         fits = False
     if not fits:
-        raise ValueError(f"[{name}] got {value}; expected a number that {dtype} can hold")
+        raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
     return whole
 
 
@@ -305,7 +304,7 @@ def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
     if value.ndim == 0 and value.dtype.kind in "biuf":
         value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
     if not np.can_cast(value.dtype, array.dtype, "same_kind"):
-        raise TypeError(
+        raise DtypeError(
             f"[setitem] got a value of dtype {value.dtype} for a tensor of {array.dtype} and a key with "
             "arrays; expected a dtype that it can hold: use value.to(x.dtype)"
         )
@@ -316,7 +315,7 @@ def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
         extra = value.ndim - len(shape)
         if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
             return _put_by_arrays(array, key, value.reshape(value.shape[extra:]))
-        raise ValueError(
+        raise OpError(
             f"[setitem] got a value of shape {value.shape} for {shape} elements; expected a shape "
             "that broadcasts"
         ) from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.dtypes import default
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.recording import recordings, value_read
 
 _DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
@@ -49,12 +50,12 @@ def set_printoptions(
     if profile is not None:
         if profile not in _PROFILES:
             names = ", ".join(_PROFILES)
-            raise ValueError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
+            raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
         vars(_options).update(_PROFILES[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
         if value is not None and not value >= 0:
-            raise ValueError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
+            raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
         if value is not None:
             setattr(_options, name, value)
     _options.sci_mode = sci_mode

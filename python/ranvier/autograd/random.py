@@ -21,6 +21,7 @@ from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 
@@ -353,14 +354,14 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
     """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
     kind = np.dtype(dtype)
     if not low < high:
-        raise ValueError(f"[{name}] got {low} to {high}; expected a lower number first")
+        raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
     least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
     if kind.kind in "iu":
         least, most = np.iinfo(kind).min, np.iinfo(kind).max
     elif kind.kind == "f":
         least, most = float(np.finfo(kind).min), float(np.finfo(kind).max)
     if low < least or high - 1 > most:
-        raise ValueError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
+        raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
 
 
 @own_error

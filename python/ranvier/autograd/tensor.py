@@ -16,6 +16,7 @@ from ranvier.autograd.data import CPU, Size, sized_or_copied
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.duplicates import deepcopied, fill, memory_of, rebuild, reduced
 from ranvier.autograd.errors import no_dim, own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
@@ -34,8 +35,9 @@ def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
     return wrap(np.asarray(host(function, *operands)))
 
 
-class SeveralElements(RuntimeError, TypeError):
-    """A Tensor is not one number: PyTorch raises RuntimeError, NumPy TypeError, which matplotlib catches."""
+class SeveralElements(OpError, TypeError):
+    """A Tensor is not one number: PyTorch raises RuntimeError or ValueError, NumPy TypeError, which
+    matplotlib catches."""
 
 
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
@@ -219,7 +221,7 @@ class Tensor:
         if memory_format in (None, "contiguous_format"):
             return bool(self._array.flags.c_contiguous)
         if memory_format != "channels_last":
-            raise ValueError(
+            raise OpError(
                 f"[is_contiguous] got memory_format {memory_format!r}; expected contiguous_format or "
                 "channels_last"
             )
@@ -300,7 +302,7 @@ class Tensor:
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:
-                raise ValueError(
+                raise OpError(
                     f"[__array__] a {array.dtype} Tensor cannot become {np.dtype(dtype)} without a copy"
                 )
             return array.astype(dtype)

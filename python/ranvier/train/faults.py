@@ -14,6 +14,7 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import borrowed, no_grad, random, wrap
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import Array
 from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
@@ -152,7 +153,8 @@ def raise_with_hint(
     error: Exception, model: Any, link: str | None, x: Array, y: Array | None = None
 ) -> NoReturn:
     """Raise the error of a batch, with its remedy where there is one; it keeps its type."""
-    remedy = _remedy(str(error), model, link, x, y) if type(error) in (TypeError, ValueError) else ""
+    known = isinstance(error, (OpError, DtypeError)) or type(error) in (TypeError, ValueError)
+    remedy = _remedy(str(error), model, link, x, y) if known else ""
     if not remedy:
         raise error
     raise type(error)(f"{error}; {remedy}") from error
