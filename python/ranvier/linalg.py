@@ -11,6 +11,7 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
@@ -83,14 +84,14 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     | rv.linalg.matrix_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), float("inf")) -> tensor(7.)"""
     A = as_tensor("matrix_norm", A)
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
-        raise ValueError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
+        raise OpError(f"[matrix_norm] got dim {dim!r}; expected two dimensions")
     rows, columns = (some_dim("matrix_norm", A, d) for d in dim)
     if rows == columns:
-        raise ValueError(f"[matrix_norm] got dim {dim}; expected two dimensions")
+        raise OpError(f"[matrix_norm] got dim {dim}; expected two dimensions")
     if ord == "fro":
         return ops.norm(A, 2, (rows, columns), keepdim)
     if ord not in (1, -1, 2, -2, math.inf, -math.inf, "nuc"):
-        raise ValueError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
+        raise OpError(f"[matrix_norm] got ord {ord!r}; expected 'fro', 'nuc', 1, -1, 2, -2, inf or -inf")
     if ord in (2, -2, "nuc"):
         return singular_norm(A, ord, rows, columns, keepdim)
     if abs(ord) != 1:
@@ -125,7 +126,7 @@ def qr(A: Any, mode: str = "reduced") -> QRResult:
     ((2, 2), [[3.0, 1.0], [4.0, 2.0]])
     """
     if mode not in ("reduced", "complete", "r"):
-        raise ValueError(f"[qr] got mode {mode!r}; expected 'reduced', 'complete' or 'r'")
+        raise OpError(f"[qr] got mode {mode!r}; expected 'reduced', 'complete' or 'r'")
     return QRResult(*Qr(mode).apply(matrix("qr", A, False)))
 
 

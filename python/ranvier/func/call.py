@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 
 __all__ = ["functional_call"]
@@ -69,7 +70,7 @@ def _merged(dicts: Any) -> dict[str, Any]:
         raise TypeError(f"[functional_call] got {type(dicts).__name__}; expected a dict, or a tuple of dicts")
     values = {name: value for one in several for name, value in one.items()}
     if len(values) < sum(map(len, several)):
-        raise ValueError("[functional_call] got a name in several dicts; expected each once")
+        raise OpError("[functional_call] got a name in several dicts; expected each once")
     for name, value in values.items():
         if not isinstance(name, str) or not (value is None or isinstance(value, Tensor)):
             raise TypeError(f"[functional_call] got {type(value).__name__} for {name!r}; expected a Tensor")
@@ -113,7 +114,7 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
         for name in replaced.keys() & named.keys():
             tied = [other for other, x in named.items() if x is named[name]]
             if any(values.get(other, replaced[name]) is not replaced[name] for other in tied):
-                raise ValueError(
+                raise OpError(
                     f"[functional_call] got several values for the tied names {tied}; expected one, or "
                     "tie_weights=False"
                 )

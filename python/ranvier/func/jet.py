@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.func.forward_rules  # noqa: F401  # fills the table
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, like
 from ranvier.autograd.memory import filled_like, keep
 from ranvier.autograd.mode import no_grad
@@ -54,7 +55,7 @@ def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
         )
     orders = [len(s) if isinstance(s, (tuple, list)) else -1 for s in series]
     if len(series) != len(primals) or len({*orders}) != 1 or not 1 <= orders[0] <= MAX_ORDER:
-        raise ValueError(
+        raise OpError(
             f"[jet] got {len(primals)} primals and series of lengths {orders}; expected for each a "
             f"list of as many derivatives, 1 to {MAX_ORDER}"
         )
@@ -81,7 +82,7 @@ def _term(x: Tensor, value: Any, k: int) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"[jet] got {type(value).__name__} in series; expected Tensors or numbers")
     if value.shape != x.shape or value.dtype != x.dtype:
-        raise ValueError(
+        raise OpError(
             f"[jet] got a derivative of shape {tuple(value.shape)} and {value.dtype} of a primal of "
             f"{tuple(x.shape)} and {x.dtype}; expected the same"
         )
@@ -153,11 +154,11 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
         with Level("laplacian", x) as level:
             (x,) = level.xs
             if x.ndim == 0:
-                raise ValueError("[laplacian] got x of shape (); expected (..., d), d variables")
+                raise OpError("[laplacian] got x of shape (); expected (..., d), d variables")
             d = x.shape[-1]
             given = np.ones(d) if weights is None else np.asarray(weights)
             if given.shape != (d,) or given.dtype.kind not in "biuf":
-                raise ValueError(f"[laplacian] got weights {weights}; expected {d} numbers, one a variable")
+                raise OpError(f"[laplacian] got weights {weights}; expected {d} numbers, one a variable")
             seeds = np.zeros((d + 1, *x.shape), x.dtype)
             for i in range(d):
                 seeds[i, ..., i] = 1
@@ -165,7 +166,7 @@ def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) 
             form = Laplacian(keep(given.astype(x.dtype)))
             if any(y.shape[: x.ndim - 1] != x.shape[:-1] for y in level.ys):
                 shapes = [tuple(y.shape) for y in level.ys]
-                raise ValueError(
+                raise OpError(
                     f"[laplacian] got results of shapes {shapes} for x of {tuple(x.shape)}; expected a "
                     "value, or several, for each point"
                 )

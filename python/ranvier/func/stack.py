@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from ranvier.autograd import no_grad, random
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.func.call import functional_call
@@ -96,7 +97,7 @@ class Stack(Module):
         members, count = tuple(members), len(self.members)
         in_order = list(members) == sorted(set(members))
         if not (members and in_order and members[0] >= 0 and members[-1] < count):
-            raise ValueError(
+            raise OpError(
                 f"[stack] got active {members!r}; expected different members of {count} in rising order"
             )
         self._active = members
@@ -111,9 +112,7 @@ class Stack(Module):
             raise TypeError(f"[stack] got the Tensor {named!r} by name; expected Tensors by place")
         parts, count = slices("stack", in_dims, args)
         if count is not None and count != len(self._active):
-            raise ValueError(
-                f"[stack] got {count} slices; expected one for each of {len(self._active)} members"
-            )
+            raise OpError(f"[stack] got {count} slices; expected one for each of {len(self._active)} members")
         call = self._own if self._split else self._sliced()
         results = []
         for place, i in enumerate(self._active):
@@ -204,7 +203,7 @@ def stack(
         seed = random.current().next_key
         generators = [random.Generator().manual_seed(seed()) for _ in members]
     if len(generators) != len(members) or not all(isinstance(g, random.Generator) for g in generators):
-        raise ValueError(f"[stack] got generators {generators!r}; expected {len(members)} of rv.Generator")
+        raise OpError(f"[stack] got generators {generators!r}; expected {len(members)} of rv.Generator")
     return Stack([copy.deepcopy(member) for member in members], generators, split)
 
 
@@ -248,7 +247,7 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
 def _members(name: str, models: Any) -> list[Module]:
     members = list(models)
     if not members:
-        raise ValueError(f"[{name}] got no modules; expected at least one")
+        raise OpError(f"[{name}] got no modules; expected at least one")
     other = next((m for m in members if not isinstance(m, Module)), None)
     if other is not None:
         raise TypeError(f"[{name}] got {type(other).__name__}; expected modules")
@@ -261,12 +260,10 @@ def _state(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str, T
     for i, member in enumerate(members):
         form = _form(member)
         if any(of_one is UninitializedParameter for of_one, *_ in form.values()):
-            raise ValueError(
-                f"[stack] got member {i} with a lazy layer; expected it to have been called once"
-            )
+            raise OpError(f"[stack] got member {i} with a lazy layer; expected it to have been called once")
         for name in {**first, **form}:
             if form.get(name) != first.get(name):
-                raise ValueError(
+                raise OpError(
                     f"[stack] got {name!r} as {_said(first.get(name))} in member 0 and "
                     f"{_said(form.get(name))} in member {i}; expected modules of one form"
                 )

@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, level_of, like
 from ranvier.autograd.mode import mode
 from ranvier.func.jet import first_derivatives, jacobian_columns
@@ -96,7 +97,7 @@ def jvp(func: _Function, primals: Any, tangents: Any, *, strict: bool = False, h
         if not isinstance(value, tuple):
             raise TypeError(f"[jvp] got {name} of type {type(value).__name__}; expected a tuple")
     if not primals:
-        raise ValueError("[jvp] got no primals; expected at least one")
+        raise OpError("[jvp] got no primals; expected at least one")
     with Level("jvp", primals, strict=strict) as level:
         vs = level.vectors(tangents, level.inputs, level.xs, "the primals")
         aux = level.call(func, level.inputs, None, has_aux)
@@ -120,7 +121,7 @@ def jacrev(
     batches of rows, changes nothing. argnums, has_aux: as of :func:`grad_and_value`.
     | rv.func.jacrev(lambda x, w: x**2 * w)(rv.tensor([1.0, 2.0]), 3.0) -> tensor([[ 6.,  0.], [ 0., 12.]])"""
     if chunk_size is not None and not (isinstance(chunk_size, int) and chunk_size > 0):
-        raise ValueError(f"[jacrev] got chunk_size {chunk_size!r}; expected a positive int or None")
+        raise OpError(f"[jacrev] got chunk_size {chunk_size!r}; expected a positive int or None")
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from ranvier.autograd import random
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import like, values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops import stack, unbind
@@ -50,17 +51,17 @@ def vmap(
             [30., 40.]])
     """
     if randomness not in _RANDOMNESS:
-        raise ValueError(f"[vmap] got randomness {randomness!r}; expected one of {', '.join(_RANDOMNESS)}")
+        raise OpError(f"[vmap] got randomness {randomness!r}; expected one of {', '.join(_RANDOMNESS)}")
     if chunk_size is not None and not (isinstance(chunk_size, int) and chunk_size > 0):
-        raise ValueError(f"[vmap] got chunk_size {chunk_size!r}; expected a positive int or None")
+        raise OpError(f"[vmap] got chunk_size {chunk_size!r}; expected a positive int or None")
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         parts, count = slices("vmap", in_dims, args)
         if count is None:
-            raise ValueError("[vmap] got in_dims without a dimension; expected one for an argument at least")
+            raise OpError("[vmap] got in_dims without a dimension; expected one for an argument at least")
         if not count:
-            raise ValueError("[vmap] got a dimension of 0; expected at least one slice")
+            raise OpError("[vmap] got a dimension of 0; expected at least one slice")
         results = []
         with _drawing(randomness) as each:
             for i in range(count):
@@ -79,9 +80,7 @@ def slices(name: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[Parts, int |
     if not (in_dims is None or isinstance(in_dims, (int, tuple, list))) or isinstance(in_dims, bool):
         raise TypeError(f"[{name}] got in_dims of type {type(in_dims).__name__}; expected an int or a tuple")
     if isinstance(in_dims, (tuple, list)) and len(in_dims) != len(args):
-        raise ValueError(
-            f"[{name}] got {len(in_dims)} in_dims for {len(args)} arguments; expected one for each"
-        )
+        raise OpError(f"[{name}] got {len(in_dims)} in_dims for {len(args)} arguments; expected one for each")
     values = values_of(args)
     dims = list(_spread(name, in_dims, args))
     divided, count = [], None
@@ -105,13 +104,13 @@ def _spread(name: str, dims: Any, tree: Any) -> Iterator[int | None]:
         keys = list(tree) if isinstance(tree, dict) else range(len(tree))
         same = nested and isinstance(dims, dict) == isinstance(tree, dict) and len(dims) == len(tree)
         if nested and not (same and all(key in dims for key in keys if isinstance(dims, dict))):
-            raise ValueError(f"[{name}] got in_dims {dims!r}; expected them nested as the arguments are")
+            raise OpError(f"[{name}] got in_dims {dims!r}; expected them nested as the arguments are")
         for key in keys:
             yield from _spread(name, dims[key] if nested else dims, tree[key])
     elif dims is None or (isinstance(dims, int) and not isinstance(dims, bool)):
         yield dims
     else:
-        raise ValueError(f"[{name}] got in_dims {dims!r} for one argument; expected an int or None")
+        raise OpError(f"[{name}] got in_dims {dims!r} for one argument; expected an int or None")
 
 
 def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
@@ -121,7 +120,7 @@ def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
             "Tensor, or None in in_dims"
         )
     if not -value.ndim <= dim < value.ndim:
-        raise ValueError(
+        raise OpError(
             f"[{name}] got dimension {dim} for an argument of shape {tuple(value.shape)}; expected its own"
         )
     parts: tuple[Tensor, ...] = unbind(value, dim)
@@ -130,7 +129,7 @@ def _divided(name: str, value: Any, dim: int) -> tuple[Tensor, ...]:
 
 def _common(name: str, count: int | None, size: int) -> int:
     if count is not None and size != count:
-        raise ValueError(f"[{name}] got {count} and {size} slices; expected arguments with as many")
+        raise OpError(f"[{name}] got {count} and {size} slices; expected arguments with as many")
     return size
 
 
@@ -141,11 +140,11 @@ def joined(name: str, results: list[Any], out_dims: Any) -> Any:
         if not isinstance(value, Tensor):
             raise TypeError(f"[{name}] got a result with {type(value).__name__}; expected Tensors")
     if any(len(column) != len(columns[0]) for column in columns):
-        raise ValueError(f"[{name}] got results of different structure; expected the same of each slice")
+        raise OpError(f"[{name}] got results of different structure; expected the same of each slice")
     first = columns[0]
     dims = list(out_dims) if isinstance(out_dims, (tuple, list)) else [out_dims] * len(first)
     if len(dims) != len(first) or not all(type(dim) is int for dim in dims):
-        raise ValueError(
+        raise OpError(
             f"[{name}] got out_dims {out_dims!r} for {len(first)} results; expected an int for each"
         )
     return like(

@@ -11,6 +11,7 @@ from typing import Any
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, ones, zeros
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.cache import layer_of
 from ranvier.nn.linear import Linear
@@ -198,7 +199,7 @@ class MultiheadAttention(Module):
         """Of the tokens x that follow those of the cache."""
         cache = layer_of(cache, self, self.num_heads)
         if not fits:
-            raise ValueError(
+            raise OpError(
                 f"[{_NAME}] got a cache with other inputs than one causal sequence; expected query, key and "
                 "value to be one Tensor, is_causal=True, need_weights=False, no masks (crop() is for prompts "
                 "of different lengths), and no added keys"
@@ -266,7 +267,7 @@ class MultiheadAttention(Module):
             or (ndim == 3 and shapes[0][batch] != shapes[1][batch])
         ):
             lead = ("N, L", "N, S") if self.batch_first else ("L, N", "S, N")
-            raise ValueError(
+            raise OpError(
                 f"[{_NAME}] got query, key and value of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}; "
                 f"expected ({lead[0]}, {widths[0]}), ({lead[1]}, {widths[1]}) and ({lead[1]}, {widths[2]}), "
                 "or all without N"
@@ -279,8 +280,8 @@ def _new(wanted: bool, dtype: Any, *shape: int) -> Parameter | None:
 
 def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> None:
     if tuple(mask.shape) not in shapes:
-        raise ValueError(
+        raise OpError(
             f"[{_NAME}] got {name} of shape {tuple(mask.shape)}; expected {' or '.join(map(str, shapes))}"
         )
     if mask.dtype.kind != "b" and mask.dtype != x.dtype:
-        raise TypeError(f"[{_NAME}] got {name} of dtype {mask.dtype}; expected bool or {x.dtype}")
+        raise DtypeError(f"[{_NAME}] got {name} of dtype {mask.dtype}; expected bool or {x.dtype}")

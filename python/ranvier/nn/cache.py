@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import zeros
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.mode import is_grad_enabled, no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
@@ -99,9 +100,7 @@ class KeyValueCache(Module):
             or new.shape not in ((), now.shape)
             or not np.all((new >= 0) & (new <= now))
         ):
-            raise ValueError(
-                f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}"
-            )
+            raise OpError(f"[{_NAME}] got lengths {lengths}; expected whole numbers from 0 to {now.tolist()}")
         with no_grad():
             self.lengths.copy_(np.broadcast_to(new, now.shape).astype(np.int64))
 
@@ -114,7 +113,7 @@ class KeyValueCache(Module):
         """Sequence i becomes what sequence rows[i] was, as in a beam search; rows: N whole numbers."""
         rows = _whole_numbers(rows)
         if rows.dtype.kind not in "iu" or rows.shape != self.lengths.shape:
-            raise ValueError(
+            raise OpError(
                 f"[{_NAME}] got rows {rows.tolist()}; expected {self.lengths.shape[0]} numbers of sequences"
             )
         with no_grad():
@@ -145,11 +144,11 @@ class CacheLayer(NamedTuple):
         cache, layer = self
         _, batch, heads, most, width = cache.values.shape
         if qkv.dtype != cache.values.dtype:
-            raise TypeError(
+            raise DtypeError(
                 f"[multihead_attention] got a cache of dtype {cache.values.dtype}; expected {qkv.dtype}"
             )
         if qkv.shape[0 if batch_first else 1] != batch or qkv.shape[2] != 3 * heads * width:
-            raise ValueError(
+            raise OpError(
                 f"[multihead_attention] got a cache for {batch} sequences, {heads} heads of width {width}; "
                 f"expected one for a projection of shape {tuple(qkv.shape)}"
             )
@@ -175,7 +174,7 @@ def layer_of(cache: Any, module: Module, heads: int) -> CacheLayer:
             f"[{name}] got a cache while gradients are recorded; expected `with rv.no_grad():`"
         )
     if cache.cache.values.shape[2] != heads:
-        raise ValueError(
+        raise OpError(
             f"[{name}] got a cache for {cache.cache.values.shape[2]} heads; expected one for {heads}"
         )
     return cache

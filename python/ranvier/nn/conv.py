@@ -8,6 +8,7 @@ from typing import Any
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.rows import examples
@@ -33,9 +34,9 @@ class Convolution(Module):
     ) -> None:
         channels = (in_channels, out_channels, groups)
         if not all(isinstance(n, int) and type(n) is not bool for n in channels) or min(channels) < 1:
-            raise ValueError(f"[{self.op}] got {_counts(channels)}; expected positive whole numbers")
+            raise OpError(f"[{self.op}] got {_counts(channels)}; expected positive whole numbers")
         if in_channels % groups or out_channels % groups:
-            raise ValueError(f"[{self.op}] got {_counts(channels)}; expected channels divisible by groups")
+            raise OpError(f"[{self.op}] got {_counts(channels)}; expected channels divisible by groups")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
@@ -77,7 +78,7 @@ class Convolution(Module):
             isinstance(v, int) and type(v) is not bool and v >= least for v in sizes
         ):
             expected = "an integer or a pair of integers" if self.axes == 2 else "an integer"
-            raise ValueError(f"[{self.op}] got {name} {value!r}; expected {expected} >= {least}")
+            raise OpError(f"[{self.op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes
 
 
@@ -101,7 +102,7 @@ class _Conv(Convolution):
         self._set(in_channels, out_channels, kernel_size, stride, dilation, groups)
         if padding_mode not in _PADDING_MODES:
             expected = ", ".join(repr(mode) for mode in _PADDING_MODES)
-            raise ValueError(f"[{self.op}] got padding_mode {padding_mode!r}; expected one of {expected}")
+            raise OpError(f"[{self.op}] got padding_mode {padding_mode!r}; expected one of {expected}")
         self.padding = self._padding(padding)
         self.padding_mode = padding_mode
         self._make((out_channels, in_channels // groups), bias, dtype)
@@ -134,7 +135,7 @@ class _Conv(Convolution):
             expected = "an integer or a pair" if self.axes == 2 else "an integer"
             raise ValueError(f"[{self.op}] got padding {padding!r}; expected 'valid', 'same', {expected}")
         if padding == "same" and any(n != 1 for n in self.stride):
-            raise ValueError(f"[{self.op}] got padding 'same' and stride {self.stride}; expected stride 1")
+            raise OpError(f"[{self.op}] got padding 'same' and stride {self.stride}; expected stride 1")
         return padding
 
 

@@ -10,6 +10,7 @@ import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.container import ModuleList
@@ -45,7 +46,7 @@ class _Table(Module):
         shape = self.num_embeddings, self.embedding_dim
         self.weight = Parameter(empty(*shape, dtype=dtype) if table is None else table, requires_grad=trained)
         if self.weight.shape != shape:
-            raise ValueError(f"[{name}] got _weight of shape {self.weight.shape}; expected {shape}")
+            raise OpError(f"[{name}] got _weight of shape {self.weight.shape}; expected {shape}")
         for argument in ("_weight", "_freeze"):  # the state dict has the table
             self.__dict__["_arguments"].pop(argument, None)
         if table is None:
@@ -123,7 +124,7 @@ def _sizes(num_embeddings: Any, embedding_dim: Any) -> tuple[int, int]:
     rows = whole("embedding", "num_embeddings", num_embeddings)
     width = whole("embedding", "embedding_dim", embedding_dim)
     if rows < 0 or width < 0:
-        raise ValueError(
+        raise OpError(
             f"[embedding] got {rows} num_embeddings and {width} embedding_dim; expected numbers >= 0"
         )
     return rows, width
@@ -132,7 +133,7 @@ def _sizes(num_embeddings: Any, embedding_dim: Any) -> tuple[int, int]:
 def _shape(weight: Tensor) -> tuple[int, int]:
     """(num_embeddings, embedding_dim)"""
     if weight.ndim != 2:
-        raise ValueError(
+        raise OpError(
             f"[embedding] got embeddings of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
             "embedding_dim)"
         )
@@ -245,7 +246,7 @@ class CategoryEmbedding(Module):
     def forward(self, x: Any) -> Tensor:
         x = as_tensor("CategoryEmbedding", x)
         if x.ndim != 2 or x.shape[1] != self.numbers + len(self.categories):
-            raise ValueError(
+            raise OpError(
                 f"[CategoryEmbedding] got x of shape {x.shape}; expected (n, {self.numbers} numbers + "
                 f"{len(self.categories)} class indices)"
             )

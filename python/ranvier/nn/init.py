@@ -18,6 +18,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import number as _number
 from ranvier.autograd.errors import own_errors as _own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.random import key_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
@@ -111,7 +112,7 @@ def ones_(tensor: Tensor) -> Tensor:
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix."""
     if tensor.ndim != 2:
-        raise ValueError(f"[eye_] got a tensor of shape {tensor.shape}; expected 2 dimensions")
+        raise OpError(f"[eye_] got a tensor of shape {tensor.shape}; expected 2 dimensions")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
@@ -138,7 +139,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 def fans(tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight of shape (out, in, *window)."""
     if tensor.ndim < 2:
-        raise ValueError(
+        raise OpError(
             f"[init] got a tensor of shape {tensor.shape}; expected at least 2 dimensions (out, in, ...)"
         )
     window = math.prod(tensor.shape[2:])
@@ -286,9 +287,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Ten
     True
     """
     if tensor.ndim < 2:
-        raise ValueError(
-            f"[orthogonal_] got a tensor of shape {tensor.shape}; expected at least 2 dimensions"
-        )
+        raise OpError(f"[orthogonal_] got a tensor of shape {tensor.shape}; expected at least 2 dimensions")
     if _skips(tensor) or tensor.numel() == 0:
         return tensor
     rows = tensor.shape[0]
@@ -303,7 +302,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """The weight (out, in, *window) of a convolution that copies channel i to channel i of each group.
     | rv.nn.init.dirac_(rv.empty(2, 2, 3))[0, 0] -> tensor([0., 1., 0.])"""
     if tensor.ndim not in (3, 4, 5) or tensor.shape[0] % groups:
-        raise ValueError(
+        raise OpError(
             f"[dirac_] got a tensor of shape {tensor.shape} and {groups} groups; expected "
             "(out, in, *window), out divisible by groups"
         )
@@ -321,7 +320,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     """Normal, with a share of each column set to 0 (Martens, 2010).
     | int((rv.nn.init.sparse_(rv.empty(10, 2), 0.3) == 0).sum()) -> 6"""
     if tensor.ndim != 2 or not 0 <= sparsity <= 1:
-        raise ValueError(
+        raise OpError(
             f"[sparse_] got a tensor of shape {tensor.shape} and sparsity {sparsity}; expected 2 dimensions "
             "and 0 <= sparsity <= 1"
         )

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier.nn.init as init
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.recording import pass_over
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
@@ -78,7 +79,7 @@ class _Lazy(Module):
         ranks = (axes + 1,) if axes else (getattr(self.base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:
-            raise ValueError(f"[{type(self).__name__}] got x of shape {shape}; expected (N, C, ...)")
+            raise OpError(f"[{type(self).__name__}] got x of shape {shape}; expected (N, C, ...)")
         return int(shape[0 if len(shape) in ranks else 1])
 
     def materialise(self, size: int) -> None:
@@ -122,7 +123,7 @@ class LazyLinear(_Lazy, Linear):
 
     def _found(self, x: Any) -> int:
         if not np.ndim(getattr(x, "_array", x)):
-            raise ValueError("[LazyLinear] got x of shape (); expected (..., in_features)")
+            raise OpError("[LazyLinear] got x of shape (); expected (..., in_features)")
         return int(x.shape[-1])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import whole
@@ -31,7 +32,7 @@ class Linear(Module):
         super().__init__()
         sizes = whole("linear", "in_features", in_features), whole("linear", "out_features", out_features)
         if min(sizes) < 0:
-            raise ValueError(
+            raise OpError(
                 f"[linear] got {in_features} in_features and {out_features} out_features; expected numbers "
                 ">= 0"
             )

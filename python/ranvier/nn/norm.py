@@ -16,6 +16,7 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.errors import number
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module, Parameter
@@ -75,7 +76,7 @@ class _ChannelNorm(_Norm):
     ) -> None:
         super().__init__()
         if whole(self._name, "num_features", num_features) < 0:
-            raise ValueError(f"[{self._name}] got {num_features} num_features; expected a number >= 0")
+            raise OpError(f"[{self._name}] got {num_features} num_features; expected a number >= 0")
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum if momentum is None else number(self._name, "momentum", momentum)
@@ -115,10 +116,10 @@ class _ChannelNorm(_Norm):
         shape = np.shape(x)
         if len(shape) not in self._ranks:
             expected = " or ".join(self._ranks.values())
-            raise ValueError(f"[{self._name}] got x of shape {shape}; expected {expected}")
+            raise OpError(f"[{self._name}] got x of shape {shape}; expected {expected}")
         channels = shape[0 if len(shape) == self._unbatched else 1]
         if channels != self.num_features and (self.affine or self.track_running_stats):
-            raise ValueError(
+            raise OpError(
                 f"[{self._name}] got x with {channels} channels; expected num_features, {self.num_features}"
             )
 
@@ -249,7 +250,7 @@ class GroupNorm(_Norm):
             whole("group_norm", "num_groups", num_groups) < 1
             or whole("group_norm", "num_channels", num_channels) % num_groups
         ):
-            raise ValueError(
+            raise OpError(
                 f"[group_norm] got {num_groups} num_groups and {num_channels} num_channels; expected a "
                 "divisor of the channels"
             )
@@ -278,9 +279,7 @@ class _OfLastAxes(_Norm):
             tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
         )
         if not shape or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
-            raise ValueError(
-                f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0"
-            )
+            raise OpError(f"[{name}] got normalized_shape {normalized_shape!r}; expected sizes of at least 0")
         self.normalized_shape = tuple(int(n) for n in shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine

@@ -12,6 +12,7 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, zeros
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.utils.rnn import PackedSequence, read_values
@@ -168,12 +169,12 @@ class RNNBase(Module):
     def _check_input(self, x: Tensor, packed: bool) -> None:
         if not packed and x.ndim not in (2, 3):
             expected = "(N, steps, input_size)" if self.batch_first else "(steps, N, input_size)"
-            raise ValueError(
+            raise OpError(
                 f"[{self._name}] got x of shape {x.shape}; expected {expected}, or (steps, input_size) "
                 "without a batch"
             )
         if x.shape[-1] != self.input_size:
-            raise ValueError(
+            raise OpError(
                 f"[{self._name}] got x with {x.shape[-1]} features; expected input_size, {self.input_size}"
             )
 
@@ -184,7 +185,7 @@ class RNNBase(Module):
             wanted = (layers, batch, width)
             if s is not None and s.shape != wanted:
                 got, expected = (s.shape, wanted) if batched else (drop(s.shape), drop(wanted))
-                raise ValueError(f"[{self._name}] got {name} of shape {got}; expected {expected}")
+                raise OpError(f"[{self._name}] got {name} of shape {got}; expected {expected}")
 
 
 def projected(

@@ -7,6 +7,7 @@ from typing import Any
 
 import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_size
@@ -49,13 +50,13 @@ class RNNCellBase(Module):
         count = 2 if self.mode == "LSTM" else 1
         states = [None] * count if hx is None else as_states(self._name, hx, count)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ValueError(
+            raise OpError(
                 f"[{self._name}] got x of shape {x.shape}; expected (N, {self.input_size}) or "
                 f"({self.input_size},)"
             )
         for name, s in zip(("h", "c"), states, strict=False):
             if s is not None and s.shape != (*x.shape[:-1], self.hidden_size):
-                raise ValueError(
+                raise OpError(
                     f"[{self._name}] got {name} of shape {s.shape}; expected "
                     f"{(*x.shape[:-1], self.hidden_size)}"
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 from ranvier.nn.registry import whole
@@ -29,7 +30,7 @@ class Flatten(Module):
     def forward(self, input: Any) -> Tensor:
         start, end = (d + input.ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
         if not 0 <= start <= end < input.ndim:
-            raise ValueError(
+            raise OpError(
                 f"[flatten] got x of shape {tuple(input.shape)} for dimensions {self.start_dim} to "
                 f"{self.end_dim}; expected at least {max(start, end) + 1} dimensions"
             )

@@ -17,6 +17,7 @@ from ranvier.autograd import creation
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import check_range, fresh_key, randint, randn, using
 from ranvier.autograd.random import generator as numpy_generator
@@ -32,7 +33,7 @@ def _drawing(generator: Any) -> Any:
 
 def _float(name: str, x: Tensor) -> str:
     if x.dtype.kind != "f":
-        raise TypeError(f"[{name}] got dtype {x._array.dtype}; expected a floating dtype")
+        raise DtypeError(f"[{name}] got dtype {x._array.dtype}; expected a floating dtype")
     return "float64" if x.dtype == np.float64 else "float32"
 
 
@@ -52,7 +53,7 @@ def _by_core(name: str, kernel: Callable[..., Any], x: Tensor, generator: Any, a
 def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with uniform numbers in [low, to). | rv.zeros(3).uniform_(1, 1).tolist() -> [1.0, 1.0, 1.0]"""
     if not low <= to:
-        raise ValueError(f"[uniform_] got {low} to {to}; expected low <= to")
+        raise OpError(f"[uniform_] got {low} to {to}; expected low <= to")
     return _by_core("uniform_", _core.random_uniform, x, generator, low, to)
 
 
@@ -85,7 +86,7 @@ def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = 
 def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
     """Fills x with the number of trials up to the first success, which has probability p."""
     if not 0 < number("geometric_", "p", p) < 1:
-        raise ValueError(f"[geometric_] got p {p}; expected 0 < p < 1")
+        raise OpError(f"[geometric_] got p {p}; expected 0 < p < 1")
     return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
 
 
@@ -110,7 +111,7 @@ def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generat
 def _probabilities(name: str, p: Any) -> Any:
     array = p._read(name)
     if array.size and not (np.all(array >= 0) and np.all(array <= 1)):
-        raise ValueError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
+        raise OpError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
     return array
 
 
@@ -140,7 +141,7 @@ def poisson(input: Any, generator: Any = None) -> Tensor:
     _float("poisson", input)
     rates = input._read("poisson")
     if rates.size and not np.all(rates >= 0):
-        raise ValueError("[poisson] got a negative rate or NaN; expected rates >= 0")
+        raise OpError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
         return wrap(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype))
 
@@ -156,16 +157,16 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     _float("multinomial", input)
     rows = np.atleast_2d(input._read("multinomial")).astype(np.float64)
     if input.ndim not in (1, 2) or num_samples < 1:
-        raise ValueError(
+        raise OpError(
             f"[multinomial] got x of shape {input.shape} and {num_samples} samples; expected one or two "
             "dimensions and at least one sample"
         )
     if not np.isfinite(rows).all() or (rows < 0).any() or (rows.sum(1) <= 0).any():
-        raise ValueError(
+        raise OpError(
             "[multinomial] got weights that are negative, not finite or all 0; expected weights >= 0"
         )
     if not replacement and ((rows > 0).sum(1) < num_samples).any():
-        raise ValueError(
+        raise OpError(
             f"[multinomial] got {num_samples} samples without replacement from fewer weights > 0; expected "
             "at most as many"
         )
@@ -206,7 +207,7 @@ def normal(
     if not isinstance(std, Tensor):
         std = number("normal", "std", std, 0)
     elif not _core.inside((std if std.dtype.char in "fd" else std.float())._array, 0.0, math.inf):
-        raise ValueError("[normal] got std negative or NaN; expected numbers >= 0")
+        raise OpError("[normal] got std negative or NaN; expected numbers >= 0")
     mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
     with _drawing(generator):
         if size is not None:

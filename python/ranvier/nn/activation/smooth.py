@@ -10,6 +10,7 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.activation.piecewise import InPlace
 from ranvier.nn.layer import Layer
@@ -129,7 +130,7 @@ class Softmax2d(Layer):
 
     def forward(self, input: Any) -> Tensor:
         if input.ndim not in (3, 4):
-            raise ValueError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
+            raise OpError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
         return ops.softmax(input, -3)
 
 

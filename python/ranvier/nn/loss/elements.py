@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.loss import Loss
 from ranvier.ops.rows import examples
@@ -73,7 +74,7 @@ class _Weighted(Loss):
         try:
             x = empty(0, *np.broadcast_shapes(*weights.values()))
         except ValueError:
-            raise ValueError(
+            raise OpError(
                 f"[{type(self).__name__}] got weights of shapes {weights}; expected shapes that broadcast"
             ) from None
         return x, x

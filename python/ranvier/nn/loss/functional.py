@@ -11,6 +11,7 @@ from typing import Any
 
 import ranvier.ops as ops
 from ranvier.autograd.errors import renamed  # noqa: F401  # rows call it
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
@@ -64,7 +65,7 @@ def _weighted(name: str, losses: Tensor, weight: Any, reduction: str) -> Tensor:
     huber_loss by the number of elements."""
     weight = as_tensor(name, weight)
     if weight.shape != losses.shape:
-        raise ValueError(f"[{name}] got weight of shape {weight.shape}; expected {losses.shape}")
+        raise OpError(f"[{name}] got weight of shape {weight.shape}; expected {losses.shape}")
     if reduction == "mean" and name != "huber_loss":
         return (losses * weight).sum() / weight.sum()
     return reduced(name, losses * weight, reduction)

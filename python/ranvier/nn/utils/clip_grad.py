@@ -13,6 +13,7 @@ import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import number, ordered, own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.recording import value_read
@@ -197,7 +198,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     targets = ordered("vector_to_parameters", parameters)
     wanted = sum(target.numel() for target in targets)
     if vec.ndim != 1 or vec.numel() != wanted:
-        raise ValueError(
+        raise OpError(
             f"[vector_to_parameters] got a vector of shape {vec.shape}; expected ({wanted},), one number for "
             "each element of the parameters"
         )

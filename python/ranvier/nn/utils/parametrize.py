@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.container import ModuleDict, ModuleList
@@ -120,7 +121,7 @@ def register_parametrization(
     if not isinstance(y, Tensor):
         raise TypeError(f"[register_parametrization] got the result {y!r}; expected a Tensor")
     if not unsafe and (y.shape, y.dtype) != (value.shape, value.dtype):
-        raise ValueError(
+        raise OpError(
             f"[register_parametrization] got a result of shape {y.shape} and {y.dtype.name}; expected "
             f"{value.shape} and {value.dtype.name}, or unsafe=True"
         )

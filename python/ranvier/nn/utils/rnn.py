@@ -18,6 +18,7 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -114,7 +115,7 @@ def pack_padded_sequence(
     """
     x = as_tensor("pack_padded_sequence", input)
     if x.ndim < 2:
-        raise ValueError(
+        raise OpError(
             f"[pack_padded_sequence] got input of shape {x.shape}; expected at least 2 dimensions, steps and "
             "batch"
         )
@@ -227,9 +228,9 @@ def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
         lengths = lengths._read(name)
     counts = np.asarray(lengths)
     if counts.dtype.kind not in "iu":
-        raise TypeError(f"[{name}] got lengths of dtype {counts.dtype}; expected whole numbers")
+        raise DtypeError(f"[{name}] got lengths of dtype {counts.dtype}; expected whole numbers")
     if counts.shape != (batch,) or not batch:
-        raise ValueError(f"[{name}] got lengths of shape {counts.shape}; expected {(batch,)}, one or more")
+        raise OpError(f"[{name}] got lengths of shape {counts.shape}; expected {(batch,)}, one or more")
     if counts.min() < 1 or counts.max() > steps:
         raise ValueError(
             f"[{name}] got lengths from {counts.min()} to {counts.max()}; expected 1 to {steps}, the steps"
@@ -241,7 +242,7 @@ def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array
     tensors = [as_tensor(name, s) for s in sequences]
     if not tensors or any(t.ndim == 0 or t.shape[1:] != tensors[0].shape[1:] for t in tensors):
         shapes = ", ".join(str(t.shape) for t in tensors)
-        raise ValueError(f"[{name}] got sequences of shapes {shapes or '()'}; expected (steps, ...) of each")
+        raise OpError(f"[{name}] got sequences of shapes {shapes or '()'}; expected (steps, ...) of each")
     return tensors, np.array([t.shape[0] for t in tensors])
 
 

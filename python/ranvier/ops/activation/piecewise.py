@@ -15,6 +15,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
 from ranvier.autograd.errors import number, own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
@@ -98,7 +99,7 @@ class HeavisideOfTensors(Function):
         try:
             np.broadcast_shapes(x.shape, values.shape)
         except ValueError:
-            raise ValueError(unlike("heaviside", x, values)) from None
+            raise OpError(unlike("heaviside", x, values)) from None
         self.at_zero, self.shapes = _core.eq(x, 0.0, None), (x.shape, values.shape)
         return _core.where(self.at_zero, values, _core.heaviside(x), None)
 
@@ -155,9 +156,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     if type(min_val) is not float or type(max_val) is not float:
         min_val, max_val = number("hardtanh", "min_val", min_val), number("hardtanh", "max_val", max_val)
     if not min_val <= max_val:
-        raise ValueError(
-            f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val"
-        )
+        raise OpError(f"[hardtanh] got min_val={min_val} and max_val={max_val}; expected min_val <= max_val")
     try:
         y = Hardtanh(min_val, max_val).apply(input)
     except TypeError:
@@ -257,7 +256,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
     shape, slopes = input._array.shape, weight._array
     fits = slopes.size == 1 or (len(shape) > 1 and slopes.size == shape[1])
     if slopes.ndim > 1 or not fits:
-        raise ValueError(
+        raise OpError(
             f"[prelu] got weight of shape {slopes.shape} for x of shape {shape}; "
             "expected one slope, or one for each channel (dimension 1)"
         )

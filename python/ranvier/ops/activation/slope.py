@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import as_tensor
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.grad import gradients
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.mode import enable_grad
@@ -62,7 +63,7 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
         return functools.partial(derivative, function, **settings)
     array = as_tensor(x)._array
     if array.dtype not in (np.float32, np.float64):
-        raise TypeError(f"[derivative] got x of dtype {array.dtype}; expected float32 or float64")
+        raise DtypeError(f"[derivative] got x of dtype {array.dtype}; expected float32 or float64")
     if function in LINE_ACTIVATIONS:
         return _jacobian(f, array, settings)
     leaf = wrap(array, requires_grad=True)
@@ -70,7 +71,7 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
         y = f(leaf, **settings)
     if not isinstance(y, Tensor) or tuple(y.shape) != array.shape:
         got = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
-        raise ValueError(
+        raise OpError(
             f"[derivative] got a function that makes {got} of x of shape {array.shape}; expected one that "
             "works element by element"
         )
@@ -79,7 +80,7 @@ def derivative(function: str | Callable[..., Any], x: Any = None, **settings: An
 
 def _jacobian(f: Callable[..., Any], x: Any, settings: dict[str, Any]) -> Tensor:
     if x.ndim == 0:
-        raise ValueError("[derivative] got a single number; expected a line (..., n)")
+        raise OpError("[derivative] got a single number; expected a line (..., n)")
     n = x.shape[-1]
     lines = wrap(np.repeat(x[..., None, :], n, axis=-2), requires_grad=True)  # line i for output i
     with enable_grad():
@@ -96,7 +97,7 @@ def activation_named(who: str, name: str, more: Sequence[str] = ()) -> Callable[
     """The function of that name in ACTIVATIONS or `more`, else ValueError in the name of `who`."""
     if name not in {*ACTIVATIONS, *more}:
         names = ", ".join(sorted({*ACTIVATIONS, *more}))
-        raise ValueError(f"[{who}] got activation {name!r}; expected one of {names}")
+        raise OpError(f"[{who}] got activation {name!r}; expected one of {names}")
     return _FUNCTIONS[name]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
 from ranvier.autograd.errors import number
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import filled_like
@@ -164,7 +165,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
         return Gelu().apply(input)
     if approximate == "tanh":
         return GeluTanh().apply(input)
-    raise ValueError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
+    raise OpError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 
 
 def silu(input: Any, inplace: bool = False) -> Tensor:
@@ -215,7 +216,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     Source: Barron, "Continuously Differentiable Exponential Linear Units" (2017).
     | rv.nn.functional.celu(rv.tensor([-100.0, 0.0, 3.0]), 2.0) -> tensor([-2.,  0.,  3.])"""
     if number("celu", "alpha", alpha) == 0:
-        raise ValueError("[celu] got alpha 0; expected another number")
+        raise OpError("[celu] got alpha 0; expected another number")
     return replaced("celu", input, Celu(alpha).apply(input), inplace)
 
 
@@ -271,9 +272,9 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     if not isinstance(dim, int):
         raise TypeError(f"[glu] got dim {dim!r}; expected a whole number")
     if not -len(shape) <= dim < len(shape):
-        raise ValueError(f"[glu] got dim {dim} for x of shape {shape}; expected one of its dimensions")
+        raise OpError(f"[glu] got dim {dim} for x of shape {shape}; expected one of its dimensions")
     if shape[dim] % 2:
-        raise ValueError(
+        raise OpError(
             f"[glu] got x of shape {shape} with dimension {dim} of {shape[dim]}; expected an even number"
         )
     return Glu(dim).apply(input)

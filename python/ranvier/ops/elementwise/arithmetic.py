@@ -12,6 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import number, renamed
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.inplace import written
@@ -226,7 +227,7 @@ def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)
     if dtype.kind != "f" and isinstance(alpha, float):
-        raise TypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
+        raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
     kind = F32 if dtype.char == "e" else dtype
     first, second = (cast(x, kind) if isinstance(x, Tensor) else x for x in (a, b))
     try:
@@ -292,7 +293,7 @@ rule(RoundedDiv)(lambda node, dy: (none(node.shapes[0], dy), none(node.shapes[1]
 
 def _rounded_by_numpy(mode: str, a: Array, b: Array) -> Any:
     if a.dtype.kind != "f" and not np.all(b):
-        raise ValueError("[div] got an integer to divide by 0; expected other divisors, or floats")
+        raise OpError("[div] got an integer to divide by 0; expected other divisors, or floats")
     with np.errstate(all="ignore"):
         return _ROUNDED[mode](a, b)
 
@@ -329,11 +330,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     if mode not in list(_ROUNDED):  # a list compares values without a hash
-        raise ValueError(f"[div] got rounding_mode {mode!r}; expected None, 'floor' or 'trunc'")
+        raise OpError(f"[div] got rounding_mode {mode!r}; expected None, 'floor' or 'trunc'")
     a, b = as_operand("div", a), as_operand("div", b)
     dtype = result_dtype(a, b)
     if dtype.kind == "b":
-        raise TypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
+        raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
     a, b = (x if isinstance(x, Tensor) else as_number("div", x, dtype) for x in (a, b))
     return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
@@ -347,7 +348,7 @@ def neg(input: Any) -> Tensor:
     """
     input = as_operand("neg", input)
     if isinstance(input, bool) or (isinstance(input, Tensor) and input._array.dtype.kind == "b"):
-        raise TypeError("[neg] got x of dtype bool; expected numbers: use ~x")
+        raise DtypeError("[neg] got x of dtype bool; expected numbers: use ~x")
     if not is_floating(input):
         require_no_gradient("neg", input)
         return by_numpy(np.negative, getattr(input, "_array", input))

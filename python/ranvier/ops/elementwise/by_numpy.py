@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, on_arrays, refuse, rule
 from ranvier.autograd.memory import copied
@@ -103,7 +104,7 @@ def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
         with np.errstate(all="ignore"):
             y = np.asarray(function(*inputs))
     except ValueError as error:
-        raise ValueError(unlike(name, *inputs)) from error
+        raise OpError(unlike(name, *inputs)) from error
     return y.astype(np.result_type(*inputs), copy=False)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import filled_like, in_dtype
@@ -190,7 +191,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if min is None and max is None:
-        raise ValueError("[clip] got neither min nor max; expected at least one limit")
+        raise OpError("[clip] got neither min nor max; expected at least one limit")
     input = as_operand("clip", input)
     low, high = (None if limit is None else as_operand("clip", limit) for limit in (min, max))
     if isinstance(low, Tensor) or isinstance(high, Tensor):
@@ -300,11 +301,11 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     | rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf")) -> tensor([-inf, 2.])"""
     input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
     if mask._array.dtype.kind != "b":
-        raise TypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
+        raise DtypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
     value = as_operand("masked_fill", value)
     if isinstance(value, Tensor):
         if value._array.ndim:
-            raise ValueError(
+            raise OpError(
                 f"[masked_fill] got value of shape {value.shape}; expected a number, or a tensor of shape ()"
             )
         if input._array.dtype in (F32, F64):

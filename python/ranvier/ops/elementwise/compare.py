@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
@@ -51,7 +52,7 @@ def _compare(
     try:
         return by_numpy(numpy_function, *raw)
     except ValueError as error:
-        raise ValueError(unlike(name, *raw)) from error
+        raise OpError(unlike(name, *raw)) from error
 
 
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:

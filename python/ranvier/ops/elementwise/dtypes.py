@@ -17,6 +17,7 @@ import ranvier._core as _core
 from ranvier.autograd.data import RANK, refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
@@ -40,7 +41,7 @@ def as_operand(name: str, x: Any) -> Any:
         return x
     if isinstance(x, np.ndarray):
         if x.dtype.kind not in RANK:
-            raise TypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
+            raise DtypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
         return wrap(plain(name, x))
     if isinstance(x, _NUMBERS):
         return x.item() if isinstance(x, np.generic) else x
@@ -57,7 +58,7 @@ def as_tensor(name: str, x: Any) -> Tensor:
         return x
     array = np.asarray(x)
     if array.dtype.kind not in RANK:
-        raise ValueError(f"[{name}] got the number {x}; expected one that int64 can hold")
+        raise OpError(f"[{name}] got the number {x}; expected one that int64 can hold")
     return wrap(keep(array))
 
 
@@ -66,7 +67,7 @@ def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     try:
         return dtype.type(x)
     except (OverflowError, ValueError):
-        raise ValueError(f"[{name}] got the number {x}; expected one that {dtype} can hold") from None
+        raise OpError(f"[{name}] got the number {x}; expected one that {dtype} can hold") from None
 
 
 def _rank(x: Any) -> int:
@@ -140,13 +141,13 @@ def _raw(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
 
 def _by_numpy(function: Callable[..., Any], name: str, dtype: np.dtype[Any], a: Any, b: Any) -> Array:
     if name in ("floor_divide", "remainder", "fmod") and a.dtype.kind in "iu" and not np.all(b):
-        raise ValueError(f"[{name}] got integers divided by 0; expected other divisors")
+        raise OpError(f"[{name}] got integers divided by 0; expected other divisors")
     try:
         with np.errstate(all="ignore"):
             y = np.asarray(function(a, b))
             return y.astype(np.float16) if dtype.char == "e" else y
     except ValueError as error:
-        raise ValueError(unlike(name, a, b)) from error
+        raise OpError(unlike(name, a, b)) from error
 
 
 def unlike(name: str, a: Any, b: Any) -> str:
@@ -180,7 +181,7 @@ def require_no_gradient(name: str, *operands: Any) -> None:
     """
     for x in operands:
         if getattr(x, "requires_grad", False) and mode.enabled:
-            raise TypeError(
+            raise DtypeError(
                 f"[{name}] got dtype {x._array.dtype} with requires_grad; expected float32 or float64 where "
                 "a gradient is required: use float(), or detach()"
             )

@@ -16,6 +16,7 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -222,7 +223,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
     if isinstance(exponent, int) and exponent < 0 and not isinstance(input, float):
-        raise ValueError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
+        raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
     return promoted("pow", Pow, _whole_power, input, exponent)
 
 

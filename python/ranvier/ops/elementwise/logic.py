@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.compare import ne
@@ -22,16 +23,16 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
     dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
     if dtype.kind not in "biu":
         kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in raw)
-        raise TypeError(f"[{name}] got dtypes {kinds}; expected bools or integers")
+        raise DtypeError(f"[{name}] got dtypes {kinds}; expected bools or integers")
     arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
     if (y := logic(function, *arrays)) is not None:
         return wrap(y)
     try:
         return by_numpy(function, *arrays)
     except ValueError as error:
-        raise ValueError(unlike(name, *arrays)) from error
+        raise OpError(unlike(name, *arrays)) from error
     except TypeError as error:
-        raise TypeError(f"[{name}] got dtype {dtype}; expected integers") from error
+        raise DtypeError(f"[{name}] got dtype {dtype}; expected integers") from error
 
 
 def _bitwise(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
@@ -109,7 +110,7 @@ def isclose(
     """
     input, other = as_tensor("isclose", input), as_tensor("isclose", other)
     if rtol < 0 or atol < 0:
-        raise ValueError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
+        raise OpError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     return by_numpy(_isclose, input._array, other._array, rtol, atol, equal_nan)
 
 
@@ -118,7 +119,7 @@ def _isclose(a: Any, b: Any, *settings: Any) -> Any:
         with np.errstate(all="ignore"):
             return np.asarray(np.isclose(a, b, *settings))
     except ValueError as error:
-        raise ValueError(unlike("isclose", a, b)) from error
+        raise OpError(unlike("isclose", a, b)) from error
 
 
 SYMBOLS: dict[str, Any] = {

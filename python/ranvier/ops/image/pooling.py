@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
@@ -181,7 +182,7 @@ def max_pool2d(
     if array.size and array.dtype.itemsize == 8:  # the core reads int64
         exact = array.max() <= 2**53 if array.dtype.kind == "u" else _core.inside(array, -(2**53), 2**53)
         if not exact:
-            raise ValueError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
+            raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
     y = MaxPool2d(*arguments, return_indices=return_indices).apply(input.double())
     return (y[0].to(input.dtype), *y[1:]) if isinstance(y, tuple) else y.to(input.dtype)
 

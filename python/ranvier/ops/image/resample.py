@@ -11,6 +11,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import cast
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -76,7 +77,7 @@ def interpolate(
     """
     input = as_tensor("interpolate", input)
     if size is not None and scale_factor is not None:
-        raise ValueError(
+        raise OpError(
             f"[interpolate] got size {size!r} and scale_factor {scale_factor!r}; expected one of them"
         )
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
@@ -103,7 +104,7 @@ def _of_unequal_sizes(x: Tensor, scale_factor: Any) -> Any:
 
 def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> Tensor:
     if mode not in ("bilinear", "bicubic"):
-        raise ValueError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
+        raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
     # the result's sizes, and all checks: the call for no image
     sizes = _core.interpolate(x._array[:0], size, scale_factor, mode, align_corners).shape[2:]
@@ -146,7 +147,7 @@ def filters(old: int, new: int, scale: float, mode: str) -> Array:
 
 def _area(x: Tensor, size: Any, align_corners: bool | None) -> Tensor:
     if align_corners is not None or size is None or x.ndim not in (3, 4):
-        raise ValueError(
+        raise OpError(
             f"[interpolate] got mode 'area', x of shape {tuple(x.shape)}, size {size!r} and align_corners "
             f"{align_corners!r}; expected (N, C, L) or (N, C, H, W), a size or scale_factor, and no "
             "align_corners"
@@ -160,7 +161,7 @@ def _size_of(x: Any, scale_factor: Any) -> tuple[int, ...]:
     try:
         return tuple(math.floor(n * float(f)) for n, f in zip(axes, factors, strict=True))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
+        raise OpError(
             f"[interpolate] got scale_factor {scale_factor!r} for {len(axes)} axes; expected positive numbers"
         ) from error
 

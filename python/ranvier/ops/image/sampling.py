@@ -14,6 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import host
@@ -35,7 +36,7 @@ from ranvier.ops.shape.scatter import scatter, scatter_add
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) and least <= v < 2**31 for v in pair):
-        raise ValueError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
+        raise OpError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
     return int(pair[0]), int(pair[1])
 
 
@@ -50,9 +51,7 @@ def _windows(
     h, w = size[0] + 2 * ph, size[1] + 2 * pw
     oh, ow = (h - dh * (r - 1) - 1) // sh + 1, (w - dw * (s - 1) - 1) // sw + 1
     if oh < 1 or ow < 1:
-        raise ValueError(
-            f"[{name}] got windows of {r} x {s} for images of {h} x {w}; expected smaller windows"
-        )
+        raise OpError(f"[{name}] got windows of {r} x {s} for images of {h} x {w}; expected smaller windows")
     rows = np.arange(r)[:, None] * dh + np.arange(oh) * sh  # (r, oh)
     columns = np.arange(s)[:, None] * dw + np.arange(ow) * sw
     at = rows[:, None, :, None] * w + columns[None, :, None, :]
@@ -71,7 +70,7 @@ def unfold(input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, st
     if input.ndim == 3:
         return unfold(unsqueeze(input, 0), kernel_size, dilation, padding, stride)[0]
     if input.ndim != 4:
-        raise ValueError(f"[unfold] got x of shape {input.shape}; expected (n, c, h, w) or (c, h, w)")
+        raise OpError(f"[unfold] got x of shape {input.shape}; expected (n, c, h, w) or (c, h, w)")
     n, c = input.shape[:2]
     at, size, (ph, pw) = _windows(
         "unfold", (input.shape[2], input.shape[3]), kernel_size, dilation, padding, stride
@@ -91,7 +90,7 @@ def fold(
     h, w = _two("fold", "output_size", output_size, 1)
     at, size, (ph, pw) = _windows("fold", (h, w), kernel_size, dilation, padding, stride)
     if input.ndim != 3 or input.shape[1] % at.shape[0] or input.shape[2] != at.shape[1]:
-        raise ValueError(
+        raise OpError(
             f"[fold] got x of shape {input.shape}; expected (n, c * {at.shape[0]}, {at.shape[1]}) "
             "for this size"
         )
@@ -106,7 +105,7 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     | rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape -> (1, 2, 4, 4)"""
     input, r = as_tensor("pixel_shuffle", input), upscale_factor
     if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-3] % (r * r):
-        raise ValueError(
+        raise OpError(
             f"[pixel_shuffle] got x of shape {input.shape} and upscale_factor {r}; expected "
             "(..., c r^2, h, w)"
         )
@@ -124,7 +123,7 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     | rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape -> (1, 8, 2, 2)"""
     input, r = as_tensor("pixel_unshuffle", input), downscale_factor
     if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
-        raise ValueError(
+        raise OpError(
             f"[pixel_unshuffle] got x of shape {input.shape} and downscale_factor {r}; "
             "expected (..., c, h r, w r)"
         )
@@ -142,7 +141,7 @@ def channel_shuffle(input: Any, groups: int) -> Tensor:
     -> tensor([0., 2., 1., 3.])"""
     input = as_tensor("channel_shuffle", input)
     if input.ndim < 3 or not isinstance(groups, int) or groups < 1 or input.shape[1] % groups:
-        raise ValueError(
+        raise OpError(
             f"[channel_shuffle] got x of shape {input.shape} and {groups} groups; expected a divisor of c"
         )
     n, c, *rest = input.shape
@@ -160,7 +159,7 @@ def local_response_norm(
     -> tensor([0.7378, 0.5946, 0.5946])"""
     input = as_tensor("local_response_norm", input)
     if input.ndim < 3 or size < 1:
-        raise ValueError(
+        raise OpError(
             f"[local_response_norm] got x of shape {input.shape} and size {size}; expected (n, c, ...)"
         )
     if input.numel() == 0:
@@ -183,7 +182,7 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
     ) -> Tensor:
         x, at = as_tensor(name, input), index_array(name, indices)
         if at.shape != x.shape or x.ndim not in (axes + 1, axes + 2):
-            raise ValueError(
+            raise OpError(
                 f"[{name}] got x of shape {x.shape} and indices of {at.shape}; expected equal shapes"
             )
         kernels, strides, paddings = (
@@ -196,13 +195,13 @@ def _unpool(name: str, axes: int) -> Callable[..., Tensor]:
         if output_size is not None:
             sizes = tuple(output_size)[-axes:]
             if any(abs(n - m) >= s for n, m, s in zip(sizes, shape, strides, strict=True)):
-                raise ValueError(
+                raise OpError(
                     f"[{name}] got output_size {tuple(output_size)}; expected sizes close to {shape}"
                 )
             shape = sizes
         flat, count = math.prod(shape), math.prod(outs)
         if at.size and (at.min() < 0 or at.max() >= flat):
-            raise ValueError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
+            raise OpError(f"[{name}] got an index outside 0 ... {flat - 1}; expected indices of max_pool")
         base, places = zeros(*lead, flat, dtype=x.dtype), at.reshape(*lead, count)
         return reshape(scatter(base, -1, places, reshape(x, (*lead, count))), (*lead, *shape))
 
@@ -235,7 +234,7 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     """
     theta = as_tensor("affine_grid", theta)
     if theta.ndim != 3 or theta.shape[1:] != (2, 3) or len(size) != 4 or size[0] != theta.shape[0]:
-        raise ValueError(
+        raise OpError(
             f"[affine_grid] got theta of shape {theta.shape}, size {tuple(size)}; expected (n, 2, 3)"
         )
     n, _, h, w = size
@@ -270,17 +269,17 @@ def grid_sample(
     input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
     modes, paddings = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
     if mode not in modes or padding_mode not in paddings:
-        raise ValueError(
+        raise OpError(
             f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected one of {modes} and "
             f"one of {paddings}"
         )
     if input.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != input.shape[0]:
-        raise ValueError(
+        raise OpError(
             f"[grid_sample] got x of shape {input.shape} and grid of {grid.shape}; "
             "expected (n, c, h, w) and (n, p, q, 2)"
         )
     if 0 in input.shape[2:]:
-        raise ValueError(f"[grid_sample] got x of shape {input.shape}; expected images of at least one pixel")
+        raise OpError(f"[grid_sample] got x of shape {input.shape}; expected images of at least one pixel")
     corners = bool(align_corners)
     sizes = input.shape[:1:-1]  # columns, rows
     places = [pixels(grid[..., d], sizes[d], corners) for d in (0, 1)]

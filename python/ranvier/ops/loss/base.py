@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast, keep
@@ -74,7 +75,7 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
     if value is None:
         return None
     if getattr(value, "requires_grad", False):
-        raise ValueError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
+        raise OpError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
     array = getattr(value, "_array", value)
     if not isinstance(array, np.ndarray):
         try:
@@ -165,5 +166,5 @@ def reduced(name: str, x: Tensor, reduction: str) -> Tensor:
     Raises ValueError for another reduction.
     """
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
+        raise OpError(f"[{name}] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
     return x if reduction == "none" else mean(x) if reduction == "mean" else total(x)

@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import keep
@@ -151,7 +152,7 @@ def cross_entropy(
     tensor(0.6259)
     """
     if _is_float(target) and isinstance(ignore_index, int) and ignore_index >= 0:
-        raise ValueError(
+        raise OpError(
             f"[cross_entropy] got ignore_index {ignore_index} and a target of probabilities; expected class "
             "indices"
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
@@ -69,7 +70,7 @@ def multilabel_soft_margin_loss(
     reduction = reduction_of(name, size_average, reduce, reduction)
     input, target = as_tensor(name, input), as_tensor(name, target)
     if input.shape != target.shape:
-        raise ValueError(
+        raise OpError(
             f"[multilabel_soft_margin_loss] got x of shape {input.shape} and target of {target.shape}; "
             "expected equal shapes"
         )
@@ -91,7 +92,7 @@ def multilabel_margin_loss(
     reduction = reduction_of("multilabel_margin_loss", size_average, reduce, reduction)
     input, labels = as_tensor("multilabel_margin_loss", input), index_array("multilabel_margin_loss", target)
     if input.ndim > 2 or labels.shape != input.shape:
-        raise ValueError(
+        raise OpError(
             f"[multilabel_margin_loss] got x of shape {input.shape} and target of {labels.shape}; expected "
             "equal shapes (n, c), (c) or ()"
         )
@@ -184,24 +185,22 @@ def ctc_loss(
         np.atleast_1d(np.asarray(getattr(v, "_array", v))) for v in (input_lengths, target_lengths)
     )
     if x.ndim != 3 or inputs.shape != (x.shape[1],) or sizes.shape != inputs.shape:
-        raise ValueError(
+        raise OpError(
             f"[ctc_loss] got log_probs of shape {x.shape} and {inputs.size} and {sizes.size} lengths; "
             "expected (t, n, c) and n lengths"
         )
     if inputs.size and (inputs.max() > x.shape[0] or inputs.min() < 0 or sizes.min() < 0):
-        raise ValueError(f"[ctc_loss] got input_lengths up to {inputs.max()}; expected at most {x.shape[0]}")
+        raise OpError(f"[ctc_loss] got input_lengths up to {inputs.max()}; expected at most {x.shape[0]}")
     if labels.ndim == 2:
         if labels.shape[0] != inputs.size or (sizes.size and sizes.max() > labels.shape[1]):
-            raise ValueError(
-                f"[ctc_loss] got targets of shape {labels.shape}; expected a row for each sample"
-            )
+            raise OpError(f"[ctc_loss] got targets of shape {labels.shape}; expected a row for each sample")
     else:
         if labels.size < sizes.sum():
-            raise ValueError(f"[ctc_loss] got {labels.size} labels; expected {sizes.sum()}")
+            raise OpError(f"[ctc_loss] got {labels.size} labels; expected {sizes.sum()}")
         labels = host(_rows_of, labels, sizes)
     classes = x.shape[2]
     if not 0 <= blank < classes or not _are_inside(labels, sizes, classes):
-        raise ValueError(f"[ctc_loss] got a label or blank outside 0 ... {classes - 1}; expected one inside")
+        raise OpError(f"[ctc_loss] got a label or blank outside 0 ... {classes - 1}; expected one inside")
     loss = CTC(blank, zero_infinity).apply(x, labels, inputs, sizes)
     if zero_infinity:
         loss = where(loss == math.inf, 0.0, loss)

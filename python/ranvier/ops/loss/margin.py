@@ -6,6 +6,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.errors import number, own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import sigmoid
@@ -115,7 +116,7 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     """
     shape, own = tuple(getattr(x1, "shape", ())), tuple(getattr(target, "shape", ()))
     if len(shape) not in (1, 2) or own != shape[:-1]:
-        raise ValueError(
+        raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
     cosine = cosine_similarity(x1, in_dtype_of(x1, x2), dim=-1, eps=1e-6)

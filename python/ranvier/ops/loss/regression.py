@@ -10,6 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import number, own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import neg
@@ -172,7 +173,7 @@ def gaussian_nll(
         try:
             shape = np.broadcast_shapes(*shapes)
         except ValueError:
-            raise ValueError(
+            raise OpError(
                 f"[gaussian_nll] got x of shape {shapes[0]} and target of shape {shapes[1]}; expected shapes "
                 "that broadcast"
             ) from None
@@ -191,14 +192,14 @@ def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) ->
     array = getattr(var, "_array", var)
     is_float = isinstance(array, np.ndarray) and array.dtype.char in "fd"
     if is_float and not _core.inside(array, 0.0, math.inf) and (array < 0).any():  # NaN stays NaN
-        raise ValueError("[gaussian_nll] got a negative var; expected numbers >= 0")
+        raise OpError("[gaussian_nll] got a negative var; expected numbers >= 0")
     sizes = tuple(getattr(var, "shape", ()))
     if sizes == shape:
         return var
     if sizes == own[:-1] and own:
         var = unsqueeze(var, -1)
     elif len(sizes) != len(own) or any(n not in (1, m) for n, m in zip(sizes, own, strict=True)):
-        raise ValueError(
+        raise OpError(
             f"[gaussian_nll] got var of shape {sizes} for x of shape {own}; expected that shape, 1 in place "
             "of a size, or nothing in place of the last"
         )

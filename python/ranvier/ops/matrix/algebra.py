@@ -10,6 +10,7 @@ import numpy as np
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
@@ -29,7 +30,7 @@ def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     if len(shape) > product.ndim or any(
         n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
     ):
-        raise ValueError(
+        raise OpError(
             f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
             "to the product"
         )
@@ -82,9 +83,7 @@ def inner(input: Any, other: Any) -> Tensor:
     if input.ndim == 0 or other.ndim == 0:
         return mul(input, other)
     if input.shape[-1] != other.shape[-1]:
-        raise ValueError(
-            f"[inner] got shapes {input.shape} and {other.shape}; expected equal last dimensions"
-        )
+        raise OpError(f"[inner] got shapes {input.shape} and {other.shape}; expected equal last dimensions")
     return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
 
 
@@ -110,9 +109,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     a, b = as_tensor("tensordot", a), as_tensor("tensordot", b)
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):
-            raise ValueError(
-                f"[tensordot] got dims {dims} for shapes {a.shape} and {b.shape}; expected fewer"
-            )
+            raise OpError(f"[tensordot] got dims {dims} for shapes {a.shape} and {b.shape}; expected fewer")
         left, right = list(range(a.ndim - dims, a.ndim)), list(range(dims))
     else:
         left = [some_dim("tensordot", a, d) for d in dims[0]]
@@ -123,7 +120,7 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
         elif b.shape[j] == 1 != a.shape[i]:
             a = total(a, i, True)
     if len(left) != len(right) or any(a.shape[i] != b.shape[j] for i, j in zip(left, right, strict=True)):
-        raise ValueError(
+        raise OpError(
             f"[tensordot] got dimensions {left} of shape {a.shape} and {right} of shape {b.shape}; expected "
             "equal sizes"
         )
@@ -163,9 +160,7 @@ def cdist(
     | rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0], [0.0, 1.0]])) -> tensor([[5., 1.]])"""
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
-        raise ValueError(
-            f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)"
-        )
+        raise OpError(f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)")
     if x1.shape[-1] == 0:
         return total(mul(unsqueeze(x1, -2), unsqueeze(x2, -3)), -1)
     return distances(x1, x2, p)
@@ -178,11 +173,11 @@ def cross(input: Any, other: Any, dim: int | None = None) -> Tensor:
     try:
         shape = np.broadcast_shapes(input.shape, other.shape)
     except ValueError as error:
-        raise ValueError(unlike("cross", input, other)) from error
+        raise OpError(unlike("cross", input, other)) from error
     if dim is None:
         dim = next((d for d, n in enumerate(shape) if n == 3), None)
     if dim is None or not -len(shape) <= dim < len(shape) or shape[dim] != 3:
-        raise ValueError(
+        raise OpError(
             f"[cross] got shapes {input.shape} and {other.shape}; expected size 3 in dimension {dim}"
         )
     input, other = movedim(input.broadcast_to(shape), dim, 0), movedim(other.broadcast_to(shape), dim, 0)
@@ -199,7 +194,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     | rv.cov(rv.tensor([[0.0, 2.0], [1.0, 5.0]])) -> tensor([[2., 4.], [4., 8.]])"""
     input = as_tensor("cov", input)
     if input.ndim > 2:
-        raise ValueError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
+        raise OpError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
     if input._array.dtype == np.float16:
         y: Tensor = cov(input.float(), correction=correction, fweights=fweights, aweights=aweights)
         wide = aweights is not None and as_tensor("cov", aweights).dtype != input.dtype
@@ -212,11 +207,11 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         if w is not None:
             w = as_tensor("cov", w)
             if w.shape != (rows.shape[1],):
-                raise ValueError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
+                raise OpError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
             if name == "fweights" and w._array.dtype.kind not in "iu":
-                raise TypeError(f"[cov] got fweights of dtype {w.dtype}; expected integers")
+                raise DtypeError(f"[cov] got fweights of dtype {w.dtype}; expected integers")
             if (w < 0).any():
-                raise ValueError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
+                raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
             weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
     # The mean is rounded: that of the deviations, taken away as well, is what it lacks.
     if weights is None:
@@ -262,7 +257,7 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float) -> Tensor:
     input = as_tensor("renorm", input)
     at = some_dim("renorm", input, dim)
     if not maxnorm >= 0:
-        raise ValueError(f"[renorm] got maxnorm {maxnorm}; expected a number >= 0")
+        raise OpError(f"[renorm] got maxnorm {maxnorm}; expected a number >= 0")
     others = tuple(d for d in range(input.ndim) if d != at)
     size = norm(input, p, others, True)
     return mul(input, where(size > maxnorm, maxnorm / (size + 1e-7), 1.0))
@@ -277,7 +272,7 @@ def block_diag(*matrices: Any) -> Tensor:
     parts = [as_tensor("block_diag", m) for m in matrices]
     for m in parts:
         if m.ndim > 2:
-            raise ValueError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
+            raise OpError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
     dtype = common_dtype([m.dtype for m in parts]) if parts else default.dtype
     parts = [reshape(m.to(dtype), (1, -1)) if m.ndim < 2 else m.to(dtype) for m in parts]
     width = 0

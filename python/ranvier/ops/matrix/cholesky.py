@@ -9,13 +9,14 @@ import numpy as np
 
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import LinAlgError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, cast, unbroadcast
-from ranvier.ops.matrix.inverse import LinAlgError, matrix, singular
+from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
@@ -198,7 +199,7 @@ def solve_triangular(
 
 def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False) -> Tensor:
     if B.shape[-2] != A.shape[-1]:
-        raise ValueError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+        raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     kind = common_dtype([A.dtype, B.dtype])
     return SolveTriangular(name, bool(upper), bool(unit)).apply(cast(A, kind), cast(B, kind))
 

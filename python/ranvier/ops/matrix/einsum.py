@@ -16,6 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
@@ -72,7 +73,7 @@ def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
         if not isinstance(indices, (list, tuple)):
             raise TypeError(f"[einsum] got indices of type {type(indices).__name__}; expected a list")
         if not all(i is ... or (isinstance(i, int) and 0 <= i < 52) for i in indices):
-            raise ValueError(f"[einsum] got indices {indices}; expected numbers from 0 to 51, or ...")
+            raise OpError(f"[einsum] got indices {indices}; expected numbers from 0 to 51, or ...")
         parts.append("".join("..." if i is ... else ascii_letters[(i + 26) % 52] for i in indices))
     right = "->" + parts.pop() if result else ""
     return ",".join(parts) + right, args[: len(args) - len(result) : 2]
@@ -83,14 +84,14 @@ def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[Indices], Indices
     left, arrow, right = equation.replace(" ", "").partition("->")
     parts = left.split(",")
     if len(parts) != len(tensors):
-        raise ValueError(f"[einsum] got {len(tensors)} operands for {equation!r}; expected {len(parts)}")
+        raise OpError(f"[einsum] got {len(tensors)} operands for {equation!r}; expected {len(parts)}")
     inputs = [_indices(equation, part, x.ndim) for part, x in zip(parts, tensors, strict=True)]
     sizes: dict[str, int] = {}
     for names, x in zip(inputs, tensors, strict=True):
         for name, n in zip(names, x.shape, strict=True):
             if n != sizes.setdefault(name, n) and n != 1:
                 if sizes[name] != 1:
-                    raise ValueError(
+                    raise OpError(
                         f"[einsum] got sizes {sizes[name]} and {n} for index {name!r} of {equation!r}; "
                         "expected equal sizes"
                     )
@@ -103,7 +104,7 @@ def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[Indices], Indices
         seen = Counter(i for names in inputs for i in names)
         output = [*dots, *sorted(i for i, n in seen.items() if n == 1 and i[0] != ".")]
     if len({*output}) < len(output) or not {*output} <= sizes.keys():
-        raise ValueError(
+        raise OpError(
             f"[einsum] got the result {right!r} in {equation!r}; expected indices of the operands, each once"
         )
     return inputs, output
@@ -114,7 +115,7 @@ def _indices(equation: str, part: str, ndim: int) -> Indices:
     inside = ndim - len(head) - len(tail)
     letters = head + tail
     if (letters and not (letters.isalpha() and letters.isascii())) or inside < 0 or (inside and not dots):
-        raise ValueError(
+        raise OpError(
             f"[einsum] got {part!r} for {ndim} dimensions in {equation!r}; expected a letter for each, "
             "or '...'"
         )
@@ -128,7 +129,7 @@ def _diagonals(x: Tensor, indices: Indices) -> tuple[Tensor, Indices]:
             a = indices.index(name)
             b = indices.index(name, a + 1)
             if x.shape[a] != x.shape[b]:
-                raise ValueError(
+                raise OpError(
                     f"[einsum] got sizes {x.shape[a]} and {x.shape[b]} for index {name!r}; expected "
                     "equal sizes"
                 )
@@ -252,7 +253,7 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:
             shapes += f" and bias of shape {np.shape(bias)}"
-        raise ValueError(
+        raise OpError(
             f"[linear] got {shapes}; expected x (..., in_features), weight (out_features, in_features), "
             "bias (out_features,)"
         ) from error

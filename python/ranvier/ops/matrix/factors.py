@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
@@ -81,7 +82,7 @@ class Eigh(Function):
 
     def __init__(self, name: str, uplo: Any) -> None:
         if uplo not in ("L", "U"):
-            raise ValueError(f"[{name}] got UPLO {uplo!r}; expected 'L' or 'U'")
+            raise OpError(f"[{name}] got UPLO {uplo!r}; expected 'L' or 'U'")
         self.name, self.uplo = name, uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
@@ -192,7 +193,7 @@ def _limits(name: str, A: Tensor, atol: Any, rtol: Any, hermitian: Any = False) 
     """atol and rtol: rtol is eps max(m, n) by default, and 0 beside an atol above 0."""
     atol, rtol = (None if x is None else number(name, k, x) for k, x in (("atol", atol), ("rtol", rtol)))
     if hermitian:
-        raise ValueError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
+        raise OpError(f"[{name}] got hermitian=True; expected False, which is right for all matrices")
     if rtol is None:
         rtol = 0.0 if atol else float(np.finfo(A.dtype).eps) * max(A.shape[-2:])
     return atol or 0.0, rtol
@@ -243,10 +244,10 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
     A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
-        raise ValueError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+        raise OpError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
-        raise ValueError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
+        raise OpError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
     solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
     rank = matrix_rank(A.detach(), rtol=least)
     measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
@@ -313,7 +314,7 @@ def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)"""
     A = matrix("lu", A)
     if not pivot:
-        raise ValueError("[lu] got pivot=False; expected True")
+        raise OpError("[lu] got pivot=False; expected True")
     factors = LUFactors(*Lu().apply(A))
     return (*factors, wrap(np.zeros(A.shape[:-2], np.int32))) if get_infos else factors
 

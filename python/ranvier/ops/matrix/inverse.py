@@ -10,6 +10,7 @@ import numpy as np
 
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, LinAlgError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.grad import gradients
 from ranvier.autograd.graph import cut, of_input, of_output, rule
@@ -29,18 +30,14 @@ from ranvier.ops.shape.reshape import transpose, unsqueeze
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 
 
-class LinAlgError(RuntimeError, ValueError):
-    """The error for a matrix without an inverse or a factor; PyTorch's is a RuntimeError."""
-
-
 def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
     """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
     A = as_tensor(name, A)
     if not is_floating(A):
-        raise TypeError(f"[{name}] got A of dtype {A.dtype}; expected float32 or float64")
+        raise DtypeError(f"[{name}] got A of dtype {A.dtype}; expected float32 or float64")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
         kind = "(..., n, n)" if square else "(..., m, n)"
-        raise ValueError(f"[{name}] got A of shape {A.shape}; expected {kind}")
+        raise OpError(f"[{name}] got A of shape {A.shape}; expected {kind}")
     if not gradient and A.requires_grad and mode.enabled:
         raise RuntimeError(
             f"[{name}] got a matrix that requires gradients; expected A.detach(), or a call under no_grad(): "
@@ -233,7 +230,7 @@ def _solve(name: str, A: Any, B: Any, left: bool = True) -> Tensor:
         return transpose(_solve(name, transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
     rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
     if rows != A.shape[-1]:
-        raise ValueError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+        raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     y: Tensor = Solve(name).apply(A, B.unsqueeze(-1) if vector else B)
     return y.squeeze(-1) if vector else y
 

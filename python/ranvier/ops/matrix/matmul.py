@@ -8,6 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
@@ -82,7 +83,7 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
         try:
             return by_numpy(np.matmul, input._array, other._array)
         except ValueError:
-            raise ValueError(
+            raise OpError(
                 f"[matmul] got a of shape {input.shape} and b of shape {other.shape}; expected operands of "
                 "at least one dimension, the last dimension of a equal to the last but one of b, and "
                 "batches that broadcast"
@@ -103,7 +104,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     | rv.bmm(rv.ones(5, 2, 3), rv.ones(5, 3, 4)).shape -> (5, 2, 4)"""
     input, mat2 = of_dims("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
-        raise ValueError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
+        raise OpError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
     try:
         return matmul(input, mat2)
     except Exception as error:
@@ -141,7 +142,7 @@ def of_dims(name: str, a: Any, b: Any, ndim_a: int, ndim_b: int) -> tuple[Tensor
     """Two operands as Tensors. Raises ValueError unless they have these numbers of dimensions."""
     a, b = as_tensor(name, a), as_tensor(name, b)
     if (a.ndim, b.ndim) != (ndim_a, ndim_b):
-        raise ValueError(
+        raise OpError(
             f"[{name}] got shapes {a.shape} and {b.shape}; expected {ndim_a} and {ndim_b} dimensions"
         )
     return a, b

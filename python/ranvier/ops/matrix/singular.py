@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.failures import DtypeError, LinAlgError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.memory import keep
@@ -24,13 +25,13 @@ def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) 
     try:
         return tuple(function(A, setting))
     except np.linalg.LinAlgError as error:
-        raise ValueError(f"[{name}] got a matrix without a result; expected finite values") from error
+        raise LinAlgError(f"[{name}] got a matrix without a result; expected finite values") from error
 
 
 def svd_of(name: str, A: Array, full: bool) -> tuple[Array, ...]:
     """U, S, Vh; ValueError for a matrix that is not finite, for which NumPy's function may never return."""
     if not np.isfinite(A).all():
-        raise ValueError(f"[{name}] got a matrix without a result; expected finite values")
+        raise LinAlgError(f"[{name}] got a matrix without a result; expected finite values")
     return decomposed(name, np.linalg.svd, A, full)
 
 
@@ -100,10 +101,10 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
     if not is_floating(A):
-        raise TypeError(f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64")
+        raise DtypeError(f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64")
     if ord != "nuc" and 0 in (A.shape[rows], A.shape[columns]):
         shape = A.shape[rows], A.shape[columns]
-        raise ValueError(f"[matrix_norm] got matrices of shape {shape}; expected an element")
+        raise OpError(f"[matrix_norm] got matrices of shape {shape}; expected an element")
     rest = [d for d in range(A.ndim) if d not in (rows, columns)]
     _, values, _ = Svd("matrix_norm").apply(permute(A, (*rest, rows, columns)))
     y: Tensor = total(values, -1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)

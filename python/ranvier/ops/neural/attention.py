@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
@@ -296,7 +297,7 @@ def scaled_dot_product_attention(
     for mask in masks:
         _check_mask(mask, query, shape)
         if is_causal:
-            raise ValueError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
+            raise OpError(f"[{_NAME}] got attn_mask and is_causal=True; expected one of them")
     if query._array.shape[:-2] != shape[:-2]:  # so that the scores have all leading dimensions
         query = expand(query, *shape[:-2], *query.shape[-2:])
     return Attention(scale, bool(is_causal), dropout_p, False).apply(query, key, value, *masks)
@@ -305,7 +306,7 @@ def scaled_dot_product_attention(
 def _for_groups(query: Tensor, x: Tensor) -> Tensor:
     """Keys or values with each head repeated for the heads of the query that share it."""
     if min(query.ndim, x.ndim) < 3 or x.shape[-3] == 0 or query.shape[-3] % x.shape[-3]:
-        raise ValueError(
+        raise OpError(
             f"[{_NAME}] got query of shape {query.shape} and key or value of shape {x.shape} with "
             "enable_gqa; expected (..., heads, length, width), the query's heads a multiple of the others'"
         )
@@ -324,7 +325,7 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     ):  # most calls: the checks below take longer than small products
         return *of_q[:-1], of_k[-2]
     if {q.dtype.type, k.dtype.type, v.dtype.type} not in ({np.float32}, {np.float64}):  # in any byte order
-        raise TypeError(
+        raise DtypeError(
             f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
             "dtype, float32 or float64"
         )
@@ -334,7 +335,7 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
+        raise OpError(
             f"[{_NAME}] got query of shape {of_q}, key of shape {of_k} and value of shape {of_v}; "
             "expected (..., L, E), (..., S, E) and (..., S, D)"
         )
@@ -344,13 +345,13 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
 def _check_mask(mask: Tensor, x: Tensor, shape: tuple[int, ...]) -> None:
     own, wanted = mask._array.dtype, x._array.dtype
     if own.kind != "b" and own != wanted:
-        raise TypeError(f"[{_NAME}] got attn_mask of dtype {own}; expected bool or {wanted}")
+        raise DtypeError(f"[{_NAME}] got attn_mask of dtype {own}; expected bool or {wanted}")
     try:
         fits = np.broadcast_shapes(mask.shape, shape) == shape
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(
+        raise OpError(
             f"[{_NAME}] got attn_mask of shape {tuple(mask.shape)}; expected one that broadcasts to {shape}"
         )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
@@ -28,7 +29,7 @@ def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     try:
         shape = np.broadcast_shapes(*shapes)
     except ValueError:
-        raise ValueError(unlike(op, x1, x2)) from None
+        raise OpError(unlike(op, x1, x2)) from None
     first, second = (
         x if own == shape else broadcast_to(x, shape) for x, own in zip((x1, x2), shapes, strict=True)
     )

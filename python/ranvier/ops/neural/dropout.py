@@ -8,6 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, as_inputs
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
@@ -40,7 +41,7 @@ def probability(op: str, name: str, p: Any) -> Any:
         if isinstance(error, TypeError) or getattr(p, "shape", ()) != ():
             raise TypeError(f"[{op}] got {name} {p!r}; expected a number") from None
         raise
-    raise ValueError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
+    raise OpError(f"[{op}] got {name} {p}; expected a probability, 0 <= p <= 1")
 
 
 def _dropped(name: str, x: Any, p: float, training: bool, inplace: bool, function: Any) -> Tensor:
@@ -81,7 +82,7 @@ class ChannelDropout(Dropout):
 
     def forward(self, x: Any) -> Any:
         if x.dtype.kind != "f":
-            raise TypeError(f"[dropout] got x of dtype {x.dtype}; expected float32 or float64")
+            raise DtypeError(f"[dropout] got x of dtype {x.dtype}; expected float32 or float64")
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, None)
@@ -127,7 +128,7 @@ def _with_channels(name: str, x: Any, least: int, most: int = 64) -> Tensor:
     x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
     if not least <= x.ndim <= most:
         expected = f"{least} dimensions or more" if most == 64 else f"{least} or {most} dimensions"
-        raise ValueError(f"[{name}] got x of shape {x.shape}; expected {expected}: batch, channels ...")
+        raise OpError(f"[{name}] got x of shape {x.shape}; expected {expected}: batch, channels ...")
     return x
 
 

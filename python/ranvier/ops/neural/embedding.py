@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, filled_like, in_dtype, keep, plain, write
@@ -160,7 +161,7 @@ def embedding(
     -> tensor([[4., 5.], [0., 1.]])"""
     input, weight = as_tensor("embedding", input), as_tensor("embedding", weight)
     if weight.ndim != 2:
-        raise ValueError(
+        raise OpError(
             f"[embedding] got weight of shape {weight.shape}; expected 2 dimensions (num_embeddings, "
             "embedding_dim)"
         )
@@ -189,7 +190,7 @@ def padding_row(padding_idx: Any, rows: int) -> int:
     if row is None or isinstance(padding_idx, bool):
         raise TypeError(f"[embedding] got padding_idx {padding_idx!r}; expected a whole number or None")
     if not -rows <= row < rows:
-        raise ValueError(
+        raise OpError(
             f"[embedding] got padding_idx {row} for {rows} embeddings; expected {-rows} to {rows - 1}"
         )
     return row % rows
@@ -204,20 +205,20 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     | rv.nn.functional.one_hot(rv.tensor([0, 2]), 3) -> tensor([[1, 0, 0], [0, 0, 1]])"""
     classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
     if classes.dtype.kind not in "iu":
-        raise TypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
+        raise DtypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
     if not isinstance(num_classes, (int, np.integer)):
         raise TypeError(f"[one_hot] got num_classes {num_classes!r}; expected a whole number")
     if num_classes < -1:
-        raise ValueError(f"[one_hot] got num_classes {num_classes}; expected at least 0, or -1")
+        raise OpError(f"[one_hot] got num_classes {num_classes}; expected at least 0, or -1")
     if num_classes == -1:
         if classes.size == 0:
-            raise ValueError("[one_hot] got no classes; expected num_classes to be given")
+            raise OpError("[one_hot] got no classes; expected num_classes to be given")
         value_read("one_hot without num_classes")
         num_classes = int(classes.max()) + 1
     # the core reads int64, of which uint64 from 2^63 on is below 0
     whole = classes.view(np.int64) if classes.dtype == np.uint64 else classes
     if classes.size and not _core.inside(whole, 0, num_classes - 1):
-        raise ValueError(
+        raise OpError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
     if is_recording():

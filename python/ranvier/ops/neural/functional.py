@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.random import rand
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
@@ -59,7 +60,7 @@ def lp_pool2d(
 
 def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, ceil_mode: bool) -> Tensor:
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p == 0 or p != p:
-        raise ValueError(f"[lp_pool] got norm_type {p!r}; expected a number other than 0")
+        raise OpError(f"[lp_pool] got norm_type {p!r}; expected a number other than 0")
     if p == math.inf:
         return largest(abs(as_tensor("lp_pool", x)), size, stride, 0, 1, ceil_mode)
     means = mean(pow(x, p), size, stride, 0, ceil_mode)
@@ -72,7 +73,7 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
     input = as_tensor("threshold", input)
     if input.dtype.kind == "b":
-        raise TypeError("[threshold] got x of dtype bool; expected numbers")
+        raise DtypeError("[threshold] got x of dtype bool; expected numbers")
     number = value if input.dtype.kind == "f" else int(value)
     y = where(input <= threshold, number, input)
     return replaced("threshold", input, y, inplace)
@@ -86,9 +87,9 @@ def rrelu(
     | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
     input = as_tensor("rrelu", input)
     if input.dtype.kind != "f":
-        raise TypeError(f"[rrelu] got x of dtype {input._array.dtype}; expected float32 or float64")
+        raise DtypeError(f"[rrelu] got x of dtype {input._array.dtype}; expected float32 or float64")
     if not lower <= upper:
-        raise ValueError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
+        raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     slope: Any = (lower + upper) / 2
     if training:
         slope = rand(input.shape, dtype=input.dtype) * (upper - lower) + lower
@@ -121,7 +122,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     input1, input2, weight = (as_tensor("bilinear", t) for t in (input1, input2, weight))
     fits = weight.ndim == 3 and input1.shape[:-1] == input2.shape[:-1]
     if not fits or input1.shape[-1] != weight.shape[1] or input2.shape[-1] != weight.shape[2]:
-        raise ValueError(
+        raise OpError(
             f"[bilinear] got x1 of shape {input1.shape}, x2 of {input2.shape} and weight of {weight.shape}; "
             "expected (..., i), (..., j) and (o, i, j)"
         )
@@ -150,9 +151,9 @@ def embedding_bag(
     -> tensor([[1., 0.], [0., 2.]])"""
     index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
     if mode not in ("sum", "mean", "max"):
-        raise ValueError(f"[embedding_bag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
+        raise OpError(f"[embedding_bag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
     if (per_sample_weights is not None) and mode != "sum":
-        raise ValueError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
+        raise OpError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
     bags, count = _bags(index, offsets, include_last_offset)
     flat = index.reshape(-1)[: len(bags)]  # what follows the last offset is in no bag
     weights = per_sample_weights
@@ -177,22 +178,22 @@ def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
     """The number of the bag of each index, and how many bags there are."""
     if index.ndim == 2:
         if offsets is not None:
-            raise ValueError("[embedding_bag] got offsets for indices of two dimensions; expected None")
+            raise OpError("[embedding_bag] got offsets for indices of two dimensions; expected None")
         return np.repeat(np.arange(index.shape[0]), index.shape[1]), index.shape[0]
     if index.ndim != 1 or offsets is None:
-        raise ValueError("[embedding_bag] got indices of one dimension without offsets; expected offsets")
+        raise OpError("[embedding_bag] got indices of one dimension without offsets; expected offsets")
     starts = index_array("embedding_bag", offsets)
     if starts.ndim != 1 or (starts.size and (starts[0] != 0 or (np.diff(starts) < 0).any())):
-        raise ValueError(
+        raise OpError(
             "[embedding_bag] got offsets that do not start at 0 or decrease; expected 0, ... in order"
         )
     if starts.size and starts[-1] > index.size:
-        raise ValueError(
+        raise OpError(
             f"[embedding_bag] got offset {starts[-1]} for {index.size} indices; expected at most that"
         )
     count = starts.size - bool(include_last)
     if count < 0:
-        raise ValueError("[embedding_bag] got no offsets with include_last_offset; expected at least one")
+        raise OpError("[embedding_bag] got no offsets with include_last_offset; expected at least one")
     ends = starts[1:] if include_last else np.append(starts[1:], index.size)[:count]
     return np.repeat(np.arange(count), ends - starts[:count]), count
 
@@ -203,7 +204,7 @@ def pdist(input: Any, p: float = 2.0) -> Tensor:
     -> tensor([5.0000, 1.0000, 4.2426])"""
     input = as_tensor("pdist", input)
     if input.ndim != 2:
-        raise ValueError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
+        raise OpError(f"[pdist] got x of shape {input.shape}; expected (n, d)")
     return pairs_of_rows(floating(input), p)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast
@@ -136,7 +137,7 @@ def group_norm(
         and input.shape[1] == num_groups
         and input.shape[0] * math.prod(input.shape[2:]) == 1
     ):
-        raise ValueError(
+        raise OpError(
             f"[group_norm] got x of shape {input.shape} in {num_groups} groups; expected more than 1 value "
             "per group"
         )
@@ -170,7 +171,7 @@ def instance_norm(
             raise renamed(error, "instance_norm") from None
     input = as_tensor("instance_norm", input)
     if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
-        raise ValueError(
+        raise OpError(
             f"[instance_norm] got x of shape {input.shape}; expected (N, C, ...) with a channel, and more "
             "than 1 value per channel"
         )
@@ -187,7 +188,7 @@ def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float)
     channels = (input.shape[1],)
     for running in (running_mean, running_var):
         if not isinstance(running, Tensor) or running.shape != channels:
-            raise ValueError(
+            raise OpError(
                 f"[instance_norm] got a running statistic {getattr(running, 'shape', running)}; expected "
                 f"both, of shape {channels}"
             )

@@ -13,6 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
@@ -216,7 +217,7 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
         p = 2.0
     p = p.item() if isinstance(p, Tensor) and p.ndim == 0 else p
     if isinstance(p, (bool, str)) or not isinstance(p, (int, float, np.number)) or p != p:
-        raise ValueError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
+        raise OpError(f"[norm] got p {p!r}; expected 'fro', 'nuc' or a number")
     input, axes, keepdim = _arguments("norm", input, dim, keepdim, None, False)
     if dtype is not None:
         input = to_dtype("norm", input, dtype)
@@ -229,10 +230,10 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, 
 def _nuclear(x: Tensor, dim: Any, keepdim: bool) -> Tensor:
     dims = (-2, -1) if dim is None else dim
     if not isinstance(dims, (tuple, list)) or len(dims) != 2 or (dim is None and x.ndim != 2):
-        raise ValueError(f"[norm] got p 'nuc', dim {dim!r} and x of shape {x.shape}; expected two dimensions")
+        raise OpError(f"[norm] got p 'nuc', dim {dim!r} and x of shape {x.shape}; expected two dimensions")
     rows, columns = (some_dim("norm", x, d) for d in dims)
     if rows == columns:
-        raise ValueError(f"[norm] got p 'nuc' and dim {dim!r}; expected two dimensions")
+        raise OpError(f"[norm] got p 'nuc' and dim {dim!r}; expected two dimensions")
     from ranvier.ops.matrix.singular import singular_norm  # few programs need it
 
     return singular_norm(x, "nuc", rows, columns, keepdim)
@@ -267,7 +268,7 @@ def prod(
     input, axes, keepdims = _arguments("prod", input, dim, keepdim, axis, keepdims)
     if isinstance(axes, tuple):
         if len(axes) != 1:
-            raise ValueError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")
+            raise OpError(f"[prod] got {len(axes)} axes; expected one, or None for all elements")
         axes = axes[0]
     if dtype is not None:
         input = to_dtype("prod", input, dtype)

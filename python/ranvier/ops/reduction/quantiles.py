@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
@@ -26,7 +27,7 @@ def _quantile(
     x, q = as_tensor(name, x), as_tensor(name, q)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
     if not is_floating(x):
-        raise TypeError(f"[{name}] got dtype {x.dtype}; expected float32 or float64")
+        raise DtypeError(f"[{name}] got dtype {x.dtype}; expected float32 or float64")
     share = q._read(name).astype(x.dtype)
     if (
         interpolation not in modes
@@ -35,7 +36,7 @@ def _quantile(
         or np.any((share < 0) | (share > 1))
         or np.any(share != share)
     ):
-        raise ValueError(
+        raise OpError(
             f"[{name}] got q {q.tolist()} and interpolation {interpolation!r}; expected at least one "
             f"q in [0, 1] and one of {', '.join(modes)}"
         )
@@ -48,7 +49,7 @@ def _quantile(
     x = movedim(x, at, -1)
     n = x.shape[-1]
     if n == 0:
-        raise ValueError(f"[{name}] got x without an element along the dimension; expected at least one")
+        raise OpError(f"[{name}] got x without an element along the dimension; expected at least one")
     ordered = sort(x, -1).values  # NaN is last
     held = (x == x)._array.sum(-1, keepdims=True)
     last = np.maximum(held - 1, 0) if nans else np.full_like(held, n - 1)
@@ -118,7 +119,7 @@ def nanmedian(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     ndim, at = input.ndim, 0 if dim is None else _dim("nanmedian", dim, input.ndim)
     rows = reshape(input, (-1,)) if dim is None or ndim == 0 else input
     if rows.shape[at] == 0:
-        raise ValueError("[nanmedian] got no element along the dimension; expected at least one")
+        raise OpError("[nanmedian] got no element along the dimension; expected at least one")
     if dim is None:  # equal values share the gradient, as those of median do
         values = rows._read("nanmedian")
         held = np.flatnonzero(values == values)
@@ -139,7 +140,7 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     ndim, at = input.ndim, _dim("mode", dim, input.ndim)
     rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
     if rows.shape[-1] == 0:
-        raise ValueError("[mode] got no element along the dimension; expected at least one")
+        raise OpError("[mode] got no element along the dimension; expected at least one")
     index = np.empty(rows.shape[:-1], np.int64)
     for place in np.ndindex(*rows.shape[:-1]):
         row = rows[place]
@@ -176,13 +177,13 @@ def bincount(input: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         or (input.numel() and input._array.min() < 0)
         or minlength < 0
     ):
-        raise ValueError(
+        raise OpError(
             f"[bincount] got x of shape {input.shape} and {input._array.dtype}; expected a vector of "
             "integers >= 0"
         )
     w = None if weights is None else as_tensor("bincount", weights)._array
     if w is not None and w.shape != input.shape:
-        raise ValueError(f"[bincount] got weights of shape {w.shape}; expected {input.shape}")
+        raise OpError(f"[bincount] got weights of shape {w.shape}; expected {input.shape}")
     counts = np.bincount(input._read("bincount"), w, minlength)
     counts = counts if w is None or w.dtype != np.float32 else counts.astype(np.float32)
     return without_derivative("bincount", counts, weights)
@@ -198,7 +199,7 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
     if min == max:
         min, max = min - 1, max + 1
     if bins < 1 or not -np.inf < min < max < np.inf:
-        raise ValueError(
+        raise OpError(
             f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and finite min < max"
         )
     inside = values[(values >= min) & (values <= max)]
@@ -293,7 +294,7 @@ def searchsorted(
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
     if side not in (None, "left", "right") or (side == "left" and right):
-        raise ValueError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
+        raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
     where_to: Any = "right" if right or side == "right" else "left"
     order = None if sorter is None else as_tensor("searchsorted", sorter)._array
     return by_numpy(_places_of, rows._array, v._array, order, where_to, np.int32 if out_int32 else np.int64)
@@ -306,7 +307,7 @@ def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> 
     if sequence.ndim == 1:
         return np.asarray(np.searchsorted(sequence, v, where_to)).astype(dtype)
     if sequence.ndim == 0 or sequence.shape[:-1] != v.shape[:-1]:
-        raise ValueError(
+        raise OpError(
             f"[searchsorted] got rows of shape {shape} and values of shape {v.shape}; expected one "
             "row, or equal sizes but for the last"
         )
@@ -321,7 +322,7 @@ def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bo
     | rv.bucketize(rv.tensor([0.5, 3.0]), rv.tensor([1.0, 2.0])) -> tensor([0, 2])"""
     limits = as_tensor("bucketize", boundaries)
     if limits.ndim != 1:
-        raise ValueError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")
+        raise OpError(f"[bucketize] got boundaries of shape {limits.shape}; expected a vector")
     return searchsorted(limits, input, out_int32=out_int32, right=right)
 
 

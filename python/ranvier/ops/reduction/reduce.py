@@ -17,6 +17,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError, OpIndexError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, reshaped
@@ -181,7 +182,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
     for axis in several:
         _check_axis(name, x, axis)
         if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in several) > 1:
-            raise ValueError(f"[{name}] got axis {axis} twice; expected distinct axes")
+            raise OpError(f"[{name}] got axis {axis} twice; expected distinct axes")
     if function is not np.all and function is not np.any:
         require_no_gradient(name, x)
     y = reduction(function, x._array, axes, keepdims)
@@ -189,7 +190,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         try:
             y = host(_reduced, function, x._array, axes, keepdims)
         except ValueError:
-            raise ValueError(
+            raise OpIndexError(
                 f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
             ) from None
     return wrap(y)
@@ -298,7 +299,7 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
         return _extreme_over(name, x, axes, keepdims)
     _check_axis(name, x, axes)
     if x.ndim and x.shape[axes] == 0:
-        raise ValueError(
+        raise OpIndexError(
             f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
         )
     if is_floating(x):

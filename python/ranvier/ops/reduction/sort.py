@@ -13,6 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
@@ -158,7 +159,7 @@ def median(
         return median(flat, 0).values
     input, at, length = _along("median", input, dim)
     if length == 0:
-        raise ValueError(
+        raise OpError(
             f"[median] got x of shape {input.shape}, empty along {at}; expected at least one element"
         )
     if is_floating(input) and input.ndim:
@@ -206,7 +207,7 @@ def _count(name: str, k: Any, least: int, length: int) -> int:
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
         raise TypeError(f"[{name}] got k {k!r}; expected a whole number")
     if not least <= k <= length:
-        raise ValueError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
+        raise OpError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
     return int(k)
 
 

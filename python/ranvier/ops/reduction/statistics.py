@@ -9,6 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
@@ -69,7 +70,7 @@ def nanmean(
     if dtype is not None:
         input = input.to(dtype)
     if not is_floating(input):
-        raise TypeError(f"[nanmean] got dtype {input._array.dtype}; expected float32 or float64")
+        raise DtypeError(f"[nanmean] got dtype {input._array.dtype}; expected float32 or float64")
     dim, keepdim = dim if axis is None else axis, keepdim or keepdims
     held = (input == input).to(input.dtype)
     return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)
@@ -146,9 +147,9 @@ def diff(
     dim = dim if axis is None else axis
     input = as_tensor("diff", input)
     if input.ndim == 0:
-        raise ValueError("[diff] got x of shape (); expected at least one dimension")
+        raise OpError("[diff] got x of shape (); expected at least one dimension")
     if n < 0:
-        raise ValueError(f"[diff] got n {n}; expected a number >= 0")
+        raise OpError(f"[diff] got n {n}; expected a number >= 0")
     at = _dim("diff", dim, input.ndim)
     if n == 0:
         return input.clone()

@@ -15,6 +15,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.tensor import Tensor, wrap
@@ -92,7 +93,7 @@ def _of_spread(name: str, root: bool) -> Callable[..., Tensor]:
             less = math.nan
         if not math.isfinite(less):
             given = unbiased if correction is None else correction
-            raise ValueError(f"[{name}] got correction {given!r}; expected a finite number")
+            raise OpError(f"[{name}] got correction {given!r}; expected a finite number")
         try:
             return Var(axes, keepdims, float(less), root).apply(input)
         except Exception as error:

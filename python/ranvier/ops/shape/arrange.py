@@ -10,6 +10,7 @@ import numpy as np
 
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
@@ -49,7 +50,7 @@ def flipud(input: Any) -> Tensor:
 def _mirrored(name: str, x: Any, dim: int) -> Tensor:
     x = as_tensor(name, x)
     if x.ndim <= dim:
-        raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {dim + 1} dimensions")
+        raise OpError(f"[{name}] got x of shape {x.shape}; expected at least {dim + 1} dimensions")
     return flip(x, dim)
 
 
@@ -59,7 +60,7 @@ def rot90(input: Any, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     input = as_tensor("rot90", input)
     a, b = (_dim("rot90", d, input.ndim) for d in dims) if len(dims) == 2 else (0, 0)
     if a == b or input.ndim < 2:
-        raise ValueError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")
+        raise OpError(f"[rot90] got dims {dims} for x of shape {input.shape}; expected two dimensions")
     if k % 4 == 2:
         return flip(input, (a, b))
     if k % 4 == 0:
@@ -83,7 +84,7 @@ def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
         return np.broadcast_shapes(*shapes)
     except ValueError as error:
         text = ", ".join(map(str, shapes))
-        raise ValueError(f"[broadcast_shapes] got {text}; expected shapes that broadcast") from error
+        raise OpError(f"[broadcast_shapes] got {text}; expected shapes that broadcast") from error
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
@@ -103,7 +104,7 @@ def cartesian_prod(*tensors: Any) -> Tensor:
     | rv.cartesian_prod(rv.tensor([1, 2]), rv.tensor([3, 4])).tolist() -> [[1, 3], [1, 4], [2, 3], [2, 4]]"""
     parts = listed("cartesian_prod", tensors)
     if any(x.ndim != 1 for x in parts) or not parts:
-        raise ValueError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
+        raise OpError(f"[cartesian_prod] got shapes {[x.shape for x in parts]}; expected vectors")
     if len(parts) == 1:
         return parts[0]
     return stack([reshape(x, (-1,)) for x in meshgrid(*parts, indexing="ij")], 1)
@@ -114,9 +115,7 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
     | rv.combinations(rv.tensor([1, 2, 3])).tolist() -> [[1, 2], [1, 3], [2, 3]]"""
     input = as_tensor("combinations", input)
     if input.ndim != 1 or r < 0:
-        raise ValueError(
-            f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0"
-        )
+        raise OpError(f"[combinations] got x of shape {input.shape} and r {r}; expected a vector and r >= 0")
     if r == 0:
         return zeros(0, dtype=input.dtype)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
@@ -148,7 +147,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     | rv.diag(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
-        raise ValueError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
+        raise OpError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
 
 
@@ -177,7 +176,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     last = y.ndim
     a, b = (_dim("diag_embed", d, last) for d in (dim1, dim2))
     if a == b:
-        raise ValueError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
+        raise OpError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
     return movedim(y, (-2, -1), (a, b))
 
 
@@ -214,7 +213,7 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     at = _dim("unfold", dimension, x.ndim)
     n = x.shape[at] if x.ndim else 1
     if not 0 <= size <= n or step < 1:
-        raise ValueError(f"[unfold] got size {size} and step {step} for length {n}; expected size <= length")
+        raise OpError(f"[unfold] got size {size} and step {step} for length {n}; expected size <= length")
     if x.ndim == 0:
         return reshape(x, (1,))[:size]
     return Unfold(at, size, step).apply(x)

@@ -14,6 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
@@ -235,9 +236,9 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
         index = keep(array) if all(type(i) is int for i in index) else array
     array = as_tensor(name, index)._array
     if array.dtype.kind not in "iu":
-        raise TypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")
+        raise DtypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")
     if ndim is not None and array.ndim != ndim:
-        raise ValueError(f"[{name}] got index of shape {array.shape}; expected {ndim} dimensions")
+        raise OpError(f"[{name}] got index of shape {array.shape}; expected {ndim} dimensions")
     return array
 
 
@@ -262,7 +263,7 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     if (input.ndim == 0 or places.ndim == 0) and input.ndim < 2 and places.ndim < 2:
         return reshape(gathered(reshape(input, -1), 0, places.reshape(-1), from_0), places.shape)
     if not reaches_within(places.shape, input._array.shape, at):
-        raise ValueError(
+        raise OpError(
             f"[gather] got index of shape {places.shape} for x of shape {input.shape}; expected as many "
             f"dimensions, none but {at} larger than x's"
         )
@@ -277,7 +278,7 @@ def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
     least = 0 if from_0 else -size
     if not least <= low <= high < size:
         wrong = low if high < size else high
-        raise IndexError(
+        raise OpIndexError(
             f"[gather] got index {wrong} for an axis of length {size}; expected {least} to {size - 1}"
         )
     part = tuple(slice(None) if d == at else slice(n) for d, n in enumerate(places.shape))
@@ -304,12 +305,12 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     at = some_dim("take_along_dim", input, dim)
     try:
         if places.ndim != input.ndim:
-            raise ValueError("ranks differ")
+            raise OpError("ranks differ")
         common = np.broadcast_shapes(
             *(tuple(1 if d == at else n for d, n in enumerate(s)) for s in (input.shape, places.shape))
         )
     except ValueError as error:
-        raise ValueError(
+        raise OpError(
             f"[take_along_dim] got indices of shape {places.shape} for x of shape {input.shape}; expected "
             f"shapes that broadcast but for dimension {at}"
         ) from error
@@ -334,7 +335,7 @@ def require_from_0(name: str, index: Any) -> None:
     """Raises IndexError for a negative index, which PyTorch refuses in these functions."""
     places = index_array(name, index)
     if places.size and not _core.inside(in_dtype(places, _I64), 0, 2**53) and places.min() < 0:
-        raise IndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
+        raise OpIndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
 
 
 def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
@@ -345,7 +346,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
         return reshape(selected(reshape(input, 1), dim, rows, from_0), ())
     at = _dim("index_select", dim, input.ndim)
     if rows.ndim > 1 or input.ndim == 0:
-        raise ValueError(
+        raise OpError(
             f"[index_select] got index of shape {rows.shape} for x of shape {input.shape}; expected one "
             "dimension" + ("" if input.ndim else " with one index")
         )
@@ -356,7 +357,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape), from_0)
     except IndexError:
         size = input.shape[at]
-        raise IndexError(
+        raise OpIndexError(
             f"[index_select] got index {rows.min()} to {rows.max()} for an axis of length {size}; expected "
             f"{0 if from_0 else -size} to {size - 1}"
         ) from None
@@ -370,11 +371,11 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     if chosen.dtype.kind != "b":
-        raise TypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
+        raise DtypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
     try:
         shape = np.broadcast_shapes(input.shape, chosen.shape)
     except ValueError as error:
-        raise ValueError(
+        raise OpError(
             f"[masked_select] got x of shape {input.shape} and mask of shape {chosen.shape}; "
             "expected shapes that broadcast"
         ) from error

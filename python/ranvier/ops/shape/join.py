@@ -12,6 +12,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError, OpIndexError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
@@ -105,9 +106,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
         return by_numpy(_joined, dim, *_without_empty([x._array for x in parts]))
     except (ValueError, TypeError, OverflowError) as error:
         shapes = ", ".join(str(x.shape) for x in parts)
-        raise ValueError(
-            f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}"
-        ) from error
+        raise OpError(f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}") from error
 
 
 def _joined(dim: int, *arrays: Array) -> Array:
@@ -153,12 +152,12 @@ def split(
     size = split_size_or_sections if split_size is None else split_size
     if isinstance(size, (int, np.integer)):
         if size < 1:
-            raise ValueError(f"[split] got size {size}; expected at least 1")
+            raise OpError(f"[split] got size {size}; expected at least 1")
         sizes = [min(size, n - start) for start in range(0, n, size)] or [0]
     else:
         sizes = list(_sizes("split", (size,)))
         if sum(sizes) != n or any(s < 0 for s in sizes):
-            raise ValueError(
+            raise OpError(
                 f"[split] got sizes {tuple(sizes)} for a dimension of {n}; expected sizes that add up to it"
             )
     before = (slice(None),) * dim
@@ -181,7 +180,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     if not isinstance(chunks, (int, np.integer)):
         raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
     if chunks < 1:
-        raise ValueError(f"[chunk] got {chunks} chunks; expected at least 1")
+        raise OpError(f"[chunk] got {chunks} chunks; expected at least 1")
     n = input.shape[dim]
     return split(input, -(-n // chunks) if n else (0,) * int(chunks), dim)
 
@@ -284,7 +283,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
     n = input.shape[dim]
     first = first + n if first < 0 else first
     if not (0 <= first <= first + count <= n):
-        raise (ValueError if 0 <= first <= n else IndexError)(
+        raise (OpError if 0 <= first <= n else OpIndexError)(
             f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
         )
     return getitem(input, (*(slice(None),) * dim, slice(first, first + count)))

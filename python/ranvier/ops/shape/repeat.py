@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import TooLarge, own_error
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import copied, keep, reshaped
 from ranvier.autograd.tensor import Tensor
@@ -35,7 +36,7 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
     | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])"""
     input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
     if len(times) < input.ndim or any(n < 0 for n in times):
-        raise ValueError(
+        raise OpError(
             f"[repeat] got sizes {times} for x of shape {input.shape}; expected a number >= 0 "
             "for each dimension"
         )
@@ -48,7 +49,7 @@ def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
     input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
     if any(n < 0 for n in times):
-        raise ValueError(f"[tile] got dims {times}; expected numbers >= 0")
+        raise OpError(f"[tile] got dims {times}; expected numbers >= 0")
     return _repeated(input, (1,) * (input.ndim - len(times)) + times)
 
 
@@ -111,7 +112,7 @@ def repeat_interleave(
     at = some_dim("repeat_interleave", input, dim)
     n = input.shape[at]
     if times.size not in (1, n) or times.ndim > 1 or (times < 0).any():
-        raise ValueError(
+        raise OpError(
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
@@ -119,9 +120,7 @@ def repeat_interleave(
         raise TooLarge
     rows = np.repeat(np.arange(n), times.reshape(-1))
     if output_size is not None and output_size != rows.size:
-        raise ValueError(
-            f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None"
-        )
+        raise OpError(f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None")
     fixed = isinstance(repeats, (int, list, tuple))  # written in the program: the same at each call
     return index_select(input, at, keep(rows) if fixed else rows)
 
@@ -136,11 +135,11 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
     steps = _sizes("roll", (shifts,))
     if dims is None or dims == ():
         if len(steps) != 1:
-            raise ValueError(f"[roll] got {len(steps)} shifts without dims; expected one")
+            raise OpError(f"[roll] got {len(steps)} shifts without dims; expected one")
         return reshape(_rolled(flatten(input), steps[0], 0), input.shape)
     axes = _sizes("roll", (dims,))
     if len(steps) != len(axes):
-        raise ValueError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
+        raise OpError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
     for step, axis in zip(steps, axes, strict=True):
         input = _rolled(input, step, some_dim("roll", input, axis))
     return input
@@ -173,10 +172,10 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
         listed = tensors[0]
     vectors = [as_tensor("meshgrid", x) for x in listed]
     if indexing not in ("ij", "xy"):
-        raise ValueError(f"[meshgrid] got indexing {indexing!r}; expected 'ij' or 'xy'")
+        raise OpError(f"[meshgrid] got indexing {indexing!r}; expected 'ij' or 'xy'")
     if not vectors or any(x.ndim > 1 for x in vectors):
         shapes = ", ".join(str(x.shape) for x in vectors)
-        raise ValueError(f"[meshgrid] got shapes {shapes or 'none'}; expected vectors")
+        raise OpError(f"[meshgrid] got shapes {shapes or 'none'}; expected vectors")
     order = list(range(len(vectors)))
     if indexing == "xy":
         order[:2] = order[:2][::-1]
@@ -227,7 +226,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
     if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
         raise TypeError(f"[diagonal] got offset {offset!r}; expected a whole number")
     if a == b:
-        raise ValueError(f"[diagonal] got dimension {a} twice; expected two dimensions")
+        raise OpError(f"[diagonal] got dimension {a} twice; expected two dimensions")
     most = max(input.shape)  # larger offsets: the diagonal is empty
     return Diagonal(min(max(int(offset), -most), most), a, b).apply(input)
 
@@ -237,7 +236,7 @@ def trace(input: Any) -> Tensor:
     | rv.trace(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor(5.)"""
     input = as_tensor("trace", input)
     if input.ndim != 2:
-        raise ValueError(f"[trace] got x of shape {input.shape}; expected 2 dimensions")
+        raise OpError(f"[trace] got x of shape {input.shape}; expected 2 dimensions")
     return total(diagonal(input))
 
 
@@ -254,7 +253,7 @@ def _triangle(name: str, keeps: Any) -> Callable[..., Tensor]:
         if not isinstance(diagonal, (int, np.integer)):
             raise TypeError(f"[{name}] got diagonal {diagonal!r}; expected a whole number")
         if x.ndim < 2:
-            raise ValueError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
+            raise OpError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
         rows, columns = x.shape[-2:]
         diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
         outside = keep(keeps(rows, columns, diagonal) == 0)

@@ -16,6 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import like, require_size, reshaped
@@ -178,7 +179,7 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
         return Reshape(target).apply(input)
     except (TypeError, ValueError, OverflowError) as error:
         target = _sizes("reshape", target)  # raises for what is no number
-        raise ValueError(
+        raise OpError(
             f"[reshape] got shape {target} for x of shape {input.shape}; expected as many elements"
         ) from error
 
@@ -192,7 +193,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         return Reshape((1,)).apply(input)
     first, last = _dim("flatten", start_dim, len(shape)), _dim("flatten", end_dim, len(shape))
     if first > last:
-        raise ValueError(
+        raise OpError(
             f"[flatten] got start_dim {start_dim} after end_dim {end_dim}; expected start_dim <= end_dim"
         )
     if first == last:
@@ -214,7 +215,7 @@ def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:
     if -1 in parts and size > 0:  # from this dimension only: others may be 0
         parts[parts.index(-1)] = shape[at] // size if input.ndim else 1
     if input.ndim and math.prod(parts) != shape[at]:
-        raise ValueError(
+        raise OpError(
             f"[unflatten] got sizes {sizes} for a dimension of {shape[at]}; expected their product to be it"
         )
     return reshape(input, (*shape[:at], *parts, *shape[at + 1 :]))
@@ -234,7 +235,7 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
     except (TypeError, ValueError) as error:
         for d in _sizes("permute", named):
             _dim("permute", d, input.ndim)
-        raise ValueError(
+        raise OpError(
             f"[permute] got dims {order} for {input.ndim} dimensions; expected each of them once"
         ) from error
 
@@ -269,7 +270,7 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
         [_dim("movedim", d, ndim) for d in _sizes("movedim", (dims,))] for dims in (source, destination)
     )
     if len(of) != len(to) or len(set(of)) != len(of) or len(set(to)) != len(to):
-        raise ValueError(
+        raise OpError(
             f"[movedim] got source {source} and destination {destination}; expected as many, each once"
         )
     if not ndim:
@@ -283,7 +284,7 @@ def t(input: Any) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are. Raises ValueError for more dimensions."""
     input = as_tensor("t", input)
     if input.ndim > 2:
-        raise ValueError(f"[t] got x of shape {tuple(input.shape)}; expected at most 2 dimensions")
+        raise OpError(f"[t] got x of shape {tuple(input.shape)}; expected at most 2 dimensions")
     return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
@@ -314,7 +315,7 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     input, target = as_tensor("expand", input), _sizes("expand", sizes if size is None else (size,))
     lead = len(target) - input.ndim
     if lead < 0 or -1 in target[:lead]:
-        raise ValueError(
+        raise OpError(
             f"[expand] got shape {target} for x of shape {input.shape}; expected a size for each dimension"
         )
     full = tuple(input.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
@@ -322,7 +323,7 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
     try:
         return Expand(full).apply(input)
     except (ValueError, OverflowError) as error:
-        raise ValueError(
+        raise OpError(
             f"[expand] got shape {target} for x of shape {input.shape}; expected one it broadcasts to"
         ) from error
 
@@ -346,7 +347,7 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     named = _sizes("flip", axes if dims is None else (dims,))
     reversed_dims = [_dim("flip", d, input.ndim) for d in named]
     if len(set(reversed_dims)) != len(reversed_dims):
-        raise ValueError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
+        raise OpError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
     return Flip(tuple(reversed_dims) if input.ndim else ()).apply(input)
 
 

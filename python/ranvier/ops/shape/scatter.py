@@ -12,6 +12,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.memory import keep, put_in_order
 from ranvier.autograd.mode import is_grad_enabled
@@ -101,7 +102,7 @@ def scatter(
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
     if reduce not in (None, "add", "multiply"):
-        raise ValueError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
+        raise OpError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
     return _scatter("scatter", input, dim, index, value if src is None else src, reduce)
 
 
@@ -126,7 +127,7 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | N
         src = expand(src, places.shape)
     sizes, of_src = x._array.shape or (1,), src._array.shape or (1,)
     if not (reaches_within(places.shape, of_src) and reaches_within(places.shape, sizes, at)):
-        raise ValueError(
+        raise OpError(
             f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "
             f"expected an index no larger than src, nor than x but for dimension {at}"
         )
@@ -161,7 +162,7 @@ def _like(x: Tensor, src: Tensor, name: str) -> Tensor:
     if own == wanted:
         return src
     if not (np.can_cast(own, wanted) or (own.kind in "biu" and wanted.kind == "f")):
-        raise TypeError(
+        raise DtypeError(
             f"[{name}] got src of dtype {own} for x of dtype {wanted}; expected equal dtypes: use "
             f"src.to(x.dtype)"
         )
@@ -183,7 +184,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     at = _dim("index_add", dim, len(shape))
     expected = (*shape[:at], rows.size, *shape[at + 1 :]) if shape else () if rows.size == 1 else None
     if rows.ndim != 1 or source.shape != expected:
-        raise ValueError(
+        raise OpError(
             f"[index_add] got x of shape {input.shape}, index of shape {rows.shape} and source of shape "
             f"{source.shape}; expected source of x's shape, but of index's length along dimension {at}"
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
@@ -68,14 +69,14 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     input = as_tensor("tensor_split", input)
     at = _dim("tensor_split", dim, input.ndim)
     if input.ndim == 0:
-        raise ValueError("[tensor_split] got x of shape (); expected at least one dimension")
+        raise OpError("[tensor_split] got x of shape (); expected at least one dimension")
     n, where_to = input.shape[at], indices_or_sections
     if isinstance(where_to, Tensor):
         where_to = where_to._read("tensor_split")
     if np.ndim(where_to) == 0:
         parts = int(where_to)
         if not 1 <= parts <= max(n, _MOST_PARTS):
-            raise ValueError(
+            raise OpError(
                 f"[tensor_split] got {parts} sections for size {n}; expected 1 to {max(n, _MOST_PARTS)}"
             )
         sizes = [n // parts + (i < n % parts) for i in range(parts)]
@@ -90,13 +91,13 @@ def _cut(name: str, dim: int, least: int) -> Callable[[Any, Any], tuple[Tensor, 
     def op(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
         x = as_tensor(name, input)
         if x.ndim < least:
-            raise ValueError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
+            raise OpError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
         at = 0 if x.ndim == 1 else dim
         sections = getattr(indices_or_sections, "_array", indices_or_sections)
         if np.asarray(sections).dtype.kind not in "iu":
             raise TypeError(f"[{name}] got {indices_or_sections!r}; expected a whole number, or indices")
         if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[at] % int(sections)):
-            raise ValueError(
+            raise OpError(
                 f"[{name}] got {int(sections)} sections for size {x.shape[at]}; expected a divisor of it"
             )
         return tensor_split(x, indices_or_sections, at)

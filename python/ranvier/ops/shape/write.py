@@ -10,6 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
@@ -39,7 +40,7 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
     | rv.put(rv.zeros(3), rv.tensor([2, 0]), rv.tensor([5.0, 6.0])) -> tensor([6., 0., 5.])"""
     input, source, at = as_tensor("put", input), as_tensor("put", source), index_array("put", index)
     if source.numel() != at.size:
-        raise ValueError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
+        raise OpError(f"[put] got {source.numel()} elements for {at.size} positions; expected as many")
     rows = host(_in_range, "put", at.reshape(-1), input.numel())
     write = scatter_add if accumulate else scatter
     return reshape(write(reshape(input, (-1,)), 0, rows, reshape(source, (-1,))), input.shape)
@@ -74,7 +75,7 @@ def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     hit = host(_marked, input.shape[at] if input.ndim else 1, rows)
     mask = hit.reshape((-1,) + (1,) * (input.ndim - at - 1)) if input.ndim else hit.reshape(())
     if isinstance(value, Tensor) and value.ndim:
-        raise ValueError(f"[index_fill] got value of shape {value.shape}; expected a number")
+        raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
     if not isinstance(value, Tensor):
         value = number_in("index_fill", value, input._array.dtype)
     return where(wrap(np.asarray(mask)), cast(value, input.dtype), input)
@@ -87,7 +88,7 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     | rv.zeros(2, 2).fill_diagonal_(5.0) -> tensor([[5., 0.], [0., 5.]])"""
     check_leaf(input, "fill_diagonal_")
     if input.ndim < 2 or (input.ndim > 2 and len(set(input.shape)) > 1):
-        raise ValueError(
+        raise OpError(
             f"[fill_diagonal_] got x of shape {input.shape}; expected a matrix, or dimensions of one length"
         )
     mask = np.zeros(input.shape, bool)
@@ -105,7 +106,7 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     at, rows = _rows("index_copy", input, dim, index)
     expected = (*input.shape[:at], rows.size, *input.shape[at + 1 :]) if input.ndim else ()
     if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
-        raise ValueError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
+        raise OpError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
     if input.ndim == 0:
         return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), input)
     places = np.broadcast_to(rows.reshape((-1,) + (1,) * (input.ndim - at - 1)), source.shape)
@@ -119,7 +120,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     input, values = as_tensor("index_put", input), as_tensor("index_put", values)
     key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
     if values.dtype != input.dtype:
-        raise TypeError(
+        raise DtypeError(
             f"[index_put] got values of {values._array.dtype} for x of {input._array.dtype}; expected equal "
             "dtypes"
         )
@@ -136,12 +137,12 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     -> tensor([1., 0., 2.])"""
     input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
     if mask.dtype != np.bool_:
-        raise TypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
+        raise DtypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
     shape = np.broadcast_shapes(input.shape, mask.shape)
     input = expand(input, shape)
     places = np.flatnonzero(np.broadcast_to(mask._read("masked_scatter"), shape))
     if source.numel() < places.size:
-        raise ValueError(
+        raise OpError(
             f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
             "expected at least as many"
         )
@@ -160,7 +161,7 @@ def scatter_reduce(
     | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
     -> tensor([5., 2.])"""
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
-        raise ValueError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
+        raise OpError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
     input = as_tensor("scatter_reduce", input)
     src, places = (
         _like(input, as_tensor("scatter_reduce", src), "scatter_reduce"),
@@ -312,7 +313,7 @@ def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
     """x with the elements at positions `part` (an int64 array of flat indices) replaced by src."""
     src = as_tensor(name, src)
     if src.shape != part.shape:
-        raise ValueError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
+        raise OpError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
     flat = scatter(reshape(x, (-1,)), 0, part.reshape(-1), reshape(src, (-1,)))
     return reshape(flat, x.shape)
 
