@@ -31,7 +31,8 @@ from ranvier.ops.matrix.factors import (
     svdvals,
 )
 from ranvier.ops.matrix.factors import lu as _lu
-from ranvier.ops.matrix.inverse import LinAlgError, det, inverse, matrix, matrix_power, slogdet, solve
+from ranvier.autograd.failures import LinAlgError
+from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim

@@ -160,3 +160,16 @@ def test_many_roots_take_time_in_proportion():
     x = rv.tensor(np.ones(3000, np.float32), requires_grad=True)
     (dx,) = rv.autograd.grad(rv.unbind(x * 2), x)
     assert dx.tolist() == [2.0] * 3000
+
+
+def test_no_op_has_an_attribute_in_place_of_a_method_of_nodes():
+    x = rv.tensor([[2.0, 0.5], [0.5, 1.0]], requires_grad=True)
+    made = [
+        rv.linalg.inv(x),
+        rv.linalg.eigh(x)[0],
+        rv.linalg.svd(x)[1],
+        rv.linalg.cholesky(x),
+        rv.linalg.pinv(x),
+    ]
+    made.append(rv.linalg.solve_triangular(x, x, upper=True))
+    assert all(y.grad_fn.name().endswith("Backward0") for y in made)

@@ -118,14 +118,14 @@ class NoDerivative(Function):
     """Values that depend on the inputs in a way that has no derivative here: backward raises RuntimeError."""
 
     def __init__(self, name: str, values: Any) -> None:
-        self.name, self.values = name, values
+        self.op, self.values = name, values
 
     def forward(self, *inputs: Array) -> Array:
         values, self.values = self.values, None
         return np.asarray(values)
 
     def backward(self, *gradients: Array) -> Array:
-        raise RuntimeError(f"[{self.name}] has no derivative; expected a detached input: detach() it first")
+        raise RuntimeError(f"[{self.op}] has no derivative; expected a detached input: detach() it first")
 
 
 @rule(NoDerivative)

@@ -52,13 +52,13 @@ class SolveTriangular(Function):
     by_numpy = True
 
     def __init__(self, name: str, upper: bool, unit: bool = False) -> None:
-        self.name, self.upper, self.unit = name, upper, unit
+        self.op, self.upper, self.unit = name, upper, unit
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
             self.y = _substituted(A, b, self.upper, self.unit)
         except np.linalg.LinAlgError as error:
-            raise singular(self.name) from error
+            raise singular(self.op) from error
         self.A, self.shape = A, b.shape
         return self.y
 
@@ -72,7 +72,7 @@ class SolveTriangular(Function):
 @rule(SolveTriangular)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A, dA = of_input(node, 0, node.A), None
-    db = SolveTriangular(node.name, not node.upper, node.unit).apply(transpose(A, -1, -2), dy)
+    db = SolveTriangular(node.op, not node.upper, node.unit).apply(transpose(A, -1, -2), dy)
     if node.needs[0]:
         half, sign = (triu, 1) if node.upper else (tril, -1)
         dA = half(neg(matmul(db, transpose(of_output(node, node.y), -1, -2))), sign * node.unit)

@@ -83,10 +83,10 @@ class Eigh(Function):
     def __init__(self, name: str, uplo: Any) -> None:
         if uplo not in ("L", "U"):
             raise OpError(f"[{name}] got UPLO {uplo!r}; expected 'L' or 'U'")
-        self.name, self.uplo = name, uplo
+        self.op, self.uplo = name, uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = decomposed(self.name, np.linalg.eigh, A, self.uplo)
+        self.factors = decomposed(self.op, np.linalg.eigh, A, self.uplo)
         return self.factors
 
 
@@ -166,10 +166,10 @@ class Pinv(Function):
     backward = by_rule
 
     def __init__(self, name: str, atol: float, rtol: float) -> None:
-        self.name, self.limits = name, (atol, rtol)
+        self.op, self.limits = name, (atol, rtol)
 
     def forward(self, A: Array) -> Array:
-        U, S, Vh = svd_of(self.name, A.astype(np.float64), False)
+        U, S, Vh = svd_of(self.op, A.astype(np.float64), False)
         inverse = np.divide(1, S, out=np.zeros_like(S), where=_counted(S, *self.limits))
         self.A, self.P = A, np.swapaxes(U * inverse[..., None, :] @ Vh, -1, -2)
         self.y = self.P.astype(A.dtype)

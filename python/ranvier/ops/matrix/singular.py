@@ -42,10 +42,10 @@ class Svd(Function):
     backward = by_rule
 
     def __init__(self, name: str, full: bool = False) -> None:
-        self.name, self.full = name, full
+        self.op, self.full = name, full
 
     def forward(self, A: Array) -> tuple[Array, ...]:
-        self.factors = svd_of(self.name, A, self.full)
+        self.factors = svd_of(self.op, A, self.full)
         return self.factors
 
 
