@@ -87,6 +87,17 @@ def test_tensors_without_a_gradient_and_results():
     assert x.grad.tolist() == NEW.tolist()
 
 
+def test_a_tensor_that_is_gone_has_left_its_values():
+    x, w = leaves()
+    z = w * 1
+    y = x * z
+    z.data = rv.tensor(NEW * 2)
+    z.data = rv.tensor(NEW)
+    del z
+    y.sum().backward()
+    assert x.grad.tolist() == NEW.tolist()
+
+
 def test_what_cannot_take_the_new_values_is_refused():
     x, w = leaves()
     y = x * w

@@ -18,23 +18,29 @@ from ranvier.autograd.views import FIRST, bounds
 
 class Replaced(NamedTuple):
     cell: list[Any]
-    tensor: Any  # a weak reference
+    tensor: Any  # weak references: a leaf ...
+    maker: Any  # ... or the node that made it
     start: int  # addresses
     end: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    new: Array
+    new_cell: list[Any]
 
 
 replaced: dict[int, Replaced] = {}  # by the id of the cell
 _ALONE = 2  # references that getrefcount counts for a cell in an entry alone
 
 
-def note(tensor: Any) -> None:
+def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
     """To be called before a tensor gets other memory."""
-    cell, array = tensor._cell, tensor._array
+    cell, array, maker = tensor._cell, tensor._array, tensor._grad_fn
     if sys.getrefcount(cell) > _ALONE + 1:  # a node or another tensor has it
         prune()
-        replaced[id(cell)] = Replaced(cell, ref(tensor), *bounds(array), array.shape, array.strides)
+        where = (*bounds(array), array.shape, array.strides)
+        replaced[id(cell)] = Replaced(
+            cell, ref(tensor), None if maker is None else ref(maker), *where, new, new_cell
+        )
 
 
 def prune() -> None:
@@ -50,34 +56,31 @@ def renew(node: Any) -> None:
     """
     for place, edge in enumerate(node.edges, 1):
         entry = replaced.get(id(node.versions[place])) if place < len(node.versions) else None
-        if entry is None:
+        if entry is None or node.through_view(place):
             continue
-        tensor = entry.tensor()
-        if node.through_view(place):
-            continue
-        if edge is not None and tensor is not None and edge is not tensor and edge is not tensor._grad_fn:
+        if edge is not None and edge is not (entry.maker or entry.tensor)():
             continue  # a view, or another tensor of the old memory
-        certain = tensor is not None and (edge is not None or len(entry.cell) == FIRST)
-        state = vars(node)
+        new, cell = entry.new, entry.new_cell
+        while (later := replaced.get(id(cell))) is not None:
+            new, cell = later.new, later.new_cell
         if node.derived:
             raise _stale(type(node).__name__.lower(), entry)
+        certain = edge is not None or len(entry.cell) == FIRST
+        state = vars(node)
         for name, value in list(state.items()):
-            state[name] = _renewed(value, entry, tensor if certain else None, type(node).__name__.lower())
+            state[name] = _renewed(value, entry, new if certain else None, type(node).__name__.lower())
         if certain:
-            versions = list(node.versions)
-            versions[place] = tensor._cell
-            node.versions = tuple(versions)
+            node.versions = (*node.versions[:place], cell, *node.versions[place + 1 :])
 
 
-def _renewed(value: Any, entry: Replaced, tensor: Any, name: str) -> Any:
+def _renewed(value: Any, entry: Replaced, new: Array | None, name: str) -> Any:
     if type(value) in (tuple, list):
-        return type(value)([_renewed(part, entry, tensor, name) for part in value])
+        return type(value)([_renewed(part, entry, new, name) for part in value])
     if not isinstance(value, np.ndarray) or not value.size:
         return value
     start, end = bounds(value)
     if end <= entry.start or entry.end <= start:
         return value
-    new: Array | None = None if tensor is None else tensor._array
     if new is None or new.strides != entry.strides or new.shape != entry.shape or new.dtype != value.dtype:
         raise _stale(name, entry)
     if (value.shape, value.strides) == (new.shape, new.strides):

@@ -90,13 +90,13 @@ def set_data(tensor: Any, value: Any) -> None:
         raise RuntimeError(
             f"[data] got dtype {array.dtype} for a tensor that requires gradients; expected floats"
         )
-    note(tensor)
     flags = UNWATCHED
     if is_tensor:
         flags |= ALIASED
         value._cell[FLAG] |= flags
-    tensor._array, tensor._view = array, None
-    tensor._cell = [tensor._cell[0], None, flags]
+    cell = [tensor._cell[0], None, flags]
+    note(tensor, array, cell)
+    tensor._array, tensor._view, tensor._cell = array, None, cell
 
 
 class Tensor:
