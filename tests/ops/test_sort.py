@@ -104,6 +104,7 @@ def test_integers_and_numbers():
     assert x.topk(2).indices.tolist() == [0, 2]
     assert x.median().item() == 2
     assert x.kthvalue(1).indices.item() == 1
+    assert x.kthvalue(rv.tensor(1)).values.item() == x.kthvalue(1).values.item()
     assert rv.tensor([True, False]).argsort().tolist() == [1, 0]
     for found in (rv.tensor(3.0).sort(), rv.tensor(3.0).topk(1), rv.tensor(3).median(0)):
         assert (found.values.item(), found.indices.item()) == (3, 0)

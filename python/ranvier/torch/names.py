@@ -105,6 +105,7 @@ OTHERS = {
     "profiler.kineto_available": "ranvier.cuda.is_available",
     "save": "ranvier.torch.files.save",
     "serialization.save": "ranvier.torch.files.save",
+    "Future": "ranvier.torch.futures.Future",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",

@@ -204,6 +204,7 @@ def _without_dim(pair: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> Va
 
 
 def _count(name: str, k: Any, least: int, length: int) -> int:
+    k = k.item() if isinstance(k, Tensor) and k.ndim == 0 else k
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
         raise TypeError(f"[{name}] got k {k!r}; expected a whole number")
     if not least <= k <= length:
