@@ -136,6 +136,8 @@ def of_registries(torch):
     layer.register_forward_hook(lambda m, x, y: y * 0)
     layer.register_forward_pre_hook(lambda m, x: None)
     layer.register_full_backward_hook(lambda m, x, y: None)
+    recurrent = nn.GRU(2, 3, 2, bidirectional=True)
+    log += [recurrent._flat_weights_names, len(recurrent._flat_weights), nn.BatchNorm1d(2)._version]
     kinds = "_forward_hooks", "_forward_pre_hooks", "_backward_hooks"
     log.append([len(getattr(layer, kind)) for kind in kinds])
     layer._forward_hooks.clear()
@@ -162,6 +164,10 @@ def of_optimizers(torch):
     last.remove()
     optimizer.step()
     optimizer.zero_grad()
+    saved = optimizer.state_dict()
+    optimizer.param_groups[0]["initial_lr"] = 3.0
+    optimizer.load_state_dict(saved)
+    log.append("initial_lr" in optimizer.param_groups[0])
 
     class Own(torch.optim.Optimizer):
         def __init__(self, params):

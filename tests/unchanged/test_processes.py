@@ -1,9 +1,11 @@
-"""torch.distributed's stores, in one process and in several, and names that libraries ask for."""
+"""torch.distributed's stores, in one process and in several; states of the random numbers; names."""
 
 import multiprocessing
 from datetime import timedelta
 
 import pytest
+import ranvier as rv
+from ranvier.torch import random_state
 from ranvier.torch.processes import Backend, HashStore, PrefixStore, TCPStore, is_nccl_available
 
 
@@ -52,3 +54,13 @@ def test_a_store_of_two_processes():
 
 def test_names():
     assert (Backend("GLOO"), Backend.MPI, is_nccl_available()) == ("gloo", "mpi", False)
+
+
+def test_random_states_are_bytes():
+    state = random_state.get_rng_state()
+    first = rv.rand(3).tolist()
+    random_state.set_rng_state(state)
+    assert rv.rand(3).tolist() == first
+    assert str(state.dtype).endswith("uint8")
+    with pytest.raises(RuntimeError, match="not of get_rng_state here"):
+        random_state.set_rng_state(rv.zeros(5056, dtype=rv.uint8))

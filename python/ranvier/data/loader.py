@@ -141,7 +141,6 @@ class DataLoader:
         self.batch_size = (
             None if batch_size is None or batch_sampler else positive("DataLoader", "batch_size", batch_size)
         )
-        self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         self.collate_fn = collate_fn or (
             default_convert if batch_size is None and batch_sampler is None else default_collate

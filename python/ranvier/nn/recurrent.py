@@ -100,6 +100,14 @@ class RNNBase(Module):
         return [[name + end for name in self._names()] for end in ends]
 
     @property
+    def _flat_weights_names(self) -> list[str]:
+        return [name for names in self._all_weights for name in names]
+
+    @property
+    def _flat_weights(self) -> list[Parameter]:
+        return [getattr(self, name) for name in self._flat_weights_names]
+
+    @property
     def all_weights(self) -> list[list[Parameter]]:
         """The parameters of each layer and direction, in order."""
         return [[getattr(self, name) for name in names] for names in self._all_weights]

@@ -229,6 +229,8 @@ class Optimizer(HookedOptimizer):
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
             kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
+            for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
+                del group[k]  # of a schedule that came later
             group.update(kept)  # also a schedule's entries, such as initial_lr
         before = dict(self.state)
         self.state.clear()
