@@ -338,5 +338,6 @@ def test_a_model_trains_and_refuses_downloads():
     assert all(p.grad is not None for p in model.parameters())
     refused(ValueError, "no weights are downloaded", models.resnet18, pretrained=True)
     refused(ValueError, "load_state_dict(rv.load(path))", models.vgg16, weights="DEFAULT")
-    refused(AttributeError, "no weights are downloaded", getattr, models, "ResNet18_Weights")
+    table = models.ResNet18_Weights
+    refused(ValueError, "got weights='ResNet18_Weights.DEFAULT'", models.resnet18, weights=table.DEFAULT)
     assert vision.models is models

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict, deque
+from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 PyTree = Any
 # a class of nodes: what gives its children and the rest, what makes it of those
-_NODES: dict[type, tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], Any]]] = {
+_NODES: dict[Any, tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], Any]]] = {
     tuple: (lambda x: (list(x), None), lambda parts, _: tuple(parts)),
     list: (lambda x: (x, None), lambda parts, _: list(parts)),
     deque: (lambda x: (list(x), x.maxlen), deque),
@@ -52,12 +52,23 @@ class TreeSpec:
 
 
 LeafSpec = TreeSpec
+
+
+class NodeDef(NamedTuple):
+    """What makes the objects of a class nodes."""
+
+    flatten_fn: Callable[[Any], tuple[Any, Any]]
+    unflatten_fn: Callable[[Any, Any], Any]
+
+
+for _kind, _functions in _NODES.items():
+    _NODES[_kind] = NodeDef(*_functions)
 SUPPORTED_NODES = _NODES
 
 
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settings: Any) -> None:
     """Makes the objects of a class nodes: flatten_fn gives the children and the rest."""
-    _NODES[cls] = flatten_fn, unflatten_fn
+    _NODES[cls] = NodeDef(flatten_fn, unflatten_fn)
 
 
 _register_pytree_node = register_pytree_node
@@ -73,8 +84,15 @@ def unflatten_named(parts: Any, kind: type) -> Any:
     return kind(*parts)
 
 
+_NODES[namedtuple] = NodeDef(flatten_named, unflatten_named)
+
+
 def _is_named(x: Any) -> bool:
     return isinstance(x, tuple) and hasattr(x, "_fields") and hasattr(x, "_make")
+
+
+def _get_node_type(tree: Any) -> Any:
+    return namedtuple if _is_named(tree) else type(tree)
 
 
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:

@@ -14,10 +14,19 @@ from ranvier.data.vision.models.resnet import *
 from ranvier.data.vision.models.vgg import *
 
 
+class _Weights:
+    """A table of weights of torchvision, which programs import; a model refuses its entries by name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, entry: str) -> str:
+        if entry.startswith("_"):
+            raise AttributeError(entry)
+        return f"{self._name}.{entry}"
+
+
 def __getattr__(name: str) -> _typing.Any:
     if name.endswith("_Weights"):
-        raise AttributeError(
-            f"[models] got {name}; no weights are downloaded: save torchvision's with "
-            "safetensors.torch.save_file, then model.load_state_dict(rv.load(path))"
-        )
+        return _Weights(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
