@@ -171,3 +171,18 @@ def test_bits_keep_the_dtype_beside_a_tensor_without_dimensions():
     assert ((1 << x).tolist(), (8 >> x).tolist(), (~x).tolist()) == ([2, 4], [4, 2], [-2, -3])
     with pytest.raises(TypeError):
         x.__invert__(x)  # the second operand was written to
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "int32", "int64"])
+def test_integers_of_one_dtype(kind):
+    a = rv.tensor([[1, 2, 100]], dtype=getattr(rv, kind))
+    b = rv.tensor([[3], [127]], dtype=getattr(rv, kind))
+    for op in ("__add__", "__sub__", "__mul__"):
+        y, number = getattr(a, op)(b), getattr(a, op)(3)
+        assert y.dtype == number.dtype == a.dtype
+        assert y.tolist() == getattr(a.numpy(), op)(b.numpy()).tolist()  # both wrap round
+        assert number.tolist() == getattr(a.numpy(), op)(np.array(3, kind)).tolist()
+    with pytest.raises(ValueError, match=r"\[add\] got shapes \(1, 3\) and \(2,\)"):
+        a + rv.tensor([1, 2], dtype=a.dtype)
+    with pytest.raises(ValueError, match=r"\[mul\] got the number"):
+        a * 2**70
