@@ -1,0 +1,38 @@
+"""safetensors.torch in a program that this library runs in place of PyTorch."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+import torch
+from safetensors import safe_open
+from safetensors.torch import load, load_file, load_model, save, save_file, save_model
+
+path = sys.argv[1] + "/weights.safetensors"
+kept = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([True, False]), "c": torch.ones(2).half()}
+save_file(kept, path, metadata={"format": "pt"})
+with safe_open(path, framework="pt", device="cpu") as file:
+    opened = {name: file.get_tensor(name) for name in file.keys()}
+for loaded in (load_file(path), load(save(kept)), opened, torch.load(path)):
+    for name, value in kept.items():
+        assert torch.equal(loaded[name], value) and loaded[name].dtype == value.dtype
+        loaded[name].zero_()
+try:
+    save_file({"x": kept["a"], "y": kept["a"][1:]}, path)
+except RuntimeError as error:
+    assert "share memory" in str(error)
+else:
+    raise AssertionError
+model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+model[1].weight = model[0].weight
+save_model(model, path)
+assert load_model(model, path) == (set(), [])
+print("end")
+"""
+
+
+def test_a_program_that_saves_and_loads(tmp_path):
+    command = [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout == "end\n", done.stderr
