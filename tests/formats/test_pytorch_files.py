@@ -252,6 +252,7 @@ def test_the_archive_can_be_mapped_by_pytorch(tmp_path):
 def test_what_cannot_be_written(tmp_path):
     refused(TypeError, "expected a path or a file", files.save, 1, 1)
     refused(ValueError, "expected Python's pickle", files.save, 1, tmp_path / "x", pickle_module=zipfile)
+    refused(ValueError, "expected 2 or more", files.save, 1, tmp_path / "x", pickle_protocol=1)
     with pytest.raises((pickle.PicklingError, AttributeError)):
         files.save(lambda: None, tmp_path / "x")
     refused(pickle.PicklingError, "a lazy layer", files.save, nn.LazyLinear(2), tmp_path / "x")

@@ -100,6 +100,10 @@ def save(
 
     if getattr(pickle_module, "__name__", "pickle") not in ("pickle", "_pickle"):
         raise ValueError(f"[save] got pickle_module {pickle_module.__name__}; expected Python's pickle")
+    if pickle_protocol < 2:
+        raise ValueError(
+            f"[save] got pickle_protocol {pickle_protocol}; expected 2 or more, which has storages"
+        )
     is_path = isinstance(f, (str, os.PathLike))
     if not is_path and not hasattr(f, "write"):
         raise TypeError(f"[save] got {type(f).__name__}; expected a path or a file opened for writing bytes")
@@ -123,13 +127,17 @@ def _full(module: Any, encoding: str) -> archive.Run:
     """Runs a pickle as PyTorch does with weights_only=False: it may call anything."""
 
     class Full(module.Unpickler):  # type: ignore[misc]
+        persistent: Any = None
+
         def find_class(self, path: str, name: str) -> Any:
             return find_class(path, name, super().find_class)
 
+        def persistent_load(self, pid: Any) -> Any:
+            return self.persistent(pid)
+
     def run(content: io.BytesIO, persistent: Any) -> Any:
         unpickler = Full(content, encoding=encoding)
-        if persistent is not None:
-            unpickler.persistent_load = persistent
+        unpickler.persistent = persistent
         return unpickler.load()
 
     return run
