@@ -252,6 +252,39 @@ def test_values(zipped):
     assert theirs(brain, zipped).numpy().tobytes() == brain.float().numpy().tobytes()
 
 
+def hook(*args):
+    """A hook of any kind."""
+
+
+def test_hooks():
+    def hooked(library):
+        layer = library.nn.Linear(2, 2)
+        layer.register_forward_hook(hook, with_kwargs=True, always_call=True)
+        layer.register_forward_pre_hook(hook)
+        layer.register_full_backward_hook(hook)
+        layer.register_state_dict_pre_hook(hook)
+        layer.register_state_dict_post_hook(hook)
+        layer.register_load_state_dict_pre_hook(hook)
+        layer.register_load_state_dict_post_hook(hook)
+        return layer
+
+    def counts(layer):
+        return {
+            name: len(value)
+            for name, value in vars(layer).items()
+            if "_hook" in name and isinstance(value, dict)
+        }
+
+    there = hooked(torch)
+    for layer in (
+        ours(hooked(rv), weights_only=False),
+        ours(theirs(there, weights_only=False), weights_only=False),
+    ):
+        assert counts(layer) == counts(there)
+        layer.load_state_dict(layer.state_dict())
+        layer(torch.ones(1, 2)).sum().backward()
+
+
 def test_files_in_the_folder(tmp_path):
     path = tmp_path / "weights.pth"
     files.save({"x": rv.arange(5)}, path)

@@ -135,6 +135,41 @@ def test_tied_weights_buffers_and_hooks():
     assert not state["b.weight"].any()
 
 
+def before_saving(module, prefix, keep_vars):
+    module.log.append("before saving")
+
+
+def after_saving(module, state, prefix, about):
+    state["extra"] = rv.ones(1)
+
+
+def before_loading(module, state, prefix, *rest):
+    module.log.append("before loading")
+    state.pop("extra", None)
+
+
+def after_loading(module, keys):
+    module.log.append("after loading")
+
+
+def test_hooks_on_state_dicts():
+    layer = nn.Linear(1, 1)
+    layer.log = []
+    layer.register_state_dict_pre_hook(before_saving)
+    layer.register_state_dict_post_hook(after_saving)
+    layer.register_load_state_dict_pre_hook(before_loading)
+    layer.register_load_state_dict_post_hook(after_loading)
+    assert b"torch.nn.modules.module\n_WrappedHook" in written(layer).getvalue()
+    for read in (
+        again(layer, weights_only=False),
+        again(again(layer, weights_only=False), weights_only=False),
+    ):
+        state = read.state_dict()
+        assert list(state) == ["weight", "bias", "extra"]
+        read.load_state_dict(state)
+        assert read.log == ["before saving", "before loading", "after loading"]
+
+
 def test_tensors_with_attributes_and_of_subclasses():
     x = rv.ones(2)
     x.unit = "m"

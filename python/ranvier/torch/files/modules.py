@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ranvier import nn
 from ranvier.nn.hooks import Hooks
 
 _NAMES = ("_parameter_names", "_buffer_names", "_module_names")
-_OWN = {*_NAMES, "training", "_hooks", "_arguments", "_info"}
+_OWN = {*_NAMES, "training", "_hooks", "_state_hooks", "_arguments", "_info"}
 _VALUES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
     *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
@@ -120,6 +121,7 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a Module, as an instance of PyTorch's class has them."""
     parameters, buffers, modules = ({name: state[name] for name in state[names]} for names in _NAMES)
     hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS} | _hooks_for_torch(state.get("_hooks"))
+    hooks |= _state_hooks_for_torch(state.get("_state_hooks"))
     transient = {name for name, persistent in state["_buffer_names"].items() if not persistent}
     private = _row(kind, _PRIVATE)
     private = private(state) if private is not None else {}
@@ -162,6 +164,9 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     hooks = _hooks_from_torch(state)
     if hooks is not None:
         own["_hooks"] = hooks
+    state_hooks = _state_hooks_from_torch(state)
+    if state_hooks is not None:
+        own["_state_hooks"] = state_hooks
     if _is_ours(kind):
         own["_arguments"] = _arguments(kind, own)
     return own
@@ -202,16 +207,69 @@ def _hooks_for_torch(hooks: Any) -> dict[str, Any]:
 
 def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
     here: dict[str, Any] = {name: state.get(name) or {} for name in _HOOKS}
-    lost = [name for name in _HOOKS if "state_dict" in name and here[name]]
-    if lost:
-        raise ValueError(f"[load] got a module with hooks on its state dict ({lost[0]}); expected none")
-    if not any(here[name] for name in _HOOKS if name != "_is_full_backward_hook"):
+    if not any(here[name] for name in _HOOKS if name[:3] in ("_fo", "_ba")):
         return None
     hooks = Hooks()
     hooks.before, hooks.after = dict(here["_forward_pre_hooks"]), dict(here["_forward_hooks"])
     hooks.keywords = {**here["_forward_pre_hooks_with_kwargs"], **here["_forward_hooks_with_kwargs"]}
     hooks.always = dict(here["_forward_hooks_always_called"])
     hooks.backward, hooks.before_backward = dict(here["_backward_hooks"]), dict(here["_backward_pre_hooks"])
+    return hooks
+
+
+class WrappedHook:
+    """A hook before a module's values are loaded, as PyTorch keeps it. module: its first argument, if any."""
+
+    def __init__(self, hook: Any, module: Any = None) -> None:
+        self.hook, self.module = hook, module
+
+    def __call__(self, *args: Any) -> Any:
+        return self.hook(*args) if self.module is None else self.hook(self.module, *args)
+
+    def __getstate__(self) -> dict[str, Any]:
+        bound = {} if self.module is None else {"module": self.module}
+        return {"hook": self.hook, "with_module": self.module is not None, **bound}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["hook"], state.get("module"))  # type: ignore[misc]
+
+
+_STATE_HOOKS = {  # PyTorch's name: that of this library
+    "_state_dict_hooks": "after_saving",
+    "_state_dict_pre_hooks": "before_saving",
+    "_load_state_dict_pre_hooks": "before_loading",
+    "_load_state_dict_post_hooks": "after_loading",
+}
+
+
+def _state_hooks_for_torch(hooks: Any) -> dict[str, Any]:
+    if hooks is None:
+        return {}
+    return {
+        name: OrderedDict((key, _unbound(hook, own)) for key, hook in getattr(hooks, own).items())
+        for name, own in _STATE_HOOKS.items()
+    }
+
+
+def _unbound(hook: Any, kind: str) -> Any:
+    """A hook as the program gave it, or as PyTorch keeps it."""
+    if isinstance(hook, partial) and hook.func.__module__ == "ranvier.nn.state":
+        return hook.args[-1]  # a check of its result
+    if kind != "before_loading" or isinstance(hook, WrappedHook):
+        return hook
+    if isinstance(hook, partial) and len(hook.args) == 1 and isinstance(hook.args[0], nn.Module):
+        return WrappedHook(hook.func, hook.args[0])
+    return WrappedHook(hook)
+
+
+def _state_hooks_from_torch(state: dict[str, Any]) -> Any:
+    if not any(state.get(name) for name in _STATE_HOOKS):
+        return None
+    from ranvier.nn.state import StateHooks
+
+    hooks = StateHooks()
+    for name, own in _STATE_HOOKS.items():
+        setattr(hooks, own, dict(state.get(name) or {}))
     return hooks
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import nn
+from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import KNOWN, Known
 from ranvier.torch.finder import _homes, _value
 
@@ -46,6 +47,7 @@ _CLASSES = {
     "torch.device": rv.device,
     "torch.nn.parameter.Parameter": nn.Parameter,
     "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": nn.Linear,
+    "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
 _PATHS = {value: path for path, value in _CLASSES.items() if value is not nn.Linear}
 _BUILT_IN = {
