@@ -282,7 +282,7 @@ def test_hooks():
     ):
         assert counts(layer) == counts(there)
         layer.load_state_dict(layer.state_dict())
-        layer(torch.ones(1, 2)).sum().backward()
+        layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
 
 
 def test_files_in_the_folder(tmp_path):
