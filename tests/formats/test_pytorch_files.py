@@ -135,6 +135,21 @@ def test_tied_weights_buffers_and_hooks():
     assert not state["b.weight"].any()
 
 
+class Assigned(nn.Linear):
+    def __setstate__(self, state):  # as some libraries do
+        self.__dict__ = state
+        self.seen = True
+
+
+def test_a_module_that_takes_its_state_itself():
+    layer = Assigned(2, 1)
+    with rv.serialization.safe_globals([Assigned, nn.Sequential]):
+        safe = again(nn.Sequential(layer))[0]
+    for read in (safe, again(nn.Sequential(layer), weights_only=False)[0]):
+        assert read.seen
+        assert read(rv.ones(1, 2)).tolist() == layer(rv.ones(1, 2)).tolist()
+
+
 def before_saving(module, prefix, keep_vars):
     module.log.append("before saving")
 

@@ -16,7 +16,8 @@ import numpy as np
 import ranvier as rv
 from ranvier.torch.files import archive
 from ranvier.torch.files.modules import state_from_torch
-from ranvier.torch.files.naming import find_class, path_of
+from ranvier.torch.files.naming import path_of
+from ranvier.torch.files.objects import runner
 from ranvier.torch.files.unpickler import (
     Unpickler,
     add_safe_globals,
@@ -61,7 +62,7 @@ def load(
     if mmap and not isinstance(f, (str, os.PathLike)):
         raise ValueError("[load] got mmap=True and an open file; expected a path")
     full = not (pickle_module is None if weights_only is None else weights_only)
-    run = _full(pickle_module or pickle, encoding) if full else _weights()
+    run = runner(pickle_module or pickle, encoding) if full else _weights()
     try:
         if isinstance(f, (str, os.PathLike)):
             with open(f, "rb") as stream:
@@ -121,23 +122,3 @@ def save(
 def _weights() -> archive.Run:
     safe = by_path(path_of)
     return lambda content, persistent: Unpickler(content, persistent, safe).load()
-
-
-def _full(module: Any, encoding: str) -> archive.Run:
-    """Runs a pickle as PyTorch does with weights_only=False: it may call anything."""
-
-    class Full(module.Unpickler):  # type: ignore[misc]
-        persistent: Any = None
-
-        def find_class(self, path: str, name: str) -> Any:
-            return find_class(path, name, super().find_class)
-
-        def persistent_load(self, pid: Any) -> Any:
-            return self.persistent(pid)
-
-    def run(content: io.BytesIO, persistent: Any) -> Any:
-        unpickler = Full(content, encoding=encoding)
-        unpickler.persistent = persistent
-        return unpickler.load()
-
-    return run

@@ -172,6 +172,12 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
+def state_here(value: Any, state: Any) -> Any:
+    """What a pickle sets the state of an object to: of a Module, the attributes that it has here."""
+    of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_parameters" in state
+    return state_from_torch(value, state) if of_torch else state
+
+
 def _defaults(kind: type) -> dict[str, Any]:
     """Settings that layers in old files lack, since they came later."""
     usual: dict[str, Any] = getattr(kind, "_usual", {})

@@ -17,6 +17,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.nn import Parameter
+from ranvier.torch.files.modules import state_here
 from ranvier.torch.files.values import KNOWN, FileError, Kind, Known, Storage, build_numpy
 
 _safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
@@ -244,7 +245,7 @@ class Unpickler:
         elif not self.is_safe(type(value)):
             raise FileError(f"has a pickle that sets the state of a {type(value).__name__}")
         elif hasattr(value, "__setstate__"):
-            value.__setstate__(state)
+            value.__setstate__(state_here(value, state))
         else:
             named, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
             vars(value).update(named or {})
