@@ -210,6 +210,13 @@ class TestNonzero(OpCase):
         return torch.nonzero(x, as_tuple=self.as_tuple)
 
 
+def test_a_list_with_slices_is_a_tuple():
+    x = rv.arange(12).reshape(3, 4)
+    assert x[[slice(None), slice(1, 3)]].tolist() == x[:, 1:3].tolist()
+    assert x[[..., 0]].tolist() == x[..., 0].tolist()
+    assert x[[0, 2]].tolist() == [x[0].tolist(), x[2].tolist()]
+
+
 def test_assignment_goes_where_the_key_reads():
     for key in (*KEYS, *TORCH_KEYS):
         x = rv.zeros(X)

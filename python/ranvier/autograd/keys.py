@@ -106,6 +106,8 @@ def _split(
 
 def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
     """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
+    if type(key) is list and any(part is None or isinstance(part, (slice, type(...))) for part in key):
+        key = tuple(key)  # PyTorch's old form
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))
     if left < 0 or sum(part is ... for part in parts) > 1:

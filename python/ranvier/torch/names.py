@@ -166,6 +166,15 @@ FOREIGN = frozenset(
 # what stays out, and why, with all names below it
 FLAT = "images have two dimensions"
 _DENSE = "all tensors are dense"
+# functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
+_FOREIGN = """
+    abs add addcmul clone cumsum diagonal div exp inverse isclose linalg.cholesky linalg.eigh linalg.eigvalsh
+    linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log logdet lt matmul mul ne
+    numel permute prod sqrt squeeze sub sum transpose unsqueeze
+"""
+FOREIGN = frozenset(_FOREIGN.split())
+
+# what stays out, and why; as much as is named here is the beginning of a path
 OUT = {
     "PyTorchFileReader": "torch.load reads files",
     "ScriptFunction": "there is no TorchScript",

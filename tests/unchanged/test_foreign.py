@@ -1,0 +1,69 @@
+"""Objects of other libraries that take over calls of torch, and `out=`."""
+
+import pickle
+import types
+
+import pytest
+import ranvier as rv
+from ranvier.torch import names
+from ranvier.torch.finder import Finder
+from ranvier.torch.foreign import foreign
+from support.refused import refused
+
+
+class Diagonal:
+    """A matrix of another library, which answers for itself."""
+
+    def __init__(self, values):
+        self.values = values
+
+    @classmethod
+    def __torch_function__(cls, function, kinds, args=(), settings=None):
+        assert kinds == (cls,)
+        if function is add:
+            return "added", args[1], settings
+        if function is matmul:
+            return args[0] * args[1].values
+        return NotImplemented
+
+
+add, matmul = foreign(rv.add, "add"), foreign(rv.matmul, "matmul")
+total = foreign(rv.sum, "sum")
+
+
+def test_a_refused_call_goes_to_the_class_of_an_argument():
+    d = Diagonal(rv.tensor([1.0, 2.0]))
+    assert add(d, 3, alpha=2) == ("added", 3, {"alpha": 2})
+    assert matmul(rv.ones(3, 2), d).tolist() == [[1.0, 2.0]] * 3
+    refused(TypeError, "[sum] got Diagonal", total, d)
+    refused(TypeError, "[add] got object", add, rv.ones(1), object())
+    assert add(rv.ones(1), 1).item() == 2
+    assert foreign(rv.add, "add") is add  # tables of other libraries have it as a key
+
+
+def test_out():
+    y = rv.zeros(2)
+    assert total(rv.ones(3, 2), 0, out=y) is y
+    assert y.tolist() == [3.0, 3.0]
+    refused(ValueError, "[sum] got out of shape (2,); expected ()", total, rv.ones(2), out=y)
+    refused(RuntimeError, "[sum] got out in a call with gradients", total,
+            rv.ones(3, 2, requires_grad=True), 0, out=y)  # fmt: skip
+
+
+def test_the_modules_have_them(monkeypatch):
+    module = types.ModuleType("torch")
+    module.__spec__ = Finder.find_spec("torch")
+    Finder.exec_module(module)
+    monkeypatch.setitem(__import__("sys").modules, "torch", module)
+    assert module.add is add
+    assert module.relu is rv.relu
+    assert pickle.loads(pickle.dumps(module.add)) is add
+    assert all(
+        callable(getattr(rv.linalg if "." in name else rv, name.rpartition(".")[2])) for name in names.FOREIGN
+    )
+
+
+def test_a_step_with_them_is_recorded():
+    step = rv.compile(lambda x: add(x, x).exp().sum())
+    for k in range(5):
+        assert step(rv.ones(2) * k).item() == pytest.approx(2 * rv.tensor(2.0 * k).exp().item())
