@@ -194,6 +194,7 @@ def test_slopes_are_those_of_the_jacobian(transform):
     found = transform.log_abs_det_jacobian(x, y).sum().item()
     assert found == pytest.approx(np.linalg.slogdet(J)[1], rel=1e-6, abs=1e-9)
     assert transform.inv.inv is transform
+    assert isinstance(transform.inv, D.transforms._InverseTransform)
     assert transform.inv.log_abs_det_jacobian(y, x).sum().item() == pytest.approx(-found)
 
 

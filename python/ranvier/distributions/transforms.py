@@ -19,6 +19,7 @@ from ranvier.distributions.transform import (
     Transform,
     identity_transform,
 )
+from ranvier.distributions.transform import _InverseTransform as _InverseTransform
 from ranvier.distributions.utils import _sum_rightmost, broadcast_all
 from ranvier.distributions.vector_transforms import (
     CatTransform,
