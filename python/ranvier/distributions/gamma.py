@@ -130,9 +130,9 @@ class _DirichletDraw(Function):
         return (slopes * (dy - (x * dy).sum(-1, keepdims=True))).astype(dy.dtype)
 
 
-def standard_gamma(concentration: Tensor, shape: tuple[int, ...]) -> Tensor:
+def standard_gamma(concentration: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
     """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
-    return _GammaDraw().apply(ops.broadcast_to(concentration, shape))
+    return _GammaDraw().apply(concentration if shape is None else ops.broadcast_to(concentration, shape))
 
 
 class Gamma(Distribution):

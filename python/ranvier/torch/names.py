@@ -109,6 +109,13 @@ OTHERS = {
     "overrides.has_torch_function_variadic": "ranvier.torch.machine.is_hooked",
     "overrides.is_tensor_like": "ranvier.is_tensor",
     "profiler.kineto_available": "ranvier.cuda.is_available",
+    "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
+    "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
+    "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
+    "_C._LinAlgError": "ranvier.linalg.LinAlgError",
+    "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
+    "__version__": "ranvier.torch.version.__version__",
+    "frombuffer": "ranvier.torch.buffers.frombuffer",
     "save": "ranvier.torch.files.save",
     "serialization.save": "ranvier.torch.files.save",
     "Future": "ranvier.torch.futures.Future",
@@ -168,8 +175,8 @@ FLAT = "images have two dimensions"
 _DENSE = "all tensors are dense"
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
-    abs add addcmul clone cumsum diagonal div exp inverse isclose linalg.cholesky linalg.eigh linalg.eigvalsh
-    linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log logdet lt matmul mul ne
+    abs add addcmul clone cumsum diagonal div eq exp inverse isclose linalg.cholesky linalg.eigh
+    linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log logdet lt matmul mul ne
     numel permute prod sqrt squeeze sub sum transpose unsqueeze
 """
 FOREIGN = frozenset(_FOREIGN.split())

@@ -137,7 +137,12 @@ def promoted(
     """
     if name in _EXACT and not recordings and (y := _of_integers(numpy_function, a, b)) is not None:
         return y
-    a, b = as_operand(name, a), as_operand(name, b)
+    try:
+        a, b = as_operand(name, a), as_operand(name, b)
+    except TypeError:
+        if (answer := of_right_side(name, a, b)) is not NotImplemented:
+            return answer
+        raise
     dtype = result_dtype(a, b)
     if not integers and dtype.kind in "biu":
         dtype = default.dtype
@@ -147,6 +152,22 @@ def promoted(
     if dtype.kind == "b" and name in ("sub", "pow"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
     return by_numpy(_by_numpy, numpy_function, name, dtype, *(_raw(name, x, dtype) for x in (a, b)))
+
+
+_REFLECTED = {"add": "__radd__", "sub": "__rsub__", "mul": "__rmul__", "div": "__rtruediv__"}
+_REFLECTED["matmul"] = "__rmatmul__"
+
+
+def of_right_side(name: str, a: Any, b: Any) -> Any:
+    """What the class of b answers for a op b, where that is a class of a program; else NotImplemented.
+
+    Python asks it only where Tensor's operator, which is the op itself, does not answer.
+    """
+    kind = type(b)
+    method = getattr(kind, _REFLECTED.get(name, ""), None)
+    if method is None or not isinstance(a, Tensor) or kind.__module__ in ("builtins", "numpy"):
+        return NotImplemented
+    return method(b, a)
 
 
 def _raw(name: str, x: Any, dtype: np.dtype[Any]) -> Any:

@@ -14,7 +14,14 @@ from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
-from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, unbroadcast
+from ranvier.ops.elementwise.dtypes import (
+    Array,
+    as_operand,
+    as_tensor,
+    is_pair,
+    of_right_side,
+    unbroadcast,
+)
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
@@ -76,7 +83,12 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
         return written("matmul", out, matmul(input, other))
     if is_pair(input, other):
         return Matmul().apply(input, other)
-    input, other = as_operand("matmul", input), as_operand("matmul", other)
+    try:
+        input, other = as_operand("matmul", input), as_operand("matmul", other)
+    except TypeError:
+        if (answer := of_right_side("matmul", input, other)) is not NotImplemented:
+            return answer
+        raise
     if not (isinstance(input, Tensor) and isinstance(other, Tensor)):
         raise TypeError("[matmul] got a number; expected tensors of at least one dimension")
     if input._array.dtype.kind in "biu" and other._array.dtype.kind in "biu":
