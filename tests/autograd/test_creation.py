@@ -280,3 +280,9 @@ def test_lists_of_several_kinds_of_numbers(data, dtype, shape):
     """The dtypes and shapes of PyTorch, but for the last two Tensors, which it refuses."""
     x = rv.tensor(data)
     assert (x.dtype, x.shape) == (np.dtype(dtype), shape)
+
+
+def test_numbers_of_numpy_are_numbers():
+    """As in PyTorch, a number's own size does not decide the dtype of what it fills."""
+    assert rv.full((2,), np.float64(3)).dtype == rv.float32
+    assert rv.full((2,), np.int32(3)).dtype == rv.int64

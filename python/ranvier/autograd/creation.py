@@ -206,10 +206,11 @@ def full(
     requires_grad: bool = False,
     **settings: Any,
 ) -> Tensor:
-    """A Tensor filled with one number, in the number's dtype unless dtype is given.
+    """A Tensor filled with one number, in the dtype of this kind of Python's numbers unless dtype is given.
 
     Raises ValueError for a number that an integer dtype cannot hold, such as nan.
     | rv.full((2,), 7) -> tensor([7, 7])"""
+    fill_value = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
     value = array_of("full", fill_value)
     shape = shape_of(((size,) if isinstance(size, int) else size,))
     kind = np.dtype(dtype or value.dtype)

@@ -177,7 +177,8 @@ _DENSE = "all tensors are dense"
 _FOREIGN = """
     abs add addcmul clone cumsum diagonal div eq exp inverse isclose linalg.cholesky linalg.eigh
     linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log
-    logdet lt matmul mul ne numel permute prod sqrt squeeze sub sum transpose unsqueeze
+    logdet lt matmul mul ne nn.functional.normalize numel permute prod sqrt squeeze sub sum transpose
+    unsqueeze
 """
 FOREIGN = frozenset(_FOREIGN.split())
 
