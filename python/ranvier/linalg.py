@@ -7,12 +7,16 @@ NumPy computes all but vector norms; a replay of a compiled step calls it again.
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from typing import Any
+
+import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.failures import LinAlgError, OpError
+from ranvier.autograd.memory import keep
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
 from ranvier.ops.matrix.exponential import matrix_exp
@@ -63,6 +67,7 @@ __all__ += [
 __all__ += ["solve_triangular", "svd", "svdvals", "vecdot", "vector_norm"]
 
 inv = inverse
+InvExResult = namedtuple("InvExResult", "inverse info")
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
@@ -75,6 +80,23 @@ def vector_norm(x: Any, ord: float = 2, dim: Any = None, keepdim: bool = False) 
     """The ord-norm over the axes, or of all elements: see :func:`ranvier.norm`.
     | rv.linalg.vector_norm(rv.tensor([[3.0, -4.0], [1.0, 1.0]]), 1) -> tensor(9.)"""
     return ops.norm(x, ord, dim, keepdim)
+
+
+def inv_ex(A: Any, *, check_errors: bool = False) -> InvExResult:
+    """The inverse of each matrix, and info (...): 0, or 1 for a singular one, whose inverse is NaN.
+    check_errors: raises LinAlgError instead.
+    | rv.linalg.inv_ex(rv.eye(2)).info.item() -> 0"""
+    A = matrix("inv_ex", A)
+    singular = by_numpy(_is_singular, A._array)
+    if check_errors:
+        return InvExResult(inverse(A), singular.to(np.int32))
+    inner = ops.reshape(singular, (*singular.shape, 1, 1))
+    one = ops.broadcast_to(wrap(keep(np.eye(A.shape[-1], dtype=A.dtype))), A.shape)
+    return InvExResult(ops.where(inner, math.nan, inverse(ops.where(inner, one, A))), singular.to(np.int32))
+
+
+def _is_singular(A: Any) -> Any:
+    return np.asarray(np.linalg.slogdet(A)[0] == 0)
 
 
 def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepdim: bool = False) -> Tensor:

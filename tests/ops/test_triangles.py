@@ -96,6 +96,17 @@ def test_exponential(size):
     assert np.isnan(rv.matrix_exp(rv.full((2, 2), math.inf)).numpy()).all()
 
 
+def test_inv_ex_tells_which_matrix_is_singular():
+    both = leaf(np.stack([np.ones((2, 2)), np.diag([2.0, 4.0])]))
+    found = rv.linalg.inv_ex(both)
+    assert found.info.tolist() == [1, 0]
+    assert np.isnan(found.inverse[0].detach().numpy()).all()
+    found.inverse[1].sum().backward()
+    np.testing.assert_allclose(both.grad[1].numpy(), -np.outer([0.5, 0.25], [0.5, 0.25]))
+    assert both.grad[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    refused(rv.linalg.LinAlgError, "singular", rv.linalg.inv_ex, rv.ones(2, 2), check_errors=True)
+
+
 def test_vecdot_and_the_multivariate_gamma():
     np.testing.assert_allclose(
         rv.linalg.vecdot(rv.tensor(A), rv.tensor(SYMMETRIC), dim=1).numpy(), (A * SYMMETRIC).sum(1)

@@ -46,6 +46,7 @@ HOMES = {
     "nn.utils.convert_parameters": "nn.utils",
     "nn.utils.stateless": "func",
     "optim.adadelta": "optim",
+    "optim.asgd": "optim",
     "optim.adagrad": "optim",
     "optim.adamax": "optim",
     "optim.adamw": "optim",
@@ -177,8 +178,8 @@ _DENSE = "all tensors are dense"
 _FOREIGN = """
     abs add addcmul clone cumsum diagonal div eq exp inverse isclose linalg.cholesky linalg.eigh
     linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log
-    logdet lt matmul mul ne nn.functional.normalize numel permute prod sqrt squeeze sub sum transpose
-    unsqueeze
+    logdet lt matmul max mul ne nn.functional.normalize numel permute prod reciprocal rsqrt sqrt squeeze
+    sub sum transpose unsqueeze
 """
 FOREIGN = frozenset(_FOREIGN.split())
 

@@ -151,7 +151,7 @@ def cholesky(A: Any, upper: bool = False) -> Tensor:
 def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None) -> Any:
     """As :func:`cholesky`, and info (...): 0, or the size of the first leading part that is not
     positive-definite. L has NaN from that row on. check_errors: raises linalg.LinAlgError instead.
-    | rv.linalg.cholesky_ex(rv.tensor([[1.0, 2.0], [2.0, 1.0]])).info -> tensor(2, dtype=ranvier.int32)"""
+    | rv.linalg.cholesky_ex(rv.tensor([[1.0, 2.0], [2.0, 1.0]])).info.item() -> 2"""
     if out is not None:
         raise TypeError("[cholesky_ex] got out; expected None")
     lower: Tensor = Cholesky(bool(check_errors)).apply(matrix("cholesky_ex", A))
