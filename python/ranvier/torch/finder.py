@@ -110,10 +110,12 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         module, _, inner = names.OTHERS[full].rpartition(".")
         return getattr(importlib.import_module(module), inner)
     out = root == "torch" and why(full)
+    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
     for home in homes:
         try:
             value = getattr(home, name)
-        except AttributeError:
+        except AttributeError as error:
+            text = str(error) if str(error)[:1] == "[" else text  # a reason that names what to do
             continue
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
             return foreign(value, full) if root == "torch" and full in names.FOREIGN else value
@@ -126,5 +128,4 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             return absent(full)
         if out or _homes(root, full):
             return importlib.import_module(f"{root}.{full}")
-    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
     raise report.missing(AttributeError(text, name=name), f"{root}.{full}")

@@ -173,6 +173,7 @@ FOREIGN = frozenset(
 
 # what stays out, and why, with all names below it
 FLAT = "images have two dimensions"
+_REAL = "there are no complex numbers"
 _DENSE = "all tensors are dense"
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
@@ -196,14 +197,6 @@ OUT = {
     "ao": "ranvier.export predicts in int8",
     "autograd.profiler": "cProfile measures the Python code",
     "classes": "operators are those of torch",
-    "distributed._composable": "each process has the whole model",
-    "distributed._shard": "each process has the whole model",
-    "distributed._tensor": "each process has the whole model",
-    "distributed.algorithms._checkpoint": "each process has the whole model",
-    "distributed.algorithms.ddp_comm_hooks": "each process has the whole model",
-    "distributed.algorithms.model_averaging": "each process has the whole model",
-    "distributed.checkpoint": "each process has the whole model",
-    "distributed.device_mesh": "each process has the whole model",
     "distributed.elastic": "mpirun starts the processes",
     "distributed.fsdp": "each process has the whole model",
     "distributed.nn": "torch.distributed's calls have no gradients",
@@ -212,7 +205,8 @@ OUT = {
     "distributed.rpc": "processes exchange tensors with torch.distributed only",
     "distributed.tensor": "each process has the whole model",
     "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
-    "fft": "there are no complex numbers",
+    "complex": _REAL,
+    "fft": _REAL,
     "fx": "there are no graphs of modules",
     "jit.RecursiveScriptModule": "there is no TorchScript",
     "jit.ScriptFunction": "there is no TorchScript",
@@ -221,6 +215,9 @@ OUT = {
     "jit._get_trace_graph": "torch.jit.trace stays out",
     "jit.freeze": "torch.jit.script gives the module itself",
     "library": "operators are those of torch; autograd.Function makes new ones",
+    "istft": _REAL,
+    "linalg.eig": _REAL,
+    "linalg.eigvals": _REAL,
     "nested": _DENSE,
     "nn.parallel.scatter_gather.scatter": "there is one device",
     "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
@@ -228,6 +225,7 @@ OUT = {
     "ops": "operators are those of torch",
     "overrides": "no operation looks for __torch_function__",
     "package": "ranvier.save writes models",
+    "polar": _REAL,
     "profiler": "cProfile measures the Python code",
     "quantization": "ranvier.export predicts in int8",
     "sparse": "all tensors are dense",
@@ -246,4 +244,7 @@ OUT = {
     "utils.cpp_extension": "there is no C++ of PyTorch",
     "utils.data.dataloader._MultiProcessingDataLoaderIter": "threads of this process make batches",
     "utils.data.datapipes": "data sets are torch.utils.data's",
+    "stft": _REAL,
+    "view_as_complex": _REAL,
+    "view_as_real": _REAL,
 }

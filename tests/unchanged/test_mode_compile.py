@@ -1,0 +1,49 @@
+"""torch.compile in the mode: a step that uses torch, nn and F by PyTorch's names is captured and replayed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_CODE = """
+import sys
+import ranvier.torch
+ranvier.torch.install()
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+torch.manual_seed(0)
+x, y = torch.randn(16, 8), torch.randint(0, 3, (16,))
+
+
+def trained(compiled):
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(torch.tanh(net(x)), y) + torch.nn.functional.relu(x * torch.pi).mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    run = torch.compile(step, strict=True) if compiled else step
+    ran = []
+    sys.setprofile(lambda frame, event, _: ran.append(event) if frame.f_code is step.__code__ else None)
+    losses = [float(run(x, y)) for _ in range(12)]
+    sys.setprofile(None)
+    print(ran.count("call"))
+    return losses
+
+
+assert trained(True) == trained(False)
+"""
+
+
+def test_a_captured_step_is_replayed_with_the_bits_of_eager_steps() -> None:
+    done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["0", "12"]  # runs under the profile of the recorder are not counted
