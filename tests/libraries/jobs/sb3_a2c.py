@@ -1,0 +1,20 @@
+"""Stable-Baselines3, A2C: learns in an environment; then an update from a given rollout."""
+
+from stable_baselines3 import A2C
+from weights import fill, normal
+
+from jobs._reinforcement import Pull, fill_rollout
+
+
+def job():
+    """Learns for 512 steps. What is compared is one update, since the actions of the steps are drawn."""
+    model = A2C("MlpPolicy", Pull(), n_steps=64, seed=0)
+    model.learn(512)
+    model.num_timesteps, model._current_progress_remaining = 0, 1.0
+    fill(model.policy)
+    model.policy.optimizer.state.clear()
+    fill_rollout(model)
+    model.train()
+    actions, _ = model.predict(normal(8, 4), deterministic=True)
+    logged = model.logger.name_to_value
+    return {"actions": actions, "loss": [logged["train/value_loss"], logged["train/policy_loss" if "train/policy_loss" in logged else "train/policy_gradient_loss"]]}

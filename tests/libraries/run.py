@@ -1,0 +1,75 @@
+"""Runs a job and prints its numbers, as JSON: `python -m ranvier.torch run.py skorch`, with PyTorch `python run.py skorch`.
+
+`--times N`: in place of them the seconds of N further calls. `--profile`: the calls that took longest.
+"""
+
+import argparse
+import contextlib
+import cProfile
+import importlib
+import json
+import os
+import pstats
+import sys
+import time
+import warnings
+
+import numpy as np
+
+KEPT = 6  # numbers of each array
+
+
+def main():
+    """Reads the arguments, runs the job."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job")
+    parser.add_argument("--times", type=int, default=0)
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    printed = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # what libraries print is not the answer
+        job = importlib.import_module(f"jobs.{arguments.job}").job
+        answer = numbers(run(job))
+        if arguments.times:
+            answer = [seconds(job) for _ in range(arguments.times)]
+        if arguments.profile:
+            profile = cProfile.Profile()
+            profile.runcall(run, job)
+            pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(30)
+    print(json.dumps(answer), file=printed)
+
+
+def run(job):
+    """The job's results, from the same random numbers in each call."""
+    import torch
+
+    np.random.seed(0)
+    torch.manual_seed(0)
+    return job()
+
+
+def seconds(job):
+    """How long the job takes."""
+    start = time.perf_counter()
+    run(job)
+    return time.perf_counter() - start
+
+
+def numbers(results):
+    """A few numbers of each result: some of its values, evenly over the array."""
+    answer = {}
+    for name, values in results.items():
+        if hasattr(values, "detach"):
+            values = values.detach().numpy()
+        flat = np.asarray(values, np.float64).ravel()
+        places = np.linspace(0, flat.size - 1, min(KEPT, flat.size)).astype(int)
+        answer[name] = [float(flat[i]) for i in places]
+    return answer
+
+
+if __name__ == "__main__":
+    main()

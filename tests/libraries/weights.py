@@ -1,0 +1,49 @@
+"""The numbers that the jobs begin with. They come from NumPy, so that each library of tensors has the same.
+
+`MOVED` in the environment moves each of them by up to an ulp, as another order of summation might: how far the results
+then move is their tolerance.
+"""
+
+import os
+from zlib import crc32
+
+import numpy as np
+import torch
+
+MOVED = int(os.environ.get("MOVED", "0"))
+ULP = 2.0**-23
+
+
+def normal(*shape, seed=0, scale=1.0, dtype=np.float32):
+    """Normal numbers of this shape, as a NumPy array."""
+    return moved(scale * np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def uniform(*shape, seed=0, low=0.0, high=1.0, dtype=np.float32):
+    """Uniform numbers of this shape, as a NumPy array."""
+    return moved(np.random.default_rng(seed).uniform(low, high, shape), dtype)
+
+
+def labels(*shape, classes, seed=0):
+    """Classes, as an array of int64."""
+    return np.random.default_rng(seed).integers(0, classes, shape)
+
+
+def moved(values, dtype=np.float32):
+    """The values as this dtype; with `MOVED`, each times 1 - ulp, 1 or 1 + ulp of float32."""
+    values = np.asarray(values, dtype)
+    if MOVED:
+        draws = np.random.default_rng([MOVED, values.size]).integers(-1, 2, values.shape)
+        values = (values * (1 + ULP * draws)).astype(dtype)
+    return values
+
+
+def fill(module, seed=0, scale=1.0):
+    """Gives the parameters of a module new values; returns the module. A parameter's values follow from its name and shape."""
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            shape = tuple(parameter.shape)
+            rows = shape[-1] if len(shape) > 1 else 4
+            values = normal(*shape, seed=[seed, crc32(name.encode())], scale=scale / rows**0.5)
+            parameter.copy_(torch.from_numpy(np.asarray(values)).to(parameter.dtype))
+    return module
