@@ -58,22 +58,31 @@ def own_methods(cls: Any, methods: str, name: str = "") -> None:
     if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
         for method in methods.split():
             function = getattr(cls, method)
-            setattr(cls, method, own_error(getattr(function, "__wrapped__", function), name or cls.__name__))
+            function = getattr(function, "__wrapped__", function)
+            call = own_error(function, name or cls.__name__)
+            if method == "__init__":  # programs look for the names of its arguments among those of its code
+                code, names = call.__code__, function.__code__.co_varnames
+                code = code.replace(
+                    co_varnames=code.co_varnames + names, co_nlocals=code.co_nlocals + len(names)
+                )
+                call.__code__ = code
+            setattr(cls, method, call)
 
 
 def own_error(function: Callable[..., Any], name: str = "") -> Any:
     """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
     Python or NumPy becomes a sentence on the arguments."""
-    name = name or function.__name__
 
-    @wraps(function)
-    def call(*args: Any, **settings: Any) -> Any:
+    @wraps(function)  # the code of `call` has no free names: own_methods replaces it
+    def call(
+        *args: Any, _function: Any = function, _name: str = name or function.__name__, **settings: Any
+    ) -> Any:
         try:
-            return function(*args, **settings)
+            return _function(*args, **settings)
         except Exception as error:
             if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
                 raise  # arguments that do not fit the signature: Python names the function
-            better = renamed(error, name, function, args, settings)
+            better = renamed(error, _name, _function, args, settings)
             if better is error:
                 raise
             raise better from None
