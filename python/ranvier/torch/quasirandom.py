@@ -1,0 +1,51 @@
+"""`torch.quasirandom`: Sobol's sequences, which SciPy computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+
+__all__ = ["SobolEngine"]
+
+
+class SobolEngine:
+    """Points of Sobol's sequence in [0, 1), as torch.quasirandom.SobolEngine; needs SciPy.
+
+    >>> SobolEngine(2).draw(3)
+    tensor([[0.0000, 0.0000],
+            [0.5000, 0.5000],
+            [0.7500, 0.2500]])
+    """
+
+    MAXDIM = 21201
+
+    def __init__(self, dimension: int, scramble: bool = False, seed: int | None = None) -> None:
+        self.dimension, self.scramble, self.seed = dimension, scramble, seed
+        self.reset()
+
+    def reset(self) -> SobolEngine:
+        """Starts again at the first point."""
+        from scipy.stats import qmc
+
+        seed = int(rv.randint(2**31, (1,))) if self.scramble and self.seed is None else self.seed
+        self._points, self.num_generated = qmc.Sobol(self.dimension, scramble=self.scramble, seed=seed), 0
+        return self
+
+    def draw(self, n: int = 1, out: Any = None, dtype: Any = None) -> rv.Tensor:
+        """The next n points, as a tensor of shape (n, dimension)."""
+        self.num_generated += n
+        points = rv.tensor(np.asarray(self._points.random(n)), dtype=dtype or rv.get_default_dtype())
+        return points if out is None else out.resize_(points.shape).copy_(points)
+
+    def draw_base2(self, m: int, out: Any = None, dtype: Any = None) -> rv.Tensor:
+        """The next 2**m points."""
+        return self.draw(2**m, out, dtype)
+
+    def fast_forward(self, n: int) -> SobolEngine:
+        """Leaves out the next n points."""
+        self._points.fast_forward(n)
+        self.num_generated += n
+        return self
