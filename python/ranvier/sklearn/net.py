@@ -61,7 +61,7 @@ class _NeuralNet(NetworkEstimator):
 
     def set_params(self, **parameters: Any) -> Any:
         """Set parameters by name. Raises ValueError: no such parameter."""
-        own = self._get_param_names()
+        own = list(inspect.signature(type(self).__init__).parameters)[1:]
         for name, value in parameters.items():
             if name not in own and not name.startswith(_PREFIXES):
                 raise ValueError(
