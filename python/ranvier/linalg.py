@@ -35,7 +35,6 @@ from ranvier.ops.matrix.factors import (
     svdvals,
 )
 from ranvier.ops.matrix.factors import lu as _lu
-from ranvier.autograd.failures import LinAlgError
 from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogdet, solve
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples

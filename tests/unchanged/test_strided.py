@@ -19,7 +19,7 @@ def test_as_strided_is_a_view():
     assert z.tolist() == [7, 0, 0]
 
 
-@pytest.mark.parametrize("size, stride", [((2, 2), (1, 2)), ((3,), (0,))])
+@pytest.mark.parametrize(("size", "stride"), [((2, 2), (1, 2)), ((3,), (0,))])
 def test_as_strided_refuses_other_strides(size, stride):
     """What is no view of elements in their order."""
     with pytest.raises(ValueError, match=r"^\[as_strided\] got size"):
