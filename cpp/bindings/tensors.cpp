@@ -25,7 +25,19 @@ PyObject* dtype_of_tensor(PyObject* tensor, void*) {
                         : Py_None;
   return Py_NewRef(found == Py_None ? reinterpret_cast<PyObject*>(descr) : found);
 }
-PyGetSetDef g_dtype = {"dtype", dtype_of_tensor, nullptr, nullptr, nullptr};
+PyTypeObject* g_size = nullptr;  // the subclass of tuple that shapes are
+
+PyObject* shape_of_tensor(PyObject* tensor, void*) {
+  PyObject* array = slot_at(tensor, g_slots.array);
+  if (!array || !PyArray_Check(array)) return PyErr_SetString(PyExc_AttributeError, "shape"), nullptr;
+  const int ndim = PyArray_NDIM(as_array(array));
+  PyObject* size = g_size->tp_alloc(g_size, ndim);
+  for (int d = 0; size && d < ndim; ++d)
+    PyTuple_SET_ITEM(size, d, PyLong_FromLongLong(PyArray_DIM(as_array(array), d)));
+  return size;
+}
+PyGetSetDef g_read_in_c[] = {{"dtype", dtype_of_tensor, nullptr, nullptr, nullptr},
+                             {"shape", shape_of_tensor, nullptr, nullptr, nullptr}};
 
 struct NewTensor : py::object {
   RANVIER_ANNOTATION("Any");
@@ -66,14 +78,17 @@ py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, cons
 
 void register_tensors(Module m) {
   g_no_arguments = PyTuple_New(0);
-  def(m, "_set_tensor_class(tensor)", [](Raw tensor) {
+  def(m, "_set_tensor_class(tensor, size)", [](Raw tensor, Raw size) {
+    g_size = reinterpret_cast<PyTypeObject*>(size.value.inc_ref().ptr());
     g_tensor = reinterpret_cast<PyTypeObject*>(tensor.value.inc_ref().ptr());
     const auto offset = [](const char* name) { return slot_offset(g_tensor, py::str(name).ptr()); };
     g_slots = {offset("_array"),   offset("_grad"), offset("_requires_grad"),
                offset("_grad_fn"), offset("_view"), offset("_cell")};
-    const auto dtype = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(g_tensor, &g_dtype));
-    if (!dtype || PyObject_SetAttrString(tensor.value.ptr(), "dtype", dtype.ptr()) < 0)
-      throw py::error_already_set();
+    for (PyGetSetDef& read : g_read_in_c) {
+      const auto attribute = py::reinterpret_steal<py::object>(PyDescr_NewGetSet(g_tensor, &read));
+      if (!attribute || PyObject_SetAttrString(tensor.value.ptr(), read.name, attribute.ptr()) < 0)
+        throw py::error_already_set();
+    }
   });
   def(m, "_set_errors(of_ops, of_dtypes, of_indices)", [](Raw ops, Raw dtypes, Raw indices) {
     set_errors(ops.value.ptr(), dtypes.value.ptr(), indices.value.ptr());

@@ -217,7 +217,7 @@ def test_memory_formats(dtype):
     assert last.clone(memory_format=rv.contiguous_format).is_contiguous()
     assert last.to(memory_format=rv.preserve_format) is last
     assert last.double(memory_format=rv.contiguous_format).is_contiguous()
-    with pytest.raises(ValueError, match=r"\[clone\] got memory_format 'channels_last' for 1 dimensions"):
+    with pytest.raises(ValueError, match=r"\[clone\] got memory_format torch.channels_last for 1 dimensions"):
         rv.zeros(3).clone(memory_format=rv.channels_last)
     with pytest.raises(TypeError):
         x.clone(memory_fromat=rv.channels_last)

@@ -305,3 +305,25 @@ def test_several_elements_are_not_one_number(kind):
 def test_a_mask_of_one_element_is_a_mask_for_numpy(value):
     picked = np.array([7.0])[rv.tensor([value])]  # an integer index would give element 0, or an error
     np.testing.assert_array_equal(picked, [7.0] if value else [])
+
+
+def test_a_size_stays_one():
+    size = rv.zeros(2, 3).shape
+    made = [(1,) + size, size + (1,), size * 2, 2 * size, size[1:], size + size]  # noqa: RUF005
+    made += [rv.broadcast_shapes((2, 1), (3,))]
+    assert {type(x) for x in made} == {rv.Size}
+    assert made[:4] == [(1, 2, 3), (2, 3, 1), (2, 3, 2, 3), (2, 3, 2, 3)]
+    assert hash(size) == hash((2, 3))
+    assert (size.numel(), type(size[0]), rv.zeros(()).shape) == (6, int, ())
+    with pytest.raises(TypeError):
+        [1] + size  # noqa: RUF005
+
+
+def test_what_a_tensor_says_of_itself():
+    x = rv.zeros(2, 3)
+    assert (x.is_complex(), x.is_signed(), x.byte().is_signed(), x.get_device()) == (False, True, False, -1)
+    assert x.real is x
+    assert isinstance(x.layout, rv.layout)
+    assert str(x.layout) == "torch.strided" == repr(rv.strided)
+    assert isinstance(rv.channels_last, rv.memory_format)
+    assert x.is_contiguous(memory_format=rv.contiguous_format)

@@ -175,7 +175,11 @@ def test_a_bad_value_is_the_eager_error(kind, name, eager_calls):
     before, programs, bad_calls = KINDS[kind]
     make, inputs = maker(loss, before), inputs_of(good, bad, bad_calls)
     shown, _ = played(make, inputs, lambda step: step, CALLS)
-    raised = [n for n, (found, *_) in enumerate(shown, 1) if issubclass(found[0], (ValueError, IndexError))]
+    raised = [
+        n
+        for n, (found, *_) in enumerate(shown, 1)
+        if isinstance(found[0], type) and issubclass(found[0], (ValueError, IndexError))
+    ]
     assert tuple(raised) == bad_calls
     step = same(make, inputs, CALLS)
     assert len(eager_calls) == 2  # the bad replays

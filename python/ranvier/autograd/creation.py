@@ -11,6 +11,8 @@ from ranvier.autograd.data import (
     TENSOR_TYPES,
     array_of,
     is_plain,
+    layout,
+    memory_format,
     new_array,
     require_cpu,
     shape_of,
@@ -25,13 +27,15 @@ from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
-strided = "strided"
-contiguous_format, preserve_format, channels_last = "contiguous_format", "preserve_format", "channels_last"
+strided = layout("strided")
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
 
 _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor Size
-    arange as_tensor asarray channels_last contiguous_format empty empty_like eye from_dlpack from_numpy full
-    full_like linspace ones ones_like preserve_format strided tensor zeros zeros_like
+    arange as_tensor asarray channels_last channels_last_3d contiguous_format empty empty_like eye
+    from_dlpack from_numpy full full_like layout linspace memory_format ones ones_like preserve_format
+    strided tensor zeros zeros_like
 """
 __all__ = _NAMES.split()
 

@@ -185,6 +185,33 @@ class Size(tuple[int, ...]):
     def __add__(self, other: Any) -> Any:
         return Size(super().__add__(tuple(other)))
 
+    def __radd__(self, other: Any) -> Any:
+        return Size(other + tuple(self)) if isinstance(other, tuple) else NotImplemented
+
+    def __mul__(self, times: Any) -> Any:
+        return Size(super().__mul__(times))
+
+    __rmul__ = __mul__
+
+
+class layout(str):
+    """How a tensor lies in memory: ``rv.strided``, a str with PyTorch's text, as all tensors do.
+    | rv.zeros(2).layout -> torch.strided"""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "torch." + super().__str__()
+
+    __str__ = __repr__
+
+
+class memory_format(layout):
+    """An order of dimensions in memory: ``rv.contiguous_format``, ``rv.channels_last``.
+    | rv.channels_last -> torch.channels_last"""
+
+    __slots__ = ()
+
 
 _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
 

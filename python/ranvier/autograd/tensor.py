@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import CPU, Size, sized_or_copied
+from ranvier.autograd.data import CPU, Size, layout, sized_or_copied
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.duplicates import deepcopied, fill, memory_of, rebuild, reduced
 from ranvier.autograd.errors import no_dim, own_error
@@ -172,7 +172,6 @@ class Tensor:
         @grad.setter
         def grad(self, value: Tensor | None) -> None: ...
     else:  # read by C, since they are read often
-        shape = property(lambda self: Size(self._array.shape))
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
         nbytes = property(attrgetter("_array.nbytes"))
@@ -186,7 +185,7 @@ class Tensor:
     device = property(lambda self: CPU)
     is_cpu = True
     is_cuda = is_mps = is_xpu = is_sparse = is_quantized = is_meta = is_nested = False
-    layout = "strided"
+    layout = layout("strided")
     is_leaf = property(lambda self: self._grad_fn is None)
     _version = property(lambda self: int(self._cell[0]))
 
@@ -242,6 +241,22 @@ class Tensor:
 
     def is_floating_point(self) -> bool:
         return self._array.dtype.kind == "f"
+
+    def is_complex(self) -> bool:
+        return False
+
+    is_conj = is_inference = is_pinned = is_shared = is_complex
+    real = property(lambda self: self)
+
+    def is_signed(self) -> bool:
+        return self._array.dtype.kind in "fi"
+
+    def get_device(self) -> int:
+        """The number of the device: -1, the CPU."""
+        return -1
+
+    def is_same_size(self, other: Tensor) -> bool:
+        return self._array.shape == other._array.shape
 
     def data_ptr(self) -> int:
         self._cell[FLAG] |= UNWATCHED  # what has the address may write
@@ -379,4 +394,4 @@ class Tensor:
     __deepcopy__, __reduce__ = deepcopied, reduced
 
 
-_core._set_tensor_class(Tensor)
+_core._set_tensor_class(Tensor, Size)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import zeros
+from ranvier.autograd.data import Size
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
@@ -78,10 +79,10 @@ def swapdims(input: Any, dim0: int, dim1: int) -> Tensor:
     return transpose(input, dim0, dim1)
 
 
-def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that tensors of these shapes broadcast to. | rv.broadcast_shapes((2, 1), (3,)) -> (2, 3)"""
     try:
-        return np.broadcast_shapes(*shapes)
+        return Size(np.broadcast_shapes(*shapes))
     except ValueError as error:
         text = ", ".join(map(str, shapes))
         raise OpError(f"[broadcast_shapes] got {text}; expected shapes that broadcast") from error
