@@ -23,7 +23,7 @@ OPS = {
         index_add* scatter* scatter_add*
     """,
     "shape.arrange": """
-        argwhere+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+ diag_embed+
+        argwhere+ as_strided+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+ diag_embed+
         diagflat+ fliplr+ flipud+ moveaxis+ rot90+ swapdims+ tril_indices triu_indices .unfold
     """,
     "reduction.quantiles": """

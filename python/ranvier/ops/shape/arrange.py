@@ -14,7 +14,9 @@ from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import share
 from ranvier.ops.elementwise.choice import nonzero, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
 from ranvier.ops.rows import examples
@@ -218,6 +220,44 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     if x.ndim == 0:
         return reshape(x, (1,))[:size]
     return Unfold(at, size, step).apply(x)
+
+
+def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """The memory of x with this shape and these steps, in elements: a view; a copy that is only read where x
+    requires gradients. storage_offset: the first element, from the beginning of the memory; None: that of x.
+
+    Raises ValueError for elements beyond the memory, and of memory with gaps.
+    | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
+    x = as_tensor("as_strided", input)
+    array, item = x._array, x._array.itemsize
+    start = x.storage_offset()
+    first = start if storage_offset is None else storage_offset
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    memory = owner.transpose(sorted(range(owner.ndim), key=lambda d: -owner.strides[d]))
+
+    def part(of: Array, shape: Any, steps: Any, at: int) -> Array:
+        return np.ndarray(shape, of.dtype, of, at * of.itemsize, [n * of.itemsize for n in steps])
+
+    try:
+        view = np.ndarray(size, array.dtype, memory, first * item, [n * item for n in stride])
+        if not (x._requires_grad and mode.enabled):
+            out = wrap(view)
+            share(x, out)
+            return out
+        places = np.full(memory.nbytes // item, -1)
+        part(places, array.shape, x.stride(), start)[...] = np.arange(array.size).reshape(array.shape)
+        chosen = part(places, size, stride, first).copy()
+    except (ValueError, TypeError) as error:
+        raise OpError(f"[as_strided] got size {size} and stride {stride} from {first}: {error}") from None
+    if (chosen < 0).any():
+        raise OpError(
+            "[as_strided] got elements that x does not show; expected some of x, as it has gradients"
+        )
+    out = reshape(index_select(reshape(x, (-1,)), 0, wrap(chosen.reshape(-1))), chosen.shape)
+    out._array.flags.writeable = False
+    return out
 
 
 own_errors(globals())

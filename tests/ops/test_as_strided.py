@@ -1,0 +1,56 @@
+"""as_strided beside NumPy's, its gradient beside that of the indices it picks."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+X = rv.arange(12).float().reshape(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("x", "size", "stride", "offset"),
+    [
+        (X, (), (), None),
+        (X, (2, 2), (1, 2), 3),
+        (X, (3, 3), (4, 1), 1),
+        (X, (5, 4), (1, 2), 0),
+        (X.t(), (4, 3), (1, 4), None),
+        (X[1:], (2,), (1,), None),
+        (X[1:], (2,), (1,), 0),
+        (X[:, 1::2], (0, 2), (1, 1), None),
+        (rv.ones(1, 2, 3, 3).contiguous(memory_format=rv.channels_last), (4,), (2,), 1),
+    ],
+)
+def test_it_is_numpys_view(x, size, stride, offset):
+    y = x.as_strided(size, stride, offset)
+    flat = rv.arange(12).float()._array if x._array.size <= 12 else np.ones(18, np.float32)
+    at = x.storage_offset() if offset is None else offset
+    expected = np.lib.stride_tricks.as_strided(flat[at:], size, [4 * s for s in stride])
+    np.testing.assert_array_equal(y._array, expected)
+    assert y.shape == tuple(size)
+
+
+def test_it_shares_memory():
+    x = rv.zeros(4)
+    x.as_strided((2,), (2,), 1).fill_(1.0)
+    assert x.tolist() == [0, 1, 0, 1]
+
+
+def test_its_gradient_counts_how_often_an_element_is_picked():
+    x = X.clone().requires_grad_()
+    y = x.as_strided((5, 4), (1, 2), 0)
+    (y * y).sum().backward()
+    counts = np.bincount((np.arange(5)[:, None] + 2 * np.arange(4)).ravel(), minlength=12).reshape(3, 4)
+    np.testing.assert_array_equal(x.grad._array, 2 * X._array * counts)
+    assert rv.autograd.gradgradcheck(
+        lambda x: x.as_strided((3, 2), (1, 2), 1) ** 2, X.double().requires_grad_()
+    )
+    with pytest.raises((RuntimeError, ValueError)):
+        y.add_(1)
+
+
+def test_wrong_calls():
+    with pytest.raises(ValueError, match=r"\[as_strided\] got size \(5,\) and stride \(3,\) from 0"):
+        X.as_strided((5,), (3,))
+    with pytest.raises(RuntimeError, match=r"\[as_strided\] got elements that x does not show"):
+        X.clone().requires_grad_()[1:].as_strided((2,), (1,), 0)
