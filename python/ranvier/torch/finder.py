@@ -67,6 +67,8 @@ class Finder:
         vars(module).update(__getattr__=attribute, __dir__=listing)
         if root == "torchvision" and not path:
             vars(module)["__version__"] = _VERSIONS[root]
+        if module.__name__ == "torch":  # programs print sizes, and tests compare the text
+            importlib.import_module("ranvier").Size.__repr__ = lambda size: f"torch.Size({list(size)})"
 
 
 class _Distribution(importlib.metadata.Distribution):
