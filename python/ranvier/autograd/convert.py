@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import require_numbers
@@ -37,8 +38,10 @@ def to(
         raise TypeError(f"[to] got {args}; expected a dtype, a device, non_blocking and copy")
     copy = flags[1] if len(flags) == 2 else copy
     for arg in args:
-        if hasattr(arg, "_array"):
-            dtype = arg.dtype
+        if type(arg) is DType:
+            dtype = arg
+        elif hasattr(arg, "_array"):
+            dtype = arg._array.dtype
         elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
             device = arg
         elif arg is not None and not isinstance(arg, bool):
