@@ -103,6 +103,10 @@ def test_what_cannot_take_the_new_values_is_refused():
     y = x * w
     w.data = rv.tensor(NEW).T
     refused(RuntimeError, "`.data = ...`", y.sum().backward)
+    _, w = leaves()
+    y = w * w.T
+    w.data = rv.tensor(NEW)
+    refused(RuntimeError, "[mul]", y.sum().backward)
     x, w = leaves()
     y = x / w
     w.data = rv.tensor(NEW)

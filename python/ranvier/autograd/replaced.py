@@ -58,14 +58,17 @@ def renew(node: Any) -> None:
         entry = replaced.get(id(node.versions[place])) if place < len(node.versions) else None
         if entry is None or node.through_view(place):
             continue
-        if edge is not None and edge is not (entry.maker or entry.tensor)():
+        own = (entry.maker or entry.tensor)()
+        if edge is not None and edge is not own:
             continue  # a view, or another tensor of the old memory
         new, cell = entry.new, entry.new_cell
         while (later := replaced.get(id(cell))) is not None:
             new, cell = later.new, later.new_cell
         if node.derived:
             raise _stale(type(node).__name__.lower(), entry)
-        certain = edge is not None or len(entry.cell) == FIRST
+        others = zip(node.edges, node.versions[1:], strict=False)
+        alone = all(cell is not entry.cell or other is edge for other, cell in others)
+        certain = alone if edge is not None else len(entry.cell) == FIRST
         state = vars(node)
         for name, value in list(state.items()):
             state[name] = _renewed(value, entry, new if certain else None, type(node).__name__.lower())
