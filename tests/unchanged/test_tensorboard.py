@@ -73,6 +73,8 @@ def test_scalars_texts_and_histograms(tmp_path):
         writer.add_scalars("both/x", {"a": rv.tensor(1.0), "b": 2}, 300)
         writer.add_text("t", "héllo", 2)
         writer.add_histogram("h", rv.tensor([-1.0, 0.5, 0.5, 3.0]), 1)
+        with pytest.raises(NotImplementedError, match="got a list; expected a number"):
+            writer.add_scalar("loss", [1, 2])
         with pytest.raises(ValueError, match="got no values"):
             writer.add_histogram("h", [])
         with pytest.raises(AttributeError, match="has no add_video"):

@@ -347,8 +347,9 @@ class _Batches:
         if self.whole is None:
             if self.several is not None:
                 return self.collate(self.several(chosen if isinstance(chosen, list) else list(chosen)))
+            dataset, whole = self.dataset, _WHOLE
             try:
-                return self.collate([self.dataset[int(i) if isinstance(i, _WHOLE) else i] for i in chosen])
+                return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
             except TypeError:
                 if isinstance(chosen, Iterable):
                     raise

@@ -18,8 +18,8 @@ Self = TypeVar("Self", bound="Conversions")
 class Conversions:
     """The part of Module that converts. All of it goes through ``_apply``, which a module may override."""
 
-    _parameters: dict[str, Any]
-    _buffers: dict[str, Any]
+    _parameter_names: dict[str, Any]
+    _buffer_names: dict[str, Any]
     children: Any
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
@@ -41,7 +41,9 @@ class Conversions:
         if recurse:
             for child in self.children():
                 child._apply(fn)
-        for tensor in (*self._parameters.values(), *self._buffers.values()):
+        attributes = self.__dict__
+        for name in (*self._parameter_names, *self._buffer_names):
+            tensor = attributes[name]
             if tensor is None:
                 continue
             with no_grad():

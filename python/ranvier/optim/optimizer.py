@@ -234,7 +234,6 @@ class Optimizer(HookedOptimizer):
             group.update(kept)  # also a schedule's entries, such as initial_lr
         before = dict(self.state)
         self.state.clear()
-        self._plans.clear()
         for index, values in state_dict["state"].items():
             p = by_index[int(index)]
             self.state[p] = in_place(before.get(p, {}), self.load_state(p, values))

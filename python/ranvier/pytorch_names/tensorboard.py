@@ -74,7 +74,7 @@ class SummaryWriter:
         double_precision: bool = False,
     ) -> None:
         """Adds a number."""
-        self._add(events.scalar(tag, float(_array(scalar_value).reshape(()))), global_step, walltime)
+        self._add(events.scalar(tag, _number(scalar_value)), global_step, walltime)
 
     def add_scalars(
         self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, walltime: float | None = None
@@ -84,7 +84,7 @@ class SummaryWriter:
             folder = os.path.join(self.log_dir, f"{main_tag.replace('/', '_')}_{tag}")
             file = self._others.get(folder) or events.EventFile(folder, *self._settings)
             self._others[folder] = file
-            number = float(_array(value).reshape(()))
+            number = _number(value)
             file.add_summary(events.scalar(main_tag, number), global_step, walltime)
 
     def add_text(
@@ -167,7 +167,7 @@ class SummaryWriter:
         for summary in summaries:
             file.add_summary(summary)
         for name, value in metric_dict.items():
-            file.add_summary(events.scalar(name, float(_array(value).reshape(()))), global_step)
+            file.add_summary(events.scalar(name, _number(value)), global_step)
         file.close()
 
     def add_graph(self, *args: Any, **kwargs: Any) -> None:
@@ -192,6 +192,12 @@ class SummaryWriter:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, Tensor) else value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (list, tuple, dict, set)):  # PyTorch's error, which skorch catches
+        raise NotImplementedError(f"[tensorboard] got a {type(value).__name__}; expected a number")
+    return float(_array(value).reshape(()))
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
