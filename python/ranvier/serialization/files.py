@@ -84,11 +84,12 @@ def write(path: str | os.PathLike[str] | BinaryIO, arrays: Arrays, document: dic
         raise TypeError(f"[save] got path {path!r}; expected a path or a file opened for writing bytes")
 
 
-def replace(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
+def replace(path: str | os.PathLike[str], content: bytes | memoryview, flush: bool = True) -> None:
     """Write a file so that `path` has the complete old or new content, also if the process is killed.
 
-    Afterwards the content and the name are on the disk: both are flushed. A symbolic link stays: the file
-    that it names is replaced. A device or a pipe stays, too, and gets the content.
+    flush: afterwards the content and the name are on the disk, also if the machine stops, which takes some
+    hundredths of a second. A symbolic link stays: the file that it names is replaced. A device or a pipe
+    stays, too, and gets the content.
 
     Raises OSError: the disk is full, a folder is missing or not writable ...; says if an old file is kept.
     """
@@ -98,7 +99,7 @@ def replace(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
             with open(target, "wb") as stream:
                 stream.write(content)
         else:
-            _replace(Path(os.path.realpath(target)), content)
+            _replace(Path(os.path.realpath(target)), content, flush)
     except OSError as error:
         kept = "; the file that was there is kept" if target.is_file() else ""
         said = type(error)(f"[save] cannot write '{target}': {error.strerror or error}{kept}")
@@ -106,19 +107,20 @@ def replace(path: str | os.PathLike[str], content: bytes | memoryview) -> None:
         raise said from error
 
 
-def _replace(target: Path, content: bytes | memoryview) -> None:
+def _replace(target: Path, content: bytes | memoryview, flush: bool) -> None:
     # in the same folder, because replace needs the same disk
     temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY}")
     try:
         with open(temporary, "wb") as stream:
             stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                stream.flush()
+                os.fsync(stream.fileno())
         os.replace(temporary, target)
     finally:
         with suppress(OSError):  # the first error is the one to report
             temporary.unlink(missing_ok=True)
-    if os.name == "nt":  # Windows cannot open a folder; its file systems keep the new name
+    if os.name == "nt" or not flush:  # Windows cannot open a folder; its file systems keep the new name
         return
     folder = os.open(target.parent, os.O_RDONLY)
     try:

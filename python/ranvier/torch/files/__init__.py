@@ -84,7 +84,7 @@ def save(
     """Writes what ``torch.save`` writes: a file that PyTorch reads, and :func:`load`.
 
     Classes and functions are named as in PyTorch, and modules have the attributes of PyTorch's classes.
-    After a crash the old file is unchanged.
+    If the process is killed the file is the complete old or new one.
 
     Raises pickle.PicklingError for an object that no pickle can hold, such as a local function.
 
@@ -114,7 +114,7 @@ def save(
     else:
         content = pickler.old(obj, pickle_protocol)
     if is_path:
-        replace(f, content)  # type: ignore[arg-type]
+        replace(f, content, flush=False)  # type: ignore[arg-type]
     else:
         f.write(content)  # type: ignore[union-attr]
 
