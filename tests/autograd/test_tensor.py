@@ -289,6 +289,7 @@ def test_resize_in_place():
     assert x.tolist() == [[0, 1], [2, 3]]
     assert x.resize_(5).tolist() == [0, 1, 2, 3, 0]
     assert x.new().resize_as_(rv.ones(2, 3)).zero_().shape == (2, 3)
+    assert x[1:].resize_(4).tolist() == [1, 2, 3, 0]  # nothing to do
     leaf = rv.ones(2, requires_grad=True)
     refused(RuntimeError, "[resize_] got a tensor that requires gradients", leaf.resize_, 3)
     view = x[:2]

@@ -33,6 +33,14 @@ def test_solve_triangular(upper, unitriangular, left):
     assert gradgradcheck(solved, (leaf(A), leaf(b)))
 
 
+@pytest.mark.parametrize("transpose", [False, True])
+def test_the_old_form(transpose):
+    x, copy = rv.triangular_solve(rv.tensor(B), rv.tensor(A), transpose=transpose)
+    upper = np.triu(A)
+    np.testing.assert_allclose((upper.transpose(0, 2, 1) if transpose else upper) @ x.numpy(), B, atol=1e-12)
+    np.testing.assert_array_equal(copy.numpy(), A)
+
+
 @pytest.mark.parametrize("n", [1, 64, 65, 200])
 def test_triangles_in_blocks(n):
     """One matrix for many right sides, and a matrix for each."""

@@ -66,6 +66,14 @@ def test_the_modules_have_them(monkeypatch):
         assert callable(getattr(importlib.import_module(f"ranvier.{path}".strip(".")), last))
 
 
+def test_distributions_that_are_not_there():
+    from ranvier.torch.finder import _homes, _value
+
+    kind = _value("torch", "distributions", "Kumaraswamy", _homes("torch", "distributions"))
+    assert isinstance(kind, type)
+    refused(NotImplementedError, "[torch.distributions.Kumaraswamy] ranvier leaves it out", kind, 1.0, 1.0)
+
+
 def test_a_step_with_them_is_recorded():
     step = rv.compile(lambda x: add(x, x).exp().sum())
     for k in range(5):

@@ -162,10 +162,12 @@ def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
 
     Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor.
     """
-    refuse("resize_", "make the tensor before the step")
     shape = shape_of(size, "resize_")
     if x._requires_grad:
         raise RuntimeError("[resize_] got a tensor that requires gradients; expected one that does not")
+    if shape == x.shape:
+        return x
+    refuse("resize_", "make the tensor before the step")
     if x._view is not None or sharing(x):
         raise RuntimeError("[resize_] got a tensor that shares its memory; expected clone() of it")
     array, flat = np.zeros(shape, x._array.dtype), x._array.reshape(-1)

@@ -53,7 +53,7 @@ OPS = {
         xlogy* .__floordiv__ .__ifloordiv__ .__imod__ .__mod__ .__rfloordiv__ .__rmod__
     """,
     "matrix.cholesky": """
-        cholesky+ cholesky_inverse+ cholesky_solve+
+        cholesky+ cholesky_inverse+ cholesky_solve+ triangular_solve+
     """,
     "matrix.inverse": """
         det+ inverse+ logdet+ matrix_power+ slogdet+

@@ -185,7 +185,13 @@ _FOREIGN = """
 FOREIGN = frozenset(_FOREIGN.split())
 
 # what stays out, and why; as much as is named here is the beginning of a path
+_DISTRIBUTIONS = """
+    Chi2 ContinuousBernoulli ExponentialFamily FisherSnedecor GeneralizedPareto InverseGamma Kumaraswamy
+    LogisticNormal LowRankMultivariateNormal OneHotCategoricalStraightThrough Pareto RelaxedBernoulli
+    RelaxedOneHotCategorical VonMises Weibull Wishart
+"""
 OUT = {
+    **{f"distributions.{name}": "no program was seen that uses it" for name in _DISTRIBUTIONS.split()},
     "PyTorchFileReader": "torch.load reads files",
     "ScriptFunction": "there is no TorchScript",
     "ScriptModule": "there is no TorchScript",

@@ -24,6 +24,7 @@ from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
+TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coefficient")
 _BLOCK = 64  # rows of a triangle that NumPy, which knows no triangles, solves as a matrix
 
 
@@ -195,6 +196,16 @@ def solve_triangular(
         return _solved("solve_triangular", A, B, upper, unitriangular)
     across = transpose(A, -1, -2), transpose(B, -1, -2)
     return transpose(_solved("solve_triangular", *across, not upper, unitriangular), -1, -2)
+
+
+def triangular_solve(
+    b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> TriangularSolveResult:
+    """The old form of :func:`ranvier.linalg.solve_triangular`; transpose: of A^T. Also a copy of A.
+    | rv.triangular_solve(rv.tensor([[2.0]]), rv.tensor([[4.0]])).solution -> tensor([[0.5000]])"""
+    A, b = matrix("triangular_solve", A), matrix("triangular_solve", b, square=False)
+    turned, half = (A.mT, not upper) if transpose else (A, upper)
+    return TriangularSolveResult(_solved("triangular_solve", turned, b, half, unitriangular), A.clone())
 
 
 def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False) -> Tensor:
