@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import sys
 import types
 
 import pytest
@@ -55,7 +56,7 @@ def test_the_modules_have_them(monkeypatch):
     module = types.ModuleType("torch")
     module.__spec__ = Finder.find_spec("torch")
     Finder.exec_module(module)
-    monkeypatch.setitem(__import__("sys").modules, "torch", module)
+    monkeypatch.setitem(sys.modules, "torch", module)
     assert module.add is add
     assert module.relu is rv.relu
     assert pickle.loads(pickle.dumps(module.add)) is add
@@ -66,12 +67,22 @@ def test_the_modules_have_them(monkeypatch):
         assert callable(getattr(importlib.import_module(f"ranvier.{path}".strip(".")), last))
 
 
-def test_distributions_that_are_not_there():
-    from ranvier.torch.finder import _homes, _value
-
-    kind = _value("torch", "distributions", "Kumaraswamy", _homes("torch", "distributions"))
-    assert isinstance(kind, type)
+def test_modules_that_libraries_go_through(monkeypatch):
+    """pyro makes a subclass of each class in torch.distributions.__dict__."""
+    before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "torch"}
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    try:
+        for name in before:
+            del sys.modules[name]
+        whole = vars(importlib.import_module("torch.distributions"))
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
+            del sys.modules[name]
+        sys.modules.update(before)
+    assert whole["Normal"] is rv.distributions.Normal
+    kind = type("Own", (whole["Kumaraswamy"],), {})
     refused(NotImplementedError, "[torch.distributions.Kumaraswamy] ranvier leaves it out", kind, 1.0, 1.0)
+    assert not hasattr(rv.distributions, "Kumaraswamy")
 
 
 def test_a_step_with_them_is_recorded():

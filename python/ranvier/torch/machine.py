@@ -39,7 +39,7 @@ def synchronize(device: Any = None) -> None:
 
 
 def log_usage(*args: Any) -> None:
-    """Does nothing: of `_C._log_api_usage_once`, and of the states of other devices."""
+    """Does nothing: of `_C._log_api_usage_once`; None is the state of a trace, and of other devices."""
 
 
 def is_hooked(*args: Any) -> bool:

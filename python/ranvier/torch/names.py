@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # a module of PyTorch: a file of this satellite
 FILES = {
+    "distributions": "ranvier.torch.distributions",
     "__config__": "ranvier.torch.machine",
     "_dynamo": "ranvier.torch.compiler",
     "_utils": "ranvier.torch.files.plain",
@@ -116,6 +117,14 @@ OTHERS = {
     "profiler.kineto_available": "ranvier.cuda.is_available",
     "random.get_rng_state": "ranvier.torch.random_state.get_rng_state",
     "random.set_rng_state": "ranvier.torch.random_state.set_rng_state",
+    "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
+    "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
+    "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
+    "_C._LinAlgError": "ranvier.linalg.LinAlgError",
+    "_C._get_tracing_state": "ranvier.torch.machine.log_usage",
+    "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
+    "__version__": "ranvier.torch.version.__version__",
+    "frombuffer": "ranvier.torch.buffers.frombuffer",
     "save": "ranvier.torch.files.save",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
@@ -175,6 +184,9 @@ FOREIGN = frozenset(
 FLAT = "images have two dimensions"
 _REAL = "there are no complex numbers"
 _DENSE = "all tensors are dense"
+# modules whose `__dict__` libraries go through: it has all names at once
+WHOLE = frozenset({"distributions", "optim", "optim.lr_scheduler"})
+
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
     abs add addcmul clone cumsum diagonal div eq exp inverse isclose linalg.cholesky linalg.eigh
@@ -185,13 +197,7 @@ _FOREIGN = """
 FOREIGN = frozenset(_FOREIGN.split())
 
 # what stays out, and why; as much as is named here is the beginning of a path
-_DISTRIBUTIONS = """
-    Chi2 ContinuousBernoulli ExponentialFamily FisherSnedecor GeneralizedPareto InverseGamma Kumaraswamy
-    LogisticNormal LowRankMultivariateNormal OneHotCategoricalStraightThrough Pareto RelaxedBernoulli
-    RelaxedOneHotCategorical VonMises Weibull Wishart
-"""
 OUT = {
-    **{f"distributions.{name}": "no program was seen that uses it" for name in _DISTRIBUTIONS.split()},
     "PyTorchFileReader": "torch.load reads files",
     "ScriptFunction": "there is no TorchScript",
     "ScriptModule": "there is no TorchScript",
