@@ -27,6 +27,7 @@ class Convolution(Module):
 
     op: str
     axes: int
+    transposed = False
     bias: Parameter | None
 
     def _set(
@@ -172,6 +173,8 @@ def _counts(channels: tuple[int, int, int]) -> str:
 
 class _ConvTranspose(Convolution):
     """ConvTranspose1d and ConvTranspose2d: the same arguments and steps."""
+
+    transposed = True
 
     def __init__(
         self,

@@ -151,8 +151,11 @@ class Module(HookRegistration, StateDicts, Conversions):
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
 
     def __delattr__(self, name: str) -> None:
+        attributes = self.__dict__
         for names in (PARAMETERS, BUFFERS, MODULES):
-            self.__dict__[names].pop(name, None)
+            if name in attributes[names]:
+                del attributes[names][name], attributes[name]
+                return
         object.__delattr__(self, name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:

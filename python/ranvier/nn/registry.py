@@ -129,7 +129,7 @@ def place(module: Any, kind: str, name: str, value: Any) -> None:
     for other in KINDS:
         if other != kind:
             attributes[other].pop(name, None)
-    object.__setattr__(module, name, value)
+    attributes[name] = value  # also under the name of a property, which reads it then, as in PyTorch
 
 
 def registry(kind: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import multiprocessing.connection  # noqa: F401  # is there after `import torch`
 import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
@@ -113,6 +114,8 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     if root == "torch" and full in names.OTHERS:
         module, _, inner = names.OTHERS[full].rpartition(".")
         return getattr(importlib.import_module(module), inner)
+    if full.startswith("_foreach_") and root == "torch":
+        return importlib.import_module("ranvier.torch.groups").foreach(name)
     out = root == "torch" and why(full)
     text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
     for home in homes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 # a module of PyTorch: a file of this satellite
 FILES = {
-    "distributions": "ranvier.torch.distributions",
     "__config__": "ranvier.torch.machine",
     "_dynamo": "ranvier.torch.compiler",
     "_utils": "ranvier.torch.files.plain",
@@ -17,10 +16,13 @@ FILES = {
     "autograd.profiler": "ranvier.torch.profiler",
     "compiler": "ranvier.torch.compiler",
     "cpu": "ranvier.torch.machine",
+    "cuda.amp.common": "ranvier.torch.machine",
     "distributed": "ranvier.torch.processes",
     "distributed.constants": "ranvier.torch.processes",
     "distributed.distributed_c10d": "ranvier.torch.processes",
+    "distributions": "ranvier.torch.distributions",
     "futures": "ranvier.torch.futures",
+    "nn._reduction": "ranvier.torch.groups",
     "nn.common_types": "ranvier.torch.types",
     "optim.lr_scheduler": "ranvier.torch.schedules",
     "profiler": "ranvier.torch.profiler",
@@ -29,6 +31,7 @@ FILES = {
     "testing": "ranvier.torch.testing",
     "torch_version": "ranvier.torch.version",
     "types": "ranvier.torch.types",
+    "utils._foreach_utils": "ranvier.torch.groups",
     "utils._pytree": "ranvier.torch.pytree",
     "utils.flop_counter": "ranvier.torch.flops",
     "utils.hooks": "ranvier.torch.hooks",
@@ -73,12 +76,14 @@ OTHERS = {
     "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C.Future": "ranvier.torch.futures.Future",
     "_C._LinAlgError": "ranvier.linalg.LinAlgError",
+    "_C._get_tracing_state": "ranvier.torch.machine.log_usage",
     "_C._log_api_usage_once": "ranvier.torch.machine.log_usage",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
     "as_strided": "ranvier.torch.strided.as_strided",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
+    "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
     "frombuffer": "ranvier.torch.buffers.frombuffer",
     "fx.wrap": "ranvier.jit.script",
@@ -89,10 +94,12 @@ OTHERS = {
     "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
     "jit._overload": "ranvier.jit.script",
     "jit._overload_method": "ranvier.jit.script",
+    "jit.interface": "ranvier.jit.script",
     "layout": "builtins.str",
     "memory_format": "builtins.str",
     "nn.RNNBase": "ranvier.nn.recurrent.RNNBase",
     "nn.RNNCellBase": "ranvier.nn.recurrent_cell.RNNCellBase",
+    "nn._reduction.legacy_get_string": "ranvier.torch.groups.reduction",
     "nn.init._calculate_correct_fan": "ranvier.nn.init.fan",
     "nn.init._calculate_fan_in_and_fan_out": "ranvier.nn.init.fans",
     "nn.init._no_grad_fill_": "ranvier.nn.init.constant_",
@@ -117,15 +124,8 @@ OTHERS = {
     "profiler.kineto_available": "ranvier.cuda.is_available",
     "random.get_rng_state": "ranvier.torch.random_state.get_rng_state",
     "random.set_rng_state": "ranvier.torch.random_state.set_rng_state",
-    "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
-    "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
-    "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
-    "_C._LinAlgError": "ranvier.linalg.LinAlgError",
-    "_C._get_tracing_state": "ranvier.torch.machine.log_usage",
-    "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
-    "__version__": "ranvier.torch.version.__version__",
-    "frombuffer": "ranvier.torch.buffers.frombuffer",
     "save": "ranvier.torch.files.save",
+    "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
     "set_rng_state": "ranvier.torch.random_state.set_rng_state",
@@ -133,57 +133,18 @@ OTHERS = {
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
     "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
+    "utils._foreach_utils._group_tensors_by_device_and_dtype": "ranvier.torch.groups.by_dtype",
     "utils._pytree._namedtuple_flatten": "ranvier.torch.pytree.flatten_named",
     "utils._pytree._namedtuple_unflatten": "ranvier.torch.pytree.unflatten_named",
     "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
     "utils.checkpoint.set_device_states": "ranvier.torch.machine.log_usage",
+    "utils.data._utils.collate.np_str_obj_array_pattern": "ranvier.torch.groups.TEXTS",
     "utils.data.dataloader._BaseDataLoaderIter": "types.GeneratorType",
     "utils.data.dataloader._SingleProcessDataLoaderIter": "types.GeneratorType",
+    "utils.data.dataloader._collate_fn_t": "typing.Any",
     "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
 }
 
-# functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
-FOREIGN = frozenset(
-    [
-        "abs",
-        "add",
-        "addcmul",
-        "clone",
-        "cumsum",
-        "diagonal",
-        "div",
-        "exp",
-        "inverse",
-        "isclose",
-        "linalg.cholesky",
-        "linalg.eigh",
-        "linalg.eigvalsh",
-        "linalg.inv",
-        "linalg.solve",
-        "linalg.solve_triangular",
-        "linalg.svd",
-        "linalg.vector_norm",
-        "log",
-        "logdet",
-        "matmul",
-        "mul",
-        "ne",
-        "numel",
-        "permute",
-        "prod",
-        "sqrt",
-        "squeeze",
-        "sub",
-        "sum",
-        "transpose",
-        "unsqueeze",
-    ]
-)
-
-# what stays out, and why, with all names below it
-FLAT = "images have two dimensions"
-_REAL = "there are no complex numbers"
-_DENSE = "all tensors are dense"
 # modules whose `__dict__` libraries go through: it has all names at once
 WHOLE = frozenset({"distributions", "optim", "optim.lr_scheduler"})
 
@@ -196,20 +157,25 @@ _FOREIGN = """
 """
 FOREIGN = frozenset(_FOREIGN.split())
 
-# what stays out, and why; as much as is named here is the beginning of a path
+# what stays out, and why, with all names below it
+FLAT = "images have two dimensions"
+_REAL = "there are no complex numbers"
+_DENSE = "all tensors are dense"
 OUT = {
     "PyTorchFileReader": "torch.load reads files",
     "ScriptFunction": "there is no TorchScript",
     "ScriptModule": "there is no TorchScript",
     "TypedStorage": "tensors have their memory in NumPy arrays",
-    "UntypedStorage": "tensors have their memory in NumPy arrays",
     "_C": "there is no C++ of PyTorch",
     "_dynamo": "rv.compile captures steps without it",
     "_inductor": "rv.compile captures steps without it",
+    "_subclasses": "no operation looks for __torch_dispatch__",
     "ao": "ranvier.export predicts in int8",
     "autograd.profiler": "cProfile measures the Python code",
     "classes": "operators are those of torch",
     "complex": _REAL,
+    "distributed._composable": "each process has the whole model",
+    "distributed._tensor": "each process has the whole model",
     "distributed.elastic": "mpirun starts the processes",
     "distributed.fsdp": "each process has the whole model",
     "distributed.nn": "torch.distributed's calls have no gradients",
@@ -231,7 +197,11 @@ OUT = {
     "linalg.eig": _REAL,
     "linalg.eigvals": _REAL,
     "nested": _DENSE,
+    "nn.Buffer": "Module.register_buffer makes a buffer",
     "nn.parallel.scatter_gather.scatter": "there is one device",
+    "nn.parameter.Buffer": "Module.register_buffer makes a buffer",
+    "nn.parameter.UninitializedBuffer": "Module.register_buffer makes a buffer",
+    "nn.parameter.UninitializedTensorMixin": "Module.register_buffer makes a buffer",
     "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
     "nn.utils.prune": "weights are not pruned",
     "ops": "operators are those of torch",
@@ -251,7 +221,6 @@ OUT = {
     "sparse_csr_tensor": _DENSE,
     "stft": _REAL,
     "to_sparse": "all tensors are dense",
-    "utils._foreach_utils": "optimizers take one parameter after the other",
     "utils._python_dispatch": "no operation looks for __torch_dispatch__",
     "utils.benchmark": "Python's timeit measures",
     "utils.cpp_extension": "there is no C++ of PyTorch",
