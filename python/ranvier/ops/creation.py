@@ -287,10 +287,10 @@ def new_full(
     return creation.full(size, fill_value, **settings)
 
 
-def result_type(tensor1: Any, tensor2: Any) -> DType:
+def result_type(tensor: Any, other: Any) -> DType:
     """The dtype of an operation on two tensors or numbers.
     | rv.result_type(rv.arange(2), 0.5) -> torch.float32"""
-    return DType(result_dtype(as_operand("result_type", tensor1), as_operand("result_type", tensor2)))
+    return DType(result_dtype(as_operand("result_type", tensor), as_operand("result_type", other)))
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
