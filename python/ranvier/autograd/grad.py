@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.backward import root_gradient, run, targets
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import rule, separate
+from ranvier.autograd.graph import Rows, separate
 from ranvier.autograd.memory import Array, copied, filled_like
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.nodes import GradientEdge
@@ -90,21 +88,6 @@ def gradients(
             gradient = wrap(copied(gradient))  # backward may have left the array in two places
         results.append(gradient)
     return tuple(separate(results, [seed for _, seed in roots]) if create_graph else results)
-
-
-class Rows(Function):
-    """y[i] = the i-th input; all have one shape"""
-
-    def forward(self, *rows: Any) -> Any:
-        return _core.concatenate([row[None] for row in rows], 0)
-
-    def backward(self, dy: Any) -> Any:
-        return tuple(dy)
-
-
-@rule(Rows)
-def _rows(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
-    return tuple(dy[i] for i in range(dy.shape[0]))
 
 
 def _batched(

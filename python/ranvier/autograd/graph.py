@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.function import Function, Output
 from ranvier.autograd.hooks import Hooks, Retain, around, checked, of_nodes
 from ranvier.autograd.memory import Array
@@ -75,6 +76,21 @@ class Same(Function):
 @rule(Same)
 def _same(node: Function, dy: Tensor) -> Tensor:
     return dy
+
+
+class Rows(Function):
+    """y[i] = the i-th input; all have one shape"""
+
+    def forward(self, *rows: Any) -> Any:
+        return _core.concatenate([row[None] for row in rows], 0)
+
+    def backward(self, dy: Any) -> Any:
+        return tuple(dy)
+
+
+@rule(Rows)
+def _rows(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    return tuple(dy[i] for i in range(dy.shape[0]))
 
 
 def of_input(node: Function, index: int, array: Array) -> Tensor:

@@ -20,6 +20,7 @@ class Node(metaclass=ABCMeta):  # noqa: B024
     """What ``grad_fn`` is: a node of the tape. Its attributes are those that ``forward`` has set on ``ctx``.
 
     >>> import ranvier as rv
+    >>> from ranvier.autograd.nodes import Node
     >>> x = rv.ones(2, requires_grad=True)
     >>> node = (x * 2).exp().grad_fn
     >>> isinstance(node, Node), node.name(), node.next_functions[0][0].name()
@@ -29,7 +30,8 @@ class Node(metaclass=ABCMeta):  # noqa: B024
     def name(self) -> str:
         """As PyTorch names them: AddBackward0, of a Function of your own FunctionBackward."""
         kind = type(self)
-        return f"{kind.__name__}Backward{'0' * kind.__module__.startswith('ranvier.ops.')}"
+        own = kind.__module__.startswith("ranvier.ops.")
+        return f"{kind.__name__.removesuffix('Number') if own else kind.__name__}Backward{'0' * own}"
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -126,6 +128,7 @@ def get_gradient_edge(tensor: Any) -> GradientEdge:
     """The edge at which backward has the gradient of a tensor that requires one.
 
     >>> import ranvier as rv
+    >>> from ranvier.autograd.nodes import get_gradient_edge
     >>> get_gradient_edge(rv.ones(2, requires_grad=True)).output_nr
     0
     """
