@@ -387,3 +387,11 @@ def test_logaddexp2_far_from_0():
     np.testing.assert_array_equal(y.detach().numpy(), np.float32([1e6 + 1.27155, 1e6 + 1.58496, np.inf]))
     y.sum().backward()
     np.testing.assert_allclose(a.grad.numpy(), [1 / (1 + 2**0.5), 2 / 3, 1], rtol=1e-6)
+
+
+def test_eye_writes_to_out():
+    x = rv.full((2, 3), 7.0)
+    assert rv.eye(2, 3, out=x) is x
+    assert x.tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    with pytest.raises(ValueError, match=r"\[eye\] got out of shape \(2, 3\)"):
+        rv.eye(3, out=x)

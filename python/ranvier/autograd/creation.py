@@ -22,6 +22,7 @@ from ranvier.autograd.data import Size as Size
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
@@ -279,9 +280,14 @@ def eye(
     dtype: Any = None,
     device: Any = None,
     requires_grad: bool = False,
+    out: Any = None,
     **settings: Any,
 ) -> Tensor:
-    """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size."""
+    """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size.
+
+    out: a Tensor of this shape that takes the values."""
+    if out is not None:
+        return written("eye", out, eye(n, m, dtype=dtype or out.dtype))
     if n < 0 or (m is not None and m < 0):
         raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
     return _finish(literal(np.eye(n, m, dtype=dtype or default.dtype)), requires_grad, device, settings)
