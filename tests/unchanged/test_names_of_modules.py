@@ -3,6 +3,10 @@
 import subprocess
 import sys
 
+import numpy as np
+import ranvier as rv
+from ranvier.torch.former import svd
+
 PROGRAM = """
 import torch, copy, pickle
 from torch import nn
@@ -42,3 +46,12 @@ def test_names_that_libraries_import():
         [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM], capture_output=True, text=True
     )
     assert run.stdout == "done\n", run.stderr
+
+
+def test_svd_gives_v_itself():
+    x = rv.randn(4, 2, dtype=rv.float64)
+    for some in (True, False):
+        u, s, v = svd(x, some=some)
+        assert (u.shape[1], v.shape) == (2 if some else 4, (2, 2))
+        np.testing.assert_allclose((u[:, :2] @ rv.diag(s) @ v.T).numpy(), x.numpy(), atol=1e-12)
+    assert not svd(x, compute_uv=False).V.any()

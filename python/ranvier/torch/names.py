@@ -134,6 +134,7 @@ OTHERS = {
     "special.psi": "ranvier.digamma",
     "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "utils._foreach_utils._group_tensors_by_device_and_dtype": "ranvier.torch.groups.by_dtype",
+    "svd": "ranvier.torch.former.svd",
     "utils._pytree._namedtuple_flatten": "ranvier.torch.pytree.flatten_named",
     "utils._pytree._namedtuple_unflatten": "ranvier.torch.pytree.unflatten_named",
     "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
