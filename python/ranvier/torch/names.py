@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # a module of PyTorch: a file of this satellite
 FILES = {
+    "distributions": "ranvier.distributions.left_out",
     "__config__": "ranvier.torch.machine",
     "_dynamo": "ranvier.torch.compiler",
     "_utils": "ranvier.torch.files.plain",

@@ -175,11 +175,11 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     )
 
 
-def cholesky_inverse(L: Any, upper: bool = False) -> Tensor:
+def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:
     """The inverse of L L^T, for a lower factor L (..., n, n), or of U^T U.
     | rv.cholesky_inverse(rv.tensor([[2.0, 0.0], [0.0, 1.0]])) -> tensor([[0.2500, 0.0000], [0.0000, 1.0000]])
     """
-    L = matrix("cholesky_inverse", L)
+    L = matrix("cholesky_inverse", input)
     return cholesky_solve(wrap(keep(np.eye(L.shape[-1], dtype=L.dtype))), L, upper)
 
 
@@ -199,11 +199,12 @@ def solve_triangular(
 
 
 def triangular_solve(
-    b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+    input: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> TriangularSolveResult:
-    """The old form of :func:`ranvier.linalg.solve_triangular`; transpose: of A^T. Also a copy of A.
+    """The input b of A x = b in the old form of :func:`ranvier.linalg.solve_triangular`; transpose: of A^T x.
+    Also a copy of A.
     | rv.triangular_solve(rv.tensor([[2.0]]), rv.tensor([[4.0]])).solution -> tensor([[0.5000]])"""
-    A, b = matrix("triangular_solve", A), matrix("triangular_solve", b, square=False)
+    A, b = matrix("triangular_solve", A), matrix("triangular_solve", input, square=False)
     turned, half = (A.mT, not upper) if transpose else (A, upper)
     return TriangularSolveResult(_solved("triangular_solve", turned, b, half, unitriangular), A.clone())
 

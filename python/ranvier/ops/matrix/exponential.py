@@ -54,10 +54,10 @@ def _scaled(A: Array) -> Array:
     return np.asarray(y)
 
 
-def matrix_exp(A: Any) -> Tensor:
-    """exp(A) = I + A + A A / 2 + ... of each matrix A (..., n, n).
+def matrix_exp(input: Any) -> Tensor:
+    """exp(A) = I + A + A A / 2 + ... of each matrix A (..., n, n) of the input.
     | rv.linalg.matrix_exp(rv.tensor([[0.0, 1.0], [0.0, 0.0]])) -> tensor([[1., 1.], [0., 1.]])"""
-    return MatrixExp().apply(matrix("matrix_exp", A))
+    return MatrixExp().apply(matrix("matrix_exp", input))
 
 
 own_errors(globals())

@@ -332,12 +332,12 @@ def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
     return LUResult(by_numpy(_exchanges, pivots._array, both.dtype), *_unpacked(both))
 
 
-def lu_solve(b: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
-    """A^-1 b (..., n, k), from the factors of :func:`ranvier.lu`.
+def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
+    """A^-1 b of the input b (..., n, k), from the factors of :func:`ranvier.lu`.
     | rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
     -> tensor([[1.], [1.]])"""
     both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
-    right = matmul(by_numpy(_exchanges, pivots._array, both.dtype).mT, matrix("lu_solve", b, False))
+    right = matmul(by_numpy(_exchanges, pivots._array, both.dtype).mT, matrix("lu_solve", input, False))
     inner = SolveTriangular("lu_solve", False, True).apply(both, right)
     return SolveTriangular("lu_solve", True).apply(both, inner)
 

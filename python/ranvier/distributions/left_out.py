@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.distributions import Distribution
+from ranvier.distributions.base import Distribution
 
 _NAMES = """
     Chi2 ContinuousBernoulli ExponentialFamily FisherSnedecor GeneralizedPareto InverseGamma Kumaraswamy
