@@ -1,6 +1,8 @@
-"""Runs a job and prints its numbers, as JSON: `python -m ranvier.torch run.py skorch`, with PyTorch `python run.py skorch`.
+"""Runs a job and prints its numbers, as JSON: `python -m ranvier.torch run.py skorch`.
 
-`--times N`: in place of them the seconds of N further calls. `--profile`: the calls that took longest.
+In place of them, with `--times N` the seconds of N further calls, with `--moves N` a list of its numbers and
+of those of N runs that begin with moved numbers (weights.py). `--profile`: the functions that took longest,
+on stderr. `python run.py skorch` does the same with PyTorch.
 """
 
 import argparse
@@ -24,6 +26,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job")
     parser.add_argument("--times", type=int, default=0)
+    parser.add_argument("--moves", type=int, default=0)
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -36,6 +39,8 @@ def main():
         answer = numbers(run(job))
         if arguments.times:
             answer = [seconds(job) for _ in range(arguments.times)]
+        if arguments.moves:
+            answer = [answer, *(moved(job, k + 1) for k in range(arguments.moves))]
         if arguments.profile:
             profile = cProfile.Profile()
             profile.runcall(run, job)
@@ -47,9 +52,17 @@ def run(job):
     """The job's results, from the same random numbers in each call."""
     import torch
 
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries draw from it
     torch.manual_seed(0)
     return job()
+
+
+def moved(job, draw):
+    """The job's numbers, from numbers that are moved by an ulp."""
+    import weights
+
+    weights.MOVED = draw
+    return numbers(run(job))
 
 
 def seconds(job):

@@ -1,16 +1,15 @@
 """The numbers that the jobs begin with. They come from NumPy, so that each library of tensors has the same.
 
-`MOVED` in the environment moves each of them by up to an ulp, as another order of summation might: how far the results
-then move is their tolerance.
+`MOVED` moves each of them by up to an ulp, as another order of summation might: how far the results then move
+is their tolerance.
 """
 
-import os
 from zlib import crc32
 
 import numpy as np
 import torch
 
-MOVED = int(os.environ.get("MOVED", "0"))
+MOVED = 0  # run.py --moves sets it
 ULP = 2.0**-23
 
 
@@ -39,7 +38,7 @@ def moved(values, dtype=np.float32):
 
 
 def fill(module, seed=0, scale=1.0):
-    """Gives the parameters of a module new values; returns the module. A parameter's values follow from its name and shape."""
+    """Gives the parameters of a module new values, which follow from their names and shapes; returns it."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             shape = tuple(parameter.shape)

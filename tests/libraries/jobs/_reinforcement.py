@@ -1,4 +1,4 @@
-"""An environment whose numbers come from NumPy, and transitions of it, for the libraries of reinforcement learning."""
+"""For reinforcement learning: an environment whose numbers come from NumPy, and a rollout."""
 
 import gymnasium
 import numpy as np
@@ -10,7 +10,9 @@ class Pull(gymnasium.Env):
 
     def __init__(self, discrete=False):
         self.observation_space = gymnasium.spaces.Box(-10, 10, (4,), np.float32)
-        self.action_space = gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space = (
+            gymnasium.spaces.Discrete(3) if discrete else gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        )
         self.episode = 0
 
     def reset(self, *, seed=None, options=None):
@@ -28,7 +30,7 @@ class Pull(gymnasium.Env):
 
 
 def fill_rollout(model):
-    """Puts a rollout that NumPy drew into the buffer of an on-policy algorithm, with the policy's own values."""
+    """Puts a rollout that NumPy drew into an algorithm's buffer, with the policy's own values."""
     import torch
 
     buffer, shape = model.rollout_buffer, model.action_space.shape
@@ -37,6 +39,10 @@ def fill_rollout(model):
         observation = normal(1, 4, seed=[1, i])
         action = normal(1, *shape, seed=[2, i]) if shape else np.array([i % 3])
         with torch.no_grad():
-            values, log_prob, _ = model.policy.evaluate_actions(torch.from_numpy(observation), torch.from_numpy(action))
-        buffer.add(observation, action, normal(1, seed=[3, i]), np.array([float(i % 50 == 0)]), values, log_prob)
+            values, log_prob, _ = model.policy.evaluate_actions(
+                torch.from_numpy(observation), torch.from_numpy(action)
+            )
+        buffer.add(
+            observation, action, normal(1, seed=[3, i]), np.array([float(i % 50 == 0)]), values, log_prob
+        )
     buffer.compute_returns_and_advantage(torch.zeros(1), np.ones(1))

@@ -20,7 +20,9 @@ def job():
         acquisition = LogExpectedImprovement(model, best_f=y.max())
         starts = torch.from_numpy(uniform(4, 1, 2, seed=1, dtype="float64"))
         bounds = torch.tensor([[0.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
-        point, value = optimize_acqf(acquisition, bounds, q=1, num_restarts=4, batch_initial_conditions=starts)
+        point, value = optimize_acqf(
+            acquisition, bounds, q=1, num_restarts=4, batch_initial_conditions=starts
+        )
         x, values = torch.cat([x, point]), [*values, value.item()]
     posterior = model.posterior(torch.from_numpy(uniform(5, 2, seed=2, dtype="float64")))
     return {"points": x[12:], "values": values, "mean": posterior.mean, "variance": posterior.variance}

@@ -9,7 +9,15 @@ from weights import fill, normal
 
 def job():
     """Each method on 32 images of 8 x 8."""
-    network = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 16), nn.ReLU(), nn.Linear(16, 4))
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(72, 16),
+        nn.ReLU(),
+        nn.Linear(16, 4),
+    )
     fill(network).eval()
     network[3].rule = EpsilonRule()
     x, base = torch.from_numpy(normal(32, 1, 8, 8)), torch.zeros(32, 1, 8, 8)

@@ -4,9 +4,9 @@ import os
 
 os.environ["DDE_BACKEND"] = "pytorch"
 
-import deepxde  # noqa: E402
-import numpy as np  # noqa: E402
-from weights import fill  # noqa: E402
+import deepxde
+import numpy as np
+from weights import fill
 
 
 def equation(x, y):
@@ -17,7 +17,9 @@ def equation(x, y):
 
 def job():
     """Twenty steps of Adam, five of L-BFGS."""
-    space = deepxde.geometry.GeometryXTime(deepxde.geometry.Interval(-1, 1), deepxde.geometry.TimeDomain(0, 0.99))
+    space = deepxde.geometry.GeometryXTime(
+        deepxde.geometry.Interval(-1, 1), deepxde.geometry.TimeDomain(0, 0.99)
+    )
     border = deepxde.icbc.DirichletBC(space, lambda x: 0, lambda _, on: on)
     first = deepxde.icbc.IC(space, lambda x: -np.sin(np.pi * x[:, 0:1]), lambda _, on: on)
     data = deepxde.data.TimePDE(space, equation, [border, first], 400, 40, 40, train_distribution="uniform")
@@ -26,6 +28,7 @@ def job():
     model.compile("adam", lr=1e-3, verbose=0)
     model.train(iterations=20, display_every=5, verbose=0)
     deepxde.optimizers.set_LBFGS_options(maxiter=5)
+    deepxde.optimizers.config.LBFGS_options["iter_per_step"] = 5
     model.compile("L-BFGS", verbose=0)
     history, _ = model.train(display_every=5, verbose=0)
     return {"losses": history.loss_train, "predictions": model.predict(space.uniform_points(9))}

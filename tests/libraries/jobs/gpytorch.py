@@ -10,7 +10,10 @@ class Exact(gpytorch.models.ExactGP):
 
     def __init__(self, x, y, likelihood):
         super().__init__(x, y, likelihood)
-        self.mean, self.kernel = gpytorch.means.ConstantMean(), gpytorch.kernels.ScaleKernel(gpytorch.kernels.RBFKernel())
+        self.mean, self.kernel = (
+            gpytorch.means.ConstantMean(),
+            gpytorch.kernels.ScaleKernel(gpytorch.kernels.RBFKernel()),
+        )
 
     def forward(self, x):
         """The prior at x."""
@@ -23,14 +26,23 @@ class Sparse(gpytorch.models.ApproximateGP):
     def __init__(self, points):
         variational = gpytorch.variational.CholeskyVariationalDistribution(len(points), mean_init_std=0.0)
         super().__init__(gpytorch.variational.VariationalStrategy(self, points, variational))
-        self.mean, self.kernel = gpytorch.means.ConstantMean(), gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(ard_num_dims=2))
+        self.mean, self.kernel = (
+            gpytorch.means.ConstantMean(),
+            gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(ard_num_dims=2)),
+        )
 
     forward = Exact.forward
 
 
 def train(model, likelihood, loss_of, x, y, steps):
     """Steps of Adam; returns the losses, and mean and variance of predictions."""
-    optimizer = torch.optim.Adam([*model.parameters(), *[p for p in likelihood.parameters() if all(p is not q for q in model.parameters())]], lr=0.1)
+    optimizer = torch.optim.Adam(
+        [
+            *model.parameters(),
+            *[p for p in likelihood.parameters() if all(p is not q for q in model.parameters())],
+        ],
+        lr=0.1,
+    )
     model.train(), likelihood.train()
     losses = []
     for _ in range(steps):
@@ -51,8 +63,16 @@ def job():
     y = torch.sin(6 * x[:, 0]) + torch.from_numpy(normal(100, scale=0.1))
     likelihood, answer = gpytorch.likelihoods.GaussianLikelihood(), {}
     exact = Exact(x, y, likelihood)
-    answer |= zip(("exact", "exact_mean", "exact_variance"), train(exact, likelihood, gpytorch.mlls.ExactMarginalLogLikelihood(likelihood, exact), x, y, 20))
+    answer |= zip(
+        ("exact", "exact_mean", "exact_variance"),
+        train(exact, likelihood, gpytorch.mlls.ExactMarginalLogLikelihood(likelihood, exact), x, y, 20),
+        strict=True,
+    )
     likelihood = gpytorch.likelihoods.GaussianLikelihood()
     sparse = Sparse(x[:20].clone())
-    answer |= zip(("sparse", "sparse_mean", "sparse_variance"), train(sparse, likelihood, gpytorch.mlls.VariationalELBO(likelihood, sparse, 100), x, y, 20))
+    answer |= zip(
+        ("sparse", "sparse_mean", "sparse_variance"),
+        train(sparse, likelihood, gpytorch.mlls.VariationalELBO(likelihood, sparse, 100), x, y, 20),
+        strict=True,
+    )
     return answer

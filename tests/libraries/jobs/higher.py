@@ -17,7 +17,10 @@ def job():
             outer.zero_grad()
             total = 0.0
             for task in range(4):
-                x, y = torch.from_numpy(normal(32, 4, seed=task)), torch.from_numpy(normal(32, 1, seed=10 + task))
+                x, y = (
+                    torch.from_numpy(normal(32, 4, seed=task)),
+                    torch.from_numpy(normal(32, 1, seed=10 + task)),
+                )
                 optimizer = inner(network.parameters(), lr=0.05)
                 with higher.innerloop_ctx(network, optimizer, copy_initial_weights=False) as (copy, steps):
                     for _ in range(3):

@@ -28,7 +28,9 @@ def job():
     """Ten steps of Adam of each flow; then its density, and there and back."""
     x, answer = torch.from_numpy(normal(256, 4)), {}
     for name, steps in (("affine", affine), ("splines", splines)):
-        flow = fill(flows.Flow(transforms.CompositeTransform(steps()), distributions.StandardNormal([4])), scale=0.5)
+        flow = fill(
+            flows.Flow(transforms.CompositeTransform(steps()), distributions.StandardNormal([4])), scale=0.5
+        )
         optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
         losses = []
         for _ in range(10):

@@ -18,6 +18,8 @@ def job():
             model = KAN(width=[2, 4, 1], grid=4, k=3, seed=0, ckpt_path=folder, auto_save=False)
             for k, layer in enumerate(model.act_fun):
                 fill(layer, seed=k, scale=0.1)
-            losses = model.fit(data, opt=name, steps=8, lr=0.1 if name == "Adam" else 1.0, lamb=0.001, log=100)
+            losses = model.fit(
+                data, opt=name, steps=8, lr=0.1 if name == "Adam" else 1.0, lamb=0.001, log=100
+            )
         answer[name], answer[f"{name}_test"] = losses["train_loss"], losses["test_loss"]
     return answer

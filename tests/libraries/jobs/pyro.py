@@ -28,4 +28,9 @@ def job():
     losses = [steps.step(x, y) for _ in range(50)]
     trace = pyro.poutine.trace(pyro.poutine.condition(model, start)).get_trace(x, y)
     medians = guide.median()
-    return {"losses": losses, "density": trace.log_prob_sum(), "noise": medians["noise"], "slope": medians["slope"]}
+    return {
+        "losses": losses,
+        "density": trace.log_prob_sum(),
+        "noise": medians["noise"],
+        "slope": medians["slope"],
+    }

@@ -42,7 +42,9 @@ def job():
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     data = TensorDataset(torch.from_numpy(normal(1000, 20)), torch.from_numpy(labels(1000, classes=3)))
     loader, model = DataLoader(data, batch_size=50), Classifier()
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    quiet = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
     trainer = pytorch_lightning.Trainer(max_epochs=3, accelerator="cpu", gradient_clip_val=1.0, **quiet)
     trainer.fit(model, loader, loader)
     validation = trainer.callback_metrics["val_loss"]

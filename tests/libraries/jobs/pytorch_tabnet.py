@@ -13,4 +13,8 @@ def job():
     fill(model.network)
     model.fit(x, y, max_epochs=5, warm_start=True, **options)
     explained, _ = model.explain(x[:10])
-    return {"losses": model.history["loss"], "probabilities": model.predict_proba(x[:10]), "explained": explained}
+    return {
+        "losses": model.history["loss"],
+        "probabilities": model.predict_proba(x[:10]),
+        "explained": explained,
+    }

@@ -1,9 +1,8 @@
 """Stable-Baselines3, A2C: learns in an environment; then an update from a given rollout."""
 
+from jobs._reinforcement import Pull, fill_rollout
 from stable_baselines3 import A2C
 from weights import fill, normal
-
-from jobs._reinforcement import Pull, fill_rollout
 
 
 def job():
@@ -17,4 +16,10 @@ def job():
     model.train()
     actions, _ = model.predict(normal(8, 4), deterministic=True)
     logged = model.logger.name_to_value
-    return {"actions": actions, "loss": [logged["train/value_loss"], logged["train/policy_loss" if "train/policy_loss" in logged else "train/policy_gradient_loss"]]}
+    return {
+        "actions": actions,
+        "loss": [
+            logged["train/value_loss"],
+            logged["train/policy_loss" if "train/policy_loss" in logged else "train/policy_gradient_loss"],
+        ],
+    }

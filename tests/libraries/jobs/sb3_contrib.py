@@ -1,9 +1,8 @@
 """sb3-contrib, TRPO: learns in an environment; then an update from a given rollout."""
 
+from jobs._reinforcement import Pull, fill_rollout
 from sb3_contrib import TRPO
 from weights import fill, normal
-
-from jobs._reinforcement import Pull, fill_rollout
 
 
 def job():
@@ -16,4 +15,8 @@ def job():
     model.train()
     actions, _ = model.predict(normal(8, 4), deterministic=True)
     logged = model.logger.name_to_value
-    return {"actions": actions, "divergence": logged["train/kl_divergence_loss"], "loss": logged["train/value_loss"]}
+    return {
+        "actions": actions,
+        "divergence": logged["train/kl_divergence_loss"],
+        "loss": logged["train/value_loss"],
+    }

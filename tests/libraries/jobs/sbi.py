@@ -8,9 +8,12 @@ from weights import fill, normal, uniform
 
 
 def job():
-    """NPE and NRE train for two epochs on 200 simulations. What is compared is the loss of each kind of network in ten
-    steps, since sbi draws which simulations are for validation."""
-    theta, noise = torch.from_numpy(uniform(200, 3, low=-2, high=2)), torch.from_numpy(normal(200, 3, scale=0.1))
+    """NPE and NRE train for two epochs on 200 simulations. What is compared is the loss of each kind of
+    network in ten steps, since sbi draws which simulations are for validation."""
+    theta, noise = (
+        torch.from_numpy(uniform(200, 3, low=-2, high=2)),
+        torch.from_numpy(normal(200, 3, scale=0.1)),
+    )
     x, prior, answer = theta + noise, BoxUniform(-2 * torch.ones(3), 2 * torch.ones(3)), {}
     for method in (NPE, NRE):
         inference = method(prior=prior, show_progress_bars=False)

@@ -11,7 +11,16 @@ def job():
     """Ten steps of AdamW."""
     x, kinds = torch.from_numpy(normal(256, 8)), torch.from_numpy(labels(256, 2, classes=4))
     y = torch.from_numpy(labels(256, classes=3, seed=1))
-    model = TabM.make(n_num_features=8, cat_cardinalities=[4, 4], d_out=3, n_blocks=2, d_block=64, dropout=0.0, k=8, num_embeddings=LinearReLUEmbeddings(8, 16))
+    model = TabM.make(
+        n_num_features=8,
+        cat_cardinalities=[4, 4],
+        d_out=3,
+        n_blocks=2,
+        d_block=64,
+        dropout=0.0,
+        k=8,
+        num_embeddings=LinearReLUEmbeddings(8, 16),
+    )
     fill(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=3e-4)
     losses = []

@@ -1,5 +1,6 @@
 """tianshou, DQN: collects in an environment, and learns."""
 
+from jobs._reinforcement import Pull
 from tianshou.algorithm import DQN
 from tianshou.algorithm.modelfree.dqn import DiscreteQLearningPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
@@ -9,15 +10,15 @@ from tianshou.trainer import OffPolicyTrainerParams
 from tianshou.utils.net.common import Net
 from weights import fill, normal
 
-from jobs._reinforcement import Pull
-
 
 def job():
     """Trains for 300 steps, without steps that are drawn."""
     env = Pull(discrete=True)
     net = fill(Net(state_shape=(4,), action_shape=3, hidden_sizes=[64, 64]))
     policy = DiscreteQLearningPolicy(model=net, action_space=env.action_space, eps_training=0.0)
-    algorithm = DQN(policy=policy, optim=AdamOptimizerFactory(lr=1e-3), n_step_return_horizon=3, target_update_freq=20)
+    algorithm = DQN(
+        policy=policy, optim=AdamOptimizerFactory(lr=1e-3), n_step_return_horizon=3, target_update_freq=20
+    )
     environments = DummyVectorEnv([lambda: Pull(discrete=True)])
     collector = Collector[object](algorithm, environments, VectorReplayBuffer(1000, 1))
     collector.reset()

@@ -10,7 +10,9 @@ from weights import fill, labels, normal
 def job():
     """Ten steps of each on a graph of 200 nodes."""
     edges = torch.from_numpy(labels(2, 800, classes=200))
-    data = Data(x=torch.from_numpy(normal(200, 16)), edge_index=edges, y=torch.from_numpy(labels(200, classes=4)))
+    data = Data(
+        x=torch.from_numpy(normal(200, 16)), edge_index=edges, y=torch.from_numpy(labels(200, classes=4))
+    )
     answer = {}
     for kind in (GCNConv, SAGEConv, GATConv):
         layers = nn.ModuleList([kind(16, 32), kind(32, 4)])
@@ -24,5 +26,7 @@ def job():
             optimizer.step()
             losses.append(loss.item())
         answer[kind.__name__] = losses
-    batch = Batch.from_data_list([Data(x=data.x[i : i + 20], edge_index=edges[:, i : i + 9] % 20) for i in range(0, 100, 20)])
+    batch = Batch.from_data_list(
+        [Data(x=data.x[i : i + 20], edge_index=edges[:, i : i + 9] % 20) for i in range(0, 100, 20)]
+    )
     return answer | {"pooled": global_mean_pool(layers[0](batch.x, batch.edge_index), batch.batch)}

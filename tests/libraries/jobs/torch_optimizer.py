@@ -5,7 +5,19 @@ import torch_optimizer
 from torch import nn
 from weights import fill, labels, normal
 
-NAMES = ("AccSGD", "AdaBound", "AdaMod", "Adafactor", "AdamP", "AggMo", "Apollo", "DiffGrad", "Lamb", "LARS", "MADGRAD")
+NAMES = (
+    "AccSGD",
+    "AdaBound",
+    "AdaMod",
+    "Adafactor",
+    "AdamP",
+    "AggMo",
+    "Apollo",
+    "DiffGrad",
+    "Lamb",
+    "LARS",
+    "MADGRAD",
+)
 MORE = ("NovoGrad", "PID", "QHAdam", "QHM", "RAdam", "Ranger", "SGDP", "SGDW", "SWATS", "Shampoo", "Yogi")
 
 

@@ -1,4 +1,4 @@
-"""torchdiffeq: a neural equation is trained through its solver, with fixed steps, chosen steps and the adjoint."""
+"""torchdiffeq: a neural equation is trained through fixed steps, chosen steps and the adjoint."""
 
 import torch
 from torch import nn
@@ -20,7 +20,11 @@ class Slope(nn.Module):
 
 def job():
     """Ten steps of Adam with each solver."""
-    start, target, times = torch.from_numpy(normal(64, 2)), torch.from_numpy(normal(10, 64, 2, seed=1)), torch.linspace(0.0, 1.0, 10)
+    start, target, times = (
+        torch.from_numpy(normal(64, 2)),
+        torch.from_numpy(normal(10, 64, 2, seed=1)),
+        torch.linspace(0.0, 1.0, 10),
+    )
     answer = {}
     for name, solve, options in (
         ("rk4", odeint, {"method": "rk4"}),

@@ -1,4 +1,4 @@
-"""torchsde: a stochastic equation is trained through its solver, on a given Brownian path, and with the adjoint."""
+"""torchsde: a stochastic equation is trained through its solver and the adjoint, on a given path."""
 
 import torch
 import torchsde

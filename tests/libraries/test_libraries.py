@@ -1,0 +1,51 @@
+"""Libraries written for PyTorch, in the mode of `python -m ranvier.torch`, beside what PyTorch gives.
+
+A job whose library is not installed is skipped; requirements.txt names most. What PyTorch gives is in
+reference.json, which write_reference.py writes.
+"""
+
+import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+REFERENCE = json.loads((HERE / "reference.json").read_text())
+JOBS = sorted(path.stem for path in (HERE / "jobs").glob("[a-z]*.py"))
+LIBRARY = {f"sb3_{name}": "stable_baselines3" for name in ("ppo", "a2c", "dqn", "sac", "td3")}
+EPS = 2.0**-23
+
+
+def numbers(job, folder):
+    """What the job gives here, in a process of its own."""
+    command = [sys.executable, "-m", "ranvier.torch", str(HERE / "run.py"), job]
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    done = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("job", JOBS)
+def test_a_library_gives_what_it_gives_with_pytorch(job, tmp_path):
+    """Each number is as near to PyTorch's as a few runs of PyTorch are to each other whose first numbers
+    differ by an ulp: eight times the largest move, and eight ulps of the largest number beside it."""
+    library = LIBRARY.get(job, job)
+    library = {"pykan": "kan"}.get(library, library)
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    expected, given = REFERENCE[job], numbers(job, tmp_path)
+    assert given.keys() == expected.keys()
+    for name, pairs in expected.items():
+        assert len(given[name]) == len(pairs), name
+        largest = max((abs(value) for value, _ in pairs if not math.isnan(value)), default=0.0)
+        most = max((moved for _, moved in pairs if not math.isnan(moved)), default=0.0)
+        for value, (right, _) in zip(given[name], pairs, strict=True):
+            same = math.isnan(value) and math.isnan(right)
+            assert same or abs(value - right) <= 8 * most + 8 * EPS * largest, (name, given[name], pairs)
