@@ -24,10 +24,11 @@ def foreign(function: Callable[..., Any], path: str) -> Callable[..., Any]:
                 answer = kind.__torch_function__(call, tuple(dict.fromkeys(kinds)), args, settings)
                 if answer is not NotImplemented:
                     return answer
-            if kinds or not is_tensor(settings.get("out")):
+            if kinds or "out" not in settings:
                 raise
             out = settings.pop("out")
-        return _written(function.__name__, out, function(*args, **settings))
+        result = function(*args, **settings)
+        return result if out is None else _written(function.__name__, out, result)
 
     module, _, name = f"torch.{path}".rpartition(".")
     call.__module__, call.__qualname__ = module, name  # pickles look it up there

@@ -130,6 +130,7 @@ OTHERS = {
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
     "set_rng_state": "ranvier.torch.random_state.set_rng_state",
+    "svd": "ranvier.torch.matrices.svd",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
@@ -150,12 +151,16 @@ OTHERS = {
 # modules whose `__dict__` libraries go through: it has all names at once
 WHOLE = frozenset({"distributions", "optim", "optim.lr_scheduler"})
 
+# what stays out, and why, with all names below it
+FLAT = "images have two dimensions"
+_REAL = "there are no complex numbers"
+_DENSE = "all tensors are dense"
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
-    abs add addcmul clone cumsum diagonal div eq exp inverse isclose linalg.cholesky linalg.eigh
+    abs add addcmul clone cumsum diagonal div eq exp eye inverse isclose linalg.cholesky linalg.eigh
     linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log
     logdet lt matmul max mul ne nn.functional.normalize numel permute prod reciprocal rsqrt sqrt squeeze
-    sub sum transpose unsqueeze
+    stack sub sum transpose unsqueeze
 """
 FOREIGN = frozenset(_FOREIGN.split())
 
