@@ -35,6 +35,7 @@ def install(report: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
+    from ranvier import Size
     from ranvier.torch.finder import Finder
 
     if not is_installed():
@@ -45,6 +46,7 @@ def install(report: bool = False) -> None:
                 "first `import torch`: python -m ranvier.torch program.py"
             )
         sys.meta_path.insert(0, Finder)
+        Size.__repr__ = lambda size: f"torch.Size({list(size)})"  # type: ignore[method-assign]
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
             from ranvier.torch.version import TORCH
             from ranvier.version import __version__

@@ -68,8 +68,6 @@ class Finder:
         vars(module).update(__getattr__=attribute, __dir__=listing)
         if root == "torchvision" and not path:
             vars(module)["__version__"] = _VERSIONS[root]
-        if module.__name__ == "torch":  # programs print sizes, and tests compare the text
-            importlib.import_module("ranvier").Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         if path in names.WHOLE and root == "torch":
             vars(module).update({name: attribute(name) for name in listing() if name[0] != "_"})
 
