@@ -46,7 +46,7 @@ def install(report: bool = False) -> None:
                 "first `import torch`: python -m ranvier.torch program.py"
             )
         sys.meta_path.insert(0, Finder)
-        Size.__repr__ = lambda size: f"torch.Size({list(size)})"  # type: ignore[method-assign]
+        Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
             from ranvier.torch.version import TORCH
             from ranvier.version import __version__
