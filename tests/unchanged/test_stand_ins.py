@@ -98,3 +98,8 @@ def test_marks_of_a_profile_change_nothing() -> None:
         assert float(rv.ones(2).sum()) == 2
     assert "PyTorch" in machine.show()
     assert not machine.is_hooked(1)
+
+
+def test_sizes_are_plain_tuples_for_libraries_that_read_annotations() -> None:
+    assert rv.Size.__bases__ == (tuple,)
+    assert not hasattr(rv.Size, "__orig_bases__")

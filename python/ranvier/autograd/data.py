@@ -213,6 +213,9 @@ class memory_format(layout):
     __slots__ = ()
 
 
+del Size.__orig_bases__  # type: ignore[attr-defined]  # typing's mark of a generic class, which torch.Size is not
+
+
 _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
 
 
