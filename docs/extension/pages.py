@@ -31,7 +31,7 @@ CONTENTS = {
     "guide": [
         *("topics", "toolbox", "captured_step", "many_networks", "physics", "generation", "control"),
         *("reproducibility", "threads", "memory", "deployment", "onnx", "export", "playground"),
-        *("distributed", "from_pytorch", "sklearn", "from_keras", "versions"),
+        *("distributed", "unchanged", "from_pytorch", "sklearn", "from_keras", "versions"),
     ],
     "from_pytorch": ["pytorch_names"],
     "benchmarks": ["accuracy", *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md")))],

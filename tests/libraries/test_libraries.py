@@ -35,7 +35,7 @@ def numbers(job, folder):
 @pytest.mark.parametrize("job", JOBS)
 def test_a_library_gives_what_it_gives_with_pytorch(job, tmp_path):
     """Each number is as near to PyTorch's as a few runs of PyTorch are to each other whose first numbers
-    differ by an ulp: eight times the largest move, and eight ulps of the largest number beside it."""
+    differ by an ulp: 16 times the largest move, and eight ulps of one, or of the largest number beside it."""
     library = LIBRARY.get(job, job)
     library = {"pykan": "kan"}.get(library, library)
     if importlib.util.find_spec(library) is None:
@@ -45,7 +45,8 @@ def test_a_library_gives_what_it_gives_with_pytorch(job, tmp_path):
     for name, pairs in expected.items():
         assert len(given[name]) == len(pairs), name
         largest = max((abs(value) for value, _ in pairs if not math.isnan(value)), default=0.0)
+        largest = max(largest, 1.0)
         most = max((moved for _, moved in pairs if not math.isnan(moved)), default=0.0)
         for value, (right, _) in zip(given[name], pairs, strict=True):
             same = math.isnan(value) and math.isnan(right)
-            assert same or abs(value - right) <= 8 * most + 8 * EPS * largest, (name, given[name], pairs)
+            assert same or abs(value - right) <= 16 * most + 8 * EPS * largest, (name, given[name], pairs)
