@@ -24,7 +24,10 @@ EPS = 2.0**-23
 def numbers(job, folder):
     """What the job gives here, in a process of its own."""
     command = [sys.executable, "-m", "ranvier.torch", str(HERE / "run.py"), job]
-    settings = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+    paths = os.pathsep.join(
+        os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path
+    )
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg", "PYTHONPATH": paths}
     done = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
