@@ -123,9 +123,14 @@ INDICES_EXCLUDED = {
         *("test_boolean_assignment_needs_api", "test_unaligned", "test_cast_equivalence"),
         *("test_boolean_index_cast_assign", "test_array_like_values"),
     ),
-    "PyTorch's rule: uint8 is a mask, values of another dtype are refused, one element is an index": (
+    "PyTorch's rule: uint8 is a mask, other dtypes are refused, a list with slices is a tuple": (
         *("test_small_regressions", "test_boolean_assignment_value_mismatch", "test_index_no_array_to_index"),
-        *("test_bool_as_int_argument_errors", "test_array_to_index_error", "test_index_is_larger"),
+        *(
+            "test_bool_as_int_argument_errors",
+            "test_array_to_index_error",
+            "test_index_is_larger",
+            "test_nontuple_ndindex",
+        ),
     ),
     "NumPy's words": ("test_broadcast_error_reports_correct_shape", "test_boolean_indexing_fast_path"),
     "NumPy's limits and C API": (

@@ -107,7 +107,10 @@ def asarray(
 ) -> Tensor:
     """:func:`as_tensor`; with copy=True always in memory of its own, with copy=False never (ValueError).
     | rv.asarray([1.0, 2.0]) -> tensor([1., 2.])"""
-    out = as_tensor(obj, dtype, device)
+    try:
+        out = as_tensor(obj, dtype, device)
+    except Exception as error:
+        raise renamed(error, "asarray") from None
     shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
     if copy is False and not shares:
         raise OpError("[asarray] got copy=False for data that has to be copied; expected copy=None")

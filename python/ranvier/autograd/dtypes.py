@@ -162,10 +162,17 @@ class iinfo:
         return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
 
 
+def _asked(name: str, kind: Any) -> dtype:
+    try:
+        return dtype(kind)
+    except Exception:
+        raise TypeError(f"[{name}] got {type(kind).__name__}; expected a dtype, such as float32") from None
+
+
 def promote_types(type1: Any, type2: Any) -> dtype:
     """The dtype of an operation on tensors of these dtypes: of the higher kind (bool, integers, floats), the
     wider. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
-    kinds = [dtype(kind) for kind in (type1, type2)]
+    kinds = [_asked("promote_types", kind) for kind in (type1, type2)]
     ranks = ["buifc".index(kind.kind) - (kind.kind == "i") for kind in kinds]
     if ranks[0] != ranks[1]:
         higher, other = kinds if ranks[0] > ranks[1] else kinds[::-1]
@@ -177,5 +184,5 @@ def promote_types(type1: Any, type2: Any) -> dtype:
 def can_cast(from_: Any, to: Any) -> bool:
     """Whether PyTorch's rules of promotion allow to write numbers of one dtype to another: to no lower kind.
     | rv.can_cast(rv.float32, rv.int64), rv.can_cast(rv.int64, rv.int8) -> (False, True)"""
-    kinds = [dtype(kind).kind.replace("u", "i") for kind in (from_, to)]
+    kinds = [_asked("can_cast", kind).kind.replace("u", "i") for kind in (from_, to)]
     return "bifc".index(kinds[0]) <= "bifc".index(kinds[1])

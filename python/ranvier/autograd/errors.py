@@ -159,7 +159,7 @@ def number(
     """
     if type(value) is not float and not isinstance(value, Real):
         kind = getattr(getattr(value, "dtype", None), "kind", "O")
-        if kind not in "biuf":
+        if kind not in "biuf" or not hasattr(value, "item"):
             raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a number")
         if math.prod(value.shape) != 1:
             raise ValueError(f"[{name}] got {key} {_shown(value)}; expected one number")

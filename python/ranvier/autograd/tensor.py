@@ -256,6 +256,8 @@ class Tensor:
         return -1
 
     def is_same_size(self, other: Tensor) -> bool:
+        if not isinstance(other, Tensor):
+            raise TypeError(f"[is_same_size] got {type(other).__name__}; expected a Tensor")
         return self._array.shape == other._array.shape
 
     def data_ptr(self) -> int:

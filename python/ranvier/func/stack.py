@@ -284,7 +284,7 @@ def _form(member: Module) -> dict[str, tuple[Any, ...]]:
         names: dict[int, str] = {}
         for name, x in getattr(member, kind)(remove_duplicate=False):
             tied = names.setdefault(id(x), name)
-            form[name] = type(x), tuple(x.shape), str(x.dtype), x.requires_grad, tied
+            form[name] = type(x), tuple(x.shape), str(x._array.dtype), x.requires_grad, tied
     return form
 
 

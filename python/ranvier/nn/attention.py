@@ -284,4 +284,5 @@ def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> No
             f"[{_NAME}] got {name} of shape {tuple(mask.shape)}; expected {' or '.join(map(str, shapes))}"
         )
     if mask.dtype.kind != "b" and mask.dtype != x.dtype:
-        raise DtypeError(f"[{_NAME}] got {name} of dtype {mask.dtype}; expected bool or {x.dtype}")
+        own, wanted = mask._array.dtype, x._array.dtype
+        raise DtypeError(f"[{_NAME}] got {name} of dtype {own}; expected bool or {wanted}")

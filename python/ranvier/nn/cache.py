@@ -145,7 +145,8 @@ class CacheLayer(NamedTuple):
         _, batch, heads, most, width = cache.values.shape
         if qkv.dtype != cache.values.dtype:
             raise DtypeError(
-                f"[multihead_attention] got a cache of dtype {cache.values.dtype}; expected {qkv.dtype}"
+                f"[multihead_attention] got a cache of dtype {cache.values._array.dtype}; "
+                f"expected {qkv._array.dtype}"
             )
         if qkv.shape[0 if batch_first else 1] != batch or qkv.shape[2] != 3 * heads * width:
             raise OpError(

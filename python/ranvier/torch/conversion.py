@@ -19,7 +19,7 @@ def parse_to(
 
     >>> import ranvier as rv
     >>> parse_to("cpu", rv.float64, True)[1:3]
-    (dtype('float64'), True)
+    (torch.float64, True)
     """
     for argument in args:
         if isinstance(argument, rv.Tensor):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier
-from ranvier.pytorch_names.amp import autocast
 from ranvier.torch.version import TORCH
 
-__all__ = ["autocast", "current_device", "device_count", "is_available", "synchronize"]
+__all__ = ["current_device", "device_count", "is_available", "synchronize"]
 
 
 def show() -> str:

@@ -82,6 +82,7 @@ OTHERS = {
     "__version__": "ranvier.torch.version.__version__",
     "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
+    "cpu.autocast": "ranvier.autocast",
     "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
     "frombuffer": "ranvier.torch.buffers.frombuffer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,10 @@ class SobolEngine:
     def draw(self, n: int = 1, out: Any = None, dtype: Any = None) -> rv.Tensor:
         """The next n points, as a tensor of shape (n, dimension)."""
         self.num_generated += n
-        points = rv.tensor(np.asarray(self._points.random(n)), dtype=dtype or rv.get_default_dtype())
+        with warnings.catch_warnings():  # SciPy wants powers of two, PyTorch does not
+            warnings.simplefilter("ignore", UserWarning)
+            values = np.asarray(self._points.random(n))
+        points = rv.tensor(values, dtype=dtype or rv.get_default_dtype())
         return points if out is None else out.resize_(points.shape).copy_(points)
 
     def draw_base2(self, m: int, out: Any = None, dtype: Any = None) -> rv.Tensor:

@@ -165,7 +165,8 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
     """
     kind = type(b)
     method = getattr(kind, _REFLECTED.get(name, ""), None)
-    if method is None or not isinstance(a, Tensor) or kind.__module__ in ("builtins", "numpy"):
+    home = kind.__module__.partition(".")[0]
+    if method is None or not isinstance(a, Tensor) or home in ("builtins", "numpy"):
         return NotImplemented
     return method(b, a)
 

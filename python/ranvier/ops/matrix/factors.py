@@ -302,7 +302,8 @@ def _exchanges(pivots: Array, dtype: Any) -> Array:
     """The matrix P of the exchanged rows."""
     n = pivots.shape[-1]
     order = np.broadcast_to(np.arange(n), pivots.shape).copy()
-    for some, exchanged in zip(order.reshape(-1, n), pivots.reshape(-1, n), strict=True):
+    rows = math.prod(pivots.shape[:-1]), n
+    for some, exchanged in zip(order.reshape(rows), pivots.reshape(rows), strict=True):
         for i, pivot in enumerate(exchanged - 1):
             some[[i, pivot]] = some[[pivot, i]]
     return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))

@@ -34,7 +34,7 @@ def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Ten
     """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
     A = as_tensor(name, A)
     if not is_floating(A):
-        raise DtypeError(f"[{name}] got A of dtype {A.dtype}; expected float32 or float64")
+        raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
         kind = "(..., n, n)" if square else "(..., m, n)"
         raise OpError(f"[{name}] got A of shape {A.shape}; expected {kind}")

@@ -82,7 +82,7 @@ class ChannelDropout(Dropout):
 
     def forward(self, x: Any) -> Any:
         if x.dtype.kind != "f":
-            raise DtypeError(f"[dropout] got x of dtype {x.dtype}; expected float32 or float64")
+            raise DtypeError(f"[dropout] got x of dtype {x._array.dtype}; expected float32 or float64")
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, None)
