@@ -44,6 +44,7 @@ __all__ = [
     "LinAlgError",
     "cholesky",
     "cholesky_ex",
+    "cross",
     "det",
     "eigh",
     "eigvalsh",
@@ -67,6 +68,12 @@ __all__ += ["solve_triangular", "svd", "svdvals", "vecdot", "vector_norm"]
 
 inv = inverse
 InvExResult = namedtuple("InvExResult", "inverse info")
+
+
+def cross(input: Any, other: Any, *, dim: int = -1) -> Tensor:
+    """The cross product of vectors of three elements along a dimension.
+    | rv.linalg.cross(rv.tensor([1.0, 0.0, 0.0]), rv.tensor([0.0, 1.0, 0.0])) -> tensor([0., 0., 1.])"""
+    return ops.cross(input, other, dim)
 
 
 def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:

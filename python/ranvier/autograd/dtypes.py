@@ -47,6 +47,8 @@ class dtype:
     type: Any
 
     def __new__(cls, like: Any) -> DType:
+        if type(like) is cls:
+            return like
         try:
             own = cls.known.get(like)
         except TypeError:  # a list of fields
@@ -125,6 +127,16 @@ default = _Default()  # read where a tensor is made; compiled steps compare it
 default.dtype = np.dtype(np.float32)
 
 
+_LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolution
+    "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
+    "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
+    "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),
+    "float8_e5m2": (2**-2, 57344, -57344, 2**-14, 1),
+    "float8_e5m2fnuz": (2**-3, 57344, -57344, 2**-15, 1),
+    "float8_e8m0fnu": (1, 2.0**127, 2.0**-127, 2.0**-127, 1),
+}
+
+
 class finfo:
     """Limits of a dtype of floats: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``,
     ``resolution``. Without a dtype: of the default one. TypeError for another kind.
@@ -134,10 +146,11 @@ class finfo:
         kind = dtype(default.dtype if type is None else type)
         if kind.kind != "f":
             raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
-        limits = np.finfo(kind.dtype)
+        names = ("eps", "max", "min", "tiny", "resolution")
+        limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
         self.bits, self.dtype = kind.itemsize * 8, kind.name
-        for name in ("eps", "max", "min", "tiny", "smallest_normal", "resolution"):
-            setattr(self, name, float(getattr(limits, name)))
+        vars(self).update(zip(names, map(float, limits), strict=True))
+        self.smallest_normal = self.tiny
 
     def __repr__(self) -> str:
         shown = ", ".join(

@@ -72,6 +72,8 @@ def _refused(name: str) -> Any:
 
     refuse.__name__ = refuse.__qualname__ = name
     refuse.__doc__ = "Raises RuntimeError: there is no such device."
+    if name[0].isupper():  # a class, which annotations and isinstance name
+        return type(name, (), {"__new__": refuse, "__doc__": refuse.__doc__})
     return refuse
 
 

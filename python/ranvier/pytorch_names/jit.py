@@ -18,7 +18,12 @@ def script(obj: Any, *args: Any, **settings: Any) -> Any:
     return obj
 
 
-script_method = ignore = export = unused = script
+script_method = export = unused = script
+
+
+def ignore(drop: Any = False, **settings: Any) -> Any:
+    """The function itself, as ``@ignore`` and ``@ignore()``."""
+    return drop if callable(drop) else script
 
 
 def is_scripting() -> bool:

@@ -20,9 +20,12 @@ class _Absent(type):
     """The class of such names: an annotation, a base class, a test with isinstance; a call raises."""
 
     _path: str
+    __module__: str
 
     def __call__(cls, *args: Any, **settings: Any) -> Any:
-        raise NotImplementedError(f"[torch.{cls._path}] ranvier leaves it out: {why(cls._path)}")
+        raise NotImplementedError(
+            f"[{cls.__module__}.{cls.__name__}] ranvier leaves it out: {why(cls._path)}"
+        )
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -40,5 +43,6 @@ def absent(path: str) -> Any:
     Traceback (most recent call last):
     NotImplementedError: [torch.fx.symbolic_trace] ranvier leaves it out: there are no graphs of modules
     """
-    parent, _, name = path.rpartition(".")
-    return _Absent(name, (), {"_path": path, "__module__": f"torch.{parent}".rstrip(".")})
+    full = path if path.startswith("torchvision.") else f"torch.{path}"
+    module, _, name = full.rpartition(".")
+    return _Absent(name, (), {"_path": path, "__module__": module})

@@ -1,4 +1,4 @@
-"""torch.frombuffer: the memory of another object as a tensor."""
+"""torch.frombuffer: the memory of another object as a tensor; torch.empty."""
 
 from __future__ import annotations
 
@@ -19,3 +19,32 @@ def frombuffer(
     array = np.frombuffer(buffer, np.dtype(dtype), count, offset)
     tensor = rv.from_numpy(array if array.flags.writeable else array.copy())
     return tensor.requires_grad_(requires_grad)
+
+
+class Nothing:
+    """No elements of a dtype that NumPy does not have: libraries ask for the size of one."""
+
+    shape, ndim = rv.Size([0]), 1
+
+    def __init__(self, dtype: rv.dtype) -> None:
+        self.dtype, self.itemsize = dtype, dtype.itemsize
+
+    def element_size(self) -> int:
+        return self.itemsize
+
+    def numel(self) -> int:
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"[{name}] got a tensor of {self.dtype}; expected a dtype that NumPy has")
+
+
+def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
+    """rv.empty; without elements also of dtypes that can be named only.
+
+    >>> empty(0, dtype=rv.bfloat16).element_size()
+    2
+    """
+    if type(dtype) is rv.dtype and not hasattr(dtype, "dtype") and size in ((0,), ([0],), ((0,),)):
+        return Nothing(dtype)
+    return rv.empty(*size, dtype=dtype, **settings)

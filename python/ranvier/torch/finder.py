@@ -31,7 +31,7 @@ class Finder:
         if root not in _ROOTS:
             return None
         homes = _homes(root, inner)
-        if not homes and not (root == "torch" and why(inner)):
+        if not homes and not why(_full(root, inner)):
             if sys._getframe(2).f_code.co_name != "_find_and_load_unlocked":  # importlib.util.find_spec
                 return None
             raise report.missing(ModuleNotFoundError(f"No module named {name!r}", name=name), name)
@@ -68,6 +68,8 @@ class Finder:
         vars(module).update(__getattr__=attribute, __dir__=listing)
         if root == "torchvision" and not path:
             vars(module)["__version__"] = _VERSIONS[root]
+        if root == "torch" and not path:
+            vars(module)["torch"] = module  # torch.torch, as some libraries write
         if path in names.WHOLE and root == "torch":
             vars(module).update({name: attribute(name) for name in listing() if name[0] != "_"})
 
@@ -90,12 +92,17 @@ def _file(homes: list[ModuleType]) -> str:
     return str((homes and vars(homes[-1]).get("__file__")) or importlib.import_module("ranvier").__file__)
 
 
+def _full(root: str, path: str) -> str:
+    """The path under which `names.OUT` has it: without `torch`, with other roots."""
+    return path if root == "torch" else f"{root}.{path}"
+
+
 def _homes(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
     homes: list[ModuleType] = []
     if root == "torch" and path in names.FILES:
         homes.append(importlib.import_module(names.FILES[path]))
-    if root == "torch" and why(path):  # a module of ranvier with this name is another one
+    if why(_full(root, path)):  # a module of ranvier with this name is another one
         return homes
     inner = names.HOMES.get(path, path) if root == "torch" else path
     try:
@@ -114,7 +121,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         return getattr(importlib.import_module(module), inner)
     if full.startswith("_foreach_") and root == "torch":
         return importlib.import_module("ranvier.torch.groups").foreach(name)
-    out = root == "torch" and why(full)
+    out = why(_full(root, full))
     text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
     for home in homes:
         try:
@@ -130,7 +137,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
         return getattr(Tensor, name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.FILES:
         if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):
-            return absent(full)
+            return absent(_full(root, full))
         if out or _homes(root, full):
             return importlib.import_module(f"{root}.{full}")
     raise report.missing(AttributeError(text, name=name), f"{root}.{full}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ranvier
 from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
+
+HASH = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file that torch.hub gets
 
 
 def show() -> str:

@@ -22,6 +22,7 @@ FILES = {
     "distributed.distributed_c10d": "ranvier.torch.processes",
     "distributions": "ranvier.distributions.left_out",
     "futures": "ranvier.torch.futures",
+    "jit.annotations": "typing",
     "nn._reduction": "ranvier.torch.groups",
     "nn.common_types": "ranvier.torch.types",
     "optim.lr_scheduler": "ranvier.torch.schedules",
@@ -85,10 +86,13 @@ OTHERS = {
     "cpu.autocast": "ranvier.autocast",
     "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
+    "empty": "ranvier.torch.buffers.empty",
     "frombuffer": "ranvier.torch.buffers.frombuffer",
     "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
     "get_rng_state": "ranvier.torch.random_state.get_rng_state",
+    "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
+    "hub.urlparse": "urllib.parse.urlparse",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
     "jit.Final": "typing.Final",
     "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
@@ -135,6 +139,7 @@ OTHERS = {
     "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "svd": "ranvier.torch.former.svd",
     "utils._foreach_utils._group_tensors_by_device_and_dtype": "ranvier.torch.groups.by_dtype",
+    "utils._pytree._dict_flatten_with_keys": "ranvier.torch.pytree.flatten_dict",
     "utils._pytree._namedtuple_flatten": "ranvier.torch.pytree.flatten_named",
     "utils._pytree._namedtuple_unflatten": "ranvier.torch.pytree.unflatten_named",
     "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
@@ -149,10 +154,6 @@ OTHERS = {
 # modules whose `__dict__` libraries go through: it has all names at once
 WHOLE = frozenset({"distributions", "optim", "optim.lr_scheduler"})
 
-# what stays out, and why, with all names below it
-FLAT = "images have two dimensions"
-_REAL = "there are no complex numbers"
-_DENSE = "all tensors are dense"
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
     abs add addcmul clone cumsum diagonal div eq exp eye inverse isclose linalg.cholesky linalg.eigh
@@ -166,10 +167,16 @@ FOREIGN = frozenset(_FOREIGN.split())
 FLAT = "images have two dimensions"
 _REAL = "there are no complex numbers"
 _DENSE = "all tensors are dense"
+_GPU = "there is no GPU"
+_GRAPHS = "there are no graphs of modules"
+_DATA = "ImageFolder reads folders of images"
 OUT = {
     "PyTorchFileReader": "torch.load reads files",
     "ScriptFunction": "there is no TorchScript",
     "ScriptModule": "there is no TorchScript",
+    "SymBool": _GRAPHS,
+    "SymFloat": _GRAPHS,
+    "SymInt": _GRAPHS,
     "TypedStorage": "tensors have their memory in NumPy arrays",
     "_C": "there is no C++ of PyTorch",
     "_dynamo": "rv.compile captures steps without it",
@@ -179,6 +186,15 @@ OUT = {
     "autograd.profiler": "cProfile measures the Python code",
     "classes": "operators are those of torch",
     "complex": _REAL,
+    "conv3d": FLAT,
+    "conv_transpose3d": FLAT,
+    "cuda.CUDAGraph": _GPU,
+    "cuda.CUDAPluggableAllocator": _GPU,
+    "cuda.ExternalStream": _GPU,
+    "cuda.MemPool": _GPU,
+    "cuda.StreamContext": _GPU,
+    "cuda.graph": _GPU,
+    "cuda.graphs": _GPU,
     "distributed._composable": "each process has the whole model",
     "distributed._tensor": "each process has the whole model",
     "distributed.elastic": "mpirun starts the processes",
@@ -190,8 +206,10 @@ OUT = {
     "distributed.tensor": "each process has the whole model",
     "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
     "fft": _REAL,
-    "fx": "there are no graphs of modules",
+    "fx": _GRAPHS,
     "istft": _REAL,
+    "hub.download_url_to_file": "nothing is downloaded here",
+    "hub.get_dir": "nothing is downloaded here",
     "jit.RecursiveScriptModule": "there is no TorchScript",
     "jit.ScriptFunction": "there is no TorchScript",
     "jit.ScriptModule": "there is no TorchScript",
@@ -203,10 +221,12 @@ OUT = {
     "linalg.eigvals": _REAL,
     "nested": _DENSE,
     "nn.Buffer": "Module.register_buffer makes a buffer",
+    "nn.attention.flex_attention": "masks are tensors: nn.functional.scaled_dot_product_attention",
     "nn.parallel.scatter_gather.scatter": "there is one device",
     "nn.parameter.Buffer": "Module.register_buffer makes a buffer",
     "nn.parameter.UninitializedBuffer": "Module.register_buffer makes a buffer",
     "nn.parameter.UninitializedTensorMixin": "Module.register_buffer makes a buffer",
+    "nn.utils.fusion": "ranvier.export joins layers",
     "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
     "nn.utils.prune": "weights are not pruned",
     "ops": "operators are those of torch",
@@ -225,10 +245,22 @@ OUT = {
     "sparse_csr": _DENSE,
     "sparse_csr_tensor": _DENSE,
     "stft": _REAL,
+    "torchvision.datasets.INaturalist": _DATA,
+    "torchvision.datasets.ImageNet": _DATA,
+    "torchvision.datasets.KMNIST": _DATA,
+    "torchvision.datasets.Places365": _DATA,
+    "torchvision.datasets.QMNIST": _DATA,
+    "torchvision.io": "PIL and datasets read images; see torchvision.transforms",
+    "torchvision.models.detection": "models give classes of images",
+    "torchvision.models.feature_extraction": _GRAPHS,
+    "torchvision.ops": "there are no boxes in images",
+    "torchvision.transforms.v2": "transforms are torchvision.transforms's",
+    "torchvision.tv_tensors": "images are tensors",
     "to_sparse": "all tensors are dense",
     "utils._python_dispatch": "no operation looks for __torch_dispatch__",
     "utils.benchmark": "Python's timeit measures",
     "utils.cpp_extension": "there is no C++ of PyTorch",
+    "utils.data._utils.worker._generate_state": "threads of this process make batches",
     "utils.data.dataloader._MultiProcessingDataLoaderIter": "threads of this process make batches",
     "utils.data.datapipes": "data sets are torch.utils.data's",
     "view_as_complex": _REAL,

@@ -24,6 +24,20 @@ _NODES: dict[Any, tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], A
 }
 
 
+class MappingKey(NamedTuple):
+    """The place of a value in a dict, in the path to it."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+
+def flatten_dict(x: Any) -> tuple[list[tuple[MappingKey, Any]], list[Any]]:
+    """The places and values of a dict, and its keys."""
+    return [(MappingKey(key), value) for key, value in x.items()], list(x)
+
+
 class TreeSpec:
     """The form of a tree without its values."""
 
