@@ -12,6 +12,7 @@ from ranvier.autograd import inplace as inplace
 from ranvier.autograd import nodes as nodes
 from ranvier.autograd.backward import backward as _backward
 from ranvier.autograd.creation import Variable
+from ranvier.autograd.duplicates import make_subclass
 from ranvier.autograd.function import Function, once_differentiable
 from ranvier.autograd.grad import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
 from ranvier.autograd.grad import gradients as grad
@@ -40,6 +41,8 @@ METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
     **convert.METHODS,
     **inplace.METHODS,
     **{name: getattr(check, name) for name in ("allclose", "equal", "isfinite", "isinf", "isnan")},
+    **dict.fromkeys(("conj", "conj_physical", "resolve_conj", "resolve_neg"), check.conj),
+    "_make_subclass": staticmethod(make_subclass),
     "backward": _backward,
     "register_hook": register_hook,
     "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,

@@ -53,6 +53,13 @@ def is_complex(input: Any) -> bool:
     return _raw("is_complex", input).dtype.kind == "c"
 
 
+def conj(input: Tensor) -> Tensor:
+    """The tensor itself: its numbers are real."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"[conj] got {type(input).__name__}; expected a Tensor")
+    return input
+
+
 def numel(input: Any) -> int:
     """The number of elements."""
     return _raw("numel", input).size

@@ -149,8 +149,7 @@ class finfo:
         names = ("eps", "max", "min", "tiny", "resolution")
         limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
         self.bits, self.dtype = kind.itemsize * 8, kind.name
-        vars(self).update(zip(names, map(float, limits), strict=True))
-        self.smallest_normal = self.tiny
+        vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
 
     def __repr__(self) -> str:
         shown = ", ".join(

@@ -126,8 +126,9 @@ class Tensor:
 
     __array_priority__ = 1000  # array + tensor calls the Tensor's operator, which records it
 
-    def __init__(self, *data: Any, requires_grad: bool = False) -> None:
-        fill(self, sized_or_copied("Tensor", data, default.dtype), requires_grad)
+    def __init__(self, *data: Any, requires_grad: bool = False, **settings: Any) -> None:
+        if not hasattr(self, "_array"):  # else `__new__` of a subclass has made it
+            fill(self, sized_or_copied("Tensor", data, default.dtype, **settings), requires_grad)
 
     if TYPE_CHECKING:  # attached methods
         backward: Callable[..., None]

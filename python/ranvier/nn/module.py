@@ -18,7 +18,7 @@ from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
-from ranvier.nn.parameter import Parameter
+from ranvier.nn.parameter import Buffer, Parameter
 from ranvier.nn.registry import (
     BUFFERS,
     MODULES,
@@ -36,7 +36,7 @@ from ranvier.nn.registry import (
 )
 from ranvier.nn.state import StateDicts
 
-__all__ = ["Module", "Parameter"]
+__all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
@@ -131,6 +131,9 @@ class Module(HookRegistration, StateDicts, Conversions):
             if type(self).register_parameter is Module.register_parameter:
                 return place(self, PARAMETERS, name, value)
             return self.register_parameter(name, value)
+        if type(value) is Buffer:
+            attributes.pop(name, None)
+            return self.register_buffer(name, value, value.persistent)
         if value is not None and name in attributes.get(PARAMETERS, ()):
             self._refuse(value, "parameter", name, "a Parameter")
         elif value is not None and name in attributes.get(MODULES, ()):

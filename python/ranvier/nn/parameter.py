@@ -1,4 +1,4 @@
-"""Parameter: a Tensor that a Module registers."""
+"""Parameter and Buffer: Tensors that a Module registers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ranvier.autograd.duplicates import rebuild
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 
-__all__ = ["Parameter", "UninitializedParameter"]
+__all__ = ["Buffer", "Parameter", "UninitializedParameter"]
 
 
 class Parameter(Tensor):
@@ -28,15 +28,29 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
         array = np.asarray(array_of("Parameter", data))
-        parameter = rebuild(cls, array, requires_grad)
+        parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
             share(data, parameter)  # one memory, one count of its changes
         else:  # the memory may be that of an array, also of a subclass or behind `__array__`
             parameter._cell[FLAG] |= UNWATCHED
-        return parameter
+        return parameter.requires_grad_(requires_grad)
 
-    def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
-        self.requires_grad_(requires_grad)
+
+class Buffer(Tensor):
+    """A Tensor that a Module registers as a buffer when it is assigned to an attribute; persistent: whether
+    the state has it.
+    | rv.nn.Buffer(rv.ones(2)) -> tensor([1., 1.])"""
+
+    persistent: bool = True
+
+    def __new__(cls, data: Any = (), *, persistent: bool = True) -> Buffer:
+        buffer = rebuild(cls, np.asarray(array_of("Buffer", data)), getattr(data, "requires_grad", False))
+        if isinstance(data, Tensor):
+            share(data, buffer)
+        else:
+            buffer._cell[FLAG] |= UNWATCHED
+        buffer.persistent = persistent
+        return buffer
 
 
 class UninitializedParameter(Parameter):

@@ -46,6 +46,7 @@ cuda = _backend(
     enable_mem_efficient_sdp=lambda enabled: None,
     enable_math_sdp=lambda enabled: None,
 )
+cpu = _backend("cpu", available=True, get_cpu_capability=lambda: "DEFAULT")
 mps = _backend("mps")
 mkl = _backend("mkl")
 mkldnn = _backend("mkldnn", enabled=False)

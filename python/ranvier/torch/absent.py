@@ -16,16 +16,17 @@ def why(path: str) -> str:
     return OUT.get(path, "")
 
 
+def _full(path: str) -> str:
+    return path if path.startswith("torchvision.") else f"torch.{path}"
+
+
 class _Absent(type):
     """The class of such names: an annotation, a base class, a test with isinstance; a call raises."""
 
     _path: str
-    __module__: str
 
     def __call__(cls, *args: Any, **settings: Any) -> Any:
-        raise NotImplementedError(
-            f"[{cls.__module__}.{cls.__name__}] ranvier leaves it out: {why(cls._path)}"
-        )
+        raise NotImplementedError(f"[{_full(cls._path)}] ranvier leaves it out: {why(cls._path)}")
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -43,6 +44,5 @@ def absent(path: str) -> Any:
     Traceback (most recent call last):
     NotImplementedError: [torch.fx.symbolic_trace] ranvier leaves it out: there are no graphs of modules
     """
-    full = path if path.startswith("torchvision.") else f"torch.{path}"
-    module, _, name = full.rpartition(".")
+    module, _, name = _full(path).rpartition(".")
     return _Absent(name, (), {"_path": path, "__module__": module})

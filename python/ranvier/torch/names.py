@@ -23,6 +23,7 @@ FILES = {
     "distributions": "ranvier.distributions.left_out",
     "futures": "ranvier.torch.futures",
     "jit.annotations": "typing",
+    "library": "ranvier.torch.library",
     "nn._reduction": "ranvier.torch.groups",
     "nn.common_types": "ranvier.torch.types",
     "optim.lr_scheduler": "ranvier.torch.schedules",
@@ -38,6 +39,13 @@ FILES = {
     "utils.hooks": "ranvier.torch.hooks",
     "version": "ranvier.torch.version",
 }
+
+_LEFT_OUT = """
+    chi2 continuous_bernoulli exp_family fishersnedecor generalized_pareto inverse_gamma kumaraswamy
+    logistic_normal lowrank_multivariate_normal pareto relaxed_bernoulli relaxed_categorical von_mises weibull
+    wishart
+"""
+FILES |= {f"distributions.{name}": "ranvier.distributions.left_out" for name in _LEFT_OUT.split()}
 
 # a module of PyTorch: the module of this library that has its names
 HOMES = {
@@ -84,6 +92,8 @@ OTHERS = {
     "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
     "cpu.autocast": "ranvier.autocast",
+    "conj": "ranvier.autograd.check.conj",
+    "conj_physical": "ranvier.autograd.check.conj",
     "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
     "empty": "ranvier.torch.buffers.empty",
@@ -94,6 +104,8 @@ OTHERS = {
     "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
     "hub.urlparse": "urllib.parse.urlparse",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
+    "is_conj": "ranvier.is_complex",
+    "is_neg": "ranvier.is_complex",
     "jit.Final": "typing.Final",
     "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
     "jit._overload": "ranvier.jit.script",
@@ -128,6 +140,9 @@ OTHERS = {
     "profiler.kineto_available": "ranvier.cuda.is_available",
     "random.get_rng_state": "ranvier.torch.random_state.get_rng_state",
     "random.set_rng_state": "ranvier.torch.random_state.set_rng_state",
+    "real": "ranvier.autograd.check.conj",
+    "resolve_conj": "ranvier.autograd.check.conj",
+    "resolve_neg": "ranvier.autograd.check.conj",
     "save": "ranvier.torch.files.save",
     "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
@@ -207,9 +222,9 @@ OUT = {
     "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
     "fft": _REAL,
     "fx": _GRAPHS,
-    "istft": _REAL,
     "hub.download_url_to_file": "nothing is downloaded here",
     "hub.get_dir": "nothing is downloaded here",
+    "istft": _REAL,
     "jit.RecursiveScriptModule": "there is no TorchScript",
     "jit.ScriptFunction": "there is no TorchScript",
     "jit.ScriptModule": "there is no TorchScript",
@@ -220,10 +235,8 @@ OUT = {
     "linalg.eig": _REAL,
     "linalg.eigvals": _REAL,
     "nested": _DENSE,
-    "nn.Buffer": "Module.register_buffer makes a buffer",
     "nn.attention.flex_attention": "masks are tensors: nn.functional.scaled_dot_product_attention",
     "nn.parallel.scatter_gather.scatter": "there is one device",
-    "nn.parameter.Buffer": "Module.register_buffer makes a buffer",
     "nn.parameter.UninitializedBuffer": "Module.register_buffer makes a buffer",
     "nn.parameter.UninitializedTensorMixin": "Module.register_buffer makes a buffer",
     "nn.utils.fusion": "ranvier.export joins layers",
@@ -245,6 +258,8 @@ OUT = {
     "sparse_csr": _DENSE,
     "sparse_csr_tensor": _DENSE,
     "stft": _REAL,
+    "svd_lowrank": "torch.linalg.svd has all singular values",
+    "to_sparse": "all tensors are dense",
     "torchvision.datasets.INaturalist": _DATA,
     "torchvision.datasets.ImageNet": _DATA,
     "torchvision.datasets.KMNIST": _DATA,
@@ -256,7 +271,6 @@ OUT = {
     "torchvision.ops": "there are no boxes in images",
     "torchvision.transforms.v2": "transforms are torchvision.transforms's",
     "torchvision.tv_tensors": "images are tensors",
-    "to_sparse": "all tensors are dense",
     "utils._python_dispatch": "no operation looks for __torch_dispatch__",
     "utils.benchmark": "Python's timeit measures",
     "utils.cpp_extension": "there is no C++ of PyTorch",
