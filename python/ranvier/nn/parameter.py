@@ -39,7 +39,11 @@ class Parameter(Tensor):
 class Buffer(Tensor):
     """A Tensor that a Module registers as a buffer when it is assigned to an attribute; persistent: whether
     the state has it.
-    | rv.nn.Buffer(rv.ones(2)) -> tensor([1., 1.])"""
+
+    >>> import ranvier as rv
+    >>> rv.nn.Buffer(rv.ones(2))
+    tensor([1., 1.])
+    """
 
     persistent: bool = True
 
