@@ -35,7 +35,7 @@ def install(report: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
-    from ranvier import Size
+    from ranvier import Size, Tensor
     from ranvier.torch.finder import Finder
 
     if not is_installed():
@@ -47,6 +47,7 @@ def install(report: bool = False) -> None:
             )
         sys.meta_path.insert(0, Finder)
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
+        Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
             from ranvier.torch.version import TORCH
             from ranvier.version import __version__

@@ -1,4 +1,4 @@
-"""Functions that PyTorch still has beside those of torch.linalg."""
+"""Functions that PyTorch still has beside those of torch.linalg and torch.distributions."""
 
 from __future__ import annotations
 
@@ -24,3 +24,18 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     if not compute_uv:
         return SVD(rv.zeros_like(u), s, rv.zeros_like(vh.mT))
     return SVD(u, s, vh.mT)
+
+
+def scale_tril(P: Any) -> rv.Tensor:
+    """The lower triangular L with L L^T the inverse of P.
+
+    >>> scale_tril(rv.tensor([[4.0]]))
+    tensor([[0.5000]])
+    """
+    return rv.linalg.cholesky(rv.linalg.inv(P))
+
+
+def clipped_sigmoid(x: Any) -> rv.Tensor:
+    """The sigmoid, neither 0 nor 1."""
+    limits = rv.finfo(x.dtype)
+    return rv.clamp(rv.sigmoid(x), min=limits.tiny, max=1.0 - limits.eps)

@@ -19,7 +19,8 @@ def foreach(name: str) -> Callable[..., Any]:
     >>> foreach("_foreach_add")([rv.ones(1), rv.ones(2)], [1.0, 2.0])
     [tensor([2.]), tensor([3., 3.])]
     """
-    method = getattr(Tensor, name.removeprefix("_foreach_"))
+    plain = name.removeprefix("_foreach_")
+    method = getattr(Tensor, plain, None) or _in_place(getattr(Tensor, plain.removesuffix("_")))
 
     def call(tensors: Any, *others: Any, **settings: Any) -> Any:
         rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
@@ -27,6 +28,10 @@ def foreach(name: str) -> Callable[..., Any]:
         return None if name.endswith("_") else results
 
     return call
+
+
+def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, *others, **settings: x.copy_(method(x, *others, **settings))
 
 
 def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[list[Any]], list[int]]]:
