@@ -40,7 +40,9 @@ __all__ = [
 METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
     **convert.METHODS,
     **inplace.METHODS,
-    **{name: getattr(check, name) for name in ("allclose", "equal", "isfinite", "isinf", "isnan")},
+    **{
+        name: getattr(check, name) for name in ("allclose", "equal", "isfinite", "isinf", "isnan", "to_dense")
+    },
     **dict.fromkeys(("conj", "conj_physical", "resolve_conj", "resolve_neg"), check.conj),
     "_make_subclass": staticmethod(make_subclass),
     "backward": _backward,

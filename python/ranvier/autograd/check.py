@@ -60,6 +60,11 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
+    """The tensor itself, or in another dtype: all tensors are dense."""
+    return input if dtype is None else input.to(dtype)
+
+
 def numel(input: Any) -> int:
     """The number of elements."""
     return _raw("numel", input).size
