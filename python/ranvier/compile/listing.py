@@ -152,6 +152,7 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
         names[address_of(plan.numbers)] = f"settings of {type(optimizer).__name__}"
         for p, state in optimizer.state.items():
             for key, value in state.items():
+                value = getattr(value, "_array", value)
                 if hasattr(value, "ctypes"):
                     names.setdefault(address_of(value), f"{of.get(id(p), 'parameter')}.{key}")
     return names

@@ -19,7 +19,7 @@ from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.optim.hooks import HookedOptimizer
-from ranvier.optim.state import aligned_zeros, in_place, loaded, moved
+from ranvier.optim.state import Form, aligned_zeros, entry, in_place, loaded, moved, shown
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
@@ -236,7 +236,8 @@ class Optimizer(HookedOptimizer):
         self.state.clear()
         for index, values in state_dict["state"].items():
             p = by_index[int(index)]
-            self.state[p] = in_place(before.get(p, {}), self.load_state(p, values))
+            state = self.load_state(p, values)
+            self.state[p] = in_place(before.get(p, {}), state) if self.rule else state
         self.__setstate__({"state": self.state, "param_groups": self.param_groups})
         for hook in self._hooks_of("after loading"):
             hook(self)
@@ -256,7 +257,7 @@ class Optimizer(HookedOptimizer):
         """A parameter's state from that of a state_dict."""
         if not self.rule:  # a rule of a program's own: what it keeps is its own, too
             return {k: moved(v, p) for k, v in values.items()}
-        return {k: loaded(v, k, p) for k, v in values.items() if v is not None}
+        return {k: shown(loaded(v, k, p)) for k, v in values.items() if v is not None}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -270,7 +271,7 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
-        for p, values in self.state.items() if self.rule else ():
+        for p, values in self.state.items() if self.rule and not Form.tensors else ():
             if any(isinstance(value, Tensor) for value in values.values()):  # of a file of PyTorch
                 self.state[p] = self.load_state(p, values)
 
@@ -294,6 +295,7 @@ class _Plan:
         ]
         self.held = [optimizer.state[p] for p in active]
         self.arrays = [state[name] for state, name in self.owners]
+        self.tensors = [(x, x._array) for x in self.arrays if isinstance(x, Tensor)]
 
     def fits(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> bool:
         return (
@@ -302,6 +304,7 @@ class _Plan:
             and self.names == optimizer.state_names(group)
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
             and all(map(is_, [state.get(name) for state, name in self.owners], self.arrays))
+            and all(x._array is array for x, array in self.tensors)
         )
 
     def _states(
@@ -315,15 +318,16 @@ class _Plan:
         for p in parameters:
             state = optimizer.state[p]
             if "step" not in state:  # a loaded momentum without a count is not at its first step
-                state["step"] = keep(np.array(1.0 if state else 0.0))
-            steps.append(state["step"])
+                state["step"] = shown(keep(np.array(1.0 if state else 0.0)))
+            steps.append(entry(state, "step", p))
             if optimizer.product_name is not None:
-                products.append(state.setdefault(optimizer.product_name, keep(np.array(1.0))))
+                state.setdefault(optimizer.product_name, shown(keep(np.array(1.0))))
+                products.append(entry(state, optimizer.product_name, p))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if name not in state:
-                        state[name] = aligned_zeros(p.shape, p._array.dtype)
-                    arrays.append(state[name])
+                        state[name] = shown(aligned_zeros(p.shape, p._array.dtype))
+                    arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
         return steps, None if optimizer.product_name is None else products, states
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim.optimizer import Group, Optimizer, arguments
-from ranvier.optim.state import aligned_zeros
+from ranvier.optim.state import aligned_zeros, shown
 
 
 class SGD(Optimizer):
@@ -205,7 +205,7 @@ class Adagrad(Optimizer):
         for p in added["params"]:
             total = aligned_zeros(p.shape, p._array.dtype)
             total += added["initial_accumulator_value"]
-            self.state[p] = {"step": np.array(0.0), "sum": total}
+            self.state[p] = {"step": shown(np.array(0.0)), "sum": shown(total)}
 
 
 class RMSprop(Optimizer):

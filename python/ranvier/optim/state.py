@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.creation import from_numpy
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.tensor import Tensor
+
+SCALARS = ("step", "mu_product", "eta")
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -22,6 +25,29 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return keep(memory)[start : start + size].view(dtype).reshape(shape)
 
 
+class Form:
+    """How programs see the state: as arrays, or as Tensors on their memory where this library is torch."""
+
+    tensors = False
+
+
+def shown(array: Array) -> Any:
+    return from_numpy(array) if Form.tensors else array
+
+
+def entry(state: dict[str, Any], name: str, p: Tensor) -> Array:
+    """The array of an entry, which a program may have replaced with another Tensor."""
+    value = state[name]
+    array = getattr(value, "_array", value)
+    if isinstance(value, Tensor):
+        expected = ((), np.dtype(np.float64)) if name in SCALARS else (p._array.shape, p._array.dtype)
+        if (array.shape, array.dtype) != expected or not array.flags.carray:
+            array = loaded(value, name, p)
+            state[name] = shown(array)
+        keep(array)
+    return array
+
+
 def plain_array(value: Any) -> Array:
     """The array of a Tensor of ranvier or torch, or of anything that NumPy takes."""
     value = getattr(value, "_array", value)
@@ -30,7 +56,7 @@ def plain_array(value: Any) -> Array:
 
 def loaded(value: Any, name: str, p: Tensor) -> Array:
     value = plain_array(value)
-    if name in ("step", "mu_product", "eta"):
+    if name in SCALARS:
         return np.array(value, np.float64).reshape(())
     if value.shape != p.shape:
         raise ValueError(
@@ -53,8 +79,9 @@ def moved(value: Any, p: Tensor) -> Any:
 def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """The state, copied into the existing arrays if they fit, because a compiled step refers to these."""
     for name, value in state.items():
-        array = held.get(name)
-        if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (value.shape, value.dtype):
-            array[...] = value
-            state[name] = array
+        array: Any = getattr(held.get(name), "_array", held.get(name))
+        new: Any = getattr(value, "_array", value)
+        if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (new.shape, new.dtype):
+            array[...] = new
+            state[name] = held[name]
     return state

@@ -36,6 +36,7 @@ def install(report: bool = False) -> None:
     >>> import torch                                                  # doctest: +SKIP
     """
     from ranvier import Size, Tensor
+    from ranvier.optim.state import Form
     from ranvier.torch.finder import Finder
 
     if not is_installed():
@@ -46,6 +47,7 @@ def install(report: bool = False) -> None:
                 "first `import torch`: python -m ranvier.torch program.py"
             )
         sys.meta_path.insert(0, Finder)
+        Form.tensors = True
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):

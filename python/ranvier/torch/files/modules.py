@@ -290,13 +290,15 @@ def _tensors(value: Any, name: str) -> Any:
         return [_tensors(item, name) for item in value]
     if isinstance(value, np.ndarray):
         return rv.tensor(value, dtype=np.float32 if name == "step" else value.dtype)
+    if name == "step" and isinstance(value, rv.Tensor) and value.ndim == 0 and value.is_floating_point():
+        return value.detach().to(rv.float32)
     return value
 
 
 def is_optimizer_state(value: Any) -> bool:
-    """Whether this is what ``optimizer.state_dict()`` gives, with arrays."""
+    """Whether this is what ``optimizer.state_dict()`` gives, with arrays or Tensors."""
     states = value["state"] if value.keys() == {"state", "param_groups"} else None
     return isinstance(states, dict) and any(
-        isinstance(state, dict) and any(isinstance(x, (np.ndarray, list)) for x in state.values())
+        isinstance(state, dict) and any(isinstance(x, (np.ndarray, rv.Tensor, list)) for x in state.values())
         for state in states.values()
     )
