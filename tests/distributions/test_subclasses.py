@@ -292,3 +292,15 @@ def test_utils():
     assert utils._sum_rightmost(rv.ones(2, 3), 1).tolist() == [3.0, 3.0]
     assert utils.probs_to_logits(rv.tensor(0.25), True).item() == pytest.approx(math.log(1 / 3))
     assert utils.logits_to_probs(rv.zeros(4)).tolist() == [0.25] * 4
+
+
+class Quarter(D.Normal):
+    def rsample(self, sample_shape=()):
+        return super().rsample(sample_shape) * 0 + 0.25
+
+
+def test_sample_of_normal_does_not_ask_rsample():
+    d = Quarter(rv.zeros(3), rv.ones(3))
+    assert d.rsample().tolist() == [0.25] * 3
+    assert 0.25 not in d.sample().tolist()
+    assert not d.sample().requires_grad

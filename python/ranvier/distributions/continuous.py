@@ -10,7 +10,7 @@ import numpy as np
 import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import isinf, isnan, rand, randn
-from ranvier.autograd import Tensor
+from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
     dependent_property,
@@ -56,6 +56,11 @@ class Normal(_LocScale):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.loc + self.scale * randn(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Samples off the tape; as in PyTorch, without the ``rsample`` of a subclass."""
+        with no_grad():
+            return Normal.rsample(self, sample_shape)
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
