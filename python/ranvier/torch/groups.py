@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ranvier import Tensor
@@ -21,6 +22,8 @@ def foreach(name: str) -> Callable[..., Any]:
     """
     plain = name.removeprefix("_foreach_")
     method = getattr(Tensor, plain, None) or _in_place(getattr(Tensor, plain.removesuffix("_")))
+    if plain.rstrip("_") in ("addcdiv", "addcmul"):  # the last argument may be a factor
+        method = partial(_with_factor, method)
 
     def call(tensors: Any, *others: Any, **settings: Any) -> Any:
         rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
@@ -32,6 +35,11 @@ def foreach(name: str) -> Callable[..., Any]:
 
 def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, *others, **settings: x.copy_(method(x, *others, **settings))
+
+
+def _with_factor(method: Callable[..., Any], x: Tensor, *others: Any, **settings: Any) -> Any:
+    names = ("value",) if len(others) > 2 else ()
+    return method(x, *others[:2], **dict(zip(names, others[2:], strict=True)), **settings)
 
 
 def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[list[Any]], list[int]]]:
