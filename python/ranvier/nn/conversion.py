@@ -28,8 +28,10 @@ class Conversions:
         def cast(tensor: Tensor) -> Tensor:
             laid_out = memory_format != "channels_last" or tensor.ndim == 4
             new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
-            if tensor.dtype.kind != "f" or new.dtype.kind != "f":
+            if tensor.dtype.kind != "f":
                 return tensor
+            if new.dtype.kind != "f":
+                raise TypeError(f"[to] got {new.dtype}; expected a floating dtype, in which layers compute")
             if tensor.dtype != new.dtype == np.float16:
                 raise TypeError("[to] got float16; expected float32 or float64, in which layers compute")
             return new
