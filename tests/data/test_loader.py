@@ -180,3 +180,9 @@ def test_random_split():
     ):
         random_split(TensorDataset(Y), [6, 3])
     refused(ValueError, "none below 0", random_split, TensorDataset(Y), [11, -1])
+
+
+@pytest.mark.parametrize("sample", [None, object(), {1}])
+def test_samples_of_other_types_are_refused(sample):
+    with pytest.raises(TypeError, match=r"default_collate.*collate_fn"):
+        rv.data.default_collate([(1, sample), (2, sample)])

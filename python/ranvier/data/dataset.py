@@ -217,6 +217,11 @@ def _collated(batch: Any) -> Any:
             raise ValueError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
         columns = [_collated(list(part)) for part in zip(*batch, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else columns  # a named tuple stays one
+    if not isinstance(first, (str, bytes)):
+        raise TypeError(
+            f"[default_collate] got samples of type {type(first).__name__}; expected Tensors, arrays, "
+            "numbers, texts, or dicts and lists of these: pass a collate_fn"
+        )
     return batch
 
 
