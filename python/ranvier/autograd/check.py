@@ -62,7 +62,10 @@ def conj(input: Tensor) -> Tensor:
 
 def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
     """The tensor itself, or in another dtype: all tensors are dense."""
-    return input if dtype is None else input.to(dtype)
+    try:
+        return input if dtype is None else input.to(dtype)
+    except TypeError as error:
+        raise renamed(error, "to_dense") from None
 
 
 def numel(input: Any) -> int:
