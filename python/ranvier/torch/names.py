@@ -95,6 +95,7 @@ OTHERS = {
     "conj_physical": "ranvier.autograd.check.conj",
     "cpu.autocast": "ranvier.autocast",
     "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
+    "distributed.rpc.api._require_initialized": "ranvier.jit.script",
     "distributed.rpc.is_available": "ranvier.cuda.is_available",
     "distributions.multivariate_normal._precision_to_scale_tril": "ranvier.torch.former.scale_tril",
     "distributions.transforms._clipped_sigmoid": "ranvier.torch.former.clipped_sigmoid",
@@ -107,6 +108,7 @@ OTHERS = {
     "hub.urlparse": "urllib.parse.urlparse",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
     "is_conj": "ranvier.is_complex",
+    "is_deterministic_algorithms_warn_only_enabled": "ranvier.torch.machine.is_hooked",
     "is_neg": "ranvier.is_complex",
     "jit.Final": "typing.Final",
     "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
@@ -133,6 +135,7 @@ OTHERS = {
     "nn.modules.rnn.RNNBase": "ranvier.nn.recurrent.RNNBase",
     "nn.modules.rnn.RNNCellBase": "ranvier.nn.recurrent_cell.RNNCellBase",
     "nn.utils.stateless._reparametrize_module": "ranvier.func.call.reparametrized",
+    "onnx.is_in_onnx_export": "ranvier.torch.machine.is_hooked",
     "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
     "optim.optimizer.ParamsT": "typing.Any",
     "overrides.has_torch_function": "ranvier.torch.machine.is_hooked",
@@ -150,6 +153,7 @@ OTHERS = {
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
     "set_rng_state": "ranvier.torch.random_state.set_rng_state",
+    "special.erfcx": "ranvier.torch.special.erfcx",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
@@ -173,7 +177,7 @@ WHOLE = frozenset({"distributions", "optim", "optim.lr_scheduler"})
 
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
-    abs add addcmul clone cumsum diagonal div eq exp eye inverse isclose linalg.cholesky linalg.eigh
+    abs add addcmul cat clone cumsum diagonal div eq exp eye inverse isclose linalg.cholesky linalg.eigh
     linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log
     logdet lt matmul max mul ne nn.functional.normalize numel permute prod reciprocal rsqrt sqrt squeeze
     stack sub sum transpose unsqueeze
@@ -199,6 +203,7 @@ OUT = {
     "_dynamo": "rv.compile captures steps without it",
     "_inductor": "rv.compile captures steps without it",
     "_subclasses": "no operation looks for __torch_dispatch__",
+    "_tensor_str": "rv.set_printoptions sets how tensors are shown",
     "ao": "ranvier.export predicts in int8",
     "autograd.profiler": "cProfile measures the Python code",
     "classes": "operators are those of torch",
