@@ -44,7 +44,12 @@ WITHOUT = {
 
 
 def _needs_its_package(name):
-    for start, package in (("sklearn", "sklearn"), ("onnx", "onnx"), ("pytorch_names.einops", "einops")):
+    for start, package in (
+        ("sklearn", "sklearn"),
+        ("onnx", "onnx"),
+        ("pytorch_names.einops", "einops"),
+        ("torch.quasirandom", "scipy"),
+    ):
         if name.startswith(f"ranvier.{start}"):
             pytest.importorskip(package, reason=f"{package} is not installed")
 

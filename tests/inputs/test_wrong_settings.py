@@ -89,7 +89,12 @@ INPUTS: dict[str, list[Any]] = {
     "Unfold": [rv.ones(1, 1, 3, 3)],
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
-NO_SETTINGS |= {"Identity", "ParameterDict", "ParameterList"}  # takes anything, as in PyTorch, or holds parts
+NO_SETTINGS |= {
+    "Buffer",
+    "Identity",
+    "ParameterDict",
+    "ParameterList",
+}  # takes anything, as in PyTorch, or holds parts
 # make as many copies as they are told, 2**31 too
 NO_SETTINGS |= {"Transformer", "TransformerDecoder", "TransformerEncoder"}
 # pass their arguments on to other layers, which are tested, or hold any module
