@@ -149,7 +149,7 @@ def of_registries(torch):
 def of_optimizers(torch):
     log = []
     p = torch.zeros(2, requires_grad=True)
-    names = "add_param_group step zero_grad state_dict load_state_dict __setstate__"
+    names = "add_param_group zero_grad state_dict load_state_dict __setstate__"
     optimizer = watched(torch.optim.SGD, names, log)([p], lr=0.5, momentum=0.5)
     optimizer.register_step_pre_hook(lambda o, args, kwargs: log.append(("before", len(args), [*kwargs])))
     last = optimizer.register_step_post_hook(lambda o, args, kwargs: log.append(("after", len(args))))

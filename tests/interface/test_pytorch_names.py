@@ -65,7 +65,8 @@ OTHERS = {
     *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
     *("torch.compile", "torch.get_rng_state", "torch.kl_div"),  # compile: of a step, not of a model alone
     *("Tensor.cuda", "Module.cuda", "Module.half"),  # refused
-    *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr")),  # deprecated
+    *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr", "triangular_solve")),
+    # deprecated
     *("torch.lu_unpack", "torch.set_default_tensor_type"),  # deprecated, too
     *(f"nn.utils.{p}weight_norm" for p in ("", "remove_")),
     *(f"nn.utils.{p}spectral_norm" for p in ("", "remove_")),

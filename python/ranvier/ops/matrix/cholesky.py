@@ -16,7 +16,7 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, cast, unbroadcast
-from ranvier.ops.matrix.inverse import matrix, singular
+from ranvier.ops.matrix.inverse import matrix, singular, solved
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
@@ -163,16 +163,16 @@ def cholesky_ex(A: Any, *, upper: bool = False, check_errors: bool = False, out:
 def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     """X with L L^T X = B, for the input B (..., n, k) and a lower factor L (..., n, n).
 
-    upper: a factor U with U^T U X = B. Its other half is not read. Raises linalg.LinAlgError for a singular
+    upper: a factor U with U^T U X = B. Its other half is not read; its gradient is that of (L L^T)^-1 B for
+    any matrix L, so that it covers both halves, as PyTorch's does. Raises linalg.LinAlgError for a singular
     factor.
     | rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
     -> tensor([[1.], [1.]])"""
     factor = matrix("cholesky_solve", input2)
+    other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
+    lower = transpose(factor - other, -1, -2) if upper else factor - other
     right = matrix("cholesky_solve", input, square=False)
-    lower = transpose(factor, -1, -2) if upper else factor
-    return _solved(
-        "cholesky_solve", transpose(lower, -1, -2), _solved("cholesky_solve", lower, right, False), True
-    )
+    return solved("cholesky_solve", transpose(lower, -1, -2), solved("cholesky_solve", lower, right))
 
 
 def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:

@@ -216,18 +216,18 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     Raises ValueError for a singular A.
     | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
     """
-    return _solve("solve", A, B, left)
+    return solved("solve", A, B, left)
 
 
-def _solve(name: str, A: Any, B: Any, left: bool = True) -> Tensor:
+def solved(name: str, A: Any, B: Any, left: bool = True) -> Tensor:
     A, B = matrix(name, A), as_tensor(name, B)
     kind = common_dtype([A._array.dtype, B._array.dtype])
     A, B = cast(A, kind), cast(B, kind)
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
     if not left:
         if vector:
-            return _solve(name, transpose(A, -1, -2), B)
-        return transpose(_solve(name, transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
+            return solved(name, transpose(A, -1, -2), B)
+        return transpose(solved(name, transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
     rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
     if rows != A.shape[-1]:
         raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
