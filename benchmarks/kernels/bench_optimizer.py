@@ -37,7 +37,6 @@ STREAMS = {
     "Adamax": 7,
     "NAdam": 7,
     "RAdam": 7,
-    "Lion": 5,
     "Rprop": 7,
     "ASGD": 5,
 }
@@ -87,7 +86,7 @@ def step(race: Race, network: str, shapes: list[tuple[int, ...]], kind: str, thr
         expected=rule(np.ones(flat.size), flat.astype(np.float64), {}, 0.01),
         tolerance=tolerance(np.float32, 8),
         moved=4 * STREAMS[kind] * flat.size,
-        peers={} if kind == "Lion" else {"torch": Peer("torch", {"kind": kind})},
+        peers={"torch": Peer("torch", {"kind": kind})},
         threads=threads,
     )
 

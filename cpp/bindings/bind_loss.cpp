@@ -5,7 +5,6 @@
 #include "bindings/define.h"
 #include "bindings/index_range.h"
 #include "kernels/loss/class_loss.h"
-#include "kernels/loss/ctc.h"
 #include "kernels/loss/loss.h"
 
 namespace ranvier::bind {
@@ -157,10 +156,6 @@ void register_likelihood(Module m) {
   define<Truth>(m, "kl_div", Loss::kl_div, "log_target=False, ", [](LossCall& c, const Truth& log_target) {
     if (log_target) c.kind = Loss::kl_div_log;
   });
-  define<Real, Real>(m, "sigmoid_focal", Loss::sigmoid_focal, "alpha=0.25, gamma=2.0, ",
-                     [](LossCall& c, const Real& alpha, const Real& gamma) {
-                       c.settings = {alpha, gamma.at_least(0), false};
-                     });
   define<Truth, Truth, Real>(m, "poisson_nll", Loss::poisson_nll, "log_input=True, full=False, eps=1e-8, ",
                              [](LossCall& c, const Truth& log_input, const Truth& full, const Real& eps) {
                                if (log_input) c.kind = Loss::poisson_nll_log;
@@ -301,11 +296,6 @@ ClassLossCall nll(const Floats& x, const Target& target, const Name& reduction, 
   return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0, 0, 0}};
 }
 
-ClassLossCall focal(const Floats& x, const Target& target, const Name& reduction, const Real& gamma,
-                    const MaybeFloats& alpha, const Whole& ignore_index) {
-  return {ClassLoss::focal, x, target, alpha, reduction, {ignore_index, 0, gamma.at_least(0), 0}};
-}
-
 ClassLossCall multi_margin(const Floats& x, const Target& target, const Name& reduction, const Real& p,
                            const Real& margin, const MaybeFloats& weight) {
   if (p != 1 && p != 2) p.fail("1 or 2");
@@ -322,19 +312,16 @@ void define_forward(Module m, const std::string& name, const std::string& settin
       });
 }
 
-// The same with its backward. Saved: Floats where that takes a log-sum-exp, else nothing.
-template <class... Saved, class... S>
+// The same with its backward.
+template <class... S>
 void define(Module m, const char* name, const std::string& settings,
             ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
-  constexpr bool has_tops_and_sums = sizeof...(Saved) > 0;
-  define_forward<has_tops_and_sums>(m, name, settings, make);
+  define_forward<false>(m, name, settings, make);
   def(
-      m,
-      name + ("_backward(dy, x, target, divisor, " + std::string(has_tops_and_sums ? "tops_and_sums, " : "") +
-              "reduction='mean', " + settings + ", out=None)"),
+      m, name + ("_backward(dy, x, target, divisor, reduction='mean', " + settings + ", out=None)"),
       [=](const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-          const Saved&... saved, const Name& reduction, const S&... s, const Out& out) {
-        return make(x, target, reduction, s...).backward(dy, divisor, Input(saved...), false, out);
+          const Name& reduction, const S&... s, const Out& out) {
+        return make(x, target, reduction, s...).backward(dy, divisor, Input(), false, out);
       },
       name);
 }
@@ -354,30 +341,13 @@ void register_class_loss(Module m) {
       "cross_entropy_backward(dy, x, target, divisor, tops_and_sums, reduction='mean', weight=None, "
       "ignore_index=-100, label_smoothing=0.0, of_target=False, out=None)",
       cross_entropy_backward, "cross_entropy");
-  define<Floats>(m, "focal", "gamma=2.0, alpha=None, ignore_index=-100", focal);
   define(m, "nll", "weight=None, ignore_index=-100", nll);
   define(m, "multi_margin", "p=1, margin=1.0, weight=None", multi_margin);
-}
-
-// The losses of sequences (t, n, c), and with `gradient` that of each.
-std::tuple<Output, MaybeOutput> ctc_loss(Doubles x, Integers labels, Integers lengths, Integers sizes,
-                                         Whole blank, Real at_infinity, Truth gradient) {
-  if (x.ndim() != 3 || labels.ndim() != 2) x.fail("(t, n, c), and labels (n, s)");
-  const Shape batch{x.shape(1)};
-  lengths.expect_shape(batch), sizes.expect_shape(batch);
-  labels.expect_shape({x.shape(1), labels.shape(1)});
-  if (blank < 0 || blank >= x.shape(2)) blank.fail("one of ", x.shape(2), " classes");
-  Output loss = Output::contiguous(DType::float64, batch);
-  MaybeOutput dx;
-  if (gradient) dx = Output::contiguous(DType::float64, x.shape());
-  invoke_released(CtcLoss{blank, at_infinity, x, labels, lengths, sizes, loss, dx});
-  return {std::move(loss), std::move(dx)};
 }
 
 }  // namespace
 
 void register_loss(Module m) {
-  def(m, "ctc_loss(x, labels, lengths, sizes, blank, at_infinity, gradient)", ctc_loss);
   register_regression(m);
   register_likelihood(m);
   register_three_arrays(m);

@@ -24,7 +24,6 @@ constexpr Rule kRules[] = {
     {"adamax", OptimizerRule::adamax, 5, {"exp_avg", "exp_inf"}, 2},
     {"nadam", OptimizerRule::nadam, 6, {"exp_avg", "exp_avg_sq"}, 2},
     {"radam", OptimizerRule::radam, 5, {"exp_avg", "exp_avg_sq"}, 2},
-    {"lion", OptimizerRule::lion, 4, {"exp_avg"}, 1},
     {"rprop", OptimizerRule::rprop, 5, {"prev", "step_size"}, 2},
     {"asgd", OptimizerRule::asgd, 5, {"ax"}, 1},
 };

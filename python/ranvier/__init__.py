@@ -80,7 +80,6 @@ _MODULES = "autograd data func kernels linalg metrics nn ops optim serialization
 _NAMES = {
     "autograd.printing": "set_printoptions",
     "func": "vmap",
-    "nn.functional": "focal_loss sigmoid_focal_loss",
     "nn.mlp": "mlp",
     "ops.activation.slope": "derivative",
     "compile": "CaptureError constant",

@@ -28,7 +28,6 @@ ROWS = {
     "reduction.statistics": "rv.cummax(x, 0)[0]",
     "image.sampling": "F.pixel_shuffle(x.reshape(1, 9, 1, 1), 3)",
     "neural.functional": "F.normalize(x)",
-    "loss.ctc": "F.multilabel_soft_margin_loss(x, (x.detach() > 0).float())",
     "linalg": "rv.linalg.svdvals(x)",
     "distributions": "rv.distributions.Normal(x, 1.0).rsample()",
     "func": "rv.func.vmap(lambda row: row * 2)(x)",

@@ -81,10 +81,6 @@ def whole_fill(out, value):
     return out.mean() + rv.masked_fill((out * 5).long(), out > 0, value[1]).float().mean()
 
 
-def multilabel(out, i):
-    return F.multilabel_margin_loss(out, (out * 0).detach().long() + i[:, None])
-
-
 def changed(out, i):
     y = out.detach().clone()
     y[i] = 0.0
@@ -134,7 +130,6 @@ CHECKS = [
     ("index_copy", of_picked(lambda out, i: rv.index_copy(out, 0, i, out)), GOOD, NEGATIVE),
     ("gather of integers", of_picked(lambda out, i: out[:, 0] * GOOD_TENSOR.gather(0, i)), GOOD, LARGE),
     ("places of integers", of_picked(lambda out, i: out[:, 0] * GOOD_TENSOR[i]), GOOD, LARGE),
-    ("multilabel_margin_loss", multilabel, GOOD, LARGE),
     (
         "cholesky",
         of_picked(lambda out, p: out[:2] * rv.linalg.cholesky(p[1] * rv.eye(2))[:, :1]),

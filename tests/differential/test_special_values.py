@@ -90,30 +90,6 @@ OPS = {  # (op, what the inputs are drawn from)
     "max_pool1d": (lambda T, x: T.nn.functional.max_pool1d(x[None], 2, 1), ALL),
     "max_pool2d": (lambda T, x: T.nn.functional.max_pool2d(x[None], 2, 1), ALL),
     "adaptive_max_pool1d": (lambda T, x: T.nn.functional.adaptive_max_pool1d(x[None], 4), ALL),
-    "multilabel_margin_loss": (
-        lambda T, x: T.nn.functional.multilabel_margin_loss(x, T.tensor([[0, 3, -1, 0, 0, 0]] * 3)),
-        FINITE,
-    ),
-    "triplet_margin_with_distance_loss": (
-        lambda T, x: T.nn.functional.triplet_margin_with_distance_loss(
-            x[:, :2], x[:, 2:4], x[:, 4:], distance_function=lambda a, b: (a - b).sum(1)
-        ),
-        FINITE,
-    ),
-    **{
-        f"ctc_loss, zero_infinity={zero}": (
-            lambda T, x, zero=zero: T.nn.functional.ctc_loss(
-                x.reshape(3, 2, 3).log_softmax(2),
-                T.tensor([[1, 1], [2, 1]]),
-                T.tensor([2, 3]),
-                T.tensor([2, 2]),
-                reduction="none",
-                zero_infinity=zero,
-            ),
-            FINITE,
-        )
-        for zero in (False, True)
-    },
 }
 
 
@@ -135,7 +111,7 @@ def test_values_and_gradients(name, rng):
     for _ in range(12):
         x = rng.choice(drawn, (3, 6))
         expected = judged(torch, op, x)
-        modes = (False,) if name.startswith(("ctc_loss", "scatter_reduce prod")) else (False, True)
+        modes = (False,) if name.startswith("scatter_reduce prod") else (False, True)
         for mode in modes:
             for ours, theirs in zip(judged(rv, op, x, mode), expected, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14, err_msg=f"{x}, {mode}")

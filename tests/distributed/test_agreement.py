@@ -20,7 +20,6 @@ losses = {
     "ignored": (nn.CrossEntropyLoss(ignore_index=0), {"accumulate": 2}),
     "smooth": (nn.CrossEntropyLoss(weight, ignore_index=1, label_smoothing=0.2), {"compile": False}),
     "nll": (nn.NLLLoss(weight, ignore_index=2), {"clip_grad_norm": 0.1}),
-    "focal": (nn.FocalLoss(alpha=weight, ignore_index=0), {}),
 }
 def run(loss, distributed, loader, **settings):
     rv.manual_seed(0)

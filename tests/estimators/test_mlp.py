@@ -239,7 +239,6 @@ def test_warm_start_continues():
     [
         {"activation": "gelu", "dropout": 0.1},
         {"activation": nn.SiLU, "batch_norm": True},
-        {"loss": nn.FocalLoss()},
         {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)},
         {"loss": nn.MultiMarginLoss},
         {"solver": "AdamW"},

@@ -74,18 +74,14 @@ INPUTS: dict[str, list[Any]] = {
     "Bilinear": [rv.ones(2, 3), rv.ones(2, 4)],
     "CategoryEmbedding": [rv.tensor([[0.5, 2.0], [1.0, 0.0]])],
     "ChannelShuffle": [rv.ones(1, 4, 2)],
-    "CTCLoss": [rv.zeros(4, 1, 3), rv.tensor([[1]]), rv.tensor([4]), rv.tensor([1])],
     "EmbeddingBag": [rv.tensor([[2, 0], [1, 0]])],
     "Fold": [rv.ones(1, 4, 4)],
     "LocalResponseNorm": [rv.ones(1, 4, 2)],
     "MaxUnpool1d": [rv.ones(1, 1, 2), rv.tensor([[[0, 3]]])],
     "MaxUnpool2d": [rv.ones(1, 1, 1, 1), rv.tensor([[[[3]]]])],
-    "MultiLabelMarginLoss": [rv.ones(1, 3), rv.tensor([[1, -1, 0]])],
-    "MultiLabelSoftMarginLoss": [rv.ones(1, 3), rv.ones(1, 3)],
     "PixelShuffle": [rv.ones(1, 4, 2, 2)],
     "PixelUnshuffle": [rv.ones(1, 1, 2, 2)],
     "SyncBatchNorm": [rv.ones(2, 2)],
-    "TripletMarginWithDistanceLoss": [rv.ones(2, 3)] * 3,
     "Unfold": [rv.ones(1, 1, 3, 3)],
 }
 NO_SETTINGS = {"Module", "ModuleDict", "ModuleList", "Parameter", "Sequential", "functional", "init", "utils"}
@@ -108,7 +104,7 @@ THREE_ARRAYS = {"CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "
 # without a greatest norm, running statistics, parameters or a factor
 IGNORED = {("Upsample", "recompute_scale_factor")}
 IGNORED |= {(f"InstanceNorm{d}d", key) for d in (1, 2) for key in ("momentum", "dtype", "num_features")}
-OF_CLASSES = {"FocalLoss", "MultiMarginLoss", "NLLLoss"}
+OF_CLASSES = {"MultiMarginLoss", "NLLLoss"}
 
 
 @grouped("name", CLASSES)

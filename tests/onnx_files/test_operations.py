@@ -298,8 +298,6 @@ OF_SIZES = ("Fold", "Unfold")  # constants have the size of the batch
 
 def is_written(layer):
     """Losses are part of training; the others are named in docs/onnx.md."""
-    if layer.name == "MultiLabelSoftMarginLoss":  # of operations that are all written
-        return True
     if layer.name.endswith("Loss") or layer.name in ("PairwiseDistance", *BY_NUMPY):
         return False
     uneven = layer.name in ("AdaptiveMaxPool1d", "AdaptiveMaxPool2d")

@@ -97,33 +97,6 @@ class TestNll(ClassLossCase):
     variants = cases({}, {"weight": True, "ignore_index": 1}, {"ignore_index": -100})
 
 
-class TestFocal(ClassLossCase):
-    op_name = "focal"
-    per_class = "alpha"
-    variants = cases(
-        {},
-        {"gamma": 0.0, "alpha": True},
-        {"gamma": 1.0, "ignore_index": 1},
-        {"gamma": 3.5, "alpha": True, "ignore_index": -100},
-    )
-
-    def magnitude(self, *arrays):
-        return 8 * super().magnitude(*arrays)  # (1 - p)^gamma: the rounding of p counts gamma times
-
-    def torch_op(self, torch, x, target):
-        """The paper's formula."""
-        keywords = {"gamma": 2.0, "ignore_index": -100, **self.keywords(x)}
-        alpha = torch.tensor(keywords.get("alpha", np.ones(x.shape[1])), dtype=x.dtype)
-        target = target.long()
-        used = target != keywords["ignore_index"]
-        safe = torch.where(used, target, 0)
-        log_p = torch.log_softmax(x, 1).gather(1, safe[:, None])[:, 0]
-        loss = -(used * alpha[safe] * (1 - log_p.exp()) ** keywords["gamma"] * log_p)
-        if self.reduction_name == "none":
-            return loss
-        return loss.sum() if self.reduction_name == "sum" else loss.sum() / used.sum()
-
-
 class TestMultiMargin(ClassLossCase):
     op_name = "multi_margin"
     torch_name = "multi_margin_loss"
@@ -148,7 +121,7 @@ def test_class_indices_of_any_integer_dtype(kind):
     assert ops.cross_entropy(rv.tensor(x), rv.tensor(np.array([1, 0], kind))).item() == want
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "nll", "focal"])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
 def test_all_ignored(name, isa):
     """The mean of nothing is NaN; the other reductions and their gradients are 0."""
     target = np.array([-100, -100])
@@ -160,7 +133,7 @@ def test_all_ignored(name, isa):
         np.testing.assert_array_equal(x.grad.numpy(), np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "nll", "focal", "multi_margin"])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll", "multi_margin"])
 def test_a_single_sample(name):
     x = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
     batch = getattr(ops, name)(rv.tensor([[1.0, 2.0, 3.0]]), rv.tensor([1]))
@@ -178,22 +151,9 @@ def test_single_sample_of_probabilities():
     assert ops.cross_entropy(x, p).item() == want
 
 
-def test_focal_without_focus_is_cross_entropy(isa, rng):
-    x, t = rng.normal(size=(5, 7)).astype("float32"), rng.integers(0, 7, 5)
-    want = ops.cross_entropy(x, t, reduction="none").numpy()
-    np.testing.assert_array_equal(ops.focal(x, t, gamma=0, reduction="none").numpy(), want)
-
-
 def test_extremes_stay_finite(isa):
     rows = np.array([[1e4, -1e4, 0.0]], np.float32)
     assert ops.cross_entropy(rows, np.array([1])).item() == 2e4
-    assert ops.focal(rows, np.array([1])).item() == 2e4
-    for gamma in (0.0, 0.5, 2.0):  # right and certain
-        x = rv.tensor(rows, requires_grad=True)
-        loss = ops.focal(x, np.array([0]), gamma=gamma)
-        loss.backward()
-        assert loss.item() == 0
-        np.testing.assert_array_equal(x.grad.numpy(), np.zeros((1, 3)))
 
 
 def test_weights_are_taken_as_given():
@@ -228,10 +188,6 @@ def test_errors():
     refused(TypeError, "[nll] got target of dtype float32; expected an integer", ops.nll, x, x)
     with pytest.raises(ValueError, match=r"\[cross_entropy\] got weight of shape \(4,\); expected \(3,\)"):
         ops.cross_entropy(x, np.zeros(4, int), weight=np.ones(4))
-    with pytest.raises(ValueError, match=r"\[focal\] got alpha of shape \(4,\); expected \(3,\)"):
-        ops.focal(x, np.zeros(4, int), alpha=np.ones(4))
-    with pytest.raises(ValueError, match=r"\[focal\] got gamma -1; expected a number of at least 0"):
-        ops.focal(x, np.zeros(4, int), gamma=-1)
     with pytest.raises(ValueError, match=r"got label_smoothing 1.5; expected a number from 0 to 1"):
         ops.cross_entropy(x, np.zeros(4, int), label_smoothing=1.5)
     refused(ValueError, "[multi_margin] got p 3; expected 1 or 2", ops.multi_margin, x, np.zeros(4, int), p=3)

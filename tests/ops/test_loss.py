@@ -119,34 +119,6 @@ class TestBceWithLogits(TestBce):
     low, high = -3.0, 3.0
 
 
-def torch_focal(torch, x, target, alpha, gamma, reduction):
-    """torchvision's sigmoid_focal_loss, which is the paper's formula."""
-    p = torch.sigmoid(x)
-    ce = torch.nn.functional.binary_cross_entropy_with_logits(x, target, reduction="none")
-    loss = ce * (1 - p * target - (1 - p) * (1 - target)) ** gamma
-    if alpha >= 0:
-        loss = loss * (alpha * target + (1 - alpha) * (1 - target))
-    return loss if reduction == "none" else getattr(loss, reduction)()
-
-
-class TestSigmoidFocal(LossCase):
-    op_name = "sigmoid_focal"
-    variants = with_reductions(
-        {"alpha": 0.25, "gamma": 2.0},
-        {"alpha": -1.0, "gamma": 0.0},
-        {"alpha": 0.7, "gamma": 1.0},
-        {"alpha": 0.5, "gamma": 3.5},
-        {"alpha": 0.25, "gamma": 0.5},
-    )
-    low_target, high_target = 0.02, 0.98
-
-    def magnitude(self, *arrays):
-        return 8 * super().magnitude(*arrays)  # the slope has several terms that may cancel
-
-    def torch_op(self, torch, x, target):
-        return torch_focal(torch, x, target, reduction=self.reduction_name, **self.settings)
-
-
 class TestKlDiv(LossCase):
     op_name = "kl_div"
     torch_name = "kl_div"
@@ -250,16 +222,6 @@ def test_extremes_stay_finite(isa):
     np.testing.assert_array_equal(ops.soft_margin(logits, -np.sign(logits), "none").numpy(), [1e4, 1e4])
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_focal_of_certain_predictions(gamma, isa):
-    """Right and certain: loss and slope are 0, not NaN. Wrong and certain: plain cross-entropy."""
-    x = rv.tensor([1e3, -1e3, 1e3, -1e3], requires_grad=True)
-    loss = ops.sigmoid_focal(x, rv.tensor([1.0, 0.0, 0.0, 1.0]), alpha=-1, gamma=gamma)
-    np.testing.assert_array_equal(loss.detach().numpy(), [0, 0, 1e3, 1e3])
-    loss.sum().backward()
-    np.testing.assert_array_equal(x.grad.numpy(), [0, 0, 1, -1])
-
-
 def test_kl_div_of_impossible_events(isa):
     """0 log 0 is 0, also where x says that it is impossible too."""
     x, t = np.float32([-np.inf, -1.0]), np.float32([0.0, 0.5])
@@ -304,8 +266,6 @@ def test_errors():
     refused(ValueError, "[huber] got delta 0.0; expected a number above 0", ops.huber, x, x, delta=0.0)
     with pytest.raises(ValueError, match=r"\[smooth_l1\] got beta -1.0; expected a number of at least 0"):
         ops.smooth_l1(x, x, beta=-1.0)
-    with pytest.raises(ValueError, match=r"\[sigmoid_focal\] got gamma nan; expected a number of at least 0"):
-        ops.sigmoid_focal(x, x, gamma=float("nan"))
     with pytest.raises(
         ValueError,
         match=r"\[bce\] got weight of shape \(4,\); expected one that broadcasts to x's shape \(4, 3\)",

@@ -189,30 +189,6 @@ def test_values(name):
     np.testing.assert_allclose(call().numpy(), wanted, rtol=1e-12)
 
 
-def paths_of(target, length, blank=0):
-    """All paths of a length that give the target when repetitions and then blanks are removed."""
-    for path in np.ndindex(*(3,) * length):
-        merged = [c for i, c in enumerate(path) if i == 0 or c != path[i - 1]]
-        if [c for c in merged if c != blank] == target:
-            yield path
-
-
-def test_ctc_loss_is_the_sum_over_all_paths():
-    x = rv.tensor(DRAWS.standard_normal((4, 2, 3)), requires_grad=True)
-    targets, lengths = [[1, 1], [2, 0]], [2, 1]
-    p = np.exp(rv.log_softmax(x, 2).detach().numpy())
-    found = F.ctc_loss(
-        rv.log_softmax(x, 2), rv.tensor(targets), rv.tensor([4, 3]), rv.tensor(lengths), reduction="none"
-    )
-    for n, (length, target) in enumerate(((4, [1, 1]), (3, [2]))):
-        total = sum(math.prod(p[t, n, c] for t, c in enumerate(path)) for path in paths_of(target, length))
-        assert found[n].item() == pytest.approx(-math.log(total), rel=1e-12)
-    gradcheck(
-        lambda x: F.ctc_loss(rv.log_softmax(x, 2), rv.tensor(targets), rv.tensor([4, 3]), rv.tensor(lengths)),
-        (x,),
-    )
-
-
 def test_fold_adds_what_unfold_reads():
     x = rv.tensor(IMAGE)
     windows = F.unfold(x, (2, 3), dilation=(2, 1), padding=1, stride=(1, 2))

@@ -173,39 +173,3 @@ def test_addmm_does_not_grow():
                 "expected x to broadcast to the product",
                 lambda x=x, b=beta: rv.addmm(x, rv.ones(2, 4), rv.ones(4, 3), beta=b),
             )
-
-
-@pytest.mark.parametrize(
-    ("x", "labels", "loss"),
-    [
-        ([INF, 1.0], [-1, 0], 0.0),  # no label: nothing is added
-        ([INF, 1.0], [0, -1], 0.0),
-        ([1.0, INF], [0, -1], INF),
-        ([1.0, -INF], [0, -1], 0.0),
-    ],
-)
-def test_margins_that_do_not_count_may_be_infinite(x, labels, loss):
-    assert rv.nn.functional.multilabel_margin_loss(rv.tensor([x]), rv.tensor([labels])).item() == loss
-
-
-@pytest.mark.parametrize("zero_infinity", [False, True])
-def test_ctc_loss_of_targets_that_do_not_fit(zero_infinity):
-    """Infinite, with a gradient of NaN as in PyTorch, or 0; the samples beside it have their own."""
-    x = rv.tensor(np.random.default_rng(0).standard_normal((4, 3, 3)), requires_grad=True)
-    targets, settings = rv.tensor([[1, 1, 1], [1, 2, -1], [2, 2, 2]]), {"zero_infinity": zero_infinity}
-    loss = rv.nn.functional.ctc_loss(
-        x, targets, rv.tensor([4, 3, 0]), rv.tensor([3, 2, 0]), reduction="none", **settings
-    )
-    loss.sum().backward()
-    assert loss[0].item() == (0 if zero_infinity else math.inf)
-    assert loss[2].item() == 0
-    assert np.isnan(x.grad.numpy()[:, 0]).all() != zero_infinity
-    alone = rv.tensor(x.detach().numpy()[:, 1:2], requires_grad=True)
-    rv.nn.functional.ctc_loss(alone, rv.tensor([1, 2]), [3], [2], reduction="sum").backward()
-    np.testing.assert_array_equal(x.grad.numpy()[:, 1], alone.grad.numpy()[:, 0])
-    assert (x.grad.numpy()[3:, 1] == 0).all()
-    assert (x.grad.numpy()[:, 2] == 0).all()
-    none = rv.nn.functional.ctc_loss(
-        x[:, :0], targets[:0], rv.zeros(0).long(), rv.zeros(0).long(), reduction="none"
-    )
-    assert none.shape == (0,)

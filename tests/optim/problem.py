@@ -53,13 +53,6 @@ CASES = [
     ("ASGD", {"lr": 0.01, "t0": 0, "maximize": True}),
 ]
 
-# PyTorch has no Lion: these are compared with the formula in float64.
-ALONE = [
-    ("Lion", {"lr": 0.01}),
-    ("Lion", {"lr": 0.01, "betas": (0.5, 0.9), "weight_decay": 0.1}),
-    ("Lion", {"lr": 0.01, "maximize": True}),
-]
-
 
 def start() -> np.ndarray:
     return np.linspace(-1.5, 2.0, 21).reshape(3, 7)

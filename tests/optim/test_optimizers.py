@@ -6,11 +6,10 @@ import copy
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.problem import ALONE, CASES, gradient
+from optim.problem import CASES, gradient
 from ranvier import optim
 from support.refused import refused
 
-CASES = [*CASES, *ALONE]
 KINDS = sorted({getattr(optim, name) for name, _ in CASES}, key=lambda kind: kind.__name__)
 IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
 
@@ -137,7 +136,6 @@ def trained(name, **settings):
     [
         ("SGD", "Adam", {}),
         ("Adam", "SGD", {"momentum": 0.9}),
-        ("Adam", "Lion", {}),
         ("Adam", "NAdam", {}),
         ("NAdam", "Adam", {}),
         ("Adagrad", "RMSprop", {}),
@@ -254,7 +252,6 @@ def test_wrong_arguments():
     refused(ValueError, "[adagrad] got lr_decay -1", optim.Adagrad, [p], lr_decay=-1)
     refused(ValueError, "[adadelta] got rho 1.5; expected 0 <= rho <= 1", optim.Adadelta, [p], rho=1.5)
     refused(ValueError, "[nadam] got momentum_decay -1", optim.NAdam, [p], momentum_decay=-1)
-    refused(ValueError, "[lion] got betas (1, 0)", optim.Lion, [p], betas=(1, 0))
     refused(ValueError, "[rprop] got etas (1.0, 2.0); expected two", optim.Rprop, [p], etas=(1.0, 2.0))
     refused(ValueError, "[rprop] got step_sizes (2, 1)", optim.Rprop, [p], step_sizes=(2, 1))
     refused(TypeError, "[rprop] got an unknown setting", optim.Rprop, [p], weight_decay=0.1)

@@ -6,18 +6,17 @@ import json
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.problem import ALONE, CASES, FILE, STEPS, gradient, start, trajectory
+from optim.problem import CASES, FILE, STEPS, gradient, start, trajectory
 from optim.rounding import path_and_bound
 from ranvier import optim
 from support.grouped import grouped
 
-ALL = [*CASES, *ALONE]
-IDS = [f"{name}-{i}" for i, (name, _) in enumerate(ALL)]
+IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
 
 
 @functools.cache
 def reference_path(index, dtype):
-    name, settings = ALL[index]
+    name, settings = CASES[index]
     return path_and_bound(name, settings, dtype)
 
 
@@ -29,14 +28,14 @@ def test_every_rule_has_its_cases():
     rules = {
         name for name in optim.__all__ if name not in ("LBFGS", "Optimizer", "lr_scheduler", "swa_utils")
     }
-    assert rules == {name for name, _ in ALL}
+    assert rules == {name for name, _ in CASES}
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@grouped("index", range(len(ALL)), ids=IDS)
+@grouped("index", range(len(CASES)), ids=IDS)
 def test_path_is_the_references(index, dtype, isa):
     expected, bound = reference_path(index, dtype)
-    require_within(trajectory(rv, *ALL[index], dtype) - expected, bound)
+    require_within(trajectory(rv, *CASES[index], dtype) - expected, bound)
 
 
 @grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])

@@ -80,24 +80,6 @@ def nll(x: Array, t: Array, weight: Array | None = None, ignore_index: int = -10
 
 
 @ClassLoss
-def focal(
-    x: Array, t: Array, gamma: float = 2.0, alpha: Array | None = None, ignore_index: int = -100
-) -> Parts:
-    """Cross-entropy times (1 - p)^gamma; p is the probability of the class, alpha its weight.
-
-    With l = log p of the class: dl / dx = one_hot - softmax, and the loss -(1 - e^l)^gamma l has the slope
-    gamma (1 - p)^(gamma - 1) p l - (1 - p)^gamma by l.
-    """
-    used, target, log_y = t != ignore_index, one_hot(t, x), log_softmax(x, 1)
-    log_p = (target * log_y).sum(1)
-    weight = used * (target * _weights(x, alpha)).sum(1)
-    miss = -np.expm1(log_p)
-    by_log = weight * (gamma * miss ** (gamma - 1) * np.exp(log_p) * log_p - miss**gamma)
-    slope = by_log[:, None] * (target - np.exp(log_y))
-    return -weight * miss**gamma * log_p, used.astype(x.dtype), slope, None
-
-
-@ClassLoss
 def multi_margin(x: Array, t: Array, p: int = 1, margin: float = 1.0, weight: Array | None = None) -> Parts:
     """The hinge loss of scores x (N, C)."""
     target, classes = one_hot(t, x), max(x.shape[1], 1)

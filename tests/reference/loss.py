@@ -98,23 +98,6 @@ def bce_with_logits(x: Array, t: Array, weight: Any = 1.0, pos_weight: Any = 1.0
 
 
 @Loss
-def sigmoid_focal(x: Array, t: Array, alpha: float = 0.25, gamma: float = 2.0) -> Parts:
-    """Binary cross-entropy times (1 - p_t)^gamma, p_t the probability of what is true.
-
-    The slopes are the product rule over weight, miss^gamma and cross-entropy.
-    """
-    cross_entropy, p = np.logaddexp(0, x) - x * t, sigmoid(x)
-    miss = t * sigmoid(-x) + (1 - t) * p
-    weight = alpha * t + (1 - alpha) * (1 - t) if alpha >= 0 else np.ones_like(t)
-    power, slope = miss**gamma, gamma * miss ** (gamma - 1)
-    by_x = weight * (power * (p - t) + slope * (1 - 2 * t) * p * (1 - p) * cross_entropy)
-    by_t = weight * (-power * x + slope * (1 - 2 * p) * cross_entropy)
-    if alpha >= 0:
-        by_t += (2 * alpha - 1) * power * cross_entropy
-    return weight * power * cross_entropy, (by_x, by_t)
-
-
-@Loss
 def kl_div(x: Array, t: Array, log_target: bool = False) -> Parts:
     """Kullback-Leibler divergence: x and, with log_target, t are logarithms."""
     if log_target:

@@ -146,15 +146,6 @@ def radam(
     return p - step_size * (variance * (1 - beta2**t)) ** 0.5 * m / (np.sqrt(v) + eps)
 
 
-def lion(p, g, state, lr, betas=(0.9, 0.99), weight_decay=0.0, maximize=False):
-    beta1, beta2 = betas
-    g = -g if maximize else g
-    m = state.get("exp_avg", 0.0)
-    direction = np.sign(beta1 * m + (1 - beta1) * g)
-    state["exp_avg"] = beta2 * m + (1 - beta2) * g
-    return p - lr * (direction + weight_decay * p)
-
-
 def rprop(p, g, state, lr, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), maximize=False):
     g = -g if maximize else g
     t = state["step"] = state.get("step", 0) + 1

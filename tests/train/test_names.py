@@ -26,7 +26,7 @@ def test_losses_by_name(name, kind):
     assert type(rv.Trainer(classifier(), name, "adam").loss) is kind
 
 
-@pytest.mark.parametrize("name", ["sgd", "Adam", "adamw", "rmsprop", "lion", "lbfgs"])
+@pytest.mark.parametrize("name", ["sgd", "Adam", "adamw", "rmsprop", "lbfgs"])
 def test_optimizers_by_name(name):
     model = classifier()
     optimizer = rv.Trainer(model, "cross_entropy", name, lr=0.25).optimizer

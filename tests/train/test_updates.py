@@ -44,7 +44,6 @@ MEANS = [
     (nn.CrossEntropyLoss(), LABELS),
     (nn.CrossEntropyLoss([0.1, 3.0], label_smoothing=0.2), LABELS),
     (nn.CrossEntropyLoss([0.1, 3.0]), np.stack([Y, LABELS], 1)),
-    (nn.FocalLoss(ignore_index=0), Y),
 ]
 
 

@@ -200,40 +200,6 @@ struct CrossEntropy {
   }
 };
 
-struct Focal {
-  template <class V>
-  struct Parts {
-    V miss, power;  // 1 - p and its gamma-th power, of the cost -log p
-  };
-  template <class V>
-  RANVIER_INLINE Parts<V> parts(V cost, double gamma) {
-    const V miss = -expm1(-cost);
-    return {miss, pow(miss, broadcast(element_of<V>(gamma)))};
-  }
-  template <class T>
-  RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
-    const LineGroup<T> g = group_of<true>(l, first);
-    const TopAndSum<T> s = top_and_sum(l, g);
-    const vec<T> cost = (s.top - load(g.of_class)) + log(s.sum);
-    put(l, g, load(g.weight) * parts(cost, l.settings.exponent).power * cost, g.used);
-  }
-  // The slope by x[c] is that of cross_entropy times a factor of the line.
-  template <class T>
-  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
-    const LineGroup<T> g = group_of<true>(l, first);
-    const TopAndSum<T> s = saved_of(l, g);
-    const vec<T> cost = (s.top - load(g.of_class)) + log(s.sum);
-    const Parts<vec<T>> f = parts(cost, l.settings.exponent);
-    const vec<T> slope = select(f.miss > T(0), T(l.settings.exponent) * f.power / f.miss, vec<T>{});
-    const vec<T> factor = load(g.weight) * dy_of(l, g) * (f.power + slope * (T(1) - f.miss) * cost);
-    alignas(64) T taken[lanes<T>];
-    store(taken, factor);
-    const vec<T> over_sum = factor / s.sum;
-    const OfLines<T> o = {s.top, over_sum, least_softmax(over_sum)};
-    over_classes<ScaledSoftmax>(l, g, o, Coefficients<T>{}, taken);
-  }
-};
-
 struct MultiMargin {
   template <class T>
   RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
@@ -281,8 +247,8 @@ static void target_backward(const ClassLines<T>& l) {
 
 template <class T>
 static constexpr ClassLossKernels<T> class_loss_table = {
-    {forward<CrossEntropy, T>, nll_forward<T>, forward<Focal, T>, forward<MultiMargin, T>},
-    {backward<CrossEntropy, T>, nll_backward<T>, backward<Focal, T>, backward<MultiMargin, T>},
+    {forward<CrossEntropy, T>, nll_forward<T>, forward<MultiMargin, T>},
+    {backward<CrossEntropy, T>, nll_backward<T>, backward<MultiMargin, T>},
     target_backward<T>,
     sum<T>,
     small_cross_entropy<T>()};

@@ -170,46 +170,6 @@ struct CosineMargin : TwoOperands {
   RANVIER_LOSS(by_target) { return V{}; }
 };
 
-// A call: inlined into the value and both gradients, it was an eighth of this file's code.
-template <class T>
-__attribute__((noinline)) static vec<T> power_of(vec<T> x, vec<T> y) {
-  return pow(x, y);
-}
-
-// a q^gamma bce_with_logits(x, t), where q = t (1 - p) + (1 - t) p is how far p = sigmoid(x) misses t, and
-// a = alpha t + (1 - alpha) (1 - t), or 1 where alpha < 0; first: alpha, second: gamma
-struct SigmoidFocal : TwoOperands {
-  template <class V>
-  struct Parts {
-    V ce, miss, power, slope, weight;  // slope: of the power, by `miss`
-  };
-  template <class V, class T>
-  RANVIER_INLINE Parts<V> parts(V x, V t, const LossStrip<T>& s) {
-    Parts<V> f;
-    f.ce = at_least(x, T(0)) - x * t + log1p(exp(-abs(x)));
-    f.miss = t * sigmoid(-x) + (T(1) - t) * sigmoid(x);
-    f.power = power_of<T>(f.miss, broadcast(s.second));
-    f.slope = select(f.miss > T(0), s.second * f.power / f.miss, V{});
-    f.weight = s.first < T(0) ? V{} + T(1) : s.first * t + (T(1) - s.first) * (T(1) - t);
-    return f;
-  }
-  RANVIER_LOSS(value) {
-    const Parts<V> f = parts(x, t, s);
-    return f.weight * f.power * f.ce;
-  }
-  RANVIER_LOSS(by_x) {
-    const Parts<V> f = parts(x, t, s);
-    const V p = sigmoid(x), of_miss = (T(1) - t - t) * (p * sigmoid(-x));
-    return f.weight * (f.power * (p - t) + f.slope * of_miss * f.ce);
-  }
-  RANVIER_LOSS(by_target) {
-    const Parts<V> f = parts(x, t, s);
-    const V of_miss = sigmoid(-x) - sigmoid(x);
-    const T of_weight = s.first < T(0) ? T(0) : s.first + s.first - T(1);
-    return of_weight * f.power * f.ce + f.weight * (f.slope * of_miss * f.ce - f.power * x);
-  }
-};
-
 // Stirling's log(t!) = t log t - t + log(2 pi t) / 2 where t > 1, else 0.
 template <class V>
 RANVIER_INLINE V log_factorial(V t) {

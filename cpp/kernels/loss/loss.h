@@ -34,7 +34,6 @@ constexpr int64_t kLossWhole = 16;  // elements: whole vectors of every level
   X(soft_margin, SoftMargin, 0.8)               \
   X(margin_ranking, MarginRanking, 0.2)         \
   X(cosine_margin, CosineMargin, 0.2)           \
-  X(sigmoid_focal, SigmoidFocal, 2.0)           \
   X(poisson_nll, PoissonNll, 0.8)               \
   X(poisson_nll_log, PoissonNllLog, 0.8)        \
   X(gaussian_nll, GaussianNll, 0.6)
@@ -44,7 +43,7 @@ enum class Loss { RANVIER_FOR_EACH_LOSS(RANVIER_X) count };
 #undef RANVIER_X
 enum class Operand { x, target, other, count };
 
-// What the loss's name gives them as: beta, delta, margin, alpha and gamma, eps ...
+// What the loss's name gives them as: beta, delta, margin, eps ...
 struct LossSettings {
   double first, second;
   bool full;  // poisson_nll, gaussian_nll: with the terms that do not depend on x

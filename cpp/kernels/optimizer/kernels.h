@@ -48,11 +48,6 @@ struct AdadeltaNumbers : GradientNumbers<T> {
   T lr, rho, one_minus_rho, eps, least_square;
 };
 template <class T>
-struct LionNumbers : GradientNumbers<T> {
-  T lr, one_minus_beta1, one_minus_beta2, shrink;
-};
-
-template <class T>
 struct RpropNumbers : GradientNumbers<T> {
   T lr, etaminus, etaplus, least, most;
   bool first;
@@ -72,7 +67,6 @@ struct OptimizerKernels {
   void (*adamax)(const OptimizerRun<T>&, const AdamNumbers<T>&);
   void (*nadam)(const OptimizerRun<T>&, const AdamNumbers<T>&);
   void (*radam)(const OptimizerRun<T>&, const AdamNumbers<T>&);
-  void (*lion)(const OptimizerRun<T>&, const LionNumbers<T>&);
   void (*rprop)(const OptimizerRun<T>&, const RpropNumbers<T>&);
   void (*asgd)(const OptimizerRun<T>&, const AsgdNumbers<T>&);
   double (*sum_of_squares)(const T* g, int64_t n);

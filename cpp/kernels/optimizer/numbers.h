@@ -50,12 +50,6 @@ AdadeltaNumbers<T> adadelta_numbers(const OptimizerStep<T>& call) {
 }
 
 template <class T>
-LionNumbers<T> lion_numbers(const OptimizerStep<T>& call) {
-  const double* s = call.settings.data;
-  return {gradient_numbers(call, 0), T(s[0]), T(1 - s[1]), T(1 - s[2]), T(1 - s[0] * s[3])};
-}
-
-template <class T>
 RpropNumbers<T> rprop_numbers(const OptimizerStep<T>& call, double step) {
   const double* s = call.settings.data;
   return {gradient_numbers(call, 0), T(s[0]), T(s[1]), T(s[2]), T(s[3]), T(s[4]), step == 0};

@@ -42,8 +42,6 @@ void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, 
       return kernels.nadam(run, nadam_numbers(call, step, *segment.product.data));
     case OptimizerRule::radam:
       return kernels.radam(run, radam_numbers(call, step));
-    case OptimizerRule::lion:
-      return kernels.lion(run, lion_numbers(call));
     case OptimizerRule::rprop:
       return kernels.rprop(run, rprop_numbers(call, step));
     case OptimizerRule::asgd:

@@ -19,7 +19,7 @@ namespace ranvier {
 constexpr int kMaxSegments = 32;  // of one call; longer lists take several
 constexpr int kMaxStates = 3;
 
-enum class OptimizerRule { sgd, rmsprop, adam, adagrad, adadelta, adamax, nadam, radam, lion, rprop, asgd };
+enum class OptimizerRule { sgd, rmsprop, adam, adagrad, adadelta, adamax, nadam, radam, rprop, asgd };
 
 template <class T>
 struct OptimizerSegment {
@@ -39,7 +39,6 @@ struct OptimizerSegment {
 //   adamax    lr, beta1, beta2, eps, weight_decay                  exp_avg, exp_inf
 //   nadam     lr, beta1, beta2, eps, weight_decay, momentum_decay  exp_avg, exp_avg_sq
 //   radam     lr, beta1, beta2, eps, weight_decay                  exp_avg, exp_avg_sq
-//   lion      lr, beta1, beta2, weight_decay                       exp_avg
 //   rprop     lr, etaminus, etaplus, least and most step size      prev, step_size
 //   asgd      lr, lambd, alpha, t0, weight_decay                   ax
 template <class T>

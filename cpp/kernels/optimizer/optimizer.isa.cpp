@@ -83,7 +83,6 @@ static constexpr OptimizerKernels<T> kernels_of = {update<Sgd, T, SgdNumbers<T>>
                                                    update<Adamax, T, AdamNumbers<T>>,
                                                    update<Nadam, T, AdamNumbers<T>>,
                                                    update<Radam, T, AdamNumbers<T>>,
-                                                   update<Lion, T, LionNumbers<T>>,
                                                    update<Rprop, T, RpropNumbers<T>>,
                                                    update<Asgd, T, AsgdNumbers<T>>,
                                                    norm_of<SumOfProducts, T>,

@@ -140,18 +140,6 @@ struct Asgd {
   }
 };
 
-// Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
-struct Lion {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const LionNumbers<T>& c, int64_t i) {
-    const vec<T> p = load(r.p + i), g = gradient(r, c, i, p), old = load(r.states[0] + i);
-    const vec<T> direction = fma(broadcast(c.one_minus_beta1), g - old, old), one = broadcast(T(1));
-    const vec<T> sign = select(direction > 0, one, select(direction < 0, -one, direction));  // NaN stays
-    update_mean(r.states[0] + i, g, c.one_minus_beta2);
-    store(r.p + i, fma(broadcast(-c.lr), sign, broadcast(c.shrink) * p));
-  }
-};
-
 // sqrt(v), which leaves the divider of the processor to the divisions beside it. A rule that takes a root and
 // a division of each element waits for the divider, which makes both. At v4 one vector in four gets its root
 // from multiplications instead: Newton's step on an estimate with 14 bits, and one on the remainder, which

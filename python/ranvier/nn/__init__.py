@@ -17,7 +17,6 @@ from ranvier.nn.embedding import *
 from ranvier.nn.lazy import *
 from ranvier.nn.linear import *
 from ranvier.nn.loss.elements import *
-from ranvier.nn.loss.rare import *
 from ranvier.nn.loss.samples import *
 from ranvier.nn.module import *
 from ranvier.nn.norm import *

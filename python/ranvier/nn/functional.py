@@ -12,8 +12,6 @@ from ranvier.ops.image.conv import *
 from ranvier.ops.image.pooling import *
 from ranvier.ops.image.resample import *
 from ranvier.ops.later import FUNCTIONAL_OF as _LATER
-from ranvier.ops.loss.classes import focal as focal_loss
-from ranvier.ops.loss.probability import sigmoid_focal as sigmoid_focal_loss
 from ranvier.ops.matrix.einsum import linear as linear
 from ranvier.ops.neural.attention import *
 from ranvier.ops.neural.distance import *
@@ -23,7 +21,6 @@ from ranvier.ops.neural.normalization import *
 
 if _typing.TYPE_CHECKING:
     from ranvier.ops.image.sampling import *
-    from ranvier.ops.loss.ctc import *
     from ranvier.ops.neural.functional import *
 
 

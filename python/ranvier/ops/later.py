@@ -86,9 +86,6 @@ FUNCTIONAL_NAMES = {
         bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool1d lp_pool2d
         normalize pdist relu_ rrelu rrelu_ selu_ threshold threshold_
     """,
-    "loss.ctc": """
-        ctc_loss multilabel_margin_loss multilabel_soft_margin_loss triplet_margin_with_distance_loss
-    """,
 }
 
 MODULE_OF: dict[str, str] = {}

@@ -4,9 +4,9 @@ from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
-from ranvier.optim.sgd import ASGD, SGD, Adadelta, Adagrad, Lion, RMSprop, Rprop
+from ranvier.optim.sgd import ASGD, SGD, Adadelta, Adagrad, RMSprop, Rprop
 
 __all__ = [
-    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam",
+    "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam",
     "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

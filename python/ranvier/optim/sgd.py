@@ -1,5 +1,5 @@
-"""SGD and Lion: steps with a momentum; ASGD averages the weights; in Adadelta, Adagrad, RMSprop and Rprop the
-step of each element depends on its earlier gradients."""
+"""SGD: steps with a momentum; ASGD averages the weights; in Adadelta, Adagrad, RMSprop and Rprop the step
+of each element depends on its earlier gradients."""
 
 from __future__ import annotations
 
@@ -53,35 +53,6 @@ class SGD(Optimizer):
 
     def state_names(self, group: Group) -> tuple[str | None, ...]:
         return ("momentum_buffer" if group["momentum"] != 0 else None,)
-
-
-class Lion(Optimizer):
-    """Steps of equal size along the sign of a running mean of gradients; half of Adam's memory.
-
-    c = beta1 m + (1 - beta1) g; p -= lr (sign(c) + weight_decay p); m = beta2 m + (1 - beta2) g.
-
-    Its steps are larger than Adam's at the same lr: use an lr 3 to 10 times smaller, and a weight decay 3 to
-    10 times larger.
-    Source: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023), algorithm 2.
-    """
-
-    example = "lr=0.1", 0.9
-    name = rule = "lion"
-    numbers = ("lr", "betas", "weight_decay")
-    at_least_0 = ("lr", "weight_decay")
-    states = ("exp_avg",)
-
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-4,
-        betas: tuple[float, float] = (0.9, 0.99),
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
 
 
 class ASGD(Optimizer):

@@ -165,7 +165,6 @@ def loss_functions(
     }
     of_scores: dict[str, tuple[Any, float]] = {
         "cross-entropy with logits": (nn.BCEWithLogitsLoss(), 1.0),
-        "focal": (nn.SigmoidFocalLoss(), 1.0),
         "hinge: max(0, 1 - z)": (lambda z, target: (1 - z).relu().sum(), 1.0),
     }
     for panel, curves, x, title, text in (

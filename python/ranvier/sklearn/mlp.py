@@ -57,9 +57,9 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         validation_fraction: see early_stopping.
         beta_1, beta_2, epsilon: of "adam".
         max_fun: evaluations of the loss at most, for lbfgs.
-        loss: "log_loss", or a classification loss of `rv.nn` (`nn.FocalLoss()`,
+        loss: "log_loss", or a classification loss of `rv.nn` (`nn.NLLLoss()`,
             `nn.CrossEntropyLoss(label_smoothing=0.1)`), an object or a class. One over logits, such as
-            `nn.SigmoidFocalLoss()`, is for two classes and for several labels a sample.
+            `nn.BCEWithLogitsLoss()`, is for two classes and for several labels a sample.
         class_weight: weights by class, a dict or "balanced".
         dropout: the share of hidden units that each training step leaves out.
         batch_norm: normalise each hidden layer over the batch.

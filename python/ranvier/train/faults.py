@@ -28,8 +28,8 @@ LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
 FEW = 100  # samples from which on a share tells something
 _APPLIED_BY_LOSS = (
-    ((nn.CrossEntropyLoss, nn.FocalLoss), nn.Softmax),
-    ((nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss), nn.Sigmoid),
+    (nn.CrossEntropyLoss, nn.Softmax),
+    (nn.BCEWithLogitsLoss, nn.Sigmoid),
 )
 
 

@@ -17,7 +17,7 @@ from ranvier.nn.modes import evaluating
 from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
 from ranvier.train.losses import link_of, name_of
 
-_FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss)  # losses that take such targets
+_FROM_0_TO_1 = (nn.BCELoss, nn.BCEWithLogitsLoss)  # losses that take such targets
 
 
 @dataclass
@@ -88,7 +88,7 @@ class DataSpec:
                 array = self._from_rows(array, x)
         elif self.link == "softmax" and array.dtype.kind in "iub" and array.ndim == 2:
             array = self._from_rows(array, x)
-        indices = self.link == "softmax" or isinstance(self.loss, nn.MultiLabelMarginLoss)
+        indices = self.link == "softmax"
         if indices and array.dtype.kind in "iu":
             return np.ascontiguousarray(array)
         if isinstance(self.loss, _FROM_0_TO_1) and array.size:

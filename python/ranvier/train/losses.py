@@ -2,11 +2,11 @@
 
 Links: how the output of a classification model becomes probabilities and labels.
 
-    CrossEntropyLoss, FocalLoss          softmax over axis 1     label: the class of the largest output
-    NLLLoss                              the same: softmax of log-probabilities gives the probabilities back
-    MultiMarginLoss                      the same, of scores that were not trained to be probabilities
-    BCEWithLogitsLoss, SigmoidFocalLoss  sigmoid                 label: probability > 0.5
-    BCELoss                              none: the output is a probability already
+    CrossEntropyLoss   softmax over axis 1     label: the class of the largest output
+    NLLLoss            the same: softmax of log-probabilities gives the probabilities back
+    MultiMarginLoss    the same, of scores that were not trained to be probabilities
+    BCEWithLogitsLoss  sigmoid                 label: probability > 0.5
+    BCELoss            none: the output is a probability already
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
 
 _LINKS: dict[str, tuple[type, ...]] = {
-    "softmax": (nn.CrossEntropyLoss, nn.FocalLoss, nn.NLLLoss, nn.MultiMarginLoss),
-    "sigmoid": (nn.BCEWithLogitsLoss, nn.SigmoidFocalLoss),
+    "softmax": (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss),
+    "sigmoid": (nn.BCEWithLogitsLoss,),
     "identity": (nn.BCELoss,),
 }
 
@@ -68,7 +68,7 @@ def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
 # Losses of one number for each target.
 _ONE_TO_ONE = (
     nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
-    nn.SigmoidFocalLoss, nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss,
+    nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss,
 )  # fmt: skip
 
 
@@ -168,10 +168,10 @@ def batch_weight(loss: Any, y: Array, weights: Array | None) -> float:
 
 def mean_weights(loss: Any, y: Array) -> Array | None:
     """What each sample counts in the mean of a loss that weights or ignores classes; None where all are 1."""
-    kinds = nn.CrossEntropyLoss, nn.NLLLoss, nn.FocalLoss
+    kinds = nn.CrossEntropyLoss, nn.NLLLoss
     if not isinstance(loss, kinds) or loss.reduction != "mean" or y.dtype.kind not in "iu":
         return None
-    weight = None if isinstance(loss, nn.FocalLoss) else loss.weight
+    weight = loss.weight
     ignored = y == loss.ignore_index
     if weight is None and y.ndim == 1 and not np.count_nonzero(ignored):
         return None

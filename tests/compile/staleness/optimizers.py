@@ -30,7 +30,6 @@ AdamW | -> <COMMON>; <ADAM>; amsgrad=n % 2 == 1
 Adadelta | lr=1.0 -> <COMMON>; rho=(0.5, 0.9, 0.1)[n - 1]; eps=(1e-2, 1e-6, 1e-1)[n - 1]
 Adagrad | -> <COMMON>; lr_decay=(0.5, 0.0, 1.0)[n - 1]; eps=(1e-1, 1e-10, 1.0)[n - 1]
 Adamax | -> <COMMON>; <ADAM>
-Lion | -> <COMMON>; betas=((0.5, 0.9), (0.8, 0.99), (0.0, 0.9))[n - 1]
 Rprop | -> maximize=n % 2 == 1; etas=((0.3, 1.5), (0.5, 1.2), (0.1, 2.0))[n - 1]
     step_sizes=(1e-6 * n, 0.01 * n)
 ASGD | -> <COMMON>; lambd=(0.5, 1e-4, 0.9)[n - 1]; alpha=(2.0, 0.75, 9.0)[n - 1]; t0=(0, 1e6, 2)[n - 1]

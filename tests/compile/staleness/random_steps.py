@@ -65,7 +65,6 @@ OPTIMIZERS = (
     lambda p: rv.optim.RMSprop(p, lr=0.01, centered=True, momentum=0.5),
     lambda p: rv.optim.Adagrad(p, lr=0.05),
     lambda p: rv.optim.NAdam(p, lr=0.01),
-    lambda p: rv.optim.Lion(p, lr=0.01),
 )
 VALUES = (0.5, 2.0, -1.0, 0.0, -0.0, 1, True, 1.0, 3, False, "ab", "abc", None, 10**12, float("nan"))
 # how a part of a container `t` is read

@@ -85,8 +85,6 @@ def forms_of(info: Any) -> Iterator[Form]:
                 if label.startswith("Tensor.") and not changes and not hasattr(_torch_tensor(), name):
                     continue
                 seen.add(label)
-                if name == "nn.functional.ctc_loss":
-                    ours, theirs = _after_log_softmax(ours), _after_log_softmax(theirs)
                 if info.name in SIGNS_ARE_OPEN:
                     ours, theirs = _magnitudes(ours), _magnitudes(theirs)
                 yield Form(label, ours, theirs, changes)
@@ -94,11 +92,6 @@ def forms_of(info: Any) -> Iterator[Form]:
         name = getattr(function, "__name__", "")
         if function is not None and hasattr(rv.Tensor, f"__{name.strip('_')}__"):
             yield Form(f"operator.{name}", getattr(operator, name), function, changes)
-
-
-def _after_log_softmax(loss: Callable[..., Any]) -> Callable[..., Any]:
-    """PyTorch's gradient of ctc_loss has a term that only log_softmax removes."""
-    return lambda x, *rest, **options: loss(x.log_softmax(-1), *rest, **options)
 
 
 def _magnitudes(factors: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,7 +16,7 @@ from ranvier.ops.rows import examples
 
 _NAMES = """
     BCELoss BCEWithLogitsLoss GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss
-    PoissonNLLLoss SigmoidFocalLoss SmoothL1Loss SoftMarginLoss
+    PoissonNLLLoss SmoothL1Loss SoftMarginLoss
 """
 __all__ = _NAMES.split()
 
@@ -100,14 +100,6 @@ class BCEWithLogitsLoss(_Weighted):
     """
 
     op = "bce_with_logits"
-
-
-class SigmoidFocalLoss(Loss):
-    """BCEWithLogitsLoss times a (1 - p_t)^gamma, p_t the probability of the target, a = alpha for targets 1
-    and 1 - alpha for 0: see :func:`ranvier.ops.sigmoid_focal`.
-    | rv.nn.SigmoidFocalLoss()(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.0433)"""
-
-    op = "sigmoid_focal"
 
 
 class KLDivLoss(Loss):

@@ -10,7 +10,7 @@ from ranvier.nn.loss import Loss
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    CosineEmbeddingLoss CrossEntropyLoss FocalLoss MarginRankingLoss MultiMarginLoss NLLLoss
+    CosineEmbeddingLoss CrossEntropyLoss MarginRankingLoss MultiMarginLoss NLLLoss
     TripletMarginLoss
 """
 __all__ = _NAMES.split()
@@ -42,14 +42,6 @@ class NLLLoss(_OfClasses):
     | rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0])) -> tensor(0.5000)"""
 
     op = "nll"
-
-
-class FocalLoss(_OfClasses):
-    """Cross-entropy of logits x (N, C, ...) times (1 - p)^gamma, p the probability of the true class, and
-    ``alpha`` (C,) of the class: see :func:`ranvier.ops.focal`.
-    | rv.nn.FocalLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.0485)"""
-
-    op, _weights = "focal", ("alpha",)
 
 
 class MultiMarginLoss(_OfClasses):

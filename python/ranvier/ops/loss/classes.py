@@ -19,14 +19,14 @@ from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.elementwise.functions import exp, expm1, pow
+from ranvier.ops.elementwise.functions import exp
 from ranvier.ops.loss.base import constant, in_dtype_of
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near, none
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 
-__all__ = ["cross_entropy", "focal", "multi_margin", "nll"]
+__all__ = ["cross_entropy", "multi_margin", "nll"]
 
 
 def _is_float(target: Any) -> bool:
@@ -183,48 +183,6 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
     -> tensor(0.4170)"""
     weight = constant("nll", "weight", weight, x)
     return _apply(Nll(reduction, weight, ignore_index), x, target, reduction)
-
-
-class Focal(ClassLoss):
-    loss, gradient = _core.focal, _core.focal_backward
-
-
-@rule(Focal)
-def _focal(node: Any, dy: Tensor) -> tuple[Tensor, None]:
-    reduction, gamma, alpha, ignored = node.settings
-    x, used = of_input(node, 0, node.x), _used(node, wrap(node.x), ignored)
-    target, log_y = _one_hot(node, x), log_softmax(x, 1)
-    log_p = total(target * log_y, 1, keepdim=True)
-    weight = total(target * _column(alpha, x), 1, keepdim=True) * used
-    miss = neg(expm1(log_p))
-    by_log = neg(pow(miss, gamma))
-    if gamma:
-        by_log = pow(miss, gamma - 1.0) * exp(log_p) * log_p * gamma + by_log
-    return _shared(dy, used, reduction) * weight * by_log * (target - exp(log_y)), None
-
-
-@own_error
-def focal(
-    x: Any,
-    target: Any,
-    gamma: float = 2.0,
-    alpha: Any = None,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Tensor:
-    """alpha_t (1 - p)^gamma (-log p) with p = softmax(x) of the true class t: classes that are already right
-    count little. gamma = 0 without alpha is cross-entropy.
-
-    x: logits (N, C), (N, C, d1, ...) or (C,); target: class indices (N, d1, ...). ``alpha`` (C,): a factor
-    for each class. 'mean' divides by the number of targets that are not ``ignore_index``, with or without
-    alpha. :func:`sigmoid_focal` is the form for independent yes-or-no targets.
-
-    Raises ValueError for gamma < 0, else as :func:`cross_entropy`.
-
-    Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
-    | rv.nn.functional.focal_loss(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.0485)"""
-    function = Focal(reduction, gamma, constant("focal", "alpha", alpha, x), ignore_index)
-    return _apply(function, x, target, reduction)
 
 
 class MultiMargin(ClassLoss):

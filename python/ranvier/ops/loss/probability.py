@@ -1,4 +1,4 @@
-"""Losses of probabilities: binary cross-entropy, its focal form, and the divergence of distributions."""
+"""Losses of probabilities: binary cross-entropy, and the divergence of distributions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ranvier.ops.activation.smooth import logsigmoid, sigmoid
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.functions import exp, log, log1p, pow
+from ranvier.ops.elementwise.functions import exp, log, log1p
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of
 
-__all__ = ["bce", "bce_with_logits", "kl_div", "sigmoid_focal"]
+__all__ = ["bce", "bce_with_logits", "kl_div"]
 
 
 def _factor(weight: Any) -> Any:
@@ -80,51 +80,6 @@ def bce_with_logits(
         constant("bce_with_logits", "pos_weight", pos_weight, x),
     )
     return BceWithLogits(reduction, *settings).apply(x, in_dtype_of(x, target))
-
-
-def _focal_factors(x: Tensor, t: Tensor, alpha: float, gamma: float) -> tuple[Any, ...]:
-    """The weight, (1 - p_t)^gamma and its slope, the cross-entropy and the probability."""
-    p, cross_entropy = sigmoid(x), neg(logsigmoid(neg(x))) - x * t
-    miss = t * sigmoid(neg(x)) + (1.0 - t) * p
-    weight: Any = t * alpha + (1.0 - t) * (1.0 - alpha) if alpha >= 0 else 1.0
-    some = wrap(miss._array) > 0.0
-    safe = where(some, miss, 1.0)
-    return weight, pow(miss, gamma), where(some, pow(safe, gamma - 1.0) * gamma, 0.0), cross_entropy, p
-
-
-def _focal_by_x(x: Tensor, t: Tensor, alpha: float, gamma: float) -> Any:
-    weight, power, slope, cross_entropy, p = _focal_factors(x, t, alpha, gamma)
-    return (power * (p - t) + slope * (1.0 - t * 2.0) * p * (1.0 - p) * cross_entropy) * weight
-
-
-def _focal_by_target(x: Tensor, t: Tensor, alpha: float, gamma: float) -> Any:
-    weight, power, slope, cross_entropy, p = _focal_factors(x, t, alpha, gamma)
-    by_t = (slope * (1.0 - p * 2.0) * cross_entropy - power * x) * weight
-    return by_t + power * cross_entropy * (2 * alpha - 1.0) if alpha >= 0 else by_t
-
-
-SigmoidFocal = element_loss(
-    "SigmoidFocal", _core.sigmoid_focal, _core.sigmoid_focal_backward, _focal_by_x, _focal_by_target
-)
-
-
-def sigmoid_focal(
-    x: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "none"
-) -> Tensor:
-    """Binary cross-entropy of p = sigmoid(x), times a (1 - p_t)^gamma: right predictions count little.
-
-    p_t is p where the target is 1 and 1 - p where it is 0; a is alpha and 1 - alpha there, or 1 for
-    alpha < 0. gamma = 0 is plain cross-entropy. Name and defaults are torchvision's ``sigmoid_focal_loss``.
-
-    Raises ValueError for gamma < 0, else as :func:`mse`. :func:`focal` is the form for one class of many.
-
-    Source: Lin et al., "Focal Loss for Dense Object Detection" (2017), equation 5.
-
-    >>> import ranvier as rv
-    >>> rv.nn.functional.sigmoid_focal_loss(rv.tensor([0.0, 3.0]), rv.tensor([1.0, 1.0]))
-    tensor([4.3322e-02, 2.7321e-05])
-    """
-    return SigmoidFocal(reduction, alpha, gamma).apply(x, in_dtype_of(x, target))
 
 
 def _kl_by_target(x: Tensor, t: Tensor, logs: bool) -> Tensor:
