@@ -11,7 +11,7 @@ class OpError(RuntimeError, ValueError):
     """Shapes that do not fit, values out of range."""
 
 
-class DtypeError(RuntimeError, TypeError, ValueError):
+class DtypeError(RuntimeError, TypeError):
     """A dtype that an operation does not take, or dtypes that differ."""
 
 

@@ -42,6 +42,8 @@ RANDOM = {
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "nanmedian", "sort", "topk"}
 # By name and a part of the message: differences by intention; docs/from_pytorch.md lists them.
 APART = {
+    ("as_strided", "shares memory"): "a copy where gradients are recorded",
+    ("as_strided", "differ"): "the samples that are parts of a view become arrays of their own",
     ("digamma", "gradient 0"): "inf at poles",
     ("lgamma", "second"): "inf at poles",
     ("index_copy", "gradient 1"): "rows that another one overwrites have no gradient",

@@ -250,7 +250,10 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
         part(places, array.shape, x.stride(), start)[...] = np.arange(array.size).reshape(array.shape)
         chosen = part(places, size, stride, first).copy()
     except (ValueError, TypeError) as error:
-        raise OpError(f"[as_strided] got size {size} and stride {stride} from {first}: {error}") from None
+        raise OpError(
+            f"[as_strided] got size {size} and stride {stride} from {first}; "
+            "expected elements of the memory of x"
+        ) from error
     if (chosen < 0).any():
         raise OpError(
             "[as_strided] got elements that x does not show; expected some of x, as it has gradients"
