@@ -78,7 +78,8 @@ Output reduce(const ReduceRule& rule, const Input& x, const Input& center, const
   if (rest) rest.expect_shape(axes.out);
   const bool extreme = rule.op == ReduceOp::max || rule.op == ReduceOp::min;
   if (extreme && axes.count == 0)
-    fail_index(x.op(), {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
+    fail_index(x.op(),
+               {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);
     Reduce<T> call{};
@@ -123,7 +124,8 @@ Output arg_reduce(Floats x, AxesArg axis, Truth keepdims) {
   const int several = static_cast<int>(std::count(axes.reduced, axes.reduced + kMaxDims, true));
   if (several != 1) fail_value(x.op(), "got ", several, " axes; expected one");
   if (axes.count == 0)
-    fail_index(x.op(), {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
+    fail_index(x.op(),
+               {"got x of shape ", x.shape(), ", empty along the axis; expected at least one element"});
   Output y = Output::contiguous(DType::int64, axes.out);
   with_float(x.dtype(), [&](auto tag) {
     using T = decltype(tag);

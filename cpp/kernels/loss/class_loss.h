@@ -25,8 +25,7 @@
 namespace ranvier {
 
 // X(name, nanoseconds a class takes on one core, roughly)
-#define RANVIER_FOR_EACH_CLASS_LOSS(X) \
-  X(cross_entropy, 0.25) X(nll, 0.05) X(multi_margin, 0.15)
+#define RANVIER_FOR_EACH_CLASS_LOSS(X) X(cross_entropy, 0.25) X(nll, 0.05) X(multi_margin, 0.15)
 
 #define RANVIER_X(name, cost) name,
 enum class ClassLoss { RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X) count };
