@@ -1,6 +1,6 @@
 """Which module of this library has the names of a module of PyTorch, and what PyTorch calls otherwise.
 
-A module `torch.p` has, in this order, the names of `OTHERS`, of its file in `ranvier.torch.modules`, of the
+A module `torch.p` has, in this order, the names of `OTHERS`, of the file that `FILES` names, of the
 module of this library that `HOMES` names, and of `ranvier.p`.
 """
 
