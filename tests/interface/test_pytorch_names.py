@@ -55,6 +55,7 @@ def test_name(name, example, result):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # PyTorch's own, in torch.func.jvp
+@pytest.mark.filterwarnings("ignore:torch.* is deprecated in favor of:UserWarning")  # said once a process
 @grouped(("name", "example", "result"), ROWS, ids=[row[0] for row in ROWS])
 def test_the_page_is_right_about_pytorch(name, example, result, torch):
     assert result_of(example, "torch") == result
