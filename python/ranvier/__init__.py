@@ -81,7 +81,6 @@ _NAMES = {
     "autograd.printing": "set_printoptions",
     "func": "vmap",
     "nn.mlp": "mlp",
-    "ops.activation.slope": "derivative",
     "compile": "CaptureError constant",
     "serialization": "load save",
     "train": """

@@ -10,11 +10,9 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
-from ranvier import derivative
-from ranvier.autograd import no_grad, wrap
+from ranvier.autograd import enable_grad, no_grad, wrap
 from ranvier.autograd.errors import own_errors
 from ranvier.metrics.named import higher_is_better
-from ranvier.ops.activation.slope import activation_named
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 
 __all__ = ["activation", "activations", "history", "loss_functions", "lr_range_test"]
@@ -208,8 +206,8 @@ def activation(
     """Draw an activation, and dashed its derivative, which scales the gradient in the backward pass.
 
     Args:
-        function: a name that :func:`ranvier.derivative` knows, or a function of a Tensor that works element
-            by element.
+        function: the name of an activation, such as "leaky_relu", or a function of a Tensor that works
+            element by element.
         low, high: the range of z.
         ax, path: see :mod:`ranvier.plot`.
         settings: of the activation, such as negative_slope=0.1.
@@ -222,13 +220,22 @@ def activation(
     ('tanh', ['f(z)', "f'(z)"])
     """
     name = "plot.activation"
-    f = activation_named(name, function) if isinstance(function, str) else function
+    if function in ("softmax", "log_softmax", "glu"):
+        raise ValueError(f"[{name}] got activation {function!r}; expected one that works element by element")
+    if isinstance(function, str):
+        f, settings = type(nn.activation.named(function))(**settings).double(), {}
+    else:
+        f = function
     if not -np.inf < low < high < np.inf:
         raise ValueError(f"[{name}] got low = {low} and high = {high}; expected finite low < high")
     z = np.linspace(low, high, 1201)
-    with no_grad():
-        y = f(wrap(z), **settings)._array
-    slope = derivative(function, z, **settings)._array
+    x = wrap(z, requires_grad=True)
+    with enable_grad():
+        result = f(x, **settings)
+        if tuple(getattr(result, "shape", ())) != z.shape:
+            raise ValueError(f"[{name}] got a function of a whole row; expected one of single elements")
+        (x + result).sum().backward()  # also where f has no gradient
+    y, slope = result.detach().numpy(), x.grad.numpy() - 1  # type: ignore[union-attr]
     ax = fig.one_axes(name, ax, path)
     ax.axhline(0, color=fig.GRAY, linewidth=0.8)
     ax.axvline(0, color=fig.GRAY, linewidth=0.8)
