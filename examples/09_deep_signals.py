@@ -13,7 +13,7 @@ CHOICES = [("he", "relu"), ("xavier", "tanh"), ("xavier", "sigmoid"), (0.01, "re
 
 
 WEIGHTS = {
-    "he": lambda w: nn.init.he_normal_(w, nonlinearity="relu"),
+    "he": lambda w: nn.init.kaiming_normal_(w, nonlinearity="relu"),
     "xavier": nn.init.xavier_normal_,
 }
 

@@ -1,4 +1,3 @@
-#include <limits>
 
 #include "base/loop_nest.h"
 #include "bindings/copied.h"
@@ -134,14 +133,10 @@ void register_regression(Module m) {
   const auto plain = [](LossCall&) {};
   define(m, "mse", Loss::mse, "", plain);
   define(m, "l1", Loss::l1, "", plain);
-  define(m, "soft_margin", Loss::soft_margin, "", plain);
   define<Real>(m, "smooth_l1", Loss::smooth_l1, "beta=1.0, ",
                [](LossCall& c, const Real& beta) { c.settings.first = beta.at_least(0); });
   define<Real>(m, "huber", Loss::huber, "delta=1.0, ",
                [](LossCall& c, const Real& delta) { c.settings.first = delta.above(0); });
-  const auto margin = [](LossCall& c, const Real& margin) { c.settings.first = margin; };
-  define<Real>(m, "hinge_embedding", Loss::hinge_embedding, "margin=1.0, ", margin);
-  define<Real>(m, "cosine_margin", Loss::cosine_margin, "margin=0.0, ", margin);
 }
 
 void register_likelihood(Module m) {
@@ -161,11 +156,6 @@ void register_likelihood(Module m) {
                                if (log_input) c.kind = Loss::poisson_nll_log;
                                c.settings = {0, eps, full};
                              });
-}
-
-// x1 and x2 are compared, target says which should be larger.
-LossCall ranking(const Floats& x1, const Floats& x2, const Floats& target, const Real& margin) {
-  return {Loss::margin_ranking, x1, target, {margin, 0, false}, x2};
 }
 
 LossCall gaussian(const Floats& x, const Floats& target, const Floats& var, const Truth& full,
@@ -202,12 +192,9 @@ void define(Module m, const char* name, const Triple& t, const std::string& sett
 
 void register_three_arrays(Module m) {
   using O = Operand;
-  define(m, "margin_ranking", {{"x1", "x2", "target"}, {O::x, O::other, O::target}}, "margin=0.0, ", ranking);
   define(m, "gaussian_nll", {{"x", "target", "var"}, {O::x, O::target, O::other}}, "full=False, eps=1e-6, ",
          gaussian);
 }
-
-constexpr int64_t kNone = std::numeric_limits<int64_t>::min();  // ignores no index
 
 // Class indices, integers; for cross_entropy also probabilities, which are floats.
 struct Target : Arg {
@@ -227,9 +214,7 @@ struct ClassLossCall {
   ClassLossCall(ClassLoss kind_, const Floats& x_, const Target& target, const MaybeFloats& weight_,
                 const Name& reduction_, const ClassLossSettings& settings_)
       : kind(kind_), x(x_), weight(weight_), reduction(reduction_of(reduction_)), settings(settings_) {
-    const bool only_lines = kind == ClassLoss::multi_margin;
-    if (x.ndim() < 2 || (x.ndim() > 2 && only_lines))
-      x.fail(only_lines ? "(N, C)" : "(N, C) or (N, C, d1, ...)");
+    if (x.ndim() < 2) x.fail("(N, C) or (N, C, d1, ...)");
     shape = x.shape().without(1);
     if (weight) {
       weight.expect_shape({x.shape(1)});
@@ -288,18 +273,12 @@ ClassLossCall cross_entropy(const Floats& x, const Target& target, const Name& r
                             const MaybeFloats& weight, const Whole& ignore_index,
                             const Real& label_smoothing) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1)) label_smoothing.fail("a number from 0 to 1");
-  return {ClassLoss::cross_entropy, x, target, weight, reduction, {ignore_index, label_smoothing, 0, 0}};
+  return {ClassLoss::cross_entropy, x, target, weight, reduction, {ignore_index, label_smoothing}};
 }
 
 ClassLossCall nll(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
                   const Whole& ignore_index) {
-  return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0, 0, 0}};
-}
-
-ClassLossCall multi_margin(const Floats& x, const Target& target, const Name& reduction, const Real& p,
-                           const Real& margin, const MaybeFloats& weight) {
-  if (p != 1 && p != 2) p.fail("1 or 2");
-  return {ClassLoss::multi_margin, x, target, weight, reduction, {kNone, 0, p, margin}};
+  return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0}};
 }
 
 // name(x, target, reduction, settings); make is one of the functions above.
@@ -342,7 +321,6 @@ void register_class_loss(Module m) {
       "ignore_index=-100, label_smoothing=0.0, of_target=False, out=None)",
       cross_entropy_backward, "cross_entropy");
   define(m, "nll", "weight=None, ignore_index=-100", nll);
-  define(m, "multi_margin", "p=1, margin=1.0, weight=None", multi_margin);
 }
 
 }  // namespace

@@ -16,8 +16,6 @@ OWN = {
         "6) in float64. Pixels outside the image are `fill`. Of `rv.data.augment.RandomAffine`."
     ),
     "copy": "A dense copy of x in the order of its axes, or with channels (axis 1) last in memory.",
-    "cosine_margin": "1 - x where target is 1, max(x - margin, 0) where it is -1: the loss of "
-    "`F.cosine_embedding_loss`, of cosines x.",
     "erase_images": (
         "x, and inside the box of each image `fill` or the box of image partner[n]. box is int64 of "
         "shape (n, 4): top, left, height, width. Of `rv.data.augment.Cutout` and "

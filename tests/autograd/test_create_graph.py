@@ -377,11 +377,6 @@ SPECIAL = {  # f, x and f''(x) where formulas of f have a kink or a quotient 0 /
     "norm at 0": (lambda x: (x * rv.ones(2).double()).norm() * x, 0.0, 0.0),
     "std of equals": (lambda x: (x * rv.ones(3).double()).std() * x, 1.0, 0.0),
     "softplus beyond its threshold": (lambda x: F.softplus(x, 1.0, 2.0), 3.0, 0.0),
-    "hinge of a target that is no sign": (
-        lambda x: F.hinge_embedding_loss(x, rv.tensor(0.5, dtype=rv.float64)) * x,
-        -2.0,
-        0.0,
-    ),
 }
 
 

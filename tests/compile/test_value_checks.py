@@ -102,7 +102,6 @@ CHECKS = [
     ("cross_entropy", F.cross_entropy, GOOD, LARGE),
     ("int32 labels", F.cross_entropy, GOOD.astype(np.int32), NEGATIVE.astype(np.int32)),
     ("nll_loss", F.nll_loss, GOOD, LARGE),
-    ("multi_margin_loss", F.multi_margin_loss, GOOD, NEGATIVE),
     ("embedding", of_picked(lambda out, i: F.embedding(i, out)), GOOD, LARGE),
     ("gather", of_picked(lambda out, i: rv.gather(out, 1, i[:, None])), GOOD, NEGATIVE),
     ("take_along_dim", of_picked(lambda out, i: rv.take_along_dim(out, i[:, None], 1)), GOOD, LARGE),

@@ -38,11 +38,9 @@ SCHEDULES = {
     "MultiStepLR": {"milestones": [1, 3]},
     "MultiplicativeLR": {"lr_lambda": lambda epoch: 0.9},
     "OneCycleLR": {"max_lr": 0.1, "total_steps": 20},
-    "PolynomialLR": {},
     "ReduceLROnPlateau": {"patience": 1},
     "StepLR": {"step_size": 2},
     "SequentialLR": {},
-    "ChainedScheduler": {},
 }
 WITH_CODE = {
     "LambdaLR",
@@ -183,8 +181,6 @@ def schedule(library, name):
     both = [kinds.ConstantLR(optimizer, 0.5, 2), kinds.ExponentialLR(optimizer, 0.9)]
     if name == "SequentialLR":
         return optimizer, kinds.SequentialLR(optimizer, both, [2])
-    if name == "ChainedScheduler":
-        return optimizer, kinds.ChainedScheduler(both)
     optimizer = library.optim.SGD([library.nn.Parameter(library.zeros(2))], lr=0.1, momentum=0.9)
     return optimizer, getattr(kinds, name)(optimizer, **SCHEDULES[name])
 

@@ -115,9 +115,7 @@ class Power:
 # --- schedules: each line draws the settings of one
 def part(s, o, r):
     """A schedule as a part of others."""
-    kind = r.choice(
-        ["ConstantLR", "LinearLR", "ExponentialLR", "StepLR", "PolynomialLR", "CosineAnnealingLR"]
-    )
+    kind = r.choice(["ConstantLR", "LinearLR", "ExponentialLR", "StepLR", "CosineAnnealingLR"])
     return SCHEDULES[kind](s, o, r)
 
 
@@ -133,7 +131,6 @@ SCHEDULES = {
     "ConstantLR": lambda s, o, r: s.ConstantLR(o, r.random(), r.randint(0, 250)),
     "LinearLR": lambda s, o, r: s.LinearLR(o, r.uniform(0.01, 1), r.random(), r.randint(1, 250)),
     "ExponentialLR": lambda s, o, r: s.ExponentialLR(o, r.uniform(0.8, 1.1)),
-    "PolynomialLR": lambda s, o, r: s.PolynomialLR(o, r.randint(1, 250), r.uniform(0.1, 3)),
     "CosineAnnealingLR": lambda s, o, r: s.CosineAnnealingLR(o, r.randint(1, 250), r.uniform(0, 0.05)),
     "CosineAnnealingWarmRestarts": lambda s, o, r: s.CosineAnnealingWarmRestarts(
         o, r.randint(1, 40), r.randint(1, 3), r.uniform(0, 0.05)
@@ -171,7 +168,6 @@ SCHEDULES = {
         r.choice([1e-8, 1e-3]),
     ),
     "SequentialLR": lambda s, o, r: s.SequentialLR(o, parts(s, o, r), sorted(r.sample(range(1, 200), 2))),
-    "ChainedScheduler": lambda s, o, r: s.ChainedScheduler(parts(s, o, r)),
 }
 
 

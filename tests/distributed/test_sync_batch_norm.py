@@ -130,8 +130,8 @@ def test_convert():
     assert isinstance(nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(2)), nn.SyncBatchNorm)
     assert nn.SyncBatchNorm.convert_sync_batchnorm(model)[1] is model[1]
     assert model[1].config()["dtype"] == "float64"
-    with pytest.raises(ValueError, match="got a LazyBatchNorm1d without sizes"):
-        nn.SyncBatchNorm.convert_sync_batchnorm(nn.LazyBatchNorm1d())
+    with pytest.raises(ValueError, match="got a LazyBatchNorm2d without sizes"):
+        nn.SyncBatchNorm.convert_sync_batchnorm(nn.LazyBatchNorm2d())
 
 
 LOOP = """

@@ -240,7 +240,7 @@ def test_warm_start_continues():
         {"activation": "gelu", "dropout": 0.1},
         {"activation": nn.SiLU, "batch_norm": True},
         {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)},
-        {"loss": nn.MultiMarginLoss},
+        {"loss": nn.CrossEntropyLoss},
         {"solver": "AdamW"},
         {"solver": optim.RMSprop},
         {"solver": lambda p: optim.SGD(p, lr=0.05, momentum=0.9)},

@@ -218,7 +218,7 @@ def test_saturation(activation):
 def test_depth(scale, expected):
     model = network(*[32] * 8)
     for p in model.parameters():
-        (nn.init.he_normal_ if p.ndim == 2 else nn.init.zeros_)(p)
+        (nn.init.kaiming_normal_ if p.ndim == 2 else nn.init.zeros_)(p)
     assert found(model, data=data(), loss=CROSS) == []
     for p in model.parameters():
         p.data *= scale

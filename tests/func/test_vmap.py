@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd.level import like
-from ranvier.func import functional_call, grad, stack_module_state, vmap
+from ranvier.func import functional_call, grad, vmap
 from support.refused import refused
 
 RNG = np.random.default_rng(0)
@@ -64,19 +64,6 @@ def test_gradients_of_samples():
         model.zero_grad()
         model(V[i]).pow(2).sum().backward()
         np.testing.assert_array_equal(got["weight"][i].numpy(), model.weight.grad.numpy())
-
-
-def test_an_ensemble_of_functional_calls():
-    models = [rv.nn.Sequential(rv.nn.Linear(5, 4), rv.nn.BatchNorm1d(4)).eval() for _ in range(3)]
-    parameters, buffers = stack_module_state(models)
-    assert parameters["0.weight"].shape == (3, 4, 5)
-    assert buffers["1.running_mean"].shape == (3, 4)
-    assert all(p.is_leaf and p.requires_grad for p in parameters.values())
-    y = vmap(lambda p, b, x: functional_call(models[0], (p, b), (x,)), in_dims=(0, 0, None))(
-        parameters, buffers, V
-    )
-    for i, model in enumerate(models):
-        np.testing.assert_array_equal(y[i].detach().numpy(), model(V).detach().numpy())
 
 
 def test_what_is_passed_by_name_is_whole():

@@ -241,7 +241,6 @@ SCHEDULES: dict[str, Any] = {
     "LinearLR": {},
     "MultiStepLR": {"milestones": [1, 2]},
     "OneCycleLR": {"max_lr": 0.5, "total_steps": 10},
-    "PolynomialLR": {},
     "ReduceLROnPlateau": {},
     "StepLR": {"step_size": 2},
 }
@@ -339,7 +338,6 @@ def test_invalid_values_by_name() -> None:
             "OneCycleLR",
             lambda: optim.lr_scheduler.OneCycleLR(sgd, 0.5, total_steps=10, pct_start=rv.tensor(2.0)),
         ),
-        ("PolynomialLR", lambda: optim.lr_scheduler.PolynomialLR(sgd, power=-1)),
         ("normal_", lambda: x.normal_(0, rv.tensor(-1.0))),
         ("gaussian_nll", lambda: nn.functional.gaussian_nll_loss(x, x, -1.0)),
         ("get_ema_avg_fn", lambda: optim.swa_utils.get_ema_avg_fn(2.0)),

@@ -18,11 +18,11 @@ def of_two(function):
 
 
 NAMES = [name for name, f in vars(reference).items() if hasattr(f, "backward") and of_two(f)]
+NAMES.remove("cosine_margin")  # a formula of operators: tests/ops/test_distance.py
 
 
-def inputs(name, rng, dtype, *shape):
-    x, t = (rng.uniform(0.1, 0.9, shape).astype(dtype) for _ in range(2))
-    return x, np.where(t > 0.5, 1, -1).astype(dtype) if "margin" in name or "hinge" in name else t
+def inputs(rng, dtype, *shape):
+    return [rng.uniform(0.1, 0.9, shape).astype(dtype) for _ in range(2)]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -30,7 +30,7 @@ def inputs(name, rng, dtype, *shape):
 def test_every_width(name, dtype, isa, rng):
     """Sums take in no lane beyond the last element; out's neighbours are not touched."""
     for n in [*range(1, 38), 511, 512, 513, 1100]:
-        x, t = inputs(name, rng, dtype, n)
+        x, t = inputs(rng, dtype, n)
         wide = (x.astype(np.float64), t.astype(np.float64))
         for reduction in ("sum", "mean", "none"):
             want = getattr(reference, name)(*wide, reduction=reduction)
@@ -48,7 +48,7 @@ def test_every_width(name, dtype, isa, rng):
 @grouped("shape", [(), (1,), (7,), (5, 7), (3, 1, 7), (3, 5, 1), (3, 5, 7)])
 @pytest.mark.parametrize("name", ["bce", "bce_with_logits"])
 def test_weights_that_broadcast(name, shape, isa, rng):
-    x, t = inputs(name, rng, "float32", 3, 5, 7)
+    x, t = inputs(rng, "float32", 3, 5, 7)
     weights = {"weight": rng.uniform(0.5, 2, shape).astype("float32")}
     if name == "bce_with_logits":
         weights["pos_weight"] = rng.uniform(0.5, 4, shape).astype("float32")
@@ -82,13 +82,6 @@ def test_bce_with_logits_is_never_subnormal(dtype, isa):
         np.testing.assert_array_equal(got[300:], 0)  # 1 - 1
 
 
-def test_cosine_margin_by_sign(isa):
-    x, t = np.float32([0.9, 0.9, -0.9, 0.2]), np.float32([1, -1, -1, -1])
-    np.testing.assert_allclose(_core.cosine_margin(x, t, "none", 0.5), [0.1, 0.4, 0, 0], atol=1e-7)
-    slopes = _core.cosine_margin_backward(np.ones(4, "float32"), x, t, "none", False, 0.5)
-    np.testing.assert_array_equal(slopes, [-1, 1, 0, 0])
-
-
 def test_backward_errors():
     x, dy = np.zeros((4, 3), "float32"), np.ones((), "float32")
     refused(ValueError, "[mse] got dy of shape (); expected (4, 3)", _core.mse_backward, dy, x, x, "none")
@@ -98,7 +91,3 @@ def test_backward_errors():
         _core.gaussian_nll_backward(dy, x, x, x, "mean", "y")
     with pytest.raises(ValueError, match=r"\[kl_div\] got reduction 'batchmean' for x of shape \(\)"):
         _core.kl_div(dy, dy, "batchmean")
-    with pytest.raises(
-        ValueError, match=r"\[margin_ranking\] got x1 of shape \(4, 3\) and x2 of shape \(4,\)"
-    ):
-        _core.margin_ranking(x, x[:, 0], x)

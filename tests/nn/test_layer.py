@@ -30,10 +30,10 @@ class ScaledReLU(nn.ReLU, Scaled):
 def test_a_property_of_a_subclass_is_the_setting():
     assert Doubled(0.25)(X).tolist() == [[-4.0, 7.0, 2.0, -0.5]]
 
-    class Groups(nn.ChannelShuffle):
-        groups = property(lambda self: 4, lambda self, value: None)
+    class Factor(nn.PixelShuffle):
+        upscale_factor = property(lambda self: 1, lambda self, value: None)
 
-    assert Groups(2)(X.reshape(1, 4, 1, 1)).flatten().tolist() == X.flatten().tolist()
+    assert Factor(2)(X.reshape(1, 4, 1, 1)).flatten().tolist() == X.flatten().tolist()
 
 
 def test_a_parameter_as_a_setting_is_trained():

@@ -47,7 +47,6 @@ CASES = [  # the op and what follows x, and a part of the text
     (nn.ReplicationPad1d((1, 0)), SIGNALS, "pad", ((1, 0), "replicate"), "ReplicationPad1d((1, 0))"),
     (nn.ReplicationPad2d(2), IMAGES, "pad", ((2, 2, 2, 2), "replicate"), "ReplicationPad2d((2, 2, 2, 2))"),
     (nn.CircularPad1d(1), SIGNALS, "pad", ((1, 1), "circular"), "CircularPad1d((1, 1))"),
-    (nn.CircularPad2d((1, 2, 3, 0)), IMAGES, "pad", ((1, 2, 3, 0), "circular"), "Pad2d((1, 2, 3, 0))"),
     (nn.Upsample(scale_factor=2), IMAGES, "interpolate", (None, 2), "(scale_factor=2.0, mode='nearest')"),
     (
         nn.Upsample((7, 9), mode="bilinear"),

@@ -12,20 +12,16 @@ SIX = [0.5, 1.0, 2.0, 1.0, 3.0, 0.25]  # weights of classes
 LOSSES = {  # the function, and settings that are not the defaults
     nn.BCELoss: (ops.bce, {"weight": SIX}),
     nn.BCEWithLogitsLoss: (ops.bce_with_logits, {"weight": SIX, "pos_weight": [3.0]}),
-    nn.CosineEmbeddingLoss: (ops.cosine_embedding, {"margin": 0.2}),
     nn.CrossEntropyLoss: (ops.cross_entropy, {"weight": SIX, "ignore_index": 1, "label_smoothing": 0.2}),
     nn.GaussianNLLLoss: (ops.gaussian_nll, {"full": True, "eps": 0.5}),
-    nn.HingeEmbeddingLoss: (ops.hinge_embedding, {"margin": 0.7}),
     nn.HuberLoss: (ops.huber, {"delta": 0.2}),
     nn.KLDivLoss: (ops.kl_div, {"log_target": True}),
     nn.L1Loss: (ops.l1, {}),
     nn.MSELoss: (ops.mse, {}),
     nn.MarginRankingLoss: (ops.margin_ranking, {"margin": 0.3}),
-    nn.MultiMarginLoss: (ops.multi_margin, {"p": 2, "margin": 0.5, "weight": SIX}),
     nn.NLLLoss: (ops.nll, {"weight": SIX, "ignore_index": 1}),
     nn.PoissonNLLLoss: (ops.poisson_nll, {"log_input": False, "full": True, "eps": 0.1}),
     nn.SmoothL1Loss: (ops.smooth_l1, {"beta": 0.1}),
-    nn.SoftMarginLoss: (ops.soft_margin, {}),
     nn.TripletMarginLoss: (ops.triplet_margin, {"margin": 2.0, "p": 3.0, "eps": 0.1, "swap": True}),
 }
 INPUTS = {layer.name: layer for layer in LAYERS}

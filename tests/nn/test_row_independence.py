@@ -18,7 +18,7 @@ SECOND = {  # the batch is axis 1, unless batch_first
     "TransformerDecoderLayer",
     "TransformerEncoderLayer",
 }
-RANDOM = {"AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "RReLU"}
+RANDOM = {"AlphaDropout", "Dropout", "Dropout2d", "RReLU"}
 
 # Shapes that meet what LAYERS does not: whole vectors and blocks of sums; the algorithms of conv2d that
 # depend on sizes; long rows.

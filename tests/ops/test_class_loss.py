@@ -97,22 +97,6 @@ class TestNll(ClassLossCase):
     variants = cases({}, {"weight": True, "ignore_index": 1}, {"ignore_index": -100})
 
 
-class TestMultiMargin(ClassLossCase):
-    op_name = "multi_margin"
-    torch_name = "multi_margin_loss"
-    variants = tuple(
-        {**case, "shape": case["shape"][:2]}
-        for case in cases({}, {"p": 2}, {"margin": 0.5, "weight": True}, {"p": 2, "weight": True})
-    )
-
-    def off_kinks(self, x, target):
-        """Apart by more than what a step could turn: violations near 0 are moved."""
-        z = self.settings.get("margin", 1.0) - np.take_along_axis(x, target[:, None].astype(int), 1) + x
-        moved = np.where(np.abs(z) < 0.02, x + 0.1, x)
-        np.put_along_axis(moved, target[:, None].astype(int), np.take_along_axis(x, target[:, None], 1), 1)
-        return moved.astype(x.dtype), target
-
-
 @pytest.mark.parametrize("kind", ["int8", "uint8", "int16", "int32", "int64", "uint64"])
 def test_class_indices_of_any_integer_dtype(kind):
     x = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
@@ -133,7 +117,7 @@ def test_all_ignored(name, isa):
         np.testing.assert_array_equal(x.grad.numpy(), np.zeros((2, 3)))
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "nll", "multi_margin"])
+@pytest.mark.parametrize("name", ["cross_entropy", "nll"])
 def test_a_single_sample(name):
     x = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
     batch = getattr(ops, name)(rv.tensor([[1.0, 2.0, 3.0]]), rv.tensor([1]))
@@ -181,8 +165,6 @@ def test_errors():
         ops.cross_entropy(x, np.zeros((4, 1), int))
     with pytest.raises(ValueError, match=r"\[cross_entropy\] got x of shape \(\); expected \(N, C\)"):
         ops.cross_entropy(np.float32(1) + x[0, 0], np.array(1))
-    with pytest.raises(ValueError, match=r"\[multi_margin\] got x of shape \(4, 3, 1\); expected \(N, C\)"):
-        ops.multi_margin(x[..., None], np.zeros((4, 1), int))
     with pytest.raises(TypeError, match=r"\[cross_entropy\] got target of dtype bool; expected an integer"):
         ops.cross_entropy(x, np.zeros(4, bool))
     refused(TypeError, "[nll] got target of dtype float32; expected an integer", ops.nll, x, x)
@@ -190,6 +172,5 @@ def test_errors():
         ops.cross_entropy(x, np.zeros(4, int), weight=np.ones(4))
     with pytest.raises(ValueError, match=r"got label_smoothing 1.5; expected a number from 0 to 1"):
         ops.cross_entropy(x, np.zeros(4, int), label_smoothing=1.5)
-    refused(ValueError, "[multi_margin] got p 3; expected 1 or 2", ops.multi_margin, x, np.zeros(4, int), p=3)
     with pytest.raises(ValueError, match=r"\[cross_entropy\] got weight that requires a gradient"):
         ops.cross_entropy(x, np.zeros(4, int), weight=rv.ones(3, requires_grad=True))

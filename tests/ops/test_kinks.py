@@ -40,7 +40,6 @@ KINKS = {
     "l1": lambda T, x: T.nn.functional.l1_loss(x, x.detach()),
     "smooth l1": lambda T, x: T.nn.functional.smooth_l1_loss(x + 1.0, x.detach()),
     "huber": lambda T, x: T.nn.functional.huber_loss(x + 1.0, x.detach()),
-    "hinge": lambda T, x: T.nn.functional.hinge_embedding_loss(x + 1.0, -T.ones(3)),
     "margin": lambda T, x: T.nn.functional.margin_ranking_loss(x, x.detach(), T.ones(3)),
     "prelu": lambda T, x: T.nn.functional.prelu(x, T.tensor([0.25])),
     "max pool": lambda T, x: T.nn.functional.max_pool1d(x[None, None], 3),
@@ -97,7 +96,7 @@ CURVES["margin"] = lambda T, x: T.nn.functional.margin_ranking_loss(x, -x, T.one
 BINARY = "add atan2 copysign div fmax fmin fmod hypot logaddexp logaddexp2 maximum minimum mul nextafter pow"
 BINARY += " remainder sub xlogy"
 CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x, T.flip(x, [0]))) for name in BINARY.split()}
-LOSSES = "binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss soft_margin_loss"
+LOSSES = "binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss"
 CURVES |= {
     f"{name} {t}": (
         lambda T, x, name=name, t=t: getattr(T.nn.functional, name)(
@@ -114,7 +113,7 @@ APART = {name: [-INF, INF] for name in [*LIMITS.split(), "gelu tanh", "kl_div 0.
 APART |= {f"binary_cross_entropy_with_logits {t}": [-INF] for t in (0.0, 1.0)}
 NANS = "abs celu elu selu sign"
 APART |= {name: [NAN] for name in [*NANS.split(), "elu 0.5", "elu 2.0", "l1_loss 0.0", "l1_loss 1.0"]}
-APART |= {"hardswish": [-INF, NAN], "soft_margin_loss 1.0": [-INF, -200.0]}
+APART |= {"hardswish": [-INF, NAN]}
 APART |= {"x ** 1.5": [-INF], "x ** 0.5": [-INF], "x ** -0.5": [-INF, 0.0]}  # PyTorch: by square roots
 APART |= {"lgamma": [-200.0, -6.0, -3.0, -1.0]}  # its second derivative has poles
 APART |= {"logit": [p for p in POINTS if not 0.0 < p <= 1.0]}  # the gradient of what is NaN

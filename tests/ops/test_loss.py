@@ -138,24 +138,6 @@ class TestKlDivOfLogarithms(TestKlDiv):
     )
 
 
-class TestSoftMargin(SignCase):
-    op_name = "soft_margin"
-
-
-class TestSoftMarginOfAnyTarget(LossCase):
-    op_name = "soft_margin"
-    torch_op = None  # no gradient of target there
-
-
-class TestHingeEmbedding(SignCase):
-    op_name = "hinge_embedding"
-    variants = with_reductions({}, {"margin": 2.0})
-
-    def off_kinks(self, x, target):
-        margin = self.settings.get("margin", 1.0)
-        return np.where(np.abs(x - margin) < 0.02, margin + 0.1, x).astype(x.dtype), target
-
-
 class TestMarginRanking(LossCase):
     op_name = "margin_ranking"
     variants = with_reductions({}, {"margin": 0.5})
@@ -219,7 +201,6 @@ def test_extremes_stay_finite(isa):
     for weight in (None, np.float32([1, 1])):
         loss = ops.bce_with_logits(logits, targets, reduction="none", pos_weight=weight)
         np.testing.assert_array_equal(loss.numpy(), [1e4, 1e4])
-    np.testing.assert_array_equal(ops.soft_margin(logits, -np.sign(logits), "none").numpy(), [1e4, 1e4])
 
 
 def test_kl_div_of_impossible_events(isa):
@@ -249,7 +230,7 @@ def test_targets_take_the_dtype_of_x():
     refused(TypeError, "[bce] got x of dtype float32 and target of dtype float64", ops.bce, x / 2, target / 3)
 
 
-@pytest.mark.parametrize("name", ["mse", "bce", "bce_with_logits", "l1", "huber", "kl_div", "soft_margin"])
+@pytest.mark.parametrize("name", ["mse", "bce", "bce_with_logits", "l1", "huber", "kl_div"])
 def test_shapes_are_not_broadcast(name):
     message = rf"\[{name}\] got x of shape \(3,\) and target of shape \(3, 1\); expected equal shapes"
     with pytest.raises(ValueError, match=message):

@@ -37,10 +37,6 @@ class TestLogSoftmax(TestSoftmax):
     op_name = "log_softmax"
 
 
-class TestSoftmin(TestSoftmax):
-    op_name = "softmin"
-
-
 @pytest.mark.parametrize("n", [1, 3, 16, 17, 40])
 def test_large_and_infinite_logits(n, isa):
     x = np.full((2, n), 1e4, np.float32)
@@ -68,7 +64,7 @@ def test_without_dim_as_pytorch(rng, torch):
 
     for shape in ((), (4,), (2, 3), (2, 3, 4), (2, 3, 4, 2), (2, 2, 3, 2, 2)):
         x = rng.normal(size=shape)
-        for name in ("softmax", "log_softmax", "softmin"):
+        for name in ("softmax", "log_softmax"):
             want = getattr(torch.nn.functional, name)(torch.tensor(x)).numpy()
             np.testing.assert_allclose(getattr(F, name)(rv.tensor(x)).numpy(), want, rtol=1e-12)
     with pytest.warns(UserWarning, match=r"\[softmax\] got no dim for 3 dimensions; dim=0 is used"):

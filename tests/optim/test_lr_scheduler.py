@@ -73,7 +73,7 @@ def test_last_epoch_continues():
         lr_scheduler.StepLR(optimizer_of(rv), 3, last_epoch=3)
 
 
-@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "LinearLR", "ExponentialLR", "PolynomialLR"])
+@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "LinearLR", "ExponentialLR"])
 def test_closed_form_is_the_chain(name):
     optimizer = optimizer_of(rv)
     (schedule,) = schedules_of(rv, name, optimizer)
@@ -102,17 +102,6 @@ def test_constant_factor_zero():
     assert schedule.get_last_lr() == [0, 0]
     schedule.step()
     assert schedule.get_last_lr() == [0.5, 0.2]
-
-
-def test_chain_after_a_milestone():
-    optimizer = optimizer_of(rv)
-    chain = lr_scheduler.ChainedScheduler([lr_scheduler.ExponentialLR(optimizer, 0.5)])
-    schedule = lr_scheduler.SequentialLR(optimizer, [lr_scheduler.LinearLR(optimizer, 0.5), chain], [2])
-    rates = []
-    for _ in range(4):
-        rates.append(schedule.get_last_lr()[0])
-        schedule.step()
-    np.testing.assert_allclose(rates, [0.25, 0.3, 0.5, 0.25], rtol=1e-15)
 
 
 def test_sequence_after_a_milestone():
@@ -165,14 +154,11 @@ def test_wrong_settings():
     refused(ValueError, "got mode 'least'", s.ReduceLROnPlateau, sgd(), "least")
     refused(ValueError, "got factor 1.0; expected below 1", s.ReduceLROnPlateau, sgd(), factor=1.0)
     refused(ValueError, "got threshold_mode 'x'", s.ReduceLROnPlateau, sgd(), threshold_mode="x")
-    refused(ValueError, "[ChainedScheduler] got no schedules", s.ChainedScheduler, [])
-    refused(TypeError, "got int at 0; expected a schedule", s.ChainedScheduler, [3])
-    refused(ValueError, "got ReduceLROnPlateau", s.ChainedScheduler, [s.ReduceLROnPlateau(sgd())])
-    refused(
-        ValueError,
-        "got a schedule of another optimizer at 1",
-        lambda: s.ChainedScheduler([s.ExponentialLR(sgd(), 0.9), s.ExponentialLR(sgd(), 0.9)]),
-    )
+    refused(ValueError, "[SequentialLR] got no schedules", s.SequentialLR, sgd(), [], [])
+    refused(TypeError, "got int at 0; expected a schedule", s.SequentialLR, sgd(), [3], [])
+    refused(ValueError, "got ReduceLROnPlateau", s.SequentialLR, sgd(), [s.ReduceLROnPlateau(sgd())], [])
+    others = [s.ExponentialLR(sgd(), 0.9)]
+    refused(ValueError, "got a schedule of another optimizer at 0", s.SequentialLR, sgd(), others, [])
 
 
 def test_wrong_milestones():

@@ -77,14 +77,3 @@ def nll(x: Array, t: Array, weight: Array | None = None, ignore_index: int = -10
     """Negative log-likelihood: x are log-probabilities."""
     q = (t != ignore_index)[:, None] * _weights(x, weight) * one_hot(t, x)
     return -(q * x).sum(1), q.sum(1), -q, None
-
-
-@ClassLoss
-def multi_margin(x: Array, t: Array, p: int = 1, margin: float = 1.0, weight: Array | None = None) -> Parts:
-    """The hinge loss of scores x (N, C)."""
-    target, classes = one_hot(t, x), max(x.shape[1], 1)
-    z = margin - (x * target).sum(1, keepdims=True) + x
-    w = (target * _weights(x, weight)).sum(1, keepdims=True) / classes
-    slope = (1 - target) * (z > 0) * (1 if p == 1 else 2 * z)
-    slope = slope - target * slope.sum(1, keepdims=True)
-    return (w * (1 - target) * np.maximum(0, z) ** p).sum(1), np.ones(len(x)), w * slope, None

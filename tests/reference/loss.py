@@ -109,18 +109,6 @@ def kl_div(x: Array, t: Array, log_target: bool = False) -> Parts:
 
 
 @Loss
-def soft_margin(x: Array, t: Array) -> Parts:
-    slope = -sigmoid(-t * x)
-    return np.logaddexp(0, -t * x), (slope * t, slope * x)
-
-
-@Loss
-def hinge_embedding(x: Array, t: Array, margin: float = 1.0) -> Parts:
-    near, slope = np.maximum(0, margin - x), np.where(margin - x >= 0, -1, 0)
-    return np.where(t == 1, x, near), (np.where(t == 1, 1, slope), None)
-
-
-@Loss
 def margin_ranking(x1: Array, x2: Array, t: Array, margin: float = 0.0) -> Parts:
     excess = margin - t * (x1 - x2)
     violated = np.where(excess >= 0, 1.0, 0.0)

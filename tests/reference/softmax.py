@@ -33,11 +33,3 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 def log_softmax_backward(dy: Array, y: Array, axis: int = -1) -> Array:
     """dy_i/dx_j = [i = j] - exp(y_j), so dx = dy - exp(y) sum_i dy_i."""
     return dy - np.exp(y) * dy.sum(axis, keepdims=True)
-
-
-def softmin(x: Array, axis: int) -> Array:
-    return softmax(-x, axis)
-
-
-def softmin_backward(dy: Array, y: Array, axis: int) -> Array:
-    return -softmax_backward(dy, y, axis)

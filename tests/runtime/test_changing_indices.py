@@ -31,7 +31,6 @@ CALLS: dict[str, tuple[int, Callable[[Any], Any]]] = {  # classes, and a call on
     "cross_entropy": (5, lambda k: kernels.cross_entropy(_floats(N, 5), k, weight=_floats(5))),
     "nll": (5, lambda k: kernels.nll(_floats(N, 5), k, weight=_floats(5))),
     "nll_backward": (5, lambda k: kernels.nll_backward(ONE, _floats(N, 5), k, ONE, weight=_floats(5))),
-    "multi_margin": (5, lambda k: kernels.multi_margin(_floats(N, 5), k, weight=_floats(5))),
     "mix_images": (N, lambda k: kernels.mix_images(_floats(N, 1, 2, 2), k, np.full(N, 0.5))),
     "erase_images": (
         N,

@@ -49,11 +49,6 @@ SCHEDULES = {
         ),
         per="batch",
     ),
-    "chained": lambda o: rv.Schedule(
-        lr_scheduler.ChainedScheduler(
-            [lr_scheduler.ConstantLR(o, 0.5, total_iters=2), lr_scheduler.MultiStepLR(o, [1, 2])]
-        )
-    ),
 }
 
 

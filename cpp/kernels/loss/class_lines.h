@@ -64,23 +64,20 @@ struct Coefficients {
   T keep, spread;
 };
 
-// The lines of a group as columns. Body::step(x, q, without, lines, sum): `q` is 0 unless Body::weighs. The
-// mask `without` is true at the line's class and beyond the line, or false everywhere unless Body::skips.
-// What it returns is written to dx if Body::writes, and `taken` (of each line, or null) subtracted at the
-// line's class.
+// The lines of a group as columns. Body::step(x, q, lines, sum): `q` is 0 unless Body::weighs. What it
+// returns is written to dx if Body::writes, and `taken` (of each line, or null) subtracted at the line's
+// class.
 template <class Body, class T>
 __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
                                                Coefficients<T> q, const T* taken) {
   Tile<T> tile, p;
-  vec<T> sum{}, in_tile[2] = {};
+  vec<T> sum{};
   for (int64_t k0 = 0; k0 < l.n; k0 += kTileRows) {
     const int64_t n = l.n - k0 < kTileRows ? l.n - k0 : kTileRows;
     load_tile(tile, l.x.data + g.first * l.x.line + k0 * l.x.step, l.x.line, l.x.step, g.count, n);
     if (Body::weighs && l.probabilities.data)
       load_tile(p, l.probabilities.data + g.first * l.probabilities.line + k0 * l.probabilities.step,
                 l.probabilities.line, l.probabilities.step, g.count, n);
-    if constexpr (Body::skips)
-      for (int i = 0; i < lanes<T>; ++i) in_tile[0][i] = T(g.index[i] - k0);
     for (int64_t k = 0; k < n; ++k) {
       vec<T> weight{};
       if constexpr (Body::weighs) {
@@ -88,7 +85,7 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
         if (l.probabilities.data) weight += Tile<T>::row(p, k) * q.keep;
         if (l.weight) weight *= l.weight[k0 + k];
       }
-      const vec<T> y = Body::step(Tile<T>::row(tile, k), weight, in_tile[0] == T(k), o, sum);
+      const vec<T> y = Body::step(Tile<T>::row(tile, k), weight, o, sum);
       if constexpr (Body::writes) Tile<T>::set_row(tile, k, y);
     }
     if constexpr (Body::writes) {
@@ -124,9 +121,7 @@ __attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Line
         if (l.weight) weight *= load_line<true>(l.weight + k, 1, left);
         if (left < lanes<T>) weight = select(iota<T>() < T(left), weight, vec<T>{});
       }
-      ivec<T> without{};
-      if constexpr (Body::skips) without = (iota<T>() == T(g.index[i] - k)) | (iota<T>() >= T(left));
-      const vec<T> y = Body::step(load_line<true>(x + k, 1, left), weight, without, line, sum);
+      const vec<T> y = Body::step(load_line<true>(x + k, 1, left), weight, line, sum);
       if constexpr (Body::writes) store_line<true>(dx + k, 1, used ? y : vec<T>{}, left);
     }
     if (Body::writes && taken && g.index[i] >= 0) dx[g.index[i]] -= taken[i];

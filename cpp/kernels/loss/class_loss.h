@@ -4,12 +4,11 @@
 //   cross_entropy  sum_c q[c] (logsumexp(x) - x[c]) with q[c] = w[c] ((1 - smoothing) p[c] + smoothing / C)
 //                  of p, or p = 1 at t and 0 elsewhere; smoothed indices weigh p by w[t]
 //   nll            -w[t] x[t]
-//   multi_margin   sum over c != t of w[t] max(0, margin - x[t] + x[c])^power / C, power 1 or 2
 //
 //   x (N, C, d1, ...), any strides; index (N, d1, ...), 0 <= index < C or ignore_index, whose lines have loss
 //   0; or probabilities like x (the other one's data is null). Reduction none: loss (N, d1, ...); sum, mean:
 //   0-d. divisor, 0-d, is written: what a mean is divided by (1 for other reductions). That is the sum of
-//   w[t] over the lines that are not ignored (cross_entropy and nll of indices), or their number.
+//   w[t] over the lines that are not ignored (of indices), or their number.
 //   tops_and_sums (2, N, d1, ...), C-contiguous, is written by cross_entropy: max(x) of each line
 //   and the sum of exp(x - max(x)); null for the others. A softmax of both has all digits where scores are
 //   far from 0, which one of logsumexp(x), rounded, has not. backward: dx, or of_target the gradient of
@@ -25,7 +24,7 @@
 namespace ranvier {
 
 // X(name, nanoseconds a class takes on one core, roughly)
-#define RANVIER_FOR_EACH_CLASS_LOSS(X) X(cross_entropy, 0.25) X(nll, 0.05) X(multi_margin, 0.15)
+#define RANVIER_FOR_EACH_CLASS_LOSS(X) X(cross_entropy, 0.25) X(nll, 0.05)
 
 #define RANVIER_X(name, cost) name,
 enum class ClassLoss { RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X) count };
@@ -34,8 +33,6 @@ enum class ClassLoss { RANVIER_FOR_EACH_CLASS_LOSS(RANVIER_X) count };
 struct ClassLossSettings {
   int64_t ignore_index;
   double smoothing;  // cross_entropy
-  double exponent;   // multi_margin: power
-  double margin;     // multi_margin
 };
 
 template <class T>

@@ -75,71 +75,45 @@ static void nll_backward(const ClassLines<T>& l) {
 
 // What is done with each vector of classes; see across().
 struct Sums {
-  static constexpr bool weighs = true, skips = false, writes = false, rare = false;
+  static constexpr bool weighs = true, writes = false, rare = false;
 };
 struct WritesClasses {
-  static constexpr bool weighs = false, skips = false, writes = true, rare = false;
+  static constexpr bool weighs = false, writes = true, rare = false;
 };
 
 struct SumOfCoefficients : Sums {
   static constexpr bool rare = true;
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V q, M, const O&, V& sum) {
+  template <class V, class O>
+  RANVIER_INLINE V step(V x, V q, const O&, V& sum) {
     sum += q;
     return x;
   }
 };
 struct CrossEntropyRest : Sums {  // a: top; b: logarithm of the sum
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V q, M, const O& o, V& sum) {
+  template <class V, class O>
+  RANVIER_INLINE V step(V x, V q, const O& o, V& sum) {
     sum += q * ((o.a - x) + o.b);
     return x;
   }
 };
 struct ScaledSoftmax : WritesClasses {  // a: top; b: factor over the sum; c: least_softmax(b)
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V, M, const O& o, V&) {
+  template <class V, class O>
+  RANVIER_INLINE V step(V x, V, const O& o, V&) {
     return scaled_softmax(x - o.a, o.b, o.c);
   }
 };
 struct CrossEntropySlope : WritesClasses {  // a: top; b: sum of coefficients over the sum; c: dy
   static constexpr bool weighs = true;
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
+  template <class V, class O>
+  RANVIER_INLINE V step(V x, V q, const O& o, V&) {
     return (exp(x - o.a) * o.b - q) * o.c;
   }
 };
 struct SlopeOfProbability : WritesClasses {  // a: top; b: logarithm of the sum; c: dy
   static constexpr bool weighs = true, rare = true;
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V q, M, const O& o, V&) {
+  template <class V, class O>
+  RANVIER_INLINE V step(V x, V q, const O& o, V&) {
     return ((o.a - x) + o.b) * o.c * q;
-  }
-};
-
-// a: margin - x[t]; b: power
-template <class V, class M, class O>
-RANVIER_INLINE V violation(V x, M without, const O& o) {
-  return select(without, V{}, at_least(x + o.a, element_of<V>(0)));
-}
-struct Violations : Sums {
-  static constexpr bool weighs = false, skips = true, rare = true;
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V, M without, const O& o, V& sum) {
-    const V z = violation(x, without, o);
-    sum += select(o.b == element_of<V>(1), z, z * z);
-    return x;
-  }
-};
-struct ViolationSlope : WritesClasses {  // c: factor
-  static constexpr bool skips = true, rare = true;
-  template <class V, class M, class O>
-  RANVIER_INLINE V step(V x, V, M without, const O& o, V& sum) {
-    using T = element_of<V>;
-    const V z = violation(x, without, o);
-    const V slope = select(o.b == T(1), select(z > T(0), V{} + T(1), z), z + z);
-    sum += slope;
-    return slope * o.c;
   }
 };
 
@@ -200,25 +174,6 @@ struct CrossEntropy {
   }
 };
 
-struct MultiMargin {
-  template <class T>
-  RANVIER_INLINE void forward(const ClassLines<T>& l, int64_t first) {
-    const LineGroup<T> g = group_of<true>(l, first);
-    const OfLines<T> o = {T(l.settings.margin) - load(g.of_class), broadcast(T(l.settings.exponent))};
-    put(l, g, load(g.weight) * over_classes<Violations>(l, g, o) / T(l.n), g.used);
-  }
-  template <class T>
-  RANVIER_INLINE void backward(const ClassLines<T>& l, int64_t first) {
-    const LineGroup<T> g = group_of<true>(l, first);
-    const vec<T> factor = load(g.weight) * dy_of(l, g) / T(l.n);
-    const OfLines<T> o = {T(l.settings.margin) - load(g.of_class), broadcast(T(l.settings.exponent)), factor};
-    alignas(64) T sums[lanes<T>];
-    store(sums, over_classes<ViolationSlope>(l, g, o) * factor);
-    for (int i = 0; i < g.count; ++i)
-      if (g.index[i] >= 0) l.dx.data[(first + i) * l.dx.line + g.index[i] * l.dx.step] = -sums[i];
-  }
-};
-
 // The gradient of cross_entropy's probabilities.
 struct OfProbabilities {
   template <class T>
@@ -246,12 +201,11 @@ static void target_backward(const ClassLines<T>& l) {
 }
 
 template <class T>
-static constexpr ClassLossKernels<T> class_loss_table = {
-    {forward<CrossEntropy, T>, nll_forward<T>, forward<MultiMargin, T>},
-    {backward<CrossEntropy, T>, nll_backward<T>, backward<MultiMargin, T>},
-    target_backward<T>,
-    sum<T>,
-    small_cross_entropy<T>()};
+static constexpr ClassLossKernels<T> class_loss_table = {{forward<CrossEntropy, T>, nll_forward<T>},
+                                                         {backward<CrossEntropy, T>, nll_backward<T>},
+                                                         target_backward<T>,
+                                                         sum<T>,
+                                                         small_cross_entropy<T>()};
 
 RANVIER_DEFINE_TABLES(ClassLossKernels, class_loss_kernels, class_loss_table);
 

@@ -129,47 +129,6 @@ struct KlDivLog : TwoOperands {  // the same of exp(t): exp(t) (t - x)
   }
 };
 
-// x where t = 1, max(0, margin - x) where t = -1; first: margin
-struct HingeEmbedding : TwoOperands {
-  RANVIER_LOSS(value) {
-    return select(t != T(1), at_least(s.first - x, T(0)), V{}) + select(t != T(-1), x, V{});
-  }
-  RANVIER_LOSS(by_x) {
-    return select((t != T(1)) & (s.first - x >= T(0)), V{} - T(1), V{}) + select(t != T(-1), V{} + T(1), V{});
-  }
-  RANVIER_LOSS(by_target) { return V{}; }
-};
-
-struct SoftMargin : TwoOperands {  // log(1 + exp(-t x))
-  RANVIER_LOSS(value) { return log_one_plus_exp(-t * x); }
-  RANVIER_LOSS(by_x) { return -t * sigmoid(-t * x); }
-  RANVIER_LOSS(by_target) { return -x * sigmoid(-t * x); }
-};
-
-// max(0, margin - t (x - o)); first: margin
-struct MarginRanking {
-  RANVIER_LOSS(value) { return at_least(s.first - t * (x - o), T(0)); }
-  template <class V, class T>
-  RANVIER_INLINE V where_active(V slope, V x, V t, V o, const LossStrip<T>& s) {
-    return select(s.first - t * (x - o) >= T(0), slope, V{});
-  }
-  RANVIER_LOSS(by_x) { return where_active(-t, x, t, o, s); }
-  RANVIER_LOSS(by_target) { return where_active(o - x, x, t, o, s); }
-  RANVIER_LOSS(by_other) { return where_active(t, x, t, o, s); }
-};
-
-// 1 - x where t = 1, max(0, x - margin) where t = -1, 0 elsewhere; first: margin
-struct CosineMargin : TwoOperands {
-  RANVIER_LOSS(value) {
-    return select(t == T(1), T(1) - x, select(t == T(-1), at_least(x - s.first, T(0)), V{}));
-  }
-  RANVIER_LOSS(by_x) {
-    const V active = select(x - s.first >= T(0), V{} + T(1), V{});
-    return select(t == T(1), V{} - T(1), select(t == T(-1), active, V{}));
-  }
-  RANVIER_LOSS(by_target) { return V{}; }
-};
-
 // Stirling's log(t!) = t log t - t + log(2 pi t) / 2 where t > 1, else 0.
 template <class V>
 RANVIER_INLINE V log_factorial(V t) {

@@ -30,10 +30,6 @@ constexpr int64_t kLossWhole = 16;  // elements: whole vectors of every level
   X(bce_with_pos_weight, BceWithPosWeight, 0.8) \
   X(kl_div, KlDiv, 0.5)                         \
   X(kl_div_log, KlDivLog, 0.4)                  \
-  X(hinge_embedding, HingeEmbedding, 0.2)       \
-  X(soft_margin, SoftMargin, 0.8)               \
-  X(margin_ranking, MarginRanking, 0.2)         \
-  X(cosine_margin, CosineMargin, 0.2)           \
   X(poisson_nll, PoissonNll, 0.8)               \
   X(poisson_nll_log, PoissonNllLog, 0.8)        \
   X(gaussian_nll, GaussianNll, 0.6)
@@ -43,7 +39,7 @@ enum class Loss { RANVIER_FOR_EACH_LOSS(RANVIER_X) count };
 #undef RANVIER_X
 enum class Operand { x, target, other, count };
 
-// What the loss's name gives them as: beta, delta, margin, eps ...
+// What the loss's name gives them as: beta, delta, eps ...
 struct LossSettings {
   double first, second;
   bool full;  // poisson_nll, gaussian_nll: with the terms that do not depend on x

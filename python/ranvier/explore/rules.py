@@ -186,7 +186,7 @@ def dead_units(seen: Seen) -> Findings:
             "dead units",
             "error" if any(off.mean() > 0.5 for off in many.values()) else "warning",
             f"0 for all {seen.samples} samples: {layers}",
-            "lower the learning rate, start from he_normal_ and biases of 0, or take LeakyReLU",
+            "lower the learning rate, start from kaiming_normal_ and biases of 0, or take LeakyReLU",
             {name: float(off.mean()) for name, off in many.items()},
         )
 
@@ -230,7 +230,7 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
         f"{'vanishing' if vanish else 'exploding'} {rule}",
         "warning",
         f'from {first:.3g} at "{names[0]}" to {last:.3g} at "{names[-1]}"',
-        "start from weights made for the activation (he_normal_ for ReLU, xavier_normal_ for tanh), "
+        "start from weights made for the activation (kaiming_normal_ for ReLU, xavier_normal_ for tanh), "
         "normalize between the layers (BatchNorm, LayerNorm), add residual connections"
         + ("" if vanish else ", clip the gradients"),
         {"first": first, "last": last},

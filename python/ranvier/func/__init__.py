@@ -2,11 +2,11 @@
 
 from ranvier.func.call import functional_call
 from ranvier.func.jet import jet, laplacian
-from ranvier.func.stack import Stack, stack, stack_module_state, unstack
+from ranvier.func.stack import Stack, stack, unstack
 from ranvier.func.transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, vjp
 from ranvier.func.vmap import vmap
 
 __all__ = [
     "Stack", "functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jet", "jvp",
-    "laplacian", "stack", "stack_module_state", "unstack", "vjp", "vmap",
+    "laplacian", "stack", "unstack", "vjp", "vmap",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from ranvier.nn.parameter import UninitializedParameter
 from ranvier.ops import stack as stacked_tensors
 from ranvier.ops import unbind
 
-__all__ = ["Stack", "stack", "stack_module_state", "unstack"]
+__all__ = ["Stack", "stack", "unstack"]
 
 
 class Stack(Module):
@@ -225,23 +225,6 @@ def unstack(module: Stack) -> list[Module]:
                 x._array = stacked[name].detach()[i].clone()._array
                 x.requires_grad_(stacked[name].requires_grad)
     return members
-
-
-def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """(parameters, buffers) of modules of one form by name, stacked along a leading axis: for
-    :func:`functional_call` in a :func:`vmap`.
-
-    The parameters are new leaves. Raises ValueError for no or different modules, TypeError for other objects.
-
-    >>> import ranvier as rv
-    >>> nets = [rv.nn.Linear(3, 1) for _ in range(4)]
-    >>> state = rv.func.stack_module_state(nets)
-    >>> call = lambda state, x: rv.func.functional_call(nets[0], state, x)
-    >>> rv.func.vmap(call, in_dims=(0, None))(state, rv.ones(5, 3)).shape
-    (4, 5, 1)
-    """
-    parameters, buffers = _state(_members("stack_module_state", models))
-    return {**parameters}, buffers
 
 
 def _members(name: str, models: Any) -> list[Module]:

@@ -10,7 +10,7 @@ from ranvier.nn.layer import Layer
 from ranvier.ops.neural.dropout import probability
 from ranvier.ops.rows import examples
 
-__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d"]
+__all__ = ["AlphaDropout", "Dropout", "Dropout2d"]
 
 
 class _Dropout(Layer):
@@ -34,11 +34,6 @@ class _Dropout(Layer):
 class Dropout(_Dropout):
     """Zeroes elements with probability p while training; see :func:`ranvier.dropout`.
     | rv.nn.Dropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
-
-
-class Dropout1d(_Dropout):
-    """Zeroes channels of x (N, C, L) with probability p while training.
-    | rv.nn.Dropout1d(1.0)(rv.ones(1, 1, 3)) -> tensor([[[0., 0., 0.]]])"""
 
 
 class Dropout2d(_Dropout):

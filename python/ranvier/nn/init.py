@@ -339,9 +339,6 @@ dirac, sparse, orthogonal = dirac_, sparse_, orthogonal_
 xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
 kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
 
-he_uniform_, he_normal_ = kaiming_uniform_, kaiming_normal_
-glorot_uniform_, glorot_normal_ = xavier_uniform_, xavier_normal_
-
 NAMED: dict[str, Callable[[Tensor], Tensor]] = {
     "he": functools.partial(kaiming_normal_, nonlinearity="relu"),
     "he_uniform": functools.partial(kaiming_uniform_, nonlinearity="relu"),

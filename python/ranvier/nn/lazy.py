@@ -1,4 +1,4 @@
-"""Layers that find the size of their input at their first call: LazyLinear, LazyConv2d, LazyBatchNorm2d ...
+"""Layers that find the size of their input at their first call: LazyLinear, LazyConv2d, LazyBatchNorm2d.
 
 Until then their parameters have no elements. The parameters stay the same objects, so an optimizer can be
 made before the first call. After it the layer has the class without "Lazy".
@@ -6,7 +6,7 @@ made before the first call. After it the layer has the class without "Lazy".
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -15,26 +15,21 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.recording import pass_over
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
-from ranvier.nn.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from ranvier.nn.conv import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
-from ranvier.nn.norm import BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d
+from ranvier.nn.norm import BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.ops.rows import examples
 
-_NAMES = """
-    LazyBatchNorm1d LazyBatchNorm2d LazyConv1d LazyConv2d LazyConvTranspose1d LazyConvTranspose2d
-    LazyInstanceNorm1d LazyInstanceNorm2d LazyLinear
-"""
-__all__ = _NAMES.split()
+__all__ = ["LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
 
 
 class _Lazy(Module):
     """Before the first call; ``base``: the layer's class afterwards, ``size``: its argument that is found."""
 
     base: Any
-    usual: ClassVar[dict[str, Any]] = {}  # arguments with another default than those of the class
     _settings: dict[str, Any]
     size = "num_features"
     in_weight = 0  # the axis of the weight that has this size
@@ -44,7 +39,7 @@ class _Lazy(Module):
         given = [name for name in self._names() if name != self.size]
         if len(args) > len(given):
             raise TypeError(f"[{type(self).__name__}] got {len(args)} arguments; expected {', '.join(given)}")
-        settings = {**self.usual, **dict(zip(given, args, strict=False)), **settings}
+        settings = {**dict(zip(given, args, strict=False)), **settings}
         with init.skipped():
             made = self.base(**{self.size: settings.get("groups", 1)}, **settings)
         self.__dict__["_arguments"] = {}
@@ -127,13 +122,6 @@ class LazyLinear(_Lazy, Linear):
         return int(x.shape[-1])
 
 
-class LazyConv1d(_Lazy, Conv1d):
-    """:class:`Conv1d` whose in_channels is that of its first input.
-    | rv.nn.LazyConv1d(2, 3)(rv.ones(1, 4, 5)).shape -> (1, 2, 3)"""
-
-    base, size, in_weight = Conv1d, "in_channels", 1
-
-
 class LazyConv2d(_Lazy, Conv2d):
     """:class:`Conv2d` whose in_channels is that of its first input.
     | rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 3, 3)"""
@@ -141,49 +129,11 @@ class LazyConv2d(_Lazy, Conv2d):
     base, size, in_weight = Conv2d, "in_channels", 1
 
 
-class LazyConvTranspose1d(_Lazy, ConvTranspose1d):  # type: ignore[misc]
-    """:class:`ConvTranspose1d` whose in_channels is that of its first input.
-    | rv.nn.LazyConvTranspose1d(2, 3)(rv.ones(1, 4, 5)).shape -> (1, 2, 7)"""
-
-    base, size = ConvTranspose1d, "in_channels"
-
-
-class LazyConvTranspose2d(_Lazy, ConvTranspose2d):  # type: ignore[misc]
-    """:class:`ConvTranspose2d` whose in_channels is that of its first input.
-    | rv.nn.LazyConvTranspose2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 7, 7)"""
-
-    base, size = ConvTranspose2d, "in_channels"
-
-
-class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
-    """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
-    | rv.nn.LazyBatchNorm1d()(rv.tensor([[1.0], [3.0]]))
-    -> tensor([[-1.0000], [ 1.0000]], grad_fn=<BatchNorm>)"""
-
-    base = BatchNorm1d
-
-
 class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
     """:class:`BatchNorm2d` whose num_features is the number of channels of its first input.
     | rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape -> (2, 3, 4, 4)"""
 
     base = BatchNorm2d
-
-
-class LazyInstanceNorm1d(_Lazy, InstanceNorm1d):  # type: ignore[misc]
-    """:class:`InstanceNorm1d` whose num_features is the number of channels of its first input; as in PyTorch
-    affine and track_running_stats are True if not given.
-    | rv.nn.LazyInstanceNorm1d()(rv.ones(2, 3, 4)).shape -> (2, 3, 4)"""
-
-    base, usual = InstanceNorm1d, {"affine": True, "track_running_stats": True}
-
-
-class LazyInstanceNorm2d(_Lazy, InstanceNorm2d):  # type: ignore[misc]
-    """:class:`InstanceNorm2d` whose num_features is the number of channels of its first input; as in PyTorch
-    affine and track_running_stats are True if not given.
-    | rv.nn.LazyInstanceNorm2d()(rv.ones(2, 3, 4, 4)).shape -> (2, 3, 4, 4)"""
-
-    base, usual = InstanceNorm2d, {"affine": True, "track_running_stats": True}
 
 
 def find_sizes(model: Module, sample: Any) -> None:

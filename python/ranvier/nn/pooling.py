@@ -14,7 +14,7 @@ from ranvier.nn.registry import counts
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d LPPool1d
+    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d
     LPPool2d MaxPool1d MaxPool2d MaxUnpool1d MaxUnpool2d
 """
 __all__ = _NAMES.split()
@@ -97,25 +97,18 @@ class AvgPool2d(_Pool):
     divisor_override: int | None = None
 
 
-class LPPool1d(_Pool):
-    """The norm_type-norm of each window of signals; see :func:`ranvier.nn.functional.lp_pool1d`.
-    | rv.nn.LPPool1d(2, 2)(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]])) -> tensor([[[ 5., 10.]]])"""
+class LPPool2d(_Pool):
+    """The norm_type-norm of each window of images; see :func:`ranvier.nn.functional.lp_pool2d`.
+    | rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2)) -> tensor([[[[2.]]]])"""
 
-    op = "lp_pool1d"
+    op = "lp_pool2d"
     norm_type: float
     kernel_size: Any
     stride: Any = None
     ceil_mode: bool = False
 
     def forward(self, input: Any) -> Any:
-        return getattr(F, self.op)(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
-
-
-class LPPool2d(LPPool1d):
-    """The norm_type-norm of each window of images; see :func:`ranvier.nn.functional.lp_pool2d`.
-    | rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2)) -> tensor([[[[2.]]]])"""
-
-    op = "lp_pool2d"
+        return F.lp_pool2d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
 class _Adaptive(_Pool):

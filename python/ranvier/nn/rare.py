@@ -18,7 +18,7 @@ from ranvier.nn.registry import count, counts, number
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    Bilinear ChannelShuffle Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
+    Bilinear Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
 """
 __all__ = _NAMES.split()
 
@@ -58,14 +58,6 @@ class PixelUnshuffle(_Whole):
 
     op, _least = "pixel_unshuffle", {"downscale_factor": 1}
     downscale_factor: int
-
-
-class ChannelShuffle(_Whole):
-    """The channels of all groups in turn: see :func:`ranvier.nn.functional.channel_shuffle`.
-    | rv.nn.ChannelShuffle(2)(rv.arange(4.0).reshape(1, 4, 1)).flatten() -> tensor([0., 2., 1., 3.])"""
-
-    op, _least = "channel_shuffle", {"groups": 1}
-    groups: int
 
 
 class Unfold(_Whole):

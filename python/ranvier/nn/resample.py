@@ -13,7 +13,7 @@ from ranvier.nn.module import Module
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    CircularPad1d CircularPad2d ConstantPad1d ConstantPad2d ReflectionPad1d ReflectionPad2d ReplicationPad1d
+    CircularPad1d ConstantPad1d ConstantPad2d ReflectionPad1d ReflectionPad2d ReplicationPad1d
     ReplicationPad2d Upsample UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d
 """
 __all__ = _NAMES.split()
@@ -116,13 +116,6 @@ class CircularPad1d(_Pad):
     | rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 1., 2., 3., 1.]]])"""
 
     axes, mode = 1, "circular"
-
-
-class CircularPad2d(_Pad):
-    """Images that continue at the other side: padding a number, or (left, right, top, bottom).
-    | rv.nn.CircularPad2d((1, 0, 0, 0))(rv.tensor([[[[1.0, 2.0, 3.0]]]])) -> tensor([[[[3., 1., 2., 3.]]]])"""
-
-    axes, mode = 2, "circular"
 
 
 class Upsample(Layer):

@@ -79,11 +79,11 @@ OPS = {
 
 FUNCTIONAL_NAMES = {
     "image.sampling": """
-        affine_grid channel_shuffle fold grid_sample local_response_norm max_unpool1d max_unpool2d
+        affine_grid fold grid_sample local_response_norm max_unpool1d max_unpool2d
         pixel_shuffle pixel_unshuffle unfold
     """,
     "neural.functional": """
-        bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool1d lp_pool2d
+        bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool2d
         normalize pdist relu_ rrelu rrelu_ selu_ threshold threshold_
     """,
 }

@@ -4,7 +4,6 @@ Links: how the output of a classification model becomes probabilities and labels
 
     CrossEntropyLoss   softmax over axis 1     label: the class of the largest output
     NLLLoss            the same: softmax of log-probabilities gives the probabilities back
-    MultiMarginLoss    the same, of scores that were not trained to be probabilities
     BCEWithLogitsLoss  sigmoid                 label: probability > 0.5
     BCELoss            none: the output is a probability already
 """
@@ -24,7 +23,7 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
 
 _LINKS: dict[str, tuple[type, ...]] = {
-    "softmax": (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss),
+    "softmax": (nn.CrossEntropyLoss, nn.NLLLoss),
     "sigmoid": (nn.BCEWithLogitsLoss,),
     "identity": (nn.BCELoss,),
 }
@@ -68,7 +67,7 @@ def labels(output: Array, link: str) -> npt.NDArray[np.int64]:
 # Losses of one number for each target.
 _ONE_TO_ONE = (
     nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss, nn.BCELoss, nn.BCEWithLogitsLoss,
-    nn.PoissonNLLLoss, nn.SoftMarginLoss, nn.HingeEmbeddingLoss,
+    nn.PoissonNLLLoss,
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from differential.opinfo.samples import NotHere
 
 STANDARD = re.compile(r"^\[[\w.]+\] got .+; expected .+", re.DOTALL)
 # Their draws while training are not PyTorch's: kinds are compared, values are not.
-RANDOM = {"RReLU", "Dropout", "Dropout1d", "Dropout2d", "AlphaDropout"}
+RANDOM = {"RReLU", "Dropout", "Dropout2d", "AlphaDropout"}
 
 
 def judge(case: Case) -> tuple[str, str]:

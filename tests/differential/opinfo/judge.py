@@ -36,7 +36,7 @@ TYPES = (ValueError, TypeError, RuntimeError, IndexError)
 RANDOM = {
     *("bernoulli", "cauchy", "empty", "empty_like", "exponential", "geometric", "log_normal", "multinomial"),
     *("new_empty", "normal", "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform"),
-    *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout1d", "dropout2d", "rrelu")),
+    *(f"nn.functional.{name}" for name in ("alpha_dropout", "dropout", "dropout2d", "rrelu")),
 }
 # Of equal elements these may return the index of any: PyTorch promises none, here it is the first.
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "nanmedian", "sort", "topk"}

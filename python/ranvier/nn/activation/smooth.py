@@ -17,7 +17,7 @@ from ranvier.nn.layer import Layer
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    CELU ELU GELU GLU SELU LogSigmoid LogSoftmax Mish SiLU Sigmoid Softmax Softmax2d Softmin Softplus
+    CELU ELU GELU GLU SELU LogSigmoid LogSoftmax Mish SiLU Sigmoid Softmax Softmax2d Softplus
     Softsign Tanh Tanhshrink
 """
 __all__ = _NAMES.split()
@@ -117,11 +117,6 @@ class GLU(Layer):
     | rv.nn.GLU()(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])"""
 
     dim: int = -1
-
-
-class Softmin(AlongDim):
-    """y = softmax(-x) along dimension ``dim``; None: see :func:`ranvier.softmax`.
-    | rv.nn.Softmin(dim=0)(rv.tensor([0.0, 1000.0])) -> tensor([1., 0.])"""
 
 
 class Softmax2d(Layer):

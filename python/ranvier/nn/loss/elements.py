@@ -15,8 +15,8 @@ from ranvier.nn.loss import Loss
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    BCELoss BCEWithLogitsLoss GaussianNLLLoss HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss
-    PoissonNLLLoss SmoothL1Loss SoftMarginLoss
+    BCELoss BCEWithLogitsLoss GaussianNLLLoss HuberLoss KLDivLoss L1Loss MSELoss
+    PoissonNLLLoss SmoothL1Loss
 """
 __all__ = _NAMES.split()
 
@@ -112,20 +112,6 @@ class KLDivLoss(Loss):
     """
 
     op = "kl_div"
-
-
-class SoftMarginLoss(Loss):
-    """log(1 + exp(-target x)).
-    | rv.nn.SoftMarginLoss()(rv.tensor([0.0, 2.0]), rv.tensor([1.0, -1.0])) -> tensor(1.4100)"""
-
-    op = "soft_margin"
-
-
-class HingeEmbeddingLoss(Loss):
-    """x where the target is 1, max(0, margin - x) where it is -1.
-    | rv.nn.HingeEmbeddingLoss()(rv.tensor([0.25, 0.25]), rv.tensor([1.0, -1.0])) -> tensor(0.5000)"""
-
-    op = "hinge_embedding"
 
 
 examples(globals())

@@ -18,8 +18,8 @@ from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows ca
 
 _NAMES = """
     binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy
-    gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss
-    multi_margin_loss nll_loss poisson_nll_loss smooth_l1_loss soft_margin_loss triplet_margin_loss
+    gaussian_nll_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss
+    nll_loss poisson_nll_loss smooth_l1_loss triplet_margin_loss
 """
 __all__ = _NAMES.split()
 
@@ -86,13 +86,11 @@ cross_entropy = _form(
     "input target weight size_average ignore_index reduce reduction label_smoothing",
 )
 gaussian_nll_loss = _form("gaussian_nll_loss", ops.gaussian_nll, "input target var full eps reduction")
-hinge_embedding_loss = _form("hinge_embedding_loss", ops.hinge_embedding, f"input target margin {_OLD}")
 huber_loss = _form("huber_loss", ops.huber, "input target reduction delta weight")
 kl_div = _form("kl_div", ops.kl_div, f"input target {_OLD} log_target")
 l1_loss = _form("l1_loss", ops.l1, f"input target {_OLD} weight")
 margin_ranking_loss = _form("margin_ranking_loss", ops.margin_ranking, f"input1 input2 target margin {_OLD}")
 mse_loss = _form("mse_loss", ops.mse, f"input target {_OLD} weight")
-multi_margin_loss = _form("multi_margin_loss", ops.multi_margin, f"input target p margin weight {_OLD}")
 nll_loss = _form("nll_loss", ops.nll, "input target weight size_average ignore_index reduce reduction")
 poisson_nll_loss = _form(
     "poisson_nll_loss",
@@ -100,7 +98,6 @@ poisson_nll_loss = _form(
     "input target log_input full size_average eps reduce reduction",
 )
 smooth_l1_loss = _form("smooth_l1_loss", ops.smooth_l1, f"input target {_OLD} beta")
-soft_margin_loss = _form("soft_margin_loss", ops.soft_margin, f"input target {_OLD}")
 triplet_margin_loss = _form(
     "triplet_margin_loss", ops.triplet_margin, f"anchor positive negative margin p eps swap {_OLD}"
 )

@@ -10,8 +10,7 @@ from ranvier.nn.loss import Loss
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    CosineEmbeddingLoss CrossEntropyLoss MarginRankingLoss MultiMarginLoss NLLLoss
-    TripletMarginLoss
+    CrossEntropyLoss MarginRankingLoss NLLLoss TripletMarginLoss
 """
 __all__ = _NAMES.split()
 
@@ -44,30 +43,11 @@ class NLLLoss(_OfClasses):
     op = "nll"
 
 
-class MultiMarginLoss(_OfClasses):
-    """The hinge loss of C scores: sum over c != t of max(0, margin - x_t + x_c)^p / C, t the true class.
-    | rv.nn.MultiMarginLoss()(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3])) -> tensor(0.3250)"""
-
-    op = "multi_margin"
-
-
 class MarginRankingLoss(Loss):
     """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
     | rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0])) -> tensor(0.5000)"""
 
     op = "margin_ranking"
-
-
-class CosineEmbeddingLoss(Loss):
-    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1; called with x1, x2
-    (N, D) and target (N,).
-    | rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0.0]]), rv.tensor([[1.0, 1.0]]), rv.tensor([1.0]))
-    -> tensor(0.2929)"""
-
-    op = "cosine_embedding"
-
-    def _example(self) -> tuple[Any, ...]:
-        return empty(0, 1), empty(0, 1), empty(0)
 
 
 class TripletMarginLoss(Loss):

@@ -6,16 +6,14 @@ import warnings
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
 
-__all__ = ["log_softmax", "softmax", "softmin"]
+__all__ = ["log_softmax", "softmax"]
 METHODS = ["log_softmax", "softmax"]
 
 
@@ -90,15 +88,6 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
         return LogSoftmax(dim).apply(input)
     return _along(LogSoftmax, "log_softmax", input, dim if axis is None else axis, dtype)
-
-
-@own_error
-def softmin(input: Any, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """softmax of -x: the smallest element gets the greatest share.
-
-    Arguments and errors as in :func:`softmax`.
-    | rv.nn.functional.softmin(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([1., 0.])"""
-    return softmax(neg(input), dim, dtype)
 
 
 examples(globals())  # written as ">>> call"

@@ -135,19 +135,6 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     return reshape(permute(y, (*range(d), d, d + 2, d + 4, d + 1, d + 3)), (*lead, c * r * r, h // r, w // r))
 
 
-def channel_shuffle(input: Any, groups: int) -> Tensor:
-    """The channels (n, c, ...) of `groups` groups, dealt out in turn (Zhang et al., ShuffleNet, 2018).
-    | rv.nn.functional.channel_shuffle(rv.arange(4.0).reshape(1, 4, 1), 2).flatten()
-    -> tensor([0., 2., 1., 3.])"""
-    input = as_tensor("channel_shuffle", input)
-    if input.ndim < 3 or not isinstance(groups, int) or groups < 1 or input.shape[1] % groups:
-        raise OpError(
-            f"[channel_shuffle] got x of shape {input.shape} and {groups} groups; expected a divisor of c"
-        )
-    n, c, *rest = input.shape
-    return reshape(transpose(reshape(input, (n, groups, c // groups, *rest)), 1, 2), input.shape)
-
-
 def local_response_norm(
     input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
 ) -> Tensor:

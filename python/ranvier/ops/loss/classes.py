@@ -16,17 +16,16 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.elementwise.functions import exp
 from ranvier.ops.loss.base import constant, in_dtype_of
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import near, none
+from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 
-__all__ = ["cross_entropy", "multi_margin", "nll"]
+__all__ = ["cross_entropy", "nll"]
 
 
 def _is_float(target: Any) -> bool:
@@ -41,13 +40,6 @@ def _apply(function: Function, x: Any, target: Any, reduction: str) -> Tensor:
     x, target = (unsqueeze(as_tensor(name, value), 0) for value in (x, target))
     loss = function.apply(x, target)
     return squeeze(loss, 0) if reduction == "none" else loss
-
-
-def _scores(x: Any, target: Any) -> tuple[Any, Any]:
-    """Scores () as those of one class; scores (C,) with a target (1,) as a batch of one."""
-    shapes = [getattr(value, "shape", None) for value in (x, target)]
-    x = unsqueeze(x, 0) if shapes[0] == () else x
-    return (unsqueeze(x, 0), target) if len(x.shape) == 1 and shapes[1] == (1,) else (x, target)
 
 
 class ClassLoss(Function):
@@ -183,41 +175,6 @@ def nll(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduc
     -> tensor(0.4170)"""
     weight = constant("nll", "weight", weight, x)
     return _apply(Nll(reduction, weight, ignore_index), x, target, reduction)
-
-
-class MultiMargin(ClassLoss):
-    loss, gradient = _core.multi_margin, _core.multi_margin_backward
-
-
-@rule(MultiMargin)
-def _multi_margin(node: Any, dy: Tensor) -> tuple[Tensor, None]:
-    reduction, p, margin, weight = node.settings
-    x = of_input(node, 0, node.x)
-    target = _one_hot(node, x)
-    z = x - total(x * target, 1, keepdim=True) + margin
-    w = total(target * _column(weight, x), 1, keepdim=True) / max(x.shape[1], 1)
-    slope = (1.0 - target) * where(z > 0.0, none(x.shape, x) + 1.0 if p == 1 else z * 2.0, 0.0)
-    slope = slope - target * total(slope, 1, keepdim=True)
-    ones = wrap(np.ones((x.shape[0], 1), x.dtype))
-    return _shared(dy, ones, reduction) * w * slope, None
-
-
-def multi_margin(
-    x: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
-) -> Tensor:
-    """sum over c != t of weight_t max(0, margin - x_t + x_c)^p / C, the hinge loss of scores x (N, C), (C,)
-    or (), one score, for C classes; t is the true class, p 1 or 2.
-
-    'mean' divides by N. Raises ValueError for another p, shapes that do not fit, a class index outside [0, C)
-    or another reduction, TypeError for dtypes that differ or are not floating.
-
-    Source: Crammer and Singer, "On the Algorithmic Implementation of Multiclass Kernel-based Vector
-    Machines" (2001), with the sum of Weston and Watkins (1999) in place of its maximum.
-    | rv.nn.functional.multi_margin_loss(rv.tensor([[0.1, 0.2, 0.4, 0.8]]), rv.tensor([3])) -> tensor(0.3250)
-    """
-    function = MultiMargin(reduction, p, margin, constant("multi_margin", "weight", weight, x))
-    x, target = _scores(x, target) if hasattr(x, "shape") else (x, target)
-    return _apply(function, x, target, reduction)
 
 
 examples(globals())

@@ -15,9 +15,8 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
 from ranvier.ops.rules import diagonal, replaced
-from ranvier.ops.shape.reshape import squeeze, unsqueeze
 
-__all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d"]
+__all__ = ["alpha_dropout", "dropout", "dropout2d"]
 
 
 class Dropout(Function):
@@ -91,23 +90,6 @@ class ChannelDropout(Dropout):
         return _core.mul(dy, self.scale, None)
 
 
-def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """Zeroes each channel of x (N, C, L) or (C, L) with probability p, divides the others by 1 - p; see
-    :func:`dropout`.
-
-    Raises ValueError for another number of dimensions.
-
-    >>> import ranvier as rv
-    >>> y = rv.nn.functional.dropout1d(rv.ones(4, 8, 5), 0.5)
-    >>> bool((y.amax(2) == y.amin(2)).all())
-    True
-    """
-    input = _with_channels("dropout1d", input, 2, 3)
-    if input.ndim == 2:
-        return squeeze(dropout1d(unsqueeze(input, 0), p, training, inplace), 0)
-    return _dropped("dropout1d", input, p, training, inplace, ChannelDropout)
-
-
 def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zeroes each channel of x (N, C, H, W) with probability p, divides the others by 1 - p; see
     :func:`dropout`. As in PyTorch the first two dimensions are batch and channels, with any that follow.
@@ -120,16 +102,13 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
     >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())
     True
     """
-    input = _with_channels("dropout2d", input, 2)
+    if not isinstance(input, Tensor):
+        input = as_inputs((input,), "dropout2d")[0]
+    if input.ndim < 2:
+        raise OpError(
+            f"[dropout2d] got x of shape {input.shape}; expected 2 dimensions or more: batch, channels ..."
+        )
     return _dropped("dropout2d", input, p, training, inplace, ChannelDropout)
-
-
-def _with_channels(name: str, x: Any, least: int, most: int = 64) -> Tensor:
-    x = x if isinstance(x, Tensor) else as_inputs((x,), name)[0]
-    if not least <= x.ndim <= most:
-        expected = f"{least} dimensions or more" if most == 64 else f"{least} or {most} dimensions"
-        raise OpError(f"[{name}] got x of shape {x.shape}; expected {expected}: batch, channels ...")
-    return x
 
 
 class AlphaDropout(Function):

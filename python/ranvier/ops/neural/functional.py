@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
-from ranvier.ops.image.pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.distance import pairs_of_rows
 from ranvier.ops.neural.embedding import Bag, BagMax, renormalise
@@ -38,34 +38,22 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
     return div(input, maximum(norm(input, p, dim, True), eps))
 
 
-def lp_pool1d(
-    input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
-) -> Tensor:
-    """y[o] = (sum of x^norm_type over the window that begins at o stride)^(1 / norm_type): (N, C, L).
-
-    norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
-    partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
-    | rv.nn.functional.lp_pool1d(rv.tensor([[[3.0, 4.0, 6.0, 8.0]]]), 2, 2) -> tensor([[[ 5., 10.]]])"""
-    return _lp_pool(max_pool1d, avg_pool1d, input, norm_type, kernel_size, stride, ceil_mode)
-
-
 def lp_pool2d(
     input: Any, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
 ) -> Tensor:
-    """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W); see :func:`lp_pool1d`.
+    """y[oh, ow] = (sum of x^norm_type over a window)^(1 / norm_type): (N, C, H, W).
+
+    norm_type inf: the largest |x|. stride: kernel_size if it is None. ceil_mode: a last window that is only
+    partly inside counts as if it went on with the mean of its powers. Where the sum is 0 so is the gradient.
     | rv.nn.functional.lp_pool2d(rv.ones(1, 1, 4, 4), 2, 2) -> tensor([[[[2., 2.], [2., 2.]]]])"""
-    size = kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
-    return _lp_pool(max_pool2d, avg_pool2d, input, norm_type, size, stride, ceil_mode)
-
-
-def _lp_pool(largest: Any, mean: Any, x: Any, p: float, size: Any, stride: Any, ceil_mode: bool) -> Tensor:
+    p, size = norm_type, kernel_size if isinstance(kernel_size, (tuple, list)) else (kernel_size, kernel_size)
     if isinstance(p, bool) or not isinstance(p, (int, float)) or p == 0 or p != p:
-        raise OpError(f"[lp_pool] got norm_type {p!r}; expected a number other than 0")
+        raise OpError(f"[lp_pool2d] got norm_type {p!r}; expected a number other than 0")
     if p == math.inf:
-        return largest(abs(as_tensor("lp_pool", x)), size, stride, 0, 1, ceil_mode)
-    means = mean(pow(x, p), size, stride, 0, ceil_mode)
+        return max_pool2d(abs(as_tensor("lp_pool2d", input)), size, stride, 0, 1, ceil_mode)
+    means = avg_pool2d(pow(input, p), size, stride, 0, ceil_mode)
     means = where(eq(means, 0), 0.0, means)
-    return pow(mul(means, math.prod(size) if isinstance(size, (tuple, list)) else size), 1 / p)
+    return pow(mul(means, math.prod(size)), 1 / p)
 
 
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:

@@ -1,4 +1,4 @@
-"""Schedules that multiply the rate: by functions, in steps, linear, exponential, polynomial."""
+"""Schedules that multiply the rate: by functions, in steps, linear, exponential."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = [
-    "ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR",
-    "PolynomialLR", "StepLR",
+    "ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "StepLR",
 ]  # fmt: skip
 
 Factor = Callable[[int], float]
@@ -205,29 +204,3 @@ class ExponentialLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[float]:
         return [lr * self.gamma**self.last_epoch for lr in self.base_lrs]
-
-
-class PolynomialLR(LRScheduler):
-    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs."""
-
-    example = "total_iters=2, power=2.0", "0.5, 0.125, 0.0, 0.0, 0.0"
-
-    def __init__(
-        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
-    ) -> None:
-        number("PolynomialLR", "total_iters", total_iters, 0, above=True)
-        number("PolynomialLR", "power", power, 0)
-        self.total_iters = total_iters
-        self.power = power
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float]:
-        if self._is_initial or self.last_epoch > self.total_iters:
-            return self._rates()
-        left = 1.0 - self.last_epoch / self.total_iters
-        before = 1.0 - (self.last_epoch - 1) / self.total_iters
-        return self._scaled((left / before) ** self.power)
-
-    def _get_closed_form_lr(self) -> list[float]:
-        left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
-        return [lr * left**self.power for lr in self.base_lrs]

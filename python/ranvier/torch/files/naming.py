@@ -33,7 +33,6 @@ _FILES = {
     "^(Unf|F)latten$": "flatten",
     "^(Unf|F)old$": "fold",
     "^Pixel(Uns|S)huffle$": "pixelshuffle",
-    "^ChannelShuffle$": "channelshuffle",
     "Similarity$|Distance$": "distance",
 }
 # where else PyTorch has what this library has, in the order of asking
