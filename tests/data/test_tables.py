@@ -7,7 +7,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from ranvier.data import load
-from ranvier.data.datasets import load_csv, load_digit_recognizer
+from ranvier.data.datasets import load_csv
 from support.grouped import grouped
 from support.refused import refused
 
@@ -271,28 +271,19 @@ def test_dates(table, cell):
         refused(ValueError, text, load_csv, table("a,y\n" + lines), missing="keep")
 
 
-def digit_table(labels=True):
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 784))
-    names = ["label"] * labels + [f"pixel{i}" for i in range(784)]
-    rows = np.column_stack([[7, 0, 3, 9, 1], pixels]) if labels else pixels
-    return pixels, ",".join(names) + "\n" + "\n".join(",".join(map(str, row)) for row in rows) + "\n"
-
-
 def test_digit_recognizer(table):
-    pixels, text = digit_table()
-    for digits in (load_digit_recognizer(table(text)), load(table(text)), load(table(text, "t.csv.gz"))):
+    """Kaggle's table of digits becomes images, with and without labels."""
+    pixels, names = np.random.default_rng(0).integers(0, 256, (5, 784)), [f"pixel{i}" for i in range(784)]
+    rows = [",".join(map(str, row)) for row in pixels]
+    text = "\n".join([",".join(["label", *names]), *map("{},{}".format, [7, 0, 3, 9, 1], rows)]) + "\n"
+    for path in (table(text), table(text, "t.csv.gz")):
+        digits = load(path)
         assert digits.x.shape == (5, 1, 28, 28)
         np.testing.assert_array_equal(np.rint(digits.x.reshape(5, -1) * 255), pixels)
-        assert digits.y.tolist() == [7, 0, 3, 9, 1]
-        assert digits.class_names == tuple("0123456789")
-    _, text = digit_table(labels=False)
-    assert load(table(text)).y is None
-    with pytest.raises(ValueError, match=r"has other columns; expected label, pixel0 \.\.\. pixel783"):
-        load_digit_recognizer(table(PETS))
-    with pytest.raises(ValueError, match="has a pixel beyond 0 to 255"):
-        load_digit_recognizer(table(text.replace(",255", ",256").replace(",254", ",256")))
-    pixels, text = digit_table()
-    refused(ValueError, "has other labels", load_digit_recognizer, table(text.replace("\n9,", "\n10,")))
+        assert (digits.y.tolist(), digits.class_names) == ([7, 0, 3, 9, 1], tuple("0123456789"))
+    assert load(path, None).y is load(table("\n".join([",".join(names), *rows])), None).y is None
+    for wrong in (text.replace(",255", ",256").replace(",254", ",256"), text.replace("\n9,", "\n10,")):
+        refused(ValueError, "has a pixel beyond 0 to 255, or a label beyond 0 to 9", load, table(wrong))
 
 
 MIXED = "size,colour,y\n1,red,a\n,blue,b\n3,?,a\n5,red,b\n"

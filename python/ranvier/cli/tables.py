@@ -104,7 +104,7 @@ def to_train(arguments: argparse.Namespace) -> dict[str, Any]:
     """The arguments of `rv.data.load` for a table to train on."""
     if not is_table(arguments.data):
         return {}
-    from ranvier.data.datasets.tables import is_digit_table
+    from ranvier.data.datasets.files import is_digit_table
 
     options = reading(arguments)
     flags = {name: getattr(arguments, name) for name in ("missing", "categorical", "without")}

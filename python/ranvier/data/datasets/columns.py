@@ -13,97 +13,66 @@ import numpy.typing as npt
 from ranvier.autograd.memory import Array
 from ranvier.data.datasets.text_table import COMMA, DATE, GAP, NUMBER, WORD, TableError, TextTable
 
-__all__ = ["Columns", "read_columns"]
+__all__ = ["Column", "columns_of"]
 
 WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?[\d.,]*\d[\d.,' ]*[%€$£]?")  # "$5", "12 %", "1,234,567", "1,5"
 MOST = 100  # categories of a column; of more, each has to occur twice on average
 LARGEST = float(np.finfo(np.float64).max)
 
 
-class Columns:
-    """The cells of a table by column: numbers, or the different texts and the number of each row's."""
+class Column:
+    """A column of a table, of numbers or of texts.
 
-    def __init__(self, table: TextTable) -> None:
-        self.table, self._texts = table, dict[int, tuple[list[str], Array, Array]]()
-        self._frame = frame = table.parse()
-        last, names, width = table.width - 1, table.names or range(table.width), frame.shape[1]
-        more = width > last + 1 and frame[last + 1].notna().any()
-        if width <= last or more or frame[last].isna().any() or len(names) != last + 1:
-            table.require_width()  # pandas fills the ends of short lines
+    Attributes:
+        codes: for each row the number of its text in `texts`, whose `kinds` those of text_table are; None for
+            numbers.
+        missing: for each row whether the cell is empty or a mark of missing values.
+        counts: how many cells are of each kind.
+    """
 
-    def __len__(self) -> int:
-        return len(self._frame)
+    def __init__(self, table: TextTable, at: int, cells: Any) -> None:
+        self.table, self.at, self._cells = table, at, cells
+        self.title = table.name(at)
+        self.codes: Any = None
+        self.missing: npt.NDArray[np.bool_] = cells.isna().to_numpy()
+        self.counts = [int(self.missing.sum()), int((~self.missing).sum()), 0, 0, 0]
+        if cells.dtype.kind not in "iuf":
+            self.codes, texts = cells.str.strip().factorize()
+            self.texts: list[str] = texts.tolist()
+            self.kinds = np.array([table.kind(text) for text in self.texts])
+            self.missing = (self.kinds == GAP)[self.codes]
+            self.counts = np.bincount(self.kinds[self.codes], minlength=WORD + 1).tolist()
 
-    def is_numbers(self, column: int) -> bool:
-        """Whether each cell is a number or missing; True and False are words."""
-        return bool(self._frame[column].dtype.kind in "iuf")
-
-    def texts(self, column: int) -> tuple[list[str], Array, Array]:
-        """The different cells, their kinds, and for each row the number of its cell."""
-        if column not in self._texts:
-            chosen = [c for c in range(self.table.width) if c == column or not self.is_numbers(c)]
-            frame = self._frame[chosen]
-            if not all(isinstance(cell, str) for at in chosen for cell in frame[at]):  # gaps, True, 2**64
-                frame = self.table.parse(usecols=chosen, dtype=str, na_filter=False)
-            for at in chosen:
-                codes, cells = frame[at].str.strip().factorize()
-                self._texts[at] = cells.tolist(), np.array([self.table.kind(cell) for cell in cells]), codes
-        return self._texts[column]
-
-    def missing(self, column: int) -> npt.NDArray[np.bool_]:
-        """For each row whether the cell is empty or a mark of missing values."""
-        if self.is_numbers(column):
-            empty: npt.NDArray[np.bool_] = self._frame[column].isna().to_numpy()
-            return empty
-        _, kinds, codes = self.texts(column)
-        return (kinds == GAP)[codes]
-
-    def counts(self, column: int) -> list[int]:
-        """How many cells are of each kind."""
-        if self.is_numbers(column):
-            gaps = int(self.missing(column).sum())
-            return [gaps, len(self) - gaps, 0, 0, 0]
-        _, kinds, codes = self.texts(column)
-        return np.bincount(kinds[codes], minlength=WORD + 1).tolist()
-
-    def is_words(self, column: int) -> bool:
+    @property
+    def is_words(self) -> bool:
         """Whether more than a tenth of the cells are words: a few words among numbers are mistakes."""
-        _, *values, words = self.counts(column)
+        _, *values, words = self.counts
         return words > 0 and sum(values) < 9 * words
 
-    def first(self, column: int, kind: int) -> int:
-        """The first row with a cell of this kind."""
-        _, kinds, codes = self.texts(column)
-        return int((kinds[codes] == kind).argmax())
+    def of_kind(self, kind: int) -> tuple[int, str]:
+        """The first row with a cell of this kind, and the cell."""
+        row = int((self.kinds[self.codes] == kind).argmax())
+        return row, self.texts[self.codes[row]]
 
-    def cell(self, column: int, row: int) -> str:
-        texts, _, codes = self.texts(column)
-        return texts[codes[row]]
-
-    def numbers(self, column: int, limit: float = LARGEST, missing: bool = False) -> Array:
-        """A column as float64, finite and between -limit and limit; missing values are NaN if allowed."""
-        empty = self.missing(column)
-        if self.is_numbers(column):
-            values = self._frame[column].to_numpy(np.float64)
+    def numbers(self, limit: float = LARGEST, missing: bool = False) -> Array:
+        """The cells as float64, finite and between -limit and limit; missing values are NaN if allowed."""
+        if self.codes is None:
+            values = self._cells.to_numpy(np.float64)
         else:
-            texts, kinds, codes = self.texts(column)
-            pairs = zip(map(self.table.point, texts), kinds, strict=True)
-            values = np.array([float(text) if kind == NUMBER else np.nan for text, kind in pairs])[codes]
-        wrong = ~(np.abs(values) <= limit) & ~(empty & missing)
+            pairs = zip(map(self.table.point, self.texts), self.kinds, strict=True)
+            values = np.array([float(text) if kind == NUMBER else np.nan for text, kind in pairs])[self.codes]
+        wrong = ~(np.abs(values) <= limit) & ~(self.missing & missing)
         if wrong.any():
-            self.refuse(column, int(wrong.argmax()), limit)
+            self.refuse(int(wrong.argmax()), limit)
         return values
 
-    def where(self, column: int, row: int) -> str:
-        return f"'{self.table.path}' line {self.table.line(row)}, {self.table.column(column)}"
-
-    def refuse(self, column: int, row: int, limit: float = LARGEST) -> NoReturn:
+    def refuse(self, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
-        table, cell = self.table, self.cell(column, row)
-        name, kind, holds = table.name(column), table.kind(cell), f"{self.where(column, row)} holds {cell!r}"
-        without = ("without", [name], "leaves the column out")
+        table, (where, cell) = self.table, self.table.cell(row, self.at)
+        kind, holds = table.kind(cell), f"{where} holds {cell!r}"
+        without = ("without", [self.title], "leaves the column out")
         if kind == GAP:
-            text = f"{self.where(column, row)} has a missing value ({cell!r}); fill it in"
+            text = f"{where} has a missing value ({cell!r}); fill it in"
             raise TableError(text, ("missing", "drop", "leaves the line out"))
         if kind == NUMBER and limit < abs(float(table.point(cell))) < np.inf:
             raise TableError(f"{holds}; expected at most {limit:.3g}, which float32 holds")
@@ -117,68 +86,60 @@ class Columns:
             raise TableError(f"{holds}; {text} without units and separators of thousands", *comma)
         first = [] if row or table.names else [("header", True, "takes the first line as names")]
         mark = ("missing_marks", [cell], "reads it as a missing value")
-        words = ("categories", [name], "reads words as categories")
+        words = ("categories", [self.title], "reads words as categories")
         raise TableError(f"{holds}; expected a finite number", *first, mark, words, without)
 
+    def categories(self, chosen: Any) -> tuple[str, ...] | None:
+        """The categories; None for a column of numbers. chosen: as of `load_csv`."""
+        if isinstance(chosen, Mapping):
+            return None if chosen.get(self.title) is None else tuple(chosen[self.title])
+        named = not isinstance(chosen, bool) and self.title in chosen
+        if chosen is False or not (named or self.is_words):
+            return None
+        where = f"'{self.table.path}' {self.table.column(self.at)}"
+        words = sorted(text for text, kind in zip(self.texts, self.kinds, strict=True) if kind != GAP)
+        _, numbers, commas, dates, others = self.counts
+        if not named and (dates > others or all(map(WITH_UNIT.fullmatch, words))):
+            self.refuse(self.of_kind(DATE if dates > others else WORD)[0])
+        if not named and numbers + commas > others:
+            word = self.of_kind(WORD)[1]
+            text = (
+                f"{numbers + commas} numbers and {others} words, such as {word!r}: all are read as categories"
+            )
+            text = f"[load_csv] {where} has {text}; missing_marks names words that mean a missing value"
+            warnings.warn(text, stacklevel=5)
+        if len(words) > max(MOST, len(self.codes) // 2):
+            text = f"expected categories: at most {MOST}, or half as many as lines"
+            text = f"{where} has {len(words)} different words in {len(self.codes)} lines; {text}"
+            raise TableError(text, ("without", [self.title], "leaves a column of names or texts out"))
+        return tuple(words)
 
-def read_columns(
-    cells: Columns, columns: list[int], limit: float, missing: bool, categories: Any, unknown: Collection[str]
-) -> tuple[Array, tuple[tuple[str, ...] | None, ...] | None]:
-    """(values, categories): the columns as float64; NaN for a missing value, its number for a category.
-
-    missing: whether missing values are allowed; categories, unknown: as of `load_csv`.
-    """
-    values, kinds = np.empty((len(cells), len(columns))), []
-    for i, column in enumerate(columns):
-        names = _categories_of(cells, column, categories)
-        if names is None:
-            values[:, i] = cells.numbers(column, limit, missing)
-        else:
-            values[:, i] = _codes(cells, column, names, missing, cells.table.name(column) in unknown)
-        kinds.append(names)
-    return values, None if all(names is None for names in kinds) else tuple(kinds)
-
-
-def _categories_of(cells: Columns, column: int, categories: Any) -> tuple[str, ...] | None:
-    """The categories of a column; None for a column of numbers."""
-    name = cells.table.name(column)
-    if isinstance(categories, Mapping):
-        return None if categories.get(name) is None else tuple(categories[name])
-    named = not isinstance(categories, bool) and name in categories
-    if categories is False or not (named or cells.is_words(column)):
-        return None
-    where = f"'{cells.table.path}' {cells.table.column(column)}"
-    texts, kinds, _ = cells.texts(column)
-    words = sorted(text for text, kind in zip(texts, kinds, strict=True) if kind != GAP)
-    _, numbers, commas, dates, others = cells.counts(column)
-    if not named and (dates > others or all(map(WITH_UNIT.fullmatch, words))):
-        cells.refuse(column, cells.first(column, DATE if dates > others else WORD))
-    if not named and numbers + commas > others:
-        word = cells.cell(column, cells.first(column, WORD))
-        text = f"{numbers + commas} numbers and {others} words, such as {word!r}: all are read as categories"
-        text = f"[load_csv] {where} has {text}; missing_marks names words that mean a missing value"
-        warnings.warn(text, stacklevel=5)
-    if len(words) > max(MOST, len(cells) // 2):
-        text = f"expected categories: at most {MOST}, or half as many as lines"
-        text = f"{where} has {len(words)} different words in {len(cells)} lines; {text}"
-        raise TableError(text, ("without", [name], "leaves a column of names or texts out"))
-    return tuple(words)
+    def numbered(self, categories: tuple[str, ...], missing: bool, unknown: bool) -> Array:
+        """For each row the number of its category, NaN for a missing value, or -1."""
+        numbers = {name: float(number) for number, name in enumerate(categories)}
+        pairs = zip(self.texts, self.kinds, strict=True)
+        each = [numbers.get(text, np.nan if kind == GAP else -1.0) for text, kind in pairs]
+        values = np.array(each)[self.codes]
+        new = list(dict.fromkeys(self.texts[code] for code in self.codes[values == -1]))
+        if new and not unknown:
+            where, cell = self.table.cell(int((values == -1).argmax()), self.at)
+            shown = ", ".join(categories[:20])
+            raise TableError(f"{where} holds {cell!r}; expected a known category: {shown}")
+        if new:
+            shown = ", ".join(map(repr, new[:5])) + (" ..." if len(new) > 5 else "")
+            text = f"has unknown categories ({len(new)}), which count as missing: {shown}"
+            warnings.warn(f"[load_csv] '{self.table.path}' {self.table.column(self.at)} {text}", stacklevel=5)
+        if not missing and np.isnan(values).any():
+            self.refuse(int(np.isnan(values).argmax()))
+        return values
 
 
-def _codes(cells: Columns, column: int, categories: tuple[str, ...], missing: bool, unknown: bool) -> Array:
-    """For each row the number of its category, NaN for a missing value, or -1."""
-    known = {name: float(number) for number, name in enumerate(categories)}
-    texts, kinds, codes = cells.texts(column)
-    pairs = zip(texts, kinds, strict=True)
-    values = np.array([known.get(text, np.nan if kind == GAP else -1.0) for text, kind in pairs])[codes]
-    new = list(dict.fromkeys(texts[code] for code in codes[values == -1]))
-    if new and not unknown:
-        where, shown = cells.where(column, int((values == -1).argmax())), ", ".join(categories[:20])
-        raise TableError(f"{where} holds {new[0]!r}; expected a known category: {shown}")
-    if new:
-        shown = ", ".join(map(repr, new[:5])) + (" ..." if len(new) > 5 else "")
-        text = f"has unknown categories ({len(new)}), which count as missing: {shown}"
-        warnings.warn(f"[load_csv] '{cells.table.path}' {cells.table.column(column)} {text}", stacklevel=5)
-    if not missing and np.isnan(values).any():
-        cells.refuse(column, int(np.isnan(values).argmax()))
-    return values
+def columns_of(table: TextTable, wanted: Collection[int], texts: Collection[int]) -> dict[int, Column]:
+    """Some columns of a table; those of `texts`, and those that hold anything but numbers, as texts."""
+    frame, width = table.parse(), table.width
+    more = frame.shape[1] > width and frame[width].notna().any()
+    if more or frame.shape[1] < width or frame[width - 1].isna().any():
+        table.require_width()  # pandas fills the ends of short lines
+    chosen = [at for at in wanted if at in texts or frame[at].dtype.kind not in "iuf"]
+    words = table.parse(usecols=chosen, dtype=str, na_filter=False) if chosen else frame
+    return {at: Column(table, at, (words if at in chosen else frame)[at]) for at in wanted}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
 import zipfile
 import zlib
@@ -23,12 +24,14 @@ from ranvier.data.datasets.samples import (
     require_file,
     targets,
 )
-from ranvier.data.datasets.tables import is_digit_table, load_csv, load_digit_recognizer
+from ranvier.data.datasets.tables import load_csv
 
 __all__ = ["load", "load_npy", "load_npz"]
 
 TABLES = (".csv", ".tsv", ".txt", ".data", ".dat", ".parquet")
 ENDINGS = (*TABLES, ".npy", ".npz")
+PIXELS = [f"pixel{i}" for i in range(784)]
+DIGITS = (PIXELS, ["label", *PIXELS])  # the columns of Kaggle's tables of digits
 
 
 def load(
@@ -98,13 +101,38 @@ def load(
         return arrays if label is not None else replace(arrays, y=None, class_names=None)
     if ending in TABLES:
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
-            digits = load_digit_recognizer(file)
-            return digits if label is not None else replace(digits, y=None)
+            return _digits(file, label)
         return load_csv(file, label, task=task, dtype=dtype, **table)
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
         "array (.npy), an archive (.npz) or a folder of images"
     )
+
+
+def _first_cells(path: Path) -> list[str]:
+    """The cells of the first line of a table; none where it cannot be read, an error of load_csv."""
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as stream:
+            return stream.readline(1 << 20).strip().split(",")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
+        return []
+
+
+def is_digit_table(path: Path) -> bool:
+    """Whether a file is a table of Kaggle's competition Digit Recognizer, by its first line."""
+    return _first_cells(path) in DIGITS
+
+
+def _digits(path: Path, label: str | int | None) -> Samples:
+    """Such a table as images (n, 1, 28, 28) in [0, 1]."""
+    table = load_csv(path, None if _first_cells(path) == PIXELS else "label")
+    labels = None if table.y is None else np.array(table.class_names, np.int64)[table.y]
+    if not (table.x.min() >= 0 and table.x.max() <= 255) or (
+        labels is not None and not {*labels} <= {*range(10)}
+    ):
+        raise ValueError(f"[load] '{path}' has a pixel beyond 0 to 255, or a label beyond 0 to 9")
+    x = (table.x / np.float32(255)).reshape(-1, 1, 28, 28)
+    return Samples(x, None if label is None else labels, tuple("0123456789"), scale=255.0)
 
 
 def _refuse(what: str, **arguments: bool) -> None:

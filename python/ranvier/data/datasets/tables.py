@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import gzip
 import re
 import warnings
-import zlib
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.memory import Array
 from ranvier.data.dataset import one_of
-from ranvier.data.datasets.columns import Columns, read_columns
+from ranvier.data.datasets.columns import Column, columns_of
 from ranvier.data.datasets.samples import TASKS, PathLike, Samples, require_file, targets
-from ranvier.data.datasets.text_table import MARKS, WORD, TableError, TextTable, read_table
+from ranvier.data.datasets.text_table import GAP, MARKS, WORD, TableError, TextTable, read_table
 
-__all__ = ["load_csv", "load_digit_recognizer"]
+__all__ = ["load_csv"]
 
 LABELS = ("label", "target", "class", "y")  # names of a column of labels with label="auto"
 ZEROS = re.compile(r"0\d+")  # codes such as "007"
 EXACT = 2.0**53  # float64 represents all smaller whole numbers exactly
-PIXELS = [f"pixel{i}" for i in range(784)]
-DIGITS = (PIXELS, ["label", *PIXELS])  # the columns of Kaggle's tables of digits
 FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -91,86 +86,57 @@ def load_csv(
         raise ValueError(f"[load_csv] got missing {missing!r}; expected error, drop or keep")
     named = [] if isinstance(categories, bool) else [*categories]
     known = [name for name in (*without, *named, label) if isinstance(name, str) and name != "auto"]
-    file = require_file("load_csv", path)
-    table = read_table(file, header, delimiter, decimal, encoding, missing_marks, known)
-    cells = Columns(table)
+    table = read_table(
+        require_file("load_csv", path), header, delimiter, decimal, encoding, missing_marks, known
+    )
     left_out = {_column_of(table, name) for name in without}
     at = None if label is None else _column_of(table, label, left_out)
-    if at is not None and at in left_out:
+    if at in left_out:
         text = "as label and in without (--label, --without); expected it in one of them"
         raise ValueError(f"[load_csv] got {table.column(at)} {text}")
-    for name in named if not isinstance(categories, Mapping) else ():
-        _column_of(table, name)
+    if isinstance(categories, Mapping):
+        named = [name for name in named if categories[name] is not None]
+    else:
+        for name in named:
+            _column_of(table, name)
     features = [column for column in range(table.width) if column not in (at, *left_out)]
     if not features:
         text = f"'{path}' has no columns beside the label; expected at least one (the cells are"
         raise TableError(f"{text} {table.separated})", *_other_separator(table))
-    labels = None if at is None else _labels(cells, at, task, missing)
-    empty = np.zeros(len(cells), np.bool_) if at is None else cells.missing(at)
+    texts = {column for column in features if table.name(column) in named}
+    wanted = features if at is None else [*features, at]
+    columns = columns_of(table, wanted, texts if at is None or task == "regression" else {*texts, at})
+    labels = None if at is None else _labels(columns[at], task, missing)
+    empty = columns[features[0]].missing & False if at is None else columns[at].missing
     if missing == "drop":
-        empty = np.any([empty, *map(cells.missing, features)], axis=0)
+        empty = np.any([empty, *(columns[column].missing for column in features)], axis=0)
     elif empty.any():
-        count = f"{empty.sum()} of {len(cells)} lines without a label"
+        count = f"{empty.sum()} of {len(empty)} lines without a label"
         warnings.warn(f"[load_csv] '{path}' has {count}, which are left out", stacklevel=2)
     if empty.all():
         raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
-    x, kinds = read_columns(cells, features, FLOAT32, missing != "error", categories, unknown)
-    names = tuple(table.names[column] for column in features) if table.names else None
+    x, kinds = np.empty((len(empty), len(features)), np.float64), []
+    for i, column in enumerate(map(columns.__getitem__, features)):
+        kinds.append(column.categories(categories))
+        if (names := kinds[-1]) is None:
+            x[:, i] = column.numbers(FLOAT32, missing != "error")
+        else:
+            x[:, i] = column.numbered(names, missing != "error", column.title in unknown)
     rows = np.flatnonzero(~empty) if missing == "drop" or empty.any() else None
+    about: dict[str, Any] = {
+        "categories": None if kinds.count(None) == len(kinds) else tuple(kinds),
+        "rows": rows,
+    }
+    if table.names:
+        about["feature_names"] = tuple(table.names[column] for column in features)
     x = (x if rows is None else x[rows]).astype(dtype)
     if at is None or labels is None:
-        return Samples(x, None, None, names, categories=kinds, rows=rows)
+        return Samples(x, None, **about)
     try:
         y, class_names = targets(labels if rows is None else labels[rows], task, dtype)
     except ValueError as error:
         raise ValueError(f"[load_csv] '{path}' {table.column(at)}: {error}") from None
-    target = table.names[at] if table.names else None
-    return Samples(x, y, class_names, names, categories=kinds, rows=rows, target=target)
-
-
-def load_digit_recognizer(path: PathLike) -> Samples:
-    """`train.csv` (or `test.csv`, without labels) of Kaggle's competition Digit Recognizer: MNIST's digits.
-
-    The first column is the label; the other 784 are pixel0 to pixel783, with values from 0 to 255.
-
-    Returns: Samples: x float32 (n, 1, 28, 28) in [0, 1]; y int64 (n,), or None.
-
-    Raises FileNotFoundError: no such file; ValueError: another table, or a damaged one.
-
-    Source: https://www.kaggle.com/competitions/digit-recognizer/data
-
-    >>> import pathlib
-    >>> from ranvier.data.datasets import load_digit_recognizer
-    >>> names = ",".join(["label", *(f"pixel{i}" for i in range(784))])
-    >>> _ = pathlib.Path("train.csv").write_text(names + "\\n7" + ",255" * 784 + "\\n")
-    >>> digits = load_digit_recognizer("train.csv")
-    >>> digits.x.shape, digits.x.max().item(), digits.y.tolist()
-    ((1, 1, 28, 28), 1.0, [7])
-    """
-    name = "load_digit_recognizer"
-    table = read_table(require_file(name, path), True, ",")
-    if table.names not in DIGITS:
-        raise ValueError(f"[{name}] '{path}' has other columns; expected label, pixel0 ... pixel783")
-    cells = Columns(table)
-    values = np.stack([cells.numbers(column) for column in range(table.width)], axis=1)
-    pixels, y = values[:, -784:], None
-    if table.width == 785:
-        y = values[:, 0].astype(np.int64)
-        if not (np.array_equal(y, values[:, 0]) and y.min() >= 0 and y.max() <= 9):
-            raise ValueError(f"[{name}] '{path}' has other labels; expected 0 to 9")
-    if pixels.min() < 0 or pixels.max() > 255:
-        raise ValueError(f"[{name}] '{path}' has a pixel beyond 0 to 255")
-    x = (pixels.astype(np.float32) / np.float32(255)).reshape(-1, 1, 28, 28)
-    return Samples(x, y, tuple("0123456789"), scale=255.0)
-
-
-def is_digit_table(path: Path) -> bool:
-    """Whether a file is a table of Kaggle's digits, by its first line."""
-    try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else open(path) as stream:
-            return stream.readline(1 << 20).strip().split(",") in DIGITS
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError):
-        return False  # load_csv raises the error
+    return Samples(x, y, class_names, target=table.names[at] if table.names else None, **about)
 
 
 def _column_of(table: TextTable, label: str | int, without: Collection[int] = ()) -> int:
@@ -204,35 +170,35 @@ def _other_separator(table: TextTable) -> list[tuple[str, str, str]]:
     return [("delimiter", marks[0], "names another separator")] if table.width == 1 else []
 
 
-def _labels(cells: Columns, at: int, task: str, missing: str) -> Array:
+def _labels(column: Column, task: str, missing: str) -> Array:
     """The cells of the column of labels: numbers if all are numbers, else words.
 
     Classes that are whole numbers too large for float64, or begin with 0 as "007" does, are words. Missing
     labels are allowed unless `missing` is "error".
     """
-    table, empty = cells.table, cells.missing(at)
-    _, _, commas, dates, words = cells.counts(at)
-    if task == "regression" and cells.is_words(at):
-        word = cells.cell(at, cells.first(at, WORD))
+    table, at, (_, _, commas, dates, words) = column.table, column.at, column.counts
+    if task == "regression" and column.is_words:
+        word = column.of_kind(WORD)[1]
         text = f"'{table.path}' {table.column(at)} has words, such as {word!r}; expected numbers to predict"
         raise TableError(text, ("task", "classification", "takes words as classes"))
-    gaps = np.flatnonzero(empty).tolist()
     if words and table.marks is MARKS:  # a mark such as None or NA may be a class
-        marks = [row for row in gaps if cells.cell(at, row).replace("/", "").isalpha()]
-        if marks:
-            cell, count = cells.cell(at, marks[0]), f"as {len(marks)} of {len(cells)} lines do"
+        pairs = enumerate(zip(column.texts, column.kinds, strict=True))
+        marks = [code for code, (text, kind) in pairs if kind == GAP and text.replace("/", "").isalpha()]
+        rows = np.flatnonzero(np.isin(column.codes, marks))
+        if len(rows):
+            where, cell = table.cell(int(rows[0]), at)
             raise TableError(
-                f"{cells.where(at, marks[0])} holds {cell!r} ({count}), a class or a missing label",
+                f"{where} holds {cell!r} (as {len(rows)} of {len(column.missing)} lines do), a class or a "
+                "missing label",
                 ("missing_marks", ["?"], "makes it a class"),
                 ("missing_marks", [cell], "makes it a missing label"),
             )
-    if missing == "error" and gaps:
-        cells.refuse(at, gaps[0])
+    if missing == "error" and column.missing.any():
+        column.refuse(int(column.missing.argmax()))
     digits = any(len(line) > at and ZEROS.fullmatch(line[at]) for line in table.head)
     if task == "regression" or not (digits or dates or words or (commas and task != "auto")):
-        numbers = cells.numbers(at, missing=True)
-        whole = bool((numbers == np.rint(numbers))[~empty].all())
-        if task == "regression" or not whole or (np.abs(numbers[~empty]) < EXACT).all():
+        numbers = column.numbers(missing=True)
+        whole = bool((numbers == np.rint(numbers))[~column.missing].all())
+        if task == "regression" or not whole or (np.abs(numbers[~column.missing]) < EXACT).all():
             return numbers
-    texts, _, codes = cells.texts(at)
-    return np.array(texts)[codes]
+    return np.array(column.texts)[column.codes]

@@ -71,9 +71,11 @@ class TextTable:
     def name(self, at: int) -> str:
         return self.names[at] if self.names else str(at)
 
-    def line(self, row: int) -> int:
-        """The number of a row's line in the file, from 1."""
-        return next(itertools.islice(_rows(self.text, self.delimiter), row + bool(self.names), None))[0]
+    def cell(self, row: int, at: int) -> tuple[str, str]:
+        """Where a cell is in the file, as text, and what it holds."""
+        rows = itertools.islice(_rows(self.text, self.delimiter), row + bool(self.names), None)
+        number, cells = next(rows)
+        return f"'{self.path}' line {number}, {self.column(at)}", cells[at]
 
     def point(self, cell: str) -> str:
         """The cell with a decimal point."""
@@ -89,8 +91,7 @@ class TextTable:
     def parse(self, **how: Any) -> Any:
         """The cells as a DataFrame of pandas; its arguments say which columns, and as what."""
         pandas = importlib.import_module("pandas")
-        spelled = [(mark, mark.upper(), mark.title(), mark.replace("nan", "NaN")) for mark in self.marks]
-        how = {"na_values": sorted({*itertools.chain(*spelled)})} | how
+        how = {"na_values": [*self.marks, *map(str.upper, self.marks)]} | how  # of others, `Column` knows
         how |= {"header": 0 if self.names else None, "index_col": False, "decimal": self.decimal}
         how |= {"sep": r"\s+" if self.delimiter == " " else self.delimiter, "skipinitialspace": True}
         how |= {"keep_default_na": False, "float_precision": "round_trip", "low_memory": False}
@@ -165,6 +166,8 @@ def read_table(
     if names and len(names) == width + 1 and not names[-1]:
         names = names[:-1]
     table.names, table.width = names, width
+    if any(len(cells) != width for cells in (names or table.head[0], *table.head)):
+        table.require_width()
     return table
 
 
