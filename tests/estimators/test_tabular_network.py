@@ -9,7 +9,6 @@ import ranvier as rv
 from ranvier.autograd.grad import gradcheck
 from ranvier.sklearn import TabularClassifier
 from ranvier.sklearn.tabular_network import (
-    PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     TabularNetwork,
     forest_splits,
@@ -18,22 +17,10 @@ from ranvier.sklearn.tabular_network import (
 )
 
 
-def test_embedding_and_activation_follow_their_formulas():
-    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
-    layer = PeriodicEmbedding(3, frequencies=5, size=2)
-    f, p, w, b = (t.detach().numpy() for t in (layer.frequency, layer.phase, layer.weight, layer.bias))
-    for i in range(3):
-        waves = np.cos(x[:, i : i + 1] * f[i] + p[i])
-        expected = np.concatenate([x[:, i : i + 1], waves @ w[i] + b[i]], axis=1)
-        np.testing.assert_allclose(
-            layer(rv.tensor(x)).detach().numpy()[:, 3 * i : 3 * i + 3], expected, 1e-4, 1e-5
-        )
-
-
 def reference(model, edges, x):
     """The scores (N, outputs, members) of a TabularNetwork over numbers, in NumPy."""
     state = {name: value.detach().numpy().astype(float) for name, value in model.state_dict().items()}
-    w, v, b = (state[f"embeddings.0.{name}"] for name in ("weight", "linear", "bias"))
+    w, v, b = (state[f"embedding.{name}"] for name in ("weight", "linear", "bias"))
     embedded = []
     for i, e in enumerate(edges):
         shares = np.zeros((len(x), len(e) - 1))
@@ -60,7 +47,7 @@ def test_the_network_follows_its_formula():
     assert edges.shape == (3, 5)
     np.testing.assert_allclose(edges[0], np.quantile(x[:, 0], [0, 0.25, 0.5, 0.75, 1]))
     model = TabularNetwork(3, 0, [], 2, edges=edges, hidden=(6, 5), members=3, probabilities=True)
-    model.embeddings[0].weight.detach().numpy()[...] = rng.normal(size=(3, 4, 8))
+    model.embedding.weight.detach().numpy()[...] = rng.normal(size=(3, 4, 8))
     x[0], x[1] = 9, -9  # beyond the edges
     scores = reference(model, edges, x)
     np.testing.assert_allclose(model(rv.tensor(x)).detach().numpy(), scores, 1e-4, 1e-4)
@@ -85,7 +72,7 @@ def test_edges_of_constant_columns_and_of_none():
 def test_gradients_of_the_network():
     rv.manual_seed(0)
     edges = np.array([[-1.0, 0.5, 1.0], [-2.0, -1.0, 1.0]])
-    settings = {"edges": edges, "activation": "mish", "frequencies": 3}
+    settings = {"edges": edges, "activation": "mish"}
     model = TabularNetwork(2, 1, [3], 2, hidden=(4,), members=2, **settings).double()
     x = rv.tensor([[0.3, -1.2, 1.0, 2.0], [1.1, 0.4, -1.0, 0.0]], dtype=rv.float64)
     names = [name for name, _ in model.named_parameters()]

@@ -22,8 +22,7 @@ from ranvier.sklearn import (
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.multioutput import MultiOutputClassifier
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import shuffle
@@ -85,16 +84,6 @@ def test_in_a_pipeline_calibrated(estimator):
     assert calibrated.score(X, Y) > 0.85
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=name_of)
-def test_a_grid_search_over_settings(estimator):
-    grid = {"random_state": [0, 1]}
-    if "NeuralNet" in name_of(estimator):
-        grid = {"module__width": [8, 16]}
-    search = GridSearchCV(estimator, grid, cv=2).fit(X, Y)
-    assert search.best_score_ > 0.7
-    assert search.best_estimator_.get_params()[next(iter(grid))] in next(iter(grid.values()))
-
-
 def test_a_search_with_processes_neither_hangs_nor_takes_more_threads():
     program = """
     import warnings; warnings.simplefilter("ignore")
@@ -122,16 +111,6 @@ def test_a_search_with_processes_neither_hangs_nor_takes_more_threads():
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, env=env
     )
     assert run.stdout.strip() == "2", run.stderr
-
-
-def test_in_threads_the_results_are_the_same():
-    estimator = MLPClassifier(max_iter=5, dropout=0.2, random_state=0)
-    alone = estimator.fit(np.repeat(X, 2, 0), np.repeat(Y, 2)).coefs_
-    several = MultiOutputClassifier(clone(estimator), n_jobs=2).fit(
-        np.repeat(X, 2, 0), np.repeat(np.stack([Y, Y], 1), 2, 0)
-    )
-    for found in several.estimators_:
-        assert all(map(np.array_equal, alone, found.coefs_))
 
 
 def test_without_scikit_learn_the_error_says_what_to_install():

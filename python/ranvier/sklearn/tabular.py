@@ -33,8 +33,7 @@ class _Tabular(TabularTraining):
     def _check(self) -> None:
         for name in ("n_members", "n_iter_no_change"):
             whole(self, name)
-        for name in ("bins", "frequencies"):
-            whole(self, name, 0)
+        whole(self, "bins", 0)
         hidden_sizes(self, least=1)
         number(self, "learning_rate", above=True)
         for name in ("dropout", "label_smoothing"):
@@ -186,7 +185,6 @@ class TabularClassifier(NetworkClassifier, _Tabular):
         hidden_layer_sizes: units of each hidden layer.
         n_members: perceptrons of the ensemble.
         bins: of the piecewise linear embedding of each column of numbers; 0 leaves it out.
-        frequencies: of a periodic embedding of numbers; 0 leaves it out.
         activation: of the hidden layers, a name.
         dropout: the share of hidden units that each training step leaves out.
         label_smoothing: the share of each target that is divided among all classes.
@@ -223,7 +221,6 @@ class TabularClassifier(NetworkClassifier, _Tabular):
         *,
         n_members: int = 8,
         bins: int = 32,
-        frequencies: int = 0,
         activation: str = "relu",
         dropout: float = 0.1,
         label_smoothing: float = 0.01,
@@ -284,7 +281,6 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         *,
         n_members: int = 8,
         bins: int = 32,
-        frequencies: int = 0,
         activation: str = "relu",
         dropout: float = 0.1,
         learning_rate: float = 0.004,

@@ -14,20 +14,20 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 import ranvier.nn as nn
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier import empty, no_grad, rand, tensor, zeros
+from ranvier import empty, no_grad, tensor, zeros
 from ranvier.autograd import Tensor
 from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
 from ranvier.train.arrays import is_missing
 
 __all__ = [
-    "Columns", "MemberCrossEntropy", "MemberSquaredError", "PeriodicEmbedding", "PiecewiseLinearEmbedding",
+    "Columns", "MemberCrossEntropy", "MemberSquaredError", "PiecewiseLinearEmbedding",
     "TabularNetwork", "forest_splits", "is_category", "is_number", "quantile_edges", "step_edges",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
 
-SIZE, WAVES = 8, 3  # elements of the embeddings of a number
+SIZE = 8  # elements of the embedding of a number
 FOREST_ROWS = 4000
 _LARGEST = 1e300  # of the numbers from which medians and quartiles are made, so that differences are finite
 
@@ -115,41 +115,6 @@ class Columns:
             else:
                 plain.append(same)
         return np.concatenate([scaled, *plain, *indices], axis=1).astype(np.float32)
-
-
-class PeriodicEmbedding(nn.Module):
-    """Each number x as (x, W cos(2 pi (f x + p)) + b), with learnt frequencies f, phases p, W and b.
-
-    x (N, features), y (N, features (size + 1)). f starts normal with standard deviation `scale`.
-
-    Source: Holzmüller, Grinsztajn and Steinwart, "Better by default: Strong pre-tuned MLPs and boosted trees
-    on tabular data" (2024), "PBLD"; after Gorishniy, Rubachev and Babenko, "On embeddings for numerical
-    features in tabular deep learning" (2022).
-
-    >>> import ranvier as rv
-    >>> from ranvier.sklearn.tabular_network import PeriodicEmbedding
-    >>> PeriodicEmbedding(5)(rv.zeros(2, 5)).shape
-    (2, 20)
-    """
-
-    def __init__(self, features: int, frequencies: int = 16, size: int = 3, scale: float = 0.1) -> None:
-        super().__init__()
-        self.features, self.size = features, size
-        self.frequency = nn.Parameter(empty(features, frequencies))
-        init.normal_(self.frequency, 0.0, 2 * math.pi * scale)
-        self.phase = nn.Parameter(rand(features, frequencies) * (2 * math.pi))
-        bound = 1 / math.sqrt(frequencies)
-        self.weight = nn.Parameter(empty(features, frequencies, size))
-        init.uniform_(self.weight, -bound, bound)
-        self.bias = nn.Parameter(zeros(features, 1, size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        columns = x.T.unsqueeze(2)  # (features, N, 1)
-        waves = ops.cos(columns * self.frequency.unsqueeze(1) + self.phase.unsqueeze(1))
-        embedded = ops.cat(
-            [columns, ops.matmul(waves, self.weight) + self.bias], 2
-        )  # (features, N, size + 1)
-        return embedded.permute(1, 0, 2).reshape(x.shape[0], self.features * (self.size + 1))
 
 
 def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) -> Array:
@@ -278,12 +243,11 @@ class TabularNetwork(nn.Module):
         numbers, plain: how many columns there are of both kinds.
         categories: the number of classes of each column of categories.
         outputs: classes or values.
-        edges: of the piecewise linear embedding of numbers, or None.
+        edges: of the piecewise linear embedding of numbers; None leaves them as they are.
         hidden: units of each hidden layer.
         members: perceptrons.
         activation: of the hidden layers, by name.
         dropout: after each hidden layer.
-        frequencies: of a periodic embedding of numbers, or 0. Without any embedding numbers stay as they are.
         probabilities: y are logarithms of the members' mean softmax.
         shares: the importance of each number and plain column, which its scalings have at the start, or None.
 
@@ -309,24 +273,13 @@ class TabularNetwork(nn.Module):
         members: int = 8,
         activation: str = "relu",
         dropout: float = 0.0,
-        frequencies: int = 0,
         probabilities: bool = False,
         shares: Array | None = None,
     ) -> None:
         super().__init__()
         self.numbers, self.probabilities = numbers, probabilities
-        embeddings: list[nn.Module] = []
-        each = 0  # elements of the embedding of one number
-        if numbers and edges is not None:
-            embeddings.append(PiecewiseLinearEmbedding(edges, SIZE))
-            each += SIZE
-        if numbers and frequencies:
-            embeddings.append(PeriodicEmbedding(numbers, frequencies, WAVES))
-            each += WAVES + 1
-        if numbers and not embeddings:
-            embeddings.append(nn.Identity())
-            each = 1
-        self.embeddings = nn.ModuleList(embeddings)
+        self.embedding = nn.Identity() if edges is None else PiecewiseLinearEmbedding(edges, SIZE)
+        each = 1 if edges is None else SIZE  # elements of the embedding of one number
         self.rest = nn.CategoryEmbedding(plain, categories)
         width = numbers * each + self.rest.width
         self.scale = nn.Parameter(empty(members, 1, width))
@@ -347,7 +300,7 @@ class TabularNetwork(nn.Module):
         self.bias = nn.Parameter(zeros(members, 1, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [embedding(x[:, : self.numbers]) for embedding in self.embeddings]
+        parts = [self.embedding(x[:, : self.numbers])] if self.numbers else []
         parts += [self.rest(x[:, self.numbers :])] if self.rest.width else []
         z = ops.cat(parts, 1) if len(parts) > 1 else parts[0]
         z = self.body(z.unsqueeze(0) * self.scale)  # (members, N, units)

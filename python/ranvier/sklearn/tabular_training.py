@@ -84,7 +84,6 @@ class TabularTraining(NetworkEstimator):
                 members=self.n_members,
                 activation=self.activation,
                 dropout=float(self.dropout),
-                frequencies=self.frequencies,
                 probabilities=isinstance(loss, MemberCrossEntropy),
                 shares=gains / gains.sum() if gains.any() else None,
             )
