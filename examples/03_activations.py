@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
 
@@ -27,13 +28,20 @@ def main() -> None:
     z = np.linspace(-6, 6, 1201)
     print("activation    least    most  largest slope  that to the 10th  flat on")
     kept = {}
-    for name in NAMES:
+    figure, panels = plt.subplots(3, 3, figsize=(9, 7), layout="constrained", sharex=True)
+    for name, panel in zip(NAMES, panels.flat, strict=True):
         activation = rv.nn.activation.named(name)
         values, slope = activation(rv.tensor(z)).numpy(), derivative(activation, z)
         kept[name] = slope.max() ** LAYERS  # the best case: every unit at its steepest point
         flat = np.mean(abs(slope) < 0.01)
         row = f"{values.min():7.3f} {values.max():7.3f} {slope.max():14.4f} {kept[name]:17.2g} {flat:8.0%}"
         print(f"{name:<11} {row}")
+        panel.plot(z, values, label=name)
+        panel.plot(z, slope, "--", label="derivative")
+        panel.set_ylim(-1.3, 2.5)
+        panel.grid(alpha=0.3)
+        panel.legend(loc="upper left", fontsize=8)
+    figure.savefig(out / "03_activations.png", dpi=80)
 
     # The derivative agrees with calculus: that of the sigmoid is s (1 - s).
     s = rv.sigmoid(rv.tensor(z)).numpy()
@@ -45,7 +53,6 @@ def main() -> None:
     jacobian = rv.autograd.functional.jacobian(lambda x: rv.softmax(x, dim=0), rv.tensor(scores))
     print(jacobian.numpy().round(3))
 
-    rv.plot.activations(NAMES, path=out / "03_activations.png")
     most = f"{kept['sigmoid']:.2g} at most, of tanh or relu up to {kept['relu']:.0f}"
     print(f"of a gradient, {LAYERS} layers of sigmoid leave {most}")
 

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-import numpy as np
 import ranvier as rv
 from matplotlib.figure import Figure
 from ranvier import nn
@@ -91,9 +90,11 @@ def main() -> None:
         rv.manual_seed(0)
         model = rv.mlp([64, *[32] * 6, 10], activation=activation)
         nn.CrossEntropyLoss()(model(rv.tensor(x[:256])), rv.tensor(y[:256])).backward()
-        rv.plot.gradient_flow(model, ax=panel)
-        panel.set_title(f"six hidden layers with {activation}")
-        sizes[activation] = np.abs(model[0].weight.grad.numpy()).mean()
+        means = {name: p.grad.abs().mean().item() for name, p in model.named_parameters() if p.ndim > 1}
+        panel.barh(list(means), list(means.values()))
+        panel.set(xscale="log", xlabel="mean |gradient|", title=f"six hidden layers with {activation}")
+        panel.invert_yaxis()  # the input at the top: the backward pass goes upwards
+        sizes[activation] = means["0.weight"]
     picture = out / "09_deep_signals.png"
     figure.savefig(picture, dpi=120)
     print(f"saved {picture}")

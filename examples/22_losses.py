@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import ranvier as rv
 
 
@@ -50,6 +51,25 @@ def one_of_several() -> float:
     return each.mean().item()
 
 
+def draw(path: Path) -> None:
+    """How much a wrong prediction costs: of a value, of a probability, of a logit."""
+    error, chance, score = rv.linspace(-3, 3, 301), rv.linspace(0.001, 0.999, 301), rv.linspace(-4, 4, 301)
+    nothing, one = rv.zeros(301), rv.ones(301)
+    curves = [
+        ("prediction - target", error, {"squared": rv.mse, "absolute": rv.l1, "Huber's": rv.huber}, nothing),
+        ("probability, target 1", chance, {"cross-entropy": rv.bce, "squared": rv.mse}, one),
+        ("logit, target 1", score, {"cross-entropy": rv.bce_with_logits}, one),
+    ]
+    figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for panel, (text, x, losses, target) in zip(panels, curves, strict=True):
+        for (name, loss), dash in zip(losses.items(), ("-", "--", "-."), strict=False):
+            panel.plot(x, loss(x, target, reduction="none"), dash, label=name)
+        panel.set(xlabel=text, ylabel="loss", ylim=(-0.2, 5))
+        panel.grid(alpha=0.3)
+        panel.legend()
+    figure.savefig(path, dpi=100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the picture")
@@ -59,7 +79,7 @@ def main() -> None:
     regression()
     yes_or_no()
     mean = one_of_several()
-    rv.plot.loss_functions(path=out / "22_losses.png")
+    draw(out / "22_losses.png")
     print(f"mean of -log 0.8, -log 0.6 and -log 0.7: {mean:.4f}")
 
 

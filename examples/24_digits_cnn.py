@@ -66,12 +66,12 @@ def main() -> None:
     with rv.no_grad():
         chances = rv.softmax(model(x_test), 1).numpy()
     some = chances.max(1).argsort()[:20]  # the least confident predictions
-    picture = out / "24_digits_cnn_predictions.png"
-    rv.plot.predictions(
-        x_test[some], y_test[some], chances[some].argmax(1), chances[some], columns=10, path=picture
-    )
+    guesses, truth = chances[some].argmax(1), y_test[some]
+    marks = ["✓" if guess == label else "✗" for guess, label in zip(guesses, truth, strict=True)]
+    titles = [f"{m} {g} ({p:.0%})" for m, g, p in zip(marks, guesses, chances[some].max(1), strict=True)]
+    rv.plot.images(x_test[some], titles, columns=10, path=out / "24_digits_cnn_predictions.png")
     rv.plot.feature_maps(model, x_test[y_test == 3][0], path=out / "24_digits_cnn.png")
-    rv.plot.kernels(model[0], path=out / "24_digits_cnn_kernels.png")
+    rv.plot.images(model[0].weight, range(32), path=out / "24_digits_cnn_kernels.png")
     print(f"accuracy on {len(y_test)} unseen digits: {last['val_accuracy']:.3f}")
 
 

@@ -24,13 +24,20 @@ def rounded(x: rv.Tensor) -> list[float]:
     return [round(value, 3) for value in x.tolist()]
 
 
-def walk(model: nn.Sequential, x: rv.Tensor) -> list[float]:
-    """The forward pass: the output of each layer in turn."""
+def walk(model: nn.Sequential, x: rv.Tensor, picture: Path) -> list[float]:
+    """The forward pass: the output of each layer in turn, printed and drawn."""
+    values = {"input": x}
     with rv.no_grad():
-        print(f"{'input':<10} {rounded(x)}")
         for layer in model:
             x = layer(x)
-            print(f"{type(layer).__name__:<10} {rounded(x)}")
+            values[type(layer).__name__ + " " * (type(layer).__name__ in values)] = x
+    figure, panels = plt.subplots(1, len(values), figsize=(12, 2.6), layout="constrained")
+    for panel, (name, output) in zip(panels, values.items(), strict=True):
+        print(f"{name:<10} {rounded(output)}")
+        panel.bar([f"{unit}" for unit in range(len(output))], output)
+        panel.axhline(0, color="black", linewidth=0.8)
+        panel.set(title=name, xlabel="unit")
+    figure.savefig(picture, dpi=100)
     return x.tolist()
 
 
@@ -43,9 +50,8 @@ def main() -> None:
     model, history = learnt()
     last = history.last()
     print(f"after {history.epochs} epochs: loss {last['loss']:.4f}, accuracy {last['accuracy']:.2f}")
-    (answer,) = walk(model, rv.tensor([0.2, 0.8]))
+    (answer,) = walk(model, rv.tensor([0.2, 0.8]), out / "27_inside_the_network.png")
 
-    rv.plot.inside(model, np.array([0.2, 0.8], np.float32), path=out / "27_inside_the_network.png")
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
     rv.plot.heatmap(model[0].weight, title="weights of the hidden layer", y="unit", ax=left)
     corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)

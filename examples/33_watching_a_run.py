@@ -38,21 +38,31 @@ def main() -> None:
     found = rv.train.lr_range_test(network(), nn.BCELoss(), optim.Adam, x, y, start=1e-4, end=10)
     print(f"learning rate found: {found.suggestion:.3g}")
 
-    # During: the loss of each epoch, and how large weights and gradients are.
-    norms = rv.NormHistory()
+    # During: the loss of each epoch, and how large the weights are.
+    norms = {name: [] for name, p in network().named_parameters() if p.ndim > 1}
+    note = rv.train.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: [
+            values.append(trainer.model.get_parameter(name).norm().item()) for name, values in norms.items()
+        ]
+    )
     settings = {"batch_size": 50, "validation_data": (x_test, y_test)}
     trainer = trainer_of(network(), found.suggestion)
-    history = trainer.fit(x, y, epochs=EPOCHS, callbacks=[norms], **settings)
+    history = trainer.fit(x, y, epochs=EPOCHS, callbacks=[note], **settings)
     print(history)
 
     # After: pictures of the trained model.
-    figure = plt.figure(figsize=(12, 9), layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1)
+    figure = plt.figure(figsize=(12, 7), layout="constrained")
+    top, bottom = figure.subfigures(2, 1)
     rv.plot.history(history, figure=top)
-    rv.plot.norms(norms, figure=middle)
-    left, right = bottom.subfigures(1, 2, width_ratios=[2, 3])
-    rv.plot.decision_boundary(trainer.model, x_test, y_test[:, 0], ax=left.subplots())
-    rv.plot.weights(trainer.model, figure=right)
+    left, middle, right = bottom.subplots(1, 3)
+    rv.plot.decision_boundary(trainer.model, x_test, y_test[:, 0], ax=left)
+    for name, values in norms.items():
+        middle.plot(range(1, EPOCHS + 1), values, label=name)
+        right.hist(trainer.model.get_parameter(name).flatten().tolist(), alpha=0.6, label=name)
+    middle.set(xlabel="epoch", ylabel="norm of the weights")
+    right.set(xlabel="weight", ylabel="count")
+    for panel in (middle, right):
+        panel.legend()
     figure.savefig(out / "33_watching_a_run.png", dpi=80)
 
     # A stopped run continues from its checkpoint, and ends with the same bits as an uninterrupted one.

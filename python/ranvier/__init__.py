@@ -84,8 +84,7 @@ _NAMES = {
     "compile": "CaptureError constant",
     "serialization": "load save",
     "train": """
-        CSVLog Callback Checkpoint EarlyStopping History LambdaCallback NormHistory ProgressBar Schedule
-        TensorBoard Trainer WeightAveraging
+        Callback Checkpoint EarlyStopping History LambdaCallback ProgressBar Schedule TensorBoard Trainer
     """,
 }
 _LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.autograd.random"}

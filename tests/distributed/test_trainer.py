@@ -78,14 +78,14 @@ def test_a_killed_job_is_resumed_on_another_number_of_ranks(tmp_path):
     assert found == whole
     assert resumed.endswith("checkpoint-00001-000003.safetensors")
     assert calls == 11
-    logs = [(tmp_path / name).read_text() for name in ("whole.csv", "part.csv")]
+    logs = [(tmp_path / name).read_text() for name in ("whole.txt", "part.txt")]
     assert logs[0] == logs[1]
 
     with pytest.raises(OSError, match="the disk of rank 0"):  # one process, and the rest on four
         checkpointed(str(tmp_path / "one"), "raised")
     for told in results(4, FILES, str(tmp_path / "one"), "never"):
         assert told == json.loads(json.dumps([whole, calls, resumed.replace("part", "one")]))
-    assert (tmp_path / "one.csv").read_text() == logs[0]
+    assert (tmp_path / "one.txt").read_text() == logs[0]
 
 
 WRONG = """

@@ -274,7 +274,7 @@ DATA: dict[str, Any] = {
     "SubsetRandomSampler": {"indices": [0, 1]},
     "WeightedRandomSampler": {"weights": [0.1, 0.9], "num_samples": 2},
 }
-CALLBACKS: dict[str, Any] = {"EarlyStopping": {}, "WeightAveraging": {}, "ProgressBar": {}, "NormHistory": {}}
+CALLBACKS: dict[str, Any] = {"EarlyStopping": {}, "ProgressBar": {}}
 
 
 @grouped(("place", "name", "right"), list(_classes()))

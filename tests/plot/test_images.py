@@ -1,8 +1,9 @@
-"""Grids of images, and of predictions: which pixels, which titles, which marks."""
+"""Grids of images and feature maps: which pixels, which titles, which scales."""
 
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import nn
 from support.refused import refused
 
 X = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 1, 3, 4)
@@ -41,31 +42,50 @@ def test_limit_and_columns():
     assert panels[4].get_subplotspec().rowspan.start == 2
 
 
-def test_right_and_wrong_differ_by_mark_and_frame():
-    names = ["cat", "dog"]
-    right, wrong = rv.plot.predictions(X, [0, 1], [0, 0], [[0.9, 0.1], [0.6, 0.4]], names)
-    assert titles([right, wrong]) == ["✓ cat (90%)", "✗ cat (60%)\ntrue: dog"]
-    frames = [panel.spines["left"] for panel in (right, wrong)]
-    assert [frame.get_linestyle() for frame in frames] == ["-", "--"]
-    assert frames[0].get_edgecolor() != frames[1].get_edgecolor()
-    assert right.figure.get_suptitle() == "1 of 2 right"
+def tile(ax, row, column, size):
+    top, left = row * (size + 1), column * (size + 1)
+    return ax.images[0].get_array()[top : top + size, left : left + size]
 
 
-def test_predictions_without_probabilities_of_other_labels_and_more_than_are_drawn():
-    panels = rv.plot.predictions(X, ["x", "y"], ["x", "y"], limit=1)
-    assert titles(panels) == ["✓ x"]
-    assert panels[0].figure.get_suptitle() == "2 of 2 right (the first 1 shown)"
+@pytest.fixture
+def model():
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(inplace=True), nn.Dropout(), nn.Conv2d(3, 10, 2))
 
 
-def test_wrong_arguments():
+def test_feature_maps_are_those_of_each_convolution(model):
+    x = np.random.default_rng(0).standard_normal((1, 6, 6)).astype(np.float32)
+    panels = rv.plot.feature_maps(model, x)
+    assert [p.get_title() for p in panels] == [
+        "input: 1 × 6 × 6",
+        "0 Conv2d: 3 × 4 × 4",
+        "3 Conv2d: 10 × 3 × 3",
+    ]
+    model.eval()
+    with rv.no_grad():
+        first = model[0](x[None]).numpy()[0]
+        last = model(x[None]).numpy()[0]
+    np.testing.assert_array_equal(tile(panels[1], 0, 2, 4), first[2])  # as it was before the ReLU
+    np.testing.assert_array_equal(tile(panels[2], 1, 1, 3), last[9])  # below the first, of 8 columns
+    assert panels[2].images[0].get_clim() == (-np.abs(last).max(), np.abs(last).max())
+
+
+def test_feature_maps_of_chosen_layers(model):
+    x = np.ones((1, 1, 6, 6), np.float32)  # a batch of one
+    panels = rv.plot.feature_maps(model, x, ["1"], limit=2)
+    assert [p.get_title() for p in panels] == ["input: 1 × 6 × 6", "1 ReLU: 3 × 4 × 4 (the first 2 drawn)"]
+    assert panels[1].images[0].get_clim()[0] == 0
+    assert model.training
+
+
+def test_wrong_arguments(model):
     refused(ValueError, "images of shape (2, 4, 5, 5); expected", rv.plot.images, np.zeros((2, 4, 5, 5)))
     refused(ValueError, "n at least 1", rv.plot.images, np.zeros((0, 5, 5)))
     refused(ValueError, "1 titles; expected one for each of 2", rv.plot.images, X, ["a"])
     refused(ValueError, "limit 0; expected at least 1", rv.plot.images, X, limit=0)
     refused(TypeError, "images of list; expected numbers", rv.plot.images, ["a"])
-    refused(ValueError, "labels of shape (1,); expected (2,)", rv.plot.predictions, X, [0], [0, 1])
-    refused(
-        ValueError,
-        "probabilities of shape (2, 1, 3) for 2 images",
-        lambda: rv.plot.predictions(X, [0, 1], [0, 1], np.zeros((2, 1, 3))),
-    )
+    maps = rv.plot.feature_maps
+    refused(ValueError, "layer '9'; expected some of 0, 1", maps, model, np.ones((1, 6, 6)), ["9"])
+    refused(ValueError, "limit 0; expected at least 1", maps, model, np.ones((1, 6, 6)), limit=0)
+    refused(ValueError, "no layer that gives", maps, nn.Linear(2, 2), np.ones(2))
+    refused(TypeError, "builtin_function_or_method; expected a Module", maps, len, np.ones(2))
+    refused(ValueError, "channels", maps, model, np.ones((2, 6, 6)))

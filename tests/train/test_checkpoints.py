@@ -5,9 +5,8 @@ import pytest
 import ranvier as rv
 from ranvier import optim
 from ranvier.data import DataLoader, TensorDataset
-from ranvier.optim import lr_scheduler, swa_utils
+from ranvier.optim import lr_scheduler
 from support.checkpointed import Stop, fit, new_trainer, state_of
-from support.refused import refused
 from support.training import X, Y, assert_equal_weights
 
 
@@ -122,28 +121,6 @@ def test_early_stopping_continues_to_count_and_stays_stopped(tmp_path):
         finished = new_trainer()
         fit(finished, tmp_path / str(batches), epochs=9, callbacks=[stopping()])
         assert state_of(finished) == state_of(whole)  # with the best weights put back
-
-
-@pytest.mark.parametrize(("per", "count"), [("batch", 6), ("epoch", 2)])
-def test_averaged_weights_go_on(tmp_path, per, count):
-    def run(folder, *more):
-        trainer = new_trainer()
-        average = swa_utils.AveragedModel(trainer.model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.5))
-        fit(trainer, folder, callbacks=[rv.WeightAveraging(average, per=per, begin=1), *more])
-        assert int(average.n_averaged) == count
-        return average
-
-    expected = run(tmp_path / "whole")
-    for batches in (2, 5, 8):
-        with pytest.raises(ZeroDivisionError):
-            run(tmp_path / str(batches), Stop(batches))
-        assert_equal_weights(run(tmp_path / str(batches)), expected)
-    for wrong, error, message in (
-        ({"average": 3}, TypeError, "got an average of type int"),
-        ({"per": "step"}, ValueError, "got per 'step'"),
-        ({"begin": -1}, ValueError, "got begin -1"),
-    ):
-        refused(error, f"[WeightAveraging] {message}", rv.WeightAveraging, **{"average": expected, **wrong})
 
 
 def test_the_state_of_a_callback_of_the_user(tmp_path):

@@ -1,4 +1,4 @@
-"""Callbacks that write or steer: schedules, CSV, TensorBoard, functions, what a resumed run says."""
+"""Callbacks that write or steer: schedules, TensorBoard, functions, what a resumed run says."""
 
 import builtins
 import importlib.util
@@ -97,31 +97,6 @@ def test_schedule_errors():
         ValueError, match=r"\[Schedule\] no 'val_loss' is measured; expected one of loss, acc"
     ):
         new_trainer().fit(X, Y, epochs=1, callbacks=[rv.Schedule(Plateau(), monitor="val_loss")])
-
-
-# --- CSVLog
-
-
-def test_csv_log_always_holds_the_history(tmp_path):
-    path, trainer = tmp_path / "runs" / "log.csv", new_trainer()
-    sizes = []
-    look = rv.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: sizes.append(len(path.read_text().splitlines()))
-    )
-    log = rv.CSVLog(path)
-    trainer.fit(X, Y, epochs=2, callbacks=[log, look])
-    assert rv.History.load(path) == trainer.history
-    trainer.fit(X, Y, epochs=2, validation_data=(X, Y), callbacks=[log, look])  # new columns
-    assert sizes == [2, 3, 4, 5]
-    lines = path.read_text().splitlines()
-    assert lines[0] == "epoch,loss,accuracy,val_loss,val_accuracy"
-    assert lines[1].endswith(",nan,nan")
-    loaded = rv.History.load(path).to_dict()
-    assert {name: values[2:] for name, values in loaded.items()} == {
-        name: values[2:] for name, values in trainer.history.items()
-    }
-    new_trainer().fit(X, Y, epochs=1, callbacks=[log])
-    assert len(path.read_text().splitlines()) == 2
 
 
 # --- TensorBoard

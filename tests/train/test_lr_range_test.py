@@ -148,16 +148,6 @@ def test_a_loader_and_several_groups(data):
     assert [g["lr"] for g in optimizer.param_groups] == [0.1, 0.5]
 
 
-def test_plot(data, tmp_path):
-    found = lr_range_test(network(), nn.CrossEntropyLoss(), rv.optim.Adam, *data)
-    panel = found.plot(tmp_path / "rates.png")
-    assert (tmp_path / "rates.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    labels = [line.get_label() for line in panel.lines]
-    assert labels == ["loss", "smoothed", f"suggestion {found.suggestion:.2g}"]
-    rising = LRRangeTest(found.rates[:3], np.arange(3.0), np.arange(3.0), True)
-    assert len(rising.plot().lines) == 2
-
-
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [

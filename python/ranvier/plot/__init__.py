@@ -8,15 +8,13 @@ Without matplotlib (`pip install 'ranvier[plot]'`) it raises ImportError.
 import types as _types
 import typing as _typing
 
-from ranvier.plot.confusion import *
+from ranvier.plot.boundary import *
 from ranvier.plot.curves import *
 from ranvier.plot.figure import *
 from ranvier.plot.graph import *
 from ranvier.plot.images import *
-from ranvier.plot.layers import *
+from ranvier.plot.matrices import *
 from ranvier.plot.network import *
-from ranvier.plot.parameters import *
-from ranvier.plot.surfaces import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

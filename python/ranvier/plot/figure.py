@@ -19,8 +19,6 @@ import numpy as np
 
 from ranvier.autograd import Tensor
 from ranvier.autograd.memory import Array
-from ranvier.nn import Module
-from ranvier.nn.modes import LayerOutput, layer_outputs
 from ranvier.serialization import files
 
 __all__ = ["require_matplotlib"]
@@ -58,7 +56,7 @@ BLUE, RED, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY, BLACK, YELLOW = "#E69F00", "#56B4E9", "#222222", "#F0E442"
 GRAY, LIGHT = "#767676", "#D9D9D9"
 COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
-RIGHT, WRONG = "#007A59", "#C24A00"  # dark enough for text on white
+WRONG = "#C24A00"  # dark enough for text on white
 
 AMOUNTS = "viridis"  # from 0 upwards
 SIGNED = "RdBu_r"  # white at 0, see `around_zero`
@@ -132,23 +130,6 @@ def one_axes(name: str, ax: Axes | None, path: Path | None, size: tuple[float, f
     return ax
 
 
-def several_axes(
-    name: str,
-    figure: Any,
-    path: Path | None,
-    rows: int,
-    columns: int,
-    size: tuple[float, float] = PANEL,
-    **how: Any,
-) -> Panels:
-    """Axes (rows, columns) in `figure`, or in a new one with `size` inches for each."""
-    if figure is None:
-        figure = new_figure(name, (size[0] * columns, size[1] * rows), path)
-    elif not hasattr(figure, "subplots"):
-        raise TypeError(f"[{name}] got figure of type {type(figure).__name__}; expected a matplotlib Figure")
-    return figure.subplots(rows, columns, squeeze=False, **how)
-
-
 def grid_axes(
     name: str,
     figure: Any,
@@ -156,11 +137,15 @@ def grid_axes(
     count: int,
     columns: int = 3,
     size: tuple[float, float] = PANEL,
-    **how: Any,
 ) -> Panels:
-    """`count` Axes in rows of at most `columns`."""
+    """`count` Axes in rows of at most `columns`, in `figure` or in a new one with `size` inches for each."""
     columns = min(columns, count)
-    panels = several_axes(name, figure, path, -(-count // columns), columns, size, **how).reshape(-1)
+    rows = -(-count // columns)
+    if figure is None:
+        figure = new_figure(name, (size[0] * columns, size[1] * rows), path)
+    elif not hasattr(figure, "subplots"):
+        raise TypeError(f"[{name}] got figure of type {type(figure).__name__}; expected a matplotlib Figure")
+    panels: Panels = figure.subplots(rows, columns, squeeze=False).reshape(-1)
     for spare in panels[count:]:
         spare.remove()
     return panels[:count]
@@ -262,24 +247,3 @@ def shortened(text: str, length: int) -> str:
     """The text, without its middle if it is too long: long names often differ at the end only."""
     half = length // 2
     return text if len(text) <= length else f"{text[:half].rstrip()}…{text[half - length + 1 :].lstrip()}"
-
-
-def module_of(name: str, model: Any) -> Module:
-    if not isinstance(model, Module):
-        raise TypeError(f"[{name}] got a model of type {type(model).__name__}; expected a Module")
-    return model
-
-
-def traced(name: str, model: Any, x: Any) -> tuple[Array, list[LayerOutput]]:
-    """One input as an array, and the output of every layer for it, both without the batch axis."""
-    module_of(name, model)
-    sample = array_of(name, "x", x)
-    try:
-        calls = layer_outputs(model, sample[None])
-    except (ValueError, RuntimeError, IndexError):
-        if len(sample) != 1:  # else the sample may have a batch axis
-            raise
-        sample = sample[0]
-        calls = layer_outputs(model, sample[None])
-    arrays = [call for call in calls if isinstance(call.output, np.ndarray) and len(call.output) == 1]
-    return sample, [call._replace(output=call.output[0]) for call in arrays]

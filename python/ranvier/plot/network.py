@@ -102,8 +102,7 @@ def network(
     """Draw a network as columns of units, from the input at the left to the output at the right.
 
     Each line is a weight of the model: red and solid above 0, blue and dashed below; the larger it is
-        relative
-    to its layer, the thicker. Channels of convolutions are squares. Layers are in the order of their
+    relative to its layer, the thicker. Channels of convolutions are squares. Layers are in the order of their
     definition; activations are named, other layers are left out.
 
     Args:

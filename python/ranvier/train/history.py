@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.serialization import files
 
 __all__ = ["History"]
 
@@ -88,55 +83,6 @@ class History(Mapping[str, list[float]]):
         history.seconds, history.samples = [float("nan")] * history.epochs, [float("nan")] * history.epochs
         return history
 
-    def save(self, path: PathLike, format: str | None = None) -> None:
-        """Write the values as JSON (a dict of lists) or CSV (a line for each epoch, "epoch" from 1 first).
-
-        Args:
-            path: of the file; the old one is replaced as a whole.
-            format: "json" or "csv"; by the path's ending when not given.
-
-        Raises:
-            ValueError: another ending or format.
-
-        >>> import pathlib, tempfile
-        >>> import ranvier as rv
-        >>> path = pathlib.Path(tempfile.mkdtemp(), "run.csv")
-        >>> rv.History.from_dict({"loss": [0.5, 0.25]}).save(path)
-        >>> path.read_text().split()
-        ['epoch,loss', '1,0.5', '2,0.25']
-        """
-        if _format(path, format) == "json":
-            text = json.dumps(self.to_dict(), indent=1) + "\n"
-        else:
-            stream = io.StringIO()
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(["epoch", *self])
-            writer.writerows([i + 1, *row] for i, row in enumerate(zip(*self.values(), strict=True)))
-            text = stream.getvalue()
-        files.replace(path, text.encode())
-
-    @classmethod
-    def load(cls, path: PathLike, format: str | None = None) -> History:
-        """Read what `save` wrote.
-
-        Raises:
-            ValueError: another ending or format, or a file that is no history.
-        """
-        try:
-            if _format(path, format) == "json":
-                return cls.from_dict(json.loads(Path(path).read_text()))
-            with open(path, newline="") as stream:
-                head, *rows = csv.reader(stream)
-            if head[:1] != ["epoch"]:
-                raise ValueError("[History] expected a first column 'epoch'")
-            columns = list(zip(*rows, strict=True)) or [()] * len(head)
-            named = zip(head, columns, strict=True)
-            return cls.from_dict(
-                {name: [float(v) for v in column] for name, column in named if name != "epoch"}
-            )
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"[History.load] '{path}': {error}") from None
-
     def plot(self, path: PathLike | None = None) -> Any:
         """Draw the curves, and save the picture if a path is given: see `rv.plot.history`."""
         return extension.provider("pictures").history(self, path)
@@ -158,10 +104,3 @@ class History(Mapping[str, list[float]]):
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {value:.4g}" for name, value in self.last().items())
         return f"<History of {self.epochs} epochs{': ' + last if last else ''}>"
-
-
-def _format(path: PathLike, format: str | None) -> str:
-    ending = format or Path(path).suffix.removeprefix(".")
-    if ending not in ("json", "csv"):
-        raise ValueError(f"[History] got format '{ending}'; expected 'json' or 'csv'")
-    return ending

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import ranvier.extension as extension
 import ranvier.train.inputs as inputs
 from ranvier.autograd import borrowed, wrap
 from ranvier.autograd.data import refuse_torch
@@ -26,9 +24,6 @@ from ranvier.train.faults import restored
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_loss, weighting
 from ranvier.train.source import ArraySource, LoaderSource, Source
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 __all__ = ["LRRangeTest", "lr_range_test"]
 
@@ -72,10 +67,6 @@ class LRRangeTest:
         steepest = int(np.argmin(falls / (logs[width:] - logs[:-width])))
         return float(self.rates[steepest + width // 2])
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
-        """The losses over the rates, with the suggestion; see `rv.plot.lr_range_test`."""
-        return extension.provider("pictures").lr_range_test(self, path)
-
 
 def lr_range_test(
     model: Any,
@@ -105,7 +96,7 @@ def lr_range_test(
             is not finite.
 
     Returns:
-        Rates and losses, with a `suggestion` and a `plot()`.
+        Rates and losses, with a `suggestion`.
 
     Raises:
         ValueError: settings out of range. TypeError: an optimizer that is neither.

@@ -1,4 +1,4 @@
-"""Callbacks that act on a run: EarlyStopping, Schedule and WeightAveraging."""
+"""Callbacks that act on a run: EarlyStopping and Schedule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ranvier.metrics.named import higher_is_better
 from ranvier.ops.rows import examples
 from ranvier.train.callbacks.base import Callback
 
-__all__ = ["EarlyStopping", "Schedule", "WeightAveraging"]
+__all__ = ["EarlyStopping", "Schedule"]
 
 
 def watched(owner: str, monitor: str | None, logs: Mapping[str, float]) -> float:
@@ -143,27 +143,7 @@ class EarlyStopping(Callback):
         self._weights = state["weights"]
 
 
-class _AfterUpdates(Callback):
-    """Acts after each update of the weights (per "batch"), or after each epoch."""
-
-    def __init__(self, per: str) -> None:
-        if per not in ("epoch", "batch"):
-            raise ValueError(f"[{type(self).__name__}] got per '{per}'; expected 'epoch' or 'batch'")
-        self.per, self.every_batch = per, per == "batch"
-
-    def on_train_begin(self) -> None:
-        self._updates = self.trainer.updates
-
-    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        if self.per == "batch":
-            self._follow(self.trainer.epoch)
-
-    def _follow(self, epoch: int) -> None:
-        """Act after the updates since the last call."""
-        raise NotImplementedError
-
-
-class Schedule(_AfterUpdates):
+class Schedule(Callback):
     """Steps a learning-rate schedule after each epoch, or after each update of the weights.
 
     Args:
@@ -199,7 +179,9 @@ class Schedule(_AfterUpdates):
             raise TypeError(
                 f"[Schedule] got a scheduler of type {type(scheduler).__name__}; expected a step method"
             )
-        super().__init__(per)
+        if per not in ("epoch", "batch"):
+            raise ValueError(f"[Schedule] got per '{per}'; expected 'epoch' or 'batch'")
+        self.per, self.every_batch = per, per == "batch"
         self.scheduler, self.monitor = scheduler, monitor
         self._watches = monitor is not None or _needs_a_value(scheduler)
         if self._watches and per == "batch":
@@ -208,7 +190,7 @@ class Schedule(_AfterUpdates):
             )
 
     def on_train_begin(self) -> None:
-        super().on_train_begin()
+        self._updates = self.trainer.updates
         groups = getattr(getattr(self.scheduler, "optimizer", None), "param_groups", [])
         own = getattr(self.trainer.optimizer, "param_groups", groups)
         if groups and not any(a is b for a in own for b in groups):
@@ -217,15 +199,20 @@ class Schedule(_AfterUpdates):
                 "trainer.optimizer"
             )
 
+    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        if self.per == "batch":
+            self._follow()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         if self.per == "batch":
-            self._follow(epoch)
+            self._follow()
         elif self._watches:
             self.scheduler.step(watched("Schedule", self.monitor, logs))
         else:
             self.scheduler.step()
 
-    def _follow(self, epoch: int) -> None:
+    def _follow(self) -> None:
+        """A step for each update since the last call."""
         while self._updates < self.trainer.updates:
             self.scheduler.step()
             self._updates += 1
@@ -245,61 +232,6 @@ def _needs_a_value(scheduler: Any) -> bool:
     first = next(iter(inspect.signature(scheduler.step).parameters.values()), None)
     required = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return first is not None and first.kind in required and first.default is inspect.Parameter.empty
-
-
-class WeightAveraging(_AfterUpdates):
-    """Takes the weights into an average after each update or epoch; checkpoints hold the average too.
-
-    Args:
-        average: an `optim.swa_utils.AveragedModel` of the Trainer's model, or anything with
-            `update_parameters(model)`, `state_dict` and `load_state_dict`.
-        per: "batch" after each update of the weights (an exponential average), "epoch" after each epoch
-            (stochastic weight averaging).
-        begin: epochs that are left out at the beginning.
-
-    Raises:
-        TypeError: an average without `update_parameters`.
-        ValueError: an unknown `per`, or a begin below 0.
-
-    >>> import ranvier as rv
-    >>> from ranvier.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-    >>> model = rv.nn.Linear(1, 1)
-    >>> average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
-    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
-    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=3,
-    ...                       callbacks=[rv.WeightAveraging(average)])
-    >>> int(average.n_averaged)
-    3
-    """
-
-    def __init__(self, average: Any, *, per: str = "batch", begin: int = 0) -> None:
-        if not callable(getattr(average, "update_parameters", None)):
-            raise TypeError(
-                f"[WeightAveraging] got an average of type {type(average).__name__}; "
-                "expected an optim.swa_utils.AveragedModel"
-            )
-        super().__init__(per)
-        if begin < 0:
-            raise ValueError(f"[WeightAveraging] got begin {begin}; expected at least 0")
-        self.average, self.begin = average, begin
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        if self.per == "batch":
-            self._follow(epoch)
-        elif epoch >= self.begin:
-            self.average.update_parameters(self.trainer.model)
-
-    def _follow(self, epoch: int) -> None:
-        if self._updates < self.trainer.updates and epoch >= self.begin:
-            self.average.update_parameters(self.trainer.model)
-        self._updates = self.trainer.updates
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"average": dict(self.average.state_dict()), "updates": self._updates}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.average.load_state_dict(state["average"])
-        self._updates = state["updates"]
 
 
 own_errors(globals(), names=__all__)

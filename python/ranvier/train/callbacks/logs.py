@@ -1,25 +1,20 @@
-"""Callbacks that show and record a run: ProgressBar, CSVLog, TensorBoard and NormHistory."""
+"""Callbacks that show and record a run: ProgressBar and TensorBoard."""
 
 from __future__ import annotations
 
-import csv
-import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ranvier.autograd.errors import own_errors
 from ranvier.data.bars import bar, is_shown
 from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 
-__all__ = ["CSVLog", "NormHistory", "ProgressBar", "TensorBoard"]
+__all__ = ["ProgressBar", "TensorBoard"]
 
 SOON = 0.2  # seconds between two updates of the bar
 
@@ -139,47 +134,6 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-class CSVLog(Callback):
-    """Writes the Trainer's history to a CSV file, epoch by epoch: "epoch" (from 1) and what was measured.
-
-    The file always holds the whole history: that of earlier `fit`s comes first, and a resumed run leaves out
-    what the stopped run wrote after the checkpoint. `rv.History.load` reads it.
-
-    Args:
-        path: of the file; its folder is made if it does not exist.
-
-    >>> import pathlib, tempfile
-    >>> import ranvier as rv
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "run.csv")
-    >>> model = rv.nn.Linear(1, 1)
-    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
-    >>> history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=2, callbacks=[rv.train.CSVLog(path)])
-    >>> rv.History.load(path) == history
-    True
-    """
-
-    everywhere = False
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-
-    def on_train_begin(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._write_all()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        if list(self.trainer.history) != self._columns:  # something new is measured: it gets a column
-            self._write_all()
-            return
-        row = [column[-1] for column in self.trainer.history.values()]
-        with open(self.path, "a", newline="") as stream:
-            csv.writer(stream).writerow([epoch + 1, *row])
-
-    def _write_all(self) -> None:
-        self._columns = list(self.trainer.history)
-        self.trainer.history.save(self.path, format="csv")
-
-
 class TensorBoard(Callback):
     """Writes what is measured as event files, for `tensorboard --logdir FOLDER`.
 
@@ -237,76 +191,6 @@ class TensorBoard(Callback):
             if writer is not None:
                 writer.close()
         self._writer = self._batch_writer = None
-
-
-class NormHistory(Callback):
-    """Records the Euclidean norms of all parameters and of their gradients; `rv.plot.norms` draws them.
-
-    Args:
-        biases: also parameters of one dimension (biases, scales of norms).
-
-    Attributes:
-        weights: a list by parameter name, with its norm after each epoch.
-        gradients: the same for gradients: the root mean square over the updates of each epoch, of the
-            gradient that the optimizer used, after clipping. NaN for a frozen parameter.
-
-    >>> import ranvier as rv
-    >>> norms = rv.NormHistory()
-    >>> model = rv.nn.Linear(1, 1)
-    >>> _ = model.load_state_dict({"weight": [[0.0]], "bias": [0.0]})
-    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=0.1))
-    >>> history = trainer.fit([[1.0]], [[2.0]], epochs=1, callbacks=[norms])
-    >>> [round(norm, 3) for norm in norms.weights["weight"] + norms.gradients["weight"]]
-    [0.4, 4.0]
-    """
-
-    def __init__(self, *, biases: bool = False) -> None:
-        self.biases = biases
-        self.weights: dict[str, list[float]] = {}
-        self.gradients: dict[str, list[float]] = {}
-        self._seen = 0
-        self._forget_epoch()
-
-    def on_train_begin(self) -> None:
-        self._parameters = {
-            name: p for name, p in self.trainer.model.named_parameters() if self.biases or p.ndim > 1
-        }
-        self._seen = self.trainer.updates
-        self._forget_epoch()
-
-    def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        self._add_update()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self._add_update()
-        for name, p in self._parameters.items():
-            mean = self._squares[name] / self._updates if name in self._squares else math.nan
-            self.weights.setdefault(name, []).append(float(np.linalg.norm(p._array)))
-            self.gradients.setdefault(name, []).append(math.sqrt(mean))
-        self._forget_epoch()
-
-    def _add_update(self) -> None:
-        """Adds the gradients of an update since the last call."""
-        if self._seen == self.trainer.updates:
-            return
-        self._seen = self.trainer.updates
-        self._updates += 1
-        for name, p in self._parameters.items():
-            if p.grad is not None:
-                square = float(np.linalg.norm(p.grad._array)) ** 2
-                self._squares[name] = self._squares.get(name, 0.0) + square
-
-    def _forget_epoch(self) -> None:
-        self._squares: dict[str, float] = {}
-        self._updates = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        epoch = {"squares": self._squares, "updates": self._updates, "seen": self._seen}
-        return {"weights": self.weights, "gradients": self.gradients, **epoch}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.weights, self.gradients = state["weights"], state["gradients"]
-        self._squares, self._updates, self._seen = state["squares"], state["updates"], state["seen"]
 
 
 own_errors(globals(), names=__all__)

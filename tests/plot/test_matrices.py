@@ -1,7 +1,9 @@
-"""Confusion matrices and class balance: the numbers and names that are drawn."""
+"""Confusion matrices and heat maps: the numbers, names and colours that are drawn."""
 
 import numpy as np
+import pytest
 import ranvier as rv
+from ranvier.plot.figure import number
 from support.refused import refused
 
 
@@ -48,15 +50,6 @@ def test_many_classes_leave_out_zeros_and_shares():
     assert len(ticks(ax.xaxis)) == 30
 
 
-def test_class_balance():
-    ax = rv.plot.classes([1, 1, 1, 0], ["no", "yes", "none"])
-    assert [bar.get_width() for bar in ax.patches] == [1, 3, 0]
-    assert cells(ax) == [" 1 (25%)", " 3 (75%)", " 0 (0.00%)"]
-    assert ticks(ax.yaxis) == ["no", "yes", "none"]
-    assert ax.get_title() == "4 samples, some classes empty"
-    assert rv.plot.classes(["a", "a", "b"]).get_title() == "3 samples, largest class 2 × smallest"
-
-
 def test_a_style_with_grids_draws_none_over_the_cells():
     import matplotlib
 
@@ -70,9 +63,25 @@ def test_a_style_with_grids_draws_none_over_the_cells():
 def test_the_callers_axes_are_drawn_in():
     from matplotlib.figure import Figure
 
-    left, right = Figure().subplots(1, 2)
-    assert rv.plot.confusion_matrix([0, 1], [0, 1], ax=left) is left
-    assert rv.plot.classes([0, 1], ax=right) is right
+    ax = Figure().subplots()
+    assert rv.plot.confusion_matrix([0, 1], [0, 1], ax=ax) is ax
+
+
+def test_heat_map():
+    ax = rv.plot.heatmap([[1.0, -2.0], [0.25, np.nan]], x_names="ab", title="W", y="unit")
+    assert cells(ax) == ["1", "-2", "0.25", "nan"]
+    assert ticks(ax.xaxis) == ["a", "b"]
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("W", "input", "unit")
+    assert ax.images[0].get_clim() == (-2, 2)
+
+
+def test_heat_map_of_a_layer_has_a_row_for_each_output():
+    layer = rv.nn.Linear(3, 50)
+    ax = rv.plot.heatmap(layer)
+    np.testing.assert_array_equal(ax.images[0].get_array(), layer.weight.detach().numpy())
+    ax = rv.plot.heatmap(np.arange(200).reshape(10, 20))
+    assert not ax.texts
+    assert ax.images[0].get_clim() == (0, 199)
 
 
 def test_wrong_arguments():
@@ -82,4 +91,24 @@ def test_wrong_arguments():
     refused(ValueError, "shape (2, 3); expected y_pred, or", rv.plot.confusion_matrix, np.ones((2, 3)))
     refused(ValueError, "3 class names for 2", rv.plot.confusion_matrix, np.ones((2, 2)), class_names="abc")
     refused(TypeError, "ax of type int; expected a matplotlib A", rv.plot.confusion_matrix, [0], [0], ax=1)
-    refused(ValueError, "[plot.classes] got y of shape (0,)", rv.plot.classes, [])
+    refused(ValueError, "y_true of shape (0,)", rv.plot.confusion_matrix, [], [])
+    refused(ValueError, "shape (2,); expected a matrix", rv.plot.heatmap, [1.0, 2.0])
+    refused(ValueError, "2 y_names; expected 1", rv.plot.heatmap, [[1.0]], y_names="ab")
+
+
+@pytest.mark.parametrize(
+    ("value", "most", "text"),
+    [
+        (765.0, 765.0, "765"),
+        (3.4, 765.0, "3"),
+        (3e-5, 1.0, "0"),
+        (-0.001, 1.0, "0"),
+        (0.123, 0.97, "0.12"),
+        (-2.534, 4.0, "-2.53"),
+        (0.041, 0.04, "0.041"),
+        (2e6, 2e6, "2e+06"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_numbers_have_the_digits_that_count_beside_the_largest(value, most, text):
+    assert number(value, most) == text

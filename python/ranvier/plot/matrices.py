@@ -1,4 +1,4 @@
-"""Classes: their numbers of samples, and the confusion matrix."""
+"""Matrices in colours, with their numbers: weights and other values, counts of true and predicted classes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 import ranvier.metrics as metrics
+import ranvier.nn as nn
 import ranvier.plot.figure as fig
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Path
 
-__all__ = ["classes", "confusion_matrix"]
+__all__ = ["confusion_matrix", "heatmap"]
 
 
 def confusion_matrix(
@@ -97,41 +98,62 @@ def _name_ticks(axis: Any, names: list[str], longest: int) -> None:
     axis.set_tick_params(length=0, labelsize=fig.SMALL if len(short) <= 24 else 7)
 
 
-def classes(
-    y: Any, class_names: Sequence[Any] | None = None, *, ax: Axes | None = None, path: Path | None = None
+def heatmap(
+    matrix: Any,
+    *,
+    x_names: Sequence[Any] | None = None,
+    y_names: Sequence[Any] | None = None,
+    title: str = "",
+    x: str = "input",
+    y: str = "output",
+    ax: Axes | None = None,
+    path: Path | None = None,
 ) -> Axes:
-    """Draw the number of samples of each class, and its share of all.
+    """Draw a matrix in colours: red above 0 and blue below, or dark to bright if no number is below 0.
+
+    Up to 150 numbers are written, with the digits that matter next to the largest.
 
     Args:
-        y: labels (n,).
-        class_names: of the labels 0 ... K-1; by default the sorted labels.
+        matrix: (rows, columns), or a Linear layer: its weight (outputs, inputs).
+        x_names, y_names: of the columns and the rows.
+        title, x, y: the texts above, below and at the left.
         ax, path: see :mod:`ranvier.plot`.
 
-    Returns: The Axes: a bar for each class, from the top; the dashed line is the mean.
-
-    Raises ValueError: labels of another shape, or without a name.
+    Raises ValueError: not a matrix, or another number of names.
 
     >>> import ranvier as rv
-    >>> ax = rv.plot.classes([0, 0, 0, 1], ["cat", "dog"])
+    >>> ax = rv.plot.heatmap([[0.5, -1.0]], x_names=["age", "height"], y_names=["score"])
     >>> [text.get_text() for text in ax.texts]
-    [' 3 (75%)', ' 1 (25%)']
+    ['0.5', '-1']
     """
-    labels = fig.labels_of("plot.classes", "y", y)
-    present, names = fig.class_names_of("plot.classes", labels, class_names)
-    counts = np.array([(labels == c).sum() for c in present])
-    ax = fig.one_axes("plot.classes", ax, path, (5.6, max(1.8, 1.1 + 0.27 * len(names))))
-    bars = ax.barh(range(len(names)), counts, color=fig.BLUE, height=0.75)
-    texts = [f" {n} ({n / len(labels):.{0 if n / len(labels) >= 0.01 else 2}%})" for n in counts]
-    paper = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
-    ax.bar_label(bars, texts, fontsize=fig.SMALL, bbox=paper)
-    ax.axvline(len(labels) / len(names), color=fig.GRAY, linestyle="--", linewidth=1)
-    ax.set_xlim(0, 1.22 * counts.max())
-    ax.set_ylim(len(names) - 0.4, -0.6)
-    least = counts.min()
-    ratio = f"largest class {counts.max() / least:.3g} × smallest" if least else "some classes empty"
-    fig.label(ax, f"{len(labels)} samples, {ratio}", "samples (dashed: all classes equal)", "class", grid="x")
-    ax.set_yticks(range(len(names)), [fig.shortened(text, 24) for text in names])
-    ax.tick_params(axis="y", length=0)
+    if isinstance(matrix, nn.Module):
+        matrix = getattr(matrix, "weight", matrix)
+    values = fig.array_of("plot.heatmap", "matrix", matrix)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"[plot.heatmap] got shape {values.shape}; expected a matrix (rows, columns)")
+    rows, columns = values.shape
+    for what, names, count in (("x_names", x_names, columns), ("y_names", y_names, rows)):
+        if names is not None and len(names) != count:
+            raise ValueError(f"[plot.heatmap] got {len(names)} {what}; expected {count}")
+    few = values.size <= 150
+    cell = 0.5 if few else min(0.3, 7 / max(rows, columns))
+    ax = fig.one_axes("plot.heatmap", ax, path, (max(3.2, cell * columns + 1.6), max(1.9, cell * rows + 1.0)))
+    signed = fig.extremes(values)[0] < 0
+    image = ax.imshow(values, aspect="auto", **(fig.around_zero(values) if signed else {"cmap": fig.AMOUNTS}))
+    if few:
+        most = max(map(abs, fig.extremes(values)))
+        for (i, j), value in np.ndenumerate(values):
+            red, green, blue, seen = image.cmap(image.norm(value))
+            ink = "white" if seen and 0.3 * red + 0.6 * green + 0.1 * blue < 0.5 else "black"
+            ax.text(j, i, fig.number(value, most), ha="center", va="center", fontsize=fig.SMALL, color=ink)
+    fig.label(ax, title, x, y, grid=None)
+    for axis, names in ((ax.xaxis, x_names), (ax.yaxis, y_names)):
+        fig.whole_numbers(axis)
+        if names is not None:
+            axis.set_ticks(range(len(names)), [fig.shortened(str(n), 18) for n in names])
+    if x_names is not None and max(len(str(n)) for n in x_names) > 14 * cell:
+        ax.tick_params(axis="x", rotation=90)
+    fig.colour_bar(ax, image)
     return fig.finish(ax, path)
 
 
