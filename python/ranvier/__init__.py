@@ -106,6 +106,7 @@ _extension.add_attributes(
 )
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
+_extension.provide("event files", "ranvier.pytorch_names.tensorboard")
 _extension.provide("files of PyTorch", "ranvier.torch.files")
 del _satellite
 try:  # loaded now: it finds PyTorch's module paths

@@ -6,9 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import Any
 
+import ranvier.extension as extension
 from ranvier.autograd.errors import own_errors
 from ranvier.data.bars import bar, is_shown
 from ranvier.data.sampler import positive
@@ -146,16 +146,13 @@ class TensorBoard(Callback):
             in the subfolder "batches".
 
     Raises:
-        ImportError: tensorboardX is not installed (`pip install 'ranvier[tensorboard]'`).
+        ModuleNotFoundError: the part of ranvier that writes event files is not installed.
     """
 
     everywhere = False
 
     def __init__(self, folder: str | os.PathLike[str], *, batches: bool = False) -> None:
-        if find_spec("tensorboardX") is None:
-            raise ImportError(
-                "[TensorBoard] event files need tensorboardX: pip install 'ranvier[tensorboard]'"
-            )
+        self._home = extension.provider("event files")
         self.folder, self.batches = os.fspath(folder), batches
         self.every_batch = batches
         self._writer: Any = None
@@ -167,13 +164,8 @@ class TensorBoard(Callback):
             self._batch_writer = self._open(os.path.join(self.folder, "batches"), self.trainer.updates)
 
     def _open(self, folder: str, last_step: int) -> Any:
-        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
-
         resumed = self.trainer.resumed_from is not None
-        # The file's name has the second only: a run that begins in the same one would replace the file.
-        return SummaryWriter(
-            folder, purge_step=last_step + 1 if resumed else None, filename_suffix=f".{time.time_ns()}"
-        )
+        return self._home.SummaryWriter(folder, purge_step=last_step + 1 if resumed else None)
 
     def on_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         if self._batch_writer is not None:
