@@ -76,7 +76,7 @@ SETTINGS = {
     "by name": {"l2": {"0.weight": 0.1, "3": 0.01}},
     "clipped": {"clip_grad_norm": 0.1}, "ignored": {"on_nonfinite": "ignore"},
     "all": {"clip_grad_value": 0.05, "clip_grad_norm": 0.2, "l1": 0.001, "l2": 0.01},
-    "metrics": {"metrics": ["accuracy", rv.metrics.RocAuc()]},
+    "metrics": {"metrics": ["accuracy", "roc_auc"]},
 }  # fmt: skip
 WEIGHTS = {
     "weights of samples": {"sample_weight": np.linspace(0, 2, 40)},

@@ -1,18 +1,14 @@
-"""The metrics: golden values, scikit-learn's numbers, and errors instead of broadcasting."""
+"""The metrics: arguments that scikit-learn refuses, errors, and what a Trainer makes of them."""
 
 import math
 
 import numpy as np
 import pytest
-from ranvier import metrics
+import ranvier as rv
+from ranvier import metrics, nn, optim
+from support.metric_cases import FOUR
+from support.metric_cases import TWO as PAIR
 from support.refused import refused
-
-RNG = np.random.default_rng(0)
-TRUE, PRED = RNG.normal(size=40), RNG.normal(size=40)
-
-
-def test_golden_mse():
-    assert metrics.mean_squared_error([3, -0.5, 2, 7], [2.5, 0.0, 2, 8]) == 0.375
 
 
 def test_accuracy():
@@ -53,44 +49,34 @@ def test_errors():
 def test_r2_of_constant_targets():
     assert metrics.r2_score([1, 1], [1, 2]) == 0
     assert metrics.r2_score([1, 1], [1, 1]) == 1
-    assert math.isnan(metrics.r2_score([1, 1], [1, 1], force_finite=False))
     assert math.isnan(metrics.r2_score([1], [1]))
 
 
-def test_errors_of_labels_and_scores():
-    two, three = np.array([0, 1, 1]), np.array([0, 1, 2])
-    with pytest.raises(ValueError, match=r"\[f1_score\] got 3 labels and average 'binary'; expected another"):
-        metrics.f1_score(three, three)
-    with pytest.raises(ValueError, match=r"\[f1_score\] got pos_label 7; expected one of \[0, 1\]"):
-        metrics.f1_score(two, two, pos_label=7)
-    with pytest.raises(ValueError, match=r"\[recall_score\] got average 'mean'; expected 'binary', 'macro'"):
-        metrics.recall_score(two, two, average="mean")
-    with pytest.raises(
-        ValueError, match=r"\[precision_score\] got zero_division 2; expected 0, 1, nan or 'warn'"
-    ):
-        metrics.precision_score(two, two, zero_division=2)
-    with pytest.raises(ValueError, match=r"\[f1_score\] got y_pred that is no label; expected whole numbers"):
-        metrics.f1_score(two, two + 0.5)
-    with pytest.raises(
-        ValueError, match=r"\[f1_score\] got labels of dtype int64 and <U1; expected the same kind"
-    ):
-        metrics.f1_score(two, np.array(["a", "b", "c"]))
-    with pytest.raises(ValueError, match=r"\[roc_auc_score\] got multi_class 'raise'; expected 'ovr', 'ovo'"):
-        metrics.roc_auc_score(three, np.eye(3))
-    with pytest.raises(ValueError, match=r"\[roc_auc_score\] got scores whose rows do not add up to 1"):
-        metrics.roc_auc_score(three, 2 * np.eye(3), multi_class="ovr")
-    with pytest.raises(ValueError, match=r"\[roc_auc_score\] got 3 labels and scores of shape \(3,\)"):
-        metrics.roc_auc_score(three, np.arange(3.0))
-    with pytest.raises(ValueError, match=r"\[top_k_accuracy_score\] got k 0; expected a whole number of"):
-        metrics.top_k_accuracy_score(three, np.eye(3), k=0)
-    with pytest.raises(ValueError, match=r"\[log_loss\] got values outside \[0, 1\]; expected probabilities"):
-        metrics.log_loss(three, 2 * np.eye(3))
-    with pytest.raises(ValueError, match=r"\[log_loss\] got 2 columns of scores for the labels"):
-        metrics.log_loss(three, np.full((3, 2), 0.5))
-    with pytest.raises(
-        ValueError, match=r"\[mean_squared_error\] got sample_weight of shape \(2,\); expected \(3,\)"
-    ):
-        metrics.mean_squared_error(two, two, sample_weight=[1, 2])
+TWO, THREE = np.array([0, 1, 1]), np.array([0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "settings", "text"),
+    [
+        ("f1_score", (THREE, THREE), {}, "got 3 labels and average 'binary'; expected another"),
+        ("f1_score", (TWO, TWO), {"pos_label": 7}, "got pos_label 7; expected one of [0, 1]"),
+        ("recall_score", (TWO, TWO), {"average": "mean"}, "got average 'mean'; expected 'binary', 'macro'"),
+        ("f1_score", (TWO, TWO + 0.5), {}, "got y_pred that is no label; expected whole numbers"),
+        ("f1_score", (TWO, np.array(["a", "b", "c"])), {}, "got labels of dtype int64 and <U1; expected the"),
+        ("f1_score", ([0, "a", None], [0, 1, 2]), {}, "got labels of dtype"),
+        ("roc_auc_score", (THREE, np.eye(3)), {}, "got multi_class 'raise'; expected 'ovr', 'ovo'"),
+        ("roc_auc_score", (THREE, 2 * np.eye(3)), {"multi_class": "ovr"}, "got scores whose rows do not add"),
+        ("roc_auc_score", (THREE, np.arange(3.0)), {}, "got 3 labels and scores of shape (3,)"),
+        ("roc_auc_score", (THREE, np.full(3, np.nan)), {}, "got scores that are not finite"),
+        ("top_k_accuracy_score", (THREE, np.eye(3)), {"k": 0}, "got k 0; expected a whole number of"),
+        ("log_loss", (THREE, 2 * np.eye(3)), {}, "got values outside [0, 1]; expected probabilities"),
+        ("log_loss", (THREE, np.full((3, 2), 0.5)), {}, "got 2 columns of scores for the labels"),
+        ("confusion_matrix", (TWO, TWO), {"labels": [8]}, "got labels that are not in y_true"),
+        ("classification_report", (TWO, TWO), {"target_names": ["a"]}, "got 1 target_names for 2 labels"),
+    ],
+)
+def test_errors_of_labels_and_scores(name, arrays, settings, text):
+    refused(ValueError, f"[{name}] {text}", getattr(metrics, name), *arrays, **settings)
 
 
 def test_columns_and_probabilities_as_labels():
@@ -100,3 +86,40 @@ def test_columns_and_probabilities_as_labels():
     assert metrics.f1_score([[0.1, 0.9], [0.8, 0.2], [0.6, 0.4]], found.ravel()) == pytest.approx(2 / 3)
     assert metrics.roc_auc_score([[0.0], [1.0]], [[0.2], [0.7]]) == 1
     assert metrics.top_k_accuracy_score([0, 3], np.eye(4)[[0, 3]], k=1) == 1  # labels 1 and 2 do not occur
+
+
+def trained(loss, outputs, y, *names, last=None):
+    x = np.random.default_rng(0).normal(size=(len(y), 3)).astype(np.float32)
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, outputs), last or nn.Identity())
+    trainer = rv.Trainer(model, loss, optim.SGD(model.parameters(), lr=0.1), metrics=list(names))
+    trainer.fit(x, y, epochs=1, batch_size=16)
+    return trainer, x, trainer.evaluate(x, y, batch_size=7)
+
+
+def test_in_a_trainer_of_classes():
+    """Labels and probabilities are given to those that want them."""
+    names = ("accuracy", "f1_macro", "top_2_accuracy", "roc_auc", "log_loss", "recall_micro")
+    trainer, x, measured = trained(nn.CrossEntropyLoss(), 4, FOUR, *names)
+    labels, p = trainer.predict(x), trainer.predict_proba(x)
+    assert measured["f1_macro"] == metrics.f1_score(FOUR, labels, average="macro")
+    assert measured["recall_micro"] == measured["accuracy"] == metrics.accuracy_score(FOUR, labels)
+    assert measured["top_2_accuracy"] == metrics.top_k_accuracy_score(FOUR, p, k=2)
+    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(FOUR, p, multi_class="ovr"))
+    assert measured["log_loss"] == pytest.approx(measured["loss"], rel=1e-5)
+
+
+def test_in_a_trainer_of_two_classes():
+    y = PAIR.reshape(-1, 1)
+    trainer, x, measured = trained(nn.BCEWithLogitsLoss(), 1, y, "f1", "precision", "roc_auc", "log_loss")
+    assert measured["f1"] == metrics.f1_score(PAIR, trainer.predict(x).ravel())
+    assert measured["roc_auc"] == pytest.approx(metrics.roc_auc_score(PAIR, trainer.predict_proba(x).ravel()))
+    assert measured["log_loss"] == pytest.approx(measured["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [nn.NLLLoss(), nn.MultiMarginLoss()], ids=repr)
+def test_losses_that_give_labels(loss):
+    last = nn.LogSoftmax(1) if isinstance(loss, nn.NLLLoss) else None
+    trainer, x, measured = trained(loss, 4, FOUR, "accuracy", last=last)
+    assert trainer.predict(x).shape == FOUR.shape
+    assert 0 <= measured["accuracy"] <= 1

@@ -52,7 +52,7 @@ def test_bits_are_those_of_a_run_batch_by_batch(runs, arguments, count, threads)
     "settings",
     [
         {"l1": 0.01, "l2": 0.02},
-        {"clip_grad_norm": 0.1, "metrics": ["accuracy", rv.metrics.RocAuc()]},
+        {"clip_grad_norm": 0.1, "metrics": ["accuracy", "roc_auc"]},
         {"on_nonfinite": "ignore"},
         {"loss": nn.CrossEntropyLoss(reduction="sum")},
         {"loss": lambda output, y: nn.functional.cross_entropy(output, y.long())},
@@ -276,7 +276,7 @@ def test_changes_between_epochs_are_followed_as_without_compiling(runs, seed):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_evaluation_is_that_of_a_loader_batch_by_batch(runs, weighted):
-    trainer = dropout(metrics=["accuracy", rv.metrics.RocAuc()], l2=0.01)()
+    trainer = dropout(metrics=["accuracy", "roc_auc"], l2=0.01)()
     trainer.fit(LONG, LABELS, epochs=1, batch_size=50)
     data = (LONG, LABELS, weights()) if weighted else (LONG, LABELS)
     loader = [tuple(part[i : i + 10] for part in data) for i in range(0, 700, 10)]

@@ -21,9 +21,7 @@ def results(y: Any, p: Any, names: list[str] | None) -> str:
     if names is None:
         return _errors(y, p)
     labels, predicted = list(range(len(names))), p.argmax(1)
-    scores = rv.metrics.classification_report(
-        y, predicted, labels=labels, target_names=names, zero_division=0.0
-    )
+    scores = rv.metrics.classification_report(y, predicted, labels=labels, target_names=names)
     matrix = rv.metrics.confusion_matrix(y, predicted, labels=labels)
     sections = (scores, _matrix(matrix.tolist(), names), _samples(y, predicted, p, names))
     return "\n".join(filter(None, sections))

@@ -30,7 +30,7 @@ from ranvier.train import Callback
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
-from ranvier.train.faults import Batch, NonFinite
+from ranvier.train.nonfinite import Batch, NonFinite
 from ranvier.train.run import Run
 from ranvier.train.saving import difference
 from ranvier.train.source import Source

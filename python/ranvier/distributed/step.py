@@ -28,7 +28,7 @@ from ranvier.optim import LBFGS
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
-from ranvier.train.faults import raise_with_hint
+from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import link_of, summed, weighting
 from ranvier.train.saving import difference
 from ranvier.train.source import Source

@@ -1,9 +1,8 @@
-"""Metrics: functions `(y_true, y_pred)` on NumPy arrays with scikit-learn's names, arguments and results, and
-objects that take batches (:class:`StreamingMetric`).
+"""Metrics: functions `(y_true, y_pred)` on NumPy arrays with scikit-learn's names and results.
 
 `Trainer(metrics=["accuracy", "f1_macro"])` finds them by the names in `METRICS` and computes them once per
-epoch over all samples. It also takes objects (`F1(average="macro")`) and any other function of
-`(y_true, y_pred)`, such as scikit-learn's.
+epoch over all samples. It also takes any other function of `(y_true, y_pred)`, such as scikit-learn's; one
+with an attribute `scored = "probabilities"` receives these in place of labels.
 """
 
 import types as _types
@@ -11,7 +10,6 @@ import typing as _typing
 
 from ranvier.metrics.classification import *
 from ranvier.metrics.confusion import *
-from ranvier.metrics.metric import *
 from ranvier.metrics.named import *
 from ranvier.metrics.ranking import *
 from ranvier.metrics.regression import *

@@ -8,16 +8,13 @@ from typing import Any
 import numpy.typing as npt
 
 from ranvier.metrics.classification import (
-    F1,
-    Precision,
-    Recall,
     accuracy_score,
     binary_accuracy,
     f1_score,
     precision_score,
     recall_score,
 )
-from ranvier.metrics.ranking import LogLoss, RocAuc, TopKAccuracy
+from ranvier.metrics.ranking import log_loss, roc_auc_score, top_k_accuracy_score
 from ranvier.metrics.regression import (
     mean_absolute_error,
     mean_squared_error,
@@ -29,6 +26,24 @@ __all__ = ["METRICS"]
 
 Metric = Callable[[npt.NDArray[Any], npt.NDArray[Any]], float]
 
+
+class _WithSettings:
+    """A metric with its settings, under the name that it has in a Trainer's history."""
+
+    def __init__(self, name: str, function: Callable[..., float], scored: str, **settings: Any) -> None:
+        self.__name__, self.scored = name, scored  # what `y_pred` holds: "labels" or "probabilities"
+        self._function, self._settings = function, settings
+
+    def __call__(self, y_true: Any, y_pred: Any) -> float:
+        return self._function(y_true, y_pred, **self._settings)
+
+
+_OF_PROBABILITIES: list[tuple[str, Callable[..., float], dict[str, Any]]] = [
+    *((f"top_{k}_accuracy", top_k_accuracy_score, {"k": k}) for k in (2, 3, 5)),
+    ("roc_auc", roc_auc_score, {"multi_class": "ovr"}),
+    ("roc_auc_ovo", roc_auc_score, {"multi_class": "ovo"}),
+    ("log_loss", log_loss, {}),
+]
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy_score,
     "binary_accuracy": binary_accuracy,
@@ -40,12 +55,15 @@ METRICS: dict[str, Metric] = {
     "recall": recall_score,
     "f1": f1_score,
     **{
-        metric.__name__: metric
+        name: _WithSettings(name, function, "labels", average=average)
         for average in ("macro", "micro", "weighted")
-        for metric in (Precision(average=average), Recall(average=average), F1(average=average))
+        for function in (precision_score, recall_score, f1_score)
+        for name in [function.__name__.replace("score", average)]
     },
-    **{metric.__name__: metric for metric in (TopKAccuracy(k=k) for k in (2, 3, 5))},
-    **{metric.__name__: metric for metric in (RocAuc(), RocAuc(multi_class="ovo"), LogLoss())},
+    **{
+        name: _WithSettings(name, function, "probabilities", **settings)
+        for name, function, settings in _OF_PROBABILITIES
+    },
 }
 
 _HIGHER = {"accuracy", "auc", "f1", "precision", "r2", "recall"}

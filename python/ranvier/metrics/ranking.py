@@ -1,4 +1,4 @@
-"""Metrics of scores and probabilities: ROC AUC, top-k accuracy, log loss; functions and objects."""
+"""Metrics of scores and probabilities: ROC AUC, top-k accuracy, log loss."""
 
 from __future__ import annotations
 
@@ -9,20 +9,10 @@ import numpy as np
 
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
-from ranvier.metrics.metric import (
-    Floats,
-    MeanMetric,
-    StreamingMetric,
-    arguments,
-    distinct,
-    mean_or_sum,
-    one_of,
-    targets,
-    weights_of,
-)
+from ranvier.metrics.checks import distinct, one_of, targets
 from ranvier.ops.rows import examples
 
-__all__ = ["LogLoss", "RocAuc", "TopKAccuracy", "log_loss", "roc_auc_score", "top_k_accuracy_score"]
+__all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
 
 
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
@@ -50,14 +40,13 @@ def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
     return true, score
 
 
-def binary_auc(positive: Array, score: Array, weights: Floats | None) -> float:
+def binary_auc(positive: Array, score: Array) -> float:
     """The area under the ROC curve: the share of pairs of one positive and one negative sample in which the
     positive one has the larger score. A tie counts half. NaN if one class is missing."""
-    weights = np.ones(len(score)) if weights is None else weights
     order = np.argsort(-score, kind="stable")
     last = np.append(np.diff(score[order]) != 0, True)  # the last of equal scores
-    true = np.cumsum(np.where(positive, weights, 0)[order])[last]
-    false = np.cumsum(np.where(positive, 0, weights)[order])[last]
+    true = np.cumsum(positive[order])[last]
+    false = np.cumsum(~positive[order])[last]
     if not (true[-1] and false[-1]):
         return float("nan")
     heights = np.append(0, true)
@@ -69,19 +58,16 @@ def roc_auc_score(
     y_true: Any,
     y_score: Any,
     *,
-    average: str | None = "macro",
-    sample_weight: Any = None,
+    average: str = "macro",
     multi_class: str = "raise",
     labels: Any = None,
-) -> Any:
+) -> float:
     """Area under the ROC curve: how often a sample of a class has a larger score than one of another class.
 
     Args:
         y_true: labels (n,).
         y_score: for two labels, scores (n,) of the larger one, or (n, 2); else probabilities (n, classes).
-        average: for more than two labels: "macro" or "weighted" by their frequency; with "ovr" also "micro"
-            or None, which gives an array.
-        sample_weight: the weight of each sample (not with "ovo").
+        average: for more than two labels: "macro" or "weighted" by their frequency.
         multi_class: for more than two labels: "ovr" compares each with the rest, "ovo" each pair.
         labels: the labels of the columns; those that occur if None.
 
@@ -95,7 +81,6 @@ def roc_auc_score(
     Classification Problems" (2001), for "ovo".
     | rv.metrics.roc_auc_score([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]) -> 0.75"""
     true, score = score_arrays("roc_auc_score", y_true, y_score)
-    weights = weights_of("roc_auc_score", sample_weight, len(true))
     present = distinct("roc_auc_score", true)
     if score.ndim == 1 or (score.shape[1] == 2 and len(present) <= 2):
         if len(present) > 2:
@@ -104,8 +89,9 @@ def roc_auc_score(
                 "expected (n, classes)"
             )
         largest = present[-1] if labels is None else np.sort(np.asarray(labels))[-1]
-        return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1], weights)
+        return binary_auc(true == largest, score if score.ndim == 1 else score[:, 1])
     one_of("roc_auc_score", "multi_class", multi_class, ("ovr", "ovo"))
+    one_of("roc_auc_score", "average", average, ("macro", "weighted"))
     columns = present if labels is None else np.asarray(labels).reshape(-1)
     if len(columns) != score.shape[1] or not np.isin(present, columns).all():
         raise ValueError(
@@ -115,37 +101,26 @@ def roc_auc_score(
     if not np.allclose(score.sum(axis=1), 1):
         raise ValueError("[roc_auc_score] got scores whose rows do not add up to 1; expected probabilities")
     if multi_class == "ovo":
-        if weights is not None:
-            raise ValueError("[roc_auc_score] got sample_weight with multi_class 'ovo'; expected None")
         return _one_against_one(true, score, columns, average)
-    return _one_against_rest(true, score, columns, average, weights)
+    return _one_against_rest(true, score, columns, average)
 
 
-def _one_against_rest(
-    true: Array, score: Array, labels: Array, average: str | None, weights: Floats | None
-) -> Any:
-    one_of("roc_auc_score", "average", average, ("micro", "macro", "weighted", None))
+def _one_against_rest(true: Array, score: Array, labels: Array, average: str) -> float:
     positive = true[:, None] == labels
-    if average == "micro":
-        repeated = None if weights is None else np.repeat(weights, len(labels))
-        return binary_auc(positive.ravel(), score.ravel(), repeated)
-    areas = np.array([binary_auc(positive[:, k], score[:, k], weights) for k in range(len(labels))])
-    if average is None:
-        return areas
+    areas = np.array([binary_auc(positive[:, k], score[:, k]) for k in range(len(labels))])
     if average == "macro":
         return float(areas.mean())
-    share = positive.sum(axis=0) if weights is None else weights @ positive
+    share = positive.sum(axis=0)
     areas[share == 0] = 0.0  # not NaN: classes that do not occur
-    return float(np.average(areas, weights=share)) if share.sum() else 0.0
+    return float(np.average(areas, weights=share))
 
 
-def _one_against_one(true: Array, score: Array, labels: Array, average: str | None) -> float:
-    one_of("roc_auc_score", "average", average, ("macro", "weighted"))
+def _one_against_one(true: Array, score: Array, labels: Array, average: str) -> float:
     areas, shares = [], []
     for a, b in combinations(np.flatnonzero(np.isin(labels, true)), 2):
         of_a, of_b = true == labels[a], true == labels[b]
         pair = of_a | of_b
-        area = binary_auc(of_a[pair], score[pair, a], None) + binary_auc(of_b[pair], score[pair, b], None)
+        area = binary_auc(of_a[pair], score[pair, a]) + binary_auc(of_b[pair], score[pair, b])
         areas.append(area / 2)
         shares.append(pair.mean())
     if not areas:
@@ -172,8 +147,6 @@ def top_k_accuracy_score(
     y_score: Any,
     *,
     k: int = 2,
-    normalize: bool = True,
-    sample_weight: Any = None,
     labels: Any = None,
 ) -> float:
     """Share of samples whose label is among the k with the largest scores. Of equal scores the later column
@@ -183,15 +156,12 @@ def top_k_accuracy_score(
         y_true: labels (n,).
         y_score: scores (n, classes) of any kind, or (n,) of the larger of two labels.
         k: the number of largest scores.
-        normalize: False gives the number of samples.
-        sample_weight: the weight of each sample.
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises ValueError: shapes that do not fit, no samples, or k below 1.
     | rv.metrics.top_k_accuracy_score([0, 1, 2], [[0.5, 0.2, 0.2], [0.3, 0.4, 0.2], [0.7, 0.2, 0.1]], k=2)
     -> 0.6666666666666666"""
     true, score = score_arrays("top_k_accuracy_score", y_true, y_score)
-    weights = weights_of("top_k_accuracy_score", sample_weight, len(true))
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise ValueError(f"[top_k_accuracy_score] got k {k!r}; expected a whole number of at least 1")
     if score.ndim == 1:
@@ -202,27 +172,22 @@ def top_k_accuracy_score(
         columns = _labels_of_columns("top_k_accuracy_score", true, labels, score.shape[1])
         best = np.argsort(score, axis=1, kind="stable")[:, ::-1][:, :k]
         hits = (np.searchsorted(columns, true)[:, None] == best).any(axis=1)
-    return mean_or_sum(hits, weights, normalize)
+    return float(hits.mean())
 
 
-def log_loss(
-    y_true: Any, y_proba: Any, *, normalize: bool = True, sample_weight: Any = None, labels: Any = None
-) -> float:
+def log_loss(y_true: Any, y_proba: Any, *, labels: Any = None) -> float:
     """Mean of -log of the probability of the true label. Probabilities are clipped to [eps, 1 - eps] with the
     eps of their dtype.
 
     Args:
         y_true: labels (n,).
         y_proba: probabilities (n, classes), or (n,) of the larger of two labels.
-        normalize: False gives the sum.
-        sample_weight: the weight of each sample.
         labels: the labels of the columns; if None, those that occur, or 0, 1 ... if some do not.
 
     Raises ValueError: shapes that do not fit, no samples, or values outside [0, 1].
     | round(rv.metrics.log_loss([1, 0, 0, 1], [[0.1, 0.9], [0.9, 0.1], [0.8, 0.2], [0.35, 0.65]]), 5)
     -> 0.21616"""
     true, proba = score_arrays("log_loss", y_true, y_proba)
-    weights = weights_of("log_loss", sample_weight, len(true))
     proba = proba if proba.dtype.kind == "f" else proba.astype(np.float64)
     if proba.min() < 0 or proba.max() > 1:
         raise ValueError("[log_loss] got values outside [0, 1]; expected probabilities")
@@ -232,84 +197,7 @@ def log_loss(
     eps = np.finfo(proba.dtype).eps
     of_label = proba[np.arange(len(true)), np.searchsorted(columns, true)]
     losses = -np.log(np.clip(of_label, eps, 1 - eps)).astype(np.float64)
-    return mean_or_sum(losses, weights, normalize)
-
-
-class TopKAccuracy(MeanMetric):
-    """:func:`top_k_accuracy_score` over batches."""
-
-    example = "k=2", "[0], [[0.5, 0.2, 0.3]]", "[2], [[0.7, 0.2, 0.1]]", "0.5"
-
-    scored = "probabilities"
-    _function = staticmethod(top_k_accuracy_score)
-
-    def __init__(self, *, k: int = 2, labels: Any = None) -> None:
-        super().__init__(k=k, labels=labels)
-
-    def _name(self) -> str:
-        return f"top_{self.settings['k']}_accuracy"
-
-
-class LogLoss(MeanMetric):
-    """:func:`log_loss` over batches. Give the labels of the columns if a batch may lack some.
-
-    >>> from ranvier.metrics import LogLoss
-    >>> metric = LogLoss(labels=[0, 1])
-    >>> metric.update([1], [[0.5, 0.5]]); metric.update([0], [[1.0, 0.0]])
-    >>> round(metric.compute(), 4)
-    0.3466
-    """
-
-    scored = "probabilities"
-    _function = staticmethod(log_loss)
-
-    def __init__(self, *, labels: Any = None) -> None:
-        super().__init__(labels=labels)
-
-
-class RocAuc(StreamingMetric):
-    """:func:`roc_auc_score` over batches; keeps all samples. More than two classes are each compared with the
-    rest; with `multi_class="ovo"` in pairs.
-    """
-
-    example = "", "[0, 0], [0.1, 0.4]", "[1, 1], [0.35, 0.8]", "0.75"
-
-    scored = "probabilities"
-
-    def __init__(
-        self, *, average: str | None = "macro", multi_class: str = "ovr", labels: Any = None
-    ) -> None:
-        super().__init__(**arguments(locals()))
-        self.is_number = average is not None
-
-    def _name(self) -> str:
-        average, kind = self.settings["average"], self.settings["multi_class"]
-        name = "roc_auc" if kind == "ovr" else f"roc_auc_{kind}"
-        return name if average == "macro" else f"{name}_{average}"
-
-    def _start(self) -> None:
-        self._true: list[Array] = []
-        self._scores: list[Array] = []
-        self._weights: list[Array] = []
-        self._weighted = False
-
-    def _add(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
-        true, score = score_arrays("roc_auc_score", y_true, y_pred)
-        weights = weights_of("roc_auc_score", sample_weight, len(true))
-        if self._scores and score.shape[1:] != self._scores[0].shape[1:]:
-            raise ValueError(
-                f"[roc_auc_score] got scores of shape {score.shape} after some of shape "
-                f"{self._scores[0].shape}"
-            )
-        self._true.append(true)
-        self._scores.append(score)
-        self._weighted |= weights is not None
-        self._weights.append(np.ones(len(true)) if weights is None else weights)
-
-    def _value(self) -> Any:
-        true, score, weights = map(np.concatenate, (self._true, self._scores, self._weights))
-        weight = weights if self._weighted else None
-        return roc_auc_score(true, score, sample_weight=weight, **self.settings)
+    return float(losses.mean())
 
 
 own_errors(globals(), names=__all__)

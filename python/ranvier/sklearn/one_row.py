@@ -20,7 +20,7 @@ from ranvier._core import inside
 from ranvier.autograd import no_grad, random
 from ranvier.nn.modes import ShortCalls
 from ranvier.train import Trainer
-from ranvier.train.faults import NonFinite
+from ranvier.train.nonfinite import NonFinite
 from ranvier.train.step import parameters_of
 
 __all__ = ["FEW_ROWS", "OneRow", "is_bounded", "is_row", "label_of_row", "row_output", "values_of_row"]

@@ -4,10 +4,10 @@ import types as _types
 import typing as _typing
 
 from ranvier.train.callbacks import *
-from ranvier.train.faults import HintWarning as HintWarning
-from ranvier.train.faults import NonFiniteError as NonFiniteError
+from ranvier.train.hints import HintWarning as HintWarning
 from ranvier.train.history import *
 from ranvier.train.lr_range_test import *
+from ranvier.train.nonfinite import NonFiniteError as NonFiniteError
 from ranvier.train.trainer import *
 
 if not _typing.TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ranvier.metrics.named import Metric
 from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledOrEager, CompiledParts
-from ranvier.train.faults import raise_with_hint
+from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import (
     EpochLoss,
     batch_loss,

@@ -20,9 +20,9 @@ from ranvier.autograd.memory import Array
 from ranvier.data.sampler import positive
 from ranvier.nn.modes import training
 from ranvier.optim import Optimizer
-from ranvier.train.faults import restored
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_loss, weighting
+from ranvier.train.nonfinite import restored
 from ranvier.train.source import ArraySource, LoaderSource, Source
 
 __all__ = ["LRRangeTest", "lr_range_test"]

@@ -22,9 +22,10 @@ from ranvier.train.callbacks.base import OF_BATCHES, OF_EPOCHS, Callback, Interr
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
-from ranvier.train.faults import NonFinite, raise_with_hint
+from ranvier.train.hints import raise_with_hint
 from ranvier.train.history import History
 from ranvier.train.losses import link_of
+from ranvier.train.nonfinite import NonFinite
 from ranvier.train.saving import describe, require_same
 from ranvier.train.source import Ahead, ArraySource, Source
 from ranvier.train.step import TrainingStep

@@ -97,8 +97,6 @@ def named_metrics(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dic
                     f"{', '.join(METRICS)}"
                 )
             named[metric] = METRICS[metric]
-        elif not getattr(metric, "is_number", True):
-            raise TypeError(f"[Trainer] got metric {metric!r}, which gives no single number")
         elif callable(metric):
             named[name_of(metric)] = metric
         else:

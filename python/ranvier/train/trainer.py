@@ -20,11 +20,10 @@ from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator
-from ranvier.train.faults import advise, warning_once
+from ranvier.train.hints import advise, judge, note_untrained, warning_once
 from ranvier.train.history import History
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
-from ranvier.train.outcome import judge, note_untrained
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
 from ranvier.train.source import ArraySource, only_samples, open_source, open_training
@@ -43,7 +42,7 @@ class Trainer(checked.Settings):
             BCELoss make it a classification: `predict` gives labels.
         optimizer: an optimizer over the model's parameters, its name ("adam", "sgd" ...), or None to predict.
         lr: the learning rate of an optimizer that is given by name; its default if None.
-        metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro" ...), objects (`metrics.RocAuc()`) or
+        metrics: names of `rv.metrics.METRICS` ("accuracy", "f1_macro", "roc_auc" ...), or
             functions `(y_true, y_pred)` such as scikit-learn's. They receive the result of `predict`, or of
             `predict_proba` if they need probabilities, once per epoch over all samples.
         l1, l2: penalties `l1 sum |w| + l2 sum w^2`, added to the loss, also in the reported "loss" and

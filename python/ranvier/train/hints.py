@@ -1,32 +1,30 @@
-"""What goes wrong in a run: hints about data and model at the first fit, the remedy in an error, and the
-first layer with an output that is not finite."""
+"""Hints before and after the first fit, and on predictions without one; the remedy in an error of a batch."""
 
 from __future__ import annotations
 
 import math
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.autograd import borrowed, no_grad, random, wrap
+from ranvier.autograd import borrowed, no_grad, random
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import Array
-from ranvier.autograd.views import bump
 from ranvier.nn.modes import evaluating
 from ranvier.train.callbacks.base import Training
 from ranvier.train.inputs import Prepared, output_shape
-from ranvier.train.losses import batch_loss, batch_weight, link_of, name_of, weighting
-from ranvier.train.step import parameters_of
+from ranvier.train.losses import link_of, name_of
 
-Batch = tuple[Array, Array, Array | None]
 LARGE = 100.0  # values of features beyond which they count as not scaled
 RARE = 0.02  # the share of a rare class
 FEW = 100  # samples from which on a share tells something
+FAR = 1000.0  # times the loss of a constant answer: no trained network is there
+EPOCHS = 3  # from which on a loss that is the same in all of them tells something
 _APPLIED_BY_LOSS = (
     (nn.CrossEntropyLoss, nn.Softmax),
     (nn.BCEWithLogitsLoss, nn.Sigmoid),
@@ -149,6 +147,63 @@ def _unscaled(model: Any, x: Array) -> str:
     return f"x has values up to {largest:.4g}, and networks learn best from numbers near 1: {how}"
 
 
+def judge(trainer: Training, data: Prepared, losses: Sequence[float]) -> None:
+    """Warn where the first fit has learnt nothing for certain; losses: of its epochs."""
+    if trainer.on_nonfinite != "raise" or not losses or not all(map(math.isfinite, losses)):
+        return
+    rates = sorted({float(group["lr"]) for group in getattr(trainer.optimizer, "param_groups", ())})
+    rate = f"the learning rate {rates[-1]:g} is" if rates else "the learning rate is"
+    constant = _of_constant(trainer, data)
+    if losses[-1] > FAR * constant > 0:
+        text = (
+            f"the loss is {losses[-1]:.3g} at the end, where a constant answer gives {constant:.3g}: {rate} "
+            "likely too large: try a hundredth of it"
+        )
+    elif len(losses) >= EPOCHS and rates and 0 < rates[-1] <= 1e-7 and _is_still(losses):
+        text = f"the loss is {losses[-1]:.4g} in all {len(losses)} epochs: {rate} likely too small"
+    else:
+        return
+    warnings.warn(f"[Trainer.fit] {text}", HintWarning, stacklevel=3)
+
+
+def _is_still(losses: Sequence[float]) -> bool:
+    return max(losses) - min(losses) <= 1e-5 * abs(losses[0])
+
+
+def _of_constant(trainer: Training, data: Prepared) -> float:
+    """The loss of an answer that is the same for all samples, about; 0 where it is not known."""
+    loss, y = trainer.loss, data.y
+    if getattr(loss, "reduction", None) != "mean" or trainer.l1 or trainer.l2 or not y.size:
+        return 0.0
+    if isinstance(loss, (nn.CrossEntropyLoss, nn.BCEWithLogitsLoss)):
+        return (
+            math.log(max(int(y.max()) + 1, 2)) if link_of(loss) == "softmax" and y.ndim == 1 else math.log(2)
+        )
+    if isinstance(loss, nn.MSELoss):
+        return float(np.mean(np.square(y, dtype=np.float64)))
+    if isinstance(loss, (nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)):
+        return float(np.mean(np.abs(y), dtype=np.float64))
+    return 0.0
+
+
+def note_untrained(trainer: Training, name: str) -> None:
+    """Warn of predictions by a Trainer that began no fit, with weights as the layers drew them.
+
+    A layer fills each of its parameters once. What is read from a file, copied or trained was written more
+    often, or is in new Tensors.
+    """
+    if trainer.on_nonfinite != "raise" or any((trainer.epoch, trainer.updates, trainer.last_epoch)):
+        return
+    writes = {p._version for p in trainer.model.parameters()}
+    if trainer.optimizer is not None and writes == {1}:
+        warnings.warn(
+            f"[{name}] no fit was made, and no weights were loaded: the answers are those of random weights; "
+            "call fit first",
+            HintWarning,
+            stacklevel=4,
+        )
+
+
 def raise_with_hint(
     error: Exception, model: Any, link: str | None, x: Array, y: Array | None = None
 ) -> NoReturn:
@@ -223,166 +278,3 @@ def _outside(model: Any, x: Array, y: Array) -> str:
     if low >= 0 and high < 2 * shape[1] + 8:
         return f"for the classes 0 to {high} the last layer needs {high + 1} outputs"
     return "labels that are names of classes: pass y.astype(str), which numbers them"
-
-
-class NonFiniteError(FloatingPointError):
-    """A training run met NaN or an infinite number.
-
-    Attributes:
-        epoch, batch: where, counted from 1 as in the message; batch is None after the last one.
-        layer: the name of the first layer that is not finite, None where it is not in a layer.
-
-    >>> import ranvier as rv
-    >>> model = rv.nn.Sequential(rv.nn.Linear(1, 1))
-    >>> trainer = rv.Trainer(model, rv.nn.MSELoss(), rv.optim.SGD(model.parameters(), lr=1e30))
-    >>> try:
-    ...     history = trainer.fit([[1.0], [2.0]], [[2.0], [4.0]], epochs=9)
-    ... except rv.train.NonFiniteError as error:
-    ...     print(error.batch, error.layer)
-    1 None
-    """
-
-    def __init__(self, message: str, epoch: int, batch: int | None, layer: str | None) -> None:
-        super().__init__(message)
-        self.epoch, self.batch, self.layer = epoch, batch, layer
-
-
-class NonFinite:
-    """What one `fit` does about a loss, or parameters, that are not finite.
-
-    The update of such a batch is not made (`Optimizer.finite`), so the layer is searched with the parameters
-    that gave this loss.
-    """
-
-    def __init__(self, trainer: Training) -> None:
-        self._trainer, self._mode = trainer, trainer.on_nonfinite
-        self._said = False
-
-    def loss(self, batch: Batch, value: float, penalty: float) -> None:
-        """A batch's loss is not finite: raise, or warn the first time."""
-        if self._said:
-            return
-        trainer = self._trainer
-        layer, why = self._cause(batch, value)
-        where = f"epoch {trainer.epoch + 1}, batch {trainer.batch + 1}"
-        self._tell(
-            f"got a loss of {value + penalty:g} in {where}: {why}; expected finite numbers: try a smaller "
-            "learning rate, clip_grad_norm, or inputs and targets of a smaller scale"
-            + ("" if math.isfinite(value) else ". The update of this batch is not made"),
-            trainer.batch + 1,
-            layer,
-        )
-
-    def parameters(self) -> None:
-        """Raise or warn if a parameter is not finite, so that no such model is returned or saved."""
-        if self._mode == "ignore" or self._said:
-            return
-        trainer = self._trainer
-        parameter = _first_parameter(trainer)
-        if parameter is not None:
-            layer, name = parameter
-            self._tell(
-                f"got {name} with NaN or infinite values after {trainer.where()}: its last gradient was not "
-                "finite, or the step too large; expected finite numbers: try a smaller learning rate, or "
-                "clip_grad_value",
-                None,
-                layer,
-            )
-
-    def _tell(self, text: str, batch: int | None, layer: str | None) -> None:
-        if self._mode == "raise":
-            raise NonFiniteError(f"[Trainer.fit] {text}", self._trainer.epoch + 1, batch, layer)
-        self._said = True
-        warnings.warn(f"[Trainer.fit] {text} (said once in a fit)", stacklevel=5)
-
-    def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
-        """(layer or None, what is not finite), by one eager forward pass over the batch."""
-        x, y, weights = batch
-        trainer = self._trainer
-        if math.isfinite(value):
-            return None, "the penalty on the weights (l1, l2) is not finite"
-        for name, array in (("x", x), ("y", y)):
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                return None, f"its {name} has NaN or infinite values"
-        parameter = _first_parameter(trainer)
-        if parameter is not None:
-            layer, name = parameter
-            return layer, f"{name} has NaN or infinite values since an earlier update"
-        with restored(list(trainer.model.buffers())), _first_output(trainer.model) as first, no_grad():
-            try:
-                output = trainer.model(borrowed(x))
-                loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
-            except Exception as error:  # the loss is the error to report, not this one
-                return None, f"the cause was not found ({error})"
-        if first:
-            return first[0], f"the output of layer {first[0]!r} ({first[1]}) is the first that is not finite"
-        if not _finite(output):
-            return None, "the model's output is not finite, though that of each layer is"
-        if batch_weight(trainer.loss, y, weights) == 0:
-            return None, "it has no target that the loss counts: take larger batches, or leave samples out"
-        if not _finite(loss):
-            return None, f"all layers are finite, {name_of(trainer.loss)} of their output is not"
-        return None, "another pass over the same batch is finite, so random numbers in the model play a part"
-
-
-def _first_parameter(trainer: Training) -> tuple[str | None, str] | None:
-    """(layer, what it is called) of the first parameter that is not finite, of the model or the optimizer."""
-    seen = set()
-    for name, p in trainer.model.named_parameters():
-        seen.add(id(p))
-        if not _finite(p):
-            layer = name.rpartition(".")[0]
-            return layer, f"parameter {name!r}"
-    if all(_finite(p) for p in parameters_of(trainer.optimizer) if id(p) not in seen):
-        return None
-    return None, "a parameter of the optimizer that the model lacks"
-
-
-def _finite(value: Any) -> bool:
-    """Whether all numbers are finite; of containers, those of all their Tensors."""
-    if isinstance(value, (tuple, list)):
-        return all(map(_finite, value))
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    array = getattr(value, "_array", None)
-    return array is None or array.dtype.kind != "f" or bool(np.isfinite(array).all())
-
-
-@contextmanager
-def _first_output(model: Any) -> Iterator[list[str]]:
-    """A list that gets [name, class] of the first module to give an output that is not finite."""
-    first: list[str] = []
-    before = [(vars(module), vars(module).get("_hooks")) for module in model.modules()]
-    handles = []
-
-    def hook(name: str) -> Any:
-        def look(module: Any, _: Any, output: Any) -> None:
-            if not first and not _finite(output):
-                first.extend((name, type(module).__name__))
-
-        return look
-
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_hook(hook(name)))
-        yield first
-    finally:
-        for handle in handles:
-            handle.remove()
-        for attributes, hooks in before:  # exactly as before, since compiled steps compare it
-            attributes.pop("_hooks", None)
-            if hooks is not None:
-                attributes["_hooks"] = hooks
-
-
-@contextmanager
-def restored(tensors: list[Any]) -> Iterator[None]:
-    """Puts the values of Tensors and the random numbers back, also after an error."""
-    before = [t._array.copy() for t in tensors]
-    with random.fork_rng():
-        try:
-            yield
-        finally:
-            for tensor, values in zip(tensors, before, strict=True):
-                tensor._array[...] = values
-                bump(tensor)
