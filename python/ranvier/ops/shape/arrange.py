@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable
 from operator import index
 from typing import Any
 
 import numpy as np
 
+from ranvier import _core
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.data import Size
 from ranvier.autograd.errors import own_errors
@@ -222,45 +225,69 @@ def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     return Unfold(at, size, step).apply(x)
 
 
+class AsStrided(Function):
+    """y = a view of the memory of x; places(): where in x its elements are, found when asked for"""
+
+    is_view = True
+
+    def __init__(self, view: Array, places: Callable[[], Array]) -> None:
+        self.view, self.places = view, places
+
+    def forward(self, x: Array) -> Array:
+        self.shape, view = x.shape, self.view
+        del self.view
+        return view
+
+    def backward(self, dy: Array) -> Array:
+        places = self.places().reshape(-1)
+        return _core.scatter_add(dy.reshape(-1), places, 0, math.prod(self.shape), None).reshape(self.shape)
+
+
+linear(AsStrided, forward=lambda node, x: x.reshape(-1)[node.places()])
+
+
 def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """The memory of x with this shape and these steps, in elements: a view; a copy that is only read where x
+    """The memory of x with this shape and these steps, in elements: a view, which is only read where x
     requires gradients. storage_offset: the first element, from the beginning of the memory; None: that of x.
 
     Raises ValueError for elements beyond the memory, and of memory with gaps.
     | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
     x = as_tensor("as_strided", input)
-    array, item = x._array, x._array.itemsize
+    array = x._array
     start = x.storage_offset()
     first = start if storage_offset is None else storage_offset
     owner = array
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    memory = owner.transpose(sorted(range(owner.ndim), key=lambda d: -owner.strides[d]))
+    memory = owner if owner.ndim < 2 else owner.transpose(np.argsort(owner.strides)[::-1])
 
     def part(of: Array, shape: Any, steps: Any, at: int) -> Array:
         return np.ndarray(shape, of.dtype, of, at * of.itemsize, [n * of.itemsize for n in steps])
 
     try:
-        view = np.ndarray(size, array.dtype, memory, first * item, [n * item for n in stride])
-        if not (x._requires_grad and mode.enabled):
-            out = wrap(view)
-            share(x, out)
-            return out
-        places = np.full(memory.nbytes // item, -1)
-        part(places, array.shape, x.stride(), start)[...] = np.arange(array.size).reshape(array.shape)
-        chosen = part(places, size, stride, first).copy()
+        view = part(memory, size, stride, first)
     except (ValueError, TypeError) as error:
         raise OpError(
             f"[as_strided] got size {size} and stride {stride} from {first}; "
             "expected elements of the memory of x"
         ) from error
-    if (chosen < 0).any():
+    if not (x._requires_grad and mode.enabled):
+        out = wrap(view)
+        share(x, out)
+        return out
+    shape, steps, count = array.shape, x.stride(), memory.size
+
+    def places() -> Array:
+        at = np.full(count, -1)
+        part(at, shape, steps, start)[...] = np.arange(math.prod(shape)).reshape(shape)
+        return keep(part(at, size, stride, first).copy())
+
+    if array.size < count and (places() < 0).any():
         raise OpError(
             "[as_strided] got elements that x does not show; expected some of x, as it has gradients"
         )
-    out = reshape(index_select(reshape(x, (-1,)), 0, wrap(chosen.reshape(-1))), chosen.shape)
-    out._array.flags.writeable = False
-    return out
+    view.flags.writeable = False
+    return AsStrided(view, places).apply(x)
 
 
 own_errors(globals())
