@@ -25,12 +25,21 @@ GALLERY = "gallery"
 # what is below a page in the navigation; the Markdown files have links instead, which work on a code host too
 CONTENTS = {
     "index": [
-        *("quick_start", "tasks", "guide", "Examples <gallery/index>", "API <api/index>"),
+        *("five_minutes", "tasks", "guide", "Examples <gallery/index>", "API <api/index>"),
         *("benchmarks", "Development <development>"),
     ],
     "guide": [
         *("topics", "toolbox", "captured_step", "many_networks", "physics", "generation", "control"),
-        *("reproducibility", "threads", "memory", "deployment", "onnx", "export", "playground"),
+        *(
+            "command_line",
+            "reproducibility",
+            "threads",
+            "memory",
+            "deployment",
+            "onnx",
+            "export",
+            "playground",
+        ),
         *("distributed", "unchanged", "from_pytorch", "sklearn", "from_keras", "versions"),
     ],
     "from_pytorch": ["pytorch_names"],

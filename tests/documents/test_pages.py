@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ["quick_start", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"]
+PAGES = ["five_minutes", "reproducibility", "threads", "memory", "deployment", "from_pytorch", "from_keras"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,4 +1,4 @@
-"""README.md: its Python code and its command run, and its sums are those of the run."""
+"""README.md: its Python code and its command run. docs/reproducibility.md has the sum of what that writes."""
 
 import hashlib
 import json
@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import ranvier as rv
 
-PAGE = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "README.md"
+SUMS = ROOT / "docs" / "reproducibility.md"
 
 
 def test_the_code_runs(tmp_path, monkeypatch):
@@ -21,7 +23,11 @@ def test_the_code_runs(tmp_path, monkeypatch):
     names = runpy.run_path(str(program))
     assert (tmp_path / "digits.safetensors").exists()
     assert (names["labels"] == names["y"][1500:]).mean() > 0.8  # chance: 0.1
-    assert names["g"] == 7.0
+    assert names["loss"].item() < 1.0
+
+
+def test_it_is_short():
+    assert len(PAGE.read_text().split()) <= 750
 
 
 def test_the_command_and_its_sum(tmp_path):
@@ -37,7 +43,7 @@ def test_the_command_and_its_sum(tmp_path):
     assert result.stderr == ""  # no progress bar without a terminal
     assert (tmp_path / "digits.png").exists() == (written["picture"] is not None)
     level = rv.config.config()["isa"]
-    listed = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{64})` \|$", PAGE.read_text(), re.M))
+    listed = dict(re.findall(r"^\| (\S+) \| `([0-9a-f]{64})` \|$", SUMS.read_text(), re.M))
     if level not in listed:
-        pytest.skip(f"README.md lists no sum for {level}")
+        pytest.skip(f"{SUMS.name} lists no sum for {level}")
     assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed[level]
