@@ -91,8 +91,6 @@ def read(app: Any, page: str, source: list[str]) -> None:
         readme = ROOT / "README.md"
         app.env.note_dependency(str(readme))
         text = text.replace("<!-- README -->", lead_links(_body(readme.read_text()), readme, page))
-    if page == "project/changelog":
-        text = f"---\nnosearch: true\n---\n{text}"  # it has every word
     if page in CONTENTS:
         text += "\n\n```{toctree}\n:hidden:\n\n" + "\n".join(CONTENTS[page]) + "\n```\n"
     source[0] = text
