@@ -32,6 +32,14 @@ def test_names_files_that_exist(document: Path) -> None:
     assert missing_targets(document, text) == []
 
 
+@pytest.mark.parametrize("folder", ["python/ranvier", "cpp"])
+def test_the_architecture_names_every_folder(folder: str) -> None:
+    heads = re.findall(r"^\| (`.*?) \|", (ROOT / "ARCHITECTURE.md").read_text(), re.M)
+    named = {name for head in heads for name in re.findall(r"`([\w/]+)`", head)}
+    there = {path.name for path in (ROOT / folder).iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert there <= named
+
+
 def test_finds_what_is_missing() -> None:
     assert missing_files("see `base/no_such_file.h` and `base/parallel.h`") == ["base/no_such_file.h"]
     assert missing_targets(ROOT / "README.md", "[a](docs/none.md) [b](docs/topics.md)") == ["docs/none.md"]
