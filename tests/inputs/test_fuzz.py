@@ -1,7 +1,7 @@
 """Random calls of kernels and ops: each answers, or refuses with an exception that says what it got.
 
 Under a sanitizer this is also the search for reads and writes out of bounds, undefined behaviour and leaks
-(CONTRIBUTING.md has the command). RANVIER_FUZZ_CALLS sets their number, RANVIER_FUZZ_SEED draws others.
+(docs/testing.md has the command). RANVIER_FUZZ_CALLS sets their number, RANVIER_FUZZ_SEED draws others.
 """
 
 import gc
