@@ -19,7 +19,7 @@ COPIES = {
     f"project/{path.stem.lower()}": path.name
     for path in sorted(ROOT.glob("*.md"))
     if path.name != "README.md"  # the front page has it
-}
+} | {"project/benchmarks": "benchmarks/README.md"}
 GALLERY = "gallery"
 
 # what is below a page in the navigation; the Markdown files have links instead, which work on a code host too
@@ -43,6 +43,7 @@ CONTENTS = {
         *("distributed", "unchanged", "from_pytorch", "sklearn", "from_keras", "versions"),
     ],
     "from_pytorch": ["pytorch_names"],
+    "sklearn": ["tables"],
     "benchmarks": ["accuracy", *(f"benchmarks/{path.stem}" for path in sorted(DOCS.glob("benchmarks/*.md")))],
     "development": [*COPIES, "testing", "design/README"],
     "design/README": [path.stem for path in sorted(DOCS.glob("design/*.md")) if path.stem != "README"],
