@@ -14,18 +14,13 @@ X = RNG.random((12, 3, 10, 8)).astype(np.float32)
 Y = np.arange(12) % 4
 
 EACH = [
-    augment.RandomHorizontalFlip(),
-    augment.RandomVerticalFlip(0.7),
+    augment.RandomHorizontalFlip(), augment.RandomVerticalFlip(0.7),
     augment.RandomShift((2, 3), padding_mode="edge"),
-    augment.RandomCrop((6, 7), padding=(1, 2), padding_mode="reflect"),
-    augment.CenterCrop(7),
-    augment.RandomRotation(30),
-    augment.RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, fill=0.5),
-    augment.GaussianNoise(0.1, 0.2),
-    augment.Cutout(3),
-    augment.RandomErasing(0.8),
+    augment.RandomCrop((6, 7), padding=(1, 2), padding_mode="reflect"), augment.CenterCrop(7),
+    augment.RandomRotation(30), augment.RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, fill=0.5),
+    augment.GaussianNoise(0.1, 0.2), augment.Cutout(3), augment.RandomErasing(0.8),
     augment.Compose([augment.RandomHorizontalFlip(), augment.RandomRotation(10), augment.GaussianNoise()]),
-]
+]  # fmt: skip
 each = pytest.mark.parametrize("step", EACH, ids=lambda step: type(step).__name__)
 
 

@@ -71,12 +71,6 @@ def test_downloads(tmp_path, files, monkeypatch):
         datasets.load_cifar10()
 
 
-def test_the_source_is_the_authors():
-    source = downloads.SOURCES["cifar10"]
-    assert source.url == "https://www.cs.toronto.edu/~kriz/"
-    assert source.md5 == {"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"}
-
-
 def test_what_is_missing_is_named(tmp_path, files):
     contents = dict(files[0])
     del contents["data_batch_3.bin"]

@@ -12,17 +12,6 @@ from support.refused import refused
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
 
-def test_digits():
-    x, y = datasets.load_digits()
-    assert x.shape == (1797, 1, 8, 8)
-    assert x.dtype == np.float32
-    assert y.dtype == np.int64
-    assert x.min() == 0
-    assert x.max() == 1
-    assert np.array_equal(x * 16, np.rint(x * 16))
-    assert np.bincount(y).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-
-
 def test_digits_and_iris_equal_sklearns():
     sklearn = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
     x, y = datasets.load_digits()

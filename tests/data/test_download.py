@@ -81,24 +81,6 @@ def test_no_network_names_the_files_and_the_folder(served, monkeypatch):
         assert file in message
 
 
-def test_a_missing_file_on_the_server(served):
-    folder, _ = served
-    (folder / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(ConnectionError, match=r"could not download .*t10k-images-idx3-ubyte.gz"):
-        datasets.load_mnist()
-
-
 def test_missing_pooch_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
     refused(ImportError, "pip install 'ranvier[data]'; or place train-images", datasets.load_mnist)
-
-
-def test_the_table():
-    source = downloads.SOURCES["mnist"]
-    assert source.url == "https://ossci-datasets.s3.amazonaws.com/mnist/"
-    assert source.md5 == {
-        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-    }

@@ -57,20 +57,11 @@ def test_seeds(make):
         assert all(isinstance(i, int) for i in own)
 
 
-def test_sequential():
-    assert list(SequentialSampler(DATA)) == Y.tolist()
-    assert len(SequentialSampler(DATA)) == 10
-
-
 def test_random_without_replacement_goes_through_all_before_it_repeats():
     order = list(RandomSampler(Y, num_samples=25))
     assert sorted(order[:10]) == sorted(order[10:20]) == Y.tolist()
     assert sorted(RandomSampler(Y, num_samples=4)) != list(RandomSampler(Y, num_samples=4))
     assert list(RandomSampler([])) == []
-
-
-def test_subset_random():
-    assert sorted(SubsetRandomSampler([7, 3, 5])) == [3, 5, 7]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
@@ -173,19 +164,6 @@ def test_errors():
     refused(NotImplementedError, "expected an __iter__", iter, Sampler())
     refused(TypeError, "[RandomSampler] got a seed of type str", RandomSampler, Y, generator="3")
     refused(ValueError, "[RandomSampler] got seed -1", RandomSampler, Y, generator=-1)
-
-
-def test_a_sampler_of_pytorchs_names_and_signatures():
-    torch = pytest.importorskip("torch.utils.data", reason="torch is not installed")
-    for name in ("RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler", "BatchSampler"):
-        ours, theirs = getattr(rv.utils.data, name), getattr(torch, name)
-        arguments = {
-            "RandomSampler": (range(5), True, 12),
-            "SubsetRandomSampler": ([4, 2],),
-            "WeightedRandomSampler": ([1.0, 0.0, 2.0], 6, True),
-            "BatchSampler": (range(7), 2, True),
-        }[name]
-        assert len(list(ours(*arguments))) == len(list(theirs(*arguments))) == len(ours(*arguments))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1])

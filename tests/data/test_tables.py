@@ -59,17 +59,13 @@ def test_a_table_with_words_as_labels(table, label):
 @grouped(
     ("text", "name"),
     [
-        (PETS.replace(",", ";"), "t.csv"),
-        (PETS.replace(",", "\t"), "t.tsv"),
-        (PETS.replace("\n", "\r\n"), "t.csv"),
-        (PETS.replace(",", ", "), "t.csv"),
-        ("\n" + PETS.replace("\n", "\n\n"), "t.csv"),
-        (PETS, "t.csv.gz"),
-        (PETS, "t.data"),
+        (PETS.replace(",", ";"), "t.csv"), (PETS.replace(",", "\t"), "t.tsv"),
+        (PETS.replace("\n", "\r\n"), "t.csv"), (PETS.replace(",", ", "), "t.csv"),
+        ("\n" + PETS.replace("\n", "\n\n"), "t.csv"), (PETS, "t.csv.gz"), (PETS, "t.data"),
         ("\ufeff" + PETS, "t.csv"),
         ('"weight","height","kind"\n"4.5",25,"cat"\n30,60,"dog"\n5,"24","cat"\n', "t.csv"),
     ],
-)
+)  # fmt: skip
 def test_ways_to_write_a_table(table, text, name):
     pets = load(table(text, name), "kind")
     assert pets.x.tolist() == [[4.5, 25], [30, 60], [5, 24]]
@@ -84,18 +80,15 @@ def test_ways_to_write_a_table(table, text, name):
         ("Target,a\n7,1\n9,3\n", {}, ("7", "9"), ("a",)),
         ("5.1,3.5,setosa\n6.2,2.9,virginica\n", {}, ("setosa", "virginica"), None),
         ("1,2\n3,4\n", {"label": 0}, ("1", "3"), None),
-        ("1,2,0\n3,4,1\n", {"header": True}, ("1",), ("1", "2")),
-        ("1.5,cat\n", {}, ("cat",), None),
-        ("a,b\n1,2\n3,4\n", {"label": None}, None, ("a", "b")),
-        ("x,y\n1,0.5\n2,1.5\n", {}, None, ("x",)),
+        ("1,2,0\n3,4,1\n", {"header": True}, ("1",), ("1", "2")), ("1.5,cat\n", {}, ("cat",), None),
+        ("a,b\n1,2\n3,4\n", {"label": None}, None, ("a", "b")), ("x,y\n1,0.5\n2,1.5\n", {}, None, ("x",)),
         ("x,y\n1,0.5\n2,1.5\n", {"task": "classification"}, ("0.5", "1.5"), ("x",)),
-        ("x,y\n1,1.0\n2,0\n", {}, ("0", "1"), ("x",)),
-        ("x,y\n1,10\n2,-3\n3,10\n", {}, ("-3", "10"), ("x",)),
+        ("x,y\n1,1.0\n2,0\n", {}, ("0", "1"), ("x",)), ("x,y\n1,10\n2,-3\n3,10\n", {}, ("-3", "10"), ("x",)),
         ("x,y\n1,007\n2,7\n3,010\n", {}, ("007", "010", "7"), ("x",)),
         ("a;y\n1;1,5\n2;2,5\n", {"label": "y", "task": "classification"}, ("1,5", "2,5"), ("a",)),
         ("a;y\n1;1,5\n2;b\n", {"label": "y"}, ("1,5", "b"), ("a",)),
     ],
-)
+)  # fmt: skip
 def test_labels_and_names(table, text, how, classes, names):
     found = load_csv(table(text), **how)
     assert (found.class_names, found.feature_names) == (classes, names)
@@ -204,22 +197,16 @@ def test_layouts(table, text, how, names):
 @grouped(
     ("text", "header"),
     [
-        ("0,1,2\n1.5,2.5,3.5\n2.5,0.5,1.5\n", True),
-        (",0,1,y\n0,1.5,2.5,0.5\n1,2.5,0.5,1.5\n", True),
-        ("x;y;\na;b;\nc;d;\na;d;\n", True),
-        (",x,y\n1,a,b\n2,c,b\n3,a,d\n", True),
+        ("0,1,2\n1.5,2.5,3.5\n2.5,0.5,1.5\n", True), (",0,1,y\n0,1.5,2.5,0.5\n1,2.5,0.5,1.5\n", True),
+        ("x;y;\na;b;\nc;d;\na;d;\n", True), (",x,y\n1,a,b\n2,c,b\n3,a,d\n", True),
         ("0,1,2,3\n1.5,2.5,3.5,0\n1.0,2.0,3.0,1\n", True),
         ("year,2019,2020,2021\n3,1,2,0.5\n4,2,3,0.25\n", True),
-        ("what,1940,1945,1950\na b,1.5,2.5,1\nc,2.5,1.5,2\n", True),
-        ("#N/A,a\n1,b\n2,c\n", False),
-        ("1;a b\n5;c\n6;c\n", False),
-        ("1,2,3,a\n4,5,6,b\n7,8,9,b\n", False),
-        ("1,1,1\n0.5,1.5,2.5\n", False),
-        ("0,1\n0.5,1.5\n1.5,0.5\n", False),
-        ("0,1,2\n1,2,3\n3,2,1\n", False),
+        ("what,1940,1945,1950\na b,1.5,2.5,1\nc,2.5,1.5,2\n", True), ("#N/A,a\n1,b\n2,c\n", False),
+        ("1;a b\n5;c\n6;c\n", False), ("1,2,3,a\n4,5,6,b\n7,8,9,b\n", False), ("1,1,1\n0.5,1.5,2.5\n", False),
+        ("0,1\n0.5,1.5\n1.5,0.5\n", False), ("0,1,2\n1,2,3\n3,2,1\n", False),
         ("0,1,a\n1,0,b\n1,1,b\n0,0,b\n", False),
     ],
-)
+)  # fmt: skip
 def test_numbers_that_are_headers_and_samples(table, text, header):
     """pandas numbers columns without names from 0; a sample may do so, too."""
     found = load_csv(table(text), missing="keep", categories=True)

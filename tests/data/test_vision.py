@@ -21,29 +21,25 @@ BYTES = RNG.integers(0, 256, (13, 18, 3), np.uint8)
 
 # a call of functional, and by how many levels the result for a Tensor of bytes may differ from pillow's
 EACH = {
-    "hflip": (lambda x: F.hflip(x), 0),
-    "vflip": (lambda x: F.vflip(x), 0),
-    "crop": (lambda x: F.crop(x, 2, 3, 7, 9), 0),
-    "crop outside": (lambda x: F.crop(x, -2, 13, 7, 9), 0),
+    "hflip": (lambda x: F.hflip(x), 0), "vflip": (lambda x: F.vflip(x), 0),
+    "crop": (lambda x: F.crop(x, 2, 3, 7, 9), 0), "crop outside": (lambda x: F.crop(x, -2, 13, 7, 9), 0),
     "center_crop": (lambda x: F.center_crop(x, [8, 5]), 0),
     "center_crop larger": (lambda x: F.center_crop(x, [20, 5]), 0),
     "pad": (lambda x: F.pad(x, [1, 2, 3, 4], 7), 0),
     "pad edge": (lambda x: F.pad(x, [1, 2], padding_mode="edge"), 0),
     "pad reflect": (lambda x: F.pad(x, [3], padding_mode="reflect"), 0),
     "pad symmetric": (lambda x: F.pad(x, [3, 1], padding_mode="symmetric"), 0),
-    "resize": (lambda x: F.resize(x, [7, 9]), 1),
-    "resize shorter side": (lambda x: F.resize(x, 20), 1),
+    "resize": (lambda x: F.resize(x, [7, 9]), 1), "resize shorter side": (lambda x: F.resize(x, 20), 1),
     "resize max_size": (lambda x: F.resize(x, 10, max_size=12), 1),
     "resize bicubic": (lambda x: F.resize(x, [5, 30], F.InterpolationMode.BICUBIC), 1),
     "resize nearest": (lambda x: F.resize(x, [26, 6], F.InterpolationMode("nearest-exact")), 0),
     "resized_crop": (lambda x: F.resized_crop(x, 1, 2, 9, 9, [6, 6]), 1),
     "brightness": (lambda x: F.adjust_brightness(x, 1.3), 0),
     "contrast": (lambda x: F.adjust_contrast(x, 0.4), 1),
-    "saturation": (lambda x: F.adjust_saturation(x, 1.7), 1),
-    "hue": (lambda x: F.adjust_hue(x, -0.21), 8),
+    "saturation": (lambda x: F.adjust_saturation(x, 1.7), 1), "hue": (lambda x: F.adjust_hue(x, -0.21), 8),
     "gray": (lambda x: F.rgb_to_grayscale(x, 3), 1),
     "blur": (lambda x: F.gaussian_blur(x, [3, 5], [0.8, 1.1]), 0),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EACH)
@@ -132,16 +128,11 @@ def test_tensors_of_images_and_back():
 
 RANDOM = [
     transforms.RandomCrop(9, padding=2, padding_mode="reflect"),
-    transforms.RandomCrop(20, pad_if_needed=True),
-    transforms.RandomResizedCrop(8),
-    transforms.RandomHorizontalFlip(),
-    transforms.RandomVerticalFlip(0.7),
-    transforms.RandomRotation(20),
-    transforms.ColorJitter(0.4, 0.4, 0.4, 0.1),
-    transforms.RandomGrayscale(0.5),
-    transforms.GaussianBlur(3),
+    transforms.RandomCrop(20, pad_if_needed=True), transforms.RandomResizedCrop(8),
+    transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip(0.7), transforms.RandomRotation(20),
+    transforms.ColorJitter(0.4, 0.4, 0.4, 0.1), transforms.RandomGrayscale(0.5), transforms.GaussianBlur(3),
     transforms.RandomApply([transforms.RandomVerticalFlip(1.0)], 0.5),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("step", RANDOM, ids=lambda step: type(step).__name__)

@@ -46,10 +46,8 @@ def put(y, value, row=3):
 
 
 BAD_LABELS = {
-    "None": (put(WORDS, None), MISSING),
-    "nan": (put(WORDS, np.nan), MISSING),
-    "NA": (put(WORDS, pd.NA), MISSING),
-    "list": (put(WORDS, None).tolist(), MISSING),
+    "None": (put(WORDS, None), MISSING), "nan": (put(WORDS, np.nan), MISSING),
+    "NA": (put(WORDS, pd.NA), MISSING), "list": (put(WORDS, None).tolist(), MISSING),
     "string": (pd.Series(put(WORDS, None), dtype="string"), MISSING),
     "category": (pd.Series(put(WORDS, None), dtype="category"), MISSING),
     "boolean": (pd.Series(WORDS == "yes", dtype="boolean").mask(np.arange(N) == 3), MISSING),
@@ -57,14 +55,12 @@ BAD_LABELS = {
     "float": (put((WORDS == "yes").astype(float), np.nan), MISSING),
     "number": (put(WORDS, 1), "of the types int, str, such as 1 at row 3; expected labels of one type: y.as"),
     "bool": (put(WORDS, True), "of the types bool, str, such as True at row 3; expected labels of one type"),
-    "dates": (np.array(DAYS, object), DATE),
-    "dates of NumPy": (np.array(DAYS, "M8[D]"), DATE),
+    "dates": (np.array(DAYS, object), DATE), "dates of NumPy": (np.array(DAYS, "M8[D]"), DATE),
     "periods": (pd.Series(pd.period_range("2020-01-01", periods=N)), DATE),
     "sets": (
-        np.array([frozenset([i % 2]) for i in range(N)]),
-        "of type frozenset; expected words or numbers",
+        np.array([frozenset([i % 2]) for i in range(N)]), "of type frozenset; expected words or numbers",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("labels", BAD_LABELS)

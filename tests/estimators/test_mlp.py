@@ -56,18 +56,15 @@ def same_fit(kind, X, y, rtol=1e-5, **settings):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
-        {"activation": "logistic", "hidden_layer_sizes": (9, 7)},
-        {"activation": "tanh", "alpha": 0.5},
-        {"activation": "identity", "hidden_layer_sizes": 5},
-        {"solver": "sgd", "learning_rate_init": 0.01},
+        {}, {"activation": "logistic", "hidden_layer_sizes": (9, 7)}, {"activation": "tanh", "alpha": 0.5},
+        {"activation": "identity", "hidden_layer_sizes": 5}, {"solver": "sgd", "learning_rate_init": 0.01},
         {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1},
         {"solver": "sgd", "learning_rate": "invscaling", "nesterovs_momentum": False, "batch_size": 60},
         {"solver": "sgd", "learning_rate": "adaptive", "tol": 0.1, "n_iter_no_change": 2},
         {"early_stopping": True, "batch_size": 90, "max_iter": 30, "n_iter_no_change": 3},
         {"tol": 0.05, "n_iter_no_change": 3, "max_iter": 50},
     ],
-)
+)  # fmt: skip
 @pytest.mark.parametrize("k", [2, 3])
 def test_classifier_is_scikit_learns(settings, k):
     if k > 2 and "early_stopping" in settings:
@@ -222,15 +219,11 @@ def test_warm_start_continues():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"activation": "gelu", "dropout": 0.1},
-        {"activation": nn.SiLU, "batch_norm": True},
-        {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)},
-        {"loss": nn.CrossEntropyLoss},
-        {"solver": "AdamW"},
-        {"solver": optim.RMSprop},
-        {"solver": lambda p: optim.SGD(p, lr=0.05, momentum=0.9)},
+        {"activation": "gelu", "dropout": 0.1}, {"activation": nn.SiLU, "batch_norm": True},
+        {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)}, {"loss": nn.CrossEntropyLoss}, {"solver": "AdamW"},
+        {"solver": optim.RMSprop}, {"solver": lambda p: optim.SGD(p, lr=0.05, momentum=0.9)},
     ],
-)
+)  # fmt: skip
 def test_other_activations_losses_and_optimizers(settings):
     X, y = classes(300)
     model = MLPClassifier(max_iter=100, learning_rate_init=0.01, batch_size=32, random_state=0, **settings)
@@ -259,14 +252,10 @@ def test_losses_of_values(loss):
     [
         ({"alpha": -1}, "got alpha -1; expected a number of at least 0"),
         ({"max_iter": 0}, "got max_iter 0; expected a whole number"),
-        ({"solver": "adamm"}, "got the optimizer 'adamm'"),
-        ({"activation": "rely"}, "got 'rely'"),
-        ({"loss": "squared"}, "expected one of 'log_loss'"),
-        ({"loss": nn.MSELoss()}, "expected 'log_loss'"),
-        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes"),
-        ({"dtype": "float16"}, "got dtype"),
-        ({"batch_size": -1}, "got batch_size"),
-        ({"dropout": 2}, "got dropout 2"),
+        ({"solver": "adamm"}, "got the optimizer 'adamm'"), ({"activation": "rely"}, "got 'rely'"),
+        ({"loss": "squared"}, "expected one of 'log_loss'"), ({"loss": nn.MSELoss()}, "expected 'log_loss'"),
+        ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes"), ({"dtype": "float16"}, "got dtype"),
+        ({"batch_size": -1}, "got batch_size"), ({"dropout": 2}, "got dropout 2"),
         ({"shuffle": "no"}, "got shuffle 'no'; expected True or False"),
         ({"batch_norm": "x"}, "got batch_norm 'x'"),
         ({"validation_fraction": 1.5}, "got validation_fraction 1.5"),
@@ -274,7 +263,7 @@ def test_losses_of_values(loss):
         ({"learning_rate": "none"}, "got learning_rate"),
         ({"solver": "SGD"}, "got solver 'SGD'; expected one of 'adam', 'lbfgs', 'sgd'"),
     ],
-)
+)  # fmt: skip
 def test_wrong_settings(settings, message):
     X, y = classes()
     with pytest.raises(ValueError, match=message):

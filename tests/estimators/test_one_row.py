@@ -106,33 +106,19 @@ def test_a_row_is_predicted_as_on_the_full_path(estimator, y, monkeypatch):
 
 
 ODD = {
-    "list": X[:1].tolist(),
-    "sparse": csr_matrix(X[:1]),
-    "int": np.ones((1, 6), int),
-    "half": X[:1].astype(np.float16),
-    "big-endian": X[:1].astype(">f8"),
-    "object": X[:1].astype(object),
-    "text": np.full((1, 6), "a"),
-    "NaN": np.where(np.arange(6) == 2, np.nan, X[:1]),
+    "list": X[:1].tolist(), "sparse": csr_matrix(X[:1]), "int": np.ones((1, 6), int),
+    "half": X[:1].astype(np.float16), "big-endian": X[:1].astype(">f8"), "object": X[:1].astype(object),
+    "text": np.full((1, 6), "a"), "NaN": np.where(np.arange(6) == 2, np.nan, X[:1]),
     "NaN32": np.where(np.arange(6) == 2, np.nan, X[:1]).astype(np.float32),
     "infinity": np.where(np.arange(6) == 2, -np.inf, X[:1]),
     "beyond float32": np.where(np.arange(6) == 2, 1e39, X[:1]),
     "near its largest": np.where(np.arange(6) == 2, 3.4e38, X[:1]),
-    "large": np.where(np.arange(6) == 2, 1e30, X[:1]),
-    "narrow": X[:1, :5],
-    "wide": np.ones((1, 7)),
-    "one axis": X[0],
-    "no axis": X[0, 0],
-    "three axes": X[:1, :, None],
-    "no rows": X[:0],
-    "two rows": X[:2],
-    "every second column": np.repeat(X[:1], 2, axis=1)[:, ::2],
-    "subclass": X[:1].view(np.recarray),
-    "complex": X[:1].astype(complex),
-    "masked": np.ma.masked_array(X[:1], X[:1] > 0),
-    "record": np.zeros((1, 6), [("a", float)]),
-    "nothing": None,
-}
+    "large": np.where(np.arange(6) == 2, 1e30, X[:1]), "narrow": X[:1, :5], "wide": np.ones((1, 7)),
+    "one axis": X[0], "no axis": X[0, 0], "three axes": X[:1, :, None], "no rows": X[:0], "two rows": X[:2],
+    "every second column": np.repeat(X[:1], 2, axis=1)[:, ::2], "subclass": X[:1].view(np.recarray),
+    "complex": X[:1].astype(complex), "masked": np.ma.masked_array(X[:1], X[:1] > 0),
+    "record": np.zeros((1, 6), [("a", float)]), "nothing": None,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -172,28 +158,22 @@ def _hook(model):
 
 
 CHANGES = {
-    "coefs_": lambda m: m.coefs_[0].__imul__(-1),
-    "intercepts_": lambda m: m.intercepts_[-1].__iadd__(3),
+    "coefs_": lambda m: m.coefs_[0].__imul__(-1), "intercepts_": lambda m: m.intercepts_[-1].__iadd__(3),
     "fit": lambda m: m.set_params(random_state=3).fit(X, TWO),
-    "fit of other labels": lambda m: m.fit(X, THREE),
-    "partial_fit": lambda m: m.partial_fit(X[:9], TWO[:9]),
+    "fit of other labels": lambda m: m.fit(X, THREE), "partial_fit": lambda m: m.partial_fit(X[:9], TWO[:9]),
     "load_state_dict": lambda m: m.module_.load_state_dict(
-        {k: -np.asarray(v) for k, v in m.module_.state_dict().items()}
+        {k: -np.asarray(v) for k, v in m.module_.state_dict().items()},
     ),
-    "a layer": _new_layer,
-    "a weight": _new_weight,
-    "a hook": _hook,
-    "classes_": lambda m: m.classes_.__setitem__(0, -7),
-    "dtype": lambda m: m.set_params(dtype="float64"),
+    "a layer": _new_layer, "a weight": _new_weight, "a hook": _hook,
+    "classes_": lambda m: m.classes_.__setitem__(0, -7), "dtype": lambda m: m.set_params(dtype="float64"),
     "a wrong dtype": lambda m: m.set_params(dtype="float8"),
     "the trainer's loss": lambda m: setattr(m.trainer_, "loss", nn.BCELoss()),
     "the trainer's model": lambda m: setattr(m.trainer_, "model", rv.mlp([6, 3, 1], init="zeros")),
-    "eval": lambda m: m.module_.eval(),
-    "compile": lambda m: setattr(m.trainer_, "compile", False),
+    "eval": lambda m: m.module_.eval(), "compile": lambda m: setattr(m.trainer_, "compile", False),
     "n_features_in_": lambda m: setattr(m, "n_features_in_", 4),
     "feature_names_in_": lambda m: setattr(m, "feature_names_in_", np.array(list("abcdef"), object)),
     "no trainer": lambda m: delattr(m, "trainer_"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CHANGES)

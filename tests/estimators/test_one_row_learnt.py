@@ -112,17 +112,14 @@ STEP_CHANGES = {
         name: CHANGES[name]
         for name in sorted(CHANGES.keys() - {"no trainer", "fit of other labels", "a hook"})
     },
-    "the rate": _rate,
-    "a group": _momentum,
-    "l1": lambda m: setattr(m.trainer_, "l1", 0.1),
+    "the rate": _rate, "a group": _momentum, "l1": lambda m: setattr(m.trainer_, "l1", 0.1),
     "l2": lambda m: setattr(m.trainer_, "l2", 0.1),
     "clip": lambda m: setattr(m.trainer_, "clip_grad_norm", 1e-3),
     "metrics": lambda m: setattr(m.trainer_, "metrics", {"accuracy": rv.metrics.METRICS["accuracy"]}),
     "on_nonfinite": lambda m: setattr(m.trainer_, "on_nonfinite", "warn"),
     "optimizer": lambda m: setattr(m.trainer_, "optimizer", optim.SGD(m.module_.parameters(), lr=0.1)),
-    "frozen": lambda m: m.module_[0].requires_grad_(False),
-    "offset": lambda m: setattr(m, "_offset", 3.0),
-}
+    "frozen": lambda m: m.module_[0].requires_grad_(False), "offset": lambda m: setattr(m, "_offset", 3.0),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", STEP_CHANGES)

@@ -17,15 +17,11 @@ FLOAT32 = "expects float64, where ours is float32 unless dtype='float64'"
 MESSAGE = "expects another text of the error"
 CONVERGES = "expects a warning after 10 evaluations; ours has converged after 7, to a lower loss"
 EXCLUDED = {
-    "test_fit": PRIVATE,
-    "test_gradient": PRIVATE,
-    "test_lbfgs_classification_maxfun[X1-y1]": CONVERGES,
-    "test_nonfinite_params": FLOAT32,
-    "test_mlp_param_dtypes[MLPClassifier-float64]": FLOAT32,
-    "test_mlp_param_dtypes[MLPRegressor-float64]": FLOAT32,
-    "test_warm_start": MESSAGE,
+    "test_fit": PRIVATE, "test_gradient": PRIVATE, "test_lbfgs_classification_maxfun[X1-y1]": CONVERGES,
+    "test_nonfinite_params": FLOAT32, "test_mlp_param_dtypes[MLPClassifier-float64]": FLOAT32,
+    "test_mlp_param_dtypes[MLPRegressor-float64]": FLOAT32, "test_warm_start": MESSAGE,
     "test_early_stopping_stratified": MESSAGE,
-}
+}  # fmt: skip
 
 
 class _WithRate:

@@ -86,11 +86,7 @@ NETWORKS = {
     ),
     "layers in float32 between": nn.Sequential(
         *(
-            nn.Conv2d(1, 8, 3, padding=1),
-            nn.Tanh(),
-            nn.AvgPool2d(2),
-            nn.Flatten(),
-            nn.Linear(128, 16),
+            nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(128, 16),
             nn.GELU(),
         ),
         *(nn.LayerNorm(16), nn.Linear(16, 10)),
@@ -103,7 +99,7 @@ NETWORKS = {
         lambda a, b, c, x: b(F.relu(a(x.flatten(1)))) + c(F.relu(a(x.flatten(1)))),
         *(nn.Linear(64, 32), nn.Linear(32, 10), nn.Linear(32, 10)),
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -131,6 +127,7 @@ def test_weights_take_a_quarter(tmp_path):
         128 + 10
     )  # bytes: weights; bias and factor of each output
     assert report.ram <= plain.ram / 2
+    assert "int8_t net_w_0_weight_int8[8192]" in (tmp_path / "net_weights.c").read_text()
 
 
 def test_values_beyond_the_calibration_saturate(tmp_path):
@@ -223,12 +220,6 @@ def test_values_at_the_limits_of_float32(tmp_path, size):
     assert "INFINITY" not in compiled.text
     expected = float_result(layer, x[:1])
     np.testing.assert_allclose(compiled.predict(x[:1], shape=(1, 2)), expected, atol=0.02 * max(size, 0.3))
-
-
-def test_names_of_separate_weights(tmp_path):
-    model = nn.Sequential(nn.Linear(3, 2))
-    rv.export.c(model, tmp_path / "net.c", rv.zeros(1, 3), calibration=numbers(9, 3), separate_weights=True)
-    assert "int8_t net_w_0_weight_int8[6]" in (tmp_path / "net_weights.c").read_text()
 
 
 def test_several_inputs_and_batches(tmp_path):

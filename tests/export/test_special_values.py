@@ -36,13 +36,9 @@ ONE = {  # by the Function that the exporter sees
 FURTHER = {f"power {p}": lambda x, p=p: x**p for p in (0, 1, 2, 3, -1, -2, -0.5)}
 FURTHER |= {"clamp from": lambda x: rv.clamp(x, min=-0.5), "clamp to": lambda x: rv.clamp(x, max=0.5)}
 TWO = {
-    "Add": lambda a, b: a + b,
-    "Sub": lambda a, b: a - b,
-    "Mul": lambda a, b: a * b,
-    "Div": lambda a, b: a / b,
-    "Maximum": rv.maximum,
-    "Minimum": rv.minimum,
-}
+    "Add": lambda a, b: a + b, "Sub": lambda a, b: a - b, "Mul": lambda a, b: a * b,
+    "Div": lambda a, b: a / b, "Maximum": rv.maximum, "Minimum": rv.minimum,
+}  # fmt: skip
 WEIGHTS = rv.tensor([1.0, 2.0, -1.0])
 OF_ROWS = {
     "softmax": lambda x: F.softmax(x, -1) * WEIGHTS,
@@ -97,14 +93,10 @@ def test_values_and_gradients(name, tmp_path):
 
 
 OF_LOSSES = {
-    "Mse": F.mse_loss,
-    "L1": F.l1_loss,
-    "SmoothL1": F.smooth_l1_loss,
-    "Huber": F.huber_loss,
-    "BceWithLogits": F.binary_cross_entropy_with_logits,
-    "CrossEntropy": lambda x, t: F.cross_entropy(x, t),
+    "Mse": F.mse_loss, "L1": F.l1_loss, "SmoothL1": F.smooth_l1_loss, "Huber": F.huber_loss,
+    "BceWithLogits": F.binary_cross_entropy_with_logits, "CrossEntropy": lambda x, t: F.cross_entropy(x, t),
     "Nll": lambda x, t: F.nll_loss(x, t),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OF_LOSSES)

@@ -179,16 +179,10 @@ def test_metadata_nested_too_deeply(path):
 @pytest.mark.parametrize(
     "tree",
     [
-        {"tensor": "missing"},
-        {"dict": 3},
-        {"dict": [3]},
-        {"dict": [[[], 1]]},
-        {"list": {}},
-        {"eval": "1"},
-        {},
-        [1],
+        {"tensor": "missing"}, {"dict": 3}, {"dict": [3]}, {"dict": [[[], 1]]}, {"list": {}}, {"eval": "1"},
+        {}, [1],
     ],
-)
+)  # fmt: skip
 def test_forged_dicts(path, tree):
     document = json.dumps({"version": 1, "content": "dict", "dict": tree})
     safetensors.numpy.save_file({"x": np.ones(1)}, path, {files.KEY: document})

@@ -78,17 +78,13 @@ SYSTEM = name("posix.system") + text("echo forged > forged") + b"\x85R"
 @pytest.mark.parametrize(
     "content",
     [
-        SYSTEM,
-        name("os.system") + text("true") + b"\x85R",
-        name("builtins.eval") + text("1") + b"\x85R",
+        SYSTEM, name("os.system") + text("true") + b"\x85R", name("builtins.eval") + text("1") + b"\x85R",
         name("builtins.getattr") + text("a") + text("b") + b"\x86R",
         name("builtins.__import__") + text("os") + b"\x85R",
         text("posix") + text("system") + b"\x93" + text("true") + b"\x85R",
-        b"(" + text("true") + b"iposix\nsystem\n",
-        b"(" + name("collections.OrderedDict") + b"o",
+        b"(" + text("true") + b"iposix\nsystem\n", b"(" + name("collections.OrderedDict") + b"o",
         b"(" + name("posix.system") + text("true") + b"o",
-        name("torch._utils._rebuild_tensor_v2.__globals__"),
-        name("torch.nn.modules.linear.Linear") + b")R",
+        name("torch._utils._rebuild_tensor_v2.__globals__"), name("torch.nn.modules.linear.Linear") + b")R",
         name("torch.storage._load_from_bytes") + b"C\x01a\x85R",
         name("torch._tensor._rebuild_from_type_v2")
         + b"("
@@ -102,8 +98,7 @@ SYSTEM = name("posix.system") + text("echo forged > forged") + b"\x85R"
         + name("collections.OrderedDict")
         + name("collections.OrderedDict")
         + b")}tR",
-        name("torch.Tensor") + b")R",
-        name("torch.Tensor") + b")\x81",
+        name("torch.Tensor") + b")R", name("torch.Tensor") + b")\x81",
         name("numpy._core.multiarray._reconstruct")
         + b"("
         + name("posix.system")
@@ -115,12 +110,9 @@ SYSTEM = name("posix.system") + text("echo forged > forged") + b"\x85R"
         name("numpy.dtype") + text("V8") + b"\x85R",
         name("collections.defaultdict") + name("torch._utils._rebuild_parameter") + b"\x85R",
         name("collections.defaultdict") + name("posix.system") + b"\x85R",
-        name("_codecs.encode") + text("a") + text("zlib") + b"\x86R",
-        b"\x82\x01",
-        b"Pforged\n",
-        b"\x97",
+        name("_codecs.encode") + text("a") + text("zlib") + b"\x86R", b"\x82\x01", b"Pforged\n", b"\x97",
     ],
-)
+)  # fmt: skip
 def test_no_code_runs(content, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(pickle.UnpicklingError, "[load] the open file", rv.load, archive(content))
@@ -131,46 +123,24 @@ def test_no_code_runs(content, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "held",
     [
-        tensor(size=(5,)),
-        tensor(size=(2, 2), stride=(3, 1)),
-        tensor(offset=1),
-        tensor(offset=-1),
-        tensor(offset=10**30),
-        tensor(size=(-1,)),
-        tensor(size=(4,), stride=(-1,)),
-        tensor(size=(2**62, 2**62), stride=(0, 0)),
-        tensor(size=(10**9,) * 8, stride=(0,) * 8),
-        tensor(size=(0, 2**63), stride=(1, 1)),
-        tensor(size=(0,), offset=10**12),
-        tensor(size=(4, 1), stride=(1,)),
-        tensor(size=(1,) * 65, stride=(0,) * 65),
-        tensor(grad=b"K\x01"),
-        tensor(storage("torch.LongStorage", count=2), size=(2,), grad=b"\x88"),
-        tensor(storage(count=5)),
-        tensor(storage(count=3), size=(3,)),
-        tensor(storage(count=-4)),
-        tensor(storage(count=2**62)),
-        tensor(storage(key="1")),
-        tensor(storage(key="../data.pkl")),
-        tensor(storage("torch.ComplexFloatStorage", count=2)),
-        tensor(storage("torch.QInt8Storage")),
-        tensor(storage("collections.OrderedDict")),
-        tensor(text("storage")),
-        tensor(b"N"),
-        tensor(b"]Q"),
-        tensor(text("storage") + b"\x85Q"),
-        tensor(b"(NNNNNtQ"),
-        tensor(function="_rebuild_tensor_v3"),
-        tensor(function="_rebuild_qtensor"),
-        tensor(function="_rebuild_sparse_tensor"),
-        storage() + b"\x85" + name("builtins.list") + b"\x86",
-        b"]" + storage() + b"a",
-        b"}" + text("x") + name("torch.FloatStorage") + b"s",
-        b"]" + name("builtins.set") + b"a",
+        tensor(size=(5,)), tensor(size=(2, 2), stride=(3, 1)), tensor(offset=1), tensor(offset=-1),
+        tensor(offset=10**30), tensor(size=(-1,)), tensor(size=(4,), stride=(-1,)),
+        tensor(size=(2**62, 2**62), stride=(0, 0)), tensor(size=(10**9,) * 8, stride=(0,) * 8),
+        tensor(size=(0, 2**63), stride=(1, 1)), tensor(size=(0,), offset=10**12),
+        tensor(size=(4, 1), stride=(1,)), tensor(size=(1,) * 65, stride=(0,) * 65), tensor(grad=b"K\x01"),
+        tensor(storage("torch.LongStorage", count=2), size=(2,), grad=b"\x88"), tensor(storage(count=5)),
+        tensor(storage(count=3), size=(3,)), tensor(storage(count=-4)), tensor(storage(count=2**62)),
+        tensor(storage(key="1")), tensor(storage(key="../data.pkl")),
+        tensor(storage("torch.ComplexFloatStorage", count=2)), tensor(storage("torch.QInt8Storage")),
+        tensor(storage("collections.OrderedDict")), tensor(text("storage")), tensor(b"N"), tensor(b"]Q"),
+        tensor(text("storage") + b"\x85Q"), tensor(b"(NNNNNtQ"), tensor(function="_rebuild_tensor_v3"),
+        tensor(function="_rebuild_qtensor"), tensor(function="_rebuild_sparse_tensor"),
+        storage() + b"\x85" + name("builtins.list") + b"\x86", b"]" + storage() + b"a",
+        b"}" + text("x") + name("torch.FloatStorage") + b"s", b"]" + name("builtins.set") + b"a",
         name("torch._utils._rebuild_parameter") + b"(NI01\nNtR",
         name("torch._utils._rebuild_parameter_with_state") + b"(" + tensor() + b"\x88N]K\x01atR",
     ],
-)
+)  # fmt: skip
 def test_tensors_that_are_not_in_the_file(held):
     refused(ValueError, "[load] the open file", rv.load, archive(held))
 
@@ -178,36 +148,18 @@ def test_tensors_that_are_not_in_the_file(held):
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"0",
-        b"a",
-        b"t",
-        b"h\x00",
-        b"R",
-        b"N)R",
-        b"}]K\x01s",
-        b"](K\x01u",
-        b"](K\x01\x90",
-        b"N}b",
-        b"]}b",
-        b"(((1",
-        b"B\xff\xff\xff\x7fab",
-        b"\x8e" + b"\xff" * 8 + b"ab",
-        b"\x8b\xff\xff\xff\x7fab",
-        b"r\xff\xff\xff\xff" * 3 + b"Nr\xff\xff\xff\xffj\xff\xff\xff\xfe",
-        b"I" + b"9" * 10**4 + b"\n",
-        b"Vabc",
-        b"X\x02\0\0\0\xff\xff",
-        b"cno newline",
+        b"", b"0", b"a", b"t", b"h\x00", b"R", b"N)R", b"}]K\x01s", b"](K\x01u", b"](K\x01\x90", b"N}b",
+        b"]}b", b"(((1", b"B\xff\xff\xff\x7fab", b"\x8e" + b"\xff" * 8 + b"ab", b"\x8b\xff\xff\xff\x7fab",
+        b"r\xff\xff\xff\xff" * 3 + b"Nr\xff\xff\xff\xffj\xff\xff\xff\xfe", b"I" + b"9" * 10**4 + b"\n",
+        b"Vabc", b"X\x02\0\0\0\xff\xff", b"cno newline",
         name("builtins.bytearray") + number(10**12) + b"\x85R",
         name("builtins.bytes") + number(10**12) + b"\x85R",
-        name("builtins.complex") + text("x" * 99) + b"\x85R",
-        name("builtins.set") + text("abc") + b"\x85R",
+        name("builtins.complex") + text("x" * 99) + b"\x85R", name("builtins.set") + text("abc") + b"\x85R",
         name("torch.device") + text("nothing") + b"\x85R",
         name("numpy.dtype") + text("f8" * 10**5) + b"\x85R",
         name("numpy._core.multiarray.scalar") + name("numpy.dtype") + text("f8") + b"\x85RC\x01a\x86R",
     ],
-)
+)  # fmt: skip
 def test_damaged_pickles(content):
     refused(ValueError, "[load] the open file", rv.load, archive(content))
 

@@ -26,19 +26,13 @@ def as_data(x: Any) -> rv.Tensor:
 
 
 TAKEN: dict[str, Callable[[Any], Any]] = {
-    "tensor": rv.tensor,
-    "tensor, dtype": lambda x: rv.tensor([1, 2, 3], dtype=x.dtype),
-    "as_tensor": rv.as_tensor,
-    "Tensor": rv.Tensor,
-    "Parameter": lambda x: nn.Parameter(x, requires_grad=False),
-    "data": as_data,
-    "to": lambda x: rv.tensor([1, 2, 3]).to(x.dtype),
-    "sort": lambda x: rv.sort(x)[0],
-    "permute": lambda x: rv.permute(x, 0),
-    "TensorDataset": lambda x: TensorDataset(x)[:][0],
-    "default_convert": default_convert,
-    "default_collate": lambda x: default_collate(list(x)),
-}
+    "tensor": rv.tensor, "tensor, dtype": lambda x: rv.tensor([1, 2, 3], dtype=x.dtype),
+    "as_tensor": rv.as_tensor, "Tensor": rv.Tensor,
+    "Parameter": lambda x: nn.Parameter(x, requires_grad=False), "data": as_data,
+    "to": lambda x: rv.tensor([1, 2, 3]).to(x.dtype), "sort": lambda x: rv.sort(x)[0],
+    "permute": lambda x: rv.permute(x, 0), "TensorDataset": lambda x: TensorDataset(x)[:][0],
+    "default_convert": default_convert, "default_collate": lambda x: default_collate(list(x)),
+}  # fmt: skip
 
 
 @grouped("name", TAKEN)

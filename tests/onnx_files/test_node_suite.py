@@ -17,29 +17,21 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text()
 # Cases of operators that the library has and that fail, with the reason.
 FAILING = {
     "three dimensions": {
-        "test_convtranspose_3d",
-        "test_affine_grid_3d",
-        "test_affine_grid_3d_align_corners",
-        "test_col2im_5d",
+        "test_convtranspose_3d", "test_affine_grid_3d", "test_affine_grid_3d_align_corners", "test_col2im_5d",
         "test_gridsample_volumetric_bilinear_align_corners_0",
         "test_gridsample_volumetric_bilinear_align_corners_1",
         "test_gridsample_volumetric_nearest_align_corners_0",
         "test_gridsample_volumetric_nearest_align_corners_1",
     },
     "strings, sequences and optional values": {
-        "test_equal_string",
-        "test_equal_string_broadcast",
-        "test_identity_opt",
-        "test_identity_sequence",
+        "test_equal_string", "test_equal_string_broadcast", "test_identity_opt", "test_identity_sequence",
     },
     "float8e8m0": {"test_cast_e8m0_FLOAT16_to_FLOAT8E8M0", "test_cast_e8m0_FLOAT_to_FLOAT8E8M0"},
     "other random numbers": {
-        "test_training_dropout",
-        "test_training_dropout_default",
-        "test_training_dropout_default_mask",
+        "test_training_dropout", "test_training_dropout_default", "test_training_dropout_default_mask",
         "test_training_dropout_mask",
     },
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -18,29 +18,13 @@ from support.onnx_networks import drawn, flat, session, tokens
 ROWS, IMAGES = drawn(3, 6), drawn(3, 4, 6, 6)
 ELEMENTWISE = {
     "arithmetic": lambda x: (
-        x + x * x - x / 3 + x / (x * x + 1) + 2 - (x - 1),
-        1 - x,
-        2 / (x + 9),
-        -x,
-        x + 1,
-        3 * x,
+        x + x * x - x / 3 + x / (x * x + 1) + 2 - (x - 1), 1 - x, 2 / (x + 9), -x, x + 1, 3 * x,
     ),
     "powers": lambda x: (
-        x.abs() ** 1.5,
-        2.0**x,
-        x.abs() ** x,
-        x.square(),
-        rv.reciprocal(x),
-        rv.sqrt(x.abs()),
+        x.abs() ** 1.5, 2.0**x, x.abs() ** x, x.square(), rv.reciprocal(x), rv.sqrt(x.abs()),
     ),
     "functions": lambda x: (
-        x.exp(),
-        x.abs().log(),
-        rv.sin(x),
-        rv.cos(x),
-        rv.expm1(x),
-        rv.log1p(x.abs()),
-        x.sign(),
+        x.exp(), x.abs().log(), rv.sin(x), rv.cos(x), rv.expm1(x), rv.log1p(x.abs()), x.sign(),
     ),
     "angles": lambda x: (
         *(
@@ -50,69 +34,34 @@ ELEMENTWISE = {
         rv.acosh(x.abs() + 1),
     ),
     "rounding": lambda x: (
-        rv.floor(3 * x),
-        rv.ceil(3 * x),
-        (3 * x).round(),
-        rv.div(x, 0.4 * rv.ones(6), rounding_mode="floor"),
+        rv.floor(3 * x), rv.ceil(3 * x), (3 * x).round(), rv.div(x, 0.4 * rv.ones(6), rounding_mode="floor"),
     ),
     "compare": lambda x: (x > 0, x < 0.5, x >= 0, x <= x.mean(), x == x, x != 0, (x > 0) == (x > 1)),
     "logic": lambda x: ((x > 0) & (x < 1), (x > 0) | (x > 1), (x > 0) ^ (x > 1), ~(x > 0)),
     "choose": lambda x: (
-        rv.where(x > 0, x, 0.5),
-        x.masked_fill(x > 0, -1.0),
-        rv.maximum(x, x.mean()),
-        rv.minimum(x, -x),
+        rv.where(x > 0, x, 0.5), x.masked_fill(x > 0, -1.0), rv.maximum(x, x.mean()), rv.minimum(x, -x),
     ),
     "limits": lambda x: (
-        x.clamp(-1, 1),
-        x.clamp(min=0.1),
-        rv.clamp(x, -rv.ones(6), rv.ones(6)),
-        rv.clamp(x, rv.zeros(6)),
+        x.clamp(-1, 1), x.clamp(min=0.1), rv.clamp(x, -rv.ones(6), rv.ones(6)), rv.clamp(x, rv.zeros(6)),
         rv.clamp(x, max=rv.zeros(6)),
     ),
     "casts": lambda x: (x.double(), (x > 0).float(), (2 * x).long(), (x.double() + 1).float()),
     "activations": lambda x: (
-        F.relu(x),
-        F.sigmoid(x),
-        F.tanh(x),
-        F.elu(x, 0.5),
-        F.selu(x),
-        F.celu(x, 2.0),
-        F.leaky_relu(x, 0.2),
+        F.relu(x), F.sigmoid(x), F.tanh(x), F.elu(x, 0.5), F.selu(x), F.celu(x, 2.0), F.leaky_relu(x, 0.2),
     ),
     "more activations": lambda x: (
-        F.gelu(x),
-        F.gelu(x, "tanh"),
-        F.silu(x),
-        F.mish(x),
-        F.softplus(x, 2.0),
-        F.softplus(x, 2.0, 0.5),
-        F.softsign(x),
-        F.logsigmoid(x),
+        F.gelu(x), F.gelu(x, "tanh"), F.silu(x), F.mish(x), F.softplus(x, 2.0), F.softplus(x, 2.0, 0.5),
+        F.softsign(x), F.logsigmoid(x),
     ),
     "piecewise": lambda x: (
-        F.relu6(x),
-        F.hardtanh(x),
-        F.hardsigmoid(x),
-        F.hardswish(x),
-        F.softshrink(x),
-        F.hardshrink(x),
+        F.relu6(x), F.hardtanh(x), F.hardsigmoid(x), F.hardswish(x), F.softshrink(x), F.hardshrink(x),
         F.tanhshrink(x),
     ),
     "slopes": lambda x: (
-        F.prelu(x, rv.tensor([0.2])),
-        F.prelu(x, rv.arange(6) * 0.1),
-        F.glu(x),
-        nn.Heaviside(0.5)(x),
+        F.prelu(x, rv.tensor([0.2])), F.prelu(x, rv.arange(6) * 0.1), F.glu(x), nn.Heaviside(0.5)(x),
     ),
     "sums": lambda x: (
-        x.sum(),
-        x.mean(1),
-        x.sum(0, keepdim=True),
-        x.prod(1),
-        x.logsumexp(1),
-        x.amax(0),
-        x.amin((0, 1)),
+        x.sum(), x.mean(1), x.sum(0, keepdim=True), x.prod(1), x.logsumexp(1), x.amax(0), x.amin((0, 1)),
     ),
     "extremes": lambda x: (*x.max(1), *x.min(0), x.argmax(1), x.argmin(), x.argmax(0, keepdim=True)),
     "variance": lambda x: (x.var(0), x.std(1), x.var(1, unbiased=False), x.std()),
@@ -120,46 +69,31 @@ ELEMENTWISE = {
     "softmax": lambda x: (x.softmax(-1), x.log_softmax(0)),
     "order": lambda x: (*x.sort(0), *x.topk(2, 1), *x.sort(1, descending=True), x.cumsum(0)),
     "products": lambda x: (
-        x @ x.T,
-        F.linear(x, rv.ones(2, 6), rv.ones(2)),
-        F.linear(x.unsqueeze(0), rv.ones(2, 6), rv.ones(2)),
+        x @ x.T, F.linear(x, rv.ones(2, 6), rv.ones(2)), F.linear(x.unsqueeze(0), rv.ones(2, 6), rv.ones(2)),
     ),
     "einsum": lambda x: rv.einsum("ij,kj->ik", x, x),
     "shapes": lambda x: (
-        x.view(-1, 2, 3),
-        x.flatten(),
-        x.T,
-        x.unsqueeze(1).expand(-1, 4, 6),
-        x.repeat(2, 3),
-        x.flip(1),
+        x.view(-1, 2, 3), x.flatten(), x.T, x.unsqueeze(1).expand(-1, 4, 6), x.repeat(2, 3), x.flip(1),
         x.clone(),
     ),
     "slices": lambda x: (x[:, 1], x[1:, ::2], x[-1], x[..., None, 2:4], x[: x.shape[0] // 2], x[:, -3:-1]),
     "picks": lambda x: (
-        x[rv.tensor([0, -1])],
-        x[:, [2, 0]],
-        x.index_select(1, rv.tensor([1, 1])),
+        x[rv.tensor([0, -1])], x[:, [2, 0]], x.index_select(1, rv.tensor([1, 1])),
         rv.gather(x, 1, x.argmax(1, keepdim=True).expand(-1, 6)),
     ),
     "joins": lambda x: (
-        rv.cat([x, x], 1),
-        rv.stack([x, 2 * x]),
-        *x.split(4, 1),
-        *x.unbind(1),
-        *x.chunk(3, 1),
+        rv.cat([x, x], 1), rv.stack([x, 2 * x]), *x.split(4, 1), *x.unbind(1), *x.chunk(3, 1),
     ),
     "masks": lambda x: (
         (x @ x.T) + nn.Transformer.generate_square_subsequent_mask(len(x)),
         (x @ x.T) * rv.tensor(np.tri(len(x), k=-1, dtype=np.float32)),
     ),
     "made inside": lambda x: (
-        x + rv.arange(x.shape[0]).unsqueeze(1),
-        rv.cat([x, rv.zeros(x.shape[0], 1)], 1),
+        x + rv.arange(x.shape[0]).unsqueeze(1), rv.cat([x, rv.zeros(x.shape[0], 1)], 1),
         x * rv.full((x.shape[0], 1), 3.0),
     ),
     "triangles": lambda x: (
-        rv.tril(x),
-        rv.triu(x @ x.T, 1),
+        rv.tril(x), rv.triu(x @ x.T, 1),
         (x @ x.T).masked_fill(rv.triu(rv.ones(x.shape[0], x.shape[0]), 1) == 1, -1.0),
     ),
     "scatter": lambda x: (
@@ -167,42 +101,31 @@ ELEMENTWISE = {
         rv.scatter_add(x, 1, x.argmin(1, keepdim=True).expand(-1, 6), x),
     ),
     "pads": lambda x: (
-        F.pad(x, (1, 2), value=3.0),
-        F.pad(x, (0, 1, 1, 0)),
-        F.pad(x, (-1, 0)),
-        F.pad(x.unsqueeze(0), (2, 1), "reflect"),
-        F.pad(x.unsqueeze(0), (2, 1), "replicate"),
+        F.pad(x, (1, 2), value=3.0), F.pad(x, (0, 1, 1, 0)), F.pad(x, (-1, 0)),
+        F.pad(x.unsqueeze(0), (2, 1), "reflect"), F.pad(x.unsqueeze(0), (2, 1), "replicate"),
     ),
     "in place": lambda x: (lambda y: y.mul_(2).add_(1).clamp_(0, 2))(x * 1.0),
     "attention": lambda x: (
-        F.scaled_dot_product_attention(x, x, x),
-        F.scaled_dot_product_attention(x, x, x, is_causal=True),
+        F.scaled_dot_product_attention(x, x, x), F.scaled_dot_product_attention(x, x, x, is_causal=True),
         F.scaled_dot_product_attention(x, x, x, attn_mask=(x @ x.T) > 0),
     ),
     "rms norm": lambda x: (F.rms_norm(x, (6,)), F.rms_norm(x, (6,), rv.ones(6))),
     "layer norm": lambda x: (
-        F.layer_norm(x, (6,)),
-        F.layer_norm(x, (6,), rv.ones(6), rv.ones(6)),
-        F.group_norm(x, 2),
+        F.layer_norm(x, (6,)), F.layer_norm(x, (6,), rv.ones(6), rv.ones(6)), F.group_norm(x, 2),
     ),
-}
+}  # fmt: skip
 ON_IMAGES = {
     "convolutions": nn.Sequential(
-        nn.Conv2d(4, 6, 3, 2, 1, groups=2), nn.Conv2d(6, 4, (3, 2), padding="same", dilation=2)
+        nn.Conv2d(4, 6, 3, 2, 1, groups=2), nn.Conv2d(6, 4, (3, 2), padding="same", dilation=2),
     ),
     "transposed": nn.ConvTranspose2d(4, 2, 3, 2, 1, output_padding=1),
     "signals": nn.Sequential(
-        nn.Flatten(2),
-        nn.Conv1d(4, 6, 3),
-        nn.MaxPool1d(2),
-        nn.AvgPool1d(3, 2, 1),
-        nn.ConvTranspose1d(6, 2, 3),
-        nn.AdaptiveMaxPool1d(1),
+        nn.Flatten(2), nn.Conv1d(4, 6, 3), nn.MaxPool1d(2), nn.AvgPool1d(3, 2, 1),
+        nn.ConvTranspose1d(6, 2, 3), nn.AdaptiveMaxPool1d(1),
     ),
     "max pools": nn.Sequential(nn.MaxPool2d(3, 2, 1, ceil_mode=True), nn.MaxPool2d(2, 1, dilation=2)),
     "pools without windows that begin in the padding": lambda x: (
-        F.max_pool2d(x, 3, 4, 1, ceil_mode=True),
-        F.max_pool2d(x[:, :, :5], (2, 3), 2, 1, ceil_mode=True),
+        F.max_pool2d(x, 3, 4, 1, ceil_mode=True), F.max_pool2d(x[:, :, :5], (2, 3), 2, 1, ceil_mode=True),
         F.max_pool2d(x[:, :, :5], 2, (2, 3), 1, (2, 1), ceil_mode=True),
         F.avg_pool2d(x[:, :, :5], 2, 2, 1, ceil_mode=True),
         F.avg_pool2d(x, (2, 3), None, 1, ceil_mode=True, count_include_pad=False),
@@ -211,23 +134,15 @@ ON_IMAGES = {
     "mean pools": nn.Sequential(nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(2, 1, 1)),
     "similarity": lambda x: F.cosine_similarity(x, x.flip(0)),
     "adaptive pools": lambda x: (
-        F.adaptive_avg_pool1d(x.flatten(2), 5),
-        F.adaptive_avg_pool2d(x, (4, 5)),
-        F.adaptive_avg_pool2d(x, 1),
-        F.adaptive_avg_pool2d(x, (2, 3)),
-        F.adaptive_max_pool2d(x, 3),
-        F.adaptive_avg_pool1d(x.flatten(2), 4),
+        F.adaptive_avg_pool1d(x.flatten(2), 5), F.adaptive_avg_pool2d(x, (4, 5)), F.adaptive_avg_pool2d(x, 1),
+        F.adaptive_avg_pool2d(x, (2, 3)), F.adaptive_max_pool2d(x, 3), F.adaptive_avg_pool1d(x.flatten(2), 4),
     ),
     "norms": nn.Sequential(
-        nn.BatchNorm2d(4),
-        nn.GroupNorm(2, 4),
-        nn.InstanceNorm2d(4, affine=True),
-        nn.LayerNorm(6),
+        nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True), nn.LayerNorm(6),
         nn.BatchNorm2d(4, affine=False),
     ),
     "sizes": lambda x: (
-        F.interpolate(x, scale_factor=2),
-        F.interpolate(x, size=(4, 9), mode="bilinear"),
+        F.interpolate(x, scale_factor=2), F.interpolate(x, size=(4, 9), mode="bilinear"),
         F.interpolate(x, scale_factor=1.5, mode="bicubic"),
         F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True),
         F.interpolate(x, scale_factor=1.4, mode="bilinear", align_corners=True),
@@ -238,7 +153,7 @@ ON_IMAGES = {
     "heads": lambda x: (
         x.flatten(2).transpose(1, 2).reshape(x.shape[0], 6, 6, 2, 2).permute(0, 3, 1, 2, 4).flatten(3)
     ),
-}
+}  # fmt: skip
 ATTENTION = nn.MultiheadAttention(6, 2)
 ON_STEPS = {
     "lstm": nn.LSTM(6, 4, num_layers=2, bidirectional=True),
@@ -257,18 +172,12 @@ CASES = {
     },
     "integers": (
         lambda ids: (
-            ids + 1,
-            2 * ids - ids,
-            rv.maximum(ids, 3),
-            ids < 2.5,
-            ids == 2,
-            ids > ids.float() - 0.5,
+            ids + 1, 2 * ids - ids, rv.maximum(ids, 3), ids < 2.5, ids == 2, ids > ids.float() - 0.5,
         ),
-        tokens(3, 2),
-        (tokens(1, 2), tokens(5, 2)),
+        tokens(3, 2), (tokens(1, 2), tokens(5, 2)),
     ),
     "embedding": (nn.Embedding(11, 4), tokens(3, 2), (tokens(1, 2), tokens(5, 2))),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -340,17 +249,8 @@ def test_every_writer_has_a_case():
 
 
 OLDER = (
-    "powers",
-    "piecewise",
-    "sums",
-    "extremes",
-    "variance",
-    "norms",
-    "shapes",
-    "slices",
-    "joins",
-    "layer norm",
-)
+    "powers", "piecewise", "sums", "extremes", "variance", "norms", "shapes", "slices", "joins", "layer norm",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*(f"rows: {name}" for name in OLDER), "images: sizes", "steps: encoder"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import runpy
 from pathlib import Path
@@ -27,22 +28,16 @@ def written(request, tmp_path):
     return model, path, inputs
 
 
-def test_onnxruntime_computes_the_same(written):
-    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
-    model, path, inputs = written
-    run = session(path)
-    model.eval()
-    for x in inputs:
-        np.testing.assert_allclose(run(x)[0], flat(model(rv.tensor(x)))[0], rtol=1e-5, atol=1e-5)
-
-
 def test_loaded_it_is_the_same_network(written):
     model, path, inputs = written
     again = rv.onnx.load(path)
     assert not again.training
     model.eval()
     for x in inputs:
-        np.testing.assert_allclose(flat(again(rv.tensor(x)))[0], flat(model(rv.tensor(x)))[0], 1e-5, 1e-5)
+        wanted = flat(model(rv.tensor(x)))[0]
+        np.testing.assert_allclose(flat(again(rv.tensor(x)))[0], wanted, 1e-5, 1e-5)
+        with contextlib.suppress(ImportError):  # onnxruntime
+            np.testing.assert_allclose(session(path)(x)[0], wanted, 1e-5, 1e-5)
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     found = again.state_dict()
     assert found.keys() == state.keys()
@@ -102,21 +97,6 @@ def test_one_step_of_both_is_the_same(tmp_path):
         optimizer.step()
     for name, value in model.state_dict().items():
         np.testing.assert_allclose(again.state_dict()[name].numpy(), value.numpy(), 1e-5, 1e-6)
-
-
-def test_trainer(tmp_path):
-    rv.manual_seed(0)
-    rv.onnx.export(
-        nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)),
-        drawn(1, 4),
-        tmp_path / "m.onnx",
-        dynamic_axes={"x": [0]},
-    )
-    model = rv.onnx.load(tmp_path / "m.onnx")
-    x = drawn(64, 4)
-    trainer = rv.Trainer(model, nn.CrossEntropyLoss(), rv.optim.Adam(model.parameters(), lr=0.05))
-    history = trainer.fit(x, (x[:, 0] > 0).astype(np.int64), epochs=5, batch_size=16)
-    assert history["loss"][-1] < history["loss"][0]
 
 
 def test_exported_again(tmp_path):

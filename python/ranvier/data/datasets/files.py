@@ -142,16 +142,9 @@ def _refuse(what: str, **arguments: bool) -> None:
 
 
 NAMES = (
-    ("x", "y"),
-    ("X", "y"),
-    ("X", "Y"),
-    ("x_train", "y_train"),
-    ("X_train", "y_train"),
-    ("images", "labels"),
-    ("data", "target"),
-    ("data", "labels"),
-    ("features", "labels"),
-)
+    ("x", "y"), ("X", "y"), ("X", "Y"), ("x_train", "y_train"), ("X_train", "y_train"), ("images", "labels"),
+    ("data", "target"), ("data", "labels"), ("features", "labels"),
+)  # fmt: skip
 
 
 def load_npz(

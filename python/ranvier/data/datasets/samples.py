@@ -107,11 +107,8 @@ def require_file(name: str, path: PathLike) -> Path:
 DIGITS_CLASSES: tuple[str, ...] = tuple("0123456789")
 IRIS_CLASSES: tuple[str, ...] = ("setosa", "versicolor", "virginica")
 IRIS_FEATURES: tuple[str, ...] = (
-    "sepal length (cm)",
-    "sepal width (cm)",
-    "petal length (cm)",
-    "petal width (cm)",
-)
+    "sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)",
+)  # fmt: skip
 
 
 def _read(name: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
