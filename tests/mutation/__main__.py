@@ -1,67 +1,67 @@
-"""Mutation testing: `PYTHONPATH=tests python -m mutation build | run | report`; see docs/testing.md."""
+"""Changes one place of the C++ sources at a time, compiles, and runs tests: do they find it?
+
+See docs/testing.md.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
-from mutation import tree
-from mutation.parts import GROUPS
+from mutation.places import Place, drawn
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="mutation", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    build = commands.add_parser("build", help="draw the mutants and build the instrumented core")
-    build.add_argument("--seed", type=int, default=13)
-    build.add_argument("--jobs", type=int, default=2)
-    build.add_argument("--keep", action="store_true", help="keep the copied sources, draw and build again")
-    run = commands.add_parser("run", help="try every mutant that has no result yet")
-    run.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=[])
-    run.add_argument("--again", nargs="*", default=[], metavar="KEY", help="forget these results first")
-    run.add_argument("--parts", nargs="*", default=[], metavar="PART", help="the mutants of these alone")
-    run.add_argument(
-        "--tests", nargs="*", default=[], metavar="FILE", help="changed in the checkout: take them"
-    )
-    commands.add_parser("report", help="the score by part, and the survivors")
-    given = parser.parse_args()
-    if given.command == "build":
-        if not given.keep:
-            tree.copy_sources()
-        tree.build(given.seed, given.jobs)
-    elif given.command == "run":
-        for name in given.tests:
-            _take_tests(name)
-        _run(given.groups or list(GROUPS), given.again, given.parts)
-    else:
-        from mutation.report import report
-
-        report()
-
-
-def _take_tests(name: str) -> None:
-    """Copies a test file into the tree, where its tests are measured anew."""
-    shutil.copy2(tree.ROOT / name, tree.TREE / name)
-    for path in tree.STATE.glob("baseline-*.jsonl"):
-        lines = path.read_text().splitlines()
-        kept = [line for line in lines if json.loads(line)["key"].split("::")[0] != name]
-        path.write_text("".join(line + "\n" for line in kept))
+    parser.add_argument("sources", nargs="+", type=Path, help="files or folders below cpp")
+    parser.add_argument("--tests", nargs="+", required=True, help="what pytest runs for each change")
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other places")
+    arguments = parser.parse_args()
+    files = [
+        file
+        for source in arguments.sources
+        for file in ([source] if source.is_file() else sorted(source.rglob("*")))
+        if file.suffix in (".cpp", ".h")
+    ]
+    if changed := _run("git", "status", "--porcelain", "--", *map(str, files)).stdout:
+        sys.exit(f"these files differ from the last commit, which they are set back to:\n{changed}")
+    test = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *arguments.tests]
+    if not _built() or _run(*test).returncode:
+        sys.exit("without a change the sources do not compile, or the tests fail")
+    outcomes: Counter[str] = Counter()
+    try:
+        for place in drawn(files, arguments.count, arguments.seed):
+            outcome = _outcome(place, test)
+            outcomes[outcome] += 1
+            print(f"{outcome}: {place}", flush=True)
+    finally:
+        _built()
+    print(dict(outcomes))
 
 
-def _run(groups: list[str], again: list[str], parts: list[str]) -> None:
-    results = tree.STATE / "results.jsonl"
-    if again:
-        kept = [line for line in results.read_text().splitlines() if json.loads(line)["key"] not in again]
-        results.write_text("".join(line + "\n" for line in kept))
-    paths = [str(tree.TREE / "python"), str(tree.ROOT / "tests")]
-    for group in groups:
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
-        env["RANVIER_MUTATION_PARTS"] = " ".join(parts)
-        subprocess.run([sys.executable, "-m", "mutation.worker", group], env=env, cwd=tree.TREE, check=False)
+def _outcome(place: Place, test: list[str]) -> str:
+    """What comes of one change; the file is set back."""
+    text = place.file.read_text()
+    place.file.write_text(text[: place.start] + place.after + text[place.end :])
+    try:
+        if not _built():
+            return "does not compile"
+        return "found" if _run(*test, "--timeout", "120").returncode else "SURVIVED"
+    finally:
+        place.file.write_text(text)
 
 
-main()
+def _built() -> bool:
+    return _run("cmake", "--build", "--preset", "dev").returncode == 0
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -75,33 +75,6 @@ def test_the_stored_values_are_pytorchs(name, torch):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
-@pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_encoder_as_pytorchs_in_float32(norm_first, batch_first, activation, torch):
-    """A middle-sized encoder in training, with PyTorch's own starting weights."""
-
-    def make(library):
-        layer = library.TransformerEncoderLayer(
-            32, 4, 64, 0.0, activation, batch_first=batch_first, norm_first=norm_first
-        )
-        return library.TransformerEncoder(layer, 2, library.LayerNorm(32), enable_nested_tensor=False)
-
-    theirs, ours = make(torch.nn), make(nn)
-    ours.load_state_dict(theirs.state_dict())
-    assert repr(ours) == repr(theirs).replace("NonDynamicallyQuantizable", "")
-    x = np.random.default_rng(0).standard_normal((12, 12, 32), np.float32)
-    padding = np.arange(12) >= np.arange(1, 13)[:, None]  # sentences of 1 to 12 words
-    our_x, their_x = rv.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-    y = ours(our_x, src_key_padding_mask=padding)
-    wanted = theirs(their_x, src_key_padding_mask=torch.tensor(padding))
-    np.testing.assert_allclose(y.numpy(force=True), wanted.detach().numpy(), rtol=0, atol=1e-5)
-    y.square().mean().backward(), wanted.square().mean().backward()
-    pairs = [(our_x, their_x), *zip(ours.parameters(), theirs.parameters(), strict=True)]
-    for p, q in pairs:
-        np.testing.assert_allclose(p.grad.numpy(), q.grad.numpy(), rtol=0, atol=1e-5)
-
-
 def test_starts_as_pytorchs():
     """The same laws: Glorot's bounds for the projections in, LeCun's for out_proj, biases zero."""
     rv.manual_seed(0)

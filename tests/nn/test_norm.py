@@ -150,32 +150,6 @@ def test_wrong_settings():
     )
 
 
-@pytest.mark.parametrize("settings", [{}, {"affine": True}, {"momentum": 0.3}, {"momentum": None}], ids=str)
-@pytest.mark.parametrize("shape", [(4, 3, 5), (4, 3, 5, 2), (3, 5)], ids=str)
-def test_running_statistics_of_instance_norm(settings, shape, rng, torch):
-    """Training updates them and evaluation uses them, as in PyTorch; their names are those of its state."""
-    kind = "InstanceNorm2d" if len(shape) == 4 else "InstanceNorm1d"
-    ours, theirs = (
-        getattr(m, kind)(3, track_running_stats=True, **settings).double() for m in (nn, torch.nn)
-    )
-    assert repr(ours) == repr(theirs)
-    for _ in range(3):
-        x = rng.normal(1, 2, shape)
-        a, b = rv.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
-        y, want = ours(a), theirs(b)
-        np.testing.assert_allclose(y.detach().numpy(), want.detach().numpy(), rtol=1e-9, atol=1e-12)
-        (y * y * y).sum().backward()
-        (want * want * want).sum().backward()
-        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-6, atol=1e-9)
-    ours.eval()
-    theirs.eval()
-    np.testing.assert_allclose(ours(rv.tensor(x)).detach(), theirs(torch.tensor(x)).detach(), rtol=1e-9)
-    state = theirs.state_dict()
-    assert ours.state_dict().keys() == state.keys()
-    for name in ("running_mean", "running_var", "num_batches_tracked"):
-        np.testing.assert_allclose(ours.state_dict()[name], state[name].numpy(), rtol=1e-12)
-
-
 def test_instance_norm_with_running_statistics_in_a_compiled_step(rng):
     layer, copy = (nn.InstanceNorm2d(3, affine=True, track_running_stats=True) for _ in range(2))
 

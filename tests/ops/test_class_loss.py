@@ -59,14 +59,6 @@ class ClassLossCase(OpCase):
         backward = getattr(reference, self.op_name).backward
         return backward(dy, x, target, self.reduction_name, **self.keywords(x))
 
-    def torch_op(self, torch, x, target):
-        keywords = self.keywords(x)
-        if self.per_class in keywords:
-            keywords[self.per_class] = torch.tensor(keywords[self.per_class], dtype=x.dtype)
-        target = target if target.is_floating_point() else target.long()
-        function = getattr(torch.nn.functional, self.torch_name or self.op_name)
-        return function(x, target, reduction=self.reduction_name, **keywords)
-
 
 class TestCrossEntropy(ClassLossCase):
     op_name = "cross_entropy"
@@ -93,7 +85,6 @@ class TestCrossEntropyOfProbabilities(TestCrossEntropy):
 
 class TestNll(ClassLossCase):
     op_name = "nll"
-    torch_name = "nll_loss"
     variants = cases({}, {"weight": True, "ignore_index": 1}, {"ignore_index": -100})
 
 

@@ -21,7 +21,6 @@ class TestDropout(OpCase):
     function, reference_name = Dropout, "dropout"
     low, high = 1, 2
     shape, large, empty = (2, 5, 3, 7), (3, 41, 1013), (2, 0, 3)
-    torch_op = None  # which draws other numbers
 
     def drawn_variant(self, rng):
         self.p = float(rng.random())

@@ -63,9 +63,6 @@ class TestEinsum(OpCase):
     def reference_backward(self, dy, *arrays):
         return reference.einsum_backward(dy, self.letters, *arrays)
 
-    def torch_op(self, torch, *tensors):
-        return torch.einsum(self.equation, *tensors)
-
 
 class TestProducts(OpCase):
     op_name = ("mm", "bmm", "mv", "dot", "outer")

@@ -49,10 +49,6 @@ class TestEmbedding(OpCase):
         rows = weight.shape[0]
         return reference.embedding_backward(dy, index, rows, self.padding, self.by_frequency), None
 
-    def torch_op(self, torch, weight, index):
-        settings = {"scale_grad_by_freq": self.by_frequency}
-        return torch.nn.functional.embedding(index, weight, self.padding, **settings)
-
 
 class TestEmbeddingOtherGradients(TestEmbedding):
     """Settings that ask for something else than the derivative."""

@@ -58,7 +58,7 @@ class PickCase(OpCase):
 class TestGetItem(PickCase):
     op_name = ()
     variants = tuple({"key": key} for key in KEYS)
-    draw = torch_op = None  # see below
+    draw = None  # see below
 
     def large_inputs(self, rng, dtype):
         return self.sized(rng, dtype, (2, 3, 40, 500) if self.key is I else X)
@@ -90,18 +90,12 @@ class TestGetItemAsPyTorch(PickCase):
         view = x[tuple(k if isinstance(k, int) else ALL for k in key)]
         return view[tuple(k for k in key if not isinstance(k, int))]
 
-    def torch_op(self, torch, x):
-        return x[tuple(torch.as_tensor(k) if isinstance(k, np.ndarray) else k for k in self.key)]
-
 
 class AlongCase(PickCase):
     """ops.name(x, axis, index)"""
 
     def op(self, x):
         return getattr(ops, self.op_name)(x, self.axis, rv.tensor(self.index))
-
-    def torch_op(self, torch, x):
-        return getattr(torch, self.op_name)(x, self.axis, torch.tensor(self.index))
 
 
 class TestGather(AlongCase):
@@ -147,9 +141,6 @@ class TestTakeAlongDim(PickCase):
     def move(self, x):
         return np.take_along_axis(x, self.index, self.axis)
 
-    def torch_op(self, torch, x):
-        return torch.take_along_dim(x, torch.tensor(self.index), self.axis)
-
 
 class TestIndexSelect(AlongCase):
     op_name = "index_select"
@@ -184,9 +175,6 @@ class TestMaskedSelect(PickCase):
         x, mask = np.broadcast_arrays(x, self.mask)
         return x[mask]
 
-    def torch_op(self, torch, x):
-        return torch.masked_select(x, torch.tensor(self.mask))
-
 
 class TestNonzero(OpCase):
     op_name = "nonzero"
@@ -205,9 +193,6 @@ class TestNonzero(OpCase):
 
     def reference(self, x):
         return np.nonzero(x) if self.as_tuple else np.transpose(np.nonzero(x))
-
-    def torch_op(self, torch, x):
-        return torch.nonzero(x, as_tuple=self.as_tuple)
 
 
 def test_a_list_with_slices_is_a_tuple():

@@ -88,10 +88,6 @@ class TestInterpolate(OpCase):
         """Of y: 16 taps of bicubic; of dx: the outputs that an input goes into."""
         return max(16, *(int((m != 0).sum(0).max()) ** 2 for m in self._matrices(x)))
 
-    def torch_op(self, torch, x):
-        corners = None if self.mode.startswith("nearest") else self.corners
-        return torch.nn.functional.interpolate(x, self.size, self.factor, self.mode, corners)
-
 
 def test_recomputed_factor(rng):
     """With recompute_scale_factor the factor only says how large the result is."""

@@ -44,10 +44,6 @@ class ReduceCase(OpCase):
     def op(self, x):
         return getattr(ops, self.op_name)(x, self.axis, keepdim=self.keepdims)
 
-    def torch_op(self, torch, x):
-        axes = tuple(range(x.ndim)) if self.axis is None else self.axis
-        return getattr(torch, self.op_name)(x, axes, keepdim=self.keepdims)
-
 
 class TestSum(ReduceCase):
     op_name = "sum"
@@ -101,9 +97,6 @@ class TestExtremesAlong(TestAmax):
     def reference_backward(self, dy, x):
         return (getattr(reference, f"a{self.name}_backward")(dy, x, self.axis, self.keepdims),)
 
-    def torch_op(self, torch, x):
-        return tuple(getattr(torch, self.name)(x, self.axis, self.keepdims))
-
 
 class TestArg(OpCase):
     op_name = ("argmax", "argmin")
@@ -122,12 +115,6 @@ class TestArg(OpCase):
         settings = {**self.drawn_variant(rng), "axis": axis, "keepdims": bool(rng.integers(2))}
         return settings, self.sized(rng, dtype, shape)
 
-    def torch_op(self, torch, x):
-        """NumPy's argmax of equal ones, the first: PyTorch promises none, so ties are broken."""
-        sign = 1 if self.name == "argmax" else -1
-        x = x.double() - torch.arange(x.numel()).reshape(x.shape) / (2.0 * x.numel()) * sign
-        return getattr(torch, self.name)(x, self.axis, self.keepdims)
-
 
 class TestAllAny(OpCase):
     op_name = ("all", "any")
@@ -143,10 +130,6 @@ class TestAllAny(OpCase):
     def draw(self, rng, dtype):
         shape = any_shape(rng)
         return {**self.drawn_variant(rng), "axis": any_axes(rng, len(shape))}, self.sized(rng, dtype, shape)
-
-    def torch_op(self, torch, x):
-        axes = tuple(range(x.ndim)) if self.axis is None else self.axis
-        return getattr(torch, self.name)(x.bool(), axes)
 
 
 def test_extremes_of_everything_and_of_two_tensors():

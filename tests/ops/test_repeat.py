@@ -54,12 +54,6 @@ class TestMoves(MoveCase):
         part = (*(slice(None),) * axis, slice(start, start + length))
         return case("narrow", (axis, start, length), lambda x: x[part], shape)
 
-    def torch_op(self, torch, x):
-        arguments = [torch.tensor(a) if isinstance(a, list) else a for a in self.move_arguments]
-        return getattr(torch if self.name in ("tile", "roll") else torch.Tensor, self.name)(
-            x, *([arguments] if self.name == "tile" and len(arguments) > 1 else arguments)
-        )
-
 
 class TestUnbind(OpCase):
     op_name = "unbind"
@@ -98,9 +92,6 @@ class TestMeshgrid(OpCase):
     def reference_backward(self, dy, *arrays):
         order = (1, 0, 2) if self.indexing == "xy" else (0, 1, 2)
         return tuple(d.sum(tuple(a for a in range(3) if a != order.index(i))) for i, d in enumerate(dy))
-
-    def torch_op(self, torch, *tensors):
-        return torch.meshgrid(*tensors, indexing=self.indexing)
 
 
 class TestTrace(OpCase):

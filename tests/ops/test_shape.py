@@ -102,9 +102,6 @@ class TestParts(OpCase):
     def reference_backward(self, dy, x):
         return (np.concatenate(dy if isinstance(dy, tuple) else (dy,), 1),)
 
-    def torch_op(self, torch, x):
-        return getattr(torch, self.name)(x, list(self.size) if isinstance(self.size, tuple) else self.size, 1)
-
 
 class TestJoins(OpCase):
     op_name = ("cat", "concatenate", "stack")
@@ -142,9 +139,6 @@ class TestJoins(OpCase):
         if self.name == "stack":
             return tuple(np.moveaxis(dy, self.axis, 0))
         return tuple(reference.cat_backward(dy, xs, self.axis))
-
-    def torch_op(self, torch, *xs):
-        return getattr(torch, self.name)(xs, self.axis)
 
 
 def test_methods():

@@ -37,6 +37,3 @@ class MoveCase(OpCase):
 
     def reference_backward(self, dy: Array, x: Array) -> tuple[Array]:
         return (moved_backward(dy, x, self.move),)
-
-    def torch_op(self, torch: Any, x: Any) -> Any:
-        return getattr(torch.Tensor, self.name)(x, *self.move_arguments)

@@ -3,7 +3,7 @@
 A case says what the op is, what it is fed and what is expected; the base class holds the tests:
 
     class TestLeakyRelu(OpCase):
-        op_name = "leaky_relu"      # ops.leaky_relu, and PyTorch's function of this name
+        op_name = "leaky_relu"      # ops.leaky_relu
         module = activation         # of reference, which has leaky_relu and leaky_relu_backward
         arguments = ("slope",)      # what follows the arrays in all four: self.slope
         variants = ({"slope": 0.01}, {"slope": 0.3})        # each test runs for each, set as attributes
@@ -14,11 +14,9 @@ Every hook can be overridden instead (``op``, ``reference``, ``inputs``, ``draw`
 hook does not exist.
 """
 
-import importlib.util
 import itertools
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -33,9 +31,7 @@ from support.op_values import check_views, double, gradient_for, listed
 from support.tolerance import tolerance
 
 Array = np.ndarray[Any, Any]
-Expected = Callable[[list[Array], Any], tuple[list[Any], Any]]  # inputs, dys -> outputs, gradients
 FLOATS = ("float32", "float64")
-TORCH = importlib.util.find_spec("torch") is not None  # else there are no tests that would be skipped
 ENTRIES = 25  # elements of each input that central differences look at
 SECOND_ENTRIES = 5  # and those of second gradients
 DRAWS = int(os.environ.get("RANVIER_DRAWS", "6"))  # random calls of each case
@@ -48,7 +44,6 @@ class OpCase:
     name: ClassVar[str] = ""  # the one of them that a variant tests
     module: ClassVar[Any] = None  # of reference, which has the function and its _backward
     reference_name: ClassVar[str] = ""  # if it has another name there
-    torch_name: ClassVar[str] = ""  # if it has another name in PyTorch
     arguments: ClassVar[tuple[str, ...]] = ()  # settings that follow the arrays, by position
     saves_y: ClassVar[bool] = False  # the reference's backward receives the result instead of the inputs
     variants: ClassVar[Sequence[dict[str, Any]]] = ({},)
@@ -95,9 +90,9 @@ class OpCase:
         self._settings(settings)
         return settings
 
-    # --- the op, its reference, and the same in PyTorch
+    # --- the op and its reference
     def after(self, *arrays: Any) -> tuple[Any, ...]:
-        """What follows the arrays in a call of the op, the reference and PyTorch's function."""
+        """What follows the arrays in a call of the op and the reference."""
         return tuple(getattr(self, name) for name in self.arguments)
 
     def op(self, *tensors: Tensor) -> Any:
@@ -114,12 +109,6 @@ class OpCase:
         found = getattr(self.module, f"{self._reference_name}_backward")(dy, *saved, *self.after(*arrays))
         gradients = tuple(found) if isinstance(found, (tuple, list)) else (found,)
         return gradients + (None,) * (len(arrays) - len(gradients))
-
-    def torch_op(self, torch: Any, *tensors: Any) -> Any:
-        """The op in PyTorch, against which op and reference are checked where torch is installed."""
-        name = self.torch_name or self.name or self.op_name
-        function = getattr(torch.nn.functional, name, None) or getattr(torch, name)
-        return function(*tensors, *self.after(*tensors))
 
     @property
     def _reference_name(self) -> Any:
@@ -147,12 +136,9 @@ class OpCase:
         names = getattr(cls, "op_name", ())
         for name in (names,) if isinstance(names, str) else names:
             OpCase.registry.setdefault(name, []).append(cls)
-        drawn, compared = cls.draw is not None, cls.torch_op is not None and TORCH
         given = {
             "test_empty": cls.empty is not None or cls.empty_inputs is not OpCase.empty_inputs,
-            "test_forward_and_gradients_when_drawn": drawn,
-            "test_reference_equals_torch": compared,
-            "test_equals_torch_when_drawn": drawn and compared,
+            "test_forward_and_gradients_when_drawn": cls.draw is not None,
             **dict.fromkeys(("test_gradients", "test_gradients_in_layouts"), cls.differentiable),
             "test_second_gradients": cls.differentiable,
             "test_reference_gradients": cls.differentiable,
@@ -195,46 +181,30 @@ class OpCase:
         assert len(gradients) == len(exact), "reference_backward returns a gradient, or None, for each input"
         return outputs, gradients
 
-    def _expected_of_torch(self, exact: list[Array], dys: Any) -> tuple[list[Any], Any]:
-        """The same of PyTorch, in float64."""
-        torch = pytest.importorskip("torch", reason="torch is not installed")
-        plain = [torch.tensor(np.ascontiguousarray(a)).reshape(a.shape) for a in exact]
-        leaves = [x.requires_grad_(x.is_floating_point() and dys is not None) for x in plain]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # PyTorch's, about its own speed
-            outputs = listed(self.torch_op(torch, *leaves))
-        if dys is not None:
-            floating = [y for y in outputs if y.requires_grad]
-            torch.autograd.backward(floating, [torch.tensor(d) for d in dys])
-        gradients = [None if x.grad is None else x.grad.numpy() for x in leaves]
-        return [y.detach().numpy() for y in outputs], gradients
-
     def _compare(
         self,
         arrays: tuple[Array, ...],
         gradients: bool,
-        expected: Expected | None = None,
         isas: Iterable[str] = ("",),
         layouts: Iterable[str] = ("",),
     ) -> None:
         """Runs the op at these ISA levels and on inputs in these layouts, and compares it with the float64
         reference, which is computed once."""
         exact = [double(a) for a in arrays]
-        expect = expected or self._expected
         want: list[Any] = []
         for isa, layout in ((isa, layout) for isa in isas for layout in layouts):  # not all levels at once
             given = tuple(in_layout(a, layout) for a in arrays)
             ys, dys, grads = self._run(given, gradients)
             if not want:
                 dy = tuple(double(d) for d in dys) if gradients else None
-                outputs, wanted = expect(exact, dy)
+                outputs, wanted = self._expected(exact, dy)
                 floats = [a for a in arrays if a.dtype.kind == "f"]
                 dtype = floats[0].dtype if floats else np.dtype("float32")
                 others = (*outputs, *(dy or ()), *(wanted or ()))
                 terms = [*arrays, *(np.asarray(x) for x in others if x is not None)]
                 limits = self.reduction(*arrays), self.magnitude(*terms)
                 want = wanted if gradients else outputs
-                noise = self._noise(expect, exact, dy, dtype, want)
+                noise = self._noise(exact, dy, dtype, want)
             where = f"{isa} {layout}".strip()
             assert len(ys) == len(outputs), where
             for index, (got, right) in enumerate(zip(grads if gradients else ys, want, strict=True)):
@@ -247,13 +217,13 @@ class OpCase:
                     assert got.dtype == arrays[index].dtype, what
                 self._check(what, got, right, dtype, limits, noise[index])
 
-    def _noise(self, expect: Expected, exact: list[Array], dy: Any, dtype: Any, want: list[Any]) -> list[Any]:
+    def _noise(self, exact: list[Array], dy: Any, dtype: Any, want: list[Any]) -> list[Any]:
         """How far each expected element moves where inputs differ by a rounding; nan: not compared with it.
 
         Where no sums are involved, each input (and dy) is moved alone: the sum over the inputs is the op's
         condition, |df/dx| |x| eps, in which nothing cancels. Else all are moved at random, three times.
         """
-        if self.exact or expect == self._expected_of_torch:  # PyTorch rounds, too
+        if self.exact:
             return [np.nan] * len(want)
         rng, eps, given = np.random.default_rng(1), float(np.finfo(dtype).eps), [*exact, *(dy or ())]
         floats = [i for i, a in enumerate(given) if a.dtype.kind == "f"]
@@ -263,7 +233,7 @@ class OpCase:
                 a * (1 + eps * rng.choice([-1.0, 1.0], a.shape)) if i in moved else a
                 for i, a in enumerate(given)
             ]
-            found = expect(arrays[: len(exact)], None if dy is None else tuple(arrays[len(exact) :]))
+            found = self._expected(arrays[: len(exact)], None if dy is None else tuple(arrays[len(exact) :]))
             pairs = zip(found[dy is not None], want, strict=True)
             return [np.abs(f - w) if np.asarray(w).dtype.kind == "f" else 0.0 for f, w in pairs]
 
@@ -355,33 +325,12 @@ class OpCase:
         for gradients in (False, True)[: 1 + self.differentiable]:
             self._compare(self.empty_inputs(dtype), gradients)
 
-    def test_reference_equals_torch(self, rng: Any) -> None:
-        arrays = self.off_kinks(*self.inputs(rng, self.dtypes[-1]))
-        exact = [double(a) for a in arrays]
-        _, sent, _ = self._run(arrays, self.differentiable)
-        dys = None if sent is None else tuple(sent)
-        outputs, grads = self._expected(exact, dys)
-        theirs, their_grads = self._expected_of_torch(exact, dys)
-        largest = self.magnitude(*arrays, *map(np.asarray, outputs))
-        limit = tolerance("float64", self.reduction(*arrays), largest)
-        for y, want in zip(theirs, outputs, strict=True):
-            np.testing.assert_allclose(y, want, rtol=0, atol=limit)
-        if dys is not None:
-            for x, *pair in zip(arrays, their_grads, grads, strict=True):
-                got, want = (np.zeros(x.shape) if g is None else g for g in pair)
-                np.testing.assert_allclose(got, want, rtol=0, atol=limit * self.magnitude(*dys))
-
     def test_forward_and_gradients_when_drawn(self, rng: Any, dtype: str, isas: Any) -> None:
         """Each ISA level in turn."""
         levels = itertools.chain.from_iterable(itertools.repeat(isas))
         for arrays, _ in zip(self._drawn(rng, dtype), levels, strict=False):
             self._compare(arrays, gradients=self.differentiable)
             self._compare(arrays, gradients=False)
-
-    def test_equals_torch_when_drawn(self, rng: Any, dtype: str) -> None:
-        for arrays in self._drawn(rng, dtype):
-            self._compare(arrays, gradients=self.differentiable, expected=self._expected_of_torch)
-            self._compare(arrays, gradients=False, expected=self._expected_of_torch)
 
     def _drawn(self, rng: Any, dtype: str) -> Iterator[tuple[Array, ...]]:
         """The inputs of DRAWS random calls; the last one printed is the one that failed."""
