@@ -1,6 +1,5 @@
 """Attention and encoder layers: PyTorch's values, masks, dropout, compiled steps, files and errors."""
 
-import copy
 import importlib
 import json
 
@@ -167,27 +166,6 @@ def test_a_mask_of_numbers_is_causal():
     matrices = [p for p in model.parameters() if p.ndim == 2]
     for p in matrices:  # Glorot's bound
         assert np.abs(p.numpy(force=True)).max() <= (6 / sum(p.shape)) ** 0.5
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_saved_and_loaded(training, tmp_path):
-    layer = nn.TransformerEncoderLayer(8, 2, 16, 0.1, "gelu", batch_first=True, norm_first=True)
-    model = nn.Sequential(nn.Linear(3, 8), nn.TransformerEncoder(layer, 2, nn.LayerNorm(8))).train(training)
-    rv.save(model, tmp_path / "model.safetensors")
-    x = rv.randn(4, 5, 3)
-    for twin in (rv.load(tmp_path / "model.safetensors"), copy.deepcopy(model)):
-        assert repr(twin) == repr(model)
-        assert [m.training for m in twin.modules()] == [m.training for m in model.modules()]
-        np.testing.assert_array_equal(
-            twin.eval()(x).numpy(force=True), copy.deepcopy(model).eval()(x).numpy(force=True)
-        )
-
-
-def test_summary(capsys):
-    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 2)
-    found = rv.summary(encoder, (5, 8))
-    assert found.total == sum(p.numel() for p in encoder.parameters())
-    assert "layers.1.self_attn MultiheadAttention  (N, 5, 8)" in capsys.readouterr().out
 
 
 def test_compiled_in_parts(monkeypatch):

@@ -103,7 +103,7 @@ def test_transposed_layers():
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
-def test_padding_modes(mode, tmp_path):
+def test_padding_modes(mode):
     """The image is padded by its own values, and what is left is a convolution without padding."""
     x = rv.randn(2, 3, 7, 6)
     layer = nn.Conv2d(3, 4, (3, 2), padding=(2, 1), padding_mode=mode)
@@ -112,5 +112,3 @@ def test_padding_modes(mode, tmp_path):
     same = nn.Conv1d(3, 4, 4, padding="same", dilation=2, padding_mode=mode)
     assert same(x[:, :, 0]).shape == (2, 4, 6)
     assert repr(layer).endswith(f"padding=(2, 1), padding_mode={mode})")
-    rv.save(layer, tmp_path / "layer.safetensors")
-    assert rv.load(tmp_path / "layer.safetensors").padding_mode == mode

@@ -40,21 +40,21 @@ def test_every_layer_is_here():
 
 
 @every_layer
-def test_saved_and_loaded(layer, tmp_path):
+def test_copied_pickled_and_saved(layer, tmp_path):
+    """With other parameters and statistics than those that it begins with."""
     module = make(layer)
+    for value in module.state_dict().values():
+        if value.is_floating_point():
+            nn.init.uniform_(value, 0.5, 1.5)
     rv.save(nn.Sequential(module), tmp_path / "model.safetensors")
-    twin = rv.load(tmp_path / "model.safetensors")[0]
-    assert type(twin) is type(module)
-    assert repr(twin) == repr(module)
-    assert list(twin.state_dict()) == list(module.state_dict())
-    np.testing.assert_array_equal(call(twin, layer), call(module, layer))
-
-
-@every_layer
-def test_copied_and_pickled(layer):
-    module = make(layer)
-    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        assert repr(twin) == repr(module)
+    loaded = rv.load(tmp_path / "model.safetensors")[0]
+    for twin in (loaded, copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert (type(twin), repr(twin), twin.training) == (type(module), repr(module), False)
+        state, copied = module.state_dict(), twin.state_dict()
+        assert list(state) == list(copied)
+        for key, value in state.items():
+            np.testing.assert_array_equal(copied[key].numpy(), value.numpy(), strict=True)
+            assert not np.shares_memory(copied[key].numpy(), value.numpy())
         np.testing.assert_array_equal(call(twin, layer), call(module, layer))
 
 

@@ -65,20 +65,11 @@ def test_zeros_and_ones():
     assert (rv.mlp([3, 2], init="ones")[0].weight.detach().numpy() == 1).all()
 
 
-def test_saved_loaded_and_compiled(tmp_path):
-    rv.manual_seed(0)
+def test_dtype_and_output():
     model = rv.mlp([5, 7, 3], "gelu", dropout=0.2, batch_norm=True, output="softmax", dtype=rv.float64).eval()
-    x = rv.rand(4, 5, dtype=rv.float64)
-    y = model(x)
+    y = model(rv.rand(4, 5, dtype=rv.float64))
     assert y.dtype == np.float64
     np.testing.assert_allclose(y.sum(-1).detach().numpy(), 1)
-    rv.save(model, tmp_path / "model.safetensors")
-    again = rv.load(tmp_path / "model.safetensors").eval()
-    assert again(x).tolist() == y.tolist()
-    assert repr(again) == repr(model)
-    compiled = rv.compile(model)
-    for _ in range(3):
-        assert compiled(x).tolist() == y.tolist()
 
 
 @pytest.mark.parametrize("seed", range(5))

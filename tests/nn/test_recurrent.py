@@ -224,18 +224,6 @@ def test_compiled_with_lengths(kind):
                 np.testing.assert_array_equal(compiled(x, lengths).numpy(), last(x, lengths).numpy())
 
 
-class Classifier(nn.Module):
-    """The state after the last step, through a linear layer."""
-
-    def __init__(self, kind):
-        super().__init__()
-        self.recurrent = getattr(nn, kind)(1, 16, batch_first=True)
-        self.head = nn.Linear(16, 2)
-
-    def forward(self, x):
-        return self.head(self.recurrent(x)[0][:, -1])
-
-
 def test_text():
     text = "num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True"
     assert repr(nn.LSTM(3, 4, 2, False, True, 0.5, True)) == f"LSTM(3, 4, {text})"

@@ -5,7 +5,6 @@ Modules of the standard library that a row names are there too.
 # ruff: noqa: F401
 
 import collections
-import enum
 import functools
 import io
 import logging
@@ -27,8 +26,6 @@ from ranvier.optim import lr_scheduler, swa_utils
 NAN, INF, FOUR = float("nan"), float("inf"), (1.0, 2.0, 3.0, 1.0)
 NUMBERS = [float(n * n) for n in range(1, 17)]
 Pair = collections.namedtuple("Pair", "first value")
-Color, Level = enum.Enum("Color", "RED GREEN"), enum.IntEnum("Level", "ONE TWO")
-Rate, Bits = enum.Enum("Rate", {"LOW": 1.0, "HIGH": 2.0}), enum.Flag("Bits", "A B")
 SCALING = "FACTOR = 2.0\ndef call(value): return value {} FACTOR"
 READING = "table = [1.0]\ndef read(): return inner()\ndef inner(): return table[0]"
 KEPT, INTS, KEEP = rv.ones(4, 3) * 1.5, np.arange(12).reshape(4, 3), SimpleNamespace(last=None)

@@ -1,7 +1,11 @@
-"""Records that the texts of rows name: dataclasses are made anew only where a text names one (`rows.py`)."""
+"""Records and enumerations that the texts of rows name: made anew only where a text names one (`rows.py`)."""
 
 import dataclasses
+import enum
 import typing
+
+Color, Level = enum.Enum("Color", "RED GREEN"), enum.IntEnum("Level", "ONE TWO")
+Rate, Bits = enum.Enum("Rate", {"LOW": 1.0, "HIGH": 2.0}), enum.Flag("Bits", "A B")
 
 
 @dataclasses.dataclass

@@ -30,7 +30,9 @@ from compile.staleness.judge import SCENARIOS, Case, Scenario
 from compile.staleness.small import Small
 
 FOLDER = Path(__file__).parent
-RECORDS = "Settings", "Frozen", "Named", "record_with"  # names of records.py, or parts of them
+RECORDS = (  # names of records.py, or parts of them
+    "Settings", "Frozen", "Named", "record_with", "Color", "Level.", "Rate", "Bits"
+)  # fmt: skip
 DEFAULTS = {
     "values": "1.0, 2.0, 3.0, 4.0",
     "make": "None",
@@ -184,6 +186,7 @@ def _assigned(text: str) -> set[str]:
     return made | {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
 
 
+@functools.cache
 def _names(text: str) -> set[str]:
     """The names that a text loads; none of a step that is an expression."""
     if text.startswith("="):

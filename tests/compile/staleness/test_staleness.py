@@ -24,21 +24,31 @@ def judged(name, at):
     assert outcome in (["captured", "eager"] if one.eager else ["captured"]), f"{outcome}: {remark}"
 
 
+@pytest.fixture
+def one_thread(threads):
+    """Teams are no part of what is stale, and the threads of two test processes wait for each other."""
+    threads(1)
+
+
+@pytest.mark.usefixtures("one_thread")
 @grouped("name", SCENARIOS)
 def test_as_eager(name):
     judged(name, LATE)
 
 
+@pytest.mark.usefixtures("one_thread")
 @grouped("name", MANY[::4])
 def test_as_eager_when_changed_early(name):
     judged(name, EARLY)
 
 
+@pytest.mark.usefixtures("one_thread")
 @grouped("name", CHEAP[::20])
 def test_as_eager_when_changed_in_each_call(name):
     assert judge(SCENARIOS[name], EACH)[0] in ("captured", "eager")
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("name", CHEAP[3::32])
 def test_as_eager_in_many_calls(name):
     judged(name, LONG)
