@@ -5,7 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from reference import activation as reference
-from support.op_case import OpCase
+from support.op_case import OpCase, cases
 from support.refused import refused
 
 
@@ -19,41 +19,39 @@ class ActivationCase(OpCase):
         return super().drawn_variant(rng)
 
 
-class TestRelu(ActivationCase):
-    op_name = "relu"
-    saves_y = True
-    kinks = (0.0,)
-
-
-class TestLeakyRelu(ActivationCase):
-    op_name = "leaky_relu"
-    arguments = ("negative_slope",)
-    variants = ({"negative_slope": 0.01}, {"negative_slope": 0.3})
-    kinks = (0.0,)
-
-
-class TestElu(ActivationCase):
-    op_name = "elu"
-    arguments = ("alpha",)
-    variants = ({"alpha": 1.0}, {"alpha": 0.5})
-    kinks = (0.0,)
-
-
-class TestSigmoid(ActivationCase):
-    op_name = "sigmoid"
-    inner = 1.0
-    saves_y = True
-
-
-class TestTanh(ActivationCase):
-    op_name = "tanh"
-    inner = 1.0
-    saves_y = True
-
-
-class TestGelu(ActivationCase):
-    op_name = "gelu"
-    inner = 1.0
+cases(
+    globals(),
+    ActivationCase,
+    {
+        "relu": {"saves_y": True, "kinks": (0.0,)},
+        "leaky_relu": {"kinks": (0.0,)}
+        | {"arguments": ("slope",), "variants": ({"slope": 0.01}, {"slope": 0.3})},
+        "elu": {"arguments": ("alpha",), "variants": ({"alpha": 1.0}, {"alpha": 0.5}), "kinks": (0.0,)},
+        "sigmoid": {"inner": 1.0, "saves_y": True},
+        "tanh": {"inner": 1.0, "saves_y": True},
+        "gelu": {"inner": 1.0},
+        "softplus": {"arguments": ("beta", "threshold"), "kinks": (1.5,)}
+        | {"variants": ({"beta": 1.0, "threshold": 20.0}, {"beta": 2.0, "threshold": 3.0})},
+        "heaviside": {"arguments": ("values",), "kinks": (0.0,)}
+        | {"variants": ({"values": 0.0}, {"values": 0.5})},
+        "hardtanh": {"arguments": ("min_val", "max_val"), "kinks": (-1.0, 1.0, 0.5, 2.0)}
+        | {"variants": ({"min_val": -1.0, "max_val": 1.0}, {"min_val": 0.5, "max_val": 2.0})},
+        "selu": {"kinks": (0.0,)},
+        "celu": {"arguments": ("alpha",), "variants": tuple({"alpha": a} for a in (1.0, 0.5, 2.0))},
+        "mish": {"inner": 0.3},  # the two terms of the gradient, where they cancel: x = -1.19
+        "hardsigmoid": {"kinks": (-3.0, 3.0)},
+        "hardswish": {"inner": 1.0, "kinks": (-3.0, 3.0)},
+        "silu": {"inner": 0.22},  # as of mish: x = -1.28
+        "logsigmoid": {},
+        "softsign": {},
+        "tanhshrink": {"inner": 1.0},
+        **{
+            name: {"arguments": ("lambd",), "kinks": (-1.5, -0.5, 0.0, 0.5, 1.5)}
+            | {"variants": tuple({"lambd": value} for value in (0.5, 1.5, 0.0))}
+            for name in ("softshrink", "hardshrink")
+        },
+    },
+)
 
 
 class TestGeluTanh(ActivationCase):
@@ -65,27 +63,6 @@ class TestGeluTanh(ActivationCase):
         return ops.gelu(x, approximate="tanh")
 
 
-class TestSoftplus(ActivationCase):
-    op_name = "softplus"
-    arguments = ("beta", "threshold")
-    variants = ({"beta": 1.0, "threshold": 20.0}, {"beta": 2.0, "threshold": 3.0})
-    kinks = (1.5,)
-
-
-class TestHeaviside(ActivationCase):
-    op_name = "heaviside"
-    arguments = ("values",)
-    variants = ({"values": 0.0}, {"values": 0.5})
-    kinks = (0.0,)
-
-
-class TestHardtanh(ActivationCase):
-    op_name = "hardtanh"
-    arguments = ("min_val", "max_val")
-    variants = ({"min_val": -1.0, "max_val": 1.0}, {"min_val": 0.5, "max_val": 2.0})
-    kinks = (-1.0, 1.0, 0.5, 2.0)
-
-
 class TestRelu6(ActivationCase):
     op_name = "relu6"
     kinks = (0.0, 6.0)
@@ -95,55 +72,6 @@ class TestRelu6(ActivationCase):
 
     def reference_backward(self, dy, x):
         return (reference.hardtanh_backward(dy, x, 0, 6),)
-
-
-class TestSelu(ActivationCase):
-    op_name = "selu"
-    kinks = (0.0,)
-
-
-class TestCelu(ActivationCase):
-    op_name = "celu"
-    arguments = ("alpha",)
-    variants = ({"alpha": 1.0}, {"alpha": 0.5}, {"alpha": 2.0})
-
-
-class TestMish(ActivationCase):
-    op_name = "mish"
-    inner = 0.3  # the two terms of the gradient, where they cancel: x = -1.19
-
-
-class TestHardsigmoid(ActivationCase):
-    op_name = "hardsigmoid"
-    kinks = (-3.0, 3.0)
-
-
-class TestHardswish(ActivationCase):
-    op_name = "hardswish"
-    inner = 1.0
-    kinks = (-3.0, 3.0)
-
-
-class TestWithoutSettings(ActivationCase):
-    op_name = ("silu", "logsigmoid", "softsign")
-    # silu: the two terms of the gradient, where they cancel: x = -1.28
-    variants = tuple({"name": name, "inner": 0.22 if name == "silu" else 0.0} for name in op_name)
-
-
-class TestTanhshrink(ActivationCase):
-    op_name = "tanhshrink"
-    inner = 1.0
-
-
-class TestSoftshrink(ActivationCase):
-    op_name = "softshrink"
-    arguments = ("lambd",)
-    variants = ({"lambd": 0.5}, {"lambd": 1.5}, {"lambd": 0.0})
-    kinks = (-1.5, -0.5, 0.0, 0.5, 1.5)
-
-
-class TestHardshrink(TestSoftshrink):
-    op_name = "hardshrink"
 
 
 class TestGlu(ActivationCase):

@@ -9,7 +9,7 @@ import ranvier as rv
 from ranvier import ops
 from reference import elementwise as reference
 from support.draws import broadcast_shapes
-from support.op_case import OpCase
+from support.op_case import OpCase, cases
 from support.refused import refused
 
 BROADCASTS = (
@@ -92,44 +92,19 @@ class OneCase(OpCase):
     shape, large, empty = (3, 5, 4, 11), (301, 1013), (2, 0, 3)
 
 
-class TestSmooth(OneCase):
-    op_name = ("neg", "square", "exp", "expm1", "sin", "cos")
-    variants = tuple({"name": name} for name in op_name)
-
-
-class TestAbs(OneCase):
-    op_name = "abs"
-    kinks = (0.0,)
-
-
-class TestSign(OneCase):
-    op_name = "sign"
-    kinks = (0.0,)
-
-
-class TestRound(OneCase):
-    op_name = "round"
-    kinks = (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)
-
-
-class TestReciprocal(OneCase):
-    op_name = "reciprocal"
-    low = 0.5
-
-
-class TestSqrt(OneCase):
-    op_name = "sqrt"
-    low = 0.25
-
-
-class TestLog(OneCase):
-    op_name = "log"
-    low = 0.25
-
-
-class TestLog1p(OneCase):
-    op_name = "log1p"
-    low = -0.5
+cases(
+    globals(),
+    OneCase,
+    {
+        **{name: {} for name in ("neg", "square", "exp", "expm1", "sin", "cos")},
+        **{name: {"kinks": (0.0,)} for name in ("abs", "sign")},
+        "round": {"kinks": (-2.5, -1.5, -0.5, 0.5, 1.5, 2.5)},
+        "reciprocal": {"low": 0.5},
+        "sqrt": {"low": 0.25},
+        "log": {"low": 0.25},
+        "log1p": {"low": -0.5},
+    },
+)
 
 
 class TestClip(OneCase):

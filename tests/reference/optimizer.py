@@ -54,17 +54,9 @@ def rmsprop(
 
 
 def adam(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    amsgrad: bool = False,
-    maximize: bool = False,
-    decoupled_weight_decay: bool = False,
-) -> Array:
+    p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, amsgrad=False, maximize=False,
+    decoupled_weight_decay=False
+):  # fmt: skip
     beta1, beta2 = betas
     p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
     t, m, v = moments(g, state, betas)
@@ -104,17 +96,9 @@ def adamax(p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, maxi
 
 
 def nadam(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    momentum_decay: float = 4e-3,
-    decoupled_weight_decay: bool = False,
-    maximize: bool = False,
-) -> Array:
+    p, g, state, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, momentum_decay=4e-3,
+    decoupled_weight_decay=False, maximize=False
+):  # fmt: skip
     beta1, beta2 = betas
     p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
     t, m, v = moments(g, state, betas)
@@ -125,16 +109,16 @@ def nadam(
 
 
 def radam(
-    p: Array,
-    g: Array,
-    state: State,
-    lr: float,
-    betas: tuple[float, float] = (0.9, 0.999),
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
-    decoupled_weight_decay: bool = False,
-    maximize: bool = False,
-) -> Array:
+    p,
+    g,
+    state,
+    lr,
+    betas=(0.9, 0.999),
+    eps=1e-8,
+    weight_decay=0.0,
+    decoupled_weight_decay=False,
+    maximize=False,
+):
     beta1, beta2 = betas
     p, g = decayed(p, g, lr, weight_decay, decoupled_weight_decay, maximize)
     t, m, v = moments(g, state, betas)

@@ -10,8 +10,8 @@ A case says what the op is, what it is fed and what is expected; the base class 
         shape, large, empty = (3, 7), (41, 1013), (2, 0)    # of inputs, large_inputs and empty_inputs
         kinks = (0.0,)              # where it has no derivative
 
-Every hook can be overridden instead (``op``, ``reference``, ``inputs``, ``draw`` ...). A test without its
-hook does not exist.
+`cases` makes such classes of rows. Every hook can be overridden instead (``op``, ``reference``, ``inputs``,
+``draw`` ...). A test without its hook does not exist.
 """
 
 import itertools
@@ -341,6 +341,13 @@ class OpCase:
             arrays = tuple(any_layout(rng, a) for a in arrays)
             print(f"draw {number}: {settings} on {[(a.shape, a.strides, str(a.dtype)) for a in arrays]}")
             yield arrays
+
+
+def cases(module: dict[str, Any], base: type[OpCase], rows: dict[str, dict[str, Any]]) -> None:
+    """A class of tests in a module (its `globals()`) for each op: `base`, with the attributes of the row."""
+    for op, attributes in rows.items():
+        name = "Test" + op.title().replace("_", "")
+        module[name] = type(name, (base,), {"op_name": op, "__module__": module["__name__"], **attributes})
 
 
 for _name, _test in [(name, test) for name, test in vars(OpCase).items() if name.startswith("test_")]:
