@@ -15,6 +15,7 @@ from torch.hub import HASH_REGEX, download_url_to_file, urlparse
 from torch.jit.annotations import List
 from torch.library import Library, custom_op, register_fake
 from torch.nn.attention.flex_attention import BlockMask
+import torchvision.models as models
 from torchvision.datasets import KMNIST, MNIST
 from torchvision.io import decode_image
 from torchvision.ops.misc import FrozenBatchNorm2d
@@ -32,6 +33,7 @@ def _(x): return x
 
 register_fake("mine::twice", _)
 Library("mine", "FRAGMENT").define("three(Tensor x) -> Tensor")
+assert models.__dict__["resnet18"] is models.resnet18 and "vgg16" in dir(models)
 assert torch.torch is torch and Layer().names() == ["a"] and not isinstance(2, torch.SymInt)
 assert not isinstance(torch.nn.Linear(1, 1), FrozenBatchNorm2d)
 assert HASH_REGEX.search("net-0a1b.pth").group(1) == "0a1b" and urlparse("http://a/b").path == "/b"

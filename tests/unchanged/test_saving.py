@@ -47,6 +47,11 @@ else:
 names = [nn.Sequential, nn.Linear, nn.BatchNorm1d, nn.Dropout, torch.nn.functional.relu]
 with safe_globals([Net, hook, *names]):
     assert torch.equal(torch.load(f"{folder}/net.pt")(x), net(x))
+attention = nn.MultiheadAttention(4, 2)
+torch.save(attention, f"{folder}/attention.pt")
+with safe_globals([nn.MultiheadAttention, nn.modules.linear.NonDynamicallyQuantizableLinear]):
+    again = torch.load(f"{folder}/attention.pt")
+assert torch.equal(again.out_proj.weight, attention.out_proj.weight)
 
 state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
          "rng": torch.get_rng_state(), "epoch": 3}

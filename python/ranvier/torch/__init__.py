@@ -37,6 +37,7 @@ def install(report: bool = False) -> None:
     """
     from ranvier import Size, Tensor
     from ranvier.optim.state import Form
+    from ranvier.torch import shared
     from ranvier.torch.finder import Finder
 
     if not is_installed():
@@ -48,6 +49,7 @@ def install(report: bool = False) -> None:
             )
         sys.meta_path.insert(0, Finder)
         Form.tensors = True
+        shared.attach()
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):

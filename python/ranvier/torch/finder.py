@@ -70,7 +70,7 @@ class Finder:
             vars(module)["__version__"] = _VERSIONS[root]
         if root == "torch" and not path:
             vars(module)["torch"] = module  # torch.torch, as some libraries write
-        if path in names.WHOLE and root == "torch":
+        if module.__name__ in names.WHOLE:
             vars(module).update({name: attribute(name) for name in listing() if name[0] != "_"})
 
 

@@ -173,7 +173,7 @@ OTHERS = {
 }
 
 # modules whose `__dict__` libraries go through: it has all names at once
-WHOLE = frozenset({"distributions", "optim", "optim.lr_scheduler"})
+WHOLE = frozenset({"torch.distributions", "torch.optim", "torch.optim.lr_scheduler", "torchvision.models"})
 
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """

@@ -16,7 +16,7 @@ import numpy as np
 import ranvier as rv
 from ranvier.torch.files import archive
 from ranvier.torch.files.modules import state_from_torch
-from ranvier.torch.files.naming import path_of
+from ranvier.torch.files.naming import CLASSES, path_of
 from ranvier.torch.files.objects import runner
 from ranvier.torch.files.unpickler import (
     Unpickler,
@@ -121,4 +121,6 @@ def save(
 
 def _weights() -> archive.Run:
     safe = by_path(path_of)
+    # a class of this library may be several of PyTorch's
+    safe |= {path: kind for path, kind in CLASSES.items() if kind in safe.values()}
     return lambda content, persistent: Unpickler(content, persistent, safe).load()

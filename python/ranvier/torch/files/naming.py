@@ -40,7 +40,7 @@ _MODULES = (
     *("nn.functional", "", "optim.lr_scheduler", "optim", "utils.data", "distributions", "nn.init"),
     *("nn.utils.rnn", "nn.utils", "nn.parallel"),
 )
-_CLASSES = {
+CLASSES = {
     "torch.Tensor": rv.Tensor,
     "torch.Size": rv.Size,
     "torch.device": rv.device,
@@ -48,7 +48,7 @@ _CLASSES = {
     "torch.nn.modules.linear.NonDynamicallyQuantizableLinear": nn.Linear,
     "torch.nn.modules.module._WrappedHook": WrappedHook,
 }
-_PATHS = {value: path for path, value in _CLASSES.items() if value is not nn.Linear}
+_PATHS = {value: path for path, value in CLASSES.items() if value is not nn.Linear}
 _BUILT_IN = {
     "torch._C._VariableFunctionsClass",
     "torch._C._VariableFunctions",
@@ -78,8 +78,8 @@ def path_of(value: Any) -> str:
 def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> Any:
     """What a pickle of PyTorch names, of this library where PyTorch's own is meant."""
     path = f"{module}.{name}"
-    if path in _CLASSES:
-        return _CLASSES[path]
+    if path in CLASSES:
+        return CLASSES[path]
     if module.partition(".")[0] not in ("torch", "torchvision"):
         return otherwise(module, name)
     if path in KNOWN:

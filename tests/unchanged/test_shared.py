@@ -1,0 +1,42 @@
+"""Memory that processes have in common: `share_memory_` of tensors, `share_memory` of modules."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import copy, os
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+
+def train(net, total):
+    assert net.weight.is_shared() and type(net.weight) is nn.Parameter and net.weight.requires_grad
+    optimizer = torch.optim.SGD(net.parameters(), 0.5)
+    net(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    total += net.count
+    total.data.mul_(2)
+
+if __name__ == "__main__":
+    before = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    for method in {"spawn", mp.get_all_start_methods()[0]}:
+        net, total = nn.Linear(2, 1), torch.zeros(3).share_memory_()
+        net.register_buffer("count", torch.tensor(7.0))
+        assert net.share_memory() is net and not torch.ones(2).is_shared()
+        weight = net.weight.detach().clone()
+        process = mp.get_context(method).Process(target=train, args=(net, total))
+        process.start()
+        process.join()
+        assert process.exitcode == 0, method
+        assert torch.equal(net.weight, weight - 0.5) and total.tolist() == [14.0] * 3
+        assert not copy.deepcopy(net).weight.is_shared()
+    del net, total
+    assert not os.path.isdir("/dev/shm") or {n for n in os.listdir("/dev/shm") if n[:3] == "psm"} <= before
+"""
+
+
+def test_processes_train_one_network(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "ranvier.torch", str(tmp_path / "program.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
