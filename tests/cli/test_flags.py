@@ -62,7 +62,7 @@ def test_init_without_layers_to_initialise(files, tmp_path, refused):
     assert message == "--init he is for linear layers and convolutions, and the network has none"
 
 
-def test_flags_of_evaluate_and_predict(files, tmp_path, capsys, refused):
+def test_flags_of_evaluate_and_predict(files, refused):
     model, values, table = files / "table.safetensors", files / "values.safetensors", files / "table.csv"
     for arguments, message in (
         (["evaluate", model, table, "--label", "kind", "--seed", "1"], "--seed is for digits and iris"),
@@ -76,8 +76,6 @@ def test_flags_of_evaluate_and_predict(files, tmp_path, capsys, refused):
         (["predict", model, table, "--label", "kind", "--json", files], "is a folder; expected a file"),
     ):
         assert message in refused(*arguments)
-    code = cli.main(["bench", "--threads", "1000"])
-    assert (code, f"this machine has {os.cpu_count()}" in capsys.readouterr().err) == (1, True)
 
 
 def test_columns_are_known_by_their_names(files, tmp_path, capsys):

@@ -7,7 +7,7 @@ from ranvier import cli
 from ranvier.cli import _parser
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "summary", "export", "bench", "config"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "summary", "export", "config"])
 def test_help_ends_with_examples(command, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main([command, "--help"])

@@ -1,7 +1,6 @@
 """The command line: `ranvier train digits`, `ranvier config` ..., with a file for each command.
 
-`bench` has `config`, too: both are about this machine. What only some commands need of the library is
-imported when they run, so that help and errors appear at once.
+What only some commands need of the library is imported when they run, so that help and errors appear at once.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ranvier.cli import bench, evaluate, export, predict, summary, train
+from ranvier.cli import config, evaluate, export, predict, summary, train
 from ranvier.cli.arguments import Interrupted, Mistake, Parser
 from ranvier.cli.ranks import end_job
 from ranvier.version import __version__
@@ -54,6 +53,6 @@ def _parser() -> Parser:
     parser = Parser(prog="ranvier", description="Neural networks, fast on a CPU.")
     parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (train, evaluate, predict, summary, export, bench):
+    for command in (train, evaluate, predict, summary, export, config):
         command.add(commands)
     return parser
