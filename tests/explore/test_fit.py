@@ -51,51 +51,46 @@ def test_one_bad_last_epoch_is_no_overfitting(rng):
     assert judge_fit(history).verdict == "good"
 
 
-def test_a_constant_gap_is_overfitting_and_a_small_one_is_not():
-    loss = [2.3, 1.0, 0.3, 0.05, 0.01]
-    assert judge_fit({"loss": loss, "val_loss": [2.3, 1.2, 0.8, 0.8, 0.8]}).verdict == "overfitting"
-    assert judge_fit({"loss": loss, "val_loss": [2.3, 1.1, 0.4, 0.1, 0.08]}).verdict == "good"
+NAN = float("nan")
+LOSS = {"loss": [2.3, 1.0, 0.3, 0.05, 0.01]}
+SCORED = {"loss": [1.0, 0.5, 0.2], "val_loss": [1.0, 0.5, 0.3], "accuracy": [0.5, 0.8, 0.99]}
+TRAINED = {"loss": [0.1, 0.09, 0.085], "val_loss": [0.1] * 3}
+HISTORIES = {
+    "a constant gap": ({**LOSS, "val_loss": [2.3, 1.2, 0.8, 0.8, 0.8]}, "overfitting"),
+    "a small gap": ({**LOSS, "val_loss": [2.3, 1.1, 0.4, 0.1, 0.08]}, "good"),
+    "a gap of accuracy": ({**SCORED, "val_accuracy": [0.5, 0.8, 0.84]}, "overfitting"),
+    "a small gap of accuracy": ({**SCORED, "val_accuracy": [0.5, 0.8, 0.95]}, "good"),
+    "a trained model that continues": ({**TRAINED, "accuracy": [0.97, 0.97, 0.98]}, "good"),
+    "the same without a score": (TRAINED, "underfitting"),
+    "infinite": ({"loss": [float("inf")] * 4}, "diverged"),
+    "rising": ({"loss": [1.0, 3.0, 9.0]}, "diverged"),
+    "empty": ({"loss": []}, "unknown"),
+    "little learned, no validation": ({"loss": [1.0, 0.95, 0.9]}, "underfitting"),
+    "an epoch without validation": ({**OVER, "val_loss": [NAN, 0.55, 0.6, 0.8]}, "overfitting"),
+    "never validated": ({"loss": [0.8, 0.3, 0.1], "val_loss": [NAN] * 3}, "unknown"),
+    "below zero": ({"loss": [-1.0, -1.2, -1.3], "val_loss": [-1.0, -1.2, -1.29]}, "good"),
+    "other data, nothing learned": ({"loss": [1.45, 1.42, 1.4, 1.39], "val_loss": [2.0] * 4}, "underfitting"),
+}
 
 
-def test_a_gap_of_accuracy_is_overfitting():
-    fit = {"loss": [1.0, 0.5, 0.2], "val_loss": [1.0, 0.5, 0.3], "accuracy": [0.5, 0.8, 0.99]}
-    assert judge_fit({**fit, "val_accuracy": [0.5, 0.8, 0.84]}).verdict == "overfitting"
-    assert judge_fit({**fit, "val_accuracy": [0.5, 0.8, 0.95]}).verdict == "good"
+@pytest.mark.parametrize(("history", "verdict"), HISTORIES.values(), ids=HISTORIES)
+def test_verdicts(history, verdict):
+    assert judge_fit(history).verdict == verdict
 
 
-def test_a_trained_model_that_continues_does_not_underfit():
-    went_on = {"loss": [0.1, 0.09, 0.085], "val_loss": [0.1, 0.1, 0.1], "accuracy": [0.97, 0.97, 0.98]}
-    assert judge_fit(went_on).verdict == "good"
-    del went_on["accuracy"]
-    assert judge_fit(went_on).verdict == "underfitting"
-    assert judge_fit(went_on, baseline=2.3).verdict == "good"
+def test_a_baseline_takes_the_place_of_the_first_loss():
+    assert judge_fit(TRAINED, baseline=2.3).verdict == "good"
 
 
-def test_divergence():
-    assert judge_fit({"loss": [1.0, 2.0, float("nan")]}).reasons == ("training loss is nan since epoch 3",)
-    assert judge_fit({"loss": [float("inf")] * 4}).verdict == "diverged"
-    assert judge_fit({"loss": [1.0, 3.0, 9.0]}).verdict == "diverged"
-
-
-def test_what_cannot_be_told_is_said():
-    assert judge_fit({"loss": []}).verdict == "unknown"
+def test_reasons():
+    assert judge_fit({"loss": [1.0, 2.0, NAN]}).reasons == ("training loss is nan since epoch 3",)
     assert "a trend needs 3" in judge_fit({"loss": [1.0, 0.5]}).reasons[0]
     alone = judge_fit({"loss": [1.0, 0.5, 0.1]})
-    assert alone.verdict == "unknown"
-    assert "cannot be told" in alone.reasons[1]
-    assert judge_fit({"loss": [1.0, 0.95, 0.9]}).verdict == "underfitting"  # needs no validation
-
-
-def test_epochs_without_validation_are_left_out():
-    nan = float("nan")
-    history = {"loss": [0.8, 0.5, 0.3, 0.1], "val_loss": [nan, 0.55, 0.6, 0.8]}
-    assert judge_fit(history).verdict == "overfitting"
-    assert judge_fit({"loss": [0.8, 0.3, 0.1], "val_loss": [nan] * 3}).verdict == "unknown"
-
-
-def test_a_loss_below_zero_has_no_floor():
-    history = {"loss": [-1.0, -1.2, -1.3], "val_loss": [-1.0, -1.2, -1.29]}
-    assert judge_fit(history).verdict == "good"
+    assert (alone.verdict, "cannot be told" in alone.reasons[1]) == ("unknown", True)
+    curves = {"loss": [1.45, 1.2, 1.0, 0.9, 0.876], "val_loss": [1.4, 1.32, 1.3, 1.31, 1.304]}
+    fit = judge_fit(curves)  # a large gap outweighs a training loss that fell little
+    assert fit.verdict == "overfitting"
+    assert "validation loss 1.3 is above training loss 0.876" in fit.reasons[0]
 
 
 def test_wrong_arguments():
@@ -118,15 +113,3 @@ def test_any_history_has_a_verdict(rng):
         assert found.verdict in ("underfitting", "good", "overfitting", "diverged", "unknown")
         assert found.reasons
         assert all(reason in str(found) for reason in found.reasons)
-
-
-def test_a_gap_that_is_large_outweighs_a_training_loss_that_fell_little():
-    curves = {"loss": [1.45, 1.2, 1.0, 0.9, 0.876], "val_loss": [1.4, 1.32, 1.3, 1.31, 1.304]}
-    fit = judge_fit(curves)
-    assert fit.verdict == "overfitting"
-    assert "validation loss 1.3 is above training loss 0.876" in fit.reasons[0]
-    curves = {
-        "loss": [1.45, 1.42, 1.4, 1.39],
-        "val_loss": [2.0, 2.0, 2.0, 2.0],
-    }  # other data, nothing learned
-    assert judge_fit(curves).verdict == "underfitting"

@@ -3,6 +3,7 @@
 import pytest
 from ranvier import nn
 from ranvier.explore import dense_against_convolution
+from support.refused import refused
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -29,6 +30,9 @@ def test_every_convolution_of_a_network():
     assert str(second).startswith("3: 32x13x13 -> 64x11x11: convolution 18,496, dense 41,887,296 (")
 
 
-def test_without_convolutions():
-    with pytest.raises(ValueError, match=r"\[dense_against_convolution\] got a model without convolutions"):
-        dense_against_convolution(nn.Linear(3, 2), (3,))
+def test_wrong_models():
+    of = dense_against_convolution
+    refused(
+        ValueError, "[dense_against_convolution] got a model without convolutions", of, nn.Linear(3, 2), (3,)
+    )
+    refused(TypeError, "[dense_against_convolution] got model of type list; expected a Module", of, [], (3,))

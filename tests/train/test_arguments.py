@@ -59,14 +59,6 @@ def test_targets_without_the_axis_of_outputs(loss):
     assert found[0] == found[1] == found[2]
 
 
-def test_targets_of_a_loss_of_the_user_keep_their_shape():
-    def loss(output, y):
-        return ((output - y) ** 2).mean() if y.ndim == output.ndim else output[y.shape]
-
-    with pytest.raises(Exception, match=r"pass y\[\.\.\., None\]|index"):
-        values_trainer(loss).fit(X, Y.astype(np.float32), epochs=1)
-
-
 @pytest.mark.parametrize(
     ("y", "remedy"),
     [
@@ -109,13 +101,6 @@ def test_samples_of_integers(dtype):
         found.append([trainer.predict_proba(data), trainer.evaluate(data, Y)])
     assert np.array_equal(found[0][0], found[1][0])
     assert found[0][1] == found[1][1]
-
-
-def test_integers_stay_for_an_embedding():
-    model = nn.Sequential(nn.Embedding(2, 3), nn.Flatten(), nn.Linear(9, 2))
-    trainer = trainer_of(model)
-    trainer.fit((X > 0).astype(np.uint8), Y, epochs=1)
-    assert trainer.predict((X > 0).astype(np.uint8)).shape == (40,)
 
 
 def test_errors_of_the_user_are_not_changed():

@@ -118,12 +118,6 @@ def test_early_stopping(values, arguments, epochs, best):
     assert trainer.model.bias.item() == best
 
 
-def test_early_stopping_before_a_run():
-    stopping = rv.EarlyStopping()
-    assert math.isnan(stopping.best)
-    assert (stopping.best_epoch, stopping.stopped_epoch) == (None, None)
-
-
 def test_early_stopping_without_restoring():
     trainer = new_trainer()
     stopping = rv.EarlyStopping("score", patience=1, restore_best_weights=False)

@@ -7,7 +7,6 @@ import threading
 import pytest
 import ranvier as rv
 from ranvier.train import checkpoints
-from support.refused import refused
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of
 
 
@@ -64,15 +63,6 @@ def test_a_second_one_does_not_wait(capsys):
     assert "interrupted after 1 epoch and 2 batches" in capsys.readouterr().err
 
 
-def test_the_checkpoint_of_an_interrupt_continues_within_the_epoch(tmp_path):
-    whole = fit()
-    fit(Press(6), rv.Checkpoint(tmp_path))
-    assert checkpoints.listed(tmp_path)[0].name == "checkpoint-00001-000003.safetensors"
-    resumed = fit(rv.Checkpoint(tmp_path), resume=tmp_path)
-    assert_equal_weights(resumed.model, whole.model)
-    assert dict(resumed.history) == dict(whole.history)
-
-
 def test_best_weights_come_back_but_not_into_the_checkpoint(tmp_path):
     def stopping():
         return rv.EarlyStopping(patience=9)
@@ -115,16 +105,6 @@ def test_in_another_thread():
     assert done == [3]
 
 
-def test_a_keyboard_interrupt_of_a_callback():
-    class Raise(rv.Callback):
-        def on_epoch_end(self, epoch, logs):
-            raise KeyboardInterrupt
-
-    trainer = fit(Raise())
-    assert trainer.interrupted
-    assert trainer.history.epochs == 1
-
-
 @pytest.mark.parametrize(
     ("when", "epoch", "batch"),
     [("batch_begin", 0, 1), ("batch_end", 0, 1), ("epoch_begin", 0, 1), ("epoch_end", 1, 0)],
@@ -154,12 +134,3 @@ def test_a_second_keyboard_interrupt_of_callbacks_does_not_wait(tmp_path):
 
     trainer = fit(Raise(), Raise(), rv.Checkpoint(tmp_path))
     assert (trainer.interrupted, checkpoints.listed(tmp_path)) == (True, [])
-
-
-def test_other_errors_go_through():
-    class Raise(rv.Callback):
-        def on_epoch_end(self, epoch, logs):
-            raise OSError("disk full")
-
-    refused(OSError, "disk full", fit, Raise())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -71,11 +71,6 @@ def test_the_run_ends_with_epoch_batch_and_layer(optimizer, settings):
     assert trainer.history.epochs == 1
 
 
-def test_a_batch_after_the_captured_step_was_replayed_often():
-    _, _, error = broken(batch=22, epochs=8)
-    assert (error.epoch, error.batch) == (6, 3)
-
-
 @pytest.mark.parametrize("settings", [{}, {"compile": False}, {"accumulate": 2}, {"accumulate": 4}])
 def test_warn_says_it_once_and_leaves_the_update_out(settings):
     model = model_that_overflows()
@@ -260,8 +255,3 @@ def test_warn_and_ignore_take_the_data():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         trainer.predict(BAD)
-
-
-def test_an_unknown_mode():
-    with pytest.raises(ValueError, match="got on_nonfinite 'stop'; expected one of raise, warn, ignore"):
-        trainer_of(classifier(), on_nonfinite="stop")

@@ -114,15 +114,6 @@ def test_a_parameter_that_the_output_does_not_use_shrinks():
     np.testing.assert_allclose(model.unused.weight.numpy(force=True), w / 2, rtol=1e-6)  # w - lr * 2 * l2 * w
 
 
-def test_the_formula_is_that_of_keras():
-    """The formula of keras.regularizers.L1L2: l1 * sum of |w| + l2 * sum of w**2, by hand."""
-    model = nn.Linear(2, 1, bias=False)
-    model.load_state_dict({"weight": np.array([[3.0, -4.0]], np.float32)})
-    trainer = rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.0), l1=0.01, l2=0.02)
-    measured = trainer.evaluate(np.zeros((1, 2)), np.zeros((1, 1)))
-    assert measured["loss"] == pytest.approx(0.01 * 7 + 0.02 * 25, rel=1e-6)
-
-
 @pytest.mark.parametrize(
     ("settings", "kind", "message"),
     [

@@ -1,8 +1,5 @@
 """Batches that the core runs in one call: the bits of a run batch by batch, and when it returns to Python."""
 
-import os
-import signal
-import threading
 import time
 import warnings
 
@@ -169,18 +166,6 @@ def test_callbacks_that_need_not_see_every_batch_do_so_now_and_then(runs):
     assert max(runs) > 3
     assert all(inner == updates == batch + 1 for batch, _, inner, updates, _ in notes.seen)
     assert all(np.isfinite(loss) for _, loss, *_ in notes.seen)
-
-
-def test_ctrl_c_ends_the_run_between_two_steps(capsys):
-    trainer, x, y = wide()
-    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    trainer.fit(x, y, epochs=1000, batch_size=64)
-    timer.join()
-    assert trainer.interrupted
-    assert trainer.updates > 0
-    assert "interrupted after" in capsys.readouterr().err
-    assert trainer.updates == trainer.history.epochs * 313 + int(trainer.updates % 313)
 
 
 def test_a_checkpoint_written_within_an_epoch_continues_with_the_same_bits(tmp_path, runs):

@@ -5,12 +5,10 @@ import pytest
 import ranvier as rv
 from ranvier import nn, optim
 from ranvier.data import DataLoader, TensorDataset
-from support.refused import refused
 from support.tolerance import tolerance
 from support.training import (
     X,
     Y,
-    Z,
     assert_close_weights,
     assert_equal_weights,
     classifier,
@@ -102,18 +100,6 @@ def test_lbfgs():
     assert history["loss"][-1] < first / 20
     with pytest.raises(ValueError, match="got accumulate with LBFGS"):
         trainer_of(model, optim.LBFGS(model.parameters()), accumulate=2).fit(X, Y, epochs=1)
-
-
-@pytest.mark.parametrize(
-    ("settings", "kind", "message"),
-    [
-        ({"accumulate": 0}, ValueError, "got accumulate 0; expected at least 1"),
-        ({"clip_grad_norm": 0}, ValueError, "got clip_grad_norm 0; expected a finite number above 0"),
-        ({"clip_grad_value": "x"}, TypeError, "got clip_grad_value of type str"),
-    ],
-)
-def test_errors_of_settings(settings, kind, message):
-    refused(kind, f"[Trainer] {message}", trainer_of, classifier(), **settings)
 
 
 # --- loaders
@@ -224,10 +210,3 @@ def test_errors_of_data(given, kind, message):
     with pytest.raises(kind, match=rf"\[Trainer\.fit(?: batch 0)?\] {message}"):
         trainer_of(model).fit(given.pop("x", X), given.pop("y", None), epochs=1, **given)
     assert all(np.array_equal(p, q) for p, q in zip(before, weights_of(model), strict=True))
-
-
-def test_targets_of_regression_from_a_loader():
-    model = nn.Linear(3, 1)
-    trainer = trainer_of(model, loss=nn.MSELoss())
-    history = trainer.fit(loader_of(X.astype(np.float64), Z.astype(np.float64)), epochs=20)
-    assert history["loss"][-1] < history["loss"][0]

@@ -1,4 +1,4 @@
-"""Transfer learning as in PyTorch: freeze, replace the head, fine-tune with parameter groups."""
+"""Frozen parameters in a Trainer: a body that stays, a new head, groups with rates of their own."""
 
 import numpy as np
 import pytest
@@ -70,17 +70,6 @@ def test_frozen_parameters_do_not_move_and_the_head_learns(trained, name, compil
     assert history["accuracy"][-1] > max(0.9, history["accuracy"][0])
 
 
-def test_only_the_trainable_ones_in_the_optimizer(trained):
-    model = with_new_head(trained)
-    for parameter in model.features.parameters():
-        parameter.requires_grad = False
-    before = values(model)
-    optimizer = optim.Adam(filter(lambda p: p.requires_grad, model.parameters()), lr=0.01)
-    assert [p.shape for group in optimizer.param_groups for p in group["params"]] == [(3, 288), (3,)]
-    assert fit(model, optimizer, TARGET, 7, epochs=4)["accuracy"][-1] > 0.9
-    assert moved(model, before) == {"head.weight", "head.bias"}
-
-
 def test_parameter_groups_move_at_different_rates(trained):
     model = with_new_head(trained)
     before = values(model)
@@ -104,35 +93,3 @@ def test_thawed_in_the_middle_of_a_run(trained):
     optimizer.add_param_group({"params": list(model.features.parameters()), "lr": 0.01})
     trainer.fit(X[TARGET], Y[TARGET] - 7, epochs=2)
     assert moved(model, before) >= set(before) - {"features.0.bias"}  # which the norm after it removes
-
-
-def test_statistics_of_a_frozen_norm_move_in_training_mode_only(trained):
-    """As in PyTorch: requires_grad holds for parameters; eval() keeps statistics, in a loop of one's own."""
-    model = with_new_head(trained)
-    model.features.requires_grad_(False)
-    mean = model.features[1].running_mean.numpy().copy()
-    model.train()
-    model.features.eval()
-    loss = nn.CrossEntropyLoss()(model(rv.tensor(X[TARGET][:32])), rv.tensor(Y[TARGET][:32] - 7))
-    loss.backward()
-    assert np.array_equal(model.features[1].running_mean.numpy(), mean)
-    model.train()
-    model(rv.tensor(X[TARGET][:32]))
-    assert not np.array_equal(model.features[1].running_mean.numpy(), mean)
-
-
-def test_weights_of_the_body_alone_are_loaded(trained):
-    model = Network(3)
-    body = {name: value for name, value in trained.items() if name.startswith("features.")}
-    result = model.load_state_dict(body, strict=False)
-    assert result.missing_keys == ["head.weight", "head.bias"]
-    assert result.unexpected_keys == []
-    assert np.array_equal(model.features[0].weight.numpy(force=True), trained["features.0.weight"].numpy())
-
-
-def test_what_is_frozen_is_counted_as_not_trainable(trained, capsys):
-    model = with_new_head(trained)
-    model.features.requires_grad_(False)
-    found = rv.summary(model, (1, 8, 8))
-    assert found.trainable == 3 * 288 + 3
-    assert found.total > found.trainable
