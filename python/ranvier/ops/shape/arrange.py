@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier import _core
+import ranvier._core as _core
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.data import Size
 from ranvier.autograd.errors import own_errors
