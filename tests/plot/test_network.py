@@ -15,11 +15,12 @@ def lines(ax):
     return [len(collection.get_segments()) for collection in ax.collections]
 
 
-def test_sizes():
-    ax = rv.plot.network([3, 4, 2], input_names="abc", output_names=[0, 1])
+def test_units_and_names():
+    ax = rv.plot.network(rv.mlp([3, 4, 2]), input_names="abc", output_names=[0, 1])
     assert len(ax.patches) == 9
-    assert lines(ax) == [12, 8]
-    assert texts(ax) == ["input\n3 units", "hidden 1\n4 units", "output\n2 units", "a", "b", "c", "0", "1"]
+    assert sum(lines(ax)) == 20
+    shown = ["input\n3 units", "hidden 1\n4 units\nReLU", "output\n2 units", *"abc01"]
+    assert texts(ax) == shown
     assert ax.get_title() == "2 layers, 26 parameters"
 
 
@@ -38,11 +39,11 @@ def test_weights_are_drawn_by_sign_and_size():
 
 
 def test_large_layers_are_abbreviated():
-    ax = rv.plot.network([784, 100, 10], limit=5, output_names=range(10))
+    ax = rv.plot.network(rv.mlp([784, 100, 10]), limit=5, output_names=range(10))
     assert len(ax.patches) == 12
     assert texts(ax)[0] == "input\n784 units"
     assert texts(ax)[3:] == ["0", "1", "8", "9"]
-    assert len(ax.lines) == 3  # the dots of what is left out
+    assert len(ax.lines) == 3 + 2  # the dots of what is left out, and the legend
     assert ax.get_title() == "2 layers, 79,510 parameters"
 
 
@@ -59,11 +60,10 @@ def test_convolutions_have_channels():
 @pytest.mark.parametrize(
     ("model", "arguments", "error", "text"),
     [
-        ([3], {}, TypeError, "got [3]; expected a Module, or at least two sizes"),
-        ([3, 0], {}, TypeError, "at least two sizes"),
+        ([3], {}, TypeError, "got model of type list; expected a Module"),
         (nn.ReLU(), {}, ValueError, "without a Linear or convolution layer"),
-        ([3, 2], {"output_names": "abc"}, ValueError, "3 output_names; expected 2"),
-        ([3, 2], {"limit": 2}, ValueError, "limit 2; expected at least 3"),
+        (nn.Linear(3, 2), {"output_names": "abc"}, ValueError, "3 output_names; expected 2"),
+        (nn.Linear(3, 2), {"limit": 2}, ValueError, "limit 2; expected at least 3"),
     ],
 )
 def test_wrong_arguments(model, arguments, error, text):

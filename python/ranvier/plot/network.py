@@ -106,21 +106,21 @@ def network(
     definition; activations are named, other layers are left out.
 
     Args:
-        model: a Module with Linear or convolution layers, or only the sizes, such as `[784, 128, 10]`.
+        model: a Module with Linear or convolution layers.
         input_names, output_names: written next to the units of the first and the last column.
         limit: of a layer with more units, only the first and the last ones are drawn.
         ax, path: see :mod:`ranvier.plot`.
 
     Returns: The Axes; its title counts layers and parameters.
 
-    Raises TypeError, ValueError: neither a Module with such layers nor sizes, or another number of names.
+    Raises TypeError, ValueError: no Module with such layers, or another number of names.
 
     >>> import ranvier as rv
-    >>> ax = rv.plot.network([3, 4, 2], output_names=["no", "yes"])
+    >>> ax = rv.plot.network(rv.mlp([3, 4, 2]), output_names=["no", "yes"])
     >>> ax.get_title(), len(ax.patches)
     ('2 layers, 26 parameters', 9)
     """
-    layers, parameters = _layers_of(model)
+    layers, parameters = _layers_of(model), sum(p.numel() for p in model.parameters())
     if limit < 3:
         raise ValueError(f"[plot.network] got limit {limit}; expected at least 3")
     for what, names, layer in (("input", input_names, layers[0]), ("output", output_names, layers[-1])):
@@ -155,22 +155,9 @@ def network(
     return fig.finish(ax, path)
 
 
-def _layers_of(model: Any) -> tuple[list[_Layer], int]:
-    if isinstance(model, nn.Module):
-        layers = _layers_of_module(model)
-        if not layers:
-            raise ValueError("[plot.network] got a model without a Linear or convolution layer")
-        return layers, sum(p.numel() for p in model.parameters())
-    sizes = list(model) if isinstance(model, Sequence | np.ndarray) else []
-    if len(sizes) < 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in sizes):
-        raise TypeError(
-            f"[plot.network] got {model!r}; expected a Module, or at least two sizes such as [4, 8, 3]"
-        )
-    layers = [_Layer(int(n), "Linear" if i else "", "", None) for i, n in enumerate(sizes)]
-    return layers, sum((a + 1) * b for a, b in pairwise(sizes))
-
-
-def _layers_of_module(model: nn.Module) -> list[_Layer]:
+def _layers_of(model: Any) -> list[_Layer]:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"[plot.network] got model of type {type(model).__name__}; expected a Module")
     layers: list[_Layer] = []
     module: Any
     for module in model.modules():
@@ -187,6 +174,8 @@ def _layers_of_module(model: nn.Module) -> list[_Layer]:
             layers.append(_Layer(before, kind if weight is None else "", "", None))
         matches = weight is not None and layers[-1].units == before
         layers.append(_Layer(units, kind, "", weight if matches else None))
+    if not layers:
+        raise ValueError("[plot.network] got a model without a Linear or convolution layer")
     return layers
 
 
