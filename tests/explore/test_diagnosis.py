@@ -232,6 +232,11 @@ def test_learning_rate(losses, expected):
     assert found(network(16), {"loss": losses}) == expected
 
 
+def test_a_loss_above_that_of_always_the_same_answer():
+    history = {"loss": [3.0, 2.9, 2.9]}  # of three classes: log 3
+    assert found(network(16), history, data=data(), loss=CROSS) == [f"{LR} high"]
+
+
 def test_over_and_underfitting():
     trained = {"loss": [0.100, 0.099, 0.098, 0.097], "accuracy": [0.98] * 4}  # continues, and is not too slow
     assert found(network(16), trained) == []
@@ -256,6 +261,7 @@ def test_a_loader_and_an_embedding():
     x, y = data()
     loader = rv.data.DataLoader(rv.data.TensorDataset(x, y), batch_size=64)
     assert found(network(16), data=loader, loss=CROSS) == []
+    assert found(network(16, 16).requires_grad_(False), data=loader, loss=CROSS) == []  # no gradients
     words = np.arange(120).reshape(40, 3) % 7
     model = nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(12, 3))
     assert found(model, data=(words, np.arange(40) % 3), loss=CROSS) == []

@@ -277,6 +277,8 @@ def test_errors_of_the_constructor():
     refused(TypeError, "expected a sequence such as", trainer_of, classifier(), metrics="accuracy")
     refused(TypeError, "got metric of type int", trainer_of, classifier(), metrics=[3])
     refused(TypeError, "got loss of type int", rv.Trainer, classifier(), 3, "adam")
+    refused(ValueError, "got accumulate 0; expected at least 1", trainer_of, classifier(), accumulate=0)
+    refused(ValueError, "got clip_grad_norm 0", trainer_of, classifier(), clip_grad_norm=0)
 
 
 def test_a_loss_that_names_its_link():
