@@ -117,14 +117,6 @@ Output mix_images(const Floats& x, const Integers& partner, const Doubles& weigh
   return y;
 }
 
-Output add_noise(const Floats& x, const Key& key, Real mean, Real std, Out out) {
-  std.at_least(0);
-  Output y = out.like_or_onto(x, x);
-  y.apart_from(key);
-  run<AddNoise>(x.dtype(), mean.number, std.number, key, x, y);
-  return y;
-}
-
 }  // namespace
 
 void register_augment(Module m) {
@@ -133,7 +125,6 @@ void register_augment(Module m) {
       affine_images);
   def(m, "erase_images(x, box, partner=None, fill=0.0, out=None)", erase_images);
   def(m, "mix_images(x, partner, weight, out=None)", mix_images);
-  def(m, "add_noise(x, key, mean=0.0, std=0.1, out=None)", add_noise);
 }
 
 }  // namespace ranvier::bind

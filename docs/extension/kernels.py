@@ -7,10 +7,6 @@ import re
 
 # Those whose operation on tensors has another name, or no name of its own.
 OWN = {
-    "add_noise": (
-        "y = x + mean + std z, with z normal. z depends on the key, int64 of shape (2,), and on the "
-        "place of the element. Of `rv.data.augment.GaussianNoise`."
-    ),
     "affine_images": (
         "y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, with matrix (n, "
         "6) in float64. Pixels outside the image are `fill`. Of `rv.data.augment.RandomAffine`."
@@ -18,7 +14,7 @@ OWN = {
     "copy": "A dense copy of x in the order of its axes, or with channels (axis 1) last in memory.",
     "erase_images": (
         "x, and inside the box of each image `fill` or the box of image partner[n]. box is int64 of "
-        "shape (n, 4): top, left, height, width. Of `rv.data.augment.Cutout` and "
+        "shape (n, 4): top, left, height, width. Of `rv.data.augment.RandomErasing` and "
         "`rv.data.augment.CutMix`."
     ),
     "exponent_backward": "The gradient of y = a**b by the exponent: dy y log(a). Of `rv.pow`.",
@@ -27,7 +23,7 @@ OWN = {
     "move_images": (
         "y[n, c, i, j] = x[n, c, top + i, left + j]. place is int64 of shape (n, 4): top, left, and "
         "whether rows and columns are reversed. `mode` says what is beyond the image. Of "
-        "`rv.data.augment.RandomShift`."
+        "`rv.data.augment.RandomCrop`."
     ),
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
     "running_extreme": "The greatest (else the least) element so far along an axis, and its index, the last "

@@ -15,11 +15,10 @@ Y = np.arange(12) % 4
 
 EACH = [
     augment.RandomHorizontalFlip(), augment.RandomVerticalFlip(0.7),
-    augment.RandomShift((2, 3), padding_mode="edge"),
     augment.RandomCrop((6, 7), padding=(1, 2), padding_mode="reflect"), augment.CenterCrop(7),
     augment.RandomRotation(30), augment.RandomAffine(20, (0.1, 0.2), (0.8, 1.2), 10, fill=0.5),
-    augment.GaussianNoise(0.1, 0.2), augment.Cutout(3), augment.RandomErasing(0.8),
-    augment.Compose([augment.RandomHorizontalFlip(), augment.RandomRotation(10), augment.GaussianNoise()]),
+    augment.RandomErasing(0.8),
+    augment.Compose([augment.RandomHorizontalFlip(), augment.RandomRotation(10)]),
 ]  # fmt: skip
 each = pytest.mark.parametrize("step", EACH, ids=lambda step: type(step).__name__)
 
@@ -39,21 +38,16 @@ def test_the_same_in_any_layout_type_and_company(step):
     tensor = seeded(step, rv.from_numpy(X))
     assert isinstance(tensor, rv.Tensor)
     np.testing.assert_array_equal(tensor.numpy(), y)
-    if not isinstance(step, augment.GaussianNoise):
-        assert np.array_equal(seeded(step, X[:5]), y[:5])
+    assert np.array_equal(seeded(step, X[:5]), y[:5])
     if not isinstance(step, augment.CenterCrop):
         assert not np.array_equal(step(X), y)  # the next draw is another one
     assert seeded(step, X[:0]).shape == (0, *y.shape[1:])
-    if "GaussianNoise" not in repr(step):  # noise has its own numbers for each dtype
-        np.testing.assert_allclose(seeded(step, X.astype(float)), y, atol=tolerance(np.float32, 20))
+    np.testing.assert_allclose(seeded(step, X.astype(float)), y, atol=tolerance(np.float32, 20))
 
 
 @each
 def test_bytes(step):
     pixels = (X * 255).astype(np.uint8)
-    if "GaussianNoise" in repr(step):
-        refused(TypeError, "dtype uint8; expected float32 or float64", step, pixels)
-        return
     if isinstance(step, augment.RandomAffine):
         step = augment.RandomAffine(20, fill=7)
     y = seeded(step, pixels)
@@ -70,18 +64,6 @@ def test_flips(flip, axis):
     many = flip(0.3)(np.broadcast_to(X[:1, :1], (4000, 1, 10, 8)))
     share = (many[:, 0] == np.flip(X[:1], axis)[0, 0]).all((1, 2)).mean()
     assert abs(share - 0.3) < 5 * np.sqrt(0.3 * 0.7 / 4000)
-
-
-def test_shifts_are_uniform():
-    dot = np.zeros((5000, 1, 9, 9), np.float32)
-    dot[:, 0, 4, 4] = 1
-    _, _, rows, columns = np.nonzero(augment.RandomShift((1, 3))(dot))
-    assert len(rows) == 5000
-    for places, reach in ((rows, 1), (columns, 3)):
-        counts = np.bincount(places - 4 + reach, minlength=2 * reach + 1)
-        assert len(counts) == 2 * reach + 1
-        p = 1 / len(counts)
-        assert (np.abs(counts - 5000 * p) < 5 * np.sqrt(5000 * p * (1 - p))).all()
 
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "symmetric"])
@@ -135,26 +117,6 @@ def test_affine_moves_and_scales():
     line[0, 0, :, 2] = 1
     sheared = augment.RandomAffine(0, shear=(45, 45))(line)
     np.testing.assert_allclose(sheared[0, 0], np.eye(5)[::-1], atol=1e-12)
-
-
-def test_noise():
-    flat = np.full((10, 3, 40, 40), 0.5, np.float32)
-    y = augment.GaussianNoise(mean=0.1, sigma=0.05)(flat)
-    assert abs(y.mean(dtype=float) - 0.6) < 5 * 0.05 / np.sqrt(flat.size)
-    assert abs(y.std(dtype=float) - 0.05) < 0.001
-    loud = augment.GaussianNoise(sigma=3.0)(flat)
-    assert (loud.min(), loud.max()) == (0, 1)
-    assert augment.GaussianNoise(sigma=3.0, clip=False)(flat).max() > 1
-
-
-def test_cutout():
-    ones = np.ones((400, 2, 9, 9))
-    covered = (augment.Cutout(3)(ones) == 0).sum((2, 3))
-    assert np.array_equal(covered[:, 0], covered[:, 1])
-    assert set(covered[:, 0]) == {4, 6, 9}
-    untouched = (augment.Cutout(3, p=0.25)(ones) == 1).all((1, 2, 3)).mean()
-    assert abs(untouched - 0.75) < 5 * np.sqrt(0.75 * 0.25 / 400)
-    assert (augment.Cutout((1, 20), fill=2.0)(ones).max(axis=(1, 2, 3)) == 2).all()
 
 
 def test_random_erasing():
@@ -263,8 +225,7 @@ def test_errors():
     refused(ValueError, "[RandomHorizontalFlip] got p 1.5", augment.RandomHorizontalFlip, 1.5)
     refused(TypeError, "got p 'a'; expected a number", augment.RandomHorizontalFlip, "a")
     refused(ValueError, "of shape (3, 10, 8); expected (N, C", augment.RandomHorizontalFlip(), X[0])
-    refused(ValueError, "got pixels -1; expected at least 0", augment.RandomShift, -1)
-    refused(TypeError, "expected a whole number or a pair", augment.RandomShift, 1.5)
+    refused(TypeError, "expected a whole number or a pair", augment.RandomCrop, 1.5)
     refused(ValueError, "got size 0; expected at least 1", augment.RandomCrop, 0)
     refused(ValueError, "got padding_mode 'wrap'", augment.RandomCrop, 4, padding_mode="wrap")
     refused(ValueError, "got degrees -5", augment.RandomRotation, -5)
@@ -274,7 +235,6 @@ def test_errors():
     refused(ValueError, "expected factors above 0", augment.RandomAffine, 0, scale=(0, 1))
     refused(ValueError, "expected two shares", augment.RandomAffine, 0, translate=(2, 0))
     refused(ValueError, "expected shares of 1", augment.RandomErasing, scale=(0, 2))
-    refused(ValueError, "got sigma -1", augment.GaussianNoise, sigma=-1)
     refused(ValueError, "got alpha 0; expected a number above 0", augment.Mixup, 0)
     refused(ValueError, "expected num_classes to be given", augment.Mixup(), X, Y)
     refused(ValueError, "got 12 images and 3 labels", augment.Mixup(num_classes=4), X, Y[:3])

@@ -8,8 +8,7 @@ import zipfile
 import numpy as np
 import PIL.Image as pillow
 import pytest
-import ranvier as rv
-from ranvier.data import datasets, load
+from ranvier.data import load
 from ranvier.data.datasets import load_images, load_npz, read_image
 from ranvier.data.vision import datasets as vision
 from support.refused import refused
@@ -134,21 +133,6 @@ def test_a_folder_of_images(folder):
     np.testing.assert_allclose(luma, ants[0] @ [0.299, 0.587, 0.114], atol=1)
 
 
-def test_a_folder_read_when_asked_for(folder):
-    root, ants = folder
-    images = datasets.ImageFolder(root, transform=lambda image: image[:, :2])
-    assert len(images) == 5
-    assert images.classes == ["ant", "bee"]
-    assert images.class_to_idx == {"ant": 0, "bee": 1}
-    assert images.samples[4] == (root / "bee" / "1.JPG", 1)
-    image, label = images[2]
-    np.testing.assert_array_equal(np.rint(image * 255), ants[2].transpose(2, 0, 1)[:, :2])
-    assert label == 0
-    ((x, y),) = rv.data.DataLoader(images, 8, prefetch=1)
-    assert x.shape == (5, 3, 2, 5)
-    assert y.tolist() == [0, 0, 0, 1, 1]
-
-
 def test_one_image(folder):
     root, ants = folder
     image = read_image(root / "ant" / "1.png")
@@ -158,7 +142,7 @@ def test_one_image(folder):
 
 def upright_readers(path):
     """What each reader makes of one image in a folder of classes, (c, h, w) of levels."""
-    levels = [read_image(path), load(path.parent.parent).x[0], datasets.ImageFolder(path.parent.parent)[0][0]]
+    levels = [read_image(path), load(path.parent.parent).x[0]]
     found = vision.ImageFolder(str(path.parent.parent))[0][0]
     return [np.rint(x * 255) for x in levels] + [np.moveaxis(np.asarray(found, float), -1, 0)]
 
@@ -264,8 +248,6 @@ def test_wrong_folders(folder, tmp_path):
         (root / "bee" / "broken.png").write_bytes(content)
         with pytest.raises(ValueError, match=r"\[load_images\] '.*broken.png' is broken or no image"):
             load_images(root)
-        with pytest.raises(ValueError, match=r"\[ImageFolder\] '.*broken.png' is broken"):
-            datasets.ImageFolder(root)[5]
     (root / "bee" / "broken.png").unlink()
     buffer = io.BytesIO()
     Image.new("RGB", (9, 9)).save(buffer, "PNG")
@@ -290,7 +272,7 @@ def test_without_pillow(tmp_path, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    for read in (load_images, datasets.ImageFolder, read_image, load):
+    for read in (load_images, read_image, load):
         refused(ImportError, "reading images needs pillow: pip install 'ranvier[images]'", read, tmp_path)
 
 

@@ -10,7 +10,6 @@ from ranvier.data import (
     DataLoader,
     Dataset,
     RandomSampler,
-    StratifiedSampler,
     Subset,
     TensorDataset,
     WeightedRandomSampler,
@@ -57,7 +56,6 @@ def loaders():
     yield "prefetch", lambda: DataLoader(arrays, 3, shuffle=True, prefetch=2)
     yield "prefetched samples", lambda: DataLoader(Noisy(), 3, shuffle=True, prefetch=3)
     yield "noise", lambda: DataLoader(Noisy(), 3, shuffle=True)
-    yield "stratified", lambda: DataLoader(arrays, 3, sampler=StratifiedSampler(Y % 2), prefetch=1)
     yield "weighted", lambda: DataLoader(arrays, 3, sampler=WeightedRandomSampler(Y, 11, generator=2))
     yield "batches", lambda: DataLoader(arrays, batch_sampler=BatchSampler(RandomSampler(Y), 3, True))
     yield "a sampler of one's own", lambda: DataLoader(arrays, 3, sampler=Backwards(), prefetch=1)

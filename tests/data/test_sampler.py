@@ -13,7 +13,6 @@ from ranvier.data import (
     RandomSampler,
     Sampler,
     SequentialSampler,
-    StratifiedSampler,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
@@ -23,7 +22,6 @@ from support.refused import refused
 
 Y = np.arange(10)
 DATA = TensorDataset(Y)
-LABELS = np.repeat([0, 1, 2], [70, 20, 10])
 
 
 def seen(loader):
@@ -37,7 +35,6 @@ SAMPLERS = {
     "subset": lambda g: SubsetRandomSampler([7, 3, 5], generator=g),
     "weighted": lambda g: WeightedRandomSampler(Y, 25, generator=g),
     "without replacement": lambda g: WeightedRandomSampler(Y, 9, replacement=False, generator=g),
-    "stratified": lambda g: StratifiedSampler(LABELS, generator=g),
 }
 
 
@@ -82,17 +79,6 @@ def test_weights_without_replacement():
     assert sorted(everything) == [1, 2, 3]
 
 
-@pytest.mark.parametrize("batch_size", [3, 10, 32])
-def test_stratified_batches_have_the_shares_of_the_whole(batch_size):
-    order = StratifiedSampler(LABELS).order(5)
-    assert sorted(order) == list(range(100))
-    shares = np.bincount(LABELS) / 100
-    for start in range(0, 100 - batch_size + 1):
-        counts = np.bincount(LABELS[order[start : start + batch_size]], minlength=3)
-        assert (np.abs(counts - batch_size * shares) <= 2).all()
-    assert list(StratifiedSampler([])) == []
-
-
 def test_batch_sampler():
     for drop_last in (False, True):
         batches = BatchSampler(iter(range(7)), 3, drop_last)
@@ -105,13 +91,11 @@ def test_loader_follows_a_sampler():
     assert seen(DataLoader(DATA, 2, sampler=[4, 4, 1], drop_last=True)) == [[4, 4]]
     assert seen(DataLoader(DATA, batch_sampler=[[1], [2, 9, 3]])) == [[1], [2, 9, 3]]
     assert len(DataLoader(DATA, batch_sampler=[[1], [2, 9, 3]])) == 2
-    stratified = DataLoader(TensorDataset(LABELS), 10, sampler=StratifiedSampler(LABELS))
-    assert all(0 in batch and 1 in batch for batch in seen(stratified))
     assert len(DataLoader(DATA, 4, sampler=WeightedRandomSampler(Y, 25))) == 7
 
 
 def test_copies_go_on_alike():
-    loader = DataLoader(DATA, 3, sampler=StratifiedSampler(Y % 2, generator=5), augment=None)
+    loader = DataLoader(DATA, 3, sampler=RandomSampler(Y, generator=5), augment=None)
     assert seen(copy.deepcopy(loader)) == seen(pickle.loads(pickle.dumps(loader))) == seen(loader)
 
 
@@ -160,7 +144,6 @@ def test_errors():
         refused(ValueError, "[WeightedRandomSampler] got weights of shape", WeightedRandomSampler, wrong, 1)
     with pytest.raises(ValueError, match="got num_samples 2 for 1 weights above 0"):
         WeightedRandomSampler([0.0, 1.0], 2, replacement=False)
-    refused(ValueError, "got labels of shape (2, 1); expected (n,)", StratifiedSampler, [[0], [1]])
     refused(NotImplementedError, "expected an __iter__", iter, Sampler())
     refused(TypeError, "[RandomSampler] got a seed of type str", RandomSampler, Y, generator="3")
     refused(ValueError, "[RandomSampler] got seed -1", RandomSampler, Y, generator=-1)

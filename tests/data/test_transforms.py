@@ -11,10 +11,8 @@ from ranvier.data import (
     DataLoader,
     MinMaxScaler,
     Normalize,
-    OneHot,
     Standardize,
     TensorDataset,
-    minmax_scale,
     one_hot,
     standardize,
     transforms,
@@ -52,7 +50,7 @@ def test_dtypes():
 def test_a_constant_feature_is_only_shifted():
     x = np.array([[1.0, 5.0], [3.0, 5.0]])
     assert standardize(x).tolist() == [[-1, 0], [1, 0]]
-    assert minmax_scale(x).tolist() == [[0, 0], [1, 0]]
+    assert MinMaxScaler().fit_transform(x).tolist() == [[0, 0], [1, 0]]
     assert Standardize().fit(x).transform([[1.0, 6.0]]).tolist() == [[-1, 1]]
 
 
@@ -83,26 +81,12 @@ def test_per_channel_and_all():
     given = Standardize([0.5, 0.25], [1.0, 2.0], per="channel")
     np.testing.assert_allclose(given(images)[:, 1], (images[:, 1] - 0.25) / 2)
     assert Standardize(per="all").fit(images).mean.shape == ()
-    whole = minmax_scale(images, per="all")
+    whole = MinMaxScaler(per="all").fit_transform(images)
     assert (whole.min(), whole.max()) == (0, 1)
-    np.testing.assert_allclose(minmax_scale(images, per="channel").max((0, 2, 3)), 1)
+    channels = MinMaxScaler(per="channel").fit_transform(images)
+    np.testing.assert_allclose(channels.max((0, 2, 3)), 1)
     refused(ValueError, "got values of shape (4, 3), fitted on 2 channels", scores.transform, np.ones((4, 3)))
     refused(ValueError, "got per 'row'; expected one of feature, channel, all", Standardize, per="row")
-
-
-def test_one_hot_of_words():
-    rows = OneHot(["b", "a", "c"])
-    assert rows.transform(["a", "c"]).tolist() == [[0, 1, 0], [0, 0, 1]]
-    assert rows.inverse_transform(rows.transform(["c", "a", "b"])).tolist() == ["c", "a", "b"]
-    numbers = OneHot(dtype="float64").fit([7, 3, 3])
-    assert numbers.fit_transform([[7, 3], [3, 3]]).tolist() == [[[0, 1], [1, 0]], [[1, 0], [1, 0]]]
-    again = transforms.from_config({"transform": "OneHot", **json.loads(json.dumps(rows.config()))})
-    assert np.array_equal(again.transform(["a"]), rows.transform(["a"]))
-    refused(ValueError, "got label 'd'; expected one of ['b', 'a', 'c']", rows.transform, ["a", "d"])
-    refused(ValueError, "not fitted yet", OneHot().transform, [1])
-    refused(ValueError, "expected a list of different labels", OneHot, [1, 1])
-    refused(ValueError, "expected (..., 3)", rows.inverse_transform, [[1, 0]])
-    refused(ValueError, "got no labels", OneHot().fit, [])
 
 
 def test_compose():
@@ -184,11 +168,6 @@ def test_normalize_refuses_images():
         normalize(np.zeros((2, 1, 4, 4)))
     with pytest.raises(ValueError, match=r"expected \(..., c, h, w\). Standardize is for tables"):
         Normalize(0, 1)(np.zeros((2, 3)))
-
-
-def test_the_name_of_min_max_scaler_in_older_files():
-    again = transforms.from_config({"transform": "Normalize", "low": 0, "high": 16})
-    assert again([8.0]).tolist() == [0.5]
 
 
 def test_errors():

@@ -219,8 +219,8 @@ def test_warm_start_continues():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"activation": "gelu", "dropout": 0.1}, {"activation": nn.SiLU, "batch_norm": True},
-        {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)}, {"loss": nn.CrossEntropyLoss}, {"solver": "AdamW"},
+        {"activation": "gelu", "dropout": 0.1}, {"activation": nn.SiLU}, {"loss": nn.CrossEntropyLoss},
+        {"loss": nn.CrossEntropyLoss(label_smoothing=0.1)}, {"solver": "AdamW"},
         {"solver": optim.RMSprop}, {"solver": lambda p: optim.SGD(p, lr=0.05, momentum=0.9)},
     ],
 )  # fmt: skip
@@ -229,15 +229,6 @@ def test_other_activations_losses_and_optimizers(settings):
     model = MLPClassifier(max_iter=100, learning_rate_init=0.01, batch_size=32, random_state=0, **settings)
     assert model.fit(X, y).score(X, y) > 0.8
     assert len(model.coefs_) == len(model.intercepts_) == 2
-
-
-@pytest.mark.parametrize(("rows", "batch_size"), [(33, 32), (201, "auto"), (21, 2), (33, 40)])
-@pytest.mark.filterwarnings("ignore:.*got batch_size")
-def test_no_batch_of_one_sample_for_batch_norm(rows, batch_size):
-    X, y = classes(rows)
-    fitted = MLPClassifier((4,), batch_norm=True, batch_size=batch_size, max_iter=2, random_state=0).fit(X, y)
-    assert np.isfinite(fitted.loss_curve_).all()
-    assert fitted.trainer_.history.samples == [rows, rows]
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", nn.SmoothL1Loss, nn.MSELoss()])
@@ -257,7 +248,6 @@ def test_losses_of_values(loss):
         ({"hidden_layer_sizes": (5, 0)}, "hidden_layer_sizes"), ({"dtype": "float16"}, "got dtype"),
         ({"batch_size": -1}, "got batch_size"), ({"dropout": 2}, "got dropout 2"),
         ({"shuffle": "no"}, "got shuffle 'no'; expected True or False"),
-        ({"batch_norm": "x"}, "got batch_norm 'x'"),
         ({"validation_fraction": 1.5}, "got validation_fraction 1.5"),
         ({"hidden_layer_sizes": "wide"}, "hidden_layer_sizes 'wide'; expected whole numbers"),
         ({"learning_rate": "none"}, "got learning_rate"),

@@ -39,7 +39,7 @@ def network(n_features, n_outputs):
 
 ESTIMATORS = [
     (MLPClassifier(**FAST), TWO),
-    (MLPClassifier((7, 5), dropout=0.2, batch_norm=True, dtype="float64", **FAST), THREE),
+    (MLPClassifier((7, 5), dropout=0.2, dtype="float64", **FAST), THREE),
     (MLPClassifier(**FAST), np.stack([TWO, 1 - TWO, TWO], axis=1)),
     (MLPClassifier(**FAST), np.zeros(300, int)),
     (MLPRegressor(**FAST), VALUES),

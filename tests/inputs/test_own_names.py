@@ -243,7 +243,7 @@ DATA: dict[str, Any] = {
     "BatchSampler": {"sampler": [0, 1, 2], "batch_size": 2, "drop_last": False}, "Compose": {"steps": []},
     "ConcatDataset": {"datasets": [[1, 2], [3]]}, "DataLoader": {"dataset": [1, 2, 3]},
     "DistributedSampler": {"dataset": [1, 2, 3], "num_replicas": 2, "rank": 1},
-    "StratifiedSampler": {"labels": [0, 1, 1]}, "Subset": {"dataset": [1, 2, 3], "indices": [0]},
+    "Subset": {"dataset": [1, 2, 3], "indices": [0]},
     "SubsetRandomSampler": {"indices": [0, 1]},
     "WeightedRandomSampler": {"weights": [0.1, 0.9], "num_samples": 2},
 }  # fmt: skip

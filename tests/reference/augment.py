@@ -70,11 +70,6 @@ def mix_images(x: Array, partner: Array, weight: Array) -> Array:
     return w * x + (1 - w) * x[partner]
 
 
-def add_noise(x: Array, key: Array, mean: float = 0.0, std: float = 0.1) -> Array:
-    """x + mean + std z, z standard normal."""
-    return x + mean + std * standard_normal(x.size, key, x.dtype).reshape(x.shape)
-
-
 def standard_normal(size: int, key: Array, dtype: Any) -> Array:
     """Box and Muller (1958): two numbers u, v, uniform in [0, 1), give two normal ones,
     sqrt(-2 log(u + step)) cos(2 pi v) and the same with sin. Of each 32 numbers the first 16 are u's."""

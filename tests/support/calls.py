@@ -229,7 +229,6 @@ OF_KERNELS: dict[str, Given] = {
     "avg_pool2d_backward": of(_POOLED, **_SHAPE, **WINDOW),
     "max_pool1d_backward": of(_POOLED_1D, _WHERE_1D, **_SIGNALS_SHAPE, **WINDOW),
     "max_pool2d_backward": of(_POOLED, _WHERE, **_SHAPE, **WINDOW),
-    "add_noise": of(X, np.array([1, 2])),
     "affine_images": of(IMAGES, np.ones((2, 6))),
     "batch_norm": of(IMAGES, FOUR, FOUR, FOUR, FOUR, np.array(3), training=False),
     "batch_norm_backward": of(IMAGES, IMAGES, FOUR, *_OF_BATCH),

@@ -47,7 +47,9 @@ def data(kind):
     if kind != "loader":
         return (x, y), {"batch_size": BATCH_SIZE, "class_weight": "balanced", "validation_split": 0.2}
     dataset = TensorDataset(x[:48], y[:48])
-    augmented = augment.Compose([augment.RandomShift(1), augment.RandomHorizontalFlip(), augment.Cutout(2)])
+    augmented = augment.Compose(
+        [augment.RandomCrop(4, 1), augment.RandomHorizontalFlip(), augment.RandomErasing()]
+    )
     loader = DataLoader(
         dataset, BATCH_SIZE, shuffle=True, generator=3, augment=augmented, transform=noisy, prefetch=2
     )

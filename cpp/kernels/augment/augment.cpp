@@ -1,10 +1,8 @@
-// Images mixed with each other, and noise.
+// Images mixed with each other.
 #include "kernels/augment/augment.h"
 
 #include <algorithm>
 
-#include "base/integers.h"
-#include "base/logical_walk.h"
 #include "base/loop_nest.h"
 #include "base/parallel.h"
 #include "base/rows.h"
@@ -12,7 +10,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerMixedByte = 0.1, kNsPerNoise = 2.5;
+constexpr double kNsPerMixedByte = 0.1;
 
 }  // namespace
 
@@ -40,31 +38,6 @@ void MixImages<T>::run(const Team& team, void*) const {
   });
 }
 
-template <class T>
-void AddNoise<T>::run(const Team& team, void*) const {
-  constexpr int64_t kBlock = 4 * kRandomGroup;
-  const RandomKey k{static_cast<uint64_t>(key.data[0]), static_cast<uint64_t>(key.data[key.strides[0]])};
-  const int64_t size = numel(y), blocks = ceil_div(size, kBlock);
-  const bool dense = is_contiguous(x) && is_contiguous(y);
-  const auto normal = dropout_kernels<T>().normal;
-  team.parallel_for(blocks, kNsPerNoise * size, [&](int64_t begin, int64_t end) {
-    T noise[kBlock];
-    for (int64_t first = begin * kBlock; first < std::min(end * kBlock, size); first += kBlock) {
-      const int64_t n = std::min(kBlock, size - first);
-      normal(k, static_cast<T>(mean), static_cast<T>(deviation), first, n, noise);
-      if (dense) {
-        for (int64_t i = 0; i < n; ++i) y.data[first + i] = x.data[first + i] + noise[i];
-        continue;
-      }
-      LogicalWalk<const T> from(x, first);
-      LogicalWalk<T> to(y, first);
-      for (int64_t i = 0; i < n; ++i, from.next(), to.next())
-        y.data[to.offset] = x.data[from.offset] + noise[i];
-    }
-  });
-}
-
 RANVIER_INSTANTIATE(MixImages);
-RANVIER_INSTANTIATE(AddNoise);
 
 }  // namespace ranvier

@@ -1,14 +1,12 @@
-// augment: a batch of images moved, cropped, flipped, rotated, covered, mixed or made noisy
+// augment: a batch of images moved, cropped, flipped, rotated, covered or mixed
 //
 //   x (n, c, h, w) of any strides, y likewise. Row i of a small array, drawn by the caller, says what
-//   happens to image i: the kernels draw only noise, numbered by the element's place. Images of bytes are
-//   moved, rotated and covered as they are; fill is then 0 ... 255.
+//   happens to image i. Images of bytes are moved, rotated and covered as they are; fill is then 0 ... 255.
 #pragma once
 #include <cstddef>
 
 #include "base/isa.h"
 #include "base/views.h"
-#include "kernels/dropout/dropout.h"
 
 namespace ranvier {
 
@@ -58,17 +56,6 @@ struct MixImages {
   RANVIER_CALL("mix_images", partner, weight, x, y);
   TensorView<const int64_t> partner;  // (n,)
   TensorView<const double> weight;    // (n,)
-  TensorView<const T> x;
-  TensorView<T> y;
-};
-
-// y = x + mean + std z with z normal, of any shape; z depends on the key and on the element's place in
-// logical order.
-template <class T>
-struct AddNoise {
-  RANVIER_CALL("add_noise", key, x, y);
-  double mean, deviation;
-  TensorView<const int64_t> key;  // (2,)
   TensorView<const T> x;
   TensorView<T> y;
 };

@@ -19,8 +19,8 @@ from ranvier.data.dataset import Indices, raw
 from ranvier.ops.rows import examples
 
 __all__ = [
-    "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "StratifiedSampler",
-    "SubsetRandomSampler", "WeightedRandomSampler",
+    "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",
+    "WeightedRandomSampler",
 ]  # fmt: skip
 
 T_co = TypeVar("T_co", covariant=True)
@@ -239,49 +239,6 @@ class WeightedRandomSampler(OrderSampler):
         ends = np.cumsum(w)
         chosen = np.searchsorted(ends, draws.random(self.num_samples) * ends[-1], side="right")
         return np.minimum(chosen, np.flatnonzero(w)[-1])  # rounding may exceed it
-
-
-class StratifiedSampler(OrderSampler):
-    """A random order in which every class is spread evenly: each batch has about the proportions of the
-    classes in the whole, for any batch size.
-
-    Member i of a class with c members (in random order) is at (i + u) / c of the epoch, with one u, uniform
-    in [0, 1), for each class. Any part of the order has the share of each class to within two samples.
-
-    Args:
-        labels: the class of each sample.
-        generator: an integer or generator to draw from instead of the library's (`rv.manual_seed`).
-
-    Raises ValueError: labels of another shape than (n,).
-
-    >>> import numpy as np
-    >>> from ranvier.data import StratifiedSampler
-    >>> labels = np.array([0] * 8 + [1] * 4)
-    >>> order = np.array(list(StratifiedSampler(labels)))
-    >>> [int(labels[order[i : i + 6]].sum()) for i in (0, 6)]
-    [2, 2]
-    """
-
-    def __init__(self, labels: npt.ArrayLike, generator: Seed = None) -> None:
-        classes = raw(labels)
-        if classes.ndim != 1:
-            raise ValueError(f"[StratifiedSampler] got labels of shape {classes.shape}; expected (n,)")
-        self._codes = np.unique(classes, return_inverse=True)[1]
-        self.generator = stream_of(generator, "StratifiedSampler")
-
-    def order(self, key: int) -> Indices:
-        draws, codes = numpy_generator(key, "StratifiedSampler"), self._codes
-        if len(codes) == 0:
-            return np.arange(0)
-        shuffled = draws.permutation(len(codes))
-        by_class = shuffled[np.argsort(codes[shuffled], kind="stable")]
-        counts = np.bincount(codes)
-        rank = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-        place = (rank + np.repeat(draws.random(len(counts)), counts)) / np.repeat(counts, counts)
-        return by_class[np.argsort(place, kind="stable")]
-
-    def __len__(self) -> int:
-        return len(self._codes)
 
 
 class BatchSampler(Sampler[list[int]]):

@@ -13,7 +13,7 @@ from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, one_of, raw
 from ranvier.ops.rows import examples
 
-__all__ = ["MinMaxScaler", "Normalize", "Standardize", "minmax_scale", "standardize"]
+__all__ = ["MinMaxScaler", "Normalize", "Standardize", "standardize"]
 
 Numbers = npt.NDArray[np.float64]
 Self = TypeVar("Self", bound="Affine")
@@ -232,12 +232,6 @@ def standardize(x: npt.ArrayLike, per: str = "feature") -> Array:
     """`Standardize(per=per).fit_transform(x)`: every feature with mean 0 and standard deviation 1.
     | rv.data.standardize([[1.0], [3.0]]).tolist() -> [[-1.0], [1.0]]"""
     return Standardize(per=per).fit_transform(x)
-
-
-def minmax_scale(x: npt.ArrayLike, per: str = "feature") -> Array:
-    """`MinMaxScaler(per=per).fit_transform(x)`: every feature in [0, 1].
-    | rv.data.minmax_scale([[1.0], [2.0], [3.0]]).tolist() -> [[0.0], [0.5], [1.0]]"""
-    return MinMaxScaler(per=per).fit_transform(x)
 
 
 def _per_channel(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, minmax_scale, standardize
+from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, standardize
 from ranvier.ops.rows import examples
 
 __all__ = [
-    "Compose", "MinMaxScaler", "Normalize", "OneHot", "Standardize", "TableEncoder", "minmax_scale",
-    "one_hot", "standardize",
+    "Compose", "MinMaxScaler", "Normalize", "Standardize", "TableEncoder", "one_hot", "standardize",
 ]  # fmt: skip
 
 
@@ -46,84 +45,6 @@ def one_hot(
     rows = np.zeros((indices.size, num_classes), dtype)
     rows[np.arange(indices.size), indices.ravel().astype(np.intp)] = 1
     return rows.reshape(*indices.shape, num_classes)
-
-
-class OneHot:
-    """One-hot rows for labels of any kind, numbers or words, and their inverse.
-
-    Args:
-        classes: the labels in the order of their columns; without them call `fit`, which sorts the labels.
-        dtype: of the rows.
-
-    Raises ValueError: not fitted, or an unknown label.
-
-    >>> from ranvier.data import OneHot
-    >>> rows = OneHot().fit(["cat", "dog", "ant"])
-    >>> rows.transform(["dog", "ant"]).tolist()
-    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    >>> rows.inverse_transform([[0.1, 0.7, 0.2]]).tolist()
-    ['cat']
-    """
-
-    def __init__(
-        self, classes: Sequence[Any] | Array | None = None, dtype: npt.DTypeLike = np.float32
-    ) -> None:
-        self.classes: Array | None = None if classes is None else np.asarray(classes)
-        self.given = classes is not None  # a Compose does not fit what the constructor was given
-        self.dtype = np.dtype(dtype)
-        if self.classes is not None and (
-            self.classes.ndim != 1 or len(np.unique(self.classes)) != len(self.classes)
-        ):
-            raise ValueError(f"[OneHot] got classes {classes!r}; expected a list of different labels")
-
-    def fit(self, labels: npt.ArrayLike) -> OneHot:
-        """Learn the classes; returns self."""
-        classes = np.unique(np.asarray(plain("encoding", labels)))
-        if len(classes) == 0:
-            raise ValueError("[OneHot.fit] got no labels; expected at least one")
-        self.classes, self.given = classes, False
-        return self
-
-    def transform(self, labels: npt.ArrayLike) -> Array:
-        """A row of zeros with a one for each label."""
-        classes, values = self._fitted("transform"), np.asarray(plain("encoding", labels))
-        order = np.argsort(classes)
-        at = np.minimum(np.searchsorted(classes, values, sorter=order), len(classes) - 1)
-        columns = order[at]
-        wrong = values[classes[columns] != values]
-        if wrong.size:
-            raise ValueError(
-                f"[OneHot.transform] got label {wrong.flat[0].item()!r}; expected one of {classes.tolist()}"
-            )
-        return one_hot(columns, len(classes), self.dtype)
-
-    def inverse_transform(self, rows: npt.ArrayLike) -> Array:
-        """The class of the largest entry of each row."""
-        classes, scores = self._fitted("inverse_transform"), np.asarray(rows)
-        if scores.ndim < 1 or scores.shape[-1] != len(classes):
-            raise ValueError(
-                f"[OneHot.inverse_transform] got rows of shape {scores.shape}; expected (..., {len(classes)})"
-            )
-        return classes[scores.argmax(axis=-1)]
-
-    def fit_transform(self, labels: npt.ArrayLike) -> Array:
-        """`fit(labels)`, then `transform(labels)`."""
-        return self.fit(labels).transform(labels)
-
-    __call__ = transform
-
-    def _fitted(self, method: str) -> Array:
-        if self.classes is None:
-            raise ValueError(f"[OneHot.{method}] not fitted yet; expected a call of fit first")
-        return self.classes
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain values."""
-        classes = None if self.classes is None else self.classes.tolist()
-        return {"classes": classes, "dtype": self.dtype.name}
-
-    def __repr__(self) -> str:
-        return f"OneHot(classes={None if self.classes is None else self.classes.tolist()})"
 
 
 FILLS = ("mean", "median")
@@ -360,13 +281,11 @@ def from_config(config: dict[str, Any]) -> Any:
     Raises ValueError: the name is none of this module's transforms.
     | rv.data.transforms.from_config({"transform": "MinMaxScaler", "low": 0, "high": 16})([8.0]).tolist()
     -> [0.5]"""
-    kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, OneHot, TableEncoder)}
+    kinds = {kind.__name__: kind for kind in (Standardize, MinMaxScaler, Normalize, TableEncoder)}
     name = config.get("transform")
     arguments = {key: value for key, value in config.items() if key != "transform"}
     if name == "Compose":
         return Compose([from_config(step) for step in arguments["steps"]])
-    if name == "Normalize" and "low" in arguments:  # the name of MinMaxScaler in older files
-        name = "MinMaxScaler"
     if name not in kinds:
         raise ValueError(
             f"[transforms.from_config] unknown transform {name!r}; "

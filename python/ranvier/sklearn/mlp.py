@@ -16,8 +16,8 @@ from sklearn.utils.multiclass import unique_labels
 import ranvier.nn as nn
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
 from ranvier.sklearn.inputs import labels_of, values_of
+from ranvier.sklearn.mlp_training import MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
-from ranvier.sklearn.perceptron import Perceptron
 from ranvier.sklearn.settings import HalfSquaredError, LogLoss, make_loss
 from ranvier.train.losses import link_of
 
@@ -26,7 +26,7 @@ __all__ = ["MLPClassifier", "MLPRegressor"]
 Array = npt.NDArray[Any]
 
 
-class MLPClassifier(NetworkClassifier, Perceptron):
+class MLPClassifier(NetworkClassifier, MLPTraining):
     """A multi-layer perceptron with scikit-learn's parameters, defaults and attributes, and more.
 
     The network, its initial values (for the same `random_state`), the loss, the optimizers and the rules for
@@ -40,8 +40,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         solver: "adam", "sgd", "lbfgs", or any other optimizer of `rv.optim`: its name, its class (made with
             `lr=learning_rate_init`) or a function of a list of parameters.
         alpha: strength of the L2 penalty, alpha / 2 sum w^2 / (samples of a batch).
-        batch_size: samples of a step; "auto" is min(200, n). With batch_norm one more where a single one
-            would be left over.
+        batch_size: samples of a step; "auto" is min(200, n).
         learning_rate: "constant", "invscaling" or "adaptive", for "sgd".
         learning_rate_init: the learning rate.
         power_t: exponent of "invscaling".
@@ -62,7 +61,6 @@ class MLPClassifier(NetworkClassifier, Perceptron):
             `nn.BCEWithLogitsLoss()`, is for two classes and for several labels a sample.
         class_weight: weights by class, a dict or "balanced".
         dropout: the share of hidden units that each training step leaves out.
-        batch_norm: normalise each hidden layer over the batch.
         callbacks: objects of `rv.Callback`.
         dtype: "float32" or "float64"; None is float32, and float64 for lbfgs.
 
@@ -117,7 +115,6 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         loss: Any = "log_loss",
         class_weight: Any = None,
         dropout: float = 0.0,
-        batch_norm: bool = False,
         callbacks: Any = None,
         dtype: str | None = None,
     ) -> None:
@@ -229,7 +226,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
         return tags
 
 
-class MLPRegressor(NetworkRegressor, Perceptron):
+class MLPRegressor(NetworkRegressor, MLPTraining):
     """A multi-layer perceptron for values, with scikit-learn's parameters, defaults and attributes, and more.
 
     Args:
@@ -278,7 +275,6 @@ class MLPRegressor(NetworkRegressor, Perceptron):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         dropout: float = 0.0,
-        batch_norm: bool = False,
         callbacks: Any = None,
         dtype: str | None = None,
     ) -> None:

@@ -157,18 +157,15 @@ class OneRow:
         _, names, values = self._before
         return all(map(is_, names(vars(owner)), values))
 
-    def step(self, owner: Any, x: Array, y: Array, draws: bool) -> tuple[float, float] | None:
-        """An update with a row that this takes: loss and penalty; None where the full path has to make it.
-
-        draws: whether random numbers are drawn, for the order of the epoch or by the step.
-        """
+    def step(self, owner: Any, x: Array, y: Array) -> tuple[float, float] | None:
+        """An update with a row that this takes: loss and penalty; None where the full path has to make it."""
         trainer = self.trainer
         if self._before is None or trainer.metrics or trainer.classes_ is not None:
             return None
         if _SETTINGS(vars(trainer)) != self._before[0]:
             return None
         args = (x, y, *_PLAIN)
-        arrays = self._drawing(owner, args) if draws else self._calls.run(True, self._replay, "fit", args)
+        arrays = self._drawing(owner, args)
         if arrays is None:
             return None
         return arrays[0].item(), arrays[1].item() if len(arrays) > 1 else 0.0
@@ -187,23 +184,17 @@ class OneRow:
             stream.state[1] = drawn
         return arrays
 
-    def record(self, x: Array, y: Array, loss: float, penalty: float, seconds: float | None = None) -> float:
-        """Note a step in the Trainer as one of its fits does, and in its history if it is given seconds.
-
-        Returns the loss with the penalty.
-        """
+    def record(self, x: Array, y: Array, loss: float, penalty: float, seconds: float) -> float:
+        """Note a step in the Trainer and its history as one of its fits does; the loss with the penalty."""
         trainer = self.trainer
         value = loss + penalty
-        if seconds is not None:
-            trainer.last_epoch, trainer.steps_per_epoch, trainer.resumed_from = trainer.epoch + 1, 1, None
+        trainer.last_epoch, trainer.steps_per_epoch, trainer.resumed_from = trainer.epoch + 1, 1, None
         trainer.stop_training = trainer.interrupted = False
         if not isfinite(value):
             NonFinite(trainer).loss((x, y, None), loss, penalty)
         trainer.updates += 1
-        if seconds is not None:
-            history = trainer.history
-            history.append(loss=value)
-            history.seconds[-1], history.samples[-1] = seconds, 1.0
+        trainer.history.append(loss=value)
+        trainer.history.seconds[-1], trainer.history.samples[-1] = seconds, 1.0
         return value
 
     def require_finite(self) -> None:

@@ -215,7 +215,7 @@ _REMEDIES = {
     "durations": ": pass parts of dates (year, month, day of the week) or days since a first day",
     "complex numbers": ": split complex numbers into array.real and array.imag",
     "text": ": convert text that holds numbers by astype(float), and make columns of 0 and 1 of categories "
-    "(rv.data.OneHot, pandas.get_dummies)",
+    "(pandas.get_dummies)",
     "objects": "",
 }
 

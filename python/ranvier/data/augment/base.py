@@ -53,8 +53,8 @@ class Compose:
     With one that mixes labels (Mixup, CutMix), it takes and returns images and labels.
 
     >>> from ranvier.data import augment
-    >>> augment.Compose([augment.RandomHorizontalFlip(p=0.5), augment.RandomShift(2)])
-    Compose([RandomHorizontalFlip(p=0.5), RandomShift(pixels=(2, 2), fill=0.0, padding_mode='constant')])
+    >>> augment.Compose([augment.RandomHorizontalFlip(p=0.5), augment.CenterCrop(2)])
+    Compose([RandomHorizontalFlip(p=0.5), CenterCrop(size=(2, 2))])
     """
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:

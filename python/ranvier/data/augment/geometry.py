@@ -14,7 +14,7 @@ from ranvier.data.dataset import one_of
 from ranvier.ops.rows import examples
 
 __all__ = [
-    "CenterCrop", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation", "RandomShift",
+    "CenterCrop", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation",
     "RandomVerticalFlip",
 ]  # fmt: skip
 
@@ -53,31 +53,6 @@ class RandomVerticalFlip(_Flip):
     -> [[[[2.0], [1.0]]]]"""
 
     _column = VERTICAL
-
-
-class RandomShift(Augmentation):
-    """Moves each image by up to `pixels` whole pixels vertically and horizontally, all equally likely.
-
-    Args:
-        pixels: the largest move, or a pair (vertical, horizontal).
-        fill: the value of new pixels, if padding_mode is "constant".
-        padding_mode: "constant", "edge", "reflect" or "symmetric", as for RandomCrop.
-    | rv.data.augment.RandomShift(2)(rv.ones(3, 1, 8, 8)).shape -> (3, 1, 8, 8)"""
-
-    draws = 2
-
-    def __init__(
-        self, pixels: int | tuple[int, int], fill: float = 0.0, padding_mode: str = "constant"
-    ) -> None:
-        self.pixels = pair("RandomShift", "pixels", pixels)
-        self.fill = float(fill)
-        self.padding_mode = one_of("RandomShift", "padding_mode", padding_mode, MODES)
-
-    def apply(self, x: Array, u: Numbers) -> Array:
-        place = _places(len(x))
-        farthest = np.array(self.pixels)
-        place[:, : LEFT + 1] = whole(u, -farthest, farthest)
-        return _core.move_images(x, place, None, None, self.fill, self.padding_mode)
 
 
 class RandomCrop(Augmentation):

@@ -1,4 +1,4 @@
-"""Noise, boxes that cover parts of images, and mixtures of images with their labels."""
+"""Boxes that cover parts of images, and mixtures of images with their labels."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import random
 from ranvier.autograd.memory import Array
-from ranvier.autograd.random import fresh_key
 from ranvier.data.augment.base import (
     Augmentation,
     Numbers,
-    pair,
     probability,
     require_images,
     span,
@@ -24,62 +22,7 @@ from ranvier.data.augment.base import (
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import one_hot
 
-__all__ = ["CutMix", "Cutout", "GaussianNoise", "Mixup", "RandomErasing"]
-
-
-class GaussianNoise(Augmentation):
-    """y = x + mean + sigma z with z standard normal for each pixel; `clip` limits y to [0, 1].
-
-    Raises TypeError: images that are not float32 or float64; ValueError: sigma below 0.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> y = augment.GaussianNoise(sigma=0.1)(np.full((2, 1, 4, 4), 0.5))
-    >>> bool(y.min() >= 0 and y.max() <= 1 and y.std() > 0)
-    True
-    """
-
-    def __init__(self, mean: float = 0.0, sigma: float = 0.1, clip: bool = True) -> None:
-        if not sigma >= 0:
-            raise ValueError(f"[GaussianNoise] got sigma {sigma!r}; expected at least 0")
-        self.mean, self.sigma, self.clip = float(mean), float(sigma), bool(clip)
-
-    def apply(self, x: Array, u: Numbers) -> Array:
-        y = _core.add_noise(x, fresh_key(), self.mean, self.sigma)
-        return _core.clip(y, 0.0, 1.0, y) if self.clip else y
-
-
-class Cutout(Augmentation):
-    """Covers a box of each image, with a random centre; the box is cut at the edges.
-
-    Args:
-        size: of the box: a number, or a pair (height, width).
-        fill: the value of the box.
-        p: the share of images to cover.
-
-    Source: T. DeVries, G. Taylor, "Improved regularization of convolutional neural networks with cutout",
-    2017.
-
-    >>> import numpy as np
-    >>> from ranvier.data import augment
-    >>> y = augment.Cutout(2)(np.ones((1, 1, 8, 8)))
-    >>> int((y == 0).sum()) in (1, 2, 4)
-    True
-    """
-
-    draws = 3
-
-    def __init__(self, size: int | tuple[int, int], fill: float = 0.0, p: float = 1.0) -> None:
-        self.size = pair("Cutout", "size", size, 1)
-        self.fill = float(fill)
-        self.p = probability("Cutout", p)
-
-    def apply(self, x: Array, u: Numbers) -> Array:
-        box = np.empty((len(x), 4), np.int64)
-        middle = whole(u[:, :2], 0, np.array(x.shape[2:]) - 1)
-        box[:, :2] = middle - np.array(self.size) // 2
-        box[:, 2:] = np.array(self.size) * (u[:, 2:] < self.p)
-        return _core.erase_images(x, box, None, self.fill)
+__all__ = ["CutMix", "Mixup", "RandomErasing"]
 
 
 class RandomErasing(Augmentation):

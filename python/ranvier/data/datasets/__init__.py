@@ -1,4 +1,4 @@
-"""Data sets: digits and iris are in the package; MNIST, Fashion-MNIST and CIFAR-10 are read or downloaded;
+"""Data sets: digits and iris are in the package; MNIST and Fashion-MNIST are read or downloaded;
 tables, archives and images are read from files."""
 
 import types as _types

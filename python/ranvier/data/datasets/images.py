@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.data.dataset import Dataset
 from ranvier.data.datasets.samples import PathLike, Samples, require_file
 
-__all__ = ["ImageFolder", "load_images", "read_image"]
+__all__ = ["load_images", "read_image"]
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}  # no names of classes
@@ -38,57 +37,25 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
     return _channels_first(_pixels("read_image", require_file("read_image", path), *sizes, grayscale))
 
 
-class ImageFolder(Dataset[tuple[Image, int]]):
-    """The images of a folder, read when needed: `root/class name/any name.png`.
-
-    Args:
-        root: the folder; its subfolders are the classes, in alphabetical order.
-        size: height and width to scale every image to; by default unchanged.
-        grayscale: one channel instead of three.
-        transform: a function of each image.
-
-    Attributes:
-        classes: the names of the classes.
-        class_to_idx: the number of each.
-        samples: (file, class number) of each image.
-
-    Raises FileNotFoundError: no such folder.
-    Raises ValueError: no subfolders with images; on reading, a broken file, which is named.
-    Raises ImportError: pillow is not installed.
-    """
-
-    def __init__(
-        self, root: PathLike, size: Size = None, grayscale: bool = False, transform: Any = None
-    ) -> None:
-        self.root = Path(root)
-        self.size = _size("ImageFolder", size)
-        self.grayscale = bool(grayscale)
-        self.transform = transform
-        self.classes, self.samples = _find(self.root)
-        self.class_to_idx = {name: number for number, name in enumerate(self.classes)}
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        path, label = self.samples[index]
-        image = _channels_first(_pixels("ImageFolder", path, *self.size, self.grayscale))
-        return (image if self.transform is None else self.transform(image)), label
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-
 def load_images(
     root: PathLike, size: Size = None, grayscale: bool = False, skip_broken: bool = False
 ) -> Samples:
     """All images of a folder with a subfolder for each class, `root/class name/any name.png`.
 
-    Args and errors: those of ImageFolder. With `skip_broken` broken files are left out; `skipped` has their
-    names.
+    Args:
+        root: the folder; its subfolders are the classes, in alphabetical order.
+        size: height and width to scale every image to; by default unchanged.
+        grayscale: one channel instead of three.
+        skip_broken: leave broken files out; `skipped` has their names.
 
     Returns:
         Samples: x float32 (n, c, h, w) in [0, 1], channels-last in memory; y int64 (n,); the names of the
         subfolders as class_names.
 
-    Raises ValueError: images of different sizes and no `size`; the message names the first that differs.
+    Raises FileNotFoundError: no such folder.
+    Raises ValueError: no subfolders with images; a broken file, or images of different sizes and no `size`;
+        the message names the file.
+    Raises ImportError: pillow is not installed.
     """
     sizes = _size("load_images", size)
     classes, files = _find(Path(root), "load_images")
@@ -146,7 +113,7 @@ def _read_all(
     return _channels_first(x[: len(kept)]), kept, tuple(skipped)
 
 
-def _find(root: Path, name: str = "ImageFolder") -> tuple[list[str], list[tuple[Path, int]]]:
+def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
     if not root.is_dir():
         raise FileNotFoundError(f"[{name}] no folder '{root}'")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))

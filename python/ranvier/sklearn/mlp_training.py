@@ -23,14 +23,14 @@ from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
 from ranvier.sklearn.settings import flag, hidden_sizes, make_optimizer, number, one_of, whole
 from ranvier.train import NonFiniteError, Trainer
 
-__all__ = ["ACTIVATIONS", "Perceptron"]
+__all__ = ["MLPTraining"]
 
 Array = npt.NDArray[Any]
 ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 
 
-class Perceptron(NetworkEstimator):
-    """What the classifier and the regressor have in common."""
+class MLPTraining(NetworkEstimator):
+    """Settings, network and training of both."""
 
     # --- checks
 
@@ -43,7 +43,7 @@ class Perceptron(NetworkEstimator):
             number(self, name, 0, 1)
         if isinstance(self.solver, str) and self.solver.lower() in ("adam", "lbfgs", "sgd"):
             one_of(self, "solver", ("adam", "lbfgs", "sgd"))
-        for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping", "batch_norm"):
+        for name in ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping"):
             flag(self, name)
         number(self, "validation_fraction", 0, 1)
         one_of(self, "learning_rate", ("constant", "invscaling", "adaptive"))
@@ -75,19 +75,18 @@ class Perceptron(NetworkEstimator):
     def _checked(self, X: Any, y: Any, first: bool, **how: Any) -> Any:
         """X and y of a fit; `first` notes the features."""
         how |= {"accept_sparse": "csr", "multi_output": True, "dtype": self._dtype()}
-        return validated(self, self._arranged(X, first), y, reset=first, **how)
+        return validated(self, X, y, reset=first, **how)
 
     def _validated(self, X: Any) -> Any:
         row = self._row(X)
         if row is not None:
             return row
-        return validated(self, self._arranged(X), accept_sparse="csr", dtype=self._dtype(), reset=False)
+        return validated(self, X, accept_sparse="csr", dtype=self._dtype(), reset=False)
 
     def _row(self, X: Any) -> Array | None:
         """One row of floats in the dtype of the network; None: scikit-learn has to check it."""
         if not is_row(self, X) or self.dtype not in (None, "float32", "float64"):
             return None
-        X = self._arranged(X)
         return X.astype(self._dtype(), order="C", copy=False) if is_bounded(X) else None
 
     # --- the network
@@ -114,23 +113,15 @@ class Perceptron(NetworkEstimator):
         if isinstance(activation, str):
             activation = ACTIVATIONS.get(activation, activation)
         with random.using(random.Generator()):  # the layers draw values, which are replaced below
-            network = mlp(
-                sizes,
-                activation=[activation] * (len(sizes) - 2),
-                init="zeros",
-                dropout=float(self.dropout),
-                batch_norm=bool(self.batch_norm),
-                dtype=self._dtype(),
-            )
+            how: dict[str, Any] = {"init": "zeros", "dropout": float(self.dropout), "dtype": self._dtype()}
+            network = mlp(sizes, activation=[activation] * (len(sizes) - 2), **how)
         factor = 2.0 if self.activation == "logistic" else 6.0
-        for layer in network:
-            if isinstance(layer, nn.Linear):
-                bound = math.sqrt(factor / (layer.in_features + layer.out_features))
-                weight = self._random_state.uniform(-bound, bound, (layer.in_features, layer.out_features))
-                bias = self._random_state.uniform(-bound, bound, layer.out_features)
-                layer.weight.detach().numpy()[...] = weight.T
-                if layer.bias is not None:
-                    layer.bias.detach().numpy()[...] = bias
+        layers: list[Any] = [layer for layer in network if isinstance(layer, nn.Linear)]
+        for layer in layers:
+            bound = math.sqrt(factor / (layer.in_features + layer.out_features))
+            weight = self._random_state.uniform(-bound, bound, (layer.in_features, layer.out_features))
+            layer.weight.detach().numpy()[...] = weight.T
+            layer.bias.detach().numpy()[...] = self._random_state.uniform(-bound, bound, layer.out_features)
         return network
 
     def _linear(self) -> list[Any]:
@@ -143,18 +134,8 @@ class Perceptron(NetworkEstimator):
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The bias (outputs,) of each layer, as views; with batch_norm that of the norm after the layer."""
-        layers: list[Any] = [layer for layer in self.module_ if isinstance(layer, self._shifts())]
-        shifts = [layer.bias for layer in layers]
-        return [bias.detach().numpy() for bias in shifts if bias is not None]
-
-    def _shifts(self) -> tuple[type, ...]:
-        """The layers whose bias `intercepts_` has."""
-        return (nn.Linear, nn.BatchNorm1d)
-
-    def _arranged(self, X: Any, reset: bool = False) -> Any:
-        """X as rows of features."""
-        return X
+        """The bias (outputs,) of each layer, as views."""
+        return [layer.bias.detach().numpy() for layer in self._linear()]
 
     # --- training
 
@@ -167,7 +148,6 @@ class Perceptron(NetworkEstimator):
         validation: tuple[Any, ...] | None,
         loss: Any,
         incremental: bool,
-        batch_size: int | None = None,
     ) -> Any:
         """Train with `target` (n, outputs) or class indices (n,); `y` is what the score is compared with.
 
@@ -180,7 +160,7 @@ class Perceptron(NetworkEstimator):
         if self.early_stopping and validation is None:
             (x, y, target, weights), validation = self._split(x, y, target, weights)
         n = x.shape[0]
-        batch_size = batch_size or self._batch_size(n)
+        batch_size = self._batch_size(n)
         mean_weight = 1.0 if weights is None else float(weights.mean())
         penalty = float(self.alpha) / (2 * batch_size * mean_weight)
         if not incremental or not hasattr(self, "trainer_"):
@@ -217,7 +197,7 @@ class Perceptron(NetworkEstimator):
         if row is None or target is None or row is not OneRow.of(self) or not row.is_as_before(self):
             return False
         x = self._row(X)
-        measured = row.step(self, x, target, True) if x is not None and row.takes(x) else None
+        measured = row.step(self, x, target) if x is not None and row.takes(x) else None
         if x is None or measured is None:
             return False
         self.n_iter_ = 0
@@ -249,19 +229,13 @@ class Perceptron(NetworkEstimator):
 
     def _batch_size(self, n: int) -> int:
         if self.batch_size == "auto":
-            return self._without_rest(200, n)
+            return min(200, n)
         if self.batch_size > n:
             warnings.warn(
                 f"[{type(self).__name__}] got batch_size {self.batch_size} for {n} samples; {n} is used",
                 stacklevel=5,
             )
-        return self._without_rest(int(self.batch_size), n)
-
-    def _without_rest(self, size: int, n: int) -> int:
-        """Batches of a sample more where one would be left over, which has no statistics for batch_norm."""
-        while self.batch_norm and 1 < size < n and n % size == 1:  # n - 1 steps at most
-            size += 1
-        return min(size, n)
+        return min(int(self.batch_size), n)
 
     def _split(self, x: Any, y: Array, target: Array, weights: Array | None) -> tuple[Any, Any]:
         number(self, "validation_fraction", 0, 1, above=True)
