@@ -1,7 +1,6 @@
-"""autograd.functional: against formulas, and against PyTorch's functions where it is installed."""
+"""autograd.functional: against formulas."""
 
 import numpy as np
-import pytest
 import ranvier as rv
 from ranvier.autograd import functional
 from support.refused import refused
@@ -82,29 +81,3 @@ def test_what_is_refused():
     leaf = rv.ones(2, requires_grad=True)
     functional.hessian(lambda x: (x**3).sum(), leaf)
     assert leaf.grad is None
-
-
-@pytest.mark.parametrize("name", functional.__all__)
-def test_as_pytorchs(name, torch):
-    def function(library, a):
-        def of(x, y):
-            z = library.tanh(x @ library.tensor(a)) * y
-            return (z * z).sum() if name in ("hessian", "hvp", "vhp") else (z, z.sum())
-
-        return of
-
-    v = () if name in ("jacobian", "hessian") else ((X, Y),) if name != "vjp" else ((Y, np.array(0.5)),)
-    theirs = getattr(torch.autograd.functional, name)(
-        function(torch, B), tuple(map(torch.tensor, (X, Y))), *(tuple(map(torch.tensor, part)) for part in v)
-    )
-    ours = getattr(functional, name)(function(rv, B), tensors(X, Y), *(tensors(*part) for part in v))
-    _compare(ours, theirs)
-
-
-def _compare(ours, theirs):
-    assert isinstance(ours, tuple) == isinstance(theirs, tuple)
-    if isinstance(ours, tuple):
-        for a, b in zip(ours, theirs, strict=True):
-            _compare(a, b)
-    else:
-        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-12, atol=1e-13)

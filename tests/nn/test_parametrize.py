@@ -1,7 +1,6 @@
-"""nn.utils.parametrize: a module computes a parameter whenever it is read; beside PyTorch where installed."""
+"""nn.utils.parametrize: a module computes a parameter whenever it is read."""
 
 import copy
-import importlib
 import pickle
 
 import numpy as np
@@ -125,43 +124,6 @@ def test_copies_other_layers_and_compiled_steps():
     fast = rv.compile(layer.eval())
     for _ in range(5):
         assert fast(x).tolist() == other(x).tolist()
-
-
-def run(library):
-    """Keys and values before, between and after two parametrizations."""
-    torch, found = importlib.import_module(library), []
-    utils = importlib.import_module(f"{library}.nn.utils.parametrize")
-
-    class Square(torch.nn.Module):
-        def forward(self, x):
-            return x * x
-
-        def right_inverse(self, x):
-            return x.sqrt()
-
-    layer = torch.nn.Linear(3, 2)
-    with torch.no_grad():
-        for p in layer.parameters():
-            p.copy_(torch.arange(1.0, p.numel() + 1).reshape(p.shape))
-    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
-    for part in (Square(), torch.nn.Tanh()):
-        utils.register_parametrization(layer, "weight", part)
-        layer(torch.ones(1, 3)).sum().backward()
-        optimizer.step()
-        found.append({name: value.detach().numpy().copy() for name, value in layer.state_dict().items()})
-        found.append([name for name, _ in layer.named_parameters()])
-        found.append({"weight": layer.weight.detach().numpy().copy()})
-    utils.remove_parametrizations(layer, "weight")
-    found.append({name: value.detach().numpy().copy() for name, value in layer.state_dict().items()})
-    return found
-
-
-def test_as_pytorch(torch):
-    for ours, theirs in zip(run("ranvier"), run("torch"), strict=True):
-        assert list(ours) == list(theirs)
-        if isinstance(ours, dict):
-            for name, value in theirs.items():
-                np.testing.assert_allclose(ours[name], value, rtol=1e-5, err_msg=name)
 
 
 def test_what_is_no_module_or_tensor_is_refused():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.nn.utils import rnn
 from ranvier.nn.utils.rnn import (
     PackedSequence,
     pack_padded_sequence,
@@ -88,11 +87,6 @@ def test_sorted_sequences_keep_their_order():
 @pytest.mark.parametrize("kind", [list, tuple, np.array, rv.tensor])
 def test_lengths_of_any_kind(kind):
     assert pack_padded_sequence(rv.rand(3, 2), kind([3, 1])).batch_sizes.tolist() == [2, 1, 1]
-
-
-@pytest.mark.parametrize("name", rnn.__all__)
-def test_names_are_pytorchs(name, torch):
-    assert hasattr(torch.nn.utils.rnn, name)
 
 
 def test_lengths_in_a_tensor_are_no_constants_of_a_compiled_step():
