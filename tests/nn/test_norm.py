@@ -19,6 +19,16 @@ def test_state_dict_of_batch_norm():
     assert [name for name, _ in layer.named_buffers()] == STATE[2:]
 
 
+EPS = [nn.GroupNorm(2, 4, 0.3), nn.BatchNorm1d(4, 0.3), nn.InstanceNorm1d(4, 0.3)]
+
+
+@pytest.mark.parametrize("layer", [*EPS, nn.LayerNorm(6, 0.3), nn.RMSNorm(6, 0.3)], ids=str)
+def test_eps(layer):
+    """Of 1 and -1 in turn: the mean is 0, the variance 1, along all axes."""
+    x = rv.tensor((-1.0) ** np.indices((2, 4, 6)).sum(0)).float()
+    np.testing.assert_allclose(layer(x).detach(), x / 1.3**0.5, rtol=1e-6)
+
+
 def test_modes():
     layer, x = nn.BatchNorm1d(2, momentum=0.5), rv.tensor([[1.0, 5.0], [3.0, 5.0]])
     np.testing.assert_allclose(layer(x).numpy(force=True), [[-1, 0], [1, 0]], atol=1e-5)
