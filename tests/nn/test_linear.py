@@ -27,5 +27,15 @@ def test_text():
     assert repr(nn.Linear(3, 2, bias=False)) == "Linear(in_features=3, out_features=2, bias=False)"
 
 
+def test_a_bias_with_leading_ones():
+    x, w, b = rv.arange(6).float().reshape(2, 3), rv.ones(4, 3), rv.arange(4).float().requires_grad_()
+    y = nn.functional.linear(x, w, b.reshape(1, 4))
+    y.sum().backward()
+    np.testing.assert_array_equal(y.detach().numpy(), nn.functional.linear(x, w, b).detach().numpy())
+    np.testing.assert_array_equal(b.grad.numpy(), [2.0] * 4)
+    refused(ValueError, "[linear] got x of shape (2, 3)", nn.functional.linear, x, w, rv.zeros(2, 4))
+    refused(ValueError, "[linear] got x of shape (3,)", nn.functional.linear, x[0], w, rv.zeros(1, 4))
+
+
 def test_wrong_sizes():
     refused(ValueError, "[linear] got -1 in_features", nn.Linear, -1, 2)

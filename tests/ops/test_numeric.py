@@ -310,6 +310,15 @@ def test_fill_diagonal(shape, wrap):
     refused(RuntimeError, "[fill_diagonal_]", t.fill_diagonal_, 1.0)
 
 
+def test_apply_and_map():
+    t, other = rv.arange(6).float().reshape(2, 3).t(), rv.tensor([4.0, 1.0])
+    assert t.apply_(lambda v: v * v) is t
+    assert t.map_(other, max).tolist() == [[4.0, 9.0], [4.0, 16.0], [4.0, 25.0]]
+    assert rv.zeros(0).apply_(abs).shape == (0,)
+    refused(RuntimeError, "[apply_]", rv.ones(2).requires_grad_().apply_, abs)
+    refused(RuntimeError, "[map_]", rv.ones(2).map_, rv.ones(2).requires_grad_(), max)
+
+
 def test_fill_diagonal_of_views_and_wrong_shapes():
     x = rv.zeros(3, 4)
     x.t()[1:].fill_diagonal_(2.0)

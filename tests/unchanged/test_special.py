@@ -1,9 +1,12 @@
-"""torch.special.erfcx of the mode."""
+"""Functions and calls that the mode alone has: torch.special.erfcx, linalg.eig, losses that broadcast."""
 
 import math
 
 import numpy as np
+import pytest
 import ranvier as rv
+from ranvier.ops.loss.base import Shapes
+from ranvier.torch.former import eig, eigvals
 from ranvier.torch.special import erfcx
 
 
@@ -23,3 +26,42 @@ def test_erfcx_is_the_scaled_complement():
 
 def test_erfcx_has_gradients():
     rv.autograd.gradcheck(erfcx, rv.tensor([-1.0, 0.3, 5.0, 30.0], dtype=rv.float64, requires_grad=True))
+
+
+def test_eig_of_real_eigenvalues():
+    a = np.random.default_rng(0).normal(size=(3, 4, 4))
+    a = a @ np.diag([1.0, 2.0, 3.0, -1.0]) @ np.linalg.inv(a)
+    values, vectors = eig(rv.tensor(a))
+    np.testing.assert_allclose(a @ vectors.numpy(), vectors.numpy() * values.numpy()[:, None], atol=1e-10)
+    np.testing.assert_array_equal(eigvals(rv.tensor(a)).real.numpy(), values.numpy())
+    turn = eig(rv.tensor([[0.0, 1.0], [-1.0, 0.0]]))
+    assert sorted(turn.eigenvalues.imag.tolist()) == [-1.0, 1.0]
+    np.testing.assert_allclose(
+        turn.eigenvectors.real.square() + turn.eigenvectors.imag.square(), 0.5, rtol=1e-6
+    )
+
+
+def test_eig_refuses_what_it_cannot_give():
+    with pytest.raises(NotImplementedError, match=r"\[eig\] got a matrix with gradients"):
+        eig(rv.eye(2).requires_grad_())
+    with pytest.raises(ValueError, match=r"\[eig\] got A of shape \(2, 3\)"):
+        eig(rv.ones(2, 3))
+
+
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_losses_broadcast_with_a_warning(monkeypatch, loss):
+    loss = getattr(rv.nn.functional, loss)
+    x, t = rv.tensor([[0.5], [2.0]], requires_grad=True), rv.tensor([1.0, 4.0, -3.0])
+    with pytest.raises(ValueError, match="expected equal shapes"):
+        loss(x, t)
+    monkeypatch.setattr(Shapes, "broadcast", True)
+    with pytest.warns(UserWarning, match=r"shape \(2, 1\) and target of shape \(3,\), which are broadcast"):
+        y = loss(x, t)
+    y.backward()
+    wide = rv.tensor([[0.5] * 3, [2.0] * 3], requires_grad=True)
+    same = loss(wide, rv.tensor([[1.0, 4.0, -3.0]] * 2))
+    same.backward()
+    assert y.item() == same.item()
+    np.testing.assert_allclose(x.grad.numpy(), wide.grad.numpy().sum(1, keepdims=True), rtol=1e-6)
+    with pytest.raises(ValueError, match="expected equal shapes"):
+        loss(x, rv.ones(3, 2))

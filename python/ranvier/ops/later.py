@@ -66,7 +66,7 @@ OPS = {
     """,
     "shape.write": """
         diagonal_scatter+ index_copy* index_fill* index_put* masked_scatter* put* scatter_reduce*
-        select_scatter+ slice_scatter+ take+ .fill_diagonal_
+        select_scatter+ slice_scatter+ take+ .apply_ .fill_diagonal_ .map_
     """,
     "shape.stacks": """
         atleast_1d atleast_2d atleast_3d column_stack dsplit+ dstack hsplit+ hstack row_stack

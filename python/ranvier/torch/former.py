@@ -1,13 +1,17 @@
-"""Functions that PyTorch still has beside those of torch.linalg and torch.distributions."""
+"""Functions of PyTorch that the core has under another name, or without complex results."""
 
 from __future__ import annotations
 
 from collections import namedtuple
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
 
+Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
+Complex = namedtuple("Complex", "real imag")
 
 
 def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
@@ -24,6 +28,35 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     if not compute_uv:
         return SVD(rv.zeros_like(u), s, rv.zeros_like(vh.mT))
     return SVD(u, s, vh.mT)
+
+
+def eig(A: Any) -> Eig:
+    """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: tensors, or where one
+    eigenvalue is not real their parts, ``real`` and ``imag``.
+
+    Raises ValueError for other shapes, NotImplementedError where A requires gradients.
+
+    >>> import ranvier as rv
+    >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues
+    tensor([2., 3.])
+    """
+    A = rv.as_tensor(A)
+    if A.ndim < 2 or A.shape[-1] != A.shape[-2]:
+        raise ValueError(f"[eig] got A of shape {A.shape}; expected square matrices")
+    if A.requires_grad and rv.is_grad_enabled():
+        raise NotImplementedError("[eig] got a matrix with gradients; expected A.detach(), or linalg.eigh")
+    values, vectors = np.linalg.eig(A.detach().numpy())
+    return Eig(*(_parts(x) if np.iscomplexobj(x) else rv.from_numpy(x) for x in (values, vectors)))
+
+
+def _parts(x: Any) -> Complex:
+    """The parts of complex numbers, which no tensor holds here."""
+    return Complex(rv.from_numpy(x.real.copy()), rv.from_numpy(x.imag.copy()))
+
+
+def eigvals(A: Any) -> rv.Tensor:
+    """The eigenvalues that :func:`eig` gives."""
+    return eig(A).eigenvalues
 
 
 def scale_tril(P: Any) -> rv.Tensor:

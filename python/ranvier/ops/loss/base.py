@@ -18,6 +18,7 @@ from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
+from ranvier.ops.shape.reshape import broadcast_to
 
 Slope = Callable[..., Any]
 _FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
@@ -61,9 +62,30 @@ def in_dtype_of(x: Any, target: Any) -> Any:
     return target
 
 
+class Shapes:
+    """Whether losses broadcast x and target, with a warning, as they do where this library is torch."""
+
+    broadcast = False
+
+
+def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    try:
+        shape = np.broadcast_shapes(x.shape, target.shape)
+    except ValueError:  # the kernel says what it expects
+        return x, target
+    warnings.warn(
+        f"got x of shape {x.shape} and target of shape {target.shape}, which are broadcast to {shape}; "
+        "expected equal shapes",
+        stacklevel=6,
+    )
+    return broadcast_to(x, shape), broadcast_to(target, shape)
+
+
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
     """x and target; a float32 Tensor in float64 where the other Tensor has that dtype."""
     if isinstance(x, Tensor) and isinstance(target, Tensor):
+        if Shapes.broadcast and x.shape != target.shape:
+            x, target = _broadcast(x, target)
         a, b = x._array.dtype, target._array.dtype
         if a is not b and a != b and {a, b} <= _FLOATS:
             return x.to(np.float64), target.to(np.float64)

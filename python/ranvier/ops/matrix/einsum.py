@@ -220,9 +220,9 @@ def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     """y = x W^T + b
 
-    x (..., in), weight (out, in), bias (out,) or None, y (..., out); a weight (in,) gives y (...). A NumPy
-    array x is taken in the weight's dtype; tensors must agree; integers are multiplied by NumPy. Raises
-    ValueError where the shapes do not fit, TypeError where the dtypes differ.
+    x (..., in), weight (out, in), bias (out,), (1, out) or None, y (..., out); a weight (in,) gives y (...).
+    A NumPy array x is taken in the weight's dtype; tensors must agree; integers are multiplied by NumPy.
+    Raises ValueError where the shapes do not fit, TypeError where the dtypes differ.
 
     >>> import ranvier as rv
     >>> weight, bias = rv.tensor([[0.5, -0.25], [0.25, 0.5]]), rv.tensor([0.5, -0.5])
@@ -250,6 +250,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         except Exception as second:
             raise renamed(second, "linear") from None
     except ValueError as error:
+        if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
+            return linear(input, weight, reshape(bias, -1))
         shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
         if bias is not None:
             shapes += f" and bias of shape {np.shape(bias)}"

@@ -96,6 +96,26 @@ def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
     return assign(input, masked_fill(input, keep(mask), fill_value), "fill_diagonal_")
 
 
+def apply_(input: Any, callable: Any) -> Tensor:
+    """x = callable(x), in place, for one number after another, in Python.
+    | rv.tensor([1.0, 2.0]).apply_(lambda v: v + 1) -> tensor([2., 3.])"""
+    return _computed("apply_", input, callable)
+
+
+def map_(input: Any, other: Any, callable: Any) -> Tensor:
+    """x = callable(x, other), in place, for one pair of numbers after another, in Python.
+    | rv.tensor([1.0, 2.0]).map_(rv.tensor([3.0, 4.0]), max) -> tensor([3., 4.])"""
+    return _computed("map_", input, callable, as_tensor("map_", other))
+
+
+def _computed(name: str, x: Tensor, function: Any, *others: Tensor) -> Tensor:
+    """x with the function of its elements and those of others. Raises RuntimeError for gradients."""
+    if any(t.requires_grad for t in (x, *others)):
+        raise RuntimeError(f"[{name}] got a tensor that requires gradients; expected x.detach()")
+    numbers = [broadcast_to(t, x.shape).reshape(-1).tolist() for t in (x, *others)]
+    return x.copy_(wrap(np.reshape([function(*v) for v in zip(*numbers, strict=True)], x.shape)))
+
+
 def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     """x with y[.., index[j], ..] = source[.., j, ..] along dim, in a new tensor.
 
