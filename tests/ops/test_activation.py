@@ -1,11 +1,14 @@
 """Activations: forward and backward against the references."""
 
+import inspect
+
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from ranvier.ops.activation.table import TABLE
 from reference import activation as reference
-from support.op_case import OpCase, cases
+from support.op_case import OpCase
 from support.refused import refused
 
 
@@ -19,39 +22,22 @@ class ActivationCase(OpCase):
         return super().drawn_variant(rng)
 
 
-cases(
-    globals(),
-    ActivationCase,
-    {
-        "relu": {"saves_y": True, "kinks": (0.0,)},
-        "leaky_relu": {"kinks": (0.0,)}
-        | {"arguments": ("slope",), "variants": ({"slope": 0.01}, {"slope": 0.3})},
-        "elu": {"arguments": ("alpha",), "variants": ({"alpha": 1.0}, {"alpha": 0.5}), "kinks": (0.0,)},
-        "sigmoid": {"inner": 1.0, "saves_y": True},
-        "tanh": {"inner": 1.0, "saves_y": True},
-        "gelu": {"inner": 1.0},
-        "softplus": {"arguments": ("beta", "threshold"), "kinks": (1.5,)}
-        | {"variants": ({"beta": 1.0, "threshold": 20.0}, {"beta": 2.0, "threshold": 3.0})},
-        "heaviside": {"arguments": ("values",), "kinks": (0.0,)}
-        | {"variants": ({"values": 0.0}, {"values": 0.5})},
-        "hardtanh": {"arguments": ("min_val", "max_val"), "kinks": (-1.0, 1.0, 0.5, 2.0)}
-        | {"variants": ({"min_val": -1.0, "max_val": 1.0}, {"min_val": 0.5, "max_val": 2.0})},
-        "selu": {"kinks": (0.0,)},
-        "celu": {"arguments": ("alpha",), "variants": tuple({"alpha": a} for a in (1.0, 0.5, 2.0))},
-        "mish": {"inner": 0.3},  # the two terms of the gradient, where they cancel: x = -1.19
-        "hardsigmoid": {"kinks": (-3.0, 3.0)},
-        "hardswish": {"inner": 1.0, "kinks": (-3.0, 3.0)},
-        "silu": {"inner": 0.22},  # as of mish: x = -1.28
-        "logsigmoid": {},
-        "softsign": {},
-        "tanhshrink": {"inner": 1.0},
-        **{
-            name: {"arguments": ("lambd",), "kinks": (-1.5, -0.5, 0.0, 0.5, 1.5)}
-            | {"variants": tuple({"lambd": value} for value in (0.5, 1.5, 0.0))}
-            for name in ("softshrink", "hardshrink")
-        },
-    },
-)
+class TestByElement(ActivationCase):
+    """Those of the table, with the reference's settings."""
+
+    op_name = tuple(TABLE)
+    variants = tuple(
+        {"name": name, "settings": settings, "kinks": row.kinks(*settings), "inner": row.inner}
+        for name, row in TABLE.items()
+        for settings in ((), *reference.SETTINGS.get(name, ()))
+    )
+
+    @property
+    def saves_y(self):
+        return "y" in inspect.signature(getattr(reference, f"{self.name}_backward")).parameters
+
+    def after(self, *arrays):
+        return self.settings
 
 
 class TestGeluTanh(ActivationCase):
@@ -63,15 +49,11 @@ class TestGeluTanh(ActivationCase):
         return ops.gelu(x, approximate="tanh")
 
 
-class TestRelu6(ActivationCase):
-    op_name = "relu6"
-    kinks = (0.0, 6.0)
-
-    def reference(self, x):
-        return reference.hardtanh(x, 0, 6)
-
-    def reference_backward(self, dy, x):
-        return (reference.hardtanh_backward(dy, x, 0, 6),)
+class TestHeaviside(ActivationCase):
+    op_name = "heaviside"
+    arguments = ("values",)
+    variants = ({"values": 0.0}, {"values": 0.5})
+    kinks = (0.0,)
 
 
 class TestGlu(ActivationCase):
@@ -120,35 +102,12 @@ def test_heaviside_of_integers_and_bools():
     assert rv.heaviside(rv.tensor([0, 3]), 0.5).tolist() == [0.5, 1.0]  # as integers and a float add
 
 
-LIMITS = {  # at inf and at -inf
-    "relu": (np.inf, 0),
-    "leaky_relu": (np.inf, -np.inf),
-    "elu": (np.inf, -1),
-    "sigmoid": (1, 0),
-    "tanh": (1, -1),
-    "gelu": (np.inf, 0),
-    "silu": (np.inf, 0),
-    "softplus": (np.inf, 0),
-    "hardtanh": (1, -1),
-    "selu": (np.inf, np.float32(-1.7580993408473766)),
-    "celu": (np.inf, -1),
-    "mish": (np.inf, 0),
-    "hardswish": (np.inf, 0),
-    "hardsigmoid": (1, 0),
-    "logsigmoid": (0, -np.inf),
-    "softsign": (1, -1),
-    "softshrink": (np.inf, -np.inf),
-    "hardshrink": (np.inf, -np.inf),
-    "tanhshrink": (np.inf, -np.inf),
-}
-
-
-@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("name", TABLE)
 def test_nan_and_infinity(name, isa):
     """NaN stays NaN; at the infinities the limit, not inf * 0."""
     x = rv.tensor(np.array([np.nan, np.inf, -np.inf], np.float32), requires_grad=True)
     y = getattr(ops, name)(x)
-    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, *LIMITS[name]])
+    np.testing.assert_array_equal(y.detach().numpy(), [np.nan, *np.float32(TABLE[name].limits)])
     y.backward(np.ones(3, np.float32))
     assert np.isfinite(x.grad.numpy()[1:]).all()
 
@@ -187,8 +146,7 @@ def test_prelu_layer_counts_its_slopes():
     assert layer.weight.grad.tolist() == [-8.0] * 3
 
 
-IN_PLACE = ["relu", "leaky_relu", "hardtanh", "relu6", "hardsigmoid", "hardswish"]
-IN_PLACE += ["elu", "selu", "celu", "silu", "mish"]
+IN_PLACE = [name for name in TABLE if "inplace" in inspect.signature(getattr(ops, name)).parameters]
 
 
 @pytest.mark.parametrize("name", IN_PLACE)

@@ -6,6 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import ranvier as rv
+from ranvier.ops.activation.table import TABLE
+
+
+def functional(library, name):
+    if not hasattr(library.nn.functional, name):
+        pytest.skip(f"PyTorch has no {name}")
+    return getattr(library.nn.functional, name)
+
 
 KINKS = {
     "std": lambda T, x: x.std(),
@@ -28,13 +36,6 @@ KINKS = {
     "median": lambda T, x: x.median(),
     "maximum": lambda T, x: T.maximum(x, x.detach()),
     "clamp": lambda T, x: x.clamp(0.0, 1.0),
-    "relu": lambda T, x: x.relu(),
-    "relu6": lambda T, x: T.nn.functional.relu6(x),
-    "hardtanh": lambda T, x: T.nn.functional.hardtanh(x, 0.0, 1.0),
-    "hardswish": lambda T, x: T.nn.functional.hardswish(x * 3.0),
-    "hardsigmoid": lambda T, x: T.nn.functional.hardsigmoid(x * 3.0),
-    "hardshrink": lambda T, x: T.nn.functional.hardshrink(x, 1.0),
-    "softshrink": lambda T, x: T.nn.functional.softshrink(x, 1.0),
     "cosine similarity": lambda T, x: T.nn.functional.cosine_similarity(x, T.ones(3), 0),
     "distance": lambda T, x: T.nn.functional.pairwise_distance(x, x.detach(), eps=0.0),
     "l1": lambda T, x: T.nn.functional.l1_loss(x, x.detach()),
@@ -43,6 +44,11 @@ KINKS = {
     "margin": lambda T, x: T.nn.functional.margin_ranking_loss(x, x.detach(), T.ones(3)),
     "prelu": lambda T, x: T.nn.functional.prelu(x, T.tensor([0.25])),
     "max pool": lambda T, x: T.nn.functional.max_pool1d(x[None, None], 3),
+}
+KINKS |= {
+    f"{name} at {kink}": (lambda T, x, name=name, kink=kink: functional(T, name)(x + kink))
+    for name, row in TABLE.items()
+    for kink in row.kinks()
 }
 
 
@@ -81,9 +87,11 @@ def test_zero_to_the_power_of_zero():
 
 INF, NAN = float("inf"), float("nan")
 POINTS = [-INF, -200.0, -6.0, -3.0, -1.0, -0.5, -0.0, 0.0, 0.5, 1.0, 3.0, 6.0, 200.0, INF, NAN]
-F = "celu elu gelu hardshrink hardswish hardtanh leaky_relu logsigmoid mish relu relu6 rrelu"
-F += " selu sigmoid silu softplus softshrink softsign tanh tanhshrink"
-CURVES = {name: (lambda T, x, name=name: getattr(T.nn.functional, name)(x)) for name in F.split()}
+CURVES = {
+    name: (lambda T, x, name=name: functional(T, name)(x))
+    for name in [*TABLE, "rrelu"]
+    if name != "hardsigmoid"  # PyTorch has no second derivative of it
+}
 UNARY = (
     "abs acos acosh asin asinh atan atanh ceil cos cosh erf erfc erfinv exp exp2 expm1 floor frac lgamma log"
 )

@@ -13,6 +13,17 @@ Array = np.ndarray[Any, Any]
 
 erf = np.vectorize(math.erf, otypes=[float])
 
+# settings to test beside the defaults, by position
+SETTINGS: dict[str, list[tuple[float, ...]]] = {
+    "leaky_relu": [(0.3,)],
+    "elu": [(0.5,)],
+    "celu": [(0.5,), (2.0,)],
+    "softplus": [(2.0, 3.0)],
+    "hardtanh": [(0.5, 2.0)],
+    "softshrink": [(1.5,), (0.0,)],
+    "hardshrink": [(1.5,), (0.0,)],
+}
+
 
 def relu(x: Array) -> Array:
     return np.maximum(x, 0)
@@ -116,6 +127,14 @@ def hardtanh(x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
 
 def hardtanh_backward(dy: Array, x: Array, min_val: float = -1.0, max_val: float = 1.0) -> Array:
     return np.where((x > min_val) & (x < max_val), dy, 0)
+
+
+def relu6(x: Array) -> Array:
+    return hardtanh(x, 0, 6)
+
+
+def relu6_backward(dy: Array, x: Array) -> Array:
+    return hardtanh_backward(dy, x, 0, 6)
 
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772

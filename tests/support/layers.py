@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from ranvier.ops.activation.table import TABLE
+from reference.activation import SETTINGS
 
 Array = np.ndarray[Any, Any]
 Draw = Callable[[np.random.Generator], Array]
@@ -176,36 +178,21 @@ LAYERS = [
     layer("LSTMCell", 4, 5, False, of=(2, 4)),
     layer("GRUCell", 4, 5, of=(2, 4)),
     # activations
-    layer("CELU", 0.5),
-    layer("ELU", 0.5),
+    *(
+        layer(row.layer, *settings)
+        for name, row in TABLE.items()
+        for settings in ((), *SETTINGS.get(name, ()))
+    ),
     layer("GELU", "tanh"),
-    layer("GELU"),
     layer("GLU"),
     layer("GLU", 1, of=IMAGES),
-    layer("Hardshrink", 0.3),
-    layer("Hardsigmoid"),
-    layer("Hardswish"),
-    layer("Hardtanh", -1.5, 0.5),
-    layer("LeakyReLU", 0.2),
-    layer("LogSigmoid"),
+    layer("Heaviside"),
     layer("LogSoftmax", dim=1),
-    layer("Mish"),
     layer("PReLU"),
     layer("PReLU", 4, 0.1, of=IMAGES),
-    layer("ReLU"),
-    layer("ReLU6"),
     layer("RReLU", 0.1, 0.4),
-    layer("SELU"),
-    layer("SiLU"),
-    layer("Sigmoid"),
     layer("Softmax", dim=0),
     layer("Softmax2d", of=IMAGES),
-    layer("Softplus", 2.0, 5.0),
-    layer("Softshrink", 0.3),
-    layer("Softsign"),
-    layer("Heaviside"),
-    layer("Tanh"),
-    layer("Tanhshrink"),
     layer("Threshold", 0.3, -0.5),
     # losses and distances
     layer("BCELoss", of=units(*X), also=(units(*X),)),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, hooks
+from ranvier.ops.activation.table import TABLE
 from ranvier.ops.matrix.einsum import Linear
 
 __all__ = ["along_tree", "is_by_row", "output_of"]
@@ -22,11 +23,7 @@ __all__ = ["along_tree", "is_by_row", "output_of"]
 Array = npt.NDArray[Any]
 
 _BLOCK = 1 << 15  # elements of a weight's gradient that are summed over all parts while they are in cache
-_BY_ELEMENT = (
-    nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.Identity,
-    nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus,
-    nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink,
-)  # fmt: skip
+_BY_ELEMENT = {nn.Identity, *(getattr(nn, row.layer) for row in TABLE.values())}
 
 
 def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:

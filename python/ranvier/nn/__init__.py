@@ -6,8 +6,7 @@ import typing as _typing
 
 import ranvier.extension as _extension
 from ranvier.nn import functional, init, utils
-from ranvier.nn.activation.piecewise import *
-from ranvier.nn.activation.smooth import *
+from ranvier.nn.activation import *
 from ranvier.nn.attention import *
 from ranvier.nn.cache import *
 from ranvier.nn.container import *
@@ -35,7 +34,7 @@ if not _typing.TYPE_CHECKING:
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
 
 # former modules: pickles name them as those of classes, which are all here now
-_FORMER = "activation.base distance positional loss.classes loss.margin loss.probability loss.regression"
+_FORMER = "distance positional loss.classes loss.margin loss.probability loss.regression"
 for _former in _FORMER.split():
     _sys.modules[f"{__name__}.{_former}"] = _sys.modules[__name__]
 

@@ -79,7 +79,7 @@ class Layer(OneOp):
         super().__init_subclass__(**kwargs)
 
     def _example(self) -> tuple[Any, ...] | None:
-        return (empty((0,) * 8),) if self._settings else None
+        return (empty((0,) * 8),) if {*self._settings} - {"inplace"} else None
 
     def forward(self, input: Any) -> Any:
         return getattr(ops, self.op)(input, *[getattr(self, name) for name in self._settings])

@@ -232,7 +232,7 @@ def record_arguments(cls: Any) -> None:
 
 def settings_text(module: Any, shown: tuple[str, ...]) -> str:
     """Settings by name: "*name" is the value alone, "name?" only where it is not that of the constructor."""
-    if shown and "inplace" not in shown and module.__dict__.get("inplace"):
+    if shown and "inplace" not in " ".join(shown) and module.__dict__.get("inplace"):
         shown = (*shown, "inplace")
     words = []
     for entry in shown:

@@ -8,6 +8,7 @@ PyTorch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import (
     Array,
@@ -65,6 +67,7 @@ class Relu(Function):
         return _core.relu_backward(dy, self.y)
 
 
+@activation("ReLU", limits=(math.inf, 0), kinks=(0.0,))
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0); a NaN stays NaN. Its slope at 0 is 0.
 
@@ -84,6 +87,7 @@ def _of_integers(x: Any, low: float, high: float | None) -> Tensor:
     return clip(as_tensor("clip", x), int(low), None if high is None else int(high))
 
 
+@activation("LeakyReLU", limits=(math.inf, -math.inf), kinks=(0.0,))
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else negative_slope * x.
 
@@ -148,6 +152,7 @@ class Hardtanh(Function):
 diagonal(Relu, Hardtanh, kinks=True)
 
 
+@activation("Hardtanh", limits=(1, -1), kinks=lambda min_val=-1.0, max_val=1.0: (min_val, max_val))
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x limited to [min_val, max_val]; its slope at and beyond the limits is 0.
 
@@ -164,6 +169,7 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     return replaced("hardtanh", input, y, inplace)
 
 
+@activation("ReLU6", limits=(6, 0), kinks=(0.0, 6.0))
 def relu6(input: Any, inplace: bool = False) -> Tensor:
     """x limited to [0, 6]. | rv.relu6(rv.tensor([-3.0, 3.0, 9.0])) -> tensor([0., 3., 6.])"""
     try:
@@ -173,6 +179,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
     return replaced("relu6", input, y, inplace)
 
 
+@activation("Hardsigmoid", limits=(1, 0), kinks=(-3.0, 3.0))
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """x / 6 + 1/2 limited to [0, 1]: a sigmoid of three straight lines.
 
@@ -181,6 +188,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     return replaced("hardsigmoid", input, Hardsigmoid().apply(input), inplace)
 
 
+@activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)
 def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x): 0 up to -3, x from 3 on.
 
@@ -189,6 +197,7 @@ def hardswish(input: Any, inplace: bool = False) -> Tensor:
     return replaced("hardswish", input, Hardswish().apply(input), inplace)
 
 
+@activation("Softshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
 def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd: 0 where |x| <= lambd. Raises ValueError unless lambd >= 0.
 
@@ -197,6 +206,7 @@ def softshrink(input: Any, lambd: float = 0.5) -> Tensor:
     return Softshrink(number("softshrink", "lambd", lambd, 0)).apply(input)
 
 
+@activation("Hardshrink", limits=(math.inf, -math.inf), kinks=lambda lambd=0.5: (-lambd, lambd))
 def hardshrink(input: Any, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0.
 

@@ -20,6 +20,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
@@ -113,6 +114,7 @@ Tanh = of_output("Tanh", _core.tanh, _core.tanh_backward, lambda dy, y: dy * (1.
 Tanhshrink = of_input("Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward, _tanhshrink_gradient)
 
 
+@activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha * (exp(x) - 1).
 
@@ -151,8 +153,13 @@ tanhshrink: x - tanh(x). | [0.0, 100.0] -> [ 0., 99.]
 """,
     "rv.nn.functional",
 )
+activation("Sigmoid", limits=(1, 0), inner=1.0)(sigmoid)
+activation("Softsign", limits=(1, -1))(softsign)
+activation("Tanh", limits=(1, -1), inner=1.0)(tanh)
+activation("Tanhshrink", limits=(math.inf, -math.inf), inner=1.0)(tanhshrink)
 
 
+@activation("GELU", limits=(math.inf, 0), inner=1.0)
 def gelu(input: Any, approximate: str = "none") -> Tensor:
     """x * P(Z <= x) for a standard normal Z: 0.5 x (1 + erf(x / sqrt(2))).
 
@@ -168,6 +175,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     raise OpError(f"[gelu] got approximate={approximate!r}; expected 'none' or 'tanh'")
 
 
+@activation("SiLU", limits=(math.inf, 0), inner=0.22)
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish.
 
@@ -194,6 +202,7 @@ def _softplus(node: Any, dy: Tensor) -> Tensor:
     return dy * where(wrap(z._array) > node.threshold, 1.0, sigmoid(z))
 
 
+@activation("Softplus", limits=(math.inf, 0), kinks=lambda beta=1.0, threshold=20.0: (threshold / beta,))
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """log(1 + exp(beta x)) / beta, a smooth relu; x itself where beta x > threshold.
 
@@ -202,6 +211,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return Softplus(beta, threshold).apply(input)
 
 
+@activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
 def selu(input: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
 
@@ -210,6 +220,7 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
     return replaced("selu", input, Selu().apply(input), inplace)
 
 
+@activation("CELU", limits=(math.inf, -1))
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (exp(x / alpha) - 1). Raises ValueError for alpha 0.
 
@@ -220,6 +231,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("celu", input, Celu(alpha).apply(input), inplace)
 
 
+@activation("Mish", limits=(math.inf, 0), inner=0.3)
 def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
 
@@ -228,6 +240,7 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     return replaced("mish", input, Mish().apply(input), inplace)
 
 
+@activation("LogSigmoid", limits=(0, -math.inf))
 def logsigmoid(input: Any) -> Tensor:
     """log(1 / (1 + exp(-x))), accurate also where the sigmoid is 0 or 1.
     | rv.nn.functional.logsigmoid(rv.tensor([-100.0, 0.0])) -> tensor([-100.0000,   -0.6931])"""

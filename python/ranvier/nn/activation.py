@@ -1,0 +1,152 @@
+"""Activations as layers. Those that work element by element follow from :mod:`ranvier.ops.activation.table`.
+
+``inplace=True`` changes the input and returns it, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import ranvier.nn.init as init
+import ranvier.ops as ops
+from ranvier.autograd.creation import empty, full
+from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.failures import OpError
+from ranvier.autograd.tensor import Tensor
+from ranvier.nn.layer import Layer
+from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import number, whole
+from ranvier.nn.reshape import Identity
+from ranvier.ops.activation.table import TABLE
+from ranvier.ops.rows import examples
+
+__all__ = [
+    "GLU",
+    "Heaviside",
+    "LogSoftmax",
+    "PReLU",
+    "Softmax",
+    "Softmax2d",
+    *(row.layer for row in TABLE.values()),
+]
+_SHOWN = {
+    "hardshrink": ("*lambd",),
+    "softshrink": ("*lambd",),
+    "hardsigmoid": (),
+    "hardswish": (),
+}  # PyTorch's
+
+
+def _layer(op: str, name: str) -> type[Layer]:
+    """The layer of an op, with the op's settings, formula and example."""
+    function = getattr(ops, op)
+    settings = [*inspect.signature(function).parameters.values()][1:]
+    example = r">>> rv\.(?:nn\.functional\.)?\w+\((rv\.tensor\(\[.*?\]\))(?:, (.*))?\)\n"
+    text = re.sub(example, rf">>> rv.nn.{name}(\2)(\1)\n", f"The layer of ``{op}``: {function.__doc__}")
+    body: dict[str, Any] = {"__doc__": text, "__module__": __name__, "op": op}
+    body["__annotations__"] = {setting.name: setting.annotation for setting in settings}
+    body |= {setting.name: setting.default for setting in settings}
+    if [*body["__annotations__"]] == ["inplace"]:
+        body["_shown"] = ("inplace?",)
+    if op in _SHOWN:
+        body["_shown"] = _SHOWN[op]
+    return type(name, (Layer,), body)
+
+
+globals().update({row.layer: _layer(op, row.layer) for op, row in TABLE.items()})
+
+
+class Heaviside(Layer):
+    """y = 0 where x < 0, values where x = 0, 1 where x > 0. Its gradient is 0: it cannot be trained.
+    | rv.nn.Heaviside()(rv.tensor([-1.0, 0.0, 2.35])) -> tensor([0., 0., 1.])"""
+
+    _shown = ("values?",)
+    values: float = 0.0
+
+
+class PReLU(Module):
+    """y = x where x > 0, else weight x, with a slope that is learned: one, or one for each channel.
+
+    weight (num_parameters,), starting at init; x (N, num_parameters, ...), any shape for one parameter.
+    Raises ValueError where x has another number of channels.
+    | rv.nn.PReLU()(rv.tensor([-2.0, 3.0])).detach() -> tensor([-0.5000,  3.0000])"""
+
+    _shown = ("num_parameters",)
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_parameters = whole("prelu", "num_parameters", num_parameters)
+        self.init = init
+        self.weight = Parameter(full((self.num_parameters,), number("prelu", "init", init), dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Sets every slope to its starting value."""
+        init.constant_(self.weight, self.init)
+
+    def forward(self, input: Any) -> Tensor:
+        return ops.prelu(input, self.weight)
+
+
+class GLU(Layer):
+    """y = a sigmoid(b), a and b the halves of x along ``dim``. Raises ValueError for an odd length.
+    | rv.nn.GLU()(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])"""
+
+    dim: int = -1
+
+
+class AlongDim(Layer):
+    """dim: None is the dimension that the op chooses."""
+
+    dim: int | None = None
+
+    def _example(self) -> tuple[Any, ...] | None:
+        return super()._example() if self.dim is not None else (empty(0),)
+
+
+class Softmax(AlongDim):
+    """y_i = exp(x_i) / sum_j exp(x_j) along dimension ``dim``; None: see :func:`ranvier.softmax`.
+    | rv.nn.Softmax(dim=0)(rv.tensor([1.0, 1.0])) -> tensor([0.5000, 0.5000])"""
+
+
+class LogSoftmax(AlongDim):
+    """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``; None: see :func:`ranvier.softmax`.
+    | rv.nn.LogSoftmax(dim=0)(rv.tensor([0.0, 1000.0])) -> tensor([-1000.,     0.])"""
+
+    op = "log_softmax"
+
+
+class Softmax2d(Layer):
+    """Softmax over the channels of images (N, C, H, W) or (C, H, W).
+    | rv.nn.Softmax2d()(rv.ones(1, 2, 1, 1)).flatten() -> tensor([0.5000, 0.5000])"""
+
+    def forward(self, input: Any) -> Tensor:
+        if input.ndim not in (3, 4):
+            raise OpError(f"[Softmax2d] got x of shape {input.shape}; expected 3 or 4 dimensions")
+        return ops.softmax(input, -3)
+
+
+def named(name: str) -> Any:
+    """A new layer by the name of its op: "relu", "leaky_relu", "softmax"; "linear" is Identity.
+
+    Raises ValueError for an unknown name.
+
+    >>> from ranvier.nn import activation
+    >>> activation.named("leaky_relu")
+    LeakyReLU(negative_slope=0.01)
+    """
+    if name == "linear":
+        return Identity()
+    kind = _BY_NAME.get(name.replace("_", "").lower()) if isinstance(name, str) else None
+    if kind is None:
+        refuse_torch("activation", "an activation", name)
+        raise ValueError(
+            f"[activation] got {name!r}; expected an activation's name such as 'relu', 'tanh', 'sigmoid', "
+            "'gelu', 'softmax' or 'linear'"
+        )
+    return kind()
+
+
+_BY_NAME = {name.lower(): globals()[name] for name in __all__ if name != "Softmax2d"}
+examples(globals())  # written as ">>> call"
