@@ -179,6 +179,7 @@ def test_casts():
     assert x.to(rv.float32, copy=True) is not x
     assert x.type_as(rv.tensor([1])).dtype == np.int64
     assert x.type() == "torch.FloatTensor"
+    assert x.long().type(rv.Tensor).dtype == np.float32
     assert x.type(np.float64).dtype == rv.nn.Linear(1, 1).type(np.float64).weight.dtype == np.float64
     refused(ValueError, "[to] got 'cuda'; expected 'cpu'", x.to, "cuda")
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
@@ -156,10 +157,10 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 
 def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
-    ranvier.FloatTensor, or the name of one."""
+    ranvier.FloatTensor, the name of one, or Tensor, which is the default dtype."""
     if dtype is not None:
         try:
-            return to(x, as_dtype("type", dtype))
+            return to(x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
         except Exception as error:
             raise renamed(error, "type", type_, (x, dtype)) from None
     names = (f"torch.{name}Tensor" for name, own in TENSOR_TYPES.items() if x._array.dtype == own)
