@@ -47,6 +47,14 @@ def test_out():
     y = rv.zeros(2)
     assert total(rv.ones(3, 2), 0, out=y) is y
     assert y.tolist() == [3.0, 3.0]
+    empty = rv.zeros(0)
+    assert total(rv.ones(3, 2), 0, out=empty) is empty
+    assert empty.tolist() == [3.0, 3.0]
+    places = rv.zeros(2, dtype=rv.int64)
+    greatest = foreign(rv.max, "max")(rv.tensor([[1.0, 4.0], [3.0, 2.0]]), 0, out=(y, places))
+    assert greatest.values is y
+    assert greatest.indices is places
+    assert (y.tolist(), places.tolist()) == ([3.0, 4.0], [1, 0])
     refused(ValueError, "[sum] got out of shape (2,); expected ()", total, rv.ones(2), out=y)
     refused(RuntimeError, "[sum] got out in a call with gradients", total,
             rv.ones(3, 2, requires_grad=True), 0, out=y)  # fmt: skip

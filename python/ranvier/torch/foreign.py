@@ -40,10 +40,16 @@ def _takes_calls(x: Any) -> bool:
 
 
 def _written(name: str, out: Any, result: Any) -> Any:
-    """`out` with the values of the result, off the tape."""
+    """`out` with the values of the result, off the tape; several of several. One without elements gets the
+    shape of the result."""
+    if isinstance(out, (tuple, list)):
+        parts = [_written(name, *pair) for pair in zip(out, result, strict=True)]
+        return getattr(type(result), "_make", tuple)(parts)
     if result.requires_grad or out.requires_grad:
         raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
-    if out.shape != result.shape:
-        raise ValueError(f"[{name}] got out of shape {out.shape}; expected {result.shape}")
     with no_grad():
+        if out.numel() == 0 != result.numel():
+            out.data = result.to(out.dtype)
+        if out.shape != result.shape:
+            raise ValueError(f"[{name}] got out of shape {out.shape}; expected {result.shape}")
         return out.copy_(result)

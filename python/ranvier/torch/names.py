@@ -179,10 +179,12 @@ WHOLE = frozenset({"torch.distributions", "torch.optim", "torch.optim.lr_schedul
 
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """
-    abs add addcmul cat clone cumsum diagonal div eq exp eye inverse isclose linalg.cholesky linalg.eigh
-    linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log
-    logdet lt matmul max mul ne nn.functional.normalize numel permute prod reciprocal rsqrt sqrt squeeze
-    stack sub sum transpose unsqueeze
+    abs add addcmul bmm cat clamp clip clone cos cumsum diagonal div eq exp eye gather
+    index_select inverse isclose lerp linalg.cholesky linalg.cholesky_ex linalg.eigh linalg.eigvalsh
+    linalg.inv linalg.norm linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log logdet
+    logsumexp lt matmul max maximum min minimum mm mul mv nan_to_num ne nn.functional.normalize
+    norm numel permute pow prod reciprocal round rsqrt sign sin sort sqrt squeeze stack sub sum
+    topk transpose unsqueeze
 """
 FOREIGN = frozenset(_FOREIGN.split())
 
