@@ -150,6 +150,14 @@ with warnings.catch_warnings(record=True) as caught:
         dist.send(x, n - 1, group) if r == 0 else dist.recv(x, 0, group)
 said["group"] = [x.item(), dist.get_rank(group), dist.get_world_size(group), len(caught)]
 said["members"] = dist.get_process_group_ranks(group) if r == 0 else None
+said["bits"] = []
+for op in (dist.ReduceOp.BAND, dist.ReduceOp.BOR, dist.ReduceOp.BXOR):
+    x, flag = rv.tensor([r + 1, 6]), rv.tensor([r == 0, True])
+    dist.all_reduce(x, op)
+    dist.all_reduce(flag, op)
+    said["bits"].append(x.tolist() + flag.tolist())
+dist.destroy_process_group()
+said["open"] = [dist.is_initialized(), dist.get_rank() == r, dist.is_initialized()]
 tell(said)
 """
 
@@ -160,7 +168,16 @@ def test_pytorch_names(ranks):
     for rank, said in enumerate(results(ranks, NAMES)):
         before = (rank - 1) % ranks
         inside = rank in (0, last)
-        assert said["backend"] == "mpi"
+        assert said["backend"] == "gloo"
+        assert said["bits"] == [
+            [int(op.reduce(np.arange(1, ranks + 1))), int(op.reduce([6] * ranks)), first, last_flag]
+            for op, first, last_flag in (
+                (np.bitwise_and, False, True),
+                (np.bitwise_or, True, True),
+                (np.bitwise_xor, True, ranks % 2 == 1),
+            )
+        ]
+        assert said["open"] == [False, True, True]
         assert said["reduce"] == [i * (total if rank == 1 else rank + 1) for i in range(4)]
         assert said["gather"] == ([[i, i] for i in range(ranks)] if rank == 2 else None)
         assert said["scatter"] == [[rank + 0.5] * 2] * 2
@@ -297,6 +314,7 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
             ValueError,
             r"\[new_group\] got timeout -1; expected a finite",
         ),
+        (lambda d: d.all_reduce(rv.ones(1), d.ReduceOp.BAND), TypeError, "got op 'band' for .*float32"),
         (lambda d: d.get_backend(-100), ValueError, "a group without rank 0"),
         (lambda d: d.Join([]), ValueError, "got no joinables"),
         (lambda d: d.broadcast(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),

@@ -6,7 +6,6 @@ launcher started, rank is 0 and size is 1, nothing is imported, and every call r
 
 from __future__ import annotations
 
-import importlib.util
 import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.distributed.collectives as collectives
+import ranvier.distributed.job as job
 from ranvier.distributed.gradients import Join, Joinable, JoinHook
 from ranvier.distributed.job import init as connect
 from ranvier.distributed.job import is_initialized as is_initialized
@@ -57,6 +57,8 @@ class ReduceOp:
     """The operations of :func:`all_reduce`, as in PyTorch."""
 
     SUM, PRODUCT, MIN, MAX, AVG = "sum", "product", "min", "max", "avg"
+    BAND, BOR, BXOR = "band", "bor", "bxor"  # of the bits of integers, and of bools
+    RedOpType = str  # the type of each
 
 
 class group(GroupMember):
@@ -66,8 +68,8 @@ class group(GroupMember):
 
 
 def is_available() -> bool:
-    """Whether mpi4py is installed, so that there can be several processes."""
-    return importlib.util.find_spec("mpi4py") is not None
+    """True: the calls work in one process; several need mpi4py, and a start by `mpirun`."""
+    return True
 
 
 def init(timeout: float | None = None) -> None:
@@ -110,10 +112,12 @@ def get_world_size(group: Any = None) -> int:
 
 
 def get_backend(group: Any = None) -> str:
-    """ "mpi", whatever was given to :func:`init_process_group`. Raises ValueError outside the group."""
+    """ "gloo" if :func:`init_process_group` was asked for it, else "mpi", through which both go.
+
+    Raises ValueError outside the group."""
     if group == GroupMember.NON_GROUP_MEMBER:
         raise ValueError(f"[get_backend] got a group without rank {world().rank}; expected one with it")
-    return "mpi"
+    return job.backend
 
 
 def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: Any, **settings: Any) -> Any:
@@ -164,6 +168,7 @@ def init_process_group(
     stated = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
     stated |= {name: operator.index(value) for name, value in arguments.items() if value != -1}
     connect(_seconds(timeout), stated.get("world_size"), stated.get("rank"))
+    job.backend = "gloo" if str(backend).lower() == "gloo" else "mpi"
 
 
 def _seconds(timeout: Any) -> Any:
@@ -171,7 +176,9 @@ def _seconds(timeout: Any) -> Any:
 
 
 def destroy_process_group(group: Any = None) -> None:
-    """Does nothing: the processes are connected until they end."""
+    """:func:`is_initialized` is False until the next call; processes stay connected until they end."""
+    if group is None:
+        job.close()
 
 
 def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -> Work | None:
@@ -212,7 +219,8 @@ def _reduction(name: str, tensor: Any, op: str, here: World) -> Callable[[Any], 
         names = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
         raise ValueError(f"[{name}] got op {op!r}; expected one of {names}")
     kind = array_of(name, tensor).dtype.kind
-    if (op == ReduceOp.AVG and kind not in "fc") or (kind == "c" and op in (ReduceOp.MIN, ReduceOp.MAX)):
+    kinds = {"avg": "fc", "min": "biuf", "max": "biuf", "band": "biu", "bor": "biu", "bxor": "biu"}
+    if kind not in kinds.get(op, "biufc"):
         raise TypeError(f"[{name}] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
 
     def reduce(values: Any) -> None:

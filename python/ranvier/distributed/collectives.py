@@ -88,7 +88,9 @@ def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> 
     complete(world, [world.comm.Irecv(into, other, _TAG), world.comm.Isend(give, other, _TAG)], call, other)
 
 
-REDUCTIONS = {"sum": "SUM", "product": "PROD", "min": "MIN", "max": "MAX"}
+REDUCTIONS = {
+    "sum": "SUM", "product": "PROD", "min": "MIN", "max": "MAX", "band": "BAND", "bor": "BOR", "bxor": "BXOR",
+}  # fmt: skip
 
 
 def _described(array: Array) -> str:
@@ -141,7 +143,7 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
     The sum and maximum of bools is "any". NaN of one rank is the minimum and the maximum, as in NumPy.
     """
     if flat.dtype == bool:
-        flat, op = flat.view(np.uint8), "max" if op in ("sum", "max") else "min"
+        flat, op = flat.view(np.uint8), {"sum": "max", "product": "min"}.get(op, op)
     wide = flat.astype(np.float32) if flat.dtype == np.float16 else flat
     missing = np.isnan(wide).view(np.uint8) if op in ("min", "max") and wide.dtype.kind == "f" else None
     mpi = _mpi()

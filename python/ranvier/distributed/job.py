@@ -131,6 +131,8 @@ _RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 _ON_HOST = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE")
 
 _world: World | None = None
+_is_open = False  # between init and close
+backend = "mpi"  # what the program asked for
 
 
 def launched_size() -> int:
@@ -154,12 +156,18 @@ def _numbers(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def is_initialized() -> bool:
-    return _world is not None
+    return _is_open
+
+
+def close() -> None:
+    """Not initialized from here on, until the next call."""
+    global _is_open
+    _is_open = False
 
 
 def world() -> World:
     """The processes of the job; the first call is `init()`."""
-    return _world or init()
+    return _world if _world is not None and _is_open else init()
 
 
 def init(timeout: float | None = None, size: int | None = None, rank: int | None = None) -> World:
@@ -177,7 +185,7 @@ def init(timeout: float | None = None, size: int | None = None, rank: int | None
         RuntimeError: the program or the environment states another number of processes than MPI connects, or
             another rank; or a rank has started this process.
     """
-    global _world
+    global _world, _is_open
     if _world is None:
         limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
         seconds = limit_of("init", limit)
@@ -187,6 +195,7 @@ def init(timeout: float | None = None, size: int | None = None, rank: int | None
         if sizes and connected.size == 1:
             share_cores(0, 1)  # mpirun has bound the one process to one core
         _world = connected
+    _is_open = True
     _require(_world, {} if size is None else {"world_size": size}, {} if rank is None else {"rank": rank})
     return _world
 

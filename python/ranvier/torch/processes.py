@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
+from ranvier.distributed import GroupMember
 from ranvier.torch.store import HashStore as HashStore
 from ranvier.torch.store import PrefixStore as PrefixStore
 from ranvier.torch.store import Store as Store
@@ -39,9 +41,11 @@ class DistStoreError(RuntimeError):
 
 
 def is_mpi_available() -> bool:
-    from ranvier.distributed import is_available
+    return find_spec("mpi4py") is not None
 
-    return is_available()
+
+def _rank_not_in_group(group: Any) -> bool:
+    return group == GroupMember.NON_GROUP_MEMBER
 
 
 def _no(*args: Any) -> bool:
