@@ -17,7 +17,6 @@ from ranvier.ops.activation.table import TABLE
 from support.calls import OP_NAMES
 from support.op_case import OpCase
 
-
 OPS = Path(rv.ops.__file__).parent
 OP_MODULES = {
     ".".join(path.relative_to(OPS).with_suffix("").parts)
@@ -83,6 +82,13 @@ def test_the_toolbox_page_has_the_activations() -> None:
     if os.environ.get("RANVIER_WRITE"):
         path.write_text(wanted)
     assert path.read_text() == wanted, "RANVIER_WRITE=1 writes it"
+
+
+def test_editors_see_the_activations() -> None:
+    source = Path(importlib.import_module("ranvier.nn.activation").__file__ or "").read_text()
+    assert re.findall(r"^    (\w+) = Layer$", source, re.MULTILINE) == sorted(
+        row.layer for row in TABLE.values()
+    )
 
 
 def test_the_toolbox_page_invents_no_name() -> None:

@@ -1,7 +1,6 @@
 """Layers, networks and losses, under PyTorch's names: the classes that the modules list in ``__all__``."""
 
 import importlib as _importlib
-import sys as _sys
 import typing as _typing
 
 import ranvier.extension as _extension
@@ -32,11 +31,6 @@ if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, type)]
     __all__ += ["functional", "init", "utils"]
     __all__ += [name for name in _extension.attributes(__name__) if name[0].isupper()]
-
-# former modules: pickles name them as those of classes, which are all here now
-_FORMER = "distance positional loss.classes loss.margin loss.probability loss.regression"
-for _former in _FORMER.split():
-    _sys.modules[f"{__name__}.{_former}"] = _sys.modules[__name__]
 
 
 def __getattr__(name: str) -> _typing.Any:

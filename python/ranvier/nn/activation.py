@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
@@ -54,6 +54,28 @@ def _layer(op: str, name: str) -> type[Layer]:
         body["_shown"] = _SHOWN[op]
     return type(name, (Layer,), body)
 
+
+if TYPE_CHECKING:  # editors and type checkers read these names; tests/interface compares them with the table
+    CELU = Layer
+    ELU = Layer
+    GELU = Layer
+    Hardshrink = Layer
+    Hardsigmoid = Layer
+    Hardswish = Layer
+    Hardtanh = Layer
+    LeakyReLU = Layer
+    LogSigmoid = Layer
+    Mish = Layer
+    ReLU = Layer
+    ReLU6 = Layer
+    SELU = Layer
+    SiLU = Layer
+    Sigmoid = Layer
+    Softplus = Layer
+    Softshrink = Layer
+    Softsign = Layer
+    Tanh = Layer
+    Tanhshrink = Layer
 
 globals().update({row.layer: _layer(op, row.layer) for op, row in TABLE.items()})
 
