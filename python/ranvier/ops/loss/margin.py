@@ -28,7 +28,7 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     tensor([0.0000, 0.7000])
     """
     name = "margin_ranking"
-    x1 = floating(x1, name)
+    x1, margin = floating(x1, name), number(name, "margin", margin)
     x2, target = (as_tensor(name, in_dtype_of(x1, x)) for x in (x2, target))
     shapes = x1.shape, x2.shape, target.shape
     if len({*shapes}) > 1:
@@ -48,6 +48,7 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     >>> rv.nn.functional.cosine_embedding_loss(x1, x2, rv.tensor([1.0, -1.0]), reduction="none")
     tensor([0.2929, 0.7071])
     """
+    margin = number("cosine_embedding", "margin", margin)
     shape, own = tuple(getattr(x1, "shape", ())), tuple(getattr(target, "shape", ()))
     if len(shape) not in (1, 2) or own != shape[:-1]:
         raise OpError(
