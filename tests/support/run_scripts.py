@@ -29,4 +29,4 @@ for line in sys.stdin:  # script, --out, the folder to run in, the file for what
             traceback.print_exc()
         sys.stdout.flush()
         os._exit(code)
-    print(os.waitpid(process, 0)[1], flush=True)
+    print(line.partition("\t")[0], os.waitpid(process, 0)[1], sep="\t", flush=True)
