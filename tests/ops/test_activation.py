@@ -146,26 +146,38 @@ def test_prelu_layer_counts_its_slopes():
     assert layer.weight.grad.tolist() == [-8.0] * 3
 
 
-IN_PLACE = [name for name in TABLE if "inplace" in inspect.signature(getattr(ops, name)).parameters]
+F = rv.nn.functional
+IN_PLACE = {name: () for name in TABLE if "inplace" in inspect.signature(getattr(ops, name)).parameters}
+IN_PLACE |= {"threshold": (0.1, -2.0), "rrelu": (0.1, 0.4)}
+CHANGES = [(name, function) for name in IN_PLACE for function in (name, f"{name}_") if hasattr(F, function)]
 
 
-@pytest.mark.parametrize("name", IN_PLACE)
-def test_in_place(name):
-    function = getattr(ops, name)
+@pytest.mark.parametrize(("name", "changing"), CHANGES)
+def test_in_place(name, changing):
+    """By an argument, and under PyTorch's name with an underscore."""
+    settings = {} if changing.endswith("_") else {"inplace": True}
+
+    def function(x):
+        return getattr(F, name)(x, *IN_PLACE[name])
+
+    def change(x):
+        return getattr(F, changing)(x, *IN_PLACE[name], **settings)
+
     data = np.linspace(-4, 4, 9, dtype=np.float32)
     expected = function(data).numpy()
     x = rv.tensor(data)
-    assert function(x, inplace=True) is x
+    assert change(x) is x
     np.testing.assert_array_equal(x.numpy(), expected)
     w, v = (rv.tensor(data, requires_grad=True) for _ in range(2))
     h = w * 2.0
-    assert function(h, inplace=True) is h
+    assert change(h) is h
     h.sum().backward()
     function(v * 2.0).sum().backward()
     np.testing.assert_array_equal(w.grad.numpy(), v.grad.numpy())
-    refused(RuntimeError, "a leaf Variable that requires grad", function, w, inplace=True)
-    function(data, inplace=True)
-    np.testing.assert_array_equal(data, np.linspace(-4, 4, 9, dtype=np.float32))
+    refused(RuntimeError, "a leaf Variable that requires grad", change, w)
+    if settings:
+        change(data)
+        np.testing.assert_array_equal(data, np.linspace(-4, 4, 9, dtype=np.float32))
 
 
 def test_layers_in_place_leave_the_callers_array_alone():

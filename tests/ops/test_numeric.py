@@ -267,32 +267,6 @@ def test_dtypes_of_activations_that_are_formulas():
     refused(TypeError, "[rrelu] got x of dtype int64", F.rrelu, rv.tensor([1]))
 
 
-IN_PLACE = {
-    "celu_": (F.celu, (0.5,)),
-    "elu_": (F.elu, (0.5,)),
-    "hardtanh_": (F.hardtanh, (-0.5, 0.25)),
-    "leaky_relu_": (F.leaky_relu, (0.3,)),
-    "relu_": (F.relu, ()),
-    "rrelu_": (F.rrelu, (0.1, 0.4)),
-    "selu_": (F.selu, ()),
-    "threshold_": (F.threshold, (0.1, -2.0)),
-}
-
-
-@pytest.mark.parametrize("name", IN_PLACE)
-def test_activations_in_place(name):
-    function, settings = IN_PLACE[name]
-    changed = getattr(F, name)
-    x = rv.tensor(MATRIX, requires_grad=True)
-    y = x * 1.0
-    assert changed(y, *settings) is y
-    assert y.tolist() == function(x, *settings).tolist()
-    wanted, found = (rv.autograd.grad(z.sum(), x)[0].tolist() for z in (function(x, *settings), y))
-    assert found == wanted
-    refused(RuntimeError, f"[{name}]", changed, x, *settings)
-    assert x.tolist() == MATRIX.tolist()
-
-
 @pytest.mark.parametrize("shape", [(3, 3), (2, 5), (7, 2), (9, 2), (1, 4), (3, 3, 3), (0, 2)])
 @pytest.mark.parametrize("wrap", [False, True])
 def test_fill_diagonal(shape, wrap):

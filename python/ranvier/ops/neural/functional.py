@@ -59,11 +59,10 @@ def lp_pool2d(
 def threshold(input: Any, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else the value.
     | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
-    input = as_tensor("threshold", input)
-    if input.dtype.kind == "b":
+    x = as_tensor("threshold", input)
+    if x.dtype.kind == "b":
         raise DtypeError("[threshold] got x of dtype bool; expected numbers")
-    number = value if input.dtype.kind == "f" else int(value)
-    y = where(input <= threshold, number, input)
+    y = where(x <= threshold, value if x.dtype.kind == "f" else int(value), x)
     return replaced("threshold", input, y, inplace)
 
 
@@ -73,15 +72,15 @@ def rrelu(
     """x where x > 0, else a x: a is uniform in [lower, upper] while training, else their mean
     (Xu et al. 2015).
     | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
-    input = as_tensor("rrelu", input)
-    if input.dtype.kind != "f":
-        raise DtypeError(f"[rrelu] got x of dtype {input._array.dtype}; expected float32 or float64")
+    x = as_tensor("rrelu", input)
+    if x.dtype.kind != "f":
+        raise DtypeError(f"[rrelu] got x of dtype {x._array.dtype}; expected float32 or float64")
     if not lower <= upper:
         raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     slope: Any = (lower + upper) / 2
     if training:
-        slope = rand(input.shape, dtype=input.dtype) * (upper - lower) + lower
-    return replaced("rrelu", input, where(input > 0, input, mul(input, slope)), inplace)
+        slope = rand(x.shape, dtype=x.dtype) * (upper - lower) + lower
+    return replaced("rrelu", input, where(x > 0, x, mul(x, slope)), inplace)
 
 
 def _in_place(function: Any, settings: str = "") -> Any:
