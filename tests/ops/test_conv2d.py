@@ -48,16 +48,16 @@ class TestConv2d(ConvCase):
         return max(w[0].size + 1, w[:, 0].size, self.reference(x, w, b)[:, 0].size)
 
 
-def test_without_bias_and_one_image(rng):
-    x = rv.tensor(rng.uniform(-1, 1, (3, 5, 6)).astype("float32"), requires_grad=True)
-    w = rv.tensor(rng.uniform(-1, 1, (4, 3, 2, 2)).astype("float32"), requires_grad=True)
-    y = ops.conv2d(x, w)
-    batch = ops.conv2d(x.detach().numpy()[None], w)
-    assert y.shape == (4, 4, 5)
-    np.testing.assert_array_equal(y.detach().numpy(), batch.detach().numpy()[0])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_without_bias_and_one_image(axes, rng):
+    op = getattr(ops, f"conv{axes}d")
+    x = rv.tensor(rng.uniform(-1, 1, (3, 5, 6)[: 1 + axes]).astype("float32"), requires_grad=True)
+    w = rv.tensor(rng.uniform(-1, 1, (4, 3, 2, 2)[: 2 + axes]).astype("float32"), requires_grad=True)
+    y = op(x, w)
+    assert y.shape == (4, 4, 5)[: 1 + axes]
+    np.testing.assert_array_equal(y.detach().numpy(), op(x.detach().numpy()[None], w).detach().numpy()[0])
     y.backward(np.ones(y.shape, np.float32))
-    assert x.grad.shape == x.shape
-    assert w.grad.shape == w.shape
+    assert (x.grad.shape, w.grad.shape) == (x.shape, w.shape)
 
 
 def test_gradients_that_are_not_needed_are_not_computed(rng):
