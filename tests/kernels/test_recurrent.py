@@ -153,53 +153,29 @@ def test_saturated_gates(isa):
 
 def test_errors(rng):
     x, h0, c0, *weights = draw(rng, "lstm", [4] * 3, 6, 5)
-    x = x.reshape(3, 4, 6)
-
-    def refused(error, text, *args):
-        with pytest.raises(error) as caught:
-            _core.recurrent(*args)
-        assert str(caught.value) == text
-
-    refused(
-        ValueError,
-        "[recurrent] got cell 'elman'; expected 'lstm', 'gru', 'rnn_tanh' or 'rnn_relu'",
-        *("elman", x, h0, c0, *weights),
-    )
-    refused(
-        ValueError,
-        "[recurrent] got x of shape (12, 6); expected 3 dimensions (steps, batch, inputs)",
-        *("lstm", x.reshape(12, 6), h0, c0, *weights),
-    )
-    refused(
-        ValueError,
-        "[recurrent] got w_hh of shape (20, 5); expected (3 * hidden, hidden)",
-        *("gru", x, h0, None, *weights),
-    )
-    refused(
-        ValueError,
-        "[recurrent] got w_ih of shape (20, 6); expected (20, 5)",
-        *("lstm", x[..., :5], h0, c0, *weights),
-    )
-    refused(
-        ValueError, "[recurrent] got h0 of shape (3, 5); expected (4, 5)", *("lstm", x, h0[:3], c0, *weights)
-    )
-    refused(
-        TypeError,
-        "[recurrent] got x of dtype float64 and h0 of dtype float32; expected the same dtype",
-        *("lstm", x, h0.astype("f4"), c0, *weights),
-    )
-    refused(ValueError, "[recurrent] got x of 0 steps; expected at least 1", "lstm", x[:0], h0, c0, *weights)
-    for sizes, text in (
-        ([4, 5, 3], "got sizes with 5 after 4; expected numbers of at least 1 that never grow"),
-        ([4, 4, 0], "got sizes with 0 after 4; expected numbers of at least 1 that never grow"),
-        ([4, 4, 3], "got sizes of 11 rows and x of 12; expected as many"),
+    x, flat = x.reshape(3, 4, 6), x
+    states, short = (h0, c0, *weights), [w[:5] for w in weights]
+    grows = "expected numbers of at least 1 that never grow"
+    for text, *arguments in (
+        ("cell 'elman'; expected 'lstm', 'gru', 'rnn_tanh' or 'rnn_relu'", "elman", x, *states),
+        ("x of shape (12, 6); expected 3 dimensions (steps, batch, inputs)", "lstm", flat, *states),
+        ("w_hh of shape (20, 5); expected (3 * hidden, hidden)", "gru", x, h0, None, *weights),
+        ("w_ih of shape (20, 6); expected (20, 5)", "lstm", x[..., :5], *states),
+        ("h0 of shape (3, 5); expected (4, 5)", "lstm", x, h0[:3], c0, *weights),
+        ("x of 0 steps; expected at least 1", "lstm", x[:0], *states),
+        (f"sizes with 5 after 4; {grows}", "lstm", flat, *states, np.array([4, 5, 3])),
+        (f"sizes with 0 after 4; {grows}", "lstm", flat, *states, np.array([4, 4, 0])),
+        ("sizes of 11 rows and x of 12; expected as many", "lstm", flat, *states, np.array([4, 4, 3])),
+        ("one bias; expected b_ih and b_hh, or neither", "lstm", x, h0, c0, *weights[:3]),
+        ("c0; expected None for this cell", "rnn_tanh", x, h0, c0, *short),
+        (
+            "x of dtype float64 and h0 of dtype float32; expected the same dtype",
+            *("lstm", x, h0.astype("f4"), c0, *weights),
+        ),
     ):
-        flat = x.reshape(12, 6)
-        refused(ValueError, f"[recurrent] {text}", "lstm", flat, h0, c0, *weights, np.array(sizes))
-    text = "[recurrent] got one bias; expected b_ih and b_hh, or neither"
-    refused(ValueError, text, "lstm", x, h0, c0, *weights[:3])
-    flat = [w[:5] for w in weights]
-    refused(ValueError, "[recurrent] got c0; expected None for this cell", "rnn_tanh", x, h0, c0, *flat)
+        with pytest.raises(TypeError if "dtype" in text else ValueError) as caught:
+            _core.recurrent(*arguments)
+        assert str(caught.value) == f"[recurrent] got {text}"
 
 
 @every_cell
