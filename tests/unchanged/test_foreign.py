@@ -47,6 +47,9 @@ def test_out():
     y = rv.zeros(2)
     assert total(rv.ones(3, 2), 0, out=y) is y
     assert y.tolist() == [3.0, 3.0]
+    assert foreign(rv.norm, "norm")(rv.ones(4, 2), dim=0, out=y) is y
+    assert y.tolist() == [2.0, 2.0]
+    assert "norm" in names.FOREIGN
     empty = rv.zeros(0)
     assert total(rv.ones(3, 2), 0, out=empty) is empty
     assert empty.tolist() == [3.0, 3.0]
