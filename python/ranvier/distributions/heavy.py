@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier import full_like, rand, randn
+from ranvier import full_like, no_grad, rand, randn
 from ranvier.autograd import Tensor
 from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import nonnegative, positive, real
@@ -108,6 +108,11 @@ class Gumbel(_LocScale):
             rand(self._extended_shape(sample_shape), dtype=dtype), float(np.finfo(dtype).tiny), None
         )  # not 0
         return self.loc - self.scale * ops.log(-ops.log(u))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        """Samples off the tape; as in PyTorch, without the ``rsample`` of a subclass."""
+        with no_grad():
+            return Gumbel.rsample(self, sample_shape)
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
