@@ -40,6 +40,8 @@ def trained(compiled):
 
 
 assert trained(True) == trained(False)
+net = nn.Linear(2, 2)
+assert torch.compile(net)._orig_mod is net
 """
 
 

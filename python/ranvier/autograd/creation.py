@@ -145,7 +145,10 @@ class _TensorType(type):
     dtype: np.dtype[Any]
 
     def __call__(cls, *data: Any) -> Any:
-        return wrap(sized_or_copied(cls.__name__, data, cls.dtype))
+        out = wrap(sized_or_copied(cls.__name__, data, cls.dtype, shared=True))
+        if data and out._array is data[0]:
+            out._cell[FLAG] |= UNWATCHED
+        return out
 
     def __instancecheck__(cls, x: object) -> bool:
         return isinstance(x, Tensor) and x._array.dtype == cls.dtype

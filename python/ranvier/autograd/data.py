@@ -126,8 +126,11 @@ def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:
         raise TypeError(f"[{name}] got size {size}; expected whole numbers") from error
 
 
-def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any) -> Array:
-    """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``."""
+def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:
+    """The array of a constructor: zeros for ``Tensor(2, 3)``, a shape; a copy for ``Tensor(data)``.
+
+    shared: an array of the dtype itself, as PyTorch's constructors have it.
+    """
     if len(arguments) == 1 and isinstance(arguments[0], Size):
         return filled(0, arguments[0], np.dtype(dtype))
     if all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in arguments):
@@ -140,7 +143,16 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any) -> Array:
             f"[{name}] got {arguments}; expected sizes, or data in one list or array: "
             "use ranvier.tensor for a number"
         )
-    return new_array(name, arguments[0], dtype)
+    data = arguments[0]
+    if (
+        shared
+        and type(data) is np.ndarray
+        and data.dtype == dtype
+        and data.flags.writeable
+        and not recordings
+    ):
+        return data
+    return new_array(name, data, dtype)
 
 
 def new_array(name: str, data: Any, dtype: Any = None) -> Array:

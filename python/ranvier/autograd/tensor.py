@@ -102,8 +102,8 @@ def set_data(tensor: Any, value: Any) -> None:
 class Tensor:
     """An array that can be differentiated, as PyTorch's on the CPU.
 
-    ``Tensor(data)`` makes a tensor of the default dtype, float32, of the data and ``Tensor(2, 3)`` one of
-    that shape, filled with 0.
+    ``Tensor(data)`` makes a tensor of the default dtype, float32, of the data, on the memory of an array of
+    that dtype; ``Tensor(2, 3)`` one of that shape, filled with 0.
     :func:`ranvier.tensor` keeps the dtype of the data, and takes numbers.
     The operators and most methods are the functions of ``ranvier.ops``.
 
@@ -128,7 +128,10 @@ class Tensor:
 
     def __init__(self, *data: Any, requires_grad: bool = False, **settings: Any) -> None:
         if not hasattr(self, "_array"):  # else `__new__` of a subclass has made it
-            fill(self, sized_or_copied("Tensor", data, default.dtype, **settings), requires_grad)
+            array = sized_or_copied("Tensor", data, default.dtype, shared=True, **settings)
+            fill(self, array, requires_grad)
+            if data and array is data[0]:
+                self._cell[FLAG] |= UNWATCHED
 
     if TYPE_CHECKING:  # attached methods
         backward: Callable[..., None]

@@ -125,6 +125,7 @@ class _Programs:
 
     programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
     __signature__ = property(lambda model: inspect.signature(module_of(model)))
+    _orig_mod = property(lambda model: module_of(model))  # as in PyTorch
 
 
 class _Class(type):
