@@ -76,6 +76,16 @@ def test_numpy_in_forward_and_backward():
         assert x.numpy().tolist() == [1.0, 1.0]
 
 
+def test_a_gradient_of_another_dtype_is_cast():
+    """The result is float64; what follows on the tape has float32."""
+    scale = function(lambda ctx, x: x.double() * 2, lambda ctx, dy: dy * 2)
+    for create_graph in (False, True):
+        x = rv.ones(2, requires_grad=True)
+        (dx,) = rv.autograd.grad(scale.apply(rv.exp(x)).sum(), x, create_graph=create_graph)
+        assert dx.dtype == rv.float32
+        np.testing.assert_allclose(dx.detach().numpy(), 2 * np.exp(np.ones(2)), rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 1), (1, 2, 3)])
 def test_a_gradient_that_is_broadcast_is_summed(shape):
     """As PyTorch's engine does: backward need not know the shapes."""

@@ -172,6 +172,7 @@ def test_casts():
         np.dtype(d) for d in ("float64", "int64", "int32", "bool", "float64")
     ]
     assert x.float() is x
+    assert x._cdata == x._cdata != x.clone()._cdata
     assert x.cpu() is x
     assert x.to("cpu") is x
     assert x.to("cpu", rv.float64).dtype == x.to(rv.zeros(1, dtype=rv.float64)).dtype == np.float64

@@ -82,7 +82,7 @@ class _Node(Function):
 
     def forward(self, *arrays: Any) -> Any:
         made, self.made = self.made, ()
-        self.shapes = [array.shape for array in arrays]
+        self.inputs = [(array.shape, array.dtype) for array in arrays]
         results = tuple(
             like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y
             for y in (m._array for m in made)
@@ -128,13 +128,15 @@ class _Node(Function):
                     f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
                     "Tensor; expected None there"
                 )
-        return [self._reduced(slopes[i], shape) for i, shape in zip(self.slots, self.shapes, strict=True)]
+        return [self._reduced(slopes[i], *about) for i, about in zip(self.slots, self.inputs, strict=True)]
 
-    def _reduced(self, dx: Any, shape: tuple[int, ...]) -> Tensor | None:
-        """A gradient in the shape of its input, summed where that broadcasts to the gradient's."""
+    def _reduced(self, dx: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
+        """A gradient in the dtype and shape of its input, summed where that broadcasts to the gradient's."""
         if dx is None:
             return None
         dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
+        if dx._array.dtype != dtype and dtype.kind == "f":
+            dx = dx.to(dtype)
         if dx.shape == shape:
             return dx
         more = dx.ndim - len(shape)

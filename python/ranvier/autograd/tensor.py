@@ -192,6 +192,7 @@ class Tensor:
     layout = layout("strided")
     is_leaf = property(lambda self: self._grad_fn is None)
     _version = property(lambda self: int(self._cell[0]))
+    _cdata = property(id)  # PyTorch's address of the C++ object, which tells whether two Tensors are one
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the length along one dimension."""
