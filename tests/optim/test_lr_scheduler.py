@@ -161,6 +161,21 @@ def test_wrong_settings():
     refused(ValueError, "got a schedule of another optimizer at 0", s.SequentialLR, sgd(), others, [])
 
 
+def test_a_milestone_between_epochs_is_never_reached():
+    optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    with pytest.warns(UserWarning, match=r"\[MultiStepLR\] got milestones 2.5, which no epoch reaches"):
+        schedule = rv.optim.lr_scheduler.MultiStepLR(optimizer, [1.0, 2.5], gamma=0.5)
+    saved = {**schedule.state_dict(), "milestones": {"1.0": 1, "2.5": 1}}  # as JSON keeps them
+    schedule.load_state_dict(saved)
+    assert schedule.milestones == {1: 1, 2.5: 1}
+    rates = []
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+        rates += schedule.get_last_lr()
+    assert rates == [0.5] * 4
+
+
 def test_wrong_milestones():
     optimizer = sgd()
     parts = [lr_scheduler.ExponentialLR(optimizer, 0.9) for _ in range(2)]

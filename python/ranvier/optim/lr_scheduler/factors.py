@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import index
 from typing import Any
+from warnings import warn
 
 from ranvier.autograd.errors import number, ordered
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
@@ -79,8 +79,16 @@ class StepLR(LRScheduler):
         return [lr * self.gamma ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
 
 
+def _epoch(given: Any) -> Any:
+    """A milestone as an int, if it is a whole number."""
+    epoch = float(given)
+    return int(epoch) if epoch.is_integer() else epoch
+
+
 class MultiStepLR(LRScheduler):
-    """lr *= gamma at each of the milestones; a milestone that is given twice counts twice."""
+    """lr *= gamma at each of the milestones; a milestone that is given twice counts twice.
+
+    A number between two epochs is never reached, and a warning says so."""
 
     example = "milestones=[1, 3], gamma=0.5", "0.5, 0.25, 0.25, 0.125, 0.125"
 
@@ -90,8 +98,12 @@ class MultiStepLR(LRScheduler):
         number("MultiStepLR", "gamma", gamma)
         epochs = ordered("MultiStepLR", milestones, "milestones")
         for epoch in epochs:
-            require_whole("MultiStepLR", "milestones", epoch, 0)
-        self.milestones = Counter(map(index, epochs))
+            if isinstance(epoch, float) and epoch >= 0:
+                if not epoch.is_integer():
+                    warn(f"[MultiStepLR] got milestones {epoch}, which no epoch reaches", stacklevel=2)
+            else:
+                require_whole("MultiStepLR", "milestones", epoch, 0)
+        self.milestones = Counter(map(_epoch, epochs))
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
@@ -106,7 +118,7 @@ class MultiStepLR(LRScheduler):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         super().load_state_dict(state_dict)
         # JSON turns the epochs into strings
-        self.milestones = Counter({int(k): v for k, v in state_dict["milestones"].items()})
+        self.milestones = Counter({_epoch(k): v for k, v in state_dict["milestones"].items()})
 
 
 class ConstantLR(LRScheduler):
