@@ -42,23 +42,12 @@ Output pairwise_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real p, Rea
   return backward(Distance::pairwise_distance, s, dy, x1, x2, of_second, out);
 }
 
-// Of each two rows i < j.
-Output pairs(Floats x, Real p) {
-  if (x.ndim() != 2) x.fail("(n, d)");
-  const int64_t n = x.shape(0);
-  Output y = Output::contiguous(x.dtype(), {n * (n - 1) / 2});
-  run<DistancePairs>(x.dtype(), p.above(0), x, y);
-  return y;
-}
-
 // The gradient of x1 (b, m, d), summed over the pairs with x2 (b, n, d).
 Output sums(Floats dy, Floats x1, Floats x2, Real p) {
   if (x1.ndim() != 3) x1.fail("(b, m, d)");
   if (x2.ndim() != 3) x2.fail("(b, n, d)");
   x2.expect_shape({x1.shape(0), x2.shape(1), x1.shape(2)});
-  const int64_t m = x1.shape(1), n = x2.shape(1);
-  if (dy.ndim() != 1 || x1.shape(0) != 1 || m != n || dy.shape(0) != m * (m - 1) / 2)
-    dy.expect_shape({x1.shape(0), m, n});
+  dy.expect_shape({x1.shape(0), x1.shape(1), x2.shape(1)});
   Output dx = Output::contiguous(x1.dtype(), x1.shape());
   run<DistanceSums>(x1.dtype(), p.above(0), dy, x1, x2, dx);
   return dx;
@@ -67,7 +56,6 @@ Output sums(Floats dy, Floats x1, Floats x2, Real p) {
 }  // namespace
 
 void register_distance(Module m) {
-  def(m, "pdist(x, p)", pairs);
   def(m, "cdist_backward(dy, x1, x2, p)", sums, "cdist");
   def(m, "cosine_similarity(x1, x2, axis=1, eps=1e-8, out=None)", cosine);
   def(m, "cosine_similarity_backward(dy, x1, x2, axis=1, eps=1e-8, of_second=False, out=None)",

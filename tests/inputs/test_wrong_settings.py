@@ -139,7 +139,6 @@ INVALID: dict[str, Any] = {
     "normal": lambda: rv.normal(rv.zeros(2), rv.tensor([-1.0, 1.0])),
     "normal nan": lambda: rv.normal(rv.zeros(2), rv.tensor([np.nan, 1.0])),
     "normal_": lambda: rv.zeros(2).normal_(0, NEGATIVE),
-    "log_normal_": lambda: rv.zeros(2).log_normal_(0, NAN),
     "init.normal_": lambda: nn.init.normal_(rv.zeros(2), std=NEGATIVE),
     "bernoulli": lambda: rv.bernoulli(rv.zeros(2), 1.5),
     "gaussian_nll_loss": lambda: nn.functional.gaussian_nll_loss(X, Y, rv.tensor([[1.0, -1.0, 1.0]] * 2)),

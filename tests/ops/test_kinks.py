@@ -101,7 +101,7 @@ CURVES |= {f"x ** {p}": (lambda T, x, p=p: x**p) for p in (3, 1.5, 0.5, 0, -0.5,
 CURVES |= {f"{b} ** x": (lambda T, x, b=b: b**x) for b in (2.0, 0.5)}
 CURVES["gelu tanh"] = lambda T, x: T.nn.functional.gelu(x, approximate="tanh")
 CURVES["margin"] = lambda T, x: T.nn.functional.margin_ranking_loss(x, -x, T.ones_like(x), reduction="none")
-BINARY = "add atan2 copysign div fmax fmin fmod hypot logaddexp logaddexp2 maximum minimum mul nextafter pow"
+BINARY = "add atan2 copysign div fmax fmin fmod hypot logaddexp maximum minimum mul nextafter pow"
 BINARY += " remainder sub xlogy"
 CURVES |= {name: (lambda T, x, name=name: getattr(T, name)(x, T.flip(x, [0]))) for name in BINARY.split()}
 LOSSES = "binary_cross_entropy_with_logits huber_loss kl_div l1_loss mse_loss smooth_l1_loss"

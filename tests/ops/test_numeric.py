@@ -49,14 +49,12 @@ ELEMENTARY = {
 PAIRS = {
     "atan2": math.atan2,
     "copysign": math.copysign,
-    "float_power": lambda a, b: abs(a) ** b,
     "floor_divide": lambda a, b: a // b,
     "fmax": max,
     "fmin": min,
     "fmod": math.fmod,
     "hypot": math.hypot,
     "logaddexp": lambda a, b: math.log(math.exp(a) + math.exp(b)),
-    "logaddexp2": lambda a, b: math.log2(2**a + 2**b),
     "remainder": lambda a, b: a % b,
     "rsub": lambda a, b: b - a,
     "true_divide": lambda a, b: a / b,
@@ -64,12 +62,9 @@ PAIRS = {
 }
 # calls that have a gradient in every tensor they get
 CALLS = {
-    "addbmm": lambda x, y: rv.addbmm(y[:, :2], x.reshape(1, 2, 3), y.reshape(1, 3, 2)),
     "addcdiv": lambda x, y: rv.addcdiv(x, x, y, value=0.5),
     "addcmul": lambda x, y: rv.addcmul(x, x, y, value=0.5),
     "addmm": lambda x, y: rv.addmm(y[:, :2], x, y.T, beta=0.5, alpha=2.0),
-    "addmv": lambda x, y: rv.addmv(y[:, 0], x, y[0]),
-    "addr": lambda x, y: rv.addr(x, y[:, 0], y[0]),
     "baddbmm": lambda x, y: rv.baddbmm(y[:, :2], x.reshape(1, 2, 3), y.reshape(1, 3, 2)),
     "bicubic": lambda x, y: F.grid_sample(
         rv.tensor(IMAGE), (x * 0.1 + y * 0.1).reshape(1, 1, 3, 2), "bicubic"
@@ -84,7 +79,6 @@ CALLS = {
     "cumulative_trapezoid": lambda x, y: rv.cumulative_trapezoid(x, y),
     "diag": lambda x, y: rv.diag(x @ y.T),
     "diag_embed": lambda x, y: rv.diag_embed(x * y, 1),
-    "diagonal_scatter": lambda x, y: rv.diagonal_scatter(x, y[0, :2]),
     "diff": lambda x, y: rv.diff(x * y, 2),
     "digamma": lambda x, y: rv.digamma(y) * x,
     "dist": lambda x, y: rv.dist(x, y, 3),
@@ -112,8 +106,6 @@ CALLS = {
     "renorm": lambda x, y: rv.renorm(x * y, 2, 0, 1.5),
     "rot90": lambda x, y: rv.rot90(x * y, 3),
     "scatter_reduce": lambda x, y: rv.scatter_reduce(x, 1, rv.tensor([[0, 0, 2]] * 2), y, "prod"),
-    "select_scatter": lambda x, y: rv.select_scatter(x, y[0], 0, 1),
-    "slice_scatter": lambda x, y: rv.slice_scatter(x, y[:, :2], 1, 1),
     "take": lambda x, y: rv.take(x * y, rv.tensor([5, 0, 0])),
     "tensordot": lambda x, y: rv.tensordot(x, y, ([1], [1])),
     "trapezoid": lambda x, y: rv.trapezoid(x, y),
@@ -138,8 +130,7 @@ def test_elementary(name):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_pairs(name):
-    a = abs(MATRIX) if name == "float_power" else MATRIX
-    op = getattr(rv, name)
+    a, op = MATRIX, getattr(rv, name)
     wanted = np.vectorize(PAIRS[name], otypes=[float])(a, OTHER)
     np.testing.assert_allclose(op(rv.tensor(a), rv.tensor(OTHER)).numpy(), wanted, rtol=1e-12, atol=1e-14)
     gradcheck(op, (rv.tensor(a, requires_grad=True), rv.tensor(OTHER, requires_grad=True)))
@@ -167,7 +158,6 @@ REFERENCES = {
     "cdist": (lambda: rv.cdist(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]])), [[5]]),
     "cov": (lambda: rv.cov(rv.tensor(MATRIX)), np.cov(MATRIX)),
     "cross": (lambda: rv.cross(rv.tensor(MATRIX), rv.tensor(OTHER)), np.cross(MATRIX, OTHER)),
-    "gcd": (lambda: rv.gcd(rv.tensor([12, -8]), rv.tensor([18, 12])), [6, 4]),
     "histc": (lambda: rv.histc(rv.tensor([0.0, 1.0, 1.0, 9.0]), 2, 0, 2), [1, 2]),
     "isin": (lambda: rv.isin(rv.tensor([1, 2]), rv.tensor([2])), [False, True]),
     "kron": (lambda: rv.kron(rv.tensor(MATRIX), rv.tensor(OTHER)), np.kron(MATRIX, OTHER)),
@@ -337,15 +327,6 @@ def test_lerp_is_exact_at_both_ends(form):
     start, end = rv.tensor([1e10, 0.1]), rv.tensor([1.0, 0.7])
     np.testing.assert_array_equal(rv.lerp(start, end, form(1.0)).numpy(), end.numpy())
     np.testing.assert_array_equal(rv.lerp(start, end, form(0.0)).numpy(), start.numpy())
-
-
-def test_logaddexp2_far_from_0():
-    """As in float64: sums of logarithms are often far from 0, and differences of their terms small."""
-    a, b = rv.tensor([1e6, 1e6 + 1, np.inf], requires_grad=True), rv.tensor([1e6 + 0.5, 1e6, 2.0])
-    y = rv.logaddexp2(a, b)
-    np.testing.assert_array_equal(y.detach().numpy(), np.float32([1e6 + 1.27155, 1e6 + 1.58496, np.inf]))
-    y.sum().backward()
-    np.testing.assert_allclose(a.grad.numpy(), [1 / (1 + 2**0.5), 2 / 3, 1], rtol=1e-6)
 
 
 def test_eye_writes_to_out():

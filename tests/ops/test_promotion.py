@@ -98,12 +98,11 @@ def test_every_op_has_the_dtype_of_the_table(op):
         assert y.dtype == (np.float32 if op in FLOATS and dtype.kind != "f" else dtype), (form, other, a, b)
 
 
-@pytest.mark.parametrize("op", [rv.logaddexp, rv.logaddexp2])
-def test_the_floats_of_logarithms(op):
+def test_the_floats_of_logarithms():
     for form, other, a, b in PAIRS:
         dtype = np.dtype(expected(form, other, a, b))
         if "float16" not in (a, b, dtype.name):
-            y = op(made(rv, form, a), made(rv, other, b))
+            y = rv.logaddexp(made(rv, form, a), made(rv, other, b))
             assert y.dtype == (dtype if dtype.kind == "f" else np.float32), (form, other, a, b)
 
 

@@ -276,7 +276,6 @@ OF_KERNELS: dict[str, Given] = {
     "running_extreme": of(X, axis=1, greatest=True),
     "scatter_reduce": of(X, INDEX, X, axis=1, reduce="amax"),
     "cdist_backward": of(X[None, :, :2].copy(), X[None], 2 * X[None], p=2.0),
-    "pdist": of(X, p=2.0),
     "embedding_bag": of(np.array([0, 1, 1]), X, np.array([0, 2, 3])),
     "grid_sample": of(IMAGES, *2 * [IMAGES[:, 0].copy()], nearest=False),
     "grid_sample_backward": of(

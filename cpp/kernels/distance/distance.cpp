@@ -1,7 +1,6 @@
 #include "kernels/distance/distance.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/without_axis.h"
@@ -49,27 +48,6 @@ void DistanceBackward<T>::run(const Team& team, void*) const {
   for_lines(team, 2 * cost_ns(common.n), settings.axis, backward, dy, x1, x2, dx);
 }
 
-template <class T>
-void DistancePairs<T>::run(const Team& team, void*) const {
-  const int64_t n = x.shape[0], line = x.strides[0], step = x.strides[1];
-  const auto function = distance_kernels<T>().forward[static_cast<int>(Distance::pairwise_distance)];
-  const auto row = [&](int64_t i) {  // and those after it
-    const T* from = x.data + i * line;
-    DistanceLines<T> lines{};
-    lines.n = x.shape[1], lines.p = static_cast<T>(p), lines.count = n - 1 - i;
-    lines.x1 = {from, 0, step}, lines.x2 = {from + line, line, step};
-    lines.y = {y.data + (2 * n - 1 - i) * i / 2, 1, 0};
-    function(lines);
-  };
-  const double cost = cost_ns(x.shape[1]) * double(numel(y));
-  team.parallel_for(n / 2, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end && !interrupted(team); ++i) {  // a long and a short one
-      row(i);
-      if (n - 2 - i > i) row(n - 2 - i);
-    }
-  });
-}
-
 // to += the gradients of `count` pairs for p = 2: weight (x1 - x2), which needs no column of each pair. The
 // weights dy / y leave the range where y is next to 0: false.
 template <class T>
@@ -105,30 +83,20 @@ void DistanceSums<T>::run(const Team& team, void* workspace) const {
   const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
   const auto row = [&](const OpenTeam& team, int64_t batch, int64_t i) {
     T* of_pairs = reinterpret_cast<T*>(static_cast<char*>(workspace) + team.index() * bytes_of_thread());
-    T *distances = of_pairs + group_size(), *slopes = distances + kDistanceGroup;
+    T* distances = of_pairs + group_size();
     T* to = dx.data + (batch * m + i) * d;
     std::fill_n(to, d, T(0));
-    Lines<const T> above{};
-    if (dy.ndim == 1) {
-      for (int64_t j = 0; j < n; ++j) {
-        const int64_t low = std::min(i, j), at = (2 * n - 1 - low) * low / 2 + std::abs(i - j) - 1;
-        slopes[j] = i == j ? T(0) : dy.data[at * dy.strides[0]];
-      }
-      above = {slopes, 1, 0};
-    } else {
-      above = {dy.data + batch * dy.strides[0] + i * dy.strides[1], dy.strides[2], 0};
-    }
+    const T* above = dy.data + batch * dy.strides[0] + i * dy.strides[1];
     DistanceLines<T> lines{};
     lines.n = d, lines.p = static_cast<T>(p);
     lines.x1 = {x1.data + batch * x1.strides[0] + i * x1.strides[1], 0, x1.strides[2]};
     for (int64_t j = 0; j < n; j += lines.count) {
       lines.count = std::min(n - j, kDistanceGroup);
       lines.x2 = {x2.data + batch * x2.strides[0] + j * x2.strides[1], x2.strides[1], x2.strides[2]};
-      lines.dy = {above.data + j * above.line, above.line, 0};
+      lines.dy = {above + j * dy.strides[2], dy.strides[2], 0};
       if (p == 2) {
         lines.dx = {}, lines.y = {distances, 1, 0};
         kernels.forward[norm](lines);
-        if (dy.ndim == 1 && i >= j && i < j + lines.count) distances[i - j] = T(1);
         std::fill_n(of_pairs, d, T(0));
         if (add_euclidean(lines, distances, of_pairs)) {
           add(d, to, of_pairs);
@@ -147,7 +115,6 @@ void DistanceSums<T>::run(const Team& team, void* workspace) const {
 }
 
 RANVIER_INSTANTIATE(DistanceSums);
-RANVIER_INSTANTIATE(DistancePairs);
 RANVIER_INSTANTIATE(DistanceForward);
 RANVIER_INSTANTIATE(DistanceBackward);
 

@@ -76,20 +76,6 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     return _filled("exponential_", x, generator, draw)
 
 
-def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
-    """Fills x with numbers whose logarithm is normal, with this mean and standard deviation."""
-    _float("log_normal_", x)
-    mean, std = number("log_normal_", "mean", mean), number("log_normal_", "std", std, 0)
-    return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
-
-
-def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
-    """Fills x with the number of trials up to the first success, which has probability p."""
-    if not 0 < number("geometric_", "p", p) < 1:
-        raise OpError(f"[geometric_] got p {p}; expected 0 < p < 1")
-    return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
-
-
 def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
     """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, with all
     that the dtype holds exactly.

@@ -185,10 +185,6 @@ _FOREIGN = """
     logsumexp lt matmul max maximum min minimum mm mul mv nan_to_num ne nn.functional.normalize
     norm numel permute pow prod reciprocal round rsqrt sign sin sort sqrt squeeze stack sub sum
     topk transpose unsqueeze
-    abs add addcmul cat clone cumsum diagonal div eq exp eye inverse isclose linalg.cholesky linalg.eigh
-    linalg.eigvalsh linalg.inv linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log
-    logdet lt matmul max mul ne nn.functional.normalize norm numel permute prod reciprocal rsqrt sqrt squeeze
-    stack sub sum transpose unsqueeze
 """
 FOREIGN = frozenset(_FOREIGN.split())
 

@@ -64,7 +64,6 @@ bitwise_and, bitwise_or = _bitwise("bitwise_and", np.bitwise_and), _bitwise("bit
 bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor)
 bitwise_left_shift = _bitwise("bitwise_left_shift", np.left_shift)
 bitwise_right_shift = _bitwise("bitwise_right_shift", np.right_shift)
-gcd, lcm = _bitwise("gcd", np.gcd), _bitwise("lcm", np.lcm)
 logical_and, logical_or = _logical("logical_and", operator.and_), _logical("logical_or", operator.or_)
 logical_xor = _logical("logical_xor", operator.xor)
 greater, greater_equal = _comparison("greater", operator.gt), _comparison("greater_equal", operator.ge)
@@ -84,8 +83,6 @@ bitwise_xor: a ^ b, bit by bit. | [6, 5], 3 -> [5, 6]
 bitwise_not: ~x, bit by bit. | [0, 5] -> [-1, -6]
 bitwise_left_shift: a * 2^b, of integers. | [1, 3], 2 -> [ 4, 12]
 bitwise_right_shift: floor(a / 2^b), of integers. | [8, 5], 1 -> [4, 2]
-gcd: The greatest common divisor, >= 0, of integers. | [12, 7], 18 -> [6, 1]
-lcm: The least common multiple, >= 0, of integers. | [4, 7], 6 -> [12, 42]
 logical_and: True where a and b are not 0; bool. | [1, 1], [0, 2] -> [False,  True]
 logical_or: True where a or b is not 0; bool. | [0, 1], [0, 0] -> [False,  True]
 logical_xor: True where exactly one of a and b is not 0; bool. | [1, 1], [0, 2] -> [ True, False]

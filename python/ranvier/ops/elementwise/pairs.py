@@ -140,12 +140,6 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 )
 
 
-def float_power(input: Any, exponent: Any) -> Tensor:
-    """a^b in float64. | rv.float_power(rv.tensor([2, 3]), 2).dtype -> torch.float64"""
-    operands = [as_operand("float_power", x) for x in (input, exponent)]
-    return pow(*[x.to(np.float64) if isinstance(x, Tensor) else x for x in operands])
-
-
 def ldexp(input: Any, other: Any) -> Tensor:
     """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
     input, other = floating(as_tensor("ldexp", input)), as_operand("ldexp", other)
@@ -181,16 +175,6 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     d = where(endless, 0.0, sub(input, other))
     y = where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))
     return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # equal infinities share the gradient
-
-
-def logaddexp2(input: Any, other: Any) -> Tensor:
-    """log2(2^a + 2^b) without overflow.
-    | rv.logaddexp2(rv.tensor([3.0]), rv.tensor([3.0])) -> tensor([4.])"""
-    input, other = _same_floats("logaddexp2", input, other)
-    top = where(input > other, input, other).detach()  # a difference from it has all its digits
-    top = where(top.isinf(), 0.0, top)
-    a, b = mul(sub(input, top), math.log(2)), mul(sub(other, top), math.log(2))
-    return logaddexp(a, b) / math.log(2) + top
 
 
 def _same_floats(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:

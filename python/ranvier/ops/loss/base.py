@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
@@ -180,6 +180,23 @@ def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         else:
             gradients.append(none(x.shape, x) if needed else None)
     return tuple(gradients)
+
+
+def same_floats(name: str, **arrays: Any) -> list[Tensor]:
+    """Operands of one shape as Tensors; the dtype of the first, which is of floats, is that of integers.
+
+    Raises ValueError for different shapes, TypeError for different dtypes of floats.
+    """
+    first, *others = arrays.values()
+    x = as_tensor(name, floating(first, name))
+    tensors = [x, *(as_tensor(name, in_dtype_of(x, other)) for other in others)]
+    names = f"{', '.join([*arrays][:-1])} and {[*arrays][-1]}"
+    if len({t.shape for t in tensors}) > 1:
+        raise OpError(f"[{name}] got {names} of shapes {[t.shape for t in tensors]}; expected equal shapes")
+    dtypes = [t._array.dtype.name for t in tensors]
+    if len({*dtypes}) > 1 or dtypes[0] not in ("float32", "float64"):
+        raise DtypeError(f"[{name}] got {names} of dtypes {dtypes}; expected float32 or float64")
+    return tensors
 
 
 def reduced(name: str, x: Tensor, reduction: str) -> Tensor:

@@ -7,11 +7,10 @@ from typing import Any
 from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.choice import minimum, where
+from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating
-from ranvier.ops.elementwise.pairs import clamp_min
-from ranvier.ops.loss.base import in_dtype_of, reduced
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.loss.base import in_dtype_of, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 
 __all__ = ["cosine_embedding", "margin_ranking", "triplet_margin"]
@@ -27,13 +26,9 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
     >>> rv.nn.functional.margin_ranking_loss(x1, x2, rv.tensor([1.0, -1.0]), margin=0.2, reduction="none")
     tensor([0.0000, 0.7000])
     """
-    name = "margin_ranking"
-    x1, margin = floating(x1, name), number(name, "margin", margin)
-    x2, target = (as_tensor(name, in_dtype_of(x1, x)) for x in (x2, target))
-    shapes = x1.shape, x2.shape, target.shape
-    if len({*shapes}) > 1:
-        raise OpError(f"[{name}] got x1, x2 and target of shapes {shapes}; expected equal shapes")
-    return reduced(name, clamp_min(margin - target * (x1 - x2), 0.0), reduction)
+    margin = number("margin_ranking", "margin", margin)
+    x1, x2, target = same_floats("margin_ranking", x1=x1, x2=x2, target=target)
+    return reduced("margin_ranking", clip(margin - target * (x1 - x2), 0.0), reduction)
 
 
 @own_error
@@ -54,9 +49,10 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
         raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
+    margin = number("cosine_embedding", "margin", margin)
     cosine = cosine_similarity(x1, in_dtype_of(x1, x2), dim=-1, eps=1e-6)
     target = as_tensor("cosine_embedding", target)
-    far = where(eq(target, -1), clamp_min(cosine - margin, 0.0), 0.0)
+    far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)
 
 
@@ -91,4 +87,4 @@ def triplet_margin(
     to_negative = pairwise_distance(anchor, negative, p, eps)
     if swap:
         to_negative = minimum(to_negative, pairwise_distance(positive, negative, p, eps))
-    return reduced("triplet_margin", clamp_min(margin + to_positive - to_negative, 0.0), reduction)
+    return reduced("triplet_margin", clip(margin + to_positive - to_negative, 0.0), reduction)

@@ -50,30 +50,10 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
     return _plus(input, matmul(*of_dims("addmm", mat1, mat2, 2, 2)), beta, alpha)
 
 
-def addmv(input: Any, mat: Any, vec: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha a b: a (m, k), b (k), x broadcasts to (m).
-    | rv.addmv(rv.ones(2), rv.ones(2, 3), rv.ones(3)) -> tensor([4., 4.])"""
-    return _plus(input, matmul(*of_dims("addmv", mat, vec, 2, 1)), beta, alpha)
-
-
-def addr(input: Any, vec1: Any, vec2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha a b^T: a (m), b (n), x broadcasts to (m, n).
-    | rv.addr(rv.zeros(2, 2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor([[3., 4.], [6., 8.]])"""
-    vec1, vec2 = of_dims("addr", vec1, vec2, 1, 1)
-    return _plus(input, mul(unsqueeze(vec1, 1), vec2), beta, alpha)
-
-
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
     | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
     return _plus(input, matmul(*of_dims("baddbmm", batch1, batch2, 3, 3)), beta, alpha)
-
-
-def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha (sum of the products a[i] b[i]): a (n, m, k), b (n, k, p), x broadcasts to (m, p).
-    | rv.addbmm(rv.zeros(1, 1), rv.ones(2, 1, 3), rv.ones(2, 3, 1)) -> tensor([[6.]])"""
-    products = matmul(*of_dims("addbmm", batch1, batch2, 3, 3))
-    return _plus(input, total(products, 0).to(products.dtype), beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:
@@ -85,13 +65,6 @@ def inner(input: Any, other: Any) -> Tensor:
     if input.shape[-1] != other.shape[-1]:
         raise OpError(f"[inner] got shapes {input.shape} and {other.shape}; expected equal last dimensions")
     return tensordot(input, other, ([input.ndim - 1], [other.ndim - 1]))
-
-
-def vdot(input: Any, other: Any) -> Tensor:
-    """The sum of the products of two vectors of equal length.
-    | rv.vdot(rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])) -> tensor(11.)"""
-    input, other = of_dims("vdot", input, other, 1, 1)
-    return matmul(input, other)
 
 
 def ger(input: Any, vec2: Any) -> Tensor:

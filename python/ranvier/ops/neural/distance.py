@@ -94,8 +94,6 @@ class Distances(Function):
 
     derived = True
 
-    derived = True
-
     def __init__(self, p: float) -> None:
         self.p = p
 
@@ -111,8 +109,7 @@ class Distances(Function):
 
     def _gradient(self, dy: Any, x1: Any, x2: Any) -> Any:
         """Of x1."""
-        dx = _core.cdist_backward(dy if dy.ndim == 1 else _three(dy), _three(x1), _three(x2), self.p)
-        return dx.reshape(x1.shape)
+        return _core.cdist_backward(_three(dy), _three(x1), _three(x2), self.p).reshape(x1.shape)
 
 
 def _three(x: Any) -> Any:
@@ -131,23 +128,6 @@ def _distances(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
     return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), node.p, -1)
 
 
-class PairsOfRows(Distances):
-    """The distances of each two rows i < j of x (n, d), in a vector"""
-
-    def forward(self, *xs: Any) -> Any:
-        (self.x,) = xs
-        return _core.pdist(self.x, self.p)
-
-    def backward(self, dy: Any) -> Any:
-        return self._gradient(dy, self.x, self.x)
-
-
-@recomputed("x", kinds=(PairsOfRows,))
-def _pairs_of_rows(node: Any, x: Tensor) -> Tensor:
-    i, j = map(keep, np.triu_indices(x.shape[0], 1))
-    return norm(x[i] - x[j], node.p, 1)
-
-
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     """:func:`ranvier.cdist` of checked arguments."""
     if p > 0 and x1.shape[:-2] == x2.shape[:-2] and x1.dtype == x2.dtype and is_floating(x1):
@@ -157,10 +137,8 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
 
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:
     """:func:`ranvier.nn.functional.pdist` of checked arguments."""
-    if p > 0 and is_floating(x):
-        return PairsOfRows(p).apply(x)
     i, j = map(keep, np.triu_indices(x.shape[0], 1))
-    return norm(x[i] - x[j], p, 1)
+    return distances(x, x, p)[i, j]
 
 
 @own_error

@@ -155,11 +155,6 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     )
 
 
-def msort(input: Any) -> Tensor:
-    """x sorted along its first dimension. | rv.msort(rv.tensor([2, 1])) -> tensor([1, 2])"""
-    return sort(input, 0).values
-
-
 class Histogram(NamedTuple):
     """The result of histogram."""
 

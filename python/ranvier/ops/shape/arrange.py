@@ -157,12 +157,6 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
 
 
-def diagflat(input: Any, offset: int = 0) -> Tensor:
-    """The matrix with the elements of x on a diagonal.
-    | rv.diagflat(rv.tensor([1, 2]), 1) -> tensor([[0, 1, 0], [0, 0, 2], [0, 0, 0]])"""
-    return diag_embed(reshape(as_tensor("diagflat", input), (-1,)), offset)
-
-
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices, in dimensions dim1 and dim2, with the last dimension of x on a diagonal, 0 elsewhere.
     | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""

@@ -1,4 +1,4 @@
-"""Tensors joined and split as rows, columns and layers."""
+"""Tensors joined as rows and columns, and cut into parts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ def _stacked(name: str, function: Callable[[Tensor], Tensor], dim: int) -> Calla
 
 hstack = _stacked("hstack", atleast_1d, 1)
 vstack = row_stack = _stacked("vstack", atleast_2d, 0)
-dstack = _stacked("dstack", atleast_3d, 2)
 column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim < 2 else x, 1)
 
 
@@ -87,25 +86,6 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     return tuple(narrow(input, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
 
 
-def _cut(name: str, dim: int, least: int) -> Callable[[Any, Any], tuple[Tensor, ...]]:
-    def op(input: Any, indices_or_sections: Any) -> tuple[Tensor, ...]:
-        x = as_tensor(name, input)
-        if x.ndim < least:
-            raise OpError(f"[{name}] got x of shape {x.shape}; expected at least {least} dimensions")
-        at = 0 if x.ndim == 1 else dim
-        sections = getattr(indices_or_sections, "_array", indices_or_sections)
-        if np.asarray(sections).dtype.kind not in "iu":
-            raise TypeError(f"[{name}] got {indices_or_sections!r}; expected a whole number, or indices")
-        if np.ndim(sections) == 0 and (int(sections) < 1 or x.shape[at] % int(sections)):
-            raise OpError(
-                f"[{name}] got {int(sections)} sections for size {x.shape[at]}; expected a divisor of it"
-            )
-        return tensor_split(x, indices_or_sections, at)
-
-    return op
-
-
-hsplit, vsplit, dsplit = _cut("hsplit", 1, 1), _cut("vsplit", 0, 2), _cut("dsplit", 2, 3)
 document(
     globals(),
     """
@@ -117,14 +97,7 @@ hstack: The tensors side by side: joined along dimension 1, vectors along dimens
     | ([1.0], [2.0, 3.0]) -> [1., 2., 3.]
 vstack: The tensors one below the other: joined along dimension 0, vectors as rows.
     | ([1.0, 2.0], [3.0, 4.0]) -> [[1., 2.], [3., 4.]]
-dstack: The tensors joined along dimension 2: see :func:`atleast_3d`. | ([1], [2]) -> [[[1, 2]]]
 column_stack: The tensors side by side, vectors as columns. | ([1], [2]) -> [[1, 2]]
-hsplit: x cut along dimension 1 (a vector along dimension 0): see :func:`tensor_split`.
-    | [1, 2, 3, 4], 2 -> (tensor([1, 2]), tensor([3, 4]))
-vsplit: x cut along dimension 0: see :func:`tensor_split`.
-    | [[1, 2], [3, 4]], 2 -> (tensor([[1, 2]]), tensor([[3, 4]]))
-dsplit: x cut along dimension 2: see :func:`tensor_split`.
-    | rv.ones(1, 1, 2), 2 -> (tensor([[[1.]]]), tensor([[[1.]]]))
 """,
 )
 

@@ -22,9 +22,7 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast, is_
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array, part_of, require_from_0, selected
-from ranvier.ops.shape.join import select
-from ranvier.ops.shape.repeat import diagonal
-from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape, some_dim
+from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, scatter, scatter_add
 
 
@@ -329,45 +327,9 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
     return dx, None, reshape(dsrc, node.src_shape)
 
 
-def _written(name: str, x: Tensor, part: Any, src: Any) -> Tensor:
-    """x with the elements at positions `part` (an int64 array of flat indices) replaced by src."""
-    src = as_tensor(name, src)
-    if src.shape != part.shape:
-        raise OpError(f"[{name}] got src of shape {src.shape}; expected {part.shape}")
-    flat = scatter(reshape(x, (-1,)), 0, part.reshape(-1), reshape(src, (-1,)))
-    return reshape(flat, x.shape)
-
-
 def _positions(x: Tensor) -> Any:
     """The flat index of each element of x, in its shape: indexing it like x tells where elements are."""
     return keep(np.arange(x.numel())).reshape(x.shape)
-
-
-def select_scatter(input: Any, src: Any, dim: int, index: int) -> Tensor:
-    """x with x.select(dim, index) replaced by src, in a new tensor.
-    | rv.select_scatter(rv.zeros(2, 2), rv.ones(2), 0, 1) -> tensor([[0., 0.], [1., 1.]])"""
-    input = as_tensor("select_scatter", input)
-    return _written("select_scatter", input, select(wrap(_positions(input)), dim, index)._array, src)
-
-
-def slice_scatter(
-    input: Any, src: Any, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
-) -> Tensor:
-    """x with x[start:end:step] along dim replaced by src, in a new tensor.
-    | rv.slice_scatter(rv.zeros(4), rv.ones(2), 0, 1, 3) -> tensor([0., 1., 1., 0.])"""
-    input = as_tensor("slice_scatter", input)
-    at = some_dim("slice_scatter", input, dim)
-    key = (slice(None),) * at + (slice(start, end, step),)
-    return _written("slice_scatter", input, _positions(input)[key], src)
-
-
-def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """x with a diagonal replaced by src, in a new tensor: see :func:`ranvier.diagonal`.
-    | rv.diagonal_scatter(rv.zeros(2, 2), rv.tensor([1.0, 2.0])) -> tensor([[1., 0.], [0., 2.]])"""
-    input = as_tensor("diagonal_scatter", input)
-    return _written(
-        "diagonal_scatter", input, diagonal(wrap(_positions(input)), offset, dim1, dim2)._array, src
-    )
 
 
 own_errors(globals())
