@@ -1,6 +1,5 @@
 // The floating-point environment that every kernel runs in.
 #pragma once
-#include <atomic>
 #include <cstdint>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -8,26 +7,22 @@
 
 namespace ranvier {
 
-// Sets MXCSR (aarch64: FPCR) to round to nearest, and to keep subnormals or take them as 0, as
-// set_flush_denormal says. The caller's comes back on the way out: a library built with -ffast-math sets
-// flush-to-zero for the whole thread, which would change our bits.
+// Sets MXCSR (aarch64: FPCR) to round to nearest and to keep subnormals. The caller's comes back on the way
+// out: a library built with -ffast-math sets flush-to-zero for the whole thread, which would change our bits.
 class FpEnvironment {
  public:
 #if defined(__SSE2__)
   using Control = unsigned;
-  static constexpr Control kKeeps = 0x1f80;             // subnormals; with all exceptions masked
-  static constexpr Control kFlushes = kKeeps | 0x8040;  // results (FTZ) and operands (DAZ)
+  static constexpr Control kKeeps = 0x1f80;  // subnormals; with all exceptions masked
 #elif defined(__aarch64__)
   using Control = uint64_t;
-  static constexpr Control kKeeps = 0, kFlushes = Control{1} << 24;  // FZ: operands and results
+  static constexpr Control kKeeps = 0;
 #else
   using Control = unsigned;
-  static constexpr Control kKeeps = 0, kFlushes = 0;
+  static constexpr Control kKeeps = 0;
 #endif
-  static constexpr bool kMayFlush = kFlushes != kKeeps;
 
-  FpEnvironment() : FpEnvironment(chosen.load(std::memory_order_relaxed)) {}
-  explicit FpEnvironment(Control wanted) : saved_(get()), wanted_(wanted) {
+  explicit FpEnvironment(Control wanted = kKeeps) : saved_(get()), wanted_(wanted) {
     if (saved_ != wanted_) set(wanted_);
   }
   ~FpEnvironment() {
@@ -37,8 +32,6 @@ class FpEnvironment {
   FpEnvironment& operator=(const FpEnvironment&) = delete;
 
   Control callers() const { return saved_; }
-
-  static inline std::atomic<Control> chosen{kKeeps};
 
  private:
 #if defined(__SSE2__)
@@ -57,12 +50,5 @@ class FpEnvironment {
 #endif
   Control saved_, wanted_;
 };
-
-// For all threads, from the next kernel on.
-inline void set_flush_denormal(bool mode) {
-  FpEnvironment::chosen.store(mode ? FpEnvironment::kFlushes : FpEnvironment::kKeeps);
-}
-
-inline bool flushes_denormal() { return FpEnvironment::chosen.load() != FpEnvironment::kKeeps; }
 
 }  // namespace ranvier

@@ -36,12 +36,6 @@ void set_num_threads_checked(Whole count) {
   set_num_threads(static_cast<int>(count.number));
 }
 
-// Whether the setting is possible here.
-bool set_flush_denormal_checked(Truth mode) {
-  if (FpEnvironment::kMayFlush) set_flush_denormal(mode);
-  return FpEnvironment::kMayFlush;
-}
-
 // The exception of a signal, from the check to the end of the call that it stops. Both are on the main
 // thread.
 struct {
@@ -93,8 +87,6 @@ void register_runtime(Module m) {
   def(m, "set_isa(name)", set_isa_checked);
   def(m, "get_num_threads()", num_threads);
   def(m, "set_num_threads(count)", set_num_threads_checked);
-  def(m, "get_flush_denormal()", flushes_denormal);
-  def(m, "set_flush_denormal(mode)", set_flush_denormal_checked);
   def(m, "usable_cpus()", usable_cpus);
   def(m, "set_alone(alone)", [](Truth alone) { set_alone(alone); });
   def(m, "set_busy(busy)", [](Truth busy) {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "base/fp_environment.h"
 #include "base/loop_nest.h"
 #include "kernels/index/range.h"
 
@@ -98,8 +97,6 @@ bool floats_are_inside(const Input& x, double low, double high, bool above) {
     using Limits = std::numeric_limits<T>;
     T least = static_cast<T>(low);
     if (above) least = std::nextafter(least, Limits::infinity());
-    if (above && flushes_denormal() && low >= 0)
-      least = std::max(least, Limits::min());  // smaller ones are 0
     ValueRange<T> call{least, static_cast<T>(high), x.view<T>(), {}};
     drop_repeats(call.x);
     return holds(call, numel(call.x));

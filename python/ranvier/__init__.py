@@ -60,7 +60,6 @@ from ranvier.config import (
     get_winograd,
     memory_stats,
     set_consistent,
-    set_flush_denormal,
     set_num_threads,
     set_numpy_threads,
     set_winograd,

@@ -12,7 +12,7 @@ import ranvier._core as _core
 
 __all__ = [
     "config", "empty_cache", "get_consistent", "get_num_threads", "get_winograd", "memory_stats",
-    "set_consistent", "set_flush_denormal", "set_num_threads", "set_numpy_threads", "set_winograd",
+    "set_consistent", "set_num_threads", "set_numpy_threads", "set_winograd",
     "show_config",
 ]  # fmt: skip
 
@@ -148,36 +148,6 @@ def get_consistent() -> bool:
     return _core.isa() in CONSISTENT_LEVELS
 
 
-def set_flush_denormal(mode: bool) -> bool:
-    """Sets whether kernels take subnormal numbers as 0: operands, results, or both in between.
-
-    Subnormal numbers are those below 1.2e-38 in float32, and below 2.2e-308 in float64. It is off by default,
-    as in PyTorch. Some processors need a hundred cycles more for each operation with such a number, so a
-    program whose activations or weights shrink towards 0 may run faster with it. Optimizers never keep
-    moments that are subnormal, nor does cross-entropy give such gradients, in either setting.
-
-    The setting is one of the process, for all threads, from the next call on; change it while no other thread
-    computes. Copies (indexing, ``clone``, ``stack``) and functions that NumPy computes keep subnormals.
-
-    Returns:
-        Whether the processor has such a setting: True on x86-64 and aarch64.
-
-    Raises:
-        TypeError: mode is not a bool.
-
-    >>> import ranvier as rv
-    >>> rv.set_flush_denormal(True)
-    True
-    >>> rv.tensor([1e-40]) * 1
-    tensor([0.])
-    >>> rv.set_flush_denormal(False)
-    True
-    >>> rv.tensor([1e-40]) * 1
-    tensor([9.9999e-41])
-    """
-    return bool(_core.set_flush_denormal(mode))
-
-
 def memory_stats() -> dict[str, int]:
     """The allocator's counters: ``allocations``, ``cache_hits``, and in bytes ``bytes_in_use``,
     ``bytes_cached``, ``peak_bytes_in_use``. Freed blocks are kept in a cache and used again.
@@ -197,12 +167,11 @@ def empty_cache() -> None:
 
 def config() -> dict[str, Any]:
     """Versions, the instruction-set level in use and those of this CPU, threads, whether convolutions may use
-    Winograd's algorithm, whether kernels take subnormal numbers as 0, and a digest of the arithmetic: it is
-    the same where results have the same bits.
+    Winograd's algorithm, and a digest of the arithmetic: it is the same where results have the same bits.
 
     >>> import ranvier as rv
     >>> ", ".join(sorted(rv.config.config()))
-    'arithmetic, flush_denormal, isa, isas, numpy, platform, python, ranvier, threads, winograd'
+    'arithmetic, isa, isas, numpy, platform, python, ranvier, threads, winograd'
     """
     return {
         "ranvier": _core.__version__,
@@ -213,7 +182,6 @@ def config() -> dict[str, Any]:
         "isas": list(_core.supported_isas()),
         "threads": get_num_threads(),
         "winograd": get_winograd(),
-        "flush_denormal": bool(_core.get_flush_denormal()),
         "arithmetic": _arithmetic(),
     }
 

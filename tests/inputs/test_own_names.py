@@ -71,7 +71,7 @@ FIRST = {"input", "other", "x", "self", "target", "tensor", "mat2"}
 LEFT_OUT = """
     compile save load seed manual_seed summary diagnose vmap grad value_and_grad derivative mlp constant numel
     set_num_threads set_numpy_threads set_consistent set_default_dtype set_default_device set_printoptions
-    set_rng_state set_grad_enabled set_winograd set_flush_denormal set_float32_matmul_precision
+    set_rng_state set_grad_enabled set_winograd set_float32_matmul_precision
     set_default_tensor_type show_config enable_grad no_grad inference_mode autocast named skipped fans key_of
     use_deterministic_algorithms from_dlpack empty_cache register_hook register_post_accumulate_grad_hook
     bump

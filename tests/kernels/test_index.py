@@ -165,12 +165,6 @@ def test_inside_above_a_limit(dtype):
         x[0] = low
         assert _core.inside(x, low, np.inf)
         assert not _core.inside(x, low, np.inf, True)
-    try:
-        _core.set_flush_denormal(True)
-        assert not _core.inside(np.zeros(1, dtype), 0, 1, True)
-        assert _core.inside(np.full(1, limits.tiny), 0, 1, True)
-    finally:
-        _core.set_flush_denormal(False)
     assert _core.inside(np.array([2, 3]), 1, 5, True)
     assert not _core.inside(np.array([1, 3]), 1, 5, True)
 

@@ -28,8 +28,7 @@ _BY_VALUE = _EXACT | {float}
 
 def environment() -> tuple[Any, ...]:
     """What a recorded step depends on besides its arguments."""
-    kernels = _core.get_winograd(), _core.get_flush_denormal(), _core.isa()
-    return _core.get_num_threads(), *kernels, mode.enabled
+    return _core.get_num_threads(), _core.get_winograd(), _core.isa(), mode.enabled
 
 
 class Unfit(ValueError):

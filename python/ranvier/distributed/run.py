@@ -101,7 +101,6 @@ class DistributedRun(Run):
             "version": _core.__version__,
             "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
             "winograd": _core.get_winograd(),
-            "flush denormal": _core.get_flush_denormal(),
         }
         if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in trainer.model.modules()):
             raise ValueError(

@@ -74,7 +74,6 @@ Plain() | lambda x, a: small.train(x, a.f) | (tensor(n), SimpleNamespace(f=1.0 +
 nn.Linear(3, 3); opt = sgd(o) | lambda m, opt, x: descends(squares(m), opt)(x) | (o, opt, tensor(n)) ->
     opt.param_groups[0]['lr'] = 0.1 * n
 Plain(1.0) | lambda x: small.train(x, o.value) | (tensor(n)[: 1 + n % 2],) -> o.value = new
-rv.full((4, 3), 1e-39) | lambda x: x * 0.5 | (o,) -> rv.set_flush_denormal(n % 2 == 1)
 nn.Conv2d(32, 32, 3, padding=1) | lambda x: o(x).detach() | (tensor(n, (2, 32, 28, 28)),) ->
     rv.set_winograd(n % 2 == 0)
 == raises: step -> inputs

@@ -105,7 +105,7 @@ def run(one: Scenario, compiled: bool, at: tuple[int, ...], **options: Any) -> R
     options: `changed` = False, `counts` = True notes which calls run Python, `unlike` = a run: this one ends
     at the first difference from it; others are rv.compile's.
     """
-    before = _core.get_num_threads(), _core.get_winograd(), _core.isa(), _core.get_flush_denormal()
+    before = _core.get_num_threads(), _core.get_winograd(), _core.isa()
     cache._unpaid.clear()  # recordings of other steps that have not paid
     rv.manual_seed(7)
     random.seed(7)
@@ -121,7 +121,6 @@ def run(one: Scenario, compiled: bool, at: tuple[int, ...], **options: Any) -> R
         _core.set_num_threads(before[0])
         _core.set_winograd(before[1])
         _core.set_isa(before[2])
-        _core.set_flush_denormal(before[3])
     return done
 
 

@@ -71,7 +71,6 @@ distributions.AffineTransform(0.0, 1.0) | o.scale = new -> o(rv.ones(1))
 . watch: [m, o]
 neutral -> rv.set_num_threads((1, 2, 1, 2)[n]); rv.set_rng_state(rv.get_rng_state()); rv.empty_cache()
     another_program(); (small.w * 2).sum().backward(); rv.set_winograd(n % 2 == 0)
-    rv.set_flush_denormal(n % 2 == 1)
 == compiled: make | change -> read
 . scales: small.f = v; fast = compile_step(lambda x: small.train(x, small.f))
 . inner: small.f = v; inner = compile_step(lambda x: x * small.f)
