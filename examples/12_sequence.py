@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, optim
 from ranvier.nn.utils.rnn import pack_padded_sequence
 
@@ -49,7 +50,7 @@ def trained(kind: str) -> tuple[Reader, list[float]]:
     for _ in range(UPDATES):
         x, lengths, sums = sequences(rng, BATCH)
         optimizer.zero_grad()
-        loss = rv.mse(model(x, lengths), rv.tensor(sums))
+        loss = F.mse_loss(model(x, lengths), rv.tensor(sums))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # a gradient through many steps may explode
         optimizer.step()

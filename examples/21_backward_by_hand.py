@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 
 
 def slopes() -> None:
@@ -23,7 +24,7 @@ def one_step_downhill() -> None:
     w, b = rv.tensor([[1.5]], requires_grad=True), rv.tensor([0.5], requires_grad=True)
 
     def loss() -> rv.Tensor:
-        return rv.mse(rv.relu(x @ w + b), 2 * x)
+        return F.mse_loss(rv.relu(x @ w + b), 2 * x)
 
     before = loss()
     before.backward()
@@ -86,7 +87,7 @@ def by_autograd(x, y, *weights):
     z1 = rv.linear(rv.tensor(x), w1, b1)
     a1 = rv.relu(z1)
     z2 = rv.linear(a1, w2, b2)
-    loss = rv.cross_entropy(z2, rv.tensor(y))
+    loss = F.cross_entropy(z2, rv.tensor(y))
     named = {"z2": z2, "w2": w2, "b2": b2, "a1": a1, "z1": z1, "w1": w1, "b1": b1}
     for tensor in (z1, a1, z2):
         tensor.retain_grad()

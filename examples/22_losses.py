@@ -5,6 +5,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import ranvier as rv
+import ranvier.nn.functional as F
 
 
 def regression() -> None:
@@ -13,13 +14,13 @@ def regression() -> None:
     close = rv.tensor([2.5, 0.0, 2.0, 8.0])
     outlier = rv.tensor([2.5, 0.0, 2.0, 17.0])
     print("regression, predictions close to the truth, then one of them 10 off:")
-    for name, loss in (("mse", rv.mse), ("l1", rv.l1), ("huber", rv.huber)):
+    for name, loss in (("mse", F.mse_loss), ("l1", F.l1_loss), ("huber", F.huber_loss)):
         before, after = loss(close, truth).item(), loss(outlier, truth).item()
         print(f"  {name:<6} {before:8.4f} -> {after:8.4f}   times {after / before:.0f}")
 
     prices = rv.tensor([300_000.0, 450_000.0, 200_000.0, 600_000.0])
     guesses = rv.tensor([320_000.0, 430_000.0, 180_000.0, 580_000.0])
-    error = rv.mse(guesses, prices)
+    error = F.mse_loss(guesses, prices)
     print(f"  houses: mse {error.item():.3g}, its root is in the price's unit: {error.sqrt().item():,.0f}")
 
 
@@ -33,20 +34,21 @@ def yes_or_no() -> None:
         ("the contrary", [0.1, 0.9, 0.2, 0.3]),
         ("perfect", [1.0, 0.0, 1.0, 1.0]),
     ):
-        print(f"  {name:<13} {given}  {rv.bce(rv.tensor(given), spam).item():.5f}")
+        print(f"  {name:<13} {given}  {F.binary_cross_entropy(rv.tensor(given), spam).item():.5f}")
     # Computed from the logits, the same loss is exact where the sigmoid would round to 0 or 1.
-    print(f"  score -200 for a yes: {rv.bce_with_logits(rv.tensor([-200.0]), rv.tensor([1.0])).item():.0f}")
+    score, yes = rv.tensor([-200.0]), rv.tensor([1.0])
+    print(f"  score -200 for a yes: {F.binary_cross_entropy_with_logits(score, yes).item():.0f}")
 
 
 def one_of_several() -> float:
     """Several classes: the same for the true class. The network gives logits; the loss applies softmax."""
     shares = rv.tensor([[0.8, 0.15, 0.05], [0.3, 0.6, 0.1], [0.1, 0.2, 0.7]])
     truth = rv.tensor([0, 1, 2])
-    each = rv.cross_entropy(shares.log(), truth, reduction="none")
+    each = F.cross_entropy(shares.log(), truth, reduction="none")
     print("\nthree classes, cross-entropy of each sample:", *(f"{loss:.4f}" for loss in each.tolist()))
     one_hot = rv.one_hot(truth, 3).to(rv.float32)
-    print(f"  with one-hot targets the same mean: {rv.cross_entropy(shares.log(), one_hot).item():.4f}")
-    none = rv.cross_entropy(rv.zeros(3, 3), truth).item()
+    print(f"  with one-hot targets the same mean: {F.cross_entropy(shares.log(), one_hot).item():.4f}")
+    none = F.cross_entropy(rv.zeros(3, 3), truth).item()
     print(f"  no idea costs log 3 = {none:.4f}: what a run begins with")
     return each.mean().item()
 

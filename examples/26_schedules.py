@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, optim
 from ranvier.optim import lr_scheduler as lrs
 
@@ -52,7 +53,7 @@ def trained(schedule) -> list[float]:
     for _ in range(EPOCHS):
         for batch, target in rv.data.DataLoader(rv.data.TensorDataset(x, y), batch_size=8, shuffle=True):
             optimizer.zero_grad()
-            rv.mse(model(batch), target).backward()
+            F.mse_loss(model(batch), target).backward()
             optimizer.step()
         stepper.step()
         distances.append(float(np.linalg.norm(model.weight.detach().numpy().T - best)))

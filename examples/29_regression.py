@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, optim
 
 
@@ -24,7 +25,7 @@ def fitted(units: int, x, y) -> nn.Module:
 
     def closure():
         optimizer.zero_grad()
-        loss = rv.mse(model(x), y)
+        loss = F.mse_loss(model(x), y)
         loss.backward()
         return loss
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, optim
 
 LENGTH, BATCH, UPDATES = 6, 64, 400
@@ -54,7 +55,7 @@ def trained(rng: np.random.Generator) -> Sorter:
     def update(read, following):
         optimizer.zero_grad()
         scores = model(read)[:, LENGTH:]  # the digits before the arrow are random: nothing to learn
-        loss = rv.cross_entropy(scores.reshape(-1, 11), rv.flatten(following))
+        loss = F.cross_entropy(scores.reshape(-1, 11), rv.flatten(following))
         loss.backward()
         optimizer.step()
         return loss

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, optim
 
 STEPS = 50  # from data (0) to pure noise (49)
@@ -37,7 +38,7 @@ def trained(points: np.ndarray, updates: int = 3000) -> Denoiser:
     @rv.compile
     def update(noisy, step, noise):
         optimizer.zero_grad()
-        loss = rv.mse(model(noisy, step), noise)
+        loss = F.mse_loss(model(noisy, step), noise)
         loss.backward()
         optimizer.step()
         return loss

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import ranvier as rv
+import ranvier.nn.functional as F
 from ranvier import nn, optim
 
 WIDTH, HEADS, LAYERS = 128, 4, 4
@@ -48,7 +49,7 @@ def trained(text: np.ndarray, characters: int) -> tuple[Writer, list[float]]:
     @rv.compile
     def update(read, following):
         optimizer.zero_grad()
-        loss = rv.cross_entropy(rv.flatten(model(read), 0, 1), rv.flatten(following))
+        loss = F.cross_entropy(rv.flatten(model(read), 0, 1), rv.flatten(following))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -132,7 +132,7 @@ def __getattr__(name: str) -> _typing.Any:
         value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
     elif _extension.adds("ranvier", name):
         value = _extension.attribute("ranvier", name)
-    elif name in _OPS or name in _layers().__all__:
+    elif name in _OPS or name in _layers().PUBLIC:
         value = getattr(_importlib.import_module("ranvier.ops"), name)
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
@@ -141,5 +141,5 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    names = {*globals(), *_LATER, *_DEFINED_IN, *_OPS, *_layers().__all__}
+    names = {*globals(), *_LATER, *_DEFINED_IN, *_OPS, *_layers().PUBLIC}
     return sorted(names.union(_extension.attributes("ranvier")))

@@ -22,3 +22,5 @@ from ranvier.ops.neural.normalization import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [name for name, value in globals().items() if isinstance(value, _types.FunctionType)]
+    # the names of ``ranvier``; losses have PyTorch's in ``nn.functional``
+    PUBLIC = [name for name in __all__ if ".loss." not in globals()[name].__module__]

@@ -49,7 +49,6 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
         raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
-    margin = number("cosine_embedding", "margin", margin)
     cosine = cosine_similarity(x1, in_dtype_of(x1, x2), dim=-1, eps=1e-6)
     target = as_tensor("cosine_embedding", target)
     far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
