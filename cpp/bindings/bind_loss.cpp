@@ -19,11 +19,11 @@ Shape loss_shape(Reduction reduction, const Shape& elements) {
   return reduction == Reduction::none ? elements : Shape();
 }
 
-// A call of a loss as Python gives it. What `other`, a third array, is depends on the loss.
+// A call of a loss as Python gives it. other: the weight of positive targets.
 struct LossCall {
   Loss kind;
   Input x, target;
-  LossSettings settings{};
+  double setting = 0;  // beta, delta
   Input other{}, weight{};
   Reduction reduction{};
 
@@ -71,7 +71,6 @@ void expect_broadcasts(const Input& a, const Input& x) {
 LossCall checked(LossCall call, const Name& reduction) {
   const Input& x = call.x;
   x.expect_same_shape(call.target);
-  if (call.other && call.kind != Loss::bce_with_pos_weight) x.expect_same_shape(call.other);
   expect_broadcasts(call.other, x);
   expect_broadcasts(call.weight, x);
   if ((call.kind == Loss::kl_div || call.kind == Loss::kl_div_log) && reduction.text == "batchmean")
@@ -89,19 +88,19 @@ Output forward(const LossCall& c, const Out& out) {
       out.shaped(c.x.dtype(), loss_shape(c.reduction, c.x.shape()), c.x, c.target, c.other, c.weight);
   with_float(c.x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    LossForward<T> call{c.kind, c.reduction, c.settings, c.x, c.target, {}, {}, loss};
+    LossForward<T> call{c.kind, c.reduction, c.setting, c.x, c.target, {}, {}, loss};
     call.other = c.repeated<T>(c.other), call.weight = c.repeated<T>(c.weight);
     invoke_released(call);
   });
   return loss;
 }
 
-Output backward(const LossCall& c, const Input& dy, Operand of, const Out& out) {
+Output backward(const LossCall& c, const Input& dy, bool of_target, const Out& out) {
   dy.expect_shape(loss_shape(c.reduction, c.x.shape()));
   Output dx = out.like(c.x, c.x, c.target, c.other, c.weight, dy);
   with_float(c.x.dtype(), [&](auto tag) {
     using T = decltype(tag);
-    LossBackward<T> call{c.kind, c.reduction, of, c.settings, dy, c.x, c.target, {}, {}, dx};
+    LossBackward<T> call{c.kind, c.reduction, of_target, c.setting, dy, c.x, c.target, {}, {}, dx};
     call.other = c.repeated<T>(c.other), call.weight = c.repeated<T>(c.weight);
     invoke_released(call);
   });
@@ -124,7 +123,7 @@ void define(Module m, const char* name, Loss kind, const std::string& settings, 
           Out out) {
         LossCall call{kind, x, target};
         configure(call, s...);
-        return backward(checked(call, reduction), dy, of_target ? Operand::target : Operand::x, out);
+        return backward(checked(call, reduction), dy, of_target, out);
       },
       name);
 }
@@ -134,9 +133,9 @@ void register_regression(Module m) {
   define(m, "mse", Loss::mse, "", plain);
   define(m, "l1", Loss::l1, "", plain);
   define<Real>(m, "smooth_l1", Loss::smooth_l1, "beta=1.0, ",
-               [](LossCall& c, const Real& beta) { c.settings.first = beta.at_least(0); });
+               [](LossCall& c, const Real& beta) { c.setting = beta.at_least(0); });
   define<Real>(m, "huber", Loss::huber, "delta=1.0, ",
-               [](LossCall& c, const Real& delta) { c.settings.first = delta.above(0); });
+               [](LossCall& c, const Real& delta) { c.setting = delta.above(0); });
 }
 
 void register_likelihood(Module m) {
@@ -151,49 +150,6 @@ void register_likelihood(Module m) {
   define<Truth>(m, "kl_div", Loss::kl_div, "log_target=False, ", [](LossCall& c, const Truth& log_target) {
     if (log_target) c.kind = Loss::kl_div_log;
   });
-  define<Truth, Truth, Real>(m, "poisson_nll", Loss::poisson_nll, "log_input=True, full=False, eps=1e-8, ",
-                             [](LossCall& c, const Truth& log_input, const Truth& full, const Real& eps) {
-                               if (log_input) c.kind = Loss::poisson_nll_log;
-                               c.settings = {0, eps, full};
-                             });
-}
-
-LossCall gaussian(const Floats& x, const Floats& target, const Floats& var, const Truth& full,
-                  const Real& eps) {
-  return {Loss::gaussian_nll, x, target, {0, eps.above(0), full}, var};
-}
-
-// The three arrays by name, in the order of the parameters, and each as an Operand.
-struct Triple {
-  const char* names[3];
-  Operand operands[3];
-};
-
-// name(arrays, reduction, settings, out) and its backward; make is one of the functions above.
-template <class... S>
-void define(Module m, const char* name, const Triple& t, const std::string& settings,
-            LossCall (*make)(const Floats&, const Floats&, const Floats&, const S&...)) {
-  const std::string arrays = t.names[0] + (", " + std::string(t.names[1])) + ", " + t.names[2];
-  def(m, name + ("(" + arrays + ", reduction='mean', " + settings + "out=None)"),
-      [=](const Floats& a, const Floats& b, const Floats& c, Name reduction, S... s, Out out) {
-        return forward(checked(make(a, b, c, s...), reduction), out);
-      });
-  def(
-      m,
-      name + ("_backward(dy, " + arrays + ", reduction='mean', of='" + t.names[0] + "', " + settings +
-              "out=None)"),
-      [=](const Floats& dy, const Floats& a, const Floats& b, const Floats& c, Name reduction, Name of,
-          S... s, Out out) {
-        const Operand operand = t.operands[of.one_of({t.names[0], t.names[1], t.names[2]})];
-        return backward(checked(make(a, b, c, s...), reduction), dy, operand, out);
-      },
-      name);
-}
-
-void register_three_arrays(Module m) {
-  using O = Operand;
-  define(m, "gaussian_nll", {{"x", "target", "var"}, {O::x, O::target, O::other}}, "full=False, eps=1e-6, ",
-         gaussian);
 }
 
 // Class indices, integers; for cross_entropy also probabilities, which are floats.
@@ -328,7 +284,6 @@ void register_class_loss(Module m) {
 void register_loss(Module m) {
   register_regression(m);
   register_likelihood(m);
-  register_three_arrays(m);
   register_class_loss(m);
 }
 

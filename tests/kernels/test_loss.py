@@ -18,7 +18,7 @@ def of_two(function):
 
 
 NAMES = [name for name, f in vars(reference).items() if hasattr(f, "backward") and of_two(f)]
-NAMES.remove("cosine_margin")  # a formula of operators: tests/ops/test_distance.py
+NAMES = [name for name in NAMES if hasattr(_core, name)]  # others are formulas of operators
 
 
 def inputs(rng, dtype, *shape):
@@ -87,7 +87,5 @@ def test_backward_errors():
     refused(ValueError, "[mse] got dy of shape (); expected (4, 3)", _core.mse_backward, dy, x, x, "none")
     with pytest.raises(TypeError, match=r"\[mse\] got dy of dtype float64 and x of dtype float32"):
         _core.mse_backward(np.ones(()), x, x, "mean")
-    with pytest.raises(ValueError, match=r"\[gaussian_nll\] got of 'y'; expected 'x', 'target' or 'var'"):
-        _core.gaussian_nll_backward(dy, x, x, x, "mean", "y")
     with pytest.raises(ValueError, match=r"\[kl_div\] got reduction 'batchmean' for x of shape \(\)"):
         _core.kl_div(dy, dy, "batchmean")

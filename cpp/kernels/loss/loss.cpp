@@ -74,12 +74,12 @@ void for_each_strip(int64_t count, LossStrip<T> common, typename LossKernels<T>:
 }
 
 template <class T>
-LossStrip<T> strip_of(const LossSettings& s, double scale) {
+LossStrip<T> strip_of(double setting, double scale) {
   LossStrip<T> strip{};
   strip.scale = static_cast<T>(scale);
   constexpr T tiny = std::numeric_limits<T>::min();
   strip.least = std::max(2 * tiny, tiny / std::abs(strip.scale));
-  strip.first = static_cast<T>(s.first), strip.second = static_cast<T>(s.second), strip.full = s.full;
+  strip.setting = static_cast<T>(setting);
   return strip;
 }
 
@@ -103,7 +103,7 @@ void LossForward<T>::run(const Team& team, void* workspace) const {
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[5]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
       const LossOperands<T> in = {line(x, 4), line(target, 0), line(other, 1), {line(weight, 2), {}}};
-      for_each_strip(count, strip_of<T>(settings, 1), function, in, each ? line(loss, 3) : Line<T>{}, done);
+      for_each_strip(count, strip_of<T>(setting, 1), function, in, each ? line(loss, 3) : Line<T>{}, done);
     });
   };
   const double cost = cost_ns<T>(kind, nest.size);
@@ -136,15 +136,14 @@ void LossBackward<T>::run(const Team& team, void*) const {
                          {x.strides, target.strides, strides_or_zeros(other), strides_or_zeros(weight),
                           each ? dy.strides : kZeros, dx.strides});
   const double cost = cost_ns<T>(kind, nest.size);
-  const auto function = loss_kernels<T>().gradient[static_cast<int>(of)][static_cast<int>(kind)];
+  const auto function = loss_kernels<T>().gradient[of_target][static_cast<int>(kind)];
   team.parallel_for(nest.size, cost, [&](int64_t begin, int64_t end) {
     const double scale = each ? 1 : static_cast<double>(dy.data[0]) / divisor(reduction, x);
     nest.walk(begin, end, [&](int64_t count, const int64_t(&offsets)[6]) {
       const auto line = [&](const auto& v, int t) { return line_at(v, nest, t, offsets); };
       const Line<const T> dys = each ? line(dy, 4) : Line<const T>{};
       const LossOperands<T> in = {line(x, 0), line(target, 1), line(other, 2), {line(weight, 3), dys}};
-      for_each_strip(count, strip_of<T>(settings, scale), function, in, line(dx, 5),
-                     [](int64_t, const T*) {});
+      for_each_strip(count, strip_of<T>(setting, scale), function, in, line(dx, 5), [](int64_t, const T*) {});
     });
   });
 }

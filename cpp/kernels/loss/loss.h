@@ -1,9 +1,9 @@
 // Element-wise losses, forward and backward. Their formulas are in functions.h.
 //
-//   x, target and, for some losses, a third operand `other`; loss and gradients in the shape of x. weight, or
-//   null, multiplies the element losses. target, other and weight may repeat elements (stride 0).
+//   x, target and, for bce_with_pos_weight, a third operand `other`; loss and gradients in the shape of x.
+//   weight, or null, multiplies the element losses. target, other and weight may repeat elements (stride 0).
 //   Reduction none: loss has x's shape; sum, mean, batch_mean (divided by x.shape[0]): loss is 0-d.
-//   backward: dy has the loss's shape, dx is the gradient of the operand `of`.
+//   backward: dy has the loss's shape, dx is the gradient of x, or of_target of target.
 //   Lines are processed in strips of kLossStrip elements, copied first where they are not dense or no whole
 //   vectors. A sum is made of partial sums over at most 16 fixed parts of the elements, in order of memory,
 //   each of strips, added in double: its bits do not depend on threads.
@@ -29,21 +29,11 @@ constexpr int64_t kLossWhole = 16;  // elements: whole vectors of every level
   X(bce_with_logits, BceWithLogits, 0.8)        \
   X(bce_with_pos_weight, BceWithPosWeight, 0.8) \
   X(kl_div, KlDiv, 0.5)                         \
-  X(kl_div_log, KlDivLog, 0.4)                  \
-  X(poisson_nll, PoissonNll, 0.8)               \
-  X(poisson_nll_log, PoissonNllLog, 0.8)        \
-  X(gaussian_nll, GaussianNll, 0.6)
+  X(kl_div_log, KlDivLog, 0.4)
 
 #define RANVIER_X(name, op, cost) name,
 enum class Loss { RANVIER_FOR_EACH_LOSS(RANVIER_X) count };
 #undef RANVIER_X
-enum class Operand { x, target, other, count };
-
-// What the loss's name gives them as: beta, delta, eps ...
-struct LossSettings {
-  double first, second;
-  bool full;  // poisson_nll, gaussian_nll: with the terms that do not depend on x
-};
 
 template <class T>
 struct LossForward {
@@ -51,7 +41,7 @@ struct LossForward {
   size_t workspace_bytes(int) const { return kLossParts * sizeof(double); }
   Loss kind;
   Reduction reduction;
-  LossSettings settings;
+  double setting;  // beta, delta
   TensorView<const T> x, target, other, weight;
   TensorView<T> loss;
 };
@@ -61,8 +51,8 @@ struct LossBackward {
   RANVIER_CALL("loss_backward", dy, x, target, other, weight, dx);
   Loss kind;
   Reduction reduction;
-  Operand of;
-  LossSettings settings;
+  bool of_target;
+  double setting;  // beta, delta
   TensorView<const T> dy, x, target, other, weight;
   TensorView<T> dx;
 };
@@ -73,15 +63,14 @@ struct LossStrip {
   int64_t n;
   const T *x, *target, *other;
   T* out;
-  T scale, first, second;  // of LossSettings
-  T least;                 // less, and scale times less, may be subnormal
-  bool full;
+  T scale, setting;
+  T least;  // less, and scale times less, may be subnormal
 };
 
 template <class T>
 struct LossKernels {
   using Function = void (*)(const LossStrip<T>&);
-  Function value[int(Loss::count)], gradient[int(Operand::count)][int(Loss::count)];
+  Function value[int(Loss::count)], gradient[2][int(Loss::count)];
   void (*multiply)(int64_t n, T* out, const T* by);  // n as in a strip
   double (*sum)(int64_t n, const T* x);              // any n
 };

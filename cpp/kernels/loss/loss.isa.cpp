@@ -4,7 +4,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-enum class Which { value, by_x, by_target, by_other };
+enum class Which { value, by_x, by_target };
 
 template <class Op, Which which, class T>
 static void strip(const LossStrip<T>& s) {
@@ -14,7 +14,6 @@ static void strip(const LossStrip<T>& s) {
     if constexpr (which == Which::value) y = Op::value(x, t, o, s);
     if constexpr (which == Which::by_x) y = Op::by_x(x, t, o, s);
     if constexpr (which == Which::by_target) y = Op::by_target(x, t, o, s);
-    if constexpr (which == Which::by_other) y = Op::by_other(x, t, o, s);
     store(s.out + i, y * s.scale);
   }
 }
@@ -27,14 +26,12 @@ static void multiply(int64_t n, T* out, const T* by) {
 #define RANVIER_X(name, op, cost) strip<op, Which::value, T>,
 #define RANVIER_BY_X(name, op, cost) strip<op, Which::by_x, T>,
 #define RANVIER_BY_TARGET(name, op, cost) strip<op, Which::by_target, T>,
-#define RANVIER_BY_OTHER(name, op, cost) strip<op, Which::by_other, T>,
 template <class T>
-static constexpr LossKernels<T> loss_table = {{RANVIER_FOR_EACH_LOSS(RANVIER_X)},
-                                              {{RANVIER_FOR_EACH_LOSS(RANVIER_BY_X)},
-                                               {RANVIER_FOR_EACH_LOSS(RANVIER_BY_TARGET)},
-                                               {RANVIER_FOR_EACH_LOSS(RANVIER_BY_OTHER)}},
-                                              multiply<T>,
-                                              sum<T>};
+static constexpr LossKernels<T> loss_table = {
+    {RANVIER_FOR_EACH_LOSS(RANVIER_X)},
+    {{RANVIER_FOR_EACH_LOSS(RANVIER_BY_X)}, {RANVIER_FOR_EACH_LOSS(RANVIER_BY_TARGET)}},
+    multiply<T>,
+    sum<T>};
 
 RANVIER_DEFINE_TABLES(LossKernels, loss_kernels, loss_table);
 

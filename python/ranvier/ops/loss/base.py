@@ -143,28 +143,7 @@ def element_loss(
     return type(name, (ElementLoss,), {"loss": kernel, "gradient": kernel_backward, "slopes": slopes})
 
 
-class LossOfThree(Function):
-    """A loss of three tensors; the backward kernel takes the name of the one whose gradient it computes."""
-
-    loss: Any
-    gradient: Any
-    names: tuple[str, ...]
-    slopes: tuple[Slope, ...]
-
-    def __init__(self, reduction: str, *settings: Any) -> None:
-        self.reduction, self.settings = reduction, settings
-
-    def forward(self, *arrays: Any) -> Any:
-        self.arrays = arrays
-        return self.loss(*arrays, self.reduction, *self.settings)
-
-    def backward(self, dy: Any) -> Any:
-        arguments = (dy, *self.arrays, self.reduction)
-        wanted = zip(self.names, self.needs, strict=True)
-        return tuple(self.gradient(*arguments, of, *self.settings) if need else None for of, need in wanted)
-
-
-@rule(ElementLoss, LossOfThree)
+@rule(ElementLoss)
 def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     """dy, divided as the reduction says, times the slopes of the loss of each element."""
     xs = [of_input(node, i, array) for i, array in enumerate(node.arrays)]

@@ -13,11 +13,9 @@ from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import clip, where
-from ranvier.ops.elementwise.dtypes import floating
 from ranvier.ops.elementwise.functions import exp, log, sign
-from ranvier.ops.loss.base import LossOfThree, element_loss, in_dtype_of, promoted
+from ranvier.ops.loss.base import element_loss, in_dtype_of, promoted, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 
@@ -92,24 +90,6 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     return Huber(reduction, delta).apply(*promoted(x, target))
 
 
-def _poisson_by_target(x: Tensor, t: Tensor, logs: bool, full: bool, eps: float) -> Tensor:
-    by_t = neg(x if logs else log(x + eps))
-    if full:  # Stirling's formula, where t > 1
-        large = wrap(t._array) > 1.0
-        safe = where(large, t, 1.0)
-        by_t = by_t + where(large, log(safe) + 0.5 / safe, 0.0)
-    return by_t
-
-
-PoissonNll = element_loss(
-    "PoissonNll",
-    _core.poisson_nll,
-    _core.poisson_nll_backward,
-    lambda x, t, logs, full, eps: exp(x) - t if logs else 1.0 - t / (x + eps),
-    _poisson_by_target,
-)
-
-
 def poisson_nll(
     x: Any,
     target: Any,
@@ -125,29 +105,14 @@ def poisson_nll(
     where t > 1. Integers x are computed in float32. Errors as in :func:`mse`.
     | rv.nn.functional.poisson_nll_loss(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0]), reduction="none")
     -> tensor([1.0000, 0.7183])"""
-    x = floating(x, "poisson_nll")
-    return PoissonNll(reduction, log_input, full, eps).apply(x, in_dtype_of(x, target))
-
-
-def _at_least(var: Tensor, eps: float) -> Tensor:
-    """max(var, eps) with the gradient of var also where eps is larger."""
-    raw = wrap(var._array)
-    return var + (clip(raw, eps) - raw)
-
-
-def _gaussian_by_var(x: Tensor, t: Tensor, var: Tensor, full: bool, eps: float) -> Tensor:
-    v, d = _at_least(var, eps), x - t
-    return (1.0 - d * d / v) / (v * 2.0)
-
-
-class GaussianNll(LossOfThree):
-    loss, gradient = _core.gaussian_nll, _core.gaussian_nll_backward
-    names = ("x", "target", "var")
-    slopes = (
-        lambda x, t, var, full, eps: (x - t) / _at_least(var, eps),
-        lambda x, t, var, full, eps: (t - x) / _at_least(var, eps),
-        _gaussian_by_var,
-    )
+    eps = number("poisson_nll", "eps", eps)
+    x, t = same_floats("poisson_nll", x=x, target=target)
+    losses = exp(x) - t * x if log_input else x - t * log(x + eps)
+    if full:
+        large = where(wrap(t._array) > 1.0, t, 1.0)
+        stirling = large * log(large) - large + log(large * (2 * math.pi)) * 0.5
+        losses = losses + where(wrap(t._array) > 1.0, stirling, 0.0)
+    return reduced("poisson_nll", losses, reduction)
 
 
 @own_error
@@ -180,7 +145,13 @@ def gaussian_nll(
         var = _variance(x, var, shapes[0], shape)
         target, x = in_dtype_of(x, target), broadcast_to(x, shape)
         target = broadcast_to(target, shape)
-    return GaussianNll(reduction, full, eps).apply(x, in_dtype_of(x, target), var)
+    number("gaussian_nll", "eps", eps, 0, above=True)
+    x, target, var = same_floats("gaussian_nll", x=x, target=target, var=var)
+    raw = wrap(var._array)
+    v = var + (clip(raw, eps) - raw)  # with the gradient of var also where eps is larger
+    d = x - target
+    losses = (log(v) + d * d / v) * 0.5
+    return reduced("gaussian_nll", losses + 0.5 * math.log(2 * math.pi) if full else losses, reduction)
 
 
 def _variance(x: Any, var: Any, own: tuple[int, ...], shape: tuple[int, ...]) -> Any:
