@@ -14,9 +14,9 @@ _PACKAGES = str(Path(ranvier.__file__).parents[1])
 _NOTE = "is in place of torch 2.13.0\n"
 
 
-def run(*arguments: str, where: Path, stdin: str = "", code: int = 0) -> tuple[str, str]:
+def run(*arguments: str, where: Path, stdin: str = "", code: int = 0, **variables: str) -> tuple[str, str]:
     """What a command writes to stdout and stderr, without the note of the mode."""
-    environment = {**os.environ, "PYTHONPATH": _PACKAGES}
+    environment = {**os.environ, "PYTHONPATH": _PACKAGES, **variables}
     environment.pop("RANVIER_IN_PLACE_OF_TORCH", None)
     command = [sys.executable, "-m", "ranvier.torch", *arguments]
     done = subprocess.run(

@@ -22,7 +22,7 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.random import check_range, fresh_key, randint, randn, using
 from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, result_dtype
+from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.rows import document, examples
 
@@ -110,7 +110,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     else:
         limit = np.full(input.shape, float(number("bernoulli", "p", p, 0, 1)))
     with _drawing(generator):
-        values = numpy_generator().random(input.shape)
+        values = numpy_generator().random(input.shape, F32 if limit.dtype == F32 else F64)
     return wrap(np.asarray(values < limit).astype(input.dtype))
 
 

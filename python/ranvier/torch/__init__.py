@@ -23,10 +23,11 @@ _SITE = os.path.join(os.path.dirname(__file__), "site")
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def install(report: bool = False) -> None:
+def install(report: bool = False, numbers: bool = False) -> None:
     """Puts this library in place of `torch` and `torchvision`; a second call does nothing.
 
-    report: at the end, which names were missing, and which calls ran in NumPy, on stderr.
+    report: at the end, which names were missing, and which calls ran in NumPy, on stderr. numbers: seeds give
+    PyTorch's random numbers; the variable RANVIER_TORCH_RANDOM=1 asks for them, too.
 
     Raises RuntimeError if PyTorch is imported already.
 
@@ -58,6 +59,11 @@ def install(report: bool = False) -> None:
             from ranvier.version import __version__
 
             print(f"ranvier {__version__} is in place of torch {TORCH}", file=sys.stderr)
+        if numbers or os.environ.get("RANVIER_TORCH_RANDOM") == "1":
+            from ranvier.torch import twister
+
+            twister.start()
+            os.environ["RANVIER_TORCH_RANDOM"] = "1"  # for the processes that this one starts
         _tell_children()
     if report:
         from ranvier.torch import report as reports

@@ -1,0 +1,68 @@
+"""PyTorch's random numbers in the mode: what PyTorch 2.13 gave for seed 3, in this order."""
+
+import json
+
+import numpy as np
+from ranvier.torch.twister import Twister
+from unchanged.test_mode import run
+
+NORMAL_19 = """
+    1.105922 0.261501 0.931124 -0.348089 0.348746 0.037067 -0.067686 0.429033 -0.868119 -1.19632 1.027997
+    0.129518 0.681411 -0.9583 0.063924 0.658914 0.819459 0.561594 -0.248147
+"""
+EXPECTED = {
+    "torch.rand(3)": [0.004264, 0.105569, 0.285842],
+    "torch.randn(5)": [0.245326, 1.118593, 0.44274, -0.1451, -0.54753],
+    "torch.randn(19)": [float(x) for x in NORMAL_19.split()],
+    "torch.rand(2, dtype=torch.float64)": [0.084633, 0.432513],
+    "torch.randn(17, dtype=torch.float64)[[0, 7, 16]]": [0.830618, -0.950298, 0.377257],
+    "torch.randperm(9)": [3, 4, 1, 6, 0, 5, 2, 8, 7],
+    "torch.randint(-5, 100, (4,))": [86, 73, 70, 89],
+    "torch.randint(0, 2**40, (2,))": [143032133103, 1064323058108],
+    "torch.bernoulli(torch.full((8,), 0.4))": [0, 0, 1, 0, 1, 0, 0, 0],
+    "torch.nn.Linear(3, 2).weight[0]": [-0.198125, -0.084341, 0.141662],
+    "torch.rand(2, generator=own)": [0.149042, 0.486553],
+    "torch.randperm(4, generator=own)": [0, 3, 1, 2],
+    "torch.multinomial(torch.tensor([0.2, 0.3, 0.5]), 4, True)": [2, 2, 0, 0],
+}
+
+
+def test_seeds_give_pytorchs_numbers(tmp_path):
+    lines = [f"answer.append(({code}).tolist())" for code in EXPECTED]
+    program = (
+        "import torch, json\nanswer, own = [], torch.Generator().manual_seed(11)\ntorch.manual_seed(3)\n"
+    )
+    program += "\n".join(lines) + "\nstate = torch.get_rng_state()\na = torch.randn(3)\n"
+    program += "torch.set_rng_state(state)\nassert (a == torch.randn(3)).all()\nprint(json.dumps(answer))\n"
+    out, _ = run("-c", program, where=tmp_path, RANVIER_TORCH_RANDOM="1")
+    for value, expected in zip(json.loads(out), EXPECTED.values(), strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+    assert json.loads(run("-c", program, where=tmp_path)[0]) != json.loads(out)  # it is asked for
+
+
+def test_a_step_that_draws_runs_eagerly_and_right(tmp_path):
+    program = (
+        "import torch\nf = torch.compile(lambda x: x + torch.rand(2))\ntorch.manual_seed(0)\n"
+        "a = [f(torch.zeros(2)).tolist() for _ in range(6)]\ntorch.manual_seed(0)\n"
+        "assert a == [torch.rand(2).tolist() for _ in range(6)], a\n"
+    )
+    run("-c", program, where=tmp_path, RANVIER_TORCH_RANDOM="1")
+
+
+def test_the_moments_and_the_state():
+    twister = Twister(5)
+    for values, mean, std in (
+        (twister.uniform(9999, "float32"), 0.5, 12**-0.5),
+        (twister.normal(9999, "float64"), 0.0, 1.0),
+        (twister.exponential(2.0, (99, 99)), 2.0, 2.0),
+    ):
+        assert abs(values.mean() - mean) < 5 * std / 99
+        assert abs(values.std() / std - 1) < 0.06
+    twister.normal(3, "float32")
+    state = twister.state
+    ahead = twister.normal(3, "float32"), twister.gamma(2.0), twister.integers(0, 5)
+    twister.state = state
+    assert ahead[0].tolist() == twister.normal(3, "float32").tolist()
+    assert ahead[1:] == (twister.gamma(2.0), twister.integers(0, 5))
+    assert sorted(twister.permutation(50)) == list(range(50))
+    assert twister.permutation(0).size == 0
