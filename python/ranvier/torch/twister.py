@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.random import Generator
+from ranvier import Generator
 from ranvier.autograd.recording import refuse
 
 _last = threading.local()  # the key that was drawn last on a thread, and the Generator that it is of
