@@ -12,6 +12,14 @@ Output scan(Floats x, Axis axis, Truth reverse, Out out) {
   return y;
 }
 
+// The greatest, or least, element so far and its place.
+std::tuple<Output, Output> running_extreme(Floats x, Axis axis, Truth greatest) {
+  const int along = axis.of(x);
+  Output y = Output::contiguous(x.dtype(), x.shape()), index = Output::contiguous(DType::int64, x.shape());
+  run<RunningExtreme>(x.dtype(), greatest.holds, along, x, y, index);
+  return {std::move(y), std::move(index)};
+}
+
 // dy has x's shape, or length 1 along the axis (the gradient of the last product).
 Output cumprod_backward(Floats dy, Floats x, Axis axis) {
   const int along = axis.of(x);
@@ -30,6 +38,7 @@ Output cumprod_backward(Floats dy, Floats x, Axis axis) {
 void register_scan(Module m) {
   def(m, "cumsum(x, axis, reverse=False, out=None)", scan<ScanOp::sum>);
   def(m, "cumprod(x, axis, reverse=False, out=None)", scan<ScanOp::product>);
+  def(m, "running_extreme(x, axis, greatest)", running_extreme);
   def(m, "cumprod_backward(dy, x, axis)", cumprod_backward);
 }
 

@@ -26,6 +26,8 @@ OWN = {
         "`rv.data.augment.RandomCrop`."
     ),
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
+    "running_extreme": "The greatest (else the least) element so far along an axis, and its index, the last "
+    "of equal ones; NaN counts as both. Of `rv.cummax` and `rv.cummin`.",
     "sum_abs": "The sum of abs(x) along axes. Of `rv.norm`.",
     "sum_exp": "The sum of exp(x - y) along axes. Of `rv.logsumexp`.",
     "trigamma": "The derivative of `rv.digamma`, the second one of log(gamma(x)).",

@@ -335,22 +335,3 @@ def test_eye_writes_to_out():
     assert x.tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     with pytest.raises(ValueError, match=r"\[eye\] got out of shape \(2, 3\)"):
         rv.eye(3, out=x)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_running_extremes_of_ties_and_nan(dtype):
-    """The last place of equals; NaN is greater and less than all; the gradient goes to the places."""
-    x = rv.tensor(
-        [[1.0, 3.0, 3.0, math.nan, 2.0, math.nan, 5.0]], dtype=getattr(rv, dtype), requires_grad=True
-    )
-    for op in (rv.cummax, rv.cummin):
-        found = op(x, 1)
-        extreme = np.maximum if op is rv.cummax else np.minimum
-        np.testing.assert_array_equal(
-            found.values.detach().numpy(), extreme.accumulate(x.detach().numpy(), 1)
-        )
-    assert rv.cummax(x, 1).indices.tolist() == [[0, 1, 2, 3, 3, 5, 5]]
-    assert rv.cummin(x, 1).indices.tolist() == [[0, 0, 0, 3, 3, 5, 5]]
-    rv.cummax(x[:, :3], -1).values.sum().backward()
-    assert x.grad.tolist() == [[1, 1, 1, 0, 0, 0, 0]]
-    assert rv.cummax(rv.ones(0, 3), 0).indices.shape == rv.ones(0, 3).shape

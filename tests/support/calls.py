@@ -270,6 +270,7 @@ OF_KERNELS: dict[str, Given] = {
     "rms_norm": of(IMAGES, normalized_shape=LINE, weight=LINES),
     "rms_norm_backward": of(IMAGES, IMAGES, normalized_shape=LINE, weight=LINES, rstd=_OF_LINES[1]),
     "scatter": of(X, INDEX, X, axis=1),
+    "running_extreme": of(X, axis=1, greatest=True),
     "scatter_reduce": of(X, INDEX, X, axis=1, reduce="amax"),
     "cdist_backward": of(X[None, :, :2].copy(), X[None], 2 * X[None], p=2.0),
     "embedding_bag": of(np.array([0, 1, 1]), X, np.array([0, 2, 3])),

@@ -8,6 +8,9 @@
 //                     no division, so zeros in x are right. Where dy has length 1 along the axis it is that
 //                     of the last place, and the others have none: the gradient of the whole product.
 //
+//   running_extreme   y[i] = the greatest (or least) of x[0] ... x[i] and its last place; the last NaN before
+//   all
+//
 //   x, y, dy, dx of one shape with at least one dimension, any strides. The axis is walked in order: one
 //   element after another where lines are side by side in memory, else a vector at a time, with a fixed tree
 //   inside it. The order depends on the line's length and the layout alone. scan adds and multiplies in
@@ -39,6 +42,16 @@ struct ProductBackward {
   int axis;
   TensorView<const T> dy, x;
   TensorView<T> dx;
+};
+
+template <class T>
+struct RunningExtreme {
+  RANVIER_CALL("running_extreme", x, y, index);
+  bool greatest;
+  int axis;
+  TensorView<const T> x;
+  TensorView<T> y;
+  TensorView<int64_t> index;
 };
 
 // `count` lines of n elements.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.recording import host
@@ -18,7 +19,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_
 from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.reduction.sort import cumsum
+from ranvier.ops.reduction.sort import Sort, cumsum
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.index import gather
 from ranvier.ops.shape.join import cat, narrow
@@ -75,6 +76,18 @@ def nanmean(
     return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)
 
 
+class RunningExtreme(Sort):
+    """(y, i): the greatest or least element so far along one axis, and the last place where it is"""
+
+    def __init__(self, axis: int, greatest: bool) -> None:
+        super().__init__(axis, greatest, 0, 0)
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        self.length = x.shape[self.axis]
+        values, self.indices = _core.running_extreme(x, self.axis, self.descending)
+        return values, self.indices
+
+
 def _last_places(x: Array, at: int, extreme: Any) -> Array:
     places = np.arange(x.shape[at]).reshape((-1,) + (1,) * (x.ndim - at - 1))
     held = (x == extreme.accumulate(x, at)) | (x != x)
@@ -88,8 +101,12 @@ def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
         x = as_tensor(name, input)
         at, shape = _dim(name, dim, x.ndim), x.shape
         rows = x if x.ndim else reshape(x, (1,))
-        index = wrap(host(_last_places, rows._array, at, extreme))
-        return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (gather(rows, at, index), index)))
+        if is_floating(x):
+            y, index = RunningExtreme(at, extreme is np.maximum).apply(rows)
+        else:
+            index = wrap(host(_last_places, rows._array, at, extreme))
+            y = gather(rows, at, index)
+        return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
 
     return op
 
