@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any
 
-from ranvier.distributed import GroupMember
 from ranvier.torch.store import HashStore as HashStore
 from ranvier.torch.store import PrefixStore as PrefixStore
 from ranvier.torch.store import Store as Store
@@ -45,6 +44,8 @@ def is_mpi_available() -> bool:
 
 
 def _rank_not_in_group(group: Any) -> bool:
+    from ranvier.distributed import GroupMember  # here, since this module stands without that folder
+
     return group == GroupMember.NON_GROUP_MEMBER
 
 
