@@ -58,9 +58,19 @@ def draw(path: Path) -> None:
     error, chance, score = rv.linspace(-3, 3, 301), rv.linspace(0.001, 0.999, 301), rv.linspace(-4, 4, 301)
     nothing, one = rv.zeros(301), rv.ones(301)
     curves = [
-        ("prediction - target", error, {"squared": rv.mse, "absolute": rv.l1, "Huber's": rv.huber}, nothing),
-        ("probability, target 1", chance, {"cross-entropy": rv.bce, "squared": rv.mse}, one),
-        ("logit, target 1", score, {"cross-entropy": rv.bce_with_logits}, one),
+        (
+            "prediction - target",
+            error,
+            {"squared": F.mse_loss, "absolute": F.l1_loss, "Huber's": F.huber_loss},
+            nothing,
+        ),
+        (
+            "probability, target 1",
+            chance,
+            {"cross-entropy": F.binary_cross_entropy, "squared": F.mse_loss},
+            one,
+        ),
+        ("logit, target 1", score, {"cross-entropy": F.binary_cross_entropy_with_logits}, one),
     ]
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for panel, (text, x, losses, target) in zip(panels, curves, strict=True):

@@ -153,7 +153,6 @@ INVALID: dict[str, Any] = {
     "sgd text": lambda: optim.SGD(PARTS, lr="0.1"),
     "StepLR": lambda: optim.lr_scheduler.StepLR(optim.SGD(PARTS, lr=0.1), 2, gamma=NAN),
     "MultiStepLR": lambda: optim.lr_scheduler.MultiStepLR(optim.SGD(PARTS, lr=0.1), {1, 2}),
-    "MultiStepLR half": lambda: optim.lr_scheduler.MultiStepLR(optim.SGD(PARTS, lr=0.1), [1.5]),
     "CyclicLR": lambda: optim.lr_scheduler.CyclicLR(optim.SGD(PARTS, lr=0.1), 0.1, 0.5, NEGATIVE),
     "OneCycleLR": lambda: optim.lr_scheduler.OneCycleLR(optim.SGD(PARTS, momentum=0.9), 0.1, 9, div_factor=0),
     "clip_grad_norm_": lambda: nn.utils.clip_grad_norm_(PARTS, NEGATIVE),

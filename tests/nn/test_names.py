@@ -1,6 +1,5 @@
 """What a module registers by name, and modules that are in several places."""
 
-import pickle
 import re
 
 import pytest
@@ -68,18 +67,3 @@ def test_a_name_that_is_not_here_says_why(module, name, why):
     with pytest.raises(AttributeError, match=re.escape(f"has no attribute {name!r}: {why}")):
         getattr(module, name)
     assert not hasattr(module, name)
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("nn.loss.regression", "MSELoss"),
-        ("nn.distance", "CosineSimilarity"),
-        ("nn.utils.weight_norm", "WeightNorm"),
-        ("autograd.size", "Size"),
-        ("autograd.device", "device"),
-    ],
-)
-def test_former_modules_of_classes(module, name):
-    """Pickles of earlier versions name them."""
-    assert pickle.loads(f"cranvier.{module}\n{name}\n.".encode()).__name__ == name

@@ -1,13 +1,11 @@
 """The tape: Tensor, Function, backward and what is made of them."""
 
 import importlib as _importlib
-import sys as _sys
 import typing as _typing
 
 from ranvier.autograd import check as check
 from ranvier.autograd import context as context
 from ranvier.autograd import convert as convert
-from ranvier.autograd import data as _data
 from ranvier.autograd import inplace as inplace
 from ranvier.autograd import nodes as nodes
 from ranvier.autograd.backward import backward as _backward
@@ -54,9 +52,6 @@ METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
 Tensor.retains_grad = property(retains_grad)  # type: ignore[assignment]
-
-for _name in ("device", "size"):  # former modules of classes, which pickles name
-    _sys.modules[f"{__name__}.{_name}"] = _data
 
 
 def __getattr__(name: str) -> _typing.Any:
