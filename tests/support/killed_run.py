@@ -98,6 +98,7 @@ class Report(rv.Callback):
 
     def __init__(self, folder):
         self.folder, self.batches = folder, 0
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
     def on_batch_end(self, *_):
         self.batches += 1
