@@ -66,7 +66,7 @@ from ranvier.config import (
     show_config,
 )
 from ranvier.ops import *
-from ranvier.ops.later import MODULE_OF as _OPS
+from ranvier.ops.first_use import MODULE_OF as _OPS
 from ranvier.summary import summary
 
 if _typing.TYPE_CHECKING:

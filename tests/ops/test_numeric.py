@@ -1,4 +1,4 @@
-"""Rare ops (ranvier.ops.later): values against Python and NumPy, gradients, compiled steps, integers."""
+"""Ops of ranvier.ops.first_use: values against Python and NumPy, gradients, compiled steps, integers."""
 
 import math
 import operator
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd import gradcheck, gradgradcheck
-from ranvier.ops import later
+from ranvier.ops import first_use
 from support.refused import refused
 
 F = rv.nn.functional
@@ -308,10 +308,10 @@ def test_cholesky_solve(upper):
 
 
 def test_every_name_is_found_in_its_module():
-    for table in (later.MODULE_OF, later.FUNCTIONAL_OF):
+    for table in (first_use.MODULE_OF, first_use.FUNCTIONAL_OF):
         for name in table:
-            assert callable(getattr(F if table is later.FUNCTIONAL_OF else rv, name)), name
-    for names in later.TENSOR_METHODS.values():
+            assert callable(getattr(F if table is first_use.FUNCTIONAL_OF else rv, name)), name
+    for names in first_use.TENSOR_METHODS.values():
         for name in names.split():
             assert callable(getattr(rv.Tensor, name)), name
 

@@ -8,10 +8,10 @@ from ranvier.ops import _rare
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.activation.softmax import *
+from ranvier.ops.first_use import FUNCTIONAL_OF as _LATER
 from ranvier.ops.image.conv import *
 from ranvier.ops.image.pooling import *
 from ranvier.ops.image.resample import *
-from ranvier.ops.later import FUNCTIONAL_OF as _LATER
 from ranvier.ops.matrix.einsum import linear as linear
 from ranvier.ops.neural.attention import *
 from ranvier.ops.neural.distance import *

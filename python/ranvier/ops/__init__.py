@@ -10,7 +10,7 @@ import types as _types
 import typing as _typing
 
 import ranvier.ops.attach
-import ranvier.ops.later as _later
+import ranvier.ops.first_use as _first_use
 from ranvier.ops.activation.piecewise import *
 from ranvier.ops.activation.smooth import *
 from ranvier.ops.activation.softmax import *
@@ -58,7 +58,7 @@ def _rare(module: str, name: str) -> _typing.Any:
 
 def __getattr__(name: str) -> _typing.Any:
     """The ops of layers and losses, and rare ones, are loaded with the first use of one of them."""
-    module = _later.MODULE_OF.get(name)
+    module = _first_use.MODULE_OF.get(name)
     if module is not None:
         return _rare(module, name)
     layers = _importlib.import_module("ranvier.ops.layers")

@@ -19,7 +19,7 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
 from ranvier.ops.elementwise.functions import abs, pow
-from ranvier.ops.later import TENSOR_METHODS
+from ranvier.ops.first_use import TENSOR_METHODS
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import getitem

@@ -2,9 +2,10 @@
 
 from ranvier.optim import lr_scheduler, swa_utils
 from ranvier.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from ranvier.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
-from ranvier.optim.sgd import ASGD, SGD, Adadelta, Adagrad, RMSprop, Rprop
+from ranvier.optim.sgd import ASGD, SGD
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam",

@@ -1,4 +1,4 @@
-"""Ops that few networks use, by the modules that are loaded with the first use of one of their names.
+"""Ops whose modules are loaded with the first use of one of their names, since few networks use them.
 
 So ``import ranvier`` does not load them. A name in OPS is one of ``ranvier.ops`` and ``ranvier``; with + a
 method of Tensor, too, with * also a method in place (``x.addmm_``); with a dot before it, a method alone.

@@ -1,0 +1,161 @@
+"""Adadelta, Adagrad, RMSprop and Rprop: the step of each element depends on its earlier gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.state import aligned_zeros, shown
+
+
+class Adadelta(Optimizer):
+    """Steps of the running size of earlier steps divided by that of the gradients, so that lr has no unit.
+
+    s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2; p -= lr d,
+    where g = gradient + weight_decay p.
+
+    Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
+    """
+
+    example = "eps=1e-2", 0.6877
+    name = rule = "adadelta"
+    numbers = ("lr", "rho", "eps", "weight_decay")
+    at_least_0 = ("lr", "eps", "weight_decay")
+    states = ("square_avg", "acc_delta")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        if not 0 <= group["rho"] <= 1:
+            raise ValueError(f"[{self.name}] got rho {group['rho']}; expected 0 <= rho <= 1")
+
+
+class Adagrad(Optimizer):
+    """Gradient descent in which the step of each element shrinks with the sum of its squared gradients.
+
+    s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), where g = gradient + weight_decay p and s
+    begins at initial_accumulator_value.
+
+    Source: Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+    Optimization" (2011).
+    """
+
+    example = "lr=0.1", 0.9
+    name = rule = "adagrad"
+    numbers = ("lr", "lr_decay", "eps", "weight_decay")
+    at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+    states = ("sum",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Adds parameters and creates their sums at once, as in PyTorch."""
+        super().add_param_group(param_group)
+        added = self.param_groups[-1]
+        for p in added["params"]:
+            total = aligned_zeros(p.shape, p._array.dtype)
+            total += added["initial_accumulator_value"]
+            self.state[p] = {"step": shown(np.array(0.0)), "sum": shown(total)}
+
+
+class RMSprop(Optimizer):
+    """Gradient descent in which the step of each element is divided by its root mean square gradient.
+
+    s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps). With momentum, b = momentum b + g / (sqrt(s) +
+    eps) and p -= lr b. centered: the square of the mean gradient is subtracted from s.
+
+    Sources: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012); centered:
+    Graves, "Generating Sequences With Recurrent Neural Networks" (2013).
+    """
+
+    example = "lr=0.01", 0.9
+    name = rule = "rmsprop"
+    numbers = ("lr", "alpha", "eps", "momentum", "weight_decay")
+    at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
+    states, optional = ("square_avg",), ("momentum_buffer", "grad_avg")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def state_names(self, group: Group) -> tuple[str | None, ...]:
+        momentum = "momentum_buffer" if group["momentum"] > 0 else None
+        return "square_avg", momentum, "grad_avg" if group["centered"] else None
+
+
+class Rprop(Optimizer):
+    """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
+
+    With s = g g', g' the gradient of the step before: size *= etas[1] where s > 0, etas[0] where s < 0,
+    within step_sizes; g = 0 where s < 0; p -= size sign(g). lr is the first size. For full batches: noise
+    changes signs.
+
+    Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP
+    algorithm" (1993), in PyTorch's form, without the steps back.
+    """
+
+    example = "lr=0.1", 0.9
+    name = rule = "rprop"
+    numbers = ("lr", "etas", "step_sizes")
+    at_least_0 = ("lr",)
+    states = ("prev", "step_size")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        **ignored: Any,
+    ) -> None:
+        super().__init__(params, arguments(locals()), ignored)
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        etas, sizes = group["etas"], group["step_sizes"]
+        if not 0 < etas[0] < 1 < etas[1]:
+            raise ValueError(f"[{self.name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
+        if not 0 <= sizes[0] <= sizes[1]:
+            raise ValueError(
+                f"[{self.name}] got step_sizes {sizes}; expected least and most, 0 <= least <= most"
+            )
