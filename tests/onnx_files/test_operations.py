@@ -206,7 +206,9 @@ OF_SIZES = ("Fold", "Unfold")  # constants have the size of the batch
 
 
 def is_written(layer):
-    """Losses are part of training; the others are named in docs/onnx.md."""
+    """Losses are part of training, but for those that are formulas; the others are named in docs/onnx.md."""
+    if layer.name in ("GaussianNLLLoss", "MarginRankingLoss", "PoissonNLLLoss"):
+        return True
     if layer.name.endswith("Loss") or layer.name in ("PairwiseDistance", *BY_NUMPY):
         return False
     uneven = layer.name in ("AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
