@@ -39,10 +39,16 @@ def describe(name: str) -> str:
     if name in OWN:
         return OWN[name]
     op = name.removesuffix("_backward")
+    long = op.replace("bce", "binary_cross_entropy")  # losses have PyTorch's names in F
     whose = OWN.get(op) and f"`rv.kernels.{op}`"
-    for short, module in (("rv", "ranvier"), ("F", "ranvier.nn.functional")):
-        if not whose and hasattr(importlib.import_module(module), op):
-            whose = f"`{short}.{op}`"
+    functional = "ranvier.nn.functional"
+    for short, module, public in (
+        ("rv", "ranvier", op),
+        ("F", functional, long),
+        ("F", functional, f"{long}_loss"),
+    ):
+        if not whose and hasattr(importlib.import_module(module), public):
+            whose = f"`{short}.{public}`"
     if not whose:
         raise LookupError(f"docs/extension/kernels.py has no description of rv.kernels.{name}")
     if name == op:
