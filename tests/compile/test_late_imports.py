@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from ranvier.ops import later
+from ranvier.ops import first_use
 
 # One op of each module that is loaded at its first use; x: (3, 3), a weight's product.
 ROWS = {
@@ -79,7 +79,7 @@ def run(code):
 
 
 def test_each_late_module_has_a_row():
-    assert later.OPS.keys() | later.FUNCTIONAL_NAMES.keys() <= ROWS.keys()
+    assert first_use.OPS.keys() | first_use.FUNCTIONAL_NAMES.keys() <= ROWS.keys()
 
 
 @pytest.mark.parametrize("part", range(6))
