@@ -161,6 +161,15 @@ def test_gaussian_variance_of_rows(rng):
         ops.gaussian_nll(x, t, rv.ones(4, dtype=rv.float64))
 
 
+def test_gaussian_variance_without_a_limit():
+    var = rv.tensor([np.inf, np.nan], requires_grad=True)
+    loss = ops.gaussian_nll(rv.zeros(2), rv.ones(2), var, reduction="none")
+    assert np.isposinf(loss[0].item())
+    assert np.isnan(loss[1].item())
+    loss[0].backward()
+    assert var.grad[0] == 0
+
+
 def test_gaussian_variance_below_eps():
     """eps bounds the value; the gradient reaches var as if it were eps, as in PyTorch."""
     var = rv.tensor([1e-9], requires_grad=True)

@@ -9,7 +9,9 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-def train(net, total):
+def train(net, total, part):
+    assert part.is_shared() and part.shape == (2, 2)
+    part += 1
     assert net.weight.is_shared() and type(net.weight) is nn.Parameter and net.weight.requires_grad
     optimizer = torch.optim.SGD(net.parameters(), 0.5)
     net(torch.ones(1, 2)).sum().backward()
@@ -23,14 +25,15 @@ if __name__ == "__main__":
         net, total = nn.Linear(2, 1), torch.zeros(3).share_memory_()
         net.register_buffer("count", torch.tensor(7.0))
         assert net.share_memory() is net and not torch.ones(2).is_shared()
-        weight = net.weight.detach().clone()
-        process = mp.get_context(method).Process(target=train, args=(net, total))
+        weight, rows = net.weight.detach().clone(), torch.zeros(3, 3).share_memory_()
+        process = mp.get_context(method).Process(target=train, args=(net, total, rows.t()[1:, :2]))
         process.start()
         process.join()
         assert process.exitcode == 0, method
         assert torch.equal(net.weight, weight - 0.5) and total.tolist() == [14.0] * 3
+        assert rows.tolist() == [[0.0, 1.0, 1.0]] * 2 + [[0.0] * 3]
         assert not copy.deepcopy(net).weight.is_shared()
-    del net, total
+    del net, total, rows
     assert not os.path.isdir("/dev/shm") or {n for n in os.listdir("/dev/shm") if n[:3] == "psm"} <= before
 """
 

@@ -18,6 +18,7 @@ import numpy as np
 from ranvier import Tensor
 from ranvier.nn import Buffer, Module, Parameter
 
+Array = np.ndarray[Any, Any]
 _blocks: dict[int, shared_memory.SharedMemory] = {}  # by the address where they begin
 
 
@@ -25,8 +26,8 @@ def share(tensor: Any) -> Any:
     """Moves the values of a tensor into memory that other processes have too; gives the tensor."""
     if not is_shared(tensor):
         block = shared_memory.SharedMemory(create=True, size=max(1, tensor.nbytes))
-        array = _array(block, tensor.shape, tensor.dtype)
-        weakref.finalize(array, _remove, block, os.getpid())
+        array = _array(block, tensor.dtype, tensor.shape)
+        weakref.finalize(_owner(array), _remove, block, os.getpid())
         array[...] = tensor.detach().numpy()
         tensor.data = array
     return tensor
@@ -41,7 +42,7 @@ def share_all(module: Module) -> Module:
 
 def is_shared(tensor: Any) -> bool:
     """Whether the values lie in memory that other processes have too."""
-    return _address(tensor) in _blocks
+    return _owner(tensor.detach().numpy()).ctypes.data in _blocks
 
 
 def attach() -> None:
@@ -52,15 +53,20 @@ def attach() -> None:
         ForkingPickler.register(kind, _sent)
 
 
-def _address(tensor: Any) -> int:
-    return int(tensor.detach().numpy().ctypes.data)
-
-
-def _array(block: shared_memory.SharedMemory, shape: Any, dtype: Any) -> np.ndarray[Any, Any]:
-    array: np.ndarray[Any, Any] = np.ndarray(tuple(shape), np.dtype(dtype), block.buf)
-    _blocks[array.ctypes.data] = block
-    weakref.finalize(array, _blocks.pop, array.ctypes.data, None)
+def _owner(array: Array) -> Array:
+    """The array of all the memory that a view shows a part of."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
     return array
+
+
+def _array(block: shared_memory.SharedMemory, dtype: Any, *place: Any) -> Array:
+    """An array on the memory. place: its shape; of a part of the memory also offset and strides in bytes."""
+    shape, offset, strides = (*place, 0, None)[:3]
+    whole: Array = np.ndarray(block.size, np.uint8, block.buf)
+    _blocks[whole.ctypes.data] = block
+    weakref.finalize(whole, _blocks.pop, whole.ctypes.data, None)
+    return np.ndarray(tuple(shape), np.dtype(dtype), whole, offset, strides)
 
 
 def _remove(block: shared_memory.SharedMemory, process: int) -> None:
@@ -73,12 +79,14 @@ def _remove(block: shared_memory.SharedMemory, process: int) -> None:
 def _sent(tensor: Any) -> Any:
     if not is_shared(tensor):
         return tensor.__reduce_ex__(4)
-    name = _blocks[_address(tensor)].name
-    return _received, (type(tensor), name, tuple(tensor.shape), str(tensor.dtype), tensor.requires_grad)
+    array = tensor.detach().numpy()
+    start = _owner(array).ctypes.data
+    place = array.shape, array.ctypes.data - start, array.strides
+    return _received, (type(tensor), _blocks[start].name, array.dtype.str, tensor.requires_grad, *place)
 
 
-def _received(kind: type, name: str, shape: Any, dtype: str, requires_grad: bool) -> Any:
-    array = _array(shared_memory.SharedMemory(name), shape, dtype.removeprefix("torch."))
+def _received(kind: type, name: str, dtype: str, requires_grad: bool, *place: Any) -> Any:
+    array = _array(shared_memory.SharedMemory(name), dtype, *place)
     tensor = kind(array) if kind is not Tensor else Tensor(0)
     tensor.data = array
     return tensor.requires_grad_(requires_grad)
