@@ -33,7 +33,6 @@ import ranvier.extension as _extension
 from ranvier.autograd.check import *
 from ranvier.autograd.convert import clone
 from ranvier.autograd.creation import *
-from ranvier.autograd.creation import from_dlpack
 from ranvier.autograd.data import (
     device,
     get_default_device,
@@ -42,6 +41,7 @@ from ranvier.autograd.data import (
     set_default_dtype,
     set_default_tensor_type,
 )
+from ranvier.autograd.dlpack import from_dlpack
 from ranvier.autograd.dtypes import *
 from ranvier.autograd.dtypes import bool_ as bool
 from ranvier.autograd.dtypes import dtype, float16, float32, float64, int32, int64

@@ -177,7 +177,11 @@ def test_wrong_settings(settings, message):
         TabularClassifier(**settings).fit([[1.0], [2.0]], [0, 1])
 
 
-rv.manual_seed(0)  # the starting weights of the module below
+def seeded_network():
+    """Targets of many digits are centred: the training differs a little, as the starting weights say."""
+    with rv.random.fork_rng():
+        rv.manual_seed(0)
+        return rv.mlp([3, 16, 1])
 
 
 @pytest.mark.parametrize("offset", [0.0, 1.7e9, 1e10])
@@ -186,7 +190,7 @@ rv.manual_seed(0)  # the starting weights of the module below
     [
         TabularRegressor(max_iter=20, random_state=0),
         MLPRegressor(max_iter=20, random_state=0, learning_rate_init=0.01),
-        NeuralNetRegressor(rv.mlp([3, 16, 1]), optimizer="adam", lr=0.02, max_epochs=20, random_state=0),
+        NeuralNetRegressor(seeded_network(), optimizer="adam", lr=0.02, max_epochs=20, random_state=0),
     ],
     ids=lambda model: type(model).__name__,
 )

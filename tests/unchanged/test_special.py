@@ -8,6 +8,7 @@ import ranvier as rv
 from ranvier.ops.loss.base import Shapes
 from ranvier.torch.former import eig, eigvals
 from ranvier.torch.special import erfcx
+from support.refused import refused
 
 
 def test_erfcx_is_the_scaled_complement():
@@ -34,6 +35,8 @@ def test_eig_of_real_eigenvalues():
     values, vectors = eig(rv.tensor(a))
     np.testing.assert_allclose(a @ vectors.numpy(), vectors.numpy() * values.numpy()[:, None], atol=1e-10)
     np.testing.assert_array_equal(eigvals(rv.tensor(a)).real.numpy(), values.numpy())
+    error = rv.linalg.LinAlgError
+    refused(error, "[eig] got A without a result; expected finite values", eig, rv.full((2, 2), np.nan))
     turn = eig(rv.tensor([[0.0, 1.0], [-1.0, 0.0]]))
     assert sorted(turn.eigenvalues.imag.tolist()) == [-1.0, 1.0]
     np.testing.assert_allclose(

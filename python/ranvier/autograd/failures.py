@@ -19,6 +19,11 @@ class OpIndexError(OpError, IndexError):
     """An index or a class out of range."""
 
 
+class SeveralElements(OpError, TypeError):
+    """A Tensor is not one number: PyTorch raises RuntimeError or ValueError, NumPy TypeError, which
+    matplotlib catches."""
+
+
 class LinAlgError(OpError, np.linalg.LinAlgError):
     """A matrix that is singular, or not positive definite, and what else has no solution.
 

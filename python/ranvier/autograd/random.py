@@ -110,11 +110,8 @@ class Generator:
     def get_state(self) -> dict[str, Any]:
         """The state as plain Python values, for checkpoints."""
         refuse("get_state", "call it outside the step")
-        return {
-            "seed": self._in_force(),
-            "calls": int(self._state[1]),
-            "generator": _plain(self.numpy().bit_generator.state),
-        }
+        numbers = _plain(self.numpy().bit_generator.state)
+        return {"seed": self._in_force(), "calls": int(self._state[1]), "generator": numbers}
 
     def set_state(self, state: dict[str, Any]) -> Generator:
         """Goes back to a state from get_state; returns self."""

@@ -16,7 +16,7 @@ from ranvier.autograd.data import CPU, Size, layout, sized_or_copied
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.duplicates import deepcopied, fill, memory_of, rebuild, reduced
 from ranvier.autograd.errors import no_dim, own_error
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import OpError, SeveralElements
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
@@ -33,11 +33,6 @@ wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Ten
 def by_numpy(function: Callable[..., Any], *operands: Any) -> Tensor:
     """The result of ``host(function, *operands)`` as a Tensor."""
     return wrap(np.asarray(host(function, *operands)))
-
-
-class SeveralElements(OpError, TypeError):
-    """A Tensor is not one number: PyTorch raises RuntimeError or ValueError, NumPy TypeError, which
-    matplotlib catches."""
 
 
 def borrowed(array: np.ndarray[Any, Any]) -> Tensor:

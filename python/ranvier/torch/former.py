@@ -34,7 +34,8 @@ def eig(A: Any) -> Eig:
     """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: tensors, or where one
     eigenvalue is not real their parts, ``real`` and ``imag``.
 
-    Raises ValueError for other shapes, NotImplementedError where A requires gradients.
+    Raises ValueError for other shapes and values that are not finite, NotImplementedError where A requires
+    gradients.
 
     >>> import ranvier as rv
     >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues
@@ -45,7 +46,10 @@ def eig(A: Any) -> Eig:
         raise ValueError(f"[eig] got A of shape {A.shape}; expected square matrices")
     if A.requires_grad and rv.is_grad_enabled():
         raise NotImplementedError("[eig] got a matrix with gradients; expected A.detach(), or linalg.eigh")
-    values, vectors = np.linalg.eig(A.detach().numpy())
+    try:
+        values, vectors = np.linalg.eig(A.detach().numpy())
+    except np.linalg.LinAlgError as error:
+        raise rv.linalg.LinAlgError("[eig] got A without a result; expected finite values") from error
     return Eig(*(_parts(x) if np.iscomplexobj(x) else rv.from_numpy(x) for x in (values, vectors)))
 
 

@@ -9,8 +9,7 @@ raw       another error: no `[op] got ...; expected ...`, not of a type that the
           TypeError for dtypes
 beyond    an answer where PyTorch refuses; nothing to compare with
 absent    the sample holds what this library does not have at all (complex, bfloat16, sparse)
-
-The driver adds two: crash, where a sample ends the process, and hang, where it does not end in time.
+crash, hang  of the driver: the sample ended the process, or did not end in time
 
 A pair (a, b) is always (ours, theirs): a value of this library and the same value of PyTorch. The pairs in
 `Arguments` are in the other order.
@@ -97,10 +96,8 @@ def samples_of(info: Any, dtype: str, which: str = "sample") -> Iterator[Any]:
 def judge(
     info: Any, title: str, begin: Any, most: int = 0, kind: str = "sample", dtypes: Sequence[str] = DTYPES
 ) -> Iterator[Verdict]:
-    """The verdicts on an OpInfo; begin(dtype, form, number) is called before each sample.
-
-    most, kind: see `driver.verdicts`.
-    """
+    """The verdicts on an OpInfo; begin(dtype, form, number) is called before each sample. most, kind: see
+    `driver.verdicts`."""
     if kind == "error":  # with their own dtypes
         dtypes = ("error",) if info.error_inputs_func is not None else ()
     if kind == "second":

@@ -13,7 +13,7 @@ from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, promoted, reduced, same_floats
 from ranvier.ops.rows import examples

@@ -383,19 +383,15 @@ def _recomputed(node: Any, *dys: Tensor | None) -> tuple[Tensor | None, ...]:
     arrays, packed = [node.q, node.k, node.v], isinstance(node, PackedAttention)
     if packed:
         arrays = [_merged(_core.concatenate([node._apart(x) for x in arrays], 2))]
+        heads = (*arrays[0].shape[:2], 3, node.heads, node.q.shape[-1])
     shapes = node.mask_shapes if packed else node.shapes[3:]
     n, dtype = len(arrays), node.q.dtype
     arrays += [zeros(shape, dtype) for shape in shapes]  # masks, whose values do not matter
 
     def forward(*xs: Tensor) -> Any:
-        q, k, v = (
-            xs[:3]
-            if not packed
-            else xs[0].reshape((*xs[0].shape[:2], 3, node.heads, node.q.shape[-1])).permute(node._order())
-        )
-        y, weights = _attended(
-            node, q, k, v, [mask for mask, need in zip(xs[n:], node.needs[n:], strict=True) if need]
-        )
+        q, k, v = xs[:3] if not packed else xs[0].reshape(heads).permute(node._order())
+        needed = [mask for mask, need in zip(xs[n:], node.needs[n:], strict=True) if need]
+        y, weights = _attended(node, q, k, v, needed)
         if packed:
             y = y.permute((0, 2, 1, 3) if node.batch_first else (2, 0, 1, 3))
             y = y.reshape((*y.shape[:2], y.shape[2] * y.shape[3]))
