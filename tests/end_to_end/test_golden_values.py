@@ -15,6 +15,12 @@ def test_neuron_with_sigmoid(inputs, z, percent):
     assert 100 * rv.sigmoid(total).item() == pytest.approx(percent, abs=0.05)
 
 
+def test_exam_neuron_with_threshold():
+    total = rv.tensor([8.0, 75.0, 80.0], dtype=rv.float64) @ np.array([0.4, 0.01, 0.005]) - 2
+    assert total.item() == pytest.approx(2.35, abs=1e-12)
+    assert nn.Heaviside()(total).item() == 1
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -44,6 +50,16 @@ def test_slopes_of_activations():
     np.testing.assert_allclose(slope(rv.leaky_relu, [-1.0, 2.0]), [0.01, 1])
 
 
+def test_softmax():
+    y = rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0)
+    np.testing.assert_allclose(y.numpy(), [0.659, 0.242, 0.099], atol=5e-4)
+
+
+def test_mean_squared_error():
+    loss = nn.MSELoss()(rv.tensor([2.5, 0.0, 2.0, 8.0]), rv.tensor([3.0, -0.5, 2.0, 7.0]))
+    assert loss.item() == 0.375
+
+
 @pytest.mark.parametrize(("p", "value"), [([0.9, 0.1, 0.8, 0.7], 0.19763), ([0.1, 0.9, 0.2, 0.3], 1.85465)])
 def test_binary_cross_entropy(p, value):
     loss = nn.BCELoss()(rv.tensor(p), rv.tensor([1.0, 0.0, 1.0, 1.0]))
@@ -68,6 +84,41 @@ def test_backpropagation_by_hand():
         assert (v - 0.1 * v.grad).item() == pytest.approx(2.9, abs=1e-6)
 
 
+def test_linear_layer_by_hand():
+    layer = nn.Linear(2, 2)
+    layer.load_state_dict({"weight": np.array([[0.5, -0.3], [0.2, 0.8]]), "bias": np.array([0.1, -0.2])})
+    z = layer(rv.tensor([1.0, 2.0]))
+    np.testing.assert_allclose(z.detach().numpy(), [0, 1.6], atol=1e-6)
+    np.testing.assert_allclose(rv.relu(z).detach().numpy(), [0, 1.6], atol=1e-6)
+
+
+@pytest.mark.parametrize("x", [-2.0, -1.0, 0.0, 1.0, 2.0])
+def test_derivative_of_a_parabola(x):
+    assert rv.grad(lambda t: t**2 + 3 * t + 2)(x) == 2 * x + 3
+
+
+def descended(f, start, steps):
+    w = rv.tensor(start, dtype=rv.float64, requires_grad=True)
+    optimizer = rv.optim.SGD([w], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        f(w).backward()
+        optimizer.step()
+    return w
+
+
+def test_descent_of_a_parabola():
+    """f(w) = (w - 2)^2 + 1 from 5 with rate 0.1: 20 steps come within 0.035 of 2."""
+    w = descended(lambda w: (w - 2) ** 2 + 1, 5.0, steps=20)
+    assert w.item() == pytest.approx(2 + 3 * 0.8**20)
+
+
+def test_descent_of_two_weights():
+    """(w1 - 1)^2 + 2 (w2 + 0.5)^2 from (-2, 2), rate 0.1: a step shrinks the distance to 0.8 and to 0.6."""
+    w = descended(lambda w: (w[0] - 1) ** 2 + 2 * (w[1] + 0.5) ** 2, [-2.0, 2.0], steps=50)
+    np.testing.assert_allclose(w.detach(), [1 - 3 * 0.8**50, -0.5 + 2.5 * 0.6**50], rtol=1e-12)
+
+
 def test_regression_step():
     x, target = rv.tensor([1.0, 2.0, 3.0, 4.0]), rv.tensor([2.0, 4.0, 6.0, 8.0])
     w, b = rv.tensor(1.5, requires_grad=True), rv.tensor(0.5, requires_grad=True)
@@ -78,6 +129,29 @@ def test_regression_step():
     with rv.no_grad():
         assert (w - 0.1 * w.grad).item() == pytest.approx(2.0)
         assert (b - 0.1 * b.grad).item() == pytest.approx(0.65)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count"), [([3, 4, 2], 26), ([784, 128, 64, 10], 109_386), ([10, 64, 32, 16, 2], 3_346)]
+)
+def test_parameter_counts(sizes, count):
+    assert sum(p.numel() for p in rv.mlp(sizes).parameters()) == count
+
+
+def test_shapes_through_the_cnn():
+    layers = [
+        (nn.Conv2d(1, 32, 3), (32, 26, 26)),
+        (nn.MaxPool2d(2), (32, 13, 13)),
+        (nn.Conv2d(32, 64, 3), (64, 11, 11)),
+        (nn.MaxPool2d(2), (64, 5, 5)),
+        (nn.Flatten(), (1600,)),
+        (nn.Linear(1600, 128), (128,)),
+        (nn.Linear(128, 10), (10,)),
+    ]
+    x = rv.zeros(2, 1, 28, 28)
+    for layer, shape in layers:
+        x = layer(x)
+        assert x.shape == (2, *shape)
 
 
 def test_edge_kernels():

@@ -1,4 +1,5 @@
-"""torch.multiprocessing: Python's multiprocessing, and `spawn`. Tensors are copied to other processes."""
+"""torch.multiprocessing: Python's multiprocessing, and `spawn`. Tensors are copied to other processes, but for
+those in shared memory, which :mod:`ranvier.torch` makes."""
 
 from __future__ import annotations
 
