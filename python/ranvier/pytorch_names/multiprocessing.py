@@ -1,4 +1,4 @@
-"""torch.multiprocessing: Python's multiprocessing, and `spawn`. Tensors are copied to other processes, but for
+"""torch.multiprocessing: Python's multiprocessing, and `spawn`. Tensors are copied to other processes, except
 those in shared memory, which :mod:`ranvier.torch` makes."""
 
 from __future__ import annotations
