@@ -2,9 +2,9 @@
 //
 // A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
 // replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
-// it: this thread is alone and records nothing, and the program itself (ArrayProgram::call) finds that its
-// guards hold and that the arguments fit. Or `_call` lets the object rest: so many calls then go straight to
-// the function. Any other call is again one of `_call`.
+// it: this thread records nothing, no other has the object's lock, and the program itself
+// (ArrayProgram::call) finds that its guards hold and that the arguments fit. Or `_call` lets the object
+// rest: so many calls then go straight to the function. Any other call is again one of `_call`.
 #include <utility>
 
 #include "bindings/array_program.h"
@@ -19,28 +19,51 @@ struct CompiledCall {
   PyObject_HEAD PyObject* program;  // of Python; null: not armed
   PyObject* core;                   // its ArrayProgram
   PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
+  PyObject* lock;                   // that threads take in turn
   bool one_tensor;                  // whether that is what the step returns
   int64_t left;                     // calls before the next one of `_call`
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
   int64_t resting;                  // calls of `function` to come
+  bool in_turn;                     // whether these wait for replays in other threads
 };
 
 // Of the Python layer. The lists have an entry for each thread that records, or runs a compiled function
 // eagerly.
 PyObject *g_recordings, *g_running;
-PyObject *g_call, *g_result, *g_training;
+PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release;
 
 bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
 
-// With other threads calls take their turns in Python. Only a thread that has the GIL adds one or removes
-// one.
-bool is_alone() {
 #ifdef Py_GIL_DISABLED
-  return false;
+constexpr bool kHasGil = false;  // all calls take their turns in Python
 #else
-  return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
+constexpr bool kHasGil = true;
 #endif
-}
+
+// Only a thread that has the GIL adds a thread or removes one.
+bool is_alone() { return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())); }
+
+// The lock of a compiled function, if this thread needs it and nobody else has it.
+class Turn {
+ public:
+  explicit Turn(PyObject* lock) : lock_(is_alone() ? nullptr : Py_NewRef(lock)) {
+    if (!lock_) return;
+    PyObject* arguments[] = {lock_, Py_False};
+    const auto got =
+        py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(g_acquire, arguments, 2, nullptr));
+    has_ = got.ptr() == Py_True;
+  }
+  ~Turn() {
+    const py::error_scope raised;
+    if (lock_ && has_) Py_XDECREF(PyObject_VectorcallMethod(g_release, &lock_, 1, nullptr));
+    Py_XDECREF(lock_);
+  }
+  explicit operator bool() const { return has_; }
+
+ private:
+  PyObject* lock_;
+  bool has_ = true;
+};
 
 // A program of a model has no tape: it serves where the model, whose arguments need no gradient, makes none.
 bool is_off_tape(PyObject* model) {
@@ -85,9 +108,10 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
   const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
-  if (c.left > 0 && positional && is_empty(g_recordings) && is_alone()) {
+  if (kHasGil && c.left > 0 && positional && is_empty(g_recordings)) {
     try {
-      PyObject* result = replayed(c, arguments);
+      const Turn turn(c.lock);
+      PyObject* result = turn ? replayed(c, arguments) : nullptr;
       if (result || PyErr_Occurred()) return result;
     } catch (py::error_already_set& e) {
       e.restore();
@@ -97,7 +121,8 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
       return nullptr;
     }
   }
-  if (c.resting > 0 && c.function != Py_None && is_empty(g_recordings) && is_alone()) {
+  const bool rests = kHasGil && c.resting > 0 && c.function != Py_None && is_empty(g_recordings);
+  if (rests && (!c.in_turn || is_alone())) {
     --c.resting;
     const auto function = py::reinterpret_borrow<py::object>(c.function);  // it may end the rest
     return run_eagerly(function.ptr(), arguments, keywords);
@@ -112,6 +137,7 @@ int visit(PyObject* self, visitproc visit, void* arg) {
   Py_VISIT(c.program);
   Py_VISIT(c.core);
   Py_VISIT(c.model);
+  Py_VISIT(c.lock);
   Py_VISIT(c.function);
   return 0;
 }
@@ -121,6 +147,7 @@ void clear_program(CompiledCall& c) {
   Py_CLEAR(c.program);
   Py_CLEAR(c.core);
   Py_CLEAR(c.model);
+  Py_CLEAR(c.lock);
 }
 
 int clear(PyObject* self) {
@@ -139,15 +166,15 @@ void free_object(PyObject* self) {
   Py_DECREF(type);
 }
 
-// Nothing is armed while other threads are there.
 PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 5) return PyErr_SetString(PyExc_TypeError, "[arm] expected five arguments"), nullptr;
-  const int64_t left = PyLong_AsLongLong(arguments[4]);
+  if (count != 6) return PyErr_SetString(PyExc_TypeError, "[arm] expected six arguments"), nullptr;
+  const int64_t left = PyLong_AsLongLong(arguments[5]);
   if (left == -1 && PyErr_Occurred()) return nullptr;
-  if (left <= 0 || !is_alone()) return PyLong_FromLong(0);
+  if (left <= 0) return PyLong_FromLong(0);
   CompiledCall& c = compiled_call(self);
   clear_program(c);
   c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
+  c.lock = Py_NewRef(arguments[4]);
   c.one_tensor = arguments[2] == Py_True, c.left = left;
   return PyLong_FromLongLong(left);
 }
@@ -159,12 +186,12 @@ PyObject* disarm(PyObject* self, PyObject*) {
 }
 
 PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 2) return PyErr_SetString(PyExc_TypeError, "[rest] expected two arguments"), nullptr;
+  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[rest] expected three arguments"), nullptr;
   const int64_t calls = PyLong_AsLongLong(arguments[1]);
   if (calls == -1 && PyErr_Occurred()) return nullptr;
   CompiledCall& c = compiled_call(self);
   PyObject* before = std::exchange(c.function, Py_NewRef(arguments[0]));
-  c.resting = calls;
+  c.resting = calls, c.in_turn = arguments[2] == Py_True;
   Py_XDECREF(before);
   Py_RETURN_NONE;
 }
@@ -188,10 +215,10 @@ void* pointer(F* function) {
 PyMethodDef g_methods[] = {
     {"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
      "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
-     "Any, calls: int) -> int"},
+     "Any, lock: Any, calls: int) -> int"},
     {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> int"},
     {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
-     "_rest(self: _CompiledCall, function: Any, calls: int) -> None"},
+     "_rest(self: _CompiledCall, function: Any, calls: int, in_turn: bool) -> None"},
     {"_rests", rests, METH_NOARGS, "_rests(self: _CompiledCall) -> bool"},
     {"_run_eagerly", reinterpret_cast<PyCFunction>(pointer(run_function)), METH_FASTCALL,
      "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"},
@@ -211,6 +238,7 @@ PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
 void register_compiled_call(Module m) {
   g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
   g_training = PyUnicode_InternFromString("training");
+  g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
   const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
   if (!type) throw py::error_already_set();
   m.attr("_CompiledCall") = type;

@@ -179,7 +179,8 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     def _let_rest(self, calls: int) -> None:
         """So many calls go straight to the function. The core makes them where nothing has to be replaced."""
         self._disarm()
-        self._rest(None if self._tensors or self._forward_only else self._function, calls)
+        function = None if self._tensors or self._forward_only else self._function
+        self._rest(function, calls, bool(self._cache.kept))
 
     def _declined(self, key: Any, why: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that is not recorded."""

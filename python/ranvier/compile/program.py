@@ -172,7 +172,8 @@ class Program:
 
     def arm(self, function: Any, calls: int, model: Any = None) -> int:
         """Lets the core answer so many calls of a compiled function by itself; 0: it must not."""
-        return function._arm(self, self.core, self._one_tensor, model, calls) if self._may_arm else 0
+        settings = self._one_tensor, model, function._lock, calls
+        return function._arm(self, self.core, *settings) if self._may_arm else 0
 
     checks_left: Any = property(
         attrgetter("core.checks_left"),
