@@ -79,18 +79,18 @@ def c(
     name = identifier(name or path.stem, set())
     parts = [(target, example)] + ([predict] if predict is not None else [])
     captures = [_capture(one, inputs) for one, inputs in parts]
-    if predict is not None and (captures[0][1].loss is None or captures[1][1].loss is not None):
+    first = captures[0]
+    if predict is not None and (first.loss is None or captures[1].loss is not None):
         raise ValueError("[export.c] got predict; expected it with a step, and in it (model, example)")
-    names = {i: text for _, _, roots in captures for i, text in _names(roots).items()}
-    ranges = None if calibration is None else _ranges(target, captures[0], calibration)
-    if captures[0][1].loss is None:
-        arguments, capture, _ = captures[0]
-        capture.calls = with_folded_norms(capture, arguments, names)
+    names = {i: text for one in captures for i, text in _names(one.roots).items()}
+    ranges = None if calibration is None else _ranges(target, first, calibration)
+    if first.loss is None:
+        first.calls = with_folded_norms(first, names)
     # a file of its own has the names of weights outside: two networks may be in one program
-    memory = Memory(names, _learned(captures[0][1]), f"{name}_w_" if separate_weights else "w_")
+    memory = Memory(names, _learned(first), f"{name}_w_" if separate_weights else "w_")
     routines = [
-        _routine(name, capture, arguments, memory, one, ranges)
-        for (arguments, capture, _), (one, _) in zip(captures, parts, strict=True)
+        _routine(name, capture, memory, one, ranges)
+        for capture, (one, _) in zip(captures, parts, strict=True)
     ]
     memory.keep(routines)
     plans = [routine.planned() for routine in routines]
@@ -114,8 +114,7 @@ def c(
 # --- what runs
 
 
-def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, Module]]:
-    """The arguments of a target, its calls, and the modules that it names."""
+def _capture(target: Any, example: Any) -> Capture:
     target = module_of(target)
     while isinstance(target, CompiledFunction):
         target = target._function
@@ -129,8 +128,8 @@ def _capture(target: Any, example: Any) -> tuple[list[Any], Capture, dict[str, M
     with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
         capture = captured(target, arguments, roots)
         for others in _others(arrays):
-            _require_same(capture, captured(target, others, roots), arguments, others)
-    return arguments, capture, roots
+            _require_same(capture, captured(target, others, roots))
+    return capture
 
 
 def _array(x: Any) -> Any:
@@ -145,9 +144,9 @@ def _array(x: Any) -> Any:
     return array
 
 
-def _ranges(target: Any, made: tuple[list[Any], Capture, dict[str, Module]], calibration: Any) -> Any:
+def _ranges(target: Any, capture: Capture, calibration: Any) -> Any:
     """The ranges of all values over the calibration data, in batches of the example's size."""
-    arguments, capture, roots = made
+    arguments = capture.arguments
     inputs = calibration if isinstance(calibration, (tuple, list)) else (calibration,)
     arrays = [np.asarray(getattr(x, "_array", x)) for x in inputs]
     rows = arguments[0].shape[0] if arguments[0].ndim else 1
@@ -164,7 +163,7 @@ def _ranges(target: Any, made: tuple[list[Any], Capture, dict[str, Module]], cal
         for i in range(0, len(arrays[0]) - rows + 1, rows)
     )
     with evaluating(target, "export.c") if isinstance(target, Module) else nullcontext():
-        return ranges_of(target, capture, arguments, batches, roots)
+        return ranges_of(target, capture, batches)
 
 
 def _others(arrays: list[Any]) -> Iterator[list[Any]]:
@@ -197,9 +196,9 @@ def _roots(target: Any) -> dict[str, Module]:
     return {"": next(iter(modules.values()))} if len(modules) == 1 else modules
 
 
-def _require_same(one: Capture, two: Capture, arguments: list[Any], others: list[Any]) -> None:
+def _require_same(one: Capture, two: Capture) -> None:
     """Raises ValueError where the calls or their constants depend on the values of the inputs."""
-    made = [{id(x._array) for x in inputs} for inputs in (arguments, others)]
+    made = [{id(x._array) for x in inputs} for inputs in (one.arguments, two.arguments)]
     forms = [[(call.kind, [x.shape for x in call.outputs]) for call in run.calls] for run in (one, two)]
     if forms[0] != forms[1]:
         raise ValueError(
@@ -253,14 +252,13 @@ class _Values:
         return self.made.get(id(array)) or self.memory.value(array, name)
 
 
-def _routine(
-    name: str, capture: Capture, arguments: list[Any], memory: Memory, target: Any, ranges: Any
-) -> Routine:
+def _routine(name: str, capture: Capture, memory: Memory, target: Any, ranges: Any) -> Routine:
     """The C function of a capture."""
     is_step = capture.loss is not None
     routine = Routine(f"{name}_{'step' if is_step else 'predict'}")
     values = _Values(memory)
     taken: set[str] = set()
+    arguments = capture.arguments
     for x, text in zip(arguments, _argument_names(target, len(arguments)), strict=True):
         array = x._array
         text = argument_name(text, taken)
@@ -268,7 +266,7 @@ def _routine(
         values.made[id(array)] = value = Value(buffer, array.shape)
         routine.arguments.append((text, value, False))
     trained = memory.learned if is_step else set()
-    quantized = None if ranges is None else Quantized(routine, capture, arguments, ranges)
+    quantized = None if ranges is None else Quantized(routine, capture, ranges)
     sites = _forward(routine, capture, values, trained, quantized)
     gradients = _backward(routine, capture, sites, trained) if is_step else {}
     if is_step:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.export.capture import Call, Capture, captured
+from ranvier.compile.calls import Call
+from ranvier.export.capture import Capture, captured
 from ranvier.export.layers import conv_window, pool_window
 from ranvier.export.program import Routine, Value
 from ranvier.export.rules import Site
@@ -37,7 +38,7 @@ class Scale(NamedTuple):
     zero: int
 
 
-def ranges_of(target: Any, capture: Capture, arguments: list[Any], batches: Any, roots: Any) -> Ranges:
+def ranges_of(target: Any, capture: Capture, batches: Any) -> Ranges:
     """The least and the largest value of each array of a capture, by id, over batches of calibration data."""
     ranges: Ranges = {}
 
@@ -50,8 +51,8 @@ def ranges_of(target: Any, capture: Capture, arguments: list[Any], batches: Any,
             )
 
     for batch in batches:
-        run = captured(target, batch, roots)
-        for x, values in zip(arguments, batch, strict=True):
+        run = captured(target, batch, capture.roots)
+        for x, values in zip(capture.arguments, batch, strict=True):
             extend(x._array, values._array)
         for call, seen in zip(capture.calls, run.calls, strict=True):
             for x, values in zip(call.outputs, seen.outputs, strict=True):
@@ -59,13 +60,13 @@ def ranges_of(target: Any, capture: Capture, arguments: list[Any], batches: Any,
     return ranges
 
 
-def with_folded_norms(capture: Capture, arguments: list[Any], names: dict[int, str]) -> list[Call]:
+def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
     """The calls with each batch norm behind a product, which nothing else reads, in the product's weights.
 
     Weights, biases, gains and shifts that the network computes are not constants, and remain operands.
     """
     calls, outputs = capture.calls, capture.outputs
-    uses, computed = _uses(calls, outputs), _computed(capture, arguments)
+    uses, computed = _uses(calls, outputs), capture.computed
     result: list[Call] = []
     for call in calls:
         product = result[-1] if result else None
@@ -105,19 +106,14 @@ def _uses(calls: list[Call], outputs: list[Array]) -> Counter[int]:
     return Counter(id(x) for x in (*(x for call in calls for x in call.inputs if x is not None), *outputs))
 
 
-def _computed(capture: Capture, arguments: list[Any]) -> set[int]:
-    """The arrays that depend on the inputs or that a call makes, by id."""
-    return {id(x._array) for x in arguments} | {id(x) for call in capture.calls for x in call.outputs}
-
-
 class Quantized:
     """The values of a routine in int8, and the calls that work on them."""
 
-    def __init__(self, routine: Routine, capture: Capture, arguments: list[Any], ranges: Ranges) -> None:
+    def __init__(self, routine: Routine, capture: Capture, ranges: Ranges) -> None:
         self.routine, self.ranges = routine, ranges
         self.values: dict[int, tuple[Value, Scale]] = {}
         self.results = {id(x) for x in capture.outputs}
-        self.computed = _computed(capture, arguments)
+        self.computed = capture.computed
         self.readers: dict[int, list[Call]] = {}
         for call in capture.calls:
             for x in call.inputs:

@@ -11,12 +11,12 @@ import numpy as np
 
 import ranvier.onnx.writers  # noqa: F401  # fills the table
 from ranvier.autograd.data import refuse_torch
+from ranvier.compile.calls import Call
 from ranvier.nn import Module
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS
 from ranvier.onnx.runs import Axes, Modules, Run, all_runs, dynamic, inputs_of, outputs_of
 from ranvier.onnx.site import Site, Sizes, Writer, used
-from ranvier.onnx.tracing import Call
 from ranvier.onnx.values import number_of, package
 from ranvier.serialization.files import replace
 from ranvier.version import __version__

@@ -11,10 +11,11 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, no_grad, wrap
+from ranvier.compile.calls import traced
 from ranvier.extension import belongs_to
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
-from ranvier.onnx.tracing import Trace, tracing
+from ranvier.onnx.tracing import Trace
 from ranvier.onnx.values import number_of
 
 Array = np.ndarray[Any, Any]
@@ -57,10 +58,8 @@ class Modules:
         buffers = set()
         for prefix, root in self.roots.items():
             for name, tensor in (*root.named_parameters(prefix), *root.named_buffers(prefix)):
-                value = trace.value(tensor)
-                if value is None or not value.name:
-                    trace.name(tensor, name)
-                    trace.weights.add(name)
+                if trace.unchanged(tensor._array) is None:
+                    trace.name(tensor, name, False)
                     weights[name] = tensor._array
                     if not isinstance(tensor, nn.Parameter):
                         buffers.add(name)
@@ -75,10 +74,10 @@ def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run
         for i, tensor in enumerate(tensors):
             trace.name(tensor, f"input {i}")
         modules.register(trace)
-        with tracing(trace):
+        with no_grad(), traced(trace):
             result = target(*filled(example, iter(tensors)))
     weights, buffers = modules.register(Trace())
-    outputs = [(trace.value(t), np.array(t._array)) for t in flat(result, "result")]
+    outputs = [(trace.operand(t), np.array(t._array)) for t in flat(result, "result")]
     return Run(trace, arrays, outputs, weights, buffers)
 
 

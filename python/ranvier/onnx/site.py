@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.onnx.tracing import Call, Value
+from ranvier.compile.calls import Call
+from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 
 Array = np.ndarray[Any, Any]
@@ -160,7 +161,7 @@ class Site:
 
     def shapes(self, i: int) -> list[tuple[int, ...]]:
         """The shape of an input in each run."""
-        return [call.inputs[i].array.shape for call in self.calls]  # type: ignore[union-attr]
+        return [call.inputs[i].array.shape for call in self.calls]
 
     def results(self, i: int = 0) -> list[tuple[int, ...]]:
         """The shape of a result in each run."""
