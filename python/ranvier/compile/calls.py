@@ -35,7 +35,7 @@ class Call(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A tensor of the run: its array, what stands for it in calls, its cell, and the count of changes in it."""
+    """A tensor of the run: its array, what stands for it in calls, its count of changes."""
 
     array: Callable[[], Any]  # a weak reference
     value: Any
