@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from ranvier.autograd import Function, Tensor, inplace
-from ranvier.autograd.recording import place
+from ranvier.autograd.recording import place, running
 from ranvier.compile.compiled import CompiledFunction
 
 __all__ = ["Call", "Calls", "traced"]
@@ -165,6 +165,8 @@ def traced(calls: Calls) -> Iterator[None]:
         return call
 
     with _one_at_a_time, ExitStack() as stack:
+        running.append(calls.thread)  # no layers are replayed
+        stack.callback(running.remove, calls.thread)
         for owner, name, instead in calls.replaced():
             original = getattr(owner, name)
             stack.callback(setattr, owner, name, original)

@@ -17,10 +17,9 @@ from typing import Any
 from weakref import ref
 
 from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.recording import current, recordings, running
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.compiled import CompiledFunction
-from ranvier.compile.locks import running
 from ranvier.nn import Module
 
 

@@ -7,9 +7,8 @@ from _thread import RLock, get_ident
 from weakref import WeakSet
 
 import ranvier._core as _core
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.recording import recordings, running
 
-running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 _core._set_call_state(recordings, running)
 _locks: WeakSet[Lock] = WeakSet()
 

@@ -6,11 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import recordings, running
 from ranvier.autograd.tensor import Tensor
+from ranvier.extension import provider
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
+
+_REPLAY = "_replay"  # in the dict of a Sequential: its call (`compile/repeated.py`); None: it has none
+_OFTEN = 32  # calls without gradients before one is looked for
+_calls: dict[int, int] = {}  # so far, by id
 
 
 def _add(container: Module, name: str, layer: Any) -> None:
@@ -88,6 +96,9 @@ class Sequential(_Numbered):
 
     Takes layers, or one mapping of names to layers. Raises TypeError for anything else.
 
+    Of the library's layers alone, and called again and again without gradients, it is replayed as a compiled
+    model is (`rv.compile`), with the same bits.
+
     >>> from ranvier import nn
     >>> nn.Sequential(nn.Flatten(), nn.Sequential())
     Sequential(
@@ -110,9 +121,26 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         attributes = self.__dict__
+        if not mode.enabled and type(input) is Tensor and not (recordings or running or input._requires_grad):
+            call = attributes[_REPLAY] if _REPLAY in attributes else self._find_replay()
+            if call is not None and self._hooks is None:  # else they are being called around this
+                return call(input)
         for name in self._module_names:
             input = attributes[name](input)
         return input
+
+    def _find_replay(self) -> Any:
+        key = id(self)  # a count of another object, which had this id, does no harm
+        calls = _calls[key] = _calls.get(key, 0) + 1
+        if calls >= _OFTEN:
+            del _calls[key]
+            return provider("replays").begin(self)
+        if len(_calls) > 4096:
+            _calls.clear()
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != _REPLAY}
 
 
 class ModuleList(_Numbered):

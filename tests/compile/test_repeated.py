@@ -1,0 +1,248 @@
+"""A Sequential that is called again and again without gradients: replayed by itself, with the same bits."""
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import ranvier as rv
+from compile.beside import bits
+from ranvier import nn
+from ranvier.autograd.recording import running
+
+OFTEN = 40  # more calls than it takes
+NETWORKS = {
+    "mlp": (lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), (4, 6)),
+    "dropout": (lambda: nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.5), nn.Linear(16, 3)), (4, 6)),
+    "batch norm": (
+        lambda: nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Softmax(1)),
+        (4, 6),
+    ),
+    "conv": (
+        lambda: nn.Sequential(
+            *(nn.Conv2d(2, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(4, 5, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)),
+        ),
+        (3, 2, 12, 12),
+    ),
+    "nested": (
+        lambda: nn.Sequential(
+            nn.Sequential(nn.Linear(6, 8), nn.ELU()), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 2))
+        ),
+        (4, 6),
+    ),
+    "float64": (lambda: nn.Sequential(nn.Linear(6, 8), nn.SiLU()).double(), (4, 6)),
+    "a view at the end": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Unflatten(1, (2, 4))), (4, 6)),
+}
+
+
+def as_written(model, x):
+    """The layers one after the other."""
+    running.append(threading.get_ident())
+    try:
+        return model(x)
+    finally:
+        running.remove(threading.get_ident())
+
+
+def replays(model):
+    """Whether it has a program."""
+    call = model.__dict__.get("_replay")
+    return call is not None and len(call.programs) > 0
+
+
+def inputs(shape, dtype, count=4):
+    rng = np.random.default_rng(0)
+    return [rv.from_numpy(rng.normal(size=shape).astype(dtype)) for _ in range(count)]
+
+
+def in_float32(sequential):
+    return next(sequential.parameters()).dtype == rv.float32
+
+
+@pytest.fixture(params=[(name, training) for name in NETWORKS for training in (False, True)], ids=str)
+def pair(request):
+    """A network that is replayed, an equal one that is not, and what goes in."""
+    name, training = request.param
+    make, shape = NETWORKS[name]
+    rv.manual_seed(1)
+    model = make().train(training)
+    twin = copy.deepcopy(model)
+    xs = inputs(shape, np.float32 if in_float32(model) else np.float64)
+    with rv.no_grad():
+        for seed in range(OFTEN):
+            rv.manual_seed(seed)
+            mine = model(xs[seed % 4])
+            rv.manual_seed(seed)
+            assert bits(mine) == bits(as_written(twin, xs[seed % 4]))
+    assert replays(model)
+    return model, twin, xs
+
+
+def write_by_numpy(m):
+    next(m.parameters()).detach().numpy()[...] *= 0.7
+
+
+CHANGES = {
+    "a weight": lambda m: next(m.parameters()).mul_(1.5),
+    "by data": lambda m: next(m.parameters()).data.add_(0.5),
+    "by NumPy": write_by_numpy,
+    "a state dict": lambda m: m.load_state_dict({k: v * 0 + 0.3 for k, v in m.state_dict().items()}),
+    "a layer more": lambda m: m.append(nn.Tanh()),
+    "another layer": lambda m: m.__setitem__(-1, nn.Sigmoid()),
+    "a layer less": lambda m: m.pop(-1),
+    "another mode": lambda m: m.train(not m.training),
+    "a hook": lambda m: m[0].register_forward_hook(lambda module, args, y: y * 3),
+    "a hook of its own": lambda m: m.register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
+    "a function of its own": lambda m: setattr(m[-1], "forward", lambda x: x * 5),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@rv.no_grad()
+def test_a_change_is_seen_by_the_next_call(pair, change):
+    model, twin, xs = pair
+    for m in (model, twin):
+        CHANGES[change](m)
+    for seed, x in enumerate(xs * 2):
+        rv.manual_seed(seed)
+        mine = model(x)
+        rv.manual_seed(seed)
+        assert bits(mine) == bits(as_written(twin, x))
+    for mine, other in zip(model.state_dict().values(), twin.state_dict().values(), strict=True):
+        assert bits(mine) == bits(other)
+
+
+@rv.no_grad()
+def test_arguments_of_other_forms(pair):
+    model, twin, (x, *_) = pair
+    n = len(x)
+    forms = [rv.cat([x, x]), x[: n - 1], rv.from_numpy(np.asfortranarray(x.numpy())), x.clone()[::2], x[1:]]
+    for _ in range(3):
+        for form in forms:
+            if model.training and len(form) < 2:
+                continue
+            rv.manual_seed(2)
+            mine = model(form)
+            rv.manual_seed(2)
+            assert bits(mine) == bits(as_written(twin, form))
+
+
+class Counter(nn.Module):
+    """Code of the user's, which has to run at each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x * self.calls
+
+
+@rv.no_grad()
+def test_code_of_the_user_runs_at_each_call():
+    x, counter = rv.randn(2, 4), Counter()
+    model = nn.Sequential(nn.Linear(4, 4), counter)
+    for _ in range(OFTEN):
+        model(x)
+    assert counter.calls == OFTEN
+    assert not replays(model)
+    model.pop(1)
+    later = nn.Sequential(*model)
+    for _ in range(OFTEN):
+        later(x)
+    assert replays(later)
+    later.append(counter)
+    for _ in range(OFTEN):
+        later(x)
+    assert counter.calls == 2 * OFTEN
+
+
+@rv.no_grad()
+def test_a_result_in_the_memory_of_the_argument_stays_there():
+    x = rv.randn(2, 4)
+    for model in (nn.Sequential(nn.Flatten()), nn.Sequential(nn.Identity()), nn.Sequential()):
+        for _ in range(OFTEN):
+            y = model(x)
+        assert y is x or y.data_ptr() == x.data_ptr()
+
+
+def test_a_tape_is_made_with_gradients():
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    with rv.no_grad():
+        results = [model(x) for _ in range(OFTEN)]
+        assert results[-1] is not results[-2]
+        assert len({y.data_ptr() for y in results}) == OFTEN
+        model(x.clone().requires_grad_())
+    assert replays(model)
+    model(x).sum().backward()
+    assert model[0].weight.grad is not None
+
+
+@rv.no_grad()
+def test_errors_are_those_of_the_layers():
+    model = NETWORKS["mlp"][0]()
+    for _ in range(OFTEN):
+        model(rv.randn(4, 6))
+    wrong = rv.randn(4, 5)
+    texts = []
+    for call in (model, lambda x: as_written(model, x)):
+        with pytest.raises(ValueError, match="in layer") as raised:
+            call(wrong)
+        texts.append(str(raised.value))
+    assert texts[0] == texts[1]
+
+
+@rv.no_grad()
+def test_copies_and_files_have_no_program():
+    model, x = NETWORKS["conv"][0]().eval(), rv.randn(3, 2, 12, 12)
+    for _ in range(OFTEN):
+        y = model(x)
+    for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert "_replay" not in twin.__dict__
+        assert bits(twin(x)) == bits(y)
+
+
+@rv.no_grad()
+def test_it_is_freed_with_its_program():
+    model = NETWORKS["mlp"][0]()
+    for _ in range(OFTEN):
+        model(rv.ones(4, 6))
+    assert replays(model)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_several_threads():
+    model, x, results = NETWORKS["mlp"][0](), rv.randn(4, 6), []
+
+    def work():
+        with rv.no_grad():
+            results.extend(bits(model(x)) for _ in range(200))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(results)) == 1
+    assert len(results) == 800
+
+
+@rv.no_grad()
+def test_within_a_compiled_step_and_transforms():
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    for _ in range(OFTEN):
+        expected = bits(model(x))
+    step = rv.compile(lambda x: model(x) * 1, strict=True)
+    assert [bits(step(x)) for _ in range(4)] == [expected] * 4
+    stacked = rv.stack([x, x])
+    assert bits(rv.func.vmap(model)(stacked)) == bits(as_written(model, stacked))
+    tangent = rv.func.jvp(model, (x,), (rv.ones(4, 6),))[1]
+    assert bits(tangent) == bits(rv.func.jvp(lambda x: as_written(model, x), (x,), (rv.ones(4, 6),))[1])
