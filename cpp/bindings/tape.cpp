@@ -7,22 +7,19 @@
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
 #include "bindings/tensors.h"
+#include "bindings/views.h"
 
 namespace ranvier::bind {
 namespace {
 
 PyTypeObject* g_function;  // the class Function
 struct {
-  int64_t needs, edges, versions, changes, hooks, released;
+  int64_t needs, edges, versions, changes, hooks, released, outputs;
 } g_slots;
 PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
 PyObject* g_own_recorded;          // `_recorded`, which autograd/trace.py replaces for a while
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_recorded, *g_unrecorded;
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_recorded, *g_output;  // g_output: the class Output
 
-py::object checked(PyObject* result) {
-  if (!result) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(result);
-}
 bool is_true(PyObject* owner, PyObject* name) {
   const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
   if (holds < 0) throw py::error_already_set();
@@ -66,6 +63,9 @@ struct Inputs {
 };
 
 void set(PyObject* self, int64_t slot, const py::object& value) { set_slot(self, slot, value.ptr()); }
+py::object cell_of(PyObject* tensor) {
+  return py::reinterpret_borrow<py::object>(slot_of(tensor, tensor_slots().cell).ptr());
+}
 
 py::object forward(PyObject* self, const Inputs& inputs) {
   constexpr size_t kFew = 8;
@@ -81,21 +81,82 @@ py::object forward(PyObject* self, const Inputs& inputs) {
   return checked(result);
 }
 
-// Whether the result is a new array alone: all else is Python's.
-bool is_new_array(PyObject* self, const py::object& y) {
-  return PyArray_CheckExact(y.ptr()) && checked(PyObject_GetAttr(self, g_is_view)).ptr() == Py_False;
+// An array of a result: a subclass, or a number of NumPy, becomes one.
+py::object plain_array(PyObject* y) {
+  if (PyArray_CheckExact(y)) return py::reinterpret_borrow<py::object>(y);
+  return checked(PyArray_FromAny(y, nullptr, 0, 0, NPY_ARRAY_ENSUREARRAY, nullptr));
+}
+bool is_floating(PyObject* tensor) {
+  return PyArray_ISFLOAT(as_array(slot_of(tensor, tensor_slots().array)));
+}
+
+// Lists what the call has made among the views of x.
+void join_if_view(PyObject* self, PyObject* made, PyObject* x, bool recording) {
+  if (!PyObject_TypeCheck(x, tensor_class()) || !is_true(self, g_is_view)) return;
+  const bool several = PyTuple_CheckExact(made);
+  for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(made) : 1); ++i) {
+    PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
+    join(view, x, self, recording);
+    if (slot_of(view, tensor_slots().requires_grad).ptr() != Py_True)
+      set(self, g_slots.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), 0).ptr())));
+  }
+  if (several) mark_several(made);
+}
+
+template <class F>  // f(array, i): the Tensor of one of several results
+py::object tensors_of(PyObject* arrays, const F& f) {
+  py::object made = checked(PyTuple_New(PyTuple_GET_SIZE(arrays)));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arrays); ++i)
+    PyTuple_SET_ITEM(made.ptr(), i, f(plain_array(PyTuple_GET_ITEM(arrays, i)), i).release().ptr());
+  return made;
 }
 
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
   set(self, g_slots.needs, inputs.tuple(0, [](size_t) { return Py_NewRef(Py_False); }));
   const py::object y = forward(self, inputs);
-  if (is_new_array(self, y)) return new_tensor(y.ptr());
-  return checked(PyObject_CallMethodObjArgs(self, g_unrecorded, y.ptr(), inputs[0], nullptr));
+  const auto tensor = [](const py::object& array, Py_ssize_t = 0) { return new_tensor(array.ptr()); };
+  py::object made = PyTuple_CheckExact(y.ptr()) ? tensors_of(y.ptr(), tensor) : tensor(plain_array(y.ptr()));
+  join_if_view(self, made.ptr(), inputs[0], is_grad_enabled());
+  return made;
 }
 
 py::object cell_of(const Inputs& inputs, size_t i) {
   if (!inputs.is_tensor(i)) return py::object(py::handle(g_absent).attr("_cell"));
-  return py::reinterpret_borrow<py::object>(slot_of(inputs[i], tensor_slots().cell).ptr());
+  return cell_of(inputs[i]);
+}
+
+// Several results, each a node of its own; only floating ones carry gradients.
+py::object several_recorded(PyObject* self, PyObject* arrays) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(arrays);
+  set(self, g_slots.outputs, checked(PyLong_FromSsize_t(count)));
+  py::object versions = checked(PyTuple_New(count)), changes = checked(PyTuple_New(count));
+  py::object made = tensors_of(arrays, [&](const py::object& array, Py_ssize_t i) {
+    py::object tensor = new_tensor(array.ptr());
+    PyTuple_SET_ITEM(versions.ptr(), i, cell_of(tensor.ptr()).release().ptr());
+    PyTuple_SET_ITEM(changes.ptr(), i, PyLong_FromLong(0));
+    if (is_floating(tensor.ptr())) {
+      const py::object number = checked(PyLong_FromSsize_t(i));
+      const py::object output = checked(PyObject_CallFunctionObjArgs(g_output, self, number.ptr(), nullptr));
+      set(tensor.ptr(), tensor_slots().grad_fn, output);
+      set_slot(tensor.ptr(), tensor_slots().requires_grad, Py_True);
+    }
+    return tensor;
+  });
+  if (is_true(self, g_is_view)) return made;
+  // a count for each output, of indices too, which backward may read
+  const auto extend = [&](int64_t slot, const py::object& more) {
+    set(self, slot, checked(PySequence_Concat(slot_of(self, slot).ptr(), more.ptr())));
+  };
+  extend(g_slots.versions, versions), extend(g_slots.changes, changes);
+  return made;
+}
+
+// What a recorded call has made: y is what forward has returned.
+py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
+  py::object made = PyTuple_CheckExact(y) ? several_recorded(self, y)
+                                          : new_tensor(plain_array(y).ptr(), true, self, version);
+  join_if_view(self, made.ptr(), x, true);
+  return made;
 }
 
 py::object recorded(PyObject* self, const Inputs& inputs) {
@@ -117,8 +178,8 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
   set(self, g_slots.changes, changes), set(self, g_slots.versions, versions);
   const py::object y = forward(self, inputs);
   set_slot(self, g_slots.hooks, Py_None), set_slot(self, g_slots.released, Py_False);
-  const bool watched = class_attribute(g_function, g_recorded).ptr() != g_own_recorded;
-  if (!watched && is_new_array(self, y)) return new_tensor(y.ptr(), true, self, version);
+  if (class_attribute(g_function, g_recorded).ptr() == g_own_recorded)
+    return outputs_of(self, y.ptr(), inputs[0], version);
   return checked(PyObject_CallMethodObjArgs(self, g_recorded, y.ptr(), inputs[0], version.ptr(), nullptr));
 }
 
@@ -136,18 +197,11 @@ py::object applied(PyObject* self, const Inputs& inputs) {
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
 
-PyObject* apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+// f() as Python calls it.
+template <class F>
+PyObject* called(const F& f) {
   try {
-    if (!PyObject_TypeCheck(self, g_function) || count == 0)
-      fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
-    const Inputs inputs{arguments, static_cast<size_t>(count)};
-    if (inputs.are_tensors()) return applied(self, inputs).release().ptr();
-    const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
-    const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
-    const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
-    if (!converted.are_tensors())
-      fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
-    return applied(self, converted).release().ptr();
+    return f().release().ptr();
   } catch (py::error_already_set& e) {
     e.restore();
   } catch (...) {
@@ -156,8 +210,37 @@ PyObject* apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return nullptr;
 }
 
+PyObject* recorded_by_python(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return called([&] {
+    if (!PyObject_TypeCheck(self, g_function) || count != 3)
+      fail_type("_recorded", "got other arguments; expected y, x and version");
+    return outputs_of(self, arguments[0], arguments[1], py::reinterpret_borrow<py::object>(arguments[2]));
+  });
+}
+
+PyObject* apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  return called([&]() -> py::object {
+    if (!PyObject_TypeCheck(self, g_function) || count == 0)
+      fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
+    const Inputs inputs{arguments, static_cast<size_t>(count)};
+    if (inputs.are_tensors()) return applied(self, inputs);
+    const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
+    const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
+    const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
+    if (!converted.are_tensors())
+      fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
+    return applied(self, converted);
+  });
+}
+
+PyCFunction fast(PyObject* (*method)(PyObject*, PyObject* const*, Py_ssize_t)) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method));
+}
 PyMethodDef g_methods[] = {
-    {"apply", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(apply)), METH_FASTCALL,
+    {"_recorded", fast(recorded_by_python), METH_FASTCALL,
+     "_recorded(self: _FunctionBase, y: Any, x: Any, version: Any) -> Any\n\n"
+     "The outputs of a recorded call, of what forward has returned."},
+    {"apply", fast(apply), METH_FASTCALL,
      "apply(self: _FunctionBase, *inputs: Any) -> Any\n\n"
      "Runs forward on Tensors, NumPy arrays, numbers or None; records it if gradients are needed."},
     {nullptr, nullptr, 0, nullptr}};
@@ -170,17 +253,18 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 void register_tape(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
-  g_recorded = name("_recorded"), g_unrecorded = name("_unrecorded");
+  g_recorded = name("_recorded");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
-  def(m, "_set_function_class(function, as_inputs, absent)", [](Raw function, Raw as_inputs, Raw absent) {
-    const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
-    g_function = reinterpret_cast<PyTypeObject*>(kept(function));
-    g_as_inputs = kept(as_inputs), g_absent = kept(absent);
-    g_own_recorded = py::object(function.value.attr("_recorded")).release().ptr();
-    const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
-    g_slots = {offset("needs"),   offset("edges"), offset("versions"),
-               offset("changes"), offset("hooks"), offset("released")};
-  });
+  def(m, "_set_function_class(function, output, as_inputs, absent)",
+      [](Raw function, Raw output, Raw as_inputs, Raw absent) {
+        const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
+        g_function = reinterpret_cast<PyTypeObject*>(kept(function));
+        g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
+        g_own_recorded = py::object(function.value.attr("_recorded")).release().ptr();
+        const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
+        g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
+                   offset("hooks"), offset("released"), offset("outputs")};
+      });
 }
 
 }  // namespace ranvier::bind

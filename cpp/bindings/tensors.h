@@ -8,6 +8,12 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
+// A new reference that Python has returned; throws where it is null.
+inline py::object checked(PyObject* result) {
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
 // The members of a Tensor, by their offsets: an attribute lookup takes ten times as long.
 struct TensorSlots {
   int64_t array, grad, requires_grad, grad_fn, view, cell;

@@ -21,12 +21,9 @@ from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import keep, plain
-from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import is_several, join
 
 ndarray = np.ndarray
-_new = object.__new__
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Attributes of these types hold no arrays: a node that saved nothing else can run backward again.
@@ -91,53 +88,6 @@ class Function(_core._FunctionBase):
 
     def backward(self, *gradients: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.backward")
-
-    def _recorded(self, y: Any, x: Any, version: list[Any]) -> Any:
-        """The outputs of a recorded call, where they are more or other than one new array."""
-        if type(y) is not ndarray:
-            if type(y) is tuple:
-                return self._several(y, x)
-            y = np.asarray(y)  # a NumPy scalar
-        out = _new(Tensor)
-        out._array = y
-        out._grad = None
-        out._requires_grad = True
-        out._grad_fn = self
-        if self.is_view:  # a change of the view is a change of x, and counted there
-            join(out, x, self, True)
-        else:
-            out._view = None
-            out._cell = version
-        return out
-
-    def _unrecorded(self, y: Any, x: Any) -> Any:
-        """The same of a call that is not recorded."""
-        if type(y) is tuple:
-            outs = tuple(wrap(part if type(part) is ndarray else np.asarray(part)) for part in y)
-            return self._several_views(outs, x, mode.enabled) if self.is_view else outs
-        out = wrap(y if type(y) is ndarray else np.asarray(y))
-        if self.is_view:
-            join(out, x, self, mode.enabled)
-        return out
-
-    def _several_views(self, outs: tuple[Any, ...], x: Any, recording: bool) -> tuple[Any, ...]:
-        for out in outs:
-            join(out, x, self, recording)
-        return is_several(outs)
-
-    def _several(self, y: tuple[Any, ...], x: Any) -> tuple[Tensor, ...]:
-        """Wraps each of several outputs; only floating ones carry gradients."""
-        outs = tuple(wrap(np.asarray(part)) for part in y)
-        self.outputs = len(outs)
-        for index, out in enumerate(outs):
-            if out._array.dtype.kind == "f":
-                out._requires_grad, out._grad_fn = True, Output(self, index)
-        if self.is_view:
-            return self._several_views(outs, x, True)
-        # a count for each output, of indices too, which backward may read
-        self.versions = (*self.versions, *[out._cell for out in outs])
-        self.changes = (*self.changes, *[0 for _ in outs])
-        return outs
 
     def through_view(self, place: int) -> bool:
         """Whether PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
@@ -229,7 +179,9 @@ class _Absent:
 
 
 _ABSENT = _Absent()
-_core._set_function_class(Function, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT)
+_core._set_function_class(
+    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT
+)
 
 
 def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:

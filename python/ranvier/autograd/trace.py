@@ -37,7 +37,7 @@ def outputs_kept() -> Iterator[dict[Any, Tensor]]:
                 kept[tensor._grad_fn] = tensor
         return out
 
-    Function._recorded = recorded  # type: ignore[method-assign]
+    Function._recorded = recorded  # type: ignore[method-assign, assignment]
     try:
         yield kept
     finally:

@@ -9,12 +9,12 @@ reference.
 
 from __future__ import annotations
 
-from _thread import allocate_lock
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.memory import copied
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, recordings
@@ -34,7 +34,14 @@ ONE_OF_SEVERAL = (
     "place while gradients are recorded; expected a view of its own (select, narrow, an index), or clone()"
 )
 
-_pruning = allocate_lock()
+_core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
+
+add_link = _core._add_link  # lists a Tensor among those that share its memory
+is_several = _core._is_several  # marks the views that one call made as several, and returns them
+share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
+sharing = _core._sharing  # the other Tensors that share the memory of this one
+# makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether
+stands_alone = _core._stands_alone
 
 
 def bump(tensor: Any) -> None:
@@ -92,87 +99,6 @@ def change_history(tensor: Any, maker: Any) -> None:
     tensor._grad_fn, tensor._requires_grad = maker, True
 
 
-def join(view: Any, x: Any, function: Any, recording: bool) -> None:
-    """Notes that a new Tensor is the view of x that the Function made."""
-    view._cell = x._cell
-    if not view._requires_grad:
-        function.changes = (x._cell[0],)
-    family = x._view
-    if family is not None and recording and stands_alone(x):
-        family = None
-    if family is not None:
-        base, chain, why = family
-        if why or recording:
-            view._view = base, (*chain, function), why
-        else:
-            view._view = ref(base), (*chain, function), UNDER_NO_GRAD
-    elif recording:
-        view._view = x, (function,), ""
-    else:
-        view._view = ref(x), (function,), UNDER_NO_GRAD
-    add_link(view)
-
-
-def add_link(view: Any) -> None:
-    """Lists a Tensor among those that share its memory."""
-    cell = view._cell
-    cell.append(ref(view))
-    if len(cell) > 31:
-        prune_now_and_then(cell)
-
-
-def stands_alone(view: Any) -> bool:
-    """Makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether.
-
-    Operations that reshape their result give such views.
-    """
-    base, _, why = view._view
-    if why is not UNDER_NO_GRAD or base() is not None or sharing(view):
-        return False
-    view._view = None
-    return True
-
-
-def share(tensor: Any, other: Any) -> None:
-    """Notes that a new Tensor has the memory of another, but not its tape."""
-    other._cell = cell = tensor._cell
-    if tensor._view is None:
-        cell.append(ref(tensor))
-    elif (base := _base_of(tensor)) is not None:  # a view is in the list already
-        cell.append(ref(base))
-    add_link(other)
-
-
-def prune_now_and_then(cell: list[Any]) -> None:
-    """Prunes each time the number of references has doubled."""
-    count = len(cell)
-    if not count & (count - 1) or not (count - 1) & (count - 2):  # one call may add two
-        prune(cell)
-
-
-def prune(cell: list[Any]) -> None:
-    """Drops the references to Tensors that are gone, if these are most: else each call would do it."""
-    count = len(cell)
-    if _pruning.acquire(False):
-        try:  # other threads may append meanwhile: only the counted ones are replaced
-            alive = {id(tensor): link for link in cell[FIRST:count] if (tensor := link()) is not None}
-            if len(alive) == 1:  # a Tensor that is no view is listed for its views only
-                alive = {k: link for k, link in alive.items() if getattr(link(), "_view", None) is not None}
-            if 2 * len(alive) < count:
-                cell[FIRST:count] = alive.values()
-        finally:
-            _pruning.release()
-
-
-def is_several(views: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Marks the views that one call made as several, and returns them."""
-    for view in views:
-        base, chain, why = view._view
-        if not why:
-            view._view = ref(base), chain, ONE_OF_SEVERAL
-    return views
-
-
 def several_of(x: Any) -> tuple[Any, tuple[Any, ...], str]:
     """What several views of x, which needs no gradient, have in ``_view``."""
     recording = mode.enabled
@@ -180,16 +106,6 @@ def several_of(x: Any) -> tuple[Any, tuple[Any, ...], str]:
         return ref(x), (), ONE_OF_SEVERAL if recording else UNDER_NO_GRAD
     base, _, why = x._view
     return (base, (), why) if why else (ref(base), (), ONE_OF_SEVERAL if recording else UNDER_NO_GRAD)
-
-
-def sharing(tensor: Any) -> list[Any]:
-    """The other Tensors that share the memory of this one."""
-    cell = tensor._cell
-    links = cell[FIRST:]
-    alive = {id(other): other for link in links if (other := link()) is not None and other is not tensor}
-    if len(links) > 2 * len(alive):
-        prune(cell)
-    return list(alive.values())
 
 
 def views_of(base: Any) -> list[Any]:

@@ -53,9 +53,11 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
     >>> rv.tensor([1.0]).view(rv.int32)
     tensor([1065353216], dtype=torch.int32)
     """
-    if dtype is not None or (len(sizes) == 1 and isinstance(sizes[0], (np.dtype, type, DType))):
+    if dtype is None and len(sizes) == 1 and type(sizes[0]) is not int:
+        dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
+    if dtype is not None:
         try:
-            return reinterpreted(x, np.dtype(sizes[0] if dtype is None else dtype))
+            return reinterpreted(x, np.dtype(dtype))
         except Exception as error:
             raise renamed(error, "view") from None
     try:

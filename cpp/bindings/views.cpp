@@ -1,0 +1,189 @@
+#include "bindings/views.h"
+
+#include <atomic>
+
+#include "bindings/define.h"
+#include "bindings/guards.h"
+#include "bindings/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr Py_ssize_t kFirst = 3;               // the place of the first weak reference in a cell
+PyObject *g_under_no_grad, *g_one_of_several;  // reasons why a view cannot be changed in place on the tape
+PyObject* g_no_reason;
+
+py::object kept(Held x) { return py::reinterpret_borrow<py::object>(x.ptr()); }
+
+py::object link_to(PyObject* tensor) { return checked(PyWeakref_NewRef(tensor, nullptr)); }
+
+// The object of a weak reference; null: it is gone.
+py::object target_of(PyObject* link) {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* found = nullptr;
+  if (PyWeakref_GetRef(link, &found) < 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(found);
+#else
+  PyObject* found = PyWeakref_GetObject(link);
+  return py::reinterpret_borrow<py::object>(found == Py_None ? nullptr : found);
+#endif
+}
+
+py::object cell_of(PyObject* tensor) { return kept(slot_of(tensor, tensor_slots().cell)); }
+
+// Tensor._view.
+struct Family {
+  py::object base, chain, why;  // base: a weak reference where there is a reason
+
+  explicit Family(PyObject* tensor) {
+    const py::object view = kept(slot_of(tensor, tensor_slots().view));
+    if (!view || !PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return;
+    const auto part = [&](int i) {
+      return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(view.ptr(), i));
+    };
+    base = part(0), chain = part(1), why = part(2);
+  }
+  Family(py::object base, py::object chain, PyObject* why)
+      : base(std::move(base)), chain(std::move(chain)), why(py::reinterpret_borrow<py::object>(why)) {}
+
+  explicit operator bool() const { return static_cast<bool>(base); }
+  bool has_reason() const { return PyObject_IsTrue(why.ptr()) == 1; }
+  py::object living_base() const { return has_reason() ? target_of(base.ptr()) : base; }
+  // Of views of this one, that cannot be changed in place.
+  Family refused(PyObject* reason) const {
+    return has_reason() ? *this : Family(link_to(base.ptr()), chain, reason);
+  }
+  py::object tuple() const { return checked(PyTuple_Pack(3, base.ptr(), chain.ptr(), why.ptr())); }
+  void give_to(PyObject* view) const { set_slot(view, tensor_slots().view, tuple().ptr()); }
+};
+
+// The weak references in a cell to Tensors that are alive, each once, by their ids; in their order.
+py::object living(PyObject* cell, Py_ssize_t count, PyObject* without = nullptr) {
+  py::object links = checked(PyDict_New());
+  for (Py_ssize_t i = kFirst; i < count; ++i) {
+    const py::object link = kept(item_of(cell, i)), tensor = target_of(link.ptr());
+    if (!tensor || tensor.ptr() == without) continue;
+    if (PyDict_SetItem(links.ptr(), checked(PyLong_FromVoidPtr(tensor.ptr())).ptr(), link.ptr()) < 0)
+      throw py::error_already_set();
+  }
+  return links;
+}
+
+// Drops the references to Tensors that are gone, if these are most: else each call would do it.
+void prune(PyObject* cell) {
+  static std::atomic_flag busy = ATOMIC_FLAG_INIT;
+  if (busy.test_and_set()) return;
+  struct Leave {
+    ~Leave() { busy.clear(); }
+  } leave;
+  const Py_ssize_t count = PyList_GET_SIZE(cell);  // others may append meanwhile: only these are replaced
+  const py::object links = living(cell, count);
+  const py::object left = checked(PyDict_Values(links.ptr()));
+  Py_ssize_t alive = PyList_GET_SIZE(left.ptr());
+  if (alive == 1) {  // a Tensor that is no view is listed for its views only
+    const py::object tensor = target_of(PyList_GET_ITEM(left.ptr(), 0));
+    if (!tensor || !Family(tensor.ptr())) alive = 0;
+  }
+  if (2 * alive < count && PyList_SetSlice(cell, kFirst, count, alive ? left.ptr() : nullptr) < 0)
+    throw py::error_already_set();
+}
+
+void append(PyObject* cell, PyObject* tensor) {
+  if (PyList_Append(cell, link_to(tensor).ptr()) < 0) throw py::error_already_set();
+}
+
+// Lists a Tensor among those that share its memory, and prunes each time the number of references has
+// doubled.
+void add_link(PyObject* tensor) {
+  const py::object cell = cell_of(tensor);
+  append(cell.ptr(), tensor);
+  const Py_ssize_t count = PyList_GET_SIZE(cell.ptr());
+  const auto is_power = [](Py_ssize_t n) { return (n & (n - 1)) == 0; };
+  if (count > 31 && (is_power(count) || is_power(count - 1))) prune(cell.ptr());  // one call may add two
+}
+
+py::object sharing(PyObject* tensor) {
+  const py::object cell = cell_of(tensor);
+  const Py_ssize_t count = PyList_GET_SIZE(cell.ptr());
+  py::object found = checked(PyDict_Values(living(cell.ptr(), count, tensor).ptr()));
+  Py_ssize_t alive = 0;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(found.ptr()); ++i)
+    if (py::object other = target_of(PyList_GET_ITEM(found.ptr(), i)))
+      PyList_SetItem(found.ptr(), alive++, other.release().ptr());
+  if (PyList_SetSlice(found.ptr(), alive, PY_SSIZE_T_MAX, nullptr) < 0) throw py::error_already_set();
+  if (count - kFirst > 2 * alive) prune(cell.ptr());
+  return found;
+}
+
+// Makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether.
+// Operations that reshape their result give such views.
+bool stands_alone(PyObject* view) {
+  const Family family(view);
+  if (!family || family.why.ptr() != g_under_no_grad || target_of(family.base.ptr())) return false;
+  const py::object cell = cell_of(view);
+  for (Py_ssize_t i = kFirst; i < PyList_GET_SIZE(cell.ptr()); ++i) {
+    const py::object other = target_of(kept(item_of(cell.ptr(), i)).ptr());
+    if (other && other.ptr() != view) return false;
+  }
+  set_slot(view, tensor_slots().view, Py_None);
+  return true;
+}
+
+// Notes that a new Tensor has the memory of another, but not its tape.
+void share(PyObject* tensor, PyObject* other) {
+  const py::object cell = cell_of(tensor);
+  set_slot(other, tensor_slots().cell, cell.ptr());
+  const Family family(tensor);
+  if (!family)
+    append(cell.ptr(), tensor);
+  else if (const py::object base = family.living_base())  // a view is in the list already
+    append(cell.ptr(), base.ptr());
+  add_link(other);
+}
+
+struct Found : py::object {
+  RANVIER_ANNOTATION("Any");
+};
+
+}  // namespace
+
+void join(PyObject* view, PyObject* x, PyObject* function, bool recording) {
+  set_slot(view, tensor_slots().cell, cell_of(x).ptr());
+  const Family family(x);
+  const py::object own = checked(PyTuple_Pack(1, function));
+  if (!family || (recording && stands_alone(x))) {
+    const py::object base = recording ? py::reinterpret_borrow<py::object>(x) : link_to(x);
+    Family(base, own, recording ? g_no_reason : g_under_no_grad).give_to(view);
+  } else {
+    const Family next(family.base, checked(PySequence_Concat(family.chain.ptr(), own.ptr())),
+                      family.why.ptr());
+    (recording ? next : next.refused(g_under_no_grad)).give_to(view);
+  }
+  add_link(view);
+}
+
+void mark_several(PyObject* views) {
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(views); ++i) {
+    PyObject* const view = PyTuple_GET_ITEM(views, i);
+    Family(view).refused(g_one_of_several).give_to(view);
+  }
+}
+
+void register_views(Module m) {
+  g_no_reason = PyUnicode_InternFromString("");
+  def(m, "_set_reasons(under_no_grad, one_of_several)", [](Raw under_no_grad, Raw one_of_several) {
+    g_under_no_grad = under_no_grad.value.inc_ref().ptr();
+    g_one_of_several = one_of_several.value.inc_ref().ptr();
+  });
+  def(m, "_add_link(tensor)", [](Raw tensor) { add_link(tensor.value.ptr()); });
+  def(m, "_share(tensor, other)",
+      [](Raw tensor, Raw other) { share(tensor.value.ptr(), other.value.ptr()); });
+  def(m, "_sharing(tensor)", [](Raw tensor) { return Found{sharing(tensor.value.ptr())}; });
+  def(m, "_stands_alone(view)", [](Raw view) { return stands_alone(view.value.ptr()); });
+  def(m, "_is_several(views)", [](Raw views) {
+    mark_several(views.value.ptr());
+    return Found{py::reinterpret_borrow<py::object>(views.value)};
+  });
+}
+
+}  // namespace ranvier::bind
