@@ -147,6 +147,15 @@ Input Input::number(const Arg& arg) {
   return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
 }
 
+Input Input::movable(const Arg& arg) {
+  check_array(arg);
+  const int type = PyArray_TYPE(as_array(arg.value));
+  const auto dtype = dtype_of_number(type);
+  if (!dtype || PyArray_ITEMSIZE(as_array(arg.value)) < 4)
+    wrong_dtype(arg, "float32, float64, or integers of 32 or 64 bits");
+  return Input(arg, addressable(arg.value, type_number(*dtype)), *dtype);
+}
+
 Input Input::integers(const Arg& arg) {
   check_array(arg);
   PyArrayObject* a = as_array(arg.value);

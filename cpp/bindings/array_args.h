@@ -49,9 +49,10 @@ class Input {
  public:
   // Fails unless the argument is an array of float32 or float64 with at most kMaxDims dimensions.
   static Input floating(const Arg& arg);
-  static Input pixels(const Arg& arg);                              // the same, or an array of uint8
-  static Input number(const Arg& arg);                              // an array of any dtype that casts read
-  static Input integers(const Arg& arg);                            // an array of any integer dtype, as int64
+  static Input pixels(const Arg& arg);    // the same, or an array of uint8
+  static Input number(const Arg& arg);    // an array of any dtype that casts read
+  static Input movable(const Arg& arg);   // of elements of 4 or 8 bytes, which a kernel for floats only moves
+  static Input integers(const Arg& arg);  // an array of any integer dtype, as int64
   static Input exactly(const Arg& arg, DType dtype);                // an array of this dtype
   Input() = default;                                                // empty
   explicit Input(const Arg& arg) : op_(arg.op), name_(arg.name) {}  // empty
@@ -217,6 +218,13 @@ bool is_channels_last(const Input& x);  // 4-D, NHWC in memory; dimensions of si
 template <class F>
 decltype(auto) with_float(DType dtype, F&& f) {
   return dtype == DType::float32 ? f(float{}) : f(double{});
+}
+
+// The same for elements that are only moved: of the floats of their size.
+constexpr bool is_wide(DType dtype) { return dtype == DType::float64 || dtype == DType::int64; }
+template <class F>
+decltype(auto) with_size(DType dtype, F&& f) {
+  return is_wide(dtype) ? f(double{}) : f(float{});
 }
 
 // Runs a kernel without the GIL: safe because the arrays are held by Inputs and Outputs on this stack, and

@@ -20,14 +20,19 @@ struct ArrayArg : Arg {
 // of the arrays beside it.
 class Arguments {
  public:
-  explicit Arguments(std::initializer_list<Arg> arguments) : count_(static_cast<int>(arguments.size())) {
+  // read: Input::floating, or Input::movable.
+  explicit Arguments(std::initializer_list<Arg> arguments, Input (*read)(const Arg&) = Input::floating)
+      : count_(static_cast<int>(arguments.size())) {
     int k = 0;
-    for (const Arg& arg : arguments) add(k++, arg);
+    for (const Arg& arg : arguments) add(k++, arg, read);
     if (first_ < 0) fail_type(arguments.begin()->op, "got numbers only; expected at least one array");
     for (k = first_ + 1; k < count_; ++k) arrays_[first_].expect_same_dtype(arrays_[k]);
   }
 
   DType dtype() const { return arrays_[first_].dtype(); }
+  bool has_number() const {
+    return std::any_of(arrays_, arrays_ + count_, [](const Input& x) { return !x; });
+  }
   int count() const { return count_; }
 
   // Broadcasts the shape with that of another array (the condition of where).
@@ -64,13 +69,13 @@ class Arguments {
   }
 
  private:
-  void add(int k, const Arg& arg) {
+  void add(int k, const Arg& arg, Input (*read)(const Arg&)) {
     if (PyFloat_CheckExact(arg.value.ptr())) {
       numbers_[k] = PyFloat_AS_DOUBLE(arg.value.ptr());
     } else if (PyLong_CheckExact(arg.value.ptr())) {
       numbers_[k] = Real(arg);
     } else {
-      arrays_[k] = Input::floating(arg);
+      arrays_[k] = read(arg);
       if (first_ < 0) first_ = k;
       widen(arrays_[k]);
     }
@@ -108,7 +113,7 @@ class Arguments {
 // set(call) sets the fields other than operands and result.
 template <template <class> class Call, class Set>
 Output run_on(const Arguments& operands, Output y, const Set& set) {
-  with_float(operands.dtype(), [&](auto tag) {
+  with_size(operands.dtype(), [&](auto tag) {
     Call<decltype(tag)> call{};
     operands.fill(call.x, call.scalar);
     call.y = y;
@@ -130,7 +135,10 @@ Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
 }
 
 Output where(Exactly<DType::boolean> condition, Operand a, Operand b, Out out) {
-  Arguments operands({a, b});
+  Arguments operands({a, b}, Input::movable);
+  const bool is_float = operands.dtype() == DType::float32 || operands.dtype() == DType::float64;
+  if (!is_float && operands.has_number())
+    fail_type(a.op, "got a number beside an array of integers; expected an array");
   operands.broadcast_with(condition);
   return run_on<Where>(operands, operands.output(out, operands.dtype(), condition),
                        [&](auto& call) { operands.fill(call.condition, condition); });

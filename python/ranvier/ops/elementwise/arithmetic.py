@@ -26,8 +26,6 @@ from ranvier.ops.elementwise.dtypes import (
     as_operand,
     cast,
     is_floating,
-    is_number,
-    is_pair,
     promoted,
     require_no_gradient,
     result_dtype,
@@ -197,6 +195,13 @@ class Neg(Function):
 diagonal(Neg, MulNumber, DivNumber)
 
 
+# in one call; None: see `promoted`
+_known = _core._elementwise
+_ADD = _known(_core.add, np.add, False, False, Add, AddNumber, AddNumber)
+_SUB = _known(_core.sub, np.subtract, False, False, Sub, lambda number: AddNumber(-number), NumberSub)
+_MUL = _known(_core.mul, np.multiply, False, False, Mul, MulNumber, MulNumber)
+_DIV = _known(_core.div, None, False, False, Div, DivNumber, NumberDiv)
+
 _ONE = 1  # the default alpha: other numbers are checked
 
 
@@ -213,13 +218,8 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
         return written("add", out, add(input, other, alpha=alpha))
     if alpha is not _ONE and number("add", "alpha", alpha) != 1:
         return _scaled("add", add, input, other, alpha)
-    if is_pair(input, other):
-        return Add().apply(input, other)
-    if is_number(other) and is_floating(input):
-        return AddNumber(float(other)).apply(input)
-    if is_number(input) and is_floating(other):
-        return AddNumber(float(input)).apply(other)
-    return promoted("add", Add, np.add, input, other)
+    y = _ADD(input, other)
+    return promoted("add", Add, np.add, input, other) if y is None else y
 
 
 def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
@@ -250,26 +250,16 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
         return written("sub", out, sub(input, other, alpha=alpha))
     if alpha is not _ONE and number("sub", "alpha", alpha) != 1:
         return _scaled("sub", sub, input, other, alpha)
-    if is_pair(input, other):
-        return Sub().apply(input, other)
-    if is_number(other) and is_floating(input):
-        return AddNumber(-float(other)).apply(input)
-    if is_number(input) and is_floating(other):
-        return NumberSub(float(input)).apply(other)
-    return promoted("sub", Sub, np.subtract, input, other)
+    y = _SUB(input, other)
+    return promoted("sub", Sub, np.subtract, input, other) if y is None else y
 
 
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
     if out is not None:
         return written("mul", out, mul(input, other))
-    if is_pair(input, other):
-        return Mul().apply(input, other)
-    if is_number(other) and is_floating(input):
-        return MulNumber(float(other)).apply(input)
-    if is_number(input) and is_floating(other):
-        return MulNumber(float(input)).apply(other)
-    return promoted("mul", Mul, np.multiply, input, other)
+    y = _MUL(input, other)
+    return promoted("mul", Mul, np.multiply, input, other) if y is None else y
 
 
 class RoundedDiv(Function):
@@ -319,13 +309,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:
         return _rounded(input, other, rounding_mode)
-    if is_pair(input, other):
-        return Div().apply(input, other)
-    if is_number(other) and is_floating(input):
-        return DivNumber(float(other)).apply(input)
-    if is_number(input) and is_floating(other):
-        return NumberDiv(float(input)).apply(other)
-    return promoted("div", Div, np.true_divide, input, other, integers=False)
+    y = _DIV(input, other)
+    return promoted("div", Div, np.true_divide, input, other, integers=False) if y is None else y
 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:

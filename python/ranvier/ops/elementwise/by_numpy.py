@@ -142,7 +142,12 @@ def without_derivative(name: str, values: Any, *inputs: Any) -> Tensor:
 
 
 def of_one(
-    name: str, function: Callable[..., Any], slope: Slope | None, integers: bool = False, **kind: bool
+    name: str,
+    function: Callable[..., Any],
+    slope: Slope | None,
+    integers: bool = False,
+    core: Any = None,
+    **kind: bool,
 ) -> Callable[[Any], Tensor]:
     """A public function y = f(x) with dy/dx = slope(f, x, y). kind: settings of ByNumpy.
 
@@ -154,8 +159,11 @@ def of_one(
     tensor([8.])
     """
     node = type(name.capitalize(), (ByNumpy,), kind)
+    known = _core._elementwise(core, function if isinstance(function, np.ufunc) else None)
 
     def op(input: Any) -> Tensor:
+        if (y := known(input)) is not None:
+            return y
         x = as_tensor(name, input)
         if not is_floating(x) and (integers or x._array.dtype.kind == "f"):
             require_no_gradient(name, x)
@@ -175,7 +183,7 @@ def of_kernel(name: str, slope: Slope, **kind: bool) -> Callable[[Any], Tensor]:
     def function(x: Array) -> Array:
         return kernel(x if x.dtype in (F32, F64) else x.astype(F64))
 
-    return of_one(name, function, slope, kernel=True, **kind)
+    return of_one(name, function, slope, core=kernel, kernel=True, **kind)
 
 
 def of_two(
@@ -187,8 +195,12 @@ def of_two(
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
     node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
+    divides = name in ("floor_divide", "remainder", "fmod")
+    ufunc = function if isinstance(function, np.ufunc) else None
+    known = _core._elementwise(kind.get("core"), ufunc, False, divides)
 
     def op(input: Any, other: Any) -> Tensor:
-        return promoted(name, node, function, input, other, integers=integers)
+        y = known(input, other)
+        return promoted(name, node, function, input, other, integers=integers) if y is None else y
 
     return op

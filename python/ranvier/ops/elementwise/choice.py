@@ -25,7 +25,6 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     cast,
     is_floating,
-    is_pair,
     promoted,
     require_no_gradient,
     result_dtype,
@@ -163,11 +162,11 @@ def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:
     name = kind.__name__.lower()
+    known = _core._elementwise(kind.kernel, function, False, False, kind)
 
     def op(input: Any, other: Any) -> Tensor:
-        if is_pair(input, other):
-            return kind().apply(input, other)
-        return promoted(name, kind, function, input, other)
+        y = known(input, other)
+        return promoted(name, kind, function, input, other) if y is None else y
 
     return op
 
@@ -228,6 +227,9 @@ def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
 clamp = clip
 
 
+_WHERE = _core._elementwise(_core.where, None)
+
+
 class Where(Function):
     """y = condition ? a : b"""
 
@@ -276,6 +278,8 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     >>> rv.where(x > 0, x, 0.1 * x)
     tensor([-0.1000,  2.0000])
     """
+    if (y := _WHERE(condition, input, other)) is not None:
+        return y
     condition = as_tensor("where", condition)
     if input is None and other is None:
         chosen = condition._read("where with a condition alone")

@@ -23,9 +23,6 @@ from ranvier.ops.elementwise.dtypes import (
     F64,
     as_operand,
     compared,
-    is_floating,
-    is_number,
-    is_pair,
     result_dtype,
     unlike,
 )
@@ -38,10 +35,6 @@ METHODS = __all__
 def _compare(
     name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any
 ) -> Tensor:
-    if is_pair(a, b):
-        return wrap(core(a._array, b._array, None))
-    if is_number(b) and is_floating(a):
-        return wrap(core(a._array, float(b), None))
     a, b = as_operand(name, a), as_operand(name, b)
     dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
     raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
@@ -57,7 +50,13 @@ def _compare(
 
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
     core = getattr(_core, name)
-    return lambda input, other: _compare(name, core, function, input, other)
+    known = _core._elementwise(core, function, True)
+
+    def op(input: Any, other: Any) -> Tensor:
+        y = known(input, other)
+        return _compare(name, core, function, input, other) if y is None else y
+
+    return op
 
 
 eq, ne = _comparison("eq", np.equal), _comparison("ne", np.not_equal)

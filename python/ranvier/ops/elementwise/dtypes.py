@@ -1,9 +1,10 @@
 """The dtype of an element-wise op, and whether the core or NumPy computes it.
 
-The core computes float32 and float64. NumPy computes integers, bools and half floats, which are rare inside a
-training step. The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside
-it, a tensor without dimensions that of one with dimensions, unless its kind (bool < integer < float) is
-higher. Half floats are computed in float32 and rounded once: a number beside them may be beyond their range.
+The core computes float32 and float64, NumPy integers, bools and half floats. Most calls are one call into the
+core (``_core._elementwise``), which has the rules of this module and gives None for what is left to it.
+The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, a tensor
+without dimensions that of one with dimensions, unless its kind (bool < integer < float) is higher. Half
+floats are computed in float32 and rounded once: a number beside them may be beyond their range.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import is_recording, recordings
+from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 
 Array = np.ndarray[Any, Any]
@@ -104,23 +105,6 @@ def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
     return x.to(dtype) if isinstance(x, Tensor) else wrap(keep(np.array(x, dtype)))
 
 
-_EXACT = frozenset({"add", "sub", "mul"})  # of arrays of integers NumPy computes these without warnings
-
-
-def _of_integers(numpy_function: Callable[..., Any], a: Any, b: Any) -> Tensor | None:
-    """The result for two Tensors of one integer dtype, or one and an int; None for all else, and errors."""
-    if type(a) is not Tensor or a._array.dtype.kind not in "iu" or not a._array.ndim:
-        return None
-    if type(b) is Tensor and b._array.dtype is a._array.dtype:
-        b = b._array
-    elif type(b) is not int:
-        return None
-    try:
-        return wrap(numpy_function(a._array, b))
-    except (ValueError, OverflowError):
-        return None
-
-
 def promoted(
     name: str,
     function: Callable[[], Function],
@@ -135,8 +119,6 @@ def promoted(
     numpy_function computes other dtypes than float32 and float64; without `integers`, integers are computed
     in the default dtype.
     """
-    if name in _EXACT and not recordings and (y := _of_integers(numpy_function, a, b)) is not None:
-        return y
     try:
         a, b = as_operand(name, a), as_operand(name, b)
     except TypeError:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import in_dtype
@@ -36,11 +37,21 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
 
 
 def _bitwise(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
-    return lambda input, other: _integers(name, function, input, other)
+    known = _core._elementwise(None, function)
+
+    def op(input: Any, other: Any) -> Tensor:
+        y = known(input, other)
+        return _integers(name, function, input, other) if y is None else y
+
+    return op
+
+
+_INVERT = _core._elementwise(None, np.invert)
 
 
 def bitwise_not(input: Any) -> Tensor:
-    return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", input))
+    y = _INVERT(input)
+    return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", input)) if y is None else y
 
 
 def _truth(name: str, x: Any) -> Any:

@@ -21,7 +21,7 @@ from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, is_floating, to_dtype
+from ranvier.ops.elementwise.dtypes import BOOL, Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
@@ -289,10 +289,12 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     return _numpy(np.sum, ne(input, 0), axes, False)
 
 
-def _truth(name: str, function: Any) -> Callable[..., Tensor]:
+def _truth(name: str, function: Any, known: Any) -> Callable[..., Tensor]:
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
+        if (y := known(input, dim, axis, keepdim, keepdims)) is not None:
+            return y
         if _no_axes(dim, axis):
             return ne(input, 0)
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
@@ -302,7 +304,8 @@ def _truth(name: str, function: Any) -> Callable[..., Tensor]:
     return op
 
 
-all, any = _truth("all", np.all), _truth("any", np.any)
+all = _truth("all", np.all, _core._reduction(None, np.logical_and, True, BOOL.num, 1))
+any = _truth("any", np.any, _core._reduction(None, np.logical_or, True, BOOL.num, 0))
 document(
     globals(),
     """

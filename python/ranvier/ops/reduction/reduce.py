@@ -25,6 +25,7 @@ from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import (
+    I64,
     Array,
     as_tensor,
     is_floating,
@@ -201,6 +202,12 @@ def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy's sums of uint8
 
 
+# f(x, dim, axis, keepdim, keepdims) without a gradient; None: see below
+_SUM = _core._reduction(_core.sum, np.add, False, I64.num, 0)
+_MEAN = _core._reduction(_core.mean, None)
+_MAX, _MIN = _core._reduction(_core.max, np.maximum), _core._reduction(_core.min, np.minimum)
+
+
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
     limit = builtins.max(x.ndim, 1)
     if not -limit <= axis < limit:
@@ -223,6 +230,8 @@ def sum(
     Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
     that is given twice.
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0) -> tensor([4., 6.])"""
+    if dtype is None and (y := _SUM(input, dim, axis, keepdim, keepdims)) is not None:
+        return y
     input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         input = to_dtype("sum", input, dtype)
@@ -242,22 +251,27 @@ def mean(
 ) -> Tensor:
     """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
     | rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1) -> tensor([1.5000, 4.0000])"""
+    if dtype is None and (y := _MEAN(input, dim, axis, keepdim, keepdims)) is not None:
+        return y
     input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
     if dtype is not None:
         input = to_dtype("mean", input, dtype)
     return Sum(axes, keepdims, mean=True).apply(input)
 
 
-def _over_axes(name: str) -> Callable[..., Tensor]:
+def _over_axes(name: str, known: Any) -> Callable[..., Tensor]:
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
-        return _extreme_over(name, *_arguments(name, input, dim, keepdim, axis, keepdims))
+        y = known(input, dim, axis, keepdim, keepdims)
+        if y is None:
+            y = _extreme_over(name, *_arguments(name, input, dim, keepdim, axis, keepdims))
+        return y
 
     return op
 
 
-amax, amin = _over_axes("amax"), _over_axes("amin")
+amax, amin = _over_axes("amax", _MAX), _over_axes("amin", _MIN)
 
 
 def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
@@ -270,7 +284,7 @@ def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         raise type(error)(str(error).replace(f"[{kind}]", f"[{name}]", 1)) from None
 
 
-def _extreme_along(name: str, of_two: Callable[..., Tensor]) -> Callable[..., Any]:
+def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any) -> Callable[..., Any]:
     def op(
         input: Any,
         dim: Any = None,
@@ -280,6 +294,8 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor]) -> Callable[..., An
         axis: Any = None,
         keepdims: bool = False,
     ) -> Any:
+        if dim is None and other is None and (y := known(input, None, axis, keepdim, keepdims)) is not None:
+            return y
         if other is not None or isinstance(dim, (Tensor, np.ndarray)):
             try:
                 return of_two(input, dim if other is None else other)
@@ -290,7 +306,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor]) -> Callable[..., An
     return op
 
 
-max, min = _extreme_along("max", maximum), _extreme_along("min", minimum)
+max, min = _extreme_along("max", maximum, _MAX), _extreme_along("min", minimum, _MIN)
 
 
 def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:

@@ -1,0 +1,183 @@
+"""Calls of Tensors in one step (`cpp/bindings/untaped.cpp`) beside NumPy: every dtype, layout and reduction."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+import ranvier as rv
+from ranvier import _core
+
+KINDS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float32", "float64")
+WHOLE = KINDS[:6]
+
+
+def values(dtype: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """From -4 to 4, from 0 to 4 without a sign."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0 if dtype in ("bool", "uint8") else -4, 5, shape).astype(dtype)
+
+
+def layouts(array: np.ndarray) -> list[np.ndarray]:
+    """The same values with other strides."""
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    reversed_ = np.ascontiguousarray(array[::-1])[::-1]
+    return [array, np.asfortranarray(array), wide[..., ::2], reversed_]
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (2, 3, 64), (65, 67), (0, 4), (4, 0)])
+def test_pairs_of_one_dtype(dtype, shape):
+    a, b = values(dtype, shape), values(dtype, shape, 1)
+    for x in layouts(a):
+        for y in layouts(b):
+            for op in (np.maximum, np.minimum, np.add, np.multiply):
+                got = getattr(rv, {"add": "add", "multiply": "mul"}.get(op.__name__, op.__name__))(
+                    rv.from_numpy(x), rv.from_numpy(y)
+                )
+                np.testing.assert_array_equal(got.numpy(), op(a, b), strict=True)
+            for name in ("eq", "ne", "lt", "le", "gt", "ge"):
+                long = {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal"}
+                long |= {"gt": "greater", "ge": "greater_equal"}
+                got = getattr(rv, name)(rv.from_numpy(x), rv.from_numpy(y))
+                np.testing.assert_array_equal(got.numpy(), getattr(np, long[name])(a, b), strict=True)
+
+
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_bits_and_shapes_that_broadcast(dtype):
+    a, b = values(dtype, (4, 1, 6)), values(dtype, (5, 1), 1)
+    for name in ("bitwise_and", "bitwise_or", "bitwise_xor"):
+        got = getattr(rv, name)(rv.from_numpy(a), rv.from_numpy(b))
+        np.testing.assert_array_equal(got.numpy(), getattr(np, name)(a, b), strict=True)
+    np.testing.assert_array_equal((~rv.from_numpy(a)).numpy(), ~a, strict=True)
+    with pytest.raises(ValueError, match=r"\[bitwise_and\] got shapes \(3,\) and \(4,\)"):
+        rv.from_numpy(values(dtype, (3,))) & rv.from_numpy(values(dtype, (4,)))
+
+
+@pytest.mark.parametrize("first", KINDS)
+@pytest.mark.parametrize("second", KINDS)
+def test_two_dtypes_as_by_the_rules_of_python(first, second):
+    for shapes in (((3, 4), (3, 4)), ((3, 4), ()), ((), (3, 4)), ((), ())):
+        a, b = (rv.from_numpy(values(d, s, 2)) for d, s in zip((first, second), shapes, strict=True))
+        wanted = rv.ops.elementwise.dtypes.result_dtype(a, b)
+        got = rv.mul(a, b)
+        assert got._array.dtype == wanted
+        np.testing.assert_array_equal(got.numpy(), a.numpy().astype(wanted) * b.numpy().astype(wanted))
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_numbers_of_python_and_numpy(dtype):
+    x = values(dtype, (3, 5))
+    for number in (True, 2, 2.5, np.int32(2), np.float32(2.5), np.bool_(True)):
+        plain = number.item() if isinstance(number, np.generic) else number
+        wanted = rv.ops.elementwise.dtypes.result_dtype(rv.from_numpy(x), plain)
+        got = rv.mul(rv.from_numpy(x), number)
+        np.testing.assert_array_equal(got.numpy(), x.astype(wanted) * wanted.type(plain), strict=True)
+        got = rv.add(number, rv.from_numpy(x))
+        np.testing.assert_array_equal(got.numpy(), wanted.type(plain) + x.astype(wanted), strict=True)
+
+
+def test_numbers_that_a_dtype_cannot_hold():
+    x = rv.tensor([1, 2], dtype=rv.uint8)
+    with pytest.raises(ValueError, match=r"\[add\] got the number 300; expected one that uint8 can hold"):
+        x + 300
+    with pytest.raises(ValueError, match="got the number -1"):
+        x * -1
+    assert (x < 300).tolist() == [True, True] and (x == -1).tolist() == [False, False]
+    np.testing.assert_array_equal((x + 254).numpy(), np.array([255, 0], np.uint8))
+
+
+@pytest.mark.parametrize("dtype", WHOLE[1:])
+def test_divisions_of_integers(dtype):
+    a, b = values(dtype, (6, 7)), values(dtype, (6, 7), 1)
+    b[b == 0] = 3
+    for name in ("remainder", "fmod", "floor_divide"):
+        got = getattr(rv, name)(rv.from_numpy(a), rv.from_numpy(b))
+        np.testing.assert_array_equal(got.numpy(), getattr(np, name)(a, b), strict=True)
+        got = getattr(rv, name)(rv.from_numpy(a), 3)
+        np.testing.assert_array_equal(got.numpy(), getattr(np, name)(a, np.asarray(3, dtype)), strict=True)
+        b[2, 2] = 0
+        for zero in (rv.from_numpy(b), 0):
+            with pytest.raises(ValueError, match=rf"\[{name}\] got integers divided by 0"):
+                getattr(rv, name)(rv.from_numpy(a), zero)
+        b[2, 2] = 1
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 5), (4, 3, 64), (66, 65), (0, 3), (3, 0)])
+def test_reductions(dtype, shape):
+    array = values(dtype, shape)
+    axes = [None, *range(-len(shape), len(shape)), *([(0, 1)] if len(shape) > 1 else [])]
+    for x in layouts(array) if array.ndim else [array]:
+        for axis in axes:
+            for keepdims in (False, True):
+                settings = {"axis": axis, "keepdims": keepdims}
+                total = rv.from_numpy(x).sum(**settings).numpy()
+                exact = np.sum(array, dtype=np.int64 if dtype in WHOLE else dtype, **settings)
+                np.testing.assert_allclose(total, exact, rtol=1e-6)
+                assert total.dtype == exact.dtype and total.shape == np.shape(exact)
+                for name in ("all", "any"):
+                    wanted = np.asarray(getattr(np, name)(array, **settings))
+                    wanted = wanted.astype(np.uint8) if dtype == "uint8" else wanted
+                    got = getattr(rv.from_numpy(x), name)(**settings).numpy()
+                    np.testing.assert_array_equal(got, wanted, strict=True)
+                empty = array.size == 0
+                for name in () if empty else ("amax", "amin"):
+                    wanted = np.asarray(getattr(np, name)(array, **settings))
+                    got = getattr(rv.from_numpy(x), name)(**settings).numpy()
+                    np.testing.assert_array_equal(got, wanted, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "float32", "float64"])
+def test_where_of_dtypes_that_are_moved(dtype):
+    rng = np.random.default_rng(3)
+    condition = rng.random((5, 6)) > 0.5
+    a, b = (rng.integers(0, 2**31, (5, 6)).astype(dtype) for _ in range(2))
+    if dtype == "int64":
+        a[0, 0], b[0, 0] = 2**62 + 1, -(2**62) - 1
+    for x in layouts(a):
+        got = rv.where(rv.from_numpy(condition), rv.from_numpy(x), rv.from_numpy(b))
+        np.testing.assert_array_equal(got.numpy(), np.where(condition, a, b), strict=True)
+    got = rv.where(rv.from_numpy(condition), rv.from_numpy(a), 7)
+    np.testing.assert_array_equal(got.numpy(), np.where(condition, a, a.dtype.type(7)), strict=True)
+    with pytest.raises(TypeError, match="got a number beside an array of integers"):
+        _core.where(condition, 1, np.arange(6))
+
+
+def test_a_result_keeps_the_order_of_memory():
+    x = rv.from_numpy(np.arange(24).reshape(1, 2, 3, 4)).permute(0, 3, 1, 2)
+    assert (x + x).stride() == x.stride() and (x == 3).stride() == x.stride()
+
+
+def test_gradients_are_kept():
+    x, y = rv.ones(2, requires_grad=True), rv.tensor([2.0, 3.0])
+    for result in (
+        x + y,
+        x * 2,
+        2 - x,
+        2 / x,
+        x % 2,
+        rv.maximum(x, y),
+        rv.where(y > 2, x, y),
+        x.sum(),
+        x.max(),
+    ):
+        assert result.requires_grad
+    for result in (x > y, x == 1, x.any(), y + y, y.sum()):
+        assert not result.requires_grad
+    with rv.no_grad():
+        assert not (x + y).requires_grad
+
+
+def test_calls_keep_no_references():
+    a, b, mask = rv.arange(6).reshape(2, 3), rv.rand(2, 3), rv.rand(2, 3) > 0.5
+    arrays = [a._array, b._array, mask._array]
+    before = [sys.getrefcount(x) for x in arrays], sys.getrefcount(None)
+    for _ in range(1000):
+        _ = a + a, a * 2, b + a, b * 2.5, ~mask, mask & mask, a.sum(0), b.max(), mask.any(), a // 2
+        _ = rv.where(mask, a, a), rv.where(mask, b, 0.0), b.floor(), a == 2
+    assert [sys.getrefcount(x) for x in arrays] == before[0]
+    assert abs(sys.getrefcount(None) - before[1]) < 100
