@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from functools import lru_cache
 from string import ascii_letters
 from typing import Any, ClassVar
 
@@ -31,6 +32,7 @@ from ranvier.ops.shape.reshape import permute, reshape, transpose
 __all__ = ["einsum", "linear"]
 
 Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
+Steps = list[tuple[Any, ...]]  # ops and their settings
 
 
 def einsum(equation: Any, *operands: Any) -> Tensor:
@@ -52,15 +54,36 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
         equation, operands = _from_lists(equation, *operands)
     if len(operands) == 1 and isinstance(operands[0], (list, tuple)):
         operands = tuple(operands[0])
-    tensors = [as_tensor("einsum", x) for x in operands]
-    inputs, output = _parse(equation, tensors)
-    terms = [_diagonals(x, indices) for x, indices in zip(tensors, inputs, strict=True)]
-    x, indices = terms[0]
-    for place in range(1, len(terms)):
-        later = {i for _, names in terms[place + 1 :] for i in names}
-        x, indices = _pair(x, indices, *terms[place], later.union(output))
-    x, indices = _summed(x, indices, set(output))
-    return _ordered(x, indices, output)
+    x, *rest = [as_tensor("einsum", x) for x in operands]
+    pairs, last = _plan(equation, x._array.shape, *[y._array.shape for y in rest])
+    for (of_x, of_y, product), y in zip(pairs, rest, strict=True):
+        x = product(_after(x, of_x), _after(y, of_y))
+    return _after(x, last)
+
+
+def _after(x: Tensor, steps: Steps) -> Tensor:
+    for op, *settings in steps:
+        x = op(x, *settings)
+    return x
+
+
+@lru_cache(maxsize=1024)
+def _plan(equation: str, *shapes: tuple[int, ...]) -> tuple[list[tuple[Steps, Steps, Any]], Steps]:
+    """For each operand after the first: the steps of what is there, those of the operand, their product;
+    and the last steps."""
+    inputs, output = _parse(equation, shapes)
+    terms = [_Term(*term) for term in zip(shapes, inputs, strict=True)]
+    for term in terms:
+        term.take_diagonals()
+    x, pairs = terms[0], []
+    for place, y in enumerate(terms[1:], 2):
+        later = {i for term in terms[place:] for i in term.indices}
+        product, made = _pair(x, y, later.union(output))
+        pairs.append((x.steps, y.steps, product))
+        x = made
+    x.sum_to({*output})
+    x.order(output)
+    return pairs, x.steps
 
 
 def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
@@ -79,16 +102,16 @@ def _from_lists(*args: Any) -> tuple[str, tuple[Any, ...]]:
     return ",".join(parts) + right, args[: len(args) - len(result) : 2]
 
 
-def _parse(equation: str, tensors: list[Tensor]) -> tuple[list[Indices], Indices]:
+def _parse(equation: str, shapes: Any) -> tuple[list[Indices], Indices]:
     """The indices of each operand and of the result."""
     left, arrow, right = equation.replace(" ", "").partition("->")
     parts = left.split(",")
-    if len(parts) != len(tensors):
-        raise OpError(f"[einsum] got {len(tensors)} operands for {equation!r}; expected {len(parts)}")
-    inputs = [_indices(equation, part, x.ndim) for part, x in zip(parts, tensors, strict=True)]
+    if len(parts) != len(shapes):
+        raise OpError(f"[einsum] got {len(shapes)} operands for {equation!r}; expected {len(parts)}")
+    inputs = [_indices(equation, part, len(shape)) for part, shape in zip(parts, shapes, strict=True)]
     sizes: dict[str, int] = {}
-    for names, x in zip(inputs, tensors, strict=True):
-        for name, n in zip(names, x.shape, strict=True):
+    for names, shape in zip(inputs, shapes, strict=True):
+        for name, n in zip(names, shape, strict=True):
             if n != sizes.setdefault(name, n) and n != 1:
                 if sizes[name] != 1:
                     raise OpError(
@@ -122,62 +145,77 @@ def _indices(equation: str, part: str, ndim: int) -> Indices:
     return [*head, *(f"...{k}" for k in reversed(range(inside))), *tail]
 
 
-def _diagonals(x: Tensor, indices: Indices) -> tuple[Tensor, Indices]:
-    """One dimension for each index that occurs several times."""
-    for name in [i for i, n in Counter(indices).items() if n > 1]:
-        while indices.count(name) > 1:
-            a = indices.index(name)
-            b = indices.index(name, a + 1)
-            if x.shape[a] != x.shape[b]:
-                raise OpError(
-                    f"[einsum] got sizes {x.shape[a]} and {x.shape[b]} for index {name!r}; expected "
-                    "equal sizes"
-                )
-            x = diagonal(x, 0, a, b)
-            indices = [i for d, i in enumerate(indices) if d not in (a, b)] + [name]
-    return x, indices
+class _Term:
+    """An operand, or the product of some: its shape and indices, and the ops that lead there."""
+
+    def __init__(self, shape: Any, indices: Indices) -> None:
+        self.shape, self.indices = tuple(shape), indices
+        self.steps: Steps = []
+
+    def take_diagonals(self) -> None:
+        """One dimension for each index that occurs several times."""
+        for name in [i for i, n in Counter(self.indices).items() if n > 1]:
+            while self.indices.count(name) > 1:
+                a = self.indices.index(name)
+                b = self.indices.index(name, a + 1)
+                n, m = self.shape[a], self.shape[b]
+                if n != m:
+                    raise OpError(f"[einsum] got sizes {n} and {m} for index {name!r}; expected equal sizes")
+                self.steps.append((diagonal, 0, a, b))
+                self._keep([d for d in range(len(self.shape)) if d not in (a, b)])
+                self.shape, self.indices = (*self.shape, n), [*self.indices, name]
+
+    def sum_to(self, keep: set[str]) -> None:
+        """Summed over the indices that are not in keep."""
+        if axes := tuple(d for d, i in enumerate(self.indices) if i not in keep):
+            self.steps.append((total, axes))
+            self._keep([d for d in range(len(self.shape)) if d not in axes])
+
+    def drop_ones(self, sizes: dict[str, int]) -> None:
+        """Without the dimensions of size 1 along which the other operand is longer."""
+        self._keep([d for d, i in enumerate(self.indices) if self.shape[d] == sizes[i]], True)
+
+    def order(self, indices: Indices) -> None:
+        if self.indices != indices:
+            dims = [self.indices.index(i) for i in indices]
+            self.steps.append((permute, *dims))
+            self._keep(dims)
+
+    def reshape(self, *shape: int) -> None:
+        if self.shape != shape:
+            self.steps.append((reshape, *shape))
+            self.shape = shape
+
+    def _keep(self, dims: list[int], reshapes: bool = False) -> None:
+        shape, self.indices = tuple(self.shape[d] for d in dims), [self.indices[d] for d in dims]
+        if reshapes:
+            self.reshape(*shape)
+        self.shape = shape
 
 
-def _summed(x: Tensor, indices: Indices, keep: set[str]) -> tuple[Tensor, Indices]:
-    """x summed over the indices that are not in keep."""
-    axes = tuple(d for d, i in enumerate(indices) if i not in keep)
-    return (total(x, axes), [i for i in indices if i in keep]) if axes else (x, indices)
-
-
-def _pair(a: Tensor, ia: Indices, b: Tensor, ib: Indices, keep: set[str]) -> tuple[Tensor, Indices]:
+def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
     """The product of two operands, summed over the indices of both that are not in keep."""
-    sizes = dict(zip(ia, a.shape, strict=True))
-    sizes.update((i, n) for i, n in zip(ib, b.shape, strict=True) if sizes.get(i, 1) == 1)
-    a, ia = _without_ones(a, ia, sizes)
-    b, ib = _without_ones(b, ib, sizes)
-    a, ia = _summed(a, ia, keep.union(ib))
-    b, ib = _summed(b, ib, keep.union(ia))
-    stack = [i for i in ia if i in ib and i in keep]
-    inner = [i for i in ia if i in ib and i not in keep]
-    rows, columns = [i for i in ia if i not in ib], [i for i in ib if i not in ia]
+    sizes = dict(zip(a.indices, a.shape, strict=True))
+    sizes.update((i, n) for i, n in zip(b.indices, b.shape, strict=True) if sizes.get(i, 1) == 1)
+    a.drop_ones(sizes)
+    b.drop_ones(sizes)
+    a.sum_to(keep.union(b.indices))
+    b.sum_to(keep.union(a.indices))
+    stack = [i for i in a.indices if i in b.indices and i in keep]
+    inner = [i for i in a.indices if i in b.indices and i not in keep]
+    rows = [i for i in a.indices if i not in b.indices]
+    columns = [i for i in b.indices if i not in a.indices]
     shape = [[sizes[i] for i in names] for names in (stack, rows, inner, columns)]
     n, m, k, p = map(math.prod, shape)
-    a = _ordered(a, ia, [*stack, *rows, *inner])
-    b = _ordered(b, ib, [*stack, *inner, *columns])
-    if not inner:
-        y = mul(reshape(a, n, m, 1), reshape(b, n, 1, p))
-    elif stack:
-        y = matmul(reshape(a, n, m, k), reshape(b, n, k, p))
-    else:
-        y = matmul(reshape(a, m, k), reshape(b, k, p))
-    return reshape(y, [*shape[0], *shape[1], *shape[3]]), [*stack, *rows, *columns]
-
-
-def _ordered(x: Tensor, indices: Indices, order: Indices) -> Tensor:
-    return x if indices == order else permute(x, tuple(indices.index(i) for i in order))
-
-
-def _without_ones(x: Tensor, indices: Indices, sizes: dict[str, int]) -> tuple[Tensor, Indices]:
-    """x without the dimensions of size 1 along which the other operand is longer."""
-    keep = [d for d, i in enumerate(indices) if x.shape[d] == sizes[i]]
-    if len(keep) == len(indices):
-        return x, indices
-    return reshape(x, [x.shape[d] for d in keep]), [indices[d] for d in keep]
+    stacked = (n,) if stack or not inner else ()
+    a.order([*stack, *rows, *inner])
+    a.reshape(*stacked, m, k)
+    b.order([*stack, *inner, *columns])
+    b.reshape(*stacked, k, p)
+    y = _Term((*stacked, m, p), [])
+    y.reshape(*shape[0], *shape[1], *shape[3])
+    y.indices = [*stack, *rows, *columns]
+    return matmul if inner else mul, y
 
 
 class Linear(Function):
