@@ -240,6 +240,12 @@ def test_draws():
     assert abs(counts[1].item() / 4000 - 0.75) < 0.03
     assert sorted(rv.multinomial(rv.ones(2, 5), 5)[1].tolist()) == [0, 1, 2, 3, 4]
     assert [rv.multinomial(rv.zeros(0, 5), 2, again).shape for again in (True, False)] == [(0, 2)] * 2
+    one_each = rv.multinomial(
+        rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]]).repeat(2000, 1), 1, replacement=True
+    )
+    assert one_each.shape == (4000, 1)
+    assert set(one_each[::2].tolist()[0]) == {1}
+    assert abs((one_each[1::2] == 2).float().mean().item() - 0.75) < 0.05
     x = rv.zeros(4000)
     assert abs(x.normal_(2.0, 3.0).std().item() - 3) < 0.2
     assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.05

@@ -26,6 +26,8 @@ from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, resu
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.rows import document, examples
 
+_MOST = float(np.finfo(F64).max)
+
 
 def _drawing(generator: Any) -> Any:
     return contextlib.nullcontext() if generator is None else using(generator)
@@ -96,7 +98,7 @@ def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generat
 
 def _probabilities(name: str, p: Any) -> Any:
     array = p._read(name)
-    if array.size and not (np.all(array >= 0) and np.all(array <= 1)):
+    if not _core.inside(array if array.dtype in (F32, F64) else array.astype(F64), 0.0, 1.0):
         raise OpError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
     return array
 
@@ -147,7 +149,9 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
             f"[multinomial] got x of shape {input.shape} and {num_samples} samples; expected one or two "
             "dimensions and at least one sample"
         )
-    if not np.isfinite(rows).all() or (rows < 0).any() or (rows.sum(1) <= 0).any():
+    edges = np.add.accumulate(rows, 1)
+    whole = edges[:, rows.shape[1] - 1 :]
+    if not (_core.inside(rows, 0.0, _MOST) and rows.shape[1] and _core.inside(whole, 0.0, math.inf, True)):
         raise OpError(
             "[multinomial] got weights that are negative, not finite or all 0; expected weights >= 0"
         )
@@ -159,20 +163,20 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     with _drawing(generator):
         draw = numpy_generator()
         if replacement:
-            edges = rows.cumsum(1) / rows.sum(1, keepdims=True)
-            # rounding never passes the last weight > 0
-            last = rows.shape[1] - 1 - (rows[:, ::-1] > 0).argmax(1)
+            edges = edges / whole  # 1 from the last weight > 0 on, which no spot reaches
             spots = draw.random((rows.shape[0], num_samples))
-            chosen = np.empty(spots.shape, np.int64)
-            for row, e, s in zip(chosen, edges, spots, strict=True):
-                row[:] = np.searchsorted(e, s, "right")
-            np.minimum(chosen, last[:, None], out=chosen)
+            if num_samples == 1 < len(rows):
+                chosen = (edges <= spots).sum(1)
+            else:
+                chosen = np.empty(spots.shape, np.int64)
+                for row, e, s in zip(chosen, edges, spots, strict=True):
+                    row[:] = e.searchsorted(s, "right")
         else:  # the largest keys log(u) / w are a weighted draw (Efraimidis and Spirakis 2006)
             with np.errstate(divide="ignore"):
                 keys = np.log(1 - draw.random(rows.shape)) / rows
             keys[rows == 0] = -math.inf
             chosen = np.argsort(-keys, 1, kind="stable")[:, :num_samples]
-    return wrap(chosen.astype(np.int64).reshape(*input.shape[:-1], num_samples))
+    return wrap(chosen.astype(np.int64, copy=False).reshape(*input.shape[:-1], num_samples))
 
 
 def normal(
