@@ -310,3 +310,28 @@ def test_replays_ask_whether_the_covariance_is_symmetric():
     for _ in range(6):
         log_prob(rv.eye(2))
     refused(ValueError, "not symmetric", log_prob, rv.tensor([[1.0, 0.5], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int64", "float16", "float32", "float64"])
+def test_sets_of_whole_numbers_in_each_dtype(dtype):
+    sets = D.constraints.integer_interval(0, 2), D.constraints.integer_interval(0.5, 2), D.constraints.boolean
+    for x in [[], [0, 1], [1, 2], [0, 3], [-1, 1], [2**53, 1], [0.5, 1]]:
+        with np.errstate(over="ignore"):
+            values = rv.tensor(np.array(x).astype(dtype))
+        given = np.array(values.tolist(), np.float64)
+        whole = given == np.floor(given)
+        assert sets[0].holds(values) == (whole & (given >= 0) & (given <= 2)).all()
+        assert (
+            sets[1].holds(values)
+            == ((given - 0.5 >= 0) & (given - 0.5 == np.floor(given - 0.5)) & (given <= 2)).all()
+        )
+        assert sets[2].holds(values) == ((given == 0) | (given == 1)).all()
+
+
+def test_a_check_of_ones_own_holds_for_independent_dimensions():
+    class Even(D.constraints.integer_interval):
+        def check(self, value):
+            return value % 2 == 0
+
+    assert not D.constraints.independent(Even(0, 9), 1).holds(rv.tensor([[2, 3]]))
+    assert D.constraints.independent(Even(0, 9), 1).holds(rv.tensor([[2, 12]]))

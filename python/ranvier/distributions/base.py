@@ -13,7 +13,7 @@ from ranvier import Size, get_default_dtype, tensor
 from ranvier.autograd import Tensor, no_grad
 from ranvier.autograd.errors import own_methods
 from ranvier.distributions.constraints import dependent_property, independent, is_dependent
-from ranvier.distributions.utils import _sum_rightmost, lazy_property
+from ranvier.distributions.utils import _sum_rightmost, expanded, lazy_property
 
 Shape = tuple[int, ...]
 
@@ -21,14 +21,17 @@ Shape = tuple[int, ...]
 def parameters(name: str, *values: Any) -> tuple[Tensor, ...]:
     """The parameters as floating tensors of one shape; numbers take the dtype of the tensors beside them."""
     made = tensors(*values)
+    shapes = [x.shape for x in made]
+    if shapes.count(shapes[0]) == len(made):
+        return tuple(made)
     try:
-        shape = np.broadcast_shapes(*(x.shape for x in made))
+        shape = np.broadcast_shapes(*shapes)
     except ValueError as error:
-        shapes = " and ".join(str(x.shape) for x in made)
+        got = " and ".join(map(str, shapes))
         raise ValueError(
-            f"[{name}] got parameters of shapes {shapes}; expected shapes that broadcast"
+            f"[{name}] got parameters of shapes {got}; expected shapes that broadcast"
         ) from error
-    return tuple(ops.broadcast_to(x, shape) if x.shape != shape else x for x in made)
+    return tuple(expanded(x, shape) for x in made)
 
 
 def tensors(*values: Any) -> list[Tensor]:

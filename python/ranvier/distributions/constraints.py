@@ -38,6 +38,7 @@ class Constraint:
     event_dim: Any = 0
     is_discrete: Any = False
     _limits: Any = ()  # (least, most, whether the least is outside) of a set that is all numbers between them
+    _kind = "f"  # of the dtypes whose numbers these are
     _text = ""  # what errors call the set
 
     def check(self, value: Any) -> Any:
@@ -51,12 +52,12 @@ class Constraint:
     def holds(self, x: Tensor) -> bool:
         """Whether all values are inside. Each replay of a compiled step asks that, too."""
         x = wrap(x._array) if x.dtype.char != "e" else x.detach().float()
-        limits = (
-            self._limits if type(self).__module__ == __name__ else ()
-        )  # a subclass has a check of its own
-        if limits and x.dtype.kind == "f":
+        if x._array.dtype.kind == self._kind and (limits := self._bounds()):
             return bool(inside(x._array, *limits))
         return bool(inside(cast(self.check(x)._array, _FLOAT), 1, 1))
+
+    def _bounds(self) -> Any:
+        return self._limits if type(self).__module__ == __name__ else ()  # others have a check of their own
 
     def __repr__(self) -> str:
         bounds = ", ".join(f"{k}={v}" for k, v in vars(self).items() if k.endswith("_bound"))
@@ -178,17 +179,23 @@ class _HalfOpenInterval(_Interval):
 
 class _Boolean(Constraint):
     is_discrete, _text = True, "0 or 1"
+    _limits, _kind = (0, 1), "i"
 
     def check(self, value: Any) -> Any:
         return (value == 0) | (value == 1)
 
 
 class _IntegerInterval(_Interval):
-    is_discrete, _limits = True, ()
+    is_discrete, _kind = True, "i"
     _text = "whole numbers from {lower_bound} to {upper_bound}"
 
     def check(self, value: Any) -> Any:
         return _whole(value - self.lower_bound) & (value <= self.upper_bound)
+
+    @property
+    def _limits(self) -> Any:
+        limits = self.lower_bound, self.upper_bound
+        return limits if all(type(n) is int and abs(n) < 2**53 for n in limits) else ()
 
 
 class _IntegerGreaterThan(_GreaterThan):
@@ -288,7 +295,8 @@ class _IndependentConstraint(Constraint):
     event_dim = property(lambda c: c.base_constraint.event_dim + c.reinterpreted_batch_ndims)
     is_discrete = property(lambda c: c.base_constraint.is_discrete)
     text = property(lambda c: c.base_constraint.text)
-    _limits = property(lambda c: c.base_constraint._limits)
+    _limits = property(lambda c: c.base_constraint._bounds())
+    _kind = property(lambda c: c.base_constraint._kind)
 
     def check(self, value: Any) -> Any:
         n = self.reinterpreted_batch_ndims

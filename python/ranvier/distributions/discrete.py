@@ -23,7 +23,7 @@ from ranvier.distributions.constraints import (
     simplex,
     unit_interval,
 )
-from ranvier.distributions.utils import lazy_property, logits_to_probs, probs_to_logits
+from ranvier.distributions.utils import expanded, lazy_property, logits_to_probs, probs_to_logits
 
 
 class _Weights(Constraint):
@@ -80,12 +80,14 @@ class Bernoulli(_OfTrials):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            return ops.bernoulli(ops.broadcast_to(self.probs, self._extended_shape(sample_shape)))
+            return ops.bernoulli(expanded(self.probs, self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
         x = x if x.dtype == self.logits.dtype else x.to(self.logits.dtype)
-        x, logits = ops.broadcast_tensors(x, self.logits)
+        logits = self.logits
+        if x.shape != logits.shape:
+            x, logits = ops.broadcast_tensors(x, logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
 
     def entropy(self) -> Tensor:
@@ -166,9 +168,11 @@ class Categorical(Distribution):
         return self._log_prob_of(self._value(value).long())
 
     def _log_prob_of(self, index: Tensor) -> Tensor:
-        shape = np.broadcast_shapes(index.shape, self._batch_shape)
-        logits = ops.broadcast_to(self.logits, (*shape, self._num_events))
-        return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(ops.broadcast_to(index, shape), -1)), -1)
+        shape: Any = index.shape
+        if shape != self._batch_shape:
+            shape = np.broadcast_shapes(shape, self._batch_shape)
+        logits = expanded(self.logits, (*shape, self._num_events))
+        return ops.squeeze(ops.gather(logits, -1, ops.unsqueeze(expanded(index, shape), -1)), -1)
 
     def entropy(self) -> Tensor:
         return -ops.sum(self.probs * ops.clip(self.logits, -1e38, None), -1)

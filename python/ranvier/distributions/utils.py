@@ -66,6 +66,10 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     return tuple(ops.broadcast_tensors(*made))
 
 
+def expanded(x: Tensor, shape: Any) -> Tensor:
+    return x if x._array.shape == shape else ops.broadcast_to(x, shape)
+
+
 def _standard_normal(shape: Any, dtype: Any, device: Any = None) -> Tensor:
     return randn(shape, dtype=dtype)
 
