@@ -1,6 +1,10 @@
 """Questions about Tensors."""
 
+import itertools
+import math
+
 import numpy as np
+import pytest
 import ranvier as rv
 
 
@@ -22,3 +26,22 @@ def test_comparisons_of_whole_tensors():
     assert rv.is_tensor(x)
     assert not rv.is_tensor(np.ones(2))
     assert rv.numel(x) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_allclose_is_as_numpys(dtype):
+    values = (
+        [0, 1, 2, 1000] if dtype == np.int64 else [0.0, 1.0, 1.01, -1.0, 3e38, math.inf, -math.inf, math.nan]
+    )
+    for a, b in itertools.product(values, repeat=2):
+        x, y = np.array([1, a], dtype), np.array([1, b], dtype)
+        for rtol, atol, equal_nan in (
+            (1e-5, 1e-8, False),
+            (0.1, 0.0, True),
+            (0, 2.5, False),
+            (10.0, 0.0, False),
+        ):
+            with np.errstate(over="ignore"):
+                expected = np.allclose(x, y, rtol, atol, equal_nan)
+                seen = rv.allclose(rv.tensor(x), rv.tensor(y), rtol, atol, equal_nan)
+            assert seen is expected, (a, b, rtol, atol)

@@ -100,6 +100,15 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
     | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
     value_read("allclose")
     a, b = _raw("allclose", input), _raw("allclose", other)
+    if (
+        a.dtype is b.dtype
+        and a.dtype.char in "fd"
+        and a.shape == b.shape
+        and type(rtol) is type(atol) is float
+    ):
+        allowed = _core.add(_core.mul(_core.abs(b, None), rtol, None), atol, None)
+        if _core.inside(_core.sub(allowed, _core.abs(_core.sub(a, b, None), None), None), 0.0, math.inf):
+            return True  # where it may be infinite, or NaN, NumPy decides
     try:
         return bool(np.allclose(a, b, rtol, atol, equal_nan))
     except ValueError as error:

@@ -87,18 +87,17 @@ class StateDicts:
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
-        version = {"version": self._version}
+        version, hooks, attributes = {"version": self._version}, self._state_hooks, self.__dict__
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = version
-        hooks = self._state_hooks or _NONE
-        for hook in list(hooks.before_saving.values()):
+        for hook in [*hooks.before_saving.values()] if hooks else ():
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
         for name in self._module_names:
-            child = self.__dict__[name]
+            child = attributes[name]
             if child is not None:
                 child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for hook in list(hooks.after_saving.values()):
+        for hook in [*hooks.after_saving.values()] if hooks else ():
             changed = hook(self, destination, prefix, version)
             destination = destination if changed is None else changed
         return destination
@@ -106,7 +105,7 @@ class StateDicts:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Adds the module's own values, without those of its children."""
         attributes = self.__dict__
-        for name in self._kept_names():
+        for name in self._kept_names() if self._buffer_names else self._parameter_names:
             value = attributes[name]
             if value is not None:
                 destination[prefix + name] = value if keep_vars else value.detach()
