@@ -55,3 +55,32 @@ def bench_distance(
         peers={"torch": Peer("torch", {"function": function, "gradient": gradient, **settings})},
         threads=threads,
     )
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize("shape", [(64, 64), (512, 64), (1000, 3)], ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
+@pytest.mark.parametrize("p", [1.0, 2.0])
+def bench_pairs(race: Race, p: float, gradient: bool, shape: tuple[int, ...], threads: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, shape).astype(np.float32)
+    i, j = np.triu_indices(shape[0], 1)
+    pairs = [x[k].astype(np.float64) for k in (i, j)]
+    inputs, expected = {"x1": x}, reference.pairwise_distance(*pairs, p=p, eps=0.0)
+    if gradient:
+        inputs["dy"] = rng.uniform(-1, 1, expected.shape).astype(np.float32)
+        slopes = reference.pairwise_distance_backward(inputs["dy"].astype(np.float64), *pairs, p=p, eps=0.0)
+        expected = np.zeros(shape)
+        for rows, slope in zip((i, j), slopes, strict=True):
+            np.add.at(expected, rows, slope)
+    race(
+        "distance",
+        f"pdist p = {p:g} {'gradient' if gradient else 'forward'} {'x'.join(map(str, shape))}",
+        ours=lambda **arrays: functional(rv, "pdist", arrays, gradient, {"p": p}),
+        inputs=inputs,
+        expected=expected,
+        tolerance=tolerance(np.float32, shape[0] * shape[1], 16 * max(1.0, float(np.abs(expected).max()))),
+        flops=2.0 * (3 if gradient else 1) * i.size * shape[1],
+        peers={"torch": Peer("torch", {"function": "pdist", "gradient": gradient, "p": p})},
+        threads=threads,
+    )

@@ -89,15 +89,9 @@ def recurrent(**case: Any) -> Callable[[], Any]:
     return recurrent_layers.recurrent(torch, **case)
 
 
-def distance(
-    function: str,
-    gradient: bool,
-    x1: np.ndarray,
-    x2: np.ndarray,
-    dy: np.ndarray | None = None,
-    **settings: Any,
-) -> Callable[[], Any]:
-    arrays = {"x1": x1, "x2": x2} if dy is None else {"x1": x1, "x2": x2, "dy": dy}
+def distance(function: str, gradient: bool, **case: Any) -> Callable[[], Any]:
+    arrays = {name: value for name, value in case.items() if isinstance(value, np.ndarray)}
+    settings = {name: value for name, value in case.items() if name not in arrays}
     return functional(torch, function, arrays, gradient, settings)
 
 

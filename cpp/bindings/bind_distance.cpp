@@ -1,5 +1,7 @@
+#include "bindings/copied.h"
 #include "bindings/define.h"
 #include "kernels/distance/distance.h"
+#include "kernels/distance/pairs.h"
 
 namespace ranvier::bind {
 namespace {
@@ -42,21 +44,63 @@ Output pairwise_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real p, Rea
   return backward(Distance::pairwise_distance, s, dy, x1, x2, of_second, out);
 }
 
-// The gradient of x1 (b, m, d), summed over the pairs with x2 (b, n, d).
-Output sums(Floats dy, Floats x1, Floats x2, Real p) {
-  if (x1.ndim() != 3) x1.fail("(b, m, d)");
-  if (x2.ndim() != 3) x2.fail("(b, n, d)");
-  x2.expect_shape({x1.shape(0), x2.shape(1), x1.shape(2)});
-  dy.expect_shape({x1.shape(0), x1.shape(1), x2.shape(1)});
-  Output dx = Output::contiguous(x1.dtype(), x1.shape());
-  run<DistanceSums>(x1.dtype(), p.above(0), dy, x1, x2, dx);
+// The distances of all pairs of rows of x1 (.., m, d) and x2 (.., n, d).
+Shape pairs_of(const Input& x1, const Input& x2) {
+  const int last = x1.ndim() - 1;
+  if (last < 1) x1.fail("(..., m, d)");
+  Shape shape = x1.shape();
+  if (x2.ndim() != x1.ndim() || x2.shape(last) != shape[last] ||
+      x2.shape().part(0, last - 1) != shape.part(0, last - 1))
+    fail_value(x1.op(), "got x1 of shape ", shape, " and x2 of shape ", x2.shape(),
+               "; expected (..., m, d) and (..., n, d)");
+  shape[last] = x2.shape(last - 1);
+  return shape;
+}
+
+// Those of pairs i < j of x (n, d).
+Shape pairs_of(const Input& x) {
+  if (x.ndim() != 2) x.fail("(n, d)");
+  return {x.shape(0) * (x.shape(0) - 1) / 2};
+}
+
+Output cdist(Floats x1, Floats x2, Real p) {
+  Output y = Output::contiguous(x1.dtype(), pairs_of(x1, x2));
+  run<PairDistances>(x1.dtype(), p.above(0), false, contiguous(x1), contiguous(x2), y);
+  return y;
+}
+
+Output pdist(Floats given_x, Real p) {
+  const Input x = contiguous(given_x);
+  Output y = Output::contiguous(x.dtype(), pairs_of(x));
+  run<PairDistances>(x.dtype(), p.above(0), true, x, x, y);
+  return y;
+}
+
+Output cdist_backward(Floats dy, Floats y, Floats x1, Floats x2, Real p, Truth of_second) {
+  dy.expect_shape(pairs_of(x1, x2));
+  y.expect_shape(dy.shape());
+  Output dx = Output::contiguous(x1.dtype(), (of_second ? x2 : x1).shape());
+  run<PairGradients>(x1.dtype(), p.above(0), false, of_second.holds, contiguous(dy), contiguous(y),
+                     contiguous(x1), contiguous(x2), dx);
+  return dx;
+}
+
+Output pdist_backward(Floats dy, Floats y, Floats given_x, Real p) {
+  const Input x = contiguous(given_x);
+  dy.expect_shape(pairs_of(x));
+  y.expect_shape(dy.shape());
+  Output dx = Output::contiguous(x.dtype(), x.shape());
+  run<PairGradients>(x.dtype(), p.above(0), true, false, contiguous(dy), contiguous(y), x, x, dx);
   return dx;
 }
 
 }  // namespace
 
 void register_distance(Module m) {
-  def(m, "cdist_backward(dy, x1, x2, p)", sums, "cdist");
+  def(m, "cdist(x1, x2, p=2.0)", cdist);
+  def(m, "cdist_backward(dy, y, x1, x2, p=2.0, of_second=False)", cdist_backward, "cdist");
+  def(m, "pdist(x, p=2.0)", pdist);
+  def(m, "pdist_backward(dy, y, x, p=2.0)", pdist_backward, "pdist");
   def(m, "cosine_similarity(x1, x2, axis=1, eps=1e-8, out=None)", cosine);
   def(m, "cosine_similarity_backward(dy, x1, x2, axis=1, eps=1e-8, of_second=False, out=None)",
       cosine_backward, "cosine_similarity");

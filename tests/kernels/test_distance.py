@@ -64,18 +64,129 @@ def test_errors():
         _core.cosine_similarity_backward(x[0], x, x)
 
 
-@pytest.mark.parametrize("p", [0.5, 1.0, 2.0, 3.0, np.inf])
-@pytest.mark.parametrize("d", [1, 3, 16, 200])
-def test_sums_over_all_pairs(p, d, threads, isa, rng):
-    """Beside the kernel of single pairs: equal rows, more than a group."""
-    threads(2)
-    x, z = rng.standard_normal((2, 70, d)), rng.standard_normal((2, 5, d))
-    x[:, 3] = x[:, 4]
-    z[0, 2] = x[0, 7]
-    dy = rng.standard_normal((2, 70, 5))
-    pairs = [np.broadcast_to(v, (2, 70, 5, d)) for v in (x[:, :, None], z[:, None])]
-    of_pairs = kernels.pairwise_distance_backward(dy, *pairs, -1, p, 0.0)
-    near = {"rtol": 1e-10, "atol": 1e-11}
-    np.testing.assert_allclose(kernels.cdist_backward(dy, x, z, p), of_pairs.sum(2), **near)
-    of_pairs = kernels.pairwise_distance_backward(dy, *pairs, -1, p, 0.0, True)
-    np.testing.assert_allclose(kernels.cdist_backward(dy.swapaxes(1, 2), z, x, p), of_pairs.sum(1), **near)
+def all_pairs(x, z):
+    shape = (*x.shape[:-1], *z.shape[-2:])
+    return np.broadcast_to(x[..., :, None, :], shape), np.broadcast_to(z[..., None, :, :], shape)
+
+
+def close(got, want, dtype, terms):
+    size = max(1.0, float(np.abs(want).max(initial=0)))
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, terms, 16 * size), strict=True)
+
+
+SHAPES = [
+    (1, 1, 1),
+    (3, 5, 2),
+    (4, 33, 128),
+    (5, 64, 129),
+    (17, 8, 16),
+    (34, 70, 3),
+    (70, 1, 40),
+    (6, 65, 300),
+]
+
+
+POWERS = [(dtype, p) for dtype in ("float32", "float64") for p in (1.0, 1.5, 2.0, 3.0, np.inf)]
+
+
+@pytest.mark.parametrize(("dtype", "p"), [*POWERS, ("float64", 0.5)])
+@pytest.mark.parametrize(("m", "n", "d"), SHAPES)
+def test_all_pairs(m, n, d, p, dtype, isa, rng):
+    """Around the widths of a tile and a group; pairs of one set have the bits of those of two."""
+    x, z = (rng.uniform(-1, 1, (2, rows, d)).astype(dtype) for rows in (m, n))
+    z[0, n // 2] = x[0, m // 2]
+    dy = rng.uniform(0.5, 1, (2, m, n)).astype(dtype)
+    wide = [a.astype(np.float64) for a in (x, z, dy)]
+    pairs = all_pairs(*wide[:2])
+    y = kernels.cdist(x, z, p)
+    wanted = reference.pairwise_distance(*pairs, p=p, eps=0.0)
+    close(y, wanted.astype(dtype), dtype, d)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dx, dz = reference.pairwise_distance_backward(wide[2], *pairs, p=p, eps=0.0)
+    dx, dz = (np.where(pairs[0] == pairs[1], 0, g) for g in (dx, dz))  # equal rows have no slope
+    close(kernels.cdist_backward(dy, y, x, z, p), dx.sum(2).astype(dtype), dtype, 8 * n * d)
+    close(kernels.cdist_backward(dy, y, x, z, p, True), dz.sum(1).astype(dtype), dtype, 8 * m * d)
+    i, j = np.triu_indices(m, 1)
+    one = kernels.pdist(x[0], p)
+    both = kernels.cdist(x[0], x[0], p)
+    np.testing.assert_array_equal(one, both[i, j])
+    above = np.zeros((m, m), dtype)
+    above[i, j] = rng.uniform(0.5, 1, i.size)
+    dx = sum(kernels.cdist_backward(above, both, x[0], x[0], p, second) for second in (False, True))
+    close(kernels.pdist_backward(above[i, j], one, x[0], p), dx, dtype, 16 * m * d)
+
+
+def test_all_pairs_of_strided_and_empty_arrays(rng):
+    x, z = rng.standard_normal((3, 40, 12)), rng.standard_normal((3, 7, 12))
+    dy = rng.standard_normal((3, 40, 7))
+    y = kernels.cdist(x, z)
+    np.testing.assert_array_equal(kernels.cdist(np.asfortranarray(x), z[:, ::-1])[:, :, ::-1], y)
+    dx = kernels.cdist_backward(dy, y, x, z)
+    views = [np.asfortranarray(v) for v in (dy, y, x, z)]
+    np.testing.assert_array_equal(kernels.cdist_backward(*views), dx)
+    for m, n, d in ((0, 4, 3), (4, 0, 3), (0, 0, 3), (4, 3, 0)):
+        x, z = np.ones((2, m, d)), np.ones((2, n, d))
+        y = kernels.cdist(x, z)
+        np.testing.assert_array_equal(y, np.zeros((2, m, n)))
+        np.testing.assert_array_equal(kernels.cdist_backward(y, y, x, z), np.zeros((2, m, d)))
+        np.testing.assert_array_equal(kernels.cdist_backward(y, y, x, z, 2.0, True), np.zeros((2, n, d)))
+    for n, d in ((0, 3), (1, 3), (5, 0)):
+        x = np.ones((n, d))
+        y = kernels.pdist(x)
+        np.testing.assert_array_equal(y, np.zeros(n * (n - 1) // 2))
+        np.testing.assert_array_equal(kernels.pdist_backward(y, y, x), np.zeros((n, d)))
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+def test_all_pairs_have_the_same_bits_on_any_team(p, threads, isa, rng):
+    x, z, dy = rng.standard_normal((200, 37)), rng.standard_normal((300, 37)), rng.standard_normal((200, 300))
+    found = []
+    for team in (1, 2):
+        threads(team)
+        y, one = kernels.cdist(x, z, p), kernels.pdist(x, p)
+        first, second = (kernels.cdist_backward(dy, y, x, z, p, of) for of in (False, True))
+        found.append((y, one, first, second, kernels.pdist_backward(one, one, x, p)))
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e20, 1e30])
+def test_all_pairs_far_from_one(scale, isa, rng):
+    """Squares that leave the range of float32."""
+    x, z = (rng.uniform(0.5, 1, (9, 40)) for _ in range(2))
+    small, other = (x * scale).astype("float32"), (z * scale).astype("float32")
+    y = kernels.cdist(small, other)
+    near = {"rtol": tolerance("float32", 40, 16), "atol": 0}
+    np.testing.assert_allclose(y, kernels.cdist(x, z) * scale, **near)
+    dy = np.ones((9, 9))
+    got = kernels.cdist_backward(dy.astype("float32"), y, small, other)
+    want = kernels.cdist_backward(dy, kernels.cdist(x, z), x, z)
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance("float32", 400, 16))
+
+
+def test_a_row_that_is_not_finite_does_not_change_others(isa, rng):
+    x = rng.standard_normal((65, 5))
+    dy = np.ones(65 * 32)
+    whole = kernels.pdist(x)
+    x[64, 2] = np.inf
+    y = kernels.pdist(x)
+    _, j = np.triu_indices(65, 1)
+    np.testing.assert_array_equal(y[j != 64], whole[j != 64])
+    assert np.isinf(y[j == 64]).all()
+    assert np.isfinite(kernels.pdist_backward(np.where(j == 64, 0, dy), y, x)[:64, :2]).all()
+
+
+def test_errors_of_all_pairs():
+    x = np.ones((2, 3))
+    with pytest.raises(
+        ValueError, match=r"\[cdist\] got x1 of shape \(2, 3\) and x2 of shape \(3, 2\); expec"
+    ):
+        kernels.cdist(x, x.T)
+    with pytest.raises(ValueError, match=r"\[cdist\] got p 0.0; expected a number above 0"):
+        kernels.cdist(x, x, 0.0)
+    with pytest.raises(ValueError, match=r"\[cdist\] got dy of shape \(2,\); expected \(2, 2\)"):
+        kernels.cdist_backward(x[:, 0], x[:, :2], x, x)
+    with pytest.raises(ValueError, match=r"\[pdist\] got x of shape \(3,\); expected \(n, d\)"):
+        kernels.pdist(x[0])
+    with pytest.raises(ValueError, match=r"\[pdist\] got y of shape \(2,\); expected \(1,\)"):
+        kernels.pdist_backward(x[0, :1], x[0, :2], x)

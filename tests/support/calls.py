@@ -272,7 +272,10 @@ OF_KERNELS: dict[str, Given] = {
     "scatter": of(X, INDEX, X, axis=1),
     "running_extreme": of(X, axis=1, greatest=True),
     "scatter_reduce": of(X, INDEX, X, axis=1, reduce="amax"),
-    "cdist_backward": of(X[None, :, :2].copy(), X[None], 2 * X[None], p=2.0),
+    "cdist": of(X, 2 * X),
+    "cdist_backward": of(*2 * [np.ones((len(X), len(X)), X.dtype)], X, 2 * X),
+    "pdist": of(X),
+    "pdist_backward": of(*2 * [np.ones(len(X) * (len(X) - 1) // 2, X.dtype)], X),
     "embedding_bag": of(np.array([0, 1, 1]), X, np.array([0, 2, 3])),
     "grid_sample": of(IMAGES, *2 * [IMAGES[:, 0].copy()], nearest=False),
     "grid_sample_backward": of(

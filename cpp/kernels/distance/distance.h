@@ -3,9 +3,6 @@
 //   cosine_similarity  y = sum x1 x2 / (max(|x1|, eps) max(|x2|, eps))
 //   pairwise_distance  y = (sum |x1 - x2 + eps|^p)^(1/p), the largest of them for p = infinity
 //
-//   sums: the gradient of the pairwise_distance, without eps, of all pairs of rows by those of x1 (b, m, d);
-//   x2 (b, n, d), dy (b, m, n); dx (b, m, d) contiguous. Pairs are added in groups of kDistanceGroup.
-//
 //   x1, x2 of one shape, any strides (0 where repeated); y without the axis. backward: dx is the gradient of
 //   x1, or of_second of x2; each line is summed again, which costs less than keeping three sums. The
 //   order of a sum depends on the line's length and on the layout, not on threads.
@@ -44,21 +41,6 @@ struct DistanceBackward {
   Distance kind;
   DistanceSettings settings;
   bool of_second;
-  TensorView<const T> dy, x1, x2;
-  TensorView<T> dx;
-};
-
-constexpr int64_t kDistanceGroup = 64;
-
-template <class T>
-struct DistanceSums {
-  RANVIER_CALL("distance_sums", dy, x1, x2, dx);
-  size_t workspace_bytes(int threads) const { return threads * bytes_of_thread(); }
-  int64_t group_size() const { return kDistanceGroup * dx.shape[2]; }
-  size_t bytes_of_thread() const {  // gradients of a group and its distances
-    return sizeof(T) * size_t(group_size() + kDistanceGroup + 32) / 64 * 64;
-  }
-  double p;
   TensorView<const T> dy, x1, x2;
   TensorView<T> dx;
 };

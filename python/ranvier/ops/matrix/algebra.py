@@ -134,8 +134,6 @@ def cdist(
     x1, x2 = as_tensor("cdist", x1), as_tensor("cdist", x2)
     if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
         raise OpError(f"[cdist] got shapes {x1.shape} and {x2.shape}; expected (..., m, d) and (..., n, d)")
-    if x1.shape[-1] == 0:
-        return total(mul(unsqueeze(x1, -2), unsqueeze(x2, -3)), -1)
     return distances(x1, x2, p)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -98,29 +97,12 @@ class Distances(Function):
         self.p = p
 
     def forward(self, x1: Any, x2: Any) -> Any:
-        self.x1, self.x2 = x1, x2
-        return _core.pairwise_distance(*_all_pairs(x1, x2), -1, self.p, 0.0)
+        self.x1, self.x2, self.y = x1, x2, _core.cdist(x1, x2, self.p)
+        return self.y
 
     def backward(self, dy: Any) -> Any:
-        x1, x2 = self.x1, self.x2
-        dx1 = self._gradient(dy, x1, x2) if self.needs[0] else None
-        dx2 = self._gradient(dy.swapaxes(-1, -2), x2, x1) if self.needs[1] else None
-        return dx1, dx2
-
-    def _gradient(self, dy: Any, x1: Any, x2: Any) -> Any:
-        """Of x1."""
-        return _core.cdist_backward(_three(dy), _three(x1), _three(x2), self.p).reshape(x1.shape)
-
-
-def _three(x: Any) -> Any:
-    """x with one dimension before the last two."""
-    return x if x.ndim == 3 else x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
-
-
-def _all_pairs(x1: Any, x2: Any) -> tuple[Any, Any]:
-    first, second = x1[..., :, None, :], x2[..., None, :, :]
-    shape = np.broadcast_shapes(first.shape, second.shape)
-    return np.broadcast_to(first, shape), np.broadcast_to(second, shape)
+        arguments = (dy, self.y, self.x1, self.x2, self.p)
+        return tuple(_core.cdist_backward(*arguments, k == 1) if self.needs[k] else None for k in (0, 1))
 
 
 @recomputed("x1", "x2", kinds=(Distances,))
@@ -130,15 +112,38 @@ def _distances(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     """:func:`ranvier.cdist` of checked arguments."""
-    if p > 0 and x1.shape[:-2] == x2.shape[:-2] and x1.dtype == x2.dtype and is_floating(x1):
+    if p > 0 and x1.dtype == x2.dtype and is_floating(x1):
+        lead = x1.shape[:-2]
+        if lead != x2.shape[:-2]:
+            lead = np.broadcast_shapes(lead, x2.shape[:-2])
+            x1, x2 = (broadcast_to(x, (*lead, *x.shape[-2:])) for x in (x1, x2))
         return Distances(p).apply(x1, x2)
     return norm(unsqueeze(x1, -2) - unsqueeze(x2, -3), p, -1)
 
 
+class PairsOfRows(Distances):
+    """y = the p-norms of x[i] - x[j] for x (n, d) and i < j"""
+
+    def forward(self, x: Any) -> Any:  # type: ignore[override]
+        self.x, self.y = x, _core.pdist(x, self.p)
+        return self.y
+
+    def backward(self, dy: Any) -> Any:
+        return _core.pdist_backward(dy, self.y, self.x, self.p)
+
+
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:
     """:func:`ranvier.nn.functional.pdist` of checked arguments."""
+    if p > 0 and is_floating(x):
+        return PairsOfRows(p).apply(x)
     i, j = map(keep, np.triu_indices(x.shape[0], 1))
-    return distances(x, x, p)[i, j]
+    return norm(x[i] - x[j], p, -1)
+
+
+@recomputed("x", kinds=(PairsOfRows,))
+def _pairs(node: Any, x: Tensor) -> Tensor:
+    i, j = map(keep, np.triu_indices(x.shape[0], 1))
+    return norm(x[i] - x[j], node.p, -1)
 
 
 @own_error

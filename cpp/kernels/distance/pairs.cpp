@@ -1,0 +1,214 @@
+#include "kernels/distance/pairs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/parallel.h"
+#include "kernels/distance/distance.h"
+#include "kernels/reduce/reduce.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int kReadRows = 16;  // floats of a cache line
+constexpr int kNorm = static_cast<int>(Distance::pairwise_distance);
+
+bool in_tiles(double p) { return p == 1 || p == 2; }
+
+// The rows of a call: m rows of x1 and n of x2 for each of `batches`.
+struct Counts {
+  int64_t batches, m, n, d;
+
+  template <class T>
+  Counts(const TensorView<const T>& x1, const TensorView<const T>& x2)
+      : batches(1), m(x1.shape[x1.ndim - 2]), n(x2.shape[x2.ndim - 2]), d(x1.shape[x1.ndim - 1]) {
+    for (int axis = 0; axis < x1.ndim - 2; ++axis) batches *= x1.shape[axis];
+  }
+  double cost_ns(double p, bool of_one) const {
+    const double pairs = double(batches) * double(m) * double(n) * (of_one ? 0.5 : 1);
+    return pairs * (in_tiles(p) ? 0.5 + 0.04 * double(d) : 15 + 0.3 * double(d));
+  }
+};
+
+template <class T>
+DistanceLines<T> lines_of(const T* x1, const T* x2, int64_t d, double p, int64_t count) {
+  DistanceLines<T> lines{};
+  lines.count = count, lines.n = d, lines.p = static_cast<T>(p);
+  lines.x1 = {x1, 0, 1}, lines.x2 = {x2, d, 1};
+  return lines;
+}
+
+// y of `count` pairs of a row of x1 with rows of x2.
+template <class T>
+void single(const T* x1, const T* x2, int64_t d, double p, int64_t count, T* y) {
+  DistanceLines<T> lines = lines_of(x1, x2, d, p, count);
+  lines.y = {y, 1, 0};
+  distance_kernels<T>().forward[kNorm](lines);
+}
+
+// Equal rows are frequent: each is near itself.
+template <class T>
+T euclidean(const T* x1, const T* x2, int64_t d) {
+  int64_t k = 0;
+  while (k < d && x1[k] == x2[k] && std::isfinite(x1[k])) ++k;
+  T y = 0;
+  if (k < d) single(x1, x2, d, 2, 1, &y);
+  return y;
+}
+
+}  // namespace
+
+template <class T>
+void PairDistances<T>::run(const Team& team, void*) const {
+  const Counts size(x1, x2);
+  const PairKernels<T>& kernels = pair_kernels<T>();
+  const int64_t of_batch = of_one ? 0 : size.m * size.n;
+  if (size.d == 0) std::fill_n(y.data, numel(y), T(0));
+  const auto rows = [&](int64_t batch, int64_t begin, int64_t end) {
+    PairTile<T> tile{};
+    tile.x1 = x1.data + batch * size.m * size.d, tile.x2 = x2.data + batch * size.n * size.d;
+    tile.y = y.data + batch * of_batch, tile.n = size.n, tile.m = size.m, tile.d = size.d;
+    tile.square = p == 2, tile.of_one = of_one, tile.exact = euclidean<T>;
+    tile.begin = begin;
+    for (int64_t j = of_one ? begin + 1 : 0; j < size.n; j += kernels.columns) {
+      tile.column = j, tile.columns = std::min<int64_t>(kernels.columns, size.n - j);
+      tile.end = of_one ? std::min(end, j + tile.columns - 1) : end;
+      kernels.distances(tile);
+    }
+  };
+  const auto some = [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    while (begin < end && !interrupted(team)) {
+      const int64_t batch = begin / size.m, i = begin % size.m, count = std::min(end - begin, size.m - i);
+      begin += count;
+      if (in_tiles(p)) {
+        rows(batch, i, i + count);
+        continue;
+      }
+      for (int64_t row = i; row < i + count; ++row) {
+        const int64_t first = of_one ? row + 1 : 0;
+        single(x1.data + (batch * size.m + row) * size.d, x2.data + (batch * size.n + first) * size.d, size.d,
+               p, size.n - first, y.data + batch * of_batch + pair_row(of_one, size.n, row) + first);
+      }
+    }
+  };
+  team.parallel_for(size.batches * size.m, size.cost_ns(p, of_one), some);
+}
+
+namespace {
+
+// A block of rows of the gradient, with groups of the other set's rows.
+template <class T>
+struct Block {
+  const PairGradients<T>& call;
+  const Counts& size;
+  int64_t rows, columns;  // of the set that dx is for, and of the other
+  const T *own, *other, *dy, *y;
+  T* of_pairs;
+  PairSlopes<T> slopes;
+  T distance[kReadRows][kPairGroup], weight[kReadRows][kPairGroup];
+
+  int64_t pair(int64_t i, int64_t j) const {
+    if (call.of_one) return pair_row(true, rows, std::min(i, j)) + std::max(i, j);
+    return call.of_second ? j * size.n + i : i * size.n + j;
+  }
+
+  // from: dy or y, of the pairs of rows [i, i + count) with columns [j, j + group).
+  void read(const T* from, int64_t i, int64_t count, int64_t j, int64_t group, T (*to)[kPairGroup]) const {
+    if (call.of_second) {  // neighbours in memory first
+      for (int64_t k = 0; k < group; ++k)
+        for (int64_t r = 0; r < count; ++r) to[r][k] = from[(j + k) * size.n + i + r];
+      return;
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      const int64_t before = call.of_one ? std::clamp<int64_t>(i + r - j, 0, group) : 0;
+      for (int64_t k = 0; k < before; ++k) to[r][k] = from[pair_row(true, rows, j + k) + i + r];
+      const int64_t self = call.of_one && before < group && i + r == j + before;
+      if (self) to[r][before] = 0;
+      std::copy_n(from + pair_row(call.of_one, size.n, i + r) + j + before + self, group - before - self,
+                  to[r] + before + self);
+    }
+  }
+
+  void add_single(int64_t i, int64_t j, int64_t count, T* to) const {
+    if (count <= 0) return;
+    const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
+    T above[kPairGroup];
+    for (int64_t k = 0; k < count; ++k) above[k] = dy[pair(i, j + k)];
+    DistanceLines<T> lines = lines_of(own + i * size.d, other + j * size.d, size.d, call.p, count);
+    lines.dy = {above, 1, 0}, lines.dx = {of_pairs, size.d, 1};
+    distance_kernels<T>().backward[kNorm](lines);
+    for (int64_t k = 0; k < count; ++k) add(size.d, to, of_pairs + k * size.d);
+  }
+
+  // Rows [i, i + count), count <= kReadRows.
+  void run(int64_t i, int64_t count, T* dx) {
+    slopes.d = size.d, slopes.square = call.p == 2;
+    std::fill_n(dx, count * size.d, T(0));
+    for (int64_t j = 0; j < columns; j += kPairGroup) {
+      const int64_t group = std::min(kPairGroup, columns - j);
+      if (in_tiles(call.p)) read(dy, i, count, j, group, weight);
+      if (call.p == 2) read(y, i, count, j, group, distance);
+      for (int64_t r = 0; r < count; r += kPairRows)
+        add(i, r, std::min<int64_t>(kPairRows, count - r), j, group, dx);
+    }
+  }
+
+  // The gradients of rows i + [first, first + count), count <= kPairRows, by one group.
+  void add(int64_t i, int64_t first, int64_t count, int64_t j, int64_t group, T* dx) {
+    bool tiled = false;
+    slopes.weight = weight + first;
+    for (int64_t r = 0; r < kPairRows; ++r) {
+      const int64_t place = first + (r < count ? r : 0), row = i + place;
+      slopes.x1[r] = own + row * size.d, slopes.to[r] = nullptr;
+      if (r >= count || (call.of_one && group == 1 && row == j)) continue;  // none, or a row with itself
+      T* to = dx + place * size.d;
+      if (call.p == 1 || (call.p == 2 && pair_kernels<T>().weights(group, distance[place], weight[place]))) {
+        slopes.to[r] = to, tiled = true;
+        continue;
+      }
+      const bool self = call.of_one && j <= row && row < j + group;
+      const int64_t before = self ? row - j : group;
+      add_single(row, j, before, to);
+      add_single(row, j + before + 1, group - before - 1, to);
+    }
+    if (!tiled) return;
+    slopes.x2 = other + j * size.d, slopes.count = group;
+    pair_kernels<T>().slopes(slopes);
+  }
+};
+
+}  // namespace
+
+template <class T>
+void PairGradients<T>::run(const Team& team, void* workspace) const {
+  const Counts size(x1, x2);
+  const int64_t rows = of_second ? size.n : size.m, of_batch = of_one ? 0 : size.m * size.n;
+  const int64_t blocks = (rows + kReadRows - 1) / kReadRows;
+  const auto some = [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    T* of_pairs = reinterpret_cast<T*>(static_cast<char*>(workspace) + team.index() * bytes_of_thread());
+    for (int64_t k = begin; k < end && !interrupted(team); ++k) {
+      const int64_t batch = k / blocks, i = k % blocks * kReadRows;
+      const T *first = x1.data + batch * size.m * size.d, *second = x2.data + batch * size.n * size.d;
+      Block<T> block{*this,
+                     size,
+                     rows,
+                     of_second ? size.m : size.n,
+                     of_second ? second : first,
+                     of_second ? first : second,
+                     dy.data + batch * of_batch,
+                     y.data + batch * of_batch,
+                     of_pairs,
+                     {},
+                     {},
+                     {}};
+      block.run(i, std::min<int64_t>(kReadRows, rows - i), dx.data + (batch * rows + i) * size.d);
+    }
+  };
+  const double cost = (of_one ? 2 : 1) * size.cost_ns(p, of_one) * (in_tiles(p) ? 1.5 : 2);
+  team.parallel_for(size.batches * blocks, cost, some);
+}
+
+RANVIER_INSTANTIATE(PairDistances);
+RANVIER_INSTANTIATE(PairGradients);
+
+}  // namespace ranvier

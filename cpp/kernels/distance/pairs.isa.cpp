@@ -1,0 +1,135 @@
+// Tiles of pairs of rows, compiled once for each ISA level.
+#include "kernels/distance/pairs.h"
+
+#include <cstring>
+
+#include "simd/math.h"
+#include "simd/tile.h"
+
+namespace ranvier::RANVIER_ISA {
+
+constexpr int kVectors = 2;
+
+// Sums over the n elements from k0 on, of kPairRows rows with the rows of x2 that the two tiles hold.
+template <bool square, class T>
+__attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>* x2, int64_t n, T* to) {
+  vec<T> sums[kPairRows][kVectors] = {};
+  for (int64_t k = 0; k < n; ++k) {
+    vec<T> b[kVectors];
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) b[v] = Tile<T>::row(x2[v], k);
+    RANVIER_UNROLL
+    for (int r = 0; r < kPairRows; ++r) {
+      const vec<T> a = broadcast(rows[r][k]);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const vec<T> difference = a - b[v];
+        sums[r][v] = square ? fma(difference, difference, sums[r][v]) : sums[r][v] + abs(difference);
+      }
+    }
+  }
+  RANVIER_UNROLL
+  for (int r = 0; r < kPairRows; ++r) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) store(to + (r * kVectors + v) * lanes<T>, sums[r][v]);
+  }
+}
+
+// Roots of the sums of a row's pairs, those outside the safe range pair by pair.
+template <class T>
+static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, T* sums) {
+  constexpr T limit = sizeof(T) == 4 ? 0x1p60f : T(0x1p500);
+  for (int64_t j = first; j < last; j += lanes<T>) {
+    T* to = sums + (j - t.column);
+    const int count = last - j < lanes<T> ? int(last - j) : lanes<T>;
+    const vec<T> sum = load_n(to, count);
+    ivec<T> far = (sum > limit) | (sum < T(1) / limit) | (sum != sum);
+    if (count < lanes<T>) far &= iota<T>() < T(count);
+    if (any(far))
+      for (int k = 0; k < count; ++k)
+        to[k] = to[k] <= limit && to[k] >= T(1) / limit ? __builtin_sqrt(to[k])
+                                                        : t.exact(t.x1 + i * t.d, t.x2 + (j + k) * t.d, t.d);
+    else
+      store_n(to, sqrt(sum), count);
+  }
+}
+
+template <class T>
+static void distances(const PairTile<T>& t) {
+  constexpr int L = lanes<T>, kColumns = kVectors * L;
+  Tile<T> x2[kVectors];
+  T sums[kPairRows * kColumns];
+  for (int64_t k0 = 0; k0 < t.d; k0 += kTileRows) {
+    const int64_t n = t.d - k0 < kTileRows ? t.d - k0 : kTileRows;
+    for (int v = 0; v < kVectors; ++v) {
+      // lanes beyond the columns repeat the first one's
+      const int64_t at = v * L < t.columns ? v * L : 0, left = t.columns - at;
+      load_tile(x2[v], t.x2 + (t.column + at) * t.d + k0, t.d, 1, left < L ? int(left) : L, n);
+    }
+    for (int64_t i = t.begin; i < t.end; i += kPairRows) {
+      const T* rows[kPairRows];
+      for (int r = 0; r < kPairRows; ++r) rows[r] = t.x1 + (i + r < t.end ? i + r : i) * t.d + k0;
+      t.square ? add_up<true>(rows, x2, n, sums) : add_up<false>(rows, x2, n, sums);
+      for (int r = 0; r < kPairRows && i + r < t.end; ++r) {
+        const int64_t first = t.of_one && i + r + 1 > t.column ? i + r + 1 : t.column;
+        const int64_t last = t.column + t.columns;
+        if (first >= last) break;
+        T *own = sums + r * kColumns, *y = t.y + pair_row(t.of_one, t.n, i + r);
+        for (int64_t j = first; k0 > 0 && j < last; ++j) own[j - t.column] += y[j];
+        if (t.square && k0 + n == t.d) roots(t, i + r, first, last, own);
+        std::memcpy(y + first, own + (first - t.column), sizeof(T) * size_t(last - first));
+      }
+    }
+  }
+}
+
+template <class T>
+static bool weights(int64_t count, const T* y, T* dy) {
+  const vec<T> zero = {};
+  ivec<T> far = zero != zero;
+  for (int64_t k = 0; k < count; k += lanes<T>) {
+    const int left = count - k < lanes<T> ? int(count - k) : lanes<T>;
+    const vec<T> distance = load_n(y + k, left);
+    far |= (distance != zero) & ~((distance >= T(1e-15)) & (distance <= T(1e15)));
+    store_n(dy + k, select(distance == zero, zero, load_n(dy + k, left) / distance), left);
+  }
+  return !any(far);
+}
+
+template <bool square, class T>
+static void add_slopes(const PairSlopes<T>& s) {
+  const vec<T> zero = {}, one = zero + T(1);
+  for (int64_t c = 0; c < s.d; c += lanes<T>) {
+    const int left = s.d - c < lanes<T> ? int(s.d - c) : lanes<T>;
+    const bool whole = left == lanes<T>;
+    vec<T> sums[kPairRows] = {}, rows[kPairRows];
+    RANVIER_UNROLL
+    for (int r = 0; r < kPairRows; ++r) rows[r] = load_n(s.x1[r] + c, left);
+    const T* from = s.x2 + c;
+    for (int64_t k = 0; k < s.count; ++k, from += s.d) {
+      const vec<T> b = whole ? load(from) : load_n(from, left);
+      RANVIER_UNROLL
+      for (int r = 0; r < kPairRows; ++r) {
+        const vec<T> difference = rows[r] - b;
+        const vec<T> slope =
+            square ? difference : select(difference == zero, difference, copysign(one, difference));
+        sums[r] = fma(broadcast(s.weight[r][k]), slope, sums[r]);
+      }
+    }
+    RANVIER_UNROLL
+    for (int r = 0; r < kPairRows; ++r)
+      if (s.to[r]) store_n(s.to[r] + c, load_n(s.to[r] + c, left) + sums[r], left);
+  }
+}
+
+template <class T>
+static void slopes(const PairSlopes<T>& s) {
+  s.square ? add_slopes<true>(s) : add_slopes<false>(s);
+}
+
+template <class T>
+static constexpr PairKernels<T> pair_table = {kVectors * lanes<T>, distances<T>, weights<T>, slopes<T>};
+
+RANVIER_DEFINE_TABLES(PairKernels, pair_kernels, pair_table);
+
+}  // namespace ranvier::RANVIER_ISA
