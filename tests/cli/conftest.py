@@ -5,14 +5,26 @@ from ranvier import cli
 
 
 @pytest.fixture
+def works(capsys):
+    """A function of a command that has to end with code 0: what it printed, as (out, err)."""
+
+    def printed(*arguments):
+        assert cli.main([str(argument) for argument in arguments]) == 0, arguments
+        return capsys.readouterr()
+
+    return printed
+
+
+@pytest.fixture
 def refused(capsys):
-    """A function of a command that has to end with one line and code 1: the message."""
+    """A function of a command that has to end with code 1 and one line, after notes at most: the message."""
 
     def message(*arguments):
         assert cli.main([str(argument) for argument in arguments]) == 1, arguments
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1, lines
-        return lines[0].removeprefix("ranvier: error: ")
+        *notes, error = capsys.readouterr().err.splitlines()
+        assert error.startswith("ranvier: error: "), (notes, error)
+        assert all(note.startswith("ranvier: columns ") for note in notes), notes
+        return error.removeprefix("ranvier: error: ")
 
     return message
 

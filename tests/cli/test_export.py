@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import cli, nn
+from ranvier import nn
 
 
 @pytest.fixture
@@ -22,11 +22,10 @@ def model_file(tmp_path):
     return path
 
 
-def test_the_network_and_what_is_around_it(model_file, tmp_path, capsys):
+def test_the_network_and_what_is_around_it(model_file, tmp_path, works):
     pytest.importorskip("onnx", reason="onnx is not installed")
     file = tmp_path / "new" / "model.onnx"
-    assert cli.main(["export", str(model_file), str(file)]) == 0
-    assert capsys.readouterr().out == (
+    assert works("export", model_file, file).out == (
         "input       x: batch x 2x3, float32\noutput      output: batch x 2\nclasses     cat, dog\n"
         f"before it   MinMaxScaler (low 0, high 16)\nafter it    softmax\nwritten to  {file}\n"
     )
@@ -35,9 +34,8 @@ def test_the_network_and_what_is_around_it(model_file, tmp_path, capsys):
     np.testing.assert_allclose(found(x).detach().numpy(), model(x).detach().numpy(), 1e-5, 1e-6)
 
 
-def test_a_network_as_c(model_file, tmp_path, capsys):
-    assert cli.main(["export", str(model_file), str(tmp_path / "net.c")]) == 0
-    assert capsys.readouterr().out.startswith(
+def test_a_network_as_c(model_file, tmp_path, works):
+    assert works("export", model_file, tmp_path / "net.c").out.startswith(
         "functions   net_predict: input 1x2x3, float32\nclasses     cat"
     )
     (tmp_path / "own").mkdir()
@@ -46,7 +44,7 @@ def test_a_network_as_c(model_file, tmp_path, capsys):
         assert (tmp_path / name).read_text() == (tmp_path / "own" / name).read_text()
 
 
-def test_mistakes(model_file, tmp_path, capsys):
+def test_mistakes(model_file, tmp_path, refused):
     bare = tmp_path / "bare"
     rv.save(nn.Sequential(nn.ReLU()), bare)
     for arguments, message in (
@@ -57,15 +55,12 @@ def test_mistakes(model_file, tmp_path, capsys):
         ([str(model_file), str(tmp_path / "a")], "ends in ''; expected .onnx, or .c for C"),
         ([str(bare), str(tmp_path / "a.onnx")], "does not say what its input is; pass --input-shape"),
     ):
-        assert cli.main(["export", *arguments]) == 1
-        error = capsys.readouterr().err
-        assert error.startswith("ranvier: error: ")
-        assert error.count("\n") == 1
-        assert message in error
+        assert message in refused("export", *arguments)
 
 
-def test_without_the_package(model_file, tmp_path, capsys, monkeypatch):
+def test_without_the_package(model_file, tmp_path, monkeypatch, refused):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    assert cli.main(["export", str(model_file), str(tmp_path / "a.onnx")]) == 1
-    assert "ONNX files need onnx: pip install 'ranvier[onnx]'" in capsys.readouterr().err
+    assert "ONNX files need onnx: pip install 'ranvier[onnx]'" in refused(
+        "export", model_file, tmp_path / "a.onnx"
+    )
     assert not (tmp_path / "a.onnx").exists()

@@ -109,22 +109,21 @@ def test_columns_are_known_by_their_names(files, tmp_path, capsys):
         assert message in error
 
 
-def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, capsys):
+def test_columns_that_the_model_does_not_take_are_left_out(files, tmp_path, works):
     """Also words; of `evaluate`, the labels are in the column of the training, or in the only other one."""
     model, path = str(files / "values.safetensors"), tmp_path / "more.csv"
     path.write_text("a,b\n0.5,-2\n1,3\n")
-    assert cli.main(["predict", model, str(path)]) == 0
-    expected = capsys.readouterr().out
+    expected = works("predict", model, path).out
     path.write_text("a,y,b,c\n0.5,1.5,-2,red\n1,2,3,blue\n")
-    assert cli.main(["predict", model, str(path)]) == 0
-    captured = capsys.readouterr()
+    captured = works("predict", model, path)
     assert captured.out == expected
     assert captured.err == "ranvier: columns that the model does not take are left out: 'y', 'c'\n"
-    assert cli.main(["evaluate", model, str(path), "--label", "y"]) == 0
-    assert capsys.readouterr().err == "ranvier: columns that the model does not take are left out: 'c'\n"
+    assert (
+        works("evaluate", model, path, "--label", "y").err
+        == "ranvier: columns that the model does not take are left out: 'c'\n"
+    )
     path.write_text("y,a,b\n1.5,0.5,-2\n2,1,3\n")
-    assert cli.main(["evaluate", model, str(path)]) == 0
-    assert "the labels are in column 'y' (values)" in capsys.readouterr().out
+    assert "the labels are in column 'y' (values)" in works("evaluate", model, path).out
 
 
 def archive_of(path, **more):
@@ -141,19 +140,16 @@ def archive_of(path, **more):
     return str(path)
 
 
-def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, capsys, refused):
+def test_test_arrays_of_an_archive_are_what_is_tested(tmp_path, refused, works):
     path, out = archive_of(tmp_path / "a.npz", extra=np.ones(3)), str(tmp_path / "m.safetensors")
-    assert cli.main(["train", path, "--epochs", "2", "--out", out]) == 0
-    printed = capsys.readouterr().out
+    printed = works("train", path, "--epochs", "2", "--out", out).out
     assert "a: 72 training, 8 validation and 20 test samples" in printed
     assert f"not used of {path}: extra\nthe test part is x_test and y_test of {path}\n" in printed
     found = printed.split("test accuracy ")[1].split(",")[0]
-    assert cli.main(["evaluate", out, path]) == 0
-    printed = capsys.readouterr().out
+    printed = works("evaluate", out, path).out
     assert f"measured on x_test and y_test of {path}" in printed
     assert f"accuracy {found}," in printed
-    assert cli.main(["predict", out, path]) == 0
-    assert "x_train and y_train are taken, not used: x_test, y_test, extra" in capsys.readouterr().err
+    assert "x_train and y_train are taken, not used: x_test, y_test, extra" in works("predict", out, path).err
     other = tmp_path / "other.npz"
     arrays = dict(np.load(path))
     np.savez(other, **{**arrays, "y_test": arrays["y_test"] + 1})
@@ -179,7 +175,7 @@ def test_the_library_names_what_it_does_not_use(tmp_path):
             rv.data.load(path, **arguments)
 
 
-def test_one_hot_targets_are_classes(tmp_path, capsys):
+def test_one_hot_targets_are_classes(tmp_path, works):
     x = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
     np.savez(tmp_path / "a.npz", x=x, y=np.eye(3, dtype=np.float32)[x.argmax(1)])
     samples = rv.data.load(tmp_path / "a.npz")
@@ -187,8 +183,7 @@ def test_one_hot_targets_are_classes(tmp_path, capsys):
     assert np.array_equal(samples.y, x.argmax(1))
     assert rv.data.load(tmp_path / "a.npz", task="regression").y.shape == (60, 3)
     out = str(tmp_path / "m.safetensors")
-    assert cli.main(["train", str(tmp_path / "a.npz"), "--epochs", "1", "--out", out]) == 0
-    assert "test accuracy" in capsys.readouterr().out
+    assert "test accuracy" in works("train", tmp_path / "a.npz", "--epochs", "1", "--out", out).out
     np.savez(tmp_path / "b.npz", x=x, y=x)
     with pytest.raises(ValueError, match=r"'y' of shape \(60, 3\); expected classes \(n,\), or one-hot rows"):
         rv.data.load(tmp_path / "b.npz", task="classification")
@@ -220,26 +215,24 @@ def test_classes_that_cannot_be_split(tmp_path, refused):
     assert refused("train", one).endswith("are of class 'x'; expected two classes or more")
 
 
-def test_a_longer_run_of_a_constant_rate_is_gone_on_with(files, tmp_path, capsys):
+def test_a_longer_run_of_a_constant_rate_is_gone_on_with(files, tmp_path, works, refused):
     def run(epochs, *more):
         state = ["--checkpoint", str(tmp_path / "state"), "--out", str(tmp_path / "m.safetensors")]
-        return cli.main(["train", str(files / "table.csv"), "--epochs", str(epochs), *state, *more])
+        return ["train", str(files / "table.csv"), "--epochs", str(epochs), *state, *more]
 
     constant = ("--schedule", "constant")
-    assert run(3, *constant) == 0
-    assert run(5, *constant, "--resume") == 0
+    works(*run(3, *constant))
+    works(*run(5, *constant, "--resume"))
     longer = (tmp_path / "m.safetensors").read_bytes()
     for more, message in (
         (["--resume"], "it has --schedule constant"),
         ([*constant, "--resume", "--init", "he"], "it has --init default"),
     ):
-        assert run(5, *more) == 1
-        assert message in capsys.readouterr().err
-    assert run(4, *constant, "--resume") == 1
-    assert "it has --epochs 5" in capsys.readouterr().err
+        assert message in refused(*run(5, *more))
+    assert "it has --epochs 5" in refused(*run(4, *constant, "--resume"))
     for path in (tmp_path / "state").iterdir():
         path.unlink()
-    assert run(5, *constant) == 0
+    works(*run(5, *constant))
     assert (tmp_path / "m.safetensors").read_bytes() == longer
 
 
@@ -249,15 +242,14 @@ def test_arrays_whose_names_say_nothing(tmp_path, refused):
     assert message.endswith("has no labels that are known by their name; of its arrays outcome: --label NAME")
 
 
-def test_a_file_as_checkpoint_folder_is_refused_before_the_data_is_read(tmp_path, capsys, monkeypatch):
+def test_a_file_as_checkpoint_folder_is_refused_before_the_data_is_read(tmp_path, monkeypatch, refused):
     monkeypatch.setattr("ranvier.cli.train.open_problem", lambda *_: pytest.fail("read the data"))
     (tmp_path / "state").write_text("")
-    assert cli.main(["train", "iris", "--checkpoint", str(tmp_path / "state" / "run")]) == 1
-    expected = f"'{tmp_path / 'state'}' is a file; expected a folder, which may be new\n"
-    assert capsys.readouterr().err.endswith(expected)
+    expected = f"'{tmp_path / 'state'}' is a file; expected a folder, which may be new"
+    assert refused("train", "iris", "--checkpoint", tmp_path / "state" / "run").endswith(expected)
 
 
-def test_output_that_cannot_be_written(monkeypatch, capsys):
+def test_output_that_cannot_be_written(monkeypatch, refused):
     class Full:
         def write(self, text):
             raise OSError(28, "No space left on device")
@@ -266,5 +258,4 @@ def test_output_that_cannot_be_written(monkeypatch, capsys):
             pass
 
     monkeypatch.setattr("sys.stdout", Full())
-    assert cli.main(["config"]) == 1
-    assert capsys.readouterr().err == "ranvier: error: [Errno 28] No space left on device\n"
+    assert refused("config") == "[Errno 28] No space left on device"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier import cli
 
 ROWS = "\n".join(f"{i % 7},{i % 5},{'up' if i % 7 > 3 else 'down'}" for i in range(40))
 
@@ -31,41 +30,6 @@ def test_an_output_in_the_place_of_an_input(table, tmp_path, refused):
         assert refused("predict", model, unlabelled, "--json", path).startswith("--json is ")
     assert (table.read_bytes(), model.read_bytes()) == (before, weights)
     assert unlabelled.read_text() == "a,b\n1,2\n"
-
-
-@pytest.mark.parametrize("flag", ["--out", "--checkpoint", "--json"])
-def test_an_empty_path(table, flag, capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["train", str(table), flag, ""])
-    assert f"argument {flag}: '' is not a path" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("DATA", ["train", ""]),
-        ("MODEL", ["summary", ""]),
-        ("DATA", ["evaluate", "m.safetensors", ""]),
-        ("FILE", ["predict", "m.safetensors", ""]),
-        ("FILE", ["export", "m.safetensors", ""]),
-    ],
-)
-def test_an_input_without_a_name_is_not_the_current_folder(name, arguments, capsys):
-    with pytest.raises(SystemExit):
-        cli.main(arguments)
-    assert f"argument {name}: '' is not a path" in capsys.readouterr().err
-
-
-def test_numbers_beyond_their_limits(table, capsys):
-    for flag, value, message in (
-        ("--epochs", str(10**20), "is not at most 2147483647"),
-        ("--seed", str(2**63), "is not at most 9223372036854775807"),
-        ("--lr", "inf", "is not finite"),
-        ("--lr", "0", "is not above 0"),
-    ):
-        with pytest.raises(SystemExit):
-            cli.main(["train", str(table), flag, value])
-        assert f"argument {flag}: {value} {message}" in capsys.readouterr().err
 
 
 def test_two_columns_of_one_name(table, tmp_path, refused):

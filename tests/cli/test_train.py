@@ -30,10 +30,9 @@ def run(*arguments, **more):
     )
 
 
-def test_a_short_run(tmp_path, capsys):
+def test_a_short_run(tmp_path, works):
     out, results = tmp_path / "run", tmp_path / "results" / "run.json"
-    assert cli.main([*QUICK, "--out", str(out), "--json", str(results), "--threads", "1", "--seed", "7"]) == 0
-    printed = capsys.readouterr().out
+    printed = works(*QUICK, "--out", out, "--json", results, "--threads", "1", "--seed", "7").out
     assert "1257 training, 180 validation and 360 test images; mlp of 17,226 parameters" in printed
     assert "epoch 1/1  loss " in printed
     assert all(f"  {name} " in printed for name in ("accuracy", "val_loss", "val_accuracy"))
@@ -87,13 +86,12 @@ def test_the_saved_model_has_the_reported_accuracy(tmp_path, capsys):
     assert len(re.findall(r"^ *\d+ +\d +\d +0\.\d{4}(  wrong)?$", printed, re.MULTILINE)) == 10
 
 
-def test_training_by_full_batches_of_a_part(tmp_path, capsys):
+def test_training_by_full_batches_of_a_part(tmp_path, works):
     results = tmp_path / "run.json"
     settings = ["--limit", "400", "--batch-size", "full", "--optimizer", "sgd", "--momentum", "0"]
     settings += ["--schedule", "constant", "--lr", "0.1", "--init", "he", "--class-weight", "balanced"]
     arguments = ["train", "digits", "--model", "mlp", "--epochs", "120", *settings, "--json", str(results)]
-    assert cli.main([*arguments, "--out", str(tmp_path)]) == 0
-    printed = capsys.readouterr().out
+    printed = works(*arguments, "--out", tmp_path).out
     assert "400 training, 100 validation and 360 test images" in printed
     assert "sgd, lr 0.1, batch 400" in printed
     epochs = [int(line.split("/")[0].split()[1]) for line in printed.splitlines() if line.startswith("epoch")]
@@ -125,18 +123,16 @@ def test_models_and_optimizers_on_mnist_files(tmp_path, model, optimizer):
     assert rv.serialization.info(out).input_shape == (1, 28, 28)
 
 
-def test_without_the_plot_extra_it_says_so_first(tmp_path, capsys, monkeypatch):
+def test_without_the_plot_extra_it_says_so_first(tmp_path, monkeypatch, works):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = works(*QUICK, "--out", tmp_path).out.splitlines()
     assert lines[0] == "no picture of the curves: matplotlib is missing (pip install 'ranvier[plot]')"
     assert (tmp_path / "digits.safetensors").exists()
     assert not (tmp_path / "digits.png").exists()
 
 
-def test_config(capsys):
-    assert cli.main(["config"]) == 0
-    printed = capsys.readouterr().out
+def test_config(works):
+    printed = works("config").out
     assert rv.__version__ in printed
     assert "thread" in printed.lower()
 
@@ -159,6 +155,19 @@ def test_version(capsys):
         (["train", "digits", "--momentum", "1"], "argument --momentum: 1 is not in 0 to 1"),
         (["train", "digits", "--limit", "0"], "argument --limit: 0 is not at least 1"),
         (["train", "digits", "--lr", "nan"], "argument --lr: nan is not above 0"),
+        (["train", "digits", "--lr", "0"], "argument --lr: 0 is not above 0"),
+        (["train", "digits", "--lr", "inf"], "argument --lr: inf is not finite"),
+        (["train", "digits", "--epochs", str(10**20)], f"--epochs: {10**20} is not at most 2147483647"),
+        (["train", "digits", "--seed", str(2**63)], f"--seed: {2**63} is not at most 9223372036854775807"),
+        *(
+            (["train", "iris", flag, ""], f"argument {flag}: '' is not a path")
+            for flag in ("--out", "--checkpoint", "--json")
+        ),
+        (["train", ""], "argument DATA: '' is not a path"),  # nor the current folder
+        (["summary", ""], "argument MODEL: '' is not a path"),
+        (["evaluate", "m.safetensors", ""], "argument DATA: '' is not a path"),
+        (["predict", "m.safetensors", ""], "argument FILE: '' is not a path"),
+        (["export", "m.safetensors", ""], "argument FILE: '' is not a path"),
         (["train", "digits", "--lr", "x"], "argument --lr: invalid number value: 'x'"),
         (["train", "digits", "--threads", "0"], "argument --threads: 0 is not at least 1"),
         (["train", "digits", "--seed", "-1"], "argument --seed: -1 is not at least 0"),
@@ -260,7 +269,7 @@ def test_help_imports_neither_numpy_random_nor_extras():
     assert "--batch-size" in result.stdout
 
 
-def test_overfitting_is_said_with_the_best_epoch(tmp_path, capsys):
+def test_overfitting_is_said_with_the_best_epoch(tmp_path, works):
     """Noise that a network learns by heart."""
     rng = np.random.default_rng(0)
     rows = [
@@ -269,8 +278,7 @@ def test_overfitting_is_said_with_the_best_epoch(tmp_path, capsys):
     (tmp_path / "noise.csv").write_text("\n".join([",".join([*(f"x{i}" for i in range(20)), "y"]), *rows]))
     model = tmp_path / "m.safetensors"
     how = ["train", str(tmp_path / "noise.csv"), "--epochs", "60", "--out", str(model)]
-    assert cli.main([*how, "--early-stopping", "off", "--json", str(tmp_path / "run.json")]) == 0
-    printed = capsys.readouterr().out
+    printed = works(*how, "--early-stopping", "off", "--json", tmp_path / "run.json").out
     losses = json.loads((tmp_path / "run.json").read_text())["history"]["val_loss"]
     best = losses.index(min(losses)) + 1
     assert (len(losses), best < 50) == (60, True)
@@ -284,15 +292,14 @@ def test_overfitting_is_said_with_the_best_epoch(tmp_path, capsys):
         ([], " (--early-stopping off: of the last epoch)\n"),
         (["--early-stopping", "10"], "\n"),
     ):
-        assert cli.main([*how, *more]) == 0
-        printed = capsys.readouterr().out
+        printed = works(*how, *more).out
         assert said + hint in printed
         assert "overfitting:" not in printed
         weights.append(model.read_bytes())
     assert weights[0] != weights[1] == weights[2]
 
 
-def test_the_best_epoch_of_a_table_predicts_better(tmp_path, capsys):
+def test_the_best_epoch_of_a_table_predicts_better(tmp_path, works):
     """Few noisy values: the last epoch has learnt the noise. Of 30 samples no epoch is chosen."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 8))
@@ -302,11 +309,7 @@ def test_the_best_epoch_of_a_table_predicts_better(tmp_path, capsys):
     for count, more in ((300, []), (300, ["--early-stopping", "off"]), (30, [])):
         table = tmp_path / f"t{count}.csv"
         table.write_text("\n".join([",".join([*"abcdefgh", "y"]), *lines[:count]]))
-        assert (
-            cli.main(["train", str(table), "--epochs", "40", *more, "--out", str(tmp_path / "m.safetensors")])
-            == 0
-        )
-        printed = capsys.readouterr().out
+        printed = works("train", table, "--epochs", "40", *more, "--out", tmp_path / "m.safetensors").out
         assert ("the weights are those of epoch" in printed) == (count == 300 and not more)
         scores[(count, *more)] = float(re.search(r"test r2 (-?[\d.]+)", printed)[1])
     assert scores[300,] > scores[300, "--early-stopping", "off"] + 0.2

@@ -48,7 +48,7 @@ def whole(tmp_path_factory):
     return (folder / "model.safetensors").read_bytes()
 
 
-def test_killed_and_resumed(tmp_path, whole, capsys):
+def test_killed_and_resumed(tmp_path, whole, works):
     """Killed twice; then the newest checkpoint is damaged, too, which is said on stderr."""
     for i, epoch in enumerate((1, 4)):
         process = start(command(tmp_path, *(["--resume"] if i else [])), threads=1 + i % 2)
@@ -64,8 +64,7 @@ def test_killed_and_resumed(tmp_path, whole, capsys):
     assert "epoch 5/5" in printed
     assert "epoch 2/5" not in printed
     assert (tmp_path / "model.safetensors").read_bytes() == whole
-    assert cli.main(command(tmp_path, "--resume")) == 0  # once more: nothing is left to do
-    printed, error = capsys.readouterr()
+    printed, error = works(*command(tmp_path, "--resume"))
     assert ("continues " in printed, error) == (True, "")
     assert (tmp_path / "model.safetensors").read_bytes() == whole
 
@@ -81,7 +80,7 @@ def test_interrupted_and_resumed(tmp_path, whole):
     assert (tmp_path / "model.safetensors").read_bytes() == whole
 
 
-def test_interrupted_without_checkpoints(tmp_path, capsys):
+def test_interrupted_without_checkpoints(tmp_path, capsys, works):
     """The command for continuing continues, to the bits of a run that was not stopped."""
     table = tmp_path / "values.csv"
     rows = (f"{a},{b},{a * 3.5 - b * b + 0.25}" for a in range(20) for b in range(20))
@@ -103,34 +102,34 @@ def test_interrupted_without_checkpoints(tmp_path, capsys):
     assert "Traceback" not in error
 
     capsys.readouterr()
-    assert cli.main(["predict", str(kept / "values.safetensors"), str(table), "--label", "y"]) == 0
-    values = [float(value) for value in capsys.readouterr().out.split()[1::2]]
+    values = [
+        float(value)
+        for value in works("predict", kept / "values.safetensors", table, "--label", "y").out.split()[1::2]
+    ]
     assert -130 < sum(values) / len(values) < -50  # in the table's units: their mean is -90
 
-    assert cli.main(shlex.split(words)) == 0
-    printed, error = capsys.readouterr()
+    printed, error = works(*shlex.split(words))
     assert ("continues " in printed, error) == (True, "")
     assert cli.main(train("whole")) == 0
     models = [(tmp_path / name / "values.safetensors").read_bytes() for name in ("stopped", "whole")]
     assert models[0] == models[1]
 
 
-def test_nothing_is_said_of_resuming_where_nothing_was_written(tmp_path, capsys, monkeypatch):
+def test_nothing_is_said_of_resuming_where_nothing_was_written(tmp_path, monkeypatch, refused):
     import ranvier as rv
 
     def failing(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(rv.train.checkpoints, "write_state", failing)
-    assert cli.main(["train", "iris", "--epochs", "1", "--checkpoint", str(tmp_path / "state")]) == 1
-    assert capsys.readouterr().err == "ranvier: error: [Errno 28] No space left on device\n"
+    said = refused("train", "iris", "--epochs", 1, "--checkpoint", tmp_path / "state")
+    assert said == "[Errno 28] No space left on device"
 
 
-def test_mistakes(tmp_path, capsys):
+def test_mistakes(tmp_path, capsys, works):
     run = [*ARGUMENTS[:-4], "--epochs", "1", "--batch-size", "256", "--out", str(tmp_path / "out")]
     folder = ["--checkpoint", str(tmp_path / "state")]
-    assert cli.main([*run, *folder]) == 0
-    capsys.readouterr()
+    works(*run, *folder)
     file = tmp_path / "file"
     file.write_text("")
     for arguments, message in (
