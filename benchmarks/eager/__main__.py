@@ -3,7 +3,7 @@
     python -m benchmarks.eager [--rounds 5] [--page docs/benchmarks/eager.md] [text in the call ...]
 
 `RANVIER_PEER_TORCH` is the Python that has PyTorch. Each figure is the smallest of the rounds. The answers
-are compared first. Without --page the rows are printed, those with the lowest ratio first.
+are compared first. Prints the rows, those with the lowest ratio first; --page writes the page of the docs.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ class Worker:
         importlib.import_module(f"{library}.distributions")
         self._names: dict[str, dict[str, Any]] = {}
         self._timers: dict[tuple[str, str], tuple[timeit.Timer, int]] = {}
+
+    def version(self, call: str, size: str) -> str:
+        return str(self._library.__version__)
 
     def _operands(self, size: str) -> dict[str, Any]:
         if size not in self._names:
@@ -152,6 +155,13 @@ def main() -> None:
     for (_, call, size, here, there), ratio in zip(table, ratios, strict=True):
         print(f"{call:45} {size:8} {here:9.2f} {there:9.2f} {ratio:6.2f}")
     mean = statistics.geometric_mean(ratios)
+    if arguments.page:
+        page: Any = importlib.import_module(
+            "benchmarks.eager.page"
+        )  # needs ranvier, which PyTorch's side lacks
+        torch = InTurns("benchmarks.eager", "torch", 1)
+        arguments.page.write_text(page.written(table, arguments.rounds, torch.ask("version", "", "")))
+        torch.close()
     print(f"{len(table)} rows, geometric mean {mean:.2f}, below .95: {sum(r < 0.95 for r in ratios)}")
 
 
