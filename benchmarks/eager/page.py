@@ -11,10 +11,10 @@ HEAD = """# Eager calls beside PyTorch's
 
 [Summary of all families](../benchmarks.md)
 
-Microseconds of a call, ranvier's / PyTorch's, on one thread. The tensors have 1, 64, 64x64 and 256x256 elements
-of float32; calls of a network or a distribution have one size, in the column of 64. One process for each
-library, in turns, minima of {rounds} rounds; {cpu}; PyTorch {torch}. The answers are compared first. Calls
-with the lowest ratio come first.
+Microseconds of a call, ranvier's / PyTorch's, on one thread. The tensors have 1, 64, 64x64 and 256x256
+elements of float32; calls of a network or a distribution have one size, in the column of 64. One process for
+each library, in turns, minima of {rounds} rounds; {cpu}; PyTorch {torch}. The answers are compared first.
+Calls with the lowest ratio come first.
 
 {calls} calls, {rows} rows: PyTorch's time over ours is {mean:.2f} (geometric mean), {ahead} rows have 0.95 or
 more, the lowest is {lowest:.2f}.
