@@ -22,6 +22,68 @@ void permute(InPlace order, Whole seed) {
   permutation(static_cast<uint64_t>(seed.number), v.shape[0], v.data);
 }
 
+// NumPy's interface of a generator begins with this pointer.
+struct BitGenerator {
+  PhiloxState* state;
+};
+
+// The state of a numpy.random.Philox; null where it is not what PhiloxState says. All of it is within the
+// object.
+PhiloxState* state_of(const Raw& generator) {
+  PyObject* object = generator.value.ptr();
+  const auto capsule = py::reinterpret_steal<py::object>(PyObject_GetAttrString(object, "capsule"));
+  void* found = capsule ? PyCapsule_GetPointer(capsule.ptr(), "BitGenerator") : nullptr;
+  if (!found) throw py::error_already_set();
+  PhiloxState* state = static_cast<BitGenerator*>(found)->state;
+  const auto contains = [&](const void* part, size_t bytes) {
+    const size_t from = static_cast<const char*>(part) - reinterpret_cast<const char*>(object);
+    return from + bytes <= size_t(Py_TYPE(object)->tp_basicsize) && from < from + bytes;
+  };
+  const bool inside = contains(state, sizeof *state) && contains(state->counter, 4 * sizeof(uint64_t)) &&
+                      contains(state->key, 2 * sizeof(uint64_t));
+  return inside ? state : nullptr;
+}
+
+// Whether the memory of a Philox holds these numbers where PhiloxState has them: counter, key, buffer,
+// position, has_half, half.
+bool knows_philox(Raw generator, Sizes numbers) {
+  const PhiloxState* state = state_of(generator);
+  if (!state || numbers.count() != 13) return false;
+  const auto number = [&](int i) {
+    const auto item = py::reinterpret_steal<py::object>(PySequence_GetItem(numbers.value.ptr(), i));
+    return PyLong_AsUnsignedLongLongMask(item.ptr());
+  };
+  bool same = state->position == int(number(10)) && state->has_half == int(number(11)) &&
+              state->half == uint32_t(number(12));
+  for (int i = 0; i < 4; ++i)
+    same = same && state->counter[i] == number(i) && state->buffer[i] == number(6 + i);
+  for (int i = 0; i < 2; ++i) same = same && state->key[i] == number(4 + i);
+  return same;
+}
+
+PhiloxState& known_state_of(const Raw& generator) {
+  PhiloxState* state = state_of(generator);
+  if (!state || state->position < 0 || state->position > 4) generator.wrong_type("a numpy.random.Philox");
+  return *state;
+}
+
+// No kernel calls, as permute is none. The caller holds the generator's lock.
+Output next_permutation(Raw generator, Whole n) {
+  if (n < 0 || n >= int64_t{1} << 32) n.fail("0 to 2**32 - 1");
+  PhiloxState& state = known_state_of(generator);
+  Output y = Output::contiguous(DType::int64, {n});
+  permutation(state, n, y.view<int64_t>().data);
+  return y;
+}
+
+Output next_integers(Raw generator, Whole low, Whole range, ShapeArg shape) {
+  if (range < 0 || range > UINT32_MAX) range.fail("0 to 2**32 - 1");
+  PhiloxState& state = known_state_of(generator);
+  Output y = Output::contiguous(DType::int64, shape.shape());
+  bounded(state, low, static_cast<uint32_t>(range), numel(y.view<int64_t>()), y.view<int64_t>().data);
+  return y;
+}
+
 // The same call with dy for x is the gradient.
 Output dropout(Floats x, Real p, Key key, Out out) {
   if (!(p >= 0 && p <= 1)) p.fail("a probability, 0 to 1");
@@ -55,6 +117,9 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, Key key) {
 void register_dropout(Module m) {
   def(m, "next_key(state)", next_key);
   def(m, "permute(order, seed)", permute);
+  def(m, "_knows_philox(generator, numbers)", knows_philox);
+  def(m, "_next_permutation(generator, n)", next_permutation);
+  def(m, "_next_integers(generator, low, range, shape)", next_integers);
   def(m, "dropout(x, p, key, out=None)", dropout);
   def(m, "random_uniform(shape, dtype, low, high, key)", random_uniform);
   def(m, "random_normal(shape, dtype, mean, std, key)", random_normal);

@@ -171,6 +171,8 @@ void register_forward(Module m) {
                 Op::remainder, Op::floor_divide, Op::glu})
     define<Operand, Operand>(m, op, "a, b");
   define<Operand, Operand>(m, Op::prelu, "x, weight");
+  for (Op op : {Op::addcmul, Op::addcdiv, Op::lerp})
+    define<Operand, Operand, Operand, Operand>(m, op, "a, b, c, d");
   using Compare = CompareOp;
   define_compare(m, Compare::eq, "eq"), define_compare(m, Compare::ne, "ne");
   define_compare(m, Compare::lt, "lt"), define_compare(m, Compare::le, "le");

@@ -2,8 +2,10 @@
 
 import importlib
 
+import numpy as np
 import pytest
 import ranvier as rv
+from ranvier import _core
 from ranvier.autograd import random
 from support.refused import refused
 
@@ -91,3 +93,40 @@ def test_the_ends_of_a_range():
     assert rv.randperm(256, dtype=rv.uint8).sort().values.tolist() == list(range(256))
     assert rv.zeros(999).half().random_().max().item() <= 2**11
     assert rv.randperm(0).shape == (0,)
+
+
+def test_integers_are_numpys_in_every_state_of_the_generator():
+    for seed in (0, 5, 2**64 - 1):
+        rv.manual_seed(seed)
+        numpy = np.random.Generator(np.random.Philox(seed))
+        for draw, n in enumerate([1, 2, 3, 64, 65, 66, 200, 0, 5, 4099, 1, 7]):
+            low, high = -draw, draw**7 + 1
+            assert rv.randint(low, high, (n,)).tolist() == numpy.integers(low, high, n).tolist()
+            assert rv.randperm(n).tolist() == numpy.permutation(n).tolist()
+            assert rv.randint(0, 2**32, (n,)).tolist() == numpy.integers(0, 2**32, n).tolist()
+            assert (
+                rv.randint(0, 2**31 + 12345, (2, n)).tolist()
+                == numpy.integers(0, 2**31 + 12345, (2, n)).tolist()
+            )
+            assert rv.randint(0, 2**40, (n,)).tolist() == numpy.integers(0, 2**40, n).tolist()
+        state = numpy.bit_generator.state
+        assert rv.get_rng_state()["generator"] == {
+            **state,
+            "buffer": state["buffer"].tolist(),
+            "state": {name: words.tolist() for name, words in state["state"].items()},
+        }
+
+
+def test_the_counter_of_a_generator_carries():
+    bits = np.random.Philox(counter=2**192 - 2, key=3)
+    other = np.random.Generator(np.random.Philox(counter=2**192 - 2, key=3))
+    assert _core._next_integers(bits, 0, 8, (300,)).tolist() == other.integers(0, 9, 300).tolist()
+    assert _core._next_permutation(bits, 300).tolist() == other.permutation(300).tolist()
+
+
+def test_the_memory_of_another_generator_is_not_read():
+    for bits in (np.random.PCG64(1), np.random.SFC64(1), np.random.MT19937(1)):
+        assert not _core._knows_philox(bits, [0] * 13)
+    assert not _core._knows_philox(np.random.Philox(1), [0] * 13)
+    with pytest.raises(AttributeError):
+        _core._next_permutation(object(), 3)

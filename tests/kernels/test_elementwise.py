@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranvier import kernels
+from ranvier import _core, kernels
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
@@ -224,3 +224,22 @@ def test_remainders_at_borders(name, dtype, isa):
     np.testing.assert_array_equal(np.signbit(y)[said], np.signbit(expected)[said])
     for i in range(0, a.size, 7):
         np.testing.assert_array_equal(getattr(kernels, name)(a[i : i + 1], b[i : i + 1]), y[i : i + 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_ops_in_one_round_as_they_do(dtype, isa, rng):
+    """NumPy rounds after each operation, too."""
+    one = {"addcmul": lambda a, b, c, d: a + b * c * d, "addcdiv": lambda a, b, c, d: a + b / c * d}
+    one["lerp"] = lambda a, b, c, d: a + d * (c - b)
+    for n in (0, 1, 3, 8, 17, 300):
+        a, b, c, d = rng.standard_normal((4, n)).astype(dtype)
+        number = np.dtype(dtype).type(0.3)
+        for name, function in one.items():
+            kernel = getattr(_core, name)
+            np.testing.assert_array_equal(kernel(a, b, c, d), function(a, b, c, d))
+            np.testing.assert_array_equal(kernel(a, b, c, 0.3), function(a, b, c, number))
+            np.testing.assert_array_equal(kernel(a, b, 0.3, d), function(a, b, number, d))
+            np.testing.assert_array_equal(kernel(a[:, None], b, c, 2), function(a[:, None], b, c, 2))
+            expected = function(a, b, c, d)
+            assert kernel(a, b, c, d, a) is a
+            np.testing.assert_array_equal(a, expected)

@@ -1,8 +1,10 @@
-// cast: blocks of x become a wide type, which holds all of its values, and that becomes y.
+// cast: blocks of x become a wide type, which holds all of its values, and that becomes y. Where x or y has
+// the wide type itself, one of the two steps is left out.
 #include "kernels/copy/copy.h"
 
 #include <algorithm>
 #include <iterator>
+#include <type_traits>
 
 #include "base/loop_nest.h"
 #include "base/parallel.h"
@@ -57,10 +59,17 @@ Store store_of(Wide wide) {
   return wide == Wide::int64 ? store<int64_t, To> : store<int32_t, To>;
 }
 
+template <class To>
+constexpr bool is_wide(Wide wide) {
+  if (wide == Wide::float64) return std::is_same_v<To, double>;
+  return wide == Wide::int64 ? std::is_same_v<To, int64_t> : std::is_same_v<To, int32_t>;
+}
+
 struct Side {
   const void* data;
   int64_t item;  // bytes
   const int64_t* strides;
+  bool is_wide;
 };
 
 void cast(const Team& team, Load load, Store store, int ndim, const int64_t* shape, const Side& x,
@@ -71,6 +80,8 @@ void cast(const Team& team, Load load, Store store, int ndim, const int64_t* sha
     alignas(64) int64_t block[kBlock];  // of whatever is wide
     const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
     char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
+    if (x.is_wide && step_x == 1) return store(p, count, q, step_y);
+    if (y.is_wide && step_y == 1) return load(p, step_x, count, q);
     for (int64_t i = 0; i < count; i += kBlock) {
       const int64_t n = std::min(kBlock, count - i);
       load(p + i * step_x * x.item, step_x, n, block);
@@ -83,19 +94,40 @@ void cast(const Team& team, Load load, Store store, int ndim, const int64_t* sha
 
 template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
-  const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
-  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide_of(from)), x.ndim, x.shape, in, out);
+  const Wide wide = wide_of(from);
+  const bool own = from == DType::float64 || from == DType::int64 || from == DType::int32;
+  const Side in{x.data, sizeof(From), x.strides, own}, out{y.data, sizeof(To), y.strides, is_wide<To>(wide)};
+  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide), x.ndim, x.shape, in, out);
 }
 
 #define RANVIER_CAST(From)             \
   template struct Cast<From, float>;   \
   template struct Cast<From, double>;  \
   template struct Cast<From, int64_t>; \
+  template struct Cast<From, int32_t>; \
   template struct Cast<From, bool>;
 RANVIER_CAST(uint8_t)
 RANVIER_CAST(uint16_t)
 RANVIER_CAST(uint32_t)
 RANVIER_CAST(uint64_t)
 #undef RANVIER_CAST
+
+namespace {
+
+// Counted in 32 bits within a block: processors convert these to doubles several at a time.
+template <class T, class Number>
+void fill_progression(Number first, Number step, int64_t n, T* y) {
+  for (int64_t i = 0; i < n; i += kBlock) {
+    const int count = static_cast<int>(std::min(kBlock, n - i));
+    const Number at = static_cast<Number>(i);
+    for (int j = 0; j < count; ++j) y[i + j] = static_cast<T>(first + (at + static_cast<Number>(j)) * step);
+  }
+}
+
+}  // namespace
+
+void progression(double first, double step, int64_t n, float* y) { fill_progression(first, step, n, y); }
+void progression(double first, double step, int64_t n, double* y) { fill_progression(first, step, n, y); }
+void progression(int64_t first, int64_t step, int64_t n, int64_t* y) { fill_progression(first, step, n, y); }
 
 }  // namespace ranvier

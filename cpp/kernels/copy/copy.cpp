@@ -186,6 +186,40 @@ void Fill<T>::run(const Team& team, void*) const {
 
 RANVIER_INSTANTIATE(Fill);
 template struct Fill<int64_t>;
+template struct Fill<int32_t>;
 template struct Fill<bool>;
+
+namespace {
+
+// Of row i, the elements [first, last) stay.
+template <class T>
+void triangle_row(const Triangle<T>& c, int64_t i, int64_t n, const T* x, int64_t step, T* y) {
+  const int64_t edge = std::clamp<int64_t>(i + c.diagonal + !c.upper, 0, n);
+  const int64_t first = c.upper ? edge : 0, last = c.upper ? n : edge;
+  if (step == 1)
+    std::memcpy(y + first, x + first, size_t(last - first) * sizeof(T));
+  else
+    for (int64_t j = first; j < last; ++j) y[j] = x[j * step];
+  std::memset(y + (c.upper ? 0 : edge), 0, size_t(c.upper ? edge : n - edge) * sizeof(T));
+}
+
+}  // namespace
+
+template <class T>
+void Triangle<T>::run(const Team& team, void*) const {
+  const int last = x.ndim - 1;
+  const int64_t n = x.shape[last], rows = numel(y) / std::max<int64_t>(n, 1);
+  team.parallel_for(rows, kNsPerByte * sizeof(T) * double(numel(y)), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const T* from = x.data;
+      for (int64_t d = last - 1, rest = row; d >= 0; rest /= x.shape[d--])
+        from += rest % x.shape[d] * x.strides[d];
+      triangle_row(*this, row % x.shape[last - 1], n, from, x.strides[last], y.data + row * n);
+    }
+  });
+}
+
+RANVIER_INSTANTIATE(Triangle);
+template struct Triangle<uint8_t>;
 
 }  // namespace ranvier

@@ -49,7 +49,7 @@ RANVIER_TABLES(CopyKernels, copy_kernels)
 
 // fill: every element of y becomes one number; any strides
 
-template <class T>  // float, double, int64_t or bool
+template <class T>  // float, double, int64_t, int32_t or bool
 struct Fill {
   RANVIER_CALL("fill", y);
   static constexpr bool finishes = true;
@@ -57,13 +57,32 @@ struct Fill {
   TensorView<T> y;
 };
 
+// triangle: the elements of matrices on one side of a diagonal, 0 elsewhere
+//
+//   y[.., i, j] = x[.., i, j] where j - i <= diagonal (upper: >=), else 0. x of any strides; y is in C order.
+
+template <class T>  // of the size of the elements: float, double or uint8_t
+struct Triangle {
+  RANVIER_CALL("triangle", x, y);
+  static constexpr bool finishes = true;
+  bool upper;
+  int64_t diagonal;
+  TensorView<const T> x;
+  TensorView<T> y;
+};
+
+// y[i] = first + i step. Not a kernel call: of a compiled step these are constants.
+void progression(double first, double step, int64_t n, float* y);
+void progression(double first, double step, int64_t n, double* y);
+void progression(int64_t first, int64_t step, int64_t n, int64_t* y);
+
 // cast: y = x in another dtype, element by element, as C converts: as int64 floats lose their
 // fraction, as bool everything but 0 is true
 //
 //   x and y have one shape and any strides; From is an unsigned type of the size of x's elements, `from`
 //   says what they are.
 
-template <class From, class To>  // From: uint8_t ... uint64_t; To: float, double, int64_t or bool
+template <class From, class To>  // From: uint8_t ... uint64_t; To: as in Fill
 struct Cast {
   RANVIER_CALL("cast", x, y);
   static constexpr bool finishes = true;

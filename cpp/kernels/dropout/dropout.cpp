@@ -118,18 +118,55 @@ void spread(uint64_t seed, uint64_t (&key)[2]) {
   for (int i = 0; i < 2; ++i) key[i] = uint64_t{state[2 * i + 1]} << 32 | state[2 * i];
 }
 
+// One word of 32 bits after another, as NumPy's philox_next32.
 class Words {
  public:
-  explicit Words(uint64_t seed) { spread(seed, key_); }
   static constexpr int kWords = 64;
+  __extension__ typedef unsigned __int128 Wide;
 
-  void next(uint32_t (&words)[kWords]) {
-    for (int i = 0; i < kWords; i += 8) block(words + i);
+  explicit Words(PhiloxState& state) : state_(state) {}
+
+  uint32_t next() {
+    if (state_.has_half) {
+      state_.has_half = 0;
+      return state_.half;
+    }
+    if (state_.position == 4) refill(), state_.position = 0;
+    const uint64_t word = state_.buffer[state_.position++];
+    state_.has_half = 1, state_.half = static_cast<uint32_t>(word >> 32);
+    return static_cast<uint32_t>(word);
+  }
+
+  // Words in advance; their number. go_back(n) then leaves the state as after n of them.
+  int next(uint32_t (&words)[kWords]) {
+    saved_ = state_;
+    std::copy_n(state_.counter, 4, counter_);
+    int n = 0;
+    while (state_.has_half || state_.position < 4) words[n++] = next();
+    uint64_t counter[4], made[4];
+    std::copy_n(counter_, 4, counter);
+    for (; n + 8 <= kWords; n += 8) {
+      block(counter, state_.key[0], state_.key[1], made);
+      std::memcpy(words + n, made, sizeof made);  // the lower half of each first
+    }
+    std::copy_n(counter, 4, state_.counter);
+    std::copy_n(made, 4, state_.buffer);
+    state_.half = words[n - 1];
+    return n;
+  }
+  void go_back(int n) {
+    state_ = saved_;
+    std::copy_n(counter_, 4, state_.counter);
+    while (n-- > 0) next();
   }
 
  private:
-  void block(uint32_t* to) {
-    uint64_t c[4] = {++counter_, 0, 0, 0}, k0 = key_[0], k1 = key_[1];
+  void refill() { block(state_.counter, state_.key[0], state_.key[1], state_.buffer); }
+
+  // The four words of the next counter.
+  static inline void block(uint64_t* counter, uint64_t k0, uint64_t k1, uint64_t* to) {
+    for (int i = 0; i < 4 && ++counter[i] == 0;) ++i;
+    uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
       const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0], p1 = Wide{0xCA5A826395121157u} * c[2];
@@ -138,34 +175,70 @@ class Words {
       c[2] = static_cast<uint64_t>(p0 >> 64) ^ c[3] ^ k1;
       c[3] = static_cast<uint64_t>(p0);
     }
-    std::memcpy(to, c, sizeof c);  // the lower half of each first
+    std::copy_n(c, 4, to);
   }
 
-  __extension__ typedef unsigned __int128 Wide;
-  uint64_t key_[2], counter_ = 0;
+  PhiloxState& state_;
+  PhiloxState saved_;
+  uint64_t counter_[4];
 };
+
+// f(next), which draws words with next(); many: more than a few, which are made in advance.
+template <class F>
+void with_words(PhiloxState& state, bool many, const F& f) {
+  Words stream(state);
+  if (!many) return f([&] { return stream.next(); });
+  uint32_t words[Words::kWords];
+  int at = 0, made = 0;
+  f([&] {
+    if (at == made) made = stream.next(words), at = 0;
+    return words[at++];
+  });
+  if (at < made) stream.go_back(at);
+}
 
 }  // namespace
 
 void permutation(uint64_t seed, int64_t n, int64_t* order) {
+  uint64_t counter[4] = {}, key[2];
+  spread(seed, key);
+  PhiloxState state{counter, key, 4, {}, 0, 0};
+  permutation(state, n, order);
+}
+
+void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
-  Words stream(seed);
   constexpr int64_t kChunk = 512;
-  uint32_t drawn[kChunk], words[Words::kWords];
-  int at = Words::kWords;
-  for (int64_t i = n - 1; i > 0;) {
-    const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
-    const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
-    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
-    // swaps come afterwards, so that none waits for the places of those before it.
-    while (i > last) {
-      if (at == Words::kWords) stream.next(words), at = 0;
-      const uint32_t word = words[at++] & mask;
-      drawn[first - i] = word;
-      i -= word <= i;
+  with_words(state, n > Words::kWords, [&](const auto& next) {
+    uint32_t drawn[kChunk];
+    for (int64_t i = n - 1; i > 0;) {
+      const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
+      const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
+      // A number above i is drawn again. No branch on that: it would be mispredicted at every third number.
+      // The swaps come afterwards, so that none waits for the places of those before it.
+      while (i > last) {
+        const uint32_t word = next() & mask;
+        drawn[first - i] = word;
+        i -= word <= i;
+      }
+      for (int64_t k = 0; k < first - last; ++k) std::swap(order[first - k], order[drawn[k]]);
     }
-    for (int64_t k = 0; k < first - last; ++k) std::swap(order[first - k], order[drawn[k]]);
-  }
+  });
+}
+
+// A word times the number of values, of which the upper half is the value (Lemire, "Fast random integer
+// generation in an interval", 2019): few words are drawn again.
+void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y) {
+  if (range == 0) return static_cast<void>(std::fill_n(y, n, low));
+  const uint64_t values = uint64_t{range} + 1;
+  const uint32_t too_low = static_cast<uint32_t>((UINT32_MAX - range) % values);
+  with_words(state, n > Words::kWords, [&](const auto& next) {
+    for (int64_t i = 0; i < n; ++i) {
+      uint64_t product = next() * values;
+      while (static_cast<uint32_t>(product) < too_low) product = next() * values;
+      y[i] = static_cast<int64_t>(static_cast<uint64_t>(low) + (product >> 32));
+    }
+  });
 }
 
 }  // namespace ranvier

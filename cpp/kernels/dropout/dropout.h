@@ -64,8 +64,23 @@ struct DropoutKernels {
 
 RANVIER_TABLES(DropoutKernels, dropout_kernels)
 
+// The state of NumPy's Philox, as NumPy has it in memory: words of 64 bits are drawn from a buffer, and of 32
+// bits as the halves of one, the lower first.
+struct PhiloxState {
+  uint64_t* counter;  // 4 words
+  uint64_t* key;      // 2
+  int position;       // of the next word in the buffer
+  uint64_t buffer[4];
+  int has_half;
+  uint32_t half;
+};
+
 // The numbers 0 to n - 1 in random order: that of NumPy's Generator(Philox(seed)).permutation(n), to the bit.
 // order has room for n < 2**32 numbers.
 void permutation(uint64_t seed, int64_t n, int64_t* order);
+// The same of a generator in any state, which is left as NumPy leaves it.
+void permutation(PhiloxState& state, int64_t n, int64_t* order);
+// n numbers from low to low + range: those of NumPy's Generator.integers, to the bit.
+void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y);
 
 }  // namespace ranvier

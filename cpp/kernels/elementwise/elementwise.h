@@ -24,6 +24,7 @@ namespace ranvier {
 //     maximum_backward(dy, a, b), minimum_backward(dy, a, b) of a
 //   fmod(a, b): exact, with the sign of a; remainder(a, b): with that of b; floor_divide: floor(a / b)
 //   where_equal(x, y, dy): dy where x == y or both are NaN, else 0
+//   addcmul(a, b, c, d) = a + (b c) d, addcdiv(a, b, c, d) = a + (b / c) d, lerp(a, b, c, d) = a + d (c - b)
 //   glu(a, b) = a sigmoid(b), glu_backward(dy, a, b) of b; prelu(x, w) = x where x > 0, else w x,
 //   prelu_backward(dy, x, w) of x, prelu_weight_backward(dy, x) of w
 // clang-format off
@@ -39,7 +40,7 @@ namespace ranvier {
   X(reciprocal_backward, 2) X(clip_backward, 4)                                                 \
   X(div_backward, 3) X(pow_backward, 3) X(exponent_backward, 3)                                 \
   X(maximum_backward, 3) X(minimum_backward, 3)                                                 \
-  X(where_equal, 3)                                                                             \
+  X(where_equal, 3) X(addcmul, 4) X(addcdiv, 4) X(lerp, 4)                                      \
   X(glu, 2) X(glu_backward, 3) X(prelu, 2) X(prelu_backward, 3) X(prelu_weight_backward, 2)
 // clang-format on
 

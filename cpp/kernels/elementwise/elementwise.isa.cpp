@@ -173,6 +173,10 @@ RANVIER_ELEMENTWISE(maximum_backward, 3, (select(b < c, zero, select(b == c, a* 
 RANVIER_ELEMENTWISE(minimum_backward, 3, (select(b > c, zero, select(b == c, a* T(0.5), a))))
 RANVIER_ELEMENTWISE(where_equal, 3, (select((a == b) | ((a != a) & (b != b)), c, zero)))
 
+RANVIER_ELEMENTWISE(addcmul, 4, (a + b * c * d))
+RANVIER_ELEMENTWISE(addcdiv, 4, (a + b / c * d))
+RANVIER_ELEMENTWISE(lerp, 4, (a + d * (c - b)))
+
 RANVIER_ELEMENTWISE(glu, 2, (a * sigmoid(b)))
 // (dy, a, b): dy a sigmoid'(b)
 RANVIER_ELEMENTWISE(glu_backward, 3, (a * b * sigmoid_slope(c)))

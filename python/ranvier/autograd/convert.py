@@ -130,8 +130,12 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
 
 
 def _cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
+    kind = np.dtype(dtype)
+
     def method(x: Tensor, memory_format: Any = None) -> Tensor:
-        return _cast(name, x, dtype, memory_format)
+        if memory_format is None and x._array.dtype is kind:
+            return x
+        return _cast(name, x, kind, memory_format)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"The tensor in {np.dtype(dtype)}; memory_format: see :func:`contiguous`."

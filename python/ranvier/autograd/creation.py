@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from operator import index
 from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.data import (
     TENSOR_TYPES,
     array_of,
-    is_plain,
     layout,
     memory_format,
     new_array,
@@ -61,10 +62,9 @@ def _finish(
     """settings: PyTorch's layout, pin_memory and memory_format, which have no effect here."""
     if settings:
         _check_settings(settings)
-    if on is not None:
+    if on is not None and on != "cpu":
         require_cpu(on)
-    require_numbers("tensor", array.dtype)
-    out = wrap(array if array.dtype.isnative else native(array))
+    out = wrap(array)
     return out.requires_grad_() if requires_grad else out
 
 
@@ -77,7 +77,9 @@ def tensor(
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
     | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), torch.float32)"""
     try:
-        return _finish(new_array("tensor", data, dtype), requires_grad, device, settings)
+        array = new_array("tensor", data, dtype)
+        require_numbers("tensor", array.dtype)
+        return _finish(native(array), requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "tensor", tensor, (data,), {"dtype": dtype, "device": device}) from None
 
@@ -92,10 +94,11 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     try:
         if isinstance(data, Tensor):
             return data.to(dtype=dtype, device=device)
-        array = np.asarray(array_of("as_tensor", data, dtype), dtype)
-        if recordings and is_plain(data):
-            array = literal(array)
-        out = _finish(array, False, device)
+        if dtype is None and device is None and (out := _core._on_array(data, UNWATCHED)) is not None:
+            return out
+        array = new_array("as_tensor", data, dtype, copied=False)
+        require_numbers("tensor", array.dtype)
+        out = _finish(native(array), False, device)
         out._cell[FLAG] |= UNWATCHED
         return out
     except Exception as error:
@@ -169,7 +172,7 @@ def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
     """The shape of ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))``."""
     if settings and not size and "size" in settings:
         size = (settings.pop("size"),)
-    return shape_of(size)
+    return shape_of(size, "tensor")
 
 
 def zeros(
@@ -200,14 +203,12 @@ def empty(
 ) -> Tensor:
     """As :func:`zeros`, without setting the values."""
     try:
-        return _finish(
-            np.empty(_size(size, settings), dtype or default.dtype), requires_grad, device, settings
-        )
+        array = filled(None, _size(size, settings), np.dtype(dtype or default.dtype))
+        return _finish(array, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "empty", empty, size, {"dtype": dtype, "device": device}) from None
 
 
-@own_error
 def full(
     size: Any,
     fill_value: Any,
@@ -221,17 +222,21 @@ def full(
 
     Raises ValueError for a number that an integer dtype cannot hold, such as nan.
     | rv.full((2,), 7) -> tensor([7, 7])"""
-    fill_value = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
-    value = array_of("full", fill_value)
-    shape = shape_of(((size,) if isinstance(size, int) else size,))
-    kind = np.dtype(dtype or value.dtype)
-    number = isinstance(fill_value, (int, float)) and kind.kind == "f"
-    if value.ndim == 0 and kind.kind in "iu":
-        value = number_in("full", value.item(), kind)
-    if isinstance(value, np.ndarray) and isinstance(fill_value, (int, float)):
-        value = value.item()
-    array = filled(fill_value, shape, kind) if number else host(np.full, shape, value, kind)
-    return _finish(array, requires_grad, device, settings)
+    try:
+        shape, value = shape_of((size,), "tensor"), fill_value
+        value = value.item() if isinstance(value, np.generic) else value
+        if type(value) is float or type(value) is int or type(value) is bool:
+            kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
+            array = filled(number_in("full", value, kind), shape, kind)
+        else:
+            value = array_of("full", value)
+            kind = np.dtype(dtype or value.dtype)
+            if value.ndim == 0 and kind.kind in "iu":
+                value = number_in("full", value.item(), kind)
+            array = host(np.full, shape, value, kind)
+        return _finish(array, requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "full", full, (size, fill_value), {"dtype": dtype, "device": device}) from None
 
 
 def zeros_like(
@@ -239,7 +244,8 @@ def zeros_like(
 ) -> Tensor:
     """Zeros in the shape, dtype and layout of x."""
     try:
-        return _finish(filled_like(0, array_of("zeros_like", input), dtype), requires_grad, device, settings)
+        array = input._array if type(input) is Tensor else array_of("zeros_like", input)
+        return _finish(filled_like(0, array, dtype), requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "zeros_like", zeros_like, (input,), {"dtype": dtype, "device": device}) from None
 
@@ -249,7 +255,8 @@ def ones_like(
 ) -> Tensor:
     """Ones in the shape, dtype and layout of x."""
     try:
-        return _finish(filled_like(1, array_of("ones_like", input), dtype), requires_grad, device, settings)
+        array = input._array if type(input) is Tensor else array_of("ones_like", input)
+        return _finish(filled_like(1, array, dtype), requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "ones_like", ones_like, (input,), {"dtype": dtype, "device": device}) from None
 
@@ -259,7 +266,8 @@ def empty_like(
     input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
 ) -> Tensor:
     """A tensor in the shape, dtype and layout of x, without setting the values."""
-    return _finish(np.empty_like(array_of("empty_like", input), dtype), requires_grad, device, settings)
+    array = filled_like(None, array_of("empty_like", input), dtype)
+    return _finish(array, requires_grad, device, settings)
 
 
 @own_error
@@ -324,11 +332,18 @@ def arange(
         first, last, step = int(first), int(last), int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
+    kind = np.dtype(dtype)
     try:
-        values = np.arange(first, last, step).astype(dtype)
+        if kind.char in "fdl" and not recordings:
+            count = math.ceil((last - first) / step)
+            values = _core._progression(
+                first, (first + step) - first, count, kind
+            )  # the step as NumPy has it
+        else:
+            values = literal(np.arange(first, last, step).astype(kind))
     except (ValueError, OverflowError, MemoryError) as error:
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers") from error
-    return _finish(literal(values), requires_grad, device, settings)
+    return _finish(values, requires_grad, device, settings)
 
 
 @own_error
@@ -351,10 +366,13 @@ def linspace(
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
         raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)
+    step = (last - first) / max(count - 1, 1)
+    if kind.char in "fd" and count > 1 and (step or first == last) and not recordings:
+        values = _core._progression(first, step, count, kind, last)
+        return _finish(values, requires_grad, device, settings)
     if kind.kind in "iu":  # counted from both ends, as in PyTorch
         first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
-        places = np.arange(count)
-        step = (last - first) / max(count - 1, 1)
+        places, step = np.arange(count), (last - first) / max(count - 1, 1)
         values = np.where(places < count // 2, first + step * places, last - step * (count - 1 - places))
     else:
         with np.errstate(invalid="ignore"):  # between infinite limits

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from operator import index
 from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.failures import OpError
@@ -18,6 +18,7 @@ from ranvier.autograd.recording import recordings, refuse
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}
 _NUMBERS = (*_PYTHON, np.generic)
+_LISTS = frozenset({list, tuple, *_PYTHON})
 
 
 def array_of(name: str, data: Any, dtype: Any = None) -> Array:
@@ -116,14 +117,9 @@ def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
     return np.result_type(*(dtype for dtype, rank in ranks.items() if rank == highest))
 
 
-def shape_of(size: tuple[Any, ...], name: str = "tensor") -> tuple[int, ...]:
-    """The shape from ``f(2, 3)`` or ``f((2, 3))``."""
-    if len(size) == 1 and isinstance(size[0], (tuple, list)):
-        size = tuple(size[0])
-    try:
-        return tuple(index(n) for n in size)
-    except TypeError as error:
-        raise TypeError(f"[{name}] got size {size}; expected whole numbers") from error
+shape_of: Any = (
+    _core._shape
+)  # (size, name): the shape from ``f(2, 3)`` or ``f((2, 3))``, of the op's arguments
 
 
 def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: bool = False) -> Array:
@@ -155,9 +151,18 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
     return new_array(name, data, dtype)
 
 
-def new_array(name: str, data: Any, dtype: Any = None) -> Array:
-    """A copy of the data as an array."""
-    array = np.array(array_of(name, data, dtype), dtype)
+def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:
+    """The data as an array, a copy unless it is an array and `copied` is false."""
+    if not recordings and type(data) in _LISTS:
+        kind = default.dtype if dtype is None else np.dtype(dtype)
+        made = _core._literal(data, kind, dtype is not None) if kind.char in "fd" else None
+        if made is not None:
+            return made
+    array = array_of(name, data, dtype)
+    if not copied:
+        array = np.asarray(array, dtype)
+        return literal(array) if recordings and is_plain(data) else array
+    array = np.array(array, dtype)
     return _in_step(data, array) if recordings else array
 
 

@@ -22,6 +22,11 @@ from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import bump
+
+# Without a node: direct(kernel, *inputs) gives the kernel's result, or None where it is not that simple;
+# in_place(kernel, tensor, *inputs) says whether the kernel has written to the tensor.
+direct, in_place = _core._direct, _core._in_place
 
 ndarray = np.ndarray
 F = TypeVar("F", bound=Callable[..., Any])
@@ -179,6 +184,7 @@ class _Absent:
 
 
 _ABSENT = _Absent()
+_core._set_changed(bump)
 _core._set_function_class(
     Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT
 )

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import watched
+from ranvier.autograd.function import in_place, watched
 from ranvier.autograd.keys import index_error, numbers_first
 from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
@@ -112,6 +113,8 @@ def raw_index(key: Any) -> Any:
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value"""
+    if in_place(_core._put, x, key, value):
+        return
     check_leaf(x, "setitem")
     raw = raw_index(key)
     try:
@@ -146,6 +149,8 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 
 def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
+    if in_place(_core.write, x, value):
+        return x
     check_leaf(x, name)
     if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
         return assign(x, Put().apply(x, value), name)

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 _FLOATS = frozenset("fd")
 _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
-_MADE = frozenset("fd?lq")  # and to
+_MADE = frozenset("fd?ilq")  # and to
 MOST_ELEMENTS = 2**40  # as many as the core takes
 
 
@@ -131,18 +131,21 @@ def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
     return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else cast(x, dtype)
 
 
-def filled(value: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array of one number."""
-    return _core.full(shape, dtype, value) if dtype.char in _MADE else host(np.full, shape, value, dtype)
+def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of one number; None: of any numbers."""
+    if dtype.char in _MADE:
+        return _core.full(shape, dtype, value)
+    require_numbers("tensor", dtype)
+    return host(np.full, shape, value or 0, dtype)
 
 
 def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
-    """An array of one number in the shape and memory order of another."""
+    """An array of one number in the shape and memory order of another; None: of any numbers."""
     kind = array.dtype if dtype is None else np.dtype(dtype)
-    if kind.char not in _FLOATS or not isinstance(value, _NUMBERS):
-        return np.full_like(array, value, kind)
-    made = _core.full(array.shape, kind, float(value))
-    return made if array.flags.c_contiguous else _core.copy_like(made, array)
+    if kind.char in _MADE and array.dtype.char in _READ:
+        return _core.full_like(array, kind, value)
+    require_numbers("tensor", kind)
+    return np.full_like(array, value or 0, kind)
 
 
 def literal(array: Array) -> Array:

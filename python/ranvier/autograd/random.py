@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd import philox
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
 from ranvier.autograd.dtypes import default
@@ -28,6 +29,7 @@ from ranvier.autograd.tensor import Tensor
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
+_NAMES = {"f": "float32", "d": "float64"}
 _lock = allocate_lock()
 
 
@@ -279,8 +281,8 @@ def rand(
 ) -> Tensor:
     """Uniform numbers in [0, 1), float32 or float64, by dtype or the default; of a generator, if given."""
     try:
-        kind = str(np.dtype(dtype or default.dtype))
-        values = _core.random_uniform(_size(size, settings), kind, 0.0, 1.0, key_of("rand", generator))
+        shape, key = _size(size, settings), key_of("rand", generator)
+        values = _core.random_uniform(shape, _name_of(dtype), 0.0, 1.0, key)
         return _finish(values, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "rand", rand, size, {"dtype": dtype, "device": device}) from None
@@ -296,17 +298,22 @@ def randn(
 ) -> Tensor:
     """Standard normal numbers, float32 or float64, by dtype or the default; of a generator, if given."""
     try:
-        kind = str(np.dtype(dtype or default.dtype))
-        values = _core.random_normal(_size(size, settings), kind, 0.0, 1.0, key_of("randn", generator))
+        shape, key = _size(size, settings), key_of("randn", generator)
+        values = _core.random_normal(shape, _name_of(dtype), 0.0, 1.0, key)
         return _finish(values, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "randn", randn, size, {"dtype": dtype, "device": device}) from None
 
 
+def _name_of(dtype: Any) -> str:
+    kind = np.dtype(dtype or default.dtype)
+    return _NAMES.get(kind.char) or str(kind)
+
+
 def key_of(name: str, generator: Any) -> Any:
     """The next key of the process, or of the generator."""
     if generator is None:
-        return fresh_key()
+        return (_local.generator or _global).fresh_key()
     return _given(name, generator).fresh_key()
 
 
@@ -350,6 +357,8 @@ def _integers(name: str, drawn_from: Any) -> np.random.Generator:
 def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
     """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
     kind = np.dtype(dtype)
+    if kind.char in "ldf" and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
+        return
     if not low < high:
         raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
     least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
@@ -382,10 +391,8 @@ def randint(
     elif high is None:
         low, high = 0, low
     check_range("randint", low, high, dtype or np.int64)
-    draw = _integers("randint", generator)
-    return _finish(
-        draw.integers(low, high, shape_of((size,))).astype(dtype or np.int64), requires_grad, device, settings
-    )
+    values = philox.integers(_integers("randint", generator), low, high, shape_of((size,), "tensor"))
+    return _finish(values.astype(dtype or np.int64, copy=False), requires_grad, device, settings)
 
 
 @own_error
@@ -395,5 +402,5 @@ def randperm(
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
     if n:
         check_range("randperm", 0, n, dtype or np.int64)
-    values = _integers("randperm", generator).permutation(n).astype(dtype or np.int64)
-    return _finish(values, False, device, settings)
+    values = philox.permutation(_integers("randperm", generator), n)
+    return _finish(values.astype(dtype or np.int64, copy=False), False, device, settings)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.convert import reinterpreted
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.function import in_place
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
@@ -19,6 +21,7 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul, neg, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
 from ranvier.ops.elementwise.functions import abs, pow
+from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.first_use import TENSOR_METHODS
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
@@ -153,12 +156,29 @@ def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
             yield name, getattr(module, name) if name[-1] != "_" else _in_place(module, name)
 
 
+# Off the tape these kernels, which are the op itself, write in place: of floats, and NumPy's of integers.
+_OWN = """
+    abs add cos digamma div erf erfc erfinv exp expm1 floor_divide fmod lgamma log log1p mul neg pow
+    reciprocal relu remainder round sigmoid sign sin sqrt square sub tanh
+"""
+_OTHER_NAMES = {"absolute": "abs", "divide": "div", "multiply": "mul", "negative": "neg", "subtract": "sub"}
+_OF_FLOATS = {name: getattr(_core, name) for name in _OWN.split()}
+_OF_INTEGERS = {"add": np.add, "mul": np.multiply, "sub": np.subtract}
+
+
 def _in_place(module: Any, name: str) -> Callable[..., Tensor]:
     """``x.add_(y)``: x takes the result of ``x.add(y)``, and on the tape its history."""
     op = name[:-1]
     function = getattr(module, op)
+    own = _OTHER_NAMES.get(op, op)
+    of_floats, of_integers, fused = _OF_FLOATS.get(own), _OF_INTEGERS.get(own), FUSED.get(own)
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+        kernel = of_floats if (kind := x._array.dtype.kind) == "f" else of_integers if kind in "iu" else None
+        if kernel is not None and not settings and in_place(kernel, x, x, *args):
+            return x
+        if fused is not None and (call := fused(x, *args, **settings)) and in_place(call[0], x, *call[1:]):
+            return x
         check_leaf(x, name)
         return assign(x, function(x, *args, **settings), name)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.function import direct
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
@@ -21,6 +22,7 @@ from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
 from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
 from ranvier.ops.elementwise.functions import abs, pow
+from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.rows import document, examples
 
 
@@ -107,6 +109,8 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+    if (call := FUSED["lerp"](input, end, weight)) and (y := direct(*call)) is not None:
+        return y
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
         return add(input, mul(weight, step)) if -0.5 < weight < 0.5 else add(end, mul(weight - 1, step))
@@ -154,6 +158,8 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
     -> tensor([2.5000, 5.0000])"""
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
+    if (call := FUSED["addcmul"](input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
+        return y
     if isinstance(input, Tensor) and is_floating(input) and isinstance(tensor1, Tensor):
         tensor1 = cast(tensor1, result_dtype(input, tensor1))  # the product of small integers would overflow
     return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
@@ -164,6 +170,8 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
     | rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0])) -> tensor([1.5000, 1.5000])"""
     if third is not None:
         value, tensor1, tensor2 = tensor1, tensor2, third
+    if (call := FUSED["addcdiv"](input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
+        return y
     return add(input, mul(div(tensor1, tensor2), value) if value != 1 else div(tensor1, tensor2))
 
 

@@ -13,12 +13,12 @@ import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError, OpIndexError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.autograd.views import add_link, is_several, several_of
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, require_no_gradient
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
@@ -85,11 +85,8 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     fit or there is no tensor.
     | rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape -> (3, 2)"""
     dim = dim if axis is None else axis
-    if type(tensors) in (list, tuple) and tensors and is_floating(tensors[0]):
-        try:
-            return Concatenate(dim).apply(*tensors)
-        except (TypeError, ValueError):  # other dtypes among them, or an error, which comes again
-            pass
+    if (y := direct(_core.concatenate, tensors, dim)) is not None:
+        return y
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
     dtype = parts[0]._array.dtype if parts else F32
     for x in parts:
@@ -128,6 +125,8 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> T
     """Tensors of one shape, joined along a new dimension.
     | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])"""
     dim = dim if axis is None else axis
+    if (y := direct(_core.stack, tensors, dim)) is not None:
+        return y
     try:
         return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
     except Exception as error:

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import TooLarge, own_error
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.memory import copied, keep, reshaped
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.mode import mode
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, unbroadcast
 from ranvier.ops.layout import fill_part, zeros
@@ -152,6 +154,8 @@ def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
         return x.clone()
     before = (slice(None),) * axis
     head, tail = (*before, slice(n - step, None)), (*before, slice(n - step))
+    if not (x._requires_grad and mode.enabled):
+        return cat([wrap(x._array[head]), wrap(x._array[tail])], axis)
     return cat([getitem(x, head), getitem(x, tail)], axis)
 
 
@@ -248,7 +252,11 @@ class Triangle(MaskedFill):
 
 
 def _triangle(name: str, keeps: Any) -> Callable[..., Tensor]:
+    upper = name == "triu"
+
     def op(input: Any, diagonal: int = 0) -> Tensor:
+        if (y := direct(_core.triangle, input, diagonal, upper)) is not None:
+            return y
         x = as_tensor(name, input)
         if not isinstance(diagonal, (int, np.integer)):
             raise TypeError(f"[{name}] got diagonal {diagonal!r}; expected a whole number")

@@ -1,0 +1,166 @@
+// Kernels on Tensors without a node of the tape: of a result, and in place.
+#include "bindings/define.h"
+#include "bindings/grad_mode.h"
+#include "bindings/guards.h"
+#include "bindings/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject* g_changed;          // views.bump
+constexpr int kFirst = 3;     // views.FIRST: a cell of a Tensor that shares memory with no other has no more
+constexpr int kBorrowed = 4;  // views.BORROWED
+
+py::object checked(PyObject* result) {
+  if (!result) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(result);
+}
+
+bool records(PyObject* tensor) {
+  return is_grad_enabled() && slot_of(tensor, tensor_slots().requires_grad).ptr() == Py_True;
+}
+
+// The arguments of a kernel, new references: those of a call with the arrays of its Tensors.
+class Passed {
+ public:
+  static constexpr size_t kMost = 10;
+
+  // False: a Tensor needs a gradient, or the call is none of a kernel on Tensors.
+  bool add(PyObject* argument) {
+    if (count_ == kMost) return false;
+    PyObject* array = nullptr;
+    if (PyObject_TypeCheck(argument, tensor_class()))
+      array = array_of(argument);
+    else if ((PyList_CheckExact(argument) || PyTuple_CheckExact(argument)) && holds_tensors(argument))
+      array = arrays_of(argument);
+    else
+      array = Py_NewRef(argument);
+    if (array) arguments_[count_++] = py::reinterpret_steal<py::object>(array);
+    return array;
+  }
+
+  // What the kernel returns; null where it refuses the arguments.
+  py::object call(PyObject* kernel) const {
+    PyObject* borrowed[kMost];
+    for (size_t i = 0; i < count_; ++i) borrowed[i] = arguments_[i].ptr();
+    PyObject* result = PyObject_Vectorcall(kernel, borrowed, count_, nullptr);
+    if (!result) {
+      if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError))
+        throw py::error_already_set();
+      PyErr_Clear();  // the way through Python raises it again, in its words
+    }
+    return py::reinterpret_steal<py::object>(result);
+  }
+
+ private:
+  static PyObject* array_of(PyObject* tensor) {
+    const Held array = slot_of(tensor, tensor_slots().array);
+    return !array || records(tensor) ? nullptr : Py_NewRef(array.ptr());
+  }
+  static bool holds_tensors(PyObject* list) {
+    return Py_SIZE(list) > 0 && PyObject_TypeCheck(PySequence_Fast_ITEMS(list)[0], tensor_class());
+  }
+  static PyObject* arrays_of(PyObject* list) {
+    const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(list));
+    py::object arrays = checked(PyTuple_New(PyTuple_GET_SIZE(items.ptr())));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.ptr()); ++i) {
+      PyObject* item = PyTuple_GET_ITEM(items.ptr(), i);
+      PyObject* array = PyObject_TypeCheck(item, tensor_class()) ? array_of(item) : nullptr;
+      if (!array) return nullptr;
+      PyTuple_SET_ITEM(arrays.ptr(), i, array);
+    }
+    return arrays.release().ptr();
+  }
+
+  size_t count_ = 0;
+  py::object arguments_[kMost];
+};
+
+template <class F>
+PyObject* guarded(const F& f) {
+  try {
+    return f();
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (...) {
+    detail::raise_in_python();
+  }
+  return nullptr;
+}
+
+PyObject* direct(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  return guarded([&]() -> PyObject* {
+    Passed passed;
+    for (Py_ssize_t i = 1; i < count; ++i)
+      if (!passed.add(given[i])) return Py_NewRef(Py_None);
+    const py::object y = passed.call(given[0]);
+    return y ? new_tensor(y.ptr()).release().ptr() : Py_NewRef(Py_None);
+  });
+}
+
+// Whether the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
+// the Tensor that it is a view of, and it is no array that the caller lent.
+bool is_free(PyObject* tensor) {
+  const TensorSlots& slots = tensor_slots();
+  const Held cell = slot_of(tensor, slots.cell), view = slot_of(tensor, slots.view);
+  if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirst) return false;
+  if (whole_number(item_of(cell.ptr(), 2)) & kBorrowed) return false;
+  if (view.is_none() || !is_grad_enabled()) return true;
+  if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return false;
+  PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);
+  return PyObject_TypeCheck(base, tensor_class()) && !records(base);
+}
+
+// As views.bump, which does all else than count where other Tensors have the memory.
+void count_change(PyObject* tensor) {
+  const TensorSlots& slots = tensor_slots();
+  const Held cell = slot_of(tensor, slots.cell), array = slot_of(tensor, slots.array);
+  const Held last = item_of(cell.ptr(), 1);
+  if (PyList_GET_SIZE(cell.ptr()) > kFirst || !(last.is_none() || last.ptr() == array.ptr())) {
+    checked(PyObject_CallOneArg(g_changed, tensor));
+    return;
+  }
+  const py::object changes = checked(PyLong_FromLongLong(whole_number(item_of(cell.ptr(), 0)) + 1));
+  PyList_SetItem(cell.ptr(), 0, Py_NewRef(changes.ptr()));
+  PyList_SetItem(cell.ptr(), 1, Py_NewRef(array.ptr()));
+}
+
+PyObject* in_place(PyObject*, PyObject* const* given, Py_ssize_t count) {
+  return guarded([&]() -> PyObject* {
+    if (count < 2) return Py_NewRef(Py_False);
+    PyObject* tensor = given[1];
+    Passed passed;
+    if (t_recording || !PyObject_TypeCheck(tensor, tensor_class()) || !is_free(tensor))
+      return Py_NewRef(Py_False);
+    for (Py_ssize_t i = 2; i < count; ++i)
+      if (!passed.add(given[i])) return Py_NewRef(Py_False);
+    if (!passed.add(tensor) || !passed.call(given[0])) return Py_NewRef(Py_False);
+    count_change(tensor);
+    return Py_NewRef(Py_True);
+  });
+}
+
+PyCFunction as_c_function(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+PyMethodDef g_functions[] = {
+    {"_direct", as_c_function(direct), METH_FASTCALL,
+     "_direct(kernel: Any, *inputs: Any) -> Any\n\n"
+     "A new Tensor of what the kernel returns for the arrays of Tensors; None where one needs a gradient, or "
+     "the kernel refuses them."},
+    {"_in_place", as_c_function(in_place), METH_FASTCALL,
+     "_in_place(kernel: Any, tensor: Any, *inputs: Any) -> bool\n\n"
+     "Whether kernel(*inputs, out) has written to the memory of the tensor: not while a step is recorded, "
+     "where gradients are needed, or where the kernel refuses the arrays."}};
+
+}  // namespace
+
+void register_direct(Module m) {
+  for (PyMethodDef& function : g_functions)
+    m.attr(function.ml_name) =
+        checked(PyCFunction_NewEx(&function, m.ptr(), py::object(m.attr("__name__")).ptr()));
+  def(m, "_set_changed(changed)", [](Raw changed) { g_changed = changed.value.inc_ref().ptr(); });
+}
+
+}  // namespace ranvier::bind
