@@ -8,7 +8,7 @@ array, to which others are added; and a leaf keeps an array as its ``grad`` only
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import ranvier._core as _core
 import ranvier.autograd.graph as graph
 import ranvier.autograd.hooks as hooks
 import ranvier.autograd.trace as trace
-from ranvier.autograd.function import Deferred, Output
+from ranvier.autograd.function import Deferred
 from ranvier.autograd.hooks import of_nodes
 from ranvier.autograd.memory import Array, cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
@@ -119,50 +119,12 @@ def run(
     if create_graph and not mode.enabled:
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
-    add, run_one, call_hooks, add_to_leaf = (
-        graph.STEPS if create_graph else (_add, _run_node, hooks.call, accumulate)
-    )
+    steps, by_steps = (graph.STEPS if create_graph else _STEPS), create_graph
     if all(trace.anomaly):
-        run_one = trace.checked(run_one)
-    retain_graph = create_graph if retain_graph is None else retain_graph
-    pending: dict[Any, Any] = {}
-    ours: set[Any] = set()  # nodes with a pending sum in a new array
-    for root, seed in roots:
-        add(root if root._grad_fn is None else root._grad_fn, seed, pending, ours)
-    starts = list(pending)
-    waits = _count_uses(starts)
-    needed = None
-    if captured is not None or only is not None:
-        needed = _leading_to(only or captured or (), starts) | (only or set())
-    ready = [node for node in starts if not waits[node]]
-    before, after = hooks.before_accumulation, hooks.after_accumulation  # either may change meanwhile
-    while ready:
-        node = ready.pop()
-        if needed is not None and node not in needed and (captured is None or node not in captured):
-            pending.pop(node, None)
-            continue
-        seen_by = before.get(id(node)) if before and not node.edges else node.hooks
-        if seen_by and pending.get(node) is not None:
-            pending[node] = call_hooks(seen_by, pending[node])
-            ours.discard(node)
-        if captured is not None and node in captured:
-            captured[node] = _as_array(pending.get(node))
-        if needed is not None and node not in needed:
-            pending.pop(node, None)
-        elif node.edges:
-            run_one(node, pending, ours, waits, ready)
-            if not retain_graph and type(node) is not Output:
-                node.release()
-        else:  # a leaf
-            holder = [pending.pop(node, None)]
-            if holder[0] is not None:
-                if node._requires_grad:  # it may have been switched off since forward
-                    if of_nodes and id(node) in of_nodes:
-                        hooks.around(node, holder, lambda g, leaf=node: add_to_leaf(leaf, [g]) or ())
-                    else:
-                        add_to_leaf(node, holder)
-                if after:
-                    hooks.call_after_accumulation(node)
+        steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
+    nodes = [(root if root._grad_fn is None else root._grad_fn, seed) for root, seed in roots]
+    retains = create_graph if retain_graph is None else bool(retain_graph)
+    _core._backward(nodes, steps, captured, only, retains, by_steps, create_graph)
     if replaced:
         prune()
     if hooks.carried.tensors:
@@ -171,115 +133,34 @@ def run(
         hooks.call_at_end()
 
 
-def _leading_to(targets: Iterable[Any], starts: list[Any]) -> set[Any]:
-    """The nodes between the starts and the targets; of the targets those that lead to others."""
-    users: dict[Any, list[Any]] = {}
-    stack, seen = list(starts), set(starts)
-    while stack:
-        node = stack.pop()
-        for edge in node.edges:
-            if edge is not None:
-                users.setdefault(edge, []).append(node)
-                if edge not in seen:
-                    seen.add(edge)
-                    stack.append(edge)
-    needed: set[Any] = set()
-    stack = list(targets)
-    while stack:
-        for user in users.get(stack.pop(), ()):
-            if user not in needed:
-                needed.add(user)
-                stack.append(user)
-    return needed
-
-
-def _count_uses(starts: list[Any]) -> dict[Any, int]:
-    """For each node the number of gradients that it waits for."""
-    waits: dict[Any, int] = dict.fromkeys(starts, 0)
-    stack = list(starts)
-    while stack:
-        for edge in stack.pop().edges:
-            if edge is None:
-                continue
-            if edge in waits:
-                waits[edge] += 1
-            else:
-                waits[edge] = 1
-                stack.append(edge)
-    return waits
-
-
-def _run_node(
-    node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[Any, int], ready: list[Any]
-) -> None:
-    """Runs one Function backward and delivers what it returns."""
-    dy = pending.pop(node, None)
-    edges = node.edges
-    gradients: Any
-    if dy is None:
-        gradients = (None,) * len(edges)
-    elif type(node) is Output:
-        of_outputs = pending.get(node.function)
-        if of_outputs is None:
-            of_outputs = pending[node.function] = [None] * node.function.outputs
-        held = of_outputs[node.index]  # where a rule has made another node of this output
-        of_outputs[node.index] = dy if held is None else _sum(held, dy)
-        gradients = (None,)
-    else:
-        if replaced:
-            renew(node)
-        for cell, count in zip(node.versions, node.changes):  # noqa: B905
-            if cell[0] != count:
-                node.check_saved()
-                break
-        if node.released:
-            raise RuntimeError(graph.AGAIN)
-        if of_nodes and id(node) in of_nodes:
-            dys = map(_as_array, dy if type(dy) is list else [dy])
-            gradients = hooks.around(node, [*dys], node.backward)
-        else:
-            gradients = node.backward(*dy) if type(dy) is list else node.backward(dy)
-        if type(gradients) is not tuple:
-            gradients = (gradients,)
-        if len(gradients) != len(edges):
-            raise RuntimeError(
-                f"[{type(node).__name__}] backward gave {len(gradients)} gradients for {len(edges)} inputs"
-            )
-    for edge, gradient in zip(edges, gradients):  # noqa: B905
-        if edge is None:
-            continue
-        if gradient is not None:
-            if type(gradient) is ndarray and edge not in pending:
-                pending[edge] = gradient
-            elif isinstance(gradient, Deferred) and waits[edge] == 1 and edge not in pending:
-                takes = edge.edges and type(edge) is not Output and edge.takes_deferred
-                pending[edge] = gradient if takes else gradient.array()
-            else:
-                _add(edge, _as_array(gradient), pending, ours)
-        left = waits[edge] - 1
-        if left:
-            waits[edge] = left
-        else:
-            ready.append(edge)
+def _gradients(node: Any, dy: Any) -> Any:
+    """What the backward of one Function returns; dy: a list where the node has several outputs."""
+    if replaced:
+        renew(node)
+    dys = dy if type(dy) is list else [dy]
+    for cell, count in zip(node.versions, node.changes, strict=False):
+        if cell[0] != count:
+            node.check_saved()
+            break
+    if node.released:
+        raise RuntimeError(graph.AGAIN)
+    if of_nodes and id(node) in of_nodes:
+        return hooks.around(node, [*map(_as_array, dys)], node.backward)
+    return node.backward(*dys)
 
 
 def _as_array(gradient: Any) -> Any:
     return gradient.array() if isinstance(gradient, Deferred) else gradient
 
 
-def _add(node: Any, gradient: Any, pending: dict[Any, Any], ours: set[Any]) -> None:
+def _add(held: Any, gradient: Any, own: bool) -> Array:
+    """The sum of the gradient, as an array, and the one that is there; own: in the memory of that."""
+    gradient = _as_array(gradient)
     if type(gradient) is not ndarray:
         gradient = (
             gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
         )
-    held = pending.get(node)
-    if held is None:
-        pending[node] = gradient
-    elif node in ours:
-        _sum(held, gradient, held)
-    else:
-        pending[node] = _sum(held, gradient)
-        ours.add(node)
+    return gradient if held is None else _sum(held, gradient, held if own else None)
 
 
 def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -339,3 +220,5 @@ def _sole_references() -> int:
 
 
 _SOLE = _sole_references()
+_STEPS = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
+_core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation, recordings)

@@ -31,11 +31,6 @@ direct, in_place = _core._direct, _core._in_place
 ndarray = np.ndarray
 F = TypeVar("F", bound=Callable[..., Any])
 
-# Attributes of these types hold no arrays: a node that saved nothing else can run backward again.
-_PLAIN = frozenset(
-    {int, float, bool, str, type(None), slice, type(...), *(type(np.dtype(kind)) for kind in "?ilfd")}
-)
-
 
 class Function(_core._FunctionBase):
     """One operation on arrays with its gradient; subclass it to define your own.
@@ -117,24 +112,10 @@ class Function(_core._FunctionBase):
 
     def release(self) -> None:
         """Drops what forward saved, unless it saved only plain values (shapes, axes)."""
-        if self.is_view:  # it has no arrays, and is needed again when the base changes
-            return
-        saved = self.__dict__
-        for value in saved.values():
-            kind = type(value)
-            if kind in _PLAIN or ((kind is tuple or kind is list) and _is_plain(value)):
-                continue
-            saved.clear()
-            self.released = True
-            break
+        _core._release(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
-
-
-def _is_plain(value: Any) -> bool:
-    kind = type(value)
-    return kind in _PLAIN or ((kind is tuple or kind is list) and all(map(_is_plain, value)))
 
 
 class Output:
@@ -266,3 +247,6 @@ class Deferred:
     def array(self) -> Any:
         """The gradient as an array: a new one each time."""
         raise NotImplementedError(f"{type(self).__name__}.array")
+
+
+_core._set_nodes(Function, Output, Deferred)

@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, Output
-from ranvier.autograd.hooks import Hooks, Retain, around, checked, of_nodes
+from ranvier.autograd.hooks import Hooks, Retain, around, at_leaf, checked, of_nodes
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.recording import current, recordings
@@ -130,56 +130,29 @@ def cut(x: Tensor) -> Tensor:
     return Same().apply(x)
 
 
-# --- the four steps of `backward.run` on Tensors
+# --- the steps of `backward.run` on Tensors
 
 
-def run_node(
-    node: Any, pending: dict[Any, Any], ours: set[Any], waits: dict[Any, int], ready: list[Any]
-) -> None:
-    """Runs the rule of one Function and delivers what it returns."""
-    dy = pending.pop(node, None)
-    edges = node.edges
-    gradients: Any = (None,) * len(edges)
-    if type(node) is Output:
-        if dy is not None:
-            of_outputs = pending.get(node.function)
-            if of_outputs is None:
-                of_outputs = pending[node.function] = [None] * node.function.outputs
-            held = of_outputs[node.index]  # where a rule has made another node of this output
-            of_outputs[node.index] = dy if held is None else held + dy
-    elif dy is not None:
-        if replaced:
-            renew(node)
-        node.check_saved()
-        if node.released:
-            raise RuntimeError(AGAIN)
-        dys = dy if type(dy) is list else [dy]
-        if of_nodes and id(node) in of_nodes:
-            gradients = around(node, dys, lambda *dys: rule_of(node)(node, *dys))
-        else:
-            gradients = rule_of(node)(node, *dys)
-        gradients = gradients if type(gradients) is tuple else (gradients,)
-    for edge, gradient in zip(edges, gradients, strict=True):
-        if edge is None:
-            continue
-        if gradient is not None:
-            add(edge, gradient, pending, ours)
-        waits[edge] -= 1
-        if not waits[edge]:
-            ready.append(edge)
+def gradients_of(node: Any, dy: Any) -> Any:
+    """What the rule of one Function returns; dy: a list where the node has several outputs."""
+    if replaced:
+        renew(node)
+    node.check_saved()
+    if node.released:
+        raise RuntimeError(AGAIN)
+    dys = dy if type(dy) is list else [dy]
+    if of_nodes and id(node) in of_nodes:
+        return around(node, dys, lambda *dys: rule_of(node)(node, *dys))
+    return rule_of(node)(node, *dys)
 
 
-def add(node: Any, gradient: Tensor, pending: dict[Any, Any], ours: set[Any]) -> None:
-    held = pending.get(node)
-    if held is None:
-        pending[node] = gradient
-        return
+def add(held: Tensor, gradient: Tensor, own: bool) -> Tensor:
     if held.shape != gradient.shape:
         raise RuntimeError(
             f"[backward] got gradients of shapes {held.shape} and {gradient.shape} for one tensor; expected "
             "one shape: has it got other memory (`.data = ...`) since?"
         )
-    pending[node] = held + _cast(gradient, held._array.dtype)
+    return held + _cast(gradient, held._array.dtype)
 
 
 def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
@@ -232,7 +205,7 @@ def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
     return separated
 
 
-STEPS = (add, run_node, call_hooks, accumulate)
+STEPS = (add, gradients_of, call_hooks, accumulate, at_leaf)
 
 
 def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:

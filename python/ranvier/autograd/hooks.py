@@ -245,7 +245,13 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
     return not recordings and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 
-def call_after_accumulation(leaf: Tensor) -> None:
+def at_leaf(leaf: Tensor, holder: list[Any], accumulate: Callable[..., Any]) -> None:
+    """Adds the gradient in ``holder`` to that of a leaf, with its hooks before and after that."""
+    if leaf._requires_grad:  # it may have been switched off since forward
+        if id(leaf) in of_nodes:
+            around(leaf, holder, lambda g: accumulate(leaf, [g]) or ())
+        else:
+            accumulate(leaf, holder)
     for hook in list(after_accumulation.get(id(leaf), {}).values()):
         hook(leaf)
 

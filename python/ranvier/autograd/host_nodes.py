@@ -13,7 +13,8 @@ from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.function import Function, _is_plain
+import ranvier._core as _core
+from ranvier.autograd.function import Function
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import is_grad_enabled, set_grad_enabled
 from ranvier.autograd.recording import Call, Recording, current, paused, recordings
@@ -169,7 +170,7 @@ def _is_known(x: Any) -> bool:
     """Whether an attribute holds nothing but arrays and plain values."""
     if type(x) in (tuple, list):
         return all(map(_is_known, x))
-    return type(x) is np.ndarray or _is_plain(x) or isinstance(x, np.generic)
+    return type(x) is np.ndarray or _core._is_plain(x) or isinstance(x, np.generic)
 
 
 def _arrays_of(x: Any, path: Path = ()) -> list[tuple[Path, Array]]:

@@ -62,19 +62,20 @@ def _located(self: Function, *args: Any) -> Any:
     return _recorded(self, *args)
 
 
-def checked(run_node: Callable[..., None]) -> Callable[..., None]:
-    """The step of backward that runs a node, and then looks at the gradients that the node has delivered."""
+def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
+    """The step of backward that gives the gradients of a node, and then looks at them."""
 
-    def run(node: Any, pending: dict[Any, Any], *rest: Any) -> None:
+    def run(node: Any, dy: Any) -> Any:
         place = getattr(node, "called_at", "an unknown line")  # dropped with what forward saved
-        run_node(node, pending, *rest)
-        for number, edge in enumerate(node.edges):
-            held = pending.get(edge)
-            if edge is not None and any(map(_has_nan, held if type(held) is list else [held])):
+        gradients = gradients_of(node, dy)
+        listed = gradients if type(gradients) is tuple else (gradients,)
+        for number, (edge, gradient) in enumerate(zip(node.edges, listed, strict=False)):
+            if edge is not None and _has_nan(gradient):
                 raise RuntimeError(
                     f"[backward] Function '{type(node).__name__}' returned nan values in its {number}th "
                     f"output; it was called in {place}"
                 )
+        return gradients
 
     return run
 
