@@ -234,7 +234,7 @@ NODES = {
     "tile": (shaped("Tile", [-1, 1]), "got repeats"),
     "pad": (shaped("Pad", [2**50, 0, 0, 0]), "node of type Pad"),
     "crop": (shaped("Pad", [-9, 0, 0, 0]), "got pads"),
-    "gather": (shaped("Gather", [5]), "got indices 5 to 5 for an axis of length 2"),
+    "gather": (shaped("Gather", [5]), "got index 5 for an axis of length 2"),
     "topk": (model([node("TopK", ["x", "s"], ["y", "z"])], [values("s", [2**40])]), "got k"),
     "axis": (model([node("Softmax", ["x"], ["y"], axis=9)]), "got axis 9"),
     "perm": (model([node("Transpose", ["x"], ["y"], perm=[0, 0])]), "got perm"),

@@ -111,8 +111,6 @@ def _sliced(x: Any, starts: Any, ends: Any, axes: Any, steps: Any) -> Any:
     shape = shape_of(x)
     axes = range(len(starts)) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
-    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise ValueError(f"[onnx Slice] got starts {starts}, ends {ends}, axes {axes}, steps {steps}")
     key, flipped = [slice(None)] * len(shape), []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         at = axis_of("Slice", axis, len(shape))
