@@ -193,6 +193,18 @@ def _only_threads_of_tests() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _team(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One thread in the processes of xdist, which share the cores: a team would wait at each barrier for a
+    thread that does not run. Tests of how work is divided have teams, as those that ask for `threads`."""
+    folder = request.node.nodeid.split("/")[1]
+    before = _core.get_num_threads()
+    if "PYTEST_XDIST_WORKER" in os.environ and folder not in ("kernels", "ops", "runtime"):
+        _core.set_num_threads(1)
+    yield
+    _core.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Every test starts from the same global seed, whatever ran before."""
