@@ -11,6 +11,7 @@ import ranvier as rv
 from compile.beside import drawn, names, same, training
 from ranvier import nn, optim
 from ranvier.nn import functional as F
+from support.refused import refused
 from support.strict import strict
 from support.unseen import unseen
 
@@ -111,8 +112,7 @@ def test_the_check_is_repeated_as_verify_says(records, verify, recorded):
 
 @pytest.mark.parametrize("verify", [0, -1, 1.5, "often", None])
 def test_an_invalid_verify_is_refused(verify):
-    with pytest.raises(ValueError, match=r"\[compile\] got verify"):
-        strict(lambda x: x, verify=verify)
+    refused(ValueError, "[compile] got verify", strict, lambda x: x, verify=verify)
 
 
 def test_a_failed_check_leaves_what_the_eager_step_made():
@@ -138,8 +138,7 @@ def test_a_step_that_takes_another_path_at_each_check():
     number = unseen("return next(numbers)", numbers=itertools.cycle([0, 1]))
     step = strict(lambda x: x.exp() if number() else x.tanh())
     step(NUMBERS), step(NUMBERS)
-    with pytest.raises(rv.CaptureError, match="call 0 is now activation_forward, was elementwise"):
-        step(NUMBERS)
+    refused(rv.CaptureError, "call 0 is now activation_forward, was elementwise", step, NUMBERS)
 
 
 @pytest.mark.parametrize("clip", [False, True])

@@ -20,6 +20,7 @@ import ranvier as rv
 from compile.beside import squares, training
 from ranvier import nn, optim
 from ranvier.nn.utils import rnn
+from support.refused import refused
 from support.strict import strict
 
 X = rv.ones(4, 3)
@@ -210,8 +211,7 @@ def test_wrong_kinds_are_refused():
     model = nn.Linear(2, 2)
     with pytest.raises(TypeError, match=r"\[Trainer\] got compile 'no'; expected True or False"):
         rv.Trainer(model, nn.MSELoss(), optim.SGD(model.parameters(), lr=0.1), compile="no")
-    with pytest.raises(TypeError, match=r"\[compile\] got int; expected a function or a Module"):
-        strict(3)
+    refused(TypeError, "[compile] got int; expected a function or a Module", strict, 3)
 
 
 def test_what_is_kept_at_each_call_of_many_forms_is_told():

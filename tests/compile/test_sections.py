@@ -7,6 +7,7 @@ import ranvier as rv
 from compile.beside import bits, played
 from ranvier import nn, optim
 from ranvier.nn import functional as F
+from support.refused import refused
 from support.strict import strict
 
 CLASSES, FEATURES, ROWS = 3, 5, 6
@@ -151,7 +152,6 @@ def test_a_wrong_label_changes_nothing(form, threads):
     before = bits([model.state_dict() for model in models])
     x, y = inputs(5)
     y[0, 2] = CLASSES
-    with pytest.raises(ValueError, match="cross_entropy"):
-        fast(x, y)
+    refused(ValueError, "cross_entropy", fast, x, y)
     if form == "at_once":  # the others had updated some networks when an eager step meets the label
         assert bits([model.state_dict() for model in models]) == before

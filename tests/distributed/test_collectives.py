@@ -11,6 +11,7 @@ from ranvier.data import DistributedSampler
 from ranvier.distributed.exchange import in_order_of
 from ranvier.distributed.job import launched_size, part_of
 from support.ranks import launch, mpirun, results, told_by
+from support.refused import refused
 
 CALLS = """
 import hashlib, os, sys
@@ -383,5 +384,4 @@ def test_sampler(n, drop_last, torch):
     epochs.append(list(first))
     assert epochs[0] == epochs[1]
     assert n == 2 or epochs[1] != epochs[2]
-    with pytest.raises(ValueError, match="got rank 4 of 4 replicas; expected 0 to 3"):
-        DistributedSampler(range(n), 4, 4)
+    refused(ValueError, "got rank 4 of 4 replicas; expected 0 to 3", DistributedSampler, range(n), 4, 4)

@@ -9,6 +9,7 @@ from ranvier import nn
 from ranvier.sklearn import NeuralNetClassifier, NeuralNetRegressor
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
+from support.refused import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_iris(return_X_y=True)
@@ -26,8 +27,7 @@ def test_parameters_of_the_parts():
     assert net.criterion_.label_smoothing == 0.1
     assert net.get_params()["module__in_features"] == 4
     assert len(net.history_["val_loss"]) == net.n_iter_ == 2
-    with pytest.raises(ValueError, match="Invalid parameter 'widht'"):
-        net.set_params(widht=3)
+    refused(ValueError, "Invalid parameter 'widht'", net.set_params, widht=3)
     with pytest.raises(TypeError, match="got widht; expected parameters such as module__width"):
         NeuralNetClassifier(nn.Linear, widht=3).fit(X, Y)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pytest
 import ranvier as rv
+from support.refused import refused
 
 REFUSED = [
     lambda m: m.sum(0, 1),
@@ -45,8 +44,7 @@ def test_backward_of_several():
 
 def test_wrong_print_options():
     for wrong in ({"profile": "long"}, {"precision": -1}):
-        with pytest.raises(ValueError, match=r"\[set_printoptions\] got pr"):
-            rv.set_printoptions(**wrong)
+        refused(ValueError, "[set_printoptions] got pr", rv.set_printoptions, **wrong)
 
 
 def test_new_shapes_in_place():
@@ -59,8 +57,7 @@ def test_new_shapes_in_place():
     assert x.unsqueeze_(0).transpose_(0, 1).shape == (3, 1, 2)
     assert x.squeeze_().shape == (3, 2)
     w = rv.ones(2, 3, requires_grad=True)
-    with pytest.raises(RuntimeError, match=r"\[unsqueeze_\] a leaf Variable that requires grad"):
-        w.unsqueeze_(0)
+    refused(RuntimeError, "[unsqueeze_] a leaf Variable that requires grad", w.unsqueeze_, 0)
     y = w * 2
     y.unsqueeze_(0).mul_(y.detach()).transpose_(1, 2)  # 4 w^2 as (1, 3, 2)
     y[0, 0] *= 5
@@ -108,8 +105,7 @@ def test_results_in_another_tensor():
         (RuntimeError, "got out and tensors that require gradients", rv.zeros(2, 2, requires_grad=True)),
         (RuntimeError, "got a result of dtype float32 for a tensor of int64", rv.zeros(2, 2, dtype=rv.int64)),
     ):
-        with pytest.raises(error, match=re.escape(f"[add] {text}")):
-            rv.add(a, b, out=out)
+        refused(error, f"[add] {text}", rv.add, a, b, out=out)
 
 
 def test_weight_of_an_embedding():
@@ -122,8 +118,7 @@ def test_weight_of_an_embedding():
             assert kind.from_pretrained(table, freeze=freeze).weight.requires_grad is not freeze
         with pytest.raises(ValueError, match=r"got embeddings of shape \(3,\); expected 2 dimensions"):
             kind.from_pretrained(table[:, 0])
-        with pytest.raises(ValueError, match=r"got _weight of shape \(3, 2\); expected \(4, 2\)"):
-            kind(4, 2, _weight=table)
+        refused(ValueError, "got _weight of shape (3, 2); expected (4, 2)", kind, 4, 2, _weight=table)
 
 
 def test_compile_takes_pytorchs_settings():

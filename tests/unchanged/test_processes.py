@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier.torch import random_state
 from ranvier.torch.processes import Backend, HashStore, PrefixStore, TCPStore, is_nccl_available
+from support.refused import refused
 
 
 def _of_another_process(port):
@@ -35,10 +36,8 @@ def test_a_store(made):
         False,
     )
     store.set_timeout(timedelta(seconds=0.01))
-    with pytest.raises(RuntimeError, match="get has waited for keys in vain"):
-        store.get("none")
-    with pytest.raises(RuntimeError, match="wait has waited"):
-        store.wait(["bytes", "none"], timedelta(seconds=0.01))
+    refused(RuntimeError, "get has waited for keys in vain", store.get, "none")
+    refused(RuntimeError, "wait has waited", store.wait, ["bytes", "none"], timedelta(seconds=0.01))
 
 
 def test_a_store_of_two_processes():
