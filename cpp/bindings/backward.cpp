@@ -24,10 +24,6 @@ struct {
 PyObject *g_replaced, *g_of_nodes, *g_before, *g_after, *g_recordings;
 PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
 
-py::object checked(PyObject* result) {
-  if (!result) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(result);
-}
 py::object attribute(PyObject* owner, PyObject* name) { return checked(PyObject_GetAttr(owner, name)); }
 py::object kept(Held held) { return py::reinterpret_borrow<py::object>(held); }
 template <class... A>

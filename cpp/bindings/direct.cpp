@@ -11,11 +11,6 @@ PyObject* g_changed;          // views.bump
 constexpr int kFirst = 3;     // views.FIRST: a cell of a Tensor that shares memory with no other has no more
 constexpr int kBorrowed = 4;  // views.BORROWED
 
-py::object checked(PyObject* result) {
-  if (!result) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(result);
-}
-
 bool records(PyObject* tensor) {
   return is_grad_enabled() && slot_of(tensor, tensor_slots().requires_grad).ptr() == Py_True;
 }

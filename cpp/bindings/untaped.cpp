@@ -471,7 +471,7 @@ void register_untaped(Module m) {
         op.type = static_cast<int>(dtype), op.initial = static_cast<int>(initial);
         return function_of(op, kernel.value, ufunc.value);
       });
-  def(m, "_direct(kernel)", [](Raw kernel) {
+  def(m, "_untaped(kernel)", [](Raw kernel) {
     Op op{};
     op.answer = direct;
     return function_of(op, kernel.value, py::none());

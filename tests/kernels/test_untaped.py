@@ -1,4 +1,4 @@
-"""Calls of Tensors in one step (`cpp/bindings/untaped.cpp`) beside NumPy: every dtype, layout and reduction."""
+"""Calls of Tensors in one step (`cpp/bindings/untaped.cpp`) beside NumPy: dtypes, layouts, reductions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-
 import ranvier as rv
 from ranvier import _core
 
@@ -86,7 +85,8 @@ def test_numbers_that_a_dtype_cannot_hold():
         x + 300
     with pytest.raises(ValueError, match="got the number -1"):
         x * -1
-    assert (x < 300).tolist() == [True, True] and (x == -1).tolist() == [False, False]
+    assert (x < 300).tolist() == [True, True]
+    assert (x == -1).tolist() == [False, False]
     np.testing.assert_array_equal((x + 254).numpy(), np.array([255, 0], np.uint8))
 
 
@@ -118,7 +118,8 @@ def test_reductions(dtype, shape):
                 total = rv.from_numpy(x).sum(**settings).numpy()
                 exact = np.sum(array, dtype=np.int64 if dtype in WHOLE else dtype, **settings)
                 np.testing.assert_allclose(total, exact, rtol=1e-6)
-                assert total.dtype == exact.dtype and total.shape == np.shape(exact)
+                assert total.dtype == exact.dtype
+                assert total.shape == np.shape(exact)
                 for name in ("all", "any"):
                     wanted = np.asarray(getattr(np, name)(array, **settings))
                     wanted = wanted.astype(np.uint8) if dtype == "uint8" else wanted
@@ -149,7 +150,8 @@ def test_where_of_dtypes_that_are_moved(dtype):
 
 def test_a_result_keeps_the_order_of_memory():
     x = rv.from_numpy(np.arange(24).reshape(1, 2, 3, 4)).permute(0, 3, 1, 2)
-    assert (x + x).stride() == x.stride() and (x == 3).stride() == x.stride()
+    assert (x + x).stride() == x.stride()
+    assert (x == 3).stride() == x.stride()
 
 
 def test_gradients_are_kept():
