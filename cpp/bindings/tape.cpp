@@ -1,7 +1,10 @@
 // Function.apply of the Python layer (autograd/function.py): one call of a Function, and its place on the
 // tape.
+#include "bindings/tape.h"
+
 #include <memory>
 
+#include "bindings/array_views.h"
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
@@ -16,9 +19,10 @@ PyTypeObject* g_function;  // the class Function
 struct {
   int64_t needs, edges, versions, changes, hooks, released, outputs;
 } g_slots;
-PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
-PyObject* g_own_recorded;          // `_recorded`, which autograd/trace.py replaces for a while
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_recorded, *g_output;  // g_output: the class Output
+PyObject *g_absent, *g_as_inputs;        // an input that is None; what makes Tensors of other inputs
+PyObject *g_own_apply, *g_own_recorded;  // `apply` and `_recorded`, which others replace for a while
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_recorded, *g_apply,
+    *g_output;  // g_output: the class Output
 
 bool is_true(PyObject* owner, PyObject* name) {
   const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
@@ -90,9 +94,11 @@ bool is_floating(PyObject* tensor) {
   return PyArray_ISFLOAT(as_array(slot_of(tensor, tensor_slots().array)));
 }
 
+bool gives_view(PyObject* self, PyObject* x) {
+  return PyObject_TypeCheck(x, tensor_class()) && is_true(self, g_is_view);
+}
 // Lists what the call has made among the views of x.
-void join_if_view(PyObject* self, PyObject* made, PyObject* x, bool recording) {
-  if (!PyObject_TypeCheck(x, tensor_class()) || !is_true(self, g_is_view)) return;
+void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
   const bool several = PyTuple_CheckExact(made);
   for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(made) : 1); ++i) {
     PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
@@ -112,11 +118,18 @@ py::object tensors_of(PyObject* arrays, const F& f) {
 }
 
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
-  set(self, g_slots.needs, inputs.tuple(0, [](size_t) { return Py_NewRef(Py_False); }));
+  static PyObject* const needs_none = PyTuple_Pack(1, Py_False);  // of one input
+  if (inputs.count == 1)
+    set_slot(self, g_slots.needs, needs_none);
+  else
+    set(self, g_slots.needs, inputs.tuple(0, [](size_t) { return Py_NewRef(Py_False); }));
   const py::object y = forward(self, inputs);
-  const auto tensor = [](const py::object& array, Py_ssize_t = 0) { return new_tensor(array.ptr()); };
+  const bool view = gives_view(self, inputs[0]);
+  const auto tensor = [&](const py::object& array, Py_ssize_t = 0) {
+    return new_tensor(array.ptr(), false, Py_None, view ? cell_of(inputs[0]) : new_cell());
+  };
   py::object made = PyTuple_CheckExact(y.ptr()) ? tensors_of(y.ptr(), tensor) : tensor(plain_array(y.ptr()));
-  join_if_view(self, made.ptr(), inputs[0], is_grad_enabled());
+  if (view) join_views(self, made.ptr(), inputs[0], is_grad_enabled());
   return made;
 }
 
@@ -155,7 +168,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
   py::object made = PyTuple_CheckExact(y) ? several_recorded(self, y)
                                           : new_tensor(plain_array(y).ptr(), true, self, version);
-  join_if_view(self, made.ptr(), x, true);
+  if (gives_view(self, x)) join_views(self, made.ptr(), x, true);
   return made;
 }
 
@@ -236,7 +249,19 @@ PyObject* apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
 PyCFunction fast(PyObject* (*method)(PyObject*, PyObject* const*, Py_ssize_t)) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method));
 }
+template <py::object (*method)(PyObject*, PyObject*)>
+PyObject* forward_of(PyObject* self, PyObject* x) {
+  return called([&] {
+    if (!PyArray_Check(x)) fail_type("forward", "got no array; expected one");
+    return method(self, x);
+  });
+}
 PyMethodDef g_methods[] = {
+    {"_reshaped", forward_of<reshaped>, METH_O, "_reshaped(self: _FunctionBase, x: Any) -> Any"},
+    {"_permuted", forward_of<permuted>, METH_O, "_permuted(self: _FunctionBase, x: Any) -> Any"},
+    {"_expanded", forward_of<expanded>, METH_O, "_expanded(self: _FunctionBase, x: Any) -> Any"},
+    {"_picked", forward_of<picked>, METH_O, "_picked(self: _FunctionBase, x: Any) -> Any"},
+    {"_diagonal", forward_of<on_diagonal>, METH_O, "_diagonal(self: _FunctionBase, x: Any) -> Any"},
     {"_recorded", fast(recorded_by_python), METH_FASTCALL,
      "_recorded(self: _FunctionBase, y: Any, x: Any, version: Any) -> Any\n\n"
      "The outputs of a recorded call, of what forward has returned."},
@@ -250,17 +275,25 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 
 }  // namespace
 
+bool is_apply_replaced() { return class_attribute(g_function, g_apply).ptr() != g_own_apply; }
+
+py::object applied_to(PyObject* function, PyObject* x) {
+  if (is_apply_replaced()) return checked(PyObject_CallMethodOneArg(function, g_apply, x));
+  return applied(function, Inputs{&x, 1});
+}
+
 void register_tape(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
-  g_recorded = name("_recorded");
+  g_recorded = name("_recorded"), g_apply = name("apply");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
   def(m, "_set_function_class(function, output, as_inputs, absent)",
       [](Raw function, Raw output, Raw as_inputs, Raw absent) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
         g_function = reinterpret_cast<PyTypeObject*>(kept(function));
         g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
-        g_own_recorded = py::object(function.value.attr("_recorded")).release().ptr();
+        g_own_recorded = Py_NewRef(class_attribute(g_function, g_recorded).ptr());
+        g_own_apply = Py_NewRef(class_attribute(g_function, g_apply).ptr());
         const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
         g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
                    offset("hooks"), offset("released"), offset("outputs")};

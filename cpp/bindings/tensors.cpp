@@ -65,11 +65,13 @@ py::object new_cell() {
   return cell;
 }
 
+py::object new_object(PyObject* type) {
+  return checked(PyBaseObject_Type.tp_new(reinterpret_cast<PyTypeObject*>(type), g_no_arguments, nullptr));
+}
+
 py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, const py::object& cell) {
-  auto tensor =
-      py::reinterpret_steal<py::object>(PyBaseObject_Type.tp_new(g_tensor, g_no_arguments, nullptr));
-  if (!tensor) throw py::error_already_set();
-  const auto set = [&](int64_t slot, PyObject* value) { slot_at(tensor.ptr(), slot) = Py_NewRef(value); };
+  py::object tensor = new_object(reinterpret_cast<PyObject*>(g_tensor));
+  const auto set = [&](int64_t slot, PyObject* value) { slot_at(tensor.ptr(), slot) = Py_XNewRef(value); };
   set(g_slots.array, array), set(g_slots.grad, Py_None), set(g_slots.grad_fn, maker);
   set(g_slots.requires_grad, requires_grad ? Py_True : Py_False);
   set(g_slots.view, Py_None), set(g_slots.cell, cell.ptr());

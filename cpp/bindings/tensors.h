@@ -24,8 +24,9 @@ const TensorSlots& tensor_slots();
 int64_t slot_offset(PyTypeObject* type, PyObject* name);
 
 PyTypeObject* tensor_class();
-py::object new_cell();  // of a Tensor that shares memory with no other: see Tensor._cell
-// A Tensor of this array. maker: the Function whose result it is.
+py::object new_cell();                  // of a Tensor that shares memory with no other: see Tensor._cell
+py::object new_object(PyObject* type);  // without a call of __init__
+// A Tensor of this array. maker: the Function whose result it is. cell: null where the caller sets it.
 py::object new_tensor(PyObject* array, bool requires_grad = false, PyObject* maker = Py_None,
                       const py::object& cell = new_cell());
 

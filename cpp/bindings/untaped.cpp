@@ -61,7 +61,7 @@ struct Op {
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   try {
     const Op& op = *static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    py::object answer = op.answer(op, arguments, count);
+    py::object answer = is_apply_replaced() ? py::object() : op.answer(op, arguments, count);
     return answer ? answer.release().ptr() : Py_NewRef(Py_None);
   } catch (py::error_already_set& e) {
     e.restore();

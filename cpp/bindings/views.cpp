@@ -3,6 +3,7 @@
 #include <atomic>
 
 #include "bindings/define.h"
+#include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/tensors.h"
 
@@ -169,21 +170,39 @@ void mark_several(PyObject* views) {
   }
 }
 
+void join_several(PyObject* views, PyObject* x) {
+  const bool recording = is_grad_enabled();
+  PyObject* const why = recording ? g_one_of_several : g_under_no_grad;
+  const Family family(x);
+  py::object view;
+  if (!family || (recording && stands_alone(x)))
+    view = Family(link_to(x), checked(PyTuple_New(0)), why).tuple();
+  else
+    view = Family(family.base, checked(PyTuple_New(0)), family.why.ptr()).refused(why).tuple();
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(views); ++i) {
+    PyObject* const tensor = PyTuple_GET_ITEM(views, i);
+    set_slot(tensor, tensor_slots().view, view.ptr());
+    set_slot(tensor, tensor_slots().cell, cell_of(x).ptr());
+    add_link(tensor);
+  }
+}
+
 void register_views(Module m) {
   g_no_reason = PyUnicode_InternFromString("");
   def(m, "_set_reasons(under_no_grad, one_of_several)", [](Raw under_no_grad, Raw one_of_several) {
     g_under_no_grad = under_no_grad.value.inc_ref().ptr();
     g_one_of_several = one_of_several.value.inc_ref().ptr();
   });
-  def(m, "_add_link(tensor)", [](Raw tensor) { add_link(tensor.value.ptr()); });
   def(m, "_share(tensor, other)",
       [](Raw tensor, Raw other) { share(tensor.value.ptr(), other.value.ptr()); });
+  def(m, "_detached(tensor)", [](Raw tensor) {
+    const py::object array = kept(slot_of(tensor.value.ptr(), tensor_slots().array));
+    py::object other = new_tensor(array.ptr(), false, Py_None, cell_of(tensor.value.ptr()));
+    share(tensor.value.ptr(), other.ptr());
+    return Found{std::move(other)};
+  });
   def(m, "_sharing(tensor)", [](Raw tensor) { return Found{sharing(tensor.value.ptr())}; });
   def(m, "_stands_alone(view)", [](Raw view) { return stands_alone(view.value.ptr()); });
-  def(m, "_is_several(views)", [](Raw views) {
-    mark_several(views.value.ptr());
-    return Found{py::reinterpret_borrow<py::object>(views.value)};
-  });
 }
 
 }  // namespace ranvier::bind

@@ -10,5 +10,7 @@ namespace py = pybind11;
 void join(PyObject* view, PyObject* x, PyObject* function, bool recording);
 // Marks the views that one call made as several.
 void mark_several(PyObject* views);
+// Notes that new Tensors are several views of x, which no Function has made.
+void join_several(PyObject* views, PyObject* x);
 
 }  // namespace ranvier::bind

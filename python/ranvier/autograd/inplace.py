@@ -116,20 +116,27 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
     if in_place(_core._put, x, key, value):
         return
     check_leaf(x, "setitem")
-    raw = raw_index(key)
     try:
         if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
-            assign(x, watched(SetItem(raw).apply(x, value), key), "setitem")
+            assign(x, watched(SetItem(raw_index(key)).apply(x, value), key), "setitem")
         else:
-            _write_places(x, numbers_first(raw, x._array.shape), getattr(value, "_array", value))
+            _write_places(x, key, getattr(value, "_array", value))
     except IndexError as error:
-        raise index_error("setitem", raw, x._array.shape, error) from None
+        raise index_error("setitem", raw_index(key), x._array.shape, error) from None
 
 
-def _write_places(x: Tensor, keys: tuple[Any, ...], value: Any) -> None:
-    places = picked(x._array, keys) if 0 in x._array.strides and np.size(value) != 1 else None
-    before_writing(x, "setitem", places)
-    put(x._array, keys, value)
+def _write_places(x: Tensor, key: Any, value: Any) -> None:
+    places, keys = _core._places(x._array, key), ()
+    if places is None:
+        keys = numbers_first(raw_index(key), x._array.shape)
+    if 0 in x._array.strides and np.size(value) != 1:
+        before_writing(x, "setitem", picked(x._array, keys) if keys else places)
+    else:
+        before_writing(x, "setitem", None)
+    if keys:
+        put(x._array, keys, value)
+    else:  # the memory may be another one since
+        write(_core._places(x._array, key), value, "setitem")
     bump(x)
 
 

@@ -232,12 +232,8 @@ def picked(array: Array, keys: tuple[Any, ...]) -> Array:
     """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
     for key in keys[:-1]:
         array = array[key]
-    key = keys[-1]
-    return (
-        host(_picked, array, type(key) is tuple, *_parts(key))
-        if _view_key(key) is None
-        else array[_view_key(key)]
-    )
+    key, view = keys[-1], _core._places(array, keys[-1])
+    return host(_picked, array, type(key) is tuple, *_parts(key)) if view is None else view
 
 
 def _parts(key: Any) -> tuple[Any, ...]:
@@ -259,7 +255,9 @@ def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
     for key in keys[:-1]:
         array = array[key]
     parts = keys[-1] if type(keys[-1]) is tuple else (keys[-1],)
-    if _view_key(keys[-1]) is not None or (len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_):
+    if _core._places(array, keys[-1]) is not None or (
+        len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_
+    ):
         return picked(array, keys[-1:])  # each place once
     return host(_picked_last, array, type(keys[-1]) is tuple, *_parts(keys[-1]))
 
@@ -287,9 +285,9 @@ def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
     for key in keys[:-1]:
         array = array[key]
     key = keys[-1]
-    view = _view_key(key)
-    if view:
-        write(array[view], value, "setitem")
+    view = _core._places(array, key)
+    if view is not None:
+        write(view, value, "setitem")
     elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
         _core.where(key, float(value), array, array)
     else:
@@ -334,12 +332,3 @@ def _is_mask_of(key: Any, array: Array) -> bool:
         and array.flags.behaved
         and 0 not in array.strides
     )
-
-
-def _view_key(key: Any) -> tuple[Any, ...] | None:
-    """The key in a form that gives a view even of one element; None for a key with arrays."""
-    parts = key if isinstance(key, tuple) else (key,)
-    for part in parts:
-        if not (part is None or part is ... or isinstance(part, (int, slice))) or isinstance(part, bool):
-            return None
-    return parts if ... in parts else (*parts, ...)

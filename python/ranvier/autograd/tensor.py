@@ -267,9 +267,7 @@ class Tensor:
     # --- the tape
     def detach(self) -> Tensor:
         """The same memory, off the tape."""
-        out = wrap(self._array)
-        share(self, out)
-        return out
+        return _core._detached(self)
 
     def detach_(self) -> Tensor:
         """Takes this tensor itself off the tape. Raises RuntimeError for a view: use detach()."""

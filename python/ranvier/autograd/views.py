@@ -10,7 +10,6 @@ reference.
 from __future__ import annotations
 
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
@@ -36,8 +35,6 @@ ONE_OF_SEVERAL = (
 
 _core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
 
-add_link = _core._add_link  # lists a Tensor among those that share its memory
-is_several = _core._is_several  # marks the views that one call made as several, and returns them
 share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
 sharing = _core._sharing  # the other Tensors that share the memory of this one
 # makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether
@@ -97,15 +94,6 @@ def change_history(tensor: Any, maker: Any) -> None:
             if getattr(hook, "tensor", lambda: None)() is tensor:
                 maker.hooks = {**(maker.hooks or {}), key: old.hooks.pop(key)}
     tensor._grad_fn, tensor._requires_grad = maker, True
-
-
-def several_of(x: Any) -> tuple[Any, tuple[Any, ...], str]:
-    """What several views of x, which needs no gradient, have in ``_view``."""
-    recording = mode.enabled
-    if x._view is None or (recording and stands_alone(x)):
-        return ref(x), (), ONE_OF_SEVERAL if recording else UNDER_NO_GRAD
-    base, _, why = x._view
-    return (base, (), why) if why else (ref(base), (), ONE_OF_SEVERAL if recording else UNDER_NO_GRAD)
 
 
 def views_of(base: Any) -> list[Any]:

@@ -7,7 +7,7 @@ depends on them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ import ranvier.ops.elementwise.arithmetic as arithmetic
 import ranvier.ops.elementwise.choice as choice
 import ranvier.ops.elementwise.compare as compare
 import ranvier.ops.reduction.reduce as reduce
-import ranvier.ops.shape.join as join
 from ranvier.autograd import Tensor, wrap
 from ranvier.compile.calls import Calls
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
@@ -84,7 +83,6 @@ class Trace(Calls):
             (arithmetic, "promoted", self._promoted),
             (choice, "promoted", self._promoted),
             (reduce, "_arg", self._place),
-            (join, "_off_tape", self._slices),
             (nn.Module, "__call__", self._module),
             *((Tensor, name, functools.partial(self._logic, name.strip("_"))) for name in _LOGIC),
         ]
@@ -107,9 +105,6 @@ class Trace(Calls):
         result = original(name, x, axis, keepdims)
         self.add("Place", {"name": name, "axis": axis, "keepdims": keepdims}, (x,), (result,))
         return result
-
-    def _slices(self, original: Any, x: Tensor, dim: int = 0) -> Iterator[Any]:
-        return (join.select(x, dim, i) for i in range(x.shape[dim]))
 
     def _module(self, original: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         self.enter(module)

@@ -63,10 +63,7 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
             return reinterpreted(x, np.dtype(dtype))
         except Exception as error:
             raise renamed(error, "view") from None
-    try:
-        return reshape(x, *sizes) if size is None else reshape(x, size)
-    except Exception as error:
-        raise renamed(error, "view") from None
+    return _core._reshape("view", x, sizes if size is None else (size,))
 
 
 def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:

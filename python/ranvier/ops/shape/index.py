@@ -22,38 +22,29 @@ from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
-from ranvier.ops.layout import fill_part, is_channels_last, zeros
+from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
-from ranvier.ops.shape.reshape import _dim, expand, reshape, some_dim
+from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 
 __all__ = ["gather", "index_select", "masked_select", "take_along_dim"]
 METHODS = __all__
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
-_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
 class GetItem(Function):
     """y = x[key] for a key of integers, slices, None and Ellipsis"""
 
     is_view = True
+    channels_last = False
+    shape: tuple[int, ...]
 
     def __init__(self, key: Any) -> None:
         self.key = key
 
-    def forward(self, x: Array) -> Array:
-        key = self.key
-        self.shape, self.channels_last = x.shape, x.ndim == 4 and is_channels_last(x)
-        # NumPy gives one element as a number, a copy: an Ellipsis makes it a view
-        if type(key) is int:
-            return x[key, ...]
-        y = x[key]
-        if isinstance(y, np.ndarray):
-            return y
-        view = (*_tuple(key), ...)
-        return x[view]
+    forward = Function._picked
 
     def backward(self, dy: Array) -> Array:
         dx = zeros(self.shape, dy.dtype, self.channels_last)
@@ -129,6 +120,7 @@ class Pick(Function):
 
 
 linear(GetItem, TakeRows, Pick)
+_core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, GetItem))
 
 
 def _merges(x: Array, begin: int, end: int) -> bool:
@@ -186,13 +178,6 @@ def _tuple(key: Any) -> tuple[Any, ...]:
     return key if isinstance(key, tuple) else (key,)
 
 
-def _is_basic(key: Any) -> bool:
-    for part in _tuple(key):  # noqa: SIM110  # likewise
-        if type(part) not in _BASIC and not isinstance(part, np.integer):
-            return False
-    return True
-
-
 def getitem(x: Any, key: Any) -> Tensor:
     """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
 
@@ -206,11 +191,12 @@ def getitem(x: Any, key: Any) -> Tensor:
     >>> x[:, 1], x[x > 1.5], x[[0, 1, 1], [1, 0, 0]]
     (tensor([2., 4.]), tensor([2., 3., 4.]), tensor([2., 3., 3.]))
     """
-    if type(key) in _BASIC or _is_basic(key):
-        try:
-            return GetItem(key).apply(x)
-        except IndexError as error:
-            raise index_error("getitem", key, x.shape, error) from None
+    try:
+        view = _core._getitem("getitem", x, key)
+    except IndexError as error:
+        raise index_error("getitem", key, x.shape, error) from None
+    if view is not None:
+        return view
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
         return watched(TakeRows(raw).apply(x), key)

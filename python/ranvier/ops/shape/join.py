@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
-from operator import index as whole
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,16 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError, OpIndexError
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.autograd.views import add_link, is_several, several_of
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, require_no_gradient
+from ranvier.autograd.tensor import Tensor, by_numpy
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
-from ranvier.ops.shape.index import getitem
-from ranvier.ops.shape.reshape import _sizes, some_dim, unsqueeze
+from ranvier.ops.shape.reshape import some_dim, unsqueeze
 
 __all__ = ["cat", "chunk", "concat", "concatenate", "narrow", "select", "split", "stack", "unbind"]
 METHODS = ["chunk", "narrow", "select", "split", "unbind"]
@@ -145,26 +142,8 @@ def split(
     >>> [part.shape for part in rv.zeros(5, 2).split(2)]
     [(2, 2), (2, 2), (1, 2)]
     """
-    tensor = as_tensor("split", tensor)
-    dim = some_dim("split", tensor, dim)
-    n = tensor.shape[dim]
     size = split_size_or_sections if split_size is None else split_size
-    if isinstance(size, (int, np.integer)):
-        if size < 1:
-            raise OpError(f"[split] got size {size}; expected at least 1")
-        sizes = [min(size, n - start) for start in range(0, n, size)] or [0]
-    else:
-        sizes = list(_sizes("split", (size,)))
-        if sum(sizes) != n or any(s < 0 for s in sizes):
-            raise OpError(
-                f"[split] got sizes {tuple(sizes)} for a dimension of {n}; expected sizes that add up to it"
-            )
-    before = (slice(None),) * dim
-    parts, start = [], 0
-    for s in sizes:
-        parts.append(getitem(tensor, (*before, slice(start, start + s))))
-        start += s
-    return is_several(tuple(parts))
+    return _core._split("split", tensor, size, dim)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -216,15 +195,9 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))"""
     dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
-    dim = some_dim("unbind", input, dim)
-    if not (input._requires_grad and mode.enabled):
-        return tuple(_off_tape(input, dim))
-    if not input.shape[dim]:
-        return ()
-    if input._array.dtype not in (F32, F64):
-        before = (slice(None),) * dim
-        return is_several(tuple([getitem(input, (*before, i)) for i in range(input.shape[dim])]))
-    views: tuple[Tensor, ...] = Unbind(dim).apply(input)
+    if not (input._requires_grad and mode.enabled and is_floating(input) and input._array.size):
+        return _core._unbind("unbind", input, dim)
+    views: tuple[Tensor, ...] = Unbind(some_dim("unbind", input, dim)).apply(input)
     return views
 
 
@@ -235,40 +208,21 @@ def iterate(x: Tensor) -> Iterator[Tensor]:
     return iter(unbind(x)) if x._requires_grad and mode.enabled else _off_tape(x)
 
 
-def _off_tape(x: Tensor, dim: int = 0) -> Iterator[Tensor]:
-    """The slices along dim of a tensor that needs no gradient, without nodes for them.
+def _off_tape(x: Tensor) -> Iterator[Tensor]:
+    """The slices of a tensor that needs no gradient, without nodes for them.
 
     x is read anew for each: what uses the slices may give it other memory, or a history.
     """
-    before: tuple[Any, ...] = (slice(None),) * dim
-    family, i = several_of(x), 0
-    while i < x._array.shape[dim]:
-        if x._requires_grad and mode.enabled:
-            (view,) = is_several((getitem(x, (*before, i)),))
-        else:
-            place = (*before, i, ...)
-            view = wrap(x._array[place])
-            view._view, view._cell = family, x._cell
-            add_link(view)
-        yield view
+    i = 0
+    while i < x._array.shape[0]:
+        yield _core._slice("iteration", x, i)
         i += 1
 
 
 def select(input: Any, dim: int, index: int) -> Tensor:
     """A view of x: its slice at index along dim, without that dimension; IndexError where there is none.
     | rv.select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, -1) -> tensor([2., 4.])"""
-    input = as_tensor("select", input)
-    dim = some_dim("select", input, dim)
-    try:
-        at = whole(index)
-    except TypeError:
-        at = True
-    if isinstance(at, bool):
-        raise TypeError(f"[select] got index {index!r}; expected a whole number")
-    n = input.shape[dim]
-    if not -n <= at < n:
-        raise IndexError(f"[select] got index {at} for a dimension of {n}; expected {-n} to {n - 1}")
-    return getitem(input, (*(slice(None),) * dim, at))
+    return _core._select("select", input, dim, index)
 
 
 def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
@@ -276,16 +230,7 @@ def narrow(input: Any, dim: int, start: int, length: int) -> Tensor:
 
     Raises IndexError where x has no such start, ValueError where it is too short.
     | rv.narrow(rv.tensor([1.0, 2.0, 3.0]), 0, 1, 2) -> tensor([2., 3.])"""
-    input = as_tensor("narrow", input)
-    dim = some_dim("narrow", input, dim)
-    first, count = _sizes("narrow", (start, length))
-    n = input.shape[dim]
-    first = first + n if first < 0 else first
-    if not (0 <= first <= first + count <= n):
-        raise (OpError if 0 <= first <= n else OpIndexError)(
-            f"[narrow] got start {start} and length {length} for a dimension of {n}; expected a part of it"
-        )
-    return getitem(input, (*(slice(None),) * dim, slice(first, first + count)))
+    return _core._narrow("narrow", input, dim, start, length)
 
 
 examples(globals())

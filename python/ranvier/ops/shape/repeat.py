@@ -198,26 +198,21 @@ class Diagonal(Function):
 
     is_view = True
 
-    def __init__(self, offset: int, dim1: int, dim2: int) -> None:
-        self.offset, self.dim1, self.dim2 = offset, dim1, dim2
+    shape: tuple[int, ...]
 
-    def _view(self, x: Array) -> Array:
-        y = np.diagonal(x, self.offset, self.dim1, self.dim2)
-        if x.flags.writeable:  # NumPy gives a read-only view
-            y.flags.writeable = True
-        return y
+    def __init__(self, place: tuple[int, int, int]) -> None:
+        self.place = place  # offset, dim1, dim2
 
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        return self._view(x)
+    forward = Function._diagonal
 
     def backward(self, dy: Array) -> Array:
         dx = zeros(self.shape, dy.dtype)
-        fill_part(self._view(dx), dy)
+        fill_part(self.forward(dx), dy)
         return dx
 
 
 linear(Diagonal)
+_core._set_diagonal(Diagonal)
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
@@ -225,14 +220,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tenso
 
     Raises IndexError for a dimension that x lacks, ValueError where both are one.
     | rv.diagonal(rv.tensor([[1.0, 2.0], [3.0, 4.0]])) -> tensor([1., 4.])"""
-    input = as_tensor("diagonal", input)
-    a, b = some_dim("diagonal", input, dim1), some_dim("diagonal", input, dim2)
-    if isinstance(offset, bool) or not isinstance(offset, (int, np.integer)):
-        raise TypeError(f"[diagonal] got offset {offset!r}; expected a whole number")
-    if a == b:
-        raise OpError(f"[diagonal] got dimension {a} twice; expected two dimensions")
-    most = max(input.shape)  # larger offsets: the diagonal is empty
-    return Diagonal(min(max(int(offset), -most), most), a, b).apply(input)
+    return _core._diagonal("diagonal", input, offset, dim1, dim2)
 
 
 def trace(input: Any) -> Tensor:

@@ -19,7 +19,7 @@ from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import like, require_size, reshaped
+from ranvier.autograd.memory import like, reshaped
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
@@ -36,14 +36,14 @@ class Reshape(Function):
 
     is_view = True
     channels_last = False
+    shape: tuple[int, ...]
 
     def __init__(self, shape: Any) -> None:
         self.target = shape
 
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        if x.flags.c_contiguous:
-            return x.reshape(self.target)
+    forward = Function._reshaped
+
+    def _strided(self, x: Array) -> Array:
         self.channels_last = x.dtype.char in "fd" and is_channels_last(x)
         if self.channels_last and not _divides(x, self.target):  # NumPy's copy takes longer
             self.is_view = False
@@ -75,8 +75,7 @@ class Permute(Function):
     def __init__(self, dims: tuple[int, ...]) -> None:
         self.dims = dims
 
-    def forward(self, x: Array) -> Array:
-        return x.transpose(self.dims)
+    forward = Function._permuted
 
     def backward(self, dy: Array) -> Array:
         inverse = [0] * dy.ndim
@@ -92,16 +91,12 @@ class Expand(Function):
     """y = x repeated to a shape, without a copy"""
 
     is_view = True
+    shape: tuple[int, ...]
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.target = shape
 
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        y = np.broadcast_to(x, self.target)
-        if x.flags.writeable:  # NumPy's view is read-only, since an element may be at several places
-            y.flags.writeable = True
-        return y
+    forward = Function._expanded
 
     def backward(self, dy: Array) -> Array:
         return unbroadcast(dy, self.shape)
@@ -170,36 +165,13 @@ def reshape(input: Any, *sizes: Any, shape: Any = None) -> Tensor:
 
     Raises ValueError where the number of elements differs.
     | rv.arange(6).reshape(2, -1) -> tensor([[0, 1, 2], [3, 4, 5]])"""
-    if not isinstance(input, Tensor):
-        input = as_tensor("reshape", input)
-    if shape is not None:
-        sizes = (shape,)
-    target = sizes if sizes and type(sizes[0]) is int else _sizes("reshape", sizes)
-    try:
-        return Reshape(target).apply(input)
-    except (TypeError, ValueError, OverflowError) as error:
-        target = _sizes("reshape", target)  # raises for what is no number
-        raise OpError(
-            f"[reshape] got shape {target} for x of shape {input.shape}; expected as many elements"
-        ) from error
+    return _core._reshape("reshape", input, sizes if shape is None else (shape,))
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Dimensions start_dim to end_dim, both included, as one, in logical order.
     | rv.zeros(2, 3, 4).flatten(1).shape -> (2, 12)"""
-    input = as_tensor("flatten", input)
-    shape = input._array.shape
-    if not shape:
-        return Reshape((1,)).apply(input)
-    first, last = _dim("flatten", start_dim, len(shape)), _dim("flatten", end_dim, len(shape))
-    if first > last:
-        raise OpError(
-            f"[flatten] got start_dim {start_dim} after end_dim {end_dim}; expected start_dim <= end_dim"
-        )
-    if first == last:
-        return input
-    size = math.prod(shape[first : last + 1])
-    return Reshape((*shape[:first], size, *shape[last + 1 :])).apply(input)
+    return _core._flatten("flatten", input, start_dim, end_dim)
 
 
 def ravel(input: Any) -> Tensor:
@@ -226,32 +198,12 @@ def permute(input: Any, *order: Any, dims: Any = None) -> Tensor:
 
     Raises ValueError unless each is named once.
     | rv.zeros(2, 3, 4).permute(2, 0, 1).shape -> (4, 2, 3)"""
-    input = as_tensor("permute", input)
-    if dims is not None:
-        order = (dims,)
-    named = order if order and type(order[0]) is int else _sizes("permute", order)
-    try:
-        return Permute(named).apply(input)
-    except (TypeError, ValueError) as error:
-        for d in _sizes("permute", named):
-            _dim("permute", d, input.ndim)
-        raise OpError(
-            f"[permute] got dims {order} for {input.ndim} dimensions; expected each of them once"
-        ) from error
+    return _core._permute("permute", input, order if dims is None else (dims,))
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Tensor:
     """Two dimensions exchanged; a number as it is. | rv.zeros(2, 3, 4).transpose(0, 2).shape -> (4, 3, 2)"""
-    if not isinstance(input, Tensor):
-        input = as_tensor("transpose", input)
-    dims = [*range(input._array.ndim)]
-    try:  # a list counts from the end, too
-        a, b = index(dim0), index(dim1)
-        dims[a], dims[b] = dims[b], dims[a]
-    except (IndexError, TypeError):
-        for dim in (dim0, dim1):  # raises, unless x is a number
-            _dim("transpose", dim, len(dims))
-    return Permute(tuple(dims)).apply(input)
+    return _core._transpose("transpose", input, dim0, dim1)
 
 
 swapaxes = transpose
@@ -264,46 +216,23 @@ def movedim(input: Any, source: Any, destination: Any) -> Tensor:
     numbers of dimensions differ.
     | rv.movedim(rv.zeros(2, 3, 4), 0, -1).shape, rv.movedim(rv.zeros(2, 3, 4), (0, 1), (1, 2)).shape
     -> ((3, 4, 2), (4, 2, 3))"""
-    input = as_tensor("movedim", input)
-    ndim = input._array.ndim
-    of, to = (
-        [_dim("movedim", d, ndim) for d in _sizes("movedim", (dims,))] for dims in (source, destination)
-    )
-    if len(of) != len(to) or len(set(of)) != len(of) or len(set(to)) != len(to):
-        raise OpError(
-            f"[movedim] got source {source} and destination {destination}; expected as many, each once"
-        )
-    if not ndim:
-        return Permute(()).apply(input)
-    rest = iter([d for d in range(ndim) if d not in of])
-    moved = dict(zip(to, of, strict=True))
-    return Permute(tuple([moved[d] if d in moved else next(rest) for d in range(ndim)])).apply(input)
+    return _core._movedim("movedim", input, source, destination)
 
 
 def t(input: Any) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are. Raises ValueError for more dimensions."""
-    input = as_tensor("t", input)
-    if input.ndim > 2:
-        raise OpError(f"[t] got x of shape {tuple(input.shape)}; expected at most 2 dimensions")
-    return transpose(input, 0, 1) if input.ndim == 2 else input
+    return _core._t("t", input)
 
 
 def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
     | rv.zeros(2, 1, 3, 1).squeeze(1).shape -> (2, 3, 1)"""
-    input, dim = as_tensor("squeeze", input), dim if axis is None else axis
-    shape = input._array.shape
-    dims = range(len(shape)) if dim is None else _sizes("squeeze", (dim,))
-    gone = {_dim("squeeze", d, len(shape)) for d in dims} if shape else set()
-    return Reshape(tuple([n for d, n in enumerate(shape) if not (d in gone and n == 1)])).apply(input)
+    return _core._squeeze("squeeze", input, dim if axis is None else axis)
 
 
 def unsqueeze(input: Any, dim: int | None = None, *, axis: Any = None) -> Tensor:
     """x with a new dimension of size 1 before dim. | rv.zeros(2, 3).unsqueeze(-1).shape -> (2, 3, 1)"""
-    input = as_tensor("unsqueeze", input)
-    shape = input._array.shape
-    at = _dim("unsqueeze", dim if axis is None else axis, len(shape) + 1)
-    return Reshape((*shape[:at], 1, *shape[at:])).apply(input)
+    return _core._unsqueeze("unsqueeze", input, dim if axis is None else axis)
 
 
 def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
@@ -312,20 +241,7 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
 
     Raises ValueError where x does not broadcast to the shape, and for more than 2**40 elements.
     | rv.tensor([[1.0], [2.0]]).expand(-1, 3) -> tensor([[1., 1., 1.], [2., 2., 2.]])"""
-    input, target = as_tensor("expand", input), _sizes("expand", sizes if size is None else (size,))
-    lead = len(target) - input.ndim
-    if lead < 0 or -1 in target[:lead]:
-        raise OpError(
-            f"[expand] got shape {target} for x of shape {input.shape}; expected a size for each dimension"
-        )
-    full = tuple(input.shape[d - lead] if n == -1 else n for d, n in enumerate(target))
-    require_size("expand", full)
-    try:
-        return Expand(full).apply(input)
-    except (ValueError, OverflowError) as error:
-        raise OpError(
-            f"[expand] got shape {target} for x of shape {input.shape}; expected one it broadcasts to"
-        ) from error
+    return _core._expand("expand", input, sizes if size is None else (size,))
 
 
 def broadcast_to(input: Any, size: Any) -> Tensor:

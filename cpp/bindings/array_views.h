@@ -1,0 +1,35 @@
+// Views of arrays, and forward of the Functions that give them.
+#pragma once
+#include <pybind11/pytypes.h>
+
+#include "bindings/numpy_api.h"
+
+namespace ranvier::bind {
+
+namespace py = pybind11;
+
+py::object shape_of(PyArrayObject* x);  // a tuple
+// A view of the memory of x; it can be written where x can.
+py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_intp* strides, char* data);
+// Whether a key is made of integers, slices, None and Ellipsis: x[key] is a view.
+bool is_basic(PyObject* key);
+// x[key] of an array and a basic key.
+py::object places_of(PyObject* x, PyObject* key);
+// The slices begin ... begin + count - 1 along a dimension; count < 0: one, without that dimension.
+py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count);
+
+// The attributes that make such a Function: a shape, the order of dimensions, a key; of Diagonal (offset,
+// dim1, dim2).
+struct Settings {
+  PyObject *target, *dims, *key, *place;
+};
+const Settings& settings();
+
+// forward of Reshape, Permute, Expand, GetItem and Diagonal: methods of Function, of one array.
+py::object reshaped(PyObject* self, PyObject* x);
+py::object permuted(PyObject* self, PyObject* x);
+py::object expanded(PyObject* self, PyObject* x);
+py::object picked(PyObject* self, PyObject* x);
+py::object on_diagonal(PyObject* self, PyObject* x);
+
+}  // namespace ranvier::bind
