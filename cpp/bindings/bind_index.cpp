@@ -1,13 +1,21 @@
 #include "bindings/define.h"
 #include "bindings/index_range.h"
+#include "bindings/numpy_api.h"
+#include "bindings/shape.h"
 #include "kernels/index/index.h"
 
 namespace ranvier::bind {
 namespace {
 
 // The index repeated to the shape of the picked elements: size 1 repeats along every axis but the picked one.
+// An index of one dimension is along that axis.
 TensorView<const int64_t> repeated(const Input& index, const Shape& picked, int axis) {
   TensorView<const int64_t> v = index.view<int64_t>();
+  if (v.ndim == 1 && picked.ndim > 1) {
+    const int64_t step = v.strides[0], count = v.shape[0];
+    v.ndim = picked.ndim;
+    for (int d = 0; d < v.ndim; ++d) v.strides[d] = d == axis ? step : 0, v.shape[d] = d == axis ? count : 1;
+  }
   bool fits = v.ndim == picked.ndim;
   for (int d = 0; d < picked.ndim && fits; ++d) {
     fits = v.shape[d] == picked[d] || (d != axis && v.shape[d] == 1);
@@ -27,19 +35,141 @@ void expect_fits(const Input& part, const Input& x, int axis) {
                "; expected equal sizes but for axis ", axis);
 }
 
-// y[.., j, ..] = x[.., index[.., j, ..], ..]. Negative indices count from the end, or fail with from_0.
-Output gather(Floats x, Integers index, Axis axis, Out out, Truth from_0) {
-  const int along = axis.of(x);
-  if (index.ndim() != x.ndim())
+// The part of x that an index of this shape reaches; all along the axis.
+template <class T>
+TensorView<T> reached(TensorView<T> v, const Shape& index, int axis) {
+  for (int d = 0; d < v.ndim; ++d)
+    if (d != axis) v.shape[d] = index[d];
+  return v;
+}
+
+// As many dimensions as x, all but the axis at most as long.
+void expect_within(const Input& index, const Input& x, int axis) {
+  bool within = index.ndim() == x.ndim();
+  for (int d = 0; d < x.ndim() && within; ++d) within = d == axis || index.shape(d) <= x.shape(d);
+  if (!within)
     fail_value(x.op(), "got index of shape ", index.shape(), " for x of shape ", x.shape(),
-               "; expected as many dimensions");
-  Shape shape = x.shape();
-  shape[along] = index.shape(along);
+               "; expected as many dimensions, none but ", axis, " larger than x's");
+}
+
+// y[.., j, ..] = x[.., index[.., j, ..], ..]. Negative indices count from the end, or fail with from_0. The
+// index is repeated along dimensions of size 1, or with `part` y has its shape and the rest of x is not used.
+// An index of one dimension picks slices.
+Output gather(Movable x, Integers index, Axis axis, Out out, Truth from_0, Truth part) {
+  const int along = axis.of(x);
+  if (part) expect_within(index, x, along);
+  const bool slices = index.ndim() == 1;
+  if (index.ndim() != x.ndim() && !slices)
+    fail_value(x.op(), "got index of shape ", index.shape(), " for x of shape ", x.shape(),
+               "; expected as many dimensions, or one");
+  Shape shape = part ? index.shape() : x.shape();
+  shape[along] = index.shape(slices ? 0 : along);
   const auto where = repeated(index, shape, along);
   Output y = out.shaped(x.dtype(), shape, x, index);
-  require_places(index, x.shape(along), from_0);
-  run<Gather>(x.dtype(), along, x, where, y);
+  int64_t outside = 0;
+  with_size(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    Gather<T> call{along, from_0, reached(x.view<T>(), shape, along), where, y.view<T>(), {}};
+    if (!t_recording && !out.given() && call.finds_outside())
+      call.found.data = &outside, call.found.ndim = 0;
+    else
+      require_places(index, x.shape(along), from_0);
+    invoke_sized(call, shape.elements());
+  });
+  if (outside) require_places(index, x.shape(along), from_0);  // it fails
   return y;
+}
+
+// y[k] = x[i] where mask[i], in order, for elements of one size.
+template <class T>
+void compress(const char* from, const char* mask, char* to, int64_t count) {
+  const T* x = reinterpret_cast<const T*>(from);
+  T* y = reinterpret_cast<T*>(to);
+  for (int64_t i = 0, k = 0; k < count; ++i) y[k] = x[i], k += mask[i] != 0;  // no branch to predict
+}
+
+// x[mask], where the mask has x's first dimensions, of any dtype that is not of objects.
+py::object masked(PyArrayObject* x, PyArrayObject* mask) {
+  const int n = PyArray_NDIM(mask), ndim = PyArray_NDIM(x);
+  if (n == 0 || n > ndim || !std::equal(PyArray_DIMS(mask), PyArray_DIMS(mask) + n, PyArray_DIMS(x)))
+    return {};
+  const auto contiguous = [](PyArrayObject* a) {
+    auto c = py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(a)));
+    if (!c) throw py::error_already_set();
+    return c;
+  };
+  const py::object from = contiguous(x), where = contiguous(mask);
+  Shape shape{PyArray_CountNonzero(as_array(where))};
+  int64_t row = 1, strides[kMaxDims];
+  for (int d = n; d < ndim; ++d) shape.append(PyArray_DIM(x, d)), row *= PyArray_DIM(x, d);
+  for (int64_t d = shape.ndim - 1, step = 1; d >= 0; --d)
+    strides[d] = step, step *= std::max<int64_t>(shape[d], 1);
+  const int64_t item = PyArray_ITEMSIZE(x), bytes = item * row, count = shape[0],
+                size = PyArray_SIZE(as_array(where));
+  py::object y = new_array(PyArray_TYPE(x), shape, strides);
+  const char *data = PyArray_BYTES(as_array(from)), *chosen = PyArray_BYTES(as_array(where));
+  char* to = PyArray_BYTES(as_array(y));
+  PyThreadState* state = size < 4096 ? nullptr : PyEval_SaveThread();
+  if (bytes == 8)
+    compress<int64_t>(data, chosen, to, count);
+  else if (bytes == 4)
+    compress<int32_t>(data, chosen, to, count);
+  else if (bytes == 1)
+    compress<int8_t>(data, chosen, to, count);
+  else
+    for (int64_t i = 0; i < size; ++i)
+      if (chosen[i]) std::memcpy(to, data + i * bytes, bytes), to += bytes;
+  if (state) PyEval_RestoreThread(state);
+  return y;
+}
+
+struct Picked : py::object {
+  RANVIER_ANNOTATION("Any");
+};
+
+// x[key] for a mask, or a vector of integers; bytes are a mask. A replay does not see how many are picked.
+Picked picked(Raw x, Raw key) {
+  const auto is_plain = [](py::handle a) {
+    return PyArray_Check(a.ptr()) && PyArray_ISBEHAVED_RO(as_array(a));
+  };
+  if (!is_plain(x.value) || !is_plain(key.value) || PyArray_ISOBJECT(as_array(x.value)))
+    fail_type("getitem", "got other objects; expected arrays");
+  PyArrayObject* k = as_array(key.value);
+  if (PyArray_TYPE(k) != NPY_BOOL && PyArray_TYPE(k) != NPY_UINT8) {
+    if (PyArray_NDIM(k) != 1) fail_type("getitem", "got an index of several dimensions; expected one");
+    const auto arg = [](const char* name, const Raw& a) { return Arg{"getitem", name, a.value}; };
+    const py::object none = py::none(), zero = py::int_(0), no = py::bool_(false);
+    return {gather(arg("x", x), arg("index", key), Arg{"getitem", "axis", zero}, Arg{"getitem", "out", none},
+                   Arg{"getitem", "from_0", no}, Arg{"getitem", "part", no})
+                .release()};
+  }
+  py::object y = t_recording ? py::object() : masked(as_array(x.value), k);
+  if (!y) fail_type("getitem", "got a mask for other sizes, or in a recorded step; expected another");
+  return {std::move(y)};
+}
+
+struct ScatterOf {
+  const Input &src, &index;
+  const TensorView<const int64_t>& where;
+  const Output& y;
+  int axis;
+  ScatterOp op;
+  bool from_0, is_given;  // is_given: y is the caller's
+};
+void run_scatter(const ScatterOf& of, const Input& base) {
+  int64_t outside = 0, length = 0;
+  with_float(of.src.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    Scatter<T> call{of.axis,          of.from_0, of.op,          base.view<T>(),
+                    of.src.view<T>(), of.where,  of.y.view<T>(), {}};
+    length = call.y.shape[of.axis];
+    if (!t_recording && !of.is_given && call.finds_outside())
+      call.found.data = &outside, call.found.ndim = 0;
+    else
+      require_places(of.index, length, of.from_0);
+    invoke_sized(call, numel(call.x) + numel(call.y));
+  });
+  if (outside) require_places(of.index, length, of.from_0);  // it fails
 }
 
 // The gradient of gather; `length` is that of x's axis.
@@ -50,8 +180,7 @@ Output scatter_add(Floats dy, Integers index, Axis axis, Whole length, Out out) 
   Shape shape = dy.shape();
   shape[along] = length;
   Output dx = out.shaped(dy.dtype(), shape, dy, index);
-  require_places(index, length);
-  run<Scatter>(dy.dtype(), along, ScatterOp::sum, Input(), dy, where, dx);
+  run_scatter({dy, index, where, dx, along, ScatterOp::sum, false, out.given()}, Input());
   return dx;
 }
 
@@ -62,8 +191,7 @@ Output joined(const Input& x, const Input& index, const Input& src, const Axis& 
   expect_fits(src, x, along);
   const auto where = repeated(index, src.shape(), along);
   Output y = out.shaped(x.dtype(), x.shape(), x, src, index);
-  require_places(index, x.shape(along), from_0);
-  run<Scatter>(x.dtype(), along, op, x, src, where, y);
+  run_scatter({src, index, where, y, along, op, from_0, out.given()}, x);
   return y;
 }
 Output scatter(Floats x, Integers index, Floats src, Axis axis, Truth add, Out out, Truth from_0) {
@@ -98,7 +226,8 @@ bool inside(const Numbers& x, const Real& low, const Real& high, Truth above) {
 
 void register_index(Module m) {
   def(m, "inside(x, low, high, above=False)", inside);
-  def(m, "gather(x, index, axis, out=None, from_0=False)", gather);
+  def(m, "gather(x, index, axis, out=None, from_0=False, part=False)", gather);
+  def(m, "_picked(x, key)", picked);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
   def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);
   def(m, "scatter_reduce(x, index, src, axis, reduce, out=None)", scatter_reduce);

@@ -2,6 +2,7 @@
 
 #include "bindings/define.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/index/index.h"
 #include "kernels/reduce/reduce.h"
 
 namespace ranvier::bind {
@@ -139,6 +140,25 @@ Output arg_reduce(Floats x, AxesArg axis, Truth keepdims) {
   return y;
 }
 
+// The first greatest, or least, elements along an axis, and their places.
+template <bool maximum>
+std::tuple<Output, Output> extreme_along(Floats x, AxesArg axis, Truth keepdims) {
+  Output index = arg_reduce<maximum>(x, axis, keepdims);
+  const Axes axes(axis, x.shape(), keepdims);
+  Output y = Output::contiguous(x.dtype(), axes.out);
+  with_float(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const auto places = axes.widened(index.view<int64_t>());
+    Gather<T> call{0, false, x.view<T>(), {}, axes.widened(y.view<T>()), {}};
+    while (!axes.reduced[call.axis]) ++call.axis;
+    call.index.data = places.data, call.index.ndim = places.ndim;
+    std::copy_n(places.shape, places.ndim, call.index.shape);
+    std::copy_n(places.strides, places.ndim, call.index.strides);
+    invoke_sized(call, numel(call.y));
+  });
+  return {std::move(y), std::move(index)};
+}
+
 // scale * dy repeated along the axes (which dy lacks, or has with size 1) to the shape: the gradient of a sum
 // (scale 1) or mean (1 / count).
 Output expand(Floats dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
@@ -180,6 +200,8 @@ void register_reduce(Module m) {
   def(m, "sum_exp(x, y, axis=None, keepdims=False)", compared<ReduceOp::exps>);
   def(m, "argmax(x, axis, keepdims=False)", arg_reduce<true>);
   def(m, "argmin(x, axis, keepdims=False)", arg_reduce<false>);
+  def(m, "_max_along(x, axis, keepdims)", extreme_along<true>, "max");
+  def(m, "_min_along(x, axis, keepdims)", extreme_along<false>, "min");
   def(m, "expand(dy, shape, axes, scale, channels_last)", expand);
 }
 

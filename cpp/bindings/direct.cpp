@@ -2,6 +2,7 @@
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
+#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {

@@ -18,6 +18,7 @@ struct Read : Input {
   Read(const Arg& arg) : Input(read(arg)) {}
 };
 using Floats = Read<Input::floating>;    // float32 or float64
+using Movable = Read<Input::movable>;    // of 4 or 8 bytes
 using Pixels = Read<Input::pixels>;      // the same or uint8
 using Numbers = Read<Input::number>;     // of any dtype that casts read
 using Integers = Read<Input::integers>;  // of any integer dtype, as int64

@@ -7,6 +7,7 @@
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 // after numpy_api.h

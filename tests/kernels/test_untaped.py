@@ -1,4 +1,4 @@
-"""Calls of Tensors in one step (`cpp/bindings/untaped.cpp`) beside NumPy: dtypes, layouts, reductions."""
+"""Calls of Tensors in one step (`cpp/bindings/untaped.cpp`) beside NumPy: dtypes, layouts and reductions."""
 
 from __future__ import annotations
 
@@ -118,8 +118,7 @@ def test_reductions(dtype, shape):
                 total = rv.from_numpy(x).sum(**settings).numpy()
                 exact = np.sum(array, dtype=np.int64 if dtype in WHOLE else dtype, **settings)
                 np.testing.assert_allclose(total, exact, rtol=1e-6)
-                assert total.dtype == exact.dtype
-                assert total.shape == np.shape(exact)
+                assert (total.dtype, total.shape) == (exact.dtype, np.shape(exact))
                 for name in ("all", "any"):
                     wanted = np.asarray(getattr(np, name)(array, **settings))
                     wanted = wanted.astype(np.uint8) if dtype == "uint8" else wanted
@@ -150,8 +149,7 @@ def test_where_of_dtypes_that_are_moved(dtype):
 
 def test_a_result_keeps_the_order_of_memory():
     x = rv.from_numpy(np.arange(24).reshape(1, 2, 3, 4)).permute(0, 3, 1, 2)
-    assert (x + x).stride() == x.stride()
-    assert (x == 3).stride() == x.stride()
+    assert (x + x).stride() == (x == 3).stride() == x.stride()
 
 
 def test_gradients_are_kept():
@@ -183,3 +181,61 @@ def test_calls_keep_no_references():
         _ = rv.where(mask, a, a), rv.where(mask, b, 0.0), b.floor(), a == 2
     assert [sys.getrefcount(x) for x in arrays] == before[0]
     assert abs(sys.getrefcount(None) - before[1]) < 100
+
+
+@pytest.mark.parametrize("dtype", [*KINDS, "float16", "uint64"])
+@pytest.mark.parametrize("trailing", [(), (1,), (3,)])
+def test_an_index_by_a_mask(dtype, trailing):
+    x = values(dtype, (17, 13, *trailing))
+    for mask in (values("bool", (17, 13)) > 0, np.zeros((17, 13), bool), np.ones((17, 13), bool)):
+        for array in layouts(x):
+            got = rv.from_numpy(array)[rv.from_numpy(mask)]
+            np.testing.assert_array_equal(got.numpy(), x[mask], strict=True)
+            got = rv.from_numpy(array)[rv.from_numpy(mask[:, 0])]
+            np.testing.assert_array_equal(got.numpy(), x[mask[:, 0]], strict=True)
+    bytes_ = rv.tensor([0, 5] * 8 + [255], dtype=rv.uint8)  # a mask, as in PyTorch
+    np.testing.assert_array_equal(rv.from_numpy(x)[bytes_].numpy(), x[bytes_.numpy() != 0], strict=True)
+    with pytest.raises(IndexError, match="got a mask of shape"):
+        rv.from_numpy(x)[rv.ones(16, dtype=rv.bool)]
+
+
+@pytest.mark.parametrize("dtype", KINDS)
+def test_slices_and_elements_at_an_index(dtype):
+    x = values(dtype, (9, 11))
+    rows, places = np.array([3, 0, 8, 3]), np.random.default_rng(0).integers(0, 11, (9, 20))
+    for array in layouts(x):
+        t = rv.from_numpy(array)
+        np.testing.assert_array_equal(t[rv.from_numpy(rows - 9)].numpy(), x[rows], strict=True)
+        for dim in (0, 1, -1):
+            got = t.index_select(dim, rv.from_numpy(rows)).numpy()
+            np.testing.assert_array_equal(got, np.take(x, rows, dim), strict=True)
+        for index in (places, np.asfortranarray(places), places[:5, :3], places[::-1, :1]):
+            got = t.gather(1, rv.from_numpy(index)).numpy()
+            wanted = np.take_along_axis(x[: len(index)], index, 1)
+            np.testing.assert_array_equal(got, wanted, strict=True)
+    for wrong in (11, -1):
+        index = places.copy()
+        index[7, 5] = wrong
+        with pytest.raises(
+            IndexError, match=rf"got index {wrong} for an axis of length 11; expected 0 to 10"
+        ):
+            rv.from_numpy(x).gather(1, rv.from_numpy(index))
+    with pytest.raises(IndexError, match="index 9"):
+        rv.from_numpy(x)[rv.tensor([9])]
+
+
+@pytest.mark.parametrize("reduction", ["max", "min"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extremes_along_an_axis(reduction, dtype):
+    x = np.random.default_rng(1).integers(0, 5, (4, 7, 6)).astype(dtype)
+    x[1, 2, 3] = np.nan
+    for array in layouts(x):
+        for dim in (-1, 0, 1):
+            for keepdim in (False, True):
+                got = getattr(rv.from_numpy(array), reduction)(dim, keepdim)
+                place = getattr(np, f"arg{reduction}")(x, dim, keepdims=True)
+                wanted = np.take_along_axis(x, place, dim)
+                if not keepdim:
+                    place, wanted = place.squeeze(dim), wanted.squeeze(dim)
+                np.testing.assert_array_equal(got.values.numpy(), wanted, strict=True)
+                np.testing.assert_array_equal(got.indices.numpy(), place, strict=True)

@@ -34,6 +34,8 @@ struct Picks {
   TensorView<const int64_t> index;
   TensorView<W> whole;
   LoopNest<3> lines;
+  bool from_0 = false;       // where indices are looked at: whether a negative one is outside
+  int64_t* found = nullptr;  // becomes 1 where one is
 
   Picks(int axis_in, const TensorView<P>& picked_in, const TensorView<const int64_t>& index_in,
         const TensorView<W>& whole_in)
@@ -65,6 +67,17 @@ struct Picks {
     return shared() && lines.ndim == 1 &&
            (lines.size == 1 || (lines.strides[1][inner] == 1 && lines.strides[2][inner] == 1)) &&
            picked.strides[axis] == lines.size && lines.size > 0;
+  }
+
+  bool has_unit_steps() const {
+    return picked.strides[axis] == 1 && whole.strides[axis] == 1 && index.strides[axis] == 1;
+  }
+  // Whether the team shares out places rather than lines.
+  bool shares_places() const { return shared() && lines.size >= kWide && length() > lines.size; }
+
+  // Whether the picked elements are side by side along the axis, rather than from line to line.
+  bool are_along() const {
+    return lines.size <= 1 || std::llabs(picked.strides[axis]) < std::llabs(lines.strides[1][lines.ndim - 1]);
   }
 
   // use(j, row) for the picks of one line, in order or backwards, that point into `rows`.
@@ -107,13 +120,34 @@ struct Picks {
     const int64_t step_index = lines.strides[0][inner], step_p = lines.strides[1][inner];
     const int64_t step_w = lines.strides[2][inner], axis_p = picked.strides[axis];
     const int64_t axis_w = whole.strides[axis];
-    const bool along = std::llabs(axis_p) < std::llabs(step_p);
+    const bool along = are_along();
     const bool dense = step_p == 1 && step_w == 1;
+    const bool unit = !backwards && has_unit_steps() && rows.begin == 0 && rows.end == length();
     lines.walk(line.begin, line.end, [&](int64_t n, const int64_t* offsets) {
       const int64_t* at = index.data + offsets[0];
       P* p = picked.data + offsets[1];
       W* w = whole.data + offsets[2];
       const auto one = [&](int64_t i, Range some) {
+        if (unit) {
+          const int64_t* line = at + i * step_index;
+          P* to_p = p + i * step_p;
+          W* to_w = w + i * step_w;
+          const int64_t from_end = from_0 ? 0 : rows.end;
+          bool outside = false;
+          for (int64_t j = some.begin; j < some.end; ++j) {
+            int64_t row = line[j];
+            if (__builtin_expect(uint64_t(row) >= uint64_t(rows.end), false)) {
+              row += from_end;
+              if (uint64_t(row) >= uint64_t(rows.end)) {
+                outside = true;
+                continue;
+              }
+            }
+            move(to_p[j], to_w[row]);
+          }
+          if (outside && found) __atomic_store_n(found, 1, __ATOMIC_RELAXED);
+          return;
+        }
         each_pick<backwards>(some, rows, at + i * step_index, [&](int64_t j, int64_t row) {
           move(p[i * step_p + j * axis_p], w[i * step_w + row * axis_w]);
         });
@@ -148,7 +182,7 @@ struct Picks {
   template <bool backwards, class Move>
   void each_shared(const Team& team, double cost, const Move& move) const {
     const Range all_lines{0, lines.size}, all_picks{0, count()}, all_rows{0, length()};
-    if (shared() && lines.size >= kWide && length() > lines.size) {
+    if (shares_places()) {
       team.region(cost, [&](const OpenTeam& team) {
         const Range own{team.share_begin(length()), team.share_end(length())};
         for (int64_t done = 0; done < all_picks.end && own.begin < own.end && !interrupted(team);
@@ -192,22 +226,29 @@ struct Put {
   }
 };
 
-// Products and extremes. Out of line, as sums are frequent and these are not.
 template <class T>
-__attribute__((noinline)) T joined(ReduceOp op, T whole, T picked) {
+T joined(ReduceOp op, T whole, T picked) {
   if (op == ReduceOp::product) return whole * picked;
   const bool better = op == ReduceOp::max ? picked > whole : picked < whole;
   return better || picked != picked ? picked : whole;
 }
 
-struct Join {
+struct Sum {
+  template <class T>
+  void operator()(const T& picked, T& whole) const {
+    whole += picked;
+  }
+  template <class T>
+  void row(int64_t n, const T* picked, T* whole) const {
+    reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)](n, whole, picked);
+  }
+};
+
+struct Join {  // products and extremes
   ReduceOp op;
   template <class T>
   void operator()(const T& picked, T& whole) const {
-    if (__builtin_expect(op == ReduceOp::sum, true))
-      whole += picked;
-    else
-      whole = joined(op, whole, picked);
+    whole = joined(op, whole, picked);
   }
   template <class T>
   void row(int64_t n, const T* picked, T* whole) const {
@@ -231,6 +272,34 @@ struct TakeOut {
 
 }  // namespace
 
+// The elements of a line of x at the places of an index; false where one of them is outside.
+template <class T>
+bool take_line(int64_t count, const int64_t* at, int64_t at_step, const T* x, int64_t x_step, int64_t length,
+               bool from_0, T* y, int64_t y_step) {
+  const auto take = [=](int64_t at_step, int64_t x_step, int64_t y_step) {
+    bool inside = true;
+    for (int64_t j = 0; j < count; ++j) {
+      int64_t row = at[j * at_step];
+      if (__builtin_expect(uint64_t(row) >= uint64_t(length), false)) {
+        row += from_0 ? 0 : length;
+        if (uint64_t(row) >= uint64_t(length)) {
+          inside = false;
+          continue;
+        }
+      }
+      y[j * y_step] = x[row * x_step];
+    }
+    return inside;
+  };
+  return at_step == 1 && x_step == 1 && y_step == 1 ? take(1, 1, 1) : take(at_step, x_step, y_step);
+}
+
+template <class T>
+bool Gather<T>::finds_outside() const {
+  const Picks<T, const T> picks(axis, y, index, x);
+  return picks.are_along() && !picks.are_rows() && picks.count() <= picks.lines.size;
+}
+
 template <class T>
 void Gather<T>::run(const Team& team, void*) const {
   const Picks<T, const T> picks(axis, y, index, x);
@@ -249,6 +318,19 @@ void Gather<T>::run(const Team& team, void*) const {
     team.parallel_for(picks.count(), cost, [&](int64_t begin, int64_t end) {
       picks.template each<false>(lines, {begin, end}, rows, Take{});
     });
+  } else if (picks.are_along()) {
+    team.parallel_for(picks.lines.size, cost, [&](int64_t begin, int64_t end) {
+      picks.lines.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
+        const int inner = picks.lines.ndim - 1;
+        const auto at = [&](int t, int64_t i) { return offsets[t] + i * picks.lines.strides[t][inner]; };
+        for (int64_t i = 0; i < n; ++i)
+          if (!take_line(js.end, index.data + at(0, i), index.strides[axis], x.data + at(2, i),
+                         x.strides[axis], rows.end, from_0 && found.data, y.data + at(1, i),
+                         y.strides[axis]) &&
+              found.data)
+            __atomic_store_n(found.data, 1, __ATOMIC_RELAXED);
+      });
+    });
   } else {
     team.parallel_for(picks.lines.size, cost, [&](int64_t begin, int64_t end) {
       picks.template each<false>({begin, end}, js, rows, Take{});
@@ -257,14 +339,22 @@ void Gather<T>::run(const Team& team, void*) const {
 }
 
 template <class T>
-void Scatter<T>::run(const Team& team, void*) const {
+bool Scatter<T>::finds_outside() const {
   const Picks<const T, T> picks(axis, x, index, y);
+  return picks.are_along() && picks.has_unit_steps() && !picks.shares_places();
+}
+
+template <class T>
+void Scatter<T>::run(const Team& team, void*) const {
+  Picks<const T, T> picks(axis, x, index, y);
+  picks.found = found.data, picks.from_0 = from_0 && found.data;
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
     base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
-    constexpr ReduceOp joins[] = {{}, ReduceOp::sum, ReduceOp::product, ReduceOp::max, ReduceOp::min};
-    op == ScatterOp::put ? picks.template each_shared<false>(team, cost, Put{})
-                         : picks.template each_shared<false>(team, cost, Join{joins[static_cast<int>(op)]});
+    constexpr ReduceOp joins[] = {{}, {}, ReduceOp::product, ReduceOp::max, ReduceOp::min};
+    op == ScatterOp::put   ? picks.template each_shared<false>(team, cost, Put{})
+    : op == ScatterOp::sum ? picks.template each_shared<false>(team, cost, Sum{})
+                           : picks.template each_shared<false>(team, cost, Join{joins[static_cast<int>(op)]});
   });
 }
 

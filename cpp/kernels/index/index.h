@@ -20,24 +20,30 @@ namespace ranvier {
 
 template <class T>
 struct Gather {
-  RANVIER_CALL("gather", x, index, y);
+  RANVIER_CALL("gather", x, index, y, found);
+  bool finds_outside() const;  // whether it can look for an index that is outside, while it reads them
   int axis;
+  bool from_0;  // a negative index is outside, where they are looked at
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
+  TensorView<int64_t> found;  // one element, which becomes 1 where an index is outside; data null: none is
 };
 
 enum class ScatterOp { put, sum, product, max, min };
 
 template <class T>
 struct Scatter {
-  RANVIER_CALL("scatter", base, x, index, y);
+  RANVIER_CALL("scatter", base, x, index, y, found);
+  bool finds_outside() const;  // as those of Gather
   int axis;
+  bool from_0;
   ScatterOp op;
   TensorView<const T> base;  // of y's shape, or data null
   TensorView<const T> x;
   TensorView<const int64_t> index;
   TensorView<T> y;
+  TensorView<int64_t> found;
 };
 
 template <class T>

@@ -119,17 +119,14 @@ rule(Extreme)(lambda node, dy: dy.reshape(node._kept(node.y).shape) * coefficien
 class ExtremeAlong(Function):
     """(y, i): the first max or min along one axis and its index; dy goes to that element"""
 
-    def __init__(self, kind: str, axis: int, keepdims: bool) -> None:
-        self.find, self.axis, self.keepdims = getattr(_core, kind), axis, keepdims
+    def __init__(self, find: Any, axis: int, keepdims: bool) -> None:
+        self.find, self.axis, self.keepdims = find, axis, keepdims
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         self.shape = x.shape
-        self.indices = self.find(x, self.axis, True)
-        y = _core.gather(x, self.indices, self.axis, None)
-        if self.keepdims:
-            return y, self.indices
-        shape = _without(y.shape, self.axis)
-        return y.reshape(shape), self.indices.reshape(shape)
+        y, indices = self.find(x, self.axis, self.keepdims)
+        self.indices = indices.reshape(_with_ones(x.shape, self.axis))
+        return y, indices
 
     def backward(self, dy: Array, _: None) -> Array:
         dy = dy.reshape(self.indices.shape)
@@ -284,7 +281,9 @@ def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         raise type(error)(str(error).replace(f"[{kind}]", f"[{name}]", 1)) from None
 
 
-def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any) -> Callable[..., Any]:
+def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: Any) -> Callable[..., Any]:
+    along = _core._untaped(find)
+
     def op(
         input: Any,
         dim: Any = None,
@@ -296,20 +295,30 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any) -> Call
     ) -> Any:
         if dim is None and other is None and (y := known(input, None, axis, keepdim, keepdims)) is not None:
             return y
+        if (
+            type(dim) is int
+            and axis is None
+            and keepdims is False
+            and (y := along(input, dim, keepdim)) is not None
+        ):
+            return tuple.__new__(ValuesIndices, y)
         if other is not None or isinstance(dim, (Tensor, np.ndarray)):
             try:
                 return of_two(input, dim if other is None else other)
             except Exception as error:
                 raise renamed(error, name) from None
-        return _extreme(name, input, dim, keepdim, axis, keepdims)
+        return _extreme(name, find, input, dim, keepdim, axis, keepdims)
 
     return op
 
 
-max, min = _extreme_along("max", maximum, _MAX), _extreme_along("min", minimum, _MIN)
+max, min = (
+    _extreme_along("max", maximum, _MAX, _core._max_along),
+    _extreme_along("min", minimum, _MIN, _core._min_along),
+)
 
 
-def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
+def _extreme(name: str, find: Any, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
     x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
     if axes is None or isinstance(axes, tuple):
         return _extreme_over(name, x, axes, keepdims)
@@ -320,8 +329,8 @@ def _extreme(name: str, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bo
         )
     if is_floating(x):
         if x.ndim == 0:  # as one element
-            return ValuesIndices(*ExtremeAlong("arg" + name, 0, False).apply(reshape(x, 1)))
-        return ValuesIndices(*ExtremeAlong("arg" + name, axes, keepdims).apply(x))
+            return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
+        return ValuesIndices(*ExtremeAlong(find, axes, keepdims).apply(x))
     require_no_gradient(name, x)
     indices = _arg("arg" + name, x, axes, True)._array
     values = host(np.take_along_axis, x._array, indices, axes) if x.ndim else copied(x._array)

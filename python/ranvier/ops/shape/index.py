@@ -34,6 +34,10 @@ _ALL = slice(None)
 _I64 = np.dtype(np.int64)
 
 
+# without a gradient; None: see below
+_GATHER, _PICKED = _core._untaped(_core.gather), _core._untaped(_core._picked)
+
+
 class GetItem(Function):
     """y = x[key] for a key of integers, slices, None and Ellipsis"""
 
@@ -63,7 +67,7 @@ class TakeRows(Function):
     def forward(self, x: Array) -> Array:
         index, self.shape = self.index, x.shape
         self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
-        y = _core.gather(x, self.rows, 0, None)
+        y = _core.gather(x, index.reshape(-1), 0, None)
         return y if index.ndim == 1 else y.reshape(index.shape + x.shape[1:])
 
     def backward(self, dy: Array) -> Array:
@@ -101,7 +105,7 @@ class Pick(Function):
             view = view.reshape((*before, self.length, *after))
         self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
         self.picked = (*before, rows.size, *after)
-        if x.dtype.kind == "f" and x.dtype.itemsize in (4, 8):
+        if x.dtype.char in "fdilq":  # of elements that the kernel moves
             y = _core.gather(view, self.index, first, None, self.from_0)
         else:
             y = host(np.take, view, rows, first)
@@ -138,7 +142,7 @@ class Gather(Function):
     def forward(self, x: Array, index: Array) -> Array:
         self.index, self.shape = index, x.shape
         self.part = part_of(x.shape, index.shape, self.axis)
-        return _core.gather(x[self.part] if self.part else x, index, self.axis, None, self.from_0)
+        return _core.gather(x, index, self.axis, None, self.from_0, True)
 
     def backward(self, dy: Array) -> tuple[Array, None]:
         length = self.shape[self.axis]
@@ -197,6 +201,8 @@ def getitem(x: Any, key: Any) -> Tensor:
         raise index_error("getitem", key, x.shape, error) from None
     if view is not None:
         return view
+    if type(key) is Tensor and (y := _PICKED(x, key)) is not None:
+        return y
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
         return watched(TakeRows(raw).apply(x), key)
@@ -241,6 +247,8 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
 
 def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
+    if (y := _GATHER(input, index, dim, None, from_0, True)) is not None:
+        return y
     input = as_tensor("gather", input)
     at = _dim("gather", dim, input.ndim)
     places = index_array("gather", index)
@@ -326,6 +334,9 @@ def require_from_0(name: str, index: Any) -> None:
 
 def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
     """:func:`index_select`; negative indices count from the end, unless from_0."""
+    known = type(index) is Tensor and index._array.ndim == 1
+    if known and (y := _GATHER(input, index, dim, None, from_0)) is not None:
+        return y
     input = as_tensor("index_select", input)
     rows = index_array("index_select", index)
     if input.ndim == 0 and rows.size == 1:

@@ -35,6 +35,9 @@ from ranvier.ops.shape.reshape import _dim, expand
 __all__ = ["index_add", "scatter", "scatter_add"]
 
 
+_SCATTER = _core._untaped(_core.scatter)  # without a gradient; None: see below
+
+
 class Scatter(Function):
     """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..], or += where add is set"""
 
@@ -117,6 +120,9 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 
 
 def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | None) -> Tensor:
+    known = combine != "multiply" and type(index) is type(src) is Tensor and index.shape == src.shape
+    if known and (y := _SCATTER(x, index, src, dim, combine == "add", None, True)) is not None:
+        return y
     x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
     if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
