@@ -247,13 +247,12 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     Raises ValueError for elements beyond the memory, and of memory with gaps.
     | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
     x = as_tensor("as_strided", input)
-    array = x._array
-    start = x.storage_offset()
-    first = start if storage_offset is None else storage_offset
-    owner = array
+    owner = array = x._read("as_strided()")
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    memory = owner if owner.ndim < 2 else owner.transpose(np.argsort(owner.strides)[::-1])
+    start = 0 if owner is array else x.storage_offset()
+    first = start if storage_offset is None else storage_offset
+    memory = owner if owner.flags.c_contiguous else owner.transpose(np.argsort(owner.strides)[::-1])
 
     def part(of: Array, shape: Any, steps: Any, at: int) -> Array:
         return np.ndarray(shape, of.dtype, of, at * of.itemsize, [n * of.itemsize for n in steps])
