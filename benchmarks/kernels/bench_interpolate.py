@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import _core
+from reference import grid_sample as sampled
 from reference import interpolate as reference
 from support.layouts import in_layout
 from support.tolerance import tolerance
 
+from benchmarks.functional import functional
 from benchmarks.harness import Race
 from benchmarks.machine import thread_counts
 from benchmarks.peers.process import Peer
@@ -56,5 +59,34 @@ def bench_interpolate(
         tolerance=tolerance(np.float32, 16),
         moved=4 * (small.size + large.size),
         peers={"torch": Peer("torch", {**settings, "channels_last": channels_last})},
+        threads=threads,
+    )
+
+
+@pytest.mark.parametrize("threads", thread_counts())
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize("shape", [(2, 8, 32, 32), (4, 16, 32, 32)], ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
+def bench_grid_sample(race: Race, gradient: bool, shape: tuple[int, ...], mode: str, threads: int) -> None:
+    rng = np.random.default_rng(0)
+    inputs = {
+        "input": rng.uniform(-1, 1, shape).astype(np.float32),
+        "grid": rng.uniform(-1.1, 1.1, (shape[0], *shape[2:], 2)).astype(np.float32),
+    }
+    wide = [a.astype(np.float64) for a in inputs.values()]
+    settings = {"mode": mode, "align_corners": False}
+    expected = sampled.grid_sample(*wide, mode)
+    if gradient:
+        inputs["dy"] = rng.uniform(-1, 1, shape).astype(np.float32)
+        expected = rv.kernels.grid_sample_backward(inputs["dy"].astype(np.float64), *wide, mode)[0]
+    race(
+        "grid_sample",
+        f"{'x'.join(map(str, shape))} {mode} {'gradient' if gradient else 'forward'}",
+        ours=lambda **arrays: functional(rv, "grid_sample", arrays, gradient, settings),
+        inputs=inputs,
+        expected=expected,
+        tolerance=tolerance(np.float32, 16, 64),
+        moved=4 * 2 * inputs["input"].size,
+        peers={"torch": Peer("torch", {"function": "grid_sample", "gradient": gradient, **settings})},
         threads=threads,
     )

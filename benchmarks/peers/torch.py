@@ -89,10 +89,13 @@ def recurrent(**case: Any) -> Callable[[], Any]:
     return recurrent_layers.recurrent(torch, **case)
 
 
-def distance(function: str, gradient: bool, **case: Any) -> Callable[[], Any]:
+def _with_settings(function: str, gradient: bool, **case: Any) -> Callable[[], Any]:
     arrays = {name: value for name, value in case.items() if isinstance(value, np.ndarray)}
     settings = {name: value for name, value in case.items() if name not in arrays}
     return functional(torch, function, arrays, gradient, settings)
+
+
+distance = grid_sample = _with_settings
 
 
 def kernel_call(x: np.ndarray, y: np.ndarray) -> Callable[[], Any]:

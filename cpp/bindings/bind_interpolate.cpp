@@ -133,43 +133,65 @@ Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Nam
   return resampled(dy, s, setting, true);
 }
 
-void expect_places(const Input& x, const Input& columns, const Input& rows) {
-  if (x.ndim() != 4) x.fail("(n, c, h, w)");
-  if (columns.ndim() != 3 || columns.shape(0) != x.shape(0)) columns.fail("(n, p, q)");
-  columns.expect_same_shape(rows);
+// x in one of the two dense layouts.
+Input dense(const Input& x, bool channels_last) {
+  if (!channels_last) return contiguous(x);
+  const TensorView<const char> v = x.view<char>();
+  TensorView<const char> last = v;
+  for (int d = 1; d < 4; ++d) last.shape[d] = v.shape[d % 3 + 1], last.strides[d] = v.strides[d % 3 + 1];
+  return is_contiguous(last) ? x : copied(x, Output::channels_last(x.dtype(), x.shape()));
 }
 
-// (n, p, q, c)
-Output grid_sample(Floats x, Floats given_columns, Floats given_rows, Truth nearest) {
-  expect_places(x, given_columns, given_rows);
-  const Input columns = contiguous(given_columns), rows = contiguous(given_rows);
-  Shape shape = columns.shape();
-  shape.append(x.shape(1));
-  Output y = Output::contiguous(x.dtype(), shape);
-  run<GridSample>(x.dtype(), nearest.holds, x, columns, rows, y);
+// The settings of a call, read and checked.
+struct Grid {
+  GridSettings settings;
+  Input x, points;
+  Shape shape;  // of the result
+
+  Grid(const Input& x, const Input& grid, const Name& mode, const Name& padding, const Truth& align)
+      : points(contiguous(grid)) {
+    settings.mode = GridMode(mode.one_of({"bilinear", "nearest", "bicubic"}));
+    settings.padding = GridPadding(padding.one_of({"zeros", "border", "reflection"}));
+    settings.align_corners = align;
+    if (x.ndim() != 4 || grid.ndim() != 4 || grid.shape(3) != 2 || grid.shape(0) != x.shape(0))
+      fail_value(x.op(), "got x of shape ", x.shape(), " and grid of ", grid.shape(),
+                 "; expected (n, c, h, w) and (n, p, q, 2)");
+    const int64_t pixels = x.shape(2) * x.shape(3), channels = x.shape(1);
+    if (pixels == 0 || pixels > INT32_MAX) x.fail("images of at least one pixel, and of fewer than 2**31");
+    settings.channels_last = over_channels(x.view<char>()) && channels > 1 && pixels <= INT32_MAX / channels;
+    this->x = dense(x, settings.channels_last);
+    shape = {x.shape(0), channels, grid.shape(1), grid.shape(2)};
+  }
+};
+
+Output grid_sample(Floats x, Floats grid, Name mode, Name padding_mode, Truth align_corners) {
+  const Grid g(x, grid, mode, padding_mode, align_corners);
+  Output y = new_images(x.dtype(), 2, g.settings.channels_last, g.shape);
+  run<GridSample>(x.dtype(), g.settings, g.x, g.points, y);
   return y;
 }
 
-// dx (n, h, w, c), and the gradients of columns and rows
-std::tuple<Output, Output, Output> grid_sample_backward(Floats given_dy, Floats x, Floats given_columns,
-                                                        Floats given_rows, Truth nearest) {
-  expect_places(x, given_columns, given_rows);
-  const Input dy = contiguous(given_dy), columns = contiguous(given_columns), rows = contiguous(given_rows);
-  Shape shape = columns.shape();
-  shape.append(x.shape(1));
-  dy.expect_shape(shape);
-  Output dx = Output::contiguous(x.dtype(), {x.shape(0), x.shape(2), x.shape(3), x.shape(1)});
-  Output dcolumns = Output::contiguous(x.dtype(), columns.shape()),
-         drows = Output::contiguous(x.dtype(), columns.shape());
-  run<GridSampleBackward>(x.dtype(), nearest.holds, dy, x, columns, rows, dx, dcolumns, drows);
-  return {std::move(dx), std::move(dcolumns), std::move(drows)};
+std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(Floats dy, Floats x, Floats grid, Name mode,
+                                                          Name padding_mode, Truth align_corners,
+                                                          Truth needs_x, Truth needs_grid) {
+  const Grid g(x, grid, mode, padding_mode, align_corners);
+  dy.expect_shape(g.shape);
+  MaybeOutput dx, dgrid;
+  if (needs_x) dx = new_images(x.dtype(), 2, g.settings.channels_last, x.shape());
+  if (needs_grid) dgrid = Output::contiguous(x.dtype(), grid.shape());
+  run<GridSampleBackward>(x.dtype(), g.settings, dense(dy, g.settings.channels_last), g.x, g.points, dx,
+                          dgrid);
+  return {std::move(dx), std::move(dgrid)};
 }
 
 }  // namespace
 
 void register_interpolate(Module m) {
-  def(m, "grid_sample(x, columns, rows, nearest)", grid_sample);
-  def(m, "grid_sample_backward(dy, x, columns, rows, nearest)", grid_sample_backward, "grid_sample");
+  def(m, "grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False)", grid_sample);
+  def(m,
+      "grid_sample_backward(dy, x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, "
+      "needs_x=True, needs_grid=True)",
+      grid_sample_backward, "grid_sample");
   def(m, "interpolate(x, size=None, scale_factor=None, mode='nearest', align_corners=False)", interpolate);
   def(m, "interpolate_backward(dy, shape, scale_factor=None, mode='nearest', align_corners=False)",
       interpolate_backward);

@@ -53,6 +53,15 @@ RANVIER_INLINE void store_n(double* p, vec<double> v, int n) {
   _mm256_maskstore_pd(p, first_n_of_4(n), v);
 }
 
+// Lane by lane p[at], 0 where at is negative.
+#define RANVIER_HAS_GATHER (!RANVIER_RACE_CHECK)
+RANVIER_INLINE vec<float> gather(const float* p, ivec<float> at) {
+  return _mm256_mask_i32gather_ps(_mm256_setzero_ps(), p, (__m256i)at, (__m256)(__m256i)(at >= 0), 4);
+}
+RANVIER_INLINE vec<double> gather(const double* p, ivec<double> at) {
+  return _mm256_mask_i64gather_pd(_mm256_setzero_pd(), p, (__m256i)at, (__m256d)(__m256i)(at >= 0), 8);
+}
+
 RANVIER_INLINE bool any(ivec<float> mask) { return _mm256_movemask_epi8((__m256i)mask) != 0; }
 RANVIER_INLINE bool any(ivec<double> mask) { return _mm256_movemask_epi8((__m256i)mask) != 0; }
 

@@ -46,6 +46,17 @@ RANVIER_INLINE vec<double> lookup(const double (&table)[16], ivec<double> index)
   return _mm512_permutex2var_pd(_mm512_loadu_pd(table), (__m512i)index, _mm512_loadu_pd(table + 8));
 }
 
+// Lane by lane p[at], 0 where at is negative.
+#define RANVIER_HAS_GATHER (!RANVIER_RACE_CHECK)
+RANVIER_INLINE vec<float> gather(const float* p, ivec<float> at) {
+  const __mmask16 inside = _mm512_cmpge_epi32_mask((__m512i)at, _mm512_setzero_si512());
+  return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), inside, (__m512i)at, p, 4);
+}
+RANVIER_INLINE vec<double> gather(const double* p, ivec<double> at) {
+  const __mmask8 inside = _mm512_cmpge_epi64_mask((__m512i)at, _mm512_setzero_si512());
+  return _mm512_mask_i64gather_pd(_mm512_setzero_pd(), inside, (__m512i)at, p, 8);
+}
+
 // |v| = 2^exponent * significand, significand in [1, 2), subnormal v included. Of 0: 2^-inf * 1, of infinity:
 // 2^inf * 1, and a negative number has no significand (NaN).
 RANVIER_INLINE vec<float> exponent_of(vec<float> v) { return _mm512_maskz_getexp_ps(all16, v); }

@@ -66,4 +66,15 @@ RANVIER_INLINE void store_lanes(T* p, int64_t stride, typename VecOf<T>::type v,
   n == lanes<T> ? store(p, v) : store_n(p, v, n);
 }
 
+// Lane by lane p[at], 0 where at is negative.
+#if !RANVIER_HAS_GATHER
+template <class T>
+RANVIER_INLINE vec<T> gather(const T* p, ivec<T> at) {
+  vec<T> v = {};
+  for (int i = 0; i < lanes<T>; ++i)
+    if (at[i] >= 0) v[i] = p[at[i]];
+  return v;
+}
+#endif
+
 }  // namespace ranvier::RANVIER_ISA

@@ -29,6 +29,7 @@ def _array(*shape: int) -> np.ndarray[Any, Any]:
 
 X = _array(2, 3)
 IMAGES = _array(2, 4, 5, 6)
+GRID = _array(2, 3, 4, 2)
 WEIGHT = _array(6, 2, 3, 2)
 SIGNALS = _array(2, 4, 7)
 WEIGHT_1D = _array(6, 2, 3)
@@ -277,10 +278,8 @@ OF_KERNELS: dict[str, Given] = {
     "pdist": of(X),
     "pdist_backward": of(*2 * [np.ones(len(X) * (len(X) - 1) // 2, X.dtype)], X),
     "embedding_bag": of(np.array([0, 1, 1]), X, np.array([0, 2, 3])),
-    "grid_sample": of(IMAGES, *2 * [IMAGES[:, 0].copy()], nearest=False),
-    "grid_sample_backward": of(
-        IMAGES.transpose(0, 2, 3, 1).copy(), IMAGES, *2 * [IMAGES[:, 0].copy()], nearest=False
-    ),
+    "grid_sample": of(IMAGES, GRID),
+    "grid_sample_backward": of(kernels.grid_sample(IMAGES, GRID), IMAGES, GRID),
     "scatter_add": of(X, INDEX, axis=1, length=3),
     "scatter_backward": of(X, INDEX, axis=1),
     "sort": of(X, axis=1, count=2),

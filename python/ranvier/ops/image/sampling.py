@@ -253,69 +253,41 @@ def grid_sample(
     >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
     tensor([[[[0.5000]]]])
     """
-    input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
-    modes, paddings = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
-    if mode not in modes or padding_mode not in paddings:
-        raise OpError(
-            f"[grid_sample] got mode {mode!r} and padding_mode {padding_mode!r}; expected one of {modes} and "
-            f"one of {paddings}"
-        )
-    if input.ndim != 4 or grid.ndim != 4 or grid.shape[3] != 2 or grid.shape[0] != input.shape[0]:
-        raise OpError(
-            f"[grid_sample] got x of shape {input.shape} and grid of {grid.shape}; "
-            "expected (n, c, h, w) and (n, p, q, 2)"
-        )
-    if 0 in input.shape[2:]:
-        raise OpError(f"[grid_sample] got x of shape {input.shape}; expected images of at least one pixel")
-    corners = bool(align_corners)
-    sizes = input.shape[:1:-1]  # columns, rows
-    places = [pixels(grid[..., d], sizes[d], corners) for d in (0, 1)]
-    if mode == "bicubic":
-        return _bicubic(input, places, padding_mode, corners)
-    places = [limited(p, size, padding_mode, corners) for p, size in zip(places, sizes, strict=True)]
-    return permute(GridSample(mode == "nearest").apply(input, *places), (0, 3, 1, 2))
+    settings = mode, padding_mode, bool(align_corners)
+    return GridSample(*settings).apply(as_tensor("grid_sample", input), as_tensor("grid_sample", grid))
 
 
 class GridSample(Function):
-    """y (n, p, q, c): x (n, c, h, w) at columns and rows (n, p, q): the next pixel or the four around it"""
+    def __init__(self, *settings: Any) -> None:
+        self.settings = settings
 
-    def __init__(self, nearest: bool) -> None:
-        self.nearest = nearest
+    def forward(self, x: Array, grid: Array) -> Array:
+        self.x, self.grid = x, grid
+        return _core.grid_sample(x, grid, *self.settings)
 
-    def forward(self, x: Array, columns: Array, rows: Array) -> Array:
-        self.x, self.columns, self.rows = x, columns, rows
-        return _core.grid_sample(x, columns, rows, self.nearest)
-
-    def backward(self, dy: Array) -> tuple[Array, Array, Array]:
-        dx, *dplaces = _core.grid_sample_backward(dy, self.x, self.columns, self.rows, self.nearest)
-        return dx.transpose(0, 3, 1, 2), *dplaces
+    def backward(self, dy: Array) -> Any:
+        return _core.grid_sample_backward(dy, self.x, self.grid, *self.settings, *self.needs)
 
 
-@recomputed("x", "columns", "rows", kinds=(GridSample,))
-def _weighted(node: Any, x: Tensor, *places: Tensor) -> Tensor:
-    low = [host(np.rint if node.nearest else np.floor, p._array) for p in places]
-    taps = keep(np.arange(1 if node.nearest else 2))
-    columns, rows = (host(np.add, v[..., None], taps) for v in low)
-    index, inside = host(_places_of, rows, columns, *x.shape[2:], x.dtype)
-    weight = wrap(inside)
-    if not node.nearest:
-        shares = [unsqueeze(p - wrap(v), -1) for p, v in zip(places, low, strict=True)]
-        there = wrap(keep(taps.astype(x.dtype)))  # 1 - share and share
-        both = [share * (2 * there - 1) + (1 - there) for share in shares]
-        weight = mul(_products(*both), weight)
-    y = permute(read_at(x, index, weight), (0, 2, 3, 1))
-    return y + sum(p * 0 for p in places).unsqueeze(3) if node.nearest else y
-
-
-def _bicubic(x: Tensor, places: list[Tensor], padding_mode: str, corners: bool) -> Tensor:
-    """The sum of the 4 x 4 pixels around each point, with weights of Keys' cubic."""
-    taps = keep(np.arange(-1, 3))
+@recomputed("x", "grid", kinds=(GridSample,))
+def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
+    """The sum of the pixels around each point, with products of the weights along both axes."""
+    mode, *limits = node.settings
+    taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
+    there = wrap(keep(taps.astype(x.dtype)))
     at, weights = [], []
-    for p, size in zip(places, x.shape[:1:-1], strict=True):
-        low = host(np.floor, p._array)
+    for d, size in enumerate(x.shape[:1:-1]):  # columns, rows
+        p = pixels(grid[..., d], size, limits[1])
+        if mode != "bicubic":
+            p = limited(p, size, *limits)
+        low = host(np.rint if mode == "nearest" else np.floor, p._array)
         pixel = wrap(host(np.add, low[..., None], taps))
-        at.append(limited(pixel, size, padding_mode, corners)._array)
-        weights.append(cubic(unsqueeze(p - wrap(low), -1) - wrap(keep(taps.astype(x.dtype)))))
+        at.append((limited(pixel, size, *limits) if mode == "bicubic" else pixel)._array)
+        share = unsqueeze(p - wrap(low), -1)
+        if mode == "bicubic":
+            weights.append(cubic(share - there))
+        else:  # 1 - share and share; or 1
+            weights.append(share * (2 * there - 1) + (1 - there) if mode == "bilinear" else share * 0 + 1)
     index, inside = host(_places_of, at[1], at[0], *x.shape[2:], x.dtype)
     return read_at(x, index, mul(_products(*weights), wrap(inside)))
 

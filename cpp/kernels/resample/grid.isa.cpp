@@ -1,0 +1,228 @@
+// Parts of grids, compiled once for each ISA level.
+#include "kernels/resample/grid.h"
+
+#include "simd/math_base.h"
+#include "simd/strided.h"
+
+namespace ranvier::RANVIER_ISA {
+
+constexpr int kMostTaps = 4;  // along an axis
+
+constexpr int taps_of(GridMode mode) {
+  return mode == GridMode::bicubic ? 4 : mode == GridMode::bilinear ? 2 : 1;
+}
+
+// What each point takes along one axis: pixels, -1 outside, their weights and the slopes of these by the
+// place in pixels, and the slope of that by the point.
+template <class T>
+struct alignas(64) GridAxis {
+  int_of<T> pixel[kMostTaps][kGridPoints];
+  T weight[kMostTaps][kGridPoints], slope[kMostTaps][kGridPoints], chain[kGridPoints];
+};
+
+template <class V>
+RANVIER_INLINE V floor_of(V v) {
+  const V near = round_even(v);
+  return select(near > v, near - element_of<V>(1), near);
+}
+
+// A place within the image, and its slope by the place given, which is 0 at the edges too.
+template <class T>
+RANVIER_INLINE vec<T> limited(const GridSettings& s, T size, vec<T> p, vec<T>& slope) {
+  const vec<T> one = vec<T>{} + T(1);
+  slope = one;
+  if (s.padding == GridPadding::zeros) return p;
+  if (s.padding == GridPadding::reflection) {
+    const T low = s.align_corners ? T(0) : T(-0.5), span = s.align_corners ? size - T(1) : size;
+    if (span == T(0)) {
+      slope = vec<T>{};
+      return p * T(0);
+    }
+    const vec<T> away = abs(p - low), turns = floor_of(away / span);
+    const vec<T> odd = turns - floor_of(turns * T(0.5)) * T(2), back = one - odd * T(2);
+    slope = copysign(back, back * (p - low));
+    p = (away - turns * span) * back + odd * span + low;
+  }
+  slope = select((p > T(0)) & (p < size - T(1)), slope, vec<T>{});
+  return at_most(at_least(p, T(0)), size - T(1));
+}
+
+// Keys' cubic at distance d, and its slope.
+template <class T>
+RANVIER_INLINE vec<T> cubic(vec<T> signed_distance, vec<T>& slope) {
+  constexpr T a = T(-0.75);
+  const vec<T> d = abs(signed_distance);
+  const ivec<T> near = d <= T(1);
+  const vec<T> steep =
+      select(near, (T(3 * (a + 2)) * d - T(2 * (a + 3))) * d, (T(3 * a) * d - T(10 * a)) * d + T(8 * a));
+  slope = select(signed_distance < T(0), -steep, steep);
+  return select(near, ((a + 2) * d - (a + 3)) * d * d + T(1),
+                ((a * d - T(5 * a)) * d + T(8 * a)) * d - T(4 * a));
+}
+
+// points: one in two elements.
+template <class T>
+__attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels, const T* points, int count,
+                                           GridAxis<T>& axis) {
+  const T size = static_cast<T>(pixels), half = static_cast<T>(double(pixels - 1) / 2);
+  const vec<T> zero = {}, one = zero + T(1);
+  for (int i = 0; i < count; i += lanes<T>) {
+    const vec<T> point = load_strided(points + 2 * i, 2, count - i < lanes<T> ? count - i : lanes<T>);
+    vec<T> p = s.align_corners ? (point + T(1)) * half : ((point + T(1)) * size - T(1)) * T(0.5);
+    vec<T> chain = one;
+    if (s.mode != GridMode::bicubic) p = limited(s, size, p, chain);
+    store(axis.chain + i, chain * (s.align_corners ? half : size * T(0.5)));
+    const vec<T> low = s.mode == GridMode::nearest ? round_even(p) : floor_of(p), share = p - low;
+    for (int k = 0; k < taps_of(s.mode); ++k) {
+      vec<T> weight = one + share * T(0), slope = zero, pixel = low + T(k), unused;
+      if (s.mode == GridMode::bilinear)
+        weight = k ? share : one - share, slope = k ? one : -one;
+      else if (s.mode == GridMode::bicubic) {
+        weight = cubic<T>(share - T(k - 1), slope);
+        pixel = limited(s, size, low + T(k - 1), unused);
+      }
+      const ivec<T> inside = (pixel >= T(0)) & (pixel < size);
+      const vec<T> must = s.mode == GridMode::bicubic ? weight : p;  // NaN stays
+      store(axis.weight[k] + i, select(inside | (must != must), weight, zero));
+      store(axis.slope[k] + i, select(inside, slope, zero));
+      const ivec<T> at = select(inside, to_int(select(inside, pixel, zero)), ibroadcast<T>(-1));
+      __builtin_memcpy(axis.pixel[k] + i, &at, sizeof at);
+    }
+  }
+}
+
+// The pixels around each point: where they are in an image, -1 outside, and their weights.
+template <class T>
+struct alignas(64) GridTaps {
+  GridAxis<T> columns, rows;
+  int_of<T> at[kMostTaps * kMostTaps][kGridPoints];
+  T weight[kMostTaps * kMostTaps][kGridPoints];
+};
+
+template <class T>
+RANVIER_INLINE ivec<T> load_integers(const int_of<T>* p) {
+  ivec<T> v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+
+template <class T>
+static void find(const GridPart<T>& part, GridTaps<T>& taps) {
+  const int each = taps_of(part.settings.mode);
+  find(part.settings, part.w, part.grid, part.count, taps.columns);
+  find(part.settings, part.h, part.grid + 1, part.count, taps.rows);
+  const int64_t step = part.settings.channels_last ? part.c : 1;
+  const ivec<T> row = ibroadcast<T>(int_of<T>(part.w * step)), column = ibroadcast<T>(int_of<T>(step));
+  for (int k = 0; k < each * each; ++k)
+    for (int i = 0; i < part.count; i += lanes<T>) {
+      const ivec<T> r = load_integers<T>(taps.rows.pixel[k / each] + i);
+      const ivec<T> c = load_integers<T>(taps.columns.pixel[k % each] + i);
+      const ivec<T> at = select((r | c) < 0, ibroadcast<T>(-1), r * row + c * column);
+      __builtin_memcpy(taps.at[k] + i, &at, sizeof at);
+      store(taps.weight[k] + i,
+            load(taps.rows.weight[k / each] + i) * load(taps.columns.weight[k % each] + i));
+    }
+}
+
+RANVIER_INLINE int some(int count, int most) { return count < most ? count : most; }
+
+template <class T>
+static void forward(const GridPart<T>& part) {
+  GridTaps<T> taps;
+  find(part, taps);
+  const int each = taps_of(part.settings.mode), count = each * each;
+  if (!part.settings.channels_last) {
+    for (int64_t channel = 0; channel < part.c; ++channel) {
+      const T* from = part.x + channel * part.h * part.w;
+      for (int i = 0; i < part.count; i += lanes<T>) {
+        vec<T> sum = {};
+        for (int k = 0; k < count; ++k)
+          sum += load(taps.weight[k] + i) * gather(from, load_integers<T>(taps.at[k] + i));
+        store_lanes(part.y + channel * part.points + i, sum, some(part.count - i, lanes<T>));
+      }
+    }
+    return;
+  }
+  for (int i = 0; i < part.count; ++i)
+    for (int64_t channel = 0; channel < part.c; channel += lanes<T>) {
+      const int n = part.c - channel < lanes<T> ? int(part.c - channel) : lanes<T>;
+      vec<T> sum = {};
+      for (int k = 0; k < count; ++k) {
+        const int64_t at = taps.at[k][i];
+        sum += broadcast(taps.weight[k][i]) * (at < 0 ? vec<T>{} : load_lanes(part.x + at + channel, n));
+      }
+      store_lanes(part.y + i * part.c + channel, sum, n);
+    }
+}
+
+// products[k][i] = the sum over channels of dy times the pixel. Planar images.
+template <class T>
+static void by_channels(const GridPart<T>& part, const GridTaps<T>& taps, int count,
+                        T (*products)[kGridPoints]) {
+  for (int64_t channel = 0; channel < part.c; ++channel) {
+    const T *dy = part.dy + channel * part.points, *from = part.x + channel * part.h * part.w;
+    for (int i = 0; part.dgrid && i < part.count; i += lanes<T>) {
+      const vec<T> above = load_lanes(dy + i, some(part.count - i, lanes<T>));
+      for (int k = 0; k < count; ++k)
+        store(products[k] + i,
+              load(products[k] + i) + above * gather(from, load_integers<T>(taps.at[k] + i)));
+    }
+    T* to = part.dx + channel * part.h * part.w;
+    for (int i = 0; part.dx && i < part.count; ++i)
+      for (int k = 0; k < count; ++k)
+        if (taps.at[k][i] >= 0) to[taps.at[k][i]] += dy[i] * taps.weight[k][i];
+  }
+}
+
+// The same of channels-last images.
+template <class T>
+static void by_pixels(const GridPart<T>& part, const GridTaps<T>& taps, int count,
+                      T (*products)[kGridPoints]) {
+  for (int i = 0; i < part.count; ++i)
+    for (int k = 0; k < count; ++k) {
+      const int64_t at = taps.at[k][i];
+      if (at < 0) continue;
+      vec<T> sum = {};
+      for (int64_t channel = 0; channel < part.c; channel += lanes<T>) {
+        const int n = part.c - channel < lanes<T> ? int(part.c - channel) : lanes<T>;
+        const vec<T> above = load_lanes(part.dy + i * part.c + channel, n);
+        if (part.dgrid) sum += above * load_lanes(part.x + at + channel, n);
+        if (!part.dx) continue;
+        T* to = part.dx + at + channel;
+        store_lanes(to, load_lanes(to, n) + above * broadcast(taps.weight[k][i]), n);
+      }
+      products[k][i] = reduce_add(sum);
+    }
+}
+
+template <class T>
+static void backward(const GridPart<T>& part) {
+  GridTaps<T> taps;
+  find(part, taps);
+  const int each = taps_of(part.settings.mode), count = each * each;
+  alignas(64) T products[kMostTaps * kMostTaps][kGridPoints];
+  __builtin_memset(products, 0, sizeof products[0] * size_t(count));
+  part.settings.channels_last ? by_pixels(part, taps, count, products)
+                              : by_channels(part, taps, count, products);
+  for (int i = 0; part.dgrid && i < part.count; i += lanes<T>) {
+    const GridAxis<T>&x = taps.columns, &y = taps.rows;
+    vec<T> by_column = {}, by_row = {};
+    for (int k = 0; k < count; ++k) {
+      const int r = k / each, c = k % each;
+      const ivec<T> outside = load_integers<T>(taps.at[k] + i) < 0;
+      const vec<T> product = load(products[k] + i), none = {};
+      by_column += select(outside, none, product * (load(x.slope[c] + i) * load(y.weight[r] + i)));
+      by_row += select(outside, none, product * (load(y.slope[r] + i) * load(x.weight[c] + i)));
+    }
+    const int n = some(part.count - i, lanes<T>);
+    store_strided(part.dgrid + 2 * i, 2, by_column * load(x.chain + i), n);
+    store_strided(part.dgrid + 2 * i + 1, 2, by_row * load(y.chain + i), n);
+  }
+}
+
+template <class T>
+static constexpr GridKernels<T> grid_table = {forward<T>, backward<T>};
+
+RANVIER_DEFINE_TABLES(GridKernels, grid_kernels, grid_table);
+
+}  // namespace ranvier::RANVIER_ISA
