@@ -1,4 +1,7 @@
-"""A distributed Trainer: losses that weight classes, and runs that differ between ranks."""
+"""A distributed Trainer: losses that weight classes, and runs that differ between ranks.
+
+The texts are programs that all ranks run (`support.ranks`); what a rank tells is what the tests compare.
+"""
 
 import numpy as np
 import pytest
@@ -104,6 +107,9 @@ def test_runs_that_differ_are_refused():
         assert said[8] is None
 
 
+# A fit for each row (when, what, everywhere) among its arguments: rank 1, or without `everywhere` rank 0,
+# does what the text `what` says, before the fit or in a callback's method `when`; of "loss" its loss has
+# another number. A rank tells the error, or a hash of its weights and which samples it saw in the last epoch.
 RUN = """
 import hashlib, sys
 import numpy as np, ranvier as rv
@@ -150,16 +156,13 @@ def run(when, what, everywhere=True):
 tell([run(*eval(row)) for row in sys.argv[1:]])
 """
 HOOK, DRAW = "model[0].register_forward_hook(lambda m, args, y: 2 * y)", "rv.randn(2), rv.randint(0, 5, (3,))"
+OF_TENSOR = "model[0].weight.register_hook(lambda g: 2 * g)"
 CHANGE = "x[37], x[201] = 2 * x[37], -x[201]"  # none of the 256 that a checkpoint compares
 EQUAL = "the same weights, and every sample seen"
-FAULTS = [  # when, what one rank does -> the error of both
+FAULTS = [  # when, what rank 1 does, the error of both ranks or EQUAL: it is put right
     ("start", CHANGE, "all rows: x: "),
     ("start", HOOK, "hooks: ['after of 0: <lambda>'] there, [] here"),
-    (
-        "start",
-        "model[0].weight.register_hook(lambda g: 2 * g)",
-        "hooks: ['of 0.weight: <lambda>'] there, [] here",
-    ),
+    ("start", OF_TENSOR, "hooks: ['of 0.weight: <lambda>'] there, [] here"),
     ("start", "model[2].p = 0.5", "layers:   (2): Dropout(p=0.5, inplace=False) there"),
     ("start", "trainer.l2 = 0.5", "settings: l2: 0.5 there, 0.0 here"),
     ("loss", "weighted", "settings of the loss: weight: "),
@@ -173,11 +176,7 @@ FAULTS = [  # when, what one rank does -> the error of both
     ("on_epoch_end", DRAW, EQUAL),
     ("on_epoch_begin", "rv.manual_seed(3)", EQUAL),
     ("on_batch_end", DRAW, "random numbers that were drawn: "),
-    (
-        "on_epoch_end",
-        CHANGE,
-        "after epoch 1, rank 1 there and rank 0 here: all rows: x: ",
-    ),
+    ("on_epoch_end", CHANGE, "after epoch 1, rank 1 there and rank 0 here: all rows: x: "),
     ("on_epoch_end", HOOK, "hooks: ['after of 0: <lambda>'] there, [] here"),
     ("on_epoch_end", "model[2].p = 0.5", "layers:   (2): Dropout(p=0.5, inplace=False) there"),
     ("on_epoch_end", "model[1].running_mean[0] = 7", "buffers: 1.running_mean: "),
@@ -192,6 +191,7 @@ ALONE = [(when, DRAW, EQUAL, False) for when in HOOKS.split()]  # callbacks of r
 
 @pytest.fixture(scope="module")
 def faults():
+    """What the two ranks tell of a fit without a fault, and of each row."""
     rows = [("none", "")] + [(when, what, *alone) for when, what, _, *alone in FAULTS + ALONE]
     whole, *told = zip(*results(2, RUN, *map(repr, rows)), strict=True)
     (alone,) = results(1, RUN, *map(repr, [("none", "")] + [(a, b, False) for a, b, *_ in ALONE]))

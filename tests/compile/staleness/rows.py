@@ -13,6 +13,14 @@
 A text may name another: `<layer>`. They see the first value as `v`, `patch`, `small` (which is trained) and
 all of `names.py`, which is executed anew for each scenario, so that a row may change its classes. A `!` in
 front says that the step runs eagerly by design; `!argument,keyword!` says this of some variants.
+
+The row `globals().update(G=v) | globals().update(G=new) -> G` with the columns `make | change -> read` and
+the values `2.0, 3.0` becomes about this, of which the last line makes a Case:
+
+    v, o = 2.0, globals().update(G=v)
+    def read(): return G
+    def change(n, new): globals().update(G=new)
+    return lambda x: small.train(x, read()), change, lambda: small.watch, lambda n: default_inputs(n), None
 """
 
 import ast
