@@ -57,9 +57,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     x, y = rv.data.datasets.load_digits()
-    x = rv.data.standardize(
-        x, per="all"
-    )  # mean 0 and standard deviation 1, as the rules for the weights assume
+    x = rv.data.Standardize(per="all").fit_transform(x)  # as the rules for the weights assume
     plt.style.use("tableau-colorblind10")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     last = {}

@@ -25,7 +25,7 @@ CALLS = {
     "backward": lambda: rv.ones(4, 3, requires_grad=True).clone().backward(MASKED),
     "TensorDataset": lambda: data.TensorDataset(MASKED, Y),
     "train_test_split": lambda: data.train_test_split(X, LABELS),
-    "standardize": lambda: data.standardize(MASKED), "one_hot": lambda: data.one_hot(LABELS),
+    "Standardize": lambda: data.Standardize().fit(MASKED), "one_hot": lambda: data.one_hot(LABELS),
     "accuracy": lambda: metrics.accuracy_score(Y, LABELS), "r2": lambda: metrics.r2_score(LABELS, Y),
     "roc_auc": lambda: metrics.roc_auc_score(LABELS, Y),
     "fit": lambda: trainer().fit(MASKED, Y, epochs=1),

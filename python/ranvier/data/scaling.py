@@ -13,7 +13,7 @@ from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, one_of, raw
 from ranvier.ops.rows import examples
 
-__all__ = ["MinMaxScaler", "Normalize", "Standardize", "standardize"]
+__all__ = ["MinMaxScaler", "Normalize", "Standardize"]
 
 Numbers = npt.NDArray[np.float64]
 Self = TypeVar("Self", bound="Affine")
@@ -226,12 +226,6 @@ class MinMaxScaler(Affine):
 
     def _measure(self, x: Array, axes: tuple[int, ...]) -> tuple[Numbers, Numbers]:
         return x.min(axis=axes).astype(np.float64), x.max(axis=axes).astype(np.float64)
-
-
-def standardize(x: npt.ArrayLike, per: str = "feature") -> Array:
-    """`Standardize(per=per).fit_transform(x)`: every feature with mean 0 and standard deviation 1.
-    | rv.data.standardize([[1.0], [3.0]]).tolist() -> [[-1.0], [1.0]]"""
-    return Standardize(per=per).fit_transform(x)
 
 
 def _per_channel(name: str, value: npt.ArrayLike) -> npt.NDArray[np.float64]:

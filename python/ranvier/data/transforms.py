@@ -14,12 +14,10 @@ import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize, standardize
+from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize
 from ranvier.ops.rows import examples
 
-__all__ = [
-    "Compose", "MinMaxScaler", "Normalize", "Standardize", "TableEncoder", "one_hot", "standardize",
-]  # fmt: skip
+__all__ = ["Compose", "MinMaxScaler", "Normalize", "Standardize", "TableEncoder", "one_hot"]
 
 
 def one_hot(

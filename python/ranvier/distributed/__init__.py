@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -46,7 +46,7 @@ from ranvier.distributed.ranks import World
 __all__ = [
     "DistributedDataParallel", "DistributedSampler", "GroupMember", "Join", "JoinHook", "Joinable",
     "ReduceOp", "Work", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast",
-    "broadcast_object_list", "broadcast_parameters", "destroy_process_group", "gather", "gather_object",
+    "broadcast_object_list", "destroy_process_group", "gather", "gather_object",
     "get_backend", "get_process_group_ranks", "get_rank", "get_world_size", "group", "init",
     "init_process_group", "irecv", "is_available", "is_initialized", "isend", "new_group", "rank", "recv",
     "reduce", "reduce_scatter", "scatter", "scatter_object_list", "send", "size",
@@ -320,18 +320,3 @@ def scatter(
         collectives.broadcast(whole, at, here)
         put("scatter", tensor, whole[here.rank])
     return Work() if async_op else None
-
-
-def broadcast_parameters(parameters: Any, src: int = 0) -> None:
-    """Gives every rank the values of the rank `src`.
-
-    parameters: a Module (its parameters and buffers), a state dict, or Tensors.
-
-    >>> import ranvier as rv
-    >>> rv.distributed.broadcast_parameters(rv.nn.Linear(2, 1))
-    """
-    if hasattr(parameters, "state_dict"):
-        parameters = parameters.state_dict()
-    tensors: Iterable[Any] = parameters.values() if hasattr(parameters, "values") else parameters
-    for tensor in tensors:
-        broadcast(tensor[1] if isinstance(tensor, tuple) else tensor, src)
