@@ -197,9 +197,9 @@ def _only_threads_of_tests() -> Iterator[None]:
 def _team(request: pytest.FixtureRequest) -> Iterator[None]:
     """One thread in the processes of xdist, which share the cores: a team would wait at each barrier for a
     thread that does not run. Tests of how work is divided have teams, as those that ask for `threads`."""
-    folder = request.node.nodeid.split("/")[1]
     before = _core.get_num_threads()
-    if "PYTEST_XDIST_WORKER" in os.environ and folder not in ("kernels", "ops", "runtime"):
+    divided = request.node.nodeid.startswith(("tests/kernels/", "tests/ops/", "tests/runtime/"))
+    if "PYTEST_XDIST_WORKER" in os.environ and not divided:
         _core.set_num_threads(1)
     yield
     _core.set_num_threads(before)
