@@ -32,6 +32,11 @@ struct Dims : PyArray_Dims {  // of a sequence of whole numbers
   ~Dims() { PyDimMem_FREE(ptr); }
 };
 
+PyObject* array_in(PyObject* const* arguments) {
+  if (!PyArray_Check(arguments[0])) fail_type("forward", "got no array; expected one");
+  return arguments[0];
+}
+
 // NHWC in memory, and not in C order as well.
 bool is_channels_last(PyArrayObject* x) {
   if (PyArray_NDIM(x) != 4 || PyArray_IS_C_CONTIGUOUS(x)) return false;
@@ -118,7 +123,8 @@ py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
                  PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim));
 }
 
-py::object reshaped(PyObject* self, PyObject* x) {
+py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
   if (!PyArray_IS_C_CONTIGUOUS(as_array(x)))
     return checked(PyObject_CallMethodOneArg(self, saved().strided, x));
@@ -126,12 +132,14 @@ py::object reshaped(PyObject* self, PyObject* x) {
   return checked(PyArray_Newshape(as_array(x), &target, NPY_CORDER));
 }
 
-py::object permuted(PyObject* self, PyObject* x) {
+py::object permuted(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const x = array_in(arguments);
   Dims dims(attribute(self, settings().dims));
   return checked(PyArray_Transpose(as_array(x), &dims));
 }
 
-py::object expanded(PyObject* self, PyObject* array) {
+py::object expanded(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const array = array_in(arguments);
   PyArrayObject* const x = as_array(array);
   set_attribute(self, saved().shape, shape_of(x));
   const Dims target(attribute(self, settings().target));
@@ -147,14 +155,16 @@ py::object expanded(PyObject* self, PyObject* array) {
   return strided(x, target.len, target.ptr, strides, PyArray_BYTES(x));
 }
 
-py::object picked(PyObject* self, PyObject* array) {
+py::object picked(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const array = array_in(arguments);
   PyArrayObject* const x = as_array(array);
   set_attribute(self, saved().shape, shape_of(x));
   if (is_channels_last(x)) set_attribute(self, saved().channels_last, py::bool_(true));
   return places_of(array, attribute(self, settings().key).ptr());
 }
 
-py::object on_diagonal(PyObject* self, PyObject* x) {
+py::object on_diagonal(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
   const Dims place(attribute(self, settings().place));
   return diagonal_of(as_array(x), place.ptr[0], static_cast<int>(place.ptr[1]),

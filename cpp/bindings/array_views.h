@@ -26,10 +26,10 @@ struct Settings {
 const Settings& settings();
 
 // forward of Reshape, Permute, Expand, GetItem and Diagonal: methods of Function, of one array.
-py::object reshaped(PyObject* self, PyObject* x);
-py::object permuted(PyObject* self, PyObject* x);
-py::object expanded(PyObject* self, PyObject* x);
-py::object picked(PyObject* self, PyObject* x);
-py::object on_diagonal(PyObject* self, PyObject* x);
+py::object reshaped(PyObject* self, PyObject* const* x, Py_ssize_t);
+py::object permuted(PyObject* self, PyObject* const* x, Py_ssize_t);
+py::object expanded(PyObject* self, PyObject* const* x, Py_ssize_t);
+py::object picked(PyObject* self, PyObject* const* x, Py_ssize_t);
+py::object on_diagonal(PyObject* self, PyObject* const* x, Py_ssize_t);
 
 }  // namespace ranvier::bind

@@ -1,9 +1,7 @@
 // The operand of a shape op: a Tensor, and how the op's other arguments are read for it.
 #pragma once
-#include <vector>
-
 #include "bindings/array_views.h"
-#include "bindings/params.h"
+#include "bindings/errors.h"
 
 namespace ranvier::bind {
 
@@ -13,39 +11,48 @@ struct Kind {  // a Function that gives a view, and the attribute that makes it
 };
 
 // What makes a Tensor of other operands, and what reads other sizes and dimensions than plain ints in their
-// range, or raises: functions of ops/shape/reshape.py.
-void set_readers(PyObject* as_tensor, PyObject* sizes, PyObject* dim, PyObject* some_dim);
+// range, or raises: functions of ops/shape/reshape.py, as_tensor, _sizes, _dim and some_dim.
+void set_readers(PyObject* functions);
 
-// A whole number; beyond 2**62 as that.
-int64_t clamped(PyObject* number);
+int64_t clamped(PyObject* number);        // a whole number; beyond 2**62 as that
+py::object tuple_of(PyObject* argument);  // of one item
+
+struct Setting {  // a shape, or the order of dimensions
+  npy_intp at[NPY_MAXDIMS + 1];
+  int count = 0;
+  void add(npy_intp n) {
+    if (count <= NPY_MAXDIMS) at[count++] = n;
+  }
+};
+
+using Failure = void (*)(const char* op, std::initializer_list<Piece> pieces);
+constexpr Failure kValueError = fail_value, kTypeError = fail_type, kIndexError = fail_index;
 
 struct Operand {
-  const Raw& op;
+  PyObject* op;  // its name, for errors
   py::object tensor;
 
-  Operand(const Raw& op, const Raw& input);
-  const char* name() const;
+  explicit Operand(PyObject* const* arguments);  // op and operand
   PyArrayObject* array() const;
   int ndim() const { return PyArray_NDIM(array()); }
-  int64_t size(int d) const { return PyArray_DIM(array(), d); }
-  std::vector<npy_intp> shape() const { return {PyArray_DIMS(array()), PyArray_DIMS(array()) + ndim()}; }
+  npy_intp size(int d) const { return PyArray_DIM(array(), d); }
 
   // A dimension of so many, counted from the front.
   int dim(PyObject* number, int count) const;
-  int dim(const Raw& number) const { return dim(number.value.ptr(), ndim()); }
+  int dim(PyObject* number) const { return dim(number, ndim()); }
   // The same of an op that removes a dimension or takes a part of it.
-  int some_dim(const Raw& number) const;
+  int some_dim(PyObject* number) const;
   // A tuple of the numbers of `f(2, 3)` or `f((2, 3))`.
   py::object sizes(PyObject* arguments) const;
-  py::object sizes_of(const Raw& argument) const;  // of a number, or several
 
   // The view that a Function with this attribute gives.
   py::object view(const Kind& kind, const py::object& setting) const;
-  py::object view(const Kind& kind, const std::vector<npy_intp>& numbers) const;
+  py::object view(const Kind& kind, const Setting& setting) const;
   // The same, or nothing where NumPy's error means that the setting does not fit x.
   py::object fitting(const Kind& kind, const py::object& setting) const;
+  // format: as of PyUnicode_FromFormat.
+  [[noreturn]] void fail(Failure failure, const char* format, ...) const;
   [[noreturn]] void fail_shape(const py::object& target, const char* expected) const;
-  [[noreturn]] void fail(const char* expected) const;
 };
 
 }  // namespace ranvier::bind

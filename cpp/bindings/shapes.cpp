@@ -1,10 +1,10 @@
-// Views of Tensors: the shape ops, which read their arguments and call a Function.
+// Views of Tensors: the shape ops, which read their arguments and call a Function. All have the arguments op,
+// the name in errors, and input.
 #include <algorithm>
 
-#include "bindings/define.h"
-#include "bindings/errors.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
+#include "bindings/methods.h"
 #include "bindings/operand.h"
 #include "bindings/tape.h"
 #include "bindings/tensors.h"
@@ -13,308 +13,309 @@
 namespace ranvier::bind {
 namespace {
 
+using Arguments = PyObject* const*;
+
 Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal;
 
-struct View : py::object {
-  RANVIER_ANNOTATION("Any");
-};
-View made(py::object tensor) { return View{std::move(tensor)}; }
-
-View reshape(Raw op, Raw input, Raw sizes) {
-  const Operand x(op, input);
-  const py::object target = x.sizes(sizes.value.ptr());
-  if (py::object y = x.fitting(g_reshape, target)) return made(std::move(y));
-  x.fail_shape(target, "; expected as many elements");
+py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object target = x.sizes(a[2]);
+  if (py::object y = x.fitting(g_reshape, target)) return y;
+  x.fail_shape(target, "as many elements");
 }
 
-View flatten(Raw op, Raw input, Raw start_dim, Raw end_dim) {
-  const Operand x(op, input);
-  if (!x.ndim()) return made(x.view(g_reshape, {1}));
-  const int first = x.dim(start_dim), last = x.dim(end_dim);
+py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
+  const Operand x(a);
+  Setting shape;
+  if (!x.ndim()) shape.add(1);
+  const int first = x.dim(a[2]), last = x.dim(a[3]);
   if (first > last)
-    fail_value(x.name(), "got start_dim ", start_dim.value, " after end_dim ", end_dim.value,
-               "; expected start_dim <= end_dim");
-  if (first == last) return made(x.tensor);
-  std::vector<npy_intp> shape = x.shape();
-  for (int d = first + 1; d <= last; ++d) shape[first] *= shape[d];
-  shape.erase(shape.begin() + first + 1, shape.begin() + last + 1);
-  return made(x.view(g_reshape, shape));
+    x.fail(kValueError, "got start_dim %S after end_dim %S; expected start_dim <= end_dim", a[2], a[3]);
+  if (first == last && x.ndim()) return x.tensor;
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (first < d && d <= last)
+      shape.at[first] *= x.size(d);
+    else
+      shape.add(x.size(d));
+  }
+  return x.view(g_reshape, shape);
 }
 
-View squeeze(Raw op, Raw input, Raw dim) {
-  const Operand x(op, input);
-  std::vector<bool> named(x.ndim(), !dim.given());
-  if (x.ndim() > 0 && PyLong_CheckExact(dim.value.ptr())) {
-    named[x.dim(dim)] = true;
-  } else if (dim.given()) {
-    const py::object dims = x.sizes_of(dim);
-    for (Py_ssize_t i = 0; x.ndim() > 0 && i < PyTuple_GET_SIZE(dims.ptr()); ++i)
-      named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i), x.ndim())] = true;
+py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, several, or None
+  const Operand x(a);
+  bool named[NPY_MAXDIMS];
+  std::fill_n(named, NPY_MAXDIMS, a[2] == Py_None);
+  if (x.ndim() && PyLong_CheckExact(a[2])) {
+    named[x.dim(a[2])] = true;
+  } else if (a[2] != Py_None) {
+    const py::object dims = x.sizes(tuple_of(a[2]).ptr());
+    for (Py_ssize_t i = 0; x.ndim() && i < PyTuple_GET_SIZE(dims.ptr()); ++i)
+      named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))] = true;
   }
-  std::vector<npy_intp> shape;
+  Setting shape;
   for (int d = 0; d < x.ndim(); ++d)
-    if (!(named[d] && x.size(d) == 1)) shape.push_back(x.size(d));
-  return made(x.view(g_reshape, shape));
+    if (!named[d] || x.size(d) != 1) shape.add(x.size(d));
+  return x.view(g_reshape, shape);
 }
 
-View unsqueeze(Raw op, Raw input, Raw dim) {
-  const Operand x(op, input);
-  std::vector<npy_intp> shape = x.shape();
-  shape.insert(shape.begin() + x.dim(dim.value.ptr(), x.ndim() + 1), 1);
-  return made(x.view(g_reshape, shape));
+py::object unsqueeze(PyObject*, Arguments a, Py_ssize_t) {  // dim
+  const Operand x(a);
+  const int at = x.dim(a[2], x.ndim() + 1);
+  Setting shape;
+  for (int d = 0; d <= x.ndim(); ++d) shape.add(d == at ? 1 : x.size(d < at ? d : d - 1));
+  return x.view(g_reshape, shape);
 }
 
-View permute(Raw op, Raw input, Raw order) {
-  const Operand x(op, input);
-  const py::object dims = x.sizes(order.value.ptr());
-  if (py::object y = x.fitting(g_permute, dims)) return made(std::move(y));
-  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i)
-    x.dim(PyTuple_GET_ITEM(dims.ptr(), i), x.ndim());
-  fail_value(x.name(), "got dims ", order.value, " for ", x.ndim(),
-             " dimensions; expected each of them once");
+py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
+  const Operand x(a);
+  const py::object dims = x.sizes(a[2]);
+  if (py::object y = x.fitting(g_permute, dims)) return y;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
+  x.fail(kValueError, "got dims %R for %d dimensions; expected each of them once", a[2], x.ndim());
 }
 
-View transpose(Raw op, Raw input, Raw dim0, Raw dim1) {
-  const Operand x(op, input);
-  const int a = x.dim(dim0), b = x.dim(dim1);
-  std::vector<npy_intp> dims(x.ndim());
-  for (int d = 0; d < x.ndim(); ++d) dims[d] = d;
-  if (x.ndim()) std::swap(dims[a], dims[b]);
-  return made(x.view(g_permute, dims));
+py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
+  const Operand x(a);
+  const int first = x.dim(a[2]), second = x.dim(a[3]);
+  Setting dims;
+  for (int d = 0; d < x.ndim(); ++d) dims.add(d == first ? second : d == second ? first : d);
+  return x.view(g_permute, dims);
 }
 
-// The transpose of a matrix; vectors and numbers as they are.
-View t(Raw op, Raw input) {
-  const Operand x(op, input);
-  if (x.ndim() > 2) x.fail("; expected at most 2 dimensions");
-  return made(x.ndim() == 2 ? x.view(g_permute, {1, 0}) : x.tensor);
+py::object t(PyObject*, Arguments a, Py_ssize_t) {
+  const Operand x(a);
+  if (x.ndim() > 2)
+    x.fail(kValueError, "got x of shape %R; expected at most 2 dimensions", shape_of(x.array()).ptr());
+  return x.ndim() == 2 ? x.view(g_permute, Setting{{1, 0}, 2}) : x.tensor;
 }
 
-View movedim(Raw op, Raw input, Raw source, Raw destination) {
-  const Operand x(op, input);
-  const auto places = [&](const Raw& named) {
-    const py::object dims = x.sizes_of(named);
-    std::vector<int> found;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i)
-      found.push_back(x.dim(PyTuple_GET_ITEM(dims.ptr(), i), x.ndim()));
-    return found;
-  };
-  const std::vector<int> from = places(source), to = places(destination);
-  std::vector<npy_intp> dims(std::max(x.ndim(), 1), -1);
-  std::vector<bool> moved(dims.size(), false);
-  bool once = from.size() == to.size();
-  for (size_t i = 0; once && i < from.size(); ++i) {
-    once = dims[to[i]] < 0 && !moved[from[i]];
-    dims[to[i]] = from[i], moved[from[i]] = true;
+py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
+  const Operand x(a);
+  const py::object source = x.sizes(tuple_of(a[2]).ptr()), to = x.sizes(tuple_of(a[3]).ptr());
+  Setting dims;
+  bool moved[NPY_MAXDIMS + 1] = {};
+  for (int d = 0; d < std::max(x.ndim(), 1); ++d) dims.add(-1);
+  bool once = PyTuple_GET_SIZE(source.ptr()) == PyTuple_GET_SIZE(to.ptr());
+  for (const py::object& named : {source, to})
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(named.ptr()); ++i) x.dim(PyTuple_GET_ITEM(named.ptr(), i));
+  for (Py_ssize_t i = 0; once && i < PyTuple_GET_SIZE(to.ptr()); ++i) {
+    const int from = x.dim(PyTuple_GET_ITEM(source.ptr(), i)), at = x.dim(PyTuple_GET_ITEM(to.ptr(), i));
+    once = dims.at[at] < 0 && !moved[from];
+    dims.at[at] = from, moved[from] = true;
   }
-  if (!once)
-    fail_value(x.name(), "got source ", source.value, " and destination ", destination.value,
-               "; expected as many, each once");
-  size_t rest = 0;
-  for (npy_intp& d : dims) {
-    if (d >= 0) continue;
+  if (!once) x.fail(kValueError, "got source %S and destination %S; expected as many, each once", a[2], a[3]);
+  dims.count = x.ndim();
+  for (int d = 0, rest = 0; d < dims.count; ++d) {
+    if (dims.at[d] >= 0) continue;
     while (moved[rest]) ++rest;
-    d = static_cast<npy_intp>(rest++);
+    dims.at[d] = rest++;
   }
-  dims.resize(x.ndim());
-  return made(x.view(g_permute, dims));
+  return x.view(g_permute, dims);
 }
 
-View expand(Raw op, Raw input, Raw sizes) {
-  const Operand x(op, input);
-  const py::object target = x.sizes(sizes.value.ptr());
+py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object target = x.sizes(a[2]);
   const Py_ssize_t ndim = PyTuple_GET_SIZE(target.ptr()), lead = ndim - x.ndim();
-  py::object full = checked(PyTuple_New(ndim));
   bool named = lead >= 0;
   double elements = 1;
+  const py::object full = checked(PyTuple_New(ndim));
   for (Py_ssize_t d = 0; named && d < ndim; ++d) {
     PyObject* const given = PyTuple_GET_ITEM(target.ptr(), d);
-    int64_t n = clamped(given);
-    if (n == -1) {
-      named = d >= lead;
-      n = named ? x.size(static_cast<int>(d - lead)) : 0;
-    }
-    elements *= static_cast<double>(std::max<int64_t>(n, 1));
-    PyTuple_SET_ITEM(full.ptr(), d, clamped(given) == n ? Py_NewRef(given) : PyLong_FromLongLong(n));
+    const bool own = clamped(given) == -1;
+    named = !own || d >= lead;
+    if (!named) break;
+    PyTuple_SET_ITEM(full.ptr(), d,
+                     own ? PyLong_FromSsize_t(x.size(static_cast<int>(d - lead))) : Py_NewRef(given));
+    elements *= static_cast<double>(std::max<int64_t>(clamped(PyTuple_GET_ITEM(full.ptr(), d)), 1));
   }
-  if (!named) x.fail_shape(target, "; expected a size for each dimension");
+  if (!named) x.fail_shape(target, "a size for each dimension");
   if (elements > static_cast<double>(int64_t{1} << 40))
-    fail_value(x.name(), "got the shape ", full, "; expected dimensions with a product of at most 2**40");
-  if (py::object y = x.fitting(g_expand, full)) return made(std::move(y));
-  x.fail_shape(target, "; expected one it broadcasts to");
+    x.fail(kValueError, "got the shape %R; expected dimensions with a product of at most 2**40", full.ptr());
+  if (py::object y = x.fitting(g_expand, full)) return y;
+  x.fail_shape(target, "one it broadcasts to");
+}
+
+py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
+  const Operand x(a);
+  const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
+  if (PyBool_Check(a[2]) || !(PyLong_Check(a[2]) || PyArray_IsScalar(a[2], Integer)))
+    x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
+  if (first == second) x.fail(kValueError, "got dimension %d twice; expected two dimensions", first);
+  const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
+  const int64_t offset = clamped(checked(PyNumber_Index(a[2])).ptr());
+  return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
 }
 
 // x[key] for a basic key; None for another.
-View getitem(Raw op, Raw input, Raw key) {
-  if (!is_basic(key.value.ptr())) return made(py::none());
-  return made(Operand(op, input).view(g_getitem, py::reinterpret_borrow<py::object>(key.value)));
+py::object getitem(PyObject*, Arguments a, Py_ssize_t) {
+  if (!is_basic(a[2])) return py::none();
+  return Operand(a).view(g_getitem, py::reinterpret_borrow<py::object>(a[2]));
 }
 
-// A view of the array; None for a key that is not basic.
-View places(Raw array, Raw key) {
-  if (!PyArray_Check(array.value.ptr()) || !is_basic(key.value.ptr())) return made(py::none());
-  return made(places_of(array.value.ptr(), key.value.ptr()));
-}
-
-View diagonal(Raw op, Raw input, Raw offset, Raw dim1, Raw dim2) {
-  const Operand x(op, input);
-  const int a = x.some_dim(dim1), b = x.some_dim(dim2);
-  if (!PyLong_Check(offset.value.ptr()) ? !PyArray_IsScalar(offset.value.ptr(), Integer)
-                                        : PyBool_Check(offset.value.ptr()))
-    fail_type(x.name(), "got offset ", offset.value, "; expected a whole number");
-  if (a == b) fail_value(x.name(), "got dimension ", a, " twice; expected two dimensions");
-  const npy_intp most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
-  const int64_t by = clamped(checked(PyNumber_Index(offset.value.ptr())).ptr());
-  const npy_intp place[] = {std::clamp<npy_intp>(by, -most, most), a, b};  // farther ones are empty, too
-  return made(x.view(g_diagonal, checked(PyArray_IntTupleFromIntp(3, place))));
+// The same of an array: array, key.
+py::object places(PyObject*, Arguments a, Py_ssize_t) {
+  return PyArray_Check(a[0]) && is_basic(a[1]) ? places_of(a[0], a[1]) : py::none();
 }
 
 // --- parts along a dimension
 
-// (:, :, part), a key.
-py::object key_of(int dim, const py::object& part) {
+// The key of the slices begin ... begin + count - 1 of a dimension; count < 0: of one, without that
+// dimension.
+py::object key_of(int dim, int64_t begin, int64_t count) {
   static PyObject* const all = PySlice_New(nullptr, nullptr, nullptr);
-  py::object key = checked(PyTuple_New(dim + 1));
+  py::object key = checked(PyTuple_New(dim + 1)), part = checked(PyLong_FromLongLong(begin));
+  if (count >= 0)
+    part = checked(PySlice_New(part.ptr(), checked(PyLong_FromLongLong(begin + count)).ptr(), nullptr));
   for (int d = 0; d < dim; ++d) PyTuple_SET_ITEM(key.ptr(), d, Py_NewRef(all));
-  PyTuple_SET_ITEM(key.ptr(), dim, part.inc_ref().ptr());
+  PyTuple_SET_ITEM(key.ptr(), dim, part.release().ptr());
   return key;
 }
 
-// The slices begin ... begin + count - 1 along a dimension; count < 0: one, without that dimension.
-struct Part {
-  int64_t begin, count;
+// Views of x, one after the other along a dimension. Off the tape they have no nodes.
+struct Several {
+  const Operand& x;
+  const int dim;
+  const py::object array, views;
+  const bool by_nodes;
+  Py_ssize_t made = 0;
 
-  py::object key() const {
-    const py::object first = checked(PyLong_FromLongLong(begin));
-    if (count < 0) return first;
-    return checked(PySlice_New(first.ptr(), checked(PyLong_FromLongLong(begin + count)).ptr(), nullptr));
+  Several(const Operand& x, int dim, int64_t count)
+      : x(x),
+        dim(dim),
+        array(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(x.array()))),
+        views(checked(PyTuple_New(count))),
+        by_nodes(
+            is_apply_replaced() ||
+            (is_grad_enabled() && slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True)) {}
+  void add(int64_t begin, int64_t count) {
+    py::object view = by_nodes ? x.view(g_getitem, key_of(dim, begin, count))
+                               : new_tensor(part_of(as_array(array), dim, begin, count).ptr(), false, Py_None,
+                                            py::object());
+    PyTuple_SET_ITEM(views.ptr(), made++, view.release().ptr());
+  }
+  py::object all() const {
+    by_nodes ? mark_several(views.ptr()) : join_several(views.ptr(), x.tensor.ptr());
+    return views;
   }
 };
 
-// Several views of x, along a dimension. Off the tape they have no nodes.
-py::object several(const Operand& x, int dim, const std::vector<Part>& parts) {
-  const bool needs = slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True;
-  const bool by_nodes = (needs && is_grad_enabled()) || is_apply_replaced();
-  const py::object array = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(x.array()));
-  py::object views = checked(PyTuple_New(static_cast<Py_ssize_t>(parts.size())));
-  Py_ssize_t i = 0;
-  for (const Part& part : parts) {
-    py::object view = by_nodes ? x.view(g_getitem, key_of(dim, part.key()))
-                               : new_tensor(part_of(as_array(array), dim, part.begin, part.count).ptr(),
-                                            false, Py_None, py::object());
-    PyTuple_SET_ITEM(views.ptr(), i++, view.release().ptr());
+py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or several; dim
+  const Operand x(a);
+  const int dim = x.some_dim(a[3]);
+  const int64_t n = x.size(dim);
+  if (PyLong_Check(a[2]) || PyArray_IsScalar(a[2], Integer)) {
+    const int64_t step = clamped(checked(PyNumber_Index(a[2])).ptr());
+    if (step < 1) x.fail(kValueError, "got size %S; expected at least 1", a[2]);
+    Several parts(x, dim, std::max<int64_t>((n + step - 1) / step, 1));
+    for (int64_t begin = 0; begin < n || begin == 0; begin += step)
+      parts.add(begin, std::min(step, n - begin));
+    return parts.all();
   }
-  if (by_nodes)
-    mark_several(views.ptr());
-  else
-    join_several(views.ptr(), x.tensor.ptr());
-  return views;
+  const py::object sizes = x.sizes(tuple_of(a[2]).ptr());
+  const auto size = [&](Py_ssize_t i) { return clamped(PyTuple_GET_ITEM(sizes.ptr(), i)); };
+  const Py_ssize_t count = PyTuple_GET_SIZE(sizes.ptr());
+  int64_t left = n;
+  for (Py_ssize_t i = 0; i < count && left >= 0; ++i) left = size(i) < 0 ? -1 : left - size(i);
+  if (left != 0)
+    x.fail(kValueError, "got sizes %R for a dimension of %lld; expected sizes that add up to it", sizes.ptr(),
+           static_cast<long long>(n));
+  Several parts(x, dim, count);
+  for (Py_ssize_t i = 0; i < count; left += size(i++)) parts.add(left, size(i));
+  return parts.all();
 }
 
-View split(Raw op, Raw input, Raw size, Raw dim) {
-  const Operand x(op, input);
-  const int at = x.some_dim(dim);
-  const int64_t n = x.size(at);
-  std::vector<Part> parts;
-  if (PyLong_Check(size.value.ptr()) || PyArray_IsScalar(size.value.ptr(), Integer)) {
-    const int64_t step = clamped(checked(PyNumber_Index(size.value.ptr())).ptr());
-    if (step < 1) fail_value(x.name(), "got size ", size.value, "; expected at least 1");
-    for (int64_t start = 0; start < n || parts.empty(); start += step)
-      parts.push_back({start, std::min(step, n - start)});
-  } else {
-    const py::object sizes = x.sizes_of(size);
-    int64_t start = 0;
-    bool fits = true;
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sizes.ptr()); ++i) {
-      const int64_t count = clamped(PyTuple_GET_ITEM(sizes.ptr(), i));
-      fits = fits && 0 <= count && count <= n - start;
-      parts.push_back({start, count});
-      if (fits) start += count;
-    }
-    if (!fits || start != n)
-      fail_value(x.name(), "got sizes ", sizes, " for a dimension of ", n,
-                 "; expected sizes that add up to it");
-  }
-  return made(several(x, at, parts));
+py::object unbind(PyObject*, Arguments a, Py_ssize_t) {  // dim
+  const Operand x(a);
+  const int dim = x.some_dim(a[2]);
+  Several parts(x, dim, x.size(dim));
+  for (int64_t i = 0, n = x.size(dim); i < n; ++i) parts.add(i, -1);
+  return parts.all();
 }
 
-View unbind(Raw op, Raw input, Raw dim) {
-  const Operand x(op, input);
-  const int at = x.some_dim(dim);
-  std::vector<Part> parts;
-  for (int64_t i = 0; i < x.size(at); ++i) parts.push_back({i, -1});
-  return made(several(x, at, parts));
+// One slice of an iteration along dimension 0, as of several: i.
+py::object slice_of(PyObject*, Arguments a, Py_ssize_t) {
+  const Operand x(a);
+  Several parts(x, 0, 1);
+  parts.add(clamped(a[2]), -1);
+  return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(parts.all().ptr(), 0));
 }
 
-// One slice of an iteration along dimension 0.
-View slice_of(Raw op, Raw input, Whole i) {
-  const Operand x(op, input);
-  return made(py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(several(x, 0, {{i, -1}}).ptr(), 0)));
+void fail_plain_index(const char* op, std::initializer_list<Piece> pieces) {
+  PyErr_Format(PyExc_IndexError, "[%s] %s", op, pieces.begin()->text.c_str());
+  throw py::error_already_set();
 }
 
-View select(Raw op, Raw input, Raw dim, Raw index) {
-  const Operand x(op, input);
-  const int at = x.some_dim(dim);
-  const py::object number = py::reinterpret_steal<py::object>(
-      PyBool_Check(index.value.ptr()) ? nullptr : PyNumber_Index(index.value.ptr()));
+py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
+  const Operand x(a);
+  const int dim = x.some_dim(a[2]);
+  const auto number = py::reinterpret_steal<py::object>(PyBool_Check(a[3]) ? nullptr : PyNumber_Index(a[3]));
   if (!number) {
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
     PyErr_Clear();
-    fail_type(x.name(), "got index ", index.value, "; expected a whole number");
+    x.fail(kTypeError, "got index %R; expected a whole number", a[3]);
   }
-  const int64_t n = x.size(at), i = clamped(number.ptr());
+  const long long n = x.size(dim), i = clamped(number.ptr());
   if (i < -n || i >= n)
-    throw py::index_error("[select] got index " + Piece(number).text + " for a dimension of " +
-                          std::to_string(n) + "; expected " + std::to_string(-n) + " to " +
-                          std::to_string(n - 1));
-  return made(x.view(g_getitem, key_of(at, number)));
+    x.fail(fail_plain_index, "got index %S for a dimension of %lld; expected %lld to %lld", a[3], n, -n,
+           n - 1);
+  return x.view(g_getitem, key_of(dim, i, -1));
 }
 
-using Failure = void (*)(const char*, std::initializer_list<Piece>);
-constexpr Failure of_value = fail_value, of_index = fail_index;
-
-View narrow(Raw op, Raw input, Raw dim, Raw start, Raw length) {
-  const Operand x(op, input);
-  const int at = x.some_dim(dim);
-  const py::object both = checked(PyTuple_Pack(2, start.value.ptr(), length.value.ptr()));
-  const py::object numbers = x.sizes(both.ptr());
-  const int64_t n = x.size(at), begin = clamped(PyTuple_GET_ITEM(numbers.ptr(), 0));
-  const int64_t first = begin < 0 ? begin + n : begin, count = clamped(PyTuple_GET_ITEM(numbers.ptr(), 1));
-  if (first < 0 || first > n || count < 0 || count > n - first)
-    (0 <= first && first <= n ? of_value : of_index)(
-        x.name(), {"got start ", start.value, " and length ", length.value, " for a dimension of ", n,
-                   "; expected a part of it"});
-  return made(x.view(g_getitem, key_of(at, Part{first, count}.key())));
+py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
+  const Operand x(a);
+  const int dim = x.some_dim(a[2]);
+  const py::object numbers = x.sizes(checked(PyTuple_Pack(2, a[3], a[4])).ptr());
+  const int64_t n = x.size(dim), count = clamped(PyTuple_GET_ITEM(numbers.ptr(), 1));
+  int64_t begin = clamped(PyTuple_GET_ITEM(numbers.ptr(), 0));
+  begin = begin < 0 ? begin + n : begin;
+  const bool inside = 0 <= begin && begin <= n;
+  if (!inside || count < 0 || count > n - begin)
+    x.fail(inside ? kValueError : kIndexError,
+           "got start %S and length %S for a dimension of %lld; expected a part of it", a[3], a[4],
+           static_cast<long long>(n));
+  return x.view(g_getitem, key_of(dim, begin, count));
 }
+
+py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
+  set_readers(a[0]);
+  const auto part = [&](int i) { return Py_NewRef(PyTuple_GET_ITEM(a[1], i)); };
+  g_reshape = {part(0), settings().target}, g_permute = {part(1), settings().dims};
+  g_expand = {part(2), settings().target}, g_getitem = {part(3), settings().key};
+  return py::none();
+}
+py::object set_diagonal(PyObject*, Arguments a, Py_ssize_t) {
+  g_diagonal = {Py_NewRef(a[0]), settings().place};
+  return py::none();
+}
+
+PyMethodDef g_functions[] = {
+    method<set_shapes, 2>("_set_shapes", "_set_shapes(readers: Any, functions: Any) -> None"),
+    method<set_diagonal, 1>("_set_diagonal", "_set_diagonal(function: Any) -> None"),
+    method<reshape, 3>("_reshape", "_reshape(op: str, input: Any, sizes: Any) -> Any"),
+    method<flatten, 4>("_flatten", "_flatten(op: str, input: Any, start_dim: Any, end_dim: Any) -> Any"),
+    method<squeeze, 3>("_squeeze", "_squeeze(op: str, input: Any, dim: Any) -> Any"),
+    method<unsqueeze, 3>("_unsqueeze", "_unsqueeze(op: str, input: Any, dim: Any) -> Any"),
+    method<permute, 3>("_permute", "_permute(op: str, input: Any, order: Any) -> Any"),
+    method<transpose, 4>("_transpose", "_transpose(op: str, input: Any, dim0: Any, dim1: Any) -> Any"),
+    method<t, 2>("_t", "_t(op: str, input: Any) -> Any"),
+    method<movedim, 4>("_movedim", "_movedim(op: str, input: Any, source: Any, destination: Any) -> Any"),
+    method<expand, 3>("_expand", "_expand(op: str, input: Any, sizes: Any) -> Any"),
+    method<diagonal, 5>("_diagonal",
+                        "_diagonal(op: str, input: Any, offset: Any, dim1: Any, dim2: Any) -> Any"),
+    method<getitem, 3>("_getitem", "_getitem(op: str, input: Any, key: Any) -> Any"),
+    method<places, 2>("_places", "_places(array: Array, key: Any) -> Any"),
+    method<split, 4>("_split", "_split(op: str, input: Any, size: Any, dim: Any) -> Any"),
+    method<unbind, 3>("_unbind", "_unbind(op: str, input: Any, dim: Any) -> Any"),
+    method<slice_of, 3>("_slice", "_slice(op: str, input: Any, i: int) -> Any"),
+    method<select, 4>("_select", "_select(op: str, input: Any, dim: Any, index: Any) -> Any"),
+    method<narrow, 5>("_narrow", "_narrow(op: str, input: Any, dim: Any, start: Any, length: Any) -> Any"),
+    {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
-void register_shapes(Module m) {
-  def(m, "_set_shapes(readers, functions)", [](Raw readers, Raw functions) {
-    const auto part = [](const Raw& all, int i) { return Py_NewRef(PyTuple_GET_ITEM(all.value.ptr(), i)); };
-    set_readers(part(readers, 0), part(readers, 1), part(readers, 2), part(readers, 3));
-    g_reshape = {part(functions, 0), settings().target}, g_permute = {part(functions, 1), settings().dims};
-    g_expand = {part(functions, 2), settings().target}, g_getitem = {part(functions, 3), settings().key};
-  });
-  def(m, "_set_diagonal(function)",
-      [](Raw function) { g_diagonal = {function.value.inc_ref().ptr(), settings().place}; });
-  def(m, "_diagonal(op, input, offset, dim1, dim2)", diagonal);
-  def(m, "_getitem(op, input, key)", getitem);
-  def(m, "_places(array, key)", places);
-  def(m, "_reshape(op, input, sizes)", reshape);
-  def(m, "_flatten(op, input, start_dim, end_dim)", flatten);
-  def(m, "_squeeze(op, input, dim)", squeeze);
-  def(m, "_unsqueeze(op, input, dim)", unsqueeze);
-  def(m, "_permute(op, input, dims)", permute);
-  def(m, "_transpose(op, input, dim0, dim1)", transpose);
-  def(m, "_t(op, input)", t);
-  def(m, "_movedim(op, input, source, destination)", movedim);
-  def(m, "_expand(op, input, sizes)", expand);
-  def(m, "_split(op, input, size, dim)", split);
-  def(m, "_unbind(op, input, dim)", unbind);
-  def(m, "_slice(op, input, i)", slice_of);
-  def(m, "_select(op, input, dim, index)", select);
-  def(m, "_narrow(op, input, dim, start, length)", narrow);
+void register_shapes(py::handle m) {
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

@@ -8,6 +8,7 @@
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
+#include "bindings/methods.h"
 #include "bindings/numpy_api.h"
 #include "bindings/tensors.h"
 #include "bindings/views.h"
@@ -210,64 +211,38 @@ py::object applied(PyObject* self, const Inputs& inputs) {
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
 
-// f() as Python calls it.
-template <class F>
-PyObject* called(const F& f) {
-  try {
-    return f().release().ptr();
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (...) {
-    detail::raise_in_python();
-  }
-  return nullptr;
+py::object recorded_by_python(PyObject* self, PyObject* const* a, Py_ssize_t) {
+  if (!PyObject_TypeCheck(self, g_function))
+    fail_type("_recorded", "got another object; expected a Function");
+  return outputs_of(self, a[0], a[1], py::reinterpret_borrow<py::object>(a[2]));
 }
 
-PyObject* recorded_by_python(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return called([&] {
-    if (!PyObject_TypeCheck(self, g_function) || count != 3)
-      fail_type("_recorded", "got other arguments; expected y, x and version");
-    return outputs_of(self, arguments[0], arguments[1], py::reinterpret_borrow<py::object>(arguments[2]));
-  });
+py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (!PyObject_TypeCheck(self, g_function) || count == 0)
+    fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
+  const Inputs inputs{arguments, static_cast<size_t>(count)};
+  if (inputs.are_tensors()) return applied(self, inputs);
+  const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
+  const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
+  const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
+  if (!converted.are_tensors())
+    fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
+  return applied(self, converted);
 }
 
-PyObject* apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  return called([&]() -> py::object {
-    if (!PyObject_TypeCheck(self, g_function) || count == 0)
-      fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
-    const Inputs inputs{arguments, static_cast<size_t>(count)};
-    if (inputs.are_tensors()) return applied(self, inputs);
-    const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
-    const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
-    const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
-    if (!converted.are_tensors())
-      fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
-    return applied(self, converted);
-  });
-}
-
-PyCFunction fast(PyObject* (*method)(PyObject*, PyObject* const*, Py_ssize_t)) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(method));
-}
-template <py::object (*method)(PyObject*, PyObject*)>
-PyObject* forward_of(PyObject* self, PyObject* x) {
-  return called([&] {
-    if (!PyArray_Check(x)) fail_type("forward", "got no array; expected one");
-    return method(self, x);
-  });
-}
 PyMethodDef g_methods[] = {
-    {"_reshaped", forward_of<reshaped>, METH_O, "_reshaped(self: _FunctionBase, x: Any) -> Any"},
-    {"_permuted", forward_of<permuted>, METH_O, "_permuted(self: _FunctionBase, x: Any) -> Any"},
-    {"_expanded", forward_of<expanded>, METH_O, "_expanded(self: _FunctionBase, x: Any) -> Any"},
-    {"_picked", forward_of<picked>, METH_O, "_picked(self: _FunctionBase, x: Any) -> Any"},
-    {"_diagonal", forward_of<on_diagonal>, METH_O, "_diagonal(self: _FunctionBase, x: Any) -> Any"},
-    {"_recorded", fast(recorded_by_python), METH_FASTCALL,
-     "_recorded(self: _FunctionBase, y: Any, x: Any, version: Any) -> Any\n\n"
-     "The outputs of a recorded call, of what forward has returned."},
-    {"apply", fast(apply), METH_FASTCALL,
-     "apply(self: _FunctionBase, *inputs: Any) -> Any\n\n"
-     "Runs forward on Tensors, NumPy arrays, numbers or None; records it if gradients are needed."},
+    method<reshaped, 1>("_reshaped", "_reshaped(self: _FunctionBase, x: Any) -> Any"),
+    method<permuted, 1>("_permuted", "_permuted(self: _FunctionBase, x: Any) -> Any"),
+    method<expanded, 1>("_expanded", "_expanded(self: _FunctionBase, x: Any) -> Any"),
+    method<picked, 1>("_picked", "_picked(self: _FunctionBase, x: Any) -> Any"),
+    method<on_diagonal, 1>("_diagonal", "_diagonal(self: _FunctionBase, x: Any) -> Any"),
+    method<recorded_by_python, 3>("_recorded",
+                                  "_recorded(self: _FunctionBase, y: Any, x: Any, version: Any) -> Any\n\n"
+                                  "The outputs of a recorded call, of what forward has returned."),
+    method<apply, -1>(
+        "apply",
+        "apply(self: _FunctionBase, *inputs: Any) -> Any\n\nRuns forward on Tensors, NumPy arrays, "
+        "numbers or None; records it if gradients are needed."),
     {nullptr, nullptr, 0, nullptr}};
 PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,

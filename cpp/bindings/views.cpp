@@ -2,9 +2,9 @@
 
 #include <atomic>
 
-#include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
+#include "bindings/methods.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -142,10 +142,6 @@ void share(PyObject* tensor, PyObject* other) {
   add_link(other);
 }
 
-struct Found : py::object {
-  RANVIER_ANNOTATION("Any");
-};
-
 }  // namespace
 
 void join(PyObject* view, PyObject* x, PyObject* function, bool recording) {
@@ -187,22 +183,40 @@ void join_several(PyObject* views, PyObject* x) {
   }
 }
 
-void register_views(Module m) {
+namespace {
+
+using Arguments = PyObject* const*;
+
+py::object set_reasons(PyObject*, Arguments a, Py_ssize_t) {
   g_no_reason = PyUnicode_InternFromString("");
-  def(m, "_set_reasons(under_no_grad, one_of_several)", [](Raw under_no_grad, Raw one_of_several) {
-    g_under_no_grad = under_no_grad.value.inc_ref().ptr();
-    g_one_of_several = one_of_several.value.inc_ref().ptr();
-  });
-  def(m, "_share(tensor, other)",
-      [](Raw tensor, Raw other) { share(tensor.value.ptr(), other.value.ptr()); });
-  def(m, "_detached(tensor)", [](Raw tensor) {
-    const py::object array = kept(slot_of(tensor.value.ptr(), tensor_slots().array));
-    py::object other = new_tensor(array.ptr(), false, Py_None, cell_of(tensor.value.ptr()));
-    share(tensor.value.ptr(), other.ptr());
-    return Found{std::move(other)};
-  });
-  def(m, "_sharing(tensor)", [](Raw tensor) { return Found{sharing(tensor.value.ptr())}; });
-  def(m, "_stands_alone(view)", [](Raw view) { return stands_alone(view.value.ptr()); });
+  g_under_no_grad = Py_NewRef(a[0]), g_one_of_several = Py_NewRef(a[1]);
+  return py::none();
+}
+py::object share_of(PyObject*, Arguments a, Py_ssize_t) {
+  share(a[0], a[1]);
+  return py::none();
+}
+py::object detached(PyObject*, Arguments a, Py_ssize_t) {
+  const py::object array = kept(slot_of(a[0], tensor_slots().array));
+  py::object other = new_tensor(array.ptr(), false, Py_None, cell_of(a[0]));
+  share(a[0], other.ptr());
+  return other;
+}
+py::object sharing_of(PyObject*, Arguments a, Py_ssize_t) { return sharing(a[0]); }
+py::object alone(PyObject*, Arguments a, Py_ssize_t) { return py::bool_(stands_alone(a[0])); }
+
+PyMethodDef g_functions[] = {
+    method<set_reasons, 2>("_set_reasons", "_set_reasons(under_no_grad: str, one_of_several: str) -> None"),
+    method<share_of, 2>("_share", "_share(tensor: Any, other: Any) -> None"),
+    method<detached, 1>("_detached", "_detached(tensor: Any) -> Any"),
+    method<sharing_of, 1>("_sharing", "_sharing(tensor: Any) -> list[Any]"),
+    method<alone, 1>("_stands_alone", "_stands_alone(view: Any) -> bool"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void register_views(py::handle m) {
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
 }
 
 }  // namespace ranvier::bind

@@ -1,0 +1,20 @@
+#include "bindings/methods.h"
+
+#include "bindings/define.h"
+
+namespace ranvier::bind {
+
+PyObject* run_body(Body body, PyObject* self, PyObject* const* given, Py_ssize_t of_call, Py_ssize_t count) {
+  try {
+    if (count >= 0 && of_call != count)
+      fail_type("_core", "got ", int64_t{of_call}, " arguments; expected ", int64_t{count});
+    return body(self, given, of_call).release().ptr();
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (...) {
+    detail::raise_in_python();
+  }
+  return nullptr;
+}
+
+}  // namespace ranvier::bind
