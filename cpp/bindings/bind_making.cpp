@@ -136,28 +136,12 @@ Object literal(Raw data, DTypeArg floats, Truth always) {
   return {y.release()};
 }
 
-// A Tensor on the memory of an array of NumPy's own class and byte order, with flags in its cell; None for
-// all else.
-Object on_array(Raw array, Whole flags) {
-  PyObject* x = array.value.ptr();
-  if (!PyArray_CheckExact(x)) return {py::none()};
-  PyArrayObject* a = as_array(x);
-  const bool numbers = PyArray_ISNUMBER(a) || PyArray_ISBOOL(a);
-  if (!numbers || PyArray_ISCOMPLEX(a) || !PyArray_ISNOTSWAPPED(a) || PyArray_SIZE(a) == 0 ||
-      PyArray_SIZE(a) > int64_t{1} << 40)
-    return {py::none()};
-  py::object cell = new_cell();
-  PyList_SetItem(cell.ptr(), 2, PyLong_FromLongLong(flags));
-  return {new_tensor(x, false, Py_None, cell)};
-}
-
 }  // namespace
 
 void register_making(Module m) {
   def(m, "_shape(size, op)", shape_of);
   def(m, "_progression(first, step, count, dtype, last=None)", progression);
   def(m, "_literal(data, floats, always=False)", literal);
-  def(m, "_on_array(array, flags)", on_array);
 }
 
 }  // namespace ranvier::bind

@@ -5,6 +5,7 @@
 #include "bindings/define.h"
 #include "bindings/errors.h"
 #include "bindings/guards.h"
+#include "bindings/methods.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
@@ -43,6 +44,24 @@ struct NewTensor : py::object {
   RANVIER_ANNOTATION("Any");
 };
 
+// A Tensor on the memory of an array that it can have as it is, without a copy or an error; None for another.
+py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
+  constexpr int kUnwatched = 8;  // autograd/views.py
+  if (!PyArray_CheckExact(a[0])) return py::none();
+  PyArrayObject* const array = as_array(a[0]);
+  const char kind = PyArray_DESCR(array)->kind;
+  const bool is_number = kind == 'f' || kind == 'i' || kind == 'u' || kind == 'b';
+  if (!is_number || PyArray_ISBYTESWAPPED(array) || PyArray_SIZE(array) < 1 ||
+      PyArray_SIZE(array) > int64_t{1} << 40)
+    return py::none();
+  const py::object cell = new_cell();
+  PyList_SetItem(cell.ptr(), 2, PyLong_FromLong(kUnwatched));
+  return new_tensor(a[0], false, Py_None, cell);
+}
+
+PyMethodDef g_functions[] = {method<on_memory, 1>("_on_memory", "_on_memory(array: Any) -> Any"),
+                             {nullptr, nullptr, 0, nullptr}};
+
 }  // namespace
 
 const TensorSlots& tensor_slots() { return g_slots; }
@@ -80,6 +99,7 @@ py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, cons
 
 void register_tensors(Module m) {
   g_no_arguments = PyTuple_New(0);
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_tensor_class(tensor, size)", [](Raw tensor, Raw size) {
     g_size = reinterpret_cast<PyTypeObject*>(size.value.inc_ref().ptr());
     g_tensor = reinterpret_cast<PyTypeObject*>(tensor.value.inc_ref().ptr());

@@ -126,6 +126,8 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
     memory, ``contiguous_format`` for C order, ``preserve_format`` for the order that it has. Raises
     ValueError for another, and for channels_last unless there are 4 dimensions.
     """
+    if memory_format is None and x._array.flags.c_contiguous:
+        return x
     return _laid_out("contiguous", x, memory_format or "contiguous_format")
 
 

@@ -94,7 +94,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     try:
         if isinstance(data, Tensor):
             return data.to(dtype=dtype, device=device)
-        if dtype is None and device is None and (out := _core._on_array(data, UNWATCHED)) is not None:
+        if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
             return out
         array = new_array("as_tensor", data, dtype, copied=False)
         require_numbers("tensor", array.dtype)
@@ -131,6 +131,8 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     >>> rv.from_numpy(np.arange(3))
     tensor([0, 1, 2])
     """
+    if (out := _core._on_memory(array)) is not None:
+        return out
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
     out = as_tensor(array)
