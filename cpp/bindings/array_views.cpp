@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/array_args.h"
 #include "bindings/errors.h"
 #include "bindings/guards.h"
 #include "bindings/tensors.h"
@@ -12,7 +13,8 @@ namespace {
 PyObject* name(const char* text) { return PyUnicode_InternFromString(text); }
 struct Saved {  // attributes that forward sets
   PyObject *shape = name("shape"), *channels_last = name("channels_last");
-  PyObject* strided = name("_strided");  // Reshape's method for arrays that are not in C order
+  PyObject *strided = name("_strided"),
+           *is_view = name("is_view");  // Reshape's method for arrays that are not in C order
 };
 const Saved& saved() {
   static const Saved names;
@@ -126,10 +128,15 @@ py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
 py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
-  if (!PyArray_IS_C_CONTIGUOUS(as_array(x)))
+  const bool contiguous = PyArray_IS_C_CONTIGUOUS(as_array(x));
+  // a copy by a kernel: where a step is recorded, or of an image
+  if (!contiguous && (t_recording || (PyArray_ISFLOAT(as_array(x)) && is_channels_last(as_array(x)))))
     return checked(PyObject_CallMethodOneArg(self, saved().strided, x));
   Dims target(attribute(self, settings().target));
-  return checked(PyArray_Newshape(as_array(x), &target, NPY_CORDER));
+  py::object y = checked(PyArray_Newshape(as_array(x), &target, NPY_CORDER));
+  if (!contiguous && PyArray_DATA(as_array(y)) != PyArray_DATA(as_array(x)))
+    set_attribute(self, saved().is_view, py::bool_(false));
+  return y;
 }
 
 py::object permuted(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
@@ -161,6 +168,20 @@ py::object picked(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   set_attribute(self, saved().shape, shape_of(x));
   if (is_channels_last(x)) set_attribute(self, saved().channels_last, py::bool_(true));
   return places_of(array, attribute(self, settings().key).ptr());
+}
+
+py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyArrayObject* const x = as_array(array_in(arguments));
+  set_attribute(self, saved().shape, shape_of(x));
+  const Dims place(attribute(self, settings().place));  // dimension, size, step
+  const int ndim = PyArray_NDIM(x), dim = static_cast<int>(place.ptr[0]);
+  npy_intp shape[NPY_MAXDIMS + 1], strides[NPY_MAXDIMS + 1];
+  std::copy_n(PyArray_DIMS(x), ndim, shape), std::copy_n(PyArray_STRIDES(x), ndim, strides);
+  shape[ndim] = place.ptr[1], strides[ndim] = strides[dim];
+  shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1, strides[dim] *= place.ptr[2];
+  py::object y = strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
+  PyArray_CLEARFLAGS(as_array(y), NPY_ARRAY_WRITEABLE);  // an element may be at several places
+  return y;
 }
 
 py::object on_diagonal(PyObject* self, PyObject* const* arguments, Py_ssize_t) {

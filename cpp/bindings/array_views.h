@@ -18,18 +18,19 @@ py::object places_of(PyObject* x, PyObject* key);
 // The slices begin ... begin + count - 1 along a dimension; count < 0: one, without that dimension.
 py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count);
 
-// The attributes that make such a Function: a shape, the order of dimensions, a key; of Diagonal (offset,
-// dim1, dim2).
+// The attributes that make such a Function: a shape, the order of dimensions, a key; a place: (offset,
+// dim1, dim2) of Diagonal, (dim, size, step) of Unfold.
 struct Settings {
   PyObject *target, *dims, *key, *place;
 };
 const Settings& settings();
 
-// forward of Reshape, Permute, Expand, GetItem and Diagonal: methods of Function, of one array.
+// forward of Reshape, Permute, Expand, GetItem, Diagonal and Unfold: methods of Function, of one array.
 py::object reshaped(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object permuted(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object expanded(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object picked(PyObject* self, PyObject* const* x, Py_ssize_t);
 py::object on_diagonal(PyObject* self, PyObject* const* x, Py_ssize_t);
+py::object in_windows(PyObject* self, PyObject* const* x, Py_ssize_t);
 
 }  // namespace ranvier::bind

@@ -15,7 +15,7 @@ namespace {
 
 using Arguments = PyObject* const*;
 
-Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal;
+Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;
 
 py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   const Operand x(a);
@@ -89,6 +89,14 @@ py::object t(PyObject*, Arguments a, Py_ssize_t) {
   return x.ndim() == 2 ? x.view(g_permute, Setting{{1, 0}, 2}) : x.tensor;
 }
 
+// The dimensions from the last to the first.
+py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
+  const Operand x(a);
+  Setting dims;
+  for (int d = x.ndim(); d-- > 0;) dims.add(d);
+  return x.view(g_permute, dims);
+}
+
 py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
   const Operand x(a);
   const py::object source = x.sizes(tuple_of(a[2]).ptr()), to = x.sizes(tuple_of(a[3]).ptr());
@@ -136,15 +144,28 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   x.fail_shape(target, "one it broadcasts to");
 }
 
+bool is_whole(PyObject* number) { return PyLong_Check(number) || PyArray_IsScalar(number, Integer); }
+
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   const Operand x(a);
   const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
-  if (PyBool_Check(a[2]) || !(PyLong_Check(a[2]) || PyArray_IsScalar(a[2], Integer)))
+  if (PyBool_Check(a[2]) || !is_whole(a[2]))
     x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
   if (first == second) x.fail(kValueError, "got dimension %d twice; expected two dimensions", first);
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
   const int64_t offset = clamped(checked(PyNumber_Index(a[2])).ptr());
   return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
+}
+
+py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None for a number
+  const Operand x(a);
+  const int dim = x.dim(a[2]);
+  const long long n = x.ndim() ? x.size(dim) : 1;
+  const int64_t size = clamped(checked(PyNumber_Index(a[3])).ptr());
+  const int64_t step = clamped(checked(PyNumber_Index(a[4])).ptr());
+  if (size < 0 || size > n || step < 1)
+    x.fail(kValueError, "got size %S and step %S for length %lld; expected size <= length", a[3], a[4], n);
+  return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
 }
 
 // x[key] for a basic key; None for another.
@@ -200,28 +221,43 @@ struct Several {
   }
 };
 
+py::object parts_of_size(const Operand& x, int dim, int64_t step) {
+  const int64_t n = x.size(dim);
+  Several parts(x, dim, std::max<int64_t>((n - 1) / step + 1, 1));
+  for (int64_t begin = 0; begin < n || begin == 0; begin += step) parts.add(begin, std::min(step, n - begin));
+  return parts.all();
+}
+
 py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or several; dim
   const Operand x(a);
   const int dim = x.some_dim(a[3]);
-  const int64_t n = x.size(dim);
-  if (PyLong_Check(a[2]) || PyArray_IsScalar(a[2], Integer)) {
+  if (is_whole(a[2])) {
     const int64_t step = clamped(checked(PyNumber_Index(a[2])).ptr());
     if (step < 1) x.fail(kValueError, "got size %S; expected at least 1", a[2]);
-    Several parts(x, dim, std::max<int64_t>((n + step - 1) / step, 1));
-    for (int64_t begin = 0; begin < n || begin == 0; begin += step)
-      parts.add(begin, std::min(step, n - begin));
-    return parts.all();
+    return parts_of_size(x, dim, step);
   }
   const py::object sizes = x.sizes(tuple_of(a[2]).ptr());
   const auto size = [&](Py_ssize_t i) { return clamped(PyTuple_GET_ITEM(sizes.ptr(), i)); };
   const Py_ssize_t count = PyTuple_GET_SIZE(sizes.ptr());
-  int64_t left = n;
+  int64_t left = x.size(dim);
   for (Py_ssize_t i = 0; i < count && left >= 0; ++i) left = size(i) < 0 ? -1 : left - size(i);
   if (left != 0)
     x.fail(kValueError, "got sizes %R for a dimension of %lld; expected sizes that add up to it", sizes.ptr(),
-           static_cast<long long>(n));
+           static_cast<long long>(x.size(dim)));
   Several parts(x, dim, count);
   for (Py_ssize_t i = 0; i < count; left += size(i++)) parts.add(left, size(i));
+  return parts.all();
+}
+
+py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
+  const Operand x(a);
+  const int dim = x.some_dim(a[3]);
+  if (!is_whole(a[2])) x.fail(kTypeError, "got chunks %R; expected a whole number", a[2]);
+  const int64_t chunks = clamped(checked(PyNumber_Index(a[2])).ptr()), n = x.size(dim);
+  if (chunks < 1) x.fail(kValueError, "got %S chunks; expected at least 1", a[2]);
+  if (n) return parts_of_size(x, dim, (n - 1) / chunks + 1);
+  Several parts(x, dim, chunks);
+  for (int64_t i = 0; i < chunks; ++i) parts.add(0, 0);
   return parts.all();
 }
 
@@ -284,14 +320,25 @@ py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
   g_expand = {part(2), settings().target}, g_getitem = {part(3), settings().key};
   return py::none();
 }
-py::object set_diagonal(PyObject*, Arguments a, Py_ssize_t) {
-  g_diagonal = {Py_NewRef(a[0]), settings().place};
+py::object set_placed(PyObject*, Arguments a, Py_ssize_t) {
+  (a[1] == Py_True ? g_unfold : g_diagonal) = {Py_NewRef(a[0]), settings().place};
   return py::none();
+}
+
+// The parts of an array along a dimension, without it: array, dim.
+py::object parts_of_array(PyObject*, Arguments a, Py_ssize_t) {
+  if (!PyArray_Check(a[0])) throw py::type_error("expected an array");
+  const int dim = static_cast<int>(clamped(a[1]));
+  const npy_intp n = PyArray_DIM(as_array(a[0]), dim);
+  py::object parts = checked(PyTuple_New(n));
+  for (npy_intp i = 0; i < n; ++i)
+    PyTuple_SET_ITEM(parts.ptr(), i, part_of(as_array(a[0]), dim, i, -1).release().ptr());
+  return parts;
 }
 
 PyMethodDef g_functions[] = {
     method<set_shapes, 2>("_set_shapes", "_set_shapes(readers: Any, functions: Any) -> None"),
-    method<set_diagonal, 1>("_set_diagonal", "_set_diagonal(function: Any) -> None"),
+    method<set_placed, 2>("_set_placed", "_set_placed(function: Any, is_unfold: bool) -> None"),
     method<reshape, 3>("_reshape", "_reshape(op: str, input: Any, sizes: Any) -> Any"),
     method<flatten, 4>("_flatten", "_flatten(op: str, input: Any, start_dim: Any, end_dim: Any) -> Any"),
     method<squeeze, 3>("_squeeze", "_squeeze(op: str, input: Any, dim: Any) -> Any"),
@@ -299,10 +346,14 @@ PyMethodDef g_functions[] = {
     method<permute, 3>("_permute", "_permute(op: str, input: Any, order: Any) -> Any"),
     method<transpose, 4>("_transpose", "_transpose(op: str, input: Any, dim0: Any, dim1: Any) -> Any"),
     method<t, 2>("_t", "_t(op: str, input: Any) -> Any"),
+    method<reversed, 2>("_reversed", "_reversed(op: str, input: Any) -> Any"),
     method<movedim, 4>("_movedim", "_movedim(op: str, input: Any, source: Any, destination: Any) -> Any"),
     method<expand, 3>("_expand", "_expand(op: str, input: Any, sizes: Any) -> Any"),
     method<diagonal, 5>("_diagonal",
                         "_diagonal(op: str, input: Any, offset: Any, dim1: Any, dim2: Any) -> Any"),
+    method<unfold, 5>("_unfold", "_unfold(op: str, input: Any, dimension: Any, size: Any, step: Any) -> Any"),
+    method<parts_of_array, 2>("_parts", "_parts(array: Array, dim: int) -> tuple[Array, ...]"),
+    method<chunk, 4>("_chunk", "_chunk(op: str, input: Any, chunks: Any, dim: Any) -> Any"),
     method<getitem, 3>("_getitem", "_getitem(op: str, input: Any, key: Any) -> Any"),
     method<places, 2>("_places", "_places(array: Array, key: Any) -> Any"),
     method<split, 4>("_split", "_split(op: str, input: Any, size: Any, dim: Any) -> Any"),

@@ -236,6 +236,7 @@ PyMethodDef g_methods[] = {
     method<expanded, 1>("_expanded", "_expanded(self: _FunctionBase, x: Any) -> Any"),
     method<picked, 1>("_picked", "_picked(self: _FunctionBase, x: Any) -> Any"),
     method<on_diagonal, 1>("_diagonal", "_diagonal(self: _FunctionBase, x: Any) -> Any"),
+    method<in_windows, 1>("_windows", "_windows(self: _FunctionBase, x: Any) -> Any"),
     method<recorded_by_python, 3>("_recorded",
                                   "_recorded(self: _FunctionBase, y: Any, x: Any, version: Any) -> Any\n\n"
                                   "The outputs of a recorded call, of what forward has returned."),

@@ -59,7 +59,29 @@ py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
   return new_tensor(a[0], false, Py_None, cell);
 }
 
-PyMethodDef g_functions[] = {method<on_memory, 1>("_on_memory", "_on_memory(array: Any) -> Any"),
+// Tensor.stride: steps in elements.
+py::object steps(PyObject*, PyObject* const* a, Py_ssize_t) {
+  PyArrayObject* const array = as_array(slot_at(a[0], g_slots.array));
+  npy_intp counts[NPY_MAXDIMS];
+  for (int d = 0; d < PyArray_NDIM(array); ++d)
+    counts[d] = PyArray_STRIDE(array, d) / PyArray_ITEMSIZE(array);
+  return checked(PyArray_IntTupleFromIntp(PyArray_NDIM(array), counts));
+}
+
+// size[key], where a slice is a size, too.
+PyObject* item_of_size(PyObject* size, PyObject* key) {
+  PyObject* const items = PyTuple_Type.tp_as_mapping->mp_subscript(size, key);
+  if (!items || !PySlice_Check(key)) return items;
+  PyObject* const part = PyObject_CallOneArg(reinterpret_cast<PyObject*>(g_size), items);
+  Py_DECREF(items);
+  return part;
+}
+PyType_Slot g_size_slots[] = {{Py_mp_subscript, reinterpret_cast<void*>(item_of_size)}, {0, nullptr}};
+PyType_Spec g_size_spec{"ranvier._core._SizeBase", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                        g_size_slots};
+
+PyMethodDef g_functions[] = {method<steps, 1>("_steps", "_steps(tensor: Any) -> tuple[int, ...]"),
+                             method<on_memory, 1>("_on_memory", "_on_memory(array: Any) -> Any"),
                              {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
@@ -99,6 +121,8 @@ py::object new_tensor(PyObject* array, bool requires_grad, PyObject* maker, cons
 
 void register_tensors(Module m) {
   g_no_arguments = PyTuple_New(0);
+  const py::object tuple = py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(&PyTuple_Type));
+  m.attr("_SizeBase") = checked(PyType_FromSpecWithBases(&g_size_spec, tuple_of({tuple}).ptr()));
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "_set_tensor_class(tensor, size)", [](Raw tensor, Raw size) {
     g_size = reinterpret_cast<PyTypeObject*>(size.value.inc_ref().ptr());

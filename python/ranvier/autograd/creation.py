@@ -93,7 +93,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """
     try:
         if isinstance(data, Tensor):
-            return data.to(dtype=dtype, device=device)
+            return data if dtype is device is None else data.to(dtype=dtype, device=device)
         if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
             return out
         array = new_array("as_tensor", data, dtype, copied=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -187,7 +187,13 @@ def is_plain(data: Any) -> bool:
     return type(data) in (int, float, bool) or isinstance(data, np.generic)
 
 
-class Size(tuple[int, ...]):
+if TYPE_CHECKING:
+    _SizeBase = tuple[int, ...]
+else:
+    _SizeBase = _core._SizeBase  # a tuple whose slices are Sizes
+
+
+class Size(_SizeBase):
     """A tuple of lengths that also counts elements, as ``torch.Size``; its text is that of a tuple.
     | (rv.zeros(2, 3, 4).shape, rv.zeros(2, 3, 4).shape[1:].numel()) -> ((2, 3, 4), 12)"""
 
@@ -196,10 +202,6 @@ class Size(tuple[int, ...]):
     def numel(self) -> int:
         """The product of the lengths."""
         return math.prod(self)
-
-    def __getitem__(self, key: Any) -> Any:
-        lengths = super().__getitem__(key)
-        return Size(lengths) if isinstance(key, slice) else lengths
 
     def __add__(self, other: Any) -> Any:
         return Size(super().__add__(tuple(other)))
@@ -230,9 +232,6 @@ class memory_format(layout):
     | rv.channels_last -> torch.channels_last"""
 
     __slots__ = ()
-
-
-del Size.__orig_bases__  # type: ignore[attr-defined]  # typing's mark of a generic class, which torch.Size is not
 
 
 _KINDS = ("cpu", "cuda", "mps", "xpu", "meta")

@@ -15,7 +15,7 @@ import ranvier._core as _core
 from ranvier.autograd.data import CPU, Size, layout, sized_or_copied
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.duplicates import deepcopied, fill, memory_of, rebuild, reduced
-from ranvier.autograd.errors import no_dim, own_error
+from ranvier.autograd.errors import no_dim
 from ranvier.autograd.failures import OpError, SeveralElements
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
@@ -209,16 +209,18 @@ class Tensor:
     def element_size(self) -> int:
         return self._array.itemsize
 
-    @own_error
     def stride(self, dim: int | None = None) -> Any:
         """Steps in elements, as PyTorch counts them."""
-        steps = tuple(s // self._array.itemsize for s in self._array.strides)
-        return steps if dim is None else steps[dim]
+        steps = _core._steps(self)
+        try:
+            return steps if dim is None else steps[dim]
+        except Exception as error:
+            raise no_dim("stride", dim, self.ndim, error) from None
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """Whether the memory is in C order, or with ``ranvier.channels_last`` in that order."""
-        if memory_format in (None, "contiguous_format"):
-            return bool(self._array.flags.c_contiguous)
+        if memory_format is None or memory_format == "contiguous_format":
+            return self._array.flags.c_contiguous
         if memory_format != "channels_last":
             raise OpError(
                 f"[is_contiguous] got memory_format {memory_format!r}; expected contiguous_format or "

@@ -27,7 +27,7 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
-from ranvier.ops.shape.reshape import expand, permute, reshape, squeeze, t, transpose, unsqueeze
+from ranvier.ops.shape.reshape import reshape, squeeze, t, transpose, unsqueeze
 
 MODULES = (  # those whose METHODS become methods of Tensor
     "activation.piecewise activation.smooth activation.softmax elementwise.arithmetic elementwise.compare "
@@ -69,15 +69,12 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
 def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
     if not isinstance(other, (Tensor, np.ndarray)):
         raise TypeError(f"[{name}] got {type(other).__name__}; expected a Tensor")
-    try:
-        return function(x, tuple(other.shape))
-    except Exception as error:
-        raise renamed(error, name) from None
+    return function(name, x, other.shape)
 
 
 def view_as(x: Any, other: Any) -> Tensor:
     """x in the shape of other."""
-    return _as(reshape, "view_as", x, other)
+    return _as(_core._reshape, "view_as", x, other)
 
 
 reshape_as = view_as
@@ -85,7 +82,7 @@ reshape_as = view_as
 
 def expand_as(x: Any, other: Any) -> Tensor:
     """x repeated to the shape of other."""
-    return _as(expand, "expand_as", x, other)
+    return _as(_core._expand, "expand_as", x, other)
 
 
 def reshaped_in_place(name: str, function: Any) -> Any:
@@ -231,9 +228,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
-    "T": lambda self: permute(self, tuple(range(self.ndim))[::-1]),
-    "mT": lambda self: transpose(self, -2, -1),
-    "mH": lambda self: transpose(self, -2, -1),  # real numbers are their own conjugates
+    "T": lambda self: _core._reversed("T", self),
+    "mT": lambda self: _core._transpose("transpose", self, -2, -1),
+    "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
 }
 
 for _module in ("check", "convert", "creation", "data", "dtypes", "grad", "level", "mode", "random"):  # below

@@ -185,38 +185,33 @@ class Unfold(Function):
 
     is_view = True
 
-    def __init__(self, at: int, size: int, step: int) -> None:
-        self.at, self.size, self.step = at, size, step
+    shape: tuple[int, ...]
 
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        windows = np.lib.stride_tricks.sliding_window_view(x, self.size, self.at)
-        return windows[(slice(None),) * self.at + (slice(None, None, self.step),)]
+    def __init__(self, place: tuple[int, int, int]) -> None:
+        self.place = place  # dimension, size, step
+
+    forward = Function._windows
 
     def backward(self, dy: Array) -> Array:
+        at, size, step = self.place
         dx = np.zeros(self.shape, dy.dtype)
-        lead, count = (slice(None),) * self.at, dy.shape[self.at]
-        for j in range(self.size):  # the windows overlap: their gradients are added
-            part = (*lead, slice(j, j + (count - 1) * self.step + 1, self.step))
+        lead, count = (slice(None),) * at, dy.shape[at]
+        for j in range(size):  # the windows overlap: their gradients are added
+            part = (*lead, slice(j, j + (count - 1) * step + 1, step))
             dx[part] += dy[..., j]
         return dx
 
 
 linear(Unfold)
+_core._set_placed(Unfold, True)
 
 
 def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
     """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view
     that is only read.
     | rv.arange(4).unfold(0, 2, 1).tolist() -> [[0, 1], [1, 2], [2, 3]]"""
-    x = as_tensor("unfold", x)
-    at = _dim("unfold", dimension, x.ndim)
-    n = x.shape[at] if x.ndim else 1
-    if not 0 <= size <= n or step < 1:
-        raise OpError(f"[unfold] got size {size} and step {step} for length {n}; expected size <= length")
-    if x.ndim == 0:
-        return reshape(x, (1,))[:size]
-    return Unfold(at, size, step).apply(x)
+    y = _core._unfold("unfold", x, dimension, size, step)
+    return reshape(as_tensor("unfold", x), (1,))[:size] if y is None else y
 
 
 class AsStrided(Function):

@@ -153,14 +153,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [part.tolist() for part in rv.arange(5).chunk(2)]
     [[0, 1, 2], [3, 4]]
     """
-    input = as_tensor("chunk", input)
-    dim = some_dim("chunk", input, dim)
-    if not isinstance(chunks, (int, np.integer)):
-        raise TypeError(f"[chunk] got chunks {chunks!r}; expected a whole number")
-    if chunks < 1:
-        raise OpError(f"[chunk] got {chunks} chunks; expected at least 1")
-    n = input.shape[dim]
-    return split(input, -(-n // chunks) if n else (0,) * int(chunks), dim)
+    return _core._chunk("chunk", input, chunks, dim)
 
 
 class Unbind(Function):
@@ -172,11 +165,7 @@ class Unbind(Function):
         self.before: tuple[Any, ...] = (slice(None),) * axis
 
     def forward(self, x: Array) -> tuple[Array, ...]:
-        views: list[Array] = []
-        for i in range(x.shape[len(self.before)]):
-            place = (*self.before, i, ...)
-            views.append(x[place])
-        return tuple(views)
+        return _core._parts(x, len(self.before))
 
     def backward(self, *dys: Array | None) -> Array:
         one, place = next(dy for dy in dys if dy is not None), (*self.before, None, ...)

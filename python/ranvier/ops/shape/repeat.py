@@ -212,7 +212,7 @@ class Diagonal(Function):
 
 
 linear(Diagonal)
-_core._set_diagonal(Diagonal)
+_core._set_placed(Diagonal, False)
 
 
 def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:

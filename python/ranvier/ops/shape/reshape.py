@@ -176,7 +176,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def ravel(input: Any) -> Tensor:
     """x in one dimension: a view where x is in C order, else a copy."""
-    return reshape(as_tensor("ravel", input).contiguous(), -1)
+    return _core._reshape("ravel", as_tensor("ravel", input).contiguous(), (-1,))
 
 
 def unflatten(input: Any, dim: int, sizes: Any) -> Tensor:

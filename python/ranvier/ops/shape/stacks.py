@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
-from ranvier.ops.shape.join import cat, narrow
+from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
 
 
@@ -83,7 +84,8 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     else:
         edges = [slice(None, int(i)).indices(n)[1] for i in where_to]
         edges = [0, *edges, n]
-    return tuple(narrow(input, at, min(a, n), max(b - a, 0)) for a, b in itertools.pairwise(edges))
+    cut, lengths = _core._narrow, itertools.pairwise(edges)
+    return tuple([cut("tensor_split", input, at, min(a, n), max(b - a, 0)) for a, b in lengths])
 
 
 document(
