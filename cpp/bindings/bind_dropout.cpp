@@ -1,4 +1,5 @@
 #include "bindings/define.h"
+#include "bindings/numpy_api.h"
 #include "kernels/dropout/dropout.h"
 
 namespace ranvier::bind {
@@ -84,6 +85,36 @@ Output next_integers(Raw generator, Whole low, Whole range, ShapeArg shape) {
   return y;
 }
 
+// out takes 1 with a probability, else 0: a number, or an array that broadcasts to out, which is in C order.
+void next_bernoulli(Raw generator, Raw limit, InPlace out) {
+  PhiloxState& state = known_state_of(generator);
+  const Input before = Input::floating(out);
+  const Output y = out.of(before.dtype(), before.shape());
+  const int64_t n = before.elements();
+  if (!before.is_contiguous()) before.fail("an array in C order");
+  const auto draw = [&](const auto* limits, int64_t step) {
+    with_float(before.dtype(),
+               [&](auto tag) { bernoulli(state, limits, step, n, y.view<decltype(tag)>().data); });
+  };
+  if (!PyArray_Check(limit.value.ptr())) {
+    const double p = Real(limit);
+    return draw(&p, 0);
+  }
+  const Input p = Input::floating(limit);
+  if (!p.is_contiguous() || !p.has_shape(before.shape())) p.fail("the shape of the result");
+  y.apart_from(p, true);
+  with_float(p.dtype(), [&](auto tag) { draw(p.view<decltype(tag)>().data, 1); });
+}
+
+// The numbers of random_uniform(shape, dtype, a, b, key) or random_normal, in an array in C order.
+void fill_random(Truth normal, Real a, Real b, Key key, InPlace out) {
+  const Input before = Input::floating(out);
+  const Output y = out.of(before.dtype(), before.shape());
+  if (!before.is_contiguous()) before.fail("an array in C order");
+  run_sized<RandomFill>(before.elements(), before.dtype(),
+                        normal ? Distribution::normal : Distribution::uniform, a.number, b.number, key, y);
+}
+
 // The same call with dy for x is the gradient.
 Output dropout(Floats x, Real p, Key key, Out out) {
   if (!(p >= 0 && p <= 1)) p.fail("a probability, 0 to 1");
@@ -97,7 +128,7 @@ Output filled(Distribution distribution, const Sizes& shape, const Name& dtype, 
   if (dtype.text != "float32" && dtype.text != "float64") dtype.wrong_type("float32 or float64");
   const DType type = dtype.text == "float32" ? DType::float32 : DType::float64;
   Output y = Output::contiguous(type, shape.shape());
-  run<RandomFill>(type, distribution, a, b, key, y);
+  run_sized<RandomFill>(numel(y.view<char>()), type, distribution, a, b, key, y);
   return y;
 }
 
@@ -119,6 +150,8 @@ void register_dropout(Module m) {
   def(m, "permute(order, seed)", permute);
   def(m, "_knows_philox(generator, numbers)", knows_philox);
   def(m, "_next_permutation(generator, n)", next_permutation);
+  def(m, "_next_bernoulli(generator, limit, out)", next_bernoulli);
+  def(m, "_fill_random(normal, a, b, key, out)", fill_random);
   def(m, "_next_integers(generator, low, range, shape)", next_integers);
   def(m, "dropout(x, p, key, out=None)", dropout);
   def(m, "random_uniform(shape, dtype, low, high, key)", random_uniform);

@@ -2,6 +2,7 @@
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
+#include "bindings/numpy_api.h"
 #include "bindings/tape.h"
 #include "bindings/tensors.h"
 
@@ -108,18 +109,43 @@ bool is_free(PyObject* tensor) {
   return PyObject_TypeCheck(base, tensor_class()) && !records(base);
 }
 
-// As views.bump, which does all else than count where other Tensors have the memory.
+// The array whose memory another one is a view of.
+py::handle root_of(py::handle array) {
+  while (PyArray_Check(array.ptr()) && PyArray_BASE(as_array(array)) &&
+         PyArray_Check(PyArray_BASE(as_array(array))))
+    array = PyArray_BASE(as_array(array));
+  return array;
+}
+
+// Whether a Tensor is a view of one that requires gradients, so that a change gives it a new history.
+bool follows_gradients(PyObject* tensor) {
+  const Held view = slot_of(tensor, tensor_slots().view);
+  if (!view || view.is_none()) return false;
+  if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return true;
+  PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);
+  return PyObject_TypeCheck(base, tensor_class()) &&
+         slot_of(base, tensor_slots().requires_grad).ptr() == Py_True;
+}
+
+// As views.bump, to which it leaves the Tensors that get a new history.
 void count_change(PyObject* tensor) {
   const TensorSlots& slots = tensor_slots();
   const Held cell = slot_of(tensor, slots.cell), array = slot_of(tensor, slots.array);
-  const Held last = item_of(cell.ptr(), 1);
-  if (PyList_GET_SIZE(cell.ptr()) > kFirst || !(last.is_none() || last.ptr() == array.ptr())) {
-    checked(PyObject_CallOneArg(g_changed, tensor));
-    return;
+  bool simple = !follows_gradients(tensor);
+  for (Py_ssize_t i = kFirst; simple && i < PyList_GET_SIZE(cell.ptr()); ++i) {
+    PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(cell.ptr(), i));
+    simple = other == Py_None || !follows_gradients(other);
   }
+#ifdef Py_GIL_DISABLED  // weak references may end meanwhile
+  simple = simple && PyList_GET_SIZE(cell.ptr()) == kFirst;
+#endif
+  if (!simple) return static_cast<void>(checked(PyObject_CallOneArg(g_changed, tensor)));
   const py::object changes = checked(PyLong_FromLongLong(whole_number(item_of(cell.ptr(), 0)) + 1));
   PyList_SetItem(cell.ptr(), 0, Py_NewRef(changes.ptr()));
-  PyList_SetItem(cell.ptr(), 1, Py_NewRef(array.ptr()));
+  const Held last = item_of(cell.ptr(), 1);
+  py::handle changed = array;
+  if (!last.is_none() && last.ptr() != array.ptr()) changed = root_of(array);  // several views were
+  PyList_SetItem(cell.ptr(), 1, Py_NewRef(changed.ptr()));
 }
 
 PyObject* in_place(PyObject*, PyObject* const* given, Py_ssize_t count) {

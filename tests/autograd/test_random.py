@@ -117,6 +117,38 @@ def test_integers_are_numpys_in_every_state_of_the_generator():
         }
 
 
+def test_bernoulli_draws_numpys_numbers(rng):
+    for seed in (0, 5):
+        rv.manual_seed(seed)
+        numpy = np.random.Generator(np.random.Philox(seed))
+        for n in (1, 3, 64, 300):
+            p = rng.random((2, n)).astype(np.float32)
+            wide = p.astype(np.float64)
+            found = [
+                rv.bernoulli(rv.tensor(p)),
+                rv.bernoulli(rv.tensor(wide)),
+                rv.bernoulli(rv.tensor(p), 0.3),
+            ]
+            found += [rv.zeros(2, n).bernoulli_(0.3), rv.zeros(2, n).bernoulli_(rv.tensor(p))]
+            expected = [numpy.random(p.shape, np.float32) < p, numpy.random(p.shape) < wide]
+            expected += [numpy.random(p.shape) < 0.3, numpy.random(p.shape) < 0.3, numpy.random(p.shape) < p]
+            for x, y in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(x.numpy(), y)
+            assert rv.randperm(n).tolist() == numpy.permutation(n).tolist()
+
+
+def test_numbers_in_place_are_those_of_a_new_tensor():
+    for name, draw in (("uniform_", rv.rand), ("normal_", rv.randn)):
+        rv.manual_seed(3)
+        expected = draw(4, 5), draw(4, 5), draw(4, 5)
+        rv.manual_seed(3)
+        x = rv.zeros(5, 4).t()
+        for tensor, values in zip((rv.zeros(4, 5), x, rv.zeros(4, 5)), expected, strict=True):
+            assert getattr(tensor, name)() is tensor
+            assert tensor._version == 1
+            np.testing.assert_array_equal(tensor.numpy(), values.numpy())
+
+
 def test_the_counter_of_a_generator_carries():
     bits = np.random.Philox(counter=2**192 - 2, key=3)
     other = np.random.Generator(np.random.Philox(counter=2**192 - 2, key=3))

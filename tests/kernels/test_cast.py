@@ -138,6 +138,33 @@ def test_write_of_numbers_and_places():
     np.testing.assert_array_equal(x[:2], [np.arange(6)] * 2)
 
 
+@pytest.mark.parametrize("dtype", TO)
+def test_put_of_rows_and_masks(dtype, rng):
+    for shape in ((5,), (5, 3), (4, 2, 3)):
+        values = rng.integers(0, 9, (6, *shape[1:])).astype(dtype)
+        for index in ([0], [3, -1], [2, 2, 0, -4], [1] * 6):
+            rows = np.array(index)
+            for value in (1, np.array(values[0]), values[: len(index)]):
+                x = rng.integers(0, 9, shape).astype(dtype)
+                expected = x.copy()
+                for i, row in zip(index, np.broadcast_to(value, (len(index), *shape[1:])), strict=True):
+                    expected[i] = row
+                _core._put(rows, value, x)
+                np.testing.assert_array_equal(x, expected)
+        if np.dtype(dtype).kind == "f":
+            mask = rng.random(shape) < 0.5
+            x = rng.random((*shape, 2)).astype(dtype)[..., 0]
+            expected = np.where(mask, np.dtype(dtype).type(0.3), x)
+            _core._put(mask, 0.3, x)
+            np.testing.assert_array_equal(x, expected)
+
+
+def test_put_of_rows_that_are_the_memory_of_the_indices():
+    x = np.arange(5)
+    _core._put(x[:-2], 3, x[2:])
+    np.testing.assert_array_equal(x, [0, 1, 3, 3, 3])
+
+
 def test_write_refuses_what_it_would_change():
     whole, small = np.zeros(3, np.int64), np.zeros(3, np.int32)
     x = np.zeros((2, 3), np.float32)
@@ -153,7 +180,13 @@ def test_write_refuses_what_it_would_change():
         (lambda: _core.write(1.0, np.broadcast_to(x[0], (2, 3))), ValueError),
         (lambda: _core._put(True, 1.0, x), TypeError),
         (lambda: _core._put([0], 1.0, x), TypeError),
-        (lambda: _core._put(np.array([0]), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([2]), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([[0]]), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([0, 1], np.uint8), 1.0, x), TypeError),
+        (lambda: _core._put(np.array([0]), 1.0, x[:, ::2]), TypeError),
+        (lambda: _core._put(np.array([0]), np.ones((2, 3), np.float32), x), ValueError),
+        (lambda: _core._put(np.ones(3, bool), 1.0, x), ValueError),
+        (lambda: _core._put(np.ones((2, 3), bool), x, x), TypeError),
     ]
     for call, error in wrong:
         with pytest.raises(error):

@@ -83,7 +83,7 @@ def test_triangle_leaves_nan_out():
     assert np.isnan(_core.triangle(x, 0, False)).sum() == 6
 
 
-@pytest.mark.parametrize("dtype", ["int32", "int64", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["bool", "int8", "int32", "int64", "float32", "float64"])
 def test_stacks(dtype, rng):
     for shape in ((), (1,), (0, 2), (3, 4), (64, 3), (2, 3, 4, 5)):
         for count in (1, 2, 3, 5, 9):
@@ -98,7 +98,7 @@ def test_stacks(dtype, rng):
 def test_stack_errors():
     x = np.ones((2, 3), np.float32)
     wrong = [([], ValueError), ([x, x[0]], ValueError), ([x, x.astype(float)], TypeError)]
-    wrong += [([x.astype(np.int8)], TypeError), ([x.reshape((1,) * 6 + (2, 3))], ValueError)]
+    wrong += [([x.astype(np.int16)], TypeError), ([x.reshape((1,) * 6 + (2, 3))], ValueError)]
     for arrays, error in wrong:
         with pytest.raises(error, match=r"\[stack\] got"):
             _core.stack(arrays)
@@ -108,9 +108,53 @@ def test_stack_errors():
 
 
 def test_concatenate_of_integers(rng):
-    for dtype in ("int32", "uint32", "int64"):
+    for dtype in ("bool", "uint8", "int32", "uint32", "int64"):
         for axis in (0, 1, -1):
             parts = [rng.integers(0, 2**31, (4, 4)).astype(dtype) for _ in range(3)]
             np.testing.assert_array_equal(
                 _core.concatenate(parts, axis), np.concatenate(parts, axis), strict=True
             )
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32", "int64", "float32", "float64"])
+def test_elements_that_move(dtype, rng):
+    for shape in ((1,), (7,), (3, 5), (2, 3, 4), (0, 3), (33, 65), (2, 3, 4, 5)):
+        whole = rng.integers(0, 9, (*shape, 2)).astype(dtype)
+        for x in (np.ascontiguousarray(whole[..., 0]), whole[..., 1], whole[..., 0].T, whole[::-1, ..., 0]):
+            for axis in (*range(x.ndim), -1):
+                for n in (0, 1, -2, 7, 10**9):
+                    np.testing.assert_array_equal(_core.roll(x, n, axis), np.roll(x, n, axis), strict=True)
+                for n in (0, 1, 2, 5):
+                    np.testing.assert_array_equal(
+                        _core.repeat_each(x, n, axis), np.repeat(x, n, axis), strict=True
+                    )
+                np.testing.assert_array_equal(_core.flip(x, (axis,)), np.flip(x, axis), strict=True)
+            np.testing.assert_array_equal(_core.flip(x, tuple(range(x.ndim))), np.flip(x), strict=True)
+            for times in ((1,) * x.ndim, (2,) * x.ndim, (3, *range(1, x.ndim + 1)), (0,) * x.ndim):
+                np.testing.assert_array_equal(_core.repeat(x, times), np.tile(x, times), strict=True)
+
+
+def test_elements_do_not_move():
+    x = np.ones((2, 3), np.float32)
+    wrong = [
+        (lambda: _core.roll(x, 1, 2), ValueError), (lambda: _core.roll(x, 1.0, 0), TypeError),
+        (lambda: _core.flip(x, (0, -2)), ValueError), (lambda: _core.flip(x, (2,)), ValueError),
+        (lambda: _core.repeat(x, (2,)), ValueError), (lambda: _core.repeat(x, (1, -1)), ValueError),
+        (lambda: _core.repeat(x, (2**62, 2**62)), ValueError),
+        (lambda: _core.repeat(x, (1,) * 9), ValueError),
+        (lambda: _core.repeat_each(x, -1, 0), ValueError),
+        (lambda: _core.repeat_each(x, 2**63, 1), ValueError),
+        (lambda: _core.flip(x.astype(np.float16), (0,)), TypeError),
+    ]  # fmt: skip
+    for call, error in wrong:
+        with pytest.raises(error):
+            call()
+
+
+def test_places_of_triangles():
+    for rows, columns, k in ((3, 3, 0), (2, 5, 1), (5, 2, -1), (0, 3, 0), (3, 0, 2), (4, 4, 9), (4, 4, -9)):
+        for upper, function in ((False, np.tril_indices), (True, np.triu_indices)):
+            expected = np.stack(function(rows, k, columns))
+            np.testing.assert_array_equal(_core._triangle_indices(rows, columns, k, upper), expected)
+    with pytest.raises(ValueError, match="sizes from 0"):
+        _core._triangle_indices(-1, 3, 0, False)

@@ -1,10 +1,9 @@
-// cast: blocks of x become a wide type, which holds all of its values, and that becomes y. Where x or y has
-// the wide type itself, one of the two steps is left out.
+// cast: blocks of x become a wide type, which holds all of its values, and that becomes y. What x has
+// in the wide type already is not loaded first, and the most common dtypes are cast in one step.
 #include "kernels/copy/copy.h"
 
 #include <algorithm>
 #include <iterator>
-#include <type_traits>
 
 #include "base/loop_nest.h"
 #include "base/parallel.h"
@@ -59,10 +58,12 @@ Store store_of(Wide wide) {
   return wide == Wide::int64 ? store<int64_t, To> : store<int32_t, To>;
 }
 
+// To y without a block, from the dtypes that are cast most.
 template <class To>
-constexpr bool is_wide(Wide wide) {
-  if (wide == Wide::float64) return std::is_same_v<To, double>;
-  return wide == Wide::int64 ? std::is_same_v<To, int64_t> : std::is_same_v<To, int32_t>;
+Load direct_of(DType from) {
+  if (from == DType::float32) return load<float, To>;
+  if (from == DType::boolean || from == DType::uint8) return load<uint8_t, To>;
+  return nullptr;
 }
 
 struct Side {
@@ -72,8 +73,8 @@ struct Side {
   bool is_wide;
 };
 
-void cast(const Team& team, Load load, Store store, int ndim, const int64_t* shape, const Side& x,
-          const Side& y) {
+void cast(const Team& team, Load load, Store store, Load direct, int ndim, const int64_t* shape,
+          const Side& x, const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
   team.walk(nest, kNsPerElement * nest.size, [&](int64_t count, const int64_t* offsets) {
@@ -81,7 +82,7 @@ void cast(const Team& team, Load load, Store store, int ndim, const int64_t* sha
     const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
     char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
     if (x.is_wide && step_x == 1) return store(p, count, q, step_y);
-    if (y.is_wide && step_y == 1) return load(p, step_x, count, q);
+    if (direct && step_y == 1) return direct(p, step_x, count, q);
     for (int64_t i = 0; i < count; i += kBlock) {
       const int64_t n = std::min(kBlock, count - i);
       load(p + i * step_x * x.item, step_x, n, block);
@@ -96,8 +97,9 @@ template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
   const Wide wide = wide_of(from);
   const bool own = from == DType::float64 || from == DType::int64 || from == DType::int32;
-  const Side in{x.data, sizeof(From), x.strides, own}, out{y.data, sizeof(To), y.strides, is_wide<To>(wide)};
-  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide), x.ndim, x.shape, in, out);
+  const Side in{x.data, sizeof(From), x.strides, own}, out{y.data, sizeof(To), y.strides, false};
+  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide), direct_of<To>(from), x.ndim, x.shape, in,
+       out);
 }
 
 #define RANVIER_CAST(From)             \

@@ -26,11 +26,10 @@ void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) 
   team.walk(nest, kNsPerByte * sizeof(T) * nest.size, [&](int64_t n, const int64_t* offsets) {
     const T* x = c.x.data + offsets[0];
     T* y = c.y.data + offsets[1];
-    if (step_x == 1 && step_y == 1) {
-      std::memcpy(y, x, n * sizeof(T));
-    } else {
-      for (int64_t i = 0; i < n; ++i) y[i * step_y] = x[i * step_x];
-    }
+    if (step_x == 1 && step_y == 1) return static_cast<void>(std::memcpy(y, x, n * sizeof(T)));
+    if constexpr (sizeof(T) > 1)
+      if (step_x == -1 && step_y == 1) return copy_kernels<T>().reverse(n, x, y);
+    for (int64_t i = 0; i < n; ++i) y[i * step_y] = x[i * step_x];
   });
 }
 
@@ -87,19 +86,27 @@ void transpose(const Team& team, const LoopNest<2>& nest, int along_x, const Cop
   });
 }
 
+template <class T>
+void copy_floats(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
+  const int inner = nest.ndim - 1;
+  if (nest.strides[0][inner] != 1 && nest.strides[1][inner] == 1)
+    for (int d = 0; d < inner; ++d)
+      if (nest.strides[0][d] == 1) return transpose(team, nest, d, c);
+  const bool dense = nest.strides[0][inner] == 1 && nest.strides[1][inner] == 1;
+  if (dense && nest.size / nest.shape[inner] >= kManyRows)
+    copy_rows(team, nest, c);
+  else
+    copy_elements(team, nest, c);
+}
+
 }  // namespace
 
 template <class T>
 void Copy<T>::run(const Team& team, void*) const {
   const LoopNest<2> nest(x.ndim, x.shape, {x.strides, y.strides});
   if (nest.size == 0) return;
-  const int inner = nest.ndim - 1;
-  if (nest.strides[0][inner] != 1 && nest.strides[1][inner] == 1)
-    for (int d = 0; d < inner; ++d)
-      if (nest.strides[0][d] == 1) return transpose(team, nest, d, *this);
-  const bool dense = nest.strides[0][inner] == 1 && nest.strides[1][inner] == 1;
-  if (dense && nest.size / nest.shape[inner] >= kManyRows)
-    copy_rows(team, nest, *this);
+  if constexpr (sizeof(T) > 1)
+    copy_floats(team, nest, *this);
   else
     copy_elements(team, nest, *this);
 }
@@ -134,6 +141,7 @@ void JoinRows<T>::run(const Team& team, void*) const {
 }
 
 RANVIER_INSTANTIATE(Copy);
+template struct Copy<uint8_t>;
 RANVIER_INSTANTIATE(JoinRows);
 
 namespace {
@@ -148,7 +156,8 @@ void fill_line(void* y, int64_t step, int64_t n, const void* value) {
 }
 
 // Contiguous elements: of zeros by memset, else a line of cache at a time, since GCC makes no vectors of such
-// a loop at -O2.
+// a loop at -O2. After the first kilobytes memcpy, whose vectors are as long as the processor's, repeats
+// these.
 template <class T>
 void fill_run(void* y, int64_t, int64_t n, const void* value) {
   constexpr int64_t kAtOnce = 64 / sizeof(T);
@@ -158,11 +167,15 @@ void fill_run(void* y, int64_t, int64_t n, const void* value) {
     std::memset(y, 0, size_t(n) * sizeof(T));
     return;
   }
-  T* p = static_cast<T*>(y);
-  T line[kAtOnce];
+  constexpr int64_t kRepeated = 4096 / sizeof(T);
+  T *p = static_cast<T*>(y), line[kAtOnce];
   for (T& element : line) element = number;
-  for (; n >= kAtOnce; n -= kAtOnce, p += kAtOnce) std::memcpy(p, line, sizeof line);
-  for (int64_t i = 0; i < n; ++i) p[i] = number;
+  const int64_t lines = std::min(n, kRepeated) / kAtOnce * kAtOnce;
+  for (int64_t i = 0; i < lines; i += kAtOnce) std::memcpy(p + i, line, sizeof line);
+  int64_t i = lines;
+  for (; lines == kRepeated && i < n; i += kRepeated)
+    std::memcpy(p + i, p, size_t(std::min(kRepeated, n - i)) * sizeof(T));
+  for (; i < n; ++i) p[i] = number;
 }
 
 using FillLine = void (*)(void*, int64_t, int64_t, const void*);

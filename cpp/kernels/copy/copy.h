@@ -11,7 +11,7 @@
 
 namespace ranvier {
 
-template <class T>
+template <class T>  // float, double, or uint8_t for dtypes of one byte
 struct Copy {
   RANVIER_CALL("copy", x, y);
   static constexpr bool finishes = true;
@@ -41,6 +41,8 @@ struct CopyKernels {
   void (*part_planes)(int64_t n, const T* x, T* y, int64_t stride);
   // `rows` rows of n elements
   void (*copy_rows)(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* y, int64_t stride_y);
+  // y[i] = x[-i]
+  void (*reverse)(int64_t n, const T* x, T* y);
   // n copies of each of `rows` elements, `stride` apart; up to a vector more is written
   void (*repeat_each)(int64_t rows, int64_t n, const T* x, int64_t stride, T* y);
 };

@@ -102,6 +102,20 @@ static void copy_rows(int64_t rows, int64_t n, const T* x, int64_t stride_x, T* 
   }
 }
 
+template <class V, int... lane>
+RANVIER_INLINE V backwards(V a, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, a, (int(sizeof...(lane)) - 1 - lane)...);
+}
+
+template <class T>
+static void reverse(int64_t n, const T* x, T* y) {
+  constexpr int L = lanes<T>;
+  int64_t i = 0;
+  for (; i + L <= n; i += L)
+    store(y + i, backwards(load(x - i - L + 1), std::make_integer_sequence<int, L>{}));
+  for (; i < n; ++i) y[i] = x[-i];
+}
+
 template <class T>
 static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* y) {
   constexpr int L = lanes<T>;
@@ -118,8 +132,8 @@ static void repeat_each(int64_t rows, int64_t n, const T* x, int64_t stride, T* 
 }
 
 template <class T>
-static constexpr CopyKernels<T> kernels_of = {lanes<T>,       transpose_strip<T>, join_planes<T>,
-                                              part_planes<T>, copy_rows<T>,       repeat_each<T>};
+static constexpr CopyKernels<T> kernels_of = {
+    lanes<T>, transpose_strip<T>, join_planes<T>, part_planes<T>, copy_rows<T>, reverse<T>, repeat_each<T>};
 
 RANVIER_DEFINE_TABLES(CopyKernels, copy_kernels, kernels_of);
 

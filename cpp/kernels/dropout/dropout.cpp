@@ -125,48 +125,63 @@ class Words {
   __extension__ typedef unsigned __int128 Wide;
 
   explicit Words(PhiloxState& state) : state_(state) {}
+  ~Words() { go_back(); }
+
+  // A word of 64 bits, which leaves the half that is kept: philox_next64. Not between calls of draw().
+  uint64_t next_whole() {
+    if (state_.position == 4) block(state_.counter, state_.key, state_.buffer), state_.position = 0;
+    return state_.buffer[state_.position++];
+  }
+
+  // f(words, count) for words in advance; it returns how many it has used, all if it needs more.
+  template <class F>
+  void draw(const F& f) {
+    do {
+      if (at_ == made_) make();
+      at_ += f(words_ + at_, made_ - at_);
+    } while (at_ == made_);
+  }
+
+ private:
+  void make() {
+    saved_ = state_;
+    std::copy_n(state_.counter, 4, counter_);
+    int n = 0;
+    while (state_.has_half || state_.position < 4) words_[n++] = next();
+    uint64_t counter[4], made[4];
+    std::copy_n(counter_, 4, counter);
+    for (; n + 8 <= kWords; n += 8) {
+      block(counter, state_.key, made);
+      std::memcpy(words_ + n, made, sizeof made);  // the lower half of each first
+    }
+    std::copy_n(counter, 4, state_.counter);
+    std::copy_n(made, 4, state_.buffer);
+    state_.half = words_[n - 1];
+    made_ = n, at_ = 0;
+  }
+
+  // The state as after the words that were used.
+  void go_back() {
+    if (at_ == made_) return;
+    state_ = saved_;
+    std::copy_n(counter_, 4, state_.counter);
+    while (at_-- > 0) next();
+  }
 
   uint32_t next() {
     if (state_.has_half) {
       state_.has_half = 0;
       return state_.half;
     }
-    if (state_.position == 4) refill(), state_.position = 0;
-    const uint64_t word = state_.buffer[state_.position++];
+    const uint64_t word = next_whole();
     state_.has_half = 1, state_.half = static_cast<uint32_t>(word >> 32);
     return static_cast<uint32_t>(word);
   }
 
-  // Words in advance; their number. go_back(n) then leaves the state as after n of them.
-  int next(uint32_t (&words)[kWords]) {
-    saved_ = state_;
-    std::copy_n(state_.counter, 4, counter_);
-    int n = 0;
-    while (state_.has_half || state_.position < 4) words[n++] = next();
-    uint64_t counter[4], made[4];
-    std::copy_n(counter_, 4, counter);
-    for (; n + 8 <= kWords; n += 8) {
-      block(counter, state_.key[0], state_.key[1], made);
-      std::memcpy(words + n, made, sizeof made);  // the lower half of each first
-    }
-    std::copy_n(counter, 4, state_.counter);
-    std::copy_n(made, 4, state_.buffer);
-    state_.half = words[n - 1];
-    return n;
-  }
-  void go_back(int n) {
-    state_ = saved_;
-    std::copy_n(counter_, 4, state_.counter);
-    while (n-- > 0) next();
-  }
-
- private:
-  void refill() { block(state_.counter, state_.key[0], state_.key[1], state_.buffer); }
-
   // The four words of the next counter.
-  static inline void block(uint64_t* counter, uint64_t k0, uint64_t k1, uint64_t* to) {
+  static void block(uint64_t* counter, const uint64_t* key, uint64_t* to) {
     for (int i = 0; i < 4 && ++counter[i] == 0;) ++i;
-    uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
+    uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k0 = key[0], k1 = key[1];
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
       const Wide p0 = Wide{0xD2E7470EE14C6C93u} * c[0], p1 = Wide{0xCA5A826395121157u} * c[2];
@@ -178,24 +193,11 @@ class Words {
     std::copy_n(c, 4, to);
   }
 
-  PhiloxState& state_;
-  PhiloxState saved_;
+  PhiloxState &state_, saved_;
   uint64_t counter_[4];
+  uint32_t words_[kWords];
+  int at_ = 0, made_ = 0;
 };
-
-// f(next), which draws words with next(); many: more than a few, which are made in advance.
-template <class F>
-void with_words(PhiloxState& state, bool many, const F& f) {
-  Words stream(state);
-  if (!many) return f([&] { return stream.next(); });
-  uint32_t words[Words::kWords];
-  int at = 0, made = 0;
-  f([&] {
-    if (at == made) made = stream.next(words), at = 0;
-    return words[at++];
-  });
-  if (at < made) stream.go_back(at);
-}
 
 }  // namespace
 
@@ -208,22 +210,27 @@ void permutation(uint64_t seed, int64_t n, int64_t* order) {
 
 void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
+  Words stream(state);
   constexpr int64_t kChunk = 512;
-  with_words(state, n > Words::kWords, [&](const auto& next) {
-    uint32_t drawn[kChunk];
-    for (int64_t i = n - 1; i > 0;) {
-      const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
-      const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
-      // A number above i is drawn again. No branch on that: it would be mispredicted at every third number.
-      // The swaps come afterwards, so that none waits for the places of those before it.
-      while (i > last) {
-        const uint32_t word = next() & mask;
-        drawn[first - i] = word;
-        i -= word <= i;
+  uint32_t drawn[kChunk];
+  for (int64_t i = n - 1; i > 0;) {
+    const uint32_t mask = 0xffffffffu >> __builtin_clz(static_cast<uint32_t>(i));
+    const int64_t first = i, last = std::max<int64_t>(mask >> 1, i - kChunk);
+    // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
+    // swaps come afterwards, so that none waits for the places of those before it.
+    stream.draw([&](const uint32_t* words, int count) {
+      int64_t left = i;
+      const uint32_t *next = words, *end = words + count;
+      while (left > last && next < end) {
+        const uint32_t word = *next++ & mask;
+        drawn[first - left] = word;
+        left -= word <= left;
       }
-      for (int64_t k = 0; k < first - last; ++k) std::swap(order[first - k], order[drawn[k]]);
-    }
-  });
+      i = left;
+      return static_cast<int>(next - words);
+    });
+    for (int64_t k = 0; k < first - last; ++k) std::swap(order[first - k], order[drawn[k]]);
+  }
 }
 
 // A word times the number of values, of which the upper half is the value (Lemire, "Fast random integer
@@ -232,13 +239,42 @@ void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t
   if (range == 0) return static_cast<void>(std::fill_n(y, n, low));
   const uint64_t values = uint64_t{range} + 1;
   const uint32_t too_low = static_cast<uint32_t>((UINT32_MAX - range) % values);
-  with_words(state, n > Words::kWords, [&](const auto& next) {
-    for (int64_t i = 0; i < n; ++i) {
-      uint64_t product = next() * values;
-      while (static_cast<uint32_t>(product) < too_low) product = next() * values;
-      y[i] = static_cast<int64_t>(static_cast<uint64_t>(low) + (product >> 32));
+  int64_t i = 0;
+  Words stream(state);
+  if (n == 0) return;
+  stream.draw([&](const uint32_t* words, int count) {
+    int64_t* to = y + i;
+    const uint32_t *next = words, *end = words + count;
+    while (to < y + n && next < end) {
+      const uint64_t product = *next++ * values;
+      *to = static_cast<int64_t>(static_cast<uint64_t>(low) + (product >> 32));
+      to += static_cast<uint32_t>(product) >= too_low;
     }
+    i = to - y;
+    return static_cast<int>(next - words);
   });
 }
+
+template <class Limit, class T>
+void bernoulli(PhiloxState& state, const Limit* limit, int64_t step, int64_t n, T* y) {
+  if (n == 0) return;
+  Words stream(state);
+  int64_t i = 0;
+  if constexpr (std::is_same_v<Limit, float>) {
+    stream.draw([&](const uint32_t* words, int count) {
+      const int64_t rest = std::min<int64_t>(count, n - i);
+      for (int64_t k = 0; k < rest; ++k, ++i)
+        y[i] = static_cast<float>(words[k] >> 8) * 0x1p-24f < limit[i * step];
+      return static_cast<int>(rest);
+    });
+  } else {
+    for (; i < n; ++i) y[i] = static_cast<double>(stream.next_whole() >> 11) * 0x1p-53 < limit[i * step];
+  }
+}
+
+template void bernoulli(PhiloxState&, const float*, int64_t, int64_t, float*);
+template void bernoulli(PhiloxState&, const float*, int64_t, int64_t, double*);
+template void bernoulli(PhiloxState&, const double*, int64_t, int64_t, float*);
+template void bernoulli(PhiloxState&, const double*, int64_t, int64_t, double*);
 
 }  // namespace ranvier

@@ -80,6 +80,10 @@ struct PhiloxState {
 void permutation(uint64_t seed, int64_t n, int64_t* order);
 // The same of a generator in any state, which is left as NumPy leaves it.
 void permutation(PhiloxState& state, int64_t n, int64_t* order);
+// y[i] = 1 where the next number of Generator.random is below limit[i step], else 0: of float32 for limits of
+// float, else of float64.
+template <class Limit, class T>
+void bernoulli(PhiloxState& state, const Limit* limit, int64_t step, int64_t n, T* y);
 // n numbers from low to low + range: those of NumPy's Generator.integers, to the bit.
 void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t* y);
 

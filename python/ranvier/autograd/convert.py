@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.copies import Cast, Clone
-from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
+from ranvier.autograd.data import CPU, TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import direct
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
@@ -34,6 +36,14 @@ def to(
     non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
     Raises ValueError for another device, TypeError for more arguments.
     | rv.tensor([1.7, -1.7]).to(rv.int64) -> tensor([ 1, -1])"""
+    if len(args) == 1 and dtype is device is memory_format is None and not copy:
+        like = args[0]
+        if type(like) is DType:
+            return _cast("to", x, like, None)
+        if like is CPU or (type(like) is str and like == "cpu"):
+            return x
+        if type(like) is Tensor:
+            return x if like._array.dtype is x._array.dtype else _cast("to", x, like._array.dtype, None)
     flags = [arg for arg in args if isinstance(arg, bool)]
     if len(flags) > 2:
         raise TypeError(f"[to] got {args}; expected a dtype, a device, non_blocking and copy")
@@ -64,9 +74,12 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
         raise DtypeError(
             f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
         ) from None
-    require_numbers(name, wanted)
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
-    y: Tensor = x if wanted == x._array.dtype else Cast(wanted).apply(x)
+    if wanted == x._array.dtype:
+        y: Any = x
+    elif wanted.char not in "fd?il" or (y := direct(_core.cast, x, wanted)) is None:
+        require_numbers(name, wanted)
+        y = Cast(wanted).apply(x)
     return y if memory_format is None else _laid_out(name, y, memory_format)
 
 
@@ -164,6 +177,8 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
 def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
     ranvier.FloatTensor, the name of one, or Tensor, which is the default dtype."""
+    if type(dtype) is DType:
+        return _cast("type", x, dtype, None)
     if dtype is not None:
         try:
             return to(x, default.dtype if dtype is Tensor else as_dtype("type", dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from operator import index
 from typing import Any
 
@@ -21,7 +22,7 @@ from ranvier.autograd.data import (
 )
 from ranvier.autograd.data import Size as Size
 from ranvier.autograd.dtypes import default
-from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
@@ -177,38 +178,23 @@ def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
     return shape_of(size, "tensor")
 
 
-def zeros(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """zeros(2, 3) or zeros((2, 3)): the default dtype unless dtype says otherwise.
-    | rv.zeros(2) -> tensor([0., 0.])"""
-    try:
-        array = filled(0, _size(size, settings), np.dtype(dtype or default.dtype))
-        return _finish(array, requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "zeros", zeros, size, {"dtype": dtype, "device": device}) from None
+def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+    def op(
+        *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    ) -> Tensor:
+        try:
+            array = filled(value, _size(size, settings), np.dtype(dtype or default.dtype))
+            return _finish(array, requires_grad, device, settings)
+        except Exception as error:
+            raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
+
+    return named(op, name, about)
 
 
-def ones(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """As :func:`zeros`, filled with 1."""
-    try:
-        array = filled(1, _size(size, settings), np.dtype(dtype or default.dtype))
-        return _finish(array, requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "ones", ones, size, {"dtype": dtype, "device": device}) from None
-
-
-def empty(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """As :func:`zeros`, without setting the values."""
-    try:
-        array = filled(None, _size(size, settings), np.dtype(dtype or default.dtype))
-        return _finish(array, requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "empty", empty, size, {"dtype": dtype, "device": device}) from None
+zeros = _sized("zeros", 0, """zeros(2, 3) or zeros((2, 3)): the default dtype unless dtype says otherwise.
+    | rv.zeros(2) -> tensor([0., 0.])""")  # fmt: skip
+ones = _sized("ones", 1, "As :func:`zeros`, filled with 1.")
+empty = _sized("empty", None, "As :func:`zeros`, without setting the values.")
 
 
 def full(
@@ -229,7 +215,7 @@ def full(
         value = value.item() if isinstance(value, np.generic) else value
         if type(value) is float or type(value) is int or type(value) is bool:
             kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
-            array = filled(number_in("full", value, kind), shape, kind)
+            array = filled(value if kind.kind == "f" else number_in("full", value, kind), shape, kind)
         else:
             value = array_of("full", value)
             kind = np.dtype(dtype or value.dtype)
@@ -241,35 +227,21 @@ def full(
         raise renamed(error, "full", full, (size, fill_value), {"dtype": dtype, "device": device}) from None
 
 
-def zeros_like(
-    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """Zeros in the shape, dtype and layout of x."""
-    try:
-        array = input._array if type(input) is Tensor else array_of("zeros_like", input)
-        return _finish(filled_like(0, array, dtype), requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "zeros_like", zeros_like, (input,), {"dtype": dtype, "device": device}) from None
+def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+    def op(
+        input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    ) -> Tensor:
+        try:
+            array = input._array if type(input) is Tensor else array_of(name, input)
+            return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
+        except Exception as error:
+            raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
+
+    return named(op, name, f"{about} in the shape, dtype and layout of x.")
 
 
-def ones_like(
-    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """Ones in the shape, dtype and layout of x."""
-    try:
-        array = input._array if type(input) is Tensor else array_of("ones_like", input)
-        return _finish(filled_like(1, array, dtype), requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "ones_like", ones_like, (input,), {"dtype": dtype, "device": device}) from None
-
-
-@own_error
-def empty_like(
-    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """A tensor in the shape, dtype and layout of x, without setting the values."""
-    array = filled_like(None, array_of("empty_like", input), dtype)
-    return _finish(array, requires_grad, device, settings)
+zeros_like, ones_like = _like("zeros_like", 0, "Zeros"), _like("ones_like", 1, "Ones")
+empty_like = _like("empty_like", None, "Any numbers")
 
 
 @own_error
@@ -306,7 +278,13 @@ def eye(
         return written("eye", out, eye(n, m, dtype=dtype or out.dtype))
     if n < 0 or (m is not None and m < 0):
         raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
-    return _finish(literal(np.eye(n, m, dtype=dtype or default.dtype)), requires_grad, device, settings)
+    m, kind = n if m is None else m, np.dtype(dtype or default.dtype)
+    array = filled(0, (n, m), kind)
+    if recordings:
+        array = literal(np.eye(n, m, dtype=kind))
+    else:
+        array.reshape(-1)[: m * min(n, m) : m + 1] = 1
+    return _finish(array, requires_grad, device, settings)
 
 
 @own_error
@@ -326,15 +304,14 @@ def arange(
     or of the wrong sign.
     | rv.arange(3), rv.arange(0, 1, 0.5) -> (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))"""
     first, last = (0, start) if end is None else (start, end)
-    first, last, step = (v.item() if isinstance(v, (Tensor, np.ndarray)) else v for v in (first, last, step))
-    if dtype is None:
-        whole = all(isinstance(v, (int, np.integer)) for v in (first, last, step))
-        dtype = np.int64 if whole else default.dtype
-    if np.dtype(dtype).kind in "iu":
+    if not (type(first) is type(last) is type(step) is int):
+        first, last, step = (getattr(v, "item", lambda v=v: v)() for v in (first, last, step))
+    whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
+    kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
+    if kind.kind in "iu" and not whole:
         first, last, step = int(first), int(last), int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
-    kind = np.dtype(dtype)
     try:
         if kind.char in "fdl" and not recordings:
             count = math.ceil((last - first) / step)
@@ -369,7 +346,7 @@ def linspace(
         raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)
     step = (last - first) / max(count - 1, 1)
-    if kind.char in "fd" and count > 1 and (step or first == last) and not recordings:
+    if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not recordings:
         values = _core._progression(first, step, count, kind, last)
         return _finish(values, requires_grad, device, settings)
     if kind.kind in "iu":  # counted from both ends, as in PyTorch

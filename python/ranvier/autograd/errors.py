@@ -69,6 +69,13 @@ def own_methods(cls: Any, methods: str, name: str = "") -> None:
             setattr(cls, method, call)
 
 
+def named(function: Any, name: str, about: str) -> Any:
+    """The function, under this name and with this description."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = about
+    return function
+
+
 def own_error(function: Callable[..., Any], name: str = "") -> Any:
     """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
     Python or NumPy becomes a sentence on the arguments."""

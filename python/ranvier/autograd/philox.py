@@ -38,6 +38,14 @@ def integers(draw: Any, low: int, high: int, shape: tuple[int, ...]) -> Array:
     return np.asarray(draw.integers(low, high, shape))
 
 
+def bernoulli(draw: Any, limit: Any, out: Array) -> None:
+    """out takes ``draw.random() < limit``. TypeError or ValueError where the core does not draw that."""
+    if (bits := _bits(draw)) is None:
+        raise TypeError("another generator")
+    with bits.lock:
+        _core._next_bernoulli(bits, limit, out)
+
+
 def permutation(draw: Any, n: int) -> Array:
     """``draw.permutation(n)``"""
     if type(n) is int and 0 <= n < 2**32 and (bits := _bits(draw)) is not None:

@@ -11,7 +11,7 @@ import contextlib
 import math
 from _thread import _local as local  # as in mode.py
 from _thread import allocate_lock
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from ranvier.autograd import philox
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
 from ranvier.autograd.dtypes import default
-from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
@@ -29,6 +29,7 @@ from ranvier.autograd.tensor import Tensor
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
+_I64 = np.dtype(np.int64)
 _NAMES = {"f": "float32", "d": "float64"}
 _lock = allocate_lock()
 
@@ -271,38 +272,28 @@ def _arrays(state: Any) -> Any:
     return np.array(state, np.uint64) if isinstance(state, list) else state
 
 
-def rand(
-    *size: Any,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
-) -> Tensor:
-    """Uniform numbers in [0, 1), float32 or float64, by dtype or the default; of a generator, if given."""
-    try:
-        shape, key = _size(size, settings), key_of("rand", generator)
-        values = _core.random_uniform(shape, _name_of(dtype), 0.0, 1.0, key)
-        return _finish(values, requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "rand", rand, size, {"dtype": dtype, "device": device}) from None
+def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
+    def op(
+        *size: Any,
+        generator: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **settings: Any,
+    ) -> Tensor:
+        try:
+            shape, key = _size(size, settings), key_of(name, generator)
+            values = getattr(_core, kernel)(shape, _name_of(dtype), 0.0, 1.0, key)
+            return _finish(values, requires_grad, device, settings)
+        except Exception as error:
+            raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
+
+    return named(op, name, about)
 
 
-def randn(
-    *size: Any,
-    generator: Any = None,
-    dtype: Any = None,
-    device: Any = None,
-    requires_grad: bool = False,
-    **settings: Any,
-) -> Tensor:
-    """Standard normal numbers, float32 or float64, by dtype or the default; of a generator, if given."""
-    try:
-        shape, key = _size(size, settings), key_of("randn", generator)
-        values = _core.random_normal(shape, _name_of(dtype), 0.0, 1.0, key)
-        return _finish(values, requires_grad, device, settings)
-    except Exception as error:
-        raise renamed(error, "randn", randn, size, {"dtype": dtype, "device": device}) from None
+_WHOSE = "float32 or float64, by dtype or the default; of a generator, if given."
+rand = _random("rand", "random_uniform", f"Uniform numbers in [0, 1), {_WHOSE}")
+randn = _random("randn", "random_normal", f"Standard normal numbers, {_WHOSE}")
 
 
 def _name_of(dtype: Any) -> str:
@@ -324,30 +315,20 @@ def _given(name: str, generator: Any) -> Generator:
     return generator
 
 
-def rand_like(
-    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """As :func:`rand`, in the shape and dtype of x."""
-    try:
-        array = array_of("rand_like", input)
-        return rand(
-            array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
-        )
-    except Exception as error:
-        raise renamed(error, "rand_like", rand_like, (input,), {"dtype": dtype, "device": device}) from None
+def _random_like(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    name = f"{draw.__name__}_like"
+
+    def op(input: Any, *, dtype: Any = None, **settings: Any) -> Tensor:
+        try:
+            array = array_of(name, input)
+            return draw(array.shape, dtype=dtype or array.dtype, **settings)
+        except Exception as error:
+            raise renamed(error, name, op, (input,), {"dtype": dtype}) from None
+
+    return named(op, name, f"As :func:`{draw.__name__}`, in the shape and dtype of x.")
 
 
-def randn_like(
-    input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
-) -> Tensor:
-    """As :func:`randn`, in the shape and dtype of x."""
-    try:
-        array = array_of("randn_like", input)
-        return randn(
-            array.shape, dtype=dtype or array.dtype, device=device, requires_grad=requires_grad, **settings
-        )
-    except Exception as error:
-        raise renamed(error, "randn_like", randn_like, (input,), {"dtype": dtype, "device": device}) from None
+rand_like, randn_like = _random_like(rand), _random_like(randn)
 
 
 def _integers(name: str, drawn_from: Any) -> np.random.Generator:
@@ -356,9 +337,9 @@ def _integers(name: str, drawn_from: Any) -> np.random.Generator:
 
 def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
     """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
-    kind = np.dtype(dtype)
-    if kind.char in "ldf" and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
+    if dtype is _I64 and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
         return
+    kind = np.dtype(dtype)
     if not low < high:
         raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
     least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
@@ -390,9 +371,10 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    check_range("randint", low, high, dtype or np.int64)
+    check_range("randint", low, high, dtype or _I64)
     values = philox.integers(_integers("randint", generator), low, high, shape_of((size,), "tensor"))
-    return _finish(values.astype(dtype or np.int64, copy=False), requires_grad, device, settings)
+    values = values if dtype is None else values.astype(dtype, copy=False)
+    return _finish(values, requires_grad, device, settings)
 
 
 @own_error
@@ -401,6 +383,6 @@ def randperm(
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
     if n:
-        check_range("randperm", 0, n, dtype or np.int64)
+        check_range("randperm", 0, n, dtype or _I64)
     values = philox.permutation(_integers("randperm", generator), n)
-    return _finish(values.astype(dtype or np.int64, copy=False), False, device, settings)
+    return _finish(values if dtype is None else values.astype(dtype, copy=False), False, device, settings)

@@ -171,7 +171,12 @@ def _in_place(module: Any, name: str) -> Callable[..., Tensor]:
         kernel = of_floats if (kind := x._array.dtype.kind) == "f" else of_integers if kind in "iu" else None
         if kernel is not None and not settings and in_place(kernel, x, x, *args):
             return x
-        if fused is not None and (call := fused(x, *args, **settings)) and in_place(call[0], x, *call[1:]):
+        if (
+            fused is not None
+            and kind == "f"
+            and (call := fused(x, *args, **settings))
+            and in_place(call[0], x, *call[1:])
+        ):
             return x
         check_leaf(x, name)
         return assign(x, function(x, *args, **settings), name)

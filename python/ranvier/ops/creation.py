@@ -6,6 +6,7 @@ Random numbers come from the library's stream (``rv.manual_seed``), or from the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import creation
+from ranvier.autograd import creation, philox
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import in_place
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.random import check_range, fresh_key, randint, randn, using
+from ranvier.autograd.memory import filled_like
+from ranvier.autograd.random import check_range, key_of, randint, randn, using
 from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
@@ -43,27 +46,32 @@ def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any]) -> T
     """x with the numbers that draw(x.shape) returns, in place."""
     with _drawing(generator):
         values = np.asarray(draw(x.shape))
+    if in_place(_core.write, x, values):
+        return x
     check_leaf(x, name)
     return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
 
 
-def _by_core(name: str, kernel: Callable[..., Any], x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
-    kind = _float(name, x)
-    return _filled(name, x, generator, lambda shape: kernel(shape, kind, float(a), float(b), fresh_key()))
+def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
+    kind, key = _float(name, x), key_of(name, generator)
+    if in_place(_core._fill_random, x, normal, float(a), float(b), key):
+        return x
+    kernel = _core.random_normal if normal else _core.random_uniform
+    return _filled(name, x, None, lambda shape: kernel(shape, kind, float(a), float(b), key))
 
 
 def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with uniform numbers in [low, to). | rv.zeros(3).uniform_(1, 1).tolist() -> [1.0, 1.0, 1.0]"""
     if not low <= to:
         raise OpError(f"[uniform_] got {low} to {to}; expected low <= to")
-    return _by_core("uniform_", _core.random_uniform, x, generator, low, to)
+    return _by_core("uniform_", False, x, generator, low, to)
 
 
 def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
     """Fills x with normal numbers of this mean and standard deviation.
     | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]"""
     number("normal_", "std", std, 0)
-    return _by_core("normal_", _core.random_normal, x, generator, mean, std)
+    return _by_core("normal_", True, x, generator, mean, std)
 
 
 def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
@@ -93,7 +101,7 @@ def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generat
     elif to is None:
         to = 2 if kind == np.bool_ else int(np.iinfo(kind).max)
     check_range("random_", low, to, kind)
-    return _filled("random_", x, generator, lambda shape: numpy_generator().integers(low, to, shape))
+    return _filled("random_", x, generator, lambda shape: philox.integers(numpy_generator(), low, to, shape))
 
 
 def _probabilities(name: str, p: Any) -> Any:
@@ -112,12 +120,23 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     else:
         limit = np.full(input.shape, float(number("bernoulli", "p", p, 0, 1)))
     with _drawing(generator):
-        values = numpy_generator().random(input.shape, F32 if limit.dtype == F32 else F64)
-    return wrap(np.asarray(values < limit).astype(input.dtype))
+        draw = numpy_generator()
+    out = filled_like(None, input._array)
+    try:
+        philox.bernoulli(draw, limit, out)
+    except (TypeError, ValueError):
+        values = draw.random(input.shape, F32 if limit.dtype == F32 else F64)
+        out = np.asarray(values < limit).astype(input.dtype)
+    return wrap(out)
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fills x with 1 with probability p (a number, or a tensor that broadcasts), else with 0."""
+    if type(p) is float and 0 <= p <= 1 and x._array.dtype.kind == "f":
+        with _drawing(generator):
+            draw = numpy_generator()
+        if in_place(functools.partial(philox.bernoulli, draw), x, p):
+            return x
     limit = _probabilities("bernoulli_", as_tensor("bernoulli_", p))
     return _filled("bernoulli_", x, generator, lambda shape: numpy_generator().random(shape) < limit)
 
@@ -175,7 +194,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
             with np.errstate(divide="ignore"):
                 keys = np.log(1 - draw.random(rows.shape)) / rows
             keys[rows == 0] = -math.inf
-            chosen = np.argsort(-keys, 1, kind="stable")[:, :num_samples]
+            one = num_samples == 1
+            chosen = keys.argmax(1)[:, None] if one else np.argsort(-keys, 1, kind="stable")[:, :num_samples]
     return wrap(chosen.astype(np.int64, copy=False).reshape(*input.shape[:-1], num_samples))
 
 
@@ -201,7 +221,9 @@ def normal(
     mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
     with _drawing(generator):
         if size is not None:
-            y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory) * std + mean
+            y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
+            if not (in_place(_core.mul, y, y, std) and in_place(_core.add, y, y, mean)):
+                y = y * std + mean
         else:
             shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
             kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)

@@ -144,4 +144,5 @@ def start() -> None:
 
     _core.random_uniform = drawn(uniform, lambda g, n, dtype, a, b: g.uniform(n, dtype) * (b - a) + a)
     _core.random_normal = drawn(normal, lambda g, n, dtype, a, b: g.normal(n, dtype) * b + a)
+    _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]

@@ -60,11 +60,20 @@ def _masked_fill(x: Any, *args: Any, **settings: Any) -> Call:
     return _core.where, args[0], args[1], x
 
 
+def _clip(x: Any, *limits: Any, **settings: Any) -> Call:
+    """x, at least the first and at most the second limit"""
+    if settings or len(limits) != 2 or not (_is_number(limits[0]) and _is_number(limits[1])):
+        return None
+    return _core.clip, x, *limits
+
+
 FUSED: dict[str, Callable[..., Call]] = {
     "add": _scaled(1),
     "addcdiv": _joined(_core.addcdiv),
     "addcmul": _joined(_core.addcmul),
     "lerp": _lerp,
+    "clamp": _clip,
+    "clip": _clip,
     "masked_fill": _masked_fill,
     "sub": _scaled(-1),
 }

@@ -132,13 +132,15 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
     | rv.tril_indices(2, 2) -> tensor([[0, 1, 1], [0, 0, 1]])"""
-    return wrap(np.stack(np.tril_indices(row, offset, col)).astype(dtype or np.int64))
+    places = _core._triangle_indices(row, col, offset, False)
+    return wrap(places if dtype is None else places.astype(dtype, copy=False))
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
     | rv.triu_indices(2, 2) -> tensor([[0, 0, 1], [0, 1, 1]])"""
-    return wrap(np.stack(np.triu_indices(row, offset, col)).astype(dtype or np.int64))
+    places = _core._triangle_indices(row, col, offset, True)
+    return wrap(places if dtype is None else places.astype(dtype, copy=False))
 
 
 def argwhere(input: Any) -> Tensor:

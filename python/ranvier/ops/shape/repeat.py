@@ -15,8 +15,8 @@ from ranvier.autograd.errors import TooLarge, own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.memory import copied, keep, reshaped
-from ranvier.autograd.mode import mode
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.recording import recordings
+from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, unbroadcast
 from ranvier.ops.layout import fill_part, zeros
@@ -36,6 +36,8 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
     | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])"""
+    if repeats is None and (y := _copies(input, sizes)) is not None:
+        return y
     input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
     if len(times) < input.ndim or any(n < 0 for n in times):
         raise OpError(
@@ -49,10 +51,17 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
     | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
+    if dims is None and (y := _copies(input, sizes)) is not None:
+        return y
     input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
     if any(n < 0 for n in times):
         raise OpError(f"[tile] got dims {times}; expected numbers >= 0")
     return _repeated(input, (1,) * (input.ndim - len(times)) + times)
+
+
+def _copies(x: Any, sizes: tuple[Any, ...]) -> Tensor | None:
+    times = sizes[0] if len(sizes) == 1 and type(sizes[0]) in (tuple, list) else sizes
+    return direct(_core.repeat, x, times)
 
 
 class Repeat(Function):
@@ -108,6 +117,10 @@ def repeat_interleave(
     >>> x.repeat_interleave(2), x.repeat_interleave(rv.tensor([0, 3]))
     (tensor([1., 1., 2., 2.]), tensor([2., 2., 2.]))
     """
+    if type(repeats) is int and output_size is None:
+        x, at = (flatten(input), 0) if dim is None and isinstance(input, Tensor) else (input, dim)
+        if (y := direct(_core.repeat_each, x, repeats, at)) is not None:
+            return y
     input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
     if dim is None:
         input, dim = flatten(input), 0
@@ -133,6 +146,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
 
     Raises ValueError where shifts and dims are not as many.
     | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])"""
+    if (y := direct(_core.roll, input, shifts, dims)) is not None:
+        return y
     input = as_tensor("roll", input)
     steps = _sizes("roll", (shifts,))
     if dims is None or dims == ():
@@ -154,8 +169,6 @@ def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
         return x.clone()
     before = (slice(None),) * axis
     head, tail = (*before, slice(n - step, None)), (*before, slice(n - step))
-    if not (x._requires_grad and mode.enabled):
-        return cat([wrap(x._array[head]), wrap(x._array[tail])], axis)
     return cat([getitem(x, head), getitem(x, tail)], axis)
 
 
@@ -239,9 +252,7 @@ class Triangle(MaskedFill):
         return
 
 
-def _triangle(name: str, keeps: Any) -> Callable[..., Tensor]:
-    upper = name == "triu"
-
+def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
     def op(input: Any, diagonal: int = 0) -> Tensor:
         if (y := direct(_core.triangle, input, diagonal, upper)) is not None:
             return y
@@ -252,14 +263,17 @@ def _triangle(name: str, keeps: Any) -> Callable[..., Tensor]:
             raise OpError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
         rows, columns = x.shape[-2:]
         diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
-        outside = keep(keeps(rows, columns, diagonal) == 0)
+        ones = np.ones((rows, columns), np.bool_)
+        if recordings:
+            outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
+        else:
+            outside = _core.triangle(ones, diagonal + (-1 if upper else 1), not upper)
         return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
 
     return op
 
 
-tril = _triangle("tril", np.tri)
-triu = _triangle("triu", lambda m, n, k: 1 - np.tri(m, n, k - 1))
+tril, triu = _triangle("tril", False), _triangle("triu", True)
 document(
     globals(),
     """

@@ -17,7 +17,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import like, reshaped
 from ranvier.autograd.tensor import Tensor
@@ -257,10 +257,13 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
 
     Raises IndexError for a dimension that x lacks, ValueError where one is named twice.
     | rv.flip(rv.tensor([1, 2, 3]), 0) -> tensor([3, 2, 1])"""
-    input = as_tensor("flip", input)
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
-    named = _sizes("flip", axes if dims is None else (dims,))
+    given = axes if dims is None else (dims,)
+    listed = given[0] if len(given) == 1 and type(given[0]) in (tuple, list) else given
+    if (y := direct(_core.flip, input, listed)) is not None:
+        return y
+    input, named = as_tensor("flip", input), _sizes("flip", given)
     reversed_dims = [_dim("flip", d, input.ndim) for d in named]
     if len(set(reversed_dims)) != len(reversed_dims):
         raise OpError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")

@@ -38,8 +38,15 @@ def _as_layers(x: Tensor) -> Tensor:
     return unsqueeze(x, -1) if x.ndim == 2 else x
 
 
-atleast_1d = _atleast("atleast_1d", lambda x: reshape(x, (1,)) if x.ndim == 0 else x)
-atleast_2d = _atleast("atleast_2d", lambda x: reshape(x, (1, -1)) if x.ndim < 2 else x)
+def _as_vectors(x: Tensor) -> Tensor:
+    return x if x._array.ndim else reshape(x, (1,))
+
+
+def _as_rows(x: Tensor) -> Tensor:
+    return x if x._array.ndim > 1 else reshape(x, (1, -1))
+
+
+atleast_1d, atleast_2d = _atleast("atleast_1d", _as_vectors), _atleast("atleast_2d", _as_rows)
 atleast_3d = _atleast("atleast_3d", _as_layers)
 
 
@@ -51,8 +58,8 @@ def _stacked(name: str, function: Callable[[Tensor], Tensor], dim: int) -> Calla
     return op
 
 
-hstack = _stacked("hstack", atleast_1d, 1)
-vstack = row_stack = _stacked("vstack", atleast_2d, 0)
+hstack = _stacked("hstack", _as_vectors, 1)
+vstack = row_stack = _stacked("vstack", _as_rows, 0)
 column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim < 2 else x, 1)
 
 
