@@ -106,13 +106,21 @@ void next_bernoulli(Raw generator, Raw limit, InPlace out) {
   with_float(p.dtype(), [&](auto tag) { draw(p.view<decltype(tag)>().data, 1); });
 }
 
-// The numbers of random_uniform(shape, dtype, a, b, key) or random_normal, in an array in C order.
-void fill_random(Truth normal, Real a, Real b, Key key, InPlace out) {
+// The numbers of random_uniform(shape, dtype, a, b, next_key(state)) or random_normal, in an array in C
+// order.
+void fill_random(Truth normal, Real a, Real b, InPlace state, InPlace out) {
   const Input before = Input::floating(out);
   const Output y = out.of(before.dtype(), before.shape());
   if (!before.is_contiguous()) before.fail("an array in C order");
+  const auto seed = state.of(DType::int64, {2}).view<int64_t>();
+  if (seed.strides[0] != 1) fail_value(state.op, "got a strided state; expected a contiguous one");
+  int64_t key[2];
+  TensorView<int64_t> made = seed;
+  made.data = key;
+  invoke(NextKey{seed, made});
   run_sized<RandomFill>(before.elements(), before.dtype(),
-                        normal ? Distribution::normal : Distribution::uniform, a.number, b.number, key, y);
+                        normal ? Distribution::normal : Distribution::uniform, a.number, b.number,
+                        as_const(made), y);
 }
 
 // The same call with dy for x is the gradient.

@@ -1,4 +1,5 @@
 // Arrays joined, repeated, shifted, reversed, and parts of matrices: elements only move.
+#include <cstring>
 #include <vector>
 
 #include "bindings/define.h"
@@ -62,6 +63,19 @@ TensorView<const T> widened(const Input& x, int d) {
   return v;
 }
 
+// Whether arrays in C order, one after another, are copied in less time than kernels are called.
+bool is_short(int64_t rows, int64_t bytes) {
+  constexpr int64_t kShort = 1 << 18;
+  return rows == 1 && bytes <= kShort && !t_recording;
+}
+template <class T>
+void append(const std::vector<Input>& inputs, T* y) {
+  for (const Input& x : inputs) {
+    std::memcpy(y, x.view<T>().data, size_t(x.elements()) * sizeof(T));
+    y += x.elements();
+  }
+}
+
 std::vector<Input> joined_inputs(const Arrays& arrays) {
   if (PySequence_Size(arrays.value.ptr()) == 0)
     fail_value(arrays.op, "got no tensors; expected at least one");
@@ -107,6 +121,7 @@ Output concatenate(Arrays arrays, Whole dim) {
     const int64_t bytes = numel(part) * int64_t(sizeof(T));
     if constexpr (sizeof(T) > 1)
       if (bytes && rows >= kFewRows && bytes / rows <= kLongRow) return join_rows<T>(inputs, rows, part);
+    if (is_short(rows, bytes)) return append(inputs, part.data);
     for (const Input& x : inputs) {
       part.shape[d] = x.shape(d);
       invoke_sized(Copy<T>{x, part}, x.elements());
@@ -140,6 +155,7 @@ Output stack(Arrays arrays, Whole dim) {
     const int64_t bytes = numel(part) * int64_t(sizeof(T));
     if constexpr (sizeof(T) > 1)
       if (bytes && rows >= kFewRows && bytes / rows <= kLongRow) return join_rows<T>(inputs, rows, part);
+    if (is_short(rows, bytes)) return append(inputs, part.data);
     part.shape[d] = 1;
     for (const Input& x : inputs) {
       invoke_sized(Copy<T>{widened<T>(x, d), part}, x.elements());
@@ -149,16 +165,18 @@ Output stack(Arrays arrays, Whole dim) {
   return y;
 }
 
-// x shifted cyclically along an axis.
-Output roll(Raw array, Whole step, Axis axis) {
+// x shifted cyclically along an axis; None: of all elements in C order.
+Output roll(Raw array, Whole step, MaybeWhole axis) {
   const Input x = moved(array);
-  const int d = axis.of(x);
+  if (!axis.given() && !x.is_contiguous()) x.fail("memory in C order");
+  const int d = axis.given() ? Axis(axis).of(x) : 0;
   Output y = Output::contiguous(x.dtype(), x.shape());
-  const int64_t n = x.shape(d), shift = n ? (step % n + n) % n : 0;
+  const int64_t n = axis.given() ? x.shape(d) : x.elements(), shift = n ? (step % n + n) % n : 0;
   with_size(x, [&](auto tag) {
     using T = decltype(tag);
     TensorView<const T> from = x.view<T>();
     TensorView<T> to = y;
+    if (!axis.given()) from.ndim = to.ndim = 1, from.strides[0] = to.strides[0] = 1;
     from.shape[d] = to.shape[d] = n - shift;
     to.data += shift * to.strides[d];
     invoke_sized(Copy<T>{from, to}, x.elements());

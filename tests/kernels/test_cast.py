@@ -13,7 +13,7 @@ SIZES = [0, 1, 3, 255, 256, 257, 5000]
 
 @pytest.mark.parametrize("to", TO)
 @grouped("dtype", FROM)
-def test_casts_are_numpys(dtype, to, rng):
+def test_casts_are_numpys(dtype, to, isa, rng):
     for size in SIZES:
         x = rng.uniform(0, 100, size).astype(dtype)
         if np.dtype(dtype).kind in "if":

@@ -124,6 +124,8 @@ def test_elements_that_move(dtype, rng):
             for axis in (*range(x.ndim), -1):
                 for n in (0, 1, -2, 7, 10**9):
                     np.testing.assert_array_equal(_core.roll(x, n, axis), np.roll(x, n, axis), strict=True)
+                    if x.flags.c_contiguous:
+                        np.testing.assert_array_equal(_core.roll(x, n, None), np.roll(x, n), strict=True)
                 for n in (0, 1, 2, 5):
                     np.testing.assert_array_equal(
                         _core.repeat_each(x, n, axis), np.repeat(x, n, axis), strict=True

@@ -1,9 +1,10 @@
-// cast: blocks of x become a wide type, which holds all of its values, and that becomes y. What x has
-// in the wide type already is not loaded first, and the most common dtypes are cast in one step.
+// cast: dense arrays of the most common dtypes in one loop; of others, blocks of x become a wide type, which
+// holds all of its values, and that becomes y.
 #include "kernels/copy/copy.h"
 
 #include <algorithm>
 #include <iterator>
+#include <type_traits>
 
 #include "base/loop_nest.h"
 #include "base/parallel.h"
@@ -58,22 +59,23 @@ Store store_of(Wide wide) {
   return wide == Wide::int64 ? store<int64_t, To> : store<int32_t, To>;
 }
 
-// To y without a block, from the dtypes that are cast most.
-template <class To>
-Load direct_of(DType from) {
-  if (from == DType::float32) return load<float, To>;
-  if (from == DType::boolean || from == DType::uint8) return load<uint8_t, To>;
-  return nullptr;
+using Dense = void (*)(const void* x, int64_t n, void* y);
+
+Dense dense_of(DType from, DType to) {
+  const auto place = [](const auto& dtypes, DType dtype) {
+    return std::find(std::begin(dtypes), std::end(dtypes), dtype) - std::begin(dtypes);
+  };
+  const auto row = place(kCastFrom, from == DType::boolean ? DType::uint8 : from);
+  return row == std::size(kCastFrom) ? nullptr : cast_kernels().dense[row][place(kCastTo, to)];
 }
 
 struct Side {
   const void* data;
   int64_t item;  // bytes
   const int64_t* strides;
-  bool is_wide;
 };
 
-void cast(const Team& team, Load load, Store store, Load direct, int ndim, const int64_t* shape,
+void cast(const Team& team, Load load, Store store, Dense dense, int ndim, const int64_t* shape,
           const Side& x, const Side& y) {
   const LoopNest<2> nest(ndim, shape, {x.strides, y.strides});
   const int64_t step_x = nest.strides[0][nest.ndim - 1], step_y = nest.strides[1][nest.ndim - 1];
@@ -81,8 +83,7 @@ void cast(const Team& team, Load load, Store store, Load direct, int ndim, const
     alignas(64) int64_t block[kBlock];  // of whatever is wide
     const char* p = static_cast<const char*>(x.data) + offsets[0] * x.item;
     char* q = const_cast<char*>(static_cast<const char*>(y.data)) + offsets[1] * y.item;
-    if (x.is_wide && step_x == 1) return store(p, count, q, step_y);
-    if (direct && step_y == 1) return direct(p, step_x, count, q);
+    if (dense && step_x == 1 && step_y == 1) return dense(p, count, q);
     for (int64_t i = 0; i < count; i += kBlock) {
       const int64_t n = std::min(kBlock, count - i);
       load(p + i * step_x * x.item, step_x, n, block);
@@ -91,15 +92,21 @@ void cast(const Team& team, Load load, Store store, Load direct, int ndim, const
   });
 }
 
+template <class T>
+constexpr DType dtype_of() {
+  if (std::is_same_v<T, float>) return DType::float32;
+  if (std::is_same_v<T, double>) return DType::float64;
+  if (std::is_same_v<T, int64_t>) return DType::int64;
+  return std::is_same_v<T, int32_t> ? DType::int32 : DType::boolean;
+}
+
 }  // namespace
 
 template <class From, class To>
 void Cast<From, To>::run(const Team& team, void*) const {
-  const Wide wide = wide_of(from);
-  const bool own = from == DType::float64 || from == DType::int64 || from == DType::int32;
-  const Side in{x.data, sizeof(From), x.strides, own}, out{y.data, sizeof(To), y.strides, false};
-  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide), direct_of<To>(from), x.ndim, x.shape, in,
-       out);
+  const Side in{x.data, sizeof(From), x.strides}, out{y.data, sizeof(To), y.strides};
+  cast(team, kLoads[static_cast<int>(from)], store_of<To>(wide_of(from)), dense_of(from, dtype_of<To>()),
+       x.ndim, x.shape, in, out);
 }
 
 #define RANVIER_CAST(From)             \

@@ -167,7 +167,7 @@ void fill_run(void* y, int64_t, int64_t n, const void* value) {
     std::memset(y, 0, size_t(n) * sizeof(T));
     return;
   }
-  constexpr int64_t kRepeated = 4096 / sizeof(T);
+  constexpr int64_t kRepeated = 16384 / sizeof(T);
   T *p = static_cast<T*>(y), line[kAtOnce];
   for (T& element : line) element = number;
   const int64_t lines = std::min(n, kRepeated) / kAtOnce * kAtOnce;

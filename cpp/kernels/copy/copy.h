@@ -84,6 +84,14 @@ void progression(int64_t first, int64_t step, int64_t n, int64_t* y);
 //   x and y have one shape and any strides; From is an unsigned type of the size of x's elements, `from`
 //   says what they are.
 
+// The loops of dense arrays, by the places of their dtypes in kCastFrom and kCastTo.
+constexpr DType kCastFrom[] = {DType::float32, DType::float64, DType::int64, DType::uint8};  // or bool
+constexpr DType kCastTo[] = {DType::float32, DType::float64, DType::int64, DType::int32, DType::boolean};
+struct CastKernels {
+  void (*dense[4][5])(const void* x, int64_t n, void* y);
+};
+RANVIER_TABLE(CastKernels, cast_kernels)
+
 template <class From, class To>  // From: uint8_t ... uint64_t; To: as in Fill
 struct Cast {
   RANVIER_CALL("cast", x, y);

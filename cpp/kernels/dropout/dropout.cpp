@@ -268,7 +268,8 @@ void bernoulli(PhiloxState& state, const Limit* limit, int64_t step, int64_t n, 
       return static_cast<int>(rest);
     });
   } else {
-    for (; i < n; ++i) y[i] = static_cast<double>(stream.next_whole() >> 11) * 0x1p-53 < limit[i * step];
+    for (; i < n; ++i)
+      y[i] = static_cast<double>(static_cast<int64_t>(stream.next_whole() >> 11)) * 0x1p-53 < limit[i * step];
   }
 }
 

@@ -42,6 +42,7 @@ _NAMES = """
 """
 __all__ = _NAMES.split()
 
+_I64 = np.dtype(np.int64)
 _HARMLESS = {"layout": (None, "strided"), "pin_memory": (False, None)}
 
 
@@ -215,7 +216,8 @@ def full(
         value = value.item() if isinstance(value, np.generic) else value
         if type(value) is float or type(value) is int or type(value) is bool:
             kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
-            array = filled(value if kind.kind == "f" else number_in("full", value, kind), shape, kind)
+            fits = kind.kind == "f" or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
+            array = filled(value if fits else number_in("full", value, kind), shape, kind)
         else:
             value = array_of("full", value)
             kind = np.dtype(dtype or value.dtype)

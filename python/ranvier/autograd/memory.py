@@ -198,12 +198,6 @@ def _assign(array: Array, value: Any) -> None:
     array[...] = value
 
 
-@functools.cache
-def limits(code: str) -> tuple[int, int]:
-    """The least and the greatest number of a dtype of integers."""
-    return int(np.iinfo(code).min), int(np.iinfo(code).max)
-
-
 def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """A number as an element of this dtype: towards 0 for integers; for bool, whether it is not 0."""
     if value is None or isinstance(value, (complex, np.complexfloating, str)):
@@ -214,8 +208,7 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
         return bool(value)
     try:
         whole = int(value)
-        least, most = limits(dtype.char) if dtype.kind in "iu" else (whole, whole)
-        fits = least <= whole <= most
+        fits = dtype.kind not in "iu" or np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max
     except (ValueError, OverflowError):
         fits = False
     if not fits:

@@ -308,6 +308,13 @@ def key_of(name: str, generator: Any) -> Any:
     return _given(name, generator).fresh_key()
 
 
+def state_of(name: str, generator: Any) -> Any:
+    """The state that the next key of the process, or of the generator, comes from."""
+    own = current() if generator is None else _given(name, generator)
+    own._in_force()
+    return own._state
+
+
 def _given(name: str, generator: Any) -> Generator:
     if not isinstance(generator, Generator):
         raise TypeError(f"[{name}] got generator {generator!r}; expected a ranvier.Generator")
@@ -315,20 +322,23 @@ def _given(name: str, generator: Any) -> Generator:
     return generator
 
 
-def _random_like(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    name = f"{draw.__name__}_like"
-
-    def op(input: Any, *, dtype: Any = None, **settings: Any) -> Tensor:
+def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
+    def op(
+        input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    ) -> Tensor:
         try:
-            array = array_of(name, input)
-            return draw(array.shape, dtype=dtype or array.dtype, **settings)
+            array = input._array if type(input) is Tensor else array_of(name, input)
+            key, kind = key_of(name, None), _name_of(dtype or array.dtype)
+            values = getattr(_core, kernel)(array.shape, kind, 0.0, 1.0, key)
+            return _finish(values, requires_grad, device, settings)
         except Exception as error:
-            raise renamed(error, name, op, (input,), {"dtype": dtype}) from None
+            raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
 
-    return named(op, name, f"As :func:`{draw.__name__}`, in the shape and dtype of x.")
+    return named(op, name, f"As :func:`{name[:-5]}`, in the shape and dtype of x.")
 
 
-rand_like, randn_like = _random_like(rand), _random_like(randn)
+rand_like = _random_like("rand_like", "random_uniform")
+randn_like = _random_like("randn_like", "random_normal")
 
 
 def _integers(name: str, drawn_from: Any) -> np.random.Generator:

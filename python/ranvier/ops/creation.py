@@ -22,7 +22,7 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import in_place
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like
-from ranvier.autograd.random import check_range, key_of, randint, randn, using
+from ranvier.autograd.random import check_range, key_of, randint, randn, state_of, using
 from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
@@ -53,9 +53,10 @@ def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any]) -> T
 
 
 def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
-    kind, key = _float(name, x), key_of(name, generator)
-    if in_place(_core._fill_random, x, normal, float(a), float(b), key):
+    kind = _float(name, x)
+    if in_place(_core._fill_random, x, normal, float(a), float(b), state_of(name, generator)):
         return x
+    key = key_of(name, generator)
     kernel = _core.random_normal if normal else _core.random_uniform
     return _filled(name, x, None, lambda shape: kernel(shape, kind, float(a), float(b), key))
 

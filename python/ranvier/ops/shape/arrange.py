@@ -16,7 +16,7 @@ from ranvier.autograd.data import Size
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import keep
+from ranvier.autograd.memory import copied, keep
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
@@ -156,6 +156,8 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
         raise OpError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
+    if input.ndim == 2 and not (input._requires_grad and mode.enabled) and type(diagonal) is int:
+        return wrap(copied(np.diagonal(input._array, diagonal), "C"))
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
 
 

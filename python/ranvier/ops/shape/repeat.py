@@ -146,7 +146,7 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
 
     Raises ValueError where shifts and dims are not as many.
     | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])"""
-    if (y := direct(_core.roll, input, shifts, dims)) is not None:
+    if (type(dims) is int or dims is None) and (y := direct(_core.roll, input, shifts, dims)) is not None:
         return y
     input = as_tensor("roll", input)
     steps = _sizes("roll", (shifts,))
@@ -163,6 +163,8 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
 
 
 def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
+    if (y := direct(_core.roll, x, step, axis)) is not None:
+        return y
     n = x.shape[axis]
     step = step % n if n else 0
     if step == 0:
