@@ -24,6 +24,12 @@ RANVIER_INLINE vec<float> round_even(vec<float> v) {
 RANVIER_INLINE vec<double> round_even(vec<double> v) {
   return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+RANVIER_INLINE vec<float> round_down(vec<float> v) {
+  return _mm512_maskz_roundscale_ps(all16, v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+RANVIER_INLINE vec<double> round_down(vec<double> v) {
+  return _mm512_maskz_roundscale_pd(all8, v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 
 // One instruction each; b where either lane is NaN.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) { return _mm512_maskz_max_ps(all16, a, b); }

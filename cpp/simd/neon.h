@@ -20,6 +20,8 @@ RANVIER_INLINE vec<double> sqrt(vec<double> v) { return (vec<double>)vsqrtq_f64(
 
 RANVIER_INLINE vec<float> round_even(vec<float> v) { return (vec<float>)vrndnq_f32((float32x4_t)v); }
 RANVIER_INLINE vec<double> round_even(vec<double> v) { return (vec<double>)vrndnq_f64((float64x2_t)v); }
+RANVIER_INLINE vec<float> round_down(vec<float> v) { return (vec<float>)vrndmq_f32((float32x4_t)v); }
+RANVIER_INLINE vec<double> round_down(vec<double> v) { return (vec<double>)vrndmq_f64((float64x2_t)v); }
 
 // b where either lane is NaN, and of two zeros, as on x86-64. FMAX gives NaN and +0.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) { return a > b ? a : b; }

@@ -50,6 +50,13 @@ RANVIER_INLINE vec<double> round_even(vec<double> v) {
   return by_register<float64x2_t>([](auto x) { return vrndnq_f64(x); }, v);
 }
 
+RANVIER_INLINE vec<float> round_down(vec<float> v) {
+  return by_register<float32x4_t>([](auto x) { return vrndmq_f32(x); }, v);
+}
+RANVIER_INLINE vec<double> round_down(vec<double> v) {
+  return by_register<float64x2_t>([](auto x) { return vrndmq_f64(x); }, v);
+}
+
 // b where either lane is NaN, and of two zeros, as on x86-64.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) {
   return by_register<float32x4_t>([](auto x, auto y) { return x > y ? x : y; }, a, b);

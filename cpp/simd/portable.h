@@ -46,6 +46,14 @@ RANVIER_INLINE vec<double> round_even(vec<double> v) {
   const vec<double> rounded = (vec<double>)((ivec<double>)r | ((ivec<double>)v & INT64_MIN));
   return size < 0x1p52 ? rounded : v;
 }
+RANVIER_INLINE vec<float> round_down(vec<float> v) {
+  for (int i = 0; i < lanes<float>; ++i) v[i] = __builtin_floorf(v[i]);
+  return v;
+}
+RANVIER_INLINE vec<double> round_down(vec<double> v) {
+  for (int i = 0; i < lanes<double>; ++i) v[i] = __builtin_floor(v[i]);
+  return v;
+}
 
 // b where either lane is NaN.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) { return a > b ? a : b; }

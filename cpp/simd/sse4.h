@@ -21,6 +21,12 @@ RANVIER_INLINE vec<float> round_even(vec<float> v) {
 RANVIER_INLINE vec<double> round_even(vec<double> v) {
   return _mm_round_pd(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+RANVIER_INLINE vec<float> round_down(vec<float> v) {
+  return _mm_round_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
+RANVIER_INLINE vec<double> round_down(vec<double> v) {
+  return _mm_round_pd(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+}
 
 // One instruction each; b where either lane is NaN.
 RANVIER_INLINE vec<float> maximum(vec<float> a, vec<float> b) { return _mm_max_ps(a, b); }

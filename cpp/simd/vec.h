@@ -65,8 +65,8 @@ RANVIER_INLINE vec<double> power_of_two(vec<double> n) {
 
 }  // namespace ranvier::RANVIER_ISA
 
-// The few operations that need intrinsics: fma, sqrt, round_even, maximum, minimum, scale_by_power,
-// load_n, store_n, any.
+// The few operations that need intrinsics: fma, sqrt, round_even, round_down, maximum, minimum,
+// scale_by_power, load_n, store_n, any.
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
 #include "simd/avx512.h"
 #elif RANVIER_VECTOR_BYTES == 32 && defined(__AVX2__)

@@ -18,6 +18,7 @@ EXACT |= {"maximum": np.maximum, "minimum": np.minimum}
 COMPARISONS = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal}
 COMPARISONS |= {"gt": np.greater, "ge": np.greater_equal}
 UNARY = {"neg": np.negative, "sqrt": np.sqrt, "abs": np.abs, "round": np.round, "sign": np.sign}
+UNARY |= {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc}
 UNARY |= {"square": np.square, "reciprocal": np.reciprocal}
 EDGES = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, np.inf, -np.inf, np.nan, 3.0, 1e30, 1e-30])
 

@@ -239,3 +239,64 @@ def test_extremes_along_an_axis(reduction, dtype):
                     place, wanted = place.squeeze(dim), wanted.squeeze(dim)
                 np.testing.assert_array_equal(got.values.numpy(), wanted, strict=True)
                 np.testing.assert_array_equal(got.indices.numpy(), place, strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "int64", "int16"])
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 8, 33])
+def test_places_in_sorted_rows(dtype, size):
+    rng = np.random.default_rng(size)
+    row = np.sort(rng.integers(-9, 10, size)).astype(dtype)
+    v = rng.integers(-12, 13, (7, 9)).astype(dtype)
+    if dtype[0] == "f" and size:
+        row[-1], v[0, 0] = np.nan, np.nan
+    for right in (False, True):
+        wanted = np.searchsorted(row, v, "right" if right else "left")
+        for array in layouts(v):
+            got = rv.searchsorted(rv.from_numpy(row), rv.from_numpy(array), right=right).numpy()
+            np.testing.assert_array_equal(got, wanted, strict=True)
+        got = rv.bucketize(rv.from_numpy(v), rv.from_numpy(row), right=right, out_int32=True).numpy()
+        np.testing.assert_array_equal(got, wanted.astype(np.int32), strict=True)
+    rows = np.stack([row, row])
+    got = rv.searchsorted(rv.from_numpy(rows), rv.from_numpy(v[:2])).numpy()
+    np.testing.assert_array_equal(got, np.searchsorted(row, v[:2]), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_values_between_two(dtype):
+    a, b = (np.random.default_rng(s).normal(size=(5, 33)).astype(dtype) for s in (0, 1))
+    for array in layouts(a):
+        got = rv.lerp(rv.from_numpy(array), rv.from_numpy(b), 0.25).numpy()
+        np.testing.assert_array_equal(got, a + a.dtype.type(0.25) * (b - a), strict=True)
+        got = rv.lerp(rv.from_numpy(array), rv.from_numpy(b), 0.75).numpy()
+        np.testing.assert_array_equal(got, b + a.dtype.type(0.25) * (a - b), strict=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("n", [1, 4, 5, 15, 16, 17, 31, 32, 64, 100, 127, 128, 129])
+def test_short_lines_in_order(dtype, n):
+    rng = np.random.default_rng(n)
+    x = rng.integers(-3, 4, (6, n)).astype(dtype)  # with many equal elements
+    x[1, 0], x[2, -1], x[3] = np.nan, -np.inf, rng.permutation(n)
+    x[4] = np.where(rng.random(n) > 0.5, 0.0, -0.0)
+    for array in layouts(x):
+        values, order = rv.from_numpy(array).sort(1)
+        wanted = np.argsort(x, 1, kind="stable")
+        np.testing.assert_array_equal(order.numpy(), wanted)
+        np.testing.assert_array_equal(values.numpy(), np.take_along_axis(x, wanted, 1), strict=True)
+        order = rv.from_numpy(array).argsort(1, descending=True).numpy()
+        wanted = np.argsort(np.where(np.isnan(x), -np.inf, -x), 1, kind="stable")
+        wanted[1] = [0, *wanted[1][wanted[1] != 0]]  # the NaN; -inf of another line is its last
+        np.testing.assert_array_equal(order, wanted)
+
+
+def test_arrays_that_are_close():
+    x = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    for change, near in ((0, True), (1e-7, True), (1e-3, False), (np.nan, False), (np.inf, False)):
+        y = x.copy()
+        y[1, 2] += change
+        assert rv.allclose(rv.from_numpy(x), rv.from_numpy(y)) is near
+        assert rv.allclose(rv.from_numpy(y), rv.from_numpy(x)) is near
+    ends = rv.tensor([np.inf, -np.inf, 1.0])
+    assert rv.allclose(ends, ends.clone())
+    assert not rv.allclose(ends, -ends)
+    assert not rv.allclose(rv.tensor([1.0]), rv.tensor([np.inf]))

@@ -32,6 +32,7 @@ namespace ranvier {
   X(neg, 1) X(exp, 1) X(expm1, 1) X(erf, 1) X(log, 1) X(log1p, 1) X(sqrt, 1)                    \
   X(erfc, 1) X(erfinv, 1) X(lgamma, 1) X(digamma, 1) X(trigamma, 1)                             \
   X(abs, 1) X(sin, 1) X(cos, 1) X(round, 1) X(sign, 1) X(square, 1) X(reciprocal, 1) X(clip, 3) \
+  X(floor, 1) X(ceil, 1) X(trunc, 1)                                                            \
   X(cube, 1) X(pow_half, 1) X(pow_minus_half, 1) X(pow_minus_2, 1)                              \
   X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(pow, 2) X(maximum, 2) X(minimum, 2)                 \
   X(fmod, 2) X(remainder, 2) X(floor_divide, 2)                                                 \

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "base/carve.h"
 #include "base/integers.h"
@@ -12,8 +13,10 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kInsertion = 48;  // shorter lines are sorted by insertion
+constexpr int64_t kShort = 128;     // so long lines are sorted by ranks
 constexpr int64_t kFew = 32;        // so many first elements are kept in a list
 constexpr int64_t kSelect = 8;      // of so many times as many elements, the first are selected
+constexpr int64_t kAlone = 4;       // fewer than a vector is worth
 constexpr int kDigits = 256;
 constexpr int64_t kPiece = 1 << 16;  // elements of a line between two looks for a signal
 
@@ -156,12 +159,28 @@ const Entry<T>* select_first(const Team& team, const T* x, int64_t step, int64_t
   return stopped ? nullptr : scratch;
 }
 
+// A short line in order: each entry is put at its rank.
+template <class T>
+const Entry<T>* sort_by_ranks(const T* x, int64_t step, int64_t n, bool descending, Entry<T>* scratch) {
+  using Signed = typename SortKeys<T>::Key;
+  using Key = typename Entry<T>::Key;
+  constexpr Key sign = Key(1) << (8 * sizeof(Key) - 1);
+  alignas(64) Signed keys[kShort], ranks[kShort];
+  const int64_t whole = round_up(n, kRanked);
+  for (int64_t i = 0; i < n; ++i) keys[i] = Signed(key_of(x[i * step], descending) ^ sign);
+  for (int64_t i = n; i < whole; ++i) keys[i] = std::numeric_limits<Signed>::max();
+  sort_kernels<T>().rank(whole, keys, ranks);
+  for (int64_t i = 0; i < n; ++i) scratch[ranks[i]] = {0, Key(i)};
+  return scratch;
+}
+
 // The first `kept` of a line's n elements in order, or null where a signal ends the call. scratch holds 2 n
 // entries.
 template <class T>
 const Entry<T>* sort_line(const Team& team, const T* x, int64_t step, int64_t n, int64_t kept,
                           bool descending, Entry<T>* scratch) {
   using Key = typename Entry<T>::Key;
+  if (kept == n && n <= kShort && n > kAlone) return sort_by_ranks(x, step, n, descending, scratch);
   const auto entry = [&](int64_t i) { return Entry<T>{key_of(x[i * step], descending), Key(i)}; };
   if (n <= kInsertion || (kept < n && kept <= kFew)) {
     for (int64_t i = 0; i < std::min(kept, n); ++i) insert(scratch, i, kept, entry(i));

@@ -94,21 +94,26 @@ def isfinite(input: Any) -> Tensor:
     return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
 
 
+def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
+    """Whether floats of one shape and dtype are close, b finite. False: NumPy sees what else is close."""
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
+    if not alike or {type(rtol), type(atol)} != {float} or not _core.inside(b, *_FINITE[b.dtype.char]):
+        return False
+    room = _core.sub(_core.add(_core.mul(_core.abs(b), rtol), atol), _core.abs(_core.sub(a, b)))
+    return _core.inside(room, 0.0, math.inf)
+
+
+_FINITE = {kind: (float(np.finfo(kind).min), float(np.finfo(kind).max)) for kind in "fd"}
+
+
 @own_error
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
     | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
     value_read("allclose")
     a, b = _raw("allclose", input), _raw("allclose", other)
-    if (
-        a.dtype is b.dtype
-        and a.dtype.char in "fd"
-        and a.shape == b.shape
-        and type(rtol) is type(atol) is float
-    ):
-        allowed = _core.add(_core.mul(_core.abs(b, None), rtol, None), atol, None)
-        if _core.inside(_core.sub(allowed, _core.abs(_core.sub(a, b, None), None), None), 0.0, math.inf):
-            return True  # where it may be infinite, or NaN, NumPy decides
+    if _are_near(a, b, rtol, atol):
+        return True
     try:
         return bool(np.allclose(a, b, rtol, atol, equal_nan))
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -183,12 +184,19 @@ minimum: The smaller of a and b, element by element; NaN if either is. Equal val
 )
 
 
+_CLIP, _PLAIN = _core._untaped(_core.clip), frozenset({int, float, type(None)})
+
+
 def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     """x limited to [min, max]; None means no limit on that side. The gradient passes where min <= x <= max;
     elsewhere it goes to the limit.
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
+    if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None:
+        y = _CLIP(input, -math.inf if min is None else min, math.inf if max is None else max, None)
+        if y is not None:
+            return y
     if min is None and max is None:
         raise OpError("[clip] got neither min nor max; expected at least one limit")
     input = as_operand("clip", input)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -228,11 +229,22 @@ def unique(
     | rv.unique(rv.tensor([3, 1, 3]), return_counts=True) -> (tensor([1, 3]), tensor([1, 2]))"""
     input = as_tensor("unique", input)
     at = None if dim is None else some_dim("unique", input, dim)
+    if at is None and not (return_inverse or return_counts):
+        return without_derivative("unique", _different(input._read("unique")), input)
     y, inverse, counts = np.unique(
         input._read("unique"), return_inverse=True, return_counts=True, axis=at, equal_nan=False
     )
     inverse = inverse.reshape(input.shape if at is None else -1)
     return _chosen("unique", input, y, inverse, counts, return_inverse, return_counts)
+
+
+def _different(x: Any) -> Any:
+    """The different elements in order; a NaN differs from all."""
+    ordered = x.flatten()
+    ordered.sort()
+    new = np.ones(ordered.size, bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+    return ordered[new]
 
 
 def unique_consecutive(
@@ -274,6 +286,9 @@ def _isin(a: Any, b: Any, invert: bool) -> Any:
     return np.asarray(np.isin(a, b, invert=invert))
 
 
+_SEARCH = _core._untaped(_core._searchsorted)
+
+
 def searchsorted(
     sorted_sequence: Any,
     values: Any,
@@ -287,6 +302,10 @@ def searchsorted(
 
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
+    if sorter is None and side is None:
+        y = _SEARCH(sorted_sequence, values, right, out_int32)
+        if y is not None:
+            return y
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
     if side not in (None, "left", "right") or (side == "left" and right):
         raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")

@@ -29,6 +29,9 @@ from ranvier.ops.shape.reshape import _dim, reshape
 __all__ = ["argsort", "cumprod", "cumsum", "kthvalue", "median", "sort", "topk"]
 
 
+_SORT = _core._untaped(_core.sort)  # without a gradient; None: see below
+
+
 class Sort(Function):
     """(y, i): elements first ... last - 1 of x in order along one axis, and their indices in x"""
 
@@ -99,6 +102,8 @@ def sort(
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
+    if axis is None and (y := _SORT(input, dim, descending, None)) is not None:
+        return tuple.__new__(ValuesIndices, y)
     input, at, length = _along("sort", input, dim if axis is None else axis)
     return _sorted(input, at, _flag("sort", "descending", descending), 0, length)
 
@@ -108,6 +113,8 @@ def argsort(
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
     | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
+    if axis is None and (y := _SORT(input, dim, descending, None)) is not None:
+        return y[1]
     input, at, length = _along("argsort", input, dim if axis is None else axis)
     return _sorted(input.detach(), at, _flag("argsort", "descending", descending), 0, length).indices
 
@@ -124,6 +131,8 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
+    if axis is None and type(k) is int and (y := _SORT(input, dim, largest, k)) is not None:
+        return tuple.__new__(ValuesIndices, y)
     input, at, length = _along("topk", input, dim if axis is None else axis)
     k = _count("topk", k, 0, length)
     return _sorted(input, at, _flag("topk", "largest", largest), 0, k)

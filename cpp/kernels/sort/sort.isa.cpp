@@ -1,0 +1,32 @@
+// Ranks of short lines: how many elements come before each, counted for a vector of elements at a time.
+#include "base/isa.h"
+#include "kernels/sort/sort.h"
+
+namespace ranvier::RANVIER_ISA {
+
+// Of equal keys the first comes first: those before a vector are counted with its equals, those after it
+// without, and within it by their places.
+template <class T>
+static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename SortKeys<T>::Key* ranks) {
+  using Key = typename SortKeys<T>::Key;
+  constexpr int kLanes = 64 / sizeof(Key);
+  typedef Key Vector __attribute__((vector_size(64)));
+  Vector lane;
+  for (int l = 0; l < kLanes; ++l) lane[l] = l;
+  for (int64_t i = 0; i < n; i += kLanes) {
+    Vector own, count = {};
+    __builtin_memcpy(&own, keys + i, sizeof own);
+    for (int64_t j = 0; j < i; ++j) count += own < keys[j];
+    count += Key(i);  // it has counted, as -1, those that come after
+    for (int64_t j = i; j < i + kLanes; ++j) count -= (own > keys[j]) | ((own == keys[j]) & (lane > Key(j - i)));
+    for (int64_t j = i + kLanes; j < n; ++j) count -= own > keys[j];
+    __builtin_memcpy(ranks + i, &count, sizeof count);
+  }
+}
+
+template <class T>
+static constexpr SortKernels<T> sort_table = {rank<T>};
+
+RANVIER_DEFINE_TABLES(SortKernels, sort_kernels, sort_table);
+
+}  // namespace ranvier::RANVIER_ISA
