@@ -67,6 +67,32 @@ struct Inputs {
   }
 };
 
+// Tuples that many nodes share: Python's garbage collector looks at each object that lives.
+constexpr size_t kShared = 4;                   // items
+PyObject* g_truths[kShared + 1][1 << kShared];  // item i is True where bit i is set
+PyObject* g_zeros[kShared + 1];
+
+void make_shared() {
+  for (size_t count = 0; count <= kShared; ++count) {
+    const Inputs of_count{nullptr, count};
+    g_zeros[count] = of_count.tuple(0, [](size_t) { return PyLong_FromLong(0); }).release().ptr();
+    for (size_t bits = 0; bits < size_t{1} << count; ++bits) {
+      const auto truth = [=](size_t i) { return Py_NewRef(bits >> i & 1 ? Py_True : Py_False); };
+      g_truths[count][bits] = of_count.tuple(0, truth).release().ptr();
+    }
+  }
+}
+
+// Which inputs need a gradient.
+py::object needs_of(const Inputs& inputs, bool recording) {
+  const auto needs = [&](size_t i) { return recording && inputs.needs(i); };
+  if (inputs.count > kShared)
+    return inputs.tuple(0, [&](size_t i) { return Py_NewRef(needs(i) ? Py_True : Py_False); });
+  size_t bits = 0;
+  for (size_t i = 0; i < inputs.count; ++i) bits |= size_t{needs(i)} << i;
+  return py::reinterpret_borrow<py::object>(g_truths[inputs.count][bits]);
+}
+
 void set(PyObject* self, int64_t slot, const py::object& value) { set_slot(self, slot, value.ptr()); }
 py::object cell_of(PyObject* tensor) {
   return py::reinterpret_borrow<py::object>(slot_of(tensor, tensor_slots().cell).ptr());
@@ -119,11 +145,7 @@ py::object tensors_of(PyObject* arrays, const F& f) {
 }
 
 py::object unrecorded(PyObject* self, const Inputs& inputs) {
-  static PyObject* const needs_none = PyTuple_Pack(1, Py_False);  // of one input
-  if (inputs.count == 1)
-    set_slot(self, g_slots.needs, needs_none);
-  else
-    set(self, g_slots.needs, inputs.tuple(0, [](size_t) { return Py_NewRef(Py_False); }));
+  set(self, g_slots.needs, needs_of(inputs, false));
   const py::object y = forward(self, inputs);
   const bool view = gives_view(self, inputs[0]);
   const auto tensor = [&](const py::object& array, Py_ssize_t = 0) {
@@ -173,23 +195,32 @@ py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object
   return made;
 }
 
+// How far the result, a new one, and the inputs have counted.
+py::object changes_of(const Inputs& inputs) {
+  const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), 0).ptr()); };
+  bool all_new = inputs.count < kShared;
+  for (size_t i = 0; i < inputs.count && all_new; ++i)
+    all_new = whole_number(item_of(cell_of(inputs, i).ptr(), 0)) == 0;
+  if (all_new) return py::reinterpret_borrow<py::object>(g_zeros[inputs.count + 1]);
+  py::object changes = inputs.tuple(1, count);
+  PyTuple_SET_ITEM(changes.ptr(), 0, PyLong_FromLong(0));
+  return changes;
+}
+
 py::object recorded(PyObject* self, const Inputs& inputs) {
   const py::object version = new_cell();
-  const auto needs = [&](size_t i) { return Py_NewRef(inputs.needs(i) ? Py_True : Py_False); };
   // The Function that made the input, or the input itself, a leaf; None: it gets no gradient.
   const auto edge = [&](size_t i) {
     if (!inputs.needs(i)) return Py_NewRef(Py_None);
     const Held maker = slot_of(inputs[i], tensor_slots().grad_fn);
     return Py_NewRef(maker.is_none() ? inputs[i] : maker.ptr());
   };
-  set(self, g_slots.needs, inputs.tuple(0, needs));
+  set(self, g_slots.needs, needs_of(inputs, true));
   set(self, g_slots.edges, inputs.tuple(0, edge));
-  py::object changes =
-      inputs.tuple(1, [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), 0).ptr()); });
-  PyTuple_SET_ITEM(changes.ptr(), 0, PyLong_FromLong(0));
+  set(self, g_slots.changes, changes_of(inputs));
   py::object versions = inputs.tuple(1, [&](size_t i) { return cell_of(inputs, i).release().ptr(); });
   PyTuple_SET_ITEM(versions.ptr(), 0, Py_NewRef(version.ptr()));
-  set(self, g_slots.changes, changes), set(self, g_slots.versions, versions);
+  set(self, g_slots.versions, versions);
   const py::object y = forward(self, inputs);
   set_slot(self, g_slots.hooks, Py_None), set_slot(self, g_slots.released, Py_False);
   if (class_attribute(g_function, g_recorded).ptr() == g_own_recorded)
@@ -259,6 +290,7 @@ py::object applied_to(PyObject* function, PyObject* x) {
 }
 
 void register_tape(Module m) {
+  make_shared();
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
   g_recorded = name("_recorded"), g_apply = name("apply");
