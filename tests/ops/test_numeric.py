@@ -244,6 +244,10 @@ def test_draws():
         rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]]).repeat(2000, 1), 1, replacement=True
     )
     assert one_each.shape == (4000, 1)
+    several = rv.multinomial(rv.tensor([[0.0, 5.0, 0.0], [2.0, 0.0, 6.0]]), 4000, replacement=True)
+    assert {*several[0].tolist()} == {1}
+    assert {*several[1].tolist()} == {0, 2}
+    assert abs((several[1] == 2).float().mean().item() - 0.75) < 0.05
     assert set(one_each[::2].tolist()[0]) == {1}
     assert abs((one_each[1::2] == 2).float().mean().item() - 0.75) < 0.05
     x = rv.zeros(4000)

@@ -137,7 +137,7 @@ class Distribution:
             if name in kept:
                 continue
             if isinstance(x, Tensor) and not name.startswith("_unbroadcasted"):
-                x = ops.broadcast_to(x, (*shape, *x.shape[n:]))
+                x = expanded(x, (*shape, *x.shape[n:]))
             elif isinstance(x, Distribution):
                 x = x.expand(Size((*shape, *x.batch_shape[n:])))
             setattr(new, name, x)

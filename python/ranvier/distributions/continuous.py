@@ -27,7 +27,7 @@ from ranvier.distributions.constraints import (
 )
 from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import ExpTransform
-from ranvier.distributions.utils import lazy_property
+from ranvier.distributions.utils import expanded, lazy_property
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -267,7 +267,7 @@ class MultivariateNormal(Distribution):
                 "expected (..., n) and (..., n, n)"
             )
         batch = np.broadcast_shapes(mean.shape[:-1], matrix.shape[:-2])
-        self.loc, whole = ops.broadcast_to(mean, (*batch, n)), ops.broadcast_to(matrix, (*batch, n, n))
+        self.loc, whole = expanded(mean, (*batch, n)), expanded(matrix, (*batch, n, n))
         if scale_tril is not None:
             self.scale_tril = whole
         super().__init__(batch, mean.shape[-1:], validate_args)
@@ -293,13 +293,13 @@ class MultivariateNormal(Distribution):
 
     def entropy(self) -> Tensor:
         constant = 0.5 * self._event_shape[0] * (1 + math.log(2 * math.pi))
-        return ops.broadcast_to(self._half_logdet() + constant, self._batch_shape)
+        return expanded(self._half_logdet() + constant, self._batch_shape)
 
     def _half_logdet(self) -> Tensor:
         return ops.sum(ops.log(ops.diagonal(self._unbroadcasted_scale_tril, 0, -2, -1)), -1)
 
     def _whole(self, matrix: Tensor) -> Tensor:
-        return ops.broadcast_to(matrix, (*self._batch_shape, *self._event_shape, *self._event_shape))
+        return expanded(matrix, (*self._batch_shape, *self._event_shape, *self._event_shape))
 
     @lazy_property
     def scale_tril(self) -> Tensor:
@@ -320,4 +320,4 @@ class MultivariateNormal(Distribution):
     @moment
     def variance(self) -> Tensor:
         lower = self._unbroadcasted_scale_tril
-        return ops.broadcast_to(ops.sum(lower * lower, -1), (*self._batch_shape, *self._event_shape))
+        return expanded(ops.sum(lower * lower, -1), (*self._batch_shape, *self._event_shape))

@@ -271,11 +271,11 @@ class MixtureSameFamily(Distribution):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
             probs = self.mixture_distribution.probs
-            probs = ops.broadcast_to(probs, (*self.batch_shape, probs.shape[-1]))
+            probs = expanded(probs, (*self.batch_shape, probs.shape[-1]))
             chosen = Categorical(probs).sample(sample_shape)
             values = self.component_distribution.sample(sample_shape)
             index = ops.reshape(chosen, (*chosen.shape, 1, *(1 for _ in self.event_shape)))
-            index = ops.broadcast_to(index, (*chosen.shape, 1, *self.event_shape))
+            index = expanded(index, (*chosen.shape, 1, *self.event_shape))
             return ops.squeeze(ops.gather(values, self._axis, index), self._axis)
 
     def _mean(self, values: Tensor) -> Tensor:

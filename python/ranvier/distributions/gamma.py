@@ -21,6 +21,7 @@ from ranvier.autograd import Function, Tensor
 from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import independent, nonnegative, positive, simplex, unit_interval
+from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
 
 Array = np.ndarray[Any, Any]
@@ -132,7 +133,7 @@ class _DirichletDraw(Function):
 
 def standard_gamma(concentration: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
     """Draws of Gamma(concentration, 1) whose gradient reaches the concentration."""
-    return _GammaDraw().apply(concentration if shape is None else ops.broadcast_to(concentration, shape))
+    return _GammaDraw().apply(concentration if shape is None else expanded(concentration, shape))
 
 
 class Gamma(Distribution):
@@ -193,9 +194,7 @@ class Dirichlet(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return _DirichletDraw().apply(
-            ops.broadcast_to(self.concentration, self._extended_shape(sample_shape))
-        )
+        return _DirichletDraw().apply(expanded(self.concentration, self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         return ops.sum(ops.xlogy(self.concentration - 1, self._value(value)), -1) - self._log_norm()

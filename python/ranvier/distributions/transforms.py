@@ -20,7 +20,7 @@ from ranvier.distributions.transform import (
     identity_transform,
 )
 from ranvier.distributions.transform import _InverseTransform as _InverseTransform
-from ranvier.distributions.utils import _sum_rightmost, broadcast_all
+from ranvier.distributions.utils import _sum_rightmost, broadcast_all, expanded
 from ranvier.distributions.vector_transforms import (
     CatTransform,
     CorrCholeskyTransform,
@@ -176,7 +176,7 @@ class AffineTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Any, y: Any) -> Tensor:
         scale = self.scale if isinstance(self.scale, Tensor) else full_like(x, self.scale)
-        return _sum_rightmost(ops.broadcast_to(ops.log(ops.abs(scale)), x.shape), self.event_dim)
+        return _sum_rightmost(expanded(ops.log(ops.abs(scale)), x.shape), self.event_dim)
 
     def forward_shape(self, shape: Any) -> Any:
         shapes = (getattr(x, "shape", ()) for x in (self.loc, self.scale))

@@ -111,14 +111,18 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
     }
     values = dict(replaced)
     if tie:
-        for name in replaced.keys() & named.keys():
-            tied = [other for other, x in named.items() if x is named[name]]
-            if any(values.get(other, replaced[name]) is not replaced[name] for other in tied):
+        places_of: dict[int, list[str]] = {}
+        for name, x in named.items():
+            places_of.setdefault(id(x), []).append(name)
+        for tied in places_of.values():
+            given = {id(replaced[name]): replaced[name] for name in tied if name in replaced}
+            if len(given) > 1:
                 raise OpError(
                     f"[functional_call] got several values for the tied names {tied}; expected one, or "
                     "tie_weights=False"
                 )
-            values.update(dict.fromkeys(tied, replaced[name]))
+            for value in given.values():
+                values.update(dict.fromkeys(tied, value))
     missing, unknown = named.keys() - values.keys(), replaced.keys() - named.keys()
     if strict and (missing or unknown):
         raise RuntimeError(

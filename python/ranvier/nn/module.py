@@ -7,6 +7,7 @@ keep their names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from ranvier.nn.registry import (
     arguments_of,
     attribute,
     check,
+    items_of,
     place,
     record_arguments,
     registry,
@@ -33,6 +35,7 @@ from ranvier.nn.registry import (
     settings_text,
     submodule,
     value_at,
+    values_of,
 )
 from ranvier.nn.state import StateDicts
 
@@ -197,7 +200,9 @@ class Module(HookRegistration, StateDicts, Conversions):
         return ((name, module) for module, name in names.items())
 
     def children(self) -> Iterator[Module]:
-        return (module for _, module in self.named_children())
+        if type(self).named_children is not Module.named_children:
+            return (module for _, module in self.named_children())
+        return values_of([self], MODULES)
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -212,11 +217,17 @@ class Module(HookRegistration, StateDicts, Conversions):
         if remove_duplicate:
             memo.add(self)
         yield prefix, self
+        attributes, dot = self.__dict__, f"{prefix}." if prefix else ""
         for name in list(self._module_names):
-            if (child := self.__dict__[name]) is None:
+            child = attributes[name]
+            if child is None:
                 continue
-            path = f"{prefix}.{name}" if prefix else name
-            yield from child.named_modules(memo, path, remove_duplicate)
+            if child._module_names or type(child).named_modules is not Module.named_modules:
+                yield from child.named_modules(memo, dot + name, remove_duplicate)
+            elif child not in memo:
+                if remove_duplicate:
+                    memo.add(child)
+                yield dot + name, child
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
@@ -251,7 +262,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """(path, parameter) of every parameter, a shared one once unless remove_duplicate is False."""
-        return self._named_members(lambda m: m._parameters.items(), prefix, recurse, remove_duplicate)
+        return self._named_members(partial(items_of, PARAMETERS), prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """Every parameter, a shared one once, in the order of :meth:`named_parameters`."""
@@ -260,21 +271,18 @@ class Module(HookRegistration, StateDicts, Conversions):
             cls.named_parameters is Module.named_parameters and cls.named_modules is Module.named_modules
         ):
             return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-        parameters: dict[Any, None] = {}
-        for module in self._tree() if recurse else [self]:
-            attributes = module.__dict__
-            for name in module._parameter_names:
-                parameters[attributes[name]] = None
-        parameters.pop(None, None)  # of a layer without bias
-        return iter(parameters)
+        return values_of(self._tree() if recurse else [self], PARAMETERS)
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        return self._named_members(lambda m: m._buffers.items(), prefix, recurse, remove_duplicate)
+        return self._named_members(partial(items_of, BUFFERS), prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+        cls = type(self)
+        if not (cls.named_buffers is Module.named_buffers and cls.named_modules is Module.named_modules):
+            return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+        return values_of(self._tree() if recurse else [self], BUFFERS)
 
     def get_submodule(self, target: str) -> Module:
         """The module at a path such as ``features.3``."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Iterable, Iterator
 from operator import index
 from typing import Any
 
@@ -120,6 +121,24 @@ class Registry(dict[str, Any]):
 
 
 PARAMETERS, BUFFERS, MODULES = KINDS = "_parameter_names", "_buffer_names", "_module_names"
+
+
+def items_of(kind: str, module: Any) -> Iterable[tuple[str, Any]]:
+    """The names and values of one kind."""
+    attributes = module.__dict__
+    names = attributes[kind]
+    return [(name, attributes[name]) for name in names] if names else ()
+
+
+def values_of(modules: list[Any], kind: str) -> Iterator[Any]:
+    """The values of one kind, each once."""
+    values: dict[Any, None] = {}
+    for module in modules:
+        attributes = module.__dict__
+        for name in attributes[kind]:
+            values[attributes[name]] = None
+    values.pop(None, None)  # of a layer without bias
+    return iter(values)
 
 
 def place(module: Any, kind: str, name: str, value: Any) -> None:

@@ -185,8 +185,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         if replacement:
             edges = edges / whole  # 1 from the last weight > 0 on, which no spot reaches
             spots = draw.random((rows.shape[0], num_samples))
-            if num_samples == 1 < len(rows):
-                chosen = (edges <= spots).sum(1)
+            if len(rows) > 1 and spots.size * rows.shape[1] <= max(rows.size, 1 << 16):
+                chosen = (edges[:, None] <= spots[:, :, None]).sum(2)
             else:
                 chosen = np.empty(spots.shape, np.int64)
                 for row, e, s in zip(chosen, edges, spots, strict=True):

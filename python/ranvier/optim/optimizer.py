@@ -153,10 +153,10 @@ class Optimizer(HookedOptimizer):
                 raise TypeError(
                     f"[{self.name}] got a parameter of type {type(p).__name__}; expected a Tensor"
                 )
-            if p.grad_fn is not None:
+            if p._grad_fn is not None:
                 raise ValueError(f"[{self.name}] got the result of an operation; expected leaf Tensors")
-        taken = {id(p) for other in self.param_groups for p in other["params"]}
-        if len({id(p) for p in params}) < len(params) or any(id(p) in taken for p in params):
+        all_params = [p for other in self.param_groups for p in other["params"]] + params
+        if len(set(map(id, all_params))) < len(all_params):
             raise ValueError(f"[{self.name}] got a parameter twice; expected each in one group only")
         kept = {k: v for k, v in group.items() if k not in IGNORED}
         full = {**self.defaults, **kept, "params": params}

@@ -169,13 +169,14 @@ def same_floats(name: str, **arrays: Any) -> list[Tensor]:
     first, *others = arrays.values()
     x = as_tensor(name, floating(first, name))
     tensors = [x, *(as_tensor(name, in_dtype_of(x, other)) for other in others)]
+    shapes, dtypes = [t._array.shape for t in tensors], [t._array.dtype for t in tensors]
+    if shapes.count(shapes[0]) == dtypes.count(dtypes[0]) == len(tensors) and dtypes[0] in _FLOATS:
+        return tensors
     names = f"{', '.join([*arrays][:-1])} and {[*arrays][-1]}"
-    if len({t.shape for t in tensors}) > 1:
-        raise OpError(f"[{name}] got {names} of shapes {[t.shape for t in tensors]}; expected equal shapes")
-    dtypes = [t._array.dtype.name for t in tensors]
-    if len({*dtypes}) > 1 or dtypes[0] not in ("float32", "float64"):
-        raise DtypeError(f"[{name}] got {names} of dtypes {dtypes}; expected float32 or float64")
-    return tensors
+    if len({*shapes}) > 1:
+        raise OpError(f"[{name}] got {names} of shapes {shapes}; expected equal shapes")
+    kinds = [dtype.name for dtype in dtypes]
+    raise DtypeError(f"[{name}] got {names} of dtypes {kinds}; expected float32 or float64")
 
 
 def reduced(name: str, x: Tensor, reduction: str) -> Tensor:

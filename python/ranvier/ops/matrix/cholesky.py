@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,13 @@ TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coe
 _BLOCK = 64  # rows of a triangle that NumPy, which knows no triangles, solves as a matrix
 
 
+@lru_cache(maxsize=256)
+def _halves(n: int, dtype: Any, upper: bool, unit: bool) -> tuple[Array, Array]:
+    """Which elements of a triangle (n, n) are read, and what the others are."""
+    one = np.tri(n, k=-1 if unit else 0, dtype=np.bool_)
+    return one.T if upper else one, np.eye(n, dtype=dtype) if unit else np.zeros((), dtype)
+
+
 def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
     """A^-1 b for a triangle A (..., n, n), b (..., n, k); the other half of A is not read.
 
@@ -41,8 +49,9 @@ def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
     starts = range(0, n, _BLOCK)
     for i in reversed(starts) if upper else starts:
         own, done = slice(i, i + _BLOCK), slice(i + _BLOCK, n) if upper else slice(0, i)
-        block = (np.triu if upper else np.tril)(A[..., own, own], (1 if upper else -1) if unit else 0)
-        block = block + np.eye(block.shape[-1], dtype=A.dtype) if unit else block
+        block = A[..., own, own]
+        kept, rest = _halves(block.shape[-1], A.dtype, upper, unit)
+        block = np.where(kept, block, rest)
         y[..., own, :] = np.linalg.solve(block, b[..., own, :] - A[..., own, done] @ y[..., done, :])
     return y
 
