@@ -206,16 +206,21 @@ def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
     rows = [i for i in a.indices if i not in b.indices]
     columns = [i for i in b.indices if i not in a.indices]
     shape = [[sizes[i] for i in names] for names in (stack, rows, inner, columns)]
-    n, m, k, p = map(math.prod, shape)
-    stacked = (n,) if stack or not inner else ()
     a.order([*stack, *rows, *inner])
+    if not inner:
+        a.reshape(*shape[0], *shape[1], *(1 for _ in columns))
+        b.order([*stack, *columns])
+        b.reshape(*shape[0], *(1 for _ in rows), *shape[3])
+        return mul, _Term((*shape[0], *shape[1], *shape[3]), [*stack, *rows, *columns])
+    n, m, k, p = map(math.prod, shape)
+    stacked = (n,) if stack else ()
     a.reshape(*stacked, m, k)
     b.order([*stack, *inner, *columns])
     b.reshape(*stacked, k, p)
     y = _Term((*stacked, m, p), [])
     y.reshape(*shape[0], *shape[1], *shape[3])
     y.indices = [*stack, *rows, *columns]
-    return matmul if inner else mul, y
+    return matmul, y
 
 
 class Linear(Function):
