@@ -29,3 +29,24 @@ def functional(
 
     x.requires_grad_(gradient)
     return forward_and_backward if gradient else forward
+
+
+def bags(
+    library: Any,
+    index: np.ndarray,
+    weight: np.ndarray,
+    mode: str,
+    gradient: bool,
+    dy: np.ndarray | None = None,
+) -> Callable[[], Any]:
+    """The call of embedding_bag; with gradient, forward and backward, giving the gradient of the table."""
+    places, table = library.tensor(index), library.tensor(weight).requires_grad_(gradient)
+    compute = library.nn.functional.embedding_bag
+    above = None if dy is None else library.tensor(dy)
+
+    def forward_and_backward() -> Any:
+        table.grad = None
+        compute(places, table, mode=mode).backward(above)
+        return table.grad
+
+    return forward_and_backward if gradient else lambda: compute(places, table, mode=mode)

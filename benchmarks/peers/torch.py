@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import attention as shared
 from benchmarks import recurrent as recurrent_layers
-from benchmarks.functional import functional
+from benchmarks.functional import bags, functional
 from benchmarks.peers.torch_networks import fit, inference, train_step
 from benchmarks.peers.torch_optimizers import (
     ASGD,
@@ -266,6 +266,10 @@ def embedding(index: np.ndarray, weight: np.ndarray) -> Callable[[], Any]:
 def embedding_backward(index: np.ndarray, dy: np.ndarray, rows: int) -> Callable[[], Any]:
     i, gradient = torch.from_numpy(index), torch.from_numpy(dy)
     return lambda: torch.ops.aten.embedding_dense_backward(gradient, i, rows, -1, False)
+
+
+def embedding_bag(**case: Any) -> Callable[[], Any]:
+    return bags(torch, **case)
 
 
 def conv1d(x: np.ndarray, w: np.ndarray, bias: np.ndarray, padding: int) -> Callable[[], Any]:

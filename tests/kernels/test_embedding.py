@@ -1,7 +1,5 @@
 """The embedding kernels on raw arrays: every width, layouts, out=."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from ranvier import _core, kernels
@@ -62,17 +60,108 @@ def test_errors():
         _core.embedding_backward(dy, index, 4, 4)
 
 
+def bags_of(index, offsets, include_last):
+    """The places in the flat index, bag by bag."""
+    if offsets is None:
+        return np.split(np.arange(index.size), len(index))
+    ends = offsets[1:] if include_last else [*offsets[1:], index.size]
+    return [np.arange(a, b) for a, b in zip(offsets, ends, strict=not include_last)]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [1, 3, 4, 17, 64])
-def test_bags(width, dtype, threads, isa, rng):
-    """Empty bags, repeated rows, whole numbers: the sums are exact."""
+@pytest.mark.parametrize("width", [1, 3, 4, 17, 32, 64, 131])
+@pytest.mark.parametrize("padding", [None, 2])
+@pytest.mark.parametrize("mode", ["sum", "weights", "mean", "max"])
+def test_bags(mode, padding, width, dtype, threads, isa, rng):
+    """Empty bags, repeated rows, equal rows, whole numbers: the sums are exact."""
     threads(2)
-    weight, index = rng.integers(-9, 10, (7, width)).astype(dtype), rng.integers(0, 7, 60)
-    starts = np.array([0, 0, 5, 5, 30, 60, 60])
-    for scale in (None, rng.integers(-3, 4, 60).astype(dtype)):
-        rows = weight[index] if scale is None else weight[index] * scale[:, None]
-        expected = [rows[a:b].sum(0) for a, b in pairwise(starts)]
+    weight = rng.integers(-9, 10, (7, width)).astype(dtype)
+    weight[3] = weight[4]
+    for shape, offsets, include_last in (
+        ((12, 5), None, False),
+        ((60,), np.array([0, 0, 5, 5, 30, 60]), False),
+        ((60,), np.array([0, 0, 5, 5, 30, 50]), True),
+    ):
+        index = rng.integers(0, 7, shape)
+        scale = rng.integers(-3, 4, shape).astype(dtype) if mode == "weights" else None
+        settings = [offsets, scale, mode.replace("weights", "sum"), include_last, padding]
+        bags = [b[index.ravel()[b] != padding] for b in bags_of(index, offsets, include_last)]
+        dy = rng.integers(-4, 5, (len(bags), width)).astype(dtype)
+        y, dweight, dscale = np.zeros(dy.shape), np.zeros(weight.shape), np.zeros(index.size)
+        for b, places in enumerate(bags):
+            rows = weight[index.ravel()[places]].astype(np.float64)
+            shares = np.ones(rows.shape)
+            if len(places) == 0:
+                continue
+            if mode == "weights":
+                shares *= scale.ravel()[places, None]
+                dscale[places] = rows @ dy[b]
+            if mode == "max":
+                shares *= rows == rows.max(0)
+            if mode in ("max", "mean"):
+                shares /= shares.sum(0)
+            y[b] = (rows * shares).sum(0)
+            np.add.at(dweight, index.ravel()[places], shares * dy[b])
+        near = {"rtol": 0, "atol": tolerance(dtype, 64, 16)}
         for table in (weight, np.asfortranarray(weight)):
-            np.testing.assert_array_equal(kernels.embedding_bag(index, table, starts, scale), expected)
-    with pytest.raises(IndexError, match=r"\[embedding_bag\]"):
-        kernels.embedding_bag(index + 1, weight, starts)
+            found = kernels.embedding_bag(index, table, *settings)
+            np.testing.assert_allclose(found, y, **near)
+            for by_frequency in (False, True):
+                back = kernels.embedding_bag_backward(dy, found, index, table, *settings, by_frequency)
+                expected = dweight
+                if by_frequency:
+                    expected = dweight / np.maximum(_picks(index, bags, padding, len(weight)), 1)[:, None]
+                np.testing.assert_allclose(back[0], expected, **near)
+                if scale is not None:
+                    np.testing.assert_array_equal(back[1], dscale.reshape(shape))
+
+
+def _picks(index, bags, padding, rows):
+    return np.bincount(index.ravel()[np.concatenate(bags)], minlength=rows)
+
+
+def test_bags_have_the_same_bits_on_any_team(threads, isa, rng):
+    weight, index = rng.standard_normal((50, 70)).astype("float32"), rng.integers(0, 50, (300, 20))
+    dy = rng.standard_normal((300, 70)).astype("float32")
+    for mode in ("sum", "mean", "max"):
+        same_bits(threads, lambda mode=mode: kernels.embedding_bag(index, weight, None, None, mode))
+        y = kernels.embedding_bag(index, weight, None, None, mode)
+        same_bits(
+            threads,
+            lambda y=y, mode=mode: kernels.embedding_bag_backward(dy, y, index, weight, None, None, mode)[0],
+        )
+
+
+def test_bags_of_strided_indices_and_none(rng):
+    weight, index = rng.standard_normal((9, 5)), rng.integers(0, 9, (4, 6))
+    np.testing.assert_array_equal(
+        kernels.embedding_bag(index.T.astype(np.int32), weight),
+        kernels.embedding_bag(np.ascontiguousarray(index.T), weight),
+    )
+    assert kernels.embedding_bag(index[:0], weight).shape == (0, 5)
+    assert not kernels.embedding_bag(index[:, :0], weight).any()
+    y = kernels.embedding_bag(index[:, :0], weight, mode="max")
+    assert not y.any()
+    assert not kernels.embedding_bag_backward(y, y, index[:, :0], weight, mode="max")[0].any()
+
+
+def test_errors_of_bags():
+    weight, index = np.ones((3, 2)), np.array([0, 1, 2])
+    for offsets, message in (
+        (None, "indices of one dimension without offsets; expected offsets"),
+        (index[1:], "offsets that do not start at 0 or decrease; expected 0, ... in order"),
+        (np.array([0, 2, 1]), "offsets that do not start at 0 or decrease; expected 0, ... in order"),
+        (np.array([0, 4]), "offset 4 for 3 indices; expected at most that"),
+    ):
+        with pytest.raises(ValueError, match=rf"\[embedding_bag\] got {message}"):
+            kernels.embedding_bag(index, weight, offsets)
+    with pytest.raises(ValueError, match=r"\[embedding_bag\] got no offsets with include_last_offset; exp"):
+        kernels.embedding_bag(index, weight, index[:0], include_last_offset=True)
+    with pytest.raises(ValueError, match=r"\[embedding_bag\] got offsets for indices of two dimensions; exp"):
+        kernels.embedding_bag(index[None], weight, index[:1])
+    with pytest.raises(ValueError, match=r"\[embedding_bag\] got mode 'last'; expected 'sum', 'mean' or"):
+        kernels.embedding_bag(index[None], weight, mode="last")
+    with pytest.raises(ValueError, match=r"\[embedding_bag\] got per_sample_weights and mode 'max'; expec"):
+        kernels.embedding_bag(index[None], weight, None, np.ones((1, 3)), "max")
+    with pytest.raises(IndexError, match=r"\[embedding_bag\] got index 3 for 3 embeddings; expected 0 to 2"):
+        kernels.embedding_bag(index[None] + 1, weight)

@@ -34,21 +34,6 @@ void for_each_index(const TensorView<const int64_t>& index, int64_t rows, int64_
   }
 }
 
-// to += scale * from. Vectors by hand: this file is compiled for size.
-template <class T>
-void add_scaled(int64_t n, T scale, const T* from, T* to) {
-  typedef T Four __attribute__((vector_size(16)));
-  constexpr int lanes = 16 / sizeof(T);
-  int64_t j = 0;
-  for (; j + lanes <= n; j += lanes) {
-    Four a, b;
-    std::memcpy(&a, from + j, sizeof a), std::memcpy(&b, to + j, sizeof b);
-    b += scale * a;
-    std::memcpy(to + j, &b, sizeof b);
-  }
-  for (; j < n; ++j) to[j] += scale * from[j];
-}
-
 }  // namespace
 
 template <class T>
@@ -97,29 +82,6 @@ void EmbeddingBackward<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template <class T>
-void Bag<T>::run(const Team& team, void*) const {
-  const int64_t width = weight.shape[1], rows = weight.shape[0], count = numel(index), bags = y.shape[0];
-  const double cost = kNsPerByte * sizeof(T) * double(width) * double(count + bags) + 4.0 * double(count);
-  team.parallel_for(bags, cost, [&](const OpenTeam& team, int64_t first, int64_t last) {
-    const auto add = reduce_kernels<T>().join[static_cast<int>(ReduceOp::sum)];
-    for (int64_t b = first; b < last && !interrupted(team); ++b) {
-      T* to = y.data + b * width;
-      std::memset(to, 0, sizeof(T) * size_t(width));
-      const int64_t begin = std::clamp<int64_t>(starts.data[b * starts.strides[0]], 0, count);
-      const int64_t end = std::clamp<int64_t>(starts.data[(b + 1) * starts.strides[0]], begin, count);
-      for (int64_t i = begin; i < end; ++i) {
-        const T* from = weight.data + inside(index.data[i * index.strides[0]], rows) * width;
-        if (scale.data)
-          add_scaled(width, scale.data[i * scale.strides[0]], from, to);
-        else
-          add(width, to, from);
-      }
-    }
-  });
-}
-
-RANVIER_INSTANTIATE(Bag);
 RANVIER_INSTANTIATE(EmbeddingForward);
 RANVIER_INSTANTIATE(EmbeddingBackward);
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.elementwise.functions import abs as absolute
-from ranvier.ops.neural.embedding import Bag
-from ranvier.ops.shape.reshape import permute, reshape
+from ranvier.ops.neural.embedding import Embedding
+from ranvier.ops.shape.reshape import permute, reshape, unsqueeze
 
 
 def cubic(distance: Tensor) -> Tensor:
@@ -53,14 +51,9 @@ def _turns(distance: Array, span: float) -> tuple[Array, Array]:
 def read_at(x: Tensor, index: Array, weight: Tensor) -> Tensor:
     """The sums of weighted pixels of x (n, c, h, w): index, of the pixels of all images, and weight
     (n, p, q, k) -> (n, c, p, q)."""
-    n, c, h, w = x.shape
-    *points, k = index.shape
-    count = math.prod(points)
-    starts = keep(np.arange(count + 1) * k)
-    bags = keep(np.repeat(np.arange(count), k))
-    table = reshape(permute(x, (0, 2, 3, 1)), (n * h * w, c))
-    y = Bag(False).apply(table, reshape(weight, (-1,)), index.reshape(-1), bags, starts)
-    return permute(reshape(y, (*points, c)), (0, 3, 1, 2))
+    table = reshape(permute(x, (0, 2, 3, 1)), (-1, x.shape[1]))
+    rows = Embedding(None, False).apply(table, wrap(index))
+    return permute((rows * unsqueeze(weight, -1)).sum(-2), (0, 3, 1, 2))
 
 
 def _places_of(rows: Array, columns: Array, h: int, w: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:

@@ -55,87 +55,57 @@ linear(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
 
 
 class Bag(Function):
-    """y[b] = sum of scale[i] weight[index[i]] for starts[b] <= i < starts[b + 1]; scale may be left out.
+    """The sum, mean or greatest of the rows of each bag: see `_core.embedding_bag`."""
 
-    bags: the b of each i.
-    """
+    derived = True
 
-    def __init__(self, scale_grad_by_freq: bool) -> None:
-        self.scale_grad_by_freq = scale_grad_by_freq
+    def __init__(self, *settings: Any) -> None:
+        *self.settings, self.scale_grad_by_freq = settings  # mode, include_last_offset, padding_idx
 
-    def forward(self, weight: Array, *more: Array) -> Array:
-        *scale, self.index, self.bags, starts = more
-        self.weight, self.scale = weight, scale[0] if scale else None
-        return _core.embedding_bag(self.index, weight, starts, self.scale)
+    def forward(self, weight: Array, scale: Array | None, index: Array, offsets: Array | None) -> Array:
+        self.weight, self.scale, self.index, self.offsets = weight, scale, index, offsets
+        self.y = _core.embedding_bag(index, weight, offsets, scale, *self.settings)
+        return self.y
 
     def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        rows, dweight, dscale = _core.embedding(self.bags, dy, None), None, None
-        if self.scale is not None:
-            if self.needs[1]:
-                products = _core.mul(rows, _core.embedding(self.index, self.weight, None), None)
-                dscale = _core.sum(products, 1, False, None)
-            rows = _core.mul(rows, self.scale[:, None], rows)
-        if self.needs[0]:
-            arguments = self.weight.shape[0], None, self.scale_grad_by_freq
-            dweight = _core.embedding_backward(rows, self.index, *arguments, None)
-        return (dweight, None, None, None) if self.scale is None else (dweight, dscale, None, None, None)
+        arguments = self.index, self.weight, self.offsets, self.scale, *self.settings, self.scale_grad_by_freq
+        return *_core.embedding_bag_backward(dy, self.y, *arguments), None, None
+
+    def rows(self) -> tuple[Array, Array, Array]:
+        """Of the rows that count: where they are in the index, their bags, and their shares of these."""
+        (mode, _, padding), count = self.settings, len(self.y)
+        if self.offsets is None:
+            bags = np.repeat(np.arange(count), self.index.shape[1])
+        else:
+            value_read("embedding_bag's gradient of a gradient")
+            ends = np.append(self.offsets, self.index.size)[1 : count + 1]
+            bags = np.repeat(np.arange(count), ends - self.offsets[:count])
+        kept = np.flatnonzero(self.index.reshape(-1)[: len(bags)] != (-1 if padding is None else padding))
+        bags = bags[kept]
+        shares = np.ones((len(bags), 1), self.y.dtype)
+        if mode == "max":
+            shares = (self.weight[self.index.reshape(-1)[kept]] == self.y[bags]).astype(self.y.dtype)
+        if mode != "sum":
+            totals = np.zeros((count, shares.shape[1]), self.y.dtype)
+            np.add.at(totals, bags, shares)
+            shares /= np.maximum(totals[bags], 1)
+        return kept, bags, shares
 
 
 @rule(Bag)
 def _bag(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    """That of the rows, picked and then added."""
+    """That of the rows, picked, multiplied by their shares and then added."""
+    kept, bags, shares = node.rows()
 
     def forward(weight: Tensor, *scale: Tensor) -> Tensor:
-        rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index))
+        rows = Embedding(None, node.scale_grad_by_freq).apply(weight, wrap(node.index.reshape(-1)[kept]))
+        rows = rows * wrap(shares)
         if scale:
-            rows = rows * scale[0].unsqueeze(1)
-        start = wrap(zeros((dy.shape[0], rows.shape[1]), rows._array.dtype))
-        return start.index_add(0, wrap(node.bags), rows)
+            rows = rows * scale[0].reshape(-1)[wrap(kept)].unsqueeze(1)
+        return wrap(zeros(dy.shape, rows._array.dtype)).index_add(0, wrap(bags), rows)
 
     names = ("weight",) if node.scale is None else ("weight", "scale")
     return differentiated(node, inputs(node, *names), forward, dy)
-
-
-class BagMax(Function):
-    """y[b] = the greatest of weight[index[i]] for bags[i] = b, or 0; equal ones share the gradient"""
-
-    def __init__(self, count: int, scale_grad_by_freq: bool) -> None:
-        self.count, self.scale_grad_by_freq = count, scale_grad_by_freq
-
-    def forward(self, weight: Array, index: Array, bags: Array) -> Array:
-        self.index, self.bags, self.height = index, bags, weight.shape[0]
-        self.rows = _core.embedding(index, weight, None)
-        lowest = filled_like(-np.inf, self.rows)
-        start = zeros((self.count, weight.shape[1]), weight.dtype)
-        start = _core.scatter(start, bags[:, None], lowest, 0, False, None)
-        self.y = _core.scatter_reduce(start, bags[:, None], self.rows, 0, "amax")
-        return self.y
-
-    def _shares(self) -> Array:
-        """1 where a row's element is the greatest of its bag, divided by how many are; else 0."""
-        best = _core.embedding(self.bags, self.y, None)
-        share = _core.where_equal(self.rows, best, filled_like(1, best), None)
-        counts = _core.embedding_backward(share, self.bags, self.count, None, False, None)
-        return _core.div(share, _core.maximum(_core.embedding(self.bags, counts, None), 1.0, None), None)
-
-    def backward(self, dy: Array) -> tuple[Array, None, None]:
-        rows = _core.mul(self._shares(), _core.embedding(self.bags, dy, None), None)
-        arguments = self.height, None, self.scale_grad_by_freq
-        return _core.embedding_backward(rows, self.index, *arguments, None), None, None
-
-
-linear(
-    BagMax,
-    backward=lambda node, dy: node.backward(dy)[0],
-    forward=lambda node, x: _core.embedding_backward(
-        _core.mul(node._shares(), _core.embedding(node.index, x, None), None),
-        node.bags,
-        node.count,
-        None,
-        False,
-        None,
-    ),
-)
 
 
 def embedding(

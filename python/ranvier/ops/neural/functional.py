@@ -10,6 +10,7 @@ import numpy as np
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.random import rand
+from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
@@ -22,13 +23,12 @@ from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.distance import pairs_of_rows
-from ranvier.ops.neural.embedding import Bag, BagMax, renormalise
+from ranvier.ops.neural.embedding import Bag, renormalise
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import replaced
-from ranvier.ops.shape.index import index_array, index_select
-from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.shape.index import index_array
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
@@ -137,52 +137,17 @@ def embedding_bag(
     | rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
     -> tensor([[1., 0.], [0., 2.]])"""
     index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
-    if mode not in ("sum", "mean", "max"):
-        raise OpError(f"[embedding_bag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
-    if (per_sample_weights is not None) and mode != "sum":
-        raise OpError(f"[embedding_bag] got per_sample_weights and mode {mode!r}; expected mode 'sum'")
-    bags, count = _bags(index, offsets, include_last_offset)
-    flat = index.reshape(-1)[: len(bags)]  # what follows the last offset is in no bag
-    weights = per_sample_weights
+    starts, scale = None, per_sample_weights
+    if offsets is not None:
+        value_read("embedding_bag with offsets")
+        starts = index_array("embedding_bag", offsets)
     if max_norm is not None:
-        renormalise(table, wrap(flat), max_norm, norm_type)
-    if weights is not None:
-        weights = reshape(as_tensor("embedding_bag", weights), (-1,))[: len(bags)]
+        renormalise(table, wrap(index), max_norm, norm_type)
     if padding_idx is not None:
-        kept = np.flatnonzero(flat != padding_idx % table.shape[0])
-        flat, bags = flat[kept], bags[kept]
-        weights = None if weights is None else index_select(weights, 0, kept)
-    if mode == "max":
-        return BagMax(count, scale_grad_by_freq).apply(table, flat, bags)
-    starts = np.searchsorted(bags, np.arange(count + 1))
-    y = Bag(scale_grad_by_freq).apply(table, *([] if weights is None else [weights]), flat, bags, starts)
-    if mode == "sum":
-        return y
-    return div(y, wrap(np.maximum(np.diff(starts), 1).astype(table.dtype)[:, None]))
-
-
-def _bags(index: Any, offsets: Any, include_last: bool) -> tuple[Any, int]:
-    """The number of the bag of each index, and how many bags there are."""
-    if index.ndim == 2:
-        if offsets is not None:
-            raise OpError("[embedding_bag] got offsets for indices of two dimensions; expected None")
-        return np.repeat(np.arange(index.shape[0]), index.shape[1]), index.shape[0]
-    if index.ndim != 1 or offsets is None:
-        raise OpError("[embedding_bag] got indices of one dimension without offsets; expected offsets")
-    starts = index_array("embedding_bag", offsets)
-    if starts.ndim != 1 or (starts.size and (starts[0] != 0 or (np.diff(starts) < 0).any())):
-        raise OpError(
-            "[embedding_bag] got offsets that do not start at 0 or decrease; expected 0, ... in order"
-        )
-    if starts.size and starts[-1] > index.size:
-        raise OpError(
-            f"[embedding_bag] got offset {starts[-1]} for {index.size} indices; expected at most that"
-        )
-    count = starts.size - bool(include_last)
-    if count < 0:
-        raise OpError("[embedding_bag] got no offsets with include_last_offset; expected at least one")
-    ends = starts[1:] if include_last else np.append(starts[1:], index.size)[:count]
-    return np.repeat(np.arange(count), ends - starts[:count]), count
+        padding_idx %= table.shape[0]
+    scale = None if scale is None else as_tensor("embedding_bag", scale)
+    settings = mode, include_last_offset, padding_idx, scale_grad_by_freq
+    return Bag(*settings).apply(table, scale, index, starts)
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

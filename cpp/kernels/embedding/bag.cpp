@@ -1,0 +1,180 @@
+#include "kernels/embedding/embedding.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "base/rows.h"
+
+namespace ranvier {
+namespace {
+
+constexpr double kNsPerByte = 0.03;   // of rows that are in the second cache
+constexpr int64_t kColumnBytes = 64;  // a cache line: what threads share out of a row
+
+// to += scale * from. Vectors by hand: this file is compiled for size.
+template <class T>
+void add_scaled(int64_t n, T scale, const T* from, T* to) {
+  typedef T Four __attribute__((vector_size(16)));
+  constexpr int lanes = 16 / sizeof(T);
+  int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    Four a, b;
+    std::memcpy(&a, from + j, sizeof a), std::memcpy(&b, to + j, sizeof b);
+    b += scale * a;
+    std::memcpy(to + j, &b, sizeof b);
+  }
+  for (; j < n; ++j) to[j] += scale * from[j];
+}
+
+// to += from, or 1, where a = b.
+template <class T>
+void add_where_equal(int64_t n, const T* a, const T* b, const T* from, T* to) {
+  typedef T Four __attribute__((vector_size(16)));
+  constexpr int lanes = 16 / sizeof(T);
+  int64_t j = 0;
+  for (; j + lanes <= n; j += lanes) {
+    Four x, y, sum, more = Four{} + T(1);
+    std::memcpy(&x, a + j, sizeof x), std::memcpy(&y, b + j, sizeof y);
+    std::memcpy(&sum, to + j, sizeof sum);
+    if (from) std::memcpy(&more, from + j, sizeof more);
+    sum += x == y ? more : Four{};
+    std::memcpy(to + j, &sum, sizeof sum);
+  }
+  for (; j < n; ++j) to[j] += a[j] == b[j] ? (from ? from[j] : T(1)) : T(0);
+}
+
+// The indices of bag b: [begin, end).
+template <class Call>
+void bounds(const Call& call, int64_t b, int64_t* begin, int64_t* end) {
+  const int64_t count = numel(call.index);
+  if (!call.starts.data) {
+    *begin = b * call.index.shape[1], *end = *begin + call.index.shape[1];
+    return;
+  }
+  const auto start = [&](int64_t k) {
+    return k < call.starts.shape[0]
+               ? std::clamp<int64_t>(call.starts.data[k * call.starts.strides[0]], 0, count)
+               : count;
+  };
+  *begin = start(b), *end = std::max(*begin, start(b + 1));
+}
+
+template <class Call>
+double cost_of(const Call& call, int64_t width, size_t item) {
+  return double(numel(call.index)) * (4 + kNsPerByte * double(item) * double(width));
+}
+
+}  // namespace
+
+template <class T>
+void BagForward<T>::run(const Team& team, void*) const {
+  const int64_t width = weight.shape[1], count = numel(index), bags = y.shape[0];
+  const double cost = cost_of(*this, width, sizeof(T)) + 10.0 * double(bags);
+  team.parallel_for(bags, cost, [&](const OpenTeam& team, int64_t first, int64_t last) {
+    for (int64_t b = first; b < last && !interrupted(team); ++b) {
+      int64_t begin, end;
+      bounds(*this, b, &begin, &end);
+      bag_kernels<T>().bag({settings, weight.data, weight.shape[0], width, index.data + begin, end - begin,
+                            count - end, scale.data ? scale.data + begin : nullptr, y.data + b * width});
+    }
+  });
+}
+
+namespace {
+
+// One thread's columns [first, last) of dweight.
+template <class T>
+struct Columns {
+  const BagBackward<T>& call;
+  int64_t first, last, rows, width;
+  T* shares;        // of a bag, by column
+  int64_t* picked;  // null: not wanted
+
+  int64_t row(int64_t i) const { return inside(call.index.data[i], rows); }
+
+  // Where each of the bag's greatest elements is found, its share of dy is added.
+  void add_greatest(int64_t b, int64_t begin, int64_t end) const {
+    const T *y = call.y.data + b * width + first, *dy = call.dy.data + b * width;
+    std::fill(shares + first, shares + last, T(0));
+    for (int64_t i = begin; i < end; ++i)
+      if (row(i) != call.settings.padding)
+        add_where_equal(last - first, call.weight.data + row(i) * width + first, y,
+                        static_cast<const T*>(nullptr), shares + first);
+    for (int64_t j = first; j < last; ++j) shares[j] = T(1) / std::max(shares[j], T(1)) * dy[j];
+    for (int64_t i = begin; i < end; ++i)
+      if (row(i) != call.settings.padding)
+        add_where_equal(last - first, call.weight.data + row(i) * width + first, y, shares + first,
+                        call.dweight.data + row(i) * width + first);
+  }
+
+  void add_rows(int64_t b, int64_t begin, int64_t end) const {
+    const T* dy = call.dy.data + b * width;
+    int64_t used = 0;
+    for (int64_t i = begin; i < end; ++i) used += row(i) != call.settings.padding;
+    const bool mean = call.settings.mode == BagMode::mean && used > 1;
+    for (int64_t j = first; mean && j < last; ++j) shares[j] = dy[j] / static_cast<T>(used);
+    for (int64_t i = begin; i < end; ++i) {
+      if (row(i) == call.settings.padding) continue;
+      const T scale = call.scale.data ? call.scale.data[i] : T(1);
+      add_scaled(last - first, scale, (mean ? shares : dy) + first,
+                 call.dweight.data + row(i) * width + first);
+    }
+  }
+
+  void add(int64_t b) const {
+    int64_t begin, end;
+    bounds(call, b, &begin, &end);
+    for (int64_t i = begin; picked && first == 0 && i < end; ++i) ++picked[row(i)];
+    call.settings.mode == BagMode::max ? add_greatest(b, begin, end) : add_rows(b, begin, end);
+  }
+};
+
+}  // namespace
+
+template <class T>
+void BagBackward<T>::run(const Team& team, void* workspace) const {
+  const int64_t rows = dweight.shape[0], width = dweight.shape[1], bags = dy.shape[0];
+  const int64_t line = kColumnBytes / int64_t(sizeof(T)), lines = ceil_div(width, line);
+  int64_t* picked = by_frequency ? static_cast<int64_t*>(workspace) : nullptr;
+  T* shares = reinterpret_cast<T*>(static_cast<int64_t*>(workspace) + (by_frequency ? rows : 0));
+  const double cost = 2 * cost_of(*this, width, sizeof(T)) + kNsPerByte * sizeof(T) * double(width * rows);
+  team.region(cost, [&](const OpenTeam& team) {
+    team.parallel_for(rows, cost, [&](int64_t begin, int64_t end) {
+      std::memset(dweight.data + begin * width, 0, sizeof(T) * static_cast<size_t>((end - begin) * width));
+      if (picked) std::fill(picked + begin, picked + end, int64_t{0});
+    });
+    const Columns<T> columns = {*this,
+                                team.share_begin(lines) * line,
+                                std::min(team.share_end(lines) * line, width),
+                                rows,
+                                width,
+                                shares,
+                                picked};
+    for (int64_t b = 0; b < bags && columns.first < columns.last && !interrupted(team); ++b) columns.add(b);
+    team.barrier();
+    if (picked)
+      team.parallel_for(rows, cost, [&](int64_t row) {
+        for (int64_t j = 0; j < width && picked[row] > 1; ++j)
+          dweight.data[row * width + j] /= T(picked[row]);
+      });
+    if (!dscale.data) return;
+    std::fill_n(dscale.data, team.leads() ? numel(index) : 0, T(0));
+    team.barrier();
+    team.parallel_for(bags, cost, [&](int64_t b) {
+      int64_t begin, end;
+      bounds(*this, b, &begin, &end);
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t row = inside(index.data[i], rows);
+        if (row != settings.padding)
+          dscale.data[i] = bag_kernels<T>().dot(width, dy.data + b * width, weight.data + row * width);
+      }
+    });
+  });
+}
+
+RANVIER_INSTANTIATE(BagForward);
+RANVIER_INSTANTIATE(BagBackward);
+
+}  // namespace ranvier
