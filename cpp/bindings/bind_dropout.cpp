@@ -1,5 +1,8 @@
+#include <limits>
+
 #include "bindings/define.h"
 #include "bindings/numpy_api.h"
+#include "kernels/dropout/draw.h"
 #include "kernels/dropout/dropout.h"
 
 namespace ranvier::bind {
@@ -151,9 +154,54 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, Key key) {
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }
 
+// Whether every row has weights >= 0, and its sum is one > 0; the least number of weights > 0 in a row.
+template <class T>
+bool are_weights(const TensorView<const T>& w, int64_t* least) {
+  bool fits = true;
+  *least = INT64_MAX;
+  for (int64_t i = 0; i < w.shape[0]; ++i) {
+    double sum = 0;
+    int64_t some = 0;
+    for (int64_t j = 0; j < w.shape[1]; ++j) {
+      const T x = w.data[i * w.strides[0] + j * w.strides[1]];
+      fits &= x >= 0 && x <= std::numeric_limits<T>::max();
+      sum += static_cast<double>(x), some += x > 0;
+    }
+    fits &= sum > 0;
+    *least = std::min(*least, some);
+  }
+  return fits;
+}
+
+// draw: called with the shape of the random numbers, once the weights are known to be right.
+Output draw_rows(Floats weights, Whole samples, Truth replacement, Raw draw) {
+  if (weights.ndim() != 2) weights.fail("(m, n)");
+  if (samples < 1) samples.fail("at least one");
+  int64_t least = 0;
+  bool fits = false;
+  with_float(weights.dtype(), [&](auto tag) { fits = are_weights(weights.view<decltype(tag)>(), &least); });
+  if (!fits)
+    fail_value(weights.op(), "got weights that are negative, not finite or all 0; expected weights >= 0");
+  if (!replacement && least < samples)
+    fail_value(weights.op(), "got ", samples.number,
+               " samples without replacement from fewer weights > 0; expected at most as many");
+  const int64_t m = weights.shape(0);
+  const int64_t each = replacement ? samples.number : weights.shape(1);
+  const py::object shape = tuple_of({py::int_(m), py::int_(each)});
+  const auto u = py::reinterpret_steal<py::object>(PyObject_CallOneArg(draw.value.ptr(), shape.ptr()));
+  if (!u) throw py::error_already_set();
+  const Input uniform = Input::exactly({weights.op(), "draw", u}, DType::float64);
+  uniform.expect_shape({m, each});
+  if (!uniform.is_contiguous()) uniform.fail("a contiguous array");
+  Output chosen = Output::contiguous(DType::int64, {m, samples});
+  run<DrawRows>(weights.dtype(), replacement.holds, weights, uniform, chosen);
+  return chosen;
+}
+
 }  // namespace
 
 void register_dropout(Module m) {
+  def(m, "draw_rows(weights, samples, replacement, draw)", draw_rows, "multinomial");
   def(m, "next_key(state)", next_key);
   def(m, "permute(order, seed)", permute);
   def(m, "_knows_philox(generator, numbers)", knows_philox);

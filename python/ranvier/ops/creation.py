@@ -163,41 +163,17 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
     input = as_tensor("multinomial", input)
     _float("multinomial", input)
-    rows = np.atleast_2d(input._read("multinomial")).astype(np.float64)
+    rows = input._read("multinomial")
     if input.ndim not in (1, 2) or num_samples < 1:
         raise OpError(
             f"[multinomial] got x of shape {input.shape} and {num_samples} samples; expected one or two "
             "dimensions and at least one sample"
         )
-    edges = np.add.accumulate(rows, 1)
-    whole = edges[:, rows.shape[1] - 1 :]
-    if not (_core.inside(rows, 0.0, _MOST) and rows.shape[1] and _core.inside(whole, 0.0, math.inf, True)):
-        raise OpError(
-            "[multinomial] got weights that are negative, not finite or all 0; expected weights >= 0"
-        )
-    if not replacement and ((rows > 0).sum(1) < num_samples).any():
-        raise OpError(
-            f"[multinomial] got {num_samples} samples without replacement from fewer weights > 0; expected "
-            "at most as many"
-        )
+    if rows.dtype.itemsize < 4:
+        rows = rows.astype(F32)
     with _drawing(generator):
-        draw = numpy_generator()
-        if replacement:
-            edges = edges / whole  # 1 from the last weight > 0 on, which no spot reaches
-            spots = draw.random((rows.shape[0], num_samples))
-            if len(rows) > 1 and spots.size * rows.shape[1] <= max(rows.size, 1 << 16):
-                chosen = (edges[:, None] <= spots[:, :, None]).sum(2)
-            else:
-                chosen = np.empty(spots.shape, np.int64)
-                for row, e, s in zip(chosen, edges, spots, strict=True):
-                    row[:] = e.searchsorted(s, "right")
-        else:  # the largest keys log(u) / w are a weighted draw (Efraimidis and Spirakis 2006)
-            with np.errstate(divide="ignore"):
-                keys = np.log(1 - draw.random(rows.shape)) / rows
-            keys[rows == 0] = -math.inf
-            one = num_samples == 1
-            chosen = keys.argmax(1)[:, None] if one else np.argsort(-keys, 1, kind="stable")[:, :num_samples]
-    return wrap(chosen.astype(np.int64, copy=False).reshape(*input.shape[:-1], num_samples))
+        chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
+    return wrap(chosen if rows.ndim == 2 else chosen[0])
 
 
 def normal(
