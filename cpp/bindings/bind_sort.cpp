@@ -19,8 +19,8 @@ std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhol
   return {std::move(values), std::move(indices)};
 }
 
-// How many of a sorted row's elements are before v, or with `right` not after it. NaN is the greatest. Without
-// branches, which would be wrong half of the time.
+// How many of a sorted row's elements are before v, or with `right` not after it. NaN is the greatest.
+// Without branches, which would be wrong half of the time.
 template <class T>
 int64_t place_of(const T* row, int64_t n, T v, bool right) {
   const bool is_nan = v != v;
@@ -59,8 +59,10 @@ Output searchsorted(Movable rows, Movable values, Truth right, Truth narrow) {
            : places_of<T>(row, v, y.view<int64_t>().data, right);
   };
   const DType dtype = rows.dtype();
-  dtype == DType::float32 ? find(0.0f) : dtype == DType::float64 ? find(0.0) :
-  dtype == DType::int32 ? find(int32_t{}) : find(int64_t{});
+  dtype == DType::float32   ? find(0.0f)
+  : dtype == DType::float64 ? find(0.0)
+  : dtype == DType::int32   ? find(int32_t{})
+                            : find(int64_t{});
   return y;
 }
 

@@ -8,7 +8,8 @@
 //
 //   An element becomes an unsigned number of the same order, with its index beside it. Long lines are sorted
 //   by their bytes, the lowest first (a radix sort: stable, no comparisons); a few first elements of a line
-//   are kept in a sorted list while it is read. In short lines the elements that come before each are counted.
+//   are kept in a sorted list while it is read. In short lines the elements that come before each are
+//   counted.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Ranks of short lines: how many elements come before each, counted for a vector of elements at a time.
-#include "base/isa.h"
 #include "kernels/sort/sort.h"
+#include "base/isa.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -18,7 +18,8 @@ static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename Sort
     __builtin_memcpy(&own, keys + i, sizeof own);
     for (int64_t j = 0; j < i; ++j) count += own < keys[j];
     count += Key(i);  // it has counted, as -1, those that come after
-    for (int64_t j = i; j < i + kLanes; ++j) count -= (own > keys[j]) | ((own == keys[j]) & (lane > Key(j - i)));
+    for (int64_t j = i; j < i + kLanes; ++j)
+      count -= (own > keys[j]) | ((own == keys[j]) & (lane > Key(j - i)));
     for (int64_t j = i + kLanes; j < n; ++j) count -= own > keys[j];
     __builtin_memcpy(ranks + i, &count, sizeof count);
   }
