@@ -26,6 +26,7 @@ from ranvier.ops.elementwise.dtypes import (
     as_operand,
     cast,
     is_floating,
+    is_pair,
     promoted,
     require_no_gradient,
     result_dtype,
@@ -225,6 +226,8 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
 
 def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
     """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
+    if is_pair(a, b) and not getattr(alpha, "ndim", 0):
+        return op(a, mul(b, alpha))
     if (call := FUSED[name](a, b, alpha=alpha)) and (y := direct(*call)) is not None:
         return y
     a, b = as_operand(name, a), as_operand(name, b)
