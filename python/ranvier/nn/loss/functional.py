@@ -39,7 +39,8 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
     call = f"ops.{op.__name__}({', '.join(of_op)})"
     lines = [f"def {name}({order.replace(' ', ', ')}):"]
     if "reduce" in order.split():
-        lines.append(f" reduction = reduction_of({name!r}, size_average, reduce, reduction)")
+        old = f"reduction_of({name!r}, size_average, reduce, reduction)"
+        lines.append(f" if not (size_average is None is reduce): reduction = {old}")
     if "weight" in order.split() and "weight" not in of_op:
         losses = call.replace("reduction", "'none'")
         lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
