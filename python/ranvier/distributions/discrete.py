@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange, eye, full
+from ranvier import arange, bernoulli, eye, full, multinomial
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import (
@@ -80,7 +80,7 @@ class Bernoulli(_OfTrials):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            return ops.bernoulli(expanded(self.probs, self._extended_shape(sample_shape)))
+            return bernoulli(expanded(self.probs, self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -159,7 +159,7 @@ class Categorical(Distribution):
             return full(whole, 0, dtype=np.int64)
         with no_grad():
             weights = ops.reshape(self.probs, (rows, self._num_events))
-            return ops.reshape(ops.multinomial(weights, count, True).T, whole)
+            return ops.reshape(multinomial(weights, count, True).T, whole)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return self._draw(sample_shape)

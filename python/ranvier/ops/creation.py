@@ -162,7 +162,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     replacement for more samples than elements > 0.
     | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
     input = as_tensor("multinomial", input)
-    _float("multinomial", input)
+    if input._array.dtype.kind != "f":
+        _float("multinomial", input)
     rows = input._read("multinomial")
     if input.ndim not in (1, 2) or num_samples < 1:
         raise OpError(
