@@ -23,8 +23,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(RANVIER_FLAGS_small_v2 $<$<CONFIG:Release>:-Os>)
   # At v3 and v4 -O2 is enough for these, whose loops are written with vectors.
   foreach(level IN ITEMS v3 v4)
-    set(RANVIER_SMALL_${level} activation conv2d_pool depthwise distance dropout elementwise jet loss matmul optimizer
-      pooling recurrent scan)
+    set(RANVIER_SMALL_${level} activation conv2d_pool depthwise distance dropout elementwise embedding grid jet loss
+      matmul optimizer pooling recurrent scan)
     set(RANVIER_FLAGS_small_${level} $<$<CONFIG:Release>:-O2>)
   endforeach()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # Clang does not have these options

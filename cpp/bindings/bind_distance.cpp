@@ -44,9 +44,14 @@ Output pairwise_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real p, Rea
   return backward(Distance::pairwise_distance, s, dy, x1, x2, of_second, out);
 }
 
-// The distances of all pairs of rows of x1 (.., m, d) and x2 (.., n, d).
+// The distances of all pairs of rows of x1 (.., m, d) and x2 (.., n, d); without x2, of the pairs i < j of
+// x1.
 Shape pairs_of(const Input& x1, const Input& x2) {
   const int last = x1.ndim() - 1;
+  if (!x2) {
+    if (last != 1) x1.fail("(n, d)");
+    return {x1.shape(0) * (x1.shape(0) - 1) / 2};
+  }
   if (last < 1) x1.fail("(..., m, d)");
   Shape shape = x1.shape();
   if (x2.ndim() != x1.ndim() || x2.shape(last) != shape[last] ||
@@ -57,50 +62,29 @@ Shape pairs_of(const Input& x1, const Input& x2) {
   return shape;
 }
 
-// Those of pairs i < j of x (n, d).
-Shape pairs_of(const Input& x) {
-  if (x.ndim() != 2) x.fail("(n, d)");
-  return {x.shape(0) * (x.shape(0) - 1) / 2};
-}
-
-Output cdist(Floats x1, Floats x2, Real p) {
+Output cdist(Floats given_x1, MaybeFloats x2, Real p) {
+  const Input x1 = contiguous(given_x1);
   Output y = Output::contiguous(x1.dtype(), pairs_of(x1, x2));
-  run<PairDistances>(x1.dtype(), p.above(0), false, contiguous(x1), contiguous(x2), y);
+  run<PairDistances>(x1.dtype(), p.above(0), !x2, x1, x2 ? contiguous(x2) : x1, y);
   return y;
 }
 
-Output pdist(Floats given_x, Real p) {
-  const Input x = contiguous(given_x);
-  Output y = Output::contiguous(x.dtype(), pairs_of(x));
-  run<PairDistances>(x.dtype(), p.above(0), true, x, x, y);
-  return y;
-}
-
-Output cdist_backward(Floats dy, Floats y, Floats x1, Floats x2, Real p, Truth of_second) {
+Output cdist_backward(Floats dy, Floats y, Floats given_x1, MaybeFloats x2, Real p, Truth of_second) {
+  const Input x1 = contiguous(given_x1);
   dy.expect_shape(pairs_of(x1, x2));
   y.expect_shape(dy.shape());
-  Output dx = Output::contiguous(x1.dtype(), (of_second ? x2 : x1).shape());
-  run<PairGradients>(x1.dtype(), p.above(0), false, of_second.holds, contiguous(dy), contiguous(y),
-                     contiguous(x1), contiguous(x2), dx);
-  return dx;
-}
-
-Output pdist_backward(Floats dy, Floats y, Floats given_x, Real p) {
-  const Input x = contiguous(given_x);
-  dy.expect_shape(pairs_of(x));
-  y.expect_shape(dy.shape());
-  Output dx = Output::contiguous(x.dtype(), x.shape());
-  run<PairGradients>(x.dtype(), p.above(0), true, false, contiguous(dy), contiguous(y), x, x, dx);
+  const Input other = x2 ? contiguous(x2) : x1;
+  Output dx = Output::contiguous(x1.dtype(), (of_second ? other : x1).shape());
+  run<PairGradients>(x1.dtype(), p.above(0), !x2, x2 && of_second, contiguous(dy), contiguous(y), x1, other,
+                     dx);
   return dx;
 }
 
 }  // namespace
 
 void register_distance(Module m) {
-  def(m, "cdist(x1, x2, p=2.0)", cdist);
-  def(m, "cdist_backward(dy, y, x1, x2, p=2.0, of_second=False)", cdist_backward, "cdist");
-  def(m, "pdist(x, p=2.0)", pdist);
-  def(m, "pdist_backward(dy, y, x, p=2.0)", pdist_backward, "pdist");
+  def(m, "cdist(x1, x2=None, p=2.0)", cdist);
+  def(m, "cdist_backward(dy, y, x1, x2=None, p=2.0, of_second=False)", cdist_backward, "cdist");
   def(m, "cosine_similarity(x1, x2, axis=1, eps=1e-8, out=None)", cosine);
   def(m, "cosine_similarity_backward(dy, x1, x2, axis=1, eps=1e-8, of_second=False, out=None)",
       cosine_backward, "cosine_similarity");

@@ -2,7 +2,7 @@
 
 #include "bindings/copied.h"
 #include "bindings/image_args.h"
-#include "kernels/resample/grid.h"
+#include "kernels/resample/grid/grid.h"
 #include "kernels/resample/resample.h"
 
 namespace ranvier::bind {

@@ -11,6 +11,8 @@ OWN = {
         "y[n, c, i, j] = x[n, c] at row m3 j + m4 i + m5 and column m0 j + m1 i + m2, with matrix (n, "
         "6) in float64. Pixels outside the image are `fill`. Of `rv.data.augment.RandomAffine`."
     ),
+    "cdist": "The distances of all pairs of rows of x1 (.., m, d) and x2 (.., n, d): `rv.cdist`; without x2 "
+    "those of the pairs i < j of x1: `F.pdist`.",
     "copy": "A dense copy of x in the order of its axes, or with channels (axis 1) last in memory.",
     "erase_images": (
         "x, and inside the box of each image `fill` or the box of image partner[n]. box is int64 of "

@@ -107,13 +107,13 @@ def test_all_pairs(m, n, d, p, dtype, isa, rng):
     close(kernels.cdist_backward(dy, y, x, z, p), dx.sum(2).astype(dtype), dtype, 8 * n * d)
     close(kernels.cdist_backward(dy, y, x, z, p, True), dz.sum(1).astype(dtype), dtype, 8 * m * d)
     i, j = np.triu_indices(m, 1)
-    one = kernels.pdist(x[0], p)
+    one = kernels.cdist(x[0], None, p)
     both = kernels.cdist(x[0], x[0], p)
     np.testing.assert_array_equal(one, both[i, j])
     above = np.zeros((m, m), dtype)
     above[i, j] = rng.uniform(0.5, 1, i.size)
     dx = sum(kernels.cdist_backward(above, both, x[0], x[0], p, second) for second in (False, True))
-    close(kernels.pdist_backward(above[i, j], one, x[0], p), dx, dtype, 16 * m * d)
+    close(kernels.cdist_backward(above[i, j], one, x[0], None, p), dx, dtype, 16 * m * d)
 
 
 def test_all_pairs_of_strided_and_empty_arrays(rng):
@@ -132,9 +132,9 @@ def test_all_pairs_of_strided_and_empty_arrays(rng):
         np.testing.assert_array_equal(kernels.cdist_backward(y, y, x, z, 2.0, True), np.zeros((2, n, d)))
     for n, d in ((0, 3), (1, 3), (5, 0)):
         x = np.ones((n, d))
-        y = kernels.pdist(x)
+        y = kernels.cdist(x)
         np.testing.assert_array_equal(y, np.zeros(n * (n - 1) // 2))
-        np.testing.assert_array_equal(kernels.pdist_backward(y, y, x), np.zeros((n, d)))
+        np.testing.assert_array_equal(kernels.cdist_backward(y, y, x), np.zeros((n, d)))
 
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
@@ -143,9 +143,9 @@ def test_all_pairs_have_the_same_bits_on_any_team(p, threads, isa, rng):
     found = []
     for team in (1, 2):
         threads(team)
-        y, one = kernels.cdist(x, z, p), kernels.pdist(x, p)
+        y, one = kernels.cdist(x, z, p), kernels.cdist(x, None, p)
         first, second = (kernels.cdist_backward(dy, y, x, z, p, of) for of in (False, True))
-        found.append((y, one, first, second, kernels.pdist_backward(one, one, x, p)))
+        found.append((y, one, first, second, kernels.cdist_backward(one, one, x, None, p)))
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -167,13 +167,13 @@ def test_all_pairs_far_from_one(scale, isa, rng):
 def test_a_row_that_is_not_finite_does_not_change_others(isa, rng):
     x = rng.standard_normal((65, 5))
     dy = np.ones(65 * 32)
-    whole = kernels.pdist(x)
+    whole = kernels.cdist(x)
     x[64, 2] = np.inf
-    y = kernels.pdist(x)
+    y = kernels.cdist(x)
     _, j = np.triu_indices(65, 1)
     np.testing.assert_array_equal(y[j != 64], whole[j != 64])
     assert np.isinf(y[j == 64]).all()
-    assert np.isfinite(kernels.pdist_backward(np.where(j == 64, 0, dy), y, x)[:64, :2]).all()
+    assert np.isfinite(kernels.cdist_backward(np.where(j == 64, 0, dy), y, x)[:64, :2]).all()
 
 
 def test_errors_of_all_pairs():
@@ -186,7 +186,7 @@ def test_errors_of_all_pairs():
         kernels.cdist(x, x, 0.0)
     with pytest.raises(ValueError, match=r"\[cdist\] got dy of shape \(2,\); expected \(2, 2\)"):
         kernels.cdist_backward(x[:, 0], x[:, :2], x, x)
-    with pytest.raises(ValueError, match=r"\[pdist\] got x of shape \(3,\); expected \(n, d\)"):
-        kernels.pdist(x[0])
-    with pytest.raises(ValueError, match=r"\[pdist\] got y of shape \(2,\); expected \(1,\)"):
-        kernels.pdist_backward(x[0, :1], x[0, :2], x)
+    with pytest.raises(ValueError, match=r"\[cdist\] got x1 of shape \(3,\); expected \(n, d\)"):
+        kernels.cdist(x[0])
+    with pytest.raises(ValueError, match=r"\[cdist\] got y of shape \(2,\); expected \(1,\)"):
+        kernels.cdist_backward(x[0, :1], x[0, :2], x)

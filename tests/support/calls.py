@@ -275,8 +275,6 @@ OF_KERNELS: dict[str, Given] = {
     "scatter_reduce": of(X, INDEX, X, axis=1, reduce="amax"),
     "cdist": of(X, 2 * X),
     "cdist_backward": of(*2 * [np.ones((len(X), len(X)), X.dtype)], X, 2 * X),
-    "pdist": of(X),
-    "pdist_backward": of(*2 * [np.ones(len(X) * (len(X) - 1) // 2, X.dtype)], X),
     "embedding_bag": of(np.array([0, 1, 1]), X, np.array([0, 2])),
     "embedding_bag_backward": of(X[:2], X[:2], np.array([0, 1, 1]), X, np.array([0, 2])),
     "grid_sample": of(IMAGES, GRID),

@@ -125,11 +125,11 @@ class PairsOfRows(Distances):
     """y = the p-norms of x[i] - x[j] for x (n, d) and i < j"""
 
     def forward(self, x: Any) -> Any:  # type: ignore[override]
-        self.x, self.y = x, _core.pdist(x, self.p)
+        self.x, self.y = x, _core.cdist(x, None, self.p)
         return self.y
 
     def backward(self, dy: Any) -> Any:
-        return _core.pdist_backward(dy, self.y, self.x, self.p)
+        return _core.cdist_backward(dy, self.y, self.x, None, self.p)
 
 
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:

@@ -1,5 +1,5 @@
 // Parts of grids, compiled once for each ISA level.
-#include "kernels/resample/grid.h"
+#include "kernels/resample/grid/grid.h"
 
 #include "simd/math_base.h"
 #include "simd/strided.h"
@@ -67,7 +67,9 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
   const T size = static_cast<T>(pixels), half = static_cast<T>(double(pixels - 1) / 2);
   const vec<T> zero = {}, one = zero + T(1);
   for (int i = 0; i < count; i += lanes<T>) {
-    const vec<T> point = load_strided(points + 2 * i, 2, count - i < lanes<T> ? count - i : lanes<T>);
+    const ivec<T> every = to_int(iota<T>() * T(2));
+    const ivec<T> at = select(iota<T>() < static_cast<T>(count - i), every, ibroadcast<T>(-1));
+    const vec<T> point = gather(points + 2 * i, at);
     vec<T> p = s.align_corners ? (point + T(1)) * half : ((point + T(1)) * size - T(1)) * T(0.5);
     vec<T> chain = one;
     if (s.mode != GridMode::bicubic) p = limited(s, size, p, chain);
@@ -85,8 +87,8 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
       const vec<T> must = s.mode == GridMode::bicubic ? weight : p;  // NaN stays
       store(axis.weight[k] + i, select(inside | (must != must), weight, zero));
       store(axis.slope[k] + i, select(inside, slope, zero));
-      const ivec<T> at = select(inside, to_int(select(inside, pixel, zero)), ibroadcast<T>(-1));
-      __builtin_memcpy(axis.pixel[k] + i, &at, sizeof at);
+      const ivec<T> place = select(inside, to_int(select(inside, pixel, zero)), ibroadcast<T>(-1));
+      __builtin_memcpy(axis.pixel[k] + i, &place, sizeof place);
     }
   }
 }

@@ -1,4 +1,4 @@
-#include "kernels/resample/grid.h"
+#include "kernels/resample/grid/grid.h"
 
 #include <algorithm>
 #include <type_traits>
