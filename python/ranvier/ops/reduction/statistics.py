@@ -153,7 +153,8 @@ def diff(
     at = _dim("diff", dim, input.ndim)
     if n == 0:
         return input.clone()
-    input = cat([as_tensor("diff", p) for p in (prepend, input, append) if p is not None], at)
+    parts = [as_tensor("diff", p) for p in (prepend, input, append) if p is not None]
+    input = cat(parts, at) if len(parts) > 1 or input.shape[at] == 0 else input
     for _ in range(n):
         length = input.shape[at] - 1
         if length < 0:
