@@ -19,23 +19,42 @@ std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhol
   return {std::move(values), std::move(indices)};
 }
 
-// How many of a sorted row's elements are before v, or with `right` not after it. NaN is the greatest.
-// Without branches, which would be wrong half of the time.
-template <class T>
-int64_t place_of(const T* row, int64_t n, T v, bool right) {
-  const bool is_nan = v != v;
-  const auto is_before = [=](T x) { return is_nan ? right | (x == x) : right ? x <= v : x < v; };
-  const T* first = row;
-  for (; n > 1; n -= n / 2) first += (n / 2) & -int64_t{is_before(first[n / 2 - 1])};
-  return first - row + (n == 1 && is_before(*first));
+// How many of a sorted row's elements are before each of a few values, or with `right` not after it, where
+// NaN is the greatest. Without branches, which would be wrong half of the time; the steps of all values are
+// alike, so that the processor does several at once.
+template <bool right, bool nans, int few, class T, class I>
+void find_places(const T* row, int64_t n, const T* values, I* places) {
+  const T* first[few];
+  std::fill_n(first, few, row);
+  const auto is_before = [](T x, T v) {
+    const bool is_less = right ? x <= v : x < v;
+    return nans ? is_less | ((v != v) & (right | (x == x))) : is_less;
+  };
+  for (; n > 1; n -= n / 2)
+    for (int k = 0; k < few; ++k) {
+      const T* const next = first[k] + n / 2;
+      first[k] = is_before(next[-1], values[k]) ? next : first[k];
+    }
+  for (int k = 0; k < few; ++k)
+    places[k] = static_cast<I>(first[k] - row + (n == 1 && is_before(*first[k], values[k])));
 }
 
-template <class T, class I>
-void places_of(const Input& rows, const Input& v, I* to, bool right) {
+template <bool right, class T, class I>
+void places_of(const Input& rows, const Input& v, I* to) {
+  constexpr int kFew = 8;
   const int64_t n = rows.shape(rows.ndim() - 1), count = v.elements();
   const int64_t each = rows.ndim() == 1 ? count : v.shape(v.ndim() - 1);
   const T *row = rows.view<T>().data, *values = v.view<T>().data;
-  for (int64_t i = 0; i < count; ++i) to[i] = place_of(row + (i / each) * n, n, values[i], right);
+  for (int64_t done = 0; done < count; row += n) {
+    const int64_t end = done + each;
+    for (; done + kFew <= end; done += kFew) {
+      bool nans = false;
+      for (int k = 0; k < kFew; ++k) nans |= values[done + k] != values[done + k];
+      nans ? find_places<right, true, kFew>(row, n, values + done, to + done)
+           : find_places<right, false, kFew>(row, n, values + done, to + done);
+    }
+    for (; done < end; ++done) find_places<right, true, 1>(row, n, values + done, to + done);
+  }
 }
 
 // The places of values in sorted rows, one row or one for each row of values, as int64 or int32.
@@ -55,8 +74,10 @@ Output searchsorted(Movable rows, Movable values, Truth right, Truth narrow) {
   Output y = Output::contiguous(narrow ? DType::int32 : DType::int64, v.shape());
   const auto find = [&](auto tag) {
     using T = decltype(tag);
-    narrow ? places_of<T>(row, v, y.view<int32_t>().data, right)
-           : places_of<T>(row, v, y.view<int64_t>().data, right);
+    const auto into = [&](auto* to) {
+      right ? places_of<true, T>(row, v, to) : places_of<false, T>(row, v, to);
+    };
+    narrow ? into(y.view<int32_t>().data) : into(y.view<int64_t>().data);
   };
   const DType dtype = rows.dtype();
   dtype == DType::float32   ? find(0.0f)
