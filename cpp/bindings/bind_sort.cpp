@@ -22,8 +22,8 @@ std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhol
 // How many of a sorted row's elements are before each of a few values, or with `right` not after it, where
 // NaN is the greatest. Without branches, which would be wrong half of the time; the steps of all values are
 // alike, so that the processor does several at once.
-template <bool right, bool nans, int few, class T, class I>
-void find_places(const T* row, int64_t n, const T* values, I* places) {
+template <bool right, bool nans, int few, class T>
+void find_places(const T* row, int64_t n, const T* values, int64_t* places) {
   const T* first[few];
   std::fill_n(first, few, row);
   const auto is_before = [](T x, T v) {
@@ -35,55 +35,52 @@ void find_places(const T* row, int64_t n, const T* values, I* places) {
       const T* const next = first[k] + n / 2;
       first[k] = is_before(next[-1], values[k]) ? next : first[k];
     }
-  for (int k = 0; k < few; ++k)
-    places[k] = static_cast<I>(first[k] - row + (n == 1 && is_before(*first[k], values[k])));
+  for (int k = 0; k < few; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
 }
 
-template <bool right, class T, class I>
-void places_of(const Input& rows, const Input& v, I* to) {
+template <bool right, class T>
+void places_of(const Input& rows, const Input& v, int64_t* to) {
   constexpr int kFew = 8;
   const int64_t n = rows.shape(rows.ndim() - 1), count = v.elements();
   const int64_t each = rows.ndim() == 1 ? count : v.shape(v.ndim() - 1);
   const T *row = rows.view<T>().data, *values = v.view<T>().data;
   for (int64_t done = 0; done < count; row += n) {
     const int64_t end = done + each;
-    for (; done + kFew <= end; done += kFew) {
-      bool nans = false;
-      for (int k = 0; k < kFew; ++k) nans |= values[done + k] != values[done + k];
-      nans ? find_places<right, true, kFew>(row, n, values + done, to + done)
-           : find_places<right, false, kFew>(row, n, values + done, to + done);
+    while (done < end) {
+      bool several = done + kFew <= end;
+      for (int k = 0; several && k < kFew; ++k) several = values[done + k] == values[done + k];
+      several ? find_places<right, false, kFew>(row, n, values + done, to + done)
+              : find_places<right, true, 1>(row, n, values + done, to + done);
+      done += several ? kFew : 1;
     }
-    for (; done < end; ++done) find_places<right, true, 1>(row, n, values + done, to + done);
   }
 }
 
-// The places of values in sorted rows, one row or one for each row of values, as int64 or int32.
-Output searchsorted(Movable rows, Movable values, Truth right, Truth narrow) {
+// The places of values in sorted rows, one row or one for each row of values.
+Output searchsorted(Numbers rows, Numbers values, Truth right) {
   const int ndim = rows.ndim();
   const bool alike = ndim == 1 || (ndim > 1 && values.ndim() == ndim &&
                                    rows.shape().part(0, ndim - 1) == values.shape().part(0, ndim - 1));
-  if (t_recording || !alike || rows.dtype() != values.dtype() || rows.dtype() == DType::uint32)
+  if (t_recording || !alike || rows.dtype() != values.dtype() || rows.dtype() == DType::boolean)
     fail_type(rows.op(), "got other shapes or dtypes; expected one row and values of its dtype");
-  const auto contiguous = [&](const Input& x) {
+  const auto read = [](const Input& x) {
     const auto made = py::reinterpret_steal<py::object>(
         reinterpret_cast<PyObject*>(PyArray_GETCONTIGUOUS(as_array(x.object()))));
     if (!made) throw py::error_already_set();
-    return Input::movable(Arg{x.op(), x.name(), made});
+    const Arg arg{x.op(), x.name(), made};
+    return is_floating_array(made) ? Input::floating(arg) : Input::integers(arg);
   };
-  const Input row = contiguous(rows), v = contiguous(values);
-  Output y = Output::contiguous(narrow ? DType::int32 : DType::int64, v.shape());
+  const Input row = read(rows), v = read(values);
+  Output y = Output::contiguous(DType::int64, v.shape());
   const auto find = [&](auto tag) {
     using T = decltype(tag);
-    const auto into = [&](auto* to) {
-      right ? places_of<true, T>(row, v, to) : places_of<false, T>(row, v, to);
-    };
-    narrow ? into(y.view<int32_t>().data) : into(y.view<int64_t>().data);
+    int64_t* const to = y.view<int64_t>().data;
+    right ? places_of<true, T>(row, v, to) : places_of<false, T>(row, v, to);
   };
-  const DType dtype = rows.dtype();
-  dtype == DType::float32   ? find(0.0f)
-  : dtype == DType::float64 ? find(0.0)
-  : dtype == DType::int32   ? find(int32_t{})
-                            : find(int64_t{});
+  if (row.dtype() == DType::int64)
+    find(int64_t{});
+  else
+    with_float(row.dtype(), find);
   return y;
 }
 
@@ -91,7 +88,7 @@ Output searchsorted(Movable rows, Movable values, Truth right, Truth narrow) {
 
 void register_sort(Module m) {
   def(m, "sort(x, axis, descending=False, count=None)", sort);
-  def(m, "_searchsorted(rows, values, right, narrow)", searchsorted);
+  def(m, "_searchsorted(rows, values, right)", searchsorted);
 }
 
 }  // namespace ranvier::bind

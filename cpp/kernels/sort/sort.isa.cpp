@@ -9,8 +9,8 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 static void rank(int64_t n, const typename SortKeys<T>::Key* keys, typename SortKeys<T>::Key* ranks) {
   using Key = typename SortKeys<T>::Key;
-  constexpr int kLanes = 64 / sizeof(Key);
-  typedef Key Vector __attribute__((vector_size(64)));
+  constexpr int kLanes = RANVIER_VECTOR_BYTES / sizeof(Key);  // at most kRanked
+  typedef Key Vector __attribute__((vector_size(RANVIER_VECTOR_BYTES)));
   Vector lane;
   for (int l = 0; l < kLanes; ++l) lane[l] = l;
   for (int64_t i = 0; i < n; i += kLanes) {

@@ -303,9 +303,9 @@ def searchsorted(
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
     if sorter is None and side is None:
-        y = _SEARCH(sorted_sequence, values, right, out_int32)
+        y = _SEARCH(sorted_sequence, values, right)
         if y is not None:
-            return y
+            return y.to(np.int32) if out_int32 else y
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
     if side not in (None, "left", "right") or (side == "left" and right):
         raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
