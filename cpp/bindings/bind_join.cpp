@@ -50,29 +50,67 @@ void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) 
   }
 }
 
-// A view of x with a new dimension of length 1.
+// Elements of any dtype: `data` counts bytes, strides count elements.
+using Place = TensorView<char>;
+
+int64_t item_of(const Input& x) {
+  int64_t bytes = 0;
+  with_size(x, [&](auto tag) { bytes = sizeof tag; });
+  return bytes;
+}
+Place place_of(const Input& x) { return writable(x.view<char>()); }
+
 template <class T>
-TensorView<const T> widened(const Input& x, int d) {
-  const TensorView<const T> own = x.view<T>();
-  TensorView<const T> v;
-  v.data = own.data, v.ndim = own.ndim + 1;
-  for (int e = 0; e < v.ndim; ++e) {
-    v.shape[e] = e == d ? 1 : own.shape[e - (e > d)];
-    v.strides[e] = e == d ? 1 : own.strides[e - (e > d)];
-  }
+TensorView<T> typed(const Place& v) {
+  TensorView<T> t;
+  t.data = reinterpret_cast<T*>(v.data), t.ndim = v.ndim;
+  std::copy_n(v.shape, v.ndim, t.shape);
+  std::copy_n(v.strides, v.ndim, t.strides);
+  return t;
+}
+
+// Copies elements of x's size.
+void move(const Input& x, const Place& from, const Place& to) {
+  const int64_t elements = numel(to);
+  with_size(x, [&](auto tag) {
+    using T = decltype(tag);
+    invoke_sized(Copy<T>{typed<const T>(from), typed<T>(to)}, elements);
+  });
+}
+
+// The view with a new dimension of length n at d, along which the elements are `step` apart.
+Place widened(const Place& own, int d, int64_t n, int64_t step) {
+  Place v = own;
+  v.ndim = own.ndim + 1;
+  for (int e = d; e < own.ndim; ++e) v.shape[e + 1] = own.shape[e], v.strides[e + 1] = own.strides[e];
+  v.shape[d] = n, v.strides[d] = step;
   return v;
 }
 
-// Whether arrays in C order, one after another, are copied in less time than kernels are called.
-bool is_short(int64_t rows, int64_t bytes) {
-  constexpr int64_t kShort = 1 << 18;
-  return rows == 1 && bytes <= kShort && !t_recording;
-}
-template <class T>
-void append(const std::vector<Input>& inputs, T* y) {
+// The arrays one after another along dimension d of y, which is a new one where `widens`. rows: of y before d
+// in its memory, if all arrays have its order; else 0.
+void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows, bool widens) {
+  constexpr int64_t kShort = 1 << 18;  // bytes that are copied in less time than kernels are called
+  const Input& first = inputs[0];
+  const int64_t item = item_of(first);
+  Place part = y.view<char>();
+  const int64_t bytes = numel(part) * item;
+  if (item > 1 && bytes && rows >= kFewRows && bytes / rows <= kLongRow)
+    return with_size(first, [&](auto tag) {
+      using T = decltype(tag);
+      if constexpr (sizeof(T) > 1) join_rows<T>(inputs, rows, y.view<T>());
+    });
+  if (rows == 1 && bytes <= kShort && !t_recording) {
+    for (const Input& x : inputs) {
+      std::memcpy(part.data, x.view<char>().data, size_t(x.elements() * item));
+      part.data += x.elements() * item;
+    }
+    return;
+  }
   for (const Input& x : inputs) {
-    std::memcpy(y, x.view<T>().data, size_t(x.elements()) * sizeof(T));
-    y += x.elements();
+    part.shape[d] = widens ? 1 : x.shape(d);
+    move(first, widens ? widened(place_of(x), d, 1, 1) : place_of(x), part);
+    part.data += part.shape[d] * part.strides[d] * item;
   }
 }
 
@@ -114,20 +152,7 @@ Output concatenate(Arrays arrays, Whole dim) {
   }
   const bool is_last = channels_last && !all_contiguous;
   Output y = is_last ? Output::channels_last(first.dtype(), shape) : Output::contiguous(first.dtype(), shape);
-  const int64_t rows = is_last || all_contiguous ? rows_before(shape, d, is_last) : 0;
-  with_size(first, [&](auto tag) {
-    using T = decltype(tag);
-    TensorView<T> part = y.view<T>();
-    const int64_t bytes = numel(part) * int64_t(sizeof(T));
-    if constexpr (sizeof(T) > 1)
-      if (bytes && rows >= kFewRows && bytes / rows <= kLongRow) return join_rows<T>(inputs, rows, part);
-    if (is_short(rows, bytes)) return append(inputs, part.data);
-    for (const Input& x : inputs) {
-      part.shape[d] = x.shape(d);
-      invoke_sized(Copy<T>{x, part}, x.elements());
-      part.data += part.shape[d] * part.strides[d];
-    }
-  });
+  join(inputs, y, d, is_last || all_contiguous ? rows_before(shape, d, is_last) : 0, false);
   return y;
 }
 
@@ -148,20 +173,7 @@ Output stack(Arrays arrays, Whole dim) {
   for (int e = 0; e <= first.ndim(); ++e)
     shape.append(e == d ? static_cast<int64_t>(inputs.size()) : first.shape(e - (e > d)));
   Output y = Output::contiguous(first.dtype(), shape);
-  const int64_t rows = all_contiguous ? rows_before(shape, d, false) : 0;
-  with_size(first, [&](auto tag) {
-    using T = decltype(tag);
-    TensorView<T> part = y.view<T>();
-    const int64_t bytes = numel(part) * int64_t(sizeof(T));
-    if constexpr (sizeof(T) > 1)
-      if (bytes && rows >= kFewRows && bytes / rows <= kLongRow) return join_rows<T>(inputs, rows, part);
-    if (is_short(rows, bytes)) return append(inputs, part.data);
-    part.shape[d] = 1;
-    for (const Input& x : inputs) {
-      invoke_sized(Copy<T>{widened<T>(x, d), part}, x.elements());
-      part.data += part.strides[d];
-    }
-  });
+  join(inputs, y, d, all_contiguous ? rows_before(shape, d, false) : 0, true);
   return y;
 }
 
@@ -170,21 +182,21 @@ Output roll(Raw array, Whole step, MaybeWhole axis) {
   const Input x = moved(array);
   if (!axis.given() && !x.is_contiguous()) x.fail("memory in C order");
   const int d = axis.given() ? Axis(axis).of(x) : 0;
+  const int64_t item = item_of(x);
   Output y = Output::contiguous(x.dtype(), x.shape());
-  const int64_t n = axis.given() ? x.shape(d) : x.elements(), shift = n ? (step % n + n) % n : 0;
-  with_size(x, [&](auto tag) {
-    using T = decltype(tag);
-    TensorView<const T> from = x.view<T>();
-    TensorView<T> to = y;
-    if (!axis.given()) from.ndim = to.ndim = 1, from.strides[0] = to.strides[0] = 1;
-    from.shape[d] = to.shape[d] = n - shift;
-    to.data += shift * to.strides[d];
-    invoke_sized(Copy<T>{from, to}, x.elements());
-    if (shift == 0) return;
-    from.data += (n - shift) * from.strides[d], to.data -= shift * to.strides[d];
-    from.shape[d] = to.shape[d] = shift;
-    invoke_sized(Copy<T>{from, to}, x.elements());
-  });
+  Place from = place_of(x), to = y.view<char>();
+  if (!axis.given()) {
+    from.ndim = to.ndim = 1, from.strides[0] = to.strides[0] = 1;
+    from.shape[0] = x.elements();
+  }
+  const int64_t n = from.shape[d], shift = n ? (step % n + n) % n : 0;
+  from.shape[d] = to.shape[d] = n - shift;
+  to.data += shift * to.strides[d] * item;
+  move(x, from, to);
+  if (shift == 0) return y;
+  from.data += (n - shift) * from.strides[d] * item, to.data -= shift * to.strides[d] * item;
+  from.shape[d] = to.shape[d] = shift;
+  move(x, from, to);
   return y;
 }
 
@@ -196,19 +208,11 @@ Output repeat_each(Raw array, Whole times, Axis axis) {
   Shape shape = x.shape();
   if (__builtin_mul_overflow(shape[d], times.number, &shape[d])) times.fail("a smaller number");
   Output y = Output::contiguous(x.dtype(), shape);
-  with_size(x, [&](auto tag) {
-    using T = decltype(tag);
-    Copy<T> call{widened<T>(x, d + 1), {}};
-    const TensorView<T> whole = y.view<T>();
-    call.x.shape[d + 1] = times, call.x.strides[d + 1] = 0;
-    call.y.data = whole.data, call.y.ndim = call.x.ndim;
-    for (int e = 0; e < call.y.ndim; ++e) {
-      call.y.shape[e] = call.x.shape[e];
-      call.y.strides[e] = whole.strides[e - (e > d)];
-    }
-    call.y.strides[d] *= times;
-    if (numel(whole)) invoke_sized(call, numel(whole));
-  });
+  Place to = y.view<char>();
+  to.shape[d] = x.shape(d);
+  to = widened(to, d + 1, times, to.strides[d]);
+  to.strides[d] *= times;
+  if (numel(to)) move(x, widened(place_of(x), d + 1, times, 0), to);
   return y;
 }
 
@@ -233,23 +237,18 @@ Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) 
 // x reversed along axes.
 Output flip(Raw array, Sizes axes) {
   const Input x = moved(array);
+  Place from = place_of(x);
+  const int64_t item = item_of(x);
   bool reversed[kMaxDims] = {};
   for (int i = 0; i < axes.count(); ++i) {
     const int64_t d = axes[i] < 0 ? axes[i] + x.ndim() : axes[i];
     if (d < 0 || d >= x.ndim() || reversed[d]) axes.fail("each dimension once");
     reversed[d] = true;
+    from.data += std::max<int64_t>(from.shape[d] - 1, 0) * from.strides[d] * item;
+    from.strides[d] = -from.strides[d];
   }
   Output y = Output::like(x, x.dtype());
-  with_size(x, [&](auto tag) {
-    using T = decltype(tag);
-    TensorView<const T> from = x.view<T>();
-    for (int d = 0; d < from.ndim && x.elements(); ++d)
-      if (reversed[d]) {
-        from.data += (from.shape[d] - 1) * from.strides[d];
-        from.strides[d] = -from.strides[d];
-      }
-    invoke_sized(Copy<T>{from, y}, x.elements());
-  });
+  move(x, from, y.view<char>());
   return y;
 }
 
@@ -258,35 +257,28 @@ Output repeat_all(Raw array, Sizes times) {
   const Input x = moved(array);
   const int ndim = times.count(), lead = ndim - x.ndim();
   if (lead < 0) times.fail("a number for each dimension");
-  Shape shape;  // of y; ndim is at most kMaxDims
   if (ndim > kMaxDims) times.fail("at most ", kMaxDims, " dimensions");
+  Shape shape;
   for (int d = 0; d < ndim; ++d) {
-    const int64_t n = d < lead ? 1 : x.shape(d - lead);
-    if (times[d] < 0 || __builtin_mul_overflow(n, times[d], &shape.sizes[d]))
+    shape.append(d < lead ? 1 : x.shape(d - lead));
+    if (times[d] < 0 || __builtin_mul_overflow(shape[d], times[d], &shape[d]))
       times.fail("smaller numbers >= 0");
   }
-  shape.ndim = ndim;
   Output y = Output::contiguous(x.dtype(), shape);
-  with_size(x, [&](auto tag) {
-    using T = decltype(tag);
-    const TensorView<const T> own = x.view<T>();
-    const TensorView<T> whole = y.view<T>();
-    Copy<T> call{};
-    call.x.data = own.data, call.y.data = whole.data;
-    const auto add = [&](int64_t n, int64_t step_x, int64_t step_y) {
-      if (n == 1) return;
-      if (call.x.ndim == kMaxDims) times.fail("fewer dimensions");
-      call.x.shape[call.x.ndim] = call.y.shape[call.x.ndim] = n;
-      call.x.strides[call.x.ndim] = step_x, call.y.strides[call.x.ndim] = step_y;
-      call.y.ndim = ++call.x.ndim;
-    };
-    for (int d = 0; d < ndim; ++d) {
-      const int64_t n = d < lead ? 1 : own.shape[d - lead];
-      add(times[d], 0, n * whole.strides[d]);
-      add(n, d < lead ? 0 : own.strides[d - lead], whole.strides[d]);
-    }
-    if (numel(whole)) invoke_sized(call, numel(whole));
-  });
+  const Place own = place_of(x), whole = y.view<char>();
+  Place from = own, to = whole;
+  from.ndim = to.ndim = 0;
+  const auto add = [&](int64_t n, int64_t step_from, int64_t step_to) {
+    if (n == 1) return;
+    if (to.ndim == kMaxDims) times.fail("fewer dimensions");
+    from = widened(from, from.ndim, n, step_from), to = widened(to, to.ndim, n, step_to);
+  };
+  for (int d = 0; d < ndim; ++d) {
+    const int64_t n = d < lead ? 1 : own.shape[d - lead];
+    add(times[d], 0, n * whole.strides[d]);
+    add(n, d < lead ? 0 : own.strides[d - lead], whole.strides[d]);
+  }
+  if (numel(whole)) move(x, from, to);
   return y;
 }
 

@@ -149,6 +149,14 @@ def test_numbers_in_place_are_those_of_a_new_tensor():
             np.testing.assert_array_equal(tensor.numpy(), values.numpy())
 
 
+def test_normal_numbers_of_a_size_and_tensors():
+    for mean, std in ((0.5, 2), (rv.tensor([1.0, 2.0]), 3.0), (rv.ones(3, 1), rv.tensor([1.0, 2.0]))):
+        rv.manual_seed(2)
+        y = rv.normal(mean, std, (2,))
+        rv.manual_seed(2)
+        np.testing.assert_array_equal(y.numpy(), (rv.randn(2) * std + mean).numpy())
+
+
 def test_the_counter_of_a_generator_carries():
     bits = np.random.Philox(counter=2**192 - 2, key=3)
     other = np.random.Generator(np.random.Philox(counter=2**192 - 2, key=3))

@@ -66,7 +66,8 @@ Dense dense_of(DType from, DType to) {
     return std::find(std::begin(dtypes), std::end(dtypes), dtype) - std::begin(dtypes);
   };
   const auto row = place(kCastFrom, from == DType::boolean ? DType::uint8 : from);
-  return row == std::size(kCastFrom) ? nullptr : cast_kernels().dense[row][place(kCastTo, to)];
+  return row == std::end(kCastFrom) - std::begin(kCastFrom) ? nullptr
+                                                            : cast_kernels().dense[row][place(kCastTo, to)];
 }
 
 struct Side {
@@ -120,23 +121,5 @@ RANVIER_CAST(uint16_t)
 RANVIER_CAST(uint32_t)
 RANVIER_CAST(uint64_t)
 #undef RANVIER_CAST
-
-namespace {
-
-// Counted in 32 bits within a block: processors convert these to doubles several at a time.
-template <class T, class Number>
-void fill_progression(Number first, Number step, int64_t n, T* y) {
-  for (int64_t i = 0; i < n; i += kBlock) {
-    const int count = static_cast<int>(std::min(kBlock, n - i));
-    const Number at = static_cast<Number>(i);
-    for (int j = 0; j < count; ++j) y[i + j] = static_cast<T>(first + (at + static_cast<Number>(j)) * step);
-  }
-}
-
-}  // namespace
-
-void progression(double first, double step, int64_t n, float* y) { fill_progression(first, step, n, y); }
-void progression(double first, double step, int64_t n, double* y) { fill_progression(first, step, n, y); }
-void progression(int64_t first, int64_t step, int64_t n, int64_t* y) { fill_progression(first, step, n, y); }
 
 }  // namespace ranvier

@@ -200,8 +200,8 @@ def normal(
     with _drawing(generator):
         if size is not None:
             y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
-            if not (in_place(_core.mul, y, y, std) and in_place(_core.add, y, y, mean)):
-                y = y * std + mean
+            tensors = isinstance(mean, Tensor) or isinstance(std, Tensor)
+            y = y * std + mean if tensors else y.mul_(std).add_(mean)
         else:
             shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
             kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)

@@ -1,0 +1,27 @@
+// progression: first, first + step ...
+#include <algorithm>
+
+#include "kernels/copy/copy.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kAtOnce = 256;
+
+// Counted in 32 bits within a block: processors convert these to doubles several at a time.
+template <class T, class Number>
+void fill_progression(Number first, Number step, int64_t n, T* y) {
+  for (int64_t i = 0; i < n; i += kAtOnce) {
+    const int count = static_cast<int>(std::min(kAtOnce, n - i));
+    const Number at = static_cast<Number>(i);
+    for (int j = 0; j < count; ++j) y[i + j] = static_cast<T>(first + (at + static_cast<Number>(j)) * step);
+  }
+}
+
+}  // namespace
+
+void progression(double first, double step, int64_t n, float* y) { fill_progression(first, step, n, y); }
+void progression(double first, double step, int64_t n, double* y) { fill_progression(first, step, n, y); }
+void progression(int64_t first, int64_t step, int64_t n, int64_t* y) { fill_progression(first, step, n, y); }
+
+}  // namespace ranvier
