@@ -318,7 +318,6 @@ def test_a_rank_that_leaves_ends_the_job(when, message):
         ),
         (lambda d: d.all_reduce(rv.ones(1), d.ReduceOp.BAND), TypeError, "got op 'band' for .*float32"),
         (lambda d: d.get_backend(-100), ValueError, "a group without rank 0"),
-        (lambda d: d.Join([]), ValueError, "got no joinables"),
         (lambda d: d.broadcast(rv.ones(1), 1), ValueError, r"got rank 1; expected one of \[0\]"),
         (lambda d: d.all_gather([], rv.ones(1)), ValueError, "one for each rank"),
         (lambda d: d.DistributedDataParallel(rv.nn.ReLU()), RuntimeError, "require gradients"),

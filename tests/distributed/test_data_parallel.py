@@ -148,71 +148,6 @@ def test_changes_after_wrapping():
         assert len(said) == 6
 
 
-JOIN = """
-import sys
-import numpy as np, ranvier as rv
-from support.ranks import tell
-d = rv.distributed
-r, n, divides = d.rank(), d.size(), sys.argv[1] == "True"
-rv.manual_seed(0)
-model = d.DistributedDataParallel(rv.nn.Sequential(rv.nn.Linear(4, 3), rv.nn.Tanh(), rv.nn.BatchNorm1d(3)))
-optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
-before = {k: v.tolist() for k, v in model.module.state_dict().items()}
-x = np.random.default_rng(0).standard_normal((n, 6, 5, 4)).astype(np.float32)
-steps = [3, 6, 4][r]
-class Steps(d.Joinable):  # a Joinable of the program
-    others = 0
-    def join_hook(self, **settings):
-        hook = d.JoinHook()
-        hook.main_hook = lambda: setattr(self, "others", self.others + 1)
-        return hook
-counted = Steps()
-with d.Join([model, counted], divide_by_initial_world_size=divides):
-    for i in range(steps):
-        optimizer.zero_grad()
-        with model.no_sync():
-            model(x[r, i, :2]).pow(2).sum().backward()
-        model(x[r, i, 2:]).pow(2).sum().backward()
-        optimizer.step()
-after = {k: v.tolist() for k, v in model.module.state_dict().items()}
-early = ""
-try:
-    with model.join(throw_on_early_termination=True):
-        for i in range(1 + r):
-            model(x[r, i]).sum().backward()
-except RuntimeError as error:
-    early = str(error)
-with model.join(enable=False):
-    model(x[r, 0]).sum().backward()
-tell([before, after, counted.others, early])
-"""
-
-
-@pytest.mark.parametrize("divides", [True, False])
-def test_ranks_with_fewer_batches(divides):
-    """The gradients of a step are the sum of those of the ranks that make it, by the number of ranks."""
-    told = results(3, JOIN, str(divides))
-    assert [others for _, _, others, _ in told] == [2 * 3, 0, 2 * 2]
-    for before, after, _, early in told:
-        assert (before, after) == (told[0][0], told[0][1])
-        assert early.startswith("[Join] got 1 of 3 ranks without further batches")
-    x = np.random.default_rng(0).standard_normal((3, 6, 5, 4)).astype(np.float32)
-    model = rv.nn.Sequential(rv.nn.Linear(4, 3), rv.nn.Tanh(), rv.nn.BatchNorm1d(3))
-    state = {k: rv.tensor(np.array(v, np.float32)) for k, v in told[0][0].items()}
-    model.load_state_dict(state)
-    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
-    for i in range(6):
-        active = [r for r, steps in enumerate((3, 6, 4)) if i < steps]
-        optimizer.zero_grad()
-        for r in active:
-            (model(x[r, i, :2]).pow(2).sum() + model(x[r, i, 2:]).pow(2).sum()).backward()
-        for p in model.parameters():
-            p.grad = p.grad / (3 if divides else len(active))
-        optimizer.step()
-    for name, p in model.named_parameters():
-        np.testing.assert_allclose(p.detach(), told[0][1][name], rtol=1e-4, atol=1e-6)
-
-
 # As PyTorch's tutorials teach it: a model wrapped by hand, a checkpoint of rank 0 that all ranks read.
 WRAPPED = """
 import os, sys
@@ -250,7 +185,7 @@ def main(path):
     dist.destroy_process_group()
     return [t.item() for t in every]
 """
-# ... and a class that trains, with a sampler for each rank, a mean of the losses, and uneven last batches.
+# ... and a class that trains, with a sampler for each rank, and a mean of the losses.
 SAMPLED = """
 import sys
 import torch
@@ -267,13 +202,12 @@ class Training:
     def epoch(self, number):
         self.data.sampler.set_epoch(number)
         total = torch.zeros(2)
-        with self.model.join():
-            for x, y in self.data:
-                self.optimizer.zero_grad()
-                loss = F.cross_entropy(self.model(x), y)
-                loss.backward()
-                self.optimizer.step()
-                total += torch.tensor([loss.item() * len(x), len(x)])
+        for x, y in self.data:
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(self.model(x), y)
+            loss.backward()
+            self.optimizer.step()
+            total += torch.tensor([loss.item() * len(x), len(x)])
         dist.all_reduce(total, op=dist.ReduceOp.SUM)
         return (total[0] / total[1]).item()
 

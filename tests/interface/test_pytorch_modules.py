@@ -21,7 +21,6 @@ PATHS = {
     "utils.data.sampler": "RandomSampler",
     "autograd.variable": "Variable",
     "distributions.normal": "Normal",
-    "distributed.algorithms.join": "Join",
 }
 
 

@@ -16,7 +16,6 @@ import numpy as np
 
 import ranvier.distributed.collectives as collectives
 import ranvier.distributed.job as job
-from ranvier.distributed.gradients import Join, Joinable, JoinHook
 from ranvier.distributed.job import init as connect
 from ranvier.distributed.job import is_initialized as is_initialized
 from ranvier.distributed.job import world
@@ -44,12 +43,12 @@ from ranvier.distributed.parallel import DistributedSampler as DistributedSample
 from ranvier.distributed.ranks import World
 
 __all__ = [
-    "DistributedDataParallel", "DistributedSampler", "GroupMember", "Join", "JoinHook", "Joinable",
-    "ReduceOp", "Work", "all_gather", "all_gather_object", "all_reduce", "barrier", "broadcast",
-    "broadcast_object_list", "destroy_process_group", "gather", "gather_object",
-    "get_backend", "get_process_group_ranks", "get_rank", "get_world_size", "group", "init",
-    "init_process_group", "irecv", "is_available", "is_initialized", "isend", "new_group", "rank", "recv",
-    "reduce", "reduce_scatter", "scatter", "scatter_object_list", "send", "size",
+    "DistributedDataParallel", "DistributedSampler", "GroupMember", "ReduceOp", "Work", "all_gather",
+    "all_gather_object", "all_reduce", "barrier", "broadcast", "broadcast_object_list",
+    "destroy_process_group", "gather", "gather_object", "get_backend", "get_process_group_ranks", "get_rank",
+    "get_world_size", "group", "init", "init_process_group", "irecv", "is_available", "is_initialized",
+    "isend", "new_group", "rank", "recv", "reduce", "reduce_scatter", "scatter", "scatter_object_list",
+    "send", "size",
 ]  # fmt: skip
 
 

@@ -131,8 +131,6 @@ class DistributedDataParallel(DataParallel):
     ) -> None:
         super().__init__(module)
         self._group = process_group
-        self._join: Any = None
-        self._joined: Any = None
         if not any(p.requires_grad for p in module.parameters()):
             raise RuntimeError(
                 "[DistributedDataParallel] got a module without parameters that require gradients; expected "
@@ -155,8 +153,7 @@ class DistributedDataParallel(DataParallel):
             self._means = MeanGradients(self.module, here)
 
     def __getstate__(self) -> dict[str, Any]:
-        # a copy has separate parameters
-        return self.__dict__ | {"_means": None, "_join": None, "_joined": None}
+        return self.__dict__ | {"_means": None}  # a copy has separate parameters
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self.training and is_grad_enabled():
@@ -164,9 +161,6 @@ class DistributedDataParallel(DataParallel):
                 self._connect()
             else:
                 self._means.renew()
-            if self._join is not None:
-                self._join.notify_join_context(self)
-                self._joined.begin()
         if self._means is not None and self.broadcast_buffers and self.training:
             self._means.share_buffers()
         return self.module(*args, **kwargs)
@@ -174,29 +168,6 @@ class DistributedDataParallel(DataParallel):
     @property
     def require_backward_grad_sync(self) -> bool:
         return self._means is None or self._means.enabled
-
-    def join_hook(self, divide_by_initial_world_size: bool = True, **settings: Any) -> Any:
-        """What :class:`ranvier.distributed.Join` calls."""
-        from ranvier.distributed.gradients import GradientHook
-
-        self._joined = GradientHook(self, divide_by_initial_world_size)
-        return self._joined
-
-    def join(
-        self,
-        divide_by_initial_world_size: bool = True,
-        enable: bool = True,
-        throw_on_early_termination: bool = False,
-    ) -> Any:
-        """A block in which ranks may have unequal numbers of batches: :class:`ranvier.distributed.Join`.
-
-        The sums of the gradients are divided by the number of all ranks, or of those that have a batch. At
-        the end every rank has the parameters of one that made the last step.
-        """
-        from ranvier.distributed.gradients import Join
-
-        divides = divide_by_initial_world_size
-        return Join([self], enable, throw_on_early_termination, divide_by_initial_world_size=divides)
 
     @contextlib.contextmanager
     def no_sync(self) -> Iterator[None]:

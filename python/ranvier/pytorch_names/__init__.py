@@ -22,7 +22,6 @@ _MODULES["utils.model_zoo"] = "hub"
 # the beginning of a path: the module of the library that has the names
 _HOMES = {
     "autograd.variable": "autograd",
-    "distributed.algorithms": "distributed",
     "data.distributed": "distributed.parallel",
     "distributions": "distributions",
     "nn.modules": "nn",
@@ -32,7 +31,6 @@ _HOMES = {
 }
 # the modules of PyTorch at such a path; a path with another name is an error
 _FILES = {
-    "distributed.algorithms": "join",
     "distributions": """
         bernoulli beta binomial categorical cauchy dirichlet distribution exponential geometric gumbel
         half_cauchy half_normal independent kl laplace lkj_cholesky log_normal mixture_same_family

@@ -51,7 +51,6 @@ FILES |= {f"distributions.{name}": "ranvier.distributions.left_out" for name in 
 HOMES = {
     "_tensor": "",
     "cpu.amp": "amp",
-    "distributed.algorithms.join": "distributed",
     "distributed.distributed_c10d": "distributed",
     "functional": "",
     "nn.modules.module": "nn.module",
@@ -224,6 +223,7 @@ OUT = {
     "cuda.nvtx": _GPU,
     "distributed._composable": "each process has the whole model",
     "distributed._tensor": "each process has the whole model",
+    "distributed.algorithms": "all ranks make as many steps",
     "distributed.elastic": "mpirun starts the processes",
     "distributed.fsdp": "each process has the whole model",
     "distributed.nn": "torch.distributed's calls have no gradients",
