@@ -39,7 +39,7 @@ WITHOUT = {
     "ranvier.optim": "",
     "ranvier.plot": "require_matplotlib",
     "ranvier.sklearn": "",
-    "ranvier.train": "LRRangeTest ProgressBar TensorBoard",
+    "ranvier.train": "ProgressBar TensorBoard",
 }
 
 

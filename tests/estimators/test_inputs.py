@@ -258,7 +258,6 @@ def test_what_of_pytorch_is_refused():
         lambda: rv.compile(layer),
         lambda: rv.zeros(3, dtype=torch.float32),
         lambda: Linear.to(torch.float32),
-        lambda: rv.train.lr_range_test(Linear, rv.nn.MSELoss(), lambda p: torch.optim.Adam([weight]), X, X),
         lambda: rv.zeros(2, 3) + weight,
         lambda: rv.sum(weight),
         lambda: rv.func.functional_call(layer, {}, (weight,)),

@@ -17,9 +17,6 @@ CALLS = {
     "Trainer.predict_proba": lambda trainer: trainer.predict_proba(X),
     "Trainer.evaluate": lambda trainer: trainer.evaluate(X, Y),
     "Sequential": lambda trainer: rv.explore.diagnose(trainer.model, data=(X, Y), loss=nn.CrossEntropyLoss()),
-    "lr_range_test": lambda trainer: rv.train.lr_range_test(
-        trainer.model, nn.CrossEntropyLoss(), rv.optim.SGD, X, Y
-    ),
 }
 
 

@@ -240,7 +240,7 @@ def _through(rule: str, names: Sequence[str], sizes: Sequence[float]) -> Finding
 def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, loss: Any) -> Findings:
     losses = np.asarray(history["loss"], np.float64)
     finite = losses[np.isfinite(losses)]
-    lower = "divide the learning rate by 3 to 10 (rv.train.lr_range_test finds one), warm up, clip gradients"
+    lower = "divide the learning rate by 3 to 10, warm up, clip gradients"
     if len(finite) < len(losses) and not np.isfinite(losses[-1]):
         epoch = int(np.flatnonzero(np.isfinite(losses))[-1]) + 2 if len(finite) else 1
         evidence = f"training loss is {losses[-1]:g} since epoch {epoch}"
@@ -269,7 +269,7 @@ def learning_rate(history: Mapping[str, Sequence[float]], seen: Seen | None, los
             f"training loss fell in {(jumps < 0).mean():.0%} of the epochs, but only from {finite[0]:.3g} to "
             f"{finite[-1]:.3g}"
         )
-        remedy = "multiply the learning rate by 3 to 10 (rv.train.lr_range_test finds one), or take Adam"
+        remedy = "multiply the learning rate by 3 to 10, or take Adam"
         yield Finding("learning rate too low", "warning", evidence, remedy, figures)
 
 

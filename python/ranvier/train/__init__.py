@@ -1,4 +1,4 @@
-"""Training: `Trainer`, its callbacks and its history, and the learning-rate range test."""
+"""Training: `Trainer`, its callbacks and its history."""
 
 import types as _types
 import typing as _typing
@@ -6,7 +6,6 @@ import typing as _typing
 from ranvier.train.callbacks import *
 from ranvier.train.hints import HintWarning as HintWarning
 from ranvier.train.history import *
-from ranvier.train.lr_range_test import *
 from ranvier.train.nonfinite import NonFiniteError as NonFiniteError
 from ranvier.train.trainer import *
 
