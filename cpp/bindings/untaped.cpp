@@ -59,10 +59,13 @@ struct Op {
   int8_t loops[kTypes];  // of the ufunc, by the dtype of its operands; -1: there is none
 };
 
+py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count);
+
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   try {
     const Op& op = *static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    py::object answer = is_apply_replaced() ? py::object() : op.answer(op, arguments, count);
+    const bool by_nodes = op.answer != elementwise && is_apply_replaced();
+    py::object answer = by_nodes ? py::object() : op.answer(op, arguments, count);
     return answer ? answer.release().ptr() : Py_NewRef(Py_None);
   } catch (py::error_already_set& e) {
     e.restore();
@@ -347,8 +350,8 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
   if (type < 0 || (chooses && kKnown[type].bytes < 4)) return {};
   const bool is_float = kKnown[type].rank == 2;
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
-  if (!op.is_flat && std::any_of(x, x + count, needs))
-    return count == 2 ? by_node(op, x[0], x[1], type) : py::object();
+  if (is_apply_replaced() || (!op.is_flat && std::any_of(x, x + count, needs)))
+    return count == 2 && !op.is_flat ? by_node(op, x[0], x[1], type) : py::object();
   if (!chooses && !(op.kernel && is_float)) {
     if (!op.ufunc || op.ufunc->nin != count) return {};
     return count == 2 ? by_loop<2>(op, x, type) : by_loop<1>(op, x, type);

@@ -139,7 +139,7 @@ WRITERS.update(
 
 @writes("ExtremeAlong")
 def extreme_along(s: Site) -> tuple[str, str]:
-    kind = s.get("find").__name__.removeprefix("arg").capitalize()  # Max or Min
+    kind = s.get("find").__name__.removeprefix("_").removesuffix("_along").capitalize()  # Max or Min
     axis, keep = s.get("axis"), int(s.get("keepdims"))
     values = s.node(f"Reduce{kind}", s.input(0), s.w.ints(axis), keepdims=keep)
     return values, s.node(f"Arg{kind}", s.input(0), axis=axis, keepdims=keep)

@@ -193,6 +193,9 @@ class _Term:
         self.shape = shape
 
 
+MAX_DIMS = 8  # of an array in a kernel: kMaxDims of the core
+
+
 def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
     """The product of two operands, summed over the indices of both that are not in keep."""
     sizes = dict(zip(a.indices, a.shape, strict=True))
@@ -207,7 +210,7 @@ def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
     columns = [i for i in b.indices if i not in a.indices]
     shape = [[sizes[i] for i in names] for names in (stack, rows, inner, columns)]
     a.order([*stack, *rows, *inner])
-    if not inner:
+    if not inner and len(stack) + len(rows) + len(columns) <= MAX_DIMS:
         a.reshape(*shape[0], *shape[1], *(1 for _ in columns))
         b.order([*stack, *columns])
         b.reshape(*shape[0], *(1 for _ in rows), *shape[3])
