@@ -85,6 +85,16 @@ PyObject* guarded(const F& f) {
   return nullptr;
 }
 
+// What a kernel returns, an array or several, as Tensors.
+py::object as_tensors(const py::object& y) {
+  if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
+  const Py_ssize_t n = PyTuple_GET_SIZE(y.ptr());
+  py::object tensors = checked(PyTuple_New(n));
+  for (Py_ssize_t i = 0; i < n; ++i)
+    PyTuple_SET_ITEM(tensors.ptr(), i, new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr());
+  return tensors;
+}
+
 PyObject* direct(PyObject*, PyObject* const* given, Py_ssize_t count) {
   return guarded([&]() -> PyObject* {
     Passed passed;
@@ -92,7 +102,7 @@ PyObject* direct(PyObject*, PyObject* const* given, Py_ssize_t count) {
     for (Py_ssize_t i = 1; i < count; ++i)
       if (!passed.add(given[i])) return Py_NewRef(Py_None);
     const py::object y = passed.call(given[0]);
-    return y ? new_tensor(y.ptr()).release().ptr() : Py_NewRef(Py_None);
+    return y ? as_tensors(y).release().ptr() : Py_NewRef(Py_None);
   });
 }
 

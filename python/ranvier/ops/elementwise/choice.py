@@ -12,7 +12,7 @@ import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import filled_like, in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -184,7 +184,7 @@ minimum: The smaller of a and b, element by element; NaN if either is. Equal val
 )
 
 
-_CLIP, _PLAIN = _core._untaped(_core.clip), frozenset({int, float, type(None)})
+_PLAIN = frozenset({int, float, type(None)})
 
 
 def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
@@ -194,7 +194,9 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None:
-        y = _CLIP(input, -math.inf if min is None else min, math.inf if max is None else max, None)
+        y = direct(
+            _core.clip, input, -math.inf if min is None else min, math.inf if max is None else max, None
+        )
         if y is not None:
             return y
     if min is None and max is None:

@@ -9,6 +9,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import direct
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
@@ -286,9 +287,6 @@ def _isin(a: Any, b: Any, invert: bool) -> Any:
     return np.asarray(np.isin(a, b, invert=invert))
 
 
-_SEARCH = _core._untaped(_core._searchsorted)
-
-
 def searchsorted(
     sorted_sequence: Any,
     values: Any,
@@ -303,7 +301,7 @@ def searchsorted(
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
     if sorter is None and side is None:
-        y = _SEARCH(sorted_sequence, values, right)
+        y = direct(_core._searchsorted, sorted_sequence, values, right)
         if y is not None:
             return y.to(np.int32) if out_int32 else y
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)

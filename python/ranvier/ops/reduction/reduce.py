@@ -18,7 +18,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError, OpIndexError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, reshaped
 from ranvier.autograd.recording import host
@@ -282,7 +282,6 @@ def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
 
 
 def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: Any) -> Callable[..., Any]:
-    along = _core._untaped(find)
 
     def op(
         input: Any,
@@ -299,7 +298,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: A
             type(dim) is int
             and axis is None
             and keepdims is False
-            and (y := along(input, dim, keepdim)) is not None
+            and (y := direct(find, input, dim, keepdim)) is not None
         ):
             return tuple.__new__(ValuesIndices, y)
         if other is not None or isinstance(dim, (Tensor, np.ndarray)):

@@ -14,7 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import host
@@ -27,9 +27,6 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 
 __all__ = ["argsort", "cumprod", "cumsum", "kthvalue", "median", "sort", "topk"]
-
-
-_SORT = _core._untaped(_core.sort)  # without a gradient; None: see below
 
 
 class Sort(Function):
@@ -102,7 +99,7 @@ def sort(
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
-    if axis is None and (y := _SORT(input, dim, descending, None)) is not None:
+    if axis is None and (y := direct(_core.sort, input, dim, descending, None)) is not None:
         return tuple.__new__(ValuesIndices, y)
     input, at, length = _along("sort", input, dim if axis is None else axis)
     return _sorted(input, at, _flag("sort", "descending", descending), 0, length)
@@ -113,7 +110,7 @@ def argsort(
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
     | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
-    if axis is None and (y := _SORT(input, dim, descending, None)) is not None:
+    if axis is None and (y := direct(_core.sort, input, dim, descending, None)) is not None:
         return y[1]
     input, at, length = _along("argsort", input, dim if axis is None else axis)
     return _sorted(input.detach(), at, _flag("argsort", "descending", descending), 0, length).indices
@@ -131,7 +128,7 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
-    if axis is None and type(k) is int and (y := _SORT(input, dim, largest, k)) is not None:
+    if axis is None and type(k) is int and (y := direct(_core.sort, input, dim, largest, k)) is not None:
         return tuple.__new__(ValuesIndices, y)
     input, at, length = _along("topk", input, dim if axis is None else axis)
     k = _count("topk", k, 0, length)

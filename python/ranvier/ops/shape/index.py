@@ -15,7 +15,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
-from ranvier.autograd.function import Function, watched
+from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
@@ -32,10 +32,6 @@ METHODS = __all__
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
-
-
-# without a gradient; None: see below
-_GATHER, _PICKED = _core._untaped(_core.gather), _core._untaped(_core._picked)
 
 
 class GetItem(Function):
@@ -201,7 +197,7 @@ def getitem(x: Any, key: Any) -> Tensor:
         raise index_error("getitem", key, x.shape, error) from None
     if view is not None:
         return view
-    if type(key) is Tensor and (y := _PICKED(x, key)) is not None:
+    if type(key) is Tensor and (y := direct(_core._picked, x, key)) is not None:
         return y
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
@@ -247,7 +243,7 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
 
 def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
-    if (y := _GATHER(input, index, dim, None, from_0, True)) is not None:
+    if (y := direct(_core.gather, input, index, dim, None, from_0, True)) is not None:
         return y
     input = as_tensor("gather", input)
     at = _dim("gather", dim, input.ndim)
@@ -335,7 +331,7 @@ def require_from_0(name: str, index: Any) -> None:
 def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
     """:func:`index_select`; negative indices count from the end, unless from_0."""
     known = type(index) is Tensor and index._array.ndim == 1
-    if known and (y := _GATHER(input, index, dim, None, from_0)) is not None:
+    if known and (y := direct(_core.gather, input, index, dim, None, from_0)) is not None:
         return y
     input = as_tensor("index_select", input)
     rows = index_array("index_select", index)

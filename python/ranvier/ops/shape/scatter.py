@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, watched
+from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.memory import keep, put_in_order
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -33,9 +33,6 @@ from ranvier.ops.shape.index import index_array, part_of, reaches_within, requir
 from ranvier.ops.shape.reshape import _dim, expand
 
 __all__ = ["index_add", "scatter", "scatter_add"]
-
-
-_SCATTER = _core._untaped(_core.scatter)  # without a gradient; None: see below
 
 
 class Scatter(Function):
@@ -121,7 +118,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
 
 def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | None) -> Tensor:
     known = combine != "multiply" and type(index) is type(src) is Tensor and index.shape == src.shape
-    if known and (y := _SCATTER(x, index, src, dim, combine == "add", None, True)) is not None:
+    if known and (y := direct(_core.scatter, x, index, src, dim, combine == "add", None, True)) is not None:
         return y
     x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
