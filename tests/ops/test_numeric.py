@@ -82,6 +82,16 @@ CALLS = {
     "diff": lambda x, y: rv.diff(x * y, 2),
     "digamma": lambda x, y: rv.digamma(y) * x,
     "dist": lambda x, y: rv.dist(x, y, 3),
+    **{
+        f"embedding_bag, {mode}": lambda x, y, mode=mode: F.embedding_bag(
+            rv.tensor([0, 1, 1, 0, 2]),
+            rv.cat([x, y * 0.5, x * y]),
+            rv.tensor([0, 2, 2]),
+            mode=mode,
+            padding_idx=2,
+        )
+        for mode in ("sum", "mean", "max")
+    },
     "erfinv": lambda x, y: rv.erfinv(rv.tanh(x)) * y,
     "fold": lambda x, y: F.fold((x * y).reshape(1, 2, 3), (1, 4), (1, 2)),
     "grid_sample": lambda x, y: F.grid_sample(
