@@ -230,7 +230,7 @@ class Backward {
         entry.gradient = {};
         return;
       }
-      if (!on_tensors_ && becomes_grad(leaf, entry.gradient.ptr())) {
+      if (!on_tensors_ && is_alone() && becomes_grad(leaf, entry.gradient.ptr())) {
         const py::object gradient = std::move(entry.gradient);
         return set_slot(leaf, tensor_slots().grad, new_tensor(gradient.ptr()).ptr());
       }

@@ -40,9 +40,6 @@ constexpr bool kHasGil = false;  // all calls take their turns in Python
 constexpr bool kHasGil = true;
 #endif
 
-// Only a thread that has the GIL adds a thread or removes one.
-bool is_alone() { return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())); }
-
 // The lock of a compiled function, if this thread needs it and nobody else has it.
 class Turn {
  public:

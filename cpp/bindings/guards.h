@@ -11,6 +11,11 @@
 
 namespace ranvier::bind {
 
+// Whether this is the only thread. With a GIL nobody adds one before it is released.
+inline bool is_alone() {
+  return !PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get()));
+}
+
 // What Python objects hold, read so that another thread may replace it meanwhile: where Python has no GIL,
 // each is a new reference. With a GIL they are borrowed, which takes less time.
 #ifdef Py_GIL_DISABLED

@@ -1,6 +1,7 @@
 """The walk: accumulation, aliasing, release, in-place checks, several outputs."""
 
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -327,3 +328,19 @@ def test_gradients_of_another_dtype_take_the_tensors():
     y = x.clone()
     (y * 3 + Widening().apply(y)).sum().backward()
     assert (x.grad.dtype, x.grad.tolist()) == (rv.float32, [5, 5, 5])
+
+
+def test_threads_add_to_the_gradient_of_one_leaf():
+    """Each sum of 100,000 numbers is made without the GIL."""
+    x = rv.zeros(100_000, requires_grad=True)
+
+    def work():
+        for _ in range(50):
+            (x * 1).sum().backward()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (x.grad == 200).all()

@@ -12,8 +12,9 @@ import ranvier as rv
 from compile.beside import bits
 from ranvier import nn
 from ranvier.autograd.recording import running
+from ranvier.autograd.replaced import replaced
 
-OFTEN = 40  # more calls than it takes
+OFTEN = 270  # more calls than it takes
 NETWORKS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), (4, 6)),
     "dropout": (lambda: nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.5), nn.Linear(16, 3)), (4, 6)),
@@ -160,6 +161,75 @@ def test_code_of_the_user_runs_at_each_call():
     for _ in range(OFTEN):
         later(x)
     assert counter.calls == 2 * OFTEN
+
+
+def twice(original):
+    def wrapped(*args, **kwargs):
+        wrapped.calls += 1
+        return original(*args, **kwargs) * 2
+
+    wrapped.calls = 0
+    return wrapped
+
+
+@pytest.mark.parametrize("when", [0, OFTEN])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        *((nn.Sequential, name) for name in ("forward", "__call__")),
+        *((nn.Linear, name) for name in ("forward", "__call__")),
+        (nn.Module, "__call__"),
+        ("the network", "forward"),
+    ],
+    ids=str,
+)
+def test_what_wraps_a_method_runs_at_each_call(monkeypatch, owner, name, when):
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    owner = model if owner == "the network" else owner
+    with rv.no_grad():
+        for _ in range(when):
+            model(x)
+        wrapper = twice(getattr(owner, name))
+        monkeypatch.setattr(owner, name, wrapper)
+        expected, each = bits(as_written(model, x)), wrapper.calls
+        wrapper.calls = 0
+        assert [bits(model(x)) for _ in range(OFTEN)] == [expected] * OFTEN
+        assert wrapper.calls == each * OFTEN
+
+
+@rv.no_grad()
+def test_parameters_that_change_often_end_it():
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    twin = copy.deepcopy(model)
+    for _ in range(2 * OFTEN):
+        weight = nn.Parameter(rv.randn(16, 6))
+        model[0].weight = twin[0].weight = weight
+        assert bits(model(x)) == bits(as_written(twin, x))
+    assert model.__dict__["_replay"] is None
+
+
+@rv.no_grad()
+def test_memory_that_changes_often_is_forgotten():
+    model, others = NETWORKS["mlp"][0](), [rv.randn(16, 6) for _ in range(2)]
+    twin, x = copy.deepcopy(model), rv.randn(4, 6)
+    before = len(replaced)
+    for call in range(2 * OFTEN):
+        for m in (model, twin):
+            m[0].weight.data = others[call % 2]
+        assert bits(model(x)) == bits(as_written(twin, x))
+    assert len(replaced) <= before + 2
+
+
+def test_a_call_within_a_recording_of_it():
+    """As of a signal handler: the lock is this thread's, and layers run."""
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    with rv.no_grad():
+        expected = bits(as_written(model, x))
+        for _ in range(OFTEN):
+            model(x)
+        call = model.__dict__["_replay"]
+        with call._lock:
+            assert bits(call._call(x)) == expected
 
 
 @rv.no_grad()

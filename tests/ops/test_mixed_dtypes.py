@@ -384,3 +384,30 @@ def test_gradients_of_views_of_halves(view):
     y.backward(rv.ones(*y.shape).to(rv.float16))
     assert x.grad.dtype == np.float16
     assert x.grad.sum().item() == y.numel()
+
+
+def test_products_and_quotients_are_in_the_dtype_of_the_sum():
+    small = rv.tensor([200], dtype=rv.uint8), rv.tensor([2], dtype=rv.uint8)
+    assert rv.addcmul(rv.tensor([0]), *small).tolist() == [400]
+    third = rv.addcdiv(rv.zeros(1, dtype=rv.float64), rv.tensor([1.0]), rv.tensor([3.0]))
+    assert third.tolist() == [1 / 3]
+
+
+def test_a_sum_is_in_the_dtype_that_is_asked_for():
+    x = rv.tensor([[200, 100], [1, 2]])
+    for dtype, expected in ((rv.uint8, [44, 3]), (rv.int16, [300, 3]), (rv.bool, [True, True])):
+        for total in (x.sum(1, dtype=dtype), x[:, :1].sum(1, dtype=dtype)):
+            assert total.dtype == dtype
+        assert x.sum(1, dtype=dtype).tolist() == expected
+
+
+def test_integers_to_a_negative_power_are_refused():
+    for exponent in (-1, np.int64(-1), np.int32(-2)):
+        with pytest.raises(ValueError, match="expected an exponent >= 0"):
+            rv.tensor([2, 1]) ** exponent
+
+
+def test_logcumsumexp_of_one_element_is_new():
+    x = rv.zeros(3, 1)
+    rv.logcumsumexp(x, 1).add_(5)
+    assert x.tolist() == [[0.0]] * 3

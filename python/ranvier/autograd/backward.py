@@ -7,7 +7,10 @@ array, to which others are added; and a leaf keeps an array as its ``grad`` only
 
 from __future__ import annotations
 
+import os
 import sys
+from _thread import RLock
+from _thread import _count as other_threads
 from collections.abc import Sequence
 from typing import Any
 
@@ -173,11 +176,23 @@ def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
     return _core.add(a, b if b.dtype == a.dtype else cast(b, a.dtype), out)
 
 
+_adding = RLock()  # threads that add to the gradient of one leaf take turns
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_adding._at_fork_reinit)  # type: ignore[attr-defined]
+
+
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     """Adds the gradient in ``holder`` to ``leaf.grad``, which gets the memory layout of the leaf.
 
     holder: a list of one array, so that the caller holds no other reference to it.
     """
+    if not other_threads():
+        return _add_to_grad(leaf, holder)
+    with _adding:
+        return _add_to_grad(leaf, holder)
+
+
+def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
     if recordings and (recording := current()) is not None:
         recording.gets_gradient(leaf)
     gradient, array = holder[0], leaf._array

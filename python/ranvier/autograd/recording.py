@@ -68,15 +68,22 @@ class Recording:
         self.check: Any = None
 
     def __enter__(self) -> Recording:
-        recordings.append(self)
-        _local.recording = self
-        self.core.begin()
+        try:
+            recordings.append(self)
+            _local.recording = self
+            self.core.begin()
+        except BaseException:  # KeyboardInterrupt
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.core.end()
-        _local.recording = None
-        recordings.remove(self)
+        try:
+            self.core.end()
+        finally:
+            _local.recording = None
+            if self in recordings:
+                recordings.remove(self)
 
     def gets_gradient(self, leaf: Any) -> None:
         """Called before a gradient is added to that of a leaf."""

@@ -35,6 +35,9 @@ _ALONE = 2  # references that getrefcount counts for a cell in an entry alone
 def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
     """To be called before a tensor gets other memory."""
     cell, array, maker = tensor._cell, tensor._array, tensor._grad_fn
+    for key in [key for key, entry in replaced.items() if entry.new_cell is cell]:
+        # what led here leads on: else each of many changes has an entry
+        replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
     if sys.getrefcount(cell) > _ALONE + 1:  # a node or another tensor has it
         prune()
         where = (*bounds(array), array.shape, array.strides)

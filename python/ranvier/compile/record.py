@@ -80,6 +80,7 @@ def record(
                 result = _arguments_cloned(result, recorded)
     except BaseException:
         recorded.check = None  # a traceback would keep it, and its copies of the state
+        recorded.__exit__()  # once more: a signal may have come as it began
         raise
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay

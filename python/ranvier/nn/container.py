@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from weakref import ref
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.mode import mode
@@ -17,8 +18,8 @@ __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequen
 
 
 _REPLAY = "_replay"  # in the dict of a Sequential: its call (`compile/repeated.py`); None: it has none
-_OFTEN = 32  # calls without gradients before one is looked for
-_calls: dict[int, int] = {}  # so far, by id
+_OFTEN = 256  # calls without gradients before one is looked for: a recording takes as long as some 100
+_calls: dict[int, tuple[Any, int]] = {}  # so far, with a weak reference to the Sequential, by its id
 
 
 def _add(container: Module, name: str, layer: Any) -> None:
@@ -125,16 +126,22 @@ class Sequential(_Numbered):
             call = attributes[_REPLAY] if _REPLAY in attributes else self._find_replay()
             if call is not None and self._hooks is None:  # else they are being called around this
                 return call(input)
+        return self._each(input)
+
+    def _each(self, input: Any) -> Any:
+        attributes = self.__dict__
         for name in self._module_names:
             input = attributes[name](input)
         return input
 
     def _find_replay(self) -> Any:
-        key = id(self)  # a count of another object, which had this id, does no harm
-        calls = _calls[key] = _calls.get(key, 0) + 1
-        if calls >= _OFTEN:
-            del _calls[key]
+        link, calls = _calls.get(id(self), (None, 0))
+        if link is None or link() is not self:  # it was another's id
+            link, calls = ref(self), 0
+        if calls + 1 >= _OFTEN:
+            del _calls[id(self)]
             return provider("replays").begin(self)
+        _calls[id(self)] = link, calls + 1
         if len(_calls) > 4096:
             _calls.clear()
         return None

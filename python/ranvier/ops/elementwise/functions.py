@@ -222,7 +222,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
-    if isinstance(exponent, int) and exponent < 0 and not isinstance(input, float):
+    if isinstance(exponent, (int, np.integer)) and exponent < 0 and not isinstance(input, float):
         raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
     return promoted("pow", Pow, _whole_power, input, exponent)
 

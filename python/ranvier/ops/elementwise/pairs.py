@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, is_floating, result_dtype
+from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, result_dtype
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.rows import document, examples
@@ -160,8 +160,7 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
         value, tensor1, tensor2 = tensor1, tensor2, third
     if (call := FUSED["addcmul"](input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
         return y
-    if isinstance(input, Tensor) and is_floating(input) and isinstance(tensor1, Tensor):
-        tensor1 = cast(tensor1, result_dtype(input, tensor1))  # the product of small integers would overflow
+    tensor1 = _as_wide(input, tensor1)
     return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
 
 
@@ -172,7 +171,15 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value:
         value, tensor1, tensor2 = tensor1, tensor2, third
     if (call := FUSED["addcdiv"](input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
         return y
+    tensor1 = _as_wide(input, tensor1)
     return add(input, mul(div(tensor1, tensor2), value) if value != 1 else div(tensor1, tensor2))
+
+
+def _as_wide(input: Any, x: Any) -> Any:
+    """x in the dtype of the sum with the input: products of small integers overflow, quotients round."""
+    if not (isinstance(input, Tensor) and isinstance(x, Tensor)) or input.dtype.char == "e":
+        return x
+    return cast(x, result_dtype(input, x))
 
 
 def logaddexp(input: Any, other: Any) -> Tensor:

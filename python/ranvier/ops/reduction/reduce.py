@@ -234,7 +234,8 @@ def sum(
         input = to_dtype("sum", input, dtype)
     if is_floating(input):
         return Sum(axes, keepdims).apply(input)
-    return _numpy(np.sum, input, axes, keepdims)
+    y = _numpy(np.sum, input, axes, keepdims)
+    return y if dtype is None else to_dtype("sum", y, dtype)
 
 
 def mean(

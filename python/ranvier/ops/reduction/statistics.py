@@ -128,7 +128,7 @@ def logcumsumexp(input: Any, dim: int) -> Tensor:
     | rv.logcumsumexp(rv.tensor([0.0, 0.0]), 0) -> tensor([0.0000, 0.6931])"""
     input = floating(as_tensor("logcumsumexp", input))
     at = _dim("logcumsumexp", dim, input.ndim)
-    if input.ndim == 0:
+    if input.ndim == 0 or input.shape[at] <= 1:
         return input.clone()
     step = 1
     while step < input.shape[at]:  # log2(n) steps, each joins sums of twice as many elements
