@@ -45,11 +45,11 @@ py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, seve
   const Operand x(a);
   bool named[NPY_MAXDIMS];
   std::fill_n(named, NPY_MAXDIMS, a[2] == Py_None);
-  if (x.ndim() && PyLong_CheckExact(a[2])) {
+  if (PyLong_CheckExact(a[2])) {
     named[x.dim(a[2])] = true;
   } else if (a[2] != Py_None) {
     const py::object dims = x.sizes(tuple_of(a[2]).ptr());
-    for (Py_ssize_t i = 0; x.ndim() && i < PyTuple_GET_SIZE(dims.ptr()); ++i)
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i)
       named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))] = true;
   }
   Setting shape;

@@ -176,6 +176,15 @@ def test_several_outputs():
     assert second.grad.tolist() == [1, 1]
 
 
+def test_del_grad_sets_none():
+    x = leaf(2.0)
+    mul(x, x).backward()
+    del x.grad
+    assert x.grad is None
+    mul(x, x).backward()
+    assert x.grad.item() == 4
+
+
 def test_retain_grad():
     x = leaf(2.0)
     y = mul(x, x)

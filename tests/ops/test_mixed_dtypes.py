@@ -411,3 +411,21 @@ def test_logcumsumexp_of_one_element_is_new():
     x = rv.zeros(3, 1)
     rv.logcumsumexp(x, 1).add_(5)
     assert x.tolist() == [[0.0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("own", "other"), [("uint8", "int64"), ("int8", "int64"), ("int32", "uint8"), ("int64", "bool")]
+)
+def test_whole_numbers_go_into_any_other_in_place(own, other):
+    x = rv.tensor([1, 100, 0], dtype=getattr(rv, own))
+    assert x.add_(rv.tensor([1, 100, 1], dtype=getattr(rv, other))) is x
+    np.testing.assert_array_equal(
+        x.numpy(), (np.array([1, 100, 0]) + np.array([1, 100, 1], other)).astype(own)
+    )
+
+
+@pytest.mark.parametrize(("own", "other"), [("int64", "float32"), ("bool", "int64"), ("uint8", "float64")])
+def test_a_lower_kind_cannot_take_the_result_in_place(own, other):
+    x = rv.ones(3, dtype=getattr(rv, own))
+    with pytest.raises(RuntimeError, match=rf"\[add_\] got a result of dtype {other} for a tensor of {own}"):
+        x.add_(rv.ones(3, dtype=getattr(rv, other)))

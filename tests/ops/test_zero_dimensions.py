@@ -33,6 +33,8 @@ CASES = {
     "index_add": (lambda x: rv.index_add(x, 0, rv.tensor([0]), other(x, 5.0)), 8.0, 2.0),
     "index_select": (lambda x: rv.index_select(x, 0, rv.tensor([0])), 3.0, 2.0),
     "cumsum": (lambda x: x.cumsum(0), 3.0, 2.0),
+    "squeeze": (lambda x: x.squeeze(-1), 3.0, 2.0),
+    "prod": (lambda x: x.prod(0), 3.0, 2.0),
     "cosine_similarity": (lambda x: rv.cosine_similarity(x, other(x, 2.0), dim=0), 1.0, 0.0),
 }
 
@@ -55,6 +57,9 @@ def test_errors():
     refused(IndexError, "[transpose] got dim 1 for 0 dimensions; expected -1 to 0", x.transpose, 0, 1)
     refused(IndexError, "[softmax] got dim 1 for 0 dimensions; expected -1 to 0", x.softmax, 1)
     refused(IndexError, "[flip] got dim 1 for 0 dimensions; expected -1 to 0", x.flip, 1)
+    refused(IndexError, "[squeeze] got dim 3 for 0 dimensions; expected -1 to 0", x.squeeze, 3)
+    refused(IndexError, "[squeeze] got dim 1 for 0 dimensions; expected -1 to 0", x.squeeze, (0, 1))
+    refused(IndexError, "[prod] got axis 3 for an array of 0 dimensions; expected -1 to 0", x.prod, 3)
     refused(IndexError, "[split] got x of shape (); expected at least one dimension", x.split, 1)
     refused(IndexError, "[unbind] got x of shape (); expected at least one dimension", x.unbind, 0)
     refused(IndexError, "[select] got x of shape (); expected at least one dimension", x.select, 0, 0)

@@ -17,6 +17,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
+from ranvier.autograd.dtypes import can_cast
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import in_place, watched
@@ -54,7 +55,7 @@ def assign(tensor: Any, result: Any, name: str) -> Any:
         raise RuntimeError(
             f"[{name}] got a result of shape {value.shape} for a tensor of shape {array.shape}; expected that"
         )
-    if value.dtype is not array.dtype and not np.can_cast(value.dtype, array.dtype, "same_kind"):
+    if value.dtype is not array.dtype and not can_cast(value.dtype, array.dtype):
         raise RuntimeError(
             f"[{name}] got a result of dtype {value.dtype} for a tensor of {array.dtype}; "
             "expected a dtype that it can hold"

@@ -174,7 +174,12 @@ class Tensor:
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
         nbytes = property(attrgetter("_array.nbytes"))
-        grad = property(attrgetter("_grad"), set_grad, doc="What backward has added up, or None.")
+        grad = property(
+            attrgetter("_grad"),
+            set_grad,
+            lambda self: set_grad(self, None),
+            doc="What backward has added up, or None; del sets None.",
+        )
         requires_grad = property(
             attrgetter("_requires_grad"),
             set_requires_grad,

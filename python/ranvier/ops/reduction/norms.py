@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
-from ranvier.ops.reduction.reduce import Axes, _arguments, _no_axes, _numpy, _without
+from ranvier.ops.reduction.reduce import Axes, _arguments, _check_axis, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
@@ -275,7 +275,8 @@ def prod(
     if not is_floating(input):
         y = _numpy(np.prod, input, axes, keepdims)
         return y if dtype is None else y.to(dtype)
-    if input.ndim == 0:
+    if input.ndim == 0 and axes is not None:
+        _check_axis("prod", input, axes)
         axes = None
     return Prod(axes, keepdims).apply(input)
 
