@@ -1,6 +1,8 @@
 """Compress the files of wheels again with zopfli: any zip reader can read them, and they are 3 % smaller.
 
-The Python files lose their comments, a hundredth of a wheel; lines keep their numbers. The sources have them.
+The Python files lose their comments and the docstrings of private names, a fiftieth of a wheel; lines keep
+their numbers. The sources have them. Addresses in a module that the loader computes from its table are zeros
+in the file.
 
 python packaging/compress.py dist/ranvier-*.whl
 """
@@ -18,28 +20,80 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import zopfli.zlib
-
 METHOD, VERSION, UNIX = 8, 20, 3  # deflate; of the zip format; where the file attributes come from
+ELF = b"\x7fELF\2\1"  # 64 bits, little-endian
+LOADED, RELOCATIONS = 1, 4  # kinds of segments and of sections of an ELF file
+RELATIVE = {62: 8, 183: 1027}  # of a machine: the kind of relocation that stores its own addend
 
 
 def deflated(content: bytes) -> bytes:
     """As a raw deflate stream of any number of blocks: without zlib's two bytes and its checksum."""
+    import zopfli.zlib  # here: the test of what is compressed does without it
+
     return zopfli.zlib.compress(content, numiterations=15, blocksplittingmax=0)[2:-4]
 
 
-def without_comments(content: bytes) -> bytes:
-    """A Python file with the same lines, which means the same."""
+def private_docstrings(tree: ast.AST) -> list[range]:
+    """The lines of the docstrings of functions ``_x`` that a file only calls: help() shows none of them.
+    They are taken out of the tree. A body of nothing else keeps its own.
+    """
+    nodes = list(ast.walk(tree))
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    passed_on = {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in nodes
+        if isinstance(node, (ast.Name, ast.Attribute)) and id(node) not in called
+    }
+    taken = []
+    for node in nodes:
+        if not isinstance(node, ast.FunctionDef) or node.decorator_list or len(node.body) < 2:
+            continue
+        private = node.name.startswith("_") and not node.name.startswith("__")
+        if private and node.name not in passed_on and ast.get_docstring(node) is not None:
+            taken.append(range(node.body[0].lineno - 1, node.body[0].end_lineno or 0))
+            del node.body[0]
+    return taken
+
+
+def shortened(content: bytes) -> bytes:
+    """A Python file with the same lines, which means the same, without comments and private docstrings."""
     text = content.decode()
-    lines = text.split("\n")
+    lines, tree = text.split("\n"), ast.parse(text)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip()
+    for docstring in private_docstrings(tree):
+        lines[docstring.start : docstring.stop] = [""] * len(docstring)
     changed = "\n".join(lines)
-    if ast.dump(ast.parse(changed)) != ast.dump(ast.parse(text)):
+    if ast.dump(ast.parse(changed)) != ast.dump(tree):
         raise ValueError("a file means something else without its comments")
     return changed.encode()
+
+
+def without_addresses(content: bytes) -> bytes:
+    """An ELF file (64 bits, little-endian) with zeros where the loader stores addresses of the file itself.
+
+    The loader takes them from the table of relocations and does not read the place, where the linker may have
+    written them as well: 11 KB of a wheel.
+    """
+    machine, made = struct.unpack_from("<H", content, 18)[0], bytearray(content)
+    heads, sections = struct.unpack_from("<2Q", content, 32)
+    n_heads, n_sections = struct.unpack_from("<HxxH", content, 56)
+    segments = [struct.unpack_from("<2L5Q", content, heads + 56 * k) for k in range(n_heads)]
+    for k in range(n_sections):
+        kind, _, _, start, size = struct.unpack_from("<L4Q", content, sections + 64 * k + 4)
+        if kind != RELOCATIONS:
+            continue
+        for place, relocation, _ in struct.iter_unpack("<2Qq", content[start : start + size]):
+            if relocation == RELATIVE.get(machine):
+                (at,) = (
+                    offset + place - address
+                    for segment, _, offset, address, _, length, _ in segments
+                    if segment == LOADED and address <= place < address + length
+                )
+                made[at : at + 8] = bytes(8)
+    return bytes(made)
 
 
 def recorded(content: bytes) -> str:
@@ -51,7 +105,11 @@ def recorded(content: bytes) -> str:
 def contents(source: zipfile.ZipFile, files: list[zipfile.ZipInfo]) -> dict[str, bytes]:
     """The files of a wheel as they will be, RECORD among them."""
     made = {entry.filename: source.read(entry) for entry in files}
-    made |= {name: without_comments(content) for name, content in made.items() if name.endswith(".py")}
+    for name, content in made.items():
+        if name.endswith(".py"):
+            made[name] = shortened(content)
+        elif content.startswith(ELF):
+            made[name] = without_addresses(content)
     (record,) = (name for name in made if name.endswith(".dist-info/RECORD"))
     rows = []
     for row in made[record].decode().splitlines():
