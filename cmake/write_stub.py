@@ -1,7 +1,7 @@
 """Write the stub `_core.pyi` from the compiled module's own signatures: python write_stub.py MODULE STUB.
 
-pybind11 puts a function's signature on the first line of its docstring. Its types are those that the
-parameters in cpp/bindings/params.h name. A binding may say more in its text: "(array: Array, /) -> None".
+A function's docstring begins with its signature. The types are those that the parameters in
+cpp/bindings/params.h name. A class's docstring has the signatures of what Python calls by a slot.
 """
 
 import ast
@@ -38,32 +38,22 @@ def load(path):
     return module
 
 
-def signature(value):
-    """`name(parameters) -> type`: pybind11's line, or one in the text that the binding adds to it."""
-    first, *more = value.__doc__.strip().splitlines()
-    name = first[: first.index("(")]
-    written = [line for line in more if line.startswith("(")]
-    if not written:
-        return first
-    of_method = first.startswith(f"{name}(self: ")
-    return name + (written[0].replace("(", "(self, ", 1).replace(", )", ")") if of_method else written[0])
-
-
-def function(value, indent=""):
-    line = re.sub(r"\(self: [\w.]+", "(self", signature(value))
+def function(text, indent=""):
+    """`name(parameters) -> type`, the first line of a function's text, as a definition."""
+    line = re.sub(r"\(self: [\w.]+", "(self", text.splitlines()[0])
     ast.parse(f"def {line}: ...")  # SyntaxError: a C++ type that has no Python name
     return f"{indent}def {line}: ...\n"
 
 
 def members(cls):
+    for line in (cls.__doc__ or "").splitlines():  # of what is no method with a text of its own
+        yield function(line, "    ")
     for name, value in vars(cls).items():
-        if isinstance(value, property):
-            yield f"    {name}: {value.fget.__doc__.split('->')[-1].strip()}\n"
-        elif inspect.isgetsetdescriptor(value) and not name.startswith("__"):
+        if inspect.isgetsetdescriptor(value) and not name.startswith("__"):
             yield f"    {name}: {value.__doc__}\n"
         elif (getattr(value, "__doc__", "") or "").startswith(f"{name}(self: "):
-            yield function(value, "    ")
-        elif name == "__call__":
+            yield function(value.__doc__, "    ")
+        elif name == "__call__" and not cls.__doc__:
             yield "    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...\n"
 
 
@@ -75,7 +65,7 @@ def stub(module):
         for n, v in values.items()
         if inspect.isclass(v)
     ]
-    functions = [function(v) for v in values.values() if not inspect.isclass(v)]
+    functions = [function(v.__doc__) for v in values.values() if not inspect.isclass(v)]
     return HEADER + "\n" + "".join(functions) + "\n" + "\n".join(classes)
 
 

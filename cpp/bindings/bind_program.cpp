@@ -1,18 +1,12 @@
 // ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/compile.
-#include <pybind11/stl.h>
-
 #include "bindings/array_form.h"
 #include "bindings/array_program.h"
-#include "bindings/define.h"
+#include "bindings/classes.h"
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
 
-// py::cast would take a lock, which a thread that the garbage collector has stopped may hold.
-ArrayProgram& program_of(PyObject* self) {
-  const auto holder = reinterpret_cast<py::detail::instance*>(self)->get_value_and_holder();
-  return *static_cast<ArrayProgram*>(holder.value_ptr());
-}
+ArrayProgram& program_of(PyObject* self) { return Object<ArrayProgram>::of(self); }
 
 namespace {
 
@@ -78,7 +72,7 @@ py::dict described_memory(const Program& program) {
   return d;
 }
 
-const char* kind_name(const ArrayRecording& recording, py::handle array) {
+const char* kind_of(const ArrayRecording& recording, py::handle array) {
   static const char* const names[] = {"persistent", "argument", "temporary", "foreign"};
   return names[static_cast<int>(recording.kind_of(array))];
 }
@@ -97,34 +91,36 @@ py::object still_referenced(const ArrayRecording& recording, const py::list& arr
 }
 
 // Guards refer to what the step reads, which may refer to the program: the garbage collector finds the cycle.
-void collected(PyHeapTypeObject* heap_type) {
-  PyTypeObject* type = &heap_type->ht_type;
-  type->tp_flags |= Py_TPFLAGS_HAVE_GC;
-  type->tp_traverse = [](PyObject* self, visitproc visit, void* arg) {
-    Py_VISIT(Py_TYPE(self));
-    if (!py::detail::is_holder_constructed(self)) return 0;
-    return program_of(self).visit(visit, arg);
-  };
-  type->tp_clear = [](PyObject* self) {
-    if (py::detail::is_holder_constructed(self)) program_of(self).clear();
-    return 0;
-  };
+int visit(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  ArrayProgram* program = Object<ArrayProgram>::place(self);
+  return program ? program->visit(visit, arg) : 0;
+}
+int clear(PyObject* self) {
+  if (ArrayProgram* program = Object<ArrayProgram>::place(self)) program->clear();
+  return 0;
 }
 
 // Which of these runs are made on one thread alone, where a run takes (on the team, alone) so many
 // nanoseconds.
-std::vector<bool> paced(double solo_ns, const std::vector<std::pair<double, double>>& runs) {
+struct Flags : py::list {
+  RANVIER_ANNOTATION("list[bool]");
+};
+Flags paced(Real solo_ns, const Raw& runs) {
   Pace pace(solo_ns);
-  std::vector<bool> alone;
-  for (const auto& [team_ns, alone_ns] : runs) {
-    alone.push_back(pace.alone());
-    pace.note(pace.alone() ? alone_ns : team_ns);
+  Flags alone;
+  for (py::handle run : Given<py::list>::of(runs.value.ptr())) {
+    alone.append(py::bool_(pace.alone()));
+    const py::tuple times = Given<py::tuple>::of(run.ptr());
+    if (times.size() != 2) fail_type("paced", "got ", run, "; expected two times");
+    pace.note(Real(Arg{"paced", "runs", times[pace.alone() ? 1 : 0]}));
   }
   return alone;
 }
 
 // Whether the bytes that an array of one list reaches overlap those of one of the other.
-bool share_memory(const py::list& arrays, const py::list& others) {
+bool share_memory(const Arrays& given, const Arrays& against) {
+  const py::handle arrays = given.value, others = against.value;
   std::vector<std::pair<char*, char*>> ranges;
   for (py::handle a : arrays)
     if (PyArray_SIZE(as_array(a)) > 0) ranges.push_back(reach_of(as_array(a)));
@@ -137,78 +133,154 @@ bool share_memory(const py::list& arrays, const py::list& others) {
   return false;
 }
 
+std::string place(const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); }
+int first_changed(Guards& guards) { return guards.first_changed(); }
+std::string other_path(ArrayProgram& p, const ArrayRecording& eager) { return p.other_path(eager); }
+py::list instructions(ArrayProgram& p) { return p.with_program(described_instructions); }
+py::list buffers(ArrayProgram& p) { return p.with_program(described_buffers); }
+py::dict memory(ArrayProgram& p) { return p.with_program(described_memory); }
+
+py::object new_recording(PyObject*, PyObject* const* given, Py_ssize_t) {
+  return Object<ArrayRecording>::holding(
+      std::make_unique<ArrayRecording>(std::string(Name(Arg{"Recording", "package", given[0]}).text)));
+}
+py::object new_program(PyObject*, PyObject* const* given, Py_ssize_t) {
+  using List = Given<py::list>;
+  return Object<ArrayProgram>::holding(
+      std::make_unique<ArrayProgram>(Given<ArrayRecording>::of(given[0]), List::of(given[1]),
+                                     List::of(given[2]), List::of(given[3]), List::of(given[4])));
+}
+py::object new_guards(PyObject*, PyObject* const*, Py_ssize_t) {
+  return Object<Guards>::holding(std::make_unique<Guards>());
+}
+
+// A check, and what must outlive it.
+struct HeldCheck {
+  py::object program, eager;
+  ArrayCheck check;
+
+  HeldCheck(PyObject* const* given)
+      : program(Given<py::object>::of(given[0])),
+        eager(Given<py::object>::of(given[1])),
+        check(Given<ArrayProgram>::of(given[0]), Given<ArrayRecording>::of(given[1]),
+              Given<py::tuple>::of(given[2])) {}
+  bool disturbed() const { return check.disturbed(); }
+  std::string finish() { return check.finish(); }
+};
+py::object new_check(PyObject*, PyObject* const* given, Py_ssize_t) {
+  return Object<HeldCheck>::holding(std::make_unique<HeldCheck>(given));
+}
+
+// An attribute; its text is its type in the stub.
+template <auto f>
+PyGetSetDef attribute(const char* name, const char* type, setter set = nullptr) {
+  const auto get = [](PyObject* self, void*) { return run_body(Method<f>::body, self, nullptr, 0, 0); };
+  return {name, get, set, type, nullptr};
+}
+std::string fault(const ArrayRecording& r) { return r.fault; }
+int64_t checks_left(const ArrayProgram& p) { return p.checks_left; }
+int set_checks_left(PyObject* self, PyObject* value, void*) {
+  if (!value) return PyErr_SetString(PyExc_AttributeError, "checks_left cannot be deleted"), -1;
+  const int64_t left = PyLong_AsLongLong(value);
+  if (PyErr_Occurred()) return -1;
+  return program_of(self).checks_left = left, 0;
+}
+
+using Form = std::shared_ptr<ArrayForm>;
+
+PyMethodDef g_recording[] = {
+    method<&ArrayRecording::begin>("begin", "begin(self: Recording) -> None"),
+    method<&ArrayRecording::end>("end", "end(self: Recording) -> None"),
+    method<&ArrayRecording::add_argument>("add_argument",
+                                          "add_argument(self: Recording, array: Array, /) -> None"),
+    method<&ArrayRecording::keep>("keep", "keep(self: Recording, array: Array, /) -> None"),
+    method<kind_of>("kind_of", "kind_of(self: Recording, array: Array, /) -> str"),
+    method<&ArrayRecording::region_of>("region_of", "region_of(self: Recording, array: Array, /) -> int"),
+    method<&ArrayRecording::references>("references", "references(self: Recording, array: Array, /) -> int"),
+    method<&ArrayRecording::host>("host",
+                                  "host(self: Recording, callable: Callable[..., Any], reads: list[Array], "
+                                  "made: list[Array], into: Array | None, /) -> list[Array]"),
+    method<&ArrayRecording::pause>("pause", "pause(self: Recording, on: bool, /) -> int"),
+    method<still_referenced>("still_referenced",
+                             "still_referenced(self: Recording, arrays: list[Array], /) -> str | None"),
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_program[] = {
+    method<&ArrayProgram::set_call>(
+        "set_call",
+        "set_call(self: Program, form: list[tuple[int, Any]], gradients: list[tuple[Any, Any, int]], "
+        "changed: list[Any], renew: Callable[[Any], Any], reached: list[Any], /) -> None"),
+    method<&ArrayProgram::let_move>("let_move",
+                                    "let_move(self: Program, found: list[tuple[Any, int]], /) -> None"),
+    method<&ArrayProgram::set_guards>("set_guards",
+                                      "set_guards(self: Program, guards: list[Any], /) -> None"),
+    method<&ArrayProgram::overlaps>("overlaps",
+                                    "overlaps(self: Program, arrays: tuple[Array, ...], /) -> bool"),
+    method<&ArrayProgram::is_current>("is_current", "is_current(self: Program) -> bool"),
+    method<&ArrayProgram::first_changed>("first_changed", "first_changed(self: Program) -> int"),
+    method<&ArrayProgram::adopt_gradients>("adopt_gradients", "adopt_gradients(self: Program) -> None"),
+    method<&ArrayProgram::gradients>("gradients", "gradients(self: Program) -> list[tuple[Any, Any]]"),
+    method<&ArrayProgram::call>(
+        "call", "call(self: Program, arguments: tuple[Any, ...], /) -> tuple[Array, ...] | None"),
+    method<&ArrayProgram::run_batches>(
+        "run_batches",
+        "run_batches(self: Program, arguments: tuple[Any, ...], order: Array | None, size: int, "
+        "first: int, count: int, entries: bool, /) -> tuple[Array, ...] | None"),
+    method<&ArrayProgram::set_threads>("set_threads", "set_threads(self: Program, solo: bool, /) -> None"),
+    method<&ArrayForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
+    method<other_path>("other_path", "other_path(self: Program, eager: Recording, /) -> str"),
+    method<instructions>("instructions", "instructions(self: Program) -> list[dict[str, Any]]"),
+    method<buffers>("buffers", "buffers(self: Program) -> list[dict[str, Any]]"),
+    method<memory>("memory", "memory(self: Program) -> dict[str, int]"),
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_guards[] = {method<&Guards::set>("set", "set(self: Guards, guards: list[Any], /) -> None"),
+                          method<first_changed>("first_changed", "first_changed(self: Guards) -> int"),
+                          {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_form[] = {
+    method<&ArrayForm::bound>("bound",
+                              "bound(self: ProgramForm, arrays: list[Array], arguments: list[Array], kept: "
+                              "list[Array], /) -> Program | None"),
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_check[] = {method<&HeldCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
+                         method<&HeldCheck::finish>("finish", "finish(self: Check) -> str"),
+                         {nullptr, nullptr, 0, nullptr}};
+PyGetSetDef g_of_recording[] = {attribute<fault>("fault", "str"), attribute<place>("place", "str"), {}};
+PyGetSetDef g_of_program[] = {attribute<checks_left>("checks_left", "int", set_checks_left),
+                              attribute<&ArrayProgram::results>("results", "int"),
+                              attribute<&ArrayProgram::batches_done>("batches_done", "int"),
+                              {}};
+
 }  // namespace
 
-// The texts are signatures for the stub, where the C++ types say too little.
-void register_program(Module module) {
-  py::module_ m = py::reinterpret_borrow<py::module_>(module);
+// The texts of the classes have the lines of the stub that methods' texts do not have.
+void register_program(Module m) {
   ArrayProgram::set_up();
-  py::class_<ArrayRecording>(m, "Recording")
-      .def(py::init<std::string>(), "(package: str, /) -> None")
-      .def("begin", &ArrayRecording::begin)
-      .def("end", &ArrayRecording::end)
-      .def("add_argument", &ArrayRecording::add_argument, "(array: Array, /) -> None")
-      .def("keep", &ArrayRecording::keep, "(array: Array, /) -> None")
-      .def("kind_of", kind_name, "(array: Array, /) -> str")
-      .def("region_of", &ArrayRecording::region_of, "(array: Array, /) -> int")
-      .def("references", &ArrayRecording::references, "(array: Array, /) -> int")
-      .def("host", &ArrayRecording::host,
-           "(callable: Callable[..., Any], reads: list[Array], made: list[Array], into: Array | None, /) -> "
-           "list[Array]")
-      .def("pause", &ArrayRecording::pause, "(on: bool, /) -> int")
-      .def("still_referenced", still_referenced, "(arrays: list[Array], /) -> str | None")
-      .def_readonly("fault", &ArrayRecording::fault)
-      .def_property_readonly("place",
-                             [](const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); });
-  m.def("share_memory", share_memory, "(arrays: list[Array], others: list[Array], /) -> bool");
-  m.def("paced", paced, "(solo_ns: float, runs: list[tuple[float, float]], /) -> list[bool]");
-  py::class_<ArrayProgram>(m, "Program", py::custom_type_setup(collected))
-      .def(py::init<ArrayRecording&, py::list, py::list, py::list, py::list>(),
-           "(recording: Recording, arguments: list[Array], outputs: list[Array], kept: list[Array], watched: "
-           "list[Any], /) -> None")
-      .def("__call__", &ArrayProgram::operator(),
-           "(arguments: tuple[Array, ...], /) -> tuple[Array, ...] | None")
-      .def("set_call", &ArrayProgram::set_call,
-           "(form: list[tuple[int, Any]], gradients: list[tuple[Any, Any, int]], changed: list[Any], renew: "
-           "Callable[[Any], Any], reached: list[Any], /) -> None")
-      .def("let_move", &ArrayProgram::let_move, "(found: list[tuple[Any, int]], /) -> None")
-      .def("set_guards", &ArrayProgram::set_guards, "(guards: list[Any], /) -> None")
-      .def("overlaps", &ArrayProgram::overlaps, "(arrays: tuple[Array, ...], /) -> bool")
-      .def("is_current", &ArrayProgram::is_current)
-      .def("first_changed", &ArrayProgram::first_changed)
-      .def("adopt_gradients", &ArrayProgram::adopt_gradients)
-      .def("gradients", &ArrayProgram::gradients, "() -> list[tuple[Any, Any]]")
-      .def("call", &ArrayProgram::call, "(arguments: tuple[Any, ...], /) -> tuple[Array, ...] | None")
-      .def("run_batches", &ArrayProgram::run_batches,
-           "(arguments: tuple[Any, ...], order: Array | None, size: int, first: int, count: int, "
-           "entries: bool, /) -> tuple[Array, ...] | None")
-      .def_readwrite("checks_left", &ArrayProgram::checks_left)
-      .def_property_readonly("results", &ArrayProgram::results)
-      .def_property_readonly("batches_done", &ArrayProgram::batches_done)
-      .def("set_threads", &ArrayProgram::set_threads, "(solo: bool, /) -> None")
-      .def("form", &ArrayForm::of, "(arrays: list[Array], /) -> ProgramForm | None")
-      .def("other_path", &ArrayProgram::other_path, "(eager: Recording, /) -> str")
-      .def(
-          "instructions", [](ArrayProgram& p) { return p.with_program(described_instructions); },
-          "() -> list[dict[str, Any]]")
-      .def(
-          "buffers", [](ArrayProgram& p) { return p.with_program(described_buffers); },
-          "() -> list[dict[str, Any]]")
-      .def(
-          "memory", [](ArrayProgram& p) { return p.with_program(described_memory); }, "() -> dict[str, int]");
-  py::class_<Guards>(m, "Guards")  // of what lives as long as the process
-      .def(py::init<>())
-      .def("set", &Guards::set, "(guards: list[Any], /) -> None")
-      .def("first_changed", py::overload_cast<>(&Guards::first_changed));
-  py::class_<ArrayForm, std::shared_ptr<ArrayForm>>(m, "ProgramForm")
-      .def("bound", &ArrayForm::bound,
-           "(arrays: list[Array], arguments: list[Array], kept: list[Array], /) -> Program | None");
-  py::class_<ArrayCheck>(m, "Check")
-      .def(py::init<ArrayProgram&, ArrayRecording&, py::tuple>(), py::keep_alive<1, 2>(),
-           py::keep_alive<1, 3>(),
-           "(program: Program, eager: Recording, arguments: tuple[Array, ...], /) -> None")
-      .def("disturbed", &ArrayCheck::disturbed)
-      .def("finish", &ArrayCheck::finish);
+  def(m, "share_memory(arrays, others)", share_memory);
+  def(m, "paced(solo_ns, runs)", paced);
+  add_class<ArrayRecording>(m, "ranvier._core.Recording", "__new__(cls, package: str, /) -> Recording",
+                            {{Py_tp_new, slot(run_slot<new_recording, 1>)},
+                             {Py_tp_methods, g_recording},
+                             {Py_tp_getset, g_of_recording}});
+  add_class<ArrayProgram>(
+      m, "ranvier._core.Program",
+      "__new__(cls, recording: Recording, arguments: list[Array], outputs: list[Array], kept: "
+      "list[Array], watched: list[Any], /) -> Program\n"
+      "__call__(self: Program, arguments: tuple[Array, ...], /) -> tuple[Array, ...] | None",
+      {{Py_tp_new, slot(run_slot<new_program, 5>)},
+       {Py_tp_call, slot(run_slot<Method<&ArrayProgram::operator()>::body, 1>)},
+       {Py_tp_traverse, slot(visit)},
+       {Py_tp_clear, slot(clear)},
+       {Py_tp_methods, g_program},
+       {Py_tp_getset, g_of_program}},
+      Py_TPFLAGS_HAVE_GC);
+  add_class<Guards>(m, "ranvier._core.Guards",  // of what lives as long as the process
+                    "__new__(cls) -> Guards",
+                    {{Py_tp_new, slot(run_slot<new_guards, 0>)}, {Py_tp_methods, g_guards}});
+  add_class<Form>(m, "ranvier._core.ProgramForm", "", {{Py_tp_methods, g_form}},
+                  Py_TPFLAGS_DISALLOW_INSTANTIATION);
+  add_class<HeldCheck>(m, "ranvier._core.Check",
+                       "__new__(cls, program: Program, eager: Recording, arguments: "
+                       "tuple[Array, ...], /) -> Check",
+                       {{Py_tp_new, slot(run_slot<new_check, 3>)}, {Py_tp_methods, g_check}});
 }
 
 }  // namespace ranvier::bind

@@ -1,11 +1,13 @@
 // Threads, ISA level, memory: what ranvier.show_config() reports and tests set.
+#include <new>
+#include <stdexcept>
+
 #include "base/allocator.h"
 #include "base/caches.h"
 #include "base/fp_environment.h"
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "base/system.h"
-
 #include "bindings/define.h"
 
 namespace ranvier::bind {
@@ -63,12 +65,26 @@ Counts memory_stats() {
 
 }  // namespace
 
-void raise_stopped(std::exception_ptr p) {
+void detail::raise_in_python() {
   try {
-    if (p) std::rethrow_exception(p);
+    throw;
   } catch (const Interrupted&) {
     PyErr_Restore(g_raised.type, g_raised.value, g_raised.trace);
     g_raised = {};
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (const py::builtin_exception& e) {
+    e.set_error();
+  } catch (const std::bad_alloc& e) {
+    PyErr_SetString(PyExc_MemoryError, e.what());
+  } catch (const std::out_of_range& e) {
+    PyErr_SetString(PyExc_IndexError, e.what());
+  } catch (const std::logic_error& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+  } catch (const std::exception& e) {
+    PyErr_SetString(PyExc_RuntimeError, e.what());
+  } catch (...) {
+    PyErr_SetString(PyExc_RuntimeError, "an unknown exception of C++");
   }
 }
 

@@ -1,4 +1,5 @@
 // The extension module ranvier._core. Each family's functions are added by its bind_<family>.cpp.
+#define PYBIND11_SIMPLE_GIL_MANAGEMENT  // the other way needs a table that modules share
 #include <pybind11/pybind11.h>
 
 #include "bindings/define.h"
@@ -18,19 +19,47 @@ namespace ranvier::bind {
 RANVIER_FAMILIES(RANVIER_X)
 #undef RANVIER_X
 
-void raise_stopped(std::exception_ptr p);
-void detail::raise_in_python() { py::detail::try_translate_exceptions(); }
+namespace {
 
+// A second import in one process gets what the first has made.
+int fill(PyObject* module) {
+  static PyObject* made = nullptr;
+  try {
+    const py::object names = py::handle(module).attr("__dict__");
+    if (made) return PyDict_Merge(names.ptr(), made, 0);
+    import_numpy();
+#define RANVIER_X(family) register_##family(module);
+    RANVIER_FAMILIES(RANVIER_X)
+#undef RANVIER_X
+    made = PyDict_Copy(names.ptr());
+    return made ? 0 : -1;
+  } catch (...) {
+    detail::raise_in_python();
+    py::raise_from(PyExc_ImportError, "initialization failed");
+    return -1;
+  }
+}
+
+PyModuleDef_Slot g_slots[] = {{Py_mod_exec, reinterpret_cast<void*>(fill)},
+#ifdef Py_mod_multiple_interpreters
+                              {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+                              {0, nullptr}};
+PyModuleDef g_module{
+    PyModuleDef_HEAD_INIT,
+    "_core",
+    "ranvier's kernels on NumPy arrays; see python/ranvier/kernels.py for their documentation",
+    0,
+    nullptr,
+    g_slots,
+    nullptr,
+    nullptr,
+    nullptr};
+
+}  // namespace
 }  // namespace ranvier::bind
 
 // pytypes.h, which is all that most bindings include, calls it and does not define it.
 template std::string pybind11::handle::cast<std::string>() const;
 
-PYBIND11_MODULE(_core, m) {
-  m.doc() = "ranvier's kernels on NumPy arrays; see python/ranvier/kernels.py for their documentation";
-  ranvier::bind::import_numpy();
-  pybind11::register_local_exception_translator(ranvier::bind::raise_stopped);
-#define RANVIER_X(family) ranvier::bind::register_##family(m);
-  RANVIER_FAMILIES(RANVIER_X)
-#undef RANVIER_X
-}
+extern "C" PYBIND11_EXPORT PyObject* PyInit__core() { return PyModuleDef_Init(&ranvier::bind::g_module); }

@@ -1,0 +1,109 @@
+"""The core's classes that programs are made of, called wrongly: an error, and no crash."""
+
+import copy
+import gc
+import importlib.util
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import _core
+
+
+def recording():
+    made = _core.Recording("ranvier")
+    made.begin()
+    made.end()
+    return made
+
+
+def program():
+    return _core.Program(recording(), [], [], [], [])
+
+
+WRONG = [
+    (lambda: _core.Recording(), "[_core] got 0 arguments; expected 1"),
+    (lambda: _core.Recording(3), "expected"),
+    (lambda: _core.Recording(package="ranvier"), "[_core] got keywords; expected positional arguments"),
+    (lambda: _core.Program(3, [], [], [], []), "[_core] got int; expected ranvier._core.Recording"),
+    (lambda: _core.Program(recording(), (), [], [], []), "[_core] got tuple; expected list"),
+    (lambda: _core.Program.__new__(int), "subtype"),
+    (lambda: object.__new__(_core.Program), "not safe"),
+    (lambda: object.__new__(_core.ProgramForm), "ProgramForm"),
+    (lambda: _core.ProgramForm(), "cannot create 'ranvier._core.ProgramForm' instances"),
+    (lambda: type("Sub", (_core.Program,), {}), "not an acceptable base type"),
+    (
+        lambda: _core.Program.set_threads(recording(), True),
+        "doesn't apply to a 'ranvier._core.Recording' object",
+    ),
+    (lambda: program()([]), "[_core] got list; expected tuple"),
+    (lambda: program().set_guards(3), "[_core] got int; expected list"),
+    (lambda: program().other_path(program()), "[_core] got ranvier._core.Program; expected"),
+    (lambda: program().set_threads("yes"), "expected True or False"),
+    (lambda: program().run_batches((), None, 1.5, 0, 1, True), "expected a whole number"),
+    (lambda: setattr(program(), "checks_left", "one"), "int"),
+    (lambda: pickle.dumps(_core.Guards()), "pickle"),
+    (lambda: copy.copy(program()), "pickle"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), WRONG)
+def test_a_wrong_call_is_refused(call, message):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert message in str(error.value)
+
+
+def test_what_is_no_argument_cannot_be_set():
+    with pytest.raises(AttributeError):
+        program().results = 3
+    with pytest.raises(AttributeError):
+        del recording().fault
+    with pytest.raises(AttributeError):
+        del program().checks_left
+
+
+def test_a_check_keeps_what_it_compares():
+    p, eager = program(), recording()
+    before = sys.getrefcount(p), sys.getrefcount(eager)
+    check = _core.Check(p, eager, ())
+    assert (sys.getrefcount(p), sys.getrefcount(eager)) == (before[0] + 1, before[1] + 1)
+    assert check.disturbed() in (True, False)
+    del check
+    assert (sys.getrefcount(p), sys.getrefcount(eager)) == before
+
+
+def test_no_object_is_left():
+    step = rv.compile(lambda x: (x * 2).sum())
+    x = rv.ones(5)
+    for _ in range(4):
+        step(x)
+    gc.collect()
+    types = sys.getrefcount(_core.Program), sys.getrefcount(_core.Recording)
+    for _ in range(5):
+        program()
+        with pytest.raises(TypeError):
+            _core.Program(recording(), [], [], [], 3)
+    gc.collect()
+    assert (sys.getrefcount(_core.Program), sys.getrefcount(_core.Recording)) == types
+
+
+def test_a_second_import_has_the_same_functions():
+    spec = importlib.util.spec_from_file_location("ranvier._core", _core.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.add is _core.add
+    assert np.array_equal(again.add(np.ones(2), np.ones(2)), [2, 2])
+
+
+def test_a_failed_import_says_why():
+    code = "import ranvier"
+    environment = {"RANVIER_ISA": "v9", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert "[import] got RANVIER_ISA=v9" in done.stderr
+    assert "ImportError: initialization failed" in done.stderr
