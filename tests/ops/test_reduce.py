@@ -139,6 +139,10 @@ def test_extremes_of_everything_and_of_two_tensors():
     values, indices = x.max(dim=1)
     assert (values.tolist(), indices.tolist()) == ([7, 5], [1, 0])
     assert ops.max(x, rv.full((2, 2), 4.0)).tolist() == [[4, 7], [5, 4]]
+    for y in (x, x.detach().requires_grad_(), x.long()):  # axis is dim, with and without a gradient
+        assert [part.tolist() for part in y.max(axis=1)] == [[7, 5], [1, 0]]
+        assert [part.tolist() for part in ops.min(y, axis=0, keepdims=True)] == [[[1, 3]], [[0, 1]]]
+        assert y.max(axis=(0, 1)).item() == 7
 
 
 def test_nan_wins():

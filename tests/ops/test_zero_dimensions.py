@@ -52,6 +52,21 @@ def test_value_and_gradient(name, dtype):
     np.testing.assert_allclose(x.grad.numpy(), gradient, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("dim", [0, -1, (0,), (-1,), ()])
+@pytest.mark.parametrize("dtype", ["bool", "int64", "float32"])
+def test_reductions_over_the_one_dimension(dtype, dim):
+    x = rv.tensor(1, dtype=getattr(rv, dtype))
+    for name in ("sum", "amax", "amin", "all", "any", "count_nonzero"):
+        y = getattr(x, name)(dim)
+        assert (y.shape, y.item()) == ((), 1), name
+
+
+def test_places_of_a_tensor_with_a_gradient():
+    x = rv.tensor(3.0, requires_grad=True)
+    for y in (x.argmax(), x.argmin(0), x.argmax(-1, keepdim=True)):
+        assert (y.dtype, y.tolist(), y.requires_grad) == (rv.int64, 0, False)
+
+
 def test_errors():
     x = rv.tensor(3.0)
     refused(IndexError, "[transpose] got dim 1 for 0 dimensions; expected -1 to 0", x.transpose, 0, 1)

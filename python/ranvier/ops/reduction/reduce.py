@@ -181,7 +181,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         _check_axis(name, x, axis)
         if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in several) > 1:
             raise OpError(f"[{name}] got axis {axis} twice; expected distinct axes")
-    if function is not np.all and function is not np.any:
+    if function in (np.sum, np.max, np.min):
         require_no_gradient(name, x)
     y = reduction(function, x._array, axes, keepdims)
     if y is None:
@@ -195,7 +195,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
 
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
-    y = np.asarray(function(x, axis=axes, keepdims=keepdims))
+    y = np.asarray(function(x, axis=axes if x.ndim else None, keepdims=keepdims))
     return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy's sums of uint8
 
 
@@ -293,7 +293,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: A
         axis: Any = None,
         keepdims: bool = False,
     ) -> Any:
-        if dim is None and other is None and (y := known(input, None, axis, keepdim, keepdims)) is not None:
+        if dim is axis is other is None and (y := known(input, None, None, keepdim, keepdims)) is not None:
             return y
         if (
             type(dim) is int
