@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from ranvier.pytorch_names.event_files import settings
 from ranvier.utils.tensorboard import SummaryWriter
 from support.event_files import fields, read
 from support.refused import refused
@@ -66,3 +67,5 @@ def test_settings_of_runs(tmp_path):
     start = fields(fields(fields(plugin[1][2][9][0])[1][0])[2][0])[3][0]
     kept = {(f := fields(entry))[1][0].decode(): fields(f[2][0]) for entry in fields(start)[1]}
     assert kept == {"lr": {2: [0.5]}, "name": {3: [b"a"]}, "bias": {4: [1]}}
+    named = settings(hparam_dict={"lr": 0.5}, metric_dict={"score": 2.0}, hparam_domain_discrete=None)
+    assert b"_hparams_/experiment" in named[0]  # the keywords of torch.utils.tensorboard.summary.hparams

@@ -126,11 +126,11 @@ def image(tag: str, pixels: np.ndarray[Any, Any]) -> bytes:
 
 
 def settings(
-    hparams: dict[str, Any], metrics: dict[str, Any], _domains: Any = None
+    hparam_dict: dict[str, Any], metric_dict: dict[str, Any], hparam_domain_discrete: Any = None
 ) -> tuple[bytes, bytes, bytes]:
     """The summaries of a run's settings and of the names of its scores, for TensorBoard's table of runs."""
     kinds, values = b"", b""
-    for name, value in hparams.items():
+    for name, value in hparam_dict.items():
         if isinstance(value, (bool, np.bool_)):
             kind, shown = 2, number(4 << 3) + number(int(value))
         elif isinstance(value, (int, float, np.integer, np.floating)):
@@ -141,7 +141,7 @@ def settings(
             raise ValueError(f"[add_hparams] got {name} {value!r}; expected a number, a text or a bool")
         kinds += field(4, field(1, name) + field(4, kind))
         values += field(1, field(1, name) + field(2, shown))
-    names = b"".join(field(5, field(1, field(2, name))) for name in metrics)
+    names = b"".join(field(5, field(1, field(2, name))) for name in metric_dict)
     now = time.time()
     contents = (("experiment", field(2, kinds + names)), ("session_start_info", field(3, values)))
     end = ("session_end_info", field(4, field(1, 1) + field(2, now)))
