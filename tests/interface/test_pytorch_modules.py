@@ -106,6 +106,7 @@ def test_functions_with_ctx_see_changes_in_place():
 LAZY = {
     "LazyLinear": ((5,), (2, 3), "weight", (5, 3)),
     "LazyConv2d": ((4, 3), (2, 3, 9, 9), "weight", (4, 3, 3, 3)),
+    "LazyBatchNorm1d": ((), (2, 3), "weight", (3,)),
     "LazyBatchNorm2d": ((), (2, 3, 4, 4), "weight", (3,)),
 }
 

@@ -1,4 +1,4 @@
-"""Layers that find the size of their input at their first call: LazyLinear, LazyConv2d, LazyBatchNorm2d.
+"""Layers that find the size of their input at their first call: LazyLinear, LazyConv2d, LazyBatchNorm1d ...
 
 Until then their parameters have no elements. The parameters stay the same objects, so an optimizer can be
 made before the first call. After it the layer has the class without "Lazy".
@@ -19,11 +19,11 @@ from ranvier.nn.conv import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
-from ranvier.nn.norm import BatchNorm2d
+from ranvier.nn.norm import BatchNorm1d, BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.ops.rows import examples
 
-__all__ = ["LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
+__all__ = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
 
 
 class _Lazy(Module):
@@ -127,6 +127,13 @@ class LazyConv2d(_Lazy, Conv2d):
     | rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 3, 3)"""
 
     base, size, in_weight = Conv2d, "in_channels", 1
+
+
+class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
+    """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
+    | rv.nn.LazyBatchNorm1d()(rv.ones(2, 3)).shape -> (2, 3)"""
+
+    base = BatchNorm1d
 
 
 class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
