@@ -4,6 +4,7 @@
 #include "bindings/define.h"
 #include "bindings/index_range.h"
 #include "kernels/loss/class_loss.h"
+#include "kernels/loss/ctc.h"
 #include "kernels/loss/loss.h"
 
 namespace ranvier::bind {
@@ -279,9 +280,28 @@ void register_class_loss(Module m) {
   define(m, "nll", "weight=None, ignore_index=-100", nll);
 }
 
+// The losses of sequences (t, n, c); dx holds exp(x), and then the gradient of each.
+Output ctc_loss(Floats x, Integers labels, Integers lengths, Integers sizes, Whole blank, Real at_infinity,
+                MaybeInPlace dx) {
+  if (x.ndim() != 3 || labels.ndim() != 2) x.fail("(t, n, c), and labels (n, s)");
+  const Shape batch{x.shape(1)};
+  lengths.expect_shape(batch), sizes.expect_shape(batch);
+  labels.expect_shape({x.shape(1), labels.shape(1)});
+  if (blank < 0 || blank >= x.shape(2)) blank.fail("one of the classes");
+  Output loss = Output::contiguous(x.dtype(), batch);
+  MaybeOutput slopes;
+  if (dx.given()) {
+    slopes = dx.of(x.dtype(), x.shape()).apart_from(x);
+    if (!is_contiguous(slopes.view<char>())) dx.fail("a C-contiguous array");
+  }
+  run<CtcLoss>(x.dtype(), blank.number, at_infinity.number, x, labels, lengths, sizes, loss, slopes);
+  return loss;
+}
+
 }  // namespace
 
 void register_loss(Module m) {
+  def(m, "ctc_loss(x, labels, lengths, sizes, blank=0, at_infinity=0.0, dx=None)", ctc_loss);
   register_regression(m);
   register_likelihood(m);
   register_class_loss(m);

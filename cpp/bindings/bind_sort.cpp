@@ -1,5 +1,6 @@
 #include "bindings/define.h"
 #include "bindings/numpy_api.h"
+#include "kernels/sort/places.h"
 #include "kernels/sort/sort.h"
 
 namespace ranvier::bind {
@@ -17,43 +18,6 @@ std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhol
   Output values = Output::contiguous(x.dtype(), shape), indices = Output::contiguous(DType::int64, shape);
   run<Sort>(x.dtype(), descending.holds, along, x, values, indices);
   return {std::move(values), std::move(indices)};
-}
-
-// How many of a sorted row's elements are before each of a few values, or with `right` not after it, where
-// NaN is the greatest. Without branches, which would be wrong half of the time; the steps of all values are
-// alike, so that the processor does several at once.
-template <bool right, bool nans, int few, class T>
-void find_places(const T* row, int64_t n, const T* values, int64_t* places) {
-  const T* first[few];
-  std::fill_n(first, few, row);
-  const auto is_before = [](T x, T v) {
-    const bool is_less = right ? x <= v : x < v;
-    return nans ? is_less | ((v != v) & (right | (x == x))) : is_less;
-  };
-  for (; n > 1; n -= n / 2)
-    for (int k = 0; k < few; ++k) {
-      const T* const next = first[k] + n / 2;
-      first[k] = is_before(next[-1], values[k]) ? next : first[k];
-    }
-  for (int k = 0; k < few; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
-}
-
-template <bool right, class T>
-void places_of(const Input& rows, const Input& v, int64_t* to) {
-  constexpr int kFew = 8;
-  const int64_t n = rows.shape(rows.ndim() - 1), count = v.elements();
-  const int64_t each = rows.ndim() == 1 ? count : v.shape(v.ndim() - 1);
-  const T *row = rows.view<T>().data, *values = v.view<T>().data;
-  for (int64_t done = 0; done < count; row += n) {
-    const int64_t end = done + each;
-    while (done < end) {
-      bool several = done + kFew <= end;
-      for (int k = 0; several && k < kFew; ++k) several = values[done + k] == values[done + k];
-      several ? find_places<right, false, kFew>(row, n, values + done, to + done)
-              : find_places<right, true, 1>(row, n, values + done, to + done);
-      done += several ? kFew : 1;
-    }
-  }
 }
 
 // The places of values in sorted rows, one row or one for each row of values.
@@ -74,8 +38,9 @@ Output searchsorted(Numbers rows, Numbers values, Truth right) {
   Output y = Output::contiguous(DType::int64, v.shape());
   const auto find = [&](auto tag) {
     using T = decltype(tag);
-    int64_t* const to = y.view<int64_t>().data;
-    right ? places_of<true, T>(row, v, to) : places_of<false, T>(row, v, to);
+    const int64_t n = row.shape(row.ndim() - 1), count = v.elements();
+    const int64_t each = row.ndim() == 1 ? count : v.shape(v.ndim() - 1);
+    find_places(row.view<T>().data, n, v.view<T>().data, count, each, right, y.view<int64_t>().data);
   };
   if (row.dtype() == DType::int64)
     find(int64_t{});

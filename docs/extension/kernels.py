@@ -14,6 +14,10 @@ OWN = {
     "cdist": "The distances of all pairs of rows of x1 (.., m, d) and x2 (.., n, d): `rv.cdist`; without x2 "
     "those of the pairs i < j of x1: `F.pdist`.",
     "copy": "A dense copy of x in the order of its axes, or with channels (axis 1) last in memory.",
+    "ctc_loss": (
+        "The loss of each target: `F.ctc_loss`, for x (t, n, c) and the first sizes[i] labels of row i. dx "
+        "holds exp(x), and then the gradient, which is at_infinity where no path fits."
+    ),
     "erase_images": (
         "x, and inside the box of each image `fill` or the box of image partner[n]. box is int64 of "
         "shape (n, 4): top, left, height, width. Of `rv.data.augment.RandomErasing` and "
@@ -30,6 +34,7 @@ OWN = {
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
     "running_extreme": "The greatest (else the least) element so far along an axis, and its index, the last "
     "of equal ones; NaN counts as both. Of `rv.cummax` and `rv.cummin`.",
+    "solve_triangular": "a^-1 b for triangles a (.., n, n) and b (.., n, k): `rv.linalg.solve_triangular`.",
     "sum_abs": "The sum of abs(x) along axes. Of `rv.norm`.",
     "sum_exp": "The sum of exp(x - y) along axes. Of `rv.logsumexp`.",
     "trigamma": "The derivative of `rv.digamma`, the second one of log(gamma(x)).",

@@ -33,6 +33,53 @@ def test_solve_triangular(upper, unitriangular, left):
     assert gradgradcheck(solved, (leaf(A), leaf(b)))
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize("upper", [False, True])
+@pytest.mark.parametrize("unit", [False, True])
+def test_edge_sizes(dtype, tolerance, upper, unit):
+    """Around the rows that are solved without a product, its halves, and the columns of a thread."""
+    for n in (0, 1, 7, 8, 9, 16, 17, 31, 32, 33, 65, 100, 129):
+        half = (RNG.standard_normal((n, n)) * 0.3 / max(n, 1) ** 0.5 + 2 * np.eye(n)).astype(dtype)
+        read = (np.triu if upper else np.tril)(half, (1 if upper else -1) * unit) + np.eye(n) * unit
+        for columns in (0, 1, 4, 5, 128, 130):
+            b = RNG.standard_normal((n, columns)).astype(dtype)
+            for a in (half, np.ascontiguousarray(half.T).T, half[::-1, ::-1].copy()[::-1, ::-1]):
+                x = rv.linalg.solve_triangular(
+                    rv.tensor(a), rv.tensor(b), upper=upper, unitriangular=unit
+                ).numpy()
+                assert x.dtype == dtype
+                scale = np.abs(x).max(initial=1)
+                np.testing.assert_allclose(read.astype(np.float64) @ x, b, atol=20 * tolerance * scale)
+
+
+def test_batches_broadcast():
+    a, b = RNG.normal(size=(3, 1, 5, 5)) + 4 * np.eye(5), RNG.normal(size=(2, 5, 2))
+    x = rv.linalg.solve_triangular(rv.tensor(a), rv.tensor(b), upper=True).numpy()
+    np.testing.assert_allclose(np.triu(a) @ x, np.broadcast_to(b, (3, 2, 5, 2)), atol=1e-12)
+    for columns in (1, 40):  # one matrix for many right sides
+        b = RNG.normal(size=(7, 4, columns))
+        x = rv.linalg.solve_triangular(rv.tensor(A[0]), rv.tensor(b), upper=False).numpy()
+        np.testing.assert_allclose(np.tril(A[0]) @ x, b, atol=1e-12)
+    wide = leaf(np.broadcast_to(A[0], (3, 4, 4)).copy())
+    assert gradcheck(
+        lambda a, b: rv.linalg.solve_triangular(a, b, upper=False),
+        (leaf(A[0]), leaf(RNG.normal(size=(3, 4, 2)))),
+    )
+    assert gradcheck(lambda a, b: rv.cholesky_solve(b, a.tril()), (wide, leaf(B[0])))
+
+
+@pytest.mark.parametrize("columns", [1, 300])
+def test_bits_do_not_depend_on_threads(columns):
+    a = (RNG.standard_normal((150, 150)) * 0.02 + np.eye(150)).astype(np.float32)
+    b, found = RNG.standard_normal((150, columns)).astype(np.float32), []
+    for threads in (1, 2, 3):
+        rv.set_num_threads(threads)
+        found.append(rv.linalg.solve_triangular(rv.tensor(a), rv.tensor(b), upper=False).numpy())
+    rv.set_num_threads(1)
+    for x in found[1:]:
+        np.testing.assert_array_equal(x, found[0])
+
+
 @pytest.mark.parametrize("transpose", [False, True])
 def test_the_old_form(transpose):
     x, copy = rv.triangular_solve(rv.tensor(B), rv.tensor(A), transpose=transpose)

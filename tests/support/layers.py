@@ -197,6 +197,13 @@ LAYERS = [
     # losses and distances
     layer("BCELoss", of=units(*X), also=(units(*X),)),
     layer("BCEWithLogitsLoss", reduction="sum", also=(units(*X),)),
+    layer(
+        "CTCLoss",
+        blank=1,
+        zero_infinity=True,
+        of=(6, 2, 5),
+        also=(integers([2, 0, 0], [4, 3, 2]), integers(6, 4), integers(3, 2)),
+    ),
     layer("CosineSimilarity", also=(X,)),
     layer("CrossEntropyLoss", also=(classes(6, 4),)),
     layer("CrossEntropyLoss", ignore_index=2, label_smoothing=0.1, also=(classes(6, 4),)),

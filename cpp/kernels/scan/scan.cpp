@@ -38,22 +38,47 @@ void ProductBackward<T>::run(const Team& team, void*) const {
   for_lines(team, cost_ns<T>(1.0, n), axis, backward, dy, x, dx);
 }
 
+namespace {
+
+constexpr int64_t kLook = 1 << 16;  // elements between two looks for a signal
+
+template <class T>
+void running_extreme(const Team& team, int64_t n, bool greatest, const T* x, int64_t sx, T* y, int64_t sy,
+                     int64_t* places, int64_t sp) {
+  const auto follows = [greatest](T v, T best) { return (greatest ? v >= best : v <= best) || v != v; };
+  T best = *x;
+  for (int64_t k = 0, place = 0; k < n;) {
+    if (k > 0 && interrupted(team)) return;
+    for (const int64_t end = std::min(n, k + kLook); k < end;) {
+      if (follows(x[k * sx], best)) best = x[k * sx], place = k;
+      const T same = best;  // until the next one
+      do y[k * sy] = same, places[k * sp] = place;
+      while (++k < end && !follows(x[k * sx], same));
+    }
+  }
+}
+
+}  // namespace
+
 // Comparisons that depend on each other: a vector would gain nothing along a line.
 template <class T>
 void RunningExtreme<T>::run(const Team& team, void*) const {
-  constexpr int64_t kBeside = 256,
-                    kLook = 1 << 16;  // lines at a time; elements between two looks for a signal
+  constexpr int64_t kBeside = 256;  // lines at a time
   const int64_t n = x.shape[axis];
   const T sign = greatest ? T(1) : T(-1);
   if (n == 0) return;
   const auto lines = [&](const Team& team, int64_t count, const Lines<const T>& from, const Lines<T>& to,
                          const Lines<int64_t>& places) {
-    const bool along = count == 1 || std::abs(from.step) < std::abs(from.line);
-    const int64_t beside = along ? 1 : kBeside;
+    if (count == 1 || std::abs(from.step) < std::abs(from.line)) {
+      for (int64_t i = 0; i < count && !(i > 0 && interrupted(team)); ++i)
+        running_extreme(team, n, greatest, from.data + i * from.line, from.step, to.data + i * to.line,
+                        to.step, places.data + i * places.line, places.step);
+      return;
+    }
     T best[kBeside];
     int64_t place[kBeside];
-    for (int64_t first = 0, work = 0; first < count; first += beside) {
-      const int64_t some = std::min(beside, count - first);
+    for (int64_t first = 0, work = 0; first < count; first += kBeside) {
+      const int64_t some = std::min(kBeside, count - first);
       for (int64_t k = 0; k < n; ++k) {
         if ((work += some) > kLook) {
           if (interrupted(team)) return;

@@ -18,7 +18,7 @@ from ranvier.nn.registry import count, counts, number
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    Bilinear Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
+    Bilinear CTCLoss Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold
 """
 __all__ = _NAMES.split()
 
@@ -98,6 +98,25 @@ class LocalResponseNorm(Module):
 
     def forward(self, input: Any) -> Tensor:
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+
+class CTCLoss(Module):
+    """Connectionist temporal classification: see :func:`ranvier.nn.functional.ctc_loss`.
+    | rv.nn.CTCLoss()(rv.full((2, 1, 2), 0.5).log(), rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
+    -> tensor(0.2877)"""
+
+    _shown = ("blank", "reduction", "zero_infinity")
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        super().__init__()
+        self.blank = count("CTCLoss", "blank", blank, 0)
+        if reduction not in ("none", "mean", "sum"):
+            raise ValueError(f"[CTCLoss] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
+        self.reduction, self.zero_infinity = reduction, bool(zero_infinity)
+
+    def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Tensor:
+        settings = self.blank, self.reduction, self.zero_infinity
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *settings)
 
 
 class Threshold(Module):

@@ -189,7 +189,6 @@ _ABSENT = {
     "quant": "quantised arithmetic is",
     "qat": "quantised arithmetic is",
     "sparse": "sparse arithmetic is",
-    "ctc": "connectionist temporal classification is",
     "fractional": "pooling of random regions is",
     "linear_cross": "cross_entropy(linear(x, weight), target) is the same; this name is",
     "linearcross": "CrossEntropyLoss of a Linear is the same; this name is",

@@ -75,6 +75,9 @@ OPS = {
 }
 
 FUNCTIONAL_NAMES = {
+    "loss.ctc": """
+        ctc_loss
+    """,
     "image.sampling": """
         affine_grid fold grid_sample local_response_norm max_unpool1d max_unpool2d
         pixel_shuffle pixel_unshuffle unfold

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import LinAlgError, OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import keep
+from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, cast, unbroadcast
-from ranvier.ops.matrix.inverse import matrix, singular, solved
+from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
@@ -26,66 +27,58 @@ from ranvier.ops.shape.reshape import transpose
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
 TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coefficient")
-_BLOCK = 64  # rows of a triangle that NumPy, which knows no triangles, solves as a matrix
-
-
-@lru_cache(maxsize=256)
-def _halves(n: int, dtype: Any, upper: bool, unit: bool) -> tuple[Array, Array]:
-    """Which elements of a triangle (n, n) are read, and what the others are."""
-    one = np.tri(n, k=-1 if unit else 0, dtype=np.bool_)
-    return one.T if upper else one, np.eye(n, dtype=dtype) if unit else np.zeros((), dtype)
+_FEW = 16  # columns
 
 
 def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
     """A^-1 b for a triangle A (..., n, n), b (..., n, k); the other half of A is not read.
 
-    unit: the diagonal is not read but taken as 1. Raises numpy's LinAlgError for a 0 in the diagonal.
+    unit: the diagonal is not read but taken as 1. Raises ValueError for a 0 in the diagonal.
     """
-    n, columns = b.shape[-2:]
-    if A.ndim == 2 < b.ndim:  # one matrix for all right sides: these are columns
-        wide = _substituted(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
+    if A.ndim == 2 < b.ndim and b.shape[-1] < _FEW:  # one matrix for all right sides: these are columns
+        n, columns = b.shape[-2:]
+        wide = _core.solve_triangular(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
         return np.ascontiguousarray(np.moveaxis(wide.reshape(n, *b.shape[:-2], columns), 0, -2))
-    y = np.empty((*np.broadcast_shapes(A.shape[:-2], b.shape[:-2]), n, columns), b.dtype)
-    starts = range(0, n, _BLOCK)
-    for i in reversed(starts) if upper else starts:
-        own, done = slice(i, i + _BLOCK), slice(i + _BLOCK, n) if upper else slice(0, i)
-        block = A[..., own, own]
-        kept, rest = _halves(block.shape[-1], A.dtype, upper, unit)
-        block = np.where(kept, block, rest)
-        y[..., own, :] = np.linalg.solve(block, b[..., own, :] - A[..., own, done] @ y[..., done, :])
-    return y
+    return _core.solve_triangular(A, b, upper, unit)
 
 
 class SolveTriangular(Function):
-    """y = A^-1 b for a triangle A; dy/db is A^-T, dA = -db y^T in its triangle"""
+    """y = A^-1 b for a triangle A; dy/db is A^-T, dA = -db y^T in its triangle, or with whole everywhere"""
 
     by_numpy = True
 
-    def __init__(self, name: str, upper: bool, unit: bool = False) -> None:
-        self.op, self.upper, self.unit = name, upper, unit
+    def __init__(self, name: str, upper: bool, unit: bool = False, whole: bool = False) -> None:
+        self.op, self.upper, self.unit, self.whole = name, upper, unit, whole
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
             self.y = _substituted(A, b, self.upper, self.unit)
-        except np.linalg.LinAlgError as error:
-            raise singular(self.op) from error
+        except ValueError as error:
+            if not self.unit and (np.diagonal(A, axis1=-2, axis2=-1) == 0).any():
+                raise singular(self.op) from error
+            raise
         self.A, self.shape = A, b.shape
         return self.y
 
-    def backward(self, dy: Array) -> tuple[Array, Array]:
+    def backward(self, dy: Array) -> tuple[Array | None, Array]:
         db = _substituted(np.swapaxes(self.A, -1, -2), dy, not self.upper, self.unit)
-        dA = -np.matmul(db, np.swapaxes(self.y, -1, -2))
-        dA = (np.triu if self.upper else np.tril)(dA, (1 if self.upper else -1) if self.unit else 0)
-        return unbroadcast(dA, self.A.shape), unbroadcast(db, self.shape)
+        if not self.needs[0]:
+            return None, unbroadcast(db, self.shape)
+        dA = _core.matmul(_core.neg(db, None), np.swapaxes(self.y, -1, -2))
+        dA = unbroadcast(dA, self.A.shape)
+        if not self.whole:
+            dA = _core.triangle(dA, (1 if self.upper else -1) if self.unit else 0, self.upper)
+        return dA, unbroadcast(db, self.shape)
 
 
 @rule(SolveTriangular)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     A, dA = of_input(node, 0, node.A), None
-    db = SolveTriangular(node.op, not node.upper, node.unit).apply(transpose(A, -1, -2), dy)
+    db = SolveTriangular(node.op, not node.upper, node.unit, node.whole).apply(transpose(A, -1, -2), dy)
     if node.needs[0]:
         half, sign = (triu, 1) if node.upper else (tril, -1)
-        dA = half(neg(matmul(db, transpose(of_output(node, node.y), -1, -2))), sign * node.unit)
+        dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2)))
+        dA = dA if node.whole else half(dA, sign * node.unit)
     return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
 
 
@@ -111,7 +104,7 @@ class Cholesky(Function):
 
     def backward(self, dL: Array) -> Array:
         upper = np.swapaxes(self.L, -1, -2)
-        half = np.tril(upper @ np.tril(dL))
+        half = _core.triangle(_core.matmul(upper, _core.triangle(dL, 0, False)), 0, False)
         half *= 1 - 0.5 * np.eye(half.shape[-1], dtype=half.dtype)
         left = _substituted(upper, half, True)  # L^-T half
         dA = np.swapaxes(_substituted(upper, np.swapaxes(left, -1, -2), True), -1, -2)
@@ -177,11 +170,10 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     factor.
     | rv.cholesky_solve(rv.tensor([[4.0], [9.0]]), rv.tensor([[2.0, 0.0], [0.0, 3.0]]))
     -> tensor([[1.], [1.]])"""
-    factor = matrix("cholesky_solve", input2)
-    other = tril(factor.detach(), -1) if upper else triu(factor.detach(), 1)
-    lower = transpose(factor - other, -1, -2) if upper else factor - other
-    right = matrix("cholesky_solve", input, square=False)
-    return solved("cholesky_solve", transpose(lower, -1, -2), solved("cholesky_solve", lower, right))
+    lower, right = matrix("cholesky_solve", input2), matrix("cholesky_solve", input, square=False)
+    lower = transpose(lower, -1, -2) if upper else lower
+    y = _solved("cholesky_solve", lower, right, False, whole=True)
+    return _solved("cholesky_solve", transpose(lower, -1, -2), y, True, whole=True)
 
 
 def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:
@@ -218,11 +210,15 @@ def triangular_solve(
     return TriangularSolveResult(_solved("triangular_solve", turned, b, half, unitriangular), A.clone())
 
 
-def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False) -> Tensor:
+def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False, whole: bool = False) -> Tensor:
+    upper, unit = bool(upper), bool(unit)
+    simple = not recordings and (A.ndim > 2 or B.ndim == 2)
+    if simple and (y := direct(_core.solve_triangular, A, B, upper, unit)) is not None:
+        return y
     if B.shape[-2] != A.shape[-1]:
         raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     kind = common_dtype([A.dtype, B.dtype])
-    return SolveTriangular(name, bool(upper), bool(unit)).apply(cast(A, kind), cast(B, kind))
+    return SolveTriangular(name, upper, unit, whole).apply(cast(A, kind), cast(B, kind))
 
 
 own_errors(globals())

@@ -16,7 +16,7 @@ from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
 from ranvier.ops.reduction.reduce import ValuesIndices
-from ranvier.ops.reduction.sort import median, sort
+from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
@@ -143,12 +143,14 @@ def mode(input: Any, dim: int = -1, keepdim: bool = False) -> ValuesIndices:
     rows = np.moveaxis(np.atleast_1d(input._read("mode")), at, -1)
     if rows.shape[-1] == 0:
         raise OpError("[mode] got no element along the dimension; expected at least one")
-    index = np.empty(rows.shape[:-1], np.int64)
-    for place in np.ndindex(*rows.shape[:-1]):
-        row = rows[place]
-        values, counts = np.unique(row, return_counts=True)
-        best = values[counts.argmax()]
-        index[place] = np.flatnonzero((row == best) | ((row != row) & (best != best)))[-1]  # NaNs are equal
+    values, order = in_order(rows, rows.ndim - 1, False, None)
+    later, earlier = values[..., 1:], values[..., :-1]
+    new = (later != earlier) & ((later == later) | (earlier == earlier))  # NaNs are equal
+    places = np.arange(rows.shape[-1])
+    starts = np.zeros(rows.shape, np.int64)
+    np.maximum.accumulate(np.where(new, places[1:], 0), -1, out=starts[..., 1:])
+    best = (places - starts).argmax(-1)  # the end of the first of the longest runs
+    index = np.take_along_axis(order, best[..., None], -1)[..., 0]
     index = np.expand_dims(index, at)
     y = gather(input if ndim else reshape(input, (1,)), at, index)
     indices = wrap(index)
@@ -241,6 +243,8 @@ def unique(
 
 def _different(x: Any) -> Any:
     """The different elements in order; a NaN differs from all."""
+    if x.dtype == np.bool_:
+        return np.array([v for v, held in ((False, not x.all()), (True, x.any())) if held], bool)
     ordered = x.flatten()
     ordered.sort()
     new = np.ones(ordered.size, bool)
@@ -259,12 +263,13 @@ def unique_consecutive(
     rows = values.reshape(-1) if dim is None else np.moveaxis(values, at, 0)
     new = np.ones(rows.shape[0], bool)
     if rows.shape[0]:
-        new[1:] = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
-    first = np.flatnonzero(new)
-    counts = np.diff(np.append(first, rows.shape[0]))
-    inverse = np.cumsum(new) - 1
-    y = rows[first] if dim is None else np.moveaxis(rows[first], 0, at)
-    inverse = inverse.reshape(input.shape) if dim is None else inverse
+        differ = rows[1:] != rows[:-1]
+        new[1:] = differ if rows.ndim == 1 else differ.any(tuple(range(1, rows.ndim)))
+    y = rows[new] if dim is None else np.moveaxis(rows[new], 0, at)
+    inverse = np.cumsum(new) - 1 if return_inverse else None
+    counts = np.diff(np.append(np.flatnonzero(new), rows.shape[0])) if return_counts else None
+    if inverse is not None and dim is None:
+        inverse = inverse.reshape(input.shape)
     return _chosen("unique_consecutive", input, y, inverse, counts, return_inverse, return_counts)
 
 

@@ -19,7 +19,15 @@ from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient, to_dtype
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_tensor,
+    is_floating,
+    require_no_gradient,
+    to_dtype,
+)
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear, recomputed
@@ -80,7 +88,7 @@ class MedianOfAll(Extreme):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        self.y = Median(0, x.shape[0]).forward(x)[0].reshape(())
+        self.y = host(_middle, x)
         return self.y
 
 
@@ -162,7 +170,7 @@ def median(
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:
             return MedianOfAll().apply(flat)
-        return median(flat, 0).values
+        return by_numpy(_middle, flat._array) if flat.shape[0] else median(flat, 0)
     input, at, length = _along("median", input, dim)
     if length == 0:
         raise OpError(
@@ -188,18 +196,38 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
     require_no_gradient("sort", x)
-    values, order = host(_sorted_by_numpy, x._array, axis, descending, first, last)
-    return ValuesIndices(wrap(values), wrap(order))
+    part = (*(slice(None),) * axis, slice(first, None))
+    return ValuesIndices(*(wrap(y[part]) for y in host(in_order, x._array, axis, descending, last)))
 
 
-def _sorted_by_numpy(array: Array, axis: int, descending: bool, first: int, last: int) -> tuple[Array, Array]:
+def exact_floats(x: Array) -> Array | None:
+    """Integers or bools as floats of the same values, which the kernels take; None where some have none."""
+    kind, size = x.dtype.kind, x.dtype.itemsize
+    if kind not in "biu" or (size == 8 and x.size and not -(2**53) <= x.min() <= x.max() <= 2**53):
+        return None
+    return cast(x, F32 if size <= 2 else F64)
+
+
+def in_order(x: Array, axis: int, descending: bool, count: int | None) -> tuple[Array, Array]:
+    """The first elements of x in order, and their indices, for x of any dtype."""
+    floats = x if x.dtype in (F32, F64) else exact_floats(x)
+    if floats is not None:
+        values, order = _core.sort(floats, axis, descending, count)
+        return values if values.dtype == x.dtype else cast(values, x.dtype), order
     if descending:  # stable: of equal elements the last one from the back is the first
-        order = array.shape[axis] - 1 - np.flip(np.argsort(np.flip(array, axis), axis, kind="stable"), axis)
+        order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
-        order = np.argsort(array, axis, kind="stable")
-    part = (*(slice(None),) * axis, slice(first, last))
+        order = np.argsort(x, axis, kind="stable")
+    part = (*(slice(None),) * axis, slice(0, count))
     order = order[part]
-    return np.take_along_axis(array, order, axis), order
+    return np.take_along_axis(x, order, axis), order
+
+
+def _middle(x: Array) -> Array:
+    """The median of a vector."""
+    k = (x.size - 1) // 2
+    ordered = np.partition(x, k)
+    return np.asarray(np.nan if np.isnan(ordered[k:]).any() else ordered[k], x.dtype)
 
 
 def _without_dim(pair: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> ValuesIndices:

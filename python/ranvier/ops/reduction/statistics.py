@@ -10,6 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.memory import cast as casted
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
@@ -19,9 +20,8 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, floating, is_
 from ranvier.ops.elementwise.pairs import logaddexp
 from ranvier.ops.reduction.reduce import ValuesIndices, amax, amin
 from ranvier.ops.reduction.reduce import sum as total
-from ranvier.ops.reduction.sort import Sort, cumsum
+from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
-from ranvier.ops.shape.index import gather
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
 
@@ -88,10 +88,15 @@ class RunningExtreme(Sort):
         return values, self.indices
 
 
-def _last_places(x: Array, at: int, extreme: Any) -> Array:
-    places = np.arange(x.shape[at]).reshape((-1,) + (1,) * (x.ndim - at - 1))
-    held = (x == extreme.accumulate(x, at)) | (x != x)
-    return np.maximum.accumulate(np.where(held, places, 0), at)
+def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
+    """The same of integers."""
+    floats = exact_floats(x)
+    if floats is not None:
+        y, places = _core.running_extreme(floats, at, extreme is np.maximum)
+        return casted(y, x.dtype), places
+    y = extreme.accumulate(x, at)
+    here = np.arange(x.shape[at]).reshape((-1,) + (1,) * (x.ndim - at - 1))
+    return y, np.maximum.accumulate(np.where((x == y) | (x != x), here, 0), at)
 
 
 def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
@@ -104,8 +109,7 @@ def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
         if is_floating(x):
             y, index = RunningExtreme(at, extreme is np.maximum).apply(rows)
         else:
-            index = wrap(host(_last_places, rows._array, at, extreme))
-            y = gather(rows, at, index)
+            y, index = map(wrap, host(_extremes, rows._array, at, extreme))
         return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
 
     return op

@@ -1,0 +1,156 @@
+#include "kernels/matmul/triangle.h"
+
+#include <algorithm>
+
+#include "base/integers.h"
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kColumns = 128;  // that a thread solves at a time
+constexpr double kNsPerProduct = 0.1;
+
+// Rows that are solved without a product: more of them where products of so few columns are slow.
+constexpr int64_t kRowsOfFew = 32;
+int64_t least_rows(int64_t columns) { return columns <= 4 ? kRowsOfFew : 8; }
+
+template <class T>
+Matmul<T> product(const T* a, int64_t rs_a, int64_t cs_a, const T* b, int64_t rs_b, T* c, int64_t m,
+                  int64_t n, int64_t k) {
+  Matmul<T> p{};
+  p.a.data = a, p.b.data = b, p.c.data = c;
+  p.a.ndim = p.b.ndim = p.c.ndim = 3;
+  p.a.shape[0] = p.b.shape[0] = p.c.shape[0] = 1;
+  p.a.shape[1] = m, p.a.shape[2] = k, p.a.strides[1] = rs_a, p.a.strides[2] = cs_a;
+  p.b.shape[1] = k, p.b.shape[2] = n, p.b.strides[1] = rs_b, p.b.strides[2] = 1;
+  p.c.shape[1] = m, p.c.shape[2] = n, p.c.strides[1] = n, p.c.strides[2] = 1;
+  return p;
+}
+
+// y -= factor x, for rows of n.
+template <class T, class U>
+__attribute__((noinline)) void subtract(int64_t n, U factor, const T* __restrict__ x, U* __restrict__ y) {
+  for (int64_t c = 0; c < n; ++c) y[c] -= factor * U(x[c]);
+}
+
+// Some columns of one matrix.
+template <class T>
+struct Triangle {
+  const T* a;
+  int64_t rs_a, cs_a;
+  T* y;
+  int64_t rs_y, columns;
+  bool upper, unit;
+  T* shares;  // of products
+  void* workspace;
+
+  // The same of one column, where a loop over columns is dear.
+  void solve_column(int64_t begin, int64_t end) const {
+    double rest[kRowsOfFew];
+    for (int64_t i = begin; i < end; ++i) rest[i - begin] = y[i * rs_y];
+    for (int64_t step = 0; step < end - begin; ++step) {
+      const int64_t j = upper ? end - 1 - step : begin + step;
+      const T found = y[j * rs_y] = T(rest[j - begin] / (unit ? 1 : double(a[j * (rs_a + cs_a)])));
+      for (int64_t i = upper ? begin : j + 1; i < (upper ? j : end); ++i)
+        rest[i - begin] -= double(a[i * rs_a + j * cs_a]) * double(found);
+    }
+  }
+
+  // In double: a float is rounded once in these steps.
+  void solve_few(int64_t begin, int64_t end) const {
+    if (columns == 1) return solve_column(begin, end);
+    double rest[kColumns];
+    for (int64_t step = 0; step < end - begin; ++step) {
+      const int64_t i = upper ? end - 1 - step : begin + step;
+      T* row = y + i * rs_y;
+      std::copy_n(row, columns, rest);
+      for (int64_t j = upper ? i + 1 : begin; j < (upper ? end : i); ++j)
+        subtract(columns, double(a[i * rs_a + j * cs_a]), y + j * rs_y, rest);
+      const double own = unit ? 1 : double(a[i * (rs_a + cs_a)]);
+      for (int64_t c = 0; c < columns; ++c) row[c] = T(rest[c] / own);
+    }
+  }
+
+  void solve(const OpenTeam& team, int64_t begin, int64_t end) const {
+    int64_t half = least_rows(columns);
+    if (end - begin <= half) return solve_few(begin, end);
+    while (2 * half < end - begin) half *= 2;
+    const int64_t middle = begin + half;
+    upper ? solve(team, middle, end) : solve(team, begin, middle);
+    if (interrupted(team)) return;
+    const int64_t to = upper ? begin : middle, from = upper ? middle : begin;
+    const int64_t m = upper ? half : end - middle, k = upper ? end - middle : half;
+    product(a + to * rs_a + from * cs_a, rs_a, cs_a, y + from * rs_y, rs_y, shares, m, columns, k)
+        .run(team, workspace);
+    for (int64_t i = 0; i < m; ++i) subtract(columns, T(1), shares + i * columns, y + (to + i) * rs_y);
+    upper ? solve(team, begin, middle) : solve(team, middle, end);
+  }
+};
+
+// The most bytes of the products of some columns of n rows, and the place after their results.
+template <class T>
+size_t bytes_of_products(const SolveTriangle<T>& s, int64_t columns) {
+  const int64_t n = s.rows(), *strides = s.a.strides + s.a.ndim - 2;
+  size_t most = 0;
+  const auto add = [&](int64_t m, int64_t k) {
+    if (s.upper) std::swap(m, k);
+    if (m > 0 && k > 0)
+      most = std::max(
+          most, product<T>(s.a.data, strides[0], strides[1], s.y.data, s.columns(), s.y.data, m, columns, k)
+                    .workspace_bytes(1));
+  };
+  for (int64_t half = least_rows(columns); half < n; half *= 2) {
+    if (2 * half <= n) add(half, half);
+    add(n % (2 * half) - half, half);
+  }
+  return most;
+}
+
+template <class T>
+int64_t bytes_of_shares(const SolveTriangle<T>& s) {
+  return round_up(s.rows() * std::min(s.columns(), kColumns) * int64_t(sizeof(T)), 64);
+}
+
+}  // namespace
+
+template <class T>
+size_t SolveTriangle<T>::bytes_of_thread() const {
+  if (numel(y) == 0 || rows() <= least_rows(columns())) return 0;
+  const int64_t last = columns() % kColumns;
+  size_t most = columns() >= kColumns ? bytes_of_products(*this, kColumns) : 0;
+  if (last) most = std::max(most, bytes_of_products(*this, last));
+  return size_t(bytes_of_shares(*this)) + size_t(round_up(int64_t(most), 64));
+}
+
+template <class T>
+void SolveTriangle<T>::run(const Team& team, void* workspace) const {
+  if (numel(y) == 0) return;
+  const int64_t n = rows(), k = columns(), parts = ceil_div(k, kColumns), outer = y.ndim - 2;
+  const size_t bytes = bytes_of_thread();
+  const int64_t items = numel(y) / (n * k) * parts;
+  const double cost = kNsPerProduct * double(numel(y)) * double(n);
+  team.parallel_for(items, cost, [&](const OpenTeam& team, int64_t begin, int64_t end) {
+    auto* own = bytes ? static_cast<char*>(workspace) + size_t(team.index()) * bytes : nullptr;
+    for (int64_t i = begin; i < end && !interrupted(team); ++i) {
+      const int64_t matrix = i / parts, column = i % parts * kColumns;
+      int64_t rest = matrix, offset = 0;
+      for (int64_t d = outer - 1; d >= 0; rest /= y.shape[d], --d) offset += rest % y.shape[d] * a.strides[d];
+      const Triangle<T> triangle = {a.data + offset,
+                                    a.strides[outer],
+                                    a.strides[outer + 1],
+                                    y.data + matrix * n * k + column,
+                                    k,
+                                    std::min(kColumns, k - column),
+                                    upper,
+                                    unit,
+                                    reinterpret_cast<T*>(own),
+                                    bytes ? own + bytes_of_shares(*this) : nullptr};
+      triangle.solve(team.single(), 0, n);
+    }
+  });
+}
+
+RANVIER_INSTANTIATE(SolveTriangle);
+
+}  // namespace ranvier

@@ -1,0 +1,55 @@
+#include "kernels/sort/places.h"
+
+#include <algorithm>
+
+namespace ranvier {
+namespace {
+
+// Of a few values. Without branches, which would be wrong half of the time; the steps of all values are
+// alike, so that the processor does several at once.
+template <bool right, bool nans, int few, class T>
+void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
+  const T* first[few];
+  std::fill_n(first, few, row);
+  const auto is_before = [](T x, T v) {
+    const bool is_less = right ? x <= v : x < v;
+    return nans ? is_less | ((v != v) & (right | (x == x))) : is_less;
+  };
+  for (; n > 1; n -= n / 2)
+    for (int k = 0; k < few; ++k) {
+      const T* const next = first[k] + n / 2;
+      first[k] = is_before(next[-1], values[k]) ? next : first[k];
+    }
+  for (int k = 0; k < few; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
+}
+
+template <bool right, class T>
+void find_all(const T* row, int64_t n, const T* values, int64_t count, int64_t each, int64_t* to) {
+  constexpr int kFew = 8;
+  for (int64_t done = 0; done < count; row += n) {
+    const int64_t end = done + each;
+    while (done < end) {
+      bool several = done + kFew <= end;
+      for (int k = 0; several && k < kFew; ++k) several = values[done + k] == values[done + k];
+      several ? find_few<right, false, kFew>(row, n, values + done, to + done)
+              : find_few<right, true, 1>(row, n, values + done, to + done);
+      done += several ? kFew : 1;
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void find_places(const T* row, int64_t n, const T* values, int64_t count, int64_t each, bool right,
+                 int64_t* to) {
+  right ? find_all<true>(row, n, values, count, each, to) : find_all<false>(row, n, values, count, each, to);
+}
+
+#define RANVIER_PLACES(T) \
+  template void find_places<T>(const T*, int64_t, const T*, int64_t, int64_t, bool, int64_t*)
+RANVIER_PLACES(float);
+RANVIER_PLACES(double);
+RANVIER_PLACES(int64_t);
+
+}  // namespace ranvier

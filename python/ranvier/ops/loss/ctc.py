@@ -1,0 +1,120 @@
+"""ctc_loss: targets without an alignment, as of speech and handwriting."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import Function
+from ranvier.autograd.recording import host
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.loss.base import reduced
+from ranvier.ops.shape.index import index_array
+
+
+class CTC(Function):
+    """-log of the probability of all paths that give the target; dx = exp(x) less the shares of the paths"""
+
+    def __init__(self, blank: int, zero_infinity: bool) -> None:
+        self.blank, self.at_infinity = blank, 0.0 if zero_infinity else math.nan
+
+    def forward(self, x: Array, labels: Array, lengths: Array, sizes: Array) -> Array:
+        dense = x if x.flags.c_contiguous or not self.needs[0] else _core.copy(x, False)
+        self.dx: Any = _core.exp(dense, None) if self.needs[0] else None
+        return _core.ctc_loss(x, labels, lengths, sizes, self.blank, self.at_infinity, self.dx)
+
+    def backward(self, dy: Array) -> tuple[Array | None, ...]:
+        return _core.mul(self.dx, dy[:, None], None), None, None, None
+
+
+def _rows(shape: tuple[int, ...], labels: Array, lengths: Array, sizes: Array, blank: int) -> Array:
+    """The targets as rows, 0 after each. Raises ValueError for lengths and labels that do not fit x."""
+    steps, batch, classes = shape
+    if not (lengths.shape == sizes.shape == (batch,)):
+        raise OpError(
+            f"[ctc_loss] got log_probs of shape {shape} and {lengths.size} and {sizes.size} lengths; "
+            "expected (t, n, c) and n lengths"
+        )
+    if lengths.size and (lengths.min() < 0 or lengths.max() > steps):
+        raise OpError(
+            f"[ctc_loss] got input_lengths from {lengths.min()} to {lengths.max()}; expected 0 to {steps}"
+        )
+    if labels.ndim == 2:
+        fits = labels.shape[0] == sizes.size and sizes.max(initial=0) <= labels.shape[1]
+    else:
+        fits = labels.ndim == 1 and sizes.sum() <= labels.size
+    if not fits or sizes.min(initial=0) < 0:
+        raise OpError(
+            f"[ctc_loss] got targets of shape {labels.shape} and target_lengths {sizes.tolist()}; expected a "
+            "row for each sample, or the labels of all samples one after another"
+        )
+    # the shape depends on shapes alone where it can, so that recorded steps keep it
+    rows = np.zeros((sizes.size, labels.shape[1] if labels.ndim == 2 else sizes.max(initial=0)), np.int64)
+    used = np.arange(rows.shape[1]) < sizes[:, None]
+    rows[used] = labels[used] if labels.ndim == 2 else labels[: sizes.sum()]
+    if not 0 <= blank < classes or (rows.size and (rows.min() < 0 or rows.max() >= classes)):
+        raise OpError(f"[ctc_loss] got a label or blank outside 0 ... {classes - 1}; expected one inside")
+    return rows
+
+
+def ctc_loss(
+    log_probs: Any,
+    targets: Any,
+    input_lengths: Any,
+    target_lengths: Any,
+    blank: int = 0,
+    reduction: str = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
+    """Connectionist temporal classification: -log of the probability of all alignments of each target.
+
+    log_probs: (t, n, c), or (t, c) of one sample, of log_softmax; targets: labels (n, s), or those of all
+    samples one after another; lengths: n whole numbers each. 'mean' divides each loss by the length of its
+    target first. Where a target does not fit, the loss is inf and its gradient NaN; both are 0 with
+    zero_infinity. The gradient is exp(log_probs) less the share of the alignments that have the class at the
+    step, as PyTorch's: that of the formula after log_softmax, which takes the first term off. Raises
+    ValueError for lengths and labels that do not fit.
+
+    Source: Graves et al., "Connectionist temporal classification" (2006).
+
+    >>> import ranvier as rv
+    >>> log_probs = rv.full((2, 1, 2), 0.5).log()
+    >>> rv.nn.functional.ctc_loss(log_probs, rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
+    tensor(0.2877)
+    """
+    x = as_tensor("ctc_loss", log_probs)
+    if not is_floating(x):
+        raise DtypeError(f"[ctc_loss] got log_probs of dtype {x._array.dtype}; expected float32 or float64")
+    if x.ndim not in (2, 3):
+        raise OpError(f"[ctc_loss] got log_probs of shape {x.shape}; expected (t, n, c) or (t, c)")
+    labels = index_array("ctc_loss", targets)
+    lengths, sizes = (
+        index_array("ctc_loss", [v] if isinstance(v, int) else v) for v in (input_lengths, target_lengths)
+    )
+    single = x.ndim == 2
+    if single:
+        x, lengths, sizes = x.unsqueeze(1), lengths.reshape(-1), sizes.reshape(-1)
+        labels = labels.reshape(1, -1)
+    rows = host(_rows, tuple(x.shape), labels, lengths, sizes, int(blank))
+    loss = CTC(int(blank), bool(zero_infinity)).apply(x, rows, lengths, sizes)
+    if zero_infinity:
+        loss = where(loss == math.inf, 0.0, loss)
+    loss = loss[0] if single else loss
+    if reduction == "mean":
+        loss = loss / wrap(host(_divisors, sizes, x.dtype, single))
+    return reduced("ctc_loss", loss, reduction)
+
+
+def _divisors(sizes: Array, dtype: Any, single: bool) -> Array:
+    divisors = np.maximum(sizes, 1).astype(dtype)
+    return divisors.reshape(()) if single else divisors
+
+
+own_errors(globals())
