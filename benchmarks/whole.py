@@ -1,4 +1,4 @@
-"""Tables of whole networks: captured, eager and the best peer, in milliseconds, and the target."""
+"""Tables of whole networks: captured, otherwise and the best peer, in milliseconds, and the target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 # page: the op of its captured rows, the targets
 OPS = {"training": ("train_step", targets.STEPS), "inference": ("inference", targets.PREDICTIONS)}
 LIBRARIES = ("torch", "jax", "scikit-learn", "onnxruntime")
-HEAD = ["network", "threads", "captured, ms", "eager, ms", "best peer", "ms", "captured over it", "wanted"]
+OTHERS = ["eager", "own forward"]  # timed beside the captured rows
 
 
 def milliseconds(seconds: float) -> str:
@@ -26,9 +26,9 @@ def title(row: str) -> str:
     return f"{TITLES.get(name, name)}, {batch}"
 
 
-def eager(records: Sequence[Record], record: Record) -> Record | None:
-    """The eager row that was timed beside a captured one."""
-    same = (f"{record['op']}, eager", record["row"], record["threads"], record["isa"])
+def other(records: Sequence[Record], record: Record, how: str = "eager") -> Record | None:
+    """The row that was timed beside a captured one, the eager one or another."""
+    same = (f"{record['op']}, {how}", record["row"], record["threads"], record["isa"])
     found = (r for r in records if (r["op"], r["row"], r["threads"], r["isa"]) == same)
     return next(found, None)
 
@@ -37,16 +37,19 @@ def table(records: Sequence[Record], family: str) -> list[str]:
     """All rows of a page."""
     op, wanted = OPS[family]
     races = summary.races(records)
-    lines = ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    others = [how for how in OTHERS if any(r["op"] == f"{op}, {how}" for r in races)]
+    head = ["network", "threads", "captured, ms", *(f"{how}, ms" for how in others)]
+    head += ["best peer", "ms", "captured over it", "wanted"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for r in races:
         if r["op"] != op:
             continue
-        beside, goal = eager(races, r), wanted.get(r["row"])
+        beside, goal = [other(races, r, how) for how in others], wanted.get(r["row"])
         best = (
             [r["best_peer"], milliseconds(r["peer_seconds"][r["best_peer"]])] if r["best_peer"] else ["", ""]
         )
         cells = [title(r["row"]), str(r["threads"]), milliseconds(r["ours_seconds"])]
-        cells += [milliseconds(beside["ours_seconds"]) if beside else "", *best]
+        cells += [milliseconds(b["ours_seconds"]) if b else "" for b in beside] + best
         cells += [f"{r['ratio']:.2f}" if r["ratio"] is not None else "no peer", f"{goal:g}" if goal else ""]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -91,7 +94,7 @@ def readme(records: Sequence[Record]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     races = summary.races(records)
     for words, r in chosen(records):
-        beside = eager(races, r)
+        beside = other(races, r)
         cells = [words, milliseconds(r["ours_seconds"]), *(against(r, name) for name in LIBRARIES)]
         cells.append(f"{beside['ratio']:.1f}" if beside and beside["ratio"] is not None else "")
         lines.append("| " + " | ".join(cells) + " |")

@@ -1,10 +1,13 @@
 """Predictions of whole networks, called from Python, a new batch with each call.
 
-Ours is ``rv.compile(model)`` on NumPy arrays; the eager model is timed beside it, in the same rounds.
+Ours is ``rv.compile(model)`` on NumPy arrays. Timed beside it, in the same rounds: the eager model, a
+Sequential, after the calls from which on it is replayed by itself, and the same layers as a class with a
+``forward`` of its own, whose code runs at each call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -25,16 +28,38 @@ OTHERS = [
     *(("lenet", 1), ("lenet", 32), ("vgg", 1), ("vgg", 8)),
 ]
 
+CALLS = 300  # more than it takes until a Sequential is replayed
 
-def eager(network: str) -> Any:
+
+class Own(nn.Module):
+    """What most programs write: the layers are attributes, and ``forward`` calls them."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.names = []
+        for i, layer in enumerate(layers):
+            self.names.append(f"layer{i}")
+            setattr(self, self.names[-1], layer)
+
+    def forward(self, x: Any) -> Any:
+        for name in self.names:
+            x = getattr(self, name)(x)
+        return x
+
+
+def eager(network: str, of: Callable[[Any], Any] = lambda model: model) -> Any:
     def make(**arrays: np.ndarray) -> Predictions:
-        model = build(nn, NETWORKS[network], arrays, rv.from_numpy).eval()
+        model = of(build(nn, NETWORKS[network], arrays, rv.from_numpy)).eval()
 
         def predict(x: Any) -> Any:
             with rv.no_grad():
                 return model(x)
 
-        return Predictions(predict, [rv.from_numpy(x) for x in arrays["x"]])
+        predictions = Predictions(predict, [rv.from_numpy(x) for x in arrays["x"]])
+        if isinstance(model, nn.Sequential):
+            for _ in range(CALLS):
+                predictions()
+        return predictions
 
     return make
 
@@ -55,7 +80,10 @@ def bench_predictions(race: Race, network: str, batch: int, threads: int) -> Non
         "inference",
         f"{network}, batch {batch}",
         ours=captured(network),
-        beside={"inference, eager": eager(network)},
+        beside={
+            "inference, eager": eager(network),
+            "inference, own forward": eager(network, Own),
+        },
         inputs=case.arrays,
         expected=case.expected,
         tolerance=case.tolerance,

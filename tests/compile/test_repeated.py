@@ -13,6 +13,7 @@ from compile.beside import bits
 from ranvier import nn
 from ranvier.autograd.recording import running
 from ranvier.autograd.replaced import replaced
+from ranvier.nn import container
 
 OFTEN = 270  # more calls than it takes
 NETWORKS = {
@@ -278,6 +279,32 @@ def test_copies_and_files_have_no_program():
 
 
 @rv.no_grad()
+def test_a_copy_of_its_dict_is_another_network():
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    for _ in range(OFTEN):
+        model(x)
+    twin, shares = nn.Sequential(), nn.Sequential()
+    twin.__dict__.update(model.__dict__)
+    shares.__dict__ = model.__dict__
+    twin._modules = dict(model._modules)
+    twin[0] = nn.Linear(6, 16)
+    for _ in range(OFTEN):
+        for m in (twin, model, shares):
+            assert bits(m(x)) == bits(as_written(m, x))
+    assert bits(twin(x)) != bits(model(x))
+    assert replays(twin)
+
+
+@rv.no_grad()
+def test_long_calls_are_replayed_earlier(monkeypatch):
+    monkeypatch.setattr(container, "_LONG", 0.0)
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    expected = bits(as_written(model, x))
+    assert {bits(model(x)) for _ in range(20)} == {expected}
+    assert replays(model)
+
+
+@rv.no_grad()
 def test_it_is_freed_with_its_program():
     model = NETWORKS["mlp"][0]()
     for _ in range(OFTEN):
@@ -291,8 +318,10 @@ def test_it_is_freed_with_its_program():
 
 def test_several_threads():
     model, x, results = NETWORKS["mlp"][0](), rv.randn(4, 6), []
+    begin = threading.Barrier(4)
 
     def work():
+        begin.wait()
         with rv.no_grad():
             results.extend(bits(model(x)) for _ in range(200))
 

@@ -43,6 +43,7 @@ class RepeatedCall(ModelCall):
 
     def __init__(self, sequential: Any) -> None:
         self._kind, self._model = Layers, lambda: None
+        self.owner = sequential
         self._recordings = 0
         super().__init__(Layers(sequential))
 

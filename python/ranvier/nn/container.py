@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from time import perf_counter
 from typing import Any
 from weakref import ref
 
@@ -18,8 +19,10 @@ __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequen
 
 
 _REPLAY = "_replay"  # in the dict of a Sequential: its call (`compile/repeated.py`); None: it has none
-_OFTEN = 256  # calls without gradients before one is looked for: a recording takes as long as some 100
-_calls: dict[int, tuple[Any, int]] = {}  # so far, with a weak reference to the Sequential, by its id
+_OFTEN = 256  # calls without gradients before one is looked for: a recording takes as long as some 100,
+_LONG, _AT_LEAST = 0.05, 16  # or of long calls as few: so many seconds and calls
+# weak reference to a Sequential, calls so far, their seconds; by its id
+_calls: dict[int, tuple[Any, int, float]] = {}
 
 
 def _add(container: Module, name: str, layer: Any) -> None:
@@ -123,9 +126,13 @@ class Sequential(_Numbered):
     def forward(self, input: Any) -> Any:
         attributes = self.__dict__
         if not mode.enabled and type(input) is Tensor and not (recordings or running or input._requires_grad):
-            call = attributes[_REPLAY] if _REPLAY in attributes else self._find_replay()
+            if _REPLAY not in attributes:
+                return self._counted(input)
+            call = attributes[_REPLAY]
             if call is not None and self._hooks is None:  # else they are being called around this
-                return call(input)
+                if call.owner is self:
+                    return call(input)
+                del attributes[_REPLAY]  # this is a copy of another one's dict
         return self._each(input)
 
     def _each(self, input: Any) -> Any:
@@ -134,17 +141,21 @@ class Sequential(_Numbered):
             input = attributes[name](input)
         return input
 
-    def _find_replay(self) -> Any:
-        link, calls = _calls.get(id(self), (None, 0))
+    def _counted(self, input: Any) -> Any:
+        """A call of which it is not known yet whether many follow."""
+        link, calls, seconds = _calls.get(id(self), (None, 0, 0.0))
         if link is None or link() is not self:  # it was another's id
-            link, calls = ref(self), 0
-        if calls + 1 >= _OFTEN:
-            del _calls[id(self)]
-            return provider("replays").begin(self)
-        _calls[id(self)] = link, calls + 1
+            link, calls, seconds = ref(self), 0, 0.0
+        if calls + 1 >= _OFTEN or (seconds >= _LONG and calls >= _AT_LEAST):
+            _calls.pop(id(self), None)  # another thread may have done it
+            call = provider("replays").begin(self)
+            return self._each(input) if call is None or self._hooks is not None else call(input)
+        began = perf_counter()
+        result = self._each(input)
+        _calls[id(self)] = link, calls + 1, seconds + perf_counter() - began
         if len(_calls) > 4096:
             _calls.clear()
-        return None
+        return result
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != _REPLAY}
