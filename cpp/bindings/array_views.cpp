@@ -6,6 +6,7 @@
 #include "bindings/errors.h"
 #include "bindings/guards.h"
 #include "bindings/tensors.h"
+#include "kernels/copy/copy.h"
 
 namespace ranvier::bind {
 namespace {
@@ -48,6 +49,28 @@ bool is_channels_last(PyArrayObject* x) {
     step *= PyArray_DIM(x, d);
   }
   return true;
+}
+
+// Whether a shape, which fits x, (N, C, H, W) in channels-last order, has no end after N or after N C: then a
+// reshape copies.
+bool joins_channels(PyArrayObject* x, const Dims& target) {
+  const npy_intp n = PyArray_DIM(x, 0), all = PyArray_SIZE(x);
+  npy_intp known = 1, before = 1;
+  for (int d = 0; d < target.len; ++d) known *= target.ptr[d] < 0 ? 1 : target.ptr[d];
+  bool after_n = n == 1, after_c = n * PyArray_DIM(x, 1) == 1;
+  for (int d = 0; d < target.len && known > 0; ++d) {
+    before *= target.ptr[d] < 0 ? all / known : target.ptr[d];
+    after_n = after_n || before == n;
+    after_c = after_c || before == n * PyArray_DIM(x, 1);
+  }
+  return before == all && all > 0 && !(after_n && after_c);
+}
+
+py::object in_c_order(PyObject* x) {
+  const Floats from({"copy", "x", x});
+  Output y = Output::contiguous(from.dtype(), from.shape());
+  run<Copy>(from.dtype(), from, y);
+  return y.release();
 }
 
 // The elements [.., i, .., i + offset, ..] of two dimensions, as a last one.
@@ -129,10 +152,18 @@ py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   PyObject* const x = array_in(arguments);
   set_attribute(self, saved().shape, shape_of(as_array(x)));
   const bool contiguous = PyArray_IS_C_CONTIGUOUS(as_array(x));
-  // a copy by a kernel: where a step is recorded, or of an image
-  if (!contiguous && (t_recording || (PyArray_ISFLOAT(as_array(x)) && is_channels_last(as_array(x)))))
-    return checked(PyObject_CallMethodOneArg(self, saved().strided, x));
+  // a copy by a kernel: of an image, or where a step is recorded
+  const int type = PyArray_TYPE(as_array(x));
+  const bool images = !contiguous && (type == NPY_FLOAT || type == NPY_DOUBLE) &&
+                      PyArray_ISNOTSWAPPED(as_array(x)) && is_channels_last(as_array(x));
   Dims target(attribute(self, settings().target));
+  if (images && joins_channels(as_array(x), target)) {
+    set_attribute(self, saved().channels_last, py::bool_(true));
+    set_attribute(self, saved().is_view, py::bool_(false));
+    return checked(PyArray_Newshape(as_array(in_c_order(x)), &target, NPY_CORDER));
+  }
+  if (images || (!contiguous && t_recording))
+    return checked(PyObject_CallMethodOneArg(self, saved().strided, x));
   py::object y = checked(PyArray_Newshape(as_array(x), &target, NPY_CORDER));
   if (!contiguous && PyArray_DATA(as_array(y)) != PyArray_DATA(as_array(x)))
     set_attribute(self, saved().is_view, py::bool_(false));

@@ -116,8 +116,9 @@ class _Conv(Convolution):
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
-        convolve = getattr(ops, self.op)
-        y: Tensor = convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        y: Tensor = getattr(ops, self.op)(
+            input, weight, bias, self.stride, padding, self.dilation, self.groups
+        )
         return y
 
     def _around(self) -> tuple[int, ...]:

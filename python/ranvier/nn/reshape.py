@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ranvier.autograd.failures import OpError
@@ -28,14 +27,15 @@ class Flatten(Module):
         self.end_dim = whole("flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Tensor:
-        start, end = (d + input.ndim if d < 0 else d for d in (self.start_dim, self.end_dim))
-        if not 0 <= start <= end < input.ndim:
+        start, end, ndim = self.start_dim, self.end_dim, input.ndim
+        start, end = start + ndim if start < 0 else start, end + ndim if end < 0 else end
+        if not 0 <= start <= end < ndim:
             raise OpError(
                 f"[flatten] got x of shape {tuple(input.shape)} for dimensions {self.start_dim} to "
                 f"{self.end_dim}; expected at least {max(start, end) + 1} dimensions"
             )
-        joined = math.prod(input.shape[start : end + 1])
-        return input.reshape((*input.shape[:start], joined, *input.shape[end + 1 :]))
+        y: Tensor = input.flatten(start, end)
+        return y
 
 
 class Unflatten(Module):

@@ -15,7 +15,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
+from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -51,11 +52,11 @@ class Pool(Function):
 
 
 class MaxPool(Pool):
-    """arguments: kernel_size, stride, padding, dilation, ceil_mode; or the output_size of adaptive pools"""
+    """arguments: kernel_size, stride, padding, dilation, ceil_mode, or the output_size of adaptive pools; and
+    whether indices are returned"""
 
-    def __init__(self, *arguments: Any, return_indices: bool = False) -> None:
-        super().__init__(*arguments)
-        self.return_indices = return_indices
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments, self.return_indices = arguments[:-1], arguments[-1]
 
     def forward(self, x: Any) -> Any:
         y, self.where, *indices = self.kernel(self.batch(x), *self.arguments, self.return_indices)
@@ -119,6 +120,14 @@ def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
     return type(name, (base,), {"dimensions": 3 if name[-2] == "1" else 4, **kernels, **settings})
 
 
+def _pooled(kind: Any, x: Any, *arguments: Any) -> Any:
+    """kind(*arguments).apply(x), by the kernel alone where x is a batch and needs no gradient."""
+    plain = type(x) is Tensor and not (mode.enabled and x._requires_grad)
+    if not plain or x._array.ndim != kind.dimensions or (y := direct(kind.kernel, x, *arguments)) is None:
+        return kind(*arguments).apply(x)
+    return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]  # with or without indices
+
+
 MaxPool1d, MaxPool2d = _pool("MaxPool1d", WindowedMaxPool), _pool("MaxPool2d", WindowedMaxPool)
 AvgPool1d, AvgPool2d = _pool("AvgPool1d", AvgPool), _pool("AvgPool2d", AvgPool)
 AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveAvgPool1d, AdaptiveAvgPool2d = (
@@ -139,8 +148,9 @@ def max_pool1d(
 
     Settings and indices as in :func:`max_pool2d`, for one axis.
     | rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[3., 2.]]])"""
-    arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
-    return MaxPool1d(*arguments, return_indices=return_indices).apply(input)
+    return _pooled(
+        MaxPool1d, input, kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices
+    )
 
 
 def max_pool2d(
@@ -171,9 +181,9 @@ def max_pool2d(
     >>> rv.max_pool2d(x, 2, return_indices=True)[1].flatten().tolist()
     [5, 7, 13, 15]
     """
-    arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode)
+    arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices)
     try:
-        return MaxPool2d(*arguments, return_indices=return_indices).apply(input)
+        return _pooled(MaxPool2d, input, *arguments)
     except TypeError:  # checked afterwards, since floats are the common case
         input = as_tensor("max_pool2d", input)
         if input.dtype.kind not in "iu":
@@ -183,7 +193,7 @@ def max_pool2d(
         exact = array.max() <= 2**53 if array.dtype.kind == "u" else _core.inside(array, -(2**53), 2**53)
         if not exact:
             raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
-    y = MaxPool2d(*arguments, return_indices=return_indices).apply(input.double())
+    y = _pooled(MaxPool2d, input.double(), *arguments)
     return (y[0].to(input.dtype), *y[1:]) if isinstance(y, tuple) else y.to(input.dtype)
 
 
@@ -197,7 +207,7 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
     | rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2) -> tensor([[[3., 3.]]])"""
-    return AdaptiveMaxPool1d(output_size, return_indices=return_indices).apply(input)
+    return _pooled(AdaptiveMaxPool1d, input, output_size, return_indices)
 
 
 def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -205,7 +215,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
     | rv.adaptive_max_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), (1, 2)) -> tensor([[[[13., 15.]]]])"""
-    return AdaptiveMaxPool2d(output_size, return_indices=return_indices).apply(input)
+    return _pooled(AdaptiveMaxPool2d, input, output_size, return_indices)
 
 
 def avg_pool1d(
@@ -220,7 +230,7 @@ def avg_pool1d(
 
     Settings as in :func:`avg_pool2d`, for one axis.
     | rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
-    return AvgPool1d(kernel_size, _stride(stride), padding, ceil_mode, count_include_pad).apply(input)
+    return _pooled(AvgPool1d, input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad)
 
 
 def avg_pool2d(
@@ -243,7 +253,7 @@ def avg_pool2d(
     | rv.avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 2)
     -> tensor([[[[ 2.5000,  4.5000], [10.5000, 12.5000]]]])"""
     arguments = (kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
-    return AvgPool2d(*arguments).apply(input)
+    return _pooled(AvgPool2d, input, *arguments)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
@@ -251,7 +261,7 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
 
     See :func:`adaptive_avg_pool2d` for the windows.
     | rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
-    return AdaptiveAvgPool1d(output_size).apply(input)
+    return _pooled(AdaptiveAvgPool1d, input, output_size)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
@@ -263,7 +273,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     Shapes: (N, C, H, W) -> (N, C, *output_size).
     Source: Lin, Chen and Yan, "Network In Network" (2013), for the global average.
     | rv.adaptive_avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 1).item() -> 7.5"""
-    return AdaptiveAvgPool2d(output_size).apply(input)
+    return _pooled(AdaptiveAvgPool2d, input, output_size)
 
 
 # --- the rules of create_graph

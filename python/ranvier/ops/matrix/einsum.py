@@ -18,9 +18,10 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -236,7 +237,7 @@ class Linear(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         self.x, self.weight = x, weight
-        return _core.matmul(x, weight.T, bias, "none", None)
+        return _times_rows(x, weight, bias)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, weight = self.x, self.weight
@@ -253,6 +254,10 @@ class Linear(Function):
         return dx, dw, db
 
 
+def _times_rows(x: Array, weight: Array, bias: Array | None) -> Array:
+    return _core.matmul(x, weight.T, bias, "none", None)
+
+
 @rule(Linear)
 def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = of_input(node, 0, node.x), of_input(node, 1, node.weight)
@@ -261,6 +266,14 @@ def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     lines = reshape(dy, (rows, weight.shape[0]))
     dw = matmul(permute(lines, 1, 0), reshape(x, (rows, weight.shape[1]))) if node.needs[1] else None
     return dx, dw, total(lines, 0) if node.needs[2] else None
+
+
+def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
+    try:
+        y = matmul(x, weight)
+        return y if bias is None else add(y, bias)
+    except Exception as error:
+        raise renamed(error, "linear") from None
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -280,21 +293,16 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         as_tensor("linear", input)
         input = input if isinstance(input, Tensor) else wrap(np.asarray(input, weight.dtype))
     if weight._array.ndim == 1:  # one output, without a dimension
-        try:
-            y = matmul(input, weight)
-            return y if bias is None else add(y, bias)
-        except Exception as error:
-            raise renamed(error, "linear") from None
+        return _by_matmul(input, weight, bias)
     try:
+        needed = weight._requires_grad and mode.enabled  # a node
+        if not needed and (y := direct(_times_rows, input, weight, bias)) is not None:
+            return y
         return Linear().apply(input, weight, bias)
     except TypeError as error:  # checked afterwards, since floats are the common case
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
             raise renamed(error, "linear") from None
-        try:
-            y = matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight)
-            return y if bias is None else add(y, bias)
-        except Exception as second:
-            raise renamed(second, "linear") from None
+        return _by_matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight, bias)
     except ValueError as error:
         if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
             return linear(input, weight, reshape(bias, -1))

@@ -8,8 +8,7 @@ gradient is channels-last again.
 from __future__ import annotations
 
 import math
-from itertools import accumulate
-from operator import index, mul
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -45,9 +44,6 @@ class Reshape(Function):
 
     def _strided(self, x: Array) -> Array:
         self.channels_last = x.dtype.char in "fd" and is_channels_last(x)
-        if self.channels_last and not _divides(x, self.target):  # NumPy's copy takes longer
-            self.is_view = False
-            return _core.copy(x, False, None).reshape(self.target)
         y = reshaped(x, self.target)
         self.is_view = np.may_share_memory(x, y)
         return y
@@ -55,13 +51,6 @@ class Reshape(Function):
     def backward(self, dy: Array) -> Array:
         dx = reshaped(dy, self.shape)
         return _core.copy(dx, True, None) if self.channels_last else dx
-
-
-def _divides(x: Array, target: Any) -> bool:
-    """True if the shape keeps the ends of N and C of channels-last (N, C, H, W): a view of its memory."""
-    shape = np.broadcast_to(np.False_, x.shape).reshape(target).shape  # a view: one byte
-    n, c = x.shape[:2]
-    return {n, n * c} <= {1, *accumulate(shape, mul)}
 
 
 rule(Reshape)(lambda node, dy: reshape(dy, node.shape))
