@@ -30,6 +30,50 @@ def _quiet():
         yield
 
 
+LARGE = (70, 5, 21)  # more than a block; its rows are parts of one
+PARTS = {  # an operand of the shape (..., m, r, n), which a view of other arrays gives
+    "end": lambda a: a(70, 5, 22)[..., 1:],
+    "steps": lambda a: a(70, 5, 42)[..., ::2],
+    "backwards": lambda a: a(70, 5, 21)[:, :, ::-1],
+    "gaps": lambda a: a(70, 6, 21)[:, 1:],
+    "inner rows": lambda a: a(5, 22)[:, 1:],
+    "outer rows": lambda a: a(70, 1, 22)[..., 1:],
+    "columns": lambda a: a(70, 6, 1)[:, 1:],
+    "one a row": lambda a: a(70, 5, 2)[..., 1:],
+    "one": lambda a: a(1, 1, 1),
+    "some columns": lambda a: a(5, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("part", PARTS)
+def test_parts_of_rows(part, dtype, isa, rng, threads):
+    """Short rows of a view, which are copied together where they are evenly apart."""
+
+    def view():
+        return PARTS[part](lambda *shape: rng.standard_normal(shape).astype(dtype))
+
+    a, b = np.broadcast_to(view(), LARGE), rng.standard_normal(LARGE).astype(dtype)
+    for other in [b, *(PARTS[name](lambda *s: rng.standard_normal(s).astype(dtype)) for name in PARTS)]:
+        np.testing.assert_array_equal(kernels.sub(a, other), a - other)
+        np.testing.assert_array_equal(kernels.le(other, a), other <= a)
+        np.testing.assert_array_equal(kernels.where(a > 0, other, b), np.where(a > 0, other, b))
+    np.testing.assert_array_equal(kernels.where((b > 0)[..., ::-1], a, b), np.where((b > 0)[..., ::-1], a, b))
+    np.testing.assert_array_equal(_core.relu(a), np.maximum(a, 0))
+    np.testing.assert_array_equal(_core.relu_backward(a, b), np.where(b > 0, a, 0))
+    np.testing.assert_array_equal(_core.relu_backward(b, a), np.where(a > 0, b, 0))
+    for shape, out in {
+        (70, 5, 22): np.s_[..., 1:],
+        (70, 6, 21): np.s_[:, 1:],
+        (70, 5, 42): np.s_[..., ::2],
+    }.items():
+        memory = np.full(shape, 9, dtype)
+        expected = memory.copy()
+        expected[out] = b - a
+        kernels.sub(b, a, out=memory[out])
+        np.testing.assert_array_equal(memory, expected)  # and nothing beside it
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @grouped("n", [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 257])
 def test_every_length(n, dtype, isa, rng):

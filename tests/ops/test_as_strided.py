@@ -30,6 +30,17 @@ def test_it_is_numpys_view(x, size, stride, offset):
     assert y.shape == tuple(size)
 
 
+def test_a_part_of_a_tensor_that_is_a_part():
+    x = rv.arange(12.0)[4:]
+    assert rv.as_strided(x, (), ()).item() == 4  # from where x begins
+    assert rv.as_strided(x, (2, 2), (1, 2)).tolist() == [[4, 6], [5, 7]]
+    assert rv.as_strided(x[::2], (2,), (3,)).tolist() == [4, 7]  # x[::2] has gaps
+    assert rv.as_strided(x, (2,), (1,), 0).tolist() == [0, 1]  # from where the memory begins
+    x.requires_grad_()
+    (gradient,) = rv.autograd.grad(rv.as_strided(x, (2, 2), (1, 0)).sum(), x)
+    assert gradient.tolist() == [2, 2, 0, 0, 0, 0, 0, 0]
+
+
 def test_it_shares_memory():
     x = rv.zeros(4)
     x.as_strided((2,), (2,), 1).fill_(1.0)

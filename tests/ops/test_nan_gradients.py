@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import ranvier as rv
 
@@ -44,3 +45,17 @@ def test_elements_that_are_nan_share_the_gradient_of_an_extreme(reduce, n):
     x = rv.arange(float(n)).requires_grad_()  # what the vectors are padded with is no NaN
     x.max().backward()
     assert x.grad.tolist() == [*[0] * (n - 1), 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nan_to_num_is_numpys_and_has_a_gradient_where_x_is_a_number(dtype):
+    limits = np.finfo(dtype)
+    x = np.array([np.nan, np.inf, -np.inf, 1.5, -0.0, limits.max, limits.min], dtype)
+    for replaced in ({}, {"nan": 2.0}, {"posinf": 3.0}, {"neginf": -4.0}, {"posinf": -1.0, "neginf": 1.0}):
+        of = rv.tensor(x, requires_grad=True)
+        y = rv.nan_to_num(of, **replaced)
+        np.testing.assert_array_equal(y.detach().numpy(), np.nan_to_num(x, **replaced), err_msg=str(replaced))
+        assert y.dtype == of.dtype
+        (gradient,) = rv.autograd.grad(y.sum(), of)
+        assert gradient.tolist() == [0, 0, 0, 1, 1, 1, 1]
+        np.testing.assert_array_equal(rv.nan_to_num(rv.tensor(x), **replaced), y.detach())

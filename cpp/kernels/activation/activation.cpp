@@ -1,40 +1,51 @@
 #include "kernels/activation/activation.h"
 
-#include "base/loop_nest.h"
-#include "base/parallel.h"
+#include "kernels/elementwise/loops.h"
 
 namespace ranvier {
 namespace {
+
+using elementwise::array_of;
 
 #define RANVIER_X(name, op, cost) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
 
+// What the row of an activation needs besides its operands.
+template <class T>
+struct Settings {
+  typename ActivationKernels<T>::Function function;
+  T alpha, beta;
+};
+
+template <class T>
+void run_row(const ElementRow& r) {
+  const auto& s = *static_cast<const Settings<T>*>(r.attributes);
+  s.function({r.n, static_cast<const T*>(r.x[0]), static_cast<const T*>(r.x[1]), static_cast<T*>(r.y),
+              r.step[0], r.step[1], 1, s.alpha, s.beta});
+}
+
+// dy: null in forward
 template <class T, class Call>
-void run_lines(const Team& team, const Call& call, typename ActivationKernels<T>::Function function,
-               const TensorView<const T>& x, const TensorView<const T>& dy, const TensorView<T>& y) {
-  const LoopNest<3> nest(y.ndim, y.shape, {dy.strides, x.strides, y.strides});
+void run_rows(const Team& team, const Call& call, typename ActivationKernels<T>::Function function,
+              const TensorView<const T>& x, const TensorView<const T>* dy, const TensorView<T>& y) {
+  const Settings<T> settings{function, static_cast<T>(call.alpha), static_cast<T>(call.beta)};
+  const elementwise::Array arrays[] = {array_of(x), array_of(dy ? *dy : x)};
   const double ns = kNsPerElement[static_cast<int>(call.kind)] * (sizeof(T) == 8 ? 2.5 : 1);
-  const int inner = nest.ndim - 1;
-  team.parallel_for(nest.size, ns * static_cast<double>(nest.size), [&](int64_t begin, int64_t end) {
-    nest.walk(begin, end, [&](int64_t count, const int64_t* offsets) {
-      function({count, x.data + offsets[1], dy.data + offsets[0], y.data + offsets[2], nest.strides[1][inner],
-                nest.strides[0][inner], nest.strides[2][inner], static_cast<T>(call.alpha),
-                static_cast<T>(call.beta)});
-    });
-  });
+  elementwise::run_loops(team, dy ? 2 : 1, arrays, y, run_row<T>, ns, &settings);
 }
 
 }  // namespace
 
 template <class T>
 void ActivationForward<T>::run(const Team& team, void*) const {
-  run_lines(team, *this, activation_kernels<T>().forward[static_cast<int>(kind)], x, x, y);
+  const auto function = activation_kernels<T>().forward[static_cast<int>(kind)];
+  run_rows<T>(team, *this, function, x, nullptr, y);
 }
 
 template <class T>
 void ActivationBackward<T>::run(const Team& team, void*) const {
-  run_lines(team, *this, activation_kernels<T>().backward[static_cast<int>(kind)], saved, dy, dx);
+  run_rows(team, *this, activation_kernels<T>().backward[static_cast<int>(kind)], saved, &dy, dx);
 }
 
 RANVIER_INSTANTIATE(ActivationForward);

@@ -29,9 +29,10 @@ Array array_of(const TensorView<const T>& v, const T* scalar) {
 // long as the rest of it. False where there are others.
 template <class T>
 bool run_row(const Team& team, int operands, const Array* x, const TensorView<T>& y, ElementwiseFunction f,
-             double ns) {
+             double ns, const void* attributes) {
   if (!is_contiguous(y)) return false;
   ElementRow row{};
+  row.attributes = attributes;
   for (int k = 0; k < operands; ++k) {
     bool same = true, repeated = true;
     for (int d = 0; d < y.ndim; ++d) {
@@ -53,17 +54,17 @@ bool run_row(const Team& team, int operands, const Array* x, const TensorView<T>
 
 // Any other arrays, of this shape.
 void run_strided(const Team& team, int operands, const Array* x, const Array& y, int ndim,
-                 const int64_t* shape, ElementwiseFunction f, double ns);
+                 const int64_t* shape, ElementwiseFunction f, double ns, const void* attributes);
 
-// f over all elements; ns: of the arithmetic of one.
+// f over all elements; ns: of the arithmetic of one; attributes: of each row.
 template <class T>
 void run_loops(const Team& team, int operands, const Array* x, const TensorView<T>& y, ElementwiseFunction f,
-               double ns) {
+               double ns, const void* attributes = nullptr) {
   ns += kNsPerByte * static_cast<double>(sizeof(T));
   for (int k = 0; k < operands; ++k) ns += kNsPerByte * x[k].item;
   ns *= static_cast<double>(numel(y));
-  if (!run_row(team, operands, x, y, f, ns))
-    run_strided(team, operands, x, array_of(y), y.ndim, y.shape, f, ns);
+  if (!run_row(team, operands, x, y, f, ns, attributes))
+    run_strided(team, operands, x, array_of(y), y.ndim, y.shape, f, ns, attributes);
 }
 
 }  // namespace ranvier::elementwise

@@ -34,6 +34,19 @@ __attribute__((noinline)) void copy_strided(int item, int64_t n, const void* src
   copy_strided<int64_t>(n, src, src_step, dst, dst_step);
 }
 
+// `rows` rows of n elements; row: from one row to the next, step: from one element to the next.
+void copy_rows(int item, int64_t rows, int64_t n, const char* x, int64_t x_row, int64_t x_step, char* y,
+               int64_t y_row, int64_t y_step) {
+  const bool even = x_step == 1 && y_step == 1;
+  if (even && item == 4)
+    return copy_kernels<float>().copy_rows(rows, n, reinterpret_cast<const float*>(x), x_row,
+                                           reinterpret_cast<float*>(y), y_row);
+  if (even && item == 8)
+    return copy_kernels<double>().copy_rows(rows, n, reinterpret_cast<const double*>(x), x_row,
+                                            reinterpret_cast<double*>(y), y_row);
+  for (; rows > 0; --rows, x += x_row * item, y += y_row * item) copy_strided(item, n, x, x_step, y, y_step);
+}
+
 // n copies of each of `count` elements, `step` apart; a little more is written.
 void repeat_each(int item, int64_t count, int64_t n, const char* x, int64_t step, char* to) {
   if (item == 4)
@@ -50,14 +63,22 @@ struct Loops {
   LoopNest<kArrays> nest;
   int operands;
   ElementwiseFunction function;
+  const void* attributes;
 
   Loops(int operands_in, const Array* x, const Array& y, int ndim, const int64_t* shape,
-        ElementwiseFunction f)
+        ElementwiseFunction f, const void* attributes_in)
       : arrays{x[0], x[operands_in > 1 ? 1 : 0], x[operands_in > 2 ? 2 : 0], x[operands_in > 3 ? 3 : 0], y},
         nest(ndim, shape,
              {arrays[0].strides, arrays[1].strides, arrays[2].strides, arrays[3].strides, arrays[4].strides}),
         operands(operands_in),
-        function(f) {}
+        function(f),
+        attributes(attributes_in) {}
+
+  ElementRow new_row() const {
+    ElementRow r{};
+    r.attributes = attributes;
+    return r;
+  }
 
   int64_t inner_step(int k) const { return nest.strides[k][nest.ndim - 1]; }
   const char* at(int k, int64_t offset) const { return arrays[k].data + offset * arrays[k].item; }
@@ -107,7 +128,7 @@ struct Loops {
   }
 
   void rows(int64_t begin, int64_t end) const {
-    ElementRow r{};
+    ElementRow r = new_row();
     for (int k = 0; k < operands; ++k) r.step[k] = inner_step(k) == 1;
     nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
       r.n = n;
@@ -129,7 +150,7 @@ struct Loops {
       dense[k] = nest.is_dense(k);
       kept[k] = dense[k] || (row <= most && repeats_row(k));
     }
-    ElementRow r{};
+    ElementRow r = new_row();
     for (int64_t first = begin; first < end; first += r.n) {
       r.n = std::min(end - first, length);
       gather(first, first + r.n, first == begin ? dense : kept, block);
@@ -144,28 +165,56 @@ struct Loops {
   }
 
   void gather(int64_t begin, int64_t end, const bool* skipped, char (*block)[kBlockRoom]) const {
-    bool walked[kElementOperands], any = false;
     for (int k = 0; k < operands; ++k) {
-      walked[k] = false;
       if (skipped[k]) continue;
-      if (inner_step(k) == 0) {
-        fill_rows(k, begin, end, block[k]);
-        continue;
-      }
       const Repeated repeated = repeated_of(k);
-      walked[k] = repeated.group < kLeastGroup || repeated.group == row_length();
-      any = any || walked[k];
-      if (!walked[k]) repeat_runs(k, repeated, begin, end, block[k]);
+      if (inner_step(k) != 0 && repeated.group >= kLeastGroup && repeated.group != row_length())
+        repeat_runs(k, repeated, begin, end, block[k]);
+      else
+        gather_once(k, begin, end, block[k]);
     }
-    if (!any) return;
-    int64_t filled = 0;
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      for (int k = 0; k < operands; ++k)
-        if (walked[k])
-          copy_strided(arrays[k].item, n, at(k, offsets[k]), inner_step(k),
-                       block[k] + filled * arrays[k].item, 1);
-      filled += n;
+  }
+
+  // Elements [begin, end) of an operand. Those that the outermost dimensions repeat are gathered once.
+  void gather_once(int k, int64_t begin, int64_t end, char* to) const {
+    const int item = arrays[k].item;
+    const int64_t n = end - begin;
+    int64_t period = nest.size;
+    for (int d = 0; d < nest.ndim - 1 && nest.strides[k][d] == 0; ++d) period /= nest.shape[d];
+    if (period >= n) return gather_rows(k, begin, end, to);
+    const int64_t first = begin % period;
+    gather_rows(k, first, period, to);
+    gather_rows(k, 0, first, to + (period - first) * item);
+    for (int64_t done = period; done < n; done *= 2)
+      std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
+  }
+
+  void gather_rows(int k, int64_t begin, int64_t end, char* to) const {
+    const int item = arrays[k].item;
+    each_rows(k, begin, end, [&](int64_t rows, int64_t n, int64_t offset, int64_t row, int64_t done) {
+      if (inner_step(k) == 0) return repeat_each(item, rows, n, at(k, offset), row, to + done * item);
+      copy_rows(item, rows, n, at(k, offset), row, inner_step(k), to + done * item, n, 1);
     });
+  }
+
+  // f(rows, n, offset, row, done) for elements [begin, end) of array k: rows of n elements from `offset` on,
+  // `row` apart, after `done` others. All rows that are evenly apart in this array are together.
+  template <class F>
+  void each_rows(int k, int64_t begin, int64_t end, const F& f) const {
+    const int64_t *strides = nest.strides[k], *shape = nest.shape, length = row_length();
+    int outer = std::max(nest.ndim - 2, 0);
+    const int64_t row = nest.ndim > 1 ? strides[outer] : 0;
+    int64_t even = nest.ndim > 1 ? shape[outer] : 1;
+    for (; outer > 0 && strides[outer - 1] == strides[outer] * shape[outer]; --outer)
+      even *= shape[outer - 1];
+    for (int64_t rows, n, done = 0; begin < end; begin += rows * n, done += rows * n) {
+      const int64_t column = begin % length, first = begin / length % even;
+      int64_t rest = begin / length / even, offset = first * row + column * inner_step(k);
+      rows = std::min(even - first, (end - begin) / length), n = length;
+      if (column || !rows) rows = 1, n = std::min(end - begin, length - column);
+      for (int d = outer - 1; d >= 0; rest /= shape[d], --d) offset += rest % shape[d] * strides[d];
+      f(rows, n, offset, row, done);
+    }
   }
 
   // An operand as runs of even steps, each of which is there several times before the next: a group, of all
@@ -206,26 +255,10 @@ struct Loops {
       std::memcpy(to + done * item, to, size_t(std::min(done, n - done) * item));
   }
 
-  // Elements [begin, end) of an operand with one element for each row.
-  void fill_rows(int k, int64_t begin, int64_t end, char* to) const {
-    const int item = arrays[k].item, outer = std::max(nest.ndim - 2, 0);
-    const int64_t row = nest.shape[nest.ndim - 1], rows = nest.ndim > 1 ? nest.shape[outer] : 1;
-    for (int64_t count, n; begin < end; begin += count * n, to += count * n * item) {
-      int64_t rest = begin / row, offset = 0;
-      count = std::min(rows - rest % rows, (end - begin) / row);
-      n = row;
-      if (begin % row || !count) count = 1, n = std::min(end - begin, row - begin % row);
-      for (int d = outer; nest.ndim > 1 && d >= 0; rest /= nest.shape[d], --d)
-        offset += rest % nest.shape[d] * nest.strides[k][d];
-      repeat_each(item, count, n, at(k, offset), nest.ndim > 1 ? nest.strides[k][outer] : 0, to);
-    }
-  }
-
   void scatter(int64_t begin, int64_t end, const char* block) const {
-    int64_t taken = 0;
-    nest.walk(begin, end, [&](int64_t n, const int64_t* offsets) {
-      copy_strided(arrays[kY].item, n, block + taken * arrays[kY].item, 1, y_at(offsets[kY]), inner_step(kY));
-      taken += n;
+    const int item = arrays[kY].item;
+    each_rows(kY, begin, end, [&](int64_t rows, int64_t n, int64_t offset, int64_t row, int64_t done) {
+      copy_rows(item, rows, n, block + done * item, n, 1, y_at(offset), row, inner_step(kY));
     });
   }
 
@@ -234,7 +267,7 @@ struct Loops {
   template <class T>
   void tile(int along, int64_t count, int64_t n, const int64_t* offsets, T* blocks) const {
     const CopyKernels<T>& kernels = copy_kernels<T>();
-    ElementRow r{};
+    ElementRow r = new_row();
     r.n = n;
     for (int k = 0; k < operands; ++k) {
       r.step[k] = inner_step(k) != 0;
@@ -306,8 +339,8 @@ struct Loops {
 }  // namespace
 
 void run_strided(const Team& team, int operands, const Array* x, const Array& y, int ndim,
-                 const int64_t* shape, ElementwiseFunction f, double ns) {
-  Loops(operands, x, y, ndim, shape, f).run(team, ns);
+                 const int64_t* shape, ElementwiseFunction f, double ns, const void* attributes) {
+  Loops(operands, x, y, ndim, shape, f, attributes).run(team, ns);
 }
 
 }  // namespace ranvier::elementwise

@@ -17,6 +17,8 @@ from ranvier.autograd.failures import OpIndexError
 from ranvier.autograd.memory import Array, cast, keep
 from ranvier.autograd.recording import is_recording, recordings, value_read
 
+_OLD = {slice, type(None), type(...)}
+
 
 class Picks(NamedTuple):
     """The parts of a key with arrays."""
@@ -106,7 +108,7 @@ def _split(
 
 def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
     """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
-    if type(key) is list and any(part is None or isinstance(part, (slice, type(...))) for part in key):
+    if type(key) is list and not _OLD.isdisjoint(map(type, key)):
         key = tuple(key)  # PyTorch's old form
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))
@@ -123,8 +125,9 @@ def _part(part: Any) -> Any:
     if part is None or part is ... or isinstance(part, slice):
         return part
     if isinstance(part, (list, tuple, range)):
-        array = np.asarray([getattr(p, "_array", p) for p in part])
-        if recordings and all(type(p) is int for p in part):
+        whole = set(map(type, part)) <= {int}
+        array = np.asarray(part if whole else [getattr(p, "_array", p) for p in part])
+        if recordings and whole:
             keep(array)
         part = array.astype(np.int64) if array.size == 0 else array
     elif isinstance(part, (bool, np.bool_)):

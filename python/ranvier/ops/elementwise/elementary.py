@@ -19,7 +19,7 @@ from ranvier.autograd.errors import own_error
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
-from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
@@ -163,11 +163,10 @@ def nan_to_num(
         require_no_gradient("nan_to_num", input)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
     limits = np.finfo(input.dtype)
-    high = float(limits.max) if posinf is None else float(posinf)
-    low = float(limits.min) if neginf is None else float(neginf)
-    y = where(input != input, float(0.0 if nan is None else nan), input)
-    y = where(input == math.inf, high, y)
-    return where(input == -math.inf, low, y)
+    y = clip(input, float(limits.min), float(limits.max)) if posinf is None or neginf is None else input
+    y = where(input == input, y, float(0.0 if nan is None else nan))
+    y = y if posinf is None else where(input == math.inf, float(posinf), y)
+    return y if neginf is None else where(input == -math.inf, float(neginf), y)
 
 
 def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:

@@ -239,6 +239,14 @@ class AsStrided(Function):
 linear(AsStrided, forward=lambda node, x: x.reshape(-1)[node.places()])
 
 
+def _part(of: Array, shape: Any, steps: Any, at: int) -> Any:
+    """A view of contiguous memory; None for elements beyond it."""
+    try:
+        return np.ndarray(shape, of.dtype, of, at * of.itemsize, [n * of.itemsize for n in steps])
+    except (ValueError, TypeError):
+        return None
+
+
 def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
     """The memory of x with this shape and these steps, in elements: a view, which is only read where x
     requires gradients. storage_offset: the first element, from the beginning of the memory; None: that of x.
@@ -246,23 +254,22 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     Raises ValueError for elements beyond the memory, and of memory with gaps.
     | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
     x = as_tensor("as_strided", input)
-    owner = array = x._read("as_strided()")
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    start = 0 if owner is array else x.storage_offset()
-    first = start if storage_offset is None else storage_offset
-    memory = owner if owner.flags.c_contiguous else owner.transpose(np.argsort(owner.strides)[::-1])
-
-    def part(of: Array, shape: Any, steps: Any, at: int) -> Array:
-        return np.ndarray(shape, of.dtype, of, at * of.itemsize, [n * of.itemsize for n in steps])
-
-    try:
-        view = part(memory, size, stride, first)
-    except (ValueError, TypeError) as error:
+    memory = array = x._read("as_strided()")
+    start = first = storage_offset or 0
+    view = None if first or not array.flags.c_contiguous else _part(array, size, stride, 0)
+    if view is None or storage_offset is not None:  # not of x alone
+        while isinstance(memory.base, np.ndarray):
+            memory = memory.base
+        start = 0 if memory is array else x.storage_offset()
+        first = start if storage_offset is None else storage_offset
+        if not memory.flags.c_contiguous:
+            memory = memory.transpose(np.argsort(memory.strides)[::-1])
+        view = _part(memory, size, stride, first)
+    if view is None:
         raise OpError(
             f"[as_strided] got size {size} and stride {stride} from {first}; "
             "expected elements of the memory of x"
-        ) from error
+        )
     if not (x._requires_grad and mode.enabled):
         out = wrap(view)
         share(x, out)
@@ -271,8 +278,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
 
     def places() -> Array:
         at = np.full(count, -1)
-        part(at, shape, steps, start)[...] = np.arange(math.prod(shape)).reshape(shape)
-        return keep(part(at, size, stride, first).copy())
+        _part(at, shape, steps, start)[...] = np.arange(math.prod(shape)).reshape(shape)
+        return keep(_part(at, size, stride, first).copy())
 
     if array.size < count and (places() < 0).any():
         raise OpError(
