@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/isa.h"
+#include "base/precision.h"
 #include "bindings/array_args.h"
 #include "bindings/array_recording.h"
 #include "bindings/guards.h"
@@ -70,6 +71,7 @@ struct ProgramSettings {
   int runs = 0, outputs = 0, team = 1;
   uint32_t conv_algorithms = ~0u;
   Isa isa{};
+  Precision precision{};
   std::vector<ResultForm> results;
 };
 

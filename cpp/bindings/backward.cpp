@@ -10,6 +10,7 @@
 #include "bindings/define.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -298,6 +299,7 @@ class Backward {
   }
 
   py::object gradients_of(PyObject* node, const py::object& dy, Py_ssize_t count) {
+    const MediumOfNode medium(node);
     py::object made;
     if (by_steps_ || PyDict_GET_SIZE(g_replaced) || PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
       made = called(gradients_, py::handle(node), dy);

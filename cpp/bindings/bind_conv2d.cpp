@@ -1,6 +1,7 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "base/precision.h"
 #include "bindings/conv_args.h"
 
 namespace ranvier::bind {
@@ -187,7 +188,10 @@ void define(Module m) {
 
 }  // namespace
 
-ConvAlgorithms conv_algorithms() { return {g_algorithms.load(std::memory_order_relaxed)}; }
+ConvAlgorithms conv_algorithms() {
+  const ConvAlgorithms all{g_algorithms.load(std::memory_order_relaxed)};
+  return is_medium() ? all : all.without(ConvAlgorithm::medium);
+}
 
 void register_conv2d(Module m) {
   init_winograd();

@@ -1,4 +1,5 @@
 #include "base/loop_nest.h"
+#include "base/precision.h"
 #include "bindings/define.h"
 #include "kernels/copy/copy.h"
 #include "kernels/matmul/matmul.h"
@@ -176,6 +177,7 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
     if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
     if (bias) call.bias = bias.view<T>();
     call.activation = finish;
+    call.medium = is_medium();
     run_batches(s, va, vb, vs, vc, call);
   });
   return c;

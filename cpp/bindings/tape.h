@@ -11,4 +11,17 @@ py::object applied_to(PyObject* function, PyObject* x);
 // Whether what follows a program's calls has put another function in the place of Function.apply.
 bool is_apply_replaced();
 
+// While a node's backward runs, its products have the precision that a block, as one of autocast, gave to its
+// forward (base/precision.h).
+class MediumOfNode {
+ public:
+  explicit MediumOfNode(PyObject* node);
+  ~MediumOfNode();
+  MediumOfNode(const MediumOfNode&) = delete;
+
+ private:
+  bool holds_;
+  int before_ = -1;
+};
+
 }  // namespace ranvier::bind

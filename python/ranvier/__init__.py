@@ -56,10 +56,12 @@ from ranvier.compile.api import compile
 from ranvier.config import (
     empty_cache,
     get_consistent,
+    get_float32_matmul_precision,
     get_num_threads,
     get_winograd,
     memory_stats,
     set_consistent,
+    set_float32_matmul_precision,
     set_num_threads,
     set_numpy_threads,
     set_winograd,

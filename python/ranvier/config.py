@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,12 @@ import numpy as np
 import ranvier._core as _core
 
 __all__ = [
-    "config", "empty_cache", "get_consistent", "get_num_threads", "get_winograd", "memory_stats",
-    "set_consistent", "set_num_threads", "set_numpy_threads", "set_winograd",
-    "show_config",
+    "config", "empty_cache", "float32_matmul_precision", "get_consistent", "get_float32_matmul_precision",
+    "get_num_threads", "get_winograd", "memory_stats", "set_consistent", "set_float32_matmul_precision",
+    "set_num_threads", "set_numpy_threads", "set_winograd", "show_config",
 ]  # fmt: skip
 
+PRECISIONS = ("highest", "high", "medium")  # of products of float32
 CONSISTENT_LEVELS = ("x86-64-v3", "aarch64-as-v3")  # which give the same bits
 
 
@@ -101,6 +104,71 @@ def get_winograd() -> bool:
     return bool(_core.get_winograd())
 
 
+def set_float32_matmul_precision(precision: str) -> None:
+    """Sets how products of float32 are computed, for every thread: "highest", "high" or "medium".
+
+    "highest" is the default: factors and sums are float32. "high" is the same here. With "medium" the factors
+    are rounded to bfloat16 (8 bits, to nearest, ties to even; subnormal numbers become 0), and sums stay
+    float32: it takes half the time, and an element is within some 2^-7 times the sum of its absolute
+    products. Where the processor, at the level in use, has no such instructions (:func:`config` shows
+    ``bfloat16``), "medium" is "highest".
+
+    It holds for ``matmul``, linear layers and convolutions, and their gradients. Small products and those of
+    few columns or channels stay float32: their sizes decide, but never the number of rows, so that a row has
+    the same bits in any batch. ``docs/accuracy.md`` has what it changes, and where it should not be used.
+
+    Raises:
+        ValueError: another precision.
+
+    >>> import ranvier as rv
+    >>> rv.set_float32_matmul_precision("medium")
+    >>> rv.get_float32_matmul_precision()
+    'medium'
+    >>> rv.set_float32_matmul_precision("highest")
+    """
+    _core.set_precision(PRECISIONS.index(require_precision("set_float32_matmul_precision", precision)))
+
+
+def get_float32_matmul_precision() -> str:
+    """What :func:`set_float32_matmul_precision` was last called with.
+
+    >>> import ranvier as rv
+    >>> rv.get_float32_matmul_precision()
+    'highest'
+    """
+    return PRECISIONS[_core.get_precision()]
+
+
+@contextlib.contextmanager
+def float32_matmul_precision(precision: str | None) -> Iterator[None]:
+    """A block with another precision of products, on this thread: see :func:`set_float32_matmul_precision`.
+
+    It holds for what is computed in the block, and for the gradients of that, wherever ``backward`` runs.
+    None changes nothing.
+
+    >>> import ranvier as rv
+    >>> with rv.config.float32_matmul_precision("medium"):
+    ...     y = rv.ones(64, 64) @ rv.ones(64, 64)
+    >>> y[0, 0].item()
+    64.0
+    """
+    if precision is not None:
+        require_precision("float32_matmul_precision", precision)
+    before = _core.set_own_medium(-1)
+    _core.set_own_medium(before if precision is None else int(precision == "medium"))
+    try:
+        yield
+    finally:
+        _core.set_own_medium(before)
+
+
+def require_precision(name: str, precision: Any) -> str:
+    """The precision if it is one, else the error of `name`."""
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise ValueError(f"[{name}] got {precision!r}; expected 'highest', 'high' or 'medium'")
+    return precision
+
+
 def set_consistent(enabled: bool) -> None:
     """Sets whether results have the same bits on every CPU with fused multiply-add.
 
@@ -167,11 +235,12 @@ def empty_cache() -> None:
 
 def config() -> dict[str, Any]:
     """Versions, the instruction-set level in use and those of this CPU, threads, whether convolutions may use
-    Winograd's algorithm, and a digest of the arithmetic: it is the same where results have the same bits.
+    Winograd's algorithm, the precision of products, whether the processor, at this level, has products of
+    bfloat16, and a digest of the arithmetic: it is the same where results have the same bits.
 
     >>> import ranvier as rv
     >>> ", ".join(sorted(rv.config.config()))
-    'arithmetic, isa, isas, numpy, platform, python, ranvier, threads, winograd'
+    'arithmetic, bfloat16, isa, isas, matmul_precision, numpy, platform, python, ranvier, threads, winograd'
     """
     return {
         "ranvier": _core.__version__,
@@ -182,6 +251,8 @@ def config() -> dict[str, Any]:
         "isas": list(_core.supported_isas()),
         "threads": get_num_threads(),
         "winograd": get_winograd(),
+        "matmul_precision": get_float32_matmul_precision(),
+        "bfloat16": _core.has_bfloat16(),
         "arithmetic": _arithmetic(),
     }
 

@@ -123,8 +123,8 @@ template <class T>
 void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
   for (int64_t h = 0; h < x.shape[0]; ++h)
     matmul_kernels<T>().pack(x.shape[2], static_cast<int>(x.shape[1]), static_cast<int>(step),
-                             x.data + h * x.strides[0], x.strides[2], x.strides[1],
-                             y + h * x.shape[2] * step);
+                             x.data + h * x.strides[0], x.strides[2], x.strides[1], y + h * x.shape[2] * step,
+                             false);
 }
 
 // c = a b, or c += a b: by way of `room` where matmul cannot add.

@@ -34,16 +34,21 @@ enum class Conv2dActivation { none, relu };
 // What dispatch.cpp chooses from; the direct sum computes all that is left.
 // clang-format off
 enum class ConvAlgorithm {
-  depthwise, spread, columns, scattered, winograd, pixels, pointwise, planes, dots, grouped, exchanged
+  depthwise, spread, columns, scattered, winograd, pixels, pointwise, planes, dots, grouped, exchanged,
+  medium
 };
 // clang-format on
 
-// Those that a call may use: all but what rv.set_winograd(), a test or a benchmark turns off.
+// Those that a call may use: all but what rv.set_winograd(), a test or a benchmark turns off. `medium` is on
+// where factors are bfloat16: rv.set_float32_matmul_precision().
 struct ConvAlgorithms {
-  uint32_t bits = ~0u;
+  uint32_t bits = ~(1u << static_cast<int>(ConvAlgorithm::medium));
   bool has(ConvAlgorithm a) const { return bits >> static_cast<int>(a) & 1; }
   ConvAlgorithms without(ConvAlgorithm a) const { return {bits & ~(1u << static_cast<int>(a))}; }
 };
+
+// Whether the factors are bfloat16, of sums over `in` channels to `out` ones in each group: see medium/.
+bool is_medium(const ConvAlgorithms& algorithms, int64_t in, int64_t out);
 
 struct Conv2dGeometry {  // [0] along h, [1] along w
   int64_t stride[2];
@@ -112,6 +117,7 @@ struct Conv2dBackwardWeight {
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
   ConvAlgorithms algorithms;
+  bool pairs = false;  // elements are pairs already
 };
 
 }  // namespace ranvier

@@ -8,6 +8,7 @@
 #include "kernels/conv2d/depthwise/depthwise.h"
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/direct/weight.h"
+#include "kernels/conv2d/medium/medium.h"
 #include "kernels/conv2d/pixels/pixels.h"
 #include "kernels/conv2d/planes/planes.h"
 #include "kernels/conv2d/planes/weight.h"
@@ -35,6 +36,7 @@ auto with_algorithm(const Correlation<T>& p, Carver& carver, int threads, const 
   if (may(ConvAlgorithm::depthwise) && is_depthwise(p.geometry, p.x, p.y))
     return f(Depthwise(p, carver, threads));
   if constexpr (is_float<T>) {
+    if (MediumSum::pays(p)) return f(MediumSum(p, carver, threads));
     if (winograd_pays(p)) return f(Winograd(p, carver, threads));
     if (may(ConvAlgorithm::pixels) && Pixels::pays(p)) return f(Pixels(p, carver));
   }
@@ -52,6 +54,7 @@ void with_algorithm(const Conv2dBackwardInput<T>& c, Carver& carver, int threads
   if (numel(c.dx) == 0) return;
   const Correlation<T> p{c.dy, c.w, {}, c.dx, c.geometry, true, false, c.algorithms};
   if constexpr (is_float<T>) {
+    if (MediumSum::pays(p)) return f(MediumSum(p, carver, threads));
     if (may(ConvAlgorithm::columns) && ColumnsInput::pays(c)) return f(ColumnsInput(c, carver, threads));
     if (may(ConvAlgorithm::scattered) && !winograd_pays(p) && ScatteredInput::pays(c, p))
       return f(ScatteredInput(c, p, carver, threads));
@@ -85,6 +88,8 @@ void with_algorithm(const Conv2dBackwardWeight<T>& c, Carver& carver, int thread
   const auto may = [&](ConvAlgorithm a) { return c.algorithms.has(a); };
   if (c.dy.shape[1] == 0) return;  // nothing is written
   if (may(ConvAlgorithm::depthwise) && is_depthwise(c)) return f(DepthwiseWeight<T>(c, carver, threads));
+  if constexpr (is_float<T>)
+    if (MediumWeight::pays(c)) return f(MediumWeight(c, carver, threads));
   if (may(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(c))
     return f(PointwiseWeight<T>(c, carver, threads));
   if constexpr (is_float<T>) {

@@ -45,7 +45,7 @@ void PixelRows<T>::copy_share(const OpenTeam& team) const {
     const int64_t count = rows_join ? std::min(h - y, rows.end - row) : 1;
     matmul_kernels<T>().pack(count * w, static_cast<int>(c), static_cast<int>(stride_w),
                              x_.data + n * x_.strides[0] + y * x_.strides[2], x_.strides[3],
-                             c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h);
+                             c == 1 ? 1 : x_.strides[1], copy_ + row * stride_h, false);
     row += count;
   }
 }

@@ -251,7 +251,7 @@ void PooledInputGradient::copy_gradient(int64_t n, Range rows, const Scratch& s)
   for (int64_t i = rows.begin; i < rows.end; i += run)
     matmul_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(copied_),
                                  dy.data + n * dy.strides[0] + i * dy.strides[2], dy.strides[3],
-                                 dy.strides[1], s.dy + (i - rows.begin) * width * copied_);
+                                 dy.strides[1], s.dy + (i - rows.begin) * width * copied_, false);
 }
 
 // The sums of block i without the padding to dx; `finish` of the kernels masks them by `saved`.

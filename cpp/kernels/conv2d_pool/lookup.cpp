@@ -125,7 +125,7 @@ void PooledLookup::copy_strided(const Band& band, const Scratch& s) const {
     if (copies_dy_)
       matmul_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
                                    dy.data + n * dy.strides[0] + row * dy.strides[2], dy.strides[3],
-                                   dy.strides[1], s.dy + at);
+                                   dy.strides[1], s.dy + at, false);
     if (!copies_where_) continue;
     const uint8_t* from = where.data + n * where.strides[0] + row * where.strides[2];
     for (int64_t j = 0; j < dy.shape[3]; ++j)

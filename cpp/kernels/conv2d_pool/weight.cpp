@@ -202,7 +202,7 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
     std::copy_n(from, (end - begin) * block.width, to + begin * block.width);
   else
     matmul_kernels<float>().pack(end - begin, static_cast<int>(block.channels), static_cast<int>(block.width),
-                                 from, x.strides[3], x.strides[1], to + begin * block.width);
+                                 from, x.strides[3], x.strides[1], to + begin * block.width, false);
 }
 
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,

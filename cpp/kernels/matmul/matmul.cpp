@@ -154,15 +154,19 @@ struct Product {
     const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
     if (p >= x.k || interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
-    kernels.pack(std::min(length, x.k - p), n, width,
-                 o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b, to + p * width);
+    const int64_t k = std::min(length, x.k - p);
+    kernels.pack(k, n, width, o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
+                 to + p * width, is_odd(x.pc + p + k));
   }
+
+  // Of pairs that end there: whether the last has one product.
+  bool is_odd(int64_t end) const { return o.odd && end == o.k; }
 
   void pack_strip(const Block& x, int64_t j, T* to) {
     if (interrupted(team)) return;
     const int n = columns(x, j);
     kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
-                 to);
+                 to, is_odd(x.pc + x.k));
   }
 
   // Where panel i is packed, in a buffer that begins with panel `first`.
@@ -177,8 +181,9 @@ struct Product {
       for (int64_t i = i0; i < i1; ++i) {
         const int64_t row = plan.row(i);
         const int rows = static_cast<int>(plan.row(i + 1) - row);
-        kernels.pack(std::min(step, x.k - p), rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a,
-                     o.rs_a, packed_panel(x, i, i0) + p * rows);
+        const int64_t k = std::min(step, x.k - p);
+        kernels.pack(k, rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a, o.rs_a,
+                     packed_panel(x, i, i0) + p * rows, is_odd(x.pc + p + k));
       }
   }
 
@@ -353,7 +358,7 @@ template <class T>
 void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
-  const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  const MatmulKernels<T>& kernels = this->kernels();
   if (is_small()) {
     if (reads_along_k(*this, kernels))
       return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
@@ -382,15 +387,6 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
         product(i);
       }
   });
-}
-
-// One chain for each element, by tiles whatever the level and the threads: only then it is added at the end.
-template <class T>
-bool Matmul<T>::can_add() const {
-  const int64_t k = a.shape[2];
-  return c.shape[0] == 1 && std::min(c.shape[1], c.shape[2]) > kGemvRows && k > 0 &&
-         k <= matmul_kernels<T>().kc && !bias.data && !norm.data && !saved.data &&
-         activation.kind == Activation::none;
 }
 
 RANVIER_INSTANTIATE(Matmul);

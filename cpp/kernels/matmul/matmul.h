@@ -26,6 +26,9 @@ struct MatmulActivation {
   double alpha = 0, beta = 0;
 };
 
+template <class T>
+struct MatmulKernels;
+
 constexpr int kDotRows = 4;
 constexpr int kGemvRows = 8;  // see gemv.h
 
@@ -44,7 +47,10 @@ struct Matmul {
   TensorView<const T> norm = {};
   // In programs: c += a @ b, where can_add() holds.
   bool added = false;
+  // a and b are rounded to bfloat16, where the processor multiplies those: see pairs.h.
+  bool medium = false;
   bool can_add() const;
+  const MatmulKernels<T>& kernels() const;
   bool is_small() const;  // one that needs no plan: b is read where it is, see small_products.h
 };
 
@@ -57,6 +63,7 @@ struct MatmulPack {
   TensorView<const T> b;  // 3-D
   TensorView<T> packed;   // 1-D, of size()
   int width;              // columns of a tile
+  bool pairs;             // of a medium product: see pairs.h
 
   int64_t size() const;
 };
@@ -113,6 +120,7 @@ constexpr int64_t kSmallRows = 1024;  // between two looks for a signal
 
 template <class T>
 struct MatmulKernels {
+  bool pairs;                         // elements are pairs of products: see pairs.h
   int mr;                             // the most rows of a tile, as a rule
   int packing_rows, packing_columns;  // of a tile that packs: the fewest rows; its columns, or 0: none does
   int lanes;                          // elements of a vector
@@ -130,8 +138,9 @@ struct MatmulKernels {
   // the tile says so then: a copy of it would wait until what its caller has stored is in L1.
   void (*small)(MatmulTile<T>&, int64_t cs_b, T* scratch);
   int (*gemv_columns)(int rows);  // that it takes at most
-  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width.
-  void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst);
+  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. With
+  // `odd`, the last of pairs has one product.
+  void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst, bool odd);
 };
 
 RANVIER_TABLES(MatmulKernels, matmul_kernels)

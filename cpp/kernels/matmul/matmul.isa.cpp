@@ -129,7 +129,8 @@ static constexpr auto small_or_null() -> decltype(MatmulKernels<T>::small) {
 }
 
 template <class T>
-static constexpr MatmulKernels<T> kernels = {kTileRows,
+static constexpr MatmulKernels<T> kernels = {false,
+                                             kTileRows,
                                              kPackingRows<T>,
                                              kPacks<T> ? kPackingVectors* lanes<T> : 0,
                                              lanes<T>,

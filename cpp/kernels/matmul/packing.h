@@ -165,7 +165,8 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
 }
 
 template <class T>
-static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst) {
+static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
+                 bool = false) {
   if (cs == 1) return pack_rows<T>(k, columns, width, src, rs, dst);
   if (rs == 1) return pack_columns<T>(k, columns, width, src, cs, dst);
   for (int64_t p = 0; p < k; ++p)

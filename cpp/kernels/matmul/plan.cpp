@@ -108,6 +108,7 @@ bool MatmulPlan<T>::is_stack(const Matmul<T>& call, const Operands<T>& o) const 
 
 template <class T>
 bool MatmulPlan<T>::reads_a_in_place(const Operands<T>& o) const {
+  if (kernels_.pairs) return false;
   const int64_t rows = o.tile.rows, k = std::min(o.k, kernels_.kc);
   if (o.rs_a == 1 && o.cs_a > 0) {  // a line for each product: as few as stay in L1, and on few pages
     const int64_t step = o.cs_a * kSize, apart = std::max<int64_t>(step & -step, 64);
@@ -138,7 +139,7 @@ bool MatmulPlan<T>::is_passed_again(const Operands<T>& o) const {
 
 template <class T>
 bool MatmulPlan<T>::reads_b_in_place(const Operands<T>& o) const {
-  if (o.cs_b != 1) return false;
+  if (o.cs_b != 1 || kernels_.pairs) return false;
   const int64_t row = std::abs(o.rs_b) * kSize, passes = ceil_div(o.m, o.tile.most);
   if (std::min(o.k, kernels_.kc) * row <= near_b()) return true;
   if (!packs_b_by_tiles(o)) return passes <= kFewPasses;
@@ -173,6 +174,11 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
     return;
   }
   swapped.tile = tile_of(swapped);
+  if (kernels_.pairs) {
+    dots = few = gemv = stack = false;
+    transposed = cost(swapped) < cost(plain);
+    return;
+  }
   dots = plain.n <= kDotRows && is_contiguous(plain);
   few = !dots && plain.m <= kDotRows && is_contiguous(plain);
   transposed = dots ? plain.n < plain.m : !few && cost(swapped) < cost(plain);
@@ -183,7 +189,7 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
 
 template <class T>
 MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
-    : kernels_(matmul_kernels<T>()),
+    : kernels_(call.kernels()),
       plain_(!call.bias.data && !call.norm.data && call.activation.kind == Activation::none),
       batch_(call.c.shape[0]) {
   Operands<T> plain = orient(call, false), swapped = orient(call, true);
@@ -342,6 +348,10 @@ Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
   o.packed = call.packed.data;
   o.saved = call.saved.data, o.rs_s = call.saved.strides[1], o.cs_s = call.saved.strides[2];
+  if (kernels_.pairs) {
+    o.odd = o.k % 2 != 0;
+    o.k = ceil_div(o.k, 2), o.cs_a *= 2, o.rs_b *= 2;
+  }
   if (!transpose) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);
@@ -365,31 +375,5 @@ Operands<T> MatmulPlan<T>::operands(const Matmul<T>& call, int64_t batch, const 
 
 template class MatmulPlan<float>;
 template class MatmulPlan<double>;
-
-template <class T>
-int64_t MatmulPack<T>::size() const {
-  const int64_t k = b.shape[1], n = b.shape[2], rest = n % width;
-  int64_t last = rest ? matmul_kernels<T>().lanes : 0;
-  while (last < rest) last *= 2;
-  return k * (n - rest + last);
-}
-
-template <class T>
-void MatmulPack<T>::run(const Team& team, void*) const {
-  constexpr double kNsPerElement = 0.2;
-  const MatmulKernels<T>& kernels = matmul_kernels<T>();
-  const int64_t k = b.shape[1], n = b.shape[2], strips = ceil_div(n, width);
-  team.parallel_for(strips, kNsPerElement * k * n, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin * width; j < std::min(end * width, n); j += width) {
-      const int columns = static_cast<int>(std::min<int64_t>(width, n - j));
-      int wide = kernels.lanes;
-      while (wide < columns) wide *= 2;
-      kernels.pack(k, columns, wide, b.data + j * b.strides[2], b.strides[1], b.strides[2],
-                   packed.data + j * k);
-    }
-  });
-}
-
-RANVIER_INSTANTIATE(MatmulPack);
 
 }  // namespace ranvier

@@ -15,7 +15,7 @@ template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
   constexpr int kLanes = 16;  // of the vectors that kMatmulNsPerProduct holds for
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
-  return kMatmulNsPerProduct * kLanes / kernels.lanes * rows * columns * k;
+  return kMatmulNsPerProduct * kLanes / kernels.lanes * rows * columns * k / (kernels.pairs ? 2 : 1);
 }
 
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
@@ -37,6 +37,7 @@ struct Operands {
   const T* saved;  // or null
   int64_t rs_s, cs_s;
   const T* packed;  // b in strips, or null
+  bool odd;         // the last of pairs has one product
   TileSize tile = {};
 };
 
@@ -118,7 +119,7 @@ class MatmulPlan {
   bool reads_b_in_place(const Operands<T>& o) const;
   double cost(const Operands<T>& o) const;
   bool has_halves(const Operands<T>& o) const {  // see half_tile() in microkernel.h
-    return plain_ && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1;
+    return plain_ && !kernels_.pairs && kernels_.lanes * kSize == 64 && kSize == 4 && o.cs_c == 1;
   }
   bool has_narrow(const Operands<T>& o) const {  // see narrow.h
     return plain_ && kernels_.narrow && o.n > 1 && o.n <= kDotRows && o.cs_a == 1 && o.cs_c == 1;

@@ -49,7 +49,7 @@ bool is_chains(const Matmul<T>& call) {
 
 template <class T>
 bool Matmul<T>::is_small() const {
-  const MatmulKernels<T>& kernels = matmul_kernels<T>();
+  const MatmulKernels<T>& kernels = this->kernels();
   return is_within_small(*this, kernels) && (reads_along_k(*this, kernels) || is_chains(*this));
 }
 

@@ -74,7 +74,7 @@ class PackedProduct {
   // Packs the strips of thread `index` of `size`.
   void pack(T* packed, int index, int size) const {
     for (int64_t j = strips_ * index / size; j < strips_ * (index + 1) / size; ++j)
-      kernels_.pack(k_, columns(j), width_, b_ + j * width_ * cs_, rs_, cs_, packed + j * width_ * k_);
+      kernels_.pack(k_, columns(j), width_, b_ + j * width_ * cs_, rs_, cs_, packed + j * width_ * k_, false);
   }
 
   // c (rows, n) = a (rows, k) B

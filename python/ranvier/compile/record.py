@@ -89,8 +89,8 @@ def record(
             recorded.passing = True
         elif not recorded.fault:
             recorded.fault = (
-                "the step changes a setting of the library (threads, Winograd, subnormal numbers, level, "
-                "gradients), which a replay would not; do that outside the step"
+                "the step changes a setting of the library (threads, Winograd, precision of products, "
+                "subnormal numbers, level, gradients), which a replay would not; do that outside the step"
             )
     if not (forward_only or tensors):
         with contextlib.suppress(RecursionError):  # of a result that contains itself

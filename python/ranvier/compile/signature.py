@@ -28,7 +28,8 @@ _BY_VALUE = _EXACT | {float}
 
 def environment() -> tuple[Any, ...]:
     """What a recorded step depends on besides its arguments."""
-    return _core.get_num_threads(), _core.get_winograd(), _core.isa(), mode.enabled
+    core, precision = _core, _core.get_precision()
+    return core.get_num_threads(), core.get_winograd(), precision, core.is_medium(), core.isa(), mode.enabled
 
 
 class Unfit(ValueError):

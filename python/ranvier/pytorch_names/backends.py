@@ -15,6 +15,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from ranvier.config import get_float32_matmul_precision, set_float32_matmul_precision
+
 __all__ = [
     "are_deterministic_algorithms_enabled",
     "get_float32_matmul_precision",
@@ -53,8 +55,7 @@ mkldnn = _backend("mkldnn", enabled=False)
 openmp = _backend("openmp", available=True)
 
 
-_PRECISIONS = ("highest", "high", "medium")
-_set = {"deterministic": False, "precision": _PRECISIONS[0]}
+_set = {"deterministic": False}
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -77,28 +78,3 @@ def are_deterministic_algorithms_enabled() -> bool:
     False
     """
     return bool(_set["deterministic"])
-
-
-def set_float32_matmul_precision(precision: str) -> None:
-    """Has no effect: products of float32 are always computed in float32.
-
-    Raises ValueError for a precision that is none of "highest", "high" and "medium".
-
-    >>> import ranvier as rv
-    >>> rv.set_float32_matmul_precision("highest")
-    """
-    if precision not in _PRECISIONS:
-        raise ValueError(
-            f"[set_float32_matmul_precision] got {precision!r}; expected 'highest', 'high' or 'medium'"
-        )
-    _set["precision"] = precision
-
-
-def get_float32_matmul_precision() -> str:
-    """What :func:`set_float32_matmul_precision` was last called with.
-
-    >>> import ranvier as rv
-    >>> rv.set_float32_matmul_precision("highest"); rv.get_float32_matmul_precision()
-    'highest'
-    """
-    return str(_set["precision"])

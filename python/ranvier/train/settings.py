@@ -17,6 +17,7 @@ import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd.data import refuse_torch
+from ranvier.config import require_precision
 from ranvier.data.dataset import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import METRICS, Metric
@@ -69,6 +70,7 @@ class Settings:
     clip_grad_value: Any = Setting(lambda _, value: limit("clip_grad_value", value))
     compile: Any = Setting(lambda _, value: _flag("compile", value))
     on_nonfinite: Any = Setting(lambda _, value: one_of("Trainer", "on_nonfinite", value, MODES))
+    precision: Any = Setting(lambda _, value: value if value is None else require_precision("Trainer", value))
     distributed: Any = Setting(lambda _, value: _flag("distributed", value))
     deterministic: Any = Setting(lambda _, value: _flag("deterministic", value))
 

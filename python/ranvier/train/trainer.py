@@ -13,6 +13,7 @@ import numpy.typing as npt
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
 from ranvier.autograd.memory import Array
+from ranvier.config import float32_matmul_precision
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
@@ -58,6 +59,7 @@ class Trainer(checked.Settings):
             `rv.train.NonFiniteError` that names the epoch, the batch and the first layer that is not finite;
             "warn": one warning, and the update of this batch is left out. In both cases the weights are those
             before the batch. "ignore": the update is made. NaN and infinity in the data are treated alike.
+        precision: of products, as for `rv.set_float32_matmul_precision`; None: that of the process.
         distributed: train on all processes of `mpirun`. Each calls `fit` and `evaluate` with the same data,
             computes a part of every batch and makes the same updates. Rank 0 writes files and lines.
         shards: parts of a batch, a power of two, not below the ranks. Batch norm normalises within a part.
@@ -111,6 +113,7 @@ class Trainer(checked.Settings):
         clip_grad_value: float | None = None,
         compile: bool = True,
         on_nonfinite: str = "raise",
+        precision: str | None = None,
         distributed: bool = False,
         shards: int = 8,
         deterministic: bool = True,
@@ -119,14 +122,13 @@ class Trainer(checked.Settings):
         self.optimizer = checked.named_optimizer(optimizer, model, self.loss, lr)
         self.on_nonfinite, self.metrics, self.l1, self.l2 = on_nonfinite, metrics, l1, l2
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
-        self.accumulate, self.compile = accumulate, compile
+        self.accumulate, self.compile, self.precision = accumulate, compile, precision
         self.distributed, self.shards, self.deterministic = distributed, shards, deterministic
         if isinstance(l1, Mapping) or isinstance(l2, Mapping):
             Penalty(model, [], l1, l2)  # names that the model lacks are found now
         self.history = History()
-        self.stop_training = self.interrupted = False
+        self.stop_training, self.interrupted, self.resumed_from = False, False, None
         self.last_epoch = self.steps_per_epoch = self.updates = 0
-        self.resumed_from: Any = None
         self._run: Run | None = None
         self.leads = not distributed or checked.processes().require_ranks(shards, deterministic).rank == 0
         self._spec, self._parts = DataSpec(model, self.loss), CompiledParts()
@@ -227,7 +229,7 @@ class Trainer(checked.Settings):
             try:
                 if resume is not None:
                     run.find(resume)
-                with training(self.model, name):
+                with training(self.model, name), float32_matmul_precision(self.precision):
                     run.go()
             finally:
                 self._run = None
@@ -252,10 +254,9 @@ class Trainer(checked.Settings):
             RuntimeError: a fit of the model is running in another thread.
         """
         require_untrained(self.model, "Trainer.evaluate")
-        batch_size = positive("Trainer.evaluate", "batch_size", batch_size)
-        spec = self._current_spec()
+        batch_size, spec = positive("Trainer.evaluate", "batch_size", batch_size), self._current_spec()
         kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
-        with warning_once(self.leads):
+        with warning_once(self.leads), float32_matmul_precision(self.precision):
             source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight)
             return kind(self, self._parts).measure(source)
 
@@ -342,6 +343,7 @@ class Trainer(checked.Settings):
     def settings(self) -> dict[str, Any]:
         """How steps are taken, as plain values: what a resumed run must have in common."""
         names = ["l1", "l2", "accumulate", "clip_grad_norm", "clip_grad_value"]
+        names += ["precision"] * (self.precision is not None)
         names += ["distributed", "shards", "deterministic"] * self.distributed
         return {name: getattr(self, name) for name in names}
 
@@ -387,7 +389,8 @@ class Trainer(checked.Settings):
         if self._run is None:
             note_untrained(self, name)
         batches = only_samples(name, x, self._current_spec(), size)
-        return Evaluator(self, self._parts).output(name, batches)
+        with float32_matmul_precision(self.precision):
+            return Evaluator(self, self._parts).output(name, batches)
 
     def _current_spec(self, first: bool = False) -> DataSpec:
         """What is known of the data, for the model and loss of now; the first `fit` finds it anew."""

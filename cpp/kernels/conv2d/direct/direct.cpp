@@ -32,9 +32,10 @@ template <class T>
 bool shares_inputs(const Correlation<T>& p, int64_t in, int64_t out) {
   constexpr int64_t kMostChannels = 64;
   const ConvKernels<T>& kernels = conv_kernels<T>();
-  return kernels.shared && p.geometry.groups > 1 && out <= kernels.lanes && 2 * out > kernels.lanes &&
-         in <= kMostChannels && p.w.shape[3] == kSharedTaps && p.geometry.stride[1] == 1 &&
-         p.geometry.dilation[1] == 1 && p.y.shape[3] >= kSharedRows[1] + kSharedTaps - 1;
+  return kernels.shared && !p.pairs && p.geometry.groups > 1 && out <= kernels.lanes &&
+         2 * out > kernels.lanes && in <= kMostChannels && p.w.shape[3] == kSharedTaps &&
+         p.geometry.stride[1] == 1 && p.geometry.dilation[1] == 1 &&
+         p.y.shape[3] >= kSharedRows[1] + kSharedTaps - 1;
 }
 
 // The correlation on those pixels of x alone that it reads (see skip_pixels).
@@ -356,7 +357,7 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
     else if (spans)
       kernels.grouped(t);
     else
-      kernels.tile(t);
+      tile_of<T>(problem.pairs)(t);
   }
 }
 

@@ -97,4 +97,19 @@ struct ConvKernels {
 
 RANVIER_TABLES(ConvKernels, conv_kernels)
 
+#if defined(__x86_64__)
+namespace v4 {
+void conv_pair_tile(ConvTile<float>& t);  // of pairs of bfloat16: see medium/medium.h
+}
+#endif
+
+template <class T>
+static inline auto tile_of([[maybe_unused]] bool pairs) {
+#if defined(__x86_64__)
+  if constexpr (sizeof(T) == sizeof(float))
+    if (pairs) return &v4::conv_pair_tile;
+#endif
+  return conv_kernels<T>().tile;
+}
+
 }  // namespace ranvier

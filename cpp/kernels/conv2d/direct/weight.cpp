@@ -116,7 +116,7 @@ void WeightGradient<T>::copy_dy(const OpenTeam& team, const Chunk& chunk, int64_
   for (int64_t row = chunk.first_row; row < chunk.last_row; ++row, to += q * width) {
     const T* from = dy_.data + row / height * dy_.stride_n + row % height * dy_.stride_h;
     matmul_kernels<T>().pack(q, panels_.columns(panel), static_cast<int>(width), from + panels_.first(panel),
-                             dy_.stride_w, 1, to);
+                             dy_.stride_w, 1, to, false);
   }
 }
 
@@ -197,7 +197,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
       channel = 0;
       if (++s == width) s = 0, ++r;
     }
-    kernels.tile(t);
+    tile_of<T>(c_.pairs)(t);
   }
 }
 

@@ -1,0 +1,165 @@
+#include "kernels/conv2d/medium/medium.h"
+
+#include "base/precision.h"
+#include "kernels/conv2d/share.h"
+#include "kernels/matmul/pairs.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kLeast = 16;  // channels and outputs
+
+// Pixels of so many elements, apart by a vector more where they would share the sets of L1.
+int64_t spread(int64_t elements) { return elements + (elements % 1024 == 0 ? 16 : 0); }
+
+// x (n, c, h, w) in memory of pixels `pixel` apart.
+TensorView<const float> images(const float* data, const int64_t* shape, int64_t n, int64_t c, int64_t pixel) {
+  const int64_t h = shape[2], w = shape[3];
+  return {data, 4, {n, c, h, w}, {h * w * pixel, 1, w * pixel, pixel}};
+}
+
+Correlation<float> in_pairs(Correlation<float> p, const float* x, int64_t pixel, const float* w) {
+  const int64_t in = p.x.shape[1] / 2, taps = p.w.shape[2] * p.w.shape[3];
+  p.x = images(x, p.x.shape, p.x.shape[0], in, pixel);
+  p.w.data = w;
+  p.w.shape[p.transposed ? 0 : 1] /= 2;
+  const int64_t row = p.w.shape[1] * taps;
+  p.w.strides[0] = row, p.w.strides[1] = taps, p.w.strides[2] = p.w.shape[3], p.w.strides[3] = 1;
+  p.algorithms = {0};
+  p.pairs = true;
+  return p;
+}
+
+// Two images of x as one: each pixel of `channels` elements.
+Conv2dBackwardWeight<float> in_pairs(Conv2dBackwardWeight<float> c, const float* x, const float* dy) {
+  const int64_t n = ceil_div(c.x.shape[0], 2);
+  c.x = images(x, c.x.shape, n, c.x.shape[1], c.x.shape[1]);
+  c.dy = images(dy, c.dy.shape, n, c.dy.shape[1], c.dy.shape[1]);
+  c.db.data = nullptr;
+  c.pairs = true;
+  return c;
+}
+
+#if defined(__x86_64__)
+using v4::round_rows;
+const MatmulKernels<float>& medium_kernels() { return v4::matmul_pairs; }
+#else  // never run
+void round_rows(int64_t, int64_t, const float*, int64_t, float*, int64_t) {}
+const MatmulKernels<float>& medium_kernels() { return matmul_kernels<float>(); }
+#endif
+
+// Rows of two images, side by side.
+void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int64_t* shape, float* to) {
+  const int64_t images = shape[0], c = shape[1], h = shape[2], w = shape[3], line = c * w;
+  const bool dense = rows.stride_w == c;
+  const Range share = even_share(team, ceil_div(images, 2) * h);
+  for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i) {
+    const int64_t n = i / h * 2;
+    const float* from = rows.data + n * rows.stride_n + i % h * rows.stride_h;
+    for (int64_t j = 0; j < (dense ? 1 : w); ++j) {
+      const int columns = static_cast<int>(dense ? line : c);
+      medium_kernels().pack(1, columns, columns, from + j * rows.stride_w, 2 * rows.stride_n, 1,
+                            to + i * line + j * c, n + 1 == images);
+    }
+  }
+}
+
+}  // namespace
+
+bool is_medium(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
+  return algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && in % 2 == 0 && in >= kLeast &&
+         out >= kLeast;
+}
+
+bool MediumSum::pays(const Correlation<float>& p) {
+  return is_medium(p.algorithms, p.x.shape[1] / p.geometry.groups, p.y.shape[1] / p.geometry.groups);
+}
+
+MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
+    : p_(p),
+      in_group_(p.x.shape[1] / p.geometry.groups),
+      x_(p.x, 0, carver, false),
+      pairs_x_(carver.take<float>(p.x.shape[0] * p.x.shape[2] * p.x.shape[3] * spread(p.x.shape[1] / 2))),
+      pairs_w_(carver.take<float>(numel(p.w) / 2)),
+      stride_(spread(p.x.shape[1] / 2)),
+      sum_(in_pairs(p, pairs_x_, stride_, pairs_w_), carver, threads) {}
+
+// Pairs of rows of `taps` elements, of two input channels: for each output, or for all outputs at once where
+// the inputs are w's first dimension.
+void MediumSum::round_weights(const OpenTeam& team) const {
+  const TensorView<const float>& w = p_.w;
+  const int64_t taps = w.shape[2] * w.shape[3], row = w.shape[1] * taps;
+  const int64_t rows = p_.transposed ? w.shape[0] / 2 : w.shape[0];
+  const bool dense = is_contiguous(w);
+  const Range share = even_share(team, rows);
+  for (int64_t i = share.begin; i < share.end; ++i) {
+    if (dense && p_.transposed) {
+      medium_kernels().pack(1, static_cast<int>(row), static_cast<int>(row), w.data + 2 * i * row, 2 * row, 1,
+                            pairs_w_ + i * row, false);
+    } else if (dense) {
+      medium_kernels().pack(w.shape[1] / 2, static_cast<int>(taps), static_cast<int>(taps), w.data + i * row,
+                            2 * taps, 1, pairs_w_ + i * row / 2, false);
+    } else {
+      float* to = pairs_w_ + i * (p_.transposed ? row : row / 2);
+      const int64_t step = p_.transposed ? w.strides[0] : w.strides[1];
+      for (int64_t c = 0; c < w.shape[1]; c += p_.transposed ? 1 : 2)
+        for (int64_t t = 0; t < taps; ++t, ++to)
+          medium_kernels().pack(1, 1, 1,
+                                w.data + (p_.transposed ? 2 * i : i) * w.strides[0] + c * w.strides[1] +
+                                    t / w.shape[3] * w.strides[2] + t % w.shape[3] * w.strides[3],
+                                2 * step, 1, to, false);
+    }
+  }
+}
+
+void MediumSum::run(const Team& team) const {
+  const double products = static_cast<double>(numel(p_.y)) * in_group_ * p_.w.shape[2] * p_.w.shape[3] / 2;
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    x_.copy_share(team);
+    team.barrier();
+    const int64_t h = p_.x.shape[2], w = p_.x.shape[3], half = p_.x.shape[1] / 2;
+    const Range share = even_share(team, p_.x.shape[0] * h);
+    const bool dense = x_.stride_w == 2 * half && stride_ == half;
+    for (int64_t i = share.begin; i < share.end && !interrupted(team); ++i)
+      round_rows(dense ? 1 : w, dense ? 2 * half * w : 2 * half,
+                 x_.data + i / h * x_.stride_n + i % h * x_.stride_h, x_.stride_w, pairs_x_ + i * w * stride_,
+                 stride_);
+    round_weights(team);
+    team.barrier();
+    sum_.run(team);
+  });
+}
+
+// Of few images an odd one is half empty.
+bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
+  const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
+  return c.algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && c.dw.data && in >= kLeast &&
+         out >= kLeast && c.x.shape[0] > 1;
+}
+
+MediumWeight::MediumWeight(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)
+    : c_(c),
+      x_(c.x, 0, carver, false),
+      dy_(c.dy, 0, carver, false),
+      pairs_x_(carver.take<float>(ceil_div(c.x.shape[0], 2) * c.x.shape[1] * c.x.shape[2] * c.x.shape[3])),
+      pairs_dy_(
+          carver.take<float>(ceil_div(c.x.shape[0], 2) * c.dy.shape[1] * c.dy.shape[2] * c.dy.shape[3])),
+      weight_(in_pairs(c, pairs_x_, pairs_dy_), carver, threads),
+      bias_(bias_only(c), carver, threads) {}
+
+void MediumWeight::run(const Team& team) const {
+  const double products =
+      static_cast<double>(numel(c_.dy)) * c_.x.shape[1] / c_.geometry.groups * c_.taps[0] * c_.taps[1] / 2;
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    x_.copy_share(team);
+    dy_.copy_share(team);
+    team.barrier();
+    round_images(team, x_, c_.x.shape, pairs_x_);
+    round_images(team, dy_, c_.dy.shape, pairs_dy_);
+    team.barrier();
+    weight_.run(team);
+  });
+  if (c_.db.data) bias_.run(team);
+}
+
+}  // namespace ranvier

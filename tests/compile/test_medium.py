@@ -1,0 +1,180 @@
+"""Products of bfloat16 in recorded steps, in gradients, in blocks of autocast, and in a Trainer."""
+
+import threading
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+
+pytestmark = needs_bfloat16
+
+
+def network(kind):
+    rv.manual_seed(0)
+    if kind == "mlp":
+        return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 10))
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 16, 10),
+    )  # fmt: skip
+
+
+def data(kind, rows=24):
+    rng = np.random.default_rng(1)
+    shape = (rows, 64) if kind == "mlp" else (rows, 3, 14, 14)
+    return rv.tensor(rng.standard_normal(shape).astype(np.float32)), rv.tensor(rng.integers(0, 10, rows))
+
+
+def trained(kind, compiled, steps=6, scope=None):
+    model = network(kind)
+    optimizer = rv.optim.Adam(model.parameters(), 1e-3)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = rv.compile(step) if compiled else step
+    for i in range(steps):
+        with rv.config.float32_matmul_precision(scope(i) if scope else None):
+            run(*data(kind))
+    return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_a_replay_has_the_bits_of_the_eager_step(kind, medium):  # noqa: F811
+    assert trained(kind, True) == trained(kind, False)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_another_setting_is_another_program(kind):
+    scope = lambda i: "medium" if i // 3 % 2 else "highest"  # noqa: E731
+    eager = trained(kind, False, 14, scope)
+    assert trained(kind, True, 14, scope) == eager
+    assert trained(kind, False, 14) != eager
+
+
+def test_a_prediction_with_packed_weights(medium):  # noqa: F811
+    model = network("mlp").eval()
+    x = data("mlp", 5)[0]
+    with rv.no_grad():
+        expected = model(x).numpy()
+        captured = rv.compile(model)
+        for _ in range(5):
+            np.testing.assert_array_equal(captured(x).numpy(), expected)
+
+
+def gradients(forward, backward):
+    model = network("mlp")
+    x, y = data("mlp")
+    with forward:
+        loss = nn.functional.cross_entropy(model(x), y)
+    with backward:
+        loss.backward()
+    return loss.detach().numpy().tobytes() + b"".join(p.grad.numpy().tobytes() for p in model.parameters())
+
+
+def test_gradients_have_the_precision_of_the_forward():
+    scope, autocast = rv.config.float32_matmul_precision, rv.autocast
+    both = gradients(scope("medium"), scope("medium"))
+    plain = gradients(scope(None), scope(None))
+    assert both != plain
+    assert gradients(scope("medium"), scope(None)) == both
+    assert gradients(autocast("cpu", dtype=rv.bfloat16), scope(None)) == both
+    assert gradients(autocast("cpu"), scope("highest")) == both
+    assert gradients(scope("highest"), scope("medium")) == plain
+    for other in (autocast("cpu", enabled=False), autocast("cuda"), autocast("cpu", dtype=rv.float16)):
+        assert gradients(other, scope(None)) == plain
+    rv.set_float32_matmul_precision("medium")
+    try:
+        assert gradients(scope(None), scope(None)) == both
+        assert gradients(scope("highest"), scope(None)) == plain
+    finally:
+        rv.set_float32_matmul_precision("highest")
+
+
+def test_blocks_nest_and_end():
+    a = rv.ones(40, 64) * (1 + 2**-10)
+    b = rv.ones(64, 40)
+    rounded, exact = 64.0, 64 * (1 + 2**-10)
+
+    def first():
+        return (a @ b)[0, 0].item()
+
+    with rv.autocast("cpu"):
+        assert first() == rounded
+        with rv.autocast("cpu", enabled=False):
+            assert first() == exact
+        assert rv.autocast("cpu", enabled=False)(first)() == exact
+        assert first() == rounded
+        seen = []
+        thread = threading.Thread(target=lambda: seen.append(first()))
+        thread.start(), thread.join()
+        assert seen == [exact]  # a block is one of its thread
+    with pytest.raises(KeyError), rv.autocast("cpu"):
+        raise KeyError
+    assert first() == exact
+    assert rv.autocast("cpu")(first)() == rounded
+
+
+def test_autocast_in_a_recorded_step():
+    model = network("mlp")
+    optimizer = rv.optim.SGD(model.parameters(), 0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        with rv.autocast("cpu", dtype=rv.bfloat16):
+            loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    def run(function):
+        model.load_state_dict(network("mlp").state_dict())
+        return [function(*data("mlp")).item() for _ in range(8)]
+
+    assert run(rv.compile(step)) == run(step)
+
+
+@pytest.mark.parametrize("wrong", ["low", "", 1, None])
+def test_another_precision_is_an_error(wrong):
+    expected = "expected 'highest', 'high' or 'medium'"
+    with pytest.raises(ValueError, match=expected):
+        rv.set_float32_matmul_precision(wrong)
+    if wrong is not None:
+        with pytest.raises(ValueError, match=expected), rv.config.float32_matmul_precision(wrong):
+            pass
+        with pytest.raises(ValueError, match=expected):
+            rv.Trainer(network("mlp"), "cross_entropy", "adam", precision=wrong)
+
+
+@pytest.mark.parametrize("compile", [True, False])
+def test_trainer(compile):
+    x, y = (t.numpy() for t in data("mlp", 96))
+
+    def fit(**settings):
+        trainer = rv.Trainer(network("mlp"), "cross_entropy", "adam", compile=compile, **settings)
+        trainer.fit(x, y, epochs=3, batch_size=32)
+        weights = b"".join(p.detach().numpy().tobytes() for p in trainer.model.parameters())
+        return weights, trainer.predict_proba(x).tobytes(), trainer.evaluate(x, y)["loss"]
+
+    plain, half = fit(), fit(precision="medium")
+    assert plain != half
+    assert plain == fit(precision="highest")
+    rv.set_float32_matmul_precision("medium")
+    try:
+        assert half == fit()
+        assert plain == fit(precision="high")
+    finally:
+        rv.set_float32_matmul_precision("highest")
+
+
+def test_trainer_keeps_it_in_its_file(tmp_path):
+    trainer = rv.Trainer(network("mlp"), "cross_entropy", "adam", precision="medium")
+    trainer.fit(*(t.numpy() for t in data("mlp", 32)), epochs=1)
+    trainer.save(tmp_path / "t.safetensors")
+    assert rv.Trainer.load(tmp_path / "t.safetensors").precision == "medium"

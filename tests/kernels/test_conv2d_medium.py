@@ -1,0 +1,131 @@
+"""Convolutions of bfloat16: `set_float32_matmul_precision("medium")`, on raw arrays."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier._core as _core
+from ranvier import kernels
+from reference import conv2d as reference
+from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
+from support.bits import same_bits
+from support.grouped import grouped
+
+# n, c, h, w, k, r, stride, padding, groups
+SHAPES = {
+    "one image": (1, 16, 9, 11, 16, 3, 1, 1, 1),
+    "an odd number of images": (3, 32, 8, 8, 48, 3, 1, 1, 1),
+    "ragged outputs": (2, 20, 7, 9, 37, 3, 1, 0, 1),
+    "stride 2": (4, 18, 12, 13, 20, 3, 2, 1, 1),
+    "one tap": (4, 64, 6, 6, 96, 1, 1, 0, 1),
+    "one tap, stride 2": (4, 64, 7, 7, 33, 1, 2, 0, 1),
+    "groups": (2, 64, 9, 9, 64, 3, 1, 1, 2),
+    "groups of 16": (2, 64, 20, 20, 64, 3, 1, 1, 4),
+    "large taps": (2, 16, 15, 15, 17, 5, 1, 2, 1),
+    "many channels": (2, 1024, 3, 3, 64, 3, 1, 1, 1),
+    "many pixels": (5, 32, 31, 33, 32, 3, 1, 1, 1),
+}
+
+
+def arrays(rng, n, c, h, w, k, r, stride, padding, groups):
+    x = rng.standard_normal((n, c, h, w)).astype(np.float32)
+    weight = rng.standard_normal((k, c // groups, r, r)).astype(np.float32)
+    return x, weight, rng.standard_normal(k).astype(np.float32)
+
+
+def last(x):
+    """With the channels contiguous."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def check(got, function, a, b, products, rounds=True):
+    """Within the roundings of float32 of the sum of rounded factors, and within 2^-7 of the exact one."""
+    exact, absolute = (
+        function(kind(a.astype(float)), kind(b.astype(float))) for kind in (np.positive, np.abs)
+    )
+    rounded = function(bfloat16(a), bfloat16(b)) if rounds else exact
+    sums = (products + 2) * 2.0**-23 * (1 + 2.0**-7) * absolute
+    assert (np.abs(got - rounded) <= sums).all()
+    assert (np.abs(got - exact) <= sums + (2.0**-7 + 2.0**-16) * absolute).all()
+    if rounds:
+        assert np.abs(got - exact).max() > 4 * np.abs(got - rounded).max()
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("layout", ["first", "last"])
+@grouped("name", SHAPES)
+def test_forward_and_gradients(name, layout, medium, rng):  # noqa: F811
+    shape = SHAPES[name]
+    (n, c, _, _, k, r, stride, padding, groups) = shape
+    x, w, _ = arrays(rng, *shape)
+    settings = {"stride": stride, "padding": padding, "groups": groups}
+    stored = last if layout == "last" else np.ascontiguousarray
+    y = kernels.conv2d(stored(x), w, **settings)
+    check(y, lambda x, w: reference.conv2d(x, w, **settings), x, w, c // groups * r * r)
+    dy = rng.standard_normal(y.shape).astype(np.float32)
+    dx, dw, db = kernels.conv2d_backward(stored(dy), stored(x), w, **settings)
+    back = reference.conv2d_backward
+    check(dx, lambda d, w: back(d, x.astype(float), w, **settings)[0], dy, w, k // groups * r * r, k % 2 == 0)
+    pixels = n * y.shape[2] * y.shape[3]
+    check(dw, lambda d, x: back(d, x, w.astype(float), **settings)[1], dy, x, pixels, n > 1)
+    np.testing.assert_allclose(db, dy.sum((0, 2, 3), np.float64), rtol=0, atol=pixels * 2.0**-22)
+
+
+@needs_bfloat16
+def test_weights_of_any_strides(medium, rng):  # noqa: F811
+    x, w, bias = arrays(rng, *SHAPES["ragged outputs"])
+    strided = np.zeros((w.shape[1], w.shape[0], 2 * w.shape[3], w.shape[2]), np.float32)
+    strided = strided.transpose(1, 0, 3, 2)[..., ::2]
+    strided[:] = w
+    expected = kernels.conv2d(x, w, bias)
+    np.testing.assert_array_equal(kernels.conv2d(x, strided, bias), expected)
+    dy = rng.standard_normal(expected.shape).astype(np.float32)
+    a, b = (kernels.conv2d_backward(dy, x, w, need_dw=False, need_db=False)[0] for w in (w, strided))
+    np.testing.assert_array_equal(a, b)
+
+
+@needs_bfloat16
+def test_threads_and_images_alone(medium, threads, rng):  # noqa: F811
+    for name in ("many pixels", "an odd number of images", "groups", "many channels"):
+        (_, _, _, _, _, _, stride, padding, groups) = SHAPES[name]
+        x, w, bias = arrays(rng, *SHAPES[name])
+        settings = {"stride": stride, "padding": padding, "groups": groups}
+        y = kernels.conv2d(x, w, bias, **settings)
+        dy = rng.standard_normal(y.shape).astype(np.float32)
+        run = lambda: (  # noqa: E731
+            kernels.conv2d(x, w, bias, **settings),  # noqa: B023
+            *kernels.conv2d_backward(dy, x, w, **settings),  # noqa: B023
+        )
+        same_bits(threads, run)
+        alone = kernels.conv2d(x[1:2], w, bias, **settings)
+        np.testing.assert_array_equal(alone, y[1:2])
+
+
+@needs_bfloat16
+def test_transposed(medium, rng):  # noqa: F811
+    x = rng.standard_normal((2, 32, 6, 7)).astype(np.float32)
+    w = rng.standard_normal((32, 16, 3, 3)).astype(np.float32)
+    y = kernels.conv_transpose2d(x, w, stride=2)
+    like = np.zeros((2, 16, *y.shape[2:]))
+    back = lambda x, w: reference.conv2d_backward(x, like, w, stride=2)[0]  # noqa: E731
+    check(y, back, x, w, 32 * 9)
+
+
+@needs_bfloat16
+def test_what_stays_float32(rng):
+    """Few or an odd number of channels, few outputs, one for each group, and float64."""
+    for c, k, groups, dtype in ((3, 32, 1, "f4"), (17, 32, 1, "f4"), (32, 8, 1, "f4"), (32, 32, 32, "f4"),
+                                (32, 32, 1, "f8")):  # fmt: skip
+        x, w, bias = (a.astype(dtype) for a in arrays(rng, 2, c, 8, 8, k, 3, 1, 1, groups))
+        before = kernels.conv2d(x, w, bias, padding=1, groups=groups)
+        with rv.config.float32_matmul_precision("medium"):
+            after = kernels.conv2d(x, w, bias, padding=1, groups=groups)
+        np.testing.assert_array_equal(before, after)
+
+
+def test_without_the_instructions_it_is_the_highest(isa, rng):
+    if _core.has_bfloat16():
+        pytest.skip("this level has them")
+    x, w, bias = arrays(rng, *SHAPES["groups"])
+    before = kernels.conv2d(x, w, bias, padding=1, groups=2)
+    with rv.config.float32_matmul_precision("medium"):
+        np.testing.assert_array_equal(kernels.conv2d(x, w, bias, padding=1, groups=2), before)

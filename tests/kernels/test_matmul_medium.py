@@ -1,0 +1,163 @@
+"""Products of bfloat16: `set_float32_matmul_precision("medium")`, on raw arrays."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier._core as _core
+from ranvier import kernels
+from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
+from support.bits import same_bits
+from support.grouped import grouped
+from support.layouts import in_layout
+
+EDGES = [16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 97]
+
+
+def check(a, b, bias=None, activation="none", rounded=True, **more):
+    """Within the roundings of float32 of the product of rounded factors, and 2^-7 of the exact one."""
+    got = kernels.matmul(a, b, bias, activation, **more)
+    wide = bfloat16(a) @ bfloat16(b)
+    absolute = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    if bias is not None:
+        wide, exact, absolute = wide + bias, exact + bias, absolute + np.abs(bias)
+    if activation == "relu":
+        wide, exact = np.maximum(wide, 0), np.maximum(exact, 0)
+    sums = (a.shape[-1] + 2) * 2.0**-23 * (1 + 2.0**-7) * absolute  # each rounding of a sum, of any direction
+    assert (np.abs(got - wide) <= sums).all()
+    assert (np.abs(got - exact) <= sums + (2.0**-7 + 2.0**-16) * absolute).all()
+    if rounded and wide.size:  # it was computed so
+        assert np.abs(got - exact).max() > 4 * np.abs(got - wide).max()
+    return got
+
+
+def equal(a, b):
+    assert a.shape == b.shape
+    assert np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+
+
+def stored(rng, shape, order):
+    x = rng.standard_normal(shape).astype(np.float32)
+    return in_layout(x, {"F": "transposed", "S": "strided"}[order]) if order in "FS" else x
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SC", "CS", "SS"])
+@grouped("size", EDGES)
+def test_edges(size, orders, medium, rng):  # noqa: F811
+    for m, k, n in ((size - 15, 40, 48), (9, size + 33, 33), (30, 65, size)):
+        check(stored(rng, (m, k), orders[0]), stored(rng, (k, n), orders[1]), rounded=size > 33)
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("orders", ["CC", "FC", "CF", "FF"])
+@pytest.mark.parametrize("k", [383, 767, 768, 769, 770, 1537, 2305])
+def test_blocks_of_k(k, orders, medium, rng):  # noqa: F811
+    for m, n in ((3, 17), (70, 32), (150, 300)):
+        check(stored(rng, (m, k), orders[0]), stored(rng, (k, n), orders[1]))
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("shape", [(300, 900, 1200), (1000, 64, 64), (14, 3000, 600), (2000, 700, 40)])
+def test_large_ones_and_threads(shape, medium, threads, rng):  # noqa: F811
+    m, k, n = shape
+    a, b = stored(rng, (m, k), "C"), stored(rng, (k, n), "F")
+    same_bits(threads, lambda: check(a, b), (1, 2, 3, 5))
+
+
+@needs_bfloat16
+def test_a_row_has_the_same_bits_alone(medium, rng):  # noqa: F811
+    for k, n in ((784, 128), (64, 16), (33, 65), (1500, 40)):
+        a, b = stored(rng, (40, k), "C"), stored(rng, (k, n), "F")
+        whole = kernels.matmul(a, b)
+        for rows in (1, 2, 5, 13, 39):
+            equal(kernels.matmul(a[:rows], b), whole[:rows])
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
+def test_what_follows(activation, medium, rng):  # noqa: F811
+    for m, k, n in ((33, 70, 50), (128, 784, 128), (5, 900, 17)):
+        a, b, bias = stored(rng, (m, k), "C"), stored(rng, (k, n), "F"), stored(rng, (n,), "C")
+        plain = kernels.matmul(a, b)
+        expected = plain + bias
+        got = kernels.matmul(a, b, bias, activation)
+        if activation == "tanh":
+            expected = kernels.tanh(expected)
+        equal(got, np.maximum(expected, 0) if activation == "relu" else expected)
+        saved = stored(rng, (m, n), "C")
+        if activation == "relu":
+            equal(kernels.matmul(a, b, None, "relu", None, saved), np.where(saved > 0, plain, 0))
+
+
+@needs_bfloat16
+def test_stacks_and_results_of_any_strides(medium, rng):  # noqa: F811
+    a, b = stored(rng, (3, 1, 40, 64), "C"), stored(rng, (5, 64, 48), "C")
+    got = kernels.matmul(a, b)
+    for i in range(3):
+        for j in range(5):
+            equal(got[i, j], kernels.matmul(a[i, 0], b[j]))
+    out = np.zeros((48, 40), np.float32).T
+    kernels.matmul(a[0, 0], b[0], out=out)
+    equal(out, got[0, 0])
+    wide = np.zeros((40, 100), np.float32)
+    kernels.matmul(a[0, 0], b[0], out=wide[:, ::2][:, :48])
+    equal(wide[:, ::2][:, :48], got[0, 0])
+    row = np.broadcast_to(a[0, 0, :1], (40, 64))  # a stride of 0
+    equal(kernels.matmul(row, b[0])[7], got[0, 0, 0])
+    check(a[0, 0][::-1, ::-1], b[0][::-1], rounded=False)
+
+
+@needs_bfloat16
+def test_values_that_are_no_numbers(medium, rng):  # noqa: F811
+    a, b = stored(rng, (20, 64), "C"), stored(rng, (64, 32), "C")
+    a[3, 5], a[4, 6], a[5, 7] = np.nan, np.inf, -np.inf
+    got = kernels.matmul(a, b)
+    assert np.isnan(got[3]).all()
+    np.testing.assert_array_equal(got[4], np.inf * np.sign(b[6]))
+    np.testing.assert_array_equal(got[5], -np.inf * np.sign(b[7]))
+    assert np.isfinite(np.delete(got, [3, 4, 5], 0)).all()
+    signalling = np.array([0x7F800001], np.uint32).view(np.float32)  # not rounded to infinity
+    a[:] = 1
+    a[0, 0] = signalling[0]
+    assert np.isnan(kernels.matmul(a, b)[0]).all()
+    a[0], b[:] = 1e-40, 1  # subnormal
+    assert (kernels.matmul(a, b)[0] == 0).all()
+    a[0] = np.finfo(np.float32).max  # rounds to infinity
+    assert np.isinf(kernels.matmul(a, b)[0]).all()
+
+
+@needs_bfloat16
+def test_empty_ones(medium):  # noqa: F811
+    for m, k, n in ((0, 64, 64), (5, 64, 0), (5, 0, 64)):
+        got = kernels.matmul(np.ones((m, k), np.float32), np.ones((k, n), np.float32))
+        equal(got, np.zeros((m, n), np.float32))
+
+
+def test_float64_and_small_products_stay(rng):
+    for dtype, m, k, n in (("float64", 40, 300, 64), ("float32", 30, 4, 300), ("float32", 40, 300, 4)):
+        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        before = kernels.matmul(a, b)
+        with rv.config.float32_matmul_precision("medium"):
+            equal(kernels.matmul(a, b), before)
+
+
+def test_without_the_instructions_it_is_the_highest(isa, rng):
+    if _core.has_bfloat16():
+        pytest.skip("this level has them")
+    a, b = stored(rng, (40, 300), "C"), stored(rng, (300, 64), "C")
+    before = kernels.matmul(a, b)
+    with rv.config.float32_matmul_precision("medium"):
+        equal(kernels.matmul(a, b), before)
+    assert rv.config.config()["bfloat16"] is False
+
+
+def test_high_is_the_highest(rng):
+    a, b = stored(rng, (40, 300), "C"), stored(rng, (300, 64), "C")
+    before = kernels.matmul(a, b)
+    with rv.config.float32_matmul_precision("high"):
+        equal(kernels.matmul(a, b), before)
+    rv.set_float32_matmul_precision("high")
+    assert rv.get_float32_matmul_precision() == "high"
+    equal(kernels.matmul(a, b), before)
+    rv.set_float32_matmul_precision("highest")
