@@ -1,8 +1,7 @@
 """Compress the files of wheels again with zopfli: any zip reader can read them, and they are 3 % smaller.
 
 The Python files lose their comments and the docstrings of private names, a fiftieth of a wheel; lines keep
-their numbers. The sources have them. Addresses in a module that the loader computes from its table are zeros
-in the file.
+their numbers. The sources have them.
 
 python packaging/compress.py dist/ranvier-*.whl
 """
@@ -21,9 +20,6 @@ import zlib
 from pathlib import Path
 
 METHOD, VERSION, UNIX = 8, 20, 3  # deflate; of the zip format; where the file attributes come from
-ELF = b"\x7fELF\2\1"  # 64 bits, little-endian
-LOADED, RELOCATIONS = 1, 4  # kinds of segments and of sections of an ELF file
-RELATIVE = {62: 8, 183: 1027}  # of a machine: the kind of relocation that stores its own addend
 
 
 def deflated(content: bytes) -> bytes:
@@ -71,31 +67,6 @@ def shortened(content: bytes) -> bytes:
     return changed.encode()
 
 
-def without_addresses(content: bytes) -> bytes:
-    """An ELF file (64 bits, little-endian) with zeros where the loader stores addresses of the file itself.
-
-    The loader takes them from the table of relocations and does not read the place, where the linker may have
-    written them as well: 11 KB of a wheel.
-    """
-    machine, made = struct.unpack_from("<H", content, 18)[0], bytearray(content)
-    heads, sections = struct.unpack_from("<2Q", content, 32)
-    n_heads, n_sections = struct.unpack_from("<HxxH", content, 56)
-    segments = [struct.unpack_from("<2L5Q", content, heads + 56 * k) for k in range(n_heads)]
-    for k in range(n_sections):
-        kind, _, _, start, size = struct.unpack_from("<L4Q", content, sections + 64 * k + 4)
-        if kind != RELOCATIONS:
-            continue
-        for place, relocation, _ in struct.iter_unpack("<2Qq", content[start : start + size]):
-            if relocation == RELATIVE.get(machine):
-                (at,) = (
-                    offset + place - address
-                    for segment, _, offset, address, _, length, _ in segments
-                    if segment == LOADED and address <= place < address + length
-                )
-                made[at : at + 8] = bytes(8)
-    return bytes(made)
-
-
 def recorded(content: bytes) -> str:
     """What RECORD says of a file."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
@@ -105,11 +76,7 @@ def recorded(content: bytes) -> str:
 def contents(source: zipfile.ZipFile, files: list[zipfile.ZipInfo]) -> dict[str, bytes]:
     """The files of a wheel as they will be, RECORD among them."""
     made = {entry.filename: source.read(entry) for entry in files}
-    for name, content in made.items():
-        if name.endswith(".py"):
-            made[name] = shortened(content)
-        elif content.startswith(ELF):
-            made[name] = without_addresses(content)
+    made |= {name: shortened(content) for name, content in made.items() if name.endswith(".py")}
     (record,) = (name for name in made if name.endswith(".dist-info/RECORD"))
     rows = []
     for row in made[record].decode().splitlines():
