@@ -2,6 +2,7 @@
 // timed.
 #include <chrono>
 
+#include "base/parallel.h"
 #include "bindings/define.h"
 #include "kernels/probe/probe.h"
 

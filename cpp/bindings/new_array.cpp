@@ -1,6 +1,7 @@
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #define NPY_TARGET_VERSION NPY_1_22_API_VERSION
 #define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include "base/allocator.h"
 #include "bindings/shape.h"
 
 #include <numpy/arrayobject.h>
