@@ -1,6 +1,7 @@
 #include "bindings/define.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace ranvier::bind {
 namespace {
@@ -24,10 +25,9 @@ std::string trimmed(const std::string& text, size_t first, size_t last) {
 const char* kept(const std::string& text) { return (new std::string(text))->c_str(); }
 
 // "name(a: Array, b: int = 1) -> Array".
-std::string described(const Defined& d, const std::vector<const char*>& annotations,
-                      const std::string& returned) {
+std::string described(const Defined& d, const char* const* annotations, const std::string& returned) {
   std::string text = std::string(d.name) + "(";
-  for (size_t i = 0; i < annotations.size(); ++i) {
+  for (size_t i = 0; i < d.names.size(); ++i) {
     text += (i ? ", " : "") + std::string(d.names[i]) + ": " + annotations[i];
     if (d.defaults[i]) text += " = " + std::string(py::repr(d.defaults[i]));
   }
@@ -101,7 +101,10 @@ py::object tuple_of(std::initializer_list<py::object> items) {
   return made;
 }
 
-Defined::Defined(const std::string& text, const char* op_name) {
+Defined::Defined(std::string_view signature, const char* op_name, Call call, const void* f, size_t bytes)
+    : call(call) {
+  std::memcpy(function, f, bytes);
+  const std::string text(signature);
   const size_t open = text.find('('), close = text.rfind(')');
   name = kept(text.substr(0, open));
   op = op_name ? op_name : name;
@@ -117,15 +120,16 @@ Defined::Defined(const std::string& text, const char* op_name) {
   }
 }
 
-void detail::add_to(Module m, Defined* d, const std::vector<const char*>& annotations,
-                    const std::string& returned) {
-  if (annotations.size() != d->names.size()) throw py::type_error(d->name);
+void detail::add_to(Module m, Defined* d, const char* const* annotations, std::string (*returned)()) {
+  size_t parameters = 0;
+  while (annotations[parameters]) ++parameters;
+  if (parameters != d->names.size()) throw py::type_error(d->name);
   static int count = 0;
   if (count == kMostFunctions) throw py::index_error(d->name);
   const PyCFunction call = entry(count, std::make_integer_sequence<int, kMostFunctions>());
   g_functions[count++] = d;
   auto* method = new PyMethodDef{d->name, call, METH_FASTCALL | METH_KEYWORDS,
-                                 kept(described(*d, annotations, returned))};
+                                 kept(described(*d, annotations, returned()))};
   m.attr(d->name) =
       py::reinterpret_steal<py::object>(PyCFunction_NewEx(method, m.ptr(), m.attr("__name__").ptr()));
 }

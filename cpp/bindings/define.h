@@ -4,12 +4,13 @@
 // reads and checks the argument; errors name the op and the parameter. f's types are also what the stub
 // `_core.pyi` says about the function (cmake/write_stub.py).
 //
-// The types of f are known to one small function, Typed::called. All else is done in define.cpp, once for all
-// functions. So a binding needs of pybind11 only pytypes.h, Python's objects: a file that includes pybind11.h
-// takes twice as long to compile.
+// The types of f are known to one small function, detail::called. All else is done in define.cpp, once for
+// all functions. So a binding needs of pybind11 only pytypes.h, Python's objects: a file that includes
+// pybind11.h takes twice as long to compile.
 #pragma once
 #include <functional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -25,21 +26,24 @@ py::object tuple_of(std::initializer_list<py::object> items);
 struct Defined {
   static constexpr size_t kMost = 24;  // parameters
 
-  Defined(const std::string& signature, const char* op);
+  // Reads the arguments, one for each parameter, and calls the function.
+  using Call = PyObject* (*)(const Defined& self, PyObject* const* arguments);
+
+  Defined(std::string_view signature, const char* op, Call call, const void* function, size_t bytes);
   const char* name;
   const char* op;                          // what errors name
   std::vector<const char*> names;          // of the parameters
   std::vector<PyObject*> names_in_python;  // interned
   std::vector<PyObject*> defaults;         // null: there is none
-  // Reads the arguments, one for each parameter, and calls the function.
-  PyObject* (*call)(const Defined& self, PyObject* const* arguments);
+  Call call;
+  alignas(8) char function[24];  // what `call` calls, of a type that it knows
 };
 
 namespace detail {
 
 void raise_in_python();  // the exception that is being handled
-void add_to(Module m, Defined* function, const std::vector<const char*>& annotations,
-            const std::string& returned);
+// annotations: of the parameters, and a null pointer. returned: the annotation of the result.
+void add_to(Module m, Defined* function, const char* const* annotations, std::string (*returned)());
 
 // What the stub calls a result, and how it becomes a Python object.
 template <class R>
@@ -50,6 +54,10 @@ struct Result {  // a Python object whose class names itself
 template <class R, class Python>
 struct ResultAs {
   static py::object of(R r) { return Python(r); }
+};
+template <>
+struct Result<void> {
+  static std::string annotation() { return "None"; }
 };
 template <>
 struct Result<bool> : ResultAs<bool, py::bool_> {
@@ -101,41 +109,32 @@ void check_floats(const Input*& first, const P& x) {
 }
 
 template <class F, class R, class... P>
-struct Typed : Defined {
-  static_assert(sizeof...(P) <= kMost);
-  F f;
-
-  Typed(const std::string& signature, const char* op, F f) : Defined(signature, op), f(f) {
-    call = [](const Defined& self, PyObject* const* arguments) {
-      return static_cast<const Typed&>(self).called(arguments);
-    };
-  }
-
-  PyObject* called(PyObject* const* argument) const {
-    const char* const* name = names.data();
-    std::tuple<P...> read{P(Arg{op, *name++, *argument++})...};  // braces: from left to right
-    const Input* first = nullptr;
-    std::apply([&](const auto&... x) { (check_floats(first, x), ...); }, read);
-    if constexpr (std::is_void_v<R>)
-      return std::apply(f, std::move(read)), py::none().release().ptr();
-    else
-      return Result<R>::of(std::apply(f, std::move(read))).release().ptr();
-  }
-};
+PyObject* called(const Defined& self, PyObject* const* argument) {
+  const char* const* name = self.names.data();
+  std::tuple<P...> read{P(Arg{self.op, *name++, *argument++})...};  // braces: from left to right
+  const Input* first = nullptr;
+  std::apply([&](const auto&... x) { (check_floats(first, x), ...); }, read);
+  const F& f = *reinterpret_cast<const F*>(self.function);
+  if constexpr (std::is_void_v<R>)
+    return std::apply(f, std::move(read)), py::none().release().ptr();
+  else
+    return Result<R>::of(std::apply(f, std::move(read))).release().ptr();
+}
 
 template <class F, class R, class... P>
-void define(Module m, const std::string& signature, const char* op, F f, std::function<R(P...)>*) {
-  std::string returned = "None";
-  if constexpr (!std::is_void_v<R>) returned = Result<R>::annotation();
-  add_to(m, new Typed<F, R, std::decay_t<P>...>(signature, op, f), {std::decay_t<P>::annotation...},
-         returned);
+void define(Module m, std::string_view signature, const char* op, const F& f, std::function<R(P...)>*) {
+  static_assert(sizeof...(P) <= Defined::kMost && std::is_trivially_copyable_v<F>);
+  static_assert(sizeof f <= sizeof Defined::function && alignof(F) <= 8);
+  static constexpr const char* annotations[] = {std::decay_t<P>::annotation..., nullptr};
+  add_to(m, new Defined(signature, op, called<F, R, std::decay_t<P>...>, &f, sizeof f), annotations,
+         Result<R>::annotation);
 }
 
 }  // namespace detail
 
 // `op`: what errors name instead of the function.
 template <class F>
-void def(Module m, const std::string& signature, F f, const char* op = nullptr) {
+void def(Module m, std::string_view signature, F f, const char* op = nullptr) {
   detail::define(m, signature, op, f, static_cast<decltype(std::function(f))*>(nullptr));
 }
 
