@@ -37,7 +37,8 @@ def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
     if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
         rows = arrays[0] if mask is None or mask.ndim <= 1 else np.flatnonzero(mask)
         return Picks(basic, axes, rows.reshape(-1), rows.shape)
-    view_shape = np.broadcast_to(0, shape)[basic].shape
+    whole = basic.count(slice(None)) == len(basic)
+    view_shape = shape if whole else np.broadcast_to(0, shape)[basic].shape
     rows, picked = _merged(arrays, [view_shape[a] for a in axes])
     if arrays and is_recording():
         rows = _merged_by_core(arrays, [view_shape[a] for a in axes])

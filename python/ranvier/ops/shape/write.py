@@ -14,6 +14,7 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
+from ranvier.autograd.keys import picks_of
 from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -23,7 +24,7 @@ from ranvier.ops.image.resample import pad
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
-from ranvier.ops.shape.scatter import _like, scatter, scatter_add
+from ranvier.ops.shape.scatter import _like, index_add, scatter, scatter_add
 
 
 def take(input: Any, index: Any) -> Tensor:
@@ -143,6 +144,17 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
             "dtypes"
         )
     try:
+        if not accumulate:
+            y = input.clone()
+            y[key if len(key) != 1 else key[0]] = values
+            return y
+        picks = picks_of(key, input.shape)
+        n = len(picks.axes)
+        if picks.basic.count(slice(None)) == len(picks.basic) and picks.axes == tuple(range(n)):
+            length, rest = math.prod(input.shape[:n]), input.shape[n:]
+            rows = host(_in_range, "index_put", picks.rows, length)
+            source = broadcast_to(values, (*picks.shape, *rest)).reshape(rows.size, *rest)
+            return index_add(input.reshape(length, *rest), 0, rows, source).reshape(input.shape)
         places = picked(_positions(input), (key,))
     except IndexError as error:
         raise IndexError(f"[index_put] {error}") from error
