@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.cholesky import SolveTriangular
-from ranvier.ops.matrix.inverse import Solve, matrix
+from ranvier.ops.matrix.inverse import matrix
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.matrix.singular import Svd, decomposed, ones_in_diagonal, over_differences, svd_of
 from ranvier.ops.reduction.reduce import sum as total
@@ -70,7 +72,7 @@ def _of_qr(node: Any, dQ: Tensor | None, dR: Tensor | None) -> Tensor:
         dQ = dQ + matmul(matmul(Q, W), dW.mT)
     M = matmul(U, dU.mT) - matmul(dQ.mT, Q)
     dX = dQ + matmul(Q, tril(M) + tril(M, -1).mT)
-    dX = Solve("qr").apply(U, dX.mT).mT
+    dX = SolveTriangular("qr", True).apply(U, dX.mT).mT
     return dX if n == k else cat([dX, matmul(Q, dW)], -1)
 
 
@@ -238,8 +240,8 @@ def matrix_rank(
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
     """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k).
 
-    The solution is always by singular values. driver only decides, as in PyTorch, which of the others are
-    empty: rank for "gels", singular_values unless "gelsd" or "gelss", and residuals (..., k), the sums of
+    The solution is by Q and R where A has full rank, m >= n, else by singular values. driver only decides, as
+    in PyTorch, which of the others are empty: rank for "gels", singular_values unless "gelsd" or "gelss", and residuals (..., k), the sums of
     squares of B - A X, for None and "gelsy", or where m <= n or a rank is below n.
     | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
     A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
@@ -248,8 +250,14 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise OpError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
-    solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
-    rank = matrix_rank(A.detach(), rtol=least)
+    tall = driver not in ("gelsd", "gelss") and A.shape[-2] >= A.shape[-1] > 0 and not recordings
+    Q, R = Qr("reduced").apply(A) if tall else (A, A)
+    if tall and A.dtype == B.dtype and _has_full_rank(R._array, least):
+        solution = SolveTriangular("lstsq", True).apply(R, matmul(Q.mT, B))
+        rank = wrap(np.full(A.shape[:-2], A.shape[-1], np.int64))
+    else:
+        solution = matmul(Pinv("lstsq", 0.0, least).apply(A), B)
+        rank = matrix_rank(A.detach(), rtol=least)
     measured = driver in ("gels", "gelsd", "gelss") and A.shape[-2] > A.shape[-1]
     if measured and bool((rank._read("lstsq") == A.shape[-1]).all()):
         error = sub(matmul(A, solution), B)
@@ -259,6 +267,16 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     values = svdvals(A.detach()) if driver in ("gelsd", "gelss") else wrap(np.zeros(0, A.dtype))
     rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else rank
     return LstsqResult(solution, residuals, rank, values)
+
+
+def _has_full_rank(R: Array, least: float) -> bool:
+    """Whether the least singular value is surely above that share of the greatest."""
+    try:
+        inverse = _core.solve_triangular(R, np.eye(R.shape[-1], dtype=R.dtype), True)
+    except ValueError:  # a 0 in the diagonal
+        return False
+    of_both = np.linalg.norm(R, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))
+    return bool((of_both * least < 1).all())
 
 
 class Lu(Function):

@@ -129,7 +129,9 @@ class Det(Function):
         return np.asarray(np.linalg.det(A))
 
     def backward(self, dy: Array) -> Array:
-        cofactors = _in_singular_basis(self.A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
+        cofactors = _by_inverse(self.A)
+        if cofactors is None:
+            cofactors = _in_singular_basis(self.A, lambda u, s, vt: (u * _others(s)[..., None, :]) @ vt)
         return dy[..., None, None] * cofactors
 
 
@@ -190,6 +192,18 @@ def _of_minors(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
             x = cut(A) if A.requires_grad else A.detach().requires_grad_()
             (dA,) = gradients([formula(x)], [x], [dy], create_graph=True)
     return dA, Minors().apply(A, dy) if node.needs[1] else None
+
+
+def _by_inverse(A: Array) -> Array | None:
+    """det A A^-T; None where a matrix has no inverse of many right digits."""
+    try:
+        with np.errstate(all="ignore"):
+            inverse, det = np.linalg.inv(A), np.linalg.det(A)[..., None, None]
+            lost = (np.linalg.norm(A, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))).max(initial=0)
+    except np.linalg.LinAlgError:
+        return None
+    right = lost * np.finfo(A.dtype).eps < 1e-4 and np.isfinite(det).all() and det.all()
+    return np.asarray(det * np.swapaxes(inverse, -1, -2)) if right else None
 
 
 def _in_singular_basis(A: Array, function: Callable[[Array, Array, Array], Array]) -> Array:
