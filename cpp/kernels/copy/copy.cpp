@@ -19,6 +19,18 @@ constexpr int64_t kJoinedBytes = 1 << 11;  // of y that are written at once: the
 constexpr int64_t kBufferBytes = 1 << 14;  // of a large y, that memcpy takes
 constexpr int64_t kLongBytes = 1 << 13;    // of a row: memcpy has stores that do not read a line before
 
+// y[i] = x[-i]
+void reverse_bytes(int64_t n, const char* x, char* y) {
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    uint64_t some;
+    std::memcpy(&some, x - i - 7, 8);
+    some = __builtin_bswap64(some);
+    std::memcpy(y + i, &some, 8);
+  }
+  for (; i < n; ++i) y[i] = x[-i];
+}
+
 // Lines of single elements, or one line for all.
 template <class T>
 void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) {
@@ -27,8 +39,11 @@ void copy_elements(const Team& team, const LoopNest<2>& nest, const Copy<T>& c) 
     const T* x = c.x.data + offsets[0];
     T* y = c.y.data + offsets[1];
     if (step_x == 1 && step_y == 1) return static_cast<void>(std::memcpy(y, x, n * sizeof(T)));
-    if constexpr (sizeof(T) > 1)
-      if (step_x == -1 && step_y == 1) return copy_kernels<T>().reverse(n, x, y);
+    if (step_x == -1 && step_y == 1) {
+      if constexpr (sizeof(T) > 1) return copy_kernels<T>().reverse(n, x, y);
+      if constexpr (sizeof(T) == 1)
+        return reverse_bytes(n, reinterpret_cast<const char*>(x), reinterpret_cast<char*>(y));
+    }
     for (int64_t i = 0; i < n; ++i) y[i * step_y] = x[i * step_x];
   });
 }

@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
@@ -47,7 +47,8 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
     | rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0) -> tensor([0.6590, 0.2424, 0.0986])"""
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
-        return Softmax(dim).apply(input)
+        y = direct(_core.softmax, input, dim)
+        return Softmax(dim).apply(input) if y is None else y
     return _along(Softmax, "softmax", input, dim if axis is None else axis, dtype)
 
 
@@ -86,7 +87,8 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
     Arguments and errors as in :func:`softmax`.
     | rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([-1000.,     0.])"""
     if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
-        return LogSoftmax(dim).apply(input)
+        y = direct(_core.log_softmax, input, dim)
+        return LogSoftmax(dim).apply(input) if y is None else y
     return _along(LogSoftmax, "log_softmax", input, dim if axis is None else axis, dtype)
 
 

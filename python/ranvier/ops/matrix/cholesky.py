@@ -139,6 +139,8 @@ def _as_far_as(A: Array) -> Array:
 def _rows_without(L: Array) -> Array:
     """The first row, counted from 1, that a factor has not; 0 of a whole factor."""
     never = np.isnan(np.diagonal(L, axis1=-2, axis2=-1))
+    if not never.any():
+        return np.zeros(L.shape[:-2], np.int32)
     return np.asarray(np.where(never.any(-1), never.argmax(-1) + 1, 0), np.int32)
 
 

@@ -241,8 +241,9 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k).
 
     The solution is by Q and R where A has full rank, m >= n, else by singular values. driver only decides, as
-    in PyTorch, which of the others are empty: rank for "gels", singular_values unless "gelsd" or "gelss", and residuals (..., k), the sums of
-    squares of B - A X, for None and "gelsy", or where m <= n or a rank is below n.
+    in PyTorch, which of the others are empty: rank for "gels", singular_values unless "gelsd" or "gelss",
+    and residuals (..., k), the sums of squares of B - A X, for None and "gelsy", or where m <= n or a rank
+    is below n.
     | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
     A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:

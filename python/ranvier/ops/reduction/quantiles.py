@@ -14,7 +14,7 @@ from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, is_floating
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.rows import examples
@@ -201,10 +201,20 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
         raise OpError(
             f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and finite min < max"
         )
-    inside = values[(values >= min) & (values <= max)]
-    if inside.dtype == np.float16:  # NumPy would round the edges to it
-        inside = inside.astype(np.float32)
-    return without_derivative("histc", np.histogram(inside, bins, (min, max))[0].astype(input.dtype), input)
+    return without_derivative("histc", _counts(values.reshape(-1), bins, min, max).astype(input.dtype), input)
+
+
+def _counts(values: Any, bins: int, low: float, high: float) -> Any:
+    """How many are in each interval, which the dtype's arithmetic decides, as in PyTorch."""
+    exact = values.dtype if values.dtype in (F32, F64) else F32 if values.dtype == np.float16 else F64
+    first, count, width = (exact.type(v) for v in (low, bins, high - low))
+    counts = np.zeros(bins, np.int64)
+    for start in range(0, values.size, 1 << 15):  # what stays in the cache
+        some = values[start : start + (1 << 15)].astype(exact, copy=False)
+        some = some[(some >= low) & (some <= high)]
+        places = ((some - first) * count / width).astype(np.int64)
+        counts += np.bincount(np.minimum(places, bins - 1), minlength=bins)
+    return counts
 
 
 def histogram(
@@ -305,6 +315,8 @@ def searchsorted(
 
     'left' (the default) gives the index of the first element >= the value, 'right' of the first > it.
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
+    if type(values) is float and getattr(sorted_sequence, "dtype", None) in (F32, F64):
+        values = np.asarray(values, sorted_sequence.dtype)
     if sorter is None and side is None:
         y = direct(_core._searchsorted, sorted_sequence, values, right)
         if y is not None:
