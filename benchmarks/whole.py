@@ -14,7 +14,7 @@ Record = Mapping[str, Any]
 # page: the op of its captured rows, the targets
 OPS = {"training": ("train_step", targets.STEPS), "inference": ("inference", targets.PREDICTIONS)}
 LIBRARIES = ("torch", "jax", "scikit-learn", "onnxruntime")
-OTHERS = ["eager", "own forward"]  # timed beside the captured rows
+OTHERS = ["eager", "class"]  # timed beside the captured rows
 
 
 def milliseconds(seconds: float) -> str:

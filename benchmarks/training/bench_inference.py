@@ -82,7 +82,7 @@ def bench_predictions(race: Race, network: str, batch: int, threads: int) -> Non
         ours=captured(network),
         beside={
             "inference, eager": eager(network),
-            "inference, own forward": eager(network, Own),
+            "inference, class": eager(network, Own),
         },
         inputs=case.arrays,
         expected=case.expected,
