@@ -195,7 +195,8 @@ def family_page(family: str, records: Sequence[Record], results: Record, folder:
     """All ops of one benchmark file."""
     own = results["limits"]["isa"]
     limits = {own: results["limits"], **results.get("levels", {})}
-    parts = [f"# {family}: all rows", "[Summary of all families](../benchmarks.md)"]
+    where = f"Measured on {results['limits']['cpu']}, instruction set {own}."
+    parts = [f"# {family}: all rows", "[Summary of all families](../benchmarks.md)", where]
     levels = {r["isa"] for r in records} - {own}
     parts += [LEVEL_WORDS.format(level=level) for level in sorted(levels)]
     if family in whole.OPS:
