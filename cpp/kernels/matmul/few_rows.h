@@ -7,34 +7,20 @@
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/dot.h"
 #include "kernels/matmul/packing.h"
-#include "simd/half.h"
 #include "simd/vec.h"
 
 namespace ranvier::RANVIER_ISA {
 
-// Cores with vectors of 64 bytes transpose halves of them faster: three ports do that, not one.
-template <class T>
-struct ColumnsOf {
-  typedef typename VecOf<T>::type type;
-};
-#if RANVIER_HAS_HALF
-template <>
-struct ColumnsOf<float> {
-  typedef half_vec type;
-};
-#endif
-template <class T>
-using columns_vec = typename ColumnsOf<T>::type;
-
 template <class T>
 constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places, and elements of each at once
 template <class T>
-constexpr int kPieces = int(sizeof(columns_vec<T>)) / 16;  // of a vector
+constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // of a vector
 
-// Vectors of columns at once, whose chains hide the FMA's latency.
+// Vectors of columns at once, whose chains hide the FMA's latency. Two of 64 bytes: more columns share the
+// sets of L1, whose lines are read four times.
 template <class T>
 constexpr int few_vectors(int rows) {
-  return !kFrequent<T> || (!kManyRegisters && rows > 2) ? 2 : 4;
+  return !kFrequent<T> || kManyRegisters || rows > 2 ? 2 : 4;
 }
 
 template <class Piece, int... I>
@@ -50,12 +36,22 @@ RANVIER_INLINE auto pieces_at(const char* const* at, int64_t offset) {
     Piece piece;
     __builtin_memcpy(&piece, at[0] + offset, sizeof piece);
     return piece;
-#ifdef __AVX__  // not from vectors, which GCC 12 joins in registers, on the port of the transpositions
+#ifdef __AVX__  // as they are loaded: joined in registers, they wait for the port of the transpositions
+#if RANVIER_VECTOR_BYTES == 64
+  } else if constexpr (kCount == 4 && sizeof(T) == sizeof(float)) {
+    const auto piece = [=](int i) RANVIER_INLINED {
+      return _mm_loadu_ps(reinterpret_cast<const float*>(at[i] + offset));
+    };
+    __m512 x = _mm512_castps128_ps512(piece(0));
+    x = _mm512_mask_broadcast_f32x4(x, 0x00f0, piece(1));
+    x = _mm512_mask_broadcast_f32x4(x, 0x0f00, piece(2));
+    return vec<T>(_mm512_mask_broadcast_f32x4(x, 0xf000, piece(3)));
+#endif
   } else if constexpr (kCount == 2 && sizeof(T) == sizeof(float)) {
     const auto piece = [=](int i) RANVIER_INLINED {
       return _mm_loadu_ps(reinterpret_cast<const float*>(at[i] + offset));
     };
-    return columns_vec<T>(_mm256_insertf128_ps(_mm256_castps128_ps256(piece(0)), piece(1), 1));
+    return vec<T>(_mm256_insertf128_ps(_mm256_castps128_ps256(piece(0)), piece(1), 1));
 #endif
   } else {
     return join_pieces(pieces_at<T, kCount / 2>(at, offset),
@@ -84,8 +80,8 @@ RANVIER_INLINE int64_t piece_column(const MatmulTile<T>& t, int64_t i) {
 
 // sums[i][lane] of kVectors vectors of columns, which begin with piece `first`.
 template <class T, int kRows, int kVectors>
-RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, columns_vec<T> (&sums)[kRows][kVectors]) {
-  typedef columns_vec<T> V;
+RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sums)[kRows][kVectors]) {
+  typedef vec<T> V;
   constexpr int kE = kPiece<T>, kP = kPieces<T>, kLine = 64 / int(sizeof(T));
   // A line in one round is a tenth faster with one row; with more rows it is only more code.
   constexpr int kSteps = kRows == 1 && kVectors > 2 && kFrequent<T> ? kLine / kE : 1;
@@ -145,7 +141,7 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, columns_vec<
 template <class T, int kRows, int kVectors>
 static __attribute__((noinline)) void few_columns(const MatmulTile<T>& t, int64_t first) {
   typedef T Piece __attribute__((vector_size(16)));
-  columns_vec<T> sums[kRows][kVectors] = {};
+  vec<T> sums[kRows][kVectors] = {};
   few_sums<T, kRows, kVectors>(t, first, sums);
   alignas(64) Piece pieces[kRows][kVectors * kPieces<T>];
   __builtin_memcpy(pieces, sums, sizeof pieces);
