@@ -99,6 +99,37 @@ def test_collate():
         default_collate([np.ones(2), np.ones(3)])
 
 
+@pytest.mark.parametrize(
+    "samples",
+    [
+        [np.arange(6.0).reshape(2, 3), np.ones((3, 2)).T],
+        [np.ones(3, ">f4"), np.arange(3, dtype=">f4")],
+        [np.ones(3, np.float32), np.arange(3)],
+        [np.ones((0, 2)), np.ones((0, 2))],
+        [np.array(1, np.int32), np.array(2, np.int32)],
+        [np.array(1, np.int32), np.array(2.5)],
+        [np.array(3, ">i8"), np.array(4, ">i8")],
+        [np.int16(1), np.int16(-2)],
+        [np.float32(1), np.float64(2)],
+        [np.bool_(True), np.bool_(False)],
+        [True, False],
+        [1, 2.5],
+        [1, True],
+        [2**40, 3],
+    ],
+    ids=str,
+)
+def test_collated_is_numpys_stack(samples):
+    expected = np.stack(samples)
+    expected = expected.astype(expected.dtype.newbyteorder("="))
+    tensors = [rv.from_numpy(np.asarray(x).astype(np.asarray(x).dtype.newbyteorder("="))) for x in samples]
+    for batch in (default_collate(samples), default_collate(tensors)):
+        assert (batch.dtype, batch.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(batch.numpy(), expected)
+    batch[...] = 0
+    np.testing.assert_array_equal(np.stack(samples), expected)  # a batch has memory of its own
+
+
 def test_collate_fn_gets_the_samples():
     loader = DataLoader(Squares(4), batch_size=2, collate_fn=lambda samples: [y for _, y in samples])
     assert list(loader) == [[0, 1], [4, 9]]

@@ -233,6 +233,15 @@ def test_arrays_take_the_dtype_of_the_module():
     assert Affine()(x).dtype == np.float32
     assert Affine().double()(x.astype(np.float32)).dtype == np.float64
     assert nn.Identity()(x).dtype == np.float64
+    nested = nn.Sequential(nn.Embedding(3, 3), nn.Sequential(nn.ReLU(), Affine().double()))
+    assert nested[1](x.astype(np.float32)).dtype == np.float64  # of the first parameter inside
+    assert nn.Identity()(x.astype(np.float32)).dtype == np.float32
+
+    class Own(nn.Identity):
+        def named_parameters(self, *args, **settings):
+            yield "w", nn.Parameter(rv.ones(1, dtype=rv.float64))
+
+    assert Own()(x.astype(np.float32)).dtype == np.float64
     assert Affine()(x=x).dtype == np.float32
     assert nn.Sequential(nn.Identity(), Affine())(x).dtype == np.float32
 

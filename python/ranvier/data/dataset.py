@@ -200,15 +200,7 @@ def default_collate(batch: list[Any]) -> Any:
 def _collated(batch: Any) -> Any:
     first = batch[0]
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
-        arrays = [raw(sample) for sample in batch]
-        if len({array.shape for array in arrays}) != 1:
-            shapes = sorted({array.shape for array in arrays})
-            raise ValueError(f"[default_collate] got samples of shapes {shapes}; expected equal shapes")
-        if any(array.dtype.kind not in "biuf" for array in arrays):
-            raise TypeError(
-                f"[default_collate] got samples {batch[:3]!r}; expected numbers in all or in none"
-            )
-        return wrap(np.stack(arrays))
+        return wrap(_stacked(batch))
     if isinstance(first, Mapping):
         return {key: _collated([sample[key] for sample in batch]) for key in first}
     if isinstance(first, (tuple, list)):
@@ -223,6 +215,29 @@ def _collated(batch: Any) -> Any:
             "numbers, texts, or dicts and lists of these: pass a collate_fn"
         )
     return batch
+
+
+def _stacked(batch: list[Any]) -> Array:
+    """One array of numbers, arrays or Tensors; what is usual is decided for all samples at once."""
+    kinds = set(map(type, batch))
+    if len(kinds) == 1 and isinstance(batch[0], (np.generic, int, float)):
+        numbers = np.array(batch)
+        if numbers.ndim == 1 and numbers.dtype.kind in "biuf":
+            return numbers
+    if kinds == {Tensor}:
+        arrays = [sample._array for sample in batch]
+    elif kinds == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
+        arrays = [raw(batch[0]), *batch[1:]]  # its errors are those of the others
+    else:
+        arrays = [raw(sample) for sample in batch]
+    shapes, dtypes = {array.shape for array in arrays}, {array.dtype for array in arrays}
+    if len(shapes) != 1:
+        raise ValueError(f"[default_collate] got samples of shapes {sorted(shapes)}; expected equal shapes")
+    if any(dtype.kind not in "biuf" for dtype in dtypes):
+        raise TypeError(f"[default_collate] got samples {batch[:3]!r}; expected numbers in all or in none")
+    if arrays[0].ndim == 0:
+        return np.stack(arrays) if len(dtypes) > 1 else np.fromiter(arrays, dtypes.pop(), len(arrays))
+    return np.concatenate(arrays).reshape(len(arrays), *arrays[0].shape)
 
 
 def default_convert(data: Any) -> Any:

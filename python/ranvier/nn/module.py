@@ -6,6 +6,7 @@ keep their names.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -102,9 +103,23 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
-        floating = [t for t in (*self.parameters(), *args) if isinstance(t, Tensor) and t.dtype.kind == "f"]
-        wanted = floating[0].dtype if floating else None
+        tensors = itertools.chain(self._some_parameters(), args)
+        wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
         return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, ndarray) else arg for arg in args)
+
+    def _some_parameters(self) -> Iterator[Any]:
+        """The parameters one by one: the first is found without a look at all modules."""
+        cls = type(self)
+        own = cls.parameters, cls.named_parameters, cls.named_modules
+        if own != (Module.parameters, Module.named_parameters, Module.named_modules):
+            yield from self.parameters()
+            return
+        stack: list[Any] = [self]
+        while stack:
+            attributes = stack.pop().__dict__
+            yield from [attributes[name] for name in attributes[PARAMETERS]]
+            children = [attributes[name] for name in attributes[MODULES]]
+            stack += [child for child in reversed(children) if child is not None]
 
     def _locate(self, error: Exception) -> None:
         """Adds the path of the layer that raised an error to its message."""
