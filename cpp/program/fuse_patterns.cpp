@@ -186,7 +186,7 @@ void fuse(Graph& graph, int i, const Pool& pool) {
   if (const auto* c = graph.as<Conv2dForward<float>>(p)) {
     const Conv2dForward<float> conv = *c;
     if (conv.geometry.groups != 1 || !same_layout(conv.y, pool.x)) return;
-    if (is_medium(conv.algorithms, conv.x.shape[1], conv.y.shape[1])) return;
+    if (conv.is_medium_sum()) return;
     if (conv.w.shape[2] * conv.w.shape[3] == 1) return;  // a product, whose sums have another order
     if (conv.activation == Conv2dActivation::relu && !is_masked(graph, readers, pool)) return;
     graph.replace(p, Conv2dPoolForward<float>{conv.x,

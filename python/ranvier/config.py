@@ -285,4 +285,4 @@ def show_config() -> None:
     ``RANVIER_ISA`` in the environment names another of the levels ``isas``.
     """
     for name, value in config().items():
-        print(f"{name:15}{', '.join(value) if isinstance(value, list) else value}")
+        print(f"{name:18}{', '.join(value) if isinstance(value, list) else value}")

@@ -6,6 +6,7 @@ import ranvier as rv
 import ranvier._core as _core
 from ranvier import kernels
 from reference import conv2d as reference
+from reference import winograd
 from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
 from support.bits import same_bits
 from support.grouped import grouped
@@ -50,10 +51,18 @@ def check(got, function, a, b, products, rounds=True):
         assert np.abs(got - exact).max() > 4 * np.abs(got - rounded).max()
 
 
+@pytest.fixture
+def directly():
+    before = rv.get_winograd()
+    rv.set_winograd(False)
+    yield
+    rv.set_winograd(before)
+
+
 @needs_bfloat16
 @pytest.mark.parametrize("layout", ["first", "last"])
 @grouped("name", SHAPES)
-def test_forward_and_gradients(name, layout, medium, rng):  # noqa: F811
+def test_forward_and_gradients(name, layout, medium, directly, rng):  # noqa: F811
     shape = SHAPES[name]
     (n, c, _, _, k, r, stride, padding, groups) = shape
     x, w, _ = arrays(rng, *shape)
@@ -68,6 +77,25 @@ def test_forward_and_gradients(name, layout, medium, rng):  # noqa: F811
     pixels = n * y.shape[2] * y.shape[3]
     check(dw, lambda d, x: back(d, x, w.astype(float), **settings)[1], dy, x, pixels, n > 1)
     np.testing.assert_allclose(db, dy.sum((0, 2, 3), np.float64), rtol=0, atol=pixels * 2.0**-22)
+
+
+@needs_bfloat16
+@grouped("shape", [(2, 32, 14, 14, 32), (1, 64, 9, 11, 48), (3, 34, 16, 13, 70), (8, 128, 7, 7, 256)])
+def test_winograd(shape, medium, threads, rng):  # noqa: F811
+    """Its transformed factors are rounded: an error of 2^-7 of the terms that its sums have."""
+    n, c, h, w, k = shape
+    x, weight, bias = arrays(rng, n, c, h, w, k, 3, 1, 1, 1)
+    same_bits(threads, lambda: kernels.conv2d(last(x), weight, bias, padding=1))
+    y = kernels.conv2d(last(x), weight, bias, padding=1)
+    exact = reference.conv2d(x.astype(float), weight.astype(float), bias.astype(float), padding=1)
+    terms = winograd.magnitude(x.astype(float), weight.astype(float), (1, 1)) + np.abs(bias)[:, None, None]
+    assert (np.abs(y - exact) <= 2.0**-7 * (1 + 2.0**-6) * terms).all()
+    rv.set_winograd(False)
+    direct = kernels.conv2d(last(x), weight, bias, padding=1)
+    rv.set_winograd(True)
+    assert not np.array_equal(y, direct)
+    assert np.square(y - exact).mean() < 3 * np.square(direct - exact).mean()
+    np.testing.assert_array_equal(kernels.conv2d(last(x[:1]), weight, bias, padding=1), y[:1])
 
 
 @needs_bfloat16

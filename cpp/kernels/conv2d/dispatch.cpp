@@ -139,6 +139,14 @@ RANVIER_X(Conv2dBackwardWeight)
 RANVIER_X(ConvTranspose2dForward)
 #undef RANVIER_X
 
+template <class T>
+bool Conv2dForward<T>::is_medium_sum() const {
+  if constexpr (is_float<T>) return MediumSum::pays(correlation(*this));
+  return false;
+}
+template bool Conv2dForward<float>::is_medium_sum() const;
+template bool Conv2dForward<double>::is_medium_sum() const;
+
 // f on the algorithm whose packed weights these are.
 template <class T, class F>
 auto with_packing(const Conv2dPack<T>& p, Carver& carver, int threads, const F& f) {

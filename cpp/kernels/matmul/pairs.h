@@ -12,9 +12,15 @@ namespace ranvier {
 #if defined(__x86_64__)
 namespace v4 {
 extern const MatmulKernels<float> matmul_pairs;
-// Rows of an even number of factors, `rs` apart, as pairs of neighbours: to rows `rd` apart.
+// Rows of an even number of factors, `rs` apart, as pairs of neighbours: to rows `rd` apart, which may be in
+// the same memory.
 void round_rows(int64_t rows, int64_t factors, const float* src, int64_t rs, float* dst, int64_t rd);
 }  // namespace v4
+using v4::round_rows;
+static inline const MatmulKernels<float>& medium_kernels() { return v4::matmul_pairs; }
+#else  // not called
+static inline void round_rows(int64_t, int64_t, const float*, int64_t, float*, int64_t) {}
+static inline const MatmulKernels<float>& medium_kernels() { return matmul_kernels<float>(); }
 #endif
 
 // By n and k alone, so that a row has the same bits beside any number of others. Smaller products take as

@@ -2,6 +2,7 @@
 
 #include "base/precision.h"
 #include "kernels/conv2d/share.h"
+#include "kernels/conv2d/winograd/winograd.h"
 #include "kernels/matmul/pairs.h"
 
 namespace ranvier {
@@ -40,14 +41,6 @@ Conv2dBackwardWeight<float> in_pairs(Conv2dBackwardWeight<float> c, const float*
   return c;
 }
 
-#if defined(__x86_64__)
-using v4::round_rows;
-const MatmulKernels<float>& medium_kernels() { return v4::matmul_pairs; }
-#else  // never run
-void round_rows(int64_t, int64_t, const float*, int64_t, float*, int64_t) {}
-const MatmulKernels<float>& medium_kernels() { return matmul_kernels<float>(); }
-#endif
-
 // Rows of two images, side by side.
 void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int64_t* shape, float* to) {
   const int64_t images = shape[0], c = shape[1], h = shape[2], w = shape[3], line = c * w;
@@ -72,7 +65,8 @@ bool is_medium(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
 }
 
 bool MediumSum::pays(const Correlation<float>& p) {
-  return is_medium(p.algorithms, p.x.shape[1] / p.geometry.groups, p.y.shape[1] / p.geometry.groups);
+  return is_medium(p.algorithms, p.x.shape[1] / p.geometry.groups, p.y.shape[1] / p.geometry.groups) &&
+         !winograd_pays(p);
 }
 
 MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)

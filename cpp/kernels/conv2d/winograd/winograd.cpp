@@ -4,6 +4,7 @@
 
 #include "base/caches.h"
 #include "kernels/conv2d/planes/planes.h"
+#include "kernels/matmul/pairs.h"
 
 namespace ranvier {
 namespace {
@@ -64,6 +65,8 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       unit_(bands.whole ? tiles_.count() / (p.y.shape[0] * bands.count) : 1),
       in_(p.x.shape[1]),
       out_(p.y.shape[1]),
+      pairs_(is_medium(p.algorithms, in_, out_)),
+      steps_(pairs_ ? in_ / 2 : in_),
       pad_{first_pad(p, 0), first_pad(p, 1)},
       panels_(1, out_),
       x_(p.x, 0, carver) {
@@ -84,6 +87,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   zeros_ = carver.take<float>(in_);
   spare_ = carver.take<float>(threads * m_stride_);
   ordered_ = carver.take<float>(threads * 9 * kPackedChannels * panels_.width);
+  wide_ = carver.take<float>(pairs_ ? threads * kWinogradProducts * kPackedChannels * panels_.width : 0);
   bias_ = carver.take<float>(p.bias.data && p.bias.strides[0] != 1 ? out_ : 0);
 }
 
@@ -164,8 +168,14 @@ void Winograd::pack(const OpenTeam& team, int64_t panel, int64_t run, int64_t sl
   float* ordered = ordered_ + team.index() * 9 * kPackedChannels * panels_.width;
   const int64_t channel = run * kPackedChannels, channels = std::min(kPackedChannels, in_ - channel);
   order(panel, channel, channels, ordered);
-  winograd_kernels().weights(
-      {ordered, channels * panels_.width, u_ + (slot * in_ + channel) * panels_.width, u_plane_});
+  const int64_t width = panels_.width, size = channels * width;
+  if (!pairs_)
+    return winograd_kernels().weights({ordered, size, u_ + (slot * in_ + channel) * width, u_plane_});
+  float* wide = wide_ + team.index() * kWinogradProducts * kPackedChannels * width;
+  winograd_kernels().weights({ordered, size, wide, size});
+  for (int i = 0; i < kWinogradProducts; ++i)
+    medium_kernels().pack(channels / 2, static_cast<int>(width), static_cast<int>(width), wide + i * size,
+                          2 * width, 1, u_ + i * u_plane_ + (slot * steps_ + channel / 2) * width, false);
 }
 
 void Winograd::pack_weights(const OpenTeam& team) const {
@@ -242,6 +252,7 @@ void Winograd::inputs(const WinogradBlock& block) const {
       __builtin_prefetch(below + c + x_.stride_h + x_.stride_w, 0, 2);
     }
     winograd_kernels().input(p);
+    if (pairs_) round_rows(kWinogradProducts, in_, p.v, v_plane_, p.v, v_plane_);
   }
 }
 
@@ -249,8 +260,9 @@ void Winograd::inputs(const WinogradBlock& block) const {
 // them.
 void Winograd::products(const WinogradBlock& block, int64_t slot) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
-  const int64_t size = in_ * panels_.width;  // of a panel
-  const ConvSegment channels{0, 0, in_};
+  const int64_t size = steps_ * panels_.width;  // of a panel
+  const ConvSegment channels{0, 0, steps_};
+  const auto tile = tile_of<float>(pairs_);
   ConvTile<float> t;
   t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
   t.row_step = v_stride_;
@@ -263,7 +275,7 @@ void Winograd::products(const WinogradBlock& block, int64_t slot) const {
     // even heights: odd ones take as long as the next even one
     const int64_t rows = ceil_div(end - begin, ceil_div(end - begin, kernels.mr) * 2) * 2;
     const int64_t part = size / ceil_div(end - begin, rows);
-    t.fetch_step = part / in_ * static_cast<int64_t>(sizeof(float));
+    t.fetch_step = part / steps_ * static_cast<int64_t>(sizeof(float));
     for (int64_t panel = block.panels.begin; panel < block.panels.end; ++panel) {
       t.b = u_ + product * u_plane_ + (slot + panel - block.panels.begin) * size;
       const bool last = panel + 1 == block.panels.end;
@@ -276,7 +288,7 @@ void Winograd::products(const WinogradBlock& block, int64_t slot) const {
             block.m + product * m_plane_ + row * m_stride_ + (panel - block.panels.begin) * panels_.width;
         for (int i = 0; i < t.rows; ++i) t.a[i] = v + i * v_stride_, t.c[i] = m + i * m_stride_;
         t.fetch = reinterpret_cast<const char*>(next);
-        kernels.tile(t);
+        tile(t);
         next += part;
       }
     }
@@ -311,14 +323,16 @@ bool winograd_pays(const Correlation<float>& p) {
       p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
     return false;
   const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
-  double direct = kDirectProduct * in * out, products = out, tiles = 1;
+  const double rate = is_medium(p.algorithms, p.x.shape[1], p.y.shape[1]) ? 2 : 1;  // of products
+  double direct = kDirectProduct * in * out / rate, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
     direct *= used_taps(size, p.x.shape[d], first_pad(p, d - 2));
     products *= size / 2 * 4 + size % 2 * 3;
     tiles *= ceil_div(size, 2);
   }
-  return direct > kGain * (products * (in + kStepsOfTile) + kWeight / kImages * in * out + kTile * tiles);
+  return direct >
+         kGain * (products * (in / rate + kStepsOfTile) + kWeight / kImages * in * out + kTile * tiles);
 }
 
 }  // namespace ranvier
