@@ -5,7 +5,7 @@ namespace {
 
 std::string message(const char* op, std::initializer_list<Piece> pieces) {
   std::string text = "[" + std::string(op) + "] ";
-  for (const Piece& piece : pieces) text += piece.text;
+  for (const Piece& piece : pieces) text += piece.text();
   return text;
 }
 
@@ -24,16 +24,15 @@ void set_errors(PyObject* of_ops, PyObject* of_dtypes, PyObject* of_indices) {
   g_index_error = Py_NewRef(of_indices);
 }
 
-Piece::Piece(const char* t) : text(t) {}
-Piece::Piece(std::string t) : text(std::move(t)) {}
-Piece::Piece(int64_t number) : text(std::to_string(number)) {}
-Piece::Piece(int number) : text(std::to_string(number)) {}
-Piece::Piece(double number) : text(py::str(py::float_(number))) {}
-Piece::Piece(const Shape& shape) : text("(") {
-  for (int d = 0; d < shape.ndim; ++d) text += (d ? ", " : "") + std::to_string(shape[d]);
-  text += shape.ndim == 1 ? ",)" : ")";
+std::string Piece::text() const {
+  if (kind_ == kText) return text_;
+  if (kind_ == kWhole) return std::to_string(whole_);
+  if (kind_ == kReal) return py::str(py::float_(real_));
+  if (kind_ == kObject) return py::repr(object_);
+  std::string text = "(";
+  for (int d = 0; d < shape_->ndim; ++d) text += (d ? ", " : "") + std::to_string(shape_->sizes[d]);
+  return text + (shape_->ndim == 1 ? ",)" : ")");
 }
-Piece::Piece(py::handle object) : text(py::repr(object)) {}
 
 void fail_value(const char* op, std::initializer_list<Piece> pieces) {
   raise(g_op_error ? g_op_error : PyExc_ValueError, message(op, pieces));

@@ -11,16 +11,28 @@ namespace ranvier::bind {
 
 namespace py = pybind11;
 
-// A part of a message: a text, a number, a shape, or a Python object as repr() shows it.
-struct Piece {
-  std::string text;
-  Piece(const char* text);
-  Piece(std::string text);
-  Piece(int64_t number);
-  Piece(int number);
-  Piece(double number);  // as Python prints it
-  Piece(const Shape& shape);
-  Piece(py::handle object);
+// A part of a message: a text, a number, a shape, or a Python object as repr() shows it. It refers to what it
+// is made of, and becomes text where the message is made: the places that fail are many.
+class Piece {
+ public:
+  Piece(const char* text) : kind_(kText), text_(text) {}
+  Piece(const std::string& text) : Piece(text.c_str()) {}
+  Piece(int64_t number) : kind_(kWhole), whole_(number) {}
+  Piece(int number) : Piece(int64_t{number}) {}
+  Piece(double number) : kind_(kReal), real_(number) {}  // as Python prints it
+  Piece(const Shape& shape) : kind_(kShape), shape_(&shape) {}
+  Piece(py::handle object) : kind_(kObject), object_(object.ptr()) {}
+  std::string text() const;
+
+ private:
+  enum { kText, kWhole, kReal, kShape, kObject } kind_;
+  union {
+    const char* text_;
+    int64_t whole_;
+    double real_;
+    const Shape* shape_;
+    PyObject* object_;
+  };
 };
 
 [[noreturn]] void fail_value(const char* op, std::initializer_list<Piece> pieces);

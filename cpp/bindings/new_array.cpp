@@ -33,9 +33,9 @@ PyDataMem_Handler g_functions = {
     "ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
 
 [[noreturn]] void fail_memory(const Shape& shape) {
-  const Piece shown(shape);
-  PyErr_SetString(PyExc_MemoryError,
-                  ("got a result of shape " + shown.text + "; expected one that fits in memory").c_str());
+  PyErr_SetString(
+      PyExc_MemoryError,
+      ("got a result of shape " + Piece(shape).text() + "; expected one that fits in memory").c_str());
   throw py::error_already_set();
 }
 

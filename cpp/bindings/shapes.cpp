@@ -278,7 +278,7 @@ py::object slice_of(PyObject*, Arguments a, Py_ssize_t) {
 }
 
 void fail_plain_index(const char* op, std::initializer_list<Piece> pieces) {
-  PyErr_Format(PyExc_IndexError, "[%s] %s", op, pieces.begin()->text.c_str());
+  PyErr_Format(PyExc_IndexError, "[%s] %s", op, pieces.begin()->text().c_str());
   throw py::error_already_set();
 }
 
