@@ -148,6 +148,59 @@ Picked picked(Raw x, Raw key) {
   return {std::move(y)};
 }
 
+// x[keys] for several arrays of whole numbers of one shape, which are joined to one index.
+Output picked_by(Movable x, Arrays keys) {
+  const int count = static_cast<int>(PySequence_Size(keys.value.ptr()));
+  if (t_recording || count < 2 || count > x.ndim() || !x.is_contiguous()) x.fail("another key");
+  Shape shape;
+  TensorView<int64_t> where;
+  Output rows = Output::contiguous(DType::int64, {0});
+  int64_t length = 1;
+  for (int k = 0; k < count; ++k) {
+    const auto item = py::reinterpret_steal<py::object>(PySequence_GetItem(keys.value.ptr(), k));
+    const Arg arg{x.op(), "keys", item};
+    if (!PyArray_Check(item.ptr()) || PyArray_TYPE(as_array(item)) == NPY_BOOL ||
+        PyArray_TYPE(as_array(item)) == NPY_UINT8)
+      keys.fail("whole numbers");
+    const Input key = Input::integers(arg);
+    if (k == 0) {
+      shape = key.shape();
+      rows = Output::contiguous(DType::int64, {shape.elements()});
+      where = rows.view<int64_t>();
+      std::fill_n(where.data, where.shape[0], 0);
+    }
+    const int64_t size = x.shape(k);
+    if (shape.ndim == 0 || !key.has_shape(shape) || !key.is_contiguous()) keys.fail("vectors of one shape");
+    const int64_t* from = key.view<int64_t>().data;
+    for (int64_t i = 0; i < where.shape[0]; ++i) {
+      if (from[i] < -size || from[i] >= size) keys.fail("indices inside");
+      where.data[i] = where.data[i] * size + (from[i] < 0 ? from[i] + size : from[i]);
+    }
+    length *= size;
+  }
+  Shape flat{where.shape[0]};
+  for (int d = count; d < x.ndim(); ++d) flat.append(x.shape(d)), shape.append(x.shape(d));
+  if (shape.ndim > kMaxDims) keys.fail("fewer dimensions");
+  Output y = Output::contiguous(x.dtype(), shape);
+  with_size(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    TensorView<const T> from = x.view<T>();
+    TensorView<T> to = y.view<T>();
+    from.ndim = to.ndim = flat.ndim;
+    from.shape[0] = length, to.shape[0] = flat[0];
+    from.strides[0] = to.strides[0] = flat[0] ? flat.elements() / flat[0] : 0;
+    for (int d = 1; d < flat.ndim; ++d) {
+      from.shape[d] = to.shape[d] = flat[d];
+      from.strides[d] = x.view<T>().strides[count + d - 1], to.strides[d] = from.strides[d];
+    }
+    TensorView<const int64_t> index = as_const(where);
+    index.ndim = flat.ndim;
+    for (int d = 1; d < flat.ndim; ++d) index.shape[d] = flat[d], index.strides[d] = 0;
+    invoke_sized(Gather<T>{0, true, from, index, to, {}}, flat.elements());
+  });
+  return y;
+}
+
 struct ScatterOf {
   const Input &src, &index;
   const TensorView<const int64_t>& where;
@@ -228,6 +281,7 @@ void register_index(Module m) {
   def(m, "inside(x, low, high, above=False)", inside);
   def(m, "gather(x, index, axis, out=None, from_0=False, part=False)", gather);
   def(m, "_picked(x, key)", picked);
+  def(m, "_picked_by(x, keys)", picked_by);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
   def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);
   def(m, "scatter_reduce(x, index, src, axis, reduce, out=None)", scatter_reduce);

@@ -347,3 +347,24 @@ def test_scatter_reduce_refuses_values_that_the_dtype_cannot_hold():
         rv.ones(1),
         "sum",
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
+@pytest.mark.parametrize("shape", [(5, 6), (3, 4, 5), (2, 3, 4, 2), (7, 1)])
+def test_several_vectors_of_places(dtype, shape, rng):
+    """Of one shape, from the end too, in any memory order; beside NumPy."""
+    a = (100 * rng.standard_normal(shape)).astype(dtype)
+    for n in range(2, len(shape) + 1):
+        for size in ((4,), (2, 3), (0,), (1, 1)):
+            keys = [rng.integers(-length, length, size) for length in shape[:n]]
+            for kind in (np.int64, np.int32):
+                key = tuple(rv.tensor(k.astype(kind)) for k in keys)
+                for x in (rv.tensor(a), rv.tensor(a.T.copy()).permute(*range(len(shape))[::-1])):
+                    np.testing.assert_array_equal(x[key].numpy(), a[tuple(keys)], strict=True)
+    for places in ([0, shape[1]], [0, -shape[1] - 1]):
+        refused(
+            IndexError,
+            "for an axis of length",
+            rv.tensor(a).__getitem__,
+            (rv.tensor([0, 0]), rv.tensor(places)),
+        )

@@ -1,6 +1,7 @@
 """Elements in order, forward and backward, against the references."""
 
 import numpy as np
+import pytest
 import ranvier as rv
 from reference import sort as reference
 from reference.shape import moved_backward
@@ -123,3 +124,33 @@ def test_wrong_calls():
     refused(TypeError, "[topk] got k 1.5; expected a whole number", x.topk, 1.5)
     refused(IndexError, "[sort] got dim 2 for 2 dimensions", x.sort, 2)
     refused(ValueError, "[median] got x of shape (0,), empty along 0", rv.zeros(0).median)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "bool"])
+def test_integers_are_in_order_as_numpys(dtype, rng):
+    """Also those that no float has, and equal ones, whose order stays."""
+    draws = [rng.integers(0, 2, (3, 50)), rng.integers(-100, 100, (3, 50))]
+    if dtype == "int64":
+        draws.append(2**60 + rng.integers(0, 9, (3, 50)))
+    for x in draws:
+        a = x.astype(dtype)
+        t, order = rv.tensor(a), np.argsort(a, 1, kind="stable")
+        for descending in (False, True):
+            values, indices = rv.sort(t, 1, descending)
+            if descending:
+                order = 49 - np.argsort(a[:, ::-1], 1, kind="stable")[:, ::-1]
+            np.testing.assert_array_equal(indices.numpy(), order)
+            np.testing.assert_array_equal(values.numpy(), np.take_along_axis(a, order, 1), strict=True)
+        largest, _ = rv.topk(t, 3, 1)
+        np.testing.assert_array_equal(largest.numpy(), np.sort(a, 1)[:, ::-1][:, :3], strict=True)
+        middle = np.sort(a, 1)[:, 24]
+        np.testing.assert_array_equal(rv.median(t, 1).values.numpy(), middle, strict=True)
+        assert rv.median(t).item() == np.sort(a, None)[74]
+        best, places = rv.cummax(t, 1)
+        np.testing.assert_array_equal(best.numpy(), np.maximum.accumulate(a, 1), strict=True)
+        np.testing.assert_array_equal(np.take_along_axis(a, places.numpy(), 1), best.numpy())
+        values, places = rv.mode(t, 1)
+        for row, value, place in zip(a, values.numpy(), places.numpy(), strict=True):
+            each, counts = np.unique(row, return_counts=True)
+            assert value == each[counts.argmax()]
+            assert place == np.flatnonzero(row == value)[-1]

@@ -5,34 +5,39 @@
 namespace ranvier {
 namespace {
 
-// Of a few values. Without branches, which would be wrong half of the time; the steps of all values are
-// alike, so that the processor does several at once.
-template <bool right, bool nans, int few, class T>
+// Of a few values without NaN. Without branches, which would be wrong half of the time; the steps of all
+// values are alike, so that the processor does several at once.
+constexpr int kFew = 8;
+template <bool right, class T>
 void find_few(const T* row, int64_t n, const T* values, int64_t* places) {
-  const T* first[few];
-  std::fill_n(first, few, row);
-  const auto is_before = [](T x, T v) {
-    const bool is_less = right ? x <= v : x < v;
-    return nans ? is_less | ((v != v) & (right | (x == x))) : is_less;
-  };
+  const T* first[kFew];
+  std::fill_n(first, kFew, row);
+  const auto is_before = [](T x, T v) { return right ? x <= v : x < v; };
   for (; n > 1; n -= n / 2)
-    for (int k = 0; k < few; ++k) {
+    for (int k = 0; k < kFew; ++k) {
       const T* const next = first[k] + n / 2;
       first[k] = is_before(next[-1], values[k]) ? next : first[k];
     }
-  for (int k = 0; k < few; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
+  for (int k = 0; k < kFew; ++k) places[k] = first[k] - row + (n == 1 && is_before(*first[k], values[k]));
+}
+
+template <class T>
+__attribute__((noinline)) int64_t find_one(const T* row, int64_t n, T v, bool right) {
+  const auto is_before = [&](T x) { return v != v ? right || x == x : right ? x <= v : x < v; };
+  return std::partition_point(row, row + n, is_before) - row;
 }
 
 template <bool right, class T>
 void find_all(const T* row, int64_t n, const T* values, int64_t count, int64_t each, int64_t* to) {
-  constexpr int kFew = 8;
   for (int64_t done = 0; done < count; row += n) {
     const int64_t end = done + each;
     while (done < end) {
       bool several = done + kFew <= end;
       for (int k = 0; several && k < kFew; ++k) several = values[done + k] == values[done + k];
-      several ? find_few<right, false, kFew>(row, n, values + done, to + done)
-              : find_few<right, true, 1>(row, n, values + done, to + done);
+      if (several)
+        find_few<right>(row, n, values + done, to + done);
+      else
+        to[done] = find_one(row, n, values[done], right);
       done += several ? kFew : 1;
     }
   }

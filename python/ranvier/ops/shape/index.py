@@ -19,7 +19,7 @@ from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
-from ranvier.autograd.recording import host
+from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import fill_part, zeros
@@ -198,6 +198,9 @@ def getitem(x: Any, key: Any) -> Tensor:
     if view is not None:
         return view
     if type(key) is Tensor and (y := direct(_core._picked, x, key)) is not None:
+        return y
+    several = type(key) is tuple and len(key) > 1 and type(key[0]) is type(key[-1]) is Tensor
+    if several and not recordings and (y := direct(_core._picked_by, x, key)) is not None:
         return y
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
