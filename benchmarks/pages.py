@@ -254,18 +254,21 @@ def records_of(results: Record) -> list[Record]:
     return [complete(r, results["limits"]["isa"]) if "op" in r else r for r in given]
 
 
-def write(results: Record, out: Path) -> Path:
-    """All pages and pictures; the path of the summary."""
+def write(results: Record, out: Path, part: bool = False) -> Path:
+    """All pages and pictures; the path of the summary. part: only the pages of the families that ran."""
     isa, records = results["limits"]["isa"], records_of(results)
     races, folder = sorted(summary.races(records), key=place), out / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.svg"), *folder.glob("*.md")):
-        old.unlink()
+    for old in () if part else (*folder.glob("*.svg"), *folder.glob("*.md")):
+        if old.name != "eager.md":  # of benchmarks.eager
+            old.unlink()
     families: dict[str, list[Record]] = {}
     for record in races:
         families.setdefault(record["family"], []).append(record)
     for family, rows in families.items():
         (folder / f"{family}.md").write_text(family_page(family, rows, results, folder), encoding="utf-8")
+    if part:
+        return folder
     overview = ""
     if races:
         charts.spread(by_op(races, isa), folder / "overview.svg", 2)

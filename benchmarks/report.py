@@ -1,7 +1,8 @@
 """The report: the machine's limits, all rows against the peers, random shapes; Markdown with SVG pictures.
 
 python -m benchmarks.report                    run everything, then write docs/benchmarks.md and its pages
-python -m benchmarks.report -k matmul          run a part, whose rows replace those of the latest run
+python -m benchmarks.report -k bench_matmul    run a part, whose rows replace those of the latest run; without
+                                               one, only the pages of the part are written
 python -m benchmarks.report --sweep 100        more random shapes of each kind (0: none), --seed S: others
 python -m benchmarks.report --json FILE        write the report of an earlier run
 """
@@ -91,6 +92,8 @@ def measure(keyword: str | None, shapes: int, seed: int) -> int:
         results["sweep"] = sweep.run(shapes, seed)
     if keyword and LATEST.exists():
         results = merged(read(LATEST), results)
+    elif keyword:
+        results["part"] = True
     LATEST.write_text(json.dumps(results), encoding="utf-8")
     return status
 
@@ -116,8 +119,9 @@ def main() -> int:
         if status > 1:
             return status
     results = read(arguments.json or LATEST)
-    page = pages.write(results, arguments.out)
-    whole.picture(pages.records_of(results), arguments.out / "benchmarks" / "networks.svg")
+    page = pages.write(results, arguments.out, results.get("part", False))
+    if "part" not in results:
+        whole.picture(pages.records_of(results), arguments.out / "benchmarks" / "networks.svg")
     print(f"wrote {page}; what the README says of whole networks:\n")
     print("\n".join(whole.readme(pages.records_of(results))))
     return status
