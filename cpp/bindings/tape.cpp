@@ -224,6 +224,7 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
   set(self, g_slots.changes, changes_of(inputs));
   py::object versions = inputs.tuple(1, [&](size_t i) { return cell_of(inputs, i).release().ptr(); });
   PyTuple_SET_ITEM(versions.ptr(), 0, Py_NewRef(version.ptr()));
+  leave_to_counts(versions.ptr());
   set(self, g_slots.versions, versions);
   const py::object y = forward(self, inputs);
   set_slot(self, g_slots.hooks, Py_None), set_slot(self, g_slots.released, Py_False);

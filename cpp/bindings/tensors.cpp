@@ -103,6 +103,7 @@ py::object new_cell() {
   PyList_SET_ITEM(cell.ptr(), 0, PyLong_FromLong(0));
   PyList_SET_ITEM(cell.ptr(), 1, Py_NewRef(Py_None));
   PyList_SET_ITEM(cell.ptr(), 2, PyLong_FromLong(0));
+  leave_to_counts(cell.ptr());
   return cell;
 }
 

@@ -24,6 +24,9 @@ const TensorSlots& tensor_slots();
 int64_t slot_offset(PyTypeObject* type, PyObject* name);
 
 PyTypeObject* tensor_class();
+// Takes an object that cannot be a part of a cycle from Python's garbage collector, whose full runs look at
+// each object that lives and become more frequent with their number.
+inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }
 py::object new_cell();                  // of a Tensor that shares memory with no other: see Tensor._cell
 py::object new_object(PyObject* type);  // without a call of __init__
 // A Tensor of this array. maker: the Function whose result it is. cell: null where the caller sets it.

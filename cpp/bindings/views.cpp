@@ -16,7 +16,11 @@ PyObject* g_no_reason;
 
 py::object kept(Held x) { return py::reinterpret_borrow<py::object>(x.ptr()); }
 
-py::object link_to(PyObject* tensor) { return checked(PyWeakref_NewRef(tensor, nullptr)); }
+py::object link_to(PyObject* tensor) {
+  py::object link = checked(PyWeakref_NewRef(tensor, nullptr));
+  leave_to_counts(link.ptr());
+  return link;
+}
 
 // The object of a weak reference; null: it is gone.
 py::object target_of(PyObject* link) {
