@@ -17,8 +17,6 @@ from ranvier.autograd.failures import OpIndexError
 from ranvier.autograd.memory import Array, cast, keep
 from ranvier.autograd.recording import is_recording, recordings, value_read
 
-_OLD = {slice, type(None), type(...)}
-
 
 class Picks(NamedTuple):
     """The parts of a key with arrays."""
@@ -109,7 +107,7 @@ def _split(
 
 def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
     """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
-    if type(key) is list and not _OLD.isdisjoint(map(type, key)):
+    if type(key) is list and not {slice, type(None), type(...)}.isdisjoint(map(type, key)):
         key = tuple(key)  # PyTorch's old form
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))

@@ -255,9 +255,9 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
     x = as_tensor("as_strided", input)
     memory = array = x._read("as_strided()")
-    start = first = storage_offset or 0
-    view = None if first or not array.flags.c_contiguous else _part(array, size, stride, 0)
-    if view is None or storage_offset is not None:  # not of x alone
+    start, first, whole = 0, 0, storage_offset is None and array.flags.c_contiguous
+    view = _part(array, size, stride, 0) if whole else None
+    if view is None:  # not of x alone
         while isinstance(memory.base, np.ndarray):
             memory = memory.base
         start = 0 if memory is array else x.storage_offset()
@@ -266,10 +266,8 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
             memory = memory.transpose(np.argsort(memory.strides)[::-1])
         view = _part(memory, size, stride, first)
     if view is None:
-        raise OpError(
-            f"[as_strided] got size {size} and stride {stride} from {first}; "
-            "expected elements of the memory of x"
-        )
+        got = f"size {size} and stride {stride} from {first}"
+        raise OpError(f"[as_strided] got {got}; expected elements of the memory of x")
     if not (x._requires_grad and mode.enabled):
         out = wrap(view)
         share(x, out)
