@@ -140,6 +140,21 @@ def test_autocast_in_a_recorded_step():
     assert run(rv.compile(step)) == run(step)
 
 
+def test_the_newer_name_of_the_setting():
+    setting = rv.backends.mkldnn.matmul
+    assert setting.fp32_precision == "ieee"
+    try:
+        setting.fp32_precision = "bf16"
+        assert rv.get_float32_matmul_precision() == "medium"
+        rv.set_float32_matmul_precision("high")
+        assert setting.fp32_precision == "tf32"
+        with pytest.raises(RuntimeError, match="got 'half'"):
+            setting.fp32_precision = "half"
+    finally:
+        setting.fp32_precision = "none"
+    assert rv.get_float32_matmul_precision() == "highest"
+
+
 @pytest.mark.parametrize("wrong", ["low", "", 1, None])
 def test_another_precision_is_an_error(wrong):
     expected = "expected 'highest', 'high' or 'medium'"

@@ -70,8 +70,10 @@ def test_a_row_has_the_same_bits_alone(medium, rng):  # noqa: F811
     for k, n in ((784, 128), (64, 16), (33, 65), (1500, 40)):
         a, b = stored(rng, (40, k), "C"), stored(rng, (k, n), "F")
         whole = kernels.matmul(a, b)
-        for rows in (1, 2, 5, 13, 39):
-            equal(kernels.matmul(a[:rows], b), whole[:rows])
+        for rows in (1, 2, 3, 4, 5, 13, 39):
+            for order in (b, np.ascontiguousarray(b), np.repeat(b, 2, 1)[:, ::2]):
+                equal(kernels.matmul(a[:rows], order), whole[:rows])
+                equal(kernels.matmul(np.asfortranarray(a[:rows]), order), whole[:rows])
 
 
 @needs_bfloat16

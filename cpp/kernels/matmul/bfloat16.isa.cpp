@@ -146,11 +146,52 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
   }
 }
 
+// As gemv.h: b is read in whole rows, two at a time, and rounded where it is.
+static void run_pair_gemv(const MatmulTile<float>& tile) {
+  const MatmulTile<float> t = tile;
+  alignas(64) float sums[kGemvBytes / sizeof(float)];
+  const int64_t width = round_up(t.columns, L);
+  for (int64_t j = 0; j < t.rows * width; j += L) store(sums + j, vec<float>{});
+  for (int64_t p = 0; p < t.k; ++p) {
+    const bool one = t.fetch_c && p + 1 == t.k;
+    const float *a = t.a + p * t.cs_a, *b = t.b + p * t.rs_b;
+    __m512bh x[kDotRows];
+    for (int i = 0; i < t.rows; ++i, a += t.rs_a)
+      x[i] = (__m512bh)__m512(pairs(broadcast<float>(*a), broadcast<float>(one ? 0 : a[t.cs_a / 2])));
+    for (int64_t j = 0; j < t.columns; j += L) {
+      const int n = t.columns - j < L ? static_cast<int>(t.columns - j) : L;
+      const __m512bh row = (__m512bh)__m512(pairs(load_n(b + j, n), load_n(b + t.rs_b / 2 + j, one ? 0 : n)));
+      for (int i = 0; i < t.rows; ++i) {
+        float* sum = sums + i * width + j;
+        store(sum, vec<float>(_mm512_dpbf16_ps(__m512(load(sum)), x[i], row)));
+      }
+    }
+  }
+  if (t.accumulate) add_rows<float>(t, sums, static_cast<int>(width));
+  store_rows<float>(t, sums, static_cast<int>(width));
+}
+
+static int gemv_columns(int rows) { return kGemvBytes / static_cast<int>(sizeof(float)) / rows / L * L; }
+
 static int widest_tile(int) { return kTileVectors * L; }
 
-extern const MatmulKernels<float> matmul_pairs = {
-    true,          kTileRows, kTileRows, 0,       L,       0,       false,   widest_tile, kSumBlock,
-    run_pair_tile, nullptr,   nullptr,   nullptr, nullptr, nullptr, nullptr, pack_pairs};
+extern const MatmulKernels<float> matmul_pairs = {true,
+                                                  kTileRows,
+                                                  kTileRows,
+                                                  0,
+                                                  L,
+                                                  0,
+                                                  false,
+                                                  widest_tile,
+                                                  kSumBlock,
+                                                  run_pair_tile,
+                                                  nullptr,
+                                                  nullptr,
+                                                  run_pair_gemv,
+                                                  nullptr,
+                                                  nullptr,
+                                                  gemv_columns,
+                                                  pack_pairs};
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

@@ -175,8 +175,9 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
   }
   swapped.tile = tile_of(swapped);
   if (kernels_.pairs) {
-    dots = few = gemv = stack = false;
-    transposed = cost(swapped) < cost(plain);
+    dots = few = stack = false;
+    gemv = plain.cs_b == 1 && plain.m <= kDotRows;
+    transposed = !gemv && cost(swapped) < cost(plain);
     return;
   }
   dots = plain.n <= kDotRows && is_contiguous(plain);

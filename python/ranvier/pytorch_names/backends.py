@@ -1,6 +1,7 @@
-"""Settings of PyTorch's arithmetic, which programs set and read: none has an effect here.
+"""Settings of PyTorch's arithmetic, which programs set and read.
 
-Results are always deterministic and in the precision of the dtype, and none of PyTorch's libraries is used.
+Results are always deterministic, and none of PyTorch's libraries is used. One setting has an effect:
+`mkldnn.matmul.fp32_precision = "bf16"` is `set_float32_matmul_precision("medium")`.
 
 >>> import ranvier as rv
 >>> rv.backends.cudnn.benchmark = True
@@ -13,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from ranvier.config import get_float32_matmul_precision, set_float32_matmul_precision
 
@@ -51,7 +52,26 @@ cuda = _backend(
 cpu = _backend("cpu", available=True, get_cpu_capability=lambda: "DEFAULT")
 mps = _backend("mps")
 mkl = _backend("mkl")
-mkldnn = _backend("mkldnn", enabled=False)
+
+
+class _Products:
+    """`mkldnn.matmul`: another name of the precision of products, "ieee", "tf32" or "bf16"."""
+
+    _NAMES: ClassVar = {"ieee": "highest", "tf32": "high", "bf16": "medium"}
+
+    @property
+    def fp32_precision(self) -> str:
+        return {new: old for old, new in self._NAMES.items()}[get_float32_matmul_precision()]
+
+    @fp32_precision.setter
+    def fp32_precision(self, value: str) -> None:
+        names = {"none": "highest", **self._NAMES}
+        if value not in names:
+            raise RuntimeError(f"[fp32_precision] got {value!r}; expected one of {', '.join(names)}")
+        set_float32_matmul_precision(names[value])
+
+
+mkldnn = _backend("mkldnn", enabled=False, matmul=_Products())
 openmp = _backend("openmp", available=True)
 
 
