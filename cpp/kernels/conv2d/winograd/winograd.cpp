@@ -23,6 +23,12 @@ int64_t row_stride(int64_t elements) {
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
 }
 
+// Whether transformed factors are rounded: that takes as much time as the products of fewer channels.
+bool rounds(const Correlation<float>& p) {
+  constexpr int64_t kLeastChannels = 48;
+  return p.x.shape[1] >= kLeastChannels && is_medium(p.algorithms, p.x.shape[1], p.y.shape[1]);
+}
+
 int64_t first_pad(const Correlation<float>& p, int d) {
   return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
 }
@@ -65,7 +71,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       unit_(bands.whole ? tiles_.count() / (p.y.shape[0] * bands.count) : 1),
       in_(p.x.shape[1]),
       out_(p.y.shape[1]),
-      pairs_(is_medium(p.algorithms, in_, out_)),
+      pairs_(rounds(p)),
       steps_(pairs_ ? in_ / 2 : in_),
       pad_{first_pad(p, 0), first_pad(p, 1)},
       panels_(1, out_),
@@ -323,7 +329,7 @@ bool winograd_pays(const Correlation<float>& p) {
       p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
     return false;
   const double in = p.x.shape[1], out = ceil_div(p.y.shape[1], kLine) * kLine;
-  const double rate = is_medium(p.algorithms, p.x.shape[1], p.y.shape[1]) ? 2 : 1;  // of products
+  const double rate = rounds(p) ? 2 : 1;  // of products
   double direct = kDirectProduct * in * out / rate, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
