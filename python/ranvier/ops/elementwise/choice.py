@@ -32,7 +32,7 @@ from ranvier.ops.elementwise.dtypes import (
     unbroadcast,
 )
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import diagonal, sum_to
+from ranvier.ops.rules import by_rule, diagonal, sum_to
 
 __all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "nonzero", "where"]
 METHODS = ["clamp", "clamp_", "clip", "clip_", "masked_fill", "masked_fill_", "maximum", "minimum", "nonzero"]
@@ -92,18 +92,11 @@ class AtLeast(Function):
     compare: Any = _core.ge
     reverse: Any = _core.lt
     extremum: Any = _core.maximum
+    backward = by_rule
 
     def forward(self, x: Array, limit: Array) -> Array:
         self.x, self.limit = x, limit
         return self.extremum(limit, x, None)  # of equal zeros x, with its sign
-
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
-        x, limit, dx, dlimit = self.x, self.limit, None, None
-        if self.needs[0]:
-            dx = unbroadcast(_core.where(self.compare(x, limit, None), dy, 0, None), x.shape)
-        if self.needs[1]:
-            dlimit = unbroadcast(_core.where(self.reverse(x, limit, None), dy, 0, None), limit.shape)
-        return dx, dlimit
 
 
 class AtMost(AtLeast):
@@ -125,40 +118,24 @@ def _at_least(node: Any, dy: Tensor) -> Pair:
 class Between(Function):
     """y = min(max(x, low), high); what gets the gradient at equal values is as in PyTorch"""
 
+    backward = by_rule
+
     def forward(self, x: Array, low: Array, high: Array) -> Array:
         self.arrays = x, low, high
         return _core.minimum(high, _core.maximum(low, x, None), None)
-
-    def backward(self, dy: Array) -> tuple[Array | None, ...]:
-        x, low, high = self.arrays
-        gradients: list[Array | None] = [None, None, None]
-        if self.needs[0]:
-            inside = _core.where(_core.le(x, high, None), dy, 0, None)
-            gradients[0] = _core.where(_core.ge(x, low, None), inside, 0, None)
-        if self.needs[1]:
-            apart = _core.where(_core.lt(low, high, None), dy, 0, None)
-            gradients[1] = _core.where(_core.lt(x, low, None), apart, 0, None)
-        if self.needs[2]:
-            crossed = _core.where(_core.lt(high, low, None), dy, 0, None)
-            gradients[2] = _core.where(_core.gt(x, high, None), dy, crossed, None)
-        return tuple(
-            d if d is None else unbroadcast(d, array.shape)
-            for d, array in zip(gradients, self.arrays, strict=True)
-        )
 
 
 @rule(Between)
 def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     x, low, high = (wrap(array) for array in node.arrays)
-    gradients = (
-        where(x >= low, where(x <= high, dy, 0.0), 0.0),
-        where(x < low, where(low < high, dy, 0.0), 0.0),
-        where(x > high, dy, where(high < low, dy, 0.0)),
-    )
-    return tuple(
-        sum_to(d, array.shape) if needed else None
-        for d, array, needed in zip(gradients, node.arrays, node.needs, strict=True)
-    )
+    dx = dlow = dhigh = None
+    if node.needs[0]:
+        dx = sum_to(where(x >= low, where(x <= high, dy, 0.0), 0.0), x.shape)
+    if node.needs[1]:
+        dlow = sum_to(where(x < low, where(low < high, dy, 0.0), 0.0), low.shape)
+    if node.needs[2]:
+        dhigh = sum_to(where(x > high, dy, where(high < low, dy, 0.0)), high.shape)
+    return dx, dlow, dhigh
 
 
 def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:

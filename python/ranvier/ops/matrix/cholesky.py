@@ -17,11 +17,11 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.dtypes import Array, cast, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, cast
 from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import sum_to
+from ranvier.ops.rules import by_rule, sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
 
@@ -46,6 +46,7 @@ class SolveTriangular(Function):
     """y = A^-1 b for a triangle A; dy/db is A^-T, dA = -db y^T in its triangle, or with whole everywhere"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, name: str, upper: bool, unit: bool = False, whole: bool = False) -> None:
         self.op, self.upper, self.unit, self.whole = name, upper, unit, whole
@@ -60,16 +61,6 @@ class SolveTriangular(Function):
         self.A, self.shape = A, b.shape
         return self.y
 
-    def backward(self, dy: Array) -> tuple[Array | None, Array]:
-        db = _substituted(np.swapaxes(self.A, -1, -2), dy, not self.upper, self.unit)
-        if not self.needs[0]:
-            return None, unbroadcast(db, self.shape)
-        dA = _core.matmul(_core.neg(db, None), np.swapaxes(self.y, -1, -2))
-        dA = unbroadcast(dA, self.A.shape)
-        if not self.whole:
-            dA = _core.triangle(dA, (1 if self.upper else -1) if self.unit else 0, self.upper)
-        return dA, unbroadcast(db, self.shape)
-
 
 @rule(SolveTriangular)
 def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -77,15 +68,16 @@ def _of_solve(node: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     db = SolveTriangular(node.op, not node.upper, node.unit, node.whole).apply(transpose(A, -1, -2), dy)
     if node.needs[0]:
         half, sign = (triu, 1) if node.upper else (tril, -1)
-        dA = neg(matmul(db, transpose(of_output(node, node.y), -1, -2)))
+        dA = sum_to(matmul(neg(db), transpose(of_output(node, node.y), -1, -2)), A.shape)
         dA = dA if node.whole else half(dA, sign * node.unit)
-    return None if dA is None else sum_to(dA, A.shape), sum_to(db, node.shape) if node.needs[1] else None
+    return dA, sum_to(db, node.shape) if node.needs[1] else None
 
 
 class Cholesky(Function):
     """L (..., n, n), lower, with L L^T = A; dA = L^-T half(L^T dL) L^-1, made symmetric"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, check: bool = True) -> None:
         self.check = check
@@ -102,21 +94,13 @@ class Cholesky(Function):
             self.L = np.stack(rows).reshape(A.shape)
         return self.L
 
-    def backward(self, dL: Array) -> Array:
-        upper = np.swapaxes(self.L, -1, -2)
-        half = _core.triangle(_core.matmul(upper, _core.triangle(dL, 0, False)), 0, False)
-        half *= 1 - 0.5 * np.eye(half.shape[-1], dtype=half.dtype)
-        left = _substituted(upper, half, True)  # L^-T half
-        dA = np.swapaxes(_substituted(upper, np.swapaxes(left, -1, -2), True), -1, -2)
-        return 0.5 * (dA + np.swapaxes(dA, -1, -2))
-
 
 @rule(Cholesky)
 def _of_cholesky(node: Any, dL: Tensor) -> Tensor:
     upper = transpose(of_output(node, node.L), -1, -2)
     n = upper.shape[-1]
     half = tril(matmul(upper, tril(dL))) * wrap(1 - 0.5 * np.eye(n, dtype=dL.dtype))
-    left = SolveTriangular("cholesky", True).apply(upper, half)
+    left = SolveTriangular("cholesky", True).apply(upper, half)  # L^-T half
     dA = SolveTriangular("cholesky", True).apply(upper, transpose(left, -1, -2))
     return (dA + transpose(dA, -1, -2)) * 0.5
 

@@ -19,7 +19,7 @@ from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
@@ -60,8 +60,8 @@ class Solve(Function):
     """y = A^-1 b for A (..., n, n), b (..., n, k); dy/db is A^-T, dA = -db y^T"""
 
     derived = True
-
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, name: str) -> None:
         self.op = name
@@ -73,11 +73,6 @@ class Solve(Function):
             raise singular(self.op) from error
         self.A, self.shape = A, b.shape
         return self.y
-
-    def backward(self, dy: Array) -> tuple[Array, Array]:
-        db = np.linalg.solve(np.swapaxes(self.A, -1, -2), dy)
-        dA = -np.matmul(db, np.swapaxes(self.y, -1, -2))
-        return unbroadcast(dA, self.A.shape), unbroadcast(db, self.shape)
 
 
 @rule(Solve)
@@ -92,6 +87,7 @@ class Logabsdet(Function):
     """y (...) = log |det A|; its gradient is A^-T"""
 
     by_numpy = True
+    backward = by_rule
 
     def __init__(self, name: str) -> None:
         self.op = name
@@ -99,13 +95,6 @@ class Logabsdet(Function):
     def forward(self, A: Array) -> Array:
         self.A = A
         return np.asarray(np.linalg.slogdet(A)[1])
-
-    def backward(self, dy: Array) -> Array:
-        try:
-            inverse = np.linalg.inv(self.A)
-        except np.linalg.LinAlgError as error:
-            raise singular(self.op) from error
-        return dy[..., None, None] * np.swapaxes(inverse, -1, -2)
 
 
 @rule(Logabsdet)
@@ -230,22 +219,18 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     Raises ValueError for a singular A.
     | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
     """
-    return solved("solve", A, B, left)
-
-
-def solved(name: str, A: Any, B: Any, left: bool = True) -> Tensor:
-    A, B = matrix(name, A), as_tensor(name, B)
+    A, B = matrix("solve", A), as_tensor("solve", B)
     kind = common_dtype([A._array.dtype, B._array.dtype])
     A, B = cast(A, kind), cast(B, kind)
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
     if not left:
         if vector:
-            return solved(name, transpose(A, -1, -2), B)
-        return transpose(solved(name, transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
+            return solve(transpose(A, -1, -2), B)
+        return transpose(solve(transpose(A, -1, -2), transpose(B, -1, -2)), -1, -2)
     rows = B.shape[-1] if vector else (B.shape[-2] if B.ndim > 1 else 0)
     if rows != A.shape[-1]:
-        raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
-    y: Tensor = Solve(name).apply(A, B.unsqueeze(-1) if vector else B)
+        raise OpError(f"[solve] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
+    y: Tensor = Solve("solve").apply(A, B.unsqueeze(-1) if vector else B)
     return y.squeeze(-1) if vector else y
 
 
