@@ -118,9 +118,31 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     return add(where(near, input, end), mul(where(near, weight, sub(weight, 1)), step))
 
 
+def _added(name: str, joined: Any) -> Callable[..., Tensor]:
+    fused = FUSED[name]
+
+    def op(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
+        if third is not None:
+            value, tensor1, tensor2 = tensor1, tensor2, third
+        if (call := fused(input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
+            return y
+        if isinstance(input, Tensor) and isinstance(tensor1, Tensor) and input.dtype.char != "e":
+            # the dtype of the sum: products of small integers would overflow, quotients be rounded
+            tensor1 = cast(tensor1, result_dtype(input, tensor1))
+        y = joined(tensor1, tensor2)
+        return add(input, mul(y, value) if value != 1 else y)
+
+    return op
+
+
+addcmul, addcdiv = _added("addcmul", mul), _added("addcdiv", div)
+
+
 document(
     globals(),
     """
+addcdiv: x + value a / b | [1.0, 1.0], [1.0, 2.0], [2.0, 4.0] -> [1.5000, 1.5000]
+addcmul: x + value a b | [1.0, 1.0], [1.0, 2.0], [3.0, 4.0], value=0.5 -> [2.5000, 5.0000]
 atan2: The angle in [-pi, pi] of the point (b, a): atan(a / b) in the quadrant of the signs of both. The
     gradients are 0 at (0, 0). | [1.0, 1.0], [1.0, -1.0] -> [0.7854, 2.3562]
 clamp_max: x, at most max: see :func:`ranvier.clamp`. | [1.0, 5.0], 2 -> [1., 2.]
@@ -150,36 +172,6 @@ def ldexp(input: Any, other: Any) -> Tensor:
     if isinstance(other, Tensor) and other.dtype.kind in "biu":
         other = other.to(input.dtype)
     return mul(input, pow(2.0, other))
-
-
-def addcmul(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
-    """x + value a b
-    | rv.addcmul(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0]), value=0.5)
-    -> tensor([2.5000, 5.0000])"""
-    if third is not None:
-        value, tensor1, tensor2 = tensor1, tensor2, third
-    if (call := FUSED["addcmul"](input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
-        return y
-    tensor1 = _as_wide(input, tensor1)
-    return add(input, mul(mul(tensor1, tensor2), value) if value != 1 else mul(tensor1, tensor2))
-
-
-def addcdiv(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
-    """x + value a / b
-    | rv.addcdiv(rv.ones(2), rv.tensor([1.0, 2.0]), rv.tensor([2.0, 4.0])) -> tensor([1.5000, 1.5000])"""
-    if third is not None:
-        value, tensor1, tensor2 = tensor1, tensor2, third
-    if (call := FUSED["addcdiv"](input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
-        return y
-    tensor1 = _as_wide(input, tensor1)
-    return add(input, mul(div(tensor1, tensor2), value) if value != 1 else div(tensor1, tensor2))
-
-
-def _as_wide(input: Any, x: Any) -> Any:
-    """x in the dtype of the sum with the input: products of small integers overflow, quotients round."""
-    if not (isinstance(input, Tensor) and isinstance(x, Tensor)) or input.dtype.char == "e":
-        return x
-    return cast(x, result_dtype(input, x))
 
 
 def logaddexp(input: Any, other: Any) -> Tensor:

@@ -244,11 +244,12 @@ def unique(
     at = None if dim is None else some_dim("unique", input, dim)
     if at is None and not (return_inverse or return_counts):
         return without_derivative("unique", _different(input._read("unique")), input)
-    y, inverse, counts = np.unique(
-        input._read("unique"), return_inverse=True, return_counts=True, axis=at, equal_nan=False
-    )
-    inverse = inverse.reshape(input.shape if at is None else -1)
-    return _chosen("unique", input, y, inverse, counts, return_inverse, return_counts)
+    wanted: Any = {"return_inverse": return_inverse, "return_counts": return_counts, "axis": at}
+    found: Any = np.unique(input._read("unique"), **wanted, equal_nan=False)
+    found = list(found) if return_inverse or return_counts else [found]
+    if return_inverse:
+        found[1] = found[1].reshape(input.shape if at is None else -1)
+    return _tensors("unique", input, found)
 
 
 def _different(x: Any) -> Any:
@@ -275,18 +276,15 @@ def unique_consecutive(
     if rows.shape[0]:
         differ = rows[1:] != rows[:-1]
         new[1:] = differ if rows.ndim == 1 else differ.any(tuple(range(1, rows.ndim)))
-    y = rows[new] if dim is None else np.moveaxis(rows[new], 0, at)
-    inverse = np.cumsum(new) - 1 if return_inverse else None
-    counts = np.diff(np.append(np.flatnonzero(new), rows.shape[0])) if return_counts else None
-    if inverse is not None and dim is None:
-        inverse = inverse.reshape(input.shape)
-    return _chosen("unique_consecutive", input, y, inverse, counts, return_inverse, return_counts)
+    found = [rows[new] if dim is None else np.moveaxis(rows[new], 0, at)]
+    if return_inverse:
+        found.append((np.cumsum(new) - 1).reshape(input.shape if dim is None else -1))
+    if return_counts:
+        found.append(np.diff(np.append(np.flatnonzero(new), rows.shape[0])))
+    return _tensors("unique_consecutive", input, found)
 
 
-def _chosen(
-    name: str, x: Tensor, y: Any, inverse: Any, counts: Any, with_inverse: bool, with_counts: bool
-) -> Any:
-    arrays = [y, *([inverse] if with_inverse else []), *([counts] if with_counts else [])]
+def _tensors(name: str, x: Tensor, arrays: list[Any]) -> Any:
     results = tuple(without_derivative(name, np.asarray(array, order="C"), x) for array in arrays)
     return results if len(results) > 1 else results[0]
 
@@ -295,11 +293,7 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     """True where an element is one of test_elements (with invert: is not); bool.
     | rv.isin(rv.tensor([1, 2, 3]), rv.tensor([2, 5])) -> tensor([False,  True, False])"""
     a, b = as_tensor("isin", elements), as_tensor("isin", test_elements)
-    return by_numpy(_isin, a._array, b._array, invert)
-
-
-def _isin(a: Any, b: Any, invert: bool) -> Any:
-    return np.asarray(np.isin(a, b, invert=invert))
+    return by_numpy(np.isin, a._array, b._array, False, invert)
 
 
 def searchsorted(

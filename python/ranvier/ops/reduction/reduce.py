@@ -213,48 +213,30 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
         )
 
 
-def sum(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    dtype: Any = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
+def _added_up(name: str, known: Any, mean: bool) -> Callable[..., Tensor]:
+    def op(
+        input: Any,
+        dim: Any = None,
+        keepdim: bool = False,
+        *,
+        dtype: Any = None,
+        axis: Any = None,
+        keepdims: bool = False,
+    ) -> Tensor:
+        if dtype is None and (y := known(input, dim, axis, keepdim, keepdims)) is not None:
+            return y
+        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        if dtype is not None:
+            input = to_dtype(name, input, dtype)
+        if mean or is_floating(input):
+            return Sum(axes, keepdims, mean).apply(input)
+        y = _numpy(np.sum, input, axes, keepdims)
+        return y if dtype is None else to_dtype(name, y, dtype)
 
-    Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
-    that is given twice.
-    | rv.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(dim=0) -> tensor([4., 6.])"""
-    if dtype is None and (y := _SUM(input, dim, axis, keepdim, keepdims)) is not None:
-        return y
-    input, axes, keepdims = _arguments("sum", input, dim, keepdim, axis, keepdims)
-    if dtype is not None:
-        input = to_dtype("sum", input, dtype)
-    if is_floating(input):
-        return Sum(axes, keepdims).apply(input)
-    y = _numpy(np.sum, input, axes, keepdims)
-    return y if dtype is None else to_dtype("sum", y, dtype)
+    return op
 
 
-def mean(
-    input: Any,
-    dim: Any = None,
-    keepdim: bool = False,
-    *,
-    dtype: Any = None,
-    axis: Any = None,
-    keepdims: bool = False,
-) -> Tensor:
-    """The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
-    | rv.tensor([[1.0, 2.0], [3.0, 5.0]]).mean(dim=1) -> tensor([1.5000, 4.0000])"""
-    if dtype is None and (y := _MEAN(input, dim, axis, keepdim, keepdims)) is not None:
-        return y
-    input, axes, keepdims = _arguments("mean", input, dim, keepdim, axis, keepdims)
-    if dtype is not None:
-        input = to_dtype("mean", input, dtype)
-    return Sum(axes, keepdims, mean=True).apply(input)
+sum, mean = _added_up("sum", _SUM, False), _added_up("mean", _MEAN, True)
 
 
 def _over_axes(name: str, known: Any) -> Callable[..., Tensor]:
@@ -353,6 +335,12 @@ argmax, argmin = _place("argmax"), _place("argmin")
 document(
     globals(),
     """
+sum: The sum over the axes; 0 where there is nothing to add. Integers and bools give int64.
+
+    Raises AxisError, a ValueError and IndexError, for an axis that x does not have; ValueError for one
+    that is given twice. | [[1.0, 2.0], [3.0, 4.0]], dim=0 -> [4., 6.]
+mean: The mean over the axes; nan where there is nothing to average. Raises TypeError for integers.
+    | [[1.0, 2.0], [3.0, 5.0]], dim=1 -> [1.5000, 4.0000]
 amax: The maximum over the axes, NaN if any element is; equal maxima share the gradient, NaN where y is.
 
     Raises ValueError where there is no element. | [[1.0, 7.0], [3.0, 5.0]], dim=1 -> [7., 5.]
