@@ -68,8 +68,7 @@ def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) 
         basic, arrays, axes, _ = _split(key, shape)
         sizes = np.broadcast_to(0, shape)[basic].shape
         for index, size in zip(arrays, [sizes[axis] for axis in axes], strict=True):
-            if index.size and not -size <= index.min() <= index.max() < size:
-                raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
+            _check_range(index, size)
     except IndexError as better:
         return IndexError(str(better).replace("[getitem]", f"[{name}]"))
     return IndexError(f"[{name}] got a key for a tensor of shape {shape}: {error}; expected one that fits")
@@ -180,8 +179,7 @@ def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ..
             f"[getitem] got indices of shapes {shapes}; expected shapes that broadcast"
         ) from error
     for index, size in zip(arrays, sizes, strict=True):
-        if index.size and not (-size <= index.min() and index.max() < size):
-            raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
+        _check_range(index, size)
         rows = rows * size + np.where(index < 0, index + size, index)
     return np.broadcast_to(rows, shape).reshape(-1), shape
 
@@ -196,6 +194,11 @@ def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
         rows = place if rows is None else _core.add(_core.mul(rows, float(size), None), place, None)
     assert rows is not None
     return cast(rows, np.dtype(np.int64)).reshape(-1)
+
+
+def _check_range(index: Array, size: int) -> None:
+    if index.size and not -size <= index.min() <= index.max() < size:
+        raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
 
 
 def _out_of_range(index: int, size: int) -> IndexError:

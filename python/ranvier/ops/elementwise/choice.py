@@ -171,10 +171,8 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None:
-        y = direct(
-            _core.clip, input, -math.inf if min is None else min, math.inf if max is None else max, None
-        )
-        if y is not None:
+        limits = -math.inf if min is None else min, math.inf if max is None else max
+        if (y := direct(_core.clip, input, *limits, None)) is not None:
             return y
     if min is None and max is None:
         raise OpError("[clip] got neither min nor max; expected at least one limit")
@@ -191,8 +189,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
             require_no_gradient("clip", input)
             return by_numpy(np.clip, getattr(input, "_array", input), low, high)
         input = input.to(default.dtype)
-    infinity = float("inf")
-    least, most = -infinity if low is None else 1.0 * low, infinity if high is None else 1.0 * high
+    least, most = -math.inf if low is None else 1.0 * low, math.inf if high is None else 1.0 * high
     return Clip(least, most).apply(input)  # floats: True counts as 1
 
 

@@ -185,21 +185,15 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
                 raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
             weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
     # The mean is rounded: that of the deviations, taken away as well, is what it lacks.
-    if weights is None:
-        n: Any = rows.shape[1]
-        centred = sub(rows, total(rows, 1, True) / n)
-        centred = sub(centred, total(centred, 1, True) / n)
-        product = matmul(centred, centred.T)
-        degrees: Any = max(n - correction, 0)
-    else:
-        n = total(weights)
-        centred = sub(rows, total(mul(rows, weights), 1, True) / n)
-        centred = sub(centred, total(mul(centred, weights), 1, True) / n)
-        product = matmul(mul(centred, weights), centred.T)
-        used = n if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(input.dtype))) / n
-        degrees = n - correction * (1 if aweights is None else used)
-        degrees = degrees.clamp(min=0)
-    y = product / degrees
+    n: Any = rows.shape[1] if weights is None else total(weights)
+    centred = rows
+    for _ in range(2):
+        weighted = centred if weights is None else mul(centred, weights)
+        centred = sub(centred, total(weighted, 1, True) / n)
+    product = matmul(centred if weights is None else mul(centred, weights), centred.T)
+    used = 1 if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(input.dtype))) / n
+    degrees = n - correction * used
+    y = product / (max(degrees, 0) if weights is None else degrees.clamp(min=0))
     return reshape(y, ()) if rows.shape[0] == 1 else y
 
 

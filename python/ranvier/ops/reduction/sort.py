@@ -160,12 +160,10 @@ def median(
     """The middle element along dim, the lower of two, as (values, indices); the first NaN where there is one.
 
     Without dim: the value for all elements, without an index; elements equal to it share its gradient, as in
-    PyTorch. Raises
-    ValueError where there is no element.
+    PyTorch. Raises ValueError where there is no element.
     | rv.median(rv.tensor([4.0, 1.0, 3.0, 2.0])) -> tensor(2.)"""
     dim = dim if axis is None else axis
-    keepdim = keepdim or keepdims
-    input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim)
+    input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim or keepdims)
     if dim is None:
         flat = reshape(input, -1)
         if is_floating(input) and flat.shape[0]:

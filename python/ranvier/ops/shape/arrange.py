@@ -25,13 +25,12 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import index_select
-from ranvier.ops.shape.join import stack
+from ranvier.ops.shape.join import cat, stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of
 from ranvier.ops.shape.repeat import meshgrid
 from ranvier.ops.shape.reshape import (
     _dim,
     broadcast_to,
-    expand,
     flip,
     movedim,
     reshape,
@@ -169,14 +168,9 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     n = input.shape[-1] + abs(offset)
     i = np.arange(n)
     places = keep(i[None, :] - i[:, None] == offset)  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
-    wide = unsqueeze(input, -1)
-    first = min(offset, 0)  # row k takes x[k + first]
-    rows = keep(np.clip(i + first, 0, max(input.shape[-1] - 1, 0)))
-    if input.shape[-1] == 0:
-        y = zeros(*input.shape[:-1], n, n, dtype=input.dtype)
-    else:
-        wide = index_select(wide, input.ndim - 1, rows)
-        y = where(wrap(places), expand(wide, (*input.shape[:-1], n, n)), cast(0, input.dtype))
+    before, after = (zeros(*input.shape[:-1], max(k, 0), dtype=input.dtype) for k in (-offset, offset))
+    wide = cat([before, input, after], -1) if offset else input  # row k takes wide[k]
+    y = where(wrap(places), unsqueeze(wide, -1), cast(0, input.dtype))
     last = y.ndim
     a, b = (_dim("diag_embed", d, last) for d in (dim1, dim2))
     if a == b:
