@@ -185,3 +185,28 @@ def test_integers_of_one_dtype(kind):
         a + rv.tensor([1, 2], dtype=a.dtype)
     with pytest.raises(ValueError, match=r"\[mul\] got the number"):
         a * 2**70
+
+
+def test_products_and_quotients_are_in_the_dtype_of_the_sum():
+    small = rv.tensor([200], dtype=rv.uint8), rv.tensor([2], dtype=rv.uint8)
+    assert rv.addcmul(rv.tensor([0]), *small).tolist() == [400]
+    third = rv.addcdiv(rv.zeros(1, dtype=rv.float64), rv.tensor([1.0]), rv.tensor([3.0]))
+    assert third.tolist() == [1 / 3]
+
+
+@pytest.mark.parametrize(
+    ("own", "other"), [("uint8", "int64"), ("int8", "int64"), ("int32", "uint8"), ("int64", "bool")]
+)
+def test_whole_numbers_go_into_any_other_in_place(own, other):
+    x = rv.tensor([1, 100, 0], dtype=getattr(rv, own))
+    assert x.add_(rv.tensor([1, 100, 1], dtype=getattr(rv, other))) is x
+    np.testing.assert_array_equal(
+        x.numpy(), (np.array([1, 100, 0]) + np.array([1, 100, 1], other)).astype(own)
+    )
+
+
+@pytest.mark.parametrize(("own", "other"), [("int64", "float32"), ("bool", "int64"), ("uint8", "float64")])
+def test_a_lower_kind_cannot_take_the_result_in_place(own, other):
+    x = rv.ones(3, dtype=getattr(rv, own))
+    with pytest.raises(RuntimeError, match=rf"\[add_\] got a result of dtype {other} for a tensor of {own}"):
+        x.add_(rv.ones(3, dtype=getattr(rv, other)))

@@ -56,3 +56,9 @@ def test_totals_of_bytes_are_int64():
     for y, expected in ((x.sum(), 256), (x.prod(), 1500), (x.trace(), 251)):
         assert (y.dtype, y.item()) == (np.int64, expected)
     assert x.max().dtype == np.uint8
+
+
+def test_logcumsumexp_of_one_element_is_new():
+    x = rv.zeros(3, 1)
+    rv.logcumsumexp(x, 1).add_(5)
+    assert x.tolist() == [[0.0]] * 3

@@ -42,7 +42,7 @@ def borrowed(array: np.ndarray[Any, Any]) -> Tensor:
     return tensor
 
 
-def set_grad(tensor: Any, value: Any) -> None:
+def set_grad(tensor: Any, value: Any = None) -> None:
     if value is not None:
         if not hasattr(value, "_cell"):
             raise TypeError(f"[grad] got {type(value).__name__}; expected a Tensor or None")
@@ -174,12 +174,7 @@ class Tensor:
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
         nbytes = property(attrgetter("_array.nbytes"))
-        grad = property(
-            attrgetter("_grad"),
-            set_grad,
-            lambda self: set_grad(self, None),
-            doc="What backward has added up, or None; del sets None.",
-        )
+        grad = property(attrgetter("_grad"), set_grad, set_grad, "What backward has added up, or None.")
         requires_grad = property(
             attrgetter("_requires_grad"),
             set_requires_grad,
