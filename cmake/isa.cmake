@@ -101,7 +101,8 @@ function(ranvier_write_levels header)
 ]=])
 endfunction()
 
-# Files of one level, whose options say more than the level has: what runs them asks the CPU (base/precision.h).
+# Files of level v4 alone, compiled for more instructions than it has. Before they are called, CPUID is asked
+# (base/precision.h).
 set(RANVIER_BFLOAT16 "/bfloat16\\.isa\\.cpp$")
 set(RANVIER_FLAGS_BFLOAT16 -mavx512bf16)
 

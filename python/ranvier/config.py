@@ -154,7 +154,7 @@ def float32_matmul_precision(precision: str | None) -> Iterator[None]:
     """
     if precision is not None:
         require_precision("float32_matmul_precision", precision)
-    before = _core.set_own_medium(-1)
+    before = _core.set_own_medium(-1)  # which returns the setting
     _core.set_own_medium(before if precision is None else int(precision == "medium"))
     try:
         yield

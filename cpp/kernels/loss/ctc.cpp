@@ -1,5 +1,5 @@
-// Sums that depend on each other, of three numbers each, for all places of a target at once: the compiler
-// makes vectors of these loops. Compiled once, for the baseline.
+// Each step adds up three numbers of the step before for every place of a target, in one loop over the
+// places. Compiled once, for the baseline.
 #include "kernels/loss/ctc.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// What a product can be, and b of products that all have the same one.
+// Which kernels compute a product, whether it can add to c, and the packing of a b that several products
+// share.
 #include <algorithm>
 
 #include "base/integers.h"
@@ -11,10 +12,8 @@ namespace ranvier {
 
 template <class T>
 static const MatmulKernels<T>& kernels_of([[maybe_unused]] bool pairs) {
-#if defined(__x86_64__)
   if constexpr (sizeof(T) == sizeof(float))
-    if (pairs) return v4::matmul_pairs;
-#endif
+    if (pairs) return medium_kernels();
   return matmul_kernels<T>();
 }
 

@@ -45,7 +45,7 @@ struct Triangle {
   T* shares;  // of products
   void* workspace;
 
-  // The same of one column, where a loop over columns is dear.
+  // solve_few for one column, for which its loops over columns would take longer.
   void solve_column(int64_t begin, int64_t end) const {
     double rest[kRowsOfFew];
     for (int64_t i = begin; i < end; ++i) rest[i - begin] = y[i * rs_y];
@@ -57,7 +57,7 @@ struct Triangle {
     }
   }
 
-  // In double: a float is rounded once in these steps.
+  // Rows begin ... end - 1, without products. In double: a float is rounded once in these steps.
   void solve_few(int64_t begin, int64_t end) const {
     if (columns == 1) return solve_column(begin, end);
     double rest[kColumns];

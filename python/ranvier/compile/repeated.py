@@ -13,9 +13,8 @@ from ranvier.compile.kinds import PACKAGE
 from ranvier.nn import Module, Parameter, Sequential
 
 KEY = "_replay"
-_MOST = (
-    1 << 22
-)  # bytes of parameters: a program has copies of them, and is freed by the garbage collector only
+# Bytes of parameters: a program has copies of them, and is freed by the garbage collector only.
+_MOST = 1 << 22
 _RECORDINGS = 8  # then it runs layer by layer for good: shapes or parameters change too often
 # Files of layers. What looks rows up or loops over steps gains little, and its parameters are many.
 _FILES = "activation", "conv", "dropout", "linear", "norm", "pooling", "resample", "reshape"

@@ -57,11 +57,15 @@ void round_images(const OpenTeam& team, const PixelRows<float>& rows, const int6
   }
 }
 
+// Whether the call may be medium, and its sums are long enough for the rounding to pay.
+bool is_wide(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
+  return algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && in >= kLeast && out >= kLeast;
+}
+
 }  // namespace
 
 bool is_medium(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
-  return algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && in % 2 == 0 && in >= kLeast &&
-         out >= kLeast;
+  return in % 2 == 0 && is_wide(algorithms, in, out);
 }
 
 bool MediumSum::pays(const Correlation<float>& p) {
@@ -127,8 +131,7 @@ void MediumSum::run(const Team& team) const {
 // Of few images an odd one is half empty.
 bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
-  return c.algorithms.has(ConvAlgorithm::medium) && has_bfloat16() && c.dw.data && in >= kLeast &&
-         out >= kLeast && c.x.shape[0] > 1;
+  return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out);
 }
 
 MediumWeight::MediumWeight(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)

@@ -207,7 +207,7 @@ def exact_floats(x: Array) -> Array | None:
 
 
 def in_order(x: Array, axis: int, descending: bool, count: int | None) -> tuple[Array, Array]:
-    """The first elements of x in order, and their indices, for x of any dtype."""
+    """The first `count` elements of x in order (None: all), and their indices, for x of any dtype."""
     floats = x if x.dtype in (F32, F64) else exact_floats(x)
     if floats is not None:
         values, order = _core.sort(floats, axis, descending, count)
