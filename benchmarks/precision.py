@@ -1,7 +1,7 @@
-"""What products of bfloat16 earn on this CPU: python -m benchmarks.precision [threads].
+"""The gain of products of bfloat16 on this CPU: python -m benchmarks.precision [threads].
 
 The time of products, convolutions and captured training steps with the precision "highest", with "medium",
-and their ratio; of products also the rate over the limit of float32. Least of many rounds in
+and their ratio; of products also the rate over the limit of float32. Each time is the least of many rounds in
 which the two take turns: processor time on one thread, wall time on several.
 """
 

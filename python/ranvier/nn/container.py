@@ -19,9 +19,10 @@ __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequen
 
 
 _REPLAY = "_replay"  # in the dict of a Sequential: its call (`compile/repeated.py`); None: it has none
-_OFTEN = 256  # calls without gradients before one is looked for: a recording takes as long as some 100,
-_LONG, _AT_LEAST = 0.05, 16  # or of long calls as few: so many seconds and calls
-# weak reference to a Sequential, calls so far, their seconds; by its id
+# It is recorded at this call without gradients, as a recording takes as long as some 100 calls; where calls
+# are long, after so many seconds of them and so many calls.
+_OFTEN, _LONG, _AT_LEAST = 256, 0.05, 16
+# A weak reference to a Sequential, its calls so far, their seconds; by its id.
 _calls: dict[int, tuple[Any, int, float]] = {}
 
 
