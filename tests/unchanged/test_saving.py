@@ -1,7 +1,11 @@
 """torch.save, torch.load and pickle in a program that this library runs in place of PyTorch."""
 
+import io
 import subprocess
 import sys
+
+import ranvier as rv
+from ranvier.torch import files
 
 PROGRAM = """
 import copy, io, pickle, sys
@@ -80,3 +84,19 @@ def test_a_program_that_saves_and_loads(tmp_path):
     command = [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.stdout == "end\n", done.stderr
+
+
+def test_a_file_of_the_programs_own_is_flushed():
+    class Upload:
+        def __init__(self):
+            self.parts, self.sent = [], None
+
+        def write(self, content):
+            self.parts.append(content)
+
+        def flush(self):
+            self.sent = b"".join(self.parts)
+
+    f = Upload()
+    files.save({"w": rv.ones(2)}, f)
+    assert rv.load(io.BytesIO(f.sent))["w"].tolist() == [1, 1]

@@ -117,6 +117,7 @@ def save(
         replace(f, content, flush=False)  # type: ignore[arg-type]
     else:
         f.write(content)  # type: ignore[union-attr]
+        getattr(f, "flush", bool)()  # a file of the program's own may do its work here
 
 
 def _weights() -> archive.Run:
