@@ -33,6 +33,14 @@ def test_solve_triangular(upper, unitriangular, left):
     assert gradgradcheck(solved, (leaf(A), leaf(b)))
 
 
+@pytest.mark.parametrize(("b", "left"), [((3, 2, 0, 1), True), ((3, 2, 2, 0), False), ((0, 4, 0, 5), True)])
+def test_one_empty_triangle_for_several(b, left):
+    x, one = rv.zeros(*b), rv.zeros(0, 0)
+    assert rv.linalg.solve_triangular(one, x, upper=True, left=left).shape == b
+    if left:
+        assert rv.cholesky_solve(x, one).shape == b
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 3e-6), ("float64", 1e-14)])
 @pytest.mark.parametrize("upper", [False, True])
 @pytest.mark.parametrize("unit", [False, True])
