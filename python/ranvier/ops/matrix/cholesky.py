@@ -35,9 +35,7 @@ def _substituted(A: Array, b: Array, upper: bool, unit: bool = False) -> Array:
 
     unit: the diagonal is not read but taken as 1. Raises ValueError for a 0 in the diagonal.
     """
-    if (
-        A.ndim == 2 < b.ndim and b.shape[-1] < _FEW and b.size
-    ):  # one matrix for all right sides: these are columns
+    if A.ndim == 2 < b.ndim and b.shape[-1] < _FEW and b.size:  # one matrix for all: columns
         n, columns = b.shape[-2:]
         wide = _core.solve_triangular(A, np.moveaxis(b, -2, 0).reshape(n, -1), upper, unit)
         return np.ascontiguousarray(np.moveaxis(wide.reshape(n, *b.shape[:-2], columns), 0, -2))
