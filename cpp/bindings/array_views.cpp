@@ -5,6 +5,7 @@
 #include "bindings/array_args.h"
 #include "bindings/errors.h"
 #include "bindings/guards.h"
+#include "bindings/params.h"
 #include "bindings/tensors.h"
 #include "kernels/copy/copy.h"
 

@@ -121,6 +121,10 @@ Flags paced(Real solo_ns, const Raw& runs) {
 // Whether the bytes that an array of one list reaches overlap those of one of the other.
 bool share_memory(const Arrays& given, const Arrays& against) {
   const py::handle arrays = given.value, others = against.value;
+  for (const py::handle list : {arrays, others})
+    for (const py::handle a : list)
+      if (!PyArray_Check(a.ptr()))
+        fail_type("share_memory", "got ", Py_TYPE(a.ptr())->tp_name, "; expected lists of arrays");
   std::vector<std::pair<char*, char*>> ranges;
   for (py::handle a : arrays)
     if (PyArray_SIZE(as_array(a)) > 0) ranges.push_back(reach_of(as_array(a)));

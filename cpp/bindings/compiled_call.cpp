@@ -201,6 +201,8 @@ PyObject* rests(PyObject* self, PyObject*) {
 
 PyObject* run_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   if (count != 3) return PyErr_SetString(PyExc_TypeError, "[run] expected three arguments"), nullptr;
+  if (!PyTuple_Check(arguments[1]) || !PyDict_Check(arguments[2]))
+    return PyErr_SetString(PyExc_TypeError, "[run] expected a tuple and a dict"), nullptr;
   return run_eagerly(arguments[0], arguments[1], arguments[2]);
 }
 

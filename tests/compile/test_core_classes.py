@@ -33,6 +33,8 @@ WRONG = [
     (lambda: _core.Program.__new__(int), "subtype"),
     (lambda: object.__new__(_core.Program), "not safe"),
     (lambda: object.__new__(_core.ProgramForm), "ProgramForm"),
+    (lambda: _core._CompiledCall()._run_eagerly(print, [], {}), "[run] expected a tuple and a dict"),
+    (lambda: _core.share_memory((np.ones(3),), [1.0]), "[share_memory] got float; expected lists of arrays"),
     (lambda: _core.ProgramForm(), "cannot create 'ranvier._core.ProgramForm' instances"),
     (lambda: type("Sub", (_core.Program,), {}), "not an acceptable base type"),
     (
