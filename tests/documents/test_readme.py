@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ranvier as rv
+from support.bfloat16 import needs_bfloat16
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "README.md"
@@ -47,3 +48,13 @@ def test_the_command_and_its_sum(tmp_path):
     if level not in listed:
         pytest.skip(f"{SUMS.name} lists no sum for {level}")
     assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed[level]
+
+
+@needs_bfloat16
+def test_the_sum_with_products_of_bfloat16(tmp_path):
+    page = SUMS.read_text()
+    (code,) = re.findall(r'^python -c "(.*medium.*)"$', page, re.M)
+    code = code.replace("'digits'", f"'digits', '--out', {str(tmp_path)!r}")
+    subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=280, check=True)
+    (listed,) = re.findall(r"^\| x86-64-v4, products of bfloat16 .*`([0-9a-f]{64})` \|$", page, re.M)
+    assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed

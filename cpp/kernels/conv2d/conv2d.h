@@ -47,8 +47,8 @@ struct ConvAlgorithms {
   ConvAlgorithms without(ConvAlgorithm a) const { return {bits & ~(1u << static_cast<int>(a))}; }
 };
 
-// Whether the factors are bfloat16, of sums over `in` channels to `out` ones in each group: see medium/.
-bool is_medium(const ConvAlgorithms& algorithms, int64_t in, int64_t out);
+// Whether sums over `in` channels, to `out` ones in each group, have factors of bfloat16: see medium/.
+bool pays_in_pairs(const ConvAlgorithms& algorithms, int64_t in, int64_t out);
 
 struct Conv2dGeometry {  // [0] along h, [1] along w
   int64_t stride[2];

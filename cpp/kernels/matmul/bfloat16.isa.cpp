@@ -153,7 +153,7 @@ static void run_pair_gemv(const MatmulTile<float>& tile) {
   const int64_t width = round_up(t.columns, L);
   for (int64_t j = 0; j < t.rows * width; j += L) store(sums + j, vec<float>{});
   for (int64_t p = 0; p < t.k; ++p) {
-    const bool one = t.fetch_c && p + 1 == t.k;
+    const bool one = t.odd && p + 1 == t.k;
     const float *a = t.a + p * t.cs_a, *b = t.b + p * t.rs_b;
     __m512bh x[kDotRows];
     for (int i = 0; i < t.rows; ++i, a += t.rs_a)

@@ -86,7 +86,8 @@ struct MatmulTile {
   int64_t rs_c, cs_c;
   int rows, columns;                     // columns <= vectors * lanes are stored
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
-  bool fetch_c;                          // c is fetched while k runs; gemv of pairs: the last has one product
+  bool fetch_c : 1;                      // c is fetched while k runs
+  bool odd : 1;                          // gemv of pairs: the last has one product
   bool accumulate;                       // to what is in c, else c = a b
   int16_t ahead;                         // panels from this one to the one that is fetched:
   int fetch_a;                           // elements of its rows of a in each step of k, or 0

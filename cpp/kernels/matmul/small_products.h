@@ -145,7 +145,7 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   const int64_t most = kernels.gemv_columns(t.rows);
   for (int64_t pc = 0; pc < o.k; pc += k_block) {
     t.k = std::min(k_block, o.k - pc);
-    t.fetch_c = o.odd && pc + t.k == o.k;
+    t.odd = o.odd && pc + t.k == o.k;
     t.a = o.a + pc * o.cs_a;
     t.accumulate = pc > 0;
     const bool last_products = pc + t.k == o.k;

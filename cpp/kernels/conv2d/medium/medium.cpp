@@ -64,13 +64,13 @@ bool is_wide(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
 
 }  // namespace
 
-bool is_medium(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
+bool pays_in_pairs(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
   return in % 2 == 0 && is_wide(algorithms, in, out);
 }
 
 bool MediumSum::pays(const Correlation<float>& p) {
-  return is_medium(p.algorithms, p.x.shape[1] / p.geometry.groups, p.y.shape[1] / p.geometry.groups) &&
-         !winograd_pays(p);
+  const int64_t groups = p.geometry.groups;
+  return pays_in_pairs(p.algorithms, p.x.shape[1] / groups, p.y.shape[1] / groups) && !winograd_pays(p);
 }
 
 MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
@@ -82,31 +82,31 @@ MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
       stride_(spread(p.x.shape[1] / 2)),
       sum_(in_pairs(p, pairs_x_, stride_, pairs_w_), carver, threads) {}
 
-// Pairs of rows of `taps` elements, of two input channels: for each output, or for all outputs at once where
-// the inputs are w's first dimension.
+// The two input channels of a pair are lines of w: of `taps` elements for each output, or, where inputs are
+// w's first dimension, of those of all outputs.
 void MediumSum::round_weights(const OpenTeam& team) const {
   const TensorView<const float>& w = p_.w;
-  const int64_t taps = w.shape[2] * w.shape[3], row = w.shape[1] * taps;
-  const int64_t rows = p_.transposed ? w.shape[0] / 2 : w.shape[0];
-  const bool dense = is_contiguous(w);
-  const Range share = even_share(team, rows);
+  const bool inputs_first = p_.transposed, dense = is_contiguous(w);
+  const int64_t taps = w.shape[2] * w.shape[3], lines = inputs_first ? 1 : w.shape[1] / 2;
+  const int64_t length = inputs_first ? w.shape[1] * taps : taps;
+  const int64_t apart = inputs_first ? w.strides[0] : w.strides[1];
+  const auto pack = [](int64_t k, int64_t n, const float* from, int64_t rs, float* to) {
+    const int columns = static_cast<int>(n);
+    medium_kernels().pack(k, columns, columns, from, rs, 1, to, false);
+  };
+  const Range share = even_share(team, inputs_first ? w.shape[0] / 2 : w.shape[0]);
   for (int64_t i = share.begin; i < share.end; ++i) {
-    if (dense && p_.transposed) {
-      medium_kernels().pack(1, static_cast<int>(row), static_cast<int>(row), w.data + 2 * i * row, 2 * row, 1,
-                            pairs_w_ + i * row, false);
-    } else if (dense) {
-      medium_kernels().pack(w.shape[1] / 2, static_cast<int>(taps), static_cast<int>(taps), w.data + i * row,
-                            2 * taps, 1, pairs_w_ + i * row / 2, false);
-    } else {
-      float* to = pairs_w_ + i * (p_.transposed ? row : row / 2);
-      const int64_t step = p_.transposed ? w.strides[0] : w.strides[1];
-      for (int64_t c = 0; c < w.shape[1]; c += p_.transposed ? 1 : 2)
-        for (int64_t t = 0; t < taps; ++t, ++to)
-          medium_kernels().pack(1, 1, 1,
-                                w.data + (p_.transposed ? 2 * i : i) * w.strides[0] + c * w.strides[1] +
-                                    t / w.shape[3] * w.strides[2] + t % w.shape[3] * w.strides[3],
-                                2 * step, 1, to, false);
+    const float* from = w.data + (inputs_first ? 2 * i : i) * w.strides[0];
+    float* to = pairs_w_ + i * lines * length;
+    if (dense) {
+      pack(lines, length, from, 2 * apart, to);
+      continue;
     }
+    for (int64_t line = 0; line < lines; ++line, from += 2 * apart)
+      for (int64_t p = 0; p < length; ++p, ++to) {
+        const int64_t tap = p % taps, r = tap / w.shape[3], s = tap % w.shape[3];
+        pack(1, 1, from + p / taps * w.strides[1] + r * w.strides[2] + s * w.strides[3], 2 * apart, to);
+      }
   }
 }
 

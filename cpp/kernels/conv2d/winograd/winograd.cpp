@@ -26,7 +26,7 @@ int64_t row_stride(int64_t elements) {
 // Whether transformed factors are rounded: that takes as much time as the products of fewer channels.
 bool rounds(const Correlation<float>& p) {
   constexpr int64_t kLeastChannels = 48;
-  return p.x.shape[1] >= kLeastChannels && is_medium(p.algorithms, p.x.shape[1], p.y.shape[1]);
+  return p.x.shape[1] >= kLeastChannels && pays_in_pairs(p.algorithms, p.x.shape[1], p.y.shape[1]);
 }
 
 int64_t first_pad(const Correlation<float>& p, int d) {
