@@ -210,6 +210,17 @@ def test_parameters_that_change_often_end_it():
 
 
 @rv.no_grad()
+def test_many_shapes_end_it():
+    model = NETWORKS["mlp"][0]()
+    twin = copy.deepcopy(model)
+    for rows in range(1, 12):
+        x = rv.randn(rows, 6)
+        for _ in range(OFTEN if rows == 1 else 60):  # enough for a recording of each
+            assert bits(model(x)) == bits(as_written(twin, x))
+    assert model.__dict__["_replay"] is None
+
+
+@rv.no_grad()
 def test_memory_that_changes_often_is_forgotten():
     model, others = NETWORKS["mlp"][0](), [rv.randn(16, 6) for _ in range(2)]
     twin, x = copy.deepcopy(model), rv.randn(4, 6)
