@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def bench_distance(
 @pytest.mark.parametrize("threads", thread_counts())
 @pytest.mark.parametrize("shape", [(64, 64), (512, 64), (1000, 3)], ids=lambda s: "x".join(map(str, s)))
 @pytest.mark.parametrize("gradient", [False, True], ids=["forward", "gradient"])
-@pytest.mark.parametrize("p", [1.0, 2.0])
+@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, math.inf])
 def bench_pairs(race: Race, p: float, gradient: bool, shape: tuple[int, ...], threads: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, shape).astype(np.float32)

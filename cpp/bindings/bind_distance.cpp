@@ -65,7 +65,7 @@ Shape pairs_of(const Input& x1, const Input& x2) {
 Output cdist(Floats given_x1, MaybeFloats x2, Real p) {
   const Input x1 = contiguous(given_x1);
   Output y = Output::contiguous(x1.dtype(), pairs_of(x1, x2));
-  run<PairDistances>(x1.dtype(), p.above(0), !x2, x1, x2 ? contiguous(x2) : x1, y);
+  run<PairDistances>(x1.dtype(), p.at_least(0), !x2, x1, x2 ? contiguous(x2) : x1, y);
   return y;
 }
 
@@ -75,8 +75,8 @@ Output cdist_backward(Floats dy, Floats y, Floats given_x1, MaybeFloats x2, Real
   y.expect_shape(dy.shape());
   const Input other = x2 ? contiguous(x2) : x1;
   Output dx = Output::contiguous(x1.dtype(), (of_second ? other : x1).shape());
-  run<PairGradients>(x1.dtype(), p.above(0), !x2, x2 && of_second, contiguous(dy), contiguous(y), x1, other,
-                     dx);
+  run<PairGradients>(x1.dtype(), p.at_least(0), !x2, x2 && of_second, contiguous(dy), contiguous(y), x1,
+                     other, dx);
   return dx;
 }
 

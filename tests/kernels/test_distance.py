@@ -86,7 +86,7 @@ SHAPES = [
 ]
 
 
-POWERS = [(dtype, p) for dtype in ("float32", "float64") for p in (1.0, 1.5, 2.0, 3.0, np.inf)]
+POWERS = [(dtype, p) for dtype in ("float32", "float64") for p in (0.0, 1.0, 1.5, 2.0, 3.0, np.inf)]
 
 
 @pytest.mark.parametrize(("dtype", "p"), [*POWERS, ("float64", 0.5)])
@@ -137,7 +137,35 @@ def test_all_pairs_of_strided_and_empty_arrays(rng):
         np.testing.assert_array_equal(kernels.cdist_backward(y, y, x), np.zeros((n, d)))
 
 
-@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("d", [1, 5, 16, 40, 130])
+def test_all_pairs_of_equal_differences(d, dtype, isa, rng):
+    """p = 0 counts the others; for p infinite all that are largest share the slope."""
+    x, z = (rng.integers(-2, 3, (rows, d)).astype(dtype) for rows in (21, 70))
+    dy = rng.uniform(0.5, 1, (21, 70)).astype(dtype)
+    pairs = all_pairs(x.astype(np.float64), z.astype(np.float64))
+    np.testing.assert_array_equal(kernels.cdist(x, z, 0.0), (pairs[0] != pairs[1]).sum(-1))
+    y = kernels.cdist(x, z, np.inf)
+    np.testing.assert_array_equal(y, np.abs(pairs[0] - pairs[1]).max(-1))
+    dx, dz = reference.pairwise_distance_backward(dy.astype(np.float64), *pairs, p=np.inf, eps=0.0)
+    close(kernels.cdist_backward(dy, y, x, z, np.inf), dx.sum(1).astype(dtype), dtype, 8 * 70 * d)
+    close(kernels.cdist_backward(dy, y, x, z, np.inf, True), dz.sum(0).astype(dtype), dtype, 8 * 21 * d)
+
+
+def test_the_largest_difference_is_nan_where_one_is(isa):
+    x, z = np.zeros((3, 150)), np.ones((20, 150))
+    x[1, 3], z[17, 140] = np.nan, np.nan
+    nan = np.isnan(x).any(1)[:, None] | np.isnan(z).any(1)
+    y = kernels.cdist(x, z, np.inf)
+    np.testing.assert_array_equal(y, np.where(nan, np.nan, 1))
+    np.testing.assert_array_equal(kernels.cdist(x, z, 0.0), np.full((3, 20), 150))
+    dx = kernels.cdist_backward(np.ones((3, 20)), y, x, z, np.inf)
+    assert np.isnan(dx).all()
+    dx = kernels.cdist_backward(np.ones((3, 17)), y[:, :17], x, z[:17], np.inf)
+    np.testing.assert_array_equal(np.isnan(dx).all(1), [False, True, False])
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 2.0, 3.0, np.inf])
 def test_all_pairs_have_the_same_bits_on_any_team(p, threads, isa, rng):
     x, z, dy = rng.standard_normal((200, 37)), rng.standard_normal((300, 37)), rng.standard_normal((200, 300))
     found = []
@@ -182,8 +210,8 @@ def test_errors_of_all_pairs():
         ValueError, match=r"\[cdist\] got x1 of shape \(2, 3\) and x2 of shape \(3, 2\); expec"
     ):
         kernels.cdist(x, x.T)
-    with pytest.raises(ValueError, match=r"\[cdist\] got p 0.0; expected a number above 0"):
-        kernels.cdist(x, x, 0.0)
+    with pytest.raises(ValueError, match=r"\[cdist\] got p -1.0; expected a number of at least 0"):
+        kernels.cdist(x, x, -1.0)
     with pytest.raises(ValueError, match=r"\[cdist\] got dy of shape \(2,\); expected \(2, 2\)"):
         kernels.cdist_backward(x[:, 0], x[:, :2], x, x)
     with pytest.raises(ValueError, match=r"\[cdist\] got x1 of shape \(3,\); expected \(n, d\)"):

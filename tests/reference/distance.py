@@ -33,6 +33,8 @@ def cosine_similarity_backward(
 
 def pairwise_distance(x1: Array, x2: Array, axis: int = -1, p: float = 2.0, eps: float = 1e-6) -> Array:
     d = np.abs(x1 - x2 + eps)
+    if p == 0:  # how many differ
+        return (d != 0).sum(axis).astype(d.dtype)
     return d.max(axis, initial=0) if np.isinf(p) else (d**p).sum(axis) ** (1 / p)
 
 
@@ -42,7 +44,9 @@ def pairwise_distance_backward(
     """dy_i / dd_i = sign(d_i) (|d_i| / y)^(p - 1); for p infinite, where |d_i| is the largest, shared."""
     d, dy = x1 - x2 + eps, np.expand_dims(dy, axis)
     y = np.expand_dims(pairwise_distance(x1, x2, axis, p, eps), axis)
-    if np.isinf(p):
+    if p == 0:
+        slope = np.zeros_like(d)
+    elif np.isinf(p):
         slope = (np.abs(d) == y) / (np.abs(d) == y).sum(axis, keepdims=True)
     else:
         slope = (np.abs(d) / y) ** (p - 1)

@@ -13,7 +13,11 @@ namespace {
 constexpr int kReadRows = 16;  // floats of a cache line
 constexpr int kNorm = static_cast<int>(Distance::pairwise_distance);
 
-bool in_tiles(double p) { return p == 1 || p == 2; }
+PairPower power_of(double p) {
+  if (std::isinf(p)) return PairPower::largest;
+  return p == 0 || p == 1 || p == 2 ? static_cast<PairPower>(p) : PairPower::other;
+}
+bool in_tiles(double p) { return power_of(p) != PairPower::other; }
 
 // The rows of a call: m rows of x1 and n of x2 for each of `batches`.
 struct Counts {
@@ -68,7 +72,7 @@ void PairDistances<T>::run(const Team& team, void*) const {
     PairTile<T> tile{};
     tile.x1 = x1.data + batch * size.m * size.d, tile.x2 = x2.data + batch * size.n * size.d;
     tile.y = y.data + batch * of_batch, tile.n = size.n, tile.m = size.m, tile.d = size.d;
-    tile.square = p == 2, tile.of_one = of_one, tile.exact = euclidean<T>;
+    tile.power = power_of(p), tile.of_one = of_one, tile.exact = euclidean<T>;
     tile.begin = begin;
     for (int64_t j = of_one ? begin + 1 : 0; j < size.n; j += kernels.columns) {
       tile.column = j, tile.columns = std::min<int64_t>(kernels.columns, size.n - j);
@@ -104,6 +108,7 @@ struct Block {
   int64_t rows, columns;  // of the set that dx is for, and of the other
   const T *own, *other, *dy, *y;
   T* of_pairs;
+  PairPower power;
   PairSlopes<T> slopes;
   T distance[kReadRows][kPairGroup], weight[kReadRows][kPairGroup];
 
@@ -114,14 +119,14 @@ struct Block {
 
   // from: dy or y, of the pairs of rows [i, i + count) with columns [j, j + group).
   void read(const T* from, int64_t i, int64_t count, int64_t j, int64_t group, T (*to)[kPairGroup]) const {
-    if (call.of_second) {  // neighbours in memory first
-      for (int64_t k = 0; k < group; ++k)
-        for (int64_t r = 0; r < count; ++r) to[r][k] = from[(j + k) * size.n + i + r];
-      return;
+    for (int64_t k = 0; k < group && (call.of_one || call.of_second); ++k) {  // neighbours in memory first
+      const T* line = from + pair_row(call.of_one, size.n, j + k) + i;
+      for (int64_t r = call.of_one ? std::max<int64_t>(0, j + k + 1 - i) : 0; r < count; ++r)
+        to[r][k] = line[r];
     }
+    if (call.of_second) return;
     for (int64_t r = 0; r < count; ++r) {
       const int64_t before = call.of_one ? std::clamp<int64_t>(i + r - j, 0, group) : 0;
-      for (int64_t k = 0; k < before; ++k) to[r][k] = from[pair_row(true, rows, j + k) + i + r];
       const int64_t self = call.of_one && before < group && i + r == j + before;
       if (self) to[r][before] = 0;
       std::copy_n(from + pair_row(call.of_one, size.n, i + r) + j + before + self, group - before - self,
@@ -142,12 +147,13 @@ struct Block {
 
   // Rows [i, i + count), count <= kReadRows.
   void run(int64_t i, int64_t count, T* dx) {
-    slopes.d = size.d, slopes.square = call.p == 2;
+    slopes.d = size.d, slopes.power = power;
     std::fill_n(dx, count * size.d, T(0));
+    if (power == PairPower::zero) return;  // steps
     for (int64_t j = 0; j < columns; j += kPairGroup) {
       const int64_t group = std::min(kPairGroup, columns - j);
-      if (in_tiles(call.p)) read(dy, i, count, j, group, weight);
-      if (call.p == 2) read(y, i, count, j, group, distance);
+      if (power != PairPower::other) read(dy, i, count, j, group, weight);
+      if (power == PairPower::two || power == PairPower::largest) read(y, i, count, j, group, distance);
       for (int64_t r = 0; r < count; r += kPairRows)
         add(i, r, std::min<int64_t>(kPairRows, count - r), j, group, dx);
     }
@@ -156,13 +162,14 @@ struct Block {
   // The gradients of rows i + [first, first + count), count <= kPairRows, by one group.
   void add(int64_t i, int64_t first, int64_t count, int64_t j, int64_t group, T* dx) {
     bool tiled = false;
-    slopes.weight = weight + first;
+    slopes.distance = distance + first, slopes.weight = weight + first;
     for (int64_t r = 0; r < kPairRows; ++r) {
       const int64_t place = first + (r < count ? r : 0), row = i + place;
       slopes.x1[r] = own + row * size.d, slopes.to[r] = nullptr;
       if (r >= count || (call.of_one && group == 1 && row == j)) continue;  // none, or a row with itself
       T* to = dx + place * size.d;
-      if (call.p == 1 || (call.p == 2 && pair_kernels<T>().weights(group, distance[place], weight[place]))) {
+      if (power == PairPower::two ? pair_kernels<T>().weights(group, distance[place], weight[place])
+                                  : power != PairPower::other) {
         slopes.to[r] = to, tiled = true;
         continue;
       }
@@ -173,6 +180,7 @@ struct Block {
     }
     if (!tiled) return;
     slopes.x2 = other + j * size.d, slopes.count = group;
+    if (power == PairPower::largest) pair_kernels<T>().share(slopes, weight + first);
     pair_kernels<T>().slopes(slopes);
   }
 };
@@ -198,6 +206,7 @@ void PairGradients<T>::run(const Team& team, void* workspace) const {
                      dy.data + batch * of_batch,
                      y.data + batch * of_batch,
                      of_pairs,
+                     power_of(p),
                      {},
                      {},
                      {}};

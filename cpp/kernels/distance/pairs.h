@@ -1,13 +1,14 @@
 // Distances of all pairs of rows, and their gradient:
 //
-//   forward   y[b, i, j] = the p-norm of x1[b, i] - x2[b, j], for p > 0
+//   forward   y[b, i, j] = the p-norm of x1[b, i] - x2[b, j], for p >= 0; p = 0: how many differ
 //   backward  dx = the gradient of x1, or of_second of x2, from dy and y
 //
 //   x1, dx (.., m, d), x2 (.., n, d), y, dy (.., m, n), all contiguous. of_one: x2 is x1 (n, d), and y and dy
 //   (n (n - 1) / 2) have the pairs i < j only, in the order of i, then j.
 //
-// For p = 1 and 2 a tile of pairs is computed at a time. For other p, and where squares leave the range of T,
-// pairs are those of distance.h. A sum over d, or over pairs, is cut at multiples of a fixed number.
+// For p = 0, 1, 2 and infinity a tile of pairs is computed at a time. For other p, and where squares leave
+// the range of T, pairs are those of distance.h. A sum over d, or over pairs, is cut at multiples of a fixed
+// number.
 #pragma once
 #include <cstddef>
 
@@ -15,6 +16,8 @@
 #include "base/views.h"
 
 namespace ranvier {
+
+enum class PairPower { zero, one, two, largest, other };
 
 constexpr int kPairRows = 4;        // of x1, that share each load of x2
 constexpr int64_t kPairGroup = 64;  // pairs of a row whose gradients are added first
@@ -46,21 +49,24 @@ template <class T>
 struct PairTile {
   const T *x1, *x2;  // of the batch
   int64_t m, d, begin, end, column, columns;
-  bool square, of_one;  // p = 2; pairs i < j only
-  T* y;                 // of the batch
-  int64_t n;            // rows of x2
+  PairPower power;  // not other
+  bool of_one;      // pairs i < j only
+  T* y;             // of the batch
+  int64_t n;        // rows of x2
   // The distance of one pair, whose sum of squares is not in the range of T.
   T (*exact)(const T* x1, const T* x2, int64_t d);
 };
 
-// to[r] += the sum over `count` rows of x2, one after another, of weight[r][k] slope(x1[r] - x2[k]).
+// to[r] += the sum over `count` rows of x2, one after another, of weight[r][k] slope(x1[r] - x2[k]). The
+// slope is the difference for p = 2, else its sign, and 0 where p is infinite and the size not
+// distance[r][k].
 template <class T>
 struct PairSlopes {
   const T* x1[kPairRows];
   const T* x2;
   int64_t d, count;
-  bool square;  // the slope is the difference, else its sign
-  const T (*weight)[kPairGroup];
+  PairPower power;  // one, two, largest
+  const T (*distance)[kPairGroup], (*weight)[kPairGroup];
   T* to[kPairRows];  // null: not wanted
 };
 
@@ -70,6 +76,8 @@ struct PairKernels {
   void (*distances)(const PairTile<T>&);
   // dy /= y for `count` pairs, 0 where y is; false where such a quotient may leave the range of T.
   bool (*weights)(int64_t count, const T* y, T* dy);
+  // weight /= how many differences have the size distance[r][k], which share the slope of the largest.
+  void (*share)(const PairSlopes<T>&, T (*weight)[kPairGroup]);
   void (*slopes)(const PairSlopes<T>&);
 };
 

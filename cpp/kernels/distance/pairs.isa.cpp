@@ -11,7 +11,7 @@ namespace ranvier::RANVIER_ISA {
 constexpr int kVectors = 2;
 
 // Sums over the n elements from k0 on, of kPairRows rows with the rows of x2 that the two tiles hold.
-template <bool square, class T>
+template <PairPower p, class T>
 __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>* x2, int64_t n, T* to) {
   vec<T> sums[kPairRows][kVectors] = {};
   for (int64_t k = 0; k < n; ++k) {
@@ -23,8 +23,12 @@ __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>
       const vec<T> a = broadcast(rows[r][k]);
       RANVIER_UNROLL
       for (int v = 0; v < kVectors; ++v) {
-        const vec<T> difference = a - b[v];
-        sums[r][v] = square ? fma(difference, difference, sums[r][v]) : sums[r][v] + abs(difference);
+        const vec<T> difference = a - b[v], zero = {};
+        vec<T>& sum = sums[r][v];
+        if constexpr (p == PairPower::zero) sum += select(difference == zero, zero, zero + T(1));
+        if constexpr (p == PairPower::one) sum += abs(difference);
+        if constexpr (p == PairPower::two) sum = fma(difference, difference, sum);
+        if constexpr (p == PairPower::largest) sum = max(abs(difference), sum);
       }
     }
   }
@@ -54,9 +58,18 @@ static void roots(const PairTile<T>& t, int64_t i, int64_t first, int64_t last, 
   }
 }
 
+// The sum, or NaN or the larger one.
+template <class T>
+RANVIER_INLINE T join(PairPower p, T a, T b) {
+  return p != PairPower::largest ? a + b : a > b || a != a ? a : b;
+}
+
 template <class T>
 static void distances(const PairTile<T>& t) {
   constexpr int L = lanes<T>, kColumns = kVectors * L;
+  using AddUp = void (*)(const T* const*, const Tile<T>*, int64_t, T*);
+  constexpr AddUp functions[] = {add_up<PairPower::zero, T>, add_up<PairPower::one, T>,
+                                 add_up<PairPower::two, T>, add_up<PairPower::largest, T>};
   Tile<T> x2[kVectors];
   T sums[kPairRows * kColumns];
   for (int64_t k0 = 0; k0 < t.d; k0 += kTileRows) {
@@ -69,14 +82,15 @@ static void distances(const PairTile<T>& t) {
     for (int64_t i = t.begin; i < t.end; i += kPairRows) {
       const T* rows[kPairRows];
       for (int r = 0; r < kPairRows; ++r) rows[r] = t.x1 + (i + r < t.end ? i + r : i) * t.d + k0;
-      t.square ? add_up<true>(rows, x2, n, sums) : add_up<false>(rows, x2, n, sums);
+      functions[int(t.power)](rows, x2, n, sums);
       for (int r = 0; r < kPairRows && i + r < t.end; ++r) {
         const int64_t first = t.of_one && i + r + 1 > t.column ? i + r + 1 : t.column;
         const int64_t last = t.column + t.columns;
         if (first >= last) break;
         T *own = sums + r * kColumns, *y = t.y + pair_row(t.of_one, t.n, i + r);
-        for (int64_t j = first; k0 > 0 && j < last; ++j) own[j - t.column] += y[j];
-        if (t.square && k0 + n == t.d) roots(t, i + r, first, last, own);
+        for (int64_t j = first; k0 > 0 && j < last; ++j)
+          own[j - t.column] = join(t.power, own[j - t.column], y[j]);
+        if (t.power == PairPower::two && k0 + n == t.d) roots(t, i + r, first, last, own);
         std::memcpy(y + first, own + (first - t.column), sizeof(T) * size_t(last - first));
       }
     }
@@ -96,7 +110,33 @@ static bool weights(int64_t count, const T* y, T* dy) {
   return !any(far);
 }
 
-template <bool square, class T>
+template <class T>
+static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
+  constexpr int L = lanes<T>;
+  const vec<T> zero = {}, one = zero + T(1);
+  Tile<T> x2;
+  for (int64_t k = 0; k < s.count; k += L) {
+    const int left = s.count - k < L ? int(s.count - k) : L;
+    vec<T> largest[kPairRows], found[kPairRows] = {};
+    for (int r = 0; r < kPairRows; ++r) largest[r] = load_n(s.distance[r] + k, left);
+    for (int64_t c = 0; c < s.d; c += kTileRows) {
+      const int64_t n = s.d - c < kTileRows ? s.d - c : kTileRows;
+      load_tile(x2, s.x2 + k * s.d + c, s.d, 1, left, n);
+      for (int64_t i = 0; i < n; ++i) {
+        const vec<T> b = Tile<T>::row(x2, i);
+        RANVIER_UNROLL
+        for (int r = 0; r < kPairRows; ++r)
+          found[r] += select(abs(broadcast(s.x1[r][c + i]) - b) == largest[r], one, zero);
+      }
+    }
+    for (int r = 0; r < kPairRows; ++r)
+      if (s.to[r])
+        store_n(weight[r] + k, select(largest[r] == zero, zero, load_n(weight[r] + k, left) / found[r]),
+                left);
+  }
+}
+
+template <PairPower p, class T>
 static void add_slopes(const PairSlopes<T>& s) {
   const vec<T> zero = {}, one = zero + T(1);
   for (int64_t c = 0; c < s.d; c += lanes<T>) {
@@ -111,8 +151,10 @@ static void add_slopes(const PairSlopes<T>& s) {
       RANVIER_UNROLL
       for (int r = 0; r < kPairRows; ++r) {
         const vec<T> difference = rows[r] - b;
-        const vec<T> slope =
-            square ? difference : select(difference == zero, difference, copysign(one, difference));
+        vec<T> slope = difference;
+        if constexpr (p == PairPower::one) slope = select(slope == zero, slope, copysign(one, slope));
+        if constexpr (p == PairPower::largest)
+          slope = select((abs(slope) == s.distance[r][k]) & (slope != zero), copysign(one, slope), zero);
         sums[r] = fma(broadcast(s.weight[r][k]), slope, sums[r]);
       }
     }
@@ -124,11 +166,13 @@ static void add_slopes(const PairSlopes<T>& s) {
 
 template <class T>
 static void slopes(const PairSlopes<T>& s) {
-  s.square ? add_slopes<true>(s) : add_slopes<false>(s);
+  if (s.power == PairPower::two) return add_slopes<PairPower::two>(s);
+  s.power == PairPower::one ? add_slopes<PairPower::one>(s) : add_slopes<PairPower::largest>(s);
 }
 
 template <class T>
-static constexpr PairKernels<T> pair_table = {kVectors * lanes<T>, distances<T>, weights<T>, slopes<T>};
+static constexpr PairKernels<T> pair_table = {kVectors * lanes<T>, distances<T>, weights<T>, share<T>,
+                                              slopes<T>};
 
 RANVIER_DEFINE_TABLES(PairKernels, pair_kernels, pair_table);
 

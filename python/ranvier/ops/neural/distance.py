@@ -112,7 +112,7 @@ def _distances(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
 
 def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
     """:func:`ranvier.cdist` of checked arguments."""
-    if p > 0 and x1.dtype == x2.dtype and is_floating(x1):
+    if p >= 0 and x1.dtype == x2.dtype and is_floating(x1):
         lead = x1.shape[:-2]
         if lead != x2.shape[:-2]:
             lead = np.broadcast_shapes(lead, x2.shape[:-2])
@@ -134,7 +134,7 @@ class PairsOfRows(Distances):
 
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:
     """:func:`ranvier.nn.functional.pdist` of checked arguments."""
-    if p > 0 and is_floating(x):
+    if p >= 0 and is_floating(x):
         return PairsOfRows(p).apply(x)
     i, j = map(keep, np.triu_indices(x.shape[0], 1))
     return norm(x[i] - x[j], p, -1)
