@@ -196,3 +196,69 @@ def test_numbers_and_places():
     y = (w * 2).scatter_(0, rv.tensor([1]), 7.0)
     y.sum().backward()
     assert (y.tolist(), w.grad.tolist()) == ([2, 7, 2], [2, 0, 2])
+
+
+def _reduced(x, at, index, src, reduce, include_self, dy):
+    """The result and the gradients of x and src, one place after another."""
+    y, dx, dsrc = x.copy(), np.zeros_like(x), np.zeros_like(src)
+    writers = {place: [] for place in np.ndindex(x.shape)}
+    for j in np.ndindex(index.shape):
+        writers[(*j[:at], int(index[j]), *j[at + 1 :])].append(j)
+    for place, js in writers.items():
+        values = [src[j] for j in js]
+        own = include_self or not js
+        if own:
+            values.insert(0, x[place])
+        if reduce == "prod":
+            y[place] = np.prod(values)
+            slopes = [np.prod(values[:k] + values[k + 1 :]) for k in range(len(values))]
+        else:
+            y[place] = (np.max if reduce == "amax" else np.min)(values)
+            if np.isnan(y[place]):
+                slopes = [np.nan] * len(values)
+            else:
+                slopes = [(v == y[place]) / values.count(y[place]) for v in values]
+        slopes = [dy[place] * s for s in slopes]
+        if own:
+            dx[place] = slopes.pop(0)
+        for j, slope in zip(js, slopes, strict=True):
+            dsrc[j] = slope
+    return y, dx, dsrc
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("reduce", ["prod", "amax", "amin"])
+def test_scatter_reduce(reduce, include_self, dtype, rng):
+    """Equal values, zeros, NaN; an index smaller than x and src; a whole number of powers of 2 is exact."""
+    shapes = [
+        ((4, 5), 1, (4, 9), (4, 9)),
+        ((4, 5), 0, (7, 5), (7, 5)),
+        ((6, 5), 1, (4, 3), (5, 6)),
+        ((2, 3, 4), 1, (2, 5, 2), (2, 5, 4)),
+        ((7,), 0, (20,), (20,)),
+        ((7,), 0, (0,), (0,)),
+        ((1, 1), 0, (1, 1), (1, 1)),
+    ]
+    for shape, at, places, of_src in shapes:
+        for values in ([-1.0, 0.5, 2.0], [-1.0, 0.0, 2.0], [-1.0, 1.0, 2.0, np.nan]):
+            if reduce == "prod" and np.isnan(values).any():
+                continue
+            x, src = (rng.choice(values, s).astype(dtype) for s in (shape, of_src))
+            dy, index = rng.choice([1.0, 3.0], shape).astype(dtype), rng.integers(0, shape[at], places)
+            wanted = _reduced(x, at, index, src, reduce, include_self, dy)
+            a, b = (rv.tensor(v, requires_grad=True) for v in (x, src))
+            y = rv.scatter_reduce(a, at, rv.tensor(index), b, reduce, include_self=include_self)
+            y.backward(rv.tensor(dy))
+            for got, want in zip((y.detach(), a.grad, b.grad), wanted, strict=True):
+                np.testing.assert_allclose(got.numpy(), want, rtol=8 * np.finfo(dtype).eps, strict=True)
+
+
+@pytest.mark.parametrize("reduce", ["prod", "amax", "sum", "mean"])
+def test_scatter_reduce_of_one_number(reduce):
+    x, src = (rv.tensor(v, requires_grad=True) for v in (3.0, 5.0))
+    y = rv.scatter_reduce(x, 0, rv.tensor(0), src, reduce)
+    y.backward()
+    wanted = {"prod": (15, 5, 3), "amax": (5, 0, 1), "sum": (8, 1, 1), "mean": (4, 0.5, 0.5)}[reduce]
+    assert (y.item(), x.grad.item(), src.grad.item()) == wanted
+    assert y.shape == x.grad.shape == src.grad.shape == ()

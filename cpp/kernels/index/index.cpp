@@ -77,7 +77,10 @@ struct Picks {
 
   // Whether the picked elements are side by side along the axis, rather than from line to line.
   bool are_along() const {
-    return lines.size <= 1 || std::llabs(picked.strides[axis]) < std::llabs(lines.strides[1][lines.ndim - 1]);
+    if (lines.size <= 1) return true;
+    const int64_t line = std::llabs(lines.strides[1][lines.ndim - 1]), own = std::llabs(picked.strides[axis]);
+    if (line != own) return own < line;  // else one value is repeated
+    return std::llabs(index.strides[axis]) < std::llabs(lines.strides[0][lines.ndim - 1]);
   }
 
   // use(j, row) for the picks of one line, in order or backwards, that point into `rows`.
@@ -226,13 +229,6 @@ struct Put {
   }
 };
 
-template <class T>
-T joined(ReduceOp op, T whole, T picked) {
-  if (op == ReduceOp::product) return whole * picked;
-  const bool better = op == ReduceOp::max ? picked > whole : picked < whole;
-  return better || picked != picked ? picked : whole;
-}
-
 struct Sum {
   template <class T>
   void operator()(const T& picked, T& whole) const {
@@ -244,14 +240,28 @@ struct Sum {
   }
 };
 
-struct Join {  // products and extremes
-  ReduceOp op;
+struct Product {
   template <class T>
   void operator()(const T& picked, T& whole) const {
-    whole = joined(op, whole, picked);
+    whole *= picked;
   }
   template <class T>
   void row(int64_t n, const T* picked, T* whole) const {
+    reduce_kernels<T>().join[static_cast<int>(ReduceOp::product)](n, whole, picked);
+  }
+};
+
+// The greatest, or with the sign -1 the least, without a branch that cannot be predicted.
+template <int sign>
+struct Extreme {
+  template <class T>
+  void operator()(const T& picked, T& whole) const {
+    const T better = sign > 0 ? (picked > whole ? picked : whole) : (picked < whole ? picked : whole);
+    whole = __builtin_expect(picked != picked, false) ? picked : better;
+  }
+  template <class T>
+  void row(int64_t n, const T* picked, T* whole) const {
+    const ReduceOp op = sign > 0 ? ReduceOp::max : ReduceOp::min;
     reduce_kernels<T>().join[static_cast<int>(op)](n, whole, picked);
   }
 };
@@ -351,10 +361,18 @@ void Scatter<T>::run(const Team& team, void*) const {
   const double cost = kNsPerElement * static_cast<double>(numel(x) + numel(y));
   team.region(cost, [&](const OpenTeam& team) {
     base.data ? Copy<T>{base, y}.run(team, nullptr) : Fill<T>{T(0), y}.run(team, nullptr);
-    constexpr ReduceOp joins[] = {{}, {}, ReduceOp::product, ReduceOp::max, ReduceOp::min};
-    op == ScatterOp::put   ? picks.template each_shared<false>(team, cost, Put{})
-    : op == ScatterOp::sum ? picks.template each_shared<false>(team, cost, Sum{})
-                           : picks.template each_shared<false>(team, cost, Join{joins[static_cast<int>(op)]});
+    switch (op) {
+      case ScatterOp::put:
+        return picks.template each_shared<false>(team, cost, Put{});
+      case ScatterOp::sum:
+        return picks.template each_shared<false>(team, cost, Sum{});
+      case ScatterOp::product:
+        return picks.template each_shared<false>(team, cost, Product{});
+      case ScatterOp::max:
+        return picks.template each_shared<false>(team, cost, Extreme<1>{});
+      case ScatterOp::min:
+        return picks.template each_shared<false>(team, cost, Extreme<-1>{});
+    }
   });
 }
 

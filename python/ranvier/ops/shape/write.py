@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, watched
+from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.keys import picks_of
@@ -19,12 +19,12 @@ from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rows import examples
-from ranvier.ops.shape.index import index_array, part_of, require_from_0, selected
+from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
-from ranvier.ops.shape.scatter import _like, index_add, scatter, scatter_add
+from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
 
 
 def take(input: Any, index: Any) -> Tensor:
@@ -192,71 +192,50 @@ def scatter_reduce(
     -> tensor([5., 2.])"""
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
         raise OpError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
-    input = as_tensor("scatter_reduce", input)
-    src, places = (
-        _like(input, as_tensor("scatter_reduce", src), "scatter_reduce"),
-        index_array("scatter_reduce", index),
+    if include_self and reduce == "sum":
+        return _scatter("scatter_reduce", input, dim, index, src, "add")
+    known = (
+        include_self and reduce != "mean" and type(index) is type(src) is Tensor and index.shape == src.shape
     )
+    if known and (y := direct(_core.scatter_reduce, input, index, src, dim, reduce)) is not None:
+        return y
+    input = as_tensor("scatter_reduce", input)
+    src = _like(input, as_tensor("scatter_reduce", src), "scatter_reduce")
+    places = index_array("scatter_reduce", index)
     require_from_0("scatter_reduce", places)
     at = _dim("scatter_reduce", dim, input.ndim)
     if reduce in ("sum", "mean") and is_floating(input):
         ones = full_like(src.detach(), 1)
-        start = input
-        if not include_self:
-            touched = scatter_add(full_like(input.detach(), 0), at, places, ones) > 0
-            start = where(touched, 0.0, input)
-        y = scatter_add(start, at, places, src)
-        if reduce == "sum":
-            return y
-        count = scatter_add(full_like(input.detach(), 1 if include_self else 0), at, places, ones)
-        return y / count.clamp(min=1)
+        count = scatter_add(full_like(input.detach(), int(include_self)), at, places, ones)
+        y = scatter_add(input if include_self else where(count > 0, 0.0, input), at, places, src)
+        return y if reduce == "sum" else y / count.clamp(min=1)
     if is_floating(input) and reduce != "mean":
         return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
     require_no_gradient("scatter_reduce", input, src)
-    return by_numpy(_only_reduced, input._array, at, places, src._array, reduce, include_self)
-
-
-def _only_reduced(*arguments: Any) -> Array:
-    return _reduced(*arguments)[0]
+    return by_numpy(_reduced, input._array, at, places, src._array, reduce, include_self)
 
 
 _UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
 
 
-def _reduced(
-    x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool
-) -> tuple[Array, Any, Array]:
-    """The result, NumPy's index of the places and the values written there. NumPy has no such function for
-    arrays without dimensions, which get one; src may be larger than places: the part at the front counts."""
+def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_self: bool) -> Array:
+    """By NumPy, which has no such function for arrays without dimensions: they get one. src may be larger
+    than places: the part at the front counts."""
     places, y = np.atleast_1d(places), np.atleast_1d(x.copy())
     part = tuple(map(slice, places.shape))
-    values = np.atleast_1d(src)[part]
     rows: list[Any] = list(np.ogrid[part])
     rows[at] = places
     key = tuple(rows)
-    if y.dtype in (F32, F64) and reduce != "mean":
-        return _reduced_by_core(y, at, places, values, reduce, include_self).reshape(x.shape), key, values
     if not include_self:
         y[key] = _neutral(reduce, y.dtype)
     with np.errstate(all="ignore"):
-        _UFUNCS[reduce].at(y, key, values)
+        _UFUNCS[reduce].at(y, key, np.atleast_1d(src)[part])
     if reduce == "mean":
         count = np.full(y.shape, 1 if include_self else 0)
         np.add.at(count, key, 1)
         divide = np.true_divide if y.dtype.kind == "f" else np.floor_divide
         y = divide(y, np.maximum(count, 1)).astype(y.dtype)
-    return y.reshape(x.shape), key, values
-
-
-def _reduced_by_core(
-    y: Array, at: int, places: Array, values: Array, reduce: str, include_self: bool
-) -> Array:
-    part = y[part_of(y.shape, places.shape, at) or ...]
-    if not include_self:
-        first = np.broadcast_to(_neutral(reduce, y.dtype), places.shape).astype(y.dtype)
-        _core.copy(_core.scatter(part, places, first, at, False, None, True), False, part)
-    _core.copy(_core.scatter_reduce(part, places, values, at, reduce), False, part)
-    return y
+    return y.reshape(x.shape)
 
 
 def _neutral(reduce: str, dtype: Any) -> Any:
@@ -280,45 +259,73 @@ class ScatterReduce(Function):
         self.at, self.reduce, self.include_self = at, reduce, include_self
 
     def forward(self, x: Array, places: Array, src: Array) -> Array:
-        self.x, self.src_shape = x, src.shape
-        self.y, self.key, self.values = _reduced(x, self.at, places, src, self.reduce, self.include_self)
+        self.shape, self.src_shape = x.shape, src.shape
+        self.x, self.places, src = map(np.atleast_1d, (x, places, src))
+        self.used = tuple(map(slice, self.places.shape))  # src and x may be larger
+        self.part, self.values = part_of(self.x.shape, self.places.shape, self.at) or (...,), src[self.used]
+        first = self.x if self.include_self else self._put(self.x, _neutral(self.reduce, x.dtype))
+        y = self._write(_core.scatter_reduce, first, self.values, self.reduce)
+        self.y = y if self.shape else y.reshape(())
         return self.y
 
-    def backward(self, dy: Array) -> tuple[Array, None, Array]:
-        x, y, dy = np.atleast_1d(self.x), np.atleast_1d(self.y), np.atleast_1d(dy)
-        written = np.zeros(x.shape, bool)
-        written[self.key] = True
-        own = np.full(x.shape, True) if self.include_self else ~written  # where x counts
-        if self.reduce == "prod":
-            dx, dvalues = self._of_product(x, dy, own)
-        else:
-            hit, all_hit = self.values == y[self.key], own & (x == y)
-            count = all_hit.astype(dy.dtype)
-            np.add.at(count, self.key, hit.astype(dy.dtype))
-            lost = y != y  # all gradients are NaN, as in PyTorch
-            share = np.where(lost, np.nan, dy / np.where(count == 0, 1, count))
-            dx = np.where(all_hit | (own & lost), share, 0)
-            dvalues = np.where(hit | lost[self.key], share[self.key], 0)
-        dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
-        dsrc[tuple(map(slice, dvalues.shape))] = dvalues
-        return dx.astype(dy.dtype).reshape(self.x.shape), None, dsrc.reshape(self.src_shape)
+    def _write(self, kernel: Any, x: Array, values: Array, *settings: Any) -> Array:
+        part = kernel(x[self.part], self.places, values, self.at, *settings)
+        if part.shape == x.shape:
+            return part
+        y = x.copy()
+        y[self.part] = part
+        return y
 
-    def _of_product(self, x: Array, dy: Array, own: Array) -> tuple[Array, Array]:
-        """dy times the product of all others at the place, also where one of them is 0."""
-        zeros = (own & (x == 0)).astype(np.int64)
-        np.add.at(zeros, self.key, (self.values == 0).astype(np.int64))
-        rest = np.where(own & (x != 0), x, 1)
+    def _put(self, x: Array, value: float) -> Array:
+        """x with a value at all places"""
+        values = np.broadcast_to(x.dtype.type(value), self.places.shape)
+        return self._write(_core.scatter, x, values, False, None, True)
+
+    def _added(self, x: Array, values: Array) -> Array:
+        y, values = (a.astype(self.y.dtype) for a in (x, values))
+        return self._write(_core.scatter, y, values, True, None, True)
+
+    def _read(self, x: Array) -> Array:
+        return _core.gather(x, self.places, self.at, None, True, True)
+
+    def backward(self, dy: Array) -> tuple[Array, None, Array]:
+        x, values = self.x, self.values
+        dy, y = np.atleast_1d(dy), np.atleast_1d(self.y)
+        # where x counts
+        own: Any = True if self.include_self else self._put(np.ones(x.shape, dy.dtype), 0) != 0
         with np.errstate(all="ignore"):
-            np.multiply.at(rest, self.key, np.where(self.values == 0, 1, self.values))
+            if self.reduce == "prod":
+                dx, dvalues = self._of_product(dy, y, own)
+            else:
+                lost, kept = y != y, self._read(y)  # where NaN is, all gradients are, as in PyTorch
+                mine, hit = own & ((x == y) | lost), (values == kept) | (kept != kept)
+                share = dy / np.maximum(self._added(mine, hit), 1)
+                if lost.any():
+                    share[lost] = np.nan
+                dx, dvalues = np.where(mine, share, 0), np.where(hit, self._read(share), 0)
+        dx = dx.astype(dy.dtype, copy=False).reshape(self.shape)
+        if dvalues.shape == self.src_shape:
+            return dx, None, dvalues
+        dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
+        dsrc[self.used] = dvalues
+        return dx, None, dsrc.reshape(self.src_shape)
+
+    def _of_product(self, dy: Array, y: Array, own: Any) -> tuple[Array, Array]:
+        """dy times the product of all others at the place, also where one of them is 0."""
+        x, values = self.x, self.values
+        none, empty = values == 0, own & (x == 0)
+        if not (none.any() or empty.any()):
+            return np.where(own, dy * (y / x), 0), self._read(dy) * (self._read(y) / values)
+        zeros, rest = self._added(empty, none), np.where(own & (x != 0), x, 1).astype(x.dtype)
+        rest = self._write(_core.scatter_reduce, rest, np.where(none, 1, values), "prod")
 
         def others(v: Array, zeros: Array, rest: Array) -> Array:
             alone = np.where(v == 0, zeros == 1, zeros == 0)
             product = np.where(v == 0, rest, rest / np.where(v == 0, 1, v))
             return np.where(alone, product, 0 * product)  # without v; it is 0 where another factor is 0
 
-        with np.errstate(all="ignore"):
-            dx = np.where(own, dy * others(x, zeros, rest), 0)
-            return dx, dy[self.key] * others(self.values, zeros[self.key], rest[self.key])
+        dx = np.where(own, dy * others(x, zeros, rest), 0)
+        return dx, self._read(dy) * others(values, self._read(zeros), self._read(rest))
 
 
 @rule(ScatterReduce)
@@ -330,7 +337,7 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
     dx = dy * wrap(shares[0]) if node.needs[0] else None
     if not node.needs[2]:
         return dx, None, None
-    read = reshape(dy, dy.shape or (1,))[node.key]
+    read = gather(reshape(dy, dy.shape or (1,)), node.at, wrap(node.places))
     # src may be larger than places: the gradient of what is not written is 0, by `pad`
     used = shares[2].reshape(node.src_shape or (1,))[tuple(map(slice, read.shape))]
     dsrc = read * wrap(np.ascontiguousarray(used))
