@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import direct
 from ranvier.autograd.random import rand
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
@@ -136,18 +138,20 @@ def embedding_bag(
     :func:`embedding`.
     | rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
     -> tensor([[1., 0.], [0., 2.]])"""
-    index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
-    starts, scale = None, per_sample_weights
+    settings: Any = mode, include_last_offset, padding_idx
     if offsets is not None:
         value_read("embedding_bag with offsets")
-        starts = index_array("embedding_bag", offsets)
+    arguments = input, weight, offsets, per_sample_weights, *settings
+    if max_norm is padding_idx is None and (y := direct(_core.embedding_bag, *arguments)) is not None:
+        return y
+    index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
+    starts = None if offsets is None else index_array("embedding_bag", offsets)
     if max_norm is not None:
         renormalise(table, wrap(index), max_norm, norm_type)
     if padding_idx is not None:
-        padding_idx %= table.shape[0]
-    scale = None if scale is None else as_tensor("embedding_bag", scale)
-    settings = mode, include_last_offset, padding_idx, scale_grad_by_freq
-    return Bag(*settings).apply(table, scale, index, starts)
+        settings = *settings[:2], padding_idx % table.shape[0]
+    scale = None if per_sample_weights is None else as_tensor("embedding_bag", per_sample_weights)
+    return Bag(*settings, scale_grad_by_freq).apply(table, scale, index, starts)
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:
