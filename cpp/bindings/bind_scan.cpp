@@ -13,10 +13,20 @@ Output scan(Floats x, Axis axis, Truth reverse, Out out) {
 }
 
 // The greatest, or least, element so far and its place.
-std::tuple<Output, Output> running_extreme(Floats x, Axis axis, Truth greatest) {
+std::tuple<Output, Output> running_extreme(Numbers x, Axis axis, Truth greatest) {
   const int along = axis.of(x);
   Output y = Output::contiguous(x.dtype(), x.shape()), index = Output::contiguous(DType::int64, x.shape());
-  run<RunningExtreme>(x.dtype(), greatest.holds, along, x, y, index);
+  const auto run = [&](auto tag) {
+    invoke_released(RunningExtreme<decltype(tag)>{greatest, along, x, y, index});
+  };
+  if (x.dtype() == DType::float32 || x.dtype() == DType::float64)
+    with_float(x.dtype(), run);
+  else if (x.dtype() == DType::int64)
+    run(int64_t{});
+  else if (x.dtype() == DType::int32)
+    run(int32_t{});
+  else
+    fail_type(x.op(), "got another dtype; expected float32, float64, int64 or int32");
   return {std::move(y), std::move(index)};
 }
 

@@ -33,7 +33,7 @@ OWN = {
     ),
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
     "running_extreme": "The greatest (else the least) element so far along an axis, and its index, the last "
-    "of equal ones; NaN counts as both. Of `rv.cummax` and `rv.cummin`.",
+    "of equal ones; NaN counts as both. Floats, int64 or int32. Of `rv.cummax` and `rv.cummin`.",
     "solve_triangular": "a^-1 b for triangles a (.., n, n) and b (.., n, k): `rv.linalg.solve_triangular`.",
     "sum_abs": "The sum of abs(x) along axes. Of `rv.norm`.",
     "sum_exp": "The sum of exp(x - y) along axes. Of `rv.logsumexp`.",

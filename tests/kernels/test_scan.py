@@ -80,13 +80,16 @@ def test_floats_are_summed_in_double(axis, isa, rng):
     np.testing.assert_allclose(y[31:], 1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])
 @pytest.mark.parametrize("greatest", [True, False])
 def test_running_extremes(greatest, dtype, threads, rng):
     """Ties: the last place; a NaN is greater and less than all; any layout."""
     threads(2)
     x = rng.integers(-4, 5, (3, 300, 17)).astype(dtype)
-    x[rng.random(x.shape) < 0.01] = np.nan
+    if x.dtype.kind == "f":
+        x[rng.random(x.shape) < 0.01] = np.nan
+    else:
+        x[0, 100:103], x[1, 120:123] = np.iinfo(dtype).min, np.iinfo(dtype).max
     extreme, places = (np.maximum if greatest else np.minimum), np.arange(300)
     for axis in range(3):
         for moved in (x, np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, 2)), 2, 0), x[:, ::-2]):
@@ -97,4 +100,6 @@ def test_running_extremes(greatest, dtype, threads, rng):
             steps = places[: moved.shape[axis]].reshape((-1,) + (1,) * (2 - axis))
             np.testing.assert_array_equal(index, np.maximum.accumulate(np.where(held, steps, 0), axis))
     for shape in ((0, 3), (3, 0), (1, 1)):
-        assert kernels.running_extreme(np.ones(shape), 0, greatest)[1].shape == shape
+        assert kernels.running_extreme(np.ones(shape, dtype), 0, greatest)[1].shape == shape
+    with pytest.raises(TypeError, match=r"\[running_extreme\] got another dtype; expected float32, float64,"):
+        kernels.running_extreme(np.ones(3, np.int8), 0, greatest)

@@ -65,7 +65,6 @@ template <class T>
 void RunningExtreme<T>::run(const Team& team, void*) const {
   constexpr int64_t kBeside = 256;  // lines at a time
   const int64_t n = x.shape[axis];
-  const T sign = greatest ? T(1) : T(-1);
   if (n == 0) return;
   const auto lines = [&](const Team& team, int64_t count, const Lines<const T>& from, const Lines<T>& to,
                          const Lines<int64_t>& places) {
@@ -86,7 +85,7 @@ void RunningExtreme<T>::run(const Team& team, void*) const {
         }
         for (int64_t i = 0; i < some; ++i) {
           const T v = from.data[(first + i) * from.line + k * from.step];
-          if (k == 0 || v * sign >= best[i] * sign || v != v) best[i] = v, place[i] = k;
+          if (k == 0 || (greatest ? v >= best[i] : v <= best[i]) || v != v) best[i] = v, place[i] = k;
           to.data[(first + i) * to.line + k * to.step] = best[i];
           places.data[(first + i) * places.line + k * places.step] = place[i];
         }
@@ -98,6 +97,8 @@ void RunningExtreme<T>::run(const Team& team, void*) const {
 
 RANVIER_INSTANTIATE(Scan);
 RANVIER_INSTANTIATE(RunningExtreme);
+template struct RunningExtreme<int64_t>;
+template struct RunningExtreme<int32_t>;
 RANVIER_INSTANTIATE(ProductBackward);
 
 }  // namespace ranvier

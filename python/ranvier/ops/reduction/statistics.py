@@ -10,6 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import direct
 from ranvier.autograd.memory import cast as casted
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
@@ -103,11 +104,14 @@ def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
     """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
 
     def op(input: Any, dim: int) -> ValuesIndices:
+        greatest = extreme is np.maximum
+        if (made := direct(_core.running_extreme, input, dim, greatest)) is not None:
+            return ValuesIndices(*made)
         x = as_tensor(name, input)
         at, shape = _dim(name, dim, x.ndim), x.shape
         rows = x if x.ndim else reshape(x, (1,))
         if is_floating(x):
-            y, index = RunningExtreme(at, extreme is np.maximum).apply(rows)
+            y, index = RunningExtreme(at, greatest).apply(rows)
         else:
             y, index = map(wrap, host(_extremes, rows._array, at, extreme))
         return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
