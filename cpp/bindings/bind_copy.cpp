@@ -1,6 +1,8 @@
 #include "bindings/array_args.h"
 #include "bindings/define.h"
 #include "bindings/moved.h"
+#include "bindings/numpy_api.h"
+#include "bindings/shape.h"
 
 namespace ranvier::bind {
 
@@ -57,6 +59,42 @@ Output cast(const Numbers& x, DTypeArg dtype, Out out) {
   return y;
 }
 
+struct Made : py::object {
+  RANVIER_ANNOTATION("Array");
+};
+
+// float32 in float16, or back, in a new array of x's memory order. A replay would not make it.
+Made halves(Raw x) {
+  const int type = PyArray_Check(x.value.ptr()) ? PyArray_TYPE(as_array(x.value)) : NPY_VOID;
+  if (t_recording || (type != NPY_FLOAT && type != NPY_HALF) || !PyArray_ISBEHAVED_RO(as_array(x.value)) ||
+      PyArray_NDIM(as_array(x.value)) > kMaxDims)
+    fail_type("cast", "got another array, or in a recorded step; expected one of float32 or float16");
+  py::object dense = py::reinterpret_borrow<py::object>(x.value);
+  if (!PyArray_ISONESEGMENT(as_array(dense)))
+    dense = py::reinterpret_steal<py::object>(PyArray_NewCopy(as_array(dense), NPY_KEEPORDER));
+  if (!dense) throw py::error_already_set();
+  PyArrayObject* from = as_array(dense);
+  const int ndim = PyArray_NDIM(from);
+  const bool rows = PyArray_IS_C_CONTIGUOUS(from);
+  Shape shape;
+  for (int d = 0; d < ndim; ++d) shape.append(PyArray_DIM(from, d));
+  int64_t strides[kMaxDims], step = 1;
+  for (int k = 0; k < ndim; ++k) {
+    const int d = rows ? ndim - 1 - k : k;
+    strides[d] = step, step *= std::max<int64_t>(shape[d], 1);
+  }
+  py::object y = new_array(type == NPY_FLOAT ? NPY_HALF : NPY_FLOAT, shape, strides);
+  const int64_t n = shape.elements();
+  void *data = PyArray_DATA(from), *to = PyArray_DATA(as_array(y));
+  PyThreadState* state = n < 4096 ? nullptr : PyEval_SaveThread();
+  if (type == NPY_FLOAT)
+    cast_kernels().to_half(static_cast<float*>(data), n, static_cast<uint16_t*>(to));
+  else
+    cast_kernels().from_half(static_cast<uint16_t*>(data), n, static_cast<float*>(to));
+  if (state) PyEval_RestoreThread(state);
+  return {std::move(y)};
+}
+
 }  // namespace
 
 void register_copy(Module m) {
@@ -65,6 +103,7 @@ void register_copy(Module m) {
   def(m, "full(shape, dtype, value)", full);
   def(m, "full_like(x, dtype, value)", full_like);
   def(m, "cast(x, dtype, out=None)", cast);
+  def(m, "_halves(x)", halves);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import _core
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
@@ -216,3 +217,57 @@ def test_errors():
     for call, error, name in wrong:
         with pytest.raises(error, match=rf"^\[{name}\] got "):
             call()
+
+
+def _edges() -> np.ndarray:
+    """Around every float16 and halfway between neighbours, in float32; NaN of all kinds."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    near = halves.view(np.uint32)[:, None] + np.array([0, 1, -1, 0xFFF, 0x1000, 0x1001], np.int64)
+    others = [
+        0x7F800001,
+        0x7FC00000,
+        0xFF801FFF,
+        0x7F802000,
+        0x477FEFFF,
+        0x477FF000,
+        1,
+        0x33000000,
+        0x33000001,
+    ]
+    return np.concatenate([near.reshape(-1).astype(np.uint32), np.array(others, np.uint32)]).view(np.float32)
+
+
+def test_halves_have_numpys_bits(isa):
+    x = _edges()
+    with np.errstate(all="ignore"):
+        wanted = x.astype(np.float16)
+    np.testing.assert_array_equal(_core._halves(x).view(np.uint16), wanted.view(np.uint16))
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    exact = halves.astype(np.float32)
+    np.testing.assert_array_equal(_core._halves(halves).view(np.uint32), exact.view(np.uint32))
+
+
+def test_halves_of_every_size_and_order(isa, rng):
+    for n in [*range(70), 4099]:
+        x = rng.standard_normal(n).astype("float32")
+        y = _core._halves(x)
+        np.testing.assert_array_equal(y, x.astype("float16"), strict=True)
+        np.testing.assert_array_equal(_core._halves(y), y.astype("float32"), strict=True)
+    x = rng.standard_normal((4, 5, 6)).astype("float32")
+    x.flags.writeable = False
+    for view in (x, x.T, x[:, ::2], x[::-1], x[1, 2, 3, ...], x[:, :0], x[:1].transpose(2, 0, 1)):
+        y = _core._halves(view)
+        np.testing.assert_array_equal(y, view.astype("float16"), strict=True)
+        assert y.flags.c_contiguous or y.flags.f_contiguous or not view.flags.forc
+        assert y.flags.writeable
+    np.testing.assert_array_equal(_core._halves(np.asfortranarray(x[0])).strides, (2, 10))
+    for other in (
+        x.astype("float64"),
+        x.byteswap().view(x.dtype.newbyteorder()),
+        [1.0],
+        np.ones((1,) * 9, "f"),
+    ):
+        with pytest.raises(TypeError, match=r"\[cast\] got another array, or in a recorded step; expected"):
+            _core._halves(other)
+    swapped = x.byteswap().view(x.dtype.newbyteorder())
+    assert rv.tensor(swapped).half().numpy().tolist() == x.astype("float16").tolist()

@@ -89,6 +89,9 @@ constexpr DType kCastFrom[] = {DType::float32, DType::float64, DType::int64, DTy
 constexpr DType kCastTo[] = {DType::float32, DType::float64, DType::int64, DType::int32, DType::boolean};
 struct CastKernels {
   void (*dense[4][5])(const void* x, int64_t n, void* y);
+  // Rounded to the nearest float16, of two the even one, as NumPy does; and back.
+  void (*to_half)(const float* x, int64_t n, uint16_t* y);
+  void (*from_half)(const uint16_t* x, int64_t n, float* y);
 };
 RANVIER_TABLE(CastKernels, cast_kernels)
 

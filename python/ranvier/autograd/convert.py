@@ -15,7 +15,7 @@ from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
-from ranvier.autograd.memory import require_numbers
+from ranvier.autograd.memory import HALVES, require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
@@ -77,9 +77,14 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
     if wanted == x._array.dtype:
         y: Any = x
-    elif wanted.char not in "fd?il" or (y := direct(_core.cast, x, wanted)) is None:
-        require_numbers(name, wanted)
-        y = Cast(wanted).apply(x)
+    else:
+        if x._array.dtype.char + wanted.char in HALVES:
+            y = direct(_core._halves, x)
+        else:
+            y = direct(_core.cast, x, wanted) if wanted.char in "fd?il" else None
+        if y is None:
+            require_numbers(name, wanted)
+            y = Cast(wanted).apply(x)
     return y if memory_format is None else _laid_out(name, y, memory_format)
 
 
