@@ -35,7 +35,8 @@ struct BitGenerator {
 // object.
 PhiloxState* state_of(const Raw& generator) {
   PyObject* object = generator.value.ptr();
-  const auto capsule = py::reinterpret_steal<py::object>(PyObject_GetAttrString(object, "capsule"));
+  static PyObject* const name = PyUnicode_InternFromString("capsule");
+  const auto capsule = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
   void* found = capsule ? PyCapsule_GetPointer(capsule.ptr(), "BitGenerator") : nullptr;
   if (!found) throw py::error_already_set();
   PhiloxState* state = static_cast<BitGenerator*>(found)->state;

@@ -124,7 +124,8 @@ class Words {
   static constexpr int kWords = 64;
   __extension__ typedef unsigned __int128 Wide;
 
-  explicit Words(PhiloxState& state) : state_(state) {}
+  // `wanted`: how many words will be drawn, about.
+  Words(PhiloxState& state, int64_t wanted) : state_(state), wanted_(wanted) {}
   ~Words() { go_back(); }
 
   // A word of 64 bits, which leaves the half that is kept: philox_next64. Not between calls of draw().
@@ -148,16 +149,25 @@ class Words {
     std::copy_n(state_.counter, 4, counter_);
     int n = 0;
     while (state_.has_half || state_.position < 4) words_[n++] = next();
+    if (n == 0 || n < wanted_) {
+      const int64_t most = std::clamp<int64_t>(wanted_, n + 8, kWords - 7) + 7;
+      n = make_blocks(n, static_cast<int>(most));
+    }
+    wanted_ -= n, made_ = n, at_ = 0;
+  }
+
+  // Whole blocks behind n words, up to `most`; returns how many words there are then.
+  int make_blocks(int n, int most) {
     uint64_t counter[4], made[4];
     std::copy_n(counter_, 4, counter);
-    for (; n + 8 <= kWords; n += 8) {
+    for (; n + 8 <= most; n += 8) {
       block(counter, state_.key, made);
       std::memcpy(words_ + n, made, sizeof made);  // the lower half of each first
     }
     std::copy_n(counter, 4, state_.counter);
     std::copy_n(made, 4, state_.buffer);
     state_.half = words_[n - 1];
-    made_ = n, at_ = 0;
+    return n;
   }
 
   // The state as after the words that were used.
@@ -197,6 +207,7 @@ class Words {
   uint64_t counter_[4];
   uint32_t words_[kWords];
   int at_ = 0, made_ = 0;
+  int64_t wanted_;
 };
 
 }  // namespace
@@ -210,7 +221,7 @@ void permutation(uint64_t seed, int64_t n, int64_t* order) {
 
 void permutation(PhiloxState& state, int64_t n, int64_t* order) {
   std::iota(order, order + n, 0);
-  Words stream(state);
+  Words stream(state, n + n / 2);
   constexpr int64_t kChunk = 512;
   uint32_t drawn[kChunk];
   for (int64_t i = n - 1; i > 0;) {
@@ -240,7 +251,7 @@ void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t
   const uint64_t values = uint64_t{range} + 1;
   const uint32_t too_low = static_cast<uint32_t>((UINT32_MAX - range) % values);
   int64_t i = 0;
-  Words stream(state);
+  Words stream(state, n);
   if (n == 0) return;
   stream.draw([&](const uint32_t* words, int count) {
     int64_t* to = y + i;
@@ -258,7 +269,7 @@ void bounded(PhiloxState& state, int64_t low, uint32_t range, int64_t n, int64_t
 template <class Limit, class T>
 void bernoulli(PhiloxState& state, const Limit* limit, int64_t step, int64_t n, T* y) {
   if (n == 0) return;
-  Words stream(state);
+  Words stream(state, n);
   int64_t i = 0;
   if constexpr (std::is_same_v<Limit, float>) {
     stream.draw([&](const uint32_t* words, int count) {
