@@ -164,6 +164,34 @@ def test_the_counter_of_a_generator_carries():
     assert _core._next_permutation(bits, 300).tolist() == other.permutation(300).tolist()
 
 
+def test_the_core_draws_numpys_whole_numbers_in_any_order_of_calls(isa, rng):
+    """Sizes around the blocks that are made at once, from states of every position."""
+    sizes = (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 24, 25, 40, 56, 63, 64, 65, 129, 600, 5000)
+    for seed in range(150):
+        ours, numpy = (np.random.Generator(np.random.Philox(seed)) for _ in range(2))
+        if seed % 3 == 0:  # the first word of the counter overflows
+            for g in (ours, numpy):
+                g.bit_generator.state = {
+                    **g.bit_generator.state,
+                    "state": {
+                        "counter": np.array([2**64 - 1 - seed // 3, 5, 6, 7], np.uint64),
+                        "key": np.array([seed, 9], np.uint64),
+                    },
+                }
+        for n in rng.choice(sizes, 6):
+            limit = int(rng.choice([2, 10, 2**31, 3_000_000_000, 2**32]))
+            got = _core._next_integers(ours.bit_generator, -3, limit - 1, (int(n),))
+            np.testing.assert_array_equal(got, numpy.integers(-3, limit - 3, n))
+            got = _core._next_permutation(ours.bit_generator, int(n))
+            np.testing.assert_array_equal(got, numpy.permutation(int(n)))
+            a, b = ours.bit_generator.state, numpy.bit_generator.state
+            assert a["buffer_pos"] == b["buffer_pos"]
+            assert a["has_uint32"] == b["has_uint32"]
+            np.testing.assert_array_equal(a["state"]["counter"], b["state"]["counter"])
+            if seed % 2:
+                assert ours.random() == numpy.random()
+
+
 def test_the_memory_of_another_generator_is_not_read():
     for bits in (np.random.PCG64(1), np.random.SFC64(1), np.random.MT19937(1)):
         assert not _core._knows_philox(bits, [0] * 13)

@@ -150,7 +150,8 @@ class Words {
     int n = 0;
     while (state_.has_half || state_.position < 4) words_[n++] = next();
     if (n == 0 || n < wanted_) {
-      const int64_t most = std::clamp<int64_t>(wanted_, n + 8, kWords - 7) + 7;
+      const int64_t some = std::clamp<int64_t>(wanted_, n + 8, kWords - 7) + 7;
+      const int64_t most = wanted_ > n + 24 ? kWords : some;  // by vectors
       n = make_blocks(n, static_cast<int>(most));
     }
     wanted_ -= n, made_ = n, at_ = 0;
@@ -158,14 +159,20 @@ class Words {
 
   // Whole blocks behind n words, up to `most`; returns how many words there are then.
   int make_blocks(int n, int most) {
-    uint64_t counter[4], made[4];
+    uint64_t counter[4], made[4];  // the lower half of each is the first word
     std::copy_n(counter_, 4, counter);
+    const auto blocks = dropout_kernels<float>().blocks;
+    if (blocks && n + 8 * kNumpyBlocks <= most && counter[0] < UINT64_MAX - kNumpyBlocks) {
+      blocks(counter, state_.key, words_ + n);
+      counter[0] += kNumpyBlocks;
+      n += 8 * kNumpyBlocks;
+    }
     for (; n + 8 <= most; n += 8) {
       block(counter, state_.key, made);
-      std::memcpy(words_ + n, made, sizeof made);  // the lower half of each first
+      std::memcpy(words_ + n, made, sizeof made);
     }
     std::copy_n(counter, 4, state_.counter);
-    std::copy_n(made, 4, state_.buffer);
+    std::memcpy(state_.buffer, words_ + n - 8, sizeof state_.buffer);
     state_.half = words_[n - 1];
     return n;
   }
@@ -175,7 +182,12 @@ class Words {
     if (at_ == made_) return;
     state_ = saved_;
     std::copy_n(counter_, 4, state_.counter);
-    while (at_-- > 0) next();
+    const auto step = [&] {
+      const bool whole = at_ > 8 && !state_.has_half && state_.position == 4;
+      whole ? advance(state_.counter) : static_cast<void>(next());
+      return whole ? 8 : 1;
+    };
+    while (at_ > 0) at_ -= step();
   }
 
   uint32_t next() {
@@ -188,9 +200,13 @@ class Words {
     return static_cast<uint32_t>(word);
   }
 
-  // The four words of the next counter.
-  static void block(uint64_t* counter, const uint64_t* key, uint64_t* to) {
+  static void advance(uint64_t* counter) {
     for (int i = 0; i < 4 && ++counter[i] == 0;) ++i;
+  }
+
+  // The four words of the next counter.
+  __attribute__((noinline)) static void block(uint64_t* counter, const uint64_t* key, uint64_t* to) {
+    advance(counter);
     uint64_t c[4] = {counter[0], counter[1], counter[2], counter[3]}, k0 = key[0], k1 = key[1];
 #pragma GCC unroll 10
     for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
@@ -230,12 +246,15 @@ void permutation(PhiloxState& state, int64_t n, int64_t* order) {
     // A number above i is drawn again. No branch on that: it would be mispredicted at every third number. The
     // swaps come afterwards, so that none waits for the places of those before it.
     stream.draw([&](const uint32_t* words, int count) {
-      int64_t left = i;
+      uint32_t left = static_cast<uint32_t>(i), *to = drawn + (first - i);
       const uint32_t *next = words, *end = words + count;
       while (left > last && next < end) {
-        const uint32_t word = *next++ & mask;
-        drawn[first - left] = word;
-        left -= word <= left;
+        for (const uint32_t* some = next + std::min(end - next, left - last); next < some; ++next) {
+          const uint32_t word = *next & mask, before = left;
+          *to = word;
+          left += (left < word) - 1u;  // with the carry of the comparison
+          to += before - left;
+        }
       }
       i = left;
       return static_cast<int>(next - words);

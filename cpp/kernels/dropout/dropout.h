@@ -54,12 +54,17 @@ struct NextKey {
   TensorView<int64_t> key;    // (2), contiguous
 };
 
+constexpr int kNumpyBlocks = 8;
+
 template <class T>
 struct DropoutKernels {
   // Elements [first, first + n) in logical order, contiguous in x and y; first is a multiple of kRandomGroup.
   void (*dropout)(RandomKey, uint32_t threshold, T scale, int64_t first, int64_t n, const T* x, T* y);
   void (*uniform)(RandomKey, T low, T high, int64_t first, int64_t n, T* y);
   void (*normal)(RandomKey, T mean, T deviation, int64_t first, int64_t n, T* y);
+  // kNumpyBlocks blocks of NumPy's Philox, of eight words each, for the counters behind this one; its first
+  // word does not overflow. Null: a block after another takes no longer.
+  void (*blocks)(const uint64_t* counter, const uint64_t* key, uint32_t* words);
 };
 
 RANVIER_TABLES(DropoutKernels, dropout_kernels)

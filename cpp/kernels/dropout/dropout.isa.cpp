@@ -140,8 +140,43 @@ static void normal(RandomKey key, T mean, T deviation, int64_t first, int64_t n,
   }
 }
 
+#if RANVIER_VECTOR_BYTES > 16
+// The products of 64 bits: *high and the lower half, of those of 32 bits.
+RANVIER_INLINE wide multiply(wide a, uint64_t b, wide* high) {
+  const uint32_t b_low = static_cast<uint32_t>(b), b_high = static_cast<uint32_t>(b >> 32);
+  const wide low = multiply_low(a, b_low), cross = multiply_low(a, b_high);
+  const wide middle = (low >> 32) + (cross & 0xffffffffull) + multiply_low(a >> 32, b_low);  // below 2^64
+  *high = multiply_low(a >> 32, b_high) + (cross >> 32) + (middle >> 32);
+  return middle << 32 | (low & 0xffffffffull);
+}
+
+// Philox4x64-10: a block in each lane.
+static void blocks(const uint64_t* counter, const uint64_t* key, uint32_t* words) {
+  constexpr int L = lanes<double>;
+  for (int first = 0; first < kNumpyBlocks; first += L) {
+    wide c[4];
+    for (int i = 0; i < 4; ++i) c[i] = counter[i] - wide{};
+    for (int lane = 0; lane < L; ++lane) c[0][lane] += uint64_t(first + lane + 1);
+    uint64_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; ++round, k0 += 0x9E3779B97F4A7C15u, k1 += 0xBB67AE8584CAA73Bu) {
+      wide high0, high1;
+      const wide low0 = multiply(c[0], 0xD2E7470EE14C6C93u, &high0);
+      const wide low1 = multiply(c[2], 0xCA5A826395121157u, &high1);
+      c[0] = high1 ^ c[1] ^ k0, c[1] = low1;
+      c[2] = high0 ^ c[3] ^ k1, c[3] = low0;
+    }
+    uint64_t found[4][L];
+    __builtin_memcpy(found, c, sizeof c);
+    for (int lane = 0; lane < L; ++lane)
+      for (int i = 0; i < 4; ++i) __builtin_memcpy(words + 8 * (first + lane) + 2 * i, &found[i][lane], 8);
+  }
+}
+#else
+constexpr auto blocks = nullptr;
+#endif
+
 template <class T>
-static constexpr DropoutKernels<T> dropout_table = {dropout<T>, uniform<T>, normal<T>};
+static constexpr DropoutKernels<T> dropout_table = {dropout<T>, uniform<T>, normal<T>, blocks};
 
 RANVIER_DEFINE_TABLES(DropoutKernels, dropout_kernels, dropout_table);
 
