@@ -16,11 +16,14 @@ constexpr int kPiece = 16 / int(sizeof(T));  // columns of b that change places,
 template <class T>
 constexpr int kPieces = RANVIER_VECTOR_BYTES / 16;  // of a vector
 
-// Vectors of columns at once, whose chains hide the FMA's latency. Two of 64 bytes: more columns share the
-// sets of L1, whose lines are read four times.
+constexpr int64_t kSameSets = 2048;  // bytes
+
+// Vectors of columns at once, which hide the FMA's latency, as rows do. Of 64 bytes no more than two: more
+// columns share the sets of L1, whose lines are read more than once.
 template <class T>
 constexpr int few_vectors(int rows) {
-  return !kFrequent<T> || kManyRegisters || rows > 2 ? 2 : 4;
+  if (kManyRegisters) return rows > 2 ? 1 : 2;
+  return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
 
 template <class Piece, int... I>
@@ -71,6 +74,34 @@ RANVIER_INLINE void transpose_pieces(V (&rows)[2], Lanes lanes) {
   rows[0] = even;
 }
 
+#if RANVIER_VECTOR_BYTES == 64
+// What follows the pieces of a vector, eight elements of each column, transposed: halves of a vector are
+// loaded, so that there are as many loads as for four.
+RANVIER_INLINE void two_pieces_at(const char* const* at, int64_t rs_b, vec<float> (&column)[8]) {
+  typedef std::make_integer_sequence<int, 16> Lanes;
+  typedef vec<float>(&Four)[4];
+  RANVIER_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const char* const* from = at + i / 4 * 2;
+    const auto half = [=](int side) RANVIER_INLINED {
+      return _mm256_loadu_pd(reinterpret_cast<const double*>(from[side] + i % 4 * rs_b));
+    };
+    const __m512d low = _mm512_castpd256_pd512(half(0));
+    column[i] = vec<float>(_mm512_castpd_ps(_mm512_mask_broadcast_f64x4(low, 0xf0, half(1))));
+  }
+  transpose_fours(reinterpret_cast<Four>(column[0]), Lanes());
+  transpose_fours(reinterpret_cast<Four>(column[4]), Lanes());
+  RANVIER_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const vec<float> first = column[i], second = column[i + 4];
+    column[i] =
+        __builtin_shufflevector(first, second, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27);
+    column[i + 4] =
+        __builtin_shufflevector(first, second, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+  }
+}
+#endif
+
 // The first column of piece i: the last ones overlap those before.
 template <class T>
 RANVIER_INLINE int64_t piece_column(const MatmulTile<T>& t, int64_t i) {
@@ -109,16 +140,34 @@ RANVIER_INLINE void few_sums(const MatmulTile<T>& t, int64_t first, vec<T> (&sum
       }
     };
     int64_t k = left < t.k_block ? left : t.k_block;
-    for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
-      RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        RANVIER_NO_UNROLL
-        for (int p = 0; p < kLine; p += kE * kSteps) {
+#if RANVIER_VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == sizeof(float)) {
+      for (; k >= 2 * kE; k -= 2 * kE, a += 2 * kE) {
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          V column[2 * kE];
+          two_pieces_at(at + v * kP, rs_b, column);
           RANVIER_UNROLL
-          for (int i = 0; i < kSteps; ++i) step(v, a + p + i * kE, 0);
+          for (int i = 0; i < kP; ++i) at[v * kP + i] += 32;
+          RANVIER_UNROLL
+          for (int i = 0; i < 2 * kE; ++i) {
+            RANVIER_UNROLL
+            for (int r = 0; r < kRows; ++r) acc[r][v] = fma(a[r * rs_a + i] - V{}, column[i], acc[r][v]);
+          }
         }
       }
-    }
+    } else
+#endif
+      for (; k >= kLine; k -= kLine, a += kLine) {  // a line of each column, since many may share a set of L1
+        RANVIER_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          RANVIER_NO_UNROLL
+          for (int p = 0; p < kLine; p += kE * kSteps) {
+            RANVIER_UNROLL
+            for (int i = 0; i < kSteps; ++i) step(v, a + p + i * kE, 0);
+          }
+        }
+      }
     for (; k > 0; k -= kE, a += kE) {
       const int64_t done = k < kE ? kE - k : 0;  // of the last products, of which some are done
       if (done > 0) {
@@ -165,11 +214,14 @@ template <class T, int kRows>
 static void few(const MatmulTile<T>& t) {
   constexpr int kMost = few_vectors<T>(kRows), kP = kPieces<T>;
   const int64_t pieces = (t.columns + kPiece<T> - 1) / kPiece<T>;
+  // Columns so far apart share two sets of L1, which hold half of 32 lines: half as many at once.
+  const bool aliased = kMost * lanes<T> > 16 && t.rs_b * int64_t(sizeof(T)) % kSameSets == 0;
   int64_t i = 0;
-  for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
+  if (!aliased)
+    for (; pieces - i > kMost / 2 * kP; i += kMost * kP) few_columns<T, kRows, kMost>(t, i);
   if constexpr (kMost > 2)
-    if (pieces - i > kP) return few_columns<T, kRows, 2>(t, i);
-  if (pieces > i) few_columns<T, kRows, 1>(t, i);
+    for (; pieces - i > kP; i += 2 * kP) few_columns<T, kRows, 2>(t, i);
+  for (; pieces > i; i += kP) few_columns<T, kRows, 1>(t, i);
 }
 
 // All of c: a[i, p] is at a[i * rs_a + p], b[p, j] at b[j * rs_b + p]; a piece of k and of columns at least.

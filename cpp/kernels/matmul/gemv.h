@@ -9,7 +9,7 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// sums[i, j] = the chain so far, + a[i, p] b[p, j] for kSteps values of p in turn: whole vectors of columns.
+// sums[i, j] = the chain so far, + a[i, p] b[p, j] for kSteps values of p in turn.
 template <class T, int kRows, int kSteps>
 static void gemv_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
@@ -20,27 +20,31 @@ static void gemv_rows(const MatmulTile<T>& t, const T* a, const T* b, bool first
     RANVIER_UNROLL
     for (int s = 0; s < kSteps; ++s) x[i][s] = broadcast<T>(a[i * t.rs_a + s * t.cs_a]);
   }
-  for (int64_t j = 0; j + L <= columns; j += L) {
+  const auto vector = [&](int64_t j, const auto& read) RANVIER_INLINED {
     vec<T> sum[kRows];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) sum[i] = first ? vec<T>{} : load(sums + i * width + j);
     RANVIER_UNROLL
     for (int s = 0; s < kSteps; ++s) {
-      const vec<T> row = load(b + s * rs_b + j);
+      const vec<T> row = read(b + s * rs_b + j);
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) sum[i] = fma(x[i][s], row, sum[i]);
     }
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) store(sums + i * width + j, sum[i]);
-  }
+  };
+  int64_t j = 0;
+  for (; j + L <= columns; j += L) vector(j, [](const T* p) RANVIER_INLINED { return load(p); });
+  const int rest = static_cast<int>(columns - j);
+  if (rest > 0) vector(j, [=](const T* p) RANVIER_INLINED { return load_n(p, rest); });
 }
 
-// The same for what is left: any number of rows and steps, columns from `from` on, the last vector ragged.
+// The same for fewer steps, which are the last ones.
 template <class T>
-static __attribute__((noinline)) void gemv_rest(const MatmulTile<T>& t, int rows, int64_t steps, int64_t from,
-                                                const T* a, const T* b, bool first, T* sums, int64_t width) {
+static __attribute__((noinline)) void gemv_rest(const MatmulTile<T>& t, int rows, int64_t steps, const T* a,
+                                                const T* b, bool first, T* sums, int64_t width) {
   constexpr int L = lanes<T>;
-  for (int64_t j = from; j < t.columns; j += L) {
+  for (int64_t j = 0; j < t.columns; j += L) {
     const int n = t.columns - j < L ? static_cast<int>(t.columns - j) : L;
     for (int i = 0; i < rows; ++i) {
       vec<T> sum = first ? vec<T>{} : load(sums + i * width + j);
@@ -56,12 +60,9 @@ static void gemv_steps(const MatmulTile<T>& t, const T* a, int64_t p, int64_t st
   constexpr int kMost = kGemvSteps<kRows>;
   const T* b = t.b + p * t.rs_b;
   a += p * t.cs_a;
-  const int64_t whole = t.columns / lanes<T> * lanes<T>;
-  for (; steps > 0; steps -= kMost, p += kMost, a += kMost * t.cs_a, b += kMost * t.rs_b) {
-    if (steps < kMost) return gemv_rest<T>(t, kRows, steps, 0, a, b, p == 0, sums, width);
+  for (; steps >= kMost; steps -= kMost, p += kMost, a += kMost * t.cs_a, b += kMost * t.rs_b)
     gemv_rows<T, kRows, kMost>(t, a, b, p == 0, sums, width);
-    if (whole < t.columns) gemv_rest<T>(t, kRows, kMost, whole, a, b, p == 0, sums, width);
-  }
+  if (steps > 0) gemv_rest<T>(t, kRows, steps, a, b, p == 0, sums, width);
 }
 
 // Up to kGemvRows rows and kGemvColumns columns: some rows of b at a time, which stay in L1 while the
@@ -75,10 +76,11 @@ template <class T>
 static void run_gemv(const MatmulTile<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];
   const int64_t width = round_up(t.columns, lanes<T>);
-  constexpr int64_t kTogether = kGemvSteps<1>;
+  // The rows of b that the second rows of a then find in L1.
+  const int64_t together = t.rows <= 4 ? t.k : kGemvSteps<4>;
   int64_t p = 0;
   do {
-    const int64_t steps = t.k - p < kTogether ? t.k - p : kTogether;
+    const int64_t steps = t.k - p < together ? t.k - p : together;
     for (int i = 0; i < t.rows; i += 4) {
       const T* a = t.a + i * t.rs_a;
       T* to = sums + i * width;
@@ -96,7 +98,7 @@ static void run_gemv(const MatmulTile<T>& t) {
           gemv_steps<T, 4>(t, a, p, steps, to, width);
       }
     }
-    p += kTogether;
+    p += together;
   } while (p < t.k);
   if (t.accumulate) add_rows<T>(t, sums, static_cast<int>(width));
   store_rows<T>(t, sums, static_cast<int>(width));

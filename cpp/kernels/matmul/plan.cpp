@@ -11,6 +11,7 @@ namespace ranvier {
 
 namespace {
 
+constexpr int64_t kRowInRegisters = 512;   // bytes, of c: a row that is one tile
 constexpr int64_t kStackRows = 32;         // of a product of a stack
 constexpr int64_t kFewPasses = 3;          // an operand that is read so few times is not worth packing
 constexpr int64_t kFewPassesOfRows = 16;   // a's rows, unless they are in each other's way:
@@ -93,11 +94,12 @@ bool MatmulPlan<T>::is_contiguous(const Operands<T>& o) const {
 
 template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
+  if (o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
+  if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
   const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
-  // Where the registers hold many sums, as of one row, tiles that read b from L2 take less time.
+  // Where the registers hold many sums, tiles that read b from L2 take less time.
   const bool few = 1 < o.m && o.m <= kGemvRows / 2 && !kernels_.many_registers();
-  return o.cs_b == 1 && o.n >= 8 * kernels_.lanes && o.m <= kGemvRows &&
-         bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
+  return bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
 }
 
 template <class T>

@@ -9,13 +9,17 @@
 namespace ranvier {
 
 constexpr double kMatmulNsPerProduct = 0.012;  // one multiply-add on one core, in nanoseconds, roughly
+constexpr double kMatmulNsPerByte = 0.008;     // of a and b, likewise
 
-// The time of a product on one thread. Few columns take that of half a vector.
+// The time of a product on one thread. Few columns take that of half a vector, few rows that of reading b.
 template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
   constexpr int kLanes = 16;  // of the vectors that kMatmulNsPerProduct holds for
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
-  return kMatmulNsPerProduct * kLanes / kernels.lanes * rows * columns * k / (kernels.pairs ? 2 : 1);
+  const double products = static_cast<double>(rows) * columns * k / (kernels.pairs ? 2 : 1);
+  const double read = static_cast<double>(rows) * k + static_cast<double>(k) * n;
+  return std::max(kMatmulNsPerProduct * kLanes / kernels.lanes * products,
+                  kMatmulNsPerByte * sizeof(T) * read);
 }
 
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
