@@ -8,6 +8,17 @@ namespace ranvier::RANVIER_ISA {
 #if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512VL__)
 #define RANVIER_HAS_HALF 1
 RANVIER_INLINE half_vec fma(half_vec a, half_vec b, half_vec c) { return _mm256_fmadd_ps(a, b, c); }
+RANVIER_INLINE half_vec load_half(const float* p) {
+  RANVIER_READS(p, sizeof(half_vec));
+  return _mm256_loadu_ps(p);
+}
+RANVIER_INLINE vec<float> join(half_vec low, half_vec high) {
+  return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+// The first half of a and the second of b. As integers: on Zen 5, a blend of floats takes a turn of an FMA.
+RANVIER_INLINE vec<float> halves(vec<float> a, vec<float> b) {
+  return (vec<float>)_mm512_mask_blend_epi32(0xff00, (__m512i)a, (__m512i)b);
+}
 // The first n lanes, as load_n() and store_n().
 RANVIER_INLINE half_vec load_half(const float* p, int n) {
   RANVIER_READS(p, n * sizeof *p);

@@ -51,11 +51,15 @@ void PixelRows<T>::copy_share(const OpenTeam& team) const {
 }
 
 template <class T>
-Panels<T>::Panels(int64_t groups, int64_t per_group, int width)
-    : groups(groups), per_group(per_group), width(width) {
+Panels<T>::Panels(int64_t groups, int64_t per_group, int given_width, bool may_be_wide)
+    : groups(groups), per_group(per_group), width(given_width), rest_width(given_width) {
   const int lanes = conv_kernels<T>().lanes;
-  if (width == 0) this->width = this->per_group <= lanes ? lanes : 2 * lanes;
-  in_group = ceil_div(this->per_group, this->width);
+  const int64_t vectors = ceil_div(per_group, lanes);
+  if (width == 0) width = rest_width = vectors <= 1 ? lanes : 2 * lanes;
+  in_group = wide = ceil_div(per_group, width);
+  if (given_width || !may_be_wide || !conv_kernels<T>().wide_rows) return;
+  if (vectors < 3 || vectors % 2 == 0 || vectors % 3 == 1) return;
+  width = 3 * lanes, wide = vectors / 3, in_group = ceil_div(vectors, int64_t{3});
 }
 
 template class PixelRows<float>;

@@ -32,20 +32,28 @@ class PixelRows {
   T* copy_;
 };
 
-// Output channels, in groups, cut into panels: of up to two vectors, or of a given width.
+// Output channels, in groups, cut into panels: of a given width, or of up to two vectors. Where may_be_wide,
+// an odd number of vectors is cut into panels of three and at most one of two, if that is possible: a last
+// one of one vector would load a number of the input for each product.
 template <class T>
 struct Panels {
-  Panels(int64_t groups, int64_t per_group, int width = 0);
+  Panels(int64_t groups, int64_t per_group, int width = 0, bool may_be_wide = false);
   int64_t groups, per_group;  // of output channels
   int64_t in_group;           // panels of one group
-  int width;
+  int width, rest_width;      // of the first panels, and as stored of all; of the others
+  int64_t wide;               // the number of first panels in a group
 
   int64_t count() const { return groups * in_group; }
   int64_t group(int64_t panel) const { return panel / in_group; }
-  int64_t first(int64_t panel) const { return group(panel) * per_group + panel % in_group * width; }
+  int64_t first(int64_t panel) const { return group(panel) * per_group + offset(panel % in_group); }
   int columns(int64_t panel) const {
-    const int64_t left = per_group - panel % in_group * width;
-    return static_cast<int>(left < width ? left : width);
+    const int64_t at = panel % in_group, left = per_group - offset(at), most = at < wide ? width : rest_width;
+    return static_cast<int>(left < most ? left : most);
+  }
+
+ private:
+  int64_t offset(int64_t at) const {
+    return at < wide ? at * width : wide * width + (at - wide) * rest_width;
   }
 };
 

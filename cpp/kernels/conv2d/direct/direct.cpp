@@ -57,7 +57,7 @@ bool prefers_dots(int64_t in, int64_t out, int64_t taps) {
 }
 
 template <class T>
-DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bool may_pack_late)
+DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bool tiles_alone)
     : problem(without_skipped(p)),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
@@ -67,10 +67,10 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
       shares(!spans && !dots && shares_inputs(p, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
-             panel_width<T>(dots, spans, in_group, out_group)),
+             panel_width<T>(dots, spans, in_group, out_group), tiles_alone && !p.pairs),
       mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
          : spans ? conv_kernels<T>().grouped_rows
-                 : conv_kernels<T>().rows(panels.width)),
+                 : conv_kernels<T>().rows(tiles_alone && !p.pairs ? panels.columns(0) : panels.width)),
       x(problem.x, 0, carver),
       rows(problem.axis(0), carver),
       columns(problem.axis(1), carver),
@@ -85,7 +85,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
   panels_at_once = std::clamp<int64_t>(caches.l2 / 4 / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
   // Weights that L2 does not hold would go to memory and back. With more images at a time they are read
   // often.
-  packs_late = may_pack_late && !p.packed_w && images_at_once >= p.y.shape[0] &&
+  packs_late = tiles_alone && !p.packed_w && images_at_once >= p.y.shape[0] &&
                2 * threads * panels_at_once <= panels.count() &&
                packed_size() * static_cast<int64_t>(sizeof(T)) > caches.l2 / 2;
   const int64_t packed = packs_late ? threads * panels_at_once * panel_size_ : packed_size();
@@ -342,14 +342,15 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
     t.rows = static_cast<int>(std::min(tile_rows, last - pixel));
     t.row_step = step_x;
     t.fetch = reinterpret_cast<const char*>(x_row + column * step_x * down.base_step + fetch.begin);
-    for (int i = 0; i < t.rows; ++i) {
+    for (int i = 0; i < t.rows;) {
       if (column == width) {
         next_row();
         if (i % 2 == 1 && x_row != t.a[i - 1] + step_x) t.row_step = 0;  // see ConvTile
       }
-      t.a[i] = x_row + column * step_x;
-      t.c[i] = y_row + column * step_y;
-      ++column;
+      const int64_t end = std::min(i + width - column, int64_t{t.rows});
+      const T* a = x_row + column * step_x;
+      T* c = y_row + column * step_y;
+      for (column += end - i; i < end; ++i, a += step_x, c += step_y) t.a[i] = a, t.c[i] = c;
     }
     pixel += t.rows;
     if (dots)

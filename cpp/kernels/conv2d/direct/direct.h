@@ -109,8 +109,8 @@ class DirectSum {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
 
-  // may_pack_late: pack_group() is called before the tiles of a group of panels, where packs_late.
-  DirectSum(const Correlation<T>& problem, Carver& carver, int threads, bool may_pack_late = false);
+  // tiles_alone: all is computed by run_tiles(), before which pack_group() is called where packs_late.
+  DirectSum(const Correlation<T>& problem, Carver& carver, int threads, bool tiles_alone = false);
   void prepare(const OpenTeam& team) const;  // each thread its share; a barrier has to follow
   void pack_weights(const OpenTeam& team) const;
   void pack_group(const OpenTeam& team, Range group) const;  // for this thread alone

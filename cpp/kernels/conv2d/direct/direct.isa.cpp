@@ -2,25 +2,25 @@
 // registers while the products run.
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/dots.h"
+#include "kernels/conv2d/direct/half_tiles.h"
 #include "kernels/conv2d/direct/packing.h"
 #include "kernels/conv2d/direct/products.h"
 #include "kernels/conv2d/direct/store.h"
-#include "simd/half.h"
 #include "simd/permute.h"
 #include "simd/stream.h"
 
 namespace ranvier::RANVIER_ISA {
 
 // As in matmul: the accumulators, a row of b and one element of a fill the register file.
-constexpr int kConvVectors = 2;
-// The heights that there is code for, of tiles one vector wide and two. Other heights use the next larger
-// one.
+// The heights that there is code for, of tiles one vector wide, two and three. Other heights use the next
+// larger one.
 template <class T>
 struct TileHeights {
 #if RANVIER_VECTOR_REGISTERS >= 32
-  static constexpr int of[2][8] = {{4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}};
+  static constexpr int of[3][8] = {
+      {4, 4, 8, 8, 12, 12, 14, 14}, {2, 4, 6, 8, 10, 12, 13, 14}, {4, 4, 6, 6, 8, 8, 8, 8}};
 #elif RANVIER_HAS_FMA
-  static constexpr int of[2][6] = {{2, 4, 6, 8, 10, 12}, {1, 2, 3, 4, 5, 6}};
+  static constexpr int of[3][6] = {{2, 4, 6, 8, 10, 12}, {1, 2, 3, 4, 5, 6}, {2, 2, 3, 3, 4, 4}};
 #else
   static constexpr int of[2][4] = {{2, 2, 4, 4}, {1, 2, 3, 4}};
 #endif
@@ -39,6 +39,10 @@ struct TileHeights<double> {  // fewer, for less code
 };
 constexpr int kConvRows = TileHeights<float>::of[1][TileHeights<float>::kCount - 1];
 constexpr int kNarrowRows = TileHeights<float>::of[0][TileHeights<float>::kCount - 1];
+template <class T>
+constexpr int kWidths = sizeof TileHeights<T>::of / sizeof TileHeights<T>::of[0];
+template <class T>
+constexpr int kWideRows = kWidths<T> > 2 ? TileHeights<T>::of[kWidths<T> - 1][TileHeights<T>::kCount - 1] : 0;
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
 // ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
@@ -50,7 +54,7 @@ RANVIER_INLINE V cut_off(V x) {
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;
-  if (t.columns < kVectors * L || t.norm) {
+  if (kVectors > 2 || t.columns < kVectors * L || t.norm) {
     alignas(64) T spilled[kRows * kVectors * L];
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
@@ -108,9 +112,9 @@ static void tile(const ConvTile<T>& t) {
       multiply_pairs<T, kRows>(t, acc);
     else
       multiply<T, kRows, kVectors>(t, acc);
-  } else if constexpr (kVectors == 2 && kRows >= 12 && kFloat) {
+  } else if constexpr (kVectors > 1 && kRows >= 8 && kFloat) {
     if (t.row_step && t.rows == kRows)
-      multiply_wide_pairs<T, kRows>(t, acc);
+      multiply_wide_pairs<T, kRows, kVectors>(t, acc);
     else
       multiply<T, kRows, kVectors>(t, acc);
   } else {
@@ -118,68 +122,6 @@ static void tile(const ConvTile<T>& t) {
   }
   store_tile<T, kRows, kVectors>(t, acc);
 }
-
-#if RANVIER_HAS_HALF
-// Tiles whose last columns fit into half a vector: kFull vectors, 0 or 1, and that half.
-constexpr int kHalfRows[] = {8, 12, 14};  // of fewer rows than 6 the tiles of whole vectors are as fast
-
-template <int kRows, int kFull, int kSteps>
-RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
-                                  vec<float> (&acc)[kRows], half_vec (&last)[kRows]) {
-  vec<float> row[kSteps];
-  half_vec end[kSteps];
-  RANVIER_UNROLL
-  for (int u = 0; u < kSteps; ++u) {
-    if (kFull) row[u] = load(b + u * step_b);
-    __builtin_memcpy(&end[u], b + u * step_b + kFull * lanes<float>, sizeof end[u]);
-  }
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    RANVIER_UNROLL
-    for (int u = 0; u < kSteps; ++u) {
-      const float x = a[i][at + u];
-      if (kFull) acc[i] = fma(broadcast<float>(x), row[u], acc[i]);
-      last[i] = fma(x - half_vec{}, end[u], last[i]);
-    }
-  }
-}
-
-template <int kRows, int kFull>
-static void half_tile(const ConvTile<float>& t) {
-  constexpr int L = lanes<float>, kWidth = (kFull + 1) * L, kSteps = kFull ? 1 : 4;
-  const float* a[kRows];
-  vec<float> acc[kRows] = {};
-  half_vec last[kRows] = {};
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    a[i] = t.a[i];
-    __builtin_prefetch(t.c[i], 1);
-    __builtin_prefetch(t.c[i] + kFull * L, 1);
-  }
-  const int64_t step_a = t.step_a, step_b = t.step_b;
-  const char* fetch = t.fetch;
-  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
-    const float* b = t.b + s->b;
-    int64_t at = s->a, n = s->n;
-    for (; kSteps > 1 && step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
-      multiply_half<kRows, kFull, kSteps>(a, at, b, step_b, acc, last);
-      RANVIER_UNROLL
-      for (int u = 0; u < kSteps; ++u, fetch += t.fetch_step) __builtin_prefetch(fetch);
-    }
-    for (; n > 0; --n, at += step_a, b += step_b, fetch += t.fetch_step) {
-      multiply_half<kRows, kFull, 1>(a, at, b, step_b, acc, last);
-      __builtin_prefetch(fetch);
-    }
-  }
-  alignas(64) float spilled[kRows * kWidth];
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i) {
-    if (kFull) store(spilled + i * kWidth, acc[i]);
-    __builtin_memcpy(spilled + i * kWidth + kFull * L, &last[i], sizeof last[i]);
-  }
-  store_general<float>(t, spilled, kWidth);
-}
-#endif
 
 // Of kVectors vectors of columns: four pixels at a time, for four independent sums. Pixels may be far apart,
 // where no hardware fetches ahead.
@@ -312,21 +254,23 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
   return nullptr;
 }
 
-// tiles[vectors - 1][height]
+// of[vectors - 1][height]
 template <class T, class Heights>
 struct ConvTiles;
 template <class T, int... I>
 struct ConvTiles<T, std::integer_sequence<int, I...>> {
   using Function = void (*)(const ConvTile<T>&);
-  static constexpr Function table[kConvVectors][sizeof...(I)] = {{tile<T, TileHeights<T>::of[0][I], 1>...},
-                                                                 {tile<T, TileHeights<T>::of[1][I], 2>...}};
+  template <int kVectors>
+  static constexpr Function row[] = {tile<T, TileHeights<T>::of[kVectors - 1][I], kVectors>...};
+  static constexpr const Function* of[] = {row<1>, row<2>, row<kWidths<T>>};
 };
 
 // The rows that make up for a missing height repeat the last one and write nowhere.
 template <class T>
 static void run_tile(ConvTile<T>& t) {
-  const int vectors = t.columns > lanes<T> ? 2 : 1;
-  alignas(64) T nowhere[kConvVectors * lanes<T>];
+  constexpr int L = lanes<T>;
+  const int vectors = (t.columns + L - 1) / L;
+  alignas(64) T nowhere[kWidths<T> * L];
   const auto choose = [&](const int* heights) RANVIER_INLINED {
     int height = 0;
     while (heights[height] < t.rows) ++height;
@@ -335,16 +279,16 @@ static void run_tile(ConvTile<T>& t) {
   };
 #if RANVIER_HAS_HALF
   if constexpr (sizeof(T) == sizeof(float)) {
-    constexpr int L = lanes<float>;
     static constexpr void (*half[2][3])(const ConvTile<float>&) = {
-        {half_tile<8, 0>, half_tile<12, 0>, half_tile<14, 0>},
-        {half_tile<8, 1>, half_tile<12, 1>, half_tile<14, 1>}};
-    if (t.rows >= 6 && (t.columns - 1) % L < L / 2) return half[vectors - 1][choose(kHalfRows)](t);
+        {half_tile<8>, half_tile<12>, half_tile<14>},
+        {row_pairs_tile<8>, row_pairs_tile<12>, row_pairs_tile<kPairedRows>}};
+    if (t.rows >= 6 && vectors <= 2 && (t.columns - 1) % L < L / 2)
+      return half[vectors - 1][choose(kHalfRows[vectors - 1])](t);
   }
 #endif
   using Heights = TileHeights<T>;
-  const int height = choose(Heights::of[vectors - 1]);
-  ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>::table[vectors - 1][height](t);
+  ConvTiles<T, std::make_integer_sequence<int, Heights::kCount>>::of[vectors - 1]
+                                                                    [choose(Heights::of[vectors - 1])](t);
 }
 
 static void end_streams() { stream_end(); }
@@ -353,6 +297,8 @@ template <class T>
 static constexpr ConvKernels<T> conv_table = {kConvRows,
                                               lanes<T>,
                                               kNarrowRows,
+                                              kHasHalf<T> ? kPairedRows : kConvRows,
+                                              kWideRows<T>,
                                               run_tile<T>,
                                               end_streams,
                                               {0, dot_rows(1), dot_rows(2), dot_rows(3), dot_rows(4)},

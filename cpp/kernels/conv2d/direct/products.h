@@ -78,8 +78,8 @@ RANVIER_INLINE void multiply(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors
 
 // The same where the second row of each pair is at the same distance from the first: it has the pointer of
 // the first and an index of its own. All fit into registers.
-template <class T, int kRows>
-RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][2]) {
+template <class T, int kRows, int kVectors>
+RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   const T* a[(kRows + 1) / 2];
   RANVIER_UNROLL
   for (int i = 0; i < kRows; i += 2) a[i / 2] = t.a[i];
@@ -90,14 +90,16 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRow
     int64_t first = s->a, second = first + t.row_step, n = s->n;
     do {
       asm("" : "+r"(second));  // or GCC keeps a pointer for each row
-      const vec<T> row[] = {load(b), load(b + lanes<T>)};
+      vec<T> row[kVectors];
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v) row[v] = load(b + v * lanes<T>);
       __builtin_prefetch(fetch);
       fetch += fetch_step;
       RANVIER_UNROLL
       for (int i = 0; i < kRows; ++i) {
         const vec<T> x = factor<T>(a[i / 2][i % 2 ? second : first]);
         RANVIER_UNROLL
-        for (int v = 0; v < 2; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = fma(x, row[v], acc[i][v]);
       }
       first += step_a;
       second += step_a;

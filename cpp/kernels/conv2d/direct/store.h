@@ -12,21 +12,24 @@ namespace ranvier::RANVIER_ISA {
 template <class T>
 static __attribute__((noinline)) void store_general(const ConvTile<T>& t, const T* acc, int width) {
   constexpr int L = lanes<T>;
-  for (int i = 0; i < t.rows; ++i, acc += width) {
-    for (int j = 0; j < t.columns; j += L) {
-      const int n = t.columns - j < L ? t.columns - j : L;
-      const bool whole = n == L;  // masked loads and stores take several times as long at some levels
-      vec<T> x = load(acc + j);
-      if (t.accumulate) x = (whole ? load(t.c[i] + j) : load_n(t.c[i] + j, n)) + x;
-      if (t.bias) x = x + (whole ? load(t.bias + j) : load_n(t.bias + j, n));
+  for (int j = 0; j < t.columns; j += L) {
+    const int n = t.columns - j < L ? t.columns - j : L;
+    const bool whole = n == L;  // masked loads and stores take several times as long at some levels
+    const vec<T> bias = !t.bias ? vec<T>{} : whole ? load(t.bias + j) : load_n(t.bias + j, n);
+    const T* from = acc + j;
+    for (int i = 0; i < t.rows; ++i, from += width) {
+      T* const to = t.c[i] + j;
+      vec<T> x = load(from);
+      if (t.accumulate) x = (whole ? load(to) : load_n(to, n)) + x;
+      if (t.bias) x = x + bias;
       if (t.norm) x = normalized(x, channel_line(t.norm + j, t.norm_step, n));
       if (t.relu) x = max(x, vec<T>{});
       if (!whole)
-        store_n(t.c[i] + j, x, n);
+        store_n(to, x, n);
       else if (t.stream)
-        stream(t.c[i] + j, x);
+        stream(to, x);
       else
-        store(t.c[i] + j, x);
+        store(to, x);
     }
   }
 }

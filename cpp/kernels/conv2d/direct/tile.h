@@ -6,7 +6,7 @@
 
 namespace ranvier {
 
-constexpr int kMaxConvRows = 14;
+constexpr int kMaxConvRows = 14, kPairedRows = 16;        // of tiles of whole vectors; of a vector and a half
 constexpr int kSharedRows[] = {14, 12}, kSharedTaps = 3;  // of shared()
 constexpr int kMaxDots = 4;  // output channels of a tile whose vectors are of input channels
 
@@ -25,8 +25,8 @@ struct ConvSegment {
 // step_b columns, up to kMaxDots; the last of a segment counts n % lanes channels, and b is zero beyond them.
 template <class T>
 struct ConvTile {
-  const T* a[kMaxConvRows];
-  T* c[kMaxConvRows];
+  const T* a[kPairedRows];
+  T* c[kPairedRows];
   const T* b;
   const ConvSegment* segments;
   int64_t count;
@@ -79,7 +79,12 @@ template <class T>
 struct ConvKernels {
   int mr, lanes;    // the tile: rows, half its columns
   int narrow_rows;  // of a tile of one vector
-  int rows(int64_t width) const { return width > lanes ? mr : narrow_rows; }
+  int paired_rows;  // of a tile of a vector and a half
+  int wide_rows;    // of a tile of three vectors; 0: the level has none
+  int rows(int64_t columns) const {
+    if (columns > lanes && 2 * columns <= 3 * lanes) return paired_rows;
+    return columns > 2 * lanes ? wide_rows : columns > lanes ? mr : narrow_rows;
+  }
   void (*tile)(ConvTile<T>&);  // may lengthen its lists of rows
   void (*stream_end)();        // to be called after tiles that stream
   int dot_rows[kMaxDots + 1];  // by step_b

@@ -20,16 +20,16 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
       in_group_(call.x.shape[1] / call.geometry.groups),
       out_group_(call.dy.shape[1] / call.geometry.groups),
       taps_(call.taps[0] * call.taps[1]),
-      panels_(call.geometry.groups, out_group_),
-      by_tap_(in_group_ >= conv_kernels<T>().rows(panels_.width)),
+      panels_(call.geometry.groups, out_group_, 0, !call.pairs),
+      mr_(conv_kernels<T>().rows(call.pairs ? panels_.width : panels_.columns(0))),
+      by_tap_(in_group_ >= (panels_.width > conv_kernels<T>().lanes ? conv_kernels<T>().mr : mr_)),
       copies_dy_(by_tap_ && call.dw.data && panels_.count() > 1),
       x_(call.x, 0, carver),
       dy_(call.dy, panels_.per_group, carver),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
       columns_(axis_geometry(call.geometry, 1, call.dy.shape[3], call.x.shape[3], call.taps[1]), carver) {
-  const int mr = conv_kernels<T>().rows(panels_.width);
   const int64_t q = std::max<int64_t>(call.dy.shape[3], 1), rows = call.dy.shape[0] * call.dy.shape[2];
-  tiles_per_tap_ = ceil_div(in_group_, mr);
+  tiles_per_tap_ = ceil_div(in_group_, mr_);
   parts_ = partial_sums(rows * q, rows);
   const int64_t pixel_bytes = std::max<int64_t>((call.x.shape[1] + call.dy.shape[1]) * sizeof(T), 1);
   chunk_rows_ = std::clamp(kSumChunkBytes / pixel_bytes, kMinChunkPixels, kMaxChunkPixels) / q;
@@ -169,7 +169,6 @@ template <class T>
 void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const WeightJob& job, int64_t panel,
                                 int64_t first, int64_t last) const {
   if (first >= last) return;
-  const ConvKernels<T>& kernels = conv_kernels<T>();
   const Conv2dGeometry& g = c_.geometry;
   ConvSegment* segments = segments_ + team.index() * chunk_rows_;
   ConvTile<T> t;
@@ -183,9 +182,8 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
-  const int64_t height = by_tap_
-                             ? ceil_div(in_group_, tiles_per_tap_)
-                             : ceil_div(last - first, ceil_div(last - first, kernels.rows(panels_.width)));
+  const int64_t height =
+      by_tap_ ? ceil_div(in_group_, tiles_per_tap_) : ceil_div(last - first, ceil_div(last - first, mr_));
   int64_t channel = first % in_group_, s = first / in_group_ % width, r = first / in_group_ / width;
   for (int64_t row = first; row < last; row += t.rows) {
     t.rows = static_cast<int>(std::min(height, last - row));

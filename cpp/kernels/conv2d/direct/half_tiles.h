@@ -1,0 +1,118 @@
+// Tiles of the direct sum whose last columns fit into half a vector. Included by direct.isa.cpp only.
+#pragma once
+#include "base/unroll.h"
+#include "kernels/conv2d/direct/store.h"
+#include "kernels/conv2d/direct/tile.h"
+#include "simd/half.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+template <class T>
+constexpr bool kHasHalf = RANVIER_HAS_HALF && sizeof(T) == sizeof(float);
+#if RANVIER_HAS_HALF
+// of half a vector and of a vector and a half; of fewer rows than 6 the tiles of whole vectors are as fast
+constexpr int kHalfRows[2][3] = {{8, 12, 14}, {8, 12, kPairedRows}};
+
+template <int kRows>
+RANVIER_INLINE void prefetch_rows(const ConvTile<float>& t) {
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) __builtin_prefetch(t.c[i], 1);
+}
+
+template <int kRows, int kSteps>
+RANVIER_INLINE void multiply_half(const float* const (&a)[kRows], int64_t at, const float* b, int64_t step_b,
+                                  half_vec (&acc)[kRows]) {
+  half_vec row[kSteps];
+  RANVIER_UNROLL
+  for (int u = 0; u < kSteps; ++u) row[u] = load_half(b + u * step_b);
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int u = 0; u < kSteps; ++u) acc[i] = fma(a[i][at + u] - half_vec{}, row[u], acc[i]);
+  }
+}
+
+// Tiles of half a vector.
+template <int kRows>
+static void half_tile(const ConvTile<float>& t) {
+  constexpr int kWidth = lanes<float>, kSteps = 4;
+  const float* a[kRows];
+  half_vec acc[kRows] = {};
+  prefetch_rows<kRows>(t);
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) a[i] = t.a[i];
+  const int64_t step_a = t.step_a, step_b = t.step_b;
+  const char* fetch = t.fetch;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const float* b = t.b + s->b;
+    int64_t at = s->a, n = s->n;
+    for (; step_a == 1 && n > kSteps; n -= kSteps, at += kSteps, b += kSteps * step_b) {
+      multiply_half<kRows, kSteps>(a, at, b, step_b, acc);
+      RANVIER_UNROLL
+      for (int u = 0; u < kSteps; ++u, fetch += t.fetch_step) __builtin_prefetch(fetch);
+    }
+    for (; n > 0; --n, at += step_a, b += step_b, fetch += t.fetch_step) {
+      multiply_half<kRows, 1>(a, at, b, step_b, acc);
+      __builtin_prefetch(fetch);
+    }
+  }
+  alignas(64) float spilled[kRows * kWidth];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) __builtin_memcpy(spilled + i * kWidth, &acc[i], sizeof acc[i]);
+  store_general<float>(t, spilled, kWidth);
+}
+
+// Tiles of a vector and a half: two rows are three whole vectors, of which the second has the end of the
+// first row and the beginning of the second one.
+template <int kRows, bool kEven>
+RANVIER_INLINE void multiply_row_pairs(const ConvTile<float>& t, vec<float> (&acc)[kRows / 2][3]) {
+  constexpr int H = lanes<float> / 2, kStep = kEven ? 2 : 1, kPointers = kRows / kStep;
+  const float* a[kPointers];
+  RANVIER_UNROLL
+  for (int i = 0; i < kPointers; ++i) a[i] = t.a[i * kStep];
+  const int64_t step_a = t.step_a, step_b = t.step_b, fetch_step = t.fetch_step;
+  const char* fetch = t.fetch;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const float* b = t.b + s->b;
+    int64_t first = s->a, second = first + t.row_step, n = s->n;
+    do {
+      asm("" : "+r"(second));  // or GCC keeps a pointer for each row
+      const vec<float> row[] = {load(b), join(load_half(b + 2 * H), load_half(b)), load(b + H)};
+      __builtin_prefetch(fetch);
+      fetch += fetch_step;
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows / 2; ++i) {
+        const vec<float> x = broadcast<float>(a[2 * i / kStep][first]);
+        const vec<float> y = broadcast<float>(kEven ? a[i][second] : a[(2 * i + 1) / kStep][first]);
+        acc[i][0] = fma(x, row[0], acc[i][0]);
+        acc[i][1] = fma(halves(x, y), row[1], acc[i][1]);
+        acc[i][2] = fma(y, row[2], acc[i][2]);
+      }
+      first += step_a;
+      second += step_a;
+      b += step_b;
+    } while (--n);
+  }
+}
+
+template <int kRows>
+static void row_pairs_tile(const ConvTile<float>& t) {
+  constexpr int L = lanes<float>, kWidth = L + L / 2;
+  vec<float> acc[kRows / 2][3] = {};
+  prefetch_rows<kRows>(t);
+  if (t.row_step && t.rows == kRows)
+    multiply_row_pairs<kRows, true>(t, acc);
+  else
+    multiply_row_pairs<kRows, false>(t, acc);
+  alignas(64) float spilled[kRows * kWidth + L];  // the last row is read as whole vectors, too
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows / 2; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < 3; ++v) store(spilled + (3 * i + v) * L, acc[i][v]);
+  }
+  store_general<float>(t, spilled, kWidth);
+}
+#endif
+
+}  // namespace ranvier::RANVIER_ISA
