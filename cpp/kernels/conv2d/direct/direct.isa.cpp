@@ -108,7 +108,7 @@ static void tile(const ConvTile<T>& t) {
   vec<T> acc[kRows][kVectors] = {};
   constexpr bool kFloat = sizeof(T) == sizeof(float);
   if constexpr (kVectors == 1 && kRows == kNarrowRows && kFloat && RANVIER_HAS_FMA) {
-    if (t.row_step && t.rows == kRows && t.step_a == 1)
+    if (t.row_step && t.rows == kRows && t.step_a == 1 && t.step_b == lanes<T>)
       multiply_pairs<T, kRows>(t, acc);
     else
       multiply<T, kRows, kVectors>(t, acc);
@@ -254,6 +254,37 @@ static constexpr auto shared_or_none() -> void (*)(const ConvTile<T>&) {
   return nullptr;
 }
 
+// Rows one after another, in tiles of one vector. Null: no code for so many.
+template <class T, int kRows>
+static void consecutive_tile(const ConvTile<T>& t) {
+  vec<T> acc[kRows][1] = {};
+  multiply_consecutive<T, kRows>(t, acc);
+  alignas(64) T spilled[kRows * lanes<T>];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) store(spilled + i * lanes<T>, acc[i][0]);
+  store_general<T>(t, spilled, lanes<T>);
+}
+
+template <class T>
+static auto consecutive([[maybe_unused]] int rows) -> void (*)(const ConvTile<T>&) {
+#if RANVIER_VECTOR_REGISTERS >= 32
+  if constexpr (sizeof(T) == sizeof(float)) switch (rows) {
+      case 8:
+        return consecutive_tile<T, 8>;
+      case 10:
+        return consecutive_tile<T, 10>;
+      case 12:
+        return consecutive_tile<T, 12>;
+      case 14:
+        return consecutive_tile<T, 14>;
+      case 16:
+        return consecutive_tile<T, 16>;
+    }
+#endif
+  return nullptr;
+}
+constexpr int kConsecutiveRows = RANVIER_VECTOR_REGISTERS >= 32 ? 16 : kNarrowRows;
+
 // of[vectors - 1][height]
 template <class T, class Heights>
 struct ConvTiles;
@@ -270,6 +301,8 @@ template <class T>
 static void run_tile(ConvTile<T>& t) {
   constexpr int L = lanes<T>;
   const int vectors = (t.columns + L - 1) / L;
+  if (t.consecutive && vectors == 1)
+    if (const auto run = consecutive<T>(t.rows)) return run(t);
   alignas(64) T nowhere[kWidths<T> * L];
   const auto choose = [&](const int* heights) RANVIER_INLINED {
     int height = 0;
@@ -297,6 +330,7 @@ template <class T>
 static constexpr ConvKernels<T> conv_table = {kConvRows,
                                               lanes<T>,
                                               kNarrowRows,
+                                              sizeof(T) == sizeof(float) ? kConsecutiveRows : kNarrowRows,
                                               kHasHalf<T> ? kPairedRows : kConvRows,
                                               kWideRows<T>,
                                               run_tile<T>,

@@ -108,40 +108,50 @@ RANVIER_INLINE void multiply_wide_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRow
   }
 }
 
-// The same in tiles one vector wide.
+// The same in tiles one vector wide, of channels and weights that follow one another: four products at a
+// time.
 template <class T, int kRows>
 RANVIER_INLINE void multiply_pairs(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
-  constexpr int kSteps = 4;
-  const int64_t step_b = t.step_b, row_step = t.row_step * sizeof(T), fetch_step = t.fetch_step;
-  const char *fetch = t.fetch, *a[kRows / 2];
-  const auto multiply = [&](const T* b, auto steps) RANVIER_INLINED {
-    constexpr int n = decltype(steps)::value;
-    vec<T> row[n];
-    RANVIER_UNROLL
-    for (int u = 0; u < n; ++u) row[u] = load(b + u * step_b);
-    fetch = prefetch_steps<n>(fetch, fetch_step);
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      RANVIER_UNROLL
-      for (int u = 0; u < n; ++u) {
-        T x;
-        __builtin_memcpy(&x, a[i / 2] + i % 2 * row_step + u * sizeof(T), sizeof x);
-        acc[i][0] = fma(factor<T>(x), row[u], acc[i][0]);
-      }
-    }
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows / 2; ++i) {
-      a[i] += n * sizeof(T);
-      asm("" : "+r"(a[i]));  // or GCC keeps a pointer for each row
-    }
-  };
+  constexpr int kSteps = 4, L = lanes<T>;
+  const T* a[kRows / 2];
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows / 2; ++i) a[i] = t.a[2 * i];
+  const int64_t fetch_step = t.fetch_step;
+  const char* fetch = t.fetch;
   for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows / 2; ++i) a[i] = reinterpret_cast<const char*>(t.a[2 * i] + s->a);
     const T* b = t.b + s->b;
-    int64_t n = s->n;
-    for (; n >= kSteps; n -= kSteps, b += kSteps * step_b) multiply(b, std::integral_constant<int, kSteps>());
-    for (; n > 0; --n, b += step_b) multiply(b, std::integral_constant<int, 1>());
+    int64_t first = s->a, second = first + t.row_step, n = s->n;
+    const auto multiply = [&](auto steps) RANVIER_INLINED {
+      constexpr int count = decltype(steps)::value;
+      asm("" : "+r"(second));  // or GCC keeps a pointer for each row
+      vec<T> row[count];
+      RANVIER_UNROLL
+      for (int u = 0; u < count; ++u) row[u] = load(b + u * L);
+      fetch = prefetch_steps<count>(fetch, fetch_step);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) {
+        RANVIER_UNROLL
+        for (int u = 0; u < count; ++u)
+          acc[i][0] = fma(factor<T>(a[i / 2][(i % 2 ? second : first) + u]), row[u], acc[i][0]);
+      }
+      first += count, second += count, b += count * L, n -= count;
+    };
+    while (n >= kSteps) multiply(std::integral_constant<int, kSteps>());
+    while (n > 0) multiply(std::integral_constant<int, 1>());
+  }
+}
+
+// Of rows one after another, which share a pointer.
+template <class T, int kRows>
+RANVIER_INLINE void multiply_consecutive(const ConvTile<T>& t, vec<T> (&acc)[kRows][1]) {
+  const int64_t step_a = t.step_a, step_b = t.step_b;
+  for (const ConvSegment* s = t.segments; s != t.segments + t.count; ++s) {
+    const T *a = t.a[0] + s->a, *b = t.b + s->b;
+    for (int64_t n = s->n; n > 0; --n, a += step_a, b += step_b) {
+      const vec<T> row = load(b);
+      RANVIER_UNROLL
+      for (int i = 0; i < kRows; ++i) acc[i][0] = fma(broadcast<T>(a[i]), row, acc[i][0]);
+    }
   }
 }
 

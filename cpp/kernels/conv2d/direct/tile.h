@@ -33,6 +33,7 @@ struct ConvTile {
   int64_t step_a, step_b;
   int64_t row_step = 0;  // a[i + 1] = a[i] + row_step for even i; or 0: they may have any places
   int rows, columns;
+  bool consecutive = false;                          // a[i] = a[0] + i
   bool without_first = false, without_last = false;  // shared(): the outermost inputs are padding
   bool accumulate;  // c += the sum; else c = activation(norm(the sum + bias))
   bool relu;
@@ -77,10 +78,11 @@ struct ConvPartials {
 
 template <class T>
 struct ConvKernels {
-  int mr, lanes;    // the tile: rows, half its columns
-  int narrow_rows;  // of a tile of one vector
-  int paired_rows;  // of a tile of a vector and a half
-  int wide_rows;    // of a tile of three vectors; 0: the level has none
+  int mr, lanes;         // the tile: rows, half its columns
+  int narrow_rows;       // of a tile of one vector
+  int consecutive_rows;  // of a tile of one vector, where consecutive
+  int paired_rows;       // of a tile of a vector and a half
+  int wide_rows;         // of a tile of three vectors; 0: the level has none
   int rows(int64_t columns) const {
     if (columns > lanes && 2 * columns <= 3 * lanes) return paired_rows;
     return columns > 2 * lanes ? wide_rows : columns > lanes ? mr : narrow_rows;

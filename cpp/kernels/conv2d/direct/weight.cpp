@@ -11,6 +11,28 @@ namespace {
 constexpr int64_t kSumChunkBytes = 512 << 10;  // of x and dy, which stay in L2 for all taps
 constexpr int64_t kMinChunkPixels = 256;       // fewer would not pay for loading and storing a tile's sums
 constexpr int64_t kMaxChunkPixels = 1024;
+constexpr int64_t kCopiedRows = 128;  // of a panel, which read the pixels of dy: for fewer no copy is made
+
+template <class T>
+int rows_of_tile(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels, bool by_tap) {
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  if (call.pairs) return kernels.rows(panels.width);
+  const int64_t in = call.x.shape[1] / call.geometry.groups;
+  if (by_tap && panels.width == kernels.lanes && in % kernels.consecutive_rows == 0)
+    return kernels.consecutive_rows;
+  return kernels.rows(panels.columns(0));
+}
+
+// Whether the rows of a tile are channels of one tap. Else they are any of a region's taps: that fills tiles
+// of few channels, but at the edges of images regions have few pixels.
+template <class T>
+bool tiles_by_tap(const Conv2dBackwardWeight<T>& call, const Panels<T>& panels) {
+  constexpr int64_t kLeastRows = 8;
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  const int64_t in = call.x.shape[1] / call.geometry.groups;
+  if (in >= (panels.width > kernels.lanes ? kernels.mr : kernels.narrow_rows)) return true;
+  return in >= kLeastRows && in % 4 == 0;
+}
 
 }  // namespace
 
@@ -21,9 +43,9 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
       out_group_(call.dy.shape[1] / call.geometry.groups),
       taps_(call.taps[0] * call.taps[1]),
       panels_(call.geometry.groups, out_group_, 0, !call.pairs),
-      mr_(conv_kernels<T>().rows(call.pairs ? panels_.width : panels_.columns(0))),
-      by_tap_(in_group_ >= (panels_.width > conv_kernels<T>().lanes ? conv_kernels<T>().mr : mr_)),
-      copies_dy_(by_tap_ && call.dw.data && panels_.count() > 1),
+      by_tap_(tiles_by_tap(call, panels_)),
+      mr_(rows_of_tile(call, panels_, by_tap_)),
+      copies_dy_(by_tap_ && taps_ * in_group_ >= kCopiedRows && call.dw.data && panels_.count() > 1),
       x_(call.x, 0, carver),
       dy_(call.dy, panels_.per_group, carver),
       rows_(axis_geometry(call.geometry, 0, call.dy.shape[2], call.x.shape[2], call.taps[0]), carver),
@@ -179,6 +201,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   t.columns = panels_.columns(panel);
   t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
   t.fetch = nullptr, t.fetch_step = 0, t.row_step = by_tap_ ? 1 : 0;
+  t.consecutive = by_tap_;
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;

@@ -57,8 +57,8 @@ class WeightGradient {
   Conv2dBackwardWeight<T> c_;
   int64_t in_group_, out_group_, taps_;
   Panels<T> panels_;
-  int mr_;       // rows of a tile
   bool by_tap_;  // tiles hold channels of one tap; else any taps and channels of a region
+  int mr_;       // rows of a tile
   bool copies_dy_;
   PixelRows<T> x_, dy_;
   Axis rows_, columns_;
