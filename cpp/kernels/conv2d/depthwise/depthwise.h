@@ -136,12 +136,13 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
   for (int64_t i = 0; i < count && i < 2; ++i) d.x_next[d.new_rows++] = d.x + (last - i) * x_stride;
 }
 
-// Whether images come from memory, or from a last cache that many cores share, and are prefetched; smaller
-// ones are in a core's own cache.
+// Whether images come from memory, and are prefetched: of what the last cache holds, prefetches take more
+// time than they save.
 template <class X, class Y>
 bool is_far(const X& x, const Y& y) {
-  constexpr int64_t kFar = 4 << 20;
-  return (numel(x) + numel(y)) * static_cast<int64_t>(sizeof *x.data) > std::min(caches.l3 / 8, kFar);
+  constexpr int64_t kFar = 16 << 20;
+  const int64_t bytes = (numel(x) + 2 * numel(y)) * static_cast<int64_t>(sizeof *x.data);  // y is read first
+  return bytes > std::min(caches.l3 / 2, kFar);
 }
 
 // Where the gradient to the weight is computed as that of a depthwise convolution. With several inputs, other
