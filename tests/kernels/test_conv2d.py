@@ -15,10 +15,39 @@ from support.strategies import dtypes, repeatable
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@grouped("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 49])
+@grouped("k", [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 40, 48, 49, 56, 65, 80])
 def test_output_channels(k, dtype, isa, rng):
-    """One and two vectors of each level, and one channel more and less."""
+    """One, two and three vectors of each level, a half more, and one channel more and less."""
     check(*random_arrays(rng, dtype, 1, 3, 4, 5, k, 2, 2))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("k", "more"), [(17, 32), (24, 32), (40, 64), (48, 64), (72, 96), (80, 96)])
+@grouped("width", range(1, 20))
+def test_panels_of_any_width(width, k, more, groups, isa, rng):
+    """A channel has the same bits whatever others a tile has: tiles of every height and width."""
+    x, w, bias = random_arrays(rng, "float32", 2, 10 * groups, 2, width, more * groups, 2, 1, groups)
+    few = np.arange(more * groups).reshape(groups, more)[:, :k].ravel()
+    for options in ({}, {"activation": "relu"}, {"stride": 2, "padding": (1, 2)}):
+        y = kernels.conv2d(x, w, bias, groups=groups, **options)
+        np.testing.assert_array_equal(
+            kernels.conv2d(x, w[few], bias[few], groups=groups, **options), y[:, few]
+        )
+    dw, db = kernels.conv2d_backward(y, x, w, groups=groups, stride=2, padding=(1, 2))[1:]
+    found = kernels.conv2d_backward(
+        np.ascontiguousarray(y[:, few]), x, w[few], groups=groups, stride=2, padding=(1, 2)
+    )
+    np.testing.assert_array_equal(found[1], dw[few])
+    np.testing.assert_array_equal(found[2], db[few])
+    check(x, w[few], bias[few], groups=groups)
+
+
+@pytest.mark.parametrize("k", [6, 12, 16, 24])
+@grouped("c", range(7, 34))
+def test_rows_of_one_tap(c, k, isa, rng):
+    """Gradients to the weight in tiles of consecutive channels: every number of them, to the last of x."""
+    check(*random_arrays(rng, "float32", 2, c, 5, 4, k, 3, 3), padding=1)
+    check(*random_arrays(rng, "float32", 1, 2 * c, 5, 6, 2 * k, 2, 3, 2), stride=2, padding=1, groups=2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
