@@ -80,7 +80,10 @@ def test_forward_and_gradients(name, layout, medium, directly, rng):  # noqa: F8
 
 
 @needs_bfloat16
-@grouped("shape", [(2, 48, 14, 14, 32), (1, 64, 9, 11, 48), (3, 50, 16, 13, 70), (8, 128, 7, 7, 256)])
+@grouped(
+    "shape",
+    [(2, 48, 14, 14, 32), (1, 64, 9, 11, 48), (3, 50, 16, 13, 70), (8, 128, 7, 7, 256), (2, 32, 16, 15, 32)],
+)
 def test_winograd(shape, medium, threads, rng):  # noqa: F811
     """Its transformed factors are rounded: an error of 2^-7 of the terms that its sums have."""
     n, c, h, w, k = shape

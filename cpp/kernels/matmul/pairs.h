@@ -12,8 +12,7 @@ namespace ranvier {
 #if defined(__x86_64__)
 namespace v4 {
 extern const MatmulKernels<float> matmul_pairs;
-// Rows of an even number of factors, `rs` apart, as pairs of neighbours: to rows `rd` apart, which may be in
-// the same memory.
+// Rows of an even number of factors, `rs` apart, as pairs of neighbours: to rows `rd` apart.
 void round_rows(int64_t rows, int64_t factors, const float* src, int64_t rs, float* dst, int64_t rd);
 }  // namespace v4
 using v4::round_rows;

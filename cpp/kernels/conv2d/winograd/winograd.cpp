@@ -23,11 +23,8 @@ int64_t row_stride(int64_t elements) {
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
 }
 
-// Whether transformed factors are rounded: that takes as much time as the products of fewer channels.
-bool rounds(const Correlation<float>& p) {
-  constexpr int64_t kLeastChannels = 48;
-  return p.x.shape[1] >= kLeastChannels && pays_in_pairs(p.algorithms, p.x.shape[1], p.y.shape[1]);
-}
+// Whether transformed factors are rounded.
+bool rounds(const Correlation<float>& p) { return pays_in_pairs(p.algorithms, p.x.shape[1], p.y.shape[1]); }
 
 int64_t first_pad(const Correlation<float>& p, int d) {
   return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
@@ -78,7 +75,7 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       x_(p.x, 0, carver) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
-  v_stride_ = row_stride(in_), m_stride_ = row_stride(group_ * panels_.width);
+  v_stride_ = row_stride(steps_), m_stride_ = row_stride(group_ * panels_.width);
   const int64_t tile_bytes =
       kWinogradProducts * (v_stride_ + m_stride_) * static_cast<int64_t>(sizeof(float));
   const int64_t mr = conv_kernels<float>().mr;
@@ -257,8 +254,7 @@ void Winograd::inputs(const WinogradBlock& block) const {
       __builtin_prefetch(below + c + x_.stride_h, 0, 2);
       __builtin_prefetch(below + c + x_.stride_h + x_.stride_w, 0, 2);
     }
-    winograd_kernels().input(p);
-    if (pairs_) round_rows(kWinogradProducts, in_, p.v, v_plane_, p.v, v_plane_);
+    pairs_ ? winograd_pairs(p) : winograd_kernels().input(p);
   }
 }
 
