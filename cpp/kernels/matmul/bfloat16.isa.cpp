@@ -146,32 +146,141 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
   }
 }
 
-// As gemv.h: b is read in whole rows, two at a time, and rounded where it is.
-static void run_pair_gemv(const MatmulTile<float>& tile) {
-  const MatmulTile<float> t = tile;
-  alignas(64) float sums[kGemvBytes / sizeof(float)];
-  const int64_t width = round_up(t.columns, L);
-  for (int64_t j = 0; j < t.rows * width; j += L) store(sums + j, vec<float>{});
-  for (int64_t p = 0; p < t.k; ++p) {
-    const bool one = t.odd && p + 1 == t.k;
-    const float *a = t.a + p * t.cs_a, *b = t.b + p * t.rs_b;
-    __m512bh x[kDotRows];
-    for (int i = 0; i < t.rows; ++i, a += t.rs_a)
-      x[i] = (__m512bh)__m512(pairs(broadcast<float>(*a), broadcast<float>(one ? 0 : a[t.cs_a / 2])));
-    for (int64_t j = 0; j < t.columns; j += L) {
-      const int n = t.columns - j < L ? static_cast<int>(t.columns - j) : L;
-      const __m512bh row = (__m512bh)__m512(pairs(load_n(b + j, n), load_n(b + t.rs_b / 2 + j, one ? 0 : n)));
-      for (int i = 0; i < t.rows; ++i) {
-        float* sum = sums + i * width + j;
-        store(sum, vec<float>(_mm512_dpbf16_ps(__m512(load(sum)), x[i], row)));
+// --- Few rows of a: b is rounded where it is, as often as there are passes of rows.
+
+constexpr int kFewRows = 12;  // at once; there is code for some numbers, of which the rest are zero
+constexpr int kHeights[] = {1, 2, 4, 8, kFewRows};           // at most twice as many
+constexpr int kSquareColumns = 4 * L, kSquarePairs = 2 * L;  // of a b with contiguous columns, at a time
+// Elements of a pair of rows of b: from a page on, so many pairs have all their columns first.
+constexpr int64_t kLongRow = 1024, kPairsOfLong = 4;
+
+struct FewRows {
+  int64_t k;
+  const float* a;  // a panel of pairs
+  const float* b;  // rows of float32, rs_b / 2 apart, or, where they are packed, of pairs
+  int64_t rs_b;
+  int columns;
+  bool odd;    // the last pair has one product
+  bool first;  // else the sums go on
+  float* sums;
+  int64_t width;  // elements of a row of sums
+};
+
+template <int kRows, int kVectors, bool kPacked>
+static void few_columns(const FewRows& t, int column) {
+  constexpr int kAheadPairs = 4;
+  static constexpr float zeros[kVectors * L] = {};
+  const int64_t ahead = t.rs_b > kLongRow ? kVectors * L : kAheadPairs * t.rs_b;
+  const int left = t.columns - column - (kVectors - 1) * L, last = left < L ? left : L;
+  const int64_t second = t.rs_b / 2;
+  const float *a = t.a, *b = t.b + column;
+  float* sums = t.sums + column;
+  vec<float> acc[kRows][kVectors] = {};
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v)
+      if (!t.first) acc[i][v] = load(sums + i * t.width + v * L);
+  }
+  const auto row_at = [&](const float* p, int v) RANVIER_INLINED {
+    return v == kVectors - 1 ? load_n(p + v * L, last) : load(p + v * L);
+  };
+  for (int64_t p = 1; p <= t.k; ++p, a += kRows, b += t.rs_b) {
+    const float* low = b;
+    const float* high = p == t.k && t.odd ? zeros : b + second;
+    __m512bh row[kVectors];
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      vec<float> x = row_at(low, v);
+      if constexpr (!kPacked) {
+        __builtin_prefetch(low + ahead + v * L);
+        __builtin_prefetch(low + ahead + second + v * L);
+        x = pairs(x, row_at(high, v));
       }
+      row[v] = (__m512bh)__m512(x);
+    }
+    RANVIER_UNROLL
+    for (int i = 0; i < kRows; ++i) {
+      const __m512bh x = (__m512bh)_mm512_set1_ps(a[i]);
+      RANVIER_UNROLL
+      for (int v = 0; v < kVectors; ++v)
+        acc[i][v] = vec<float>(_mm512_dpbf16_ps(__m512(acc[i][v]), x, row[v]));
     }
   }
-  if (t.accumulate) add_rows<float>(t, sums, static_cast<int>(width));
-  store_rows<float>(t, sums, static_cast<int>(width));
+  RANVIER_UNROLL
+  for (int i = 0; i < kRows; ++i) {
+    RANVIER_UNROLL
+    for (int v = 0; v < kVectors; ++v) store(sums + i * t.width + v * L, acc[i][v]);
+  }
 }
 
-static int gemv_columns(int rows) { return kGemvBytes / static_cast<int>(sizeof(float)) / rows / L * L; }
+template <int kRows, int kVectors>
+static void few_rows(const FewRows& t, int column = 0) {
+  for (; t.columns - column > (kVectors - 1) * L; column += kVectors * L)
+    few_columns<kRows, kVectors, false>(t, column);
+  if constexpr (kVectors > 1)
+    if (column < t.columns) few_rows<kRows, kVectors / 2>(t, column);
+}
+
+// Up to kFewRows rows.
+static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width) {
+  typedef void (*Few)(const FewRows&, int);
+  static constexpr Few in_place[] = {few_rows<1, 8>, few_rows<2, 8>, few_rows<4, 4>, few_rows<8, 3>,
+                                     few_rows<kFewRows, 2>};
+  static constexpr Few packed[][2] = {{few_columns<2, 2, true>, few_columns<2, 4, true>},
+                                      {few_columns<4, 2, true>, few_columns<4, 4, true>}};
+  alignas(64) float panel[kFewRows * kSumBlock], squares[kSquareColumns * kSquarePairs];
+  int height = t.step_b == 1 ? 0 : 1;
+  while (kHeights[height] < t.rows) ++height;
+  const int rows = kHeights[height];
+  pack_pairs(t.k, t.rows, rows, t.a, t.cs_a, t.rs_a, panel, t.odd);
+  FewRows f{t.k, panel, t.b, t.rs_b, t.columns, t.odd, true, sums, width};
+  if (t.step_b == 1) {
+    const int64_t some = t.rs_b > kLongRow ? kPairsOfLong : t.k;
+    for (int64_t p = 0; p < t.k; p += some, f.b += some * t.rs_b, f.a += some * rows) {
+      f.k = t.k - p < some ? t.k - p : some;
+      f.odd = t.odd && p + f.k == t.k, f.first = p == 0;
+      in_place[height](f, 0);
+    }
+    return;
+  }
+  f.b = squares;
+  for (int j = 0; j < t.columns; j += f.columns, f.sums += f.columns) {
+    f.columns = t.columns - j > kSquareColumns / 2 ? kSquareColumns : kSquareColumns / 2;
+    f.rs_b = f.columns;
+    const int columns = t.columns - j < f.columns ? t.columns - j : f.columns;
+    for (int64_t p = 0; p < t.k; p += kSquarePairs) {
+      f.k = t.k - p < kSquarePairs ? t.k - p : kSquarePairs;
+      pack_pairs(f.k, columns, f.columns, t.b + p * t.rs_b + j * t.step_b, t.rs_b, t.step_b, squares,
+                 t.odd && p + f.k == t.k);
+      f.a = panel + p * rows, f.first = p == 0;
+      packed[height - 1][f.columns == kSquareColumns](f, 0);
+    }
+  }
+}
+
+// As gemv.h; b[p, j] at b[p * rs_b + j * step_b], where step_b is 1 or, of numbers, those of a pair are
+// neighbours.
+static void run_pair_gemv(const MatmulTile<float>& all) {
+  alignas(64) float sums[2 * kGemvBytes / sizeof(float)];
+  const int64_t width = round_up(all.columns, kSquareColumns);
+  MatmulTile<float> t = all;
+  for (int i = 0; i < all.rows; i += kFewRows) {
+    t.rows = all.rows - i < kFewRows ? all.rows - i : kFewRows;
+    add_few_rows(t, sums, width);
+    if (t.accumulate) add_rows<float>(t, sums, static_cast<int>(width));
+    store_rows<float>(t, sums, static_cast<int>(width));
+    t.a += kFewRows * t.rs_a, t.c += kFewRows * t.rs_c;
+    if (t.bias_column) t.bias_column += kFewRows;
+    if (t.norm_column) t.norm_column += kFewRows;
+    if (t.saved) t.saved += kFewRows * t.rs_s;
+  }
+}
+
+static int gemv_columns(int rows) {
+  const int most = rows < kFewRows ? rows : kFewRows;
+  return kGemvBytes / static_cast<int>(sizeof(float)) / most / kSquareColumns * kSquareColumns;
+}
 
 static int widest_tile(int) { return kTileVectors * L; }
 

@@ -19,7 +19,9 @@ constexpr int64_t kFewPassesOfLines = 16;  // b's rows, of which vectors are who
 constexpr int64_t kAliased = 4096;   // bytes; rows so far apart share the sets of L1, which hold few lines
 constexpr int64_t kLongRow = 1024;   // bytes, of c
 constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
-constexpr int64_t kFewPages = 64;    // of memory
+// Rows of a that read b in place where it becomes pairs, by whether it stays in L2 for the next ones.
+constexpr int64_t kPassedRows = 96, kPassedOnce = 12;
+constexpr int64_t kFewPages = 64;  // of memory
 constexpr int64_t kLinesOfB =
     80;  // elements of b that are read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;  // of a: then columns of b are split among the threads, if each gets some
@@ -178,7 +180,9 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
   swapped.tile = tile_of(swapped);
   if (kernels_.pairs) {
     dots = few = stack = false;
-    gemv = plain.cs_b == 1 && plain.m <= kDotRows;
+    const bool near = 2 * plain.k * std::abs(plain.rs_b) * kSize <= caches.l2;
+    const int64_t in_place = near ? kPassedRows : kPassedOnce;
+    gemv = plain.m <= (plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0);
     transposed = !gemv && cost(swapped) < cost(plain);
     return;
   }

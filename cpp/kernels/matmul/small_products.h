@@ -139,8 +139,8 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
   MatmulTile<T> t{};
   t.rows = static_cast<int>(o.m);
-  t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.rs_c = o.rs_c, t.cs_c = o.cs_c;
-  t.rs_s = o.rs_s, t.cs_s = o.cs_s;
+  t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.step_b = o.cs_b;
+  t.rs_c = o.rs_c, t.cs_c = o.cs_c, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
   t.norm_step = o.norm_step;
   const int64_t most = kernels.gemv_columns(t.rows);
   for (int64_t pc = 0; pc < o.k; pc += k_block) {
@@ -153,7 +153,7 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
       t.bias_column = o.bias_column, t.norm_column = o.norm_column, t.activation = activation;
     for (int64_t j = first; j < last && !interrupted(team); j += most) {
       t.columns = static_cast<int>(std::min(most, last - j));
-      t.b = o.b + pc * o.rs_b + j;
+      t.b = o.b + pc * o.rs_b + j * o.cs_b;
       t.c = o.c + j * o.cs_c;
       t.bias_row = last_products && o.bias_row ? o.bias_row + j : nullptr;
       t.norm_row = last_products && o.norm_row ? o.norm_row + j : nullptr;
