@@ -15,6 +15,14 @@
 #include "base/system.h"
 
 namespace ranvier {
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // `yield` does nothing on most cores
+#endif
+}
+
 namespace {
 
 constexpr double kLong = 5e6;     // nanoseconds: shorter work does not read the clock
@@ -40,14 +48,6 @@ Flag g_flags[kMaxFlags];
 alignas(64) std::atomic<int> g_sleepers{0};  // threads that sleep in wait_for(), or are about to
 int g_spins = 0;  // how often a thread that waits looks at the flag before it sleeps
 int g_cpus = 1;   // that the process may use
-
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb");  // `yield` does nothing on most cores
-#endif
-}
 
 // Returns when the flag has reached the round. Rounds are compared by their difference, as they may wrap.
 void wait_for(const Team& team, std::atomic<uint32_t>& flag, uint32_t round) {

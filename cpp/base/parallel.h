@@ -24,6 +24,7 @@ void set_busy(bool busy);         // this thread runs for long, as a fit does: o
 int busy_others();                // how many other threads run for long
 int default_num_threads();        // min(affinity mask, cgroup quota, physical cores), or OMP_NUM_THREADS
 void init_parallel();             // once, while the module loads
+void pause();                     // between two looks at what another thread, or process, will write
 
 // Work below this is done before a second thread has started on it (measured: fork, join and the data's way
 // between two caches). In nanoseconds of serial work.

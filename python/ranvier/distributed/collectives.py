@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.distributed.job import limit_of, world
-from ranvier.distributed.ranks import World, agree, complete
+from ranvier.distributed.ranks import World, agree, complete, neighbours
 
 __all__ = [
     "REDUCTIONS", "all_gather", "all_reduce", "barrier", "broadcast", "gather_objects", "mark", "mpi_reduce",
@@ -36,37 +36,21 @@ _SMALL = 4096  # bytes
 _TAG = 0  # mpi4py receives messages of any tag unless it is given
 
 
-def tree_sum(world: World, values: Array, spare: Array, call: str) -> None:
+def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int = 1) -> None:
     """Replace `values` by its sum over all ranks; both arrays are contiguous, `spare` is overwritten.
 
-    The number of ranks is a power of two.
+    The number of ranks is a power of two. distance: between neighbours; other ranks do not call it.
     """
-    if world.size == 1:
-        return
-    if values.nbytes <= _SMALL:
-        _whole(world, values, spare, call)
-    else:
-        _halves(world, values, spare, call)
-
-
-def _whole(world: World, values: Array, spare: Array, call: str) -> None:
-    distance = 1
-    while distance < world.size:
-        other = world.rank ^ distance
-        _exchange(world, other, values, spare, call)
-        _add(values, spare, values, world.rank < other)
-        distance *= 2
-
-
-def _halves(world: World, values: Array, spare: Array, call: str) -> None:
     first, end = 0, len(values)
     steps = []
-    distance = 1
     while distance < world.size:
         other, middle = world.rank ^ distance, (first + end) // 2
         lower = world.rank < other
         keep, give = (slice(first, middle), slice(middle, end))[:: 1 if lower else -1]
-        steps.append((other, keep, give))
+        if values.nbytes <= _SMALL:
+            keep = give = slice(first, end)
+        else:
+            steps.append((other, keep, give))
         _exchange(world, other, values[give], spare[keep], call)
         _add(values[keep], spare[keep], values[keep], lower)
         first, end = keep.start, keep.stop
@@ -110,8 +94,9 @@ def new_group(ranks: list[int] | None, timeout: float | None = None) -> World | 
         comm = here.comm.Split(0 if here.rank in chosen else _mpi().UNDEFINED, here.rank)
     if here.rank not in chosen:
         return None
-    place = chosen.index(here.rank)
-    return replace(here, rank=place, size=len(chosen), connection=comm, timeout=seconds, ranks=tuple(chosen))
+    here = replace(here, rank=chosen.index(here.rank), size=len(chosen), connection=comm, timeout=seconds)
+    host = () if comm is None else neighbours(comm, comm.Split_type(_mpi().COMM_TYPE_SHARED))
+    return replace(here, ranks=tuple(chosen), host=host)
 
 
 def barrier(here: World | None = None) -> None:

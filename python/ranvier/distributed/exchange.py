@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,18 +16,11 @@ from ranvier.autograd.memory import cast, keep
 from ranvier.distributed.collectives import mpi_reduce, tree_sum
 from ranvier.distributed.one_pass import along_tree
 from ranvier.distributed.ranks import World
+from ranvier.distributed.shared import Sum, aligned
 
-__all__ = ["Counts", "Exchange", "Flat", "in_order_of", "memory", "put"]
+__all__ = ["Counts", "Exchange", "Flat", "in_order_of", "put"]
 
 Array = npt.NDArray[Any]
-
-
-def memory(count: int, dtype: Any) -> Array:
-    """Zeros that begin at a cache line."""
-    size = count * np.dtype(dtype).itemsize
-    whole = np.zeros(size + 64, np.uint8)
-    start = -whole.ctypes.data % 64
-    return keep(whole)[start : start + size].view(dtype)
 
 
 def in_order_of(part: Array, like: Array) -> Array:
@@ -46,9 +40,11 @@ class Flat:
         views: the part of each array, in its shape and memory order.
     """
 
-    def __init__(self, arrays: Sequence[Array], dtype: Any, count: int = 0) -> None:
+    def __init__(
+        self, arrays: Sequence[Array], dtype: Any, count: int = 0, values: Array | None = None
+    ) -> None:
         sizes = [array.size for array in arrays]
-        self.values = memory(count + sum(sizes), dtype)
+        self.values = aligned(count + sum(sizes), dtype) if values is None else values
         self.numbers, self.rest = self.values[:count], self.values[count:]
         ends = np.cumsum(sizes).tolist()
         self.views = [
@@ -154,11 +150,12 @@ class Exchange:
 
     def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
         self._world, self._deterministic = world, deterministic
+        new = functools.partial(_Group, world, deterministic)
         self._flags: dict[Any, Array] = {}
         self.parameters = parameters
         floats = [b for b in buffers if b._array.dtype.char in "fd"]
         self.groups = [
-            _Group(
+            new(
                 [p for p in parameters if p._array.dtype == dtype],
                 [b for b in floats if b._array.dtype == dtype],
                 dtype,
@@ -222,6 +219,12 @@ class Exchange:
 
     # --- between parts and ranks
 
+    def begin(self) -> None:
+        """Before the first part of a batch."""
+        self.counts.begin()
+        for group in self.groups:
+            group.sum.begin()
+
     def empty(self, place: int) -> None:
         """What a part without samples adds."""
         for group in self.groups:
@@ -240,33 +243,32 @@ class Exchange:
         """Add the sums of all ranks; the results are the same everywhere."""
         self.counts.reduce(self._world, self._deterministic)
         for group in self.groups:
-            values = group.flat.values
-            if self._world.size == 1:
-                continue
-            if self._deterministic:
-                tree_sum(self._world, values, group.spare(), CALL)
-            else:
-                mpi_reduce(self._world, values, "sum", CALL)
+            group.sum.add()
 
     def accumulate(self, first: bool) -> None:
         """Add the sums of a batch to those of the batches before it that share its update."""
         for group in self.groups:
             if first:
-                group.total.values[...] = group.flat.values
+                group.total.values[...] = group.sum.total
             else:
-                np.add(group.total.values, group.flat.values, out=group.total.values)
+                np.add(group.total.values, group.sum.total, out=group.total.values)
 
     @property
     def loss(self) -> float:
         """The sum of the losses, each multiplied by its weight."""
-        return float(self.groups[0].flat.numbers[0])
+        return float(self.groups[0].sum.total[0])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the losses of this rank are."""
+        return math.isfinite(self.groups[0].flat.numbers[0])
 
     # --- after the sums
 
     def take_gradients(self, accumulated: bool) -> None:
         """Make the sums the gradients of the parameters; None where no part has one."""
         for group in self.groups:
-            group.take_gradients(group.total if accumulated else group.flat)
+            group.take_gradients(group.total if accumulated else group.sums)
 
     def load_gradients(self, parameters: list[Any], gradients: list[Array | None]) -> None:
         """Restore the sums of the batches so far."""
@@ -295,21 +297,24 @@ class Exchange:
 class _Group:
     """The parameters and buffers of one dtype.
 
-    flat: of a part or a pair of parts, then of the batch. aside: of a pair that waits for the next one.
-    total: of several batches.
+    flat: of a part or a pair of parts, then of this rank. sums: of the batch. aside: of a pair that waits for
+    the next one. total: of several batches.
     """
 
-    def __init__(self, parameters: list[Any], buffers: list[Any], dtype: Any) -> None:
+    def __init__(
+        self, world: World, deterministic: bool, parameters: list[Any], buffers: list[Any], dtype: Any
+    ) -> None:
         self.parameters, self.buffers, self.dtype = parameters, buffers, dtype
-        self.flat = self._new()
-        self.changes = self.flat.views[len(parameters) :]
+        count = 1 + len(parameters) + sum(t._array.size for t in (*parameters, *buffers))
+        self.sum = Sum(world, count, dtype, CALL, deterministic)
+        self.flat, self.sums = self._new(self.sum.values), self._new(self.sum.total)
+        self.changes = self.sums.views[len(parameters) :]
         self._levels: list[Array] = []  # sums of 4, 8 ... parts that wait for their neighbours
-        self._spare: Array | None = None
         self._tensors: dict[int, list[Tensor]] = {}
 
-    def _new(self) -> Flat:
+    def _new(self, values: Array | None = None) -> Flat:
         arrays = [t._array for t in (*self.parameters, *self.buffers)]
-        return Flat(arrays, self.dtype, 1 + len(self.parameters))
+        return Flat(arrays, self.dtype, 1 + len(self.parameters), values)
 
     @functools.cached_property
     def aside(self) -> Flat:
@@ -321,11 +326,6 @@ class _Group:
     @functools.cached_property
     def total(self) -> Flat:
         return self._new()
-
-    def spare(self) -> Array:
-        if self._spare is None:
-            self._spare = np.empty_like(self.flat.values)
-        return self._spare
 
     def add_pair(self, number: int, last: bool) -> None:
         values, level = self.flat.values, 0

@@ -9,9 +9,10 @@ import numpy as np
 import ranvier.autograd.hooks as hooks
 from ranvier.autograd import Tensor, bump, wrap
 from ranvier.autograd.recording import refuse
-from ranvier.distributed.collectives import broadcast, mark, mpi_reduce, tree_sum
+from ranvier.distributed.collectives import broadcast, mark
 from ranvier.distributed.exchange import Flat
 from ranvier.distributed.ranks import World, agree
+from ranvier.distributed.shared import Sum
 
 __all__ = ["MeanGradients"]
 
@@ -33,9 +34,9 @@ class MeanGradients:
         self.here = here
         self._module = module
         self._layout: list[tuple[int, Any]] = []
-        # for each dtype: the parameters (kept, so that no other gets an id in _layout), the buffer, and one
-        # of its size that the sum over ranks needs
-        self._parts: list[tuple[list[Any], Flat, Any]] = []
+        # for each dtype: the parameters (kept, so that no other gets an id in _layout), the sum, terms and
+        # total of it
+        self._parts: list[tuple[list[Any], Sum, Flat, Flat]] = []
         self._hooks: list[Any] = []
         self.renew()
         for tensor in [*module.parameters(), *module.buffers()]:
@@ -54,8 +55,10 @@ class MeanGradients:
         self._layout, self._parts = layout, []
         for dtype in {p._array.dtype: None for p in parameters}:
             own = [p for p in parameters if p._array.dtype == dtype]
-            flat = Flat([p._array for p in own], dtype, len(own))
-            self._parts.append((own, flat, np.empty_like(flat.values)))
+            arrays = [p._array for p in own]
+            total = Sum(self.here, len(own) + sum(a.size for a in arrays), dtype, NAME)
+            flat, sums = (Flat(arrays, dtype, len(own), values) for values in (total.values, total.total))
+            self._parts.append((own, total, flat, sums))
         self._hooks = [p.register_post_accumulate_grad_hook(self._reached) for p in parameters]
 
     def share_buffers(self) -> None:
@@ -72,20 +75,18 @@ class MeanGradients:
 
     def exchange(self) -> None:
         """The means of the gradients."""
-        self._due, here = False, self.here
-        for parameters, flat, spare in self._parts:
+        self._due = False
+        for parameters, total, flat, sums in self._parts:
+            total.begin()
             for i, (p, view) in enumerate(zip(parameters, flat.views, strict=True)):
                 flat.numbers[i] = p._grad is not None
                 if p._grad is None:
                     view[...] = 0
                 else:
                     view[...] = p._grad._array
-            if here.size & (here.size - 1):  # tree_sum takes powers of two
-                mpi_reduce(here, flat.values, "sum", NAME)
-            else:
-                tree_sum(here, flat.values, spare, NAME)
-            flat.rest *= 1 / here.size
-            for p, view, ranks in zip(parameters, flat.views, flat.numbers.tolist(), strict=True):
+            total.add()
+            sums.rest *= 1 / self.here.size
+            for p, view, ranks in zip(parameters, sums.views, sums.numbers.tolist(), strict=True):
                 p._grad = wrap(view.copy("K")) if ranks else None
 
 

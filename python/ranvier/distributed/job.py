@@ -19,7 +19,7 @@ from typing import Any
 
 import ranvier._core as _core
 from ranvier.config import get_num_threads, set_num_threads
-from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, announced, complete
+from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, announced, complete, neighbours
 
 __all__ = [
     "World", "abort", "end_job_on_failure", "init", "is_initialized", "launched_size", "limit_of", "part_of",
@@ -281,8 +281,7 @@ def _join(size: int, timeout: float, ours: bool) -> World:
     end_job_on_failure(comm, _leave, mpi.Finalize if ours else None)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)
     share_cores(here.Get_rank(), here.Get_size())
-    here.Free()
-    return World(comm.Get_rank(), size, comm, timeout)
+    return World(comm.Get_rank(), size, comm, timeout, host=neighbours(comm, here))
 
 
 def _leave() -> None:

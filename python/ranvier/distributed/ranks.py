@@ -20,7 +20,7 @@ import numpy as np
 
 from ranvier.autograd.recording import place, refuse
 
-__all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "complete", "same"]
+__all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "complete", "neighbours", "same"]
 
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
@@ -32,6 +32,7 @@ class World:
 
     timeout: the seconds that a call waits for other ranks.
     ranks: those of a group of some ranks, as numbers of the job.
+    host: the ranks of this group on this host, neighbours whose sum is a part of the tree; () otherwise.
     sent: messages of which the program may keep nothing.
     unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
     the requests keep.
@@ -45,6 +46,12 @@ class World:
     unfinished: list[tuple[str, list[Any]]] = field(default_factory=list)
     ranks: tuple[int, ...] = ()
     sent: list[Any] = field(default_factory=list)
+    host: tuple[int, ...] = ()
+
+    @property
+    def hosts(self) -> int:
+        """The ranks that send each other messages to add: one of each `host`."""
+        return self.size // max(len(self.host), 1)
 
     def keep(self, requests: list[Any]) -> None:
         """Hold the memory of messages until they are complete."""
@@ -76,6 +83,18 @@ class World:
                 "expected the end of the program, since the ranks are no longer at the same call"
             )
         return self.connection
+
+
+def neighbours(comm: Any, here: Any) -> tuple[int, ...]:
+    """`World.host` of a communicator; here: that of its ranks on this host."""
+    ranks, others = tuple(here.allgather(comm.Get_rank())), comm.Get_size()
+    count = len(ranks)
+    alike = all(
+        of == (*range(of[0] // count * count, of[0] // count * count + count),)
+        for of in comm.allgather(ranks)
+    )
+    powers = not (count & (count - 1) or others & (others - 1))
+    return ranks if alike and count > 1 and (powers or count == others) else ()
 
 
 # Waits for the end of its standard input; if that does not come in time, it says which ranks are missing.

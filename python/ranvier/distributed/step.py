@@ -81,7 +81,7 @@ class CutStep(TrainingStep):
         updates = last or self._batches == self._accumulate
         outputs = self._parts(x, y, weights)
         exchange = self._exchange
-        self.finite = math.isfinite(exchange.loss)
+        self.finite = exchange.is_finite
         exchange.reduce()
         accumulated, value = self._accumulate > 1, exchange.loss
         if accumulated:
@@ -120,7 +120,7 @@ class CutStep(TrainingStep):
         """Loss and gradients of this rank's parts, added up; returns the outputs if a metric needs them."""
         exchange, share = self._exchange, self.source.share
         exchange.drop_gradients()
-        exchange.counts.begin()
+        exchange.begin()
         key, outputs = random.current().next_key(), []
         last = len(share.parts) - 1
 
