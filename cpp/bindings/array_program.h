@@ -130,6 +130,13 @@ class ArrayProgram {
   // is the first. batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
                          int64_t count, bool entries);
+  // The same for a step whose gradients are added over ranks: on each batch this program, which leaves them
+  // in the values of `sum` (None: there is one rank), the sum, and `update`, with its arguments. The loss is
+  // the first of the values `total`. The result has a row (loss, penalty, loss of this rank's part) for each
+  // batch. It ends before an update with a loss that is not finite, if it is careful.
+  py::object run_with_ranks(const py::tuple& arguments, const py::object& order, int64_t size, int64_t count,
+                            const py::object& total, const py::object& sum, ArrayProgram& update,
+                            const py::tuple& of_update, bool careful);
   size_t results() const { return settings_.results.size(); }
   int64_t batches_done() const { return batches_done_; }
 
@@ -161,6 +168,8 @@ class ArrayProgram {
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
                   int64_t size, bool entries, std::vector<BatchSource>& sources) const;
+  bool begin_runs(const py::tuple& arguments, std::vector<py::object>& held);
+  void end_runs();
   // The results; False where a check of values failed; None where a gradient is gone.
   py::object run_on(const py::handle* arrays);
   void prepare(const py::handle* arrays, std::vector<py::object>& memory);

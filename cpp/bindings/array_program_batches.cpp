@@ -8,6 +8,7 @@
 #include "base/rows.h"
 #include "bindings/array_program.h"
 #include "bindings/numpy_api.h"
+#include "bindings/rank_sum.h"
 
 namespace ranvier::bind {
 
@@ -184,6 +185,80 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     results[i] = form.make(outputs[form.output].memory);
   }
   return results;
+}
+
+// Points the program at the arguments of the runs to come. False where it has to be called in Python.
+// held: what the runs use; its last entry has the result, if there is one.
+bool ArrayProgram::begin_runs(const py::tuple& arguments, std::vector<py::object>& held) {
+  if (settings_.outputs > 1 || static_cast<int>(settings_.results.size()) != settings_.outputs) return false;
+  for (const Instruction& i : program_->instructions())
+    if (i.guard) return false;
+  std::vector<py::object> arrays;
+  if (!arrays_of(arguments, arrays) || !holds()) return false;
+  for (const py::object& a : arrays)
+    if (writes_into(a)) return false;
+  release_held_gradients();
+  held = find_gradients();
+  if (held.size() != movable_.size()) return false;
+  std::vector<py::object> memory;
+  prepare(std::vector<py::handle>(arrays.begin(), arrays.end()).data(), memory);
+  watch();
+  for (std::vector<py::object>* more : {&arrays, &memory})
+    held.insert(held.end(), more->begin(), more->end());
+  return true;
+}
+
+void ArrayProgram::end_runs() {
+  set_gradients();
+  count_changes();
+}
+
+py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::object& order, int64_t size,
+                                        int64_t count, const py::object& total, const py::object& sum,
+                                        ArrayProgram& update, const py::tuple& of_update, bool careful) {
+  batches_done_ = 0;
+  RankSum* ranks = sum.is_none() ? nullptr : &rank_sum_of(sum.ptr());
+  std::vector<BatchSource> sources;
+  std::vector<py::object> held;
+  const Turn turn(*this), its_turn(update);
+  if (count < 1 || !settings_.results.empty() || !movable_.empty() || !update.begin_runs(of_update, held))
+    return py::none();
+  set_gradients();  // none, as before a call
+  if (!holds() || !sources_of(arguments, order, 0, count, size, true, sources)) return py::none();
+  release_held_gradients();
+  watch();
+  const bool penalised = !update.settings_.results.empty();
+  const py::object results = Output::contiguous(DType::float64, {count, 3}).release();
+  auto* const values = static_cast<double*>(PyArray_DATA(as_array(results)));
+  const bool wide = PyArray_TYPE(as_array(total)) == NPY_DOUBLE;
+  const char* const penalty = penalised ? PyArray_BYTES(as_array(held.back())) : nullptr;
+  const auto loss = [wide, x = PyArray_BYTES(as_array(total))]() -> double {
+    return wide ? *reinterpret_cast<const double*>(x) : *reinterpret_cast<const float*>(x);
+  };
+  int64_t done = 0;
+  PyThreadState* state = PyEval_SaveThread();
+  const Clock::time_point begin = Clock::now();
+  for (bool go = true; go && done < count;) {
+    for (size_t i = 0; i < sources.size(); ++i)
+      program_->set_argument(static_cast<int>(i), sources[i].at(done));
+    if (done + 1 < count)
+      for (const BatchSource& source : sources) source.prefetch(done + 1);
+    if (!run()) break;
+    const double own = loss();
+    if (ranks && !ranks->add()) break;
+    double* const found = values + 3 * done++;
+    found[0] = loss(), found[1] = 0, found[2] = own;
+    if (careful && !std::isfinite(found[0])) break;
+    update.run();
+    if (penalised) found[1] = number_at(update.settings_.results[0], penalty);
+    go = std::isfinite(found[0] + found[1]) && program_->is_measured() && update.program_->is_measured() &&
+         Clock::now() - begin < kReturn;
+  }
+  batches_done_ = done;
+  PyEval_RestoreThread(state);
+  if (done > 0) end_runs(), update.end_runs();
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a rank that does not come
+  return done == 0 ? py::object(py::none()) : results;
 }
 
 }  // namespace ranvier::bind

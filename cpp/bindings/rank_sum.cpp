@@ -5,6 +5,10 @@
 #include <cstring>
 #include <thread>
 
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
 #include "base/parallel.h"
 #include "bindings/classes.h"
 #include "bindings/numpy_api.h"
@@ -16,44 +20,88 @@ using Clock = std::chrono::steady_clock;
 constexpr int kSpins = 1000;  // looks without a pause: another rank comes within some microseconds
 constexpr Clock::duration kLong = std::chrono::milliseconds(2);  // then Python waits, which looks for faults
 constexpr int64_t kBlock = 1024;                                 // elements that are added at once
-constexpr int64_t kWhole = 16384;  // bytes below which each rank adds all elements: one meeting less
+constexpr int64_t kPast = 1 << 12;  // bytes: shorter copies go through the caches
+// Up to so many bytes each rank adds all elements, which is one meeting less; above, a part of them.
+constexpr int64_t kWhole = 1 << 14, kWholeOfTwo = 1 << 19;
 
-// The sum of `ranks` rows along the tree, at one block; it is a row itself or in `into`.
+// out = lower + upper, in a file that is made small.
 template <class T>
-const T* tree(const char* row, int64_t stride, int64_t ranks, int64_t n, T* into) {
-  if (ranks == 1) return reinterpret_cast<const T*>(row);
-  int64_t half = 1;
-  while (2 * half < ranks) half *= 2;
-  T memory[kBlock];
-  const T* lower = tree(row, stride, half, n, into);
-  const T* upper = ranks - half > 1 ? tree(row + half * stride, stride, ranks - half, n, memory)
-                                    : reinterpret_cast<const T*>(row + half * stride);
-  for (int64_t i = 0; i < n; ++i) into[i] = lower[i] + upper[i];
-  return into;
+void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
+  typedef T Lanes __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
+  constexpr int64_t kLanes = 16 / sizeof(T), kLine = 4 * kLanes;
+  constexpr int64_t kAhead = 48 * kLine;  // the row of another rank comes from memory
+  int64_t i = 0;
+  for (; i + kLine <= n; i += kLine) {
+    __builtin_prefetch(lower + i + kAhead), __builtin_prefetch(upper + i + kAhead);
+    for (int64_t j = i; j < i + kLine; j += kLanes)
+      *reinterpret_cast<Lanes*>(out + j) =
+          *reinterpret_cast<const Lanes*>(lower + j) + *reinterpret_cast<const Lanes*>(upper + j);
+  }
+  for (; i < n; ++i) out[i] = lower[i] + upper[i];
+}
+
+// The terms of all ranks at one block: the rows, but the own ones.
+template <class T>
+struct Terms {
+  const char* rows;
+  int64_t stride, own;
+  const T* values;
+
+  const T* row(int64_t rank) const {
+    return rank == own ? values : reinterpret_cast<const T*>(rows + rank * stride);
+  }
+  // The sum of `ranks` of them along the tree, in `into`; one of them as it is.
+  const T* sum(int64_t first, int64_t ranks, int64_t n, T* into) const {
+    if (ranks == 1) return row(first);
+    int64_t half = 1;
+    while (2 * half < ranks) half *= 2;
+    T lower_sums[kBlock], upper_sums[kBlock];
+    const T* lower = sum(first, half, n, lower_sums);
+    const T* upper = sum(first + half, ranks - half, n, upper_sums);
+    add_lines(lower, upper, into, n);
+    return into;
+  }
+};
+
+// A copy past the caches: a line that another core has read would have to be fetched from there first.
+void copy_past(char* to, const char* from, int64_t bytes) {
+#if defined(__x86_64__)
+  int64_t i = 0;
+  if (bytes >= kPast && reinterpret_cast<uintptr_t>(to) % 16 == 0) {
+    for (; i + 64 <= bytes; i += 64)
+      for (int64_t j = i; j < i + 64; j += 16)
+        _mm_stream_si128(reinterpret_cast<__m128i*>(to + j),
+                         _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + j)));
+    _mm_sfence();
+  }
+  std::memcpy(to + i, from + i, bytes - i);
+#else
+  std::memcpy(to, from, bytes);
+#endif
 }
 
 }  // namespace
 
-RankSum::RankSum(const py::object& rows, const py::object& marks, const py::object& total, int64_t rank,
+RankSum::RankSum(const py::object& values, const py::object& rows, const py::object& marks, int64_t rank,
                  const py::object& wait)
-    : held_{rows, marks, total}, wait_(wait), rank_(rank) {
+    : held_{values, rows, marks}, wait_(wait), rank_(rank) {
   for (const py::object& o : held_)
     if (!PyArray_CheckExact(o.ptr()) || !PyArray_ISBEHAVED(as_array(o)))
       fail_type("RankSum", "got no array that can be written");
-  PyArrayObject *r = as_array(rows), *m = as_array(marks), *t = as_array(total);
-  const int type = PyArray_TYPE(t);
+  PyArrayObject *v = as_array(values), *r = as_array(rows), *m = as_array(marks);
+  const int type = PyArray_TYPE(v);
   if ((type != NPY_FLOAT && type != NPY_DOUBLE) || PyArray_TYPE(r) != type || PyArray_TYPE(m) != NPY_INT64)
     fail_type("RankSum", "got other dtypes; expected float32 or float64, and int64");
   type_ = type == NPY_FLOAT ? DType::float32 : DType::float64;
-  size_ = PyArray_ITEMSIZE(t);
-  if (PyArray_NDIM(r) != 2 || PyArray_NDIM(m) != 2 || PyArray_NDIM(t) != 1)
-    fail_value("RankSum", "got other dimensions; expected 2, 2 and 1");
+  size_ = PyArray_ITEMSIZE(v);
+  if (PyArray_NDIM(v) != 1 || PyArray_NDIM(r) != 2 || PyArray_NDIM(m) != 2)
+    fail_value("RankSum", "got other dimensions; expected 1, 2 and 2");
   ranks_ = PyArray_DIM(r, 0), count_ = PyArray_DIM(r, 1), stride_ = PyArray_STRIDE(r, 0);
   if (PyArray_DIM(m, 0) != ranks_ || PyArray_DIM(m, 1) != 8 || !PyArray_IS_C_CONTIGUOUS(m) ||
-      PyArray_DIM(t, 0) != count_ || !PyArray_IS_C_CONTIGUOUS(t) || rank < 0 || rank >= ranks_ ||
+      PyArray_DIM(v, 0) != count_ || !PyArray_IS_C_CONTIGUOUS(v) || rank < 0 || rank >= ranks_ ||
       count_ < 1 || stride_ < count_ * size_ || PyArray_STRIDE(r, 1) != size_)
     fail_value("RankSum", "got arrays that do not fit each other");
-  rows_ = PyArray_BYTES(r), total_ = PyArray_BYTES(t);
+  values_ = PyArray_BYTES(v), rows_ = PyArray_BYTES(r);
   marks_ = static_cast<int64_t*>(PyArray_DATA(m));
 }
 
@@ -83,32 +131,38 @@ bool RankSum::all(Kind kind) {
   return true;
 }
 
-bool RankSum::begin() { return all(kRead); }
-
 // Where a rank's share of the elements begins: at a cache line.
 int64_t RankSum::bound(int64_t rank) const {
   return rank == ranks_ ? count_ : count_ * rank / ranks_ / 16 * 16;
 }
 
-// kept: the sum takes the place of the rank's terms too, where the others read it.
-void RankSum::sum(int64_t begin, int64_t end, bool kept) {
+void RankSum::publish(int64_t begin, int64_t end) {
+  copy_past(row(rank_) + begin * size_, values_ + begin * size_, (end - begin) * size_);
+}
+
+void RankSum::sum(int64_t begin, int64_t end, bool published) {
   const auto blocks = [&](auto zero) {
     using T = decltype(zero);
     for (int64_t i = begin; i < end; i += kBlock) {
-      const int64_t n = std::min(kBlock, end - i);
-      T* out = of<T>(total_) + i;
-      tree<T>(rows_ + i * size_, stride_, ranks_, n, out);
-      if (kept) std::memcpy(of<T>(row(rank_)) + i, out, n * sizeof(T));
+      T* const values = reinterpret_cast<T*>(values_) + i;
+      const Terms<T> terms{rows_ + i * size_, stride_, rank_, values};
+      terms.sum(0, ranks_, std::min(kBlock, end - i), values);
+      if (published) publish(i, std::min(i + kBlock, end));  // while the block is in cache
     }
   };
   type_ == DType::float32 ? blocks(0.0f) : blocks(0.0);
 }
 
 bool RankSum::add() {
+  if (ranks_ == 1) return true;
+  if (!all(kRead)) return false;  // the terms of the last sum
   ++number_;
+  const bool whole = count_ * size_ <= (ranks_ == 2 ? kWholeOfTwo : kWhole);
+  publish(0, whole ? count_ : bound(rank_));
+  if (!whole) publish(bound(rank_ + 1), count_);
   tell(kArrived);
   if (!all(kArrived)) return false;
-  if (ranks_ == 2 || count_ * size_ <= kWhole) {
+  if (whole) {
     sum(0, count_, false);
   } else {
     sum(bound(rank_), bound(rank_ + 1), true);
@@ -116,7 +170,7 @@ bool RankSum::add() {
     for (int64_t step = 1; step < ranks_; ++step) {
       const int64_t rank = (rank_ + step) % ranks_, first = bound(rank) * size_;
       if (!other(rank, kAdded)) return false;
-      std::memcpy(total_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
+      std::memcpy(values_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
     }
   }
   tell(kRead);
@@ -124,15 +178,15 @@ bool RankSum::add() {
 }
 
 bool RankSum::spread() {
-  if (!begin()) return false;
+  if (!all(kRead)) return false;
   ++number_;
-  if (rank_ == 0) std::memcpy(row(0), total_, count_ * size_);
+  if (rank_ == 0) publish(0, count_);
   tell(kArrived);
   if (rank_ != 0) {
     if (!other(0, kArrived)) return false;
-    std::memcpy(total_, row(0), count_ * size_);
+    std::memcpy(values_, row(0), count_ * size_);
   }
-  tell(kAdded), tell(kRead);
+  tell(kRead);
   return true;
 }
 
@@ -154,8 +208,7 @@ void without_gil(RankSum& sum) {
   if (!done) throw py::error_already_set();
 }
 
-PyMethodDef g_sum[] = {method<without_gil<&RankSum::begin>>("begin", "begin(self: RankSum) -> None"),
-                       method<without_gil<&RankSum::add>>("add", "add(self: RankSum) -> None"),
+PyMethodDef g_sum[] = {method<without_gil<&RankSum::add>>("add", "add(self: RankSum) -> None"),
                        method<without_gil<&RankSum::spread>>("spread", "spread(self: RankSum) -> None"),
                        {nullptr, nullptr, 0, nullptr}};
 
@@ -163,7 +216,7 @@ PyMethodDef g_sum[] = {method<without_gil<&RankSum::begin>>("begin", "begin(self
 
 void register_rank_sum(Module m) {
   add_class<RankSum>(m, "ranvier._core.RankSum",
-                     "__new__(cls, rows: Array, marks: Array, total: Array, rank: int, "
+                     "__new__(cls, values: Array, rows: Array, marks: Array, rank: int, "
                      "wait: Callable[[int, int, int], None], /) -> RankSum",
                      {{Py_tp_new, slot(run_slot<new_sum, 5>)}, {Py_tp_methods, g_sum}});
 }

@@ -130,6 +130,29 @@ class ManyCalls:
                 batches.count = count
             return None
 
+    def run_with_ranks(
+        self, args: tuple[Any, ...], batches: Batches, total: Any, ranks: Any, update: Any, *rest: Any
+    ) -> Any:
+        """Replays the latest program on several batches, after each the sum over ranks and an `update`.
+
+        rest: the arguments of that compiled function, and whether losses must be finite. The result, and the
+        meaning of all else, is that of `_core.Program.run_with_ranks`; None as for `run_batches`.
+        """
+        programs = self._latest, update._latest
+        if any(p is None or not p.checks_left or not p.refreshed() for p in programs):
+            return None
+        with self._lock, update._lock:
+            b, first, row = batches, programs[0].core, in_row(args, {})
+            count = min([b.count, *(p.checks_left for p in programs if p.checks_left > 0)])
+            try:
+                return first.run_with_ranks(
+                    row, b.order, b.size, count, total, ranks, programs[1].core, *rest
+                )
+            finally:
+                b.done = first.batches_done
+                for program in programs:
+                    program.checks_left -= b.done
+
     @property
     def latest(self) -> tuple[Any, int] | None:
         """The program that ran last and how often it was checked; None before the first."""

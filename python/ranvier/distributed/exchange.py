@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from ranvier.distributed.shared import Sum, aligned
 __all__ = ["Counts", "Exchange", "Flat", "in_order_of", "put"]
 
 Array = npt.NDArray[Any]
+_LINE = 16  # elements
 
 
 def in_order_of(part: Array, like: Array) -> Array:
@@ -31,25 +31,21 @@ def in_order_of(part: Array, like: Array) -> Array:
 
 
 class Flat:
-    """One buffer of a dtype for some numbers and the values of several arrays.
+    """One buffer of a dtype for some numbers and the values of several arrays, each from a cache line on.
 
     Attributes:
-        values: all of it, one-dimensional.
+        values: all of it, one-dimensional, with zeros in between.
         numbers: the first `count` elements.
-        rest: the elements after them.
         views: the part of each array, in its shape and memory order.
     """
 
-    def __init__(
-        self, arrays: Sequence[Array], dtype: Any, count: int = 0, values: Array | None = None
-    ) -> None:
-        sizes = [array.size for array in arrays]
-        self.values = aligned(count + sum(sizes), dtype) if values is None else values
-        self.numbers, self.rest = self.values[:count], self.values[count:]
-        ends = np.cumsum(sizes).tolist()
+    def __init__(self, arrays: Sequence[Array], dtype: Any, count: int = 0) -> None:
+        ends = np.cumsum([-(-n // _LINE) * _LINE for n in (count, *(a.size for a in arrays))]).tolist()
+        self.values = aligned(ends[-1], dtype)
+        self.numbers = self.values[:count]
         self.views = [
-            in_order_of(self.rest[end - size : end], array)
-            for array, size, end in zip(arrays, sizes, ends, strict=True)
+            in_order_of(self.values[begin : begin + array.size], array)
+            for array, begin in zip(arrays, ends, strict=False)
         ]
 
 
@@ -150,8 +146,8 @@ class Exchange:
 
     def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
         self._world, self._deterministic = world, deterministic
-        new = functools.partial(_Group, world, deterministic)
         self._flags: dict[Any, Array] = {}
+        new = functools.partial(_Group, world, deterministic)
         self.parameters = parameters
         floats = [b for b in buffers if b._array.dtype.char in "fd"]
         self.groups = [
@@ -209,6 +205,18 @@ class Exchange:
         """Where a pass over all parts of the rank writes the sums of gradients, by the parameters' ids."""
         return {id(p): view for g in self.groups for p, view in zip(g.parameters, g.flat.views)}  # noqa: B905
 
+    def run(self, part: Any, args: tuple[Any, ...], batches: Any, update: Any, *rest: Any) -> Any:
+        """Many batches of `part`, with the sums over ranks and updates, in the core; None where it cannot."""
+        (group,) = self.groups
+        core = group.sum.core
+        if self._world.size > 1 and core is None:
+            return None
+        group.take_gradients(group.flat)
+        try:
+            return part.run_with_ranks(args, batches, group.flat.values, core, update, *rest)
+        finally:
+            group.take_gradients(group.flat)
+
     def pack_sums(self, losses: Sequence[Any]) -> None:
         """Write the sum of the parts' losses, and that each part has all gradients."""
         (group,) = self.groups
@@ -218,12 +226,6 @@ class Exchange:
         put(keep(self._flags.setdefault((flags.tobytes(), group.dtype), flags)), numbers[1:], False)
 
     # --- between parts and ranks
-
-    def begin(self) -> None:
-        """Before the first part of a batch."""
-        self.counts.begin()
-        for group in self.groups:
-            group.sum.begin()
 
     def empty(self, place: int) -> None:
         """What a part without samples adds."""
@@ -249,26 +251,21 @@ class Exchange:
         """Add the sums of a batch to those of the batches before it that share its update."""
         for group in self.groups:
             if first:
-                group.total.values[...] = group.sum.total
+                group.total.values[...] = group.flat.values
             else:
-                np.add(group.total.values, group.sum.total, out=group.total.values)
+                np.add(group.total.values, group.flat.values, out=group.total.values)
 
     @property
     def loss(self) -> float:
         """The sum of the losses, each multiplied by its weight."""
-        return float(self.groups[0].sum.total[0])
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether the losses of this rank are."""
-        return math.isfinite(self.groups[0].flat.numbers[0])
+        return float(self.groups[0].flat.numbers[0])
 
     # --- after the sums
 
     def take_gradients(self, accumulated: bool) -> None:
         """Make the sums the gradients of the parameters; None where no part has one."""
         for group in self.groups:
-            group.take_gradients(group.total if accumulated else group.sums)
+            group.take_gradients(group.total if accumulated else group.flat)
 
     def load_gradients(self, parameters: list[Any], gradients: list[Array | None]) -> None:
         """Restore the sums of the batches so far."""
@@ -297,24 +294,23 @@ class Exchange:
 class _Group:
     """The parameters and buffers of one dtype.
 
-    flat: of a part or a pair of parts, then of this rank. sums: of the batch. aside: of a pair that waits for
-    the next one. total: of several batches.
+    flat: of a part or a pair of parts, then of the batch. aside: of a pair that waits for the next one.
+    total: of several batches.
     """
 
     def __init__(
         self, world: World, deterministic: bool, parameters: list[Any], buffers: list[Any], dtype: Any
     ) -> None:
         self.parameters, self.buffers, self.dtype = parameters, buffers, dtype
-        count = 1 + len(parameters) + sum(t._array.size for t in (*parameters, *buffers))
-        self.sum = Sum(world, count, dtype, CALL, deterministic)
-        self.flat, self.sums = self._new(self.sum.values), self._new(self.sum.total)
-        self.changes = self.sums.views[len(parameters) :]
+        self.flat = self._new()
+        self.sum = Sum(world, self.flat.values, CALL, deterministic)
+        self.changes = self.flat.views[len(parameters) :]
         self._levels: list[Array] = []  # sums of 4, 8 ... parts that wait for their neighbours
         self._tensors: dict[int, list[Tensor]] = {}
 
-    def _new(self, values: Array | None = None) -> Flat:
+    def _new(self) -> Flat:
         arrays = [t._array for t in (*self.parameters, *self.buffers)]
-        return Flat(arrays, self.dtype, 1 + len(self.parameters), values)
+        return Flat(arrays, self.dtype, 1 + len(self.parameters))
 
     @functools.cached_property
     def aside(self) -> Flat:

@@ -34,9 +34,8 @@ class MeanGradients:
         self.here = here
         self._module = module
         self._layout: list[tuple[int, Any]] = []
-        # for each dtype: the parameters (kept, so that no other gets an id in _layout), the sum, terms and
-        # total of it
-        self._parts: list[tuple[list[Any], Sum, Flat, Flat]] = []
+        # for each dtype: the parameters (kept, so that no other gets an id in _layout), the buffer, its sum
+        self._parts: list[tuple[list[Any], Flat, Sum]] = []
         self._hooks: list[Any] = []
         self.renew()
         for tensor in [*module.parameters(), *module.buffers()]:
@@ -55,10 +54,8 @@ class MeanGradients:
         self._layout, self._parts = layout, []
         for dtype in {p._array.dtype: None for p in parameters}:
             own = [p for p in parameters if p._array.dtype == dtype]
-            arrays = [p._array for p in own]
-            total = Sum(self.here, len(own) + sum(a.size for a in arrays), dtype, NAME)
-            flat, sums = (Flat(arrays, dtype, len(own), values) for values in (total.values, total.total))
-            self._parts.append((own, total, flat, sums))
+            flat = Flat([p._array for p in own], dtype, len(own))
+            self._parts.append((own, flat, Sum(self.here, flat.values, NAME)))
         self._hooks = [p.register_post_accumulate_grad_hook(self._reached) for p in parameters]
 
     def share_buffers(self) -> None:
@@ -75,9 +72,8 @@ class MeanGradients:
 
     def exchange(self) -> None:
         """The means of the gradients."""
-        self._due = False
-        for parameters, total, flat, sums in self._parts:
-            total.begin()
+        self._due, here = False, self.here
+        for parameters, flat, total in self._parts:
             for i, (p, view) in enumerate(zip(parameters, flat.views, strict=True)):
                 flat.numbers[i] = p._grad is not None
                 if p._grad is None:
@@ -85,9 +81,8 @@ class MeanGradients:
                 else:
                     view[...] = p._grad._array
             total.add()
-            sums.rest *= 1 / self.here.size
-            for p, view, ranks in zip(parameters, sums.views, sums.numbers.tolist(), strict=True):
-                p._grad = wrap(view.copy("K")) if ranks else None
+            for p, view, ranks in zip(parameters, flat.views, flat.numbers.tolist(), strict=True):
+                p._grad = wrap(view * view.dtype.type(1 / here.size)) if ranks else None
 
 
 def _from_rank(here: World, tensor: Any) -> None:

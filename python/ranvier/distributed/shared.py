@@ -30,53 +30,42 @@ _PLACE = 32  # where they are: in the line of the first rank, behind its numbers
 
 
 class Sum:
-    """A vector of float32 or float64, and its sum over all ranks, which all make these calls.
+    """The sum of a vector over all ranks, which all make these calls: it replaces the vector.
 
     Attributes:
-        values: the terms of this rank, zeros at first.
-        total: the sum; the same array where there is one rank, or all is sent.
         core: the sum in shared memory, where no messages are needed; else None.
     """
 
-    def __init__(self, world: World, count: int, dtype: Any, call: str, deterministic: bool = True) -> None:
-        self._world, self._call = world, call
+    def __init__(self, world: World, values: Array, call: str, deterministic: bool = True) -> None:
+        self._world, self._values, self._call = world, values, call
         self._deterministic = deterministic and not world.size & (world.size - 1)
-        self._shared: Any = None
-        self.values = self.total = aligned(count, dtype)
-        if world.host and count:
-            self._share(world, call)
-        self._spare = np.empty_like(self.total) if world.hosts > 1 else self.total
-        self.core = self._shared if world.hosts == 1 else None
-
-    def _share(self, world: World, call: str) -> None:
-        ranks, place, size = len(world.host), world.rank - world.host[0], self.total.nbytes
-        head, stride = (-(-n // _PAGE) * _PAGE for n in (ranks * _LINE, size))
-        shared = _shared(world, head, stride, call)
+        shared = _shared(world, values.nbytes, call) if world.host and values.dtype.char in "fd" else None
+        self._shared = None
         if shared is not None:
-            marks = shared[: ranks * _LINE].view(np.int64).reshape(ranks, -1)
-            rows = shared[head:].reshape(ranks, stride)[:, :size].view(self.total.dtype)
-            self.values = rows[place]
+            marks, rows = shared
             wait = functools.partial(_wait, world, call, marks)
-            self._shared = _core.RankSum(rows, marks, self.total, place, wait)
-
-    def begin(self) -> None:
-        """Before the terms change: wait until the other ranks have read the last ones."""
-        if self._shared is not None and self._world.comm:
-            self._shared.begin()
+            place = world.host.index(world.rank)
+            self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
+        self._sends = world.size > 1 and (self._shared is None or world.hosts > 1)
+        self._spare = np.empty_like(values) if self._sends else values
+        self.core = None if self._sends else self._shared
 
     def add(self) -> None:
-        """Make `total` the sum."""
-        world, total, leads = self._world, self.total, True
-        if self._shared is not None and world.comm:
+        if self._shared is not None and self._world.comm:
             self._shared.add()
-            leads = world.rank == world.host[0]
-        if leads and world.hosts > 1:
-            if self._deterministic or self._shared is not None:
-                tree_sum(world, total, self._spare, self._call, max(len(world.host), 1))
-            else:
-                mpi_reduce(world, total, "sum", self._call)
-        if self._shared is not None and world.hosts > 1:
-            self._shared.spread()
+        if self._sends:
+            self._send()
+
+    def _send(self) -> None:
+        world, values, shared = self._world, self._values, self._shared
+        leads = shared is None or world.rank == world.host[0]
+        if leads and (shared is not None or self._deterministic):
+            distance = 1 if shared is None else len(world.host)
+            tree_sum(world, values, self._spare, self._call, distance)
+        elif leads:
+            mpi_reduce(world, values, "sum", self._call)
+        if shared is not None:
+            shared.spread()
 
 
 def _wait(world: World, call: str, marks: Array, place: int, kind: int, number: int) -> None:
@@ -92,27 +81,31 @@ def aligned(count: int, dtype: Any) -> Array:
     return keep(whole)[start : start + size].view(dtype)
 
 
-def _shared(world: World, head: int, stride: int, call: str) -> Array | None:
-    """Zeros: so many bytes, and a row for each rank of this host; None where a rank cannot have them.
+def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
+    """Eight numbers and a row of so many bytes for each rank of this host; None where a rank has no memory.
 
     The memory has no name, so that nothing is left of it where ranks are killed. The first rank makes it, and
     the others open it as a file of that process.
     """
-    first, name, memory, file = world.host[0], os.urandom(_NAME), None, -1
-    size = head + stride * len(world.host)
+    first, name, memory, file, ranks = world.host[0], os.urandom(_NAME), None, -1, len(world.host)
+    head, stride = (max(-(-n // _PAGE), 1) * _PAGE for n in (ranks * _LINE, size))
     if world.rank == first and hasattr(os, "memfd_create"):
         with contextlib.suppress(OSError):
             file = os.memfd_create("ranvier")
-            os.ftruncate(file, size)
+            os.ftruncate(file, head + stride * ranks)
             os.pwrite(file, name, _PLACE)
     process, theirs, expected = gather_objects((os.getpid(), file, name), call, world)[first]
     with contextlib.suppress(OSError):
         if file < 0 <= theirs:
             file = os.open(f"/proc/{process}/fd/{theirs}", os.O_RDWR)
-        os.posix_fallocate(file, head + (world.rank - first) * stride, stride)
+        os.posix_fallocate(file, head + world.host.index(world.rank) * stride, stride)
         if os.pread(file, _NAME, _PLACE) == expected:
-            memory = mmap.mmap(file, size)
+            memory = mmap.mmap(file, head + stride * ranks)
     ready = gather_objects(memory is not None, call, world)
     if file >= 0:
         os.close(file)
-    return np.frombuffer(memory, np.uint8) if memory is not None and all(ready) else None
+    if memory is None or not all(ready):
+        return None
+    whole = np.frombuffer(memory, np.uint8)
+    marks = whole[: ranks * _LINE].view(np.int64).reshape(ranks, -1)
+    return marks, whole[head:].reshape(ranks, stride)[:, :size]

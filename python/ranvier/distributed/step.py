@@ -15,6 +15,7 @@ import ranvier._core as _core
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.autograd.memory import cast
+from ranvier.compile.batches import Batches
 from ranvier.distributed.batches import CutSource, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.exchange import Exchange
@@ -31,12 +32,13 @@ from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import link_of, summed, weighting
 from ranvier.train.saving import difference
-from ranvier.train.source import Source
+from ranvier.train.source import Ahead, Source
 from ranvier.train.step import TrainingStep, parameters_of
 
 __all__ = ["CutMeasured", "CutStep", "SharedEvaluator"]
 
 Array = npt.NDArray[Any]
+_AHEAD = 1024  # batches in one call of the core
 
 
 class CutStep(TrainingStep):
@@ -81,7 +83,7 @@ class CutStep(TrainingStep):
         updates = last or self._batches == self._accumulate
         outputs = self._parts(x, y, weights)
         exchange = self._exchange
-        self.finite = exchange.is_finite
+        self.finite = math.isfinite(exchange.loss)
         exchange.reduce()
         accumulated, value = self._accumulate > 1, exchange.loss
         if accumulated:
@@ -120,7 +122,7 @@ class CutStep(TrainingStep):
         """Loss and gradients of this rank's parts, added up; returns the outputs if a metric needs them."""
         exchange, share = self._exchange, self.source.share
         exchange.drop_gradients()
-        exchange.begin()
+        exchange.counts.begin()
         key, outputs = random.current().next_key(), []
         last = len(share.parts) - 1
 
@@ -198,12 +200,46 @@ class CutStep(TrainingStep):
 
     def _all_parts(self, x: Array, y: Array) -> list[Array]:
         """Loss and gradients of this rank's parts in one pass; returns the output if a metric needs it."""
+        output = self._in_one_pass(x, y, *self._shares(), bool(self._trainer.metrics))
+        return [] if output is None else [output._array]
+
+    def _shares(self) -> tuple[Array, tuple[int, ...]]:
+        """The weights of the parts, and where they begin and end."""
         share = self.source.share
         bounds = (0, *[end for *_, end in share.parts])
         total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
-        shares = np.array([1.0 if self._summed else count / total for count in np.diff(bounds).tolist()])
-        output = self._in_one_pass(x, y, shares, bounds, bool(self._trainer.metrics))
-        return [] if output is None else [output._array]
+        return np.array([1.0 if self._summed else n / total for n in np.diff(bounds).tolist()]), bounds
+
+    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None:
+        """Batches whose parts are computed in one pass: the core does that, the sums and the updates."""
+        b, share = ahead.batches, self.source.share
+        if self._accumulate > 1 or self._trainer.metrics or share.samples != b.size:
+            return None
+        self._prepare(True)
+        if not self._is_one_pass(ahead.x, ahead.weights):
+            return None
+        end = (b.first + min(b.count, _AHEAD)) * b.size
+        rows = np.arange(b.first * b.size, end) if b.order is None else b.order[b.first * b.size : end]
+        mine = np.ascontiguousarray(rows.reshape(-1, b.size)[:, share.first : share.end])
+        weights, bounds = self._shares()
+        args = ahead.x, ahead.y, np.tile(weights, (len(mine), 1)), bounds, False
+        taken = Batches(mine.reshape(-1), mine.shape[1], 0, len(mine))
+        of_update = False, np.array(float(share.samples)), True
+        try:
+            found = self._exchange.run(
+                self._in_one_pass, args, taken, self._updating, of_update, self._careful
+            )
+        finally:
+            b.done = taken.done
+            for _ in range(b.done):
+                random.current().next_key()
+        if found is None:
+            return None
+        losses, penalties, own = found[: b.done].T
+        self.finite = math.isfinite(own[-1])
+        if self._careful and not math.isfinite(losses[-1]):
+            penalties[-1] = self._penalty.value()
+        return losses, None, penalties
 
     def _take_all(
         self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
