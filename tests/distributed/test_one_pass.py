@@ -8,7 +8,8 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.distributed.one_pass import is_by_row
 from ranvier.distributed.step import CutStep
-from support.distributed_runs import trained
+from support.distributed_runs import data, in_the_core, trained
+from support.ranks import results
 
 
 def mlp(*sizes, activation=nn.ReLU, **settings):
@@ -116,3 +117,56 @@ def test_models_that_it_takes():
     assert takes(watched)
     assert not takes(watched, trained=[watched[0].weight])
     assert not takes(watched, loss=rv.ops.cross_entropy)
+
+
+def test_batches_in_the_core(monkeypatch):
+    """The bits, the history and the stream of a run batch by batch."""
+    done, run_ahead = [], CutStep.run_ahead
+
+    def counted(step, ahead):
+        found = run_ahead(step, ahead)
+        done.append(0 if found is None else len(found[0]))
+        return found
+
+    monkeypatch.setattr(CutStep, "run_ahead", counted)
+    ahead = in_the_core()
+    assert sum(done) > 20
+    assert max(done) >= 3
+    assert in_the_core(compile=False) == ahead
+    monkeypatch.setattr(CutStep, "run_ahead", lambda *arguments: None)
+    assert in_the_core() == ahead
+
+
+def infinite(on_nonfinite, **settings):
+    """A loss that is not finite from the twentieth epoch on, in the second half of a batch."""
+    x, y = data(32)
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+    trainer = rv.Trainer(
+        model, "cross_entropy", "sgd", distributed=True, on_nonfinite=on_nonfinite, **settings
+    )
+    change = rv.LambdaCallback(
+        on_epoch_begin=lambda epoch: x.__setitem__(-1, np.inf if epoch == 19 else x[-1])
+    )
+    try:
+        trainer.fit(x, y, epochs=21, batch_size=16, shuffle=False, verbose=False, callbacks=[change])
+    except FloatingPointError as error:
+        return str(error), trainer.updates, trainer.history.epochs
+    return model[1].weight.isnan().any().item(), trainer.updates, trainer.history.epochs
+
+
+INFINITE = """
+import sys, warnings
+sys.path.insert(0, "tests")
+warnings.simplefilter("ignore")
+from distributed.test_one_pass import infinite
+from support.ranks import tell
+tell([infinite(what) for what in ("raise", "warn", "ignore")])
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_that_is_not_finite_in_the_core():
+    expected = [list(infinite(what, compile=False)) for what in ("raise", "warn", "ignore")]
+    assert [list(infinite(what)) for what in ("raise", "warn", "ignore")] == expected
+    assert results(2, INFINITE) == [expected] * 2

@@ -134,6 +134,16 @@ def by_row() -> Any:
     return trained(model, x, y, fit={"batch_size": 50}, **settings)
 
 
+def in_the_core(**settings: Any) -> Any:
+    """Most batches of an epoch are one call of the core, with a penalty, but the last, which is smaller."""
+    x, y = data(72)
+    rv.manual_seed(12)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 300), nn.Tanh(), nn.Linear(300, 4))
+    shuffled = trained(model, x, y, epochs=6, fit={"batch_size": 16}, l2=1e-4, **settings)
+    in_order = trained(model, x, y, epochs=3, fit={"batch_size": 18, "shuffle": False}, **settings)
+    return [shuffled, in_order, rv.rand(3).tolist()]
+
+
 def frozen_in_the_middle() -> Any:
     x, y = data(40)
     rv.manual_seed(6)
@@ -291,6 +301,7 @@ RUNS: dict[str, Callable[[], Any]] = {
     "loader": loader,
     "double and summed": double_and_summed,
     "by row": by_row,
+    "in the core": in_the_core,
     "frozen in the middle": frozen_in_the_middle,
     "with callbacks": with_callbacks,
     "counting": counting,

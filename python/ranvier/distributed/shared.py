@@ -39,7 +39,8 @@ class Sum:
     def __init__(self, world: World, values: Array, call: str, deterministic: bool = True) -> None:
         self._world, self._values, self._call = world, values, call
         self._deterministic = deterministic and not world.size & (world.size - 1)
-        shared = _shared(world, values.nbytes, call) if world.host and values.dtype.char in "fd" else None
+        adds = world.host and values.size and values.dtype.char in "fd"
+        shared = _shared(world, values.nbytes, call) if adds else None
         self._shared = None
         if shared is not None:
             marks, rows = shared

@@ -1,0 +1,141 @@
+"""Sums over the ranks of a host in memory that they share, and between hosts."""
+
+import gc
+import sys
+
+import numpy as np
+import pytest
+import ranvier._core as _core
+from support.ranks import launch, results, told_by
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs memory without a name")
+
+SUMS = """
+import os, sys
+import numpy as np, ranvier as rv
+import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+from support.ranks import tell
+how = sys.argv[1]
+if how == "hosts of two":
+    before = job.neighbours
+    def neighbours(comm, here):
+        return before(comm, comm.Split(comm.Get_rank() // 2, comm.Get_rank()))
+    job.neighbours = neighbours
+if how == "without memory":
+    rank = int(os.environ["OMPI_COMM_WORLD_RANK"])
+    if rank == 1:
+        def refused(*about):
+            raise OSError
+        os.posix_fallocate = refused
+here = job.init()
+found = []
+for dtype in (np.float32, np.float64):
+    for count in (0, 1, 15, 1000, 5003, 70001, 200003):
+        values = shared.aligned(count, dtype)
+        total = shared.Sum(here, values, "test")
+        for turn in range(3):
+            draws = [np.random.default_rng([rank, turn, count]) for rank in range(here.size)]
+            terms = [np.exp(8 * draw.normal(size=count)).astype(dtype) for draw in draws]
+            values[:] = terms[here.rank]
+            total.add()
+            while len(terms) > 1:
+                pairs = [a + b for a, b in zip(terms[::2], terms[1::2])]
+                terms = pairs + terms[2 * len(pairs):]
+            found.append(values.tobytes() == terms[0].tobytes())
+tell([found, list(here.host), here.hosts, total.core is not None])
+"""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "how", "hosts", "shared"),
+    [
+        (2, "", 1, True),
+        (3, "", 1, True),
+        (4, "", 1, True),
+        (4, "hosts of two", 2, False),
+        (2, "without memory", 1, False),
+        (4, "without memory", 1, False),
+    ],
+)
+def test_each_element_is_added_along_the_tree(ranks, how, hosts, shared):
+    for rank, (found, host, counted, is_shared) in enumerate(results(ranks, SUMS, how)):
+        assert all(found), found
+        assert (counted, is_shared) == (hosts, shared)
+        first = rank - rank % (ranks // hosts)
+        assert host == [*range(first, first + ranks // hosts)]
+
+
+LATE = """
+import time
+import numpy as np, ranvier as rv
+import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+from support.ranks import tell
+here = job.init()
+values = np.ones(5)
+total = shared.Sum(here, values, "test")
+if here.rank == 1:
+    time.sleep(0.3)
+total.add()
+if here.rank == 1:
+    time.sleep(3)
+try:
+    total.add()
+    said = ""
+except TimeoutError as error:
+    said = str(error)
+try:
+    total.add()
+except RuntimeError as error:
+    said += " / " + str(error)
+tell([values.tolist(), said])
+"""
+
+
+def test_a_rank_that_comes_late_and_one_that_does_not_come():
+    done = launch(2, LATE, RANVIER_TIMEOUT="1")
+    values, said = told_by(done)[0]
+    assert values == [2.0] * 5
+    assert said.startswith("[test] rank 0 of 2 has waited 1 s for rank 1, at <string>:")
+    assert "rank 0 got a call after test has failed" in said
+    assert done.returncode != 0
+
+
+def test_arguments():
+    values, rows, marks = np.zeros(4), np.zeros((2, 4)), np.zeros((2, 8), np.int64)
+    right = [values, rows, marks, 0, print]
+    for place, wrong in (
+        *((0, a) for a in (values.astype(int), np.zeros(5), np.zeros((4, 1)), [0.0] * 4, np.zeros(8)[::2])),
+        *((1, a) for a in (np.zeros((3, 4)), np.zeros((2, 4), np.float32), np.zeros((4, 2)).T, np.zeros(8))),
+        *(
+            (2, a)
+            for a in (np.zeros((2, 8)), np.zeros((2, 4), np.int64), np.zeros((2, 16), np.int64)[:, ::2])
+        ),
+        *((3, number) for number in (-1, 2)),
+    ):
+        arguments = [*right]
+        arguments[place] = wrong
+        with pytest.raises((TypeError, ValueError), match="RankSum"):
+            _core.RankSum(*arguments)
+    fixed = np.zeros(4)
+    fixed.flags.writeable = False
+    with pytest.raises(TypeError, match="RankSum"):
+        _core.RankSum(fixed, *right[1:])
+
+
+def test_the_exception_of_a_wait_and_references():
+    def wait(rank, kind, number):
+        if number > 1:
+            raise KeyError((rank, kind, number))
+        rows[1] = 2
+        marks[1] = number
+
+    values, rows, marks = np.ones(4), np.zeros((2, 4)), np.zeros((2, 8), np.int64)
+    before = [sys.getrefcount(a) for a in (values, rows, marks)]
+    total = _core.RankSum(values, rows, marks, 0, wait)
+    total.add()
+    assert values.tolist() == [3.0] * 4
+    with pytest.raises(KeyError):
+        total.add()
+    del total
+    gc.collect()
+    assert [sys.getrefcount(a) for a in (values, rows, marks)] == before
