@@ -128,6 +128,40 @@ def test_predictions_stay_within_the_range_of_the_targets():
     )
 
 
+def dispersed(n=600):
+    """Products of effects: targets of very different orders, with a few zeros."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, 4))
+    y = np.exp(1.5 * x[:, 0] - x[:, 1] + 0.3 * rng.normal(size=n)) * (rng.random(n) > 0.02)
+    return x, y
+
+
+def test_dispersed_targets_are_learnt_as_logarithms():
+    x, y = dispersed()
+    assert y[:400].std() > y[:400].mean()
+    model = TabularRegressor(random_state=0).fit(x[:400], y[:400])
+    found = model.predict(x[400:])
+    z = model.trainer_.predict(model._validated(x[400:]))[:, 0]  # the network's output
+    expected = np.clip(np.exp(z.astype(np.float64)) * y[:400].mean(), y[:400].min(), y[:400].max())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    shifted = TabularRegressor(random_state=0).fit(x[:400], y[:400] - 1e-6)  # below 0: as they are
+    assert model.score(x[400:], y[400:]) > shifted.score(x[400:], y[400:]) + 0.05
+    huge = TabularRegressor(random_state=0).fit(x[:400], y[:400] * 2.0**900)
+    np.testing.assert_allclose(huge.predict(x[400:]) / 2.0**900, found, rtol=1e-6)
+    both = np.stack([y, 2 * y], axis=1)
+    assert TabularRegressor(**FAST).fit(x, both).predict(x).min() >= 0
+    np.testing.assert_allclose(model.predict(x[:1]), model.predict(x[:5])[:1], rtol=1e-6)
+
+
+def test_two_values_are_not_learnt_as_logarithms():
+    x, y = dispersed(120)
+    model = TabularRegressor(**FAST).fit(x, y > 3)
+    z = model.trainer_.predict(model._validated(x))[:, 0]
+    y = (y > 3).astype(float)
+    expected = np.clip(z * y.std() + y.mean(), 0, 1)
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_several_outputs_and_weights():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4))

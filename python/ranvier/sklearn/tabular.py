@@ -13,7 +13,13 @@ from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, se
 from ranvier.sklearn.inputs import labels_of, table_of, values_of
 from ranvier.sklearn.one_row import is_row
 from ranvier.sklearn.settings import hidden_sizes, number, whole
-from ranvier.sklearn.tabular_network import MemberCrossEntropy, MemberSquaredError, is_category, is_number
+from ranvier.sklearn.tabular_network import (
+    MemberCrossEntropy,
+    MemberPoisson,
+    MemberSquaredError,
+    is_category,
+    is_number,
+)
 from ranvier.sklearn.tabular_training import TabularTraining
 from ranvier.train.arrays import column_names, is_missing, to_array
 
@@ -265,6 +271,11 @@ class TabularRegressor(NetworkRegressor, _Tabular):
     The targets are standardised for the training. Predictions stay within the range of the targets, and are
     float64 for targets of float64 or of integers.
 
+    Targets of at least 0 whose standard deviation is above their mean (prices, sizes and counts of very
+    different orders) are divided by the mean instead, unless there are only two different ones. The network
+    then gives logarithms z of predictions, and the loss is Poisson's, exp(z) - y z, which is least where
+    exp(z) is the mean of y, as for the squared error.
+
     Args: those of :class:`TabularClassifier` without label_smoothing and class_weight.
 
     >>> from ranvier.sklearn import TabularRegressor
@@ -319,11 +330,20 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         power = np.frexp(np.abs(target).max(axis=0))[1]  # squares of numbers up to 1 do not overflow
         target = np.ldexp(target, -power)
         mean, std = target.mean(axis=0), target.std(axis=0)
+        dispersed = ((target >= 0).all(axis=0) & (std > mean)).all()
+        self._logarithmic = bool(dispersed and len(np.unique(target)) > 2)  # two: classes as numbers
+        if self._logarithmic:  # effects multiply, and squared errors would follow the few largest targets
+            std, mean = mean, 0.0 * mean
         std = np.where(std > 0, std, 1.0)
         self._mean, self._std = np.ldexp(mean, power), np.ldexp(std, power)
         scaled = ((target - mean) / std).astype(np.float32)
-        return self._fit_table(table, scaled, weights, target.shape[1], MemberSquaredError())
+        loss = MemberPoisson() if self._logarithmic else MemberSquaredError()
+        return self._fit_table(table, scaled, weights, target.shape[1], loss)
 
     def _values(self, x: Any) -> Array:
-        values = super()._values(x) * self._std + self._mean
+        values = super()._values(x)
+        if self._logarithmic:
+            with np.errstate(over="ignore"):  # the clip below makes it the largest target
+                values = np.exp(values, dtype=np.float64)
+        values = values * self._std + self._mean
         return np.clip(values, self._low, self._high).astype(self._dtype_of_y)

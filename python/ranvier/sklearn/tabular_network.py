@@ -21,7 +21,7 @@ from ranvier.nn.embedding import ONE_HOT
 from ranvier.train.arrays import is_missing
 
 __all__ = [
-    "Columns", "MemberCrossEntropy", "MemberSquaredError", "PiecewiseLinearEmbedding",
+    "Columns", "MemberCrossEntropy", "MemberPoisson", "MemberSquaredError", "PiecewiseLinearEmbedding",
     "TabularNetwork", "forest_splits", "is_category", "is_number", "quantile_edges", "step_edges",
 ]  # fmt: skip
 
@@ -322,10 +322,18 @@ class MemberCrossEntropy(nn.CrossEntropyLoss):
         return super().forward(x, target)
 
 
-class MemberSquaredError(nn.MSELoss):
-    """Squared error of values (N, outputs), or of those of several members (N, outputs, members)."""
+class _OfMembers:
+    """A loss of values (N, outputs), or of those of several members (N, outputs, members)."""
 
-    def forward(self, x: Any, target: Any) -> Tensor:
+    def forward(self, x: Any, target: Any) -> Any:
         if x.ndim == 3:
             target = target.unsqueeze(2).expand(x.shape)
-        return super().forward(x, target)
+        return super().forward(x, target)  # type: ignore[misc]
+
+
+class MemberSquaredError(_OfMembers, nn.MSELoss):
+    """Squared error of values, also of several members."""
+
+
+class MemberPoisson(_OfMembers, nn.PoissonNLLLoss):
+    """exp(z) - target z of logarithms z, also of several members."""
