@@ -4,7 +4,8 @@ TabularClassifier, TabularRegressor and their peers have their defaults, and the
 Categories are marked for the estimators that take them, and become columns of zeros and ones for
 scikit-learn's MLP, which gets scaled numbers and targets. Estimators of libraries that are not installed are
 left out. ``table_list`` says where the tables come from; those that FOLDER lacks are left out too.
-``--half choosing`` takes the tables by which the defaults were chosen.
+``--half choosing`` takes the tables by which the defaults were chosen, ``further-reporting`` and
+``further-choosing`` two halves of others, ``many-classes`` those of 24 and 32 classes.
 
 Of each fold: accuracy or R^2, log loss, Brier score (the sum over the classes of squared errors of
 probabilities), the processor seconds of `fit` and of the prediction; ``OMP_NUM_THREADS=1`` leaves out what
@@ -31,7 +32,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from benchmarks.estimators.table_list import CHOOSING, REPORTING, Table
+from benchmarks.estimators.table_list import HALVES, Table
 
 BASE = "HistGradientBoosting"  # whose processor time is the unit
 MODULES = {
@@ -165,7 +166,7 @@ def report(found: dict[str, dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("."), help="the folder with the real tables")
-    parser.add_argument("--half", choices=["choosing", "reporting"], default="reporting")
+    parser.add_argument("--half", choices=HALVES, default="reporting")
     parser.add_argument("--rows", type=int, default=3000, help="at most so many of each table")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("-k", default="", help="only tables whose name contains this")
@@ -174,8 +175,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     found = json.loads(arguments.json.read_text()) if arguments.json and arguments.json.exists() else {}
-    tables = CHOOSING if arguments.half == "choosing" else REPORTING
-    for name, load in tables.items():
+    for name, load in HALVES[arguments.half].items():
         if arguments.k not in name:
             continue
         try:
