@@ -153,6 +153,14 @@ def test_dispersed_targets_are_learnt_as_logarithms():
     np.testing.assert_allclose(model.predict(x[:1]), model.predict(x[:5])[:1], rtol=1e-6)
 
 
+def test_automatic_dropout_is_for_tables_without_a_held_out_part():
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    for rows, chosen, expected in ((400, "auto", 0.0), (300, "auto", 0.1), (400, 0.3, 0.3), (300, 0, 0.0)):
+        model = TabularRegressor(dropout=chosen, max_iter=1, random_state=0).fit(x[:rows], x[:rows, 0])
+        shares = {layer.p for layer in model.module_.body if isinstance(layer, rv.nn.Dropout)}
+        assert (shares or {0.0}) == {expected}
+
+
 def test_two_values_are_not_learnt_as_logarithms():
     x, y = dispersed(120)
     model = TabularRegressor(**FAST).fit(x, y > 3)
@@ -186,6 +194,7 @@ def test_one_hidden_layer_by_its_size():
     [
         ({"n_members": 0}, "n_members 0"),
         ({"dropout": -1}, "dropout -1"),
+        ({"dropout": "none"}, "dropout 'none'"),
         (
             {"hidden_layer_sizes": ()},
             r"hidden_layer_sizes \(\); expected whole numbers of at least 1, one or more",

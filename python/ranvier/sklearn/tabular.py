@@ -43,7 +43,7 @@ class _Tabular(TabularTraining):
         hidden_sizes(self, least=1)
         number(self, "learning_rate", above=True)
         for name in ("dropout", "label_smoothing"):
-            if hasattr(self, name):
+            if getattr(self, name, "auto") != "auto":
                 number(self, name, 0, 1)
         number(self, "weight_decay")
         number(self, "validation_fraction", 0, 0.9)
@@ -276,7 +276,8 @@ class TabularRegressor(NetworkRegressor, _Tabular):
     then gives logarithms z of predictions, and the loss is Poisson's, exp(z) - y z, which is least where
     exp(z) is the mean of y, as for the squared error.
 
-    Args: those of :class:`TabularClassifier` without label_smoothing and class_weight.
+    Args: those of :class:`TabularClassifier` without label_smoothing and class_weight. `dropout` "auto" is 0,
+    or 0.1 without a held-out part.
 
     >>> from ranvier.sklearn import TabularRegressor
     >>> from sklearn.datasets import make_friedman1
@@ -293,7 +294,7 @@ class TabularRegressor(NetworkRegressor, _Tabular):
         n_members: int = 8,
         bins: int = 32,
         activation: str = "relu",
-        dropout: float = 0.1,
+        dropout: Any = "auto",
         learning_rate: float = 0.004,
         weight_decay: float = 0.2,
         max_iter: Any = "auto",

@@ -73,6 +73,7 @@ class TabularTraining(NetworkEstimator):
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
         gains = gains[: numbers.shape[1] + self._columns.plain]  # says little about class indices
         steps = step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
+        dropout = (0.1 if held is None else 0.0) if self.dropout == "auto" else float(self.dropout)
         with random.using(self._stream()):
             self.module_ = TabularNetwork(
                 self._columns.numbers,
@@ -83,7 +84,7 @@ class TabularTraining(NetworkEstimator):
                 hidden=hidden_sizes(self, least=1),
                 members=self.n_members,
                 activation=self.activation,
-                dropout=float(self.dropout),
+                dropout=dropout,
                 probabilities=isinstance(loss, MemberCrossEntropy),
                 shares=gains / gains.sum() if gains.any() else None,
             )
