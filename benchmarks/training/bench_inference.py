@@ -1,8 +1,8 @@
 """Predictions of whole networks, called from Python, a new batch with each call.
 
-Ours is ``rv.compile(model)`` on NumPy arrays. Timed beside it, in the same rounds: the eager model, a
-Sequential, after the calls from which on it is replayed by itself, and the same layers as a class with a
-``forward`` of its own, whose code runs at each call.
+Ours is ``rv.compile(model)`` on NumPy arrays. Timed beside it, in the same rounds, after the calls from which
+on they are replayed by themselves: the eager model, a Sequential, and the same layers as a class with a
+``forward`` of its own, which is written for their number.
 """
 
 from __future__ import annotations
@@ -28,23 +28,19 @@ OTHERS = [
     *(("lenet", 1), ("lenet", 32), ("vgg", 1), ("vgg", 8)),
 ]
 
-CALLS = 300  # more than it takes until a Sequential is replayed
+CALLS = 300  # more than it takes until a network is replayed
 
 
-class Own(nn.Module):
-    """What most programs write: the layers are attributes, and ``forward`` calls them."""
-
-    def __init__(self, layers: Iterable[nn.Module]) -> None:
-        super().__init__()
-        self.names = []
-        for i, layer in enumerate(layers):
-            self.names.append(f"layer{i}")
-            setattr(self, self.names[-1], layer)
-
-    def forward(self, x: Any) -> Any:
-        for name in self.names:
-            x = getattr(self, name)(x)
-        return x
+def own(layers: Iterable[nn.Module]) -> Any:
+    """What most programs write: the layers are attributes, and ``forward`` calls them, each in a line."""
+    named = {f"layer{i}": layer for i, layer in enumerate(layers)}
+    lines = [f"    x = self.{name}(x)\n" for name in named]
+    scope: dict[str, Any] = {}
+    exec(f"def forward(self, x):\n{''.join(lines)}    return x\n", scope)
+    model = type("Own", (nn.Module,), {"forward": scope["forward"]})()
+    for name, layer in named.items():
+        setattr(model, name, layer)
+    return model
 
 
 def eager(network: str, of: Callable[[Any], Any] = lambda model: model) -> Any:
@@ -56,9 +52,8 @@ def eager(network: str, of: Callable[[Any], Any] = lambda model: model) -> Any:
                 return model(x)
 
         predictions = Predictions(predict, [rv.from_numpy(x) for x in arrays["x"]])
-        if isinstance(model, nn.Sequential):
-            for _ in range(CALLS):
-                predictions()
+        for _ in range(CALLS):
+            predictions()
         return predictions
 
     return make
@@ -82,7 +77,7 @@ def bench_predictions(race: Race, network: str, batch: int, threads: int) -> Non
         ours=captured(network),
         beside={
             "inference, eager": eager(network),
-            "inference, class": eager(network, Own),
+            "inference, class": eager(network, own),
         },
         inputs=case.arrays,
         expected=case.expected,

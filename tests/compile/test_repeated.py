@@ -13,7 +13,7 @@ from compile.beside import bits
 from ranvier import nn
 from ranvier.autograd.recording import running
 from ranvier.autograd.replaced import replaced
-from ranvier.nn import container
+from ranvier.nn import often
 
 OFTEN = 270  # more calls than it takes
 NETWORKS = {
@@ -308,7 +308,7 @@ def test_a_copy_of_its_dict_is_another_network():
 
 @rv.no_grad()
 def test_long_calls_are_replayed_earlier(monkeypatch):
-    monkeypatch.setattr(container, "_LONG", 0.0)
+    monkeypatch.setattr(often, "_LONG", 0.0)
     model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
     expected = bits(as_written(model, x))
     assert {bits(model(x)) for _ in range(20)} == {expected}

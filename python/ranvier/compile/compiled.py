@@ -45,6 +45,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
     step_root = "_function"
     _forward_only = False  # of a model, always without a tape
     _tensors = False  # whether arrays of NumPy arrive as Tensors
+    _clones = True  # whether a model may return a copy of an argument in its place
 
     def __init__(self, function: Callable[..., Any], verify: bool | int = True, strict: bool = False) -> None:
         functools.update_wrapper(self, function, updated=())
@@ -221,8 +222,9 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         try:
             reads = walk is None if checked is None else checked.reads_users
             beside = None if checked is None or self._verify is False else checked.core
-            settings_of_run = self._tensors, reads, self._forward_only, beside
+            settings_of_run = self._tensors, reads, self._forward_only, self._clones, beside
             result, recording, arguments = record(self._function, args, kwargs, *settings_of_run)
+            recording.fault = recording.fault or self._objection(recording)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.spend(perf_counter() - began, recording=checked is None)
             if checked is not None and checked.checks:
@@ -251,6 +253,10 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             self._has_containers |= not _CONTAINERS.isdisjoint(map(type, args))
             self._keep(key, checked, made, perf_counter() - began)
         return result
+
+    def _objection(self, recording: Recording) -> str:
+        """Why a run that can be replayed must not be; "": it may."""
+        return ""
 
     def _keep(self, key: Any, checked: Program | None, made: Program | None, took: float) -> None:
         """After a recording, or the check of a program: keeps what is right, and drops what is not."""

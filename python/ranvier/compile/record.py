@@ -56,13 +56,14 @@ def record(
     tensors: bool,
     read: bool,
     forward_only: bool,
+    clones: bool,
     program: Any,
 ) -> tuple[Any, Recording, Arguments]:
     """Runs the step once, eagerly and recorded: (its result, the recording, its arguments).
 
     tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
     forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
-    evaluation mode does, the result is a copy, so that a replay can make it in new memory.
+    evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new memory.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
     knows what differs.
     """
@@ -76,7 +77,7 @@ def record(
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
             unlike = _why_not_plain(result, [])
-            if forward_only and not unlike:
+            if forward_only and clones and not unlike:
                 result = _arguments_cloned(result, recorded)
     except BaseException:
         recorded.check = None  # a traceback would keep it, and its copies of the state

@@ -1,53 +1,67 @@
-"""A Sequential of the library's layers that is called again and again without gradients is replayed.
+"""A Sequential of the library's layers, or a module of the user's, that is called again and again without
+gradients is replayed.
 
-Its calls are those of a compiled model (`compiled_model.py`), which it keeps in its ``__dict__``. No code of
-the user's runs in such a call, so the guards are enough: what it reads, does and returns is known.
+Its calls are those of a compiled model (`compiled_model.py`), which it keeps in its ``__dict__``. Nobody has
+asked for that, so the guards alone are not enough where code of the user's runs: code that stores anything
+but its own variables is never replayed (`_stores`), whatever the guards say.
 """
 
 from __future__ import annotations
 
+import dis
+import functools
+from types import CodeType, FunctionType
 from typing import Any
 
 from ranvier.compile.compiled_model import ModelCall
 from ranvier.compile.kinds import PACKAGE
 from ranvier.nn import Module, Parameter, Sequential
+from ranvier.nn.often import REPLAY as KEY
 
-KEY = "_replay"
 # Bytes of parameters: a program has copies of them, and is freed by the garbage collector only.
 _MOST = 1 << 22
-_RECORDINGS = 8  # then it runs layer by layer for good: shapes or parameters change too often
+_RECORDINGS = 8  # then it runs as it is written for good: shapes or parameters change too often
 # Files of layers. What looks rows up or loops over steps gains little, and its parameters are many.
-_FILES = "activation", "conv", "dropout", "linear", "norm", "pooling", "resample", "reshape"
+_FILES = "activation", "container", "conv", "dropout", "linear", "norm", "pooling", "resample", "reshape"
 _HOMES = {f"ranvier.nn.{file}" for file in _FILES}
+# Instructions that may change what outlives a call, or that run code in pieces.
+_STORES = (
+    *("STORE_ATTR", "STORE_GLOBAL", "STORE_NAME", "STORE_SUBSCR", "STORE_SLICE", "STORE_DEREF", "DELETE_"),
+    *("IMPORT_", "LOAD_BUILD_CLASS", "YIELD_", "SEND", "GET_AWAITABLE", "GET_AITER", "PRINT_EXPR"),
+)
 
 
 class Layers:
-    """The layers of a Sequential one after the other, without what its forward or its call is wrapped in."""
+    """The forward pass of a module, without what its call is wrapped in."""
 
-    step_root = "sequential"
+    step_root = "module"
 
-    def __init__(self, sequential: Any) -> None:
-        self.sequential = sequential
+    def __init__(self, module: Any) -> None:
+        self.module = module
 
     @property
     def training(self) -> Any:
-        return self.sequential.training
+        return self.module.training
 
-    def __call__(self, input: Any) -> Any:
-        return Sequential._each(self.sequential, input)
+    def __call__(self, *args: Any) -> Any:
+        if type(self.module) is Sequential:
+            return Sequential._each(self.module, *args)
+        return self.module.forward(*args)
 
 
 class RepeatedCall(ModelCall):
-    """The call of such a Sequential, until it serves no more: then the Sequential runs as it is written."""
+    """The call of such a module, until it serves no more: then the module runs as it is written."""
 
-    def __init__(self, sequential: Any) -> None:
+    _clones = False
+
+    def __init__(self, module: Any) -> None:
         self._kind, self._model = Layers, lambda: None
-        self.owner = sequential
+        self.owner = module
         self._recordings = 0
-        super().__init__(Layers(sequential))
+        super().__init__(Layers(module))
 
     def _code(self) -> int:
-        return hash(tuple([id(type(m)) for m in Module.modules(self._function.sequential)]))
+        return hash(tuple([id(type(m)) for m in Module.modules(self._function.module)]))
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         # Other threads predict side by side. A signal handler may come while this one records.
@@ -62,10 +76,14 @@ class RepeatedCall(ModelCall):
         self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], checked: Any = None, walk: Any = None
     ) -> Any:
         self._recordings += checked is None
-        if self._recordings > _RECORDINGS or not is_replayed(self._function.sequential):
+        if self._recordings > _RECORDINGS or not is_replayed(self._function.module):
             self._end()  # a hook was added, or a layer of the user's
             return self._eager(args, kwargs)
         return super()._record(key, args, kwargs, checked, walk)
+
+    def _objection(self, recording: Any) -> str:
+        codes = [code for code, _ in recording.executed.codes.values()]
+        return next((f"{code.co_name} stores what outlives it" for code in codes if _stores(code)), "")
 
     def _warn(self, why: str) -> None:
         self._end()
@@ -76,29 +94,37 @@ class RepeatedCall(ModelCall):
             self._end()
 
     def _end(self) -> None:
-        self._function.sequential.__dict__[KEY] = None
+        self._function.module.__dict__[KEY] = None
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return type(None), ()  # copies of the Sequential begin without programs
 
 
-def is_replayed(sequential: Any) -> bool:
-    """Whether only code of the library runs in it, and its result is never its argument's memory."""
-    if not all(_is_plain(m) for m in Module.modules(sequential)):
+def is_replayed(module: Any) -> bool:
+    """Whether it may be worth a recording, and no code is known that has to run at each call."""
+    if not all(map(_is_plain, Module.modules(module))):
         return False
-    parameters = list(Module.parameters(sequential))
+    parameters = list(Module.parameters(module))
     size = sum(p.nbytes for p in parameters)
     return size <= _MOST and any(type(p) is Parameter and p.ndim > 1 for p in parameters)
 
 
 def _is_plain(module: Any) -> bool:
-    kind, own = type(module), module.__dict__
-    known = kind is Sequential or kind.__module__ in _HOMES
-    return known and module._hooks is None and "forward" not in own and all(map(_is_own, _methods(kind)))
+    kind = type(module)
+    if module._hooks is not None or "forward" in module.__dict__ or not _is_own(kind.__call__):
+        return False
+    if not kind._is_users:
+        return kind.__module__ in _HOMES and _is_own(kind.forward)
+    forward: Any = kind.forward
+    return type(forward) is FunctionType and not _stores(forward.__code__)
 
 
-def _methods(kind: Any) -> tuple[Any, ...]:
-    return kind.__call__, kind.forward
+@functools.lru_cache(maxsize=4096)
+def _stores(code: CodeType) -> bool:
+    """Whether code may change what outlives its call: a replay would not do it again."""
+    return any(
+        step.opname.startswith(_STORES) and step.opname != "DELETE_FAST" for step in dis.Bytecode(code)
+    )
 
 
 def _is_own(method: Any) -> bool:
@@ -106,7 +132,7 @@ def _is_own(method: Any) -> bool:
     return getattr(getattr(method, "__code__", None), "co_filename", "").startswith(PACKAGE)
 
 
-def begin(sequential: Any) -> Any:
-    """The call of a Sequential from now on; None: it stays as it is."""
-    call = sequential.__dict__[KEY] = RepeatedCall(sequential) if is_replayed(sequential) else None
+def begin(module: Any) -> Any:
+    """The call of a module from now on; None: it stays as it is."""
+    call = module.__dict__[KEY] = RepeatedCall(module) if is_replayed(module) else None
     return call

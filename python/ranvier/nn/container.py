@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from time import perf_counter
 from typing import Any
-from weakref import ref
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import recordings, running
 from ranvier.autograd.tensor import Tensor
-from ranvier.extension import provider
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.often import REPLAY, counted
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
-
-
-_REPLAY = "_replay"  # in the dict of a Sequential: its call (`compile/repeated.py`); None: it has none
-# It is recorded at this call without gradients, as a recording takes as long as some 100 calls; where calls
-# are long, after so many seconds of them and so many calls.
-_OFTEN, _LONG, _AT_LEAST = 256, 0.05, 16
-# A weak reference to a Sequential, its calls so far, their seconds; by its id.
-_calls: dict[int, tuple[Any, int, float]] = {}
 
 
 def _add(container: Module, name: str, layer: Any) -> None:
@@ -127,13 +117,13 @@ class Sequential(_Numbered):
     def forward(self, input: Any) -> Any:
         attributes = self.__dict__
         if not mode.enabled and type(input) is Tensor and not (recordings or running or input._requires_grad):
-            if _REPLAY not in attributes:
-                return self._counted(input)
-            call = attributes[_REPLAY]
+            if REPLAY not in attributes:
+                return counted(self, self._each, (input,))
+            call = attributes[REPLAY]
             if call is not None and self._hooks is None:  # else they are being called around this
                 if call.owner is self:
                     return call(input)
-                del attributes[_REPLAY]  # this is a copy of another one's dict
+                del attributes[REPLAY]  # this is a copy of another one's dict
         return self._each(input)
 
     def _each(self, input: Any) -> Any:
@@ -142,24 +132,8 @@ class Sequential(_Numbered):
             input = attributes[name](input)
         return input
 
-    def _counted(self, input: Any) -> Any:
-        """A call of which it is not known yet whether many follow."""
-        link, calls, seconds = _calls.get(id(self), (None, 0, 0.0))
-        if link is None or link() is not self:  # it was another's id
-            link, calls, seconds = ref(self), 0, 0.0
-        if calls + 1 >= _OFTEN or (seconds >= _LONG and calls >= _AT_LEAST):
-            _calls.pop(id(self), None)  # another thread may have done it
-            call = provider("replays").begin(self)
-            return self._each(input) if call is None or self._hooks is not None else call(input)
-        began = perf_counter()
-        result = self._each(input)
-        _calls[id(self)] = link, calls + 1, seconds + perf_counter() - began
-        if len(_calls) > 4096:
-            _calls.clear()
-        return result
-
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != _REPLAY}
+        return {name: value for name, value in self.__dict__.items() if name != REPLAY}
 
 
 class ModuleList(_Numbered):

@@ -15,11 +15,13 @@ import numpy as np
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import in_float
+from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
+from ranvier.nn.often import REPLAY, called
 from ranvier.nn.parameter import Buffer, Parameter
 from ranvier.nn.registry import (
     BUFFERS,
@@ -65,11 +67,14 @@ class Module(HookRegistration, StateDicts, Conversions):
     _buffer_names: dict[str, bool]  # name -> whether it is part of the state dict
     _module_names: dict[str, None]
     _shown: tuple[str, ...] = ()  # see `settings_text`
+    _is_users: bool = False  # whether forward is the user's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
             record_arguments(cls)
+        elif "forward" in vars(cls):
+            cls._is_users = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
             # only where it is called: each lookup is slower with it
@@ -88,13 +93,15 @@ class Module(HookRegistration, StateDicts, Conversions):
         if recordings and (recording := current()) is not None:
             recording.modules[id(self)] = self
         for arg in args:
-            if isinstance(arg, ndarray):
+            if type(arg) is not Tensor and isinstance(arg, ndarray):
                 args = self._cast(args)
                 break
         if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
             kwargs = dict(zip(kwargs, self._cast((*kwargs.values(), *args)), strict=False))
         try:
             if self._hooks is None:
+                if self._is_users and not mode.enabled:
+                    return called(self, args, kwargs)
                 return self.forward(*args, **kwargs)
             return self._hooks.call(self, args, kwargs)
         except Exception as error:
@@ -170,6 +177,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         if "_parameters" in state:
             state = provider("files of PyTorch").state_from_torch(self, state)
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
+        self.__dict__.pop(REPLAY, None)
 
     def __delattr__(self, name: str) -> None:
         attributes = self.__dict__

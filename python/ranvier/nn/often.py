@@ -1,0 +1,70 @@
+"""Calls without gradients that come again and again: counted here, replayed by `compile/repeated.py`.
+
+What is counted is the call of a Sequential, and of a module whose class is the user's (`called`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from sys import getprofile, gettrace
+from time import perf_counter
+from typing import Any
+from weakref import ref
+
+from ranvier.autograd.recording import recordings, running
+from ranvier.autograd.tensor import Tensor
+from ranvier.extension import provider
+
+REPLAY = "_replay"  # in the dict of a module: its call (`compile/repeated.py`); None: it has none
+# It is recorded at this call without gradients, as a recording takes as long as some 100 calls; where calls
+# are long, after so many seconds of them and so many calls.
+_OFTEN, _LONG, _AT_LEAST = 256, 0.05, 16
+# A weak reference to a module, its calls so far, their seconds; by its id.
+_calls: dict[int, tuple[Any, int, float]] = {}
+_tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)  # from Python 3.12 on
+_DEBUGGER, _PROFILER = 0, 2
+
+
+def called(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The call, without gradients, of a module whose forward is the user's."""
+    for x in args:
+        if type(x) is not Tensor or x._requires_grad:
+            return module.forward(*args, **kwargs)
+    if kwargs or recordings or running or not args:
+        return module.forward(*args, **kwargs)
+    attributes = module.__dict__
+    if REPLAY not in attributes:
+        return counted(module, module.forward, args)
+    call = attributes[REPLAY]
+    if call is None or is_watched():
+        return module.forward(*args)
+    if call.owner is not module:  # this is a copy of another one's dict
+        del attributes[REPLAY]
+        return module.forward(*args)
+    return call(*args)
+
+
+def is_watched() -> bool:
+    """Whether a debugger or a profiler looks at the code that runs."""
+    if gettrace() is not None or getprofile() is not None:
+        return True
+    return _tool_of is not None and any(_tool_of(number) is not None for number in (_DEBUGGER, _PROFILER))
+
+
+def counted(module: Any, run: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """A call of which it is not known yet whether many follow."""
+    link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
+    if link is None or link() is not module:  # it was another's id
+        link, calls, seconds = ref(module), 0, 0.0
+    often = calls + 1 >= _OFTEN or (seconds >= _LONG and calls >= _AT_LEAST)
+    if often and not is_watched():
+        _calls.pop(id(module), None)  # another thread may have done it
+        call = provider("replays").begin(module)
+        return run(*args) if call is None or module._hooks is not None else call(*args)
+    began = perf_counter()
+    result = run(*args)
+    _calls[id(module)] = link, calls + 1, seconds + perf_counter() - began
+    if len(_calls) > 4096:
+        _calls.clear()
+    return result
