@@ -65,9 +65,20 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   owners_ = recording.take_owners();
   sites_ = recording.take_sites();
   program_ = std::make_unique<Program>(std::move(recording), regions, settings_.team);
-  if (program_->prepared() == 0) watched_.clear();
+  keep_watched(regions.watched);
   find_written();
   add_to_programs();
+}
+
+// Only what a prepared instruction reads has to be looked at before each run.
+void ArrayProgram::keep_watched(const std::vector<int>& regions) {
+  std::vector<bool> read(program_->buffers().size(), false);
+  for (size_t i = 0; i < program_->prepared(); ++i)
+    for (const Use& use : program_->instructions()[i].uses) read[use.region] = true;
+  std::vector<Watched> kept;
+  for (size_t w = 0; w < regions.size(); ++w)
+    if (read[regions[w]]) kept.push_back(std::move(watched_[w]));
+  watched_.swap(kept);
 }
 
 // The memory that a run changes and that outlives it: writes_into() compares arguments with it.

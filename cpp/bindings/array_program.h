@@ -183,6 +183,7 @@ class ArrayProgram {
   bool meets_movable_gradient(const char* first, const char* last) const;  // in the bytes [first, last)
   void set_gradients() const;
   void watch();
+  void keep_watched(const std::vector<int>& regions);
   void find_written();
   void add_to_programs();
   void add_result(const ArrayRecording& recording, py::handle result, Regions& regions);

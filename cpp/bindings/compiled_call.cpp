@@ -5,6 +5,8 @@
 // it: this thread records nothing, no other has the object's lock, and the program itself
 // (ArrayProgram::call) finds that its guards hold and that the arguments fit. Or `_call` lets the object
 // rest: so many calls then go straight to the function. Any other call is again one of `_call`.
+#include "bindings/compiled_call.h"
+
 #include <utility>
 
 #include "bindings/array_program.h"
@@ -25,12 +27,17 @@ struct CompiledCall {
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
   int64_t resting;                  // calls of `function` to come
   bool in_turn;                     // whether these wait for replays in other threads
+  // As a method: null where it is none.
+  PyObject* place;   // under which its object's dict has the same function for this object
+  PyObject* family;  // of such a function: the one in the class
+  PyObject* owner;   // ... and a weak reference to the object; or to the module that it is the call of
 };
 
 // Of the Python layer. The lists have an entry for each thread that records, or runs a compiled function
 // eagerly.
 PyObject *g_recordings, *g_running;
-PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release;
+PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
+PyTypeObject* g_type_object;
 
 bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
 
@@ -128,8 +135,41 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
 }
 
+// The object of a weak reference; null: it is gone.
+py::object referent(PyObject* reference) {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* object = nullptr;
+  if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
+  return py::reinterpret_steal<py::object>(object);
+#else
+  PyObject* object = PyWeakref_GET_OBJECT(reference);
+  return object == Py_None ? py::object() : py::reinterpret_borrow<py::object>(object);
+#endif
+}
+
+// `object.method`. What the object has already is found here, all else by `_bound`.
+PyObject* get(PyObject* self, PyObject* object, PyObject*) {
+  CompiledCall& c = compiled_call(self);
+  if (!object || object == Py_None || !c.place) return Py_NewRef(self);
+  PyObject** dict = kHasGil ? _PyObject_GetDictPtr(object) : nullptr;
+  if (dict && *dict && PyDict_CheckExact(*dict)) {
+    PyObject* method = PyDict_GetItemWithError(*dict, c.place);
+    if (!method && PyErr_Occurred()) return nullptr;
+    if (method && PyType_IsSubtype(Py_TYPE(method), g_type_object)) {
+      const CompiledCall& own = compiled_call(method);
+      if (own.family == self && own.owner && referent(own.owner).ptr() == object)
+        return PyMethod_New(method, object);
+    }
+  }
+  PyErr_Clear();
+  return PyObject_CallMethodOneArg(self, g_bound, object);
+}
+
 int visit(PyObject* self, visitproc visit, void* arg) {
   CompiledCall& c = compiled_call(self);
+  Py_VISIT(c.place);
+  Py_VISIT(c.family);
+  Py_VISIT(c.owner);
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(c.program);
   Py_VISIT(c.core);
@@ -152,6 +192,9 @@ int clear(PyObject* self) {
   c.resting = 0;
   clear_program(c);
   Py_CLEAR(c.function);
+  Py_CLEAR(c.place);
+  Py_CLEAR(c.family);
+  Py_CLEAR(c.owner);
   return 0;
 }
 
@@ -193,6 +236,20 @@ PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   Py_RETURN_NONE;
 }
 
+// place: None where it is no method. family, owner: of the method of one object.
+PyObject* serve_method(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[method] expected three arguments"), nullptr;
+  if (arguments[2] != Py_None && !PyWeakref_Check(arguments[2]))
+    return PyErr_SetString(PyExc_TypeError, "[method] expected a weak reference"), nullptr;
+  CompiledCall& c = compiled_call(self);
+  PyObject** const members[] = {&c.place, &c.family, &c.owner};
+  for (int i = 0; i < 3; ++i) {
+    PyObject* value = arguments[i] == Py_None ? nullptr : Py_NewRef(arguments[i]);
+    Py_XDECREF(std::exchange(*members[i], value));
+  }
+  Py_RETURN_NONE;
+}
+
 // Whether `_call` is one of the calls that go to the function, as with other threads; it counts as one.
 PyObject* rests(PyObject* self, PyObject*) {
   CompiledCall& c = compiled_call(self);
@@ -218,11 +275,14 @@ PyMethodDef g_methods[] = {
     {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> int"},
     {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
      "_rest(self: _CompiledCall, function: Any, calls: int, in_turn: bool) -> None"},
+    {"_serve_method", reinterpret_cast<PyCFunction>(pointer(serve_method)), METH_FASTCALL,
+     "_serve_method(self: _CompiledCall, place: Any, family: Any, owner: Any) -> None"},
     {"_rests", rests, METH_NOARGS, "_rests(self: _CompiledCall) -> bool"},
     {"_run_eagerly", reinterpret_cast<PyCFunction>(pointer(run_function)), METH_FASTCALL,
      "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"},
     {nullptr, nullptr, 0, nullptr}};
 PyType_Slot g_type_slots[] = {{Py_tp_call, pointer(call)},
+                              {Py_tp_descr_get, pointer(get)},
                               {Py_tp_traverse, pointer(visit)},
                               {Py_tp_clear, pointer(clear)},
                               {Py_tp_dealloc, pointer(free_object)},
@@ -234,13 +294,24 @@ PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
 
 }  // namespace
 
+bool anything_records() { return !is_empty(g_recordings); }
+bool anything_runs_compiled() { return !is_empty(g_running); }
+
+bool is_call_for(PyObject* call, PyObject* module) {
+  if (!PyType_IsSubtype(Py_TYPE(call), g_type_object)) return false;
+  PyObject* owner = compiled_call(call).owner;
+  return owner && referent(owner).ptr() == module;
+}
+
 void register_compiled_call(Module m) {
   g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
   g_training = PyUnicode_InternFromString("training");
+  g_bound = PyUnicode_InternFromString("_bound");
   g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
   const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
   if (!type) throw py::error_already_set();
   m.attr("_CompiledCall") = type;
+  g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
   def(m, "_set_call_state(recordings, running)", [](Raw recordings, Raw running) {
     g_recordings = recordings.value.inc_ref().ptr(), g_running = running.value.inc_ref().ptr();
   });

@@ -39,7 +39,7 @@ struct Block {
   std::string before;  // the mode before each entry that has not ended; as a text it is within the object
 };
 
-PyObject *g_wanted, *g_decorated;
+PyObject *g_wanted, *g_decorated, *g_mode_class;
 
 Block& block_of(PyObject* self) { return *reinterpret_cast<Block*>(self); }
 
@@ -111,10 +111,12 @@ void add_type(Module m, const char* name, PyType_Spec& spec) {
 
 bool is_grad_enabled() { return t_enabled; }
 void set_grad_enabled(bool on) { t_enabled = on; }
+bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == g_mode_class; }
 
 void register_grad_mode(Module m) {
   g_wanted = PyUnicode_InternFromString("wanted"), g_decorated = PyUnicode_InternFromString("_decorated");
   add_type(m, "_GradMode", g_mode);
+  g_mode_class = py::object(m.attr("_GradMode")).release().ptr();
   add_type(m, "_GradBlock", g_block);
 }
 

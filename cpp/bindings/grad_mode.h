@@ -1,9 +1,11 @@
 // Whether operations are recorded on the tape: a switch for each thread, of python/ranvier/autograd/mode.py.
 #pragma once
+#include <Python.h>
 
 namespace ranvier::bind {
 
 bool is_grad_enabled();  // in this thread
 void set_grad_enabled(bool on);
+bool is_grad_mode(PyObject* x);  // whether x.enabled is the switch of this thread
 
 }  // namespace ranvier::bind

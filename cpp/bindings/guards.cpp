@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "bindings/array_args.h"
+#include "bindings/grad_mode.h"
 #include "bindings/numpy_api.h"
 #include "bindings/tensors.h"
 
@@ -192,6 +193,7 @@ bool Guard::holds() {
     case GuardKind::slot:
       return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {
+      if (number) return is_grad_enabled() == (e == Py_True);
       const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
       if (!value) PyErr_Clear();
       return same_value(value.ptr(), e);
@@ -222,7 +224,35 @@ bool Guard::holds() {
 // The old guards are freed last: that may run Python, which finds the new ones.
 void Guards::clear() {
   dicts_.clear();
+  pointers_.clear();
+  others_ = 0;
   std::vector<Guard>().swap(guards_);
+}
+
+// False: it is compared otherwise.
+bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std::vector<Pointer>& found) {
+#ifndef Py_GIL_DISABLED
+  PyObject *o = g.owner.ptr(), *e = g.expected.ptr();
+  if (g.kind == GuardKind::slot) return found.push_back({&slot_at(o, g.number), e}), true;
+  if (g.kind == GuardKind::cell)
+    return found.push_back({&reinterpret_cast<PyCellObject*>(o)->ob_ref, e}), true;
+  if (g.kind == GuardKind::type) {
+    PyObject** dict = g.key.is_none() ? nullptr : _PyObject_GetDictPtr(o);
+    if (!g.key.is_none() && (!dict || *dict != g.key.ptr())) return false;
+    if (dict) found.push_back({dict, g.key.ptr()});
+    return found.push_back({reinterpret_cast<PyObject* const*>(&o->ob_type), e}), true;
+  }
+  if (g.kind == GuardKind::function) {
+    auto* const f = reinterpret_cast<PyFunctionObject*>(o);
+    PyObject* const* places[] = {&f->func_code, &f->func_defaults, &f->func_kwdefaults};
+    for (int i = 0; i < 3; ++i) {
+      PyObject* expected = PyTuple_GET_ITEM(e, i);
+      found.push_back({places[i], expected == Py_None ? nullptr : expected});
+    }
+    return true;
+  }
+#endif
+  return false;
 }
 
 // Guards on dicts come first, sorted by their dict, so that one version stands for all guards on it.
@@ -235,22 +265,30 @@ void Guards::set(const py::list& list) {
     g.place = static_cast<int>(guards_.size());
     if (g.kind == GuardKind::slot) g.number = slot_offset(Py_TYPE(g.owner.ptr()), g.key.ptr());
     if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
+    if (g.kind == GuardKind::attribute)
+      g.number = is_grad_mode(g.owner.ptr()) && PyBool_Check(g.expected.ptr());
     guards_.push_back(std::move(g));
   }
-  const auto others = std::stable_partition(guards_.begin(), guards_.end(), is_on_dict);
-  std::stable_sort(guards_.begin(), others, [](const Guard& a, const Guard& b) {
+  const auto after_dicts = std::stable_partition(guards_.begin(), guards_.end(), is_on_dict);
+  std::stable_sort(guards_.begin(), after_dicts, [](const Guard& a, const Guard& b) {
     return std::less<PyObject*>()(a.owner.ptr(), b.owner.ptr());
   });
-  for (size_t i = 0; i < static_cast<size_t>(others - guards_.begin()); ++i) {
+  for (size_t i = 0; i < static_cast<size_t>(after_dicts - guards_.begin()); ++i) {
     PyObject* dict = guards_[i].owner.ptr();
     if (dicts_.empty() || dicts_.back().dict != dict) dicts_.push_back({dict, i, i, 0});
     dicts_.back().end = i + 1;
   }
+  const auto others = std::stable_partition(after_dicts, guards_.end(),
+                                            [this](const Guard& g) { return add_pointers(g, pointers_); });
+  others_ = static_cast<size_t>(others - guards_.begin());
 }
 
 int Guards::first_changed(size_t begin, size_t end) {
-  for (size_t i = begin; i < end; ++i)
-    if (!guards_[i].holds()) return guards_[i].place;
+  for (size_t i = begin; i < end; ++i) {
+    Guard& g = guards_[i];
+    if (g.kind == GuardKind::names && g.number != 0 && version_of(g.owner.ptr()) == g.number) continue;
+    if (!g.holds()) return g.place;
+  }
   return -1;
 }
 
@@ -262,7 +300,10 @@ int Guards::first_changed() {
     if (changed >= 0) return changed;
     d.version = now;
   }
-  return first_changed(dicts_.empty() ? 0 : dicts_.back().end, guards_.size());
+  const bool same = std::all_of(pointers_.begin(), pointers_.end(),
+                                [](const Pointer& p) { return *p.place == p.expected; });
+  const size_t after_dicts = dicts_.empty() ? 0 : dicts_.back().end;
+  return first_changed(same ? others_ : after_dicts, guards_.size());
 }
 
 int Guards::visit(visitproc visit, void* arg) const {

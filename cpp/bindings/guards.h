@@ -102,7 +102,8 @@ enum class GuardKind : int64_t {
 struct Guard {
   GuardKind kind;
   py::object owner, key, expected;
-  int64_t number = 0;  // slot: offset of the member; names: version of the class; address
+  int64_t number = 0;  // slot: offset of the member; names: version of the class; address; attribute: whether
+                       // it is the grad mode's
   int place = 0;       // in the list that the guards came in
 
   bool holds();
@@ -125,10 +126,19 @@ class Guards {
     size_t begin, end;
     uint64_t version;
   };
+  // A pointer that stays where it is while the guard's owner lives. Where each points to what it did, the
+  // guards that stand on pointers hold.
+  struct Pointer {
+    PyObject* const* place;
+    PyObject* expected;
+  };
   int first_changed(size_t begin, size_t end);
+  static bool add_pointers(const Guard& g, std::vector<Pointer>& found);
 
-  std::vector<Guard> guards_;
-  std::vector<Dict> dicts_;  // the guards before dicts_.back().end
+  std::vector<Guard> guards_;      // on dicts, on pointers, all others
+  std::vector<Dict> dicts_;        // the guards before dicts_.back().end
+  std::vector<Pointer> pointers_;  // of the guards from there to others_
+  size_t others_ = 0;
 };
 
 // Whether it has a gradient in the layout of the leaf, in memory that nothing else refers to.

@@ -18,19 +18,12 @@ TensorView<T> new_line(Graph& graph, int64_t size) {
 
 constexpr int64_t kManyRows = 64;  // of a small product, which then takes longer than to copy b
 
-// Few rows, and a b that takes less time to transpose than a plan of the product to make.
-template <class T>
-bool plans_take_longer(const Matmul<T>& m) {
-  constexpr int64_t kFewElements = 1 << 10;
-  return m.c.shape[1] <= kDotRows && m.b.strides[1] == 1 && numel(m.b) <= kFewElements;
-}
-
 // b of a product that packs it, or that transposes the product, or b in registers, so as not to.
 template <class T>
 void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   if (m.c.shape[0] != 1 || m.packed.data || numel(m.b) == 0 || numel(m.c) == 0 || !graph.is_fixed(m.b))
     return;
-  if (m.is_small() && (m.c.shape[1] >= kManyRows || plans_take_longer(m))) return;
+  if (m.is_small() && m.c.shape[1] >= kManyRows) return;
   const MatmulPlan<T> plan(m, team);
   if (plan.dots || plan.gemv || plan.stack) return;
   if (!plan.few && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;

@@ -365,6 +365,8 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0,
                        [&](const OpenTeam& team) { run_small(team, kernels, *this); });
   }
+  if (is_few_packed(*this, kernels))
+    return team.parallel_for(1, 0, [&](int64_t) { run_few_packed(kernels, *this); });
   team.region(serial_ns(kernels, batch * m, n, std::max<int64_t>(k, 1)), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products

@@ -44,12 +44,6 @@ constexpr int64_t kWidest = 512;    // a multiple of the columns of any tile
 constexpr int kGroup = 3;           // strips that a thread packs at once at least
 constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
 
-// Even blocks of at most `most` products. Whole squares of the widest transposition.
-int64_t k_block_of(int64_t k, int64_t most) {
-  if (k <= most) return most;
-  return round_up(ceil_div(k, ceil_div(k, most)), 16);
-}
-
 // The chains of all tiles of c, of which each takes the time of kLeastChains at least.
 int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
   constexpr int64_t kLeastChains = 8;  // two FMAs in each cycle, with a latency of 4

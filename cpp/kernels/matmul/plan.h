@@ -22,6 +22,12 @@ double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64
                   kMatmulNsPerByte * sizeof(T) * read);
 }
 
+// Even blocks of at most `most` products. Whole squares of the widest transposition.
+inline int64_t k_block_of(int64_t k, int64_t most) {
+  if (k <= most) return most;
+  return round_up(ceil_div(k, ceil_div(k, most)), 16);
+}
+
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
 struct TileSize {
   bool threes;  // of three vectors

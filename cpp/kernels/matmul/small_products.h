@@ -101,6 +101,44 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
   }
 }
 
+// Few rows and a packed b of a product that takes about as long as its plan would: see MatmulPack.
+template <class T>
+bool is_few_packed(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  constexpr int64_t kShort = 1 << 17;  // products
+  const int64_t m = call.c.shape[1], k = call.a.shape[2];
+  return call.packed.data && m <= std::min(kernels.mr, kGemvRows) && k > 0 &&
+         m * k * call.c.shape[2] <= kShort && !kernels.pairs && !call.added && call.c.shape[0] == 1 &&
+         (!call.bias.data || call.bias.strides[0] == 1);
+}
+
+template <class T>
+void run_few_packed(const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  const int64_t n = call.c.shape[2];
+  const auto width = [&](int64_t columns) {
+    int w = kernels.lanes;
+    while (w < columns) w *= 2;
+    return w;
+  };
+  MatmulTile<T> t{};
+  t.rows = static_cast<int>(call.c.shape[1]);
+  t.k = call.a.shape[2], t.k_block = k_block_of(t.k, kernels.kc);
+  t.a = call.a.data, t.rs_a = call.a.strides[1], t.cs_a = call.a.strides[2];
+  t.rs_c = call.c.strides[1], t.cs_c = call.c.strides[2];
+  t.rs_s = call.saved.strides[1], t.cs_s = call.saved.strides[2];
+  t.norm_step = call.norm.shape[1];
+  t.activation = call.activation;
+  const int64_t strip = std::min(kernels.nr(t.rows), width(n));
+  for (int64_t j = 0; j < n; j += strip) {
+    t.columns = static_cast<int>(std::min(strip, n - j));
+    t.b = call.packed.data + j * t.k, t.rs_b = width(t.columns);
+    t.c = call.c.data + j * t.cs_c;
+    if (call.bias.data) t.bias_row = call.bias.data + j;
+    if (call.norm.data) t.norm_row = call.norm.data + j;
+    if (call.saved.data) t.saved = call.saved.data + j * t.cs_s;
+    kernels.tile(t);
+  }
+}
+
 constexpr int64_t kDotProducts = 1 << 23;  // between two looks for a signal; columns are counted by int
 
 // The team splits the columns. `few` takes kDotRows of them at least: with fewer it would read and write what

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from sys import maxsize
 from time import perf_counter
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -55,6 +55,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
     def _forget(self) -> None:
         self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
+        self._serve_method(self._place if type(self._function) is FunctionType else None, None, None)
         self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
         self._warned, self._exceptions, self._has_containers = False, 0, False
@@ -302,6 +303,7 @@ class CompiledMethod(CompiledFunction):
     def __init__(self, family: CompiledFunction, owner: Any) -> None:
         self._family, self._owner = family, ref(owner)
         super().__init__(family._function, family._verify, family._strict)
+        self._serve_method(None, family, self._owner)
 
     def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         return super().run(self._owner(), *args, indices=indices, **kwargs)

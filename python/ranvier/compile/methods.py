@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from types import FunctionType, MethodType
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -18,6 +18,7 @@ class Methods:
 
     _function: Any
     _place: str  # in the dict of the object of a method
+    _serve_method: Any  # of the core
     _lock: Lock
     _cache: ProgramCache
     _instances: WeakSet[Any]  # the same method of objects
@@ -26,16 +27,11 @@ class Methods:
         """The same function for one object."""
         raise NotImplementedError
 
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        """As a function does: a decorated method gets its object as the first argument."""
-        if instance is None or type(self._function) is not FunctionType:
-            return self
-        try:  # what the object has already, and quickly
-            method = instance.__dict__[self._place]
-            if method._owner() is instance and method._family is self:
-                return MethodType(method, instance)
-        except (AttributeError, KeyError, TypeError):
-            pass
+    def _bound(self, instance: Any) -> Any:
+        """The method of an object that has none yet: as a function, it gets its object as the first argument.
+
+        What the object has is found in the core (`__get__` of `_CompiledCall`).
+        """
         return MethodType(self._of(instance), instance)
 
     def _of(self, instance: Any) -> Any:

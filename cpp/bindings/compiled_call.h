@@ -1,0 +1,11 @@
+// What calls of modules ask of compiled functions.
+#pragma once
+#include <Python.h>
+
+namespace ranvier::bind {
+
+bool anything_records();                             // a thread records a step
+bool anything_runs_compiled();                       // ... or runs a compiled function eagerly
+bool is_call_for(PyObject* call, PyObject* module);  // a compiled function that was made for this module
+
+}  // namespace ranvier::bind
