@@ -6,10 +6,8 @@ import os
 from _thread import RLock, get_ident
 from weakref import WeakSet
 
-import ranvier._core as _core
-from ranvier.autograd.recording import recordings, running
+from ranvier.autograd.recording import running
 
-_core._set_call_state(recordings, running)
 _locks: WeakSet[Lock] = WeakSet()
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dis
 import functools
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodDescriptorType
 from typing import Any
+from weakref import ref
 
 from ranvier.compile.compiled_model import ModelCall
 from ranvier.compile.kinds import PACKAGE
-from ranvier.nn import Module, Parameter, Sequential
+from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
 
 # Bytes of parameters: a program has copies of them, and is freed by the garbage collector only.
@@ -44,8 +45,6 @@ class Layers:
         return self.module.training
 
     def __call__(self, *args: Any) -> Any:
-        if type(self.module) is Sequential:
-            return Sequential._each(self.module, *args)
         return self.module.forward(*args)
 
 
@@ -59,6 +58,7 @@ class RepeatedCall(ModelCall):
         self.owner = module
         self._recordings = 0
         super().__init__(Layers(module))
+        self._serve_method(None, None, ref(module))
 
     def _code(self) -> int:
         return hash(tuple([id(type(m)) for m in Module.modules(self._function.module)]))
@@ -111,11 +111,13 @@ def is_replayed(module: Any) -> bool:
 
 def _is_plain(module: Any) -> bool:
     kind = type(module)
-    if module._hooks is not None or "forward" in module.__dict__ or not _is_own(kind.__call__):
-        return False
-    if not kind._is_users:
-        return kind.__module__ in _HOMES and _is_own(kind.forward)
+    call: Any = kind.__call__
     forward: Any = kind.forward
+    own = type(call) is MethodDescriptorType and call.__objclass__ is Module  # not wrapped
+    if not own or module._hooks is not None or "forward" in module.__dict__:
+        return False
+    if kind.__module__.startswith("ranvier."):
+        return kind.__module__ in _HOMES and _is_own(forward)
     return type(forward) is FunctionType and not _stores(forward.__code__)
 
 

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import recordings, running
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.often import REPLAY, counted
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -102,6 +99,8 @@ class Sequential(_Numbered):
     )
     """
 
+    _may_repeat = True
+
     def __init__(self, *layers: Any) -> None:
         super().__init__()
         if len(layers) == 1 and isinstance(layers[0], Mapping):
@@ -116,24 +115,9 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         attributes = self.__dict__
-        if not mode.enabled and type(input) is Tensor and not (recordings or running or input._requires_grad):
-            if REPLAY not in attributes:
-                return counted(self, self._each, (input,))
-            call = attributes[REPLAY]
-            if call is not None and self._hooks is None:  # else they are being called around this
-                if call.owner is self:
-                    return call(input)
-                del attributes[REPLAY]  # this is a copy of another one's dict
-        return self._each(input)
-
-    def _each(self, input: Any) -> Any:
-        attributes = self.__dict__
         for name in self._module_names:
             input = attributes[name](input)
         return input
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != REPLAY}
 
 
 class ModuleList(_Numbered):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.mode import mode
@@ -67,14 +68,14 @@ class Module(HookRegistration, StateDicts, Conversions):
     _buffer_names: dict[str, bool]  # name -> whether it is part of the state dict
     _module_names: dict[str, None]
     _shown: tuple[str, ...] = ()  # see `settings_text`
-    _is_users: bool = False  # whether forward is the user's
+    _may_repeat: bool = False  # whether calls are counted (often.py): where forward is the user's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
             record_arguments(cls)
         elif "forward" in vars(cls):
-            cls._is_users = not belongs_to(cls.__module__, "ranvier.")
+            cls._may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
             # only where it is called: each lookup is slower with it
@@ -89,21 +90,21 @@ class Module(HookRegistration, StateDicts, Conversions):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # the core has the same, for most calls: see below
         if recordings and (recording := current()) is not None:
             recording.modules[id(self)] = self
         for arg in args:
-            if type(arg) is not Tensor and isinstance(arg, ndarray):
+            if isinstance(arg, ndarray):
                 args = self._cast(args)
                 break
         if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
             kwargs = dict(zip(kwargs, self._cast((*kwargs.values(), *args)), strict=False))
         try:
-            if self._hooks is None:
-                if self._is_users and not mode.enabled:
-                    return called(self, args, kwargs)
-                return self.forward(*args, **kwargs)
-            return self._hooks.call(self, args, kwargs)
+            if self._hooks is not None:
+                return self._hooks.call(self, args, kwargs)
+            if self._may_repeat and not (kwargs or mode.enabled):
+                return called(self, *args)
+            return self.forward(*args, **kwargs)
         except Exception as error:
             self._locate(error)
             raise
@@ -387,3 +388,6 @@ class Module(HookRegistration, StateDicts, Conversions):
             return f"{self._get_name()}({extra})"
         lines = [*extra.split("\n"), *children] if extra else children
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+_core._set_module_class(Module, called)

@@ -6,7 +6,6 @@ What is counted is the call of a Sequential, and of a module whose class is the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from sys import getprofile, gettrace
 from time import perf_counter
 from typing import Any
@@ -26,18 +25,16 @@ _tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)  # f
 _DEBUGGER, _PROFILER = 0, 2
 
 
-def called(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """The call, without gradients, of a module whose forward is the user's."""
-    for x in args:
-        if type(x) is not Tensor or x._requires_grad:
-            return module.forward(*args, **kwargs)
-    if kwargs or recordings or running or not args:
-        return module.forward(*args, **kwargs)
+def called(module: Any, *args: Any) -> Any:
+    """A call without gradients that may be counted, or replayed; the core has asked most of this already."""
+    plain = all(type(x) is Tensor and not x._requires_grad for x in args)
     attributes = module.__dict__
-    if REPLAY not in attributes:
-        return counted(module, module.forward, args)
-    call = attributes[REPLAY]
-    if call is None or is_watched():
+    call = attributes.get(REPLAY, module)  # None: it is not replayed
+    if recordings or running or call is None or not (plain and args):
+        return module.forward(*args)
+    if call is module:
+        return _counted(module, args)
+    if is_watched():
         return module.forward(*args)
     if call.owner is not module:  # this is a copy of another one's dict
         del attributes[REPLAY]
@@ -52,7 +49,7 @@ def is_watched() -> bool:
     return _tool_of is not None and any(_tool_of(number) is not None for number in (_DEBUGGER, _PROFILER))
 
 
-def counted(module: Any, run: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     """A call of which it is not known yet whether many follow."""
     link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
     if link is None or link() is not module:  # it was another's id
@@ -61,9 +58,9 @@ def counted(module: Any, run: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     if often and not is_watched():
         _calls.pop(id(module), None)  # another thread may have done it
         call = provider("replays").begin(module)
-        return run(*args) if call is None or module._hooks is not None else call(*args)
+        return module.forward(*args) if call is None else call(*args)
     began = perf_counter()
-    result = run(*args)
+    result = module.forward(*args)
     _calls[id(module)] = link, calls + 1, seconds + perf_counter() - began
     if len(_calls) > 4096:
         _calls.clear()
