@@ -47,7 +47,9 @@ def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor
 
 def _in_range(name: str, index: Any, size: int) -> Any:
     """The index counted from 0."""
-    if index.size and (index.min() < -size or index.max() >= size):
+    if _core.inside(index, 0, size - 1):
+        return index
+    if index.min() < -size or index.max() >= size:
         raise IndexError(f"[{name}] got an index outside -{size} ... {size - 1}; expected one inside")
     return np.where(index < 0, index + size, index)
 
@@ -59,25 +61,27 @@ def _rows(name: str, x: Tensor, dim: int, index: Any) -> tuple[int, Any]:
     return at, host(_in_range, name, rows, x.shape[at] if x.ndim else 1)
 
 
-def _marked(size: int, rows: Array) -> Array:
-    """A function of its own, as `host` calls it again at each replay."""
-    hit = np.zeros(size, bool)
-    hit[rows] = True
-    return hit
-
-
 def index_fill(input: Any, dim: int, index: Any, value: Any) -> Tensor:
     """x with every element at the indices along dim replaced by a number, in a new tensor.
     | rv.index_fill(rv.zeros(3), 0, rv.tensor([0, 2]), 1.0) -> tensor([1., 0., 1.])"""
     input = as_tensor("index_fill", input)
     at, rows = _rows("index_fill", input, dim, index)
-    hit = host(_marked, input.shape[at] if input.ndim else 1, rows)
-    mask = hit.reshape((-1,) + (1,) * (input.ndim - at - 1)) if input.ndim else hit.reshape(())
     if isinstance(value, Tensor) and value.ndim:
         raise OpError(f"[index_fill] got value of shape {value.shape}; expected a number")
     if not isinstance(value, Tensor):
         value = number_in("index_fill", value, input._array.dtype)
-    return where(wrap(np.asarray(mask)), cast(value, input.dtype), input)
+    return _copied(input, at, rows, expand(cast(value, input.dtype), _rows_shape(input, at, rows)))
+
+
+def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
+    return (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else ()
+
+
+def _copied(x: Tensor, at: int, rows: Array, source: Tensor) -> Tensor:
+    if x.ndim == 0:
+        return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), x)
+    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (x.ndim - at - 1)), source.shape)
+    return scatter(x, at, places, source)
 
 
 def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
@@ -123,13 +127,10 @@ def index_copy(input: Any, dim: int, index: Any, source: Any) -> Tensor:
     input, source = as_tensor("index_copy", input), as_tensor("index_copy", source)
     require_from_0("index_copy", index)
     at, rows = _rows("index_copy", input, dim, index)
-    expected = (*input.shape[:at], rows.size, *input.shape[at + 1 :]) if input.ndim else ()
+    expected = _rows_shape(input, at, rows)
     if source.shape != expected and not (input.ndim == 0 and source.numel() == 1):
         raise OpError(f"[index_copy] got source of shape {source.shape}; expected {expected}")
-    if input.ndim == 0:
-        return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), input)
-    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (input.ndim - at - 1)), source.shape)
-    return scatter(input, at, places, source)
+    return _copied(input, at, rows, source)
 
 
 def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -> Tensor:
@@ -155,7 +156,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
             rows = host(_in_range, "index_put", picks.rows, length)
             source = broadcast_to(values, (*picks.shape, *rest)).reshape(rows.size, *rest)
             return index_add(input.reshape(length, *rest), 0, rows, source).reshape(input.shape)
-        places = picked(_positions(input), (key,))
+        places = picked(keep(np.arange(input.numel())).reshape(input.shape), (key,))
     except IndexError as error:
         raise IndexError(f"[index_put] {error}") from error
     return put(input, places, broadcast_to(values, places.shape), accumulate)
@@ -176,7 +177,8 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
             f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
             "expected at least as many"
         )
-    return put(input, places, reshape(source, (-1,))[: places.size])
+    y = scatter(reshape(input, -1), 0, keep(places), reshape(source, -1)[: places.size])
+    return reshape(y, shape)
 
 
 def scatter_reduce(
@@ -194,9 +196,7 @@ def scatter_reduce(
         raise OpError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
     if include_self and reduce == "sum":
         return _scatter("scatter_reduce", input, dim, index, src, "add")
-    known = (
-        include_self and reduce != "mean" and type(index) is type(src) is Tensor and index.shape == src.shape
-    )
+    known = include_self and reduce != "mean" and getattr(index, "shape", 1) == getattr(src, "shape", 0)
     if known and (y := direct(_core.scatter_reduce, input, index, src, dim, reduce)) is not None:
         return y
     input = as_tensor("scatter_reduce", input)
@@ -344,11 +344,6 @@ def _scatter_reduce(node: Any, dy: Tensor) -> tuple[Tensor | None, None, Tensor 
     sizes = [n for size, own in zip(used.shape, node.src_shape, strict=False) for n in (own - size, 0)]
     dsrc = pad(dsrc, sizes[::-1]) if any(sizes) else dsrc
     return dx, None, reshape(dsrc, node.src_shape)
-
-
-def _positions(x: Tensor) -> Any:
-    """The flat index of each element of x, in its shape: indexing it like x tells where elements are."""
-    return keep(np.arange(x.numel())).reshape(x.shape)
 
 
 own_errors(globals())
