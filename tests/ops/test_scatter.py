@@ -262,3 +262,43 @@ def test_scatter_reduce_of_one_number(reduce):
     wanted = {"prod": (15, 5, 3), "amax": (5, 0, 1), "sum": (8, 1, 1), "mean": (4, 0.5, 0.5)}[reduce]
     assert (y.item(), x.grad.item(), src.grad.item()) == wanted
     assert y.shape == x.grad.shape == src.grad.shape == ()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int64", "int32", "uint8", "bool"])
+def test_index_fill_of_every_dtype(dtype, rng):
+    """No index, repeated and negative ones; a number and a Tensor, which gets the gradient of all places."""
+    for shape in ((5,), (4, 5), (3, 4, 5), (2, 0), ()):
+        for dim in range(-max(len(shape), 1), max(len(shape), 1)):
+            size = shape[dim] if shape else 1
+            for rows in ([], [0], [size - 1, 0, 0], [-1]):
+                if rows and not size:
+                    continue
+                x = (rng.random(shape) * 5).astype(dtype)
+                hit = np.zeros(shape, bool)
+                np.moveaxis(hit.reshape(shape or (1,)), dim, 0)[np.array(rows, int)] = True
+                index = rv.tensor(np.array(rows, np.int64))
+                for value in (1, rv.tensor(1)):
+                    y = rv.index_fill(rv.tensor(x), dim, index, value).numpy()
+                    np.testing.assert_array_equal(y, np.where(hit, np.ones_like(x), x), strict=True)
+                if dtype == "float64":
+                    a, b = (
+                        rv.tensor(x, requires_grad=True),
+                        rv.tensor(2.0, dtype=rv.float64, requires_grad=True),
+                    )
+                    rv.index_fill(a, dim, index, b).sum().backward()
+                    np.testing.assert_array_equal(a.grad.numpy(), ~hit)
+                    assert b.grad.item() == hit.sum()
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 5), ()])
+def test_masked_scatter_takes_the_first_elements(shape, rng):
+    for share in (0, 0.5, 1):
+        x, mask, source = rng.random(shape), rng.random(shape) < share, rng.random(50)
+        a, b = (rv.tensor(v, requires_grad=True) for v in (x, source))
+        y = rv.masked_scatter(a, rv.tensor(mask), b)
+        y.sum().backward()
+        wanted = x.copy()
+        wanted[mask] = source[: mask.sum()]
+        np.testing.assert_array_equal(y.detach().numpy(), wanted)
+        np.testing.assert_array_equal(a.grad.numpy(), ~np.asarray(mask))
+        np.testing.assert_array_equal(b.grad.numpy(), np.arange(50) < mask.sum())

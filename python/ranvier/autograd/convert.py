@@ -15,7 +15,7 @@ from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
-from ranvier.autograd.memory import HALVES, require_numbers
+from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
@@ -75,16 +75,13 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
             f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
         ) from None
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
+    is_half = x._array.dtype.char + wanted.char in ("fe", "ef")
+    call = (_core._halves, x) if is_half else (_core.cast, x, wanted)
     if wanted == x._array.dtype:
         y: Any = x
-    else:
-        if x._array.dtype.char + wanted.char in HALVES:
-            y = direct(_core._halves, x)
-        else:
-            y = direct(_core.cast, x, wanted) if wanted.char in "fd?il" else None
-        if y is None:
-            require_numbers(name, wanted)
-            y = Cast(wanted).apply(x)
+    elif wanted.char not in "fd?ile" or (y := direct(*call)) is None:
+        require_numbers(name, wanted)
+        y = Cast(wanted).apply(x)
     return y if memory_format is None else _laid_out(name, y, memory_format)
 
 

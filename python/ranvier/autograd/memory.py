@@ -21,7 +21,6 @@ _FLOATS = frozenset("fd")
 _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
 _MADE = frozenset("fd?ilq")  # and to
-HALVES = ("fe", "ef")
 MOST_ELEMENTS = 2**40  # as many as the core takes
 
 
@@ -106,7 +105,7 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     """A copy of x in another dtype."""
     if x.dtype.char in _READ and dtype.char in _MADE:
         return _core.cast(x, dtype, None)
-    if x.dtype.char + dtype.char in HALVES and not recordings and x.ndim <= 8:
+    if x.dtype.char + dtype.char in ("fe", "ef") and not recordings and x.ndim <= 8:
         return _core._halves(x)
     return host(_cast_by_numpy, x, dtype)
 

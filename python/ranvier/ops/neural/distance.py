@@ -136,8 +136,7 @@ def pairs_of_rows(x: Tensor, p: float) -> Tensor:
     """:func:`ranvier.nn.functional.pdist` of checked arguments."""
     if p >= 0 and is_floating(x):
         return PairsOfRows(p).apply(x)
-    i, j = map(keep, np.triu_indices(x.shape[0], 1))
-    return norm(x[i] - x[j], p, -1)
+    return _pairs(PairsOfRows(p), x)
 
 
 @recomputed("x", kinds=(PairsOfRows,))

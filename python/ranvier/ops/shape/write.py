@@ -240,14 +240,11 @@ def _reduced(x: Array, at: int, places: Array, src: Array, reduce: str, include_
 
 def _neutral(reduce: str, dtype: Any) -> Any:
     """The value that a reduction starts from."""
-    if reduce not in ("amax", "amin"):
-        return 1 if reduce == "prod" else 0
-    if dtype.kind == "f":
-        return -math.inf if reduce == "amax" else math.inf
-    if dtype.kind == "b":
-        return reduce == "amin"
-    limits = np.iinfo(dtype)
-    return limits.min if reduce == "amax" else limits.max
+    if dtype.kind in "fb":
+        low, high = (-math.inf, math.inf) if dtype.kind == "f" else (False, True)
+    else:
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return {"amax": low, "amin": high, "prod": 1}.get(reduce, 0)
 
 
 class ScatterReduce(Function):
@@ -304,8 +301,6 @@ class ScatterReduce(Function):
                     share[lost] = np.nan
                 dx, dvalues = np.where(mine, share, 0), np.where(hit, self._read(share), 0)
         dx = dx.astype(dy.dtype, copy=False).reshape(self.shape)
-        if dvalues.shape == self.src_shape:
-            return dx, None, dvalues
         dsrc = np.zeros(self.src_shape or (1,), dy.dtype)
         dsrc[self.used] = dvalues
         return dx, None, dsrc.reshape(self.src_shape)
