@@ -96,13 +96,13 @@ class Distances(Function):
     def __init__(self, p: float) -> None:
         self.p = p
 
-    def forward(self, x1: Any, x2: Any) -> Any:
+    def forward(self, x1: Any, x2: Any = None) -> Any:
         self.x1, self.x2, self.y = x1, x2, _core.cdist(x1, x2, self.p)
         return self.y
 
     def backward(self, dy: Any) -> Any:
-        arguments = (dy, self.y, self.x1, self.x2, self.p)
-        return tuple(_core.cdist_backward(*arguments, k == 1) if self.needs[k] else None for k in (0, 1))
+        arguments, of = (dy, self.y, self.x1, self.x2, self.p), enumerate(self.needs)
+        return tuple(_core.cdist_backward(*arguments, k == 1) if needed else None for k, needed in of)
 
 
 @recomputed("x1", "x2", kinds=(Distances,))
@@ -122,14 +122,7 @@ def distances(x1: Tensor, x2: Tensor, p: float) -> Tensor:
 
 
 class PairsOfRows(Distances):
-    """y = the p-norms of x[i] - x[j] for x (n, d) and i < j"""
-
-    def forward(self, x: Any) -> Any:  # type: ignore[override]
-        self.x, self.y = x, _core.cdist(x, None, self.p)
-        return self.y
-
-    def backward(self, dy: Any) -> Any:
-        return _core.cdist_backward(dy, self.y, self.x, None, self.p)
+    """y = the p-norms of x1[i] - x1[j] for x1 (n, d) and i < j"""
 
 
 def pairs_of_rows(x: Tensor, p: float) -> Tensor:
@@ -139,7 +132,7 @@ def pairs_of_rows(x: Tensor, p: float) -> Tensor:
     return _pairs(PairsOfRows(p), x)
 
 
-@recomputed("x", kinds=(PairsOfRows,))
+@recomputed("x1", kinds=(PairsOfRows,))
 def _pairs(node: Any, x: Tensor) -> Tensor:
     i, j = map(keep, np.triu_indices(x.shape[0], 1))
     return norm(x[i] - x[j], node.p, -1)

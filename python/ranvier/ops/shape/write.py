@@ -188,8 +188,7 @@ def scatter_reduce(
 
     reduce: 'sum', 'prod', 'mean', 'amax' or 'amin'. Without include_self, x counts only where nothing is
     written. Equal extremes share the gradient; where one is NaN all gradients are. Raises IndexError where an
-    index is negative or out of range,
-    TypeError where src has a dtype that x's cannot hold.
+    index is negative or out of range, TypeError where src has a dtype that x's cannot hold.
     | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
     -> tensor([5., 2.])"""
     if reduce not in ("sum", "prod", "mean", "amax", "amin"):
