@@ -80,8 +80,9 @@ def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
 def _copied(x: Tensor, at: int, rows: Array, source: Tensor) -> Tensor:
     if x.ndim == 0:
         return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), x)
-    places = np.broadcast_to(rows.reshape((-1,) + (1,) * (x.ndim - at - 1)), source.shape)
-    return scatter(x, at, places, source)
+    y = direct(_core.scatter, x, rows, source, at, False, None, True)
+    places = rows.reshape((-1,) + (1,) * (x.ndim - at - 1))
+    return scatter(x, at, np.broadcast_to(places, source.shape), source) if y is None else y
 
 
 def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
@@ -177,7 +178,7 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
             f"[masked_scatter] got {source.numel()} elements for {places.size} places; "
             "expected at least as many"
         )
-    y = scatter(reshape(input, -1), 0, keep(places), reshape(source, -1)[: places.size])
+    y = scatter(reshape(input, -1), 0, wrap(keep(places)), reshape(source, -1)[: places.size])
     return reshape(y, shape)
 
 
@@ -272,8 +273,7 @@ class ScatterReduce(Function):
         y[self.part] = part
         return y
 
-    def _put(self, x: Array, value: float) -> Array:
-        """x with a value at all places"""
+    def _put(self, x: Array, value: float) -> Array:  # x with a value at all places
         values = np.broadcast_to(x.dtype.type(value), self.places.shape)
         return self._write(_core.scatter, x, values, False, None, True)
 
