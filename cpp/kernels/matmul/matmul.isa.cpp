@@ -69,8 +69,27 @@ static void run_half_tile(const MatmulTile<float>& t, std::integer_sequence<int,
 }
 #endif
 
+// One product for each element, any number of columns: a row of c is stored from its begin to its end. Tiles
+// would store pieces of many rows in turn, which takes longer.
+template <class T>
+static void outer(const MatmulTile<T>& t) {
+  constexpr int L = lanes<T>;
+  const int64_t last = t.columns - L, rs_a = t.rs_a, rs_c = t.rs_c;
+  const T *a = t.a, *b = t.b;
+  T* c = t.c;
+  for (int64_t more = t.more; more >= 0; --more, a += t.step_a, b += t.step_b, c += t.step_c)
+    for (int i = 0; i < t.rows; ++i) {
+      const vec<T> x = broadcast<T>(a[i * rs_a]);
+      T* to = c + i * rs_c;
+      for (int64_t j = 0; j < last; j += L) store(to + j, fma(x, load(b + j), vec<T>{}));
+      store(to + last, fma(x, load(b + last), vec<T>{}));
+    }
+}
+
 template <class T>
 static void run_tile(const MatmulTile<T>& t) {
+  if (t.k == 1 && t.columns >= 2 * lanes<T> && t.cs_c == 1 && !t.accumulate && !t.pack_to && !is_finished(t))
+    return outer(t);
   if constexpr (kPacks<T>)
     if (t.pack_to) {
       constexpr int kMost = kOddTiles ? kRowsOfThree : kTileRows;

@@ -69,6 +69,7 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
   const int rows = rows_of(kernels_.mr), columns = kernels_.nr(rows), of_three = kernels_.rows_of_three;
   const TileSize usual = {false, kernels_.mr, rows, columns};
   const int64_t vectors = ceil_div(o.n, kernels_.lanes);
+  if (is_outer(o)) return {false, kernels_.mr, rows, static_cast<int>(o.n)};
   if (prepacked || of_three == 0 || vectors < 3 || vectors == 4 || o.m < of_three) return usual;
   const TileSize threes = {true, of_three, rows_of(of_three), 3 * kernels_.lanes};
   if (threes.rows != of_three && o.m % threes.rows != 0) return usual;
@@ -81,6 +82,13 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
     most = kAlignedChains;
   if (!plain_) most = std::min(most, kFinishedChains);
   return chains(o.m, threes.rows, vectors, 3) <= most * fewest ? threes : usual;
+}
+
+// Of one product, whose rows are stored one after the other: see outer() in matmul.isa.cpp.
+template <class T>
+bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
+  return o.k == 1 && !prepacked && plain_ && !kernels_.pairs && o.cs_b == 1 && o.cs_c == 1 &&
+         o.n >= 2 * kernels_.lanes && o.n * kSize <= near_b();
 }
 
 template <class T>

@@ -120,6 +120,7 @@ class MatmulPlan {
  private:
   Operands<T> orient(const Matmul<T>& call, bool transpose) const;
   void choose(const Matmul<T>& call, Operands<T>& plain, Operands<T>& swapped);
+  bool is_outer(const Operands<T>& o) const;
   bool is_contiguous(const Operands<T>& o) const;
   bool is_gemv(const Operands<T>& o) const;
   bool is_stack(const Matmul<T>& call, const Operands<T>& o) const;

@@ -1,0 +1,69 @@
+"""Products with one row, a few rows, or one product for each element: their own loops at every level."""
+
+import numpy as np
+import pytest
+from ranvier import kernels
+from support.bits import same_bits
+from support.tolerance import tolerance
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def drawn(rng, shape, dtype):
+    return rng.uniform(-1, 1, shape).astype(dtype)
+
+
+def check(a, b, out=None):
+    wide = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    got = kernels.matmul(a, b, out=out)
+    np.testing.assert_allclose(got, wide, rtol=0, atol=tolerance(a.dtype, a.shape[-1] + 1))
+    return got
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [15, 16, 17, 31, 32, 33, 47, 95, 130, 784, 6145])
+def test_outer_products(n, dtype, isa, rng, threads):
+    """Rows of c around whole vectors, stored by rows, by columns, and with other rows between."""
+    for m in (1, 5, 28, 131):
+        a, b = drawn(rng, (m, 1), dtype), drawn(rng, (1, n), dtype)
+        same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b))
+        alone = check(a, b)
+        np.testing.assert_array_equal(alone, a * b)  # one product is rounded once
+        np.testing.assert_array_equal(check(b.T, a.T), alone.T)
+        wide = np.full((2 * m, n + 3), 7, dtype)
+        np.testing.assert_array_equal(check(a, b, wide[::2, :n]), alone)
+        assert (wide[1::2] == 7).all()
+        assert (wide[:, n:] == 7).all()
+
+
+@DTYPES
+def test_outer_products_of_zeros_have_no_sign(dtype, isa):
+    """A chain begins with +0, also where it has one product."""
+    a, b = np.full((20, 1), -1, dtype), np.zeros((1, 200), dtype)
+    assert not np.signbit(kernels.matmul(a, b)).any()
+    assert not np.signbit(kernels.matmul(a[:1], b)).any()
+
+
+@DTYPES
+@pytest.mark.parametrize("k", [512, 515, 1024])
+def test_few_rows_by_columns_that_share_sets_of_l1(k, dtype, isa, rng, threads):
+    """Columns of b that are a multiple of 2 KB apart are read in other numbers, with the same bits."""
+    for n in (7, 16, 33, 150):
+        a, b = drawn(rng, (20, k), dtype), drawn(rng, (n, 1024), dtype)[:, :k].T
+        near = np.ascontiguousarray(b.T).T
+        wanted = check(a, b)
+        for m in (1, 2, 3, 4):
+            for columns in (b, near):
+                same_bits(threads, lambda a=a, m=m, b=columns: kernels.matmul(a[:m], b))
+                np.testing.assert_array_equal(kernels.matmul(a[:m], columns), wanted[:m])
+
+
+@DTYPES
+@pytest.mark.parametrize("k", [1, 3, 66, 386])
+def test_one_row_of_columns_that_are_no_whole_vectors(k, dtype, isa, rng, threads):
+    for n in (129, 240, 259, 300, 1001, 4500):
+        a, b = drawn(rng, (9, k), dtype), drawn(rng, (k, n), dtype)
+        wanted = check(a, b)
+        same_bits(threads, lambda a=a, b=b: kernels.matmul(a[:1], b))
+        np.testing.assert_array_equal(kernels.matmul(a[:1], b), wanted[:1])
+        np.testing.assert_array_equal(kernels.matmul(b.T, a[:1].T), wanted[:1].T)
