@@ -22,7 +22,7 @@ constexpr int64_t kSameSets = 2048;  // bytes
 // columns share the sets of L1, whose lines are read more than once.
 template <class T>
 constexpr int few_vectors(int rows) {
-  if (kManyRegisters) return rows > 2 ? 1 : 2;
+  if (kManyRegisters) return rows > 3 ? 1 : 2;
   return !kFrequent<T> || rows > 2 ? 2 : 4;
 }
 
