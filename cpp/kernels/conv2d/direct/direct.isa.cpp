@@ -112,7 +112,7 @@ static void tile(const ConvTile<T>& t) {
       multiply_pairs<T, kRows>(t, acc);
     else
       multiply<T, kRows, kVectors>(t, acc);
-  } else if constexpr (kVectors > 1 && kRows >= 8 && kFloat) {
+  } else if constexpr ((kVectors == 2 ? kRows >= 12 : kVectors == 3 && kRows >= 8) && kFloat) {
     if (t.row_step && t.rows == kRows)
       multiply_wide_pairs<T, kRows, kVectors>(t, acc);
     else
