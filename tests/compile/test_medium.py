@@ -68,6 +68,24 @@ def test_a_prediction_with_packed_weights(medium):  # noqa: F811
             np.testing.assert_array_equal(captured(x).numpy(), expected)
 
 
+def test_a_prediction_with_weights_by_rows(medium):  # noqa: F811
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(rv.randn(70, 200))
+
+        def forward(self, x):
+            return x @ self.weight
+
+    model, rng = Product(), np.random.default_rng(0)
+    captured = rv.compile(model)
+    with rv.no_grad():
+        for rows in (3, 200):
+            x = rv.tensor(rng.standard_normal((rows, 70)).astype(np.float32))
+            for _ in range(5):
+                np.testing.assert_array_equal(captured(x).numpy(), model(x).numpy())
+
+
 def gradients(forward, backward):
     model = network("mlp")
     x, y = data("mlp")

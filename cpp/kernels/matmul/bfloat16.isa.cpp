@@ -51,6 +51,7 @@ static void pack_lines(int64_t k, int columns, int width, const float* src, int6
       const int n = columns - j < L ? columns - j : L, stored = width - j < L ? width - j : L;
       const float* from = src + j * cs;
       __builtin_prefetch(from + kAheadRows * second, 0, 2);
+      __builtin_prefetch(from + (kAheadRows + 1) * second, 0, 2);
       const vec<float> low = line_of(from, cs, n > 0 ? n : 0);
       const vec<float> high = line_of(from + second, cs, n > 0 && !(odd && k == 1) ? n : 0);
       store_n(dst + j, pairs(low, high), stored);

@@ -46,7 +46,7 @@ struct Product {
     pack_panels(x, 0, 1);
     for (int64_t j = x.strips * team.index() / team.size(); j < x.strips * (team.index() + 1) / team.size();
          ++j) {
-      if (!fuses(x, j, 0)) pack_strip(x, j, packed_strip(x, j, 0));
+      if (!fuses(x, j, 0)) pack_rows(x, j, 0, x.k, packed_strip(x, j, 0));
       sweep(x, j, j + 1, 0, 0, 1);
     }
   }
@@ -91,7 +91,7 @@ struct Product {
       pack_together(x);
     else if (packs_b)
       for (int64_t j = 0; j < x.strips; ++j)
-        if (packs(x, j)) pack_strip(x, j, packed_strip(x, j, 0));
+        if (packs(x, j)) pack_rows(x, j, 0, x.k, packed_strip(x, j, 0));
     if (together) team.barrier();
     const int64_t done = plan.fused ? x.strips : 0, all = plan.panels * x.strips - done;
     for (Chunks c(team, all, tiles_at_once(x, all)); c.next() && !interrupted(team);)
@@ -119,8 +119,7 @@ struct Product {
     pack_panels(x, begin, end);
     for (int64_t g = 0; g < x.strips; g += plan.strips) {
       const int64_t h = std::min(g + plan.strips, x.strips);
-      for (int64_t j = g; j < h; ++j)
-        if (packs(x, j) && !fuses(x, j, begin)) pack_strip(x, j, packed_strip(x, j, g));
+      pack_strips(x, g, h, begin);
       plan.one_by_one ? pass(x, g, begin, end) : sweep(x, g, h, g, begin, end);
     }
   }
@@ -152,9 +151,13 @@ struct Product {
   // One of kPieces parts of strip j, in whole squares of the widest transposition.
   void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
     const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
-    if (p >= x.k || interrupted(team)) return;
+    if (p < x.k) pack_rows(x, j, p, std::min(length, x.k - p), to);
+  }
+
+  // k rows of strip j from p on, to their place among the strip's.
+  void pack_rows(const Block& x, int64_t j, int64_t p, int64_t k, T* to) {
+    if (interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
-    const int64_t k = std::min(length, x.k - p);
     kernels.pack(k, n, width, o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
                  to + p * width, is_odd(x.pc + p + k));
   }
@@ -162,11 +165,14 @@ struct Product {
   // Of pairs that end there: whether the last has one product.
   bool is_odd(int64_t end) const { return o.odd && end == o.k; }
 
-  void pack_strip(const Block& x, int64_t j, T* to) {
-    if (interrupted(team)) return;
-    const int n = columns(x, j);
-    kernels.pack(x.k, n, plan.width(n), o.b + x.pc * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
-                 to, is_odd(x.pc + x.k));
+  // Of strips [j0, j1) those that the tiles of a panel do not pack; of pairs some rows of b at a time, since
+  // each is on another page.
+  void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel) {
+    const int64_t rows = kernels.pairs && o.cs_b == 1 ? 8 : std::max<int64_t>(x.k, 1);
+    for (int64_t p = 0; p < x.k; p += rows)
+      for (int64_t j = j0; j < j1; ++j)
+        if (packs(x, j) && !fuses(x, j, panel))
+          pack_rows(x, j, p, std::min(rows, x.k - p), packed_strip(x, j, j0));
   }
 
   // Where panel i is packed, in a buffer that begins with panel `first`.
