@@ -165,10 +165,10 @@ struct Product {
   // Of pairs that end there: whether the last has one product.
   bool is_odd(int64_t end) const { return o.odd && end == o.k; }
 
-  // Of strips [j0, j1) those that the tiles of a panel do not pack; of pairs some rows of b at a time, since
-  // each is on another page.
+  // Strips [j0, j1), but those that tiles pack; of pairs from beyond L2 some rows, pages, at a time.
   void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel) {
-    const int64_t rows = kernels.pairs && o.cs_b == 1 ? 8 : std::max<int64_t>(x.k, 1);
+    const bool far = o.cs_b == 1 && o.k * std::abs(o.rs_b) * int64_t{sizeof(T)} > caches.l2;
+    const int64_t rows = kernels.pairs && far ? 8 : std::max<int64_t>(x.k, 1);
     for (int64_t p = 0; p < x.k; p += rows)
       for (int64_t j = j0; j < j1; ++j)
         if (packs(x, j) && !fuses(x, j, panel))
