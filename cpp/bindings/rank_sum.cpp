@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "bindings/classes.h"
 #include "bindings/numpy_api.h"
+#include "program/check.h"
 
 namespace ranvier::bind {
 namespace {
@@ -208,6 +209,21 @@ void without_gil(RankSum& sum) {
   if (!done) throw py::error_already_set();
 }
 
+struct Number : py::int_ {
+  RANVIER_ANNOTATION("int");
+};
+
+// Ranks compare arrays by it.
+Number checksum_of(Raw data) {
+  if (!PyArray_CheckExact(data.value.ptr()) || !PyArray_ISCARRAY_RO(as_array(data.value)))
+    fail_type("checksum", "got ", Py_TYPE(data.value.ptr())->tp_name, "; expected a contiguous array");
+  PyArrayObject* a = as_array(data.value);
+  PyThreadState* state = PyEval_SaveThread();  // the array is held by the caller
+  const uint64_t sum = checksum(PyArray_DATA(a), PyArray_NBYTES(a));
+  PyEval_RestoreThread(state);
+  return {py::int_(sum)};
+}
+
 PyMethodDef g_sum[] = {method<without_gil<&RankSum::add>>("add", "add(self: RankSum) -> None"),
                        method<without_gil<&RankSum::spread>>("spread", "spread(self: RankSum) -> None"),
                        {nullptr, nullptr, 0, nullptr}};
@@ -215,6 +231,7 @@ PyMethodDef g_sum[] = {method<without_gil<&RankSum::add>>("add", "add(self: Rank
 }  // namespace
 
 void register_rank_sum(Module m) {
+  def(m, "checksum(data)", checksum_of);
   add_class<RankSum>(m, "ranvier._core.RankSum",
                      "__new__(cls, values: Array, rows: Array, marks: Array, rank: int, "
                      "wait: Callable[[int, int, int], None], /) -> RankSum",

@@ -42,14 +42,23 @@ uint64_t checksum(const void* data, size_t bytes) {
   constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;
   uint64_t sums[kLanes] = {bytes};
   const char* p = static_cast<const char*>(data);
-  const auto add = [](uint64_t& sum, const char* from, size_t size) {
+  const auto mix = [](uint64_t sum, uint64_t word) __attribute__((always_inline)) {
+    const uint64_t mixed = (sum ^ word) * kOdd;  // each step can be undone, so that no word is lost
+    return mixed ^ mixed >> 32;
+  };
+  const auto add = [mix](uint64_t& sum, const char* from, size_t size) {
     uint64_t word = 0;
     std::memcpy(&word, from, size);
-    const uint64_t mixed = (sum ^ word) * kOdd;  // each step can be undone, so that no word is lost
-    sum = mixed ^ mixed >> 32;
+    sum = mix(sum, word);
   };
-  for (; bytes >= kLanes * kWord; p += kLanes * kWord, bytes -= kLanes * kWord)
-    for (size_t i = 0; i < kLanes; ++i) add(sums[i], p + i * kWord, kWord);
+  for (; bytes >= kLanes * kWord; p += kLanes * kWord, bytes -= kLanes * kWord) {
+#pragma GCC unroll 8
+    for (size_t i = 0; i < kLanes; ++i) {
+      uint64_t word;
+      std::memcpy(&word, p + i * kWord, kWord);
+      sums[i] = mix(sums[i], word);
+    }
+  }
   for (size_t i = 0; i < bytes; i += kWord) add(sums[i / kWord], p + i, std::min(kWord, bytes - i));
   for (size_t i = 1; i < kLanes; ++i) add(sums[0], reinterpret_cast<const char*>(&sums[i]), kWord);
   return sums[0];

@@ -209,7 +209,7 @@ class Exchange:
         """Many batches of `part`, with the sums over ranks and updates, in the core; None where it cannot."""
         (group,) = self.groups
         core = group.sum.core
-        if self._world.size > 1 and core is None:
+        if self._world.size > 1 and (core is None or not self._world.comm):
             return None
         group.take_gradients(group.flat)
         try:
