@@ -13,7 +13,7 @@ from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World
 from ranvier.train.losses import batch_weight, mean_weights
-from ranvier.train.source import Ahead, ArraySource, Batch, Source
+from ranvier.train.source import ArraySource, Batch, Source
 
 __all__ = ["Cut", "CutSource", "Share", "cut_source", "require_ranks", "require_whole", "rows_of"]
 
@@ -113,7 +113,7 @@ class CutArrays(ArraySource):
     def _rows(self, first: int, end: int) -> Any:
         return slice(first, end) if self._order is None else self._order[first:end]
 
-    def ahead(self, passes: int = 1) -> Ahead | None:
+    def ahead(self, passes: int = 1) -> Any:
         """As of all samples; `share` is that of each batch."""
         ahead = super().ahead() if self._counted is None and self.data.weights is None else None
         if ahead is not None:

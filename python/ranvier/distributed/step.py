@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ import ranvier._core as _core
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.autograd.memory import cast
-from ranvier.compile.batches import Batches
 from ranvier.distributed.batches import CutSource, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.exchange import Exchange
@@ -32,7 +32,7 @@ from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import link_of, summed, weighting
 from ranvier.train.saving import difference
-from ranvier.train.source import Ahead, Source
+from ranvier.train.source import Source
 from ranvier.train.step import TrainingStep, parameters_of
 
 __all__ = ["CutMeasured", "CutStep", "SharedEvaluator"]
@@ -210,7 +210,7 @@ class CutStep(TrainingStep):
         total = 1.0 if self._summed or self._accumulate > 1 else share.weight or 1.0
         return np.array([1.0 if self._summed else n / total for n in np.diff(bounds).tolist()]), bounds
 
-    def run_ahead(self, ahead: Ahead) -> tuple[Array, Array | None, Array | None] | None:
+    def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
         """Batches whose parts are computed in one pass: the core does that, the sums and the updates."""
         b, share = ahead.batches, self.source.share
         if self._accumulate > 1 or self._trainer.metrics or share.samples != b.size:
@@ -223,7 +223,7 @@ class CutStep(TrainingStep):
         mine = np.ascontiguousarray(rows.reshape(-1, b.size)[:, share.first : share.end])
         weights, bounds = self._shares()
         args = ahead.x, ahead.y, np.tile(weights, (len(mine), 1)), bounds, False
-        taken = Batches(mine.reshape(-1), mine.shape[1], 0, len(mine))
+        taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=len(mine))
         of_update = False, np.array(float(share.samples)), True
         try:
             found = self._exchange.run(
