@@ -86,24 +86,26 @@ void copy_past(char* to, const char* from, int64_t bytes) {
 RankSum::RankSum(const py::object& values, const py::object& rows, const py::object& marks, int64_t rank,
                  const py::object& wait)
     : held_{values, rows, marks}, wait_(wait), rank_(rank) {
-  for (const py::object& o : held_)
-    if (!PyArray_CheckExact(o.ptr()) || !PyArray_ISBEHAVED(as_array(o)))
-      fail_type("RankSum", "got no array that can be written");
   PyArrayObject *v = as_array(values), *r = as_array(rows), *m = as_array(marks);
-  const int type = PyArray_TYPE(v);
-  if ((type != NPY_FLOAT && type != NPY_DOUBLE) || PyArray_TYPE(r) != type || PyArray_TYPE(m) != NPY_INT64)
-    fail_type("RankSum", "got other dtypes; expected float32 or float64, and int64");
-  type_ = type == NPY_FLOAT ? DType::float32 : DType::float64;
-  size_ = PyArray_ITEMSIZE(v);
-  if (PyArray_NDIM(v) != 1 || PyArray_NDIM(r) != 2 || PyArray_NDIM(m) != 2)
-    fail_value("RankSum", "got other dimensions; expected 1, 2 and 2");
-  ranks_ = PyArray_DIM(r, 0), count_ = PyArray_DIM(r, 1), stride_ = PyArray_STRIDE(r, 0);
-  if (PyArray_DIM(m, 0) != ranks_ || PyArray_DIM(m, 1) != 8 || !PyArray_IS_C_CONTIGUOUS(m) ||
-      PyArray_DIM(v, 0) != count_ || !PyArray_IS_C_CONTIGUOUS(v) || rank < 0 || rank >= ranks_ ||
-      count_ < 1 || stride_ < count_ * size_ || PyArray_STRIDE(r, 1) != size_)
-    fail_value("RankSum", "got arrays that do not fit each other");
-  values_ = PyArray_BYTES(v), rows_ = PyArray_BYTES(r);
-  marks_ = static_cast<int64_t*>(PyArray_DATA(m));
+  bool fit = true;
+  for (const py::object& o : held_)
+    fit = fit && PyArray_CheckExact(o.ptr()) && PyArray_ISBEHAVED(as_array(o));
+  fit = fit && PyArray_NDIM(v) == 1 && PyArray_NDIM(r) == 2 && PyArray_NDIM(m) == 2 && rank >= 0;
+  if (fit) {
+    type_ = PyArray_TYPE(v) == NPY_FLOAT ? DType::float32 : DType::float64;
+    size_ = PyArray_ITEMSIZE(v), ranks_ = PyArray_DIM(r, 0), count_ = PyArray_DIM(r, 1);
+    stride_ = PyArray_STRIDE(r, 0), values_ = PyArray_BYTES(v), rows_ = PyArray_BYTES(r);
+    marks_ = static_cast<int64_t*>(PyArray_DATA(m));
+    const int type = PyArray_TYPE(v);
+    fit = (type == NPY_FLOAT || type == NPY_DOUBLE) && PyArray_TYPE(r) == type &&
+          PyArray_TYPE(m) == NPY_INT64 && PyArray_IS_C_CONTIGUOUS(v) && PyArray_IS_C_CONTIGUOUS(m) &&
+          PyArray_DIM(m, 0) == ranks_ && PyArray_DIM(m, 1) == 8 && PyArray_DIM(v, 0) == count_ &&
+          count_ > 0 && rank < ranks_ && stride_ >= count_ * size_ && PyArray_STRIDE(r, 1) == size_;
+  }
+  if (!fit)
+    fail_value("RankSum",
+               "got arrays that do not fit each other; expected float32 or float64 (n) and "
+               "(ranks, n), and int64 (ranks, 8)");
 }
 
 // Waits for another rank.

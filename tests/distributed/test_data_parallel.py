@@ -101,6 +101,12 @@ x = np.random.default_rng(0).standard_normal((6 * n, 4)).astype(np.float32)
 def model():
     rv.manual_seed(0)
     return rv.nn.Sequential(rv.nn.Linear(4, 3), rv.nn.Tanh(), rv.nn.Linear(3, 2))
+class Scaled(rv.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.scale = model(), rv.nn.Parameter(rv.tensor(0.7))
+    def forward(self, x):
+        return self.inner(x) * self.scale
 def gradients(net, rows):
     (net(rv.tensor(rows)) ** 2).mean().backward()
     return {k: p.grad.numpy().copy() for k, p in net.named_parameters() if p.grad is not None}
@@ -123,6 +129,7 @@ ways = {
     "deepcopy": lambda wrap: copy.deepcopy(wrap(model())),
     "pickle": lambda wrap: pickle.loads(pickle.dumps(wrap(model()))),
     "double": lambda wrap: wrap(model()).double(),
+    "scale": lambda wrap: wrap(Scaled()),
 }
 said = {}
 for name, way in ways.items():
@@ -133,7 +140,7 @@ for name, way in ways.items():
     said[name] = {"module." + k for k in alone} == set(found) and all(
         found["module." + k].dtype == v.dtype and np.allclose(found["module." + k], v, rtol=0, atol=error)
         for k, v in alone.items())
-kept = shared.module[0].weight.grad
+kept = shared.module.inner[0].weight.grad
 before = kept.numpy().copy()
 shared.zero_grad()
 gradients(shared, 2 * x[r::n].astype(of))
@@ -145,7 +152,7 @@ tell(said)
 def test_changes_after_wrapping():
     for said in results(2, CHANGES):
         assert all(said.values()), said
-        assert len(said) == 6
+        assert len(said) == 7
 
 
 # As PyTorch's tutorials teach it: a model wrapped by hand, a checkpoint of rank 0 that all ranks read.

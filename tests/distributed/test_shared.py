@@ -114,11 +114,11 @@ def test_arguments():
     ):
         arguments = [*right]
         arguments[place] = wrong
-        with pytest.raises((TypeError, ValueError), match="RankSum"):
+        with pytest.raises(ValueError, match="got arrays that do not fit"):
             _core.RankSum(*arguments)
     fixed = np.zeros(4)
     fixed.flags.writeable = False
-    with pytest.raises(TypeError, match="RankSum"):
+    with pytest.raises(ValueError, match="got arrays that do not fit"):
         _core.RankSum(fixed, *right[1:])
 
 

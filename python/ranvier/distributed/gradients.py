@@ -82,7 +82,8 @@ class MeanGradients:
                     view[...] = p._grad._array
             total.add()
             for p, view, ranks in zip(parameters, flat.views, flat.numbers.tolist(), strict=True):
-                p._grad = wrap(view * view.dtype.type(1 / here.size)) if ranks else None
+                mean = np.multiply(view, 1 / here.size, out=np.empty_like(view))
+                p._grad = wrap(mean) if ranks else None
 
 
 def _from_rank(here: World, tensor: Any) -> None:
