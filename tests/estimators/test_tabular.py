@@ -153,10 +153,18 @@ def test_dispersed_targets_are_learnt_as_logarithms():
     np.testing.assert_allclose(model.predict(x[:1]), model.predict(x[:5])[:1], rtol=1e-6)
 
 
-def test_automatic_dropout_is_for_tables_without_a_held_out_part():
-    x = np.random.default_rng(0).normal(size=(400, 3))
-    for rows, chosen, expected in ((400, "auto", 0.0), (300, "auto", 0.1), (400, 0.3, 0.3), (300, 0, 0.0)):
-        model = TabularRegressor(dropout=chosen, max_iter=1, random_state=0).fit(x[:rows], x[:rows, 0])
+def test_automatic_dropout_is_for_noisy_targets():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 3))
+    clean, noisy = x[:, 0], x[:, 0] + 2 * rng.normal(size=400)
+    for chosen, rows, y, expected in [
+        ("auto", 400, clean, 0.0),
+        ("auto", 400, noisy, 0.1),
+        ("auto", 300, clean, 0.1),  # too few rows for a forest
+        (0.3, 400, clean, 0.3),
+        (0, 400, noisy, 0.0),
+    ]:
+        model = TabularRegressor(dropout=chosen, max_iter=1, random_state=0).fit(x[:rows], y[:rows])
         shares = {layer.p for layer in model.module_.body if isinstance(layer, rv.nn.Dropout)}
         assert (shares or {0.0}) == {expected}
 

@@ -131,6 +131,16 @@ def test_splits_follow_the_weights_and_none_are_made_without_a_target():
         assert step_edges(x, splits) == {}
 
 
+def test_shares_of_splits_say_how_much_the_forest_explains():
+    rng = np.random.default_rng(0)
+    x, noise = rng.normal(size=(1000, 2)), rng.normal(size=1000)
+    step = (x[:, 0] > 0.0).astype(float)
+    assert splits_of(x, step[:, None])[:, 2].sum() == pytest.approx(1, abs=0.01)
+    assert splits_of(x, 1e-3 * step[:, None], np.full(1000, 5.0))[:, 2].sum() == pytest.approx(1, abs=0.01)
+    mixed = splits_of(x, (2 * step + noise)[:, None])[:, 2].sum()  # 1 of the variance of 2 is the step's
+    assert 0.45 < mixed < 0.7
+
+
 def test_shares_scale_the_columns_at_the_start():
     shares = np.array([0.7, 0.3, 0.0])  # a number, two plain columns; those of categories start as they are
     networks = []

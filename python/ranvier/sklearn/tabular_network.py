@@ -118,7 +118,8 @@ class Columns:
 
 
 def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) -> Array:
-    """The splits in a random forest (splits, 3): column, threshold, and by how much they lower the impurity.
+    """The splits in a random forest (splits, 3): column, threshold, and the share of the impurity that it
+    takes away. The sum of the shares is what the forest explains of the targets that it sees.
 
     It has 20 trees and sees up to 4,000 of the rows. y: class indices (n,), or values (n, outputs). There are
     no splits where most of the rows have a class of their own.
@@ -132,7 +133,7 @@ def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) 
     target = y[rows].ravel() if y.shape[1:] == (1,) else y[rows]
     forest = make(20, random_state=random_state, **settings)
     shares = None if weights is None else weights[rows] / weights.max()
-    splits = []
+    splits, whole = [], 0.0
     for estimator in forest.fit(x[rows], target, shares).estimators_:
         tree = estimator.tree_
         inner = np.flatnonzero(tree.children_left >= 0)
@@ -140,7 +141,10 @@ def forest_splits(x: Array, y: Array, weights: Array | None, random_state: Any) 
         rest = impurity[tree.children_left[inner]] + impurity[tree.children_right[inner]]
         gain = np.maximum(impurity[inner] - rest, 0.0)
         splits.append(np.stack([tree.feature[inner], tree.threshold[inner], gain], axis=1))
-    return np.concatenate(splits)
+        whole += impurity[0]
+    found = np.concatenate(splits)
+    found[:, 2] /= whole if whole > 0 else 1.0
+    return found
 
 
 def step_edges(x: Array, splits: Array) -> dict[int, list[float]]:

@@ -35,6 +35,8 @@ MOST_HELD_OUT = 5000
 EPOCHS, EPOCHS_OF_SMALL = 100, 40  # with and without a held-out part
 SAMPLES = 900_000  # that the epochs of a large table take together
 LEAST_EPOCHS = 6
+DROPOUT = 0.1  # for noisy targets: a forest explains less than this share of their variance
+EXPLAINED = 0.6
 KEPT = 1000  # rows for feature_importances_
 
 
@@ -73,7 +75,7 @@ class TabularTraining(NetworkEstimator):
         gains = np.bincount(splits[:, 0].astype(np.int64), splits[:, 2], x.shape[1])
         gains = gains[: numbers.shape[1] + self._columns.plain]  # says little about class indices
         steps = step_edges(numbers, splits[splits[:, 0] < numbers.shape[1]])
-        dropout = (0.1 if held is None else 0.0) if self.dropout == "auto" else float(self.dropout)
+        automatic = 0.0 if splits[:, 2].sum() >= EXPLAINED else DROPOUT
         with random.using(self._stream()):
             self.module_ = TabularNetwork(
                 self._columns.numbers,
@@ -84,7 +86,7 @@ class TabularTraining(NetworkEstimator):
                 hidden=hidden_sizes(self, least=1),
                 members=self.n_members,
                 activation=self.activation,
-                dropout=dropout,
+                dropout=automatic if self.dropout == "auto" else float(self.dropout),
                 probabilities=isinstance(loss, MemberCrossEntropy),
                 shares=gains / gains.sum() if gains.any() else None,
             )
