@@ -102,6 +102,17 @@ def test_a_class_for_each_few_rows():
     assert TabularClassifier(**{**FAST, "max_iter": 1}).fit(table, np.arange(400) % 180).predict(table).shape
 
 
+def test_many_classes_of_few_rows():
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.arange(340) % 32)
+    x = 3 * rng.normal(size=(32, 14))[y] + rng.normal(size=(340, 14))
+    names = np.array([f"species {i}" for i in range(32)])
+    model = TabularClassifier(random_state=0).fit(x, names[y])
+    assert model.predict_proba(x).shape == (340, 32)
+    assert model.score(x, names[y]) > 0.95
+    assert model.n_iter_ <= 150  # 100 epochs, then half of the best one's number
+
+
 def test_categories_of_one_text_have_an_order():
     frame = pandas.DataFrame({"a": pandas.Series(["2", 2, 1, "1"] * 5, dtype=object)})
     fitted = TabularClassifier(**FAST).fit(frame, np.arange(20) % 2)
