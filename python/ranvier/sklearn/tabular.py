@@ -287,6 +287,8 @@ class TabularRegressor(NetworkRegressor, _Tabular):
     True
     """
 
+    _logarithmic = False  # whether the network gives logarithms
+
     def __init__(
         self,
         hidden_layer_sizes: Any = (64, 64),
