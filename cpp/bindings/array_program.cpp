@@ -24,6 +24,20 @@ bool same_strides(PyArrayObject* a, PyArrayObject* b) {
   return true;
 }
 
+// A list of the program's whose memory the next call has again. It lives within a Turn.
+class Lent {
+ public:
+  explicit Lent(std::vector<py::object>& owner) : owner_(owner) { objects.swap(owner); }
+  ~Lent() {
+    objects.clear();
+    objects.swap(owner_);
+  }
+  std::vector<py::object> objects;
+
+ private:
+  std::vector<py::object>& owner_;
+};
+
 std::mutex g_mutex;                  // guards the set; held while a process forks
 std::set<ArrayProgram*> g_programs;  // all that live: a forked child resets their locks
 
@@ -68,17 +82,6 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
   keep_watched(regions.watched);
   find_written();
   add_to_programs();
-}
-
-// Only what a prepared instruction reads has to be looked at before each run.
-void ArrayProgram::keep_watched(const std::vector<int>& regions) {
-  std::vector<bool> read(program_->buffers().size(), false);
-  for (size_t i = 0; i < program_->prepared(); ++i)
-    for (const Use& use : program_->instructions()[i].uses) read[use.region] = true;
-  std::vector<Watched> kept;
-  for (size_t w = 0; w < regions.size(); ++w)
-    if (read[regions[w]]) kept.push_back(std::move(watched_[w]));
-  watched_.swap(kept);
 }
 
 // The memory that a run changes and that outlives it: writes_into() compares arguments with it.
@@ -213,18 +216,6 @@ void ArrayProgram::clear() {
   for (const auto& site : sites_) py::object(std::move(site->callable));
 }
 
-// Computes what follows from watched Tensors again: after a change of one, and in each run where NumPy, or
-// `.data`, has access to the memory, so that changes are not counted.
-void ArrayProgram::watch() {
-  constexpr int64_t kUnwatched = 8;  // UNWATCHED of autograd/views.py
-  for (Watched& w : watched_) {
-    const int64_t changes = PyLong_AsLongLong(item_of(w.cell.ptr(), 0).ptr());
-    const bool unwatched = PyLong_AsLongLong(item_of(w.cell.ptr(), 2).ptr()) & kUnwatched;
-    if (changes != w.changes || unwatched) program_->renew();
-    w.changes = changes;
-  }
-}
-
 bool ArrayProgram::has_same_settings() const {
   return num_threads() == settings_.team && conv_algorithms().bits == settings_.conv_algorithms &&
          active_isa() == settings_.isa && precision() == settings_.precision;
@@ -262,9 +253,9 @@ bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>
 }
 
 py::object ArrayProgram::call(const py::tuple& arguments) {
-  std::vector<py::object> arrays;
-  arrays.reserve(arguments_.size());
   const Turn turn(*this);
+  Lent lent(spare_arrays_);
+  std::vector<py::object>& arrays = lent.objects;
   if (checks_left == 0 || !arrays_of(arguments, arrays) || !holds()) return py::none();
   for (const py::object& a : arrays)
     if (writes_into(a)) return py::none();
@@ -289,7 +280,8 @@ py::object ArrayProgram::operator()(const py::tuple& arrays) {
 }
 
 py::object ArrayProgram::run_on(const py::handle* arrays) {
-  std::vector<py::object> memory;
+  Lent lent(spare_memory_);
+  std::vector<py::object>& memory = lent.objects;
   release_held_gradients();
   const std::vector<py::object> gradients = find_gradients();
   if (gradients.size() != movable_.size()) return py::none();

@@ -214,6 +214,7 @@ class ArrayProgram {
   std::vector<Pin> pins_;
   std::vector<py::object> owners_;
   std::vector<std::unique_ptr<HostSite>> sites_;
+  std::vector<py::object> spare_arrays_, spare_memory_;  // empty
   std::shared_ptr<ArrayForm> shared_;  // what it has in common with others, if that is known
   bool without_team_ = false;          // whether other threads left no team while times were measured
   std::unique_ptr<Program> program_;

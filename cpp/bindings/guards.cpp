@@ -81,7 +81,7 @@ bool same_pairs(PyObject* pairs, const F& look) {
   return true;
 }
 
-int64_t version_of(PyObject* type) {
+[[gnu::always_inline]] inline int64_t version_of(PyObject* type) {
   PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
   return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)
              ? int64_t{__atomic_load_n(&t->tp_version_tag, __ATOMIC_RELAXED)}
