@@ -34,7 +34,6 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # One entry for each thread that records now. While it is empty, the thread need not be looked up.
 recordings: list[Recording] = []
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
-_core._set_call_state(recordings, running)
 
 
 class Recording:

@@ -11,10 +11,12 @@ from time import perf_counter
 from typing import Any
 from weakref import ref
 
+import ranvier._core as _core
 from ranvier.autograd.recording import recordings, running
 from ranvier.autograd.tensor import Tensor
 from ranvier.extension import provider
 
+_core._set_call_state(recordings, running)
 REPLAY = "_replay"  # in the dict of a module: its call (`compile/repeated.py`); None: it has none
 # It is recorded at this call without gradients, as a recording takes as long as some 100 calls; where calls
 # are long, after so many seconds of them and so many calls.

@@ -1,0 +1,219 @@
+"""Code of a module whose effect has to come at each call: it is never replayed by itself."""
+
+import collections
+import copy
+import itertools
+import random
+import sys
+import time
+
+import numpy as np
+import pytest
+import ranvier as rv
+from compile.beside import bits
+from compile.test_repeated import OFTEN, as_written
+from compile.test_repeated_classes import Base
+from ranvier import nn
+
+FACTOR = 2.0
+CALLS = []
+
+
+def store_attribute(self, x):
+    self.scale += 1
+    return x
+
+
+def store_global(self, x):
+    global FACTOR
+    FACTOR += 0.0
+    CALLS.append(1)
+    return x
+
+
+def append(self, x):
+    self.seen.append(len(self.seen))
+    return x
+
+
+def append_few(self, x):
+    if len(self.seen) < 300:
+        self.seen.append(1)
+    return x
+
+
+def store_item(self, x):
+    self.kept["calls"] = self.kept.get("calls", 0) + 1
+    return x
+
+
+def update(self, x):
+    self.kept.update(calls=self.kept.get("calls", 0) + 1)
+    return x
+
+
+def count(self, x):
+    self.counts.update(["calls"])
+    return x
+
+
+def next_number(self, x):
+    return x * next(self.numbers)
+
+
+def add_name(self, x):
+    self.names.add(len(self.names))
+    return x
+
+
+def push(self, x):
+    self.queue.append(len(self.queue))
+    return x
+
+
+def keep(self, x):
+    object.__setattr__(self, "last", x)
+    return x
+
+
+def keep_by_setattr(self, x):
+    setattr(self, "last", x)  # noqa: B010
+    return x
+
+
+def by_vars(self, x):
+    vars(self)["scale"] = self.scale + 1
+    return x
+
+
+def draw(self, x):
+    return x * random.random()
+
+
+def draw_by_numpy(self, x):
+    return x * float(np.random.rand())  # noqa: NPY002
+
+
+def tell_time(self, x):
+    return x * (time.perf_counter() > 0)
+
+
+def say(self, x):
+    print("called", file=sys.stderr)
+    return x
+
+
+def read(self, x):
+    return x if x.sum().item() > 0 else -x
+
+
+def branch(self, x):
+    return x * 2 if (x > 0).any() else x
+
+
+def yields(self, x):
+    return next(y for y in [x * self.scale])
+
+
+EFFECTS = [
+    *(
+        store_attribute,
+        store_global,
+        append,
+        append_few,
+        store_item,
+        update,
+        count,
+        next_number,
+        add_name,
+        push,
+    ),
+    *(keep, keep_by_setattr, by_vars, draw, draw_by_numpy, tell_time, say, read, branch, yields),
+]
+
+
+STATE = {
+    "seen": list,
+    "kept": dict,
+    "names": set,
+    "counts": collections.Counter,
+    "numbers": itertools.count,
+    "queue": collections.deque,
+}
+
+
+@pytest.mark.parametrize("inner", [False, True])
+@pytest.mark.parametrize("effect", EFFECTS)
+@rv.no_grad()
+def test_code_with_an_effect_runs_at_each_call(effect, inner):
+    used = [name for name in STATE if name in effect.__code__.co_names]
+
+    class Inner(Base):
+        def __init__(self):
+            super().__init__()
+            for name in used:
+                setattr(self, name, STATE[name]())
+
+        def forward(self, x):
+            return effect(self, super().forward(x))
+
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, x):
+            return self.inner(x) * 2
+
+    model = Outer() if inner else Inner()
+    owner = model.inner if inner else model
+    twin = copy.deepcopy(model)
+    twins = twin.inner if inner else twin
+    xs = [rv.randn(4, 6) for _ in range(4)]
+    for i in range(OFTEN + 60):
+        random.seed(i), np.random.seed(i)  # noqa: NPY002
+        mine = model(xs[i % 4])
+        random.seed(i), np.random.seed(i)  # noqa: NPY002
+        assert bits(mine) == bits(as_written(twin, xs[i % 4]))
+        if i % 64 == 63:
+            model(xs[0][:3]), as_written(twin, xs[0][:3])
+    assert owner.scale == twins.scale
+    for name in used:
+        mine, other = getattr(owner, name), getattr(twins, name)
+        assert mine == other or next(mine) == next(other)
+    assert hasattr(owner, "last") == hasattr(twins, "last")
+    if hasattr(owner, "last"):
+        assert bits(owner.last) == bits(twins.last)
+
+
+def in_place(self, x):
+    self.mean.mul_(0.5).add_(x.mean(0), alpha=0.5)
+    return x + self.mean
+
+
+def of_the_argument(self, x):
+    return x.mul_(0.5)
+
+
+@pytest.mark.parametrize("change", [in_place, of_the_argument])
+@rv.no_grad()
+def test_changes_of_tensors_are_made_at_each_call(change):
+    class Changes(Base):
+        def forward(self, x):
+            if change is of_the_argument:
+                change(self, x)
+                return self.first(x)
+            return change(self, self.first(x))
+
+    model = Changes()
+    twin = copy.deepcopy(model)
+    for i in range(OFTEN + 20):
+        rv.manual_seed(i)
+        x = rv.randn(4, 6)
+        y = x.clone()
+        if i % 3 == 0:
+            x, y = rv.randn(6, 4).t(), None
+            y = x.clone()
+        assert bits(model(x)) == bits(as_written(twin, y))
+        assert bits(x) == bits(y)
+        assert bits(model.mean) == bits(twin.mean)
