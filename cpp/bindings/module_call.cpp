@@ -5,6 +5,7 @@
 
 #include "bindings/compiled_call.h"
 #include "bindings/define.h"
+#include "bindings/errors.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
@@ -116,6 +117,7 @@ void register_module_call(Module m) {
   g_hooks = name("_hooks"), g_forward = name("forward"), g_may_repeat = name("_may_repeat");
   g_replay = name("_replay"), g_locate = name("_locate");
   def(m, "_set_module_class(cls, counted)", [](Raw cls, Raw counted) {
+    if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
     g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();
     g_counted = counted.value.inc_ref().ptr();
     const py::object method =
