@@ -56,9 +56,10 @@ void pack(Graph& graph, int i, Conv2dForward<T>& conv, int) {
 void pack(Graph& graph, int i, Conv2dPoolForward<float>& pooled, int) {
   TensorView<float> z = pooled.y;
   z.shape[2] = pooled.size[0], z.shape[3] = pooled.size[1];
-  pack_conv<float>(
-      graph, i, pooled,
-      {pooled.x, pooled.w, pooled.bias, z, pooled.geometry, Conv2dActivation::none, pooled.algorithms});
+  Conv2dForward<float> conv{
+      pooled.x, pooled.w, pooled.bias, z, pooled.geometry, Conv2dActivation::none, pooled.algorithms};
+  conv.pooled = true;
+  pack_conv<float>(graph, i, pooled, conv);
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ struct Conv2dForward {
   ConvAlgorithms algorithms;
   TensorView<const T> packed_w = {};  // 1-D: what Conv2dPack writes, read in place of w; or data null
   TensorView<const T> norm = {};      // (3, k), C-contiguous: m, a, b; or data null
+  bool pooled = false;                // its weights are packed for conv2d_pool
   bool is_medium_sum() const;         // whether the direct sum of pairs computes it, see medium/
 };
 

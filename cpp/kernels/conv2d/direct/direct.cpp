@@ -67,7 +67,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
       shares(!spans && !dots && shares_inputs(p, in_group, out_group)),
       steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
       panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
-             panel_width<T>(dots, spans, in_group, out_group), tiles_alone && !p.pairs),
+             panel_width<T>(dots, spans, in_group, out_group), tiles_alone && !p.pairs && !p.pooled),
       mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
          : spans ? conv_kernels<T>().grouped_rows
                  : conv_kernels<T>().rows(tiles_alone && !p.pairs ? panels.columns(0) : panels.width)),

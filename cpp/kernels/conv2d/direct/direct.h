@@ -38,6 +38,7 @@ struct Correlation {
   const T* packed_w = nullptr;  // the weights as pack_weights() writes them; or null
   const T* norm = nullptr;      // (3, co): see conv2d.h; or null
   bool pairs = false;           // elements are pairs of bfloat16, see medium/
+  bool pooled = false;          // panels are conv2d_pool's, of at most two vectors
   const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
   AxisGeometry axis(int d) const {  // 0: rows, 1: columns
     return axis_geometry(geometry, d, y.shape[2 + d], x.shape[2 + d], w.shape[2 + d], transposed);
