@@ -156,6 +156,32 @@ def test_changes_after_wrapping():
 
 
 # As PyTorch's tutorials teach it: a model wrapped by hand, a checkpoint of rank 0 that all ranks read.
+DROPPED = """
+import gc, os, weakref
+import numpy as np, ranvier as rv
+from support.ranks import tell
+nn, r = rv.nn, rv.distributed.rank()
+def descriptors():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
+counts = []
+for turn in range(10):
+    layer = nn.Linear(300, 7)
+    dropped = weakref.ref(layer.weight)
+    nn.parallel.DistributedDataParallel(layer)(rv.full((2, 300), float(r))).sum().backward()
+    assert np.array_equal(layer.weight.grad.numpy(), np.full((7, 300), 1.0))  # of 0 and 2
+    del layer
+    counts.append(descriptors())
+    assert dropped() is None
+tell(len(set(counts[2:])))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the descriptors of a process")
+def test_models_that_are_dropped_leave_nothing():
+    assert results(2, DROPPED) == [1, 1]
+
+
 WRAPPED = """
 import os, sys
 import torch

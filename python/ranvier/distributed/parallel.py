@@ -160,9 +160,9 @@ class DistributedDataParallel(DataParallel):
             if self._means is None:
                 self._connect()
             else:
-                self._means.renew()
+                self._means.renew(self.module)
         if self._means is not None and self.broadcast_buffers and self.training:
-            self._means.share_buffers()
+            self._means.take_from_first(self.module.buffers())
         return self.module(*args, **kwargs)
 
     @property
@@ -224,18 +224,16 @@ class SyncBatchNorm(_BatchNorm):
     def forward(self, input: Any) -> Tensor:
         if not self.training:
             return super().forward(input)
-        from ranvier.distributed.sync_norm import compare, current
+        import ranvier.distributed.sync_norm as sync
 
-        join = current()
+        join = sync.current()
         if join is None:
             return super().forward(input)
-        from ranvier.distributed.sync_norm import SyncBatchNorm as Normalize
-
         self._check(input)
         if not self._compared:  # the first time, the ranks compare their calls
             self._compared = True
-            compare(f"of {self.num_features} channels")
-        node = Normalize(join, self.eps)
+            sync.compare(f"of {self.num_features} channels")
+        node = sync.SyncBatchNorm(join, self.eps)
         y: Tensor = node.apply(input, self.weight, self.bias)
         self._track(node.count, node.mean, node.var)
         return y
