@@ -65,6 +65,73 @@ def test_each_element_is_added_along_the_tree(ranks, how, hosts, shared):
         assert host == [*range(first, first + ranks // hosts)]
 
 
+FOREIGN = """
+import os, sys
+import numpy as np, ranvier as rv
+import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+from support.ranks import tell
+here = job.init()
+kept = [open(os.path.join(sys.argv[1], str(here.rank)), "w+b"), os.fdopen(os.memfd_create("ranvier"), "w+b")]
+found, gather = [], shared.gather_objects
+for file in kept:
+    file.write(bytes(100))
+    file.flush()
+    def seen(thing, *about):
+        told = gather(thing, *about)
+        if here.rank == 1 and isinstance(thing, tuple):  # another process has this number here
+            told[0] = os.getpid(), file.fileno(), told[0][2]
+        return told
+    shared.gather_objects = seen
+    values = shared.aligned(70001, np.float32)
+    values[:] = 1 + here.rank
+    total = shared.Sum(here, values, "test")
+    total.add()
+    found.append([total.core is None, bool((values == 3).all()), os.fstat(file.fileno()).st_size])
+tell(found)
+"""
+
+
+def test_the_file_of_another_process_stays_as_it_is(tmp_path):
+    assert results(2, FOREIGN, str(tmp_path)) == [[[True, True, 100]] * 2] * 2
+
+
+DIFFERENT = """
+import numpy as np, ranvier as rv
+import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+from support.ranks import tell
+here, said = job.init(), []
+def told(call):
+    try:
+        call()
+    except ValueError as error:
+        said.append(str(error))
+for count, dtype in ((1000 + here.rank, np.float32), (1000, (np.float32, np.float64)[here.rank])):
+    told(lambda: shared.Sum(here, shared.aligned(count, dtype), "test"))
+model = rv.nn.Sequential(rv.nn.Linear(40, 3), rv.nn.Linear(3, 2))
+model.requires_grad_(False)
+model[1].bias.requires_grad = True
+def unfreeze(*about):
+    (model[0].weight, model[0].bias)[here.rank].requires_grad = True
+trainer = rv.Trainer(model, "mse", "sgd", distributed=True)
+change = rv.LambdaCallback(on_batch_end=unfreeze)
+change.everywhere = True
+x = np.ones((32, 40), np.float32)
+told(lambda: trainer.fit(x, x[:, :2], batch_size=16, epochs=2, verbose=False, callbacks=[change]))
+tell(said)
+"""
+
+
+def test_vectors_that_differ_between_ranks():
+    for said in results(2, DIFFERENT):
+        pairs = [("1000 numbers of float32", "1001 numbers of float32"), ("float32", "float64")]
+        for text, (first, second) in zip(said[:2], pairs, strict=True):
+            begin, _, end = text.partition("; rank 1: ")
+            assert begin.startswith("[test] got different calls, rank 0: test with ")
+            assert first in begin
+            assert second in end
+        assert said[2].startswith("[Trainer.fit] got different calls, rank 0: Trainer.fit with ")
+
+
 LATE = """
 import time
 import numpy as np, ranvier as rv

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import numpy.typing as npt
+from typing import Any
 
 from ranvier.data.loader import gather
 from ranvier.distributed.collectives import gather_objects, mark
@@ -15,7 +13,7 @@ from ranvier.distributed.ranks import World
 from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
 
-__all__ = ["Cut", "CutSource", "Share", "cut_source", "require_ranks", "require_whole", "rows_of"]
+__all__ = ["Cut", "CutArrays", "CutBatches", "Share", "require_ranks", "require_whole", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,7 @@ class Cut:
 
 
 def require_ranks(shards: int, deterministic: bool) -> World:
-    """The processes of the job, which suit these settings of a Trainer.
-
-    Raises:
-        ValueError: shards, or the number of ranks, is no power of two, or there are more ranks than shards.
-    """
+    """The processes of the job; ValueError unless they suit these settings of a Trainer."""
     if isinstance(shards, bool) or not isinstance(shards, int) or shards < 1 or shards & (shards - 1):
         raise ValueError(f"[Trainer] got shards {shards!r}; expected a power of two: 1, 2, 4, 8 ...")
     here = world()
@@ -81,17 +75,10 @@ def require_ranks(shards: int, deterministic: bool) -> World:
     return here
 
 
-Array = npt.NDArray[Any]
-
-
-class CutSource(Protocol):
-    """A source that gives this rank's samples of each batch; `share` is that of the batch given last."""
+class CutArrays(ArraySource):
+    """This rank's samples of each batch of arrays, and no others, are read; `share` is of the last batch."""
 
     share: Share
-
-
-class CutArrays(ArraySource):
-    """Batches of arrays: only the rank's samples are read."""
 
     def __init__(self, whole: ArraySource, cut: Cut, loss: Any) -> None:
         super().__init__(whole.data, whole.batch_size, whole.shuffled)
@@ -124,6 +111,8 @@ class CutArrays(ArraySource):
 class CutBatches(Source):
     """The batches of a loader, which every rank makes as a whole: they are the same on all ranks."""
 
+    share: Share
+
     def __init__(self, whole: Source, cut: Cut, loss: Any) -> None:
         self._whole, self._cut, self._loss = whole, cut, loss
         self.batches, self.weighted = whole.batches, whole.weighted
@@ -150,10 +139,6 @@ class CutBatches(Source):
         self._whole.load_state_dict(state)
 
 
-def cut_source(whole: Source, cut: Cut, loss: Any) -> CutArrays | CutBatches:
-    return CutArrays(whole, cut, loss) if isinstance(whole, ArraySource) else CutBatches(whole, cut, loss)
-
-
 def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
     """Marks of all rows of arrays; begins: also of those that the program cannot change."""
     data = getattr(source, "data", None)
@@ -164,10 +149,7 @@ def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:
 def require_whole(source: Source | None, call: str) -> None:
     """Raise ValueError for a loader whose sampler gives each rank other samples."""
     loader = getattr(source, "loader", None)
-    samplers = [
-        getattr(loader, "sampler", None),
-        getattr(getattr(loader, "batch_sampler", None), "sampler", None),
-    ]
+    samplers = [getattr(of, "sampler", None) for of in (loader, getattr(loader, "batch_sampler", None))]
     if any(getattr(sampler, "num_replicas", 1) > 1 for sampler in samplers):
         raise ValueError(
             f"[{call}] got a loader with a DistributedSampler, which gives each rank other samples; expected "

@@ -144,9 +144,7 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
 
 def broadcast(values: Array, source: int = 0, here: World | None = None) -> None:
     """Replace a contiguous array by that of the rank `source`."""
-    here, source = here or world(), operator.index(source)
-    if not 0 <= source < here.size:
-        raise ValueError(f"[broadcast] got source {source}; expected a rank, 0 to {here.size - 1}")
+    here = here or world()
     if here.size > 1:
         agree(here, "broadcast", f"{_described(values)} from {source}")
         complete(here, [here.comm.Ibcast(values, source)], "broadcast")

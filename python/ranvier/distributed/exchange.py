@@ -12,7 +12,6 @@ import numpy.typing as npt
 import ranvier._core as _core
 from ranvier.autograd import Tensor, bump, wrap
 from ranvier.autograd.memory import cast, keep
-from ranvier.distributed.collectives import mpi_reduce, tree_sum
 from ranvier.distributed.one_pass import along_tree
 from ranvier.distributed.ranks import World
 from ranvier.distributed.shared import Sum, aligned
@@ -49,6 +48,7 @@ class Flat:
         ]
 
 
+CALL = "Trainer.fit"
 INT64 = np.dtype(np.int64)
 
 
@@ -60,12 +60,12 @@ class Counts:
     parts.
     """
 
-    def __init__(self, buffers: list[Any], call: str) -> None:
-        self.buffers, self._call = buffers, call
+    def __init__(self, world: World, buffers: list[Any], deterministic: bool) -> None:
+        self.buffers = buffers
         arrays = [b._array for b in buffers]
         self._old, self._new = Flat(arrays, INT64), Flat(arrays, INT64)
         self._sums = Flat(arrays, INT64)
-        self._spare = np.empty_like(self._sums.values)
+        self.sum = Sum(world, self._sums.values, CALL, deterministic)
 
     # --- within a part; a compiled step repeats these
 
@@ -89,28 +89,16 @@ class Counts:
         self._sums.values.fill(0)
 
     def add(self, samples: int, total: int) -> None:
-        """Add the changes of a part; samples: of the part, total: of the batch.
-
-        Raises:
-            ValueError: a change so large that the sums could overflow.
-        """
+        """Add the changes of a part, unless the sums could overflow; samples: of it, total: of the batch."""
         if not self.buffers:
             return
         old, new = self._old.values, self._new.values
         if (np.abs(new.astype(float) - old) > (2**63 - 1) // total).any():
             raise ValueError(
-                f"[{self._call}] got an integer buffer that a forward pass has changed by more than 2**63 / "
+                f"[{CALL}] got an integer buffer that a forward pass has changed by more than 2**63 / "
                 f"{total} (the samples of a batch); expected smaller changes"
             )
         self._sums.values += (new - old) * samples
-
-    def reduce(self, world: World, deterministic: bool) -> None:
-        if world.size == 1 or not self.buffers:
-            return
-        if deterministic:
-            tree_sum(world, self._sums.values, self._spare, self._call)
-        else:
-            mpi_reduce(world, self._sums.values, "sum", self._call)
 
     def apply(self, total: int) -> None:
         """Change the buffers; total: samples of the batch."""
@@ -134,9 +122,6 @@ def _write(values: Array, into: Array) -> None:
         into[...] = values
 
 
-CALL = "Trainer.fit"
-
-
 class Exchange:
     """Flat buffers, one for each dtype: the loss, a number for each parameter (how many parts have a gradient
     for it), the gradients, and the changes of the buffers that forward passes have made.
@@ -145,20 +130,16 @@ class Exchange:
     """
 
     def __init__(self, world: World, parameters: list[Any], buffers: list[Any], deterministic: bool) -> None:
-        self._world, self._deterministic = world, deterministic
+        self._world = world
         self._flags: dict[Any, Array] = {}
-        new = functools.partial(_Group, world, deterministic)
         self.parameters = parameters
         floats = [b for b in buffers if b._array.dtype.char in "fd"]
         self.groups = [
-            new(
-                [p for p in parameters if p._array.dtype == dtype],
-                [b for b in floats if b._array.dtype == dtype],
-                dtype,
-            )
+            _Group(world, deterministic, parameters, floats, dtype)
             for dtype in {t._array.dtype: None for t in (*parameters, *floats)}
         ]
-        self.counts = Counts([b for b in buffers if b._array.dtype.kind in "iub"], CALL)
+        integers = [b for b in buffers if b._array.dtype.kind in "iub"]
+        self.counts = Counts(world, integers, deterministic)
         self._others = [b for b in buffers if b._array.dtype.char == "e"]
 
     # --- within a part; a compiled step repeats these
@@ -205,7 +186,7 @@ class Exchange:
         """Where a pass over all parts of the rank writes the sums of gradients, by the parameters' ids."""
         return {id(p): view for g in self.groups for p, view in zip(g.parameters, g.flat.views)}  # noqa: B905
 
-    def run(self, part: Any, args: tuple[Any, ...], batches: Any, update: Any, *rest: Any) -> Any:
+    def run(self, part: Any, args: tuple[Any, ...], batches: Any, *update: Any) -> Any:
         """Many batches of `part`, with the sums over ranks and updates, in the core; None where it cannot."""
         (group,) = self.groups
         core = group.sum.core
@@ -213,7 +194,7 @@ class Exchange:
             return None
         group.take_gradients(group.flat)
         try:
-            return part.run_with_ranks(args, batches, group.flat.values, core, update, *rest)
+            return part.run_with_ranks(args, batches, group.flat.values, core, *update)
         finally:
             group.take_gradients(group.flat)
 
@@ -243,9 +224,8 @@ class Exchange:
 
     def reduce(self) -> None:
         """Add the sums of all ranks; the results are the same everywhere."""
-        self.counts.reduce(self._world, self._deterministic)
-        for group in self.groups:
-            group.sum.add()
+        for total in (self.counts.sum, *(group.sum for group in self.groups)):
+            total.add()
 
     def accumulate(self, first: bool) -> None:
         """Add the sums of a batch to those of the batches before it that share its update."""
@@ -278,9 +258,8 @@ class Exchange:
             group.take_gradients(group.total)
 
     def drop_gradients(self) -> None:
-        for group in self.groups:
-            for p in group.parameters:
-                p._grad = None
+        for p in self.parameters:
+            p._grad = None
 
     def apply_changes(self, samples: Any) -> None:
         """Change the float buffers by the means of the parts; samples: of the batch. It is compiled."""
@@ -292,7 +271,7 @@ class Exchange:
 
 
 class _Group:
-    """The parameters and buffers of one dtype.
+    """Those parameters and buffers that have this dtype.
 
     flat: of a part or a pair of parts, then of the batch. aside: of a pair that waits for the next one.
     total: of several batches.
@@ -301,10 +280,11 @@ class _Group:
     def __init__(
         self, world: World, deterministic: bool, parameters: list[Any], buffers: list[Any], dtype: Any
     ) -> None:
-        self.parameters, self.buffers, self.dtype = parameters, buffers, dtype
+        self.parameters = [p for p in parameters if p._array.dtype == dtype]
+        self.buffers, self.dtype = [b for b in buffers if b._array.dtype == dtype], dtype
         self.flat = self._new()
         self.sum = Sum(world, self.flat.values, CALL, deterministic)
-        self.changes = self.flat.views[len(parameters) :]
+        self.changes = self.flat.views[len(self.parameters) :]
         self._levels: list[Array] = []  # sums of 4, 8 ... parts that wait for their neighbours
         self._tensors: dict[int, list[Tensor]] = {}
 

@@ -6,6 +6,7 @@ MPI is loaded only where a launcher (`mpirun`, `srun`) says that there are sever
 from __future__ import annotations
 
 import atexit
+import contextlib
 import faulthandler
 import importlib
 import math
@@ -58,35 +59,27 @@ def share_cores(place: int, ranks: int) -> None:
 def _bind(cpus: set[int]) -> None:
     """Let all threads of this process run on these CPUs."""
     for thread in os.listdir("/proc/self/task"):
-        try:
+        with contextlib.suppress(OSError):  # the thread has ended, or the system forbids it
             os.sched_setaffinity(int(thread), cpus)
-        except OSError:  # the thread has ended, or the system forbids it
-            continue
 
 
 def _physical(cpus: set[int]) -> list[set[int]]:
     """The CPUs of each physical core."""
     cores: dict[str, set[int]] = {}
     for cpu in sorted(cpus):
-        cores.setdefault(_siblings(cpu), set()).add(cpu)
+        siblings = str(cpu)
+        path = f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list"
+        with contextlib.suppress(OSError), open(path) as file:
+            siblings = file.read()
+        cores.setdefault(siblings, set()).add(cpu)
     return list(cores.values())
 
 
-def _siblings(cpu: int) -> str:
-    try:
-        with open(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") as file:
-            return file.read()
-    except OSError:
-        return str(cpu)
-
-
-def end_job_on_failure(comm: Any, leave: Callable[[], None], finalize: Callable[[], None] | None) -> None:
+def end_job_on_failure(comm: Any, finalize: Callable[[], None] | None) -> None:
     """Call `abort` for an exception that nothing catches, in place of Python's message and exit.
 
-    leave: is called when the process ends; it waits for the other ranks, and raises where they make calls for
-    which they would wait in vain. finalize: is called after it.
+    finalize: is called when the process ends, after the other ranks have come to their end.
     """
-
     rank = os.getpid()
 
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -99,7 +92,7 @@ def end_job_on_failure(comm: Any, leave: Callable[[], None], finalize: Callable[
         if os.getpid() != rank:
             return
         try:
-            leave()
+            _leave()
         except (ValueError, RuntimeError, TimeoutError) as error:
             abort(comm, error)
         if finalize is not None:
@@ -141,11 +134,7 @@ def launched_size() -> int:
 
 
 def _numbers(names: tuple[str, ...]) -> dict[str, int]:
-    """The environment variables of these names that are set.
-
-    Raises:
-        ValueError: one is no number.
-    """
+    """The environment variables of these names that are set; ValueError where one is no number."""
     if os.environ.get("SLURM_STEP_ID") == _SHELL:
         names = tuple(name for name in names if name != "SLURM_STEP_NUM_TASKS")
     texts = {name: os.environ[name] for name in names if os.environ.get(name)}
@@ -171,20 +160,7 @@ def world() -> World:
 
 
 def init(timeout: float | None = None, size: int | None = None, rank: int | None = None) -> World:
-    """Find the other processes; later calls return the same.
-
-    With several processes, an exception that ends one ends the job, and the threads of a rank are the cores
-    of its host divided by the ranks there, unless OMP_NUM_THREADS or `set_num_threads` has set them.
-
-    timeout: the seconds that a call waits for other ranks; 60, or RANVIER_TIMEOUT of the environment.
-    size, rank: what the program expects.
-
-    Raises:
-        ValueError: a timeout that is not above 0.
-        ImportError: several processes were started, and mpi4py is missing.
-        RuntimeError: the program or the environment states another number of processes than MPI connects, or
-            another rank; or a rank has started this process.
-    """
+    """As `ranvier.distributed.init`; size, rank: what the program expects, else RuntimeError."""
     global _world, _is_open
     if _world is None:
         limit = os.environ.get("RANVIER_TIMEOUT", TIMEOUT) if timeout is None else timeout
@@ -278,14 +254,14 @@ def _join(size: int, timeout: float, ours: bool) -> World:
             f"[init] {size} processes were started, and mpi4py sees {comm.Get_size()}: it uses {name!r}; "
             "expected the mpirun of that MPI, or srun --mpi=pmix"
         )
-    end_job_on_failure(comm, _leave, mpi.Finalize if ours else None)
+    end_job_on_failure(comm, mpi.Finalize if ours else None)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)
     share_cores(here.Get_rank(), here.Get_size())
     return World(comm.Get_rank(), size, comm, timeout, host=neighbours(comm, here))
 
 
 def _leave() -> None:
-    """Wait for the other ranks without a limit: one may have more to do at the end."""
+    """Wait for the other ranks without a limit: one may have more to do at the end. Raises as `agree`."""
     here = replace(world(), timeout=math.inf)
     others = [other for other in range(here.size) if other != here.rank]
     said = [here.comm.Isend(bytearray(1), other, LEFT) for other in others]

@@ -15,7 +15,7 @@ from ranvier.autograd import Tensor, bump
 from ranvier.autograd.recording import refuse
 from ranvier.distributed.collectives import gather_objects
 from ranvier.distributed.job import world
-from ranvier.distributed.ranks import World, complete
+from ranvier.distributed.ranks import World, as_bytes, as_text, complete
 
 __all__ = [
     "GroupMember", "Work", "all_gather_object", "array_of", "broadcast_object_list", "gather_object",
@@ -134,7 +134,14 @@ def isend(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> Work | None
     Raises ValueError: no other rank, or a negative tag.
     """
     here = member("send", group)
-    return None if here is None else _send(here, array_of("send", tensor), *_other("send", here, dst, tag))
+    if here is None:
+        return None
+    values, (to, number) = array_of("send", tensor), _other("send", here, dst, tag)
+    refuse("send exchanges data with other processes", "call it outside the step")
+    sent = [_described(values), np.ascontiguousarray(values).copy()]
+    requests = [here.comm.Isend(part, to, number + _TAGS) for part in sent]
+    here.keep(requests)
+    return Work(lambda: type(requests[0]).Testall(requests), lambda: complete(here, requests, "send", to))
 
 
 def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> int:
@@ -144,9 +151,7 @@ def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -
     """
     senders: list[int] = []
     work = _receive(tensor, src, group, tag, senders)
-    if work is not None:
-        work.wait()
-    return senders[0] if senders else -1
+    return senders[0] if work is not None and work.wait() else -1
 
 
 def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> Work | None:
@@ -155,16 +160,41 @@ def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) 
 
 
 def _receive(tensor: Any, src: int | None, group: Any, tag: int, senders: list[int]) -> Work | None:
+    """Start to receive; `senders` gets the rank that has sent it."""
     here = member("recv", group)
     if here is None:
         return None
+    source, number = _other("recv", here, src, tag)
+    into = writable("recv", tensor)
+    refuse("recv exchanges data with other processes", "call it outside the step")
+    mpi: Any = importlib.import_module("mpi4py.MPI")
+    about, values, status = np.zeros(_TEXT, np.uint8), np.empty_like(into, order="C"), mpi.Status()
+    requests: list[Any] = []
 
-    def take(values: Any, rank: int) -> None:
+    def begin(other: int) -> None:
+        requests.extend(here.comm.Irecv(part, other, number + _TAGS) for part in (about, values))
+        here.keep(requests)
+
+    def arrived() -> Any:
+        if not requests and here.comm.Iprobe(mpi.ANY_SOURCE, number + _TAGS, status):
+            begin(status.Get_source())
+        return requests and requests[0].Test()
+
+    def finish() -> None:
+        complete(here, requests, "recv", source, arrived)
+        other = status.Get_source() if source is None else source
+        if not np.array_equal(about, _described(values)):
+            here.unfinished.append(("recv", requests))
+            raise ValueError(
+                f"[recv] got {as_text(about)} from rank {other}; expected {as_text(_described(values))}"
+            )
+        complete(here, requests, "recv", other)
         put("recv", tensor, values)
-        senders.append((here.ranks or range(here.size))[rank])
+        senders.append((here.ranks or range(here.size))[other])
 
-    at, number = (None, _other("recv", here, None, tag)[1]) if src is None else _other("recv", here, src, tag)
-    return _start(here, writable("recv", tensor), at, number, take)
+    if source is not None:
+        begin(source)
+    return Work(arrived, finish)
 
 
 def _other(name: str, here: World, rank: int | None, tag: int) -> tuple[Any, int]:
@@ -175,59 +205,8 @@ def _other(name: str, here: World, rank: int | None, tag: int) -> tuple[Any, int
     return None if rank is None else here.place(rank), tag
 
 
-def _send(here: World, values: Array, to: int, tag: int) -> Work:
-    """Start to send an array."""
-    refuse("send exchanges data with other processes", "call it outside the step")
-    sent = [_described(values), np.ascontiguousarray(values).copy()]
-    requests = [here.comm.Isend(part, to, tag + _TAGS) for part in sent]
-    here.keep(requests)
-    return Work(lambda: type(requests[0]).Testall(requests), lambda: complete(here, requests, "send", to))
-
-
-def _start(
-    here: World, into: Array, source: int | None, tag: int, take: Callable[[Array, int], None]
-) -> Work:
-    """Start to receive an array like `into`; `take` gets it, and the rank that has sent it.
-
-    source: None is any rank.
-
-    Raises:
-        ValueError: when it is waited for, and has another shape or dtype.
-    """
-    refuse("recv exchanges data with other processes", "call it outside the step")
-    mpi: Any = importlib.import_module("mpi4py.MPI")
-    about, values, status = np.zeros(_TEXT, np.uint8), np.empty_like(into, order="C"), mpi.Status()
-    requests: list[Any] = []
-
-    def begin(other: int) -> None:
-        requests.extend(here.comm.Irecv(part, other, tag + _TAGS) for part in (about, values))
-        here.keep(requests)
-
-    def arrived() -> Any:
-        if not requests and here.comm.Iprobe(mpi.ANY_SOURCE, tag + _TAGS, status):
-            begin(status.Get_source())
-        return requests and requests[0].Test()
-
-    def finish() -> None:
-        complete(here, requests, "recv", source, arrived)
-        other = status.Get_source() if source is None else source
-        if not np.array_equal(about, _described(values)):
-            here.unfinished.append(("recv", requests))
-            theirs, ours = (bytes(text).rstrip(b"\0").decode() for text in (about, _described(values)))
-            raise ValueError(f"[recv] got {theirs} from rank {other}; expected {ours}")
-        complete(here, requests, "recv", other)
-        take(values, other)
-
-    if source is not None:
-        begin(source)
-    return Work(arrived, finish)
-
-
 def _described(values: Array) -> Array:
-    text = np.zeros(_TEXT, np.uint8)
-    line = f"{values.dtype} {values.shape}".encode()[:_TEXT]
-    text[: len(line)] = np.frombuffer(line, np.uint8)
-    return text
+    return as_bytes(f"{values.dtype} {values.shape}", _TEXT)
 
 
 def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> None:

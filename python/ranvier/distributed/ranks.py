@@ -14,14 +14,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ranvier.autograd.recording import place, refuse
 
-__all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "complete", "neighbours", "same"]
+__all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "as_bytes", "as_text", "complete", "neighbours"]
 
+Array = npt.NDArray[Any]
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
 
@@ -66,12 +68,8 @@ class World:
 
     @property
     def comm(self) -> Any:
-        """The connection, for an exchange.
-
-        Raises:
-            RuntimeError: this process is a fork of the rank, or an error has ended an exchange early. What
-                comes next could be numbers of that exchange.
-        """
+        """The connection, for an exchange. RuntimeError in a fork of the rank, and after an exchange that an
+        error has ended early: what comes next could be its numbers."""
         if self.pid != os.getpid():
             raise RuntimeError(
                 f"[distributed] got a call in a process that rank {self.rank} has started; expected calls of "
@@ -145,7 +143,7 @@ def announced(size: int, rank: str, seconds: float, job: str) -> Iterator[None]:
 
 
 _SPINS = 200  # tests without a pause: a message on one host takes some microseconds
-_TEXT = 256  # bytes of the description of a call
+_TEXT = 128  # characters of a call, and of where it is
 _LONG = 0.002  # seconds after which the processor is left to others for longer
 _LAST = 2.0  # seconds in which the last messages of a rank that has ended arrive
 
@@ -200,38 +198,24 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
             )
 
 
-def agree(here: World, call: str, about: str = "") -> None:
-    """Compare this call with that of all other ranks.
-
-    Raises:
-        ValueError: they differ; TimeoutError: another rank does not call.
-    """
-    said = _told(here, call, about)
-    if any(what != said[0][0] for what, _, _ in said):
-        _refuse(call, said)
-
-
-def same(here: World, call: str, mark: str) -> bool:
-    """Whether all ranks make this call with the same mark; raises as `agree`."""
-    said = _told(here, call, f"with {mark}")
-    if any(what.rpartition(" ")[0] != said[0][0].rpartition(" ")[0] for what, _, _ in said):
-        _refuse(call, said)
-    return all(what == said[0][0] for what, _, _ in said)
-
-
-def _told(here: World, call: str, about: str) -> list[tuple[str, str, str]]:
-    """The calls of all ranks: what, a separator, and where."""
+def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
+    """Whether the mark is the same on all ranks; ValueError unless they all make this call."""
     refuse(f"{call} exchanges data with other processes", "call it outside the step")
-    text = f"{call} {about}".strip()
-    records = np.zeros((here.size, _TEXT), np.uint8)
-    line = f"{text[: _TEXT // 2]}\n{place()[-_TEXT // 2 :]}".encode()[:_TEXT]
-    ours = np.zeros(_TEXT, np.uint8)
-    ours[: len(line)] = np.frombuffer(line, np.uint8)
+    records = np.zeros((here.size, 2 * _TEXT + 32), np.uint8)
+    line = f"{f'{call} {about}'.strip()[:_TEXT]}\n{mark}\n{place()[-_TEXT:]}"
+    ours = as_bytes(line, records.shape[1])
     complete(here, [here.comm.Iallgather(ours, records)], call)
-    calls = [bytes(record).rstrip(b"\0").decode(errors="replace") for record in records]
-    return [one.partition("\n") for one in calls]
+    said = [as_text(record).split("\n", 2) for record in records]
+    if any(theirs != said[0][0] for theirs, *_ in said):
+        listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
+        raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")
+    return all(theirs == said[0][1] for _, theirs, _ in said)
 
 
-def _refuse(call: str, said: list[tuple[str, str, str]]) -> NoReturn:
-    listed = "; ".join(f"rank {rank}: {what} at {at}" for rank, (what, _, at) in enumerate(said))
-    raise ValueError(f"[{call}] got different calls, {listed}; expected the same on every rank")
+def as_bytes(text: str, size: int) -> Array:
+    """So many bytes that begin with this text, for a message."""
+    return np.frombuffer(text.encode()[:size].ljust(size, b"\0"), np.uint8)
+
+
+def as_text(message: Array) -> str:
+    return bytes(message).rstrip(b"\0").decode(errors="replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -13,17 +14,9 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, bump, hooks, random
-from ranvier.distributed.batches import (
-    Cut,
-    CutArrays,
-    CutBatches,
-    cut_source,
-    require_ranks,
-    require_whole,
-    rows_of,
-)
+from ranvier.distributed.batches import Cut, CutArrays, CutBatches, require_ranks, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark, of_first
-from ranvier.distributed.ranks import same
+from ranvier.distributed.ranks import agree
 from ranvier.distributed.step import CutMeasured, CutStep, SharedEvaluator
 from ranvier.distributed.sync_norm import meeting
 from ranvier.train import Callback
@@ -33,7 +26,7 @@ from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.nonfinite import Batch, NonFinite
 from ranvier.train.run import Run
 from ranvier.train.saving import difference
-from ranvier.train.source import Source
+from ranvier.train.source import ArraySource, Source
 
 __all__ = ["DistributedRun"]
 
@@ -64,7 +57,11 @@ class DistributedRun(Run):
         cut = Cut(shards, here.rank, here.size)
         require_whole(source, CALL)
         require_whole(valid, CALL)
-        super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), valid, hooks, epochs)
+        if isinstance(source, ArraySource):
+            source = CutArrays(source, cut, trainer.loss)
+        else:
+            source = CutBatches(source, cut, trainer.loss)
+        super().__init__(trainer, parts, source, valid, hooks, epochs)
         self.alone = here.size == 1
         self._nonfinite = _NonFinite(trainer, self.step)
         self._drawn: Any = None  # the random stream at the end of an epoch's batches
@@ -131,7 +128,7 @@ class DistributedRun(Run):
         """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
         if not self.alone:
             stream = random.get_rng_state()
-            if not same(self._world, f"{CALL} random numbers", mark(stream)):
+            if not agree(self._world, f"{CALL} random numbers", mark=mark(stream)):
                 random.set_rng_state(of_first(stream, CALL))
         super()._train_epoch()
         self._drawn = random.get_rng_state()
@@ -153,7 +150,7 @@ class DistributedRun(Run):
             "random numbers that were drawn": mark(self._drawn),
         }
         stops = bool(trainer.stop_training)
-        if same(self._world, f"{CALL} epoch", mark(stops, about)):
+        if agree(self._world, f"{CALL} epoch", mark=mark(stops, about)):
             return
         finite = all(np.isfinite(values).all() for _, values in weights)
         told = gather_objects((stops, finite, about), CALL)
@@ -175,9 +172,7 @@ class DistributedRun(Run):
     # --- what differs
 
     def _new_step(self, trainer: Training, parts: CompiledParts) -> CutStep:
-        def make() -> CutStep:
-            return CutStep(trainer, parts, self._world, trainer.deterministic)
-
+        make = functools.partial(CutStep, trainer, parts, self._world, trainer.deterministic)
         step: CutStep = parts.kept(trainer, "distributed step", make)
         step.begin(self.source)
         return step

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import ranvier._core as _core
 from ranvier.autograd.memory import keep
 from ranvier.distributed.collectives import gather_objects, mpi_reduce, tree_sum
-from ranvier.distributed.ranks import World, complete
+from ranvier.distributed.ranks import World, agree, complete
 
 __all__ = ["Sum", "aligned"]
 
@@ -38,6 +38,8 @@ class Sum:
 
     def __init__(self, world: World, values: Array, call: str, deterministic: bool = True) -> None:
         self._world, self._values, self._call = world, values, call
+        if world.size > 1:
+            agree(world, call, f"with {values.size} numbers of {values.dtype} to add")
         self._deterministic = deterministic and not world.size & (world.size - 1)
         adds = world.host and values.size and values.dtype.char in "fd"
         shared = _shared(world, values.nbytes, call) if adds else None
@@ -47,18 +49,16 @@ class Sum:
             wait = functools.partial(_wait, world, call, marks)
             place = world.host.index(world.rank)
             self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
-        self._sends = world.size > 1 and (self._shared is None or world.hosts > 1)
+        self._sends = world.size > 1 and values.size > 0 and (self._shared is None or world.hosts > 1)
         self._spare = np.empty_like(values) if self._sends else values
         self.core = None if self._sends else self._shared
 
     def add(self) -> None:
-        if self._shared is not None and self._world.comm:
-            self._shared.add()
-        if self._sends:
-            self._send()
-
-    def _send(self) -> None:
         world, values, shared = self._world, self._values, self._shared
+        if shared is not None and world.comm:
+            shared.add()
+        if not self._sends:
+            return
         leads = shared is None or world.rank == world.host[0]
         if leads and (shared is not None or self._deterministic):
             distance = 1 if shared is None else len(world.host)
@@ -96,11 +96,12 @@ def _shared(world: World, size: int, call: str) -> tuple[Array, Array] | None:
             os.ftruncate(file, head + stride * ranks)
             os.pwrite(file, name, _PLACE)
     process, theirs, expected = gather_objects((os.getpid(), file, name), call, world)[first]
+    path = f"/proc/{process}/fd/{theirs}"  # of another process where ranks do not see each other's
     with contextlib.suppress(OSError):
-        if file < 0 <= theirs:
-            file = os.open(f"/proc/{process}/fd/{theirs}", os.O_RDWR)
-        os.posix_fallocate(file, head + world.host.index(world.rank) * stride, stride)
+        if file < 0 <= theirs and "memfd:ranvier" in os.readlink(path):
+            file = os.open(path, os.O_RDWR)
         if os.pread(file, _NAME, _PLACE) == expected:
+            os.posix_fallocate(file, head + world.host.index(world.rank) * stride, stride)
             memory = mmap.mmap(file, head + stride * ranks)
     ready = gather_objects(memory is not None, call, world)
     if file >= 0:

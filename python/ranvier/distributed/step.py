@@ -16,7 +16,7 @@ import ranvier._core as _core
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, random, wrap
 from ranvier.autograd.memory import cast
-from ranvier.distributed.batches import CutSource, require_whole, rows_of
+from ranvier.distributed.batches import CutArrays, CutBatches, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.exchange import Exchange
 from ranvier.distributed.job import world
@@ -49,7 +49,7 @@ class CutStep(TrainingStep):
         finite: whether the losses of this rank's parts are finite.
     """
 
-    source: CutSource
+    source: CutArrays | CutBatches
 
     def __init__(self, trainer: Training, parts: CompiledParts, world: World, deterministic: bool) -> None:
         super().__init__(trainer, parts)
@@ -66,7 +66,7 @@ class CutStep(TrainingStep):
         self._layout: list[Any] = []
         self.finite = True
 
-    def begin(self, source: CutSource) -> None:
+    def begin(self, source: CutArrays | CutBatches) -> None:
         """Take the batches of this source from now on."""
         self.source, self._buffers = source, list(self._model.buffers())
         self._synced = self._has_several and any(isinstance(m, SyncBatchNorm) for m in self._model.modules())
@@ -124,6 +124,8 @@ class CutStep(TrainingStep):
         exchange.drop_gradients()
         exchange.counts.begin()
         key, outputs = random.current().next_key(), []
+        if self._is_one_pass(x, weights):
+            return self._all_parts(x, y)
         last = len(share.parts) - 1
 
         def compute(number: int) -> None:
@@ -141,8 +143,6 @@ class CutStep(TrainingStep):
                 exchange.add_pair(number // 2, number == last)
 
         numbers = [*range(last + 1)]
-        if self._is_one_pass(x, weights):
-            return self._all_parts(x, y)
         if self._synced:
             used = sum(begin < end for _, begin, end in share.parts)
             meeting = Parts(exchange.parameters, self._buffers)
@@ -224,11 +224,9 @@ class CutStep(TrainingStep):
         weights, bounds = self._shares()
         args = ahead.x, ahead.y, np.tile(weights, (len(mine), 1)), bounds, False
         taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=len(mine))
-        of_update = False, np.array(float(share.samples)), True
+        update = self._updating, (False, np.array(float(share.samples)), True), self._careful
         try:
-            found = self._exchange.run(
-                self._in_one_pass, args, taken, self._updating, of_update, self._careful
-            )
+            found = self._exchange.run(self._in_one_pass, args, taken, *update)
         finally:
             b.done = taken.done
             for _ in range(b.done):
@@ -289,7 +287,7 @@ class CutStep(TrainingStep):
 class CutMeasured(Measured):
     """Sums up batches of which each rank has a part; `logs` and `state_dict` are calls on all ranks."""
 
-    def __init__(self, trainer: Training, link: str | None, source: CutSource) -> None:
+    def __init__(self, trainer: Training, link: str | None, source: CutArrays | CutBatches) -> None:
         super().__init__(trainer.loss, trainer.metrics, link)
         self._source = source
         self._counts: list[int] = []  # this rank's samples of each batch since the last `_gather`
@@ -309,7 +307,8 @@ class CutMeasured(Measured):
         if not self._metrics or world().size == 1:
             return
         before = len(self._predicted) - sum(count > 0 for count in self._counts)
-        own = self._counts, _joined(self._predicted[before:]), _joined(self._true[before:])
+        added = self._predicted[before:], self._true[before:]
+        own = self._counts, *(np.concatenate(arrays) if arrays else None for arrays in added)
         shares = [part for part in gather_objects(own, "Trainer.fit") if part[1] is not None]
         if shares:
             batches = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts, *_ in shares])
@@ -327,42 +326,33 @@ class CutMeasured(Measured):
         return super().state_dict()
 
 
-def _joined(arrays: list[Array]) -> Array | None:
-    return np.concatenate(arrays) if arrays else None
-
-
 class SharedEvaluator(Evaluator):
     """An Evaluator whose `measure` is a call on all ranks: the batches are dealt out to them in turn.
 
     What the model draws is put back, since each rank draws for its own batches.
     """
 
-    def __init__(self, trainer: Training, parts: CompiledParts) -> None:
-        super().__init__(trainer, parts)
-        self._world: World = world()
-
     def measure(self, source: Source) -> dict[str, float]:
         with random.fork_rng():
-            return super().measure(source) if self._world.size == 1 else self._shared(source)
+            return super().measure(source) if world().size == 1 else self._shared(source)
 
     def _shared(self, source: Source) -> dict[str, float]:
         require_whole(source, "Trainer.evaluate")
-        trainer, link = self._trainer, link_of(self._trainer.loss)
+        here, trainer, link = world(), self._trainer, link_of(self._trainer.loss)
         penalty = self._penalty_now()
         evaluate = self._parts.of(trainer, "evaluate", self._evaluate, after=1)
         own, loaded = [], ""
         with evaluating(trainer.model, "Trainer.evaluate"):
             for number, (x, y, weights) in enumerate(source):
                 loaded = "" if hasattr(source, "data") else mark(loaded, x, y, weights)
-                if number % self._world.size != self._world.rank:
+                if number % here.size != here.rank:
                     continue
                 try:
                     loss, output = evaluate(x, y, *weighting(weights))
                 except (TypeError, ValueError) as error:
                     raise_with_hint(error, trainer.model, link, x, y)
-                own.append(
-                    (number, float(loss.item()), None if output is None else output._array, y, weights)
-                )
+                values = None if output is None else output._array
+                own.append((number, float(loss.item()), values, y, weights))
         measured = Measured(trainer.loss, trainer.metrics, link)
         about = {**source.description(), "all rows": rows_of(source), "batches of the loader": loaded}
         gathered = gather_objects((about, own), "Trainer.evaluate")
