@@ -83,6 +83,8 @@ Made halves(Raw x) {
     const int d = rows ? ndim - 1 - k : k;
     strides[d] = step, step *= std::max<int64_t>(shape[d], 1);
   }
+  if (dense.ptr() != x.value.ptr())  // in the order of memory of x, which may be any
+    for (int d = 0; d < ndim; ++d) strides[d] = PyArray_STRIDE(from, d) / PyArray_ITEMSIZE(from);
   py::object y = new_array(type == NPY_FLOAT ? NPY_HALF : NPY_FLOAT, shape, strides);
   const int64_t n = shape.elements();
   void *data = PyArray_DATA(from), *to = PyArray_DATA(as_array(y));

@@ -2,6 +2,7 @@
 
 import pytest
 from ranvier.compile import compiled
+from ranvier.nn import often
 
 
 @pytest.fixture
@@ -24,3 +25,9 @@ def in_core(monkeypatch):
 
     monkeypatch.setattr(compiled.CompiledFunction, "run_batches", run_batches)
     return counts
+
+
+@pytest.fixture
+def replayed_soon(monkeypatch):
+    """Modules are replayed by themselves after 16 calls, however short."""
+    monkeypatch.setattr(often, "_ENOUGH", 0.0)

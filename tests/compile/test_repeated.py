@@ -15,7 +15,8 @@ from ranvier.autograd.recording import running
 from ranvier.autograd.replaced import replaced
 from ranvier.nn import often
 
-OFTEN = 270  # more calls than it takes
+pytestmark = pytest.mark.usefixtures("replayed_soon")
+OFTEN = 60  # more calls than it takes
 NETWORKS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3)), (4, 6)),
     "dropout": (lambda: nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.5), nn.Linear(16, 3)), (4, 6)),
@@ -52,7 +53,7 @@ def as_written(model, x):
 
 def replays(model):
     """Whether it has a program."""
-    call = model.__dict__.get("_replay")
+    call = model.__dict__.get(often.REPLAY)
     return call is not None and len(call.programs) > 0
 
 
@@ -206,7 +207,7 @@ def test_parameters_that_change_often_end_it():
         weight = nn.Parameter(rv.randn(16, 6))
         model[0].weight = twin[0].weight = weight
         assert bits(model(x)) == bits(as_written(twin, x))
-    assert model.__dict__["_replay"] is None
+    assert model.__dict__[often.REPLAY] is None
 
 
 @rv.no_grad()
@@ -217,7 +218,7 @@ def test_many_shapes_end_it():
         x = rv.randn(rows, 6)
         for _ in range(OFTEN if rows == 1 else 60):  # enough for a recording of each
             assert bits(model(x)) == bits(as_written(twin, x))
-    assert model.__dict__["_replay"] is None
+    assert model.__dict__[often.REPLAY] is None
 
 
 @rv.no_grad()
@@ -239,7 +240,7 @@ def test_a_call_within_a_recording_of_it():
         expected = bits(as_written(model, x))
         for _ in range(OFTEN):
             model(x)
-        call = model.__dict__["_replay"]
+        call = model.__dict__[often.REPLAY]
         with call._lock:
             assert bits(call._call(x)) == expected
 
@@ -285,7 +286,7 @@ def test_copies_and_files_have_no_program():
     for _ in range(OFTEN):
         y = model(x)
     for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert "_replay" not in twin.__dict__
+        assert often.REPLAY not in twin.__dict__
         assert bits(twin(x)) == bits(y)
 
 
@@ -307,12 +308,27 @@ def test_a_copy_of_its_dict_is_another_network():
 
 
 @rv.no_grad()
-def test_long_calls_are_replayed_earlier(monkeypatch):
-    monkeypatch.setattr(often, "_LONG", 0.0)
+def test_few_or_short_calls_are_not_recorded(monkeypatch):
     model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
     expected = bits(as_written(model, x))
-    assert {bits(model(x)) for _ in range(20)} == {expected}
+    assert {bits(model(x)) for _ in range(16)} == {expected}
+    assert not replays(model)
+    monkeypatch.setattr(often, "_ENOUGH", 1e9)
+    assert {bits(model(x)) for _ in range(OFTEN)} == {expected}
+    assert not replays(model)
+    monkeypatch.setattr(often, "_ENOUGH", 0.0)
+    assert {bits(model(x)) for _ in range(2)} == {expected}
     assert replays(model)
+
+
+@rv.no_grad()
+def test_names_of_the_user_are_free():
+    model, x = nn.Sequential(nn.Linear(6, 4), nn.ReLU()), rv.randn(4, 6)
+    model._replay = [1]
+    expected = bits(as_written(model, x))
+    assert {bits(model(x)) for _ in range(OFTEN)} == {expected}
+    assert replays(model)
+    assert model._replay == [1]
 
 
 @rv.no_grad()

@@ -13,6 +13,9 @@ from compile.beside import bits
 from compile.test_repeated import OFTEN, as_written, replays
 from ranvier import nn
 from ranvier.nn import functional as F
+from ranvier.nn import often
+
+pytestmark = pytest.mark.usefixtures("replayed_soon")
 
 FACTOR = 2.0
 SETTINGS = {"shift": 0.25}
@@ -299,7 +302,7 @@ def test_copies_have_no_program():
     for _ in range(OFTEN):
         y = model(x)
     for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert "_replay" not in twin.__dict__
+        assert often.REPLAY not in twin.__dict__
         assert bits(twin(x)) == bits(y)
     twin = Base()
     twin.__dict__.update(model.__dict__)

@@ -15,6 +15,8 @@ from compile.test_repeated import OFTEN, as_written
 from compile.test_repeated_classes import Base
 from ranvier import nn
 
+pytestmark = pytest.mark.usefixtures("replayed_soon")
+
 FACTOR = 2.0
 CALLS = []
 

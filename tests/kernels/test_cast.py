@@ -1,5 +1,7 @@
 """full, fill, cast and copy_like on raw arrays: every dtype, layout and thread count."""
 
+import itertools
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -255,7 +257,8 @@ def test_halves_of_every_size_and_order(isa, rng):
         np.testing.assert_array_equal(_core._halves(y), y.astype("float32"), strict=True)
     x = rng.standard_normal((4, 5, 6)).astype("float32")
     x.flags.writeable = False
-    for view in (x, x.T, x[:, ::2], x[::-1], x[1, 2, 3, ...], x[:, :0], x[:1].transpose(2, 0, 1)):
+    orders = [x.transpose(order) for order in itertools.permutations(range(3))]
+    for view in (*orders, x[:, ::2], x[::-1], x[1, 2, 3, ...], x[:, :0], x[:1].transpose(2, 0, 1)):
         y = _core._halves(view)
         np.testing.assert_array_equal(y, view.astype("float16"), strict=True)
         assert y.flags.c_contiguous or y.flags.f_contiguous or not view.flags.forc

@@ -17,10 +17,12 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.extension import provider
 
 _core._set_call_state(recordings, running)
-REPLAY = "_replay"  # in the dict of a module: its call (`compile/repeated.py`); None: it has none
-# It is recorded at this call without gradients, as a recording takes as long as some 100 calls; where calls
-# are long, after so many seconds of them and so many calls.
-_OFTEN, _LONG, _AT_LEAST = 256, 0.05, 16
+# In the dict of a module: its call (`compile/repeated.py`); None: it has none. No attribute of a user's has
+# this name.
+REPLAY = "replay of ranvier"
+# It is recorded after so many seconds of calls without gradients, and so many calls. A recording takes 1 to
+# 6 ms, the first one of a process 60.
+_ENOUGH, _AT_LEAST = 0.02, 16
 # A weak reference to a module, its calls so far, their seconds; by its id.
 _calls: dict[int, tuple[Any, int, float]] = {}
 _tool_of: Any = getattr(getattr(sys, "monitoring", None), "get_tool", None)  # from Python 3.12 on
@@ -56,8 +58,7 @@ def _counted(module: Any, args: tuple[Any, ...]) -> Any:
     link, calls, seconds = _calls.get(id(module), (None, 0, 0.0))
     if link is None or link() is not module:  # it was another's id
         link, calls, seconds = ref(module), 0, 0.0
-    often = calls + 1 >= _OFTEN or (seconds >= _LONG and calls >= _AT_LEAST)
-    if often and not is_watched():
+    if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
         _calls.pop(id(module), None)  # another thread may have done it
         call = provider("replays").begin(module)
         return module.forward(*args) if call is None else call(*args)
