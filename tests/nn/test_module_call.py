@@ -1,5 +1,7 @@
 """The call of a module, which the core makes, and Python where hooks, arrays or a recording take part."""
 
+import abc
+import copy
 import gc
 import inspect
 import sys
@@ -120,6 +122,35 @@ def test_attributes_of_its_own_kind():
         model = kind(nn.Linear(3, 2))
         assert model(x).shape == (2, 2)
     assert {"forward", "_hooks"} <= set(names)
+
+
+def test_getattr_of_the_base_class():
+    class Wrapper(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def __getattr__(self, name):
+            try:
+                return super().__getattr__(name)
+            except AttributeError:
+                return getattr(super().__getattr__("inner"), name)
+
+    class Further(Wrapper, abc.ABC):
+        def __getattr__(self, name):
+            return super().__getattr__(name)
+
+    class Direct(nn.Linear):
+        def layer(self, name):
+            return self.__getattr__(name)
+
+    for kind in (Wrapper, Further):
+        model = kind(nn.Linear(3, 2))
+        assert model.in_features == copy.deepcopy(model).in_features == 3
+        with pytest.raises(AttributeError, match="no attribute 'unknown'"):
+            _ = model.unknown
+    assert Direct(3, 2).layer("weight").shape == (2, 3)
+    assert not hasattr(nn.Linear(3, 2), "__getattr__")
 
 
 def test_hooks_and_functions_of_an_object():

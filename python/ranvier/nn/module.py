@@ -49,6 +49,10 @@ Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
 
 
+class _Attributes:  # a base where ``__getattr__`` is called only, as each lookup is slower with it
+    __getattr__ = attribute
+
+
 class Module(HookRegistration, StateDicts, Conversions):
     """Base class of layers and networks: subclass it, assign layers in ``__init__``, define ``forward``.
 
@@ -77,9 +81,10 @@ class Module(HookRegistration, StateDicts, Conversions):
         elif "forward" in vars(cls):
             cls._may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
-        if not hasattr(cls, "__getattr__") and any(code and "__getattr__" in code.co_names for code in codes):
-            # only where it is called: each lookup is slower with it
-            cls.__getattr__ = attribute  # type: ignore[attr-defined]
+        if any(code and "__getattr__" in code.co_names for code in codes) and not issubclass(
+            cls, _Attributes
+        ):
+            cls.__bases__ = (*cls.__bases__, _Attributes)
 
     def __init__(self) -> None:
         for name in ("_parameter_names", "_buffer_names", "_module_names"):
