@@ -7,6 +7,7 @@
 #include "base/caches.h"
 #include "base/rows.h"
 #include "bindings/array_program.h"
+#include "bindings/errors.h"
 #include "bindings/numpy_api.h"
 #include "bindings/rank_sum.h"
 
@@ -217,6 +218,8 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::ob
                                         int64_t count, const py::object& total, const py::object& sum,
                                         ArrayProgram& update, const py::tuple& of_update, bool careful) {
   batches_done_ = 0;
+  if (!PyArray_Check(total.ptr()) || !PyArray_ISFLOAT(as_array(total)) || !PyArray_SIZE(as_array(total)))
+    fail_type("run_with_ranks", "got no array of floats for the sums of losses");
   RankSum* ranks = sum.is_none() ? nullptr : &rank_sum_of(sum.ptr());
   std::vector<BatchSource> sources;
   std::vector<py::object> held;

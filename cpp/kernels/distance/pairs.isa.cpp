@@ -131,8 +131,8 @@ static void share(const PairSlopes<T>& s, T (*weight)[kPairGroup]) {
     }
     for (int r = 0; r < kPairRows; ++r)
       if (s.to[r])
-        store_n(weight[r] + k, select(largest[r] == zero, zero, load_n(weight[r] + k, left) / found[r]),
-                left);
+        store_n(weight[r] + k,  // no term is the largest one where that is NaN
+                select(largest[r] == zero, zero, load_n(weight[r] + k, left) / max(found[r], one)), left);
   }
 }
 
@@ -154,7 +154,8 @@ static void add_slopes(const PairSlopes<T>& s) {
         vec<T> slope = difference;
         if constexpr (p == PairPower::one) slope = select(slope == zero, slope, copysign(one, slope));
         if constexpr (p == PairPower::largest)
-          slope = select((abs(slope) == s.distance[r][k]) & (slope != zero), copysign(one, slope), zero);
+          slope = select((abs(slope) == s.distance[r][k]) & (slope != zero), copysign(one, slope),
+                         select(slope == slope, zero, slope));  // NaN, as infinity from itself, stays
         sums[r] = fma(broadcast(s.weight[r][k]), slope, sums[r]);
       }
     }
