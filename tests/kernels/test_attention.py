@@ -78,6 +78,12 @@ def test_every_length(is_causal, dtype, isa, rng, threads):
         check(q, k, v, dy, (is_causal, i % 3 if is_causal else 0), adds=i % 4 == 0)
 
 
+@pytest.mark.parametrize("keys", [385, 769])
+def test_a_last_key_beside_wide_values(keys, isa, rng, threads):
+    """It is a block of its own, whose product is added to the others' sum."""
+    check(*drawn(rng, "float32", (1, 140, 5), (1, keys, 5), (1, keys, 70), (1, 140, 70)))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_width(dtype, isa, rng, threads):
     for n in (1, 2, 7, 8, 9, 15, 16, 17, 33, 64):

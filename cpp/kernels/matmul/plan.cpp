@@ -87,7 +87,7 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
 // Of one product, whose rows are stored one after the other: see outer() in matmul.isa.cpp.
 template <class T>
 bool MatmulPlan<T>::is_outer(const Operands<T>& o) const {
-  return o.k == 1 && !prepacked && plain_ && !kernels_.pairs && o.cs_b == 1 && o.cs_c == 1 &&
+  return o.k == 1 && !prepacked && plain_ && !adds_ && !kernels_.pairs && o.cs_b == 1 && o.cs_c == 1 &&
          o.n >= 2 * kernels_.lanes && o.n * kSize <= near_b();
 }
 
@@ -200,6 +200,7 @@ template <class T>
 MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
     : kernels_(call.kernels()),
       plain_(!call.bias.data && !call.norm.data && call.activation.kind == Activation::none),
+      adds_(call.added),
       batch_(call.c.shape[0]) {
   Operands<T> plain = orient(call, false), swapped = orient(call, true);
   choose(call, plain, swapped);

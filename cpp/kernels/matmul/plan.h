@@ -156,6 +156,7 @@ class MatmulPlan {
   static constexpr int64_t kSize = sizeof(T);
   const MatmulKernels<T>& kernels_;
   bool plain_;  // nothing follows the sums
+  bool adds_;   // to what is in c
   int64_t batch_, m_;
   int64_t size_a_, size_b_, size_bias_;  // elements of one buffer
 };
