@@ -4,13 +4,12 @@ can tell, and else its code runs at each call."""
 import copy
 import pickle
 import sys
-import threading
 
 import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import bits
-from compile.test_repeated import OFTEN, as_written, replays
+from compile.test_repeated import OFTEN, as_written, check_threads, replays
 from ranvier import nn
 from ranvier.nn import functional as F
 from ranvier.nn import often
@@ -311,21 +310,7 @@ def test_copies_have_no_program():
 
 
 def test_several_threads():
-    model, x, results = Blocks(), rv.randn(4, 6), []
-    begin = threading.Barrier(4)
-
-    def work():
-        begin.wait()
-        with rv.no_grad():
-            results.extend(bits(model(x)) for _ in range(200))
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(set(results)) == 1
-    assert len(results) == 800
+    check_threads(Blocks())
 
 
 def test_within_transforms():

@@ -124,6 +124,19 @@ def test_attributes_of_its_own_kind():
     assert {"forward", "_hooks"} <= set(names)
 
 
+def test_signatures():
+    class Own(nn.Linear):
+        def __call__(self, x, twice=False):
+            return super().__call__(x)
+
+    model = nn.Sequential(nn.Linear(3, 2))
+    assert str(inspect.signature(model)) == str(inspect.signature(model.__call__)) == "(*args, **kwargs)"
+    assert inspect.signature(model) is inspect.signature(model)  # no text is parsed
+    assert list(inspect.signature(nn.Linear).parameters)[:2] == ["in_features", "out_features"]
+    assert str(inspect.signature(Own(3, 2))) == "(x, twice=False)"
+    assert list(inspect.signature(Own).parameters)[:2] == ["in_features", "out_features"]
+
+
 def test_getattr_of_the_base_class():
     class Wrapper(nn.Module):
         def __init__(self, inner):

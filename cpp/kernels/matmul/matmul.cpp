@@ -16,7 +16,6 @@ constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as
 constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
 constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
 constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
-constexpr int64_t kStackProducts = 1 << 26;  // between two looks for a signal
 
 // Columns [jc, jc + n) and products [pc, pc + k): n in strips of b.
 struct Block {
@@ -334,23 +333,6 @@ struct Product {
     }
   }
 };
-
-// The products [first, last) of a stack of small ones.
-template <class T>
-void run_stack(const OpenTeam& team, const MatmulKernels<T>& kernels, const MatmulPlan<T>& plan,
-               const Matmul<T>& call, int64_t first, int64_t last) {
-  const int64_t products = call.c.shape[1] * call.c.shape[2] * std::max<int64_t>(call.a.shape[2], 1);
-  const int64_t most = std::max<int64_t>(kStackProducts / products, 1);
-  if (last - first > most) {
-    for (int64_t i = first; i < last && !interrupted(team); i += most)
-      run_stack(team, kernels, plan, call, i, std::min(i + most, last));
-    return;
-  }
-  const Operands<T> o = plan.operands(call, first, nullptr);
-  const int64_t step_a = call.a.strides[0], step_b = call.b.strides[0];
-  kernels.stack({last - first, o.m, o.n, o.k, o.a, plan.transposed ? step_b : step_a, o.rs_a, o.cs_a, o.b,
-                 plan.transposed ? step_a : step_b, o.rs_b, o.c, call.c.strides[0], o.rs_c});
-}
 
 }  // namespace
 

@@ -28,6 +28,7 @@ from ranvier.nn.registry import (
     BUFFERS,
     MODULES,
     PARAMETERS,
+    CallSignature,
     arguments_of,
     attribute,
     check,
@@ -72,6 +73,7 @@ class Module(HookRegistration, StateDicts, Conversions):
     _buffer_names: dict[str, bool]  # name -> whether it is part of the state dict
     _module_names: dict[str, None]
     _shown: tuple[str, ...] = ()  # see `settings_text`
+    __signature__ = CallSignature()
     _may_repeat: bool = False  # whether calls are counted (often.py): where forward is the user's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -81,9 +83,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         elif "forward" in vars(cls):
             cls._may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
-        if any(code and "__getattr__" in code.co_names for code in codes) and not issubclass(
-            cls, _Attributes
-        ):
+        asks = any(code and "__getattr__" in code.co_names for code in codes)
+        if asks and not issubclass(cls, _Attributes):
             cls.__bases__ = (*cls.__bases__, _Attributes)
 
     def __init__(self) -> None:

@@ -12,6 +12,7 @@ import functools
 import inspect
 from collections.abc import Iterable, Iterator
 from operator import index
+from types import MethodDescriptorType
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,22 @@ def absent(module: str, name: str) -> AttributeError:
     why = next((text for part, text in _ABSENT.items() if part in name.lower()), None)
     ending = "" if why is None else f": {why} not part of this library (docs/versions.md)"
     return AttributeError(f"module {module!r} has no attribute {name!r}{ending}")
+
+
+class CallSignature:
+    """``inspect.signature(module)``, which would parse the text of a method of the core at each call."""
+
+    _SIGNATURE = inspect.Signature(
+        [
+            inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL),
+            inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD),
+        ]
+    )
+
+    def __get__(self, module: Any, kind: Any) -> inspect.Signature:
+        if module is None or not isinstance(kind.__call__, MethodDescriptorType):
+            raise AttributeError("__signature__")  # that of the class, or of a subclass's own call
+        return self._SIGNATURE
 
 
 _PLAIN = (bool, int, float, str, type(None))
