@@ -6,12 +6,13 @@ import itertools
 import random
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import bits
-from compile.test_repeated import OFTEN, as_written
+from compile.test_repeated import OFTEN, as_written, replays
 from compile.test_repeated_classes import Base
 from ranvier import nn
 
@@ -219,3 +220,70 @@ def test_changes_of_tensors_are_made_at_each_call(change):
         assert bits(model(x)) == bits(as_written(twin, y))
         assert bits(x) == bits(y)
         assert bits(model.mean) == bits(twin.mean)
+
+
+def nonlocal_counter():
+    calls = 0
+
+    def count_call(x):
+        nonlocal calls
+        calls += 1
+        return x
+
+    return count_call, lambda: calls
+
+
+COUNT_CALL, COUNTED = nonlocal_counter()
+BOX = types.SimpleNamespace(marked=False, marks={}, seen=[None])
+MARKED = False
+
+
+def mark(x):
+    BOX.marked = True
+    return x
+
+
+def mark_item(x):
+    BOX.marks["called"] = True
+    return x
+
+
+def mark_place(x):
+    BOX.seen[0] = "called"
+    return x
+
+
+def mark_nonlocal(x):
+    return COUNT_CALL(x)
+
+
+def mark_global(x):
+    global MARKED
+    MARKED = True
+    return x
+
+
+def marks():
+    return MARKED, BOX.marked, dict(BOX.marks), list(BOX.seen), COUNTED()
+
+
+@pytest.mark.parametrize("store", [mark, mark_item, mark_place, mark_nonlocal, mark_global])
+@rv.no_grad()
+def test_what_code_stores_and_does_not_read_is_stored_at_each_call(store):
+    """The caller takes it away after many calls. Guards see that too, but nothing is recorded at all."""
+    global MARKED
+
+    class Marks(Base):
+        def forward(self, x):
+            return store(super().forward(x))
+
+    model, x = Marks(), rv.randn(4, 6)
+    for _ in range(OFTEN):
+        model(x)
+    MARKED = BOX.marked = False
+    BOX.seen[0] = None
+    BOX.marks.clear()
+    before = marks()
+    model(x)
+    assert marks() != before
+    assert not replays(model)
