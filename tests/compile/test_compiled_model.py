@@ -265,7 +265,7 @@ USES = {
     "gradient_of_x": lambda m, path: rv.func.grad(lambda x: m(x).sum())(X),
     "gradients": with_gradients,
     "AveragedModel": lambda m, path: rv.optim.swa_utils.AveragedModel(m)(X),
-    "signature": lambda m, path: [str(inspect.signature(f)) for f in (m, m.forward)],
+    "signature": lambda m, path: [str(inspect.signature(f)) for f in (m, m.forward, type(m))],
     "deepcopy": lambda m, path: copy.deepcopy(Around(m))(X),
     "pickle": lambda m, path: pickle.loads(pickle.dumps(nn.ModuleList([m, m])))[1](X),
     "submodule": lambda m, path: (Around(m).eval()(X), Around(m).state_dict(), [*Around(m).modules()]),

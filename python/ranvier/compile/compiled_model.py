@@ -119,11 +119,17 @@ class _OfCall:
         return self if model is None else getattr(model.__call__, self._name)
 
 
+class _Signature:
+    """The signature of a compiled model or its class is that of the module or the module's class."""
+
+    def __get__(self, model: Any, kind: Any) -> inspect.Signature:
+        return inspect.signature(_module_class(kind) if model is None else module_of(model))
+
+
 class _Programs:
     """The last base: the names that a compiled model has if its module does not have them."""
 
     programs, explain, run = _OfCall("programs"), _OfCall("explain"), _OfCall("run")
-    __signature__ = property(lambda model: inspect.signature(module_of(model)))
     _orig_mod = property(lambda model: module_of(model))  # as in PyTorch
 
 
@@ -177,6 +183,7 @@ def _class_for(kind: type) -> Any:
     own: dict[str, Any] = {name: _slot(member) for name, member in _slots(kind)}
     own |= {name: getattr(kind, name) for name in ("__module__", "__qualname__", "__doc__")}
     own["__slots__"] = ("__call__",)
+    own["__signature__"] = _Signature()
     if vars(object)["__eq__"] is kind.__eq__:  # else it compares the attributes, which are the same
         own |= {"__eq__": _is_same, "__hash__": lambda model: hash(module_of(model))}
     if hasattr(kind, "__del__"):  # the module's own end is the only one
