@@ -311,4 +311,17 @@ bool is_channels_last(const Input& x) {
   return true;
 }
 
+void invoke_released(const CallType& type, const void* call) {
+  struct Released {
+    PyThreadState* state = PyEval_SaveThread();
+    ~Released() { PyEval_RestoreThread(state); }
+  } released;
+  invoke(type, call);
+}
+
+void invoke_sized(const CallType& type, const void* call, int64_t elements) {
+  constexpr int64_t kFew = 4096;
+  elements < kFew ? invoke(type, call) : invoke_released(type, call);
+}
+
 }  // namespace ranvier::bind

@@ -229,21 +229,18 @@ decltype(auto) with_size(DType dtype, F&& f) {
 
 // Runs a kernel without the GIL: safe because the arrays are held by Inputs and Outputs on this stack, and
 // the kernel touches no Python object.
+void invoke_released(const CallType& type, const void* call);
 template <class Call>
 void invoke_released(const Call& call) {
-  struct Released {
-    PyThreadState* state = PyEval_SaveThread();
-    ~Released() { PyEval_RestoreThread(state); }
-  } released;
-  invoke(call);
+  invoke_released(type_of(call), &call);
 }
 
 // The same for a call on so many elements: where they are few, giving up the GIL and taking it back would be
 // most of the call.
+void invoke_sized(const CallType& type, const void* call, int64_t elements);
 template <class Call>
 void invoke_sized(const Call& call, int64_t elements) {
-  constexpr int64_t kFew = 4096;
-  elements < kFew ? invoke(call) : invoke_released(call);
+  invoke_sized(type_of(call), &call, elements);
 }
 
 // Runs Call<float> or Call<double>, made from its fields in their order; arrays become views.

@@ -10,13 +10,18 @@
 
 namespace ranvier {
 
+template <class Call>
+const CallType& type_of(const Call&) {
+  static_assert(std::is_trivially_copyable_v<Call>, "a recording keeps calls as bytes");
+  return call_type<Call>();
+}
+
 void invoke(const CallType& type, const void* call);
 
 // A function of its own for each kind of call is no faster, and larger by 300 bytes.
 template <class Call>
 void invoke(const Call& call) {
-  static_assert(std::is_trivially_copyable_v<Call>, "a recording keeps calls as bytes");
-  invoke(call_type<Call>(), &call);
+  invoke(type_of(call), &call);
 }
 
 }  // namespace ranvier
