@@ -46,26 +46,27 @@ int place_of(const Defined& d, PyObject* keyword) {
 
 // The arguments in the order of the parameters: those of the call, else the defaults.
 void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords,
-             PyObject** arguments) {
+             Arg* arguments) {
   const auto count = static_cast<Py_ssize_t>(d.names.size());
   if (positional > count)
     fail_type(d.op, "got ", int64_t{positional}, " arguments; expected ", int64_t{count}, " at most");
-  std::copy_n(given, positional, arguments);
-  std::copy(d.defaults.begin() + positional, d.defaults.end(), arguments + positional);
+  for (Py_ssize_t i = 0; i < count; ++i)
+    arguments[i] = {d.op, d.names[i], i < positional ? given[i] : d.defaults[i]};
   for (Py_ssize_t k = 0; keywords && k < PyTuple_GET_SIZE(keywords); ++k) {
     const py::handle keyword = PyTuple_GET_ITEM(keywords, k);
     const int place = place_of(d, keyword.ptr());
     if (place < 0) fail_type(d.op, "got an argument ", keyword, "; expected only those that it has");
     if (place < positional) fail_type(d.op, "got ", d.names[place], " twice; expected it once");
-    arguments[place] = given[positional + k];
+    arguments[place].value = given[positional + k];
   }
   for (Py_ssize_t i = positional; i < count; ++i)
-    if (!arguments[i]) fail_type(d.op, "got no ", d.names[i], "; expected it");
+    if (!arguments[i].value) fail_type(d.op, "got no ", d.names[i], "; expected it");
 }
 
 PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
   try {
-    PyObject* arguments[Defined::kMost];
+    alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // of which few are made
+    Arg* arguments = reinterpret_cast<Arg*>(memory);
     arrange(d, given, positional, keywords, arguments);
     return d.call(d, arguments);
   } catch (py::error_already_set& e) {

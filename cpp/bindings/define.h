@@ -27,7 +27,7 @@ struct Defined {
   static constexpr size_t kMost = 24;  // parameters
 
   // Reads the arguments, one for each parameter, and calls the function.
-  using Call = PyObject* (*)(const Defined& self, PyObject* const* arguments);
+  using Call = PyObject* (*)(const Defined& self, const Arg* arguments);
 
   Defined(std::string_view signature, const char* op, Call call, const void* function, size_t bytes);
   const char* name;
@@ -97,6 +97,18 @@ struct Result<std::tuple<R...>> {
   }
 };
 
+// What the parameters make of the arguments, read from left to right, each where it stays.
+template <class... P>
+struct Parameters {
+  explicit Parameters(const Arg*) {}
+};
+template <class P, class... More>
+struct Parameters<P, More...> {
+  explicit Parameters(const Arg* argument) : first(*argument), more(argument + 1) {}
+  P first;
+  Parameters<More...> more;
+};
+
 inline void check_dtype(const Input*& first, const Input& x) {
   if (!first || !*first)
     first = &x;
@@ -108,17 +120,25 @@ void check_floats(const Input*& first, const P& x) {
   if constexpr (std::is_base_of_v<Floats, P> || std::is_base_of_v<MaybeFloats, P>) check_dtype(first, x);
 }
 
-template <class F, class R, class... P>
-PyObject* called(const Defined& self, PyObject* const* argument) {
-  const char* const* name = self.names.data();
-  std::tuple<P...> read{P(Arg{self.op, *name++, *argument++})...};  // braces: from left to right
+template <class F, class... P>
+decltype(auto) call_with(const F& f, Parameters<>&, P&... read) {
   const Input* first = nullptr;
-  std::apply([&](const auto&... x) { (check_floats(first, x), ...); }, read);
+  (check_floats(first, read), ...);
+  return f(std::move(read)...);
+}
+template <class F, class Next, class... More, class... P>
+decltype(auto) call_with(const F& f, Parameters<Next, More...>& next, P&... read) {
+  return call_with(f, next.more, read..., next.first);
+}
+
+template <class F, class R, class... P>
+PyObject* called(const Defined& self, const Arg* arguments) {
+  Parameters<P...> read(arguments);
   const F& f = *reinterpret_cast<const F*>(self.function);
   if constexpr (std::is_void_v<R>)
-    return std::apply(f, std::move(read)), py::none().release().ptr();
+    return call_with(f, read), py::none().release().ptr();
   else
-    return Result<R>::of(std::apply(f, std::move(read))).release().ptr();
+    return Result<R>::of(call_with(f, read)).release().ptr();
 }
 
 template <class F, class R, class... P>
