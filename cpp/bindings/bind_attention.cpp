@@ -66,9 +66,9 @@ Output result_like(const Input& q, const Shape& shape) {
 }
 
 // (y, weights): None without values, or where weights are not kept.
-std::tuple<MaybeOutput, MaybeOutput> attention(Floats q, Floats k, MaybeFloats v, Real scale, Truth is_causal,
-                                               Whole first, Mask mask, Mask padding, Truth hides,
-                                               Truth keep) {
+std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k, const MaybeFloats& v,
+                                               Real scale, Truth is_causal, Whole first, Mask mask,
+                                               Mask padding, Truth hides, Truth keep) {
   if (q.ndim() < 2) q.fail("(..., L, E)");
   if (k.ndim() < 2) k.fail("(..., S, E)");
   if (v && v.ndim() < 2) v.fail("(..., S, D)");
@@ -102,8 +102,9 @@ std::tuple<MaybeOutput, MaybeOutput> attention(Floats q, Floats k, MaybeFloats v
 }
 
 // The gradients, into dq, dk and dv, each of which may be None; with `adds`, dk and dv are added to.
-void attention_backward(Floats dy, Floats q, Floats k, Floats v, Floats weights, Real scale, Truth is_causal,
-                        Whole first, Truth adds, MaybeInPlace dq, MaybeInPlace dk, MaybeInPlace dv) {
+void attention_backward(const Floats& dy, const Floats& q, const Floats& k, const Floats& v,
+                        const Floats& weights, Real scale, Truth is_causal, Whole first, Truth adds,
+                        MaybeInPlace dq, MaybeInPlace dk, MaybeInPlace dv) {
   for (const Input* x : {&q, &k, &v})
     if (x->ndim() < 2) x->fail("(..., length, width)");
   if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
@@ -148,8 +149,8 @@ void expect_room(const Exactly<DType::int64>& lengths, int64_t count, int64_t mo
 }
 
 // y (n, h, l, d); keys, values and, with `advance`, lengths are changed.
-Output attention_cached(Floats q, Floats k, Floats v, InPlace keys, InPlace values,
-                        Exactly<DType::int64> lengths, Whole most, Real scale, Truth advance) {
+Output attention_cached(const Floats& q, const Floats& k, const Floats& v, InPlace keys, InPlace values,
+                        const Exactly<DType::int64>& lengths, Whole most, Real scale, Truth advance) {
   for (const Input* x : {&q, &k, &v})
     if (x->ndim() != 4) x->fail("(n, heads, l, width)");
   const Shape shape = q.shape();
@@ -177,7 +178,7 @@ Output attention_cached(Floats q, Floats k, Floats v, InPlace keys, InPlace valu
 }
 
 // The places of `count` new tokens: lengths[i] + t, (n, count).
-Output cache_positions(Exactly<DType::int64> lengths, Whole count, Whole most) {
+Output cache_positions(const Exactly<DType::int64>& lengths, Whole count, Whole most) {
   if (lengths.ndim() != 1) lengths.fail("(n,)");
   if (count < 0) count.fail("at least 0");
   expect_room(lengths, count, most);

@@ -19,7 +19,7 @@ void invoke_fill(const Output& y, DType dtype, const Arg& value) {
 namespace {
 
 // x in C order, or channels-last, or in the order of out.
-Output copy(Floats x, Truth channels_last, Out out) {
+Output copy(const Floats& x, Truth channels_last, Out out) {
   if (channels_last && x.ndim() != 4) x.fail("4 dimensions for channels-last");
   Output y = channels_last && !out.given() ? Output::channels_last(x.dtype(), x.shape())
                                            : out.shaped(x.dtype(), x.shape(), x);

@@ -25,21 +25,22 @@ Output backward(Distance kind, const DistanceSettings& s, const Input& dy, const
   return dx;
 }
 
-Output cosine(Floats x1, Floats x2, Axis axis, Real eps, Out out) {
+Output cosine(const Floats& x1, const Floats& x2, Axis axis, Real eps, Out out) {
   return forward(Distance::cosine_similarity, settings_of(x1, x2, axis, eps, 0), x1, x2, out);
 }
 
-Output cosine_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real eps, Truth of_second, Out out) {
+Output cosine_backward(const Floats& dy, const Floats& x1, const Floats& x2, Axis axis, Real eps,
+                       Truth of_second, Out out) {
   const DistanceSettings s = settings_of(x1, x2, axis, eps, 0);
   return backward(Distance::cosine_similarity, s, dy, x1, x2, of_second, out);
 }
 
-Output pairwise(Floats x1, Floats x2, Axis axis, Real p, Real eps, Out out) {
+Output pairwise(const Floats& x1, const Floats& x2, Axis axis, Real p, Real eps, Out out) {
   return forward(Distance::pairwise_distance, settings_of(x1, x2, axis, eps, p.above(0)), x1, x2, out);
 }
 
-Output pairwise_backward(Floats dy, Floats x1, Floats x2, Axis axis, Real p, Real eps, Truth of_second,
-                         Out out) {
+Output pairwise_backward(const Floats& dy, const Floats& x1, const Floats& x2, Axis axis, Real p, Real eps,
+                         Truth of_second, Out out) {
   const DistanceSettings s = settings_of(x1, x2, axis, eps, p.above(0));
   return backward(Distance::pairwise_distance, s, dy, x1, x2, of_second, out);
 }
@@ -62,14 +63,15 @@ Shape pairs_of(const Input& x1, const Input& x2) {
   return shape;
 }
 
-Output cdist(Floats given_x1, MaybeFloats x2, Real p) {
+Output cdist(const Floats& given_x1, const MaybeFloats& x2, Real p) {
   const Input x1 = contiguous(given_x1);
   Output y = Output::contiguous(x1.dtype(), pairs_of(x1, x2));
   run<PairDistances>(x1.dtype(), p.at_least(0), !x2, x1, x2 ? contiguous(x2) : x1, y);
   return y;
 }
 
-Output cdist_backward(Floats dy, Floats y, Floats given_x1, MaybeFloats x2, Real p, Truth of_second) {
+Output cdist_backward(const Floats& dy, const Floats& y, const Floats& given_x1, const MaybeFloats& x2,
+                      Real p, Truth of_second) {
   const Input x1 = contiguous(given_x1);
   dy.expect_shape(pairs_of(x1, x2));
   y.expect_shape(dy.shape());

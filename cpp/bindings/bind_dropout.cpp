@@ -128,7 +128,7 @@ void fill_random(Truth normal, Real a, Real b, InPlace state, InPlace out) {
 }
 
 // The same call with dy for x is the gradient.
-Output dropout(Floats x, Real p, Key key, Out out) {
+Output dropout(const Floats& x, Real p, const Key& key, Out out) {
   if (!(p >= 0 && p <= 1)) p.fail("a probability, 0 to 1");
   Output y = out.like_or_onto(x, x);
   run<Dropout>(x.dtype(), p.number, key, x, y);
@@ -144,13 +144,13 @@ Output filled(Distribution distribution, const Sizes& shape, const Name& dtype, 
   return y;
 }
 
-Output random_uniform(ShapeArg shape, Name dtype, Real low, Real high, Key key) {
+Output random_uniform(ShapeArg shape, Name dtype, Real low, Real high, const Key& key) {
   if (!(low <= high))
     fail_value(low.op, "got low ", low.number, " and high ", high.number, "; expected low <= high");
   return filled(Distribution::uniform, shape, dtype, low, high, key);
 }
 
-Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, Key key) {
+Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, const Key& key) {
   std.at_least(0);
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }
@@ -175,7 +175,7 @@ bool are_weights(const TensorView<const T>& w, int64_t* least) {
 }
 
 // draw: called with the shape of the random numbers, once the weights are known to be right.
-Output draw_rows(Floats weights, Whole samples, Truth replacement, Raw draw) {
+Output draw_rows(const Floats& weights, Whole samples, Truth replacement, Raw draw) {
   if (weights.ndim() != 2) weights.fail("(m, n)");
   if (samples < 1) samples.fail("at least one");
   int64_t least = 0;

@@ -134,7 +134,7 @@ Output compare(CompareOp op, const Arg& a, const Arg& b, const Out& out) {
   return run_on<Compare>(operands, operands.output(out, DType::boolean), [&](auto& call) { call.op = op; });
 }
 
-Output where(Exactly<DType::boolean> condition, Operand a, Operand b, Out out) {
+Output where(const Exactly<DType::boolean>& condition, Operand a, Operand b, Out out) {
   Arguments operands({a, b}, Input::movable);
   const bool is_float = operands.dtype() == DType::float32 || operands.dtype() == DType::float64;
   if (!is_float && operands.has_number())

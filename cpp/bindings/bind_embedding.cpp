@@ -19,7 +19,7 @@ void run_rows(DType dtype, const Shape& shape, const Output& y, const A&... fiel
 }
 
 // y[.., :] = weight[index[..], :]
-Output embedding(Integers index, Floats weight, Out out) {
+Output embedding(const Integers& index, const Floats& weight, Out out) {
   if (weight.ndim() != 2) weight.fail("2 dimensions (num_embeddings, embedding_dim)");
   if (index.ndim() == kMaxDims)
     fail_value(index.op(), "got index with ", kMaxDims, " dimensions; expected fewer");
@@ -31,7 +31,7 @@ Output embedding(Integers index, Floats weight, Out out) {
   return y;
 }
 
-Output embedding_backward(Floats given_dy, Integers index, Whole rows, MaybeWhole padding_idx,
+Output embedding_backward(const Floats& given_dy, const Integers& index, Whole rows, MaybeWhole padding_idx,
                           Truth scale_grad_by_freq, Out out) {
   const Input dy = contiguous(given_dy);
   if (rows < 0) rows.fail("at least 0");
@@ -106,8 +106,8 @@ struct Bags {
   }
 };
 
-Output bag(Integers index, Floats weight, Maybe<Integers> offsets, MaybeFloats scale, Name mode,
-           Truth include_last_offset, MaybeWhole padding_idx) {
+Output bag(const Integers& index, const Floats& weight, const Maybe<Integers>& offsets,
+           const MaybeFloats& scale, Name mode, Truth include_last_offset, MaybeWhole padding_idx) {
   const Bags bags(index, weight, offsets, scale, mode, include_last_offset, padding_idx);
   Output y = Output::contiguous(weight.dtype(), {bags.count, weight.shape(1)});
   run<BagForward>(weight.dtype(), bags.settings, bags.weight, bags.index, bags.starts, bags.scale, y);
@@ -115,10 +115,10 @@ Output bag(Integers index, Floats weight, Maybe<Integers> offsets, MaybeFloats s
 }
 
 // The gradients of weight, and of scale if it is given.
-std::tuple<Output, MaybeOutput> bag_backward(Floats dy, Floats y, Integers index, Floats weight,
-                                             Maybe<Integers> offsets, MaybeFloats scale, Name mode,
-                                             Truth include_last_offset, MaybeWhole padding_idx,
-                                             Truth scale_grad_by_freq) {
+std::tuple<Output, MaybeOutput> bag_backward(const Floats& dy, const Floats& y, const Integers& index,
+                                             const Floats& weight, const Maybe<Integers>& offsets,
+                                             const MaybeFloats& scale, Name mode, Truth include_last_offset,
+                                             MaybeWhole padding_idx, Truth scale_grad_by_freq) {
   const Bags bags(index, weight, offsets, scale, mode, include_last_offset, padding_idx);
   dy.expect_shape({bags.count, weight.shape(1)});
   y.expect_shape(dy.shape());

@@ -105,7 +105,7 @@ Output resampled(const Input& x, const Sizes2d& s, const Setting& setting, bool 
 }
 
 // x at other sizes: signals (n, c, l) or images (n, c, h, w).
-Output interpolate(Floats x, MaybePerAxis size, Factors scale_factor, Name mode, Truth align_corners) {
+Output interpolate(const Floats& x, MaybePerAxis size, Factors scale_factor, Name mode, Truth align_corners) {
   const Setting setting(x, mode, align_corners);
   const int axes = setting.axes;
   Sizes2d s{};
@@ -117,7 +117,8 @@ Output interpolate(Floats x, MaybePerAxis size, Factors scale_factor, Name mode,
 }
 
 // dx from dy, the gradient of interpolate's result, and x's shape.
-Output interpolate_backward(Floats dy, ShapeOfX shape, Factors scale_factor, Name mode, Truth align_corners) {
+Output interpolate_backward(const Floats& dy, ShapeOfX shape, Factors scale_factor, Name mode,
+                            Truth align_corners) {
   const Setting setting(dy, mode, align_corners);
   const int axes = setting.axes;
   if (shape.count() != dy.ndim() || shape[0] != dy.shape(0) || shape[1] != dy.shape(1))
@@ -164,16 +165,17 @@ struct Grid {
   }
 };
 
-Output grid_sample(Floats x, Floats grid, Name mode, Name padding_mode, Truth align_corners) {
+Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_mode, Truth align_corners) {
   const Grid g(x, grid, mode, padding_mode, align_corners);
   Output y = new_images(x.dtype(), 2, g.settings.channels_last, g.shape);
   run<GridSample>(x.dtype(), g.settings, g.x, g.points, y);
   return y;
 }
 
-std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(Floats dy, Floats x, Floats grid, Name mode,
-                                                          Name padding_mode, Truth align_corners,
-                                                          Truth needs_x, Truth needs_grid) {
+std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(const Floats& dy, const Floats& x,
+                                                          const Floats& grid, Name mode, Name padding_mode,
+                                                          Truth align_corners, Truth needs_x,
+                                                          Truth needs_grid) {
   const Grid g(x, grid, mode, padding_mode, align_corners);
   dy.expect_shape(g.shape);
   MaybeOutput dx, dgrid;

@@ -20,14 +20,15 @@ int checked(const Name& function, const Input& saved, const Input& t, const Inpu
   return kind;
 }
 
-Output forward(Floats saved, Floats t, Name function, MaybeFloats weights, Out out) {
+Output forward(const Floats& saved, const Floats& t, Name function, const MaybeFloats& weights, Out out) {
   const int kind = checked(function, saved, t, weights);
   Output y = out.like(t, t, saved, weights);
   run<JetForward>(t.dtype(), kind, saved, t, weights, y);
   return y;
 }
 
-auto backward(Floats dy, Floats saved, Floats t, Name function, MaybeFloats weights) {
+auto backward(const Floats& dy, const Floats& saved, const Floats& t, Name function,
+              const MaybeFloats& weights) {
   const int kind = checked(function, saved, t, weights);
   dy.expect_same_shape(t);
   Output dt = Output::like(t, t.dtype()), dx = Output::like(saved, t.dtype());

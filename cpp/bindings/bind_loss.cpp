@@ -281,8 +281,8 @@ void register_class_loss(Module m) {
 }
 
 // The losses of sequences (t, n, c); dx holds exp(x), and then the gradient of each.
-Output ctc_loss(Floats x, Integers labels, Integers lengths, Integers sizes, Whole blank, Real at_infinity,
-                MaybeInPlace dx) {
+Output ctc_loss(const Floats& x, const Integers& labels, const Integers& lengths, const Integers& sizes,
+                Whole blank, Real at_infinity, MaybeInPlace dx) {
   if (x.ndim() != 3 || labels.ndim() != 2) x.fail("(t, n, c), and labels (n, s)");
   const Shape batch{x.shape(1)};
   lengths.expect_shape(batch), sizes.expect_shape(batch);

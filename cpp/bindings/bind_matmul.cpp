@@ -199,7 +199,7 @@ bool has_zero(const TensorView<const T>& a) {
 }
 
 // a^-1 b for triangles a (.., n, n) and b (.., n, k), whose batches broadcast.
-Output solve_triangular(Floats a, Floats b, Truth upper, Truth unit) {
+Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth unit) {
   if (a.ndim() < 2 || b.ndim() < 2) fail_shapes(a, b, "matrices");
   const Shapes s = shapes_of(a, b);
   if (s.m != s.k) fail_shapes(a, b, "square matrices a");

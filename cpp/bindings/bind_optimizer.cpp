@@ -227,7 +227,7 @@ Output gradient_norm(List gradients, Real norm_type) {
 }
 
 // By norm, or by value where norm is None.
-void clip_gradients(List gradients, OneNumber limit, MaybeExactly<DType::float64> norm) {
+void clip_gradients(List gradients, OneNumber limit, const MaybeExactly<DType::float64>& norm) {
   if (gradients.size() != 0 && norm && norm.elements() != 1) norm.fail("one number");
   run_list<GradientClip>(gradients, [&](auto& call, auto tag, int64_t first, Input*) {
     call.limit = limit.number();
@@ -248,7 +248,8 @@ TensorView<const double> part(TensorView<const double> v, int64_t first, int cou
 
 // The penalty, an array of one element. gradients None: only the value; else they are scaled, and the
 // penalty's are added to them.
-Output weight_penalty(List parameters, MaybeList gradients, Doubles l1, Doubles l2, OneNumber scale) {
+Output weight_penalty(List parameters, MaybeList gradients, const Doubles& l1, const Doubles& l2,
+                      OneNumber scale) {
   gradients.expect_size(parameters.size());
   expect_strengths(l1, parameters.size()), expect_strengths(l2, parameters.size());
   Output value = Output::contiguous(DType::float64, {1});
@@ -276,7 +277,7 @@ const Input& flat(const Input& x, int64_t n) {
 }
 
 // a . b, an array of one element.
-Output flat_dot(Floats a, Floats b) {
+Output flat_dot(const Floats& a, const Floats& b) {
   const int64_t n = a.ndim() == 1 ? a.shape(0) : 0;
   Output product = Output::contiguous(DType::float64, {1});
   flat(a, n), flat(b, n);
@@ -318,8 +319,8 @@ List alone(const Arg& arg, py::list& held) {
   return List({arg.op, arg.name, held});
 }
 
-void lbfgs_loop(InPlace direction_, List changes, List steps, Doubles ro, InPlace alphas_,
-                MaybeExactly<DType::float64> scale, Truth second) {
+void lbfgs_loop(InPlace direction_, List changes, List steps, const Doubles& ro, InPlace alphas_,
+                const MaybeExactly<DType::float64>& scale, Truth second) {
   const int64_t pairs = changes.size();
   if (steps.size() != pairs)
     fail_value(ro.op(), "got ", pairs, " changes and ", steps.size(), " steps; expected as many");

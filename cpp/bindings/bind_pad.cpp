@@ -88,12 +88,12 @@ Output surrounded(const Input& x, const PadFrame& f, double value, bool transpos
   return y;
 }
 
-Output pad(Floats x, Sizes pad, Name mode, Real value) {
+Output pad(const Floats& x, Sizes pad, Name mode, Real value) {
   const PadFrame f = frame_of(pad, x.ndim());
   return mode.text == "constant" ? surrounded(x, f, value, false) : repeated(x, f, mode, false);
 }
 
-Output pad_backward(Floats dy, Sizes pad, Name mode) {
+Output pad_backward(const Floats& dy, Sizes pad, Name mode) {
   const PadFrame f = frame_of(pad, dy.ndim());
   return mode.text == "constant" ? surrounded(dy, f, 0, true) : repeated(dy, f, mode, true);
 }

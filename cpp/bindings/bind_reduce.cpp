@@ -106,20 +106,20 @@ void define(Module m, const char* name, const ReduceRule& rule) {
 
 // Around the mean of x, which has the shape of the result, as has the mean of what is left of x without it.
 template <bool root>
-Output spread(Floats x, Floats mean, AxesArg axis, Truth keepdims, Real correction, MaybeFloats rest,
-              Out out) {
+Output spread(const Floats& x, const Floats& mean, AxesArg axis, Truth keepdims, Real correction,
+              const MaybeFloats& rest, Out out) {
   const Axes axes(axis, x.shape(), keepdims);
   return reduce({ReduceOp::squares, true, root, correction}, x, mean, axes, out, rest);
 }
 
 // Compares each x with y, which has the shape of the result.
 template <ReduceOp op>
-Output compared(Floats x, Floats y, AxesArg axis, Truth keepdims) {
+Output compared(const Floats& x, const Floats& y, AxesArg axis, Truth keepdims) {
   return reduce({op}, x, y, Axes(axis, x.shape(), keepdims), Out({x.op(), "out", py::none()}));
 }
 
 template <bool maximum>
-Output arg_reduce(Floats x, AxesArg axis, Truth keepdims) {
+Output arg_reduce(const Floats& x, AxesArg axis, Truth keepdims) {
   const Axes axes(axis, x.shape(), keepdims);
   if (x.ndim() == 0) fail_value(x.op(), "got x without dimensions; expected at least one");
   const int several = static_cast<int>(std::count(axes.reduced, axes.reduced + kMaxDims, true));
@@ -142,7 +142,7 @@ Output arg_reduce(Floats x, AxesArg axis, Truth keepdims) {
 
 // The first greatest, or least, elements along an axis, and their places.
 template <bool maximum>
-std::tuple<Output, Output> extreme_along(Floats x, AxesArg axis, Truth keepdims) {
+std::tuple<Output, Output> extreme_along(const Floats& x, AxesArg axis, Truth keepdims) {
   Output index = arg_reduce<maximum>(x, axis, keepdims);
   const Axes axes(axis, x.shape(), keepdims);
   Output y = Output::contiguous(x.dtype(), axes.out);
@@ -161,7 +161,7 @@ std::tuple<Output, Output> extreme_along(Floats x, AxesArg axis, Truth keepdims)
 
 // scale * dy repeated along the axes (which dy lacks, or has with size 1) to the shape: the gradient of a sum
 // (scale 1) or mean (1 / count).
-Output expand(Floats dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
+Output expand(const Floats& dy, ShapeArg sizes, AxesArg axes, Real scale, Truth channels_last) {
   const Shape shape = sizes.shape();
   if (channels_last && shape.ndim != 4) sizes.fail("4 sizes for channels-last");
   const Axes fits(axes, shape, dy.ndim() == shape.ndim);

@@ -5,7 +5,7 @@ namespace ranvier::bind {
 namespace {
 
 template <ScanOp kind>
-Output scan(Floats x, Axis axis, Truth reverse, Out out) {
+Output scan(const Floats& x, Axis axis, Truth reverse, Out out) {
   const int along = axis.of(x);
   Output y = out.like(x, x);
   run<Scan>(x.dtype(), kind, reverse.holds, along, x, y);
@@ -13,7 +13,7 @@ Output scan(Floats x, Axis axis, Truth reverse, Out out) {
 }
 
 // The greatest, or least, element so far and its place.
-std::tuple<Output, Output> running_extreme(Numbers x, Axis axis, Truth greatest) {
+std::tuple<Output, Output> running_extreme(const Numbers& x, Axis axis, Truth greatest) {
   const int along = axis.of(x);
   Output y = Output::contiguous(x.dtype(), x.shape()), index = Output::contiguous(DType::int64, x.shape());
   const auto run = [&](auto tag) {
@@ -31,7 +31,7 @@ std::tuple<Output, Output> running_extreme(Numbers x, Axis axis, Truth greatest)
 }
 
 // dy has x's shape, or length 1 along the axis (the gradient of the last product).
-Output cumprod_backward(Floats dy, Floats x, Axis axis) {
+Output cumprod_backward(const Floats& dy, const Floats& x, Axis axis) {
   const int along = axis.of(x);
   Shape last = x.shape();
   last[along] = 1;

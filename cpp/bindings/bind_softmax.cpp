@@ -5,14 +5,14 @@ namespace ranvier::bind {
 namespace {
 
 template <bool is_log>
-Output forward(Floats x, Axis axis, Out out) {
+Output forward(const Floats& x, Axis axis, Out out) {
   Output y = out.like_or_onto(x, x);
   run<SoftmaxForward>(x.dtype(), is_log, axis.of(x), x, y);
   return y;
 }
 
 template <bool is_log>
-Output backward(Floats dy, Floats y, Axis axis, Out out) {
+Output backward(const Floats& dy, const Floats& y, Axis axis, Out out) {
   dy.expect_same_shape(y);
   const int along = axis.of(y);
   Output dx = out.like_or_onto(y, dy, y);

@@ -7,7 +7,7 @@ namespace ranvier::bind {
 namespace {
 
 // The first `count` elements (all) along the axis in order, and their indices.
-std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhole count) {
+std::tuple<Output, Output> sort(const Floats& x, Axis axis, Truth descending, MaybeWhole count) {
   const int along = axis.of(x);
   Shape shape = x.shape();
   const int64_t n = shape[along], kept = count.value_or(n);
@@ -21,7 +21,7 @@ std::tuple<Output, Output> sort(Floats x, Axis axis, Truth descending, MaybeWhol
 }
 
 // The places of values in sorted rows, one row or one for each row of values.
-Output searchsorted(Numbers rows, Numbers values, Truth right) {
+Output searchsorted(const Numbers& rows, const Numbers& values, Truth right) {
   const int ndim = rows.ndim();
   const bool alike = ndim == 1 || (ndim > 1 && values.ndim() == ndim &&
                                    rows.shape().part(0, ndim - 1) == values.shape().part(0, ndim - 1));
