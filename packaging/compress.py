@@ -1,7 +1,7 @@
 """Compress the files of wheels again with zopfli: any zip reader can read them, and they are 3 % smaller.
 
 The Python files lose their comments and the docstrings of private names, a fiftieth of a wheel; lines keep
-their numbers. The sources have them.
+their numbers. The sources have them. Shared objects lose the addresses that the loader writes (12 KB).
 
 python packaging/compress.py dist/ranvier-*.whl
 """
@@ -67,6 +67,31 @@ def shortened(content: bytes) -> bytes:
     return changed.encode()
 
 
+def without_addresses(content: bytes) -> bytes:
+    """A shared object (ELF, 64 bits) with zeros where its loader writes addresses.
+    The relocations say what it writes. The linker gold puts the same numbers into these places, too.
+    """
+    relative = {62: 8, 183: 1027}.get(int.from_bytes(content[18:20], "little"))  # x86-64, aarch64
+    if content[:6] != b"\x7fELF\2\1" or relative is None:
+        return content
+    start, count = struct.unpack_from("<Q16xH", content, 32)  # of the program headers
+    segments = [struct.unpack_from("<IIQQQQQQ", content, start + 56 * i) for i in range(count)]
+    loaded = [s for s in segments if s[0] == 1]
+    (dynamic,) = (content[s[2] : s[2] + s[5]] for s in segments if s[0] == 2)
+    entries = dict(struct.iter_unpack("<qQ", dynamic))  # 7: where the relocations are, 8: their bytes
+
+    def place(address: int) -> int:
+        (found,) = (address - s[3] + s[2] for s in loaded if s[3] <= address < s[3] + s[5])
+        return found
+
+    changed, relocations = bytearray(content), place(entries[7])
+    for address, kind, _ in struct.iter_unpack("<QQq", content[relocations : relocations + entries[8]]):
+        if kind == relative:
+            at = place(address)
+            changed[at : at + 8] = bytes(8)
+    return bytes(changed)
+
+
 def recorded(content: bytes) -> str:
     """What RECORD says of a file."""
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
@@ -77,6 +102,7 @@ def contents(source: zipfile.ZipFile, files: list[zipfile.ZipInfo]) -> dict[str,
     """The files of a wheel as they will be, RECORD among them."""
     made = {entry.filename: source.read(entry) for entry in files}
     made |= {name: shortened(content) for name, content in made.items() if name.endswith(".py")}
+    made |= {name: without_addresses(content) for name, content in made.items() if ".so" in name}
     (record,) = (name for name in made if name.endswith(".dist-info/RECORD"))
     rows = []
     for row in made[record].decode().splitlines():

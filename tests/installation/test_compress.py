@@ -1,10 +1,13 @@
 """What packaging/compress.py leaves out of the files of a wheel."""
 
 import importlib.util
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+from ranvier import _core
 
 SCRIPT = Path(__file__).parents[2] / "packaging" / "compress.py"
 
@@ -61,3 +64,28 @@ def test_comments_and_private_docstrings(compress):
     text = textwrap.dedent(written)
     expected = text.replace("  # with a comment", "").replace('    """Two\n    lines."""\n', "\n\n")
     assert compress.shortened(text.encode()).decode() == expected
+
+
+def test_addresses_that_the_loader_writes(compress, tmp_path):
+    content = Path(_core.__file__).read_bytes()
+    changed = compress.without_addresses(content)
+    assert len(changed) == len(content)
+    assert compress.without_addresses(changed) == changed
+    copy = tmp_path / Path(_core.__file__).name
+    copy.write_bytes(changed)
+    code = f"""
+        import importlib.util, sys
+        spec = importlib.util.spec_from_file_location("ranvier._core", {str(copy)!r})
+        sys.modules["ranvier._core"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["ranvier._core"])
+        import ranvier as rv
+        from ranvier.ops.matrix.matmul import _core
+        print((rv.ones(3, 4) @ rv.ones(4, 2)).sum().item(), _core.__file__)
+        """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert run.stdout.split() == ["24.0", str(copy)], run.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\xcf\xfa\xed\xfe" + bytes(60), b"MZ" + bytes(62)])
+def test_other_shared_objects_stay_as_they_are(compress, content):
+    assert compress.without_addresses(content) == content
