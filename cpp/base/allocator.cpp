@@ -143,13 +143,6 @@ void pin(void* block, bool discard) {
   h->discard = discard;
 }
 
-void allow_discard(void* block) {
-  std::lock_guard<std::mutex> lock(g_mutex);
-  Header* h = header_of(block);
-  h->discard = true;
-  if (h->released) discard_block(h);
-}
-
 void unpin(void* block) {
   Header* h = header_of(block);
   std::lock_guard<std::mutex> lock(g_mutex);

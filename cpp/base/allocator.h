@@ -19,7 +19,6 @@ size_t allocation_capacity(const void* block);  // bytes that may be used
 // `discard`: the contents may be lost with the deallocation, so that a recording takes no more memory than
 // the step itself.
 void pin(void* block, bool discard);
-void allow_discard(void* block);  // of a pinned block, from now on
 void unpin(void* block);
 bool is_released(const void* block);  // of a pinned block: whether its owner has deallocated it
 

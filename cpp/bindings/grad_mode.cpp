@@ -110,7 +110,6 @@ void add_type(Module m, const char* name, PyType_Spec& spec) {
 }  // namespace
 
 bool is_grad_enabled() { return t_enabled; }
-void set_grad_enabled(bool on) { t_enabled = on; }
 bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == g_mode_class; }
 
 void register_grad_mode(Module m) {

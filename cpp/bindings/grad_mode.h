@@ -5,7 +5,6 @@
 namespace ranvier::bind {
 
 bool is_grad_enabled();  // in this thread
-void set_grad_enabled(bool on);
 bool is_grad_mode(PyObject* x);  // whether x.enabled is the switch of this thread
 
 }  // namespace ranvier::bind
