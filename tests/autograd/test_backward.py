@@ -1,7 +1,6 @@
 """The walk: accumulation, aliasing, release, in-place checks, several outputs."""
 
 import gc
-import threading
 import weakref
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import ranvier as rv
 from support.functions import Add, Exp, Function, Halves, Positive, Transpose, add, exp, mul, total
 from support.refused import refused
+from support.threads import in_threads
 
 
 def leaf(*values):
@@ -343,13 +343,9 @@ def test_threads_add_to_the_gradient_of_one_leaf():
     """Each sum of 100,000 numbers is made without the GIL."""
     x = rv.zeros(100_000, requires_grad=True)
 
-    def work():
+    def work(_):
         for _ in range(50):
             (x * 1).sum().backward()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(4, work)
     assert (x.grad == 200).all()

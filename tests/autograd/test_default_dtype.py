@@ -1,11 +1,10 @@
 """The default dtype: who has it, and that steps captured under another one are not replayed."""
 
-import threading
-
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.threads import in_thread
 
 
 @pytest.fixture
@@ -36,11 +35,7 @@ def test_text(wide):
 
 
 def test_it_holds_in_all_threads(wide):
-    seen = []
-    thread = threading.Thread(target=lambda: seen.append(rv.zeros(1).dtype))
-    thread.start()
-    thread.join()
-    assert seen == [rv.float64]
+    assert in_thread(rv.zeros, 1).dtype == rv.float64
 
 
 def test_a_captured_step_is_not_replayed_under_another_one():

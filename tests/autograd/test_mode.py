@@ -1,11 +1,11 @@
 """no_grad, enable_grad, set_grad_enabled: blocks, decorators, threads."""
 
 import contextlib
-import threading
 
 import pytest
 import ranvier as rv
 from support.functions import exp
+from support.threads import in_thread
 
 
 def recorded():
@@ -67,18 +67,12 @@ def test_a_block_is_entered_any_number_of_times():
 
 
 def test_each_thread_has_its_own():
-    seen = []
     with rv.no_grad():
-        thread = threading.Thread(target=lambda: seen.append(recorded()))
-        thread.start()
-        thread.join()
-    assert seen == [True]
+        assert in_thread(recorded)
 
 
 def test_a_thread_that_ends_switched_off_leaves_the_others_on():
-    thread = threading.Thread(target=lambda: rv.set_grad_enabled(False))
-    thread.start()
-    thread.join()
+    in_thread(rv.set_grad_enabled, False)
     assert recorded()
     with rv.no_grad(), rv.no_grad():
         assert not recorded()

@@ -1,7 +1,6 @@
 """A compiled step beside the step itself, from the same seed: each call has to show the same bits."""
 
 import dataclasses
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -108,14 +107,3 @@ def training(model: Any, optimizer: Any, loss: Any = nn.functional.cross_entropy
 
 def squares(y: Any) -> Any:
     return (y * y).mean()
-
-
-def in_threads(count: int, work: Any) -> list[Any]:
-    """What work(0), work(1) ... return, each in a thread of its own."""
-    found: dict[int, Any] = {}
-    threads = [threading.Thread(target=lambda n=n: found.__setitem__(n, work(n))) for n in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [found[number] for number in range(count)]

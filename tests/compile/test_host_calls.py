@@ -7,10 +7,11 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, drawn, in_threads, names, same
+from compile.beside import bits, drawn, names, same
 from ranvier import nn
 from ranvier.autograd import Function
 from support.strict import strict
+from support.threads import in_threads
 
 PLACES = rv.tensor([2, 0, 1])
 SCALE = np.arange(3, dtype=np.float32)

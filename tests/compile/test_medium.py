@@ -1,12 +1,11 @@
 """Products of bfloat16 in recorded steps, in gradients, in blocks of autocast, and in a Trainer."""
 
-import threading
-
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
 from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.threads import in_thread
 
 pytestmark = needs_bfloat16
 
@@ -129,10 +128,7 @@ def test_blocks_nest_and_end():
             assert first() == exact
         assert rv.autocast("cpu", enabled=False)(first)() == exact
         assert first() == rounded
-        seen = []
-        thread = threading.Thread(target=lambda: seen.append(first()))
-        thread.start(), thread.join()
-        assert seen == [exact]  # a block is one of its thread
+        assert in_thread(first) == exact  # a block is one of its thread
     with pytest.raises(KeyError), rv.autocast("cpu"):
         raise KeyError
     assert first() == exact

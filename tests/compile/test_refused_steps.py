@@ -22,6 +22,7 @@ from ranvier import nn, optim
 from ranvier.nn.utils import rnn
 from support.refused import refused
 from support.strict import strict
+from support.threads import beside
 
 X = rv.ones(4, 3)
 GENERATOR, SOURCE, HASH = random.Random(0), io.BytesIO(b"text"), hashlib.sha256()
@@ -187,24 +188,16 @@ def test_pure_functions_may_be_called(name):
 
 
 def test_numbers_drawn_by_another_thread_are_allowed():
-    running = True
-
     def draw():
-        while running:
-            np.random.rand()  # noqa: NPY002
-            random.random()
+        np.random.rand()  # noqa: NPY002
+        random.random()
 
-    thread = threading.Thread(target=draw)
-    thread.start()
-    try:
+    with beside(draw):
         for _ in range(20):
             step = strict(lambda x: x * 2)
             assert [step(X).tolist() for _ in range(3)] == [[[2.0] * 3] * 4] * 3
         with pytest.raises(rv.CaptureError, match="RandomState"):
             strict(lambda x: x * np.random.rand())(X)  # noqa: NPY002
-    finally:
-        running = False
-        thread.join()
 
 
 def test_wrong_kinds_are_refused():

@@ -8,9 +8,10 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, in_threads, outcome
+from compile.beside import bits, outcome
 from ranvier import nn, optim
 from ranvier.compile import shared
+from support.threads import in_threads
 from support.training import X, Y, Z
 
 

@@ -13,6 +13,7 @@ import ranvier as rv
 from ranvier import _core
 from ranvier.data import DataLoader, Dataset, TensorDataset
 from support.refused import refused
+from support.threads import in_thread
 
 X = np.arange(40, dtype=np.float32).reshape(20, 2)
 
@@ -127,13 +128,9 @@ def test_kernels_of_the_thread_leave_the_team_alone(threads):
     """A kernel called by the thread runs on it alone; the same bits, and no thread of OpenMP's for it."""
     threads(2)
     big = np.ones((512, 512), np.float32)
-    results = []
 
     def work():
         _core.set_alone(True)
-        results.append(_core.matmul(big, big))
+        return _core.matmul(big, big)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert np.array_equal(results[0], _core.matmul(big, big))
+    assert np.array_equal(in_thread(work), _core.matmul(big, big))

@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import threading
 import warnings
 
 import numpy as np
@@ -23,6 +22,7 @@ from ranvier.sklearn import (
 )
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
+from support.threads import in_threads
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 RNG = np.random.default_rng(0)
@@ -227,11 +227,7 @@ def test_threads_get_the_same():
             if not (p == rows[i]).all():
                 wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
+    in_threads(8, work)
     assert wrong == []
     assert all(m.training for m in model.module_.modules())
     np.testing.assert_allclose(np.concatenate(rows), expected, 1e-5)

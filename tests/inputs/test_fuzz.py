@@ -7,7 +7,6 @@ Under a sanitizer this is also the search for reads and writes out of bounds, un
 import gc
 import os
 import signal
-import threading
 import warnings
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 import ranvier as rv
 from support.calls import WRITES
 from support.fuzz import MODULES, Call, random_call
+from support.threads import beside, in_threads
 from support.wrong_input import attempt, flat, leaf, sent_back
 
 CALLS = int(os.environ.get("RANVIER_FUZZ_CALLS", "6000"))
@@ -73,48 +73,30 @@ def test_no_memory_is_kept() -> None:
 
 def test_random_calls_on_threads() -> None:
     """Four threads call at once, while another changes the number of threads all the time."""
-    failed: list[BaseException] = []
-    running = True
 
     def call(part: int) -> None:
-        try:
-            run(CALLS // PARTS // 4, np.random.default_rng([SEED, PARTS + part]))
-        except BaseException as error:
-            failed.append(error)
+        run(CALLS // PARTS // 4, np.random.default_rng([SEED, PARTS + part]))
 
     def change() -> None:
-        while running:
-            for count in (1, 3, 2):
-                rv.set_num_threads(count)
+        for count in (1, 3, 2):
+            rv.set_num_threads(count)
 
-    callers = [threading.Thread(target=call, args=(part,)) for part in range(4)]
-    changer = threading.Thread(target=change)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the filters are not of one thread
-        for thread in (*callers, changer):
-            thread.start()
-        for thread in callers:
-            thread.join()
-        running = False
-        changer.join()
+        with beside(change):
+            in_threads(4, call)
     rv.set_num_threads(2)
-    if failed:
-        raise failed[0]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_random_calls_in_children() -> None:
     """Children of a process whose other thread is in the middle of a call."""
-    running = True
 
     def call() -> None:
-        while running:
-            run(20, np.random.default_rng([SEED, 2 * PARTS]))
+        run(20, np.random.default_rng([SEED, 2 * PARTS]))
 
-    beside = threading.Thread(target=call)
-    beside.start()
     codes = []
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), beside(call):
         warnings.simplefilter("ignore")
         for number in range(max(CALLS // PARTS // 100, 4)):
             pid = os.fork()
@@ -127,6 +109,4 @@ def test_random_calls_in_children() -> None:
                 finally:
                     os._exit(code)
             codes.append(os.waitpid(pid, 0)[1])
-        running = False
-        beside.join()
     assert codes == [0] * len(codes)

@@ -4,12 +4,12 @@ import contextlib
 import copy
 import itertools
 import pickle
-import threading
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.threads import in_threads
 from support.tolerance import tolerance
 
 WIDTH, HEADS, MOST = 16, 2, 130
@@ -239,17 +239,13 @@ def test_threads():
     model, x = encoder(), rv.randn(1, 60, WIDTH)
     whole, wrong, shared = model(x, is_causal=True).numpy(), [], cache_of(1, 60)
 
-    def run():
+    def run(_):
         with rv.no_grad():
             wrong.append((in_parts(model, x, [1] * 60, cache_of(1, 60)) != whole).any())
             with contextlib.suppress(ValueError):
                 in_parts(model, x, [1] * 60, shared)
 
-    threads = [threading.Thread(target=run) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(3, run)
     assert wrong == [False] * 3
 
 

@@ -49,16 +49,6 @@ class LossCase(OpCase):
         return backward(dy, *arrays, reduction=self.reduction_name, **self.settings)
 
 
-class SignCase(LossCase):
-    """Targets 1 and -1, which carry no gradient."""
-
-    def sized(self, rng, dtype, shape):
-        return rng.uniform(-3, 3, shape).astype(dtype), rng.choice([-1, 1], shape)
-
-    def reference_backward(self, dy, *arrays):
-        return (*super().reference_backward(dy, *arrays)[:-1], None)
-
-
 class TestMse(LossCase):
     op_name = "mse"
 

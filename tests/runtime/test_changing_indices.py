@@ -1,6 +1,6 @@
 """Another thread changes indices between their check and their use: nothing outside the arrays is touched."""
 
-import threading
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from support.isolated import run_isolated
+from support.threads import beside
 
 N = 60_000
 FAR = 1 << 40
@@ -42,26 +43,17 @@ CALLS: dict[str, tuple[int, Callable[[Any], Any]]] = {  # classes, and a call on
 def _changed_beside(name: str) -> None:
     count, call = CALLS[name]
     index = np.arange(N) % count
-    running = True
+    middle = index[N // 2 :: 7]
+    right = middle.copy()
 
     def change() -> None:
-        middle = index[N // 2 :: 7]
-        right = middle.copy()
-        while running:
-            middle[:] = FAR
-            middle[:] = right
+        middle[:] = FAR
+        middle[:] = right
 
-    thread = threading.Thread(target=change)
-    thread.start()
-    try:
+    with beside(change):
         for _ in range(150):
-            try:
+            with contextlib.suppress(IndexError, ValueError):
                 call(index)
-            except (IndexError, ValueError):
-                continue
-    finally:
-        running = False
-        thread.join()
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -93,24 +85,15 @@ def test_indices_that_change_during_a_replay(verify: bool) -> None:
             warnings.filterwarnings("ignore", r"\[compile\] .* runs eagerly: instruction \d", UserWarning)
         else:
             step(tensor)  # the last eager call
-        running = True
 
         def change() -> None:
-            while running:
-                index[N // 2 :: 7] = FAR
-                index[N // 2 :: 7] = 0
+            index[N // 2 :: 7] = FAR
+            index[N // 2 :: 7] = 0
 
-        thread = threading.Thread(target=change)
-        thread.start()
-        try:
+        with beside(change):
             for _ in range(150):
-                try:
+                with contextlib.suppress(IndexError, ValueError):
                     step(tensor)
-                except (IndexError, ValueError):
-                    continue
-        finally:
-            running = False
-            thread.join()
         assert verify or len(step.programs) == 1
 
     assert run_isolated([("replay", run)]) == []

@@ -16,6 +16,7 @@ import ranvier as rv
 from ranvier import _core, nn
 from ranvier.compile import cache
 from ranvier.compile.locks import Lock
+from support.threads import in_threads
 
 ROUNDS = int(os.environ.get("RANVIER_THREAD_ROUNDS", "1"))
 THREADS = 4
@@ -23,29 +24,12 @@ THREADS = 4
 
 def together(*works):
     """Runs the functions at once, each in a thread; returns what they return, and raises what they raise."""
-    results, errors = [None] * len(works), []
-    begin = threading.Barrier(len(works))
-
-    def run(i):
-        begin.wait()
-        try:
-            results[i] = works[i]()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(i,)) for i in range(len(works))]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # with a GIL: threads alternate within a step
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        return in_threads(len(works), lambda i: works[i]())
     finally:
         sys.setswitchinterval(interval)
-    if errors:
-        raise errors[0]
-    return results
 
 
 def data(seed, n=64):

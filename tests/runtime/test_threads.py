@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import ranvier as rv
 import threadpoolctl as threadpoolctl
 from ranvier import _core
 from support.refused import refused
+from support.threads import beside, in_thread, in_threads
 
 COUNT = "import ranvier as rv; print(rv.get_num_threads())"
 
@@ -124,30 +124,19 @@ def test_numpy_threads_need_threadpoolctl(monkeypatch):
 
 def test_count_set_in_one_thread_holds_in_another():
     rv.set_num_threads(3)
-    seen = []
-    thread = threading.Thread(target=lambda: seen.append(rv.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert seen == [3]
+    assert in_thread(rv.get_num_threads) == 3
 
 
 def test_two_python_threads_compute_at_once():
     rv.set_num_threads(2)
     a, b = big_product(np.random.default_rng(1))
     expected = _core.matmul(a, b, None, "none", None)
-    wrong = []
 
-    def work():
+    def work(_):
         for _ in range(200):
-            if not np.array_equal(_core.matmul(a, b, None, "none", None), expected):
-                wrong.append(1)
+            np.testing.assert_array_equal(_core.matmul(a, b, None, "none", None), expected)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    in_threads(4, work)
 
 
 FORKS = """
@@ -260,21 +249,16 @@ def test_a_call_keeps_the_team_it_began_with():
         (100, lambda: _core.interpolate(x, None, 2.0, "bilinear")),
     ]
     expected = [call() for _, call in calls]
-    running = True
 
     def change():
-        while running:
-            _core.set_num_threads(1)
-            _core.set_num_threads(16)
+        _core.set_num_threads(1)
+        _core.set_num_threads(16)
 
-    thread = threading.Thread(target=change)
-    thread.start()
     try:
-        for (count, call), wanted in zip(calls, expected, strict=True):
-            for _ in range(count):
-                _core.empty_cache()  # to wait for a workspace gives the other thread time
-                np.testing.assert_array_equal(call(), wanted)
+        with beside(change):
+            for (count, call), wanted in zip(calls, expected, strict=True):
+                for _ in range(count):
+                    _core.empty_cache()  # to wait for a workspace gives the other thread time
+                    np.testing.assert_array_equal(call(), wanted)
     finally:
-        running = False
-        thread.join()
         rv.set_num_threads(2)

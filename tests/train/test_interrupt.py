@@ -2,11 +2,11 @@
 
 import os
 import signal
-import threading
 
 import pytest
 import ranvier as rv
 from ranvier.train import checkpoints
+from support.threads import in_thread
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of
 
 
@@ -98,11 +98,7 @@ def test_handlers_of_others_are_left_alone():
 
 
 def test_in_another_thread():
-    done = []
-    thread = threading.Thread(target=lambda: done.append(fit().history.epochs))
-    thread.start()
-    thread.join(60)
-    assert done == [3]
+    assert in_thread(fit).history.epochs == 3
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.nn.modes import evaluating
+from support.threads import in_thread
 from support.training import X, Y, classifier, trainer_of
 
 CALLS = {
@@ -20,20 +21,12 @@ CALLS = {
 }
 
 
-def in_thread(call, *args):
+def outcome(call, *args):
     """What the call returns or raises in another thread."""
-    found = []
-
-    def target():
-        try:
-            found.append(call(*args))
-        except Exception as error:
-            found.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-    thread.join()
-    return found[0]
+    try:
+        return in_thread(call, *args)
+    except Exception as error:
+        return error
 
 
 class Inside(rv.Callback):
@@ -50,17 +43,17 @@ class Inside(rv.Callback):
 @pytest.mark.parametrize("name", CALLS)
 def test_refused_while_a_fit_runs(name):
     trainer = trainer_of(classifier())
-    inside = Inside(lambda trainer: in_thread(CALLS[name], trainer))
+    inside = Inside(lambda trainer: outcome(CALLS[name], trainer))
     trainer.fit(X, Y, epochs=2, callbacks=[inside])
     (error,) = inside.found
     assert isinstance(error, RuntimeError)
     assert f"[{name}] a fit of this model is running in another thread" in str(error)
-    assert not isinstance(in_thread(CALLS[name], trainer), Exception)
+    assert not isinstance(outcome(CALLS[name], trainer), Exception)
 
 
 def test_export_is_refused(tmp_path):
     pytest.importorskip("onnx")
-    export = Inside(lambda trainer: in_thread(rv.onnx.export, trainer.model, X, tmp_path / "model.onnx"))
+    export = Inside(lambda trainer: outcome(rv.onnx.export, trainer.model, X, tmp_path / "model.onnx"))
     trainer_of(classifier()).fit(X, Y, epochs=1, callbacks=[export])
     assert "[onnx.export] a fit of this model is running in another thread" in str(export.found[0])
 
@@ -74,14 +67,14 @@ def test_the_fit_is_as_without_them(name):
         history = trainer.fit(X, Y % 2, epochs=2, callbacks=callbacks)
         return history["loss"], model.training
 
-    assert run(Inside(lambda trainer: in_thread(CALLS[name], trainer))) == run(Inside(lambda trainer: None))
+    assert run(Inside(lambda trainer: outcome(CALLS[name], trainer))) == run(Inside(lambda trainer: None))
 
 
 def test_from_a_callback_or_with_a_copy():
     def both(trainer):
         mine = trainer.predict(X)
         model = copy.deepcopy(trainer.model)
-        return mine, in_thread(trainer_of(model).predict, X)
+        return mine, outcome(trainer_of(model).predict, X)
 
     inside = Inside(both)
     trainer = trainer_of(classifier())
@@ -93,7 +86,7 @@ def test_from_a_callback_or_with_a_copy():
 def test_a_fit_is_refused_while_another_thread_evaluates():
     trainer = trainer_of(classifier())
     with evaluating(trainer.model):
-        error = in_thread(lambda: trainer.fit(X, Y, epochs=1))
+        error = outcome(lambda: trainer.fit(X, Y, epochs=1))
     assert isinstance(error, RuntimeError)
     assert "another thread predicts or evaluates" in str(error)
     assert trainer.model.training
@@ -102,7 +95,7 @@ def test_a_fit_is_refused_while_another_thread_evaluates():
 
 def test_two_trainers_of_one_model():
     model = classifier()
-    inside = Inside(lambda trainer: in_thread(lambda: trainer_of(model).fit(X, Y, epochs=1)))
+    inside = Inside(lambda trainer: outcome(lambda: trainer_of(model).fit(X, Y, epochs=1)))
     trainer_of(model).fit(X, Y, epochs=1, callbacks=[inside])
     assert "a fit of this model is running in another thread" in str(inside.found[0])
 
@@ -141,6 +134,6 @@ def test_a_forked_child_may_predict():
             os._exit(1)
         return os.waitpid(pid, 0)[1]
 
-    inside = Inside(lambda trainer: in_thread(child_predicts, trainer))
+    inside = Inside(lambda trainer: outcome(child_predicts, trainer))
     trainer.fit(X, Y, epochs=1, callbacks=[inside])
     assert inside.found == [0]
