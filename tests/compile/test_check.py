@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -11,6 +10,7 @@ import ranvier as rv
 from compile.beside import drawn, names, same, training
 from ranvier import nn, optim
 from ranvier.nn import functional as F
+from support.python import printed
 from support.refused import refused
 from support.strict import strict
 from support.unseen import unseen
@@ -212,14 +212,9 @@ def peaks():
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux's peak of a process")
 def test_a_check_takes_no_more_memory_than_an_eager_step():
     # a fixed threshold: else malloc keeps what is freed, and the peak is less than what is held
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072",
-    }
+    fixed = {"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}
     code = f"from {__name__} import peaks; print(*peaks())"
-    command = [sys.executable, "-c", code]
-    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+    found = printed("-c", code, PYTHONPATH=os.pathsep.join(sys.path), **fixed)
     eager, checked, arguments = map(int, found.split())
     assert eager > 16 * arguments
     # copies of both arguments, and of results of merged calls that the eager step makes a call later

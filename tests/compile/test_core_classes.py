@@ -4,13 +4,13 @@ import copy
 import gc
 import importlib.util
 import pickle
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from support.python import ended
 
 
 def recording():
@@ -105,10 +105,6 @@ def test_a_second_import_has_the_same_functions():
 
 
 def test_a_failed_import_says_why():
-    code = "import ranvier"
-    environment = {"RANVIER_ISA": "v9", "PYTHONPATH": ":".join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60
-    )
+    done = ended("-c", "import ranvier", RANVIER_ISA="v9", PYTHONPATH=":".join(sys.path))
     assert "[import] got RANVIER_ISA=v9" in done.stderr
     assert "ImportError: initialization failed" in done.stderr

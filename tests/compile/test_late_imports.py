@@ -1,10 +1,8 @@
 """A module of the library that is imported late: its ops are captured as if it had been there before."""
 
-import subprocess
-import sys
-
 import pytest
 from ranvier.ops import first_use
+from support.python import printed
 
 # One op of each module that is loaded at its first use; x: (3, 3), a weight's product.
 ROWS = {
@@ -74,9 +72,7 @@ LAYERS = "from ranvier import nn\nfrom ranvier.nn import functional as F\n"  # l
 
 
 def run(code):
-    code = CODE.replace("{{", "{").replace("}}", "}").replace("{code}", code)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    printed("-c", CODE.replace("{{", "{").replace("}}", "}").replace("{code}", code))
 
 
 def test_each_late_module_has_a_row():

@@ -1,8 +1,6 @@
 """prefetch: the same batches, errors with the thread's traceback, and no thread is left."""
 
 import gc
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -12,6 +10,7 @@ import pytest
 import ranvier as rv
 from ranvier import _core
 from ranvier.data import DataLoader, Dataset, TensorDataset
+from support.python import ended
 from support.refused import refused
 from support.threads import in_thread
 
@@ -115,7 +114,7 @@ def test_the_interpreter_ends_with_a_loader_in_mid_epoch():
         "loader = rv.data.DataLoader(rv.data.TensorDataset(np.ones((1000, 8), 'f4')), 2, prefetch=8)\n"
         "batches = iter(loader); next(batches)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = ended("-c", program)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -26,6 +26,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import shuffle
+from support.python import printed
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = shuffle(*load_iris(return_X_y=True), random_state=0)
@@ -123,11 +124,10 @@ def test_without_scikit_learn_the_error_says_what_to_install():
     except ImportError as error:
         print(error)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
-    assert run.stdout.strip() == "[MLPClassifier] needs scikit-learn: pip install 'ranvier[sklearn]'"
+    text = printed("-c", textwrap.dedent(program))
+    assert text == "[MLPClassifier] needs scikit-learn: pip install 'ranvier[sklearn]'\n"
 
 
 def test_importing_ranvier_does_not_load_scikit_learn():
     program = "import sys, ranvier, ranvier.sklearn; print('sklearn' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "False"
+    assert printed("-c", program) == "False\n"

@@ -1,13 +1,12 @@
 """What packaging/compress.py leaves out of the files of a wheel."""
 
 import importlib.util
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from ranvier import _core
+from support.python import printed
 
 SCRIPT = Path(__file__).parents[2] / "packaging" / "compress.py"
 
@@ -82,8 +81,7 @@ def test_addresses_that_the_loader_writes(compress, tmp_path):
         from ranvier.ops.matrix.matmul import _core
         print((rv.ones(3, 4) @ rv.ones(4, 2)).sum().item(), _core.__file__)
         """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
-    assert run.stdout.split() == ["24.0", str(copy)], run.stderr
+    assert printed("-c", textwrap.dedent(code)).split() == ["24.0", str(copy)]
 
 
 @pytest.mark.parametrize("content", [b"", b"\xcf\xfa\xed\xfe" + bytes(60), b"MZ" + bytes(62)])

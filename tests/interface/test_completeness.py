@@ -6,8 +6,6 @@ import importlib
 import importlib.util
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from ranvier.ops import attach
 from ranvier.ops.activation.table import TABLE
 from support.calls import OP_NAMES
 from support.op_case import OpCase
+from support.python import printed
 
 OPS = Path(rv.ops.__file__).parent
 OP_MODULES = {
@@ -48,7 +47,7 @@ def test_the_modules_with_methods_are_attached() -> None:
 
 def test_import_loads_no_op_of_layers() -> None:
     code = "import sys, ranvier; print([m for m in sys.modules if m.startswith('ranvier.ops.layers')])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"[]\n"
+    assert printed("-c", code) == "[]\n"
 
 
 def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> None:

@@ -1,10 +1,6 @@
 """Winograd's convolution: where it is chosen, every edge of its tiles and blocks, what it may and may not
 change."""
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import ranvier as rv
@@ -13,6 +9,7 @@ from reference import conv2d as reference
 from reference import winograd
 from support.bits import same_bits
 from support.grouped import grouped
+from support.python import ended
 from support.refused import refused
 from support.tolerance import rounding
 
@@ -215,10 +212,7 @@ def test_reference():
 
 
 def run_import(setting):
-    environment = {**os.environ, "RANVIER_WINOGRAD": setting}
-    return subprocess.run(
-        [sys.executable, "-c", IMPORT], capture_output=True, text=True, timeout=120, env=environment
-    )
+    return ended("-c", IMPORT, RANVIER_WINOGRAD=setting)
 
 
 @pytest.mark.slow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -15,6 +13,7 @@ from ranvier import nn
 pytest.importorskip("onnx", reason="onnx is not installed")
 
 from support.onnx_networks import drawn, flat
+from support.python import printed
 from support.refused import refused
 
 ROWS = drawn(3, 6)
@@ -252,5 +251,4 @@ for call in (lambda: ranvier.onnx.load("x.onnx"), lambda: ranvier.onnx.export(la
     except ImportError as error:
         print(error)
 """
-    text = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
-    assert text.count("ONNX files need onnx: pip install 'ranvier[onnx]'") == 2
+    assert printed("-c", code).count("ONNX files need onnx: pip install 'ranvier[onnx]'") == 2

@@ -1,13 +1,12 @@
 """The curves of a run: what is drawn, which epoch is marked as the best, and where the picture is saved."""
 
 import math
-import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 import ranvier as rv
+from support.python import printed
 from support.refused import refused
 
 HISTORY = {
@@ -96,7 +95,7 @@ def test_pyplot_that_is_imported_later_saves_the_last_picture(tmp_path):
         assert plt.figure() is not plt.figure(1)
         plt.close("all")
         assert plt.get_fignums() == []"""
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "MPLBACKEND": "agg"})
+    printed("-c", code, MPLBACKEND="agg")
     from matplotlib import image
 
     assert (image.imread(tmp_path / "a.png")[..., :3] < 1).any()
@@ -106,8 +105,7 @@ def test_no_pyplot_without_need():
     code = (
         "import sys, ranvier as rv; rv.plot.history({'loss': [1]}); print('matplotlib.pyplot' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert printed("-c", code) == "False\n"
 
 
 def test_empty_history():

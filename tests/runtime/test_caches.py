@@ -1,11 +1,8 @@
 """The sizes of the caches decide how work is cut up, never a bit of a result."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import ranvier._core as _core
+from support.python import ended, printed
 
 CALLS = """
 import hashlib
@@ -40,31 +37,15 @@ show("max_pool2d", F.max_pool2d(x, 3, 2), x)
 """
 
 
-def run_python(code: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def results(**environment: str) -> str:
-    run = run_python(CALLS, **environment)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
-
-
 @pytest.mark.parametrize("level", _core.supported_isas())
 def test_caches_of_any_size_give_the_same_bits(level: str) -> None:
-    expected = results(RANVIER_ISA=level)
+    expected = printed("-c", CALLS, RANVIER_ISA=level)
     for caches in ["8,64,512", "48,2048,262144"]:
-        assert results(RANVIER_ISA=level, RANVIER_CACHES=caches) == expected
+        assert printed("-c", CALLS, RANVIER_ISA=level, RANVIER_CACHES=caches) == expected
 
 
 @pytest.mark.parametrize("caches", ["", "32,1024", "32,1024,x", "32,1024,32768,1", "32,0,32768", "-1,1,1"])
 def test_caches_that_are_not_three_sizes_are_refused(caches: str) -> None:
-    run = run_python("import ranvier", RANVIER_CACHES=caches)
+    run = ended("-c", "import ranvier", RANVIER_CACHES=caches)
     assert run.returncode != 0
     assert f"[import] got RANVIER_CACHES={caches}; expected the sizes of L1, L2 and L3 in KB" in run.stderr

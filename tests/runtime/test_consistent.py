@@ -1,13 +1,11 @@
 """rv.set_consistent: a training run has one hash at every ISA level with FMA. .ci/aarch64 adds aarch64."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import ranvier as rv
 from ranvier import _core
+from support.python import printed
 
 RUN = Path(__file__).parents[1] / "support" / "digits_run.py"
 LEVELS = [level for level in _core.supported_isas() if level != "x86-64-v2"]
@@ -24,14 +22,7 @@ def level_of_before():
 def test_a_training_run_has_one_hash_at_every_level():
     found = {}
     for level in LEVELS:
-        result = subprocess.run(
-            [sys.executable, RUN],
-            env={**os.environ, "RANVIER_ISA": level},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        name, *found[level] = result.stdout.split()
+        name, *found[level] = printed(RUN, RANVIER_ISA=level).split()
         assert name == level
     hashes = found[LEVELS[0]]
     assert len(set(hashes)) == 3  # float32, float64, the arithmetic

@@ -3,11 +3,11 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
 import ranvier as rv
+from support.python import printed
 
 FAST_MATH_C = """
 __attribute__((constructor)) static void flush_to_zero(void) {
@@ -47,13 +47,9 @@ def test_flush_to_zero_set_by_another_library_changes_no_bit(tmp_path):
     subprocess.run([cc, "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
 
     def digest(path):
-        run = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", PROGRAM, path], capture_output=True, text=True
-        )
-        assert run.returncode == 0, run.stderr
-        return run.stdout
+        return printed("-W", "ignore", "-c", PROGRAM, path)
 
-    assert digest(str(library)) == digest("")
+    assert digest(library) == digest("")
 
 
 @pytest.mark.parametrize("n", [1, 7, 70_000])  # a part of a vector, and several threads

@@ -1,7 +1,6 @@
 """Threads: their number, who sets it, and the same bits for any number."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 import ranvier as rv
 import threadpoolctl as threadpoolctl
 from ranvier import _core
+from support.python import printed
 from support.refused import refused
 from support.threads import beside, in_thread, in_threads
 
@@ -16,15 +16,7 @@ COUNT = "import ranvier as rv; print(rv.get_num_threads())"
 
 
 def run_python(code, **environment):
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
+    return printed("-c", code, **environment).strip()
 
 
 def big_product(rng, dtype=np.float32):

@@ -9,6 +9,7 @@ import ranvier as rv
 import ranvier.optim.lr_scheduler as lr_scheduler
 from ranvier import nn, optim
 from support.event_files import events, read
+from support.python import ended
 from support.refused import refused
 from support.training import X, Y, classifier, trainer_of
 
@@ -177,8 +178,6 @@ def test_the_progress_bar_says_where_a_resumed_run_continues(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_tqdm_is_only_loaded_for_a_bar():
-    import subprocess
-
     code = (
         "import sys, ranvier as rv; from ranvier import nn, optim\n"
         "m = nn.Linear(1, 1)\n"
@@ -186,9 +185,7 @@ def test_tqdm_is_only_loaded_for_a_bar():
         "t.fit([[1.0]], [[1.0]], epochs=1, callbacks=[rv.ProgressBar()])\n"
         "sys.exit('tqdm' in sys.modules)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    result = ended("-c", code)
     assert (result.returncode, result.stderr) == (0, "")
 
 

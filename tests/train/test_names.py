@@ -1,12 +1,10 @@
 """Losses and optimizers by name, the text of a Trainer, `save` and `load`, the progress of `fit`."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
+from support.python import ended
 from support.refused import refused
 from support.training import X, Y, classifier, trainer_of, weights_of
 
@@ -170,7 +168,5 @@ def test_a_pipe_gets_no_progress():
         "import ranvier as rv; from ranvier import nn\n"
         "rv.Trainer(nn.Linear(1, 1), 'mse', 'sgd').fit([[1.0]], [[1.0]], epochs=2)"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
-    )
+    result = ended("-c", code)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from support.python import printed
 
 _CODE = """
 import importlib.util
@@ -41,9 +39,7 @@ for use in (*uses, torch.sparse_coo_tensor, torch.ops.aten.add, torch.export.exp
 
 
 def test_names_that_stay_out_are_imported_and_refused_when_called() -> None:
-    done = subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = printed("-c", _CODE).splitlines()
     assert lines[0] == "[torch.fx.GraphModule] ranvier leaves it out: there are no graphs of modules"
     assert lines[5] == "[torch.sparse.mm] ranvier leaves it out: all tensors are dense"
     assert all("] ranvier leaves it out: " in line for line in lines)

@@ -1,11 +1,10 @@
 """Names that libraries import as they start: timm, kornia, transformers, bitsandbytes, geoopt."""
 
 import copy
-import subprocess
-import sys
 
 import pytest
 import ranvier as rv
+from support.python import printed
 
 PROGRAM = """
 import pickle
@@ -69,11 +68,8 @@ for use in (lambda: torch.cuda.Stream(), lambda: torch.empty(2, dtype=torch.bflo
 
 
 def test_names_are_imported_and_refused_by_name_when_used():
-    run = subprocess.run(
-        [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM], capture_output=True, text=True
-    )
-    lines = run.stdout.splitlines()
-    assert len(lines) == 14, (lines, run.stderr)
+    lines = printed("-m", "ranvier.torch", "-c", PROGRAM).splitlines()
+    assert len(lines) == 14, lines
     assert lines[2].startswith("[torchvision.transforms.v2.functional.resize] ranvier leaves it out: ")
     assert lines[0].startswith("[torch.ops.mine::twice] ranvier leaves it out: ")
 

@@ -1,11 +1,9 @@
 """Names of nn, optim and utils.data that libraries import, in the mode."""
 
-import subprocess
-import sys
-
 import numpy as np
 import ranvier as rv
 from ranvier.torch.former import svd
+from support.python import printed
 
 PROGRAM = """
 import torch, copy, pickle
@@ -42,10 +40,7 @@ print("done")
 
 
 def test_names_that_libraries_import():
-    run = subprocess.run(
-        [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM], capture_output=True, text=True
-    )
-    assert run.stdout == "done\n", run.stderr
+    assert printed("-m", "ranvier.torch", "-c", PROGRAM) == "done\n"
 
 
 def test_svd_gives_v_itself():

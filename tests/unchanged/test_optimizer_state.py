@@ -1,10 +1,8 @@
 """The state of optimizers where this library is in place of PyTorch: Tensors, which programs change."""
 
-import subprocess
-import sys
-
 import numpy as np
 import ranvier as rv
+from support.python import printed
 
 PROGRAM = """
 import copy, pickle, sys
@@ -65,9 +63,7 @@ torch.save(adam.state_dict(), sys.argv[1])
 def test_state_is_of_tensors(tmp_path):
     file = tmp_path / "adam.pt"
     (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "ranvier.torch", str(tmp_path / "program.py"), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    printed("-m", "ranvier.torch", tmp_path / "program.py", file)
     state = rv.load(file)["state"][0]
     assert state["step"].dtype == rv.float32  # as PyTorch's
     np.testing.assert_allclose(state["exp_avg"].numpy(), 0.1, rtol=1e-6)

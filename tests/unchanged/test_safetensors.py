@@ -1,7 +1,6 @@
 """safetensors.torch in a program that this library runs in place of PyTorch."""
 
-import subprocess
-import sys
+from support.python import printed
 
 PROGRAM = """
 import sys
@@ -33,6 +32,4 @@ print("end")
 
 
 def test_a_program_that_saves_and_loads(tmp_path):
-    command = [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert done.stdout == "end\n", done.stderr
+    assert printed("-m", "ranvier.torch", "-c", PROGRAM, tmp_path) == "end\n"

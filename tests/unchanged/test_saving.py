@@ -1,11 +1,10 @@
 """torch.save, torch.load and pickle in a program that this library runs in place of PyTorch."""
 
 import io
-import subprocess
-import sys
 
 import ranvier as rv
 from ranvier.torch import files
+from support.python import printed
 
 PROGRAM = """
 import copy, io, pickle, sys
@@ -81,9 +80,7 @@ print("end")
 
 
 def test_a_program_that_saves_and_loads(tmp_path):
-    command = [sys.executable, "-m", "ranvier.torch", "-c", PROGRAM, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
-    assert done.stdout == "end\n", done.stderr
+    assert printed("-m", "ranvier.torch", "-c", PROGRAM, tmp_path) == "end\n"
 
 
 def test_a_file_of_the_programs_own_is_flushed():

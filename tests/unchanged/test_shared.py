@@ -1,7 +1,6 @@
 """Memory that processes have in common: `share_memory_` of tensors, `share_memory` of modules."""
 
-import subprocess
-import sys
+from support.python import printed
 
 PROGRAM = """
 import copy, os
@@ -40,6 +39,4 @@ if __name__ == "__main__":
 
 def test_processes_train_one_network(tmp_path):
     (tmp_path / "program.py").write_text(PROGRAM)
-    command = [sys.executable, "-m", "ranvier.torch", str(tmp_path / "program.py")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    printed("-m", "ranvier.torch", tmp_path / "program.py")
