@@ -113,17 +113,11 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
   const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
   if (kHasGil && c.left > 0 && positional && is_empty(g_recordings)) {
-    try {
+    PyObject* result = detail::guarded([&]() -> PyObject* {
       const Turn turn(c.lock);
-      PyObject* result = turn ? replayed(c, arguments) : nullptr;
-      if (result || PyErr_Occurred()) return result;
-    } catch (py::error_already_set& e) {
-      e.restore();
-      return nullptr;
-    } catch (...) {
-      detail::raise_in_python();
-      return nullptr;
-    }
+      return turn ? replayed(c, arguments) : nullptr;
+    });
+    if (result || PyErr_Occurred()) return result;
   }
   const bool rests = kHasGil && c.resting > 0 && c.function != Py_None && is_empty(g_recordings);
   if (rests && (!c.in_turn || is_alone())) {

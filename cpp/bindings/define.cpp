@@ -64,17 +64,12 @@ void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, Py
 }
 
 PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
-  try {
+  return detail::guarded([&] {
     alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // of which few are made
     Arg* arguments = reinterpret_cast<Arg*>(memory);
     arrange(d, given, positional, keywords, arguments);
     return d.call(d, arguments);
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (...) {
-    detail::raise_in_python();
-  }
-  return nullptr;
+  });
 }
 
 // Python calls one of these, and says only the module: a function that had anything else as its `self` could

@@ -42,6 +42,19 @@ struct Defined {
 namespace detail {
 
 void raise_in_python();  // the exception that is being handled
+// What f returns; where it throws, null and Python's error.
+template <class F>
+PyObject* guarded(const F& f) {
+  try {
+    return f();
+  } catch (py::error_already_set& e) {
+    e.restore();
+  } catch (...) {
+    raise_in_python();
+  }
+  return nullptr;
+}
+
 // annotations: of the parameters, and a null pointer. returned: the annotation of the result.
 void add_to(Module m, Defined* function, const char* const* annotations, std::string (*returned)());
 

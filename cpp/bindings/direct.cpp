@@ -73,18 +73,6 @@ class Passed {
   py::object arguments_[kMost];
 };
 
-template <class F>
-PyObject* guarded(const F& f) {
-  try {
-    return f();
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (...) {
-    detail::raise_in_python();
-  }
-  return nullptr;
-}
-
 // What a kernel returns, an array or several, as Tensors.
 py::object as_tensors(const py::object& y) {
   if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
@@ -96,7 +84,7 @@ py::object as_tensors(const py::object& y) {
 }
 
 PyObject* direct(PyObject*, PyObject* const* given, Py_ssize_t count) {
-  return guarded([&]() -> PyObject* {
+  return detail::guarded([&]() -> PyObject* {
     Passed passed;
     if (is_apply_replaced()) return Py_NewRef(Py_None);
     for (Py_ssize_t i = 1; i < count; ++i)
@@ -159,7 +147,7 @@ void count_change(PyObject* tensor) {
 }
 
 PyObject* in_place(PyObject*, PyObject* const* given, Py_ssize_t count) {
-  return guarded([&]() -> PyObject* {
+  return detail::guarded([&]() -> PyObject* {
     if (count < 2) return Py_NewRef(Py_False);
     PyObject* tensor = given[1];
     Passed passed;

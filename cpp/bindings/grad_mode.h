@@ -4,7 +4,7 @@
 
 namespace ranvier::bind {
 
-bool is_grad_enabled();  // in this thread
+bool is_grad_enabled();          // in this thread
 bool is_grad_mode(PyObject* x);  // whether x.enabled is the switch of this thread
 
 }  // namespace ranvier::bind

@@ -5,16 +5,11 @@
 namespace ranvier::bind {
 
 PyObject* run_body(Body body, PyObject* self, PyObject* const* given, Py_ssize_t of_call, Py_ssize_t count) {
-  try {
+  return detail::guarded([&] {
     if (count >= 0 && of_call != count)
       fail_type("_core", "got ", int64_t{of_call}, " arguments; expected ", int64_t{count});
     return body(self, given, of_call).release().ptr();
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (...) {
-    detail::raise_in_python();
-  }
-  return nullptr;
+  });
 }
 
 }  // namespace ranvier::bind

@@ -15,16 +15,13 @@ namespace {
 py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count);
 
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  try {
+  PyObject* made = detail::guarded([&] {
     const Op& op = *static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
     const bool by_nodes = op.answer != elementwise && is_apply_replaced();
     py::object answer = by_nodes ? py::object() : op.answer(op, arguments, count);
     return answer ? answer.release().ptr() : Py_NewRef(Py_None);
-  } catch (py::error_already_set& e) {
-    e.restore();
-  } catch (...) {
-    detail::raise_in_python();
-  }
+  });
+  if (made) return made;
   // Python's way to the same error names the op.
   PyObject* const known[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
                              PyExc_MemoryError};
