@@ -274,6 +274,21 @@ def test_gradients_and_other_arguments():
         assert bits(model(x)) == expected
 
 
+def test_a_result_with_a_tape_keeps_it():
+    class Scores(Base):
+        def forward(self, x):
+            with rv.enable_grad():
+                return super().forward(x)
+
+    model, x = Scores(), rv.randn(4, 6)
+    for _ in range(OFTEN):
+        with rv.no_grad():
+            y = model(x)
+        model.zero_grad()
+        y.sum().backward()
+        assert bits(model.second.bias.grad) == bits(rv.full((6,), 4.0))
+
+
 def test_a_debugger_sees_the_code():
     model, x, seen = Base(), rv.randn(4, 6), []
 

@@ -222,6 +222,32 @@ def test_changes_of_tensors_are_made_at_each_call(change):
         assert bits(model.mean) == bits(twin.mean)
 
 
+def compiled(model):
+    return rv.compile(lambda x: model(x))
+
+
+@pytest.mark.filterwarnings("ignore:.*NumPy does it")
+@pytest.mark.parametrize("wrap", [lambda model: model, compiled])
+@pytest.mark.parametrize(
+    "fill", [nn.init.xavier_uniform_, nn.init.normal_, nn.init.eye_, nn.init.orthogonal_]
+)
+@rv.no_grad()
+def test_what_init_fills_is_filled_at_each_call(fill, wrap):
+    class Fills(Base):
+        def forward(self, x):
+            fill(self.second.weight)
+            return self.first(x)
+
+    model, x = Fills(), rv.randn(4, 6)
+    twin, call = copy.deepcopy(model), wrap(model)
+    for i in range(OFTEN + 20):
+        for run, owner in (call, model), (lambda x: as_written(twin, x), twin):
+            rv.manual_seed(i)
+            owner.second.weight.mul_(2)
+            run(x)
+        assert bits(model.second.weight) == bits(twin.second.weight)
+
+
 def nonlocal_counter():
     calls = 0
 

@@ -225,7 +225,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             beside = None if checked is None or self._verify is False else checked.core
             settings_of_run = self._tensors, reads, self._forward_only, self._clones, beside
             result, recording, arguments = record(self._function, args, kwargs, *settings_of_run)
-            recording.fault = recording.fault or self._objection(recording)
+            recording.fault = recording.fault or self._objection(recording, result)
         except BaseException:  # the step's own, as an index out of range: the program is as good as it was
             self._cache.spend(perf_counter() - began, recording=checked is None)
             if checked is not None and checked.checks:
@@ -255,7 +255,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             self._keep(key, checked, made, perf_counter() - began)
         return result
 
-    def _objection(self, recording: Recording) -> str:
+    def _objection(self, recording: Recording, result: Any) -> str:
         """Why a run that can be replayed must not be; "": it may."""
         return ""
 

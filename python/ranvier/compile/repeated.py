@@ -16,6 +16,7 @@ from weakref import ref
 
 from ranvier.compile.compiled_model import ModelCall
 from ranvier.compile.kinds import PACKAGE
+from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
 
@@ -81,7 +82,9 @@ class RepeatedCall(ModelCall):
             return self._eager(args, kwargs)
         return super()._record(key, args, kwargs, checked, walk)
 
-    def _objection(self, recording: Any) -> str:
+    def _objection(self, recording: Any, result: Any) -> str:
+        if any(x._grad_fn is not None for x in tensors_of(result)):
+            return "the result has a tape, which its code has switched on"
         codes = [code for code, _ in recording.executed.codes.values()]
         return next((f"{code.co_name} stores what outlives it" for code in codes if _stores(code)), "")
 

@@ -20,6 +20,7 @@ from ranvier.autograd.errors import number as _number
 from ranvier.autograd.errors import own_errors as _own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.random import key_of
+from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.parameter import UninitializedParameter
@@ -60,6 +61,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
         raise ValueError(
             "[init] got a parameter of a lazy layer without its size; expected a call of the model first"
         )
+    refuse("nn.init fills a tensor", "NumPy does it, which no replay repeats; do it outside the step")
     tensor._array[...] = values
     bump(tensor)
     return tensor
