@@ -53,12 +53,15 @@ void Graph::find_fixed() {
   }
 }
 
+bool Graph::makes_fixed(int i) const {
+  const Instruction& in = code_[i];
+  return in.type && !in.uses.empty() && std::all_of(in.uses.begin(), in.uses.end(), [&](const Use& use) {
+           return fixed_[use.region] && (!use.view.write || is_temporary_buffer(use.region));
+         });
+}
+
 void Graph::mark_prepared() {
-  for (Instruction& in : code_)
-    in.prepared =
-        in.type && !in.uses.empty() && std::all_of(in.uses.begin(), in.uses.end(), [&](const Use& use) {
-          return fixed_[use.region] && (!use.view.write || is_temporary_buffer(use.region));
-        });
+  for (int i = 0; i < size(); ++i) code_[i].prepared = makes_fixed(i);
 }
 
 template <class Test>

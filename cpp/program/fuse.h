@@ -59,6 +59,8 @@ class Graph {
   bool is_fixed(const TensorView<T>& v) const {
     return buffer(v) >= 0 && fixed_[buffer(v)];
   }
+  // Whether all that an instruction reads and makes follows from watched memory alone.
+  bool makes_fixed(int i) const;
   // Whether a view is all of its buffer, without gaps.
   template <class T>
   bool is_whole(const TensorView<T>& v) const {
@@ -99,7 +101,8 @@ class Graph {
   void find_uses(int i) { find_uses(code_[i]); }
   // Instructions that read a buffer read other memory instead, which has the same values in the same layout.
   void redirect(int buffer, const void* data);
-  // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared.
+  // A new instruction on fixed buffers, for instruction i: it comes before all that is not prepared, and so
+  // after an i that is (`makes_fixed`).
   template <class Call>
   void prepare(int i, const Call& call) {
     Instruction in{};

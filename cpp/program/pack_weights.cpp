@@ -66,7 +66,9 @@ void pack(Graph& graph, int i, Conv2dPoolForward<float>& pooled, int) {
 
 void pack_weights(Graph& graph, int team) {
   graph.each<Matmul<float>, Matmul<double>, Conv2dForward<float>, Conv2dForward<double>,
-             Conv2dPoolForward<float>>([&](int i, auto& call) { pack(graph, i, call, team); });
+             Conv2dPoolForward<float>>([&](int i, auto& call) {
+    if (!graph.makes_fixed(i)) pack(graph, i, call, team);  // else it runs as rarely as a packing would
+  });
 }
 
 }  // namespace ranvier

@@ -53,6 +53,11 @@ class Positive(Linear):
         return x @ rv.exp(-self.weight).T
 
 
+class LowRank(Linear):
+    def forward(self, x):
+        return x @ (self.weight.T @ self.weight @ self.weight.T)
+
+
 PACK, CONV, POOL = ["matmul_pack"], ["conv2d_pack"], ["conv2d_pool"]
 # a model, the shape of its input, what is prepared (None: at some levels), and computed in a replay
 PACKED = {
@@ -66,6 +71,8 @@ PACKED = {
     "one row": (lambda: Linear(64, 64), (1, 64), PACK),
     "no rows": (lambda: Linear(1000, 300), (0, 1000), []),
     "computed from weights": (lambda: Positive(8, 3), (2, 8), None, ["matmul"]),
+    "products of weights": (lambda: LowRank(8, 3), (2, 8), None, ["matmul"]),
+    "spectral norm": (lambda: nn.utils.spectral_norm(Linear(8, 40)), (2, 8), None, ["matmul"]),
     "a norm": (lambda: normed(Conv(3, 8, 3), Norm(8), nn.ReLU(), Pool(2)), (2, 3, 9, 9), None, POOL),
     "pools": (lambda: S(Conv(3, 8, 3), Pool(2), Conv(8, 5, 3), Pool(2)), (2, 3, 13, 13), None, POOL * 2),
     "direct": (lambda: Conv(3, 16, 3), (2, 3, 9, 9), CONV),
