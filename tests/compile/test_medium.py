@@ -154,6 +154,22 @@ def test_autocast_in_a_recorded_step():
     assert run(rv.compile(step)) == run(step)
 
 
+@pytest.mark.filterwarnings("error")
+def test_gradients_are_added_up_in_a_recorded_step(medium):  # noqa: F811
+    """Products of a few rows, which read b where it is, add to what is there as tiles do."""
+    layer, x = nn.Linear(48, 64), [rv.randn(40, 48) for _ in range(2)]
+
+    def step(x, y):
+        layer.weight.grad = None
+        for part in (x, y):
+            (layer(part) ** 2).sum().backward()
+        return layer.weight.grad
+
+    captured = rv.compile(step)
+    for _ in range(5):
+        np.testing.assert_array_equal(captured(*x).numpy(), step(*x).numpy())
+
+
 def test_the_newer_name_of_the_setting():
     setting = rv.backends.mkldnn.matmul
     assert setting.fp32_precision == "ieee"

@@ -321,7 +321,7 @@ struct Product {
 
   void run() {
     if (plan.dots || plan.few) return run_dots(team, kernels, o, activation, plan.few, plan.k_block);
-    if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block);
+    if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block, added);
     for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;

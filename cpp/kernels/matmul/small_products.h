@@ -171,7 +171,7 @@ void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
 // The team splits the columns, by whole vectors.
 template <class T>
 void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o,
-              const MatmulActivation& activation, int64_t k_block) {
+              const MatmulActivation& activation, int64_t k_block, bool added) {
   const int64_t vectors = ceil_div(o.n, kernels.lanes);
   const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
   const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
@@ -185,7 +185,7 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
     t.k = std::min(k_block, o.k - pc);
     t.odd = o.odd && pc + t.k == o.k;
     t.a = o.a + pc * o.cs_a;
-    t.accumulate = pc > 0;
+    t.accumulate = added || pc > 0;
     const bool last_products = pc + t.k == o.k;
     if (last_products)
       t.bias_column = o.bias_column, t.norm_column = o.norm_column, t.activation = activation;
