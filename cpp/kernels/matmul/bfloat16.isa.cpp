@@ -41,21 +41,30 @@ static vec<float> line_of(const float* p, int64_t stride, int n) {
   return load(x);
 }
 
-// One line of pairs after the other, of two lines of src each.
+// A vector of columns after the other, lines of pairs of two lines of src each.
 static void pack_lines(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
                        float* dst, bool odd) {
   constexpr int kAheadRows = 16;
   const int64_t second = rs / 2;
-  for (; k > 0; --k, src += rs, dst += width) {
-    for (int j = 0; j < width; j += L) {
-      const int n = columns - j < L ? columns - j : L, stored = width - j < L ? width - j : L;
-      const float* from = src + j * cs;
-      __builtin_prefetch(from + kAheadRows * second, 0, 2);
-      __builtin_prefetch(from + (kAheadRows + 1) * second, 0, 2);
-      const vec<float> low = line_of(from, cs, n > 0 ? n : 0);
-      const vec<float> high = line_of(from + second, cs, n > 0 && !(odd && k == 1) ? n : 0);
-      store_n(dst + j, pairs(low, high), stored);
-    }
+  for (int j = 0; j < width; j += L, src += L * cs, dst += L) {
+    const int n = columns - j < L ? columns - j : L, stored = width - j < L ? width - j : L;
+    const float* from = src;
+    float* to = dst;
+    const auto lines = [&](int64_t k, const auto& line) RANVIER_INLINED {
+#pragma GCC unroll 1
+      for (; k > 0; --k, from += rs, to += width) {
+        __builtin_prefetch(from + kAheadRows * second, 0, 2);
+        __builtin_prefetch(from + (kAheadRows + 1) * second, 0, 2);
+        store_n(to, pairs(line(from), line(from + second)), stored);
+      }
+    };
+    if (n <= 0)
+      lines(k, [](const float*) RANVIER_INLINED { return vec<float>{}; });
+    else if (cs == 1)
+      lines(k - odd, [n](const float* p) RANVIER_INLINED { return load_n(p, n); });
+    else
+      lines(k - odd, [n, cs](const float* p) RANVIER_INLINED { return line_of(p, cs, n); });
+    if (n > 0 && odd && k > 0) store_n(to, pairs(line_of(from, cs, n), vec<float>{}), stored);
   }
 }
 

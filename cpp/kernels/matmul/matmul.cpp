@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
 constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
+constexpr int64_t kRowsOfPairs = 8;     // of a b of pairs that are packed in all strips before the next
 constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
 constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
 
@@ -33,8 +34,14 @@ struct Product {
   T* packed_a;           // a run of panels, this thread's
   bool added;            // to what is in c
 
-  // In pieces of a strip, so that the team's shares are even when there are few strips.
+  // In pieces of a strip, so that the team's shares are even when there are few strips. Pairs of whole rows
+  // of b: a share of the rows.
   void pack_together(const Block& x) {
+    if (kernels.pairs && o.cs_b == 1) {
+      const int64_t groups = ceil_div(x.k, kRowsOfPairs), size = team.size(), i = team.index();
+      return pack_strips(x, 0, x.strips, -1, groups * i / size * kRowsOfPairs,
+                         std::min(groups * (i + 1) / size * kRowsOfPairs, x.k));
+    }
     const int64_t pieces = x.strips * kPieces;
     for (int64_t u = pieces * team.index() / team.size(); u < pieces * (team.index() + 1) / team.size(); ++u)
       if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
@@ -118,7 +125,7 @@ struct Product {
     pack_panels(x, begin, end);
     for (int64_t g = 0; g < x.strips; g += plan.strips) {
       const int64_t h = std::min(g + plan.strips, x.strips);
-      pack_strips(x, g, h, begin);
+      pack_strips(x, g, h, begin, 0, x.k);
       plan.one_by_one ? pass(x, g, begin, end) : sweep(x, g, h, g, begin, end);
     }
   }
@@ -164,14 +171,15 @@ struct Product {
   // Of pairs that end there: whether the last has one product.
   bool is_odd(int64_t end) const { return o.odd && end == o.k; }
 
-  // Strips [j0, j1), but those that tiles pack; of pairs from beyond L2 some rows, pages, at a time.
-  void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel) {
+  // Rows [begin, end) of the strips [j0, j1), but those that tiles of `panel` pack; of pairs from beyond L2
+  // some rows, pages, at a time.
+  void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel, int64_t begin, int64_t end) {
     const bool far = o.cs_b == 1 && o.k * std::abs(o.rs_b) * int64_t{sizeof(T)} > caches.l2;
-    const int64_t rows = kernels.pairs && far ? 8 : std::max<int64_t>(x.k, 1);
-    for (int64_t p = 0; p < x.k; p += rows)
+    const int64_t rows = kernels.pairs && far ? kRowsOfPairs : std::max<int64_t>(end - begin, 1);
+    for (int64_t p = begin; p < end; p += rows)
       for (int64_t j = j0; j < j1; ++j)
         if (packs(x, j) && !fuses(x, j, panel))
-          pack_rows(x, j, p, std::min(rows, x.k - p), packed_strip(x, j, j0));
+          pack_rows(x, j, p, std::min(rows, end - p), packed_strip(x, j, j0));
   }
 
   // Where panel i is packed, in a buffer that begins with panel `first`.

@@ -230,14 +230,20 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
 }
 
 // The products that are worked on at once: all, where what is read of the packed b for one panel of a, or all
-// of it, stays near. Then no sum is written to c before it is finished.
+// of it, stays near. Then no sum is written to c before it is finished. That would take a larger part of the
+// time of pairs: b may take twice L2.
 template <class T>
 int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
+  const bool together = kernels_.pairs && !by_columns;  // packed some rows at a time
   // Rows of a b in memory are separate pages: as few as possible at a time, each over all its columns.
-  if (o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > 2 * caches.l2) return k_block;
+  if (!together && o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > 2 * caches.l2) return k_block;
   int64_t most = near_strip() / (std::max(nr, rows) * kSize);
-  if (!by_columns) most = std::min(most, (pack_b ? caches.l2 : caches.l2 / 2) / (std::min(o.n, nc) * kSize));
+  if (!by_columns)
+    most = std::min(most, (together ? 2 * caches.l2
+                           : pack_b ? caches.l2
+                                    : caches.l2 / 2) /
+                              (std::min(o.n, nc) * kSize));
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
