@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/precision.h"
 #include "bindings/define.h"
 #include "bindings/index_range.h"
 #include "kernels/attention/attention.h"
@@ -89,7 +90,7 @@ std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k,
   with_float(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionForward<T> call{};
-    call.settings = {scale, is_causal, first, hides};
+    call.settings = {scale, is_causal, first, hides, is_medium()};
     call.query = q;
     repeat(k.view<T>(), k_shape, call.key);
     if (v) repeat(v.view<T>(), v_shape, call.value);
@@ -126,7 +127,7 @@ void attention_backward(const Floats& dy, const Floats& q, const Floats& k, cons
   with_float(q.dtype(), [&](auto tag) {
     using T = decltype(tag);
     AttentionBackward<T> call{};
-    call.settings = {scale, is_causal, first, false};
+    call.settings = {scale, is_causal, first, false, is_medium()};
     call.adds = adds;
     call.query = q, call.weights = weights, call.dy = dy;
     repeat(k.view<T>(), k_shape, call.key), repeat(v.view<T>(), v_shape, call.value);

@@ -14,6 +14,8 @@ def network(kind):
     rv.manual_seed(0)
     if kind == "mlp":
         return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 10))
+    if kind == "attention":
+        return nn.Sequential(nn.TransformerEncoderLayer(64, 2, 64, 0.0, batch_first=True), nn.Linear(64, 10))
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(32, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 16, 10),
@@ -22,8 +24,9 @@ def network(kind):
 
 def data(kind, rows=24):
     rng = np.random.default_rng(1)
-    shape = (rows, 64) if kind == "mlp" else (rows, 3, 14, 14)
-    return rv.tensor(rng.standard_normal(shape).astype(np.float32)), rv.tensor(rng.integers(0, 10, rows))
+    shape = {"mlp": (rows, 64), "cnn": (rows, 3, 14, 14), "attention": (3, 70, 64)}[kind]
+    of = (3, 10) if kind == "attention" else rows
+    return rv.tensor(rng.standard_normal(shape).astype(np.float32)), rv.tensor(rng.integers(0, 10, of))
 
 
 def trained(kind, compiled, steps=6, scope=None):
@@ -44,12 +47,12 @@ def trained(kind, compiled, steps=6, scope=None):
     return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "attention"])
 def test_a_replay_has_the_bits_of_the_eager_step(kind, medium):  # noqa: F811
     assert trained(kind, True) == trained(kind, False)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "attention"])
 def test_another_setting_is_another_program(kind):
     scope = lambda i: "medium" if i // 3 % 2 else "highest"  # noqa: E731
     eager = trained(kind, False, 14, scope)

@@ -24,7 +24,8 @@ struct AttentionSettings {
   double scale;
   bool is_causal;  // query i, which is the (first + i)th of all, sees the keys 0 ... first + i
   int64_t first;
-  bool hides;  // true in `flags` hides a key, else it shows it
+  bool hides;   // true in `flags` hides a key, else it shows it
+  bool medium;  // the factors of products are rounded to bfloat16, as in Matmul
 };
 
 template <class T>

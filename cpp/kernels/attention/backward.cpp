@@ -68,13 +68,15 @@ struct Block : AttentionPart {
   }
 
   using Product = AttentionProduct<T>;
-  Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), false, nullptr}; }
-  Product of_value() const { return {weights(), of_queries(call.dy), of_keys(call.dv), added, buffers.room}; }
+  Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), medium}; }
+  Product of_value() const {
+    return {weights(), of_queries(call.dy), of_keys(call.dv), medium, added, buffers.room};
+  }
   Product of_key() const {
-    return {as_const(scores()), of_queries(call.query), of_keys(call.dk), added, buffers.room};
+    return {as_const(scores()), of_queries(call.query), of_keys(call.dk), medium, added, buffers.room};
   }
   Product of_query() const {
-    return {transposed(as_const(scores())), of_keys(call.key), of_queries(call.dq), false, nullptr};
+    return {transposed(as_const(scores())), of_keys(call.key), of_queries(call.dq), medium};
   }
   size_t scratch_bytes(int threads) const {
     size_t most = of_weights().workspace_bytes(threads);

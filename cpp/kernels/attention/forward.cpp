@@ -79,10 +79,11 @@ struct Part : AttentionPart {
   T* factor(int64_t block) const { return buffers.factors + block * parts.group * buffers.lines; }
 
   AttentionProduct<T> scores_product(int64_t begin, int64_t n) const {
-    return {of(call.key, begin, n), as_const(scaled()), scores(n), false, nullptr};
+    return {of(call.key, begin, n), as_const(scaled()), scores(n), medium};
   }
   AttentionProduct<T> result_product(int64_t begin, int64_t n) const {
-    return {transposed(as_const(scores(n))), of(call.value, begin, n), result(), begin > 0, buffers.room};
+    return {
+        transposed(as_const(scores(n))), of(call.value, begin, n), result(), medium, begin > 0, buffers.room};
   }
   size_t scratch_bytes() const {
     const int64_t begin = keys / std::max<int64_t>(parts.keys, 1) * parts.keys;

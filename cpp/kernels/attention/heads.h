@@ -89,6 +89,7 @@ struct AttentionPart {
     heads = std::min(parts.group, lead.heads - head);
     row = parts.row(block), rows = parts.row(block + 1) - row;
     keys = settings.is_causal ? std::min(parts.s, settings.first + row + rows) : parts.s;
+    medium = settings.medium && parts.l >= kMediumQueries && parts.l * parts.s * parts.e >= kMediumProducts;
   }
 
   // Rows [begin, begin + n) of its matrices.
@@ -107,9 +108,12 @@ struct AttentionPart {
     return w;
   }
 
+  // Of a head; fewer do not pay for the rounding of factors.
+  static constexpr int64_t kMediumQueries = 16, kMediumProducts = 1 << 17;
   const AttentionHeads& lead;
   int64_t outer, head, heads;  // see AttentionHeads: `heads` of them from `head` on
   int64_t row, rows, keys;     // queries from `row` on; all keys that any of them sees
+  bool medium;                 // products, but those that Matmul leaves in float32
 };
 
 template <class T>
@@ -131,8 +135,9 @@ void pack_transposed(const TensorView<const T>& x, int64_t step, T* y) {
 template <class T>
 struct AttentionProduct {
   __attribute__((noinline)) AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b,
-                                             const TensorView<T>& c, bool added, T* room) {
-    product.a = a, product.b = b, product.c = c, product.added = added;
+                                             const TensorView<T>& c, bool medium, bool added = false,
+                                             T* room = nullptr) {
+    product.a = a, product.b = b, product.c = c, product.added = added, product.medium = medium;
     if (!added || product.can_add()) return;
     product.added = false, sum = c;
     product.c = {room, 3, {1, c.shape[1], c.shape[2]}, {0, c.shape[2], 1}};

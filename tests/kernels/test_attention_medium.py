@@ -1,0 +1,120 @@
+"""Attention with products of bfloat16, on raw arrays: its error is derived from that of the factors."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import _core
+from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.grouped import grouped
+
+SCALE = 0.2
+FACTORS = 2.0**-7 + 2.0**-16  # the largest relative change of a product by the rounding of its factors
+SHAPES = [  # queries, keys, widths: around blocks of queries, of keys, and of pairs
+    *((64, 64, e, d) for e, d in ((32, 32), (33, 40), (47, 17))),
+    *((n, 200, 48, 48) for n in (31, 63, 65, 128, 129, 136, 137)),
+    *((140, n, 40, 24) for n in (32, 33, 383, 384, 385, 769)),
+    (300, 1025, 16, 64),
+    (1100, 33, 64, 16),
+]
+
+
+def drawn(rng, l, s, e, d, lead=(2, 3)):
+    shapes = (l, e), (s, e), (s, d), (l, d)
+    return [rng.standard_normal((*lead, *shape)).astype(np.float32) for shape in shapes]
+
+
+def results(q, k, v, dy, settings=(False, 0), weights=None):
+    y, own = _core.attention(q, k, v, SCALE, *settings, keep=True)
+    to = [np.zeros_like(x) for x in (q, k, v)]
+    _core.attention_backward(dy, q, k, v, own if weights is None else weights, SCALE, *settings, False, *to)
+    return [y, own, *to]
+
+
+def rounding(n):
+    return (n + 8) * 2.0**-23  # of float32, in a sum of n terms and what follows it
+
+
+def check_forward(q, k, v, y, weights, hidden):
+    """A score changes by at most c, so that a weight, a quotient of exponentials, changes by a factor of at
+    most exp(2 c), and a result by that and the rounding of its own factors."""
+    q, k, v = (x.astype(np.float64) for x in (q, k, v))
+    k_t = k.swapaxes(-1, -2)
+    scores = SCALE * q @ k_t
+    scores[..., hidden] = -np.inf
+    changes = (FACTORS + rounding(q.shape[-1])) * SCALE * (np.abs(q) @ np.abs(k_t))
+    factor = np.exp(2 * (changes.max(-1, keepdims=True) + rounding(8)))
+    w = np.exp(scores - scores.max(-1, keepdims=True))
+    w /= w.sum(-1, keepdims=True)
+    got = weights.swapaxes(-1, -2)
+    assert (np.abs(got - w) <= w * (factor * (1 + rounding(k.shape[-2])) - 1) + 1e-30).all()
+    more = (1 + FACTORS) * factor * (1 + rounding(k.shape[-2])) - 1
+    assert (np.abs(y - w @ v) <= more * (w @ np.abs(v)) + 1e-30).all()
+    assert np.abs(y - w @ v).max() > 2e-5  # it was computed so
+
+
+def check_backward(q, k, v, dy, weights, dq, dk, dv):
+    """The bound of each product, through the gradients of the scores."""
+    q, k, v, dy, w_t = (x.astype(np.float64) for x in (q, k, v, dy, weights))
+    w, v_t = w_t.swapaxes(-1, -2), v.swapaxes(-1, -2)
+
+    def bound(a, b, change):  # of a product whose first factor changes, before it is rounded
+        return (FACTORS + rounding(a.shape[-1])) * ((np.abs(a) + change) @ np.abs(b)) + change @ np.abs(b)
+
+    dw, change = dy @ v_t, bound(dy, v_t, np.zeros_like(dy))
+    mean = (w * dw).sum(-1, keepdims=True)
+    ds = SCALE * w * (dw - mean)
+    spread = np.abs(dw) + (w * np.abs(dw)).sum(-1, keepdims=True)
+    change = SCALE * w * (change + (w * change).sum(-1, keepdims=True) + rounding(k.shape[-2]) * spread)
+    across = lambda x: x.swapaxes(-1, -2)  # noqa: E731
+    assert (np.abs(dq - ds @ k) <= bound(ds, k, change)).all()
+    assert (np.abs(dk - across(ds) @ q) <= bound(across(ds), q, across(change))).all()
+    assert (np.abs(dv - w_t @ dy) <= bound(w_t, dy, np.zeros_like(w_t))).all()
+    assert np.abs(dv - w_t @ dy).max() > 2e-5
+
+
+@needs_bfloat16
+@pytest.mark.parametrize("is_causal", [False, True])
+@grouped("shape", SHAPES)
+def test_errors_are_those_of_rounded_factors(shape, is_causal, medium, rng):  # noqa: F811
+    l, s, e, d = shape
+    q, k, v, dy = drawn(rng, l, s, e, d)
+    y, weights, *gradients = results(q, k, v, dy, (is_causal, 1))
+    hidden = np.arange(s) > np.arange(l)[:, None] + 1 if is_causal else np.zeros((l, s), bool)
+    check_forward(q, k, v, y, weights, hidden)
+    check_backward(q, k, v, dy, weights, *gradients)
+
+
+@needs_bfloat16
+def test_the_same_bits_at_any_number_of_threads_and_beside_any_heads(medium, threads, rng):  # noqa: F811
+    for shape in ((64, 64, 32, 32), (140, 385, 40, 24)):
+        arrays = drawn(rng, *shape)
+        before = results(*arrays)
+        for count in (1, 2, 3):
+            _core.set_num_threads(count)
+            for got, want in zip(results(*arrays), before, strict=True):
+                np.testing.assert_array_equal(got, want)
+        for got, want in zip(results(*(x[1, 2] for x in arrays)), before, strict=True):
+            np.testing.assert_array_equal(got, want[1, 2])
+
+
+@needs_bfloat16
+def test_masks_hide_keys(medium, rng):  # noqa: F811
+    q, k, v, _ = drawn(rng, 70, 90, 40, 40)
+    seen = rng.random((70, 90)) < 0.5
+    seen[3] = False
+    y, weights = _core.attention(q, k, v, SCALE, mask=seen, keep=True)
+    assert (weights.swapaxes(-1, -2)[..., ~seen] == 0).all()
+    assert (y[..., 3, :] == 0).all()
+    check_forward(*(x[..., rows, :] for x, rows in ((q, [0, 1, 2]), (k, slice(None)), (v, slice(None)))),
+                  y[..., :3, :], weights[..., :3], ~seen[:3])  # fmt: skip
+
+
+def test_what_stays_float32(rng):
+    """float64, few queries, and heads of few products."""
+    for dtype, shape in (("float64", (64, 64, 32, 32)), ("float32", (15, 900, 64, 64)),
+                         ("float32", (63, 64, 32, 32))):  # fmt: skip
+        arrays = [x.astype(dtype) for x in drawn(rng, *shape)]
+        before = results(*arrays)
+        with rv.config.float32_matmul_precision("medium"):
+            for got, want in zip(results(*arrays), before, strict=True):
+                np.testing.assert_array_equal(got, want)
