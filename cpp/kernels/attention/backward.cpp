@@ -17,7 +17,8 @@ template <class T>
 struct Parts : AttentionParts {
   explicit Parts(const AttentionBackward<T>& c)
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.weights, c.dy, c.dq, c.dk, c.dv), c.query,
-                       c.key, c.dy.shape[c.dy.ndim - 1], {kQueries, kManyKeys, kLessQueries}),
+                       c.key, c.dy.shape[c.dy.ndim - 1], {kQueries, kQueries, kManyKeys, kLessQueries},
+                       c.settings),
         from_outside(c.adds) {
     if (adds()) set_group(1);
   }
@@ -68,15 +69,15 @@ struct Block : AttentionPart {
   }
 
   using Product = AttentionProduct<T>;
-  Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), medium}; }
+  Product of_weights() const { return {of_keys(call.value), dy_transposed(), scores(), parts.medium}; }
   Product of_value() const {
-    return {weights(), of_queries(call.dy), of_keys(call.dv), medium, added, buffers.room};
+    return {weights(), of_queries(call.dy), of_keys(call.dv), parts.medium, added, buffers.room};
   }
   Product of_key() const {
-    return {as_const(scores()), of_queries(call.query), of_keys(call.dk), medium, added, buffers.room};
+    return {as_const(scores()), of_queries(call.query), of_keys(call.dk), parts.medium, added, buffers.room};
   }
   Product of_query() const {
-    return {transposed(as_const(scores())), of_keys(call.key), of_queries(call.dq), medium};
+    return {transposed(as_const(scores())), of_keys(call.key), of_queries(call.dq), parts.medium};
   }
   size_t scratch_bytes(int threads) const {
     size_t most = of_weights().workspace_bytes(threads);

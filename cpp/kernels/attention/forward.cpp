@@ -24,7 +24,7 @@ struct Parts : AttentionParts {
       : AttentionParts(AttentionHeads(c.query, c.key, c.value, c.flags[0], c.flags[1], c.added[0], c.added[1],
                                       c.weights, c.y),
                        c.query, c.key, c.value.data ? c.value.shape[c.value.ndim - 1] : 0,
-                       {kQueries, kAttentionKeys, kManyQueries}),
+                       {kQueries, kManyQueries, kAttentionKeys, kManyQueries}, c.settings),
         keys(std::min(s, l <= kFewQueries ? kManyKeys : kAttentionKeys)) {
     if (s > keys) set_group(1);  // results are added to
   }
@@ -79,11 +79,15 @@ struct Part : AttentionPart {
   T* factor(int64_t block) const { return buffers.factors + block * parts.group * buffers.lines; }
 
   AttentionProduct<T> scores_product(int64_t begin, int64_t n) const {
-    return {of(call.key, begin, n), as_const(scaled()), scores(n), medium};
+    return {of(call.key, begin, n), as_const(scaled()), scores(n), parts.medium};
   }
   AttentionProduct<T> result_product(int64_t begin, int64_t n) const {
-    return {
-        transposed(as_const(scores(n))), of(call.value, begin, n), result(), medium, begin > 0, buffers.room};
+    return {transposed(as_const(scores(n))),
+            of(call.value, begin, n),
+            result(),
+            parts.medium,
+            begin > 0,
+            buffers.room};
   }
   size_t scratch_bytes() const {
     const int64_t begin = keys / std::max<int64_t>(parts.keys, 1) * parts.keys;

@@ -6,6 +6,7 @@
 
 #include "base/integers.h"
 #include "base/parallel.h"
+#include "base/precision.h"
 #include "kernels/attention/attention.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
@@ -50,16 +51,18 @@ struct AttentionHeads {
 
 // Some heads at a time, their queries in blocks.
 struct AttentionParts {
-  // Queries of a block by the keys: `rows` up to so many keys, else `rows_of_more`. Only the last block may
-  // be larger.
+  // Queries of a block by the keys: `rows` (`medium_rows`, for whose products keys and values are packed) up
+  // to so many keys, else `rows_of_more`. Only the last block may be larger.
   struct Limits {
-    int64_t rows, keys, rows_of_more;
+    int64_t rows, medium_rows, keys, rows_of_more;
   };
   template <class T>
   AttentionParts(const AttentionHeads& lead, const TensorView<const T>& q, const TensorView<const T>& k,
-                 int64_t d, const Limits& limits)
+                 int64_t d, const Limits& limits, const AttentionSettings& settings)
       : lead(lead), l(q.shape[q.ndim - 2]), s(k.shape[k.ndim - 2]), e(q.shape[q.ndim - 1]), d(d) {
-    rows = std::min(l, s > limits.keys ? limits.rows_of_more : limits.rows);
+    medium = settings.medium && has_bfloat16() && sizeof(T) == sizeof(float) && l >= kMediumQueries &&
+             l * s * e >= kMediumProducts;
+    rows = std::min(l, s > limits.keys ? limits.rows_of_more : medium ? limits.medium_rows : limits.rows);
     blocks = rows ? ceil_div(l, rows) : 0;
     if (blocks > 1 && l - (blocks - 1) * rows <= kGemvRows) --blocks;
     set_group(std::min(kGroupScores / std::max<int64_t>(rows * s, 1),
@@ -75,10 +78,13 @@ struct AttentionParts {
 
   // Of heads that are computed together: their scores, and their keys and values.
   static constexpr int64_t kGroupScores = 4096, kGroupElements = 1 << 17;
+  // Of a head; fewer do not pay for the rounding of factors.
+  static constexpr int64_t kMediumQueries = 16, kMediumProducts = 1 << 17;
   AttentionHeads lead;
   int64_t l, s;           // queries and keys of a head
   int64_t e, d;           // the width of queries and keys, and that of values
   int64_t rows, blocks;   // queries of a block, and blocks of a head
+  bool medium;            // products, but those that Matmul leaves in float32
   int64_t group, groups;  // heads that are computed together, at most
 };
 
@@ -89,7 +95,6 @@ struct AttentionPart {
     heads = std::min(parts.group, lead.heads - head);
     row = parts.row(block), rows = parts.row(block + 1) - row;
     keys = settings.is_causal ? std::min(parts.s, settings.first + row + rows) : parts.s;
-    medium = settings.medium && parts.l >= kMediumQueries && parts.l * parts.s * parts.e >= kMediumProducts;
   }
 
   // Rows [begin, begin + n) of its matrices.
@@ -108,12 +113,9 @@ struct AttentionPart {
     return w;
   }
 
-  // Of a head; fewer do not pay for the rounding of factors.
-  static constexpr int64_t kMediumQueries = 16, kMediumProducts = 1 << 17;
   const AttentionHeads& lead;
   int64_t outer, head, heads;  // see AttentionHeads: `heads` of them from `head` on
   int64_t row, rows, keys;     // queries from `row` on; all keys that any of them sees
-  bool medium;                 // products, but those that Matmul leaves in float32
 };
 
 template <class T>
