@@ -113,10 +113,10 @@ def set_float32_matmul_precision(precision: str) -> None:
     products. Where the processor, at the level in use, has no such instructions (:func:`config` shows
     ``bfloat16``), "medium" is "highest".
 
-    It holds for ``matmul``, linear layers, attention and convolutions, and their gradients. Small products
-    and those of few columns or channels stay float32: their sizes decide, but never the number of rows, so
-    that a row has the same bits in any batch. ``docs/accuracy.md`` has what it changes, and where it should
-    not be used.
+    It holds for ``matmul``, linear layers, attention, the inputs of recurrent layers and convolutions, and
+    their gradients. Small products and those of few columns or channels stay float32: their sizes decide, but
+    never the number of rows, so that a row has the same bits in any batch. ``docs/accuracy.md`` has what it
+    changes, and where it should not be used.
 
     Raises:
         ValueError: another precision.

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import ranvier as rv
 from ranvier import _core
 from reference import recurrent as reference
+from support.bfloat16 import bfloat16, medium, needs_bfloat16  # noqa: F401
 from support.bits import same_bits
 from support.tolerance import tolerance
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, wrong_arrays
@@ -96,6 +98,42 @@ def test_a_sequence_alone_and_among_others(cell, sizes, isa, rng):
         z, last, *_ = _core.recurrent(cell, x[rows], h0[1:2], own, *weights, np.ones(5, int), reverse)
         np.testing.assert_array_equal(z, y[rows])
         np.testing.assert_array_equal(last, h_n[1:2])
+
+
+@needs_bfloat16
+@every_cell
+def test_products_of_bfloat16(cell, medium, threads, rng):  # noqa: F811
+    """Of all steps: with the inputs, and the gradients after the loop. They are those of rounded factors."""
+    sizes, hidden, inputs = np.array([20, 18, 18, 15]), 40, 29
+    rows, width = sizes.sum(), CELLS[cell] * 40
+    x, *arrays = draw(rng, cell, sizes, inputs, hidden, "float32")
+    shapes = (rows, hidden), (20, hidden), (20, hidden)
+    dy, dh_n, dc_n = (rng.uniform(-1, 1, shape).astype("float32") for shape in shapes)
+    rounded = lambda a: bfloat16(a).astype("float32")  # noqa: E731
+    c0, dc_n = (arrays[1], dc_n) if cell == "lstm" else (None, None)
+
+    def run(x, w_ih):
+        y, h_n, _, *kept = _core.recurrent(cell, x, arrays[0], c0, w_ih, *arrays[3:], sizes)
+
+        def back(x, w_ih):
+            return _core.recurrent_backward(cell, dy, dh_n, dc_n, x, y, *kept, w_ih, arrays[3], sizes)
+
+        return [y, h_n], back
+
+    states, back = run(x, arrays[2])
+    gradients = back(x, arrays[2])
+    same_bits(threads, lambda: run(x, arrays[2])[1](x, arrays[2])[3], (1, 2, 3))
+    with rv.config.float32_matmul_precision("highest"):
+        for got, want in zip(states, run(rounded(x), rounded(arrays[2]))[0], strict=True):
+            np.testing.assert_allclose(got, want, rtol=0, atol=3e-6)
+        exact = back(np.eye(rows, dtype="float32"), np.zeros((width, rows), "float32"))
+        plain = back(x, arrays[2])
+    dgates = bfloat16(exact[3].T)  # of which dw_ih is the product with the inputs
+    for got, want in ((gradients[0], dgates @ bfloat16(arrays[2])), (gradients[3], dgates.T @ bfloat16(x))):
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5)
+    assert np.abs(plain[3] - gradients[3]).max() > 1e-4
+    for i in (1, 5, 6):
+        np.testing.assert_array_equal(gradients[i], plain[i])
 
 
 @every_cell

@@ -33,6 +33,7 @@ struct RecurrentForward {
   size_t workspace_bytes(int threads) const;
   Cell cell;
   bool reverse;  // the last step of a sequence comes first
+  bool medium;   // the factors of the products of all steps are rounded to bfloat16, as in Matmul
   int64_t batch, steps;
   TensorView<const T> x, w_ih, w_hh, b_ih, b_hh;
   TensorView<const T> h0, c0;  // or data null: zeros; c0, c_n: LSTM
@@ -49,7 +50,7 @@ struct RecurrentBackward {
                sizes, dh0, dc0, dx, dw_ih, dw_hh, db_ih, db_hh);
   size_t workspace_bytes(int threads) const;
   Cell cell;
-  bool reverse;
+  bool reverse, medium;
   int64_t batch, steps;
   TensorView<const T> dy, dh_n, dc_n;                                          // each or data null: zeros
   TensorView<const T> x, y, gates, candidate, h_before, c_before, w_ih, w_hh;  // of forward
