@@ -155,7 +155,7 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
   d.norm = p_.norm, d.norm_step = blocks_.channels;
   d.stream = streams();
   d.y_next = nullptr, d.new_rows = 0;
-  const bool far = is_far(p_.x, p_.y);
+  const bool far = is_far(p_.x, p_.y), fetches_y = is_far(p_.x, p_.y, 2) && !d.stream;
   const auto run_row = [&](int64_t item) {
     const int64_t row = item % height, image = item / height / chunks_;
     const Range blocks = blocks_.chunk(item / height % chunks_, chunks_);
@@ -163,7 +163,7 @@ void Depthwise<T>::compute(const OpenTeam& team) const {
     d.row_count = list_row_taps(rows_, row, x_.stride_h, p_.w.shape[3] * lanes, row_taps);
     d.x = x_.data + image * x_.stride_n;
     d.y = p_.y.data + image * p_.y.strides[0] + row * p_.y.strides[2];
-    if (far) set_next_row<T>(d, rows_, row, x_.stride_h, d.stream ? nullptr : d.y + p_.y.strides[2]);
+    if (far) set_next_row<T>(d, rows_, row, x_.stride_h, fetches_y ? d.y + p_.y.strides[2] : nullptr);
     for (int64_t i = 0; i < columns_.count(); ++i) {
       d.pass = &columns_[i];
       depthwise_kernels<T>().forward(d);

@@ -137,12 +137,12 @@ void set_next_row(DepthwiseRow<T>& d, const AxisGeometry& rows, int64_t row, int
 }
 
 // Whether images come from memory, and are prefetched: of what the last cache holds, prefetches take more
-// time than they save.
+// time than they save. times: of the least size for that.
 template <class X, class Y>
-bool is_far(const X& x, const Y& y) {
+bool is_far(const X& x, const Y& y, int64_t times = 1) {
   constexpr int64_t kFar = 16 << 20;
   const int64_t bytes = (numel(x) + 2 * numel(y)) * static_cast<int64_t>(sizeof *x.data);  // y is read first
-  return bytes > std::min(caches.l3 / 2, kFar);
+  return bytes > times * std::min(caches.l3 / 2, kFar);
 }
 
 // Where the gradient to the weight is computed as that of a depthwise convolution. With several inputs, other
