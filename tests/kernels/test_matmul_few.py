@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from support.bits import same_bits
+from support.layouts import in_layout
 from support.tolerance import tolerance
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -67,3 +68,31 @@ def test_one_row_of_columns_that_are_no_whole_vectors(k, dtype, isa, rng, thread
         same_bits(threads, lambda a=a, b=b: kernels.matmul(a[:1], b))
         np.testing.assert_array_equal(kernels.matmul(a[:1], b), wanted[:1])
         np.testing.assert_array_equal(kernels.matmul(b.T, a[:1].T), wanted[:1].T)
+
+
+@DTYPES
+@pytest.mark.parametrize("n", [5, 15, 16, 17, 33, 64, 100, 257])
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "strided"])
+def test_batches_of_small_products(n, layout, dtype, isa, rng, threads):
+    """Each has the bits that it has alone, whatever the strides, and what follows the sums."""
+    for m, k in ((1, 3), (5, 1), (7, 17), (31, 64), (33, 4), (65, 24), (70, 9)):
+        a, b = (
+            in_layout(drawn(rng, (5, m, k), dtype), layout),
+            in_layout(drawn(rng, (5, k, n), dtype), layout),
+        )
+        wanted = np.stack([check(x, y) for x, y in zip(a, b, strict=True)])
+        same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b))
+        wide = np.full((5, m + 1, n + 3), 7, dtype)
+        np.testing.assert_array_equal(kernels.matmul(a, b, out=wide[:, :m, :n]), wanted)
+        assert (wide[:, m] == 7).all()
+        assert (wide[:, :, n:] == 7).all()
+        np.testing.assert_array_equal(kernels.matmul(a, b[:1])[0], wanted[0])
+        bias, saved = drawn(rng, n, dtype), drawn(rng, (5, m, n), dtype)
+        for activation in ("relu", "gelu"):
+            for kept in (None, saved):
+                got = kernels.matmul(a, b, bias, activation, None, kept)
+                for i in range(5):
+                    own = kernels.matmul(
+                        a[i], b[i], bias, activation, None, None if kept is None else kept[i]
+                    )
+                    np.testing.assert_array_equal(got[i], own)

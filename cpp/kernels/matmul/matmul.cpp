@@ -355,12 +355,13 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   const int64_t batch = c.shape[0], m = c.shape[1], n = c.shape[2], k = a.shape[2];
   if (batch == 0 || m == 0 || n == 0) return;
   const MatmulKernels<T>& kernels = this->kernels();
-  if (is_small()) {
-    if (reads_along_k(*this, kernels))
-      return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
-    return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0,
-                       [&](const OpenTeam& team) { run_small(team, kernels, *this); });
-  }
+  if constexpr (kHasSmall<T>)
+    if (is_small()) {
+      if (reads_along_k(*this, kernels))
+        return team.parallel_for(1, 0, [&](int64_t) { run_small_dots(kernels, *this); });
+      return team.region(m > kSmallSide ? serial_ns(kernels, m, n, k) : 0,
+                         [&](const OpenTeam& team) { run_small(team, kernels, *this); });
+    }
   if (is_few_packed(*this, kernels))
     return team.parallel_for(1, 0, [&](int64_t) { run_few_packed(kernels, *this); });
   team.region(serial_ns(kernels, batch * m, n, std::max<int64_t>(k, 1)), [&](const OpenTeam& team) {
@@ -369,6 +370,9 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
     if (plan.stack)
       return run_stack(team, kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
+    if constexpr (kHasSmall<T>)
+      if (alone && !plan.dots && !plan.few && !plan.gemv && is_small_batch(*this, kernels))
+        return run_small_batch(team, kernels, *this);
     const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
     const T* dense_bias = plan.dense_bias(*this, workspace, index);
     const OpenTeam crew = alone ? team.alone() : team;

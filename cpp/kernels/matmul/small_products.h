@@ -17,19 +17,28 @@ bool reads_along_k(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
          call.a.strides[2] == 1 && call.b.strides[1] == 1;
 }
 
+template <class T>
+constexpr bool kHasSmall = sizeof(T) == sizeof(float);  // `small`, at levels with FMA
+
+// Whether `small` does all of a product, if it is small enough.
+template <class T>
+bool has_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  return kernels.small && !call.added && !call.packed.data && !call.norm.data &&
+         (!call.bias.data || call.bias.strides[0] == 1);
+}
+
 // Whether n and k are small, and m too, unless a bias or an activation follows: in registers they take less
-// time than after the tiles of the plan. Nothing else may follow.
+// time than after the tiles of the plan.
 template <class T>
 bool is_within_small(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
   const int64_t m = call.c.shape[1], n = call.c.shape[2], k = call.a.shape[2];
-  if (!kernels.small || std::max(n, k) > (m <= kSmallSide ? kSmallSide : kSmallLong)) return false;
+  if (std::max(n, k) > (m <= kSmallSide ? kSmallSide : kSmallLong)) return false;
   if (m > kSmallSide) {
     const bool plain = !call.bias.data && call.activation.kind == Activation::none;
     if (plain || reads_along_k(call, kernels) || k * round_up(n, kernels.lanes) > kSmallSide * kSmallSide)
       return false;
   }
-  if (call.c.shape[0] != 1 || call.added || call.packed.data || call.norm.data) return false;
-  return !call.bias.data || call.bias.strides[0] == 1;
+  return call.c.shape[0] == 1 && has_small(call, kernels);
 }
 
 // Whether `small` applies the activation; any other follows it.
@@ -45,6 +54,18 @@ bool is_chains(const Matmul<T>& call) {
     return !v.data || (v.strides[2] == 1 && (dense || is_in_tiles(call.activation)));
   };
   return is_rows(call.c) && is_rows(call.saved);
+}
+
+// Of a batch whose plan has tiles: whether each product takes less time as a small one. Of a b along k,
+// tiles of many registers pack more than a few products in less time.
+template <class T>
+bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
+  constexpr int64_t kFew = 24;
+  const int64_t n = call.c.shape[2], k = call.a.shape[2];
+  const bool rows = call.b.strides[2] == 1 && n % kernels.lanes == 0;
+  return call.c.shape[0] > 1 && std::max(n, k) <= kSmallLong && has_small(call, kernels) &&
+         k * round_up(n, kernels.lanes) <= kSmallSide * kSmallSide && is_chains(call) &&
+         (!kernels.many_registers() || k <= kFew || rows);
 }
 
 template <class T>
@@ -99,6 +120,20 @@ void run_small(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matm
     kernels.small(t, call.b.strides[2], scratch);
     if (!in_tiles) activate(call.activation, t.rows * call.c.shape[2], t.saved, t.c);
   }
+}
+
+// This thread's products of a batch, each as one that is alone.
+template <class T>
+void run_small_batch(const OpenTeam& team, const MatmulKernels<T>& kernels, const Matmul<T>& call) {
+  Matmul<T> one = call;
+  const int64_t batch = call.c.shape[0];
+  for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)
+    for (int64_t i = c.begin; i < c.end; ++i) {
+      one.a.data = call.a.data + i * call.a.strides[0], one.b.data = call.b.data + i * call.b.strides[0];
+      one.c.data = call.c.data + i * call.c.strides[0];
+      if (call.saved.data) one.saved.data = call.saved.data + i * call.saved.strides[0];
+      run_small(team.alone(), kernels, one);
+    }
 }
 
 // Few rows and a packed b of a product that takes about as long as its plan would: see MatmulPack.
