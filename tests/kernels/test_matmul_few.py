@@ -96,3 +96,17 @@ def test_batches_of_small_products(n, layout, dtype, isa, rng, threads):
                         a[i], b[i], bias, activation, None, None if kept is None else kept[i]
                     )
                     np.testing.assert_array_equal(got[i], own)
+
+
+@DTYPES
+@pytest.mark.parametrize("k", [1029, 1030, 1031])
+@pytest.mark.parametrize("n", [1024, 1029])
+def test_one_to_eight_rows_of_a_b_beyond_l2(k, n, dtype, isa, rng, threads):
+    """Rows in groups of four and what is left, products in groups and what is left: the bits of 20 rows."""
+    a, b = drawn(rng, (20, k), dtype), drawn(rng, (k, n), dtype)
+    wanted = check(a, b)
+    for m in range(1, 9):
+        same_bits(threads, lambda a=a[:m], b=b: kernels.matmul(a, b))
+        np.testing.assert_array_equal(kernels.matmul(a[:m], b), wanted[:m])
+        np.testing.assert_array_equal(kernels.matmul(a[:m], b[:, :-3]), wanted[:m, :-3])
+        np.testing.assert_array_equal(kernels.matmul(b.T, a[:m].T), wanted[:m].T)

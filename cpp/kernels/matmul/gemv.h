@@ -77,7 +77,7 @@ static void run_gemv(const MatmulTile<T>& t) {
   alignas(64) T sums[kGemvBytes / sizeof(T)];
   const int64_t width = round_up(t.columns, lanes<T>);
   // The rows of b that the second rows of a then find in L1.
-  const int64_t together = t.rows <= 4 ? t.k : kGemvSteps<4>;
+  const int64_t together = t.rows <= 4 ? t.k : kGemvSteps<1>;
   int64_t p = 0;
   do {
     const int64_t steps = t.k - p < together ? t.k - p : together;

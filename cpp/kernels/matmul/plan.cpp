@@ -100,9 +100,15 @@ template <class T>
 bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
   if (o.cs_b != 1 || o.n < 8 * kernels_.lanes || o.m > kGemvRows) return false;
   if (o.m == 1 && o.n * kSize > kRowInRegisters) return true;
-  const int64_t bytes = o.k * std::abs(o.rs_b) * kSize;
-  // Where the registers hold many sums, tiles that read b from L2 take less time.
-  const bool few = 1 < o.m && o.m <= kGemvRows / 2 && !kernels_.many_registers();
+  const int64_t row = std::abs(o.rs_b) * kSize, bytes = o.k * row;
+  // Where the registers hold many sums, tiles that read b in place take less time, unless its rows are in
+  // each other's way: then `gemv`, whose groups of four rows are whole, or float64, whose tiles are narrow.
+  if (kernels_.many_registers() && !kernels_.pairs) {
+    const bool groups = o.m <= 4 || o.m == kGemvRows || kSize > 4;
+    const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
+    return bytes >= std::max(2 * caches.l2, in_the_way ? int64_t{0} : caches.l3 / 2);
+  }
+  const bool few = 1 < o.m && (o.m <= 4 || o.m > 6) && !kernels_.many_registers();
   return bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
 }
 
