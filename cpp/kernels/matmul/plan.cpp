@@ -108,7 +108,8 @@ bool MatmulPlan<T>::is_gemv(const Operands<T>& o) const {
     const bool in_the_way = groups && row % (o.m == 4 ? kInTheWay : kAliased) == 0;
     return bytes >= std::max(2 * caches.l2, in_the_way ? int64_t{0} : caches.l3 / 2);
   }
-  const bool few = 1 < o.m && (o.m <= 4 || o.m > 6) && !kernels_.many_registers();
+  const bool two_panels = o.m > kernels_.mr && kernels_.mr > kGemvRows / 2;
+  const bool few = 1 < o.m && (o.m <= kGemvRows / 2 || two_panels) && !kernels_.many_registers();
   return bytes >= 2 * (few ? caches.l1 : caches.l2);  // faster in whole rows
 }
 
