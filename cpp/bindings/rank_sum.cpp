@@ -30,7 +30,7 @@ template <class T>
 void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
   typedef T Lanes __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
   constexpr int64_t kLanes = 16 / sizeof(T), kLine = 4 * kLanes;
-  constexpr int64_t kAhead = 48 * kLine;  // the row of another rank comes from memory
+  constexpr int64_t kAhead = 192 * kLine;  // the row of another rank comes from memory
   int64_t i = 0;
   for (; i + kLine <= n; i += kLine) {
     __builtin_prefetch(lower + i + kAhead), __builtin_prefetch(upper + i + kAhead);

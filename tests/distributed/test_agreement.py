@@ -214,6 +214,54 @@ def test_faults_of_one_rank_are_noticed_or_put_right(faults, number):
     assert not alone or first[0] == whole[0][0]
 
 
+# A fit of three epochs, in the first of which rank 1's rows change. Its arguments: what else there is, which
+# could run code of the program.
+UNSEEN = """
+import sys, threading
+import numpy as np, ranvier as rv
+from ranvier.distributed.run import DistributedRun
+from support.ranks import tell
+nn, r = rv.nn, rv.distributed.rank()
+class Own(nn.Linear):
+    pass
+train = DistributedRun._train_epoch
+def changes(run):
+    train(run)
+    if r and run.epoch < 2:
+        x[3] = 5
+DistributedRun._train_epoch = changes
+def run(what):
+    global x
+    rv.manual_seed(0)
+    x = np.random.default_rng(0).standard_normal((512, 4)).astype(np.float32)
+    model = nn.Sequential(Own(4, 2) if what == "layer" else nn.Linear(4, 2))
+    if what == "hook":
+        model[0].register_forward_hook(lambda *about: None)
+    settings = {"metrics": ["accuracy"]} if what == "metric" else {}
+    trainer = rv.Trainer(model, "cross_entropy", "adam", distributed=True, **settings)
+    more = {"callbacks": [rv.LambdaCallback(on_epoch_end=lambda *about: None)]} if what == "callback" else {}
+    done = threading.Event()
+    if what == "thread":
+        threading.Thread(target=done.wait).start()
+    try:
+        trainer.fit(x, (x[:, 0] > 0).astype(np.int64), epochs=3, verbose=what == "progress", **more)
+    except ValueError as error:
+        return str(error)
+    finally:
+        done.set()
+tell([run(what) for what in sys.argv[1:]])
+"""
+
+
+def test_rows_are_compared_where_code_of_the_program_may_run_and_at_the_end():
+    there = ["callback", "metric", "layer", "hook", "thread"]
+    for said in results(2, UNSEEN, "nothing", "progress", *there):
+        for number, text in enumerate(said):
+            epoch = 3 if number < 2 else 1
+            wanted = f"[Trainer.fit] got different runs after epoch {epoch}, rank 1 there and rank 0 here: "
+            assert text.startswith(f"{wanted}all rows: x: ")
+
+
 def test_marks():
     """Equal values have equal marks in any memory order; any other value has another."""
     x = np.random.default_rng(0).standard_normal((3000, 1024)).astype(np.float32)

@@ -204,7 +204,7 @@ def mark(*values: Any) -> str:
 def _digest(digest: Any, value: Any) -> None:
     array = getattr(value, "_array", value)
     if isinstance(array, np.ndarray):
-        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
         if array.dtype.kind in "OV":
             _digest(digest, array.tolist())
         elif array.size:
@@ -212,11 +212,9 @@ def _digest(digest: Any, value: Any) -> None:
             step = max(1, _ROWS // max(1, rows[:1].nbytes))
             for first in range(0, len(rows), step):
                 digest.update(b"%d " % _core.checksum(np.ascontiguousarray(rows[first : first + step])))
-    elif isinstance(value, Mapping):
-        _digest(digest, list(value.items()))
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple, Mapping)):
         digest.update(f"{len(value)}[".encode())
-        for inner in value:
+        for inner in value.items() if isinstance(value, Mapping) else value:
             _digest(digest, inner)
     else:
         plain = value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic))

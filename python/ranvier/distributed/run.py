@@ -6,6 +6,7 @@ import functools
 import math
 import os
 import re
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,13 +77,8 @@ class DistributedRun(Run):
         self._resumed = of_first(self._resumed, f"{CALL} resume")
 
     def go(self) -> None:
-        self._require_same_run()
-        self._begin_as_first()
-        super().go()
-
-    def _require_same_run(self) -> None:
-        """Raise ValueError unless data, model and settings are the same on all ranks."""
-        trainer, hooks = self.trainer, [type(hook).__name__ for hook in self.hooks if hook.everywhere]
+        """Data, model and settings have to be the same on all ranks; what differs else is that of rank 0."""
+        trainer = self.trainer
         about = {
             **self._description,
             "last epoch": self.last,
@@ -94,7 +90,7 @@ class DistributedRun(Run):
             "attributes": {} if self.first else _attributes(trainer),  # later, what a forward pass has kept
             "all rows": {} if self.alone else rows_of(self.source),
             "all rows of the validation data": {} if self.alone else rows_of(self.valid),
-            "callbacks": hooks,
+            "callbacks": [type(hook).__name__ for hook in self.hooks if hook.everywhere],
             "version": _core.__version__,
             "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
             "winograd": _core.get_winograd(),
@@ -105,18 +101,20 @@ class DistributedRun(Run):
                 f"[{CALL}] got a DistributedDataParallel with distributed=True; expected its module: "
                 "the Trainer exchanges the gradients"
             )
-        _require_equal(gather_objects(about, CALL), "")
+        if not self._agree(CALL, about, _state(trainer), random.get_rng_state()):
+            _require_equal(gather_objects(about, CALL), "")
+            self._begin_as_first()
+        super().go()
+
+    def _agree(self, call: str, about: Any, *state: Any) -> bool:
+        """Whether all ranks have the same; what differs may be equal all the same, as 1 and 1.0 are."""
+        return self.alone or agree(self._world, call, mark=mark(repr(about), *state))
 
     def _begin_as_first(self) -> None:
-        """Weights, optimizer's state and random numbers of rank 0, where others differ."""
-        if self.alone:
-            return
+        """Weights, optimizer's state and random numbers of rank 0."""
         trainer = self.trainer
         held = [t for m in _modules(trainer) for t in (*m.parameters(), *m.buffers())]
         state = [t._array for t in held], trainer.optimizer.state_dict(), random.get_rng_state()
-        marks = gather_objects(mark(state), f"{CALL} weights")
-        if all(theirs == marks[0] for theirs in marks):
-            return
         arrays, of_optimizer, of_random = of_first(state, f"{CALL} weights")
         for tensor, values in zip(held, arrays, strict=True):
             tensor._array[...] = values
@@ -126,10 +124,9 @@ class DistributedRun(Run):
 
     def _train_epoch(self) -> None:
         """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
-        if not self.alone:
-            stream = random.get_rng_state()
-            if not agree(self._world, f"{CALL} random numbers", mark=mark(stream)):
-                random.set_rng_state(of_first(stream, CALL))
+        stream = random.get_rng_state()
+        if not self._agree(f"{CALL} random numbers", None, stream):
+            random.set_rng_state(of_first(stream, CALL))
         super()._train_epoch()
         self._drawn = random.get_rng_state()
 
@@ -138,29 +135,40 @@ class DistributedRun(Run):
         if self.alone:
             return
         trainer = self.trainer
+        stops, forms = bool(trainer.stop_training), _forms(trainer)
+        rows = {} if self._is_left_alone(forms) else rows_of(self.source, begins=False)
+        plain = stops, forms, trainer.settings(), rows
+        if self._agree(f"{CALL} epoch", plain, _state(trainer), self._drawn):
+            return
         weights = [(name, p._array) for m in _modules(trainer) for name, p in m.named_parameters()]
         buffers = [(name, b) for m in _modules(trainer) for name, b in m.named_buffers()]
         about = {
             "weights": {name: mark(values) for name, values in weights},
             "buffers": {name: mark(b) for name, b in buffers},
-            **_forms(trainer),
+            **forms,
             "optimizer": mark(trainer.optimizer.state_dict()),
             "settings": trainer.settings(),
-            "all rows": rows_of(self.source, begins=False),
+            "all rows": rows,
             "random numbers that were drawn": mark(self._drawn),
         }
-        stops = bool(trainer.stop_training)
-        if agree(self._world, f"{CALL} epoch", mark=mark(stops, about)):
-            return
         finite = all(np.isfinite(values).all() for _, values in weights)
         told = gather_objects((stops, finite, about), CALL)
         trainer.stop_training = any(stops for stops, *_ in told)
         others = [theirs for *_, theirs in told]
-        rows = set.intersection(*(set(theirs["all rows"]) for theirs in others))  # not read-only on a rank
+        found = set.intersection(*(set(theirs["all rows"]) for theirs in others))  # not read-only on a rank
         for theirs in others:
-            theirs["all rows"] = {name: theirs["all rows"][name] for name in rows}
+            theirs["all rows"] = {name: theirs["all rows"][name] for name in found}
         if all(finite for _, finite, _ in told):
             _require_equal(others, f" after epoch {self.epoch}")
+
+    def _is_left_alone(self, forms: dict[str, Any]) -> bool:
+        """Whether only this library's code has run in an epoch, which changes no rows. After the last epoch
+        they are compared all the same."""
+        trainer = self.trainer
+        things = [*trainer.model.modules(), trainer.loss, trainer.optimizer]
+        shown = all(_is_own(hook) and not hook.every_epoch for hook in self.hooks)  # progress
+        others = trainer.metrics or forms["hooks"] or threading.active_count() > 1
+        return self.epoch < self.last and shown and not others and all(map(_is_own, things))
 
     def state_dict(self) -> dict[str, Any]:
         if self._world.rank == 0:
@@ -234,6 +242,16 @@ def _require_equal(runs: Sequence[dict[str, Any]], when: str) -> None:
 
 def _modules(trainer: Training) -> list[nn.Module]:
     return [m for m in (trainer.model, trainer.loss) if isinstance(m, nn.Module)]
+
+
+def _is_own(thing: Any) -> bool:
+    return type(thing).__module__.startswith("ranvier.") and "forward" not in vars(thing)
+
+
+def _state(trainer: Training) -> list[Any]:
+    """All that an update changes."""
+    tensors = [[*m.parameters(), *m.buffers()] for m in _modules(trainer)]
+    return [*tensors, trainer.optimizer.state_dict()]
 
 
 def _forms(trainer: Training) -> dict[str, Any]:
