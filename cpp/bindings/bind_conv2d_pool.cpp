@@ -58,7 +58,8 @@ Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8
                                                    image(saved, axes),
                                                    image(g.dx, axes),
                                                    a.geometry(),
-                                                   {window.size[0], window.size[1]}});
+                                                   {window.size[0], window.size[1]},
+                                                   conv_algorithms()});
   }
   if (!need_dw && !need_db) return g.all();
   if (need_dw) g.dweight = Output::contiguous(DType::float32, w.shape());
@@ -70,7 +71,8 @@ Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8
                                                   g.dbias,
                                                   a.geometry(),
                                                   {s.r, s.s},
-                                                  {window.size[0], window.size[1]}});
+                                                  {window.size[0], window.size[1]},
+                                                  conv_algorithms()});
   return g.all();
 }
 

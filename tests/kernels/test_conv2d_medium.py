@@ -101,6 +101,101 @@ def test_winograd(shape, medium, threads, rng):  # noqa: F811
     np.testing.assert_array_equal(kernels.conv2d(last(x[:1]), weight, bias, padding=1), y[:1])
 
 
+GRADIENTS = [  # n, c, h, w, k, padding
+    (2, 16, 8, 8, 16, (1, 1)),
+    (1, 17, 9, 11, 18, (0, 1)),
+    (3, 33, 7, 6, 48, (1, 0)),
+    (1, 20, 5, 3, 70, (2, 1)),
+    (1, 16, 4, 4, 24, (0, 0)),
+    (1, 24, 75, 41, 16, (1, 3)),
+    (5, 48, 16, 15, 32, (1, 1)),
+    (2, 130, 6, 8, 34, (1, 1)),
+]
+
+
+def gradient_case(rng, n, c, h, w, k, padding):
+    x, weight, _ = arrays(rng, n, c, h, w, k, 3, 1, 1, 1)
+    p, q = (size + 2 * pad - 2 for size, pad in zip((h, w), padding, strict=True))
+    return x, weight, rng.standard_normal((n, k, p, q)).astype(np.float32)
+
+
+def check_weight_gradient(dw, db, x, dy, padding):
+    """Within the roundings of float32 of the sums of rounded transformed factors."""
+    exact = winograd.weight_gradient(x.astype(float), dy.astype(float), padding)
+    terms = winograd.weight_magnitude(x.astype(float), dy.astype(float), padding)
+    rounded = winograd.weight_gradient(x, dy, padding, bfloat16)
+    sums = (dy[:, 0].size / 4 + 20) * 2.0**-23 * (1 + 2.0**-7) * terms
+    assert (np.abs(dw - rounded) <= sums).all()
+    assert (np.abs(dw - exact) <= 2.0**-7 * (1 + 2.0**-6) * terms).all()
+    np.testing.assert_allclose(db, dy.sum((0, 2, 3), np.float64), rtol=0, atol=dy[:, 0].size * 2.0**-22)
+
+
+@needs_bfloat16
+@grouped("shape", GRADIENTS)
+def test_weight_gradient_by_winograd(shape, medium, threads, rng):  # noqa: F811
+    padding = shape[-1]
+    x, weight, dy = gradient_case(rng, *shape)
+    run = lambda: kernels.conv2d_backward(dy, last(x), weight, padding=padding, need_dx=False)  # noqa: E731
+    same_bits(threads, run, (1, 2, 3, 5))
+    _, dw, db = run()
+    check_weight_gradient(dw, db, x, dy, padding)
+    _, exact, _ = reference.conv2d_backward(*(a.astype(float) for a in (dy, x, weight)), padding=padding)
+    found = winograd.weight_gradient(x.astype(float), dy.astype(float), padding)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-10)
+
+
+@needs_bfloat16
+@grouped("shape", GRADIENTS)
+def test_gradients_at_maxima_by_winograd(shape, medium, threads, rng):  # noqa: F811
+    """Odd sizes, padding, parts of vectors, bands of a large image; a ReLU's mask with NaN; offsets beyond."""
+    padding = shape[-1]
+    x, weight, dz = gradient_case(rng, *shape)
+    dy = rng.standard_normal((*dz.shape[:2], *(size // 2 for size in dz.shape[2:]))).astype(np.float32)
+    where = rng.integers(0, 5, dy.shape).astype(np.uint8)
+    saved = rng.standard_normal(x.shape).astype(np.float32)
+    saved[0, :, 0, 0] = np.nan
+    settings = {"padding": padding, "window": 2}
+    run = lambda **more: _core.conv2d_pool_backward(  # noqa: E731
+        last(dy), last(where), last(x), weight, **settings, **more
+    )
+    same_bits(threads, lambda: run(saved=last(saved)), (1, 2, 3, 5))
+    dx, dw, db = run()
+    np.testing.assert_array_equal(run(saved=last(saved))[0], np.where(saved <= 0, 0, dx))
+    for a, b in zip(_core.conv2d_pool_backward(dy, where, x, weight, **settings), (dx, dw, db), strict=True):
+        np.testing.assert_array_equal(a, b)
+    values = np.where(where[..., None] == np.arange(4), dy[..., None], 0).reshape(*dy.shape, 2, 2)
+    dz[...] = 0
+    dz[:, :, : 2 * dy.shape[2], : 2 * dy.shape[3]] = values.swapaxes(3, 4).reshape(
+        *dy.shape[:2], 2 * dy.shape[2], 2 * dy.shape[3]
+    )
+    dy = np.where(where < 4, dy, 0)
+    check_weight_gradient(dw, dz.sum((0, 2, 3), np.float64), x, dz, padding)
+    exact = winograd.input_gradient(dz.astype(float), weight, x.shape[2:], padding)
+    back = reference.conv2d_backward(*(a.astype(float) for a in (dz, x, weight)), padding=padding)
+    np.testing.assert_allclose(exact, back[0], rtol=0, atol=1e-10)
+    terms = winograd.input_magnitude(dz.astype(float), weight, x.shape[2:], padding)
+    assert (np.abs(dx - exact) <= 2.0**-7 * (1 + 2.0**-6) * terms).all()
+    assert np.abs(dx - exact).max() > 2.0**-14 * np.abs(exact).max()  # it is rounded
+    assert np.square(dx - exact).mean() < 2.0**-15 * np.square(exact).mean()
+
+
+@needs_bfloat16
+def test_gradients_at_maxima_that_stay_float32(rng):
+    """Without Winograd's algorithm, other windows, taps and strides, and few channels."""
+    for c, k, r, window, stride, wino in ((32, 32, 3, 2, 1, False), (32, 32, 3, 3, 1, True), (15, 32, 3, 2, 1, True),
+                                          (32, 15, 3, 2, 1, True), (32, 32, 5, 2, 1, True), (32, 32, 3, 2, 2, True)):  # fmt: skip
+        x, w, bias = arrays(rng, 2, c, 12, 13, k, r, 1, 1, 1)
+        settings = {"padding": 1, "window": window, "stride": stride}
+        y, where = _core.conv2d_pool(x, w, bias, **settings)
+        before = _core.conv2d_pool_backward(y, where, x, w, **settings)
+        rv.set_winograd(wino)
+        with rv.config.float32_matmul_precision("medium"):
+            after = _core.conv2d_pool_backward(y, where, x, w, **settings)
+        rv.set_winograd(True)
+        for a, b in zip(before, after, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @needs_bfloat16
 def test_weights_of_any_strides(medium, directly, rng):  # noqa: F811
     x, w, bias = arrays(rng, *SHAPES["ragged outputs"])

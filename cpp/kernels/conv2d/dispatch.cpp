@@ -14,6 +14,7 @@
 #include "kernels/conv2d/planes/weight.h"
 #include "kernels/conv2d/pointwise/pointwise.h"
 #include "kernels/conv2d/scattered/scattered.h"
+#include "kernels/conv2d/winograd/weight.h"
 #include "kernels/conv2d/winograd/winograd.h"
 
 namespace ranvier {
@@ -89,8 +90,12 @@ void with_algorithm(const Conv2dBackwardWeight<T>& c, Carver& carver, int thread
   const auto may = [&](ConvAlgorithm a) { return c.algorithms.has(a); };
   if (c.dy.shape[1] == 0) return;  // nothing is written
   if (may(ConvAlgorithm::depthwise) && is_depthwise(c)) return f(DepthwiseWeight<T>(c, carver, threads));
-  if constexpr (is_float<T>)
+  if constexpr (is_float<T>) {
+    const WinogradWeightCall call{c.dy, c.x, {}, c.dw, c.db, {c.geometry.pad[0], c.geometry.pad[1]}};
+    if (winograd_weight_pays(c.algorithms, c.geometry, c.taps, call))
+      return f(WinogradWeight(call, carver, threads));
     if (MediumWeight::pays(c)) return f(MediumWeight(c, carver, threads));
+  }
   if (may(ConvAlgorithm::pointwise) && PointwiseWeight<T>::pays(c))
     return f(PointwiseWeight<T>(c, carver, threads));
   if constexpr (is_float<T>) {

@@ -51,6 +51,7 @@ struct Conv2dPoolBackwardWeight {
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
   int64_t window[2];
+  ConvAlgorithms algorithms;
 };
 
 // dx[n, c, h, w] = sum of dz * w over the elements of z that depend on x[n, c, h, w]. If `saved` is given, x
@@ -66,6 +67,7 @@ struct Conv2dPoolBackwardInput {
   TensorView<T> dx;
   Conv2dGeometry geometry;
   int64_t window[2];
+  ConvAlgorithms algorithms;
 };
 
 }  // namespace ranvier

@@ -2,6 +2,7 @@
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
+#include "kernels/conv2d_pool/winograd.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
@@ -277,12 +278,18 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
   }
 }
 
+template <class F>
+void with_algorithm(const Conv2dPoolBackwardInput<float>& c, Carver& carver, int threads, const F& f) {
+  if (PooledWinogradInput::pays(c)) return f(PooledWinogradInput(c, carver, threads));
+  f(PooledInputGradient(c, carver, threads));
+}
+
 }  // namespace
 
 template <>
 size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int threads) const {
   Carver carver(nullptr);
-  PooledInputGradient(*this, carver, threads);
+  with_algorithm(*this, carver, threads, [](const auto&) {});
   return carver.used();
 }
 
@@ -290,7 +297,7 @@ template <>
 void Conv2dPoolBackwardInput<float>::run(const Team& team, void* workspace) const {
   if (numel(dx) == 0) return;
   Carver carver(workspace);
-  PooledInputGradient(*this, carver, team.threads()).run(team);
+  with_algorithm(*this, carver, team.threads(), [&](const auto& algorithm) { algorithm.run(team); });
 }
 
 }  // namespace ranvier

@@ -1,4 +1,5 @@
 // conv2d_pool's gradients to weight and bias.
+#include "kernels/conv2d/winograd/weight.h"
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
@@ -255,15 +256,21 @@ void PooledWeightGradient::combine(const OpenTeam& team) const {
   }
 }
 
+template <class F>
+void with_algorithm(const Conv2dPoolBackwardWeight<float>& c, Carver& carver, int threads, const F& f) {
+  const WinogradWeightCall call{c.dy, c.x, c.where, c.dw, c.db, {c.geometry.pad[0], c.geometry.pad[1]}};
+  if (c.window[0] == 2 && c.window[1] == 2 && winograd_weight_pays(c.algorithms, c.geometry, c.taps, call))
+    return f(WinogradWeight(call, carver, threads));
+  if (pooled_lookup_pays(c)) return f(PooledLookup(c, carver, threads));
+  f(PooledWeightGradient(c, carver, threads));
+}
+
 }  // namespace
 
 template <>
 size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int threads) const {
   Carver carver(nullptr);
-  if (pooled_lookup_pays(*this))
-    PooledLookup(*this, carver, threads);
-  else
-    PooledWeightGradient(*this, carver, threads);
+  with_algorithm(*this, carver, threads, [](const auto&) {});
   return carver.used();
 }
 
@@ -271,8 +278,7 @@ template <>
 void Conv2dPoolBackwardWeight<float>::run(const Team& team, void* workspace) const {
   if (dy.shape[1] == 0) return;
   Carver carver(workspace);
-  if (pooled_lookup_pays(*this)) return PooledLookup(*this, carver, team.threads()).run(team);
-  PooledWeightGradient(*this, carver, team.threads()).run(team);
+  with_algorithm(*this, carver, team.threads(), [&](const auto& algorithm) { algorithm.run(team); });
 }
 
 }  // namespace ranvier

@@ -1,10 +1,8 @@
-// The direct sum's tile for pairs of bfloat16, and Winograd's input in pairs: see medium.h. Of level v4
-// alone.
+// The direct sum's tile for pairs of bfloat16: see medium.h. Of level v4 alone.
 #if RANVIER_PAIRS
 #include "base/unroll.h"
 #include "kernels/conv2d/direct/store.h"
 #include "kernels/conv2d/direct/tile.h"
-#include "kernels/conv2d/winograd/transforms.h"
 
 namespace ranvier::RANVIER_ISA {
 
@@ -77,38 +75,6 @@ static void run(ConvTile<float>& t) {
 }
 
 extern void conv_pair_tile(ConvTile<float>& t) { t.columns > lanes<float> ? run<2>(t) : run<1>(t); }
-
-// As `input` of winograd/transforms.isa.cpp; two vectors of channels become one of pairs.
-extern void winograd_pairs(const WinogradInput& p) {
-  constexpr int L = lanes<float>;
-  using V = vec<float>;
-  for (int64_t c = 0; c < p.channels; c += 2 * L) {
-    const int64_t left = p.channels - c;
-    const int low = static_cast<int>(left < L ? left : L);
-    const int high = static_cast<int>(left < L ? 0 : left < 2 * L ? left - L : L);
-    float* to = p.v + c / 2;
-    // The outputs of row i from rows `one` and `other` of the inputs, whose second is added or taken away.
-    const auto outputs = [&](int i, int one, int other, bool adds) RANVIER_INLINED {
-      V d[2][4];
-      RANVIER_UNROLL
-      for (int j = 0; j < 4; ++j) {
-        const float *a = p.pixel[4 * one + j] + c, *b = p.pixel[4 * other + j] + c;
-        const V x[2] = {load_n(a, low), load_n(a + L, high)}, y[2] = {load_n(b, low), load_n(b + L, high)};
-        RANVIER_UNROLL
-        for (int h = 0; h < 2; ++h) d[h][j] = adds ? x[h] + y[h] : x[h] - y[h];
-      }
-      const auto put = [&](int j, V first, V second) RANVIER_INLINED {
-        const V both = (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(second), __m512(first));
-        store(to + (4 * i + j) * p.plane, both);
-      };
-      put(0, d[0][0] - d[0][2], d[1][0] - d[1][2]);
-      put(1, d[0][1] + d[0][2], d[1][1] + d[1][2]);
-      put(2, d[0][2] - d[0][1], d[1][2] - d[1][1]);
-      put(3, d[0][1] - d[0][3], d[1][1] - d[1][3]);
-    };
-    outputs(0, 0, 2, false), outputs(1, 1, 2, true), outputs(2, 2, 1, false), outputs(3, 1, 3, false);
-  }
-}
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

@@ -45,14 +45,4 @@ struct WinogradKernels {
 
 RANVIER_TABLE(WinogradKernels, winograd_kernels)
 
-// As WinogradKernels::input, of an even number of channels, of which two are one element of v: see medium/.
-#if defined(__x86_64__)
-namespace v4 {
-void winograd_pairs(const WinogradInput&);
-}
-using v4::winograd_pairs;
-#else  // not called
-static inline void winograd_pairs(const WinogradInput&) {}
-#endif
-
 }  // namespace ranvier

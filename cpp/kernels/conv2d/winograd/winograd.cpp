@@ -4,20 +4,19 @@
 
 #include "base/caches.h"
 #include "kernels/conv2d/planes/planes.h"
+#include "kernels/conv2d/winograd/pairs.h"
 #include "kernels/matmul/pairs.h"
 
 namespace ranvier {
 namespace {
 
-constexpr int64_t kMinBlock = 56;        // tiles that use a weight once it is loaded
-constexpr int64_t kGroupColumns = 128;   // output channels of a group of panels
-constexpr int64_t kPackedChannels = 32;  // of weights that are transformed together: a run
+constexpr int64_t kMinBlock = 56;                      // tiles that use a weight once it is loaded
+constexpr int64_t kGroupColumns = kMostPatchChannels;  // output channels of a group of panels
+constexpr int64_t kPackedChannels = 32;                // of weights that are transformed together: a run
 
-constexpr int64_t kLine = 64 / sizeof(float);
+constexpr int64_t kLine = kWinogradLine;
 
-// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes are an odd
-// number of lines apart, and the rows of tiles not a multiple of eight.
-int64_t plane_stride(int64_t elements) { return (ceil_div(elements, kLine) | 1) * kLine; }
+// The rows of tiles are not a multiple of eight lines apart.
 int64_t row_stride(int64_t elements) {
   const int64_t lines = ceil_div(elements, kLine);
   return (lines % 8 == 0 ? lines + 1 : lines) * kLine;
@@ -40,6 +39,45 @@ int64_t used_taps(int64_t out, int64_t in, int64_t pad) {
 
 }  // namespace
 
+void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
+                     int64_t row, int64_t column, const float** pixel) {
+  const float* first = x.data + image * x.stride_n + row * x.stride_h + column * x.stride_w;
+  const bool whole = row >= 0 && row + 4 <= shape[2] && column >= 0 && column + 4 <= shape[3];
+  for (int i = 0; i < 4; ++i)
+    for (int j = 0; j < 4; ++j) {
+      const bool inside =
+          whole || (row + i >= 0 && row + i < shape[2] && column + j >= 0 && column + j < shape[3]);
+      pixel[4 * i + j] = inside ? first + i * x.stride_h + j * x.stride_w : zeros;
+    }
+  const float* below = first + 4 * x.stride_h + x.stride_w;
+  for (int64_t c = 0; c < shape[1]; c += kLine) {
+    __builtin_prefetch(below + c, 0, 2);
+    __builtin_prefetch(below + c + x.stride_w, 0, 2);
+    __builtin_prefetch(below + c + x.stride_h, 0, 2);
+    __builtin_prefetch(below + c + x.stride_h + x.stride_w, 0, 2);
+  }
+}
+
+PooledOffsets::PooledOffsets(const TensorView<const uint8_t>& where, Carver& carver)
+    : where_(where), data_(where.data) {
+  stride_n_ = where.strides[0], stride_h_ = where.strides[2], stride_w_ = where.strides[3];
+  if (!where.data || where.strides[1] == 1 || where.shape[1] == 1) return;
+  stride_w_ = where.shape[1], stride_h_ = stride_w_ * where.shape[3], stride_n_ = stride_h_ * where.shape[2];
+  data_ = copy_ = carver.take<uint8_t>(where.shape[0] * stride_n_);
+}
+
+void PooledOffsets::copy_share(const OpenTeam& team) const {
+  if (!copy_) return;
+  const int64_t* st = where_.strides;
+  const Range rows = even_share(team, where_.shape[0] * where_.shape[2]);
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    for (int64_t j = 0; j < where_.shape[3]; ++j)
+      for (int64_t k = 0; k < where_.shape[1]; ++k)
+        copy_[row * stride_h_ + j * stride_w_ + k] =
+            where_
+                .data[row / where_.shape[2] * st[0] + row % where_.shape[2] * st[2] + j * st[3] + k * st[1]];
+}
+
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
   const int64_t rows = height / 2, columns = width / 2, below = height % 2, right = width % 2;
   first_[0] = 0;
@@ -61,7 +99,8 @@ WinogradTiles::Tile WinogradTiles::operator[](int64_t index) const {
   return {index - first_[3], height_ - 1, width_ - 1};
 }
 
-Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carver& carver, int threads)
+Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carver& carver, int threads,
+                   const TensorView<const uint8_t>& where)
     : p_(p),
       bands_(bands),
       tiles_(p.y.shape[0] * bands.count, bands.height, p.y.shape[3]),
@@ -72,7 +111,9 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
       steps_(pairs_ ? in_ / 2 : in_),
       pad_{first_pad(p, 0), first_pad(p, 1)},
       panels_(1, out_),
-      x_(p.x, 0, carver) {
+      x_(p.x, 0, carver),
+      where_(where, carver),
+      pooled_(where.data) {
   const int64_t panel = in_ * panels_.width;
   group_ = std::min<int64_t>(kGroupColumns / panels_.width, panels_.count());
   v_stride_ = row_stride(steps_), m_stride_ = row_stride(group_ * panels_.width);
@@ -82,8 +123,8 @@ Winograd::Winograd(const Correlation<float>& p, const WinogradBands& bands, Carv
   const int64_t block_bytes = caches.l2 / 2;  // of transformed inputs and products
   block_ = std::min(std::max(block_bytes / tile_bytes, kMinBlock) / mr * mr, tiles_.count());
   block_ = std::max(block_ / unit_ * unit_, unit_);
-  u_plane_ = plane_stride(panels_.count() * panel);
-  v_plane_ = plane_stride(block_ * v_stride_), m_plane_ = plane_stride(block_ * m_stride_);
+  u_plane_ = winograd_plane(panels_.count() * panel);
+  v_plane_ = winograd_plane(block_ * v_stride_), m_plane_ = winograd_plane(block_ * m_stride_);
   u_ = p.packed_w ? const_cast<float*>(p.packed_w) : carver.take<float>(packed_size());
   v_ = carver.take<float>(threads * kWinogradProducts * v_plane_);
   m_ = carver.take<float>(threads * kWinogradProducts * m_plane_);
@@ -145,22 +186,25 @@ void Winograd::prepare(const OpenTeam& team) const {
       for (int64_t k = 0; k < out_; ++k) bias_[k] = p_.bias.data[k * p_.bias.strides[0]];
   }
   x_.copy_share(team);
+  where_.copy_share(team);
   if (!p_.packed_w && !packs_late(team)) pack_weights(team);
 }
 
-// ordered[tap][c][o]; transposed, the roles of the weights' channels change and the taps are flipped.
+// ordered[tap][c][o]; transposed, the roles of the weights' channels change and, but for patches, the taps
+// are flipped.
 void Winograd::order(int64_t panel, int64_t channel, int64_t channels, float* ordered) const {
   const int64_t* st = p_.w.strides;
   const int64_t first = panels_.first(panel), columns = panels_.columns(panel), width = panels_.width;
   const int64_t stride_o = st[p_.transposed], stride_c = st[!p_.transposed];
   const float* w = p_.w.data + first * stride_o + channel * stride_c;
+  const bool flipped = p_.transposed && !pooled_;
   if (st[3] == 1 && st[2] == 3) {
     conv_kernels<float>().pack_panel({w, stride_o, stride_c, channels, 9, static_cast<int>(columns),
-                                      static_cast<int>(width), p_.transposed, ordered});
+                                      static_cast<int>(width), flipped, ordered});
     return;
   }
   for (int64_t t = 0; t < 9; ++t) {
-    const int64_t tap = p_.transposed ? 8 - t : t, at = tap / 3 * st[2] + tap % 3 * st[3];
+    const int64_t tap = flipped ? 8 - t : t, at = tap / 3 * st[2] + tap % 3 * st[3];
     for (int64_t c = 0; c < channels; ++c)
       for (int64_t o = 0; o < width; ++o) *ordered++ = o < columns ? w[o * stride_o + c * stride_c + at] : 0;
   }
@@ -215,7 +259,7 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
                         {},
                         v_ + index * kWinogradProducts * v_plane_,
                         m_ + index * kWinogradProducts * m_plane_};
-    if (!interrupted(team)) inputs(block);
+    if (!interrupted(team)) pooled_ ? gradients(block) : inputs(block);
     for (int64_t g = 0; g < groups && !interrupted(team); ++g) {
       block.panels = part(panels, g, groups);
       for (int64_t run = 0; late && run * kPackedChannels < in_; ++run)
@@ -240,21 +284,28 @@ void Winograd::inputs(const WinogradBlock& block) const {
     const WinogradTiles::Tile tile = tiles_[index];
     const int64_t image = tile.image / bands_.count, band = tile.image % bands_.count;
     const int64_t row = band * bands_.step + tile.row - pad_[0], column = tile.column - pad_[1];
-    const int64_t x = image * x_.stride_n + row * x_.stride_h + column * x_.stride_w;
-    for (int i = 0; i < 4; ++i)
-      for (int j = 0; j < 4; ++j) {
-        const bool inside =
-            row + i >= 0 && row + i < p_.x.shape[2] && column + j >= 0 && column + j < p_.x.shape[3];
-        p.pixel[4 * i + j] = inside ? x_.data + x + i * x_.stride_h + j * x_.stride_w : zeros_;
-      }
-    const float* below = x_.data + x + 4 * x_.stride_h + x_.stride_w;
-    for (int64_t c = 0; c < in_; c += kLine) {
-      __builtin_prefetch(below + c, 0, 2);
-      __builtin_prefetch(below + c + x_.stride_w, 0, 2);
-      __builtin_prefetch(below + c + x_.stride_h, 0, 2);
-      __builtin_prefetch(below + c + x_.stride_h + x_.stride_w, 0, 2);
-    }
+    winograd_pixels(x_, p_.x.shape, zeros_, image, row, column, p.pixel);
     pairs_ ? winograd_pairs(p) : winograd_kernels().input(p);
+  }
+}
+
+void Winograd::gradients(const WinogradBlock& block) const {
+  constexpr int64_t kTilesAhead = 16;
+  const auto* nowhere = reinterpret_cast<const uint8_t*>(zeros_);
+  WinogradGradient p{};
+  p.channels = in_, p.plane = v_plane_, p.v = block.v;
+  for (int64_t index = block.tiles.begin; index < block.tiles.end; ++index, p.v += v_stride_) {
+    const WinogradTiles::Tile tile = tiles_[index];
+    const int64_t image = tile.image / bands_.count, band = tile.image % bands_.count;
+    const int64_t row = (band * bands_.step + tile.row + bands_.step - bands_.height) / 2;
+    const int64_t column = tile.column / 2;
+    const bool exists = row >= 0 && row < p_.x.shape[2];
+    const float* dy = x_.data + image * x_.stride_n + row * x_.stride_h + column * x_.stride_w;
+    p.dy[0][0] = exists ? dy : zeros_;
+    p.where[0] = exists ? where_.pixel(image, row, column) : nowhere;
+    __builtin_prefetch(p.where[0] + kTilesAhead * x_.stride_w);
+    for (int64_t c = 0; c < in_; c += kLine) __builtin_prefetch(dy + kTilesAhead * x_.stride_w + c);
+    winograd_pooled_pairs(p);
   }
 }
 

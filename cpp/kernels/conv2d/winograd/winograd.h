@@ -27,6 +27,34 @@ namespace ranvier {
 // Where it is defined, and takes less time than the direct sum; from the shapes alone.
 bool winograd_pays(const Correlation<float>& problem);
 
+// Addresses a multiple of many cache lines apart share few sets of a cache. So the 16 planes, of so many
+// elements, are an odd number of lines apart.
+constexpr int64_t kWinogradLine = 64 / sizeof(float);
+inline int64_t winograd_plane(int64_t elements) {
+  return (ceil_div(elements, kWinogradLine) | 1) * kWinogradLine;
+}
+
+// The 4 x 4 pixels from (row, column) on of an image of x, which has this shape; `zeros` where there is none.
+// Prefetches what the tile below will be the first to read.
+void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
+                     int64_t row, int64_t column, const float** pixel);
+
+// The offsets of maxima with contiguous channels: the caller's own, or a copy.
+class PooledOffsets {
+ public:
+  PooledOffsets(const TensorView<const uint8_t>& where, Carver& carver);
+  void copy_share(const OpenTeam& team) const;
+  const uint8_t* pixel(int64_t n, int64_t i, int64_t j) const {
+    return data_ + n * stride_n_ + i * stride_h_ + j * stride_w_;
+  }
+
+ private:
+  TensorView<const uint8_t> where_;
+  const uint8_t* data_;
+  int64_t stride_n_, stride_h_, stride_w_;
+  uint8_t* copy_ = nullptr;
+};
+
 // The tiles of all images in the order of the work: by the part of the tile that is inside y, so that the
 // tiles that need one of the 16 products are neighbours. A tile whose second column (row) is outside needs
 // none of the products with j = 3 (i = 3).
@@ -71,7 +99,11 @@ class Winograd {
  public:
   Winograd(const Correlation<float>& problem, Carver& carver, int threads)
       : Winograd(problem, {1, 0, problem.y.shape[2], false}, carver, threads) {}
-  Winograd(const Correlation<float>& problem, const WinogradBands& bands, Carver& carver, int threads);
+  // where: of a gradient at the maxima of windows of 2 x 2, the problem's x, each of which makes a tile. The
+  // sums are then those of the patches of its dx, see pairs.h; the bands' first rows are the last of the
+  // bands before them.
+  Winograd(const Correlation<float>& problem, const WinogradBands& bands, Carver& carver, int threads,
+           const TensorView<const uint8_t>& where = {});
   int64_t packed_size() const { return kWinogradProducts * u_plane_; }
   void pack_weights(const OpenTeam& team) const;  // of each thread of the team: its share, transformed
   void run(const Team& team) const;               // to the problem's y
@@ -92,6 +124,7 @@ class Winograd {
   bool packs_late(const OpenTeam& team) const;  // each panel just before its products, into L2
   void compute(const OpenTeam& team, const WinogradSink& sink) const;
   void inputs(const WinogradBlock& block) const;
+  void gradients(const WinogradBlock& block) const;
   void products(const WinogradBlock& block, int64_t slot) const;
 
   Correlation<float> p_;
@@ -104,6 +137,8 @@ class Winograd {
   int64_t pad_[2];
   Panels<float> panels_;
   PixelRows<float> x_;
+  PooledOffsets where_;
+  bool pooled_;
   int64_t block_, group_;        // tiles, panels
   int64_t v_stride_, m_stride_;  // from tile to tile
   int64_t u_plane_, v_plane_, m_plane_;

@@ -1,0 +1,212 @@
+// See pairs.h. Of level v4 alone.
+#if RANVIER_PAIRS
+#include "kernels/conv2d/winograd/pairs.h"
+
+#include "base/unroll.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+using V = vec<float>;
+static constexpr int L = lanes<float>;
+
+// The lanes of two vectors, first all of `low`, as bfloat16.
+RANVIER_INLINE __m512i rounded(V low, V high) {
+  return (__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
+}
+
+// a[0] b[0] a[1] b[1] ..., of which two are an element, from all of a and then all of b.
+RANVIER_INLINE __m512i interleaved(__m512i both) {
+  alignas(64) static constexpr auto order = [] {
+    struct {
+      int16_t at[2 * L];
+    } o{};
+    for (int i = 0; i < L; ++i)
+      o.at[2 * i] = static_cast<int16_t>(i), o.at[2 * i + 1] = static_cast<int16_t>(L + i);
+    return o;
+  }();
+  return _mm512_permutexvar_epi16(_mm512_load_si512(order.at), both);
+}
+
+static int within(int64_t left) { return static_cast<int>(left < 0 ? 0 : left < L ? left : L); }
+
+// The two vectors of an element's halves are of one tile or of two.
+template <bool kTiles>
+static void input(const WinogradInput& p, const float* const* other) {
+  for (int64_t c = 0; c < p.channels; c += kTiles ? L : 2 * L) {
+    const int low = within(p.channels - c), high = kTiles ? low : within(p.channels - c - L);
+    float* to = p.v + (kTiles ? c : c / 2);
+    const int64_t second = kTiles ? c : c + L;
+    // The outputs of row i from rows `one` and `other` of the inputs, whose second is added or taken away.
+    const auto outputs = [&](int i, int one, int two, bool adds) RANVIER_INLINED {
+      V d[2][4];
+      RANVIER_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        const int a = 4 * one + j, b = 4 * two + j;
+        const V x[2] = {load_n(p.pixel[a] + c, low), load_n(other[a] + second, high)};
+        const V y[2] = {load_n(p.pixel[b] + c, low), load_n(other[b] + second, high)};
+        RANVIER_UNROLL
+        for (int h = 0; h < 2; ++h) d[h][j] = adds ? x[h] + y[h] : x[h] - y[h];
+      }
+      const auto put = [&](int j, V first, V second) RANVIER_INLINED {
+        const __m512i both = rounded(first, second);
+        store(to + (4 * i + j) * p.plane, (V)(kTiles ? interleaved(both) : both));
+      };
+      put(0, d[0][0] - d[0][2], d[1][0] - d[1][2]);
+      put(1, d[0][1] + d[0][2], d[1][1] + d[1][2]);
+      put(2, d[0][2] - d[0][1], d[1][2] - d[1][1]);
+      put(3, d[0][1] - d[0][3], d[1][1] - d[1][3]);
+    };
+    outputs(0, 0, 2, false), outputs(1, 1, 2, true), outputs(2, 2, 1, false), outputs(3, 1, 3, false);
+  }
+}
+
+extern void winograd_pairs(const WinogradInput& p) { input<false>(p, p.pixel); }
+extern void winograd_tiles(const WinogradInput& p, const float* const* other) { input<true>(p, other); }
+
+extern void winograd_gradient_tiles(const WinogradGradient& p) {
+  for (int64_t c = 0; c < p.channels; c += L) {
+    const int n = within(p.channels - c);
+    V rows[2][4][2];  // A dy of a tile
+    RANVIER_UNROLL
+    for (int tile = 0; tile < 2; ++tile) {
+      RANVIER_UNROLL
+      for (int j = 0; j < 2; ++j) {
+        const V y0 = load_n(p.dy[tile][j] + c, n), y1 = load_n(p.dy[tile][2 + j] + c, n);
+        V(&row)[4][2] = rows[tile];
+        row[0][j] = y0, row[1][j] = y0 + y1, row[2][j] = y0 - y1, row[3][j] = -y1;
+      }
+    }
+    const V(&a)[4][2] = rows[0], (&b)[4][2] = rows[1];
+    RANVIER_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const auto put = [&](int j, V first, V second) RANVIER_INLINED {
+        store(p.v + c + (4 * i + j) * p.plane, (V)interleaved(rounded(first, second)));
+      };
+      put(0, a[i][0], b[i][0]);
+      put(1, a[i][0] + a[i][1], b[i][0] + b[i][1]);
+      put(2, a[i][0] - a[i][1], b[i][0] - b[i][1]);
+      put(3, -a[i][1], -b[i][1]);
+    }
+    if (p.bias) store(p.bias + c, load(p.bias + c) + ((a[1][0] + a[1][1]) + (b[1][0] + b[1][1])));
+  }
+}
+
+// Each of A's columns has the pooled gradient, its negative and zeros: nothing is added, only rounded once.
+template <bool kTiles>
+static void pooled(const WinogradGradient& p) {
+  const __m512i sign = _mm512_set1_epi16(INT16_MIN);
+  for (int64_t c = 0; c < p.channels; c += kTiles ? L : 2 * L) {
+    const int low = within(p.channels - c), high = kTiles ? low : within(p.channels - c - L);
+    const int64_t second = kTiles ? c : c + L;
+    const V a = load_n(p.dy[0][0] + c, low), b = load_n(p.dy[kTiles][0] + second, high);
+    __m512i value = rounded(a, b);
+    __m128i at[2] = {_mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << low) - 1), p.where[0] + c),
+                     _mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << high) - 1), p.where[kTiles] + second)};
+    if (kTiles) {
+      const __m128i first = _mm_unpacklo_epi8(at[0], at[1]);
+      at[1] = _mm_unpackhi_epi8(at[0], at[1]), at[0] = first;
+      value = interleaved(value);
+      if (p.bias) store(p.bias + c, load(p.bias + c) + (a + b));
+    }
+    const __m256i where = _mm256_set_m128i(at[1], at[0]);
+    const __mmask32 below = _mm256_test_epi8_mask(where, _mm256_set1_epi8(2));
+    const __mmask32 right = _mm256_test_epi8_mask(where, _mm256_set1_epi8(1));
+    value = _mm512_maskz_mov_epi16(_mm256_testn_epi8_mask(where, _mm256_set1_epi8(~3)), value);
+    // x times the rows of A for the first or second pixel
+    const auto spread = [&](__m512i x, __mmask32 is_second, __m512i(&y)[4]) RANVIER_INLINED {
+      const __m512i negative = _mm512_xor_si512(x, sign);
+      y[0] = _mm512_maskz_mov_epi16(~is_second, x), y[1] = x;
+      y[2] = _mm512_mask_mov_epi16(x, is_second, negative),
+      y[3] = _mm512_maskz_mov_epi16(is_second, negative);
+    };
+    __m512i rows[4];
+    spread(value, below, rows);
+    RANVIER_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      __m512i y[4];
+      spread(rows[i], right, y);
+      RANVIER_UNROLL
+      for (int j = 0; j < 4; ++j) store(p.v + (kTiles ? c : c / 2) + (4 * i + j) * p.plane, (V)y[j]);
+    }
+  }
+}
+
+extern void winograd_pooled_tiles(const WinogradGradient& p) { pooled<true>(p); }
+extern void winograd_pooled_pairs(const WinogradGradient& p) { pooled<false>(p); }
+
+extern void winograd_weight_sums(const WinogradWeightSums& p) {
+  const auto transform = [](const V(&m)[4], V(&w)[3]) RANVIER_INLINED {
+    const V even = (m[1] + m[2]) * 0.5f;
+    w[0] = m[0] + even, w[1] = (m[1] - m[2]) * 0.5f, w[2] = even + m[3];
+  };
+  for (int64_t e = 0; e < p.elements; e += L) {
+    V rows[3][4];
+    RANVIER_UNROLL
+    for (int j = 0; j < 4; ++j) {
+      const float* from = p.m + e + j * p.plane;
+      const V m[4] = {load(from), load(from + 4 * p.plane), load(from + 8 * p.plane),
+                      load(from + 12 * p.plane)};
+      V w[3];
+      transform(m, w);
+      RANVIER_UNROLL
+      for (int r = 0; r < 3; ++r) rows[r][j] = w[r];
+    }
+    RANVIER_UNROLL
+    for (int r = 0; r < 3; ++r) {
+      V w[3];
+      transform(rows[r], w);
+      RANVIER_UNROLL
+      for (int s = 0; s < 3; ++s) store(p.w + (3 * r + s) * p.tap + e, w[s]);
+    }
+  }
+}
+
+// Stores two columns of a row of dx, as many of its channels as there are in a vector.
+static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t c, const V (&y)[2]) {
+  const int n = within(p.channels - c);
+  RANVIER_UNROLL
+  for (int j = 0; j < 2; ++j) {
+    const int64_t at = column + j;
+    if (at < 0 || at >= p.width) continue;
+    float* dx = p.dx[r] + at * p.dx_step + c;
+    V v = y[j];
+    if (p.saved[r]) {
+      const float* saved = p.saved[r] + at * p.saved_step + c;
+      __builtin_prefetch(saved + p.ahead, 0, 2);
+      v = select(load_n(saved, n) <= V{}, V{}, v);
+    }
+    store_n(dx, v, n);
+  }
+}
+
+// A pixel of dx is in the patches of up to four tiles: two rows of them, and the column of tiles before, of
+// which `before` has what it gives to this one.
+extern void winograd_patches(const WinogradPatches& p) {
+  V before[kMostPatchChannels / L][2][2] = {};
+  int64_t column = p.column;
+  for (int64_t tile = 0; column < p.width; ++tile, column += 2)
+    for (int64_t c = 0; c < p.channels; c += L) {
+      V rows[2][4] = {};
+      if (tile < p.tiles) {
+        const float *m = p.here.m + tile * p.here.step + c, *a = p.above.m + tile * p.above.step + c;
+        const int64_t m_row = 4 * p.here.plane, a_row = 4 * p.above.plane;
+        RANVIER_UNROLL
+        for (int j = 0; j < 4; ++j, m += p.here.plane, a += p.above.plane) {
+          rows[0][j] = load(m) + ((load(a + a_row) + load(a + 2 * a_row)) - load(a));
+          rows[1][j] = ((load(m + m_row) - load(m + 2 * m_row)) + load(m + 3 * m_row)) - load(a + 3 * a_row);
+        }
+      }
+      RANVIER_UNROLL
+      for (int r = 0; r < 2; ++r) {
+        const V(&x)[4] = rows[r];
+        V(&left)[2] = before[c / L][r];
+        const V y[2] = {x[0] + left[0], ((x[1] - x[2]) + x[3]) - left[1]};
+        left[0] = (x[1] + x[2]) - x[0], left[1] = x[3];
+        if (p.dx[r]) put_columns(p, r, column, c, y);
+      }
+    }
+}
+
+}  // namespace ranvier::RANVIER_ISA
+#endif

@@ -1,0 +1,178 @@
+#include "kernels/conv2d/winograd/weight.h"
+
+#include <algorithm>
+
+#include "base/precision.h"
+#include "kernels/conv2d/winograd/pairs.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kSumBlockBytes = 512 << 10;  // of the transformed factors of a block, in L2
+constexpr int64_t kLeastPairs = 16;            // of a block: fewer would not pay for its sums' loads
+constexpr int64_t kPixelsOfPart = 2048;
+constexpr int64_t kTilesAhead = 16;  // pooled gradients that are prefetched
+
+}  // namespace
+
+bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry& g, const int64_t (&taps)[2],
+                          const WinogradWeightCall& c) {
+  constexpr int64_t kLeast = 16;
+  const int64_t in = c.x.shape[1], out = c.dy.shape[1];
+  if (!algorithms.has(ConvAlgorithm::medium) || !algorithms.has(ConvAlgorithm::winograd)) return false;
+  if (!has_bfloat16() || !c.dw.data || in < kLeast || out < kLeast) return false;
+  if (taps[0] != 3 || taps[1] != 3 || g.groups != 1) return false;
+  return g.stride[0] == 1 && g.stride[1] == 1 && g.dilation[0] == 1 && g.dilation[1] == 1;
+}
+
+WinogradWeight::WinogradWeight(const WinogradWeightCall& call, Carver& carver, int threads)
+    : c_(call),
+      in_(call.x.shape[1]),
+      rows_(call.where.data ? call.dy.shape[2] : ceil_div(call.dy.shape[2], 2)),
+      columns_(call.where.data ? call.dy.shape[3] : ceil_div(call.dy.shape[3], 2)),
+      tiles_(call.dy.shape[0] * rows_ * columns_),
+      panels_(1, call.dy.shape[1]),
+      x_(call.x, 0, carver, false),
+      dy_(call.dy, 0, carver, false),
+      where_(call.where, carver) {
+  const int64_t pairs = ceil_div(tiles_, 2), outputs = panels_.count() * panels_.width;
+  parts_ = partial_sums(8 * pairs, pairs, kPixelsOfPart);
+  v_stride_ = ceil_div(in_, kWinogradLine) * kWinogradLine, d_stride_ = outputs;
+  const int64_t pair_bytes =
+      kWinogradProducts * (v_stride_ + d_stride_) * static_cast<int64_t>(sizeof(float));
+  block_ = std::min(std::max(kSumBlockBytes / pair_bytes, kLeastPairs), std::max<int64_t>(pairs, 1));
+  panel_size_ = in_ * panels_.width;
+  v_plane_ = winograd_plane(block_ * v_stride_), d_plane_ = winograd_plane(block_ * d_stride_);
+  m_plane_ = winograd_plane(panels_.count() * panel_size_);
+  sums_ = carver.take<float>(parts_ * panels_.count() * 9 * panel_size_);
+  bias_sums_ = carver.take<float>(parts_ * outputs);
+  zeros_ = carver.take<float>(std::max(in_, outputs));
+  Carver one(nullptr);
+  take_scratch(one);
+  scratch_bytes_ = one.used();
+  scratch_ = carver.take<char>(static_cast<int64_t>(scratch_bytes_) * threads);
+}
+
+WinogradWeight::Scratch WinogradWeight::take_scratch(Carver& carver) const {
+  return {carver.take<float>(kWinogradProducts * v_plane_), carver.take<float>(kWinogradProducts * d_plane_),
+          carver.take<float>(kWinogradProducts * m_plane_)};
+}
+
+void WinogradWeight::run(const Team& team) const {
+  const double products = static_cast<double>(tiles_) * kWinogradProducts * in_ * c_.dy.shape[1] / 2;
+  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    if (team.index() == 0) std::fill_n(zeros_, std::max(in_, panels_.count() * panels_.width), 0.0f);
+    x_.copy_share(team);
+    dy_.copy_share(team);
+    where_.copy_share(team);
+    team.barrier();
+    for_my_parts(team, parts_, panels_.count(),
+                 [&](int64_t part, Range panels) { accumulate_part(team, part, panels); });
+    team.barrier();
+    combine(team);
+    team.barrier();
+  });
+}
+
+void WinogradWeight::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
+  Carver own(scratch_ + team.index() * scratch_bytes_);
+  const Scratch s = take_scratch(own);
+  const int64_t first = panels.begin * panel_size_, size = (panels.end - panels.begin) * panel_size_;
+  for (int64_t i = 0; i < kWinogradProducts; ++i) std::fill_n(s.m + i * m_plane_ + first, size, 0.0f);
+  float* bias = bias_sums(part);
+  std::fill(bias + panels.begin * panels_.width, bias + panels.end * panels_.width, 0.0f);
+  const Range all = ranvier::part({0, ceil_div(tiles_, 2)}, part, parts_);
+  for (int64_t at = all.begin; at < all.end && !interrupted(team); at += block_) {
+    const Range pairs{at, std::min(at + block_, all.end)};
+    transform(pairs, panels, bias, s);
+    add_products(pairs.end - pairs.begin, panels, s);
+  }
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel)
+    winograd_weight_sums({s.m + panel * panel_size_, m_plane_, panel_size_, sums(part, panel), panel_size_});
+}
+
+// The input's channels, and the outputs of these panels.
+void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scratch& s) const {
+  const int64_t first = panels_.first(panels.begin);
+  const float* other[kWinogradProducts];
+  WinogradInput input;
+  input.channels = in_, input.v = s.v, input.plane = v_plane_;
+  WinogradGradient gradient{};
+  gradient.channels = panels_.first(panels.end - 1) + panels_.columns(panels.end - 1) - first;
+  gradient.v = s.d + first, gradient.plane = d_plane_, gradient.bias = bias + first;
+  for (int64_t pair = pairs.begin; pair < pairs.end; ++pair, input.v += v_stride_, gradient.v += d_stride_) {
+    for (int half = 0; half < 2; ++half) {
+      const int64_t tile = 2 * pair + half, column = tile % columns_;
+      const int64_t row = tile / columns_ % rows_, image = tile / columns_ / rows_;
+      const bool exists = tile < tiles_;
+      const float** pixel = half ? other : input.pixel;
+      if (exists)
+        winograd_pixels(x_, c_.x.shape, zeros_, image, 2 * row - c_.pad[0], 2 * column - c_.pad[1], pixel);
+      else
+        std::fill_n(pixel, kWinogradProducts, zeros_);
+      if (c_.where.data) {
+        const float* dy = dy_.data + image * dy_.stride_n + row * dy_.stride_h + column * dy_.stride_w;
+        gradient.dy[half][0] = exists ? dy + first : zeros_;
+        gradient.where[half] =
+            exists ? where_.pixel(image, row, column) + first : reinterpret_cast<const uint8_t*>(zeros_);
+        continue;
+      }
+      for (int i = 0; i < 4; ++i) {
+        const int64_t y = 2 * row + i / 2, x = 2 * column + i % 2;
+        const bool inside = exists && y < c_.dy.shape[2] && x < c_.dy.shape[3];
+        gradient.dy[half][i] =
+            inside ? dy_.data + image * dy_.stride_n + y * dy_.stride_h + x * dy_.stride_w + first : zeros_;
+      }
+    }
+    winograd_tiles(input, other);
+    c_.where.data ? winograd_pooled_tiles(gradient) : winograd_gradient_tiles(gradient);
+  }
+}
+
+// m[product][panel][channel][output] += the sums over pairs.
+void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s) const {
+  const ConvKernels<float>& kernels = conv_kernels<float>();
+  const ConvSegment segment{0, 0, pairs};
+  const auto tile = tile_of<float>(true);
+  ConvTile<float> t;
+  t.segments = &segment, t.count = 1, t.step_a = v_stride_, t.step_b = d_stride_;
+  t.row_step = 1, t.consecutive = t.accumulate = true;
+  t.relu = t.stream = false, t.bias = nullptr, t.fetch = nullptr, t.fetch_step = 0;
+  const int64_t height = ceil_div(ceil_div(in_, ceil_div(in_, kernels.mr)), 2) * 2;
+  for (int64_t product = 0; product < kWinogradProducts; ++product)
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      t.b = s.d + product * d_plane_ + panels_.first(panel);
+      t.columns = static_cast<int>(ceil_div(panels_.columns(panel), kernels.lanes) * kernels.lanes);
+      for (int64_t row = 0; row < in_; row += t.rows) {
+        t.rows = static_cast<int>(std::min(height, in_ - row));
+        for (int i = 0; i < t.rows; ++i) {
+          t.a[i] = s.v + product * v_plane_ + row + i;
+          t.c[i] = s.m + product * m_plane_ + panel * panel_size_ + (row + i) * panels_.width;
+        }
+        const int rows = t.rows;
+        tile(t);
+        t.rows = rows;
+      }
+    }
+}
+
+void WinogradWeight::combine(const OpenTeam& team) const {
+  const int64_t elements = 9 * in_, lanes = conv_kernels<float>().lanes, squares = ceil_div(elements, lanes);
+  const Range share = even_share(team, panels_.count() * squares);
+  for (int64_t at = share.begin; at < share.end;) {
+    const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
+    ConvPartials<float> p{};
+    p.partial = sums(0, panel), p.partials = parts_, p.stride_p = panels_.count() * 9 * panel_size_;
+    p.channels = in_, p.taps = 9;
+    p.begin = at % squares * lanes, p.end = std::min(p.begin + count * lanes, elements);
+    p.columns = panels_.columns(panel), p.width = panels_.width;
+    p.w = c_.dw.data + panels_.first(panel) * elements, p.stride_o = elements;
+    conv_kernels<float>().combine(p);
+    at += count;
+  }
+  if (c_.db.data && team.index() == 0)
+    add_partials(bias_sums(0), parts_, panels_.count() * panels_.width, c_.dy.shape[1], c_.db.data,
+                 c_.db.strides[0]);
+}
+
+}  // namespace ranvier

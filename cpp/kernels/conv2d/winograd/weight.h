@@ -1,0 +1,59 @@
+// The gradient to the weight by Winograd's algorithm, from pairs of tiles: the sums over tiles are 16 matrix
+// products, channels x tiles by tiles x outputs. See pairs.h.
+//
+// Chosen: 3x3 taps, stride 1, no dilation, no groups, where the call is medium, from 16 channels and outputs
+// on, where winograd_weight_pays. Also of the gradients at the maxima of windows of 2 x 2 (conv2d_pool).
+//
+// Memory: at most 16 partial sums of dw; for each thread the 16 sums, and the transformed factors of a block
+// of tiles.
+#pragma once
+#include "kernels/conv2d/winograd/winograd.h"
+
+namespace ranvier {
+
+struct WinogradWeightCall {
+  TensorView<const float> dy, x;
+  TensorView<const uint8_t> where;  // of windows of 2 x 2, or data null: dy has all pixels
+  TensorView<float> dw, db;         // db may be null
+  int64_t pad[2];
+};
+
+// From the shapes alone; taps of the weights.
+bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry& geometry,
+                          const int64_t (&taps)[2], const WinogradWeightCall& call);
+
+class WinogradWeight {
+ public:
+  WinogradWeight(const WinogradWeightCall& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  struct Scratch {
+    float *v, *d, *m;
+  };
+  Scratch take_scratch(Carver& carver) const;
+  void accumulate_part(const OpenTeam& team, int64_t part, Range panels) const;
+  void transform(Range pairs, Range panels, float* bias, const Scratch& s) const;
+  void add_products(int64_t pairs, Range panels, const Scratch& s) const;
+  void combine(const OpenTeam& team) const;
+  float* sums(int64_t part, int64_t panel) const {
+    return sums_ + (part * panels_.count() + panel) * 9 * panel_size_;
+  }
+  float* bias_sums(int64_t part) const { return bias_sums_ + part * panels_.count() * panels_.width; }
+
+  WinogradWeightCall c_;
+  int64_t in_;
+  int64_t rows_, columns_, tiles_;  // of tiles
+  Panels<float> panels_;
+  PixelRows<float> x_, dy_;
+  PooledOffsets where_;
+  int64_t parts_, block_;  // of the pairs of tiles; decided by the shapes alone
+  int64_t panel_size_;     // channels by outputs of a panel
+  int64_t v_stride_, d_stride_, v_plane_, d_plane_, m_plane_;
+  float *sums_, *bias_sums_;  // [part][panel][tap][channel][width]; [part][panel][width]
+  float* zeros_;              // a pixel of the padding
+  char* scratch_;
+  size_t scratch_bytes_;
+};
+
+}  // namespace ranvier
