@@ -1,0 +1,94 @@
+#include "kernels/conv2d_pool/winograd.h"
+
+#include <algorithm>
+
+#include "base/parallel.h"
+#include "kernels/conv2d/winograd/pairs.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kWholeImage = 256;  // tiles, whose sums stay in L2
+constexpr int64_t kLeastRows = 6;     // of tiles in a band, so that few are computed twice
+
+// Of images that are cut, a band begins with the last row of tiles of the one before.
+WinogradBands patch_bands(const Conv2dPoolBackwardInput<float>& c) {
+  const int64_t rows = c.dy.shape[2], columns = std::max<int64_t>(c.dy.shape[3], 1);
+  const int64_t of_band = rows * columns <= kWholeImage ? std::max<int64_t>(rows, 1)
+                                                        : std::max(kWholeImage / columns, kLeastRows);
+  const int64_t count = std::max<int64_t>(ceil_div(rows, of_band), 1);
+  return {count, 2 * of_band, 2 * (count > 1 ? of_band + 1 : of_band), true};
+}
+
+// To the pixels of the windows.
+Correlation<float> patch_problem(const Conv2dPoolBackwardInput<float>& c) {
+  TensorView<float> y{nullptr, 4, {c.dx.shape[0], c.dx.shape[1], 2 * c.dy.shape[2], 2 * c.dy.shape[3]}, {}};
+  return {c.dy, c.w, {}, y, c.geometry, true, false, c.algorithms};
+}
+
+}  // namespace
+
+bool PooledWinogradInput::pays(const Conv2dPoolBackwardInput<float>& c) {
+  const Conv2dGeometry& g = c.geometry;
+  if (c.window[0] != 2 || c.window[1] != 2 || c.w.shape[2] != 3 || c.w.shape[3] != 3) return false;
+  if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
+  if (numel(c.dy) == 0 || !c.algorithms.has(ConvAlgorithm::winograd)) return false;
+  return pays_in_pairs(c.algorithms, c.dy.shape[1], c.dx.shape[1]);
+}
+
+PooledWinogradInput::PooledWinogradInput(const Conv2dPoolBackwardInput<float>& c, Carver& carver, int threads)
+    : c_(c),
+      bands_(patch_bands(c)),
+      winograd_(patch_problem(c), bands_, carver, threads, c.where),
+      saved_(c.saved.data ? c.saved : TensorView<const float>{}, 0, carver, false),
+      zeros_(carver.take<float>(ceil_div(c.dx.shape[1], kWinogradLine) * kWinogradLine)) {}
+
+void PooledWinogradInput::run(const Team& team) const {
+  std::fill_n(zeros_, ceil_div(c_.dx.shape[1], kWinogradLine) * kWinogradLine, 0.0f);
+  if (c_.saved.data)
+    team.region(static_cast<double>(numel(c_.saved)), [&](const OpenTeam& team) { saved_.copy_share(team); });
+  winograd_.run(team, *this);
+}
+
+void PooledWinogradInput::take(const OpenTeam&, const WinogradBlock& block, WinogradSums sums) const {
+  const int64_t tiles = winograd_.tiles_of_band();
+  for (int64_t i = block.tiles.begin / tiles; i < block.tiles.end / tiles; ++i) {
+    band(i, block, sums);
+    sums.m += tiles * winograd_.tile_step();
+  }
+}
+
+// A row of tiles and the one above it give two rows of dx. The last band of an image has the rows that are
+// left, too: those below all windows are zero.
+void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const {
+  const int64_t image = index / bands_.count, band = index % bands_.count, rows = c_.dy.shape[2];
+  const int64_t first = band * bands_.step / 2, halo = (bands_.height - bands_.step) / 2;
+  const int64_t channel = winograd_.first_channel(block), height = c_.dx.shape[2];
+  WinogradPatches p;
+  const auto row_of = [&](int64_t row) -> WinogradPatches::Sums {
+    if (row < 0 || row >= rows) return {zeros_, 0, 0};
+    return {sums.m + (row - first + halo) * c_.dy.shape[3] * winograd_.tile_step(), sums.plane,
+            winograd_.tile_step()};
+  };
+  p.tiles = c_.dy.shape[3], p.channels = sums.channels;
+  p.column = -c_.geometry.pad[1], p.width = c_.dx.shape[3];
+  p.dx_step = c_.dx.strides[3], p.saved_step = saved_.stride_w;
+  p.ahead = 2 * saved_.stride_h;
+  const bool last = band + 1 == bands_.count;
+  for (int64_t row = first; last || row < first + bands_.step / 2; ++row) {
+    const int64_t y = 2 * row - c_.geometry.pad[0];
+    if (y >= height) break;
+    for (int r = 0; r < 2; ++r) {
+      const bool inside = y + r >= 0 && y + r < height;
+      p.dx[r] =
+          inside ? c_.dx.data + image * c_.dx.strides[0] + (y + r) * c_.dx.strides[2] + channel : nullptr;
+      p.saved[r] = inside && c_.saved.data
+                       ? saved_.data + image * saved_.stride_n + (y + r) * saved_.stride_h + channel
+                       : nullptr;
+    }
+    p.here = row_of(row), p.above = row_of(row - 1);
+    winograd_patches(p);
+  }
+}
+
+}  // namespace ranvier

@@ -1,0 +1,31 @@
+// conv2d_pool's gradient to the input by Winograd's algorithm, in pairs of bfloat16: each pooled gradient is
+// a tile, which gives a patch of 4 x 4 pixels of dx. See conv2d/winograd/pairs.h.
+//
+// Chosen: as winograd/weight.h, with an even number of outputs.
+//
+// Memory: as Winograd. Images of more than kWholeImage tiles are cut into bands, whose first row of tiles is
+// computed twice.
+#pragma once
+#include "kernels/conv2d/winograd/winograd.h"
+#include "kernels/conv2d_pool/conv2d_pool.h"
+
+namespace ranvier {
+
+class PooledWinogradInput final : WinogradSink {
+ public:
+  static bool pays(const Conv2dPoolBackwardInput<float>& call);
+  PooledWinogradInput(const Conv2dPoolBackwardInput<float>& call, Carver& carver, int threads);
+  void run(const Team& team) const;
+
+ private:
+  void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override;
+  void band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const;
+
+  Conv2dPoolBackwardInput<float> c_;
+  WinogradBands bands_;
+  Winograd winograd_;
+  PixelRows<float> saved_;
+  float* zeros_;
+};
+
+}  // namespace ranvier
