@@ -1,7 +1,9 @@
 #include <limits>
 
 #include "bindings/define.h"
+#include "bindings/methods.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tensors.h"
 #include "kernels/dropout/draw.h"
 #include "kernels/dropout/dropout.h"
 
@@ -33,8 +35,7 @@ struct BitGenerator {
 
 // The state of a numpy.random.Philox; null where it is not what PhiloxState says. All of it is within the
 // object.
-PhiloxState* state_of(const Raw& generator) {
-  PyObject* object = generator.value.ptr();
+PhiloxState* state_of(PyObject* object) {
   static PyObject* const name = PyUnicode_InternFromString("capsule");
   const auto capsule = py::reinterpret_steal<py::object>(PyObject_GetAttr(object, name));
   void* found = capsule ? PyCapsule_GetPointer(capsule.ptr(), "BitGenerator") : nullptr;
@@ -52,7 +53,7 @@ PhiloxState* state_of(const Raw& generator) {
 // Whether the memory of a Philox holds these numbers where PhiloxState has them: counter, key, buffer,
 // position, has_half, half.
 bool knows_philox(Raw generator, Sizes numbers) {
-  const PhiloxState* state = state_of(generator);
+  const PhiloxState* state = state_of(generator.value.ptr());
   if (!state || numbers.count() != 13) return false;
   const auto number = [&](int i) {
     const auto item = py::reinterpret_steal<py::object>(PySequence_GetItem(numbers.value.ptr(), i));
@@ -66,32 +67,81 @@ bool knows_philox(Raw generator, Sizes numbers) {
   return same;
 }
 
-PhiloxState& known_state_of(const Raw& generator) {
+PhiloxState& known_state_of(PyObject* generator) {
   PhiloxState* state = state_of(generator);
-  if (!state || state->position < 0 || state->position > 4) generator.wrong_type("a numpy.random.Philox");
+  if (!state || state->position < 0 || state->position > 4)
+    fail_type("random", "got another generator; expected a numpy.random.Philox");
   return *state;
 }
 
-// No kernel calls, as permute is none. The caller holds the generator's lock.
-Output next_permutation(Raw generator, Whole n) {
-  if (n < 0 || n >= int64_t{1} << 32) n.fail("0 to 2**32 - 1");
-  PhiloxState& state = known_state_of(generator);
-  Output y = Output::contiguous(DType::int64, {n});
-  permutation(state, n, y.view<int64_t>().data);
-  return y;
+// The lock of a NumPy generator: its own draws hold it while they release the GIL.
+class Drawing {
+ public:
+  explicit Drawing(PyObject* generator) {
+    static PyObject* const name = PyUnicode_InternFromString("lock");
+    lock_ = checked(PyObject_GetAttr(generator, name));
+    static PyObject* const acquire = PyUnicode_InternFromString("acquire");
+    checked(PyObject_CallMethodNoArgs(lock_.ptr(), acquire));
+  }
+  Drawing(const Drawing&) = delete;
+  ~Drawing() {
+    static PyObject* const release = PyUnicode_InternFromString("release");
+    PyObject* done = PyObject_CallMethodNoArgs(lock_.ptr(), release);
+    done ? Py_DECREF(done) : PyErr_WriteUnraisable(lock_.ptr());
+  }
+
+ private:
+  py::object lock_;
+};
+
+// A whole number of Python from 0 to `most`; else -1.
+int64_t whole_below(PyObject* x, int64_t most) {
+  if (!PyLong_CheckExact(x)) return -1;
+  int overflow = 0;
+  const int64_t number = PyLong_AsLongLongAndOverflow(x, &overflow);
+  return overflow || number > most ? -1 : number;
 }
 
-Output next_integers(Raw generator, Whole low, Whole range, ShapeArg shape) {
-  if (range < 0 || range > UINT32_MAX) range.fail("0 to 2**32 - 1");
-  PhiloxState& state = known_state_of(generator);
-  Output y = Output::contiguous(DType::int64, shape.shape());
+// No kernel calls, as permute is none. They answer None for arguments that are left to Python.
+
+py::object next_permutation(PyObject*, PyObject* const* a, Py_ssize_t) {  // generator or None, n
+  const int64_t n = whole_below(a[1], UINT32_MAX);
+  if (a[0] == Py_None || n < 0) return py::none();
+  const Drawing drawing(a[0]);
+  PhiloxState& state = known_state_of(a[0]);
+  Output y = Output::contiguous(DType::int64, {n});
+  permutation(state, n, y.view<int64_t>().data);
+  return new_tensor(y.release().ptr());
+}
+
+py::object next_integers(PyObject*, PyObject* const* a, Py_ssize_t) {  // generator or None, low, high, size
+  if (a[0] == Py_None || !PyLong_CheckExact(a[1]) || !PyLong_CheckExact(a[2])) return py::none();
+  const bool several = PyTuple_Check(a[3]) || PyList_CheckExact(a[3]);
+  if (!several || PySequence_Fast_GET_SIZE(a[3]) > kMaxDims) return py::none();
+  int below = 0, above = 0;
+  const int64_t low = PyLong_AsLongLongAndOverflow(a[1], &below);
+  const int64_t high = PyLong_AsLongLongAndOverflow(a[2], &above);
+  const uint64_t range = static_cast<uint64_t>(high) - static_cast<uint64_t>(low) - 1;
+  if (below || above || low >= high || range > UINT32_MAX) return py::none();
+  Shape shape;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(a[3]); ++i) {
+    PyObject* size = PySequence_Fast_GET_ITEM(a[3], i);
+    if (!PyLong_CheckExact(size)) return py::none();
+    const int64_t n = whole_below(size, INT64_MAX);
+    if (n < 0) fail_value("randint", "got shape ", py::handle(a[3]), "; expected sizes >= 0");
+    shape.append(n);
+  }
+  const Drawing drawing(a[0]);
+  PhiloxState& state = known_state_of(a[0]);
+  Output y = Output::contiguous(DType::int64, shape);
   bounded(state, low, static_cast<uint32_t>(range), numel(y.view<int64_t>()), y.view<int64_t>().data);
-  return y;
+  return new_tensor(y.release().ptr());
 }
 
 // out takes 1 with a probability, else 0: a number, or an array that broadcasts to out, which is in C order.
 void next_bernoulli(Raw generator, Raw limit, InPlace out) {
-  PhiloxState& state = known_state_of(generator);
+  const Drawing drawing(generator.value.ptr());
+  PhiloxState& state = known_state_of(generator.value.ptr());
   const Input before = Input::floating(out);
   const Output y = out.of(before.dtype(), before.shape());
   const int64_t n = before.elements();
@@ -199,17 +249,22 @@ Output draw_rows(const Floats& weights, Whole samples, Truth replacement, Raw dr
   return chosen;
 }
 
+PyMethodDef g_functions[] = {
+    method<next_permutation, 2>("_next_permutation", "_next_permutation(generator: Any, n: Any) -> Any"),
+    method<next_integers, 4>("_next_integers",
+                             "_next_integers(generator: Any, low: Any, high: Any, size: Any) -> Any"),
+    {nullptr, nullptr, 0, nullptr}};
+
 }  // namespace
 
 void register_dropout(Module m) {
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "draw_rows(weights, samples, replacement, draw)", draw_rows, "multinomial");
   def(m, "next_key(state)", next_key);
   def(m, "permute(order, seed)", permute);
   def(m, "_knows_philox(generator, numbers)", knows_philox);
-  def(m, "_next_permutation(generator, n)", next_permutation);
   def(m, "_next_bernoulli(generator, limit, out)", next_bernoulli);
   def(m, "_fill_random(normal, a, b, key, out)", fill_random);
-  def(m, "_next_integers(generator, low, range, shape)", next_integers);
   def(m, "dropout(x, p, key, out=None)", dropout);
   def(m, "random_uniform(shape, dtype, low, high, key)", random_uniform);
   def(m, "random_normal(shape, dtype, mean, std, key)", random_normal);

@@ -2,6 +2,8 @@
 
 #include <structmember.h>
 
+#include <vector>
+
 #include "bindings/define.h"
 #include "bindings/errors.h"
 #include "bindings/guards.h"
@@ -68,6 +70,28 @@ py::object steps(PyObject*, PyObject* const* a, Py_ssize_t) {
   return checked(PyArray_IntTupleFromIntp(PyArray_NDIM(array), counts));
 }
 
+// Tensor.contiguous: most tensors are in C order. Python's method makes the others, and the errors.
+PyObject* g_contiguous;
+PyObject* contiguous(PyObject* tensor, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  const Held array = slot_at(tensor, g_slots.array);
+  if (!count && !names && array && PyArray_Check(array.ptr()) && PyArray_IS_C_CONTIGUOUS(as_array(array)))
+    return Py_NewRef(tensor);
+  std::vector<PyObject*> all{tensor};
+  all.insert(all.end(), given, given + count + (names ? PyTuple_GET_SIZE(names) : 0));
+  return PyObject_Vectorcall(g_contiguous, all.data(), static_cast<size_t>(count + 1), names);
+}
+
+// Puts the method above in place of a class's own: class, signature and text.
+py::object set_contiguous(PyObject*, PyObject* const* a, Py_ssize_t) {
+  g_contiguous = checked(PyObject_GetAttrString(a[0], "contiguous")).release().ptr();
+  static PyMethodDef own{"contiguous",
+                         reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(contiguous)),
+                         METH_FASTCALL | METH_KEYWORDS, PyUnicode_AsUTF8(Py_NewRef(a[1]))};
+  const py::object method = checked(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(a[0]), &own));
+  if (PyObject_SetAttrString(a[0], "contiguous", method.ptr()) < 0) throw py::error_already_set();
+  return py::none();
+}
+
 // size[key], where a slice is a size, too.
 PyObject* item_of_size(PyObject* size, PyObject* key) {
   PyObject* const items = PyTuple_Type.tp_as_mapping->mp_subscript(size, key);
@@ -80,9 +104,11 @@ PyType_Slot g_size_slots[] = {{Py_mp_subscript, reinterpret_cast<void*>(item_of_
 PyType_Spec g_size_spec{"ranvier._core._SizeBase", 0, 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                         g_size_slots};
 
-PyMethodDef g_functions[] = {method<steps, 1>("_steps", "_steps(tensor: Any) -> tuple[int, ...]"),
-                             method<on_memory, 1>("_on_memory", "_on_memory(array: Any) -> Any"),
-                             {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_functions[] = {
+    method<steps, 1>("_steps", "_steps(tensor: Any) -> tuple[int, ...]"),
+    method<on_memory, 1>("_on_memory", "_on_memory(array: Any) -> Any"),
+    method<set_contiguous, 2>("_set_contiguous", "_set_contiguous(tensor: Any, text: str) -> None"),
+    {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 

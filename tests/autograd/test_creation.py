@@ -1,5 +1,7 @@
 """Making Tensors: dtypes, sharing, shapes, the seed."""
 
+import inspect
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -286,3 +288,26 @@ def test_numbers_of_numpy_are_numbers():
     """As in PyTorch, a number's own size does not decide the dtype of what it fills."""
     assert rv.full((2,), np.float64(3)).dtype == rv.float32
     assert rv.full((2,), np.int32(3)).dtype == rv.int64
+
+
+def test_contiguous_is_a_method_with_a_signature():
+    x = rv.arange(6).reshape(2, 3)
+    assert x.contiguous() is x
+    assert x.contiguous(None) is x
+    y = x.t()
+    assert y.contiguous() is not y
+    assert y.contiguous(memory_format=rv.contiguous_format).is_contiguous()
+    assert rv.Tensor.contiguous(x) is x
+    assert list(inspect.signature(rv.Tensor.contiguous).parameters) == ["self", "memory_format"]
+    assert rv.Tensor.contiguous.__doc__.startswith("The tensor in C order")
+    with pytest.raises(TypeError, match=r"contiguous\(\) takes"):
+        x.contiguous(1, 2)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        x.contiguous(order=1)
+
+    class Own(rv.Tensor):
+        def contiguous(self, memory_format=None):
+            return super().contiguous()
+
+    own = Own([1.0])
+    assert own.contiguous() is own

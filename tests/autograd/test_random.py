@@ -1,5 +1,7 @@
 """Keys of random streams."""
 
+import concurrent.futures
+import copy
 import importlib
 
 import numpy as np
@@ -160,7 +162,7 @@ def test_normal_numbers_of_a_size_and_tensors():
 def test_the_counter_of_a_generator_carries():
     bits = np.random.Philox(counter=2**192 - 2, key=3)
     other = np.random.Generator(np.random.Philox(counter=2**192 - 2, key=3))
-    assert _core._next_integers(bits, 0, 8, (300,)).tolist() == other.integers(0, 9, 300).tolist()
+    assert _core._next_integers(bits, 0, 9, (300,)).tolist() == other.integers(0, 9, 300).tolist()
     assert _core._next_permutation(bits, 300).tolist() == other.permutation(300).tolist()
 
 
@@ -180,7 +182,7 @@ def test_the_core_draws_numpys_whole_numbers_in_any_order_of_calls(isa, rng):
                 }
         for n in rng.choice(sizes, 6):
             limit = int(rng.choice([2, 10, 2**31, 3_000_000_000, 2**32]))
-            got = _core._next_integers(ours.bit_generator, -3, limit - 1, (int(n),))
+            got = _core._next_integers(ours.bit_generator, -3, limit - 3, (int(n),))
             np.testing.assert_array_equal(got, numpy.integers(-3, limit - 3, n))
             got = _core._next_permutation(ours.bit_generator, int(n))
             np.testing.assert_array_equal(got, numpy.permutation(int(n)))
@@ -198,3 +200,40 @@ def test_the_memory_of_another_generator_is_not_read():
     assert not _core._knows_philox(np.random.Philox(1), [0] * 13)
     with pytest.raises(AttributeError):
         _core._next_permutation(object(), 3)
+
+
+def test_whole_numbers_of_any_arguments(rng):
+    """The draws that the core makes, and those that are left to NumPy: of one stream."""
+    rv.manual_seed(7)
+    numpy = np.random.Generator(np.random.Philox(7))
+    for dtype in (None, rv.int64, rv.int32, np.int64):
+        for low, high in ((0, 10), (-5, 3), (0, 2**32), (0, 2**32 + 1), (-(2**62), 2**62)):
+            if dtype is rv.int32 and high > 2**31:
+                continue
+            for size in ((), (1,), [2, 3], rv.Size([4]), (0, 2)):
+                x = rv.randint(low, high, size, dtype=dtype)
+                assert x.dtype is (rv.int32 if dtype is rv.int32 else rv.int64)
+                np.testing.assert_array_equal(x.numpy(), numpy.integers(low, high, tuple(size)))
+        for n in (0, 1, 2, 64, 1000):
+            np.testing.assert_array_equal(rv.randperm(n, dtype=dtype).numpy(), numpy.permutation(n))
+    for size in ((-1,), (2, -1), -1):
+        with pytest.raises(ValueError, match=r"\[randint\] got shape .*; expected sizes >= 0"):
+            rv.randint(0, 2, size)
+
+
+def test_a_draw_waits_for_the_lock_of_the_generator():
+    g = rv.Generator().manual_seed(1)
+    rv.randint(2, (1,), generator=g)
+    with g.numpy().bit_generator.lock, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(rv.randint, 9, (3,), generator=g)
+        assert not concurrent.futures.wait([drawn], 0.05).done
+        g.numpy().bit_generator.lock.release()
+        assert drawn.result(10).shape == (3,)
+        g.numpy().bit_generator.lock.acquire()
+
+
+def test_a_copy_of_a_generator_draws_from_its_own_state():
+    g = rv.Generator().manual_seed(5)
+    rv.randint(9, (3,), generator=g)
+    other = copy.deepcopy(g)
+    assert rv.randint(9, (5,), generator=g).equal(rv.randint(9, (5,), generator=other))

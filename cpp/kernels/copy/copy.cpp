@@ -15,7 +15,7 @@ namespace {
 constexpr double kNsPerByte = 0.06;
 constexpr int64_t kPixels = 1024;          // of three channels, that are converted at once
 constexpr int64_t kManyRows = 16;          // enough for every thread
-constexpr int64_t kJoinedBytes = 1 << 11;  // of y that are written at once: the next lines of each x are near
+constexpr int64_t kJoinedBytes = 1 << 14;  // of y that are written at once: the next lines of each x are near
 constexpr int64_t kBufferBytes = 1 << 14;  // of a large y, that memcpy takes
 constexpr int64_t kLongBytes = 1 << 13;    // of a row: memcpy has stores that do not read a line before
 

@@ -3,6 +3,7 @@
 import importlib as _importlib
 import typing as _typing
 
+import ranvier._core as _core
 from ranvier.autograd import check as check
 from ranvier.autograd import context as context
 from ranvier.autograd import convert as convert
@@ -51,6 +52,7 @@ METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
 
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
+_core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{convert.contiguous.__doc__}")
 Tensor.retains_grad = property(retains_grad)  # type: ignore[assignment]
 
 

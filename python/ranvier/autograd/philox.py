@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.recording import recordings
 
+I64 = np.dtype(np.int64)
 Array = np.ndarray[Any, Any]
 
 
@@ -24,31 +27,44 @@ def _is_known() -> bool:
     return _core._knows_philox(bits, [int(n) for n in (*parts, *last)])
 
 
-def _bits(draw: Any) -> Any:
-    """The bit generator, if the core draws NumPy's numbers from it; each has a lock."""
+def bits_of(draw: Any) -> Any:
+    """The bit generator of NumPy's, if the core draws NumPy's numbers from it; else None."""
     bits = getattr(draw, "bit_generator", None)
-    return bits if type(bits) is np.random.Philox and not recordings and _is_known() else None
+    return bits if type(bits) is np.random.Philox and _is_known() else None
 
 
 def integers(draw: Any, low: int, high: int, shape: tuple[int, ...]) -> Array:
     """``draw.integers(low, high, shape)`` in int64."""
-    if 0 < high - low <= 2**32 and type(low) is type(high) is int and (bits := _bits(draw)) is not None:
-        with bits.lock:
-            return _core._next_integers(bits, low, high - low - 1, shape)
+    if not recordings and (y := _core._next_integers(bits_of(draw), low, high, shape)) is not None:
+        return y._array
     return np.asarray(draw.integers(low, high, shape))
 
 
 def bernoulli(draw: Any, limit: Any, out: Array) -> None:
     """out takes ``draw.random() < limit``. TypeError or ValueError where the core does not draw that."""
-    if (bits := _bits(draw)) is None:
+    if recordings or (bits := bits_of(draw)) is None:
         raise TypeError("another generator")
-    with bits.lock:
-        _core._next_bernoulli(bits, limit, out)
+    _core._next_bernoulli(bits, limit, out)
 
 
 def permutation(draw: Any, n: int) -> Array:
     """``draw.permutation(n)``"""
-    if type(n) is int and 0 <= n < 2**32 and (bits := _bits(draw)) is not None:
-        with bits.lock:
-            return _core._next_permutation(bits, n)
+    if not recordings and (y := _core._next_permutation(bits_of(draw), n)) is not None:
+        return y._array
     return np.asarray(draw.permutation(n))
+
+
+def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
+    """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
+    if dtype is I64 and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
+        return
+    kind = np.dtype(dtype)
+    if not low < high:
+        raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
+    least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
+    if kind.kind in "iu":
+        least, most = np.iinfo(kind).min, np.iinfo(kind).max
+    elif kind.kind == "f":
+        least, most = float(np.finfo(kind).min), float(np.finfo(kind).max)
+    if low < least or high - 1 > most:
+        raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")

@@ -8,7 +8,6 @@ both draw from ``g`` instead, on this thread only.
 from __future__ import annotations
 
 import contextlib
-import math
 from _thread import _local as local  # as in mode.py
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
@@ -20,16 +19,16 @@ import ranvier._core as _core
 from ranvier.autograd import philox
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
-from ranvier.autograd.dtypes import default
+from ranvier.autograd.dtypes import default, int64
 from ranvier.autograd.errors import named, own_error, renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.philox import check_range
+from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.tensor import Tensor
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
-_I64 = np.dtype(np.int64)
+_I64 = philox.I64
 _NAMES = {"f": "float32", "d": "float64"}
 _lock = allocate_lock()
 
@@ -48,6 +47,7 @@ class Generator:
 
     def __init__(self, device: Any = "cpu") -> None:
         self._numpy: np.random.Generator | None = None
+        self._bits: Any = None  # those of _numpy, once it has drawn: see philox.py
         self._seeded = True
         # The seed and the number of keys drawn, in memory that kernels read: a replay draws the next keys.
         self._state = np.array([67280421310721, 0])  # PyTorch's default seed
@@ -60,7 +60,7 @@ class Generator:
         return self
 
     def _begin(self, seed: int) -> None:
-        self._numpy, self._seeded = None, True
+        self._numpy, self._bits, self._seeded = None, None, True
         self._state.view(np.uint64)[...] = int(seed) & _MASK, 0
 
     def seed(self) -> int:
@@ -87,6 +87,7 @@ class Generator:
             with _lock:
                 if self._numpy is None:
                     self._numpy = np.random.Generator(np.random.Philox(seed))
+                    self._bits = philox.bits_of(self._numpy)
         return self._numpy
 
     def next_key(self) -> int:
@@ -345,20 +346,11 @@ def _integers(name: str, drawn_from: Any) -> np.random.Generator:
     return generator() if drawn_from is None else _given(name, drawn_from).numpy()
 
 
-def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
-    """Raises ValueError unless there are numbers low <= n < high, and the dtype can hold them."""
-    if dtype is _I64 and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
-        return
-    kind = np.dtype(dtype)
-    if not low < high:
-        raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
-    least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
-    if kind.kind in "iu":
-        least, most = np.iinfo(kind).min, np.iinfo(kind).max
-    elif kind.kind == "f":
-        least, most = float(np.finfo(kind).min), float(np.finfo(kind).max)
-    if low < least or high - 1 > most:
-        raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
+def _bits_of(name: str, generator: Any) -> Any:
+    """The bits of the process's generator, or of the given one, that the core draws from; or None."""
+    if recordings:
+        return None
+    return ((_local.generator or _global) if generator is None else _given(name, generator))._bits
 
 
 @own_error
@@ -381,6 +373,10 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
+    if (dtype is None or dtype is int64) and device is None and not (requires_grad or settings):
+        y = _core._next_integers(_bits_of("randint", generator), low, high, size)
+        if y is not None:
+            return y
     check_range("randint", low, high, dtype or _I64)
     values = philox.integers(_integers("randint", generator), low, high, shape_of((size,), "tensor"))
     values = values if dtype is None else values.astype(dtype, copy=False)
@@ -392,6 +388,10 @@ def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
+    if (dtype is None or dtype is int64) and device is None and not settings:
+        y = _core._next_permutation(_bits_of("randperm", generator), n)
+        if y is not None:
+            return y
     if n:
         check_range("randperm", 0, n, dtype or _I64)
     values = philox.permutation(_integers("randperm", generator), n)

@@ -25,6 +25,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.recording import package
+from ranvier.autograd.tensor import Tensor
 
 MOST = 1024  # items of a container
 
@@ -89,7 +90,7 @@ TYPES: frozenset[Any] = frozenset(
         type(None), property, staticmethod, classmethod, super, enumerate, zip, map, filter, reversed,
         BaseException, collections.deque, collections.OrderedDict, collections.defaultdict,
         operator.itemgetter, datetime.timedelta, datetime.date, datetime.time, datetime.datetime,
-        functools.partial, re.Pattern, re.Match, _core._GradBlock,
+        functools.partial, re.Pattern, re.Match, _core._GradBlock, Tensor,
         np.ndarray, np.generic, np.dtype, DType, np.ufunc, types.MappingProxyType,
         types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.GeneratorType,
         types.SimpleNamespace, types.ModuleType, types.CellType, types.GenericAlias, types.UnionType,
@@ -197,7 +198,7 @@ def is_python_class(kind: type) -> bool:
     """Whether a class is made by Python code: it has no function of its own that is made in C."""
     if kind is object or getattr(builtins, kind.__name__, None) is kind:
         return False
-    if kind.__module__ == "ranvier.nn.module":  # the core has the call of Module
+    if kind is Tensor or kind.__module__ == "ranvier.nn.module":  # whose methods in the core are known
         return True
     for value in vars(kind).values():
         if type(value) in _IN_C and kind in (

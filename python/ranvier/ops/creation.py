@@ -22,8 +22,9 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import in_place
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like
-from ranvier.autograd.random import check_range, key_of, randint, randn, state_of, using
+from ranvier.autograd.philox import check_range
 from ranvier.autograd.random import generator as numpy_generator
+from ranvier.autograd.random import key_of, randint, randn, state_of, using
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
 from ranvier.ops.elementwise.functions import pow

@@ -20,8 +20,8 @@ from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError, OpIndexError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import copied, reshaped
-from ranvier.autograd.recording import host
+from ranvier.autograd.memory import reshaped
+from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import (
@@ -281,6 +281,7 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: A
             type(dim) is int
             and axis is None
             and keepdims is False
+            and is_floating(input)
             and (y := direct(find, input, dim, keepdim)) is not None
         ):
             return tuple.__new__(ValuesIndices, y)
@@ -314,17 +315,25 @@ def _extreme(name: str, find: Any, x: Any, dim: Any, keepdim: bool, axis: Any, k
             return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
         return ValuesIndices(*ExtremeAlong(find, axes, keepdims).apply(x))
     require_no_gradient(name, x)
-    indices = _arg("arg" + name, x, axes, True)._array
-    values = host(np.take_along_axis, x._array, indices, axes) if x.ndim else copied(x._array)
-    if not keepdims and x.ndim:
-        values, indices = values.squeeze(axes), indices.squeeze(axes)
-    return ValuesIndices(wrap(np.asarray(values)), wrap(np.asarray(indices)))
+    values = (_MAX if name == "max" else _MIN)(x, axes, None, keepdims, False)
+    if values is None:
+        values = _extreme_over(name, x, axes if x.ndim else None, keepdims)
+    return ValuesIndices(values, _arg("arg" + name, x, axes, keepdims))
 
 
 def _place(name: str) -> Callable[..., Tensor]:
+    find = getattr(_core, name)
+
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
+        if (
+            type(dim) is int
+            and axis is None
+            and is_floating(input)
+            and (y := direct(find, input, dim, keepdim or keepdims)) is not None
+        ):
+            return y
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         return _arg(name, input, axes, keepdims)
 
@@ -368,6 +377,12 @@ argmin: The index of the first minimum (or NaN) along dim, or in the flattened t
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     array = x._array
     if not is_floating(x) or array.ndim == 0:
+        if (
+            not (recordings or keepdims)
+            and array.size
+            and (axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim))
+        ):
+            return wrap(np.asarray(getattr(array, name)(axis)))
         return _numpy(getattr(np, name), x, axis, keepdims)
     if axis is None:
         flat = getattr(_core, name)(reshaped(array, -1), 0, False)
