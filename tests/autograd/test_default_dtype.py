@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from support.threads import in_thread
+from support.training import training
 
 
 @pytest.fixture
@@ -59,15 +60,7 @@ def test_a_training_step_in_float64(wide):
     model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))
     optimizer = rv.optim.Adam(model.parameters())
     x, y = rv.randn(16, 3), rv.randn(16, 1)
-
-    @rv.compile(strict=True)
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = rv.compile(training(model, optimizer, nn.functional.mse_loss), strict=True)
     losses = [step(x, y).item() for _ in range(30)]
     assert {p.dtype for p in (*model.parameters(), x)} == {rv.float64}
     assert losses[-1] < losses[0]

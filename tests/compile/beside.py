@@ -92,18 +92,5 @@ def fused(step: Any) -> list[str]:
     return sorted(name for i in step.programs[0].instructions for name in i.fused)
 
 
-def training(model: Any, optimizer: Any, loss: Any = nn.functional.cross_entropy) -> Any:
-    """The plain step of a model with a loss of its output and labels, or of its output alone."""
-
-    def step(x, *labels):
-        optimizer.zero_grad()
-        value = loss(model(x), *labels)
-        value.backward()
-        optimizer.step()
-        return value
-
-    return step
-
-
 def squares(y: Any) -> Any:
     return (y * y).mean()

@@ -8,9 +8,10 @@ import warnings
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, training
+from compile.beside import bits
 from support.refused import refused
 from support.strict import strict
+from support.training import training
 
 CALLS, NAN = 12, math.nan
 

@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import drawn, names, same, training
+from compile.beside import drawn, names, same
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.python import printed
 from support.refused import refused
 from support.strict import strict
+from support.training import training
 from support.unseen import unseen
 
 NUMBERS = rv.arange(6.0)
@@ -179,13 +180,7 @@ def peaks():
     """Bytes by which the peak of the process grows: in an eager step, in a call that is checked."""
     model = nn.Sequential(*(layer for _ in range(16) for layer in (nn.Linear(128, 128), nn.Tanh())))
     optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
+    step = training(model, optimizer, F.mse_loss)
 
     def status(name):
         with open("/proc/self/status") as file:

@@ -6,9 +6,10 @@ import re
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import drawn, names, same, squares, training
+from compile.beside import drawn, names, same, squares
 from ranvier import nn
 from support.strict import strict
+from support.training import training
 
 X = np.random.default_rng(0).normal(size=(16, 1, 12, 12)).astype(np.float32)
 Y = np.arange(16) % 4
@@ -35,7 +36,7 @@ def test_instructions_are_numbered_measured_and_placed(program):
     assert [i.number for i in code] == list(range(len(code)))
     assert all(0 < i.ns < 1e9 for i in code if not i.prepared)
     assert [i.op for i in code if i.prepared] == ["fill"]  # the gradient 1 of the loss
-    assert all(re.search(r"beside\.py:\d+$", i.place) for i in code)
+    assert all(re.search(r"training\.py:\d+$", i.place) for i in code)
     assert [i.op for i in code][-1] == "optimizer_step"
     assert repr(program) == f"<Program of {len(code)} instructions>"
 
@@ -90,7 +91,7 @@ def test_the_table(program, capsys):
     text, code = capsys.readouterr().out, program.instructions
     replayed, fused = sum(not i.prepared for i in code), sum(len(i.fused) for i in code)
     assert text.startswith(f"{replayed} instructions, {fused} more fused into them")
-    for part in ("results and gradients", "0.weight 8x1x3x3", "more", "beside.py:"):
+    for part in ("results and gradients", "0.weight 8x1x3x3", "more", "training.py:"):
         assert part in text
     for i in code:
         assert re.search(rf"^ *{i.number}  {i.op} ", text, re.M)

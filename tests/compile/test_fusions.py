@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import drawn, fused, names, same, squares, training
+from compile.beside import drawn, fused, names, same, squares
 from ranvier import nn
 from ranvier.autograd.views import bump
 from ranvier.distributed.exchange import put
 from ranvier.nn import functional as F
+from support.training import training
 from support.unseen import unseen
 
 S, Conv, Pool, Norm, Linear = nn.Sequential, nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d, nn.Linear

@@ -8,9 +8,10 @@ import warnings
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import same, squares, training
+from compile.beside import same, squares
 from ranvier import nn
 from support.strict import strict
+from support.training import training
 
 
 class Table:

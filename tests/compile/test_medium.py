@@ -6,6 +6,7 @@ import ranvier as rv
 from ranvier import nn
 from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
 from support.threads import in_thread
+from support.training import training
 
 pytestmark = needs_bfloat16
 
@@ -32,14 +33,7 @@ def data(kind, rows=24):
 def trained(kind, compiled, steps=6, scope=None):
     model = network(kind)
     optimizer = rv.optim.Adam(model.parameters(), 1e-3)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = training(model, optimizer)
     run = rv.compile(step) if compiled else step
     for i in range(steps):
         with rv.config.float32_matmul_precision(scope(i) if scope else None):

@@ -7,9 +7,10 @@ import weakref
 
 import pytest
 import ranvier as rv
-from compile.beside import squares, training
+from compile.beside import squares
 from ranvier import nn
 from support.strict import strict
+from support.training import training
 
 X = rv.ones(4, 3)
 

@@ -6,9 +6,10 @@ import ctypes
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, fused, names, squares, training
+from compile.beside import bits, fused, names, squares
 from ranvier import _core, nn, optim
 from support.strict import strict
+from support.training import training
 
 S, Conv, Pool, Norm, Linear = nn.Sequential, nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d, nn.Linear
 Norm1 = nn.BatchNorm1d

@@ -17,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import squares, training
+from compile.beside import squares
 from ranvier import nn, optim
 from ranvier.nn.utils import rnn
 from support.refused import refused
 from support.strict import strict
 from support.threads import beside
+from support.training import training
 
 X = rv.ones(4, 3)
 GENERATOR, SOURCE, HASH = random.Random(0), io.BytesIO(b"text"), hashlib.sha256()

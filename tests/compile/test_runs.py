@@ -5,10 +5,11 @@ import types
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, outcome, squares, training
+from compile.beside import bits, outcome, squares
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.threads import in_threads
+from support.training import training
 
 STEPS = 30
 RNG = np.random.default_rng(0)

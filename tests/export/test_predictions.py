@@ -7,6 +7,7 @@ import ranvier.nn.functional as F
 from ranvier import nn
 from support.c_files import COMPILERS, Compiled, needs_compiler
 from support.tolerance import tolerance
+from support.training import training
 
 pytestmark = needs_compiler
 
@@ -58,14 +59,7 @@ def test_code_of_an_mlp_is_small(tmp_path):
         pytest.skip("no program `size` here")
     model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
     optimizer = rv.optim.Adam(model.parameters())
-
-    def step(x, t):
-        optimizer.zero_grad()
-        loss = F.mse_loss(model(x), t)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = training(model, optimizer, F.mse_loss)
     for most, target, example in (
         (1500, model, rv.zeros(1, 4)),
         (6000, step, (rv.zeros(8, 4), rv.zeros(8, 2))),

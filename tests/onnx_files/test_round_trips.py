@@ -16,6 +16,7 @@ from ranvier import nn
 pytest.importorskip("onnx", reason="onnx is not installed")
 
 from support.onnx_networks import NETWORKS, drawn, flat, session, with_statistics
+from support.training import training
 
 
 @pytest.fixture(params=NETWORKS)
@@ -63,15 +64,7 @@ def test_training_the_loaded_network(written):
             if name in moved:
                 np.testing.assert_allclose(moved[name], buffer.numpy(), 1e-4, 1e-5)
     optimizer = rv.optim.SGD(again.parameters(), lr=0.02)
-
-    @rv.compile
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(again(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = rv.compile(training(again, optimizer))
     losses = [step(x, y).item() for _ in range(6)]
     assert losses[-1] < losses[0]
     assert len(step.programs) == 1

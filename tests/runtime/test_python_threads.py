@@ -17,6 +17,7 @@ from ranvier.compile import cache
 from ranvier.compile.locks import Lock
 from support.python import printed
 from support.threads import in_threads
+from support.training import training
 
 ROUNDS = int(os.environ.get("RANVIER_THREAD_ROUNDS", "1"))
 THREADS = 4
@@ -50,14 +51,7 @@ def trained(seed, compiled, steps=20):
     """The bytes of the parameters after some steps of a model that this thread alone has."""
     model, (x, y) = network(seed), data(seed)
     optimizer = rv.optim.Adam(model.parameters(), lr=0.01)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = training(model, optimizer)
     run = rv.compile(step) if compiled else step
     x, y = rv.tensor(x), rv.tensor(y)
     for _ in range(steps * ROUNDS):

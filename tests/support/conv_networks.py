@@ -5,7 +5,7 @@ import random
 import numpy as np
 import ranvier as rv
 from ranvier import nn
-from ranvier.nn import functional as F
+from support.training import training
 
 CLASSES = 4
 
@@ -66,14 +66,7 @@ def trained(seed: int, compiled: bool, dtype=np.float32, steps: int = 5) -> dict
     rng = np.random.default_rng(seed)
     model.to(dtype)
     optimizer = rv.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-
-    def step(x, y):
-        optimizer.zero_grad()
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
+    step = training(model, optimizer)
     run = rv.compile(step) if compiled else step
     losses = []
     for n in [3, 3, 3, 5, 3, 5, 5, 3][:steps]:

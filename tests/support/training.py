@@ -25,6 +25,19 @@ def cnn():
     )
 
 
+def training(model, optimizer, loss=nn.functional.cross_entropy):
+    """The plain step of a model with a loss of its output and labels, or of its output alone."""
+
+    def step(x, *labels):
+        optimizer.zero_grad()
+        value = loss(model(x), *labels)
+        value.backward()
+        optimizer.step()
+        return value
+
+    return step
+
+
 def trainer_of(model, optimizer=None, loss=None, **settings):
     optimizer = optimizer or optim.Adam(model.parameters(), lr=0.05)
     return rv.Trainer(model, loss or nn.CrossEntropyLoss(), optimizer, **settings)
