@@ -73,6 +73,8 @@ def trains(after):
     return lambda x: (inner(x), after(optimizer, schedule))[0]
 
 
+PLACE_OF_X = hash(X)
+
 # The step, and the message of the first call.
 REFUSED = {
     "a value": (lambda x: (x * 2).sum().item(), rf"item\(\) reads a value at {HERE}"),
@@ -109,6 +111,8 @@ REFUSED = {
     "the date": (calls(lambda: datetime.datetime.now()), r"calls datetime\.datetime\.now"),
     "a generator": (calls(lambda: GENERATOR.random()), r"Random\.random|GENERATOR"),
     "a file": (calls(lambda: SOURCE.read()), r"BytesIO"),
+    "its argument's hash": (lambda x: x * (2 if hash(x) == PLACE_OF_X else 3), rf"calls hash at {HERE}"),
+    "its argument's own hash": (lambda x: x * (2 if x.__hash__() == PLACE_OF_X else 3), "names __hash__"),
     "a hash": (calls(lambda: HASH.update(b"more")), r"\.update|HASH"),
     "print": (calls(lambda: print(end="")), "calls print"),
     "random": (calls(random.random), rf"calls random\.Random\.random at {HERE}"),

@@ -67,8 +67,9 @@ MODULES = frozenset(
     {"math", "cmath", "_operator", "_functools", "_bisect", "_heapq", "_struct", "_collections", "_abc",
      "itertools"}
 )  # fmt: skip
+# Not hash: that of a Tensor is its place, by which a call with another one differs.
 _BUILTINS = """
-__build_class__ abs all any ascii bin callable chr divmod hash hex isinstance issubclass iter len max min next
+__build_class__ abs all any ascii bin callable chr divmod hex isinstance issubclass iter len max min next
 oct ord pow repr round sorted sum
 """
 # NumPy's functions of arguments alone: objects of one class, whether made in C or in Python.
@@ -123,7 +124,7 @@ SPECIAL = frozenset(
     [f"__{kind}{name}__" for name in _ARITHMETIC.split() for kind in ("", "r", "i")],
 )
 _HIDDEN = """
-annotations builtins code closure defaults delattr dict dir getattribute getstate globals import kwdefaults
+annotations builtins code closure defaults delattr dict dir getattribute getstate globals hash import kwdefaults
 match_args reduce reduce_ex setstate sizeof subclasses text_signature type_params weakref
 """
 # Names with two underscores that code may not have: they look into Python's own objects.

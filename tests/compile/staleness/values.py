@@ -144,7 +144,7 @@ Base(), Derived(), Base(), Derived() -> 1.0 if isinstance(v, Derived) else 3.0
 . read: o
 . change: o.value = new
 1, 3, 2, 4 -> 1.0 if v else 3.0; float(len(v)); sum(v); 1.0 if 3 in v else 3.0; 1.0 if v == 3 else 3.0
-    float(v); 1.0 if v != 3 else 3.0; float(hash(v) % 100); 1.0 if v < 3 else 3.0; 1.0 if 3 > v else 3.0
+    float(v); 1.0 if v != 3 else 3.0; !float(hash(v) % 100); 1.0 if v < 3 else 3.0; 1.0 if 3 > v else 3.0
     int(v) * 1.0; counted(v); v + 1.0; 1.0 + v; 2.0 * v; -v * 1.0; abs(v) * 1.0; round(v) * 1.0
     float(len(str(v))); v[0] * 1.0; float(len(repr(v))); float(len(f'{v}')); v() * 1.0
     1.0 if v in [3, 7] else 3.0; 1.0 if sorted([v, Odd(3)])[0] is v else 3.0
