@@ -124,8 +124,8 @@ SPECIAL = frozenset(
     [f"__{kind}{name}__" for name in _ARITHMETIC.split() for kind in ("", "r", "i")],
 )
 _HIDDEN = """
-annotations builtins code closure defaults delattr dict dir getattribute getstate globals hash import kwdefaults
-match_args reduce reduce_ex setstate sizeof subclasses text_signature type_params weakref
+annotations builtins code closure defaults delattr dict dir getattribute getstate globals hash import
+kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature type_params weakref
 """
 # Names with two underscores that code may not have: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
