@@ -28,6 +28,11 @@ zero = {"weight": torch.zeros(3, 2), "bias": torch.ones(3)}
 with _reparametrize_module(layer, zero):
     assert layer(torch.ones(2)).tolist() == [1.0, 1.0, 1.0]
 assert functional_call(layer, zero, torch.ones(2)).tolist() == [1.0, 1.0, 1.0]
+members = [nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval() for _ in range(4)]
+state, x = torch.func.stack_module_state(members), torch.randn(5, 2)
+assert all(p.is_leaf and p.requires_grad for p in state[0].values()) and len(state[1]) == 3
+both = torch.func.vmap(lambda *state: torch.func.functional_call(members[0], state, (x,)))(*state)
+assert torch.allclose(both, torch.stack([m(x) for m in members]), atol=1e-6)
 schedule = lr_scheduler.StepLR(torch.optim.SGD(layer.parameters(), lr=1.0), 1)
 assert schedule.__module__ == lr_scheduler.__name__ == "torch.optim.lr_scheduler"
 assert type(pickle.loads(pickle.dumps(schedule))) is lr_scheduler.StepLR

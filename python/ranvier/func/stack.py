@@ -32,7 +32,7 @@ class Stack(Module):
         super().__init__()
         self._members, self._generators, self._split = tuple(members), tuple(generators), split
         self._active = tuple(range(len(self._members)))
-        parameters, buffers = _state(self._members)
+        parameters, buffers = state_of(self._members)
         if split:
             for i, member in enumerate(self._members):
                 self.add_module(str(i), member)
@@ -237,8 +237,8 @@ def _members(name: str, models: Any) -> list[Module]:
     return members
 
 
-def _state(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str, Tensor]]:
-    """The parameters and buffers of all, by name, stacked."""
+def state_of(members: Sequence[Module]) -> tuple[dict[str, Parameter], dict[str, Tensor]]:
+    """The parameters and buffers of all, by name, stacked: `torch.func.stack_module_state`."""
     first = _form(members[0])
     for i, member in enumerate(members):
         form = _form(member)
