@@ -67,10 +67,10 @@ def test_large_ones_and_threads(shape, medium, threads, rng):  # noqa: F811
 
 @needs_bfloat16
 def test_a_row_has_the_same_bits_alone(medium, rng):  # noqa: F811
-    for k, n in ((784, 128), (64, 16), (33, 65), (1500, 40), (41, 1100), (900, 523), (17, 100)):
+    for k, n in ((784, 128), (64, 16), (33, 65), (1500, 40), (41, 1100), (900, 523), (17, 100), (1024, 100)):
         a, b = stored(rng, (130, k), "C"), stored(rng, (k, n), "F")
         whole = kernels.matmul(a, b)
-        for rows in (1, 2, 3, 4, 5, 7, 12, 13, 30, 96, 97):
+        for rows in (1, 2, 3, 4, 5, 7, 12, 13, 24, 25, 30, 96, 97):
             for order in (b, np.ascontiguousarray(b), np.repeat(b, 2, 1)[:, ::2]):
                 equal(kernels.matmul(a[:rows], order), whole[:rows])
                 equal(kernels.matmul(np.asfortranarray(a[:rows]), order), whole[:rows])

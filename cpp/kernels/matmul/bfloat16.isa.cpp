@@ -159,10 +159,11 @@ static void run_pair_tile(const MatmulTile<float>& tile) {
 // --- Few rows of a: b is rounded where it is, as often as there are passes of rows.
 
 constexpr int kFewRows = 12;  // at once; there is code for some numbers, of which the rest are zero
-constexpr int kHeights[] = {1, 2, 4, 8, kFewRows};           // at most twice as many
+constexpr int kHeights[] = {1, 2, 4, 6, 8, kFewRows};        // at most twice as many
 constexpr int kSquareColumns = 4 * L, kSquarePairs = 2 * L;  // of a b with contiguous columns, at a time
 // Elements of a pair of rows of b: from a page on, so many pairs have all their columns first.
 constexpr int64_t kLongRow = 1024, kPairsOfLong = 4;
+constexpr int64_t kInFewSets = 512;  // elements: columns so far apart share sets of L1, which hold few
 
 struct FewRows {
   int64_t k;
@@ -235,8 +236,8 @@ static void few_rows(const FewRows& t, int column = 0) {
 // Up to kFewRows rows.
 static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width) {
   typedef void (*Few)(const FewRows&, int);
-  static constexpr Few in_place[] = {few_rows<1, 8>, few_rows<2, 8>, few_rows<4, 4>, few_rows<8, 3>,
-                                     few_rows<kFewRows, 2>};
+  static constexpr Few in_place[] = {few_rows<1, 8>, few_rows<2, 8>, few_rows<4, 4>,
+                                     few_rows<6, 4>, few_rows<8, 3>, few_rows<kFewRows, 2>};
   static constexpr Few packed[][2] = {{few_columns<2, 2, true>, few_columns<2, 4, true>},
                                       {few_columns<4, 2, true>, few_columns<4, 4, true>}};
   alignas(64) float panel[kFewRows * kSumBlock], squares[kSquareColumns * kSquarePairs];
@@ -254,9 +255,10 @@ static void add_few_rows(const MatmulTile<float>& t, float* sums, int64_t width)
     }
     return;
   }
+  const bool in_few_sets = t.step_b % kInFewSets == 0;
   f.b = squares;
   for (int j = 0; j < t.columns; j += f.columns, f.sums += f.columns) {
-    f.columns = t.columns - j > kSquareColumns / 2 ? kSquareColumns : kSquareColumns / 2;
+    f.columns = t.columns - j > kSquareColumns / 2 && !in_few_sets ? kSquareColumns : kSquareColumns / 2;
     f.rs_b = f.columns;
     const int columns = t.columns - j < f.columns ? t.columns - j : f.columns;
     for (int64_t p = 0; p < t.k; p += kSquarePairs) {

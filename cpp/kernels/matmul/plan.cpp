@@ -20,7 +20,7 @@ constexpr int64_t kAliased = 4096;   // bytes; rows so far apart share the sets 
 constexpr int64_t kLongRow = 1024;   // bytes, of c
 constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
 // Rows of a that read b in place where it becomes pairs, by whether it stays in L2 for the next ones.
-constexpr int64_t kPassedRows = 96, kPassedOnce = 12;
+constexpr int64_t kPassedRows = 96, kPassedTwice = 24;
 constexpr int64_t kFewPages = 64;  // of memory
 constexpr int64_t kLinesOfB =
     80;  // elements of b that are read from another core in the time of a shared line
@@ -190,7 +190,7 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
   if (kernels_.pairs) {
     dots = few = stack = false;
     const bool near = 2 * plain.k * std::abs(plain.rs_b) * kSize <= caches.l2;
-    const int64_t in_place = near ? kPassedRows : kPassedOnce;
+    const int64_t in_place = near ? kPassedRows : kPassedTwice;
     gemv = plain.m <= (plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0);
     transposed = !gemv && cost(swapped) < cost(plain);
     return;
