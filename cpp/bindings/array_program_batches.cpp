@@ -9,7 +9,7 @@
 #include "bindings/array_program.h"
 #include "bindings/errors.h"
 #include "bindings/numpy_api.h"
-#include "bindings/rank_sum.h"
+#include "bindings/rank_update.h"
 
 namespace ranvier::bind {
 
@@ -238,7 +238,11 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::ob
   const auto loss = [wide, x = PyArray_BYTES(as_array(total))]() -> double {
     return wide ? *reinterpret_cast<const double*>(x) : *reinterpret_cast<const float*>(x);
   };
-  int64_t done = 0;
+  std::optional<RankUpdate> of_ranks;
+  if (ranks && !penalised) of_ranks.emplace(*update.program_, *ranks);
+  const Team team(update.settings_.team);
+  int64_t done = 0, least = 0;  // so many batches have been promised to the other ranks
+  bool divided = false;         // whether each rank makes a part of the next update
   PyThreadState* state = PyEval_SaveThread();
   const Clock::time_point begin = Clock::now();
   for (bool go = true; go && done < count;) {
@@ -248,14 +252,25 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::ob
       for (const BatchSource& source : sources) source.prefetch(done + 1);
     if (!run()) break;
     const double own = loss();
-    if (ranks && !ranks->add()) break;
+    const bool stays =
+        program_->is_measured() && update.program_->is_measured() && Clock::now() - begin < kReturn;
+    // That it makes two more batches in any case.
+    const bool says = of_ranks && of_ranks->pays() && stays && done + 2 < count;
+    if (ranks && !(divided ? of_ranks->add(says) : ranks->add(says))) break;
     double* const found = values + 3 * done++;
     found[0] = loss(), found[1] = 0, found[2] = own;
+    const bool next = ranks && ranks->agreed();
+    if (next) least = done + 2;
+    if (divided && !std::isfinite(found[0])) {  // the same on all ranks
+      divided = false;
+      if (!of_ranks->complete()) break;
+    }
     if (careful && !std::isfinite(found[0])) break;
-    update.run();
+    if (divided && !of_ranks->run(team, !next)) break;
+    if (!divided) update.run();
+    divided = next;
     if (penalised) found[1] = number_at(update.settings_.results[0], penalty);
-    go = std::isfinite(found[0] + found[1]) && program_->is_measured() && update.program_->is_measured() &&
-         Clock::now() - begin < kReturn;
+    go = std::isfinite(found[0] + found[1]) && (stays || done < least);
   }
   batches_done_ = done;
   PyEval_RestoreThread(state);

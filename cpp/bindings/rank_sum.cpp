@@ -21,6 +21,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int kSpins = 1000;  // looks without a pause: another rank comes within some microseconds
 constexpr Clock::duration kLong = std::chrono::milliseconds(2);  // then Python waits, which looks for faults
 constexpr int64_t kBlock = 1024;                                 // elements that are added at once
+constexpr int64_t kAheadBytes = 192 * 64;                        // the row of another rank comes from memory
 constexpr int64_t kPast = 1 << 12;  // bytes: shorter copies go through the caches
 // Up to so many bytes each rank adds all elements, which is one meeting less; above, a part of them.
 constexpr int64_t kWhole = 1 << 14, kWholeOfTwo = 1 << 19;
@@ -30,7 +31,7 @@ template <class T>
 void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
   typedef T Lanes __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
   constexpr int64_t kLanes = 16 / sizeof(T), kLine = 4 * kLanes;
-  constexpr int64_t kAhead = 192 * kLine;  // the row of another rank comes from memory
+  constexpr int64_t kAhead = kAheadBytes / int64_t{sizeof(T)};
   int64_t i = 0;
   for (; i + kLine <= n; i += kLine) {
     __builtin_prefetch(lower + i + kAhead), __builtin_prefetch(upper + i + kAhead);
@@ -79,6 +80,18 @@ void copy_past(char* to, const char* from, int64_t bytes) {
 #else
   std::memcpy(to, from, bytes);
 #endif
+}
+
+// A copy from the row of another rank.
+void copy_ahead(char* to, const char* from, int64_t bytes) {
+  int64_t i = 0;
+  typedef char Lanes __attribute__((vector_size(16), aligned(1), may_alias));
+  for (; i + 64 <= bytes; i += 64) {
+    __builtin_prefetch(from + i + kAheadBytes);
+    for (int64_t j = i; j < i + 64; j += 16)  // not memcpy, which becomes slow code where it is to be small
+      *reinterpret_cast<Lanes*>(to + j) = *reinterpret_cast<const Lanes*>(from + j);
+  }
+  std::memcpy(to + i, from + i, bytes - i);
 }
 
 }  // namespace
@@ -156,25 +169,56 @@ void RankSum::sum(int64_t begin, int64_t end, bool published) {
   type_ == DType::float32 ? blocks(0.0f) : blocks(0.0);
 }
 
-bool RankSum::add() {
+bool RankSum::add(bool says, int64_t head) {
+  agreed_ = says;
   if (ranks_ == 1) return true;
   if (!all(kRead)) return false;  // the terms of the last sum
   ++number_;
-  const bool whole = count_ * size_ <= (ranks_ == 2 ? kWholeOfTwo : kWhole);
-  publish(0, whole ? count_ : bound(rank_));
-  if (!whole) publish(bound(rank_ + 1), count_);
+  const bool whole = head < 0 && count_ * size_ <= (ranks_ == 2 ? kWholeOfTwo : kWhole);
+  publish(0, whole ? count_ : begin_own(head));
+  if (!whole) publish(end_own(), count_);
+  mark(rank_, kSays) = says;
   tell(kArrived);
   if (!all(kArrived)) return false;
+  for (int64_t rank = 0; rank < ranks_; ++rank) agreed_ = agreed_ && mark(rank, kSays);
+  if (head >= 0) {
+    sum(0, head, false);
+    sum(begin_own(head), end_own(), false);
+    return true;
+  }
   if (whole) {
     sum(0, count_, false);
   } else {
-    sum(bound(rank_), bound(rank_ + 1), true);
+    sum(bound(rank_), end_own(), true);
     tell(kAdded);
     for (int64_t step = 1; step < ranks_; ++step) {
       const int64_t rank = (rank_ + step) % ranks_, first = bound(rank) * size_;
       if (!other(rank, kAdded)) return false;
-      std::memcpy(values_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
+      copy_ahead(values_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
     }
+  }
+  tell(kRead);
+  return true;
+}
+
+void RankSum::move(int64_t rank, int64_t at, int64_t size, char* data) const {
+  const int64_t begin = std::max(bound(rank), at), n = std::min(bound(rank + 1), at + size) - begin;
+  if (n <= 0) return;
+  char *const mine = data + (begin - at) * size_, *const shared = row(rank) + begin * size_;
+  rank == rank_ ? copy_past(shared, mine, n * size_) : copy_ahead(mine, shared, n * size_);
+}
+
+bool RankSum::exchange(void (*copy)(void*, int64_t), void* of, bool begins) {
+  if (begins) {
+    if (!all(kRead)) return false;
+    ++number_;
+  }
+  copy(of, rank_);
+  tell(kAdded);
+  for (int64_t step = 1; step < ranks_; ++step) {
+    const int64_t rank = (rank_ + step) % ranks_;
+    if (!other(rank, kAdded)) return false;
+    copy(of, rank);
   }
   tell(kRead);
   return true;

@@ -1,5 +1,6 @@
 // The sum of a vector over the processes of a host, in memory that they share.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #include "bindings/params.h"
@@ -17,12 +18,30 @@ class RankSum {
           const py::object& wait);
 
   // The values become the sum over all ranks. False where an exception of `wait` is set; without the GIL.
-  bool add();
+  bool add() { return add(false); }
+  // says: see agreed(). With a `head`, the first `head` values only; of the others each rank gets the sums of
+  // those that are its own, and makes something of them. Then follows exchange().
+  bool add(bool says, int64_t head = -1);
+  // Each rank gives its own elements of some arrays, and gets those of the others: copy(of, rank) calls
+  // move() for each array. begins: whether it does not follow such an add().
+  bool exchange(void (*copy)(void* of, int64_t rank), void* of, bool begins);
+  // data: elements [at, at + size) of a vector as the values are. Those that are the rank's are copied to its
+  // row, or from there on the other ranks.
+  void move(int64_t rank, int64_t at, int64_t size, char* data) const;
+  bool agreed() const { return agreed_; }  // whether all ranks have said `true` in the last sum
   // The values become those of rank 0.
   bool spread();
 
+  int64_t ranks() const { return ranks_; }
+  int64_t count() const { return count_; }
+  DType type() const { return type_; }
+  char* values() const { return values_; }
+  int64_t begin_own(int64_t head) const { return std::max(bound(rank_), head); }
+  int64_t end_own() const { return bound(rank_ + 1); }
+  int64_t bound(int64_t rank) const;  // where a rank's elements begin
+
  private:
-  enum Kind { kArrived, kAdded, kRead };
+  enum Kind { kArrived, kAdded, kRead, kSays };
 
   template <class T>
   static T* of(char* data) {
@@ -33,7 +52,6 @@ class RankSum {
   bool all(Kind kind);
   bool other(int64_t rank, Kind kind);
   void tell(Kind kind) { __atomic_store_n(&mark(rank_, kind), number_, __ATOMIC_RELEASE); }
-  int64_t bound(int64_t rank) const;
   void publish(int64_t begin, int64_t end);
   void sum(int64_t begin, int64_t end, bool published);
 
@@ -42,6 +60,7 @@ class RankSum {
   int64_t* marks_;
   int64_t rank_, ranks_, count_, stride_;  // stride: bytes
   int64_t number_ = 0;                     // of the sum
+  bool agreed_ = false;
   DType type_;
   int64_t size_;  // bytes of an element
 };

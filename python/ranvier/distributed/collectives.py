@@ -77,10 +77,6 @@ REDUCTIONS = {
 }  # fmt: skip
 
 
-def _described(array: Array) -> str:
-    return f"of {array.dtype} {array.shape}"
-
-
 def new_group(ranks: list[int] | None, timeout: float | None = None) -> World | None:
     """Some ranks of the job, in ascending order; None on the others. Every rank of the job calls it."""
     here = world()
@@ -114,7 +110,7 @@ def all_reduce(values: Array, op: str = "sum", deterministic: bool = True, here:
     here = here or world()
     if here.size == 1:
         return
-    agree(here, "all_reduce", f"{_described(values)} {op}")
+    agree(here, "all_reduce", f"of {values.dtype} {values.shape} {op}")
     flat = values.reshape(-1)
     if op == "sum" and deterministic and not here.size & (here.size - 1):
         tree_sum(here, flat, np.empty_like(flat), "all_reduce")
@@ -146,7 +142,7 @@ def broadcast(values: Array, source: int = 0, here: World | None = None) -> None
     """Replace a contiguous array by that of the rank `source`."""
     here = here or world()
     if here.size > 1:
-        agree(here, "broadcast", f"{_described(values)} from {source}")
+        agree(here, "broadcast", f"of {values.dtype} {values.shape} from {source}")
         complete(here, [here.comm.Ibcast(values, source)], "broadcast")
 
 

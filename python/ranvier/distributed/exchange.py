@@ -257,10 +257,6 @@ class Exchange:
                 view[...] = 0 if gradient is None else gradient
             group.take_gradients(group.total)
 
-    def drop_gradients(self) -> None:
-        for p in self.parameters:
-            p._grad = None
-
     def apply_changes(self, samples: Any) -> None:
         """Change the float buffers by the means of the parts; samples: of the batch. It is compiled."""
         for group in self.groups:

@@ -101,26 +101,20 @@ class DistributedRun(Run):
                 f"[{CALL}] got a DistributedDataParallel with distributed=True; expected its module: "
                 "the Trainer exchanges the gradients"
             )
-        if not self._agree(CALL, about, _state(trainer), random.get_rng_state()):
+        held, state = [t._array for t in _held(trainer)], trainer.optimizer.state_dict()
+        if not self._agree(CALL, about, held, state, random.get_rng_state()):
             _require_equal(gather_objects(about, CALL), "")
-            self._begin_as_first()
+            arrays, state, stream = of_first((held, state, random.get_rng_state()), f"{CALL} weights")
+            for tensor, values in zip(_held(trainer), arrays, strict=True):
+                tensor._array[...] = values
+                bump(tensor)
+            trainer.optimizer.load_state_dict(state)
+            random.set_rng_state(stream)
         super().go()
 
     def _agree(self, call: str, about: Any, *state: Any) -> bool:
         """Whether all ranks have the same; what differs may be equal all the same, as 1 and 1.0 are."""
         return self.alone or agree(self._world, call, mark=mark(repr(about), *state))
-
-    def _begin_as_first(self) -> None:
-        """Weights, optimizer's state and random numbers of rank 0."""
-        trainer = self.trainer
-        held = [t for m in _modules(trainer) for t in (*m.parameters(), *m.buffers())]
-        state = [t._array for t in held], trainer.optimizer.state_dict(), random.get_rng_state()
-        arrays, of_optimizer, of_random = of_first(state, f"{CALL} weights")
-        for tensor, values in zip(held, arrays, strict=True):
-            tensor._array[...] = values
-            bump(tensor)
-        trainer.optimizer.load_state_dict(of_optimizer)
-        random.set_rng_state(of_random)
 
     def _train_epoch(self) -> None:
         """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
@@ -138,20 +132,19 @@ class DistributedRun(Run):
         stops, forms = bool(trainer.stop_training), _forms(trainer)
         rows = {} if self._is_left_alone(forms) else rows_of(self.source, begins=False)
         plain = stops, forms, trainer.settings(), rows
-        if self._agree(f"{CALL} epoch", plain, _state(trainer), self._drawn):
+        if self._agree(f"{CALL} epoch", plain, _held(trainer), trainer.optimizer.state_dict(), self._drawn):
             return
-        weights = [(name, p._array) for m in _modules(trainer) for name, p in m.named_parameters()]
-        buffers = [(name, b) for m in _modules(trainer) for name, b in m.named_buffers()]
+        modules = _modules(trainer)
         about = {
-            "weights": {name: mark(values) for name, values in weights},
-            "buffers": {name: mark(b) for name, b in buffers},
+            "weights": {name: mark(p) for m in modules for name, p in m.named_parameters()},
+            "buffers": {name: mark(b) for m in modules for name, b in m.named_buffers()},
             **forms,
             "optimizer": mark(trainer.optimizer.state_dict()),
             "settings": trainer.settings(),
             "all rows": rows,
             "random numbers that were drawn": mark(self._drawn),
         }
-        finite = all(np.isfinite(values).all() for _, values in weights)
+        finite = all(np.isfinite(p._array).all() for m in modules for p in m.parameters())
         told = gather_objects((stops, finite, about), CALL)
         trainer.stop_training = any(stops for stops, *_ in told)
         others = [theirs for *_, theirs in told]
@@ -165,10 +158,10 @@ class DistributedRun(Run):
         """Whether only this library's code has run in an epoch, which changes no rows. After the last epoch
         they are compared all the same."""
         trainer = self.trainer
-        things = [*trainer.model.modules(), trainer.loss, trainer.optimizer]
-        shown = all(_is_own(hook) and not hook.every_epoch for hook in self.hooks)  # progress
-        others = trainer.metrics or forms["hooks"] or threading.active_count() > 1
-        return self.epoch < self.last and shown and not others and all(map(_is_own, things))
+        things = [*trainer.model.modules(), trainer.loss, trainer.optimizer, *self.hooks]
+        others = trainer.metrics or forms["hooks"] or any(hook.every_epoch for hook in self.hooks)
+        others = others or self.epoch == self.last or threading.active_count() > 1
+        return not others and all(map(_is_own, things))
 
     def state_dict(self) -> dict[str, Any]:
         if self._world.rank == 0:
@@ -248,10 +241,8 @@ def _is_own(thing: Any) -> bool:
     return type(thing).__module__.startswith("ranvier.") and "forward" not in vars(thing)
 
 
-def _state(trainer: Training) -> list[Any]:
-    """All that an update changes."""
-    tensors = [[*m.parameters(), *m.buffers()] for m in _modules(trainer)]
-    return [*tensors, trainer.optimizer.state_dict()]
+def _held(trainer: Training) -> list[Tensor]:
+    return [t for m in _modules(trainer) for t in (*m.parameters(), *m.buffers())]
 
 
 def _forms(trainer: Training) -> dict[str, Any]:

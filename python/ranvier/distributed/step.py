@@ -121,7 +121,8 @@ class CutStep(TrainingStep):
     def _parts(self, x: Array, y: Array, weights: Array | None) -> list[Array]:
         """Loss and gradients of this rank's parts, added up; returns the outputs if a metric needs them."""
         exchange, share = self._exchange, self.source.share
-        exchange.drop_gradients()
+        for p in exchange.parameters:
+            p._grad = None
         exchange.counts.begin()
         key, outputs = random.current().next_key(), []
         if self._is_one_pass(x, weights):
