@@ -233,26 +233,33 @@ void WeightGradient<T>::sum_bias(const OpenTeam& team, const Chunk& chunk, int64
 
 template <class T>
 void WeightGradient<T>::combine(const OpenTeam& team) const {
-  const int64_t elements = taps_ * in_group_, lanes = conv_kernels<T>().lanes;
-  const int64_t squares = ceil_div(elements, lanes);  // of a panel
-  const Range share = even_share(team, c_.dw.data ? panels_.count() * squares : 0);
+  combine_parts(team, panels_, parts_, in_group_, taps_, sums_, bias_sums_, c_.dw, c_.db);
+}
+
+template <class T>
+void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts, int64_t in, int64_t taps,
+                   const T* sums, const T* bias, const TensorView<T>& dw, const TensorView<T>& db) {
+  const int64_t elements = taps * in, lanes = conv_kernels<T>().lanes;
+  const int64_t squares = ceil_div(elements, lanes), size = elements * panels.width;  // of a panel
+  const Range share = even_share(team, dw.data ? panels.count() * squares : 0);
   for (int64_t at = share.begin; at < share.end;) {
     const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
     ConvPartials<T> p{};
-    p.partial = sums(0, panel), p.partials = parts_, p.stride_p = panels_.count() * panel_size_;
-    p.channels = in_group_, p.taps = taps_;
+    p.partial = sums + panel * size, p.partials = parts, p.stride_p = panels.count() * size;
+    p.channels = in, p.taps = taps;
     p.begin = at % squares * lanes, p.end = std::min(p.begin + count * lanes, elements);
-    p.columns = panels_.columns(panel), p.width = panels_.width;
-    p.w = c_.dw.data + panels_.first(panel) * elements, p.stride_o = elements;
+    p.columns = panels.columns(panel), p.width = panels.width;
+    p.w = dw.data + panels.first(panel) * elements, p.stride_o = elements;
     conv_kernels<T>().combine(p);
     at += count;
   }
-  if (!c_.db.data || team.index() != 0) return;
-  for (int64_t panel = 0; panel < panels_.count(); ++panel)
-    add_partials(bias_sums(0) + panel * panels_.width, parts_, panels_.count() * panels_.width,
-                 panels_.columns(panel), c_.db.data + panels_.first(panel) * c_.db.strides[0],
-                 c_.db.strides[0]);
+  if (!db.data || team.index() != 0) return;
+  for (int64_t panel = 0; panel < panels.count(); ++panel)
+    add_partials(bias + panel * panels.width, parts, panels.count() * panels.width, panels.columns(panel),
+                 db.data + panels.first(panel) * db.strides[0], db.strides[0]);
 }
+template void combine_parts(const OpenTeam&, const Panels<float>&, int64_t, int64_t, int64_t, const float*,
+                            const float*, const TensorView<float>&, const TensorView<float>&);
 
 template <class T>
 bool ExchangedWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {

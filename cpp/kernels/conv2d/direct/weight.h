@@ -71,6 +71,12 @@ class WeightGradient {
   ConvSegment* segments_;  // chunk_rows_ for each thread
 };
 
+// dw and db, either of which may be null, from the sums of parts, [part][panel][tap][channel][width], and of
+// their biases, [part][panel][width].
+template <class T>
+void combine_parts(const OpenTeam& team, const Panels<T>& panels, int64_t parts, int64_t in, int64_t taps,
+                   const T* sums, const T* bias, const TensorView<T>& dw, const TensorView<T>& db);
+
 template <class T>
 Conv2dBackwardWeight<T> bias_only(Conv2dBackwardWeight<T> call) {
   call.dw.data = nullptr, call.x.shape[0] = 0;  // x is not read

@@ -35,21 +35,18 @@ static void tile(const ConvTile<float>& t) {
   }
   alignas(64) float spilled[kRows * kVectors * L];
   const bool plain = t.columns == kVectors * L && !t.bias && !t.norm && !t.relu && !t.stream;
-  const auto put = [&](auto place, bool adds) __attribute__((always_inline)) {
+  const bool adds = plain && t.accumulate;
+  const auto put = [&](bool adds) __attribute__((always_inline)) {
     RANVIER_UNROLL
     for (int i = 0; i < kRows; ++i) {
+      float* to = plain ? t.c[i] : spilled + i * kVectors * L;
       RANVIER_UNROLL
-      for (int v = 0; v < kVectors; ++v) {
-        float* to = place(i) + v * L;
-        store(to, adds ? load(to) + vec<float>(acc[i][v]) : vec<float>(acc[i][v]));
-      }
+      for (int v = 0; v < kVectors; ++v)
+        store(to + v * L, adds ? load(to + v * L) + vec<float>(acc[i][v]) : vec<float>(acc[i][v]));
     }
   };
-  const auto result = [&](int i) RANVIER_INLINED { return t.c[i]; };
-  if (plain && t.accumulate) return put(result, true);
-  if (plain) return put(result, false);
-  put([&](int i) RANVIER_INLINED { return spilled + i * kVectors * L; }, false);
-  store_general<float>(t, spilled, kVectors * L);
+  adds ? put(true) : put(false);
+  if (!plain) store_general<float>(t, spilled, kVectors * L);
 }
 
 // The rows that make up for a missing height repeat the last ones, and write nowhere.

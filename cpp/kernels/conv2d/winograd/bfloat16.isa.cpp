@@ -15,42 +15,42 @@ RANVIER_INLINE __m512i rounded(V low, V high) {
   return (__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low));
 }
 
-// a[0] b[0] a[1] b[1] ..., of which two are an element, from all of a and then all of b.
-RANVIER_INLINE __m512i interleaved(__m512i both) {
-  alignas(64) static constexpr auto order = [] {
-    struct {
-      int16_t at[2 * L];
-    } o{};
-    for (int i = 0; i < L; ++i)
-      o.at[2 * i] = static_cast<int16_t>(i), o.at[2 * i + 1] = static_cast<int16_t>(L + i);
-    return o;
-  }();
-  return _mm512_permutexvar_epi16(_mm512_load_si512(order.at), both);
+// Where the lanes of two vectors go: an element is two neighbours of one vector, or a lane of each.
+struct Order {
+  int16_t at[2 * L];
+};
+static constexpr Order order_of(bool interleaved) {
+  Order o{};
+  for (int i = 0; i < 2 * L; ++i) o.at[i] = static_cast<int16_t>(interleaved ? i / 2 + i % 2 * L : i);
+  return o;
+}
+alignas(64) static constexpr Order kOrders[2] = {order_of(false), order_of(true)};
+
+RANVIER_INLINE __m512i ordered(__m512i both, bool interleaved) {
+  return _mm512_permutexvar_epi16(_mm512_load_si512(kOrders[interleaved].at), both);
 }
 
 static int within(int64_t left) { return static_cast<int>(left < 0 ? 0 : left < L ? left : L); }
 
-// The two vectors of an element's halves are of one tile or of two.
-template <bool kTiles>
-static void input(const WinogradInput& p, const float* const* other) {
-  for (int64_t c = 0; c < p.channels; c += kTiles ? L : 2 * L) {
-    const int low = within(p.channels - c), high = kTiles ? low : within(p.channels - c - L);
-    float* to = p.v + (kTiles ? c : c / 2);
-    const int64_t second = kTiles ? c : c + L;
-    // The outputs of row i from rows `one` and `other` of the inputs, whose second is added or taken away.
+// The halves of an element are of two vectors of one tile, or of a vector of each of two: where `tiles`.
+static void input(const WinogradInput& p, const float* const* other, bool tiles) {
+  const int step = tiles ? L : 2 * L, apart = step - L;
+  float* to = p.v;
+  for (int64_t c = 0; c < p.channels; c += step, to += L) {
+    const int low = within(p.channels - c), high = within(p.channels - c - apart);
+    // The outputs of row i from rows `one` and `two` of the inputs, whose second is added or taken away.
     const auto outputs = [&](int i, int one, int two, bool adds) RANVIER_INLINED {
       V d[2][4];
       RANVIER_UNROLL
       for (int j = 0; j < 4; ++j) {
         const int a = 4 * one + j, b = 4 * two + j;
-        const V x[2] = {load_n(p.pixel[a] + c, low), load_n(other[a] + second, high)};
-        const V y[2] = {load_n(p.pixel[b] + c, low), load_n(other[b] + second, high)};
+        const V x[2] = {load_n(p.pixel[a] + c, low), load_n(other[a] + c + apart, high)};
+        const V y[2] = {load_n(p.pixel[b] + c, low), load_n(other[b] + c + apart, high)};
         RANVIER_UNROLL
         for (int h = 0; h < 2; ++h) d[h][j] = adds ? x[h] + y[h] : x[h] - y[h];
       }
       const auto put = [&](int j, V first, V second) RANVIER_INLINED {
-        const __m512i both = rounded(first, second);
-        store(to + (4 * i + j) * p.plane, (V)(kTiles ? interleaved(both) : both));
+        store(to + (4 * i + j) * p.plane, (V)ordered(rounded(first, second), tiles));
       };
       put(0, d[0][0] - d[0][2], d[1][0] - d[1][2]);
       put(1, d[0][1] + d[0][2], d[1][1] + d[1][2]);
@@ -61,8 +61,8 @@ static void input(const WinogradInput& p, const float* const* other) {
   }
 }
 
-extern void winograd_pairs(const WinogradInput& p) { input<false>(p, p.pixel); }
-extern void winograd_tiles(const WinogradInput& p, const float* const* other) { input<true>(p, other); }
+extern void winograd_pairs(const WinogradInput& p) { input(p, p.pixel, false); }
+extern void winograd_tiles(const WinogradInput& p, const float* const* other) { input(p, other, true); }
 
 extern void winograd_gradient_tiles(const WinogradGradient& p) {
   for (int64_t c = 0; c < p.channels; c += L) {
@@ -78,62 +78,60 @@ extern void winograd_gradient_tiles(const WinogradGradient& p) {
       }
     }
     const V(&a)[4][2] = rows[0], (&b)[4][2] = rows[1];
-    RANVIER_UNROLL
+    float* to = p.v + c;
+    const auto put = [&](V first, V second) RANVIER_INLINED {
+      store(to, (V)ordered(rounded(first, second), true));
+      to += p.plane;
+    };
+    RANVIER_NO_UNROLL
     for (int i = 0; i < 4; ++i) {
-      const auto put = [&](int j, V first, V second) RANVIER_INLINED {
-        store(p.v + c + (4 * i + j) * p.plane, (V)interleaved(rounded(first, second)));
-      };
-      put(0, a[i][0], b[i][0]);
-      put(1, a[i][0] + a[i][1], b[i][0] + b[i][1]);
-      put(2, a[i][0] - a[i][1], b[i][0] - b[i][1]);
-      put(3, -a[i][1], -b[i][1]);
+      put(a[i][0], b[i][0]);
+      put(a[i][0] + a[i][1], b[i][0] + b[i][1]);
+      put(a[i][0] - a[i][1], b[i][0] - b[i][1]);
+      put(-a[i][1], -b[i][1]);
     }
     if (p.bias) store(p.bias + c, load(p.bias + c) + ((a[1][0] + a[1][1]) + (b[1][0] + b[1][1])));
   }
 }
 
 // Each of A's columns has the pooled gradient, its negative and zeros: nothing is added, only rounded once.
-template <bool kTiles>
-static void pooled(const WinogradGradient& p) {
+extern void winograd_pooled(const WinogradGradient& p, bool tiles) {
   const __m512i sign = _mm512_set1_epi16(INT16_MIN);
-  for (int64_t c = 0; c < p.channels; c += kTiles ? L : 2 * L) {
-    const int low = within(p.channels - c), high = kTiles ? low : within(p.channels - c - L);
-    const int64_t second = kTiles ? c : c + L;
-    const V a = load_n(p.dy[0][0] + c, low), b = load_n(p.dy[kTiles][0] + second, high);
-    __m512i value = rounded(a, b);
-    __m128i at[2] = {_mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << low) - 1), p.where[0] + c),
-                     _mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << high) - 1), p.where[kTiles] + second)};
-    if (kTiles) {
-      const __m128i first = _mm_unpacklo_epi8(at[0], at[1]);
-      at[1] = _mm_unpackhi_epi8(at[0], at[1]), at[0] = first;
-      value = interleaved(value);
-      if (p.bias) store(p.bias + c, load(p.bias + c) + (a + b));
-    }
-    const __m256i where = _mm256_set_m128i(at[1], at[0]);
-    const __mmask32 below = _mm256_test_epi8_mask(where, _mm256_set1_epi8(2));
-    const __mmask32 right = _mm256_test_epi8_mask(where, _mm256_set1_epi8(1));
-    value = _mm512_maskz_mov_epi16(_mm256_testn_epi8_mask(where, _mm256_set1_epi8(~3)), value);
+  const int step = tiles ? L : 2 * L, apart = step - L;
+  float* to = p.v;
+  for (int64_t c = 0; c < p.channels; c += step, to += L) {
+    const int low = within(p.channels - c), high = within(p.channels - c - apart);
+    const V a = load_n(p.dy[0][0] + c, low), b = load_n(p.dy[tiles][0] + c + apart, high);
+    if (p.bias) store(p.bias + c, load(p.bias + c) + (a + b));
+    const auto offsets = [&](const uint8_t* from, int n) RANVIER_INLINED {
+      return _mm256_castsi128_si256(_mm_maskz_loadu_epi8(static_cast<__mmask16>((1 << n) - 1), from));
+    };
+    const __m512i value = ordered(rounded(a, b), tiles);
+    const __m256i bytes = _mm256_inserti128_si256(
+        offsets(p.where[0] + c, low), _mm256_castsi256_si128(offsets(p.where[tiles] + c + apart, high)), 1);
+    const __m512i where = ordered(_mm512_cvtepu8_epi16(bytes), tiles);
+    const __mmask32 below = _mm512_test_epi16_mask(where, _mm512_set1_epi16(2));
+    const __mmask32 right = _mm512_test_epi16_mask(where, _mm512_set1_epi16(1));
+    const __mmask32 inside = _mm512_testn_epi16_mask(where, _mm512_set1_epi16(0xfc));
     // x times the rows of A for the first or second pixel
     const auto spread = [&](__m512i x, __mmask32 is_second, __m512i(&y)[4]) RANVIER_INLINED {
       const __m512i negative = _mm512_xor_si512(x, sign);
       y[0] = _mm512_maskz_mov_epi16(~is_second, x), y[1] = x;
-      y[2] = _mm512_mask_mov_epi16(x, is_second, negative),
+      y[2] = _mm512_mask_mov_epi16(x, is_second, negative);
       y[3] = _mm512_maskz_mov_epi16(is_second, negative);
     };
     __m512i rows[4];
-    spread(value, below, rows);
-    RANVIER_UNROLL
-    for (int i = 0; i < 4; ++i) {
+    spread(_mm512_maskz_mov_epi16(inside, value), below, rows);
+    float* row_to = to;
+    RANVIER_NO_UNROLL
+    for (const __m512i& row : rows) {
       __m512i y[4];
-      spread(rows[i], right, y);
+      spread(row, right, y);
       RANVIER_UNROLL
-      for (int j = 0; j < 4; ++j) store(p.v + (kTiles ? c : c / 2) + (4 * i + j) * p.plane, (V)y[j]);
+      for (int j = 0; j < 4; ++j, row_to += p.plane) store(row_to, (V)y[j]);
     }
   }
 }
-
-extern void winograd_pooled_tiles(const WinogradGradient& p) { pooled<true>(p); }
-extern void winograd_pooled_pairs(const WinogradGradient& p) { pooled<false>(p); }
 
 extern void winograd_weight_sums(const WinogradWeightSums& p) {
   const auto transform = [](const V(&m)[4], V(&w)[3]) RANVIER_INLINED {
@@ -142,7 +140,7 @@ extern void winograd_weight_sums(const WinogradWeightSums& p) {
   };
   for (int64_t e = 0; e < p.elements; e += L) {
     V rows[3][4];
-    RANVIER_UNROLL
+    RANVIER_NO_UNROLL
     for (int j = 0; j < 4; ++j) {
       const float* from = p.m + e + j * p.plane;
       const V m[4] = {load(from), load(from + 4 * p.plane), load(from + 8 * p.plane),
@@ -152,7 +150,7 @@ extern void winograd_weight_sums(const WinogradWeightSums& p) {
       RANVIER_UNROLL
       for (int r = 0; r < 3; ++r) rows[r][j] = w[r];
     }
-    RANVIER_UNROLL
+    RANVIER_NO_UNROLL
     for (int r = 0; r < 3; ++r) {
       V w[3];
       transform(rows[r], w);
@@ -165,7 +163,7 @@ extern void winograd_weight_sums(const WinogradWeightSums& p) {
 // Stores two columns of a row of dx, as many of its channels as there are in a vector.
 static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t c, const V (&y)[2]) {
   const int n = within(p.channels - c);
-  RANVIER_UNROLL
+  RANVIER_NO_UNROLL
   for (int j = 0; j < 2; ++j) {
     const int64_t at = column + j;
     if (at < 0 || at >= p.width) continue;
@@ -191,13 +189,13 @@ extern void winograd_patches(const WinogradPatches& p) {
       if (tile < p.tiles) {
         const float *m = p.here.m + tile * p.here.step + c, *a = p.above.m + tile * p.above.step + c;
         const int64_t m_row = 4 * p.here.plane, a_row = 4 * p.above.plane;
-        RANVIER_UNROLL
+        RANVIER_NO_UNROLL
         for (int j = 0; j < 4; ++j, m += p.here.plane, a += p.above.plane) {
           rows[0][j] = load(m) + ((load(a + a_row) + load(a + 2 * a_row)) - load(a));
           rows[1][j] = ((load(m + m_row) - load(m + 2 * m_row)) + load(m + 3 * m_row)) - load(a + 3 * a_row);
         }
       }
-      RANVIER_UNROLL
+      RANVIER_NO_UNROLL
       for (int r = 0; r < 2; ++r) {
         const V(&x)[4] = rows[r];
         V(&left)[2] = before[c / L][r];

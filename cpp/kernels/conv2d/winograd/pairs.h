@@ -56,19 +56,17 @@ void winograd_pairs(const WinogradInput& p);
 // The same of two tiles, whose pixels c are one element of v.
 void winograd_tiles(const WinogradInput& p, const float* const* other);
 void winograd_gradient_tiles(const WinogradGradient& p);
-void winograd_pooled_tiles(const WinogradGradient& p);
-void winograd_pooled_pairs(const WinogradGradient& p);
+void winograd_pooled(const WinogradGradient& p, bool tiles);
 void winograd_weight_sums(const WinogradWeightSums& p);
 void winograd_patches(const WinogradPatches& p);
 }  // namespace v4
-using v4::winograd_gradient_tiles, v4::winograd_pairs, v4::winograd_patches, v4::winograd_pooled_pairs,
-    v4::winograd_pooled_tiles, v4::winograd_tiles, v4::winograd_weight_sums;
+using v4::winograd_gradient_tiles, v4::winograd_pairs, v4::winograd_patches, v4::winograd_pooled,
+    v4::winograd_tiles, v4::winograd_weight_sums;
 #else  // not called
 static inline void winograd_pairs(const WinogradInput&) {}
 static inline void winograd_tiles(const WinogradInput&, const float* const*) {}
 static inline void winograd_gradient_tiles(const WinogradGradient&) {}
-static inline void winograd_pooled_tiles(const WinogradGradient&) {}
-static inline void winograd_pooled_pairs(const WinogradGradient&) {}
+static inline void winograd_pooled(const WinogradGradient&, bool) {}
 static inline void winograd_weight_sums(const WinogradWeightSums&) {}
 static inline void winograd_patches(const WinogradPatches&) {}
 #endif

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/precision.h"
+#include "kernels/conv2d/direct/weight.h"
 #include "kernels/conv2d/winograd/pairs.h"
 
 namespace ranvier {
@@ -69,7 +70,7 @@ void WinogradWeight::run(const Team& team) const {
     for_my_parts(team, parts_, panels_.count(),
                  [&](int64_t part, Range panels) { accumulate_part(team, part, panels); });
     team.barrier();
-    combine(team);
+    combine_parts(team, panels_, parts_, in_, 9, sums_, bias_sums_, c_.dw, c_.db);
     team.barrier();
   });
 }
@@ -125,7 +126,7 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
       }
     }
     winograd_tiles(input, other);
-    c_.where.data ? winograd_pooled_tiles(gradient) : winograd_gradient_tiles(gradient);
+    c_.where.data ? winograd_pooled(gradient, true) : winograd_gradient_tiles(gradient);
   }
 }
 
@@ -154,25 +155,6 @@ void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s)
         t.rows = rows;
       }
     }
-}
-
-void WinogradWeight::combine(const OpenTeam& team) const {
-  const int64_t elements = 9 * in_, lanes = conv_kernels<float>().lanes, squares = ceil_div(elements, lanes);
-  const Range share = even_share(team, panels_.count() * squares);
-  for (int64_t at = share.begin; at < share.end;) {
-    const int64_t panel = at / squares, count = std::min(squares - at % squares, share.end - at);
-    ConvPartials<float> p{};
-    p.partial = sums(0, panel), p.partials = parts_, p.stride_p = panels_.count() * 9 * panel_size_;
-    p.channels = in_, p.taps = 9;
-    p.begin = at % squares * lanes, p.end = std::min(p.begin + count * lanes, elements);
-    p.columns = panels_.columns(panel), p.width = panels_.width;
-    p.w = c_.dw.data + panels_.first(panel) * elements, p.stride_o = elements;
-    conv_kernels<float>().combine(p);
-    at += count;
-  }
-  if (c_.db.data && team.index() == 0)
-    add_partials(bias_sums(0), parts_, panels_.count() * panels_.width, c_.dy.shape[1], c_.db.data,
-                 c_.db.strides[0]);
 }
 
 }  // namespace ranvier

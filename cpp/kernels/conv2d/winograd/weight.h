@@ -35,7 +35,6 @@ class WinogradWeight {
   void accumulate_part(const OpenTeam& team, int64_t part, Range panels) const;
   void transform(Range pairs, Range panels, float* bias, const Scratch& s) const;
   void add_products(int64_t pairs, Range panels, const Scratch& s) const;
-  void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t panel) const {
     return sums_ + (part * panels_.count() + panel) * 9 * panel_size_;
   }

@@ -44,11 +44,11 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
   const float* first = x.data + image * x.stride_n + row * x.stride_h + column * x.stride_w;
   const bool whole = row >= 0 && row + 4 <= shape[2] && column >= 0 && column + 4 <= shape[3];
   for (int i = 0; i < 4; ++i)
-    for (int j = 0; j < 4; ++j) {
-      const bool inside =
-          whole || (row + i >= 0 && row + i < shape[2] && column + j >= 0 && column + j < shape[3]);
-      pixel[4 * i + j] = inside ? first + i * x.stride_h + j * x.stride_w : zeros;
-    }
+    for (int j = 0; j < 4; ++j) pixel[4 * i + j] = first + i * x.stride_h + j * x.stride_w;
+  for (int i = 0; !whole && i < 16; ++i) {
+    const int64_t y = row + i / 4, at = column + i % 4;
+    if (y < 0 || y >= shape[2] || at < 0 || at >= shape[3]) pixel[i] = zeros;
+  }
   const float* below = first + 4 * x.stride_h + x.stride_w;
   for (int64_t c = 0; c < shape[1]; c += kLine) {
     __builtin_prefetch(below + c, 0, 2);
@@ -305,7 +305,7 @@ void Winograd::gradients(const WinogradBlock& block) const {
     p.where[0] = exists ? where_.pixel(image, row, column) : nowhere;
     __builtin_prefetch(p.where[0] + kTilesAhead * x_.stride_w);
     for (int64_t c = 0; c < in_; c += kLine) __builtin_prefetch(dy + kTilesAhead * x_.stride_w + c);
-    winograd_pooled_pairs(p);
+    winograd_pooled(p, false);
   }
 }
 
