@@ -58,6 +58,17 @@ void PooledWinogradInput::take(const OpenTeam&, const WinogradBlock& block, Wino
   }
 }
 
+// Rows of dx from the first tile's on, as many as the block's bands have.
+WinogradSink::Ahead PooledWinogradInput::ahead(const WinogradBlock& block) const {
+  const int64_t tiles = winograd_.tiles_of_band(), index = block.tiles.begin / tiles;
+  const int64_t n = index / bands_.count, row = index % bands_.count * bands_.step;
+  const int64_t rows = (block.tiles.end - block.tiles.begin) / tiles * bands_.step;
+  const float* dx = c_.dx.data + n * c_.dx.strides[0] + row * c_.dx.strides[2];
+  const float* read = c_.saved.data ? saved_.data + n * saved_.stride_n + row * saved_.stride_h : dx;
+  return {reinterpret_cast<const char*>(read), reinterpret_cast<const char*>(dx),
+          rows * c_.dx.strides[2] * static_cast<int64_t>(sizeof(float))};
+}
+
 // A row of tiles and the one above it give two rows of dx. The last band of an image has the rows that are
 // left, too: those below all windows are zero.
 void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const {
@@ -73,7 +84,6 @@ void PooledWinogradInput::band(int64_t index, const WinogradBlock& block, const 
   p.tiles = c_.dy.shape[3], p.channels = sums.channels;
   p.column = -c_.geometry.pad[1], p.width = c_.dx.shape[3];
   p.dx_step = c_.dx.strides[3], p.saved_step = saved_.stride_w;
-  p.ahead = 2 * saved_.stride_h;
   const bool last = band + 1 == bands_.count;
   for (int64_t row = first; last || row < first + bands_.step / 2; ++row) {
     const int64_t y = 2 * row - c_.geometry.pad[0];

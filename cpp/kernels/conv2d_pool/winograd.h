@@ -19,6 +19,7 @@ class PooledWinogradInput final : WinogradSink {
 
  private:
   void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const override;
+  Ahead ahead(const WinogradBlock& block) const override;
   void band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const;
 
   Conv2dPoolBackwardInput<float> c_;

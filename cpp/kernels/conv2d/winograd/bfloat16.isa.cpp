@@ -169,14 +169,13 @@ static void put_columns(const WinogradPatches& p, int r, int64_t column, int64_t
     if (at < 0 || at >= p.width) continue;
     float* dx = p.dx[r] + at * p.dx_step + c;
     V v = y[j];
-    if (p.saved[r]) {
-      const float* saved = p.saved[r] + at * p.saved_step + c;
-      __builtin_prefetch(saved + p.ahead, 0, 2);
-      v = select(load_n(saved, n) <= V{}, V{}, v);
-    }
+    if (p.saved[r]) v = select(load_n(p.saved[r] + at * p.saved_step + c, n) <= V{}, V{}, v);
     store_n(dx, v, n);
   }
 }
+
+static constexpr float kZeros[L] = {};
+static constexpr WinogradPatches::Sums kNone{kZeros, 0, 0};
 
 // A pixel of dx is in the patches of up to four tiles: two rows of them, and the column of tiles before, of
 // which `before` has what it gives to this one.
@@ -185,15 +184,17 @@ extern void winograd_patches(const WinogradPatches& p) {
   int64_t column = p.column;
   for (int64_t tile = 0; column < p.width; ++tile, column += 2)
     for (int64_t c = 0; c < p.channels; c += L) {
-      V rows[2][4] = {};
-      if (tile < p.tiles) {
-        const float *m = p.here.m + tile * p.here.step + c, *a = p.above.m + tile * p.above.step + c;
-        const int64_t m_row = 4 * p.here.plane, a_row = 4 * p.above.plane;
-        RANVIER_NO_UNROLL
-        for (int j = 0; j < 4; ++j, m += p.here.plane, a += p.above.plane) {
-          rows[0][j] = load(m) + ((load(a + a_row) + load(a + 2 * a_row)) - load(a));
-          rows[1][j] = ((load(m + m_row) - load(m + 2 * m_row)) + load(m + 3 * m_row)) - load(a + 3 * a_row);
-        }
+      V rows[2][4];
+      const bool exists = tile < p.tiles;
+      const auto& here = exists ? p.here : kNone;
+      const auto& over = exists ? p.above : kNone;
+      const float *m = here.m + tile * here.step + (exists ? c : 0),
+                  *a = over.m + tile * over.step + (exists ? c : 0);
+      const int64_t m_row = 4 * here.plane, a_row = 4 * over.plane;
+      RANVIER_UNROLL
+      for (int j = 0; j < 4; ++j, m += here.plane, a += over.plane) {
+        rows[0][j] = load(m) + ((load(a + a_row) + load(a + 2 * a_row)) - load(a));
+        rows[1][j] = ((load(m + m_row) - load(m + 2 * m_row)) + load(m + 3 * m_row)) - load(a + 3 * a_row);
       }
       RANVIER_NO_UNROLL
       for (int r = 0; r < 2; ++r) {

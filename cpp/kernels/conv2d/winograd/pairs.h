@@ -46,7 +46,6 @@ struct WinogradPatches {
   float* dx[2];  // null where the row is outside
   const float* saved[2];
   int64_t dx_step, saved_step;
-  int64_t ahead;  // elements of saved to what is prefetched: two rows
 };
 
 #if defined(__x86_64__)

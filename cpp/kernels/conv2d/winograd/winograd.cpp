@@ -264,7 +264,7 @@ void Winograd::compute(const OpenTeam& team, const WinogradSink& sink) const {
       block.panels = part(panels, g, groups);
       for (int64_t run = 0; late && run * kPackedChannels < in_; ++run)
         pack(team, block.panels.begin, run, index);
-      products(block, late ? index : block.panels.begin);
+      products(block, late ? index : block.panels.begin, sink.ahead(block));
       sink.take(team, block, sums(block));
     }
   };
@@ -311,10 +311,13 @@ void Winograd::gradients(const WinogradBlock& block) const {
 
 // The weights of the block's panels are from `slot` on. Each tile prefetches a part of the next panel of
 // them.
-void Winograd::products(const WinogradBlock& block, int64_t slot) const {
+void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::Ahead ahead) const {
   const ConvKernels<float>& kernels = conv_kernels<float>();
   const int64_t size = steps_ * panels_.width;  // of a panel
   const ConvSegment channels{0, 0, steps_};
+  const int64_t calls = kWinogradProducts * (block.panels.end - block.panels.begin) *
+                        ceil_div(block.tiles.end - block.tiles.begin, kernels.mr);
+  const int64_t bytes_ahead = ceil_div(ahead.bytes, calls);
   const auto tile = tile_of<float>(pairs_);
   ConvTile<float> t;
   t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
@@ -343,6 +346,11 @@ void Winograd::products(const WinogradBlock& block, int64_t slot) const {
         t.fetch = reinterpret_cast<const char*>(next);
         tile(t);
         next += part;
+        for (int64_t i = 0; i < bytes_ahead; i += 64) {
+          __builtin_prefetch(ahead.read + i, 0, 2);
+          __builtin_prefetch(ahead.written + i, 1, 2);
+        }
+        ahead.read += bytes_ahead, ahead.written += bytes_ahead;
       }
     }
   }

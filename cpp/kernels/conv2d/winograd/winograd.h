@@ -90,6 +90,12 @@ struct WinogradBlock {  // tiles and panels that a thread works on at a time, an
 class WinogradSink {
  public:
   virtual void take(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const = 0;
+  // Memory that take() will read, and write to, which the products prefetch: so many bytes.
+  struct Ahead {
+    const char *read, *written;
+    int64_t bytes;
+  };
+  virtual Ahead ahead(const WinogradBlock&) const { return {nullptr, nullptr, 0}; }
 
  protected:
   ~WinogradSink() = default;
@@ -125,7 +131,7 @@ class Winograd {
   void compute(const OpenTeam& team, const WinogradSink& sink) const;
   void inputs(const WinogradBlock& block) const;
   void gradients(const WinogradBlock& block) const;
-  void products(const WinogradBlock& block, int64_t slot) const;
+  void products(const WinogradBlock& block, int64_t slot, WinogradSink::Ahead ahead) const;
 
   Correlation<float> p_;
   WinogradBands bands_;
