@@ -129,7 +129,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if program in (EAGER, REFUSED) and not tries:
             return self._missed(args, kwargs, hopeless=program == REFUSED)
         if tries:
-            return self._first(key, args, kwargs)
+            return self._first(key, arrays, args, kwargs)
         if program.checks_left == 0:
             return self._record(key, args, kwargs, program)
         program.checks_left -= 1
@@ -139,7 +139,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         self._cache.replay = min(self._cache.replay, perf_counter() - began)
         return self._replayed(program, results, args, kwargs)
 
-    def _first(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that has no program, and may be recorded."""
         if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):
             why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
