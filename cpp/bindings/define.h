@@ -44,7 +44,7 @@ namespace detail {
 void raise_in_python();  // the exception that is being handled
 // What f returns; where it throws, null and Python's error.
 template <class F>
-PyObject* guarded(const F& f) {
+__attribute__((always_inline)) inline PyObject* guarded(const F& f) {
   try {
     return f();
   } catch (py::error_already_set& e) {
