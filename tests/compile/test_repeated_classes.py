@@ -274,6 +274,53 @@ def test_gradients_and_other_arguments():
         assert bits(model(x)) == expected
 
 
+def one_vector(model):
+    """All parameters in one vector."""
+    vector, at = rv.cat([p.detach().reshape(-1) for p in model.parameters()]), 0
+    for p in model.parameters():
+        p.data = vector[at : at + p.numel()].view_as(p)
+        at += p.numel()
+    return vector
+
+
+def of_a_tensor(model):
+    weight = rv.randn(8, 6)
+    model.first.weight = nn.Parameter(weight)
+    return weight
+
+
+def of_numpy(model):
+    mean = np.zeros(8, np.float32)
+    model.mean = rv.from_numpy(mean)
+    return mean
+
+
+def of_another_network(model):
+    other = type(model)()
+    for p, its in zip(model.parameters(), other.parameters(), strict=True):
+        p.data = its.data
+    return other.second.weight.detach()
+
+
+SHARED = [one_vector, of_a_tensor, of_numpy, of_another_network, lambda model: model.state_dict()["mean"]]
+
+
+@pytest.mark.parametrize("share", SHARED)
+@rv.no_grad()
+def test_memory_that_is_changed_under_another_name(share):
+    class Products(Base):
+        def forward(self, x):
+            return self.second(F.linear(x, self.first.weight * 2) + self.mean * 3)
+
+    model, x = Products().eval(), rv.randn(4, 6)
+    memory = share(model)
+    for i in range(OFTEN + 20):
+        if i % 5 == 4:
+            memory += 1
+        assert bits(model(x)) == bits(as_written(model, x))
+    assert replays(model)
+
+
 def test_a_result_with_a_tape_keeps_it():
     class Scores(Base):
         def forward(self, x):
