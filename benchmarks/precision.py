@@ -1,8 +1,8 @@
 """The gain of products of bfloat16 on this CPU: python -m benchmarks.precision [threads].
 
-The time of products, convolutions and captured training steps with the precision "highest", with "medium",
-and their ratio; of products also the rate over the limit of float32. Each time is the least of many rounds in
-which the two take turns: processor time on one thread, wall time on several.
+The time of products, convolutions, attention, recurrent layers and captured training steps with the precision
+"highest", with "medium", and their ratio; of products also the rate over the limit of float32. Each time is
+the least of many rounds in which the two take turns: processor time on one thread, wall time on several.
 """
 
 import itertools
@@ -19,6 +19,8 @@ from benchmarks.machine import fma_peak
 
 SECONDS = 2.0  # of each row
 PRODUCTS = [(256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (128, 784, 128), (256, 784, 1024)]
+ATTENTION = [(8, 4, 64, 32), (4, 4, 128, 64), (2, 4, 512, 64), (1, 4, 1024, 64)]  # n, heads, length, width
+RECURRENT = [(32, 50, 128), (64, 30, 256)]  # sequences, steps, units
 CONVOLUTIONS = [(64, 32, 16, 64), (64, 64, 16, 64), (8, 128, 28, 128), (8, 256, 14, 256)]  # n, c, h, k
 
 
@@ -64,6 +66,16 @@ def rows() -> Iterator[tuple[str, Callable[[], Any], int]]:
         name = f"{n},{c},{h},{h} to {k}, 3x3"
         yield name, lambda x=x, w=w: _core.conv2d(x, w, padding=1), 0
         yield f"{name}, backward", lambda x=x, w=w, dy=dy: _core.conv2d_backward(dy, x, w, padding=1), 0
+    for n, heads, length, width in ATTENTION:
+        q, k, v, dy = (array(n, heads, length, width) for _ in range(4))
+        weights, to = _core.attention(q, k, None, 0.1, keep=True)[1], [np.empty_like(q) for _ in range(3)]
+        name = f"attention of {n}x{heads}, {length} of {width}"
+        yield name, lambda q=q, k=k, v=v: _core.attention(q, k, v, 0.1), 0
+        given = (dy, q, k, v, weights, 0.1, False, 0, False, *to)
+        yield f"{name}, backward", lambda given=given: _core.attention_backward(*given), 0
+    for n, steps, units in RECURRENT:
+        x, lstm = rv.tensor(array(steps, n, units)), nn.LSTM(units, units)
+        yield f"LSTM of {units}, {n} x {steps} steps", lambda x=x, lstm=lstm: lstm(x)[0].sum().backward(), 0
     for sizes, batch in (((784, 128, 64, 10), 128), ((784, 1024, 1024, 10), 256)):
         name = f"step of {'-'.join(map(str, sizes))}, batch {batch}"
         yield name, step(mlp(*sizes), rv.tensor(array(batch, sizes[0]))), 0
