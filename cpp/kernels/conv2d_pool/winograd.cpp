@@ -33,7 +33,8 @@ bool PooledWinogradInput::pays(const Conv2dPoolBackwardInput<float>& c) {
   if (c.window[0] != 2 || c.window[1] != 2 || c.w.shape[2] != 3 || c.w.shape[3] != 3) return false;
   if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
   if (numel(c.dy) == 0 || !c.algorithms.has(ConvAlgorithm::winograd)) return false;
-  return pays_in_pairs(c.algorithms, c.dy.shape[1], c.dx.shape[1]);
+  const int64_t least = c.dy.shape[2] * c.dy.shape[3] <= kWholeImage ? 32 * 32 : 128 * 128;
+  return c.dx.shape[1] * c.dy.shape[1] >= least && pays_in_pairs(c.algorithms, c.dy.shape[1], c.dx.shape[1]);
 }
 
 PooledWinogradInput::PooledWinogradInput(const Conv2dPoolBackwardInput<float>& c, Carver& carver, int threads)

@@ -10,7 +10,7 @@ namespace ranvier {
 namespace {
 
 constexpr int64_t kSumBlockBytes = 512 << 10;  // of the transformed factors of a block, in L2
-constexpr int64_t kLeastPairs = 16;            // of a block: fewer would not pay for its sums' loads
+constexpr int64_t kLeastPairs = 64;            // of a block: fewer would not pay for its sums' loads
 constexpr int64_t kPixelsOfPart = 2048;
 constexpr int64_t kTilesAhead = 16;  // pooled gradients that are prefetched
 
@@ -18,12 +18,24 @@ constexpr int64_t kTilesAhead = 16;  // pooled gradients that are prefetched
 
 bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry& g, const int64_t (&taps)[2],
                           const WinogradWeightCall& c) {
+  // In multiply-adds in pairs. Sums over the maxima take longer for each, and meet a quarter of the pixels.
+  constexpr double kTile = 4000, kVector = 800, kSums = 800, kOfMaxima = 16;
   constexpr int64_t kLeast = 16;
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
   if (!algorithms.has(ConvAlgorithm::medium) || !algorithms.has(ConvAlgorithm::winograd)) return false;
   if (!has_bfloat16() || !c.dw.data || in < kLeast || out < kLeast) return false;
   if (taps[0] != 3 || taps[1] != 3 || g.groups != 1) return false;
-  return g.stride[0] == 1 && g.stride[1] == 1 && g.dilation[0] == 1 && g.dilation[1] == 1;
+  if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
+  const double products = static_cast<double>(in) * out;
+  double tiles = static_cast<double>(c.dy.shape[0]), others = kOfMaxima * products * tiles;
+  for (int d = 0; d < 2; ++d) {
+    const int64_t size = c.dy.shape[2 + d];
+    tiles *= c.where.data ? size : ceil_div(size, 2);
+    others *= c.where.data ? size : winograd_used_taps(size, c.x.shape[2 + d], c.pad[d]);
+  }
+  if (!c.where.data) others /= 2 * kOfMaxima;
+  const int64_t vectors = ceil_div(in, kWinogradLine) + ceil_div(out, kWinogradLine);
+  return others > tiles * (8 * products + kTile + kVector * vectors) + kSums * products;
 }
 
 WinogradWeight::WinogradWeight(const WinogradWeightCall& call, Carver& carver, int threads)
@@ -111,19 +123,19 @@ void WinogradWeight::transform(Range pairs, Range panels, float* bias, const Scr
         winograd_pixels(x_, c_.x.shape, zeros_, image, 2 * row - c_.pad[0], 2 * column - c_.pad[1], pixel);
       else
         std::fill_n(pixel, kWinogradProducts, zeros_);
-      if (c_.where.data) {
-        const float* dy = dy_.data + image * dy_.stride_n + row * dy_.stride_h + column * dy_.stride_w;
-        gradient.dy[half][0] = exists ? dy + first : zeros_;
-        gradient.where[half] =
-            exists ? where_.pixel(image, row, column) + first : reinterpret_cast<const uint8_t*>(zeros_);
-        continue;
-      }
-      for (int i = 0; i < 4; ++i) {
-        const int64_t y = 2 * row + i / 2, x = 2 * column + i % 2;
+      const int64_t pixels = c_.where.data ? 1 : 4, step = c_.where.data ? 1 : 2;
+      const int64_t ahead = c_.where.data ? kTilesAhead * dy_.stride_w : 2 * dy_.stride_h;
+      for (int i = 0; i < pixels; ++i) {
+        const int64_t y = step * row + i / 2, x = step * column + i % 2;
         const bool inside = exists && y < c_.dy.shape[2] && x < c_.dy.shape[3];
-        gradient.dy[half][i] =
-            inside ? dy_.data + image * dy_.stride_n + y * dy_.stride_h + x * dy_.stride_w + first : zeros_;
+        const float* dy = dy_.data + image * dy_.stride_n + y * dy_.stride_h + x * dy_.stride_w + first;
+        gradient.dy[half][i] = inside ? dy : zeros_;
+        for (int64_t k = 0; k < gradient.channels; k += kWinogradLine) __builtin_prefetch(dy + ahead + k);
       }
+      if (!c_.where.data) continue;
+      gradient.where[half] =
+          exists ? where_.pixel(image, row, column) + first : reinterpret_cast<const uint8_t*>(zeros_);
+      __builtin_prefetch(gradient.where[half] + ahead);
     }
     winograd_tiles(input, other);
     c_.where.data ? winograd_pooled(gradient, true) : winograd_gradient_tiles(gradient);

@@ -29,15 +29,14 @@ int64_t first_pad(const Correlation<float>& p, int d) {
   return p.transposed ? 2 - p.geometry.pad[d] : p.geometry.pad[d];
 }
 
-// Pairs of an output along one axis and a tap that is inside the input.
-int64_t used_taps(int64_t out, int64_t in, int64_t pad) {
+}  // namespace
+
+int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad) {
   int64_t count = 0;
   for (int64_t tap = 0; tap < 3; ++tap)
     count += std::max<int64_t>(std::min(out, in + pad - tap) - std::max<int64_t>(pad - tap, 0), 0);
   return count;
 }
-
-}  // namespace
 
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel) {
@@ -388,7 +387,7 @@ bool winograd_pays(const Correlation<float>& p) {
   double direct = kDirectProduct * in * out / rate, products = out, tiles = 1;
   for (int d = 2; d < 4; ++d) {
     const int64_t size = p.y.shape[d];
-    direct *= used_taps(size, p.x.shape[d], first_pad(p, d - 2));
+    direct *= winograd_used_taps(size, p.x.shape[d], first_pad(p, d - 2));
     products *= size / 2 * 4 + size % 2 * 3;
     tiles *= ceil_div(size, 2);
   }

@@ -55,6 +55,9 @@ class PooledOffsets {
   uint8_t* copy_ = nullptr;
 };
 
+// Pairs of an output along one axis and a tap that is inside the input.
+int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad);
+
 // The tiles of all images in the order of the work: by the part of the tile that is inside y, so that the
 // tiles that need one of the 16 products are neighbours. A tile whose second column (row) is outside needs
 // none of the products with j = 3 (i = 3).
