@@ -107,7 +107,8 @@ class Literal {
 };
 
 // An array of the numbers: in this dtype of floats where one of them is a float, or where `always`; else
-// int64 or bool. None for all else than regular lists of Python's numbers.
+// int64 or bool. Always int64 where that is the dtype. None for all else than regular lists of Python's
+// numbers, and for floats as int64.
 Object literal(Raw data, DTypeArg floats, Truth always) {
   Literal list;
 #ifdef Py_GIL_DISABLED  // another thread may change the lists meanwhile
@@ -116,6 +117,7 @@ Object literal(Raw data, DTypeArg floats, Truth always) {
   if (!list.read(data.value.ptr())) return {py::none()};
   const bool real = always || list.kind == Literal::reals;
   const DType dtype = real ? floats.dtype : list.kind == Literal::wholes ? DType::int64 : DType::boolean;
+  if (dtype == DType::int64 && list.kind == Literal::reals) return {py::none()};
   Output y = Output::contiguous(dtype, list.shape);
   switch (dtype) {
     case DType::float32:

@@ -155,7 +155,7 @@ def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> A
     """The data as an array, a copy unless it is an array and `copied` is false."""
     if not recordings and type(data) in _LISTS:
         kind = default.dtype if dtype is None else np.dtype(dtype)
-        made = _core._literal(data, kind, dtype is not None) if kind.char in "fd" else None
+        made = _core._literal(data, kind, dtype is not None) if kind.char in "fdl" else None
         if made is not None:
             return made
     array = array_of(name, data, dtype)

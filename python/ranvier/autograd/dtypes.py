@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -137,6 +138,13 @@ _LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolutio
 }
 
 
+@functools.cache
+def _limits_of(kind: dtype) -> dict[str, float]:
+    names = ("eps", "max", "min", "tiny", "resolution")
+    limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
+    return dict(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
+
+
 class finfo:
     """Limits of a dtype of floats: ``bits``, ``eps``, ``max``, ``min``, ``tiny``, ``smallest_normal``,
     ``resolution``. Without a dtype: of the default one. TypeError for another kind.
@@ -146,10 +154,8 @@ class finfo:
         kind = dtype(default.dtype if type is None else type)
         if kind.kind != "f":
             raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
-        names = ("eps", "max", "min", "tiny", "resolution")
-        limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
         self.bits, self.dtype = kind.itemsize * 8, kind.name
-        vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
+        vars(self).update(_limits_of(kind))
 
     def __repr__(self) -> str:
         shown = ", ".join(

@@ -202,7 +202,7 @@ def normal(
         if size is not None:
             y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
             tensors = isinstance(mean, Tensor) or isinstance(std, Tensor)
-            y = y * std + mean if tensors else y.mul_(std).add_(mean)
+            y = y * std + mean if tensors else y if (mean, std) == (0, 1) else y.mul_(std).add_(mean)
         else:
             shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
             kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)

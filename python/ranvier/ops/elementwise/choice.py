@@ -161,6 +161,7 @@ minimum: The smaller of a and b, element by element; NaN if either is. Equal val
 )
 
 
+_AT_LEAST, _AT_MOST = _core._elementwise(None, np.maximum), _core._elementwise(None, np.minimum)
 _PLAIN = frozenset({int, float, type(None)})
 
 
@@ -170,10 +171,12 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
 
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
-    if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None:
+    if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
         limits = -math.inf if min is None else min, math.inf if max is None else max
         if (y := direct(_core.clip, input, *limits, None)) is not None:
             return y
+    elif max is None is not min and (y := direct(_core.maximum, min, input, None)) is not None:
+        return y
     if min is None and max is None:
         raise OpError("[clip] got neither min nor max; expected at least one limit")
     input = as_operand("clip", input)
@@ -184,6 +187,9 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
         except Exception as error:
             raise renamed(error, "clip") from None
     if not is_floating(input):
+        y = input if low is None else _AT_LEAST(input, low)
+        if (y := y if high is None or y is None else _AT_MOST(y, high)) is not None:
+            return y
         floats = isinstance(low, float) or isinstance(high, float)
         if not (floats and isinstance(input, Tensor)) or input._array.dtype == np.float16:
             require_no_gradient("clip", input)
@@ -319,7 +325,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     array = as_tensor("nonzero", input)._read("nonzero")
     if as_tuple:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(array)))
-    return wrap(np.argwhere(array))
+    return wrap(np.array(array.nonzero()).T if array.ndim else np.argwhere(array))
 
 
 examples(globals())

@@ -16,12 +16,13 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
+from ranvier.autograd.function import direct
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating, require_no_gradient
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
 
@@ -62,7 +63,13 @@ erfc = of_kernel("erfc", lambda f, x, y: -2 / _ROOT_PI * f.exp(-x * x))
 erfinv = of_kernel("erfinv", lambda f, x, y: _ROOT_PI / 2 * f.exp(y * y))
 exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2)
 floor = of_one("floor", np.floor, None, integers=True, core=_core.floor)
-frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
+frac = of_one(
+    "frac",
+    lambda x: x - np.trunc(x),
+    lambda f, x, y: 1.0,
+    core=lambda x, out: _core.sub(x, _core.trunc(x), out),
+    steps=True,
+)
 lgamma = of_kernel("lgamma", lambda f, x, y: digamma(x))
 log10 = of_one("log10", np.log10, lambda f, x, y: 1 / (x * _LN10))
 log2 = of_one("log2", np.log2, lambda f, x, y: 1 / (x * _LN2))
@@ -120,12 +127,15 @@ def mvlgamma(input: Any, p: int) -> Tensor:
 @own_error
 def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
-    return reciprocal(sqrt(input))
+    y = direct(lambda x: _core.reciprocal(_core.sqrt(x)), input)
+    return reciprocal(sqrt(input)) if y is None else y
 
 
 @own_error
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
+    if (y := direct(lambda x: _core.div(_core.sin(x), _core.cos(x)), input)) is not None:
+        return y
     input = floating(as_tensor("tan", input))
     return div(sin(input), cos(input))
 
@@ -144,6 +154,9 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
     | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
+    y = direct(lambda x: _core.sub(_core.log(x), _core.log1p(_core.neg(x))), input) if eps is None else None
+    if y is not None:
+        return y
     input = floating(as_tensor("logit", input))
     if eps is not None:
         input = input.clip(eps, 1 - eps)
@@ -158,15 +171,21 @@ def nan_to_num(
 
     The gradient of replaced elements is 0.
     | rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0) -> tensor([-1.,  1.])"""
+    if posinf is neginf is None:
+        y = direct(lambda x: _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan), input)
+        if y is not None:
+            return y
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
         require_no_gradient("nan_to_num", input)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
-    limits = np.finfo(input.dtype)
-    y = clip(input, float(limits.min), float(limits.max)) if posinf is None or neginf is None else input
+    y = clip(input, *_LIMITS[input._array.dtype]) if posinf is None or neginf is None else input
     y = where(input == input, y, float(0.0 if nan is None else nan))
     y = y if posinf is None else where(input == math.inf, float(posinf), y)
     return y if neginf is None else where(input == -math.inf, float(neginf), y)
+
+
+_LIMITS = {dtype: (float(np.finfo(dtype).min), float(np.finfo(dtype).max)) for dtype in (F32, F64)}
 
 
 def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:

@@ -40,6 +40,7 @@ __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "rec
 __all__ += ["sin", "sqrt", "square"]
 METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
+_POWER = _core._elementwise(None, np.power)  # of whole numbers
 Abs = of_input("Abs", _core.abs, _core.abs_backward, lambda dy, x: dy * x.sign())
 Cos = of_input("Cos", _core.cos, _core.cos_backward, lambda dy, x: -(dy * x.sin()))
 Exp = of_output("Exp", _core.exp, _core.mul, lambda dy, y: dy * y)
@@ -222,6 +223,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
+    if type(exponent) is int and exponent >= 0 and (y := _POWER(input, exponent)) is not None:
+        return y
     if isinstance(exponent, (int, np.integer)) and exponent < 0 and not isinstance(input, float):
         raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
     return promoted("pow", Pow, _whole_power, input, exponent)

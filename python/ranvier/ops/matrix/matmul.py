@@ -9,7 +9,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
 from ranvier.autograd.tensor import Tensor, by_numpy
@@ -82,7 +82,8 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     if out is not None:
         return written("matmul", out, matmul(input, other))
     if is_pair(input, other):
-        return Matmul().apply(input, other)
+        y = direct(_core.matmul, input, other)
+        return Matmul().apply(input, other) if y is None else y
     try:
         input, other = as_operand("matmul", input), as_operand("matmul", other)
     except TypeError:

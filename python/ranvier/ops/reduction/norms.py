@@ -14,7 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, offhand
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.recording import is_recording
@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
-from ranvier.ops.reduction.reduce import Axes, _arguments, _check_axis, _no_axes, _numpy, _without
+from ranvier.ops.reduction.reduce import _PROD, Axes, _arguments, _check_axis, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
@@ -273,7 +273,8 @@ def prod(
     if dtype is not None:
         input = to_dtype("prod", input, dtype)
     if not is_floating(input):
-        y = _numpy(np.prod, input, axes, keepdims)
+        y = _PROD(input, axes, None, keepdims, False)
+        y = _numpy(np.prod, input, axes, keepdims) if y is None else y
         return y if dtype is None else y.to(dtype)
     if input.ndim == 0 and axes is not None:
         _check_axis("prod", input, axes)
@@ -286,6 +287,9 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
     | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""
     dim = dim if axis is None else axis
+    plain = dim is None and type(input) is Tensor
+    if (y := offhand(plain, lambda x: np.array(np.count_nonzero(x)), input)) is not None:
+        return y
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, ne(input, 0), axes, False)
 

@@ -202,6 +202,7 @@ def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
 # f(x, dim, axis, keepdim, keepdims) without a gradient; None: see below
 _SUM = _core._reduction(_core.sum, np.add, False, I64.num, 0)
 _MEAN = _core._reduction(_core.mean, None)
+_PROD = _core._reduction(None, np.multiply, False, I64.num, 1)
 _MAX, _MIN = _core._reduction(_core.max, np.maximum), _core._reduction(_core.min, np.minimum)
 
 
@@ -327,12 +328,8 @@ def _place(name: str) -> Callable[..., Tensor]:
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
-        if (
-            type(dim) is int
-            and axis is None
-            and is_floating(input)
-            and (y := direct(find, input, dim, keepdim or keepdims)) is not None
-        ):
+        plain = type(dim) is int and axis is None and is_floating(input)
+        if plain and (y := direct(find, input, dim, keepdim or keepdims)) is not None:
             return y
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         return _arg(name, input, axes, keepdims)
@@ -377,11 +374,8 @@ argmin: The index of the first minimum (or NaN) along dim, or in the flattened t
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     array = x._array
     if not is_floating(x) or array.ndim == 0:
-        if (
-            not (recordings or keepdims)
-            and array.size
-            and (axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim))
-        ):
+        fits = axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim)
+        if fits and array.size and not (recordings or keepdims):
             return wrap(np.asarray(getattr(array, name)(axis)))
         return _numpy(getattr(np, name), x, axis, keepdims)
     if axis is None:

@@ -15,17 +15,18 @@ from ranvier.autograd.creation import zeros
 from ranvier.autograd.data import Size
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, offhand
 from ranvier.autograd.memory import copied, keep
 from ranvier.autograd.mode import mode
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
-from ranvier.ops.elementwise.choice import nonzero, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast
+from ranvier.ops.elementwise.choice import nonzero
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.index import index_select
-from ranvier.ops.shape.join import cat, stack
+from ranvier.ops.shape.join import stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of
 from ranvier.ops.shape.repeat import meshgrid
 from ranvier.ops.shape.reshape import (
@@ -36,7 +37,6 @@ from ranvier.ops.shape.reshape import (
     reshape,
     some_dim,
     transpose,
-    unsqueeze,
 )
 from ranvier.ops.shape.stacks import listed
 
@@ -124,7 +124,9 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
     if r == 0:
         return zeros(0, dtype=input.dtype)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    rows = keep(np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r))
+    n, apart = input.shape[0], int(not with_replacement)
+    pairs = np.ascontiguousarray(_core._triangle_indices(n, n, apart, True).T) if r == 2 else None
+    rows = keep(np.array([*choose(range(n), r)], np.int64).reshape(-1, r) if pairs is None else pairs)
     return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
 
 
@@ -165,17 +167,36 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
-    n = input.shape[-1] + abs(offset)
-    i = np.arange(n)
-    places = keep(i[None, :] - i[:, None] == offset)  # (n, n): x[k] is at (k, k + offset) or (k - offset, k)
-    before, after = (zeros(*input.shape[:-1], max(k, 0), dtype=input.dtype) for k in (-offset, offset))
-    wide = cat([before, input, after], -1) if offset else input  # row k takes wide[k]
-    y = where(wrap(places), unsqueeze(wide, -1), cast(0, input.dtype))
-    last = y.ndim
-    a, b = (_dim("diag_embed", d, last) for d in (dim1, dim2))
+    y = offhand(True, _embedded, input, offset)
+    y = DiagEmbed(offset).apply(input) if y is None else y
+    a, b = (_dim("diag_embed", d, y.ndim) for d in (dim1, dim2))
     if a == b:
         raise OpError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
-    return movedim(y, (-2, -1), (a, b))
+    return movedim(y, (-2, -1), (a, b)) if (a, b) != (y.ndim - 2, y.ndim - 1) else y
+
+
+def _embedded(x: Array, offset: int) -> Array:
+    count, n = x.shape[-1], x.shape[-1] + abs(offset)
+    y = np.zeros((*x.shape[:-1], n * n), x.dtype)
+    first = offset if offset > 0 else -offset * n
+    y[..., first : first + count * (n + 1) : n + 1] = x
+    return y.reshape(*x.shape[:-1], n, n)
+
+
+class DiagEmbed(Function):
+    """y[.., k, k + offset] = x[.., k], or y[.., k - offset, k] for a negative offset; 0 elsewhere"""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+    def forward(self, x: Array) -> Array:
+        return host(_embedded, x, self.offset)
+
+    def backward(self, dy: Array) -> Array:
+        return copied(np.diagonal(dy, self.offset, -2, -1), "C")
+
+
+linear(DiagEmbed)
 
 
 class Unfold(Function):

@@ -126,14 +126,14 @@ def repeat_interleave(
         input, dim = flatten(input), 0
     at = some_dim("repeat_interleave", input, dim)
     n = input.shape[at]
-    if times.size not in (1, n) or times.ndim > 1 or (times < 0).any():
+    if times.size not in (1, n) or times.ndim > 1 or (times.size and times.min() < 0):
         raise OpError(
             f"[repeat_interleave] got repeats {times.tolist()} for a dimension of {n}; expected one number "
             ">= 0, or one for each"
         )
-    if times.astype(float).sum() * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
+    if times.sum(dtype=float) * (n if times.size == 1 else 1) > 2**62:  # np.repeat checks no overflow
         raise TooLarge
-    rows = np.repeat(np.arange(n), times.reshape(-1))
+    rows = np.arange(n).repeat(times.reshape(-1))
     if output_size is not None and output_size != rows.size:
         raise OpError(f"[repeat_interleave] got output_size {output_size!r}; expected {rows.size}, or None")
     fixed = isinstance(repeats, (int, list, tuple))  # written in the program: the same at each call

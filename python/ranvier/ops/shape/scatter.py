@@ -180,6 +180,9 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     where the shapes do not fit, TypeError where the dtypes differ.
     | rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
     -> tensor([[0., 0.], [4., 6.]])"""
+    plain = type(index) is Tensor and index._array.ndim == 1 and alpha == 1
+    if plain and (y := direct(_core.scatter, input, index, source, dim, True, None, True)) is not None:
+        return y
     input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
     require_from_0("index_add", rows)

@@ -1,0 +1,98 @@
+"""Calls that need no node: the same values, dtypes and errors as with a gradient, which makes one."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+
+CALLS = {
+    "argmax": lambda x, **_: x.argmax(0),
+    "clamp at least a tensor": lambda x, y, **_: x.clamp(min=y),
+    "combinations": lambda x, **_: rv.combinations(x.reshape(-1)),
+    "combinations with replacement": lambda x, **_: rv.combinations(x.reshape(-1), 2, True),
+    "count_nonzero": lambda x, mask, **_: rv.count_nonzero(x * mask),
+    "diag": lambda x, **_: rv.diag(x.reshape(-1), -2),
+    "diag_embed": lambda x, **_: rv.diag_embed(x, 1, 0, -1),
+    "dot": lambda x, y, **_: rv.dot(x.reshape(-1), y.reshape(-1)),
+    "frac": lambda x, **_: rv.frac(3 * x),
+    "index_add": lambda x, y, rows, **_: x.index_add(0, rows, y),
+    "index_put": lambda x, y, rows, **_: x.index_put((rows,), y),
+    "index_put of numbers": lambda x, rows, **_: x.index_put((rows, rows % 2), x[0, 0]),
+    "index_put that adds": lambda x, y, rows, **_: x.index_put((rows,), y, accumulate=True),
+    "index_put that adds numbers": lambda x, y, rows, **_: x.index_put((rows, rows % 2), y[:, 0], True),
+    "logit": lambda x, **_: rv.logit(x.sigmoid()),
+    "masked_scatter": lambda x, y, mask, **_: x.masked_scatter(mask, y),
+    "masked_select": lambda x, mask, **_: x.masked_select(mask),
+    "matmul": lambda x, y, **_: x @ y.T,
+    "median": lambda x, **_: x.median(),
+    "nan_to_num": lambda x, mask, **_: rv.nan_to_num(x / mask, 2.0),
+    "rsqrt": lambda x, **_: x.rsqrt(),
+    "take": lambda x, rows, **_: x.take(rows - 2),
+    "tan": lambda x, **_: x.tan(),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", CALLS)
+def test_with_and_without_a_node(name, dtype, rng):
+    for case in range(8):
+        x, y = (rng.standard_normal((5, 4)).astype(dtype) for _ in range(2))
+        x, y = (x.T.copy().T, y[::-1]) if case % 2 else (x, y)
+        if case == 3 and name != "masked_scatter":
+            x[1, 2] = np.nan
+        rows, mask = rv.tensor(rng.integers(0, 4, 5)), rv.tensor(rng.random((5, 4)) < 0.5)
+        if case % 4 < 2:
+            rows = rv.tensor(rng.permutation(5)[:5] % 4)
+        given = {"y": rv.tensor(y), "rows": rows, "mask": mask}
+        plain = CALLS[name](rv.tensor(x), **given)
+        noted = CALLS[name](rv.tensor(x).requires_grad_(), **given)
+        assert plain.dtype is noted.dtype
+        assert not plain.requires_grad
+        np.testing.assert_array_equal(plain.numpy(), noted.detach().numpy())
+        assert not np.shares_memory(plain.numpy(), x)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "bool"])
+def test_whole_numbers_as_numpy(dtype, rng):
+    x = rng.integers(0, 2 if dtype == "bool" else 9, (4, 3)).astype(dtype)
+    t = rv.tensor(x)
+    for axis in (0, 1, -1):
+        values, places = t.max(axis)
+        np.testing.assert_array_equal(values.numpy(), x.max(axis))
+        np.testing.assert_array_equal(places.numpy(), x.argmax(axis))
+        np.testing.assert_array_equal(t.argmin(axis, keepdim=True).numpy(), x.argmin(axis, keepdims=True))
+        np.testing.assert_array_equal(t.prod(axis).numpy(), x.prod(axis, dtype=np.int64))
+    assert t.argmax().item() == x.argmax()
+    assert t.prod().dtype is rv.int64
+    np.testing.assert_array_equal(rv.nonzero(t).numpy(), np.argwhere(x))
+    if dtype != "bool":
+        np.testing.assert_array_equal(t.clamp(2, 5).numpy(), x.clip(2, 5))
+        np.testing.assert_array_equal(t.clamp(max=3).numpy(), np.minimum(x, x.dtype.type(3)))
+        np.testing.assert_array_equal((t**2).numpy(), x**2)
+        assert t.clamp(2, 5).dtype is t.dtype
+
+
+def test_errors_are_those_of_the_call_with_a_node():
+    x, source = rv.zeros(3), rv.ones(1)
+    mask = rv.tensor([True, True, False])
+    with pytest.raises(ValueError, match=r"\[masked_scatter\] got 1 elements for 2 places"):
+        x.masked_scatter(mask, source)
+    with pytest.raises(TypeError, match=r"\[masked_select\] got mask of dtype"):
+        x.masked_select(rv.tensor([1, 0, 1]))
+    with pytest.raises(IndexError, match=r"\[index_put\]"):
+        x.index_put((rv.tensor([3]),), source)
+    with pytest.raises(IndexError, match=r"\[index_add\] got index -1"):
+        x.index_add(0, rv.tensor([-1]), source)
+    with pytest.raises(TypeError, match=r"\[take\] got index of dtype bool"):
+        x.take(mask)
+    with pytest.raises(IndexError):
+        x.take(rv.tensor([3]))
+    with pytest.raises(np.exceptions.AxisError, match=r"\[argmax\] got axis 2"):
+        rv.tensor([[1, 2]]).argmax(2)
+
+
+def test_lists_of_whole_numbers():
+    for data in ([1, 2], [[1], [2]], [True, 3], 5):
+        assert rv.tensor(data, dtype=rv.int64).tolist() == np.array(data, np.int64).tolist()
+    assert rv.LongTensor([1, 2]).dtype is rv.int64
+    assert rv.tensor([1.5, -2.7], dtype=rv.int64).tolist() == [1, -2]
+    assert rv.tensor([True, False], dtype=rv.int64).tolist() == [1, 0]
