@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -128,7 +127,7 @@ default = _Default()  # read where a tensor is made; compiled steps compare it
 default.dtype = np.dtype(np.float32)
 
 
-_LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolution
+_LIMITS: dict[str, tuple[float, ...]] = {  # eps, max, min, tiny, resolution; of NumPy's once they are used
     "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
     "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
     "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),
@@ -136,13 +135,6 @@ _LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolutio
     "float8_e5m2fnuz": (2**-3, 57344, -57344, 2**-15, 1),
     "float8_e8m0fnu": (1, 2.0**127, 2.0**-127, 2.0**-127, 1),
 }
-
-
-@functools.cache
-def _limits_of(kind: dtype) -> dict[str, float]:
-    names = ("eps", "max", "min", "tiny", "resolution")
-    limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
-    return dict(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
 
 
 class finfo:
@@ -154,8 +146,12 @@ class finfo:
         kind = dtype(default.dtype if type is None else type)
         if kind.kind != "f":
             raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
+        names = ("eps", "max", "min", "tiny", "resolution")
+        if kind.name not in _LIMITS:
+            _LIMITS[kind.name] = tuple(float(getattr(np.finfo(kind.dtype), name)) for name in names)
+        limits = _LIMITS[kind.name]
         self.bits, self.dtype = kind.itemsize * 8, kind.name
-        vars(self).update(_limits_of(kind))
+        vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
 
     def __repr__(self) -> str:
         shown = ", ".join(

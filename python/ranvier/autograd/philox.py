@@ -1,4 +1,4 @@
-"""Whole numbers and permutations of NumPy's generators, drawn by the core: the same ones, in less time."""
+"""The state of NumPy's generators, from which the core draws the same numbers in less time."""
 
 from __future__ import annotations
 
@@ -33,25 +33,11 @@ def bits_of(draw: Any) -> Any:
     return bits if type(bits) is np.random.Philox and _is_known() else None
 
 
-def integers(draw: Any, low: int, high: int, shape: tuple[int, ...]) -> Array:
-    """``draw.integers(low, high, shape)`` in int64."""
-    if not recordings and (y := _core._next_integers(bits_of(draw), low, high, shape)) is not None:
-        return y._array
-    return np.asarray(draw.integers(low, high, shape))
-
-
 def bernoulli(draw: Any, limit: Any, out: Array) -> None:
     """out takes ``draw.random() < limit``. TypeError or ValueError where the core does not draw that."""
     if recordings or (bits := bits_of(draw)) is None:
         raise TypeError("another generator")
     _core._next_bernoulli(bits, limit, out)
-
-
-def permutation(draw: Any, n: int) -> Array:
-    """``draw.permutation(n)``"""
-    if not recordings and (y := _core._next_permutation(bits_of(draw), n)) is not None:
-        return y._array
-    return np.asarray(draw.permutation(n))
 
 
 def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:

@@ -19,11 +19,11 @@ import ranvier._core as _core
 from ranvier.autograd import philox
 from ranvier.autograd.creation import _finish, _size
 from ranvier.autograd.data import array_of, shape_of
-from ranvier.autograd.dtypes import default, int64
+from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.philox import check_range
 from ranvier.autograd.recording import recordings, refuse
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
@@ -342,15 +342,16 @@ rand_like = _random_like("rand_like", "random_uniform")
 randn_like = _random_like("randn_like", "random_normal")
 
 
-def _integers(name: str, drawn_from: Any) -> np.random.Generator:
-    return generator() if drawn_from is None else _given(name, drawn_from).numpy()
-
-
-def _bits_of(name: str, generator: Any) -> Any:
-    """The bits of the process's generator, or of the given one, that the core draws from; or None."""
+def _bits_of(name: str, drawn_from: Any) -> Any:
+    """The bits of the process's generator, or of a given one, if the core draws from them; else None."""
     if recordings:
         return None
-    return ((_local.generator or _global) if generator is None else _given(name, generator))._bits
+    own = (_local.generator or _global) if drawn_from is None else _given(name, drawn_from)
+    return own._bits or philox.bits_of(own.numpy())
+
+
+def _numpy_of(name: str, drawn_from: Any) -> np.random.Generator:
+    return generator() if drawn_from is None else _given(name, drawn_from).numpy()
 
 
 @own_error
@@ -373,13 +374,11 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    if (dtype is None or dtype is int64) and device is None and not (requires_grad or settings):
-        y = _core._next_integers(_bits_of("randint", generator), low, high, size)
-        if y is not None:
-            return y
     check_range("randint", low, high, dtype or _I64)
-    values = philox.integers(_integers("randint", generator), low, high, shape_of((size,), "tensor"))
-    values = values if dtype is None else values.astype(dtype, copy=False)
+    shape = shape_of((size,), "tensor")
+    if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
+        y = wrap(np.asarray(_numpy_of("randint", generator).integers(low, high, shape)))
+    values = y._array if dtype is None else y._array.astype(dtype, copy=False)
     return _finish(values, requires_grad, device, settings)
 
 
@@ -388,11 +387,9 @@ def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
-    if (dtype is None or dtype is int64) and device is None and not settings:
-        y = _core._next_permutation(_bits_of("randperm", generator), n)
-        if y is not None:
-            return y
     if n:
         check_range("randperm", 0, n, dtype or _I64)
-    values = philox.permutation(_integers("randperm", generator), n)
-    return _finish(values if dtype is None else values.astype(dtype, copy=False), False, device, settings)
+    if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
+        y = wrap(np.asarray(_numpy_of("randperm", generator).permutation(n)))
+    values = y._array if dtype is None else y._array.astype(dtype, copy=False)
+    return _finish(values, False, device, settings)

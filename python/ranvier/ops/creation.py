@@ -103,7 +103,7 @@ def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generat
     elif to is None:
         to = 2 if kind == np.bool_ else int(np.iinfo(kind).max)
     check_range("random_", low, to, kind)
-    return _filled("random_", x, generator, lambda shape: philox.integers(numpy_generator(), low, to, shape))
+    return _filled("random_", x, generator, lambda shape: randint(low, to, shape)._array)
 
 
 def _probabilities(name: str, p: Any) -> Any:

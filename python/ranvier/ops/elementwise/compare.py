@@ -18,14 +18,7 @@ import ranvier._core as _core
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.dtypes import (
-    F32,
-    F64,
-    as_operand,
-    compared,
-    result_dtype,
-    unlike,
-)
+from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, compared, result_dtype, unlike
 from ranvier.ops.rows import document
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]

@@ -15,10 +15,9 @@ from ranvier.autograd.creation import zeros
 from ranvier.autograd.data import Size
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, offhand
+from ranvier.autograd.function import Function
 from ranvier.autograd.memory import copied, keep
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
 from ranvier.ops.elementwise.choice import nonzero
@@ -29,15 +28,7 @@ from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of
 from ranvier.ops.shape.repeat import meshgrid
-from ranvier.ops.shape.reshape import (
-    _dim,
-    broadcast_to,
-    flip,
-    movedim,
-    reshape,
-    some_dim,
-    transpose,
-)
+from ranvier.ops.shape.reshape import _dim, broadcast_to, flip, movedim, reshape, some_dim, transpose
 from ranvier.ops.shape.stacks import listed
 
 
@@ -167,36 +158,13 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     | rv.diag_embed(rv.tensor([1, 2])) -> tensor([[1, 0], [0, 2]])"""
     input, offset = as_tensor("diag_embed", input), index(offset)
     some_dim("diag_embed", input, -1)
-    y = offhand(True, _embedded, input, offset)
-    y = DiagEmbed(offset).apply(input) if y is None else y
+    n = input.shape[-1] + abs(offset)
+    y = zeros(*input.shape[:-1], n, n, dtype=input.dtype)
+    diagonal_of(y, offset, -2, -1).copy_(input)
     a, b = (_dim("diag_embed", d, y.ndim) for d in (dim1, dim2))
     if a == b:
         raise OpError(f"[diag_embed] got dim1 {dim1} and dim2 {dim2}; expected two dimensions")
     return movedim(y, (-2, -1), (a, b)) if (a, b) != (y.ndim - 2, y.ndim - 1) else y
-
-
-def _embedded(x: Array, offset: int) -> Array:
-    count, n = x.shape[-1], x.shape[-1] + abs(offset)
-    y = np.zeros((*x.shape[:-1], n * n), x.dtype)
-    first = offset if offset > 0 else -offset * n
-    y[..., first : first + count * (n + 1) : n + 1] = x
-    return y.reshape(*x.shape[:-1], n, n)
-
-
-class DiagEmbed(Function):
-    """y[.., k, k + offset] = x[.., k], or y[.., k - offset, k] for a negative offset; 0 elsewhere"""
-
-    def __init__(self, offset: int) -> None:
-        self.offset = offset
-
-    def forward(self, x: Array) -> Array:
-        return host(_embedded, x, self.offset)
-
-    def backward(self, dy: Array) -> Array:
-        return copied(np.diagonal(dy, self.offset, -2, -1), "C")
-
-
-linear(DiagEmbed)
 
 
 class Unfold(Function):
