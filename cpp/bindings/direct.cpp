@@ -155,7 +155,12 @@ PyObject* in_place(PyObject*, PyObject* const* given, Py_ssize_t count) {
       return Py_NewRef(Py_False);
     for (Py_ssize_t i = 2; i < count; ++i)
       if (!passed.add(given[i])) return Py_NewRef(Py_False);
-    if (!passed.add(tensor) || !passed.call(given[0])) return Py_NewRef(Py_False);
+    if (!passed.add(tensor)) return Py_NewRef(Py_False);
+    const py::object y = passed.call(given[0]);
+    if (!y) return Py_NewRef(Py_False);
+    // Another array: an operand is missing, and the kernel has taken its output for that.
+    if (PyArray_Check(y.ptr()) && y.ptr() != slot_of(tensor, tensor_slots().array).ptr())
+      return Py_NewRef(Py_False);
     count_change(tensor);
     return Py_NewRef(Py_True);
   });

@@ -216,3 +216,14 @@ def test_values_without_a_history_end_that_of_the_old_values(change):
     (x * 5 + w).sum().backward()
     assert w.grad.tolist() == [1.0, 1.0]
     refused(RuntimeError, "a leaf Variable that requires grad is being used", change, w)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize(
+    "name", ["add_", "sub_", "mul_", "div_", "pow_", "fmod_", "remainder_", "floor_divide_"]
+)
+def test_a_missing_operand_is_refused(name, dtype):
+    x = rv.tensor([2, 3], dtype=getattr(rv, dtype))
+    with pytest.raises(TypeError, match="missing 1 required"):
+        getattr(x, name)()
+    assert x.tolist() == [2, 3]
