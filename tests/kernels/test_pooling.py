@@ -273,3 +273,29 @@ def test_wrong_gradient():
     with pytest.raises(ValueError, match=r"got images of \(0, 4\); expected at least one pixel"):
         kernels.adaptive_avg_pool2d(x[:, :, :0], 2)
     refused(ValueError, "got output_size (-1, -1)", kernels.adaptive_avg_pool2d, x, -1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (2, 3, 0)], ids=str)
+def test_images_from_memory(window, dtype, isa, rng, threads):
+    """Images larger than a part of the last cache are fetched ahead; any strides, and the last rows."""
+    flat = rng.uniform(-1, 1, (2, 9, 400, 431)).astype(dtype)
+    deep = np.ascontiguousarray(flat.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    threads(1)
+    y, where = kernels.max_pool2d(flat, *window)
+    mean = kernels.avg_pool2d(flat, *window)
+    for count in (1, 3):
+        threads(count)
+        for x in (deep, deep[..., ::-1][..., ::-1]):
+            got, offsets = kernels.max_pool2d(x, *window)
+            np.testing.assert_array_equal(got, y)
+            np.testing.assert_array_equal(offsets, where)
+            np.testing.assert_allclose(kernels.avg_pool2d(x, *window), mean, rtol=0, atol=1e-6)
+        turned = deep[..., ::-1]
+        np.testing.assert_array_equal(kernels.max_pool2d(turned, *window)[0], pooled(turned, window))
+        repeated = np.broadcast_to(deep[:, :, :, :1], deep.shape)
+        np.testing.assert_array_equal(kernels.max_pool2d(repeated, *window)[0], pooled(repeated, window))
+
+
+def pooled(x, window):
+    return kernels.max_pool2d(np.ascontiguousarray(x), *window)[0]

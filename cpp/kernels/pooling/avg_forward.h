@@ -76,12 +76,13 @@ struct MeanPlace {
 // A row (n, oh) of a channels-last y: all channels of one pixel after another.
 template <class T>
 static void mean_channels_of_row(const AvgPool2dForward<T>& f, SumWindow<T> w, const T* image, int64_t oh,
-                                 T* y) {
+                                 T* y, bool far) {
   const int64_t channels = f.y.shape[1];
   MeanPlace<T> place{f, nullptr, 0};
   place.at_row(w, image, oh);
   for (int64_t ow = 0; ow < f.columns.out; ++ow, y += channels) {
     place.at_column(w, ow);
+    if (far) pool_fetch_below(f.rows, w.x, w.row, f.columns.stride * w.column, sizeof(T));
     mean_of_channels(w, channels, y);
   }
 }
@@ -249,11 +250,12 @@ static void avg_pool2d_forward(const Team& team, const AvgPool2dForward<T>& f, i
   SumWindow<T> w{};
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
   if (!f.channels_last && is_global(f.rows) && is_global(f.columns)) return mean_of_planes(f, w, begin, end);
+  const bool far = RANVIER_HAS_FMA && pool_is_far(f.x.shape, w.column, sizeof(T));
   for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
     const T* x = f.x.data + at.n * f.x.strides[0] + at.c * f.x.strides[1];
     T* y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
     if (f.channels_last)
-      mean_channels_of_row(f, w, x, at.row, y);
+      mean_channels_of_row(f, w, x, at.row, y, far);
     else
       mean_columns_of_row(team, f, w, x, at.row, scratch, y);
   }

@@ -17,6 +17,9 @@ struct MaxRow {
   Offset* where;
 };
 
+template <class Offset>
+constexpr bool kFetches = RANVIER_HAS_FMA && sizeof(Offset) == 1;  // elsewhere small code matters more
+
 template <class V>
 RANVIER_INLINE auto beats(V v, V best) {
   return (v > best) | (v != v);
@@ -71,9 +74,10 @@ static void max_of_pixels(const T* x, int64_t step, int64_t pixels, const int64_
 }
 
 // The windows of a row that are inside the image, from taps.first on. x_end: up to here any load is inside x.
+// far: see pooling.h.
 template <class T>
 static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, uint8_t>& w,
-                       const TapList& taps, const T* x_end) {
+                       const TapList& taps, const T* x_end, bool far) {
   constexpr int L = lanes<T>;
   const int64_t channels = f.y.shape[1], kernel = f.columns.kernel, step = f.columns.stride * w.column;
   const int64_t count = (w.r1 - w.r0) * kernel, from = w.r0 * kernel, pixels = taps.last - taps.first;
@@ -88,7 +92,13 @@ static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, ui
     if (whole > 0 && space / step + 1 < whole) whole = space / step + 1;
   }
   const auto run = count == 4 ? max_of_pixels<4, true, T> : max_of_pixels<0, true, T>;
-  run(x, step, whole, distance, count, from, channels, y, where);
+  constexpr int64_t kAtOnce = 512 / sizeof(T);  // elements of a row: more would keep loads waiting
+  const int64_t at_once = far ? kAtOnce / step + 1 : whole;
+  for (int64_t i = 0, n; i < whole; i += n) {
+    n = whole - i < at_once ? whole - i : at_once;
+    if (far) pool_fetch_below(f.rows, x + i * step, w.row, n * step, sizeof(T));
+    run(x + i * step, step, n, distance, count, from, channels, y + i * channels, where + i * channels);
+  }
   if (whole < pixels)
     max_of_pixels<0, false, T>(x + whole * step, step, pixels - whole, distance, count, from, channels,
                                y + whole * channels, where + whole * channels);
@@ -97,12 +107,12 @@ static void max_of_run(const MaxPool2dForward<T, uint8_t>& f, const MaxRow<T, ui
 // A row (n, oh) of a channels-last y: all channels of one pixel after another.
 template <class T, class Offset>
 static void max_channels_of_row(const MaxPool2dForward<T, Offset>& f, MaxRow<T, Offset> w,
-                                const TapList& taps, const T* x_end) {
+                                const TapList& taps, const T* x_end, bool far) {
   const int64_t channels = f.y.shape[1];
   for (int64_t ow = 0; ow < f.columns.out;) {
     if constexpr (sizeof(Offset) == 1)
       if (ow == taps.first && taps.first < taps.last && w.r0 < w.r1) {
-        max_of_run(f, w, taps, x_end);
+        max_of_run(f, w, taps, x_end, far);
         ow = taps.last;
         continue;
       }
@@ -289,6 +299,7 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
   MaxRow<T, Offset> w;
   w.row = f.x.strides[2], w.column = f.x.strides[3], w.lane = f.x.strides[1];
   w.kernel_w = pool_taps(f.columns);
+  const bool far = kFetches<Offset> && pool_is_far(f.x.shape, w.column, sizeof(T));
   for (RowWalk at(begin, f.rows.out, f.channels_last ? 1 : f.y.shape[1]); begin < end; ++begin, at.next()) {
     const PoolWindow down = pool_window(f.rows, at.row);
     w.top = down.start, w.r0 = down.first, w.r1 = down.last;
@@ -296,7 +307,7 @@ static void max_pool2d_forward(const Team& team, const MaxPool2dForward<T, Offse
     w.y = f.y.data + at.n * f.y.strides[0] + at.c * f.y.strides[1] + at.row * f.y.strides[2];
     w.where = f.where.data + (w.y - f.y.data);
     if (f.channels_last)
-      max_channels_of_row(f, w, taps, x_end);
+      max_channels_of_row(f, w, taps, x_end, far);
     else
       max_columns_of_row(team, w, f.rows, f.columns, values, offsets, piece);
   }

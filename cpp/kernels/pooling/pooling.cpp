@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/caches.h"
 #include "base/parallel.h"
 
 namespace ranvier {
@@ -56,6 +57,17 @@ size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t 
   const size_t counts = pool_counts_bytes(rows) + pool_counts_bytes(columns);
   const size_t entries = pool_inputs_bytes(rows) + pool_inputs_bytes(columns);
   return std::max(entries + counts, 2 * row);
+}
+
+bool pool_is_far(const int64_t* shape, int64_t column, int64_t size) {
+  constexpr int64_t kFar = 10 << 20;
+  return column > 0 && shape[0] * shape[1] * shape[2] * shape[3] * size > std::min(caches.l3 / 3, kFar);
+}
+
+void pool_fetch_below(const PoolAxis& rows, const void* x, int64_t row, int64_t n, int64_t size) {
+  const char* from = static_cast<const char*>(x) + std::max(rows.kernel, rows.stride) * row * size;
+  for (int64_t r = std::min(rows.kernel, rows.stride); r > 0; --r, from += row * size)
+    for (int64_t i = 0; i < n * size; i += 64) __builtin_prefetch(from + i, 0, 2);
 }
 
 template <class T, class Offset>

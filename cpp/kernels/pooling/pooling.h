@@ -19,6 +19,13 @@ namespace ranvier {
 // What one thread needs: the entries of rows and columns, or rows of the image with padding.
 size_t pool_scratch_bytes(const PoolAxis& rows, const PoolAxis& columns, size_t item);
 
+// Whether images of this shape, whose columns are `column` elements of `size` bytes apart, come from memory.
+// Where channels are contiguous, runs of them are then too short for hardware prefetchers, which do not see
+// that windows are side by side: what the windows of the next row will be the first to read is fetched to L2,
+// below n elements from x on.
+bool pool_is_far(const int64_t* shape, int64_t column, int64_t size);
+void pool_fetch_below(const PoolAxis& rows, const void* x, int64_t row, int64_t n, int64_t size);
+
 template <class T, class Offset>
 struct MaxPool2dForward {
   RANVIER_CALL("max_pool2d", x, y, where);
