@@ -17,6 +17,11 @@ def network(kind):
         return nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 48), nn.Tanh(), nn.Linear(48, 10))
     if kind == "attention":
         return nn.Sequential(nn.TransformerEncoderLayer(64, 2, 64, 0.0, batch_first=True), nn.Linear(64, 10))
+    if kind == "pooled":  # large enough for Winograd's gradients
+        return nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(),
+            nn.MaxPool2d(2), nn.Conv2d(64, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 49, 10),
+        )  # fmt: skip
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(32, 32, 3), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 16, 10),
@@ -25,7 +30,12 @@ def network(kind):
 
 def data(kind, rows=24):
     rng = np.random.default_rng(1)
-    shape = {"mlp": (rows, 64), "cnn": (rows, 3, 14, 14), "attention": (3, 70, 64)}[kind]
+    shape = {
+        "mlp": (rows, 64),
+        "cnn": (rows, 3, 14, 14),
+        "pooled": (rows, 3, 14, 14),
+        "attention": (3, 70, 64),
+    }[kind]
     of = (3, 10) if kind == "attention" else rows
     return rv.tensor(rng.standard_normal(shape).astype(np.float32)), rv.tensor(rng.integers(0, 10, of))
 
@@ -41,9 +51,16 @@ def trained(kind, compiled, steps=6, scope=None):
     return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn", "attention"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "pooled", "attention"])
 def test_a_replay_has_the_bits_of_the_eager_step(kind, medium):  # noqa: F811
-    assert trained(kind, True) == trained(kind, False)
+    eager = trained(kind, False)
+    assert trained(kind, True) == eager
+    if kind == "pooled":
+        rv.set_winograd(False)
+        try:
+            assert trained(kind, True) != eager
+        finally:
+            rv.set_winograd(True)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "attention"])
