@@ -21,7 +21,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int kSpins = 1000;  // looks without a pause: another rank comes within some microseconds
 constexpr Clock::duration kLong = std::chrono::milliseconds(2);  // then Python waits, which looks for faults
 constexpr int64_t kBlock = 1024;                                 // elements that are added at once
-constexpr int64_t kAheadBytes = 192 * 64;                        // the row of another rank comes from memory
 constexpr int64_t kPast = 1 << 12;  // bytes: shorter copies go through the caches
 // Up to so many bytes each rank adds all elements, which is one meeting less; above, a part of them.
 constexpr int64_t kWhole = 1 << 14, kWholeOfTwo = 1 << 19;
@@ -31,7 +30,7 @@ template <class T>
 void add_lines(const T* lower, const T* upper, T* out, int64_t n) {
   typedef T Lanes __attribute__((vector_size(16), aligned(alignof(T)), may_alias));
   constexpr int64_t kLanes = 16 / sizeof(T), kLine = 4 * kLanes;
-  constexpr int64_t kAhead = kAheadBytes / int64_t{sizeof(T)};
+  constexpr int64_t kAhead = 192 * kLine;  // the row of another rank comes from memory
   int64_t i = 0;
   for (; i + kLine <= n; i += kLine) {
     __builtin_prefetch(lower + i + kAhead), __builtin_prefetch(upper + i + kAhead);
@@ -80,18 +79,6 @@ void copy_past(char* to, const char* from, int64_t bytes) {
 #else
   std::memcpy(to, from, bytes);
 #endif
-}
-
-// A copy from the row of another rank.
-void copy_ahead(char* to, const char* from, int64_t bytes) {
-  int64_t i = 0;
-  typedef char Lanes __attribute__((vector_size(16), aligned(1), may_alias));
-  for (; i + 64 <= bytes; i += 64) {
-    __builtin_prefetch(from + i + kAheadBytes);
-    for (int64_t j = i; j < i + 64; j += 16)  // not memcpy, which becomes slow code where it is to be small
-      *reinterpret_cast<Lanes*>(to + j) = *reinterpret_cast<const Lanes*>(from + j);
-  }
-  std::memcpy(to + i, from + i, bytes - i);
 }
 
 }  // namespace
@@ -194,7 +181,7 @@ bool RankSum::add(bool says, int64_t head) {
     for (int64_t step = 1; step < ranks_; ++step) {
       const int64_t rank = (rank_ + step) % ranks_, first = bound(rank) * size_;
       if (!other(rank, kAdded)) return false;
-      copy_ahead(values_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
+      std::memcpy(values_ + first, row(rank) + first, bound(rank + 1) * size_ - first);
     }
   }
   tell(kRead);
@@ -205,7 +192,10 @@ void RankSum::move(int64_t rank, int64_t at, int64_t size, char* data) const {
   const int64_t begin = std::max(bound(rank), at), n = std::min(bound(rank + 1), at + size) - begin;
   if (n <= 0) return;
   char *const mine = data + (begin - at) * size_, *const shared = row(rank) + begin * size_;
-  rank == rank_ ? copy_past(shared, mine, n * size_) : copy_ahead(mine, shared, n * size_);
+  if (rank == rank_)
+    copy_past(shared, mine, n * size_);
+  else
+    std::memcpy(mine, shared, n * size_);
 }
 
 bool RankSum::exchange(void (*copy)(void*, int64_t), void* of, bool begins) {
