@@ -74,19 +74,18 @@ PhiloxState& known_state_of(PyObject* generator) {
   return *state;
 }
 
+PyObject *g_lock, *g_acquire, *g_release;  // names
+
 // The lock of a NumPy generator: its own draws hold it while they release the GIL.
 class Drawing {
  public:
-  explicit Drawing(PyObject* generator) {
-    static PyObject* const name = PyUnicode_InternFromString("lock");
-    lock_ = checked(PyObject_GetAttr(generator, name));
-    static PyObject* const acquire = PyUnicode_InternFromString("acquire");
-    checked(PyObject_CallMethodNoArgs(lock_.ptr(), acquire));
+  __attribute__((noinline)) explicit Drawing(PyObject* generator) {
+    lock_ = checked(PyObject_GetAttr(generator, g_lock));
+    checked(PyObject_CallMethodNoArgs(lock_.ptr(), g_acquire));
   }
   Drawing(const Drawing&) = delete;
-  ~Drawing() {
-    static PyObject* const release = PyUnicode_InternFromString("release");
-    PyObject* done = PyObject_CallMethodNoArgs(lock_.ptr(), release);
+  __attribute__((noinline)) ~Drawing() {
+    PyObject* done = PyObject_CallMethodNoArgs(lock_.ptr(), g_release);
     done ? Py_DECREF(done) : PyErr_WriteUnraisable(lock_.ptr());
   }
 
@@ -258,6 +257,8 @@ PyMethodDef g_functions[] = {
 }  // namespace
 
 void register_dropout(Module m) {
+  g_lock = PyUnicode_InternFromString("lock"), g_acquire = PyUnicode_InternFromString("acquire");
+  g_release = PyUnicode_InternFromString("release");
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
   def(m, "draw_rows(weights, samples, replacement, draw)", draw_rows, "multinomial");
   def(m, "next_key(state)", next_key);

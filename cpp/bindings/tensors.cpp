@@ -2,8 +2,6 @@
 
 #include <structmember.h>
 
-#include <vector>
-
 #include "bindings/define.h"
 #include "bindings/errors.h"
 #include "bindings/guards.h"
@@ -73,12 +71,14 @@ py::object steps(PyObject*, PyObject* const* a, Py_ssize_t) {
 // Tensor.contiguous: most tensors are in C order. Python's method makes the others, and the errors.
 PyObject* g_contiguous;
 PyObject* contiguous(PyObject* tensor, PyObject* const* given, Py_ssize_t count, PyObject* names) {
-  const Held array = slot_at(tensor, g_slots.array);
+  const Held array = slot_of(tensor, g_slots.array);
   if (!count && !names && array && PyArray_Check(array.ptr()) && PyArray_IS_C_CONTIGUOUS(as_array(array)))
     return Py_NewRef(tensor);
-  std::vector<PyObject*> all{tensor};
-  all.insert(all.end(), given, given + count + (names ? PyTuple_GET_SIZE(names) : 0));
-  return PyObject_Vectorcall(g_contiguous, all.data(), static_cast<size_t>(count + 1), names);
+  PyObject* const method = PyMethod_New(g_contiguous, tensor);
+  PyObject* const y =
+      method ? PyObject_Vectorcall(method, given, static_cast<size_t>(count), names) : nullptr;
+  Py_XDECREF(method);
+  return y;
 }
 
 // Puts the method above in place of a class's own: class, signature and text.

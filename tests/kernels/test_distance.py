@@ -158,7 +158,7 @@ def test_the_largest_difference_is_nan_where_one_is(isa):
     nan = np.isnan(x).any(1)[:, None] | np.isnan(z).any(1)
     y = kernels.cdist(x, z, np.inf)
     np.testing.assert_array_equal(y, np.where(nan, np.nan, 1))
-    np.testing.assert_array_equal(kernels.cdist(x, z, 0.0), np.full((3, 20), 150))
+    np.testing.assert_array_equal(kernels.cdist(x, z, 0.0), np.where(nan, np.nan, 150))
     dx = kernels.cdist_backward(np.ones((3, 20)), y, x, z, np.inf)
     np.testing.assert_array_equal(np.isnan(dx), np.isnan(x) | np.isnan(z[17]))  # only those differences
     dx = kernels.cdist_backward(np.ones((3, 17)), y[:, :17], x, z[:17], np.inf)
@@ -221,3 +221,14 @@ def test_errors_of_all_pairs():
         kernels.cdist(x[0])
     with pytest.raises(ValueError, match=r"\[cdist\] got y of shape \(2,\); expected \(1,\)"):
         kernels.cdist_backward(x[0, :1], x[0, :2], x)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 5, 4), (20, 70, 33)])
+def test_the_number_of_unequal_elements_beside_nan(dtype, shape, isa, rng):
+    m, n, d = shape
+    a, b = (rng.integers(0, 3, size).astype(dtype) for size in ((m, d), (n, d)))
+    a[m // 2, d // 2] = b[n // 3, 0] = np.nan
+    differences = a[:, None] - b
+    expected = np.where(np.isnan(differences), differences, differences != 0).sum(-1)
+    np.testing.assert_array_equal(kernels.cdist(a, b, 0.0), expected)

@@ -366,3 +366,13 @@ def test_second_gradients_at_values_that_differ_by_rounding(rng, name, gap, dtyp
     (h,) = rv.autograd.grad((g * rv.tensor(rng.standard_normal((4, 4)).astype(dtype))).sum(), x)
     assert np.isfinite(g.detach().numpy()).all()
     assert np.isnan(h.numpy()).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_slogdet_of_matrices_without_a_determinant(dtype):
+    """As PyTorch: the sign is 0 where the matrix is singular or has NaN; without a warning."""
+    bad = np.array([[[np.nan, 1], [1, 2]], [[1, 1], [1, 1]], [[2, 0], [0, -1]]], dtype)
+    sign, logs = rv.slogdet(rv.tensor(bad))
+    np.testing.assert_array_equal(sign.numpy(), [0, 0, -1])
+    np.testing.assert_array_equal(np.isnan(logs.numpy()), [True, False, False])
+    assert sign.numpy().dtype == dtype

@@ -62,3 +62,9 @@ def test_logcumsumexp_of_one_element_is_new():
     x = rv.zeros(3, 1)
     rv.logcumsumexp(x, 1).add_(5)
     assert x.tolist() == [[0.0]] * 3
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod"])
+def test_running_sums_are_no_bools(name):
+    with pytest.raises(TypeError, match=rf"\[{name}\] got dtype bool; expected one of numbers"):
+        getattr(rv.tensor([1, 0, 2]), name)(0, dtype=rv.bool)

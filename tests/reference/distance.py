@@ -33,8 +33,8 @@ def cosine_similarity_backward(
 
 def pairwise_distance(x1: Array, x2: Array, axis: int = -1, p: float = 2.0, eps: float = 1e-6) -> Array:
     d = np.abs(x1 - x2 + eps)
-    if p == 0:  # how many differ
-        return (d != 0).sum(axis).astype(d.dtype)
+    if p == 0:  # how many differ; NaN where one is
+        return np.where(np.isnan(d), d, d != 0).sum(axis).astype(d.dtype)
     return d.max(axis, initial=0) if np.isinf(p) else (d**p).sum(axis) ** (1 / p)
 
 

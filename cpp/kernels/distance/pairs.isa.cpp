@@ -25,7 +25,7 @@ __attribute__((noinline)) static void add_up(const T* const* rows, const Tile<T>
       for (int v = 0; v < kVectors; ++v) {
         const vec<T> difference = a - b[v], zero = {};
         vec<T>& sum = sums[r][v];
-        if constexpr (p == PairPower::zero) sum += select(difference == zero, zero, zero + T(1));
+        if constexpr (p == PairPower::zero) sum += select(abs(difference) > zero, zero + T(1), difference);
         if constexpr (p == PairPower::one) sum += abs(difference);
         if constexpr (p == PairPower::two) sum = fma(difference, difference, sum);
         if constexpr (p == PairPower::largest) sum = max(abs(difference), sum);

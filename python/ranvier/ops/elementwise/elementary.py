@@ -154,9 +154,6 @@ def logit(input: Any, eps: float | None = None) -> Tensor:
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
     | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
-    y = direct(lambda x: _core.sub(_core.log(x), _core.log1p(_core.neg(x))), input) if eps is None else None
-    if y is not None:
-        return y
     input = floating(as_tensor("logit", input))
     if eps is not None:
         input = input.clip(eps, 1 - eps)

@@ -94,7 +94,7 @@ class Logabsdet(Function):
 
     def forward(self, A: Array) -> Array:
         self.A = A
-        return np.asarray(np.linalg.slogdet(A)[1])
+        return _sign_and_log(A)[1]
 
 
 @rule(Logabsdet)
@@ -258,8 +258,14 @@ def slogdet(A: Any) -> SlogdetResult:
 
 def _slogdet(name: str, A: Any) -> SlogdetResult:
     A = matrix(name, A)
-    sign = by_numpy(lambda array: np.asarray(np.linalg.slogdet(array)[0]), A._array)
+    sign = by_numpy(lambda array: _sign_and_log(array)[0], A._array)
     return SlogdetResult(_constant(sign, total(A, (-2, -1))), Logabsdet(name).apply(A))
+
+
+def _sign_and_log(A: Array) -> tuple[Array, Array]:
+    with np.errstate(invalid="ignore"):
+        sign, logs = np.linalg.slogdet(A)
+    return np.where(np.isnan(logs), A.dtype.type(0), sign), np.asarray(logs)
 
 
 def logdet(A: Any) -> Tensor:

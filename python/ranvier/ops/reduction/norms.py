@@ -14,7 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, offhand
+from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.recording import is_recording
@@ -287,9 +287,6 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     """How many elements over the axes are not 0; int64, no gradient.
     | rv.count_nonzero(rv.tensor([[0.0, 2.0], [3.0, 1.0]]), dim=1) -> tensor([1, 2])"""
     dim = dim if axis is None else axis
-    plain = dim is None and type(input) is Tensor
-    if (y := offhand(plain, lambda x: np.array(np.count_nonzero(x)), input)) is not None:
-        return y
     input, axes, _ = _arguments("count_nonzero", as_tensor("count_nonzero", input), dim, False, None, False)
     return _numpy(np.sum, ne(input, 0), axes, False)
 
