@@ -148,7 +148,12 @@ Picked picked(Raw x, Raw key) {
   return {std::move(y)};
 }
 
-// x[keys] for several arrays of whole numbers of one shape, which are joined to one index.
+[[noreturn]] __attribute__((noinline)) void refuse_keys() {
+  fail_type("getitem", "got other indices; expected arrays of one shape, inside");
+}
+
+// x[keys] for several arrays of whole numbers of one shape, which are joined to one index. Its errors do not
+// show the arrays, since the caller goes on in Python: their text would take longer than the call.
 Output picked_by(Movable x, Arrays keys) {
   const int count = static_cast<int>(PySequence_Size(keys.value.ptr()));
   if (t_recording || count < 2 || count > x.ndim() || !x.is_contiguous()) x.fail("another key");
@@ -161,7 +166,7 @@ Output picked_by(Movable x, Arrays keys) {
     const Arg arg{x.op(), "keys", item};
     if (!PyArray_Check(item.ptr()) || PyArray_TYPE(as_array(item)) == NPY_BOOL ||
         PyArray_TYPE(as_array(item)) == NPY_UINT8)
-      keys.fail("whole numbers");
+      refuse_keys();
     const Input key = Input::integers(arg);
     if (k == 0) {
       shape = key.shape();
@@ -170,17 +175,17 @@ Output picked_by(Movable x, Arrays keys) {
       std::fill_n(where.data, where.shape[0], 0);
     }
     const int64_t size = x.shape(k);
-    if (shape.ndim == 0 || !key.has_shape(shape) || !key.is_contiguous()) keys.fail("vectors of one shape");
+    if (shape.ndim == 0 || !key.has_shape(shape) || !key.is_contiguous()) refuse_keys();
     const int64_t* from = key.view<int64_t>().data;
     for (int64_t i = 0; i < where.shape[0]; ++i) {
-      if (from[i] < -size || from[i] >= size) keys.fail("indices inside");
+      if (from[i] < -size || from[i] >= size) refuse_keys();
       where.data[i] = where.data[i] * size + (from[i] < 0 ? from[i] + size : from[i]);
     }
     length *= size;
   }
   Shape flat{where.shape[0]};
   for (int d = count; d < x.ndim(); ++d) flat.append(x.shape(d)), shape.append(x.shape(d));
-  if (shape.ndim > kMaxDims) keys.fail("fewer dimensions");
+  if (shape.ndim > kMaxDims) refuse_keys();
   Output y = Output::contiguous(x.dtype(), shape);
   with_size(x.dtype(), [&](auto tag) {
     using T = decltype(tag);

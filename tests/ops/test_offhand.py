@@ -96,3 +96,13 @@ def test_lists_of_whole_numbers():
     assert rv.LongTensor([1, 2]).dtype is rv.int64
     assert rv.tensor([1.5, -2.7], dtype=rv.int64).tolist() == [1, -2]
     assert rv.tensor([True, False], dtype=rv.int64).tolist() == [1, 0]
+
+
+def test_indices_of_unequal_shapes_are_broadcast(rng):
+    x = rng.standard_normal((6, 5)).astype("float32")
+    rows, columns = rng.integers(-6, 6, (4, 1)), rng.integers(0, 5, 3)
+    np.testing.assert_array_equal(rv.tensor(x)[rv.tensor(rows), rv.tensor(columns)].numpy(), x[rows, columns])
+    with pytest.raises(IndexError, match=r"\[getitem\] got index 6 for an axis of length 6"):
+        rv.tensor(x)[rv.tensor([6]), rv.tensor([0])]
+    with pytest.raises(IndexError, match=r"\[getitem\] got indices of shapes"):
+        rv.tensor(x)[rv.tensor([1, 2]), rv.tensor([0, 1, 2])]
