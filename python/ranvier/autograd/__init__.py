@@ -7,6 +7,7 @@ import ranvier._core as _core
 from ranvier.autograd import check as check
 from ranvier.autograd import context as context
 from ranvier.autograd import convert as convert
+from ranvier.autograd import hooks as hooks
 from ranvier.autograd import inplace as inplace
 from ranvier.autograd import nodes as nodes
 from ranvier.autograd.backward import backward as _backward
@@ -15,12 +16,6 @@ from ranvier.autograd.duplicates import make_subclass
 from ranvier.autograd.function import Function, once_differentiable
 from ranvier.autograd.grad import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
 from ranvier.autograd.grad import gradients as grad
-from ranvier.autograd.hooks import (
-    register_hook,
-    register_post_accumulate_grad_hook,
-    retain_grad,
-    retains_grad,
-)
 from ranvier.autograd.level import value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
@@ -45,15 +40,16 @@ METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
     **dict.fromkeys(("conj", "conj_physical", "resolve_conj", "resolve_neg"), check.conj),
     "_make_subclass": staticmethod(make_subclass),
     "backward": _backward,
-    "register_hook": register_hook,
-    "register_post_accumulate_grad_hook": register_post_accumulate_grad_hook,
-    "retain_grad": retain_grad,
+    **{
+        f.__name__: f
+        for f in (hooks.register_hook, hooks.register_post_accumulate_grad_hook, hooks.retain_grad)
+    },
 }
 
 for _name, _function in METHODS.items():
     setattr(Tensor, _name, _function)
 _core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{convert.contiguous.__doc__}")
-Tensor.retains_grad = property(retains_grad)  # type: ignore[assignment]
+Tensor.retains_grad = property(hooks.retains_grad)  # type: ignore[assignment]
 
 
 def __getattr__(name: str) -> _typing.Any:
