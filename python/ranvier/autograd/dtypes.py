@@ -127,7 +127,7 @@ default = _Default()  # read where a tensor is made; compiled steps compare it
 default.dtype = np.dtype(np.float32)
 
 
-_LIMITS: dict[str, tuple[float, ...]] = {  # eps, max, min, tiny, resolution; of NumPy's once they are used
+_LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolution
     "bfloat16": (2**-7, (2 - 2**-7) * 2.0**127, -(2 - 2**-7) * 2.0**127, 2.0**-126, 0.01),
     "float8_e4m3fn": (2**-3, 448, -448, 2**-6, 1),
     "float8_e4m3fnuz": (2**-3, 240, -240, 2**-7, 1),
@@ -147,9 +147,7 @@ class finfo:
         if kind.kind != "f":
             raise TypeError(f"[finfo] got {kind}; expected a dtype of floats: iinfo has those of integers")
         names = ("eps", "max", "min", "tiny", "resolution")
-        if kind.name not in _LIMITS:
-            _LIMITS[kind.name] = tuple(float(getattr(np.finfo(kind.dtype), name)) for name in names)
-        limits = _LIMITS[kind.name]
+        limits = _LIMITS.get(kind.name) or [getattr(np.finfo(kind.dtype), name) for name in names]
         self.bits, self.dtype = kind.itemsize * 8, kind.name
         vars(self).update(zip((*names, "smallest_normal"), map(float, (*limits, limits[3])), strict=True))
 

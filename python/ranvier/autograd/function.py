@@ -21,19 +21,12 @@ from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import keep, plain
-from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 
 # Without a node: direct(kernel, *inputs) gives the kernel's result, or None where it is not that simple;
 # in_place(kernel, tensor, *inputs) says whether the kernel has written to the tensor.
 direct, in_place = _core._direct, _core._in_place
-
-
-def offhand(fits: bool, function: Any, *inputs: Any) -> Any:
-    """:func:`direct` of a function that NumPy computes, where the inputs fit; not within a recorded step."""
-    return direct(function, *inputs) if fits and not recordings else None
-
 
 ndarray = np.ndarray
 F = TypeVar("F", bound=Callable[..., Any])

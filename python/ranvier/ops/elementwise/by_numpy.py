@@ -158,7 +158,7 @@ def of_one(
     >>> cube(rv.tensor([2.0]))
     tensor([8.])
     """
-    node = type(name.capitalize(), (ByNumpy,), {**kind, "core": core and staticmethod(core)})
+    node = type(name.capitalize(), (ByNumpy,), {**kind, "core": core})
     known = _core._elementwise(core, function if isinstance(function, np.ufunc) else None)
 
     def op(input: Any) -> Tensor:

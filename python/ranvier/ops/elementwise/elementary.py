@@ -63,13 +63,7 @@ erfc = of_kernel("erfc", lambda f, x, y: -2 / _ROOT_PI * f.exp(-x * x))
 erfinv = of_kernel("erfinv", lambda f, x, y: _ROOT_PI / 2 * f.exp(y * y))
 exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2)
 floor = of_one("floor", np.floor, None, integers=True, core=_core.floor)
-frac = of_one(
-    "frac",
-    lambda x: x - np.trunc(x),
-    lambda f, x, y: 1.0,
-    core=lambda x, out: _core.sub(x, _core.trunc(x), out),
-    steps=True,
-)
+frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
 lgamma = of_kernel("lgamma", lambda f, x, y: digamma(x))
 log10 = of_one("log10", np.log10, lambda f, x, y: 1 / (x * _LN10))
 log2 = of_one("log2", np.log2, lambda f, x, y: 1 / (x * _LN2))
@@ -134,8 +128,6 @@ def rsqrt(input: Any) -> Tensor:
 @own_error
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
-    if (y := direct(lambda x: _core.div(_core.sin(x), _core.cos(x)), input)) is not None:
-        return y
     input = floating(as_tensor("tan", input))
     return div(sin(input), cos(input))
 

@@ -14,7 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, direct, offhand
+from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import host
@@ -166,8 +166,6 @@ def median(
     input, keepdim = as_tensor("median", input), _flag("median", "keepdim", keepdim or keepdims)
     if dim is None:
         flat = reshape(input, -1)
-        if (y := offhand(flat.shape[0] > 0, _middle, flat)) is not None:
-            return y
         if is_floating(input) and flat.shape[0]:
             return MedianOfAll().apply(flat)
         return by_numpy(_middle, flat._array) if flat.shape[0] else median(flat, 0)

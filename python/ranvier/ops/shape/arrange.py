@@ -115,9 +115,7 @@ def combinations(input: Any, r: int = 2, with_replacement: bool = False) -> Tens
     if r == 0:
         return zeros(0, dtype=input.dtype)
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
-    n = input.shape[0]
-    pairs = _core._triangle_indices(n, n, int(not with_replacement), True).T if r == 2 else ()
-    rows = keep(np.array(pairs if r == 2 else [*choose(range(n), r)], np.int64).reshape(-1, r))
+    rows = keep(np.array(list(choose(range(input.shape[0]), r)), np.int64).reshape(-1, r))
     return reshape(index_select(input, 0, rows.reshape(-1)), rows.shape)
 
 

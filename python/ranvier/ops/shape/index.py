@@ -15,7 +15,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
-from ranvier.autograd.function import Function, direct, offhand, watched
+from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.inplace import raw_index
 from ranvier.autograd.keys import Picks, index_error, picks_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
@@ -233,16 +233,6 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     return array
 
 
-def is_index(x: Any) -> bool:
-    """Whether x is a Tensor of int64 with dimensions."""
-    return type(x) is Tensor and x._array.dtype is _I64 and x._array.ndim > 0
-
-
-def is_mask(x: Any, of: Any) -> bool:
-    """Whether x is a Tensor of bools in the shape of another, which has dimensions."""
-    return type(x) is type(of) is Tensor and x._array.dtype.char == "?" and () != x.shape == of.shape
-
-
 def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Tensor:
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along dim; y has the shape of index.
 
@@ -375,8 +365,6 @@ def masked_select(input: Any, mask: Any) -> Tensor:
 
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
     | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
-    if (y := offhand(is_mask(mask, input), np.ndarray.__getitem__, input, mask)) is not None:
-        return y
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
     if chosen.dtype.kind != "b":
         raise DtypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")

@@ -11,18 +11,18 @@ import ranvier._core as _core
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, direct, offhand, watched
+from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.keys import picks_of
-from ranvier.autograd.memory import filled_like, keep, number_in, picked, put_in_order
+from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, is_pair, require_no_gradient
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rows import examples
-from ranvier.ops.shape.index import gather, index_array, is_index, is_mask, part_of, require_from_0, selected
+from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
 
@@ -30,8 +30,6 @@ from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatt
 def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
     | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])"""
-    if (y := offhand(is_index(index), np.ndarray.take, input, index)) is not None:
-        return y
     input, at = as_tensor("take", input), index_array("take", index)
     return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
 
@@ -140,9 +138,6 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     """x with x[indices] = values, or += with accumulate, in a new tensor.
     | rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
     -> tensor([[0., 5.], [6., 0.]])"""
-    fits = is_pair(input, values) and all(map(is_index, indices))
-    if (y := offhand(fits, _with_values, input, values, accumulate, *indices)) is not None:
-        return y
     input, values = as_tensor("index_put", input), as_tensor("index_put", values)
     key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
     if values.dtype != input.dtype:
@@ -168,27 +163,10 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     return put(input, places, broadcast_to(values, places.shape), accumulate)
 
 
-def _with_values(x: Array, values: Array, accumulate: bool, *key: Array) -> Array:
-    if accumulate and len(key) == 1:
-        return _core.scatter(x, *key, values, 0, True, None, True)
-    y = x.copy("K")
-    np.add.at(y, key, values) if accumulate else put_in_order(y, key, values)
-    return y
-
-
-def _scattered(x: Array, mask: Array, source: Array) -> Array:
-    y = x.copy()
-    y[mask] = source.take(np.arange(np.count_nonzero(mask)))  # it fails where they are too few
-    return y
-
-
 def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
     """x with the elements where mask is true replaced by the first elements of source, in order.
     | rv.masked_scatter(rv.zeros(3), rv.tensor([True, False, True]), rv.tensor([1.0, 2.0]))
     -> tensor([1., 0., 2.])"""
-    fits = is_pair(input, source) and is_mask(mask, input)
-    if (y := offhand(fits, _scattered, input, mask, source)) is not None:
-        return y
     input, mask, source = (as_tensor("masked_scatter", t) for t in (input, mask, source))
     if mask.dtype != np.bool_:
         raise DtypeError(f"[masked_scatter] got mask of dtype {mask.dtype}; expected bool")
