@@ -22,8 +22,7 @@ constexpr int64_t kInTheWay = 1024;  // bytes; the same for a few rows
 // Rows of a that read b in place where it becomes pairs, by whether it stays in L2 for the next ones.
 constexpr int64_t kPassedRows = 96, kPassedTwice = 24;
 constexpr int64_t kFewPages = 64;  // of memory
-constexpr int64_t kLinesOfB =
-    80;  // elements of b that are read from another core in the time of a shared line
+constexpr int64_t kLinesOfB = 80;  // elements of b read from another core in the time of a shared line
 constexpr int64_t kFewPanels = 6;  // of a: then columns of b are split among the threads, if each gets some
 // Of b, counted as of two vectors where they have three: then also for more panels.
 constexpr int64_t kSomeStrips = 4;
@@ -246,11 +245,8 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   // Rows of a b in memory are separate pages: as few as possible at a time, each over all its columns.
   if (!together && o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > 2 * caches.l2) return k_block;
   int64_t most = near_strip() / (std::max(nr, rows) * kSize);
-  if (!by_columns)
-    most = std::min(most, (together ? 2 * caches.l2
-                           : pack_b ? caches.l2
-                                    : caches.l2 / 2) /
-                              (std::min(o.n, nc) * kSize));
+  const int64_t near = together ? 2 * caches.l2 : pack_b ? caches.l2 : caches.l2 / 2;
+  if (!by_columns) most = std::min(most, near / (std::min(o.n, nc) * kSize));
   return std::min(std::max<int64_t>(most / k_block, 1) * k_block, o.k);
 }
 
