@@ -1,4 +1,5 @@
 #include <limits>
+#include <new>
 
 #include "bindings/define.h"
 #include "bindings/methods.h"
@@ -93,12 +94,14 @@ class Drawing {
   py::object lock_;
 };
 
-// A whole number of Python from 0 to `most`; else -1.
+constexpr int64_t kHuge = INT64_MIN;
+
+// A whole number of Python from 0 to `most`; else a negative one: kHuge where 64 bits cannot hold it.
 int64_t whole_below(PyObject* x, int64_t most) {
   if (!PyLong_CheckExact(x)) return -1;
   int overflow = 0;
   const int64_t number = PyLong_AsLongLongAndOverflow(x, &overflow);
-  return overflow || number > most ? -1 : number;
+  return overflow ? kHuge : number > most ? -1 : number;
 }
 
 // No kernel calls, as permute is none. They answer None for arguments that are left to Python.
@@ -116,7 +119,9 @@ py::object next_permutation(PyObject*, PyObject* const* a, Py_ssize_t) {  // gen
 py::object next_integers(PyObject*, PyObject* const* a, Py_ssize_t) {  // generator or None, low, high, size
   if (a[0] == Py_None || !PyLong_CheckExact(a[1]) || !PyLong_CheckExact(a[2])) return py::none();
   const bool several = PyTuple_Check(a[3]) || PyList_CheckExact(a[3]);
-  if (!several || PySequence_Fast_GET_SIZE(a[3]) > kMaxDims) return py::none();
+  if (!several) return py::none();
+  if (PySequence_Fast_GET_SIZE(a[3]) > kMaxDims)
+    fail_value("randint", "got shape ", py::handle(a[3]), "; expected at most ", kMaxDims, " dimensions");
   int below = 0, above = 0;
   const int64_t low = PyLong_AsLongLongAndOverflow(a[1], &below);
   const int64_t high = PyLong_AsLongLongAndOverflow(a[2], &above);
@@ -127,6 +132,7 @@ py::object next_integers(PyObject*, PyObject* const* a, Py_ssize_t) {  // genera
     PyObject* size = PySequence_Fast_GET_ITEM(a[3], i);
     if (!PyLong_CheckExact(size)) return py::none();
     const int64_t n = whole_below(size, INT64_MAX);
+    if (n == kHuge) throw std::bad_alloc();
     if (n < 0) fail_value("randint", "got shape ", py::handle(a[3]), "; expected sizes >= 0");
     shape.append(n);
   }

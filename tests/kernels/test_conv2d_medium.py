@@ -166,6 +166,7 @@ def test_gradients_at_maxima_by_winograd(shape, medium, threads, rng):  # noqa: 
     dz[:, :, : 2 * dy.shape[2], : 2 * dy.shape[3]] = values.swapaxes(3, 4).reshape(
         *dy.shape[:2], 2 * dy.shape[2], 2 * dy.shape[3]
     )
+    np.testing.assert_allclose(db, dy.sum((0, 2, 3), np.float64), rtol=0, atol=dy[:, 0].size * 2.0**-22)
     dy = np.where(where < 4, dy, 0)
     check_weight_gradient(dw, dz.sum((0, 2, 3), np.float64), x, dz, padding)
     exact = winograd.input_gradient(dz.astype(float), weight, x.shape[2:], padding)

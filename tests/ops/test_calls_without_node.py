@@ -106,3 +106,16 @@ def test_indices_of_unequal_shapes_are_broadcast(rng):
         rv.tensor(x)[rv.tensor([6]), rv.tensor([0])]
     with pytest.raises(IndexError, match=r"\[getitem\] got indices of shapes"):
         rv.tensor(x)[rv.tensor([1, 2]), rv.tensor([0, 1, 2])]
+
+
+@pytest.mark.parametrize("keepdim", [None, 0, 1])
+def test_keepdim_is_true_or_false(keepdim):
+    with pytest.raises(TypeError, match=r"\[argmax\] got keepdim .*; expected True or False"):
+        rv.zeros(2, 3).argmax(0, keepdim=keepdim)
+
+
+def test_shapes_that_no_tensor_has():
+    with pytest.raises(ValueError, match=r"\[randint\] got shape .*; expected at most 8 dimensions"):
+        rv.randint(0, 2**40, (1,) * 9)
+    with pytest.raises(MemoryError, match=r"\[randint\] .*; expected a result that fits in memory"):
+        rv.randint(0, 10, (2**63,))

@@ -328,8 +328,8 @@ def _place(name: str) -> Callable[..., Tensor]:
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
-        plain = type(dim) is int and axis is None and type(input) is Tensor and input._array.dtype.kind == "f"
-        if plain and (y := direct(find, input, dim, keepdim or keepdims)) is not None:
+        plain = type(dim) is int and axis is None and keepdim is keepdims is False and type(input) is Tensor
+        if plain and input._array.dtype.kind == "f" and (y := direct(find, input, dim, False)) is not None:
             return y
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         return _arg(name, input, axes, keepdims)
