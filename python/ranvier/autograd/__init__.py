@@ -40,10 +40,9 @@ METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
     **dict.fromkeys(("conj", "conj_physical", "resolve_conj", "resolve_neg"), check.conj),
     "_make_subclass": staticmethod(make_subclass),
     "backward": _backward,
-    **{
-        f.__name__: f
-        for f in (hooks.register_hook, hooks.register_post_accumulate_grad_hook, hooks.retain_grad)
-    },
+    "register_hook": hooks.register_hook,
+    "register_post_accumulate_grad_hook": hooks.register_post_accumulate_grad_hook,
+    "retain_grad": hooks.retain_grad,
 }
 
 for _name, _function in METHODS.items():
