@@ -157,14 +157,24 @@ void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns
   v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
 }
 
+void expect_parts(const Shapes& s, int64_t parts, bool finished) {
+  const int64_t most = matmul_kernels<float>().kc;  // that of float64
+  if (parts < 1 || parts > kMostParts || (parts & (parts - 1)) != 0 || s.k % parts != 0 ||
+      s.k > parts * most || s.k == 0 || finished || s.batch.ndim > 0)
+    fail_value(kOp, "got ", parts, " parts of ", s.k, " products; expected a power of two, at most ",
+               kMostParts, ", of even parts of at most ", most,
+               " products, and neither a batch, a bias nor an activation");
+}
+
 Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name activation, Out out,
-              const MaybeFloats& saved) {
+              const MaybeFloats& saved, Whole parts) {
   const Shapes s = shapes_of(a, b);
   if (bias) bias.expect_shape({s.n});
   const MatmulActivation finish = activation_of(activation);
   if (saved && finish.kind == Activation::none)
     fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
   if (saved) saved.expect_shape(s.out);
+  if (parts.number != 1) expect_parts(s, parts.number, bias || finish.kind != Activation::none);
   Output c = out.shaped(a.dtype(), s.out, a, b, bias, saved);
   with_float(a.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -177,7 +187,8 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
     if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
     if (bias) call.bias = bias.view<T>();
     call.activation = finish;
-    call.medium = is_medium();
+    call.medium = parts.number == 1 && is_medium();
+    call.parts = static_cast<int>(parts.number);
     run_batches(s, va, vb, vs, vc, call);
   });
   return c;
@@ -224,7 +235,7 @@ Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth uni
 
 void register_matmul(Module m) {
   def(m, "solve_triangular(a, b, upper=False, unit=False)", solve_triangular);
-  def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None)", matmul);
+  def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None, parts=1)", matmul);
 }
 
 }  // namespace ranvier::bind

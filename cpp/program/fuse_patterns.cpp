@@ -69,7 +69,7 @@ void fuse(Graph& graph, int i, const BatchNormForward<T>& norm) {
     c->norm = prepare_line(graph, p, norm);
     c->y.data = norm.y.data;
   } else if (auto* m = graph.as<Matmul<T>>(p)) {
-    if (m->activation.kind != Activation::none || m->norm.data || m->saved.data) return;
+    if (m->activation.kind != Activation::none || m->norm.data || m->saved.data || m->parts > 1) return;
     if (m->c.shape[0] != 1 || !is_rows(graph, m->c, 2)) return;
     m->norm = prepare_line(graph, p, norm);
     m->c.data = norm.y.data;
@@ -93,7 +93,7 @@ void fuse(Graph& graph, int i, const ActivationForward<T>& f) {
   if (!same_elements(graph, f.x, f.y)) return;
   const int p = graph.producer(f.x, i);
   const bool relu = f.kind == Activation::relu;
-  if (auto* m = graph.as<Matmul<T>>(p); m && m->activation.kind == Activation::none) {
+  if (auto* m = graph.as<Matmul<T>>(p); m && m->activation.kind == Activation::none && m->parts == 1) {
     m->activation = {f.kind, f.alpha, f.beta};
     m->c.data = f.y.data;
   } else if (auto* c = graph.as<Conv2dForward<T>>(p); c && relu && c->activation == Conv2dActivation::none) {
@@ -114,7 +114,7 @@ void fuse(Graph& graph, int i, const ActivationBackward<T>& b) {
   if (!same_elements(graph, b.dy, b.dx) || !same_layout(b.saved, b.dy)) return;
   const int p = graph.producer(b.dy, i);
   auto* m = graph.as<Matmul<T>>(p);
-  if (!m || m->activation.kind != Activation::none || m->bias.data) return;
+  if (!m || m->activation.kind != Activation::none || m->bias.data || m->parts > 1) return;
   if (graph.written_after(graph.buffer(b.saved), p)) return;
   m->activation = {b.kind, b.alpha, b.beta};
   m->saved = as_const(at(m->c, const_cast<T*>(b.saved.data)));  // its layout is that of c

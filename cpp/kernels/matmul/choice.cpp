@@ -26,7 +26,7 @@ const MatmulKernels<T>& Matmul<T>::kernels() const {
 template <class T>
 bool Matmul<T>::can_add() const {
   const int64_t k = a.shape[2];
-  return c.shape[0] == 1 && std::min(c.shape[1], c.shape[2]) > kGemvRows && k > 0 &&
+  return c.shape[0] == 1 && parts == 1 && std::min(c.shape[1], c.shape[2]) > kGemvRows && k > 0 &&
          k <= matmul_kernels<T>().kc && !bias.data && !norm.data && !saved.data &&
          activation.kind == Activation::none;
 }

@@ -209,7 +209,7 @@ struct Product {
   // What the tiles of a block have in common.
   MatmulTile<T> any_tile(const Block& x) const {
     MatmulTile<T> t{};
-    t.k = x.k, t.k_block = plan.k_block;
+    t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = added || x.pc > 0;
     t.fetch_c = plan.fetch_c;

@@ -31,6 +31,7 @@ struct MatmulKernels;
 
 constexpr int kDotRows = 4;
 constexpr int kGemvRows = 8;  // see gemv.h
+constexpr int kMostParts = 64;
 
 template <class T>
 struct Matmul {
@@ -49,6 +50,9 @@ struct Matmul {
   bool added = false;
   // a and b are rounded to bfloat16, where the processor multiplies those: see pairs.h.
   bool medium = false;
+  // So many even blocks of k, a power of two: each is one chain, and they are added along a tree, neighbours,
+  // then neighbouring pairs ... At most kc products each; nothing follows the sums, and `medium` is false.
+  int parts = 1;
   bool can_add() const;
   const MatmulKernels<T>& kernels() const;
   bool is_small() const;  // one that needs no plan: b is read where it is, see small_products.h
@@ -88,6 +92,7 @@ struct MatmulTile {
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
   bool fetch_c : 1;                      // c is fetched while k runs
   bool odd : 1;                          // gemv of pairs: the last has one product
+  bool tree : 1;                         // the chains are added along one, see Matmul::parts
   bool accumulate;                       // to what is in c, else c = a b
   int16_t ahead;                         // panels from this one to the one that is fetched:
   int fetch_a;                           // elements of its rows of a in each step of k, or 0

@@ -97,11 +97,12 @@ static void run_tile(const MatmulTile<T>& t) {
     }
 #if RANVIER_HAS_NARROW
   if constexpr (sizeof(T) == sizeof(float))
-    if (is_narrow(t)) return run_narrow(t, std::make_integer_sequence<int, kWidestNarrow - kNarrowest + 1>());
+    if (is_narrow(t) && !t.tree)
+      return run_narrow(t, std::make_integer_sequence<int, kWidestNarrow - kNarrowest + 1>());
 #endif
 #if RANVIER_HAS_NARROW && RANVIER_VECTOR_BYTES == 32
   if constexpr (sizeof(T) == sizeof(float))
-    if (t.columns <= lanes<T> && is_run_of_rows(t, kOneRows)) return one_vector(t);
+    if (t.columns <= lanes<T> && !t.tree && is_run_of_rows(t, kOneRows)) return one_vector(t);
 #endif
   if constexpr (kOddTiles && sizeof(T) == sizeof(float)) {
     if (is_three(t)) {
@@ -113,7 +114,7 @@ static void run_tile(const MatmulTile<T>& t) {
 #if RANVIER_HAS_HALF
   if constexpr (sizeof(T) == sizeof(float)) {
     const int last = t.columns < 2 * lanes<T> ? t.columns % lanes<T> : 0;  // columns that are no whole vector
-    if (last > 0 && last <= lanes<T> / 2 && t.rows >= kHalfRows && t.cs_c == 1 && !is_finished(t))
+    if (last > 0 && last <= lanes<T> / 2 && t.rows >= kHalfRows && t.cs_c == 1 && !t.tree && !is_finished(t))
       return run_half_tile(t, std::make_integer_sequence<int, kTileRows - kHalfRows + 1>());
   }
 #endif

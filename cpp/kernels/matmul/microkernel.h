@@ -129,6 +129,9 @@ RANVIER_INLINE void multiply(const MatmulTile<T>& t, int64_t k, bool goes_on, in
   at = {reinterpret_cast<const T*>(a[0]), b, pack_to, {fetch, then}};
 }
 
+constexpr int kLevels = 6;
+static_assert(kMostParts == 1 << kLevels);
+
 // The chains of one tile, added up in `spilled` from the second on, then stored.
 template <class T, int kRows, int kVectors, Meanwhile kMeanwhile = Meanwhile::nothing>
 static void tile(const MatmulTile<T>& t) {
@@ -144,7 +147,7 @@ static void tile(const MatmulTile<T>& t) {
   const auto write = [&](T* p, int64_t column, vec<T> x)
                          RANVIER_INLINED { kMasked ? store_n(p, x, columns) : store(p + column, x); };
   vec<T> acc[kRows][kVectors];
-  alignas(64) T spilled[kRows * kWidth];
+  alignas(64) T spilled[kLevels * kRows * kWidth];  // of a tree: the sums of 1, 2, 4 ... chains
   const T *a = t.a, *b = t.b;
   T* c = t.c;
   Cursor<T> at{a, b, t.pack_to, {}};
@@ -174,15 +177,17 @@ static void tile(const MatmulTile<T>& t) {
     if (kMeanwhile == Meanwhile::fetch_a) at.fetch[0] = a + t.ahead * t.rows * t.rs_a;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
-    bool add = t.accumulate && whole;
+    bool from_c = t.accumulate && whole;
+    int adds = from_c, chains = 0;
     for (int64_t left = t.k;;) {
       const bool goes_on = left > t.k_block;
       multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.k_block : left, goes_on, last, at, acc);
-      left -= t.k_block;
+      left -= t.k_block, ++chains;
       const bool done = left <= 0 && plain;
-      T* to = done ? c : spilled;
+      const int level = t.tree && left > 0 ? __builtin_ctz(chains) : 0;
+      T* to = done ? c : spilled + level * (kRows * kWidth);
       const int64_t step = done ? t.rs_c : kWidth;
-      if (add) {  // before anything is stored, since vectors overlap
+      for (; adds > 0; --adds) {  // before anything is stored, since vectors overlap
         RANVIER_UNROLL
         for (int i = 0; i < kRows; ++i, sums = opaque(sums + sums_step)) {
           RANVIER_UNROLL
@@ -195,9 +200,10 @@ static void tile(const MatmulTile<T>& t) {
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) write(to, column_of<T, kVectors>(v, last), acc[i][v]);
       }
-      if (t.accumulate && !add) add_rows<T>(t, spilled, kWidth);
+      if (t.accumulate && !from_c) add_rows<T>(t, spilled, kWidth);
       if (left <= 0) break;
-      add = true, sums = spilled, sums_step = kWidth;
+      from_c = true, adds = t.tree ? __builtin_ctz(chains + 1) : 1;
+      sums = spilled, sums_step = kWidth;
     }
     if (!plain && t.cs_c == 1 && !finishes) copy_rows<T>(kRows, t.columns, spilled, kWidth, c, t.rs_c);
     if (more <= 0) break;

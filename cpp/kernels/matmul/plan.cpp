@@ -186,11 +186,11 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
     return;
   }
   swapped.tile = tile_of(swapped);
-  if (kernels_.pairs) {
+  if (kernels_.pairs || part > 0) {
     dots = few = stack = false;
     const bool near = 2 * plain.k * std::abs(plain.rs_b) * kSize <= caches.l2;
     const int64_t in_place = near ? kPassedRows : kPassedTwice;
-    gemv = plain.m <= (plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0);
+    gemv = part == 0 && plain.m <= (plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0);
     transposed = !gemv && cost(swapped) < cost(plain);
     return;
   }
@@ -209,11 +209,12 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
       adds_(call.added),
       batch_(call.c.shape[0]) {
   Operands<T> plain = orient(call, false), swapped = orient(call, true);
+  part = call.parts > 1 ? plain.k / call.parts : 0;
   choose(call, plain, swapped);
   const Operands<T>& o = transposed ? swapped : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
-  k_block = k_block_of(o.k, kernels_.kc);
+  k_block = part > 0 ? o.k : k_block_of(o.k, kernels_.kc);
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
   if (dots || few || gemv || stack) return;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);

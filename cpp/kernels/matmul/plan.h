@@ -91,6 +91,7 @@ class MatmulPlan {
   int64_t k_block;  // products in one chain: k split evenly
   int64_t chunk;    // products for which b is packed at once, whole blocks
   int64_t nc;       // columns of b at once: kc x nc stays in L3
+  int64_t part;     // products of a part, or 0: see Matmul
 
   // The panel's first. The first panels have `rows` each, the others one less.
   int64_t row(int64_t panel) const { return panel * (rows - 1) + std::min(panel, m_ - panels * (rows - 1)); }

@@ -70,6 +70,7 @@ bool is_small_batch(const Matmul<T>& call, const MatmulKernels<T>& kernels) {
 
 template <class T>
 bool Matmul<T>::is_small() const {
+  if (parts > 1) return false;
   const MatmulKernels<T>& kernels = this->kernels();
   return is_within_small(*this, kernels) && (reads_along_k(*this, kernels) || is_chains(*this));
 }
