@@ -22,7 +22,8 @@ __all__ = ["along_tree", "is_by_row", "output_of"]
 
 Array = npt.NDArray[Any]
 
-_BLOCK = 1 << 15  # elements of a weight's gradient that are summed over all parts while they are in cache
+_PARTS, _CHAIN = 64, 384  # parts of a product that the core adds, and rows of each; else one after another
+_DOTS = 4  # with no more rows or columns it may choose a dot product for a part, which has other bits
 _BY_ELEMENT = {nn.Identity, *(getattr(nn, row.layer) for row in TABLE.values())}
 
 
@@ -79,10 +80,12 @@ class _ByParts(Linear):
         x, (dw, db) = self.x, self.into
         dx = _core.matmul(dy, self.weight, None, "none", None) if self.needs[0] else None
         if dw is not None:
-            step = max(_BLOCK // max(x.shape[1], 1), 1)
-            for row in range(0, len(dw), step):
-                block, columns = dw[row : row + step], dy[:, row : row + step].T
-                self._sum(lambda a, b, out: _core.matmul(columns[:, a:b], x[a:b], None, "none", out), block)  # noqa: B023
+            sizes = {b - a for a, b in self.bounds}
+            even = len(sizes) == 1 and max(sizes) <= _CHAIN and 1 < len(self.bounds) <= _PARTS
+            if even and min(dw.shape) > _DOTS and not _core.is_medium():
+                _core.matmul(dy.T, x, None, "none", dw, None, len(self.bounds))
+            else:
+                self._sum(lambda a, b, out: _core.matmul(dy[a:b].T, x[a:b], None, "none", out), dw)
         if db is not None:
             self._sum(lambda a, b, out: _core.sum(dy[a:b], 0, False, out), db)
         return dx, None, None
