@@ -48,8 +48,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr Clock::duration kReturn = std::chrono::milliseconds(50);  // for signal handlers and progress
-constexpr Clock::duration kLook = std::chrono::milliseconds(1);     // between two looks at the clock
-constexpr int64_t kResults = 1 << 24;                               // bytes
+// Likewise with other ranks, where the state of the optimizer goes round before.
+constexpr Clock::duration kReturnOfRanks = std::chrono::milliseconds(250);
+constexpr Clock::duration kLook = std::chrono::milliseconds(1);  // between two looks at the clock
+constexpr int64_t kResults = 1 << 24;                            // bytes
 
 // A result of all batches, each in separate cache lines.
 struct Results {
@@ -253,7 +255,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::ob
     if (!run()) break;
     const double own = loss();
     const bool stays =
-        program_->is_measured() && update.program_->is_measured() && Clock::now() - begin < kReturn;
+        program_->is_measured() && update.program_->is_measured() && Clock::now() - begin < kReturnOfRanks;
     // That it makes two more batches in any case.
     const bool says = of_ranks && of_ranks->pays() && stays && done + 2 < count;
     if (ranks && !(divided ? of_ranks->add(says) : ranks->add(says))) break;

@@ -170,7 +170,6 @@ bool RankSum::add(bool says, int64_t head) {
   for (int64_t rank = 0; rank < ranks_; ++rank) agreed_ = agreed_ && mark(rank, kSays);
   if (head >= 0) {
     sum(0, head, false);
-    sum(begin_own(head), end_own(), false);
     return true;
   }
   if (whole) {
@@ -198,20 +197,28 @@ void RankSum::move(int64_t rank, int64_t at, int64_t size, char* data) const {
     std::memcpy(mine, shared, n * size_);
 }
 
-bool RankSum::exchange(void (*copy)(void*, int64_t), void* of, bool begins) {
-  if (begins) {
-    if (!all(kRead)) return false;
-    ++number_;
-  }
-  copy(of, rank_);
+void RankSum::give(int64_t at, int64_t n, const float* data) {
+  copy_past(row(rank_) + at * size_, reinterpret_cast<const char*>(data), n * size_);
+}
+
+bool RankSum::take(const std::function<void(int64_t)>& copy) {
   tell(kAdded);
   for (int64_t step = 1; step < ranks_; ++step) {
     const int64_t rank = (rank_ + step) % ranks_;
     if (!other(rank, kAdded)) return false;
-    copy(of, rank);
+    copy(rank);
   }
   tell(kRead);
   return true;
+}
+
+bool RankSum::exchange(const std::function<void(int64_t)>& copy, bool begins) {
+  if (begins) {
+    if (!all(kRead)) return false;
+    ++number_;
+  }
+  copy(rank_);
+  return take(copy);
 }
 
 bool RankSum::spread() {

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 
 #include "bindings/params.h"
 
@@ -19,12 +20,17 @@ class RankSum {
 
   // The values become the sum over all ranks. False where an exception of `wait` is set; without the GIL.
   bool add() { return add(false); }
-  // says: see agreed(). With a `head`, the first `head` values only; of the others each rank gets the sums of
-  // those that are its own, and makes something of them. Then follows exchange().
+  // says: see agreed(). With a `head`, the first `head` values only; of the others each rank makes the sums
+  // of those that are its own, by sum(), makes something of them, and gives it by give(). Then follows
+  // take().
   bool add(bool says, int64_t head = -1);
-  // Each rank gives its own elements of some arrays, and gets those of the others: copy(of, rank) calls
-  // move() for each array. begins: whether it does not follow such an add().
-  bool exchange(void (*copy)(void* of, int64_t rank), void* of, bool begins);
+  void sum(int64_t begin, int64_t end) { sum(begin, end, false); }
+  // Copies n numbers to the rank's row, as its element `at` and those after it.
+  void give(int64_t at, int64_t n, const float* data);
+  // copy(rank): calls move() for what a rank has given. It is called for the others, once they have.
+  bool take(const std::function<void(int64_t rank)>& copy);
+  // The same after copy() of the rank itself. begins: whether it does not follow such an add().
+  bool exchange(const std::function<void(int64_t rank)>& copy, bool begins);
   // data: elements [at, at + size) of a vector as the values are. Those that are the rank's are copied to its
   // row, or from there on the other ranks.
   void move(int64_t rank, int64_t at, int64_t size, char* data) const;

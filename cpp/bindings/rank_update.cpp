@@ -6,27 +6,46 @@
 
 namespace ranvier::bind {
 
-constexpr int64_t kPays = 1 << 15;  // elements
+constexpr int64_t kPays = 1 << 15;   // elements
+constexpr int64_t kBlock = 1 << 13;  // elements that are summed, updated and given: they stay in L2 meanwhile
 
-// Whether all are steps of an optimizer, and does(segment) is true for each parameter.
-bool RankUpdate::each(const std::vector<Instruction>& steps, Do does, int64_t rank) {
-  for (const Instruction& i : steps) {
-    auto* step = i.as<OptimizerStep<float>>();
+namespace {
+
+// The elements [begin, end) of a parameter, of which the first is number `at`, as a vector; its numbers of
+// steps are `cells`, since others of its elements are updated by the same numbers.
+OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin, int64_t end,
+                            double* cells) {
+  const int64_t size = numel(s.parameter), first = std::clamp<int64_t>(begin - at, 0, size);
+  const int64_t n = std::clamp(end - at, first, size) - first;
+  const auto part = [&](auto& v) { v.data += first, v.ndim = 1, v.shape[0] = n, v.strides[0] = 1; };
+  part(s.parameter), part(s.gradient);
+  for (TensorView<float>& state : s.states)
+    if (state.data) part(state);
+  for (TensorView<double>* number : {&s.step, &s.product})
+    if (number->data && cells) *cells = *number->data, number->data = cells++;
+  return s;
+}
+
+}  // namespace
+
+template <class Does>
+bool RankUpdate::each(Does does) const {
+  for (const Instruction& i : all_) {
+    const Step* step = i.as<Step>();
     if (!step) return false;
     for (int k = 0; k < step->count; ++k)
-      if (!(this->*does)(step->segments[k], rank)) return false;
+      if (!does(*step, step->segments[k])) return false;
   }
   return true;
 }
 
 RankUpdate::RankUpdate(const Program& update, RankSum& ranks)
-    : ranks_(ranks), all_(update.instructions()), own_(all_), head_(ranks.count()) {
+    : ranks_(ranks), all_(update.instructions()), head_(ranks.count()) {
   pays_ = ranks.ranks() > 1 && ranks.count() >= kPays && ranks.type() == DType::float32 &&
-          each(all_, &RankUpdate::fits, 0) && head_ <= ranks.bound(1);
-  if (pays_) each(own_, &RankUpdate::keep_own, 0);
+          each([&](const Step&, const Segment& s) { return fits(s); }) && head_ <= ranks.bound(1);
 }
 
-bool RankUpdate::fits(Segment& s, int64_t) {
+bool RankUpdate::fits(const Segment& s) {
   const int64_t at = place(s);
   if (at < 0 || at + numel(s.parameter) > ranks_.count()) return false;
   for (int i = 0; i < kMaxStates; ++i) states_ |= (s.states[i].data != nullptr) << i;
@@ -34,54 +53,65 @@ bool RankUpdate::fits(Segment& s, int64_t) {
   return is_contiguous(as_const(s.parameter)) && is_contiguous(s.gradient);
 }
 
-bool RankUpdate::keep_own(Segment& s, int64_t) {
-  const int64_t at = place(s), size = numel(s.parameter);
-  const int64_t begin = std::clamp<int64_t>(ranks_.begin_own(head_) - at, 0, size);
-  const int64_t n = std::clamp(ranks_.end_own() - at, begin, size) - begin;
-  const auto cut = [&](auto& v) { v.data += begin, v.ndim = 1, v.shape[0] = n, v.strides[0] = 1; };
-  cut(s.parameter), cut(s.gradient);
-  for (TensorView<float>& state : s.states)
-    if (state.data) cut(state);
-  return true;
+void RankUpdate::run(const Step& step, const Segment& segment, const Team& team) {
+  one_.rule = step.rule, one_.settings = step.settings, one_.count = 1, one_.segments[0] = segment;
+  one_.nesterov = step.nesterov, one_.decoupled_decay = step.decoupled_decay, one_.maximize = step.maximize;
+  one_.run(team, nullptr);
+}
+
+// Sums, updates and gives the elements [begin, end); no number of steps is counted up.
+void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
+  ranks_.sum(begin, end);
+  each([&](const Step& step, const Segment& s) {
+    double cells[2];
+    const int64_t at = place(s), first = std::max(begin, at);
+    if (at >= end || at + numel(s.parameter) <= begin) return true;
+    const Segment part = cut(s, at, begin, end, cells);
+    run(step, part, team);
+    ranks_.give(first, numel(part.parameter), part.parameter.data);
+    return true;
+  });
+}
+
+// Counts the steps up, as the update of no element does.
+void RankUpdate::count(const Team& team) {
+  each([&](const Step& step, const Segment& s) {
+    run(step, cut(s, 0, 0, 0, nullptr), team);
+    return true;
+  });
 }
 
 bool RankUpdate::run(const Team& team, bool last) {
   {
     const FpEnvironment environment;
-    for (const Instruction& i : own_) i.type->run(i.call.data(), team, nullptr);
+    for (int64_t i = ranks_.begin_own(head_), end = ranks_.end_own(); i < end; i += kBlock)
+      update(i, std::min(i + kBlock, end), team);
+    count(team);
   }
-  return exchange(0, false) && (!last || gather_state());
-}
-
-bool RankUpdate::move(Segment& s, int64_t rank) {
-  float* const data = which_ ? s.states[which_ - 1].data : s.parameter.data;
-  if (data) ranks_.move(rank, place(s), numel(s.parameter), reinterpret_cast<char*>(data));
-  return true;
+  return ranks_.take([&](int64_t rank) { take(0, rank); }) && (!last || gather_state());
 }
 
 // which: 0: the parameters, i: state i of each.
-bool RankUpdate::exchange(int which, bool begins) {
-  which_ = which;
-  const auto copy = [](void* of, int64_t rank) {
-    auto& self = *static_cast<RankUpdate*>(of);
-    self.each(self.all_, &RankUpdate::move, rank);
-  };
-  return ranks_.exchange(copy, this, begins);
+void RankUpdate::take(int which, int64_t rank) const {
+  each([&](const Step&, const Segment& s) {
+    float* const data = which ? s.states[which - 1].data : s.parameter.data;
+    if (data) ranks_.move(rank, place(s), numel(s.parameter), reinterpret_cast<char*>(data));
+    return true;
+  });
 }
 
 bool RankUpdate::gather_state() {
-  for (int i = 0; i < kMaxStates; ++i)
-    if (states_ & 1 << i && !exchange(1 + i, true)) return false;
+  for (int i = 1; i <= kMaxStates; ++i)
+    if (states_ & 1 << (i - 1) && !ranks_.exchange([&](int64_t rank) { take(i, rank); }, true)) return false;
   return true;
 }
 
 bool RankUpdate::complete() {
-  const auto copy = [](void* of, int64_t rank) {
-    const auto& self = *static_cast<RankUpdate*>(of);
-    const RankSum& ranks = self.ranks_;
-    ranks.move(rank, self.head_, ranks.count() - self.head_, ranks.values() + self.head_ * sizeof(float));
-  };
-  return ranks_.exchange(copy, this, false) && gather_state();
+  ranks_.sum(ranks_.begin_own(head_), ranks_.end_own());
+  const int64_t size = ranks_.count() - head_;
+  char* const values = ranks_.values() + head_ * sizeof(float);
+  return ranks_.exchange([&](int64_t rank) { ranks_.move(rank, head_, size, values); }, false) &&
+         gather_state();
 }
 
 }  // namespace ranvier::bind

@@ -26,23 +26,27 @@ class RankUpdate {
   bool complete();
 
  private:
+  using Step = OptimizerStep<float>;
   using Segment = OptimizerSegment<float>;
-  using Do = bool (RankUpdate::*)(Segment&, int64_t rank);
-  bool each(const std::vector<Instruction>& steps, Do does, int64_t rank);
-  bool fits(Segment& segment, int64_t);
-  bool keep_own(Segment& segment, int64_t);
-  bool move(Segment& segment, int64_t rank);
-  bool exchange(int which, bool begins);
+  // does(step, segment) for each parameter, as long as it is true. False also where there is another
+  // instruction than steps of an optimizer.
+  template <class Does>
+  bool each(Does does) const;
+  bool fits(const Segment& segment);
+  void run(const Step& step, const Segment& segment, const Team& team);
+  void update(int64_t begin, int64_t end, const Team& team);
+  void count(const Team& team);
   bool gather_state();
+  void take(int which, int64_t rank) const;
   int64_t place(const Segment& s) const {
     return s.gradient.data - reinterpret_cast<const float*>(ranks_.values());
   }
 
   RankSum& ranks_;
   const std::vector<Instruction>& all_;
-  std::vector<Instruction> own_;  // the same for this rank's elements
-  int64_t head_;                  // so many values before the first gradient, which every rank needs
-  int states_ = 0, which_ = 0;    // of those: the arrays that go round
+  Step one_ = {};   // the step of one segment
+  int64_t head_;    // so many values before the first gradient, which every rank needs
+  int states_ = 0;  // a bit for each array of state that goes round
   bool pays_;
 };
 
