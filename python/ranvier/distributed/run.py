@@ -125,14 +125,18 @@ class DistributedRun(Run):
         self._drawn = random.get_rng_state()
 
     def _epoch_ended(self) -> None:
-        """A callback of one rank can stop them all. What makes the run is compared."""
+        """A callback of one rank can stop them all. What makes the run is compared, unless on all ranks only
+        this library's code has run, which changes nothing else than the others do."""
         if self.alone:
             return
         trainer = self.trainer
-        stops, forms = bool(trainer.stop_training), _forms(trainer)
-        rows = {} if self._is_left_alone(forms) else rows_of(self.source, begins=False)
+        stops, left_alone = bool(trainer.stop_training), self._is_left_alone()
+        if left_alone and self._agree(f"{CALL} epoch", "left alone"):
+            return
+        forms, rows = _forms(trainer), {} if left_alone else rows_of(self.source, begins=False)
         plain = stops, forms, trainer.settings(), rows
-        if self._agree(f"{CALL} epoch", plain, _held(trainer), trainer.optimizer.state_dict(), self._drawn):
+        state = _held(trainer), trainer.optimizer.state_dict(), self._drawn
+        if not left_alone and self._agree(f"{CALL} epoch", plain, *state):
             return
         modules = _modules(trainer)
         about = {
@@ -154,14 +158,15 @@ class DistributedRun(Run):
         if all(finite for _, finite, _ in told):
             _require_equal(others, f" after epoch {self.epoch}")
 
-    def _is_left_alone(self, forms: dict[str, Any]) -> bool:
-        """Whether only this library's code has run in an epoch, which changes no rows. After the last epoch
-        they are compared all the same."""
+    def _is_left_alone(self) -> bool:
+        """Whether only this library's code has run in an epoch, and more follow: after the last one all is
+        compared."""
         trainer = self.trainer
-        things = [*trainer.model.modules(), trainer.loss, trainer.optimizer, *self.hooks]
-        others = trainer.metrics or forms["hooks"] or any(hook.every_epoch for hook in self.hooks)
-        others = others or self.epoch == self.last or threading.active_count() > 1
-        return not others and all(map(_is_own, things))
+        layers = [layer for module in _modules(trainer) for layer in module.modules()]
+        hooked = hooks.before_accumulation or hooks.after_accumulation or any(m._hooks for m in layers)
+        others = hooked or trainer.metrics or any(hook.every_epoch for hook in self.hooks)
+        others = others or threading.active_count() > 1 or self.epoch == self.last or trainer.stop_training
+        return not others and all(map(_is_own, (*layers, trainer.loss, trainer.optimizer, *self.hooks)))
 
     def state_dict(self) -> dict[str, Any]:
         if self._world.rank == 0:
