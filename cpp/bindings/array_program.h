@@ -2,6 +2,7 @@
 // arrays of the results.
 #pragma once
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -63,7 +64,12 @@ struct ArgumentRule {
   bool is_class_of(PyObject* x) const { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == expected.ptr(); }
 };
 
+// Which rows of a batch a program runs on, and how many rows the batch has.
+struct RowsOfBatch {
+  int64_t begin, count, step;
+};
 struct BatchSource;
+struct PartOfBatch;
 class ArrayForm;
 
 // What programs of one form have alike.
@@ -130,13 +136,16 @@ class ArrayProgram {
   // is the first. batches_done(): how many there were, also after an exception.
   py::object run_batches(const py::tuple& arguments, const py::object& order, int64_t size, int64_t first,
                          int64_t count, bool entries);
-  // The same for a step whose gradients are added over ranks: on each batch this program, which leaves them
-  // in the values of `sum` (None: there is one rank), the sum, and `update`, with its arguments. The loss is
-  // the first of the values `total`. The result has a row (loss, penalty, loss of this rank's part) for each
-  // batch. It ends before an update with a loss that is not finite, if it is careful.
-  py::object run_with_ranks(const py::tuple& arguments, const py::object& order, int64_t size, int64_t count,
-                            const py::object& total, const py::object& sum, ArrayProgram& update,
-                            const py::tuple& of_update, bool careful);
+  // The same for a step whose gradients are added over ranks, of which this program is the update. calls: the
+  // parts of a batch, one after another: the arguments of one of the programs, the first and the last row
+  // (one past) of the `size` that the rank has of a batch, and (lower, upper, result) of each addition that
+  // follows. They leave the gradients in the values of `sum` (None: there is one rank). After the sum comes
+  // the update, with these arguments. The loss is the first of the values `total`. The result has a row
+  // (loss, penalty, loss of this rank's parts) for each batch. It ends before an update with a loss that is
+  // not finite, if it is careful.
+  py::object run_with_ranks(const py::tuple& calls, const py::tuple& programs, const py::object& order,
+                            int64_t size, int64_t count, const py::object& total, const py::object& sum,
+                            const py::tuple& arguments, bool careful);
   size_t results() const { return settings_.results.size(); }
   int64_t batches_done() const { return batches_done_; }
 
@@ -157,6 +166,7 @@ class ArrayProgram {
     ~Turn();
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
+    ArrayProgram& program() const { return program_; }
 
    private:
     ArrayProgram& program_;
@@ -167,7 +177,10 @@ class ArrayProgram {
   static py::object array_of(PyObject* x, const ArgumentRule& rule);
   bool arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const;
   bool sources_of(const py::tuple& arguments, const py::object& order, int64_t first, int64_t last,
-                  int64_t size, bool entries, std::vector<BatchSource>& sources) const;
+                  const RowsOfBatch& rows, bool entries, std::vector<BatchSource>& sources) const;
+  static bool find_part(const py::tuple& call, const std::deque<Turn>& programs, const py::object& order,
+                        int64_t size, int64_t count, PartOfBatch& part);
+  static bool run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last, const Team& team);
   bool begin_runs(const py::tuple& arguments, std::vector<py::object>& held);
   void end_runs();
   // The results; False where a check of values failed; None where a gradient is gone.

@@ -3,13 +3,18 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <deque>
+#include <functional>
 
 #include "base/caches.h"
+#include "base/fp_environment.h"
 #include "base/rows.h"
 #include "bindings/array_program.h"
+#include "bindings/classes.h"
 #include "bindings/errors.h"
 #include "bindings/numpy_api.h"
 #include "bindings/rank_update.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace ranvier::bind {
 
@@ -17,8 +22,8 @@ constexpr int64_t kLine = 64;  // bytes of a cache line
 
 // An argument in all batches: rows of an array, or an entry for each batch (one row).
 struct BatchSource {
-  PickedRows from;  // without indices the rows of a batch are next to each other
-  int64_t rows;     // of a batch
+  PickedRows from;     // without indices the rows of a batch are next to each other
+  int64_t rows, step;  // of a batch; and to the next one, if there are indices
   py::object array;
   py::object gathered = {};  // where the others are put together
 
@@ -26,7 +31,7 @@ struct BatchSource {
     const int64_t bytes = from.row_bytes;
     if (!from.index) return const_cast<char*>(from.table) + batch * rows * bytes;
     char* to = PyArray_BYTES(as_array(gathered));
-    const PickedRows chosen{from.table, bytes, from.rows, from.index + batch * rows, 1};
+    const PickedRows chosen{from.table, bytes, from.rows, from.index + batch * step, 1};
     if (bytes % 4 == 0)
       copy_rows(to, bytes, chosen, 0, rows);
     else
@@ -40,7 +45,7 @@ struct BatchSource {
     if (!from.index || rows * from.row_bytes > kMost || from.rows * from.row_bytes <= caches.l2 / 2) return;
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t at = 0; at < from.row_bytes + kLine; at += kLine)
-        __builtin_prefetch(from.table + from.index[batch * rows + r] * from.row_bytes + at);
+        __builtin_prefetch(from.table + from.index[batch * step + r] * from.row_bytes + at);
   }
 };
 
@@ -81,19 +86,58 @@ const int64_t* indices_of(const py::object& order) {
 }
 
 void require_rows(const BatchSource& source, int64_t length, int64_t first, int64_t last) {
-  const int64_t* index = source.from.index;
-  if (first < 0 || length / source.rows < last)
-    fail_value("program", "got ", length, " rows; expected ", last, " batches of ", source.rows);
-  for (int64_t i = first * source.rows; index && i < last * source.rows; ++i)
-    if (index[i] < 0 || index[i] >= source.from.rows)
-      fail_value("program", "got the index ", index[i], " of ", source.from.rows, " samples");
+  const int64_t step = source.from.index ? source.step : source.rows;
+  if (first < 0 || length / step < last)
+    fail_value("program", "got ", length, " rows; expected ", last, " batches of ", step);
+  for (int64_t batch = first; source.from.index && batch < last; ++batch)
+    for (int64_t r = 0; r < source.rows; ++r) {
+      const int64_t i = source.from.index[batch * step + r];
+      if (i < 0 || i >= source.from.rows)
+        fail_value("program", "got the index ", i, " of ", source.from.rows, " samples");
+    }
+}
+
+// Of arrays of one dtype and size. The sums of two parts of a batch become one.
+struct Addition {
+  const py::object arrays[3];  // lower, upper and the result, which may be one of them
+  std::function<void(const Team&)> run;
+};
+
+py::tuple tuple_of(const py::handle& x, Py_ssize_t size) {
+  if (!PyTuple_CheckExact(x.ptr()) || (size >= 0 && PyTuple_GET_SIZE(x.ptr()) != size))
+    fail_type("run_with_ranks", "got ", Py_TYPE(x.ptr())->tp_name, "; expected a tuple");
+  return py::reinterpret_borrow<py::tuple>(x);
+}
+
+Addition addition_of(const py::tuple& given) {
+  PyArrayObject* first = as_array(given[0]);
+  bool fit = true;
+  for (const py::handle x : given)
+    fit = fit && PyArray_CheckExact(x.ptr()) && PyArray_ISCARRAY(as_array(x)) &&
+          PyArray_ISFLOAT(as_array(x)) && PyArray_TYPE(as_array(x)) == PyArray_TYPE(first) &&
+          PyArray_SIZE(as_array(x)) == PyArray_SIZE(first);
+  if (!fit) fail_type("run_with_ranks", "got an addition that is not of three arrays of one form");
+  Addition made{{given[0], given[1], given[2]}, {}};
+  with_float(PyArray_TYPE(as_array(made.arrays[0])) == NPY_FLOAT ? DType::float32 : DType::float64,
+             [&](auto tag) {
+               using T = decltype(tag);
+               const auto view = [&](int i) {
+                 TensorView<T> v{};
+                 v.data = static_cast<T*>(PyArray_DATA(as_array(made.arrays[i])));
+                 v.ndim = 1, v.shape[0] = PyArray_SIZE(as_array(made.arrays[i])), v.strides[0] = 1;
+                 return v;
+               };
+               Elementwise<T> sum{ElementwiseOp::add, 2, {as_const(view(0)), as_const(view(1))}, {}, view(2)};
+               made.run = [sum](const Team& team) { sum.run(team, nullptr); };
+             });
+  return made;
 }
 
 }  // namespace
 
 // Whether arrays and values are those of the recorded form: batches of C-contiguous arrays.
 bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& order, int64_t first,
-                              int64_t last, int64_t size, bool entries,
+                              int64_t last, const RowsOfBatch& rows, bool entries,
                               std::vector<BatchSource>& sources) const {
   const int64_t* indices = indices_of(order);
   if (cleared_ || arguments.size() != rules_.size()) return false;
@@ -116,12 +160,13 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
     for (PyArrayObject* one : {a, s})
       if (!PyArray_IS_C_CONTIGUOUS(one) || !PyArray_ISBEHAVED_RO(one)) return false;
     if (writes_into(array)) return false;
-    if (!each && PyArray_DIM(s, 0) != size) return false;
-    const int64_t samples = PyArray_DIM(a, 0), rows = each ? 1 : size;
+    if (!each && PyArray_DIM(s, 0) != rows.count) return false;
+    const int64_t samples = PyArray_DIM(a, 0), count = each ? 1 : rows.count;
     const int64_t bytes = PyArray_NBYTES(a) / samples;
-    BatchSource source{{PyArray_BYTES(a), bytes, samples, each ? nullptr : indices, 1}, rows, array};
+    const int64_t* const index = each || !indices ? nullptr : indices + rows.begin;
+    BatchSource source{{PyArray_BYTES(a), bytes, samples, index, 1}, count, rows.step, array};
     require_rows(source, source.from.index ? PyArray_DIM(as_array(order), 0) : samples, first, last);
-    if (source.from.index) source.gathered = Output::contiguous(DType::uint8, {rows * bytes}).release();
+    if (source.from.index) source.gathered = Output::contiguous(DType::uint8, {count * bytes}).release();
     sources.push_back(std::move(source));
   }
   return sources.size() == arguments_.size();
@@ -138,7 +183,8 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     for (const Gradient& g : gradients_)
       if (g.leaf.is(f.leaf)) return py::none();
   if (count < 1 || !holds()) return py::none();
-  if (!sources_of(arguments, order, first, first + count, size, entries, sources)) return py::none();
+  if (!sources_of(arguments, order, first, first + count, {0, size, size}, entries, sources))
+    return py::none();
   release_held_gradients();
   const std::vector<py::object> found = find_gradients();
   if (found.size() != movable_.size()) return py::none();
@@ -216,23 +262,68 @@ void ArrayProgram::end_runs() {
   count_changes();
 }
 
-py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::object& order, int64_t size,
-                                        int64_t count, const py::object& total, const py::object& sum,
-                                        ArrayProgram& update, const py::tuple& of_update, bool careful) {
+// A part of a rank's batch: its rows, the program that runs on them, and what is added then.
+struct PartOfBatch {
+  ArrayProgram* program = nullptr;
+  std::vector<BatchSource> sources;
+  std::vector<Addition> additions;
+};
+
+// The program of a part, if there is one, and where its arguments are.
+bool ArrayProgram::find_part(const py::tuple& call, const std::deque<Turn>& programs, const py::object& order,
+                             int64_t size, int64_t count, PartOfBatch& part) {
+  const py::tuple arguments = tuple_of(call[0], -1), additions = tuple_of(call[3], -1);
+  const int64_t begin = Given<int64_t>::of(PyTuple_GET_ITEM(call.ptr(), 1));
+  const int64_t end = Given<int64_t>::of(PyTuple_GET_ITEM(call.ptr(), 2));
+  if (begin < 0 || begin >= end || end > size) return false;
+  for (const py::handle one : additions) part.additions.push_back(addition_of(tuple_of(one, 3)));
+  for (const Turn& turn : programs) {
+    ArrayProgram& program = turn.program();
+    part.sources.clear();
+    if (!program.settings_.results.empty() || !program.movable_.empty()) continue;
+    program.set_gradients();  // none, as before a call
+    if (!program.holds() ||
+        !program.sources_of(arguments, order, 0, count, {begin, end - begin, size}, true, part.sources))
+      continue;
+    part.program = &program;
+    program.release_held_gradients();
+    program.watch();
+    return true;
+  }
+  return false;
+}
+
+// Runs the parts on a batch. False where a check of values has failed.
+bool ArrayProgram::run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last,
+                             const Team& team) {
+  for (const PartOfBatch& part : parts) {
+    for (size_t i = 0; i < part.sources.size(); ++i)
+      part.program->program_->set_argument(static_cast<int>(i), part.sources[i].at(batch));
+    for (size_t i = 0; !last && i < part.sources.size(); ++i) part.sources[i].prefetch(batch + 1);
+    if (!part.program->run()) return false;
+    const FpEnvironment environment;
+    for (const Addition& one : part.additions) one.run(team);
+  }
+  return true;
+}
+
+py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple& programs,
+                                        const py::object& order, int64_t size, int64_t count,
+                                        const py::object& total, const py::object& sum,
+                                        const py::tuple& arguments, bool careful) {
   batches_done_ = 0;
   if (!PyArray_Check(total.ptr()) || !PyArray_ISFLOAT(as_array(total)) || !PyArray_SIZE(as_array(total)))
     fail_type("run_with_ranks", "got no array of floats for the sums of losses");
   RankSum* ranks = sum.is_none() ? nullptr : &rank_sum_of(sum.ptr());
-  std::vector<BatchSource> sources;
   std::vector<py::object> held;
-  const Turn turn(*this), its_turn(update);
-  if (count < 1 || !settings_.results.empty() || !movable_.empty() || !update.begin_runs(of_update, held))
-    return py::none();
-  set_gradients();  // none, as before a call
-  if (!holds() || !sources_of(arguments, order, 0, count, size, true, sources)) return py::none();
-  release_held_gradients();
-  watch();
-  const bool penalised = !update.settings_.results.empty();
+  std::deque<Turn> turns;
+  for (const py::handle one : programs) turns.emplace_back(program_of(one.ptr()));
+  const Turn turn(*this);
+  if (count < 1 || calls.empty() || !begin_runs(arguments, held)) return py::none();
+  std::vector<PartOfBatch> parts(calls.size());
+  for (size_t i = 0; i < parts.size(); ++i)
+    if (!find_part(tuple_of(calls[i], 4), turns, order, size, count, parts[i])) return py::none();
+  const bool penalised = !settings_.results.empty();
   const py::object results = Output::contiguous(DType::float64, {count, 3}).release();
   auto* const values = static_cast<double*>(PyArray_DATA(as_array(results)));
   const bool wide = PyArray_TYPE(as_array(total)) == NPY_DOUBLE;
@@ -240,22 +331,22 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::ob
   const auto loss = [wide, x = PyArray_BYTES(as_array(total))]() -> double {
     return wide ? *reinterpret_cast<const double*>(x) : *reinterpret_cast<const float*>(x);
   };
+  const auto is_measured = [&] {
+    return program_->is_measured() && std::all_of(parts.begin(), parts.end(), [](const PartOfBatch& part) {
+             return part.program->program_->is_measured();
+           });
+  };
   std::optional<RankUpdate> of_ranks;
-  if (ranks && !penalised) of_ranks.emplace(*update.program_, *ranks);
-  const Team team(update.settings_.team);
+  if (ranks && !penalised) of_ranks.emplace(*program_, *ranks);
+  const Team team(settings_.team);
   int64_t done = 0, least = 0;  // so many batches have been promised to the other ranks
   bool divided = false;         // whether each rank makes a part of the next update
   PyThreadState* state = PyEval_SaveThread();
   const Clock::time_point begin = Clock::now();
   for (bool go = true; go && done < count;) {
-    for (size_t i = 0; i < sources.size(); ++i)
-      program_->set_argument(static_cast<int>(i), sources[i].at(done));
-    if (done + 1 < count)
-      for (const BatchSource& source : sources) source.prefetch(done + 1);
-    if (!run()) break;
+    if (!run_parts(parts, done, done + 1 == count, team)) break;
     const double own = loss();
-    const bool stays =
-        program_->is_measured() && update.program_->is_measured() && Clock::now() - begin < kReturnOfRanks;
+    const bool stays = is_measured() && Clock::now() - begin < kReturnOfRanks;
     // That it makes two more batches in any case.
     const bool says = of_ranks && of_ranks->pays() && stays && done + 2 < count;
     if (ranks && !(divided ? of_ranks->add(says) : ranks->add(says))) break;
@@ -269,14 +360,17 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& arguments, const py::ob
     }
     if (careful && !std::isfinite(found[0])) break;
     if (divided && !of_ranks->run(team, !next)) break;
-    if (!divided) update.run();
+    if (!divided) run();
     divided = next;
-    if (penalised) found[1] = number_at(update.settings_.results[0], penalty);
+    if (penalised) found[1] = number_at(settings_.results[0], penalty);
     go = std::isfinite(found[0] + found[1]) && (stays || done < least);
   }
   batches_done_ = done;
   PyEval_RestoreThread(state);
-  if (done > 0) end_runs(), update.end_runs();
+  if (done > 0) {
+    for (const PartOfBatch& part : parts) part.program->end_runs();
+    end_runs();
+  }
   if (PyErr_Occurred()) throw py::error_already_set();  // of a rank that does not come
   return done == 0 ? py::object(py::none()) : results;
 }

@@ -50,6 +50,7 @@ class ManyCalls:
     _latest: Any
     _before: Any
     _lock: Lock
+    _cache: Any
     _ran: Any
     _verify: bool | int
     _checked: float
@@ -131,27 +132,31 @@ class ManyCalls:
             return None
 
     def run_with_ranks(
-        self, args: tuple[Any, ...], batches: Batches, total: Any, ranks: Any, update: Any, *rest: Any
+        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, careful: bool
     ) -> Any:
-        """Replays the latest program on several batches, after each the sum over ranks and an `update`.
+        """Replays programs on the parts of batches, after each batch the sum over ranks and an `update`.
 
-        rest: the arguments of that compiled function, and whether losses must be finite. The result, and the
-        meaning of all else, is that of `_core.Program.run_with_ranks`; None as for `run_batches`.
+        calls: for each part its arguments, its first and last row (one past), and the additions after it.
+        args: of the update; careful: whether losses must be finite. The result, and the meaning of all else,
+        is that of `_core.Program.run_with_ranks`; None as for `run_batches`.
         """
-        programs = self._latest, update._latest
-        if any(p is None or not p.checks_left or not p.refreshed() for p in programs):
+        own = update._latest
+        if own is None or not own.checks_left or not own.refreshed():
             return None
         with self._lock, update._lock:
-            b, first, row = batches, programs[0].core, in_row(args, {})
-            count = min([b.count, *(p.checks_left for p in programs if p.checks_left > 0)])
+            programs = [p for p in self._cache.all() if p.checks_left and p.refreshed()]
+            used = [(own, 1), *[(p, len(calls)) for p in programs]]
+            b, rows = batches, tuple([(in_row(of_part, {}), *rest) for of_part, *rest in calls])
+            count = min([b.count, *[p.checks_left // n for p, n in used if p.checks_left > 0]])
+            cores = tuple([p.core for p in programs])
             try:
-                return first.run_with_ranks(
-                    row, b.order, b.size, count, total, ranks, programs[1].core, *rest
+                return own.core.run_with_ranks(
+                    rows, cores, b.order, b.size, count, total, ranks, args, careful
                 )
             finally:
-                b.done = first.batches_done
-                for program in programs:
-                    program.checks_left -= b.done
+                b.done = own.core.batches_done
+                for program, n in used:
+                    program.checks_left -= b.done * n
 
     @property
     def latest(self) -> tuple[Any, int] | None:

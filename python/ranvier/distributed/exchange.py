@@ -186,15 +186,16 @@ class Exchange:
         """Where a pass over all parts of the rank writes the sums of gradients, by the parameters' ids."""
         return {id(p): view for g in self.groups for p, view in zip(g.parameters, g.flat.views)}  # noqa: B905
 
-    def run(self, part: Any, args: tuple[Any, ...], batches: Any, *update: Any) -> Any:
+    def run(self, part: Any, calls: Any, batches: Any, *update: Any) -> Any:
         """Many batches of `part`, with the sums over ranks and updates, in the core; None where it cannot."""
-        (group,) = self.groups
-        core = group.sum.core
+        if len(self.groups) != 1 or self.counts.buffers:
+            return None
+        group, core = self.groups[0], self.groups[0].sum.core
         if self._world.size > 1 and (core is None or not self._world.comm):
             return None
         group.take_gradients(group.flat)
         try:
-            return part.run_with_ranks(args, batches, group.flat.values, core, *update)
+            return part.run_with_ranks(calls, batches, group.flat.values, core, *update)
         finally:
             group.take_gradients(group.flat)
 
@@ -220,7 +221,8 @@ class Exchange:
     def add_pair(self, number: int, last: bool) -> None:
         """Add a pair of parts to those before it; number: among this rank's, from 0."""
         for group in self.groups:
-            group.add_pair(number, last)
+            for lower, upper, out in group.additions(number, last):
+                _core.add(lower, upper, out)
 
     def reduce(self) -> None:
         """Add the sums of all ranks; the results are the same everywhere."""
@@ -299,8 +301,9 @@ class _Group:
     def total(self) -> Flat:
         return self._new()
 
-    def add_pair(self, number: int, last: bool) -> None:
-        values, level = self.flat.values, 0
+    def additions(self, number: int, last: bool) -> list[tuple[Array, Array, Array]]:
+        """What follows a pair of parts: lower, upper, and where their sum goes."""
+        values, level, made = self.flat.values, 0, []
         while number & 1:
             waiting = self._levels[level - 1] if level else self.aside.values
             number, level = number >> 1, level + 1
@@ -309,7 +312,8 @@ class _Group:
                 if level > len(self._levels):
                     self._levels.append(np.empty_like(values))
                 out = self._levels[level - 1]
-            _core.add(waiting, values, out)
+            made.append((waiting, values, out))
+        return made
 
     def take_gradients(self, sums: Flat) -> None:
         if id(sums) not in self._tensors:

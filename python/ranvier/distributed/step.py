@@ -131,7 +131,7 @@ class CutStep(TrainingStep):
 
         def compute(number: int) -> None:
             part, begin, end = share.parts[number]
-            place = number % 4 if last > 1 else 2 + number
+            place = self._place(number)
             if begin == end:
                 exchange.empty(place)
             else:
@@ -212,22 +212,22 @@ class CutStep(TrainingStep):
         return np.array([1.0 if self._summed else n / total for n in np.diff(bounds).tolist()]), bounds
 
     def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
-        """Batches whose parts are computed in one pass: the core does that, the sums and the updates."""
+        """Batches of which the core computes the parts, the sums and the updates."""
         b, share = ahead.batches, self.source.share
         if self._accumulate > 1 or self._trainer.metrics or share.samples != b.size:
             return None
         self._prepare(True)
-        if not self._is_one_pass(ahead.x, ahead.weights):
+        count = min(b.count, _AHEAD)
+        function, calls = self._calls(ahead, count)
+        if not calls:
             return None
-        end = (b.first + min(b.count, _AHEAD)) * b.size
+        end = (b.first + count) * b.size
         rows = np.arange(b.first * b.size, end) if b.order is None else b.order[b.first * b.size : end]
         mine = np.ascontiguousarray(rows.reshape(-1, b.size)[:, share.first : share.end])
-        weights, bounds = self._shares()
-        args = ahead.x, ahead.y, np.tile(weights, (len(mine), 1)), bounds, False
-        taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=len(mine))
+        taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=count)
         update = self._updating, (False, np.array(float(share.samples)), True), self._careful
         try:
-            found = self._exchange.run(self._in_one_pass, args, taken, *update)
+            found = self._exchange.run(function, calls, taken, *update)
         finally:
             b.done = taken.done
             for _ in range(b.done):
@@ -239,6 +239,36 @@ class CutStep(TrainingStep):
         if self._careful and not math.isfinite(losses[-1]):
             penalties[-1] = self._penalty.value()
         return losses, None, penalties
+
+    def _calls(self, ahead: Any, batches: int) -> tuple[Any, list[Any]]:
+        """What computes this rank's parts of so many batches: a function, and its calls, as of
+        `run_with_ranks`; none where that takes Python in between."""
+        parts, x, y = self.source.share.parts, ahead.x, ahead.y
+        weights, bounds = self._shares()
+        if self._is_one_pass(x, ahead.weights):
+            args = x, y, np.tile(weights, (batches, 1)), bounds, False
+            return self._in_one_pass, [(args, 0, bounds[-1], ())]
+        calls: list[Any] = []
+        if self._synced or self._exchange.counts.buffers or 0 in np.diff(bounds) or self.compiled.draws():
+            return None, calls
+        for number, (_, begin, end) in enumerate(parts):
+            place = self._place(number)
+            more = (
+                np.full(batches, weights[number]),
+                np.full(batches, float(end - begin)),
+                False,
+                place,
+                False,
+            )
+            added = (
+                self._exchange.groups[0].additions(number // 2, number + 1 == len(parts)) if place % 2 else ()
+            )
+            calls.append(((x, y, *weighting(None), *more), begin, end, tuple(added)))
+        return self.compiled, calls
+
+    def _place(self, number: int) -> int:
+        """Where part `number` of this rank goes: see `Exchange.pack`."""
+        return number % 4 if len(self.source.share.parts) > 2 else 2 + number
 
     def _take_all(
         self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
