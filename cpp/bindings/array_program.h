@@ -142,10 +142,10 @@ class ArrayProgram {
   // follows. They leave the gradients in the values of `sum` (None: there is one rank). After the sum comes
   // the update, with these arguments. The loss is the first of the values `total`. The result has a row
   // (loss, penalty, loss of this rank's parts) for each batch. It ends before an update with a loss that is
-  // not finite, if it is careful.
+  // not finite, if it is careful. divides: whether each rank may update a part of the weights.
   py::object run_with_ranks(const py::tuple& calls, const py::tuple& programs, const py::object& order,
                             int64_t size, int64_t count, const py::object& total, const py::object& sum,
-                            const py::tuple& arguments, bool careful);
+                            const py::tuple& arguments, bool careful, bool divides);
   size_t results() const { return settings_.results.size(); }
   int64_t batches_done() const { return batches_done_; }
 

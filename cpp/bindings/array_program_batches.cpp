@@ -310,7 +310,7 @@ bool ArrayProgram::run_parts(const std::vector<PartOfBatch>& parts, int64_t batc
 py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple& programs,
                                         const py::object& order, int64_t size, int64_t count,
                                         const py::object& total, const py::object& sum,
-                                        const py::tuple& arguments, bool careful) {
+                                        const py::tuple& arguments, bool careful, bool divides) {
   batches_done_ = 0;
   if (!PyArray_Check(total.ptr()) || !PyArray_ISFLOAT(as_array(total)) || !PyArray_SIZE(as_array(total)))
     fail_type("run_with_ranks", "got no array of floats for the sums of losses");
@@ -337,7 +337,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
            });
   };
   std::optional<RankUpdate> of_ranks;
-  if (ranks && !penalised) of_ranks.emplace(*program_, *ranks);
+  if (ranks && !penalised && divides) of_ranks.emplace(*program_, *ranks);
   const Team team(settings_.team);
   int64_t done = 0, least = 0;  // so many batches have been promised to the other ranks
   bool divided = false;         // whether each rank makes a part of the next update

@@ -48,8 +48,8 @@ def state_of(value, digest):
 
 
 def trained(name, on_nonfinite="raise"):
-    """A hash of what a fit leaves, and the sums that its batches do not need. "infinite": a batch of the last
-    epoch has a loss that is not finite."""
+    """A hash of what two fits leave, and the sums that their batches do not need. "infinite": a batch of the
+    second has a loss that is not finite."""
     found, share = [], shared._shared
     shared._shared = lambda *about: found.append(share(*about)) or found[-1]
     rng = np.random.default_rng(0)
@@ -64,12 +64,12 @@ def trained(name, on_nonfinite="raise"):
     trainer = rv.Trainer(
         model, "cross_entropy", optimizer, distributed=True, on_nonfinite=on_nonfinite, **WHOLE.get(name, {})
     )
-    last = 4 if "infinite" in name else 9
-    change = rv.LambdaCallback(
-        on_epoch_begin=lambda at: x.__setitem__((1110, 3), np.inf if at == last else x[1110, 3])
-    )
+    fit = {"batch_size": 32, "shuffle": False, "verbose": False}
     try:
-        trainer.fit(x, y, epochs=5, batch_size=32, shuffle=False, verbose=False, callbacks=[change])
+        trainer.fit(x, y, epochs=4, **fit)
+        if name == "infinite":
+            x[1110] = 3e38 * np.sign(model[0].weight[0].detach().numpy())  # the sum overflows
+        trainer.fit(x, y, epochs=1, **fit)
         said = ""
     except FloatingPointError as error:
         said = str(error)

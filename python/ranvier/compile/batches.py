@@ -132,13 +132,13 @@ class ManyCalls:
             return None
 
     def run_with_ranks(
-        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, careful: bool
+        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, *how: bool
     ) -> Any:
         """Replays programs on the parts of batches, after each batch the sum over ranks and an `update`.
 
         calls: for each part its arguments, its first and last row (one past), and the additions after it.
-        args: of the update; careful: whether losses must be finite. The result, and the meaning of all else,
-        is that of `_core.Program.run_with_ranks`; None as for `run_batches`.
+        args: of the update; how: whether losses must be finite, and whether ranks may divide the update.
+        The result and the rest are as of `_core.Program.run_with_ranks`; None as for `run_batches`.
         """
         own = update._latest
         if own is None or not own.checks_left or not own.refreshed():
@@ -150,9 +150,7 @@ class ManyCalls:
             count = min([b.count, *[p.checks_left // n for p, n in used if p.checks_left > 0]])
             cores = tuple([p.core for p in programs])
             try:
-                return own.core.run_with_ranks(
-                    rows, cores, b.order, b.size, count, total, ranks, args, careful
-                )
+                return own.core.run_with_ranks(rows, cores, b.order, b.size, count, total, ranks, args, *how)
             finally:
                 b.done = own.core.batches_done
                 for program, n in used:

@@ -65,6 +65,7 @@ class DistributedRun(Run):
         super().__init__(trainer, parts, source, valid, hooks, epochs)
         self.alone = here.size == 1
         self._nonfinite = _NonFinite(trainer, self.step)
+        self._stopped: bool | None = None  # None before the end of an epoch
         self._drawn: Any = None  # the random stream at the end of an epoch's batches
         aside = random.Generator().manual_seed(random.mixed(random.initial_seed(), 1))
         called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in hooks]
@@ -121,16 +122,18 @@ class DistributedRun(Run):
         stream = random.get_rng_state()
         if not self._agree(f"{CALL} random numbers", None, stream):
             random.set_rng_state(of_first(stream, CALL))
+        self.step.divides = self._is_left_alone()
         super()._train_epoch()
         self._drawn = random.get_rng_state()
 
     def _epoch_ended(self) -> None:
         """A callback of one rank can stop them all. What makes the run is compared, unless on all ranks only
-        this library's code has run, which changes nothing else than the others do."""
+        this library's code has run, which changes nothing else than the others do; in any case at the end."""
         if self.alone:
             return
         trainer = self.trainer
-        stops, left_alone = bool(trainer.stop_training), self._is_left_alone()
+        self._stopped = stops = bool(trainer.stop_training)
+        left_alone = not stops and self.epoch < self.last and self._is_left_alone()
         if left_alone and self._agree(f"{CALL} epoch", "left alone"):
             return
         forms, rows = _forms(trainer), {} if left_alone else rows_of(self.source, begins=False)
@@ -150,7 +153,8 @@ class DistributedRun(Run):
         }
         finite = all(np.isfinite(p._array).all() for m in modules for p in m.parameters())
         told = gather_objects((stops, finite, about), CALL)
-        trainer.stop_training = any(stops for stops, *_ in told)
+        self._stopped = any(stops for stops, *_ in told)
+        trainer.stop_training = trainer.stop_training or self._stopped
         others = [theirs for *_, theirs in told]
         found = set.intersection(*(set(theirs["all rows"]) for theirs in others))  # not read-only on a rank
         for theirs in others:
@@ -158,15 +162,19 @@ class DistributedRun(Run):
         if all(finite for _, finite, _ in told):
             _require_equal(others, f" after epoch {self.epoch}")
 
+    def _is_stopped(self) -> bool:
+        """What all ranks know: a signal handler may set the flag of one at any time, for the next epoch."""
+        return bool(self.trainer.stop_training) if self._stopped is None else self._stopped
+
     def _is_left_alone(self) -> bool:
-        """Whether only this library's code has run in an epoch, and more follow: after the last one all is
-        compared."""
+        """Whether only this library's code runs in an epoch."""
         trainer = self.trainer
         layers = [layer for module in _modules(trainer) for layer in module.modules()]
         hooked = hooks.before_accumulation or hooks.after_accumulation or any(m._hooks for m in layers)
-        others = hooked or trainer.metrics or any(hook.every_epoch for hook in self.hooks)
-        others = others or threading.active_count() > 1 or self.epoch == self.last or trainer.stop_training
-        return not others and all(map(_is_own, (*layers, trainer.loss, trainer.optimizer, *self.hooks)))
+        if hooked or trainer.metrics or any(hook.every_epoch for hook in self.hooks):
+            return False
+        things = (*layers, trainer.loss, trainer.optimizer, *self.hooks)
+        return threading.active_count() == 1 and all(map(_is_own, things))
 
     def state_dict(self) -> dict[str, Any]:
         if self._world.rank == 0:
@@ -206,7 +214,10 @@ class _NonFinite(NonFinite):
             with meeting(None):  # one rank alone looks for it
                 own = super()._cause(batch, value)
         causes = gather_objects(own, f"{CALL} loss that is not finite")
-        return next((cause for cause in causes if cause is not None), (None, "the sum over the parts is not"))
+        names = [name for name, _ in self._trainer.model.named_modules()]
+        found = [cause for cause in causes if cause is not None]
+        found.sort(key=lambda cause: names.index(cause[0]) if cause[0] in names else -1)  # the first layer
+        return found[0] if found else (None, "the sum over the parts is not")
 
 
 class _Alone:

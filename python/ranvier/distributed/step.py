@@ -47,6 +47,8 @@ class CutStep(TrainingStep):
 
     Attributes:
         finite: whether the losses of this rank's parts are finite.
+        divides: whether each rank may update a part of the weights. Where code of the program runs in between
+            it may not: it would get the other ranks' weights, and so hide a change on one rank.
     """
 
     source: CutArrays | CutBatches
@@ -64,7 +66,7 @@ class CutStep(TrainingStep):
         self._has_several = (trainer.shards if deterministic else world.size) > 1
         self._stream = random.Generator()
         self._layout: list[Any] = []
-        self.finite = True
+        self.finite, self.divides = True, False
 
     def begin(self, source: CutArrays | CutBatches) -> None:
         """Take the batches of this source from now on."""
@@ -121,12 +123,13 @@ class CutStep(TrainingStep):
     def _parts(self, x: Array, y: Array, weights: Array | None) -> list[Array]:
         """Loss and gradients of this rank's parts, added up; returns the outputs if a metric needs them."""
         exchange, share = self._exchange, self.source.share
-        for p in exchange.parameters:
+        for p in parameters_of(self._optimizer):
             p._grad = None
         exchange.counts.begin()
         key, outputs = random.current().next_key(), []
         if self._is_one_pass(x, weights):
-            return self._all_parts(x, y)
+            output = self._in_one_pass(x, y, *self._shares(), bool(self._trainer.metrics))
+            return [] if output is None else [output._array]
         last = len(share.parts) - 1
 
         def compute(number: int) -> None:
@@ -196,13 +199,9 @@ class CutStep(TrainingStep):
         """Whether the rank's parts can be computed together, with the bits of one after another."""
         share = self.source.share
         plain = weights is None and not share.divided and not self._buffers
+        plain = plain and len(self._exchange.groups) == 1
         plain = plain and all(begin < end for _, begin, end in share.parts)
         return plain and is_by_row(self._model, self._loss, x, self._exchange.parameters)
-
-    def _all_parts(self, x: Array, y: Array) -> list[Array]:
-        """Loss and gradients of this rank's parts in one pass; returns the output if a metric needs it."""
-        output = self._in_one_pass(x, y, *self._shares(), bool(self._trainer.metrics))
-        return [] if output is None else [output._array]
 
     def _shares(self) -> tuple[Array, tuple[int, ...]]:
         """The weights of the parts, and where they begin and end."""
@@ -225,7 +224,7 @@ class CutStep(TrainingStep):
         rows = np.arange(b.first * b.size, end) if b.order is None else b.order[b.first * b.size : end]
         mine = np.ascontiguousarray(rows.reshape(-1, b.size)[:, share.first : share.end])
         taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=count)
-        update = self._updating, (False, np.array(float(share.samples)), True), self._careful
+        update = self._updating, (False, np.array(float(share.samples)), True), self._careful, self.divides
         try:
             found = self._exchange.run(function, calls, taken, *update)
         finally:
@@ -385,12 +384,14 @@ class SharedEvaluator(Evaluator):
                 values = None if output is None else output._array
                 own.append((number, float(loss.item()), values, y, weights))
         measured = Measured(trainer.loss, trainer.metrics, link)
-        about = {**source.description(), "all rows": rows_of(source), "batches of the loader": loaded}
+        held = mark(trainer.model.state_dict(), getattr(trainer.loss, "state_dict", dict)())
+        about = {**source.description(), "all rows": rows_of(source), "weights and buffers": held}
+        about["batches of the loader"] = loaded
         gathered = gather_objects((about, own), "Trainer.evaluate")
         for rank, (about, _) in enumerate(gathered):
             if about != gathered[0][0]:
                 raise ValueError(
-                    f"[Trainer.evaluate] got different data, rank {rank} there and rank 0 here: "
+                    f"[Trainer.evaluate] got different data or weights, rank {rank} there and rank 0 here: "
                     f"{difference(about, gathered[0][0])}; expected the same on every rank"
                 )
         everything = [one for _, part in gathered for one in part]

@@ -141,12 +141,11 @@ class Run:
         self._nonfinite.parameters()
 
     def _epochs(self) -> None:
-        trainer = self.trainer
         call(self._called, "on_train_begin")
         if self._resumed is not None:
             self._load_callbacks(self._resumed[1])
             self._resumed = None
-        while self.epoch < self.last and not trainer.stop_training:
+        while self.epoch < self.last and not self._is_stopped():
             self._begin_epoch()
             self._train_epoch()
             self._end_epoch()
@@ -296,6 +295,10 @@ class Run:
         self.trainer.updates += batches * updated
 
     # --- what differs in a distributed run
+
+    def _is_stopped(self) -> bool:
+        """Whether no further epoch begins."""
+        return self.trainer.stop_training
 
     def _epoch_ended(self) -> None:
         """After the callbacks of an epoch."""

@@ -1,0 +1,118 @@
+"""What one rank alone has or does is told on all ranks, or makes no difference."""
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.ranks import results
+
+nn = rv.nn
+
+# Enough elements for updates of which each rank makes a part, which gives the others' weights to a rank.
+WIDE = """
+import numpy as np, ranvier as rv
+from support.ranks import tell
+nn, one = rv.nn, rv.distributed.rank() == 1
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((640, 64)).astype(np.float32), rng.integers(0, 10, 640)
+def trainer():
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 600), nn.ReLU(), nn.Linear(600, 10))
+    return rv.Trainer(model, "cross_entropy", "sgd", lr=0.1, distributed=True)
+def error(act):
+    try:
+        act()
+    except ValueError as error:
+        return str(error)
+def fit(**hooks):
+    t = trainer()
+    hooks = rv.LambdaCallback(**{name: lambda *about, f=f: one and f(t) for name, f in hooks.items()})
+    hooks.every_batch = False
+    return error(lambda: t.fit(x, y, epochs=4, batch_size=32, verbose=False, callbacks=[hooks]))
+"""
+CHANGES = """
+def triple(t):
+    if t.epoch == 2:
+        rv.no_grad()(t.model[0].weight.mul_)(3)
+def evaluate():
+    t = trainer()
+    t.fit(x, y, epochs=1, verbose=False)
+    if one:
+        t.model.load_state_dict({name: 0 * value for name, value in t.model.state_dict().items()})
+    t.evaluate(x, y)
+rate = lambda lr: lambda t: t.optimizer.param_groups[0].update(lr=lr)
+tell([fit(on_epoch_begin=triple), fit(on_epoch_begin=rate(0.5), on_batch_end=rate(0.1)), error(evaluate)])
+"""
+
+
+def test_weights_and_settings_of_one_rank_are_noticed_though_ranks_divide_updates():
+    for told in results(2, WIDE + CHANGES):
+        for text, expected in zip(told, ("epoch 3", "epoch 1", "weights and buffers: "), strict=True):
+            assert "rank 1 there and rank 0 here: " in text
+            assert expected in text
+
+
+STOPS = """
+import signal
+signal.signal(signal.SIGALRM, lambda *about: setattr(t, "stop_training", True))
+epochs = []
+for number in range(10):
+    t = trainer()
+    rv.distributed.barrier()
+    if one or number % 2:
+        signal.setitimer(signal.ITIMER_REAL, 0.03 + 0.001 * rng.random())
+    t.fit(x, y, epochs=2000, batch_size=32, verbose=False)
+    epochs.append(t.epoch)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+tell(epochs)
+"""
+
+
+def test_signal_handlers_stop_all_ranks_in_the_same_epoch():
+    first, second = results(2, WIDE + STOPS)
+    assert first == second
+    assert max(first) < 2000
+
+
+def without_parts():
+    """Batches of which some ranks have no part, after a parameter was frozen that has a gradient."""
+    rv.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((66, 8)).astype(np.float32), rng.integers(0, 3, 66)
+    model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    trainer = rv.Trainer(model, "cross_entropy", "sgd", lr=0.1, distributed=True)
+    trainer.fit(x, y, epochs=1, batch_size=32, verbose=False)
+    model[0].weight.requires_grad_(False)
+    trainer.fit(x, y, epochs=1, batch_size=6, verbose=False)
+    return [value.numpy().tobytes().hex() for value in model.state_dict().values()]
+
+
+def layer_of_row(row):
+    """The layer that is named for a row of which the first layer's output overflows; of others the last does."""
+    rv.manual_seed(0)
+    x, y = np.ones((16, 4), np.float32), np.zeros(16, int)
+    x[row] = 1e38
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2), nn.Linear(2, 2))
+    with rv.no_grad():
+        model[0].weight[...], model[1].weight[...], model[2].weight[...] = 2, 5e36, 100
+    try:
+        rv.Trainer(model, "cross_entropy", "sgd", distributed=True).fit(
+            x, y, epochs=1, batch_size=16, verbose=False
+        )
+    except rv.train.NonFiniteError as error:
+        return error.layer
+
+
+@pytest.mark.parametrize("call", ["without_parts()", "[layer_of_row(row) for row in (0, 9, 15)]"])
+def test_ranks_without_rows_or_with_other_rows(call):
+    alone = eval(call)
+    for ranks in (2, 4):
+        code = f"from distributed.test_one_rank import *\nfrom support.ranks import tell\ntell({call})"
+        assert results(ranks, code) == [alone] * ranks
+
+
+def test_two_dtypes_are_those_of_the_error_without_ranks():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    model[1].bias = nn.Parameter(model[1].bias.detach().to("float64"))
+    x, y = np.zeros((16, 4), np.float32), np.zeros(16, int)
+    with pytest.raises(TypeError, match="expected the same dtype"):
+        rv.Trainer(model, "cross_entropy", "sgd", distributed=True).fit(x, y, epochs=1, verbose=False)
