@@ -87,7 +87,7 @@ def without_parts():
 
 
 def layer_of_row(row):
-    """The layer that is named for a row of which the first layer's output overflows; of others the last does."""
+    """The layer that is named where a row overflows in the first layer, and all others in the last."""
     rv.manual_seed(0)
     x, y = np.ones((16, 4), np.float32), np.zeros(16, int)
     x[row] = 1e38
