@@ -342,3 +342,42 @@ def test_a_program_is_measured_again_when_other_threads_have_ended():
     finally:
         ends.set()
         rv.set_num_threads(threads)
+
+
+WORKING = """
+import sys, threading, time
+import ranvier as rv
+
+class Own(rv.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, dy):
+        return dy * sum(range(20000)) * 2
+
+x, whole, leaf = rv.rand(500, 500), rv.ones(100000, dtype=rv.int64), rv.ones(3, requires_grad=True)
+replay = rv.compile(lambda x: (x @ x).tanh())
+WORK = {
+    "kernel": lambda: x @ x,
+    "loop": lambda: whole * whole,
+    "index": lambda: whole[whole > 0],
+    "replay": lambda: replay(x),
+    "python": lambda: Own.apply(leaf).sum().backward(),
+}
+
+def work():
+    while True:
+        WORK[sys.argv[1]]()
+
+for _ in range(2):
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+"""
+
+
+@pytest.mark.parametrize("what", ["kernel", "loop", "index", "replay", "python"])
+def test_a_daemon_thread_that_computes_at_the_end_of_the_process_stops_nothing(what):
+    """Python before 3.14 unwinds the stack of a thread that asks for the GIL then."""
+    assert printed("-c", WORKING, what) == ""
