@@ -58,6 +58,8 @@ m.new_zeros(size=(2, 2), layout=torch.strided)
 m.new_full((2,), 7.0, pin_memory=False)
 m.shape.numel(), m.shape[1:].numel(), isinstance(m.shape, torch.Size), m.shape == (2, 3)
 m.storage_offset(), m[1].storage_offset(), m[:, 1:].storage_offset(), m[1:].stride()
+[y.stride() for y in image.half().transpose(0, 3).max(1)], image.half().transpose(0, 3).amin((0, 1)).stride()
+[y.stride() for y in (*image.int().transpose(0, 3).median(1), *image.half().transpose(0, 3).kthvalue(1, 2))]
 image.is_contiguous(memory_format=torch.channels_last), image.is_contiguous()
 image.contiguous(memory_format=torch.channels_last).is_contiguous(memory_format=torch.channels_last)
 F.softmax(input=m, dim=1)

@@ -48,3 +48,19 @@ def test_results_of_float16_are_float16_and_rounded_once():
     )
     edge = rv.tensor([-9.796875, -9.8046875], dtype=rv.float16)  # beside the edge -9.8
     assert rv.histc(edge, min=-10, max=10)[:2].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", [rv.float16, rv.int64, rv.int32])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_results_along_a_dimension_are_in_c_order_whatever_that_of_the_input(dtype, dim):
+    x = rv.arange(24).reshape(2, 3, 4).permute(2, 0, 1).to(dtype)
+    results = [
+        *x.max(dim),
+        *x.min(dim),
+        x.amax(dim),
+        x.sum(dim),
+        *x.median(dim),
+        *x.kthvalue(1, dim),
+        *x.topk(2, dim),
+    ]
+    assert all(y.is_contiguous() for y in results)

@@ -195,7 +195,7 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
 
 
 def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
-    y = np.asarray(function(x, axis=axes if x.ndim else None, keepdims=keepdims))
+    y = np.asarray(function(x, axis=axes if x.ndim else None, keepdims=keepdims), order="C")
     return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy's sums of uint8
 
 

@@ -195,7 +195,8 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
     require_no_gradient("sort", x)
     part = (*(slice(None),) * axis, slice(first, None))
-    return ValuesIndices(*(wrap(y[part]) for y in host(in_order, x._array, axis, descending, last)))
+    pair = host(in_order, x._array, axis, descending, last)
+    return ValuesIndices(*(wrap(np.ascontiguousarray(y[part])) for y in pair))
 
 
 def exact_floats(x: Array) -> Array | None:
@@ -216,8 +217,7 @@ def in_order(x: Array, axis: int, descending: bool, count: int | None) -> tuple[
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(x, axis, kind="stable")
-    part = (*(slice(None),) * axis, slice(0, count))
-    order = order[part]
+    order = order[(*(slice(None),) * axis, slice(0, count))]
     return np.take_along_axis(x, order, axis), order
 
 
