@@ -386,3 +386,15 @@ def test_a_parameter_as_a_buffer_is_not_trained():
 def test_parameters_of_numbers_have_the_dtype_of_tensors(data):
     parameter = nn.Parameter(data)
     assert (parameter.dtype, parameter.tolist()) == (rv.float32, rv.tensor(data).tolist())
+
+
+def test_the_registries_of_a_copy_of_the_dict_are_its_own():
+    for kind in ("_parameters", "_buffers", "_modules"):
+        net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)) if kind == "_modules" else nn.BatchNorm1d(3)
+        twin = type(net).__new__(type(net))
+        twin.__dict__ = net.__dict__.copy()
+        names = list(getattr(net, kind))
+        setattr(twin, kind, {})
+        assert list(getattr(twin, kind)) == [] != names == list(getattr(net, kind))
+        setattr(twin, kind, getattr(net, kind))
+        assert list(twin.state_dict()) == list(net.state_dict())

@@ -159,11 +159,13 @@ def registry(kind: str) -> Any:
         return Registry(module, kind)
 
     def replace(module: Any, new: Any) -> None:
-        new, names = dict(new), getattr(module, kind)
-        kept = {name: names[name] for name in new if name in names}  # buffers: whether they are persistent
-        values(module).clear()
+        attributes, new = module.__dict__, dict(new)
+        names = attributes[kind]
+        for name in names:
+            attributes.pop(name, None)
+        attributes[kind] = {}  # where __dict__ is a copy of another module's, `names` are that one's
         values(module).update(new)
-        names.update(kept)
+        attributes[kind].update({name: names[name] for name in new if name in names})  # persistent buffers
 
     return property(values, replace)
 
