@@ -115,7 +115,7 @@ PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<vo
 void register_module_call(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_hooks = name("_hooks"), g_forward = name("forward"), g_may_repeat = name("_may_repeat");
-  g_replay = name("replay of ranvier"), g_locate = name("_locate");
+  g_replay = name("_replay of ranvier"), g_locate = name("_locate");
   def(m, "_set_module_class(cls, counted)", [](Raw cls, Raw counted) {
     if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
     g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();

@@ -51,6 +51,10 @@ def as_written(model, x):
         running.remove(threading.get_ident())
 
 
+def test_its_name_in_the_dict_is_private():
+    assert often.REPLAY.startswith("_")
+
+
 def replays(model):
     """Whether it has a program."""
     call = model.__dict__.get(often.REPLAY)

@@ -18,8 +18,8 @@ from ranvier.extension import provider
 
 _core._set_call_state(recordings, running)
 # In the dict of a module: its call (`compile/repeated.py`); None: it has none. No attribute of a user's has
-# this name.
-REPLAY = "replay of ranvier"
+# this name; programs that read `vars(module)` leave out what begins with an underscore.
+REPLAY = "_replay of ranvier"
 # It is recorded after so many seconds of calls without gradients, and so many calls. A recording takes 1 to
 # 6 ms, the first one of a process 60.
 _ENOUGH, _AT_LEAST = 0.02, 16
