@@ -9,16 +9,18 @@
 namespace ranvier::bind {
 namespace {
 
-thread_local bool t_enabled = true;
+constexpr int kRecords = 1, kInfers = 2;
+thread_local int t_mode = kRecords;
 
-// mode.enabled
+// mode.enabled, mode.inference
 
-PyObject* enabled(PyObject*, void*) { return PyBool_FromLong(t_enabled); }
+PyObject* enabled(PyObject*, void*) { return PyBool_FromLong(t_mode & kRecords); }
+PyObject* inference(PyObject*, void*) { return PyBool_FromLong(is_inference()); }
 
 int set_enabled(PyObject*, PyObject* value, void*) {
   if (!value) return PyErr_SetString(PyExc_AttributeError, "enabled cannot be deleted"), -1;
   const int holds = PyObject_IsTrue(value);
-  if (holds >= 0) t_enabled = holds != 0;
+  if (holds >= 0) t_mode = (t_mode & kInfers) | holds;
   return holds < 0 ? -1 : 0;
 }
 
@@ -27,15 +29,18 @@ void* pointer(F* function) {
   return reinterpret_cast<void*>(function);
 }
 
-PyGetSetDef g_mode_members[] = {{"enabled", enabled, set_enabled, "bool", nullptr}, {}};
+PyGetSetDef g_mode_members[] = {{"enabled", enabled, set_enabled, "bool", nullptr},
+                                {"inference", inference, nullptr, "bool", nullptr},
+                                {}};
 PyType_Slot g_mode_slots[] = {
     {Py_tp_new, pointer(PyType_GenericNew)}, {Py_tp_getset, g_mode_members}, {0, nullptr}};
 PyType_Spec g_mode{"ranvier._core._GradMode", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, g_mode_slots};
 
 // Blocks. A class made of this one has `wanted`, the mode inside its blocks, and `_decorated(function)`.
+constexpr int kWhole = 4;  // in `wanted`: both bits of the mode change, else whether it records
 
 struct Block {
-  PyObject_HEAD bool wanted;
+  PyObject_HEAD int wanted;
   std::string before;  // the mode before each entry that has not ended; as a text it is within the object
 };
 
@@ -57,7 +62,7 @@ PyObject* new_block(PyTypeObject* type, PyObject* arguments, PyObject* keywords)
   PyObject* self = wanted ? type->tp_alloc(type, 0) : nullptr;
   if (!self) return nullptr;
   new (&block_of(self).before) std::string;
-  block_of(self).wanted = wanted.ptr() == Py_True;
+  block_of(self).wanted = static_cast<int>(PyLong_AsLong(wanted.ptr()));
   return self;
 }
 
@@ -71,11 +76,11 @@ void free_block(PyObject* self) {
 PyObject* enter(PyObject* self, PyObject*) {
   Block& block = block_of(self);
   try {
-    block.before.push_back(t_enabled);
+    block.before.push_back(static_cast<char>(t_mode));
   } catch (const std::bad_alloc&) {
     return PyErr_NoMemory();
   }
-  t_enabled = block.wanted;
+  t_mode = block.wanted & kWhole ? block.wanted - kWhole : (t_mode & kInfers) | block.wanted;
   Py_RETURN_NONE;
 }
 
@@ -85,7 +90,7 @@ PyObject* leave(PyObject* self, PyObject* const*, Py_ssize_t) {
     return PyErr_SetString(PyExc_RuntimeError,
                            "[no_grad] got the end of a block that was not entered; expected a with block"),
            nullptr;
-  t_enabled = before.back();
+  t_mode = before.back();
   before.pop_back();
   Py_RETURN_NONE;
 }
@@ -109,7 +114,8 @@ void add_type(Module m, const char* name, PyType_Spec& spec) {
 
 }  // namespace
 
-bool is_grad_enabled() { return t_enabled; }
+bool is_grad_enabled() { return t_mode & kRecords; }
+bool is_inference() { return t_mode & kInfers; }
 bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == g_mode_class; }
 
 void register_grad_mode(Module m) {

@@ -4,6 +4,7 @@
 
 #include "bindings/define.h"
 #include "bindings/errors.h"
+#include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/methods.h"
 #include "bindings/numpy_api.h"
@@ -55,7 +56,7 @@ py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
       PyArray_SIZE(array) > int64_t{1} << 40)
     return py::none();
   const py::object cell = new_cell();
-  PyList_SetItem(cell.ptr(), 2, PyLong_FromLong(kUnwatched));
+  PyList_SetItem(cell.ptr(), 2, PyLong_FromLong(kUnwatched | whole_number(item_of(cell.ptr(), 2))));
   return new_tensor(a[0], false, Py_None, cell);
 }
 
@@ -124,11 +125,12 @@ int64_t slot_offset(PyTypeObject* type, PyObject* name) {
 PyTypeObject* tensor_class() { return g_tensor; }
 
 py::object new_cell() {
+  constexpr int kInference = 32;  // autograd/views.py
   auto cell = py::reinterpret_steal<py::object>(PyList_New(3));
   if (!cell) throw py::error_already_set();
   PyList_SET_ITEM(cell.ptr(), 0, PyLong_FromLong(0));
   PyList_SET_ITEM(cell.ptr(), 1, Py_NewRef(Py_None));
-  PyList_SET_ITEM(cell.ptr(), 2, PyLong_FromLong(0));
+  PyList_SET_ITEM(cell.ptr(), 2, PyLong_FromLong(is_inference() ? kInference : 0));
   leave_to_counts(cell.ptr());
   return cell;
 }

@@ -46,7 +46,14 @@ from ranvier.autograd.dtypes import *
 from ranvier.autograd.dtypes import bool_ as bool
 from ranvier.autograd.dtypes import dtype, float16, float32, float64, int32, int64
 from ranvier.autograd.level import grad, value_and_grad
-from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from ranvier.autograd.mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from ranvier.autograd.random import *
 from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from ranvier.autograd.tensor import Tensor

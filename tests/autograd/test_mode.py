@@ -121,3 +121,49 @@ def test_asynchronous_functions_are_refused():
         @rv.no_grad()
         async def later():
             return None
+
+
+def test_inference_mode_is_left_and_entered_by_its_blocks_alone():
+    def modes():
+        return rv.is_inference_mode_enabled(), rv.is_grad_enabled()
+
+    assert modes() == (False, True)
+    with rv.inference_mode():
+        assert modes() == (True, False)
+        with rv.enable_grad():
+            assert modes() == (True, True)
+            assert rv.inference_mode(False)(modes)() == (False, True)
+            with rv.inference_mode(), rv.no_grad():
+                assert modes() == (True, False)
+            assert modes() == (True, True)
+        assert in_thread(modes) == (False, True)
+        with rv.inference_mode(False):
+            assert modes() == (False, True)
+        with contextlib.suppress(ZeroDivisionError), rv.inference_mode(False):
+            raise ZeroDivisionError
+        rv.set_grad_enabled(True)
+        assert modes() == (True, True)
+    assert modes() == (False, True)
+    assert rv.inference_mode(modes)() == rv.inference_mode()(modes)() == (True, False)
+
+    @rv.inference_mode()
+    def parts():
+        yield modes()
+        yield modes()
+
+    for found in parts():
+        assert found == (True, False)
+        assert modes() == (False, True)
+
+
+def test_tensors_know_whether_they_were_made_in_inference_mode():
+    before = rv.ones(3)
+    with rv.inference_mode():
+        made = rv.ones(3), rv.Tensor([1.0]), rv.nn.Parameter(rv.ones(2)), rv.from_numpy(rv.ones(2).numpy())
+        computed = before + 1, exp(before), before.clone(), rv.sort(before).values, rv.tensor([1])
+        views = before[:1], before.view(3), before.detach(), before.add_(1)
+    assert all(x.is_inference() for x in (*made, *computed))
+    assert not any(x.is_inference() for x in (before, *views))
+    assert made[0].view(3).is_inference()
+    assert not made[0].clone().is_inference()
+    assert not (made[0] + before).is_inference()

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ranvier.autograd.memory import Array, copied
+from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import recordings, refuse
-from ranvier.autograd.views import bounds, is_shared, share
+from ranvier.autograd.views import INFERENCE, bounds, is_shared, share
 
 
 def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
@@ -72,7 +73,7 @@ def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
     tensor._requires_grad = bool(requires_grad)
     tensor._grad_fn = None
     tensor._view = None
-    tensor._cell = [0, None, 0]
+    tensor._cell = [0, None, INFERENCE if mode.inference else 0]
 
 
 _firsts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Tensors by the id of their memory

@@ -10,13 +10,17 @@ import ranvier._core as _core
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
 mode = _core._GradMode()  # mode.enabled: of this thread
 
 
 def is_grad_enabled() -> bool:
     """True where operations on tensors that require gradients are recorded. | rv.is_grad_enabled() -> True"""
     return mode.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """True inside of :class:`inference_mode`. | rv.is_inference_mode_enabled() -> False"""
+    return mode.inference
 
 
 class set_grad_enabled:
@@ -31,8 +35,7 @@ class set_grad_enabled:
     """
 
     def __init__(self, mode: bool) -> None:
-        self._wanted = bool(mode)
-        self._before = is_grad_enabled()
+        self._wanted, self._before = bool(mode), is_grad_enabled()
         self.__enter__()
 
     def __enter__(self) -> None:
@@ -43,13 +46,13 @@ class set_grad_enabled:
 
     def __call__(self, function: F) -> F:
         mode.enabled = self._before  # as a decorator it acts inside the function only
-        return _decorate(function, self._wanted)
+        return (enable_grad if self._wanted else no_grad)._decorated(function)
 
 
 class _Block(_core._GradBlock):
     """A ``with`` block or decorator, usable with and without parentheses, nested and re-entered."""
 
-    wanted: bool
+    wanted: int  # 1: recording is on inside; with 4 added, inference mode is on (2) or off (0), too
 
     __slots__ = ()
 
@@ -59,10 +62,24 @@ class _Block(_core._GradBlock):
 
     @classmethod
     def _decorated(cls, function: F) -> F:
-        return _decorate(function, cls.wanted)
+        flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
+        if flags & _ASYNCHRONOUS:
+            raise TypeError(
+                f"[no_grad] got the asynchronous function {function.__name__}, which runs in parts; "
+                "expected an ordinary one: put a `with` block around its parts"
+            )
+        if flags & _GENERATOR:
+            return _decorate_generator(function, cls)
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with cls():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
 
     def __call__(self, function: F) -> F:
-        return _decorate(function, self.wanted)
+        return self._decorated(function)
 
 
 class no_grad(_Block):
@@ -78,7 +95,7 @@ class no_grad(_Block):
 
     __slots__ = ()
 
-    wanted = False
+    wanted = 0
 
 
 class enable_grad(_Block):
@@ -94,7 +111,7 @@ class enable_grad(_Block):
 
     __slots__ = ()
 
-    wanted = True
+    wanted = 1
 
 
 class inference_mode(no_grad):
@@ -104,44 +121,26 @@ class inference_mode(no_grad):
     >>> x = rv.ones(2, requires_grad=True)
     >>> with rv.inference_mode():
     ...     y = x.clone()
-    >>> y.requires_grad
-    False
+    >>> y.requires_grad, y.is_inference()
+    (False, True)
     """
 
     __slots__ = ()
 
+    wanted = 4 + 2
+
     def __new__(cls, mode: Any = True) -> Any:
         if mode is False:
-            return enable_grad()
+            return _Ordinary()
         return super().__new__(cls) if mode is True or mode is None else cls._decorated(mode)
 
+
+_Ordinary: Any = type("_Ordinary", (enable_grad,), {"__slots__": (), "wanted": 4 + 1})
 
 _GENERATOR, _ASYNCHRONOUS = 0x20, 0x80 | 0x200  # of inspect, which takes milliseconds to import
 
 
-def _decorate(function: F, wanted: bool) -> F:
-    flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
-    if flags & _ASYNCHRONOUS:
-        raise TypeError(
-            f"[no_grad] got the asynchronous function {function.__name__}, which runs in parts; "
-            "expected an ordinary one: put a `with` block around its parts"
-        )
-    if flags & _GENERATOR:
-        return _decorate_generator(function, wanted)
-
-    @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        before = mode.enabled
-        mode.enabled = wanted
-        try:
-            return function(*args, **kwargs)
-        finally:
-            mode.enabled = before
-
-    return wrapper  # type: ignore[return-value]
-
-
-def _decorate_generator(function: F, wanted: bool) -> F:
+def _decorate_generator(function: F, block: type[_Block]) -> F:
     """Switches while a part of the generator runs, and back between the parts."""
 
     @functools.wraps(function)
@@ -149,14 +148,11 @@ def _decorate_generator(function: F, wanted: bool) -> F:
         generator = function(*args, **kwargs)
         resume, value = generator.send, None
         while True:
-            before = mode.enabled
-            mode.enabled = wanted
             try:
-                yielded = resume(value)
+                with block():
+                    yielded = resume(value)
             except StopIteration as stop:
                 return stop.value
-            finally:
-                mode.enabled = before
             try:
                 resume, value = generator.send, (yield yielded)
             except BaseException as error:  # GeneratorExit, too: the generator's own `finally` runs

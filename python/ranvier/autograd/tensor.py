@@ -247,7 +247,7 @@ class Tensor:
     def is_complex(self) -> bool:
         return False
 
-    is_conj = is_inference = is_pinned = is_shared = is_complex
+    is_conj = is_pinned = is_shared = is_complex
     real = property(lambda self: self)
 
     def is_signed(self) -> bool:

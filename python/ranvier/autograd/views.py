@@ -23,6 +23,7 @@ FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 BORROWED = 4  # the caller's array, an argument of a module; it must not change
 UNWATCHED = 8  # NumPy or `.data` can change the memory, which is not counted
 ALIASED = 16  # by `.data` Tensors with other cells have the memory
+INFERENCE = 32  # made under inference_mode()
 
 UNDER_NO_GRAD = (
     "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "

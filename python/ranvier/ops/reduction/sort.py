@@ -217,8 +217,8 @@ def in_order(x: Array, axis: int, descending: bool, count: int | None) -> tuple[
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(x, axis, kind="stable")
-    order = order[(*(slice(None),) * axis, slice(0, count))]
-    return np.take_along_axis(x, order, axis), order
+    part = (*(slice(None),) * axis, slice(0, count))
+    return np.take_along_axis(x, order := order[part], axis), order
 
 
 def _middle(x: Array) -> Array:
