@@ -194,9 +194,7 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
     require_no_gradient("sort", x)
-    part = (*(slice(None),) * axis, slice(first, None))
-    pair = host(in_order, x._array, axis, descending, last)
-    return ValuesIndices(*(wrap(np.ascontiguousarray(y[part])) for y in pair))
+    return ValuesIndices(*map(wrap, host(in_order, x._array, axis, descending, last, first)))
 
 
 def exact_floats(x: Array) -> Array | None:
@@ -207,18 +205,19 @@ def exact_floats(x: Array) -> Array | None:
     return cast(x, F32 if size <= 2 else F64)
 
 
-def in_order(x: Array, axis: int, descending: bool, count: int | None) -> tuple[Array, Array]:
-    """The first `count` elements of x in order (None: all), and their indices, for x of any dtype."""
+def in_order(x: Array, axis: int, descending: bool, last: int | None, first: int = 0) -> tuple[Array, Array]:
+    """Elements first ... last - 1 of x in order (None: to the end), and their indices, for x of any dtype."""
     floats = x if x.dtype in (F32, F64) else exact_floats(x)
+    part = (*(slice(None),) * axis, slice(first, last))
     if floats is not None:
-        values, order = _core.sort(floats, axis, descending, count)
+        values, order = (np.ascontiguousarray(y[part]) for y in _core.sort(floats, axis, descending, last))
         return values if values.dtype == x.dtype else cast(values, x.dtype), order
     if descending:  # stable: of equal elements the last one from the back is the first
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
         order = np.argsort(x, axis, kind="stable")
-    part = (*(slice(None),) * axis, slice(0, count))
-    return np.take_along_axis(x, order := order[part], axis), order
+    order = np.ascontiguousarray(order[part])
+    return np.take_along_axis(x, order, axis), order
 
 
 def _middle(x: Array) -> Array:
