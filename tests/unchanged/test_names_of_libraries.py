@@ -40,6 +40,8 @@ assert torch.empty(0, dtype=torch.bfloat16).element_size() == 2 and torch.empty(
 assert torch.utils._pytree._dict_flatten_with_keys({"a": 1}) == ([(("a",), 1)], ["a"])
 x = torch.ones(2)
 assert torch.conj(x) is x and torch.real(x) is x is x.resolve_conj() and not torch.is_conj(x)
+with torch.inference_mode():
+    assert torch.is_inference_mode_enabled() and torch.is_inference(x + 1) and not torch.is_inference(x)
 assert x.to_dense() is x and x.to_dense(torch.float64).dtype == torch.float64
 assert torch.backends.cpu.get_cpu_capability() == "DEFAULT"
 assert str(type(x)) == "<class 'torch.Tensor'>" and pickle.loads(pickle.dumps(x)).tolist() == [1.0, 1.0]

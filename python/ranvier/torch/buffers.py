@@ -1,4 +1,4 @@
-"""torch.frombuffer: the memory of another object as a tensor; torch.empty."""
+"""torch.frombuffer: the memory of another object as a tensor; torch.empty, torch.is_inference."""
 
 from __future__ import annotations
 
@@ -48,3 +48,7 @@ def empty(*size: Any, dtype: Any = None, **settings: Any) -> Any:
     if type(dtype) is rv.dtype and not hasattr(dtype, "dtype") and size in ((0,), ([0],), ((0,),)):
         return Nothing(dtype)
     return rv.empty(*size, dtype=dtype, **settings)
+
+
+def is_inference(input: Any) -> bool:
+    return bool(input.is_inference())

@@ -109,6 +109,7 @@ OTHERS = {
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
     "is_conj": "ranvier.is_complex",
     "is_deterministic_algorithms_warn_only_enabled": "ranvier.torch.machine.is_hooked",
+    "is_inference": "ranvier.torch.buffers.is_inference",
     "is_neg": "ranvier.is_complex",
     "jit.Final": "typing.Final",
     "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
