@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from ranvier.compile import cache
+from ranvier.compile import CompiledFunction, cache
 from ranvier.train import compiled
 from support.grouped import in_groups
 
@@ -179,6 +179,21 @@ def torch() -> Any:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20240229)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of batches of each call to the core."""
+    counts, inner = [], CompiledFunction.run_batches
+
+    def run_batches(self: Any, args: Any, batches: Any) -> Any:
+        try:
+            return inner(self, args, batches)
+        finally:
+            counts.append(batches.done)
+
+    monkeypatch.setattr(CompiledFunction, "run_batches", run_batches)
+    return counts
 
 
 @pytest.fixture(scope="session", autouse=True)

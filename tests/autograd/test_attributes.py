@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 import ranvier as rv
+from support.functions import leaf
 from support.refused import refused
-
-
-def leaf(*values):
-    return rv.tensor(values, requires_grad=True)
 
 
 def test_data_is_the_memory_itself():

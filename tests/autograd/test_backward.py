@@ -6,13 +6,9 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
-from support.functions import Add, Exp, Function, Halves, Positive, Transpose, add, exp, mul, total
+from support.functions import Add, Exp, Function, Halves, Positive, Transpose, add, exp, leaf, mul, total
 from support.refused import refused
 from support.threads import in_threads
-
-
-def leaf(*values):
-    return rv.tensor(values, requires_grad=True)
 
 
 def test_gradients_of_all_paths_are_summed():

@@ -4,12 +4,8 @@ import gc
 
 import pytest
 import ranvier as rv
+from support.functions import leaf
 from support.refused import refused
-
-
-def leaf(*values):
-    return rv.tensor(values, requires_grad=True)
-
 
 CHANGES = [
     lambda v, w: v.mul_(w),

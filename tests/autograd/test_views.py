@@ -9,11 +9,8 @@ import types
 import numpy as np
 import pytest
 import ranvier as rv
+from support.functions import leaf
 from support.refused import refused
-
-
-def leaf(*values):
-    return rv.tensor(values, requires_grad=True)
 
 
 def test_a_view_of_a_buffer_brings_gradients_into_it():

@@ -92,5 +92,12 @@ def fused(step: Any) -> list[str]:
     return sorted(name for i in step.programs[0].instructions for name in i.fused)
 
 
+def put(x: Any, key: Any, value: Any) -> Any:
+    """x with this value there."""
+    x = x.clone()
+    x[key] = value
+    return x
+
+
 def squares(y: Any) -> Any:
     return (y * y).mean()

@@ -14,20 +14,6 @@ def records(monkeypatch):
 
 
 @pytest.fixture
-def in_core(monkeypatch):
-    """How many steps each call of the core has made."""
-    counts, inner = [], compiled.CompiledFunction.run_batches
-
-    def run_batches(self, args, batches):
-        results = inner(self, args, batches)
-        counts.append(batches.done)
-        return results
-
-    monkeypatch.setattr(compiled.CompiledFunction, "run_batches", run_batches)
-    return counts
-
-
-@pytest.fixture
 def replayed_soon(monkeypatch):
     """Modules are replayed by themselves after 16 calls, however short."""
     monkeypatch.setattr(often, "_ENOUGH", 0.0)

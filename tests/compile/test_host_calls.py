@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, drawn, names, same
+from compile.beside import bits, drawn, names, put, same
 from ranvier import nn
 from ranvier.autograd import Function
 from support.strict import strict
@@ -74,12 +74,6 @@ def looked_up(h):
     function = Scaled(1.0)
     function.settings = {"scale": h}
     return function.apply(h)
-
-
-def put(x, key, value):
-    x = x.clone()
-    x[key] = value
-    return x
 
 
 # of h (4, 3), whose gradient is computed; and why it runs eagerly

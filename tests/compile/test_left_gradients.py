@@ -276,7 +276,7 @@ def test_a_gradient_that_is_an_argument():
     same(make, inputs, CALLS, strict=False)
 
 
-def test_many_calls_in_one_where_gradients_move(in_core):
+def test_many_calls_in_one_where_gradients_move(runs):
     found = []
     for run in (False, True):
         rv.manual_seed(0)
@@ -285,7 +285,7 @@ def test_many_calls_in_one_where_gradients_move(in_core):
         losses = strict(step).run(*data) if run else [step(*row) for row in zip(*data, strict=True)]
         found.append(bits([s, [*losses[0]] if run else [a for a, _ in losses]]))
     assert found[0] == found[1]
-    assert not any(in_core)
+    assert not any(runs)
 
 
 def set_to_an_argument(p, x):

@@ -144,10 +144,10 @@ def played(row, compiled):
 
 @pytest.mark.filterwarnings("ignore:.compile.")
 @pytest.mark.parametrize("name", ROWS)
-def test_bits_are_those_of_a_loop(name, in_core):
+def test_bits_are_those_of_a_loop(name, runs):
     expected = played(ROWS[name], False)
     assert played(ROWS[name], True) == expected
-    assert sum(in_core) >= ROWS[name][3]
+    assert sum(runs) >= ROWS[name][3]
 
 
 def test_what_cannot_be_captured_warns_once_and_runs(recwarn):
@@ -177,10 +177,10 @@ class Model:
 
 
 @pytest.mark.filterwarnings("ignore:.compile.")
-def test_a_method_of_two_objects_and_a_step_in_a_step(in_core):
+def test_a_method_of_two_objects_and_a_step_in_a_step(runs):
     models, x = [Model(0), Model(1)], rv.tensor(X)
     losses = [model.step.run(x, indices=ORDER) for model in models]
-    assert sum(in_core) > STEPS
+    assert sum(runs) > STEPS
     for seed, found in enumerate(losses):
         np.testing.assert_array_equal(found.numpy(), looped(Model(seed).train, (x,), ORDER).numpy())
     outer = rv.compile(lambda parts: models[0].step.run(parts).sum())
@@ -188,7 +188,7 @@ def test_a_method_of_two_objects_and_a_step_in_a_step(in_core):
     assert inner == sorted(inner, reverse=True)
 
 
-def test_two_steps_that_share_parameters(in_core):
+def test_two_steps_that_share_parameters(runs):
     def go(compiled):
         rv.manual_seed(3)
         step, model, _ = learner()
@@ -204,7 +204,7 @@ def test_two_steps_that_share_parameters(in_core):
         return bits([seen, model])
 
     assert go(True) == go(False)
-    assert sum(in_core) > 30
+    assert sum(runs) > 30
 
 
 def test_two_threads_run_one_step():

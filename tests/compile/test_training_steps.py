@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import bits, played, same
+from compile.staleness.rows import table
 from ranvier import nn, optim
 from ranvier.autograd import grad
 from ranvier.nn import functional as F
@@ -73,17 +74,13 @@ def halved(module, dx, dy):
     return tuple(g if g is None else g * 0.5 for g in dx)
 
 
-def table(text, **names):
-    """Rows of `name | part: code | part: code ...`, which indented lines continue; <NAME> is a given text."""
-    for name, value in names.items():
-        text = text.replace(f"<{name}>", value)
-    lines = text.strip("\n").replace("\n    ", " ").replace("\n  |", " |").splitlines()
-    rows = [line.replace("\\n", "\n").split(" | ") for line in lines]
-    return {name: dict(part.split(": ", 1) for part in parts) for name, *parts in rows}
+def parts(text, **names):
+    """Rows of `name | part: code | part: code ...`."""
+    return {name: dict(part.split(": ", 1) for part in row) for name, row in table(text, **names).items()}
 
 
 # What differs from the plain step of a model `m`, its optimizer `o`, and `x`, `y`; `more`: also compared.
-ROWS = table(
+ROWS = parts(
     r"""
 plain
 clip_norm | update: clip(m.parameters(), 0.1); o.step()
@@ -211,7 +208,7 @@ arrays_by_their_class | arrays: True | before: x, y = rv.FloatTensor(x), rv.Long
     AVERAGED="o.step(); more[0].update_parameters(m)",
     CYCLE="SCHEDULE.update(step=optim.lr_scheduler.OneCycleLR(o, 0.5, total_steps=10).step)",
 )
-PLAIN = table(
+PLAIN = parts(
     """
 plain | model: mlp | shape: (6,) | dtype: np.float32 | arrays: False | prepare: pass | zero: o.zero_grad()
   | before: pass | loss: F.cross_entropy(m(x), y) | update: o.step() | result: loss

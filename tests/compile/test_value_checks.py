@@ -245,7 +245,7 @@ class Spoiling(rv.Callback):
         self.labels[100] = 9
 
 
-def test_a_wrong_label_in_the_second_epoch_of_a_fit(in_core):
+def test_a_wrong_label_in_the_second_epoch_of_a_fit(runs):
     found = []
     for compile in (False, True):
         rv.manual_seed(1)
@@ -257,12 +257,12 @@ def test_a_wrong_label_in_the_second_epoch_of_a_fit(in_core):
         found.append((str(caught.value), trainer.updates, bits([model, optimizer])))
     assert found[0] == found[1]
     assert found[0][1] == 75  # 50 batches; number 25 has the label
-    assert sum(in_core[-4:]) > 10
+    assert sum(runs[-4:]) > 10
 
 
 @pytest.mark.parametrize("bad", [0, 1, 4])
 @pytest.mark.parametrize("kind", ["plain", "update"])
-def test_many_calls_in_one_end_before_a_bad_value(kind, bad, in_core):
+def test_many_calls_in_one_end_before_a_bad_value(kind, bad, runs):
     rng = np.random.default_rng(2)
     x, p = rng.normal(size=(38, 4, 3)).astype(np.float32), rng.random((38, 4)).astype(np.float32)
     p[33 + bad, 2] = -0.5
@@ -281,4 +281,4 @@ def test_many_calls_in_one_end_before_a_bad_value(kind, bad, in_core):
         found.append((shown, bits([model, optimizer]), rv.get_rng_state()))
     assert found[0] == found[1]
     assert issubclass(found[0][0][0], ValueError)
-    assert sum(in_core) == bad
+    assert sum(runs) == bad

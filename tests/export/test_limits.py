@@ -7,9 +7,10 @@ import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
 from export.test_predictions import Of, numbers
-from export.test_steps import mlp, step_of
+from export.test_steps import mlp
 from ranvier import nn
 from support.c_files import COMPILERS, STRICT, Compiled, needs_compiler
+from support.training import training
 
 
 def refused(error, match, folder, target, example, **options):
@@ -112,7 +113,7 @@ def test_steps_that_are_refused(tmp_path, match):
 def test_optimizers_that_are_refused(tmp_path):
     model = mlp()
     for optimizer in (rv.optim.RMSprop(model.parameters()), rv.optim.Adam(model.parameters(), amsgrad=True)):
-        step = step_of(model, optimizer)
+        step = training(model, optimizer, F.mse_loss)
         refused(ValueError, type(optimizer).__name__, tmp_path, step, (rv.zeros(2, 4), rv.zeros(2, 2)))
 
 
@@ -121,7 +122,7 @@ def test_a_capture_restores_everything(tmp_path):
     model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ConvTranspose2d(1, 1, 1))
     apply, call = rv.autograd.Function.apply, nn.Module.__call__
     optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
-    step = step_of(model[:2], optimizer)
+    step = training(model[:2], optimizer, F.mse_loss)
     before = {k: np.array(v) for k, v in model.state_dict().items()}
     rv.export.c(step, tmp_path / "step.c", (numbers(4, 4), numbers(4, 3)))
     with pytest.raises(ValueError, match="ConvTranspose"):
@@ -276,7 +277,7 @@ def test_groups_of_parameters(tmp_path):
         {"params": model[2:].parameters(), "betas": (0.0, 0.5)},
     ]
     optimizer = rv.optim.Adam(groups, lr=1e-3)
-    step, x, t = step_of(model, optimizer), numbers(4), numbers(2, seed=1)
+    step, x, t = training(model, optimizer, F.mse_loss), numbers(4), numbers(2, seed=1)
     compiled = Compiled(tmp_path, step, (x, t))
     for _ in range(30):
         assert compiled.call("net_step", x, t) == pytest.approx(

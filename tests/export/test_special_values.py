@@ -12,6 +12,7 @@ from ranvier import nn
 from ranvier.export.elementwise import BINARY, LOSSES, UNARY
 from ranvier.export.rules import RULES
 from support.c_files import Compiled, argument, needs_compiler
+from support.training import training
 
 pytestmark = [needs_compiler, pytest.mark.filterwarnings("ignore::RuntimeWarning")]
 
@@ -110,14 +111,7 @@ def test_losses(name, tmp_path):
         targets = np.resize(np.float32([0, 1, 0.25, 0.5]), rows.shape)
     bias = nn.Parameter(rv.zeros(*rows[0].shape))
     optimizer = rv.optim.SGD([bias], lr=1.0)
-
-    def step(x, t):
-        optimizer.zero_grad()
-        value = loss(x + bias, t)
-        value.backward()
-        optimizer.step()
-        return value
-
+    step = training(lambda x: x + bias, optimizer, loss)
     compiled = Compiled(tmp_path, step, (rv.zeros(*bias.shape), rv.tensor(targets[0] * 0)))
     state = np.ctypeslib.as_array(
         (ctypes.c_uint8 * compiled.report.state).in_dll(compiled.library, "net_state")

@@ -7,24 +7,14 @@ import ranvier.nn.functional as F
 from export.test_predictions import Of, numbers
 from ranvier import nn
 from support.c_files import Compiled, argument, needs_compiler
+from support.training import training
 
 pytestmark = needs_compiler
 
 
-def step_of(model, optimizer, loss=F.mse_loss):
-    def step(x, target):
-        optimizer.zero_grad()
-        value = loss(model(x), target)
-        value.backward()
-        optimizer.step()
-        return value
-
-    return step
-
-
 def compare(folder, model, optimizer, x, target, loss=F.mse_loss, steps=50, close=1e-5, **options):
     """The loss of each step, and the weights at the end; x and target have a batch for each step."""
-    step = step_of(model, optimizer, loss)
+    step = training(model, optimizer, loss)
     before = [p.detach().numpy().copy() for p in model.parameters()]
     compiled = Compiled(folder, step, (rv.tensor(x[0]), rv.tensor(target[0])), **options)
     for p, old in zip(model.parameters(), before, strict=True):
@@ -66,7 +56,7 @@ def test_a_thousand_steps(tmp_path, name):
 def test_it_goes_on_with_the_state_of_the_optimizer_and_predicts(tmp_path):
     model = mlp()
     optimizer = rv.optim.Adam(model.parameters(), lr=2e-3)
-    step, x, target = step_of(model, optimizer), numbers(5, 8, 4), numbers(5, 8, 2, seed=1)
+    step, x, target = training(model, optimizer, F.mse_loss), numbers(5, 8, 4), numbers(5, 8, 2, seed=1)
     for batch in zip(x, target, strict=True):
         step(*map(rv.tensor, batch))
     for p in model.parameters():
@@ -211,7 +201,7 @@ def test_a_compiled_step_and_frozen_parameters(tmp_path):
     model = mlp()
     model[0].weight.requires_grad = False
     optimizer = rv.optim.SGD(model.parameters(), lr=0.05)
-    step = rv.compile(step_of(model, optimizer), verify=False)
+    step = rv.compile(training(model, optimizer, F.mse_loss), verify=False)
     compiled = Compiled(tmp_path, step, (numbers(4, 4), numbers(4, 2)))
     assert "w_0_weight[" not in (tmp_path / "net.h").read_text()
     assert "const NET_FLASH float w_0_weight[64]" in compiled.text

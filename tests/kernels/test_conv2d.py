@@ -247,11 +247,6 @@ def test_strided_pointwise(c, k, groups, stride, isa, threads, rng):
     same_bits(threads, lambda: kernels.conv2d_backward(dy, x, w, **arguments))
 
 
-@pytest.mark.parametrize("c", [2, 3, 4, 5, 8, 9, 16, 17, 32, 33])
-def test_depthwise_channels(c, isa, rng):
-    check(*random_arrays(rng, "float32", 2, c, 5, 4, c, 3, 3, groups=c), padding=1, groups=c)
-
-
 @settings(repeatable)
 @given(data=st.data())
 def test_any_groups(data):

@@ -7,14 +7,10 @@ from hypothesis import strategies as st
 from ranvier import _core
 from reference import conv2d_pool as reference
 from support.bits import same_bits
-from support.convolution import random_arrays
+from support.convolution import pair, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.tolerance import tolerance
-
-
-def pair(value):
-    return (value, value) if isinstance(value, int) else value
 
 
 def separate(x, w, bias, window, activation="none", **geometry):

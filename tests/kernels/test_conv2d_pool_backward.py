@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ranvier import _core
 from reference import conv2d_pool as reference
 from support.bits import same_bits
+from support.convolution import pair
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
 from support.remembered import remembered
@@ -14,10 +15,6 @@ from support.tolerance import tolerance
 
 NAMES = ("dx", "dw", "db")
 backward = remembered(reference.conv2d_pool_backward)
-
-
-def pair(value):
-    return value if isinstance(value, tuple) else (value, value)
 
 
 def random_case(rng, n, c, h, w, k, taps, window=2, stride=1, padding=0, dilation=1, nonzero=0.5):

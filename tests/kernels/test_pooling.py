@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from reference import pooling as reference
+from support.convolution import pair
 from support.grouped import grouped
 from support.refused import refused
 from support.tolerance import tolerance
@@ -71,10 +72,6 @@ def test_averages_of_rows_of_every_length(rng, isas, dtype, stride, padding, win
     expected = reference.avg_pool2d(x.astype(float), rows, columns, np.full((len(rows), len(columns)), 16))
     for isa in isas:
         np.testing.assert_array_equal(kernels.avg_pool2d(x, 4, stride, padding), expected, err_msg=isa)
-
-
-def pair(value):
-    return value if isinstance(value, tuple) else (value, value)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -95,15 +95,11 @@ def test_it_is_the_gradient_of_conv2d(rng):
     np.testing.assert_array_equal(transposed.numpy(), image.grad.numpy())
 
 
-def test_one_image_and_needs(rng):
-    x = rng.uniform(-1, 1, (3, 4, 5)).astype("float32")
-    w = rv.tensor(rng.uniform(-1, 1, (3, 2, 2, 2)).astype("float32"), requires_grad=True)
+def test_one_image(rng):
+    x, w = rng.uniform(-1, 1, (3, 4, 5)), rng.uniform(-1, 1, (3, 2, 2, 2))
     y = ops.conv_transpose2d(x, w)
     assert y.shape == (2, 5, 6)
-    dx, dw, db = y.grad_fn.backward(np.ones(y.shape, np.float32))
-    assert dx is None
-    assert dw.shape == w.shape
-    assert db is None
+    np.testing.assert_array_equal(y.numpy(), ops.conv_transpose2d(x[None], w).numpy()[0])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import ranvier as rv
+from support.op_values import listed
 
 
 def images(shape, dtype, channels_last=False):
@@ -15,10 +16,6 @@ def images(shape, dtype, channels_last=False):
 
 def as_list(results):
     return [(y.shape, y.stride(), y.dtype, y.detach().numpy().tobytes()) for y in results]
-
-
-def listed(result):
-    return result if isinstance(result, tuple) else (result,)
 
 
 POOLS = {

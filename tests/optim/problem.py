@@ -52,6 +52,7 @@ CASES = [
     ("ASGD", {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 3, "weight_decay": 0.1}),
     ("ASGD", {"lr": 0.01, "t0": 0, "maximize": True}),
 ]
+IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
 
 
 def start() -> np.ndarray:

@@ -6,12 +6,10 @@ import json
 import numpy as np
 import pytest
 import ranvier as rv
-from optim.problem import CASES, FILE, STEPS, gradient, start, trajectory
+from optim.problem import CASES, FILE, IDS, STEPS, gradient, start, trajectory
 from optim.rounding import path_and_bound
 from ranvier import optim
 from support.grouped import grouped
-
-IDS = [f"{name}-{i}" for i, (name, _) in enumerate(CASES)]
 
 
 @functools.cache
@@ -38,7 +36,7 @@ def test_path_is_the_references(index, dtype, isa):
     require_within(trajectory(rv, *CASES[index], dtype) - expected, bound)
 
 
-@grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])
+@grouped("index", range(len(CASES)), ids=IDS)
 def test_path_is_pytorchs(index, isa):
     """Against every fourth element after a few of the steps, stored from PyTorch in float64."""
     saved = json.loads(FILE.read_text())
@@ -56,7 +54,7 @@ def walk(library, p, optimizer, steps):
 
 
 @pytest.mark.parametrize("to_torch", [True, False])
-@grouped("index", range(len(CASES)), ids=IDS[: len(CASES)])
+@grouped("index", range(len(CASES)), ids=IDS)
 def test_state_dicts_pass_between_torch_and_us(index, to_torch, torch):
     """Half of the way in one library, the other half in the other."""
     name, settings = CASES[index]

@@ -5,18 +5,6 @@ from ranvier import nn, optim
 from support.training import X, Y, classifier, trainer_of
 
 
-class Stop(rv.Callback):
-    """Raises after so many batches of the run, as a crash would."""
-
-    def __init__(self, batches):
-        self.left = batches
-
-    def on_batch_begin(self, batch):
-        if self.left == 0:
-            raise ZeroDivisionError
-        self.left -= 1
-
-
 def new_trainer(make=optim.Adam, **settings):
     model = classifier(nn.Dropout(0.2))
     return trainer_of(model, make(model.parameters(), lr=0.05), metrics=["accuracy"], **settings)

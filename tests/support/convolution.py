@@ -1,6 +1,7 @@
 """What the cases of convolutions share; random convolutions, checked forward and backward."""
 
 import numpy as np
+import ranvier as rv
 from ranvier import kernels
 from reference import conv2d as reference
 from support.op_case import OpCase
@@ -32,6 +33,18 @@ class ConvCase(OpCase):
 
     def reference_backward(self, dy, x, w, b):
         return getattr(self.module, f"{self.op_name}_backward")(dy, x, w, *self.after())
+
+    def test_gradients_that_are_not_needed_are_not_computed(self, rng):
+        x, w, b = self.inputs(rng, "float32")
+        y = self.op(x, rv.tensor(w, requires_grad=True), b)
+        assert y.grad_fn.needs[:3] == (False, True, False)
+        dx, dw, db = y.grad_fn.backward(np.ones(y.shape, np.float32))
+        assert dx is db is None
+        assert dw.shape == w.shape
+
+
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
 
 
 def random_arrays(rng, dtype, n, c, h, w, k, r, s, groups=1):

@@ -12,8 +12,9 @@ from ranvier import nn, optim
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints
 from ranvier.train.run import PARTS
-from support.checkpointed import Stop, fit, new_trainer, state_of
+from support.checkpointed import fit, new_trainer, state_of
 from support.refused import refused
+from support.resumed import Stop
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
 
 

@@ -58,7 +58,7 @@ DEFAULTS = {
 
 
 def table(text: str, **names: str) -> dict[str, tuple[str, ...]]:
-    """Rows by name; `<NAME>` stands for a given text."""
+    """Rows of `name | text | text ...`, which indented lines continue; `<NAME>` stands for a given text."""
     for name, value in names.items():
         text = text.replace(f"<{name}>", value)
     lines = text.strip("\n").replace("\n    ", " ").replace("\n  |", " |").splitlines()
