@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from support.refused import refused
 
 direct, in_place = _core._direct, _core._in_place
 
@@ -28,8 +29,7 @@ def test_what_a_gradient_needs_is_recorded():
         assert direct(_core.neg, x).tolist() == [-1, -1, -1]
         assert in_place(_core.write, x, 2.0)
     assert x.tolist() == [2, 2, 2]
-    with pytest.raises(RuntimeError, match="leaf"):
-        x.add_(1.0)
+    refused(RuntimeError, "leaf", x.add_, 1.0)
     y = x * 2
     assert not in_place(_core.write, y, 1.0)
     y.mul_(3.0).sum().backward()
@@ -66,8 +66,7 @@ def test_changes_are_counted():
     w = rv.ones(3, requires_grad=True)
     y = w * x
     x.zero_()
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        y.sum().backward()
+    refused(RuntimeError, "modified by an inplace operation", y.sum().backward)
 
 
 def test_a_view_of_what_needs_gradients_is_refused():
@@ -91,10 +90,8 @@ def test_borrowed_and_read_only_memory_stays():
     assert array.tolist() == [1, 1, 1]
     assert x.tolist() == [2, 2, 2]
     array.flags.writeable = False
-    with pytest.raises(ValueError, match="read-only"):
-        rv.from_numpy(array).add_(1.0)
-    with pytest.raises(RuntimeError, match="expanded"):
-        rv.ones(1).expand(3).copy_(rv.arange(3))
+    refused(ValueError, "read-only", rv.from_numpy(array).add_, 1.0)
+    refused(RuntimeError, "expanded", rv.ones(1).expand(3).copy_, rv.arange(3))
     assert array.tolist() == [1, 1, 1]
 
 
@@ -117,12 +114,9 @@ def test_in_place_is_the_op(dtype, rng):
 
 
 def test_in_place_errors_stay():
-    with pytest.raises(RuntimeError, match="expected a dtype that it can hold"):
-        rv.arange(3).add_(0.5)
-    with pytest.raises(RuntimeError, match=r"\[add_\] got a result of shape"):
-        rv.ones(3).add_(rv.ones(2, 3))
-    with pytest.raises(ValueError, match="broadcast"):
-        rv.ones(3).add_(rv.ones(2))
+    refused(RuntimeError, "expected a dtype that it can hold", rv.arange(3).add_, 0.5)
+    refused(RuntimeError, "[add_] got a result of shape", rv.ones(3).add_, rv.ones(2, 3))
+    refused(ValueError, "broadcast", rv.ones(3).add_, rv.ones(2))
     with pytest.raises(IndexError, match=r"\[setitem\]"):
         rv.ones(3)[3] = 1.0
     with pytest.raises(ValueError, match=r"int64 can hold"):

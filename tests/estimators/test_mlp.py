@@ -104,8 +104,7 @@ def test_regressor_is_scikit_learns(settings):
 def test_poisson_is_scikit_learns():
     X, y = values()
     same_fit("MLPRegressor", X, np.random.default_rng(0).poisson(np.exp(y)).astype(float), loss="poisson")
-    with pytest.raises(ValueError, match="y >= 0"):
-        MLPRegressor(loss="poisson").fit(X, y)
+    refused(ValueError, "y >= 0", MLPRegressor(loss="poisson").fit, X, y)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

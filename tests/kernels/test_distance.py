@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ranvier import _core, kernels
 from reference import distance as reference
+from support.refused import refused
 from support.tolerance import tolerance
 
 CASES = [("cosine_similarity", {}), *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf")))]
@@ -209,16 +210,12 @@ def test_a_row_that_is_not_finite_does_not_change_others(isa, rng):
 
 def test_errors_of_all_pairs():
     x = np.ones((2, 3))
-    with pytest.raises(
-        ValueError, match=r"\[cdist\] got x1 of shape \(2, 3\) and x2 of shape \(3, 2\); expec"
-    ):
-        kernels.cdist(x, x.T)
+    refused(ValueError, "[cdist] got x1 of shape (2, 3) and x2 of shape (3, 2); expec", kernels.cdist, x, x.T)
     with pytest.raises(ValueError, match=r"\[cdist\] got p -1.0; expected a number of at least 0"):
         kernels.cdist(x, x, -1.0)
     with pytest.raises(ValueError, match=r"\[cdist\] got dy of shape \(2,\); expected \(2, 2\)"):
         kernels.cdist_backward(x[:, 0], x[:, :2], x, x)
-    with pytest.raises(ValueError, match=r"\[cdist\] got x1 of shape \(3,\); expected \(n, d\)"):
-        kernels.cdist(x[0])
+    refused(ValueError, "[cdist] got x1 of shape (3,); expected (n, d)", kernels.cdist, x[0])
     with pytest.raises(ValueError, match=r"\[cdist\] got y of shape \(2,\); expected \(1,\)"):
         kernels.cdist_backward(x[0, :1], x[0, :2], x)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
+from support.refused import refused
 
 
 class Takes(nn.Module):
@@ -99,8 +100,7 @@ def test_an_error_of_the_error():
         def _locate(self, error):
             raise TypeError("while it is located") from error
 
-    with pytest.raises(TypeError, match="while it is located"):
-        Odd(nn.Linear(3, 2))(rv.ones(2, 4))
+    refused(TypeError, "while it is located", Odd(nn.Linear(3, 2)), rv.ones(2, 4))
 
 
 def test_attributes_of_its_own_kind():
@@ -174,8 +174,7 @@ def test_hooks_and_functions_of_an_object():
     assert model(x) is x
     model.forward = lambda x: x + 1
     assert model(x).tolist() == [2.0, 2.0]
-    with pytest.raises(NotImplementedError, match="forward is not defined"):
-        nn.Module()(x)
+    refused(NotImplementedError, "forward is not defined", nn.Module(), x)
 
 
 def test_a_subclass_calls_it():

@@ -1,7 +1,5 @@
 """What a module registers by name, and modules that are in several places."""
 
-import re
-
 import pytest
 import ranvier as rv
 from ranvier import nn
@@ -64,6 +62,5 @@ def test_a_mode_that_is_no_bool():
     ],
 )
 def test_a_name_that_is_not_here_says_why(module, name, why):
-    with pytest.raises(AttributeError, match=re.escape(f"has no attribute {name!r}: {why}")):
-        getattr(module, name)
+    refused(AttributeError, f"has no attribute {name!r}: {why}", getattr, module, name)
     assert not hasattr(module, name)
