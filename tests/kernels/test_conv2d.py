@@ -11,6 +11,7 @@ from support.bits import same_bits
 from support.convolution import check, random_arrays
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.refused import refusals
 from support.strategies import dtypes, repeatable
 
 
@@ -372,18 +373,12 @@ def test_weights_larger_than_a_cache(c, k, taps, isa, threads, rng):
 def test_errors(rng):
     x, w, bias = random_arrays(rng, "float32", 2, 3, 6, 7, 6, 3, 2)
     y = kernels.conv2d(x, w, bias)
-    with pytest.raises(
-        ValueError, match=r"\[conv2d\] got out of shape \(2, 6, 4, 5\); expected \(2, 6, 4, 6\)"
-    ):
-        kernels.conv2d(x, w, out=y[..., :5])
-    with pytest.raises(ValueError, match=r"\[conv2d\] got activation 'tanh'; expected 'none' or 'relu'"):
-        kernels.conv2d(x, w, activation="tanh")
+    wrong = refusals(kernels.conv2d)
+    wrong(ValueError, "got out of shape (2, 6, 4, 5); expected (2, 6, 4, 6)", x, w, out=y[..., :5])
+    wrong(ValueError, "got activation 'tanh'; expected 'none' or 'relu'", x, w, activation="tanh")
     with pytest.raises(ValueError, match=r"\[conv2d_backward\] got dy of shape .* expected \(2, 6, 4, 6\)"):
         kernels.conv2d_backward(y[:1], x, w)
-    with pytest.raises(
-        ValueError, match=r"\[conv2d\] got weight with 4 output channels and groups 3; expected"
-    ):
-        kernels.conv2d(x, w[:4, :1], groups=3)
+    wrong(ValueError, "got weight with 4 output channels and groups 3; expected", x, w[:4, :1], groups=3)
     with pytest.raises(
         TypeError, match=r"\[conv2d_backward\] got dy of dtype float64 and x of dtype float32"
     ):

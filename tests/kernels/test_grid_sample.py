@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ranvier import kernels
 from reference import grid_sample as reference
+from support.refused import refusals
 from support.tolerance import tolerance
 
 SETTINGS = list(product(("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection"), (False, True)))
@@ -98,24 +99,12 @@ def test_empty_arrays():
 
 def test_errors():
     x, grid = np.ones((1, 1, 2, 2)), np.ones((1, 2, 2, 2))
-    with pytest.raises(
-        ValueError, match=r"\[grid_sample\] got x of shape \(2, 2\) and grid of \(1, 2, 2, 2\);"
-    ):
-        kernels.grid_sample(x[0, 0], grid)
-    with pytest.raises(
-        ValueError, match=r"\[grid_sample\] got x of shape \(1, 1, 0, 2\); expected images of at"
-    ):
-        kernels.grid_sample(x[:, :, :0], grid)
-    with pytest.raises(
-        ValueError, match=r"\[grid_sample\] got mode 'cubic'; expected 'bilinear', 'nearest' or"
-    ):
-        kernels.grid_sample(x, grid, "cubic")
-    with pytest.raises(
-        ValueError, match=r"\[grid_sample\] got padding_mode 'wrap'; expected 'zeros', 'border'"
-    ):
-        kernels.grid_sample(x, grid, padding_mode="wrap")
-    with pytest.raises(TypeError, match=r"\[grid_sample\] got x of dtype float64 and grid of dtype float32"):
-        kernels.grid_sample(x, grid.astype("float32"))
+    wrong = refusals(kernels.grid_sample)
+    wrong(ValueError, "got x of shape (2, 2) and grid of (1, 2, 2, 2);", x[0, 0], grid)
+    wrong(ValueError, "got x of shape (1, 1, 0, 2); expected images of at", x[:, :, :0], grid)
+    wrong(ValueError, "got mode 'cubic'; expected 'bilinear', 'nearest' or", x, grid, "cubic")
+    wrong(ValueError, "got padding_mode 'wrap'; expected 'zeros', 'border'", x, grid, padding_mode="wrap")
+    wrong(TypeError, "got x of dtype float64 and grid of dtype float32", x, grid.astype("float32"))
     with pytest.raises(
         ValueError, match=r"\[grid_sample\] got dy of shape \(1, 1, 1, 2\); expected \(1, 1, 2, 2\)"
     ):

@@ -5,7 +5,7 @@ import pytest
 from ranvier import _core, kernels
 from support.bits import same_bits
 from support.layouts import LAYOUTS, in_layout
-from support.refused import refused
+from support.refused import refusals, refused
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8"])
@@ -39,18 +39,13 @@ def test_same_bits_at_any_thread_count(shape, picks, rng, threads):
 
 def test_errors():
     x = np.ones((3, 4), np.float32)
-    with pytest.raises(IndexError, match=r"\[gather\] got index 3 for an axis of length 3; expected -3 to 2"):
-        kernels.gather(x, np.full((1, 4), 3), 0)
-    with pytest.raises(
-        ValueError, match=r"\[gather\] got index of shape \(1, 1, 1\) for x of shape \(3, 4\)"
-    ):
-        kernels.gather(x, np.zeros((1, 1, 1), int), 0)
-    with pytest.raises(
-        ValueError, match=r"\[gather\] got index of shape \(2, 3\); expected one that broadcasts to"
-    ):
-        kernels.gather(x, np.zeros((2, 3), int), 0)
-    with pytest.raises(TypeError, match=r"\[gather\] got index of dtype float32; expected an integer dtype"):
-        kernels.gather(x, x, 0)
+    wrong = refusals(kernels.gather)
+    wrong(IndexError, "got index 3 for an axis of length 3; expected -3 to 2", x, np.full((1, 4), 3), 0)
+    wrong(ValueError, "got index of shape (1, 1, 1) for x of shape (3, 4)", x, np.zeros((1, 1, 1), int), 0)
+    wrong(
+        ValueError, "got index of shape (2, 3); expected one that broadcasts to", x, np.zeros((2, 3), int), 0
+    )
+    wrong(TypeError, "got index of dtype float32; expected an integer dtype", x, x, 0)
     with pytest.raises(ValueError, match=r"\[scatter_add\] got axis 2 for dy of shape"):
         kernels.scatter_add(x, np.zeros((3, 4), int), 2, 5)
     with pytest.raises(

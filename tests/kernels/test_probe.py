@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from ranvier import _core
-from support.refused import refused
+from support.refused import refusals, refused
 
 KIB = 1 << 10
 
@@ -34,10 +34,7 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match=r"\[probe_fma\] got dtype 'int8'; expected 'float32' or 'float64'"):
         _core.probe_fma("int8", 1)
     refused(ValueError, "[probe_fma] got repeats 0; expected at least 1", _core.probe_fma, "float32", 0)
-    with pytest.raises(
-        ValueError, match=r"\[probe_bandwidth\] got kind 'write'; expected 'read' or 'read_write'"
-    ):
-        _core.probe_bandwidth(KIB, 1, "write")
-    with pytest.raises(ValueError, match=r"\[probe_bandwidth\] got bytes -1; expected at least 1"):
-        _core.probe_bandwidth(-1, 1, "read")
+    wrong = refusals(_core.probe_bandwidth)
+    wrong(ValueError, "got kind 'write'; expected 'read' or 'read_write'", KIB, 1, "write")
+    wrong(ValueError, "got bytes -1; expected at least 1", -1, 1, "read")
     refused(ValueError, "[probe_barrier] got repeats 0; expected at least 1", _core.probe_barrier, 0)

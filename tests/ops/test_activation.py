@@ -9,7 +9,7 @@ from ranvier import ops
 from ranvier.ops.activation.table import TABLE
 from reference import activation as reference
 from support.op_case import OpCase
-from support.refused import refused
+from support.refused import refusals, refused
 
 
 class ActivationCase(OpCase):
@@ -124,11 +124,9 @@ def test_arguments_are_checked():
     refused(ValueError, "[celu] got alpha 0; expected another number", ops.celu, x, 0)
     refused(ValueError, "[glu] got x of shape (3,) with dimension -1 of 3; expected an", ops.glu, rv.zeros(3))
     refused(ValueError, "[glu] got dim 2 for x of shape (2,); expected one of its", ops.glu, x, 2)
-    with pytest.raises(
-        ValueError, match=r"\[prelu\] got weight of shape \(3,\) for x of shape \(2,\); expected"
-    ):
-        ops.prelu(x, rv.zeros(3))
-    refused(TypeError, "[prelu] got weight 0.25; expected a Tensor: leaky_relu", ops.prelu, x, 0.25)
+    wrong = refusals(ops.prelu)
+    wrong(ValueError, "got weight of shape (3,) for x of shape (2,); expected", x, rv.zeros(3))
+    wrong(TypeError, "got weight 0.25; expected a Tensor: leaky_relu", x, 0.25)
 
 
 def test_softshrink_by_nothing():

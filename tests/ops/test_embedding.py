@@ -7,7 +7,7 @@ from ranvier import ops
 from reference import embedding as reference
 from support.draws import any_shape
 from support.op_case import OpCase
-from support.refused import refused
+from support.refused import refusals, refused
 from support.tolerance import tolerance
 
 
@@ -73,20 +73,12 @@ def test_index_changed_before_backward():
 
 def test_errors():
     weight = rv.ones(4, 2)
-    with pytest.raises(IndexError, match=r"\[embedding\] got index 4 for 4 embeddings; expected 0 to 3"):
-        ops.embedding(np.array([0, 4]), weight)
-    with pytest.raises(IndexError, match=r"\[embedding\] got index -1 for 4 embeddings; expected 0 to 3"):
-        ops.embedding(np.array([[-1]]), weight)
-    with pytest.raises(
-        TypeError, match=r"\[embedding\] got index of dtype float32; expected an integer dtype"
-    ):
-        ops.embedding(rv.ones(2), weight)
-    with pytest.raises(ValueError, match=r"\[embedding\] got weight of shape \(4,\); expected 2 dimensions"):
-        ops.embedding(np.array([0]), weight[:, 0])
-    with pytest.raises(
-        ValueError, match=r"\[embedding\] got padding_idx 4 for 4 embeddings; expected -4 to 3"
-    ):
-        ops.embedding(np.array([0]), weight, 4)
+    wrong = refusals(ops.embedding)
+    wrong(IndexError, "got index 4 for 4 embeddings; expected 0 to 3", np.array([0, 4]), weight)
+    wrong(IndexError, "got index -1 for 4 embeddings; expected 0 to 3", np.array([[-1]]), weight)
+    wrong(TypeError, "got index of dtype float32; expected an integer dtype", rv.ones(2), weight)
+    wrong(ValueError, "got weight of shape (4,); expected 2 dimensions", np.array([0]), weight[:, 0])
+    wrong(ValueError, "got padding_idx 4 for 4 embeddings; expected -4 to 3", np.array([0]), weight, 4)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, np.inf])

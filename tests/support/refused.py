@@ -15,3 +15,12 @@ def refused(
     """function(*arguments, **settings) raises this error, and its message contains the text."""
     with pytest.raises(error, match=re.escape(text)):
         function(*arguments, **settings)
+
+
+def refusals(function: Callable[..., Any]) -> Callable[..., None]:
+    """`refused` for many calls of one function, whose errors begin with its name: "[name] text"."""
+
+    def wrong(error: Kind | tuple[Kind, ...], text: str, *arguments: Any, **settings: Any) -> None:
+        refused(error, f"[{function.__name__}] {text}", function, *arguments, **settings)
+
+    return wrong

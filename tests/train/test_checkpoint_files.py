@@ -13,7 +13,7 @@ from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.train import checkpoints
 from ranvier.train.run import PARTS
 from support.checkpointed import fit, new_trainer, state_of
-from support.refused import refused
+from support.refused import refusals, refused
 from support.resumed import Stop
 from support.training import X, Y, assert_equal_weights, classifier, trainer_of, weights_of
 
@@ -236,6 +236,7 @@ def test_other_mistakes(tmp_path):
     with pytest.raises(TypeError, match="checkpoints need a loader with state_dict"):
         new_trainer().fit([(X, Y)], epochs=1, callbacks=[rv.Checkpoint(tmp_path)])
     refused(RuntimeError, "no fit is running", empty.checkpoint)
+    wrong = refusals(rv.Checkpoint)
     for arguments, message in (
         ({"every": 0}, "got every 0"),
         ({"every_batches": 0}, "got every_batches 0"),
@@ -243,14 +244,9 @@ def test_other_mistakes(tmp_path):
         ({"keep": 0}, "got keep 0"),
         ({"mode": "up"}, "got mode 'up'"),
     ):
-        refused(ValueError, f"[Checkpoint] {message}", rv.Checkpoint, tmp_path, **arguments)
+        wrong(ValueError, f"{message}", tmp_path, **arguments)
     for folder in (path, path / "run"):
-        refused(
-            ValueError,
-            f"[Checkpoint] got '{folder}', but '{path}' is a file; expected a folder",
-            rv.Checkpoint,
-            folder,
-        )
+        wrong(ValueError, f"got '{folder}', but '{path}' is a file; expected a folder", folder)
 
 
 def test_by_time(tmp_path, monkeypatch):
