@@ -185,7 +185,7 @@ def by_element(name: str, form: Form, node: Any, t: Tensor, *others: Rows) -> Te
             x._cell = node.versions[0]  # its array is the output's: a change of that is noticed
         return Jet(function, form, _copied(node)).apply(x, t)
     x = _leaf(of_input(node, 0, _operand(node)))
-    return form.of_element([_outside(s) for s in slopes(node, x, form.slopes)], t)
+    return form.of_element([s if mode.enabled else s.detach() for s in slopes(node, x, form.slopes)], t)
 
 
 def _operand(node: Any) -> Any:
@@ -199,10 +199,6 @@ def _leaf(x: Tensor) -> Tensor:
     """x on the tape, so that gradients by it exclude those of other uses of x."""
     with enable_grad():
         return cut(x) if x._requires_grad else wrap(x._array, requires_grad=True)
-
-
-def _outside(x: Tensor) -> Tensor:
-    return x if mode.enabled else x.detach()
 
 
 # --- formulas of other ops

@@ -172,7 +172,7 @@ class HookRegistration:
         with_kwargs: calls ``hook(module, args, kwargs)``, which may return (args, kwargs).
         """
         hooks = self._own_hooks()
-        handle = _added(hooks.before, hook, prepend)
+        handle = added(hooks.before, hook, prepend)
         if with_kwargs:
             hooks.keywords[handle.id] = True
         return handle
@@ -187,7 +187,7 @@ class HookRegistration:
         before it raises; the output is then None, or what there was.
         """
         hooks = self._own_hooks()
-        handle = _added(hooks.after, hook, prepend)
+        handle = added(hooks.after, hook, prepend)
         if with_kwargs:
             hooks.keywords[handle.id] = True
         if always_call:
@@ -200,14 +200,15 @@ class HookRegistration:
         Both are tuples, with None where there is no gradient. A tuple that the hook returns replaces
         grad_input. Where no input requires a gradient the hook is called when grad_output is complete.
         """
-        return _added(self._own_hooks().backward, hook, prepend)
+        return added(self._own_hooks().backward, hook, prepend)
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` before backward enters; a tuple it returns replaces it."""
-        return _added(self._own_hooks().before_backward, hook, prepend)
+        return added(self._own_hooks().before_backward, hook, prepend)
 
 
-def _added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+def added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:
+    """Puts a hook into a dictionary of them, last or first."""
     handle = RemovableHandle(hooks, hook)
     if prepend:
         for key in [key for key in hooks if key != handle.id]:

@@ -126,7 +126,8 @@ class RNNBase(Module):
         x = input.data if packed else as_tensor(self._name, input)
         self._check_input(x, packed)
         batched = packed or x.ndim == 3
-        states = [None] * self._state_count() if hx is None else self._as_states(hx)
+        count = self._state_count()
+        states = [None] * count if hx is None else as_states(self._name, hx, count)
         if not batched:
             x = x.unsqueeze(1)
             states = [s if s is None else s.unsqueeze(1) for s in states]
@@ -170,9 +171,6 @@ class RNNBase(Module):
 
     def _state_count(self) -> int:
         return 2 if self.mode == "LSTM" else 1
-
-    def _as_states(self, hx: Any) -> list[Any]:
-        return as_states(self._name, hx, self._state_count())
 
     def _check_input(self, x: Tensor, packed: bool) -> None:
         if not packed and x.ndim not in (2, 3):

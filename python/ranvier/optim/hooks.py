@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ranvier.autograd.hooks import RemovableHandle
+from ranvier.nn.hooks import added
 
 Hook = Callable[..., Any]
 
@@ -22,10 +23,7 @@ class HookedOptimizer:
 
     def _added(self, kind: str, hook: Hook, prepend: bool = False) -> RemovableHandle:
         hooks = vars(self).setdefault("_hooks", {}).setdefault(kind, {})
-        handle = RemovableHandle(hooks, hook)
-        if prepend:
-            for key in [key for key in hooks if key != handle.id]:
-                hooks[key] = hooks.pop(key)
+        handle = added(hooks, hook, prepend)
         if "step" in kind and not isinstance(vars(self).get("step"), _Step):
             self.step = _Step(self, self.step)
         return handle

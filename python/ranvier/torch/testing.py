@@ -89,7 +89,7 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
         return f"The values for attribute 'dtype' do not match: {x.dtype} != {y.dtype}."
     if settings["check_stride"] and x.strides != y.strides:
         return f"The values for attribute 'stride()' do not match: {x.strides} != {y.strides}."
-    both = [_tolerance(v.dtype) for v in (x, y)]
+    both = [_TOLERANCES[v.dtype.itemsize] if v.dtype.kind == "f" else (0.0, 0.0) for v in (x, y)]
     rtol, atol = settings["rtol"], settings["atol"]
     if rtol is None:
         rtol, atol = (max(pair) for pair in zip(*both, strict=True))
@@ -104,7 +104,3 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
         f"{kind} are not close! {close.size - close.sum()} of {close.size} elements differ, the greatest "
         f"difference is {greatest} (allowed: {atol} + {rtol} |expected|)"
     )
-
-
-def _tolerance(dtype: Any) -> tuple[float, float]:
-    return _TOLERANCES[dtype.itemsize] if dtype.kind == "f" else (0.0, 0.0)

@@ -75,7 +75,7 @@ class CompiledOrEager(CompiledFunction):
             return error.result
 
     def _eager(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return super()._eager(replaced(args, _as_tensor), kwargs)
+        return super()._eager(replaced(args, lambda x: borrowed(array_of(x))), kwargs)
 
     def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that has no program: takes one of another fit, if there is one, or is recorded."""
@@ -138,10 +138,6 @@ class CompiledOrEager(CompiledFunction):
         """Compare a replay with an eager step soon, if that takes little of the time."""
         if not self._eager_calls:
             super().check_soon()
-
-
-def _as_tensor(x: Any) -> Any:
-    return borrowed(array_of(x))
 
 
 class CompiledParts:

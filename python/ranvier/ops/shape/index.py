@@ -48,7 +48,7 @@ class GetItem(Function):
 
     def backward(self, dy: Array) -> Array:
         dx = zeros(self.shape, dy.dtype, self.channels_last)
-        key = _tuple(self.key)
+        key = self.key if isinstance(self.key, tuple) else (self.key,)
         view = key if Ellipsis in key else (*key, Ellipsis)
         fill_part(dx[view], dy)
         return dx
@@ -172,10 +172,6 @@ def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -
         if n > sizes[d] and d != axis:
             return False
     return True
-
-
-def _tuple(key: Any) -> tuple[Any, ...]:
-    return key if isinstance(key, tuple) else (key,)
 
 
 def getitem(x: Any, key: Any) -> Tensor:
