@@ -317,7 +317,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   RankSum* ranks = sum.is_none() ? nullptr : &rank_sum_of(sum.ptr());
   std::vector<py::object> held;
   std::deque<Turn> turns;
-  for (const py::handle one : programs) turns.emplace_back(program_of(one.ptr()));
+  for (const py::handle one : programs) turns.emplace_back(Given<ArrayProgram>::of(one.ptr()));
   const Turn turn(*this);
   if (count < 1 || calls.empty() || !begin_runs(arguments, held)) return py::none();
   std::vector<PartOfBatch> parts(calls.size());
