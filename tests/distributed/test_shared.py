@@ -42,7 +42,8 @@ for dtype in (np.float32, np.float64):
                 pairs = [a + b for a, b in zip(terms[::2], terms[1::2])]
                 terms = pairs + terms[2 * len(pairs):]
             found.append(values.tobytes() == terms[0].tobytes())
-tell([found, list(here.host), here.hosts, total.core is not None])
+hosts = here.size // max(len(here.host), 1)
+tell([found, list(here.host), hosts, total.core is not None])
 """
 
 

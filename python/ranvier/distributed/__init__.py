@@ -141,8 +141,7 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
 
 def get_process_group_ranks(group: Any = None) -> list[int]:
     """The ranks of a group, as numbers of the job."""
-    here = group or world()
-    return list(here.ranks or range(here.size))
+    return list((group or world()).ranks)
 
 
 def init_process_group(
@@ -223,7 +222,7 @@ def _reduction(name: str, tensor: Any, op: str, here: World) -> Callable[[Any], 
         raise TypeError(f"[{name}] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
 
     def reduce(values: Any) -> None:
-        collectives.all_reduce(values, ReduceOp.SUM if op == ReduceOp.AVG else op, here=here)
+        collectives.all_reduce(values, ReduceOp.SUM if op == ReduceOp.AVG else op, here)
         if op == ReduceOp.AVG:
             np.divide(values, here.size, out=values)
 
@@ -295,9 +294,8 @@ def _gather(name: str, tensor: Any, outs: list[Any] | None, here: World) -> None
         require_like(name, outs, tensor, here)
         for out in outs:
             writable(name, out)
-    of_ranks = collectives.all_gather(array[None], here=here)
-    for out, values in zip(outs or (), of_ranks, strict=False):
-        put(name, out, values[0])
+    for out, values in zip(outs or (), collectives.all_gather(array, here), strict=False):
+        put(name, out, values)
 
 
 def scatter(

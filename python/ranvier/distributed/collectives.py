@@ -20,9 +20,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
+from ranvier.autograd.memory import Array
 from ranvier.distributed.job import limit_of, world
 from ranvier.distributed.ranks import World, agree, complete, neighbours
 
@@ -31,7 +31,6 @@ __all__ = [
     "new_group", "of_first", "tree_sum",
 ]  # fmt: skip
 
-Array = npt.NDArray[Any]
 _SMALL = 4096  # bytes
 _TAG = 0  # mpi4py receives messages of any tag unless it is given
 
@@ -41,30 +40,23 @@ def tree_sum(world: World, values: Array, spare: Array, call: str, distance: int
 
     The number of ranks is a power of two. distance: between neighbours; other ranks do not call it.
     """
-    first, end = 0, len(values)
-    steps = []
+    first, end, steps = 0, len(values), []
+    add = _core.add if values.dtype.char in "fd" else np.add
     while distance < world.size:
         other, middle = world.rank ^ distance, (first + end) // 2
-        lower = world.rank < other
-        keep, give = (slice(first, middle), slice(middle, end))[:: 1 if lower else -1]
+        in_order = 1 if world.rank < other else -1
+        keep, give = (slice(first, middle), slice(middle, end))[::in_order]
         if values.nbytes <= _SMALL:
             keep = give = slice(first, end)
         else:
             steps.append((other, keep, give))
         _exchange(world, other, values[give], spare[keep], call)
-        _add(values[keep], spare[keep], values[keep], lower)
+        lower, upper = (values[keep], spare[keep])[::in_order]
+        add(lower, upper, values[keep])
         first, end = keep.start, keep.stop
         distance *= 2
     for other, keep, give in reversed(steps):
         _exchange(world, other, values[keep], values[give], call)
-
-
-def _add(ours: Array, theirs: Array, out: Array, lower: bool) -> None:
-    add = _core.add if ours.dtype.char in "fd" else np.add
-    if lower:
-        add(ours, theirs, out)
-    else:
-        add(theirs, ours, out)
 
 
 def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> None:
@@ -97,22 +89,16 @@ def new_group(ranks: list[int] | None, timeout: float | None = None) -> World | 
 
 def barrier(here: World | None = None) -> None:
     """Wait until every rank is here."""
-    here = here or world()
-    if here.size > 1:
-        agree(here, "barrier")
+    agree(here or world(), "barrier")
 
 
-def all_reduce(values: Array, op: str = "sum", deterministic: bool = True, here: World | None = None) -> None:
-    """Replace a contiguous array by its sum (product, min, max) over all ranks.
-
-    deterministic: a sum over a power of two of ranks is added along one tree, otherwise as MPI adds.
-    """
-    here = here or world()
+def all_reduce(values: Array, op: str, here: World) -> None:
+    """Replace a contiguous array by its sum (product, min, max ...) over all ranks."""
     if here.size == 1:
         return
     agree(here, "all_reduce", f"of {values.dtype} {values.shape} {op}")
     flat = values.reshape(-1)
-    if op == "sum" and deterministic and not here.size & (here.size - 1):
+    if op == "sum" and not here.size & (here.size - 1):
         tree_sum(here, flat, np.empty_like(flat), "all_reduce")
     else:
         mpi_reduce(here, flat, op, "all_reduce")
@@ -138,47 +124,43 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
         flat[...] = wide
 
 
-def broadcast(values: Array, source: int = 0, here: World | None = None) -> None:
+def broadcast(values: Array, source: int, here: World) -> None:
     """Replace a contiguous array by that of the rank `source`."""
-    here = here or world()
     if here.size > 1:
         agree(here, "broadcast", f"of {values.dtype} {values.shape} from {source}")
         complete(here, [here.comm.Ibcast(values, source)], "broadcast")
 
 
-def all_gather(values: Array, name: str = "all_gather", here: World | None = None) -> list[Array]:
-    """The arrays of all ranks, which may differ in their length; the other dimensions are the same."""
-    here = here or world()
+def all_gather(values: Array, here: World) -> Array:
+    """The arrays of all ranks, which have one shape and dtype, along a new first axis."""
     if here.size == 1:
-        return [values]
-    agree(here, name, "" if name != "all_gather" else f"of {values.dtype} {('n', *values.shape[1:])}")
-    values = np.ascontiguousarray(values)
-    lengths = np.zeros(here.size, np.int64)
-    complete(here, [here.comm.Iallgather(np.array([len(values)]), lengths)], name)
-    sizes = lengths * int(np.prod(values.shape[1:], dtype=np.int64)) * values.itemsize
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    gathered = np.empty(int(ends[-1]), np.uint8)
-    whole = [gathered, sizes.tolist(), starts.tolist(), _mpi().BYTE]
-    complete(here, [here.comm.Iallgatherv(values.reshape(-1).view(np.uint8), whole)], name)
-    return [
-        gathered[start:end].view(values.dtype).reshape(-1, *values.shape[1:])
-        for start, end in zip(starts, ends, strict=True)
-    ]
-
-
-def _mpi() -> Any:
-    return importlib.import_module("mpi4py.MPI")
+        return values[None]
+    agree(here, "all_gather", f"of {values.dtype} {values.shape}")
+    ours = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
+    of_ranks = np.empty((here.size, ours.size), np.uint8)
+    complete(here, [here.comm.Iallgather(ours, of_ranks)], "all_gather")
+    return of_ranks.view(values.dtype).reshape(here.size, *values.shape)
 
 
 def gather_objects(thing: Any, name: str = "all_gather_object", here: World | None = None) -> list[Any]:
     """The objects of all ranks, which can be pickled."""
     import pickle
 
-    if (here or world()).size == 1:
+    here = here or world()
+    if here.size == 1:
         return [thing]
-    pickles = all_gather(np.frombuffer(pickle.dumps(thing), np.uint8), name, here)
-    return [pickle.loads(part.tobytes()) for part in pickles]
+    ours, sizes = np.frombuffer(pickle.dumps(thing), np.uint8), np.zeros(here.size, np.int64)
+    agree(here, name)
+    complete(here, [here.comm.Iallgather(np.array([ours.size]), sizes)], name)
+    ends = np.cumsum(sizes)
+    whole = np.empty(ends[-1], np.uint8)
+    parts = [whole, sizes.tolist(), (ends - sizes).tolist(), _mpi().BYTE]
+    complete(here, [here.comm.Iallgatherv(ours, parts)], name)
+    return [pickle.loads(part.tobytes()) for part in np.split(whole, ends[:-1])]
+
+
+def _mpi() -> Any:
+    return importlib.import_module("mpi4py.MPI")
 
 
 def of_first(thing: Any, name: str) -> Any:

@@ -257,7 +257,7 @@ def _join(size: int, timeout: float, ours: bool) -> World:
     end_job_on_failure(comm, mpi.Finalize if ours else None)
     here = comm.Split_type(mpi.COMM_TYPE_SHARED)
     share_cores(here.Get_rank(), here.Get_size())
-    return World(comm.Get_rank(), size, comm, timeout, host=neighbours(comm, here))
+    return World(comm.Get_rank(), size, comm, timeout, ranks=tuple(range(size)), host=neighbours(comm, here))
 
 
 def _leave() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ranvier.autograd import Tensor, bump
+from ranvier.autograd.memory import Array
 from ranvier.autograd.recording import refuse
 from ranvier.distributed.collectives import gather_objects
 from ranvier.distributed.job import world
@@ -31,13 +31,10 @@ class GroupMember:
 
 
 def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:
-    array = writable(name, tensor)
-    values = array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    """Call a function that changes a contiguous array, of the tensor's values."""
+    values = np.asarray(writable(name, tensor), order="C")
     call(values)
-    if values is not array:
-        array[...] = values
-    if isinstance(tensor, Tensor):
-        bump(tensor)
+    put(name, tensor, values)
 
 
 def array_of(name: str, tensor: Any) -> Any:
@@ -57,7 +54,9 @@ def writable(name: str, tensor: Any) -> Any:
 
 
 def put(name: str, tensor: Any, values: Any) -> None:
-    writable(name, tensor)[...] = values
+    array = writable(name, tensor)
+    if values is not array:
+        array[...] = values
     if isinstance(tensor, Tensor):
         bump(tensor)
 
@@ -95,7 +94,6 @@ def require_like(name: str, tensors: list[Any], tensor: Any, here: World) -> Non
             raise TypeError(f"[{name}] got a list with dtype {one.dtype}; expected {array.dtype}")
 
 
-Array = npt.NDArray[Any]
 _TAGS = 3  # those below belong to other exchanges
 _TEXT = 128  # bytes of a description
 
@@ -103,22 +101,19 @@ _TEXT = 128  # bytes of a description
 class Work:
     """A call that may be in progress; one with `async_op=True` is complete already.
 
-    test: whether `wait` would return at once; finish: what it does.
+    test: whether `wait` would return at once; finish: what it does, which gives the rank of the sender.
     """
 
-    def __init__(
-        self, test: Callable[[], Any] | None = None, finish: Callable[[], None] | None = None
-    ) -> None:
-        self._test, self._finish = test, finish
+    def __init__(self, test: Any = None, finish: Callable[[], Any] | None = None) -> None:
+        self._test, self._finish, self._sender = test, finish, -1
 
     def wait(self, timeout: Any = None) -> bool:
         if self._finish is not None:
-            self._finish()
-            self._finish = None
+            self._sender, self._finish = self._finish(), None
         return True
 
     def is_completed(self) -> bool:
-        return self._finish is None or (self._test is not None and bool(self._test()) and self.wait())
+        return self._finish is None or (bool(self._test()) and self.wait())
 
 
 def send(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> None:
@@ -149,18 +144,12 @@ def recv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -
 
     Raises ValueError: another shape or dtype. TimeoutError: nothing was sent.
     """
-    senders: list[int] = []
-    work = _receive(tensor, src, group, tag, senders)
-    return senders[0] if work is not None and work.wait() else -1
+    work = irecv(tensor, src, group, tag)
+    return work._sender if work is not None and work.wait() else -1
 
 
 def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) -> Work | None:
     """As :func:`recv`; the tensor has its values after `wait()` of the result."""
-    return _receive(tensor, src, group, tag, [])
-
-
-def _receive(tensor: Any, src: int | None, group: Any, tag: int, senders: list[int]) -> Work | None:
-    """Start to receive; `senders` gets the rank that has sent it."""
     here = member("recv", group)
     if here is None:
         return None
@@ -180,7 +169,7 @@ def _receive(tensor: Any, src: int | None, group: Any, tag: int, senders: list[i
             begin(status.Get_source())
         return requests and requests[0].Test()
 
-    def finish() -> None:
+    def finish() -> int:
         complete(here, requests, "recv", source, arrived)
         other = status.Get_source() if source is None else source
         if not np.array_equal(about, _described(values)):
@@ -190,7 +179,7 @@ def _receive(tensor: Any, src: int | None, group: Any, tag: int, senders: list[i
             )
         complete(here, requests, "recv", other)
         put("recv", tensor, values)
-        senders.append((here.ranks or range(here.size))[other])
+        return here.ranks[other]
 
     if source is not None:
         begin(source)
@@ -247,14 +236,12 @@ def scatter_object_list(
     """Puts the entry of this rank of a list of the rank `src` first in the output list."""
     here, name = member("scatter_object_list", group), "scatter_object_list"
     if here is not None:
-        at = here.place(src)
-        if not scatter_object_output_list:
-            raise ValueError(
-                f"[{name}] got {scatter_object_output_list!r}; expected a list with a place for one"
-            )
+        at, out = here.place(src), scatter_object_output_list
+        if not out:
+            raise ValueError(f"[{name}] got {out!r}; expected a list with a place for one")
         own = scatter_object_input_list if here.rank == at else None
         if here.rank == at and len(own or ()) != here.size:
             raise ValueError(
                 f"[{name}] got {len(own or ())} objects; expected one for each of {here.size} ranks"
             )
-        scatter_object_output_list[0] = gather_objects(own, name, here)[at][here.rank]
+        out[0] = gather_objects(own, name, here)[at][here.rank]

@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ranvier.autograd.memory import Array
 from ranvier.autograd.recording import place, refuse
 
 __all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "as_bytes", "as_text", "complete", "neighbours"]
 
-Array = npt.NDArray[Any]
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
 
@@ -33,7 +32,7 @@ class World:
     """rank, size: of this process; connection: a communicator of mpi4py, or None in a job of one process.
 
     timeout: the seconds that a call waits for other ranks.
-    ranks: those of a group of some ranks, as numbers of the job.
+    ranks: all of this group, as numbers of the job.
     host: the ranks of this group on this host, neighbours whose sum is a part of the tree; () otherwise.
     sent: messages of which the program may keep nothing.
     unfinished: (call, requests) of calls that an error has ended. MPI may still write to their arrays, which
@@ -46,14 +45,9 @@ class World:
     timeout: float = TIMEOUT
     pid: int = field(default_factory=os.getpid)
     unfinished: list[tuple[str, list[Any]]] = field(default_factory=list)
-    ranks: tuple[int, ...] = ()
+    ranks: tuple[int, ...] = (0,)
     sent: list[Any] = field(default_factory=list)
     host: tuple[int, ...] = ()
-
-    @property
-    def hosts(self) -> int:
-        """The ranks that send each other messages to add: one of each `host`."""
-        return self.size // max(len(self.host), 1)
 
     def keep(self, requests: list[Any]) -> None:
         """Hold the memory of messages until they are complete."""
@@ -61,10 +55,9 @@ class World:
 
     def place(self, rank: int) -> int:
         """The number within this group of a rank of the job; ValueError where it is none of it."""
-        ranks = self.ranks or tuple(range(self.size))
-        if rank not in ranks:
-            raise ValueError(f"[distributed] got rank {rank}; expected one of {list(ranks)}")
-        return ranks.index(rank)
+        if rank not in self.ranks:
+            raise ValueError(f"[distributed] got rank {rank}; expected one of {list(self.ranks)}")
+        return self.ranks.index(rank)
 
     @property
     def comm(self) -> Any:
@@ -190,7 +183,7 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
         else:
             who = "another rank" if other is None else f"rank {other}"
             if other is None and world.size == 2:
-                who = f"rank {(world.ranks or (0, 1))[1 - world.rank]}"
+                who = f"rank {world.ranks[1 - world.rank]}"
             raise TimeoutError(
                 f"[{call}] rank {world.rank} of {world.size} has waited {world.timeout:g} s for {who}, at "
                 f"{place()}; expected the same call on every rank (a longer limit: init(timeout=...) or "
@@ -200,6 +193,8 @@ def _wait(world: World, test: Callable[[], Any], call: str, other: int | None) -
 
 def agree(here: World, call: str, about: str = "", mark: str = "") -> bool:
     """Whether the mark is the same on all ranks; ValueError unless they all make this call."""
+    if here.size == 1:
+        return True
     refuse(f"{call} exchanges data with other processes", "call it outside the step")
     records = np.zeros((here.size, 2 * _TEXT + 32), np.uint8)
     line = f"{f'{call} {about}'.strip()[:_TEXT]}\n{mark}\n{place()[-_TEXT:]}"

@@ -14,16 +14,14 @@ import os
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd.memory import keep
+from ranvier.autograd.memory import Array, keep
 from ranvier.distributed.collectives import gather_objects, mpi_reduce, tree_sum
 from ranvier.distributed.ranks import World, agree, complete
 
 __all__ = ["Sum", "aligned"]
 
-Array = npt.NDArray[Any]
 _PAGE, _LINE = 4096, 64
 _NAME = 16  # bytes by which ranks know that they have the same memory
 _PLACE = 32  # where they are: in the line of the first rank, behind its numbers
@@ -38,8 +36,7 @@ class Sum:
 
     def __init__(self, world: World, values: Array, call: str, deterministic: bool = True) -> None:
         self._world, self._values, self._call = world, values, call
-        if world.size > 1:
-            agree(world, call, f"with {values.size} numbers of {values.dtype} to add")
+        agree(world, call, f"with {values.size} numbers of {values.dtype} to add")
         self._deterministic = deterministic and not world.size & (world.size - 1)
         adds = world.host and values.size and values.dtype.char in "fd"
         shared = _shared(world, values.nbytes, call) if adds else None
@@ -49,7 +46,8 @@ class Sum:
             wait = functools.partial(_wait, world, call, marks)
             place = world.host.index(world.rank)
             self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
-        self._sends = world.size > 1 and values.size > 0 and (self._shared is None or world.hosts > 1)
+        added = 1 if self._shared is None else len(world.host)  # ranks, without messages
+        self._sends = values.size > 0 and world.size > added
         self._spare = np.empty_like(values) if self._sends else values
         self.core = None if self._sends else self._shared
 

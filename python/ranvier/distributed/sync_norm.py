@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import ranvier._core as _core
 from ranvier.autograd import Function
+from ranvier.autograd.memory import Array
 from ranvier.autograd.recording import refuse
 from ranvier.distributed.job import is_initialized, world
 from ranvier.distributed.ranks import World, agree, complete
 
 __all__ = ["Add", "Join", "Parts", "SyncBatchNorm", "along_tree", "compare", "current", "meeting", "of_ranks"]
 
-Array = npt.NDArray[Any]
 Add = Callable[[Array, Array], Array]  # rows of numbers and as many rows -> the sums of each pair
 Join = Callable[[Array, Add], Array]  # the numbers of a part -> the sum over the parts of the batch
 CALL = "SyncBatchNorm"
@@ -187,11 +186,8 @@ class _Part:
             if not self._ended:
                 with meeting(self._meet):
                     self._work()
-        except _Ended:
-            pass
         except BaseException as error:
             self.error = error
-        self.asked = None
         self._waits.release()
 
     def _meet(self, values: Array, add: Add) -> Any:
@@ -229,8 +225,8 @@ class SyncBatchNorm(Function):
         self.var = squares / max(self.count, 1.0)
         self.rstd = 1 / np.sqrt(self.var + self.eps)
         self.x, self.weight = x, weight
-        scale = self.rstd if weight is None else self.rstd * weight
-        return _affine(x, self.mean, scale, np.zeros(len(scale)) if bias is None else bias)
+        self.scale = self.rstd if weight is None else self.rstd * weight
+        return _affine(x, self.mean, self.scale, np.zeros(len(self.scale)) if bias is None else bias)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, weight = self.x, self.weight
@@ -239,8 +235,7 @@ class SyncBatchNorm(Function):
         direct, dots, sums = gradients
         own_sums = np.concatenate([dots, sums]).astype(np.float64)
         dot, total = np.split(self.join(own_sums, np.add), 2)
-        scale = self.rstd if weight is None else self.rstd * weight
-        scale = -scale / max(self.count, 1.0)
+        scale = -self.scale / max(self.count, 1.0)
         rest = _affine(x, self.mean, scale * dot * self.rstd, scale * total)
         _core.add(direct, rest, direct)
         wanted = zip(self.needs, (direct, dots, sums), strict=True)
