@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 import ranvier.distributed.collectives as collectives
 import ranvier.distributed.job as job
-from ranvier.distributed.job import init as connect
 from ranvier.distributed.job import is_initialized as is_initialized
 from ranvier.distributed.job import world
 from ranvier.distributed.messages import (
@@ -87,7 +85,7 @@ def init(timeout: float | None = None) -> None:
     >>> rv.distributed.rank(), rv.distributed.size()
     (0, 1)
     """
-    connect(timeout)
+    job.init(timeout)
 
 
 def rank() -> int:
@@ -135,7 +133,7 @@ def new_group(ranks: Sequence[int] | None = None, timeout: Any = None, *args: An
     >>> dist.get_process_group_ranks(dist.new_group([0]))
     [0]
     """
-    new = collectives.new_group(None if ranks is None else list(ranks), _seconds(timeout))
+    new = collectives.new_group(None if ranks is None else list(ranks), timeout)
     return GroupMember.NON_GROUP_MEMBER if new is None else new
 
 
@@ -165,12 +163,8 @@ def init_process_group(
     arguments = {"world_size": world_size, "rank": rank}
     stated = {k: int(v) for k, v in re.findall(r"\b(rank|world_size)=(\d+)", init_method or "")}
     stated |= {name: operator.index(value) for name, value in arguments.items() if value != -1}
-    connect(_seconds(timeout), stated.get("world_size"), stated.get("rank"))
+    job.init(timeout, stated.get("world_size"), stated.get("rank"))
     job.backend = "gloo" if str(backend).lower() == "gloo" else "mpi"
-
-
-def _seconds(timeout: Any) -> Any:
-    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
 
 
 def destroy_process_group(group: Any = None) -> None:
@@ -208,25 +202,16 @@ def all_reduce(tensor: Any, op: str = ReduceOp.SUM, group: Any = None, async_op:
     """
     here = member("all_reduce", group)
     if here is not None:
-        in_place("all_reduce", tensor, _reduction("all_reduce", tensor, op, here))
+        _require_reduction("all_reduce", tensor, op)
+        in_place("all_reduce", tensor, lambda values: collectives.all_reduce(values, op, here))
     return Work() if async_op else None
 
 
-def _reduction(name: str, tensor: Any, op: str, here: World) -> Callable[[Any], None]:
-    if op != ReduceOp.AVG and op not in collectives.REDUCTIONS:
-        names = ", ".join([*collectives.REDUCTIONS, ReduceOp.AVG])
-        raise ValueError(f"[{name}] got op {op!r}; expected one of {names}")
-    kind = array_of(name, tensor).dtype.kind
-    kinds = {"avg": "fc", "min": "biuf", "max": "biuf", "band": "biu", "bor": "biu", "bxor": "biu"}
-    if kind not in kinds.get(op, "biufc"):
+def _require_reduction(name: str, tensor: Any, op: str) -> None:
+    if op not in collectives.REDUCTIONS:
+        raise ValueError(f"[{name}] got op {op!r}; expected one of {', '.join(collectives.REDUCTIONS)}")
+    if array_of(name, tensor).dtype.kind not in collectives.REDUCTIONS[op][1]:
         raise TypeError(f"[{name}] got op {op!r} for {tensor.dtype}; expected a dtype that has it")
-
-    def reduce(values: Any) -> None:
-        collectives.all_reduce(values, ReduceOp.SUM if op == ReduceOp.AVG else op, here)
-        if op == ReduceOp.AVG:
-            np.divide(values, here.size, out=values)
-
-    return reduce
 
 
 def reduce(
@@ -235,9 +220,9 @@ def reduce(
     """As :func:`all_reduce`, where the tensor changes on the rank `dst` only."""
     here = member("reduce", group)
     if here is not None:
-        result, calculate = array_of("reduce", tensor).copy(order="C"), _reduction("reduce", tensor, op, here)
-        at = here.place(dst)
-        calculate(result)
+        _require_reduction("reduce", tensor, op)
+        at, result = here.place(dst), array_of("reduce", tensor).copy(order="C")
+        collectives.all_reduce(result, op, here)
         if here.rank == at:
             put("reduce", tensor, result)
     return Work() if async_op else None
@@ -250,8 +235,9 @@ def reduce_scatter(
     here = member("reduce_scatter", group)
     if here is not None:
         require_like("reduce_scatter", input_list, output, here)
+        _require_reduction("reduce_scatter", output, op)
         whole = np.stack([array_of("reduce_scatter", one) for one in input_list])
-        _reduction("reduce_scatter", output, op, here)(whole)
+        collectives.all_reduce(whole, op, here)
         put("reduce_scatter", output, whole[here.rank])
     return Work() if async_op else None
 

@@ -64,12 +64,13 @@ def _exchange(world: World, other: int, give: Array, into: Array, call: str) -> 
     complete(world, [world.comm.Irecv(into, other, _TAG), world.comm.Isend(give, other, _TAG)], call, other)
 
 
-REDUCTIONS = {
-    "sum": "SUM", "product": "PROD", "min": "MIN", "max": "MAX", "band": "BAND", "bor": "BOR", "bxor": "BXOR",
+REDUCTIONS = {  # MPI's names, and the kinds of dtypes that have them
+    "sum": ("SUM", "biufc"), "product": ("PROD", "biufc"), "min": ("MIN", "biuf"), "max": ("MAX", "biuf"),
+    "band": ("BAND", "biu"), "bor": ("BOR", "biu"), "bxor": ("BXOR", "biu"), "avg": ("SUM", "fc"),
 }  # fmt: skip
 
 
-def new_group(ranks: list[int] | None, timeout: float | None = None) -> World | None:
+def new_group(ranks: list[int] | None, timeout: Any = None) -> World | None:
     """Some ranks of the job, in ascending order; None on the others. Every rank of the job calls it."""
     here = world()
     seconds = here.timeout if timeout is None else limit_of("new_group", timeout)
@@ -93,19 +94,21 @@ def barrier(here: World | None = None) -> None:
 
 
 def all_reduce(values: Array, op: str, here: World) -> None:
-    """Replace a contiguous array by its sum (product, min, max ...) over all ranks."""
+    """Replace a contiguous array by its sum (product, mean ...) over all ranks."""
     if here.size == 1:
         return
     agree(here, "all_reduce", f"of {values.dtype} {values.shape} {op}")
     flat = values.reshape(-1)
-    if op == "sum" and not here.size & (here.size - 1):
+    if op in ("sum", "avg") and not here.size & (here.size - 1):
         tree_sum(here, flat, np.empty_like(flat), "all_reduce")
     else:
         mpi_reduce(here, flat, op, "all_reduce")
+    if op == "avg":
+        np.divide(flat, here.size, out=flat)
 
 
 def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
-    """MPI's own reduction in place, whose order of additions depends on the number of ranks.
+    """MPI's own reduction in place (for a mean, the sum), in an order that depends on the number of ranks.
 
     The sum and maximum of bools is "any". NaN of one rank is the minimum and the maximum, as in NumPy.
     """
@@ -114,7 +117,7 @@ def mpi_reduce(here: World, flat: Array, op: str, call: str) -> None:
     wide = flat.astype(np.float32) if flat.dtype == np.float16 else flat
     missing = np.isnan(wide).view(np.uint8) if op in ("min", "max") and wide.dtype.kind == "f" else None
     mpi = _mpi()
-    requests = [here.comm.Iallreduce(mpi.IN_PLACE, wide, getattr(mpi, REDUCTIONS[op]))]
+    requests = [here.comm.Iallreduce(mpi.IN_PLACE, wide, getattr(mpi, REDUCTIONS[op][0]))]
     if missing is not None:
         requests.append(here.comm.Iallreduce(mpi.IN_PLACE, missing, mpi.MAX))
     complete(here, requests, call)

@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -22,10 +23,7 @@ import ranvier._core as _core
 from ranvier.config import get_num_threads, set_num_threads
 from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, announced, complete, neighbours
 
-__all__ = [
-    "World", "abort", "end_job_on_failure", "init", "is_initialized", "launched_size", "limit_of", "part_of",
-    "share_cores", "world",
-]  # fmt: skip
+__all__ = ["close", "init", "is_initialized", "launched_size", "limit_of", "part_of", "world"]
 
 
 def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:
@@ -83,10 +81,10 @@ def end_job_on_failure(comm: Any, finalize: Callable[[], None] | None) -> None:
     rank = os.getpid()
 
     def ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if os.getpid() != rank:  # a fork of it
+        if os.getpid() == rank:
+            abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
+        else:  # a fork of it
             sys.__excepthook__(kind, error, trace)
-            return
-        abort(comm, error, 130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     def left() -> None:
         if os.getpid() != rank:
@@ -159,7 +157,7 @@ def world() -> World:
     return _world if _world is not None and _is_open else init()
 
 
-def init(timeout: float | None = None, size: int | None = None, rank: int | None = None) -> World:
+def init(timeout: Any = None, size: int | None = None, rank: int | None = None) -> World:
     """As `ranvier.distributed.init`; size, rank: what the program expects, else RuntimeError."""
     global _world, _is_open
     if _world is None:
@@ -177,9 +175,9 @@ def init(timeout: float | None = None, size: int | None = None, rank: int | None
 
 
 def limit_of(name: str, timeout: Any) -> float:
-    """A time limit in seconds; ValueError where it is none."""
+    """A time limit in seconds, or a timedelta, as seconds; ValueError where it is none."""
     try:
-        seconds = float(timeout)
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
     except (TypeError, ValueError):
         seconds = math.nan
     if not (seconds > 0 and math.isfinite(seconds)):

@@ -78,14 +78,12 @@ class World:
 
 def neighbours(comm: Any, here: Any) -> tuple[int, ...]:
     """`World.host` of a communicator; here: that of its ranks on this host."""
-    ranks, others = tuple(here.allgather(comm.Get_rank())), comm.Get_size()
+    ranks, size = tuple(here.allgather(comm.Get_rank())), comm.Get_size()
     count = len(ranks)
-    alike = all(
-        of == (*range(of[0] // count * count, of[0] // count * count + count),)
-        for of in comm.allgather(ranks)
-    )
-    powers = not (count & (count - 1) or others & (others - 1))
-    return ranks if alike and count > 1 and (powers or count == others) else ()
+    blocks = {tuple(range(first, first + count)) for first in range(0, size, count)}
+    alike = blocks.issuperset(comm.allgather(ranks))
+    powers = not (count & (count - 1) or size & (size - 1))
+    return ranks if alike and count > 1 and (powers or count == size) else ()
 
 
 # Waits for the end of its standard input; if that does not come in time, it says which ranks are missing.

@@ -8,7 +8,6 @@ host gives no memory, as with ranks in separate containers, all is sent.
 from __future__ import annotations
 
 import contextlib
-import functools
 import mmap
 import os
 from typing import Any
@@ -43,7 +42,11 @@ class Sum:
         self._shared = None
         if shared is not None:
             marks, rows = shared
-            wait = functools.partial(_wait, world, call, marks)
+
+            def wait(place: int, kind: int, number: int) -> None:
+                """Wait, as for a message, for a rank of this host that has not come for a while."""
+                complete(world, [], call, world.host[place], lambda: marks[place, kind] >= number)
+
             place = world.host.index(world.rank)
             self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
         added = 1 if self._shared is None else len(world.host)  # ranks, without messages
@@ -65,11 +68,6 @@ class Sum:
             mpi_reduce(world, values, "sum", self._call)
         if shared is not None:
             shared.spread()
-
-
-def _wait(world: World, call: str, marks: Array, place: int, kind: int, number: int) -> None:
-    """Wait for a rank of this host that has not come for a while, as for a message."""
-    complete(world, [], call, world.host[place], lambda: marks[place, kind] >= number)
 
 
 def aligned(count: int, dtype: Any) -> Array:

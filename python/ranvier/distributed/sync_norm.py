@@ -30,8 +30,7 @@ _TAG = 1  # apart from the messages of a reduction
 
 
 class _Local(local):
-    join: Join | None = None
-    is_set = False
+    joins: tuple[Join | None, ...] = ()  # the function that a Trainer has set, if it has
 
 
 _local = _Local()
@@ -40,18 +39,17 @@ _local = _Local()
 @contextlib.contextmanager
 def meeting(join: Join | None) -> Iterator[None]:
     """Within the block, the parts of this thread meet by this function; None: there is one part."""
-    before = _local.join, _local.is_set
-    _local.join, _local.is_set = join, True
+    before, _local.joins = _local.joins, (join,)
     try:
         yield
     finally:
-        _local.join, _local.is_set = before
+        _local.joins = before
 
 
 def current() -> Join | None:
     """The function by which this part meets the others, None where it is the only one."""
-    if _local.is_set:
-        return _local.join
+    if _local.joins:
+        return _local.joins[0]
     if not is_initialized() or world().size == 1:
         return None
     return _every_rank
@@ -59,7 +57,7 @@ def current() -> Join | None:
 
 def compare(about: str) -> None:
     """Compare a call of all ranks, unless a Trainer has set the function."""
-    if not _local.is_set:
+    if not _local.joins:
         agree(world(), CALL, about)
 
 
