@@ -77,10 +77,9 @@ def new_group(ranks: list[int] | None, timeout: Any = None) -> World | None:
     chosen = sorted(range(here.size) if ranks is None else map(operator.index, ranks))
     if not chosen or len({*chosen}) < len(chosen) or not 0 <= chosen[0] <= chosen[-1] < here.size:
         raise ValueError(f"[new_group] got ranks {ranks}; expected different ranks, 0 to {here.size - 1}")
-    comm = None
-    if here.size > 1:
-        agree(here, "new_group", f"of {chosen}")
-        comm = here.comm.Split(0 if here.rank in chosen else _mpi().UNDEFINED, here.rank)
+    agree(here, "new_group", f"of {chosen}")
+    color = 0 if here.rank in chosen else _mpi().UNDEFINED
+    comm = None if here.size == 1 else here.comm.Split(color, here.rank)
     if here.rank not in chosen:
         return None
     here = replace(here, rank=chosen.index(here.rank), size=len(chosen), connection=comm, timeout=seconds)

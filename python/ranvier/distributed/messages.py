@@ -132,9 +132,8 @@ def isend(tensor: Any, dst: int, group: Any = None, tag: int = 0) -> Work | None
     if here is None:
         return None
     values, (to, number) = array_of("send", tensor), _other("send", here, dst, tag)
-    refuse("send exchanges data with other processes", "call it outside the step")
-    sent = [_described(values), np.ascontiguousarray(values).copy()]
-    requests = [here.comm.Isend(part, to, number + _TAGS) for part in sent]
+    sent = [_described(values), values.copy(order="C")]
+    requests = [here.comm.Isend(part, to, number) for part in sent]
     here.keep(requests)
     return Work(lambda: type(requests[0]).Testall(requests), lambda: complete(here, requests, "send", to))
 
@@ -155,17 +154,16 @@ def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) 
         return None
     source, number = _other("recv", here, src, tag)
     into = writable("recv", tensor)
-    refuse("recv exchanges data with other processes", "call it outside the step")
     mpi: Any = importlib.import_module("mpi4py.MPI")
     about, values, status = np.zeros(_TEXT, np.uint8), np.empty_like(into, order="C"), mpi.Status()
     requests: list[Any] = []
 
     def begin(other: int) -> None:
-        requests.extend(here.comm.Irecv(part, other, number + _TAGS) for part in (about, values))
+        requests.extend(here.comm.Irecv(part, other, number) for part in (about, values))
         here.keep(requests)
 
     def arrived() -> Any:
-        if not requests and here.comm.Iprobe(mpi.ANY_SOURCE, number + _TAGS, status):
+        if not requests and here.comm.Iprobe(mpi.ANY_SOURCE, number, status):
             begin(status.Get_source())
         return requests and requests[0].Test()
 
@@ -187,11 +185,13 @@ def irecv(tensor: Any, src: int | None = None, group: Any = None, tag: int = 0) 
 
 
 def _other(name: str, here: World, rank: int | None, tag: int) -> tuple[Any, int]:
+    """The other rank of a message, as a number within the group, and the tag as MPI gets it."""
     if operator.index(tag) < 0:
         raise ValueError(f"[{name}] got tag {tag}; expected a number from 0")
     if here.size == 1 or (rank is not None and here.place(rank) == here.rank):
         raise ValueError(f"[{name}] got rank {rank} on the same rank; expected another one")
-    return None if rank is None else here.place(rank), tag
+    refuse(f"{name} exchanges data with other processes", "call it outside the step")
+    return None if rank is None else here.place(rank), tag + _TAGS
 
 
 def _described(values: Array) -> Array:

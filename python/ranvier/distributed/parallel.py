@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sized
-from itertools import chain
 from operator import index
 from typing import Any
 
@@ -243,9 +242,7 @@ class SyncBatchNorm(_BatchNorm):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked._array[...] += 1
-        factor = self.momentum
-        if factor is None:
-            factor = 1 / int(self.num_batches_tracked._array)
+        factor = 1 / int(self.num_batches_tracked._array) if self.momentum is None else self.momentum
         for running, measured in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
             old = running._array.astype(float)
             running._array[...] = old + factor * (measured - old)
@@ -294,9 +291,8 @@ def _of_norm(cls: type[SyncBatchNorm], norm: Any) -> SyncBatchNorm:
         raise ValueError(
             f"[SyncBatchNorm] got a {type(norm).__name__} without sizes; expected a call of the model first"
         )
-    first: Any = next(chain(norm.parameters(), norm.buffers()), None)
     settings = {name: getattr(norm, name) for name in ("eps", "momentum", "affine", "track_running_stats")}
-    dtype = None if first is None else first.dtype
+    dtype = next((t.dtype for t in (*norm.parameters(), *norm.buffers())), None)
     new = cls(norm.num_features, **settings, dtype=dtype, bias=norm.bias is not None)
     for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
         setattr(new, name, getattr(norm, name))

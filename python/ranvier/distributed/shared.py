@@ -49,8 +49,8 @@ class Sum:
 
             place = world.host.index(world.rank)
             self._shared = _core.RankSum(values, rows.view(values.dtype), marks, place, wait)
-        added = 1 if self._shared is None else len(world.host)  # ranks, without messages
-        self._sends = values.size > 0 and world.size > added
+        self._distance = 1 if self._shared is None else len(world.host)  # of ranks that send messages
+        self._sends = values.size > 0 and world.size > self._distance
         self._spare = np.empty_like(values) if self._sends else values
         self.core = None if self._sends else self._shared
 
@@ -60,12 +60,10 @@ class Sum:
             shared.add()
         if not self._sends:
             return
-        leads = shared is None or world.rank == world.host[0]
-        if leads and (shared is not None or self._deterministic):
-            distance = 1 if shared is None else len(world.host)
-            tree_sum(world, values, self._spare, self._call, distance)
-        elif leads:
+        if shared is None and not self._deterministic:
             mpi_reduce(world, values, "sum", self._call)
+        elif world.rank % self._distance == 0:  # the first rank of its host
+            tree_sum(world, values, self._spare, self._call, self._distance)
         if shared is not None:
             shared.spread()
 

@@ -50,9 +50,7 @@ def current() -> Join | None:
     """The function by which this part meets the others, None where it is the only one."""
     if _local.joins:
         return _local.joins[0]
-    if not is_initialized() or world().size == 1:
-        return None
-    return _every_rank
+    return _every_rank if is_initialized() and world().size > 1 else None
 
 
 def compare(about: str) -> None:
@@ -127,9 +125,8 @@ class Parts:
 
     def _resume(self, part: _Part) -> None:
         """Run a part to its next meeting or its end, with its own gradients and buffers."""
-        if part.gradients is not None:
-            for p, gradient in zip(self._parameters, part.gradients, strict=True):
-                p._grad = gradient
+        for p, gradient in zip(self._parameters, part.gradients, strict=False):  # at first it has none
+            p._grad = gradient
         for i, values in part.changed.items():
             self._buffers[i]._array[...] = values
         counts = [b._cell[0] for b in self._buffers]
@@ -161,7 +158,7 @@ class _Part:
         self.asked: tuple[Array, Add] | None = None
         self.sums: Any = None  # the sum of all parts
         self.error: BaseException | None = None
-        self.gradients: list[Any] | None = None
+        self.gradients: list[Any] = []
         self.changed: dict[int, Array] = {}
         self._thread.start()
 
@@ -273,7 +270,6 @@ def _affine(x: Array, mean: Array, scale: Array, shift: Array) -> Array:
     """(x - mean) scale + shift, by the kernel of batch norm with a mean that is rounded to x's dtype."""
     near = mean.astype(x.dtype)
     shift = shift + (near - mean) * scale
-    one = np.ones_like(near)
-    statistics = scale.astype(x.dtype), shift.astype(x.dtype), near, one
+    statistics = scale.astype(x.dtype), shift.astype(x.dtype), near, np.ones_like(near)
     y, _, _ = _core.batch_norm(x, *statistics, training=False, eps=0.0)
     return y
