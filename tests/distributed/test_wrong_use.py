@@ -35,6 +35,8 @@ said["shape"] = message(lambda: d.all_gather([np.zeros(2)] * n, np.ones(1)))
 said["dtype"] = message(lambda: d.all_gather([np.zeros(1, int)] * n, np.ones(1)))
 said["integers"] = message(lambda: d.all_reduce(np.ones(2, int), "avg"))
 said["complex"] = message(lambda: d.all_reduce(np.ones(2, complex), "max"))
+said["two"] = message(lambda: d.all_reduce(np.ones(2), "avg" if r else "sum"))
+said["lengths"] = message(lambda: d.all_gather([np.ones(1 + r)] * n, np.ones(1 + r)))
 results = {}
 for op in ("sum", "product", "min", "max"):
     bools = np.array([r == 0, True, False])
@@ -46,6 +48,10 @@ for op in ("min", "max"):
     values = np.array([np.nan if r == 1 else 1.0, r])
     d.all_reduce(values, op)
     results[f"{op} of nan"] = [bool(np.isnan(values[0])), values[1]]
+for name, shape in (("float16", ()), ("bool", (2,)), ("float64", (0,)), ("complex64", (1, 1))):
+    outs = [np.ones(shape, name) for _ in range(n)]
+    d.all_gather(outs, np.full(shape, r, name))
+    results[name] = [out.real.astype(float).tolist() for out in outs]
 mean = np.array([r + 1.0])
 work = d.all_reduce(mean, d.ReduceOp.AVG, group=d.group.WORLD, async_op=True)
 tell([said, results, mean.tolist(), work.wait()])
@@ -66,6 +72,13 @@ def test_arrays(ranks):
         assert said["dtype"] == "TypeError: [all_gather] got a list with dtype int64; expected float64"
         assert said["integers"].startswith("TypeError: [all_reduce] got op 'avg' for int64")
         assert said["complex"].startswith("TypeError: [all_reduce] got op 'max' for complex128")
+        assert "rank 0: all_reduce of float64 (2,) sum at" in said["two"]
+        assert "rank 1: all_reduce of float64 (2,) avg at" in said["two"]
+        assert "rank 1: all_gather of float64 (2,) at" in said["lengths"]
+        assert found["float16"] == [*range(ranks)]
+        assert found["bool"] == [[i > 0] * 2 for i in range(ranks)]
+        assert found["float64"] == [[]] * ranks
+        assert found["complex64"] == [[[i]] for i in range(ranks)]
         numbers = [i + 1.5 for i in range(ranks)]
         product = 1.0
         for number in numbers:
