@@ -64,8 +64,7 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
     """
     node["arguments"] = layer.config()
     changed = _changed(layer, node)
-    takes = inspect.signature(type(layer).__init__).parameters
-    if changed and takes.keys() >= changed.keys():
+    if changed and inspect.signature(type(layer).__init__).parameters.keys() >= changed.keys():
         try:
             node["arguments"] |= json.loads(json.dumps(changed))
             changed = _changed(layer, node)
