@@ -180,6 +180,9 @@ class ArrayProgram {
                   const RowsOfBatch& rows, bool entries, std::vector<BatchSource>& sources) const;
   static bool find_part(const py::tuple& call, const std::deque<Turn>& programs, const py::object& order,
                         int64_t size, int64_t count, PartOfBatch& part);
+  static bool find_parts(const py::tuple& calls, const std::deque<Turn>& programs, const py::object& order,
+                         int64_t size, int64_t& count, std::vector<PartOfBatch>& parts);
+  static bool are_measured(const std::vector<PartOfBatch>& parts);
   static bool run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last, const Team& team);
   bool begin_runs(const py::tuple& arguments, std::vector<py::object>& held);
   void end_runs();

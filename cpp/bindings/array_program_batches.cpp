@@ -109,6 +109,8 @@ py::tuple tuple_of(const py::handle& x, Py_ssize_t size) {
   return py::reinterpret_borrow<py::tuple>(x);
 }
 
+bool is_float(PyArrayObject* x) { return PyArray_TYPE(x) == NPY_FLOAT || PyArray_TYPE(x) == NPY_DOUBLE; }
+
 Addition addition_of(const py::tuple& given) {
   PyArrayObject* first = as_array(given[0]);
   bool fit = true;
@@ -280,7 +282,7 @@ bool ArrayProgram::find_part(const py::tuple& call, const std::deque<Turn>& prog
   for (const Turn& turn : programs) {
     ArrayProgram& program = turn.program();
     part.sources.clear();
-    if (!program.settings_.results.empty() || !program.movable_.empty()) continue;
+    if (program.checks_left == 0 || !program.settings_.results.empty() || !program.movable_.empty()) continue;
     program.set_gradients();  // none, as before a call
     if (!program.holds() ||
         !program.sources_of(arguments, order, 0, count, {begin, end - begin, size}, true, part.sources))
@@ -291,6 +293,27 @@ bool ArrayProgram::find_part(const py::tuple& call, const std::deque<Turn>& prog
     return true;
   }
   return false;
+}
+
+// All parts, and how many batches their programs may run before the next check.
+bool ArrayProgram::find_parts(const py::tuple& calls, const std::deque<Turn>& programs,
+                              const py::object& order, int64_t size, int64_t& count,
+                              std::vector<PartOfBatch>& parts) {
+  parts.resize(calls.size());
+  std::vector<const ArrayProgram*> used;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (!find_part(tuple_of(calls[i], 4), programs, order, size, count, parts[i])) return false;
+    used.push_back(parts[i].program);
+  }
+  for (const ArrayProgram* program : used)
+    if (program->checks_left > 0)
+      count = std::min(count, program->checks_left / std::count(used.begin(), used.end(), program));
+  return count > 0;
+}
+
+bool ArrayProgram::are_measured(const std::vector<PartOfBatch>& parts) {
+  return std::all_of(parts.begin(), parts.end(),
+                     [](const PartOfBatch& part) { return part.program->program_->is_measured(); });
 }
 
 // Runs the parts on a batch. False where a check of values has failed.
@@ -312,7 +335,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
                                         const py::object& total, const py::object& sum,
                                         const py::tuple& arguments, bool careful, bool divides) {
   batches_done_ = 0;
-  if (!PyArray_Check(total.ptr()) || !PyArray_ISFLOAT(as_array(total)) || !PyArray_SIZE(as_array(total)))
+  if (!PyArray_Check(total.ptr()) || !is_float(as_array(total)) || !PyArray_SIZE(as_array(total)))
     fail_type("run_with_ranks", "got no array of floats for the sums of losses");
   RankSum* ranks = sum.is_none() ? nullptr : &rank_sum_of(sum.ptr());
   std::vector<py::object> held;
@@ -320,9 +343,9 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   for (const py::handle one : programs) turns.emplace_back(Given<ArrayProgram>::of(one.ptr()));
   const Turn turn(*this);
   if (count < 1 || calls.empty() || !begin_runs(arguments, held)) return py::none();
-  std::vector<PartOfBatch> parts(calls.size());
-  for (size_t i = 0; i < parts.size(); ++i)
-    if (!find_part(tuple_of(calls[i], 4), turns, order, size, count, parts[i])) return py::none();
+  if (checks_left > 0) count = std::min(count, checks_left);
+  std::vector<PartOfBatch> parts;
+  if (!find_parts(calls, turns, order, size, count, parts)) return py::none();
   const bool penalised = !settings_.results.empty();
   const py::object results = Output::contiguous(DType::float64, {count, 3}).release();
   auto* const values = static_cast<double*>(PyArray_DATA(as_array(results)));
@@ -331,14 +354,10 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   const auto loss = [wide, x = PyArray_BYTES(as_array(total))]() -> double {
     return wide ? *reinterpret_cast<const double*>(x) : *reinterpret_cast<const float*>(x);
   };
-  const auto is_measured = [&] {
-    return program_->is_measured() && std::all_of(parts.begin(), parts.end(), [](const PartOfBatch& part) {
-             return part.program->program_->is_measured();
-           });
-  };
   std::optional<RankUpdate> of_ranks;
   if (ranks && !penalised && divides) of_ranks.emplace(*program_, *ranks);
   const Team team(settings_.team);
+  const Clock::duration most = ranks ? kReturnOfRanks : kReturn;
   int64_t done = 0, least = 0;  // so many batches have been promised to the other ranks
   bool divided = false;         // whether each rank makes a part of the next update
   PyThreadState* state = PyEval_SaveThread();
@@ -346,7 +365,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   for (bool go = true; go && done < count;) {
     if (!run_parts(parts, done, done + 1 == count, team)) break;
     const double own = loss();
-    const bool stays = is_measured() && Clock::now() - begin < kReturnOfRanks;
+    const bool stays = program_->is_measured() && are_measured(parts) && Clock::now() - begin < most;
     // That it makes two more batches in any case.
     const bool says = of_ranks && of_ranks->pays() && stays && done + 2 < count;
     if (ranks && !(divided ? of_ranks->add(says) : ranks->add(says))) break;
@@ -365,12 +384,13 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
     if (penalised) found[1] = number_at(settings_.results[0], penalty);
     go = std::isfinite(found[0] + found[1]) && (stays || done < least);
   }
-  batches_done_ = done;
+  batches_done_ = done, checks_left -= done;
   PyEval_RestoreThread(state);
-  if (done > 0) {
-    for (const PartOfBatch& part : parts) part.program->end_runs();
-    end_runs();
+  for (const PartOfBatch& part : parts) {
+    part.program->checks_left -= done;
+    if (done > 0) part.program->end_runs();
   }
+  if (done > 0) end_runs();
   if (PyErr_Occurred()) throw py::error_already_set();  // of a rank that does not come
   return done == 0 ? py::object(py::none()) : results;
 }

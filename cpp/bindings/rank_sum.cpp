@@ -9,6 +9,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/fp_environment.h"
 #include "base/parallel.h"
 #include "bindings/classes.h"
 #include "bindings/numpy_api.h"
@@ -144,6 +145,7 @@ void RankSum::publish(int64_t begin, int64_t end) {
 }
 
 void RankSum::sum(int64_t begin, int64_t end, bool published) {
+  const FpEnvironment environment;
   const auto blocks = [&](auto zero) {
     using T = decltype(zero);
     for (int64_t i = begin; i < end; i += kBlock) {

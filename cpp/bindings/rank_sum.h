@@ -29,7 +29,8 @@ class RankSum {
   void give(int64_t at, int64_t n, const float* data);
   // copy(rank): calls move() for what a rank has given. It is called for the others, once they have.
   bool take(const std::function<void(int64_t rank)>& copy);
-  // The same after copy() of the rank itself. begins: whether it does not follow such an add().
+  // The same after copy() of the rank itself, in place of give(). begins: it is an exchange of its own, and
+  // not the end of such an add().
   bool exchange(const std::function<void(int64_t rank)>& copy, bool begins);
   // data: elements [at, at + size) of a vector as the values are. Those that are the rank's are copied to its
   // row, or from there on the other ranks.

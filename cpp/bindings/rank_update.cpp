@@ -6,13 +6,14 @@
 
 namespace ranvier::bind {
 
-constexpr int64_t kPays = 1 << 15;   // elements
-constexpr int64_t kBlock = 1 << 13;  // elements that are summed, updated and given: they stay in L2 meanwhile
+constexpr int64_t kPays = 1 << 15;    // elements
+constexpr int64_t kAtOnce = 1 << 13;  // elements of a thread, summed, updated and given: they stay in L2
 
 namespace {
 
-// The elements [begin, end) of a parameter, of which the first is number `at`, as a vector; its numbers of
-// steps are `cells`, since others of its elements are updated by the same numbers.
+// The elements [begin, end) of a parameter, of which the first is number `at`, as a vector. An update counts
+// its steps up: in copies in `cells`, since the parameter's other elements need the same numbers, or, if that
+// is null, in the parameter's own numbers.
 OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin, int64_t end,
                             double* cells) {
   const int64_t size = numel(s.parameter), first = std::clamp<int64_t>(begin - at, 0, size);
@@ -59,7 +60,7 @@ void RankUpdate::run(const Step& step, const Segment& segment, const Team& team)
   one_.run(team, nullptr);
 }
 
-// Sums, updates and gives the elements [begin, end); no number of steps is counted up.
+// Sums, updates and gives the elements [begin, end), without counting the parameters' steps.
 void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
   ranks_.sum(begin, end);
   each([&](const Step& step, const Segment& s) {
@@ -84,8 +85,8 @@ void RankUpdate::count(const Team& team) {
 bool RankUpdate::run(const Team& team, bool last) {
   {
     const FpEnvironment environment;
-    for (int64_t i = ranks_.begin_own(head_), end = ranks_.end_own(); i < end; i += kBlock)
-      update(i, std::min(i + kBlock, end), team);
+    const int64_t end = ranks_.end_own(), step = kAtOnce * team.threads();
+    for (int64_t i = ranks_.begin_own(head_); i < end; i += step) update(i, std::min(i + step, end), team);
     count(team);
   }
   return ranks_.take([&](int64_t rank) { take(0, rank); }) && (!last || gather_state());

@@ -177,8 +177,8 @@ static void tile(const MatmulTile<T>& t) {
     if (kMeanwhile == Meanwhile::fetch_a) at.fetch[0] = a + t.ahead * t.rows * t.rs_a;
     const T* sums = c;  // so far
     int64_t sums_step = t.rs_c;
-    bool from_c = t.accumulate && whole;
-    int adds = from_c, chains = 0;
+    bool has_sums = t.accumulate && whole;
+    int adds = has_sums, chains = 0;
     for (int64_t left = t.k;;) {
       const bool goes_on = left > t.k_block;
       multiply<T, kRows, kVectors, kMeanwhile>(t, goes_on ? t.k_block : left, goes_on, last, at, acc);
@@ -200,9 +200,9 @@ static void tile(const MatmulTile<T>& t) {
         RANVIER_UNROLL
         for (int v = 0; v < kVectors; ++v) write(to, column_of<T, kVectors>(v, last), acc[i][v]);
       }
-      if (t.accumulate && !from_c) add_rows<T>(t, spilled, kWidth);
+      if (t.accumulate && !has_sums) add_rows<T>(t, spilled, kWidth);
       if (left <= 0) break;
-      from_c = true, adds = t.tree ? __builtin_ctz(chains + 1) : 1;
+      has_sums = true, adds = t.tree ? __builtin_ctz(chains + 1) : 1;
       sums = spilled, sums_step = kWidth;
     }
     if (!plain && t.cs_c == 1 && !finishes) copy_rows<T>(kRows, t.columns, spilled, kWidth, c, t.rs_c);

@@ -144,17 +144,13 @@ class ManyCalls:
         if own is None or not own.checks_left or not own.refreshed():
             return None
         with self._lock, update._lock:
-            programs = [p for p in self._cache.all() if p.checks_left and p.refreshed()]
-            used = [(own, 1), *[(p, len(calls)) for p in programs]]
-            b, rows = batches, tuple([(in_row(of_part, {}), *rest) for of_part, *rest in calls])
-            count = min([b.count, *[p.checks_left // n for p, n in used if p.checks_left > 0]])
-            cores = tuple([p.core for p in programs])
+            programs = tuple([p.core for p in self._cache.all() if p.checks_left and p.refreshed()])
+            rows = tuple([(in_row(of_part, {}), *rest) for of_part, *rest in calls])
+            b, core = batches, own.core
             try:
-                return own.core.run_with_ranks(rows, cores, b.order, b.size, count, total, ranks, args, *how)
+                return core.run_with_ranks(rows, programs, b.order, b.size, b.count, total, ranks, args, *how)
             finally:
-                b.done = own.core.batches_done
-                for program, n in used:
-                    program.checks_left -= b.done * n
+                b.done = core.batches_done
 
     @property
     def latest(self) -> tuple[Any, int] | None:
@@ -162,10 +158,10 @@ class ManyCalls:
         program = self._latest
         return None if program is None else (program, program.checks)
 
-    def draws(self) -> bool:
-        """Whether the program that ran last draws random numbers from the stream of this thread."""
+    def draws(self, stream: random.Generator | None = None) -> bool:
+        """Whether the program that ran last draws random numbers of a stream; None: that of this thread."""
         program = self._latest
-        return program is not None and program.core.overlaps((random.current().state,))
+        return program is not None and program.core.overlaps(((stream or random.current()).state,))
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""

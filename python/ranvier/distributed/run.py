@@ -164,7 +164,10 @@ class DistributedRun(Run):
 
     def _is_stopped(self) -> bool:
         """What all ranks know: a signal handler may set the flag of one at any time, for the next epoch."""
-        return bool(self.trainer.stop_training) if self._stopped is None else self._stopped
+        if self._stopped is None:
+            stops = bool(self.trainer.stop_training)
+            self._stopped = not self._agree(f"{CALL} begin", stops) or stops
+        return self._stopped
 
     def _is_left_alone(self) -> bool:
         """Whether only this library's code runs in an epoch."""

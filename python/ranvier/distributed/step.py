@@ -242,27 +242,21 @@ class CutStep(TrainingStep):
     def _calls(self, ahead: Any, batches: int) -> tuple[Any, list[Any]]:
         """What computes this rank's parts of so many batches: a function, and its calls, as of
         `run_with_ranks`; none where that takes Python in between."""
-        parts, x, y = self.source.share.parts, ahead.x, ahead.y
+        x, y, exchange = ahead.x, ahead.y, self._exchange
         weights, bounds = self._shares()
-        if self._is_one_pass(x, ahead.weights):
+        if self._is_one_pass(x, None):
             args = x, y, np.tile(weights, (batches, 1)), bounds, False
             return self._in_one_pass, [(args, 0, bounds[-1], ())]
         calls: list[Any] = []
-        if self._synced or self._exchange.counts.buffers or 0 in np.diff(bounds) or self.compiled.draws():
+        draws = self.compiled.draws(self._stream)
+        if draws or self._synced or exchange.counts.buffers or 0 in np.diff(bounds):
             return None, calls
-        for number, (_, begin, end) in enumerate(parts):
-            place = self._place(number)
-            more = (
-                np.full(batches, weights[number]),
-                np.full(batches, float(end - begin)),
-                False,
-                place,
-                False,
-            )
-            added = (
-                self._exchange.groups[0].additions(number // 2, number + 1 == len(parts)) if place % 2 else ()
-            )
-            calls.append(((x, y, *weighting(None), *more), begin, end, tuple(added)))
+        for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
+            place, last = self._place(number), end == bounds[-1]
+            of_part = np.full(batches, weights[number]), np.full(batches, float(end - begin))
+            additions = exchange.groups[0].additions(number // 2, last) if place % 2 else ()
+            given = x, y, *weighting(None), *of_part, False, place, False
+            calls.append((given, begin, end, tuple(additions)))
         return self.compiled, calls
 
     def _place(self, number: int) -> int:

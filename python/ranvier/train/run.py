@@ -217,7 +217,7 @@ class Run:
     def _run_ahead(self) -> None:
         """As many batches as the core can run by itself.
 
-        It returns here every 50 ms, for callbacks and Ctrl-C.
+        It returns here every 50 ms (with other ranks 250), for callbacks and Ctrl-C.
         """
         while self.step.compiled.replays and not must_act(self._called, "every_batch", OF_BATCHES):
             ahead = self.source.ahead(self._passes())
