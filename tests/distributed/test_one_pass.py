@@ -66,7 +66,16 @@ def changed_between_epochs():
     return trained(model, *classes(192), epochs=6, fit=fit)
 
 
-RUNS = [usual, accumulated, summed_float64, binary, changed_between_epochs]
+def even():
+    """Parts of one size: weights of few rows or columns, products that are rounded, long and many parts."""
+    few = trained(mlp(37, 3, 90, 5), *classes(1024), fit={"batch_size": 512})
+    with rv.config.float32_matmul_precision("medium"):
+        rounded = trained(mlp(64, 64, 5), *classes(256, 64), fit={"batch_size": 256})
+    long = trained(mlp(7, 8, 5), *classes(800, 7), fit={"batch_size": 800}, shards=2)
+    return few, rounded, long, trained(mlp(7, 8, 5), *classes(256, 7), fit={"batch_size": 256}, shards=128)
+
+
+RUNS = [usual, accumulated, summed_float64, binary, changed_between_epochs, even]
 
 
 @pytest.mark.filterwarnings("ignore:.*runs some steps")  # where layers change that often

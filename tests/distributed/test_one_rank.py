@@ -73,6 +73,23 @@ def test_signal_handlers_stop_all_ranks_in_the_same_epoch():
     assert max(first) < 2000
 
 
+FLAG = """
+from ranvier.distributed.run import DistributedRun
+ended = DistributedRun._epoch_ended
+def late(run):
+    ended(run)
+    run.trainer.stop_training |= one and run.epoch == 2
+DistributedRun._epoch_ended = late
+t = trainer()
+t.fit(x, y, epochs=6, batch_size=32, verbose=False)
+tell(t.epoch)
+"""
+
+
+def test_a_flag_that_is_set_after_the_end_of_an_epoch_counts_at_the_next():
+    assert results(2, WIDE + FLAG) == [3, 3]
+
+
 def without_parts():
     """Batches of which some ranks have no part, after a parameter was frozen that has a gradient."""
     rv.manual_seed(0)

@@ -28,13 +28,27 @@ def batches(monkeypatch, in_core=True):
     return found
 
 
-def cnn_of(dtype=np.float32, **settings):
+class Averaged(nn.Module):
+    """A forward pass changes a float buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", rv.zeros(300))
+
+    def forward(self, x):
+        if self.training:
+            with rv.no_grad():
+                self.mean.mul_(0.9).add_(x.mean(0) * 0.1)
+        return x - self.mean
+
+
+def cnn_of(dtype=np.float32, layer=nn.Identity, **settings):
     """Twice: parts of one size in an order of their own, and of two sizes without one."""
     x, y = data(180)
     rv.manual_seed(3)
     model = nn.Sequential(
         *(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()),
-        *(nn.Linear(36, 1000), nn.Tanh(), nn.Linear(1000, 4)),
+        *(nn.Linear(36, 300), layer(), nn.Tanh(), nn.Linear(300, 100), nn.Linear(100, 4)),
     ).to(dtype)
     x = x.astype(dtype)
     shuffled = trained(model, x, y, epochs=12, fit={"batch_size": 32}, **settings)
@@ -74,3 +88,11 @@ def test_the_bits_of_parts_that_python_calls(name, monkeypatch):
     for told, found in results(2, TOLD.replace("NAME", repr(name))):
         assert told == expected
         assert sum(made for parts, made in found if parts == shards // 2) > 20
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout, Averaged])
+def test_the_bits_of_parts_that_draw_or_change_buffers(layer, monkeypatch):
+    with monkeypatch.context() as patch:
+        batches(patch, in_core=False)
+        expected = cnn_of(layer=layer)
+    assert cnn_of(layer=layer) == expected
