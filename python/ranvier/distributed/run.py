@@ -167,6 +167,7 @@ class DistributedRun(Run):
         if self._stopped is None:
             stops = bool(self.trainer.stop_training)
             self._stopped = not self._agree(f"{CALL} begin", stops) or stops
+            self.trainer.stop_training = self._stopped
         return self._stopped
 
     def _is_left_alone(self) -> bool:
