@@ -321,7 +321,8 @@ py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
   return py::none();
 }
 py::object set_placed(PyObject*, Arguments a, Py_ssize_t) {
-  (a[1] == Py_True ? g_unfold : g_diagonal) = {Py_NewRef(a[0]), settings().place};
+  Kind& kind = a[1] == Py_True ? g_unfold : g_diagonal;
+  kind = {Py_NewRef(a[0]), settings().place};
   return py::none();
 }
 
