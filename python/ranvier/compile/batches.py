@@ -144,13 +144,17 @@ class ManyCalls:
         if own is None or not own.checks_left or not own.refreshed():
             return None
         with self._lock, update._lock:
-            programs = tuple([p.core for p in self._cache.all() if p.checks_left and p.refreshed()])
+            programs = [p for p in self._cache.all() if p.checks_left and p.refreshed()]
+            cores = tuple([p.core for p in programs])
             rows = tuple([(in_row(of_part, {}), *rest) for of_part, *rest in calls])
             b, core = batches, own.core
             try:
-                return core.run_with_ranks(rows, programs, b.order, b.size, b.count, total, ranks, args, *how)
+                return core.run_with_ranks(rows, cores, b.order, b.size, b.count, total, ranks, args, *how)
             finally:
                 b.done = core.batches_done
+                if b.done:  # replays, which pay for recordings
+                    self._cache.row = 0
+                    self._cache.ran.extend(programs)
 
     @property
     def latest(self) -> tuple[Any, int] | None:

@@ -164,6 +164,8 @@ class DistributedRun(Run):
 
     def _is_stopped(self) -> bool:
         """What all ranks know: a signal handler may set the flag of one at any time, for the next epoch."""
+        if self.alone:
+            return super()._is_stopped()
         if self._stopped is None:
             stops = bool(self.trainer.stop_training)
             self._stopped = not self._agree(f"{CALL} begin", stops) or stops
