@@ -22,10 +22,8 @@ __all__ = ["along_tree", "is_by_row", "output_of"]
 
 Array = npt.NDArray[Any]
 
-_PARTS, _CHAIN = (
-    64,
-    384,
-)  # the most parts of a product that the core adds, and rows of each: its kMostParts, kc
+_PARTS = 64  # the most parts of a product that the core adds itself: its kMostParts
+_CHAIN = 384  # the most rows of a part then: its kc
 _DOTS = 4  # with no more rows or columns it may choose a dot product for a part, which has other bits
 _BY_ELEMENT = {nn.Identity, *(getattr(nn, row.layer) for row in TABLE.values())}
 

@@ -65,7 +65,7 @@ class DistributedRun(Run):
         super().__init__(trainer, parts, source, valid, hooks, epochs)
         self.alone = here.size == 1
         self._nonfinite = _NonFinite(trainer, self.step)
-        self._stopped: bool | None = None  # None before the end of an epoch
+        self._stopped: bool | None = None  # None before the first epoch
         self._drawn: Any = None  # the random stream at the end of an epoch's batches
         aside = random.Generator().manual_seed(random.mixed(random.initial_seed(), 1))
         called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in hooks]
@@ -127,8 +127,8 @@ class DistributedRun(Run):
         self._drawn = random.get_rng_state()
 
     def _epoch_ended(self) -> None:
-        """A callback of one rank can stop them all. What makes the run is compared, unless on all ranks only
-        this library's code has run, which changes nothing else than the others do; in any case at the end."""
+        """A callback of one rank can stop them all. Where code of the program may have run, and at the end,
+        what makes the run is compared; this library's code does the same on all ranks."""
         if self.alone:
             return
         trainer = self.trainer
