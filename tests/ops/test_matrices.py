@@ -152,9 +152,24 @@ def test_least_squares_and_rank():
     wanted = np.stack([np.linalg.lstsq(b, a, None)[0] for a, b in zip(A, B, strict=True)])
     np.testing.assert_allclose(rv.linalg.lstsq(rv.tensor(B), rv.tensor(A)).solution.numpy(), wanted)
     np.testing.assert_allclose(rv.tensor(B).pinverse().numpy(), np.linalg.pinv(B))
-    low = rv.tensor(np.ones((3, 3), np.float32))
-    assert rv.linalg.matrix_rank(low).item() == 1
-    np.testing.assert_allclose(rv.linalg.lstsq(low, low).solution.numpy(), np.full((3, 3), 1 / 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize(
+    "size", (1.0, 1e30, 1e-30, lambda dtype: np.finfo(dtype).max / 8, lambda dtype: np.finfo(dtype).tiny)
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_least_squares_of_low_rank(dtype, size, seed):
+    """Of any size: the rank is found, and no norm or inverse overflows (a warning is an error here)."""
+    size = dtype(size(dtype) if callable(size) else size)
+    rows = np.random.default_rng(seed).choice([-1.0, -0.5, 0.5, 1.0], 5)  # products of these are exact
+    low = np.outer(rows, [1.0, 0.5, -1.0]).astype(dtype) * size
+    got = rv.linalg.lstsq(rv.tensor(low), rv.tensor(low))
+    assert got.rank.item() == rv.linalg.matrix_rank(rv.tensor(low)).item() == 1
+    wanted = np.outer([1.0, 0.5, -1.0], [1.0, 0.5, -1.0]) / 2.25
+    np.testing.assert_allclose(got.solution.numpy(), wanted, atol=32 * np.finfo(dtype).eps)
+    with_ones = rv.tensor(np.ones((3, 3), dtype) * size)
+    assert rv.linalg.lstsq(with_ones, with_ones).rank.item() == 1
 
 
 def test_methods():

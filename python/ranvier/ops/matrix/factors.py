@@ -271,13 +271,8 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
 
 
 def _has_full_rank(R: Array, least: float) -> bool:
-    """Whether the least singular value is surely above that share of the greatest."""
-    try:
-        inverse = _core.solve_triangular(R, np.eye(R.shape[-1], dtype=R.dtype), True)
-    except ValueError:  # a 0 in the diagonal
-        return False
-    of_both = np.linalg.norm(R, axis=(-2, -1)) * np.linalg.norm(inverse, axis=(-2, -1))
-    return bool((of_both * least < 1).all())
+    """Whether R (..., n, n) is finite and each of its singular values is above that share of the greatest."""
+    return bool(np.isfinite(R).all() and _counted(np.linalg.svd(R, compute_uv=False), 0.0, least).all())
 
 
 class Lu(Function):
