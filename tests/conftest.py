@@ -21,12 +21,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import ranvier as rv
+from hypothesis import HealthCheck, settings
 from ranvier import _core
 from ranvier.compile import CompiledFunction, cache
 from ranvier.train import compiled
 from support.grouped import in_groups
 
 gc.disable()  # until the tests are collected: no object is dropped before
+
+# A machine that has other work draws examples slowly; that is no fault.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 NOT_QUICK = ("benchmarks", "cli", "end_to_end", "examples", "mutation", "plot", "runtime")
 

@@ -45,12 +45,15 @@ EACH = {
 @pytest.mark.parametrize("name", EACH)
 def test_tensors_are_changed_as_pillows_images(name):
     call, most = EACH[name]
-    expected = np.asarray(call(Image.fromarray(BYTES)), np.int64).transpose(2, 0, 1)
-    bytes_ = call(rv.from_numpy(BYTES.transpose(2, 0, 1).copy())).numpy()
+    pixels = (
+        BYTES // 2 + 64 if "bicubic" in name else BYTES
+    )  # pillow before 13 clips between the two directions
+    expected = np.asarray(call(Image.fromarray(pixels)), np.int64).transpose(2, 0, 1)
+    bytes_ = call(rv.from_numpy(pixels.transpose(2, 0, 1).copy())).numpy()
     assert bytes_.dtype == np.uint8
     assert np.abs(bytes_ - expected).max() <= most
     if not name.startswith("pad"):
-        floats = call(transforms.ToTensor()(Image.fromarray(BYTES))).numpy()
+        floats = call(transforms.ToTensor()(Image.fromarray(pixels))).numpy()
         assert np.abs(floats * 255 - bytes_).max() <= 1.5
 
 
@@ -292,7 +295,10 @@ def test_models_have_torchvisions_weights(name):
     assert key in model.state_dict()
 
 
-@pytest.mark.parametrize("name", [n for n in dir(transforms) if inspect.isclass(getattr(transforms, n))])
+@pytest.mark.parametrize(
+    "name",
+    [n for n in dir(transforms) if n != "InterpolationMode" and inspect.isclass(getattr(transforms, n))],
+)
 def test_the_signature_of_a_transform_names_its_arguments(name):
     parameters = inspect.signature(getattr(transforms, name)).parameters.values()
     assert all(p.kind is not p.VAR_POSITIONAL for p in parameters)

@@ -166,7 +166,8 @@ def index_methods():
 
 INDEX_TESTS = list(index_methods())
 NOT_JUDGED = set(itertools.chain(*INDICES_EXCLUDED.values()))
-JUDGED = [case for case in INDEX_TESTS if case[0] not in NOT_JUDGED]
+SINCE_2_5 = {"test_assignment_cast_error_aborts_iteration"}  # Python objects, too
+JUDGED = [case for case in INDEX_TESTS if case[0] not in NOT_JUDGED | SINCE_2_5]
 
 
 @pytest.mark.parametrize(("name", "function", "kind", "arguments"), JUDGED, ids=itertools.count())

@@ -154,9 +154,9 @@ def test_least_squares_and_rank():
     np.testing.assert_allclose(rv.tensor(B).pinverse().numpy(), np.linalg.pinv(B))
 
 
-@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "size", (1.0, 1e30, 1e-30, lambda dtype: np.finfo(dtype).max / 8, lambda dtype: np.finfo(dtype).tiny)
+    "size", [1.0, 1e30, 1e-30, lambda dtype: np.finfo(dtype).max / 8, lambda dtype: np.finfo(dtype).tiny]
 )
 @pytest.mark.parametrize("seed", range(4))
 def test_least_squares_of_low_rank(dtype, size, seed):

@@ -18,7 +18,7 @@ def gradient(function, *values, dtype=rv.float32):
 
 
 def test_gradients_at_the_edge():
-    far = -1 / np.float32(1e-30)  # its square is below float32
+    far = np.float32(-1) / np.float32(1e-30)  # its square is below float32
     assert gradient(rv.atan2, [0.0, -0.0, 1e-30], [0.0, 0.0, 0.0]) == [[0.0] * 3, [0.0, 0.0, float(far)]]
     assert gradient(rv.atan2, [3.0], [4.0]) == [[pytest.approx(0.16)], [pytest.approx(-0.12)]]
     assert gradient(rv.logit, [0.0, 1.0, 0.5]) == [[INF, INF, 4.0]]

@@ -39,10 +39,10 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
 
     >>> import numpy as np, ranvier as rv
     >>> x = np.zeros(2)
-    >>> rv.from_dlpack(x).fill_(1.0)
-    tensor([1., 1.], dtype=torch.float64)
-    >>> x.tolist()
-    [1.0, 1.0]
+    >>> t = rv.from_dlpack(x)
+    >>> x[0] = 1.0
+    >>> t
+    tensor([1., 0.], dtype=torch.float64)
     """
     if type(ext_tensor).__name__ == "PyCapsule":
         ext_tensor = _Capsule(ext_tensor)

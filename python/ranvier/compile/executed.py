@@ -19,7 +19,7 @@ from ranvier.autograd.recording import place
 from ranvier.compile.kinds import NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
 
 # NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
-_NUMPY_FILES = tuple(NUMPY + part for part in ("_core", "lib", "linalg", "__init__.py"))
+_NUMPY_FILES = tuple(NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
 _NUMPY_SETTINGS = (
     "_ufunc_config.py", "arrayprint.py", "printoptions.py", "_npyio_impl.py", "_format_impl.py",
 )  # fmt: skip

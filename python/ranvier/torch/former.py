@@ -50,7 +50,11 @@ def eig(A: Any) -> Eig:
         values, vectors = np.linalg.eig(A.detach().numpy())
     except np.linalg.LinAlgError as error:
         raise rv.linalg.LinAlgError("[eig] got A without a result; expected finite values") from error
-    return Eig(*(_parts(x) if np.iscomplexobj(x) else rv.from_numpy(x) for x in (values, vectors)))
+    if values.imag.any():
+        return Eig(_parts(values), _parts(vectors))
+    return Eig(
+        *(rv.from_numpy(x.real.copy()) for x in (values, vectors))
+    )  # since 2.5 NumPy makes complex arrays of these too
 
 
 def _parts(x: Any) -> Complex:

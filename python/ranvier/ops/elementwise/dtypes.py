@@ -66,9 +66,11 @@ def as_tensor(name: str, x: Any) -> Tensor:
 def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     """A number in a dtype, rounded towards 0 for integers; ValueError for one that the dtype cannot hold."""
     try:
-        return dtype.type(x)
+        if dtype.kind not in "iu" or np.iinfo(dtype).min <= int(x) <= np.iinfo(dtype).max:
+            return dtype.type(x)
     except (OverflowError, ValueError):
-        raise OpError(f"[{name}] got the number {x}; expected one that {dtype} can hold") from None
+        pass
+    raise OpError(f"[{name}] got the number {x}; expected one that {dtype} can hold")
 
 
 def _rank(x: Any) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function

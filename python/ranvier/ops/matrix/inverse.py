@@ -68,7 +68,8 @@ class Solve(Function):
 
     def forward(self, A: Array, b: Array) -> Array:
         try:
-            self.y = np.linalg.solve(A, b)
+            # as many axes, since NumPy 1 takes an operand that has one axis less for vectors
+            self.y = np.linalg.solve(A, b[(None,) * (A.ndim - b.ndim)])
         except np.linalg.LinAlgError as error:
             raise singular(self.op) from error
         self.A, self.shape = A, b.shape
