@@ -273,5 +273,5 @@ def test_a_step_that_reads_the_state_of_an_optimizer_runs_eagerly(name):
     optimizer = rv.optim.Adam([w])
     (w * 2).sum().backward()
     optimizer.step()
-    with pytest.raises(rv.CaptureError, match=r"the state of .*optimizer in <lambda>, an array of NumPy"):
+    with pytest.raises(rv.CaptureError, match=r"item\(\) reads a value at"):
         strict(lambda x: x * float(read(optimizer.state[w])))(rv.ones(1))

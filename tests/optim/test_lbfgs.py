@@ -91,7 +91,7 @@ def test_a_state_of_torchs_is_taken(torch):
     state = ours.state[a]
     assert ours.param_groups[0]["line_search_fn"] == "strong_wolfe"
     np.testing.assert_array_equal(state["d"], theirs.state_dict()["state"][0]["d"].numpy())
-    assert [type(r) for r in state["ro"]] == [float] * len(state["old_dirs"])
+    assert [type(r) for r in state["ro"]] == [rv.Tensor] * len(state["old_dirs"])
 
 
 @pytest.mark.parametrize("line_search_fn", [None, "strong_wolfe"])

@@ -1,6 +1,7 @@
 """The state of optimizers where this library is in place of PyTorch: Tensors, which programs change."""
 
 import numpy as np
+import pytest
 import ranvier as rv
 from support.python import printed
 
@@ -69,12 +70,46 @@ def test_state_is_of_tensors(tmp_path):
     np.testing.assert_allclose(state["exp_avg"].numpy(), 0.1, rtol=1e-6)
 
 
-def test_state_is_of_arrays_elsewhere():
+KINDS = {c for c in vars(rv.optim).values() if isinstance(c, type)} - {rv.optim.Optimizer}
+USES = [(kind, {}) for kind in KINDS if issubclass(kind, rv.optim.Optimizer)]
+USES += [(rv.optim.SGD, {"momentum": 0.9}), (rv.optim.RMSprop, {"momentum": 0.9, "centered": True})]
+USES += [(rv.optim.Adam, {"amsgrad": True}), (rv.optim.LBFGS, {"line_search_fn": "strong_wolfe"})]
+
+
+@pytest.mark.parametrize(("kind", "settings"), sorted(USES, key=str))
+def test_state_is_of_tensors_by_every_name(kind, settings):
+    p = rv.nn.Parameter(rv.ones(3))
+    optimizer = kind([p], **settings)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * p).sum() + p[0] ** 4
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(closure)
+    for state in (optimizer.state[p], optimizer.state_dict()["state"][0]):
+        for key, value in state.items():
+            for entry in value if isinstance(value, list) else [value]:
+                plain = kind is rv.optim.LBFGS and key in ("func_evals", "n_iter", "t", "prev_loss")
+                assert type(entry) is (type(entry) if plain else rv.Tensor), (key, type(entry))
+
+
+def test_a_captured_step_sees_changes_of_the_state():
     p = rv.nn.Parameter(rv.zeros(3))
     sgd = rv.optim.SGD([p], lr=1.0, momentum=0.5)
     p.grad = rv.ones(3)
-    sgd.step()
-    assert type(sgd.state[p]["momentum_buffer"]) is np.ndarray
-    sgd.state[p]["momentum_buffer"] = rv.ones(3)
-    sgd.step()
-    assert p.tolist() == [-2.5] * 3
+    step = rv.compile(sgd.step)
+    changes = [
+        lambda state: state["momentum_buffer"].fill_(2.0),
+        lambda state: state.update(momentum_buffer=rv.full((3,), 2.0)),
+        lambda state: state.update(momentum_buffer=np.full(3, 2.0)),
+        lambda state: setattr(state["momentum_buffer"], "data", rv.full((3,), 2.0)),
+    ]
+    for change in [*changes * 3, *[changes[0]] * 12]:
+        step()
+        p.data.zero_()
+        change(sgd.state[p])
+        step()
+        assert p.tolist() == [-2.0] * 3

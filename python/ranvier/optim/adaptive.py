@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.creation import from_numpy
 from ranvier.optim.optimizer import Group, Optimizer, arguments
-from ranvier.optim.state import aligned_zeros, shown
+from ranvier.optim.state import aligned_zeros
 
 
 class Adadelta(Optimizer):
@@ -82,7 +83,7 @@ class Adagrad(Optimizer):
         for p in added["params"]:
             total = aligned_zeros(p.shape, p._array.dtype)
             total += added["initial_accumulator_value"]
-            self.state[p] = {"step": shown(np.array(0.0)), "sum": shown(total)}
+            self.state[p] = {"step": from_numpy(np.array(0.0)), "sum": from_numpy(total)}
 
 
 class RMSprop(Optimizer):

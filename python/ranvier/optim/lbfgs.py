@@ -14,7 +14,7 @@ from ranvier.autograd.errors import number, require_function
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.recording import refuse
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 from ranvier.optim.optimizer import Group, Optimizer, arguments
 from ranvier.optim.state import plain_array
@@ -219,7 +219,7 @@ class LBFGS(Optimizer):
             n_iter += 1
             state["n_iter"] += 1
             d = self._direction(state, g, group["history_size"])
-            state.update(d=d, prev_flat_grad=g, prev_loss=f)
+            state.update(d=wrap(d), prev_flat_grad=wrap(g), prev_loss=f)
             first = state["n_iter"] == 1
             t = state["t"] = min(1.0, 1.0 / _norm(g, 1.0)) * group["lr"] if first else group["lr"]
             slope = _dot(g, d)
@@ -242,19 +242,21 @@ class LBFGS(Optimizer):
         """-H g; adds the last step to the history first, if the curvature along it is positive."""
         d = _core.neg(g)
         if state["n_iter"] == 1:
-            state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1.0)
+            state.update(old_dirs=[], old_stps=[], ro=[], H_diag=_scalar(1.0))
             return d
-        s = _core.mul(state["d"], np.asarray(state["t"], g.dtype))
-        y = _core.sub(g, state["prev_flat_grad"])
+        s = _core.mul(state["d"]._array, np.asarray(state["t"], g.dtype))
+        y = _core.sub(g, state["prev_flat_grad"]._array)
         curvature = _dot(y, s)
         if curvature > 1e-10:
-            for key, value in (("old_dirs", y), ("old_stps", s), ("ro", 1.0 / curvature)):
+            pair = wrap(y), wrap(s), _scalar(1.0 / curvature)
+            for key, value in zip(("old_dirs", "old_stps", "ro"), pair, strict=True):
                 state[key] = [*state[key], value][-history_size:]
-            state["H_diag"] = curvature / _dot(y, y)
-        ro, scale = np.array(state["ro"], np.float64), np.array([state["H_diag"]])
+            state["H_diag"] = _scalar(curvature / _dot(y, y))
+        ro = np.array([r.item() for r in state["ro"]], np.float64)
+        changes, steps = ([x._array for x in state[key]] for key in ("old_dirs", "old_stps"))
         alphas = np.zeros(len(ro))
-        _core.lbfgs_loop(d, state["old_dirs"], state["old_stps"], ro, alphas, None, False)
-        _core.lbfgs_loop(d, state["old_dirs"], state["old_stps"], ro, alphas, scale, True)
+        _core.lbfgs_loop(d, changes, steps, ro, alphas, None, False)
+        _core.lbfgs_loop(d, changes, steps, ro, alphas, np.array([state["H_diag"].item()]), True)
         return d
 
     def _search(
@@ -292,17 +294,22 @@ class LBFGS(Optimizer):
             bump(p)
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
-        def flat(value: Any) -> Array:
-            return np.array(plain_array(value), p.dtype)
+        def flat(value: Any) -> Tensor:
+            return wrap(np.array(plain_array(value), p.dtype))
 
         take: dict[str, Callable[[Any], Any]] = {
             **dict.fromkeys(("d", "prev_flat_grad"), flat),
             **dict.fromkeys(("old_dirs", "old_stps"), lambda value: [*map(flat, value)]),
             **dict.fromkeys(("func_evals", "n_iter"), int),
-            **dict.fromkeys(("t", "H_diag", "prev_loss"), float),
-            "ro": lambda value: [*map(float, value)],
+            **dict.fromkeys(("t", "prev_loss"), float),
+            "H_diag": _scalar,
+            "ro": lambda value: [*map(_scalar, value)],
         }
         return {key: take[key](v) for key, v in values.items() if key in take and v is not None}
+
+
+def _scalar(x: Any) -> Tensor:
+    return wrap(np.array(float(x)))
 
 
 def _dot(a: Array, b: Array) -> float:

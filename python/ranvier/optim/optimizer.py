@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.creation import from_numpy
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import number, ordered, own_methods, require_function
 from ranvier.autograd.memory import Array, keep
@@ -19,7 +20,7 @@ from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.optim.hooks import HookedOptimizer
-from ranvier.optim.state import Form, aligned_zeros, entry, in_place, loaded, moved, shown
+from ranvier.optim.state import aligned_zeros, entry, in_place, loaded, moved
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
@@ -200,7 +201,7 @@ class Optimizer(HookedOptimizer):
 
     # --- saving
     def state_dict(self) -> dict[str, Any]:
-        """``{"state": {index: {name: array}}, "param_groups": [...]}``, as PyTorch's: parameters by index."""
+        """``{"state": {index: {name: Tensor}}, "param_groups": [...]}``: parameters by index."""
         for hook in self._hooks_of("before saving"):
             hook(self)
         index: dict[int, int] = {}
@@ -257,7 +258,7 @@ class Optimizer(HookedOptimizer):
         """A parameter's state from that of a state_dict."""
         if not self.rule:  # a rule of a program's own: what it keeps is its own, too
             return {k: moved(v, p) for k, v in values.items()}
-        return {k: shown(loaded(v, k, p)) for k, v in values.items() if v is not None}
+        return {k: from_numpy(loaded(v, k, p)) for k, v in values.items() if v is not None}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -271,9 +272,6 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
-        for p, values in self.state.items() if self.rule and not Form.tensors else ():
-            if any(isinstance(value, Tensor) for value in values.values()):  # of a file of PyTorch
-                self.state[p] = self.load_state(p, values)
 
 
 class _Plan:
@@ -286,7 +284,7 @@ class _Plan:
         self.decouples = _DECOUPLED in optimizer.defaults  # else a program's own entry of the group
         self.current = True  # whether the rule needs these states with these values
         self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
-        self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of arrays that may be replaced
+        self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p._array.dtype, []).append(p)
@@ -294,17 +292,19 @@ class _Plan:
             (parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()
         ]
         self.held = [optimizer.state[p] for p in active]
-        self.arrays = [state[name] for state, name in self.owners]
-        self.tensors = [(x, x._array) for x in self.arrays if isinstance(x, Tensor)]
+        self.arrays = [state[name]._array for state, name in self.owners]
 
     def fits(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> bool:
+        try:
+            arrays = [state[name]._array for state, name in self.owners]
+        except (KeyError, AttributeError):  # dropped, or another object in its place
+            return False
         return (
             len(active) == len(self.active)
             and all(map(is_, active, self.active))
             and self.names == optimizer.state_names(group)
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
-            and all(map(is_, [state.get(name) for state, name in self.owners], self.arrays))
-            and all(x._array is array for x, array in self.tensors)
+            and all(map(is_, arrays, self.arrays))
         )
 
     def _states(
@@ -318,15 +318,15 @@ class _Plan:
         for p in parameters:
             state = optimizer.state[p]
             if "step" not in state:  # a loaded momentum without a count is not at its first step
-                state["step"] = shown(keep(np.array(1.0 if state else 0.0)))
+                state["step"] = from_numpy(keep(np.array(1.0 if state else 0.0)))
             steps.append(entry(state, "step", p))
             if optimizer.product_name is not None:
-                state.setdefault(optimizer.product_name, shown(keep(np.array(1.0))))
+                state.setdefault(optimizer.product_name, from_numpy(keep(np.array(1.0))))
                 products.append(entry(state, optimizer.product_name, p))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if name not in state:
-                        state[name] = shown(aligned_zeros(p.shape, p._array.dtype))
+                        state[name] = from_numpy(aligned_zeros(p.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
         return steps, None if optimizer.product_name is None else products, states

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.optim.optimizer import Group, Optimizer, arguments
 
 
@@ -95,7 +95,7 @@ class ASGD(Optimizer):
         saved = super().state_dict()
         for group in saved["param_groups"]:
             for state in filter(None, map(saved["state"].get, group["params"])):
-                state["mu"] = np.array(1 / max(1, state["step"] - group["t0"]))
+                state["mu"] = wrap(np.array(1 / max(1.0, state["step"].item() - group["t0"])))
         return saved
 
     def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:

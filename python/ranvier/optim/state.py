@@ -25,26 +25,17 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return keep(memory)[start : start + size].view(dtype).reshape(shape)
 
 
-class Form:
-    """How programs see the state: as arrays, or as Tensors on their memory where this library is torch."""
-
-    tensors = False
-
-
-def shown(array: Array) -> Any:
-    return from_numpy(array) if Form.tensors else array
-
-
 def entry(state: dict[str, Any], name: str, p: Tensor) -> Array:
-    """The array of an entry, which a program may have replaced with another Tensor."""
+    """The array of an entry, which a program may have replaced with another Tensor or array."""
     value = state[name]
-    array = getattr(value, "_array", value)
-    if isinstance(value, Tensor):
-        expected = ((), np.dtype(np.float64)) if name in SCALARS else (p._array.shape, p._array.dtype)
-        if (array.shape, array.dtype) != expected or not array.flags.carray:
-            array = loaded(value, name, p)
-            state[name] = shown(array)
-        keep(array)
+    array: Array = getattr(value, "_array", value)
+    expected = ((), np.dtype(np.float64)) if name in SCALARS else (p._array.shape, p._array.dtype)
+    fits = (getattr(array, "shape", None), getattr(array, "dtype", None)) == expected
+    if not fits or not array.flags.carray:
+        array = loaded(value, name, p)
+    if array is not getattr(value, "_array", None):
+        state[name] = from_numpy(array)
+    keep(array)
     return array
 
 
@@ -79,9 +70,8 @@ def moved(value: Any, p: Tensor) -> Any:
 def in_place(held: Mapping[str, Any], state: dict[str, Any]) -> dict[str, Any]:
     """The state, copied into the existing arrays if they fit, because a compiled step refers to these."""
     for name, value in state.items():
-        array: Any = getattr(held.get(name), "_array", held.get(name))
-        new: Any = getattr(value, "_array", value)
-        if isinstance(array, np.ndarray) and (array.shape, array.dtype) == (new.shape, new.dtype):
-            array[...] = new
-            state[name] = held[name]
+        there = held.get(name)
+        if isinstance(there, Tensor) and (there.shape, there.dtype) == (value.shape, value.dtype):
+            there._array[...] = value._array
+            state[name] = there
     return state

@@ -38,7 +38,6 @@ def install(report: bool = False, numbers: bool = False) -> None:
     """
     from ranvier import Size, Tensor
     from ranvier.ops.loss.base import Shapes
-    from ranvier.optim.state import Form
     from ranvier.torch import shared
     from ranvier.torch.finder import Finder
 
@@ -50,7 +49,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
                 "first `import torch`: python -m ranvier.torch program.py"
             )
         sys.meta_path.insert(0, Finder)
-        Form.tensors = Shapes.broadcast = True
+        Shapes.broadcast = True
         shared.attach()
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays

@@ -100,7 +100,7 @@ nn.Identity() -> pass; gc.collect(); m.state_dict(); copy.deepcopy(m); m(rv.ones
 . layer: nn.Identity()
 optim.Adam(m.parameters(), lr=0.05) -> o.param_groups[0].update(betas=(0.3 * n, 0.9))
     o.param_groups[0].update(eps=0.1 * n); o.state.clear(); o.param_groups[0].update(amsgrad=n % 2 == 1)
-    for s in o.state.values(): s['exp_avg'].fill(0)
+    for s in o.state.values(): s['exp_avg'].fill_(0)
 == models: more_settings -> change @ SETTINGS
 . layer: nn.Dropout(0.5)
 . optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)

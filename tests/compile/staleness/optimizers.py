@@ -64,8 +64,8 @@ RMSprop | centered=True -> <CHANGES>
 . watch: t.watch
 Adam | groups=True -> t.groups.pop() if n < 3 else None; t.groups.reverse(); t.groups[1].update(lr=0.1 * n)
     t.groups[1].update(betas=(0.1 * n, 0.9))
-Adam | -> t.state['exp_avg'].fill(0); t.state.update(exp_avg=np.full(3, 0.1 * n, np.float32))
-    t.state['step'].fill(0); t.state.update(step=np.array(0.0))
+Adam | -> t.state['exp_avg'].fill_(0); t.state.update(exp_avg=np.full(3, 0.1 * n, np.float32))
+    t.state['step'].fill_(0); t.state.update(step=np.array(0.0))
 == unread: kind | given -> change
 . flags: neutral
 . make: t = Two(optim.<kind>, <given>)
