@@ -1,11 +1,27 @@
 """Datasets that are streams: order, passes that begin again or are resumed, what is refused."""
 
-from collections import namedtuple
+from collections import OrderedDict, UserList, defaultdict, deque, namedtuple
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.data import DataLoader, IterableDataset, default_collate, default_convert
+from ranvier.data import (
+    ChainDataset,
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    default_convert,
+    random_split,
+)
+from ranvier.data.collate import collate, default_collate_fn_map
 from support.refused import refused
 
 
@@ -41,7 +57,7 @@ def test_batches_in_the_order_of_the_stream(prefetch):
 def test_lengths():
     assert len(DataLoader(Counted(7), batch_size=3)) == 3
     assert len(DataLoader(Counted(7), batch_size=3, drop_last=True)) == 2
-    refused(TypeError, "[Numbers] has no length", len, DataLoader(Numbers()))
+    refused(TypeError, "object of type 'Numbers' has no len()", len, DataLoader(Numbers()))
 
 
 def test_random_numbers_of_a_pass_are_repeated_when_it_is_resumed():
@@ -66,9 +82,132 @@ def test_an_order_beside_that_of_the_stream_is_refused(settings):
     )
 
 
-def test_named_tuples_stay_named_tuples():
-    Pair = namedtuple("Pair", "x y")
-    batch = default_collate([Pair(1.0, "a"), Pair(2.0, "b")])
-    assert isinstance(batch, Pair)
-    assert batch.x.tolist() == [1.0, 2.0]
-    assert isinstance(default_convert(batch), Pair)
+class Held(Mapping):
+    def __init__(self, values):
+        self.values_ = values
+
+    def __getitem__(self, key):
+        return self.values_[key]
+
+    def __iter__(self):
+        return iter(self.values_)
+
+    def __len__(self):
+        return len(self.values_)
+
+
+class Closed(Held):
+    """Its class cannot make another from a dict."""
+
+    def __init__(self, a, b):
+        super().__init__({"a": a, "b": b})
+
+
+class Named(UserList):
+    name = "first"
+
+
+Pair = namedtuple("Pair", "x y")
+TEXTS = np.array(["a", "b"])
+ONE, TWO = rv.tensor([1, 2]), rv.tensor([1.0, 2.0], dtype=rv.float64)
+COLLATED = [  # samples, and what PyTorch makes of them
+    ([Pair(1.0, "a"), Pair(2.0, "b")], Pair(TWO, ("a", "b"))),
+    ([(1, "a"), (2, "b")], [ONE, ("a", "b")]),
+    ([[1, b"a"], [2, b"b"]], [ONE, (b"a", b"b")]),
+    ([*TEXTS], [*TEXTS]),
+    ([{"t": t} for t in TEXTS], {"t": [*TEXTS]}),
+    ([{"t": np.bytes_(b"a")}], {"t": [np.bytes_(b"a")]}),
+    ([OrderedDict(b=1), OrderedDict(b=2)], OrderedDict(b=ONE)),
+    ([defaultdict(list, b=1), defaultdict(list, b=2)], defaultdict(list, b=ONE)),
+    ([Held({"a": 1}), Held({"a": 2})], Held({"a": ONE})),
+    ([Closed(1, "x"), Closed(2, "y")], {"a": ONE, "b": ["x", "y"]}),
+    ([Named([1, "a"]), Named([2, "b"])], Named([ONE, ("a", "b")])),
+    ([deque([1]), deque([2])], deque([ONE])),
+    ([range(1, 2), range(2, 3)], [ONE]),
+    ([1, 2.5], rv.tensor([1.0, 2.5])),
+    ([2.0, 1], rv.tensor([2.0, 1.0], dtype=rv.float64)),
+    ([True, False], rv.tensor([True, False])),
+]
+
+
+def same(found, expected):
+    assert type(found) is type(expected)
+    if isinstance(expected, rv.Tensor):
+        assert (found.dtype, found.tolist()) == (expected.dtype, expected.tolist())
+    elif isinstance(expected, Mapping):
+        assert list(found) == list(expected)
+        for key in expected:
+            same(found[key], expected[key])
+    elif isinstance(expected, (str, bytes, int)):
+        assert found == expected
+    else:
+        for one, other in zip(found, expected, strict=True):
+            same(one, other)
+
+
+@pytest.mark.parametrize(("samples", "expected"), COLLATED, ids=str)
+def test_containers_keep_their_class(samples, expected):
+    same(default_collate(samples), expected)
+
+
+def test_a_sample_keeps_its_containers():
+    x = np.float32([1])
+    for kind in (list, deque, Named, lambda parts: Pair(*parts, 1), lambda parts: Held({"a": parts[0]})):
+        same(default_convert(kind([x])), kind([rv.tensor(x)]))
+    same(default_convert((x, "a", TEXTS)), [rv.tensor(x), "a", TEXTS])  # a tuple becomes a list
+
+
+def test_functions_for_classes_of_samples():
+    class Image:
+        pass
+
+    table = {**default_collate_fn_map, Image: lambda batch, *, collate_fn_map: len(batch)}
+    assert collate([{"a": Image()}, {"a": Image()}], collate_fn_map=table) == {"a": 2}
+    refused(TypeError, "got samples of type Image", default_collate, [Image()])
+
+
+def test_joined_datasets():
+    chain = Numbers(2) + Numbers(1)
+    assert isinstance(chain, ChainDataset)
+    assert batches(DataLoader(chain, 2)) == [[0, 1], [0]]
+    assert len(ChainDataset([Counted(2), Counted(3)])) == 5
+    refused(TypeError, "[ChainDataset] got a list", list, ChainDataset([[1]]))
+    refused(TypeError, "[ConcatDataset] got an IterableDataset", ConcatDataset, [Numbers()])
+    assert ConcatDataset([[1, 2], [3]]).cumulative_sizes == [2, 3]
+
+    class Several(list):
+        def __getitems__(self, indices):
+            return [10 * self[i] for i in indices]
+
+    for data, expected in (
+        (Subset(Several([1, 2, 3]), [2, 0]), [[30, 10]]),
+        (StackDataset([1, 2], Several([3, 4])), [[[1, 2], [30, 40]]]),
+        (StackDataset(a=[1, 2], b=Several([3, 4])), [{"a": [1, 2], "b": [30, 40]}]),
+    ):
+        found = list(DataLoader(data, 2))
+        same(found, as_tensors(expected))
+    assert StackDataset([1, 2], [3, 4])[1] == (2, 4)
+    assert StackDataset(a=[1, 2])[0] == {"a": 1}
+    for wrong in ({}, {"a": [1], "b": [1, 2]}):
+        with pytest.raises(ValueError, match=r"\[StackDataset\] got"):
+            StackDataset(**wrong)
+
+
+def as_tensors(value):
+    """Lists of numbers as Tensors."""
+    if isinstance(value, dict):
+        return {key: as_tensors(part) for key, part in value.items()}
+    return rv.tensor(value) if isinstance(value[0], int) else [*map(as_tensors, value)]
+
+
+def test_what_a_program_sees_of_splits_and_samplers():
+    a, b = random_split(range(10), [5, 5])
+    assert sorted(a.indices + b.indices) == list(range(10))
+    assert all(type(i) is int for part in (a, b) for i in part.indices)
+    assert type(WeightedRandomSampler([1, 2], 2).weights) is rv.Tensor
+    assert not hasattr(Numbers(), "__len__")
+    data = TensorDataset(rv.arange(2))
+    data.tensors = (rv.tensor([7, 8]),)
+    assert batches(DataLoader(data, 2, collate_fn=lambda samples: samples[1][0])) == [8]
+    for kind in (Dataset, IterableDataset, Subset, ConcatDataset, DataLoader, Sampler):
+        assert kind[int]

@@ -113,7 +113,6 @@ def test_collate():
         [np.float32(1), np.float64(2)],
         [np.bool_(True), np.bool_(False)],
         [True, False],
-        [1, 2.5],
         [1, True],
         [2**40, 3],
     ],
@@ -165,7 +164,8 @@ def test_errors():
         DataLoader(TensorDataset(X), batch_size=0)
     with pytest.raises(TypeError, match=r"\[DataLoader\] got batch_size 2.0; expected an integer"):
         DataLoader(TensorDataset(X), batch_size=2.0)
-    refused(TypeError, "got a dataset of type int", DataLoader, 3)
+    for wrong in (3, Dataset(), {1, 2}):
+        refused(TypeError, "got a dataset of type", iter, DataLoader(wrong))
     refused(ValueError, "got num_workers -1", DataLoader, [1], num_workers=-1)
     refused(TypeError, "got samples [1, 'a']", default_collate, [1, "a"])
     refused(ValueError, "got samples of [1, 2] parts", default_collate, [(1, 2), (3,)])

@@ -71,7 +71,7 @@ def test_how_far_ahead():
     time.sleep(0.02)
     assert dataset.made == 8  # the one in hand and three more
     assert len(alive()) == 1
-    batches.close()
+    del batches
 
 
 def test_an_error_comes_with_the_threads_traceback():

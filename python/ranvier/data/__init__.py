@@ -5,6 +5,7 @@ import typing as _typing
 
 import ranvier.extension as _extension
 from ranvier.data import augment, datasets
+from ranvier.data.collate import *
 from ranvier.data.dataset import *
 from ranvier.data.datasets.files import load as load
 from ranvier.data.datasets.samples import Samples as Samples
@@ -12,6 +13,7 @@ from ranvier.data.loader import *
 from ranvier.data.sampler import *
 from ranvier.data.split import *
 from ranvier.data.transforms import *
+from ranvier.data.workers import *
 
 
 def __getattr__(name: str) -> _typing.Any:

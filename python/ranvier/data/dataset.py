@@ -1,21 +1,23 @@
-"""Collections of samples, with PyTorch's names, and batches of samples."""
+"""Collections of samples, with PyTorch's names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.errors import own_errors, renamed
+from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
 from ranvier.ops.rows import examples
 
 __all__ = [
-    "ConcatDataset", "Dataset", "IterableDataset", "Subset", "TensorDataset", "default_collate",
-    "default_convert",
+    "ChainDataset", "ConcatDataset", "Dataset", "IterableDataset", "StackDataset", "Subset",
+    "TensorDataset",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -36,16 +38,13 @@ class Dataset(Generic[T]):
     def __getitem__(self, index: Any) -> T:
         raise NotImplementedError(f"[{type(self).__name__}] expected a __getitem__ method")
 
-    def __len__(self) -> int:
-        raise NotImplementedError(f"[{type(self).__name__}] expected a __len__ method")
-
     def __add__(self, other: Dataset[T]) -> ConcatDataset[T]:
         return ConcatDataset([self, other])
 
 
 class IterableDataset(Dataset[T]):
     """Samples one after the other, as from a stream: subclasses define `__iter__()`, and `__len__()` if they
-    know it.
+    know it; `a + b` chains.
 
     A DataLoader makes batches of them in this order, and iterates anew in each epoch.
 
@@ -62,8 +61,8 @@ class IterableDataset(Dataset[T]):
     def __getitem__(self, index: Any) -> T:
         raise NotImplementedError(f"[{type(self).__name__}] has no samples by index; expected a loop over it")
 
-    def __len__(self) -> int:
-        raise TypeError(f"[{type(self).__name__}] has no length; expected a __len__ method")
+    def __add__(self, other: Dataset[T]) -> ChainDataset[T]:  # type: ignore[override]
+        return ChainDataset([self, other])
 
 
 class TensorDataset(Dataset[Any]):
@@ -76,15 +75,18 @@ class TensorDataset(Dataset[Any]):
     -> (tensor([2., 3.]), tensor(1))"""
 
     def __init__(self, *tensors: Any) -> None:
-        self.tensors = tensors
-        self._arrays = tuple(raw(tensor) for tensor in tensors)
+        self.tensors = tuple(t if isinstance(t, (Tensor, np.ndarray)) else raw(t) for t in tensors)
         length_of("TensorDataset", self._arrays)
+
+    @property
+    def _arrays(self) -> tuple[Array, ...]:
+        return tuple(map(raw, self.tensors))
 
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple(wrap(np.asarray(array[index])) for array in self._arrays)
 
     def __len__(self) -> int:
-        return len(self._arrays[0])
+        return len(self.tensors[0])
 
 
 class Subset(Dataset[T]):
@@ -98,7 +100,14 @@ class Subset(Dataset[T]):
     def __getitem__(self, index: Any) -> T:
         if isinstance(index, (int, np.integer)):
             return self.dataset[int(self.indices[index])]  # type: ignore[index]
-        return self.dataset[np.asarray(self.indices, np.intp)[index]]
+        chosen = np.asarray(self.indices, np.intp)[index]
+        return self.dataset[chosen.tolist() if isinstance(self.indices, list) else chosen]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[T]:
+        """Many samples by one call, as DataLoader asks for them."""
+        if type(self).__getitem__ is not Subset.__getitem__:
+            return [self[i] for i in indices]
+        return _several(self.dataset, [int(self.indices[i]) for i in indices])
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -107,7 +116,7 @@ class Subset(Dataset[T]):
 class ConcatDataset(Dataset[T]):
     """The samples of several datasets in sequence.
 
-    Raises ValueError: no datasets; IndexError: an index beyond the last sample.
+    Raises ValueError: no datasets; IndexError: an index beyond the last sample; TypeError: a stream.
 
     >>> import numpy as np
     >>> from ranvier.data import ConcatDataset, TensorDataset
@@ -120,23 +129,94 @@ class ConcatDataset(Dataset[T]):
         self.datasets = list(datasets)
         if not self.datasets:
             raise ValueError("[ConcatDataset] got no datasets; expected at least one")
-        self._ends = np.cumsum([len(dataset) for dataset in self.datasets])
+        if any(isinstance(dataset, IterableDataset) for dataset in self.datasets):
+            raise TypeError(
+                "[ConcatDataset] got an IterableDataset; expected datasets with an index: use ChainDataset"
+            )
+        self.cumulative_sizes = self.cumsum(self.datasets)
 
-    @property
-    def cumulative_sizes(self) -> list[int]:
-        return self._ends.tolist()
+    @staticmethod
+    def cumsum(sequence: Iterable[Any]) -> list[int]:
+        """The numbers of samples up to the end of each dataset."""
+        return list(accumulate(map(len, sequence)))
 
     def __getitem__(self, index: Any) -> T:
-        n = len(self)
-        at = int(index)
+        n, at = len(self), int(index)
         if not -n <= at < n:
             raise IndexError(f"[ConcatDataset] got index {at} for {n} samples")
         at %= n
-        which = int(np.searchsorted(self._ends, at, side="right"))
-        return self.datasets[which][at - int(self._ends[which - 1]) if which else at]
+        which = bisect_right(self.cumulative_sizes, at)
+        return self.datasets[which][at - self.cumulative_sizes[which - 1] if which else at]
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self.cumulative_sizes[-1]
+
+
+class ChainDataset(IterableDataset[T]):
+    """The samples of several streams in sequence.
+    | list(rv.data.ChainDataset([])) -> []"""
+
+    def __init__(self, datasets: Iterable[Dataset[T]]) -> None:
+        self.datasets = datasets
+
+    def _streams(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            if not isinstance(dataset, IterableDataset):
+                raise TypeError(f"[ChainDataset] got a {type(dataset).__name__}; expected IterableDatasets")
+            yield dataset
+
+    def __iter__(self) -> Iterator[T]:
+        for dataset in self._streams():
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(map(len, self._streams()))
+
+
+class StackDataset(Dataset[Any]):
+    """The samples of several datasets side by side: a tuple of them, or a dict of those with names.
+
+    Raises ValueError: no datasets, some with and some without names, or unequal lengths.
+    | rv.data.StackDataset(image=[1, 2], text=["a", "b"])[1] -> {'image': 2, 'text': 'b'}"""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ValueError(
+                "[StackDataset] got no datasets, or some without names; expected all with or without"
+            )
+        self.datasets: Any = args or kwargs
+        lengths = [len(dataset) for dataset in args or kwargs.values()]
+        if len(set(lengths)) != 1:
+            raise ValueError(f"[StackDataset] got datasets of {lengths} samples; expected equal lengths")
+        self._length = lengths[0]
+
+    def _each(self, get: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: get(dataset) for name, dataset in self.datasets.items()}
+        return tuple(map(get, self.datasets))
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._each(lambda dataset: dataset[index])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Many samples by one call, as DataLoader asks for them."""
+        parts = self._each(lambda dataset: _several(dataset, indices))
+        if isinstance(parts, dict):
+            return [dict(zip(parts, sample, strict=True)) for sample in zip(*parts.values(), strict=True)]
+        return list(zip(*parts, strict=True))
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def _several(dataset: Any, indices: Sequence[int]) -> list[Any]:
+    several = getattr(dataset, "__getitems__", None)
+    if several is None:
+        return [dataset[i] for i in indices]
+    samples: list[Any] = several(indices)
+    if len(samples) != len(indices):
+        raise ValueError(f"[{type(dataset).__name__}] gave {len(samples)} samples; expected {len(indices)}")
+    return samples
 
 
 def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
@@ -181,82 +261,5 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
     return (dataset._arrays, indices) if type(dataset) is TensorDataset else None
 
 
-def get_worker_info() -> None:
-    """None, PyTorch's answer in the main process: a loader makes batches in threads of this process.
-    | print(rv.utils.data.get_worker_info()) -> None"""
-
-
-def default_collate(batch: list[Any]) -> Any:
-    """A batch of samples: numbers, arrays and Tensors become one Tensor; tuples and dicts part by part.
-
-    Raises ValueError: arrays of different shapes.
-    | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
-    try:
-        return _collated(batch)
-    except Exception as error:
-        raise renamed(error, "default_collate", default_collate, (batch,)) from None
-
-
-def _collated(batch: Any) -> Any:
-    first = batch[0]
-    if isinstance(first, (Tensor, np.ndarray, np.generic, int, float, bool)):
-        return wrap(_stacked(batch))
-    if isinstance(first, Mapping):
-        return {key: _collated([sample[key] for sample in batch]) for key in first}
-    if isinstance(first, (tuple, list)):
-        lengths = sorted({len(sample) for sample in batch})
-        if len(lengths) > 1:
-            raise ValueError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
-        columns = [_collated(list(part)) for part in zip(*batch, strict=True)]
-        return type(first)(*columns) if hasattr(first, "_fields") else columns  # a named tuple stays one
-    if not isinstance(first, (str, bytes)):
-        raise TypeError(
-            f"[default_collate] got samples of type {type(first).__name__}; expected Tensors, arrays, "
-            "numbers, texts, or dicts and lists of these: pass a collate_fn"
-        )
-    return batch
-
-
-def _stacked(batch: list[Any]) -> Array:
-    """One array of numbers, arrays or Tensors; what is usual is decided for all samples at once."""
-    kinds = set(map(type, batch))
-    if len(kinds) == 1 and isinstance(batch[0], (np.generic, int, float)):
-        numbers = np.array(batch)
-        if numbers.ndim == 1 and numbers.dtype.kind in "biuf":
-            return numbers
-    if kinds == {Tensor}:
-        arrays = [sample._array for sample in batch]
-    elif kinds == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
-        arrays = [raw(batch[0]), *batch[1:]]  # its errors are those of the others
-    else:
-        arrays = [raw(sample) for sample in batch]
-    shapes, dtypes = {array.shape for array in arrays}, {array.dtype for array in arrays}
-    if len(shapes) != 1:
-        raise ValueError(f"[default_collate] got samples of shapes {sorted(shapes)}; expected equal shapes")
-    if any(dtype.kind not in "biuf" for dtype in dtypes):
-        raise TypeError(f"[default_collate] got samples {batch[:3]!r}; expected numbers in all or in none")
-    if arrays[0].ndim == 0:
-        return np.stack(arrays) if len(dtypes) > 1 else np.fromiter(arrays, dtypes.pop(), len(arrays))
-    return np.concatenate(arrays).reshape(len(arrays), *arrays[0].shape)
-
-
-def default_convert(data: Any) -> Any:
-    """One sample with its arrays as Tensors, as a DataLoader without batch size yields it.
-
-    >>> import numpy as np
-    >>> from ranvier.data import default_convert
-    >>> default_convert((np.ones(2, np.float32), "name"))
-    (tensor([1., 1.]), 'name')
-    """
-    if isinstance(data, (np.ndarray, np.generic)):
-        return wrap(raw(data))
-    if isinstance(data, Mapping):
-        return {key: default_convert(value) for key, value in data.items()}
-    if isinstance(data, tuple):
-        values = [default_convert(value) for value in data]
-        return type(data)(*values) if hasattr(data, "_fields") else tuple(values)
-    return [default_convert(value) for value in data] if isinstance(data, list) else data
-
-
-own_errors(globals(), "default_collate default_convert", __all__)
+own_errors(globals(), names=__all__)
 examples(globals())

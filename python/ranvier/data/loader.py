@@ -10,17 +10,16 @@ batch is the same whether it is made when needed, ahead of time in a thread, or 
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
-from itertools import islice
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from ranvier.autograd import Tensor, random, wrap
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.memory import Array
-from ranvier.data.dataset import Indices, IterableDataset, default_collate, default_convert, raw, whole_arrays
+from ranvier.autograd import random
+from ranvier.autograd.errors import number, own_errors
+from ranvier.data.batches import Batches, drawn_with, parts
+from ranvier.data.collate import default_collate, default_convert
+from ranvier.data.dataset import IterableDataset, one_of
 from ranvier.data.prefetch import ahead
 from ranvier.data.sampler import (
     BatchSampler,
@@ -32,30 +31,21 @@ from ranvier.data.sampler import (
     require_indices,
     stream_of,
 )
+from ranvier.data.workers import Turns, Worker, started
 
 __all__ = ["DataLoader"]
 
-_WHOLE = (int, np.integer)
+T = TypeVar("T")
+_FIXED = ("dataset", "batch_size", "sampler", "batch_sampler", "drop_last", "persistent_workers")
 
 
-def _fixed(name: str) -> Any:
-    """An attribute of a DataLoader that is set once, as in PyTorch; `vars` has it."""
+class _DatasetKind:
+    """How a data set gives its samples."""
 
-    def read(loader: Any) -> Any:
-        try:
-            return loader.__dict__[name]
-        except KeyError:
-            raise AttributeError(f"{type(loader).__name__!r} object has no attribute {name!r}") from None
-
-    def write(loader: Any, value: Any) -> None:
-        if "_start" in loader.__dict__:
-            raise ValueError(f"[DataLoader] got {name} of a loader that is made; expected a new DataLoader")
-        loader.__dict__[name] = value
-
-    return property(read, write)
+    Map, Iterable = 0, 1
 
 
-class DataLoader:
+class DataLoader(Generic[T]):
     """Iterates over a dataset in batches, as `torch.utils.data.DataLoader`.
 
     Every pass over the loader is an epoch. With `shuffle` each epoch has a new order, drawn from the
@@ -78,9 +68,14 @@ class DataLoader:
         augment: from `rv.data.augment`, or a function that replaces the first array of each batch; one that
             mixes labels (Mixup) replaces the first two arrays.
         transform: a function of the first array of each batch, after `augment` (`rv.data.Normalize` ...).
-        num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor,
-            persistent_workers, pin_memory_device, in_order: PyTorch's; kept without effect. Other unknown
-            keywords raise TypeError.
+        num_workers: the number of workers, which make batches in turn, each with its copy of the dataset and
+            its random numbers. They run one after the other in this process, without `prefetch`;
+            `rv.utils.data.get_worker_info()` tells which one runs.
+        worker_init_fn: called in each worker with its number before its first batch.
+        persistent_workers: each pass has the same workers.
+        timeout: the seconds that a worker has for a batch.
+        prefetch_factor: the number of indices for each worker that are drawn ahead.
+        pin_memory, pin_memory_device, multiprocessing_context, in_order: PyTorch's; kept without effect.
 
     `dataset`, `batch_size`, `sampler`, `batch_sampler`, `drop_last` and `persistent_workers` cannot be set
     afterwards.
@@ -98,10 +93,7 @@ class DataLoader:
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
-    dataset, batch_size, drop_last = map(_fixed, ("dataset", "batch_size", "drop_last"))
-    sampler, batch_sampler, persistent_workers = map(
-        _fixed, ("sampler", "batch_sampler", "persistent_workers")
-    )
+    keyed = True  # whether the random numbers of a pass depend on its key alone
 
     def __init__(
         self,
@@ -128,11 +120,11 @@ class DataLoader:
         in_order: bool = True,
     ) -> None:
         self._stream = isinstance(dataset, IterableDataset)
+        self._dataset_kind = _DatasetKind.Iterable if self._stream else _DatasetKind.Map
         _require_order(self._stream, batch_size, shuffle, sampler, batch_sampler, drop_last)
-        counted = hasattr(dataset, "__len__") or sampler is not None or batch_sampler is not None
-        if not (hasattr(dataset, "__getitem__") and counted):
-            kind = type(dataset).__name__
-            raise TypeError(f"[DataLoader] got a dataset of type {kind}; expected __getitem__ and __len__")
+        self._check_workers(
+            num_workers, timeout, prefetch_factor, persistent_workers, multiprocessing_context
+        )
         for name, function in (("collate_fn", collate_fn), ("augment", augment), ("transform", transform)):
             if not (function is None or callable(function)):
                 kind = type(function).__name__
@@ -147,12 +139,13 @@ class DataLoader:
         )
         self.augment, self.transform = augment, transform
         self.prefetch = positive("DataLoader", "prefetch", prefetch) if prefetch else 0
-        if num_workers:
-            positive("DataLoader", "num_workers", num_workers)
         self.num_workers = num_workers
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order
+        if isinstance(multiprocessing_context, str):
+            multiprocessing_context = multiprocessing.get_context(multiprocessing_context)
         self.multiprocessing_context, self.persistent_workers = multiprocessing_context, persistent_workers
+        self._workers: list[Worker] | None = None  # those that are kept
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         # an integer seeds a stream, so that the second epoch differs from the first
         self.generator = stream_of(generator, "DataLoader")
@@ -163,13 +156,20 @@ class DataLoader:
         elif sampler is not None:
             require_indices("DataLoader", "sampler", sampler)
         elif not self._stream:
-            indices = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
+            indices = (
+                RandomSampler(dataset, generator=self.generator) if shuffle else SequentialSampler(dataset)
+            )
         if self.batch_size is not None and not self._stream:
             batches = BatchSampler(indices, self.batch_size, drop_last)  # type: ignore[arg-type]
         self.sampler, self.batch_sampler = indices, batches
         self._start: int | None = None  # the key of the pass in progress; None between passes
         self._done = 0  # batches of it that were yielded
         self._resumed = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and "_start" in self.__dict__:
+            raise ValueError(f"[DataLoader] got {name} of a loader that is made; expected a new DataLoader")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         if self._stream:  # TypeError where the dataset has no __len__
@@ -187,7 +187,11 @@ class DataLoader:
         """A pass over the data; PyTorch's name, which its programs override."""
         if self._start is None:
             self._start, self._done = self._draw(), 0
-        return self._pass(self._start, self._done)
+        source = getattr(self.sampler, "data_source", ())
+        if not (self._stream or (hasattr(self.dataset, "__getitem__") and hasattr(source, "__len__"))):
+            kind = type(self.dataset).__name__
+            raise TypeError(f"[DataLoader] got a dataset of type {kind}; expected __getitem__ and __len__")
+        return _BaseDataLoaderIter(self, self._start, self._done)
 
     @property
     def _auto_collation(self) -> bool:
@@ -221,6 +225,10 @@ class DataLoader:
         for own, saved in zip(self._generators(), (state["generator"], state.get("sampler")), strict=True):
             if own is not None and saved is not None:
                 own.set_state(saved)
+        if not self.keyed and state["start"] is not None:
+            raise ValueError(
+                "[DataLoader] got a state within a pass of PyTorch's numbers; expected one between passes"
+            )
         self._start, self._done = state["start"], int(state["batch"])
         self._resumed = self._start is not None
 
@@ -235,30 +243,79 @@ class DataLoader:
 
     # --- one pass
 
-    def _pass(self, key: int, first: int) -> Iterator[Any]:
+    def _batches(self, key: int, first: int) -> Iterator[Any]:
         """The batches of one pass from number `first` on."""
-        make = _Batches(self, key)
-        numbered = islice(enumerate(self._indices(key)), first, None)
-        batches = ahead(make, numbered, self.prefetch) if self.prefetch else (make(one) for one in numbered)
-        with closing(batches):  # ends the thread, also if the pass is abandoned
-            for batch in batches:
-                self._done += 1
-                yield batch
-        if self._start == key:  # else another pass has begun
-            self._start, self._done = None, 0
+        make = Batches(self, key if self.keyed else None, self.dataset)
+        if self.num_workers and not (make.gathers_only and self.worker_init_fn is None):
+            workers = self._workers or started(self, key & (2**63 - 1))
+            self._workers = workers if self.persistent_workers else None
+            for worker in workers:
+                worker.begin_pass(self)
+            indices = itertools.repeat(None) if self._stream else self._indices(key)
+            turns = Turns(workers, indices, self.prefetch_factor or 2)
+            for _ in range(first):  # which the workers' random numbers depend on
+                next(turns, None)
+            return turns
+        numbered = itertools.islice(enumerate(self._indices(key)), first, None)
+        return ahead(make, numbered, self.prefetch) if self.prefetch else map(make, numbered)
 
     def _indices(self, key: int) -> Iterator[Any]:
         """The indices of each batch: arrays for our orders, else what the samplers yield; of a stream its
         samples."""
         if self._stream:
-            return _drawn_with(key, _parts(self.dataset, self.batch_size, self.drop_last))
+            samples = parts(self.dataset, self.batch_size, self.drop_last)
+            return drawn_with(key, samples) if self.keyed else samples
         source = self._index_sampler
+        if not self.keyed:
+            return iter(source)
         batched = type(source) is BatchSampler and source is self.batch_sampler
         ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__  # not a subclass's own
         if ours and (batched or source is self.sampler):
-            order = self.sampler.drawn(key)
+            order = self.sampler.drawn(key)  # type: ignore[union-attr]
             return iter(source.batches(order) if batched else order)
-        return _drawn_with(key, source)
+        return drawn_with(key, source)
+
+    @staticmethod
+    def _check_workers(count: int, timeout: float, factor: Any, persistent: bool, context: Any) -> None:
+        """Refuses settings of workers that are out of range, or given without workers."""
+        if count:
+            positive("DataLoader", "num_workers", count)
+        if factor is not None:
+            positive("DataLoader", "prefetch_factor", factor)
+        number("DataLoader", "timeout", timeout, 0.0)
+        settings = {"prefetch_factor": factor, "persistent_workers": persistent or None}
+        for name, value in (settings | {"multiprocessing_context": context}).items():
+            if value is not None and not count:
+                raise ValueError(
+                    f"[DataLoader] got {name} {value!r} with num_workers 0; expected at least 1 worker"
+                )
+        if isinstance(context, str):
+            one_of("DataLoader", "multiprocessing_context", context, multiprocessing.get_all_start_methods())
+
+
+class _BaseDataLoaderIter:
+    """One pass over the data."""
+
+    def __init__(self, loader: Any, key: int, first: int) -> None:
+        self._loader, self._key = loader, key
+        self._batches: Iterator[Any] = loader._batches(key, first)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __next__(self) -> Any:
+        position = self._loader.__dict__
+        try:
+            batch = next(self._batches)
+        except StopIteration:
+            if position["_start"] == self._key:  # else another pass has begun
+                position.update(_start=None, _done=0)
+            raise
+        position["_done"] += 1
+        return batch
 
 
 def _require_order(
@@ -283,110 +340,6 @@ def _require_order(
             "[DataLoader] got an IterableDataset with shuffle, sampler or batch_sampler; expected none: "
             "the dataset gives the order"
         )
-
-
-def _drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
-    """`indices`; their random numbers come from a stream of the pass."""
-    stream, end = random.Generator().manual_seed(random.mixed(key, 0)), object()
-    with random.using(stream):
-        rest = iter(indices)
-    while True:
-        with random.using(stream):
-            chosen = next(rest, end)
-        if chosen is end:
-            return
-        yield chosen
-
-
-def _parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator[Any]:
-    """Lists of `size` samples, the last one perhaps shorter; single samples without a size."""
-    if size is None:
-        yield from samples
-        return
-    part = []
-    for sample in samples:
-        part.append(sample)
-        if len(part) == size:
-            yield part
-            part = []
-    if part and not drop_last:
-        yield part
-
-
-class _Batches:
-    """Makes the batches of one pass. It has no reference to the loader, which a thread would keep alive."""
-
-    def __init__(self, loader: DataLoader, key: int) -> None:
-        self.key = key
-        self.dataset = loader.dataset
-        self.stream = loader._stream
-        self.collate = loader.collate_fn
-        usual = self.collate in (default_collate, default_convert) and not self.stream
-        self.whole = whole_arrays(loader.dataset) if usual else None
-        self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
-        self.single = not loader._auto_collation
-        self.several = getattr(loader.dataset, "__getitems__", None)  # many samples by one call
-        self.augment, self.transform = loader.augment, loader.transform
-        self.gathers_only = self.whole is not None and not (self.single or self.augment or self.transform)
-
-    def __call__(self, numbered: tuple[int, Any]) -> Any:
-        number, chosen = numbered
-        if self.gathers_only:  # no random numbers
-            return self._of(chosen)
-        with random.using(random.Generator().manual_seed(random.mixed(self.key, number + 1))):
-            batch = self._of(chosen)
-            return self._changed(batch) if self.augment or self.transform else batch
-
-    def _of(self, chosen: Any) -> Any:
-        if self.stream:  # the samples themselves
-            return self.collate(chosen)
-        if self.single:
-            if isinstance(chosen, np.ndarray):  # of a batch sampler
-                return self.collate(self.dataset[chosen.tolist()])
-            return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
-        if self.whole is None:
-            if self.several is not None:
-                return self.collate(self.several(chosen if isinstance(chosen, list) else list(chosen)))
-            dataset, whole = self.dataset, _WHOLE
-            try:
-                return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
-            except TypeError:
-                if isinstance(chosen, Iterable):
-                    raise
-                raise TypeError(f"[DataLoader] got {chosen!r} from batch_sampler; expected indices") from None
-        arrays, indices = self.whole
-        if self.in_order and indices is None and len(chosen):
-            here = slice(int(chosen[0]), int(chosen[-1]) + 1)
-            # copies, so that a change of a batch in place does not change the dataset
-            return [wrap(array[here].copy()) for array in arrays]
-        chosen = np.asarray(chosen, np.intp)
-        return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
-
-    def _changed(self, batch: Any) -> Any:
-        fields = list(batch) if isinstance(batch, (list, tuple)) else [batch]
-        if not fields or not isinstance(fields[0], (Tensor, np.ndarray)):
-            raise TypeError(
-                f"[DataLoader] got a batch of type {type(batch).__name__} to augment or transform; "
-                "expected an array or a list that begins with one"
-            )
-        if self.augment is not None:
-            mixed = 2 if getattr(self.augment, "mixes_labels", False) else 1
-            if len(fields) < mixed:
-                raise ValueError("[DataLoader] got batches without labels to mix; expected (x, y)")
-            result = self.augment(*(raw(field) for field in fields[:mixed]))
-            fields[:mixed] = result if mixed == 2 else [result]
-        if self.transform is not None:
-            fields[0] = self.transform(raw(fields[0]))
-        fields = [field if isinstance(field, Tensor) else default_convert(field) for field in fields]
-        return fields if isinstance(batch, (list, tuple)) else fields[0]
-
-
-def gather(array: Array, chosen: Indices) -> Array:
-    # take is twice as fast as indexing, but first copies an array that is not contiguous
-    if array.flags.c_contiguous:
-        return array.take(chosen, axis=0)
-    gathered: Array = array[chosen]
-    return gathered
 
 
 own_errors(globals(), names=__all__)

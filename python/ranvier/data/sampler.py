@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import random
+from ranvier.autograd import random, wrap
 from ranvier.autograd.errors import own_errors, renamed
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.rows import examples
@@ -104,7 +104,6 @@ class SequentialSampler(OrderSampler):
     """0, 1, 2 ... `len(data_source)` - 1."""
 
     def __init__(self, data_source: Sized) -> None:
-        len(data_source)  # raises the error here
         self.data_source = data_source
 
     def order(self, key: int = 0) -> Indices:
@@ -213,11 +212,11 @@ class WeightedRandomSampler(OrderSampler):
     def __init__(
         self, weights: npt.ArrayLike, num_samples: int, replacement: bool = True, generator: Seed = None
     ) -> None:
-        self.weights = np.asarray(raw(weights), np.float64)
+        w = np.asarray(raw(weights), np.float64)
+        self.weights = wrap(w)
         self.num_samples = positive("WeightedRandomSampler", "num_samples", num_samples)
         self.replacement = bool(replacement)
         self.generator = stream_of(generator, "WeightedRandomSampler")
-        w = self.weights
         if w.ndim != 1 or not (np.isfinite(w).all() and (w >= 0).all() and 0 < w.sum() < np.inf):
             raise ValueError(
                 f"[WeightedRandomSampler] got weights of shape {w.shape}; expected one finite number >= 0 "
@@ -230,7 +229,7 @@ class WeightedRandomSampler(OrderSampler):
             )
 
     def order(self, key: int) -> Indices:
-        draws, w = numpy_generator(key, "WeightedRandomSampler"), self.weights
+        draws, w = numpy_generator(key, "WeightedRandomSampler"), self.weights._array
         if not self.replacement:
             with np.errstate(divide="ignore"):  # weight 0: last
                 ranks = np.log(1 - draws.random(len(w))) / w

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.dataset import Dataset, Indices, Subset, length_of
+from ranvier.data.dataset import Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
 
 __all__ = ["random_split", "train_test_split"]
@@ -128,9 +128,7 @@ def _stratified(labels: Array, n: int, n_train: int, n_test: int, seed: Seed) ->
     return tuple(part[np.argsort(place[part])] for part in (np.concatenate(train), np.concatenate(test)))  # type: ignore[return-value]
 
 
-def random_split(
-    dataset: Dataset[Any], lengths: Sequence[float | int], generator: Seed = None
-) -> list[Subset[Any]]:
+def random_split(dataset: Any, lengths: Sequence[float | int], generator: Seed = None) -> list[Subset[Any]]:
     """Split a dataset at random into subsets, as `torch.utils.data.random_split`.
 
     Args:
@@ -149,7 +147,7 @@ def random_split(
     sizes = _lengths(n, lengths)
     order = permutation(n, generator)
     ends = np.cumsum(sizes)
-    return [Subset(dataset, order[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
+    return [Subset(dataset, order[end - size : end].tolist()) for end, size in zip(ends, sizes, strict=True)]
 
 
 def _lengths(n: int, lengths: Sequence[float | int]) -> list[int]:

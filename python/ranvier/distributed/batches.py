@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier.data.loader import gather
+from ranvier.data.batches import gather
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World

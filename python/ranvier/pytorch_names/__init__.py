@@ -50,8 +50,6 @@ _OTHERS = {
     "_Loss": ("nn.loss", "Loss"),
     "_WeightedLoss": ("nn.loss", "Loss"),
     "_NormBase": ("nn.norm", "_ChannelNorm"),
-    "default_collate": ("data.dataset", "default_collate"),
-    "get_worker_info": ("data.dataset", "get_worker_info"),
 }
 _REPEATED = {"_single": 1, "_pair": 2, "_triple": 3, "_quadruple": 4}
 # names of `ranvier` that modules here have

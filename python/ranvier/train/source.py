@@ -14,7 +14,7 @@ from ranvier.autograd import random
 from ranvier.autograd.memory import Array
 from ranvier.compile.batches import Batches
 from ranvier.data import RandomSampler
-from ranvier.data.loader import gather
+from ranvier.data.batches import gather
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import mean_weights

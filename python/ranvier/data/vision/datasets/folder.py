@@ -46,6 +46,9 @@ class VisionDataset(Dataset[Any]):
             target = self.target_transform(target)
         return image, target
 
+    def __len__(self) -> int:
+        raise NotImplementedError(f"[{type(self).__name__}] expected a __len__ method")
+
     def __repr__(self) -> str:
         lines = [f"Dataset {type(self).__name__}", f"    Number of datapoints: {len(self)}"]
         lines += [f"    Root location: {self.root}"] if self.root is not None else []

@@ -1,0 +1,127 @@
+"""Batches of the indices that a sampler gives, with the random numbers of a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import Tensor, random, wrap
+from ranvier.autograd.memory import Array
+from ranvier.data.collate import default_collate, default_collate_fn_map, default_convert
+from ranvier.data.dataset import Indices, raw, whole_arrays
+from ranvier.data.sampler import SequentialSampler
+
+_WHOLE = (int, np.integer)
+
+
+def drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
+    """`indices`; their random numbers come from a stream of the pass."""
+    stream, end = random.Generator().manual_seed(random.mixed(key, 0)), object()
+    with random.using(stream):
+        rest = iter(indices)
+    while True:
+        with random.using(stream):
+            chosen = next(rest, end)
+        if chosen is end:
+            return
+        yield chosen
+
+
+def parts(samples: Iterable[Any], size: int | None, drop_last: bool) -> Iterator[Any]:
+    """Lists of `size` samples, the last one perhaps shorter; single samples without a size."""
+    if size is None:
+        yield from samples
+        return
+    part = []
+    for sample in samples:
+        part.append(sample)
+        if len(part) == size:
+            yield part
+            part = []
+    if part and not drop_last:
+        yield part
+
+
+class Batches:
+    """Makes the batches of one pass. It has no reference to the loader, which a thread would keep alive.
+
+    key: of the pass; None where the numbers come from the generator in force.
+    """
+
+    def __init__(self, loader: Any, key: int | None, dataset: Any) -> None:
+        self.key = key
+        self.dataset = dataset
+        self.stream = loader._stream
+        self.collate = loader.collate_fn
+        usual = self.collate in (default_collate, default_convert) and not self.stream
+        self.whole = whole_arrays(dataset) if usual and not default_collate_fn_map else None
+        self.in_order = type(loader.sampler) is SequentialSampler  # batches of slices
+        self.single = not loader._auto_collation
+        self.several = getattr(dataset, "__getitems__", None)  # many samples by one call
+        self.augment, self.transform = loader.augment, loader.transform
+        self.gathers_only = self.whole is not None and not (self.single or self.augment or self.transform)
+
+    def __call__(self, numbered: tuple[int, Any]) -> Any:
+        number, chosen = numbered
+        if self.gathers_only or self.key is None:  # no random numbers, or as the program draws them
+            return self.made(chosen)
+        with random.using(random.Generator().manual_seed(random.mixed(self.key, number + 1))):
+            return self.made(chosen)
+
+    def made(self, chosen: Any) -> Any:
+        """The batch of these indices, or of these samples of a stream."""
+        batch = self._of(chosen)
+        return self._changed(batch) if self.augment or self.transform else batch
+
+    def _of(self, chosen: Any) -> Any:
+        if self.stream:  # the samples themselves
+            return self.collate(chosen)
+        if self.single:
+            if isinstance(chosen, np.ndarray):  # of a batch sampler
+                return self.collate(self.dataset[chosen.tolist()])
+            return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
+        if self.whole is None:
+            if self.several is not None:
+                return self.collate(self.several(chosen if isinstance(chosen, list) else list(chosen)))
+            dataset, whole = self.dataset, _WHOLE
+            try:
+                return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])
+            except TypeError:
+                if isinstance(chosen, Iterable):
+                    raise
+                raise TypeError(f"[DataLoader] got {chosen!r} from batch_sampler; expected indices") from None
+        arrays, indices = self.whole
+        if self.in_order and indices is None and len(chosen):
+            here = slice(int(chosen[0]), int(chosen[-1]) + 1)
+            # copies, so that a change of a batch in place does not change the dataset
+            return [wrap(array[here].copy()) for array in arrays]
+        chosen = np.asarray(chosen, np.intp)
+        return [wrap(gather(array, chosen if indices is None else indices[chosen])) for array in arrays]
+
+    def _changed(self, batch: Any) -> Any:
+        fields = list(batch) if isinstance(batch, (list, tuple)) else [batch]
+        if not fields or not isinstance(fields[0], (Tensor, np.ndarray)):
+            raise TypeError(
+                f"[DataLoader] got a batch of type {type(batch).__name__} to augment or transform; "
+                "expected an array or a list that begins with one"
+            )
+        if self.augment is not None:
+            mixed = 2 if getattr(self.augment, "mixes_labels", False) else 1
+            if len(fields) < mixed:
+                raise ValueError("[DataLoader] got batches without labels to mix; expected (x, y)")
+            result = self.augment(*(raw(field) for field in fields[:mixed]))
+            fields[:mixed] = result if mixed == 2 else [result]
+        if self.transform is not None:
+            fields[0] = self.transform(raw(fields[0]))
+        fields = [field if isinstance(field, Tensor) else default_convert(field) for field in fields]
+        return fields if isinstance(batch, (list, tuple)) else fields[0]
+
+
+def gather(array: Array, chosen: Indices) -> Array:
+    # take is twice as fast as indexing, but first copies an array that is not contiguous
+    if array.flags.c_contiguous:
+        return array.take(chosen, axis=0)
+    gathered: Array = array[chosen]
+    return gathered

@@ -1,0 +1,130 @@
+"""Batches of samples, and single samples, as Tensors in the containers that the samples have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, MutableSequence, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.creation import tensor
+from ranvier.autograd.errors import own_errors, renamed
+from ranvier.autograd.failures import OpError
+from ranvier.autograd.memory import Array
+from ranvier.data.dataset import raw
+from ranvier.ops.rows import examples
+
+__all__ = ["default_collate", "default_convert"]
+
+default_collate_fn_map: dict[Any, Any] = {}  # functions of a program for classes of samples, as PyTorch's
+
+
+def default_collate(batch: Any) -> Any:
+    """A batch of samples: numbers, arrays and Tensors become one Tensor; containers part by part.
+
+    Mappings, named tuples and sequences keep their class; a tuple becomes a list, as in PyTorch. Texts stay.
+
+    Raises ValueError: arrays of different shapes.
+    | rv.data.default_collate([({"x": 1}, 0), ({"x": 2}, 1)]) -> [{'x': tensor([1, 2])}, tensor([0, 1])]"""
+    return collate(batch, collate_fn_map=default_collate_fn_map)
+
+
+def collate(batch: Any, *, collate_fn_map: Mapping[Any, Any] | None = None) -> Any:
+    """The same, with functions of your own for classes of samples: `f(batch, collate_fn_map=...)`."""
+    try:
+        return _collated(batch, collate_fn_map or {})
+    except Exception as error:
+        raise renamed(error, "default_collate", default_collate, (batch,)) from None
+
+
+def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
+    first = batch[0]
+    for kind, function in own.items():
+        if isinstance(first, kind):
+            return function(batch, collate_fn_map=own)
+    if isinstance(first, (str, bytes)):  # also those of NumPy
+        return batch
+    if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
+        return wrap(_stacked(batch))
+    if isinstance(first, Mapping):
+        return _rebuilt(first, {key: _collated([sample[key] for sample in batch], own) for key in first})
+    if not isinstance(first, Sequence):
+        raise TypeError(
+            f"[default_collate] got samples of type {type(first).__name__}; expected Tensors, arrays, "
+            "numbers, texts, or dicts and lists of these: pass a collate_fn"
+        )
+    lengths = sorted({len(sample) for sample in batch})
+    if len(lengths) > 1:
+        raise OpError(f"[default_collate] got samples of {lengths} parts; expected as many in each")
+    return _rebuilt(first, [_collated(part, own) for part in zip(*batch, strict=True)])
+
+
+def _rebuilt(original: Any, values: Any) -> Any:
+    """New values in a container of the class of the original; in a plain one where that cannot be."""
+    kind = type(original)
+    if kind in (dict, list):
+        return values
+    if isinstance(original, tuple):
+        return kind(*values) if hasattr(original, "_fields") else values
+    try:
+        if isinstance(original, (MutableMapping, MutableSequence)):  # it may have further attributes
+            own = copy(original)
+            if isinstance(own, MutableMapping):
+                own.update(values)
+            else:
+                for i, value in enumerate(values):
+                    own[i] = value
+            return own
+        return kind(values)
+    except TypeError:
+        return values
+
+
+def _stacked(batch: Any) -> Array:
+    """One array of numbers, arrays or Tensors; what is usual is decided for all samples at once."""
+    kinds = set(map(type, batch))
+    if len(kinds) == 1 and isinstance(batch[0], (np.generic, int, float)):
+        numbers = np.array(batch)
+        if numbers.ndim == 1 and numbers.dtype.kind in "biuf":
+            return numbers
+    if kinds == {Tensor}:
+        arrays = [sample._array for sample in batch]
+    elif kinds == {np.ndarray} and all(sample.dtype.isnative for sample in batch):
+        arrays = [raw(batch[0]), *batch[1:]]  # its errors are those of the others
+    elif kinds <= {bool, int, float}:
+        return tensor(list(batch), dtype=np.float64 if isinstance(batch[0], float) else None)._array
+    else:
+        arrays = [raw(sample) for sample in batch]
+    shapes, dtypes = {array.shape for array in arrays}, {array.dtype for array in arrays}
+    if len(shapes) != 1:
+        raise OpError(f"[default_collate] got samples of shapes {sorted(shapes)}; expected equal shapes")
+    if any(dtype.kind not in "biuf" for dtype in dtypes):
+        raise TypeError(f"[default_collate] got samples {batch[:3]!r}; expected numbers in all or in none")
+    if arrays[0].ndim == 0:
+        return np.stack(arrays) if len(dtypes) > 1 else np.fromiter(arrays, dtypes.pop(), len(arrays))
+    return np.concatenate(arrays).reshape(len(arrays), *arrays[0].shape)
+
+
+def default_convert(data: Any) -> Any:
+    """One sample with its arrays as Tensors, as a DataLoader without batch size yields it.
+
+    >>> import numpy as np
+    >>> from ranvier.data import default_convert
+    >>> default_convert({"x": np.ones(2, np.float32), "name": "a"})
+    {'x': tensor([1., 1.]), 'name': 'a'}
+    """
+    if isinstance(data, (str, bytes)):
+        return data
+    if isinstance(data, (np.ndarray, np.generic)):
+        return data if data.dtype.kind in "SUO" else wrap(raw(data))
+    if isinstance(data, Mapping):
+        return _rebuilt(data, {key: default_convert(data[key]) for key in data})
+    if isinstance(data, Sequence):
+        return _rebuilt(data, [default_convert(value) for value in data])
+    return data
+
+
+own_errors(globals(), "default_collate default_convert", __all__)
+examples(globals())

@@ -1,0 +1,298 @@
+"""The workers of a DataLoader, one after the other in this process.
+
+Each has its own copy of the data set and its own random numbers, in force while it makes a batch: programs
+see what they see with PyTorch's processes, in the same order. The memory of large arrays is copied once, and
+again where a worker changes it. What cannot be copied, such as open files and locks, is shared, and so are
+the variables of modules.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import itertools
+import math
+import mmap
+import os
+import pickle
+import random as python_random
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from tempfile import TemporaryFile
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import random
+from ranvier.data.batches import Batches, parts
+from ranvier.data.dataset import whole_arrays
+from ranvier.ops.rows import examples
+
+__all__ = ["get_worker_info"]
+
+mtrand: Any = np.random  # of the global generator
+_SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
+_LARGE = 2**16  # bytes; the memory of larger arrays is copied where it is changed
+_ENDED = object()
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """What `get_worker_info` gives in a worker."""
+
+    id: int
+    num_workers: int
+    seed: int
+    dataset: Any
+    rng: Any = None
+    worker_method: str | None = "multiprocessing"
+
+
+class _Local(threading.local):
+    info: WorkerInfo | None = None
+    held: list[Any] = []  # noqa: RUF012
+
+
+_local = _Local()
+
+
+def get_worker_info() -> WorkerInfo | None:
+    """The worker of a DataLoader that runs this code, with its id, its seed and its copy of the dataset; None
+    outside. | print(rv.utils.data.get_worker_info()) -> None"""
+    return _local.info
+
+
+class KeyErrorMessage(str):
+    """The text of a KeyError, which Python would show with its line breaks quoted."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Worker:
+    """One worker: makes the batches whose indices it is given."""
+
+    def __init__(self, loader: Any, number: int, seed: int, dataset: Any) -> None:
+        self.info = WorkerInfo(number, loader.num_workers, seed + number, dataset)
+        self.timeout: float = loader.timeout
+        self.generator = random.Generator().manual_seed(seed + number)
+        self.bits: Any = np.random.RandomState(_generate_state(seed, number))._bit_generator
+        own = python_random.Random(seed + number)
+        self.python = own.getstate()
+        self.failed: Exception | None = None
+        if loader.worker_init_fn is not None:
+            self._begin(lambda: loader.worker_init_fn(number))
+
+    def _begin(self, call: Callable[[], Any]) -> Any:
+        """The result of what runs before the first batch; its error is raised in place of the batches."""
+        try:
+            return self._run(call)
+        except Exception as error:
+            self.failed = _told(error, self.info.id)
+
+    def begin_pass(self, loader: Any) -> None:
+        """Reads the loader's settings, and starts anew with a stream."""
+        self.batches = Batches(loader, None, self.info.dataset)
+        if getattr(loader.collate_fn, "__self__", None) is loader.dataset:
+            self.batches.collate = MethodType(loader.collate_fn.__func__, self.info.dataset)
+        if loader._stream and self.failed is None:
+            samples = self._begin(lambda: iter(self.info.dataset))
+            self.rest = parts(samples, loader.batch_size, loader.drop_last)
+
+    def fetch(self, chosen: Any) -> Any:
+        """The batch of these indices; `_ENDED` after the last one of a stream."""
+        if self.failed is not None:
+            raise self.failed
+        return self._run(lambda: self._made(chosen))
+
+    def _made(self, chosen: Any) -> Any:
+        try:
+            if self.batches.stream and (chosen := next(self.rest, _ENDED)) is _ENDED:
+                return _ENDED
+            return self.batches.made(chosen)
+        except Exception as error:
+            raise _told(error, self.info.id) from None
+
+    def _run(self, call: Callable[[], Any]) -> Any:
+        """Calls the function with this worker's random numbers."""
+        with self._numbers():
+            if not self.timeout:
+                return self._inside(call)
+            answer: SimpleQueue[Any] = SimpleQueue()
+
+            def work() -> None:
+                try:
+                    answer.put((self._inside(call), None))
+                except BaseException as error:
+                    answer.put((None, error))
+
+            threading.Thread(target=work, daemon=True).start()
+            try:
+                result, error = answer.get(timeout=self.timeout)
+            except Empty:
+                raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds") from None
+            if error is not None:
+                raise error
+            return result
+
+    def _inside(self, call: Callable[[], Any]) -> Any:
+        before, _local.info = _local.info, self.info
+        try:
+            with random.using(self.generator):
+                return call()
+        finally:
+            _local.info = before
+
+    @contextmanager
+    def _numbers(self) -> Iterator[None]:
+        """Python's and NumPy's global generators have this worker's states within the block."""
+        python, bits = python_random.getstate(), mtrand.get_bit_generator()
+        python_random.setstate(self.python)
+        mtrand.set_bit_generator(self.bits)
+        try:
+            yield
+        finally:
+            self.python, self.bits = python_random.getstate(), mtrand.get_bit_generator()
+            python_random.setstate(python)
+            mtrand.set_bit_generator(bits)
+
+
+def started(loader: Any, seed: int) -> list[Worker]:
+    """The workers of a loader, each with its copy of the data set."""
+    unchanged = loader.worker_init_fn is None and whole_arrays(loader.dataset) is not None
+    n = loader.num_workers
+    datasets = [loader.dataset] * n if unchanged else copies(loader.dataset, n)
+    return [Worker(loader, i, seed, dataset) for i, dataset in enumerate(datasets)]
+
+
+class Turns:
+    """The batches of these indices, of one worker after the other.
+
+    As in PyTorch, up to `ahead` indices for each worker are drawn before their batches are due, a worker
+    whose stream has ended is left out, and an error is that of one batch.
+    """
+
+    def __init__(self, workers: list[Worker], indices: Iterable[Any], ahead: int) -> None:
+        self.workers, self.indices = workers, iter(indices)
+        self.active = [True] * len(workers)
+        self.turns = itertools.cycle(range(len(workers)))
+        self.tasks: deque[tuple[int, Any]] = deque()
+        for _ in range(ahead * len(workers)):
+            self._put()
+
+    def _put(self) -> None:
+        if any(self.active) and (chosen := next(self.indices, _ENDED)) is not _ENDED:
+            self.tasks.append((next(i for i in self.turns if self.active[i]), chosen))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        while self.tasks:
+            number, chosen = self.tasks.popleft()
+            if self.active[number]:
+                try:
+                    batch = self.workers[number].fetch(chosen)
+                    self.active[number] = batch is not _ENDED
+                finally:
+                    self._put()
+                if batch is not _ENDED:
+                    return batch
+        raise StopIteration
+
+
+def _told(error: Exception, number: int) -> Exception:
+    """The error of a worker, with its traceback in the text."""
+    text = "".join(traceback.format_exception(error))
+    text = f"Caught {type(error).__name__} in DataLoader worker process {number}.\nOriginal {text}"
+    try:
+        return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
+    except Exception:  # its class takes other arguments
+        return RuntimeError(text)
+
+
+def copies(dataset: Any, count: int) -> list[Any]:
+    """Copies of a data set; what cannot be copied is shared."""
+    try:
+        copier = _Copier()
+        with copier.memory:
+            copier.dump(dataset)
+            copier.memory.flush()
+            return [copier.copy() for _ in range(count)]
+    except Exception:  # an object that says that it can be copied, and cannot
+        return [copy(dataset) for _ in range(count)]
+
+
+class _Copier(pickle.Pickler):
+    """Writes an object as text, but for objects that the copies share and the memory of large arrays."""
+
+    def __init__(self) -> None:
+        self.text = io.BytesIO()
+        super().__init__(self.text, 5)
+        self.held: list[Any] = []
+        self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
+        in_memory = getattr(os, "memfd_create", None)  # of Linux
+        self.memory: Any = os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile()  # noqa: SIM115
+
+    def reducer_override(self, x: Any) -> Any:
+        if x is _held:
+            return NotImplemented
+        array = getattr(x, "_array", x)
+        if isinstance(x, _SHARED) or (isinstance(array, np.ndarray) and _is_mapped(array)):
+            return self._hold(x)
+        if type(x) is np.ndarray and x.nbytes >= _LARGE and x.dtype.kind in "biufc":
+            self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
+            self.memory.seek(place)
+            self.memory.write(np.ascontiguousarray(x).data)
+            return self._hold((x.shape, x.dtype))
+        try:
+            reduce = copyreg.dispatch_table.get(type(x))
+            reduced = reduce(x) if reduce else x.__reduce_ex__(5)
+        except Exception:
+            return self._hold(x)
+        return self._hold(x) if isinstance(reduced, str) else reduced
+
+    def _hold(self, x: Any) -> Any:
+        self.held.append(x)
+        return _held, (len(self.held) - 1,)
+
+    def copy(self) -> Any:
+        """One copy; the pages of its large arrays are copied where they are changed."""
+        _local.held = [self._mapped(i) if i in self.places else x for i, x in enumerate(self.held)]
+        try:
+            return pickle.loads(self.text.getvalue())
+        finally:
+            _local.held = []
+
+    def _mapped(self, i: int) -> Any:
+        shape, dtype = self.held[i]
+        size = math.prod(shape) * dtype.itemsize
+        memory = mmap.mmap(self.memory.fileno(), size, access=mmap.ACCESS_COPY, offset=self.places[i])
+        return np.frombuffer(memory, dtype).reshape(shape)
+
+
+def _held(i: int) -> Any:
+    return _local.held[i]
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether it shows memory of a file, or of several processes: their changes are not those of a copy."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, (mmap.mmap, memoryview))
+
+
+def _generate_state(base_seed: int, worker_id: int) -> Any:
+    """The seed of a worker's `numpy.random`."""
+    words = worker_id, base_seed & 0xFFFFFFFF, base_seed >> 32, 0
+    return np.random.SeedSequence(words).generate_state(4)
+
+
+examples(globals())
