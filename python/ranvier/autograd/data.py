@@ -34,21 +34,46 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
         return plain(name, data) if isinstance(data, np.ndarray) else np.asarray(data)
     if hasattr(data, "detach"):  # a torch tensor
         return data.detach().cpu().numpy()
-    dtypes = _dtypes(data)
-    if None in dtypes:
-        data = _numbers(name, data)
-    try:
-        array = np.asarray(data)
-    except ValueError as error:
-        raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
+    if own := hasattr(data, "__array__"):  # a data frame, a column, an array of another library
+        dtypes, array = set(), _array_like(name, data)
+    else:
+        dtypes = _dtypes(data)
+        try:
+            array = np.asarray(_numbers(name, data) if None in dtypes else data)
+        except ValueError as error:
+            raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
     if array.dtype.kind in "OUSV":
         raise OpError(f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list")
     if array.dtype.kind == "c":
         require_numbers(name, array.dtype)
     if dtype is not None and array.size and np.dtype(dtype).kind in "iu":
         _require_fit(name, array, np.dtype(dtype))
-    if dtype is None and (array.dtype.kind == "f" or None in dtypes):
+    if dtype is None and not own and (array.dtype.kind == "f" or None in dtypes):
         return array.astype(common_dtype(dtypes - {None} or {default.dtype}), copy=False)
+    return array
+
+
+def _array_like(name: str, data: Any) -> Array:
+    """The array of a data frame, of a column of one, or of another object that NumPy takes."""
+    array = np.asarray(data)
+    if array.dtype.kind == "O" and array.ndim == 2 and hasattr(data, "items"):  # of several dtypes
+        return np.stack([_array_like(name, column) for _, column in data.items()], 1)
+    if array.dtype.kind == "O":  # of Python's numbers
+        array = np.asarray(array.tolist())
+    dtypes = getattr(data, "dtypes", None)  # of a column: one, not a list
+    dtypes = list(dtypes) if np.iterable(dtypes) else [getattr(data, "dtype", array.dtype)]
+    if array.dtype.kind in "OUSVMm":
+        kinds = ", ".join(sorted(set(map(str, dtypes))))
+        raise OpError(
+            f"[{name}] got data of dtype {kinds}; expected numbers: encode texts, dates and categories "
+            "(pandas.get_dummies), fill missing values (fillna)"
+        )
+    nullable = any(getattr(t, "kind", "") in ("i", "u") and not isinstance(t, np.dtype) for t in dtypes)
+    if nullable and array.dtype.kind == "f" and (np.abs(array) > 2**53).any():
+        raise OpError(
+            f"[{name}] got integers above 2**53 beside missing values or floats, which are none in "
+            f"{array.dtype}; expected integers alone: fill missing values (fillna)"
+        )
     return array
 
 
