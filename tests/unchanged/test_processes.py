@@ -1,10 +1,15 @@
 """torch.distributed's stores, in one process and in several; states of the random numbers; names."""
 
 import multiprocessing
+import os
+import pickle
+import signal
+import time
 from datetime import timedelta
 
 import pytest
 import ranvier as rv
+import ranvier.multiprocessing as mp
 from ranvier.torch import random_state
 from ranvier.torch.processes import Backend, HashStore, PrefixStore, TCPStore, is_nccl_available
 from support.refused import refused
@@ -51,7 +56,53 @@ def test_a_store_of_two_processes():
     assert store.add("sum", 0) == 3
 
 
+def _ends(i, how, queue=None):
+    if how == "well" and queue is not None:
+        queue.put(i)
+    if i == 0 and how != "well":
+        time.sleep(60)
+    if how == "error":
+        raise ValueError("rank is bad")
+    if how == "code":
+        os._exit(3)
+    if how == "signal":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "text", "more"),
+    [
+        ("error", mp.ProcessRaisedException, r"(?s)^\n\n-- Process 1 terminated .*in _ends.*rank is bad", {}),
+        ("code", mp.ProcessExitedException, "^process 1 terminated with exit code 3$", {"exit_code": 3}),
+        ("signal", mp.ProcessExitedException, "with signal SIGKILL$", {"signal_name": "SIGKILL"}),
+    ],
+)
+def test_processes_that_fail(how, kind, text, more):
+    with pytest.raises(kind, match=text) as caught:
+        mp.start_processes(_ends, (how,), nprocs=2, start_method="fork")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert (str(error), error.error_index, {k: getattr(error, k) for k in more}) == (
+        str(caught.value),
+        1,
+        more,
+    )
+
+
+def test_processes_that_are_not_waited_for():
+    queue = mp.get_context("spawn").SimpleQueue()
+    context = mp.spawn(_ends, ("well", queue), nprocs=2, join=False)
+    assert context.pids() == [process.pid for process in context.processes]
+    assert not context.join(timeout=0.001)
+    while not context.join():
+        pass
+    assert sorted([queue.get(), queue.get()]) == [0, 1]
+    assert context.join()
+    assert mp.spawn(_ends, ("well",)) is None
+
+
 def test_names():
+    refused(ValueError, "[set_sharing_strategy] got 'x'", mp.set_sharing_strategy, "x")
+    assert mp.get_sharing_strategy() in mp.get_all_sharing_strategies()
     assert (Backend("GLOO"), Backend.MPI, is_nccl_available()) == ("gloo", "mpi", False)
 
 
