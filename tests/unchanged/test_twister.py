@@ -73,6 +73,7 @@ import json, random
 import numpy as np
 import torch
 from torch.utils.data import *
+from torch.utils.data.distributed import DistributedSampler
 
 class Drawn(Dataset):
     def __len__(self): return 3
@@ -105,6 +106,7 @@ LOADED = {
     "list(RandomSampler(range(5), num_samples=12))": [[2, 1, 0, 4, 3, 3, 0, 1, 2, 4, 3, 4], 73],
     "list(RandomSampler(range(9), replacement=True, num_samples=12))":
         [[4, 6, 6, 5, 8, 8, 7, 6, 1, 6, 4, 6], 73],
+    "list(DistributedSampler(range(5), 2, 1, seed=4))": [[3, 4, 0], 31],
     "list(SubsetRandomSampler([3, 1, 9, 7]))": [[9, 7, 1, 3], 3],
     "list(WeightedRandomSampler([0.1, 0.9, 0.4, 0.7], 6))": [[0, 1, 3, 1, 3, 2], 56],
     "twice(lambda own: RandomSampler(range(5), generator=own))": [[1, 4, 2, 0, 3, 2, 4, 3, 0, 1, 44], 31],

@@ -11,7 +11,6 @@ batch is the same whether it is made when needed, ahead of time in a thread, or 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -143,6 +142,8 @@ class DataLoader(Generic[T]):
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order
         if isinstance(multiprocessing_context, str):
+            import multiprocessing  # takes a millisecond
+
             multiprocessing_context = multiprocessing.get_context(multiprocessing_context)
         self.multiprocessing_context, self.persistent_workers = multiprocessing_context, persistent_workers
         self._workers: list[Worker] | None = None  # those that are kept
@@ -290,7 +291,7 @@ class DataLoader(Generic[T]):
                     f"[DataLoader] got {name} {value!r} with num_workers 0; expected at least 1 worker"
                 )
         if isinstance(context, str):
-            one_of("DataLoader", "multiprocessing_context", context, multiprocessing.get_all_start_methods())
+            one_of("DataLoader", "multiprocessing_context", context, ("fork", "spawn", "forkserver"))
 
 
 class _BaseDataLoaderIter:

@@ -8,24 +8,14 @@ the variables of modules.
 
 from __future__ import annotations
 
-import copyreg
-import io
 import itertools
-import math
-import mmap
-import os
-import pickle
 import random as python_random
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from tempfile import TemporaryFile
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -38,8 +28,6 @@ from ranvier.ops.rows import examples
 __all__ = ["get_worker_info"]
 
 mtrand: Any = np.random  # of the global generator
-_SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
-_LARGE = 2**16  # bytes; the memory of larger arrays is copied where it is changed
 _ENDED = object()
 
 
@@ -57,7 +45,6 @@ class WorkerInfo:
 
 class _Local(threading.local):
     info: WorkerInfo | None = None
-    held: list[Any] = []  # noqa: RUF012
 
 
 _local = _Local()
@@ -125,6 +112,8 @@ class Worker:
         with self._numbers():
             if not self.timeout:
                 return self._inside(call)
+            from queue import Empty, SimpleQueue
+
             answer: SimpleQueue[Any] = SimpleQueue()
 
             def work() -> None:
@@ -166,6 +155,8 @@ class Worker:
 
 def started(loader: Any, seed: int) -> list[Worker]:
     """The workers of a loader, each with its copy of the data set."""
+    from ranvier.data.copies import copies  # here, as other imports of this module: programs without workers
+
     unchanged = loader.worker_init_fn is None and whole_arrays(loader.dataset) is not None
     n = loader.num_workers
     datasets = [loader.dataset] * n if unchanged else copies(loader.dataset, n)
@@ -210,83 +201,14 @@ class Turns:
 
 def _told(error: Exception, number: int) -> Exception:
     """The error of a worker, with its traceback in the text."""
+    import traceback
+
     text = "".join(traceback.format_exception(error))
     text = f"Caught {type(error).__name__} in DataLoader worker process {number}.\nOriginal {text}"
     try:
         return type(error)(KeyErrorMessage(text) if type(error) is KeyError else text)
     except Exception:  # its class takes other arguments
         return RuntimeError(text)
-
-
-def copies(dataset: Any, count: int) -> list[Any]:
-    """Copies of a data set; what cannot be copied is shared."""
-    try:
-        copier = _Copier()
-        with copier.memory:
-            copier.dump(dataset)
-            copier.memory.flush()
-            return [copier.copy() for _ in range(count)]
-    except Exception:  # an object that says that it can be copied, and cannot
-        return [copy(dataset) for _ in range(count)]
-
-
-class _Copier(pickle.Pickler):
-    """Writes an object as text, but for objects that the copies share and the memory of large arrays."""
-
-    def __init__(self) -> None:
-        self.text = io.BytesIO()
-        super().__init__(self.text, 5)
-        self.held: list[Any] = []
-        self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
-        in_memory = getattr(os, "memfd_create", None)  # of Linux
-        self.memory: Any = os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile()  # noqa: SIM115
-
-    def reducer_override(self, x: Any) -> Any:
-        if x is _held:
-            return NotImplemented
-        array = getattr(x, "_array", x)
-        if isinstance(x, _SHARED) or (isinstance(array, np.ndarray) and _is_mapped(array)):
-            return self._hold(x)
-        if type(x) is np.ndarray and x.nbytes >= _LARGE and x.dtype.kind in "biufc":
-            self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
-            self.memory.seek(place)
-            self.memory.write(np.ascontiguousarray(x).data)
-            return self._hold((x.shape, x.dtype))
-        try:
-            reduce = copyreg.dispatch_table.get(type(x))
-            reduced = reduce(x) if reduce else x.__reduce_ex__(5)
-        except Exception:
-            return self._hold(x)
-        return self._hold(x) if isinstance(reduced, str) else reduced
-
-    def _hold(self, x: Any) -> Any:
-        self.held.append(x)
-        return _held, (len(self.held) - 1,)
-
-    def copy(self) -> Any:
-        """One copy; the pages of its large arrays are copied where they are changed."""
-        _local.held = [self._mapped(i) if i in self.places else x for i, x in enumerate(self.held)]
-        try:
-            return pickle.loads(self.text.getvalue())
-        finally:
-            _local.held = []
-
-    def _mapped(self, i: int) -> Any:
-        shape, dtype = self.held[i]
-        size = math.prod(shape) * dtype.itemsize
-        memory = mmap.mmap(self.memory.fileno(), size, access=mmap.ACCESS_COPY, offset=self.places[i])
-        return np.frombuffer(memory, dtype).reshape(shape)
-
-
-def _held(i: int) -> Any:
-    return _local.held[i]
-
-
-def _is_mapped(array: Any) -> bool:
-    """Whether it shows memory of a file, or of several processes: their changes are not those of a copy."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return isinstance(array, (mmap.mmap, memoryview))
 
 
 def _generate_state(base_seed: int, worker_id: int) -> Any:

@@ -2,8 +2,8 @@
 
 `RANVIER_TORCH_RANDOM=1 python -m ranvier.torch program.py`: torch.manual_seed(0) and torch.rand(3) give then
 the numbers of PyTorch. It is asked for, since this library's own numbers are drawn several times faster, and
-in captured steps, too. Dropout, trunc_normal_ and what NumPy draws (gamma, poisson ...) have other numbers
-than in PyTorch.
+in captured steps, too. Dropout, trunc_normal_, shuffled DataLoaders and what NumPy draws (gamma, poisson ...)
+have other numbers than in PyTorch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier import Generator, data, multinomial
-from ranvier.autograd.random import current
+from ranvier import Generator
 from ranvier.autograd.recording import refuse
 
 _last = threading.local()  # the key that was drawn last on a thread, and the Generator that it is of
@@ -124,44 +123,6 @@ def _twister(generator: Generator) -> Any:
     return generator._numpy
 
 
-def _base_seed(loader: Any) -> int:
-    """In place of DataLoader._draw: the number that PyTorch's loaders draw at each pass."""
-    seed = getattr(loader, "_seed", None) if loader.persistent_workers else None
-    if seed is None:
-        seed = loader._seed = _source(loader.generator).integers(0, 2**63)
-    return seed
-
-
-def _source(generator: Generator | None) -> Any:
-    return (current() if generator is None else generator).numpy()
-
-
-def _random_order(sampler: Any) -> Any:
-    """In place of RandomSampler.__iter__."""
-    n, count = len(sampler.data_source), sampler.num_samples
-    given, draws = sampler.generator, _source(sampler.generator)
-    if given is None:
-        draws = Twister(draws.integers(0, 2**63))
-    if sampler.replacement:
-        yield from draws.integers(0, n, (count,)).tolist()
-        return
-    for _ in range(count // n):
-        yield from draws.permutation(n).tolist()
-    yield from draws.permutation(n).tolist()[: count % n]
-
-
-def _subset_order(sampler: Any) -> Any:
-    """In place of SubsetRandomSampler.__iter__."""
-    for i in _source(sampler.generator).permutation(len(sampler.indices)).tolist():
-        yield sampler.indices[i]
-
-
-def _weighted_order(sampler: Any) -> Any:
-    """In place of WeightedRandomSampler.__iter__."""
-    w, n = sampler.weights, sampler.num_samples
-    yield from multinomial(w, n, sampler.replacement, generator=sampler.generator).tolist()
-
-
 def start() -> None:
     """All Generators draw PyTorch's numbers from now on."""
     uniform, normal, fresh = _core.random_uniform, _core.random_normal, Generator.fresh_key
@@ -185,7 +146,3 @@ def start() -> None:
     _core.random_normal = drawn(normal, lambda g, n, dtype, a, b: g.normal(n, dtype) * b + a)
     _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
-    data.DataLoader.keyed, data.DataLoader._draw = False, _base_seed  # type: ignore[method-assign, assignment]
-    data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
-    data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]
-    data.WeightedRandomSampler.__iter__ = _weighted_order  # type: ignore[method-assign]

@@ -1,0 +1,92 @@
+"""Copies of a data set for the workers of a DataLoader."""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import math
+import mmap
+import os
+import pickle
+import threading
+from copy import copy
+from tempfile import TemporaryFile
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+_SHARED = (FunctionType, BuiltinFunctionType, ModuleType, type)
+_LARGE = 2**16  # bytes; the memory of larger arrays is copied where it is changed
+_local = threading.local()  # what the copy refers to that is being made
+
+
+def copies(dataset: Any, count: int) -> list[Any]:
+    """Copies of a data set; what cannot be copied is shared."""
+    try:
+        copier = _Copier()
+        with copier.memory:
+            copier.dump(dataset)
+            copier.memory.flush()
+            return [copier.copy() for _ in range(count)]
+    except Exception:  # an object that says that it can be copied, and cannot
+        return [copy(dataset) for _ in range(count)]
+
+
+class _Copier(pickle.Pickler):
+    """Writes an object as text, but for objects that the copies share and the memory of large arrays."""
+
+    def __init__(self) -> None:
+        self.text = io.BytesIO()
+        super().__init__(self.text, 5)
+        self.held: list[Any] = []
+        self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
+        in_memory = getattr(os, "memfd_create", None)  # of Linux
+        self.memory: Any = os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile()  # noqa: SIM115
+
+    def reducer_override(self, x: Any) -> Any:
+        if x is _held:
+            return NotImplemented
+        array = getattr(x, "_array", x)
+        if isinstance(x, _SHARED) or (isinstance(array, np.ndarray) and _is_mapped(array)):
+            return self._hold(x)
+        if type(x) is np.ndarray and x.nbytes >= _LARGE and x.dtype.kind in "biufc":
+            self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
+            self.memory.seek(place)
+            self.memory.write(np.ascontiguousarray(x).data)
+            return self._hold((x.shape, x.dtype))
+        try:
+            reduce = copyreg.dispatch_table.get(type(x))
+            reduced = reduce(x) if reduce else x.__reduce_ex__(5)
+        except Exception:
+            return self._hold(x)
+        return self._hold(x) if isinstance(reduced, str) else reduced
+
+    def _hold(self, x: Any) -> Any:
+        self.held.append(x)
+        return _held, (len(self.held) - 1,)
+
+    def copy(self) -> Any:
+        """One copy; the pages of its large arrays are copied where they are changed."""
+        _local.held = [self._mapped(i) if i in self.places else x for i, x in enumerate(self.held)]
+        try:
+            return pickle.loads(self.text.getvalue())
+        finally:
+            _local.held = []
+
+    def _mapped(self, i: int) -> Any:
+        shape, dtype = self.held[i]
+        size = math.prod(shape) * dtype.itemsize
+        memory = mmap.mmap(self.memory.fileno(), size, access=mmap.ACCESS_COPY, offset=self.places[i])
+        return np.frombuffer(memory, dtype).reshape(shape)
+
+
+def _held(i: int) -> Any:
+    return _local.held[i]
+
+
+def _is_mapped(array: Any) -> bool:
+    """Whether it shows memory of a file, or of several processes: their changes are not those of a copy."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, (mmap.mmap, memoryview))
