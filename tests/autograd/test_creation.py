@@ -121,7 +121,7 @@ def test_the_state_of_randomness_can_be_kept():
 
     rv.rand(3)
     current().next_key()
-    state = json.loads(json.dumps(rv.get_rng_state()))
+    state = rv.tensor(json.loads(json.dumps(rv.get_rng_state().tolist())), dtype=rv.uint8)
     after = rv.rand(3).tolist(), current().next_key()
     rv.set_rng_state(state)
     assert (rv.rand(3).tolist(), current().next_key()) == after

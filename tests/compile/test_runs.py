@@ -136,7 +136,14 @@ def played(row, compiled):
             if compiled
             else lambda n=indices: looped(step, given, n)
         )
-        shown.append((outcome(run), bits(watched), bits(list(given)), rv.get_rng_state()["calls"]))
+        shown.append(
+            (
+                outcome(run),
+                bits(watched),
+                bits(list(given)),
+                rv.autograd.random.current().plain_state()["calls"],
+            )
+        )
         for change in between:
             change(number, *watched)
     return shown

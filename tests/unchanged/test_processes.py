@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 import ranvier as rv
 import ranvier.multiprocessing as mp
-from ranvier.torch import random_state
 from ranvier.torch.processes import Backend, HashStore, PrefixStore, TCPStore, is_nccl_available
 from support.refused import refused
 
@@ -107,10 +106,15 @@ def test_names():
 
 
 def test_random_states_are_bytes():
-    state = random_state.get_rng_state()
+    state = rv.get_rng_state()
     first = rv.rand(3).tolist()
-    random_state.set_rng_state(state)
+    rv.set_rng_state(state)
     assert rv.rand(3).tolist() == first
     assert str(state.dtype).endswith("uint8")
-    with pytest.raises(RuntimeError, match="not of get_rng_state here"):
-        random_state.set_rng_state(rv.zeros(5056, dtype=rv.uint8))
+    with pytest.raises(RuntimeError, match="not of get_state or get_rng_state here"):
+        rv.set_rng_state(rv.zeros(5056, dtype=rv.uint8))
+    own = rv.Generator().manual_seed(3)
+    state = own.get_state()
+    assert type(state) is rv.Tensor
+    first = rv.rand(3, generator=own).tolist()
+    assert rv.rand(3, generator=rv.Generator().set_state(state)).tolist() == first

@@ -111,14 +111,29 @@ class Generator:
         """The memory of the stream's state, which kernels change."""
         return self._state
 
-    def get_state(self) -> dict[str, Any]:
+    def get_state(self) -> Tensor:
+        """The state as a Tensor of bytes, which files can hold."""
+        import json
+
+        return wrap(np.frombuffer(json.dumps(self.plain_state()).encode(), np.uint8).copy())
+
+    def plain_state(self) -> dict[str, Any]:
         """The state as plain Python values, for checkpoints."""
         refuse("get_state", "call it outside the step")
         numbers = _plain(self.numpy().bit_generator.state)
         return {"seed": self._in_force(), "calls": int(self._state[1]), "generator": numbers}
 
-    def set_state(self, state: dict[str, Any]) -> Generator:
-        """Goes back to a state from get_state; returns self."""
+    def set_state(self, state: Any) -> Generator:
+        """Goes back to a state from get_state; returns self. Raises RuntimeError for other bytes."""
+        if isinstance(state, Tensor):
+            import json
+
+            try:
+                state = json.loads(state.numpy().tobytes())
+            except ValueError:
+                raise RuntimeError(
+                    f"[set_state] got {len(state)} bytes, which are not of get_state or get_rng_state here"
+                ) from None
         self.manual_seed(state["seed"])
         self.numpy().bit_generator.state = _arrays(state["generator"])
         self._state[1] = int(state["calls"])
@@ -211,14 +226,20 @@ def fresh_key() -> np.ndarray[Any, Any]:
     return (_local.generator or _global).fresh_key()
 
 
-def get_rng_state() -> dict[str, Any]:
-    """The state of the random numbers as plain Python values, for checkpoints."""
+def get_rng_state() -> Tensor:
+    """The state of the random numbers as a Tensor of bytes, which files can hold.
+
+    >>> import ranvier as rv
+    >>> state = rv.get_rng_state(); a = rv.rand(2); rv.set_rng_state(state)
+    >>> rv.equal(rv.rand(2), a), state.dtype
+    (True, torch.uint8)
+    """
     return current().get_state()
 
 
-def set_rng_state(state: dict[str, Any]) -> None:
-    """Goes back to a state from get_rng_state."""
-    current().set_state(state)
+def set_rng_state(new_state: Any) -> None:
+    """Goes back to a state from get_rng_state, or of a Generator. Raises RuntimeError for other bytes."""
+    current().set_state(new_state)
 
 
 @contextlib.contextmanager
@@ -235,7 +256,7 @@ def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "c
     True
     """
     refuse("fork_rng", "use it around the step")
-    state = get_rng_state() if enabled else None
+    state = current().plain_state() if enabled else None
     try:
         yield
     finally:

@@ -214,7 +214,7 @@ class DataLoader(Generic[T]):
             "generator", "sampler": state of the generator of the loader and of the sampler, or None}`: plain
             values, for JSON. Batches that a thread has made ahead do not count as yielded.
         """
-        states = [None if own is None else own.get_state() for own in self._generators()]
+        states = [None if own is None else own.plain_state() for own in self._generators()]
         return {"batch": self._done, "start": self._start, "generator": states[0], "sampler": states[1]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -103,9 +103,9 @@ class DistributedRun(Run):
                 "the Trainer exchanges the gradients"
             )
         held, state = [t._array for t in _held(trainer)], trainer.optimizer.state_dict()
-        if not self._agree(CALL, about, held, state, random.get_rng_state()):
+        if not self._agree(CALL, about, held, state, random.current().plain_state()):
             _require_equal(gather_objects(about, CALL), "")
-            arrays, state, stream = of_first((held, state, random.get_rng_state()), f"{CALL} weights")
+            arrays, state, stream = of_first((held, state, random.current().plain_state()), f"{CALL} weights")
             for tensor, values in zip(_held(trainer), arrays, strict=True):
                 tensor._array[...] = values
                 bump(tensor)
@@ -119,12 +119,12 @@ class DistributedRun(Run):
 
     def _train_epoch(self) -> None:
         """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
-        stream = random.get_rng_state()
+        stream = random.current().plain_state()
         if not self._agree(f"{CALL} random numbers", None, stream):
             random.set_rng_state(of_first(stream, CALL))
         self.step.divides = self._is_left_alone()
         super()._train_epoch()
-        self._drawn = random.get_rng_state()
+        self._drawn = random.current().plain_state()
 
     def _epoch_ended(self) -> None:
         """A callback of one rank can stop them all. Where code of the program may have run, and at the end,

@@ -179,6 +179,6 @@ def _drawing(randomness: str) -> Iterator[Callable[[], Any]]:
         refused = _Refused()
         yield lambda: random.using(refused)
     else:
-        state, same = stream.get_state(), _Same()
+        state, same = stream.plain_state(), _Same()
         yield lambda: random.using(same.set_state(state))
-        stream.set_state(same.get_state())
+        stream.set_state(same.plain_state())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ranvier import Generator, data, multinomial
 from ranvier.autograd.random import current
-from ranvier.distributed import parallel
 from ranvier.torch.twister import Twister
 
 
@@ -54,4 +54,9 @@ def start() -> None:
     data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
     data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]
     data.WeightedRandomSampler.__iter__ = _weighted_order  # type: ignore[method-assign]
-    vars(parallel).update(permutation=lambda n, seed: Twister(seed).permutation(n))  # of DistributedSampler
+    with suppress(ModuleNotFoundError):  # this module stands without that folder
+        from ranvier.distributed import parallel
+
+        vars(parallel).update(
+            permutation=lambda n, seed: Twister(seed).permutation(n)
+        )  # of DistributedSampler

@@ -343,7 +343,7 @@ class Run:
             "loss": dict(loss.state_dict()) if isinstance(loss, nn.Module) else None,
             "optimizer": trainer.optimizer.state_dict(),
             "step": self.step.state_dict(),
-            "random": random.get_rng_state(),
+            "random": random.current().plain_state(),
             "data": self.source.state_dict(),
             "validation data": None if self.valid is None else self.valid.state_dict(),
             "measured": self._measured.state_dict(),
