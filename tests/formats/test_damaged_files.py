@@ -1,8 +1,14 @@
 """Damaged and hostile model files: no file, whatever it holds, does more than raise."""
 
 import contextlib
+import fractions
+import gzip
+import io
 import json
+import pickle
+import re
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,8 +18,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ranvier import nn
 from ranvier.serialization import files, info
+from ranvier.torch import files as files_of_pytorch
 from support.refused import refused
 from support.training import cnn
+
+
+def _npy():
+    np.save(file := io.BytesIO(), np.ones(3))
+    return file.getvalue()
+
+
+def _zipped(*names):
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        for name in names:
+            archive.writestr(name, b"1")
+    return file.getvalue()
 
 
 def test_cut_off_anywhere(path):
@@ -21,7 +40,9 @@ def test_cut_off_anywhere(path):
     content = path.read_bytes()
     for length in (*range(0, 40), *range(40, len(content), 97), len(content) - 1):
         path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"\[load\] .*not a safetensors file, or is cut off or damaged"):
+        with pytest.raises(
+            ValueError, match=r"\[load\] .*(is empty|not a safetensors file, or is cut off or)"
+        ):
             rv.load(path)
 
 
@@ -53,16 +74,62 @@ def test_flipped_bytes_raise_or_load_but_never_crash(path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a safetensors file"),
+        (b"", "is empty; expected a model file"),
         (b"\xff" * 64, "not a safetensors file"),
-        (b"{}" * 30, "not a safetensors file"),
+        (b"\0" * 64, "holds only zeros"),
+        (b"{}" * 30, "is text that begins '{}{}"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n", "is a pointer of Git LFS"),
+        (b"\xef\xbb\xbfversion https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+        (b"<!DOCTYPE html><html></html>", "is a page of HTML"),
+        (b"\n  <html>", "is a page of HTML"),
+        (b"<?xml version='1.0'?><Error/>", "is XML"),
+        (b'{"error":"Repository not found"}', 'is text that begins \'{"error":"Repository not found"}\''),
+        (b"Entry not found", "is text that begins 'Entry not found'"),
+        (b'{"metadata": {}, "weight_map": {}}', "is the index of a model in several files"),
+        (_npy(), "is an array of NumPy (.npy); np.load reads it"),
+        (_zipped("a.npy"), "it is one of NumPy (.npz); np.load reads it"),
+        (_zipped("sub/model.pt"), "it holds the file 'sub/model.pt'; unpack it"),
+        (_zipped("config.json", "model.weights.h5"), "it is one of Keras"),
+        (_zipped("a.txt"), "expected one entry data.pkl; got 'a.txt'"),
+        (_zipped("m/data.pkl", "m/constants.pkl"), "is an archive of TorchScript"),
+        (gzip.compress(b"1"), "is compressed by gzip; unpack it"),
+        (b"BZh9", "is compressed by bzip2"),
+        (b"\xfd7zXZ\0", "is compressed by xz"),
+        (b"(\xb5/\xfd", "is compressed by zstd"),
+        (b"7z\xbc\xaf\x27\x1c", "is an archive of 7-Zip or RAR"),
+        (b"storages".ljust(257, b"\0") + b"ustar", "a tar archive, the form of PyTorch's files before 0.4"),
+        (b"model.pt".ljust(257, b"\0") + b"ustar", "is a tar archive; unpack it"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        (b"GGUF\3\0\0\0", "is a GGUF file"),
+        (b"\x1c\0\0\0TFL3", "is a TensorFlow Lite file"),
+        (b"\x08\x08\x12\x07pytorch", "is an ONNX file; rv.onnx.load"),
+        (b"\x89PNG\r\n", "is no model: it begins b'\\x89PNG"),
+        (pickle.dumps([1], 0), "holds a pickle; rv.load reads those of torch.save"),
         (b"\x80\x04K\x01.", "holds no file of PyTorch"),
+        (pickle.dumps(fractions.Fraction(1, 2)), "a pickle that torch.save did not write"),
+        (b"PK\x03", "a zip archive that is cut off or damaged"),
         (b"PK\x03\x04" + b"\0" * 50, "a zip archive that is cut off or damaged"),
     ],
 )
 def test_other_files(path, content, said):
     path.write_bytes(content)
-    refused(ValueError, said, rv.load, path)
+    for file in (path, io.BytesIO(content)):
+        with pytest.raises(ValueError, match=re.escape(said)) as caught:
+            rv.load(file)
+        # of PyTorch's classes; EOFError for an empty file alone
+        assert isinstance(caught.value, RuntimeError), caught.value
+        assert isinstance(caught.value, pickle.UnpicklingError)
+        assert isinstance(caught.value, EOFError) == (not content)
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+def test_an_old_file_that_ends_early(path, weights_only):
+    files_of_pytorch.save({"a": rv.ones(100)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    for length in range(2, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises((RuntimeError, EOFError), match=r"^\[load\] '.*' .*(damaged|cut off)"):
+            rv.load(path, weights_only=weights_only)
 
 
 def test_booleans_of_other_bytes(path):

@@ -30,6 +30,7 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.nn.parameter import Parameter
+from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""
@@ -133,30 +134,25 @@ def read(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, Any] | None]:
     """The arrays of a file and its metadata; None if another library wrote it. bfloat16 becomes float32.
 
     Raises FileNotFoundError: no such file.
-    Raises ValueError: not a safetensors file, cut off, damaged, of a newer version, or of types Tensors lack.
+    Raises FileError: not a safetensors file, cut off, damaged, of a newer version, or of types Tensors lack.
     """
     from safetensors import SafetensorError, safe_open
 
-    with open(path, "rb"):  # the system's error for a missing or unreadable file or a folder
-        pass
+    with open(path, "rb") as stream:  # the system's error for a missing or unreadable file or a folder
+        begin = stream.read(BEGIN)
+    if kind := recognised(begin, path):
+        raise (FileError if begin else EndError)(f"[load] '{path}' {kind}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: _array(file, path, name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(
-            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}{_hint(path)}"
+        raise FileError(
+            f"[load] '{path}' is not a safetensors file, or is cut off or damaged: {error}"
         ) from None
     except (TypeError, AttributeError, KeyError) as error:  # float8 and other types that Tensors lack
-        raise ValueError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
+        raise FileError(f"[load] '{path}' holds values of a type that Tensors lack: {error}") from None
     return arrays, _document(path, metadata[KEY]) if KEY in metadata else None
-
-
-def _hint(path: str | os.PathLike[str]) -> str:
-    """What the user of a file of another kind can do."""
-    if str(path).endswith(".onnx"):
-        return "; rv.onnx.load reads ONNX files"
-    return ""
 
 
 class _Again:
@@ -177,8 +173,8 @@ def begin_of(f: Any) -> tuple[bytes, Any]:
     """
     if isinstance(f, (str, os.PathLike)):
         with open(f, "rb") as file:
-            return file.read(9), f
-    begin = "" if isinstance(f, io.TextIOBase) else f.read(9)
+            return file.read(BEGIN), f
+    begin = "" if isinstance(f, io.TextIOBase) else f.read(BEGIN)
     if not isinstance(begin, bytes):
         raise TypeError("[load] got a file opened for text; expected one opened for reading bytes")
     if hasattr(f, "seek") and getattr(f, "seekable", lambda: True)():
@@ -192,7 +188,7 @@ def is_pickled(begin: bytes) -> bool:
 
     The length of a safetensors header may begin as a pickle does; its text follows from byte 8 on.
     """
-    return begin[:4] == b"PK\3\4" or (begin[:1] == b"\x80" and begin[8:] != b"{")
+    return begin[:4] == b"PK\3\4" or (begin[:1] == b"\x80" and begin[8:9] != b"{")
 
 
 def one_of(stream: BinaryIO) -> bytes:

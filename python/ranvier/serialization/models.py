@@ -17,6 +17,7 @@ from ranvier._core import __version__
 from ranvier.autograd import wrap
 from ranvier.extension import provider
 from ranvier.serialization.files import Arrays, read_checkpoint
+from ranvier.serialization.kinds import FileError
 
 __all__ = ["Info", "info", "load", "save"]
 
@@ -146,9 +147,10 @@ def load(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is damaged, of a newer version, or its model has a class that is not ours; names
-            or shapes that do not fit `into`. A file of PyTorch with more than weights raises
-            `pickle.UnpicklingError`, as PyTorch does.
+        ValueError: the file is damaged, of a newer version, or no model file, which the message says (a page
+            instead of a download, another format); or its model has a class that is not ours; names or shapes
+            that do not fit `into`. As in PyTorch, the error of a file is a RuntimeError and a
+            `pickle.UnpicklingError`, too, and that of an empty one an EOFError.
 
     >>> import pathlib, tempfile
     >>> import ranvier as rv
@@ -189,7 +191,7 @@ def _load_path(path: PathLike, into: nn.Module | None) -> Any:
             return read_checkpoint(path)
         raise ValueError(f"unknown content {document.get('content')!r}")
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"[load] '{path}': {error}") from None
+        raise FileError(f"[load] '{path}': {error}") from None
 
 
 def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
@@ -204,7 +206,8 @@ def _load_stream(stream: BinaryIO, into: nn.Module | None) -> Any:
             return _load_path(path, into)
         except ValueError as error:
             shown = f"'{name}'" if isinstance(name, str) else "the open file"
-            raise ValueError(str(error).replace(f"'{path}'", shown)) from None
+            kind = type(error) if isinstance(error, FileError) else FileError
+            raise kind(str(error).replace(f"'{path}'", shown)) from None
 
 
 def info(model_or_path: nn.Module | PathLike) -> Info:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import ranvier as rv
+from ranvier.serialization.kinds import EndError, FileError
 from ranvier.torch.files import archive
 from ranvier.torch.files.modules import state_from_torch
 from ranvier.torch.files.naming import CLASSES, path_of
@@ -26,7 +27,6 @@ from ranvier.torch.files.unpickler import (
     get_safe_globals,
     safe_globals,
 )
-from ranvier.torch.files.values import FileError
 
 __all__ = [
     "FileError",
@@ -70,7 +70,10 @@ def load(
         seekable = getattr(f, "seekable", lambda: hasattr(f, "seek"))()
         return archive.read(f if seekable else io.BytesIO(f.read()), None, run, dtype)
     except FileError as error:
-        raise FileError(f"[load] {shown} {error}") from error.__cause__
+        raise type(error)(f"[load] {shown} {error}") from error.__cause__
+    except (EOFError, pickle.UnpicklingError) as error:
+        kind = EndError if isinstance(error, EOFError) else FileError
+        raise kind(f"[load] {shown} has a pickle that is cut off or damaged: {error}") from error
 
 
 def save(

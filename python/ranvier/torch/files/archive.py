@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import pickle
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ranvier.torch.files.values import Array, FileError, Storage, type_of
+from ranvier.serialization.kinds import EndError, FileError
+from ranvier.torch.files.values import Array, Storage, type_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -70,6 +72,19 @@ def _damage() -> Iterator[None]:
 _ERRORS = (zipfile.BadZipFile, EOFError, OSError, OverflowError, struct.error, ValueError, RuntimeError)
 
 
+def _other_archive(names: Iterable[str]) -> str:
+    """What a zip archive is that torch.save did not write, and what to do."""
+    files = [name for name in names if not name.endswith("/")]
+    if files and all(name.endswith(".npy") for name in files):
+        return "it is one of NumPy (.npz); np.load reads it"
+    if "model.weights.h5" in files:
+        return "it is one of Keras, which reads it"
+    for name in files:
+        if name.endswith((".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".pkl", ".onnx")):
+            return f"it holds the file {name!r}; unpack it and load that"
+    return f"expected one entry data.pkl; got {', '.join(map(repr, files[:3])) or 'none'}"
+
+
 class _Zip:
     """A zip archive. All storages together have at most the bytes of the file, whatever it says."""
 
@@ -82,10 +97,13 @@ class _Zip:
             self.entries[entry.filename] = entry
         found = [name[: -len("data.pkl")] for name in self.entries if name.endswith("/data.pkl")]
         if len(found) != 1:
-            raise FileError("is a zip archive, but not one of PyTorch: expected one entry data.pkl")
+            raise FileError(f"is a zip archive, but not one of PyTorch: {_other_archive(self.entries)}")
         self.folder = found[0]
         if f"{self.folder}constants.pkl" in self.entries:
-            raise FileError("is an archive of TorchScript, which holds code; expected a file of torch.save")
+            remedy = "with PyTorch, torch.save(torch.jit.load(path).state_dict(), path) writes its weights"
+            raise FileError(
+                f"is an archive of TorchScript, which holds code; expected a file of torch.save; {remedy}"
+            )
         assert archive.fp is not None
         self.left = archive.fp.seek(0, io.SEEK_END)
         order = self.bytes_of("byteorder") if f"{self.folder}byteorder" in self.entries else b"little"
@@ -160,10 +178,15 @@ class _Old:
     def read(self) -> Any:
         try:
             magic = self.run(self.content, None)
-        except ValueError:
+        except EOFError as error:
+            raise EndError("holds no file of PyTorch, or one that is cut off") from error
+        except (ValueError, pickle.UnpicklingError):
             magic = None
         if type(magic) is not int or magic != MAGIC:
-            raise FileError("holds no file of PyTorch, or one that is cut off or damaged")
+            raise FileError(
+                "holds no file of PyTorch, or one that is cut off or damaged: it begins with a pickle that "
+                "torch.save did not write; if you trust it, pickle.load or joblib.load reads such a file"
+            )
         if self.run(self.content, None) != PROTOCOL:
             raise FileError("has a version that torch.save never wrote")
         self.run(self.content, None)  # sizes of types on the machine that wrote it
@@ -193,6 +216,6 @@ class _Old:
         if storage is None:
             self.left -= count * kind.size
             if self.left < 0:
-                raise FileError("has storages that are larger than the file")
+                raise FileError("is cut off or damaged: its storages are larger than the file")
             storage = self.storages[str(key)] = Storage(kind, count, self.dtype)
         return storage if part is None else storage.part(part)

@@ -17,8 +17,9 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.nn import Parameter
+from ranvier.serialization.kinds import EndError, FileError
 from ranvier.torch.files.modules import state_here
-from ranvier.torch.files.values import KNOWN, FileError, Kind, Known, Storage, build_numpy
+from ranvier.torch.files.values import KNOWN, Kind, Known, Storage, build_numpy
 
 _safe: set[Any] = set()  # what programs add: classes and functions, or pairs of these and a path
 
@@ -119,7 +120,8 @@ class Unpickler:
             raise
         except _DAMAGE as error:
             said = f"{type(error).__name__}: {error}"
-            raise FileError(f"has a pickle that is cut off or damaged: {said}") from error
+            kind = FileError if self.stream.read(1) else EndError
+            raise kind(f"has a pickle that is cut off or damaged: {said}") from error
 
     # --- the stack
     def since_mark(self) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import pickle
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,12 +14,9 @@ import ranvier as rv
 from ranvier.autograd.duplicates import Memory, rebuild_shared
 from ranvier.autograd.memory import MOST_ELEMENTS
 from ranvier.nn import Parameter
+from ranvier.serialization.kinds import FileError
 
 Array = npt.NDArray[Any]
-
-
-class FileError(ValueError, RuntimeError, pickle.UnpicklingError):
-    """A file that cannot be read. PyTorch raises RuntimeError or UnpicklingError for the same."""
 
 
 class Known(NamedTuple):

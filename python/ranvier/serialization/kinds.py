@@ -1,0 +1,75 @@
+"""What a file is that is no model, by its first bytes: a page instead of a download, another format."""
+
+from __future__ import annotations
+
+import pickle
+import re
+
+BEGIN = 512
+"""Bytes by which a file is recognised."""
+
+
+class FileError(ValueError, RuntimeError, pickle.UnpicklingError):
+    """A file that cannot be read. PyTorch raises RuntimeError or UnpicklingError for the same."""
+
+
+class EndError(FileError, EOFError):
+    """A file that is empty or ends too early, for which PyTorch raises EOFError."""
+
+
+_AGAIN = "; the download failed, or the address was that of a page: download the file itself"
+_PACKED = "; unpack it and load the file in it"
+_KERAS = "; Keras and h5py read it"
+_KINDS: list[tuple[bytes, str]] = [  # a pattern at the beginning, what such a file is
+    (rb"(\xef\xbb\xbf)?version https://(git-lfs|hawser)", "is a pointer of Git LFS, not the file itself; "
+     "'git lfs pull' in its repository, or a download of the file, gets that"),
+    (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype|html|head|body)", f"is a page of HTML{_AGAIN}"),
+    (rb"(\xef\xbb\xbf)?\s*<\?xml|\s*<[A-Za-z]+>", f"is XML{_AGAIN}"),
+    (rb'\s*\{.*"weight_map"', "is the index of a model in several files; load each file that it names"),
+    (rb"\x93NUMPY", "is an array of NumPy (.npy); np.load reads it"),
+    (rb"\x1f\x8b", f"is compressed by gzip{_PACKED}"),
+    (rb"BZh\d", f"is compressed by bzip2{_PACKED}"),
+    (rb"\xfd7zXZ", f"is compressed by xz{_PACKED}"),
+    (rb"\x28\xb5\x2f\xfd", f"is compressed by zstd{_PACKED}"),
+    (rb"7z\xbc\xaf|Rar!", f"is an archive of 7-Zip or RAR{_PACKED}"),
+    (rb"(?=(\./)?(pickle|storages|tensors|sys_info)\0).{257}ustar", "is a tar archive, the form of PyTorch's "
+     "files before 0.4; in PyTorch, torch.save(torch.load(path, weights_only=False), path) writes today's"),
+    (rb".{257}ustar", f"is a tar archive{_PACKED}"),
+    (rb"PK", "is a zip archive that is cut off or damaged, or empty; download or write it again"),
+    (rb"\x89HDF", f"is an HDF5 file{_KERAS}"),
+    (rb"GGUF", "is a GGUF file, of llama.cpp; expected a file of rv.save or torch.save"),
+    (rb"....TFL3", "is a TensorFlow Lite file; expected a file of rv.save or torch.save"),
+    (rb"\x08[\x01-\x1f][\x12\x1a:B]", "is an ONNX file; rv.onnx.load reads ONNX files"),
+    (rb"PAR1|ARROW1|\x89PNG|\xff\xd8\xff|%PDF|GIF8|\x7fELF|OggS|RIFF", "is no model: it begins {begin!r}"),
+    (rb"\x80[\x02-\x05]|\([dlpi]p?\d*\n|c[a-z_.]+\n", "holds a pickle; rv.load reads those of torch.save"),
+    (rb"\0*$", "holds only zeros: the download or the copy failed; expected a model file"),
+]  # fmt: skip
+
+
+def recognised(begin: bytes, path: object = "") -> str | None:
+    """What a file is that begins so and what to do, or None for one that may be a model.
+
+    >>> recognised(b"version https://git-lfs.github.com/spec/v1").partition(",")[0]
+    'is a pointer of Git LFS'
+    """
+    if not begin:
+        return "is empty; expected a model file: the download or the program that wrote it has failed"
+    if begin[4:9] == b"\0\0\0\0{":  # the length of a safetensors header, and the header
+        return None
+    for pattern, text in _KINDS:
+        if re.match(pattern, begin, re.DOTALL | re.IGNORECASE):
+            return text.format(begin=begin[:8])
+    if str(path).endswith(".onnx"):
+        return "is no ONNX model at its beginning, but is named so; rv.onnx.load reads ONNX files"
+    if text := _text(begin):
+        return f"is text that begins {text!r}, perhaps an error of a server; expected a model file"
+    return None
+
+
+def _text(begin: bytes) -> str:
+    try:
+        text = begin[: BEGIN - 4].decode("utf-8-sig")  # the last letter may be cut off
+    except UnicodeDecodeError:
+        return ""
+    line = " ".join(text.split())
+    return line[:60] if line.isprintable() and len(line) > 1 else ""
