@@ -202,18 +202,73 @@ def test_loading_takes_arrays_and_foreign_tensors():
     assert (net.w.item(), net.b.item(), net.w.dtype) == (7.0, 8.0, np.float32)
 
 
-def test_loading_says_everything_that_is_wrong_and_changes_nothing():
-    net = Affine()
+LINEAR = {"0.weight": np.full((1, 2), 7.0), "0.bias": np.full(1, 7.0)}
+MISSING = 'Missing key(s) in state_dict: "0.weight", "0.bias", "1.weight", "1.bias". \n\t'
+SIZE = (
+    "size mismatch for {}: copying a param with shape torch.Size({}) from checkpoint, the shape in current "
+)
+SIZE += "model is torch.Size({})."
+WHOLE = {**LINEAR, "1.weight": np.ones((3, 1)), "1.bias": np.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("state", "settings", "loaded", "text"),
+    [  # PyTorch's texts, with a last line where the remedy is known
+        ({**LINEAR, "1.weight": np.ones(4), "1.bias": np.ones(())}, {}, True,
+         SIZE.format("1.weight", [4], [3, 1]) + "\n\t" + SIZE.format("1.bias", [], [3])),
+        ({**LINEAR, "1.weight": np.ones(4)}, {"strict": False}, True, SIZE.format("1.weight", [4], [3, 1])),
+        ({**LINEAR, "1.weight": np.ones(4)}, {"strict": False, "assign": True}, True,
+         SIZE.format("1.weight", [4], [3, 1])),
+        ({**LINEAR, "x": 1}, {}, True,
+         'Missing key(s) in state_dict: "1.weight", "1.bias". \n\tUnexpected key(s) in state_dict: "x". '),
+        ({"epoch": 1, "model": WHOLE}, {}, False, MISSING
+         + 'Unexpected key(s) in state_dict: "epoch", "model". \n\t'
+         'The state dict is the entry "model" of what is given: load that.'),
+        ({f"module.{name}": x for name, x in LINEAR.items()}, {}, False, "given names begin with 'module.'"),
+        *(({**WHOLE, "0.weight": x}, {}, False, 'While copying the parameter named "0.weight", expected a '
+           f"Tensor or an array of numbers from checkpoint but received {type(x)}") for x in (None, "a", {})),
+    ],
+)  # fmt: skip
+def test_loading_loads_what_fits_and_says_all_that_does_not(state, settings, loaded, text):
+    net = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 3))
     with pytest.raises(RuntimeError) as caught:
-        net.load_state_dict({"w": np.ones(2), "x": np.ones(1)})
-    text = str(caught.value)
-    assert 'Missing key(s) in state_dict: "b"' in text
-    assert 'Unexpected key(s) in state_dict: "x"' in text
-    assert "size mismatch for w: got shape (2,); expected ()" in text
-    assert net.w.item() == 2.0
-    assert net.load_state_dict({"w": np.float32(3), "x": np.ones(1)}, strict=False) == (["b"], ["x"])
-    assert net.w.item() == 3.0
-    refused(TypeError, "expected a mapping", net.load_state_dict, [1])
+        net.load_state_dict(state, **settings)
+    shown = str(caught.value)
+    assert shown.startswith("[load_state_dict] Error(s) in loading state_dict for Sequential:\n\t")
+    assert text in shown
+    assert bool((net[0].weight == 7).all()) == loaded
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ([1], "got list; expected a mapping of names to arrays"),
+        (nn.Linear(1, 1), "; its method state_dict gives one"),
+        ("model.pt", "; rv.load reads a file"),
+        ({0: 1}, "got the key 0; expected names of weights"),
+    ],
+)
+def test_loading_what_is_no_state_dict(state, text):
+    refused(TypeError, text, Affine().load_state_dict, state)
+
+
+def test_loading_names_without_their_prefix():
+    refused(
+        RuntimeError,
+        "The names expected begin with '0.': put it",
+        nn.Sequential(Affine()).load_state_dict,
+        {"w": 1},
+    )
+
+
+def test_the_text_of_what_was_loaded():
+    assert (
+        repr(Affine().load_state_dict({"w": np.ones(()), "b": np.ones(())}))
+        == "<All keys matched successfully>"
+    )
+    result = Affine().load_state_dict({"w": np.float32(3), "x": np.ones(1)}, strict=False)
+    assert str(result) == "_IncompatibleKeys(missing_keys=['b'], unexpected_keys=['x'])"
+    assert result == (["b"], ["x"])
 
 
 def test_errors_name_the_layer():

@@ -135,6 +135,29 @@ def test_the_state_of_another_optimizer_is_refused(name, other, settings):
 
 
 @pytest.mark.parametrize(
+    ("state", "error", "text"),
+    [
+        (None, TypeError, "got NoneType; expected a state dict"),
+        (optim.Adam([parameter(1)]), TypeError, "its method state_dict gives one"),
+        ({"weight": 1}, KeyError, "got a dict of 'weight'; expected 'state' and 'param_groups'"),
+        ({"net": {}, "opt": {"state": {}, "param_groups": []}}, KeyError, "it is the entry 'opt'"),
+        ({"state": {}, "param_groups": [{"params": []}] * 2}, ValueError, "a different number of"),
+        ({"state": {0: {"step": 1, "exp_avg": np.ones(9), "exp_avg_sq": np.ones(9)}},
+          "param_groups": [{"params": [0]}]}, ValueError, "exp_avg of shape (9,)"),
+    ],
+)  # fmt: skip
+def test_what_is_no_state_of_an_optimizer_is_refused(state, error, text):
+    optimizer = trained("Adam")
+    before = copy.deepcopy(optimizer.state_dict())
+    refused(error, text, optimizer.load_state_dict, state)
+    assert repr(optimizer.state_dict()) == repr(before)
+    if not isinstance(state, dict):
+        refused(
+            TypeError, "expected a state dict", optim.lr_scheduler.StepLR(optimizer, 1).load_state_dict, state
+        )
+
+
+@pytest.mark.parametrize(
     ("name", "other", "settings"),
     [
         ("AdamW", "Adam", {"amsgrad": True}),

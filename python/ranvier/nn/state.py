@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +20,6 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.parameter import Parameter
 
 Hook = Callable[..., Any]
-Copies = list[tuple[Any, str, Any]]  # (module, name, array)
 EXTRA = "_extra_state"
 
 
@@ -30,7 +30,8 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
     def __repr__(self) -> str:
-        return "<All keys matched successfully>" if not any(self) else tuple.__repr__(self)
+        text = f"_IncompatibleKeys(missing_keys={self[0]}, unexpected_keys={self[1]})"  # PyTorch's name
+        return text if any(self) else "<All keys matched successfully>"
 
 
 class StateHooks:
@@ -124,27 +125,33 @@ class StateDicts:
         state_dict: a mapping to Tensors, NumPy arrays or torch tensors, cast to the dtype here.
         strict: raise RuntimeError for missing or unexpected names; a wrong shape always raises.
         assign: the values become the parameters and buffers, instead of a copy of them.
-        No value is changed where it raises, unless a module has a `_load_from_state_dict` of its own or a
-        hook after loading; lazy layers have their sizes then. Returns ``(missing_keys, unexpected_keys)``.
+        As in PyTorch, what fits is loaded before an error is raised, which names all that does not fit.
+        Returns ``(missing_keys, unexpected_keys)``.
         """
         if not hasattr(state_dict, "keys"):
+            remedy = "; its method state_dict gives one" * isinstance(state_dict, StateDicts)
+            remedy = "; rv.load reads a file" if isinstance(state_dict, (str, PathLike)) else remedy
             raise TypeError(
                 f"[load_state_dict] got {type(state_dict).__name__}; expected a mapping of names to arrays"
+                f"{remedy}"
             )
         values = {name: state_dict[name] for name in state_dict.keys()}  # noqa: SIM118
-        loading = Loading(self, getattr(state_dict, "_metadata", None), assign)
+        for name in values:
+            if not isinstance(name, str):
+                raise TypeError(f"[load_state_dict] got the key {name!r}; expected names of weights")
+        loading = Loading(getattr(state_dict, "_metadata", None), assign)
         loading.load(self, values, "")
         problems = loading.problems
         if strict and loading.unexpected:
-            problems.insert(0, f"Unexpected key(s) in state_dict: {_quoted(loading.unexpected)}.")
+            problems.insert(0, f"Unexpected key(s) in state_dict: {_quoted(loading.unexpected)}. ")
         if strict and loading.missing:
-            problems.insert(0, f"Missing key(s) in state_dict: {_quoted(loading.missing)}.")
+            problems.insert(0, f"Missing key(s) in state_dict: {_quoted(loading.missing)}. ")
         if problems:
+            problems += _remedies(values, loading)
             raise RuntimeError(
                 f"[load_state_dict] Error(s) in loading state_dict for {type(self).__name__}:\n\t"
                 + "\n\t".join(problems)
             )
-        loading.copy()
         return LoadResult(loading.missing, loading.unexpected)
 
     def _load_from_state_dict(
@@ -161,19 +168,12 @@ class StateDicts:
         for hook in list((self._state_hooks or _NONE).before_loading.values()):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
-        copies: Copies = []
         own = [name for name in self._kept_names() if self.__dict__[name] is not None]
         for name in own:
-            path, tensor = prefix + name, self.__dict__[name]
+            path = prefix + name
             if path in state_dict:
-                value = as_array(state_dict[path])
-                value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
-                if value.shape == tensor.shape:
-                    copies.append((self, name, state_dict[path] if assign else value))
-                else:
-                    error_msgs.append(
-                        f"size mismatch for {path}: got shape {value.shape}; expected {tensor.shape}"
-                    )
+                if problem := _copy(self, name, state_dict[path], assign):
+                    error_msgs.append(problem.format(path))
             elif strict and name != "num_batches_tracked":  # old files and most converters lack it
                 missing_keys.append(path)
         if type(self).set_extra_state is not StateDicts.set_extra_state:
@@ -187,11 +187,6 @@ class StateDicts:
                 name, dot, _ = path[len(prefix) :].partition(".")
                 if path.startswith(prefix) and name not in (self._module_names if dot else own):
                     unexpected_keys.append(path)
-        later = local_metadata.get(Loading)
-        if later is None:
-            _copy(copies, assign)
-        else:
-            later += copies
 
     # --- hooks
     def _own_state_hooks(self) -> StateHooks:
@@ -232,17 +227,11 @@ class StateDicts:
 class Loading:
     """One `load_state_dict`: what was found so far."""
 
-    def __init__(self, root: Any, metadata: Mapping[str, Any] | None, assign: bool) -> None:
+    def __init__(self, metadata: Mapping[str, Any] | None, assign: bool) -> None:
         self.metadata, self.assign = metadata or {}, assign
         self.missing: list[str] = []
         self.unexpected: list[str] = []
         self.problems: list[str] = []
-        self.copies: Copies = []
-        usual = StateDicts._load_from_state_dict
-        self.at_end = all(  # all values are checked before the first is copied
-            type(m)._load_from_state_dict is usual and not (m._state_hooks or _NONE).after_loading
-            for m in root.modules()
-        )
 
     def load(self, module: Any, values: dict[str, Any], prefix: str) -> None:
         if f"{prefix}weight" in values and hasattr(module, "_materialise_from"):  # a lazy layer
@@ -250,8 +239,6 @@ class Loading:
         local = dict(self.metadata.get(prefix[:-1], {}))
         if self.assign:
             local["assign_to_params_buffers"] = True
-        if self.at_end:
-            local[Loading] = self.copies
         lists = self.missing, self.unexpected, self.problems
         module._load_from_state_dict(values, prefix, local, True, *lists)
         parts: dict[str, dict[str, Any]] = {}
@@ -265,21 +252,48 @@ class Loading:
         for hook in list((module._state_hooks or _NONE).after_loading.values()):
             hook(module, LoadResult(self.missing, self.unexpected))
 
-    def copy(self) -> None:
-        _copy(self.copies, self.assign)
 
-
-def _copy(copies: Copies, assign: bool) -> None:
+def _copy(module: Any, name: str, given: Any, assign: bool) -> str:
+    """Loads one value; or what is wrong with it, with a place for its path."""
+    tensor, value = module.__dict__[name], as_array(given)
+    kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
+    value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
+    if value.dtype.kind in "OSUMm":
+        expected = f"expected a Tensor or an array of numbers from checkpoint but received {type(given)}"
+        return f'While copying the {kind} named "{{}}", {expected}'
+    if value.shape != tensor.shape:
+        theirs, ours = ([*shape] for shape in (value.shape, tensor.shape))
+        text = (
+            f"copying a param with shape torch.Size({theirs}) from checkpoint, the shape in current model is "
+        )
+        return f"size mismatch for {{}}: {text}torch.Size({ours})."
     with no_grad():
-        for module, name, value in copies:
-            tensor = module.__dict__[name]
-            if not assign:
-                tensor.copy_(wrap(value))
-            elif isinstance(tensor, Parameter):
-                value = value if isinstance(value, Parameter) else Parameter(value)
-                setattr(module, name, value.requires_grad_(tensor.requires_grad))
-            else:
-                setattr(module, name, value if isinstance(value, Tensor) else wrap(as_array(value)))
+        if not assign:
+            tensor.copy_(wrap(value))
+        elif isinstance(tensor, Parameter):
+            new = given if isinstance(given, Parameter) else Parameter(given)
+            setattr(module, name, new.requires_grad_(tensor.requires_grad))
+        else:
+            setattr(module, name, given if isinstance(given, Tensor) else wrap(value))
+    return ""
+
+
+def _remedies(values: dict[str, Any], loading: Loading) -> list[str]:
+    """What a state dict is of which other names are expected."""
+    missing = loading.missing
+    for path in loading.unexpected:
+        if {*missing}.intersection(getattr(values[path], "keys", list)()):
+            return [f'The state dict is the entry "{path}" of what is given: load that.']
+    for path in loading.unexpected:
+        for name in missing:
+            if path.endswith(f".{name}"):
+                prefix = path[: -len(name)]
+                return [
+                    f"The given names begin with '{prefix}': remove it, with name.removeprefix('{prefix}')."
+                ]
+            if name.endswith(f".{path}") and all(other.startswith(name[: -len(path)]) for other in missing):
+                return [f"The names expected begin with '{name[: -len(path)]}': put it before those given."]
+    return []
 
 
 def _quoted(names: list[str]) -> str:

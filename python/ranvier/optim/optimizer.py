@@ -20,7 +20,7 @@ from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.optim.hooks import HookedOptimizer
-from ranvier.optim.state import aligned_zeros, entry, in_place, loaded, moved
+from ranvier.optim.state import aligned_zeros, entry, in_place, loaded, moved, require_state
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
@@ -217,27 +217,34 @@ class Optimizer(HookedOptimizer):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Loads settings and state (of NumPy, torch or ranvier) from a state_dict with equal groups.
 
-        Raises ValueError for other groups, and for the state of another kind of optimizer.
+        Raises ValueError for other groups, and for the state of another kind of optimizer; then nothing is
+        changed.
         """
         state_dict = self._changed("before loading", state_dict)
+        require_state(type(self).__name__, state_dict)
         groups = state_dict["param_groups"]
         ours, theirs = ([len(g["params"]) for g in which] for which in (self.param_groups, groups))
         if ours != theirs:
-            raise ValueError(f"[{self.name}] got groups of {theirs} parameters; expected {ours}")
+            raise ValueError(
+                f"[{self.name}] got groups of {theirs} parameters; expected {ours}: the loaded state dict "
+                + ("contains a parameter group that doesn't match the size of optimizer's group"
+                   if len(ours) == len(theirs) else "has a different number of parameter groups")
+            )  # fmt: skip
         for values in state_dict["state"].values():
             self._require_own(values)
         by_index: dict[int, Tensor] = {}
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
+        states = {by_index[int(k)]: values for k, values in state_dict["state"].items() if int(k) in by_index}
+        loaded_states = {p: self.load_state(p, values) for p, values in states.items()}
+        for group, saved in zip(self.param_groups, groups, strict=True):
             kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
             for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
                 del group[k]  # of a schedule that came later
             group.update(kept)  # also a schedule's entries, such as initial_lr
         before = dict(self.state)
         self.state.clear()
-        for index, values in state_dict["state"].items():
-            p = by_index[int(index)]
-            state = self.load_state(p, values)
+        for p, state in loaded_states.items():
             self.state[p] = in_place(before.get(p, {}), state) if self.rule else state
         self.__setstate__({"state": self.state, "param_groups": self.param_groups})
         for hook in self._hooks_of("after loading"):

@@ -58,6 +58,20 @@ def loaded(value: Any, name: str, p: Tensor) -> Array:
     return array
 
 
+def require_state(name: str, state: Any) -> None:
+    """Raises TypeError or KeyError, as PyTorch, unless it has the form of an optimizer's state dict."""
+    if not isinstance(state, Mapping):
+        remedy = "; its method state_dict gives one" * hasattr(state, "state_dict")
+        raise TypeError(f"[{name}] got {type(state).__name__}; expected a state dict{remedy}")
+    if not {"state", "param_groups"} <= state.keys():
+        inner = [
+            k for k, v in state.items() if isinstance(v, Mapping) and {"state", "param_groups"} <= v.keys()
+        ]
+        remedy = f"; it is the entry {inner[0]!r}" if inner else ""
+        names = ", ".join(map(repr, [*state][:4])) or "none"
+        raise KeyError(f"[{name}] got a dict of {names}; expected 'state' and 'param_groups'{remedy}")
+
+
 def moved(value: Any, p: Tensor) -> Any:
     """A copy of an entry of a state; floating Tensors have the dtype of the parameter."""
     if isinstance(value, Tensor):

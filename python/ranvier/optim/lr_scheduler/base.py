@@ -118,6 +118,9 @@ class LRScheduler:
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continues from a ``state_dict``; the rates are in that of the optimizer."""
+        if not isinstance(state_dict, Mapping):
+            kind = type(state_dict).__name__
+            raise TypeError(f"[{type(self).__name__}] got {kind}; expected a state dict of a schedule")
         for key, value in state_dict.items():
             own = getattr(self, key, None)
             if isinstance(own, LRScheduler) or callable(own):
