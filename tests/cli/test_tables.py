@@ -287,3 +287,19 @@ def test_a_wrong_name_is_two_lines(command, said, capsys):
     assert (exit.value.code, len(lines)) == (2, 2)
     assert lines[0].endswith(said)
     assert lines[1].startswith("help: ranvier ")
+
+
+@pytest.mark.parametrize("missing", ["error", "drop", "median"])
+def test_an_empty_column_is_named(missing, tmp_path, refused):
+    path = write_table(tmp_path / "t.csv", [(i, "", "xy"[i % 2]) for i in range(30)], ("a", "void", "kind"))
+    assert "column 'void'" in (text := refused("train", path, "--label", "kind", "--missing", missing))
+    assert "--without void leaves" in text
+
+
+def test_a_table_without_labels_is_not_evaluated(rows, tmp_path, works, refused):
+    path, model = write_table(tmp_path / "t.csv", rows), str(tmp_path / "m.safetensors")
+    works("train", path, "--missing", "median", "--without", "id", "--epochs", "1", "--out", model)
+    other = write_table(tmp_path / "u.csv", [row[1:3] for row in rows], ("size", "colour"))
+    text = refused("evaluate", model, other)
+    assert "has no column of labels (of the training: 'kind')" in text
+    assert "--label NAME names one" in text

@@ -103,7 +103,7 @@ def test_flipped_bytes_raise_or_load_but_never_crash(path):
         (b"GGUF\3\0\0\0", "is a GGUF file"),
         (b"\x1c\0\0\0TFL3", "is a TensorFlow Lite file"),
         (b"\x08\x08\x12\x07pytorch", "is an ONNX file; rv.onnx.load"),
-        (b"\x89PNG\r\n", "is no model: it begins b'\\x89PNG"),
+        (b"\x89PNG\r\n", "is of a kind that is not read: it begins b'\\x89PNG"),
         (pickle.dumps([1], 0), "holds a pickle; rv.load reads those of torch.save"),
         (b"\x80\x04K\x01.", "holds no file of PyTorch"),
         (pickle.dumps(fractions.Fraction(1, 2)), "a pickle that torch.save did not write"),

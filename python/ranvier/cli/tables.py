@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
 from ranvier.cli.arguments import Mistake, names, similar
 from ranvier.cli.networks import KINDS, require_names
@@ -28,8 +30,8 @@ READING: dict[str, tuple[Any, str | None, str]] = {
     "--missing-marks": (
         names,
         "NAMES",
-        "texts that mean a missing value in a table: a,b; default: ?,NA,N/A,NaN,null,none,-,--,#N/A and an "
-        "empty cell",
+        "texts that mean a missing value in a table: a,b; default: ?,NA,N/A,NaN,null,none,-,--,#N/A, "
+        "Excel's errors and an empty cell",
     ),
     "--decimal": ((".", ","), None, "the decimal separator of a table; default: ."),
     "--encoding": (str, "NAME", "of a table's text, such as latin-1 or cp1252; default: utf-8"),
@@ -150,7 +152,10 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
 
 
 def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
-    """The column of labels: that of the training, or the only one that is no feature; else "auto"."""
+    """The column of labels: that of the training, or the only one that is no feature; else "auto".
+
+    Raises Mistake: the table has features only.
+    """
     columns = _columns(arguments, path, about)
     trained = (about.training_data or {}).get("label")
     if trained in columns:
@@ -158,6 +163,12 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     encoder = encoder_of(about)
     used = {*(about.feature_names or columns), *(encoder.without if encoder else ())}
     others = [name for name in columns if name not in used]
+    if about.feature_names and columns and not others:
+        was = f" (of the training: '{trained}')" if trained else ""
+        text = (
+            f"'{path}' has no column of labels{was}: it has the model's columns only; --label NAME names one"
+        )
+        raise Mistake(text)
     return others[0] if len(others) == 1 else "auto"
 
 
@@ -251,6 +262,10 @@ def made_encoder(arguments: argparse.Namespace, samples: Any) -> Any:
     if samples.categories is None and missing is None and not arguments.without:
         return None
     categories = samples.categories or (None,) * samples.x.shape[1]
+    for i, name in enumerate(samples.feature_names or map(str, range(samples.x.shape[1]))):
+        if np.isnan(samples.x[:, i]).all():
+            without = f"--without {shlex.quote(name)} leaves it out"
+            raise Mistake(f"column '{name}' of '{arguments.data}' is empty; {without}")
     columns = samples.feature_names
     one_hot = ONE_HOT if arguments.model in (None, *KINDS) else None
     names = columns or list(map(str, range(len(categories))))

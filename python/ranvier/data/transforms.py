@@ -117,7 +117,7 @@ class TableEncoder:
             numbers = values[:, column]
             numbers = numbers[~np.isnan(numbers)]
             if not len(numbers):
-                raise ValueError(f"[TableEncoder.fit] got no number in {self._column(column)}; expected one")
+                raise ValueError(f"[TableEncoder.fit] got no number in {self._column(column)}; leave it out")
             fill[column] = numbers.mean() if self.missing == "mean" else np.median(numbers)
         self.fill, self.given = fill, False
         return self

@@ -40,19 +40,22 @@ _KINDS: list[tuple[bytes, str]] = [  # a pattern at the beginning, what such a f
     (rb"GGUF", "is a GGUF file, of llama.cpp; expected a file of rv.save or torch.save"),
     (rb"....TFL3", "is a TensorFlow Lite file; expected a file of rv.save or torch.save"),
     (rb"\x08[\x01-\x1f][\x12\x1a:B]", "is an ONNX file; rv.onnx.load reads ONNX files"),
-    (rb"PAR1|ARROW1|\x89PNG|\xff\xd8\xff|%PDF|GIF8|\x7fELF|OggS|RIFF", "is no model: it begins {begin!r}"),
+    (rb"PAR1|ARROW1|\x89PNG|\xff\xd8\xff|%PDF|GIF8|\x7fELF|OggS|RIFF",
+     "is of a kind that is not read: it begins {begin!r}"),
     (rb"\x80[\x02-\x05]|\([dlpi]p?\d*\n|c[a-z_.]+\n", "holds a pickle; rv.load reads those of torch.save"),
-    (rb"\0*$", "holds only zeros: the download or the copy failed; expected a model file"),
+    (rb"\0+$", "holds only zeros: the download or the copy failed"),
 ]  # fmt: skip
 
 
-def recognised(begin: bytes, path: object = "") -> str | None:
+def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | None:
     """What a file is that begins so and what to do, or None for one that may be a model.
+
+    plain: text that is nothing else is no model either.
 
     >>> recognised(b"version https://git-lfs.github.com/spec/v1").partition(",")[0]
     'is a pointer of Git LFS'
     """
-    if not begin:
+    if not begin and plain:
         return "is empty; expected a model file: the download or the program that wrote it has failed"
     if begin[4:9] == b"\0\0\0\0{":  # the length of a safetensors header, and the header
         return None
@@ -61,7 +64,7 @@ def recognised(begin: bytes, path: object = "") -> str | None:
             return text.format(begin=begin[:8])
     if str(path).endswith(".onnx"):
         return "is no ONNX model at its beginning, but is named so; rv.onnx.load reads ONNX files"
-    if text := _text(begin):
+    if plain and (text := _text(begin)):
         return f"is text that begins {text!r}, perhaps an error of a server; expected a model file"
     return None
 

@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.memory import Array
-from ranvier.data.datasets.text_table import COMMA, DATE, GAP, NUMBER, WORD, TableError, TextTable
+from ranvier.data.datasets.number_forms import number_form
+from ranvier.data.datasets.text_table import COMMA, DATE, GAP, NUMBER, WORD, TableError, TextTable, short
 
 __all__ = ["Column", "columns_of"]
 
 WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?[\d.,]*\d[\d.,' ]*[%€$£]?")  # "$5", "12 %", "1,234,567", "1,5"
+FEW = 8  # different words may be names even if they are numbers with units
 MOST = 100  # categories of a column; of more, each has to occur twice on average
+EXACT = 2.0**53  # float64 represents all smaller whole numbers exactly
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -31,14 +34,15 @@ class Column:
     """
 
     def __init__(self, table: TextTable, at: int, cells: Any) -> None:
-        self.table, self.at, self._cells = table, at, cells
+        self.table, self.at, self._cells, self.is_label = table, at, cells, False
+        self.texts: list[str] = []
         self.title = table.name(at)
         self.codes: Any = None
         self.missing: npt.NDArray[np.bool_] = cells.isna().to_numpy()
         self.counts = [int(self.missing.sum()), int((~self.missing).sum()), 0, 0, 0]
         if cells.dtype.kind not in "iuf":
             self.codes, texts = cells.str.strip().factorize()
-            self.texts: list[str] = texts.tolist()
+            self.texts = texts.tolist()
             self.kinds = np.array([table.kind(text) for text in self.texts])
             self.missing = (self.kinds == GAP)[self.codes]
             self.counts = np.bincount(self.kinds[self.codes], minlength=WORD + 1).tolist()
@@ -64,13 +68,29 @@ class Column:
         wrong = ~(np.abs(values) <= limit) & ~(self.missing & missing)
         if wrong.any():
             self.refuse(int(wrong.argmax()), limit)
+        if not self.is_label and (np.abs(values) >= EXACT).any():
+            self._require_apart(values)
         return values
+
+    def _require_apart(self, values: Array) -> None:
+        """Raise TableError if whole numbers of too many digits become equal in float64."""
+        cells = self._cells.astype(str).str.strip()
+        whole = (cells.str.lstrip("+-").str.isdigit() & (np.abs(values) >= EXACT)).to_numpy()
+        if cells[whole].nunique() > len(np.unique(values[whole])):
+            where, cell = self.table.cell(int(whole.argmax()), self.at)
+            text = (
+                f"{where} holds {short(cell)!r}, and float64 takes it for other whole numbers of the column"
+            )
+            words = ("categories", [self.title], "reads the numbers as categories")
+            raise TableError(text, words, ("without", [self.title], "leaves the column out"))
 
     def refuse(self, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
         table, (where, cell) = self.table, self.table.cell(row, self.at)
-        kind, holds = table.kind(cell), f"{where} holds {cell!r}"
-        without = ("without", [self.title], "leaves the column out")
+        kind, holds = table.kind(cell), f"{where} holds {short(cell)!r}"
+        without = [] if self.is_label else [("without", [self.title], "leaves the column out")]
+        words = [] if self.is_label else [("categories", [self.title], "reads words as categories")]
+        classes = [("task", "classification", "takes words as classes")] if self.is_label else words
         if kind == GAP:
             text = f"{where} has a missing value ({cell!r}); fill it in"
             raise TableError(text, ("missing", "drop", "leaves the line out"))
@@ -78,16 +98,21 @@ class Column:
             raise TableError(f"{holds}; expected at most {limit:.3g}, which float32 holds")
         if kind == DATE:
             text = "expected a number: replace it by numbers such as year, month or days since a day"
-            raise TableError(f"{holds}, a date or time; {text}", without)
-        if WITH_UNIT.fullmatch(cell):
+            raise TableError(f"{holds}, a date or time; {text}", *(classes if self.is_label else without))
+        form = None if kind == COMMA else number_form(cell, table.decimal)
+        if form or WITH_UNIT.fullmatch(cell):
             point = "point" if table.decimal == "." else "comma"
             text = f"expected a number with a decimal {point} (the cells are {table.separated}),"
-            comma = [("decimal", ",", "reads decimal commas")] if kind == COMMA else []
-            raise TableError(f"{holds}; {text} without units and separators of thousands", *comma)
+            text += " without units and separators of thousands"
+            if form:
+                plain = form[1].replace(".", table.decimal)
+                raise TableError(f"{holds}, {form[0]}; {text}: {plain}", *classes, *without)
+            raise TableError(
+                f"{holds}; {text}", *([("decimal", ",", "reads decimal commas")] * (kind == COMMA))
+            )
         first = [] if row or table.names else [("header", True, "takes the first line as names")]
         mark = ("missing_marks", [cell], "reads it as a missing value")
-        words = ("categories", [self.title], "reads words as categories")
-        raise TableError(f"{holds}; expected a finite number", *first, mark, words, without)
+        raise TableError(f"{holds}; expected a finite number", *first, mark, *words, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
         """The categories; None for a column of numbers. chosen: as of `load_csv`."""
@@ -99,20 +124,43 @@ class Column:
         where = f"'{self.table.path}' {self.table.column(self.at)}"
         words = sorted(text for text, kind in zip(self.texts, self.kinds, strict=True) if kind != GAP)
         _, numbers, commas, dates, others = self.counts
-        if not named and (dates > others or all(map(WITH_UNIT.fullmatch, words))):
-            self.refuse(self.of_kind(DATE if dates > others else WORD)[0])
+        if not named and dates > others:
+            self.refuse(self.of_kind(DATE)[0])
+        if not named:
+            self.refuse_forms()
         if not named and numbers + commas > others:
-            word = self.of_kind(WORD)[1]
+            row, word = self.of_kind(WORD)
+            if len(words) > FEW + (self.kinds == WORD).sum():  # the numbers are no names
+                self.refuse(row)
             text = (
                 f"{numbers + commas} numbers and {others} words, such as {word!r}: all are read as categories"
             )
             text = f"[load_csv] {where} has {text}; missing_marks names words that mean a missing value"
             warnings.warn(text, stacklevel=5)
+        self.warn_of_case(words)
         if len(words) > max(MOST, len(self.codes) // 2):
             text = f"expected categories: at most {MOST}, or half as many as lines"
             text = f"{where} has {len(words)} different words in {len(self.codes)} lines; {text}"
             raise TableError(text, ("without", [self.title], "leaves a column of names or texts out"))
         return tuple(words)
+
+    def warn_of_case(self, words: Collection[str]) -> None:
+        """A warning if two words differ in upper and lower case only."""
+        first: dict[str, str] = {}
+        pairs = [(first.setdefault(word.casefold(), word), word) for word in words]
+        if pair := next(((a, b) for a, b in pairs if a != b), None):
+            where, kind = self.table.column(self.at), "classes" if self.is_label else "categories"
+            text = f"{pair[0]!r} and {pair[1]!r}, different {kind} that differ in upper and lower case only"
+            warnings.warn(f"[load_csv] '{self.table.path}' {where} has {text}", stacklevel=6)
+
+    def refuse_forms(self, few: int = FEW) -> None:
+        """Raise the error of the first word if nearly all are numbers in a form such as "$5" or "(1.20)"."""
+        words = [text for text in self.texts if self.table.kind(text) == WORD]
+        forms = {word: number_form(word, self.table.decimal) for word in words}
+        found = {word: form for word, form in forms.items() if form or WITH_UNIT.fullmatch(word)}
+        names = len(words) <= few and all(form and form[2] for form in found.values())  # "2wd", "4wd"
+        if found and len(found) >= 0.9 * len(words) and not names:
+            self.refuse(int(np.isin(self.codes, [self.texts.index(next(iter(found)))]).argmax()))
 
     def numbered(self, categories: tuple[str, ...], missing: bool, unknown: bool) -> Array:
         """For each row the number of its category, NaN for a missing value, or -1."""

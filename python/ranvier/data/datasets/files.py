@@ -29,6 +29,19 @@ from ranvier.data.datasets.tables import load_csv
 __all__ = ["load", "load_npy", "load_npz"]
 
 TABLES = (".csv", ".tsv", ".txt", ".data", ".dat", ".parquet")
+CONVERTED = {  # functions of pandas for files that are not read here
+    "read_excel": (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"),
+    "read_json": (".json", ".jsonl"),
+    "read_feather": (".feather", ".arrow"),
+    "read_hdf": (".h5", ".hdf", ".hdf5"),
+    "read_pickle": (".pkl", ".pickle"),
+    "read_stata": (".dta",),
+    "read_sas": (".sas7bdat", ".xpt"),
+    "read_spss": (".sav",),
+    "read_xml": (".xml",),
+    "read_html": (".html", ".htm"),
+    "read_orc": (".orc",),
+}
 ENDINGS = (*TABLES, ".npy", ".npz")
 PIXELS = [f"pixel{i}" for i in range(784)]
 DIGITS = (PIXELS, ["label", *PIXELS])  # the columns of Kaggle's tables of digits
@@ -103,9 +116,11 @@ def load(
         if not table and label in ("auto", "label", 0, None) and is_digit_table(file):
             return _digits(file, label)
         return load_csv(file, label, task=task, dtype=dtype, **table)
+    reader = next((name for name, endings in CONVERTED.items() if ending in endings), None)
+    remedy = f"; pandas.{reader}(path).to_csv('table.csv', index=False) converts it" if reader else ""
     raise ValueError(
         f"[load] got '{file}'; expected a table (.csv, .tsv, .txt, .data, .dat, also .gz; .parquet), an "
-        "array (.npy), an archive (.npz) or a folder of images"
+        f"array (.npy), an archive (.npz) or a folder of images{remedy}"
     )
 
 

@@ -12,15 +12,14 @@ import numpy as np
 
 from ranvier.autograd.memory import Array
 from ranvier.data.dataset import one_of
-from ranvier.data.datasets.columns import Column, columns_of
+from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
 from ranvier.data.datasets.samples import TASKS, PathLike, Samples, require_file, targets
-from ranvier.data.datasets.text_table import GAP, MARKS, WORD, TableError, TextTable, read_table
+from ranvier.data.datasets.text_table import DATE, GAP, MARKS, WORD, TableError, TextTable, read_table
 
 __all__ = ["load_csv"]
 
 LABELS = ("label", "target", "class", "y")  # names of a column of labels with label="auto"
 ZEROS = re.compile(r"0\d+")  # codes such as "007"
-EXACT = 2.0**53  # float64 represents all smaller whole numbers exactly
 FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -51,7 +50,7 @@ def load_csv(
         delimiter: one character, or " " for runs of blanks; by default comma, semicolon, tab, "|" or blanks:
             what divides most lines into equal numbers of cells.
         missing_marks: texts that mean a missing value, in any case; by default ?, NA, N/A, NaN, null, none,
-            -, --, #N/A, #NA, <NA>. An empty cell always means one.
+            -, --, #N/A, #NA, <NA>, Excel's errors such as #DIV/0!. An empty cell always means one.
         task: "classification": labels are classes; "regression": they are values; "auto": text and whole
             numbers are classes, other numbers are values. Codes with leading zeros, such as 007, are text.
         missing: for missing values: "error"; "drop" leaves these lines out; "keep" reads NaN, and leaves
@@ -113,6 +112,15 @@ def load_csv(
     elif empty.any():
         count = f"{empty.sum()} of {len(empty)} lines without a label"
         warnings.warn(f"[load_csv] '{path}' has {count}, which are left out", stacklevel=2)
+    for column in map(columns.__getitem__, features):
+        if (
+            len(empty) > 1
+            and column.missing.all()
+            and missing != "keep"
+            and not isinstance(categories, Mapping)
+        ):
+            text = f"'{path}' {table.column(column.at)} is empty: none of its {len(empty)} cells has a value"
+            raise TableError(text, ("without", [column.title], "leaves the column out"))
     if empty.all():
         raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
     x, kinds = np.empty((len(empty), len(features)), np.float64), []
@@ -177,6 +185,12 @@ def _labels(column: Column, task: str, missing: str) -> Array:
     labels are allowed unless `missing` is "error".
     """
     table, at, (_, _, commas, dates, words) = column.table, column.at, column.counts
+    column.is_label = True
+    several = len(column.texts) > min(20, len(column.missing) // 2)
+    if task == "regression" or (task == "auto" and several):
+        if dates > words:
+            column.refuse(column.of_kind(DATE)[0])
+        column.refuse_forms(0 if task == "regression" else FEW)
     if task == "regression" and column.is_words:
         word = column.of_kind(WORD)[1]
         text = f"'{table.path}' {table.column(at)} has words, such as {word!r}; expected numbers to predict"
@@ -201,4 +215,5 @@ def _labels(column: Column, task: str, missing: str) -> Array:
         whole = bool((numbers == np.rint(numbers))[~column.missing].all())
         if task == "regression" or not whole or (np.abs(numbers[~column.missing]) < EXACT).all():
             return numbers
+    column.warn_of_case(column.texts)
     return np.array(column.texts)[column.codes]

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TableError", "TextTable", "read_table"]
+from ranvier.serialization.kinds import BEGIN, recognised
+
+__all__ = ["TableError", "TextTable", "read_table", "short"]
 
 MARKS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>"))
+MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's errors
 GAP, NUMBER, COMMA, DATE, WORD = range(5)  # kinds of cells: missing, "1.5", "1,5", "2024-01-05", others
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -33,7 +36,21 @@ SEPARATORS = (",", ";", "\t", "|", " ")
 NAMED = {"tab": "\t", "\\t": "\t", "blanks": " ", "space": " "}  # names that a shell needs no quotes for
 SPOKEN = {"\t": "tabs", " ": "blanks"}
 LOOKED_AT = 500  # lines for the decisions about separator and header
-UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UNICODE = {  # the beginnings of files in other encodings than UTF-8
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+SEP_LINE = re.compile(r'"?sep=([^"\r\n])"?(?=[\r\n])', re.I)
+EXCEL = (b"PK\3\4", b"\xd0\xcf\x11\xe0")  # .xlsx and other zip archives, .xls
+NOT_TEXT = (
+    "is a workbook of Excel, or another archive; save the sheet as CSV, or convert it: "
+    "pandas.read_excel(path).to_csv('table.csv', index=False)"
+)
+
+
+def short(text: str) -> str:
+    """A text, of which the middle is left out if it is long."""
+    return text if len(text) <= 60 else f"{text[:40]}...{text[-10:]}"
 
 
 class TableError(ValueError):
@@ -110,11 +127,17 @@ class TextTable:
         """Raise TableError for a line of another length than most; a separator may end the lines."""
         for number, cells in _rows(self.text, self.delimiter):
             if len(cells) != self.width and (len(cells) != self.width + 1 or cells[-1]):
-                raise TableError(
+                begin = short(cells[0])
+                text = (
                     f"'{self.path}' line {number} has {len(cells)} cell{'s' * (len(cells) != 1)} "
-                    f"{self.separated}; expected {self.width} as in most lines",
-                    ("delimiter", ";" if self.delimiter == "," else ",", "names another separator"),
+                    f"{self.separated}; expected {self.width} as in most lines; it begins {begin!r}"
                 )
+                if "\n" in cells[-1]:
+                    text += ", and has a quote that is not closed"
+                if begin[:1] in ("#", "%", "@") or (number == 1 and len(cells) == 1 < self.width):
+                    raise TableError(f"{text}: remove the line if it is a comment or a title")
+                other = ";" if self.delimiter == "," else ","
+                raise TableError(text, ("delimiter", other, "names another separator"))
 
 
 def read_table(
@@ -145,6 +168,8 @@ def read_table(
     text = _text(path, encoding)
     if not text.strip():
         raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
+    if found := SEP_LINE.match(text):  # Excel's; the line stays, empty, so that lines keep their numbers
+        delimiter, text = delimiter or found[1], text[found.end() :]
     delimiter = "," if parquet else delimiter or _delimiter(text, decimal)
     if delimiter == decimal and '"' not in text:
         raise ValueError(f"[load_csv] got delimiter and decimal {decimal!r}; expected different characters")
@@ -180,8 +205,12 @@ def _text(path: Path, encoding: str | None) -> str:
             return str(frame.to_csv(index=any(name is not None for name in frame.index.names)))
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
             content: bytes = stream.read()
-        name = encoding or ("utf-16" if content.startswith(UTF_16) else "utf-8")
+        name = encoding or next((n for mark, n in UNICODE.items() if content.startswith(mark)), "utf-8")
+        if name == "utf-8":
+            _require_text(path, content)
         return content.decode(name).removeprefix("\ufeff")
+    except TableError:
+        raise
     except ImportError as error:
         hint = "tables need pandas, .parquet files pyarrow, too: pip install 'ranvier[data]' pyarrow"
         raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
@@ -189,11 +218,31 @@ def _text(path: Path, encoding: str | None) -> str:
         text = "expected a name such as utf-8, latin-1, cp1252"
         raise ValueError(f"[load_csv] got encoding {encoding!r}; {text}") from None
     except UnicodeError as error:
-        older = ("encoding", "latin-1", "reads older files")
+        older = ("encoding", "cp1252" if b"\x80" in content else "latin-1", "reads older files")
         text = f"'{path}' is no text in {name.upper()}: {getattr(error, 'reason', error)}"
         raise TableError(text, *([] if encoding else [older])) from None
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise ValueError(f"[load_csv] '{path}' is damaged or cut off: {error}") from None
+
+
+def _require_text(path: Path, content: bytes) -> None:
+    """Raise TableError for a file of another kind, and for text with NUL bytes."""
+    begin = content[:BEGIN]
+    kind = NOT_TEXT if begin.startswith(EXCEL) else recognised(begin, plain=False)
+    if begin.startswith(b"PAR1"):
+        kind = "is a Parquet file; its name has to end in .parquet"
+    if begin.lstrip()[:1] in b"{[" and begin.strip():
+        kind = "is JSON; pandas.read_json(path).to_csv('table.csv', index=False) converts it"
+    if kind:
+        raise TableError(f"'{path}' {kind}")
+    at = content.find(0)
+    if at >= 0:
+        wide = [
+            n for n, part in (("utf-16-le", begin[1::2]), ("utf-16-be", begin[::2])) if not any(part[:40])
+        ]
+        line = content.count(b"\n", 0, at) + 1
+        text = f"'{path}' line {line} holds a NUL byte: the file is damaged, or in another encoding"
+        raise TableError(text, *(("encoding", n, "reads two bytes a letter") for n in wide if any(begin)))
 
 
 def _rows(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
