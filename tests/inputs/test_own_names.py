@@ -18,6 +18,7 @@ from ranvier import nn, optim
 from ranvier.nn.loss.functional import FORMS
 from support.grouped import grouped
 from support.layers import LAYERS
+from support.refused import refused
 from support.wrong_input import describe
 
 CALLS = int(os.environ.get("RANVIER_NAME_CALLS", "12"))
@@ -290,6 +291,32 @@ def test_numbers_as_tensors() -> None:
 class _Broken(list[int]):
     def __len__(self) -> int:
         raise KeyError("the user's")
+
+
+SCHEDULES = optim.lr_scheduler
+
+
+@pytest.mark.parametrize(
+    ("call", "cause"),
+    [
+        (lambda: rv.utils.data.default_collate([]), "(IndexError: list index out of range)"),
+        (lambda: rv.utils.data.default_collate([{"a": 1, "b": 2}, {"a": 1}]), "(KeyError: 'b')"),
+        (lambda: rv.utils.data.default_collate(5), "(TypeError: 'int' object is not subscriptable)"),
+        (lambda: SCHEDULES.ReduceLROnPlateau(_optimizer()).step("a"), "not convert string to float: 'a')"),
+        (lambda: SCHEDULES.LambdaLR(_optimizer(), lambda epoch: None), "'float' and 'NoneType')"),
+        (lambda: nn.init.constant_(rv.ones(2), "a"), "(ValueError: could not convert string to float: 'a')"),
+        (lambda: nn.init.normal_(None), "'NoneType' object has no attribute 'dtype')"),
+        (lambda: rv.histc(rv.ones(2), "a"), "(TypeError: '<' not supported between instances of"),
+        (lambda: rv.ones(2).type("abc"), "(TypeError: data type 'abc' not understood)"),
+    ],
+)
+def test_the_general_sentence_ends_with_the_cause(call: Any, cause: str) -> None:
+    refused((ValueError, TypeError), cause, call)
+    refused((ValueError, TypeError), "that it can work with (", call)
+
+
+def _optimizer() -> Any:
+    return optim.SGD([rv.ones(1)], lr=0.1)
 
 
 def test_errors_of_users_code_stay() -> None:

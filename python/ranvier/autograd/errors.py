@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import OpError, OpIndexError
 
 _NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
 # what is around an op may refuse it: these names stay
@@ -37,9 +37,9 @@ def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] 
     >>> def half(x): return 1 / x
     >>> half.__module__ = "maths"
     >>> module = {"__name__": "maths", "half": half}
-    >>> own_errors(module); module["half"]("2")
+    >>> own_errors(module); module["half"]("2")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with
+    TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
     """
     own = {
         name: value
@@ -78,7 +78,7 @@ def named(function: Any, name: str, about: str) -> Any:
 
 def own_error(function: Callable[..., Any], name: str = "") -> Any:
     """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
-    Python or NumPy becomes a sentence on the arguments."""
+    Python or NumPy becomes a sentence on the arguments, with the cause."""
 
     @wraps(function)  # the code of `call` has no free names: own_methods replaces it
     def call(
@@ -117,9 +117,11 @@ def renamed(
         kind, text = type(error), text[named.end() :]
     else:
         flag = "ambiguous" in text  # several elements where True or False is expected
-        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else OpError
+        kind = OpIndexError if isinstance(error, IndexError) else OpError
+        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else kind
+        cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
         try:
-            text = _sentence(name, function, args, settings)
+            text = f"{_sentence(name, function, args, settings)} ({cause})"
         except TypeError as refused:
             return refused
     return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
@@ -150,7 +152,7 @@ def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
             return f"got {value}; expected a dtype that NumPy has, such as float32 or float16"
         for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
             refuse_torch(name, key, part)
-    return f"got {shown}; expected arguments as in {name}({names}) that it can work with"
+    return f"got {shown or 'no arguments'}; expected arguments as in {name}({names}) that it can work with"
 
 
 def number(

@@ -183,7 +183,7 @@ def require_whole(name: str, key: str, value: Any, least: int = 1) -> None:
     except TypeError:
         whole = least - 1
     if isinstance(value, bool) or whole < least:
-        raise ValueError(f"[{name}] got {key} {value}; expected a whole number, at least {least}")
+        raise ValueError(f"[{name}] got {key} {value!r}; expected a whole number, at least {least}")
 
 
 class ReduceLROnPlateau(LRScheduler):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from warnings import warn
 
-from ranvier.autograd.errors import number, ordered
+from ranvier.autograd.errors import number, ordered, require_function
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
 from ranvier.optim.optimizer import Optimizer
 
@@ -28,6 +28,8 @@ class LambdaLR(LRScheduler):
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
     ) -> None:
         self.lr_lambdas: list[Factor] = for_each_group("LambdaLR", "lr_lambda", optimizer, lr_lambda)
+        for function in self.lr_lambdas:
+            require_function("LambdaLR", "lr_lambda", function)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -44,10 +46,7 @@ class MultiplicativeLR(LRScheduler):
     ) -> None:
         self.lr_lambdas: list[Factor] = for_each_group("MultiplicativeLR", "lr_lambda", optimizer, lr_lambda)
         for function in self.lr_lambdas:
-            if not callable(function):
-                raise TypeError(
-                    f"[MultiplicativeLR] got lr_lambda of type {type(function).__name__}; expected a function"
-                )
+            require_function("MultiplicativeLR", "lr_lambda", function)
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
