@@ -52,3 +52,44 @@ def test_the_reason_is_that_of_the_longest_path(path: str) -> None:
     assert why(path)
     assert not why("nn")
     assert not why("fxx")
+
+
+_LACKING = """
+import ranvier.torch
+ranvier.torch.install()
+import torch, torchvision
+from torch import nn
+
+
+gone = next(name for name in ranvier.torch.names.METHODS.split() if not hasattr(torch.Tensor, name))
+uses = f"torch.nope nn.Nope nn.functional.nope torch.optim.nope torchvision.nope torch.ones(1).{gone}"
+for use in f"{uses} torchvision.models.nope torch.Tensor.{gone}".split():
+    try:
+        eval(use)
+    except AttributeError as error:
+        print(error)
+    owner, _, name = use.rpartition(".")
+    assert not hasattr(eval(owner), name) and getattr(eval(owner), name, 5) == 5
+lines = "from torch import nope", "from torch.nn import Linear, Nope", "from torchvision.models import nope"
+for line in lines:
+    try:
+        exec(line)
+    except ImportError as error:
+        assert error.name == line.split()[1], error.name
+        print(error)
+for line in ("import torch.nope", "from torch.nn.nope import x"):
+    try:
+        exec(line)
+    except ModuleNotFoundError as error:
+        assert error.name == line.split()[1], error.name
+        print(error)
+from torch import *
+"""
+
+
+def test_a_missing_name_says_whose_it_is() -> None:
+    lines = printed("-c", _LACKING).splitlines()
+    assert len(lines) == 13
+    assert lines[1].startswith("module 'torch.nn' has no attribute 'Nope': ranvier")
+    assert lines[9].startswith("cannot import name 'Nope' from 'torch.nn': ranvier")
+    assert all("ranvier" in line and "docs/pytorch_names.md" in line for line in lines)

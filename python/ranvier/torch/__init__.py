@@ -39,7 +39,9 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier import Size, Tensor
     from ranvier.ops.loss.base import Shapes
     from ranvier.torch import shared
+    from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
+    from ranvier.torch.names import METHODS
 
     if not is_installed():
         there = [name for name in ("torch", "torchvision") if name in sys.modules]
@@ -52,6 +54,9 @@ def install(report: bool = False, numbers: bool = False) -> None:
         Shapes.broadcast = True
         shared.attach()
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
+        for name in METHODS.split():
+            if not hasattr(Tensor, name):
+                setattr(Tensor, name, Lacking(name))
         Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays
         if not os.environ.get("RANVIER_IN_PLACE_OF_TORCH"):
             from ranvier.torch.version import TORCH

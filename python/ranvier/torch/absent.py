@@ -6,6 +6,8 @@ from typing import Any
 
 from ranvier.torch.names import FLAT, OUT
 
+LACKS = "ranvier, which is in place of PyTorch, lacks it; docs/pytorch_names.md lists its names"
+
 
 def why(path: str) -> str:
     """The reason why a name stays out, or "" for a name that does not."""
@@ -46,3 +48,14 @@ def absent(path: str) -> Any:
     """
     module, _, name = _full(path).rpartition(".")
     return _Absent(name, (), {"_path": path, "__module__": module})
+
+
+class Lacking:
+    """A method of PyTorch's Tensor that is not here, which says so; `hasattr` is False."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, tensor: Any, owner: Any) -> Any:
+        text = f"'Tensor' object has no attribute {self._name!r}: {LACKS}"
+        raise AttributeError(text, name=self._name, obj=tensor)

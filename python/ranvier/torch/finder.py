@@ -14,7 +14,7 @@ from typing import Any
 import ranvier.torch.names as names
 import ranvier.torch.report as report
 from ranvier import Tensor
-from ranvier.torch.absent import absent, why
+from ranvier.torch.absent import LACKS, absent, why
 from ranvier.torch.foreign import foreign
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
@@ -34,7 +34,7 @@ class Finder:
         if not homes and not why(_full(root, inner)):
             if sys._getframe(2).f_code.co_name != "_find_and_load_unlocked":  # importlib.util.find_spec
                 return None
-            raise report.missing(ModuleNotFoundError(f"No module named {name!r}", name=name), name)
+            raise report.missing(_not_found(name), name)
         spec = ModuleSpec(name, Finder, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
         spec.loader_state = homes
         return spec
@@ -87,6 +87,18 @@ class _Distribution(importlib.metadata.Distribution):
         return path
 
 
+def _not_found(name: str) -> ImportError:
+    """The error of a module that is not there, or of a name that `from ... import` takes for one, too."""
+    frame, parent = sys._getframe(2), name.rpartition(".")[0]
+    while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
+        if frame.f_code.co_name == "_handle_fromlist" and parent in sys.modules:
+            return ImportError(
+                f"cannot import name {name[len(parent) + 1 :]!r} from {parent!r}: {LACKS}", name=parent
+            )
+        frame = frame.f_back
+    return ModuleNotFoundError(f"No module named {name!r}: {LACKS}", name=name)
+
+
 def _file(homes: list[ModuleType]) -> str:
     """A file of this library, which programs look for beside `torch.__file__`."""
     return str((homes and vars(homes[-1]).get("__file__")) or importlib.import_module("ranvier").__file__)
@@ -122,7 +134,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     if full.startswith("_foreach_") and root == "torch":
         return importlib.import_module("ranvier.torch.groups").foreach(name)
     out = why(_full(root, full))
-    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
+    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}: {LACKS}"
     for home in homes:
         try:
             value = getattr(home, name)
