@@ -274,3 +274,27 @@ def test_what_of_pytorch_is_refused():
 
 def test_saving_a_trainer_names_its_own_method(tmp_path):
     refused(TypeError, "trainer.save", rv.save, rv.Trainer(rv.nn.Linear(1, 1), "mse", "adam"), tmp_path / "a")
+
+
+def frames_of_arrow(kind, columns):
+    """The same table for pandas and for another library."""
+    if kind == "polars":
+        return pytest.importorskip("polars", reason="polars is not installed").DataFrame(columns)
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    return {"Table": lambda: table, "RecordBatch": lambda: table.to_batches()[0]}[kind]()
+
+
+@pytest.mark.parametrize("kind", ["Table", "RecordBatch", "polars"])
+def test_tables_of_arrow_are_frames(kind):
+    columns = {"a": [*X[:-1, 0].tolist(), None], "b": X[:, 1].tolist(), "town": WORDS.tolist()}
+    table, frame = frames_of_arrow(kind, columns), pd.DataFrame(columns)
+    tabular = CLASSIFIERS["Tabular"]().fit(table, WORDS)
+    assert tabular.feature_names_in_.tolist() == ["a", "b", "town"]
+    expected = CLASSIFIERS["Tabular"]().fit(frame, WORDS).predict_proba(frame)
+    np.testing.assert_array_equal(tabular.predict_proba(table), expected)
+    for name in ("MLP", "Net"):
+        with pytest.raises(TypeError, match="got X with text in column 'town'"):
+            CLASSIFIERS[name]().fit(table, WORDS)
+        with pytest.raises(ValueError, match="contains NaN"):
+            CLASSIFIERS[name]().fit(table.select(["a", "b"]), WORDS)

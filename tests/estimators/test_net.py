@@ -28,8 +28,15 @@ def test_parameters_of_the_parts():
     assert net.get_params()["module__in_features"] == 4
     assert len(net.history_["val_loss"]) == net.n_iter_ == 2
     refused(ValueError, "Invalid parameter 'widht'", net.set_params, widht=3)
-    with pytest.raises(TypeError, match="got widht; expected parameters such as module__width"):
-        NeuralNetClassifier(nn.Linear, widht=3).fit(X, Y)
+    silent = {"verbose": 0, "device": "cpu", "warm_start": False}  # of skorch
+    assert "verbose" not in NeuralNetClassifier(nn.Linear, **silent).set_params(verbose=0).get_params()
+    for name, value, text in (
+        ("widht", 3, "got widht; expected parameters such as module__width"),
+        ("verbose", 1, "(verbose=0 only; callbacks=[rv.ProgressBar()] prints a line an epoch)"),
+        ("device", "cuda", "got device; expected"),
+    ):
+        refused(TypeError, text, NeuralNetClassifier, nn.Linear, **{name: value})
+    refused(ValueError, "Invalid parameter 'verbose'", net.set_params, verbose=1)
 
 
 def test_binary_logits_of_both_shapes():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from numbers import Number
 from typing import Any
 
@@ -82,7 +83,8 @@ def _number(name: str, row: int, value: Any) -> float:
 
 
 def table_of(owner: Any, X: Any) -> Any:
-    """X, which may be a Tensor that requires gradients.
+    """X, which may be a Tensor that requires gradients; tables of Arrow are data frames of pandas, if that
+    is there.
 
     Raises TypeError: a column of dates, times or durations, or batches of a loader.
     """
@@ -93,6 +95,9 @@ def table_of(owner: Any, X: Any) -> Any:
         raise TypeError(f"[{name}] got X of type DataLoader; expected an array: rv.Trainer takes loaders")
     if type(X).__name__ == "LazyFrame":
         raise TypeError(f"[{name}] got X of type LazyFrame; expected a data frame: X.collect()")
+    if hasattr(X, "column_names") and hasattr(X, "to_pandas"):
+        with suppress(ImportError):
+            X = X.to_pandas()
     names, columns = column_names(X), [np.asarray(X, object) if isinstance(X, (list, tuple)) else X]
     if names is not None and len(set(names)) == len(names):
         columns = [X[column] for column in names]
@@ -116,7 +121,10 @@ def validated(owner: Any, X: Any, *y: Any, **how: Any) -> Any:
     X = table_of(owner, X)
     try:
         with np.errstate(over="ignore"):  # what is too large for float32 is refused
-            return validate_data(owner, X, *y, **how)
+            checked = validate_data(owner, X, *y, **how)
+        if (checked[0] if y else checked).dtype.kind != "O" or column_names(X) is None:
+            return checked
+        raise TypeError  # words in a frame
     except (TypeError, ValueError):
         if column_names(X) is not None:
             to_array(type(owner).__name__, "X", X)

@@ -27,7 +27,25 @@ from ranvier.train.losses import link_of
 __all__ = ["NeuralNetClassifier", "NeuralNetRegressor"]
 
 Array = npt.NDArray[Any]
+_ONLY = {"verbose": 0, "device": "cpu", "warm_start": False, "compile": False}  # of skorch: what is so here
 _PREFIXES = ("module__", "criterion__", "optimizer__")
+
+
+def _checked(name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of the parts. Raises TypeError for others, but for those of skorch that say what is."""
+    kept = {key: value for key, value in parameters.items() if key.startswith(_PREFIXES)}
+    wrong = [
+        key for key in parameters if key not in kept and not (key in _ONLY and parameters[key] == _ONLY[key])
+    ]
+    if wrong:
+        only = [f"{key}={_ONLY[key]!r} only" for key in wrong if key in _ONLY]
+        only += ["callbacks=[rv.ProgressBar()] prints a line an epoch"] * ("verbose" in wrong)
+        remedy = f" ({'; '.join(only)})" if only else ""
+        raise TypeError(
+            f"[{name}] got {', '.join(wrong)}; expected parameters such as module__width or "
+            f"optimizer__momentum{remedy}"
+        )
+    return kept
 
 
 class _NeuralNet(NetworkEstimator):
@@ -52,7 +70,7 @@ class _NeuralNet(NetworkEstimator):
         self.module, self.criterion, self.optimizer, self.lr = module, criterion, optimizer, lr
         self.max_epochs, self.batch_size, self.train_split = max_epochs, batch_size, train_split
         self.callbacks, self.random_state = callbacks, random_state
-        self.__dict__.update(parameters)
+        self.__dict__.update(_checked(type(self).__name__, parameters))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """All parameters by name, those of the module, criterion and optimizer with their prefix."""
@@ -62,6 +80,7 @@ class _NeuralNet(NetworkEstimator):
     def set_params(self, **parameters: Any) -> Any:
         """Set parameters by name. Raises ValueError: no such parameter."""
         own = list(inspect.signature(type(self).__init__).parameters)[1:]
+        parameters = {name: x for name, x in parameters.items() if not (name in _ONLY and x == _ONLY[name])}
         for name, value in parameters.items():
             if name not in own and not name.startswith(_PREFIXES):
                 raise ValueError(
@@ -77,14 +96,7 @@ class _NeuralNet(NetworkEstimator):
 
     def _make(self, n_features: int, n_outputs: int) -> None:
         """Module, criterion, optimizer and Trainer; the numbers are for parameters of these names."""
-        name, known = type(self).__name__, (*self._get_param_names(), "n_features_in_", "feature_names_in_")
-        wrong = [p for p in vars(self) if p not in known and p[0] != "_" and not p.startswith(_PREFIXES)]
-        wrong = [p for p in wrong if not p.endswith("_")]
-        if wrong:
-            raise TypeError(
-                f"[{name}] got {', '.join(wrong)}; expected parameters such as module__width or "
-                "optimizer__momentum"
-            )
+        name = type(self).__name__
         self._random_state, self._generator = check_random_state(self.random_state), None
         refuse_torch(name, "a module", self.module)
         with random.using(self._stream()):

@@ -135,6 +135,8 @@ def named_optimizer(optimizer: Any, model: Any, loss: Any, lr: float | None) -> 
     """An optimizer by its name, over the parameters of model and loss."""
     refuse_torch("Trainer", "model", model)
     refuse_torch("Trainer", "optimizer", optimizer)
+    if not hasattr(model, "parameters"):
+        raise TypeError(f"[Trainer] got model of type {type(model).__name__}; expected a Module")
     if optimizer is None:  # of a Trainer that evaluates and predicts
         return None
     if isinstance(optimizer, str):
