@@ -23,6 +23,7 @@ from ranvier.data.datasets.text_table import TableError
         ("1_234", "thousands", "1234"), ("\u22121.5", "another sign", "-1.5"),
         ("12.5°C", "the unit °C", "12.5"), ("~1.5", "~ before it", "1.5"), ("'1.5'", "in quotes", "1.5"),
         ('="1.5"', "in quotes", "1.5"), ("1.5*", "a mark", "1.5"), ("0x1f", "hexadecimal", "31"),
+        ("1.5±0.1", "its error", "1.5"), (".25-100", "Fortran", ".25E-100"), ("3/4", "a fraction", "0.75"),
     ],
 )  # fmt: skip
 def test_forms_of_numbers(cell, form, plain):
@@ -31,9 +32,7 @@ def test_forms_of_numbers(cell, form, plain):
     assert found[1] == plain
 
 
-@pytest.mark.parametrize(
-    "cell", ["", "red", "1.5", "1e5", "1,5", "XL", "A4", "1.2-2.2", "3/4", "10.0.0.1", "-"]
-)
+@pytest.mark.parametrize("cell", ["", "red", "1.5", "1e5", "1,5", "XL", "A4", "1.2-2.2", "10.0.0.1", "-"])
 def test_other_cells(cell):
     assert number_form(cell) is None
 
@@ -118,3 +117,14 @@ def test_files_of_other_programs(tmp_path, name, reader):
     (tmp_path / name).write_bytes(b"1")
     with pytest.raises(ValueError, match=rf"pandas.{reader}\(path\).to_csv\('table.csv', index=False\)"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["t.npy", "t.npz"])
+def test_arrays_that_are_files_of_another_kind(tmp_path, name):
+    for content, text in (
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"", "empty"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"' is {text}"):
+            load(tmp_path / name)

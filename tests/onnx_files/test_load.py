@@ -174,7 +174,8 @@ def broken_tensor(dims, data=b"1234"):
 CALL_ADD = [node("Add", ["x", "b"], ["y"])]
 FILES = {
     "cut off": (ADD.SerializeToString()[:-5], "is not an ONNX file, or is damaged"),
-    "text": (b"hello world", "is not an ONNX file"),
+    "text": (b"hello world", "is text that begins 'hello world'"),
+    "pointer": (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
     "empty": (b"", "is not a valid model"),
     "cycle": (
         model([node("Add", ["x", "z"], ["y"]), node("Relu", ["y"], ["z"])]),

@@ -16,6 +16,7 @@ from ranvier.nn import Module, Parameter
 from ranvier.onnx.graph import ELEMENTS, NODES, PER_ELEMENT, Graph, Node, elements, graph_of, inlined_nodes
 from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, Array, package, raw, shape_of, tensor_of
+from ranvier.serialization.kinds import other_kind
 
 __all__ = ["KEY", "OnnxModule", "load"]
 
@@ -273,7 +274,8 @@ def _read(onnx: Any, path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        raise ValueError(f"[onnx.load] '{path}' is not an ONNX file, or is damaged: {error}") from None
+        kind = other_kind(path, b"\x08") or f"is not an ONNX file, or is damaged: {error}"
+        raise ValueError(f"[onnx.load] '{path}' {kind}") from None
 
 
 def _completed(onnx: Any, model: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 
@@ -35,7 +36,7 @@ _KINDS: list[tuple[bytes, str]] = [  # a pattern at the beginning, what such a f
     (rb"(?=(\./)?(pickle|storages|tensors|sys_info)\0).{257}ustar", "is a tar archive, the form of PyTorch's "
      "files before 0.4; in PyTorch, torch.save(torch.load(path, weights_only=False), path) writes today's"),
     (rb".{257}ustar", f"is a tar archive{_PACKED}"),
-    (rb"PK", "is a zip archive that is cut off or damaged, or empty; download or write it again"),
+    (rb"PK", "is a zip archive, or a part of one; rv.load reads those of torch.save that are whole"),
     (rb"\x89HDF", f"is an HDF5 file{_KERAS}"),
     (rb"GGUF", "is a GGUF file, of llama.cpp; expected a file of rv.save or torch.save"),
     (rb"....TFL3", "is a TensorFlow Lite file; expected a file of rv.save or torch.save"),
@@ -56,7 +57,7 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
     'is a pointer of Git LFS'
     """
     if not begin and plain:
-        return "is empty; expected a model file: the download or the program that wrote it has failed"
+        return "is empty: the download or the program that wrote it has failed"
     if begin[4:9] == b"\0\0\0\0{":  # the length of a safetensors header, and the header
         return None
     for pattern, text in _KINDS:
@@ -65,8 +66,15 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
     if str(path).endswith(".onnx"):
         return "is no ONNX model at its beginning, but is named so; rv.onnx.load reads ONNX files"
     if plain and (text := _text(begin)):
-        return f"is text that begins {text!r}, perhaps an error of a server; expected a model file"
+        return f"is text that begins {text!r}, perhaps an error of a server"
     return None
+
+
+def other_kind(path: str | os.PathLike[str], *own: bytes) -> str | None:
+    """What a file is and what to do, or None for one that begins with one of `own`, or is not known."""
+    with open(path, "rb") as stream:
+        begin = stream.read(BEGIN)
+    return None if begin.startswith(own) else recognised(begin)
 
 
 def _text(begin: bytes) -> str:

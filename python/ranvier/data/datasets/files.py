@@ -25,6 +25,7 @@ from ranvier.data.datasets.samples import (
     targets,
 )
 from ranvier.data.datasets.tables import load_csv
+from ranvier.serialization.kinds import other_kind
 
 __all__ = ["load", "load_npy", "load_npz"]
 
@@ -260,7 +261,8 @@ def load_npy(
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"[load_npy] '{path}' is damaged or no array of numbers: {error}") from None
+        kind = other_kind(path, b"\x93NUMPY") or f"is damaged or no array of numbers: {error}"
+        raise ValueError(f"[load_npy] '{path}' {kind}") from None
     if not isinstance(array, np.ndarray) or array.size == 0:
         raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
     array = _numbers(path, "the array", array)
@@ -285,13 +287,15 @@ def _read(path: Path) -> dict[str, Array]:
             members = {name: archive[name] for name in archive.files}
             return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
-        raise ValueError(f"[load_npz] '{path}' is damaged or no archive: {error}") from None
+        kind = other_kind(path, b"\x93NUMPY", b"PK") or f"is damaged or no archive: {error}"
+        raise ValueError(f"[load_npz] '{path}' {kind}") from None
     except ValueError as error:
         if str(error).startswith("[load_npz]"):
             raise
-        raise ValueError(
-            f"[load_npz] '{path}' is no archive of plain arrays: {error} (Python objects are not loaded)"
-        ) from None
+        kind = other_kind(path, b"\x93NUMPY", b"PK") or (
+            f"is no archive of plain arrays: {error} (Python objects are not loaded)"
+        )
+        raise ValueError(f"[load_npz] '{path}' {kind}") from None
 
 
 def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:

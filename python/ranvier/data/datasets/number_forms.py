@@ -38,6 +38,12 @@ def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
         taken("with another sign than '-'", text.translate(_SIGNS))
     if re.fullmatch("0[xX][0-9A-Fa-f]+", text):
         return "a number in hexadecimal form", str(int(text, 16)), True
+    if (found := re.fullmatch(r"([-+]?\d+)/([1-9]\d*)", text)) and len(text) < 16:
+        return "a fraction", f"{int(found[1]) / int(found[2]):g}", True
+    if found := re.fullmatch(r"([-+]?[\d.]+)\s?(?:±|\+/-|\+-)\s?[\d.]+", text):
+        taken("with its error", found[1])
+    if found := re.fullmatch(r"([-+]?\d?\.\d+)([-+]\d{3})", text):
+        taken("with an exponent of Fortran", f"{found[1]}E{found[2]}")
     negative = False
     if (
         re.fullmatch(r"[^()]*\([^()]+\)[^()]*", text)
