@@ -55,7 +55,15 @@ from ranvier.autograd.mode import (
     set_grad_enabled,
 )
 from ranvier.autograd.random import *
-from ranvier.autograd.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from ranvier.autograd.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)  # fmt: skip
 from ranvier.autograd.tensor import Tensor
 
 # Loaded here, or the modules of the same name would take the place of the functions.

@@ -263,8 +263,13 @@ def test_draws():
     x = rv.zeros(4000)
     assert abs(x.normal_(2.0, 3.0).std().item() - 3) < 0.2
     assert abs(x.exponential_(2.0).mean().item() - 0.5) < 0.05
+    assert abs(x.cauchy_(3.0, 2.0).median().item() - 3) < 0.3
+    assert abs(x.log_normal_(1.0, 0.5).log().mean().item() - 1) < 0.05
+    assert abs(x.geometric_(0.25).mean().item() - 4) < 0.3
+    assert x.min() == 1
     assert abs(rv.bernoulli(rv.full((4000,), 0.3)).mean().item() - 0.3) < 0.03
     assert set(rv.zeros(200).random_(3).tolist()) == {0, 1, 2}
+    assert set(rv.zeros(200, dtype=rv.uint8).random_(253, None).tolist()) == {253, 254, 255}
     g = rv.Generator().manual_seed(3)
     first = rv.normal(rv.zeros(3), 1.0, generator=g)
     assert first.tolist() == rv.normal(rv.zeros(3), 1.0, generator=rv.Generator().manual_seed(3)).tolist()

@@ -152,8 +152,8 @@ def permutation(
     return order
 
 
-_global = Generator()
-_global._seeded = False  # until the program seeds or a first number is drawn
+default_generator = Generator()
+default_generator._seeded = False  # until the program seeds or a first number is drawn
 
 
 class _Local(local):
@@ -165,7 +165,7 @@ _local = _Local()
 
 def current() -> Generator:
     """The Generator of this thread."""
-    return _local.generator or _global
+    return _local.generator or default_generator
 
 
 @contextlib.contextmanager
@@ -188,15 +188,15 @@ def _refuse_other(generator: Generator) -> None:
         raise RuntimeError(held.only)
 
 
-def manual_seed(seed: int) -> None:
-    """Seeds all random numbers of the library.
+def manual_seed(seed: int) -> Generator:
+    """Seeds all random numbers of the library; returns their Generator.
 
     >>> import ranvier as rv
-    >>> rv.manual_seed(0); a = rv.rand(3).tolist()
-    >>> rv.manual_seed(0); a == rv.rand(3).tolist()
-    True
+    >>> a = rv.rand(3, generator=rv.manual_seed(0))
+    >>> rv.manual_seed(0) is rv.default_generator, a.tolist() == rv.rand(3).tolist()
+    (True, True)
     """
-    current().manual_seed(seed)
+    return current().manual_seed(seed)
 
 
 def seed() -> int:
@@ -223,7 +223,7 @@ def fresh_key() -> np.ndarray[Any, Any]:
     ``_core.random_normal(shape, dtype, mean, std, key)`` give the same values for the same buffer. A
     replay adds to the second number and so draws new ones.
     """
-    return (_local.generator or _global).fresh_key()
+    return (_local.generator or default_generator).fresh_key()
 
 
 def get_rng_state() -> Tensor:
@@ -249,7 +249,7 @@ def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "c
     devices and device_type, of GPUs, have no effect. enabled=False: neither has the block.
 
     >>> import ranvier as rv
-    >>> rv.manual_seed(0); a = rv.rand(1).item(); rv.manual_seed(0)
+    >>> a = rv.rand(1, generator=rv.manual_seed(0)).item(); _ = rv.manual_seed(0)
     >>> with rv.random.fork_rng():
     ...     b = rv.rand(1).item()
     >>> a == b == rv.rand(1).item()
@@ -326,7 +326,7 @@ def _name_of(dtype: Any) -> str:
 def key_of(name: str, generator: Any) -> Any:
     """The next key of the process, or of the generator."""
     if generator is None:
-        return (_local.generator or _global).fresh_key()
+        return (_local.generator or default_generator).fresh_key()
     return _given(name, generator).fresh_key()
 
 
@@ -367,7 +367,7 @@ def _bits_of(name: str, drawn_from: Any) -> Any:
     """The bits of the process's generator, or of a given one, if the core draws from them; else None."""
     if recordings:
         return None
-    own = (_local.generator or _global) if drawn_from is None else _given(name, drawn_from)
+    own = (_local.generator or default_generator) if drawn_from is None else _given(name, drawn_from)
     return own._bits or philox.bits_of(own.numpy())
 
 

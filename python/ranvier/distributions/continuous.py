@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.linalg as linalg
 import ranvier.ops as ops
-from ranvier import isinf, isnan, rand, randn
+from ranvier import isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
@@ -28,6 +28,7 @@ from ranvier.distributions.constraints import (
 from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import ExpTransform
 from ranvier.distributions.utils import expanded, lazy_property
+from ranvier.ops.creation import uniform_of
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -120,9 +121,9 @@ class Laplace(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype) - 0.5  # in [-1/2, 1/2)
-        most = 0.5 - float(np.finfo(u.dtype).eps) / 4
-        return self.loc - self.scale * ops.sign(u) * ops.log1p(-2 * ops.clip(ops.abs(u), 0.0, most))
+        eps = float(np.finfo(self.loc.dtype).eps)
+        u = zeros(self._extended_shape(sample_shape), dtype=self.loc.dtype).uniform_(eps - 1, 1)
+        return self.loc - self.scale * ops.sign(u) * ops.log1p(-ops.abs(u))
 
     def log_prob(self, value: Any) -> Tensor:
         return -ops.abs(self._value(value) - self.loc) / self.scale - ops.log(2 * self.scale)
@@ -205,7 +206,8 @@ class Exponential(Distribution):
         self._with(validate_args, rate=rate)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return -ops.log1p(-rand(self._extended_shape(sample_shape), dtype=self.rate.dtype)) / self.rate
+        u = uniform_of(self._extended_shape(sample_shape), self.rate.dtype)
+        return -ops.log1p(-u).to(self.rate.dtype) / self.rate
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)

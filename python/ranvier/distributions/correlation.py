@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier import arange
+from ranvier import arange, randn
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, tensors
 from ranvier.distributions.constraints import corr_cholesky, positive
+from ranvier.distributions.gamma import Beta
 
 
 class LKJCholesky(Distribution):
@@ -37,11 +37,12 @@ class LKJCholesky(Distribution):
         super().__init__(self.concentration.shape, (self.dim, self.dim), validate_args)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape, draw, dtype = self._extended_shape(sample_shape), generator(), self.concentration.dtype
-        rows = np.arange(self.dim)
-        other = self.concentration._array[..., None].astype(np.float64) + (self.dim - 1 - rows) / 2
-        shares = draw.beta(np.maximum(rows, 1) / 2, other, shape[:-1]) * (rows > 0)
-        lower = np.tril(draw.standard_normal(shape), -1)
+        shape, dtype = self._extended_shape(sample_shape), self.concentration.dtype
+        rows = np.maximum(np.arange(self.dim), 1)
+        other = self.concentration.detach()[..., None] + wrap((self.dim - 1 - rows) / 2).to(dtype)
+        shares = Beta(wrap(rows / 2).to(dtype), other).sample(sample_shape)._array.astype(np.float64)
+        shares[..., 0] = 0
+        lower = np.tril(randn(shape, dtype=dtype)._array.astype(np.float64), -1)
         lower /= np.maximum(np.linalg.norm(lower, axis=-1, keepdims=True), np.finfo(np.float64).tiny)
         lower *= np.sqrt(shares)[..., None]
         least = np.finfo(dtype).tiny

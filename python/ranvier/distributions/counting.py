@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange
+from ranvier import arange, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, moment
@@ -24,6 +24,7 @@ from ranvier.distributions.constraints import (
     real,
 )
 from ranvier.distributions.discrete import Categorical, _OfTrials
+from ranvier.distributions.gamma import standard_gamma
 
 
 def _drawn(values: Any, dtype: Any) -> Tensor:
@@ -74,8 +75,11 @@ class Geometric(_OfTrials):
             raise ValueError("[Geometric] got probs outside its range; expected 0 < p <= 1")
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        draws = generator().geometric(self.probs._array, self._extended_shape(sample_shape)) - 1
-        return _drawn(draws, self.probs.dtype)
+        p = self.probs.detach()
+        u = zeros(self._extended_shape(sample_shape), dtype=p.dtype).uniform_(
+            float(np.finfo(p.dtype).tiny), 1
+        )
+        return ops.floor(ops.log(u) / ops.log1p(-p))
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
@@ -164,9 +168,9 @@ class NegativeBinomial(_OfTrials):
         self._set(probs, logits, validate_args, total_count=total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape, draw, p = self._extended_shape(sample_shape), generator(), self.probs._array
-        rates = draw.standard_gamma(self.total_count._array, shape) * (p / (1 - p))
-        return _drawn(draw.poisson(rates), p.dtype)
+        shape, p = self._extended_shape(sample_shape), self.probs.detach()
+        rates = standard_gamma(self.total_count.detach(), shape) * (p / (1 - p))
+        return _drawn(generator().poisson(rates._array), p.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
         x, n = self._value(value), self.total_count

@@ -115,7 +115,10 @@ class _DirichletDraw(Function):
 
     def forward(self, c: Array) -> Array:
         self.c, draw = c.astype(np.float64), generator()
-        logs = np.log(draw.standard_gamma(self.c + 1)) - draw.standard_exponential(c.shape) / self.c
+        if hasattr(draw, "log_gamma"):  # of PyTorch's numbers
+            logs = draw.log_gamma(self.c)
+        else:
+            logs = np.log(draw.standard_gamma(self.c + 1)) - draw.standard_exponential(c.shape) / self.c
         logs -= logs.max(-1, keepdims=True)
         self.logs = logs - np.log(np.exp(logs).sum(-1, keepdims=True))
         info = np.finfo(c.dtype)

@@ -16,6 +16,7 @@ from ranvier.distributions.continuous import Normal, _LocScale
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import AbsTransform
+from ranvier.ops.creation import uniform_of
 
 EULER = 0.57721566490153286
 
@@ -40,8 +41,8 @@ class StudentT(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape, half = self._extended_shape(sample_shape), 0.5 * self.df
-        spread = ops.sqrt(standard_gamma(half, shape) / half)
-        return self.loc + self.scale * (randn(shape, dtype=self.df.dtype) / spread)
+        values = randn(shape, dtype=self.df.dtype)
+        return self.loc + self.scale * (values / ops.sqrt(standard_gamma(half, shape) / half))
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
@@ -74,8 +75,8 @@ class Cauchy(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype) - 0.5
-        return self.loc + self.scale * ops.tan(math.pi * u)
+        u = uniform_of(self._extended_shape(sample_shape), self.loc.dtype)
+        return self.loc + self.scale * ops.tan(math.pi * (u - 0.5)).to(self.loc.dtype)
 
     def log_prob(self, value: Any) -> Tensor:
         z = (self._value(value) - self.loc) / self.scale
@@ -103,10 +104,9 @@ class Gumbel(_LocScale):
     """
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        dtype = self.loc.dtype
-        u = ops.clip(
-            rand(self._extended_shape(sample_shape), dtype=dtype), float(np.finfo(dtype).tiny), None
-        )  # not 0
+        info = np.finfo(self.loc.dtype)
+        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        u = u * float(1 - info.eps) + float(info.tiny)  # neither 0 nor 1
         return self.loc - self.scale * ops.log(-ops.log(u))
 
     def sample(self, sample_shape: Any = ()) -> Tensor:

@@ -127,7 +127,6 @@ class MultiheadAttention(Module):
         for row in (self.bias_k, self.bias_v):
             if row is not None:
                 init.xavier_normal_(row)
-        self.out_proj.reset_parameters()
         if self.in_proj_bias is not None and self.out_proj.bias is not None:
             init.zeros_(self.in_proj_bias)
             init.zeros_(self.out_proj.bias)

@@ -19,7 +19,7 @@ import ranvier._core as _core
 from ranvier.autograd.errors import number as _number
 from ranvier.autograd.errors import own_errors as _own_errors
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.random import key_of
+from ranvier.autograd.random import key_of, randperm
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
@@ -240,7 +240,12 @@ def trunc_normal_(
         )
     if _skips(tensor):
         return tensor
-    u = _core.random_uniform(tensor.shape, "float64", 0.0, 1.0, key_of("init", generator))
+    return _fill(tensor, truncated(tensor, mean, std, a, b, key_of("init", generator)))
+
+
+def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, key: Any) -> Any:
+    """The numbers of :func:`trunc_normal_`."""
+    u = _core.random_uniform(tensor.shape, "float64", 0.0, 1.0, key)
     with np.errstate(all="ignore"):  # the ends may be infinite, and squares of their distances too
         left, right = (a - mean, b - mean) if std == 0 else ((a - mean) / std, (b - mean) / std)
         if left > 3:
@@ -253,7 +258,7 @@ def trunc_normal_(
         low, high = (np.array(x).astype(tensor.dtype) for x in (a, b))
         low = np.nextafter(low, np.inf, dtype=low.dtype) if float(low) < a else low  # the ends may be rounded
         high = np.nextafter(high, -np.inf, dtype=high.dtype) if float(high) > b else high
-        return _fill(tensor, np.clip(values.astype(tensor.dtype), low, high))
+        return np.clip(values.astype(tensor.dtype), low, high)
 
 
 def _tail(u: Any, left: float, right: float) -> Any:
@@ -330,8 +335,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         return tensor
     values = _draw(_core.random_normal, tensor, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])
-    order = np.argsort(_draw(_core.random_uniform, tensor, generator, 0.0, 1.0), 0)
-    np.put_along_axis(values, order[:count], 0, 0)
+    for column in range(tensor.shape[1]):
+        values[randperm(len(values), generator=generator)._array[:count], column] = 0
     return _fill(tensor, values)
 
 

@@ -24,13 +24,19 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.philox import check_range
 from ranvier.autograd.random import generator as numpy_generator
-from ranvier.autograd.random import key_of, randint, randn, state_of, using
+from ranvier.autograd.random import key_of, rand, randint, randn, state_of, using
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.rows import document, examples
 
 _MOST = float(np.finfo(F64).max)
+wide: Any = None  # float64 where seeds give PyTorch's numbers, which it computes from uniform ones of float64
+
+
+def uniform_of(shape: Any, dtype: Any) -> Tensor:
+    """Uniform numbers in [0, 1) for a formula whose result has the dtype."""
+    return rand(shape, dtype=wide or dtype)
 
 
 def _drawing(generator: Any) -> Any:
@@ -88,20 +94,44 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     return _filled("exponential_", x, generator, draw)
 
 
-def random_(x: Tensor, low: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
-    """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, with all
-    that the dtype holds exactly.
+def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with numbers of Cauchy's distribution: median + sigma tan(pi (u - 1/2)), u uniform.
+    | rv.zeros(2).cauchy_().shape -> (2,)"""
+    median, sigma = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, 0, above=True)
+    _float("cauchy_", x)
+    return _filled(
+        "cauchy_", x, generator, lambda shape: numpy_generator().standard_cauchy(shape) * sigma + median
+    )
+
+
+def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
+    """Fills x with exp(n) of normal numbers n of this mean and standard deviation.
+    | rv.zeros(2).log_normal_(0, 1).shape -> (2,)"""
+    mean, std = number("log_normal_", "mean", mean), number("log_normal_", "std", std, 0, above=True)
+    _float("log_normal_", x)
+    return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
+
+
+def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    """Fills x with the numbers of trials up to the first success, of probability p.
+    | rv.zeros(2).geometric_(0.999999).shape -> (2,)"""
+    p = number("geometric_", "p", p, 0, 1, above=True)
+    return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
+
+
+def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any = None) -> Tensor:
+    """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, or where `to`
+    is None, up to the largest that the dtype holds exactly.
 
     Raises ValueError for limits that are not in order, or that the dtype cannot hold.
     """
-    if to is None and low is not None:
-        low, to = 0, low
+    low, to = (low, None if low is None else to) if to is not ... else (0, low)
     low = low or 0
     kind = x.dtype
     if to is None and kind.kind == "f":
-        to = 2 ** (np.finfo(kind).nmant + 1)
+        to = 2 ** (np.finfo(kind).nmant + 1) + 1
     elif to is None:
-        to = 2 if kind == np.bool_ else int(np.iinfo(kind).max)
+        to = 2 if kind == np.bool_ else int(np.iinfo(kind).max) + 1
     check_range("random_", low, to, kind)
     return _filled("random_", x, generator, lambda shape: randint(low, to, shape)._array)
 
@@ -139,8 +169,11 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
             draw = numpy_generator()
         if in_place(functools.partial(philox.bernoulli, draw), x, p):
             return x
-    limit = _probabilities("bernoulli_", as_tensor("bernoulli_", p))
-    return _filled("bernoulli_", x, generator, lambda shape: numpy_generator().random(shape) < limit)
+    limit = _probabilities(
+        "bernoulli_", wrap(np.array(float(p))) if type(p) is float else as_tensor("bernoulli_", p)
+    )
+    kind = F32 if wide and limit.dtype == F32 else F64
+    return _filled("bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit)
 
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
@@ -173,6 +206,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         )
     if rows.dtype.itemsize < 4:
         rows = rows.astype(F32)
+    replacement = replacement and not (num_samples == 1 and wide)  # one sample is PyTorch's other algorithm
     with _drawing(generator):
         chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
     return wrap(chosen if rows.ndim == 2 else chosen[0])

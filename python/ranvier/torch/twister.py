@@ -2,23 +2,30 @@
 
 `RANVIER_TORCH_RANDOM=1 python -m ranvier.torch program.py`: torch.manual_seed(0) and torch.rand(3) give then
 the numbers of PyTorch. It is asked for, since this library's own numbers are drawn several times faster, and
-in captured steps, too. Dropout, trunc_normal_, shuffled DataLoaders and what NumPy draws (gamma, poisson ...)
-have other numbers than in PyTorch.
+in captured steps, too. docs/unchanged.md says which numbers stay others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+import ranvier.torch.rejection as rejection
 from ranvier import Generator
+from ranvier.autograd import random, wrap
 from ranvier.autograd.recording import refuse
+from ranvier.nn import MultiheadAttention, init
+from ranvier.ops import creation
+from ranvier.ops.neural import functional
+from ranvier.ops.neural.dropout import Dropout
 
-_last = threading.local()  # the key that was drawn last on a thread, and the Generator that it is of
+_REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
+_WIDE = 2**28  # ranges of whole numbers from here on take words of 64 bits
 
 
 class Twister:
@@ -41,37 +48,72 @@ class Twister:
         halves = self.words(2 * n).astype(np.uint64)
         return (halves[0::2] << np.uint64(32)) | halves[1::2]
 
-    def uniform(self, n: int, dtype: str) -> Any:
-        """n numbers in [0, 1), of the lower 24 bits of a word, or 53 of two."""
+    def uniform(self, n: int, dtype: str, low: float = 0.0, high: float = 1.0) -> Any:
+        """n numbers in [low, high), of the lower 24 bits of a word, or 53 of two."""
         if dtype == "float32":
-            return (self.words(n) & np.uint32(2**24 - 1)).astype(np.float32) * np.float32(2.0**-24)
-        return (self.pairs(n) & np.uint64(2**53 - 1)) * 2.0**-53
+            values = (self.words(n) & np.uint32(2**24 - 1)) * 2.0**-24
+        else:
+            values = (self.pairs(n) & np.uint64(2**53 - 1)) * 2.0**-53
+        if (low, high) != (0.0, 1.0):
+            least, most = np.array([low, high], dtype)
+            values = values * float(most - least) + float(least)
+        return values.astype(dtype)
 
-    def normal(self, n: int, dtype: str) -> Any:
-        """n standard normal numbers by Box and Muller (1958): below 16 in float64, in pairs; else in blocks
-        of 16, of which the last is drawn anew where n is no multiple."""
+    def normal(self, n: int, dtype: str, mean: float = 0.0, std: float = 1.0) -> Any:
+        """n normal numbers by Box and Muller (1958): below 16 in float64, in pairs; else in blocks of 16, of
+        which the last is drawn anew where n is no multiple."""
         if n < 16:
-            return np.array([self._next_normal() for _ in range(n)], dtype)
+            return (self._singles(n) * std + mean).astype(dtype)
         values, whole = self.uniform(n, dtype), n // 16 * 16
         values[:whole] = _blocks(values[:whole])
         if whole < n:
             values[-16:] = _blocks(self.uniform(16, dtype))
-        return values
+        return (values * float(std) + float(mean)).astype(dtype) if (mean, std) != (0.0, 1.0) else values
 
-    def _next_normal(self) -> float:
-        if self._kept is None:
-            turn, u = self.uniform(2, "float64").tolist()
-            radius = math.sqrt(-2.0 * math.log1p(-u))
-            self._kept = radius * math.sin(2.0 * math.pi * turn)
-            return radius * math.cos(2.0 * math.pi * turn)
-        value, self._kept = self._kept, None
-        return value
+    def _singles(self, n: int) -> Any:
+        """n standard normal numbers in pairs, of which one may be kept."""
+        before = [] if self._kept is None else [self._kept]
+        turn, u = self.uniform(max(n - len(before) + 1, 0) // 2 * 2, "float64").reshape(-1, 2).T
+        radius, angle = np.sqrt(-2.0 * np.log1p(-u)), 2.0 * math.pi * turn
+        pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)
+        values = np.concatenate([before, pairs])
+        self._kept = float(values[n]) if len(values) > n else None
+        return values[:n]
+
+    @contextlib.contextmanager
+    def one_by_one(self) -> Iterator[tuple[Callable[[], float], Callable[[], float]]]:
+        """Functions that give the next number in [0, 1) of float64, and the next normal one; all are drawn in
+        blocks, and after the block of code the state is that of those that were taken."""
+        before, taken, waiting = self._words.get_state(legacy=False), 0, list[float]()
+
+        def uniform() -> float:
+            nonlocal taken, waiting
+            if not waiting:
+                waiting = self.uniform(512, "float64").tolist()[::-1]
+            taken += 1
+            return waiting.pop()
+
+        def normal() -> float:
+            value, self._kept = self._kept, None
+            if value is None:
+                angle, u = 2.0 * math.pi * uniform(), uniform()
+                radius = math.sqrt(-2.0 * math.log1p(-u))
+                value, self._kept = radius * math.cos(angle), radius * math.sin(angle)
+            return value
+
+        try:
+            yield uniform, normal
+        finally:
+            self._words.set_state(before)
+            self.words(2 * taken)
 
     def integers(self, low: int, high: int, size: Any = None) -> Any:
         """Whole numbers, low <= n < high: remainders of words."""
         span, n = int(high) - int(low), 1 if size is None else math.prod(size)
-        words = self.pairs(n) if span >= 2**32 else self.words(n).astype(np.uint64)
-        values = (words % np.uint64(span)).astype(np.int64) + int(low)
+        words = self.pairs(n) if span >= _WIDE else self.words(n).astype(np.uint64)
+        if span < 2**64:
+            words = words % np.uint64(span)
+        values = (words + np.uint64(int(low) % 2**64)).astype(np.int64)
         return int(values[0]) if size is None else values.reshape(size)
 
     def permutation(self, n: int) -> Any:
@@ -89,6 +131,42 @@ class Twister:
     def exponential(self, scale: float = 1.0, size: Any = ()) -> Any:
         """Numbers of density exp(-x / scale) / scale."""
         return -scale * np.log1p(-self.random(size))
+
+    def standard_cauchy(self, size: Any = ()) -> Any:
+        """Tangents of uniform angles."""
+        return np.tan(math.pi * (self.random(size) - 0.5))
+
+    def lognormal(self, mean: float = 0.0, sigma: float = 1.0, size: Any = ()) -> Any:
+        """exp of normal numbers."""
+        return np.exp(self._singles(math.prod(size)) * sigma + mean).reshape(size)
+
+    def geometric(self, p: float, size: Any = ()) -> Any:
+        """Numbers of trials up to the first success."""
+        with np.errstate(divide="ignore"):
+            return np.ceil(np.log(self.random(size)) / np.log1p(-p))
+
+    def standard_gamma(self, shape: Any, size: Any = None) -> Any:
+        """Draws of Gamma(shape, 1)."""
+        return self._each(rejection.gamma, size, rejection.prepared(np.asarray(shape)))
+
+    def log_gamma(self, shape: Any) -> Any:
+        """Logarithms of draws of Gamma(shape, 1), which may underflow."""
+        return self._each(rejection.log_gamma, None, rejection.prepared(shape))
+
+    def poisson(self, lam: Any = 1.0, size: Any = None) -> Any:
+        """Numbers of Poisson's distribution."""
+        return self._each(rejection.poisson, size, [np.asarray(lam)])
+
+    def binomial(self, n: Any, p: Any, size: Any = None) -> Any:
+        """Numbers of successes of n trials."""
+        return self._each(rejection.binomial, size, [np.asarray(n), np.asarray(p)])
+
+    def _each(self, draw: Any, size: Any, of: Any) -> Any:
+        """draw(uniform, normal, parameters) for each element."""
+        arrays = np.broadcast_arrays(*of, np.empty(() if size is None else size))[: len(of)]
+        with self.one_by_one() as streams:
+            values = [draw(*streams, *row) for row in zip(*(x.ravel().tolist() for x in arrays), strict=True)]
+        return np.array(values, np.float64).reshape(arrays[0].shape)
 
     def __getattr__(self, name: str) -> Any:  # other distributions, of the same words
         return getattr(np.random.Generator(self._words._bit_generator), name)
@@ -123,26 +201,103 @@ def _twister(generator: Generator) -> Any:
     return generator._numpy
 
 
+def _truncated(tensor: Any, mean: float, std: float, a: float, b: float, key: Any) -> Any:
+    """In place of that of nn.init: rejection (von Neumann, 1951) of normal numbers, or where few of these are
+    in [a, b], of uniform ones. A new number is drawn for each element until all are accepted."""
+    g, n, kind = key.generator.numpy(), tensor.numel(), tensor.dtype.name
+    if std == 0:
+        return mean
+    low, high = np.array([a, b], kind)
+    share = (math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))) / 2
+    top = ((min(max(mean, a), b) - mean) / std) ** 2
+    values, waiting = np.empty(n, kind), np.ones(n, bool)
+    while waiting.any():
+        if share > 0.3:
+            drawn = g.normal(n, kind, mean, std)
+            accepted = (low <= drawn) & (drawn <= high)
+        else:
+            drawn = g.uniform(n, kind, a, b)
+            with np.errstate(divide="ignore"):
+                accepted = np.log(g.uniform(n, kind)) <= ((drawn - mean) / std) ** 2 * -0.5 + 0.5 * top
+        values = np.where(waiting, drawn, values)
+        waiting &= ~accepted
+    return values.reshape(tensor.shape)
+
+
+def _slopes(x: Any) -> Any:
+    """In place of that of rrelu: numbers for elements that are not positive."""
+    values = np.zeros(x.shape)
+    below = x._read("rrelu") <= 0
+    values[below] = random.generator().random((int(below.sum()),))
+    return wrap(values.astype(x.dtype))
+
+
+def _axes(x: Any) -> Any:
+    """The axes of x in the order of its memory, in which PyTorch draws; images are in another order there."""
+    axes = sorted(range(x.ndim), key=lambda i: -x.strides[i])
+    return axes if x.ndim != 4 and x.transpose(axes).flags.c_contiguous else range(x.ndim)
+
+
+def _transposed(attend: Any) -> Any:
+    """MultiheadAttention.forward whose results are in memory as PyTorch's, where dropout follows."""
+
+    def forward(layer: Any, *args: Any, **settings: Any) -> Any:
+        y, weights = attend(layer, *args, **settings)
+        if layer.training and layer.batch_first and y.ndim == 3:
+            y = y.transpose(0, 1).contiguous().transpose(0, 1)
+        return y, weights
+
+    return forward
+
+
+class _Key(np.ndarray[Any, Any]):
+    """The key of a draw, which kernels of this library read, with what PyTorch's numbers come from."""
+
+    generator: Generator
+    kept: Any = None  # of a dropout: which elements stay
+    by_memory = False  # whether they are drawn in the order of the input's memory
+
+
 def start() -> None:
     """All Generators draw PyTorch's numbers from now on."""
-    uniform, normal, fresh = _core.random_uniform, _core.random_normal, Generator.fresh_key
+    fresh = Generator.fresh_key
 
     def fresh_key(generator: Generator) -> Any:
-        key = fresh(generator)
-        _last.key, _last.generator = key, generator
+        key = fresh(generator).view(_Key)
+        key.generator = generator
         return key
 
-    def drawn(kernel: Any, draw: Any) -> Any:
+    def drawn(kernel: Any, draw: str) -> Any:
         def call(shape: Any, dtype: str, a: float, b: float, key: Any) -> Any:
-            if getattr(_last, "key", None) is not key:
+            if type(key) is not _Key:
                 return kernel(shape, dtype, a, b, key)
             kernel((0,), dtype, a, b, key)  # checks the arguments
-            refuse("a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset")
-            return draw(_last.generator.numpy(), math.prod(shape), dtype, a, b).astype(dtype).reshape(shape)
+            refuse(*_REFUSED)
+            return getattr(key.generator.numpy(), draw)(math.prod(shape), dtype, a, b).reshape(shape)
 
         return call
 
-    _core.random_uniform = drawn(uniform, lambda g, n, dtype, a, b: g.uniform(n, dtype) * (b - a) + a)
-    _core.random_normal = drawn(normal, lambda g, n, dtype, a, b: g.normal(n, dtype) * b + a)
+    def dropout(x: Any, p: float, key: Any, out: Any) -> Any:
+        if type(key) is not _Key:
+            return plain_dropout(x, p, key, out)
+        plain_dropout(x[:0] if x.ndim else x, p, key, out)
+        refuse(*_REFUSED)
+        if key.kept is None:  # else it is a gradient, or one of a gradient
+            axes = _axes(x) if key.by_memory else range(x.ndim)
+            draws = np.ones(x.shape) if p == 1 else key.generator.numpy().random([x.shape[i] for i in axes])
+            key.kept = draws.transpose(np.argsort(axes)) < 1 - p
+        return np.where(key.kept, x * x.dtype.type(1 / (1 - p) if p < 1 else 0), x.dtype.type(0))
+
+    def forward(node: Dropout, x: Any) -> Any:
+        node.key.by_memory = True  # type: ignore[attr-defined]
+        return plain_forward(node, x)
+
+    plain_dropout, plain_forward = _core.dropout, Dropout.forward
+    _core.random_uniform = drawn(_core.random_uniform, "uniform")
+    _core.random_normal = drawn(_core.random_normal, "normal")
+    _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]
     _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
+    MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
+    creation.wide = np.float64
+    init.truncated, functional.slopes = _truncated, _slopes

@@ -1,0 +1,109 @@
+"""Numbers that PyTorch's CPU draws one after the other, by algorithms that reject some of their draws.
+
+Each takes functions for the next uniform number in [0, 1) and the next normal one, and gives one number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Stream = Callable[[], float]
+_SQUEEZE = float(np.float32(0.0331))
+
+
+def prepared(a: Any) -> list[Any]:
+    """What :func:`gamma` takes, in the dtype of the concentrations: 1 / a below 1, else 0, and d."""
+    one, third = a.dtype.type(1), a.dtype.type(np.float32(1) / np.float32(3))
+    with np.errstate(divide="ignore"):
+        return [np.where(a < 1, one / a, 0), np.where(a < 1, a + one, a) - third]
+
+
+def gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
+    """Marsaglia and Tsang, "A Simple Method for Generating Gamma Variables" (2000)."""
+    scale = (1 - uniform()) ** power if power and power < math.inf else 1.0
+    return 0.0 if power == math.inf else scale * _from_one(uniform, normal, d)
+
+
+def log_gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
+    """The logarithm of what :func:`gamma` draws, which may underflow."""
+    log_scale = math.log1p(-uniform()) * power if power else 0.0
+    return log_scale + math.log(_from_one(uniform, normal, d))
+
+
+def _from_one(uniform: Stream, normal: Stream, d: float) -> float:
+    """For concentrations of at least 1, less 1 / 3: d."""
+    c = 1 / math.sqrt(9 * d)
+    while True:
+        x = normal()
+        if (root := 1 + c * x) <= 0:
+            continue
+        v, u, square = root**3, 1 - uniform(), x * x
+        if u < 1 - _SQUEEZE * square * square or math.log(u) < 0.5 * square + d * (1 - v + math.log(v)):
+            return d * v
+
+
+def poisson(uniform: Stream, normal: Stream, rate: float) -> float:
+    """From a rate of 10 on Hörmann, "The Transformed Rejection Method for Generating Poisson Variables"
+    (1993); below, how many uniform numbers have a product above exp(-rate)."""
+    if rate < 10:
+        count, product, end = 0, 1.0, math.exp(-rate)
+        while rate > 0 and (product := product * uniform()) > end:
+            count += 1
+        return count
+    b = 0.931 + 2.53 * math.sqrt(rate)
+    a, least = -0.059 + 0.02483 * b, 0.9277 - 3.6224 / (b - 2)
+    factor = 1.1239 + 1.1328 / (b - 3.4)
+
+    def is_below(v: float, edge: float, k: int) -> bool:
+        if k < 0 or (edge < 0.013 and v > edge):
+            return False
+        return _log(v * factor / (a / edge**2 + b)) <= k * math.log(rate) - rate - math.lgamma(k + 1)
+
+    return _transformed(uniform, a, b, rate + 0.43, least, is_below)
+
+
+def binomial(uniform: Stream, normal: Stream, n: float, p: float) -> float:
+    """From n p = 10 on Hörmann, "The Generation of Binomial Random Variates" (1993), BTRS; below, how many
+    waiting times for a success fit into n trials."""
+    if n <= 0 or p <= 0 or p >= 1:
+        return max(n, 0) if p >= 1 else 0
+    if p > 0.5:
+        return n - binomial(uniform, normal, n, 1 - p)
+    if n * p < 10:
+        count, trials, miss = 0, 0.0, math.log1p(-p)
+        while (trials := trials + math.ceil(_log(uniform()) / miss)) <= n:
+            count += 1
+        return count
+    spread = math.sqrt(n * p * (1 - p))
+    b = 1.15 + 2.53 * spread
+    a, mode = -0.0873 + 0.0248 * b + 0.01 * p, math.floor((n + 1) * p)
+    alpha, odds = (2.83 + 5.1 / b) * spread, math.log(p / (1 - p))
+    top = math.lgamma(mode + 1) + math.lgamma(n - mode + 1)
+
+    def is_below(v: float, edge: float, k: int) -> bool:
+        if not 0 <= k <= n:
+            return False
+        ways = top - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+        return _log(v * alpha / (a / edge**2 + b)) <= ways + (k - mode) * odds
+
+    return _transformed(uniform, a, b, n * p + 0.5, 0.92 - 4.2 / b, is_below)
+
+
+def _transformed(
+    uniform: Stream, a: float, b: float, centre: float, least: float, is_below: Callable[..., bool]
+) -> float:
+    """A whole number k by the transformed rejection of both articles."""
+    while True:
+        u, v = uniform() - 0.5, uniform()
+        edge = max(0.5 - abs(u), 1e-100)
+        k = math.floor((2 * a / edge + b) * u + centre)
+        if (edge >= 0.07 and v <= least) or is_below(v, edge, k):
+            return k
+
+
+def _log(x: float) -> float:
+    return math.log(x) if x > 0 else -math.inf
