@@ -14,7 +14,14 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.modules.module import _IncompatibleKeys
 from torch.nn.modules.rnn import RNNBase
 from torch.nn.utils.stateless import _reparametrize_module, functional_call
-from torch.nn.utils import parametrizations
+from torch.nn.grad import conv1d_weight, conv2d_input
+from torch.nn.utils import _per_sample_grad, parametrizations
+from torch.autograd.functional import _construct_standard_basis_for, _grad_postprocess
+from torch._vmap_internals import _vmap
+from torch.cuda import nvtx, random
+from torch.optim.lbfgs import _cubic_interpolate, _strong_wolfe
+from torch.optim.optimizer import StateDict
+from torch.optim.sparse_adam import SparseAdam
 from torch.optim import lr_scheduler
 from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
@@ -40,6 +47,55 @@ batches = iter(torch.utils.data.DataLoader([1, 2, 3], batch_size=2))
 assert isinstance(batches, _BaseDataLoaderIter)
 assert default_collate([1, 2]).tolist() == [1, 2]
 assert torch._C._nn._parse_to("cpu", torch.float64)[1] == torch.float64
+
+assert torch.manual_seed(7) is torch.default_generator is torch.random.default_generator
+assert torch.default_generator.initial_seed() == torch.initial_seed() == 7
+drawn = torch.rand(2, generator=torch.manual_seed(7)), torch.manual_seed(7), torch.rand(2)
+assert drawn[0].tolist() == drawn[2].tolist()
+random.manual_seed(1); random.manual_seed_all(1); random.seed_all()
+assert nvtx.range("a")(lambda: 2)() == 2 and nvtx.range_push("a") == nvtx.range_pop() == 0
+torch.set_num_interop_threads(torch.get_num_interop_threads())
+assert isinstance(torch.device("cpu"), torch.DeviceObjType) and torch.detach(x).tolist() == x.tolist()
+assert torch.ones(2, 3).H.shape == (3, 2) and torch.sparse_csc_tensor
+assert torch.repeat_interleave(torch.tensor([2, 0, 3], dtype=torch.int32)).tolist() == [0, 0, 2, 2, 2]
+assert [n.item() for n in torch._foreach_norm([torch.tensor([3.0, -4.0])], ord=1)] == [7.0]
+layer.register_backward_hook(lambda module, dx, dy: (2 * dx[0],))
+at = torch.ones(1, 2, requires_grad=True)
+layer(at).sum().backward()
+assert torch.allclose(at.grad, 2 * layer.weight.sum(0))
+layer._register_state_dict_hook(lambda *args: None)
+assert len(layer._state_dict_hooks) == 1 and not nn.Linear(1, 1)._state_dict_hooks
+torch.optim.SGD(layer.parameters(), 0.1)._patch_step_function()
+wide = conv2d_input((1, 1, 3, 3), torch.tensor([[[[1.0, 2.0]]]]), torch.ones(1, 1, 2, 1), stride=(2, 2))
+assert wide.tolist() == [[[[1.0, 2.0, 0.0], [0.0] * 3, [1.0, 2.0, 0.0]]]]
+narrow = conv1d_weight(torch.arange(4.0).reshape(1, 1, 4), (1, 1, 2), torch.ones(1, 1, 3))
+assert narrow.tolist() == [[[3.0, 6.0]]]
+basis = _construct_standard_basis_for(at.unbind(1), (1, 1))
+assert [b.tolist() for b in basis] == [[[1.0], [0.0]], [[0.0], [1.0]]]
+assert not _grad_postprocess((at,), False)[0].requires_grad and _grad_postprocess(at, True) is at
+assert _vmap(lambda a, b: (a * b).sum(), (0, 1))(torch.ones(3, 2), torch.ones(2, 3)).tolist() == [2.0] * 3
+
+def f(x, t, d):
+    p = (x + t * d).requires_grad_()
+    y = (p**4 - 3 * p**2 + p).sum()
+    return y.item(), torch.autograd.grad(y, p)[0]
+
+at = torch.tensor([2.0, -3.0], dtype=torch.float64)
+y, g = f(at, 0, 0 * at)
+y, g, t, count = _strong_wolfe(f, at, 1.0, -g, y, g, -g.dot(g))  # PyTorch's numbers, here and below
+assert [round(v, 5) for v in (y, *g.tolist(), t, count)] == [37.0366, -1.79412, 67.94807, 0.06464, 4]
+y, g = f(at, 0, 0 * at)
+y, g, t, count = _strong_wolfe(f, at, 0.1, -g, y, g, -g.dot(g), c1=0.1, c2=0.2)
+assert [round(v, 5) for v in (y, *g.tolist(), t, count)] == [-1.59165, -1.21329, 3.5959, 0.04945, 2]
+assert round(_cubic_interpolate(0.0, 1.0, -2.0, 1.0, 0.5, 1.0), 5) == 0.66667
+rows = nn.Embedding.from_pretrained(torch.arange(6.0).reshape(3, 2), freeze=False)
+adam = SparseAdam(rows.parameters(), lr=0.1)
+for step in ([0, 1], [1, 1]):
+    adam.zero_grad()
+    (rows(torch.tensor(step)) ** 2).sum().backward()
+    adam.step()
+expected = torch.tensor([[0.0, 0.9], [1.802947, 2.803126], [4.0, 5.0]])
+assert torch.allclose(rows.weight, expected, atol=1e-5), rows.weight
 print("done")
 """
 

@@ -22,6 +22,7 @@ from ranvier.ops.neural.normalization import *
 if _typing.TYPE_CHECKING:
     from ranvier.ops.image.sampling import *
     from ranvier.ops.loss.ctc import ctc_loss as ctc_loss
+    from ranvier.ops.loss.rare import *
     from ranvier.ops.neural.functional import *
 
 

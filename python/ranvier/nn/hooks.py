@@ -202,6 +202,8 @@ class HookRegistration:
         """
         return added(self._own_hooks().backward, hook, prepend)
 
+    register_backward_hook = register_full_backward_hook
+
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` before backward enters; a tuple it returns replaces it."""
         return added(self._own_hooks().before_backward, hook, prepend)

@@ -56,11 +56,18 @@ def as_array(value: Any) -> np.ndarray[Any, Any]:
     return np.asarray(value)
 
 
+def _of(kind: str) -> Any:
+    """A property: the hooks of a kind by number."""
+    return property(lambda module: getattr(module._own_state_hooks(), kind))
+
+
 class StateDicts:
     """The part of Module that saves and loads; ``_state_hooks`` is created with the first hook."""
 
     _version: ClassVar[int] = 1
     _state_hooks: StateHooks | None = None
+    _state_dict_pre_hooks, _state_dict_hooks = _of("before_saving"), _of("after_saving")
+    _load_state_dict_pre_hooks, _load_state_dict_post_hooks = _of("before_loading"), _of("after_loading")
     _parameter_names: dict[str, None]
     _buffer_names: dict[str, bool]
     _module_names: dict[str, None]

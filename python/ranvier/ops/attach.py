@@ -12,6 +12,7 @@ import ranvier._core as _core
 from ranvier.autograd.convert import reinterpreted
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import in_place
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.mode import mode
@@ -232,8 +233,16 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__iter__": iterate,
 }
 
+
+def _adjoint(x: Tensor) -> Tensor:
+    if x.ndim not in (0, 2):
+        raise OpError(f"[H] got shape {x.shape}; expected a matrix: mH transposes the last two dimensions")
+    return x if x.ndim == 0 else x.mH
+
+
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": lambda self: _core._reversed("T", self),
+    "H": lambda self: _adjoint(self),
     "mT": lambda self: _core._transpose("transpose", self, -2, -1),
     "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
 }

@@ -39,6 +39,11 @@ def uniform_of(shape: Any, dtype: Any) -> Tensor:
     return rand(shape, dtype=wide or dtype)
 
 
+def slopes(x: Tensor) -> Tensor:
+    """The random numbers of rrelu, in [0, 1)."""
+    return uniform_of(x.shape, x.dtype)
+
+
 def _drawing(generator: Any) -> Any:
     return contextlib.nullcontext() if generator is None else using(generator)
 

@@ -79,6 +79,10 @@ FUNCTIONAL_NAMES = {
     "loss.ctc": """
         ctc_loss
     """,
+    "loss.rare": """
+        hinge_embedding_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss
+        soft_margin_loss
+    """,
     "image.sampling": """
         affine_grid fold grid_sample local_response_norm max_unpool1d max_unpool2d
         pixel_shuffle pixel_unshuffle unfold

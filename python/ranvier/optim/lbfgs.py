@@ -39,8 +39,10 @@ def strong_wolfe(
     size: float,
     tolerance_change: float,
     max_evaluations: int,
+    c1: float = C1,
+    c2: float = C2,
 ) -> tuple[Point, int]:
-    """A point with f <= f(0) + C1 t slope(0) and |slope| <= C2 |slope(0)|, or the best one found.
+    """A point with f <= f(0) + c1 t slope(0) and |slope| <= c2 |slope(0)|, or the best one found.
 
     Args:
         evaluate: the Point at a step length.
@@ -54,7 +56,7 @@ def strong_wolfe(
     Source: Nocedal and Wright, "Numerical Optimization" (2006), algorithms 3.5 and 3.6, with the safeguards
     of minFunc (Schmidt), as in PyTorch.
     """
-    bracket, count, done = _bracket(evaluate, start, t, max_evaluations)
+    bracket, count, done = _bracket(evaluate, start, t, max_evaluations, c1, c2)
     low, high = _ordered(bracket)
     stuck = False  # whether the last interpolation was close to an end of the interval
     while not done and count <= max_evaluations:  # each pass counts one
@@ -63,11 +65,11 @@ def strong_wolfe(
         t, stuck = _inside(cubic_minimum(bracket[0], bracket[1]), bracket, stuck)
         new = evaluate(t)
         count += 1
-        if new.f > start.f + C1 * t * start.slope or new.f >= low.f:
+        if new.f > start.f + c1 * t * start.slope or new.f >= low.f:
             bracket[bracket.index(high)] = new
             low, high = _ordered(bracket)
             continue
-        done = abs(new.slope) <= -C2 * start.slope
+        done = abs(new.slope) <= -c2 * start.slope
         keep = high if done or new.slope * (high.t - low.t) < 0 else low
         first = bracket[0] is low
         bracket = [new, keep] if first else [keep, new]
@@ -76,14 +78,14 @@ def strong_wolfe(
 
 
 def _bracket(
-    evaluate: Callable[[float], Point], start: Point, t: float, limit: int
+    evaluate: Callable[[float], Point], start: Point, t: float, limit: int, c1: float, c2: float
 ) -> tuple[list[Point], int, bool]:
     """An interval that contains a good point; or the good point itself twice, and True."""
     before, new, count = start, evaluate(t), 1
     for tries in range(limit):
-        if new.f > start.f + C1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
+        if new.f > start.f + c1 * new.t * start.slope or (tries > 1 and new.f >= before.f):
             return [before, new], count, False
-        if abs(new.slope) <= -C2 * start.slope:
+        if abs(new.slope) <= -c2 * start.slope:
             return [new, new], count, True
         if new.slope >= 0:
             return [before, new], count, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from ranvier.pytorch_names import amp as amp
@@ -29,6 +30,14 @@ def manual_seed(seed: int) -> None:
 
 
 manual_seed_all = manual_seed
+random = sys.modules[__name__]  # PyTorch's torch.cuda.random has names of this module
+
+
+def seed() -> None:
+    """Does nothing; :func:`ranvier.seed` draws a seed for all random numbers."""
+
+
+seed_all = seed
 
 
 def empty_cache() -> None:
@@ -80,7 +89,7 @@ def _refused(name: str) -> Any:
 _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor
     Event Stream current_device current_stream device get_device_capability get_device_name
-    get_device_properties memory_summary set_device stream
+    get_device_properties get_rng_state initial_seed memory_summary set_device set_rng_state stream
 """
 for _name in _NAMES.split():
     globals()[_name] = _refused(_name)

@@ -145,7 +145,8 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             return foreign(value, full) if root == "torch" and full in names.FOREIGN else value
         if not out:  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
-    if root == "torch" and not path and name[-1:] == "_" != name[-2:-1] and hasattr(Tensor, name):
+    method = name in names.METHODS or name[-1:] == "_" != name[-2:-1]
+    if root == "torch" and not path and method and hasattr(Tensor, name):
         return getattr(Tensor, name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.FILES:
         if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):

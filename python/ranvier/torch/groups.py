@@ -26,6 +26,8 @@ def foreach(name: str) -> Callable[..., Any]:
         method = partial(_with_factor, method)
 
     def call(tensors: Any, *others: Any, **settings: Any) -> Any:
+        if plain == "norm" and "ord" in settings:
+            settings["p"] = settings.pop("ord")
         rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
         results = [method(x, *row, **settings) for x, *row in zip(tensors, *rows, strict=True)]
         return None if name.endswith("_") else results

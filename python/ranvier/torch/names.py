@@ -16,7 +16,10 @@ FILES = {
     "autograd.profiler": "ranvier.torch.profiler",
     "compiler": "ranvier.torch.compiler",
     "cpu": "ranvier.torch.machine",
+    "_vmap_internals": "ranvier.torch.inner",
+    "autograd.functional": "ranvier.torch.inner",
     "cuda.amp.common": "ranvier.torch.machine",
+    "cuda.nvtx": "ranvier.torch.profiler",
     "distributed": "ranvier.torch.processes",
     "distributed.constants": "ranvier.torch.processes",
     "distributed.distributed_c10d": "ranvier.torch.processes",
@@ -26,6 +29,8 @@ FILES = {
     "library": "ranvier.torch.library",
     "nn._reduction": "ranvier.torch.groups",
     "nn.common_types": "ranvier.torch.types",
+    "nn.grad": "ranvier.torch.inner",
+    "optim.lbfgs": "ranvier.torch.inner",
     "optim.lr_scheduler": "ranvier.torch.schedules",
     "profiler": "ranvier.torch.profiler",
     "quasirandom": "ranvier.torch.quasirandom",
@@ -51,6 +56,7 @@ FILES |= {f"distributions.{name}": "ranvier.distributions.left_out" for name in 
 HOMES = {
     "_tensor": "",
     "cpu.amp": "amp",
+    "cuda.random": "cuda",
     "distributed.distributed_c10d": "distributed",
     "functional": "",
     "nn.modules.module": "nn.module",
@@ -67,6 +73,7 @@ HOMES = {
     "optim.radam": "optim",
     "optim.rmsprop": "optim",
     "optim.rprop": "optim",
+    "optim.sparse_adam": "optim",
     "special": "",
     "tensor": "",
     "utils.data._utils": "data.collate",
@@ -80,6 +87,7 @@ HOMES = {
 
 # a name of PyTorch: where it is in this library
 OTHERS = {
+    "DeviceObjType": "ranvier.device",
     "Future": "ranvier.torch.futures.Future",
     "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C.Future": "ranvier.torch.futures.Future",
@@ -103,6 +111,11 @@ OTHERS = {
     "func.stack_module_state": "ranvier.func.stack.state_of",
     "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
+<<<<<<< HEAD
+=======
+    "get_num_interop_threads": "ranvier.torch.machine.device_count",
+    "get_rng_state": "ranvier.torch.random_state.get_rng_state",
+>>>>>>> 4aea9069 (torch: names that small libraries import, and losses of nn.functional)
     "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
     "hub.urlparse": "urllib.parse.urlparse",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
@@ -138,8 +151,11 @@ OTHERS = {
     "nn.modules.rnn.RNNCellBase": "ranvier.nn.recurrent_cell.RNNCellBase",
     "nn.utils.stateless._reparametrize_module": "ranvier.func.call.reparametrized",
     "onnx.is_in_onnx_export": "ranvier.torch.machine.is_hooked",
+    "optim.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
+    "optim.sparse_adam.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
     "optim.optimizer.ParamsT": "typing.Any",
+    "optim.optimizer.StateDict": "builtins.dict",
     "overrides.has_torch_function": "ranvier.torch.machine.is_hooked",
     "overrides.has_torch_function_unary": "ranvier.torch.machine.is_hooked",
     "overrides.has_torch_function_variadic": "ranvier.torch.machine.is_hooked",
@@ -152,6 +168,11 @@ OTHERS = {
     "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
+<<<<<<< HEAD
+=======
+    "set_num_interop_threads": "ranvier.torch.machine.log_usage",
+    "set_rng_state": "ranvier.torch.random_state.set_rng_state",
+>>>>>>> 4aea9069 (torch: names that small libraries import, and losses of nn.functional)
     "special.erfcx": "ranvier.torch.special.erfcx",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
@@ -173,6 +194,9 @@ OTHERS = {
     "utils.data.dataloader._collate_fn_t": "typing.Any",
     "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
 }
+
+# methods of Tensor that are functions of PyTorch, too, as are all whose names end with _
+METHODS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
 
 # modules whose `__dict__` libraries go through: it has all names at once
 WHOLE = frozenset({"torch.distributions", "torch.optim", "torch.optim.lr_scheduler", "torchvision.models"})
@@ -236,7 +260,6 @@ OUT = {
     "cuda.StreamContext": _GPU,
     "cuda.graph": _GPU,
     "cuda.graphs": _GPU,
-    "cuda.nvtx": _GPU,
     "distributed._composable": "each process has the whole model",
     "distributed._tensor": "each process has the whole model",
     "distributed.algorithms": "all ranks make as many steps",
@@ -265,6 +288,7 @@ OUT = {
     "nn.parallel.scatter_gather.scatter": "there is one device",
     "nn.parameter.UninitializedBuffer": "Module.register_buffer makes a buffer",
     "nn.parameter.UninitializedTensorMixin": "Module.register_buffer makes a buffer",
+    "nn.utils._per_sample_grad": "func.vmap of func.grad gives the gradients of samples",
     "nn.utils.fusion": "ranvier.export joins layers",
     "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
     "nn.utils.prune": "weights are not pruned",
@@ -276,11 +300,14 @@ OUT = {
     "quantization": "ranvier.export predicts in int8",
     "sparse": "all tensors are dense",
     "sparse_bsc": _DENSE,
+    "sparse_bsc_tensor": _DENSE,
     "sparse_bsr": _DENSE,
+    "sparse_bsr_tensor": _DENSE,
     "sparse_compressed_tensor": _DENSE,
     "sparse_coo": _DENSE,
     "sparse_coo_tensor": _DENSE,
     "sparse_csc": _DENSE,
+    "sparse_csc_tensor": _DENSE,
     "sparse_csr": _DENSE,
     "sparse_csr_tensor": _DENSE,
     "stft": _REAL,

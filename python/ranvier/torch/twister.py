@@ -21,7 +21,6 @@ from ranvier.autograd import random, wrap
 from ranvier.autograd.recording import refuse
 from ranvier.nn import MultiheadAttention, init
 from ranvier.ops import creation
-from ranvier.ops.neural import functional
 from ranvier.ops.neural.dropout import Dropout
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
@@ -299,5 +298,4 @@ def start() -> None:
     _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
-    creation.wide = np.float64
-    init.truncated, functional.slopes = _truncated, _slopes
+    creation.wide, creation.slopes, init.truncated = np.float64, _slopes, _truncated

@@ -13,10 +13,10 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops import creation
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.activation.softmax import softmax
-from ranvier.ops.creation import uniform_of
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
@@ -68,11 +68,6 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     return replaced("threshold", input, y, inplace)
 
 
-def slopes(x: Tensor) -> Tensor:
-    """The random numbers of :func:`rrelu`, in [0, 1)."""
-    return uniform_of(x.shape, x.dtype)
-
-
 def rrelu(
     input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
@@ -84,7 +79,7 @@ def rrelu(
         raise DtypeError(f"[rrelu] got x of dtype {x._array.dtype}; expected float32 or float64")
     if not lower <= upper:
         raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
-    slope = slopes(x) * (upper - lower) + lower if training else (lower + upper) / 2
+    slope = creation.slopes(x) * (upper - lower) + lower if training else (lower + upper) / 2
     return replaced("rrelu", input, where(x > 0, x, mul(x, slope)), inplace)
 
 
@@ -179,7 +174,7 @@ def gumbel_softmax(
     | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)"""
     number("gumbel_softmax", "tau", tau)
     logits = floating(as_tensor("gumbel_softmax", logits))
-    u = uniform_of(logits.shape, logits.dtype)
+    u = creation.uniform_of(logits.shape, logits.dtype)
     noise = -log((-log1p(-u)).to(logits.dtype) + float(np.finfo(logits.dtype).tiny))
     soft = softmax(div(add(logits, noise), tau), dim)
     if not hard:

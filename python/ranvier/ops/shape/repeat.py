@@ -105,9 +105,10 @@ def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
 
 @own_error
 def repeat_interleave(
-    input: Any, repeats: Any, dim: int | None = None, *, output_size: int | None = None
+    input: Any, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
 ) -> Tensor:
-    """Each element (with dim: slice) repeated in place; repeats is a number, or one for each.
+    """Each element (with dim: slice) repeated in place; repeats is a number, or one for each. Of repeats
+    alone: their indices, each so often.
 
     Raises ValueError for a negative number, numbers that are not as many as x is long along dim, or an
     output_size that is not the length of the result.
@@ -117,6 +118,9 @@ def repeat_interleave(
     >>> x.repeat_interleave(2), x.repeat_interleave(rv.tensor([0, 3]))
     (tensor([1., 1., 2., 2.]), tensor([2., 2., 2.]))
     """
+    if repeats is None:
+        repeats = as_tensor("repeat_interleave", input)
+        input = np.arange(len(repeats), dtype=repeats.dtype)
     if type(repeats) is int and output_size is None:
         x, at = (flatten(input), 0) if dim is None and isinstance(input, Tensor) else (input, dim)
         if (y := direct(_core.repeat_each, x, repeats, at)) is not None:

@@ -1,0 +1,134 @@
+"""Losses of margins and of several labels that few programs have, under their names in nn.functional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.failures import OpError
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.activation.smooth import softplus
+from ranvier.ops.elementwise.choice import clip, where
+from ranvier.ops.elementwise.compare import eq, ne
+from ranvier.ops.elementwise.dtypes import as_tensor, floating
+from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
+from ranvier.ops.loss.probability import bce_with_logits
+from ranvier.ops.reduction.reduce import mean
+from ranvier.ops.reduction.reduce import sum as total
+from ranvier.ops.rows import examples
+from ranvier.ops.shape.index import gather
+
+__all__ = [
+    "hinge_embedding_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "soft_margin_loss",
+]  # fmt: skip
+
+
+def hinge_embedding_loss(
+    input: Any,
+    target: Any,
+    margin: float = 1.0,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """x where the target is 1, max(0, margin - x) where it is -1. Shapes and dtypes as in :func:`mse`.
+    | rv.nn.functional.hinge_embedding_loss(rv.tensor([2.0, 0.5]), rv.tensor([1, -1])) -> tensor(1.2500)"""
+    margin = number("hinge_embedding_loss", "margin", margin)
+    reduction = reduction_of("hinge_embedding_loss", size_average, reduce, reduction)
+    x, target = same_floats("hinge_embedding_loss", input=input, target=target)
+    losses = where(ne(target, -1), x, 0.0) + where(ne(target, 1), clip(margin - x, 0.0), 0.0)
+    return reduced("hinge_embedding_loss", losses, reduction)
+
+
+def soft_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """log(1 + exp(-target x)), of targets 1 and -1. Shapes and dtypes as in :func:`mse`.
+    | rv.nn.functional.soft_margin_loss(rv.tensor([0.0]), rv.tensor([1.0])) -> tensor(0.6931)"""
+    reduction = reduction_of("soft_margin_loss", size_average, reduce, reduction)
+    x, target = same_floats("soft_margin_loss", input=input, target=target)
+    return reduced("soft_margin_loss", softplus(-target * x), reduction)
+
+
+def multi_margin_loss(
+    input: Any,
+    target: Any,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over all C classes of max(0, margin - x[target] + x[j])^p, 0 for j = target, times
+    weight[target]: x (N, C) or (C,), target (N,) or (). p is 1 or 2.
+    | rv.nn.functional.multi_margin_loss(rv.tensor([[0.5, 0.25]]), rv.tensor([0])) -> tensor(0.3750)"""
+    name = "multi_margin_loss"
+    margin, reduction = (
+        number(name, "margin", margin), reduction_of(name, size_average, reduce, reduction)
+    )  # fmt: skip
+    x, chosen = _scores(name, input), as_tensor(name, target)
+    if chosen.shape != x.shape[:-1] or p not in (1, 2):
+        raise OpError(
+            f"[{name}] got target of shape {chosen.shape} for x of shape {x.shape} and p {p}; expected "
+            "(N,) and (N, C), and p 1 or 2"
+        )
+    at = chosen.unsqueeze(-1)
+    losses = clip(margin - gather(x, -1, at) + x, 0.0)
+    losses = losses * losses if p == 2 else losses
+    if weight is not None:
+        losses = losses * wrap(constant(name, "weight", weight, x))[chosen].unsqueeze(-1)
+    others = ne(wrap(np.arange(x.shape[-1])), at)
+    return reduced(name, mean(where(others, losses, 0.0), -1), reduction)
+
+
+def multilabel_margin_loss(
+    input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+) -> Tensor:
+    """The sum of max(0, 1 - x[j] + x[i]) / C over the labels j and all other classes i: x (N, C) or (C,);
+    target, of the same shape, has a row's labels, and -1 after the last.
+    | rv.nn.functional.multilabel_margin_loss(rv.tensor([0.5, 0.25]), rv.tensor([0, -1])) -> tensor(0.3750)"""
+    name = "multilabel_margin_loss"
+    reduction = reduction_of(name, size_average, reduce, reduction)
+    x, labels = _scores(name, input), as_tensor(name, target)
+    if labels.shape != x.shape:
+        raise OpError(f"[{name}] got target of shape {labels.shape}; expected {x.shape}")
+    given = eq((labels < 0).cumsum(-1), 0)
+    at = where(given, labels, 0)
+    classes = wrap(np.arange(x.shape[-1]))
+    other = (ne(at.unsqueeze(-1), classes) | ~given.unsqueeze(-1)).all(-2)  # (N, C): i is no label
+    losses = clip(1.0 - gather(x, -1, at).unsqueeze(-1) + x.unsqueeze(-2), 0.0)
+    losses = where(given.unsqueeze(-1) & other.unsqueeze(-2), losses, 0.0)
+    return reduced(name, total(losses, (-2, -1)) / x.shape[-1], reduction)
+
+
+def multilabel_soft_margin_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over the classes of binary_cross_entropy_with_logits, times weight (C,): x, target (N, C).
+    | rv.nn.functional.multilabel_soft_margin_loss(rv.zeros(1, 2), rv.ones(1, 2)) -> tensor(0.6931)"""
+    name = "multilabel_soft_margin_loss"
+    reduction = reduction_of(name, size_average, reduce, reduction)
+    losses = bce_with_logits(input, target, reduction="none")
+    if weight is not None:
+        losses = losses * wrap(constant(name, "weight", weight, losses))
+    return reduced(name, mean(losses, -1), reduction)
+
+
+def _scores(name: str, input: Any) -> Tensor:
+    x = as_tensor(name, floating(input, name))
+    if x.ndim not in (1, 2):
+        raise OpError(f"[{name}] got x of shape {x.shape}; expected (N, C) or (C,)")
+    return x
+
+
+own_errors(globals())
+examples(globals())

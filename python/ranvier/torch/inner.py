@@ -1,0 +1,90 @@
+"""Inner functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ranvier as rv
+import ranvier.nn.functional as F
+from ranvier.optim.lbfgs import Point, cubic_minimum, strong_wolfe
+
+
+def _vmap(
+    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, allow_none_pass_through: bool = False
+) -> Callable[..., Any]:
+    return rv.func.vmap(func, in_dims, out_dims)
+
+
+def _construct_standard_basis_for(tensors: Sequence[Any], tensor_numels: Sequence[int]) -> tuple[Any, ...]:
+    """The unit vectors of all elements together, as rows: the columns of each tensor, in its dtype.
+
+    >>> _construct_standard_basis_for((rv.ones(1), rv.ones(1)), (1, 1))
+    (tensor([[1.],
+            [0.]]), tensor([[0.],
+            [1.]]))
+    """
+    parts = rv.eye(sum(tensor_numels)).split(list(tensor_numels), 1)
+    return tuple(part.to(x.dtype) for part, x in zip(parts, tensors, strict=True))
+
+
+def _grad_postprocess(inputs: Any, create_graph: bool) -> Any:
+    """Results, which are off the tape without create_graph."""
+    if isinstance(inputs, tuple):
+        return tuple(_grad_postprocess(x, create_graph) for x in inputs)
+    return inputs if create_graph else inputs.detach()
+
+
+def _cubic_interpolate(
+    x1: float, f1: float, g1: float, x2: float, f2: float, g2: float, bounds: Any = None
+) -> float:
+    return cubic_minimum(Point(x1, f1, None, g1), Point(x2, f2, None, g2), bounds)
+
+
+def _strong_wolfe(
+    obj_func: Callable[..., tuple[Any, Any]],
+    x: Any,
+    t: Any,
+    d: Any,
+    f: Any,
+    g: Any,
+    gtd: Any,
+    c1: float = 1e-4,
+    c2: float = 0.9,
+    tolerance_change: float = 1e-9,
+    max_ls: int = 25,
+) -> tuple[float, Any, float, int]:
+    """(f, g, t, number of evaluations) at a good step; obj_func(x, t, d) gives f and g."""
+
+    def evaluate(t: float) -> Point:
+        value, gradient = obj_func(x, t, d)
+        return Point(t, float(value), gradient, float(gradient.dot(d)))
+
+    start, size = Point(0.0, float(f), g, float(gtd)), float(d.abs().max())
+    point, count = strong_wolfe(evaluate, start, float(t), size, tolerance_change, max_ls, c1, c2)
+    return point.f, point.g, point.t, count
+
+
+def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable[..., Any]:
+    def gradient(
+        a: Any,
+        b: Any,
+        grad_output: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Any:
+        kept, size = (a, b) if by_weight else (b, a)
+        x = rv.zeros(size, dtype=kept.dtype).requires_grad_()
+        with rv.enable_grad():
+            pair = (kept, x) if by_weight else (x, kept)
+            y = convolution(*pair, None, stride, padding, dilation, groups)
+        return rv.autograd.grad(y, x, grad_output)[0]
+
+    return gradient
+
+
+# conv2d_input(input_size, weight, grad_output, ...), conv2d_weight(input, weight_size, grad_output, ...)
+conv1d_input, conv1d_weight = _conv_gradient(F.conv1d, False), _conv_gradient(F.conv1d, True)
+conv2d_input, conv2d_weight = _conv_gradient(F.conv2d, False), _conv_gradient(F.conv2d, True)
