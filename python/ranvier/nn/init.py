@@ -68,7 +68,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
 
 
 def _draw(kernel: Any, tensor: Tensor, generator: Any, *parameters: float) -> Any:
-    kind = "float32" if tensor.dtype == np.float32 else "float64"
+    kind = "float64" if tensor.dtype == np.float64 else "float32"
     return kernel(tensor.shape, kind, *map(float, parameters), key_of("init", generator))
 
 
@@ -336,7 +336,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
     values = _draw(_core.random_normal, tensor, generator, 0.0, std)
     count = math.ceil(sparsity * tensor.shape[0])
     for column in range(tensor.shape[1]):
-        values[randperm(len(values), generator=generator)._array[:count], column] = 0
+        values[randperm(len(values))._array[:count], column] = 0
     return _fill(tensor, values)
 
 

@@ -162,7 +162,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     try:
         philox.bernoulli(draw, limit, out)
     except (TypeError, ValueError):
-        values = draw.random(input.shape, F32 if limit.dtype == F32 else F64)
+        values = draw.random(input.shape, F64 if limit.dtype == F64 else F32)
         out = np.asarray(values < limit).astype(input.dtype)
     return wrap(out)
 
