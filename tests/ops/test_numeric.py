@@ -268,6 +268,8 @@ def test_draws():
     assert abs(x.geometric_(0.25).mean().item() - 4) < 0.3
     assert x.min() == 1
     assert abs(rv.bernoulli(rv.full((4000,), 0.3)).mean().item() - 0.3) < 0.03
+    assert abs(rv.binomial(rv.full((4000,), 9.0), rv.tensor(0.3)).mean().item() - 2.7) < 0.1
+    refused(ValueError, "[binomial] got a negative count", rv.binomial, -rv.ones(1), rv.ones(1))
     assert set(rv.zeros(200).random_(3).tolist()) == {0, 1, 2}
     assert set(rv.zeros(200, dtype=rv.uint8).random_(253, None).tolist()) == {253, 254, 255}
     g = rv.Generator().manual_seed(3)

@@ -28,7 +28,6 @@ from ranvier.autograd.tensor import Tensor, wrap
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
 
 _MASK = (1 << 64) - 1
-_I64 = philox.I64
 _NAMES = {"f": "float32", "d": "float64"}
 _lock = allocate_lock()
 
@@ -346,11 +345,17 @@ def _given(name: str, generator: Any) -> Generator:
 
 def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
     def op(
-        input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+        input: Any,
+        *,
+        generator: Any = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        **settings: Any,
     ) -> Tensor:
         try:
             array = input._array if type(input) is Tensor else array_of(name, input)
-            key, kind = key_of(name, None), _name_of(dtype or array.dtype)
+            key, kind = key_of(name, generator), _name_of(dtype or array.dtype)
             values = getattr(_core, kernel)(array.shape, kind, 0.0, 1.0, key)
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
@@ -395,7 +400,7 @@ def randint(
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
-    check_range("randint", low, high, dtype or _I64)
+    check_range("randint", low, high, dtype or philox.I64)
     shape = shape_of((size,), "tensor")
     if (y := _core._next_integers(_bits_of("randint", generator), low, high, shape)) is None:
         y = wrap(np.asarray(_numpy_of("randint", generator).integers(low, high, shape)))
@@ -409,7 +414,7 @@ def randperm(
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
     if n:
-        check_range("randperm", 0, n, dtype or _I64)
+        check_range("randperm", 0, n, dtype or philox.I64)
     if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
         y = wrap(np.asarray(_numpy_of("randperm", generator).permutation(n)))
     values = y._array if dtype is None else y._array.astype(dtype, copy=False)

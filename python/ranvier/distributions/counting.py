@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier import arange, zeros
+from ranvier import arange, binomial, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, moment
@@ -25,6 +25,7 @@ from ranvier.distributions.constraints import (
 )
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma
+from ranvier.distributions.utils import expanded
 
 
 def _drawn(values: Any, dtype: Any) -> Tensor:
@@ -118,9 +119,8 @@ class Binomial(_OfTrials):
         return integer_interval(0, self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        counts = self.total_count._array.astype(np.int64)
-        draws = generator().binomial(counts, self.probs._array, self._extended_shape(sample_shape))
-        return _drawn(draws, self.probs.dtype)
+        shape = self._extended_shape(sample_shape)
+        return binomial(expanded(self.total_count, shape), expanded(self.probs, shape))
 
     def log_prob(self, value: Any) -> Tensor:
         x, n = self._value(value), self.total_count

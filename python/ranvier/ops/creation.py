@@ -130,14 +130,15 @@ def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any 
 
     Raises ValueError for limits that are not in order, or that the dtype cannot hold.
     """
-    low, to = (low, None if low is None else to) if to is not ... else (0, low)
-    low = low or 0
-    kind = x.dtype
+    low, to = (low or 0, to) if to is not ... else (0, low)
+    kind, whole = x.dtype, low == 0 and to is None
     if to is None and kind.kind == "f":
         to = 2 ** (np.finfo(kind).nmant + 1) + 1
     elif to is None:
         to = 2 if kind == np.bool_ else int(np.iinfo(kind).max) + 1
     check_range("random_", low, to, kind)
+    if whole and kind.kind == "i":
+        return _filled("random_", x, generator, lambda shape: numpy_generator().integers(0, to, shape, kind))
     return _filled("random_", x, generator, lambda shape: randint(low, to, shape)._array)
 
 
@@ -191,6 +192,19 @@ def poisson(input: Any, generator: Any = None) -> Tensor:
         raise OpError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
         return wrap(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype))
+
+
+def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
+    """The successes of each count of trials, of each probability; the shapes broadcast.
+    | rv.binomial(rv.tensor([2.0, 9.0]), rv.tensor([0.0, 1.0])) -> tensor([0., 9.])"""
+    count, prob = as_tensor("binomial", count), as_tensor("binomial", prob)
+    _float("binomial", count)
+    limits, counts = _probabilities("binomial", prob), count._read("binomial")
+    if counts.size and not np.all(counts >= 0):
+        raise OpError("[binomial] got a negative count or NaN; expected counts >= 0")
+    with _drawing(generator):
+        drawn = numpy_generator().binomial(counts.astype(np.int64), limits)
+    return wrap(np.asarray(drawn, count.dtype))
 
 
 def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:

@@ -36,9 +36,9 @@ OPS = {
         tan* trunc* .__pos__
     """,
     "creation": """
-        logspace result_type scalar_tensor bernoulli* multinomial+ normal poisson randint_like .new_empty
-        .new_full .new_ones .new_tensor .new_zeros .cauchy_ .exponential_ .geometric_ .log_normal_ .normal_
-        .random_ .uniform_
+        logspace result_type scalar_tensor bernoulli* binomial multinomial+ normal poisson randint_like
+        .new_empty .new_full .new_ones .new_tensor .new_zeros .cauchy_ .exponential_ .geometric_ .log_normal_
+        .normal_ .random_ .uniform_
     """,
     "elementwise.logic": """
         bitwise_and* bitwise_left_shift* bitwise_not* bitwise_or* bitwise_right_shift* bitwise_xor*

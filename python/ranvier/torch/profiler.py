@@ -9,7 +9,7 @@ from typing import Any
 class record_function(ContextDecorator):
     """A block or decorator without effect: its label is for a profile."""
 
-    def __init__(self, name: str, args: Any = None, **settings: Any) -> None:
+    def __init__(self, name: str, *args: Any, **settings: Any) -> None:
         self.name = name
 
     def __enter__(self) -> record_function:

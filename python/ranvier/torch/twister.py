@@ -106,10 +106,11 @@ class Twister:
             self._words.set_state(before)
             self.words(2 * taken)
 
-    def integers(self, low: int, high: int, size: Any = None) -> Any:
-        """Whole numbers, low <= n < high: remainders of words."""
+    def integers(self, low: int, high: int, size: Any = None, dtype: Any = None) -> Any:
+        """Whole numbers, low <= n < high: remainders of words, of 64 bits for wide ranges or dtypes."""
         span, n = int(high) - int(low), 1 if size is None else math.prod(size)
-        words = self.pairs(n) if span >= _WIDE else self.words(n).astype(np.uint64)
+        wide = span >= _WIDE if dtype is None else np.dtype(dtype).itemsize == 8
+        words = self.pairs(n) if wide else self.words(n).astype(np.uint64)
         if span < 2**64:
             words = words % np.uint64(span)
         values = (words + np.uint64(int(low) % 2**64)).astype(np.int64)
