@@ -108,6 +108,7 @@ def test_a_step_that_draws_runs_eagerly_and_right(tmp_path):
         "assert a == [torch.rand(2).tolist() for _ in range(6)], a\n"
         "x = torch.ones(99, requires_grad=True)\ny = torch.dropout(x, 0.4, True)\ny.sum().backward()\n"
         "assert (x.grad == y).all()\n"
+        "assert (torch.nn.init.trunc_normal_(torch.empty(9), a=5.0, b=torch.inf) > 5).all()\n"
     )
     run("-c", program, where=tmp_path, RANVIER_TORCH_RANDOM="1")
 
@@ -121,6 +122,8 @@ def test_the_moments_and_the_state():
     ):
         assert abs(values.mean() - mean) < 5 * std / 99
         assert abs(values.std() / std - 1) < 0.06
+    assert np.isnan(twister.standard_gamma(np.array([np.nan])))
+    assert twister.geometric(1.0, (3,)).tolist() == [1, 1, 1]
     twister.normal(3, "float32")
     state = twister.state
     ahead = twister.normal(3, "float32"), twister.gamma(2.0), twister.integers(0, 5)

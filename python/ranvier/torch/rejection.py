@@ -36,6 +36,8 @@ def log_gamma(uniform: Stream, normal: Stream, power: float, d: float) -> float:
 
 def _from_one(uniform: Stream, normal: Stream, d: float) -> float:
     """For concentrations of at least 1, less 1 / 3: d."""
+    if not d < math.inf:
+        return d
     c = 1 / math.sqrt(9 * d)
     while True:
         x = normal()

@@ -143,7 +143,7 @@ class Twister:
     def geometric(self, p: float, size: Any = ()) -> Any:
         """Numbers of trials up to the first success."""
         with np.errstate(divide="ignore"):
-            return np.ceil(np.log(self.random(size)) / np.log1p(-p))
+            return np.maximum(np.ceil(np.log(self.random(size)) / np.log1p(-p)), 1)
 
     def standard_gamma(self, shape: Any, size: Any = None) -> Any:
         """Draws of Gamma(shape, 1)."""
@@ -201,14 +201,17 @@ def _twister(generator: Generator) -> Any:
     return generator._numpy
 
 
+_plain_truncated = init.truncated
+
+
 def _truncated(tensor: Any, mean: float, std: float, a: float, b: float, key: Any) -> Any:
     """In place of that of nn.init: rejection (von Neumann, 1951) of normal numbers, or where few of these are
     in [a, b], of uniform ones. A new number is drawn for each element until all are accepted."""
-    g, n, kind = key.generator.numpy(), tensor.numel(), tensor.dtype.name
-    if std == 0:
-        return mean
+    g, n, kind, scale = key.generator.numpy(), tensor.numel(), tensor.dtype.name, std * math.sqrt(2)
+    share = std and (math.erf((b - mean) / scale) - math.erf((a - mean) / scale)) / 2
+    if not (share > 0.3 or 0 < std < math.inf > b - a):  # what PyTorch refuses
+        return _plain_truncated(tensor, mean, std, a, b, key)
     low, high = np.array([a, b], kind)
-    share = (math.erf((b - mean) / std / math.sqrt(2)) - math.erf((a - mean) / std / math.sqrt(2))) / 2
     top = ((min(max(mean, a), b) - mean) / std) ** 2
     values, waiting = np.empty(n, kind), np.ones(n, bool)
     while waiting.any():
