@@ -12,6 +12,7 @@ SIX = [0.5, 1.0, 2.0, 1.0, 3.0, 0.25]  # weights of classes
 LOSSES = {  # the function, and settings that are not the defaults
     nn.BCELoss: (ops.bce, {"weight": SIX}),
     nn.BCEWithLogitsLoss: (ops.bce_with_logits, {"weight": SIX, "pos_weight": [3.0]}),
+    nn.CosineEmbeddingLoss: (ops.cosine_embedding, {"margin": 0.3}),
     nn.CrossEntropyLoss: (ops.cross_entropy, {"weight": SIX, "ignore_index": 1, "label_smoothing": 0.2}),
     nn.GaussianNLLLoss: (ops.gaussian_nll, {"full": True, "eps": 0.5}),
     nn.HuberLoss: (ops.huber, {"delta": 0.2}),

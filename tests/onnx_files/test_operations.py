@@ -207,7 +207,7 @@ OF_SIZES = ("Fold", "Unfold")  # constants have the size of the batch
 
 def is_written(layer):
     """Losses are part of training, but for those that are formulas; the others are named in docs/onnx.md."""
-    if layer.name in ("GaussianNLLLoss", "MarginRankingLoss", "PoissonNLLLoss"):
+    if layer.name in ("CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "PoissonNLLLoss"):
         return True
     if layer.name.endswith("Loss") or layer.name in ("PairwiseDistance", *BY_NUMPY):
         return False

@@ -204,8 +204,51 @@ def test_targets_take_the_dtype_of_x():
     assert ops.mse(x, np.array([1, 3])).item() == 0.5
     assert ops.mse(x, rv.tensor([1, 3])).item() == 0.5
     target = rv.tensor([1.0, 3.0], dtype=rv.float64)
-    assert ops.mse(x, target).dtype == np.float64  # as in PyTorch, where other losses refuse them
     refused(TypeError, "[bce] got x of dtype float32 and target of dtype float64", ops.bce, x / 2, target / 3)
+
+
+I, F, D = rv.int64, rv.float32, rv.float64
+PROMOTED = [  # the dtypes of the arguments, and that of the loss, as in PyTorch; None: refused
+    ("mse l1 smooth_l1 poisson_nll margin_ranking", {(I, F): F, (F, I): F, (I, D): D, (F, D): D, (D, F): D}),
+    ("huber", {(I, F): None, (F, I): F, (F, D): F, (D, F): D}),
+    ("kl_div cross_entropy", {(I, F): None, (F, D): D, (D, F): D}),
+    ("bce_with_logits", {(I, F): None, (F, I): F, (F, D): D, (D, F): F}),
+    ("gaussian_nll triplet_margin cosine_embedding", {(F, D): D, (D, F): D, (I, D): D, (D, I): D, (I, F): F}),
+]
+
+
+@pytest.mark.parametrize(("names", "pairs"), PROMOTED, ids=lambda p: p if isinstance(p, str) else "")
+def test_dtypes_are_promoted(names, pairs):
+    for name, ((a, b), want) in ((name, pair) for name in names.split() for pair in pairs.items()):
+        arguments = [rv.tensor([[1.0, 0.0]]).to(dtype) for dtype in (a, b)]
+        if name in ("gaussian_nll", "margin_ranking", "triplet_margin"):
+            arguments.append(rv.tensor([[1, 1]]).to(rv.float32))
+        if name == "cosine_embedding":
+            arguments.append(rv.tensor([1]))
+        if want is None:
+            refused(TypeError, f"[{name}] got x of dtype int64", getattr(ops, name), *arguments)
+            continue
+        loss = getattr(ops, name)(*arguments)
+        assert loss.dtype == want, (name, a, b)
+        wide = getattr(ops, name)(*(x.double() for x in arguments))
+        np.testing.assert_allclose(loss.numpy(), wide.numpy(), rtol=1e-6, atol=1e-6)
+        floats = [x.requires_grad_() for x in arguments[:2] if x.is_floating_point()]
+        if name != "kl_div":
+            getattr(ops, name)(*arguments).backward()
+            assert [x.grad.dtype for x in floats] == [x.dtype for x in floats]
+
+
+def test_weights_of_classes_are_promoted():
+    x, t, w = rv.zeros(1, 2), rv.tensor([[0.5, 0.5]]), rv.ones(2, dtype=rv.float64)
+    assert ops.cross_entropy(x, t, w).dtype == np.float64
+
+
+def test_one_target_for_all_rows():
+    x1, x2 = rv.tensor([[1.0, 0.0], [1.0, 0.0]]), rv.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert ops.cosine_embedding(x1, x2, rv.tensor([1]), reduction="none").tolist() == [0.0, 1.0]
+    refused(
+        ValueError, "[cosine_embedding] got target of shape (3,)", ops.cosine_embedding, x1, x2, rv.ones(3)
+    )
 
 
 @pytest.mark.parametrize("name", ["mse", "bce", "bce_with_logits", "l1", "huber", "kl_div"])

@@ -205,6 +205,7 @@ LAYERS = [
         also=(integers([2, 0, 0], [4, 3, 2]), integers(6, 4), integers(3, 2)),
     ),
     layer("CosineSimilarity", also=(X,)),
+    layer("CosineEmbeddingLoss", also=(X, signs(X[0]))),
     layer("CrossEntropyLoss", also=(classes(6, 4),)),
     layer("CrossEntropyLoss", ignore_index=2, label_smoothing=0.1, also=(classes(6, 4),)),
     layer("GaussianNLLLoss", also=(X, units(*X))),

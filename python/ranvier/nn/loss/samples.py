@@ -10,7 +10,7 @@ from ranvier.nn.loss import Loss
 from ranvier.ops.rows import examples
 
 _NAMES = """
-    CrossEntropyLoss MarginRankingLoss NLLLoss TripletMarginLoss
+    CosineEmbeddingLoss CrossEntropyLoss MarginRankingLoss NLLLoss TripletMarginLoss
 """
 __all__ = _NAMES.split()
 
@@ -48,6 +48,18 @@ class MarginRankingLoss(Loss):
     | rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0])) -> tensor(0.5000)"""
 
     op = "margin_ranking"
+
+
+class CosineEmbeddingLoss(Loss):
+    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1; called with x1, x2
+    (N, D) and target (N,).
+    | rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0]]), rv.tensor([[0.0, 1]]), rv.tensor([1]))
+    -> tensor(1.)"""
+
+    op = "cosine_embedding"
+
+    def _example(self) -> tuple[Any, ...]:
+        return empty(0, 1), empty(0, 1), empty(0)
 
 
 class TripletMarginLoss(Loss):

@@ -133,7 +133,7 @@ def promoted(
     if dtype in (F32, F64):
         return function().apply(cast(a, dtype), cast(b, dtype))
     require_no_gradient(name, a, b)
-    if dtype.kind == "b" and name in ("sub", "pow"):
+    if dtype.kind == "b" and name in ("sub", "floor_divide", "remainder", "fmod"):
         raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
     return by_numpy(_by_numpy, numpy_function, name, dtype, *(_raw(name, x, dtype) for x in (a, b)))
 
@@ -197,6 +197,18 @@ def floating(x: Any, name: str = "cast") -> Any:
         if not isinstance(x, Tensor):
             return cast(x, default.dtype)
     return x.to(default.dtype) if x._array.dtype.kind in "biu" else x
+
+
+def widened(*operands: Any) -> Any:
+    """The operands, those that are Tensors in the widest dtype of floats among them.
+
+    Other operands stay as they are, and Tensors of integers alone.
+    """
+    dtypes = {x._array.dtype for x in operands if isinstance(x, Tensor)}
+    if len(dtypes) < 2 or not (floats := dtypes & {F32, F64}):
+        return operands
+    dtype = F64 if F64 in floats else F32
+    return tuple(x.to(dtype) if isinstance(x, Tensor) and x._array.dtype != dtype else x for x in operands)
 
 
 def require_no_gradient(name: str, *operands: Any) -> None:

@@ -4,5 +4,5 @@
 not broadcast: (n,) against (n, 1) raises ValueError. Targets that are NumPy arrays or integers are cast to
 the dtype of x. Weights are constants without a gradient.
 
-Other shapes and reductions raise ValueError; dtypes that differ or are not floating raise TypeError.
+Other shapes and reductions raise ValueError; dtypes that are not floating raise TypeError.
 """

@@ -14,7 +14,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, widened
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
@@ -82,13 +82,18 @@ def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
-    """x and target; a float32 Tensor in float64 where the other Tensor has that dtype."""
+    """x, which has to be of floats, and target; two Tensors in the wider dtype of floats."""
+    if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype.kind == "f":
+        return widened(x, target)
+    return x, in_dtype_of(x, target)
+
+
+def paired(x: Any, target: Any) -> tuple[Any, Any]:
+    """x and target, of which either may be of integers; where this library is torch they are broadcast."""
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
             x, target = _broadcast(x, target)
-        a, b = x._array.dtype, target._array.dtype
-        if a is not b and a != b and {a, b} <= _FLOATS:
-            return x.to(np.float64), target.to(np.float64)
+        return (x, target) if x._array.dtype is target._array.dtype else widened(x, target)
     return x, in_dtype_of(x, target)
 
 
@@ -162,11 +167,11 @@ def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:
-    """Operands of one shape as Tensors; the dtype of the first, which is of floats, is that of integers.
+    """Operands of one shape as Tensors, in the widest dtype of floats among them.
 
     Raises ValueError for different shapes, TypeError for different dtypes of floats.
     """
-    first, *others = arrays.values()
+    first, *others = widened(*arrays.values())
     x = as_tensor(name, floating(first, name))
     tensors = [x, *(as_tensor(name, in_dtype_of(x, other)) for other in others)]
     shapes, dtypes = [t._array.shape for t in tensors], [t._array.dtype for t in tensors]

@@ -17,9 +17,9 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.elementwise.dtypes import as_tensor, widened
 from ranvier.ops.elementwise.functions import exp
-from ranvier.ops.loss.base import constant, in_dtype_of
+from ranvier.ops.loss.base import constant, promoted
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
@@ -148,9 +148,11 @@ def cross_entropy(
             f"[cross_entropy] got ignore_index {ignore_index} and a target of probabilities; expected class "
             "indices"
         )
+    if _is_float(target) and _is_float(x):
+        x, target = promoted(*widened(x, target, weight)[:2])
     weight = constant("cross_entropy", "weight", weight, x)
     function = CrossEntropy(reduction, weight, ignore_index, label_smoothing)
-    return _apply(function, x, in_dtype_of(x, target) if _is_float(target) else target, reduction)
+    return _apply(function, x, target, reduction)
 
 
 class Nll(ClassLoss):

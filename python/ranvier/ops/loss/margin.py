@@ -10,7 +10,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor
-from ranvier.ops.loss.base import in_dtype_of, reduced, same_floats
+from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 
 __all__ = ["cosine_embedding", "margin_ranking", "triplet_margin"]
@@ -35,8 +35,8 @@ def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction
 def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1.
 
-    x1, x2: (N, D) with target (N,), or (D,) with target (). Norms are at least 1e-6. Raises ValueError for
-    other shapes or another reduction, TypeError for dtypes that differ or are not floating.
+    x1, x2: (N, D) with target (N,) or (1,), or (D,) with target (). Norms are at least 1e-6. Raises
+    ValueError for other shapes or another reduction.
 
     >>> import ranvier as rv
     >>> x1, x2 = rv.tensor([[1.0, 0.0], [1.0, 0.0]]), rv.tensor([[1.0, 1.0], [1.0, 1.0]])
@@ -45,11 +45,16 @@ def cosine_embedding(x1: Any, x2: Any, target: Any, margin: float = 0.0, reducti
     """
     margin = number("cosine_embedding", "margin", margin)
     shape, own = tuple(getattr(x1, "shape", ())), tuple(getattr(target, "shape", ()))
-    if len(shape) not in (1, 2) or own != shape[:-1]:
+    pairs = zip(own, shape, strict=False)
+    if (
+        len(shape) not in (1, 2)
+        or len(own) != len(shape) - 1
+        or any(n != m and 1 not in (n, m) for n, m in pairs)
+    ):
         raise OpError(
             f"[cosine_embedding] got target of shape {own} for x1 of shape {shape}; expected (N,) and (N, D)"
         )
-    cosine = cosine_similarity(x1, in_dtype_of(x1, x2), dim=-1, eps=1e-6)
+    cosine = cosine_similarity(*promoted(x1, x2), dim=-1, eps=1e-6)
     target = as_tensor("cosine_embedding", target)
     far = where(eq(target, -1), clip(cosine - margin, 0.0), 0.0)
     return reduced("cosine_embedding", where(eq(target, 1), 1.0 - cosine, far), reduction)

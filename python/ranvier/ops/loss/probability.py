@@ -10,8 +10,9 @@ from ranvier.ops.activation.smooth import logsigmoid, sigmoid
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
+from ranvier.ops.elementwise.dtypes import is_floating
 from ranvier.ops.elementwise.functions import exp, log, log1p
-from ranvier.ops.loss.base import constant, element_loss, in_dtype_of
+from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, promoted
 
 __all__ = ["bce", "bce_with_logits", "kl_div"]
 
@@ -64,7 +65,7 @@ def bce_with_logits(
     """Binary cross-entropy of sigmoid(x): max(x, 0) - x t + log(1 + exp(-|x|)), which cannot overflow.
 
     ``weight`` multiplies the loss, ``pos_weight`` the part of positive targets, -t log(sigmoid(x)); both
-    broadcast to the shape of x.
+    broadcast to the shape of x. The loss has the dtype of a target of floats.
 
     Errors as in :func:`mse`.
 
@@ -75,11 +76,13 @@ def bce_with_logits(
     >>> rv.nn.functional.binary_cross_entropy_with_logits(x, target, pos_weight=three)
     tensor(1.3863)
     """
+    x, t = promoted(x, target)
     settings = (
         constant("bce_with_logits", "weight", weight, x),
         constant("bce_with_logits", "pos_weight", pos_weight, x),
     )
-    return BceWithLogits(reduction, *settings).apply(x, in_dtype_of(x, target))
+    y: Tensor = BceWithLogits(reduction, *settings).apply(x, t)
+    return y.to(target._array.dtype) if t is not target and is_floating(target) else y
 
 
 def _kl_by_target(x: Tensor, t: Tensor, logs: bool) -> Tensor:
@@ -112,4 +115,4 @@ def kl_div(x: Any, target: Any, reduction: str = "mean", log_target: bool = Fals
     """
     if reduction == "batchmean" and getattr(x, "shape", None) == ():  # no batch
         reduction = "sum"
-    return KlDiv(reduction, log_target).apply(x, in_dtype_of(x, target))
+    return KlDiv(reduction, log_target).apply(*promoted(x, target))

@@ -15,7 +15,7 @@ from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.functions import exp, log, sign
-from ranvier.ops.loss.base import element_loss, in_dtype_of, promoted, reduced, same_floats
+from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 
@@ -30,10 +30,10 @@ L1 = element_loss("L1", _core.l1, _core.l1_backward, lambda x, t: sign(x - t), l
 def mse(x: Any, target: Any, reduction: str = "mean") -> Tensor:
     """The squared error (x - target)^2, x and target of one shape.
 
-    A float32 and a float64 Tensor give a float64 loss. Raises ValueError for different shapes or another
-    reduction, TypeError for dtypes that are not floating.
+    Tensors of different dtypes are computed in the wider one of floats. Raises ValueError for different
+    shapes or another reduction, TypeError where neither is of floats.
     | rv.nn.functional.mse_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
-    return Mse(reduction).apply(*promoted(x, target))
+    return Mse(reduction).apply(*paired(x, target))
 
 
 def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -41,7 +41,7 @@ def l1(x: Any, target: Any, reduction: str = "mean") -> Tensor:
 
     Errors as in :func:`mse`.
     | rv.nn.functional.l1_loss(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
-    return L1(reduction).apply(*promoted(x, target))
+    return L1(reduction).apply(*paired(x, target))
 
 
 def _smooth_l1_slope(x: Tensor, t: Tensor, beta: float) -> Tensor:
@@ -66,7 +66,7 @@ def smooth_l1(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -
     Source: Girshick, "Fast R-CNN" (2015).
     | rv.nn.functional.smooth_l1_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), reduction="none")
     -> tensor([0.1250, 2.5000])"""
-    return SmoothL1(reduction, beta).apply(*promoted(x, target))
+    return SmoothL1(reduction, beta).apply(*paired(x, target))
 
 
 def _huber_slope(x: Tensor, t: Tensor, delta: float) -> Tensor:
@@ -80,14 +80,16 @@ Huber = element_loss(
 
 
 def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
+    """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2), in the dtype of x.
 
     Raises ValueError for delta <= 0, else as :func:`mse`.
 
     Source: Huber, "Robust Estimation of a Location Parameter" (1964).
     | rv.nn.functional.huber_loss(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0]), "none", delta=2.0)
     -> tensor([0.1250, 4.0000])"""
-    return Huber(reduction, delta).apply(*promoted(x, target))
+    if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype != target._array.dtype:
+        target = target.to(x._array.dtype)
+    return Huber(reduction, delta).apply(*paired(x, target))
 
 
 def poisson_nll(
@@ -143,8 +145,7 @@ def gaussian_nll(
                 "that broadcast"
             ) from None
         var = _variance(x, var, shapes[0], shape)
-        target, x = in_dtype_of(x, target), broadcast_to(x, shape)
-        target = broadcast_to(target, shape)
+        x, target = (broadcast_to(a, shape) for a in paired(x, target))
     number("gaussian_nll", "eps", eps, 0, above=True)
     x, target, var = same_floats("gaussian_nll", x=x, target=target, var=var)
     raw = wrap(var._array)

@@ -12,7 +12,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import F32, floating, is_floating, unlike
+from ranvier.ops.elementwise.dtypes import F32, floating, is_floating, unlike, widened
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
@@ -23,7 +23,7 @@ __all__ = ["cosine_similarity", "pairwise_distance"]
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     """Both in the shape that they broadcast to; integers and bools in float32."""
-    x1, x2 = (x if getattr(x, "dtype", F32).kind == "f" else floating(x) for x in (x1, x2))
+    x1, x2 = (x if getattr(x, "dtype", F32).kind == "f" else floating(x) for x in widened(x1, x2))
     shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2)]
     try:
         shape = np.broadcast_shapes(*shapes)
@@ -65,8 +65,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
     """sum(x1 x2) / (max(|x1|, eps) max(|x2|, eps)) along ``dim``: the cosine of the angle between vectors.
 
     x1, x2: float32 or float64 (integers are computed in float32), shapes that broadcast; the result lacks
-    ``dim`` of their common shape. Raises ValueError for other shapes or no such dimension, TypeError for
-    dtypes that differ or are not floating.
+    ``dim`` of their common shape. Raises ValueError for other shapes or no such dimension.
 
     >>> import ranvier as rv
     >>> rv.cosine_similarity(rv.tensor([[1.0, 0.0], [1.0, 1.0]]), rv.tensor([[2.0, 0.0]]))
