@@ -43,6 +43,10 @@ CASES = {
     "ConstantLR": lambda s, o: s.ConstantLR(o, factor=0.3, total_iters=7),
     "LinearLR": lambda s, o: s.LinearLR(o),
     "LinearLR down": lambda s, o: s.LinearLR(o, 0.9, 0.1, total_iters=11),
+    "PolynomialLR": lambda s, o: s.PolynomialLR(o, total_iters=9, power=1.7),
+    "ChainedScheduler": lambda s, o: s.ChainedScheduler(
+        [s.LinearLR(o, 0.1, total_iters=4), s.PolynomialLR(o, 12, 0.5), s.StepLR(o, 5, 0.7)], o
+    ),
     "ExponentialLR": lambda s, o: s.ExponentialLR(o, gamma=0.9),
     "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, T_max=7, eta_min=0.02),
     "CosineAnnealingWarmRestarts": lambda s, o: s.CosineAnnealingWarmRestarts(

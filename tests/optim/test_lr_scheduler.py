@@ -123,6 +123,10 @@ def test_plateau_of_an_added_group():
     schedule.step(1.0)
     schedule.step(float("nan"))
     assert schedule.get_last_lr() == [0.25, 0.1, 4.0]
+    schedule = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, min_lr=[0.1, 0.1, 0.1])
+    optimizer.add_param_group({"params": rv.ones(1)})
+    schedule.step(1.0)
+    refused(RuntimeError, "got 4 groups and min_lr for 3: a group was added later", schedule.step, 1.0)
 
 
 def sgd():

@@ -276,8 +276,13 @@ class ReduceLROnPlateau(LRScheduler):
     def _reduce_lr(self, epoch: int) -> None:
         """Lowers the rates of the groups."""
         groups = self.optimizer.param_groups
-        if len(groups) != len(self.min_lrs) and self.default_min_lr is not None:
-            self.min_lrs = [self.default_min_lr] * len(groups)  # groups were added
+        if len(groups) != len(self.min_lrs):  # groups were added
+            if self.default_min_lr is None:
+                raise RuntimeError(
+                    f"[ReduceLROnPlateau] got {len(groups)} groups and min_lr for {len(self.min_lrs)}: a "
+                    "group was added later; expected one for each: add to schedule.min_lrs"
+                )
+            self.min_lrs = [self.default_min_lr] * len(groups)
         for group, least in zip(groups, self.min_lrs, strict=True):
             rate = max(group["lr"] * self.factor, least)
             if group["lr"] - rate > self.eps:

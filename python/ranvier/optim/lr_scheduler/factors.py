@@ -13,7 +13,8 @@ from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = [
-    "ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR", "StepLR",
+    "ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR",
+    "PolynomialLR", "StepLR",
 ]  # fmt: skip
 
 Factor = Callable[[int], float]
@@ -198,6 +199,31 @@ class LinearLR(LRScheduler):
         change = self.end_factor - self.start_factor
         done = min(self.total_iters, self.last_epoch)
         return [lr * (self.start_factor + change * done / self.total_iters) for lr in self.base_lrs]
+
+
+class PolynomialLR(LRScheduler):
+    """lr = initial lr * (1 - epoch / total_iters)^power, 0 after total_iters epochs."""
+
+    example = "total_iters=4", "0.5, 0.375, 0.25, 0.125, 0.0"
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
+        number("PolynomialLR", "total_iters", total_iters)
+        number("PolynomialLR", "power", power)
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._rates()
+        left, before = (1.0 - epoch / self.total_iters for epoch in (self.last_epoch, self.last_epoch - 1))
+        return self._scaled((left / before) ** self.power)
+
+    def _get_closed_form_lr(self) -> list[float]:
+        left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
+        return [lr * left**self.power for lr in self.base_lrs]
 
 
 class ExponentialLR(LRScheduler):

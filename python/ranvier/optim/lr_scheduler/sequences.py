@@ -8,21 +8,53 @@ from collections.abc import Sequence
 from ranvier.optim.lr_scheduler.base import LRScheduler, ReduceLROnPlateau
 from ranvier.optim.optimizer import Optimizer
 
-__all__ = ["SequentialLR"]
+__all__ = ["ChainedScheduler", "SequentialLR"]
 
 
-def _require_schedules(schedulers: Sequence[LRScheduler], optimizer: Optimizer) -> None:
+def _require_schedules(name: str, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None) -> None:
     if not schedulers:
-        raise ValueError("[SequentialLR] got no schedules; expected at least one")
+        raise ValueError(f"[{name}] got no schedules; expected at least one")
     for i, schedule in enumerate(schedulers):
         if not isinstance(schedule, LRScheduler):
-            raise TypeError(f"[SequentialLR] got {type(schedule).__name__} at {i}; expected a schedule")
+            raise TypeError(f"[{name}] got {type(schedule).__name__} at {i}; expected a schedule")
         if isinstance(schedule, ReduceLROnPlateau):
-            raise ValueError(f"[SequentialLR] got ReduceLROnPlateau at {i}, which needs a value in each step")
-        if schedule.optimizer is not optimizer:
-            raise ValueError(
-                f"[SequentialLR] got a schedule of another optimizer at {i}; expected one for all"
-            )
+            raise ValueError(f"[{name}] got ReduceLROnPlateau at {i}, which needs a value in each step")
+        if schedule.optimizer is not (optimizer or schedulers[0].optimizer):
+            raise ValueError(f"[{name}] got a schedule of another optimizer at {i}; expected one for all")
+
+
+class ChainedScheduler(LRScheduler):
+    """Schedules that all step at once: each changes the rate that the one before it left.
+
+    Raises ValueError for schedules of different optimizers.
+
+    >>> import ranvier as rv
+    >>> from ranvier.optim import lr_scheduler
+    >>> optimizer = rv.optim.SGD([rv.ones(1)], lr=1.0)
+    >>> both = [lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...         lr_scheduler.ExponentialLR(optimizer, gamma=0.5)]
+    >>> schedule = lr_scheduler.ChainedScheduler(both)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates += schedule.get_last_lr(); schedule.step()
+    >>> rates
+    [0.5, 0.25, 0.25, 0.125]
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        _require_schedules("ChainedScheduler", schedulers, optimizer)
+        self._schedulers = list(schedulers)
+        self.optimizer = schedulers[0].optimizer
+        self._last_lr = self._rates()
+
+    def step(self, epoch: float | None = None) -> None:
+        """Advances all by one epoch, or to the given one."""
+        for schedule in self._schedulers:
+            schedule.step() if epoch is None else schedule.step(epoch)
+        self._last_lr = self._rates()
+
+    def _update_lr(self, epoch: float | None = None) -> None:
+        self.step(epoch)
 
 
 class SequentialLR(LRScheduler):
@@ -51,7 +83,7 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
-        _require_schedules(schedulers, optimizer)
+        _require_schedules("SequentialLR", schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 f"[SequentialLR] got {len(schedulers)} schedules and {len(milestones)} milestones; expected "
