@@ -173,6 +173,7 @@ py::object by_loop(const Op& op, Operand* x, int type) {
   const int k = op.loops[type], made = k < 0 ? -1 : op.ufunc->types[k * op.ufunc->nargs + count];
   if (k < 0 || t_recording || (count == 2 && op.divides && kKnown[type].rank < 2 && has_zero(x[1])))
     return {};
+  if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy counts with bools, PyTorch refuses
   Shape shape;
   for (int i = 0; i < count; ++i) {
     if (!x[i].array) continue;

@@ -37,6 +37,42 @@ def test_halves_with_numbers_and_integers(name, function):
         np.testing.assert_array_equal(y.numpy(), z)
 
 
+HALVES = [
+    lambda x: x**-1,
+    lambda x: x**-3,
+    lambda x: x**0.1,
+    lambda x: x.div(3, rounding_mode="trunc"),
+    lambda x: x.div(-0.1, rounding_mode="trunc"),
+    lambda x: rv.addcmul(x, x, x, value=0.3),
+    lambda x: rv.addcdiv(x, x, x.flip(0), value=0.3),
+    lambda x: rv.lerp(x, x.flip(0), -3.0),
+    lambda x: rv.ldexp(x, x.flip(0)),
+    lambda x: rv.deg2rad(x),
+    lambda x: rv.rad2deg(x),
+    lambda x: rv.sinc(x),
+    lambda x: rv.round(x, decimals=1),
+    lambda x: rv.round(x, decimals=-1),
+    lambda x: rv.erf(x),
+]
+
+
+@pytest.mark.parametrize("function", HALVES)
+@pytest.mark.filterwarnings("error")
+def test_all_halves_are_computed_in_float32(function):
+    """All of them but those whose float32 result lies between two halves are those of float32, rounded."""
+    x = rv.tensor(np.arange(0, 65536, 7, dtype=np.uint16).view(np.float16))
+    y = function(x)
+    assert y.dtype == np.float16
+    with np.errstate(all="ignore"):
+        expected = function(x.float()).numpy().astype(np.float16)
+    np.testing.assert_array_equal(y.numpy(), expected)
+
+
+def test_square_roots_of_halves_are_powers():
+    x = rv.tensor([-np.inf, -0.0, 4.0], dtype=rv.float16)
+    assert (x**0.5).tolist() == [np.inf, 0.0, 2.0]  # as in PyTorch, where those of float32 are roots
+
+
 def test_results_of_float16_are_float16_and_rounded_once():
     x = rv.tensor([[0.1, 0.7, 0.3], [2.0, -1.0, 0.4]], dtype=rv.float16)
     for function in (rv.cov, rv.corrcoef):

@@ -359,14 +359,32 @@ def test_a_number_beyond_the_dtype_of_an_input() -> None:
         (lambda b: b - True, "sub"),
         (lambda b: True - b, "sub"),
         (lambda b: rv.sub(True, True), "sub"),
-        (lambda b: b**b, "pow"),
+        (lambda b: b // b, "floor_divide"),
+        (lambda b: b % True, "remainder"),
+        (lambda b: rv.fmod(b, b), "fmod"),
         (lambda b: -b, "neg"),
         (lambda b: rv.neg(True), "neg"),
     ],
 )
-def test_bools_have_no_difference_or_power(op, name):
+def test_bools_have_no_difference_or_quotient(op, name):
     with pytest.raises(TypeError, match=rf"\[{name}\] got .*bool.*; expected numbers"):
         op(rv.tensor([True, False]))
+
+
+def test_bools_are_not_shifted():
+    b = rv.tensor([True, False])
+    for shifted in (lambda: b << b, lambda: b >> True):
+        with pytest.raises(TypeError, match=r"_shift\] got dtypes bool, bool; expected integers"):
+            shifted()
+
+
+def test_powers_of_bools():
+    a, b = rv.tensor([False, False, True, True]), rv.tensor([False, True, False, True])
+    assert (a**b).tolist() == [True, False, True, True]
+    assert (a**True).tolist() == a.tolist()
+    assert (a**b).dtype == (a**False).dtype == np.bool_
+    a **= b
+    assert a.tolist() == [True, False, True, True]
 
 
 def test_two_bools_that_are_python_s_stay_bools():

@@ -166,3 +166,50 @@ def test_addmm_does_not_grow():
                 "expected x to broadcast to the product",
                 lambda x=x, b=beta: rv.addmm(x, rv.ones(2, 4), rv.ones(4, 3), beta=b),
             )
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "place"),  # of 300 bins; PyTorch widens by 1, or to the next number
+    [
+        (5.0, "float32", 150),
+        (2.0**24, "float32", 100),
+        (3e38, "float32", 150),
+        (65504.0, "float16", 150),
+        (2.0**53, "float64", 100),
+    ],
+)
+def test_histc_of_equal_values(value, dtype, place):
+    x = rv.full((3,), value, dtype=dtype)
+    assert rv.histc(x, 300).nonzero().tolist() == [[place]]
+
+
+def test_limits_of_histc_are_of_the_dtype():
+    for dtype in (rv.float16, rv.float32, rv.float64):
+        x = rv.tensor([0.1, 0.9], dtype=dtype)
+        assert rv.histc(x, 4, min=0.1, max=0.9).tolist() == [1, 0, 0, 1], dtype
+
+
+def test_what_is_infinitely_far_is_not_close():
+    inf, x = math.inf, rv.tensor([math.inf, 1.0, math.inf, math.nan])
+    y = rv.tensor([1.0, 1.0, inf, math.nan])
+    assert (
+        rv.isclose(x, y, rtol=inf).tolist()
+        == rv.isclose(x, y, atol=inf).tolist()
+        == [False, True, True, False]
+    )
+    large = rv.tensor([2**53])
+    assert rv.isclose(large, large + 1, 0, 0).tolist() == [False]
+
+
+def test_integers_have_no_decimals():
+    refused(
+        TypeError,
+        "[round] got x of dtype int8 and decimals -1; expected floats",
+        rv.tensor([127]).to(rv.int8).round,
+        -1,
+    )
+
+
+def test_arange_counts_before_it_rounds():
+    assert rv.arange(0, 5.5, 1.5, dtype=rv.int32).tolist() == [0, 1, 2, 3]  # as in PyTorch
+    assert rv.arange(0, 5.5, 1.5, dtype=rv.int64).tolist() == [0, 1, 2, 3, 4]

@@ -91,7 +91,7 @@ template <class V>
 RANVIER_INLINE V remainder(V a, V b) {
   const V rest = quotient<element_of<V>>(a, b).rest;
   const V turned = select(sign_bit(rest) == sign_bit(b), rest, rest + b);
-  return select(rest == V{}, copysign(V{}, b), turned);
+  return select(rest == V{}, copysign(V{}, a), turned);
 }
 
 template <class V>

@@ -311,6 +311,8 @@ def arange(
     whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
     kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
     if kind.kind in "iu" and not whole:
+        if kind.char != "l" and step:  # PyTorch counts before the fractions are lost, but for int64
+            last = int(first) + int(step) * math.ceil((last - first) / step)
         first, last, step = int(first), int(last), int(step)
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")

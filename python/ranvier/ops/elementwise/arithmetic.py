@@ -326,8 +326,10 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     dtype = result_dtype(a, b)
     if dtype.kind == "b":
         raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
-    a, b = (x if isinstance(x, Tensor) else as_number("div", x, dtype) for x in (a, b))
-    return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
+    kind = F32 if dtype.char == "e" else dtype  # a rounded quotient of halves may be the next number
+    a, b = (x if isinstance(x, Tensor) else as_number("div", x, kind) for x in (a, b))
+    y: Tensor = RoundedDiv(mode).apply(cast(a, kind), cast(b, kind))
+    return y if kind is dtype else y.to(dtype)
 
 
 def neg(input: Any) -> Tensor:

@@ -108,6 +108,14 @@ def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
     return y.astype(np.result_type(*inputs), copy=False)
 
 
+def _halves(name: str, function: Callable[..., Any], x: Array) -> Array:
+    """The values of half floats: computed in float32, rounded once."""
+    if x.dtype.char != "e":
+        return _values(name, function, x)
+    with np.errstate(all="ignore"):
+        return _values(name, function, x.astype(F32)).astype(x.dtype)
+
+
 def _gradient(slope: Slope | None, dy: Array, *saved: Array) -> Array:
     with np.errstate(all="ignore"):
         dx = np.zeros_like(dy) if slope is None else dy * slope(np, *saved)
@@ -170,7 +178,7 @@ def of_one(
             if x._array.dtype.kind in "biu":
                 return wrap(copied(x._array))
             # float16: NumPy computes it, without a gradient
-            return by_numpy(function, x._array) if integers else by_numpy(_values, name, function, x._array)
+            return by_numpy(function, x._array) if integers else by_numpy(_halves, name, function, x._array)
         return node(function, (slope,)).apply(floating(x))
 
     return op

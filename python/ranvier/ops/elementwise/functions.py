@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,16 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
 from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import (
+    F32,
     Array,
     as_operand,
+    as_tensor,
     floating,
     is_floating,
     is_number,
@@ -125,7 +126,18 @@ def round(input: Any, decimals: int = 0) -> Tensor:
     | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""
     if decimals and is_floating(input):
         return round(input * 10.0**decimals) / 10.0**decimals
-    return _keeping_integers(Round, partial(np.round, decimals=decimals), "round", input)
+    if decimals and (kind := as_tensor("round", input).dtype).kind != "f":
+        raise DtypeError(
+            f"[round] got x of dtype {kind.name} and decimals {decimals}; expected floats: use x.float()"
+        )
+    if decimals:  # half floats: in float32, rounded once
+        return round(input.to(F32), decimals).to(input.dtype)
+    return _keeping_integers(Round, _to_whole, "round", input)
+
+
+def _to_whole(x: Any) -> Any:
+    with np.errstate(invalid="ignore"):  # NumPy warns of halves that are NaN
+        return np.round(x)
 
 
 def _keeping_integers(function: type[Function], numpy_function: Any, name: str, x: Any) -> Tensor:
@@ -225,13 +237,18 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return NumberPow(float(input)).apply(exponent)
     if type(exponent) is int and exponent >= 0 and (y := _POWER(input, exponent)) is not None:
         return y
-    if isinstance(exponent, (int, np.integer)) and exponent < 0 and not isinstance(input, float):
+    whole = not isinstance(input, float) and getattr(input, "dtype", np.dtype(int)).kind != "f"
+    if whole and isinstance(exponent, (int, np.integer)) and exponent < 0:
         raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
     return promoted("pow", Pow, _whole_power, input, exponent)
 
 
 def _whole_power(a: Any, b: Any) -> Any:
     """a^b of integers; for negative b 1 and -1 stay, others become 0. Of half floats as NumPy's."""
+    if a.dtype.kind == "b":
+        return a | ~b
+    if a.dtype.kind == "f" and np.size(b) == 1:
+        b = np.full_like(a, b)  # by a number of 0.5 NumPy takes the square root, which differs at -inf
     if a.dtype.kind == "f" or not np.any(np.less(b, 0)):
         return np.power(a, b)
     whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -22,9 +23,10 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
     """A function of integers (or bools), which has no gradient."""
     raw = [as_operand(name, x) for x in operands]
     dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
-    if dtype.kind not in "biu":
+    wanted = "integers" if name.endswith("shift") else "bools or integers"
+    if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
         kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in raw)
-        raise DtypeError(f"[{name}] got dtypes {kinds}; expected bools or integers")
+        raise DtypeError(f"[{name}] got dtypes {kinds}; expected {wanted}")
     arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
     if (y := logic(function, *arrays)) is not None:
         return wrap(y)
@@ -122,10 +124,15 @@ def isclose(
     return by_numpy(_isclose, input._array, other._array, rtol, atol, equal_nan)
 
 
-def _isclose(a: Any, b: Any, *settings: Any) -> Any:
+def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
     try:
         with np.errstate(all="ignore"):
-            return np.asarray(np.isclose(a, b, *settings))
+            if not (rtol or atol):
+                return np.asarray((a == b) | (equal_nan & (a != a) & (b != b)))
+            close = np.asarray(np.isclose(a, b, rtol, atol, equal_nan))
+            if math.inf in (rtol, atol):  # an infinite difference is not close
+                close &= (a == b) | (np.isinf(a) == np.isinf(b))
+            return close
     except ValueError as error:
         raise OpError(unlike("isclose", a, b)) from error
 

@@ -20,7 +20,7 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
-from ranvier.ops.elementwise.dtypes import as_operand, as_tensor, cast, floating, result_dtype
+from ranvier.ops.elementwise.dtypes import F32, as_operand, as_tensor, cast, floating, result_dtype
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.rows import document, examples
@@ -108,8 +108,18 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
+def _rounded_once(op: Any, *operands: Any, **settings: Any) -> Tensor | None:
+    """The op of half floats, computed in float32; None for other Tensors."""
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    if not tensors or any(x._array.dtype.char != "e" for x in tensors):
+        return None
+    return op(*(x.to(F32) if isinstance(x, Tensor) else x for x in operands), **settings).to(np.float16)
+
+
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if (call := FUSED["lerp"](input, end, weight)) and (y := direct(*call)) is not None:
+        return y
+    if (y := _rounded_once(lerp, input, end, weight)) is not None:
         return y
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
@@ -125,6 +135,8 @@ def _added(name: str, joined: Any) -> Callable[..., Tensor]:
         if third is not None:
             value, tensor1, tensor2 = tensor1, tensor2, third
         if (call := fused(input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
+            return y
+        if (y := _rounded_once(op, input, tensor1, tensor2, value=value)) is not None:
             return y
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor) and input.dtype.char != "e":
             # the dtype of the sum: products of small integers would overflow, quotients be rounded
@@ -168,9 +180,13 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 
 def ldexp(input: Any, other: Any) -> Tensor:
     """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
-    input, other = floating(as_tensor("ldexp", input)), as_operand("ldexp", other)
+    input, other = as_tensor("ldexp", input), as_operand("ldexp", other)
+    if not (isinstance(other, Tensor) and other.dtype.kind == "f"):
+        input = floating(input)
     if isinstance(other, Tensor) and other.dtype.kind in "biu":
         other = other.to(input.dtype)
+    if (y := _rounded_once(ldexp, input, other)) is not None:
+        return y
     return mul(input, pow(2.0, other))
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.creation import linspace
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
@@ -193,21 +194,36 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
     | rv.histc(rv.tensor([1.0, 2.0, 1.0]), bins=4, min=0, max=3) -> tensor([0., 2., 1., 0.])"""
     input = as_tensor("histc", input)
     values = input._read("histc")
-    if min == max and values.size:
-        min, max = float(values.min()), float(values.max())
-    if min == max:
-        min, max = min - 1, max + 1
-    if bins < 1 or not -np.inf < min < max < np.inf:
+    low, high = _limits(values, min, max, 1)
+    if bins < 1 or not (low < high and high - low < np.inf):
         raise OpError(
-            f"[histc] got {bins} bins in [{min}, {max}]; expected at least one, and finite min < max"
+            f"[histc] got {bins} bins in [{low}, {high}]; expected at least one, and finite min < max"
         )
-    return without_derivative("histc", _counts(values.reshape(-1), bins, min, max).astype(input.dtype), input)
+    return without_derivative(
+        "histc", _counts(values.reshape(-1), bins, low, high).astype(input.dtype), input
+    )
 
 
-def _counts(values: Any, bins: int, low: float, high: float) -> Any:
-    """How many are in each interval, which the dtype's arithmetic decides, as in PyTorch."""
-    exact = values.dtype if values.dtype in (F32, F64) else F32 if values.dtype == np.float16 else F64
-    first, count, width = (exact.type(v) for v in (low, bins, high - low))
+def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
+    """The limits in the dtype of the arithmetic: if equal those of the values; if these are, a number less
+    and more."""
+    own = values.dtype if values.dtype.kind == "f" else F64
+    exact = F32 if own == np.float16 else own
+    with np.errstate(all="ignore"):
+        low, high = (exact.type(own.type(v)) for v in (low, high))
+        if low == high and values.size:
+            low, high = (exact.type(v) for v in (values.min(), values.max()))
+        if low == high:
+            end = exact.type(np.inf)
+            low = np.minimum(low - exact.type(more), np.nextafter(low, -end))
+            high = np.maximum(high + exact.type(more), np.nextafter(high, end))
+    return low, high
+
+
+def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
+    """How many are in each interval, which the arithmetic of the limits' dtype decides, as in PyTorch."""
+    exact = low.dtype
+    first, count, width = low, exact.type(bins), high - low
     counts = np.zeros(bins, np.int64)
     for start in range(0, values.size, 1 << 15):  # what stays in the cache
         some = values[start : start + (1 << 15)].astype(exact, copy=False)
@@ -220,12 +236,21 @@ def _counts(values: Any, bins: int, low: float, high: float) -> Any:
 def histogram(
     input: Any, bins: Any = 100, *, range: Any = None, weight: Any = None, density: bool = False
 ) -> Histogram:
-    """How many elements are in each interval, and the edges of the intervals: as numpy.histogram.
+    """How many elements are in each interval, and the edges of the intervals, for a number those of linspace.
     | rv.histogram(rv.tensor([1.0, 2.0, 1.0]), 2, range=(0.0, 3.0)).hist -> tensor([2., 1.])"""
     input = as_tensor("histogram", input)
     values = input._read("histogram")
     w = None if weight is None else as_tensor("histogram", weight)._array
     edges = getattr(bins, "_array", bins)
+    if (
+        isinstance(bins, int)
+        and bins > 0
+        and values.dtype in (F32, F64)
+        and (range is None or range[0] < range[1])
+    ):
+        first, last = range or (0, 0)
+        low, high = _limits(values, first, last, 0.5)
+        edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array
     results = [part.astype(input.dtype) for part in np.histogram(values, edges, range, density, w)]
     return Histogram(*(without_derivative("histogram", part, input, weight) for part in results))
 
