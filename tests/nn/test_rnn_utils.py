@@ -118,13 +118,43 @@ def test_a_compiled_step_that_packs_is_one_program():
         ([3, 0], ValueError, "from 0 to 3; expected 1 to 3, the steps"),
         ([4, 1], ValueError, "from 1 to 4; expected 1 to 3, the steps"),
         ([3], ValueError, "of shape (1,); expected (2,), one or more"),
-        ([3.0, 1.0], TypeError, "of dtype float64; expected whole numbers"),
+        ([float("nan"), 1], TypeError, "[nan, 1.0]; expected finite numbers"),
+        (["3", "1"], TypeError, "<U1; expected finite numbers"),
     ],
 )
 def test_wrong_lengths(lengths, error, text):
     with pytest.raises(error) as caught:
         pack_padded_sequence(rv.rand(3, 2), lengths)
     assert str(caught.value) == f"[pack_padded_sequence] got lengths {text}"
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[3.0, 1.0], [3.9, 1.2], rv.tensor([3.0, 1.5]), rv.tensor([3.0, 1.0]).half(), np.array([3.0, 1.0])],
+)
+def test_lengths_lose_their_fractions(lengths):
+    x = rv.rand(3, 2)
+    assert pack_padded_sequence(x, lengths).batch_sizes.tolist() == [2, 1, 1]
+    assert [len(y) for y in unpad_sequence(x, lengths)] == [3, 1]
+
+
+PACKED = {"double": "float64", "half": "float16", "long": "int64", "int": "int32", "short": "int16"}
+
+
+def test_methods_of_packed_sequences():
+    packed = pack_sequence([rv.ones(1, 1), rv.ones(2, 1)], enforce_sorted=False)
+    assert packed.cpu() is packed.to("cpu") is packed.float() is packed.to(rv.float32) is packed
+    for name, dtype in {**PACKED, "char": "int8", "byte": "uint8"}.items():
+        other = getattr(packed, name)()
+        assert type(other) is type(packed)
+        assert other.data.dtype == dtype
+        assert other.sorted_indices is packed.sorted_indices
+    assert packed.pin_memory().data.tolist() == packed.data.tolist()
+    assert (packed.is_cuda, packed.is_pinned()) == (False, False)
+    with pytest.raises(RuntimeError, match="cuda"):
+        packed.cuda()
+    pair = PackedSequence((packed.data, packed.batch_sizes))
+    assert pair.batch_sizes is packed.batch_sizes
 
 
 @pytest.mark.parametrize(

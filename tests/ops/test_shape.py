@@ -210,3 +210,12 @@ def test_results_are_in_c_order_where_the_order_is_open():
     assert rv.cat([x, x], 1).is_contiguous()
     assert rv.stack([rv.ones(2, 3, 1)] * 2, -1).is_contiguous()
     assert rv.arange(3.0).expand(2, 3).relu().is_contiguous()
+
+
+def test_parts_by_tensors():
+    x = rv.arange(5)
+    assert [y.tolist() for y in x.split(rv.tensor(3))] == [[0, 1, 2], [3, 4]]
+    assert [y.tolist() for y in x.chunk(rv.tensor(2))] == [[0, 1, 2], [3, 4]]
+    refused(
+        TypeError, "[tensor_split] got indices_or_sections of dtype float64", rv.tensor_split, x, [1.5, 3]
+    )

@@ -12,7 +12,7 @@ The longest sequence comes first. Other orders are sorted, and restored when the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
 from ranvier.ops.rows import examples as _examples
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _NAMES = """
     PackedSequence invert_permutation pack_padded_sequence pack_sequence pad_packed_sequence pad_sequence
@@ -54,24 +57,46 @@ class PackedSequence(_Fields):
 
     def __new__(
         cls,
-        data: Tensor,
-        batch_sizes: Tensor,
+        data: Any,
+        batch_sizes: Tensor | None = None,
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
-    ) -> PackedSequence:
+    ) -> Self:
+        if batch_sizes is None:  # the old form, a pair
+            data, batch_sizes = data
         if unsorted_indices is None:
             unsorted_indices = invert_permutation(sorted_indices)
         return super().__new__(cls, data, batch_sizes, sorted_indices, unsorted_indices)
 
-    def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
+    def to(self, *args: Any, **kwargs: Any) -> Self:
         """With data in another dtype, as :meth:`Tensor.to`."""
-        return self._replace(data=self.data.to(*args, **kwargs))
+        data = self.data.to(*args, **kwargs)
+        return self if data is self.data else self._replace(data=data)
 
-    def float(self) -> PackedSequence:
-        return self.to(np.float32)
+    def pin_memory(self) -> Self:
+        return self._replace(data=self.data.pin_memory())
 
-    def double(self) -> PackedSequence:
-        return self.to(np.float64)
+    def is_pinned(self) -> bool:
+        return self.data.is_pinned()
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether data is on a GPU."""
+        return self.data.is_cuda
+
+
+def _method_of_data(name: str) -> Any:
+    def method(self: PackedSequence, *args: Any, **kwargs: Any) -> PackedSequence:
+        data = getattr(self.data, name)(*args, **kwargs)
+        return self if data is self.data else self._replace(data=data)
+
+    method.__name__, method.__qualname__ = name, f"PackedSequence.{name}"
+    method.__doc__ = f"With data as by ``Tensor.{name}``."
+    return method
+
+
+for _name in ["cpu", "cuda", "float", "double", "half", "long", "int", "short", "char", "byte"]:
+    setattr(PackedSequence, _name, _method_of_data(_name))
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
@@ -101,7 +126,8 @@ def pack_padded_sequence(
 ) -> PackedSequence:
     """The first lengths[n] steps of each sequence n, without the padding after them.
 
-    input: (steps, N, ...), with batch_first (N, steps, ...); lengths: N whole numbers from 1 to steps.
+    input: (steps, N, ...), with batch_first (N, steps, ...); lengths: N numbers from 1 to steps, without
+    their fractions.
     enforce_sorted: the longest sequence comes first, the shortest last, else ValueError; False sorts them.
 
     Raises ValueError for lengths that do not fit.
@@ -227,15 +253,17 @@ def _lengths(name: str, lengths: Any, batch: int, steps: int) -> Array:
     if isinstance(lengths, Tensor):
         lengths = lengths._read(name)
     counts = np.asarray(lengths)
-    if counts.dtype.kind not in "iu":
-        raise DtypeError(f"[{name}] got lengths of dtype {counts.dtype}; expected whole numbers")
+    if counts.dtype.kind not in "biuf" or not np.isfinite(counts).all():
+        shown = counts.dtype if counts.dtype.kind not in "f" else counts.tolist()
+        raise DtypeError(f"[{name}] got lengths {shown}; expected finite numbers")
+    counts = counts.astype(np.int64)  # PyTorch takes floats, without their fractions
     if counts.shape != (batch,) or not batch:
         raise OpError(f"[{name}] got lengths of shape {counts.shape}; expected {(batch,)}, one or more")
     if counts.min() < 1 or counts.max() > steps:
         raise ValueError(
             f"[{name}] got lengths from {counts.min()} to {counts.max()}; expected 1 to {steps}, the steps"
         )
-    return counts.astype(np.int64)
+    return counts
 
 
 def _sequences(name: str, sequences: Sequence[Any]) -> tuple[list[Tensor], Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter
+from operator import attrgetter, index
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,8 @@ def split(
     [(2, 2), (2, 2), (1, 2)]
     """
     size = split_size_or_sections if split_size is None else split_size
+    if isinstance(size, Tensor) and size.ndim == 0:
+        size = index(size)
     return _core._split("split", tensor, size, dim)
 
 
@@ -153,6 +155,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [part.tolist() for part in rv.arange(5).chunk(2)]
     [[0, 1, 2], [3, 4]]
     """
+    if isinstance(chunks, Tensor):
+        chunks = index(chunks)
     return _core._chunk("chunk", input, chunks, dim)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
@@ -80,6 +80,8 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     n, where_to = input.shape[at], indices_or_sections
     if isinstance(where_to, Tensor):
         where_to = where_to._read("tensor_split")
+    if (kind := np.asarray(where_to).dtype).kind not in "iu":
+        raise DtypeError(f"[tensor_split] got indices_or_sections of dtype {kind}; expected whole numbers")
     if np.ndim(where_to) == 0:
         parts = int(where_to)
         if not 1 <= parts <= max(n, _MOST_PARTS):
