@@ -335,3 +335,46 @@ def test_a_check_of_ones_own_holds_for_independent_dimensions():
 
     assert not D.constraints.independent(Even(0, 9), 1).holds(rv.tensor([[2, 3]]))
     assert D.constraints.independent(Even(0, 9), 1).holds(rv.tensor([[2, 12]]))
+
+
+def test_relaxed_variables():
+    """Log-densities are PyTorch's; samples lie in the support, at a low temperature near its corners."""
+    p, t = rv.tensor([0.2, 0.7]), rv.tensor(0.5)
+    y = D.RelaxedBernoulli(t, p).log_prob(rv.tensor([0.3, 0.6]))
+    np.testing.assert_allclose(y.numpy(), [-0.7420366, -0.7544413], rtol=1e-6)
+    d = D.RelaxedOneHotCategorical(rv.tensor(2.0), logits=rv.tensor([[0.0, 1.0], [1.0, 3.0]]))
+    y = d.log_prob(rv.tensor([[0.4, 0.6], [0.5, 0.5]]))
+    np.testing.assert_allclose(y.numpy(), [0.7250456, -0.1744146], rtol=1e-6)
+    assert d.expand((3, 2)).sample((4,)).shape == (4, 3, 2, 2)
+    rv.manual_seed(0)
+    cold = D.RelaxedOneHotCategorical(0.01, rv.tensor([0.2, 0.3, 0.5], requires_grad=True)).rsample((5000,))
+    assert D.constraints.simplex.check(cold).all()
+    np.testing.assert_allclose(cold.detach().mean(0).numpy(), [0.2, 0.3, 0.5], atol=0.03)
+    cold[:, 0].sum().backward()
+    many = D.RelaxedBernoulli(0.01, p.requires_grad_()).rsample((5000,))
+    np.testing.assert_allclose(many.detach().mean(0).numpy(), p.tolist(), atol=0.03)
+    many.sum().backward()
+    assert p.grad.isfinite().all()
+    for make in (D.RelaxedBernoulli, D.RelaxedOneHotCategorical):
+        refused(ValueError, "got temperature outside its range; expected numbers > 0", make, -1.0, p.detach())
+
+
+def test_the_support_of_a_mixture():
+    mixture, parts = (
+        D.Categorical(rv.tensor([0.3, 0.7])),
+        D.Uniform(rv.tensor([0.0, 1.0]), rv.tensor([2.0, 3.0])),
+    )
+    support = D.MixtureSameFamily(mixture, parts).support
+    assert type(support) is D.constraints.MixtureSameFamilyConstraint
+    assert support.check(rv.tensor(1.5)).shape == ()
+    assert support.check(rv.tensor([[0.5], [1.5]])).tolist() == [[False], [True]]
+    rows = D.MixtureSameFamily(mixture, D.MultivariateNormal(rv.zeros(2, 3), rv.eye(3)))
+    assert (rows.support.event_dim, rows.support.check(rv.zeros(4, 3)).shape) == (1, (4,))
+    assert repr(rows).startswith("MixtureSameFamily(\n  Categorical(probs: (2,)),\n  MultivariateNormal(")
+
+
+def test_shapes_of_parameters():
+    p = rv.tensor([[0.2, 0.8]])
+    for d in (D.Bernoulli(p), D.Categorical(p), D.OneHotCategorical(logits=p), D.Multinomial(2, p)):
+        assert d.param_shape == (1, 2)
+    assert D.Bernoulli(p).log_prob(rv.ones(1, 2, dtype=rv.float64)).dtype == np.float64

@@ -30,6 +30,7 @@ from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFa
 from ranvier.distributions.divergence import kl_divergence, register_kl
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import Cauchy, Gumbel, HalfCauchy, HalfNormal, StudentT
+from ranvier.distributions.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
 from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import *  # noqa: F403
 
@@ -37,8 +38,9 @@ __all__ = [
     "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Dirichlet", "Distribution", "Exponential",
     "Gamma", "Geometric", "Gumbel", "HalfCauchy", "HalfNormal", "Independent", "LKJCholesky", "Laplace",
     "LogNormal", "MixtureSameFamily", "Multinomial", "MultivariateNormal", "NegativeBinomial", "Normal",
-    "OneHotCategorical", "Poisson", "StudentT", "TransformedDistribution", "Uniform", "biject_to",
-    "constraints", "kl_divergence", "register_kl", "transform_to", "transforms",
+    "OneHotCategorical", "Poisson", "RelaxedBernoulli", "RelaxedOneHotCategorical", "StudentT",
+    "TransformedDistribution", "Uniform", "biject_to", "constraints", "kl_divergence", "register_kl",
+    "transform_to", "transforms",
 ]  # fmt: skip
 __all__ += transforms.__all__
 

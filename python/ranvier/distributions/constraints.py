@@ -15,11 +15,12 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import cast
 
 __all__ = [
-    "Constraint", "boolean", "cat", "corr_cholesky", "dependent", "dependent_property", "greater_than",
-    "greater_than_eq", "half_open_interval", "independent", "integer_interval", "interval", "is_dependent",
-    "less_than", "lower_cholesky", "lower_triangular", "multinomial", "nonnegative", "nonnegative_integer",
-    "one_hot", "positive", "positive_definite", "positive_integer", "positive_semidefinite", "real",
-    "real_vector", "simplex", "square", "stack", "symmetric", "unit_interval",
+    "Constraint", "MixtureSameFamilyConstraint", "boolean", "cat", "corr_cholesky", "dependent",
+    "dependent_property", "greater_than", "greater_than_eq", "half_open_interval", "independent",
+    "integer_interval", "interval", "is_dependent", "less_than", "lower_cholesky", "lower_triangular",
+    "multinomial", "nonnegative", "nonnegative_integer", "one_hot", "positive", "positive_definite",
+    "positive_integer", "positive_semidefinite", "real", "real_vector", "simplex", "square", "stack",
+    "symmetric", "unit_interval",
 ]  # fmt: skip
 
 _FLOAT = np.dtype(np.float32)
@@ -347,6 +348,28 @@ class _Stack(_Parts):
 
     def check(self, value: Any) -> Any:
         return ops.stack(self._check(ops.unbind(value, self.dim)), self.dim)
+
+
+class MixtureSameFamilyConstraint(Constraint):
+    """What all components of a mixture take: their limits may differ."""
+
+    def __init__(self, base_constraint: Constraint) -> None:
+        self.base_constraint = base_constraint
+        self.event_dim, self.is_discrete = base_constraint.event_dim, base_constraint.is_discrete
+
+    text = property(lambda c: c.base_constraint.text)
+
+    def check(self, value: Any) -> Any:
+        if value.ndim < self.event_dim:
+            raise ValueError(
+                f"[MixtureSameFamilyConstraint] got a value of shape {value.shape}; expected at least "
+                f"{self.event_dim} dimensions"
+            )
+        kept = self.base_constraint.check(ops.unsqueeze(value, -1 - self.event_dim))
+        return ops.all(ops.reshape(kept, (*kept.shape[: value.ndim - self.event_dim], -1)), -1)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_constraint!r})"
 
 
 def _whole(x: Any) -> Any:

@@ -206,6 +206,7 @@ class Multinomial(Distribution):
         self._validate_args = self._categorical._validate_args
 
     probs, logits = moment(lambda d: d._categorical.probs), moment(lambda d: d._categorical.logits)
+    param_shape = property(lambda d: d._categorical.param_shape)
 
     @dependent_property(is_discrete=True, event_dim=1)
     def support(self) -> Any:

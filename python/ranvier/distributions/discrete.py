@@ -14,6 +14,7 @@ from ranvier.autograd import Tensor, no_grad
 from ranvier.distributions.base import Distribution, moment, parameters
 from ranvier.distributions.constraints import (
     Constraint,
+    MixtureSameFamilyConstraint,
     boolean,
     dependent_property,
     integer_interval,
@@ -54,6 +55,7 @@ class _OfTrials(Distribution):
         self._with(validate_args, **counts, **given)
 
     _param = property(lambda d: d.logits if d._by_logits else d.probs)
+    param_shape = property(lambda d: d._param.shape)
 
     @lazy_property
     def probs(self) -> Tensor:
@@ -84,8 +86,8 @@ class Bernoulli(_OfTrials):
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
-        x = x if x.dtype == self.logits.dtype else x.to(self.logits.dtype)
         logits = self.logits
+        x = x if x.dtype.kind == "f" else x.to(logits.dtype)
         if x.shape != logits.shape:
             x, logits = ops.broadcast_tensors(x, logits)
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -138,7 +140,7 @@ class Categorical(Distribution):
         Distribution.__init__(self, given.shape[:-1], (), False)
         self._validate_args = check
 
-    _param = _OfTrials._param
+    _param, param_shape = _OfTrials._param, _OfTrials.param_shape
 
     @lazy_property
     def probs(self) -> Tensor:
@@ -213,19 +215,6 @@ class OneHotCategorical(Categorical):
     variance = moment(lambda d: d.probs * (1 - d.probs))
 
 
-class _OfMixture(Constraint):
-    """What each component takes."""
-
-    def __init__(self, base: Constraint, axis: int) -> None:
-        self.base, self.axis = base, axis
-        self.event_dim, self.is_discrete = base.event_dim, base.is_discrete
-
-    text = property(lambda c: c.base.text)
-
-    def check(self, value: Any) -> Any:
-        return self.base.check(ops.unsqueeze(value, self.axis))
-
-
 class MixtureSameFamily(Distribution):
     """A draw of one of k components of a kind: p(x) = sum over i of p_i p(x | component i).
 
@@ -257,8 +246,7 @@ class MixtureSameFamily(Distribution):
 
     @dependent_property
     def support(self) -> Any:
-        of_one = self.component_distribution.support  # its limits may differ from component to component
-        return _OfMixture(of_one, self._axis)
+        return MixtureSameFamilyConstraint(self.component_distribution.support)
 
     def cdf(self, value: Any) -> Tensor:
         below = self.component_distribution.cdf(ops.unsqueeze(self._value(value), self._axis))
@@ -277,6 +265,9 @@ class MixtureSameFamily(Distribution):
             index = ops.reshape(chosen, (*chosen.shape, 1, *(1 for _ in self.event_shape)))
             index = expanded(index, (*chosen.shape, 1, *self.event_shape))
             return ops.squeeze(ops.gather(values, self._axis, index), self._axis)
+
+    def __repr__(self) -> str:
+        return f"MixtureSameFamily(\n  {self.mixture_distribution},\n  {self.component_distribution})"
 
     def _mean(self, values: Tensor) -> Tensor:
         """Of one value for each component."""

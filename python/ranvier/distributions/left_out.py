@@ -8,8 +8,8 @@ from ranvier.distributions.base import Distribution
 
 _NAMES = """
     Chi2 ContinuousBernoulli ExponentialFamily FisherSnedecor GeneralizedPareto InverseGamma Kumaraswamy
-    LogisticNormal LowRankMultivariateNormal OneHotCategoricalStraightThrough Pareto RelaxedBernoulli
-    RelaxedOneHotCategorical VonMises Weibull Wishart
+    LogisticNormal LowRankMultivariateNormal OneHotCategoricalStraightThrough Pareto VonMises Weibull
+    Wishart
 """
 
 

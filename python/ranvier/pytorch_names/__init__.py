@@ -34,7 +34,8 @@ _FILES = {
     "distributions": """
         bernoulli beta binomial categorical cauchy dirichlet distribution exponential geometric gumbel
         half_cauchy half_normal independent kl laplace lkj_cholesky log_normal mixture_same_family
-        multinomial multivariate_normal negative_binomial normal one_hot_categorical poisson studentT uniform
+        multinomial multivariate_normal negative_binomial normal one_hot_categorical poisson
+        relaxed_bernoulli relaxed_categorical studentT uniform
     """,
     "nn.modules": """
         activation batchnorm channelshuffle container conv distance dropout flatten fold instancenorm lazy

@@ -47,8 +47,7 @@ FILES = {
 
 _LEFT_OUT = """
     chi2 continuous_bernoulli exp_family fishersnedecor generalized_pareto inverse_gamma kumaraswamy
-    logistic_normal lowrank_multivariate_normal pareto relaxed_bernoulli relaxed_categorical von_mises weibull
-    wishart
+    logistic_normal lowrank_multivariate_normal pareto von_mises weibull wishart
 """
 FILES |= {f"distributions.{name}": "ranvier.distributions.left_out" for name in _LEFT_OUT.split()}
 

@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
@@ -144,8 +144,14 @@ def split(
     """
     size = split_size_or_sections if split_size is None else split_size
     if isinstance(size, Tensor) and size.ndim == 0:
-        size = index(size)
+        size = _whole("split", size)
     return _core._split("split", tensor, size, dim)
+
+
+def _whole(name: str, x: Tensor) -> int:
+    if x._array.dtype.kind not in "iu":
+        raise DtypeError(f"[{name}] got a size of dtype {x._array.dtype}; expected a whole number")
+    return index(x)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -155,8 +161,8 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     >>> [part.tolist() for part in rv.arange(5).chunk(2)]
     [[0, 1, 2], [3, 4]]
     """
-    if isinstance(chunks, Tensor):
-        chunks = index(chunks)
+    if isinstance(chunks, Tensor) and chunks.ndim == 0:
+        chunks = _whole("chunk", chunks)
     return _core._chunk("chunk", input, chunks, dim)
 
 
