@@ -126,7 +126,10 @@ def matrix_norm(A: Any, ord: Any = "fro", dim: tuple[int, int] = (-2, -1), keepd
     if abs(ord) != 1:
         rows, columns = columns, rows
     sums = ops.norm(A, 1, rows, True)  # of |column|, or of |row| where the axes are exchanged
-    extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
+    if ord > 0 and sums.shape[columns] == 0:  # the greatest of none is 0
+        extreme = ops.sum(sums, columns, True)
+    else:
+        extreme = (ops.amax if ord > 0 else ops.amin)(sums, columns, True)
     return extreme if keepdim else ops.sum(extreme, (rows, columns))  # removes the axes, of size 1
 
 

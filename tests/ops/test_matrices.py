@@ -1,5 +1,7 @@
 """Inverses, determinants, systems of equations and factors of matrices, against NumPy and PyTorch."""
 
+import math
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -391,3 +393,27 @@ def test_slogdet_of_matrices_without_a_determinant(dtype):
     np.testing.assert_array_equal(sign.numpy(), [0, 0, -1])
     np.testing.assert_array_equal(np.isnan(logs.numpy()), [True, False, False])
     assert sign.numpy().dtype == dtype
+
+
+@pytest.mark.parametrize("driver", [None, "gels", "gelsd"])
+@pytest.mark.parametrize("shape", [(4, 3), (2, 4, 3), (3, 3), (2, 3), (0, 3), (2, 4, 0)])
+def test_least_squares_of_vectors(shape, driver, rng):
+    a, b = (rv.tensor(rng.normal(size=size)) for size in (shape, shape[:-1]))
+    found, columns = (rv.linalg.lstsq(a, y, driver=driver) for y in (b, b.unsqueeze(-1)))
+    assert found.solution.shape == shape[:-2] + shape[-1:]
+    assert found.solution.tolist() == columns.solution.squeeze(-1).tolist()
+    assert [x.tolist() for x in found[1:]] == [x.tolist() for x in columns[1:]]
+
+
+def test_least_squares_of_other_shapes():
+    for b in (rv.ones(4), rv.ones(1, 4), rv.ones(2, 3)):
+        refused(ValueError, "[lstsq] got", rv.linalg.lstsq, rv.ones(2, 4, 3), b)
+
+
+@pytest.mark.parametrize("ord", [1, 2, math.inf, "nuc", "fro"])
+def test_norms_of_matrices_without_elements(ord):
+    for shape in ((0, 0), (0, 3), (3, 0)):
+        assert rv.linalg.matrix_norm(rv.zeros(shape), ord).tolist() == 0.0
+        assert rv.linalg.matrix_norm(rv.zeros(2, *shape), ord, keepdim=True).tolist() == [[[0.0]]] * 2
+    if isinstance(ord, (int, float)):
+        refused(ValueError, "[", rv.linalg.matrix_norm, rv.zeros(0, 0), -ord)

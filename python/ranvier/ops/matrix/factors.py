@@ -26,7 +26,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril, triu
-from ranvier.ops.shape.reshape import reshape
+from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 
 QRResult = namedtuple("QRResult", "Q R")
 LUFactors = namedtuple("LUFactors", "LU pivots")
@@ -237,14 +237,19 @@ def matrix_rank(
 
 
 def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
-    """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k).
+    """The X with the least |A X - B|, and of these the least |X|: A (..., m, n), B (..., m, k); or B
+    (..., m) and X (..., n).
 
     The solution is by Q and R where A has full rank, m >= n, else by singular values. driver only decides, as
     in PyTorch, which of the others are empty: rank for "gels", singular_values unless "gelsd" or "gelss",
     and residuals (..., k), the sums of squares of B - A X, for None and "gelsy", or where m <= n or a rank
     is below n.
     | rv.linalg.lstsq(rv.tensor([[1.0], [1.0]]), rv.tensor([[2.0], [4.0]])).solution -> tensor([[3.]])"""
-    A, B = matrix("lstsq", A, False), matrix("lstsq", B, False)
+    A, B = matrix("lstsq", A, False), as_tensor("lstsq", B)
+    if B.shape == A.shape[:-1]:
+        columns = lstsq(A, unsqueeze(B, -1), rcond, driver=driver)
+        return columns._replace(solution=squeeze(columns.solution, -1))
+    B = matrix("lstsq", B, False)
     if A.shape[-2] != B.shape[-2]:
         raise OpError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond

@@ -102,12 +102,13 @@ def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
     if not is_floating(A):
         raise DtypeError(f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64")
-    if ord != "nuc" and 0 in (A.shape[rows], A.shape[columns]):
+    empty = 0 in (A.shape[rows], A.shape[columns])
+    if ord == -2 and empty:
         shape = A.shape[rows], A.shape[columns]
         raise OpError(f"[matrix_norm] got matrices of shape {shape}; expected an element")
     rest = [d for d in range(A.ndim) if d not in (rows, columns)]
     _, values, _ = Svd("matrix_norm").apply(permute(A, (*rest, rows, columns)))
-    y: Tensor = total(values, -1) if ord == "nuc" else (amax if ord > 0 else amin)(values, -1)
+    y: Tensor = total(values, -1) if ord == "nuc" or empty else (amax if ord > 0 else amin)(values, -1)
     if keepdim:
         y = reshape(y, tuple(1 if d in (rows, columns) else n for d, n in enumerate(A.shape)))
     return y
