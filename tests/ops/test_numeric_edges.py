@@ -213,3 +213,12 @@ def test_integers_have_no_decimals():
 def test_arange_counts_before_it_rounds():
     assert rv.arange(0, 5.5, 1.5, dtype=rv.int32).tolist() == [0, 1, 2, 3]  # as in PyTorch
     assert rv.arange(0, 5.5, 1.5, dtype=rv.int64).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_numbers_that_no_dtype_holds():
+    for data in (2**63, [2**63], [[1, 2**63]], [2**64], [-(2**63) - 1], [True, 2**63]):
+        refused(ValueError, "[tensor] got whole numbers that int64 cannot hold", rv.tensor, data)
+    assert rv.tensor([2**63 - 1, -(2**63)]).dtype == np.int64
+    for function in (rv.isclose, rv.allclose):
+        for rtol in (-1.0, NAN):
+            refused(ValueError, f"] got rtol {rtol} and atol", function, rv.ones(1), rv.ones(1), rtol)

@@ -110,6 +110,8 @@ _FINITE = {kind: (float(np.finfo(kind).min), float(np.finfo(kind).max)) for kind
 def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """True if abs(input - other) <= atol + rtol abs(other) everywhere.
     | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
+    if not (rtol >= 0 and atol >= 0):
+        raise OpError(f"[allclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     value_read("allclose")
     a, b = _raw("allclose", input), _raw("allclose", other)
     if _are_near(a, b, rtol, atol):

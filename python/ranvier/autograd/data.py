@@ -18,6 +18,7 @@ from ranvier.autograd.recording import recordings, refuse
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}
 _NUMBERS = (*_PYTHON, np.generic)
+_WHOLE = {np.dtype(np.bool_), np.dtype(np.int64)}
 _LISTS = frozenset({list, tuple, *_PYTHON})
 
 
@@ -42,6 +43,9 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
             array = np.asarray(_numbers(name, data) if None in dtypes else data)
         except ValueError as error:
             raise OpError(f"[{name}] got lists of unequal lengths; expected a regular nested list") from error
+    whole = dtype is None and (isinstance(data, int) or (dtypes and dtypes <= _WHOLE))
+    if whole and array.dtype.kind in "Ouf" and array.size:
+        raise OpError(f"[{name}] got whole numbers that int64 cannot hold; expected smaller ones, or floats")
     if array.dtype.kind in "OUSV":
         raise OpError(f"[{name}] got data of dtype {array.dtype}; expected numbers in a regular nested list")
     if array.dtype.kind == "c":

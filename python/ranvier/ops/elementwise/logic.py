@@ -119,7 +119,7 @@ def isclose(
     tensor([ True, False])
     """
     input, other = as_tensor("isclose", input), as_tensor("isclose", other)
-    if rtol < 0 or atol < 0:
+    if not (rtol >= 0 and atol >= 0):
         raise OpError(f"[isclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
     return by_numpy(_isclose, input._array, other._array, rtol, atol, equal_nan)
 
