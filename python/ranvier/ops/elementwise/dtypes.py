@@ -204,6 +204,11 @@ def widened(*operands: Any) -> Any:
 
     Other operands stay as they are, and Tensors of integers alone.
     """
+    first = operands[0]
+    if isinstance(first, Tensor):
+        dtype = first._array.dtype
+        if all(isinstance(x, Tensor) and x._array.dtype is dtype for x in operands):
+            return operands
     dtypes = {x._array.dtype for x in operands if isinstance(x, Tensor)}
     if len(dtypes) < 2 or not (floats := dtypes & {F32, F64}):
         return operands

@@ -84,7 +84,7 @@ def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
     """x, which has to be of floats, and target; two Tensors in the wider dtype of floats."""
     if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype.kind == "f":
-        return widened(x, target)
+        return (x, target) if x._array.dtype is target._array.dtype else widened(x, target)
     return x, in_dtype_of(x, target)
 
 
