@@ -64,7 +64,7 @@ OPS = {
     "rounded to even": lambda x, y, m, i: x.round(),
     "smooth": lambda x, y, m, i: (rv.erf(x), rv.atan2(x, y)),
     "put": lambda x, y, m, i: (put(x, m, 2), put(x, (slice(None), i[0]), y[:, :1])),
-    "picked": lambda x, y, m, i: (x[:, i[0]], x.index_select(0, i[0])),
+    "picked": lambda x, y, m, i: (x[:, i[0]], x.index_select(0, i[0]), x[[i[0], i[1]]]),
     "sampled": lambda x, y, m, i: sampled(x, y),
     "parts": lambda x, y, m, i: (abs(x), -x, x.sign(), x.trunc(), x.square()),
     "moved": lambda x, y, m, i: (x.clone(), x.mT.contiguous(), x.roll(1), x.tril(), rv.cat([x, y]), x[i[0]]),

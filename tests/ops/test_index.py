@@ -1,5 +1,7 @@
 """Elements picked by keys and indices, and put there: forward and backward, against the references."""
 
+from collections import deque
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -195,11 +197,70 @@ class TestNonzero(OpCase):
         return np.nonzero(x) if self.as_tuple else np.transpose(np.nonzero(x))
 
 
-def test_a_list_with_slices_is_a_tuple():
-    x = rv.arange(12).reshape(3, 4)
-    assert x[[slice(None), slice(1, 3)]].tolist() == x[:, 1:3].tolist()
-    assert x[[..., 0]].tolist() == x[..., 0].tolist()
-    assert x[[0, 2]].tolist() == [x[0].tolist(), x[2].tolist()]
+T, V = np.array([0, 2, 1]), np.array([1, 3, 0])
+ROWS = np.array([True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("given", "same"),  # a sequence, and the key that NumPy reads as PyTorch reads it
+    [
+        ([ALL, slice(1, 3)], (ALL, slice(1, 3))),
+        ([..., 0], (..., 0)),
+        ([None, 1], (None, 1)),
+        ([None], (None,)),
+        ([rv.tensor(T), rv.tensor(V)], (T, V)),
+        ([rv.tensor(T)], (T,)),
+        ([rv.tensor(T), 1], (T, 1)),
+        ([1, rv.tensor(V)], (1, V)),
+        ([rv.tensor(1), rv.tensor(2)], (1, 2)),
+        ([rv.tensor(1)], (1,)),
+        ([T, V], (T, V)),
+        ([rv.tensor(T), slice(1, 3)], (T, slice(1, 3))),
+        ([[0, 1], [1, 2]], ([0, 1], [1, 2])),
+        ([[0, 1]], ([0, 1],)),
+        ([(0, 1), range(2)], ([0, 1], [0, 1])),
+        ([[[0, 1]], [[1], [2]]], ([[0, 1]], [[1], [2]])),
+        ([0, [1, 2]], (0, [1, 2])),
+        ([[True, False, True], ..., 1], (ROWS, 1)),
+        ([rv.tensor(ROWS)], (ROWS,)),
+        ([0, 2], np.array([0, 2])),
+        ([True, False, True], ROWS),
+        (range(2), np.arange(2)),
+        ([], np.zeros(0, int)),
+        (deque([0, 2]), np.array([0, 2])),
+        (deque([rv.tensor(T), rv.tensor(V)]), (T, V)),
+        ([np.int64(1), np.int64(2)], np.array([1, 2])),
+        ([[0, 1]] * 40, np.array([[0, 1]] * 40)),  # 32 parts and more
+        ([rv.tensor(1)] * 32, np.ones(32, int)),
+        (([rv.tensor(0), rv.tensor(2)], [1, 2]), ([0, 2], [1, 2])),
+        (((0, 1), range(1, 3)), ([0, 1], [1, 2])),
+    ],
+    ids=str,
+)
+def test_a_sequence_is_a_tuple_or_an_index(given, same):
+    x = np.arange(12.0).reshape(3, 4)
+    leaf = rv.tensor(x, requires_grad=True)
+    y = leaf[given]
+    np.testing.assert_array_equal(y.detach().numpy(), x[same], strict=True)
+    y.sum().backward()
+    expected = np.zeros_like(x)
+    np.add.at(expected, same, 1)
+    np.testing.assert_array_equal(leaf.grad.numpy(), expected)
+    for of in (rv.tensor(x), leaf * 1):  # off the tape and on it
+        put, added, changed, more = of.clone(), of.clone(), x.copy(), x.copy()
+        put[given], changed[same] = -1.0, -1.0
+        added[given] += 100
+        more[same] += 100
+        np.testing.assert_array_equal(put.detach().numpy(), changed)
+        np.testing.assert_array_equal(added.detach().numpy(), more)
+
+
+def test_a_list_with_slices_gives_a_view():
+    x = rv.zeros(3, 4)
+    x[[slice(1), 1]].fill_(5.0)
+    assert x.sum().item() == 5
+    refused(IndexError, "[getitem] got lists of unequal lengths", lambda: x[([[0, 1], [1]],)])
+    refused(IndexError, "[setitem] got lists of unequal lengths", x.__setitem__, ([[0, 1], [1]],), 1.0)
 
 
 def test_assignment_goes_where_the_key_reads():

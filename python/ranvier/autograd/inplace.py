@@ -21,7 +21,7 @@ from ranvier.autograd.dtypes import can_cast
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import in_place, watched
-from ranvier.autograd.keys import index_error, numbers_first
+from ranvier.autograd.keys import index_error, numbers_first, raw_index, tuple_of
 from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import refuse
@@ -104,26 +104,19 @@ def check_leaf(tensor: Any, name: str) -> None:
         refuse_leaf(name, "a leaf Variable" if tensor._grad_fn is None else "a view of a leaf Variable")
 
 
-def raw_index(key: Any) -> Any:
-    """The index, with arrays in place of Tensors: a Tensor of uint8 is a mask, as in PyTorch."""
-    if isinstance(key, tuple):
-        return tuple(raw_index(part) for part in key)
-    array = getattr(key, "_array", key)
-    return array != 0 if array is not key and array.dtype == np.uint8 else array
-
-
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value"""
     if in_place(_core._put, x, key, value):
         return
     check_leaf(x, "setitem")
+    key = tuple_of(key)
     try:
         if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
             assign(x, watched(SetItem(raw_index(key)).apply(x, value), key), "setitem")
         else:
             _write_places(x, key, getattr(value, "_array", value))
     except IndexError as error:
-        raise index_error("setitem", raw_index(key), x._array.shape, error) from None
+        raise index_error("setitem", key, x._array.shape, error) from None
 
 
 def _write_places(x: Tensor, key: Any, value: Any) -> None:

@@ -18,6 +18,64 @@ from ranvier.autograd.memory import Array, cast, keep
 from ranvier.autograd.recording import is_recording, recordings, value_read
 
 
+def tuple_of(key: Any) -> Any:
+    """The key, as a tuple if it is a sequence that PyTorch reads as one: of fewer than 32 parts, among them a
+    Tensor, array, sequence, slice, None or Ellipsis. Other sequences are an index array."""
+    if isinstance(key, (tuple, np.ndarray)) or hasattr(key, "_cell") or not _is_sequence(key):
+        return key
+    parts = tuple(key) if len(key) < 32 else ()
+    return (
+        parts if any(p is None or p is ... or isinstance(p, slice) or _is_sequence(p) for p in parts) else key
+    )
+
+
+def _is_sequence(part: Any) -> bool:  # Tensors and arrays are
+    return hasattr(type(part), "__getitem__") and not isinstance(part, (np.generic, dict))
+
+
+def raw_index(key: Any) -> Any:
+    """The key with arrays in place of Tensors and of sequences in a tuple.
+
+    A Tensor of uint8 is a mask, as in PyTorch."""
+    key = tuple_of(key)
+    return tuple(map(_raw, key)) if isinstance(key, tuple) else _raw(key)
+
+
+def _raw(part: Any) -> Any:
+    array = getattr(part, "_array", part)
+    if array is not part:
+        return array != 0 if array.dtype == np.uint8 else array
+    if isinstance(part, (np.ndarray, str, bytes)) or not _is_sequence(part):
+        return part
+    items = list(part)
+    if all(type(i) in _PLAIN for i in items):
+        return keep(_array_of(items))
+    if recordings:
+        value_read("an index of Tensors in a list")
+    return _array_of(_numbers(items))
+
+
+_PLAIN = frozenset((int, bool))
+
+
+def _numbers(item: Any) -> Any:
+    """Nested lists with numbers for Tensors of one element, and arrays for others."""
+    if isinstance(item, (list, tuple)):
+        return [_numbers(i) for i in item]
+    array = getattr(item, "_array", item)
+    return array.item() if array is not item and array.size == 1 else array
+
+
+def _array_of(items: list[Any]) -> Array:
+    try:
+        array = np.asarray(items)
+    except ValueError as error:
+        raise OpIndexError(
+            "[getitem] got lists of unequal lengths in an index; expected a regular nested list"
+        ) from error
+    return array if array.size else array.astype(np.int64)
+
+
 class Picks(NamedTuple):
     """The parts of a key with arrays."""
 
@@ -51,7 +109,7 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
     ((0, slice(None, None, None), slice(None, None, None)), (slice(None, None, None), array([1, 2])))
     """
     parts = key if isinstance(key, tuple) else (key,)
-    if not any(isinstance(part, (np.ndarray, list)) for part in parts) or len(parts) == 1:
+    if not any(isinstance(part, np.ndarray) for part in parts) or len(parts) == 1:
         return (key,)
     basic, arrays, axes, _ = _split(key, shape)
     if not axes:
@@ -65,7 +123,7 @@ def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
 def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) -> IndexError:
     """NumPy's error about a key in the standard error format."""
     try:
-        basic, arrays, axes, _ = _split(key, shape)
+        basic, arrays, axes, _ = _split(raw_index(key), shape)
         sizes = np.broadcast_to(0, shape)[basic].shape
         for index, size in zip(arrays, [sizes[axis] for axis in axes], strict=True):
             _check_range(index, size)
@@ -106,8 +164,6 @@ def _split(
 
 def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
     """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
-    if type(key) is list and not {slice, type(None), type(...)}.isdisjoint(map(type, key)):
-        key = tuple(key)  # PyTorch's old form
     parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
     left = len(shape) - sum(map(_consumed, parts))
     if left < 0 or sum(part is ... for part in parts) > 1:
@@ -122,13 +178,7 @@ def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
 def _part(part: Any) -> Any:
     if part is None or part is ... or isinstance(part, slice):
         return part
-    if isinstance(part, (list, tuple, range)):
-        whole = set(map(type, part)) <= {int}
-        array = np.asarray(part if whole else [getattr(p, "_array", p) for p in part])
-        if recordings and whole:
-            keep(array)
-        part = array.astype(np.int64) if array.size == 0 else array
-    elif isinstance(part, (bool, np.bool_)):
+    if isinstance(part, (bool, np.bool_)):
         part = np.asarray(part)
     elif isinstance(part, (int, np.integer)):
         return int(part)

@@ -16,8 +16,7 @@ import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.autograd.function import Function, direct, watched
-from ranvier.autograd.inplace import raw_index
-from ranvier.autograd.keys import Picks, index_error, picks_of
+from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -177,6 +176,9 @@ def reaches_within(shape: tuple[int, ...], sizes: tuple[int, ...], axis: int = -
 def getitem(x: Any, key: Any) -> Tensor:
     """x[key]: a view for integers, slices, None and Ellipsis; a copy for integer and bool arrays.
 
+    A list of numbers is an index array. One that holds Tensors, lists, slices, None or Ellipsis is a tuple,
+    as in PyTorch: x[[i, j]] is x[i, j].
+
     A Tensor of uint8 is a mask, as in PyTorch; long() makes it indices. An array of uint8 has indices, as in
     NumPy.
 
@@ -198,6 +200,8 @@ def getitem(x: Any, key: Any) -> Tensor:
     several = type(key) is tuple and len(key) > 1 and type(key[0]) is type(key[-1]) is Tensor
     if several and not recordings and (y := direct(_core._picked_by, x, key)) is not None:
         return y
+    if (parts := tuple_of(key)) is not key:
+        return getitem(x, parts)
     raw = raw_index(key)
     if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
         return watched(TakeRows(raw).apply(x), key)
