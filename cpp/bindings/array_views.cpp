@@ -212,7 +212,8 @@ py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
   shape[ndim] = place.ptr[1], strides[ndim] = strides[dim];
   shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1, strides[dim] *= place.ptr[2];
   py::object y = strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
-  PyArray_CLEARFLAGS(as_array(y), NPY_ARRAY_WRITEABLE);  // an element may be at several places
+  if (place.ptr[1] > place.ptr[2])  // an element may be at several places
+    PyArray_CLEARFLAGS(as_array(y), NPY_ARRAY_WRITEABLE);
   return y;
 }
 

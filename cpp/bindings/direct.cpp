@@ -5,6 +5,7 @@
 #include "bindings/numpy_api.h"
 #include "bindings/tape.h"
 #include "bindings/tensors.h"
+#include "bindings/views.h"
 
 namespace ranvier::bind {
 namespace {
@@ -101,6 +102,13 @@ bool is_free(PyObject* tensor) {
   const Held cell = slot_of(tensor, slots.cell), view = slot_of(tensor, slots.view);
   if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirst) return false;
   if (whole_number(item_of(cell.ptr(), 2)) & kBorrowed) return false;
+  // what a Function has saved of its result may have to be copied
+  const auto has_maker = [&](PyObject* t) { return !slot_of(t, slots.grad_fn).is_none(); };
+  if (has_maker(tensor)) return false;
+  for (Py_ssize_t i = kFirst; i < PyList_GET_SIZE(cell.ptr()); ++i) {
+    const py::object other = target_of(PyList_GET_ITEM(cell.ptr(), i));
+    if (other && has_maker(other.ptr())) return false;
+  }
   if (view.is_none() || !is_grad_enabled()) return true;
   if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return false;
   PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);

@@ -8,6 +8,18 @@
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
+
+py::object target_of(PyObject* link) {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* found = nullptr;
+  if (PyWeakref_GetRef(link, &found) < 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(found);
+#else
+  PyObject* found = PyWeakref_GetObject(link);
+  return py::reinterpret_borrow<py::object>(found == Py_None ? nullptr : found);
+#endif
+}
+
 namespace {
 
 constexpr Py_ssize_t kFirst = 3;               // the place of the first weak reference in a cell
@@ -20,18 +32,6 @@ py::object link_to(PyObject* tensor) {
   py::object link = checked(PyWeakref_NewRef(tensor, nullptr));
   leave_to_counts(link.ptr());
   return link;
-}
-
-// The object of a weak reference; null: it is gone.
-py::object target_of(PyObject* link) {
-#if PY_VERSION_HEX >= 0x030D0000
-  PyObject* found = nullptr;
-  if (PyWeakref_GetRef(link, &found) < 0) throw py::error_already_set();
-  return py::reinterpret_steal<py::object>(found);
-#else
-  PyObject* found = PyWeakref_GetObject(link);
-  return py::reinterpret_borrow<py::object>(found == Py_None ? nullptr : found);
-#endif
 }
 
 py::object cell_of(PyObject* tensor) { return kept(slot_of(tensor, tensor_slots().cell)); }
@@ -120,15 +120,33 @@ py::object sharing(PyObject* tensor) {
   return found;
 }
 
-// Makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether.
-// Operations that reshape their result give such views.
+// Whether only views keep the base of a view: operations that reshape their result give such views, which
+// PyTorch has as tensors of their own.
+bool hides_base(PyObject* view, const Family& family) {
+  if (family.why.ptr() == g_under_no_grad) return !target_of(family.base.ptr());
+  if (family.has_reason()) return false;
+  const py::object cell = cell_of(view);
+  Py_ssize_t views = 1;  // the reference of `family`
+  const py::object links = living(cell.ptr(), PyList_GET_SIZE(cell.ptr()));
+  PyObject *key, *link;
+  for (Py_ssize_t at = 0; PyDict_Next(links.ptr(), &at, &key, &link);) {
+    const py::object tensor = target_of(link);
+    views += tensor && Family(tensor.ptr()).base.ptr() == family.base.ptr();
+  }
+  return Py_REFCNT(family.base.ptr()) == views;
+}
+
+// Makes a view an ordinary Tensor if no other Tensor has the memory, but for a base that only the view keeps;
+// returns whether.
 bool stands_alone(PyObject* view) {
   const Family family(view);
-  if (!family || family.why.ptr() != g_under_no_grad || target_of(family.base.ptr())) return false;
+  // of a base that a program has there are more references than that of the view and `family`
+  if (!family || (!family.has_reason() && Py_REFCNT(family.base.ptr()) > 2)) return false;
+  if (!hides_base(view, family)) return false;
   const py::object cell = cell_of(view);
   for (Py_ssize_t i = kFirst; i < PyList_GET_SIZE(cell.ptr()); ++i) {
     const py::object other = target_of(kept(item_of(cell.ptr(), i)).ptr());
-    if (other && other.ptr() != view) return false;
+    if (other && other.ptr() != view && other.ptr() != family.base.ptr()) return false;
   }
   set_slot(view, tensor_slots().view, Py_None);
   return true;
@@ -207,6 +225,10 @@ py::object detached(PyObject*, Arguments a, Py_ssize_t) {
   return other;
 }
 py::object sharing_of(PyObject*, Arguments a, Py_ssize_t) { return sharing(a[0]); }
+py::object hides(PyObject*, Arguments a, Py_ssize_t) {
+  const Family family(a[0]);
+  return py::bool_(family && hides_base(a[0], family));
+}
 py::object alone(PyObject*, Arguments a, Py_ssize_t) { return py::bool_(stands_alone(a[0])); }
 
 PyMethodDef g_functions[] = {
@@ -214,6 +236,7 @@ PyMethodDef g_functions[] = {
     method<share_of, 2>("_share", "_share(tensor: Any, other: Any) -> None"),
     method<detached, 1>("_detached", "_detached(tensor: Any) -> Any"),
     method<sharing_of, 1>("_sharing", "_sharing(tensor: Any) -> list[Any]"),
+    method<hides, 1>("_hides_base", "_hides_base(view: Any) -> bool"),
     method<alone, 1>("_stands_alone", "_stands_alone(view: Any) -> bool"),
     {nullptr, nullptr, 0, nullptr}};
 

@@ -12,5 +12,7 @@ void join(PyObject* view, PyObject* x, PyObject* function, bool recording);
 void mark_several(PyObject* views);
 // Notes that new Tensors are several views of x, which no Function has made.
 void join_several(PyObject* views, PyObject* x);
+// The object of a weak reference; null: it is gone.
+py::object target_of(PyObject* link);
 
 }  // namespace ranvier::bind

@@ -105,6 +105,7 @@ class Replace(Function):
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
         self.chain = chain
         self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
+        self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`
 
     def forward(self, x: Array, value: Array) -> Array:
         y = self._laid_out(x)
@@ -116,7 +117,7 @@ class Replace(Function):
         if self.needs[0]:
             dx = self._laid_out(dy)
             write(through(self.chain, dx), 0)
-        return dx, through(self.chain, dy)
+        return dx, through(self.chain, self._laid_out(dy) if self.by_memory else dy)
 
     def release(self) -> None:  # no values are saved
         return

@@ -71,6 +71,8 @@ class Function(_core._FunctionBase):
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
     derived: bool = False  # whether backward reads what forward has computed from its inputs
+    # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
+    frees_result: bool = False
     takes_deferred: bool = False  # backward may get a Deferred instead of an array
     # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
     reads: ClassVar[dict[str, int]] = {}

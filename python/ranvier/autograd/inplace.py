@@ -20,7 +20,7 @@ from ranvier.autograd.data import shape_of
 from ranvier.autograd.dtypes import can_cast
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import in_place, watched
+from ranvier.autograd.function import Output, in_place, watched
 from ranvier.autograd.keys import index_error, numbers_first, raw_index, tuple_of
 from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
@@ -31,6 +31,7 @@ from ranvier.autograd.views import (
     FIRST,
     FLAG,
     UNWATCHED,
+    _base_of,
     as_node,
     before_writing,
     bump,
@@ -84,6 +85,8 @@ def written(name: str, out: Any, result: Any) -> Any:
 def store(tensor: Any, value: Any, name: str) -> None:
     """Writes a number or an array to the memory of a tensor, off the tape."""
     array = tensor._array
+    if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
+        _keep_results(tensor)
     if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in array.strides:
         before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
     write(tensor._array, value, name)
@@ -120,6 +123,7 @@ def setitem(x: Tensor, key: Any, value: Any) -> None:
 
 
 def _write_places(x: Tensor, key: Any, value: Any) -> None:
+    _keep_results(x)
     places, keys = _core._places(x._array, key), ()
     if places is None:
         keys = numbers_first(raw_index(key), x._array.shape)
@@ -223,6 +227,7 @@ def take_over(tensor: Any, result: Any, name: str) -> None:
             refuse_leaf(name, "a view of a leaf Variable")
     before_writing(tensor, name, None if name in _SAME_NUMBER else tensor._array)
     _keep_saved(result._grad_fn, tensor)
+    _keep_results(tensor)
     if view is not None:
         _skip_hooks(tensor, result._grad_fn, view)
     write(tensor._array, result._array)
@@ -256,9 +261,10 @@ def _exchange(tensor: Any, result: Any) -> None:
         tensor._grad_fn, tensor._requires_grad = maker, True
 
 
-def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:
-    """Copies what the operation itself has saved of the memory that will now be written."""
-    if depth == 0 or not hasattr(node, "versions") or node is tensor._grad_fn:
+def _keep_saved(node: Any, tensor: Any, depth: int = 3, on: bool = False) -> None:
+    """Copies what the operation itself has saved of the memory that will now be written. on: also of the
+    Function that made the tensor."""
+    if depth == 0 or not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
         return
     if not any(cell is tensor._cell for cell in node.versions):
         for edge in node.edges:
@@ -275,6 +281,17 @@ def _keep_saved(node: Any, tensor: Any, depth: int = 3) -> None:
     node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # with this change
 
 
+def _keep_results(tensor: Any) -> None:
+    """Copies what Functions have saved of their results in memory that will now be written, if PyTorch's save
+    their inputs only."""
+    base = None if tensor._view is None else _base_of(tensor)
+    for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
+        node = getattr(owner, "_grad_fn", None)
+        node = node.function if isinstance(node, Output) else node
+        if getattr(node, "frees_result", False):
+            _keep_saved(node, tensor, on=True)
+
+
 def _kept(value: Array, array: Array) -> Array:
     return copied(value) if np.may_share_memory(value, array) else value
 
@@ -282,14 +299,15 @@ def _kept(value: Array, array: Array) -> Array:
 def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
     """Lets the gradients of a change bypass the hooks of a view and of the views that it is made from.
 
-    These hooks get the gradients of earlier uses only.
+    These hooks get the gradients of earlier uses only. Those of a view of memory that its maker did not show
+    (`as_strided`) go to the base.
     """
     base, chain, _ = view
     node = old = tensor._grad_fn
     if old is None or maker.edges[0] is not old:
         return
     for _ in chain:
-        if node.hooks:
+        if node.hooks or hasattr(chain[-1], "by_memory"):
             maker.edges = (chained(chain, base._grad_fn), *maker.edges[1:])
             return
         node = node.edges[0]

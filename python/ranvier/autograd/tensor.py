@@ -22,7 +22,16 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
 from ranvier.autograd.replaced import note
 from ranvier.autograd.storage import UntypedStorage
-from ranvier.autograd.views import ALIASED, BORROWED, FIRST, FLAG, UNWATCHED, begin_gradients, share
+from ranvier.autograd.views import (
+    ALIASED,
+    BORROWED,
+    FIRST,
+    FLAG,
+    UNWATCHED,
+    begin_gradients,
+    hides_base,
+    share,
+)
 
 ndarray = np.ndarray
 
@@ -274,7 +283,11 @@ class Tensor:
     def detach_(self) -> Tensor:
         """Takes this tensor itself off the tape. Raises RuntimeError for a view: use detach()."""
         if self._view is not None:
-            raise RuntimeError("[detach_] got a view, which follows its base; expected no view: use detach()")
+            if not hides_base(self):
+                raise RuntimeError(
+                    "[detach_] got a view, which follows its base; expected no view: use detach()"
+                )
+            self._view = None
         self._grad_fn, self._requires_grad = None, False
         return self
 

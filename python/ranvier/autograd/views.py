@@ -38,7 +38,8 @@ _core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
 
 share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
 sharing = _core._sharing  # the other Tensors that share the memory of this one
-# makes a view made under no_grad() an ordinary Tensor if no other has the memory; returns whether
+hides_base = _core._hides_base  # whether only views keep the base of a view
+# makes a view an ordinary Tensor if no other has the memory, but for a base that it hides; returns whether
 stands_alone = _core._stands_alone
 
 

@@ -132,7 +132,7 @@ def _mul(node: Any, dy: Tensor) -> Pair:
 class Div(Function):
     """y = a / b"""
 
-    derived = True
+    derived = frees_result = True
 
     reads: ClassVar = {"y": 1}
 

@@ -47,6 +47,7 @@ class ByNumpy(Function):
     """
 
     steps, once, kernel = False, False, False
+    frees_result = True
     core: Any = None
 
     def __init__(self, function: Callable[..., Any], slopes: tuple[Slope | None, ...]) -> None:
@@ -61,6 +62,10 @@ class ByNumpy(Function):
         else:
             self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
         return self.y
+
+    def check_saved(self, *more: Array) -> None:
+        if len(self.inputs) > 1 or not (self.steps or self.slopes == (None,)):  # else no slope depends on x
+            super().check_saved(*more)
 
     def backward(self, dy: Array) -> Any:
         if self.kernel:

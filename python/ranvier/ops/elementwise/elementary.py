@@ -61,7 +61,7 @@ digamma = of_kernel("digamma", lambda f, x, y: wrap(_core.trigamma(x._array)), o
 erf = of_kernel("erf", lambda f, x, y: 2 / _ROOT_PI * f.exp(-x * x))
 erfc = of_kernel("erfc", lambda f, x, y: -2 / _ROOT_PI * f.exp(-x * x))
 erfinv = of_kernel("erfinv", lambda f, x, y: _ROOT_PI / 2 * f.exp(y * y))
-exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2)
+exp2 = of_one("exp2", np.exp2, lambda f, x, y: y * _LN2, frees_result=False)
 floor = of_one("floor", np.floor, None, integers=True, core=_core.floor)
 frac = of_one("frac", lambda x: x - np.trunc(x), lambda f, x, y: 1.0, steps=True)
 lgamma = of_kernel("lgamma", lambda f, x, y: digamma(x))

@@ -81,7 +81,7 @@ remainder = of_two(
     core=_core.remainder,
 )
 floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=True, core=_core.floor_divide)
-hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y))
+hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
 fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
 fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)
 nextafter = of_two("nextafter", np.nextafter, (lambda f, a, b, y: a != b, None), steps=True)

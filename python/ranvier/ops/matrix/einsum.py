@@ -59,7 +59,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     pairs, last = _plan(equation, x._array.shape, *[y._array.shape for y in rest])
     for (of_x, of_y, product), y in zip(pairs, rest, strict=True):
         x = product(_after(x, of_x), _after(y, of_y))
-    return _after(x, last)
+    y = _after(x, last)
+    return y.view(y.shape) if y is operands[0] else y  # a Tensor of its own, as in PyTorch
 
 
 def _after(x: Tensor, steps: Steps) -> Tensor:

@@ -268,7 +268,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
         error = sub(matmul(A, solution), B)
         residuals = total(mul(error, error), -2)
     else:
-        residuals = reshape(solution, (-1,))[:0]
+        residuals = reshape(solution, (-1,))[:0].clone()
     values = svdvals(A.detach()) if driver in ("gelsd", "gelss") else wrap(np.zeros(0, A.dtype))
     rank = wrap(np.zeros(0, np.int64)) if driver == "gels" else rank
     return LstsqResult(solution, residuals, rank, values)

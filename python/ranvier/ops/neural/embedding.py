@@ -57,7 +57,7 @@ linear(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
 class Bag(Function):
     """The sum, mean or greatest of the rows of each bag: see `_core.embedding_bag`."""
 
-    derived = True
+    derived = frees_result = True
 
     def __init__(self, *settings: Any) -> None:
         *self.settings, self.scale_grad_by_freq = settings  # mode, include_last_offset, padding_idx

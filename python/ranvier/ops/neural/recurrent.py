@@ -26,11 +26,17 @@ from ranvier.ops.shape.join import cat, narrow, stack
 
 
 class Recurrent(Function):
+    @property
+    def reads(self) -> dict[str, int]:  # type: ignore[override]  # one step reads W_hh for dh0 alone
+        steps = len(self.x if self.sizes is None else self.sizes)
+        return {"w_ih": 0} if steps > 1 else {"w_ih": 0, "w_hh": 1}
+
     def through_view(self, place: int) -> bool:
         return self.cell != "lstm" or len(self.x) == 1  # a cell
 
     def __init__(self, cell: str, sizes: Array | None, reverse: bool) -> None:
         self.cell, self.sizes, self.reverse = cell, sizes, reverse
+        self.frees_result = cell != "lstm"
 
     def forward(
         self,

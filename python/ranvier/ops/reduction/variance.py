@@ -35,6 +35,7 @@ class Var(Function):
 
     def __init__(self, axes: Axes, keepdims: bool, correction: float, root: bool) -> None:
         self.axes, self.keepdims, self.correction, self.root = axes, keepdims, correction, root
+        self.frees_result = not root
 
     def forward(self, x: Array) -> Array:
         self.x = x

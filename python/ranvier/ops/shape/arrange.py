@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 from operator import index
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.data import Size
+from ranvier.autograd.duplicates import memory_of
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
@@ -92,7 +92,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """
     parts = listed("broadcast_tensors", tensors)
     shape = broadcast_shapes(*(x.shape for x in parts))
-    return tuple(broadcast_to(x, shape) for x in parts)
+    return tuple(x if x.shape == shape else broadcast_to(x, shape) for x in parts)
 
 
 def cartesian_prod(*tensors: Any) -> Tensor:
@@ -192,60 +192,82 @@ _core._set_placed(Unfold, True)
 
 
 def unfold(x: Any, dimension: int, size: int, step: int) -> Tensor:
-    """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view
-    that is only read.
+    """All slices of `size` elements along a dimension, `step` apart; a new last dimension holds them. A view,
+    only read where the slices overlap.
     | rv.arange(4).unfold(0, 2, 1).tolist() -> [[0, 1], [1, 2], [2, 3]]"""
     y = _core._unfold("unfold", x, dimension, size, step)
     return reshape(as_tensor("unfold", x), (1,))[:size] if y is None else y
 
 
 class AsStrided(Function):
-    """y = a view of the memory of x; places(): where in x its elements are, found when asked for"""
+    """y = a view of the memory of x; what it shows of it beyond x has no gradient, as in PyTorch"""
 
-    is_view = True
+    is_view = by_memory = True
+    shape: tuple[int, ...]
+    place: tuple[Any, ...]  # the steps of x, its first element and the length of its memory
 
-    def __init__(self, view: Array, places: Callable[[], Array]) -> None:
-        self.view, self.places = view, places
+    def __init__(self, size: Any, stride: Any, first: int) -> None:
+        self.size, self.stride, self.first = size, stride, first
 
     def forward(self, x: Array) -> Array:
-        self.shape, view = x.shape, self.view
-        del self.view
-        return view
+        memory, start = _memory(x)
+        self.shape = x.shape
+        self.place = [n // x.itemsize for n in x.strides], start, memory.nbytes // x.itemsize
+        return _part(memory, x.dtype, self.size, self.stride, self.first)
+
+    def places(self) -> Array:
+        """Where the elements of y are in x in C order; the size of x: beyond it."""
+        steps, start, count = self.place
+        n = math.prod(self.shape)
+        at = np.full(count, n)
+        _part(at, at.dtype, self.shape, steps, start)[...] = np.arange(n).reshape(self.shape)
+        return _part(at, at.dtype, self.size, self.stride, self.first)
 
     def backward(self, dy: Array) -> Array:
-        places = self.places().reshape(-1)
-        return _core.scatter_add(dy.reshape(-1), places, 0, math.prod(self.shape), None).reshape(self.shape)
+        n = math.prod(self.shape)
+        places = keep(self.places().reshape(-1))
+        return _core.scatter_add(dy.reshape(-1), places, 0, n + 1, None)[:n].reshape(self.shape)
 
 
-linear(AsStrided, forward=lambda node, x: x.reshape(-1)[node.places()])
+linear(AsStrided, forward=lambda node, x: np.append(x, x.dtype.type(0))[node.places()])
 
 
-def _part(of: Array, shape: Any, steps: Any, at: int) -> Any:
+def _memory(x: Array) -> tuple[Array, int]:
+    """The memory of which x is a part, and the number of its elements before x."""
+    memory: Array = memory_of(x).array
+    first: int = x.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
+    return memory, first // x.itemsize
+
+
+def _part(of: Array, dtype: Any, shape: Any, steps: Any, at: int) -> Any:
     """A view of contiguous memory; None for elements beyond it."""
     try:
-        return np.ndarray(shape, of.dtype, of, at * of.itemsize, [n * of.itemsize for n in steps])
+        return np.ndarray(shape, dtype, of, at * dtype.itemsize, [n * dtype.itemsize for n in steps])
     except (ValueError, TypeError):
         return None
 
 
-def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
-    """The memory of x with this shape and these steps, in elements: a view, which is only read where x
-    requires gradients. storage_offset: the first element, from the beginning of the memory; None: that of x.
+def _apart(size: Any, stride: Any) -> bool:
+    """Whether each element has a place of its own, whatever the order of the dimensions."""
+    reach = 0
+    for step, n in sorted(zip(stride, size, strict=True)):
+        if n > 1 and step <= reach:
+            return False
+        reach += step * (n - 1)
+    return True
 
-    Raises ValueError for elements beyond the memory, and of memory with gaps.
+
+def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """The memory of x with this shape and these steps, in elements: a view. Where x requires gradients, one
+    with several elements at one place is only read. storage_offset: the first element, from the beginning of
+    the memory, also where x is a part of it; None: that of x.
+
+    Elements that x does not show have no gradient. Raises ValueError for elements beyond the memory.
     | rv.as_strided(rv.arange(4), (2, 2), (1, 2)).tolist() -> [[0, 2], [1, 3]]"""
     x = as_tensor("as_strided", input)
-    memory = array = x._read("as_strided()")
-    start, first, whole = 0, 0, storage_offset is None and array.flags.c_contiguous
-    view = _part(array, size, stride, 0) if whole else None
-    if view is None:  # not of x alone
-        while isinstance(memory.base, np.ndarray):
-            memory = memory.base
-        start = 0 if memory is array else x.storage_offset()
-        first = start if storage_offset is None else storage_offset
-        if not memory.flags.c_contiguous:
-            memory = memory.transpose(np.argsort(memory.strides)[::-1])
-        view = _part(memory, size, stride, first)
+    memory, start = _memory(x._read("as_strided()"))
+    first = start if storage_offset is None else storage_offset
+    view = _part(memory, x._array.dtype, size, stride, first)
     if view is None:
         got = f"size {size} and stride {stride} from {first}"
         raise OpError(f"[as_strided] got {got}; expected elements of the memory of x")
@@ -253,19 +275,16 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
         out = wrap(view)
         share(x, out)
         return out
-    shape, steps, count = array.shape, x.stride(), memory.size
-
-    def places() -> Array:
-        at = np.full(count, -1)
-        _part(at, shape, steps, start)[...] = np.arange(math.prod(shape)).reshape(shape)
-        return keep(_part(at, size, stride, first).copy())
-
-    if array.size < count and (places() < 0).any():
-        raise OpError(
-            "[as_strided] got elements that x does not show; expected some of x, as it has gradients"
-        )
-    view.flags.writeable = False
-    return AsStrided(view, places).apply(x)
+    y = AsStrided(size, stride, first).apply(x)
+    base, chain, why = y._view
+    if not why:
+        if len(chain) > 1:  # after a change of the base it is a view of all of that, as in PyTorch
+            of_base = AsStrided(size, stride, first)
+            of_base.forward(base._array)
+            y._view = base, (of_base,), why
+        if base._array.nbytes < memory.nbytes or not _apart(size, stride):  # `Replace` could not write it
+            y._array.flags.writeable = False
+    return y
 
 
 own_errors(globals())

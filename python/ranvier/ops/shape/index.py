@@ -252,7 +252,7 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     at = _dim("gather", dim, input.ndim)
     places = index_array("gather", index)
     if places.size == 0:
-        return reshape(getitem(reshape(input, -1), slice(0, 0)), places.shape)
+        return reshape(getitem(reshape(input, -1), slice(0, 0)).clone(), places.shape)
     if (input.ndim == 0 or places.ndim == 0) and input.ndim < 2 and places.ndim < 2:
         return reshape(gathered(reshape(input, -1), 0, places.reshape(-1), from_0), places.shape)
     if not reaches_within(places.shape, input._array.shape, at):
