@@ -65,6 +65,74 @@ def test_a_gradient_for_a_number_is_refused():
     refused(RuntimeError, "[Scale.backward] returned a gradient for argument 2 of forward", y.backward)
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("extra", [rv.zeros(2), rv.zeros(5, dtype=rv.int64), rv.ones(1, 1, 5)])
+def test_a_gradient_that_nothing_needs_may_be_anything(create_graph, extra):
+    scale = function(lambda ctx, x, t: x * 2, lambda ctx, dy: (dy * 2, extra))
+    x = rv.ones(3, requires_grad=True)
+    y = scale.apply(x, rv.linspace(0, 1, 5))
+    (dx,) = rv.autograd.grad(y.sum(), x, create_graph=create_graph)
+    assert dx.tolist() == [2.0] * 3
+    y = scale.apply(x, rv.zeros(7, requires_grad=True))  # here it is needed
+    refused(RuntimeError, "returned a gradient of shape", y.sum().backward)
+
+
+class Root(rv.autograd.Function):
+    """The y with y y = x, differentiated implicitly by the saved y."""
+
+    @staticmethod
+    def forward(ctx, x):
+        y = x.sqrt()
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, y = ctx.saved_tensors
+        assert y.requires_grad
+        assert type(y.grad_fn).__name__ == "Root"
+        with rv.enable_grad():
+            slope = rv.autograd.grad((y * y - x).sum(), y, retain_graph=True, create_graph=True)[0]
+        return dy / slope
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_saved_output_has_its_history_in_backward(create_graph):
+    x = rv.tensor([4.0, 9.0], requires_grad=True)
+    y = Root.apply(x)
+    for _ in range(2):
+        (dx,) = rv.autograd.grad(y.sum(), x, retain_graph=True, create_graph=create_graph)
+        assert dx.tolist() == [0.25, np.float32(1 / 6)]
+    if create_graph:
+        (second,) = rv.autograd.grad(dx.sum(), x, retain_graph=True)
+        np.testing.assert_allclose(second.numpy(), [-1 / 32, -1 / 108], rtol=1e-6)
+    with rv.no_grad():
+        y.zero_()
+    refused(RuntimeError, "modified by an inplace operation", y.sum().backward)
+
+
+def test_a_saved_output_without_gradient_has_none_in_backward():
+    seen = []
+
+    class Parts(rv.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y, mask = x * 2, x.sign()
+            ctx.mark_non_differentiable(mask)
+            ctx.save_for_backward(mask)
+            return y, mask
+
+        @staticmethod
+        def backward(ctx, dy, _):
+            seen.append(ctx.saved_tensors[0].requires_grad)
+            return dy * 2
+
+    x = rv.ones(2, requires_grad=True)
+    for create_graph in (False, True):
+        rv.autograd.grad(Parts.apply(x)[0].sum(), x, create_graph=create_graph)
+    assert seen == [False, False]
+
+
 def test_numpy_in_forward_and_backward():
     forward = lambda ctx, x: rv.from_numpy(np.sin(x.numpy()))  # noqa: E731
     scale = function(forward, once_differentiable(lambda ctx, dy: rv.from_numpy(dy.numpy() * 2)))

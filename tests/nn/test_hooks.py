@@ -3,6 +3,7 @@
 import copy
 import gc
 import importlib
+import itertools
 import pickle
 
 import numpy as np
@@ -202,3 +203,43 @@ def test_a_hook_that_is_always_called():
     with pytest.raises(KeyError):
         model(rv.ones(1, 2))
     assert [s is None for s in seen] == [True, False, False]
+
+
+def hooked():
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+    seen, left = [], []
+    for module in net:
+        module.register_forward_hook(lambda m, args, y: seen.append((args[0], y)))
+        module.register_full_backward_hook(lambda m, dx, dy: left.append(type(m).__name__))
+    return net, seen, left
+
+
+def test_what_a_module_gives_is_what_the_next_one_gets():
+    net, seen, _ = hooked()
+    net(rv.ones(3, 2, requires_grad=True)).sum().backward()
+    for (_, y), (x, _) in itertools.pairwise(seen):
+        assert x.data_ptr() == y.data_ptr()
+        assert x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+
+
+def test_inputs_and_outputs_of_hooked_modules_are_views():
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True))
+    net[1].register_full_backward_hook(lambda *_: None)
+    refused(RuntimeError, "[relu] got an input or output of a module with backward hooks", net, rv.ones(1, 2))
+    net, _, _ = hooked()
+    y = net(rv.ones(1, 2))
+    refused(RuntimeError, "[mul_] got an input or output", y.mul_, 2.0)
+    refused(RuntimeError, "[detach_] got a view", y.detach_)
+    z = net[:2](rv.ones(1, 2))
+    with rv.no_grad():
+        z.mul_(2.0)  # the tanh has saved this memory
+    refused(RuntimeError, "modified by an inplace operation", z.sum().backward)
+
+
+def test_second_derivatives_call_the_hooks_of_modules_that_they_enter():
+    net, _, left = hooked()
+    x = rv.tensor([[1.0, 2.0]], requires_grad=True)
+    (dx,) = rv.autograd.grad(net[:2](x).sum(), x, create_graph=True)
+    assert left == ["Tanh", "Linear"]
+    (dx * dx).sum().backward()
+    assert left == ["Tanh", "Linear", "Linear"]  # the saved result of tanh has not left it

@@ -1,5 +1,8 @@
 """Layers that are one op with its settings: what subclasses and programs may do with the settings."""
 
+import copy
+import pickle
+
 import pytest
 import ranvier as rv
 from ranvier import nn
@@ -35,6 +38,45 @@ def test_a_property_of_a_subclass_is_the_setting():
         upscale_factor = property(lambda self: 1, lambda self, value: None)
 
     assert Factor(2)(X.reshape(1, 4, 1, 1)).flatten().tolist() == X.flatten().tolist()
+
+
+class Failing(nn.Module):
+    """Properties that fail, as what they read is not set: the names are found among what is registered."""
+
+    head = weight = total = property(lambda self: self.missing)
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.weight = nn.Linear(2, 1), nn.Parameter(rv.ones(2))
+        self.register_buffer("total", rv.zeros(1))
+
+    def forward(self, x):
+        return self.head(x * self.weight) + self.total
+
+
+class Inherited(Failing):
+    def __init__(self):
+        super().__init__()
+        self.missing = 5
+
+
+@pytest.mark.parametrize("again", [lambda m: m, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_property_that_fails_gives_what_is_registered(again):
+    m = again(Failing())
+    assert [*m.state_dict()] == ["weight", "total", "head.weight", "head.bias"]
+    assert (m.head, m.weight) == (next(m.children()), next(m.parameters()))
+    assert m(rv.zeros(1, 2)).item() == m.head.bias.item()
+    del m.head
+    assert not hasattr(m, "head")
+    assert Inherited().head == 5  # it does not fail
+
+
+def test_a_pickle_is_read_by_a_class_that_has_made_no_module():
+    state = Failing().__dict__
+    fresh = type("Fresh", (nn.Module,), {"head": property(lambda self: self.missing)})
+    m = fresh.__new__(fresh)
+    m.__setstate__(state)
+    assert m.head is state["head"]
 
 
 def test_a_parameter_as_a_setting_is_trained():

@@ -250,6 +250,7 @@ def test_wrong_arguments():
     refused(ValueError, "[sgd] got lr -1.0; expected at least 0", optim.SGD, [p], lr=-1.0)
     refused(ValueError, "expected momentum above 0 and dampening 0", optim.SGD, [p], nesterov=True)
     refused(ValueError, "[adam] got betas (0.9, 1.0)", optim.Adam, [p], betas=(0.9, 1.0))
+    refused(ValueError, "[adam] got eps -1", optim.Adam, None, eps=-1)  # settings come first
     refused(ValueError, "[adamw] got weight_decay -1", optim.AdamW, [p], weight_decay=-1)
     refused(ValueError, "[rmsprop] got eps nan", optim.RMSprop, [p], eps=float("nan"))
     refused(ValueError, "[adagrad] got lr_decay -1", optim.Adagrad, [p], lr_decay=-1)
@@ -384,3 +385,14 @@ def test_parameters_that_share_memory_are_updated_one_after_the_other(compiled):
             np.testing.assert_allclose(memory.numpy(), expected, rtol=0, atol=8 * (i + 1) * np.finfo("f").eps)
     finally:
         rv.set_num_threads(before)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.99, 0.999), (1.0, 2.0), 0.9, None])
+def test_the_settings_of_others_optimizers_are_theirs(betas):
+    class Own(optim.Optimizer):
+        def __init__(self, params):
+            super().__init__(params, {"lr": 0.1, "betas": betas})
+
+    own = Own([rv.ones(1, requires_grad=True)])
+    own.add_param_group({"params": [rv.ones(2, requires_grad=True)], "betas": (3, 4)})
+    assert [group["betas"] for group in own.param_groups] == [betas, (3, 4)]

@@ -13,7 +13,7 @@ from ranvier.autograd.graph import AGAIN, of_output, rule
 from ranvier.autograd.hooks import kept, tensor_of
 from ranvier.autograd.host_nodes import noted
 from ranvier.autograd.memory import filled, like
-from ranvier.autograd.mode import mode, no_grad
+from ranvier.autograd.mode import enable_grad, mode, no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 
 _INPUT = -1
@@ -91,8 +91,18 @@ class _Node(Function):
         return results if self.several else results[0]
 
     def backward(self, *gradients: Any) -> Any:
-        with no_grad():
-            slopes = self.run(self.context, [None if dy is None else tensor_of(dy) for dy in gradients])
+        context, saved = self.context, self.context._saved
+        if saved and any(source is not None and source >= 0 for source in context._sources):
+            with enable_grad():  # implicit functions differentiate by a saved output
+                context._saved = tuple(
+                    x if source is None else _with_history(self, x, source)
+                    for x, source in zip(saved, context._sources, strict=True)
+                )
+        try:
+            with no_grad():
+                slopes = self.run(context, [None if dy is None else tensor_of(dy) for dy in gradients])
+        finally:
+            context._saved = saved
         return tuple(None if dx is None else kept(dx) for dx in slopes)
 
     def release(self) -> None:
@@ -128,7 +138,10 @@ class _Node(Function):
                     f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
                     "Tensor; expected None there"
                 )
-        return [self._reduced(slopes[i], *about) for i, about in zip(self.slots, self.inputs, strict=True)]
+        return [  # for an input that needs no gradient it may return anything
+            self._reduced(slopes[i], *about) if context.needs_input_grad[i] else None
+            for i, about in zip(self.slots, self.inputs, strict=True)
+        ]
 
     def _reduced(self, dx: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
         """A gradient in the dtype and shape of its input, summed where that broadcasts to the gradient's."""
@@ -175,8 +188,8 @@ def _with_history(node: _Node, x: Any, source: int | None) -> Any:
     return of_output(node, x._array, source if node.several else None)
 
 
-def _source(x: Any, inputs: tuple[Any, ...], outputs: list[Any]) -> int | None:
-    if any(x is given for given in inputs):
+def _source(x: Any, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
+    if any(x is given for given in as_it_is):
         return _INPUT
     return next((i for i, y in enumerate(outputs) if x is y), None)
 
@@ -211,7 +224,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     results = node.apply(*(args[i] for i in slots))
     results = results if isinstance(results, tuple) else (results,)
     sources = [outputs[i] for i in node.places]
-    context._sources = tuple(_source(x, args, sources) for x in context._saved)
+    context._sources = tuple(_source(x, (*args, *context._plain), sources) for x in context._saved)
     returned = list(outputs)
     for i, y in zip(node.places, results, strict=True):
         returned[i] = y

@@ -10,6 +10,7 @@ reference.
 from __future__ import annotations
 
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -108,6 +109,15 @@ def views_of(base: Any) -> list[Any]:
 def _base_of(view: Any) -> Any:
     base, _, why = view._view
     return base() if why else base
+
+
+def view_of_several(tensor: Any, view: Any, why: str) -> None:
+    """Notes that a new Tensor of the same memory, one of several that a Function made, is a view that cannot
+    be changed in place on the tape."""
+    share(tensor, view)
+    family = tensor._view
+    base = tensor if family is None else family[0]
+    view._view = (base if family is not None and family[2] else ref(base), (), why)
 
 
 def is_shared(tensor: Any) -> bool:

@@ -8,9 +8,9 @@ from typing import Any
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.hooks import RemovableHandle, kept, replaced, tensor_of
-from ranvier.autograd.memory import copied
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import view_of_several
 
 Hook = Callable[..., Any]
 Gradients = tuple[Tensor | None, ...]
@@ -60,7 +60,7 @@ class Passage:
         self.hooks, self.module = hooks, module
         self.input_places: tuple[int, ...]
         self.output_places: tuple[int, ...]
-        self.at_output: Gradients = ()  # the gradients of the outputs
+        self.at_output: Gradients | None = None  # the gradients of the outputs, in a pass that goes there
         self.inputs, self.input_places = 0, ()  # how many, and which of them require a gradient
         self.outputs, self.output_places = 0, ()
 
@@ -86,9 +86,12 @@ class Passage:
         return tuple(gradients[place] for place in self.output_places)
 
     def leave_backward(self, passed: Gradients) -> Gradients:
+        if self.at_output is None:  # a second derivative, which enters through what the module has saved
+            return passed
         at_input = _placed(passed, self.input_places, self.inputs)
         for hook in list(self.hooks.backward.values()):
             at_input = replaced(hook(self.module, at_input, self.at_output), at_input)
+        self.at_output = None
         return tuple(at_input[place] for place in self.input_places)
 
 
@@ -113,22 +116,25 @@ def _through(watch: Watch, values: tuple[Any, ...], places: tuple[int, ...]) -> 
     passed = passed if isinstance(passed, tuple) else (passed,)
     whole = list(values)
     for place, tensor in zip(places, passed, strict=True):
+        view_of_several(values[place], tensor, _WATCHED)
         whole[place] = tensor
     return tuple(whole)
 
 
-class Watch(Function):
-    """Copies of its inputs; backward passes on what a function returns for their gradients.
+_WATCHED = (
+    "an input or output of a module with backward hooks, which is a view of what the module got or gave; "
+    "expected no change in place: clone() it"
+)
 
-    Copies, since a view shares the version counter of its base, and the outputs have one counter.
-    """
+
+class Watch(Function):
+    """Its inputs, in their memory; backward passes on what a function returns for their gradients."""
 
     def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
         self.see = see
 
     def forward(self, *arrays: Any) -> Any:
-        copies = tuple(copied(x) for x in arrays)
-        return copies if len(copies) > 1 else copies[0]
+        return arrays if len(arrays) > 1 else arrays[0]
 
     def backward(self, *gradients: Any) -> Any:
         with no_grad():

@@ -30,9 +30,9 @@ from ranvier.nn.registry import (
     PARAMETERS,
     CallSignature,
     arguments_of,
-    attribute,
     check,
     items_of,
+    look_up,
     place,
     record_arguments,
     registry,
@@ -48,10 +48,6 @@ __all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
 ndarray = np.ndarray
-
-
-class _Attributes:  # a base where ``__getattr__`` is called only, as each lookup is slower with it
-    __getattr__ = attribute
 
 
 class Module(HookRegistration, StateDicts, Conversions):
@@ -83,9 +79,8 @@ class Module(HookRegistration, StateDicts, Conversions):
         elif "forward" in vars(cls):
             cls._may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
-        asks = any(code and "__getattr__" in code.co_names for code in codes)
-        if asks and not issubclass(cls, _Attributes):
-            cls.__bases__ = (*cls.__bases__, _Attributes)
+        if any(code and "__getattr__" in code.co_names for code in codes):
+            look_up(cls)
 
     def __init__(self) -> None:
         for name in ("_parameter_names", "_buffer_names", "_module_names"):
@@ -185,6 +180,9 @@ class Module(HookRegistration, StateDicts, Conversions):
             state = provider("files of PyTorch").state_from_torch(self, state)
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
         self.__dict__.pop(REPLAY, None)
+        for kind in (PARAMETERS, BUFFERS, MODULES):
+            if any(isinstance(getattr(type(self), n, None), property) for n in self.__dict__.get(kind, ())):
+                look_up(type(self))  # as `place` does
 
     def __delattr__(self, name: str) -> None:
         attributes = self.__dict__

@@ -33,6 +33,16 @@ def attribute(module: Any, name: str) -> Any:
     return module.__dict__[name]
 
 
+class Attributes:  # a base where ``__getattr__`` is called only, as each lookup is slower with it
+    __getattr__ = attribute
+
+
+def look_up(cls: type) -> None:
+    """Lets Python call ``__getattr__`` of a class."""
+    if not issubclass(cls, Attributes):
+        cls.__bases__ = (*cls.__bases__, Attributes)
+
+
 def submodule(module: Any, path: str) -> Any:
     for name in path.split(".") if path else ():
         if name not in module._module_names:
@@ -149,7 +159,9 @@ def place(module: Any, kind: str, name: str, value: Any) -> None:
     for other in KINDS:
         if other != kind:
             attributes[other].pop(name, None)
-    attributes[name] = value  # also under the name of a property, which reads it then, as in PyTorch
+    attributes[name] = value  # also under the name of a property, which reads it then, as in PyTorch ...
+    if isinstance(getattr(type(module), name, None), property):
+        look_up(type(module))  # ... or fails: then `__getattr__` finds it
 
 
 def registry(kind: str) -> Any:

@@ -95,6 +95,8 @@ class Optimizer(HookedOptimizer):
         if ignored and ignored.get("differentiable"):
             raise ValueError(f"[{self.name}] got differentiable=True; expected False: steps are not recorded")
         self.defaults = dict(defaults)
+        if self.rule:
+            self.check(self.defaults)  # before the parameters, as in PyTorch
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._plans: dict[int, _Plan] = {}
@@ -122,7 +124,7 @@ class Optimizer(HookedOptimizer):
                     number(self.name, key, x)
             elif key not in self.at_least_0:
                 number(self.name, key, group[key])
-        betas = group.get("betas", (0, 0))
+        betas = group["betas"] if "betas" in self.numbers else ()  # those of others may be anything
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"[{self.name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
