@@ -48,7 +48,7 @@ CASES = {  # shape of x, inputs after x (floats: parameters), attributes
     "TopK": (ROWS, (np.array([2]),), {}),
     "GatherND": (ROWS, (np.array([[0, 1], [2, -1]]),), {}),
     "ScatterND": (ROWS, (np.array([[1]]), drawn(1, 4)), {}),
-    "ScatterElements": (ROWS, (np.array([[0, 1, 2, 0]]), drawn(1, 4)), {"reduction": "add"}),
+    "ScatterElements": (ROWS, (np.array([[0, 1, 2, 0]]), drawn(1, 4)), {"reduction": "mul"}),
     "Slice": (ROWS, (np.array([-1]), np.array([-9]), np.array([1]), np.array([-2])), {}),
     "Pad": (ROWS, (np.array([1, 2, 0, 1]),), {"mode": "wrap"}),
     "ReverseSequence": (ROWS, (np.array([1, 3, 2, 2]),), {}),

@@ -91,28 +91,35 @@ def scatter_nd(x: Any, index: Any, updates: Any, *, reduction: str = "none") -> 
     return _put(x, key, updates, reduction)
 
 
-_REDUCTIONS: dict[str, Any] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+_REDUCTIONS: dict[str, tuple[str, Any]] = {  # of `scatter_reduce`, and of NumPy
+    "add": ("sum", np.add),
+    "mul": ("prod", np.multiply),
+    "max": ("amax", np.maximum),
+    "min": ("amin", np.minimum),
+}
 
 
 def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
-    """x with updates at some places; with gradients for reductions "none" and "add"."""
+    """x with updates at some places; of floats with gradients."""
     if reduction != "none" and reduction not in _REDUCTIONS:
-        raise ValueError(f"[onnx Scatter] got reduction {reduction!r}")
-    if isinstance(x, Tensor) and x.dtype in FLOATS and reduction in ("none", "add"):
-        flat = np.arange(math.prod(shape_of(x))).reshape(shape_of(x))[key].reshape(-1)
-        values = ops.reshape(tensor_of(updates), -1)
-        whole = ops.reshape(x, -1)
-        function = ops.scatter if reduction == "none" else ops.scatter_add
-        return ops.reshape(function(whole, 0, tensor_of(flat), values), shape_of(x))
-    if any(getattr(v, "requires_grad", False) for v in (x, updates)):
-        raise TypeError(f"[onnx Scatter] got reduction {reduction!r} where a gradient is required")
+        raise ValueError(
+            f"[onnx Scatter] got reduction {reduction!r}; expected none, {', '.join(_REDUCTIONS)}"
+        )
+    if isinstance(x, Tensor) and x.dtype in FLOATS:
+        flat = tensor_of(np.arange(math.prod(shape_of(x))).reshape(shape_of(x))[key].reshape(-1))
+        whole, values = ops.reshape(x, -1), ops.reshape(tensor_of(updates), -1)
+        if reduction == "none":
+            y = ops.scatter(whole, 0, flat, values)
+        else:
+            y = ops.scatter_reduce(whole, 0, flat, values, _REDUCTIONS[reduction][0])
+        return ops.reshape(y, shape_of(x))
 
     def written(a: Any, u: Any) -> Any:
         y = np.array(a)
         if reduction == "none":
             y[key] = u
         else:
-            _REDUCTIONS[reduction].at(y, key, u)
+            _REDUCTIONS[reduction][1].at(y, key, u)
         return y
 
     return by_numpy(written, x, updates)

@@ -188,12 +188,16 @@ operators(
 
 
 # --- RNN, GRU and LSTM
-_ACTIVATIONS: dict[str, Any] = {
-    "sigmoid": ops.sigmoid,
-    "tanh": ops.tanh,
-    "relu": ops.relu,
-    "softsign": ops.softsign,
-    "softplus": ops.softplus,
+_ACTIVATIONS: dict[str, tuple[Any, tuple[float, ...]]] = {  # and the defaults of alpha and beta
+    "sigmoid": (ops.sigmoid, ()),
+    "tanh": (ops.tanh, ()),
+    "relu": (ops.relu, ()),
+    "softsign": (ops.softsign, ()),
+    "softplus": (ops.softplus, ()),
+    "elu": (ops.elu, (1.0,)),
+    "leakyrelu": (ops.leaky_relu, (0.01,)),
+    "thresholdedrelu": (lambda x, alpha: ops.where(x > alpha, x, 0.0), (1.0,)),
+    "hardsigmoid": (lambda x, alpha, beta: ops.clamp(alpha * x + beta, 0.0, 1.0), (0.2, 0.5)),
 }
 _USUAL = {"RNN": ["tanh"], "GRU": ["sigmoid", "tanh"], "LSTM": ["sigmoid", "tanh", "tanh"]}
 _ORDER = {"RNN": (0,), "GRU": (1, 0, 2), "LSTM": (0, 2, 3, 1)}
@@ -211,21 +215,30 @@ def _ways(
     activation_beta: Any = None,
     clip: Any = None,
     direction: str = "forward",
-) -> list[tuple[bool, list[str]]]:
-    """(whether it is reversed, activations) of each direction."""
+) -> list[tuple[bool, list[str], list[Any]]]:
+    """Of each direction whether it is reversed, the names of the activations, and their functions."""
     reverse = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}.get(direction)
     names = [str(a).lower() for a in activations or ()]
-    special = clip is not None or activation_alpha or activation_beta
-    if reverse is None or special or not {*names} <= _ACTIVATIONS.keys():
+    if reverse is None or not {*names} <= _ACTIVATIONS.keys():
         raise ValueError(
-            f"[onnx {name}] got direction {direction!r}, activations {activations}, clip {clip}; expected "
-            f"activations of {', '.join(_ACTIVATIONS)} without alpha and beta, and no clip"
+            f"[onnx {name}] got direction {direction!r}, activations {activations}; expected forward, "
+            f"reverse or bidirectional, and activations of {', '.join(_ACTIVATIONS)}"
         )
     count = len(_USUAL[name])
     names = names or _USUAL[name] * len(reverse)
     if len(names) != count * len(reverse):
         raise ValueError(f"[onnx {name}] got {len(names)} activations; expected {count} for each direction")
-    return [(r, names[i * count : (i + 1) * count]) for i, r in enumerate(reverse)]
+    given = [iter(activation_alpha or ()), iter(activation_beta or ())]  # each function takes what it has
+
+    def function(at: int) -> Any:
+        f, defaults = _ACTIVATIONS[names[at]]
+        scales = [next(values, default) for values, default in zip(given, defaults, strict=False)]
+        clips = clip and at % count < 2  # not the input of an LSTM's third activation, as in onnxruntime
+        return lambda x: f(ops.clamp(x, -clip, clip) if clips else x, *scales)
+
+    functions = [function(at) for at in range(len(names))]
+    parts = [slice(i * count, (i + 1) * count) for i in range(len(reverse))]
+    return [(r, names[part], functions[part]) for r, part in zip(reverse, parts, strict=True)]
 
 
 def _run(
@@ -247,15 +260,19 @@ def _run(
 
     states_and_peepholes: h0, and of an LSTM also c0 and the peepholes; each may be None or missing.
     """
-    if input_forget:
-        raise ValueError("[onnx LSTM] got input_forget 1; expected 0")
     ways = _ways(name, **settings)
     h0, c0, peepholes = (*states_and_peepholes, None, None, None)[:3]
     states = (h0, c0) if name == "LSTM" else (h0,)
-    steps = shape_of(x)[1 if layout else 0]
+    steps, batch = shape_of(x)[:2][:: -1 if layout else 1]
     sizes = None if lengths is None else np.array(ints(lengths))
+    if sizes is not None and (sizes.shape != (batch,) or ((sizes < 0) | (sizes > steps)).any()):
+        raise ValueError(
+            f"[onnx {name}] got sequence_lens {sizes.tolist()}; expected for each of {batch} sequences a "
+            f"number of 0 to {steps} steps"
+        )
     if sizes is not None and (sizes == steps).all():
         sizes = None
+    special = input_forget or settings.get("clip")
 
     def of_tensors(x: Tensor, w: Tensor, r: Tensor, b: Any, *more: Any) -> Any:
         *states, p = more
@@ -263,19 +280,18 @@ def _run(
             x = ops.transpose(x, 0, 1)
             states = [None if s is None else ops.transpose(s, 0, 1) for s in states]
         results = []
-        for d, (reverse, activations) in enumerate(ways):
+        for d, (reverse, activations, functions) in enumerate(ways):
             hidden = r.shape[-1]
             bias = (None, None) if b is None else (b[d, : b.shape[1] // 2], b[d, b.shape[1] // 2 :])
             first = [None if s is None else s[d] for s in states]
             kernel = _kernel(name, activations, linear_before_reset)
-            if kernel and sizes is None and p is None:
+            if kernel and sizes is None and p is None and not special:
                 weights = [_ordered(v, name, hidden) for v in (w[d], r[d], *bias)]
                 weights = weights if b is not None else weights[:2]
                 results.append(recurrent(kernel, x, tuple(first), tuple(weights), None, reverse))
             else:
-                cell = _Cell(
-                    name, w[d], r[d], bias, None if p is None else p[d], activations, linear_before_reset
-                )
+                peephole = None if p is None else p[d]
+                cell = _Cell(name, w[d], r[d], bias, peephole, functions, linear_before_reset, input_forget)
                 results.append(_loop(cell, x, first, sizes, reverse))
         y, *last = [ops.stack(part, 1 if i == 0 else 0) for i, part in enumerate(zip(*results, strict=True))]
         if layout:
@@ -303,11 +319,18 @@ class _Cell:
     """One step of one direction, written as in the specification."""
 
     def __init__(
-        self, name: str, w: Any, r: Any, bias: Any, p: Any, activations: Any, before_reset: int
+        self,
+        name: str,
+        w: Any,
+        r: Any,
+        bias: Any,
+        p: Any,
+        functions: list[Any],
+        before_reset: int,
+        coupled: int,
     ) -> None:
-        self.name, self.w, self.r, self.bias, self.p = name, w, r, bias, p
-        self.functions = [_ACTIVATIONS[a] for a in activations]
-        self.before_reset, self.hidden = before_reset, r.shape[-1]
+        self.name, self.w, self.r, self.bias, self.p, self.functions = name, w, r, bias, p, functions
+        self.before_reset, self.coupled, self.hidden = before_reset, coupled, r.shape[-1]
 
     def gates(self, v: Any) -> list[Any]:
         return [
@@ -334,7 +357,8 @@ class _Cell:
         if self.p is not None:
             p_i, p_o, p_f = (self.p[k * self.hidden : (k + 1) * self.hidden] for k in range(3))
             i, forget = i + p_i * c, forget + p_f * c
-        c = f[0](forget) * c + f[0](i) * f[1](g)
+        i = f[0](i)
+        c = (1 - i if self.coupled else f[0](forget)) * c + i * f[1](g)
         o = o if self.p is None else o + p_o * c
         return f[0](o) * f[2](c), c
 
