@@ -43,6 +43,17 @@ def test_tensor_copies_as_tensor_shares():
     refused(ValueError, "[tensor] got data of dtype", rv.tensor, ["a"])
 
 
+@pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor, rv.from_numpy, rv.BoolTensor, rv.Tensor])
+@pytest.mark.parametrize("writeable", [True, False])
+def test_true_is_any_byte(make, writeable):
+    """The pixels of an image of one bit, as pillow gives them to NumPy."""
+    array = np.array([255, 0, 3], np.uint8).view(np.bool_)
+    array.flags.writeable = writeable
+    x = make(array)
+    assert (x.sum().item(), (x.float() * array).tolist()) == (2, [1, 0, 1])
+    assert np.shares_memory(x.numpy(), array) == (writeable and make not in (rv.tensor, rv.Tensor))
+
+
 def test_typed_constructors():
     assert rv.FloatTensor([1, 2]).dtype == np.float32
     assert rv.FloatTensor(2, 3).shape == (2, 3)

@@ -38,7 +38,7 @@ def plain(name: str, data: Any) -> Any:
     2**40 elements.
     """
     if type(data) is np.ndarray:
-        if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative:
+        if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative and data.dtype.char != "?":
             return data
     elif not isinstance(data, np.ndarray):
         return data
@@ -65,7 +65,14 @@ def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
 
 
 def native(array: Array) -> Array:
-    """The values in the machine's byte order, which the core reads."""
+    """The values in the machine's byte order and bools of bytes 0 and 1, which the core reads.
+
+    The true pixels of an image of one bit are bytes of 255: they are changed in the array if it can be.
+    """
+    if array.dtype.char == "?" and (bits := array.view(np.uint8)).max(initial=0) > 1:
+        if not array.flags.writeable:
+            return bits != 0
+        np.not_equal(bits, 0, out=array)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
