@@ -4,6 +4,7 @@ import builtins
 import io
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import PIL.Image as pillow
@@ -231,6 +232,19 @@ def test_images_of_more_than_8_bits(tmp_path):
         pillow.fromarray(wrong).save(tmp_path / "a" / "f.tif")
         for read in (lambda: read_image(tmp_path / "a" / "f.tif"), lambda: vision.ImageFolder(tmp_path)[0]):
             refused(ValueError, "its pixels are not 0, 1 ... 255; expected 8 or 16 bits", read)
+
+
+def test_files_in_folders_of_a_class(folder, tmp_path):
+    """Links to folders are followed, but not in a circle; hidden folders, as of Jupyter, have copies."""
+    root, _ = folder
+    (tmp_path / "more").mkdir()
+    image = (root / "ant" / "0.png").rename(tmp_path / "more" / "0.png")
+    (root / "ant" / ".ipynb_checkpoints").mkdir()
+    shutil.copy(image, root / "ant" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    (root / "ant" / "link").symlink_to(tmp_path / "more")
+    (root / "ant" / "self").symlink_to(root / "ant")
+    names = [Path(file).relative_to(root).as_posix() for file in load_images(root).files]
+    assert [name for name in names if "-" in name or "0.png" in name] == ["ant/link/0.png"]
 
 
 def test_a_folder_of_parts_is_no_folder_of_classes(folder):

@@ -12,6 +12,7 @@ import ranvier as rv
 import ranvier.data.vision as vision
 from ranvier.data import DataLoader
 from ranvier.data.vision import datasets, models, transforms, utils
+from ranvier.data.vision.datasets import folder
 from ranvier.data.vision.transforms import functional as F
 from support.refused import refused
 
@@ -262,10 +263,63 @@ def test_image_folder(tmp_path):
     assert found.class_to_idx == {"cat": 0, "dog": 1}
     assert found[3][0].shape == (3, 13, 18)
     (tmp_path / "dog" / "0.png").write_bytes(b"no image")
-    refused(ValueError, "0.png' is broken", datasets.ImageFolder(str(tmp_path)).__getitem__, 2)
+    for kind in (ValueError, OSError):  # programs that skip broken images catch pillow's OSError
+        refused(kind, "0.png' is broken", datasets.ImageFolder(str(tmp_path)).__getitem__, 2)
     (tmp_path / "eel").mkdir()
     refused(FileNotFoundError, "no files for the classes eel", datasets.ImageFolder, str(tmp_path))
     assert len(datasets.ImageFolder(str(tmp_path), allow_empty=True)) == 5
+
+
+def test_own_classes_and_files(tmp_path):
+    """A subclass chooses; torchvision calls these methods, and its modules have the functions."""
+
+    class Chosen(datasets.ImageFolder):
+        def find_classes(self, directory):
+            return ["dog"], {"dog": 4}
+
+    class Listed(datasets.ImageFolder):
+        @staticmethod
+        def make_dataset(directory, class_to_idx, **settings):
+            return [("listed.png", 0), ("listed.png", 1)]
+
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(BYTES).save(tmp_path / name / "1.PNG")
+    path = str(tmp_path / "dog" / "1.PNG")
+    assert Chosen(str(tmp_path)).samples == [(path, 4)]
+    assert Listed(tmp_path).targets == [0, 1]
+    assert len(datasets.DatasetFolder(tmp_path, str, [".png", ".jpg"])) == 2
+    assert folder.make_dataset(tmp_path, {"dog": 1}, extensions=".png") == [(path, 1)]
+    assert (folder.is_image_file(path), folder.is_image_file("a.txt")) == (True, False)
+    refused(ValueError, "one of them", folder.make_dataset, tmp_path)
+
+
+def test_transforms_of_image_and_label():
+    class Pairs(datasets.VisionDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return self.transforms(index, 3)
+
+    assert Pairs(transform=lambda x: x + 1, target_transform=str)[0] == (1, "3")
+    assert Pairs(transforms=lambda x, y: (y, x))[0] == (3, 0)
+    assert Pairs().transforms is None
+    fake = datasets.FakeData(1, transform=transforms.ToTensor())
+    lines = "Dataset FakeData,    Number of datapoints: 1,    StandardTransform,Transform: ToTensor()"
+    assert repr(fake).splitlines() == lines.split(",")
+
+
+@pytest.mark.parametrize("image", [np.array([[1, 40000]], np.uint16), np.array([[True, False]])], ids=str)
+def test_other_pixels_than_bytes(image):
+    """Pixels of 16 bits and of one: none is negative, none is 255 times as large."""
+    picture = Image.fromarray(image)
+    found = F.pil_to_tensor(picture)
+    assert (found.dtype, found.tolist()) == (image.dtype, [image.tolist()])
+    assert found.double().tolist() == F.to_tensor(picture).double().tolist() == [image.astype(float).tolist()]
+    if image.dtype == np.uint16:
+        assert np.array_equal(np.asarray(F.to_pil_image(found)), image)
+        assert F.to_tensor(image).tolist() == [image.tolist()]
 
 
 def test_fake_data():

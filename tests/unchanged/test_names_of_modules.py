@@ -96,6 +96,14 @@ for step in ([0, 1], [1, 1]):
     adam.step()
 expected = torch.tensor([[0.0, 0.9], [1.802947, 2.803126], [4.0, 5.0]])
 assert torch.allclose(rows.weight, expected, atol=1e-5), rows.weight
+
+from torchvision.datasets.vision import StandardTransform, VisionDataset
+from torchvision.datasets.cifar import CIFAR10
+from torchvision.datasets.folder import find_classes, make_dataset, pil_loader
+from torchvision.transforms.transforms import Compose
+activations = [kind for kind in vars(torch.nn.modules.activation).values() if isinstance(kind, type)]
+assert {nn.ReLU, nn.GELU} <= {*activations} and nn.Linear not in activations
+assert isinstance(nn.LazyLinear(2).weight, nn.UninitializedParameter)
 print("done")
 """
 

@@ -71,7 +71,9 @@ class Finder:
         if root == "torch" and not path:
             vars(module)["torch"] = module  # torch.torch, as some libraries write
         if module.__name__ in names.WHOLE:
-            vars(module).update({name: attribute(name) for name in listing() if name[0] != "_"})
+            file = names.WHOLE[module.__name__]
+            known = importlib.import_module(file).__all__ if file else listing()
+            vars(module).update({name: attribute(name) for name in known if name[0] != "_"})
 
 
 class _Distribution(importlib.metadata.Distribution):
@@ -116,7 +118,7 @@ def _homes(root: str, path: str) -> list[ModuleType]:
         homes.append(importlib.import_module(names.FILES[path]))
     if why(_full(root, path)):  # a module of ranvier with this name is another one
         return homes
-    inner = names.HOMES.get(path, path) if root == "torch" else path
+    inner = names.HOMES.get(_full(root, path), path)
     try:
         homes.append(importlib.import_module(f"{_ROOTS[root]}.{inner}" if inner else _ROOTS[root]))
     except ModuleNotFoundError as error:

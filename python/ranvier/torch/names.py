@@ -75,6 +75,10 @@ HOMES = {
     "optim.sparse_adam": "optim",
     "special": "",
     "tensor": "",
+    "torchvision.datasets.cifar": "datasets",
+    "torchvision.datasets.mnist": "datasets",
+    "torchvision.datasets.vision": "datasets.folder",
+    "torchvision.transforms.transforms": "transforms",
     "utils.data._utils": "data.collate",
     "utils.data._utils.collate": "data.collate",
     "utils.data._utils.worker": "data.workers",
@@ -110,11 +114,13 @@ OTHERS = {
     "func.stack_module_state": "ranvier.func.stack.state_of",
     "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
-<<<<<<< HEAD
-=======
-    "get_num_interop_threads": "ranvier.torch.machine.device_count",
-    "get_rng_state": "ranvier.torch.random_state.get_rng_state",
->>>>>>> 4aea9069 (torch: names that small libraries import, and losses of nn.functional)
+    "torchvision.datasets.cifar": "datasets",
+    "torchvision.datasets.mnist": "datasets",
+    "torchvision.datasets.vision": "datasets.folder",
+    "torchvision.transforms.transforms": "transforms",
+    "utils.data._utils": "data.collate",
+    "utils.data._utils.collate": "data.collate",
+    "utils.data._utils.worker": "data.workers",
     "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
     "hub.urlparse": "urllib.parse.urlparse",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
@@ -132,6 +138,7 @@ OTHERS = {
     "linalg.eig": "ranvier.torch.former.eig",
     "linalg.eigvals": "ranvier.torch.former.eigvals",
     "nn.RNNBase": "ranvier.nn.recurrent.RNNBase",
+    "nn.UninitializedParameter": "ranvier.nn.parameter.UninitializedParameter",
     "nn.RNNCellBase": "ranvier.nn.recurrent_cell.RNNCellBase",
     "nn._reduction.legacy_get_string": "ranvier.torch.groups.reduction",
     "nn.init._calculate_correct_fan": "ranvier.nn.init.fan",
@@ -167,11 +174,13 @@ OTHERS = {
     "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
-<<<<<<< HEAD
-=======
-    "set_num_interop_threads": "ranvier.torch.machine.log_usage",
-    "set_rng_state": "ranvier.torch.random_state.set_rng_state",
->>>>>>> 4aea9069 (torch: names that small libraries import, and losses of nn.functional)
+    "torchvision.datasets.cifar": "datasets",
+    "torchvision.datasets.mnist": "datasets",
+    "torchvision.datasets.vision": "datasets.folder",
+    "torchvision.transforms.transforms": "transforms",
+    "utils.data._utils": "data.collate",
+    "utils.data._utils.collate": "data.collate",
+    "utils.data._utils.worker": "data.workers",
     "special.erfcx": "ranvier.torch.special.erfcx",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
@@ -198,7 +207,11 @@ OTHERS = {
 METHODS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
 
 # modules whose `__dict__` libraries go through: it has all names at once
-WHOLE = frozenset({"torch.distributions", "torch.optim", "torch.optim.lr_scheduler", "torchvision.models"})
+_WHOLE = """
+    torch.distributions torch.nn.init torch.optim torch.optim.lr_scheduler torchvision.datasets
+    torchvision.models torchvision.transforms
+"""
+WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
 
 # functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
 _FOREIGN = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ Image = npt.NDArray[np.float32]
 Size = int | tuple[int, int] | None
 
 
+class ImageError(OSError, ValueError):
+    """A file that is broken or no image: an OSError, as pillow raises, and a ValueError, as of other data."""
+
+
 def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Image:
     """One image, float32 (c, h, w) in [0, 1]: 3 channels, or 1 with `grayscale`.
 
@@ -30,7 +36,7 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
         grayscale: one channel, the luma of ITU-R 601.
 
     Raises FileNotFoundError: no such file.
-    Raises ValueError: the file is broken, or not an image.
+    Raises ImageError, a ValueError and an OSError: the file is broken, or not an image.
     Raises ImportError: pillow is not installed.
     """
     sizes = _size("read_image", size)
@@ -119,7 +125,7 @@ def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     files: list[tuple[Path, int]] = []
     for number, folder in enumerate(folders):
-        images = sorted(path for path in folder.rglob("*") if is_image(path))
+        images = sorted(filter(is_image, _files_below(folder)))
         if not images:
             raise ValueError(f"[{name}] '{folder}' has no images; expected files {', '.join(ENDINGS)}")
         files += [(path, number) for path in images]
@@ -133,6 +139,18 @@ def _find(root: Path, name: str) -> tuple[list[str], list[tuple[Path, int]]]:
     if not files:
         raise ValueError(f"[{name}] '{root}' has no sub-folders; expected one with images for each class")
     return names, files
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files, through links to folders too; none in hidden folders, such as .ipynb_checkpoints."""
+    for base, folders, files in os.walk(folder, followlinks=True):
+        above = os.path.realpath(base) + os.sep
+        folders[:] = [
+            name
+            for name in folders
+            if name[0] != "." and not above.startswith(os.path.realpath(os.path.join(base, name)) + os.sep)
+        ]
+        yield from (Path(base, name) for name in files)
 
 
 def is_image(path: Path) -> bool:
@@ -157,7 +175,7 @@ def _size(name: str, size: Size) -> tuple[int | None, int | None]:
 def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
     """A file as a PIL image of mode RGB, or L with `grayscale`: see `read_image`.
 
-    Raises ValueError: the file is broken, or not an image; the message names it.
+    Raises ImageError: the file is broken, or not an image; the message names it.
     """
     from PIL import Image as pillow
 
@@ -179,7 +197,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
-        raise ValueError(f"[{name}] '{path}' is broken or no image: {error}") from None
+        raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
 
 
 # pillow's numbers of the transpositions that put an image upright, by the orientation in its EXIF data

@@ -18,8 +18,28 @@ __all__ = ["DatasetFolder", "FakeData", "ImageFolder", "VisionDataset", "default
 Function = Callable[[Any], Any] | None
 
 
+class StandardTransform:
+    """The transforms of an image and of its label as one function of both."""
+
+    def __init__(self, transform: Function = None, target_transform: Function = None) -> None:
+        self.transform, self.target_transform = transform, target_transform
+
+    def __call__(self, input: Any, target: Any) -> tuple[Any, Any]:
+        input = input if self.transform is None else self.transform(input)
+        return input, target if self.target_transform is None else self.target_transform(target)
+
+    def __repr__(self) -> str:
+        lines = [type(self).__name__]
+        for head, own in (("Transform: ", self.transform), ("Target transform: ", self.target_transform)):
+            if own is not None:
+                lines += (head + repr(own).replace("\n", "\n" + " " * len(head))).splitlines()
+        return "\n".join(lines)
+
+
 class VisionDataset(Dataset[Any]):
     """Images and labels: `transform` changes the image, `target_transform` the label, `transforms` both.
+
+    Attributes: root and these three; `transforms` is a function of image and label in both cases.
 
     Raises ValueError: `transforms` besides one of the others.
     """
@@ -31,28 +51,32 @@ class VisionDataset(Dataset[Any]):
         transform: Function = None,
         target_transform: Function = None,
     ) -> None:
-        if transforms is not None and (transform is not None or target_transform is not None):
+        own = transform is not None or target_transform is not None
+        if transforms is not None and own:
             raise ValueError(f"[{type(self).__name__}] got transforms and transform; expected one")
         self.root = os.path.expanduser(root) if isinstance(root, str) else root
-        self.transforms, self.transform, self.target_transform = transforms, transform, target_transform
+        self.transform, self.target_transform = transform, target_transform
+        self.transforms = StandardTransform(transform, target_transform) if own else transforms
 
     def changed(self, image: Any, target: Any) -> tuple[Any, Any]:
         """What an item is: image and label after the transforms."""
-        if self.transforms is not None:
+        if not isinstance(self.transforms, StandardTransform | None):
             image, target = self.transforms(image, target)
-        if self.transform is not None:
-            image = self.transform(image)
-        if self.target_transform is not None:
-            target = self.target_transform(target)
-        return image, target
+        return StandardTransform(self.transform, self.target_transform)(image, target)
+
+    def extra_repr(self) -> str:
+        """More lines for the text of the data set."""
+        return ""
 
     def __len__(self) -> int:
         raise NotImplementedError(f"[{type(self).__name__}] expected a __len__ method")
 
     def __repr__(self) -> str:
-        lines = [f"Dataset {type(self).__name__}", f"    Number of datapoints: {len(self)}"]
-        lines += [f"    Root location: {self.root}"] if self.root is not None else []
-        return "\n".join(lines)
+        body = [f"Number of datapoints: {len(self)}"]
+        body += [f"Root location: {self.root}"] if self.root is not None else []
+        body += self.extra_repr().splitlines()
+        body += [repr(self.transforms)] if getattr(self, "transforms", None) is not None else []
+        return "\n".join([f"Dataset {type(self).__name__}", *(f"    {line}" for line in body)])
 
 
 def as_item(x: Array) -> Any:
@@ -74,6 +98,55 @@ def default_loader(path: str) -> Any:
     return images.open_image("ImageFolder", path)
 
 
+pil_loader = default_loader
+
+
+def has_file_allowed_extension(filename: str, extensions: Any) -> bool:
+    """Whether a name has one of the endings, in lower or upper case."""
+    return filename.lower().endswith(extensions if isinstance(extensions, str) else tuple(extensions))
+
+
+def is_image_file(filename: str) -> bool:
+    """Whether a name is one of an image."""
+    return has_file_allowed_extension(filename, IMG_EXTENSIONS)
+
+
+def find_classes(directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
+    """The names of the subfolders, sorted, and the number of each."""
+    classes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
+    if not classes:
+        raise FileNotFoundError(f"[find_classes] '{directory}' has no subfolders; expected one per class")
+    return classes, {name: number for number, name in enumerate(classes)}
+
+
+def make_dataset(
+    directory: str | os.PathLike[str],
+    class_to_idx: dict[str, int] | None = None,
+    extensions: Any = None,
+    is_valid_file: Callable[[str], bool] | None = None,
+    allow_empty: bool = False,
+) -> list[tuple[str, int]]:
+    """The files (path, number of the class) of a folder; see DatasetFolder."""
+    directory = os.path.expanduser(directory)
+    numbers = find_classes(directory)[1] if class_to_idx is None else class_to_idx
+    if (extensions is None) == (is_valid_file is None):
+        raise ValueError("[make_dataset] expected extensions or is_valid_file, one of them")
+    ok = is_valid_file or (lambda path: has_file_allowed_extension(path, extensions))
+    samples = []
+    for name in sorted(numbers):
+        for folder, _, files in sorted(os.walk(os.path.join(directory, name), followlinks=True)):
+            paths = (os.path.join(folder, file) for file in sorted(files))
+            samples += [(path, numbers[name]) for path in paths if ok(path)]
+    used = {number for _, number in samples}
+    empty = [name for name, number in numbers.items() if number not in used]
+    if empty and not allow_empty:
+        raise FileNotFoundError(
+            f"[make_dataset] '{directory}' has no files for the classes {', '.join(empty)}; expected endings "
+            f"{extensions}, or allow_empty=True"
+        )
+    return samples
+
+
 class DatasetFolder(VisionDataset):
     """The files `root/class/.../name.ending` in order of their names: items are (loader(path), class number).
 
@@ -83,6 +156,8 @@ class DatasetFolder(VisionDataset):
         allow_empty: classes without files are allowed.
 
     Attributes: classes, class_to_idx, samples (path, class number) with the second name imgs, targets.
+
+    A subclass may choose the classes and the files by its own `find_classes` and `make_dataset`.
 
     Raises FileNotFoundError: no folder, no classes, or a class without files.
     """
@@ -98,38 +173,22 @@ class DatasetFolder(VisionDataset):
         allow_empty: bool = False,
     ) -> None:
         super().__init__(root, transform=transform, target_transform=target_transform)
-        if (extensions is None) == (is_valid_file is None):
-            raise ValueError("[DatasetFolder] expected extensions or is_valid_file, one of them")
         self.loader, self.extensions = loader, extensions
-        ok = is_valid_file or (lambda path: path.lower().endswith(extensions or ()))
-        self.classes, self.class_to_idx = self.find_classes(str(self.root))
-        self.samples = [
-            (path, number)
-            for name, number in self.class_to_idx.items()
-            for path in self._files(name)
-            if ok(path)
-        ]
-        used = {number for _, number in self.samples}
-        empty = [name for name, number in self.class_to_idx.items() if number not in used]
-        if empty and not allow_empty:
-            raise FileNotFoundError(
-                f"[{type(self).__name__}] '{self.root}' has no files for the classes {', '.join(empty)}; "
-                f"expected endings {extensions}"
-            )
-        self.imgs, self.targets = self.samples, [number for _, number in self.samples]
+        self.classes, self.class_to_idx = self.find_classes(self.root)  # type: ignore[arg-type]
+        self.samples = self.make_dataset(
+            self.root,  # type: ignore[arg-type]
+            class_to_idx=self.class_to_idx,
+            extensions=extensions,
+            is_valid_file=is_valid_file,
+            allow_empty=allow_empty,
+        )
+        self.imgs, self.targets = self.samples, [sample[1] for sample in self.samples]
 
-    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+    make_dataset = staticmethod(make_dataset)
+
+    def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
         """The names of the subfolders, sorted, and the number of each."""
-        classes = sorted(entry.name for entry in os.scandir(directory) if entry.is_dir())
-        if not classes:
-            raise FileNotFoundError(
-                f"[{type(self).__name__}] '{directory}' has no subfolders; expected one per class"
-            )
-        return classes, {name: number for number, name in enumerate(classes)}
-
-    def _files(self, name: str) -> list[str]:
-        walk = sorted(os.walk(os.path.join(str(self.root), name), followlinks=True))
-        return [os.path.join(folder, file) for folder, _, files in walk for file in sorted(files)]
+        return find_classes(directory)
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         path, target = self.samples[index]

@@ -20,6 +20,8 @@ from ranvier.data.vision.transforms.geometry import *
 def to_tensor(pic: Any) -> Tensor:
     """A PIL image or an array (h, w) or (h, w, c) as a Tensor (c, h, w); bytes are divided by 255.
 
+    Images of mode I;16 are uint16 (torchvision makes those above 32767 negative).
+
     Raises TypeError: anything else; ValueError: another number of dimensions.
 
     >>> import numpy as np
@@ -40,19 +42,18 @@ def to_tensor(pic: Any) -> Tensor:
 
 
 def pil_to_tensor(pic: Any) -> Tensor:
-    """A PIL image as a Tensor (c, h, w) of its numbers, uint8 for usual images."""
+    """A PIL image as a Tensor (c, h, w) of its numbers: uint8, uint16 of mode I;16, bool of mode 1 ..."""
     if not is_pil(pic):
         raise TypeError(f"[pil_to_tensor] got {type(pic).__name__}; expected a PIL image")
-    x = _channels_first("pil_to_tensor", pic)
-    return wrap(np.array(x, np.uint8 if x.dtype == np.bool_ else None, order="C"))
+    return wrap(np.array(_channels_first("pil_to_tensor", pic), order="C"))
 
 
 def _channels_first(name: str, pic: Any) -> Array:
     if not (isinstance(pic, np.ndarray) or is_pil(pic)):
         raise TypeError(f"[{name}] got {type(pic).__name__}; expected a PIL image or an array")
     x = np.asarray(pic)
-    if x.dtype == np.uint16:
-        x = x.astype(np.int16)  # as torchvision reads images of mode I;16
+    if x.dtype == np.bool_:
+        x = x.view(np.uint8) != 0  # pillow's true is 255
     return x[None] if x.ndim == 2 else x.transpose(2, 0, 1)
 
 
@@ -75,7 +76,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
     else:
         raise TypeError(f"[to_pil_image] got {type(pic).__name__}; expected a Tensor (c, h, w) or an array")
     channels = x.shape[2]
-    codes = {"uint8": "L", "int16": "I;16", "int32": "I", "float32": "F"}
+    codes = {"uint8": "L", "int16": "I;16", "uint16": "I;16", "int32": "I", "float32": "F"}
     modes = {
         1: (codes.get(x.dtype.name),),
         2: ("LA",),
