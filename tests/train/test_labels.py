@@ -135,6 +135,9 @@ def test_pandas():
         trainer = trainer_of(classifier())
         trainer.fit(frame.convert_dtypes(), y, epochs=1)
         assert set(trainer.predict(frame)) <= set(y.tolist())
+    lists = frame.assign(a=[[1.0, 2.0]] * 40)
+    message = "with lists in column 'a'; expected numbers: make a column for each entry"
+    refused(TypeError, message, trainer_of(classifier()).fit, lists, Y, epochs=1)
     hole = frame.convert_dtypes()
     hole.loc[3, "b"] = pd.NA
     refused(

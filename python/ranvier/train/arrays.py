@@ -217,6 +217,7 @@ _REMEDIES = {
     "text": ": convert text that holds numbers by astype(float), and make columns of 0 and 1 of categories "
     "(pandas.get_dummies)",
     "objects": "",
+    "lists": ": make a column for each entry (pandas.DataFrame(X[column].tolist())), or an array by np.stack",
 }
 
 
@@ -232,6 +233,8 @@ def content_of(array: Array) -> str:
         return "text"
     if any(issubclass(k, (timedelta, np.timedelta64)) for k in kinds):
         return "durations"
+    if any(issubclass(k, (list, tuple, np.ndarray, Tensor)) for k in kinds):
+        return "lists"
     dates = any(issubclass(k, (date, time, np.datetime64)) or k.__name__ == "Period" for k in kinds)
     return "dates" if dates else "objects"
 

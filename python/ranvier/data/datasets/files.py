@@ -20,6 +20,7 @@ from ranvier.data.datasets.samples import (
     PathLike,
     Samples,
     first_not_finite,
+    path_of,
     real,
     require_file,
     targets,
@@ -85,7 +86,10 @@ def load(
     >>> flowers.x.shape, flowers.class_names
     ((2, 2), ('setosa', 'virginica'))
     """
-    file = Path(path)
+    file = path_of("load", path)
+    if file.is_dir() and any(next(file.glob(parts), None) for parts in ("*.parquet", "*/*.parquet")):
+        one = "pandas.read_parquet(folder).to_parquet('table.parquet')"
+        raise ValueError(f"[load] got '{file}', a folder of Parquet files; expected one file: {one}")
     if file.is_dir():
         wrong = {
             "label": label not in ("auto", None),
@@ -96,7 +100,8 @@ def load(
         _refuse("a folder of images", **dict.fromkeys(table, True))
         return load_images(file, size, grayscale, skip_broken)
     if not file.exists():
-        raise FileNotFoundError(f"[load] no file or folder '{file}'")
+        url = "; expected a path: download it first" * ("://" in str(path))
+        raise FileNotFoundError(f"[load] no file or folder '{path}'{url}")
     ending = Path(file.stem).suffix.lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
     if ending in ENDINGS:
         images = {"size": size is not None, "grayscale": grayscale, "skip_broken": skip_broken}

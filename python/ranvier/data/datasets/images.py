@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.data.datasets.samples import PathLike, Samples, require_file
+from ranvier.data.datasets.samples import PathLike, Samples, path_of, require_file
 
 __all__ = ["load_images", "read_image"]
 
@@ -64,7 +64,7 @@ def load_images(
     Raises ImportError: pillow is not installed.
     """
     sizes = _size("load_images", size)
-    classes, files = _find(Path(root), "load_images")
+    classes, files = _find(path_of("load_images", root), "load_images")
     x, kept, skipped = _read_all([path for path, _ in files], sizes, grayscale, skip_broken)
     labels = np.array([label for _, label in files], np.int64)[kept]
     for number, name in enumerate(classes):

@@ -97,11 +97,23 @@ def real(values: Array, dtype: Any) -> Array:
     return converted
 
 
+def path_of(name: str, path: PathLike) -> Path:
+    """Raises TypeError for what is no path, such as an open file or a data frame."""
+    try:
+        return Path(path)
+    except TypeError:
+        raise TypeError(
+            f"[{name}] got {type(path).__name__}; expected the path of a file or folder: fit(), Trainer and "
+            "TensorDataset take arrays and data frames"
+        ) from None
+
+
 def require_file(name: str, path: PathLike) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"[{name}] no file '{path}'")
-    return path
+    file = path_of(name, path)
+    if not file.is_file():
+        url = "://" in str(path)
+        raise FileNotFoundError(f"[{name}] no file '{path}'{'; expected a path: download it first' * url}")
+    return file
 
 
 DIGITS_CLASSES: tuple[str, ...] = tuple("0123456789")

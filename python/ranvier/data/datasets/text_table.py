@@ -165,7 +165,7 @@ def read_table(
             raise ValueError(f"[load_csv] got {name} {value!r}; expected {expected}")
     marks = MARKS if missing_marks is None else frozenset(["", *(m.strip().lower() for m in missing_marks)])
     parquet = path.suffix.lower() == ".parquet"
-    text = _text(path, encoding)
+    text = _text(path, encoding, known)
     if not text.strip():
         raise ValueError(f"[load_csv] '{path}' is empty; expected lines of numbers")
     if found := SEP_LINE.match(text):  # Excel's; the line stays, empty, so that lines keep their numbers
@@ -196,13 +196,36 @@ def read_table(
     return table
 
 
-def _text(path: Path, encoding: str | None) -> str:
-    """The text of a file; of a Parquet file, comma-separated text, in which numbers keep all digits."""
+def _parquet_text(path: Path, known: Collection[str]) -> str:
+    """Comma-separated text, in which numbers keep all digits and texts are quoted."""
     try:
-        pandas = importlib.import_module("pandas")
+        frame = importlib.import_module("pandas").read_parquet(path)
+    except ValueError as error:
+        if not str(error).startswith("Multiple matches"):
+            raise
+        text = f"'{path}' has columns of the same name; expected different names"
+        raise TableError(f"{text}: {str(error).splitlines()[0]}") from None
+    if frame.columns.nlevels > 1:
+        text = (
+            f"'{path}' has names of {frame.columns.nlevels} levels, such as {frame.columns[0]!r}; expected "
+        )
+        raise TableError(text + "one for a column: frame.columns = ['_'.join(map(str, c)) for c in frame]")
+    for name, column in frame.items():
+        first = next(iter(column.dropna()), 0) if column.dtype == object and str(name) not in known else 0
+        if not (isinstance(first, str) or is_number(str(first)) or hasattr(first, "isoformat")):
+            text = f"'{path}' column {name!r} holds {type(first).__name__}, such as {str(first)[:40]!r}"
+            text = f"{text}; expected a number or a text in each cell: of lists, a column for each entry"
+            raise TableError(text, ("without", [str(name)], "leaves the column out"))
+    named = any(name is not None for name in frame.index.names)
+    return str(frame.to_csv(index=named, quoting=csv.QUOTE_NONNUMERIC))
+
+
+def _text(path: Path, encoding: str | None, known: Collection[str]) -> str:
+    """The text of a file."""
+    try:
+        importlib.import_module("pandas")
         if path.suffix.lower() == ".parquet":
-            frame = pandas.read_parquet(path)
-            return str(frame.to_csv(index=any(name is not None for name in frame.index.names)))
+            return _parquet_text(path, known)
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as stream:
             content: bytes = stream.read()
         name = encoding or next((n for mark, n in UNICODE.items() if content.startswith(mark)), "utf-8")
@@ -214,6 +237,8 @@ def _text(path: Path, encoding: str | None) -> str:
     except ImportError as error:
         hint = "tables need pandas, .parquet files pyarrow, too: pip install 'ranvier[data]' pyarrow"
         raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
+    except TableError:
+        raise
     except LookupError:
         text = "expected a name such as utf-8, latin-1, cp1252"
         raise ValueError(f"[load_csv] got encoding {encoding!r}; {text}") from None
