@@ -95,6 +95,7 @@ OTHERS = {
     "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C.Future": "ranvier.torch.futures.Future",
     "_C._LinAlgError": "ranvier.linalg.LinAlgError",
+    "_C._is_tracing": "ranvier.torch.machine.is_hooked",
     "_C._get_tracing_state": "ranvier.torch.machine.log_usage",
     "_C._log_api_usage_once": "ranvier.torch.machine.log_usage",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",

@@ -279,6 +279,12 @@ def _run(
         if layout:
             x = ops.transpose(x, 0, 1)
             states = [None if s is None else ops.transpose(s, 0, 1) for s in states]
+        size = (len(ways), batch, r.shape[-1])
+        for s in states:
+            if s is not None and s.shape != size:
+                raise ValueError(
+                    f"[onnx {name}] got a first state of shape {tuple(s.shape)}; expected {size}"
+                )
         results = []
         for d, (reverse, activations, functions) in enumerate(ways):
             hidden = r.shape[-1]
