@@ -80,3 +80,54 @@ def clipped_sigmoid(x: Any) -> rv.Tensor:
     """The sigmoid, neither 0 nor 1."""
     limits = rv.finfo(x.dtype)
     return rv.clamp(rv.sigmoid(x), min=limits.tiny, max=1.0 - limits.eps)
+
+
+_EMPTY = {"sum": 0.0, "prod": 1.0, "mean": float("nan"), "amax": -float("inf"), "amin": float("inf")}
+
+
+def segment_reduce(
+    data: Any,
+    reduce: str,
+    *,
+    lengths: Any = None,
+    indices: Any = None,
+    offsets: Any = None,
+    axis: int = 0,
+    unsafe: bool = False,
+    initial: float | None = None,
+) -> Any:
+    """The sum, mean, product, max or min of consecutive rows, `lengths[i]` of them or from `offsets[i]` on.
+
+    initial: what each begins with, and what no rows give.
+
+    Raises ValueError: another reduction or axis, or lengths that are not those of the rows.
+
+    >>> import ranvier as rv
+    >>> segment_reduce(rv.tensor([1.0, 2.0, 5.0]), "max", lengths=rv.tensor([2, 1]))
+    tensor([2., 5.])
+    """
+    name = {"max": "amax", "min": "amin"}.get(reduce, reduce)
+    counts = lengths if offsets is None else offsets.diff()
+    if name not in _EMPTY or axis != 0 or counts is None or counts.ndim != 1 or counts.sum() != len(data):
+        raise ValueError(
+            f"[segment_reduce] got reduce {reduce!r}, axis {axis} and lengths {counts} of {len(data)} rows; "
+            "expected sum, mean, prod, max or min, axis 0, and one vector of lengths with this sum"
+        )
+    empty = _EMPTY[name] if initial is None else float(initial)
+    shape, ones = (len(counts), *data.shape[1:]), (1,) * (data.ndim - 1)
+    places = rv.arange(len(counts)).repeat_interleave(counts).view(-1, *ones).expand(data.shape)
+    start = rv.full(shape, 0.0 if name == "mean" and initial is None else empty, dtype=data.dtype)
+    y = rv.scatter_reduce(start, 0, places, data, "sum" if name == "mean" else name)
+    if name != "mean":
+        return y
+    return rv.where((counts == 0).view(-1, *ones), empty, y / counts.clamp(min=1).view(-1, *ones))
+
+
+def row_starts(input: Any, size: int, *, out_int32: bool = False) -> Any:
+    """Of sorted numbers of rows where each of `size` rows begins, and the end: compressed rows.
+
+    >>> import ranvier as rv
+    >>> row_starts(rv.tensor([0, 0, 2]), 3)
+    tensor([0, 2, 2, 3])
+    """
+    return rv.searchsorted(input, rv.arange(size + 1, dtype=input.dtype), out_int32=out_int32)
