@@ -21,7 +21,7 @@ Object shape_of(Raw size, Name op) {
   const Py_ssize_t count = given ? PyTuple_GET_SIZE(given.ptr()) : 0;
   auto shape = py::reinterpret_steal<py::object>(PyTuple_New(count));
   for (Py_ssize_t d = 0; d < count; ++d) {
-    PyObject* number = PyNumber_Index(PyTuple_GET_ITEM(given.ptr(), d));
+    PyObject* number = index_of(PyTuple_GET_ITEM(given.ptr(), d));
     if (!number) {
       if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
       PyErr_Clear();

@@ -37,12 +37,13 @@ struct Axes {
   }
 
   void add(const char* op, py::handle axis) {
-    const Py_ssize_t given = PyNumber_AsSsize_t(axis.ptr(), nullptr);
-    if (given == -1 && PyErr_Occurred()) {
+    const auto index = py::reinterpret_steal<py::object>(index_of(axis.ptr()));
+    if (!index) {
       PyErr_Clear();
       fail_type(op, "got an axis of type ", Py_TYPE(axis.ptr())->tp_name,
                 "; expected None, an int or a tuple of ints");
     }
+    const Py_ssize_t given = PyNumber_AsSsize_t(index.ptr(), nullptr);  // clamped
     const Py_ssize_t d = given < 0 ? given + ndim : given;
     if (ndim == 0 && (given == 0 || given == -1)) return;  // as in NumPy's and PyTorch's scalars
     if (d < 0 || d >= ndim)

@@ -306,8 +306,9 @@ void register_compiled_call(Module m) {
   if (!type) throw py::error_already_set();
   m.attr("_CompiledCall") = type;
   g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
-  def(m, "_set_call_state(recordings, running)", [](Raw recordings, Raw running) {
+  def(m, "_set_call_state(recordings, running, value_read)", [](Raw recordings, Raw running, Raw value_read) {
     g_recordings = recordings.value.inc_ref().ptr(), g_running = running.value.inc_ref().ptr();
+    set_value_read(value_read.value.ptr());
   });
 }
 

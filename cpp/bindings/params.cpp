@@ -2,12 +2,37 @@
 #include "bindings/numpy_api.h"
 
 namespace ranvier::bind {
+namespace {
+
+PyObject* g_value_read;
+
+// Tells the recorded step that it depends on the elements of an array. A Tensor tells it by itself.
+void note_read(PyObject* number) {
+  if (!t_recording || !PyArray_Check(number)) return;
+  const auto how = py::reinterpret_steal<py::object>(PyUnicode_FromString("a number"));
+  if (!py::reinterpret_steal<py::object>(PyObject_CallOneArg(g_value_read, how.ptr())))
+    throw py::error_already_set();
+}
+
+}  // namespace
+
+void set_value_read(PyObject* function) { g_value_read = Py_NewRef(function); }
+
+PyObject* index_of(PyObject* number) {
+  note_read(number);
+  return PyNumber_Index(number);
+}
+
+double double_of(PyObject* number) {
+  note_read(number);
+  return PyFloat_AsDouble(number);
+}
 
 Real::Real(const Arg& arg) : Arg(arg) {
   const PyNumberMethods* methods = Py_TYPE(value.ptr())->tp_as_number;
   const bool is_number =
       methods && (methods->nb_float || methods->nb_index) && !PyArray_IsScalar(value.ptr(), ComplexFloating);
-  number = is_number ? PyFloat_AsDouble(value.ptr()) : -1;
+  number = is_number ? double_of(value.ptr()) : -1;
   if (is_number && (number != -1 || !PyErr_Occurred())) return;
   const bool large = is_number && PyErr_ExceptionMatches(PyExc_OverflowError);
   PyErr_Clear();
@@ -27,8 +52,7 @@ double Real::above(double least) const {
 
 Whole::Whole(const Arg& arg, const char* expected) : Arg(arg) {
   const bool is_number = PyIndex_Check(value.ptr()) && !PyBool_Check(value.ptr());
-  const py::object index =
-      py::reinterpret_steal<py::object>(is_number ? PyNumber_Index(value.ptr()) : nullptr);
+  const py::object index = py::reinterpret_steal<py::object>(is_number ? index_of(value.ptr()) : nullptr);
   if (!index) {
     PyErr_Clear();
     wrong_type(expected);

@@ -46,6 +46,12 @@ struct Key : Exactly<DType::int64> {
   }
 };
 
+// How arguments that are numbers are read, as PyNumber_Index and PyFloat_AsDouble do: a step that is recorded
+// is told where an array, the memory of a Tensor, gives the number, since a replay would not read it again.
+PyObject* index_of(PyObject* number);
+double double_of(PyObject* number);
+void set_value_read(PyObject* function);  // of the Python layer: autograd/recording.py
+
 // Numbers: anything else, as a string or a truth value, is a TypeError.
 struct Real : Arg {
   RANVIER_ANNOTATION("float");

@@ -6,6 +6,7 @@
 #include "bindings/guards.h"
 #include "bindings/methods.h"
 #include "bindings/operand.h"
+#include "bindings/params.h"
 #include "bindings/tape.h"
 #include "bindings/tensors.h"
 #include "bindings/views.h"
@@ -144,7 +145,14 @@ py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
   x.fail_shape(target, "one it broadcasts to");
 }
 
-bool is_whole(PyObject* number) { return PyLong_Check(number) || PyArray_IsScalar(number, Integer); }
+// A Tensor of one number is one, too.
+bool is_whole(PyObject* number) {
+  if (!PyObject_TypeCheck(number, tensor_class()))
+    return PyLong_Check(number) || PyArray_IsScalar(number, Integer);
+  const Held array = slot_of(number, tensor_slots().array);
+  return array && PyArray_Check(array.ptr()) && PyArray_ISINTEGER(as_array(array)) &&
+         PyArray_NDIM(as_array(array)) == 0;
+}
 
 py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
   const Operand x(a);
@@ -153,7 +161,7 @@ py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
     x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
   if (first == second) x.fail(kValueError, "got dimension %d twice; expected two dimensions", first);
   const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
-  const int64_t offset = clamped(checked(PyNumber_Index(a[2])).ptr());
+  const int64_t offset = clamped(checked(index_of(a[2])).ptr());
   return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
 }
 
@@ -161,8 +169,8 @@ py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, ste
   const Operand x(a);
   const int dim = x.dim(a[2]);
   const long long n = x.ndim() ? x.size(dim) : 1;
-  const int64_t size = clamped(checked(PyNumber_Index(a[3])).ptr());
-  const int64_t step = clamped(checked(PyNumber_Index(a[4])).ptr());
+  const int64_t size = clamped(checked(index_of(a[3])).ptr());
+  const int64_t step = clamped(checked(index_of(a[4])).ptr());
   if (size < 0 || size > n || step < 1)
     x.fail(kValueError, "got size %S and step %S for length %lld; expected size <= length", a[3], a[4], n);
   return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
@@ -232,7 +240,7 @@ py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or se
   const Operand x(a);
   const int dim = x.some_dim(a[3]);
   if (is_whole(a[2])) {
-    const int64_t step = clamped(checked(PyNumber_Index(a[2])).ptr());
+    const int64_t step = clamped(checked(index_of(a[2])).ptr());
     if (step < 1) x.fail(kValueError, "got size %S; expected at least 1", a[2]);
     return parts_of_size(x, dim, step);
   }
@@ -253,7 +261,7 @@ py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
   const Operand x(a);
   const int dim = x.some_dim(a[3]);
   if (!is_whole(a[2])) x.fail(kTypeError, "got chunks %R; expected a whole number", a[2]);
-  const int64_t chunks = clamped(checked(PyNumber_Index(a[2])).ptr()), n = x.size(dim);
+  const int64_t chunks = clamped(checked(index_of(a[2])).ptr()), n = x.size(dim);
   if (chunks < 1) x.fail(kValueError, "got %S chunks; expected at least 1", a[2]);
   if (n) return parts_of_size(x, dim, (n - 1) / chunks + 1);
   Several parts(x, dim, chunks);
@@ -285,7 +293,7 @@ void fail_plain_index(const char* op, std::initializer_list<Piece> pieces) {
 py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
   const Operand x(a);
   const int dim = x.some_dim(a[2]);
-  const auto number = py::reinterpret_steal<py::object>(PyBool_Check(a[3]) ? nullptr : PyNumber_Index(a[3]));
+  const auto number = py::reinterpret_steal<py::object>(PyBool_Check(a[3]) ? nullptr : index_of(a[3]));
   if (!number) {
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
     PyErr_Clear();

@@ -227,7 +227,7 @@ def full(
             value = array_of("full", value)
             kind = np.dtype(dtype or value.dtype)
             if value.ndim == 0 and kind.kind in "iu":
-                value = number_in("full", value.item(), kind)
+                value = number_in("full", wrap(value).item(), kind)
             array = host(np.full, shape, value, kind)
         return _finish(array, requires_grad, device, settings)
     except Exception as error:

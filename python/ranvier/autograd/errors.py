@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import signature
 from numbers import Real
+from operator import index
 from types import FunctionType, MappingProxyType
 from typing import Any
 from weakref import WeakSet
@@ -182,6 +183,20 @@ def number(
     else:
         limits = "a number, not nan"
     raise ValueError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def whole(name: str, key: str, value: Any) -> int:
+    """The value of a whole number, or of a Tensor of one. Raises TypeError for anything else.
+
+    >>> whole("op", "dim", -1)
+    -1
+    """
+    try:
+        if not isinstance(value, bool):
+            return index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"[{name}] got {key} {value!r}; expected a whole number")
 
 
 def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[Any]:

@@ -11,6 +11,7 @@ import contextlib
 from _thread import _local as local  # as in mode.py
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -413,6 +414,7 @@ def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
+    n = index(n)
     if n:
         check_range("randperm", 0, n, dtype or philox.I64)
     if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:

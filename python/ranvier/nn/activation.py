@@ -13,11 +13,12 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, full
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.errors import whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import number, whole
+from ranvier.nn.registry import number
 from ranvier.nn.reshape import Identity
 from ranvier.ops.activation.table import TABLE
 from ranvier.ops.rows import examples

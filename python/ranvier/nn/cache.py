@@ -9,12 +9,12 @@ import numpy as np
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import zeros
+from ranvier.autograd.errors import whole
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.mode import is_grad_enabled, no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.module import Module
-from ranvier.nn.registry import whole
 from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
 
 __all__ = ["KeyValueCache"]

@@ -10,12 +10,13 @@ import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.errors import whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import number, whole
+from ranvier.nn.registry import number
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.embedding import padding_row
 from ranvier.ops.rows import examples

@@ -8,10 +8,10 @@ from typing import Any
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.errors import whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import whole
 from ranvier.ops.rows import examples
 
 __all__ = ["CosineSimilarity", "Linear", "PairwiseDistance"]

@@ -15,12 +15,11 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import whole
 from ranvier.ops.rows import examples
 
 _NAMES = """

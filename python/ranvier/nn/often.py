@@ -12,11 +12,11 @@ from typing import Any
 from weakref import ref
 
 import ranvier._core as _core
-from ranvier.autograd.recording import recordings, running
+from ranvier.autograd.recording import recordings, running, value_read
 from ranvier.autograd.tensor import Tensor
 from ranvier.extension import provider
 
-_core._set_call_state(recordings, running)
+_core._set_call_state(recordings, running, value_read)
 # In the dict of a module: its call (`compile/repeated.py`); None: it has none. No attribute of a user's has
 # this name; programs that read `vars(module)` leave out what begins with an underscore.
 REPLAY = "_replay of ranvier"

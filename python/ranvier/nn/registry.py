@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterable, Iterator
-from operator import index
 from types import MethodDescriptorType
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from ranvier.autograd import errors
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.data import require_cpu as check_device
+from ranvier.autograd.errors import whole
 from ranvier.autograd.recording import recordings
 from ranvier.extension import belongs_to
 
@@ -313,14 +313,6 @@ def _without_device(args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
             check_device(device)
         return (*args[: most - 1], *args[most:])
     return args
-
-
-def whole(op: str, name: str, value: Any) -> int:
-    """A setting that is a whole number, or a TypeError."""
-    try:
-        return index(value)
-    except TypeError:
-        raise TypeError(f"[{op}] got {name} {value!r}; expected a whole number") from None
 
 
 def count(layer: str, name: str, value: Any, least: int = 1) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranvier.autograd.errors import whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
-from ranvier.nn.registry import whole
 from ranvier.ops.rows import examples
 
 __all__ = ["Flatten", "Identity", "Unflatten"]

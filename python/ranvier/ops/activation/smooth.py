@@ -14,7 +14,7 @@ from typing import Any
 
 import ranvier._core as _core
 import ranvier.autograd.graph as graph
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
@@ -282,8 +282,7 @@ def glu(input: Any, dim: int = -1) -> Tensor:
     | rv.nn.functional.glu(rv.tensor([6.0, 8.0, 0.0, 100.0])) -> tensor([3., 8.])"""
     input = as_tensor("glu", input)
     shape = input._array.shape
-    if not isinstance(dim, int):
-        raise TypeError(f"[glu] got dim {dim!r}; expected a whole number")
+    dim = whole("glu", "dim", dim)
     if not -len(shape) <= dim < len(shape):
         raise OpError(f"[glu] got dim {dim} for x of shape {shape}; expected one of its dimensions")
     if shape[dim] % 2:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import index
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.creation import zeros
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import own_errors, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
@@ -35,9 +36,10 @@ from ranvier.ops.shape.scatter import scatter, scatter_add
 
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:
     pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) and least <= v < 2**31 for v in pair):
+    sizes = [index(v) if hasattr(v, "__index__") else -1 for v in pair]
+    if len(sizes) != 2 or not all(least <= size < 2**31 for size in sizes):
         raise OpError(f"[{name}] got {what} {value!r}; expected one or two whole numbers >= {least}")
-    return int(pair[0]), int(pair[1])
+    return sizes[0], sizes[1]
 
 
 def _windows(
@@ -103,8 +105,8 @@ def fold(
 def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): channels become pixels (Shi et al. 2016).
     | rv.nn.functional.pixel_shuffle(rv.ones(1, 8, 2, 2), 2).shape -> (1, 2, 4, 4)"""
-    input, r = as_tensor("pixel_shuffle", input), upscale_factor
-    if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-3] % (r * r):
+    input, r = as_tensor("pixel_shuffle", input), whole("pixel_shuffle", "upscale_factor", upscale_factor)
+    if input.ndim < 3 or r < 1 or input.shape[-3] % (r * r):
         raise OpError(
             f"[pixel_shuffle] got x of shape {input.shape} and upscale_factor {r}; expected "
             "(..., c r^2, h, w)"
@@ -121,8 +123,11 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
     | rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape -> (1, 8, 2, 2)"""
-    input, r = as_tensor("pixel_unshuffle", input), downscale_factor
-    if input.ndim < 3 or not isinstance(r, int) or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
+    input, r = (
+        as_tensor("pixel_unshuffle", input),
+        whole("pixel_unshuffle", "downscale_factor", downscale_factor),
+    )
+    if input.ndim < 3 or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
         raise OpError(
             f"[pixel_unshuffle] got x of shape {input.shape} and downscale_factor {r}; "
             "expected (..., c, h r, w r)"

@@ -80,6 +80,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Tensor:
     Raises ValueError for dimensions of different sizes.
     | rv.tensordot(rv.ones(2, 3), rv.ones(3, 4), dims=1).shape -> (2, 4)"""
     a, b = as_tensor("tensordot", a), as_tensor("tensordot", b)
+    if isinstance(dims, Tensor):
+        dims = dims.item() if dims.numel() == 1 else dims.tolist()
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):
             raise OpError(f"[tensordot] got dims {dims} for shapes {a.shape} and {b.shape}; expected fewer")

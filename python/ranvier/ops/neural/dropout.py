@@ -115,7 +115,7 @@ class AlphaDropout(Function):
     """y = a x + b, where a dropped x is what selu gives at -inf; a and b keep mean 0 and variance 1"""
 
     def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:
-        low = -SELU_SCALE * SELU_ALPHA
+        low, p = -SELU_SCALE * SELU_ALPHA, float(p)
         self.p, self.key = p, key
         self.a = ((1 - p) * (1 + p * low * low)) ** -0.5 if p < 1 else 0.0
         self.b = -self.a * p * low

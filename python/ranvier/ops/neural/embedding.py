@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, whole
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
@@ -176,8 +176,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
     if classes.dtype.kind not in "iu":
         raise DtypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
-    if not isinstance(num_classes, (int, np.integer)):
-        raise TypeError(f"[one_hot] got num_classes {num_classes!r}; expected a whole number")
+    num_classes = whole("one_hot", "num_classes", num_classes)
     if num_classes < -1:
         raise OpError(f"[one_hot] got num_classes {num_classes}; expected at least 0, or -1")
     if num_classes == -1:
@@ -186,8 +185,8 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         value_read("one_hot without num_classes")
         num_classes = int(classes.max()) + 1
     # the core reads int64, of which uint64 from 2^63 on is below 0
-    whole = classes.view(np.int64) if classes.dtype == np.uint64 else classes
-    if classes.size and not _core.inside(whole, 0, num_classes - 1):
+    places = classes.view(np.int64) if classes.dtype == np.uint64 else classes
+    if classes.size and not _core.inside(places, 0, num_classes - 1):
         raise OpError(
             f"[one_hot] got classes from {classes.min()} to {classes.max()}; expected 0 to {num_classes - 1}"
         )
@@ -195,7 +194,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
         columns = keep(np.arange(num_classes, dtype=F64))
         return wrap(in_dtype(_core.eq(in_dtype(classes[..., None], F64), columns, None), I64))
     y = np.zeros((*classes.shape, num_classes), np.int64)
-    y.put(np.arange(0, y.size, num_classes or 1) + whole.reshape(-1), 1)
+    y.put(np.arange(0, y.size, num_classes or 1) + places.reshape(-1), 1)
     return wrap(y)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import own_error, whole
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import RULES
@@ -236,12 +236,10 @@ def _without_dim(pair: ValuesIndices, x: Tensor, axis: int, keepdim: bool) -> Va
 
 
 def _count(name: str, k: Any, least: int, length: int) -> int:
-    k = k.item() if isinstance(k, Tensor) and k.ndim == 0 else k
-    if not isinstance(k, (int, np.integer)) or isinstance(k, bool):
-        raise TypeError(f"[{name}] got k {k!r}; expected a whole number")
+    k = whole(name, "k", k)
     if not least <= k <= length:
         raise OpError(f"[{name}] got k {k} for a dimension of {length}; expected {least} to {length}")
-    return int(k)
+    return k
 
 
 def _flag(name: str, argument: str, value: Any) -> bool:

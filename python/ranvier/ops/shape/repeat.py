@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import TooLarge, own_error
+from ranvier.autograd.errors import TooLarge, own_error, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.memory import copied, keep, reshaped
@@ -263,12 +263,11 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         if (y := direct(_core.triangle, input, diagonal, upper)) is not None:
             return y
         x = as_tensor(name, input)
-        if not isinstance(diagonal, (int, np.integer)):
-            raise TypeError(f"[{name}] got diagonal {diagonal!r}; expected a whole number")
+        diagonal = whole(name, "diagonal", diagonal)
         if x.ndim < 2:
             raise OpError(f"[{name}] got x of shape {tuple(x.shape)}; expected at least 2 dimensions")
         rows, columns = x.shape[-2:]
-        diagonal = min(max(int(diagonal), -rows - 1), columns + 1)  # larger values give the same
+        diagonal = min(max(diagonal, -rows - 1), columns + 1)  # larger values give the same
         ones = np.ones((rows, columns), np.bool_)
         if recordings:
             outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
