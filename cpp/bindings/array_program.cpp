@@ -226,7 +226,7 @@ py::object ArrayProgram::array_of(PyObject* x, const ArgumentRule& rule) {
     return rule.kind == ArgumentRule::tensor ? py::object() : py::reinterpret_borrow<py::object>(x);
   if (rule.kind == ArgumentRule::array || !rule.is_class_of(x)) return {};
   const TensorSlots& slots = tensor_slots();
-  if (slot_of(x, slots.requires_grad).ptr() != Py_False) return {};
+  if (slot_of(x, slots.requires_grad).ptr() != Py_False || has_attributes(x)) return {};
   return py::reinterpret_borrow<py::object>(slot_of(x, slots.array).ptr());
 }
 

@@ -193,7 +193,7 @@ bool Guard::holds() {
     case GuardKind::slot:
       return same_value(slot_of(o, number).ptr(), e);
     case GuardKind::attribute: {
-      if (number) return is_grad_enabled() == (e == Py_True);
+      if (number) return (number == 1 ? is_grad_enabled() : is_inference()) == (e == Py_True);
       const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
       if (!value) PyErr_Clear();
       return same_value(value.ptr(), e);
@@ -265,8 +265,8 @@ void Guards::set(const py::list& list) {
     g.place = static_cast<int>(guards_.size());
     if (g.kind == GuardKind::slot) g.number = slot_offset(Py_TYPE(g.owner.ptr()), g.key.ptr());
     if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
-    if (g.kind == GuardKind::attribute)
-      g.number = is_grad_mode(g.owner.ptr()) && PyBool_Check(g.expected.ptr());
+    if (g.kind == GuardKind::attribute && is_grad_mode(g.owner.ptr()) && PyBool_Check(g.expected.ptr()))
+      g.number = PyUnicode_CompareWithASCIIString(g.key.ptr(), "inference") == 0 ? 2 : 1;
     guards_.push_back(std::move(g));
   }
   const auto after_dicts = std::stable_partition(guards_.begin(), guards_.end(), is_on_dict);

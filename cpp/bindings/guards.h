@@ -102,8 +102,8 @@ enum class GuardKind : int64_t {
 struct Guard {
   GuardKind kind;
   py::object owner, key, expected;
-  int64_t number = 0;  // slot: offset of the member; names: version of the class; address; attribute: whether
-                       // it is the grad mode's
+  int64_t number = 0;  // slot: offset of the member; names: version of the class; address; attribute: of the
+                       // grad mode, 1: enabled, 2: inference
   int place = 0;       // in the list that the guards came in
 
   bool holds();

@@ -124,6 +124,16 @@ int64_t slot_offset(PyTypeObject* type, PyObject* name) {
 
 PyTypeObject* tensor_class() { return g_tensor; }
 
+bool has_attributes(PyObject* tensor) {
+#ifdef Py_GIL_DISABLED
+  const auto dict = py::reinterpret_steal<py::object>(PyObject_GenericGetDict(tensor, nullptr));
+  return !dict || PyDict_Size(dict.ptr()) > 0;
+#else
+  PyObject** dict = _PyObject_GetDictPtr(tensor);
+  return dict && *dict && PyDict_GET_SIZE(*dict) > 0;
+#endif
+}
+
 py::object new_cell() {
   constexpr int kInference = 32;  // autograd/views.py
   auto cell = py::reinterpret_steal<py::object>(PyList_New(3));

@@ -24,6 +24,7 @@ const TensorSlots& tensor_slots();
 int64_t slot_offset(PyTypeObject* type, PyObject* name);
 
 PyTypeObject* tensor_class();
+bool has_attributes(PyObject* tensor);  // that the program has set: they may hide methods
 // Takes an object that cannot be a part of a cycle from Python's garbage collector, whose full runs look at
 // each object that lives and become more frequent with their number.
 inline void leave_to_counts(PyObject* object) { PyObject_GC_UnTrack(object); }

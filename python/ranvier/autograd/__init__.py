@@ -20,7 +20,7 @@ from ranvier.autograd.level import value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap
 from ranvier.autograd.trace import detect_anomaly, set_detect_anomaly
-from ranvier.autograd.views import FLAG, INFERENCE, bump
+from ranvier.autograd.views import bump
 
 __all__ = [
     "Function", "GradcheckError", "Tensor", "Variable", "backward", "borrowed", "bump", "detect_anomaly",
@@ -40,7 +40,7 @@ METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
     **dict.fromkeys(("conj", "conj_physical", "resolve_conj", "resolve_neg"), check.conj),
     "_make_subclass": staticmethod(make_subclass),
     "backward": _backward,
-    "is_inference": lambda self: self._cell[FLAG] & INFERENCE != 0,
+    "is_inference": check.is_inference,
     "register_hook": hooks.register_hook,
     "register_post_accumulate_grad_hook": hooks.register_post_accumulate_grad_hook,
     "retain_grad": hooks.retain_grad,

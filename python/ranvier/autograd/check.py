@@ -12,8 +12,9 @@ import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import plain, require_numbers
-from ranvier.autograd.recording import host, value_read
+from ranvier.autograd.recording import host, refuse, value_read
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import FLAG, INFERENCE
 
 __all__ = [
     "allclose",
@@ -121,6 +122,12 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
     except ValueError as error:
         shapes = f"shapes {np.shape(a)} and {np.shape(b)}"
         raise OpError(f"[allclose] got {shapes}; expected shapes that broadcast") from error
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether it was made in :class:`inference_mode`. | rv.ones(2).is_inference() -> False"""
+    refuse("is_inference()", "ask outside the step")
+    return bool(input._cell[FLAG] & INFERENCE)
 
 
 @own_error

@@ -28,6 +28,7 @@ _SIGNALS = signal.valid_signals()
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
 # Functions of dataclasses: what they read has no name in the code.
 _AS_DATA = frozenset({"asdict", "astuple", "fields"})
+_LOOKS_UP = frozenset({"get_field"})  # of string.Formatter
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS = (
     *_VARIABLES,
@@ -99,7 +100,7 @@ def names_of(code: CodeType) -> Names:
         frozenset(after),
         frozenset(alone),
         bool(getattr(code, "co_exceptiontable", b"?")),  # Python 3.10 does not tell
-        "key" in constants,
+        "key" in constants or "key" in code.co_consts,
     )
 
 
@@ -114,6 +115,8 @@ class Executed:
     Attributes:
         codes: by id, the user's code that ran and its global variables.
         library: by id, code of the library that ran.
+        called: ids of functions made in C, and of code of Python's library, that code of others has called.
+        calls_back: whether `iter` got a function.
         fault: the first call of a function of which nothing is known, or "".
     """
 
@@ -121,6 +124,8 @@ class Executed:
         """has_arrays: whether arrays of NumPy are among the arguments."""
         self.codes: dict[int, tuple[CodeType, dict[str, Any]]] = {}
         self.library: dict[int, CodeType] = {}
+        self.called: set[int] = set()
+        self.calls_back = False
         self.fault = ""
         self._has_arrays = has_arrays
         self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
@@ -166,8 +171,13 @@ class Executed:
         elif kind == "return":
             if frame is self._ignored:
                 self._ignored = None
-        elif kind == "c_call" and key in self.codes and self._ignored is None and not self.fault:
-            self._call(arg)
+        elif kind == "c_call" and self._ignored is None:
+            if key not in self.codes:
+                self.called.add(id(arg))
+            elif not self.fault:
+                self._call(arg)
+                # the instruction has the number of arguments: a second one is where a function's results end
+                self.calls_back |= arg is iter and code.co_code[frame.f_lasti + 1] != 1
 
     def _enter(self, frame: Any, code: CodeType) -> None:
         """Notes code that runs for the first time, by whose it is: the library's, Python's or the user's."""
@@ -184,7 +194,7 @@ class Executed:
             self._ignored = frame  # an import, or what a signal calls
         elif file in PURE_FILES:
             self.library[id(code)] = code
-            if code.co_name in _AS_DATA and by_user:
+            if code.co_name in _LOOKS_UP or (code.co_name in _AS_DATA and by_user):
                 self._refuse(f"calls {module}.{code.co_name}")
         elif file.startswith(NUMPY) or is_pythons(file):
             numpy = file.startswith(_NUMPY_FILES)
@@ -192,6 +202,8 @@ class Executed:
             by_user = by_user or caller in PURE_FILES
             if by_user and (not numpy or file.endswith(_NUMPY_SETTINGS)):
                 self._refuse(f"calls {frame.f_globals.get('__name__', '?')}.{code.co_name}")
+            elif not numpy:
+                self.called.add(id(code))
         else:
             self.codes[id(code)] = code, frame.f_globals
             if names_of(code).catches:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, Kind
+from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, Kind, is_listed
 
+_CALL = (property, staticmethod, classmethod)
 Text = str | tuple[str, str]  # with the name of the value in between
 # kind, owner, key and expected, as the core takes them (cpp/bindings/guards.h); where, in words
 Guard = tuple[int, Any, Any, Any, Text]
@@ -28,13 +29,15 @@ class Guards:
         of_library: on its classes and modules, by the id of each; they come after the others.
         fault: why the step cannot be guarded, or "".
         tensors: those that were reached.
-        names: of attributes in the user's code; looks_up: it may look for some that do not exist.
+        names: of attributes in the user's code; looks_up: it may look for some that do not exist; stores: it
+            may store by a name that is a text (`super().__setattr__(name, value)`): all attributes count.
         texts: strings in the user's code, and those that it leads to.
         library_names: names in the library's code that ran.
     """
 
     names: set[str]
     looks_up: bool
+    stores: bool
     texts: set[str]
     library_names: set[str]
 
@@ -113,7 +116,7 @@ class Guards:
         contents = tuple(itertools.chain.from_iterable(x.items())) if base is dict else contents_of(x)
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
-        if base is property and any(isinstance(f, types.BuiltinFunctionType) for f in contents):
+        if base in _CALL and any(type(f) is types.BuiltinFunctionType and not is_listed(f) for f in contents):
             self.deny(text, "which calls a function that is made in C")  # no event tells of that
         for item in contents:
             if type(item) not in PLAIN:

@@ -7,6 +7,7 @@ made in C whose results follow from their arguments alone). `walk.py` follows wh
 
 from __future__ import annotations
 
+import bisect
 import builtins
 import collections
 import datetime
@@ -101,7 +102,7 @@ TYPES: frozenset[Any] = frozenset(
     }
 )  # fmt: skip
 # Methods that depend on more than their owner, or look up a name that is made at run time (`str.format`).
-_NOT_PURE = frozenset(
+NOT_PURE = frozenset(
     {"tofile", "dump", "now", "utcnow", "today", "fromtimestamp", "astimezone", "format", "format_map",
      "__getattribute__", "__setattr__", "__delattr__", "__subclasses__", "__format__", "__reduce_ex__"}
 )  # fmt: skip
@@ -130,11 +131,14 @@ kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature
 # Names with two underscores that code may not have: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 
-# Functions that call what they are given, which no event tells.
-TAKES_FUNCTIONS = frozenset({map, filter, functools.reduce, functools.partial, np.vectorize}) | {
-    x for name, x in vars(itertools).items() if name in ("accumulate", "starmap", "takewhile", "dropwhile",
-                                                         "filterfalse", "groupby")
-}  # fmt: skip
+# Functions and classes that call what they are given, which no event tells; the second where it is a `key`.
+_ITERATORS = ("accumulate", "starmap", "takewhile", "dropwhile", "filterfalse", "groupby")
+TAKES_FUNCTIONS = frozenset(
+    [map, filter, functools.reduce, functools.partial, functools.cmp_to_key, collections.defaultdict]
+    + [types.MethodType, staticmethod, classmethod, np.vectorize, getattr(operator, "call", map)]
+    + [x for name, x in vars(itertools).items() if name in _ITERATORS]
+)
+TAKES_A_KEY = frozenset([min, max, sorted, list.sort, *filter(callable, vars(bisect).values())])
 
 # Python's own modules whose functions depend on their arguments alone: their code is not read.
 PACKAGE = package()
@@ -157,7 +161,7 @@ _IN_C = (
 def is_listed(function: Any) -> bool:
     """Whether the result of a function made in C follows from its arguments and its owner alone."""
     owner, name = getattr(function, "__self__", None), function.__name__
-    if name in _NOT_PURE:
+    if name in NOT_PURE:
         return False
     if hasattr(function, "__objclass__"):  # of a class, not bound
         return is_listed_type(function.__objclass__)

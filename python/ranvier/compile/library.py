@@ -204,10 +204,10 @@ def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = N
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     walk.tensors.append(x)
     walk.add((Kind.SLOT, x, "_array", x._array, f"the memory of {text}"))
-    own = vars(x)  # what the program has added
+    own = vars(x)  # what the program has added, which may hide a method
     if own:
-        walk.items(own, walk.names & own.keys(), f"{text}.")
-    if walk.looks_up:
+        walk.items(own, walk.names & {*own, *names_of_class(Tensor)}, f"{text}.")
+    if walk.looks_up or walk.stores or (walk.names and not own):
         walk.whole(own, (f"{text}.", ""))
     if type(x) is not Tensor and not is_of_library(type(x)):
         walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
@@ -240,13 +240,17 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
     """The settings and names of the state, where the user's code may read them."""
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
     for x, text in optimizers if names else ():
+        walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # which the program may replace
         walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
             _follow_named(walk, group, f"the settings of {text}")
         for owner in (x.state, *x.state.values()) if names & {"state", "state_dict"} else ():
-            walk.whole(owner, f"{STATE} of {type(x).__name__}")
-            _follow_named(walk, owner, f"{STATE} of {text}")
+            if isinstance(owner, dict):
+                walk.whole(owner, f"{STATE} of {type(x).__name__}")
+                _follow_named(walk, owner, f"{STATE} of {text}")
+            elif type(owner) not in PLAIN:
+                walk.stack.append((owner, f"{STATE} of {text}"))
     walk.drain()
 
 

@@ -16,6 +16,7 @@ from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.views import FLAG, INFERENCE
 from ranvier.compile import gradients as of_gradients
 from ranvier.compile.arguments import copied
 from ranvier.compile.batches import Batches
@@ -74,6 +75,10 @@ class Program:
         tensors: list[Tensor] = []
         self.result_form = flattened(result, tensors)
         kinds = [recording.core.kind_of(t._array) for t in tensors]
+        of_mode = INFERENCE * mode.inference
+        self._of_other_mode = [
+            (i, INFERENCE - of_mode) for i, t in enumerate(tensors) if t._cell[FLAG] & INFERENCE != of_mode
+        ]
         self._fixed = [t if kind == "persistent" else None for t, kind in zip(tensors, kinds, strict=True)]
         self._made_by: list[tuple[int, Callable[[], Tensor]]] = []  # results that no array is made for
         same = {id(t._cell): i for i, t in enumerate(tensors)}  # views count changes together
@@ -151,7 +156,7 @@ class Program:
         self._forward_only, self.reads_users = False, False
         self._roots, self._leaves = [], [leaf for leaf, *_ in left]
         self._carried, self._moves, self._of_itself = [], {}, True
-        self._made_by, self._joined = [], []
+        self._made_by, self._joined, self._of_other_mode = [], [], []
         self._guard_rest(walk)
         core.set_guards(walk.all())
         self._set_call(left)
@@ -165,7 +170,7 @@ class Program:
     def _set_call(self, left: list[tuple[Any, Any, int]]) -> None:
         """left is not kept: gradients that others refer to are not written to."""
         self.core.set_call(self.form, left, self.changed_in_place, of_gradients.renewed, self._walk.tensors)
-        one = type(self.result_form) is Place and not self._made_by
+        one = type(self.result_form) is Place and not (self._made_by or self._of_other_mode)
         self._one_tensor = one and self._fixed[0] is None
         held = any(isinstance(x, Tensor) for kind, x in self.form if kind == VALUE)
         self._may_arm = not (self.plans or held)
@@ -204,6 +209,7 @@ class Program:
     def _guard_rest(self, walk: Walk) -> None:
         """Guards on what no name leads to: modes, the random stream, optimizers, hooks."""
         self._walk = walk
+        walk.add((Kind.ATTRIBUTE, mode, "inference", mode.inference, "rv.inference_mode()"))
         if not self._forward_only:
             walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
         walk.add((Kind.LIST, trace.anomaly, "", tuple(trace.anomaly), "anomaly detection"))
@@ -321,6 +327,8 @@ class Program:
             tensors[i] = make()
         for i, j in self._joined:
             tensors[i]._cell = tensors[j]._cell
+        for i, flag in self._of_other_mode:
+            tensors[i]._cell[FLAG] = tensors[i]._cell[FLAG] & ~INFERENCE | flag
         return filled(self.result_form, tensors)
 
     def settings(self) -> list[tuple[float, ...]]:

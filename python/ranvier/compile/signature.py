@@ -28,8 +28,9 @@ _BY_VALUE = _EXACT | {float}
 
 def environment() -> tuple[Any, ...]:
     """What a recorded step depends on besides its arguments."""
-    core, precision = _core, _core.get_precision()
-    return core.get_num_threads(), core.get_winograd(), precision, core.is_medium(), core.isa(), mode.enabled
+    core = _core
+    kernels = core.get_num_threads(), core.get_winograd(), core.get_precision(), core.is_medium(), core.isa()
+    return *kernels, mode.enabled, mode.inference
 
 
 class Unfit(ValueError):
@@ -199,6 +200,8 @@ def others(x: Any, text: str) -> Iterator[tuple[Any, str]]:
     if items is None:
         yield x, text
         return
+    if type(x) not in (tuple, list, dict):
+        yield type(x), f"the class of {text}"
     for name, item in zip(x if type(x) is dict else count(), items, strict=False):
         if type(item) not in _BY_VALUE:
             yield from others(item, f"{text}[{name!r}]")

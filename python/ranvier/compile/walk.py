@@ -27,9 +27,11 @@ from ranvier.compile.guards import Guards, is_empty
 from ranvier.compile.kinds import (
     CONTAINERS,
     HIDDEN,
+    NOT_PURE,
     PACKAGE,
     PLAIN,
     SPECIAL,
+    TAKES_A_KEY,
     TAKES_FUNCTIONS,
     Kind,
     file_of,
@@ -75,17 +77,21 @@ class Walk(Guards):
     def __init__(self, executed: Executed) -> None:
         super().__init__(executed.fault)
         self.users = False
-        self._codes, self._library = executed.codes, executed.library
+        self._codes, self._library, self._called = executed.codes, executed.library, executed.called
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
         self.names = {name for n in self._code_names for name in n.names}
         self.texts = {text for n in self._code_names for text in n.texts}
         self._alone = {name for n in self._code_names for name in n.alone}
+        self._sorts = any(n.sorts for n in self._code_names)
         self.looks_up = any(n.catches for n in self._code_names)
+        self.stores = "__setattr__" in self.names
         self.reads_gradients = "grad" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         self.optimizers: list[tuple[Any, str]] = []
         self._unlisted = ""  # a function made in C that is noticed only where Python calls it ...
-        self._takes_functions = False  # ... and whether another function may call it
+        # ... and whether another function may call it
+        self._takes_functions = executed.calls_back or "__call__" in self.names
+        self._takes_functions |= self._sorts and "sort" in self.names
 
     def run(self, roots: Iterable[tuple[Any, str]]) -> None:
         """Follows what can be reached from the roots and from the variables of the code that ran."""
@@ -167,7 +173,7 @@ class Walk(Guards):
         """wanted: names of attributes."""
         own = vars(x)
         self.add((Kind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
-        read = wanted & own.keys()
+        read = (wanted | self.texts if self.stores else wanted) & own.keys()
         if "__getattr__" in own or self.looks_up:
             read |= {name for name in wanted if not name.startswith("__")}
         self.items(own, read, f"{x.__name__}.")
@@ -239,12 +245,15 @@ class Walk(Guards):
                 if id(cell) not in self.seen:
                     self.seen[id(cell)] = cell
                     self._cell(cell, name, f, of_library)
+        if id(code) in self._called or (of_library and f.__name__ in NOT_PURE):
+            self.deny(text, "a function whose effect or result a replay would not repeat")
         if of_library:
             guard_settings_of(self, f)
             self.items(own, self.names & own.keys() - {"__wrapped__"}, f"{f.__name__}.")
             return
         self.users = True
-        self.items(own, {*own, *self.names} if self.looks_up else self.names & own.keys(), f"{f.__name__}.")
+        every = {*own, *self.names} if self.looks_up or self.stores else self.names & own.keys()
+        self.items(own, every, f"{f.__name__}.")
         for name in self.names & _NAMES_OF_OWN:
             self.add((Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
         if id(code) in self._codes:
@@ -261,15 +270,16 @@ class Walk(Guards):
         owner = getattr(x, "__self__", None)
         if not is_listed(x):
             self._unlisted = self._unlisted or text
+            self._takes_functions = self._takes_functions or id(x) in self._called
         elif owner is not None and not isinstance(owner, (types.ModuleType, type)):
             self.stack.append((owner, text.rpartition(".")[0] or "self"))
         elif x in (isinstance, issubclass):
             self.abstract_classes()
-        if x in (min, max, sorted) and any(n.sorts for n in self._code_names):
+        if x in TAKES_FUNCTIONS or (x in TAKES_A_KEY and self._sorts):
             self._takes_functions = True
 
     def _wrapper(self, x: Any, text: str) -> None:
-        if not is_listed_type(x.__objclass__):
+        if not is_listed(x):
             self.deny(text, "which is made in C")
 
     # --- classes and their instances
@@ -334,7 +344,7 @@ class Walk(Guards):
         of_python = any(
             is_python_class(b) and not is_of_library(b) and not is_read(file_of(b)) for b in kind.__mro__
         )
-        names = set(own or ()) if of_python else read_by_library(kind, own or {}, self.names)
+        names = set(own or ()) if of_python or self.stores else read_by_library(kind, own or {}, self.names)
         if own is not None:
             if names is not self.names and names >= own.keys():
                 self.whole(own, (f"{text}.", ""))
