@@ -61,7 +61,7 @@ import torch, torchvision
 from torch import nn
 
 
-gone = next(name for name in ranvier.torch.names.METHODS.split() if not hasattr(torch.Tensor, name))
+gone = next(name for name in ranvier.torch.names.LACKING.split() if not hasattr(torch.Tensor, name))
 uses = f"torch.nope nn.Nope nn.functional.nope torch.optim.nope torchvision.nope torch.ones(1).{gone}"
 for use in f"{uses} torchvision.models.nope torch.Tensor.{gone}".split():
     try:

@@ -42,7 +42,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier.torch import machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
-    from ranvier.torch.names import METHODS
+    from ranvier.torch.names import LACKING
 
     if not is_installed():
         there = [name for name in ("torch", "torchvision") if name in sys.modules]
@@ -56,7 +56,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         shared.attach()
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
-        for name in METHODS.split():
+        for name in LACKING.split():
             if not hasattr(Tensor, name):
                 setattr(Tensor, name, Lacking(name))
         Tensor.__module__ = "torch"  # libraries look for it to tell tensors from arrays

@@ -147,7 +147,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             return foreign(value, full) if root == "torch" and full in names.FOREIGN else value
         if not out:  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
-    method = name in names.METHODS or name[-1:] == "_" != name[-2:-1]
+    method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]
     if root == "torch" and not path and method and hasattr(Tensor, name):
         return getattr(Tensor, name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.FILES:

@@ -118,13 +118,7 @@ OTHERS = {
     "func.stack_module_state": "ranvier.func.stack.state_of",
     "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
-    "torchvision.datasets.cifar": "datasets",
-    "torchvision.datasets.mnist": "datasets",
-    "torchvision.datasets.vision": "datasets.folder",
-    "torchvision.transforms.transforms": "transforms",
-    "utils.data._utils": "data.collate",
-    "utils.data._utils.collate": "data.collate",
-    "utils.data._utils.worker": "data.workers",
+    "get_num_interop_threads": "ranvier.torch.machine.device_count",
     "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
     "hub.urlparse": "urllib.parse.urlparse",
     "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
@@ -178,13 +172,7 @@ OTHERS = {
     "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
-    "torchvision.datasets.cifar": "datasets",
-    "torchvision.datasets.mnist": "datasets",
-    "torchvision.datasets.vision": "datasets.folder",
-    "torchvision.transforms.transforms": "transforms",
-    "utils.data._utils": "data.collate",
-    "utils.data._utils.collate": "data.collate",
-    "utils.data._utils.worker": "data.workers",
+    "set_num_interop_threads": "ranvier.torch.machine.log_usage",
     "special.erfcx": "ranvier.torch.special.erfcx",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
@@ -208,7 +196,7 @@ OTHERS = {
 }
 
 # methods of Tensor that are functions of PyTorch, too, as are all whose names end with _
-METHODS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
+FUNCTIONS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
 
 # modules whose `__dict__` libraries go through: it has all names at once
 _WHOLE = """
@@ -229,18 +217,18 @@ _FOREIGN = """
 FOREIGN = frozenset(_FOREIGN.split())
 
 # methods of Tensor that may not be here: an access names this library
-METHODS = """
-    H addbmm addbmm_ addmv addmv_ addr addr_ adjoint angle as_strided_ as_strided_scatter as_subclass
-    bfloat16 cauchy_ cdouble cfloat chalf coalesce conj_physical_ const_data_ptr dense_dim dequantize
-    diagflat diagonal_scatter dim_order dsplit eig eq_ float_power float_power_ frexp gcd gcd_ ge_
-    geometric_ geqrf gt_ hardshrink heaviside_ hsplit i0 i0_ igamma igamma_ igammac igammac_ imag
-    index_reduce index_reduce_ indices int_repr is_coalesced is_mkldnn is_neg is_nonzero is_set_to isreal
-    istft lcm lcm_ le_ log_normal_ logaddexp2 lt_ map2_ msort narrow_copy ne_ new_empty_strided
-    nonzero_static orgqr ormqr polygamma polygamma_ prelu q_scale q_zero_point qscheme record_stream resize
-    resize_as select_scatter set_ share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask
-    split_with_sizes sspaddmm stft storage storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor
-    to_sparse to_sparse_bsc to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr unsafe_chunk
-    unsafe_split unsafe_split_with_sizes vdot vsplit xpu
+LACKING = """
+    addbmm addbmm_ addmv addmv_ addr addr_ adjoint angle as_strided_ as_strided_scatter as_subclass
+    bfloat16 cdouble cfloat chalf coalesce conj_physical_ const_data_ptr dense_dim dequantize diagflat
+    diagonal_scatter dim_order dsplit eig eq_ float_power float_power_ frexp gcd gcd_ ge_ geqrf gt_
+    hardshrink heaviside_ hsplit i0 i0_ igamma igamma_ igammac igammac_ imag index_reduce index_reduce_
+    indices int_repr is_coalesced is_mkldnn is_neg is_nonzero is_set_to isreal istft lcm lcm_ le_
+    logaddexp2 lt_ map2_ msort narrow_copy ne_ new_empty_strided nonzero_static orgqr ormqr polygamma
+    polygamma_ prelu q_scale q_zero_point qscheme record_stream resize resize_as select_scatter set_
+    share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask split_with_sizes sspaddmm stft
+    storage storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
+    to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr unsafe_chunk unsafe_split
+    unsafe_split_with_sizes vdot vsplit xpu
 """
 
 # what stays out, and why, with all names below it

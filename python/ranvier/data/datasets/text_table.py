@@ -237,8 +237,6 @@ def _text(path: Path, encoding: str | None, known: Collection[str]) -> str:
     except ImportError as error:
         hint = "tables need pandas, .parquet files pyarrow, too: pip install 'ranvier[data]' pyarrow"
         raise ImportError(f"[load_csv] '{path}': {hint} ({str(error).splitlines()[0]})") from None
-    except TableError:
-        raise
     except LookupError:
         text = "expected a name such as utf-8, latin-1, cp1252"
         raise ValueError(f"[load_csv] got encoding {encoding!r}; {text}") from None
