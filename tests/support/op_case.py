@@ -222,8 +222,8 @@ class OpCase:
         """How far each expected element moves where inputs differ by a rounding; nan: not compared with it.
 
         Where no sums are involved, each input (and dy) is moved alone: the sum over the inputs is the op's
-        condition, |df/dx| |x| eps, in which nothing cancels. Else all are moved at random, some times; where a
-        sum of two terms happens to keep its value each time, more often.
+        condition, |df/dx| |x| eps, in which nothing cancels. Else all are moved at random, some times; where
+        a sum of two terms happens to keep its value each time, more often.
         """
         if self.exact:
             return [np.nan] * len(want)
