@@ -222,3 +222,8 @@ def test_numbers_that_no_dtype_holds():
     for function in (rv.isclose, rv.allclose):
         for rtol in (-1.0, NAN):
             refused(ValueError, f"] got rtol {rtol} and atol", function, rv.ones(1), rv.ones(1), rtol)
+
+
+def test_whole_numbers_between_limits_are_rounded_once():
+    y = rv.linspace(-1, 10, 78, dtype=rv.int64)  # 14 steps of 11 / 77 are a little less than 2
+    assert y[[14, 21, 35]].tolist() == [0, 1, 3]

@@ -360,8 +360,9 @@ def linspace(
         return _finish(values, requires_grad, device, settings)
     if kind.kind in "iu":  # counted from both ends, as in PyTorch
         first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
-        places, step = np.arange(count), (last - first) / max(count - 1, 1)
-        values = np.where(places < count // 2, first + step * places, last - step * (count - 1 - places))
+        places, exact = np.arange(count), np.longdouble((last - first) / max(count - 1, 1))  # rounded once
+        values = np.where(places < count // 2, first + exact * places, last - exact * (count - 1 - places))
+        values = values.astype(np.float64)
     else:
         with np.errstate(invalid="ignore"):  # between infinite limits
             values = np.linspace(first, last, count)
