@@ -165,3 +165,11 @@ X = rv.zeros(4, 2, 3)
 )
 def test_errors(text, arguments):
     refused(ValueError, text, F.ctc_loss, *arguments)
+
+
+def test_labels_lose_their_fractions():
+    x, lengths = rv.zeros(3, 1, 3).log_softmax(-1), (rv.tensor([3]), rv.tensor([2]))
+    want = F.ctc_loss(x, rv.tensor([[1, 2]]), *lengths).item()
+    for labels in (rv.tensor([[1.0, 2.0]]), rv.tensor([[1.9, 2.4]]).half()):
+        assert F.ctc_loss(x, labels, *lengths).item() == want
+    refused(TypeError, "[ctc_loss] got", F.ctc_loss, x, rv.tensor([[1, 2]]), rv.tensor([3.0]), lengths[1])

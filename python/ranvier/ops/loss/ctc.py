@@ -94,6 +94,8 @@ def ctc_loss(
         raise DtypeError(f"[ctc_loss] got log_probs of dtype {x._array.dtype}; expected float32 or float64")
     if x.ndim not in (2, 3):
         raise OpError(f"[ctc_loss] got log_probs of shape {x.shape}; expected (t, n, c) or (t, c)")
+    if isinstance(targets, Tensor) and targets.dtype.kind in "bf":
+        targets = targets.long()  # PyTorch takes them, though no lengths of floats
     labels = index_array("ctc_loss", targets)
     lengths, sizes = (
         index_array("ctc_loss", [v] if isinstance(v, int) else v) for v in (input_lengths, target_lengths)
