@@ -177,6 +177,7 @@ def test_joined_datasets():
 
     class Several(list):
         def __getitems__(self, indices):
+            assert [*map(type, indices)] == [int] * len(indices)
             return [10 * self[i] for i in indices]
 
     for data, expected in (

@@ -2,6 +2,7 @@
 
 # ruff: noqa: NPY002 -- its global numbers are those of workers
 
+import multiprocessing
 import random
 import threading
 import time
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
+from ranvier.data.copies import copies
 
 
 class Counted(Dataset):
@@ -201,6 +203,29 @@ def test_timeout():
 def test_settings_that_are_refused(settings):
     with pytest.raises(ValueError, match=r"\[DataLoader\] got"):
         DataLoader([1], **settings)
+
+
+class Shy(Counted):
+    """It can be written, and not read."""
+
+    def __setstate__(self, state):
+        raise RuntimeError("no")
+
+
+def test_what_is_copied_as_it_is():
+    data = Counted()
+    data.fortran = np.asfortranarray(np.arange(2.0**14).reshape(2**7, 2**7))
+    data.me, data.tensor, data.count = data, rv.ones(2**15), multiprocessing.Value("i", 0)
+    data.view = data.tensor[1:]
+    (one,) = copies(data, 1)
+    assert (one.me is one, one.count is data.count, one.lock is data.lock) == (True, True, True)
+    assert one.fortran.flags.f_contiguous
+    np.testing.assert_array_equal(one.fortran, data.fortran)
+    one.tensor.zero_()
+    one.fortran[0] = 0
+    assert (one.view.sum().item(), data.view.sum().item(), data.fortran[0, 5]) == (0, 2**15 - 1, 5)
+    for other in copies(Shy(), 2):
+        assert other.n == 6
 
 
 def test_memory_that_processes_share_is_shared(tmp_path):

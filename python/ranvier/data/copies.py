@@ -9,6 +9,7 @@ import mmap
 import os
 import pickle
 import threading
+from contextlib import suppress
 from copy import copy
 from tempfile import TemporaryFile
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -30,7 +31,10 @@ def copies(dataset: Any, count: int) -> list[Any]:
             copier.memory.flush()
             return [copier.copy() for _ in range(count)]
     except Exception:  # an object that says that it can be copied, and cannot
+        pass
+    with suppress(Exception):
         return [copy(dataset) for _ in range(count)]
+    return [dataset] * count
 
 
 class _Copier(pickle.Pickler):
@@ -53,8 +57,9 @@ class _Copier(pickle.Pickler):
         if type(x) is np.ndarray and x.nbytes >= _LARGE and x.dtype.kind in "biufc":
             self.places[len(self.held)] = place = -(-self.memory.tell() // mmap.PAGESIZE) * mmap.PAGESIZE
             self.memory.seek(place)
-            self.memory.write(np.ascontiguousarray(x).data)
-            return self._hold((x.shape, x.dtype))
+            order: Any = "F" if x.flags.f_contiguous else "C"
+            self.memory.write(np.ascontiguousarray(x.T if order == "F" else x).data)
+            return self._hold((x.shape, x.dtype, order))
         try:
             reduce = copyreg.dispatch_table.get(type(x))
             reduced = reduce(x) if reduce else x.__reduce_ex__(5)
@@ -75,10 +80,10 @@ class _Copier(pickle.Pickler):
             _local.held = []
 
     def _mapped(self, i: int) -> Any:
-        shape, dtype = self.held[i]
+        shape, dtype, order = self.held[i]
         size = math.prod(shape) * dtype.itemsize
         memory = mmap.mmap(self.memory.fileno(), size, access=mmap.ACCESS_COPY, offset=self.places[i])
-        return np.frombuffer(memory, dtype).reshape(shape)
+        return np.frombuffer(memory, dtype).reshape(shape, order=order)
 
 
 def _held(i: int) -> Any:

@@ -58,6 +58,7 @@ class Optimizer(HookedOptimizer):
     - ``states``: the arrays of each parameter; ``optional``: those that depend on settings.
       ``state_names(group)`` then gives all, with None for one that is not in use
     - ``product_name``: a number of each parameter besides its step count, if the rule keeps one
+    - ``counts``: whether the state has the step count; else only the first step differs, that without states
     - ``example``: arguments and the result of ``EXAMPLE``, which ends its docstring
 
     >>> import ranvier as rv
@@ -75,6 +76,7 @@ class Optimizer(HookedOptimizer):
     states: ClassVar[tuple[str | None, ...]] = ()
     optional: ClassVar[tuple[str, ...]] = ()
     product_name: ClassVar[str | None] = None
+    counts: ClassVar[bool] = True
     example: ClassVar[tuple[str, float] | None] = None
     finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
 
@@ -267,7 +269,8 @@ class Optimizer(HookedOptimizer):
         """A parameter's state from that of a state_dict."""
         if not self.rule:  # a rule of a program's own: what it keeps is its own, too
             return {k: moved(v, p) for k, v in values.items()}
-        return {k: from_numpy(loaded(v, k, p)) for k, v in values.items() if v is not None}
+        kept = {k: v for k, v in values.items() if v is not None and (self.counts or k != "step")}
+        return {k: from_numpy(loaded(v, k, p)) for k, v in kept.items()}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -323,18 +326,21 @@ class _Plan:
         steps: list[Array] = []
         products: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
-        kept = ("step", optimizer.product_name, *self.names)
+        kept = ("step" if optimizer.counts else None, optimizer.product_name, *self.names)
         for p in parameters:
             state = optimizer.state[p]
-            if "step" not in state:  # a loaded momentum without a count is not at its first step
-                state["step"] = from_numpy(keep(np.array(1.0 if state else 0.0)))
-            steps.append(entry(state, "step", p))
+            begun = any(state.get(name) is not None for name in self.names if name is not None)
+            step = keep(np.array(float(begun)))  # a loaded momentum without a count is not at its first step
+            if optimizer.counts:
+                state.setdefault("step", from_numpy(step))
+                step = entry(state, "step", p)
+            steps.append(step)
             if optimizer.product_name is not None:
                 state.setdefault(optimizer.product_name, from_numpy(keep(np.array(1.0))))
                 products.append(entry(state, optimizer.product_name, p))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
-                    if name not in state:
+                    if state.get(name) is None:
                         state[name] = from_numpy(aligned_zeros(p.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]

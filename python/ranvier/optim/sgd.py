@@ -25,7 +25,7 @@ class SGD(Optimizer):
     name = rule = "sgd"
     numbers = ("lr", "momentum", "dampening", "weight_decay")
     at_least_0 = ("lr", "momentum", "weight_decay")
-    optional = ("momentum_buffer",)
+    optional, counts = ("momentum_buffer",), False
 
     def __init__(
         self,
