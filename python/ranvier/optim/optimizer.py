@@ -163,8 +163,8 @@ class Optimizer(HookedOptimizer):
         all_params = [p for other in self.param_groups for p in other["params"]] + params
         if len(set(map(id, all_params))) < len(all_params):
             raise ValueError(f"[{self.name}] got a parameter twice; expected each in one group only")
-        kept = {k: v for k, v in group.items() if k not in IGNORED}
-        full = {**self.defaults, **kept, "params": params}
+        kept = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
+        full = {"params": params, **self.defaults, **kept}
         if named:
             full["param_names"] = [name for name, _ in named]
         self.check(full)
