@@ -1,6 +1,7 @@
 """Files that PyTorch writes, read here, and the reverse: every layer, optimizer and schedule, bit for bit."""
 
 import io
+import pickle
 from collections import Counter, OrderedDict
 
 import numpy as np
@@ -295,3 +296,55 @@ def test_types_that_tensors_lack(dtype):
         theirs(torch.ones(2).to(dtype))
     with pytest.raises(ValueError, match="Unsupported global"):
         theirs(torch.ones(2).to_sparse())
+
+
+def _old(length):
+    torch.save({"a": torch.ones(9)}, file := io.BytesIO(), _use_new_zipfile_serialization=False)
+    return file.getvalue()[:length]
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"version https://git-lfs.github.com/spec/v1\n", b"<!DOCTYPE html>", b'{"error": 1}', bytes(100),
+        b"PK\3\4" + bytes(9), b"\x1f\x8b\x08", b"GGUF" + bytes(50), pickle.dumps(3, 2)[:-1],
+        pickle.dumps([3], 2), _old(40), _old(-9),
+    ],
+)  # fmt: skip
+def test_the_error_of_a_file_is_of_pytorchs_class(tmp_path, content, weights_only):
+    path = tmp_path / "x.pt"
+    path.write_bytes(content)
+    with pytest.raises(Exception) as there:  # noqa: PT011
+        torch.load(path, weights_only=weights_only)
+    with pytest.raises(there.type):
+        rv.load(path, weights_only=weights_only)
+
+
+LARGE = np.ones((9, 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("changed", "settings"),
+    [
+        *(({"0.weight": LARGE}, settings) for settings in ({}, {"strict": False}, {"assign": True})),
+        ({"0.weight": LARGE, "0.bias": None, "x": LARGE}, {}),
+        ({"0.bias": None, "x": LARGE}, {"strict": False}),
+        ({}, {}),
+    ],
+)  # fmt: skip
+def test_loading_a_state_that_does_not_fit(changed, settings):
+    """None: the name is missing. The texts are equal, and what was loaded."""
+    found = []
+    for library, array in ((torch, torch.from_numpy), (rv, rv.from_numpy)):
+        net = library.nn.Sequential(library.nn.Linear(2, 3), library.nn.Linear(3, 1))
+        for value in net.state_dict().values():
+            value.zero_()
+        full = {name: np.ones(tuple(x.shape), np.float32) for name, x in net.state_dict().items()}
+        state = {name: array(x) for name, x in (full | changed).items() if x is not None}
+        try:
+            text = repr(net.load_state_dict(state, **settings))
+        except RuntimeError as error:
+            text = str(error).removeprefix("[load_state_dict] ")
+        found.append((text, {name: x.tolist() for name, x in net.state_dict().items()}))
+    assert found[0] == found[1]
