@@ -303,3 +303,7 @@ def test_a_table_without_labels_is_not_evaluated(rows, tmp_path, works, refused)
     text = refused("evaluate", model, other)
     assert "has no column of labels (of the training: 'kind')" in text
     assert "--label NAME names one" in text
+    path = write_table(tmp_path / "v.csv", [(*row[1:3], 1, 2) for row in rows], ("size", "colour", "v", "w"))
+    assert "no column 'kind' of labels; --label NAME says which has them: 'v', 'w'" in refused(
+        "evaluate", model, path
+    )

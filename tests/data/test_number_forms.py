@@ -54,6 +54,7 @@ def rows(cell="{i}.5", label="{i}", count=40):
         (rows(f"{2**60 // 100}{{i:02}}"), {}, "takes it for other whole"),
         ("v,y\n" + "".join(f"{i if i % 4 else '.'},x\n" for i in range(40)), {}, "holds '.'; .*marks="),
         (rows(label="4,{i:03}.65"), {}, "column 'y' holds '4,001.65', .*thousands.* task='classification'"),
+        (rows(label="4,{i:03}"), {}, "holds '4,001', .*thousands: 4001; decimal=',' .*; task="),
         (rows(label="{i} kg"), {}, "column 'y' holds '1 kg'"),
         (rows(label="{i} kg", count=5), {"task": "regression"}, "holds '1 kg', a number with the unit kg"),
         (rows(label="20{i:02}-01-01"), {}, "'y' holds '2001-01-01', a date"),

@@ -92,6 +92,12 @@ def test_labels_and_names(table, text, how, classes, names):
     assert (found.class_names, found.feature_names) == (classes, names)
 
 
+def test_a_label_before_words(table):
+    found = load_csv(table("a,y,c\n1,p,red\n2,q,blue\n3,p,red\n"), "y", categories=True)
+    assert (found.class_names, found.categories) == (("p", "q"), (None, ("blue", "red")))
+    assert (found.x.tolist(), found.y.tolist()) == ([[1, 1], [2, 0], [3, 1]], [0, 1, 0])
+
+
 def test_values(table):
     for text, values in (("x,y\n1,10\n2,-3\n3,10\n", [10, -3, 10]), ("x,y\n1,007\n2,7\n", [7, 7])):
         found = load_csv(table(text), task="regression")
@@ -123,7 +129,7 @@ def test_values(table):
         ("1,2,0\n", 3, "got label 3 for 3 columns"),
         ("1\n2\n", 0, "has no columns beside the label"),
         ("", 0, "is empty"),
-        ('a,y\n"1,000",0\n', "y", "holds '1,000'; .*without units and separators of thousands"),
+        ('a,y\n"1,000",0\n', "y", "holds '1,000', .*without units and separators of thousands: 1000"),
         ("a,b,y\n", "y", "expected lines of numbers|has a header and no samples"),
     ],
 )
@@ -332,6 +338,11 @@ WORDS = {"categories": True}
         ),
         ("1 2 0\n 3  4 1\n5 6\n", {"delimiter": " "}, "line 3 has 2 cells separated by blanks; expected 3"),
         ('a,y\n"1,x\n2,x\n', {}, "line 1 has 2 cells separated by ','; expected 1"),
+        (
+            "v,y\n" + "".join(f"{i},{i}.5\n" for i in range(30)) + "1,lost\n",
+            {},
+            "holds 'lost'.*marks=.*task=",
+        ),
         ("a,y\n1,x\n", {"encoding": "klingon"}, "got encoding 'klingon'; expected a name"),
     ],
 )

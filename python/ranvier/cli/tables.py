@@ -169,6 +169,15 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
             f"'{path}' has no column of labels{was}: it has the model's columns only; --label NAME names one"
         )
         raise Mistake(text)
+    if (
+        len(others) > 1
+        and trained
+        and not any(name.lower() in ("label", "target", "class", "y") for name in others)
+    ):
+        shown = ", ".join(map(repr, others))
+        raise Mistake(
+            f"'{path}' has no column '{trained}' of labels; --label NAME says which has them: {shown}"
+        )
     return others[0] if len(others) == 1 else "auto"
 
 

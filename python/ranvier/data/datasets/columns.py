@@ -99,20 +99,25 @@ class Column:
         if kind == DATE:
             text = "expected a number: replace it by numbers such as year, month or days since a day"
             raise TableError(f"{holds}, a date or time; {text}", *(classes if self.is_label else without))
-        form = None if kind == COMMA else number_form(cell, table.decimal)
+        form = number_form(cell, table.decimal)
+        comma = [("decimal", ",", "reads decimal commas")] * (kind == COMMA)
         if form or WITH_UNIT.fullmatch(cell):
             point = "point" if table.decimal == "." else "comma"
             text = f"expected a number with a decimal {point} (the cells are {table.separated}),"
             text += " without units and separators of thousands"
             if form:
                 plain = form[1].replace(".", table.decimal)
-                raise TableError(f"{holds}, {form[0]}; {text}: {plain}", *classes, *without)
-            raise TableError(
-                f"{holds}; {text}", *([("decimal", ",", "reads decimal commas")] * (kind == COMMA))
-            )
+                raise TableError(f"{holds}, {form[0]}; {text}: {plain}", *comma, *classes, *without)
+            raise TableError(f"{holds}; {text}", *comma)
         first = [] if row or table.names else [("header", True, "takes the first line as names")]
         mark = ("missing_marks", [cell], "reads it as a missing value")
-        raise TableError(f"{holds}; expected a finite number", *first, mark, *words, *without)
+        raise TableError(
+            f"{holds}; expected a finite number",
+            *first,
+            mark,
+            *(classes if kind == WORD else words),
+            *without,
+        )
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
         """The categories; None for a column of numbers. chosen: as of `load_csv`."""

@@ -191,6 +191,8 @@ def _labels(column: Column, task: str, missing: str) -> Array:
         if dates > words:
             column.refuse(column.of_kind(DATE)[0])
         column.refuse_forms(0 if task == "regression" else FEW)
+        if words > 0 and not column.is_words and any("." in text for text in column.texts):
+            column.refuse(column.of_kind(WORD)[0])
     if task == "regression" and column.is_words:
         word = column.of_kind(WORD)[1]
         text = f"'{table.path}' {table.column(at)} has words, such as {word!r}; expected numbers to predict"

@@ -120,7 +120,7 @@ class TextTable:
         except (ValueError, pandas.errors.ParserWarning) as error:
             self.require_width()
             raise TableError(f"'{self.path}' cannot be read: {error}") from None
-        frame.columns = how.get("usecols", range(frame.shape[1]))
+        frame.columns = sorted(how.get("usecols", range(frame.shape[1])))  # pandas keeps the file's order
         return frame
 
     def require_width(self) -> None:
