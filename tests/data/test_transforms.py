@@ -183,3 +183,12 @@ def test_errors():
     ):
         MinMaxScaler().fit([[1.0, 2.0], [np.nan, 2.0]])
     refused(ValueError, "unknown transform 'eval'", transforms.from_config, {"transform": "eval"})
+
+
+def test_columns_of_arrow_in_pandas():
+    pd = pytest.importorskip("pandas", reason="pandas is not installed")
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": [0, 4, 2]}, dtype=pd.ArrowDtype(pa.int64()))
+    np.testing.assert_array_equal(MinMaxScaler().fit(frame).transform(frame)[:, 1], [0, 1, 0.5])
+    frame.loc[0, "a"] = pd.NA
+    refused(ValueError, "got nan at (0, 0)", MinMaxScaler().fit, frame)

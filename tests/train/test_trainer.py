@@ -276,6 +276,9 @@ def test_errors_of_the_constructor():
         trainer_of(classifier(), metrics=["acc"])
     refused(TypeError, "expected a sequence such as", trainer_of, classifier(), metrics="accuracy")
     refused(TypeError, "got metric of type int", trainer_of, classifier(), metrics=[3])
+    refused(
+        TypeError, "[Trainer] got model of type int; expected a Module", rv.Trainer, 5, nn.MSELoss(), "adam"
+    )
     refused(TypeError, "got loss of type int", rv.Trainer, classifier(), 3, "adam")
     refused(ValueError, "got accumulate 0; expected at least 1", trainer_of, classifier(), accumulate=0)
     refused(ValueError, "got clip_grad_norm 0", trainer_of, classifier(), clip_grad_norm=0)

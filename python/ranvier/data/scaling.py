@@ -131,7 +131,7 @@ class Affine:
 def _numbers(x: npt.ArrayLike, name: str) -> Array:
     values = np.asarray(plain("scaling", getattr(x, "_array", x)))
     if values.dtype.kind == "O" and hasattr(x, "to_numpy"):
-        with suppress(TypeError, ValueError):  # nullable columns of pandas
+        with suppress(TypeError, ValueError):  # columns of Arrow in pandas
             values = x.to_numpy(dtype=np.float64, na_value=np.nan)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"[{name}] got values of dtype {values.dtype}; expected numbers")
