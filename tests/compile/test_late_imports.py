@@ -26,6 +26,7 @@ ROWS = {
     "reduction.statistics": "rv.cummax(x, 0)[0]",
     "image.sampling": "F.pixel_shuffle(x.reshape(1, 9, 1, 1), 3)",
     "loss.ctc": "F.ctc_loss(x.log_softmax(1), PLACES[0, :1], 3, 1)",
+    "loss.rare": "F.soft_margin_loss(x, x)",
     "neural.functional": "F.normalize(x)",
     "linalg": "rv.linalg.svdvals(x)",
     "distributions": "rv.distributions.Normal(x, 1.0).rsample()",

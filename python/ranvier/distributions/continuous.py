@@ -11,6 +11,7 @@ import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
+from ranvier.autograd.uniform import uniform_of
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
     dependent_property,
@@ -28,7 +29,6 @@ from ranvier.distributions.constraints import (
 from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import ExpTransform
 from ranvier.distributions.utils import expanded, lazy_property
-from ranvier.ops.creation import uniform_of
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import creation, philox
+from ranvier.autograd import creation, philox, uniform
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
@@ -24,24 +24,13 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.philox import check_range
 from ranvier.autograd.random import generator as numpy_generator
-from ranvier.autograd.random import key_of, rand, randint, randn, state_of, using
+from ranvier.autograd.random import key_of, randint, randn, state_of, using
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.rows import document, examples
 
 _MOST = float(np.finfo(F64).max)
-wide: Any = None  # float64 where seeds give PyTorch's numbers, which it computes from uniform ones of float64
-
-
-def uniform_of(shape: Any, dtype: Any) -> Tensor:
-    """Uniform numbers in [0, 1) for a formula whose result has the dtype."""
-    return rand(shape, dtype=wide or dtype)
-
-
-def slopes(x: Tensor) -> Tensor:
-    """The random numbers of rrelu, in [0, 1)."""
-    return uniform_of(x.shape, x.dtype)
 
 
 def _drawing(generator: Any) -> Any:
@@ -178,7 +167,7 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     limit = _probabilities(
         "bernoulli_", wrap(np.array(float(p))) if type(p) is float else as_tensor("bernoulli_", p)
     )
-    kind = F32 if wide and limit.dtype == F32 else F64
+    kind = F32 if uniform.wide and limit.dtype == F32 else F64
     return _filled("bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit)
 
 
@@ -225,7 +214,9 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         )
     if rows.dtype.itemsize < 4:
         rows = rows.astype(F32)
-    replacement = replacement and not (num_samples == 1 and wide)  # one sample is PyTorch's other algorithm
+    replacement = replacement and not (
+        num_samples == 1 and uniform.wide
+    )  # one sample is PyTorch's other algorithm
     with _drawing(generator):
         chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
     return wrap(chosen if rows.ndim == 2 else chosen[0])

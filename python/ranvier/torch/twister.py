@@ -17,10 +17,9 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.torch.rejection as rejection
 from ranvier import Generator
-from ranvier.autograd import random, wrap
+from ranvier.autograd import random, uniform, wrap
 from ranvier.autograd.recording import refuse
 from ranvier.nn import MultiheadAttention, init
-from ranvier.ops import creation
 from ranvier.ops.neural.dropout import Dropout
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
@@ -302,4 +301,4 @@ def start() -> None:
     _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
-    creation.wide, creation.slopes, init.truncated = np.float64, _slopes, _truncated
+    uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated

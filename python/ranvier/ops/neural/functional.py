@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd import uniform
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
 from ranvier.autograd.recording import value_read
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops import creation
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.activation.softmax import softmax
@@ -79,7 +79,7 @@ def rrelu(
         raise DtypeError(f"[rrelu] got x of dtype {x._array.dtype}; expected float32 or float64")
     if not lower <= upper:
         raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
-    slope = creation.slopes(x) * (upper - lower) + lower if training else (lower + upper) / 2
+    slope = uniform.slopes(x) * (upper - lower) + lower if training else (lower + upper) / 2
     return replaced("rrelu", input, where(x > 0, x, mul(x, slope)), inplace)
 
 
@@ -174,7 +174,7 @@ def gumbel_softmax(
     | rv.nn.functional.gumbel_softmax(rv.zeros(3), hard=True).sum() -> tensor(1.)"""
     number("gumbel_softmax", "tau", tau)
     logits = floating(as_tensor("gumbel_softmax", logits))
-    u = creation.uniform_of(logits.shape, logits.dtype)
+    u = uniform.uniform_of(logits.shape, logits.dtype)
     noise = -log((-log1p(-u)).to(logits.dtype) + float(np.finfo(logits.dtype).tiny))
     soft = softmax(div(add(logits, noise), tau), dim)
     if not hard:
