@@ -237,3 +237,73 @@ def test_a_copy_of_a_generator_draws_from_its_own_state():
     rv.randint(9, (3,), generator=g)
     other = copy.deepcopy(g)
     assert rv.randint(9, (5,), generator=g).equal(rv.randint(9, (5,), generator=other))
+
+
+P = [0.25, 0.5, 1.0]
+DRAWS = {
+    "normal(mean)": lambda p: rv.normal(p, 1.0),
+    "normal(std)": lambda p: rv.normal(0.0, p),
+    "normal(mean, std)": lambda p: rv.normal(mean=p, std=p),
+    "normal of a column": lambda p: rv.normal(p, rv.ones(2, 1)),
+    "bernoulli": rv.bernoulli,
+    "Tensor.bernoulli": lambda p: p.bernoulli(),
+    "poisson": rv.poisson,
+    "bernoulli_": lambda p: rv.zeros(3).bernoulli_(p),
+    "bernoulli_ of itself": lambda p: (p * 1).bernoulli_(p),
+}
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_parameters_of_a_distribution_have_a_gradient_of_zeros(name):
+    p = rv.tensor(P, requires_grad=True)
+    rv.manual_seed(0)
+    y = DRAWS[name](p)
+    assert y.requires_grad
+    (slope,) = rv.autograd.grad(y.sum(), p, create_graph=True)
+    assert slope.tolist() == [0.0] * 3
+    y.sum().backward()
+    assert p.grad.tolist() == [0.0] * 3
+    rv.manual_seed(0)
+    with rv.no_grad():
+        same = DRAWS[name](p)
+    assert not same.requires_grad
+    assert same.tolist() == y.tolist()
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda p: rv.multinomial(p, 2), lambda p: p.multinomial(1), rv.rand_like, rv.randn_like]
+)
+def test_draws_that_have_no_gradient(draw):
+    assert not draw(rv.tensor(P, requires_grad=True)).requires_grad
+
+
+def test_a_probability_given_as_a_number_has_no_derivative():
+    y = rv.bernoulli(rv.tensor(P, requires_grad=True), 0.5)
+    refused(RuntimeError, "[bernoulli] has no derivative", y.sum().backward)
+
+
+@pytest.mark.parametrize("name", ["rand", "randn"])
+def test_halves_are_rounded_numbers_of_float32(name):
+    rv.manual_seed(5)
+    drawn = getattr(rv, name)(20000, dtype=rv.float16)
+    like = getattr(rv, f"{name}_like")(rv.ones(3, dtype=rv.float16))
+    rv.manual_seed(5)
+    expected = getattr(rv, name)(20000).numpy().astype(np.float16)
+    if name == "rand":
+        assert (expected == 1).any()
+        expected[expected == 1] = 0  # as in PyTorch
+    np.testing.assert_array_equal(drawn.numpy(), expected, strict=True)
+    assert like.dtype == rv.float16
+    assert rv.normal(2.0, 0.0, (2,), dtype=rv.float16).tolist() == [2.0, 2.0]
+
+
+def test_pytorchs_names_of_limits():
+    x = rv.zeros(3)
+    for limits in ({"from": 2.0, "to": 2.0}, {"low": 2.0, "to": 2.0}):
+        assert x.uniform_(**limits).tolist() == [2.0] * 3
+    assert x.random_(**{"from": 4, "to": 5}).tolist() == [4.0] * 3
+    assert x.uniform_(to=0.0).tolist() == x.random_(to=1).tolist() == [0.0] * 3
+    assert x.normal_(mean=3.0, std=0.0).tolist() == [3.0] * 3
+    assert x.bernoulli_(p=1.0).tolist() == [1.0] * 3
+    refused(TypeError, "uniform_() got multiple values for argument 'from'", x.uniform_, 1.0, **{"from": 0.0})
+    refused(TypeError, "unexpected keyword argument 'until'", x.uniform_, **{"from": 0.0, "until": 1.0})

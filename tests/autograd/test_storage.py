@@ -41,3 +41,63 @@ def test_a_compiled_step_does_not_read_it():
     with pytest.warns(UserWarning, match="untyped_storage"):
         results = [step(rv.ones(2)).tolist() for _ in range(3)]
     assert results == [[8, 8]] * 3
+
+
+SIX = rv.arange(6.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "values"),
+    [
+        ((SIX,), [[0, 1, 2], [3, 4, 5]]),
+        ((SIX.T[1:],), [[1, 4], [2, 5]]),
+        ((SIX.untyped_storage(),), [0, 1, 2, 3, 4, 5]),
+        ((SIX.untyped_storage(), 1, (2, 2), (3, 1)), [[1, 2], [4, 5]]),
+        ((SIX.untyped_storage(), 2, (4,)), [2, 3, 4, 5]),
+        ((SIX, 1, (2, 2), (3, 1)), [[1, 2], [4, 5]]),
+        ((SIX[1:], 1, (2,), (1,)), [4, 5]),  # from where it begins
+        ((), []),
+    ],
+)
+def test_a_tensor_takes_other_memory(arguments, values):
+    x = rv.zeros(3)
+    view = x[:2]
+    assert x.set_(*arguments) is x
+    assert x.tolist() == values
+    assert view.tolist() == [0, 0]
+    if arguments:
+        x.mul_(2.0)
+        changed = SIX.sum().item()
+        x.mul_(0.5)
+        assert changed == 15 + np.sum(values)
+
+
+def test_memory_that_a_tensor_cannot_take():
+    x, w = rv.zeros(2), rv.ones(2, requires_grad=True)
+    refused(RuntimeError, "[set_] got float64 for a tensor of float32", x.set_, rv.ones(2).double())
+    refused(TypeError, "[set_] got int; expected a Tensor or a storage", x.set_, 3)
+    refused(ValueError, "[set_] got size (4,), stride (1,) and offset 4", x.set_, SIX, 4, (4,), (1,))
+    refused(RuntimeError, "a leaf Variable that requires grad", w.set_, rv.ones(2))
+    refused(RuntimeError, "[set_] got Tensors that require gradients", (w * 1).set_, rv.ones(2))
+    refused(RuntimeError, "[set_] got Tensors that require gradients", x.set_, w * 1)
+    y = (w * w).sum()
+    with rv.no_grad():
+        assert w.set_(rv.zeros(2)).requires_grad
+    refused(RuntimeError, "modified by an inplace operation", y.backward)
+    (w * 3).sum().backward()
+    assert w.grad.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize("dtype", [rv.int32, rv.float32, rv.float16, rv.uint8])
+def test_memory_read_as_another_dtype_has_no_gradient(dtype):
+    w = rv.ones(2, requires_grad=True)
+    for x in (w, w * 1):
+        y = x.view(dtype)
+        assert not y.requires_grad
+        assert y.is_leaf
+        assert y.data_ptr() == x.data_ptr()
+        np.testing.assert_array_equal(y.numpy(), np.ones(2, np.float32).view(np.dtype(dtype)), strict=True)
+    z = (x * x).sum()
+    y.zero_()
+    assert x.tolist() == [0, 0]
+    refused(RuntimeError, "modified by an inplace operation", z.backward)

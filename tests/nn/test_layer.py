@@ -113,3 +113,8 @@ def test_settings_of_an_optimizer_are_numbers_in_a_row():
     p.sum().backward()
     Half([p], lr=0.5).step()
     assert p.item() == pytest.approx(-0.25)
+
+
+def test_layers_do_not_compute_in_bfloat16():
+    assert nn.Flatten().bfloat16().training
+    refused(TypeError, "[bfloat16] got floats; expected float32 or float64", nn.Linear(1, 1).bfloat16)

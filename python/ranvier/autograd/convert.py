@@ -101,12 +101,10 @@ def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
 
 
 def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
-    """The memory of x read as another dtype, without a gradient.
+    """The memory of x read as a dtype, without a gradient.
     | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
     if dtype == x._array.dtype:
-        return x.reshape(x._array.shape)
-    if x._requires_grad:
-        raise RuntimeError("[view] got a Tensor that requires gradients; expected detach() before a dtype")
+        return x.detach()
     require_numbers("view", dtype)
     refuse("Tensor.view(dtype) reads the memory as another dtype", "use Tensor.to(dtype), which casts")
     try:

@@ -18,6 +18,7 @@ import ranvier._core as _core
 from ranvier.autograd.copies import Put, Refused, Replace, SetItem
 from ranvier.autograd.data import shape_of
 from ranvier.autograd.dtypes import can_cast
+from ranvier.autograd.duplicates import memory_of
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Output, in_place, watched
@@ -25,8 +26,10 @@ from ranvier.autograd.keys import index_error, numbers_first, raw_index, tuple_o
 from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import refuse
+from ranvier.autograd.storage import UntypedStorage
 from ranvier.autograd.tensor import Tensor, set_data
 from ranvier.autograd.views import (
+    ALIASED,
     BORROWED,
     FIRST,
     FLAG,
@@ -194,6 +197,47 @@ def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tenso
     return resize_(x, the_template.shape)
 
 
+@own_error
+def set_(
+    x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
+    """Takes the memory of a Tensor or storage, in place: with a size, the elements from an offset on; without
+    a source, none. Views of x keep what they have.
+
+    Raises RuntimeError for Tensors that require gradients, but for leaves under no_grad(), and for another
+    dtype; ValueError for elements beyond the memory.
+    """
+    check_leaf(x, "set_")
+    if mode.enabled and (x._requires_grad or getattr(source, "_requires_grad", False)):
+        raise RuntimeError("[set_] got Tensors that require gradients; expected no_grad(), or detach()")
+    refuse("set_", "use copy_, or make the tensor before the step")
+    dtype, flags = x._array.dtype, UNWATCHED
+    array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
+    if isinstance(source, Tensor):
+        if array.dtype != dtype:
+            raise RuntimeError(f"[set_] got {array.dtype} for a tensor of {dtype}; expected that")
+        flags |= ALIASED
+        source._cell[FLAG] |= flags
+        if size is not None:
+            array, storage_offset = memory_of(array).array, storage_offset + source.storage_offset()
+    elif isinstance(source, UntypedStorage):
+        size = (array.size // dtype.itemsize - storage_offset,) if size is None else size
+    elif source is not None:
+        raise TypeError(f"[set_] got {type(source).__name__}; expected a Tensor or a storage")
+    if size is not None:
+        steps = None if stride is None else [n * dtype.itemsize for n in stride]
+        try:
+            array = np.ndarray(size, dtype, array, storage_offset * dtype.itemsize, steps)
+        except (ValueError, TypeError) as error:
+            raise OpError(
+                f"[set_] got size {size}, stride {stride} and offset {storage_offset}; expected elements of "
+                "the memory of the source"
+            ) from error
+    count_change(x)  # backward of what has saved the old memory raises
+    x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
+    return x
+
+
 METHODS: dict[str, Callable[..., Any]] = {
     "__setitem__": setitem,
     "fill_": fill_,
@@ -201,6 +245,7 @@ METHODS: dict[str, Callable[..., Any]] = {
     "copy_": copy_,
     "resize_": resize_,
     "resize_as_": resize_as_,
+    "set_": set_,
 }
 
 

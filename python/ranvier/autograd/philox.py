@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.recording import host, recordings
 
 I64 = np.dtype(np.int64)
 Array = np.ndarray[Any, Any]
@@ -54,3 +54,19 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
         least, most = float(np.finfo(kind).min), float(np.finfo(kind).max)
     if low < least or high - 1 > most:
         raise OpError(f"[{name}] got {low} to {high}; expected numbers that {kind} can hold")
+
+
+def halves(kernel: str) -> Any:
+    """The kernel of random numbers for float16, with the arguments of that for float32."""
+
+    def draw(shape: Any, kind: str, low: float, high: float, key: Any) -> Any:
+        return host(_halves, getattr(_core, kernel)(shape, "float32", low, high, key), kernel)
+
+    return draw
+
+
+def _halves(values: Any, kernel: str) -> Any:
+    values = values.astype(np.float16)
+    return (
+        values % np.float16(1) if kernel == "random_uniform" else values
+    )  # rounded to 1 is 0, as in PyTorch

@@ -304,8 +304,9 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
         **settings: Any,
     ) -> Tensor:
         try:
-            shape, key = _size(size, settings), key_of(name, generator)
-            values = getattr(_core, kernel)(shape, _name_of(dtype), 0.0, 1.0, key)
+            shape, kind, key = _size(size, settings), _name_of(dtype), key_of(name, generator)
+            draw = getattr(_core, kernel) if kind != "float16" else philox.halves(kernel)
+            values = draw(shape, kind, 0.0, 1.0, key)
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
@@ -357,7 +358,8 @@ def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
         try:
             array = input._array if type(input) is Tensor else array_of(name, input)
             key, kind = key_of(name, generator), _name_of(dtype or array.dtype)
-            values = getattr(_core, kernel)(array.shape, kind, 0.0, 1.0, key)
+            draw = getattr(_core, kernel) if kind != "float16" else philox.halves(kernel)
+            values = draw(array.shape, kind, 0.0, 1.0, key)
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None

@@ -69,6 +69,16 @@ class Conversions:
     def half(self: Self) -> Self:
         return self.to(np.float16)  # which raises
 
+    def bfloat16(self: Self) -> Self:
+        """Raises TypeError for a module with floats: layers compute in float32 or float64."""
+
+        def refused(tensor: Tensor) -> Tensor:
+            if tensor.dtype.kind == "f":
+                raise TypeError("[bfloat16] got floats; expected float32 or float64, in which layers compute")
+            return tensor
+
+        return self._apply(refused)
+
     def type(self: Self, dst_type: Any) -> Self:
         return self.to(as_dtype("type", dst_type))
 

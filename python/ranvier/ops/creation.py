@@ -19,15 +19,19 @@ from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import in_place
+from ranvier.autograd.function import Function, in_place
+from ranvier.autograd.graph import rule
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like
+from ranvier.autograd.mode import mode
 from ranvier.autograd.philox import check_range
 from ranvier.autograd.random import generator as numpy_generator
 from ranvier.autograd.random import key_of, randint, randn, state_of, using
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, as_tensor, result_dtype
+from ranvier.ops.elementwise.by_numpy import without_derivative
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_operand, as_tensor, result_dtype
 from ranvier.ops.elementwise.functions import pow
+from ranvier.ops.layout import zeros
 from ranvier.ops.rows import document, examples
 
 _MOST = float(np.finfo(F64).max)
@@ -43,10 +47,40 @@ def _float(name: str, x: Tensor) -> str:
     return "float64" if x.dtype == np.float64 else "float32"
 
 
-def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any]) -> Tensor:
-    """x with the numbers that draw(x.shape) returns, in place."""
+class Drawn(Function):
+    """Random numbers of a distribution with these parameters, whose gradients are 0, as in PyTorch."""
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    def forward(self, *parameters: Array) -> Array:
+        values, self.values = self.values, self.values[:0]
+        self.about = [(p.shape, p.dtype) for p in parameters]
+        return values
+
+    def backward(self, dy: Array) -> Any:
+        return tuple(zeros(*a) if n else None for a, n in zip(self.about, self.needs, strict=True))
+
+
+@rule(Drawn)
+def _constant(node: Any, dy: Tensor) -> Any:
+    return tuple(None if g is None else wrap(g) for g in node.backward(dy._array))
+
+
+def _drawn(values: Array, *parameters: Any) -> Tensor:
+    """The values, which were drawn from a distribution with these parameters, as a Tensor."""
+    if mode.enabled and any(isinstance(p, Tensor) and p._requires_grad for p in parameters):
+        return Drawn(values).apply(*parameters)
+    return wrap(values)
+
+
+def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any], *parameters: Any) -> Tensor:
+    """x with the numbers that draw(x.shape) returns, in place; parameters: of their distribution."""
     with _drawing(generator):
         values = np.asarray(draw(x.shape))
+    if any(p._requires_grad for p in parameters) and mode.enabled:
+        check_leaf(x, name)
+        return assign(x, _drawn(values.astype(x.dtype), *parameters, x), name)
     if in_place(_core.write, x, values):
         return x
     check_leaf(x, name)
@@ -154,7 +188,7 @@ def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> T
     except (TypeError, ValueError):
         values = draw.random(input.shape, F64 if limit.dtype == F64 else F32)
         out = np.asarray(values < limit).astype(input.dtype)
-    return wrap(out)
+    return _drawn(out, input) if p is None else without_derivative("bernoulli", out, input)
 
 
 def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -164,11 +198,13 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
             draw = numpy_generator()
         if in_place(functools.partial(philox.bernoulli, draw), x, p):
             return x
+    given = [p] if isinstance(p, Tensor) else []
     limit = _probabilities(
         "bernoulli_", wrap(np.array(float(p))) if type(p) is float else as_tensor("bernoulli_", p)
     )
     kind = F32 if uniform.wide and limit.dtype == F32 else F64
-    return _filled("bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit)
+    draw = functools.partial(numpy_generator().random, dtype=kind)
+    return _filled("bernoulli_", x, generator, lambda shape: draw(shape) < limit, *given)
 
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
@@ -180,7 +216,7 @@ def poisson(input: Any, generator: Any = None) -> Tensor:
     if rates.size and not np.all(rates >= 0):
         raise OpError("[poisson] got a negative rate or NaN; expected rates >= 0")
     with _drawing(generator):
-        return wrap(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype))
+        return _drawn(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype), input)
 
 
 def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
@@ -251,7 +287,7 @@ def normal(
             shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
             kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)
             y = randn(shape, dtype=dtype or kind, device=device) * std + mean
-    return y.detach().requires_grad_() if requires_grad else y.detach()
+    return y.detach().requires_grad_() if requires_grad else _drawn(y._array, mean, std)
 
 
 def randint_like(
@@ -345,5 +381,20 @@ def logspace(
     return pow(float(base), exponents).to(dtype or default.dtype)
 
 
+def _from(function: Any) -> Any:
+    """The function with PyTorch's name `from` of its first limit, which no Python function can have."""
+
+    @functools.wraps(function)
+    def op(x: Tensor, *limits: Any, **settings: Any) -> Tensor:
+        if "from" in settings:
+            if limits or "low" in settings:
+                raise TypeError(f"{function.__name__}() got multiple values for argument 'from'")
+            limits = (settings.pop("from"),)
+        return function(x, *limits, **settings)
+
+    return op
+
+
 own_errors(globals())
+uniform_, random_ = map(_from, (uniform_, random_))
 examples(globals())  # written as ">>> call"
