@@ -41,6 +41,8 @@ def test_tensor_copies_as_tensor_shares():
     refused(TypeError, "expected a NumPy array", rv.from_numpy, [1.0])
     refused(ValueError, "[tensor] got lists of unequal lengths", rv.tensor, [[1], [2, 3]])
     refused(ValueError, "[tensor] got data of dtype", rv.tensor, ["a"])
+    for array in (np.array([1, None]), np.array(["1", "2"])):
+        refused(TypeError, "expected bools, integers or floats: array.astype(np.float32)", rv.tensor, array)
 
 
 @pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor, rv.from_numpy, rv.BoolTensor, rv.Tensor])
