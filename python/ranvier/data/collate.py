@@ -12,7 +12,7 @@ from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.creation import tensor
 from ranvier.autograd.errors import own_errors, renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import Array
+from ranvier.autograd.memory import Array, native
 from ranvier.data.dataset import raw
 from ranvier.ops.rows import examples
 
@@ -47,7 +47,7 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
     if isinstance(first, (str, bytes)):  # also those of NumPy
         return batch
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
-        return wrap(_stacked(batch))
+        return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):
         return _rebuilt(first, {key: _collated([sample[key] for sample in batch], own) for key in first})
     if not isinstance(first, Sequence):
