@@ -16,6 +16,7 @@ from support.layers import LAYERS
 from support.onnx_networks import drawn, flat, session, tokens
 
 ROWS, IMAGES = drawn(3, 6), drawn(3, 4, 6, 6)
+EDGES = rv.tensor(drawn(11, 2))
 ELEMENTWISE = {
     "arithmetic": lambda x: (
         x + x * x - x / 3 + x / (x * x + 1) + 2 - (x - 1), 1 - x, 2 / (x + 9), -x, x + 1, 3 * x,
@@ -173,6 +174,13 @@ CASES = {
     "integers": (
         lambda ids: (
             ids + 1, 2 * ids - ids, rv.maximum(ids, 3), ids < 2.5, ids == 2, ids > ids.float() - 0.5,
+        ),
+        tokens(3, 2), (tokens(1, 2), tokens(5, 2)),
+    ),
+    "edges": (  # of a graph of 11 nodes
+        lambda ids: (
+            rv.zeros(11, 2).index_add(0, ids[:, 1], EDGES.index_select(0, ids[:, 0])),
+            EDGES[ids[:, 1]],
         ),
         tokens(3, 2), (tokens(1, 2), tokens(5, 2)),
     ),

@@ -184,6 +184,15 @@ def test_the_value_written_last_stays(dtype, turn, rng):
     assert z.tolist() == rv.zeros(4, dtype=source.dtype).put(places, source).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize("name", ["scatter", "scatter_add"])
+def test_an_empty_index_of_any_shape_writes_nothing(name):
+    x = rv.ones(2, 3, requires_grad=True)
+    y = getattr(rv, name)(x, 0, rv.tensor([], dtype=rv.int64), rv.zeros(2, 3))
+    y.sum().backward()
+    assert rv.equal(y, x)
+    assert rv.equal(x.grad, rv.ones(2, 3))
+
+
 def test_numbers_and_places():
     x = rv.zeros(2, 3)
     x.scatter_(1, rv.tensor([[2], [0]]), 5.0)

@@ -346,7 +346,7 @@ def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
             f"[index_select] got index of shape {rows.shape} for x of shape {input.shape}; expected one "
             "dimension" + ("" if input.ndim else " with one index")
         )
-    rows = rows.reshape(-1)
+    rows = rows if rows.ndim else rows.reshape(1)  # itself, so that a recorded call knows it
     if from_0 and not is_floating(input):
         require_from_0("index_select", rows)
     try:

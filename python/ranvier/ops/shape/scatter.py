@@ -30,7 +30,7 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
-from ranvier.ops.shape.reshape import _dim, expand
+from ranvier.ops.shape.reshape import _dim, expand, reshape
 
 __all__ = ["index_add", "scatter", "scatter_add"]
 
@@ -130,6 +130,8 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | N
         src = expand(src, places.shape)
     sizes, of_src = x._array.shape or (1,), src._array.shape or (1,)
     if not (reaches_within(places.shape, of_src) and reaches_within(places.shape, sizes, at)):
+        if places.size == 0:  # of any shape, as in gather
+            return x.clone()
         raise OpError(
             f"[{name}] got index of shape {places.shape}, x of shape {x.shape} and src of shape {src.shape}; "
             f"expected an index no larger than src, nor than x but for dimension {at}"
@@ -196,9 +198,8 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
         )
     if alpha != 1:
         source = source * alpha
-    places, expected = rows.reshape((1,) * at + (-1,) + (1,) * max(len(shape) - at - 1, 0)), expected or (1,)
-    if places.shape != expected:
-        places = np.broadcast_to(places, expected)
+    lengths = (1,) * at + (rows.size,) + (1,) * max(len(shape) - at - 1, 0)
+    places = expand(reshape(as_tensor("index_add", index), lengths), expected or (1,))
     return watched(_scatter("index_add", input, at, places, source, "add"), index)
 
 
