@@ -322,6 +322,16 @@ def test_other_pixels_than_bytes(image):
         assert F.to_tensor(image).tolist() == [image.tolist()]
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "P", "PA", "CMYK", "YCbCr", "HSV", "LA", "I", "F"])
+@pytest.mark.parametrize("padding_mode", ["edge", "reflect"])
+def test_pads_keep_the_mode_and_the_colours(mode, padding_mode):
+    picture = Image.fromarray(BYTES).convert("P").convert(mode) if mode == "PA" else Image.fromarray(BYTES)
+    picture = picture.convert(mode)
+    padded = F.pad(picture, 2, padding_mode=padding_mode)
+    inner = F.crop(padded, 2, 2, picture.height, picture.width)
+    assert (padded.mode, inner.convert("RGBA").tobytes()) == (mode, picture.convert("RGBA").tobytes())
+
+
 def test_fake_data():
     fake = datasets.FakeData(3, (1, 8, 9), transform=transforms.ToTensor())
     assert fake[1][0].shape == (1, 8, 9)

@@ -116,7 +116,14 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
             return ImageOps.expand(img, (left, top, right, bottom), colour(img, fill))
         x = np.asarray(img)
         widths = [(top, bottom), (left, right)] + [(0, 0)] * (x.ndim - 2)
-        return Image.fromarray(np.pad(x, widths, mode=padding_mode))  # type: ignore[call-overload]
+        y = np.pad(x, widths, mode=padding_mode)  # type: ignore[call-overload]
+        out = Image.fromarray(y)
+        if out.mode != img.mode:  # CMYK, P ..., of whose pixels NumPy sees bytes
+            out = Image.frombytes(img.mode, out.size, y.tobytes())
+        if img.palette is not None:
+            out.putpalette(img.getpalette(img.palette.mode), img.palette.mode)
+        out.info = dict(img.info)
+        return out
     x = pixels("pad", img, 2)
     widths = [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)]
     if padding_mode != "constant":
