@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "bindings/array_program.h"
+#include "bindings/attached.h"
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
 #include "bindings/tensors.h"
@@ -28,7 +29,7 @@ struct CompiledCall {
   int64_t resting;                  // calls of `function` to come
   bool in_turn;                     // whether these wait for replays in other threads
   // As a method: null where it is none.
-  PyObject* place;   // under which its object's dict has the same function for this object
+  PyObject* place;   // under which the same function for its object is kept (attached.h)
   PyObject* family;  // of such a function: the one in the class
   PyObject* owner;   // ... and a weak reference to the object; or to the module that it is the call of
 };
@@ -129,33 +130,12 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
 }
 
-// The object of a weak reference; null: it is gone.
-py::object referent(PyObject* reference) {
-#if PY_VERSION_HEX >= 0x030D0000
-  PyObject* object = nullptr;
-  if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
-  return py::reinterpret_steal<py::object>(object);
-#else
-  PyObject* object = PyWeakref_GET_OBJECT(reference);
-  return object == Py_None ? py::object() : py::reinterpret_borrow<py::object>(object);
-#endif
-}
-
 // `object.method`. What the object has already is found here, all else by `_bound`.
 PyObject* get(PyObject* self, PyObject* object, PyObject*) {
   CompiledCall& c = compiled_call(self);
   if (!object || object == Py_None || !c.place) return Py_NewRef(self);
-  PyObject** dict = kHasGil ? _PyObject_GetDictPtr(object) : nullptr;
-  if (dict && *dict && PyDict_CheckExact(*dict)) {
-    PyObject* method = PyDict_GetItemWithError(*dict, c.place);
-    if (!method && PyErr_Occurred()) return nullptr;
-    if (method && PyType_IsSubtype(Py_TYPE(method), g_type_object)) {
-      const CompiledCall& own = compiled_call(method);
-      if (own.family == self && own.owner && referent(own.owner).ptr() == object)
-        return PyMethod_New(method, object);
-    }
-  }
-  PyErr_Clear();
+  const py::object method = attached(object, c.place);
+  if (method) return PyMethod_New(method.ptr(), object);
   return PyObject_CallMethodOneArg(self, g_bound, object);
 }
 

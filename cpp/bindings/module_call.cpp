@@ -3,6 +3,7 @@
 // recorded, with hooks, or with arrays of NumPy.
 #include <array>
 
+#include "bindings/attached.h"
 #include "bindings/compiled_call.h"
 #include "bindings/define.h"
 #include "bindings/errors.h"
@@ -61,7 +62,7 @@ PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObje
   const py::object repeats = plain ? attribute(module, dict, g_may_repeat) : py::none();
   if (!repeats) return nullptr;
   if (repeats.ptr() == Py_True) {
-    const py::object replay = py::reinterpret_borrow<py::object>(dict ? value_of(dict, g_replay) : Held());
+    const py::object replay = attached(module, g_replay);
     if (replay && !replay.is_none() && is_call_for(replay.ptr(), module) && !may_be_watched())
       return PyObject_Vectorcall(replay.ptr(), all + 1, static_cast<size_t>(count), nullptr);
     if (!replay || !replay.is_none())
@@ -115,11 +116,11 @@ PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<vo
 void register_module_call(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_hooks = name("_hooks"), g_forward = name("forward"), g_may_repeat = name("_may_repeat");
-  g_replay = name("_replay of ranvier"), g_locate = name("_locate");
-  def(m, "_set_module_class(cls, counted)", [](Raw cls, Raw counted) {
+  g_locate = name("_locate");
+  def(m, "_set_module_class(cls, counted, replay)", [](Raw cls, Raw counted, Raw replay) {
     if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
     g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();
-    g_counted = counted.value.inc_ref().ptr();
+    g_counted = counted.value.inc_ref().ptr(), g_replay = replay.value.inc_ref().ptr();
     const py::object method =
         checked(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(cls.value.ptr()), &g_call));
     if (PyObject_SetAttrString(cls.value.ptr(), "__call__", method.ptr()) < 0) throw py::error_already_set();

@@ -51,13 +51,14 @@ def as_written(model, x):
         running.remove(threading.get_ident())
 
 
-def test_its_name_in_the_dict_is_private():
-    assert often.REPLAY.startswith("_")
+def call_of(model):
+    """Of a module that is replayed."""
+    return often.attached(model, often.REPLAY, None)
 
 
 def replays(model):
     """Whether it has a program."""
-    call = model.__dict__.get(often.REPLAY)
+    call = call_of(model)
     return call is not None and len(call.programs) > 0
 
 
@@ -211,7 +212,7 @@ def test_parameters_that_change_often_end_it():
         weight = nn.Parameter(rv.randn(16, 6))
         model[0].weight = twin[0].weight = weight
         assert bits(model(x)) == bits(as_written(twin, x))
-    assert model.__dict__[often.REPLAY] is None
+    assert often.attached(model, often.REPLAY, 1) is None
 
 
 @rv.no_grad()
@@ -222,7 +223,7 @@ def test_many_shapes_end_it():
         x = rv.randn(rows, 6)
         for _ in range(OFTEN if rows == 1 else 60):  # enough for a recording of each
             assert bits(model(x)) == bits(as_written(twin, x))
-    assert model.__dict__[often.REPLAY] is None
+    assert often.attached(model, often.REPLAY, 1) is None
 
 
 @rv.no_grad()
@@ -244,7 +245,7 @@ def test_a_call_within_a_recording_of_it():
         expected = bits(as_written(model, x))
         for _ in range(OFTEN):
             model(x)
-        call = model.__dict__[often.REPLAY]
+        call = call_of(model)
         with call._lock:
             assert bits(call._call(x)) == expected
 
@@ -290,7 +291,7 @@ def test_copies_and_files_have_no_program():
     for _ in range(OFTEN):
         y = model(x)
     for twin in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert often.REPLAY not in twin.__dict__
+        assert call_of(twin) is None
         assert bits(twin(x)) == bits(y)
 
 
@@ -333,6 +334,38 @@ def test_names_of_the_user_are_free():
     assert {bits(model(x)) for _ in range(OFTEN)} == {expected}
     assert replays(model)
     assert model._replay == [1]
+
+
+def traces(model):
+    return pickle.dumps(model), [*vars(model)], dir(model), model.__sizeof__(), repr(model)
+
+
+@rv.no_grad()
+def test_nothing_of_it_is_in_the_module():
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    before = traces(model)
+    for name in vars(model):
+        for _ in range(OFTEN):
+            model(x)
+        gc.collect()
+        assert replays(model), name
+    assert traces(model) == before
+
+
+@rv.no_grad()
+def test_each_object_of_a_shared_dict_keeps_its_own():
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    other = nn.Sequential(nn.Linear(6, 3))
+    own = dict(vars(other))
+    vars(other).clear()
+    other.__dict__ = model.__dict__
+    for _ in range(OFTEN):
+        y = model(x), other(x)
+    gc.collect()
+    assert call_of(model).owner is model
+    assert call_of(other).owner is other
+    other.__dict__ = own
+    assert bits(other(x)) == bits(as_written(other, x)) != bits(y[1])
 
 
 @rv.no_grad()

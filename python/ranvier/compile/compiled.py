@@ -7,6 +7,7 @@ import warnings
 from _thread import _count as other_threads
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import count
 from sys import maxsize
 from time import perf_counter
 from types import CodeType, FunctionType
@@ -33,6 +34,7 @@ _CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache
 _MOST_EXCEPTIONS = 4  # runs that are no use for a program
 _POSTPONED = 16  # replays until the next attempt to check
 _LIKELY: Any = object()
+_numbers = count()
 _CONTAINERS = {list, tuple, dict}
 
 
@@ -54,7 +56,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         self._forget()
 
     def _forget(self) -> None:
-        self._place = f"compiled {getattr(self, '__qualname__', '')}"  # of a method, in its object's dict
+        self._place = f"compiled {next(_numbers)}"  # of a method, for the core: see methods.py
         self._serve_method(self._place if type(self._function) is FunctionType else None, None, None)
         self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects

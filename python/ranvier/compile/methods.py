@@ -7,6 +7,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from ranvier.nn.often import attach, attached
+
 if TYPE_CHECKING:
     from ranvier.compile.cache import ProgramCache
     from ranvier.compile.locks import Lock
@@ -17,7 +19,7 @@ class Methods:
     """The part of CompiledFunction that makes it a method, and that copies and pickles it."""
 
     _function: Any
-    _place: str  # in the dict of the object of a method
+    _place: str  # under which the core keeps the function of one object
     _serve_method: Any  # of the core
     _lock: Lock
     _cache: ProgramCache
@@ -35,13 +37,13 @@ class Methods:
         return MethodType(self._of(instance), instance)
 
     def _of(self, instance: Any) -> Any:
-        """The programs for one object. The object holds them, since they hold it: both are freed together."""
+        """The programs for one object, which the core keeps for it: both are freed together."""
         try:
-            own = object.__getattribute__(instance, "__dict__")
             with self._lock:  # two threads may come first
-                method = own.get(self._place)
-                if getattr(method, "_family", None) is not self or method._owner() is not instance:
-                    method = own[self._place] = self._method_of(instance)
+                method = attached(instance, self._place, None)
+                if method is None:
+                    method = self._method_of(instance)
+                    attach(instance, self._place, method)
                     self._instances.add(method)
                 return method
         except (AttributeError, TypeError):  # without a __dict__, or without weak references

@@ -1,7 +1,7 @@
 """A Sequential of the library's layers, or a module of the user's, that is called again and again without
 gradients is replayed.
 
-Its calls are those of a compiled model (`compiled_model.py`), which it keeps in its ``__dict__``. Nobody has
+Its calls are those of a compiled model (`compiled_model.py`), which the core keeps for it. Nobody has
 asked for that, so the guards alone are not enough where code of the user's runs: code that stores anything
 but its own variables is never replayed (`_stores`), whatever the guards say.
 """
@@ -19,6 +19,7 @@ from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.signature import tensors_of
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
+from ranvier.nn.often import attach
 
 # Bytes of parameters: a program has copies of them, and is freed by the garbage collector only.
 _MOST = 1 << 22
@@ -97,10 +98,7 @@ class RepeatedCall(ModelCall):
             self._end()
 
     def _end(self) -> None:
-        self._function.module.__dict__[KEY] = None
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return type(None), ()  # copies of the Sequential begin without programs
+        attach(self._function.module, KEY, None)
 
 
 def is_replayed(module: Any) -> bool:
@@ -139,5 +137,6 @@ def _is_own(method: Any) -> bool:
 
 def begin(module: Any) -> Any:
     """The call of a module from now on; None: it stays as it is."""
-    call = module.__dict__[KEY] = RepeatedCall(module) if is_replayed(module) else None
+    call = RepeatedCall(module) if is_replayed(module) else None
+    attach(module, KEY, call)
     return call

@@ -179,7 +179,6 @@ class Module(HookRegistration, StateDicts, Conversions):
         if "_parameters" in state:
             state = provider("files of PyTorch").state_from_torch(self, state)
         self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
-        self.__dict__.pop(REPLAY, None)
         for kind in (PARAMETERS, BUFFERS, MODULES):
             if any(isinstance(getattr(type(self), n, None), property) for n in self.__dict__.get(kind, ())):
                 look_up(type(self))  # as `place` does
@@ -394,4 +393,4 @@ class Module(HookRegistration, StateDicts, Conversions):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
-_core._set_module_class(Module, called)
+_core._set_module_class(Module, called, REPLAY)

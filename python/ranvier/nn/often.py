@@ -5,6 +5,7 @@ What is counted is the call of a Sequential, and of a module whose class is the 
 
 from __future__ import annotations
 
+import gc
 import sys
 from sys import getprofile, gettrace
 from time import perf_counter
@@ -17,9 +18,10 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.extension import provider
 
 _core._set_call_state(recordings, running, value_read)
-# In the dict of a module: its call (`compile/repeated.py`); None: it has none. No attribute of a user's has
-# this name; programs that read `vars(module)` leave out what begins with an underscore.
+# Under which the core keeps the call of a module (`compile/repeated.py`); None: it has none.
 REPLAY = "_replay of ranvier"
+attach, attached = _core._attach, _core._attached
+gc.callbacks.append(_core._collects)
 # It is recorded after so many seconds of calls without gradients, and so many calls. A recording takes 1 to
 # 6 ms, the first one of a process 60.
 _ENOUGH, _AT_LEAST = 0.02, 16
@@ -32,16 +34,12 @@ _DEBUGGER, _PROFILER = 0, 2
 def called(module: Any, *args: Any) -> Any:
     """A call without gradients that may be counted, or replayed; the core has asked most of this already."""
     plain = all(type(x) is Tensor and not x._requires_grad for x in args)
-    attributes = module.__dict__
-    call = attributes.get(REPLAY, module)  # None: it is not replayed
+    call = attached(module, REPLAY, module)
     if recordings or running or call is None or not (plain and args):
         return module.forward(*args)
     if call is module:
         return _counted(module, args)
     if is_watched():
-        return module.forward(*args)
-    if call.owner is not module:  # this is a copy of another one's dict
-        del attributes[REPLAY]
         return module.forward(*args)
     return call(*args)
 

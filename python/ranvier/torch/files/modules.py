@@ -14,7 +14,7 @@ from ranvier import nn
 from ranvier.nn.hooks import Hooks
 
 _NAMES = ("_parameter_names", "_buffer_names", "_module_names")
-_OWN = {*_NAMES, "training", "_hooks", "_state_hooks", "_arguments", "_info", "_replay of ranvier"}
+_OWN = {*_NAMES, "training", "_hooks", "_state_hooks", "_arguments", "_info"}
 _VALUES = ("_parameters", "_buffers", "_modules")
 _HOOKS = (
     *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
