@@ -203,8 +203,8 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         "bernoulli_", wrap(np.array(float(p))) if type(p) is float else as_tensor("bernoulli_", p)
     )
     kind = F32 if uniform.wide and limit.dtype == F32 else F64
-    draw = functools.partial(numpy_generator().random, dtype=kind)
-    return _filled("bernoulli_", x, generator, lambda shape: draw(shape) < limit, *given)
+    numbers = functools.partial(numpy_generator().random, dtype=kind)
+    return _filled("bernoulli_", x, generator, lambda shape: numbers(shape) < limit, *given)
 
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
