@@ -145,7 +145,7 @@ def same(found, expected):
             same(one, other)
 
 
-@pytest.mark.parametrize(("samples", "expected"), COLLATED, ids=str)
+@pytest.mark.parametrize(("samples", "expected"), COLLATED, ids=range(len(COLLATED)))
 def test_containers_keep_their_class(samples, expected):
     same(default_collate(samples), expected)
 
