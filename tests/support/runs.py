@@ -21,7 +21,7 @@ def state_of(trainer):
     arrays = [a.tobytes() for a in weights_of(trainer.model)]
     buffers = [b.numpy().tobytes() for b in trainer.model.buffers()]
     history = repr(dict(trainer.history))
-    return arrays, buffers, history, trainer.updates, repr(rv.get_rng_state())
+    return arrays, buffers, history, trainer.updates, repr(rv.get_rng_state().tolist())
 
 
 def both(make, runs, x=LONG, y=LABELS, **arguments):

@@ -160,7 +160,7 @@ def _calls(
         del args, kwargs, given, result
         if case.each is not None:
             case.each(number, held[-1])
-        found: dict[str, Any] = {"random": repr(rv.get_rng_state())}
+        found: dict[str, Any] = {"random": repr(rv.get_rng_state().tolist())}
         describe(case.watch(), "watched", found, frozenset())
         # in the end all results: a replay may have written to an older one
         describe(held if number == calls else held[-1], "results", found, frozenset())
