@@ -91,16 +91,41 @@ def test_the_line_of_excel_that_names_the_separator(tmp_path, line):
     assert (load_csv(path).feature_names, load_csv(path).x.tolist()) == (("a", "b"), [[1, 2], [3, 4]])
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PK",
+        "PAR1",
+        "GGUF",
+        "RIFF",
+        "<DATE>",
+        "<error rate>",
+        "cost",
+        "(i",
+        "[a]",
+        "{x}",
+        "Rar!",
+        "BZh9",
+        "version",
+    ],
+)
+def test_tables_that_begin_as_other_files(tmp_path, name):
+    (tmp_path / "t.csv").write_text(f"{name},y\n1,a\n2,b\n")
+    assert load_csv(tmp_path / "t.csv").feature_names == (name,)
+    (tmp_path / "t.csv").write_text(f"{name}\n1\n2\n")
+    assert load_csv(tmp_path / "t.csv", None, header=True).x.tolist() == [[1], [2]]
+
+
 def test_numbers_that_are_names(tmp_path):
     """A few words such as 2wd are categories and classes; large numbers that stay apart are numbers."""
     path = tmp_path / "t.csv"
-    path.write_text(
-        "d,t,y\n" + "".join(f"{2 + i % 2}wd,{1700000000000000000 + i * 10**9},{i % 3}0%\n" for i in range(30))
-    )
+    lines = [f"{i % 2}wd,1{i % 10}{'ABCDE'[i % 5]},{17 * 10**17 + i * 10**9},{i % 3}0%" for i in range(30)]
+    path.write_text("\n".join(["d,room,t,y", *lines]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = load_csv(path, categories=True, dtype="float64")
-    assert (found.categories, found.class_names) == ((("2wd", "3wd"), None), ("00%", "10%", "20%"))
+    assert [kind and len(kind) for kind in found.categories] == [2, 10, None]
+    assert found.class_names == ("00%", "10%", "20%")
 
 
 def test_words_that_differ_in_case(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pickle
 import re
@@ -21,12 +22,15 @@ class EndError(FileError, EOFError):
 _AGAIN = "; the download failed, or the address was that of a page: download the file itself"
 _PACKED = "; unpack it and load the file in it"
 _KERAS = "; Keras and h5py read it"
-_KINDS: list[tuple[bytes, str]] = [  # a pattern at the beginning, what such a file is
+_TEXTS: list[tuple[bytes, str]] = [  # a pattern at the beginning of a text, what such a file is
     (rb"(\xef\xbb\xbf)?version https://(git-lfs|hawser)", "is a pointer of Git LFS, not the file itself; "
      "'git lfs pull' in its repository, or a download of the file, gets that"),
-    (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype|html|head|body)", f"is a page of HTML{_AGAIN}"),
-    (rb"(\xef\xbb\xbf)?\s*<\?xml|\s*<[A-Za-z]+>", f"is XML{_AGAIN}"),
+    (rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)?<(!doctype|html|head|body)[\s>]", f"is a page of HTML{_AGAIN}"),
+    (rb"(\xef\xbb\xbf)?\s*<(\?xml|error>)", f"is XML{_AGAIN}"),
     (rb'\s*\{.*"weight_map"', "is the index of a model in several files; load each file that it names"),
+    (rb"\((dp|lp|ip)\d*\n|c[a-z_.]+\n\w+\np\d", "holds a pickle; rv.load reads those of torch.save"),
+]  # fmt: skip
+_BINARY: list[tuple[bytes, str]] = [
     (rb"\x93NUMPY", "is an array of NumPy (.npy); np.load reads it"),
     (rb"\x1f\x8b", f"is compressed by gzip{_PACKED}"),
     (rb"BZh\d", f"is compressed by bzip2{_PACKED}"),
@@ -43,7 +47,7 @@ _KINDS: list[tuple[bytes, str]] = [  # a pattern at the beginning, what such a f
     (rb"\x08[\x01-\x1f][\x12\x1a:B]", "is an ONNX file; rv.onnx.load reads ONNX files"),
     (rb"PAR1|ARROW1|\x89PNG|\xff\xd8\xff|%PDF|GIF8|\x7fELF|OggS|RIFF",
      "is of a kind that is not read: it begins {begin!r}"),
-    (rb"\x80[\x02-\x05]|\([dlpi]p?\d*\n|c[a-z_.]+\n", "holds a pickle; rv.load reads those of torch.save"),
+    (rb"\x80[\x02-\x05]", "holds a pickle; rv.load reads those of torch.save"),
     (rb"\0+$", "holds only zeros: the download or the copy failed"),
 ]  # fmt: skip
 
@@ -51,7 +55,7 @@ _KINDS: list[tuple[bytes, str]] = [  # a pattern at the beginning, what such a f
 def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | None:
     """What a file is that begins so and what to do, or None for one that may be a model.
 
-    plain: text that is nothing else is no model either.
+    plain: text that is nothing else is no model either; a table is text that may begin as any file does.
 
     >>> recognised(b"version https://git-lfs.github.com/spec/v1").partition(",")[0]
     'is a pointer of Git LFS'
@@ -60,12 +64,15 @@ def recognised(begin: bytes, path: object = "", plain: bool = True) -> str | Non
         return "is empty: the download or the program that wrote it has failed"
     if begin[4:9] == b"\0\0\0\0{":  # the length of a safetensors header, and the header
         return None
-    for pattern, text in _KINDS:
-        if re.match(pattern, begin, re.DOTALL | re.IGNORECASE):
-            return text.format(begin=begin[:8])
+    text = _text(begin)
+    kinds = [(re.DOTALL | re.IGNORECASE, _TEXTS)] + [(re.DOTALL, _BINARY)] * (plain or not text)
+    for flags, table in kinds:
+        for pattern, said in table:
+            if re.match(pattern, begin, flags):
+                return said.format(begin=begin[:8])
     if str(path).endswith(".onnx"):
         return "is no ONNX model at its beginning, but is named so; rv.onnx.load reads ONNX files"
-    if plain and (text := _text(begin)):
+    if plain and text:
         return f"is text that begins {text!r}, perhaps an error of a server"
     return None
 
@@ -78,8 +85,8 @@ def other_kind(path: str | os.PathLike[str], *own: bytes) -> str | None:
 
 
 def _text(begin: bytes) -> str:
-    try:
-        text = begin[: BEGIN - 4].decode("utf-8-sig")  # the last letter may be cut off
+    try:  # the last letter may be cut off
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(begin)
     except UnicodeDecodeError:
         return ""
     line = " ".join(text.split())

@@ -163,7 +163,9 @@ class Column:
         words = [text for text in self.texts if self.table.kind(text) == WORD]
         forms = {word: number_form(word, self.table.decimal) for word in words}
         found = {word: form for word, form in forms.items() if form or WITH_UNIT.fullmatch(word)}
-        names = len(words) <= few and all(form and form[2] for form in found.values())  # "2wd", "4wd"
+        units = {form[0] for form in found.values() if form and form[2]}
+        names = all(form and form[2] for form in found.values())  # "2wd", "4wd"; "12A", "12B" ...
+        names = names and (len(words) <= few or len(units) > 3)
         if found and len(found) >= 0.9 * len(words) and not names:
             self.refuse(int(np.isin(self.codes, [self.texts.index(next(iter(found)))]).argmax()))
 

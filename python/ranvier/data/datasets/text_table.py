@@ -252,9 +252,9 @@ def _require_text(path: Path, content: bytes) -> None:
     """Raise TableError for a file of another kind, and for text with NUL bytes."""
     begin = content[:BEGIN]
     kind = NOT_TEXT if begin.startswith(EXCEL) else recognised(begin, plain=False)
-    if begin.startswith(b"PAR1"):
+    if begin.startswith(b"PAR1") and kind:
         kind = "is a Parquet file; its name has to end in .parquet"
-    if begin.lstrip()[:1] in b"{[" and begin.strip():
+    if re.match(rb'\s*(\{\s*"|\[\s*[\[{])', begin):
         kind = "is JSON; pandas.read_json(path).to_csv('table.csv', index=False) converts it"
     if kind:
         raise TableError(f"'{path}' {kind}")
