@@ -246,6 +246,7 @@ DRAWS = {
     "normal(mean, std)": lambda p: rv.normal(mean=p, std=p),
     "normal of a column": lambda p: rv.normal(p, rv.ones(2, 1)),
     "bernoulli": rv.bernoulli,
+    "one": lambda p: rv.normal(p.sum(), 1.0) + rv.bernoulli(p.mean()) + rv.poisson(p.sum()),
     "Tensor.bernoulli": lambda p: p.bernoulli(),
     "poisson": rv.poisson,
     "bernoulli_": lambda p: rv.zeros(3).bernoulli_(p),

@@ -51,10 +51,10 @@ class Drawn(Function):
     """Random numbers of a distribution with these parameters, whose gradients are 0, as in PyTorch."""
 
     def __init__(self, values: Array) -> None:
-        self.values = values
+        self.values: Any = values
 
     def forward(self, *parameters: Array) -> Array:
-        values, self.values = self.values, self.values[:0]
+        values, self.values = self.values, None
         self.about = [(p.shape, p.dtype) for p in parameters]
         return values
 

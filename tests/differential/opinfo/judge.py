@@ -41,7 +41,6 @@ RANDOM = {
 ANY_OF_EQUALS = {"argsort", "kthvalue", "median", "mode", "nanmedian", "sort", "topk"}
 # By name and a part of the message: differences by intention; docs/from_pytorch.md lists them.
 APART = {
-    ("as_strided", "shares memory"): "a copy where gradients are recorded",
     ("as_strided", "differ"): "the samples that are parts of a view become arrays of their own",
     ("digamma", "gradient 0"): "inf at poles",
     ("lgamma", "second"): "inf at poles",
