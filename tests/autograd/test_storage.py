@@ -1,5 +1,7 @@
 """untyped_storage(): the bytes of which tensors are parts."""
 
+import copy
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -101,3 +103,25 @@ def test_memory_read_as_another_dtype_has_no_gradient(dtype):
     y.zero_()
     assert x.tolist() == [0, 0]
     refused(RuntimeError, "modified by an inplace operation", z.backward)
+
+
+@pytest.mark.parametrize("kind", ["storage", "untyped_storage"])
+def test_a_batch_in_new_memory(kind):
+    """As copies of PyTorch's collate function write it in workers."""
+    rows = [rv.tensor([1, 2]), rv.tensor([3, 4])]
+    own = getattr(rows[0], kind)()
+    new = own._new_shared(4 if kind == "storage" else 32, device=rows[0].device)
+    out = rows[0].new(new)
+    assert (new.nbytes(), out.dtype, out.data_ptr() == new.data_ptr()) == (32, rv.int64, True)
+    assert out.resize_(2, 2).copy_(rv.stack(rows)).tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_storage_of_elements():
+    x = rv.arange(6.0)
+    whole = x[2:].storage()
+    assert (whole.size(), len(whole), whole.nbytes(), whole.dtype) == (6, 6, 24, rv.float32)
+    assert (whole[1], whole[4:], whole.tolist(), whole.is_shared()) == (1.0, [4.0, 5.0], x.tolist(), False)
+    x.new(whole).fill_(7)
+    assert x.tolist() == whole.untyped()._array.view(np.float32).tolist() == [7] * 6
+    assert rv.zeros(1).set_(whole, 1, (2, 2), (2, 1)).tolist() == [[7, 7], [7, 7]]
+    assert copy.deepcopy(whole).data_ptr() != whole.data_ptr() == x.data_ptr()

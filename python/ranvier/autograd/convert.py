@@ -17,6 +17,7 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
 from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
+from ranvier.autograd.storage import TypedStorage, UntypedStorage
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
 
@@ -163,8 +164,15 @@ def cpu(x: Tensor) -> Tensor:
 
 
 def new(x: Tensor, *data: Any) -> Tensor:
-    """A tensor in the same dtype: of the data, or for ``x.new(2, 3)`` of zeros in that shape."""
+    """A tensor in the same dtype: of the data, on the memory of a storage, or of zeros: ``x.new(2, 3)``."""
+    if len(data) == 1 and isinstance(data[0], (TypedStorage, UntypedStorage)):
+        return wrap(data[0]._array.view(x._array.dtype))
     return wrap(sized_or_copied("new", data, x._array.dtype))
+
+
+def storage(x: Tensor) -> TypedStorage:
+    """All of the memory of which the tensor is a part, as elements of its dtype."""
+    return TypedStorage(x.untyped_storage(), x.dtype)
 
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
@@ -204,4 +212,6 @@ METHODS: dict[str, Callable[..., Any]] = {
     **{f.__name__: f for f in (to, clone, contiguous, cpu, cuda, new, pin_memory, type_as)},
     **{name.lower(): _cast_to(name.lower(), dtype) for name, dtype in TENSOR_TYPES.items()},
     "type": type_,
+    "storage": storage,
+    "_typed_storage": storage,
 }

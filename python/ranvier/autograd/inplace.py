@@ -211,6 +211,7 @@ def set_(
     if mode.enabled and (x._requires_grad or getattr(source, "_requires_grad", False)):
         raise RuntimeError("[set_] got Tensors that require gradients; expected no_grad(), or detach()")
     refuse("set_", "use copy_, or make the tensor before the step")
+    source = getattr(source, "_untyped_storage", source)
     dtype, flags = x._array.dtype, UNWATCHED
     array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
     if isinstance(source, Tensor):

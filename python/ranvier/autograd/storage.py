@@ -10,7 +10,7 @@ import numpy as np
 from ranvier.autograd.data import CPU
 from ranvier.autograd.memory import Array
 
-__all__ = ["UntypedStorage"]
+__all__ = ["TypedStorage", "UntypedStorage"]
 
 
 class UntypedStorage:
@@ -42,6 +42,11 @@ class UntypedStorage:
         mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", 0, (nbytes,)) if nbytes else b""
         return cls(np.frombuffer(mapped, np.uint8))
 
+    @classmethod
+    def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:
+        """New memory, where PyTorch's workers put a batch; here they share all memory."""
+        return cls(size)
+
     def data_ptr(self) -> int:
         """The address of the first byte; 0 without bytes."""
         return int(self._array.ctypes.data) if self._array.size else 0
@@ -70,3 +75,53 @@ class UntypedStorage:
 
     def __repr__(self) -> str:
         return f"<UntypedStorage of {self.nbytes()} bytes>"
+
+
+class TypedStorage:
+    """Memory as elements of one dtype: what ``x.storage()`` gives, all of it, whatever part of it x is.
+
+    >>> import ranvier as rv
+    >>> x = rv.zeros(6)
+    >>> x[2:].storage().size(), x.new(x.storage()).shape
+    (6, (6,))
+    """
+
+    device = CPU
+
+    def __init__(self, memory: UntypedStorage, dtype: Any) -> None:
+        self._untyped_storage, self.dtype = memory, dtype
+        self._array: Array = memory._array.view(dtype)
+
+    def _new_shared(self, size: int, device: Any = None) -> TypedStorage:
+        return TypedStorage(UntypedStorage(size * self.element_size()), self.dtype)
+
+    def untyped(self) -> UntypedStorage:
+        return self._untyped_storage
+
+    def size(self) -> int:
+        return self._array.size
+
+    __len__ = size
+
+    def element_size(self) -> int:
+        return self._array.itemsize
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._array[key].tolist()
+
+    def tolist(self) -> list[Any]:
+        return list(self._array.tolist())
+
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    def data_ptr(self) -> int:
+        """The address of the first byte; 0 without bytes."""
+        return self._untyped_storage.data_ptr()
+
+    def is_shared(self) -> bool:
+        """False: no other process has the memory."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"<TypedStorage of {self.size()} elements of {self.dtype}>"

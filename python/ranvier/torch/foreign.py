@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any
@@ -40,8 +41,8 @@ def _takes_calls(x: Any) -> bool:
 
 
 def _written(name: str, out: Any, result: Any) -> Any:
-    """`out` with the values of the result, off the tape; several of several. One without elements gets the
-    shape of the result."""
+    """`out` with the values of the result, off the tape; several of several. It gets the shape of the result,
+    with PyTorch's warning if it has elements."""
     if isinstance(out, (tuple, list)):
         parts = [_written(name, *pair) for pair in zip(out, result, strict=True)]
         return getattr(type(result), "_make", tuple)(parts)
@@ -51,5 +52,9 @@ def _written(name: str, out: Any, result: Any) -> Any:
         if out.numel() == 0 != result.numel():
             out.data = result.to(out.dtype)
         if out.shape != result.shape:
-            raise ValueError(f"[{name}] got out of shape {out.shape}; expected {result.shape}")
+            warnings.warn(
+                f"[{name}] got out of shape {tuple(out.shape)}; it is resized to {tuple(result.shape)}",
+                stacklevel=3,
+            )
+            out.resize_(result.shape)
         return out.copy_(result)

@@ -92,6 +92,7 @@ HOMES = {
 OTHERS = {
     "DeviceObjType": "ranvier.device",
     "Future": "ranvier.torch.futures.Future",
+    "TypedStorage": "ranvier.autograd.storage.TypedStorage",
     "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C.Future": "ranvier.torch.futures.Future",
     "_C._LinAlgError": "ranvier.linalg.LinAlgError",
@@ -177,6 +178,7 @@ OTHERS = {
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
+    "storage.TypedStorage": "ranvier.autograd.storage.TypedStorage",
     "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "svd": "ranvier.torch.former.svd",
     "utils._foreach_utils._group_tensors_by_device_and_dtype": "ranvier.torch.groups.by_dtype",
@@ -226,7 +228,7 @@ LACKING = """
     logaddexp2 lt_ map2_ msort narrow_copy ne_ new_empty_strided nonzero_static orgqr ormqr polygamma
     polygamma_ prelu q_scale q_zero_point qscheme record_stream resize resize_as select_scatter set_
     share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask split_with_sizes sspaddmm stft
-    storage storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
+    storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
     to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr unsafe_chunk unsafe_split
     unsafe_split_with_sizes vdot vsplit xpu
 """
@@ -245,7 +247,6 @@ OUT = {
     "SymBool": _GRAPHS,
     "SymFloat": _GRAPHS,
     "SymInt": _GRAPHS,
-    "TypedStorage": "tensors have their memory in NumPy arrays",
     "_C": "there is no C++ of PyTorch",
     "_dynamo": "rv.compile captures steps without it",
     "_inductor": "rv.compile captures steps without it",
