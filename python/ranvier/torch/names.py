@@ -92,6 +92,11 @@ HOMES = {
 OTHERS = {
     "DeviceObjType": "ranvier.device",
     "Future": "ranvier.torch.futures.Future",
+    "bartlett_window": "ranvier.torch.windows.bartlett_window",
+    "blackman_window": "ranvier.torch.windows.blackman_window",
+    "hamming_window": "ranvier.torch.windows.hamming_window",
+    "hann_window": "ranvier.torch.windows.hann_window",
+    "kaiser_window": "ranvier.torch.windows.kaiser_window",
     "TypedStorage": "ranvier.autograd.storage.TypedStorage",
     "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C.Future": "ranvier.torch.futures.Future",
