@@ -190,9 +190,8 @@ def test_equal_singular_values_share_the_gradient():
 def test_singular_values_of_what_has_none():
     wrong = refusals(rv.linalg.matrix_norm)
     wrong(TypeError, "got A of dtype int64; expected float32 or float64", rv.tensor([[1]]), 2)
-    wrong(ValueError, "got matrices of shape (0, 2)", rv.zeros(0, 2), 2)
     wrong(ValueError, "got a matrix without a result; expected finite", rv.tensor([[float("nan"), 1.0]]), 2)
-    assert rv.linalg.matrix_norm(rv.zeros(0, 2), "nuc").item() == 0
+    assert [rv.linalg.matrix_norm(rv.zeros(0, 2), kind).item() for kind in (2, "nuc")] == [0, 0]
 
 
 @pytest.mark.parametrize("name", ["svd", "pinv", "lstsq", "matrix_norm"])

@@ -25,7 +25,15 @@ from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.inplace import written
-from ranvier.autograd.memory import filled, filled_like, literal, native, number_in, require_numbers
+from ranvier.autograd.memory import (
+    filled,
+    filled_like,
+    literal,
+    native,
+    native_in_place,
+    number_in,
+    require_numbers,
+)
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
@@ -124,8 +132,8 @@ def asarray(
 
 
 def _on_bools(array: np.ndarray[Any, Any], out: Tensor) -> Tensor:
-    """The Tensor on an array of bools, or on a copy of it: see `native`."""
-    return out if (kept := native(array)) is array else wrap(kept)
+    """The Tensor on an array of bools, or on a copy of it: see `native_in_place`."""
+    return out if (kept := native_in_place(array)) is array else wrap(kept)
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

@@ -12,7 +12,16 @@ import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import Array, cast, filled, like, literal, native, plain, require_numbers
+from ranvier.autograd.memory import (
+    Array,
+    cast,
+    filled,
+    like,
+    literal,
+    native_in_place,
+    plain,
+    require_numbers,
+)
 from ranvier.autograd.recording import recordings, refuse
 
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -176,7 +185,7 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
         and data.flags.writeable
         and not recordings
     ):
-        return native(data)
+        return native_in_place(data)
     return new_array(name, data, dtype)
 
 

@@ -51,6 +51,15 @@ def plain(name: str, data: Any) -> Any:
     return native(data)
 
 
+def native_in_place(array: Array) -> Array:
+    """The same for a Tensor on this memory: the bytes of bools are changed in it, if they can be."""
+    changed = native(array)
+    if array.dtype.char == "?" and changed is not array and array.flags.writeable:
+        array[...] = changed
+        return array
+    return changed
+
+
 def require_size(name: str, shape: Any) -> None:
     """Raises ValueError for a shape of more than 2**40 elements, zeros counted as 1."""
     if math.prod(n or 1 for n in shape) > MOST_ELEMENTS:
@@ -69,12 +78,10 @@ def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
 def native(array: Array) -> Array:
     """The values in the machine's byte order and bools of bytes 0 and 1, which the core reads.
 
-    The true pixels of an image of one bit are bytes of 255: they are changed in the array if it can be.
+    The true pixels of an image of one bit are bytes of 255.
     """
     if array.dtype.char == "?" and (bits := array.view(np.uint8)).max(initial=0) > 1:
-        if not array.flags.writeable:
-            return bits != 0
-        np.not_equal(bits, 0, out=array)
+        return bits != 0
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -155,6 +155,9 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
                 value = getattr(value, "_array", value)
                 if hasattr(value, "ctypes"):
                     names.setdefault(address_of(value), f"{of.get(id(p), 'parameter')}.{key}")
+        for parameters, steps, *_ in plan.by_dtype:  # where the state has none, as SGD's
+            for p, step in zip(parameters, steps, strict=True):
+                names.setdefault(address_of(step), f"{of.get(id(p), 'parameter')}.step")
     return names
 
 

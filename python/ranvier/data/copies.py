@@ -24,11 +24,12 @@ _local = threading.local()  # what the copy refers to that is being made
 
 def copies(dataset: Any, count: int) -> list[Any]:
     """Copies of a data set; what cannot be copied is shared."""
+    in_memory = getattr(os, "memfd_create", None)  # of Linux
     try:
-        copier = _Copier()
-        with copier.memory:
+        with os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile() as memory:
+            copier = _Copier(memory)
             copier.dump(dataset)
-            copier.memory.flush()
+            memory.flush()
             return [copier.copy() for _ in range(count)]
     except Exception:  # an object that says that it can be copied, and cannot
         pass
@@ -40,13 +41,12 @@ def copies(dataset: Any, count: int) -> list[Any]:
 class _Copier(pickle.Pickler):
     """Writes an object as text, but for objects that the copies share and the memory of large arrays."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Any) -> None:
         self.text = io.BytesIO()
         super().__init__(self.text, 5)
         self.held: list[Any] = []
         self.places: dict[int, int] = {}  # of large arrays in the memory, which has all pages once
-        in_memory = getattr(os, "memfd_create", None)  # of Linux
-        self.memory: Any = os.fdopen(in_memory("dataset"), "w+b") if in_memory else TemporaryFile()  # noqa: SIM115
+        self.memory = memory  # a file
 
     def reducer_override(self, x: Any) -> Any:
         if x is _held:

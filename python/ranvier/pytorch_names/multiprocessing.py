@@ -156,7 +156,12 @@ def get_all_sharing_strategies() -> set[str]:
 
 
 def get_sharing_strategy() -> str:
-    """The name that was set. | rv.multiprocessing.get_sharing_strategy() -> 'file_descriptor'"""
+    """The name that was set.
+
+    >>> import ranvier as rv
+    >>> rv.multiprocessing.get_sharing_strategy()
+    'file_descriptor'
+    """
     return _strategy
 
 

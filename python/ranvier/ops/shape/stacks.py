@@ -80,7 +80,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     n, where_to = input.shape[at], indices_or_sections
     if isinstance(where_to, Tensor):
         where_to = where_to._read("tensor_split")
-    if (kind := np.asarray(where_to).dtype).kind not in "iu":
+    if type(where_to) is not int and (kind := np.asarray(where_to).dtype).kind not in "iu":
         raise DtypeError(f"[tensor_split] got indices_or_sections of dtype {kind}; expected whole numbers")
     if np.ndim(where_to) == 0:
         parts = int(where_to)
