@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "bindings/errors.h"
 #include "bindings/methods.h"
 #include "bindings/tensors.h"
 
@@ -63,6 +64,7 @@ py::object find(PyObject*, PyObject* const* a, Py_ssize_t) {  // object, key, ot
 
 py::object attach(PyObject*, PyObject* const* a, Py_ssize_t) {  // object, key, value
   dict_of(a[0]);                                                // AttributeError: it has none
+  if (!PyUnicode_Check(a[1])) fail_type("attach", "got another key; expected a string");
   const auto own = [](PyObject* x) { return py::reinterpret_borrow<py::object>(x); };
   Entry entry{checked(PyWeakref_NewRef(a[0], nullptr)), own(a[1]), own(a[2]),
               checked(PyUnicode_FromFormat("%U of %p", a[1], a[0]))};
@@ -101,6 +103,8 @@ py::object collects(PyObject*, PyObject* const* a, Py_ssize_t) {  // phase, info
 #else
   constexpr long kOldest = 1;  // a part of all objects
 #endif
+  if (!PyUnicode_Check(a[0]) || !PyDict_Check(a[1]))
+    fail_type("collects", "got other arguments; expected a string and a dict");
   std::vector<Entry> gone;
   const Alone alone;
   if (!g_collects && PyUnicode_CompareWithASCIIString(a[0], "start") == 0) {
