@@ -1,4 +1,4 @@
-// Backward along the tape, of the Python layer (autograd/backward.py): which nodes run, in which order, and
+// Backward along the tape, of the Python layer (autograd/backpropagation.py): which nodes run, in which order, and
 // where their gradients go. What is rare (hooks, gradients that are Tensors, other memory) is a step in
 // Python.
 #include <algorithm>
@@ -81,7 +81,7 @@ struct Entry {
 
 class Backward {
  public:
-  // only, captured: the nodes that get a gradient, or None. steps: see autograd/backward.py.
+  // only, captured: the nodes that get a gradient, or None. steps: see autograd/backpropagation.py.
   Backward(PyObject* steps, bool retain, bool by_steps, bool on_tensors)
       : retain_(retain), by_steps_(by_steps), on_tensors_(on_tensors) {
     py::object* const all[] = {&add_, &gradients_, &hooks_, &accumulate_, &hooked_leaf_};

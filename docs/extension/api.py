@@ -26,7 +26,7 @@ MODULES = {
     "ranvier.data.augment": "augmentation of whole batches",
     "ranvier.metrics": "scores",
     "ranvier.serialization": "model files",
-    "ranvier.summary": "the layers of a model as a table",
+    "ranvier.layer_table": "the layers of a model as a table",
     "ranvier.onnx": "ONNX files",
     "ranvier.export": "networks as C99",
     "ranvier.sklearn": "estimators for scikit-learn",

@@ -65,9 +65,6 @@ from ranvier.autograd.random import (
     set_rng_state,
 )  # fmt: skip
 from ranvier.autograd.tensor import Tensor
-
-# Loaded here, or the modules of the same name would take the place of the functions.
-from ranvier.compile.api import compile
 from ranvier.config import (
     empty_cache,
     get_consistent,
@@ -82,17 +79,18 @@ from ranvier.config import (
     set_winograd,
     show_config,
 )
+from ranvier.layer_table import summary
 from ranvier.ops import *
 from ranvier.ops.first_use import MODULE_OF as _OPS
-from ranvier.summary import summary
 
 if _typing.TYPE_CHECKING:
+    from ranvier.compile.api import compile
     from ranvier.ops.layers import *
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
 # Loaded on first use: modules, and names by the module that defines them.
-_MODULES = "autograd data func kernels linalg metrics nn ops optim serialization train version"
+_MODULES = "autograd compile data func kernels linalg metrics nn ops optim serialization train version"
 _NAMES = {
     "autograd.printing": "set_printoptions",
     "func": "vmap",
@@ -143,7 +141,7 @@ def __getattr__(name: str) -> _typing.Any:
     if name == "__all__":  # `from ranvier import *` gives all but modules, as in PyTorch
         here = _importlib.import_module(__name__)
         values = {public: getattr(here, public) for public in __dir__() if public[0] != "_"}
-        return [n for n, value in values.items() if not isinstance(value, (type(_os), type(annotations)))]
+        return [n for n, value in values.items() if type(value) not in (type(_os), type(annotations))]
     if name in _LATER:
         return _importlib.import_module(_LATER[name])
     if name in _DEFINED_IN:

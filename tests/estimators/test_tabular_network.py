@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import ranvier as rv
-from ranvier.autograd.grad import gradcheck
+from ranvier.autograd.gradients import gradcheck
 from ranvier.sklearn import TabularClassifier
 from ranvier.sklearn.tabular_network import (
     PiecewiseLinearEmbedding,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import ranvier
+from support.python import printed
 
 # From the lowest layer to the highest; parts in one line do not import each other. "ranvier" is its __init__.
 # Those with a star are satellites: tests/interface/test_satellites.py.
@@ -21,7 +22,7 @@ LAYERS = """
     kernels version
     ops
     linalg nn
-    func optim serialization summary
+    func optim serialization layer_table
     data metrics compile
     train
     ranvier
@@ -111,3 +112,14 @@ def test_every_kind_of_import_is_seen(statement):
     edges = imports({"ranvier.ops.conv": statement, **below})
     assert upward(edges)
     assert circle(edges)
+
+
+def test_every_module_is_reached_by_attribute() -> None:
+    """No function has the name of a module beside it; `rv.compile` is both."""
+    code = "import importlib, operator, pkgutil, sys, ranvier\n"
+    code += "for m in pkgutil.walk_packages(ranvier.__path__, 'ranvier.', lambda name: None):\n"
+    code += "    if '._' in m.name: continue\n"
+    code += "    try: module = importlib.import_module(m.name)\n"
+    code += "    except ImportError: continue\n"
+    code += "    if operator.attrgetter(m.name.partition('.')[2])(ranvier) is not module: print(m.name)\n"
+    assert printed("-W", "ignore", "-c", code) == ""

@@ -5,7 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.autograd.trace import outputs_kept
-from ranvier.plot.network import layered
+from ranvier.plot.networks import layered
 from support.refused import refused
 
 

@@ -10,12 +10,12 @@ from ranvier.autograd import convert as convert
 from ranvier.autograd import hooks as hooks
 from ranvier.autograd import inplace as inplace
 from ranvier.autograd import nodes as nodes
-from ranvier.autograd.backward import backward as _backward
+from ranvier.autograd.backpropagation import backward as _backward
 from ranvier.autograd.creation import Variable
 from ranvier.autograd.duplicates import make_subclass
 from ranvier.autograd.function import Function, once_differentiable
-from ranvier.autograd.grad import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
-from ranvier.autograd.grad import gradients as grad
+from ranvier.autograd.gradients import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
+from ranvier.autograd.gradients import gradients as grad
 from ranvier.autograd.level import value_and_grad
 from ranvier.autograd.mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ranvier.autograd.tensor import Tensor, borrowed, wrap

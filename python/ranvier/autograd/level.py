@@ -15,7 +15,7 @@ import numpy as np
 
 from ranvier.autograd.errors import require_function
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.grad import gradients
+from ranvier.autograd.gradients import gradients
 from ranvier.autograd.graph import Rows, cut
 from ranvier.autograd.memory import filled_like, keep
 from ranvier.autograd.mode import enable_grad, mode

@@ -4,11 +4,15 @@ A *compiled function* (`CompiledFunction`) is what `rv.compile` returns. Its fir
 a *recording* (`autograd.recording.Recording`): one eager run that notes every kernel call and all that Python
 read. From the recording follows a *program* (`Program`): the kernel calls on fixed memory, and guards on what
 was read. Later calls replay the program while its guards hold.
+
+The package has the name of its function, and is that: a call of it is one of `api.compile`.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import Any
 
 _LATER = {
@@ -23,6 +27,21 @@ __all__ = [
     "Buffer", "CaptureError", "CompiledFunction", "Instruction", "Memory", "Operand", "Program", "compile",
     "constant",
 ]  # fmt: skip
+
+
+class _Package(types.ModuleType):
+    """A module that is called."""
+
+    __signature__ = property(lambda self: importlib.import_module("inspect").signature(self.compile))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.compile(*args, **kwargs)
+
+    def __reduce__(self) -> Any:
+        return importlib.import_module, (self.__name__,)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Function, Output
-from ranvier.autograd.grad import gradients
+from ranvier.autograd.gradients import gradients
 from ranvier.autograd.graph import cut, of_input, rule_of
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.mode import enable_grad, mode

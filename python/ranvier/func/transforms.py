@@ -15,7 +15,7 @@ from typing import Any
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, level_of, like
 from ranvier.autograd.mode import mode
-from ranvier.func.jet import first_derivatives, jacobian_columns
+from ranvier.func.jets import first_derivatives, jacobian_columns
 from ranvier.ops.rows import examples
 
 __all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp"]

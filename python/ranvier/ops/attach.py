@@ -247,7 +247,17 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
 }
 
-for _module in ("check", "convert", "creation", "data", "dtypes", "grad", "level", "mode", "random"):  # below
+for _module in (
+    "check",
+    "convert",
+    "creation",
+    "data",
+    "dtypes",
+    "gradients",
+    "level",
+    "mode",
+    "random",
+):  # below
     examples(vars(importlib.import_module(f"ranvier.autograd.{_module}")))
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))

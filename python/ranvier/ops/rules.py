@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier.autograd.copies as copies
 from ranvier.autograd.function import Function
-from ranvier.autograd.grad import gradients
+from ranvier.autograd.gradients import gradients
 from ranvier.autograd.graph import RULES, cut, on_arrays, rule, rule_of
 from ranvier.autograd.graph import of_input as saved_input
 from ranvier.autograd.graph import of_output as saved_output

@@ -11,10 +11,10 @@ import typing as _typing
 from ranvier.plot.boundary import *
 from ranvier.plot.curves import *
 from ranvier.plot.figure import *
-from ranvier.plot.graph import *
-from ranvier.plot.images import *
+from ranvier.plot.graphs import *
 from ranvier.plot.matrices import *
-from ranvier.plot.network import *
+from ranvier.plot.networks import *
+from ranvier.plot.pictures import *
 
 if not _typing.TYPE_CHECKING:
     __all__ = [n for n, v in globals().items() if n[0] != "_" and not isinstance(v, _types.ModuleType)]

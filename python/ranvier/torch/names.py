@@ -121,7 +121,7 @@ OTHERS = {
     "distributions.transforms._clipped_sigmoid": "ranvier.torch.former.clipped_sigmoid",
     "empty": "ranvier.torch.buffers.empty",
     "frombuffer": "ranvier.torch.buffers.frombuffer",
-    "func.stack_module_state": "ranvier.func.stack.state_of",
+    "func.stack_module_state": "ranvier.func.stacks.state_of",
     "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
     "get_num_interop_threads": "ranvier.torch.machine.device_count",

@@ -12,7 +12,7 @@ from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, LinAlgError, OpError
 from ranvier.autograd.function import Function
-from ranvier.autograd.grad import gradients
+from ranvier.autograd.gradients import gradients
 from ranvier.autograd.graph import cut, of_input, of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.mode import enable_grad, mode

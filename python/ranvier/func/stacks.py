@@ -14,7 +14,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.func.call import functional_call
-from ranvier.func.vmap import joined, slices
+from ranvier.func.mapped import joined, slices
 from ranvier.nn import Module, Parameter
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.ops import stack as stacked_tensors

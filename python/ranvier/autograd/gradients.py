@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.backward import root_gradient, run, targets
+from ranvier.autograd.backpropagation import root_gradient, run, targets
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.graph import Rows, separate
 from ranvier.autograd.memory import Array, copied, filled_like
