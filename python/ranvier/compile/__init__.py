@@ -32,7 +32,7 @@ __all__ = [
 class _Package(types.ModuleType):
     """A module that is called."""
 
-    __signature__ = property(lambda self: importlib.import_module("inspect").signature(self.compile))
+    __wrapped__ = property(lambda self: self.compile)  # has the signature
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.compile(*args, **kwargs)

@@ -113,6 +113,7 @@ OTHERS = {
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
     "conj": "ranvier.autograd.check.conj",
     "conj_physical": "ranvier.autograd.check.conj",
+    "compile": "ranvier.compile.api.compile",
     "cpu.autocast": "ranvier.autocast",
     "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
     "distributed.rpc.api._require_initialized": "ranvier.jit.script",
