@@ -8,7 +8,8 @@ PyObject* g_value_read;
 
 // Tells the recorded step that it depends on the elements of an array. A Tensor tells it by itself.
 void note_read(PyObject* number) {
-  if (!t_recording || !PyArray_Check(number)) return;
+  if (PyLong_CheckExact(number) || PyFloat_CheckExact(number) || !t_recording || !PyArray_Check(number))
+    return;
   const auto how = py::reinterpret_steal<py::object>(PyUnicode_FromString("a number"));
   if (!py::reinterpret_steal<py::object>(PyObject_CallOneArg(g_value_read, how.ptr())))
     throw py::error_already_set();
