@@ -65,12 +65,12 @@ class _NeuralNet(NetworkEstimator):
         train_split: float | None = 0.2,
         callbacks: Any = None,
         random_state: Any = None,
-        **parameters: Any,
+        **module__parameters: Any,  # those of the other parts too; scikit-learn's checks give one of this name
     ) -> None:
         self.module, self.criterion, self.optimizer, self.lr = module, criterion, optimizer, lr
         self.max_epochs, self.batch_size, self.train_split = max_epochs, batch_size, train_split
         self.callbacks, self.random_state = callbacks, random_state
-        self.__dict__.update(_checked(type(self).__name__, parameters))
+        self.__dict__.update(_checked(type(self).__name__, module__parameters))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """All parameters by name, those of the module, criterion and optimizer with their prefix."""
