@@ -68,7 +68,7 @@ OTHERS = {
     *("Tensor.cuda", "Module.cuda", "Module.half", "Module.bfloat16"),  # refused
     *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr", "triangular_solve")),
     # deprecated
-    *("torch.lu_unpack", "torch.set_default_tensor_type"),  # deprecated, too
+    *("torch.lu_unpack", "torch.set_default_tensor_type", "Tensor.storage"),  # deprecated, too
     *(f"nn.utils.{p}weight_norm" for p in ("", "remove_")),
     *(f"nn.utils.{p}spectral_norm" for p in ("", "remove_")),
     *(

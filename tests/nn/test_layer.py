@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
@@ -115,6 +116,11 @@ def test_settings_of_an_optimizer_are_numbers_in_a_row():
     assert p.item() == pytest.approx(-0.25)
 
 
-def test_layers_do_not_compute_in_bfloat16():
-    assert nn.Flatten().bfloat16().training
-    refused(TypeError, "[bfloat16] got floats; expected float32 or float64", nn.Linear(1, 1).bfloat16)
+def test_bfloat16_rounds_and_keeps_float32():
+    layer = nn.Linear(1, 6)
+    given = [1.0, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, np.inf, np.nan]  # two are ties
+    layer.bias.data = rv.tensor(given)
+    with pytest.warns(UserWarning, match=r"\[bfloat16\] rounds to bfloat16 and keeps float32"):
+        assert layer.bfloat16() is layer
+    assert layer.weight.dtype == rv.float32
+    np.testing.assert_array_equal(layer.bias.detach(), [1, 1, 1 + 2**-6, -1 - 2**-7, np.inf, np.nan])

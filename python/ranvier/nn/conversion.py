@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,9 +11,19 @@ import numpy as np
 from ranvier.autograd.creation import empty_like
 from ranvier.autograd.data import as_dtype
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.tensor import Tensor, wrap
 
 Self = TypeVar("Self", bound="Conversions")
+
+
+def _rounded(tensor: Tensor) -> Tensor:
+    if tensor.dtype.kind != "f":
+        return tensor
+    bits = tensor.detach().to(np.float32).numpy().view(np.uint32)
+    ends = bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)  # NaN stays as it is
+    return wrap(
+        np.where(np.isnan(bits.view(np.float32)), bits, ends & np.uint32(0xFFFF0000)).view(np.float32)
+    )
 
 
 class Conversions:
@@ -70,14 +81,12 @@ class Conversions:
         return self.to(np.float16)  # which raises
 
     def bfloat16(self: Self) -> Self:
-        """Raises TypeError for a module with floats: layers compute in float32 or float64."""
-
-        def refused(tensor: Tensor) -> Tensor:
-            if tensor.dtype.kind == "f":
-                raise TypeError("[bfloat16] got floats; expected float32 or float64, in which layers compute")
-            return tensor
-
-        return self._apply(refused)
+        """Rounds floats to numbers of bfloat16, to nearest, ties to even, and keeps them in float32, in which
+        layers compute; a warning says so."""
+        warnings.warn(
+            "[bfloat16] rounds to bfloat16 and keeps float32, in which layers compute", stacklevel=2
+        )
+        return self._apply(_rounded)
 
     def type(self: Self, dst_type: Any) -> Self:
         return self.to(as_dtype("type", dst_type))

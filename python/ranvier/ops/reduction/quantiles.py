@@ -248,7 +248,7 @@ def histogram(
         and values.dtype in (F32, F64)
         and (range is None or range[0] < range[1])
     ):
-        first, last = range or (0, 0)
+        first, last = range or ((0, 0) if values.size else (0, 1))
         low, high = _limits(values, first, last, 0.5)
         edges = linspace(float(low), float(high), bins + 1, dtype=input.dtype)._array
     results = [part.astype(input.dtype) for part in np.histogram(values, edges, range, density, w)]
