@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.autograd import random
+from ranvier.autograd import philox
 from reference import dropout as reference
 from support.bits import same_bits
 from support.grouped import grouped
@@ -91,7 +91,7 @@ def test_keys_follow_seed_and_count(seed):
     state = np.array([seed, 0], np.uint64).view(np.int64)
     for number in range(1, 5):
         key = _core.next_key(state)
-        assert key.view(np.uint64).tolist() == [random.mixed(seed, number), 0]
+        assert key.view(np.uint64).tolist() == [philox.mixed(seed, number), 0]
         assert state.view(np.uint64).tolist() == [seed, number]
 
 

@@ -308,8 +308,8 @@ def test_wrong_keys(key, text):
 def test_wrong_calls():
     x, index = rv.zeros(3, 4), rv.tensor([[0], [1]])
     refused(TypeError, "[gather] got index of dtype float32; expected integers", x.gather, 0, rv.zeros(3, 4))
-    with pytest.raises(ValueError, match=r"\[gather\] got index of shape \(5, 1\) for x of shape \(3, 4\)"):
-        x.gather(1, rv.zeros(5, 1, dtype=rv.int64))
+    text = "[gather] got index of shape (5, 1) for x of shape (3, 4)"
+    refused(ValueError, text, x.gather, 1, rv.zeros(5, 1, dtype=rv.int64))
     refused(ValueError, "[take_along_dim] got indices of shape (2, 1)", x.take_along_dim, index, 1)
     refused(ValueError, "[index_select] got index of shape (2, 1)", x.index_select, 0, index)
     refused(IndexError, "[index_select] got index 1 to 5", x.index_select, 0, rv.tensor([1, 5]))
@@ -332,12 +332,9 @@ def test_wrong_calls():
         assert ops.take_along_dim(y, last, 0).tolist() == [[0, 0, 0, 0]]  # PyTorch takes these
     assert x.take(rv.tensor([-1])).tolist() == [0]
     refused(TypeError, "[masked_select] got mask of dtype float32; expected bool", x.masked_select, x)
-    with pytest.raises(
-        ValueError, match=r"\[scatter\] got index of shape \(2, 1\), .* src of shape \(1, 1\)"
-    ):
-        x.scatter(1, index, rv.ones(1, 1))
-    with pytest.raises(TypeError, match=r"\[scatter_add\] got src of dtype float64 for x of dtype float32"):
-        x.scatter_add(1, index, rv.ones(2, 1, dtype=rv.float64))
+    refused(ValueError, "[scatter] got index of shape (2, 1), ", x.scatter, 1, index, rv.ones(1, 1))
+    text, double = "[scatter_add] got src of dtype float64 for x of dtype float32", index.double()
+    refused(TypeError, text, x.scatter_add, 1, index, double)
     refused(ValueError, "[index_add] got x of shape (3, 4)", x.index_add, 0, rv.tensor([0]), rv.ones(2, 4))
     refused(TypeError, "[scatter] got src and value, or neither", x.scatter, 1, index)
 
@@ -378,36 +375,8 @@ def test_leading_dimensions_of_size_1_of_a_value_are_dropped(key):
         x[key] = value
         assert x.tolist() == [5.0, 6.0, 0.0]
     x = rv.zeros(3)
-    refused(
-        ValueError, "[setitem] got a value of shape (2, 1, 2) for (2,)", x.__setitem__, key, rv.ones(2, 1, 2)
-    )
-
-
-@pytest.mark.parametrize("dtype", ["float16", "int8", "uint8", "int64"])
-@pytest.mark.parametrize("include_self", [True, False])
-def test_scatter_reduce_mean_keeps_the_dtype(dtype, include_self):
-    x, src = np.array([7, 5, 3], dtype), np.array([2, 1, 2], dtype)
-    y = rv.scatter_reduce(
-        rv.tensor(x), 0, rv.tensor([0, 0, 2]), rv.tensor(src), "mean", include_self=include_self
-    )
-    means = [10 / 3, 5, 5 / 2] if include_self else [3 / 2, 5, 2]
-    expected = np.array(means if dtype == "float16" else np.floor(means), dtype)
-    assert y.numpy().dtype == dtype
-    assert y.tolist() == expected.tolist()
-
-
-def test_scatter_reduce_refuses_values_that_the_dtype_cannot_hold():
-    x, place = rv.tensor([1, 2]), rv.tensor([0])
-    refused(
-        TypeError,
-        "[scatter_reduce] got src of dtype float32",
-        rv.scatter_reduce,
-        x,
-        0,
-        place,
-        rv.ones(1),
-        "sum",
-    )
+    text = "[setitem] got a value of shape (2, 1, 2) for (2,)"
+    refused(ValueError, text, x.__setitem__, key, rv.ones(2, 1, 2))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32"])

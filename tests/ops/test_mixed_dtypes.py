@@ -1,7 +1,6 @@
 """Operands of several dtypes: the dtype of the result, and values that no dtype swallows."""
 
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -288,53 +287,6 @@ def test_ranges_of_integers_lose_fractions_first():
     refused(ValueError, "[arange] got 3 to 1 in steps of 1", rv.arange, 3, 1)
 
 
-HALVES: dict[str, Callable[[Any], Any]] = {
-    "sum": rv.sum,
-    "prod": rv.prod,
-    "amax": rv.amax,
-    "max": lambda x: rv.max(x, 0)[0],
-    "sort": lambda x: rv.sort(x)[0],
-    "topk": lambda x: rv.topk(x, 1)[0],
-    "neg": lambda x: -x,
-    "abs": rv.abs,
-    "square": rv.square,
-    "add": lambda x: x + 1,
-    "mul": lambda x: 2 * x,
-    "pow": lambda x: x**3,
-    "maximum": lambda x: rv.maximum(x, x),
-    "clip": lambda x: rv.clip(x, 0, 1),
-    "where": lambda x: rv.where(rv.tensor([True, False]), x, x),
-    "masked_fill": lambda x: rv.masked_fill(x, rv.tensor([True, False]), 0),
-    "gather": lambda x: rv.gather(x, 0, rv.tensor([0])),
-    "getitem": lambda x: x[[0, 1, 0]],
-    "cat": lambda x: rv.cat([x, x]),
-    "cumsum": lambda x: rv.cumsum(x, 0),
-    "scatter": lambda x: rv.scatter(x, 0, rv.tensor([0]), x),
-}
-
-
-@pytest.mark.parametrize("name", HALVES)
-def test_halves_do_not_lose_gradients(name: str) -> None:
-    """NumPy computes them outside the tape: right without a gradient, refused with one."""
-    x = rv.tensor([1.5, 0.5], dtype=rv.float16)
-    assert HALVES[name](x).dtype == rv.float16
-    for tracked in (x.clone().requires_grad_(), rv.tensor([1.5, 0.5]).requires_grad_().to(rv.float16)):
-        with pytest.raises(TypeError, match=r"\[\w+\] got dtype float16 with requires_grad; .*use float\(\)"):
-            HALVES[name](tracked)
-        with rv.no_grad():
-            assert HALVES[name](tracked).tolist() == HALVES[name](x).tolist()
-
-
-def test_cumsum_of_a_half() -> None:
-    assert rv.cumsum(rv.tensor(1.5, dtype=rv.float16), 0).item() == 1.5
-
-
-def test_where_of_half_and_integer() -> None:
-    y = rv.where(rv.tensor([True, False]), rv.tensor([1.5, 1], dtype=rv.float16), rv.tensor([2, 3]))
-    assert y.dtype == rv.float16
-    assert y.tolist() == [1.5, 3]
-
-
 @pytest.mark.parametrize(
     "number", [np.complex64(1 + 2j), np.complex128(1j), np.datetime64(3, "s"), np.str_("1")]
 )
@@ -390,18 +342,6 @@ def test_powers_of_bools():
 def test_two_bools_that_are_python_s_stay_bools():
     assert (rv.add(True, False).dtype, rv.mul(True, False).dtype) == (np.bool_, np.bool_)
     assert rv.add(True, 1).dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    "view", [lambda x: x.chunk(2)[0], lambda x: x[1:], lambda x: x.diagonal(), lambda x: x.select(0, 1)]
-)
-def test_gradients_of_views_of_halves(view):
-    """Views have no arithmetic; their gradients are halves again."""
-    x = rv.ones(3, 3).to(rv.float16).requires_grad_()
-    y = view(x)
-    y.backward(rv.ones(*y.shape).to(rv.float16))
-    assert x.grad.dtype == np.float16
-    assert x.grad.sum().item() == y.numel()
 
 
 def test_a_sum_is_in_the_dtype_that_is_asked_for():

@@ -211,3 +211,12 @@ def test_wrong_calls():
     refused(ValueError, "[prod] got 2 axes; expected one, or None", x.prod, (0, 1))
     refused(ValueError, "[max] got x of shape (0, 3), empty along the axis", x[:0].max, 0)
     refused(ValueError, "[min] got axis 2 for an array of 2 dimensions; expected -2 to 1", x.min, 2)
+
+
+@pytest.mark.parametrize("ord", [1, 2, math.inf, "nuc", "fro"])
+def test_norms_of_matrices_without_elements(ord):
+    for shape in ((0, 0), (0, 3), (3, 0)):
+        assert rv.linalg.matrix_norm(rv.zeros(shape), ord).tolist() == 0.0
+        assert rv.linalg.matrix_norm(rv.zeros(2, *shape), ord, keepdim=True).tolist() == [[[0.0]]] * 2
+    if isinstance(ord, (int, float)):
+        refused(ValueError, "[", rv.linalg.matrix_norm, rv.zeros(0, 0), -ord)

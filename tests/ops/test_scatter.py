@@ -9,6 +9,7 @@ from ranvier import ops
 from reference import index as reference
 from support.draws import any_axis
 from support.op_case import OpCase
+from support.refused import refused
 
 
 class TestScatter(OpCase):
@@ -312,3 +313,22 @@ def test_masked_scatter_takes_the_first_elements(shape, rng):
         np.testing.assert_array_equal(y.detach().numpy(), wanted)
         np.testing.assert_array_equal(a.grad.numpy(), ~np.asarray(mask))
         np.testing.assert_array_equal(b.grad.numpy(), np.arange(50) < mask.sum())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "uint8", "int64"])
+@pytest.mark.parametrize("include_self", [True, False])
+def test_scatter_reduce_mean_keeps_the_dtype(dtype, include_self):
+    x, src = np.array([7, 5, 3], dtype), np.array([2, 1, 2], dtype)
+    y = rv.scatter_reduce(
+        rv.tensor(x), 0, rv.tensor([0, 0, 2]), rv.tensor(src), "mean", include_self=include_self
+    )
+    means = [10 / 3, 5, 5 / 2] if include_self else [3 / 2, 5, 2]
+    expected = np.array(means if dtype == "float16" else np.floor(means), dtype)
+    assert y.numpy().dtype == dtype
+    assert y.tolist() == expected.tolist()
+
+
+def test_scatter_reduce_refuses_values_that_the_dtype_cannot_hold():
+    x, place = rv.tensor([1, 2]), rv.tensor([0])
+    text = "[scatter_reduce] got src of dtype float32"
+    refused(TypeError, text, rv.scatter_reduce, x, 0, place, rv.ones(1), "sum")
