@@ -12,6 +12,7 @@ from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import CPU, TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
+from ranvier.autograd.duplicates import memory_of
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
@@ -19,7 +20,7 @@ from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import refuse
 from ranvier.autograd.storage import TypedStorage, UntypedStorage
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import share
+from ranvier.autograd.views import FLAG, UNWATCHED, share
 
 
 def to(
@@ -170,6 +171,21 @@ def new(x: Tensor, *data: Any) -> Tensor:
     return wrap(sized_or_copied("new", data, x._array.dtype))
 
 
+def storage_offset(x: Tensor) -> int:
+    """The elements of memory before the first one, from the array that owns the memory."""
+    owner = x._read("storage_offset()")
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    first, own = (array.__array_interface__["data"][0] for array in (x._array, owner))
+    return int(first - own) // x._array.itemsize
+
+
+def untyped_storage(x: Tensor) -> UntypedStorage:
+    """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
+    x._cell[FLAG] |= UNWATCHED  # what has the bytes may write
+    return UntypedStorage(memory_of(x._read("untyped_storage()")).array)
+
+
 def storage(x: Tensor) -> TypedStorage:
     """All of the memory of which the tensor is a part, as elements of its dtype."""
     return TypedStorage(x.untyped_storage(), x.dtype)
@@ -210,8 +226,8 @@ def pin_memory(x: Tensor, device: Any = None) -> Tensor:
 
 METHODS: dict[str, Callable[..., Any]] = {
     **{f.__name__: f for f in (to, clone, contiguous, cpu, cuda, new, pin_memory, type_as)},
+    **{f.__name__: f for f in (storage, storage_offset, untyped_storage)},
     **{name.lower(): _cast_to(name.lower(), dtype) for name, dtype in TENSOR_TYPES.items()},
     "type": type_,
-    "storage": storage,
     "_typed_storage": storage,
 }

@@ -140,18 +140,6 @@ class Generator:
         return self
 
 
-def permutation(
-    n: int, seed: int, out: np.ndarray[Any, np.dtype[np.intp]] | None = None
-) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """The same as ``np.random.Generator(np.random.Philox(seed)).permutation(n)``, several times faster.
-
-    n is below 2**32, the seed at least 0 and below 2**64. out: n contiguous elements for the result.
-    """
-    order = np.empty(n, np.intp) if out is None else out
-    _core.permute(order, seed if seed < 2**63 else seed - 2**64)
-    return order
-
-
 default_generator = Generator()
 default_generator._seeded = False  # until the program seeds or a first number is drawn
 
@@ -264,22 +252,10 @@ def fork_rng(devices: Any = None, enabled: bool = True, *, device_type: str = "c
             set_rng_state(state)
 
 
-def mixed(seed: int, number: int) -> int:
-    """Key `number` of a seed: neighbouring numbers and seeds give unrelated keys."""
-    return _mix(_mix(seed) + number)
-
-
 def _drawn_seed() -> int:
     import secrets
 
     return secrets.randbits(63)
-
-
-def _mix(x: int) -> int:  # the finaliser of SplitMix64 (Steele, Lea, Flood 2014)
-    x = (x + 0x9E3779B97F4A7C15) & _MASK
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
-    return x ^ (x >> 31)
 
 
 def _plain(state: Any) -> Any:
@@ -294,6 +270,12 @@ def _arrays(state: Any) -> Any:
     return np.array(state, np.uint64) if isinstance(state, list) else state
 
 
+def _drawn(name: str, kernel: str, shape: Any, dtype: Any, generator: Any) -> np.ndarray[Any, Any]:
+    char = np.dtype(dtype or default.dtype).char
+    draw = getattr(_core, kernel) if char != "e" else philox.halves(kernel)
+    return draw(shape, _NAMES.get(char) or str(np.dtype(dtype)), 0.0, 1.0, key_of(name, generator))
+
+
 def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
     def op(
         *size: Any,
@@ -304,9 +286,7 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
         **settings: Any,
     ) -> Tensor:
         try:
-            shape, kind, key = _size(size, settings), _name_of(dtype), key_of(name, generator)
-            draw = getattr(_core, kernel) if kind != "float16" else philox.halves(kernel)
-            values = draw(shape, kind, 0.0, 1.0, key)
+            values = _drawn(name, kernel, _size(size, settings), dtype, generator)
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
@@ -317,11 +297,6 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
 _WHOSE = "float32 or float64, by dtype or the default; of a generator, if given."
 rand = _random("rand", "random_uniform", f"Uniform numbers in [0, 1), {_WHOSE}")
 randn = _random("randn", "random_normal", f"Standard normal numbers, {_WHOSE}")
-
-
-def _name_of(dtype: Any) -> str:
-    kind = np.dtype(dtype or default.dtype)
-    return _NAMES.get(kind.char) or str(kind)
 
 
 def key_of(name: str, generator: Any) -> Any:
@@ -357,9 +332,7 @@ def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
     ) -> Tensor:
         try:
             array = input._array if type(input) is Tensor else array_of(name, input)
-            key, kind = key_of(name, generator), _name_of(dtype or array.dtype)
-            draw = getattr(_core, kernel) if kind != "float16" else philox.halves(kernel)
-            values = draw(array.shape, kind, 0.0, 1.0, key)
+            values = _drawn(name, kernel, array.shape, dtype or array.dtype, generator)
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None

@@ -14,14 +14,13 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import CPU, Size, layout, sized_or_copied
 from ranvier.autograd.dtypes import default
-from ranvier.autograd.duplicates import deepcopied, fill, memory_of, rebuild, reduced
+from ranvier.autograd.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.autograd.errors import no_dim
 from ranvier.autograd.failures import OpError, SeveralElements
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, host, recordings, value_read
 from ranvier.autograd.replaced import note
-from ranvier.autograd.storage import UntypedStorage
 from ranvier.autograd.views import (
     ALIASED,
     BORROWED,
@@ -146,6 +145,7 @@ class Tensor:
         to: Callable[..., Tensor]
         clone: Callable[..., Tensor]
         contiguous: Callable[..., Tensor]
+        untyped_storage: Callable[[], Any]
         fill_: Callable[..., Tensor]
         zero_: Callable[[], Tensor]
         copy_: Callable[..., Tensor]
@@ -236,19 +236,6 @@ class Tensor:
                 "channels_last"
             )
         return self._array.ndim == 4 and bool(self._array.transpose(0, 2, 3, 1).flags.c_contiguous)
-
-    def storage_offset(self) -> int:
-        """The elements of memory before the first one, from the array that owns the memory."""
-        owner = self._read("storage_offset()")
-        while isinstance(owner.base, np.ndarray):
-            owner = owner.base
-        first, own = (x.__array_interface__["data"][0] for x in (self._array, owner))
-        return int(first - own) // self._array.itemsize
-
-    def untyped_storage(self) -> Any:
-        """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
-        self._cell[FLAG] |= UNWATCHED  # what has the bytes may write
-        return UntypedStorage(memory_of(self._read("untyped_storage()")).array)
 
     def is_floating_point(self) -> bool:
         return self._array.dtype.kind == "f"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import Tensor, random, wrap
+from ranvier.autograd import Tensor, philox, random, wrap
 from ranvier.autograd.memory import Array
 from ranvier.data.collate import default_collate, default_collate_fn_map, default_convert
 from ranvier.data.dataset import Indices, raw, whole_arrays
@@ -18,7 +18,7 @@ _WHOLE = (int, np.integer)
 
 def drawn_with(key: int, indices: Iterable[Any]) -> Iterator[Any]:
     """`indices`; their random numbers come from a stream of the pass."""
-    stream, end = random.Generator().manual_seed(random.mixed(key, 0)), object()
+    stream, end = random.Generator().manual_seed(philox.mixed(key, 0)), object()
     with random.using(stream):
         rest = iter(indices)
     while True:
@@ -67,7 +67,7 @@ class Batches:
         number, chosen = numbered
         if self.gathers_only or self.key is None:  # no random numbers, or as the program draws them
             return self.made(chosen)
-        with random.using(random.Generator().manual_seed(random.mixed(self.key, number + 1))):
+        with random.using(random.Generator().manual_seed(philox.mixed(self.key, number + 1))):
             return self.made(chosen)
 
     def made(self, chosen: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import random, wrap
+from ranvier.autograd import philox, random, wrap
 from ranvier.autograd.errors import own_errors, renamed
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.rows import examples
@@ -33,7 +33,7 @@ def permutation(n: int, seed: Seed = None) -> npt.NDArray[np.intp]:
     Raises TypeError: a seed that is neither an integer nor a generator; ValueError: a seed below 0.
     """
     if type(seed) is int and 0 <= seed < 2**64 and n < 2**32:
-        return random.permutation(n, seed)
+        return philox.permutation(n, seed)
     return numpy_generator(seed, "permutation").permutation(n)
 
 
@@ -157,7 +157,7 @@ class RandomSampler(OrderSampler):
             return np.stack([self.order(key) for key in keys])
         epochs = np.empty((len(keys), n), np.intp)
         for row, key in zip(epochs, keys, strict=True):
-            random.permutation(n, key, row)
+            philox.permutation(n, key, row)
         return epochs
 
     def drawn(self, key: int) -> Indices | Iterator[int]:

@@ -14,7 +14,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.nn as nn
-from ranvier.autograd import Tensor, bump, hooks, random
+from ranvier.autograd import Tensor, bump, hooks, philox, random
 from ranvier.distributed.batches import Cut, CutArrays, CutBatches, require_ranks, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark, of_first
 from ranvier.distributed.ranks import agree
@@ -67,7 +67,7 @@ class DistributedRun(Run):
         self._nonfinite = _NonFinite(trainer, self.step)
         self._stopped: bool | None = None  # None before the first epoch
         self._drawn: Any = None  # the random stream at the end of an epoch's batches
-        aside = random.Generator().manual_seed(random.mixed(random.initial_seed(), 1))
+        aside = random.Generator().manual_seed(philox.mixed(random.initial_seed(), 1))
         called: list[Any] = [hook if hook.everywhere else _Alone(hook, aside) for hook in hooks]
         self._called = [hook for hook in called if hook.everywhere or not here.rank]
 

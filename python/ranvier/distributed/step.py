@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 import ranvier._core as _core
 import ranvier.ops as ops
-from ranvier.autograd import Tensor, random, wrap
+from ranvier.autograd import Tensor, philox, random, wrap
 from ranvier.autograd.memory import cast
 from ranvier.distributed.batches import CutArrays, CutBatches, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark
@@ -140,7 +140,7 @@ class CutStep(TrainingStep):
             else:
                 here = slice(begin, end)
                 of_part = None if weights is None else weights[here]
-                output = self._part(x[here], y[here], of_part, random.mixed(key, part), place)
+                output = self._part(x[here], y[here], of_part, philox.mixed(key, part), place)
                 if output is not None:
                     outputs.append(output._array)
             if place % 2:

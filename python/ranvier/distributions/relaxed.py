@@ -6,18 +6,14 @@ import math
 from typing import Any, ClassVar
 
 import ranvier.ops as ops
-from ranvier import rand
 from ranvier.autograd import Tensor
+from ranvier.autograd.uniform import uniform_of
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import positive, real, real_vector, simplex, unit_interval
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import ExpTransform, SigmoidTransform
 from ranvier.distributions.utils import clamp_probs, expanded
-
-
-def _uniform(shape: Any, like: Tensor) -> Tensor:
-    return clamp_probs(rand(shape, dtype=like.dtype))
 
 
 class _Tempered(Distribution):
@@ -46,7 +42,7 @@ class LogitRelaxedBernoulli(_Tempered, _OfTrials):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(expanded(self.probs, self._extended_shape(sample_shape)))
-        u = _uniform(probs.shape, probs)
+        u = clamp_probs(uniform_of(probs.shape, probs.dtype))
         return (ops.log(u) - ops.log1p(-u) + ops.log(probs) - ops.log1p(-probs)) / self.temperature
 
     def log_prob(self, value: Any) -> Tensor:
@@ -98,7 +94,8 @@ class ExpRelaxedCategorical(_Tempered):
         self._heat(temperature, self._categorical._param)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = -ops.log(-ops.log(_uniform(self._extended_shape(sample_shape), self.logits)))
+        u = clamp_probs(uniform_of(self._extended_shape(sample_shape), self.logits.dtype))
+        noise = -ops.log(-ops.log(u))
         return ops.log_softmax((self.logits + noise) / self.temperature, -1)
 
     def log_prob(self, value: Any) -> Tensor:

@@ -229,7 +229,7 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
         raise OpError("[binomial] got a negative count or NaN; expected counts >= 0")
     with _drawing(generator):
         drawn = numpy_generator().binomial(counts.astype(np.int64), limits)
-    return wrap(np.asarray(drawn, count.dtype))
+    return without_derivative("binomial", np.asarray(drawn, count.dtype), count, prob)
 
 
 def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:

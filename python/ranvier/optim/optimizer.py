@@ -300,9 +300,7 @@ class _Plan:
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
             by_dtype.setdefault(p._array.dtype, []).append(p)
-        self.by_dtype = [
-            (parameters, *self._states(optimizer, parameters)) for parameters in by_dtype.values()
-        ]
+        self.by_dtype = [(same, *self._states(optimizer, same)) for same in by_dtype.values()]
         self.held = [optimizer.state[p] for p in active]
         self.arrays = [state[name]._array for state, name in self.owners]
 
