@@ -192,7 +192,7 @@ def whole(name: str, key: str, value: Any) -> int:
     -1
     """
     try:
-        if not isinstance(value, bool):
+        if not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "") != "b":
             return index(value)
     except TypeError:
         pass

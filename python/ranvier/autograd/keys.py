@@ -24,9 +24,8 @@ def tuple_of(key: Any) -> Any:
     if isinstance(key, (tuple, np.ndarray)) or hasattr(key, "_cell") or not _is_sequence(key):
         return key
     parts = tuple(key) if len(key) < 32 else ()
-    return (
-        parts if any(p is None or p is ... or isinstance(p, slice) or _is_sequence(p) for p in parts) else key
-    )
+    is_tuple = any(p is None or p is ... or isinstance(p, slice) or _is_sequence(p) for p in parts)
+    return parts if is_tuple else key
 
 
 def _is_sequence(part: Any) -> bool:  # Tensors and arrays are
@@ -36,7 +35,8 @@ def _is_sequence(part: Any) -> bool:  # Tensors and arrays are
 def raw_index(key: Any) -> Any:
     """The key with arrays in place of Tensors and of sequences in a tuple.
 
-    A Tensor of uint8 is a mask, as in PyTorch."""
+    A Tensor of uint8 is a mask, as in PyTorch.
+    """
     key = tuple_of(key)
     return tuple(map(_raw, key)) if isinstance(key, tuple) else _raw(key)
 

@@ -84,9 +84,8 @@ class Batches:
             return self.collate(self.dataset[int(chosen) if isinstance(chosen, _WHOLE) else chosen])
         if self.whole is None:
             if self.several is not None:
-                return self.collate(
-                    self.several(chosen.tolist() if isinstance(chosen, np.ndarray) else list(chosen))
-                )
+                many = chosen.tolist() if isinstance(chosen, np.ndarray) else list(chosen)
+                return self.collate(self.several(many))
             dataset, whole = self.dataset, _WHOLE
             try:
                 return self.collate([dataset[int(i) if isinstance(i, whole) else i] for i in chosen])

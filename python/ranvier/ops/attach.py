@@ -242,7 +242,7 @@ def _adjoint(x: Tensor) -> Tensor:
 
 PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "T": lambda self: _core._reversed("T", self),
-    "H": lambda self: _adjoint(self),
+    "H": _adjoint,
     "mT": lambda self: _core._transpose("transpose", self, -2, -1),
     "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
 }

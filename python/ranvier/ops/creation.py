@@ -127,9 +127,11 @@ def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = 
     | rv.zeros(2).cauchy_().shape -> (2,)"""
     median, sigma = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, 0, above=True)
     _float("cauchy_", x)
-    return _filled(
-        "cauchy_", x, generator, lambda shape: numpy_generator().standard_cauchy(shape) * sigma + median
-    )
+
+    def draw(shape: Any) -> Any:
+        return numpy_generator().standard_cauchy(shape) * sigma + median
+
+    return _filled("cauchy_", x, generator, draw)
 
 
 def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
@@ -199,9 +201,7 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         if in_place(functools.partial(philox.bernoulli, draw), x, p):
             return x
     given = [p] if isinstance(p, Tensor) else []
-    limit = _probabilities(
-        "bernoulli_", wrap(np.array(float(p))) if type(p) is float else as_tensor("bernoulli_", p)
-    )
+    limit = _probabilities("bernoulli_", as_tensor("bernoulli_", np.array(p) if type(p) is float else p))
     kind = F32 if uniform.wide and limit.dtype == F32 else F64
     numbers = functools.partial(numpy_generator().random, dtype=kind)
     return _filled("bernoulli_", x, generator, lambda shape: numbers(shape) < limit, *given)
@@ -250,9 +250,8 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
         )
     if rows.dtype.itemsize < 4:
         rows = rows.astype(F32)
-    replacement = replacement and not (
-        num_samples == 1 and uniform.wide
-    )  # one sample is PyTorch's other algorithm
+    if num_samples == 1 and uniform.wide:  # PyTorch draws one sample by its other algorithm
+        replacement = False
     with _drawing(generator):
         chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
     return wrap(chosen if rows.ndim == 2 else chosen[0])

@@ -52,9 +52,8 @@ def eig(A: Any) -> Eig:
         raise rv.linalg.LinAlgError("[eig] got A without a result; expected finite values") from error
     if values.imag.any():
         return Eig(_parts(values), _parts(vectors))
-    return Eig(
-        *(rv.from_numpy(x.real.copy()) for x in (values, vectors))
-    )  # since 2.5 NumPy makes complex arrays of these too
+    # NumPy from 2.5 on gives complex arrays of real numbers, too
+    return Eig(*(rv.from_numpy(x.real.copy()) for x in (values, vectors)))
 
 
 def _parts(x: Any) -> Complex:

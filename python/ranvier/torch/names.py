@@ -232,7 +232,7 @@ LACKING = """
     hardshrink heaviside_ hsplit i0 i0_ igamma igamma_ igammac igammac_ imag index_reduce index_reduce_
     indices int_repr is_coalesced is_mkldnn is_neg is_nonzero is_set_to isreal istft lcm lcm_ le_
     logaddexp2 lt_ map2_ msort narrow_copy ne_ new_empty_strided nonzero_static orgqr ormqr polygamma
-    polygamma_ prelu q_scale q_zero_point qscheme record_stream resize resize_as select_scatter set_
+    polygamma_ prelu q_scale q_zero_point qscheme record_stream resize resize_as select_scatter
     share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask split_with_sizes sspaddmm stft
     storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
     to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr unsafe_chunk unsafe_split

@@ -57,6 +57,5 @@ def start() -> None:
     with suppress(ModuleNotFoundError):  # this module stands without that folder
         from ranvier.distributed import parallel
 
-        vars(parallel).update(
-            permutation=lambda n, seed: Twister(seed).permutation(n)
-        )  # of DistributedSampler
+        # of DistributedSampler
+        vars(parallel).update(permutation=lambda n, seed: Twister(seed).permutation(n))

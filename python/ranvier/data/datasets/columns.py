@@ -84,6 +84,13 @@ class Column:
             words = ("categories", [self.title], "reads the numbers as categories")
             raise TableError(text, words, ("without", [self.title], "leaves the column out"))
 
+    def require_value(self) -> None:
+        """Raise TableError for a column without a value."""
+        if self.missing.all():
+            where, count = self.table.column(self.at), len(self.missing)
+            text = f"'{self.table.path}' {where} is empty: none of its {count} cells has a value"
+            raise TableError(text, ("without", [self.title], "leaves the column out"))
+
     def refuse(self, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
         table, (where, cell) = self.table, self.table.cell(row, self.at)
@@ -111,13 +118,8 @@ class Column:
             raise TableError(f"{holds}; {text}", *comma)
         first = [] if row or table.names else [("header", True, "takes the first line as names")]
         mark = ("missing_marks", [cell], "reads it as a missing value")
-        raise TableError(
-            f"{holds}; expected a finite number",
-            *first,
-            mark,
-            *(classes if kind == WORD else words),
-            *without,
-        )
+        read_as = classes if kind == WORD else words
+        raise TableError(f"{holds}; expected a finite number", *first, mark, *read_as, *without)
 
     def categories(self, chosen: Any) -> tuple[str, ...] | None:
         """The categories; None for a column of numbers. chosen: as of `load_csv`."""

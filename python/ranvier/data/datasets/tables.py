@@ -112,15 +112,9 @@ def load_csv(
     elif empty.any():
         count = f"{empty.sum()} of {len(empty)} lines without a label"
         warnings.warn(f"[load_csv] '{path}' has {count}, which are left out", stacklevel=2)
-    for column in map(columns.__getitem__, features):
-        if (
-            len(empty) > 1
-            and column.missing.all()
-            and missing != "keep"
-            and not isinstance(categories, Mapping)
-        ):
-            text = f"'{path}' {table.column(column.at)} is empty: none of its {len(empty)} cells has a value"
-            raise TableError(text, ("without", [column.title], "leaves the column out"))
+    if len(empty) > 1 and missing != "keep" and not isinstance(categories, Mapping):
+        for column in map(columns.__getitem__, features):
+            column.require_value()
     if empty.all():
         raise ValueError(f"[load_csv] '{path}' has a missing value in each line; expected a full one")
     x, kinds = np.empty((len(empty), len(features)), np.float64), []

@@ -123,10 +123,8 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
 def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the inverse of :func:`pixel_shuffle`.
     | rv.nn.functional.pixel_unshuffle(rv.ones(1, 2, 4, 4), 2).shape -> (1, 8, 2, 2)"""
-    input, r = (
-        as_tensor("pixel_unshuffle", input),
-        whole("pixel_unshuffle", "downscale_factor", downscale_factor),
-    )
+    input = as_tensor("pixel_unshuffle", input)
+    r = whole("pixel_unshuffle", "downscale_factor", downscale_factor)
     if input.ndim < 3 or r < 1 or input.shape[-1] % r or input.shape[-2] % r:
         raise OpError(
             f"[pixel_unshuffle] got x of shape {input.shape} and downscale_factor {r}; "

@@ -67,9 +67,8 @@ def multi_margin_loss(
     weight[target]: x (N, C) or (C,), target (N,) or (). p is 1 or 2.
     | rv.nn.functional.multi_margin_loss(rv.tensor([[0.5, 0.25]]), rv.tensor([0])) -> tensor(0.3750)"""
     name = "multi_margin_loss"
-    margin, reduction = (
-        number(name, "margin", margin), reduction_of(name, size_average, reduce, reduction)
-    )  # fmt: skip
+    margin = number(name, "margin", margin)
+    reduction = reduction_of(name, size_average, reduce, reduction)
     x, chosen = _scores(name, input), as_tensor(name, target)
     if chosen.shape != x.shape[:-1] or p not in (1, 2):
         raise OpError(

@@ -199,9 +199,8 @@ def histc(input: Any, bins: int = 100, min: float = 0, max: float = 0) -> Tensor
         raise OpError(
             f"[histc] got {bins} bins in [{low}, {high}]; expected at least one, and finite min < max"
         )
-    return without_derivative(
-        "histc", _counts(values.reshape(-1), bins, low, high).astype(input.dtype), input
-    )
+    counts = _counts(values.reshape(-1), bins, low, high)
+    return without_derivative("histc", counts.astype(input.dtype), input)
 
 
 def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
@@ -222,13 +221,12 @@ def _limits(values: Any, low: Any, high: Any, more: float) -> tuple[Any, Any]:
 
 def _counts(values: Any, bins: int, low: Any, high: Any) -> Any:
     """How many are in each interval, which the arithmetic of the limits' dtype decides, as in PyTorch."""
-    exact = low.dtype
-    first, count, width = low, exact.type(bins), high - low
+    exact, count, width = low.dtype, low.dtype.type(bins), high - low
     counts = np.zeros(bins, np.int64)
     for start in range(0, values.size, 1 << 15):  # what stays in the cache
         some = values[start : start + (1 << 15)].astype(exact, copy=False)
         some = some[(some >= low) & (some <= high)]
-        places = ((some - first) * count / width).astype(np.int64)
+        places = ((some - low) * count / width).astype(np.int64)
         counts += np.bincount(np.minimum(places, bins - 1), minlength=bins)
     return counts
 

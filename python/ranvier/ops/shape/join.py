@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from operator import attrgetter, index
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
-from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.errors import renamed, whole
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
@@ -144,14 +144,8 @@ def split(
     """
     size = split_size_or_sections if split_size is None else split_size
     if isinstance(size, Tensor) and size.ndim == 0:
-        size = _whole("split", size)
+        size = whole("split", "split_size", size)
     return _core._split("split", tensor, size, dim)
-
-
-def _whole(name: str, x: Tensor) -> int:
-    if x._array.dtype.kind not in "iu":
-        raise DtypeError(f"[{name}] got a size of dtype {x._array.dtype}; expected a whole number")
-    return index(x)
 
 
 def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
@@ -162,7 +156,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     [[0, 1, 2], [3, 4]]
     """
     if isinstance(chunks, Tensor) and chunks.ndim == 0:
-        chunks = _whole("chunk", chunks)
+        chunks = whole("chunk", "chunks", chunks)
     return _core._chunk("chunk", input, chunks, dim)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.errors import own_errors, whole
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
@@ -80,10 +80,8 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     n, where_to = input.shape[at], indices_or_sections
     if isinstance(where_to, Tensor):
         where_to = where_to._read("tensor_split")
-    if type(where_to) is not int and (kind := np.asarray(where_to).dtype).kind not in "iu":
-        raise DtypeError(f"[tensor_split] got indices_or_sections of dtype {kind}; expected whole numbers")
     if np.ndim(where_to) == 0:
-        parts = int(where_to)
+        parts = whole("tensor_split", "sections", where_to)
         if not 1 <= parts <= max(n, _MOST_PARTS):
             raise OpError(
                 f"[tensor_split] got {parts} sections for size {n}; expected 1 to {max(n, _MOST_PARTS)}"
@@ -91,7 +89,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
         sizes = [n // parts + (i < n % parts) for i in range(parts)]
         edges = [0, *itertools.accumulate(sizes)]
     else:
-        edges = [slice(None, int(i)).indices(n)[1] for i in where_to]
+        edges = [slice(None, whole("tensor_split", "indices", i)).indices(n)[1] for i in where_to]
         edges = [0, *edges, n]
     cut, lengths = _core._narrow, itertools.pairwise(edges)
     return tuple([cut("tensor_split", input, at, min(a, n), max(b - a, 0)) for a, b in lengths])
