@@ -37,6 +37,7 @@ class Column:
         self.table, self.at, self._cells, self.is_label = table, at, cells, False
         self.texts: list[str] = []
         self.title = table.name(at)
+        self.left_out = ("without", [self.title], "leaves the column out")  # a remedy
         self.codes: Any = None
         self.missing: npt.NDArray[np.bool_] = cells.isna().to_numpy()
         self.counts = [int(self.missing.sum()), int((~self.missing).sum()), 0, 0, 0]
@@ -82,20 +83,20 @@ class Column:
                 f"{where} holds {short(cell)!r}, and float64 takes it for other whole numbers of the column"
             )
             words = ("categories", [self.title], "reads the numbers as categories")
-            raise TableError(text, words, ("without", [self.title], "leaves the column out"))
+            raise TableError(text, words, self.left_out)
 
     def require_value(self) -> None:
         """Raise TableError for a column without a value."""
         if self.missing.all():
             where, count = self.table.column(self.at), len(self.missing)
             text = f"'{self.table.path}' {where} is empty: none of its {count} cells has a value"
-            raise TableError(text, ("without", [self.title], "leaves the column out"))
+            raise TableError(text, self.left_out)
 
     def refuse(self, row: int, limit: float = LARGEST) -> NoReturn:
         """Raise the error of a cell that is no number."""
         table, (where, cell) = self.table, self.table.cell(row, self.at)
         kind, holds = table.kind(cell), f"{where} holds {short(cell)!r}"
-        without = [] if self.is_label else [("without", [self.title], "leaves the column out")]
+        without = [] if self.is_label else [self.left_out]
         words = [] if self.is_label else [("categories", [self.title], "reads words as categories")]
         classes = [("task", "classification", "takes words as classes")] if self.is_label else words
         if kind == GAP:

@@ -9,11 +9,24 @@ __all__ = ["number_form"]
 _SIGNS = str.maketrans({"\u2212": "-", "\u2013": "-", "\ufe63": "-", "\uff0d": "-", "\uff0b": "+"})
 _GAPS = "\u00a0\u202f\u2009'\u2019_ "  # what separates thousands beside the comma and the point
 _CURRENCY = "€$£¥₹₽₩₺"
-_FORTRAN = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))[dDqQ]([-+]?\d+)")
-_BEFORE = re.compile(rf"([-+]?)((?:[A-Z]{{1,3}})?[{_CURRENCY}]|[A-Z]{{3}} )\s?(?=[-+.,\d])")
+_NEGATIVE, _NAMES = "negative", "names"  # what a form says besides: a sign; that such words may be names
+_STEPS = [  # (form, what it is, the rest, what it says besides), each looked for in the rest of those before
+    (re.compile(form, re.DOTALL), kind, rest, says)
+    for form, kind, rest, says in (
+        (r"([-+]?[\d.]+)\s?(?:±|\+/-|\+-)\s?[\d.]+", "with its error", r"\1", ""),
+        (r"([-+]?\d?\.\d+)([-+]\d{3})", "with an exponent of Fortran", r"\1E\2", ""),
+        (rf"(?=[({_CURRENCY}])([^()]*)\(([^()]+)\)([^()]*)(?<=[){_CURRENCY}%])",
+         "in parentheses", r"\1\2\3", _NEGATIVE),
+        (r"(\S*\d)-", "with its sign behind it", r"\1", _NEGATIVE),
+        (r"(.*\d)[*†]", "with a mark", r"\1", ""),
+        (r"([~≈<>≤≥]=?)\s?([-+.,\d].*)", r"with \1 before it", r"\2", _NAMES),
+        (r"([-+]?(?:\d+\.?\d*|\.\d+))[dDqQ]([-+]?\d+)", "with an exponent of Fortran", r"\1E\2", ""),
+        (rf"([-+]?)(?:([A-Z]{{0,3}}[{_CURRENCY}])|([A-Z]{{3}}) )\s?([-+.,\d].*)",
+         r"with the unit \2\3", r"\1\4", ""),
+    )
+]  # fmt: skip
 _AFTER = re.compile(rf"(?<=[\d.,])\s?([%‰{_CURRENCY}])$")
 _UNIT = re.compile(r"(?<=[\d.,])\s?((?:[°µμ]?[A-Za-zΩ]{1,3}|°)(?:[/^]?[A-Za-z\d²³]{1,3})?)$")
-_COMPARED = re.compile(r"([~≈<>≤≥]=?)\s?(?=[-+.,\d])")
 
 
 def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
@@ -24,8 +37,7 @@ def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
     >>> number_form("2wd"), number_form("red")
     (('a number with the unit wd', '2', True), None)
     """
-    text, names = cell, False
-    forms: list[str] = []
+    text, forms, says = cell, list[str](), set[str]()
 
     def taken(kind: str, rest: str) -> None:
         nonlocal text
@@ -40,34 +52,14 @@ def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
         return "a number in hexadecimal form", str(int(text, 16)), True
     if (found := re.fullmatch(r"([-+]?\d+)/([1-9]\d*)", text)) and len(text) < 16:
         return "a fraction", f"{int(found[1]) / int(found[2]):g}", True
-    if found := re.fullmatch(r"([-+]?[\d.]+)\s?(?:±|\+/-|\+-)\s?[\d.]+", text):
-        taken("with its error", found[1])
-    if found := re.fullmatch(r"([-+]?\d?\.\d+)([-+]\d{3})", text):
-        taken("with an exponent of Fortran", f"{found[1]}E{found[2]}")
-    negative = False
-    if (
-        re.fullmatch(r"[^()]*\([^()]+\)[^()]*", text)
-        and text[0] in f"({_CURRENCY}"
-        and text[-1] in f"){_CURRENCY}%"
-    ):
-        taken("in parentheses", text.replace("(", "").replace(")", ""))
-        negative = True
-    if re.fullmatch(r"\S*\d-", text):
-        taken("with its sign behind it", text[:-1])
-        negative = True
-    if text[-1:] in "*†" and text[-2:-1].isdigit():
-        taken("with a mark", text[:-1])
-    if found := _COMPARED.match(text):
-        names = True
-        taken(f"with {found[1]} before it", text[found.end() :])
-    if found := _FORTRAN.fullmatch(text):
-        taken("with an exponent of Fortran", f"{found[1]}E{found[2]}")
-    if found := _BEFORE.match(text):
-        taken(f"with the unit {found[2].strip()}", found[1] + text[found.end() :])
+    for form, kind, rest, besides in _STEPS:
+        if found := form.fullmatch(text):
+            taken(found.expand(kind), found.expand(rest))
+            says.add(besides)
     if found := _AFTER.search(text):
         taken(f"with the unit {found[1]}", text[: found.start()])
     elif not forms and (found := _UNIT.search(text)) and not re.fullmatch(r"[-+]?[\d.]+[eE]\d*", text):
-        names = True
+        says.add(_NAMES)
         taken(f"with the unit {found[1]}", text[: found.start()])
     elif found := re.search(r"(?<=[\d.,])\s?([kKmMbB]n?)$", text):
         taken(f"with the unit {found[1]}", text[: found.start()])
@@ -80,7 +72,10 @@ def number_form(cell: str, decimal: str = ".") -> tuple[str, str, bool] | None:
         taken("with a decimal comma", text.replace(",", "."))
     if not forms or not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text):
         return None
-    if negative:
-        text = f"-{text.lstrip('-')}"
-    kind = "a negative number" if negative else "a number"
-    return f"{kind} {' '.join(forms)}", text, names and "." not in text
+    if _NEGATIVE in says:
+        return (
+            f"a negative number {' '.join(forms)}",
+            f"-{text.lstrip('-')}",
+            _NAMES in says and "." not in text,
+        )
+    return f"a number {' '.join(forms)}", text, _NAMES in says and "." not in text
