@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import bits
-from compile.test_repeated import OFTEN, as_written, replays
+from compile.test_repeated import NETWORKS, OFTEN, as_written, replays
 from compile.test_repeated_classes import Base
 from ranvier import nn
 
@@ -312,3 +312,68 @@ def test_what_code_stores_and_does_not_read_is_stored_at_each_call(store):
     model(x)
     assert marks() != before
     assert not replays(model)
+
+
+class Counter(nn.Module):
+    """Code of the user's, which has to run at each call."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x * self.calls
+
+
+@rv.no_grad()
+def test_code_of_the_user_runs_at_each_call():
+    x, counter = rv.randn(2, 4), Counter()
+    model = nn.Sequential(nn.Linear(4, 4), counter)
+    for _ in range(OFTEN):
+        model(x)
+    assert counter.calls == OFTEN
+    assert not replays(model)
+    model.pop(1)
+    later = nn.Sequential(*model)
+    for _ in range(OFTEN):
+        later(x)
+    assert replays(later)
+    later.append(counter)
+    for _ in range(OFTEN):
+        later(x)
+    assert counter.calls == 2 * OFTEN
+
+
+def twice(original):
+    def wrapped(*args, **kwargs):
+        wrapped.calls += 1
+        return original(*args, **kwargs) * 2
+
+    wrapped.calls = 0
+    return wrapped
+
+
+@pytest.mark.parametrize("when", [0, OFTEN])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        *((nn.Sequential, name) for name in ("forward", "__call__")),
+        *((nn.Linear, name) for name in ("forward", "__call__")),
+        (nn.Module, "__call__"),
+        ("the network", "forward"),
+    ],
+    ids=str,
+)
+def test_what_wraps_a_method_runs_at_each_call(monkeypatch, owner, name, when):
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    owner = model if owner == "the network" else owner
+    with rv.no_grad():
+        for _ in range(when):
+            model(x)
+        wrapper = twice(getattr(owner, name))
+        monkeypatch.setattr(owner, name, wrapper)
+        expected, each = bits(as_written(model, x)), wrapper.calls
+        wrapper.calls = 0
+        assert [bits(model(x)) for _ in range(OFTEN)] == [expected] * OFTEN
+        assert wrapper.calls == each * OFTEN
