@@ -77,9 +77,8 @@ class Geometric(_OfTrials):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         p = self.probs.detach()
-        u = zeros(self._extended_shape(sample_shape), dtype=p.dtype).uniform_(
-            float(np.finfo(p.dtype).tiny), 1
-        )
+        u = zeros(self._extended_shape(sample_shape), dtype=p.dtype)
+        u.uniform_(float(np.finfo(p.dtype).tiny), 1)
         return ops.floor(ops.log(u) / ops.log1p(-p))
 
     def log_prob(self, value: Any) -> Tensor:
@@ -120,7 +119,8 @@ class Binomial(_OfTrials):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
-        return binomial(expanded(self.total_count, shape), expanded(self.probs, shape))
+        with no_grad():
+            return binomial(expanded(self.total_count, shape), expanded(self.probs, shape))
 
     def log_prob(self, value: Any) -> Tensor:
         x, n = self._value(value), self.total_count
