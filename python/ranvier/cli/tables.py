@@ -154,8 +154,10 @@ def of_model(arguments: argparse.Namespace, path: str, about: Any, label: str | 
 def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     """The column of labels: that of the training, or the only one that is no feature; else "auto".
 
-    Raises Mistake: the table has features only.
+    Raises Mistake: the table has features only, or none of several columns can be told to be the labels.
     """
+    from ranvier.data.datasets.tables import LABELS
+
     columns = _columns(arguments, path, about)
     trained = (about.training_data or {}).get("label")
     if trained in columns:
@@ -165,19 +167,11 @@ def label_of(arguments: argparse.Namespace, path: str, about: Any) -> str:
     others = [name for name in columns if name not in used]
     if about.feature_names and columns and not others:
         was = f" (of the training: '{trained}')" if trained else ""
-        text = (
-            f"'{path}' has no column of labels{was}: it has the model's columns only; --label NAME names one"
-        )
-        raise Mistake(text)
-    if (
-        len(others) > 1
-        and trained
-        and not any(name.lower() in ("label", "target", "class", "y") for name in others)
-    ):
-        shown = ", ".join(map(repr, others))
-        raise Mistake(
-            f"'{path}' has no column '{trained}' of labels; --label NAME says which has them: {shown}"
-        )
+        text = f"'{path}' has no column of labels{was}: it has the model's columns only"
+        raise Mistake(f"{text}; --label NAME names one")
+    if len(others) > 1 and trained and not any(name.lower() in LABELS for name in others):
+        text = f"'{path}' has no column '{trained}' of labels"
+        raise Mistake(f"{text}; --label NAME says which has them: {', '.join(map(repr, others))}")
     return others[0] if len(others) == 1 else "auto"
 
 

@@ -102,9 +102,8 @@ _REDUCTIONS: dict[str, tuple[str, Any]] = {  # of `scatter_reduce`, and of NumPy
 def _put(x: Any, key: tuple[Any, ...], updates: Any, reduction: str) -> Any:
     """x with updates at some places; of floats with gradients."""
     if reduction != "none" and reduction not in _REDUCTIONS:
-        raise ValueError(
-            f"[onnx Scatter] got reduction {reduction!r}; expected none, {', '.join(_REDUCTIONS)}"
-        )
+        expected = ", ".join(_REDUCTIONS)
+        raise ValueError(f"[onnx Scatter] got reduction {reduction!r}; expected none, {expected}")
     if isinstance(x, Tensor) and x.dtype in FLOATS:
         flat = tensor_of(np.arange(math.prod(shape_of(x))).reshape(shape_of(x))[key].reshape(-1))
         whole, values = ops.reshape(x, -1), ops.reshape(tensor_of(updates), -1)
