@@ -65,7 +65,7 @@ class _NeuralNet(NetworkEstimator):
         train_split: float | None = 0.2,
         callbacks: Any = None,
         random_state: Any = None,
-        **module__parameters: Any,  # those of the other parts too; scikit-learn's checks give one of this name
+        **module__parameters: Any,  # of other parts, too; scikit-learn's checks give this name
     ) -> None:
         self.module, self.criterion, self.optimizer, self.lr = module, criterion, optimizer, lr
         self.max_epochs, self.batch_size, self.train_split = max_epochs, batch_size, train_split
