@@ -275,6 +275,16 @@ def test_a_bias_that_has_changed_is_noticed():
     refused(RuntimeError, "modified by an inplace", grad, y, lstm.bias_hh_l0, create_graph=True)
 
 
+@pytest.mark.parametrize("op", [rv.mul, rv.matmul, rv.div, lambda x, c: c * x, rv.nn.functional.linear])
+def test_what_the_gradients_do_not_read_may_change(op):
+    x, c = rv.ones(2, 2, requires_grad=True), rv.rand(2, 2) + 1.0
+    y = op(middle := x * 1.0, c).sum()
+    (before,) = grad(y, x, retain_graph=True)
+    middle.detach().mul_(0.5)
+    (after,) = grad(y, x, create_graph=True)
+    assert after.tolist() == before.tolist()
+
+
 REFUSED = {
     "CTC",
     "CachePositions",

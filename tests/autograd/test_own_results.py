@@ -93,6 +93,25 @@ def test_views_are_not_detached():
     assert rv.einsum("ij->ij", x) is not x
 
 
+def _without_tape(x):
+    with rv.no_grad():
+        x.zero_()
+
+
+@pytest.mark.parametrize("change", [lambda x: x.mul_(2.0), lambda x: x[0].fill_(0.0), _without_tape])
+@pytest.mark.parametrize("view", [lambda x: x[0], lambda x: x.reshape(-1), lambda x: x[1][1:]])
+def test_a_view_follows_its_detached_base_when_that_is_changed(view, change):
+    leaf = rv.tensor(X, requires_grad=True)
+    x = rv.tanh(leaf)
+    part = view(x)
+    (part.sum() * x.detach_().sum()).backward(retain_graph=True)
+    assert leaf.grad is not None  # the history is kept until the change
+    leaf.grad = None
+    change(x)
+    part.sum().backward()
+    assert leaf.grad is None
+
+
 # Operations whose inputs PyTorch saves, not their result.
 FREE = {
     "div": lambda x: x / x.sum(),

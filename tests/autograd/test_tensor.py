@@ -214,6 +214,10 @@ def test_deepcopy_and_pickle():
     assert twin["a"].grad.tolist() == [2, 2]
     twin["a"].data.zero_()
     assert x.tolist() == [1, 1]
+    weight = rv.nn.Parameter(rv.ones(2))  # its copies begin without gradients, as PyTorch's
+    mul(weight, x).sum().backward()
+    held = copy.deepcopy([weight, weight.grad])
+    assert (held[0].grad, held[1].tolist(), weight.grad.tolist()) == (None, [1, 1], [1, 1])
     refused(RuntimeError, "only leaves can be deep-copied", copy.deepcopy, exp(x))
     again = pickle.loads(pickle.dumps(x))
     assert again.requires_grad

@@ -19,7 +19,7 @@ from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.views import INFERENCE, bounds, is_shared, share
 
 
-def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
+def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
     """What copy.deepcopy calls."""
     if self._grad_fn is not None:
         raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
@@ -37,7 +37,7 @@ def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
         array = copied(self._array) if recordings else self._array.copy(order="K")
         out = rebuild(type(self), array, self._requires_grad)
     memo[id(self)] = out
-    if self.grad is not None:
+    if with_grad and self.grad is not None:
         out.grad = self.grad.__deepcopy__(memo)
     if self.__dict__:
         out.__dict__.update(deepcopy(self.__dict__, memo))

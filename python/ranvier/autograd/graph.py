@@ -98,7 +98,8 @@ def of_input(node: Function, index: int, array: Array) -> Tensor:
     if not mode.enabled:
         return wrap(array)
     edge = node.edges[index]
-    if node.versions and node.versions[1 + index][0] != node.changes[1 + index]:
+    changed = node.versions and node.versions[1 + index][0] != node.changes[1 + index]
+    if changed and all(node.needs[i] or getattr(node, k) is not array for k, i in node.reads.items()):
         node.check_saved(array)  # forward may keep arrays of which backward reads the shape only
     if isinstance(edge, Tensor):  # a leaf
         if edge._array is array:

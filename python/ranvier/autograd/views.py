@@ -69,13 +69,15 @@ def count_change(tensor: Any) -> None:
 def renew(tensor: Any, without: Any = None) -> None:
     """Gives the views of a changed memory, except those of one base, new nodes without their hooks.
 
-    Their gradients stay the same. As in PyTorch, hooks of a view get the gradients of uses before the change.
+    Their gradients stay the same. As in PyTorch, hooks of a view get the gradients of uses before the change,
+    and what a view of a base after ``base.detach_()`` was made from gets none.
     """
     for view in (tensor, *sharing(tensor)):
         if view._view is not None:
             base, chain, why = view._view
-            if not why and base is not without and base._requires_grad:
-                change_history(view, chained(chain, base._grad_fn or base))
+            if not why and base is not without and (base._requires_grad or view._grad_fn is not None):
+                edge = base._grad_fn or (base if base._requires_grad else None)
+                change_history(view, chained(chain, edge))
 
 
 def begin_gradients(leaf: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.data import array_of
-from ranvier.autograd.duplicates import rebuild
+from ranvier.autograd.duplicates import deepcopied, rebuild
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 
@@ -34,6 +34,9 @@ class Parameter(Tensor):
         else:  # the memory may be that of an array, also of a subclass or behind `__array__`
             parameter._cell[FLAG] |= UNWATCHED
         return parameter.requires_grad_(requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any], with_grad: bool = False) -> Any:
+        return deepcopied(self, memo, with_grad)  # a copy of a network begins without gradients
 
 
 class Buffer(Tensor):
