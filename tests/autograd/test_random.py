@@ -239,6 +239,37 @@ def test_a_copy_of_a_generator_draws_from_its_own_state():
     assert rv.randint(9, (5,), generator=g).equal(rv.randint(9, (5,), generator=other))
 
 
+def bernoulli_of(x, p, recorded=False):
+    draw = lambda g: x.bernoulli_(p, generator=g).clone()  # noqa: E731
+    return rv.compile(draw) if recorded else draw
+
+
+FILLS = {
+    "int64": lambda: bernoulli_of(rv.zeros(9, dtype=rv.int64), 0.4),
+    "float16": lambda: bernoulli_of(rv.zeros(9, dtype=rv.float16), 0.4),
+    "a tensor of probabilities": lambda: bernoulli_of(rv.zeros(9), rv.full((9,), 0.4)),
+    "in a recorded call": lambda: bernoulli_of(rv.zeros(9), 0.4, recorded=True),
+    "random_": lambda: lambda g: rv.zeros(9).random_(9, generator=g),
+    "exponential_": lambda: lambda g: rv.zeros(9).exponential_(generator=g),
+    "geometric_": lambda: lambda g: rv.zeros(9).geometric_(0.3, generator=g),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.compile. .*runs eagerly")
+@pytest.mark.parametrize("name", FILLS)
+def test_a_fill_draws_from_the_given_generator_alone(name):
+    def found(seed):
+        rv.manual_seed(seed)
+        draw, g = FILLS[name](), rv.Generator().manual_seed(5)
+        return [draw(g).tolist() for _ in range(2)], rv.rand(2).tolist()
+
+    (first, mine), (second, others) = found(0), found(1)
+    assert first == second
+    assert first[0] != first[1]
+    rv.manual_seed(0)
+    assert rv.rand(2).tolist() == mine != others
+
+
 P = [0.25, 0.5, 1.0]
 DRAWS = {
     "normal(mean)": lambda p: rv.normal(p, 1.0),

@@ -203,8 +203,9 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     given = [p] if isinstance(p, Tensor) else []
     limit = _probabilities("bernoulli_", as_tensor("bernoulli_", np.array(p) if type(p) is float else p))
     kind = F32 if uniform.wide and limit.dtype == F32 else F64
-    numbers = functools.partial(numpy_generator().random, dtype=kind)
-    return _filled("bernoulli_", x, generator, lambda shape: numbers(shape) < limit, *given)
+    return _filled(
+        "bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit, *given
+    )
 
 
 def poisson(input: Any, generator: Any = None) -> Tensor:
