@@ -45,6 +45,15 @@ struct NewTensor : py::object {
   RANVIER_ANNOTATION("Any");
 };
 
+// Whether all bools are bytes of 0 and 1, as the kernels read them; false for gaps between them, too.
+bool has_plain_bools(PyArrayObject* array) {
+  if (!PyArray_ISONESEGMENT(array)) return false;
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(PyArray_BYTES(array));
+  unsigned char any = 0;
+  for (npy_intp i = 0; i < PyArray_SIZE(array); ++i) any |= bytes[i];
+  return any < 2;
+}
+
 // A Tensor on the memory of an array that it can have as it is, without a copy or an error; None for another.
 py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
   constexpr int kUnwatched = 8;  // autograd/views.py
@@ -53,7 +62,7 @@ py::object on_memory(PyObject*, PyObject* const* a, Py_ssize_t) {
   const char kind = PyArray_DESCR(array)->kind;
   const bool is_number = kind == 'f' || kind == 'i' || kind == 'u' || kind == 'b';
   if (!is_number || PyArray_ISBYTESWAPPED(array) || PyArray_SIZE(array) < 1 ||
-      PyArray_SIZE(array) > int64_t{1} << 40)
+      PyArray_SIZE(array) > int64_t{1} << 40 || (kind == 'b' && !has_plain_bools(array)))
     return py::none();
   const py::object cell = new_cell();
   PyList_SetItem(cell.ptr(), 2, PyLong_FromLong(kUnwatched | whole_number(item_of(cell.ptr(), 2))));

@@ -105,7 +105,9 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         if isinstance(data, Tensor):
             return data if dtype is device is None else data.to(dtype=dtype, device=device)
         if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
-            return out if data.dtype.char != "?" else _on_bools(data, out)
+            return out
+        if type(data) is np.ndarray and data.dtype.char == "?" and dtype in (None, np.bool_):
+            data = native_in_place(data)
         array = new_array("as_tensor", data, dtype, copied=False)
         require_numbers("tensor", array.dtype)
         out = _finish(native(array), False, device)
@@ -131,11 +133,6 @@ def asarray(
     return out.requires_grad_() if requires_grad else out
 
 
-def _on_bools(array: np.ndarray[Any, Any], out: Tensor) -> Tensor:
-    """The Tensor on an array of bools, or on a copy of it: see `native_in_place`."""
-    return out if (kept := native_in_place(array)) is array else wrap(kept)
-
-
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     """A Tensor on the memory of a NumPy array: a change of one is a change of both.
 
@@ -147,7 +144,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     tensor([0, 1, 2])
     """
     if (out := _core._on_memory(array)) is not None:
-        return out if array.dtype.char != "?" else _on_bools(array, out)
+        return out
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
     out = as_tensor(array)
