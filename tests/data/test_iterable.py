@@ -212,3 +212,14 @@ def test_what_a_program_sees_of_splits_and_samplers():
     assert batches(DataLoader(data, 2, collate_fn=lambda samples: samples[1][0])) == [8]
     for kind in (Dataset, IterableDataset, Subset, ConcatDataset, DataLoader, Sampler):
         assert kind[int]
+
+
+def test_samples_keep_their_gradients():
+    x = rv.ones(4, 2, requires_grad=True)
+    whole = rv.data.TensorDataset(x, np.arange(4))
+    batches = [next(iter(rv.data.DataLoader(data, 2)))[0] for data in (whole, rv.data.Subset(whole, [0, 2]))]
+    batches += [rv.data.default_collate([x[0], x[1]]), next(iter(rv.data.DataLoader(x, 2))), whole[1][0]]
+    for batch in batches:
+        x.grad = None
+        batch.sum().backward()
+        assert x.grad.sum().item() == batch.numel()

@@ -237,3 +237,22 @@ def test_memory_that_processes_share_is_shared(tmp_path):
     data = Mapped()
     list(DataLoader(data, num_workers=2))
     assert (data.rows == 1).all()
+
+
+@pytest.mark.parametrize("timeout", [0, 60])
+def test_settings_of_a_worker_are_its_own(timeout):
+    class Sets(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            before = rv.is_grad_enabled(), rv.get_default_dtype() == rv.float64
+            rv.set_grad_enabled(False)
+            rv.set_default_dtype(rv.float64)
+            return rv.tensor(before)
+
+    loader = DataLoader(Sets(), None, num_workers=2, timeout=timeout)
+    for seen in ([True, False], [True, False], [False, True], [False, True]), ([True, False],) * 2:
+        for batch, expected in zip(loader, seen, strict=False):
+            assert (batch.tolist(), rv.is_grad_enabled()) == (expected, True)
+            assert rv.get_default_dtype() == rv.float32

@@ -191,6 +191,8 @@ def whole(name: str, key: str, value: Any) -> int:
     >>> whole("op", "dim", -1)
     -1
     """
+    if type(value) is int:
+        return value
     try:
         if not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "") != "b":
             return index(value)

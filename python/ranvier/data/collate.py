@@ -15,6 +15,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import Array, native
 from ranvier.data.dataset import raw
 from ranvier.ops.rows import examples
+from ranvier.ops.shape.join import stack
 
 __all__ = ["default_collate", "default_convert"]
 
@@ -47,6 +48,8 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
     if isinstance(first, (str, bytes)):  # also those of NumPy
         return batch
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
+        if isinstance(first, Tensor) and any(getattr(sample, "requires_grad", False) for sample in batch):
+            return stack(batch)
         return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):
         return _rebuilt(first, {key: _collated([sample[key] for sample in batch], own) for key in first})

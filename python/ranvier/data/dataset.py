@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.creation import as_tensor
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
 from ranvier.ops.rows import examples
@@ -82,7 +83,13 @@ class TensorDataset(Dataset[Any]):
     def _arrays(self) -> tuple[Array, ...]:
         return tuple(map(raw, self.tensors))
 
+    @property
+    def _has_gradients(self) -> bool:
+        return any(isinstance(t, Tensor) and t.requires_grad for t in self.tensors)
+
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        if self._has_gradients:
+            return tuple(as_tensor(t)[index] for t in self.tensors)
         return tuple(wrap(np.asarray(array[index])) for array in self._arrays)
 
     def __len__(self) -> int:
@@ -258,7 +265,9 @@ def whole_arrays(dataset: Any) -> tuple[tuple[Array, ...], Indices | None] | Non
         own = np.asarray(dataset.indices, np.intp)
         indices = own if indices is None else own[indices]
         dataset = dataset.dataset
-    return (dataset._arrays, indices) if type(dataset) is TensorDataset else None
+    if type(dataset) is not TensorDataset or dataset._has_gradients:
+        return None
+    return dataset._arrays, indices
 
 
 own_errors(globals(), names=__all__)

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import random
+from ranvier.autograd.dtypes import default
+from ranvier.autograd.mode import mode
 from ranvier.data.batches import Batches, parts
 from ranvier.data.dataset import whole_arrays
 from ranvier.ops.rows import examples
@@ -73,6 +75,7 @@ class Worker:
         self.bits: Any = np.random.RandomState(_generate_state(seed, number))._bit_generator
         own = python_random.Random(seed + number)
         self.python = own.getstate()
+        self.settings = mode.enabled, default.dtype
         self.failed: Exception | None = None
         if loader.worker_init_fn is not None:
             self._begin(lambda: loader.worker_init_fn(number))
@@ -132,12 +135,16 @@ class Worker:
             return result
 
     def _inside(self, call: Callable[[], Any]) -> Any:
+        """The result of the call in the worker: what it sets for its process holds in it alone."""
         before, _local.info = _local.info, self.info
+        kept = mode.enabled, default.dtype
+        mode.enabled, default.dtype = self.settings
         try:
             with random.using(self.generator):
                 return call()
         finally:
-            _local.info = before
+            self.settings = mode.enabled, default.dtype
+            _local.info, (mode.enabled, default.dtype) = before, kept
 
     @contextmanager
     def _numbers(self) -> Iterator[None]:
