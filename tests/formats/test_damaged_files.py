@@ -4,6 +4,7 @@ import contextlib
 import fractions
 import gzip
 import io
+import itertools
 import json
 import pickle
 import re
@@ -110,6 +111,7 @@ def test_flipped_bytes_raise_or_load_but_never_crash(path):
         (b"PK\x03", "is a zip archive, or a part of one"),
         (b"PK\x03\x04" + b"\0" * 50, "a zip archive that is cut off or damaged"),
     ],
+    ids=itertools.count(),
 )
 def test_other_files(path, content, said):
     path.write_bytes(content)
