@@ -111,6 +111,28 @@ def test_a_saved_output_has_its_history_in_backward(create_graph):
     refused(RuntimeError, "modified by an inplace operation", y.sum().backward)
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_output_that_forward_changes_in_place(late, create_graph):
+    class Cubed(rv.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y = x * 2
+            y.mul_(1.0 if late else 3.0)
+            ctx.save_for_backward(y)
+            if late:
+                y.mul_(3.0)
+            return y
+
+        @staticmethod
+        def backward(ctx, dy):
+            return dy * ctx.saved_tensors[0]
+
+    x = rv.ones(2, requires_grad=True)
+    (dx,) = rv.autograd.grad(Cubed.apply(x).sum(), x, create_graph=create_graph)
+    assert dx.tolist() == [6, 6]
+
+
 def test_a_saved_output_without_gradient_has_none_in_backward():
     seen = []
 

@@ -29,6 +29,7 @@ class Context:
         self.needs_input_grad = needs
         self._saved: tuple[Any, ...] = ()
         self._changes: tuple[int, ...] = ()
+        self._shown: tuple[Any, ...] = ()  # the saved tensors with their history, while backward runs
         self._plain: tuple[Any, ...] = ()
         self._filled = True
         self._sources: tuple[Any, ...] = ()  # of each saved tensor: _INPUT, the number of an output, or None
@@ -47,14 +48,15 @@ class Context:
     def saved_tensors(self) -> tuple[Any, ...]:
         if self._freed:
             raise RuntimeError(AGAIN)
-        for x, count in zip(self._saved, self._changes, strict=True):
+        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]  # outputs, anew
+        for x, count in (*zip(self._saved, self._changes, strict=True), *made):
             if x is not None and x._version != count:
                 raise RuntimeError(
                     "[saved_tensors] a variable needed for gradient computation has been modified by an "
                     f"inplace operation: a tensor of shape {x.shape} is at version {x._version}; "
                     f"expected {count}"
                 )
-        return self._saved
+        return self._shown or self._saved
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
         """These outputs need no gradient."""
@@ -94,7 +96,7 @@ class _Node(Function):
         context, saved = self.context, self.context._saved
         if saved and any(source is not None and source >= 0 for source in context._sources):
             with enable_grad():  # implicit functions differentiate by a saved output
-                context._saved = tuple(
+                context._shown = tuple(
                     x if source is None else _with_history(self, x, source)
                     for x, source in zip(saved, context._sources, strict=True)
                 )
@@ -102,7 +104,7 @@ class _Node(Function):
             with no_grad():
                 slopes = self.run(context, [None if dy is None else tensor_of(dy) for dy in gradients])
         finally:
-            context._saved = saved
+            context._shown = ()
         return tuple(None if dx is None else kept(dx) for dx in slopes)
 
     def release(self) -> None:
@@ -171,7 +173,7 @@ def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
         raise NotImplementedError(
             f"[{name}] got create_graph=True; expected a backward without once_differentiable"
         )
-    context._saved = tuple(map(_with_history, [node] * len(context._saved), context._saved, context._sources))
+    context._shown = tuple(map(_with_history, [node] * len(context._saved), context._saved, context._sources))
     return tuple(node.run(context, gradients))
 
 
@@ -225,6 +227,10 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     results = results if isinstance(results, tuple) else (results,)
     sources = [outputs[i] for i in node.places]
     context._sources = tuple(_source(x, (*args, *context._plain), sources) for x in context._saved)
+    context._changes = tuple(  # forward may change an output after it has saved it, as in PyTorch
+        x._version if source is not None and source >= 0 else count
+        for x, source, count in zip(context._saved, context._sources, context._changes, strict=True)
+    )
     returned = list(outputs)
     for i, y in zip(node.places, results, strict=True):
         returned[i] = y
