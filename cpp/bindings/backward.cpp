@@ -1,6 +1,6 @@
-// Backward along the tape, of the Python layer (autograd/backpropagation.py): which nodes run, in which order, and
-// where their gradients go. What is rare (hooks, gradients that are Tensors, other memory) is a step in
-// Python.
+// Backward along the tape, of the Python layer (autograd/backpropagation.py): which nodes run, in which
+// order, and where their gradients go. What is rare (hooks, gradients that are Tensors, other memory) is a
+// step in Python.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
