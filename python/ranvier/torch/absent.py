@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ranvier.torch.names import FLAT, OUT
 
 LACKS = "ranvier, which is in place of PyTorch, lacks it; docs/pytorch_names.md lists its names"
+
+# a guard, whose answer is a bool: False here
+_GUARD = re.compile(r"(_|\w+_)?(is|are|has|can|should|supports?)_|\w+_(enabled|available|supported)$")
+_RAISED = re.compile(r"\w*(Error|Exception|Warning|Unsupported)$")
 
 
 def why(path: str) -> str:
@@ -23,11 +28,17 @@ def _full(path: str) -> str:
 
 
 class _Absent(type):
-    """The class of such names: an annotation, a base class, a test with isinstance; a call raises."""
+    """The class of such names: an annotation, a base class, a test with isinstance, which is False, as is a
+    guard by its name (`is_...`); a call of another raises."""
 
     _path: str
 
+    def __bool__(cls) -> bool:
+        return not _GUARD.match(cls.__name__)
+
     def __call__(cls, *args: Any, **settings: Any) -> Any:
+        if not cls:
+            return False
         raise NotImplementedError(f"[{_full(cls._path)}] ranvier leaves it out: {why(cls._path)}")
 
     def __getattr__(cls, name: str) -> Any:
@@ -47,7 +58,8 @@ def absent(path: str) -> Any:
     NotImplementedError: [torch.fx.symbolic_trace] ranvier leaves it out: there are no graphs of modules
     """
     module, _, name = _full(path).rpartition(".")
-    return _Absent(name, (), {"_path": path, "__module__": module})
+    bases = (Exception,) if _RAISED.match(name) else ()
+    return _Absent(name, bases, {"_path": path, "__module__": module})
 
 
 class Lacking:

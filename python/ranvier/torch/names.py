@@ -6,6 +6,8 @@ module of this library that `HOMES` names, and of `ranvier.p`.
 
 from __future__ import annotations
 
+from ranvier.torch import unused
+
 # a module of PyTorch: a file of this satellite
 FILES = {
     "__config__": "ranvier.torch.machine",
@@ -86,7 +88,7 @@ HOMES = {
     "utils.tensorboard.writer": "pytorch_names.tensorboard",
     "xpu": "cuda",
     "xpu.amp": "amp",
-}
+} | unused.HOMES
 
 # a name of PyTorch: where it is in this library
 OTHERS = {
@@ -101,9 +103,6 @@ OTHERS = {
     "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
     "_C.Future": "ranvier.torch.futures.Future",
     "_C._LinAlgError": "ranvier.linalg.LinAlgError",
-    "_C._is_tracing": "ranvier.torch.machine.is_hooked",
-    "_C._get_tracing_state": "ranvier.torch.machine.log_usage",
-    "_C._log_api_usage_once": "ranvier.torch.machine.log_usage",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "_convert_indices_from_coo_to_csr": "ranvier.torch.former.row_starts",
@@ -116,28 +115,20 @@ OTHERS = {
     "compile": "ranvier.compile.api.compile",
     "cpu.autocast": "ranvier.autocast",
     "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
-    "distributed.rpc.api._require_initialized": "ranvier.jit.script",
-    "distributed.rpc.is_available": "ranvier.cuda.is_available",
     "distributions.multivariate_normal._precision_to_scale_tril": "ranvier.torch.former.scale_tril",
     "distributions.transforms._clipped_sigmoid": "ranvier.torch.former.clipped_sigmoid",
     "empty": "ranvier.torch.buffers.empty",
     "frombuffer": "ranvier.torch.buffers.frombuffer",
     "func.stack_module_state": "ranvier.func.stacks.state_of",
-    "fx.wrap": "ranvier.jit.script",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
     "get_num_interop_threads": "ranvier.torch.machine.device_count",
     "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
     "hub.urlparse": "urllib.parse.urlparse",
-    "is_autocast_enabled": "ranvier.torch.machine.is_hooked",
     "is_conj": "ranvier.is_complex",
-    "is_deterministic_algorithms_warn_only_enabled": "ranvier.torch.machine.is_hooked",
     "is_inference": "ranvier.torch.buffers.is_inference",
     "is_neg": "ranvier.is_complex",
     "jit.Final": "typing.Final",
     "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
-    "jit._overload": "ranvier.jit.script",
-    "jit._overload_method": "ranvier.jit.script",
-    "jit.interface": "ranvier.jit.script",
     "layout": "builtins.str",
     "memory_format": "builtins.str",
     "linalg.eig": "ranvier.torch.former.eig",
@@ -161,17 +152,12 @@ OTHERS = {
     "nn.modules.rnn.RNNBase": "ranvier.nn.recurrent.RNNBase",
     "nn.modules.rnn.RNNCellBase": "ranvier.nn.recurrent_cell.RNNCellBase",
     "nn.utils.stateless._reparametrize_module": "ranvier.func.call.reparametrized",
-    "onnx.is_in_onnx_export": "ranvier.torch.machine.is_hooked",
     "optim.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.sparse_adam.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
     "optim.optimizer.ParamsT": "typing.Any",
     "optim.optimizer.StateDict": "builtins.dict",
-    "overrides.has_torch_function": "ranvier.torch.machine.is_hooked",
-    "overrides.has_torch_function_unary": "ranvier.torch.machine.is_hooked",
-    "overrides.has_torch_function_variadic": "ranvier.torch.machine.is_hooked",
     "overrides.is_tensor_like": "ranvier.is_tensor",
-    "profiler.kineto_available": "ranvier.cuda.is_available",
     "real": "ranvier.autograd.check.conj",
     "resolve_conj": "ranvier.autograd.check.conj",
     "resolve_neg": "ranvier.autograd.check.conj",
@@ -179,7 +165,6 @@ OTHERS = {
     "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
-    "set_num_interop_threads": "ranvier.torch.machine.log_usage",
     "special.erfcx": "ranvier.torch.special.erfcx",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
@@ -192,7 +177,6 @@ OTHERS = {
     "utils._pytree._namedtuple_flatten": "ranvier.torch.pytree.flatten_named",
     "utils._pytree._namedtuple_unflatten": "ranvier.torch.pytree.unflatten_named",
     "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
-    "utils.checkpoint.set_device_states": "ranvier.torch.machine.log_usage",
     "utils.data._utils.collate.np_str_obj_array_pattern": "ranvier.torch.groups.TEXTS",
     "utils.data._utils.worker._generate_state": "ranvier.data.workers._generate_state",
     "utils.data.dataloader._BaseDataLoaderIter": "ranvier.data.loader._BaseDataLoaderIter",
@@ -201,7 +185,7 @@ OTHERS = {
     "utils.data.dataloader._SingleProcessDataLoaderIter": "ranvier.data.loader._BaseDataLoaderIter",
     "utils.data.dataloader._collate_fn_t": "typing.Any",
     "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
-}
+} | unused.OTHERS
 
 # methods of Tensor that are functions of PyTorch, too, as are all whose names end with _
 FUNCTIONS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
@@ -271,16 +255,10 @@ OUT = {
     "cuda.StreamContext": _GPU,
     "cuda.graph": _GPU,
     "cuda.graphs": _GPU,
-    "distributed._composable": "each process has the whole model",
-    "distributed._tensor": "each process has the whole model",
     "distributed.algorithms": "all ranks make as many steps",
     "distributed.elastic": "mpirun starts the processes",
-    "distributed.fsdp": "each process has the whole model",
     "distributed.nn": "torch.distributed's calls have no gradients",
-    "distributed.optim": "each process has the whole model",
-    "distributed.pipelining": "each process has the whole model",
     "distributed.rpc": "processes exchange tensors with torch.distributed only",
-    "distributed.tensor": "each process has the whole model",
     "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
     "fft": _REAL,
     "fx": _GRAPHS,
@@ -341,4 +319,4 @@ OUT = {
     "utils.data.datapipes": "data sets are torch.utils.data's",
     "view_as_complex": _REAL,
     "view_as_real": _REAL,
-}
+} | unused.OUT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -54,3 +56,89 @@ def _no(*args: Any) -> bool:
 
 
 is_nccl_available = is_gloo_available = is_ucc_available = is_torchelastic_launched = _no
+
+
+def all_gather_into_tensor(
+    output_tensor: Any, input_tensor: Any, group: Any = None, async_op: bool = False
+) -> Any:
+    """The tensors of all ranks one after the other, along the first dimension or along a new one.
+
+    >>> import ranvier as rv
+    >>> whole = rv.zeros(1, 2)
+    >>> all_gather_into_tensor(whole, rv.ones(2))
+    >>> whole
+    tensor([[1., 1.]])
+    """
+    distributed = import_module("ranvier.distributed")
+    parts = output_tensor.detach().view(-1, *input_tensor.shape).unbind()
+    return distributed.all_gather(list(parts), input_tensor, group, async_op)
+
+
+def reduce_scatter_tensor(
+    output: Any, input: Any, op: str = "sum", group: Any = None, async_op: bool = False
+) -> Any:
+    """Each rank gets its part of the sum (product ...) of the tensors of all ranks."""
+    distributed = import_module("ranvier.distributed")
+    return distributed.reduce_scatter(
+        output, list(input.view(-1, *output.shape).unbind()), op, group, async_op
+    )
+
+
+def all_to_all(
+    output_tensor_list: Any, input_tensor_list: Any, group: Any = None, async_op: bool = False
+) -> Any:
+    """Each rank sends its list's tensor r to rank r, and gets the list of those that it is sent."""
+    distributed = import_module("ranvier.distributed")
+    lists: list[Any] = [None] * distributed.get_world_size(group)
+    distributed.all_gather_object(lists, [x.detach() for x in input_tensor_list], group)
+    for out, sent in zip(output_tensor_list, lists, strict=True):
+        out.detach().copy_(sent[distributed.get_rank(group)])
+    return distributed.Work() if async_op else None
+
+
+def all_to_all_single(
+    output: Any,
+    input: Any,
+    output_split_sizes: Any = None,
+    input_split_sizes: Any = None,
+    group: Any = None,
+    async_op: bool = False,
+) -> Any:
+    """As :func:`all_to_all`, of parts of a tensor along its first dimension: equal ones without sizes."""
+    size = import_module("ranvier.distributed").get_world_size(group)
+    into, parts = (
+        list(x.detach().split(sizes or len(x) // size))
+        for x, sizes in ((output, output_split_sizes), (input, input_split_sizes))
+    )
+    return all_to_all(into, parts, group, async_op)
+
+
+_all_gather_base, _reduce_scatter_base = all_gather_into_tensor, reduce_scatter_tensor
+
+
+class Placement:
+    """How a tensor is divided among processes in PyTorch: made and compared; nothing is divided here."""
+
+    def is_shard(self, dim: int | None = None) -> bool:
+        return isinstance(self, Shard) and dim in (None, self.dim)
+
+    def is_replicate(self) -> bool:
+        return isinstance(self, Replicate)
+
+    def is_partial(self, reduce_op: str | None = None) -> bool:
+        return isinstance(self, Partial) and reduce_op in (None, self.reduce_op)
+
+
+@dataclass(frozen=True)
+class Shard(Placement):
+    dim: int
+
+
+@dataclass(frozen=True)
+class Replicate(Placement):
+    pass
+
+
+@dataclass(frozen=True)
+class Partial(Placement):
+    reduce_op: str = "sum"
