@@ -15,7 +15,6 @@ import torch._dynamo.config
 from torch._dynamo import allow_in_graph, disable
 from torch.distributed.rpc import RRef
 from torch.fx import GraphModule, symbolic_trace
-from torch.fx.experimental.symbolic_shapes import guard_or_false
 
 def annotated(x: Optional[GraphModule], y: "GraphModule[int]") -> GraphModule | None: ...
 
@@ -27,7 +26,7 @@ assert allow_in_graph(annotated) is annotated is disable(annotated) is disable()
 assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
-uses = Derived, GraphModule, symbolic_trace, guard_or_false, RRef, torch.sparse.mm, torch._dynamo.explain
+uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.mm, torch._dynamo.explain
 for use in (*uses, torch.sparse_coo_tensor, torch.ops.aten.add, torch.export.export):
     try:
         use(1)
@@ -41,8 +40,50 @@ for use in (*uses, torch.sparse_coo_tensor, torch.ops.aten.add, torch.export.exp
 def test_names_that_stay_out_are_imported_and_refused_when_called() -> None:
     lines = printed("-c", _CODE).splitlines()
     assert lines[0] == "[torch.fx.GraphModule] ranvier leaves it out: there are no graphs of modules"
-    assert lines[5] == "[torch.sparse.mm] ranvier leaves it out: all tensors are dense"
+    assert lines[4] == "[torch.sparse.mm] ranvier leaves it out: all tensors are dense"
     assert all("] ranvier leaves it out: " in line for line in lines)
+
+
+_UNUSED = """
+import torch
+from torch.amp.grad_scaler import GradScaler
+from torch.distributed import all_to_all_single, all_gather_into_tensor, reduce_scatter_tensor
+from torch.distributed._functional_collectives import wait_tensor
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Partial, Replicate, Shard
+from torch.fx.experimental.symbolic_shapes import guard_or_false, statically_known_true
+
+assert Shard(0) == Shard(dim=0) != Shard(1) and Shard(1).is_shard(1) and not Replicate().is_partial()
+assert len({Replicate(), Replicate(), Partial()}) == 2 and repr(Shard(2)) == "Shard(dim=2)"
+assert guard_or_false(2 > 1) and not statically_known_true(0)
+guards = "cuda.is_current_stream_capturing xpu.is_current_stream_capturing _dynamo.utils.is_compiling"
+guards += " utils._python_dispatch.is_traceable_wrapper_subclass _C._are_functorch_transforms_active"
+guards += " _subclasses.fake_tensor.is_fake fx._symbolic_trace.is_fx_tracing _C._dispatch_has_kernel"
+guards += " backends.cuda.is_flash_attention_available"
+assert not any(eval(f'torch.{guard}()') for guard in guards.split()) and not torch._C._has_mkldnn and not isinstance(1, DTensor)
+
+@torch._dynamo.substitute_in_graph(len)
+@torch.jit.script_if_tracing
+def three(): return 3
+
+assert three() == 3 and torch._dynamo.mark_static_address(torch.ones(1)) is None
+try:
+    1 / 0
+except torch._dynamo.exc.Unsupported:
+    pass
+except ZeroDivisionError:
+    print("passed on")
+x, y, z = torch.arange(4.0), torch.zeros(1, 4), torch.zeros(4)
+all_gather_into_tensor(y, x), reduce_scatter_tensor(z, 2 * x), torch.distributed.all_to_all([y], [y + z])
+assert y.tolist() == [[0.0, 3.0, 6.0, 9.0]]
+all_to_all_single(z, x, [4], [4])
+print(z.tolist())
+"""
+
+
+def test_names_that_are_only_imported_and_guards() -> None:
+    assert printed("-m", "ranvier.torch", "-c", _UNUSED).splitlines() == ["passed on", "[0.0, 1.0, 2.0, 3.0]"]
 
 
 @pytest.mark.parametrize("path", ["fx", "fx.Node", "sparse_coo", "_dynamo.config"])

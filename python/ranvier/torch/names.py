@@ -6,7 +6,7 @@ module of this library that `HOMES` names, and of `ranvier.p`.
 
 from __future__ import annotations
 
-from ranvier.torch import unused
+import ranvier.torch.unused as unused
 
 # a module of PyTorch: a file of this satellite
 FILES = {

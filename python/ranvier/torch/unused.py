@@ -32,7 +32,7 @@ _ABOVE = """
     cpu.amp.autocast_mode cpu.amp.grad_scaler cuda.amp.autocast_mode cuda.amp.grad_scaler cuda.memory
     cuda.streams
 """
-HOMES = {path: path.rpartition(".")[0] for path in _ABOVE.split()}
+HOMES = {path: path.rpartition(".")[0].removeprefix("cpu.") for path in _ABOVE.split()}
 
 # functions that answer False
 _NO = """
