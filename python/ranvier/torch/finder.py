@@ -1,4 +1,4 @@
-"""The modules `torch` and `torchvision`: this library's names under PyTorch's paths."""
+"""The modules `torch` and, if it is not installed, `torchvision`: this library's names under their paths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.metadata
 import multiprocessing.connection  # noqa: F401  # is there after `import torch`
 import sys
 from collections.abc import Iterator
+from functools import cache
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,7 @@ class Finder:
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         root, _, inner = name.partition(".")
-        if root not in _ROOTS:
+        if root not in _ROOTS or _is_installed(root):
             return None
         homes = _homes(root, inner)
         if not homes and not why(_full(root, inner)):
@@ -43,7 +44,7 @@ class Finder:
     def find_distributions(context: Any = None) -> Iterator[importlib.metadata.Distribution]:
         """The versions that `importlib.metadata` gives for the two packages."""
         for name, version in _VERSIONS.items():
-            if getattr(context, "name", None) in (name, None):
+            if getattr(context, "name", None) in (name, None) and not _is_installed(name):
                 yield _Distribution(name, version)
 
     @staticmethod
@@ -74,6 +75,13 @@ class Finder:
             file = names.WHOLE[module.__name__]
             known = importlib.import_module(file).__all__ if file else listing()
             vars(module).update({name: attribute(name) for name in known if name[0] != "_"})
+
+
+@cache
+def _is_installed(root: str) -> bool:
+    """Whether the package's own files serve: torchvision's, if it is installed."""
+    others = (finder for finder in sys.meta_path if finder is not Finder)
+    return root == "torchvision" and any(finder.find_spec(root, None) for finder in others)
 
 
 class _Distribution(importlib.metadata.Distribution):

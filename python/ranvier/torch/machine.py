@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -52,6 +53,39 @@ def is_hooked(*args: Any) -> bool:
 def autocast_dtype(device_type: str) -> Any:
     """float32, in which blocks of autocast compute."""
     return ranvier.float32
+
+
+def home() -> str:
+    """The folder for files from the network, which nothing is written to: TORCH_HOME."""
+    cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
+    return os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
+
+
+def tqdm(*args: Any, **settings: Any) -> Any:
+    """A progress bar."""
+    from tqdm.auto import tqdm as bar  # type: ignore[import-untyped]
+
+    return bar(*args, **settings)
+
+
+def check(condition: Any, message: Any = "Expected cond to be True") -> None:
+    """Raises RuntimeError with a message, a text or what gives one, unless the condition holds: `torch._check`."""
+    if not condition:
+        raise RuntimeError(message() if callable(message) else message)
+
+
+def require(condition: Any, message: str) -> None:
+    """An `assert` for functions that are recorded elsewhere: `torch._assert`."""
+    assert condition, message
+
+
+def decorator(*args: Any, **settings: Any) -> Any:
+    """What gives a function back as it is."""
+    return lambda function: function
+
+
+def shape_as_tensor(x: Any) -> Any:
+    return ranvier.tensor(x.shape)
 
 
 def device_states(*args: Any) -> tuple[list[int], list[Any]]:
