@@ -10,6 +10,7 @@
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
+#include "bindings/public_function.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -58,7 +59,8 @@ bool may_be_watched() {
 // all: the module and the arguments.
 PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObject* names) {
   PyObject* module = all[0];
-  const bool plain = !names && !is_grad_enabled() && !anything_runs_compiled() && are_plain(all + 1, count);
+  const bool plain = !names && !is_grad_enabled() && !modes_are_asked() && !anything_runs_compiled() &&
+                     are_plain(all + 1, count);
   const py::object repeats = plain ? attribute(module, dict, g_may_repeat) : py::none();
   if (!repeats) return nullptr;
   if (repeats.ptr() == Py_True) {

@@ -157,6 +157,9 @@ _IN_C = (
     types.BuiltinFunctionType,
 )  # fmt: skip
 
+# What stands for a function, method or attribute: it calls the one in `__wrapped__` (public_function.cpp).
+PUBLIC = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
+
 
 def is_listed(function: Any) -> bool:
     """Whether the result of a function made in C follows from its arguments and its owner alone."""

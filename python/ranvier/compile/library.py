@@ -209,6 +209,8 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
         walk.items(own, walk.names & {*own, *names_of_class(Tensor)}, f"{text}.")
     if walk.looks_up or walk.stores or (walk.names and not own):
         walk.whole(own, (f"{text}.", ""))
+    if _core._has_hook(x):
+        walk.deny(text, f"a {type(x).__name__}, which is asked about calls (__torch_function__)")
     if type(x) is not Tensor and not is_of_library(type(x)):
         walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
         walk.stack.append((type(x), f"the class of {text}"))

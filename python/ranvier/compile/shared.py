@@ -33,7 +33,15 @@ from ranvier.compile.walk import Walk
 # How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
 # all other objects by number.
 _BY_VALUE = frozenset({int, bool, str, bytes, type(None), type(...), type(NotImplemented)})
-_AS_ITSELF = (type, types.ModuleType, types.BuiltinFunctionType, np.ufunc, np.dtype, DType)
+_AS_ITSELF = (
+    type,
+    types.ModuleType,
+    types.BuiltinFunctionType,
+    _core.PublicFunction,
+    np.ufunc,
+    np.dtype,
+    DType,
+)
 _NO_FORM = (np.generic, complex, types.FunctionType, range, property)
 _READ_BY_KERNELS = (int, float, tuple, list)  # settings of an optimizer
 _COMPARED = frozenset({Kind.ITEMS, Kind.SLOT, Kind.ATTRIBUTE, Kind.LIST, Kind.DICT, Kind.TYPE})

@@ -48,7 +48,10 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
     if isinstance(first, (str, bytes)):  # also those of NumPy
         return batch
     if isinstance(first, (Tensor, np.ndarray, np.generic, int, float)):
-        if isinstance(first, Tensor) and any(getattr(sample, "requires_grad", False) for sample in batch):
+        kept = isinstance(first, Tensor) and (
+            type(first) is not Tensor or any(getattr(sample, "requires_grad", False) for sample in batch)
+        )
+        if kept:
             return stack(batch)
         return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):

@@ -39,7 +39,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier import Size, Tensor
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer
-    from ranvier.torch import machine, shared
+    from ranvier.torch import dispatch, machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
     from ranvier.torch.names import LACKING
@@ -54,6 +54,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         sys.meta_path.insert(0, Finder)
         Shapes.broadcast = True
         shared.attach()
+        dispatch.attach()
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         for name in LACKING.split():

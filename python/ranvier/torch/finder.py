@@ -16,7 +16,7 @@ import ranvier.torch.names as names
 import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.torch.absent import LACKS, absent, why
-from ranvier.torch.foreign import foreign
+from ranvier.torch.dispatch import public
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
@@ -140,7 +140,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     full = f"{path}.{name}" if path else name
     if root == "torch" and full in names.OTHERS:
         module, _, inner = names.OTHERS[full].rpartition(".")
-        return getattr(importlib.import_module(module), inner)
+        return public(getattr(importlib.import_module(module), inner), full)
     if full.startswith("_foreach_") and root == "torch":
         return importlib.import_module("ranvier.torch.groups").foreach(name)
     out = why(_full(root, full))
@@ -152,12 +152,12 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             text = str(error) if str(error)[:1] == "[" else text  # a reason that names what to do
             continue
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
-            return foreign(value, full) if root == "torch" and full in names.FOREIGN else value
+            return public(value, full) if root == "torch" else value
         if not out:  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
     method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]
     if root == "torch" and not path and method and hasattr(Tensor, name):
-        return getattr(Tensor, name)  # torch.relu_(x)
+        return public(getattr(Tensor, name), name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.FILES:
         if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):
             return absent(_full(root, full))

@@ -46,7 +46,7 @@ def log_usage(*args: Any) -> None:
 
 
 def is_hooked(*args: Any) -> bool:
-    """False: no operation looks for `__torch_function__`, nor for autocast."""
+    """False: nothing is traced, nor computed in other dtypes."""
     return False
 
 

@@ -36,6 +36,7 @@ FILES = {
     "nn.grad": "ranvier.torch.inner",
     "optim.lbfgs": "ranvier.torch.inner",
     "optim.lr_scheduler": "ranvier.torch.schedules",
+    "overrides": "ranvier.torch.overrides",
     "profiler": "ranvier.torch.profiler",
     "quasirandom": "ranvier.torch.quasirandom",
     "storage": "ranvier.torch.files.plain",
@@ -110,6 +111,17 @@ OTHERS = {
     "_C._AutoDispatchBelowAutograd": "ranvier.torch.operators.exclude",
     "_C._ExcludeDispatchKeyGuard": "ranvier.torch.operators.exclude",
     "_C._LinAlgError": "ranvier.linalg.LinAlgError",
+    "_C.DisableTorchFunction": "ranvier.torch.overrides.DisableTorchFunction",
+    "_C.DisableTorchFunctionSubclass": "ranvier.torch.overrides.DisableTorchFunctionSubclass",
+    "_C.TensorBase": "ranvier.Tensor",
+    "_C._TensorBase": "ranvier.Tensor",
+    "_C._TensorMeta": "builtins.type",
+    "_C._disabled_torch_function_impl": "ranvier.torch.dispatch.silent",
+    "_C._is_torch_function_enabled": "ranvier.torch.overrides.is_enabled",
+    "_C._len_torch_function_stack": "ranvier.torch.overrides.len_modes",
+    "_C._has_torch_function": "ranvier.torch.overrides.has_torch_function",
+    "_C._has_torch_function_unary": "ranvier.torch.overrides.has_torch_function_unary",
+    "_C._has_torch_function_variadic": "ranvier.torch.overrides.has_torch_function_variadic",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "_assert": "ranvier.torch.machine.require",
@@ -176,7 +188,6 @@ OTHERS = {
     "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
     "optim.optimizer.ParamsT": "typing.Any",
     "optim.optimizer.StateDict": "builtins.dict",
-    "overrides.is_tensor_like": "ranvier.is_tensor",
     "real": "ranvier.autograd.check.conj",
     "resolve_conj": "ranvier.autograd.check.conj",
     "resolve_neg": "ranvier.autograd.check.conj",
@@ -217,20 +228,9 @@ _WHOLE = """
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
 
-# functions that objects of other libraries take over by `__torch_function__`, and that take any `out=`
-_FOREIGN = """
-    abs add addcmul bmm cat clamp clip clone cos cumsum diagonal div eq exp eye gather
-    index_select inverse isclose lerp linalg.cholesky linalg.cholesky_ex linalg.eigh linalg.eigvalsh
-    linalg.inv linalg.norm linalg.solve linalg.solve_triangular linalg.svd linalg.vector_norm log logdet
-    logsumexp lt matmul max maximum min minimum mm mul mv nan_to_num ne nn.functional.normalize
-    norm numel permute pow prod reciprocal round rsqrt sign sin sort sqrt squeeze stack sub sum
-    topk transpose unsqueeze
-"""
-FOREIGN = frozenset(_FOREIGN.split())
-
 # methods of Tensor that may not be here: an access names this library
 LACKING = """
-    addbmm addbmm_ addmv addmv_ addr addr_ adjoint angle as_strided_ as_strided_scatter as_subclass
+    addbmm addbmm_ addmv addmv_ addr addr_ adjoint angle as_strided_ as_strided_scatter
     bfloat16 cdouble cfloat chalf coalesce conj_physical_ const_data_ptr dense_dim dequantize diagflat
     diagonal_scatter dim_order dsplit eig eq_ float_power float_power_ frexp gcd gcd_ ge_ geqrf gt_
     hardshrink heaviside_ hsplit i0 i0_ igamma igamma_ igammac igammac_ imag index_reduce index_reduce_
@@ -307,7 +307,6 @@ OUT = {
     "onnx.TensorProtoDataType": "ranvier.onnx writes files",
     "onnx.symbolic_helper": "ranvier.onnx writes files",
     "onnx.symbolic_opset11": "ranvier.onnx writes files",
-    "overrides": "no operation looks for __torch_function__",
     "package": "ranvier.save writes models",
     "polar": _REAL,
     "profiler": "cProfile measures the Python code",

@@ -48,16 +48,16 @@ _NO = """
     cuda.is_current_stream_capturing cuda.is_tf32_supported cudnn_is_acceptable
     distributed._is_spmd_types_available distributed.is_xccl_available
     distributed.distributed_c10d.is_xccl_available distributed.rpc.is_available
-    functional.has_torch_function functional.has_torch_function_unary
-    functional.has_torch_function_variadic is_anomaly_check_nan_enabled is_autocast_cache_enabled
+
+is_anomaly_check_nan_enabled is_autocast_cache_enabled
     is_autocast_cpu_enabled is_autocast_enabled is_autocast_ipu_enabled is_autocast_xla_enabled
     is_deterministic_algorithms_warn_only_enabled is_distributed is_vulkan_available
     is_warn_always_enabled jit.onednn_fusion_enabled mps._is_in_bad_fork
-    nn.functional.has_torch_function nn.functional.has_torch_function_unary
-    nn.functional.has_torch_function_variadic nn.modules.activation._is_make_fx_tracing
+
+ nn.modules.activation._is_make_fx_tracing
     nn.parallel.replicate._is_jit_enabled nn.parallel.replicate._is_script_method
-    nn.parallel.replicate._is_script_module onnx.is_in_onnx_export overrides.has_torch_function
-    overrides.has_torch_function_unary overrides.has_torch_function_variadic profiler.kineto_available
+    nn.parallel.replicate._is_script_module onnx.is_in_onnx_export
+ profiler.kineto_available
     serialization._is_torchscript_zip utils._foreach_utils._device_has_foreach_support
     utils._foreach_utils._has_foreach_support utils.checkpoint._is_compiling
     xpu._is_compiled xpu._is_in_bad_fork xpu.can_device_access_peer xpu.is_current_stream_capturing

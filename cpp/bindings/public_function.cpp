@@ -1,0 +1,311 @@
+// Functions and attributes of Tensors as programs for PyTorch see them: they ask an argument's
+// `__torch_function__`, and the TorchFunctionModes, before they compute. python/ranvier/torch/dispatch.py
+// makes them, and has the slow paths: who is asked, and what a failed call may mean.
+#include "bindings/public_function.h"
+
+#include "bindings/define.h"
+
+#include <structmember.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstring>
+
+#include "bindings/guards.h"
+#include "bindings/methods.h"
+#include "bindings/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8 };  // flags of a function
+
+struct Public {
+  PyObject_HEAD vectorcallfunc call;
+  PyObject* wrapped;  // the function, or the descriptor or value of an attribute
+  PyObject* func;     // what `__torch_function__` is given; null: the object itself
+  PyObject *module, *qualname, *name, *weak;
+  long how;
+};
+
+std::atomic<bool> g_active;    // a class or a mode may want to be asked
+thread_local long t_off;       // 1: no classes are asked; 2: no modes either
+thread_local long t_modes;     // that are entered
+PyObject *g_asked, *g_failed;  // in Python: (func, args, kwargs, operator), (func, args, kwargs, error)
+PyObject *g_hook, *g_silent;   // "__torch_function__", and that of classes that are not asked
+PyTypeObject *g_function, *g_method, *g_attribute;
+
+Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
+
+// Whether the class of an argument has a `__torch_function__` that may take over a call.
+bool overrides(PyObject* x) {
+  PyTypeObject* const type = Py_TYPE(x);
+  if (type == tensor_class() || type == &PyLong_Type || type == &PyFloat_Type || type == &PyUnicode_Type ||
+      type == &PyBool_Type || x == Py_None || PyType_Check(x))
+    return false;
+  const Held hook = class_attribute(type, g_hook);
+  return hook && hook.ptr() != g_silent;
+}
+
+bool overrides_within(PyObject* x, int depth = 2) {
+  if (overrides(x)) return true;
+  if (!depth || (!PyTuple_Check(x) && !PyList_Check(x))) return false;
+  for (Py_ssize_t i = 0; i < Py_SIZE(x); ++i)
+    if (overrides_within(PySequence_Fast_GET_ITEM(x, i), depth - 1)) return true;
+  return false;
+}
+
+bool any_overrides(PyObject* const* given, Py_ssize_t count) {
+  for (Py_ssize_t i = 0; i < count; ++i)
+    if (overrides_within(given[i])) return true;
+  return false;
+}
+
+bool asks_modes() { return t_modes && t_off < 2; }
+
+// function(func, args, kwargs, last)
+PyObject* in_python(PyObject* function, PyObject* func, PyObject* const* given, Py_ssize_t count,
+                    PyObject* names, PyObject* last) {
+  const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
+  PyObject* const args = PyTuple_New(count);
+  PyObject* const settings = PyDict_New();
+  PyObject* y = nullptr;
+  if (args && settings) {
+    for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(args, i, Py_NewRef(given[i]));
+    Py_ssize_t set = 0;
+    while (set < of_names && !PyDict_SetItem(settings, PyTuple_GET_ITEM(names, set), given[count + set]))
+      ++set;
+    if (set == of_names) y = PyObject_CallFunctionObjArgs(function, func, args, settings, last, nullptr);
+  }
+  Py_XDECREF(args), Py_XDECREF(settings);
+  return y;
+}
+
+PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
+  bool may_help = t_off < 1 && any_overrides(given, count + of_names);
+  for (Py_ssize_t i = 0; i < of_names && !may_help; ++i)
+    may_help = PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), "out") == 0;
+  if (!may_help) return PyErr_Restore(type, error, trace), nullptr;
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace) PyException_SetTraceback(error, trace);
+  PyObject* const y = in_python(g_failed, reinterpret_cast<PyObject*>(self), given, count, names, error);
+  Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);
+  return y;
+}
+
+PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
+  Public* const self = as_public(object);
+  const Py_ssize_t count = PyVectorcall_NARGS(flags);
+  if (g_active.load(std::memory_order_relaxed) && t_off < 2) {
+    const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
+    if (t_modes || (!(self->how & kModesOnly) && !t_off && any_overrides(given, all)))
+      return in_python(g_asked, self->func ? self->func : object, given, count, names,
+                       self->how & kOperator ? Py_True : Py_False);
+  }
+  PyObject* const y = PyObject_Vectorcall(self->wrapped, given, flags, names);
+  return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
+}
+
+PyObject* bound(PyObject* self, PyObject* owner, PyObject*) {
+  return owner && owner != Py_None && as_public(self)->how & kBinds ? PyMethod_New(self, owner)
+                                                                    : Py_NewRef(self);
+}
+
+// --- attributes
+PyObject* get(PyObject* self, PyObject* owner, PyObject* kind) {
+  PyObject* const wrapped = as_public(self)->wrapped;
+  if (!owner || owner == Py_None) return Py_NewRef(self);
+  if (g_active.load(std::memory_order_relaxed) && (asks_modes() || (!t_off && overrides(owner)))) {
+    PyObject* const func = PyObject_GetAttrString(self, "__get__");
+    PyObject* const y = func ? in_python(g_asked, func, &owner, 1, nullptr, Py_False) : nullptr;
+    Py_XDECREF(func);
+    return y;
+  }
+  const descrgetfunc getter = Py_TYPE(wrapped)->tp_descr_get;
+  return getter ? getter(wrapped, owner, kind) : Py_NewRef(wrapped);
+}
+
+int set(PyObject* self, PyObject* owner, PyObject* value) {
+  PyObject* const wrapped = as_public(self)->wrapped;
+  if (g_active.load(std::memory_order_relaxed) &&
+      (asks_modes() || (!t_off && (overrides(owner) || (value && overrides(value)))))) {
+    PyObject* const func = PyObject_GetAttrString(self, value ? "__set__" : "__delete__");
+    PyObject* const given[] = {owner, value};
+    PyObject* const y = func ? in_python(g_asked, func, given, value ? 2 : 1, nullptr, Py_False) : nullptr;
+    Py_XDECREF(func), Py_XDECREF(y);
+    return y ? 0 : -1;
+  }
+  if (const descrsetfunc setter = Py_TYPE(wrapped)->tp_descr_set) return setter(wrapped, owner, value);
+  return PyErr_Format(PyExc_AttributeError, "attribute %R of Tensor objects is not writable",
+                      as_public(self)->name),
+         -1;
+}
+
+// --- the object itself
+PyObject* attribute(PyObject* self, PyObject* name) {
+  if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0)
+    return PyObject_GetAttr(as_public(self)->wrapped, name);
+  if (PyObject* const own = PyObject_GenericGetAttr(self, name)) return own;
+  if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return nullptr;
+  PyErr_Clear();
+  return PyObject_GetAttr(as_public(self)->wrapped, name);
+}
+int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
+  if (PyUnicode_CompareWithASCIIString(name, "__module__") &&
+      PyUnicode_CompareWithASCIIString(name, "__qualname__"))
+    return PyObject_SetAttr(as_public(self)->wrapped, name, value);
+  return PyObject_GenericSetAttr(self, name, value);
+}
+PyObject* text(PyObject* self) {
+  const Public* const p = as_public(self);
+  if (Py_IS_TYPE(self, g_attribute))
+    return PyUnicode_FromFormat("<attribute '%U' of '%U' objects>", p->name, p->module);
+  if (Py_IS_TYPE(self, g_method))
+    return PyUnicode_FromFormat("<method '%U' of '%U' objects>", p->name, p->module);
+  return PyUnicode_FromFormat(p->how & kBinds ? "<function %U>" : "<built-in function %U>", p->name);
+}
+// As the function itself: tables of a program may have been filled before it became this object.
+Py_hash_t hash(PyObject* self) { return PyObject_Hash(as_public(self)->wrapped); }
+PyObject* compared(PyObject* self, PyObject* other, int how) {
+  if (how != Py_EQ && how != Py_NE) Py_RETURN_NOTIMPLEMENTED;
+  const bool same = self == other || as_public(self)->wrapped == other;
+  return Py_NewRef(same == (how == Py_EQ) ? Py_True : Py_False);
+}
+PyObject* looks_like(PyObject* self, void*) {
+  const bool is_built_in = Py_IS_TYPE(self, g_function) && !(as_public(self)->how & kBinds);
+  PyTypeObject* const type = is_built_in                  ? &PyCFunction_Type
+                             : Py_IS_TYPE(self, g_method) ? &PyMethodDescr_Type
+                                                          : &PyFunction_Type;
+  return Py_NewRef(reinterpret_cast<PyObject*>(Py_IS_TYPE(self, g_attribute) ? &PyGetSetDescr_Type : type));
+}
+PyObject* reduced(PyObject* self, PyObject*) {
+  const Public* const p = as_public(self);
+  if (Py_IS_TYPE(self, g_function)) return Py_NewRef(p->qualname);
+  PyObject* const builtins = PyEval_GetBuiltins();
+  PyObject* const getattr = PyDict_GetItemString(builtins, "getattr");
+  return Py_BuildValue("O(OO)", getattr, tensor_class(), p->name);
+}
+
+int visit(PyObject* self, visitproc visit, void* arg) {
+  const Public* const p = as_public(self);
+  Py_VISIT(p->wrapped);
+  Py_VISIT(p->func);
+  Py_VISIT(Py_TYPE(self));
+  return 0;
+}
+int clear(PyObject* self) {
+  Public* const p = as_public(self);
+  for (PyObject** member : {&p->wrapped, &p->func, &p->module, &p->qualname, &p->name}) {
+    Py_CLEAR(*member);
+  }
+  return 0;
+}
+void release(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  if (as_public(self)->weak) PyObject_ClearWeakRefs(self);
+  clear(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyMemberDef g_members[] = {{"__wrapped__", T_OBJECT, offsetof(Public, wrapped), READONLY, nullptr},
+                           {"__module__", T_OBJECT, offsetof(Public, module), 0, nullptr},
+                           {"__qualname__", T_OBJECT, offsetof(Public, qualname), 0, nullptr},
+                           {"__name__", T_OBJECT, offsetof(Public, name), READONLY, nullptr},
+                           {"__vectorcalloffset__", T_PYSSIZET, offsetof(Public, call), READONLY, nullptr},
+                           {"__weaklistoffset__", T_PYSSIZET, offsetof(Public, weak), READONLY, nullptr},
+                           {nullptr, 0, 0, 0, nullptr}};
+PyObject* modes_only(PyObject* self, void*) { return PyBool_FromLong(as_public(self)->how & kModesOnly); }
+PyGetSetDef g_getters[] = {{"__class__", looks_like, nullptr, nullptr, nullptr},
+                           {"modes_only", modes_only, nullptr, "bool", nullptr},
+                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMethodDef g_methods[] = {{"__reduce__", reduced, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+
+template <class F>
+PyType_Slot slot(int id, F* f) {
+  return {id, reinterpret_cast<void*>(f)};
+}
+
+PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
+                       std::initializer_list<PyType_Slot> own) {
+  std::vector<PyType_Slot> slots{
+      slot(Py_tp_getattro, attribute), slot(Py_tp_setattro, set_attribute), slot(Py_tp_repr, text),
+      slot(Py_tp_hash, hash),          slot(Py_tp_richcompare, compared),   slot(Py_tp_traverse, visit),
+      slot(Py_tp_clear, clear),        slot(Py_tp_dealloc, release),        {Py_tp_members, g_members},
+      {Py_tp_getset, g_getters},       {Py_tp_methods, g_methods}};
+  slots.insert(slots.end(), own);
+  slots.push_back({0, nullptr});
+  PyType_Spec spec{name, sizeof(Public), 0,
+                   static_cast<unsigned>(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                                         Py_TPFLAGS_DISALLOW_INSTANTIATION | flags),
+                   slots.data()};
+  const py::object type = checked(PyType_FromSpec(&spec));
+  m.attr(std::strrchr(name, '.') + 1) = type;
+  return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+}
+
+// _public(type, wrapped, func, module, qualname, name, how)
+py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
+  PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(a[0]);
+  const py::object made = checked(type->tp_alloc(type, 0));
+  Public* const p = as_public(made.ptr());
+  p->call = call;
+  p->wrapped = Py_NewRef(a[1]);
+  p->func = a[2] == Py_None ? nullptr : Py_NewRef(a[2]);
+  p->module = Py_NewRef(a[3]), p->qualname = Py_NewRef(a[4]), p->name = Py_NewRef(a[5]);
+  p->how = static_cast<long>(whole_number(a[6]));
+  return made;
+}
+
+// _dispatch_state(off, modes, active): sets what is no None; what was there.
+py::object state(PyObject*, PyObject* const* a, Py_ssize_t) {
+  const py::object before = checked(Py_BuildValue("(llN)", t_off, t_modes, PyBool_FromLong(g_active)));
+  if (a[0] != Py_None) t_off = static_cast<long>(whole_number(a[0]));
+  if (a[1] != Py_None) t_modes = static_cast<long>(whole_number(a[1]));
+  if (a[2] != Py_None) g_active = a[2] == Py_True;
+  return before;
+}
+
+py::object set_slow_paths(PyObject*, PyObject* const* a, Py_ssize_t) {
+  g_asked = Py_NewRef(a[0]), g_failed = Py_NewRef(a[1]), g_silent = Py_NewRef(a[2]);
+  return py::none();
+}
+
+// Whether an argument, or an item of one that is a list or tuple, may take over calls.
+py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
+  return py::bool_(!t_off && overrides(a[0]));
+}
+
+PyMethodDef g_functions[] = {
+    method<make, 7>("_public",
+                    "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
+                    "int) -> Any"),
+    method<state, 3>(
+        "_dispatch_state",
+        "_dispatch_state(off: int | None, modes: int | None, active: bool | None) -> tuple[int, int, bool]"),
+    method<set_slow_paths, 3>("_set_dispatch", "_set_dispatch(asked: Any, failed: Any, silent: Any) -> None"),
+    method<has_hook, 1>("_has_hook", "_has_hook(x: Any) -> bool"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+bool modes_are_asked() { return g_active.load(std::memory_order_relaxed) && asks_modes(); }
+
+void register_public_function(Module m) {
+  g_hook = PyUnicode_InternFromString("__torch_function__");
+  constexpr unsigned long calls = Py_TPFLAGS_HAVE_VECTORCALL;
+  g_function = new_type(m, "ranvier._core.PublicFunction", calls,
+                        {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});
+  g_method = new_type(m, "ranvier._core.PublicMethod", calls | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                      {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});
+  g_attribute = new_type(m, "ranvier._core.PublicAttribute", 0,
+                         {slot(Py_tp_descr_get, get), slot(Py_tp_descr_set, set)});
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace ranvier::bind

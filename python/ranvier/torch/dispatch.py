@@ -1,0 +1,431 @@
+"""`__torch_function__`: functions, methods and attributes of Tensors ask the classes of their arguments.
+
+The functions that `torch` hands out are objects of the core (`cpp/bindings/public_function.cpp`), which call
+what they wrap at once until :func:`activate` has run. That is at the first class that a program derives from
+Tensor, and at the first TorchFunctionMode. From then on Tensor's own methods and attributes are such objects
+too, and the layers of `ranvier.nn` call them. A part of this library with tensors of its own, which have a
+`__torch_function__`, calls `activate()` before it makes the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ranvier
+import ranvier._core as _core
+import ranvier.nn as nn
+import ranvier.nn.functional
+import ranvier.nn.init
+import ranvier.ops as ops
+from ranvier import Tensor, no_grad
+from ranvier.autograd.duplicates import rebuild
+from ranvier.nn.loss.functional import FORMS, parameters_of
+from ranvier.ops.attach import Later
+from ranvier.ops.first_use import FUNCTIONAL_OF
+from ranvier.ops.shape.index import getitem
+
+_MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
+
+# --- which of PyTorch's functions are written in Python, and which ask modes only
+_IN_PYTHON = """
+    atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum lu
+    meshgrid norm split stft istft tensordot unique unique_consecutive unravel_index pca_lowrank svd_lowrank
+"""
+_NOT_WRAPPED = """
+    are_deterministic_algorithms_enabled broadcast_shapes compile compiled_with_cxx11_abi cond from_dlpack
+    get_default_device get_deterministic_debug_mode get_float32_matmul_precision get_rng_state initial_seed
+    is_deterministic_algorithms_warn_only_enabled is_storage is_tensor is_warn_always_enabled load lobpcg
+    manual_seed save seed set_default_device set_default_dtype set_default_tensor_type
+    set_deterministic_debug_mode set_float32_matmul_precision set_printoptions set_rng_state set_warn_always
+    typename use_deterministic_algorithms vmap while_loop
+"""
+_FACTORIES = """
+    arange as_tensor asarray bartlett_window blackman_window empty empty_permuted empty_strided eye from_file
+    from_numpy frombuffer full hamming_window hann_window kaiser_window linspace logspace normal ones rand
+    rand_like randint randint_like randn randn_like randperm range scalar_tensor tensor tril_indices
+    triu_indices vander zeros as_strided can_cast promote_types result_type get_default_dtype get_num_threads
+    is_grad_enabled is_inference_mode_enabled set_num_threads is_autocast_enabled
+"""
+_BUILT_IN = """
+    adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear celu_ channel_shuffle conv1d conv2d conv3d
+    conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity elu_ gelu hardshrink
+    hardtanh_ leaky_relu_ linear logsigmoid native_channel_shuffle one_hot pairwise_distance pdist
+    pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
+    threshold_
+"""
+_SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
+    "": frozenset(_IN_PYTHON.split()),
+    "functional": frozenset(_IN_PYTHON.split()),
+    "linalg": frozenset[str](),
+    "special": frozenset[str](),
+    "nn.functional": None,  # all but those of _BUILT_IN
+    "nn.init": None,
+}
+_PLAIN, _ONLY_MODES, _F_BUILT_IN = (frozenset(x.split()) for x in (_NOT_WRAPPED, _FACTORIES, _BUILT_IN))
+# --- attributes of Tensor: what operators give as the function, and what asks nobody
+_OPERATORS = {
+    **{f"__{r}{op}__": op for op in ("add", "mul") for r in ("", "r")},
+    **{f"__{op}__": op for op in ("sub", "matmul", "neg", "abs", "lt", "le", "gt", "ge", "ne")},
+    **{f"__i{op}__": f"{op}_" for op in ("add", "sub", "mul")},
+    **{f"__r{op}__": f"bitwise_{op}" for op in ("and", "or", "xor")},
+    **{"__truediv__": "div", "__mod__": "remainder", "__rmatmul__": "__rmatmul__", "__itruediv__": "div_"},
+}
+_DUNDERS = """
+    and array array_wrap bool complex contains deepcopy dlpack dlpack_device eq float floordiv format
+    getitem iand ifloordiv ilshift imod index int invert ior ipow irshift ixor len lshift or pow
+    reduce_ex repr reversed rfloordiv rlshift rmod rpow rrshift rshift rsub rtruediv setitem setstate xor copy
+"""
+_SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | _OPERATORS.keys()
+_ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
+
+_made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
+_is_active = False
+
+
+def public(function: Any, path: str) -> Any:
+    """The object that `torch` has under a path, for a function; anything else is given back.
+
+    >>> public(ops.tanh, "tanh").__module__
+    'torch'
+    """
+    space, _, name = path.rpartition(".")
+    if type(function) is _core.PublicFunction:
+        function = getattr(function, "__wrapped__")  # noqa: B009
+    if not isinstance(function, _FUNCTIONS) or space not in _SPACES or (space == "" and name in _PLAIN):
+        return function
+    made = _made.get((path, id(function)))
+    if made is None:
+        binding = _SPACES[space]
+        binds = name in binding if binding is not None else name not in _F_BUILT_IN
+        how = _RETRIES | _BINDS * binds | _MODES_ONLY * (space == "" and name in _ONLY_MODES)
+        home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
+        text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
+        made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
+        _made[path, id(function)] = made
+    return made
+
+
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
+
+
+# --- who is asked
+class State(threading.local):
+    """Of a thread: the modes that are entered."""
+
+    def __init__(self) -> None:
+        self.modes: list[Any] = []
+
+
+state = State()
+
+
+@contextlib.contextmanager
+def switched_off(level: int) -> Iterator[None]:
+    """Without questions: 1 to classes, 2 to modes either."""
+    before = _core._dispatch_state(None, None, None)[0]
+    _core._dispatch_state(max(level, before), None, None)
+    try:
+        yield
+    finally:
+        _core._dispatch_state(before, None, None)
+
+
+def push(mode: Any) -> None:
+    activate()
+    state.modes.append(mode)
+    _core._dispatch_state(None, len(state.modes), None)
+
+
+def pop() -> Any:
+    mode = state.modes.pop()
+    _core._dispatch_state(None, len(state.modes), None)
+    return mode
+
+
+def overriding(values: Iterable[Any], depth: int = 2) -> list[Any]:
+    """One argument of each class that may take over a call, also in lists and tuples: the first of a class,
+    and a class before those that it inherits from."""
+    found: list[Any] = []
+    _collect(values, found, depth)
+    return found
+
+
+def _collect(values: Iterable[Any], found: list[Any], depth: int) -> None:
+    for x in values:
+        if _core._has_hook(x):
+            kinds = [type(other) for other in found]
+            if type(x) not in kinds:
+                place = next((i for i, kind in enumerate(kinds) if issubclass(type(x), kind)), len(kinds))
+                found.insert(place, x)
+        elif depth and isinstance(x, (tuple, list)):
+            _collect(x, found, depth - 1)
+
+
+def asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operator: bool) -> Any:
+    """What a call gives of which a mode, or an argument, is asked. operator: Python asks the other."""
+    found = overriding((*args, *kwargs.values()))
+    kinds = [type(x) for x in found]
+    if isinstance(func, types.FunctionType):  # PyTorch's functions in Python count Tensor itself, too
+        kinds += dict.fromkeys(type(x) for x in args if type(x) is Tensor)
+    return ask(func, tuple(kinds), found, args, kwargs, NotImplemented if operator else None)
+
+
+def ask(
+    func: Any, kinds: tuple[type, ...], found: list[Any], args: Any, kwargs: Any, otherwise: Any = None
+) -> Any:
+    """The first answer that is not NotImplemented: of the mode that was entered last, then of the arguments.
+
+    Raises TypeError where none of them has one.
+    """
+    if state.modes and _core._dispatch_state(None, None, None)[0] < 2:
+        mode = pop()
+        try:
+            answer = mode.__torch_function__(func, kinds, args, kwargs)
+        finally:
+            push(mode)
+        if answer is not NotImplemented:
+            return answer
+    for x in found:
+        answer = x.__torch_function__(func, kinds, args, kwargs)
+        if answer is not NotImplemented:
+            return answer
+    if otherwise is not None:
+        return otherwise
+    raise TypeError(
+        f"Multiple dispatch failed for {getattr(func, '__module__', 'torch')!s}.{func.__name__}; all "
+        f"__torch_function__ handlers returned NotImplemented: {[kind.__name__ for kind in kinds]}"
+    )
+
+
+def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
+    """What a call gives that a function has refused: the answer of an argument of another library, or the
+    result written to `out`. Else raises its error."""
+    found = overriding((*args, *kwargs.values()))
+    for x in found:
+        answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
+        if answer is not NotImplemented:
+            return answer
+    if found or "out" not in kwargs:
+        raise error
+    out = kwargs.pop("out")
+    result = func.__wrapped__(*args, **kwargs)
+    return result if out is None else _written(func.__name__, out, result)
+
+
+def _written(name: str, out: Any, result: Any) -> Any:
+    """`out` with the values of the result, off the tape; several of several. It gets the shape of the result,
+    with PyTorch's warning if it has elements."""
+    if isinstance(out, (tuple, list)):
+        parts = [_written(name, *pair) for pair in zip(out, result, strict=True)]
+        return getattr(type(result), "_make", tuple)(parts)
+    if result.requires_grad or out.requires_grad:
+        raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
+    with no_grad():
+        if out.numel() == 0 != result.numel():
+            out.data = result.to(out.dtype)
+        if out.shape != result.shape:
+            warnings.warn(
+                f"[{name}] got out of shape {tuple(out.shape)}; it is resized to {tuple(result.shape)}",
+                stacklevel=3,
+            )
+            out.resize_(result.shape)
+        return out.copy_(result)
+
+
+# --- Tensor's own answer
+def default(cls: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """Tensor.__torch_function__: calls the function, and gives its results the class."""
+    if not all(issubclass(cls, kind) for kind in types):
+        return NotImplemented
+    kwargs = kwargs or {}
+    before = _core._dispatch_state(1, None, None)[0]
+    try:
+        result = func(*args, **kwargs)
+        own = isinstance(getattr(func, "__self__", func), _OWN) and not _holds(
+            result, (*args, *kwargs.values())
+        )
+        return result if func in nowrap() else converted(result, cls, own)
+    finally:
+        _core._dispatch_state(before, None, None)
+
+
+_OWN = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
+
+
+def nowrap() -> Any:
+    """The functions whose results are given back as they are."""
+    if not _NOWRAP:
+        _NOWRAP.add(Tensor.grad.__get__)
+    return _NOWRAP
+
+
+_NOWRAP: set[Any] = set()
+
+
+def _holds(result: Any, values: Iterable[Any]) -> bool:
+    """Whether an argument is the result, or a part of it: a tensor that others have."""
+    parts = result if isinstance(result, (tuple, list)) else (result,)
+    for x in values:
+        if isinstance(x, (tuple, list)):
+            if _holds(result, x):
+                return True
+        elif type(x) is Tensor and any(part is x for part in parts):
+            return True
+    return False
+
+
+def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
+    """The Tensors of a result as those of a class. is_new: no other has them."""
+    if cls is Tensor:
+        return result
+    if isinstance(result, Tensor):
+        return (
+            result
+            if isinstance(result, cls)
+            else _become(result, cls)
+            if is_new
+            else as_subclass(result, cls)
+        )
+    if isinstance(result, (tuple, list)) and any(isinstance(x, (Tensor, tuple, list)) for x in result):
+        return getattr(type(result), "_make", type(result))([converted(x, cls, is_new) for x in result])
+    return result
+
+
+def as_subclass(self: Any, cls: Any) -> Any:
+    """The tensor as one of a class of Tensors: the same memory and, on the tape, a view.
+
+    >>> class Image(Tensor): pass
+    >>> type(as_subclass(ops.mean(Tensor([1.0])), Image)).__name__
+    'Image'
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError(f"[as_subclass] got {cls!r}; expected a class of Tensors")
+    with switched_off(2):
+        return _become(getitem(self, ...), cls)
+
+
+def _become(tensor: Any, cls: Any) -> Any:
+    """A new tensor, of the class that it is to have."""
+    try:
+        tensor.__class__ = cls
+        return tensor
+    except TypeError:  # a class with slots of its own
+        out = rebuild(cls, tensor._array, False)
+        for name in ("_cell", "_requires_grad", "_grad_fn", "_view"):
+            setattr(out, name, getattr(tensor, name))
+        return out
+
+
+def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """Tensor.__new__ for classes that call it with the data."""
+    out = object.__new__(cls)
+    if args or kwargs:
+        Tensor.__init__(out, *args, **kwargs)
+    return out
+
+
+def silent(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """`torch._C._disabled_torch_function_impl`: the `__torch_function__` of classes that are not asked."""
+    with switched_off(1):
+        return func(*args, **(kwargs or {}))
+
+
+_SILENT = staticmethod(silent)
+_core._set_dispatch(asked, failed, _SILENT)
+
+
+# --- attached
+def attach() -> None:
+    """Puts what programs find of it on Tensor."""
+    Tensor.__torch_function__ = classmethod(default)  # type: ignore[attr-defined]
+    nn.Parameter.__torch_function__ = nn.Buffer.__torch_function__ = _SILENT  # type: ignore[attr-defined]
+    Tensor.as_subclass = as_subclass  # type: ignore[attr-defined]
+    Tensor.__new__ = _new  # type: ignore[method-assign]
+    Tensor.__init_subclass__ = classmethod(_derived)  # type: ignore[assignment,arg-type]
+    for kind in Tensor.__subclasses__():
+        _derived(kind)
+
+
+def _derived(cls: Any, **kwargs: Any) -> None:
+    """A class that a program derives from Tensor wants to be asked."""
+    super(Tensor, cls).__init_subclass__(**kwargs)
+    if not cls.__module__.startswith("ranvier.") and cls.__torch_function__ is not silent:
+        activate()
+
+
+def activate() -> None:
+    """From now on functions, methods, attributes and layers ask; see the text of this module."""
+    global _is_active
+    if _is_active:
+        return
+    _is_active = True
+    for name, value in list(vars(Tensor).items()):
+        if (name[0] == "_" and name not in _SPECIAL) or name in _ASK_NOBODY:
+            continue
+        if type(value) is Later:
+            value = getattr(Tensor, name)
+        _replace(name, value)
+    unbind: Any = vars(Tensor)["unbind"]
+    Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
+    for name, op in _OPERATORS.items():
+        _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
+    _attach_layers()
+    _core._dispatch_state(None, None, True)
+
+
+def _replace(name: str, value: Any, func: Any = None) -> None:
+    if isinstance(value, (staticmethod, classmethod)) or type(value).__name__ == "Lacking":
+        return
+    is_method = callable(value) and not isinstance(value, type)
+    kind = _core.PublicMethod if is_method else _core.PublicAttribute
+    how = _BINDS | _OPERATOR * (name[:2] == "__")
+    setattr(Tensor, name, _core._public(kind, value, func, "torch.Tensor", f"Tensor.{name}", name, how))
+
+
+def _attach_layers() -> None:
+    """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
+    modules = [nn, importlib.import_module("ranvier.data.collate")]
+    for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
+        modules.append(importlib.import_module(info.name))
+    for module in (ops, *modules):
+        for name, value in list(vars(module).items()):
+            if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
+                setattr(module, name, made)
+    rare: Any = ops._rare
+    vars(ops)["_rare"] = lambda module, name: public(
+        rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name
+    )
+    for op, form in FORMS.items():
+        setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
+
+
+def _loss(op: Any, form: Any) -> Callable[..., Any]:
+    """What a layer calls for a loss, whose function in PyTorch has other arguments."""
+    op = getattr(op, "__wrapped__", op)
+    names = list(parameters_of(op))
+    inputs = sum(p.default is p.empty for p in parameters_of(op).values())
+
+    def loss(*args: Any) -> Any:
+        if any(map(_core._has_hook, args)) or state.modes:
+            return form(*args[:inputs], **dict(zip(names[inputs:], args[inputs:], strict=False)))
+        return op(*args)
+
+    loss.__wrapped__ = op  # type: ignore[attr-defined]
+    return loss
+
+
+def _for_layers(function: Callable[..., Any]) -> Any:
+    """The object of PyTorch's function that is a function of this library."""
+    name = function.__name__
+    for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
+        own = getattr(home, name, None) if name[0] != "_" else None
+        if own is not None and getattr(own, "__wrapped__", own) is function:
+            return public(function, f"{path}.{name}".lstrip("."))
+    return function

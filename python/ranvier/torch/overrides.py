@@ -1,0 +1,190 @@
+"""`torch.overrides`: which calls ask `__torch_function__`, and modes that are asked about all calls."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import ranvier._core as _core
+import ranvier.torch.dispatch as dispatch
+from ranvier import Tensor, is_tensor
+
+__all__ = [
+    "BaseTorchFunctionMode",
+    "TorchFunctionMode",
+    "enable_reentrant_dispatch",
+    "get_default_nowrap_functions",
+    "get_ignored_functions",
+    "get_overridable_functions",
+    "handle_torch_function",
+    "has_torch_function",
+    "is_tensor_like",
+    "is_tensor_method_or_property",
+    "resolve_name",
+    "wrap_torch_function",
+]
+
+get_default_nowrap_functions = dispatch.nowrap
+
+
+def has_torch_function(relevant_args: Iterable[Any]) -> bool:
+    """Whether a mode, or one of the arguments, may take over a call."""
+    off, modes, _ = _core._dispatch_state(None, None, None)
+    return (modes > 0 and off < 2) or any(_core._has_hook(x) for x in relevant_args)
+
+
+def has_torch_function_variadic(*args: Any) -> bool:
+    return has_torch_function(args)
+
+
+has_torch_function_unary = has_torch_function_variadic
+
+
+def handle_torch_function(
+    public_api: Callable[..., Any], relevant_args: Iterable[Any], *args: Any, **kwargs: Any
+) -> Any:
+    """What a function gives that asks its arguments. Raises TypeError where none of them has an answer."""
+    relevant_args = tuple(relevant_args)
+    found = dispatch.overriding(relevant_args, 0)
+    kinds = [type(x) for x in found] + list(
+        dict.fromkeys(type(x) for x in relevant_args if type(x) is Tensor)
+    )
+    return dispatch.ask(public_api, tuple(kinds), found, args, kwargs)
+
+
+def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[..., Any]:
+    """A decorator: the function asks those arguments that the dispatcher gives for its own."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            relevant = tuple(dispatcher(*args, **kwargs))
+            if has_torch_function(relevant):
+                return handle_torch_function(asking, relevant, *args, **kwargs)
+            return function(*args, **kwargs)
+
+        return asking
+
+    return decorate
+
+
+def is_tensor_like(value: Any) -> bool:
+    """Whether it is a Tensor or an object with a `__torch_function__`."""
+    return is_tensor(value) or hasattr(value, "__torch_function__")
+
+
+def is_tensor_method_or_property(func: Any) -> bool:
+    """Whether a function that `__torch_function__` is given is one of Tensor's."""
+    kinds = (_core.PublicMethod, _core.PublicAttribute)
+    return isinstance(func, kinds) or type(getattr(func, "__self__", None)) in kinds
+
+
+def resolve_name(func: Any) -> str | None:
+    """The path of a function: `torch.add`, `torch.Tensor.shape.__get__`."""
+    owner: Any = getattr(func, "__self__", None)
+    if type(owner) is _core.PublicAttribute:
+        return f"torch.Tensor.{owner.__name__}.{func.__name__}"
+    if type(func) in (_core.PublicMethod, _core.PublicAttribute):
+        return f"{func.__module__}.{func.__name__}"
+    if isinstance(func, str) or getattr(func, "__module__", None) is None:
+        return None
+    return f"{func.__module__}.{func.__qualname__}"
+
+
+@functools.cache
+def _functions(modes_only: bool) -> dict[Any, list[Any]]:
+    dispatch.activate()
+    found: dict[Any, list[Any]] = {}
+    for path in ("", "functional", "nn.functional", "linalg", "special", "nn.init"):
+        module = importlib.import_module(f"torch.{path}".rstrip("."))
+        for name in dir(module):
+            value = None if name[0] == "_" else getattr(module, name, None)
+            if type(value) is _core.PublicFunction and value.modes_only is modes_only:
+                found.setdefault(module, []).append(value)
+    if not modes_only:
+        found[Tensor] = [x for x in vars(Tensor).values() if type(x) is _core.PublicMethod]
+        found[Tensor] += [
+            x.__get__ for x in vars(Tensor).values() if type(x) is _core.PublicAttribute
+        ]
+    return found
+
+
+def get_overridable_functions() -> dict[Any, list[Any]]:
+    """The functions and methods that ask their arguments, by the module or class that has them."""
+    return _functions(False)
+
+
+def get_ignored_functions() -> set[Any]:
+    """The functions that ask modes alone."""
+    return {value for values in _functions(True).values() for value in values}
+
+
+class TorchFunctionMode:
+    """A block in which its `__torch_function__` is asked about all calls of torch's functions."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        dispatch.push(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        dispatch.pop()
+
+    @classmethod
+    def push(cls, *args: Any, **kwargs: Any) -> Any:
+        return cls(*args, **kwargs)
+
+
+class BaseTorchFunctionMode(TorchFunctionMode):
+    """A mode that calls the functions."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def enable_reentrant_dispatch() -> Iterator[None]:
+    """Nothing is to be done: a function asks wherever it is called."""
+    yield
+
+
+class DisableTorchFunctionSubclass:
+    """A block in which no class is asked."""
+
+    _level = 1
+
+    def __enter__(self) -> None:
+        self._before = _core._dispatch_state(None, None, None)[0]
+        _core._dispatch_state(max(self._level, self._before), None, None)
+
+    def __exit__(self, *error: object) -> None:
+        _core._dispatch_state(self._before, None, None)
+
+
+class DisableTorchFunction(DisableTorchFunctionSubclass):
+    """A block in which neither classes nor modes are asked."""
+
+    _level = 2
+
+
+def is_enabled() -> bool:
+    """`torch._C._is_torch_function_enabled`"""
+    return _core._dispatch_state(None, None, None)[0] == 0
+
+
+def len_modes() -> int:
+    return len(dispatch.state.modes)
+
+
+def _get_current_function_mode() -> Any:
+    modes = dispatch.state.modes
+    return modes[-1] if modes else None
+
+
+def _get_current_function_mode_stack() -> list[Any]:
+    return list(dispatch.state.modes)
