@@ -163,9 +163,9 @@ int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
 PyObject* text(PyObject* self) {
   const Public* const p = as_public(self);
   if (Py_IS_TYPE(self, g_attribute))
-    return PyUnicode_FromFormat("<attribute '%U' of '%U' objects>", p->name, p->module);
+    return PyUnicode_FromFormat("<attribute '%U' of 'torch.Tensor' objects>", p->name);
   if (Py_IS_TYPE(self, g_method))
-    return PyUnicode_FromFormat("<method '%U' of '%U' objects>", p->name, p->module);
+    return PyUnicode_FromFormat("<method '%U' of 'torch.Tensor' objects>", p->name);
   return PyUnicode_FromFormat(p->how & kBinds ? "<function %U>" : "<built-in function %U>", p->name);
 }
 // As the function itself: tables of a program may have been filled before it became this object.

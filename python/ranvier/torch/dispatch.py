@@ -76,7 +76,9 @@ _OPERATORS = {
     **{f"__i{op}__": f"{op}_" for op in ("add", "sub", "mul")},
     **{f"__r{op}__": f"bitwise_{op}" for op in ("and", "or", "xor")},
     **{"__truediv__": "div", "__mod__": "remainder", "__rmatmul__": "__rmatmul__", "__itruediv__": "div_"},
+    **{"__imod__": "remainder_", "__ifloordiv__": "floor_divide_", "ndimension": "dim", "nelement": "numel"},
 }
+_CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # PyTorch's __name__
 _DUNDERS = """
     and array array_wrap bool complex contains deepcopy dlpack dlpack_device eq float floordiv format
     getitem iand ifloordiv ilshift imod index int invert ior ipow irshift ixor len lshift or pow
@@ -96,7 +98,7 @@ def public(function: Any, path: str) -> Any:
     'torch'
     """
     space, _, name = path.rpartition(".")
-    if type(function) is _core.PublicFunction:
+    if type(function) in (_core.PublicFunction, _core.PublicMethod):
         function = getattr(function, "__wrapped__")  # noqa: B009
     if not isinstance(function, _FUNCTIONS) or space not in _SPACES or (space == "" and name in _PLAIN):
         return function
@@ -385,8 +387,8 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
         return
     is_method = callable(value) and not isinstance(value, type)
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how = _BINDS | _OPERATOR * (name[:2] == "__")
-    setattr(Tensor, name, _core._public(kind, value, func, "torch.Tensor", f"Tensor.{name}", name, how))
+    how, text = _BINDS | _OPERATOR * (name[:2] == "__"), _CALLED.get(name, name)
+    setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
 
 
 def _attach_layers() -> None:

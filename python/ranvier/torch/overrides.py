@@ -86,9 +86,7 @@ def resolve_name(func: Any) -> str | None:
     """The path of a function: `torch.add`, `torch.Tensor.shape.__get__`."""
     owner: Any = getattr(func, "__self__", None)
     if type(owner) is _core.PublicAttribute:
-        return f"torch.Tensor.{owner.__name__}.{func.__name__}"
-    if type(func) in (_core.PublicMethod, _core.PublicAttribute):
-        return f"{func.__module__}.{func.__name__}"
+        return f"{resolve_name(owner)}.{func.__name__}"
     if isinstance(func, str) or getattr(func, "__module__", None) is None:
         return None
     return f"{func.__module__}.{func.__qualname__}"
@@ -107,7 +105,7 @@ def _functions(modes_only: bool) -> dict[Any, list[Any]]:
     if not modes_only:
         found[Tensor] = [x for x in vars(Tensor).values() if type(x) is _core.PublicMethod]
         found[Tensor] += [
-            x.__get__ for x in vars(Tensor).values() if type(x) is _core.PublicAttribute
+            getattr(x, "__get__") for x in vars(Tensor).values() if type(x) is _core.PublicAttribute
         ]
     return found
 
