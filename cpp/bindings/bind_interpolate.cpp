@@ -149,24 +149,24 @@ struct Grid {
   Input x, points;
   Shape shape;  // of the result
 
-  Grid(const Input& x, const Input& grid, const Name& mode, const Name& padding, const Truth& align)
+  Grid(const Input& x, const Input& grid, const Name& mode, const Name& padding, const Truth& align, const Truth& pixels)
       : points(contiguous(grid)) {
     settings.mode = GridMode(mode.one_of({"bilinear", "nearest", "bicubic"}));
     settings.padding = GridPadding(padding.one_of({"zeros", "border", "reflection"}));
-    settings.align_corners = align;
+    settings.align_corners = align, settings.in_pixels = pixels;
     if (x.ndim() != 4 || grid.ndim() != 4 || grid.shape(3) != 2 || grid.shape(0) != x.shape(0))
       fail_value(x.op(), "got x of shape ", x.shape(), " and grid of ", grid.shape(),
                  "; expected (n, c, h, w) and (n, p, q, 2)");
-    const int64_t pixels = x.shape(2) * x.shape(3), channels = x.shape(1);
-    if (pixels == 0 || pixels > INT32_MAX) x.fail("images of at least one pixel, and of fewer than 2**31");
-    settings.channels_last = over_channels(x.view<char>()) && channels > 1 && pixels <= INT32_MAX / channels;
+    const int64_t area = x.shape(2) * x.shape(3), channels = x.shape(1);
+    if (area == 0 || area > INT32_MAX) x.fail("images of at least one pixel, and of fewer than 2**31");
+    settings.channels_last = over_channels(x.view<char>()) && channels > 1 && area <= INT32_MAX / channels;
     this->x = dense(x, settings.channels_last);
     shape = {x.shape(0), channels, grid.shape(1), grid.shape(2)};
   }
 };
 
-Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_mode, Truth align_corners) {
-  const Grid g(x, grid, mode, padding_mode, align_corners);
+Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_mode, Truth align_corners, Truth in_pixels) {
+  const Grid g(x, grid, mode, padding_mode, align_corners, in_pixels);
   Output y = new_images(x.dtype(), 2, g.settings.channels_last, g.shape);
   run<GridSample>(x.dtype(), g.settings, g.x, g.points, y);
   return y;
@@ -174,9 +174,9 @@ Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_
 
 std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(const Floats& dy, const Floats& x,
                                                           const Floats& grid, Name mode, Name padding_mode,
-                                                          Truth align_corners, Truth needs_x,
+                                                          Truth align_corners, Truth in_pixels, Truth needs_x,
                                                           Truth needs_grid) {
-  const Grid g(x, grid, mode, padding_mode, align_corners);
+  const Grid g(x, grid, mode, padding_mode, align_corners, in_pixels);
   dy.expect_shape(g.shape);
   MaybeOutput dx, dgrid;
   if (needs_x) dx = new_images(x.dtype(), 2, g.settings.channels_last, x.shape());
@@ -189,9 +189,9 @@ std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(const Floats& dy, cons
 }  // namespace
 
 void register_interpolate(Module m) {
-  def(m, "grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False)", grid_sample);
+  def(m, "grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, in_pixels=False)", grid_sample);
   def(m,
-      "grid_sample_backward(dy, x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, "
+      "grid_sample_backward(dy, x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, in_pixels=False, "
       "needs_x=True, needs_grid=True)",
       grid_sample_backward, "grid_sample");
   def(m, "interpolate(x, size=None, scale_factor=None, mode='nearest', align_corners=False)", interpolate);

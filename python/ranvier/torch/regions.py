@@ -1,30 +1,244 @@
-"""torchvision's compiled operators, `torch.ops.torchvision`."""
+"""torchvision's compiled operators, `torch.ops.torchvision`: boxes, regions of images, deformable convolution.
+
+A region's value is a weighted sum of pixels, so `embedding_bag` computes it and its gradient. Where regions
+are has none.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier as rv
+import ranvier.nn.functional as F
+from ranvier import Tensor, kernels
+from ranvier.ops.image.sampling import GridSample
 from ranvier.torch.operators import Library
 
+Array = np.ndarray[Any, Any]
+
+
+def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """The numbers of the boxes that stay, by falling scores: a box that shares more with a better one leaves.
+
+    >>> boxes = rv.tensor([[0.0, 0, 2, 2], [0, 0, 2, 1.9], [4, 4, 5, 5]])
+    >>> nms(boxes, rv.tensor([0.5, 0.9, 0.1]), 0.5)
+    tensor([1, 2])
+    """
+    if dets.ndim != 2 or dets.shape[1] != 4 or scores.shape != dets.shape[:1]:
+        raise ValueError(
+            f"[nms] got boxes of shape {dets.shape} and scores of {scores.shape}; expected (n, 4) and (n,)"
+        )
+    order = scores.detach().argsort(descending=True, stable=True)
+    return order[rv.from_numpy(kernels.nms(dets.detach()[order].numpy(), float(iou_threshold)))]
+
+
+class _Line(NamedTuple):
+    """What each bin of each region reads along one axis: its pixels and their weights, one bin after another."""
+
+    counts: Array  # of the pixels of a bin: (regions * bins,)
+    pixels: Array
+    weights: Array
+
+
+def _parts(counts: Array) -> tuple[Array, Array]:
+    """Of things that consist of so many parts: the thing of each part, and the part's place in it."""
+    owners = np.repeat(np.arange(len(counts)), counts)
+    return owners, np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _Line:
+    """Points at equal distances in each bin, `ratio` of them or one a pixel, between two pixels each."""
+    step = length / start.dtype.type(bins)
+    points = np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
+    counts = np.repeat(2 * points, bins)
+    owners, places = _parts(counts)
+    regions, step = owners // bins, step[owners // bins]
+    p = start[regions] + (owners % bins).astype(step.dtype) * step
+    p += (places // 2 + step.dtype.type(0.5)) * step / points[regions].astype(step.dtype)
+    inside = (p >= -1) & (p <= size)
+    p = np.where(inside, p.clip(0, size - 1), 0)
+    low = p.astype(np.int64)
+    share = p - low.astype(p.dtype)
+    second = places % 2 == 1
+    weights = np.where(second, share, 1 - share) * inside / np.maximum(points, 1)[regions]
+    return _Line(counts, np.minimum(low + second, size - 1), weights.astype(step.dtype))
+
+
+def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
+    """The pixels that each bin touches, up to `last`, with equal weights."""
+    step = (length.astype(start.dtype) / start.dtype.type(bins))[:, None]
+    edges = np.arange(bins + 1).astype(start.dtype)
+    first = (np.floor(edges[:-1] * step) + start[:, None]).clip(0, last).astype(np.int64)
+    end = (np.ceil(edges[1:] * step) + start[:, None]).clip(0, last).astype(np.int64)
+    counts = (end - first).clip(0).reshape(-1)
+    owners, places = _parts(counts)
+    return _Line(counts, first.reshape(-1)[owners] + places, (1 / counts[owners]).astype(start.dtype))
+
+
+def _bags(input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str) -> Tensor:
+    """The sums of the pixels in all pairs of rows and columns, or the greatest: (regions, c, *bins).
+
+    mode "bins": each bin reads channels of its own, of which there are bins times as many.
+    """
+    (n, c, h, w), (ph, pw) = input.shape, bins
+    region, i, j = (a.reshape(-1) for a in np.indices((len(images), ph, pw)))
+    image = images[region]
+    if mode == "bins":
+        c //= ph * pw
+        image = (image * ph + i) * pw + j
+        input = input.reshape(n, c, ph, pw, h, w).permute(0, 2, 3, 4, 5, 1)
+    else:
+        input = input.permute(0, 2, 3, 1)
+    at_row, at_column = region * ph + i, region * pw + j
+    counts = rows.counts[at_row] * columns.counts[at_column]
+    bag, place = _parts(counts)
+    width = columns.counts[at_column][bag]
+    row = (np.cumsum(rows.counts) - rows.counts)[at_row][bag] + place // width
+    column = (np.cumsum(columns.counts) - columns.counts)[at_column][bag] + place % width
+    index = (image[bag] * h + rows.pixels[row]) * w + columns.pixels[column]
+    weights = None if mode == "max" else rv.from_numpy(rows.weights[row] * columns.weights[column])
+    y = F.embedding_bag(
+        rv.from_numpy(index),
+        input.reshape(-1, c),
+        rv.from_numpy(np.cumsum(counts) - counts),
+        mode="max" if mode == "max" else "sum",
+        per_sample_weights=weights,
+    )
+    return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
+
+
+def _read(name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False) -> tuple[Array, Array]:
+    """The images of regions, and their corners x1, y1, x2, y2 as columns."""
+    if input.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5:
+        raise ValueError(
+            f"[{name}] got input of shape {input.shape} and rois of {rois.shape}; expected (n, c, h, w) and (k, 5)"
+        )
+    if input.dtype != rois.dtype:
+        raise TypeError(f"[{name}] got input of {input.dtype} and rois of {rois.dtype}; expected one dtype")
+    if own and input.shape[1] % (bins[0] * bins[1]):
+        raise ValueError(f"[{name}] got {input.shape[1]} channels; expected a multiple of {bins[0]} * {bins[1]}")
+    boxes = rois.detach().numpy()
+    images = boxes[:, 0].astype(np.int64)
+    if len(images) and not 0 <= images.min() <= images.max() < len(input):
+        raise IndexError(
+            f"[{name}] got rois of images {images.min()} to {images.max()}; expected 0 to {len(input) - 1}"
+        )
+    return images, boxes[:, 1:].T
+
+
+def _aligned(
+    name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
+) -> Tensor:
+    own = name[0] == "p"
+    images, corners = _read(name, input, rois, bins, own)
+    x1, y1, x2, y2 = corners * corners.dtype.type(scale) - corners.dtype.type(0.5 if half else 0)
+    width, height = x2 - x1, y2 - y1
+    if not half:
+        width, height = np.maximum(width, 1), np.maximum(height, 1)
+    rows = _between(y1, height, bins[0], ratio, input.shape[2])
+    columns = _between(x1, width, bins[1], ratio, input.shape[3])
+    return _bags(input, images, rows, columns, bins, "bins" if own else "sum")
+
+
+def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int]) -> Tensor:
+    own = name[0] == "p"
+    images, corners = _read(name, input, rois, bins, own)
+    x1, y1, x2, y2 = (np.trunc(x + np.copysign(0.5, x)) for x in corners * corners.dtype.type(scale))
+    more, before = (0, 1) if own else (1, 0)  # the last pixel is not read, as in torchvision
+    rows = _within(y1, np.maximum(y2 - y1 + more, 1), bins[0], input.shape[2] - before)
+    columns = _within(x1, np.maximum(x2 - x1 + more, 1), bins[1], input.shape[3] - before)
+    return _bags(input, images, rows, columns, bins, "bins" if own else "max")
+
+
+def roi_align(
+    input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int, aligned: bool
+) -> Tensor:
+    """The means of points between pixels in each bin of regions (k, 5): image, x1, y1, x2, y2.
+
+    >>> roi_align(rv.arange(16.0).reshape(1, 1, 4, 4), rv.tensor([[0.0, 0, 0, 2, 2]]), 1.0, 1, 1, 1, False)
+    tensor([[[[5.]]]])
+    """
+    return _aligned("roi_align", input, rois, scale, (height, width), sampling_ratio, aligned)
+
+
+def ps_roi_align(
+    input: Tensor, rois: Tensor, scale: float, height: int, width: int, sampling_ratio: int
+) -> tuple[Tensor, Any]:
+    y = _aligned("ps_roi_align", input, rois, scale, (height, width), sampling_ratio, True)
+    return y, _channels(y)
+
+
+def roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, None]:
+    """The greatest pixel of each bin, and None for its place, which no function of torchvision gives on."""
+    return _pooled("roi_pool", input, rois, scale, (height, width)), None
+
+
+def ps_roi_pool(input: Tensor, rois: Tensor, scale: float, height: int, width: int) -> tuple[Tensor, Any]:
+    y = _pooled("ps_roi_pool", input, rois, scale, (height, width))
+    return y, _channels(y)
+
+
+def _channels(y: Tensor) -> Tensor:
+    """The channel that each number comes from."""
+    return rv.arange(y[:1].numel(), dtype=rv.int32).reshape(1, *y.shape[1:]).repeat(len(y), 1, 1, 1)
+
+
+def deform_conv2d(
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor, bias: Tensor, *settings: Any
+) -> Tensor:
+    """A convolution that reads each pixel of its windows elsewhere, by the offsets (y, x), times the mask.
+
+    settings: stride, padding, dilation of both axes, groups, groups of offsets, whether the mask counts.
+    """
+    *places, groups, each, use_mask = settings
+    (n, c, *size), (count, depth, *kernel) = input.shape, weight.shape
+    axes = []
+    for number, extent, s, p, d in zip(kernel, size, places[:2], places[2:4], places[4:], strict=True):
+        steps = (extent + 2 * p - d * (number - 1) - 1) // s + 1
+        axes.append((np.arange(steps) * s - p)[:, None] + np.arange(number) * d)  # (places, taps)
+    (h, r), (w, t) = axes[0].shape, axes[1].shape
+    expected = (n, each * 2 * r * t, h, w)
+    wrong = use_mask and mask.shape != (n, each * r * t, h, w)
+    if offset.shape != expected or wrong or c % each or c % groups or count % groups or depth * groups != c:
+        raise ValueError(
+            f"[deform_conv2d] got input {input.shape}, weight {weight.shape}, offset {offset.shape}, mask "
+            f"{mask.shape}, groups {groups} and {each}; expected offset {expected} and a mask of half of it"
+        )
+    rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
+    grid = rv.from_numpy(np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.numpy().dtype))
+    moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
+    in_pixels = GridSample("bilinear", "zeros", False, True)
+    read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
+    if use_mask:
+        read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
+    read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2).reshape(groups, n * h * w, -1)
+    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1).reshape(groups, -1, count // groups)
+    y = (read @ taps).reshape(groups, n, h, w, count // groups).permute(1, 0, 4, 2, 3)
+    return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
+
+
 _ROI = "Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width"
-_SIZE = "SymInt batch_size, SymInt channels, SymInt height, SymInt width"
-_BACK = f"Tensor grad, {_ROI}"
-_DEFORM = """\
-    Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, SymInt stride_h, SymInt stride_w, SymInt pad_h, SymInt pad_w, SymInt dilation_h, SymInt dilation_w, SymInt groups, SymInt offset_groups, bool use_mask"""
-_BOTH = "input_scale"
-_library = Library("torchvision", "DEF")
+_PAIRS = ", ".join(f"SymInt {name}_{axis}" for name in ("stride", "pad", "dilation") for axis in "hw")
+_DEFORM = f"Tensor input, Tensor weight, Tensor offset, Tensor mask, Tensor bias, {_PAIRS}"
 _SCHEMAS = f"""
-_cuda_version() -> int
-nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor
-qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor
-roi_align(Tensor input, {_ROI}, int sampling_ratio, bool aligned) -> Tensor
-roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
-ps_roi_align(Tensor input, {_ROI}, int sampling_ratio) -> (Tensor, Tensor)
-ps_roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
-deform_conv2d({_DEFORM}) -> Tensor
-_roi_align_backward(Tensor grad) -> Tensor
-_roi_pool_backward(Tensor grad) -> Tensor
-_ps_roi_align_backward(Tensor grad) -> Tensor
-_ps_roi_pool_backward(Tensor grad) -> Tensor
-_deform_conv2d_backward(Tensor grad) -> Tensor
-qroi_align(Tensor input) -> Tensor
-box_iou_rotated(Tensor boxes1, Tensor boxes2) -> Tensor
+    _cuda_version() -> int
+    nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor
+    roi_align(Tensor input, {_ROI}, int sampling_ratio, bool aligned) -> Tensor
+    roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
+    ps_roi_align(Tensor input, {_ROI}, int sampling_ratio) -> (Tensor, Tensor)
+    ps_roi_pool(Tensor input, {_ROI}) -> (Tensor, Tensor)
+    deform_conv2d({_DEFORM}, SymInt groups, SymInt offset_groups, bool use_mask) -> Tensor
 """
+# operators that torchvision registers more of; a call is refused by name
+_OTHERS = """
+    _roi_align_backward _roi_pool_backward _ps_roi_align_backward _ps_roi_pool_backward
+    _deform_conv2d_backward qnms qroi_align box_iou_rotated
+"""
+_library = Library("torchvision", "DEF")
 for _schema in _SCHEMAS.strip().splitlines():
-    _library.define(_schema.replace("\n", " "))
-_library.impl("_cuda_version", lambda: -1)
+    _name = _library.define(_schema.strip())[len("torchvision::") :]
+    _library.impl(_name, globals().get(_name, lambda: -1))  # no CUDA: version -1
+for _name in _OTHERS.split():
+    _library.define(f"{_name}(Tensor input) -> Tensor")

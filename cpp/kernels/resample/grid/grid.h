@@ -23,6 +23,7 @@ struct GridSettings {
   GridMode mode;
   GridPadding padding;
   bool align_corners;  // -1 and 1 are the centres of the outer pixels, else their outer edges
+  bool in_pixels;      // instead, points are given in pixels, from the centre of the first
   bool channels_last;
 };
 

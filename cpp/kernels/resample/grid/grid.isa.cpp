@@ -70,10 +70,12 @@ __attribute__((noinline)) static void find(const GridSettings& s, int64_t pixels
     const ivec<T> every = to_int(iota<T>() * T(2));
     const ivec<T> at = select(iota<T>() < static_cast<T>(count - i), every, ibroadcast<T>(-1));
     const vec<T> point = gather(points + 2 * i, at);
-    vec<T> p = s.align_corners ? (point + T(1)) * half : ((point + T(1)) * size - T(1)) * T(0.5);
+    vec<T> p = s.in_pixels       ? point
+               : s.align_corners ? (point + T(1)) * half
+                                 : ((point + T(1)) * size - T(1)) * T(0.5);
     vec<T> chain = one;
     if (s.mode != GridMode::bicubic) p = limited(s, size, p, chain);
-    store(axis.chain + i, chain * (s.align_corners ? half : size * T(0.5)));
+    store(axis.chain + i, s.in_pixels ? chain : chain * (s.align_corners ? half : size * T(0.5)));
     const vec<T> low = s.mode == GridMode::nearest ? round_even(p) : floor_of(p), share = p - low;
     for (int k = 0; k < taps_of(s.mode); ++k) {
       vec<T> weight = one + share * T(0), slope = zero, pixel = low + T(k), unused;

@@ -256,11 +256,13 @@ def grid_sample(
     >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
     tensor([[[[0.5000]]]])
     """
-    settings = mode, padding_mode, bool(align_corners)
+    settings = mode, padding_mode, bool(align_corners), False
     return GridSample(*settings).apply(as_tensor("grid_sample", input), as_tensor("grid_sample", grid))
 
 
 class GridSample(Function):
+    """Settings: mode, padding_mode, align_corners, and whether the points are given in pixels."""
+
     def __init__(self, *settings: Any) -> None:
         self.settings = settings
 
@@ -275,12 +277,12 @@ class GridSample(Function):
 @recomputed("x", "grid", kinds=(GridSample,))
 def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
     """The sum of the pixels around each point, with products of the weights along both axes."""
-    mode, *limits = node.settings
+    mode, *limits, in_pixels = node.settings
     taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
     there = wrap(keep(taps.astype(x.dtype)))
     at, weights = [], []
     for d, size in enumerate(x.shape[:1:-1]):  # columns, rows
-        p = pixels(grid[..., d], size, limits[1])
+        p = grid[..., d] if in_pixels else pixels(grid[..., d], size, limits[1])
         if mode != "bicubic":
             p = limited(p, size, *limits)
         low = host(np.rint if mode == "nearest" else np.floor, p._array)
