@@ -61,7 +61,8 @@ guards = "cuda.is_current_stream_capturing xpu.is_current_stream_capturing _dyna
 guards += " utils._python_dispatch.is_traceable_wrapper_subclass _C._are_functorch_transforms_active"
 guards += " _subclasses.fake_tensor.is_fake fx._symbolic_trace.is_fx_tracing _C._dispatch_has_kernel"
 guards += " backends.cuda.is_flash_attention_available"
-assert not any(eval(f'torch.{guard}()') for guard in guards.split()) and not torch._C._has_mkldnn and not isinstance(1, DTensor)
+assert not any(eval(f"torch.{guard}()") for guard in guards.split())
+assert not torch._C._has_mkldnn and not isinstance(1, DTensor)
 
 @torch._dynamo.substitute_in_graph(len)
 @torch.jit.script_if_tracing

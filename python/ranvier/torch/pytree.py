@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict, deque, namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 PyTree = Any
 # a class of nodes: what gives its children and the rest, what makes it of those
-_NODES: dict[Any, tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], Any]]] = {
+_NODES: dict[Any, Any] = {
     tuple: (lambda x: (list(x), None), lambda parts, _: tuple(parts)),
     list: (lambda x: (x, None), lambda parts, _: list(parts)),
     deque: (lambda x: (list(x), x.maxlen), deque),
@@ -24,7 +25,8 @@ _NODES: dict[Any, tuple[Callable[[Any], tuple[Any, Any]], Callable[[Any, Any], A
 }
 
 
-class MappingKey(NamedTuple):
+@dataclass(frozen=True)
+class MappingKey:
     """The place of a value in a dict, in the path to it."""
 
     key: Any
@@ -32,10 +34,34 @@ class MappingKey(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.key!r}]"
 
+    def get(self, mapping: Any) -> Any:
+        return mapping[self.key]
 
-def flatten_dict(x: Any) -> tuple[list[tuple[MappingKey, Any]], list[Any]]:
-    """The places and values of a dict, and its keys."""
-    return [(MappingKey(key), value) for key, value in x.items()], list(x)
+
+@dataclass(frozen=True)
+class SequenceKey:
+    """The place of a value in a tuple or list."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx!r}]"
+
+    def get(self, sequence: Any) -> Any:
+        return sequence[self.idx]
+
+
+@dataclass(frozen=True)
+class GetAttrKey:
+    """The name of a value in an object."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+    def get(self, obj: Any) -> Any:
+        return getattr(obj, self.name)
 
 
 class TreeSpec:
@@ -44,12 +70,40 @@ class TreeSpec:
     def __init__(self, type: Any = None, context: Any = None, children_specs: Any = ()) -> None:
         self.type, self.context, self.children_specs = type, context, list(children_specs)
         self.num_leaves: int = 1 if type is None else sum(c.num_leaves for c in self.children_specs)
+        self.num_nodes: int = 1 + sum(c.num_nodes for c in self.children_specs)
+        self.num_children = len(self.children_specs)
 
     def is_leaf(self) -> bool:
         return self.type is None
 
     def unflatten(self, leaves: Any) -> Any:
         return tree_unflatten(leaves, self)
+
+    def children(self) -> list[TreeSpec]:
+        return list(self.children_specs)
+
+    def child(self, index: int) -> TreeSpec:
+        return self.children()[index]
+
+    def flatten_up_to(self, tree: Any) -> list[Any]:
+        """The parts of a tree of this form at the places of the leaves.
+
+        >>> tree_structure((0, [0])).flatten_up_to(((1, 2), [3]))
+        [(1, 2), 3]
+        """
+        if self.is_leaf():
+            return [tree]
+        parts = tree_flatten(tree, lambda x: x is not tree)[0]
+        if _get_node_type(tree) is not self.type or len(parts) != self.num_children:
+            raise ValueError(f"[flatten_up_to] got a {type(tree).__name__}; expected the form {self}")
+        if isinstance(tree, dict):
+            keys = self.context[1] if isinstance(self.context, tuple) else self.context
+            if tree.keys() != set(keys):
+                raise ValueError(f"[flatten_up_to] got the keys {list(tree)}; expected {keys}")
+            parts = [tree[key] for key in keys]
+        return [
+            x for part, spec in zip(parts, self.children_specs, strict=True) for x in spec.flatten_up_to(part)
+        ]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, TreeSpec) and vars(self) == vars(other)
@@ -65,7 +119,20 @@ class TreeSpec:
         )
 
 
-LeafSpec = TreeSpec
+LeafSpec = treespec_leaf = TreeSpec
+PyTreeSpec, Context, KeyEntry = TreeSpec, Any, Any
+KeyPath = tuple[Any, ...]
+FlattenFunc = FlattenFn = ToDumpableContextFn = FromDumpableContextFn = Callable[[Any], Any]
+UnflattenFunc = UnflattenFn = Callable[[Any, Any], Any]
+
+
+def treespec_tuple(iterable: Iterable[TreeSpec] = ()) -> TreeSpec:
+    return TreeSpec(tuple, None, iterable)
+
+
+def treespec_dict(mapping: Any = (), **specs: TreeSpec) -> TreeSpec:
+    whole = dict(mapping, **specs)
+    return TreeSpec(dict, list(whole), whole.values())
 
 
 class NodeDef(NamedTuple):
@@ -73,6 +140,7 @@ class NodeDef(NamedTuple):
 
     flatten_fn: Callable[[Any], tuple[Any, Any]]
     unflatten_fn: Callable[[Any, Any], Any]
+    flatten_with_keys_fn: Callable[[Any], tuple[Any, Any]] | None = None
 
 
 for _kind, _functions in _NODES.items():
@@ -82,10 +150,40 @@ SUPPORTED_NODES = _NODES
 
 def register_pytree_node(cls: type, flatten_fn: Any, unflatten_fn: Any, **settings: Any) -> None:
     """Makes the objects of a class nodes: flatten_fn gives the children and the rest."""
-    _NODES[cls] = NodeDef(flatten_fn, unflatten_fn)
+    _NODES[cls] = NodeDef(flatten_fn, unflatten_fn, settings.get("flatten_with_keys_fn"))
 
 
-_register_pytree_node = register_pytree_node
+_register_pytree_node = _private_register_pytree_node = register_pytree_node
+
+
+def _deregister_pytree_node(cls: type) -> None:
+    _NODES.pop(cls)
+
+
+def register_dataclass(
+    cls: type, *, field_names: Any = None, drop_field_names: Any = (), serialized_type_name: Any = None
+) -> None:
+    """Makes the objects of a dataclass nodes, of the fields that their constructor takes."""
+    names = field_names or [f.name for f in fields(cls) if f.init and f.name not in drop_field_names]
+
+    def flatten(x: Any) -> tuple[list[Any], Any]:
+        there = [name for name in names if getattr(x, name) is not None]
+        none = [name for name in names if name not in there]
+        return [getattr(x, name) for name in there], [there, none]
+
+    def unflatten(parts: Any, context: Any) -> Any:
+        return cls(**dict(zip(context[0], parts, strict=True)), **dict.fromkeys(context[1]))
+
+    def with_keys(x: Any) -> tuple[list[Any], Any]:
+        parts, context = flatten(x)
+        return list(zip(map(GetAttrKey, context[0]), parts, strict=True)), context
+
+    register_pytree_node(cls, flatten, unflatten, flatten_with_keys_fn=with_keys)
+
+
+def register_constant(cls: type) -> None:
+    """Makes the objects of a class part of the form: they have no values."""
+    register_pytree_node(cls, lambda x: ([], x), lambda parts, x: x, flatten_with_keys_fn=lambda x: ([], x))
 
 
 def flatten_named(x: Any) -> tuple[list[Any], type]:
@@ -94,19 +192,47 @@ def flatten_named(x: Any) -> tuple[list[Any], type]:
 
 
 def unflatten_named(parts: Any, kind: type) -> Any:
-    """The named tuple of this class again."""
     return kind(*parts)
 
 
 _NODES[namedtuple] = NodeDef(flatten_named, unflatten_named)
 
 
-def _is_named(x: Any) -> bool:
-    return isinstance(x, tuple) and hasattr(x, "_fields") and hasattr(x, "_make")
+def is_namedtuple_class(cls: Any) -> bool:
+    parts = isinstance(cls, type) and issubclass(cls, tuple) and getattr(cls, "_fields", None)
+    return isinstance(parts, tuple) and callable(getattr(cls, "_make", None))
+
+
+def is_namedtuple_instance(obj: Any) -> bool:
+    return is_namedtuple_class(type(obj))
+
+
+def is_namedtuple(obj: Any) -> bool:
+    """Whether an object is a named tuple, or a class of them."""
+    return is_namedtuple_class(obj if isinstance(obj, type) else type(obj))
+
+
+def is_structseq_class(cls: Any) -> bool:
+    """Whether a class is one of C's named tuples, as `time.struct_time`."""
+    return isinstance(cls, type) and cls.__bases__ == (tuple,) and hasattr(cls, "n_unnamed_fields")
+
+
+def is_structseq(obj: Any) -> bool:
+    return is_structseq_class(obj if isinstance(obj, type) else type(obj))
+
+
+_is_named = _is_namedtuple_instance = is_namedtuple_instance
 
 
 def _get_node_type(tree: Any) -> Any:
     return namedtuple if _is_named(tree) else type(tree)
+
+
+def tree_is_leaf(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> bool:
+    return bool(is_leaf is not None and is_leaf(tree)) or _get_node_type(tree) not in _NODES
+
+
+_is_leaf = tree_is_leaf
 
 
 def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], TreeSpec]:
@@ -116,10 +242,10 @@ def tree_flatten(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> tup
     >>> leaves, tree_unflatten([4, 5, 6], spec)
     ([1, 2, 3], {'a': [4, (5,)], 'b': 6})
     """
-    kind = type(tree)
-    if (is_leaf is not None and is_leaf(tree)) or not (kind in _NODES or _is_named(tree)):
+    if tree_is_leaf(tree, is_leaf):
         return [tree], TreeSpec()
-    children, context = (list(tree), None) if kind not in _NODES else _NODES[kind][0](tree)
+    kind = _get_node_type(tree)
+    children, context = _NODES[kind][0](tree)
     leaves: list[Any] = []
     specs = []
     for child in children:
@@ -140,8 +266,7 @@ def tree_unflatten(leaves: Any, treespec: TreeSpec) -> Any:
     for spec in treespec.children_specs:
         children.append(tree_unflatten(values[at : at + spec.num_leaves], spec))
         at += spec.num_leaves
-    kind = treespec.type
-    return kind._make(children) if kind not in _NODES else _NODES[kind][1](children, treespec.context)
+    return _NODES[treespec.type][1](children, treespec.context)
 
 
 def tree_leaves(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> list[Any]:
@@ -155,7 +280,7 @@ def tree_structure(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> T
 def tree_map(func: Any, tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None) -> Any:
     """func of each value, and of those at its place in the other trees, as a tree of the same form."""
     leaves, spec = tree_flatten(tree, is_leaf)
-    others = [tree_leaves(rest, is_leaf) for rest in rests]
+    others = [spec.flatten_up_to(rest) for rest in rests]
     return tree_unflatten([func(*values) for values in zip(leaves, *others, strict=True)], spec)
 
 
@@ -172,3 +297,103 @@ def tree_all(pred: Any, tree: Any, is_leaf: Any = None) -> bool:
 
 def tree_any(pred: Any, tree: Any, is_leaf: Any = None) -> bool:
     return any(map(pred, tree_leaves(tree, is_leaf)))
+
+
+def tree_iter(tree: Any, is_leaf: Any = None) -> Iterator[Any]:
+    return iter(tree_leaves(tree, is_leaf))
+
+
+def arg_tree_leaves(*args: Any, **settings: Any) -> list[Any]:
+    """The values of all arguments."""
+    return tree_leaves((args, settings))
+
+
+def tree_map_(func: Any, tree: Any, *rests: Any, is_leaf: Any = None) -> Any:
+    """Calls func as :func:`tree_map` does, and gives the tree itself."""
+    tree_map(func, tree, *rests, is_leaf=is_leaf)
+    return tree
+
+
+def tree_map_only_(kind: Any, func: Any, tree: Any, is_leaf: Any = None) -> Any:
+    tree_map_only(kind, func, tree, is_leaf)
+    return tree
+
+
+def tree_all_only(kind: Any, pred: Any, tree: Any, is_leaf: Any = None) -> bool:
+    return all(pred(x) for x in tree_leaves(tree, is_leaf) if isinstance(x, kind))
+
+
+def tree_any_only(kind: Any, pred: Any, tree: Any, is_leaf: Any = None) -> bool:
+    return any(pred(x) for x in tree_leaves(tree, is_leaf) if isinstance(x, kind))
+
+
+def _with_keys(tree: Any) -> list[tuple[Any, Any]]:
+    """The places and the parts of a node."""
+    kind = _get_node_type(tree)
+    node = _NODES[kind]
+    if node.flatten_with_keys_fn is not None:
+        return list(node.flatten_with_keys_fn(tree)[0])
+    if isinstance(tree, dict):
+        return [(MappingKey(key), x) for key, x in tree.items()]
+    if kind is namedtuple:
+        return [(GetAttrKey(name), getattr(tree, name)) for name in tree._fields]
+    if not isinstance(tree, (tuple, list, deque)):
+        raise ValueError(
+            f"[tree_flatten_with_path] got a {kind.__name__}; expected flatten_with_keys_fn of its node"
+        )
+    return [(SequenceKey(i), x) for i, x in enumerate(tree)]
+
+
+def tree_leaves_with_path(tree: Any, is_leaf: Any = None) -> list[tuple[KeyPath, Any]]:
+    """The values, each with the places on the way to it.
+
+    >>> [(keystr(path), x) for path, x in tree_leaves_with_path({"a": [1, 2]})]
+    [("['a'][0]", 1), ("['a'][1]", 2)]
+    """
+    if tree_is_leaf(tree, is_leaf):
+        return [((), tree)]
+    parts = ((key, tree_leaves_with_path(part, is_leaf)) for key, part in _with_keys(tree))
+    return [((key, *path), x) for key, below in parts for path, x in below]
+
+
+def tree_flatten_with_path(tree: Any, is_leaf: Any = None) -> tuple[list[tuple[KeyPath, Any]], TreeSpec]:
+    return tree_leaves_with_path(tree, is_leaf), tree_structure(tree, is_leaf)
+
+
+def tree_map_with_path(func: Any, tree: Any, *rests: Any, is_leaf: Any = None) -> Any:
+    """func of the path of each value and of the value, as a tree of the same form."""
+    leaves, spec = tree_flatten_with_path(tree, is_leaf)
+    others = [spec.flatten_up_to(rest) for rest in rests]
+    return tree_unflatten([func(*pair, *rest) for pair, *rest in zip(leaves, *others, strict=True)], spec)
+
+
+def keystr(kp: KeyPath) -> str:
+    """A path as text."""
+    return "".join(map(str, kp))
+
+
+def key_get(obj: Any, kp: KeyPath) -> Any:
+    """What is at a path."""
+    for key in kp:
+        obj = key.get(obj)
+    return obj
+
+
+def _broadcast_to_and_flatten(tree: Any, treespec: TreeSpec, is_leaf: Any = None) -> list[Any] | None:
+    """The values of a tree that ends earlier, repeated for the leaves below; None for another form."""
+    out: list[Any] = []
+    whole = tree_unflatten([0] * treespec.num_leaves, treespec)
+    try:
+        tree_map_(lambda x, below: out.extend([x] * len(tree_leaves(below))), tree, whole, is_leaf=is_leaf)
+    except ValueError:
+        return None
+    return out
+
+
+def _parts_with_keys(tree: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    return _with_keys(tree), _NODES[_get_node_type(tree)][0](tree)[1]
+
+
+for _kind, _node in list(_NODES.items()):  # _list_flatten, _list_unflatten, _list_flatten_with_keys ...
+    _own = dict(zip(("flatten", "unflatten"), _node, strict=False)) | {"flatten_with_keys": _parts_with_keys}
+    globals().update({f"_{_kind.__name__.lower()}_{name}": function for name, function in _own.items()})
