@@ -90,7 +90,7 @@ if _typing.TYPE_CHECKING:
 float, double, half, long, int = float32, float64, float16, int64, int32
 
 # Loaded on first use: modules, and names by the module that defines them.
-_MODULES = "autograd compile data func kernels linalg metrics nn ops optim serialization train version"
+_MODULES = "autograd compile data fft func kernels linalg metrics nn ops optim serialization train version"
 _NAMES = {
     "autograd.printing": "set_printoptions",
     "func": "vmap",

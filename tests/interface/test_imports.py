@@ -21,7 +21,7 @@ LAYERS = """
     autograd config extension
     kernels version
     ops
-    linalg nn
+    fft linalg nn
     func optim serialization layer_table
     data metrics compile
     train

@@ -35,6 +35,7 @@ if _typing.TYPE_CHECKING:
     from ranvier.ops.matrix.cholesky import *
     from ranvier.ops.matrix.exponential import *
     from ranvier.ops.matrix.factors import *
+    from ranvier.ops.matrix.fourier import *
     from ranvier.ops.matrix.inverse import *
     from ranvier.ops.reduction.quantiles import *
     from ranvier.ops.reduction.sort import *

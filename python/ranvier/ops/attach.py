@@ -130,7 +130,7 @@ class Later:
     """A method whose module is loaded at its first use; then the method itself takes this place in Tensor."""
 
     def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = f"ranvier.ops.{module}", name
+        self.module, self.name = module if module.startswith("ranvier.") else f"ranvier.ops.{module}", name
 
     def __get__(self, tensor: Any, owner: Any) -> Any:
         module, name = importlib.import_module(self.module), self.name

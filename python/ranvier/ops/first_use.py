@@ -60,6 +60,9 @@ OPS = {
     "matrix.exponential": """
         matrix_exp+
     """,
+    "matrix.fourier": """
+        istft+ stft+
+    """,
     "matrix.factors": """
         lu+ lu_solve+ lu_unpack pinverse+ qr+
     """,

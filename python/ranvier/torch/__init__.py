@@ -36,13 +36,15 @@ def install(report: bool = False, numbers: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
+    import ranvier.extension as extension
     from ranvier import Size, Tensor
+    from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer
     from ranvier.torch import dispatch, machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
-    from ranvier.torch.names import LACKING
+    from ranvier.torch.names import LACKING, METHODS
 
     if not is_installed():
         there = [name for name in ("torch", "torchvision") if name in sys.modules]
@@ -57,6 +59,10 @@ def install(report: bool = False, numbers: bool = False) -> None:
         dispatch.attach()
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
+        for module, methods in METHODS.items():
+            for name in methods.split():
+                setattr(Tensor, name, Later(module, name))
+        extension.provide("complex numbers", "ranvier.torch.spectra")
         for name in LACKING.split():
             if not hasattr(Tensor, name):
                 setattr(Tensor, name, Lacking(name))

@@ -12,6 +12,7 @@ import ranvier.torch.unused as unused
 FILES = {
     "__config__": "ranvier.torch.machine",
     "_custom_ops": "ranvier.torch.operators",
+    "fft": "ranvier.torch.spectra",
     "_dynamo": "ranvier.torch.compiler",
     "_ops": "ranvier.torch.operators",
     "_utils": "ranvier.torch.files.plain",
@@ -95,6 +96,14 @@ HOMES = {
 
 # a name of PyTorch: where it is in this library
 OTHERS = {
+    "angle": "ranvier.torch.spectra.angle",
+    "complex": "ranvier.torch.spectra.complex_of",
+    "imag": "ranvier.torch.spectra.imag",
+    "istft": "ranvier.torch.spectra.istft",
+    "polar": "ranvier.torch.spectra.polar",
+    "stft": "ranvier.torch.spectra.stft",
+    "view_as_complex": "ranvier.torch.spectra.view_as_complex",
+    "view_as_real": "ranvier.torch.spectra.view_as_real",
     "DeviceObjType": "ranvier.device",
     "Future": "ranvier.torch.futures.Future",
     "bartlett_window": "ranvier.torch.windows.bartlett_window",
@@ -225,24 +234,29 @@ _WHOLE = """
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
 
+# methods of Tensor that files of this satellite have
+METHODS = {
+    "ranvier.torch.positions": "to_sparse to_sparse_coo",
+    "ranvier.torch.spectra": "angle cdouble cfloat stft",
+}
+
 # methods of Tensor that may not be here: an access names this library
 LACKING = """
-    addbmm addbmm_ addmv addmv_ addr addr_ adjoint angle as_strided_ as_strided_scatter
-    bfloat16 cdouble cfloat chalf coalesce conj_physical_ const_data_ptr dense_dim dequantize diagflat
+    addbmm addbmm_ addmv addmv_ addr addr_ adjoint as_strided_ as_strided_scatter
+    bfloat16 chalf coalesce conj_physical_ const_data_ptr dense_dim dequantize diagflat
     diagonal_scatter dim_order dsplit eig eq_ float_power float_power_ frexp gcd gcd_ ge_ geqrf gt_
     hardshrink heaviside_ hsplit i0 i0_ igamma igamma_ igammac igammac_ imag index_reduce index_reduce_
     indices int_repr is_coalesced is_mkldnn is_neg is_nonzero is_set_to isreal istft lcm lcm_ le_
     logaddexp2 lt_ map2_ msort narrow_copy ne_ new_empty_strided nonzero_static orgqr ormqr polygamma
     polygamma_ prelu q_scale q_zero_point qscheme record_stream resize resize_as select_scatter
-    share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask split_with_sizes sspaddmm stft
-    storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse to_sparse_bsc
-    to_sparse_bsr to_sparse_coo to_sparse_csc to_sparse_csr unsafe_chunk unsafe_split
+    share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask split_with_sizes sspaddmm
+    storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse_bsc
+    to_sparse_bsr to_sparse_csc to_sparse_csr unsafe_chunk unsafe_split
     unsafe_split_with_sizes vdot vsplit xpu
 """
 
 # what stays out, and why, with all names below it
 FLAT = "images have two dimensions"
-_REAL = "there are no complex numbers"
 _DENSE = "all tensors are dense"
 _GPU = "there is no GPU"
 _GRAPHS = "there are no graphs of modules"
@@ -263,7 +277,6 @@ OUT = {
     "autograd.profiler": "cProfile measures the Python code",
     "backends.quantized": "ranvier.export predicts in int8",
     "classes": "operators are those of torch",
-    "complex": _REAL,
     "conv3d": FLAT,
     "conv_transpose3d": FLAT,
     "cuda.CUDAGraph": _GPU,
@@ -278,11 +291,9 @@ OUT = {
     "distributed.nn": "torch.distributed's calls have no gradients",
     "distributed.rpc": "processes exchange tensors with torch.distributed only",
     "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
-    "fft": _REAL,
     "fx": _GRAPHS,
     "hub.download_url_to_file": "nothing is downloaded here",
     "hub.get_dir": "nothing is downloaded here",
-    "istft": _REAL,
     "jit.RecursiveScriptModule": "there is no TorchScript",
     "jit.ScriptFunction": "there is no TorchScript",
     "jit.ScriptModule": "there is no TorchScript",
@@ -305,7 +316,6 @@ OUT = {
     "onnx.symbolic_helper": "ranvier.onnx writes files",
     "onnx.symbolic_opset11": "ranvier.onnx writes files",
     "package": "ranvier.save writes models",
-    "polar": _REAL,
     "profiler": "cProfile measures the Python code",
     "quantization": "ranvier.export predicts in int8",
     "sparse": "all tensors are dense",
@@ -320,9 +330,7 @@ OUT = {
     "sparse_csc_tensor": _DENSE,
     "sparse_csr": _DENSE,
     "sparse_csr_tensor": _DENSE,
-    "stft": _REAL,
     "svd_lowrank": "torch.linalg.svd has all singular values",
-    "to_sparse": "all tensors are dense",
     "torchvision.datasets.INaturalist": _DATA,
     "torchvision.datasets.ImageNet": _DATA,
     "torchvision.datasets.KMNIST": _DATA,
@@ -338,6 +346,4 @@ OUT = {
     "utils.benchmark": "Python's timeit measures",
     "utils.cpp_extension": "there is no C++ of PyTorch",
     "utils.data.datapipes": "data sets are torch.utils.data's",
-    "view_as_complex": _REAL,
-    "view_as_real": _REAL,
 } | unused.OUT

@@ -24,6 +24,7 @@ from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.extension import provider
 
 Array = np.ndarray[Any, Any]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -147,6 +148,11 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
 
     Python asks it only where Tensor's operator, which is the op itself, does not answer.
     """
+    if isinstance(a, complex) or isinstance(b, complex):
+        try:
+            return provider("complex numbers").of_numbers(name, a, b)
+        except ModuleNotFoundError:  # there are none
+            return NotImplemented
     kind = type(b)
     method = getattr(kind, _REFLECTED.get(name, ""), None)
     home = kind.__module__.partition(".")[0]

@@ -168,7 +168,7 @@ def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
 class Unfold(Function):
     """y[.., i, .., j] = x[.., i step + j, ..]"""
 
-    is_view = True
+    is_view = by_numpy = True
 
     shape: tuple[int, ...]
 
@@ -178,13 +178,20 @@ class Unfold(Function):
     forward = Function._windows
 
     def backward(self, dy: Array) -> Array:
-        at, size, step = self.place
-        dx = np.zeros(self.shape, dy.dtype)
-        lead, count = (slice(None),) * at, dy.shape[at]
-        for j in range(size):  # the windows overlap: their gradients are added
-            part = (*lead, slice(j, j + (count - 1) * step + 1, step))
-            dx[part] += dy[..., j]
-        return dx
+        at, _, step = self.place  # the windows overlap: their gradients are added
+        dx = overlapped(np.moveaxis(dy, at, -2), step, self.shape[at])
+        return np.ascontiguousarray(np.moveaxis(dx, -1, at))
+
+
+def overlapped(x: Array, step: int, length: int) -> Array:
+    """The sum of frames (.., count, size) that begin `step` apart, in `length` elements."""
+    *lead, count, size = x.shape
+    parts = -(-size // step)
+    y = np.zeros((*lead, max(count + parts, -(-length // step)), step), x.dtype)
+    for j in range(parts):  # rows of `step` elements
+        part = x[..., j * step : (j + 1) * step]
+        y[..., j : j + count, : part.shape[-1]] += part
+    return y.reshape(*lead, -1)[..., :length]
 
 
 linear(Unfold)

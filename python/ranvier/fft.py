@@ -1,0 +1,160 @@
+"""Discrete Fourier transforms under the names of torch.fft, computed by NumPy, with gradients.
+
+There is no complex dtype. A spectrum is a real tensor with one more axis, the last, of two: the real and the
+imaginary part, as `torch.view_as_real` gives it. `n`, `s`, `dim` and `norm` are PyTorch's; `dim` does not
+count the axis of pairs. ``rfft`` takes signals, the others take spectra: ``rv.stack([x, 0 * x], -1)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier.ops as ops
+from ranvier.autograd.creation import tensor
+from ranvier.autograd.data import get_default_dtype
+from ranvier.autograd.errors import own_errors, whole
+from ranvier.autograd.failures import OpError
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.matrix.fourier import spectrum, transformed
+from ranvier.ops.rows import examples
+
+__all__ = ["fft", "fft2", "fftfreq", "fftn", "fftshift", "ifft", "ifft2", "ifftn", "ifftshift", "irfft"]
+__all__ += ["irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn"]
+
+
+def fft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+    """y_k = sum of x_t exp(-2 pi i k t / n) along dim, of n elements: cut, or followed by zeros.
+    norm "forward": divided by n, "ortho": by sqrt(n). | rv.fft.fft(rv.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    -> tensor([[ 1.,  1.], [ 1., -1.]])"""
+    return transformed("fft", "fft", input, n, dim, norm)
+
+
+def ifft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+    """The inverse of :func:`fft`. | rv.fft.ifft(rv.tensor([[1.0, 1.0], [1.0, -1.0]]))
+    -> tensor([[1., 0.], [0., 1.]])"""
+    return transformed("ifft", "ifft", input, n, dim, norm)
+
+
+def rfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+    """The first n // 2 + 1 elements of :func:`fft` of a real signal; the others are conjugates of them.
+    | rv.fft.rfft(rv.tensor([1.0, 2.0, 3.0, 4.0])) -> tensor([[10.,  0.], [-2.,  2.], [-2.,  0.]])"""
+    return transformed("rfft", "rfft", input, n, dim, norm)
+
+
+def irfft(input: Any, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
+    """The signal of n elements, 2 (m - 1) where n is None, with m elements as its :func:`rfft`.
+    | rv.fft.irfft(rv.tensor([[10.0, 0.0], [-2.0, 2.0], [-2.0, 0.0]])) -> tensor([1., 2., 3., 4.])"""
+    return transformed("irfft", "irfft", input, n, dim, norm)
+
+
+def fftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+    """:func:`fft` along several dimensions, by default all, or the last ones where s gives their lengths.
+    | rv.fft.fftn(rv.ones(2, 2, 2)).shape -> (2, 2, 2)"""
+    return _along("fftn", "fft", "fft", input, s, dim, norm)
+
+
+def ifftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+    """The inverse of :func:`fftn`. | rv.fft.ifftn(rv.ones(2, 2, 2)).shape -> (2, 2, 2)"""
+    return _along("ifftn", "ifft", "ifft", input, s, dim, norm)
+
+
+def rfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+    """:func:`fftn` of a real signal, with half of the last dimension.
+    | rv.fft.rfftn(rv.ones(4, 4)).shape -> (4, 3, 2)"""
+    return _along("rfftn", "rfft", "fft", input, s, dim, norm)
+
+
+def irfftn(input: Any, s: Any = None, dim: Any = None, norm: str | None = None) -> Tensor:
+    """The inverse of :func:`rfftn`. | rv.fft.irfftn(rv.ones(4, 3, 2)).shape -> (4, 4)"""
+    return _along("irfftn", "irfft", "ifft", input, s, dim, norm)
+
+
+def fft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+    """:func:`fftn` along two dimensions. | rv.fft.fft2(rv.ones(2, 2, 2)).shape -> (2, 2, 2)"""
+    return fftn(input, s, dim, norm)
+
+
+def ifft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+    """:func:`ifftn` along two dimensions. | rv.fft.ifft2(rv.ones(2, 2, 2)).shape -> (2, 2, 2)"""
+    return ifftn(input, s, dim, norm)
+
+
+def rfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+    """:func:`rfftn` along two dimensions. | rv.fft.rfft2(rv.ones(4, 4)).shape -> (4, 3, 2)"""
+    return rfftn(input, s, dim, norm)
+
+
+def irfft2(input: Any, s: Any = None, dim: Any = (-2, -1), norm: str | None = None) -> Tensor:
+    """:func:`irfftn` along two dimensions. | rv.fft.irfft2(rv.ones(4, 3, 2)).shape -> (4, 4)"""
+    return irfftn(input, s, dim, norm)
+
+
+def _along(name: str, last: str, others: str, x: Any, s: Any, dim: Any, norm: Any) -> Tensor:
+    """`last` along the last of the dimensions, `others` along the others: after it, or before an "irfft"."""
+    x = as_tensor(name, x) if last == "rfft" else spectrum(name, x)
+    count = x.ndim - (last != "rfft")
+    if dim is None:
+        dim = range(count if s is None else -len(s), 0) if s is not None else range(count)
+    dims = [dim] if isinstance(dim, int) else list(dim)
+    lengths = (
+        [None] * len(dims)
+        if s is None
+        else [None if n == -1 else n for n in ([s] if isinstance(s, int) else s)]
+    )
+    if (
+        len(lengths) != len(dims)
+        or not dims
+        or len({d % count if -count <= d < count else d for d in dims}) < len(dims)
+    ):
+        raise OpError(f"[{name}] got s {s} and dim {dim}; expected one length for each of some dimensions")
+    steps = [(others, n, d) for n, d in zip(lengths, dims, strict=True)][:-1]
+    steps.insert(len(steps) if last == "irfft" else 0, (last, lengths[-1], dims[-1]))
+    for kind, n, d in steps:
+        x = transformed(name, kind, x, n, d, norm)
+    return x
+
+
+def fftfreq(
+    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The frequencies of :func:`fft`, with samples d apart.
+    | rv.fft.fftfreq(4) -> tensor([ 0.0000,  0.2500, -0.5000, -0.2500])"""
+    n = whole("fftfreq", "n", n)
+    return _frequencies([*range((n + 1) // 2), *range(-(n // 2), 0)], n, d, dtype, requires_grad)
+
+
+def rfftfreq(
+    n: int, d: float = 1.0, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """The frequencies of :func:`rfft`, with samples d apart.
+    | rv.fft.rfftfreq(4) -> tensor([0.0000, 0.2500, 0.5000])"""
+    n = whole("rfftfreq", "n", n)
+    return _frequencies(list(range(n // 2 + 1)), n, d, dtype, requires_grad)
+
+
+def _frequencies(numbers: list[int], n: int, d: float, dtype: Any, requires_grad: bool) -> Tensor:
+    values = tensor(numbers, dtype=dtype or get_default_dtype()) / (n * d)
+    return values.requires_grad_(requires_grad)
+
+
+def fftshift(input: Any, dim: Any = None) -> Tensor:
+    """The halves of the dimensions exchanged, by default of all: the frequency 0 is in the middle. Here dim
+    counts all axes, also that of pairs.
+    | rv.fft.fftshift(rv.fft.fftfreq(4)) -> tensor([-0.5000, -0.2500,  0.0000,  0.2500])"""
+    return _shifted("fftshift", input, dim, 0)
+
+
+def ifftshift(input: Any, dim: Any = None) -> Tensor:
+    """The inverse of :func:`fftshift`. | rv.fft.ifftshift(rv.tensor([1, 2, 3])) -> tensor([2, 3, 1])"""
+    return _shifted("ifftshift", input, dim, 1)
+
+
+def _shifted(name: str, x: Any, dim: Any, up: int) -> Tensor:
+    x = as_tensor(name, x)
+    dims = list(range(x.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    return ops.roll(x, [(x.shape[d] + up) // 2 for d in dims], dims)
+
+
+own_errors(globals())
+examples(globals())

@@ -1,0 +1,274 @@
+"""Fourier transforms by NumPy, with gradients. There is no complex dtype: spectra are real tensors whose last
+axis has the real and the imaginary part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.data import get_default_dtype
+from ranvier.autograd.errors import own_errors, whole
+from ranvier.autograd.failures import OpError
+from ranvier.autograd.function import Function
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.image.resample import pad
+from ranvier.ops.rules import linear
+from ranvier.ops.shape.arrange import Unfold, overlapped
+from ranvier.ops.shape.join import cat
+from ranvier.ops.shape.reshape import flip, movedim, reshape
+
+_INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
+_OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}  # where the factor 1/n is
+
+
+class Fourier(Function):
+    """y = A x along the last axis: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back to (.., n), "fft" and
+    "ifft" (.., m, 2) -> (.., n, 2). A^T is the inverse kind, with the factor 1/n on the other side."""
+
+    by_numpy = True
+
+    def __init__(self, kind: str, n: int, norm: str) -> None:
+        self.kind, self.n, self.norm = kind, n, norm
+        self.length = 0
+
+    def forward(self, x: Array) -> Array:
+        self.length = x.shape[-1] if self.kind == "rfft" else x.shape[-2]
+        return _transform(self.kind, x, self.n, self.norm)
+
+    def backward(self, dy: Array) -> Array:
+        if self.kind == "irfft":  # all frequencies but the first and n/2 stand for two
+            dx = _transform("rfft", dy, self.n, _OPPOSITE[self.norm])
+            dx[..., 1 : (self.n + 1) // 2, :] *= 2
+        else:
+            if self.kind == "rfft":
+                dy = dy.copy()
+                dy[..., 1 : (self.n + 1) // 2, :] /= 2
+            dx = _transform(_INVERSE[self.kind], dy, self.n, _OPPOSITE[self.norm])
+        axis = dx.ndim - (1 if self.kind == "rfft" else 2)
+        missing = self.length - dx.shape[axis]
+        if missing > 0:  # x was cut
+            return np.pad(dx, [(0, missing * (i == axis)) for i in range(dx.ndim)])
+        return dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
+
+
+linear(Fourier)
+
+
+def _transform(kind: str, x: Array, n: int, norm: str) -> Array:
+    if kind != "rfft":
+        x = np.ascontiguousarray(x).view(np.result_type(x, np.complex64))[..., 0]
+    y = getattr(np.fft, kind)(x, n, -1, norm)
+    dtype = x.real.dtype
+    if kind == "irfft":
+        return y.astype(dtype, copy=False)
+    y = np.ascontiguousarray(y, np.result_type(dtype, np.complex64))
+    return y.view(dtype).reshape(*y.shape, 2)
+
+
+def floats(name: str, x: Any) -> Tensor:
+    """The operand in float32 or float64; whole numbers in the default dtype."""
+    x = as_tensor(name, x)
+    if x.dtype.kind in "biu":
+        return x.to(get_default_dtype())
+    if x.dtype.itemsize < 4:
+        raise OpError(f"[{name}] got {x.dtype}; expected float32 or float64: x.float()")
+    return x
+
+
+def spectrum(name: str, x: Any, least: int = 1) -> Tensor:
+    """The operand as pairs (.., 2) with at least so many axes before the last."""
+    x = floats(name, x)
+    if x.ndim <= least or x.shape[-1] != 2:
+        raise OpError(
+            f"[{name}] got a tensor of shape {tuple(x.shape)}; expected {least} axes or more and a last one "
+            "of 2, the real and the imaginary part: there is no complex dtype (rv.stack([real, imag], -1))"
+        )
+    return x
+
+
+def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm: Any = None) -> Tensor:
+    """A transform along one axis; dim does not count the axis of pairs."""
+    of_pairs = kind != "rfft"
+    x = (spectrum if of_pairs else floats)(name, x)
+    count = x.ndim - of_pairs
+    at = whole(name, "dim", dim)
+    if not -count <= at < count:
+        raise IndexError(f"[{name}] got dim {dim} for {count} dimensions; expected {-count} to {count - 1}")
+    at %= count
+    length = x.shape[at] if n is None else whole(name, "n", n)
+    length = 2 * (length - 1) if n is None and kind == "irfft" else length
+    if length < 1 or norm not in (None, *_OPPOSITE):
+        raise OpError(
+            f"[{name}] got {length} points and norm {norm!r}; expected 1 point or more and "
+            "norm None, 'forward', 'backward' or 'ortho'"
+        )
+    y = Fourier(kind, length, norm or "backward").apply(x if at == count - 1 else movedim(x, at, count - 1))
+    return y if at == count - 1 else movedim(y, count - 1, at)
+
+
+class OverlapAdd(Function):
+    """Frames (.., count, size), each `step` after the one before, added up: (.., (count - 1) step + size)"""
+
+    by_numpy = True
+
+    def __init__(self, step: int) -> None:
+        self.step, self.size = step, 0
+
+    def forward(self, x: Array) -> Array:
+        self.size = x.shape[-1]
+        return overlapped(x, self.step, (x.shape[-2] - 1) * self.step + self.size)
+
+    def backward(self, dy: Array) -> Array:
+        return np.lib.stride_tricks.sliding_window_view(dy, self.size, -1)[..., :: self.step, :].copy()
+
+
+linear(OverlapAdd)
+
+
+def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: Any) -> tuple[int, int, Any]:
+    """n_fft, the hop, and the window in n_fft elements, None for one of ones."""
+    n = whole(name, "n_fft", n_fft)
+    hop = n // 4 if hop is None else whole(name, "hop_length", hop)
+    win = n if win is None else whole(name, "win_length", win)
+    if n < 1 or hop < 1 or not 0 < win <= n:
+        raise OpError(
+            f"[{name}] got n_fft {n}, hop_length {hop} and win_length {win}; expected n_fft >= 1, "
+            "hop_length >= 1 and win_length from 1 to n_fft"
+        )
+    if window is not None:
+        window = as_tensor(name, window)
+        if window.shape != (win,):
+            raise OpError(f"[{name}] got a window of shape {tuple(window.shape)}; expected ({win},)")
+        window = window.to(dtype)
+    elif win < n:
+        window = as_tensor(name, np.ones(win, dtype))
+    if win < n:
+        before = (n - win) // 2
+        ends = [as_tensor(name, np.zeros(k, dtype)) for k in (before, n - win - before)]
+        window = cat([ends[0], window, ends[1]])
+    return n, hop, window
+
+
+def _no_complex(name: str, asked: Any) -> None:
+    if asked:
+        raise OpError(
+            f"[{name}] got return_complex=True; expected return_complex=False: there is no complex dtype, "
+            "the last axis has the real and the imaginary part"
+        )
+
+
+def stft(
+    input: Any,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = None,
+    center: bool = True,
+    pad_mode: str = "reflect",
+    normalized: bool = False,
+    onesided: bool | None = None,
+    return_complex: bool | None = None,
+) -> Tensor:
+    """The short-time Fourier transform: the spectra of windows of n_fft elements that begin hop_length apart
+    (n_fft // 4 where it is None). (L,) or (B, L) -> (B?, n_fft // 2 + 1, frames, 2), with real and imaginary
+    parts in the last axis: there is no complex dtype.
+
+    window: (win_length,), with zeros at both sides up to n_fft. center: the signal is padded by n_fft // 2 on
+    both sides, in the way of `pad_mode` (see :func:`ranvier.pad`), so that frame t is around t hop_length.
+    normalized: divided by sqrt(n_fft). onesided=False: all n_fft frequencies.
+
+    Raises ValueError for other shapes and sizes, a signal that is shorter than a window, and return_complex.
+
+    >>> import ranvier as rv
+    >>> x = rv.stft(rv.ones(8), 4, window=rv.ones(4))
+    >>> x.shape, x[:, 0].tolist()
+    ((3, 9, 2), [[4.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    """
+    _no_complex("stft", return_complex)
+    input = as_tensor("stft", input)
+    if input.dtype.kind != "f":
+        raise TypeError(f"[stft] got {input.dtype}; expected float32 or float64: x.float()")
+    input = floats("stft", input)
+    n, hop, window = _sizes("stft", n_fft, hop_length, win_length, window, input.dtype)
+    if input.ndim not in (1, 2) or not input.shape[-1]:
+        raise OpError(f"[stft] got a signal of shape {tuple(input.shape)}; expected (L,) or (B, L)")
+    if center:
+        input = _centred(input, n // 2, pad_mode)
+    if input.shape[-1] < n:
+        raise OpError(f"[stft] got n_fft {n} and {input.shape[-1]} elements; expected n_fft up to these")
+    frames = Unfold((input.ndim - 1, n, hop)).apply(input)
+    frames = frames if window is None else frames * window
+    y = Fourier("rfft", n, "ortho" if normalized else "backward").apply(frames)
+    if onesided is False and n > 2:  # the others are conjugates
+        rest = flip(y[..., 1 : (n + 1) // 2, :], -2)
+        y = cat([y, rest * as_tensor("stft", np.array([1, -1], rest.dtype))], -2)
+    return y.transpose(-2, -3)
+
+
+def _centred(x: Tensor, size: int, mode: str) -> Tensor:
+    if mode == "reflect" and 0 < size < x.shape[-1]:  # `pad` is made for images
+        return cat([flip(x[..., 1 : size + 1], -1), x, flip(x[..., -size - 1 : -1], -1)], -1)
+    y = pad(reshape(x, (1,) * (3 - x.ndim) + x.shape), (size, size), mode)
+    return reshape(y, (*x.shape[:-1], y.shape[-1]))
+
+
+def istft(
+    input: Any,
+    n_fft: int,
+    hop_length: int | None = None,
+    win_length: int | None = None,
+    window: Any = None,
+    center: bool = True,
+    normalized: bool = False,
+    onesided: bool | None = None,
+    length: int | None = None,
+    return_complex: bool = False,
+) -> Tensor:
+    """The signal whose :func:`stft` is nearest to the input: windows times inverse transforms, added up and
+    divided by the sum of the windows' squares. (B?, frequencies, frames, 2) -> (B?, L); arguments as in
+    :func:`stft`.
+
+    length: that of the signal; what the frames do not reach is 0.
+
+    Raises ValueError for other shapes and sizes, and for windows whose squares sum to 0 somewhere.
+
+    >>> import ranvier as rv
+    >>> x, window = rv.arange(8.0), rv.tensor([0.5, 1.0, 1.0, 0.5])
+    >>> rv.istft(rv.stft(x, 4, 2, window=window), 4, 2, window=window).round(decimals=4)
+    tensor([0., 1., 2., 3., 4., 5., 6., 7.])
+    """
+    _no_complex("istft", return_complex)
+    input = spectrum("istft", input, 2)
+    if hop_length is not None and hop_length > (n_fft if win_length is None else win_length):
+        raise OpError(f"[istft] got hop_length {hop_length}; expected one up to the length of the window")
+    n, hop, window = _sizes("istft", n_fft, hop_length, win_length, window, input.dtype)
+    if onesided is None:
+        onesided = input.shape[-3] != n
+    rows = n // 2 + 1 if onesided else n
+    if input.ndim not in (3, 4) or input.shape[-3] != rows or not input.numel():
+        raise OpError(
+            f"[istft] got a spectrum of shape {tuple(input.shape)}; expected (B?, {rows}, frames, 2) for "
+            f"n_fft {n} and onesided {onesided}"
+        )
+    pairs = input.transpose(-2, -3)[..., : n // 2 + 1, :]
+    frames = Fourier("irfft", n, "ortho" if normalized else "backward").apply(pairs)
+    squares = as_tensor("istft", np.ones(n, input.dtype)) if window is None else window * window
+    y = OverlapAdd(hop).apply(frames if window is None else frames * window)
+    weights = OverlapAdd(hop).apply(squares.expand(frames.shape[-2], n))
+    whole_length, start = y.shape[-1], n // 2 if center else 0
+    stop = whole_length - start if length is None else start + whole("istft", "length", length)
+    y, weights = y[..., start:stop], weights[start:stop]
+    least = float(np.abs(weights._array).min()) if weights.numel() else 0.0
+    if not least > 1e-11:
+        raise OpError(
+            f"[istft] got a window, hop_length {hop} and length {length} for which the least sum of the "
+            f"windows' squares is {least}; expected more than 1e-11"
+        )
+    y = y / weights
+    missing = 0 if length is None else length - y.shape[-1]
+    return cat([y, as_tensor("istft", np.zeros((*y.shape[:-1], missing), y.dtype))], -1) if missing > 0 else y
+
+
+own_errors(globals(), "floats spectrum transformed")

@@ -1,0 +1,201 @@
+"""Complex numbers of unchanged programs: pairs of real tensors beside NumPy's complex arrays."""
+
+import importlib
+import operator
+import sys
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier.ops.attach import Later
+from ranvier.torch import names, positions, spectra
+from ranvier.torch.finder import Finder
+from support.refused import refused
+
+RNG = np.random.default_rng(0)
+A, B = (RNG.standard_normal((3, 4)) + 1j * RNG.standard_normal((3, 4)) for _ in range(2))
+R = RNG.random((3, 4)) + 0.5
+MASK = R > 1
+
+
+@pytest.fixture(scope="module")
+def torch():
+    sys.meta_path.insert(0, Finder)
+    yield importlib.import_module("torch")
+    sys.meta_path.remove(Finder)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("torch", "torchvision")]:
+        del sys.modules[name]
+
+
+def given(x):
+    if isinstance(x, np.ndarray) and x.dtype.kind == "c":
+        return spectra.Complex(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
+    return rv.tensor(x) if isinstance(x, np.ndarray) else x
+
+
+def paired(x):
+    """The same on one memory, as a transform makes it."""
+    return spectra.view_as_complex(rv.tensor(np.stack([x.real, x.imag], -1)))
+
+
+OPERATORS = [
+    (operator.add, A, B), (operator.add, A, R), (operator.add, R, A), (operator.add, A, 2.0),
+    (operator.add, 1j, A), (operator.sub, A, B), (operator.sub, R, A), (operator.sub, 1.0, A),
+    (operator.mul, A, B), (operator.mul, R, A), (operator.mul, A, 3), (operator.mul, A, 2 - 1j),
+    (operator.truediv, A, B), (operator.truediv, A, R), (operator.truediv, R, A), (operator.truediv, 1, A),
+    (operator.truediv, A, 2j), (operator.truediv, 1j, A), (operator.pow, A, 1), (operator.pow, A, 3),
+    (operator.matmul, A, B.T.copy()), (operator.matmul, R, B.T.copy()), (operator.matmul, A, R.T.copy()),
+    (operator.eq, A, B), (operator.ne, A, A),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "a", "b"), OPERATORS)
+def test_arithmetic(function, a, b):
+    found, want = function(given(a), given(b)), function(a, b)
+    np.testing.assert_allclose(found.numpy(), want, rtol=1e-12)
+    if function in (operator.add, operator.mul, operator.sub, operator.truediv) and a is A:
+        x = given(a)
+        assert getattr(operator, f"i{function.__name__}")(x, given(b)) is x
+        np.testing.assert_allclose(x.numpy(), want, rtol=1e-12)
+
+
+PARTS = {
+    "abs": np.abs, "angle": np.angle, "conj": np.conj, "exp": np.exp, "log": np.log, "square": np.square,
+    "sgn": lambda z: z / np.abs(z), "reciprocal": lambda z: 1 / z, "__neg__": np.negative,
+    "__abs__": np.abs, "tolist": lambda z: z,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts(name):
+    for z in (given(A), paired(A)):
+        np.testing.assert_allclose(np.asarray(getattr(z, name)()), PARTS[name](A), rtol=1e-12)
+    assert (z.shape, z.ndim, z.dim(), z.numel(), len(z), z.size(1)) == ((3, 4), 2, 2, 12, 3, 4)
+    assert (z.dtype, z.is_complex(), z.is_floating_point()) == (rv.complex128, True, False)
+    assert z.to(rv.complex64).dtype == spectra.cfloat(rv.ones(1)).dtype == rv.complex64
+
+
+SHAPES = {
+    "index": (lambda z: z[1], lambda z: z[1]),
+    "range": (lambda z: z[..., :-1], lambda z: z[..., :-1]),
+    "new": (lambda z: z[:, None, ::2], lambda z: z[:, None, ::2]),
+    "mask": (lambda z: z[MASK], lambda z: z[MASK]),
+    "transpose": (lambda z: z.transpose(0, 1), lambda z: z.T),
+    "T": (lambda z: z.T, lambda z: z.T),
+    "H": (lambda z: z.mH, lambda z: z.T.conj()),
+    "reshape": (lambda z: z.reshape(2, -1), lambda z: z.reshape(2, -1)),
+    "unsqueeze": (lambda z: z.unsqueeze(1), lambda z: z[:, None]),
+    "sum": (lambda z: z.sum(-1), lambda z: z.sum(-1)),
+    "mean": (lambda z: z.mean(dim=(0, 1), keepdim=True), lambda z: z.mean((0, 1), keepdims=True)),
+    "unbind": (lambda z: z.unbind(1)[2], lambda z: z[:, 2]),
+    "iterated": (lambda z: list(z)[2], lambda z: z[2]),
+    "flip": (lambda z: z.flip(0), lambda z: z[::-1]),
+    "written": (lambda z: _written(z.clone()), lambda z: _written(z.copy())),
+    "expand": (lambda z: z[:1].expand_as(z), lambda z: np.broadcast_to(z[:1], z.shape)),
+}
+
+
+def _written(z):
+    z[:, 1] = z[:, 0] * 2
+    z[0, 0] = 1j
+    return z
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_shapes(name):
+    ours, numpys = SHAPES[name]
+    for z in (given(A), paired(A)):
+        np.testing.assert_allclose(ours(z).numpy(), numpys(A), rtol=1e-12)
+
+
+FUNCTIONS = {
+    "abs": (lambda t, z: t.abs(z), np.abs(A)),
+    "cat": (lambda t, z: t.cat([z, z], 1), np.concatenate([A, A], 1)),
+    "stack": (lambda t, z: t.stack([t.zeros(3, 4).double(), z]), np.stack([0 * A, A])),
+    "where": (lambda t, z: t.where(t.tensor(MASK), z, t.zeros_like(z)), np.where(MASK, A, 0)),
+    "real": (lambda t, z: t.real(z), A.real),
+    "imag": (lambda t, z: t.imag(z), A.imag),
+    "conj": (lambda t, z: t.conj(z).resolve_conj(), A.conj()),
+    "angle": (lambda t, z: t.angle(z), np.angle(A)),
+    "negative": (lambda t, z: t.angle(t.tensor([-1.0, 2.0])), [np.pi, 0]),
+    "polar": (lambda t, z: t.polar(t.abs(z), t.angle(z)), A),
+    "complex": (lambda t, z: t.complex(z.real, z.imag), A),
+    "pairs": (lambda t, z: t.view_as_complex(t.view_as_real(z)), A),
+    "sum": (lambda t, z: t.sum(z, dim=0), A.sum(0)),
+    "mul": (lambda t, z: t.mul(z, z), A * A),
+    "einsum": (lambda t, z: t.einsum("ij,kj->ik", z, z), A @ A.T),
+    "norm": (lambda t, z: t.linalg.norm(z), np.linalg.norm(A)),
+    "isfinite": (lambda t, z: t.isfinite(z), np.isfinite(A)),
+    "pad": (lambda t, z: t.nn.functional.pad(z, (1, 0)), np.pad(A, [(0, 0), (1, 0)])),
+    "is_complex": (lambda t, z: t.tensor([t.is_complex(z), t.is_complex(z.real)]), [True, False]),
+    "fft": (lambda t, z: t.fft.fft(z, dim=0), np.fft.fft(A, axis=0)),
+    "real fft": (lambda t, z: t.fft.fft(z.real), np.fft.fft(A.real)),
+    "whole fft": (lambda t, z: t.fft.fft(t.arange(4)), np.fft.fft(np.arange(4))),
+    "ifft2": (lambda t, z: t.fft.ifft2(z).real, np.fft.ifft2(A).real),
+    "irfft": (lambda t, z: t.fft.irfft(t.fft.rfft(z.real) * 2, n=4), 2 * A.real),
+    "fftshift": (lambda t, z: t.fft.fftshift(z, dim=-1), np.fft.fftshift(A, -1)),
+    "istft": (
+        lambda t, z: t.istft(t.stft(z.real, 2, 1, return_complex=True) * 2, 2, 1, length=4),
+        2 * A.real,
+    ),
+    "stft": (lambda t, z: t.stft(z.real, 2, 1, return_complex=False), None),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name, torch):
+    function, want = FUNCTIONS[name]
+    if want is None:
+        want = rv.stft(rv.tensor(A.real), 2, 1).numpy()
+    np.testing.assert_allclose(function(torch, given(A)).numpy(), want, rtol=1e-6, atol=1e-6)
+
+
+def test_gradients():
+    x = rv.tensor(R, requires_grad=True)
+
+    def spectrum(x):
+        z = spectra.rfft(x) * given(A[:, :3]) / (spectra.rfft(x * x) + 2.0)
+        return z.abs().sum() + spectra.irfft(spectra.polar(z.abs(), z.angle()), n=4).square().sum()
+
+    assert rv.autograd.gradcheck(spectrum, (x,))
+    zero = rv.zeros(4, requires_grad=True)
+    spectra.rfft(zero).abs().sum().backward()
+    assert not zero.grad.any()
+
+
+REFUSED = [
+    (TypeError, "[torch.sort] got complex numbers", lambda t, z: t.sort(z)),
+    (AttributeError, "without it; z.real and z.imag", lambda t, z: z.sort()),
+    (NotImplementedError, "[pow] got a power 0.5", lambda t, z: z**0.5),
+    (TypeError, "[to] got torch.float32", lambda t, z: z.to(rv.float32)),
+    (RuntimeError, "[stft] got return_complex=None", lambda t, z: t.stft(z.real, 2)),
+    (RuntimeError, "[istft] got a real tensor", lambda t, z: t.istft(z.real, 4)),
+    (RuntimeError, "[imag] got a real tensor", lambda t, z: t.imag(z.real)),
+    (RuntimeError, "[view_as_real] got Tensor", lambda t, z: t.view_as_real(z.real)),
+    (RuntimeError, "[view_as_complex] got shape (3, 4)", lambda t, z: t.view_as_complex(z.real)),
+    (RuntimeError, "expected both float32 or both float64", lambda t, z: t.complex(z.real, z.imag.float())),
+    (TypeError, "[rfft] got Complex", lambda t, z: t.fft.rfft(z)),
+]
+
+
+@pytest.mark.parametrize(("error", "text", "call"), REFUSED)
+def test_refused(error, text, call, torch):
+    refused(error, text, call, torch, given(A))
+
+
+def test_a_sparse_tensor_is_dense_and_tells_its_places():
+    x = rv.tensor([[0, 5, 0], [7, 0, 1]])
+    sparse = positions.to_sparse(x)
+    assert sparse.indices().tolist() == [[0, 1, 1], [1, 0, 2]]
+    assert sparse.values().tolist() == [5, 7, 1]
+    assert (sparse.is_sparse, sparse._nnz(), sparse.coalesce() is sparse) == (True, 3, True)
+    assert (sparse.to_dense().tolist(), type(sparse.to_dense())) == (x.tolist(), rv.Tensor)
+    refused(NotImplementedError, "[to_sparse] got (1,)", positions.to_sparse, x, 1)
+
+
+@pytest.mark.parametrize("module", names.METHODS)
+def test_methods_are_loaded_at_their_first_use(module, monkeypatch):
+    for name in names.METHODS[module].split():
+        monkeypatch.setattr(rv.Tensor, name, Later(module, name), raising=False)
+        assert callable(getattr(rv.ones(2), name))
+        assert vars(rv.Tensor)[name] is getattr(importlib.import_module(module), name)
