@@ -38,6 +38,7 @@ MODULES = {
     "ranvier.autograd": "the tape, `Function`, `grad`",
     "ranvier.autograd.functional": "jacobians and hessians",
     "ranvier.func": "gradients, Jacobians and Hessians as functions of functions",
+    "ranvier.fft": "Fourier transforms",
     "ranvier.linalg": "linear algebra",
     "ranvier.distributions": "probability distributions",
     "ranvier": "operations on tensors, and everything that programs use most",

@@ -36,8 +36,8 @@ def install(report: bool = False, numbers: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
-    import ranvier.extension as extension
     from ranvier import Size, Tensor
+    from ranvier.extension import provide
     from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer
@@ -62,7 +62,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         for module, methods in METHODS.items():
             for name in methods.split():
                 setattr(Tensor, name, Later(module, name))
-        extension.provide("complex numbers", "ranvier.torch.spectra")
+        provide("complex numbers", "ranvier.torch.spectra")
         for name in LACKING.split():
             if not hasattr(Tensor, name):
                 setattr(Tensor, name, Lacking(name))
