@@ -40,6 +40,11 @@ def collate(batch: Any, *, collate_fn_map: Mapping[Any, Any] | None = None) -> A
         raise renamed(error, "default_collate", default_collate, (batch,)) from None
 
 
+def collate_tensor_fn(batch: Any, *, collate_fn_map: Any = None) -> Any:
+    """Tensors, which keep their class and their place on the tape."""
+    return stack(batch)
+
+
 def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
     first = batch[0]
     for kind, function in own.items():
@@ -52,7 +57,7 @@ def _collated(batch: Any, own: Mapping[Any, Any]) -> Any:
             type(first) is not Tensor or any(getattr(sample, "requires_grad", False) for sample in batch)
         )
         if kept:
-            return stack(batch)
+            return collate_tensor_fn(batch)
         return wrap(native(_stacked(batch)))
     if isinstance(first, Mapping):
         return _rebuilt(first, {key: _collated([sample[key] for sample in batch], own) for key in first})

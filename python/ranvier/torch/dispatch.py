@@ -27,6 +27,7 @@ import ranvier.ops as ops
 from ranvier import Tensor, no_grad
 from ranvier.autograd.duplicates import rebuild
 from ranvier.nn.loss.functional import FORMS, parameters_of
+from ranvier.nn.recurrent import RNNBase
 from ranvier.ops.attach import Later
 from ranvier.ops.first_use import FUNCTIONAL_OF
 from ranvier.ops.shape.index import getitem
@@ -393,6 +394,7 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
 
 def _attach_layers() -> None:
     """The modules of `ranvier.nn`, and what they call `ops`, get the objects that ask."""
+    _ = ops.linear  # loads all ops of layers, which would be written over the objects
     modules = [nn, importlib.import_module("ranvier.data.collate")]
     for info in pkgutil.walk_packages(nn.__path__, "ranvier.nn."):
         modules.append(importlib.import_module(info.name))
@@ -401,11 +403,21 @@ def _attach_layers() -> None:
             if type(value) is types.FunctionType and (made := _for_layers(value)) is not value:
                 setattr(module, name, made)
     rare: Any = ops._rare
-    vars(ops)["_rare"] = lambda module, name: public(
+    vars(ops)["_rare"] = vars(nn.functional)["_rare"] = lambda module, name: public(
         rare(module, name), f"nn.functional.{name}" if name in FUNCTIONAL_OF else name
     )
+    for kind, name in _WHOLE.items():  # which call kernels
+        made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, _BINDS)
+        kind.forward = made  # type: ignore[method-assign]
     for op, form in FORMS.items():
         setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
+
+
+_WHOLE: dict[Any, str] = {
+    nn.MultiheadAttention: "multi_head_attention_forward",
+    RNNBase: "rnn",
+    **dict(zip((nn.RNNCell, nn.LSTMCell, nn.GRUCell), ("rnn_tanh_cell", "lstm_cell", "gru_cell"), strict=True)),
+}
 
 
 def _loss(op: Any, form: Any) -> Callable[..., Any]:
@@ -427,7 +439,8 @@ def _for_layers(function: Callable[..., Any]) -> Any:
     """The object of PyTorch's function that is a function of this library."""
     name = function.__name__
     for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
-        own = getattr(home, name, None) if name[0] != "_" else None
-        if own is not None and getattr(own, "__wrapped__", own) is function:
+        own: Any = getattr(home, name, None) if name[0] != "_" else None
+        own = own.__wrapped__ if type(own) is _core.PublicFunction else own
+        if own is function and not (path == "nn.functional" and name in ("sigmoid", "tanh")):
             return public(function, f"{path}.{name}".lstrip("."))
     return function
