@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from ranvier.autograd import random
+from ranvier.autograd.creation import empty
+from ranvier.autograd.dtypes import int64
 from ranvier.autograd.errors import number, own_errors
 from ranvier.data.batches import Batches, drawn_with, parts
 from ranvier.data.collate import default_collate, default_convert
@@ -295,11 +297,11 @@ class DataLoader(Generic[T]):
 
 
 class _BaseDataLoaderIter:
-    """One pass over the data."""
+    """One pass over the data: of a DataLoader, or without a key of another library's object like one."""
 
-    def __init__(self, loader: Any, key: int, first: int) -> None:
+    def __init__(self, loader: Any, key: int | None = None, first: int = 0) -> None:
         self._loader, self._key = loader, key
-        self._batches: Iterator[Any] = loader._batches(key, first)
+        self._batches: Iterator[Any] = _of_another(loader) if key is None else loader._batches(key, first)
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -308,6 +310,8 @@ class _BaseDataLoaderIter:
         return len(self._loader)
 
     def __next__(self) -> Any:
+        if self._key is None:
+            return next(self._batches)
         position = self._loader.__dict__
         try:
             batch = next(self._batches)
@@ -317,6 +321,21 @@ class _BaseDataLoaderIter:
             raise
         position["_done"] += 1
         return batch
+
+
+def _of_another(loader: Any) -> Iterator[Any]:
+    """The batches of an object with PyTorch's attributes of a DataLoader, made in this process."""
+    own, whole = loader.collate_fn, loader._auto_collation
+    empty((), dtype=int64).random_(generator=loader.generator)  # PyTorch's seed of workers
+    samples = iter(loader.dataset) if loader._dataset_kind == _DatasetKind.Iterable else None
+    for index in loader._index_sampler:
+        if samples is None:
+            yield own([loader.dataset[i] for i in index] if whole else loader.dataset[index])
+            continue
+        batch = list(itertools.islice(samples, len(index) if whole else 1))
+        if not batch or (whole and loader.drop_last and len(batch) < len(index)):
+            return
+        yield own(batch if whole else batch[0])
 
 
 def _require_order(

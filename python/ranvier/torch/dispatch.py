@@ -86,6 +86,7 @@ _DUNDERS = """
     reduce_ex repr reversed rfloordiv rlshift rmod rpow rrshift rshift rsub rtruediv setitem setstate xor copy
 """
 _SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | _OPERATORS.keys()
+_OWN_GLOBALS = {"__name__": "ranvier."}
 _ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
@@ -372,6 +373,8 @@ def activate() -> None:
     for name, value in list(vars(Tensor).items()):
         if (name[0] == "_" and name not in _SPECIAL) or name in _ASK_NOBODY:
             continue
+        if not getattr(value, "__globals__", _OWN_GLOBALS)["__name__"].startswith("ranvier."):
+            continue  # a method that the program has added
         if type(value) is Later:
             value = getattr(Tensor, name)
         _replace(name, value)
@@ -416,7 +419,9 @@ def _attach_layers() -> None:
 _WHOLE: dict[Any, str] = {
     nn.MultiheadAttention: "multi_head_attention_forward",
     RNNBase: "rnn",
-    **dict(zip((nn.RNNCell, nn.LSTMCell, nn.GRUCell), ("rnn_tanh_cell", "lstm_cell", "gru_cell"), strict=True)),
+    **dict(
+        zip((nn.RNNCell, nn.LSTMCell, nn.GRUCell), ("rnn_tanh_cell", "lstm_cell", "gru_cell"), strict=True)
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import re
 from typing import Any
@@ -11,6 +12,7 @@ from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
 
+OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)  # of amp.grad_scaler
 HASH = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file that torch.hub gets
 
 

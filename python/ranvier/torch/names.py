@@ -133,6 +133,7 @@ OTHERS = {
     "_C._has_torch_function_variadic": "ranvier.torch.overrides.has_torch_function_variadic",
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
+    "amp.grad_scaler.OptState": "ranvier.torch.machine.OptState",
     "_assert": "ranvier.torch.machine.require",
     "_check": "ranvier.torch.machine.check",
     "_convert_indices_from_coo_to_csr": "ranvier.torch.former.row_starts",

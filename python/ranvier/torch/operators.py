@@ -18,7 +18,7 @@ from ranvier import Tensor
 from ranvier.autograd import Function
 from ranvier.torch.absent import LACKS
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
-from ranvier.torch.schemas import Argument, FunctionSchema, infer_schema, parsed
+from ranvier.torch.schemas import FunctionSchema, infer_schema, parsed
 
 __all__ = [
     "Library",
@@ -38,7 +38,12 @@ __all__ = [
     "triton_op",
 ]
 
-_BELOW = "CPU", "CompositeExplicitAutograd", "CompositeExplicitAutogradNonFunctional", "CompositeImplicitAutograd"
+_BELOW = (
+    "CPU",
+    "CompositeExplicitAutograd",
+    "CompositeExplicitAutogradNonFunctional",
+    "CompositeImplicitAutograd",
+)
 _KEYS = {"default": _BELOW[1], "cpu": "CPU", "meta": "Meta", "": _BELOW[3]}
 _state = threading.local()  # `below`: how many guards exclude the Autograd kernels
 
@@ -89,7 +94,9 @@ class OpOverload:
         """Runs the kernel; that of `custom_op` without gradients."""
         kernel = next((self.kernels[key] for key in _BELOW if key in self.kernels), None)
         if kernel is None:
-            raise NotImplementedError(f"Could not run '{self.name()}' with arguments from the 'CPU' backend: {LACKS}")
+            raise NotImplementedError(
+                f"Could not run '{self.name()}' with arguments from the 'CPU' backend: {LACKS}"
+            )
         if not self.is_custom:
             return kernel(*values, **named)
         with rv.no_grad():
@@ -145,8 +152,10 @@ class _Node(Function):
             )
         flat: list[Any] = []
         for dx, spec in zip(result, ctx.values, strict=True):
-            flat += [dx] if spec.num_leaves == 1 and not isinstance(dx, (list, tuple)) else (
-                [None] * spec.num_leaves if dx is None else list(dx)
+            flat += (
+                [dx]
+                if spec.num_leaves == 1 and not isinstance(dx, (list, tuple))
+                else ([None] * spec.num_leaves if dx is None else list(dx))
             )
         return (None, None, None, *flat, *[None] * (len(ctx.needs_input_grad) - 3 - len(flat)))
 
@@ -270,8 +279,12 @@ class _Ops:
         """Takes the place of torchvision's compiled operators by this library's. Raises OSError for other files."""
         file = os.path.basename(os.fspath(path))
         if os.path.basename(os.path.dirname(os.fspath(path))) != "torchvision":
-            raise OSError(f"[load_library] got {file}, which is compiled for PyTorch; expected operators in Python")
-        importlib.import_module("ranvier.torch.pictures" if file.startswith("image") else "ranvier.torch.regions")
+            raise OSError(
+                f"[load_library] got {file}, which is compiled for PyTorch; expected operators in Python"
+            )
+        importlib.import_module(
+            "ranvier.torch.pictures" if file.startswith("image") else "ranvier.torch.regions"
+        )
         self.loaded_libraries.add(os.fspath(path))
 
 
@@ -280,7 +293,9 @@ ops = _Ops()
 
 def _packet(name: str) -> OpOverloadPacket:
     if name not in _packets:
-        raise RuntimeError(f"[torch.library] got the operator {name}; expected one that is defined: {sorted(_packets)}")
+        raise RuntimeError(
+            f"[torch.library] got the operator {name}; expected one that is defined: {sorted(_packets)}"
+        )
     return _packets[name]
 
 
@@ -290,7 +305,9 @@ def _overload(op: Any) -> OpOverload:
         return op._opoverload
     if isinstance(op, OpOverload):
         return op
-    name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(".")
+    name, _, overload = (op._qualified_op_name if isinstance(op, OpOverloadPacket) else str(op)).partition(
+        "."
+    )
     return getattr(_packet(name), overload or "default")
 
 
@@ -330,7 +347,13 @@ class Library:
         return overload.name()
 
     def impl(
-        self, op_name: Any, fn: Any, dispatch_key: str = "", *, with_keyset: bool = False, allow_override: bool = False
+        self,
+        op_name: Any,
+        fn: Any,
+        dispatch_key: str = "",
+        *,
+        with_keyset: bool = False,
+        allow_override: bool = False,
     ) -> None:
         if not callable(fn):
             raise TypeError(f"Input function is required to be a callable but found type {type(fn)}")
@@ -434,7 +457,9 @@ def register_vmap(op: Any, func: Any = None, /, *, lib: Any = None) -> Any:
     return func if func is not None else lambda function: function
 
 
-def register_torch_dispatch(op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+def register_torch_dispatch(
+    op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None
+) -> Any:
     """Nothing is kept: no operation looks for __torch_dispatch__."""
     return func if func is not None else lambda function: function
 

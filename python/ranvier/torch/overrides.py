@@ -105,7 +105,7 @@ def _functions(modes_only: bool) -> dict[Any, list[Any]]:
     if not modes_only:
         found[Tensor] = [x for x in vars(Tensor).values() if type(x) is _core.PublicMethod]
         found[Tensor] += [
-            getattr(x, "__get__") for x in vars(Tensor).values() if type(x) is _core.PublicAttribute
+            x.__get__ for x in vars(Tensor).values() if type(x) is _core.PublicAttribute
         ]
     return found
 

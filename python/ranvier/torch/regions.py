@@ -51,7 +51,9 @@ def _parts(counts: Array) -> tuple[Array, Array]:
 def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _Line:
     """Points at equal distances in each bin, `ratio` of them or one a pixel, between two pixels each."""
     step = length / start.dtype.type(bins)
-    points = np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
+    points = (
+        np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
+    )
     counts = np.repeat(2 * points, bins)
     owners, places = _parts(counts)
     regions, step = owners // bins, step[owners // bins]
@@ -77,7 +79,9 @@ def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
     return _Line(counts, first.reshape(-1)[owners] + places, (1 / counts[owners]).astype(start.dtype))
 
 
-def _bags(input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str) -> Tensor:
+def _bags(
+    input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str
+) -> Tensor:
     """The sums of the pixels in all pairs of rows and columns, or the greatest: (regions, c, *bins).
 
     mode "bins": each bin reads channels of its own, of which there are bins times as many.
@@ -109,7 +113,9 @@ def _bags(input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple
     return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
 
 
-def _read(name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False) -> tuple[Array, Array]:
+def _read(
+    name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False
+) -> tuple[Array, Array]:
     """The images of regions, and their corners x1, y1, x2, y2 as columns."""
     if input.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(
@@ -118,7 +124,9 @@ def _read(name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bo
     if input.dtype != rois.dtype:
         raise TypeError(f"[{name}] got input of {input.dtype} and rois of {rois.dtype}; expected one dtype")
     if own and input.shape[1] % (bins[0] * bins[1]):
-        raise ValueError(f"[{name}] got {input.shape[1]} channels; expected a multiple of {bins[0]} * {bins[1]}")
+        raise ValueError(
+            f"[{name}] got {input.shape[1]} channels; expected a multiple of {bins[0]} * {bins[1]}"
+        )
     boxes = rois.detach().numpy()
     images = boxes[:, 0].astype(np.int64)
     if len(images) and not 0 <= images.min() <= images.max() < len(input):
@@ -207,14 +215,20 @@ def deform_conv2d(
             f"{mask.shape}, groups {groups} and {each}; expected offset {expected} and a mask of half of it"
         )
     rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
-    grid = rv.from_numpy(np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.numpy().dtype))
+    grid = rv.from_numpy(
+        np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.numpy().dtype)
+    )
     moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
     in_pixels = GridSample("bilinear", "zeros", False, True)
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
     if use_mask:
         read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
     read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2).reshape(groups, n * h * w, -1)
-    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1).reshape(groups, -1, count // groups)
+    taps = (
+        weight.reshape(groups, count // groups, depth, r * t)
+        .permute(0, 3, 2, 1)
+        .reshape(groups, -1, count // groups)
+    )
     y = (read @ taps).reshape(groups, n, h, w, count // groups).permute(1, 0, 4, 2, 3)
     return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
 

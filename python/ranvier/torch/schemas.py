@@ -122,7 +122,9 @@ class FunctionSchema:
 
 def _parts(text: str) -> list[str]:
     """What stands between the commas outside brackets and texts."""
-    return [part.strip() for part in re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)]
+    return [
+        part.strip() for part in re.findall(r"(?:[^,(\[\"']|\([^)]*\)|\[[^]]*\]|\"[^\"]*\"|'[^']*')+", text)
+    ]
 
 
 def _default(text: str) -> Any:
@@ -151,8 +153,12 @@ def parsed(schema: str, namespace: str = "") -> FunctionSchema:
         declared, _, default = part.partition("=")
         kind, _, label = declared.strip().rpartition(" ")
         if not kind:
-            raise RuntimeError(f"[torch.library] got the argument {part!r} in {schema!r}; expected 'Tensor x'")
-        arguments.append(Argument(label, kind.strip(), _default(default.strip()) if default else _NONE, named))
+            raise RuntimeError(
+                f"[torch.library] got the argument {part!r} in {schema!r}; expected 'Tensor x'"
+            )
+        arguments.append(
+            Argument(label, kind.strip(), _default(default.strip()) if default else _NONE, named)
+        )
     text = f"{name}{'.' + overload if overload else ''}({inner}) -> {returns}"
     return FunctionSchema(name, overload or "", arguments, returns.strip(), text)
 
@@ -175,7 +181,9 @@ def _kind(hint: Any) -> str:
     return ""
 
 
-def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None) -> str:
+def infer_schema(
+    prototype_function: Callable[..., Any], /, *, mutates_args: Any, op_name: str | None = None
+) -> str:
     """The schema of a function by its type hints. Raises ValueError for a hint that has no word there.
 
     >>> def scaled(x: Tensor, k: int = 2) -> Tensor: ...
@@ -207,7 +215,9 @@ def infer_schema(prototype_function: Callable[..., Any], /, *, mutates_args: Any
         parts.append(f"{kind} {name}")
     unknown = set(() if mutates_args == "unknown" else mutates_args) - set(signature.parameters)
     if unknown:
-        raise ValueError(f"infer_schema(func): mutates_args {sorted(unknown)} are no parameters of {signature}")
+        raise ValueError(
+            f"infer_schema(func): mutates_args {sorted(unknown)} are no parameters of {signature}"
+        )
     return f"{op_name or ''}({', '.join(parts)}) -> {_returned(hints.get('return', inspect.Signature.empty))}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import ranvier as rv
 from ranvier.torch.files import load
 from ranvier.torch.files.values import KNOWN
 
@@ -22,3 +23,14 @@ def __getattr__(name: str) -> Any:
     if name not in _FUNCTIONS:
         raise AttributeError(f"module 'torch._utils' has no attribute {name!r}")
     return _FUNCTIONS[name]
+
+
+def _flatten_dense_tensors(tensors: Any) -> Any:
+    """The elements of tensors, one after the other."""
+    return rv.cat([x.reshape(-1) for x in tensors])
+
+
+def _unflatten_dense_tensors(flat: Any, tensors: Any) -> tuple[Any, ...]:
+    """Parts of a tensor in the shapes of others."""
+    parts = flat.split([x.numel() for x in tensors])
+    return tuple(part.view_as(x) for part, x in zip(parts, tensors, strict=True))
