@@ -13,6 +13,7 @@ import numpy as np
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
+from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.ops.image.sampling import GridSample
 from ranvier.torch.operators import Library
 
@@ -27,9 +28,11 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     tensor([1, 2])
     """
     if dets.ndim != 2 or dets.shape[1] != 4 or scores.shape != dets.shape[:1]:
-        raise ValueError(
+        raise OpError(
             f"[nms] got boxes of shape {dets.shape} and scores of {scores.shape}; expected (n, 4) and (n,)"
         )
+    if dets.dtype == rv.float16:
+        dets = dets.float()
     order = scores.detach().argsort(descending=True, stable=True)
     return order[rv.from_numpy(kernels.nms(dets.detach()[order].numpy(), float(iou_threshold)))]
 
@@ -51,9 +54,7 @@ def _parts(counts: Array) -> tuple[Array, Array]:
 def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _Line:
     """Points at equal distances in each bin, `ratio` of them or one a pixel, between two pixels each."""
     step = length / start.dtype.type(bins)
-    points = (
-        np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
-    )
+    points = np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
     counts = np.repeat(2 * points, bins)
     owners, places = _parts(counts)
     regions, step = owners // bins, step[owners // bins]
@@ -79,9 +80,7 @@ def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
     return _Line(counts, first.reshape(-1)[owners] + places, (1 / counts[owners]).astype(start.dtype))
 
 
-def _bags(
-    input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str
-) -> Tensor:
+def _bags(input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str) -> Tensor:
     """The sums of the pixels in all pairs of rows and columns, or the greatest: (regions, c, *bins).
 
     mode "bins": each bin reads channels of its own, of which there are bins times as many.
@@ -113,24 +112,20 @@ def _bags(
     return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
 
 
-def _read(
-    name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False
-) -> tuple[Array, Array]:
+def _read(name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False) -> tuple[Array, Array]:
     """The images of regions, and their corners x1, y1, x2, y2 as columns."""
     if input.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5:
-        raise ValueError(
+        raise OpError(
             f"[{name}] got input of shape {input.shape} and rois of {rois.shape}; expected (n, c, h, w) and (k, 5)"
         )
     if input.dtype != rois.dtype:
-        raise TypeError(f"[{name}] got input of {input.dtype} and rois of {rois.dtype}; expected one dtype")
+        raise DtypeError(f"[{name}] got input of {input.dtype} and rois of {rois.dtype}; expected one dtype")
     if own and input.shape[1] % (bins[0] * bins[1]):
-        raise ValueError(
-            f"[{name}] got {input.shape[1]} channels; expected a multiple of {bins[0]} * {bins[1]}"
-        )
+        raise OpError(f"[{name}] got {input.shape[1]} channels; expected a multiple of {bins[0]} * {bins[1]}")
     boxes = rois.detach().numpy()
     images = boxes[:, 0].astype(np.int64)
     if len(images) and not 0 <= images.min() <= images.max() < len(input):
-        raise IndexError(
+        raise OpIndexError(
             f"[{name}] got rois of images {images.min()} to {images.max()}; expected 0 to {len(input) - 1}"
         )
     return images, boxes[:, 1:].T
@@ -139,6 +134,8 @@ def _read(
 def _aligned(
     name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int], ratio: int, half: bool
 ) -> Tensor:
+    if input.dtype == rv.float16:
+        return _aligned(name, input.float(), rois.float(), scale, bins, ratio, half).half()
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
     x1, y1, x2, y2 = corners * corners.dtype.type(scale) - corners.dtype.type(0.5 if half else 0)
@@ -210,25 +207,19 @@ def deform_conv2d(
     expected = (n, each * 2 * r * t, h, w)
     wrong = use_mask and mask.shape != (n, each * r * t, h, w)
     if offset.shape != expected or wrong or c % each or c % groups or count % groups or depth * groups != c:
-        raise ValueError(
+        raise OpError(
             f"[deform_conv2d] got input {input.shape}, weight {weight.shape}, offset {offset.shape}, mask "
             f"{mask.shape}, groups {groups} and {each}; expected offset {expected} and a mask of half of it"
         )
     rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
-    grid = rv.from_numpy(
-        np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.numpy().dtype)
-    )
+    grid = rv.from_numpy(np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.detach().numpy().dtype))
     moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
     in_pixels = GridSample("bilinear", "zeros", False, True)
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
     if use_mask:
         read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
     read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2).reshape(groups, n * h * w, -1)
-    taps = (
-        weight.reshape(groups, count // groups, depth, r * t)
-        .permute(0, 3, 2, 1)
-        .reshape(groups, -1, count // groups)
-    )
+    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1).reshape(groups, -1, count // groups)
     y = (read @ taps).reshape(groups, n, h, w, count // groups).permute(1, 0, 4, 2, 3)
     return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
 
