@@ -30,6 +30,37 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     return SVD(u, s, vh.mT)
 
 
+def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None) -> SVD:
+    """(U, S, V) of the q largest singular values of A - M, about: A times random columns, niter steps of
+    subspace iteration (Halko, Martinsson and Tropp, 2011, algorithm 5.1).
+
+    >>> import ranvier as rv
+    >>> u, s, v = svd_lowrank(rv.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]]), 1)
+    >>> s.round(decimals=4).tolist()
+    [2.0]
+    """
+    A = A if M is None else A - rv.broadcast_to(rv.as_tensor(M), A.shape)
+    wide = A.shape[-2] < A.shape[-1]
+    A = A.mT if wide else A
+    basis = rv.linalg.qr(A @ rv.randn(A.shape[-1], 6 if q is None else q, dtype=A.dtype)).Q
+    for _ in range(2 if niter is None else niter):
+        basis = rv.linalg.qr(A @ rv.linalg.qr(A.mT @ basis).Q).Q
+    u, s, vh = rv.linalg.svd(basis.mT @ A, full_matrices=False)
+    u, v = basis @ u, vh.mT
+    return SVD(v, s, u) if wide else SVD(u, s, v)
+
+
+def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
+    """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
+    return svd_lowrank(A - A.mean(-2, True) if center else A, min(6, *A.shape[-2:]) if q is None else q, niter)
+
+
+def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """A module whose parameters' first values do not matter: it takes no numbers of the random stream."""
+    with rv.random.fork_rng():
+        return module_cls(*args, **kwargs)
+
+
 def eig(A: Any) -> Eig:
     """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: tensors, or where one
     eigenvalue is not real their parts, ``real`` and ``imag``.

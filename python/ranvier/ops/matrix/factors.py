@@ -121,7 +121,7 @@ def qr(input: Any, some: bool = True) -> QRResult:
     return QRResult(*Qr("reduced" if some else "complete").apply(matrix("qr", input, False)))
 
 
-def svd(A: Any, full_matrices: bool = True) -> SVDResult:
+def svd(A: Any, full_matrices: bool = True, *, driver: None = None) -> SVDResult:
     """U, S and Vh with U diag(S) Vh = A (..., m, n), the singular values S in falling order.
 
     Gradients by Townsend (2016), "Differentiating the singular value decomposition". Where two singular
@@ -132,7 +132,7 @@ def svd(A: Any, full_matrices: bool = True) -> SVDResult:
     return SVDResult(*Svd("svd", bool(full_matrices)).apply(matrix("svd", A, False)))
 
 
-def svdvals(A: Any) -> Tensor:
+def svdvals(A: Any, *, driver: None = None) -> Tensor:
     """The singular values of each matrix, in falling order.
     | rv.linalg.svdvals(rv.tensor([[3.0, 0.0], [0.0, 4.0]])) -> tensor([4., 3.])"""
     A = matrix("svdvals", A, False)
