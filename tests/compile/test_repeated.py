@@ -13,6 +13,7 @@ from compile.beside import bits
 from ranvier import nn
 from ranvier.autograd.recording import running
 from ranvier.autograd.replaced import replaced
+from ranvier.compile import repeated
 from ranvier.nn import often
 
 pytestmark = pytest.mark.usefixtures("replayed_soon")
@@ -259,6 +260,22 @@ def test_few_or_short_calls_are_not_recorded(monkeypatch):
     monkeypatch.setattr(often, "_ENOUGH", 0.0)
     assert {bits(model(x)) for _ in range(2)} == {expected}
     assert replays(model)
+
+
+@rv.no_grad()
+def test_long_calls_are_not_recorded(monkeypatch):
+    model, x = NETWORKS["mlp"][0](), rv.randn(4, 6)
+    monkeypatch.setattr(repeated, "_PRODUCTS", 1 << 10)
+    many = rv.randn(1000, 6)
+    expected = bits(as_written(model, many))
+    assert {bits(model(many)) for _ in range(OFTEN)} == {expected}
+    assert not replays(model)
+    for _ in range(OFTEN):
+        model(x)
+    assert replays(model)
+    count = len(call_of(model).programs)
+    assert {bits(model(many)) for _ in range(OFTEN)} == {expected}
+    assert len(call_of(model).programs) == count
 
 
 @rv.no_grad()

@@ -23,6 +23,9 @@ from ranvier.nn.often import attach
 
 # Bytes of parameters: a program has copies of them, and is freed by the garbage collector only.
 _MOST = 1 << 22
+# Products of a row and a weight, for each layer: with more of them, 0.05 ms, the few us that a replay saves
+# are not worth its memory. It saves more of a convolution, which becomes one call with its norm and ReLU.
+_PRODUCTS = 1 << 21
 _RECORDINGS = 8  # then it runs as it is written for good: shapes or parameters change too often
 # Files of layers. What looks rows up or loops over steps gains little, and its parameters are many.
 _FILES = "activation", "container", "conv", "dropout", "linear", "norm", "pooling", "resample", "reshape"
@@ -77,6 +80,8 @@ class RepeatedCall(ModelCall):
     def _record(
         self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any], checked: Any = None, walk: Any = None
     ) -> Any:
+        if checked is None and is_long(self._function.module, args):
+            return self._eager(args, kwargs)
         self._recordings += checked is None
         if self._recordings > _RECORDINGS or not is_replayed(self._function.module):
             self._end()  # a hook was added, or a layer of the user's
@@ -110,6 +115,16 @@ def is_replayed(module: Any) -> bool:
     return size <= _MOST and any(type(p) is Parameter and p.ndim > 1 for p in parameters)
 
 
+def is_long(module: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the arithmetic of a call takes so long that a replay saves nothing."""
+    layers = list(Module.modules(module))
+    if any(type(layer).__module__ == "ranvier.nn.conv" for layer in layers):
+        return False
+    weights = sum(p.nbytes // p.itemsize for p in Module.parameters(module) if p.ndim > 1)
+    rows = max(x.numel() // max(1, *x.shape[-1:]) for x in args)
+    return rows * weights > _PRODUCTS * len(layers)
+
+
 def _is_plain(module: Any) -> bool:
     kind = type(module)
     call: Any = kind.__call__
@@ -135,8 +150,10 @@ def _is_own(method: Any) -> bool:
     return getattr(getattr(method, "__code__", None), "co_filename", "").startswith(PACKAGE)
 
 
-def begin(module: Any) -> Any:
-    """The call of a module from now on; None: it stays as it is."""
+def begin(module: Any, args: tuple[Any, ...]) -> Any:
+    """The call of a module from now on, if such a call is replayed; None: it stays as it is."""
+    if is_long(module, args):
+        return None
     call = RepeatedCall(module) if is_replayed(module) else None
     attach(module, KEY, call)
     return call

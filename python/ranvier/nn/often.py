@@ -58,7 +58,7 @@ def _counted(module: Any, args: tuple[Any, ...]) -> Any:
         link, calls, seconds = ref(module), 0, 0.0
     if seconds >= _ENOUGH and calls >= _AT_LEAST and not is_watched():
         _calls.pop(id(module), None)  # another thread may have done it
-        call = provider("replays").begin(module)
+        call = provider("replays").begin(module, args)
         return module.forward(*args) if call is None else call(*args)
     began = perf_counter()
     result = module.forward(*args)
