@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import multiprocessing.connection  # noqa: F401  # is there after `import torch`
@@ -119,6 +120,7 @@ def _full(root: str, path: str) -> str:
     return path if root == "torch" else f"{root}.{path}"
 
 
+@functools.cache  # libraries ask again and again for what is not there
 def _homes(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
     homes: list[ModuleType] = []
