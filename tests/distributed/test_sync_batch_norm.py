@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.distributed.sync_norm import Parts, meeting
+from ranvier.nn.arguments import arguments_of
 from support.ranks import results
 from support.refused import refused
 
@@ -127,7 +128,7 @@ def test_convert():
     assert (model[1].momentum, model[1].bias, model[1].training) == (0.3, None, False)
     assert isinstance(nn.SyncBatchNorm.convert_sync_batchnorm(nn.BatchNorm1d(2)), nn.SyncBatchNorm)
     assert nn.SyncBatchNorm.convert_sync_batchnorm(model)[1] is model[1]
-    assert model[1].config()["dtype"] == "float64"
+    assert arguments_of(model[1])["dtype"] == "float64"
     with pytest.raises(ValueError, match="got a LazyBatchNorm2d without sizes"):
         nn.SyncBatchNorm.convert_sync_batchnorm(nn.LazyBatchNorm2d())
 

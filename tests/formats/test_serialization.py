@@ -146,8 +146,8 @@ def test_settings_that_were_changed_after_the_layer_was_made(path):
     assert repr(rv.load(path)) == repr(model)
     assert_same_state(model, rv.load(path))
     block, linear = nn.TransformerEncoderLayer(4, 2, 8), nn.Linear(4, 4)
-    block.norm1.eps, block.dropout1, linear.forward = 0.5, nn.Tanh(), linear.weight.matmul
-    for changed, names in ((block, "norm1.eps, dropout1"), (nn.Sequential(linear), "forward")):
+    block.norm2.eps, block.dropout1, linear.forward = 0.5, nn.Tanh(), linear.weight.matmul
+    for changed, names in ((block, "norm2.eps, dropout1"), (nn.Sequential(linear), "forward")):
         rv.save(changed, path)
         with pytest.raises(ValueError, match=rf"with another {names}.*rv.load\(path, into=model\)"):
             rv.load(path)

@@ -1,7 +1,9 @@
 """Sequential, ModuleList, ModuleDict."""
 
 import copy
+import pickle
 from collections import OrderedDict
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -123,3 +125,26 @@ def test_data_parallel_is_its_module(tmp_path):
         assert type(twin) is nn.DataParallel
         assert list(twin.state_dict()) == ["module.weight", "module.bias"]
         np.testing.assert_array_equal(twin(x).detach().numpy(), inner(x).detach().numpy())
+
+
+MADE_OF = {
+    "Sequential": lambda layers: nn.Sequential(*layers),
+    "Sequential of names": lambda layers: nn.Sequential(dict(zip("ab", layers, strict=True))),
+    "ModuleList": nn.ModuleList,
+    "ModuleList of a generator": lambda layers: nn.ModuleList(layer for layer in layers),
+    "ModuleDict": lambda layers: nn.ModuleDict(zip("ab", layers, strict=True)),
+    "Transformer": lambda layers: nn.Transformer(2, 1, 1, 1, 2, custom_encoder=layers[0]),
+}
+
+
+@pytest.mark.parametrize("make", MADE_OF.values(), ids=list(MADE_OF))
+def test_containers_keep_nothing_of_what_they_were_made_of(make):
+    layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
+    model, gone = make(layers), ref(layers[0])
+    names, size = list(model._modules), len(pickle.dumps(model))
+    layers.clear()
+    setattr(model, names[0], nn.Identity())
+    assert gone() is None
+    for twin in copy.deepcopy(model), pickle.loads(pickle.dumps(model)):
+        assert list(twin._modules) == names
+    assert len(pickle.dumps(model)) < size

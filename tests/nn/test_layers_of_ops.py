@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, ops
+from ranvier.nn.arguments import arguments_of
 from support.refused import refused
 
 TABLE, SIGNALS, IMAGES = (3, 4), (2, 3, 9), (2, 3, 9, 8)
@@ -93,8 +94,8 @@ def test_text_of_pools():
 
 
 def test_arguments_are_recorded():
-    assert nn.LeakyReLU(0.2).config() == {"negative_slope": 0.2}
-    assert nn.Softmax(dim=1).config() == {"dim": 1}
+    assert arguments_of(nn.LeakyReLU(0.2)) == {"negative_slope": 0.2}
+    assert arguments_of(nn.Softmax(dim=1)) == {"dim": 1}
 
 
 def test_indices_of_a_pool(rng):

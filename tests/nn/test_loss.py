@@ -5,6 +5,7 @@ import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn, ops
+from ranvier.nn.arguments import arguments_of
 from support.layers import LAYERS
 from support.refused import refused
 
@@ -55,7 +56,7 @@ def test_settings_in_text_and_files(layer):
     shown = repr(loss)
     assert "reduction='sum'" in shown
     assert all(f"{name}=" in shown for name in settings)
-    again = layer(**loss.config())
+    again = layer(**arguments_of(loss))
     assert repr(again) == shown
     for name, value in loss.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy())
@@ -113,7 +114,7 @@ def test_old_reductions(average, reduce, meant, rng):
     for given in (F.mse_loss(x, x[::-1], average, reduce), nn.MSELoss(average, reduce)(x, x[::-1])):
         np.testing.assert_array_equal(given.numpy(), want)
     again = nn.MSELoss(average, reduce)
-    assert nn.MSELoss(**again.config()).reduction == again.reduction == meant
+    assert nn.MSELoss(**arguments_of(again)).reduction == again.reduction == meant
 
 
 def test_old_reductions_warn_and_are_no_reductions():

@@ -59,6 +59,7 @@ from ranvier.compile.library import (
     read_by_library,
     renew,
 )
+from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
 
@@ -376,6 +377,8 @@ _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     types.SimpleNamespace: Walk._namespace,
     type: Walk._class,
     Optimizer: Walk._optimizer,
+    Registry: lambda walk, x, text: walk.container(x, text, dict),
+    Transient: lambda walk, x, text: None,  # of files, not of steps
 }
 
 

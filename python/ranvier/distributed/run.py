@@ -294,8 +294,8 @@ def _attributes(trainer: Training) -> dict[str, Any]:
         for key, value in vars(module).items()
         if isinstance(value, kinds)
         and not key.startswith("_")
-        and key not in module._parameter_names
-        and key not in module._buffer_names
+        and key not in module._parameters
+        and key not in module._buffers
     }
 
 

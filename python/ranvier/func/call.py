@@ -10,6 +10,7 @@ from typing import Any
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.registry import put
 
 __all__ = ["functional_call"]
 
@@ -138,11 +139,11 @@ def _replaced(module: Any, replaced: dict[str, Any], tie: bool, strict: bool) ->
     before = [(owner, name, owner.get(name, _replaced)) for owner, name in places.values()]
     try:
         for (owner, name), value in zip(places.values(), values.values(), strict=True):
-            owner[name] = value
+            put(owner, name, value)
         yield places
     finally:
         for owner, name, value in reversed(before):
             if value is _replaced:
                 owner.pop(name, None)
             else:
-                owner[name] = value
+                put(owner, name, value)

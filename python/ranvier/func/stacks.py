@@ -156,7 +156,7 @@ class _Layer(Module):
     register_full_backward_hook = register_full_backward_pre_hook = _refused
 
     def __setattr__(self, name: str, value: Any) -> None:
-        inside = name in ("training", *self._parameter_names, *self._buffer_names)
+        inside = name in ("training", *self._parameters, *self._buffers)
         if not (inside or isinstance(value, _Layer)):
             self._refused()
         super().__setattr__(name, value)

@@ -6,7 +6,7 @@ import contextlib
 import enum
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
@@ -78,6 +78,7 @@ class MultiheadAttention(Module):
     in_proj_bias: Parameter | None
     bias_k: Parameter | None
     bias_v: Parameter | None
+    _paths: ClassVar[dict[str, str]] = {"bias": "in_proj_bias", "add_bias_kv": "bias_k"}
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
+from ranvier.nn.registry import MODULES, PARAMETERS
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -24,7 +25,7 @@ class _Numbered(Module):
     """What Sequential and ModuleList share: children with the names '0', '1', ... in order."""
 
     def __len__(self) -> int:
-        return len(self._module_names)
+        return len(self.__dict__[MODULES])
 
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())
@@ -34,7 +35,7 @@ class _Numbered(Module):
         n = len(self)
         if not -n <= index < n:
             raise IndexError(f"[{type(self).__name__}] index {index} is out of range for {n} layers")
-        return list(self._module_names)[index]
+        return list(self.__dict__[MODULES])[index]
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
@@ -115,7 +116,7 @@ class Sequential(_Numbered):
 
     def forward(self, input: Any) -> Any:
         attributes = self.__dict__
-        for name in self._module_names:
+        for name in attributes["_modules"]:
             input = attributes[name](input)
         return input
 
@@ -238,7 +239,7 @@ class ParameterList(Module):
         self.extend(values or ())
 
     def __len__(self) -> int:
-        return len(self._parameter_names)
+        return len(self.__dict__[PARAMETERS])
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._parameters.values())

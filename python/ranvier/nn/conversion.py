@@ -29,8 +29,6 @@ def _rounded(tensor: Tensor) -> Tensor:
 class Conversions:
     """The part of Module that converts. All of it goes through ``_apply``, which a module may override."""
 
-    _parameter_names: dict[str, Any]
-    _buffer_names: dict[str, Any]
     children: Any
 
     def to(self: Self, *args: Any, memory_format: Any = None, **kwargs: Any) -> Self:
@@ -55,7 +53,7 @@ class Conversions:
             for child in self.children():
                 child._apply(fn)
         attributes = self.__dict__
-        for name in (*self._parameter_names, *self._buffer_names):
+        for name in (*attributes["_parameters"], *attributes["_buffers"]):
             tensor = attributes[name]
             if tensor is None:
                 continue

@@ -48,8 +48,6 @@ class _Table(Module):
         self.weight = Parameter(empty(*shape, dtype=dtype) if table is None else table, requires_grad=trained)
         if self.weight.shape != shape:
             raise OpError(f"[{name}] got _weight of shape {self.weight.shape}; expected {shape}")
-        for argument in ("_weight", "_freeze"):  # the state dict has the table
-            self.__dict__["_arguments"].pop(argument, None)
         if table is None:
             self.reset_parameters()
 

@@ -34,9 +34,11 @@ class OneOp(Module):
         usual = {parameter.name: parameter.default for parameter in parameters[1:]}
         names = tuple(usual)
 
-        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # `record_arguments` has checked them
+        def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+            given = signature.bind(self, *args, **kwargs).arguments
+            del given["self"]
             super().__init__()
-            self._set({**usual, **dict(zip(names, args, strict=False)), **kwargs})
+            self._set({**usual, **given})
 
         __init__.__signature__ = signature  # type: ignore[attr-defined]
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"

@@ -21,6 +21,7 @@ from ranvier.nn.modes import evaluating
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
+from ranvier.nn.registry import KINDS
 from ranvier.ops.rows import examples
 
 __all__ = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
@@ -30,6 +31,7 @@ class _Lazy(Module):
     """Before the first call; ``base``: the layer's class afterwards, ``size``: its argument that is found."""
 
     base: Any
+    _paths = None
     _settings: dict[str, Any]
     size = "num_features"
     in_weight = 0  # the axis of the weight that has this size
@@ -42,8 +44,7 @@ class _Lazy(Module):
         settings = {**dict(zip(given, args, strict=False)), **settings}
         with init.skipped():
             made = self.base(**{self.size: settings.get("groups", 1)}, **settings)
-        self.__dict__["_arguments"] = {}
-        self.__dict__.update(made.__dict__)
+        self.__setstate__(made.__dict__)
         self.__dict__.update({self.size: 0, "_settings": settings})
         for tensor in self._sized():
             tensor._array = np.empty((0,), tensor.dtype)
@@ -59,11 +60,6 @@ class _Lazy(Module):
     def _sized(self) -> list[Tensor]:
         """The parameters and buffers, but for the count of batches."""
         return [t for t in (*self._parameters.values(), *self._buffers.values()) if t is not None and t.ndim]
-
-    def config(self) -> dict[str, Any]:
-        raise TypeError(
-            f"[config] got a {type(self).__name__} without sizes; expected a call of the model first"
-        )
 
     def _example(self) -> None:
         return None
@@ -86,7 +82,7 @@ class _Lazy(Module):
             if isinstance(own, UninitializedParameter):
                 own.__class__ = Parameter  # type: ignore[assignment]
             bump(own)
-        kept = {*made._parameter_names, *made._buffer_names, "training", "_hooks"}
+        kept = {*KINDS, *made._parameters, *made._buffers, "training", "_hooks"}
         for name, value in made.__dict__.items():
             if name not in kept:
                 self.__dict__[name] = value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
@@ -70,6 +70,8 @@ class CosineSimilarity(Module):
 class PairwiseDistance(Module):
     """The p-norm of x1 - x2 + eps along the last dimension.
     | rv.nn.PairwiseDistance(p=1)(rv.tensor([[0.0, 0.0]]), rv.tensor([[3.0, 4.0]])) -> tensor([7.0000])"""
+
+    _paths: ClassVar[dict[str, str]] = {"p": "norm"}
 
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         super().__init__()

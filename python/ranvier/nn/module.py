@@ -1,7 +1,7 @@
 """Module: a layer or network with its parameters, buffers and children, as PyTorch's.
 
 Parameters, buffers and children are ordinary attributes, which makes ``self.weight`` fast. Three registries
-keep their names.
+have them by name.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -20,24 +20,26 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
+from ranvier.nn.arguments import check_arguments, settings_text
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.often import REPLAY, called
 from ranvier.nn.parameter import Buffer, Parameter
 from ranvier.nn.registry import (
     BUFFERS,
+    KINDS,
     MODULES,
     PARAMETERS,
+    TRANSIENT,
     CallSignature,
-    arguments_of,
+    Registry,
+    Transient,
     check,
     items_of,
     look_up,
     place,
-    record_arguments,
     registry,
     set_submodule,
-    settings_text,
     submodule,
     value_at,
     values_of,
@@ -47,6 +49,7 @@ from ranvier.nn.state import StateDicts
 __all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
+_EXPECTED = ((PARAMETERS, "a Parameter"), (BUFFERS, "a Tensor"), (MODULES, "a Module"))
 ndarray = np.ndarray
 
 
@@ -65,17 +68,16 @@ class Module(HookRegistration, StateDicts, Conversions):
     """
 
     training: bool = True
-    _parameter_names: dict[str, None]
-    _buffer_names: dict[str, bool]  # name -> whether it is part of the state dict
-    _module_names: dict[str, None]
+    _non_persistent_buffers_set: set[str]  # those that are no part of the state dict
     _shown: tuple[str, ...] = ()  # see `settings_text`
+    _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
     __signature__ = CallSignature()
     _may_repeat: bool = False  # whether calls are counted (often.py): where forward is the user's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
-            record_arguments(cls)
+            check_arguments(cls)
         elif "forward" in vars(cls):
             cls._may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
@@ -83,8 +85,11 @@ class Module(HookRegistration, StateDicts, Conversions):
             look_up(cls)
 
     def __init__(self) -> None:
-        for name in ("_parameter_names", "_buffer_names", "_module_names"):
-            self.__dict__.setdefault(name, {})
+        attributes = self.__dict__
+        if MODULES not in attributes:  # a second call, of another base, keeps what there is
+            for kind in KINDS:
+                attributes[kind] = Registry(self, kind)
+            attributes[TRANSIENT] = Transient()
         self.training = True
 
     # --- calling
@@ -161,12 +166,12 @@ class Module(HookRegistration, StateDicts, Conversions):
         if type(value) is Buffer:
             attributes.pop(name, None)
             return self.register_buffer(name, value, value.persistent)
-        if value is not None and name in attributes.get(PARAMETERS, ()):
-            self._refuse(value, "parameter", name, "a Parameter")
-        elif value is not None and name in attributes.get(MODULES, ()):
-            self._refuse(value, "module", name, "a Module")
-        elif name in attributes.get(BUFFERS, ()) and not (value is None or isinstance(value, Tensor)):
-            self._refuse(value, "buffer", name, "a Tensor")
+        if name in attributes and MODULES in attributes:
+            for kind, expected in _EXPECTED:
+                if name in attributes[kind]:
+                    if value is not None and not (kind == BUFFERS and isinstance(value, Tensor)):
+                        self._refuse(value, kind[1:-1], name, expected)
+                    dict.__setitem__(attributes[kind], name, value)
         object.__setattr__(self, name, value)
 
     def _refuse(self, value: Any, kind: str, name: str, expected: str) -> None:
@@ -176,34 +181,39 @@ class Module(HookRegistration, StateDicts, Conversions):
         )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "_parameters" in state:
+        if "_forward_hooks" in state:
             state = provider("files of PyTorch").state_from_torch(self, state)
-        self.__dict__.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
-        for kind in (PARAMETERS, BUFFERS, MODULES):
-            if any(isinstance(getattr(type(self), n, None), property) for n in self.__dict__.get(kind, ())):
+        attributes = self.__dict__
+        attributes.update(state)  # defined here, so that no ``__getattr__`` of a subclass is asked for it
+        for kind in KINDS:
+            attributes[kind] = Registry(self, kind, attributes.get(kind, ()))
+            if any(isinstance(getattr(type(self), name, None), property) for name in attributes[kind]):
                 look_up(type(self))  # as `place` does
+        attributes[TRANSIENT] = Transient(attributes.get(TRANSIENT, ()))
 
     def __delattr__(self, name: str) -> None:
         attributes = self.__dict__
         for names in (PARAMETERS, BUFFERS, MODULES):
             if name in attributes[names]:
-                del attributes[names][name], attributes[name]
+                dict.pop(attributes[names], name)
+                del attributes[name]
+                attributes[TRANSIENT].discard(name)
                 return
         object.__delattr__(self, name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Adds a parameter under a name; None keeps the name without a parameter."""
-        check(self, "parameter", name, self._parameter_names, param, Parameter)
+        check(self, "parameter", name, self.__dict__[PARAMETERS], param, Parameter)
         place(self, PARAMETERS, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Adds a Tensor that is part of the state but not trained, such as a running mean."""
-        check(self, "buffer", name, self._buffer_names, tensor, Tensor)
+        check(self, "buffer", name, self.__dict__[BUFFERS], tensor, Tensor)
         place(self, BUFFERS, name, tensor)
-        self._buffer_names[name] = persistent
+        (set.discard if persistent else set.add)(self._non_persistent_buffers_set, name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        check(self, "module", name, self._module_names, module, Module)
+        check(self, "module", name, self.__dict__[MODULES], module, Module)
         place(self, MODULES, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -213,16 +223,12 @@ class Module(HookRegistration, StateDicts, Conversions):
     _buffers: dict[str, Tensor | None] = registry(BUFFERS)
     _modules: dict[str, Any] = registry(MODULES)
 
-    @property
-    def _non_persistent_buffers_set(self) -> set[str]:
-        return {name for name, persistent in self._buffer_names.items() if not persistent}
-
     # --- walking
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, each module once."""
         names: dict[Module, str] = {}
-        for name in self._module_names:
-            if (module := self.__dict__[name]) is not None:
+        for name, module in items_of(MODULES, self):
+            if module is not None:
                 names.setdefault(module, name)
         return ((name, module) for module, name in names.items())
 
@@ -245,11 +251,11 @@ class Module(HookRegistration, StateDicts, Conversions):
             memo.add(self)
         yield prefix, self
         attributes, dot = self.__dict__, f"{prefix}." if prefix else ""
-        for name in list(self._module_names):
+        for name in list(attributes[MODULES]):
             child = attributes[name]
             if child is None:
                 continue
-            if child._module_names or type(child).named_modules is not Module.named_modules:
+            if child.__dict__[MODULES] or type(child).named_modules is not Module.named_modules:
                 yield from child.named_modules(memo, dot + name, remove_duplicate)
             elif child not in memo:
                 if remove_duplicate:
@@ -270,7 +276,7 @@ class Module(HookRegistration, StateDicts, Conversions):
             if module is not None and module not in modules:
                 modules[module] = None
                 attributes = module.__dict__
-                stack += [attributes[name] for name in reversed(module._module_names)]
+                stack += [attributes[name] for name in reversed(attributes[MODULES])]
         return list(modules)
 
     def _named_members(
@@ -321,11 +327,11 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a path such as ``features.3.weight``."""
-        return value_at(self, "_parameter_names", target)
+        return value_at(self, PARAMETERS, target)
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer at a path such as ``features.1.running_mean``."""
-        return value_at(self, "_buffer_names", target)
+        return value_at(self, BUFFERS, target)
 
     # --- modes and conversions
     def train(self: Self, mode: bool = True) -> Self:
@@ -338,7 +344,7 @@ class Module(HookRegistration, StateDicts, Conversions):
             attributes = module.__dict__
             if attributes.get("training") is not bool(mode):
                 module.training = bool(mode)
-            for name in reversed(module._module_names):
+            for name in reversed(attributes[MODULES]):
                 child = attributes[name]
                 if child is not None and type(child).train is Module.train:
                     stack.append(child)
@@ -368,13 +374,6 @@ class Module(HookRegistration, StateDicts, Conversions):
             child.apply(fn)
         fn(self)
         return self
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments for JSON: an equal layer can be made from them.
-
-        Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
-        """
-        return arguments_of(self)
 
     # --- text
     def _get_name(self) -> str:

@@ -1,27 +1,21 @@
-"""What a Module keeps of its names, values and arguments.
+"""What a Module keeps of its names and values.
 
-`record_arguments` keeps the arguments of a layer's constructor, so that files can describe the layer, and
-tries the layer's op with them; `whole`, `count` and `number` check settings. `Registry` is what
-`_parameters`, `_buffers` and `_modules` give, which PyTorch's programs read and change; `submodule` and
-`value_at` find what is at a path.
+`Registry` is `_parameters`, `_buffers` and `_modules`, which PyTorch's programs read and change; `submodule`
+and `value_at` find what is at a path; `whole`, `count` and `number` check settings.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from types import MethodDescriptorType
 from typing import Any
-
-import numpy as np
+from weakref import ref
 
 from ranvier.autograd import errors
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.data import require_cpu as check_device
 from ranvier.autograd.errors import whole
-from ranvier.autograd.recording import recordings
-from ranvier.extension import belongs_to
 
 _MISSING = object()
 
@@ -45,9 +39,9 @@ def look_up(cls: type) -> None:
 
 def submodule(module: Any, path: str) -> Any:
     for name in path.split(".") if path else ():
-        if name not in module._module_names:
+        if name not in module.__dict__[MODULES]:
             raise AttributeError(f"{type(module).__name__} has no layer {name!r}")
-        module = module._modules[name]
+        module = module.__dict__[name]
     return module
 
 
@@ -58,41 +52,51 @@ def set_submodule(module: Any, path: str, new: Any, strict: bool, kind: type) ->
             f"[set_submodule] got {path!r} and {type(new).__name__}; expected a path, as 'a.b', and a Module"
         )
     parent = submodule(module, owner)
-    if name in parent._module_names or not (strict or hasattr(parent, name)):
+    if name in parent.__dict__[MODULES] or not (strict or hasattr(parent, name)):
         setattr(parent, name, new)
     else:
         raise AttributeError(f"{type(parent).__name__} has no layer {name!r}")
 
 
 def value_at(module: Any, names: str, path: str) -> Any:
-    """The parameter or buffer at a path; names: the attribute that lists those of a module."""
+    """The parameter or buffer at a path; names: the registry of those of a module."""
     owner, _, name = path.rpartition(".")
     module = submodule(module, owner)
-    if name not in getattr(module, names) or module.__dict__[name] is None:
-        kind = names.strip("_").split("_")[0]
+    if name not in module.__dict__[names] or module.__dict__[name] is None:
+        kind = names.strip("_s")
         raise AttributeError(f"{type(module).__name__} has no {kind} {name!r}")
     return module.__dict__[name]
 
 
 class Registry(dict[str, Any]):
-    """The values of one kind by name. What is set or deleted here changes the module."""
+    """The values of one kind by name, in the ``__dict__`` of a module, whose attributes they are too. What is
+    set or deleted here changes the module."""
 
-    __slots__ = ("_kind", "_module")
+    __slots__ = ("_kind", "_owner")
 
-    def __init__(self, module: Any, kind: str) -> None:
-        super().__init__({name: module.__dict__[name] for name in getattr(module, kind)})
-        self._module, self._kind = module, kind
+    def __init__(self, module: Any, kind: str, values: Any = ()) -> None:
+        if values:
+            super().__init__(values)
+        self._owner, self._kind = ref(module), kind
+
+    def is_of(self, module: Any) -> bool:
+        """Whether this is the module's, and not that of one which it has the attributes of."""
+        owner = self._owner()
+        return owner is module or (owner is not None and owner.__dict__ is module.__dict__)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        module = self._owner()
         if not (value is None or hasattr(value, "_array" if self._kind != MODULES else "forward")):
-            refuse_torch(type(self._module).__name__, f"{name!r}", value)
+            refuse_torch(type(module).__name__, f"{name!r}", value)
             raise TypeError(f"cannot assign {type(value).__name__} as {name!r} of {self._kind.strip('_')}")
-        place(self._module, self._kind, name, value)
         super().__setitem__(name, value)
+        if module is not None:
+            place(module, self._kind, name, value)
 
     def __delitem__(self, name: str) -> None:
         super().__delitem__(name)
-        delattr(self._module, name)
+        if (module := self._owner()) is not None:
+            module.__dict__.pop(name, None)
 
     def pop(self, name: str, default: Any = _MISSING) -> Any:
         if name not in self and default is not _MISSING:
@@ -125,13 +129,26 @@ class Registry(dict[str, Any]):
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(dict(self), memo)
+
     def copy(self) -> dict[str, Any]:
         return dict(self)
 
     __copy__ = copy
 
 
-PARAMETERS, BUFFERS, MODULES = KINDS = "_parameter_names", "_buffer_names", "_module_names"
+class Transient(set[str]):
+    """The names of a module's buffers that are no part of its state dict."""
+
+    __slots__ = ()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Transient:
+        return Transient(self)
+
+
+PARAMETERS, BUFFERS, MODULES = KINDS = "_parameters", "_buffers", "_modules"
+TRANSIENT = "_non_persistent_buffers_set"
 
 
 def items_of(kind: str, module: Any) -> Iterable[tuple[str, Any]]:
@@ -155,29 +172,52 @@ def values_of(modules: list[Any], kind: str) -> Iterator[Any]:
 def place(module: Any, kind: str, name: str, value: Any) -> None:
     """Makes a value an attribute of one kind, without a check."""
     attributes = module.__dict__
-    attributes[kind].setdefault(name, True if kind == BUFFERS else None)
     for other in KINDS:
         if other != kind:
-            attributes[other].pop(name, None)
+            dict.pop(attributes[other], name, None)
+    if kind != BUFFERS:
+        attributes[TRANSIENT].discard(name)
+    dict.__setitem__(attributes[kind], name, value)
     attributes[name] = value  # also under the name of a property, which reads it then, as in PyTorch ...
     if isinstance(getattr(type(module), name, None), property):
         look_up(type(module))  # ... or fails: then `__getattr__` finds it
 
 
-def registry(kind: str) -> Any:
-    """A property that gives the values of one kind by name; set, it replaces all."""
+def put(attributes: dict[str, Any], name: str, value: Any) -> None:
+    """Gives a parameter or buffer another value, without a check."""
+    attributes[name] = value
+    for kind in (PARAMETERS, BUFFERS):
+        if name in attributes[kind]:
+            dict.__setitem__(attributes[kind], name, value)
 
-    def values(module: Any) -> Registry:
-        return Registry(module, kind)
+
+def adopt(module: Any, kind: str, values: Any) -> Registry:
+    """Gives a module a registry of these values."""
+    attributes = module.__dict__
+    for other in KINDS:  # which a program may set one by one
+        attributes.setdefault(other, {})
+    attributes.setdefault(TRANSIENT, Transient())
+    new = attributes[kind] = Registry(module, kind)
+    new.update(values)
+    return new
+
+
+def registry(kind: str) -> Any:
+    """A property: the registry of one kind; set, it replaces all."""
+
+    def values(module: Any) -> Any:
+        try:
+            found = module.__dict__[kind]
+        except KeyError:
+            raise AttributeError(f"{type(module).__name__!r} object has no attribute {kind!r}") from None
+        own = type(found) is Registry and found.is_of(module)
+        return found if own else adopt(module, kind, found)
 
     def replace(module: Any, new: Any) -> None:
         attributes, new = module.__dict__, dict(new)
-        names = attributes[kind]
-        for name in names:
+        for name in attributes.get(kind, ()):
             attributes.pop(name, None)
-        attributes[kind] = {}  # where __dict__ is a copy of another module's, `names` are that one's
-        values(module).update(new)
-        attributes[kind].update({name: names[name] for name in new if name in names})  # persistent buffers
+        adopt(module, kind, new)  # where __dict__ is a copy of another module's, that one keeps its own
 
     return property(values, replace)
 
@@ -235,86 +275,6 @@ class CallSignature:
         return self._SIGNATURE
 
 
-_PLAIN = (bool, int, float, str, type(None))
-
-
-def record_arguments(cls: Any) -> None:
-    """Wraps the ``__init__`` of a class: the instance keeps its arguments, and its op has accepted them."""
-    init = cls.__dict__.get("__init__")
-    if init is None:
-        return
-    signature = inspect.signature(init)
-    takes = frozenset(signature.parameters)
-    most = [*signature.parameters].index("dtype") if "dtype" in takes else 2**31
-
-    @functools.wraps(init)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if kwargs:
-            kwargs = _translated(takes, kwargs)
-        if len(args) >= most:  # PyTorch's order is (..., device, dtype)
-            args = _without_device(args, most)
-        outermost = "_arguments" not in self.__dict__  # a subclass, not its base
-        if outermost:
-            try:
-                bound = signature.bind(self, *args, **kwargs).arguments
-            except TypeError:
-                init(self, *args, **kwargs)  # raises Python's error, with the name
-                raise
-            self.__dict__["_arguments"] = dict(list(bound.items())[1:])
-        try:
-            init(self, *args, **kwargs)
-            if outermost and not recordings and belongs_to(type(self).forward.__module__, "ranvier.nn"):
-                example = self._example()
-                if example is not None:
-                    self.training = False  # no random numbers are drawn, no statistics change
-                    self.forward(*example)
-                    self.training = True
-        except Exception as error:
-            if outermost and belongs_to(type(self).__module__, "ranvier"):
-                raise errors.renamed(error, type(self).__name__, init, (self, *args), kwargs) from None
-            raise
-
-    cls.__init__ = __init__
-    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
-    cls._usual = {**getattr(cls, "_usual", {}), **defaults}
-
-
-def settings_text(module: Any, shown: tuple[str, ...]) -> str:
-    """Settings by name: "*name" is the value alone, "name?" only where it is not that of the constructor."""
-    if shown and "inplace" not in " ".join(shown) and module.__dict__.get("inplace"):
-        shown = (*shown, "inplace")
-    words = []
-    for entry in shown:
-        name = entry.strip("*?")
-        value = getattr(module, name)
-        if name == "bias" and not isinstance(value, bool):
-            value = value is not None
-        if entry[-1] != "?" or value != module._usual[name]:
-            text = repr(value) if isinstance(value, str) else str(value)
-            words.append(text if entry[0] == "*" else f"{name}={text}")
-    return ", ".join(words)
-
-
-def _translated(takes: frozenset[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """The keywords without PyTorch's ``device``, which no layer here stores."""
-    if "device" in settings and "device" not in takes and "dtype" in takes:
-        device = settings["device"]
-        settings = {name: value for name, value in settings.items() if name != "device"}
-        if device is not None:
-            check_device(device)
-    return settings
-
-
-def _without_device(args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    """The arguments, of which the one in the place of dtype may be PyTorch's device."""
-    device = args[most - 1]
-    if len(args) == most + 1 or (isinstance(device, str) and device.startswith(("cpu", "cuda", "mps"))):
-        if device is not None:
-            check_device(device)
-        return (*args[: most - 1], *args[most:])
-    return args
-
-
 def count(layer: str, name: str, value: Any, least: int = 1) -> int:
     """A setting that is a whole number of at least this, or a ValueError."""
     number = whole(layer, name, value)
@@ -336,41 +296,3 @@ def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
 def number(op: str, name: str, value: Any) -> float:
     """A setting that is a number, or a TypeError."""
     return float(errors.number(op, name, value))
-
-
-def arguments_of(module: Any) -> dict[str, Any]:
-    """See :meth:`Module.config`."""
-    cls = module.__class__
-    if not cls.__module__.startswith("ranvier."):
-        raise TypeError(
-            f"[config] {cls.__name__} is not a layer of ranvier; only those can be made again from a file"
-        )
-    recorded = module.__dict__.get("_arguments", {})
-    parameters = inspect.signature(cls.__init__).parameters
-    config = {}
-    for name, value in recorded.items():
-        if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
-            continue  # children of a container
-        now = module.__dict__.get(name)  # an attribute that was changed later (dropout.p)
-        config[name] = _plain(cls.__name__, name, now if type(now) is type(value) else value)
-    return config
-
-
-def _plain(layer: str, name: str, value: Any) -> Any:
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, (tuple, list)):
-        return [_plain(layer, name, item) for item in value]
-    if isinstance(value, type) and issubclass(value, np.generic):  # np.float32 given as a dtype
-        return np.dtype(value).name
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        return value.item()
-    if hasattr(value, "tolist"):  # the weights of a loss
-        return value.tolist()
-    if hasattr(value, "_module_names"):  # a layer that is repeated inside
-        return {"layer": type(value).__name__, "arguments": arguments_of(value)}
-    if hasattr(value, "kind") and hasattr(value, "name"):  # a dtype
-        return str(value.name)
-    raise TypeError(
-        f"[config] argument {name!r} of {layer} is a {type(value).__name__}, which JSON cannot hold"
-    )

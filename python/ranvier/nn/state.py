@@ -68,9 +68,6 @@ class StateDicts:
     _state_hooks: StateHooks | None = None
     _state_dict_pre_hooks, _state_dict_hooks = _of("before_saving"), _of("after_saving")
     _load_state_dict_pre_hooks, _load_state_dict_post_hooks = _of("before_loading"), _of("after_loading")
-    _parameter_names: dict[str, None]
-    _buffer_names: dict[str, bool]
-    _module_names: dict[str, None]
 
     # --- saving
     def get_extra_state(self) -> Any:
@@ -101,7 +98,7 @@ class StateDicts:
         for hook in [*hooks.before_saving.values()] if hooks else ():
             hook(self, prefix, keep_vars)
         self._save_to_state_dict(destination, prefix, keep_vars)
-        for name in self._module_names:
+        for name in attributes["_modules"]:
             child = attributes[name]
             if child is not None:
                 child.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
@@ -113,7 +110,7 @@ class StateDicts:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Adds the module's own values, without those of its children."""
         attributes = self.__dict__
-        for name in self._kept_names() if self._buffer_names else self._parameter_names:
+        for name in self._kept_names() if attributes["_buffers"] else attributes["_parameters"]:
             value = attributes[name]
             if value is not None:
                 destination[prefix + name] = value if keep_vars else value.detach()
@@ -122,8 +119,12 @@ class StateDicts:
 
     def _kept_names(self) -> list[str]:
         """The names of the module's own values in a state dict."""
-        buffers = [name for name, persistent in self._buffer_names.items() if persistent]
-        return [*self._parameter_names, *buffers]
+        attributes: Any = self.__dict__
+        transient = attributes["_non_persistent_buffers_set"]
+        return [
+            *attributes["_parameters"],
+            *(name for name in attributes["_buffers"] if name not in transient),
+        ]
 
     # --- loading
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> LoadResult:
@@ -192,7 +193,7 @@ class StateDicts:
         if strict:
             for path in state_dict:
                 name, dot, _ = path[len(prefix) :].partition(".")
-                if path.startswith(prefix) and name not in (self._module_names if dot else own):
+                if path.startswith(prefix) and name not in (self.__dict__["_modules"] if dot else own):
                     unexpected_keys.append(path)
 
     # --- hooks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,21 +30,17 @@ __all__ = _NAMES.split()
 _ACTIVATIONS: dict[str, Callable[[Any], Tensor]] = {"relu": ops.relu, "gelu": ops.gelu}
 
 
-def chosen(layer: Module, name: str, activation: Any) -> Callable[[Any], Tensor]:
-    """The function of a layer's argument ``activation``. Files keep the name of a known function."""
+def chosen(name: str, activation: Any) -> Callable[[Any], Tensor]:
+    """The function of a layer's argument ``activation``."""
     if isinstance(activation, str) and activation in _ACTIVATIONS:
         return _ACTIVATIONS[activation]
     if not callable(activation):
         raise ValueError(f"[{name}] got activation {activation!r}; expected 'relu', 'gelu' or a function")
-    arguments = layer.__dict__["_arguments"]
-    for known, function in _ACTIVATIONS.items():
-        if activation is function and arguments.get("activation") is function:
-            arguments["activation"] = known
     return activation
 
 
-def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
-    """count copies of a layer, which is that argument of the module."""
+def copies(argument: str, layer: Any, count: int) -> ModuleList:
+    """count copies of a layer, which is that argument."""
     name = argument.removesuffix("_layer")
     if not isinstance(layer, Module):
         raise TypeError(
@@ -52,16 +48,22 @@ def copies(module: Module, argument: str, layer: Any, count: int) -> ModuleList:
         )
     if not 0 <= count <= MOST_LAYERS:
         raise ValueError(f"[transformer_{name}] got {count} num_layers; expected 0 to {MOST_LAYERS}")
-    layers = ModuleList([copy.deepcopy(layer) for _ in range(count)])
-    arguments = module.__dict__["_arguments"]
-    if count and arguments.get(argument) is layer:
-        arguments[argument] = layers[0]  # not the layer that was copied
-    return layers
+    return ModuleList([copy.deepcopy(layer) for _ in range(count)])
 
 
 class TransformerLayer(Module):
     """What encoder and decoder layers share: attentions and a network, each with a norm and a dropout."""
 
+    _paths: ClassVar[dict[str, str]] = {
+        "d_model": "linear1.in_features",
+        "nhead": "self_attn.num_heads",
+        "dim_feedforward": "linear1.out_features",
+        "dropout": "dropout.p",
+        "layer_norm_eps": "norm1.eps",
+        "batch_first": "self_attn.batch_first",
+        "bias": "linear1.bias",
+        "activation": "_activation_name",
+    }
     _name: str
     _attentions: tuple[str, ...]
     norm1: LayerNorm
@@ -96,7 +98,12 @@ class TransformerLayer(Module):
             setattr(self, f"norm{k}", LayerNorm(d_model, layer_norm_eps, **settings))
         for k in parts:
             setattr(self, f"dropout{k}", Dropout(dropout))
-        self.activation = chosen(self, self._name, activation)
+        self.activation = chosen(self._name, activation)
+
+    @property
+    def _activation_name(self) -> Any:
+        """The name of the activation, if it has one."""
+        return next((name for name, f in _ACTIVATIONS.items() if f is self.activation), self.activation)
 
     def _network(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
@@ -159,6 +166,7 @@ class TransformerEncoder(Module):
     """
 
     norm: Module | None
+    _paths: ClassVar[dict[str, str]] = {"encoder_layer": "layers.0"}
 
     def __init__(
         self,
@@ -169,7 +177,7 @@ class TransformerEncoder(Module):
         mask_check: bool = True,
     ) -> None:
         super().__init__()
-        self.layers = copies(self, "encoder_layer", encoder_layer, num_layers)
+        self.layers = copies("encoder_layer", encoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 
@@ -248,10 +256,11 @@ class TransformerDecoder(Module):
     """
 
     norm: Module | None
+    _paths: ClassVar[dict[str, str]] = {"decoder_layer": "layers.0"}
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()
-        self.layers = copies(self, "decoder_layer", decoder_layer, num_layers)
+        self.layers = copies("decoder_layer", decoder_layer, num_layers)
         self.num_layers = num_layers
         self.norm = norm
 
@@ -291,6 +300,8 @@ class Transformer(Module):
     (4, 10, 16)
     """
 
+    _paths: ClassVar[dict[str, str]] = {"custom_encoder": "encoder", "custom_decoder": "decoder"}
+
     def __init__(
         self,
         d_model: int = 512,
@@ -309,7 +320,7 @@ class Transformer(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        chosen(self, "transformer", activation)
+        chosen("transformer", activation)
         first = (d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps)
         settings = (*first, batch_first, norm_first, bias, dtype)
 

@@ -77,7 +77,7 @@ class OnnxModule(Module):
     def _owner(self, path: tuple[str, ...]) -> tuple[Module, str]:
         owner: Module = self
         for name in path[:-1]:
-            if name not in owner._module_names:
+            if name not in owner._modules:
                 setattr(owner, name, _Part())
             owner = owner.__dict__[name]
         return owner, path[-1]

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
+from ranvier.nn.arguments import arguments_of
 
 __all__ = ["build", "describe", "require_sizes"]
 
@@ -62,7 +63,7 @@ def _of_layer(node: dict[str, Any], layer: nn.Module) -> dict[str, Any]:
 
     What was changed after the layer was made is one of its arguments, or else it cannot be built again.
     """
-    node["arguments"] = layer.config()
+    node["arguments"] = arguments_of(layer)
     changed = _changed(layer, node)
     if changed and inspect.signature(type(layer).__init__).parameters.keys() >= changed.keys():
         try:

@@ -56,12 +56,21 @@ def require_same(path: Any, state: Any, ours: dict[str, Any]) -> None:
     theirs = state.get("run")
     for what, value in ours.items():
         saved = theirs.get(what) if isinstance(theirs, dict) else None
-        if saved != value:
+        if saved != value and not (what == "model" and _same_form(saved, value)):
             raise ValueError(
                 f"[Trainer.fit] cannot resume from '{path}': the {what} of its run "
                 f"{'are' if what.endswith('s') and what != 'loss' else 'is'} different: "
                 f"{difference(saved, value)}"
             )
+
+
+def _same_form(theirs: Any, ours: Any) -> bool:
+    """Whether two descriptions, of which one may name more arguments, are of the same model."""
+    try:
+        with nn.init.skipped():
+            return architecture.describe(architecture.build(theirs)) == ours
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def difference(theirs: Any, ours: Any, place: str = "") -> str:

@@ -59,11 +59,6 @@ class Loss(OneOp):
         """The settings, with the reduction that PyTorch's obsolete ones mean."""
         average, reduce = settings.pop("size_average", None), settings.pop("reduce", None)
         settings["reduction"] = reduction_of(type(self).__name__, average, reduce, settings["reduction"])
-        recorded = self.__dict__["_arguments"]
-        if recorded.keys() & {*_OBSOLETE}:
-            recorded["reduction"] = settings["reduction"]
-            for name in _OBSOLETE:
-                recorded.pop(name, None)
         weights = {name: settings.pop(name) for name in self._weights if name in settings}
         super()._set(settings)
         for name, value in weights.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import OrderedDict
 from functools import partial
 from typing import Any
@@ -13,9 +12,8 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.nn.hooks import Hooks
 
-_NAMES = ("_parameter_names", "_buffer_names", "_module_names")
-_OWN = {*_NAMES, "training", "_hooks", "_state_hooks", "_arguments", "_info"}
 _VALUES = ("_parameters", "_buffers", "_modules")
+_OWN = {*_VALUES, "training", "_hooks", "_state_hooks", "_info"}
 _HOOKS = (
     *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
     *("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"),
@@ -119,10 +117,9 @@ def _is_ours(kind: type) -> bool:
 
 def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a Module, as an instance of PyTorch's class has them."""
-    parameters, buffers, modules = ({name: state[name] for name in state[names]} for names in _NAMES)
+    parameters, buffers, modules = ({**state[kind]} for kind in _VALUES)
     hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS} | _hooks_for_torch(state.get("_hooks"))
     hooks |= _state_hooks_for_torch(state.get("_state_hooks"))
-    transient = {name for name, persistent in state["_buffer_names"].items() if not persistent}
     private = _row(kind, _PRIVATE)
     private = private(state) if private is not None else {}
     gone = {*_OWN, *private, *parameters, *buffers, *modules}
@@ -137,7 +134,7 @@ def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
         "training": state["training"],
         "_parameters": parameters,
         "_buffers": buffers,
-        "_non_persistent_buffers_set": transient,
+        "_non_persistent_buffers_set": set(state["_non_persistent_buffers_set"]),
         **hooks,
         "_modules": modules,
         **rest,
@@ -148,8 +145,7 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a Module here, of those that an instance of PyTorch's class has."""
     kind = type(module)
     parameters, buffers, modules = ({**state.get(name, {})} for name in _VALUES)
-    transient = state.get("_non_persistent_buffers_set", ())
-    gone = {*_VALUES, *_HOOKS, "_non_persistent_buffers_set", "_flat_weight_refs", "all_weights"}
+    gone = {*_VALUES, *_HOOKS, "_flat_weight_refs", "all_weights"}
     own = {name: value for name, value in state.items() if name not in gone}
     own = {**_defaults(kind), **own, **parameters, **buffers, **modules}
     extra, private = _row(kind, _EXTRA), _row(kind, _PRIVATE)
@@ -158,23 +154,20 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     for name in ("bias_k", "bias_v") if extra is _attention else ():
         parameters.setdefault(name, own.setdefault(name, None))
     own |= private(own) if private is not None else {}
-    own["_parameter_names"] = dict.fromkeys(parameters)
-    own["_buffer_names"] = {name: name not in transient for name in buffers}
-    own["_module_names"] = dict.fromkeys(modules)
+    own |= dict(zip(_VALUES, (parameters, buffers, modules), strict=True))
+    own.setdefault("_non_persistent_buffers_set", set())
     hooks = _hooks_from_torch(state)
     if hooks is not None:
         own["_hooks"] = hooks
     state_hooks = _state_hooks_from_torch(state)
     if state_hooks is not None:
         own["_state_hooks"] = state_hooks
-    if _is_ours(kind):
-        own["_arguments"] = _arguments(kind, own)
     return own
 
 
 def state_here(value: Any, state: Any) -> Any:
     """What a pickle sets the state of an object to: of a Module, the attributes that it has here."""
-    of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_parameters" in state
+    of_torch = isinstance(value, nn.Module) and isinstance(state, dict) and "_forward_hooks" in state
     return state_from_torch(value, state) if of_torch else state
 
 
@@ -182,15 +175,6 @@ def _defaults(kind: type) -> dict[str, Any]:
     """Settings that layers in old files lack, since they came later."""
     usual: dict[str, Any] = getattr(kind, "_usual", {})
     return {name: usual[name] for name in _row(kind, _LATER) or ()}
-
-
-def _arguments(kind: type, own: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that make such a layer again, of its attributes."""
-    taken = [*inspect.signature(kind.__init__).parameters][1:]  # type: ignore[misc]
-    arguments = {name: own[name] for name in taken if name in own and not isinstance(own[name], nn.Module)}
-    if "bias" in arguments and not isinstance(arguments["bias"], bool):
-        arguments["bias"] = arguments["bias"] is not None
-    return arguments
 
 
 # --- hooks

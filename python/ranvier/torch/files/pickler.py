@@ -224,7 +224,7 @@ class Pickler(_Base):  # type: ignore[misc]
     # --- modules and optimizers
     def _module(self, module: Any) -> Any:
         reduced = module.__reduce_ex__(2)
-        if len(reduced) > 2 and isinstance(reduced[2], dict) and "_parameter_names" in reduced[2]:
+        if len(reduced) > 2 and isinstance(reduced[2], dict) and "_parameters" in reduced[2]:
             state = state_for_torch(type(module), reduced[2])
             if isinstance(module, nn.MultiheadAttention):
                 self._projections.add(id(reduced[2]["out_proj"]))

@@ -1,0 +1,158 @@
+"""The arguments of a layer's constructor.
+
+`check_arguments` tries a layer's op with them when the layer is made; `arguments_of` reads them from its
+attributes, for files; `settings_text` shows them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd import errors
+from ranvier.autograd.data import require_cpu as check_device
+from ranvier.autograd.dtypes import default
+from ranvier.autograd.recording import recordings
+from ranvier.extension import belongs_to
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def check_arguments(cls: Any) -> None:
+    """Wraps the ``__init__`` of a class: it takes PyTorch's ``device``, and its op accepts the settings."""
+    init = cls.__dict__.get("__init__")
+    if init is None:
+        return
+    signature = inspect.signature(init)
+    takes = frozenset(signature.parameters)
+    most = [*signature.parameters].index("dtype") if "dtype" in takes else 2**31
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if kwargs:
+            kwargs = _translated(takes, kwargs)
+        if len(args) >= most:  # PyTorch's order is (..., device, dtype)
+            args = _without_device(args, most)
+        kind = type(self)
+        if kind._maker is not cls:  # the call of a subclass
+            return init(self, *args, **kwargs)
+        try:
+            init(self, *args, **kwargs)
+            if not recordings and belongs_to(kind.forward.__module__, "ranvier.nn"):
+                example = self._example()
+                if example is not None:
+                    self.training = False  # no random numbers are drawn, no statistics change
+                    self.forward(*example)
+                    self.training = True
+        except Exception as error:
+            if not belongs_to(kind.__module__, "ranvier") or _misses(signature, (self, *args), kwargs):
+                raise
+            raise errors.renamed(error, kind.__name__, init, (self, *args), kwargs) from None
+
+    cls.__init__, cls._maker = __init__, cls
+    defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
+    cls._usual = {**getattr(cls, "_usual", {}), **defaults}
+
+
+def _misses(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:
+    """Whether these are no arguments of a function: Python's error names it."""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return True
+    return False
+
+
+def settings_text(module: Any, shown: tuple[str, ...]) -> str:
+    """Settings by name: "*name" is the value alone, "name?" only where it is not that of the constructor."""
+    if shown and "inplace" not in " ".join(shown) and module.__dict__.get("inplace"):
+        shown = (*shown, "inplace")
+    words = []
+    for entry in shown:
+        name = entry.strip("*?")
+        value = getattr(module, name)
+        if name == "bias" and not isinstance(value, bool):
+            value = value is not None
+        if entry[-1] != "?" or value != module._usual[name]:
+            text = repr(value) if isinstance(value, str) else str(value)
+            words.append(text if entry[0] == "*" else f"{name}={text}")
+    return ", ".join(words)
+
+
+def _translated(takes: frozenset[str], settings: dict[str, Any]) -> dict[str, Any]:
+    """The keywords without PyTorch's ``device``, which no layer here stores."""
+    if "device" in settings and "device" not in takes and "dtype" in takes:
+        device = settings["device"]
+        settings = {name: value for name, value in settings.items() if name != "device"}
+        if device is not None:
+            check_device(device)
+    return settings
+
+
+def _without_device(args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
+    """The arguments, of which the one in the place of dtype may be PyTorch's device."""
+    device = args[most - 1]
+    if len(args) == most + 1 or (isinstance(device, str) and device.startswith(("cpu", "cuda", "mps"))):
+        if device is not None:
+            check_device(device)
+        return (*args[: most - 1], *args[most:])
+    return args
+
+
+def arguments_of(module: Any) -> dict[str, Any]:
+    """The constructor's arguments for JSON, but for those of the default: an equal layer can be made of them.
+
+    Each is the attribute of its name, or what ``_paths`` of the class has the path of.
+    Raises TypeError for a class from outside this package, or an argument that JSON cannot hold.
+    """
+    cls = module.__class__
+    if not cls.__module__.startswith("ranvier."):
+        raise TypeError(
+            f"[config] {cls.__name__} is not a layer of ranvier; only those can be made again from a file"
+        )
+    if cls._paths is None:
+        raise TypeError(f"[config] got a {cls.__name__} without sizes; expected a call of the model first")
+    arguments = {}
+    for name, parameter in [*inspect.signature(cls.__init__).parameters.items()][1:]:
+        if name == "dtype":
+            dtypes = [t.dtype for t in (*module.parameters(), *module.buffers()) if t.dtype.kind == "f"]
+            if dtypes and dtypes[0] != default.dtype:
+                arguments[name] = dtypes[0].name
+            continue
+        try:
+            value = operator.attrgetter(cls._paths.get(name, name))(module)
+        except AttributeError:  # a layer in it was replaced, or it has none
+            continue
+        if isinstance(parameter.default, bool) and not isinstance(value, bool):  # a bias
+            value = value is not None
+        if parameter.kind is not inspect.Parameter.VAR_POSITIONAL and not _same(value, parameter.default):
+            arguments[name] = _plain(cls.__name__, name, value)
+    return arguments
+
+
+def _same(value: Any, usual: Any) -> bool:
+    return value is usual or (type(value) is type(usual) and type(value) in _PLAIN and value == usual)
+
+
+def _plain(layer: str, name: str, value: Any) -> Any:
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [_plain(layer, name, item) for item in value]
+    if isinstance(value, type) and issubclass(value, np.generic):  # np.float32 given as a dtype
+        return np.dtype(value).name
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return value.item()
+    if hasattr(value, "tolist"):  # the weights of a loss
+        return value.tolist()
+    if hasattr(value, "_modules"):  # a layer that is repeated inside
+        return {"layer": type(value).__name__, "arguments": arguments_of(value)}
+    if hasattr(value, "kind") and hasattr(value, "name"):  # a dtype
+        return str(value.name)
+    raise TypeError(
+        f"[config] argument {name!r} of {layer} is a {type(value).__name__}, which JSON cannot hold"
+    )
