@@ -73,7 +73,7 @@ PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObje
   return PyObject_VectorcallMethod(g_forward, all, static_cast<size_t>(count + 1), names);
 }
 
-// As in Python: `except Exception as error: self._locate(error); raise`.
+// As in Python: `except Exception as error: self._rv_locate(error); raise`.
 void locate(PyObject* module) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
   PyObject *type, *value, *trace;
@@ -117,8 +117,8 @@ PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<vo
 
 void register_module_call(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
-  g_hooks = name("_hooks"), g_forward = name("forward"), g_may_repeat = name("_may_repeat");
-  g_locate = name("_locate");
+  g_hooks = name("_rv_hooks"), g_forward = name("forward"), g_may_repeat = name("_rv_may_repeat");
+  g_locate = name("_rv_locate");
   def(m, "_set_module_class(cls, counted, replay)", [](Raw cls, Raw counted, Raw replay) {
     if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
     g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();

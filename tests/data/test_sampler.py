@@ -64,7 +64,7 @@ def test_random_without_replacement_goes_through_all_before_it_repeats():
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
 def test_weights(scale):
     n, weights = 200_000, scale * np.array([0.0, 1.0, 2.0, 0.0, 5.0, 0.0])
-    counts = np.bincount(WeightedRandomSampler(weights, n).order(1), minlength=6)
+    counts = np.bincount(WeightedRandomSampler(weights, n)._order(1), minlength=6)
     p = weights / weights.sum()
     assert (counts[p == 0] == 0).all()
     assert (np.abs(counts - n * p) <= 5 * np.sqrt(n * p * (1 - p))).all()
@@ -73,7 +73,7 @@ def test_weights(scale):
 def test_weights_without_replacement():
     sampler = WeightedRandomSampler([1.0, 3.0, 0.0], 1, replacement=False)
     n = 4000
-    first = sum(sampler.order(key)[0] == 1 for key in range(n))
+    first = sum(sampler._order(key)[0] == 1 for key in range(n))
     assert abs(first - 0.75 * n) <= 5 * np.sqrt(n * 0.75 * 0.25)
     everything = WeightedRandomSampler([0.0, 2.0, 1e-300, 5.0], 3, replacement=False)
     assert sorted(everything) == [1, 2, 3]

@@ -66,7 +66,7 @@ def test_the_model_is_left_as_it_was():
     assert [m.training for m in model] == [True, True, True, False, True]
     assert all(np.array_equal(value.numpy(), state[name]) for name, value in model.state_dict().items())
     assert all(np.array_equal(p.grad.numpy(), g) for p, g in zip(model.parameters(), grads, strict=True))
-    assert all(m._hooks is None or not m._hooks.after for m in model.modules())
+    assert all(m._rv_hooks is None or not m._rv_hooks.after for m in model.modules())
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

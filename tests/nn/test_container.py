@@ -148,3 +148,19 @@ def test_containers_keep_nothing_of_what_they_were_made_of(make):
     for twin in copy.deepcopy(model), pickle.loads(pickle.dumps(model)):
         assert list(twin._modules) == names
     assert len(pickle.dumps(model)) < size
+
+
+def test_parameter_lists_and_dicts_hold_modules_and_other_values():
+    inner, shared = nn.ParameterList([rv.ones(2)]), nn.Linear(1, 1)
+    outer = nn.ParameterList([inner, rv.zeros(1), "text", nn.ParameterDict({"a": shared, "b": 3})])
+    names = ["1", "0.0", "3.a.weight", "3.a.bias"]
+    for twin in outer, copy.deepcopy(outer), pickle.loads(pickle.dumps(outer)):
+        assert [name for name, _ in twin.named_parameters()] == names
+        assert (len(twin), twin[2], twin[3]["b"], list(twin[3])) == (4, "text", 3, ["a", "b"])
+    assert outer[0] is inner
+    assert dict(outer[3].items()) == {"a": shared, "b": 3}
+    assert "(2): Object of type: str" in repr(outer)
+    assert {"c": 1} | outer[3].fromkeys("d", 2) | {"e": 3}
+    del outer[3]["a"]
+    assert list(reversed(outer[3])) == ["b"]
+    assert [name for name, _ in outer[:2].named_parameters()] == [*names[:1], "0.0"]

@@ -106,8 +106,8 @@ def test_an_argument_given_twice():
 
 def test_settings_of_an_optimizer_are_numbers_in_a_row():
     class Half(rv.optim.Adam):
-        def settings(self, group):
-            lr, *others = super().settings(group)
+        def _settings(self, group):
+            lr, *others = super()._settings(group)
             return lr / 2, *others
 
     p = rv.zeros(1, requires_grad=True)

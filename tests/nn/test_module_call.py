@@ -97,7 +97,7 @@ def test_errors_name_the_layer(grad):
 
 def test_an_error_of_the_error():
     class Odd(Outer):
-        def _locate(self, error):
+        def _rv_locate(self, error):
             raise TypeError("while it is located") from error
 
     refused(TypeError, "while it is located", Odd(nn.Linear(3, 2)), rv.ones(2, 4))
@@ -121,7 +121,7 @@ def test_attributes_of_its_own_kind():
     for kind in (Asked, Late):
         model = kind(nn.Linear(3, 2))
         assert model(x).shape == (2, 2)
-    assert {"forward", "_hooks"} <= set(names)
+    assert {"forward", "_rv_hooks"} <= set(names)
 
 
 def test_signatures():

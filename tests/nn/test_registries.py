@@ -1,4 +1,4 @@
-"""`_parameters`, `_buffers` and `_modules` of a Module, in its `__dict__` too, as PyTorch's programs use them."""
+"""`_parameters`, `_buffers` and `_modules` of a Module, which are in its `__dict__`, too, as in PyTorch."""
 
 import copy
 import pickle
@@ -73,3 +73,24 @@ def test_registries_of_a_module_that_is_gone():
     held["bias"] = None
     del held["weight"]
     assert held == {"bias": None}
+
+
+_OWN = "config op axes hooks _hooks _state_hooks _tree _cast _locate _refuse _shown _usual _arguments _paths"
+
+
+def test_attributes_of_users_may_have_any_name():
+    class Net(nn.Linear):
+        pass
+
+    net = Net(2, 2)
+    for name in _OWN.split():
+        assert name[0] == "_" or not hasattr(net, name)
+        setattr(net, name, [])
+    net.register_forward_hook(lambda module, args, y: y + 1)
+    y = net(rv.ones(1, 2))
+    with pytest.raises(ValueError, match="linear"):
+        net(rv.ones(1, 3))
+    assert y.tolist() == (nn.functional.linear(rv.ones(1, 2), net.weight, net.bias) + 1).tolist()
+    assert len(list(net.parameters())) == 2
+    assert list(net.state_dict()) == ["weight", "bias"]
+    assert repr(net) == "Net(in_features=2, out_features=2, bias=True)"

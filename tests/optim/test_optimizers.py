@@ -230,9 +230,9 @@ def test_a_subclass_changes_the_settings_by_either_call_of_the_base(kind):
     base = getattr(rv.optim, kind)
 
     class Faster(base):
-        def settings(self, group):
-            lr, *rest = base.settings(self, group)
-            assert (lr, *rest) == super().settings(group)
+        def _settings(self, group):
+            lr, *rest = base._settings(self, group)
+            assert (lr, *rest) == super()._settings(group)
             return 2 * lr, *rest
 
     moved = []
@@ -292,11 +292,11 @@ def test_settings_and_states_stay_where_they_are():
     optimizer.step()
     (plan,) = optimizer._plans.values()
     group, state = optimizer.param_groups[0], optimizer.state[p]
-    numbers, arrays = plan.numbers, dict(state)
+    numbers, arrays = plan._numbers, dict(state)
     saved = copy.deepcopy(optimizer.state_dict())
     group["lr"] = 0.25
     plan.refresh(optimizer, group)
-    assert plan.numbers is numbers
+    assert plan._numbers is numbers
     assert numbers[0] == 0.25
     optimizer.step()
     optimizer.load_state_dict(saved)

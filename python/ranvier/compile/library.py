@@ -33,9 +33,9 @@ _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's file
 # What stands around steps and holds much that they do not read. Where the code that ran is known, only the
 # attributes are guarded that it names.
 _AROUND = ("ranvier.train.", "ranvier.data.")
-_METHODS = ("step", "zero_grad", "settings", "state_names")
+_METHODS = ("step", "zero_grad", "_settings", "_state_names")
 # What shows settings of an optimizer.
-_OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "finite"}
+_OF_SETTINGS = (SETTINGS | set(dir(Optimizer))) - {"step", "zero_grad", "_finite"}
 
 
 def in_class(kind: type, names: Iterable[str]) -> tuple[Any, ...]:

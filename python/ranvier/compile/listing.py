@@ -149,7 +149,7 @@ def names_of(modules: list[Any], gradients: list[tuple[Any, Any]], plans: list[A
         if grad is not None:  # None: the step ended with zero_grad
             names.setdefault(address_of(grad._array), f"{name}.grad")
     for plan, optimizer, _ in plans:
-        names[address_of(plan.numbers)] = f"settings of {type(optimizer).__name__}"
+        names[address_of(plan._numbers)] = f"settings of {type(optimizer).__name__}"
         for p, state in optimizer.state.items():
             for key, value in state.items():
                 value = getattr(value, "_array", value)

@@ -335,7 +335,7 @@ class Program:
         """The numbers that the optimizers' kernels read, brought up to date."""
         for plan, optimizer, group in self.plans:
             plan.refresh(optimizer, group)
-        return [optimizer.settings(group) for _, optimizer, group in self.plans]
+        return [optimizer._settings(group) for _, optimizer, group in self.plans]
 
     # --- what a user sees
     @property

@@ -130,7 +130,7 @@ def _is_plain(module: Any) -> bool:
     call: Any = kind.__call__
     forward: Any = kind.forward
     own = type(call) is MethodDescriptorType and call.__objclass__ is Module  # not wrapped
-    if not own or module._hooks is not None or "forward" in module.__dict__:
+    if not own or module._rv_hooks is not None or "forward" in module.__dict__:
         return False
     if kind.__module__.startswith("ranvier."):
         return kind.__module__ in _HOMES and _is_own(forward)

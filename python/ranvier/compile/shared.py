@@ -129,7 +129,7 @@ class Form:
             lists = [
                 a for ps, steps, products, states in plan.by_dtype for a in (ps, steps, products, *states)
             ]
-            described += plan.names, plan.numbers, *[None if a is None else tuple(a) for a in lists]
+            described += plan.names, plan._numbers, *[None if a is None else tuple(a) for a in lists]
         return tuple(described)
 
 

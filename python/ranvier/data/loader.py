@@ -94,7 +94,7 @@ class DataLoader(Generic[T]):
     [[0.0, 1.0], [2.0, 3.0], [4.0]]
     """
 
-    keyed = True  # whether the random numbers of a pass depend on its key alone
+    _keyed = True  # whether the random numbers of a pass depend on its key alone
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class DataLoader(Generic[T]):
         for own, saved in zip(self._generators(), (state["generator"], state.get("sampler")), strict=True):
             if own is not None and saved is not None:
                 own.set_state(saved)
-        if not self.keyed and state["start"] is not None:
+        if not self._keyed and state["start"] is not None:
             raise ValueError(
                 "[DataLoader] got a state within a pass of PyTorch's numbers; expected one between passes"
             )
@@ -248,7 +248,7 @@ class DataLoader(Generic[T]):
 
     def _batches(self, key: int, first: int) -> Iterator[Any]:
         """The batches of one pass from number `first` on."""
-        make = Batches(self, key if self.keyed else None, self.dataset)
+        make = Batches(self, key if self._keyed else None, self.dataset)
         if self.num_workers and not (make.gathers_only and self.worker_init_fn is None):
             workers = self._workers or started(self, key & (2**63 - 1))
             self._workers = workers if self.persistent_workers else None
@@ -267,15 +267,15 @@ class DataLoader(Generic[T]):
         samples."""
         if self._stream:
             samples = parts(self.dataset, self.batch_size, self.drop_last)
-            return drawn_with(key, samples) if self.keyed else samples
+            return drawn_with(key, samples) if self._keyed else samples
         source = self._index_sampler
-        if not self.keyed:
+        if not self._keyed:
             return iter(source)
         batched = type(source) is BatchSampler and source is self.batch_sampler
         ours = getattr(type(self.sampler), "__iter__", None) is OrderSampler.__iter__  # not a subclass's own
         if ours and (batched or source is self.sampler):
-            order = self.sampler.drawn(key)  # type: ignore[union-attr]
-            return iter(source.batches(order) if batched else order)
+            order = self.sampler._drawn(key)  # type: ignore[union-attr]
+            return iter(source._batches(order) if batched else order)
         return drawn_with(key, source)
 
     @staticmethod

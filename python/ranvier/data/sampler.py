@@ -77,24 +77,24 @@ class OrderSampler(Sampler[int]):
     generator: random.Generator | None = None  # None: the library's
     num_samples: int  # of an epoch
 
-    def order(self, key: int) -> Indices:
+    def _order(self, key: int) -> Indices:
         """The indices of the epoch with this key."""
         raise NotImplementedError
 
-    def draw(self) -> int:
+    def _draw(self) -> int:
         """The key of the next epoch."""
         return (random.current() if self.generator is None else self.generator).next_key()
 
-    def drawn(self, key: int) -> Indices | Iterator[int]:
+    def _drawn(self, key: int) -> Indices | Iterator[int]:
         """The same, or an iterator where the array would be large."""
-        return self.order(key)
+        return self._order(key)
 
     def __len__(self) -> int:
         return self.num_samples
 
     def __iter__(self) -> Iterator[int]:
         try:
-            chosen = self.drawn(self.draw())
+            chosen = self._drawn(self._draw())
         except Exception as error:
             raise renamed(error, type(self).__name__) from None
         return iter(chosen.tolist() if isinstance(chosen, np.ndarray) else chosen)
@@ -106,10 +106,10 @@ class SequentialSampler(OrderSampler):
     def __init__(self, data_source: Sized) -> None:
         self.data_source = data_source
 
-    def order(self, key: int = 0) -> Indices:
+    def _order(self, key: int = 0) -> Indices:
         return np.arange(len(self.data_source))
 
-    def draw(self) -> int:
+    def _draw(self) -> int:
         return 0
 
     def __len__(self) -> int:
@@ -150,24 +150,24 @@ class RandomSampler(OrderSampler):
     def num_samples(self) -> int:  # type: ignore[override]
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
-    def orders(self, keys: list[int]) -> Indices:
+    def _orders(self, keys: list[int]) -> Indices:
         """The epochs with these keys, one in each row."""
         n = len(self.data_source)
         if self.replacement or self.num_samples != n or n >= 2**32:
-            return np.stack([self.order(key) for key in keys])
+            return np.stack([self._order(key) for key in keys])
         epochs = np.empty((len(keys), n), np.intp)
         for row, key in zip(epochs, keys, strict=True):
             philox.permutation(n, key, row)
         return epochs
 
-    def drawn(self, key: int) -> Indices | Iterator[int]:
+    def _drawn(self, key: int) -> Indices | Iterator[int]:
         if not self.replacement or self.num_samples <= self._part or not len(self.data_source):
-            return self.order(key)
+            return self._order(key)
         draws, n, count = numpy_generator(key, "RandomSampler"), len(self.data_source), self.num_samples
         sizes = (min(self._part, count - i) for i in range(0, count, self._part))
         return (index for size in sizes for index in draws.integers(n, size=size, dtype=np.intp).tolist())
 
-    def order(self, key: int) -> Indices:
+    def _order(self, key: int) -> Indices:
         n, count = len(self.data_source), self.num_samples
         if n == 0:
             return np.arange(0)
@@ -187,7 +187,7 @@ class SubsetRandomSampler(OrderSampler):
         self.indices = indices
         self.generator = stream_of(generator, "SubsetRandomSampler")
 
-    def order(self, key: int) -> Indices:
+    def _order(self, key: int) -> Indices:
         return np.asarray(self.indices, np.intp)[permutation(len(self.indices), key)]
 
     def __len__(self) -> int:
@@ -228,7 +228,7 @@ class WeightedRandomSampler(OrderSampler):
                 "above 0; expected no more without replacement"
             )
 
-    def order(self, key: int) -> Indices:
+    def _order(self, key: int) -> Indices:
         draws, w = numpy_generator(key, "WeightedRandomSampler"), self.weights._array
         if not self.replacement:
             with np.errstate(divide="ignore"):  # weight 0: last
@@ -251,7 +251,7 @@ class BatchSampler(Sampler[list[int]]):
         self.batch_size = positive("BatchSampler", "batch_size", batch_size)
         self.drop_last = bool(drop_last)
 
-    def batches(self, indices: Iterable[int]) -> Iterator[Any]:
+    def _batches(self, indices: Iterable[int]) -> Iterator[Any]:
         """`indices` in parts of the batch size: arrays of an array, else lists."""
         if isinstance(indices, np.ndarray):
             n = len(indices)
@@ -265,7 +265,7 @@ class BatchSampler(Sampler[list[int]]):
                 yield chosen
 
     def __iter__(self) -> Iterator[list[int]]:
-        return self.batches(iter(self.sampler))
+        return self._batches(iter(self.sampler))
 
     def __len__(self) -> int:
         n = len(self.sampler)  # type: ignore[arg-type]  # a sampler without length has no number of batches

@@ -36,7 +36,7 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
     features, parameters = -1 if x.ndim != 2 else x.shape[1], []
     for layer in _layers(model):
         kind = type(layer)
-        if layer._hooks is not None or "forward" in vars(layer):
+        if layer._rv_hooks is not None or "forward" in vars(layer):
             return False
         if kind is nn.Linear and features == layer.in_features and layer.weight.dtype == x.dtype:
             features = layer.out_features
@@ -53,7 +53,7 @@ def is_by_row(model: Any, loss: Any, x: Array, trained: Sequence[Any]) -> bool:
 
 def _layers(model: Any) -> Iterator[Any]:
     """The layers of nested Sequentials, in order; anything else is a layer."""
-    if type(model) is nn.Sequential and model._hooks is None and "forward" not in vars(model):
+    if type(model) is nn.Sequential and model._rv_hooks is None and "forward" not in vars(model):
         for layer in model:
             yield from _layers(layer)
     else:

@@ -176,7 +176,7 @@ class DistributedRun(Run):
         """Whether only this library's code runs in an epoch."""
         trainer = self.trainer
         layers = [layer for module in _modules(trainer) for layer in module.modules()]
-        hooked = hooks.before_accumulation or hooks.after_accumulation or any(m._hooks for m in layers)
+        hooked = hooks.before_accumulation or hooks.after_accumulation or any(m._rv_hooks for m in layers)
         if hooked or trainer.metrics or any(hook.every_epoch for hook in self.hooks):
             return False
         things = (*layers, trainer.loss, trainer.optimizer, *self.hooks)
@@ -274,7 +274,7 @@ def _forms(trainer: Training) -> dict[str, Any]:
         layers += re.sub(r" at 0x[0-9a-f]+", "", repr(module)).split("\n")
         for name, layer in module.named_modules():
             layers.append(f"{name} training={layer.training}{' forward' * ('forward' in vars(layer))}")
-            kinds = {} if layer._hooks is None else vars(layer._hooks)
+            kinds = {} if layer._rv_hooks is None else vars(layer._rv_hooks)
             hooked += [f"{kind} of {name or 'the model'}: {_named(of)}" for kind, of in kinds.items() if of]
         for name, t in (*module.named_parameters(), *module.named_buffers()):
             tensors.append(f"{name} {t.dtype} {tuple(t.shape)} requires_grad={t.requires_grad}")

@@ -46,7 +46,7 @@ def _layer(op: str, name: str) -> type[Layer]:
     settings = [*inspect.signature(function).parameters.values()][1:]
     example = r">>> rv\.(?:nn\.functional\.)?\w+\((rv\.tensor\(\[.*?\]\))(?:, (.*))?\)\n"
     text = re.sub(example, rf">>> rv.nn.{name}(\2)(\1)\n", f"The layer of ``{op}``: {function.__doc__}")
-    body: dict[str, Any] = {"__doc__": text, "__module__": __name__, "op": op}
+    body: dict[str, Any] = {"__doc__": text, "__module__": __name__, "_op": op}
     body["__annotations__"] = {setting.name: setting.annotation for setting in settings}
     body |= {setting.name: setting.default for setting in settings}
     if [*body["__annotations__"]] == ["inplace"]:
@@ -137,7 +137,7 @@ class LogSoftmax(AlongDim):
     """y_i = x_i - log(sum_j exp(x_j)) along dimension ``dim``; None: see :func:`ranvier.softmax`.
     | rv.nn.LogSoftmax(dim=0)(rv.tensor([0.0, 1000.0])) -> tensor([-1000.,     0.])"""
 
-    op = "log_softmax"
+    _op = "log_softmax"
 
 
 class Softmax2d(Layer):

@@ -118,9 +118,9 @@ class MultiheadAttention(Module):
             self.register_parameter(name, _new(add_bias_kv, dtype, 1, 1, embed_dim))
         self.add_zero_attn = add_zero_attn
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype)
-        self.reset_parameters()
+        self._reset_parameters()
 
-    def reset_parameters(self) -> None:
+    def _reset_parameters(self) -> None:
         """Draws new starting values: Glorot's for the projections in, biases zero."""
         for weight in (self.in_proj_weight, self.q_proj_weight, self.k_proj_weight, self.v_proj_weight):
             if weight is not None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import MODULES, PARAMETERS
+from ranvier.nn.registry import MODULES
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -100,7 +103,7 @@ class Sequential(_Numbered):
     )
     """
 
-    _may_repeat = True
+    _rv_may_repeat = True
 
     def __init__(self, *layers: Any) -> None:
         super().__init__()
@@ -163,50 +166,56 @@ def _block(name: str, lines: list[str]) -> str:
 
 
 class _Dictionary(Module):
-    """What ModuleDict and ParameterDict share: ``_registry`` is the property of Module with their entries."""
+    """What ModuleDict and ParameterDict share; ``_entries()`` has their names."""
 
-    _registry: str
+    def _entries(self) -> dict[str, Any]:
+        raise NotImplementedError
 
     def update(self, values: Any) -> None:
         for name, value in values.items() if hasattr(values, "items") else values:
             self[name] = value
 
     def __getitem__(self, name: str) -> Any:
-        return getattr(self, self._registry)[name]
+        if name not in self._entries():
+            raise KeyError(name)
+        return getattr(self, name)
 
     def __setitem__(self, name: str, value: Any) -> None:
+        kind = type(self).__name__
         if not isinstance(name, str) or not name or "." in name:
-            raise KeyError(
-                f"[{type(self).__name__}] got name {name!r}; expected a string without dots, not empty"
-            )
+            raise KeyError(f"[{kind}] got name {name!r}; expected a string without dots, not empty")
         if hasattr(self, name) and name not in self:
-            kind = type(self).__name__
             raise KeyError(f"[{kind}] the name {name!r} is taken by an attribute of {kind}")
-        if self._registry == "_modules":
-            _add(self, name, value)
-        else:
-            self.register_parameter(name, value)
+        self._enter(name, value)
+
+    def _enter(self, name: str, value: Any) -> None:
+        raise NotImplementedError
 
     def __delitem__(self, name: str) -> None:
+        if name not in self._entries():
+            raise KeyError(name)
         delattr(self, name)
 
     def __len__(self) -> int:
-        return len(getattr(self, self._registry))
+        return len(self._entries())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(getattr(self, self._registry))
+        return iter(self._entries())
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._entries())
 
     def __contains__(self, name: str) -> bool:
-        return name in getattr(self, self._registry)
+        return name in self._entries()
 
     def keys(self) -> Iterable[str]:
-        return getattr(self, self._registry).keys()
+        return self._entries().keys()
 
     def values(self) -> Iterable[Any]:
-        return getattr(self, self._registry).values()
+        return {name: self[name] for name in self._entries()}.values()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        return getattr(self, self._registry).items()
+        return {name: self[name] for name in self._entries()}.items()
 
     def pop(self, name: str) -> Any:
         value = self[name]
@@ -222,45 +231,52 @@ class ModuleDict(_Dictionary):
     """A dictionary of modules. Their parameters are also the parent's.
     | list(rv.nn.ModuleDict({"a": rv.nn.Flatten()})) -> ['a']"""
 
-    _registry = "_modules"
-
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         super().__init__()
         if modules is not None:
             self.update(modules)
 
+    def _entries(self) -> dict[str, Any]:
+        return self._modules
+
+    def _enter(self, name: str, value: Any) -> None:
+        _add(self, name, value)
+
 
 class ParameterList(Module):
-    """A list of parameters, which are also the parent's; Tensors and arrays become Parameters.
+    """A list of parameters, which are also the parent's; Tensors and arrays become Parameters. Modules in it
+    are the parent's too, and other values are kept.
     | len(rv.nn.ParameterList([rv.ones(2), rv.zeros(3)])) -> 2"""
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
-        self.extend(values or ())
+        self._size = 0
+        self.extend(() if values is None else values)
 
     def __len__(self) -> int:
-        return len(self.__dict__[PARAMETERS])
+        return self._size
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._parameters.values())
+        return iter(self[i] for i in range(self._size))
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)(list(self)[index])
-        return self._parameters[self._name(index)]
+            return type(self)([self[i] for i in range(self._size)[index]])
+        return getattr(self, self._name(index))
 
     def __setitem__(self, index: int, value: Any) -> None:
-        self.register_parameter(self._name(index), _parameter(value))
+        setattr(self, self._name(index), _parameter(value))
 
-    def _name(self, index: int) -> str:
-        n = len(self)
+    def _name(self, index: Any) -> str:
+        index, n = operator.index(index), self._size
         if not -n <= index < n:
             raise IndexError(f"[ParameterList] index {index} is out of range for {n} parameters")
         return str(index % n)
 
     def append(self, value: Any) -> ParameterList:
         """Adds a parameter at the end; returns the list."""
-        self.register_parameter(str(len(self)), _parameter(value))
+        setattr(self, str(self._size), _parameter(value))
+        self._size += 1
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
@@ -276,21 +292,29 @@ class ParameterList(Module):
 
 
 class ParameterDict(_Dictionary):
-    """A dictionary of parameters, which are also the parent's; Tensors and arrays become Parameters.
+    """A dictionary of parameters, which are also the parent's; Tensors and arrays become Parameters. Modules
+    in it are the parent's too, and other values are kept.
     | list(rv.nn.ParameterDict({"scale": rv.ones(2)})) -> ['scale']"""
-
-    _registry = "_parameters"
 
     def __init__(self, parameters: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        self._keys: dict[str, None] = {}
         if parameters is not None:
             self.update(parameters)
 
-    def __setitem__(self, name: str, value: Any) -> None:
-        super().__setitem__(name, _parameter(value))
+    def _entries(self) -> dict[str, Any]:
+        return self._keys
+
+    def _enter(self, name: str, value: Any) -> None:
+        setattr(self, name, _parameter(value))
+        self._keys[name] = None
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        del self._keys[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self._parameters.get(name, default)
+        return getattr(self, name) if name in self else default
 
     def setdefault(self, name: str, default: Any = None) -> Any:
         if name not in self:
@@ -300,6 +324,9 @@ class ParameterDict(_Dictionary):
     def popitem(self) -> tuple[str, Any]:
         name = list(self)[-1]
         return name, self.pop(name)
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> Any:
+        return type(self)(dict.fromkeys(keys, default))
 
     def copy(self) -> Any:
         return type(self)(dict(self.items()))
@@ -311,20 +338,26 @@ class ParameterDict(_Dictionary):
     def __or__(self, other: Any) -> Any:
         return self.copy().__ior__(other)
 
+    def __ror__(self, other: Any) -> Any:
+        return type(self)(dict(other.items())).__ior__(self)
+
     def __repr__(self) -> str:
         return _block("ParameterDict", [f"({name}): {_sketch(p)}" for name, p in self.items()])
 
 
-def _parameter(value: Any) -> Parameter:
-    if isinstance(value, Parameter):
-        return value
+def _parameter(value: Any) -> Any:
+    """A Tensor or an array as a parameter, another value as it is."""
+    if isinstance(value, np.ndarray) or (isinstance(value, Tensor) and not isinstance(value, Parameter)):
+        return Parameter(value)
     refuse_torch("Parameter", "a value", value)  # a copy would not be the other library's parameter
-    return Parameter(value)
+    return value
 
 
-def _sketch(parameter: Tensor) -> str:
-    size = "x".join(map(str, parameter.shape))
-    return f"Parameter containing: [{parameter.dtype} of size {size}]"
+def _sketch(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"Object of type: {type(value).__name__}"
+    size = "x".join(map(str, value.shape))
+    return f"Parameter containing: [{value.dtype} of size {size}]"
 
 
 examples(globals())

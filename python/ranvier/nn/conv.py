@@ -23,10 +23,10 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Module):
-    """Base of the convolutional layers; ``op``: the name of the op, ``axes``: the number of spatial axes."""
+    """Base of the convolutional layers; ``_op``: the op's name, ``_axes``: how many spatial axes."""
 
-    op: str
-    axes: int
+    _op: str
+    _axes: int
     transposed = False
     bias: Parameter | None
 
@@ -35,9 +35,9 @@ class Convolution(Module):
     ) -> None:
         channels = (in_channels, out_channels, groups)
         if not all(isinstance(n, int) and type(n) is not bool for n in channels) or min(channels) < 1:
-            raise OpError(f"[{self.op}] got {_counts(channels)}; expected positive whole numbers")
+            raise OpError(f"[{self._op}] got {_counts(channels)}; expected positive whole numbers")
         if in_channels % groups or out_channels % groups:
-            raise OpError(f"[{self.op}] got {_counts(channels)}; expected channels divisible by groups")
+            raise OpError(f"[{self._op}] got {_counts(channels)}; expected channels divisible by groups")
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = self._sizes("kernel_size", kernel_size, 1)
@@ -62,7 +62,7 @@ class Convolution(Module):
         text = (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
         )
-        zero, one = (0,) * self.axes, (1,) * self.axes
+        zero, one = (0,) * self._axes, (1,) * self._axes
         for name, usual in (("padding", zero), ("dilation", one), ("output_padding", zero), ("groups", 1)):
             value = getattr(self, name, usual)
             if value != usual:
@@ -74,12 +74,12 @@ class Convolution(Module):
 
     def _sizes(self, name: str, value: Any, least: int) -> tuple[int, ...]:
         sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-        sizes = sizes * self.axes if len(sizes) == 1 else sizes
-        if len(sizes) != self.axes or not all(
+        sizes = sizes * self._axes if len(sizes) == 1 else sizes
+        if len(sizes) != self._axes or not all(
             isinstance(v, int) and type(v) is not bool and v >= least for v in sizes
         ):
-            expected = "an integer or a pair of integers" if self.axes == 2 else "an integer"
-            raise OpError(f"[{self.op}] got {name} {value!r}; expected {expected} >= {least}")
+            expected = "an integer or a pair of integers" if self._axes == 2 else "an integer"
+            raise OpError(f"[{self._op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes
 
 
@@ -103,7 +103,7 @@ class _Conv(Convolution):
         self._set(in_channels, out_channels, kernel_size, stride, dilation, groups)
         if padding_mode not in _PADDING_MODES:
             expected = ", ".join(repr(mode) for mode in _PADDING_MODES)
-            raise OpError(f"[{self.op}] got padding_mode {padding_mode!r}; expected one of {expected}")
+            raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected one of {expected}")
         self.padding = self._padding(padding)
         self.padding_mode = padding_mode
         self._make((out_channels, in_channels // groups), bias, dtype)
@@ -116,7 +116,7 @@ class _Conv(Convolution):
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             input, padding = ops.pad(input, self._around(), self.padding_mode), 0
-        y: Tensor = getattr(ops, self.op)(
+        y: Tensor = getattr(ops, self._op)(
             input, weight, bias, self.stride, padding, self.dilation, self.groups
         )
         return y
@@ -124,7 +124,7 @@ class _Conv(Convolution):
     def _around(self) -> tuple[int, ...]:
         """The padding for `pad`: before and after, from the last axis to the first."""
         if self.padding == "valid":
-            return (0,) * (2 * self.axes)
+            return (0,) * (2 * self._axes)
         if not isinstance(self.padding, str):
             return tuple(n for size in reversed(self.padding) for n in (size, size))
         reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
@@ -134,10 +134,10 @@ class _Conv(Convolution):
         if not isinstance(padding, str):
             return self._sizes("padding", padding, 0)
         if padding not in ("valid", "same"):
-            expected = "an integer or a pair" if self.axes == 2 else "an integer"
-            raise ValueError(f"[{self.op}] got padding {padding!r}; expected 'valid', 'same', {expected}")
+            expected = "an integer or a pair" if self._axes == 2 else "an integer"
+            raise ValueError(f"[{self._op}] got padding {padding!r}; expected 'valid', 'same', {expected}")
         if padding == "same" and any(n != 1 for n in self.stride):
-            raise OpError(f"[{self.op}] got padding 'same' and stride {self.stride}; expected stride 1")
+            raise OpError(f"[{self._op}] got padding 'same' and stride {self.stride}; expected stride 1")
         return padding
 
 
@@ -150,8 +150,8 @@ class Conv1d(_Conv):
     in_channels / groups * S, as in PyTorch. Raises ValueError for settings that do not fit together.
     | rv.nn.Conv1d(4, 8, 3, padding="same") -> Conv1d(4, 8, kernel_size=(3,), stride=(1,), padding=same)"""
 
-    op = "conv1d"
-    axes = 1
+    _op = "conv1d"
+    _axes = 1
 
 
 class Conv2d(_Conv):
@@ -164,8 +164,8 @@ class Conv2d(_Conv):
     in PyTorch. Raises ValueError for settings that do not fit together.
     | rv.nn.Conv2d(1, 32, 3, padding=1) -> Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"""
 
-    op = "conv2d"
-    axes = 2
+    _op = "conv2d"
+    _axes = 2
 
 
 def _counts(channels: tuple[int, int, int]) -> str:
@@ -194,7 +194,7 @@ class _ConvTranspose(Convolution):
         super().__init__()
         self._set(in_channels, out_channels, kernel_size, stride, dilation, groups)
         if padding_mode != "zeros":
-            raise ValueError(f"[{self.op}] got padding_mode {padding_mode!r}; expected 'zeros'")
+            raise ValueError(f"[{self._op}] got padding_mode {padding_mode!r}; expected 'zeros'")
         self.padding = self._sizes("padding", padding, 0)
         self.output_padding = self._sizes("output_padding", output_padding, 0)
         self.padding_mode = padding_mode
@@ -202,7 +202,7 @@ class _ConvTranspose(Convolution):
 
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
-        convolve = getattr(ops, self.op)
+        convolve = getattr(ops, self._op)
         y: Tensor = convolve(
             input, self.weight, self.bias, self.stride, self.padding, extra, self.groups, self.dilation
         )
@@ -211,17 +211,17 @@ class _ConvTranspose(Convolution):
     def _extra(self, x: Any, output_size: Any) -> tuple[int, ...]:
         """The output_padding that gives output_size."""
         wanted = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,)
-        wanted = wanted[-self.axes :]
+        wanted = wanted[-self._axes :]
         least = [
             (n - 1) * self.stride[d] - 2 * self.padding[d] + self.dilation[d] * (self.kernel_size[d] - 1) + 1
-            for d, n in enumerate(x.shape[-self.axes :])
+            for d, n in enumerate(x.shape[-self._axes :])
         ]
         most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
-        if len(wanted) != self.axes or any(
+        if len(wanted) != self._axes or any(
             not (isinstance(n, int) and a <= n <= b) for n, a, b in zip(wanted, least, most, strict=True)
         ):
             raise ValueError(
-                f"[{self.op}] got output_size {output_size!r}; expected sizes from {tuple(least)} to "
+                f"[{self._op}] got output_size {output_size!r}; expected sizes from {tuple(least)} to "
                 f"{tuple(most)}"
             )
         return tuple(n - a for n, a in zip(wanted, least, strict=True))
@@ -238,8 +238,8 @@ class ConvTranspose1d(_ConvTranspose):
     | rv.nn.ConvTranspose1d(4, 2, 4, stride=2, padding=1)
     -> ConvTranspose1d(4, 2, kernel_size=(4,), stride=(2,), padding=(1,))"""
 
-    op = "conv_transpose1d"
-    axes = 1
+    _op = "conv_transpose1d"
+    _axes = 1
 
 
 class ConvTranspose2d(_ConvTranspose):
@@ -253,8 +253,8 @@ class ConvTranspose2d(_ConvTranspose):
     together.
     | rv.nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)(rv.zeros(1, 16, 7, 7)).shape -> (1, 8, 14, 14)"""
 
-    op = "conv_transpose2d"
-    axes = 2
+    _op = "conv_transpose2d"
+    _axes = 2
 
 
 examples(globals())  # written as ">>> call"

@@ -28,7 +28,7 @@ class _Dropout(Layer):
         return None
 
     def forward(self, input: Any) -> Tensor:
-        return getattr(ops, self.op)(input, self.p, self.training, self.inplace)
+        return getattr(ops, self._op)(input, self.p, self.training, self.inplace)
 
 
 class Dropout(_Dropout):
@@ -45,7 +45,7 @@ class AlphaDropout(_Dropout):
     """Sets elements to the lower limit of selu with probability p while training, keeping mean and variance.
     | rv.nn.AlphaDropout(0.2).eval()(rv.ones(3)) -> tensor([1., 1., 1.])"""
 
-    op = "alpha_dropout"
+    _op = "alpha_dropout"
 
 
 examples(globals())  # written as ">>> call"

@@ -153,22 +153,22 @@ def _on_tensors(node: Watch, *gradients: Any) -> Any:
 def _of(kind: str) -> Any:
     """A property: the hooks of a kind by number, which may be changed, replaced or cleared."""
     return property(
-        lambda module: getattr(module._own_hooks(), kind),
-        lambda module, new: setattr(module._own_hooks(), kind, new),
+        lambda module: getattr(module._rv_own_hooks(), kind),
+        lambda module, new: setattr(module._rv_own_hooks(), kind, new),
     )
 
 
 class HookRegistration:
-    """The part of Module that registers hooks; ``_hooks`` is created with the first one."""
+    """The part of Module that registers hooks; ``_rv_hooks`` is created with the first one."""
 
-    _hooks: Hooks | None = None
+    _rv_hooks: Hooks | None = None
     _forward_pre_hooks, _forward_hooks = _of("before"), _of("after")
     _backward_hooks, _backward_pre_hooks = _of("backward"), _of("before_backward")
 
-    def _own_hooks(self) -> Hooks:
-        if self._hooks is None:
-            self._hooks = Hooks()
-        return self._hooks
+    def _rv_own_hooks(self) -> Hooks:
+        if self._rv_hooks is None:
+            self._rv_hooks = Hooks()
+        return self._rv_hooks
 
     def register_forward_pre_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
@@ -177,7 +177,7 @@ class HookRegistration:
 
         with_kwargs: calls ``hook(module, args, kwargs)``, which may return (args, kwargs).
         """
-        hooks = self._own_hooks()
+        hooks = self._rv_own_hooks()
         handle = added(hooks.before, hook, prepend)
         if with_kwargs:
             hooks.keywords[handle.id] = True
@@ -192,7 +192,7 @@ class HookRegistration:
         output)``. prepend: before the hooks registered so far. always_call: also where forward or a hook
         before it raises; the output is then None, or what there was.
         """
-        hooks = self._own_hooks()
+        hooks = self._rv_own_hooks()
         handle = added(hooks.after, hook, prepend)
         if with_kwargs:
             hooks.keywords[handle.id] = True
@@ -206,13 +206,13 @@ class HookRegistration:
         Both are tuples, with None where there is no gradient. A tuple that the hook returns replaces
         grad_input. Where no input requires a gradient the hook is called when grad_output is complete.
         """
-        return added(self._own_hooks().backward, hook, prepend)
+        return added(self._rv_own_hooks().backward, hook, prepend)
 
     register_backward_hook = register_full_backward_hook
 
     def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Calls ``hook(module, grad_output)`` before backward enters; a tuple it returns replaces it."""
-        return added(self._own_hooks().before_backward, hook, prepend)
+        return added(self._rv_own_hooks().before_backward, hook, prepend)
 
 
 def added(hooks: dict[int, Any], hook: Any, prepend: bool) -> RemovableHandle:

@@ -23,7 +23,7 @@ else:
 class OneOp(Module):
     """A layer that is one op: its constructor takes the settings of the op."""
 
-    op: ClassVar[str]  # its name in ranvier.ops
+    _op: ClassVar[str]  # its name in ranvier.ops
     _settings: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -63,8 +63,8 @@ class Layer(OneOp):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if belongs_to(cls.__module__, "ranvier.nn"):
-            if "op" not in vars(cls):
-                cls.op = cls.__name__.lower()
+            if "_op" not in vars(cls):
+                cls._op = cls.__name__.lower()
             annotations = inspect.get_annotations(cls)
             own = [name for name, kind in annotations.items() if not kind.startswith("ClassVar")]
             if "__init__" not in vars(cls) and (own or not cls._settings):
@@ -84,7 +84,7 @@ class Layer(OneOp):
         return (empty((0,) * 8),) if {*self._settings} - {"inplace"} else None
 
     def forward(self, input: Any) -> Any:
-        return getattr(ops, self.op)(input, *[getattr(self, name) for name in self._settings])
+        return getattr(ops, self._op)(input, *[getattr(self, name) for name in self._settings])
 
     forward.op = "that of self"  # type: ignore[attr-defined]
 
@@ -92,11 +92,11 @@ class Layer(OneOp):
 def forward_of(cls: type[OneOp], settings: Iterable[str], inputs: Sequence[str] = ("input",)) -> Any:
     """``forward`` as written by hand for one class: loops and lookups cost a third of a small call."""
     arguments = ", ".join([*inputs, *(f"self.{name}" for name in settings)])
-    source = f"def forward(self, {', '.join(inputs)}): return ops.{cls.op}({arguments})"
+    source = f"def forward(self, {', '.join(inputs)}): return ops.{cls._op}({arguments})"
     scope: dict[str, Any] = {}
     # rv.compile knows this package's code by its file
     exec(compile(source, __file__, "exec"), globals(), scope)
     forward = scope["forward"]
-    forward.op, forward.__qualname__ = cls.op, f"{cls.__qualname__}.forward"
+    forward.op, forward.__qualname__ = cls._op, f"{cls.__qualname__}.forward"
     forward.__annotations__ = {**dict.fromkeys(inputs, "Any"), "return": "Tensor"}
     return forward

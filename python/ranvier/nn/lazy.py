@@ -28,24 +28,24 @@ __all__ = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
 
 
 class _Lazy(Module):
-    """Before the first call; ``base``: the layer's class afterwards, ``size``: its argument that is found."""
+    """Before the first call; ``_base``: the class afterwards, ``_size``: its argument that is found."""
 
-    base: Any
+    _base: Any
     _paths = None
     _settings: dict[str, Any]
-    size = "num_features"
-    in_weight = 0  # the axis of the weight that has this size
+    _size = "num_features"
+    _in_weight = 0  # the axis of the weight that has this size
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         Module.__init__(self)
-        given = [name for name in self._names() if name != self.size]
+        given = [name for name in self._names() if name != self._size]
         if len(args) > len(given):
             raise TypeError(f"[{type(self).__name__}] got {len(args)} arguments; expected {', '.join(given)}")
         settings = {**dict(zip(given, args, strict=False)), **settings}
         with init.skipped():
-            made = self.base(**{self.size: settings.get("groups", 1)}, **settings)
+            made = self._base(**{self._size: settings.get("groups", 1)}, **settings)
         self.__setstate__(made.__dict__)
-        self.__dict__.update({self.size: 0, "_settings": settings})
+        self.__dict__.update({self._size: 0, "_settings": settings})
         for tensor in self._sized():
             tensor._array = np.empty((0,), tensor.dtype)
             if isinstance(tensor, Parameter):
@@ -55,7 +55,7 @@ class _Lazy(Module):
     def _names(cls) -> list[str]:
         import inspect
 
-        return list(inspect.signature(cls.base).parameters)
+        return list(inspect.signature(cls._base).parameters)
 
     def _sized(self) -> list[Tensor]:
         """The parameters and buffers, but for the count of batches."""
@@ -66,38 +66,38 @@ class _Lazy(Module):
 
     def _found(self, x: Any) -> int:
         """The size in an input."""
-        axes = getattr(self, "axes", None)
-        ranks = (axes + 1,) if axes else (getattr(self.base, "_unbatched", 0),)
+        axes = getattr(self, "_axes", None)
+        ranks = (axes + 1,) if axes else (getattr(self._base, "_unbatched", 0),)
         shape = np.shape(x)
         if len(shape) < 2:
             raise OpError(f"[{type(self).__name__}] got x of shape {shape}; expected (N, C, ...)")
         return int(shape[0 if len(shape) in ranks else 1])
 
-    def materialise(self, size: int) -> None:
+    def _materialise(self, size: int) -> None:
         """Makes the parameters for this size of input; the class becomes the one without "Lazy"."""
         pass_over()
-        made = self.base(**{self.size: size}, **self._settings)
+        made = self._base(**{self._size: size}, **self._settings)
         for own, new in zip(self._sized(), _Lazy._sized(made), strict=True):
             own._array = new._array.astype(own.dtype, copy=False)
             if isinstance(own, UninitializedParameter):
                 own.__class__ = Parameter  # type: ignore[assignment]
             bump(own)
-        kept = {*KINDS, *made._parameters, *made._buffers, "training", "_hooks"}
+        kept = {*KINDS, *made._parameters, *made._buffers, "training", "_rv_hooks"}
         for name, value in made.__dict__.items():
             if name not in kept:
                 self.__dict__[name] = value
         del self.__dict__["_settings"]
-        self.__class__ = self.base
+        self.__class__ = self._base
 
     def _materialise_from(self, weight: Any) -> None:
-        """As :meth:`materialise`, for the weight of a state dict."""
+        """As :meth:`_materialise`, for the weight of a state dict."""
         shape = np.shape(weight)
-        if len(shape) > self.in_weight:
-            groups = self._settings.get("groups", 1) if self.in_weight else 1
-            self.materialise(shape[self.in_weight] * groups)
+        if len(shape) > self._in_weight:
+            groups = self._settings.get("groups", 1) if self._in_weight else 1
+            self._materialise(shape[self._in_weight] * groups)
 
     def forward(self, input: Any) -> Any:
-        self.materialise(self._found(input))
+        self._materialise(self._found(input))
         return self.forward(input)
 
 
@@ -110,7 +110,7 @@ class LazyLinear(_Lazy, Linear):
     ((4, 2), Linear(in_features=3, out_features=2, bias=True))
     """
 
-    base, size, in_weight = Linear, "in_features", 1
+    _base, _size, _in_weight = Linear, "in_features", 1
 
     def _found(self, x: Any) -> int:
         if not np.ndim(getattr(x, "_array", x)):
@@ -122,21 +122,21 @@ class LazyConv2d(_Lazy, Conv2d):
     """:class:`Conv2d` whose in_channels is that of its first input.
     | rv.nn.LazyConv2d(2, 3)(rv.ones(1, 4, 5, 5)).shape -> (1, 2, 3, 3)"""
 
-    base, size, in_weight = Conv2d, "in_channels", 1
+    _base, _size, _in_weight = Conv2d, "in_channels", 1
 
 
 class LazyBatchNorm1d(_Lazy, BatchNorm1d):  # type: ignore[misc]
     """:class:`BatchNorm1d` whose num_features is the number of channels of its first input.
     | rv.nn.LazyBatchNorm1d()(rv.ones(2, 3)).shape -> (2, 3)"""
 
-    base = BatchNorm1d
+    _base = BatchNorm1d
 
 
 class LazyBatchNorm2d(_Lazy, BatchNorm2d):  # type: ignore[misc]
     """:class:`BatchNorm2d` whose num_features is the number of channels of its first input.
     | rv.nn.LazyBatchNorm2d()(rv.ones(2, 3, 4, 4)).shape -> (2, 3, 4, 4)"""
 
-    base = BatchNorm2d
+    _base = BatchNorm2d
 
 
 def find_sizes(model: Module, sample: Any) -> None:

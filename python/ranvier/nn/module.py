@@ -72,14 +72,14 @@ class Module(HookRegistration, StateDicts, Conversions):
     _shown: tuple[str, ...] = ()  # see `settings_text`
     _paths: ClassVar[dict[str, str] | None] = {}  # see `arguments_of`
     __signature__ = CallSignature()
-    _may_repeat: bool = False  # whether calls are counted (often.py): where forward is the user's
+    _rv_may_repeat: bool = False  # whether calls are counted (often.py): where forward is the user's
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
             check_arguments(cls)
         elif "forward" in vars(cls):
-            cls._may_repeat = not belongs_to(cls.__module__, "ranvier.")
+            cls._rv_may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
         if any(code and "__getattr__" in code.co_names for code in codes):
             look_up(cls)
@@ -101,27 +101,27 @@ class Module(HookRegistration, StateDicts, Conversions):
             recording.modules[id(self)] = self
         for arg in args:
             if isinstance(arg, ndarray):
-                args = self._cast(args)
+                args = self._rv_cast(args)
                 break
         if kwargs and any(isinstance(arg, ndarray) for arg in kwargs.values()):
-            kwargs = dict(zip(kwargs, self._cast((*kwargs.values(), *args)), strict=False))
+            kwargs = dict(zip(kwargs, self._rv_cast((*kwargs.values(), *args)), strict=False))
         try:
-            if self._hooks is not None:
-                return self._hooks.call(self, args, kwargs)
-            if self._may_repeat and not (kwargs or mode.enabled):
+            if self._rv_hooks is not None:
+                return self._rv_hooks.call(self, args, kwargs)
+            if self._rv_may_repeat and not (kwargs or mode.enabled):
                 return called(self, *args)
             return self.forward(*args, **kwargs)
         except Exception as error:
-            self._locate(error)
+            self._rv_locate(error)
             raise
 
-    def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Floating arrays as Tensors in the dtype of the first parameter, or else Tensor argument."""
-        tensors = itertools.chain(self._some_parameters(), args)
+        tensors = itertools.chain(self._rv_some_parameters(), args)
         wanted = next((t.dtype for t in tensors if isinstance(t, Tensor) and t.dtype.kind == "f"), None)
         return tuple(borrowed(in_float(arg, wanted)) if isinstance(arg, ndarray) else arg for arg in args)
 
-    def _some_parameters(self) -> Iterator[Any]:
+    def _rv_some_parameters(self) -> Iterator[Any]:
         """The parameters one by one: the first is found without a look at all modules."""
         cls = type(self)
         own = cls.parameters, cls.named_parameters, cls.named_modules
@@ -135,7 +135,7 @@ class Module(HookRegistration, StateDicts, Conversions):
             children = [attributes[name] for name in attributes[MODULES]]
             stack += [child for child in reversed(children) if child is not None]
 
-    def _locate(self, error: Exception) -> None:
+    def _rv_locate(self, error: Exception) -> None:
         """Adds the path of the layer that raised an error to its message."""
         trail = error.__dict__
         raised_in, path = trail.get("_layer"), trail.get("_path", "")
@@ -170,11 +170,11 @@ class Module(HookRegistration, StateDicts, Conversions):
             for kind, expected in _EXPECTED:
                 if name in attributes[kind]:
                     if value is not None and not (kind == BUFFERS and isinstance(value, Tensor)):
-                        self._refuse(value, kind[1:-1], name, expected)
+                        self._rv_refuse(value, kind[1:-1], name, expected)
                     dict.__setitem__(attributes[kind], name, value)
         object.__setattr__(self, name, value)
 
-    def _refuse(self, value: Any, kind: str, name: str, expected: str) -> None:
+    def _rv_refuse(self, value: Any, kind: str, name: str, expected: str) -> None:
         refuse_torch(type(self).__name__, f"{kind} {name!r}", value)
         raise TypeError(
             f"cannot assign {type(value).__name__} as {kind} {name!r}; expected {expected} or None"
@@ -265,10 +265,10 @@ class Module(HookRegistration, StateDicts, Conversions):
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
         if remove_duplicate and type(self).named_modules is Module.named_modules:
-            return iter(self._tree())
+            return iter(self._rv_tree())
         return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
-    def _tree(self) -> list[Module]:
+    def _rv_tree(self) -> list[Module]:
         modules: dict[Module, None] = {}
         stack: list[Any] = [self]
         while stack:
@@ -304,7 +304,7 @@ class Module(HookRegistration, StateDicts, Conversions):
             cls.named_parameters is Module.named_parameters and cls.named_modules is Module.named_modules
         ):
             return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-        return values_of(self._tree() if recurse else [self], PARAMETERS)
+        return values_of(self._rv_tree() if recurse else [self], PARAMETERS)
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -315,7 +315,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         cls = type(self)
         if not (cls.named_buffers is Module.named_buffers and cls.named_modules is Module.named_modules):
             return (buffer for _, buffer in self.named_buffers(recurse=recurse))
-        return values_of(self._tree() if recurse else [self], BUFFERS)
+        return values_of(self._rv_tree() if recurse else [self], BUFFERS)
 
     def get_submodule(self, target: str) -> Module:
         """The module at a path such as ``features.3``."""
@@ -381,7 +381,7 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def extra_repr(self) -> str:
         """The text between the parentheses: the settings that the class lists in ``_shown``."""
-        return settings_text(self, self._shown)
+        return settings_text(self, type(self)._shown)
 
     def __repr__(self) -> str:
         extra = self.extra_repr()

@@ -88,12 +88,12 @@ class _ChannelNorm(_Norm):
         self.register_buffer("num_batches_tracked", count)
         self.reset_parameters()
 
-    def _cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _rv_cast(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Casts arrays to the dtype of the statistics where there are no parameters."""
         if self.weight is None and self.running_mean is not None:
             dtype = self.running_mean.dtype
             args = tuple(in_float(x, dtype) if isinstance(x, np.ndarray) else x for x in args)
-        return super()._cast(args)
+        return super()._rv_cast(args)
 
     def reset_running_stats(self) -> None:
         """Resets the running statistics: mean 0, variance 1, no batches."""

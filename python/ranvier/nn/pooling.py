@@ -32,7 +32,7 @@ class _Pool(Layer):
         super()._set({**settings, **sizes})
 
     def _example(self) -> tuple[Any, ...]:
-        return (empty(0, 1, 2**20) if self.op.endswith("1d") else empty(0, 1, self._extent, self._extent),)
+        return (empty(0, 1, 2**20) if self._op.endswith("1d") else empty(0, 1, self._extent, self._extent),)
 
 
 class _MaxPool(_Pool):
@@ -47,28 +47,28 @@ class _MaxPool(_Pool):
 
     def forward(self, input: Any) -> Any:
         settings = (self.kernel_size, self.stride, self.padding, self.dilation)
-        return getattr(ops, self.op)(input, *settings, self.ceil_mode, self.return_indices)
+        return getattr(ops, self._op)(input, *settings, self.ceil_mode, self.return_indices)
 
 
 class MaxPool1d(_MaxPool):
     """The largest element of each window of signals (N, C, L); see :func:`ranvier.max_pool1d`.
     | rv.nn.MaxPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
 
-    op = "max_pool1d"
+    _op = "max_pool1d"
 
 
 class MaxPool2d(_MaxPool):
     """The largest element of each window; see :func:`ranvier.max_pool2d`.
     | rv.nn.MaxPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
 
-    op = "max_pool2d"
+    _op = "max_pool2d"
 
 
 class AvgPool1d(_Pool):
     """The mean of each window of signals (N, C, L); see :func:`ranvier.avg_pool1d`.
     | rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
 
-    op = "avg_pool1d"
+    _op = "avg_pool1d"
     _shown = ("kernel_size", "stride", "padding")
     kernel_size: Any
     stride: Any = None
@@ -87,7 +87,7 @@ class AvgPool2d(_Pool):
     """The mean of each window; see :func:`ranvier.avg_pool2d`.
     | rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
 
-    op = "avg_pool2d"
+    _op = "avg_pool2d"
     _shown = ("kernel_size", "stride", "padding")
     kernel_size: Any
     stride: Any = None
@@ -101,7 +101,7 @@ class LPPool2d(_Pool):
     """The norm_type-norm of each window of images; see :func:`ranvier.nn.functional.lp_pool2d`.
     | rv.nn.LPPool2d(2, 2)(rv.ones(1, 1, 2, 2)) -> tensor([[[[2.]]]])"""
 
-    op = "lp_pool2d"
+    _op = "lp_pool2d"
     norm_type: float
     kernel_size: Any
     stride: Any = None
@@ -121,14 +121,14 @@ class AdaptiveAvgPool1d(_Adaptive):
     :func:`ranvier.adaptive_avg_pool1d`.
     | rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
 
-    op = "adaptive_avg_pool1d"
+    _op = "adaptive_avg_pool1d"
 
 
 class AdaptiveAvgPool2d(_Adaptive):
     """The mean of windows that divide images into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
     | rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 1, 1)"""
 
-    op = "adaptive_avg_pool2d"
+    _op = "adaptive_avg_pool2d"
 
 
 class _AdaptiveMax(_Pool):
@@ -143,19 +143,19 @@ class AdaptiveMaxPool1d(_AdaptiveMax):
     :func:`ranvier.adaptive_max_pool1d`.
     | rv.nn.AdaptiveMaxPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
 
-    op = "adaptive_max_pool1d"
+    _op = "adaptive_max_pool1d"
 
 
 class AdaptiveMaxPool2d(_AdaptiveMax):
     """The maximum of windows that divide images into output_size; see :func:`ranvier.adaptive_max_pool2d`.
     | rv.nn.AdaptiveMaxPool2d((2, None))(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 2, 6)"""
 
-    op = "adaptive_max_pool2d"
+    _op = "adaptive_max_pool2d"
 
 
 class _MaxUnpool(Module):
     _shown = ("kernel_size", "stride", "padding")
-    axes: int
+    _axes: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -164,9 +164,9 @@ class _MaxUnpool(Module):
         super().__init__()
         stride = kernel_size if stride is None else stride
         settings = {"kernel_size": (kernel_size, 1), "stride": (stride, 1), "padding": (padding, 0)}
-        counts(type(self).__name__, self.axes, **settings)
+        counts(type(self).__name__, self._axes, **settings)
         for name, (value, _) in settings.items():
-            setattr(self, name, tuple(value) if isinstance(value, (tuple, list)) else (value,) * self.axes)
+            setattr(self, name, tuple(value) if isinstance(value, (tuple, list)) else (value,) * self._axes)
 
 
 class MaxUnpool1d(_MaxUnpool):
@@ -178,7 +178,7 @@ class MaxUnpool1d(_MaxUnpool):
     tensor([[[0., 2.]]])
     """
 
-    axes = 1
+    _axes = 1
 
     def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
         return F.max_unpool1d(input, indices, self.kernel_size, self.stride, self.padding, output_size)
@@ -194,7 +194,7 @@ class MaxUnpool2d(_MaxUnpool):
               [0., 4.]]]])
     """
 
-    axes = 2
+    _axes = 2
 
     def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
         return F.max_unpool2d(input, indices, self.kernel_size, self.stride, self.padding, output_size)

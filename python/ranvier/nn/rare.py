@@ -41,14 +41,14 @@ class _Whole(Layer):
         return None
 
     def forward(self, input: Any) -> Any:
-        return getattr(F, self.op)(input, *[getattr(self, name) for name in self._settings])
+        return getattr(F, self._op)(input, *[getattr(self, name) for name in self._settings])
 
 
 class PixelShuffle(_Whole):
     """(N, C r^2, H, W) -> (N, C, H r, W r): see :func:`ranvier.nn.functional.pixel_shuffle`.
     | rv.nn.PixelShuffle(2)(rv.ones(1, 8, 3, 3)).shape -> (1, 2, 6, 6)"""
 
-    op, _least = "pixel_shuffle", {"upscale_factor": 1}
+    _op, _least = "pixel_shuffle", {"upscale_factor": 1}
     upscale_factor: int
 
 
@@ -56,7 +56,7 @@ class PixelUnshuffle(_Whole):
     """(N, C, H r, W r) -> (N, C r^2, H, W): see :func:`ranvier.nn.functional.pixel_unshuffle`.
     | rv.nn.PixelUnshuffle(2)(rv.ones(1, 2, 6, 6)).shape -> (1, 8, 3, 3)"""
 
-    op, _least = "pixel_unshuffle", {"downscale_factor": 1}
+    _op, _least = "pixel_unshuffle", {"downscale_factor": 1}
     downscale_factor: int
 
 

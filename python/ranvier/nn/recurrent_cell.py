@@ -23,7 +23,7 @@ class RNNCellBase(Module):
 
     bias_ih: Parameter | None
     bias_hh: Parameter | None
-    mode: str  # of GATES
+    _mode: str  # of GATES
     _shown = ("*input_size", "*hidden_size", "bias?")
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
@@ -32,7 +32,7 @@ class RNNCellBase(Module):
         self.input_size = input_size = whole_size(self._name, "input_size", input_size)
         self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
         self.bias = bias
-        width = GATES[self.mode] * hidden_size
+        width = GATES[self._mode] * hidden_size
         self.weight_ih = Parameter(empty(width, input_size, dtype=dtype))
         self.weight_hh = Parameter(empty(width, hidden_size, dtype=dtype))
         for name in ("bias_ih", "bias_hh"):
@@ -47,7 +47,7 @@ class RNNCellBase(Module):
 
     def _step(self, input: Any, hx: Any) -> list[Tensor]:
         x = as_tensor(self._name, input)
-        count = 2 if self.mode == "LSTM" else 1
+        count = 2 if self._mode == "LSTM" else 1
         states = [None] * count if hx is None else as_states(self._name, hx, count)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise OpError(
@@ -64,7 +64,7 @@ class RNNCellBase(Module):
         if single:
             x, states = x.unsqueeze(0), [s if s is None else s.unsqueeze(0) for s in states]
         weights = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        _, *last = recurrent(self.mode.lower(), x.unsqueeze(0), tuple(states), weights)
+        _, *last = recurrent(self._mode.lower(), x.unsqueeze(0), tuple(states), weights)
         return [s.squeeze(0) for s in last] if single else last
 
 
@@ -83,7 +83,7 @@ class RNNCell(RNNCellBase):
         dtype: Any = None,
     ) -> None:
         check_nonlinearity("rnncell", nonlinearity)
-        self.mode = f"RNN_{nonlinearity.upper()}"
+        self._mode = f"RNN_{nonlinearity.upper()}"
         super().__init__(input_size, hidden_size, bias, dtype)
         self.nonlinearity = nonlinearity
 
@@ -107,7 +107,7 @@ class LSTMCell(RNNCellBase):
     ((3, 8), (3, 8))
     """
 
-    mode = "LSTM"
+    _mode = "LSTM"
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         h, c = self._step(input, hx)
@@ -120,7 +120,7 @@ class GRUCell(RNNCellBase):
     Without a batch (input_size,) and (hidden_size,). Raises ValueError for other shapes.
     | rv.nn.GRUCell(4, 8)(rv.rand(4)).shape -> (8,)"""
 
-    mode = "GRU"
+    _mode = "GRU"
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         return self._step(input, hx)[0]

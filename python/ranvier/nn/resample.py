@@ -22,43 +22,43 @@ __all__ = _NAMES.split()
 class _Pad(Module):
     """padding: one number for all sides, or (before, after) of the last axis, then of the one before."""
 
-    axes: int
-    mode: str
+    _axes: int
+    _mode: str
     _shown: tuple[str, ...] = ("*padding",)
 
     def __init__(self, padding: Any) -> None:
         super().__init__()
-        sizes = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * (2 * self.axes)
+        sizes = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * (2 * self._axes)
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
-        if len(sizes) != 2 * self.axes or not whole:
+        if len(sizes) != 2 * self._axes or not whole:
             raise ValueError(
-                f"[pad] got padding {padding!r}; expected a whole number or {2 * self.axes} of them"
+                f"[pad] got padding {padding!r}; expected a whole number or {2 * self._axes} of them"
             )
         self.padding = sizes
 
     def forward(self, input: Any) -> Tensor:
-        return ops.pad(input, self.padding, self.mode)
+        return ops.pad(input, self.padding, self._mode)
 
 
 class _ConstantPad(_Pad):
-    mode, _shown = "constant", ("padding", "value")
+    _mode, _shown = "constant", ("padding", "value")
 
     def __init__(self, padding: Any, value: float) -> None:
         super().__init__(padding)
         self.value = value
 
     def _example(self) -> tuple[Any, ...]:
-        return (empty(0, 1, *(2 ** (30 // self.axes),) * self.axes),)
+        return (empty(0, 1, *(2 ** (30 // self._axes),) * self._axes),)
 
     def forward(self, input: Any) -> Tensor:
-        return ops.pad(input, self.padding, self.mode, self.value)
+        return ops.pad(input, self.padding, self._mode, self.value)
 
 
 class ConstantPad1d(_ConstantPad):
     """A value before and after the last axis of (N, C, L).
     | rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2)) -> tensor([[[7., 0., 0., 7., 7.]]])"""
 
-    axes = 1
+    _axes = 1
 
 
 class ConstantPad2d(_ConstantPad):
@@ -66,56 +66,56 @@ class ConstantPad2d(_ConstantPad):
     | rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
     -> tensor([[[[7., 0., 0.], [7., 7., 7.]]]])"""
 
-    axes = 2
+    _axes = 2
 
 
 class ZeroPad1d(_Pad):
     """Zeros before and after the last axis of (N, C, L).
     | rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2)) -> tensor([[[0., 1., 1., 0.]]])"""
 
-    axes, mode = 1, "constant"
+    _axes, _mode = 1, "constant"
 
 
 class ZeroPad2d(_Pad):
     """Zeros around images: padding a number, or (left, right, top, bottom).
     | rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 8, 8)"""
 
-    axes, mode = 2, "constant"
+    _axes, _mode = 2, "constant"
 
 
 class ReflectionPad1d(_Pad):
     """Signals mirrored at the ends, which are not repeated.
     | rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 2., 1., 2., 3., 2., 1.]]])"""
 
-    axes, mode = 1, "reflect"
+    _axes, _mode = 1, "reflect"
 
 
 class ReflectionPad2d(_Pad):
     """Images mirrored at the edges, which are not repeated; padding as in ConstantPad2d.
     | rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 6, 6)"""
 
-    axes, mode = 2, "reflect"
+    _axes, _mode = 2, "reflect"
 
 
 class ReplicationPad1d(_Pad):
     """The first and last values of signals, repeated.
     | rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]])) -> tensor([[[1., 1., 2., 2., 2.]]])"""
 
-    axes, mode = 1, "replicate"
+    _axes, _mode = 1, "replicate"
 
 
 class ReplicationPad2d(_Pad):
     """The edges of images, repeated: padding a number, or (left, right, top, bottom).
     | rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]])) -> tensor([[[[1., 1., 2., 2.]]]])"""
 
-    axes, mode = 2, "replicate"
+    _axes, _mode = 2, "replicate"
 
 
 class CircularPad1d(_Pad):
     """Signals that continue at the other end.
     | rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 1., 2., 3., 1.]]])"""
 
-    axes, mode = 1, "circular"
+    _axes, _mode = 1, "circular"
 
 
 class Upsample(Layer):
@@ -124,7 +124,7 @@ class Upsample(Layer):
     mode: 'nearest', 'nearest-exact', 'linear' (signals), 'bilinear', 'bicubic' (images) or 'area'.
     | rv.nn.Upsample(scale_factor=2, mode="bilinear")(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 16, 12)"""
 
-    op = "interpolate"
+    _op = "interpolate"
     size: Any = None
     scale_factor: Any = None
     mode: str = "nearest"
@@ -156,7 +156,7 @@ class UpsamplingNearest2d(Upsample):
     | rv.nn.UpsamplingNearest2d(scale_factor=2)(rv.tensor([[[[1.0, 2.0]]]]))
     -> tensor([[[[1., 1., 2., 2.], [1., 1., 2., 2.]]]])"""
 
-    op = "interpolate"
+    _op = "interpolate"
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="nearest")
@@ -167,7 +167,7 @@ class UpsamplingBilinear2d(Upsample):
     | rv.nn.UpsamplingBilinear2d(size=(1, 3))(rv.tensor([[[[1.0, 2.0]]]]))
     -> tensor([[[[1.0000, 1.5000, 2.0000]]]])"""
 
-    op = "interpolate"
+    _op = "interpolate"
 
     def __init__(self, size: Any = None, scale_factor: Any = None) -> None:
         super().__init__(size, scale_factor, mode="bilinear", align_corners=True)

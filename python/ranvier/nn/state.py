@@ -58,14 +58,14 @@ def as_array(value: Any) -> np.ndarray[Any, Any]:
 
 def _of(kind: str) -> Any:
     """A property: the hooks of a kind by number."""
-    return property(lambda module: getattr(module._own_state_hooks(), kind))
+    return property(lambda module: getattr(module._rv_own_state_hooks(), kind))
 
 
 class StateDicts:
-    """The part of Module that saves and loads; ``_state_hooks`` is created with the first hook."""
+    """The part of Module that saves and loads; ``_rv_state_hooks`` is created with the first hook."""
 
     _version: ClassVar[int] = 1
-    _state_hooks: StateHooks | None = None
+    _rv_state_hooks: StateHooks | None = None
     _state_dict_pre_hooks, _state_dict_hooks = _of("before_saving"), _of("after_saving")
     _load_state_dict_pre_hooks, _load_state_dict_post_hooks = _of("before_loading"), _of("after_loading")
 
@@ -92,7 +92,7 @@ class StateDicts:
         if destination is None:
             destination = OrderedDict()
             destination._metadata = OrderedDict()
-        version, hooks, attributes = {"version": self._version}, self._state_hooks, self.__dict__
+        version, hooks, attributes = {"version": self._version}, self._rv_state_hooks, self.__dict__
         if hasattr(destination, "_metadata"):
             destination._metadata[prefix[:-1]] = version
         for hook in [*hooks.before_saving.values()] if hooks else ():
@@ -110,14 +110,14 @@ class StateDicts:
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         """Adds the module's own values, without those of its children."""
         attributes = self.__dict__
-        for name in self._kept_names() if attributes["_buffers"] else attributes["_parameters"]:
+        for name in self._rv_kept_names() if attributes["_buffers"] else attributes["_parameters"]:
             value = attributes[name]
             if value is not None:
                 destination[prefix + name] = value if keep_vars else value.detach()
         if type(self).get_extra_state is not StateDicts.get_extra_state:
             destination[prefix + EXTRA] = self.get_extra_state()
 
-    def _kept_names(self) -> list[str]:
+    def _rv_kept_names(self) -> list[str]:
         """The names of the module's own values in a state dict."""
         attributes: Any = self.__dict__
         transient = attributes["_non_persistent_buffers_set"]
@@ -173,10 +173,10 @@ class StateDicts:
         error_msgs: list[str],
     ) -> None:
         """Loads the module's own values, without those of its children; adds to the three lists."""
-        for hook in list((self._state_hooks or _NONE).before_loading.values()):
+        for hook in list((self._rv_state_hooks or _NONE).before_loading.values()):
             hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
-        own = [name for name in self._kept_names() if self.__dict__[name] is not None]
+        own = [name for name in self._rv_kept_names() if self.__dict__[name] is not None]
         for name in own:
             path = prefix + name
             if path in state_dict:
@@ -197,15 +197,15 @@ class StateDicts:
                     unexpected_keys.append(path)
 
     # --- hooks
-    def _own_state_hooks(self) -> StateHooks:
-        if self._state_hooks is None:
-            self._state_hooks = StateHooks()
-        return self._state_hooks
+    def _rv_own_state_hooks(self) -> StateHooks:
+        if self._rv_state_hooks is None:
+            self._rv_state_hooks = StateHooks()
+        return self._rv_state_hooks
 
     def _register_state_dict_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(module, state_dict, prefix, local_metadata)`` after saving; what it returns, if not
         None, is the state dict."""
-        return RemovableHandle(self._own_state_hooks().after_saving, hook)
+        return RemovableHandle(self._rv_own_state_hooks().after_saving, hook)
 
     def register_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(module, state_dict, prefix, local_metadata)`` after saving, which may change the
@@ -214,13 +214,13 @@ class StateDicts:
 
     def register_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(module, prefix, keep_vars)`` before saving."""
-        return RemovableHandle(self._own_state_hooks().before_saving, hook)
+        return RemovableHandle(self._rv_own_state_hooks().before_saving, hook)
 
     def _register_load_state_dict_pre_hook(self, hook: Hook, with_module: bool = False) -> RemovableHandle:
         """Calls ``hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
         error_msgs)`` before the module's values are loaded; with_module: the module comes first."""
         hook = partial(hook, self) if with_module else hook
-        return RemovableHandle(self._own_state_hooks().before_loading, hook)
+        return RemovableHandle(self._rv_own_state_hooks().before_loading, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Hook) -> RemovableHandle:
         """As ``_register_load_state_dict_pre_hook``; the module is the first argument."""
@@ -229,7 +229,7 @@ class StateDicts:
     def register_load_state_dict_post_hook(self, hook: Hook) -> RemovableHandle:
         """Calls ``hook(module, incompatible_keys)`` after loading, which may change its two lists."""
         name = "register_load_state_dict_post_hook"
-        return RemovableHandle(self._own_state_hooks().after_loading, partial(_without_result, name, hook))
+        return RemovableHandle(self._rv_own_state_hooks().after_loading, partial(_without_result, name, hook))
 
 
 class Loading:
@@ -257,7 +257,7 @@ class Loading:
         for name, child in list(module._modules.items()):
             if child is not None:
                 self.load(child, parts.get(name, {}), f"{prefix}{name}.")
-        for hook in list((module._state_hooks or _NONE).after_loading.values()):
+        for hook in list((module._rv_state_hooks or _NONE).after_loading.values()):
             hook(module, LoadResult(self.missing, self.unexpected))
 
 

@@ -11,9 +11,9 @@ from ranvier.optim.optimizer import Group, Optimizer, arguments
 class Moments(Optimizer):
     """Base of the optimizers with two moments."""
 
-    numbers: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
-    at_least_0: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
-    states: ClassVar[tuple[str | None, ...]] = ("exp_avg", "exp_avg_sq")
+    _numbers: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
+    _at_least_0: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
+    _states: ClassVar[tuple[str | None, ...]] = ("exp_avg", "exp_avg_sq")
 
 
 class Adam(Moments):
@@ -29,9 +29,9 @@ class Adam(Moments):
     (2018).
     """
 
-    example = "lr=0.1", 0.9
-    name = rule = "adam"
-    optional = ("max_exp_avg_sq",)
+    _example = "lr=0.1", 0.9
+    _name = _rule = "adam"
+    _optional = ("max_exp_avg_sq",)
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Adam(Moments):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
         return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
 
 
@@ -58,8 +58,8 @@ class AdamW(Adam):
     Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
-    example = "lr=0.1, weight_decay=0.5", 0.85
-    name = "adamw"
+    _example = "lr=0.1, weight_decay=0.5", 0.85
+    _name = "adamw"
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class Adamax(Moments):
     Source: Kingma and Ba, "Adam" (2015), section 7.
     """
 
-    example = "lr=0.1", 0.9
-    name = rule = "adamax"
-    states = ("exp_avg", "exp_inf")
+    _example = "lr=0.1", 0.9
+    _name = _rule = "adamax"
+    _states = ("exp_avg", "exp_inf")
 
     def __init__(
         self,
@@ -121,11 +121,11 @@ class NAdam(Moments):
     Source: Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
     """
 
-    example = "lr=0.1", 0.8944
-    name = rule = "nadam"
-    numbers = (*Moments.numbers, "momentum_decay")
-    at_least_0 = (*Moments.at_least_0, "momentum_decay")
-    product_name = "mu_product"
+    _example = "lr=0.1", 0.8944
+    _name = _rule = "nadam"
+    _numbers = (*Moments._numbers, "momentum_decay")
+    _at_least_0 = (*Moments._at_least_0, "momentum_decay")
+    _product_name = "mu_product"
 
     def __init__(
         self,
@@ -156,8 +156,8 @@ class RAdam(Moments):
     Source: Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
     """
 
-    example = "lr=0.1", 0.8
-    name = rule = "radam"
+    _example = "lr=0.1", 0.8
+    _name = _rule = "radam"
 
     def __init__(
         self,

@@ -21,11 +21,11 @@ class Adadelta(Optimizer):
     Source: Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
     """
 
-    example = "eps=1e-2", 0.6877
-    name = rule = "adadelta"
-    numbers = ("lr", "rho", "eps", "weight_decay")
-    at_least_0 = ("lr", "eps", "weight_decay")
-    states = ("square_avg", "acc_delta")
+    _example = "eps=1e-2", 0.6877
+    _name = _rule = "adadelta"
+    _numbers = ("lr", "rho", "eps", "weight_decay")
+    _at_least_0 = ("lr", "eps", "weight_decay")
+    _states = ("square_avg", "acc_delta")
 
     def __init__(
         self,
@@ -40,10 +40,10 @@ class Adadelta(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def check(self, group: Group) -> None:
-        super().check(group)
+    def _check(self, group: Group) -> None:
+        super()._check(group)
         if not 0 <= group["rho"] <= 1:
-            raise ValueError(f"[{self.name}] got rho {group['rho']}; expected 0 <= rho <= 1")
+            raise ValueError(f"[{self._name}] got rho {group['rho']}; expected 0 <= rho <= 1")
 
 
 class Adagrad(Optimizer):
@@ -56,11 +56,11 @@ class Adagrad(Optimizer):
     Optimization" (2011).
     """
 
-    example = "lr=0.1", 0.9
-    name = rule = "adagrad"
-    numbers = ("lr", "lr_decay", "eps", "weight_decay")
-    at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
-    states = ("sum",)
+    _example = "lr=0.1", 0.9
+    _name = _rule = "adagrad"
+    _numbers = ("lr", "lr_decay", "eps", "weight_decay")
+    _at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
+    _states = ("sum",)
 
     def __init__(
         self,
@@ -96,11 +96,11 @@ class RMSprop(Optimizer):
     Graves, "Generating Sequences With Recurrent Neural Networks" (2013).
     """
 
-    example = "lr=0.01", 0.9
-    name = rule = "rmsprop"
-    numbers = ("lr", "alpha", "eps", "momentum", "weight_decay")
-    at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
-    states, optional = ("square_avg",), ("momentum_buffer", "grad_avg")
+    _example = "lr=0.01", 0.9
+    _name = _rule = "rmsprop"
+    _numbers = ("lr", "alpha", "eps", "momentum", "weight_decay")
+    _at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
+    _states, _optional = ("square_avg",), ("momentum_buffer", "grad_avg")
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
         momentum = "momentum_buffer" if group["momentum"] > 0 else None
         return "square_avg", momentum, "grad_avg" if group["centered"] else None
 
@@ -133,11 +133,11 @@ class Rprop(Optimizer):
     algorithm" (1993), in PyTorch's form, without the steps back.
     """
 
-    example = "lr=0.1", 0.9
-    name = rule = "rprop"
-    numbers = ("lr", "etas", "step_sizes")
-    at_least_0 = ("lr",)
-    states = ("prev", "step_size")
+    _example = "lr=0.1", 0.9
+    _name = _rule = "rprop"
+    _numbers = ("lr", "etas", "step_sizes")
+    _at_least_0 = ("lr",)
+    _states = ("prev", "step_size")
 
     def __init__(
         self,
@@ -151,12 +151,12 @@ class Rprop(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def check(self, group: Group) -> None:
-        super().check(group)
+    def _check(self, group: Group) -> None:
+        super()._check(group)
         etas, sizes = group["etas"], group["step_sizes"]
         if not 0 < etas[0] < 1 < etas[1]:
-            raise ValueError(f"[{self.name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
+            raise ValueError(f"[{self._name}] got etas {etas}; expected two numbers, 0 < first < 1 < second")
         if not 0 <= sizes[0] <= sizes[1]:
             raise ValueError(
-                f"[{self.name}] got step_sizes {sizes}; expected least and most, 0 <= least <= most"
+                f"[{self._name}] got step_sizes {sizes}; expected least and most, 0 <= least <= most"
             )

@@ -165,7 +165,7 @@ class LBFGS(Optimizer):
     (32.0, True)
     """
 
-    name = "lbfgs"
+    _name = "lbfgs"
 
     def __init__(
         self,
@@ -178,17 +178,17 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        max_iter = int(number(self.name, "max_iter", max_iter, 1))
+        max_iter = int(number(self._name, "max_iter", max_iter, 1))
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         super().__init__(params, arguments(locals()))
 
-    def check(self, group: Group) -> None:
+    def _check(self, group: Group) -> None:
         if self.param_groups:
             raise ValueError("[lbfgs] got several groups; expected one")
         for key in ("lr", "tolerance_grad", "tolerance_change"):
-            number(self.name, key, group[key], 0)
+            number(self._name, key, group[key], 0)
         for key in ("max_iter", "max_eval", "history_size"):
-            number(self.name, key, group[key], 1)
+            number(self._name, key, group[key], 1)
         if group["line_search_fn"] is not None and str(group["line_search_fn"]) != "strong_wolfe":
             raise ValueError(
                 f"[lbfgs] got line_search_fn '{group['line_search_fn']}'; expected None or 'strong_wolfe'"
@@ -295,7 +295,7 @@ class LBFGS(Optimizer):
         for p in params:
             bump(p)
 
-    def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         def flat(value: Any) -> Tensor:
             return wrap(np.array(plain_array(value), p.dtype))
 

@@ -51,15 +51,15 @@ class Optimizer(HookedOptimizer):
 
     A subclass names the core's rule, its settings and its state:
 
-    - ``rule``: the core's name of the rule; ``name`` is the name in errors
-    - ``numbers``: the settings that the rule reads, in the core's order, or a method ``settings(group)`` that
-      gives them
-    - ``at_least_0``: settings that must not be negative
-    - ``states``: the arrays of each parameter; ``optional``: those that depend on settings.
-      ``state_names(group)`` then gives all, with None for one that is not in use
-    - ``product_name``: a number of each parameter besides its step count, if the rule keeps one
-    - ``counts``: whether the state has the step count; else only the first step differs, that without states
-    - ``example``: arguments and the result of ``EXAMPLE``, which ends its docstring
+    - ``_rule``: the core's name of the rule; ``_name`` is the name in errors
+    - ``_numbers``: the settings that the rule reads, in the core's order, or a method ``_settings(group)``
+      that gives them
+    - ``_at_least_0``: settings that must not be negative
+    - ``_states``: the arrays of each parameter; ``_optional``: those that depend on settings.
+      ``_state_names(group)`` then gives all, with None for one that is not in use
+    - ``_product_name``: a number of each parameter besides its step count, if the rule keeps one
+    - ``_counts``: whether the state has the step count; else only the first step differs, that without states
+    - ``_example``: arguments and the result of ``EXAMPLE``, which ends its docstring
 
     >>> import ranvier as rv
     >>> a, b = rv.ones(1, requires_grad=True), rv.ones(1, requires_grad=True)
@@ -69,73 +69,75 @@ class Optimizer(HookedOptimizer):
     (0.75, 0.5)
     """
 
-    name: ClassVar[str] = "optimizer"
-    rule: ClassVar[str] = ""
-    numbers: ClassVar[tuple[str, ...]] = ()
-    at_least_0: ClassVar[tuple[str, ...]] = ()
-    states: ClassVar[tuple[str | None, ...]] = ()
-    optional: ClassVar[tuple[str, ...]] = ()
-    product_name: ClassVar[str | None] = None
-    counts: ClassVar[bool] = True
-    example: ClassVar[tuple[str, float] | None] = None
-    finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
+    _name: ClassVar[str] = "optimizer"
+    _rule: ClassVar[str] = ""
+    _numbers: ClassVar[tuple[str, ...]] = ()
+    _at_least_0: ClassVar[tuple[str, ...]] = ()
+    _states: ClassVar[tuple[str | None, ...]] = ()
+    _optional: ClassVar[tuple[str, ...]] = ()
+    _product_name: ClassVar[str | None] = None
+    _counts: ClassVar[bool] = True
+    _example: ClassVar[tuple[str, float] | None] = None
+    _finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own_methods(cls, "__init__ add_param_group", cls.name if cls.name != "optimizer" else "")
-        if "numbers" in vars(cls):
-            cls.settings = _in_a_row(cls.numbers)  # type: ignore[method-assign, assignment]
-        if cls.example and cls.__doc__ and "example" in vars(cls):
-            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls.example)
+        own_methods(cls, "__init__ add_param_group", cls._name if cls._name != "optimizer" else "")
+        if "_numbers" in vars(cls):
+            cls._settings = _in_a_row(cls._numbers)  # type: ignore[method-assign, assignment]
+        if cls._example and cls.__doc__ and "_example" in vars(cls):
+            cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls._example)
 
     def __init__(
         self, params: Iterable[Any], defaults: Mapping[str, Any], ignored: Mapping[str, Any] | None = None
     ) -> None:
         for key in ignored or ():
             if key not in IGNORED:
-                raise TypeError(f"[{self.name}] got an unknown setting '{key}'")
+                raise TypeError(f"[{self._name}] got an unknown setting '{key}'")
         if ignored and ignored.get("differentiable"):
-            raise ValueError(f"[{self.name}] got differentiable=True; expected False: steps are not recorded")
+            raise ValueError(
+                f"[{self._name}] got differentiable=True; expected False: steps are not recorded"
+            )
         self.defaults = dict(defaults)
-        if self.rule:
-            self.check(self.defaults)  # before the parameters, as in PyTorch
+        if self._rule:
+            self._check(self.defaults)  # before the parameters, as in PyTorch
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[Group] = []
         self._plans: dict[int, _Plan] = {}
         if isinstance(params, (Tensor, np.ndarray)):
             raise TypeError(
-                f"[{self.name}] got params of type {type(params).__name__}; expected an iterable of "
+                f"[{self._name}] got params of type {type(params).__name__}; expected an iterable of "
                 "Tensors or of dicts"
             )
-        groups = ordered(self.name, params)
+        groups = ordered(self._name, params)
         if not groups:
-            raise ValueError(f"[{self.name}] got an empty parameter list; expected at least one parameter")
+            raise ValueError(f"[{self._name}] got an empty parameter list; expected at least one parameter")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
             self.add_param_group(group)
 
     # --- what a subclass defines
-    def check(self, group: Group) -> None:
+    def _check(self, group: Group) -> None:
         """Raises ValueError for a setting of the group that is out of range."""
-        for key in self.at_least_0:
-            number(self.name, key, group[key], 0.0)
-        for key in self.numbers:
+        for key in self._at_least_0:
+            number(self._name, key, group[key], 0.0)
+        for key in self._numbers:
             if key in _PAIRS:
-                for x in _pair(self.name, key, group[key]):
-                    number(self.name, key, x)
-            elif key not in self.at_least_0:
-                number(self.name, key, group[key])
-        betas = group["betas"] if "betas" in self.numbers else ()  # those of others may be anything
+                for x in _pair(self._name, key, group[key]):
+                    number(self._name, key, x)
+            elif key not in self._at_least_0:
+                number(self._name, key, group[key])
+        betas = group["betas"] if "betas" in self._numbers else ()  # those of others may be anything
         if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"[{self.name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
+            raise ValueError(f"[{self._name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
-    def settings(self, group: Group) -> tuple[Any, ...]:
+    def _settings(self, group: Group) -> tuple[Any, ...]:
         """The numbers that the rule reads, those of pairs such as betas in a row."""
         raise NotImplementedError
 
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
-        return self.states
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
+        return self._states
 
     # --- groups
     def add_param_group(self, param_group: Group) -> None:
@@ -143,31 +145,31 @@ class Optimizer(HookedOptimizer):
         group = param_group
         if not isinstance(group, dict) or "params" not in group:
             raise TypeError(
-                f"[{self.name}] got a group {type(group).__name__}; expected a dict with 'params'"
+                f"[{self._name}] got a group {type(group).__name__}; expected a dict with 'params'"
             )
         params = group["params"]
-        params = [params] if isinstance(params, Tensor) else ordered(self.name, params)
+        params = [params] if isinstance(params, Tensor) else ordered(self._name, params)
         named = [p for p in params if isinstance(p, tuple)]  # (name, parameter) pairs
         kinds = {bool(named), *("param_names" in other for other in self.param_groups)}
         if len(kinds) > 1 or 0 < len(named) < len(params):
-            raise ValueError(f"[{self.name}] got names of some parameters; expected those of all or of none")
+            raise ValueError(f"[{self._name}] got names of some parameters; expected those of all or of none")
         params = [p[1] for p in named] or params
         for p in params:
             if not isinstance(p, Tensor):
-                refuse_torch(self.name, "a parameter", p)
+                refuse_torch(self._name, "a parameter", p)
                 raise TypeError(
-                    f"[{self.name}] got a parameter of type {type(p).__name__}; expected a Tensor"
+                    f"[{self._name}] got a parameter of type {type(p).__name__}; expected a Tensor"
                 )
             if p._grad_fn is not None:
-                raise ValueError(f"[{self.name}] got the result of an operation; expected leaf Tensors")
+                raise ValueError(f"[{self._name}] got the result of an operation; expected leaf Tensors")
         all_params = [p for other in self.param_groups for p in other["params"]] + params
         if len(set(map(id, all_params))) < len(all_params):
-            raise ValueError(f"[{self.name}] got a parameter twice; expected each in one group only")
+            raise ValueError(f"[{self._name}] got a parameter twice; expected each in one group only")
         kept = {k: v for k, v in group.items() if k not in IGNORED and k != "params"}
         full = {"params": params, **self.defaults, **kept}
         if named:
             full["param_names"] = [name for name, _ in named]
-        self.check(full)
+        self._check(full)
         full = {k: v.item() if getattr(v, "ndim", 0) else v for k, v in full.items()}  # one number or flag
         self.param_groups.append(full)
 
@@ -194,7 +196,7 @@ class Optimizer(HookedOptimizer):
         loss = None
         if closure is not None:
             with enable_grad():
-                loss = require_function(self.name, "closure", closure)()
+                loss = require_function(self._name, "closure", closure)()
         for group in self.param_groups:
             active = [p for p in group["params"] if p._grad is not None]
             plan = self._plans.get(id(group))
@@ -230,7 +232,7 @@ class Optimizer(HookedOptimizer):
         ours, theirs = ([len(g["params"]) for g in which] for which in (self.param_groups, groups))
         if ours != theirs:
             raise ValueError(
-                f"[{self.name}] got groups of {theirs} parameters; expected {ours}: the loaded state dict "
+                f"[{self._name}] got groups of {theirs} parameters; expected {ours}: the loaded state dict "
                 + ("contains a parameter group that doesn't match the size of optimizer's group"
                    if len(ours) == len(theirs) else "has a different number of parameter groups")
             )  # fmt: skip
@@ -240,7 +242,7 @@ class Optimizer(HookedOptimizer):
         for group, saved in zip(self.param_groups, groups, strict=True):
             by_index.update(zip(saved["params"], group["params"], strict=True))
         states = {by_index[int(k)]: values for k, values in state_dict["state"].items() if int(k) in by_index}
-        loaded_states = {p: self.load_state(p, values) for p, values in states.items()}
+        loaded_states = {p: self._load_state(p, values) for p, values in states.items()}
         for group, saved in zip(self.param_groups, groups, strict=True):
             kept = {k: deepcopy(v) for k, v in saved.items() if k != "params" and k not in IGNORED}
             for k in [k for k in group if not (k in kept or k in self.defaults or k.startswith("param"))]:
@@ -249,7 +251,7 @@ class Optimizer(HookedOptimizer):
         before = dict(self.state)
         self.state.clear()
         for p, state in loaded_states.items():
-            self.state[p] = in_place(before.get(p, {}), state) if self.rule else state
+            self.state[p] = in_place(before.get(p, {}), state) if self._rule else state
         self.__setstate__({"state": self.state, "param_groups": self.param_groups})
         for hook in self._hooks_of("after loading"):
             hook(self)
@@ -257,19 +259,19 @@ class Optimizer(HookedOptimizer):
     def _require_own(self, values: Mapping[str, Any]) -> None:
         """Raises ValueError unless they are the names of this rule's state; a program's class may differ."""
         names = {k for k, v in values.items() if v is not None and k != "step"}
-        needed = {name for name in (*self.states, self.product_name) if name is not None}
-        ours = self.rule and type(self).__module__.startswith("ranvier.")
-        if ours and names and not needed <= names <= needed.union(self.optional):
+        needed = {name for name in (*self._states, self._product_name) if name is not None}
+        ours = self._rule and type(self).__module__.startswith("ranvier.")
+        if ours and names and not needed <= names <= needed.union(self._optional):
             raise ValueError(
-                f"[{self.name}] got the state of another optimizer, {', '.join(sorted(names))}; expected "
-                f"{', '.join([*sorted(needed), *self.optional])}"
+                f"[{self._name}] got the state of another optimizer, {', '.join(sorted(names))}; expected "
+                f"{', '.join([*sorted(needed), *self._optional])}"
             )
 
-    def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         """A parameter's state from that of a state_dict."""
-        if not self.rule:  # a rule of a program's own: what it keeps is its own, too
+        if not self._rule:  # a rule of a program's own: what it keeps is its own, too
             return {k: moved(v, p) for k, v in values.items()}
-        kept = {k: v for k, v in values.items() if v is not None and (self.counts or k != "step")}
+        kept = {k: v for k, v in values.items() if v is not None and (self._counts or k != "step")}
         return {k: from_numpy(loaded(v, k, p)) for k, v in kept.items()}
 
     def __repr__(self) -> str:
@@ -290,12 +292,12 @@ class _Plan:
     """The arguments of a group's core call, kept while the same parameters have gradients."""
 
     def __init__(self, optimizer: Optimizer, group: Group, active: list[Tensor]) -> None:
-        self.names = optimizer.state_names(group)
+        self.names = optimizer._state_names(group)
         self.active = active
         self.values: tuple[Any, ...] = ()
         self.decouples = _DECOUPLED in optimizer.defaults  # else a program's own entry of the group
         self.current = True  # whether the rule needs these states with these values
-        self.numbers = keep(np.zeros(len(optimizer.settings(group))))  # the kernel's copy of the settings
+        self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
         by_dtype: dict[Any, list[Tensor]] = {}
         for p in active:
@@ -312,7 +314,7 @@ class _Plan:
         return (
             len(active) == len(self.active)
             and all(map(is_, active, self.active))
-            and self.names == optimizer.state_names(group)
+            and self.names == optimizer._state_names(group)
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
             and all(map(is_, arrays, self.arrays))
         )
@@ -324,51 +326,51 @@ class _Plan:
         steps: list[Array] = []
         products: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
-        kept = ("step" if optimizer.counts else None, optimizer.product_name, *self.names)
+        kept = ("step" if optimizer._counts else None, optimizer._product_name, *self.names)
         for p in parameters:
             state = optimizer.state[p]
             begun = any(state.get(name) is not None for name in self.names if name is not None)
             step = keep(np.array(float(begun)))  # a loaded momentum without a count is not at its first step
-            if optimizer.counts:
+            if optimizer._counts:
                 state.setdefault("step", from_numpy(step))
                 step = entry(state, "step", p)
             steps.append(step)
-            if optimizer.product_name is not None:
-                state.setdefault(optimizer.product_name, from_numpy(keep(np.array(1.0))))
-                products.append(entry(state, optimizer.product_name, p))
+            if optimizer._product_name is not None:
+                state.setdefault(optimizer._product_name, from_numpy(keep(np.array(1.0))))
+                products.append(entry(state, optimizer._product_name, p))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if state.get(name) is None:
                         state[name] = from_numpy(aligned_zeros(p.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
-        return steps, None if optimizer.product_name is None else products, states
+        return steps, None if optimizer._product_name is None else products, states
 
     def refresh(self, optimizer: Optimizer, group: Group) -> bool:
         """Copies changed settings, such as a schedule's, to the array that the kernel reads.
 
         False if the rule needs other states with these settings than this plan has.
         """
-        values = optimizer.settings(group)
+        values = optimizer._settings(group)
         if values != self.values:
-            optimizer.check(group)
+            optimizer._check(group)
             self.values = values
-            self.numbers[...] = values
-            self.current = self.names == optimizer.state_names(group)
+            self._numbers[...] = values
+            self.current = self.names == optimizer._state_names(group)
         return self.current
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
         self.refresh(optimizer, group)
         if recordings and (recording := current()) is not None:
             recording.plans.append((self, optimizer, group))
-            keep(self.numbers)
+            keep(self._numbers)
         flags = group["maximize"], group.get("nesterov", False), self.decouples and bool(group[_DECOUPLED])
-        loss = None if optimizer.finite is None else optimizer.finite._array
+        loss = None if optimizer._finite is None else optimizer._finite._array
         for parameters, steps, products, states in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
             _core.optimizer_step(
-                optimizer.rule, arrays, gradients, steps, products, states, self.numbers, *flags, loss
+                optimizer._rule, arrays, gradients, steps, products, states, self._numbers, *flags, loss
             )
         for p in self.active:
             bump(p)
@@ -384,13 +386,13 @@ def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
     get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
 
-    def settings(self: Any, group: Group) -> tuple[Any, ...]:
+    def _settings(self: Any, group: Group) -> tuple[Any, ...]:
         row = get(group)
         for i in reversed(pairs):
             row = (*row[:i], *row[i], *row[i + 1 :])
         return row
 
-    return settings
+    return _settings
 
 
 def arguments(names: Mapping[str, Any]) -> dict[str, Any]:

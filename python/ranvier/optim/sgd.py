@@ -21,11 +21,11 @@ class SGD(Optimizer):
     PyTorch's form.
     """
 
-    example = "lr=0.1", 0.8
-    name = rule = "sgd"
-    numbers = ("lr", "momentum", "dampening", "weight_decay")
-    at_least_0 = ("lr", "momentum", "weight_decay")
-    optional, counts = ("momentum_buffer",), False
+    _example = "lr=0.1", 0.8
+    _name = _rule = "sgd"
+    _numbers = ("lr", "momentum", "dampening", "weight_decay")
+    _at_least_0 = ("lr", "momentum", "weight_decay")
+    _optional, _counts = ("momentum_buffer",), False
 
     def __init__(
         self,
@@ -41,15 +41,15 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def check(self, group: Group) -> None:
-        super().check(group)
+    def _check(self, group: Group) -> None:
+        super()._check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
-                f"[{self.name}] got nesterov with momentum {group['momentum']} and dampening "
+                f"[{self._name}] got nesterov with momentum {group['momentum']} and dampening "
                 f"{group['dampening']}; expected momentum above 0 and dampening 0"
             )
 
-    def state_names(self, group: Group) -> tuple[str | None, ...]:
+    def _state_names(self, group: Group) -> tuple[str | None, ...]:
         return ("momentum_buffer" if group["momentum"] != 0 else None,)
 
 
@@ -71,10 +71,10 @@ class ASGD(Optimizer):
     (0.1342, 0.3329)
     """
 
-    name = rule = "asgd"
-    numbers = ("lr", "lambd", "alpha", "t0", "weight_decay")
-    at_least_0 = ("lr", "weight_decay")
-    states, optional, product_name = ("ax",), ("mu",), "eta"
+    _name = _rule = "asgd"
+    _numbers = ("lr", "lambd", "alpha", "t0", "weight_decay")
+    _at_least_0 = ("lr", "weight_decay")
+    _states, _optional, _product_name = ("ax",), ("mu",), "eta"
 
     def __init__(
         self,
@@ -98,6 +98,6 @@ class ASGD(Optimizer):
                 state["mu"] = wrap(np.array(1 / max(1.0, state["step"].item() - group["t0"])))
         return saved
 
-    def load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         """A parameter's state; ``mu`` follows from the number of the step."""
-        return super().load_state(p, {k: v for k, v in values.items() if k != "mu"})
+        return super()._load_state(p, {k: v for k, v in values.items() if k != "mu"})

@@ -60,7 +60,7 @@ class SparseBatches:
 
     def __iter__(self) -> Iterator[tuple[Array, ...]]:
         n = self.x.shape[0]
-        order = self._sampler.order(self._sampler.draw()) if self.shuffle else np.arange(n)
+        order = self._sampler._order(self._sampler._draw()) if self.shuffle else np.arange(n)
         for start in range(0, n, self.batch_size):
             rows = order[start : start + self.batch_size]
             yield (self.x[rows].toarray(), *(array[rows] for array in self.arrays))

@@ -50,7 +50,7 @@ def _weighted_order(sampler: Any) -> Any:
 
 def start() -> None:
     """All loaders and samplers draw PyTorch's numbers from now on."""
-    data.DataLoader.keyed, data.DataLoader._draw = False, _base_seed  # type: ignore[method-assign, assignment]
+    data.DataLoader._keyed, data.DataLoader._draw = False, _base_seed  # type: ignore[method-assign, assignment]
     data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
     data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]
     data.WeightedRandomSampler.__iter__ = _weighted_order  # type: ignore[method-assign]

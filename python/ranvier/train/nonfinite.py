@@ -45,7 +45,7 @@ class NonFiniteError(FloatingPointError):
 class NonFinite:
     """What one `fit` does about a loss, or parameters, that are not finite.
 
-    The update of such a batch is not made (`Optimizer.finite`), so the layer is searched with the parameters
+    The update of such a batch is not made (`Optimizer._finite`), so the layer is searched with the parameters
     that gave this loss.
     """
 
@@ -147,7 +147,7 @@ def _finite(value: Any) -> bool:
 def _first_output(model: Any) -> Iterator[list[str]]:
     """A list that gets [name, class] of the first module to give an output that is not finite."""
     first: list[str] = []
-    before = [(vars(module), vars(module).get("_hooks")) for module in model.modules()]
+    before = [(vars(module), vars(module).get("_rv_hooks")) for module in model.modules()]
     handles = []
 
     def hook(name: str) -> Any:
@@ -165,9 +165,9 @@ def _first_output(model: Any) -> Iterator[list[str]]:
         for handle in handles:
             handle.remove()
         for attributes, hooks in before:  # exactly as before, since compiled steps compare it
-            attributes.pop("_hooks", None)
+            attributes.pop("_rv_hooks", None)
             if hooks is not None:
-                attributes["_hooks"] = hooks
+                attributes["_rv_hooks"] = hooks
 
 
 @contextmanager

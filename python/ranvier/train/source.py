@@ -158,13 +158,13 @@ class ArraySource(Source):
 
     def _draw(self) -> int:
         if self._key is None:
-            self._key = 0 if self._sampler is None else self._sampler.draw()
+            self._key = 0 if self._sampler is None else self._sampler._draw()
         return self._key
 
     def _begin(self) -> None:
         key = self._draw()
         if self._order is None and self._sampler is not None:
-            self._order = self._sampler.order(key)
+            self._order = self._sampler._order(key)
 
     def batch(self, number: int) -> Batch:
         if self._order is None:
@@ -183,7 +183,7 @@ class ArraySource(Source):
             return None
         more = min(passes, _AHEAD // len(data.x)) - 1
         if more > 0 and full == self.batches and sampler is not None and data.weights is None:
-            orders = sampler.orders([key, *random.current().coming_keys(more)])
+            orders = sampler._orders([key, *random.current().coming_keys(more)])
             self._order = orders[0]
             taken = Batches(orders.reshape(-1), size, self._done, full * (1 + more) - self._done)
             return Ahead(data.x, data.y, None, None, taken, full)

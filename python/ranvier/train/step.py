@@ -280,11 +280,11 @@ class TrainingStep:
             if math.isfinite(loss.item()):
                 self._optimizer.step()
         else:
-            self._optimizer.finite = loss.detach()
+            self._optimizer._finite = loss.detach()
             try:
                 self._optimizer.step()
             finally:
-                self._optimizer.finite = None
+                self._optimizer._finite = None
 
     def _search(self, x: Array, y: Array, weights: Array | None) -> tuple[float, Array, float, bool]:
         """An update by an optimizer that evaluates loss and gradients several times."""

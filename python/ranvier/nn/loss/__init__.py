@@ -28,7 +28,7 @@ _OBSOLETE = ("size_average", "reduce")
 class Loss(OneOp):
     """The layer of a loss: the settings of its form in ``nn.functional`` are attributes, weights buffers.
 
-    ``op`` in a class of this package is its declaration.
+    ``_op`` in a class of this package is its declaration.
     """
 
     _kind: ClassVar[Any] = Parameter.POSITIONAL_OR_KEYWORD  # of the settings
@@ -41,9 +41,9 @@ class Loss(OneOp):
         def __getattr__(self, name: str) -> Any: ...
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if "op" in vars(cls) and belongs_to(cls.__module__, "ranvier.nn"):
-            of_op = parameters_of(getattr(ops, cls.op))
-            every = signature(FORMS[cls.op]).parameters if cls.op in FORMS else of_op
+        if "_op" in vars(cls) and belongs_to(cls.__module__, "ranvier.nn"):
+            of_op = parameters_of(getattr(ops, cls._op))
+            every = signature(FORMS[cls._op]).parameters if cls._op in FORMS else of_op
             cls._inputs = tuple(name for name, p in of_op.items() if p.default is Parameter.empty)
             passed = [name for name in of_op if name not in cls._inputs]
             cls._declare(

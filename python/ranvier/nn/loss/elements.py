@@ -25,28 +25,28 @@ class MSELoss(Loss):
     """(x - target)^2.
     | rv.nn.MSELoss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.3750)"""
 
-    op = "mse"
+    _op = "mse"
 
 
 class L1Loss(Loss):
     """|x - target|.
     | rv.nn.L1Loss()(rv.tensor([3, -0.5, 2, 7]), rv.tensor([2.5, 0.0, 2, 8])) -> tensor(0.5000)"""
 
-    op = "l1"
+    _op = "l1"
 
 
 class SmoothL1Loss(Loss):
     """d^2 / (2 beta) where d = |x - target| < beta, else d - beta / 2.
     | rv.nn.SmoothL1Loss()(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(1.3125)"""
 
-    op = "smooth_l1"
+    _op = "smooth_l1"
 
 
 class HuberLoss(Loss):
     """d^2 / 2 where d = |x - target| <= delta, else delta (d - delta / 2).
     | rv.nn.HuberLoss(delta=2.0)(rv.tensor([0.5, 3.0]), rv.tensor([0.0, 0.0])) -> tensor(2.0625)"""
 
-    op = "huber"
+    _op = "huber"
 
 
 class PoissonNLLLoss(Loss):
@@ -54,7 +54,7 @@ class PoissonNLLLoss(Loss):
     False, x - target log(x + eps). ``full`` adds Stirling's log(target!).
     | rv.nn.PoissonNLLLoss()(rv.tensor([0.0, 1.0]), rv.tensor([1.0, 2.0])) -> tensor(0.8591)"""
 
-    op = "poisson_nll"
+    _op = "poisson_nll"
 
     def forward(self, log_input: Any, target: Any) -> Tensor:
         return ops.poisson_nll(log_input, target, self.log_input, self.full, self.eps, self.reduction)
@@ -65,7 +65,7 @@ class GaussianNLLLoss(Loss):
     ``full`` adds log(2 pi) / 2.
     | rv.nn.GaussianNLLLoss()(rv.tensor([1.0]), rv.tensor([3.0]), rv.tensor([4.0])) -> tensor(1.1931)"""
 
-    op, _kind = "gaussian_nll", Parameter.KEYWORD_ONLY
+    _op, _kind = "gaussian_nll", Parameter.KEYWORD_ONLY
 
 
 class _Weighted(Loss):
@@ -86,7 +86,7 @@ class BCELoss(_Weighted):
     Raises ValueError for x outside [0, 1].
     | rv.nn.BCELoss()(rv.tensor([0.9, 0.1, 0.8, 0.7]), rv.tensor([1.0, 0, 1, 1])) -> tensor(0.1976)"""
 
-    op = "bce"
+    _op = "bce"
 
 
 class BCEWithLogitsLoss(_Weighted):
@@ -99,7 +99,7 @@ class BCEWithLogitsLoss(_Weighted):
     tensor(2.0794)
     """
 
-    op = "bce_with_logits"
+    _op = "bce_with_logits"
 
 
 class KLDivLoss(Loss):
@@ -111,7 +111,7 @@ class KLDivLoss(Loss):
     tensor(0.1201)
     """
 
-    op = "kl_div"
+    _op = "kl_div"
 
 
 examples(globals())

@@ -33,21 +33,21 @@ class CrossEntropyLoss(_OfClasses):
     Raises ValueError for a class index outside [0, C).
     | rv.nn.CrossEntropyLoss()(rv.tensor([[2.0, 1.0, 0.1]]), rv.tensor([0])) -> tensor(0.4170)"""
 
-    op = "cross_entropy"
+    _op = "cross_entropy"
 
 
 class NLLLoss(_OfClasses):
     """-x of the true class, for log-probabilities x; else as CrossEntropyLoss.
     | rv.nn.NLLLoss()(rv.tensor([[-0.5, -1.0]]), rv.tensor([0])) -> tensor(0.5000)"""
 
-    op = "nll"
+    _op = "nll"
 
 
 class MarginRankingLoss(Loss):
     """max(0, margin - target (x1 - x2)); called with x1, x2 and target.
     | rv.nn.MarginRankingLoss()(rv.tensor([1.0]), rv.tensor([1.5]), rv.tensor([1.0])) -> tensor(0.5000)"""
 
-    op = "margin_ranking"
+    _op = "margin_ranking"
 
 
 class CosineEmbeddingLoss(Loss):
@@ -56,7 +56,7 @@ class CosineEmbeddingLoss(Loss):
     | rv.nn.CosineEmbeddingLoss()(rv.tensor([[1.0, 0]]), rv.tensor([[0.0, 1]]), rv.tensor([1]))
     -> tensor(1.)"""
 
-    op = "cosine_embedding"
+    _op = "cosine_embedding"
 
     def _example(self) -> tuple[Any, ...]:
         return empty(0, 1), empty(0, 1), empty(0)
@@ -72,7 +72,7 @@ class TripletMarginLoss(Loss):
     tensor(0.5000)
     """
 
-    op = "triplet_margin"
+    _op = "triplet_margin"
 
 
 examples(globals())

@@ -13,7 +13,7 @@ from ranvier import nn
 from ranvier.nn.hooks import Hooks
 
 _VALUES = ("_parameters", "_buffers", "_modules")
-_OWN = {*_VALUES, "training", "_hooks", "_state_hooks", "_info"}
+_OWN = {*_VALUES, "_non_persistent_buffers_set", "training", "_rv_hooks", "_rv_state_hooks", "_info"}
 _HOOKS = (
     *("_backward_pre_hooks", "_backward_hooks", "_is_full_backward_hook", "_forward_hooks"),
     *("_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks"),
@@ -91,7 +91,7 @@ _PRIVATE: dict[str, Any] = {
     "RNN": lambda state: {"_name": "rnn"},
     "LSTM": lambda state: {"_name": "lstm"},
     "GRU": lambda state: {"_name": "gru"},
-    "RNNCell": lambda state: {"_name": "rnncell", "mode": f"RNN_{state['nonlinearity'].upper()}"},
+    "RNNCell": lambda state: {"_name": "rnncell", "_mode": f"RNN_{state['nonlinearity'].upper()}"},
     "LSTMCell": lambda state: {"_name": "lstmcell"},
     "GRUCell": lambda state: {"_name": "grucell"},
 }
@@ -118,8 +118,9 @@ def _is_ours(kind: type) -> bool:
 def state_for_torch(kind: type, state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a Module, as an instance of PyTorch's class has them."""
     parameters, buffers, modules = ({**state[kind]} for kind in _VALUES)
-    hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS} | _hooks_for_torch(state.get("_hooks"))
-    hooks |= _state_hooks_for_torch(state.get("_state_hooks"))
+    hooks: dict[str, Any] = {name: OrderedDict() for name in _HOOKS}
+    hooks |= _hooks_for_torch(state.get("_rv_hooks"))
+    hooks |= _state_hooks_for_torch(state.get("_rv_state_hooks"))
     private = _row(kind, _PRIVATE)
     private = private(state) if private is not None else {}
     gone = {*_OWN, *private, *parameters, *buffers, *modules}
@@ -158,10 +159,10 @@ def state_from_torch(module: Any, state: dict[str, Any]) -> dict[str, Any]:
     own.setdefault("_non_persistent_buffers_set", set())
     hooks = _hooks_from_torch(state)
     if hooks is not None:
-        own["_hooks"] = hooks
+        own["_rv_hooks"] = hooks
     state_hooks = _state_hooks_from_torch(state)
     if state_hooks is not None:
-        own["_state_hooks"] = state_hooks
+        own["_rv_state_hooks"] = state_hooks
     return own
 
 
