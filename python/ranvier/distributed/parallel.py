@@ -228,7 +228,7 @@ class SyncBatchNorm(_BatchNorm):
         join = sync.current()
         if join is None:
             return super().forward(input)
-        self._check(input)
+        self._check_input_dim(input)
         if not self._compared:  # the first time, the ranks compare their calls
             self._compared = True
             sync.compare(f"of {self.num_features} channels")

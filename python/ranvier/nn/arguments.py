@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -42,7 +44,7 @@ def check_arguments(cls: Any) -> None:
             return init(self, *args, **kwargs)
         try:
             init(self, *args, **kwargs)
-            if not recordings and belongs_to(kind.forward.__module__, "ranvier.nn"):
+            if not recordings and belongs_to(kind.__module__, "ranvier.nn"):
                 example = self._example()
                 if example is not None:
                     self.training = False  # no random numbers are drawn, no statistics change
@@ -56,6 +58,16 @@ def check_arguments(cls: Any) -> None:
     cls.__init__, cls._maker = __init__, cls
     defaults = {name: parameter.default for name, parameter in signature.parameters.items()}
     cls._usual = {**getattr(cls, "_usual", {}), **defaults}
+
+
+def evaluate_annotations(cls: Any) -> None:
+    """Makes the texts of a class's annotations what they name: `typing.get_type_hints` of an instance, as
+    libraries call it, looks for them in the caller's names."""
+    space = vars(sys.modules[cls.__module__])
+    for name, text in vars(cls).get("__annotations__", {}).items():
+        with suppress(NameError):  # of type checkers alone, or of a class that comes later
+            cls.__annotations__[name] = Any
+            cls.__annotations__[name] = eval(text, space) if isinstance(text, str) else text
 
 
 def _misses(signature: inspect.Signature, args: Any, kwargs: Any) -> bool:

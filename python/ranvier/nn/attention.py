@@ -6,6 +6,7 @@ import contextlib
 import enum
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import ranvier.nn.init as init
@@ -188,12 +189,16 @@ class MultiheadAttention(Module):
             q, k, v = self._projected(query, key, value)
             y = Attention(*settings).apply(q, k, v, *masks)
         y, weights = y if need_weights else (y, None)
-        y = self.out_proj(y if packed else self._joined(y))
+        y = self._out(y if packed else self._joined(y))
         if weights is not None and average_attn_weights:
             weights = ops.mean(weights, 1)
         if alone:
             y, weights = ops.squeeze(y, axis), None if weights is None else weights[0]
         return y, weights
+
+    def _out(self, y: Tensor) -> Tensor:
+        """out_proj without its hooks, as in PyTorch."""
+        return ops.linear(y, self.out_proj.weight, self.out_proj.bias)
 
     def _continued(self, x: Any, cache: Any, fits: bool) -> Tensor:
         """Of the tokens x that follow those of the cache."""
@@ -209,7 +214,7 @@ class MultiheadAttention(Module):
         axis = 0 if self.batch_first else 1
         batch = ops.unsqueeze(x, axis) if x.ndim == 2 else x
         qkv = ops.linear(batch, self.in_proj_weight, self.in_proj_bias)
-        y = self.out_proj(cache.attend(qkv, self.batch_first))
+        y = self._out(cache.attend(qkv, self.batch_first))
         return ops.squeeze(y, axis) if x.ndim == 2 else y
 
     def _projected(self, *inputs: Tensor) -> list[Tensor]:
@@ -286,3 +291,54 @@ def _require(mask: Tensor, name: str, x: Tensor, *shapes: tuple[int, ...]) -> No
     if mask.dtype.kind != "b" and mask.dtype != x.dtype:
         own, wanted = mask._array.dtype, x._array.dtype
         raise DtypeError(f"[{_NAME}] got {name} of dtype {own}; expected bool or {wanted}")
+
+
+def multi_head_attention_forward(
+    query: Any,
+    key: Any,
+    value: Any,
+    embed_dim_to_check: int,
+    num_heads: int,
+    in_proj_weight: Any,
+    in_proj_bias: Any,
+    bias_k: Any,
+    bias_v: Any,
+    add_zero_attn: bool,
+    dropout_p: float,
+    out_proj_weight: Any,
+    out_proj_bias: Any,
+    training: bool = True,
+    key_padding_mask: Any = None,
+    need_weights: bool = True,
+    attn_mask: Any = None,
+    use_separate_proj_weight: bool = False,
+    q_proj_weight: Any = None,
+    k_proj_weight: Any = None,
+    v_proj_weight: Any = None,
+    static_k: Any = None,
+    static_v: Any = None,
+    average_attn_weights: bool = True,
+    is_causal: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """:class:`MultiheadAttention` of these parameters, with the length before the batch."""
+    if static_k is not None or static_v is not None:
+        raise OpError(f"[{_NAME}_forward] got static_k or static_v; expected None: they are projected here")
+    width, apart = embed_dim_to_check, use_separate_proj_weight
+    layer = MultiheadAttention.__new__(MultiheadAttention)
+    vars(layer).update(
+        embed_dim=width,
+        kdim=k_proj_weight.shape[1] if apart else width,
+        vdim=v_proj_weight.shape[1] if apart else width,
+        num_heads=num_heads,
+        head_dim=width // num_heads,
+        dropout=dropout_p,
+        training=training,
+        batch_first=False,
+        add_zero_attn=add_zero_attn,
+        in_proj_weight=None if apart else in_proj_weight,
+        **{"q_proj_weight": q_proj_weight, "k_proj_weight": k_proj_weight, "v_proj_weight": v_proj_weight},
+        **{"in_proj_bias": in_proj_bias, "bias_k": bias_k, "bias_v": bias_v},
+        out_proj=SimpleNamespace(weight=out_proj_weight, bias=out_proj_bias),
+    )
+    masks = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
+    return layer.forward(query, key, value, *masks)

@@ -164,6 +164,9 @@ class HookRegistration:
     _rv_hooks: Hooks | None = None
     _forward_pre_hooks, _forward_hooks = _of("before"), _of("after")
     _backward_hooks, _backward_pre_hooks = _of("backward"), _of("before_backward")
+    _forward_hooks_with_kwargs = _forward_pre_hooks_with_kwargs = _of("keywords")
+    _forward_hooks_always_called = _of("always")
+    _is_full_backward_hook = property(lambda m: True if m._rv_hooks and m._rv_hooks.backward else None)
 
     def _rv_own_hooks(self) -> Hooks:
         if self._rv_hooks is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
+from ranvier.autograd.tensor import Tensor
 from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
 
@@ -98,5 +99,5 @@ def forward_of(cls: type[OneOp], settings: Iterable[str], inputs: Sequence[str] 
     exec(compile(source, __file__, "exec"), globals(), scope)
     forward = scope["forward"]
     forward.op, forward.__qualname__ = cls._op, f"{cls.__qualname__}.forward"
-    forward.__annotations__ = {**dict.fromkeys(inputs, "Any"), "return": "Tensor"}
+    forward.__annotations__ = {**dict.fromkeys(inputs, Any), "return": Tensor}
     return forward

@@ -20,7 +20,7 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
-from ranvier.nn.arguments import check_arguments, settings_text
+from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
 from ranvier.nn.often import REPLAY, called
@@ -78,6 +78,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         super().__init_subclass__(**kwargs)
         if belongs_to(cls.__module__, "ranvier.nn"):
             check_arguments(cls)
+            evaluate_annotations(cls)
         elif "forward" in vars(cls):
             cls._rv_may_repeat = not belongs_to(cls.__module__, "ranvier.")
         codes = [getattr(value, "__code__", None) for value in vars(cls).values()]
@@ -392,4 +393,6 @@ class Module(HookRegistration, StateDicts, Conversions):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
+for _base in Module.__mro__[:-1]:
+    evaluate_annotations(_base)
 _core._set_module_class(Module, called, REPLAY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,8 +53,8 @@ class _Norm(Module):
 class _ChannelNorm(_Norm):
     """What batch norm and instance norm share."""
 
-    _name: str
-    _ranks: dict[int, str]  # the numbers of dimensions that x may have, and what they are
+    _name = "batch_norm"
+    _ranks: ClassVar[dict[int, str]] = {}  # the numbers of dimensions that x may have, and what they are
     _shown = ("*num_features", "eps", "momentum", "affine", "bias", "track_running_stats")
     _unbatched = 0  # of a sample without a batch
 
@@ -109,10 +109,12 @@ class _ChannelNorm(_Norm):
         super().reset_parameters()
 
     def _example(self) -> tuple[Any, ...]:
-        return self._empty(self.num_features, *(2,) * (max(self._ranks) - 2))
+        return self._empty(self.num_features, *(2,) * (max(self._ranks, default=2) - 2))
 
-    def _check(self, x: Any) -> None:
-        shape = np.shape(x)
+    def _check_input_dim(self, input: Any) -> None:
+        if not self._ranks:
+            raise NotImplementedError(f"[{type(self).__name__}] expected a method _check_input_dim")
+        shape = np.shape(input)
         if len(shape) not in self._ranks:
             expected = " or ".join(self._ranks.values())
             raise OpError(f"[{self._name}] got x of shape {shape}; expected {expected}")
@@ -128,7 +130,7 @@ class _BatchNorm(_ChannelNorm):
     _version = 2  # PyTorch's, since num_batches_tracked is there
 
     def forward(self, input: Any) -> Tensor:
-        self._check(input)
+        self._check_input_dim(input)
         of_batch = self.training or self.running_mean is None
         tracked = not self.training or self.track_running_stats
         return ops.batch_norm(
@@ -186,7 +188,7 @@ class _InstanceNorm(_ChannelNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     def forward(self, input: Any) -> Tensor:
-        self._check(input)
+        self._check_input_dim(input)
         alone = input.ndim == self._unbatched
         y = ops.instance_norm(
             input[None] if alone else input,

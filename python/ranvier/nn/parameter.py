@@ -64,3 +64,8 @@ class UninitializedParameter(Parameter):
     """The parameter of a lazy layer before its first call: without elements. `nn.init` refuses it."""
 
     __slots__ = ()
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether it is the parameter of a lazy layer before its first call."""
+    return isinstance(param, UninitializedParameter)

@@ -146,6 +146,9 @@ class Transient(set[str]):
     def __deepcopy__(self, memo: dict[int, Any]) -> Transient:
         return Transient(self)
 
+    def __repr__(self) -> str:
+        return repr(set(self))
+
 
 PARAMETERS, BUFFERS, MODULES = KINDS = "_parameters", "_buffers", "_modules"
 TRANSIENT = "_non_persistent_buffers_set"

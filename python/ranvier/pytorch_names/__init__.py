@@ -45,13 +45,12 @@ _FILES = {
     "utils.data": "dataloader dataset distributed sampler",
 }
 # names that their homes do not have: module and name here; and functions of Python numbers
-_OTHERS = {
-    "_BatchNorm": ("nn.norm", "_BatchNorm"),
-    "_ConvNd": ("nn.conv", "Convolution"),
-    "_Loss": ("nn.loss", "Loss"),
-    "_WeightedLoss": ("nn.loss", "Loss"),
-    "_NormBase": ("nn.norm", "_ChannelNorm"),
-}
+_BASES = """
+    RNNBase RNNCellBase _AdaptiveAvgPoolNd _AdaptiveMaxPoolNd _AvgPoolNd _BatchNorm _ConstantPadNd _ConvNd
+    _ConvTransposeNd _DropoutNd _InstanceNorm _Loss _MaxPoolNd _NormBase _ReflectionPadNd _ReplicationPadNd
+    _WeightedLoss
+"""
+_OTHERS = {name: ("pytorch_names.bases", name) for name in _BASES.split()}
 _REPEATED = {"_single": 1, "_pair": 2, "_triple": 3, "_quadruple": 4}
 # names of `ranvier` that modules here have
 _TOP = {

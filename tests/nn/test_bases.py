@@ -1,0 +1,117 @@
+"""PyTorch's base classes of layers, as programs derive from them; what they override is called."""
+
+import typing
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.nn import functional as F
+from ranvier.nn.attention import multi_head_attention_forward
+from ranvier.pytorch_names import bases
+
+X = rv.arange(50.0).reshape(1, 2, 5, 5)
+PADS = {"padding": (1, 1, 1, 1)}
+ROWS = {  # arguments, forward, the result's shape, a layer that is one
+    "_DropoutNd": ((0.25, True), lambda m, x: x * m.p, (1, 2, 5, 5), nn.Dropout2d()),
+    "_MaxPoolNd": (
+        (2,),
+        lambda m, x: F.max_pool2d(x, m.kernel_size, m.stride),
+        (1, 2, 2, 2),
+        nn.MaxPool1d(2),
+    ),
+    "_AdaptiveAvgPoolNd": (
+        (1,),
+        lambda m, x: F.adaptive_avg_pool2d(x, m.output_size),
+        (1, 2, 1, 1),
+        nn.AdaptiveAvgPool1d(1),
+    ),
+    "_ReflectionPadNd": ((), None, (1, 2, 7, 7), nn.ReflectionPad1d(1)),
+    "_ConstantPadNd": ((2.0,), None, (1, 2, 7, 7), nn.ZeroPad2d(1)),
+    "_Loss": ((None, None, "sum"), lambda m, x: getattr(x, m.reduction)(), (), nn.MSELoss()),
+    "_WeightedLoss": ((rv.ones(5),), lambda m, x: (x * m.weight).mean(), (), nn.NLLLoss()),
+    "_ConvNd": (
+        (2, 3, (3, 3), (1, 1), (0, 0), (1, 1), False, (0, 0), 1, True, "zeros"),
+        lambda m, x: F.conv2d(x, m.weight, m.bias),
+        (1, 3, 3, 3),
+        nn.Conv1d(1, 1, 1),
+    ),
+    "_ConvTransposeNd": (
+        (2, 3, (3, 3), (1, 1), (0, 0), (1, 1), True, (0, 0), 1, True, "zeros"),
+        lambda m, x: F.conv_transpose2d(x, m.weight, m.bias),
+        (1, 3, 7, 7),
+        nn.ConvTranspose2d(1, 1, 1),
+    ),
+    "_BatchNorm": ((2, 1e-3, 0.2, True, True), None, (1, 2, 5, 5), nn.BatchNorm1d(1)),
+    "_InstanceNorm": ((2,), None, (1, 2, 5, 5), nn.InstanceNorm2d(1)),
+    "RNNBase": (("LSTM", 5, 3), lambda m, x: rv.ones(len(m.all_weights[0])), (4,), nn.GRU(1, 1)),
+    "RNNCellBase": ((5, 3, True, 4), lambda m, x: x @ m.weight_ih.mT, (1, 2, 5, 12), nn.GRUCell(1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_classes_derived_from_a_base(name):
+    arguments, forward, shape, layer = ROWS[name]
+    base = getattr(bases, name)
+    body = {
+        "__init__": lambda self: base.__init__(self, *arguments),
+        "_check_input_dim": lambda self, x: None,
+    }
+    model = type("Mine", (base,), body if forward is None else body | {"forward": forward})()
+    for key, value in PADS.items() if "Pad" in name else ():
+        setattr(model, key, value)
+    assert model(X).shape == shape
+    assert repr(model).startswith("Mine(")
+    assert isinstance(layer, base)
+    assert not isinstance(nn.Linear(1, 1), base)
+
+
+def test_wrong_arguments_of_a_base():
+    with pytest.raises(TypeError, match="expected kernel_size"):
+        bases._MaxPoolNd()
+    with pytest.raises(NotImplementedError, match="_check_input_dim"):
+        bases._BatchNorm(2)(X)
+    assert not isinstance(nn.MSELoss(), bases._WeightedLoss)
+
+
+def test_methods_that_a_subclass_overrides_are_called_by_forward_alone():
+    calls = []
+
+    class Conv(nn.Conv2d):
+        def _conv_forward(self, input, weight, bias):
+            calls.append("conv")
+            return super()._conv_forward(input, weight, bias)
+
+    class Norm(nn.BatchNorm2d):
+        def _check_input_dim(self, input):
+            calls.append("norm")
+
+    model = nn.Sequential(Conv(2, 2, 1), Norm(2))
+    assert not calls
+    model(X)
+    assert calls == ["conv", "norm"]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one weight", "three weights"])
+def test_attention_as_a_function_and_without_hooks(apart):
+    layer, x, calls = nn.MultiheadAttention(4, 2).eval(), rv.randn(3, 1, 4), []
+    layer.out_proj.register_forward_hook(lambda *_: calls.append(1))
+    y, weights = layer(x, x, x)
+    assert not calls
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    parts = dict(zip(names, layer.in_proj_weight.chunk(3), strict=True)) if apart else {}
+    first = (x, x, x, 4, 2, None if apart else layer.in_proj_weight, layer.in_proj_bias)
+    last = (None, None, False, 0.0, layer.out_proj.weight, layer.out_proj.bias, False)
+    got = multi_head_attention_forward(*first, *last, use_separate_proj_weight=apart, **parts)
+    np.testing.assert_allclose(got[0].detach(), y.detach(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got[1].detach(), weights.detach(), rtol=1e-5)
+    with pytest.raises(ValueError, match="static_k"):
+        multi_head_attention_forward(*first, *last, static_k=x)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.CrossEntropyLoss(), nn.Conv2d(1, 1, 1), nn.ReLU(), nn.Linear(1, 1)], ids=str
+)
+def test_annotations_of_a_layer_are_types(layer):
+    assert typing.get_type_hints(layer, globalns={}, localns={})
+    assert typing.get_type_hints(type(layer).forward)
