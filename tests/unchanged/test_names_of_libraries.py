@@ -37,7 +37,8 @@ assert torch.torch is torch and Layer().names() == ["a"] and not isinstance(2, t
 assert not isinstance(torch.nn.Linear(1, 1), FrozenBatchNorm2d)
 assert HASH_REGEX.search("net-0a1b.pth").group(1) == "0a1b" and urlparse("http://a/b").path == "/b"
 assert torch.empty(0, dtype=torch.bfloat16).element_size() == 2 and torch.empty(0).shape == (0,)
-assert torch.utils._pytree._dict_flatten_with_keys({"a": 1}) == ([(torch.utils._pytree.MappingKey("a"), 1)], ["a"])
+keys = torch.utils._pytree._dict_flatten_with_keys({"a": 1})
+assert keys == ([(torch.utils._pytree.MappingKey("a"), 1)], ["a"])
 x = torch.ones(2)
 assert torch.conj(x) is x and torch.real(x) is x is x.resolve_conj() and not torch.is_conj(x)
 with torch.inference_mode():

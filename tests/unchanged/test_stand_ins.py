@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict, deque, namedtuple
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -56,6 +57,33 @@ def test_values_of_one_kind_and_classes_of_the_user() -> None:
     assert pytree.tree_map_only(int, lambda x: x + 1, tree)[0].x == (2, "a")
     assert pytree.tree_leaves(tree, is_leaf=lambda x: type(x) is tuple) == [(1, "a")]
     refused(ValueError, "got 1 values; expected 2", pytree.tree_unflatten, [1], pytree.tree_structure(tree))
+
+
+def test_paths_in_trees() -> None:
+    @dataclass
+    class Kept:
+        a: object
+        b: object = None
+
+    pytree.register_dataclass(Kept)
+    tree = {"x": [1, Pair(2, Kept(3))], "y": deque([4])}
+    paths = ["['x'][0]", "['x'][1].a", "['x'][1].b.a", "['y'][0]"]
+    found = pytree.tree_leaves_with_path(tree)
+    assert [pytree.keystr(path) for path, _ in found] == paths
+    assert [pytree.key_get(tree, path) for path, _ in found] == [1, 2, 3, 4]
+    both = pytree.tree_map_with_path(lambda path, x, y: (len(path), y), tree, tree)
+    assert both["x"][1].b == Kept((4, 3))
+    assert pytree.tree_map(lambda x, y: y, [0, {"a": 0, "b": 0}], [(1, 2), {"b": 3, "a": 4}])[0] == (1, 2)
+    for other in ([1], (1, 2), [1, 2, 3]):
+        refused(ValueError, "expected the form", pytree.tree_map, min, [1, 2], other)
+    refused(ValueError, "the keys", pytree.tree_map, min, {"a": 1}, {"b": 1})
+    whole = pytree.tree_structure(([1, 2], 3))
+    assert (whole.num_leaves, whole.num_nodes, whole.num_children) == (3, 5, 2)
+    assert pytree._broadcast_to_and_flatten((0, 1), whole) == [0, 0, 1]
+    assert pytree._broadcast_to_and_flatten([0, 1], whole) is None
+    assert pytree._dict_flatten({"a": 1}) == ([1], ["a"])
+    assert pytree.is_namedtuple(Pair)
+    assert not pytree.tree_is_leaf(Pair(1, 2))
 
 
 def test_assert_close_uses_the_tolerances_of_the_dtype() -> None:

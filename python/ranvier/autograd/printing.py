@@ -18,7 +18,7 @@ _PROFILES = {
     "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
     "full": {**_DEFAULT, "threshold": math.inf},
 }
-_options = SimpleNamespace(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
+options = SimpleNamespace(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
 
 
 def set_printoptions(
@@ -51,14 +51,14 @@ def set_printoptions(
         if profile not in _PROFILES:
             names = ", ".join(_PROFILES)
             raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
-        vars(_options).update(_PROFILES[profile])
+        vars(options).update(_PROFILES[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     for name, value in given.items():
         if value is not None and not value >= 0:
             raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
         if value is not None:
-            setattr(_options, name, value)
-    _options.sci_mode = sci_mode
+            setattr(options, name, value)
+    options.sci_mode = sci_mode
 
 
 def text(tensor: Any) -> str:
@@ -74,13 +74,13 @@ def text(tensor: Any) -> str:
             parts.append(f"size={array.shape}")
     else:
         shown = array
-        if array.size > _options.threshold:
-            edge = _options.edgeitems
+        if array.size > options.threshold:
+            edge = options.edgeitems
             for axis in range(array.ndim):  # only the shown elements decide the format
                 if array.shape[axis] > 2 * edge:
                     keep = [*range(edge), *range(array.shape[axis] - edge, array.shape[axis])]
                     shown = shown.take(keep, axis)
-        body = _body(array, _Format(shown), len("tensor("), array.size > _options.threshold)
+        body = _body(array, _Format(shown), len("tensor("), array.size > options.threshold)
     if array.dtype not in (default.dtype, np.int64, np.bool_):
         parts.append(f"dtype=torch.{array.dtype}")
     if tensor.grad_fn is not None:
@@ -94,7 +94,7 @@ def _with_parts(line: str, parts: list[str]) -> str:
     """The elements and what follows them, in the same line where it is short enough."""
     used = len(line) - line.rfind("\n") + 1
     for part in parts:
-        fits = used + len(part) + 2 <= _options.linewidth
+        fits = used + len(part) + 2 <= options.linewidth
         line += (", " if fits else ",\n" + " " * len("tensor(")) + part
         used = (used + len(part) + 2) if fits else len("tensor(") + len(part)
     return line
@@ -114,7 +114,7 @@ class _Format:
                 low, high = np.abs(finite).min(), np.abs(finite).max()
                 whole = bool((finite == np.ceil(finite)).all())
                 far = bool(high / low > 1000 or high > 1e8 or (not whole and low < 1e-4))
-                powers = far if _options.sci_mode is None else _options.sci_mode
+                powers = far if options.sci_mode is None else options.sci_mode
                 self.style = "e" if powers else "int" if whole else "f"
         self.width = max((len(self.number(v)) for v in counted.tolist()), default=1)
 
@@ -123,7 +123,7 @@ class _Format:
             return str(value)
         if self.style == "int":
             return f"{value:.0f}." if math.isfinite(value) else f"{value:.0f}"
-        return f"{value:.{_options.precision}{self.style}}"
+        return f"{value:.{options.precision}{self.style}}"
 
     def __call__(self, value: Any) -> str:
         return self.number(value).rjust(self.width)
@@ -133,14 +133,14 @@ def _body(array: np.ndarray[Any, Any], number: _Format, indent: int, summarise: 
     if array.ndim == 0:
         return number(array.item())
     n = len(array)
-    edge = _options.edgeitems
+    edge = options.edgeitems
     cut = summarise and n > 2 * edge
     rows = [*range(edge), *range(n - edge, n)] if cut else range(n)
     if array.ndim == 1:
         cells = [number(array[i].item()) for i in rows]
         if cut:
             cells.insert(edge, " ...")
-        per_line = max(1, (_options.linewidth - indent) // (number.width + 2))
+        per_line = max(1, (options.linewidth - indent) // (number.width + 2))
         lines = [", ".join(cells[i : i + per_line]) for i in range(0, len(cells), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
     blocks = [_body(array[i], number, indent + 1, summarise) for i in rows]

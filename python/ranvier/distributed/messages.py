@@ -27,7 +27,7 @@ __all__ = [
 class GroupMember:
     """What :func:`new_group` gives to a rank that is not in the group, as in PyTorch."""
 
-    NON_GROUP_MEMBER = -100
+    WORLD, NON_GROUP_MEMBER = None, -100
 
 
 def in_place(name: str, tensor: Any, call: Callable[[Any], None]) -> None:

@@ -48,6 +48,15 @@ cuda = _backend(
     enable_flash_sdp=lambda enabled: None,
     enable_mem_efficient_sdp=lambda enabled: None,
     enable_math_sdp=lambda enabled: None,
+    enable_cudnn_sdp=lambda enabled: None,
+    flash_sdp_enabled=lambda: True,
+    mem_efficient_sdp_enabled=lambda: True,
+    math_sdp_enabled=lambda: True,
+    cudnn_sdp_enabled=lambda: True,
+    allow_fp16_bf16_reduction_math_sdp=lambda enabled: None,
+    fp16_bf16_reduction_math_sdp_allowed=lambda: False,
+    preferred_linalg_library=lambda backend=None: None,
+    preferred_blas_library=lambda backend=None: None,
 )
 cpu = _backend("cpu", available=True, get_cpu_capability=lambda: "DEFAULT")
 mps = _backend("mps")
@@ -73,6 +82,11 @@ class _Products:
 
 mkldnn = _backend("mkldnn", enabled=False, matmul=_Products())
 openmp = _backend("openmp", available=True)
+quantized = _backend("quantized", engine="none", supported_engines=["none"])
+opt_einsum = _backend("opt_einsum", enabled=False, strategy=None)
+for _name in ("cusparselt", "kleidiai", "mha", "miopen", "nnpack", "xnnpack"):
+    globals()[_name] = _backend(_name)
+fp32_precision = "none"
 
 
 _set = {"deterministic": False}

@@ -44,6 +44,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier.torch import dispatch, machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
+    from ranvier.torch.groups import by_dtype
     from ranvier.torch.names import LACKING, METHODS
 
     if not is_installed():
@@ -58,6 +59,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         shared.attach()
         dispatch.attach()
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
+        Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         for module, methods in METHODS.items():
             for name in methods.split():

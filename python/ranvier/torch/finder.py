@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.machinery import ModuleSpec
+from opcode import opmap
 from types import ModuleType
 from typing import Any
 
@@ -36,7 +37,10 @@ class Finder:
         if not homes and not why(_full(root, inner)):
             if sys._getframe(2).f_code.co_name != "_find_and_load_unlocked":  # importlib.util.find_spec
                 return None
-            raise report.missing(_not_found(name), name)
+            error = _not_found(name)
+            if error is None:
+                return None
+            raise report.missing(error, name)
         spec = ModuleSpec(name, Finder, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
         spec.loader_state = homes
         return spec
@@ -98,11 +102,15 @@ class _Distribution(importlib.metadata.Distribution):
         return path
 
 
-def _not_found(name: str) -> ImportError:
-    """The error of a module that is not there, or of a name that `from ... import` takes for one, too."""
+def _not_found(name: str) -> ImportError | None:
+    """The error of a module that is not there, or of a name that `from ... import` takes for one, too.
+    None: `__import__(..., fromlist=[name])`, which lets such a name be missing."""
     frame, parent = sys._getframe(2), name.rpartition(".")[0]
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         if frame.f_code.co_name == "_handle_fromlist" and parent in sys.modules:
+            asks = frame.f_back
+            if asks.f_code.co_code[asks.f_lasti] != opmap["IMPORT_NAME"]:
+                return None
             return ImportError(
                 f"cannot import name {name[len(parent) + 1 :]!r} from {parent!r}: {LACKS}", name=parent
             )

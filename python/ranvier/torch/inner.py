@@ -88,3 +88,27 @@ def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable
 # conv2d_input(input_size, weight, grad_output, ...), conv2d_weight(input, weight_size, grad_output, ...)
 conv1d_input, conv1d_weight = _conv_gradient(F.conv1d, False), _conv_gradient(F.conv1d, True)
 conv2d_input, conv2d_weight = _conv_gradient(F.conv2d, False), _conv_gradient(F.conv2d, True)
+
+
+def upsample(
+    input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: Any = None
+) -> Any:
+    """interpolate, by its old name."""
+    return F.interpolate(input, size, scale_factor, mode, align_corners)
+
+
+def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    return F.interpolate(input, size, scale_factor, "nearest")
+
+
+def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
+    return F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)
+
+
+def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
+    return F.softmax(-input, dim, dtype=dtype)
+
+
+def skip_init(module_cls: Any, *args: Any, **settings: Any) -> Any:
+    """A module with its usual first values."""
+    return module_cls(*args, **settings)

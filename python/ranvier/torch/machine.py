@@ -13,6 +13,7 @@ from ranvier.torch.version import TORCH
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
 
 OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)  # of amp.grad_scaler
+fill_uninitialized_memory = True  # of torch.utils.deterministic
 HASH = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file that torch.hub gets
 
 
@@ -52,7 +53,7 @@ def is_hooked(*args: Any) -> bool:
     return False
 
 
-def autocast_dtype(device_type: str) -> Any:
+def autocast_dtype(device_type: str = "cpu") -> Any:
     """float32, in which blocks of autocast compute."""
     return ranvier.float32
 

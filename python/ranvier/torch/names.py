@@ -10,11 +10,13 @@ import ranvier.torch.unused as unused
 
 # a module of PyTorch: a file of this satellite
 FILES = {
+    "": "ranvier.torch.top",
     "__config__": "ranvier.torch.machine",
     "_custom_ops": "ranvier.torch.operators",
     "fft": "ranvier.torch.spectra",
     "_dynamo": "ranvier.torch.compiler",
     "_ops": "ranvier.torch.operators",
+    "_tensor_str": "ranvier.torch.shown",
     "_utils": "ranvier.torch.files.plain",
     "autograd.forward_ad": "ranvier.torch.graph",
     "autograd.graph": "ranvier.torch.graph",
@@ -30,24 +32,30 @@ FILES = {
     "distributed.distributed_c10d": "ranvier.torch.processes",
     "distributions": "ranvier.distributions.left_out",
     "futures": "ranvier.torch.futures",
+    "jit": "ranvier.torch.scripts",
     "jit.annotations": "typing",
     "library": "ranvier.torch.operators",
+    "linalg": "ranvier.torch.matrices",
     "nn._reduction": "ranvier.torch.groups",
     "nn.common_types": "ranvier.torch.types",
     "nn.grad": "ranvier.torch.inner",
     "optim.lbfgs": "ranvier.torch.inner",
     "optim.lr_scheduler": "ranvier.torch.schedules",
+    "optim.optimizer": "ranvier.torch.stepping",
     "overrides": "ranvier.torch.overrides",
     "profiler": "ranvier.torch.profiler",
     "quasirandom": "ranvier.torch.quasirandom",
+    "special": "ranvier.torch.special",
     "storage": "ranvier.torch.files.plain",
     "testing": "ranvier.torch.testing",
     "torch_version": "ranvier.torch.version",
     "types": "ranvier.torch.types",
     "utils._foreach_utils": "ranvier.torch.groups",
     "utils._pytree": "ranvier.torch.pytree",
+    "utils.deterministic": "ranvier.torch.machine",
     "utils.flop_counter": "ranvier.torch.flops",
     "utils.hooks": "ranvier.torch.hooks",
+    "utils.weak": "ranvier.torch.weak",
     "version": "ranvier.torch.version",
 }
 
@@ -204,8 +212,6 @@ OTHERS = {
     "optim.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.sparse_adam.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
-    "optim.optimizer.ParamsT": "typing.Any",
-    "optim.optimizer.StateDict": "builtins.dict",
     "real": "ranvier.autograd.check.conj",
     "resolve_conj": "ranvier.autograd.check.conj",
     "resolve_neg": "ranvier.autograd.check.conj",
@@ -213,7 +219,6 @@ OTHERS = {
     "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
     "serialization.MAP_LOCATION": "typing.Any",
     "serialization.save": "ranvier.torch.files.save",
-    "special.erfcx": "ranvier.torch.special.erfcx",
     "special.expit": "ranvier.sigmoid",
     "special.gammaln": "ranvier.lgamma",
     "special.psi": "ranvier.digamma",
@@ -246,23 +251,25 @@ WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ran
 
 # methods of Tensor that files of this satellite have
 METHODS = {
+    "ranvier.torch.methods": """
+        addbmm addbmm_ addmv addmv_ addr addr_ adjoint as_strided_scatter conj_physical_ const_data_ptr
+        diagflat diagonal_scatter dim_order dsplit eq_ float_power float_power_ frexp gcd gcd_ ge_ gt_
+        hardshrink heaviside_ hsplit index_reduce index_reduce_ is_neg is_nonzero is_set_to isreal lcm
+        lcm_ le_ logaddexp2 lt_ msort narrow_copy ne_ new_empty_strided nonzero_static prelu record_stream
+        select_scatter slice_scatter split_with_sizes sum_to_size swapdims_ unsafe_chunk unsafe_split
+        unsafe_split_with_sizes vdot vsplit
+    """,
     "ranvier.torch.positions": "to_sparse to_sparse_coo",
     "ranvier.torch.spectra": "angle cdouble cfloat stft",
 }
 
 # methods of Tensor that may not be here: an access names this library
 LACKING = """
-    addbmm addbmm_ addmv addmv_ addr addr_ adjoint as_strided_ as_strided_scatter
-    bfloat16 chalf coalesce conj_physical_ const_data_ptr dense_dim dequantize diagflat
-    diagonal_scatter dim_order dsplit eig eq_ float_power float_power_ frexp gcd gcd_ ge_ geqrf gt_
-    hardshrink heaviside_ hsplit i0 i0_ igamma igamma_ igammac igammac_ imag index_reduce index_reduce_
-    indices int_repr is_coalesced is_mkldnn is_neg is_nonzero is_set_to isreal istft lcm lcm_ le_
-    logaddexp2 lt_ map2_ msort narrow_copy ne_ new_empty_strided nonzero_static orgqr ormqr polygamma
-    polygamma_ prelu q_scale q_zero_point qscheme record_stream resize resize_as select_scatter
-    share_memory_ slice_inverse slice_scatter smm sparse_dim sparse_mask split_with_sizes sspaddmm
-    storage_type sum_to_size svd swapdims_ to_mkldnn to_padded_tensor to_sparse_bsc
-    to_sparse_bsr to_sparse_csc to_sparse_csr unsafe_chunk unsafe_split
-    unsafe_split_with_sizes vdot vsplit xpu
+    as_strided_ bfloat16 chalf coalesce dense_dim dequantize eig geqrf i0 i0_ igamma igamma_ igammac
+    igammac_ imag indices int_repr is_coalesced is_mkldnn istft map2_ orgqr ormqr polygamma polygamma_
+    q_scale q_zero_point qscheme resize resize_as share_memory_ slice_inverse smm sparse_dim sparse_mask
+    sspaddmm storage_type svd to_mkldnn to_padded_tensor to_sparse_bsc to_sparse_bsr to_sparse_csc
+    to_sparse_csr xpu
 """
 
 # what stays out, and why, with all names below it
@@ -282,7 +289,6 @@ OUT = {
     "_dynamo": "rv.compile captures steps without it",
     "_inductor": "rv.compile captures steps without it",
     "_subclasses": "no operation looks for __torch_dispatch__",
-    "_tensor_str": "rv.set_printoptions sets how tensors are shown",
     "ao": "ranvier.export predicts in int8",
     "autograd.profiler": "cProfile measures the Python code",
     "backends.quantized": "ranvier.export predicts in int8",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 from ranvier.torch.store import HashStore as HashStore
 from ranvier.torch.store import PrefixStore as PrefixStore
@@ -19,6 +20,7 @@ class Backend(str):
     """The name of a backend. This library's is MPI, whatever is asked for."""
 
     UNDEFINED, GLOO, NCCL, UCC, MPI = "undefined", "gloo", "nccl", "ucc", "mpi"
+    default_device_backend_map = {"cpu": GLOO, "cuda": NCCL, "xpu": "xccl", "mps": GLOO}  # noqa: RUF012
     backend_list = [UNDEFINED, GLOO, NCCL, UCC, MPI]  # noqa: RUF012
 
     def __new__(cls, name: str) -> Backend:
@@ -113,6 +115,50 @@ def all_to_all_single(
     return all_to_all(into, parts, group, async_op)
 
 
+class P2POp(NamedTuple):
+    """A call of isend or irecv."""
+
+    op: Any
+    tensor: Any
+    peer: int
+    group: Any = None
+    tag: int = 0
+
+
+def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Any]:
+    """Calls all of a list."""
+    return [p.op(p.tensor, p.peer, p.group, p.tag) for p in p2p_op_list]
+
+
+def monitored_barrier(group: Any = None, timeout: Any = None, wait_all_ranks: bool = False) -> None:
+    import_module("ranvier.distributed").barrier(group)
+
+
+def get_global_rank(group: Any, group_rank: int) -> int:
+    return int(import_module("ranvier.distributed").get_process_group_ranks(group)[group_rank])
+
+
+def get_group_rank(group: Any, global_rank: int) -> int:
+    return int(import_module("ranvier.distributed").get_process_group_ranks(group).index(global_rank))
+
+
+def get_node_local_rank(fallback_rank: int | None = None) -> int:
+    """The number of this process on its machine, where its launcher tells it."""
+    rank = os.environ.get("LOCAL_RANK", fallback_rank)
+    if rank is None:
+        raise RuntimeError("[get_node_local_rank] got no LOCAL_RANK; expected a fallback_rank")
+    return int(rank)
+
+
+def is_backend_available(backend: str) -> bool:
+    return backend.lower() == "mpi" and is_mpi_available()
+
+
+def _get_default_group() -> None:
+    """The group of all ranks."""
+
+
+_pg_map: dict[Any, Any] = {}
 _all_gather_base, _reduce_scatter_base = all_gather_into_tensor, reduce_scatter_tensor
 
 

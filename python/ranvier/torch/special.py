@@ -27,3 +27,35 @@ def erfcx(input: Any) -> rv.Tensor:
         series = 1.0 - k * step * series
     value = rv.where(x < 20.0, rv.exp(near * near) * rv.erfc(near), series / (far * math.sqrt(math.pi)))
     return value.to(dtype)
+
+
+def ndtr(input: rv.Tensor) -> rv.Tensor:
+    """The normal distribution's cumulative function."""
+    return rv.erfc(input * -math.sqrt(0.5)) / 2
+
+
+def log_ndtr(input: rv.Tensor) -> rv.Tensor:
+    """The logarithm of :func:`ndtr`.
+
+    >>> import ranvier as rv
+    >>> log_ndtr(rv.tensor([-20.0, 0.0]))
+    tensor([-203.9172,   -0.6931])
+    """
+    far, near = input.clamp(max=-1.0), input.clamp(min=-1.0)
+    tail = rv.log(erfcx(far * -math.sqrt(0.5)) / 2) - far * far / 2
+    return rv.where(input < -1, tail, rv.log1p(rv.erfc(near * math.sqrt(0.5)) / -2))
+
+
+def ndtri(input: rv.Tensor) -> rv.Tensor:
+    """The number at which :func:`ndtr` has a value."""
+    return rv.erfinv(2 * input - 1) * math.sqrt(2)
+
+
+def entr(input: rv.Tensor) -> rv.Tensor:
+    """-x log(x), 0 at 0 and -inf below."""
+    return rv.where(input < 0, -math.inf, -rv.xlogy(input, input.clamp(min=0)))
+
+
+def xlog1py(input: rv.Tensor, other: rv.Tensor) -> rv.Tensor:
+    """x log(1 + y), 0 where x is 0 and y a number."""
+    return rv.where(input.eq(0) & ~other.isnan(), 0.0, input * rv.log1p(other))

@@ -25,6 +25,40 @@ OUT |= {f"distributed.{name}": _WHOLE_MODEL for name in _DISTRIBUTED.split()}
 OUT |= dict.fromkeys(
     ("distributed.DeviceMesh", "distributed.init_device_mesh", "distributed.FileStore"), _WHOLE_MODEL
 )
+_SCRIPTS = """
+    AliasDb AnyType Argument Block BoolType CallStack ClassType Code CompilationUnit ComplexType
+    ConcreteModuleType DeepCopyMemoTable DictType EnumType FloatType FunctionSchema FutureType Graph
+    InferredType IntType InterfaceType JITException ListType Node NoneType NumberType OptionalType
+    PyObjectType RRefType ScriptClass ScriptDict ScriptList ScriptMethod ScriptObject StringType SymBoolType
+    SymIntType TensorType TracingState TupleType UnionType Value import_ir_module
+    jit.CompilationUnit jit.ONNXTracedModule jit.RecursiveScriptClass jit.ScriptWarning
+    jit.TopLevelTracedModule jit.TracedModule jit.trace_module parse_ir parse_schema
+"""
+OUT |= dict.fromkeys(_SCRIPTS.split(), "there is no TorchScript")
+_DEVICES = """
+    Event Stream accelerator.Graph accelerator.current_device_idx accelerator.current_device_index
+    accelerator.current_stream accelerator.device_index accelerator.empty_cache accelerator.get_memory_info
+    accelerator.max_memory_allocated accelerator.max_memory_reserved accelerator.memory_allocated
+    accelerator.memory_reserved accelerator.memory_stats accelerator.reset_accumulated_memory_stats
+    accelerator.reset_peak_memory_stats accelerator.set_device_idx accelerator.set_stream
+    backends.cuda.SDPAParams cuda.DeferredCudaCallError cuda.GreenContext cuda.caching_allocator_alloc
+    cuda.caching_allocator_delete cuda.cudart cuda.default_generators cuda.default_stream cuda.device_of
+    cuda.get_allocator_backend cuda.get_arch_list cuda.get_gencode_flags cuda.graph_pool_handle cuda.init
+    cuda.ipc_collect cuda.list_gpu_processes cuda.make_graphed_callables cuda.max_memory_cached
+    cuda.mem_get_info cuda.memory_cached cuda.memory_snapshot cuda.memory_stats cuda.memory_usage
+    cuda.set_stream cuda.set_sync_debug_mode cuda.temperature cuda.use_mem_pool cuda.utilization mps.Event
+    mps.compile_shader mps.current_allocated_memory mps.driver_allocated_memory mps.get_rng_state mps.seed
+    mps.recommended_max_memory mps.set_per_process_memory_fraction mps.set_rng_state numa
+    per_channel_affine per_channel_affine_float_qparams per_channel_symmetric per_tensor_affine
+    per_tensor_symmetric qscheme
+"""
+OUT |= dict.fromkeys(_DEVICES.split(), "this library computes on the CPU, in numbers that are not quantized")
+_OTHER = """
+    cond hub.set_dir jagged onnx.ONNXProgram onnx.OperatorExportTypes
+    onnx.TrainingMode nn.functional.ScalingType nn.functional.grouped_mm nn.functional.scaled_mm _scaled_mm
+    _grouped_mm nn.functional.scaled_grouped_mm return_types serialization.skip_data while_loop
+"""
+OUT |= dict.fromkeys(_OTHER.split(), "ranvier has no such part")
 
 # modules whose names are those of the module above them
 _ABOVE = """
@@ -65,6 +99,7 @@ _SAME = """
     jit._overload jit._overload_method jit.interface jit.optimize_for_inference jit.freeze
     jit.script_if_tracing jit.annotations.ignore utils._config_module.install_config_module
 """
+_OPTIONAL = "amp.custom_bwd amp.custom_fwd amp.autocast_mode.custom_bwd amp.autocast_mode.custom_fwd"
 # decorators with settings: they give one that gives the function itself
 _MARKS = """
     _decomp.register_decomposition _dynamo.substitute_in_graph fx._compatibility.compatibility
@@ -76,7 +111,10 @@ _NOTHING = """
     _C._jit_set_profiling_executor _C._jit_set_profiling_mode _C._jit_set_texpr_fuser_enabled
     _C._log_api_usage_once _C._log_api_usage_metadata _C._get_accelerator
     _dynamo.mark_dynamic _dynamo.mark_static _dynamo.mark_static_address _dynamo.mark_unbacked
-    _dynamo.maybe_mark_dynamic fx._pytree.register_pytree_flatten_spec set_num_interop_threads
+    _dynamo.maybe_mark_dynamic autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache
+    jit.enable_onednn_fusion set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled
+    set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_warn_always
+    fx._pytree.register_pytree_flatten_spec set_num_interop_threads
     utils.checkpoint.set_device_states
 """
 _BOOL = """
@@ -88,8 +126,21 @@ _SHARD_HOMES = "distributed.tensor", "distributed.tensor.placement_types", "dist
 OTHERS = {
     **dict.fromkeys(_NO.split(), "ranvier.torch.machine.is_hooked"),
     **dict.fromkeys(_SAME.split(), "ranvier.jit.script"),
+    **dict.fromkeys(_OPTIONAL.split(), "ranvier.jit.ignore"),
     **dict.fromkeys(_MARKS.split(), "ranvier.torch.compiler.mark"),
     **dict.fromkeys(_NOTHING.split(), "ranvier.torch.machine.log_usage"),
     **dict.fromkeys(_BOOL.split(), "builtins.bool"),
+    "AcceleratorError": "ranvier.cuda.OutOfMemoryError",
+    "GradScaler": "ranvier.pytorch_names.amp.GradScaler",
+    "OutOfMemoryError": "ranvier.cuda.OutOfMemoryError",
+    "cuda.AcceleratorError": "ranvier.cuda.OutOfMemoryError",
+    "get_autocast_cpu_dtype": "ranvier.torch.machine.autocast_dtype",
+    "get_autocast_gpu_dtype": "ranvier.torch.machine.autocast_dtype",
+    **{
+        f"nn.functional.{name}": f"ranvier.torch.inner.{name}"
+        for name in ("softmin", "upsample", "upsample_bilinear", "upsample_nearest")
+    },
+    "nn.utils.skip_init": "ranvier.torch.inner.skip_init",
+    "nn.utils.parametrize.cached": "ranvier.torch.scripts.optimized_execution",
     **{f"{home}.{n}": f"ranvier.torch.processes.{n}" for home in _SHARD_HOMES for n in _SHARDS.split()},
 }

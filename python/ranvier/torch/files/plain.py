@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from typing import Any
 
 import ranvier as rv
@@ -26,11 +27,44 @@ def __getattr__(name: str) -> Any:
 
 
 def _flatten_dense_tensors(tensors: Any) -> Any:
-    """The elements of tensors, one after the other."""
+    """The elements of all tensors, one after the other."""
     return rv.cat([x.reshape(-1) for x in tensors])
 
 
 def _unflatten_dense_tensors(flat: Any, tensors: Any) -> tuple[Any, ...]:
-    """Parts of a tensor in the shapes of others."""
+    """The parts of such elements, in the shapes of the tensors."""
     parts = flat.split([x.numel() for x in tensors])
-    return tuple(part.view_as(x) for part, x in zip(parts, tensors, strict=True))
+    return tuple(part.view(x.shape) for part, x in zip(parts, tensors, strict=True))
+
+
+def _get_device_index(device: Any, optional: bool = False, allow_cpu: bool = False) -> int:
+    """-1, the CPU's; raises ValueError where it is not allowed."""
+    if not allow_cpu and not isinstance(device, int):
+        raise ValueError(f"[_get_device_index] got {device!r}; expected a GPU, and there is none")
+    return device if isinstance(device, int) else -1
+
+
+def _element_size(dtype: Any) -> int:
+    return int(dtype.itemsize)
+
+
+class ExceptionWrapper:
+    """The error in hand, to be raised again elsewhere."""
+
+    def __init__(self, exc_info: Any = None, where: str = "in background") -> None:
+        self._error: Any = (exc_info or sys.exc_info())[1]
+        self.exc_type = type(self._error)
+        self.where = where
+
+    def reraise(self) -> None:
+        raise self._error
+
+
+class classproperty:
+    """A property of a class."""
+
+    def __init__(self, fget: Any) -> None:
+        self.fget = fget
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self.fget(owner if owner is not None else type(instance))

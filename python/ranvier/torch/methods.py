@@ -1,0 +1,242 @@
+"""Methods of PyTorch's Tensor, functions of torch too, that are compositions of this library's."""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier import Tensor
+
+Frexp = namedtuple("Frexp", "mantissa exponent")
+
+
+def _scaled(term: Tensor, input: Tensor, beta: Any, alpha: Any) -> Tensor:
+    """beta input + alpha term; what is times 0 may be infinite."""
+    term = term if alpha == 1 else alpha * term
+    return term.expand(*rv.broadcast_shapes(term.shape, input.shape)) if beta == 0 else beta * input + term
+
+
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta input + alpha (the sum of the products of two batches of matrices)."""
+    return _scaled(batch1.bmm(batch2).sum(0), input, beta, alpha)
+
+
+def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta input + alpha mat vec."""
+    return _scaled(mat.mv(vec), input, beta, alpha)
+
+
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta input + alpha vec1 vec2^T.
+
+    >>> import ranvier as rv
+    >>> addr(rv.zeros(1, 2), rv.ones(1), rv.tensor([1.0, 2.0]), alpha=2)
+    tensor([[2., 4.]])
+    """
+    return _scaled(rv.outer(vec1, vec2), input, beta, alpha)
+
+
+def adjoint(input: Any) -> Tensor:
+    """Matrices transposed."""
+    return input.mT
+
+
+def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: Any = 0) -> Tensor:
+    """A copy with `src` at the places that as_strided shows."""
+    out = input.clone().contiguous()
+    out.as_strided(size, stride, storage_offset or 0).copy_(src)
+    return out
+
+
+def _scatter(name: str) -> Callable[..., Tensor]:
+    def scatter(input: Any, src: Any, *place: Any, **settings: Any) -> Tensor:
+        out = input.clone()
+        getattr(out, name)(*place, **settings).copy_(src)
+        return out
+
+    scatter.__doc__ = f"A copy with `src` at the places that {name} shows."
+    return scatter
+
+
+def _part(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+    return input[(slice(None),) * (dim % input.ndim) + (slice(start, end, step),)]
+
+
+def slice_scatter(
+    input: Any, src: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
+) -> Tensor:
+    """A copy with `src` at the places of a slice."""
+    out = input.clone()
+    _part(out, dim, start, end, step).copy_(src)
+    return out
+
+
+diagonal_scatter, select_scatter = _scatter("diagonal"), _scatter("select")
+
+
+def diagflat(input: Any, offset: int = 0) -> Tensor:
+    """A matrix with all elements on a diagonal."""
+    return input.flatten().diag(offset)
+
+
+def dim_order(input: Any, **settings: Any) -> tuple[int, ...]:
+    """The dimensions, from that of the largest stride on."""
+    return tuple(sorted(range(input.ndim), key=lambda d: -input.stride(d)))
+
+
+def _split(least: int, dim: int) -> Callable[..., Any]:
+    def split(input: Any, indices_or_sections: Any) -> Any:
+        sections = indices_or_sections
+        if isinstance(sections, int) and input.shape[dim if input.ndim > 1 else 0] % sections:
+            raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected {sections} equal parts")
+        return input.tensor_split(sections, dim if input.ndim >= least else 0)
+
+    split.__doc__ = "Parts along a dimension, as tensor_split; equal ones for a number."
+    return split
+
+
+hsplit, vsplit, dsplit = _split(2, 1), _split(2, 0), _split(3, 2)
+
+
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """input ** exponent in float64."""
+    wide = [x.double() if isinstance(x, Tensor) else x for x in (input, exponent)]
+    return rv.pow(*wide)
+
+
+def frexp(input: Any) -> Frexp:
+    """Numbers of [0.5, 1) and exponents of 2 whose products are the input's."""
+    parts = np.frexp(input.detach().numpy())
+    return Frexp(*(rv.from_numpy(np.array(x)) for x in parts))
+
+
+def _of_integers(function: Any) -> Callable[..., Tensor]:
+    def call(input: Any, other: Any) -> Tensor:
+        x, y = (x.numpy() if isinstance(x, Tensor) else x for x in (input, other))
+        return rv.from_numpy(np.array(function(x, y)))
+
+    call.__doc__ = f"{function.__name__} of integers, element by element."
+    return call
+
+
+gcd, lcm = _of_integers(np.gcd), _of_integers(np.lcm)
+
+
+def index_reduce(
+    input: Any, dim: int, index: Any, source: Any, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """scatter_reduce of whole slices: "prod", "mean", "amax" or "amin"."""
+    whole = index.reshape([-1 if d == dim % source.ndim else 1 for d in range(source.ndim)])
+    return input.scatter_reduce(dim, whole.expand(source.shape), source, reduce, include_self=include_self)
+
+
+def is_neg(input: Any) -> bool:
+    return False
+
+
+def is_nonzero(input: Any) -> bool:
+    """Whether the one element is not 0."""
+    if input.numel() != 1:
+        raise RuntimeError(f"[is_nonzero] got {input.numel()} elements; expected 1")
+    return bool(input.item() != 0)
+
+
+def is_set_to(input: Any, tensor: Any) -> bool:
+    """Whether both have the same elements of the same memory."""
+    return all(getattr(input, x)() == getattr(tensor, x)() for x in ("data_ptr", "size", "stride"))
+
+
+def isreal(input: Any) -> Tensor:
+    return rv.ones_like(input, dtype=rv.bool)
+
+
+def logaddexp2(input: Any, other: Any) -> Tensor:
+    """log2(2 ** input + 2 ** other)."""
+    return rv.logaddexp(input * math.log(2), other * math.log(2)) / math.log(2)
+
+
+def msort(input: Any) -> Tensor:
+    """Sorted along the first dimension."""
+    return input.sort(0)[0]
+
+
+def narrow_copy(input: Any, dim: int, start: int, length: int) -> Tensor:
+    return input.narrow(dim, start, length).clone()
+
+
+def new_empty_strided(input: Any, size: Any, stride: Any, dtype: Any = None, **settings: Any) -> Tensor:
+    return empty_strided(size, stride, dtype=dtype or input.dtype)
+
+
+def empty_strided(
+    size: Any, stride: Any, *, dtype: Any = None, requires_grad: bool = False, **_: Any
+) -> Tensor:
+    """A tensor of these strides whose elements are not set."""
+    count = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if all(size) else 0
+    return rv.empty(count, dtype=dtype).as_strided(size, stride).requires_grad_(requires_grad)
+
+
+def nonzero_static(input: Any, *, size: int, fill_value: int = -1) -> Tensor:
+    """The places of elements that are not 0 as `size` rows; rows that are left have fill_value."""
+    rows = input.nonzero()[:size]
+    return rv.cat([rows, rv.full((size - len(rows), input.ndim), fill_value, dtype=rv.int64)])
+
+
+def record_stream(input: Any, stream: Any) -> None:
+    """Does nothing: there are no streams."""
+
+
+def split_with_sizes(input: Any, split_sizes: Any, dim: int = 0) -> Any:
+    return input.split(list(split_sizes), dim)
+
+
+def sum_to_size(input: Any, *size: Any) -> Tensor:
+    """Summed over the dimensions that a broadcast from `size` repeats.
+
+    >>> import ranvier as rv
+    >>> sum_to_size(rv.ones(2, 3), 1, 3)
+    tensor([[2., 2., 2.]])
+    """
+    wanted = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    more = input.ndim - len(wanted)
+    if more < 0 or any(n not in (1, m) for n, m in zip(wanted, input.shape[more:], strict=True)):
+        raise RuntimeError(f"[sum_to_size] got {wanted}; expected a size that {tuple(input.shape)} repeats")
+    dims = [d for d in range(input.ndim) if d < more or (wanted[d - more] == 1 != input.shape[d])]
+    return (input.sum(dims, keepdim=True) if dims else input).reshape(wanted)
+
+
+def vdot(input: Any, other: Any) -> Tensor:
+    return input.dot(other)
+
+
+def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
+    def call(input: Any, *args: Any, **settings: Any) -> Any:
+        return input.copy_(method(input, *args, **settings))
+
+    call.__doc__ = "The tensor itself, with these values."
+    return call
+
+
+def _of_layers(name: str) -> Callable[..., Any]:
+    """A function of nn.functional, which is not imported before it is needed."""
+    return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
+
+
+_SAME = "adjoint addbmm addmv addr as_strided_scatter diagonal_scatter select_scatter slice_scatter"
+_SAME += " diagflat dim_order hsplit vsplit dsplit float_power frexp gcd lcm index_reduce is_neg is_nonzero"
+_SAME += " is_set_to isreal logaddexp2 msort narrow_copy new_empty_strided nonzero_static record_stream"
+_SAME += " split_with_sizes sum_to_size vdot"
+METHODS: dict[str, Any] = {name: globals()[name] for name in _SAME.split()}
+METHODS |= {name: _of_layers(name) for name in ("hardshrink", "prelu")}
+METHODS |= {"conj_physical_": lambda x: x, "const_data_ptr": Tensor.data_ptr}
+_OTHER_NAMES = "unsafe_chunk:chunk unsafe_split:split unsafe_split_with_sizes:split swapdims_:transpose_"
+METHODS |= {new: getattr(Tensor, old) for new, old in (pair.split(":") for pair in _OTHER_NAMES.split())}
+_IN_PLACE = "eq ne lt le gt ge heaviside addbmm addmv addr float_power gcd lcm index_reduce"
+for _name in _IN_PLACE.split():
+    METHODS[f"{_name}_"] = _in_place(METHODS.get(_name) or getattr(Tensor, _name))
+globals().update(METHODS)

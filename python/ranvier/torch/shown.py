@@ -1,0 +1,35 @@
+"""torch._tensor_str: how tensors are shown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from ranvier import set_printoptions
+from ranvier.autograd.printing import options as PRINT_OPTS
+
+
+def get_printoptions() -> dict[str, Any]:
+    return dict(vars(PRINT_OPTS))
+
+
+@contextlib.contextmanager
+def printoptions(**settings: Any) -> Iterator[None]:
+    """A block with these settings of set_printoptions.
+
+    >>> import ranvier as rv
+    >>> with printoptions(precision=1):
+    ...     print(rv.tensor([0.25]))
+    tensor([0.2])
+    """
+    before = get_printoptions()
+    set_printoptions(**settings)
+    try:
+        yield
+    finally:
+        set_printoptions(**before)
+
+
+def _str(self: Any, *, tensor_contents: Any = None) -> str:
+    return repr(self)

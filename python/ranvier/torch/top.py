@@ -1,0 +1,219 @@
+"""Functions of torch itself that libraries call, and that this library has in other words."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import ranvier as rv
+from ranvier import Tensor
+from ranvier.torch.methods import METHODS, empty_strided  # noqa: F401
+
+_TEXT = "Expected cond to be True, but got False."
+
+
+def _assert(condition: Any, message: str) -> None:
+    """`assert`, as a call."""
+    assert condition, message
+
+
+def _assert_async(input: Tensor, assert_msg: str = "") -> None:
+    """Raises RuntimeError unless the one element is not 0."""
+    if not METHODS["is_nonzero"](input):
+        raise RuntimeError(assert_msg or "Expected Tensor with single nonzero value, but got zero")
+
+
+def _check_with(error_type: type[Exception], cond: Any, message: Any = None) -> None:
+    """Raises an error with `message()` unless the condition is true."""
+    if not cond:
+        raise error_type(_TEXT if message is None else message() if callable(message) else message)
+
+
+def _check_tensor_all_with(error_type: type[Exception], cond: Tensor, message: Any = None) -> None:
+    _check_with(error_type, cond.all().item(), message)
+
+
+def _checker(error_type: type[Exception], check: Callable[..., None] = _check_with) -> Callable[..., None]:
+    return lambda cond, message=None: check(error_type, cond, message)
+
+
+_check, _check_index, _check_value = _checker(RuntimeError), _checker(IndexError), _checker(ValueError)
+_check_type, _check_not_implemented = _checker(TypeError), _checker(NotImplementedError)
+_check_tensor_all = _checker(RuntimeError, _check_tensor_all_with)
+
+
+def _check_is_size(i: Any, message: Any = None, *, max: Any = None) -> None:
+    _check(i >= 0 and (max is None or i <= max), message)
+
+
+def _shape_as_tensor(self: Tensor) -> Tensor:
+    return rv.tensor(list(self.shape), dtype=rv.int64)
+
+
+def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: Any) -> Tensor:
+    """The gradient of softmax, from its result."""
+    product = grad_output * output
+    return (product - output * product.sum(dim, keepdim=True)).to(input_dtype)
+
+
+def typename(obj: Any) -> str:
+    """The name of the class of an object, or of a class or function: "torch.FloatTensor", "int"."""
+    if isinstance(obj, Tensor):
+        return str(obj.type())
+    kind = obj if hasattr(obj, "__qualname__") else type(obj)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def is_storage(obj: Any) -> bool:
+    return type(obj).__name__ in ("TypedStorage", "UntypedStorage")
+
+
+def get_device_module(device: Any = None) -> Any:
+    """torch.cpu, or the module of another kind of device."""
+    return importlib.import_module(f"torch.{rv.device(device or 'cpu').type}")
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The places in a shape of indices into its flat form.
+
+    >>> import ranvier as rv
+    >>> unravel_index(rv.tensor([5]), (2, 3))
+    (tensor([1]), tensor([2]))
+    """
+    places = []
+    for size in reversed([shape] if isinstance(shape, int) else list(shape)):
+        places.append(indices % size)
+        indices = indices // size
+    return tuple(reversed(places))
+
+
+def range(start: Any = 0, end: Any = None, step: Any = 1, **settings: Any) -> Tensor:
+    """arange with its end, in float32."""
+    start, end = (0, start) if end is None else (start, end)
+    settings.setdefault("dtype", rv.get_default_dtype())
+    return start + step * rv.arange(math.floor((end - start) / step) + 1, **settings)
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    return multi_dot(matrices)
+
+
+def multi_dot(tensors: Any) -> Tensor:
+    """The product of matrices, multiplied from the end on where this is less work."""
+    first, *rest = tensors
+    if len(rest) > 1 and first.shape[0] > rest[-1].shape[-1]:
+        return first @ multi_dot(rest)
+    for x in rest:
+        first = first @ x
+    return first
+
+
+def dstack(tensors: Any) -> Tensor:
+    """Joined along a third dimension."""
+    return rv.cat([x if x.ndim > 2 else rv.atleast_2d(x).unsqueeze(-1) for x in tensors], 2)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    return rv.full_like(input, value)
+
+
+def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """The derivatives of a function along dimensions, from its values at points of equal distances, or at
+    coordinates: second-order differences inside, of order `edge_order` at the ends.
+
+    >>> import ranvier as rv
+    >>> gradient(rv.tensor([0.0, 1.0, 4.0]), spacing=0.5)
+    (tensor([2., 4., 6.]),)
+    """
+    every = list(builtin_range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
+    points = list(spacing) if isinstance(spacing, (tuple, list)) else [spacing] * len(every)
+    if len(points) != len(every):
+        raise RuntimeError(f"[gradient] got {len(points)} spacings; expected {len(every)}, one for each dim")
+    if edge_order not in (1, 2) or any(input.shape[d] <= edge_order for d in every):
+        raise RuntimeError(
+            f"[gradient] got edge_order {edge_order} for shape {tuple(input.shape)}; expected 1 or 2, and "
+            "more values than it along each dimension"
+        )
+    x = input if input.is_floating_point() else input.to(rv.get_default_dtype())
+    return tuple(
+        _slopes(x.movedim(d, -1), h, edge_order).movedim(-1, d) for d, h in zip(every, points, strict=True)
+    )
+
+
+def _slopes(x: Tensor, points: Any, order: int) -> Tensor:
+    """Along the last dimension."""
+    coordinates = isinstance(points, Tensor) and points.ndim == 1
+    h = (
+        points.diff().to(x.dtype)
+        if coordinates
+        else rv.full((x.shape[-1] - 1,), float(points), dtype=x.dtype)
+    )
+    d = x.diff() / h
+    inner = (h[:-1] * d[..., 1:] + h[1:] * d[..., :-1]) / (h[:-1] + h[1:])
+    first, last = d[..., :1], d[..., -1:]
+    if order == 2:
+        first = first + (first - d[..., 1:2]) * (h[0] / (h[0] + h[1]))
+        last = last + (last - d[..., -2:-1]) * (h[-1] / (h[-1] + h[-2]))
+    return rv.cat([first, inner, last], -1)
+
+
+def sym_ite(b: Any, t: Any, f: Any) -> Any:
+    return t if b else f
+
+
+def sym_max(a: Any, b: Any) -> Any:
+    return a if a >= b else b
+
+
+def sym_min(a: Any, b: Any) -> Any:
+    return a if a <= b else b
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: the mode of the processor stays."""
+    return False
+
+
+def get_deterministic_debug_mode() -> int:
+    """2 where only deterministic algorithms are asked for, else 0."""
+    return 2 if rv.are_deterministic_algorithms_enabled() else 0
+
+
+def set_deterministic_debug_mode(debug_mode: Any) -> None:
+    """As use_deterministic_algorithms: "default", "warn" or "error", or 0, 1, 2."""
+    rv.use_deterministic_algorithms(debug_mode not in (0, "default"))
+
+
+builtin_range = importlib.import_module("builtins").range
+sym_float, sym_int, sym_not, sym_sqrt, sym_sum = float, int, operator.not_, math.sqrt, sum
+legacy_contiguous_format = "torch.contiguous_format"
+_LAYERS = "alpha_dropout_ bilinear celu_ channel_shuffle dropout_ pdist pixel_shuffle pixel_unshuffle rrelu"
+_LAYERS += " selu_ threshold"
+_DTYPES = "bit bits16 bits1x8 bits2x4 bits4x2 bits8 float4_e2m1fn_x2 int1 int2 int3 int4 int5 int6 int7"
+_DTYPES += " quint2x4 quint4x2 uint1 uint2 uint3 uint4 uint5 uint6 uint7"
+
+
+def __getattr__(name: str) -> Any:
+    if name in METHODS:
+        return METHODS[name]
+    if name in _LAYERS.split() and hasattr(rv.nn.functional, name):
+        return getattr(rv.nn.functional, name)
+    if name in _DTYPES.split():  # they can be named only
+        return globals().setdefault(name, rv.dtype._make(name, "u", 1))
+    plain = name.removesuffix("_copy")
+    if plain != name and hasattr(Tensor, plain):
+        return _copying(getattr(Tensor, plain))
+    raise AttributeError(f"module 'torch' has no attribute {name!r}")
+
+
+def _copying(view: Callable[..., Any]) -> Callable[..., Any]:
+    """`expand_copy`, `split_copy` ...: what a view shows, in memory of its own."""
+
+    def call(*args: Any, **settings: Any) -> Any:
+        result = view(*args, **settings)
+        return result.clone() if isinstance(result, Tensor) else tuple(x.clone() for x in result)
+
+    return call

@@ -1,0 +1,74 @@
+"""torch.utils.weak: dictionaries whose keys are objects, not their values, and that do not keep them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, MutableMapping
+from typing import Any
+
+WeakRef = TensorWeakRef = weakref.ref
+
+
+class WeakIdRef(weakref.ref):  # type: ignore[type-arg]
+    """A weak reference that is equal to another of the same object."""
+
+    def __init__(self, key: Any, callback: Any = None) -> None:
+        super().__init__(key, callback)  # type: ignore[call-arg]
+        self._id = id(key)
+
+    def __hash__(self) -> int:
+        return self._id
+
+    def __eq__(self, other: object) -> bool:
+        here, there = self(), other() if isinstance(other, WeakIdRef) else None
+        return self is other if here is None or there is None else here is there
+
+    def __ne__(self, other: object) -> bool:  # as it is, the objects would be compared
+        return not self == other
+
+
+class WeakIdKeyDictionary(MutableMapping[Any, Any]):
+    """A dict by the identity of its keys, which leave it when nobody else has them.
+
+    >>> import ranvier as rv
+    >>> x, kept = rv.ones(2), WeakIdKeyDictionary()
+    >>> kept[x] = 3
+    >>> (kept[x], len(kept), rv.ones(2) in kept)
+    (3, 1, False)
+    >>> del x
+    >>> len(kept)
+    0
+    """
+
+    def __init__(self, dict: Any = None, ref_type: Any = WeakIdRef) -> None:
+        self.ref_type, self.data = ref_type, {}
+        self.update(dict or {})
+
+    data: dict[Any, Any]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.data[self.ref_type(key, lambda gone, data=self.data: data.pop(gone, None))] = value
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.data[self.ref_type(key)]
+
+    def __delitem__(self, key: Any) -> None:
+        del self.data[self.ref_type(key)]
+
+    def __contains__(self, key: Any) -> bool:
+        return self.ref_type(key) in self.data
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([key for key in (ref() for ref in list(self.data)) if key is not None])
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def copy(self) -> WeakIdKeyDictionary:
+        return WeakIdKeyDictionary(self, self.ref_type)
+
+    def keyrefs(self) -> list[Any]:
+        return list(self.data)
+
+
+WeakTensorKeyDictionary = WeakIdKeyDictionary
