@@ -27,7 +27,7 @@ assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
 uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.mm, torch._dynamo.explain
-for use in (*uses, torch.sparse_coo_tensor, torch.ops.aten.add, torch.export.export):
+for use in (*uses, torch.sparse_coo_tensor, torch.export.export):
     try:
         use(1)
     except NotImplementedError as error:

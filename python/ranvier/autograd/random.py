@@ -19,7 +19,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import philox
 from ranvier.autograd.creation import _finish, _size
-from ranvier.autograd.data import array_of, shape_of
+from ranvier.autograd.data import array_of, device, shape_of
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.philox import check_range
@@ -42,6 +42,7 @@ class Generator:
     (True, 3)
     """
 
+    device = device("cpu")
     step_state = ()  # of a compiled step: kernels read the state
     only = ""  # the message that refuses draws from others where this one is in force
 

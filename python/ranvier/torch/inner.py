@@ -107,8 +107,3 @@ def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) ->
 
 def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     return F.softmax(-input, dim, dtype=dtype)
-
-
-def skip_init(module_cls: Any, *args: Any, **settings: Any) -> Any:
-    """A module with its usual first values."""
-    return module_cls(*args, **settings)

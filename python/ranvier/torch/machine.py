@@ -71,17 +71,6 @@ def tqdm(*args: Any, **settings: Any) -> Any:
     return bar(*args, **settings)
 
 
-def check(condition: Any, message: Any = "Expected cond to be True") -> None:
-    """Raises RuntimeError with a message, a text or what gives one, unless the condition holds: `torch._check`."""
-    if not condition:
-        raise RuntimeError(message() if callable(message) else message)
-
-
-def require(condition: Any, message: str) -> None:
-    """An `assert` for functions that are recorded elsewhere: `torch._assert`."""
-    assert condition, message
-
-
 def decorator(*args: Any, **settings: Any) -> Any:
     """What gives a function back as it is."""
     return lambda function: function

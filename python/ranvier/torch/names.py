@@ -144,8 +144,6 @@ OTHERS = {
     "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
     "__version__": "ranvier.torch.version.__version__",
     "amp.grad_scaler.OptState": "ranvier.torch.machine.OptState",
-    "_assert": "ranvier.torch.machine.require",
-    "_check": "ranvier.torch.machine.check",
     "_convert_indices_from_coo_to_csr": "ranvier.torch.former.row_starts",
     "_segment_reduce": "ranvier.torch.former.segment_reduce",
     "_shape_as_tensor": "ranvier.torch.machine.shape_as_tensor",

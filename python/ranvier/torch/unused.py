@@ -121,6 +121,8 @@ _BOOL = """
     fx.experimental.symbolic_shapes.guard_or_false fx.experimental.symbolic_shapes.guard_or_true
     fx.experimental.symbolic_shapes.statically_known_true
 """
+_ASKING = "_tensor autograd functional nn.functional"
+_ASKED = "has_torch_function has_torch_function_unary has_torch_function_variadic"
 _SHARDS = "Partial Placement Replicate Shard"
 _SHARD_HOMES = "distributed.tensor", "distributed.tensor.placement_types", "distributed._tensor"
 OTHERS = {
@@ -130,6 +132,7 @@ OTHERS = {
     **dict.fromkeys(_MARKS.split(), "ranvier.torch.compiler.mark"),
     **dict.fromkeys(_NOTHING.split(), "ranvier.torch.machine.log_usage"),
     **dict.fromkeys(_BOOL.split(), "builtins.bool"),
+    **{f"{home}.{n}": f"ranvier.torch.overrides.{n}" for home in _ASKING.split() for n in _ASKED.split()},
     "AcceleratorError": "ranvier.cuda.OutOfMemoryError",
     "GradScaler": "ranvier.pytorch_names.amp.GradScaler",
     "OutOfMemoryError": "ranvier.cuda.OutOfMemoryError",
@@ -140,7 +143,6 @@ OTHERS = {
         f"nn.functional.{name}": f"ranvier.torch.inner.{name}"
         for name in ("softmin", "upsample", "upsample_bilinear", "upsample_nearest")
     },
-    "nn.utils.skip_init": "ranvier.torch.inner.skip_init",
     "nn.utils.parametrize.cached": "ranvier.torch.scripts.optimized_execution",
     **{f"{home}.{n}": f"ranvier.torch.processes.{n}" for home in _SHARD_HOMES for n in _SHARDS.split()},
 }
