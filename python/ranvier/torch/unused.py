@@ -53,11 +53,7 @@ _DEVICES = """
     per_tensor_symmetric qscheme
 """
 OUT |= dict.fromkeys(_DEVICES.split(), "this library computes on the CPU, in numbers that are not quantized")
-_OTHER = """
-    cond hub.set_dir jagged onnx.ONNXProgram onnx.OperatorExportTypes
-    onnx.TrainingMode nn.functional.ScalingType nn.functional.grouped_mm nn.functional.scaled_mm _scaled_mm
-    _grouped_mm nn.functional.scaled_grouped_mm return_types serialization.skip_data while_loop
-"""
+_OTHER = "jagged onnx.ONNXProgram onnx.OperatorExportTypes onnx.TrainingMode return_types"
 OUT |= dict.fromkeys(_OTHER.split(), "ranvier has no such part")
 
 # modules whose names are those of the module above them
