@@ -1,0 +1,153 @@
+"""torchvision's operators for image files, `torch.ops.image`: Pillow reads and writes them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier import Tensor
+from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.torch.operators import Library
+
+_KEPT, _MODES = 0, ("", "L", "LA", "RGB", "RGBA")  # the numbers of ImageReadMode
+_TAKES = {"JPEG": (0, 1, 3), "PNG": (0, 1, 2, 3, 4), "WEBP": (0, 3, 4), "GIF": (0, 3)}
+
+
+def read_file(filename: str) -> Tensor:
+    """The bytes of a file. Raises RuntimeError if there is none."""
+    try:
+        return rv.from_numpy(np.fromfile(filename, np.uint8))
+    except OSError as error:
+        raise RuntimeError(f"[read_file] {error}") from None
+
+
+def write_file(filename: str, data: Tensor) -> None:
+    """Writes bytes."""
+    _bytes("write_file", data).tofile(filename)
+
+
+def _bytes(name: str, data: Tensor) -> Any:
+    if data.dtype != rv.uint8 or data.ndim != 1 or not data.numel():
+        raise OpError(f"[{name}] got {data.dtype} of shape {data.shape}; expected uint8 of one dimension, not empty")
+    return data.numpy()
+
+
+def _opened(name: str, data: Tensor, formats: tuple[str, ...]) -> Any:
+    import PIL.Image
+
+    content = _bytes(name, data).tobytes()
+    try:
+        image = PIL.Image.open(io.BytesIO(content), formats=formats)
+    except (OSError, SyntaxError) as error:
+        raise OpError(f"[{name}] got {error}; expected the bytes of {' or '.join(formats)}") from None
+    if image.format == "PNG" and content[24] == 16 and content[25]:
+        raise OpError(f"[{name}] got a PNG of colours of 16 bits; expected 8, or gray: Pillow reads no others")
+    return image
+
+
+def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *formats: str) -> Tensor:
+    """The pixels (channels, height, width) in a mode. Raises RuntimeError for bytes that are no image."""
+    import PIL.ImageOps
+
+    image = _opened(name, data, formats or tuple(_TAKES))
+    if mode not in _TAKES[image.format]:
+        raise OpError(f"[{name}] got mode {mode}; The provided mode is not supported for {image.format} files")
+    if image.format == "GIF":
+        return _frames(image)
+    if image.format == "JPEG" and _MODES[mode] == "L":
+        image.draft("L", image.size)  # the brightness that is stored
+    try:
+        image.load()
+    except (OSError, SyntaxError) as error:
+        raise OpError(f"[{name}] got damaged bytes: {error}") from None
+    if orient:
+        image = PIL.ImageOps.exif_transpose(image)
+    if image.mode == "1":
+        image = image.convert("L")
+    if mode != _KEPT and image.mode != _MODES[mode] and not image.mode.startswith("I"):
+        image = image.convert("RGBA").convert(_MODES[mode]) if image.mode == "P" else image.convert(_MODES[mode])
+    pixels = np.asarray(image)
+    if image.mode.startswith("I"):
+        pixels = _wide(pixels.astype(np.uint16), mode)
+    return rv.from_numpy(np.array(pixels if pixels.ndim == 3 else pixels[..., None])).permute(2, 0, 1)
+
+
+def _wide(gray: Any, mode: int) -> Any:
+    """Gray of 16 bits in a mode."""
+    channels = [gray] * (3 if _MODES[mode][:1] == "R" else 1)
+    return np.stack(channels + [np.full_like(gray, 65535)] * _MODES[mode].endswith("A"), -1)
+
+
+def _frames(image: Any) -> Tensor:
+    """The images of a GIF as they are shown: one, or (n, 3, h, w)."""
+    frames = []
+    for number in range(image.n_frames):
+        image.seek(number)
+        frames.append(np.asarray(image.convert("RGB")))
+    frames = rv.from_numpy(np.stack(frames)).permute(0, 3, 1, 2)
+    return frames[0] if len(frames) == 1 else frames
+
+
+def decode_image(data: Tensor, mode: int, apply_exif_orientation: bool = False) -> Tensor:
+    """The pixels of a JPEG, PNG, GIF or WebP file."""
+    return _decoded("decode_image", data, mode, apply_exif_orientation)
+
+
+def decode_jpeg(data: Tensor, mode: int, apply_exif_orientation: bool = False) -> Tensor:
+    return _decoded("decode_jpeg", data, mode, apply_exif_orientation, "JPEG")
+
+
+def decode_png(data: Tensor, mode: int, apply_exif_orientation: bool = False) -> Tensor:
+    return _decoded("decode_png", data, mode, apply_exif_orientation, "PNG")
+
+
+def decode_webp(data: Tensor, mode: int) -> Tensor:
+    return _decoded("decode_webp", data, mode, False, "WEBP")
+
+
+def decode_gif(data: Tensor) -> Tensor:
+    return _decoded("decode_gif", data, _KEPT, False, "GIF")
+
+
+def _encoded(name: str, data: Tensor, **settings: Any) -> Tensor:
+    import PIL.Image
+
+    if data.dtype != rv.uint8:
+        raise DtypeError(f"[{name}] got {data.dtype}; Input tensor dtype should be uint8")
+    if data.ndim != 3:
+        raise OpError(f"[{name}] got shape {data.shape}; Input data should be a 3-dimensional tensor")
+    if data.shape[0] not in (1, 3):
+        raise OpError(f"[{name}] got {data.shape[0]}; The number of channels should be 1 or 3")
+    pixels = np.ascontiguousarray(data.permute(1, 2, 0).numpy())
+    file = io.BytesIO()
+    PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(file, **settings)
+    return rv.from_numpy(np.frombuffer(file.getvalue(), np.uint8).copy())
+
+
+def encode_jpeg(data: Tensor, quality: int) -> Tensor:
+    return _encoded("encode_jpeg", data, format="JPEG", quality=quality)
+
+
+def encode_png(data: Tensor, compression_level: int) -> Tensor:
+    if not 0 <= compression_level <= 9:
+        raise OpError(f"[encode_png] got {compression_level}; Compression level should be between 0 and 9")
+    return _encoded("encode_png", data, format="PNG", compress_level=compression_level)
+
+
+_library = Library("image", "DEF")
+for _schema in (
+    "read_file(str filename) -> Tensor",
+    "write_file(str filename, Tensor data) -> ()",
+    "decode_image(Tensor data, int mode, bool apply_exif_orientation=False) -> Tensor",
+    "decode_jpeg(Tensor data, int mode, bool apply_exif_orientation=False) -> Tensor",
+    "decode_png(Tensor data, int mode, bool apply_exif_orientation=False) -> Tensor",
+    "decode_webp(Tensor encoded_data, int mode) -> Tensor",
+    "decode_gif(Tensor encoded_data) -> Tensor",
+    "encode_jpeg(Tensor data, int quality) -> Tensor",
+    "encode_png(Tensor data, int compression_level) -> Tensor",
+):
+    _name = _library.define(_schema)[len("image::") :]
+    _library.impl(_name, globals()[_name])
