@@ -174,8 +174,8 @@ Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_
 
 std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(const Floats& dy, const Floats& x,
                                                           const Floats& grid, Name mode, Name padding_mode,
-                                                          Truth align_corners, Truth in_pixels, Truth needs_x,
-                                                          Truth needs_grid) {
+                                                          Truth align_corners, Truth needs_x,
+                                                          Truth needs_grid, Truth in_pixels) {
   const Grid g(x, grid, mode, padding_mode, align_corners, in_pixels);
   dy.expect_shape(g.shape);
   MaybeOutput dx, dgrid;
@@ -191,8 +191,8 @@ std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(const Floats& dy, cons
 void register_interpolate(Module m) {
   def(m, "grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, in_pixels=False)", grid_sample);
   def(m,
-      "grid_sample_backward(dy, x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, in_pixels=False, "
-      "needs_x=True, needs_grid=True)",
+      "grid_sample_backward(dy, x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, "
+      "needs_x=True, needs_grid=True, in_pixels=False)",
       grid_sample_backward, "grid_sample");
   def(m, "interpolate(x, size=None, scale_factor=None, mode='nearest', align_corners=False)", interpolate);
   def(m, "interpolate_backward(dy, shape, scale_factor=None, mode='nearest', align_corners=False)",

@@ -21,7 +21,7 @@ import ranvier._core as _core
 
 # what the core has for the other modules: memory, programs, settings, optimizers, parts of ops
 _INTERNAL = """
-    Check Guards Program ProgramForm RankSum Recording addcdiv addcmul allow_conv_algorithm attention
+    Check Guards Program ProgramForm PublicAttribute PublicFunction PublicMethod RankSum Recording addcdiv addcmul allow_conv_algorithm attention
     attention_backward attention_cached average_weight cache_positions cast checksum clip_gradients
     conv1d_pool_backward conv2d_pool conv2d_pool_backward copy_like count_equal draw_rows dropout
     empty_cache expand fill flat_dot flip full full_like get_num_threads get_precision get_winograd

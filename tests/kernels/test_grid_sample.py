@@ -67,6 +67,26 @@ def test_places_at_and_beyond_the_edge(settings, isa):
         assert y[..., 0] == 0
 
 
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_points_in_pixels(settings, isa, rng):
+    """As with -1 and 1 at the centres of the outer pixels, and exact at pixels."""
+    x, grid, dy = arrays(rng, (2, 3, 4, 5), (3, 7), "float64")
+    *kind, align = settings
+    grid[..., 0], grid[..., 1] = ((grid[..., 0] + 1) * 2), ((grid[..., 1] + 1) * 1.5)
+    scaled = grid / np.array([2, 1.5]) - 1
+    found = kernels.grid_sample_backward(dy, x, grid, *settings, in_pixels=True)
+    if align:
+        np.testing.assert_allclose(
+            kernels.grid_sample(x, grid, *settings, True), kernels.grid_sample(x, scaled, *settings), atol=1e-12
+        )
+        dx, dgrid = kernels.grid_sample_backward(dy, x, scaled, *settings)
+        np.testing.assert_allclose(found[0], dx, atol=1e-12)
+        np.testing.assert_allclose(found[1], dgrid / np.array([2, 1.5]), atol=1e-12)
+    rows, columns = np.meshgrid(np.arange(5.0), np.arange(4.0))
+    at_pixels = np.repeat(np.stack([rows, columns], -1)[None], 2, 0)
+    np.testing.assert_array_equal(kernels.grid_sample(x, at_pixels, *settings, True), x)
+
+
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_the_same_bits_on_any_team(mode, threads, isa, rng):
     x, grid, dy = arrays(rng, (3, 5, 40, 30), (50, 20), "float32")

@@ -279,6 +279,7 @@ OF_KERNELS: dict[str, Given] = {
     "embedding_bag_backward": of(X[:2], X[:2], np.array([0, 1, 1]), X, np.array([0, 2])),
     "grid_sample": of(IMAGES, GRID),
     "grid_sample_backward": of(kernels.grid_sample(IMAGES, GRID), IMAGES, GRID),
+    "nms": of(np.ones((2, 4), np.float32), threshold=0.5),
     "scatter_add": of(X, INDEX, axis=1, length=3),
     "scatter_backward": of(X, INDEX, axis=1),
     "ctc_loss": of(X[:, None], np.array([[1]]), np.array([2]), np.array([1])),

@@ -1,0 +1,225 @@
+"""torch.library and torch.ops: operators of programs run their functions, with their gradients."""
+
+from __future__ import annotations
+
+import pytest
+import ranvier as rv
+from ranvier import Tensor
+from ranvier.torch.operators import (
+    DispatchKey,
+    DispatchKeySet,
+    Library,
+    custom_op,
+    define,
+    exclude,
+    fallthrough_kernel,
+    impl,
+    infer_schema,
+    ops,
+    register_autograd,
+    register_fake,
+    register_kernel,
+)
+from support.refused import refused
+
+_count = iter(range(1000))
+
+
+@pytest.fixture
+def space():
+    return f"space{next(_count)}"
+
+
+def test_a_library_defines_operators_and_gives_them_kernels(space):
+    mine = Library(space, "DEF")
+    assert mine.define("f(Tensor x, *, float s=2.0) -> Tensor") == f"{space}::f"
+    names = getattr(ops, space)
+    refused(NotImplementedError, f"Could not run '{space}::f' with arguments from the 'CPU'", names.f, rv.ones(1))
+    mine.impl("f", lambda x, s: x * s, "CPU")
+    x = rv.ones(2, requires_grad=True)
+    y = names.f(x, s=3)
+    y.sum().backward()
+    assert (y.tolist(), x.grad.tolist()) == ([3.0, 3.0], [3.0, 3.0])
+    assert names.f.default(x).tolist() == [2.0, 2.0] == names.f(x=x).tolist()
+    assert (str(names.f), str(names.f.default), names.f.overloads()) == (f"{space}.f", f"{space}.f.default", ["default"])
+    assert names.f.default.overloadpacket is names.f
+    assert [a.name for a in names.f.default._schema.arguments] == ["x", "s"]
+    refused(RuntimeError, "same name and overload name", mine.define, "f(Tensor x) -> Tensor")
+    refused(RuntimeError, "takes 1 positional argument(s) but 2", names.f, x, 3.0)
+    refused(RuntimeError, "is missing value for argument 'x'", names.f)
+    refused(RuntimeError, "Expected a value of type 'Tensor' for argument 'x'", names.f, 3.0)
+    refused(RuntimeError, "got an unexpected argument 'k'", names.f, x, k=1)
+    refused(AttributeError, f"'_OpNamespace' '{space}' object has no attribute 'g'", getattr, names, "g")
+    refused(RuntimeError, "expected one that is defined", impl, f"{space}::g", "cpu", abs)
+    refused(ValueError, "got kind 'NEW'", Library, space, "NEW")
+    assert dir(names) == ["f"]
+    mine._destroy()
+    assert not hasattr(names, "f")
+
+
+def test_overloads_are_chosen_by_their_arguments(space):
+    mine = Library(space, "FRAGMENT")
+    mine.define("add.Tensor(Tensor x, Tensor y) -> Tensor")
+    mine.define("add.Scalar(Tensor x, float y, int[2] n=0) -> Tensor")
+    impl(mine, "add.Tensor", "CPU")(lambda x, y: x + y)
+    impl(mine, "add.Scalar", "CPU")(lambda x, y, n: x + y + sum(n))
+    add = getattr(ops, space).add
+    assert (add(rv.ones(1), rv.ones(1)).item(), add(rv.ones(1), 4).item(), add(rv.ones(1), 4, 3).item()) == (2, 5, 11)
+    assert add.Scalar.name() == f"{space}::add.Scalar"
+
+
+def test_define_and_impl_by_names(space):
+    define(f"{space}::f", "(Tensor x) -> Tensor")
+    impl(f"{space}::f", ("cpu", "cuda"), lambda x: x + 1)
+    assert getattr(ops, space).f(rv.ones(1)).item() == 2
+    register_kernel(f"{space}::f", "cpu")(lambda x: x + 2)
+    assert getattr(ops, space).f(rv.ones(1)).item() == 3
+    define(Library(space, "FRAGMENT"), "g(Tensor x) -> Tensor")(lambda x: x + 3)
+    assert getattr(ops, space).g(rv.ones(1)).item() == 4
+    refused(ValueError, "expected 'namespace::name'", define, "f", "() -> ()")
+
+
+def test_an_autograd_kernel_runs_first_and_may_go_below(space):
+    mine = Library(space, "DEF")
+    mine.define("f(Tensor x) -> Tensor")
+    mine.impl("f", lambda x: x * 2, "CPU")
+    function = getattr(ops, space).f
+
+    def traced(x):
+        with exclude():
+            return function(x) + 100
+
+    mine.impl("f", traced, "Autograd")
+    assert function(rv.ones(1)).item() == 102
+    with exclude(DispatchKeySet(DispatchKey.AutocastCPU) | DispatchKeySet(DispatchKey.AutocastCUDA)):
+        assert function(rv.ones(1)).item() == 102
+    mine.impl("f", fallthrough_kernel, "Autograd")
+    assert function(rv.ones(1)).item() == 2
+
+
+def test_a_custom_operator_runs_its_function_without_gradients(space):
+    @custom_op(f"{space}::f", mutates_args=())
+    def f(x: Tensor, k: int = 3) -> Tensor:
+        assert not rv.is_grad_enabled()
+        return x * k
+
+    x = rv.ones(2, requires_grad=True)
+    assert f(x).tolist() == [3.0, 3.0] == getattr(ops, space).f(x, 3).tolist()
+    assert f(rv.ones(1), k=4).item() == 4
+    assert not f(rv.ones(1)).requires_grad
+    refused(RuntimeError, f"Trying to backward through {space}.f.default", f(x).sum().backward)
+    assert (repr(f), f._qualname) == (f"<CustomOpDef({space}::f)>", f"{space}::f")
+    f.register_kernel("cpu")(lambda x, k: x - k)
+    assert f(rv.ones(1)).item() == -2
+
+
+def test_gradients_that_are_registered(space):
+    @custom_op(f"{space}::f", mutates_args=())
+    def f(xs: list[Tensor], k: float, *, shift: float = 0.0) -> tuple[list[Tensor], Tensor]:
+        return [x * k + shift for x in xs], xs[0] * 0
+
+    seen = []
+
+    def keep(ctx, inputs, keyword_only_inputs, output):
+        seen.append((ctx.needs_input_grad, keyword_only_inputs, len(output)))
+        ctx.k = inputs[1]
+
+    f.register_autograd(lambda ctx, dys, _dy: ([dy * ctx.k for dy in dys], None), setup_context=keep)
+    a, b = rv.ones(2, requires_grad=True), rv.ones(3)
+    ys, _ = f([a, b], 4, shift=1.0)
+    assert type(ys) is list
+    (ys[0] * 2 + ys[1].sum()).sum().backward()
+    assert a.grad.tolist() == [8.0, 8.0]
+    assert seen == [(([True, False], False), {"shift": 1.0}, 2)]
+    register_autograd(f, lambda ctx, *dys: None)
+    refused(RuntimeError, "returned 1 gradients; expected 2", f([a], 1.0)[0][0].sum().backward)
+
+
+def test_a_gradient_of_a_gradient(space):
+    @custom_op(f"{space}::cube", mutates_args=())
+    def cube(x: Tensor) -> Tensor:
+        return x**3
+
+    cube.register_autograd(
+        lambda ctx, dy: dy * 3 * ctx.saved_tensors[0] ** 2,
+        setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+    )
+    x = rv.rand(4, dtype=rv.float64, requires_grad=True)
+    assert rv.autograd.gradcheck(cube, x)
+    assert rv.autograd.gradgradcheck(cube, x)
+
+
+def test_arguments_that_are_changed(space):
+    @custom_op(f"{space}::f", mutates_args={"x"})
+    def f(x: Tensor, y: Tensor) -> None:
+        x.add_(y)
+
+    x = rv.ones(2)
+    assert f(x, x * 2) is None
+    assert x.tolist() == [3.0, 3.0]
+    assert str(f._opoverload._schema) == f"{space}::f(Tensor(a0!) x, Tensor y) -> ()"
+    weight = rv.ones(2, requires_grad=True)
+    hidden = weight * 1
+    f(hidden, rv.ones(2))
+    hidden.sum().backward()
+    assert weight.grad.tolist() == [1.0, 1.0]
+    refused(RuntimeError, "non-functional operator", f.register_autograd, None)
+
+
+def test_a_result_is_a_new_tensor(space):
+    same = custom_op(f"{space}::same", _same, mutates_args=())
+    refused(RuntimeError, "return x.clone()", same, rv.ones(2))
+
+
+def _same(x: Tensor) -> Tensor:
+    return x[:1]
+
+
+def _typed(
+    x: Tensor, a: list[int], b: float | None = None, c: bool = True, d: str = "s", *, t: list[Tensor]
+) -> tuple[Tensor, int]:
+    raise NotImplementedError
+
+
+def _untyped(x):
+    raise NotImplementedError
+
+
+def _strange(x: dict) -> None:
+    raise NotImplementedError
+
+
+def test_schemas_of_type_hints():
+    common = 'SymInt[] a, float? b=None, bool c=True, str d="s", *, '
+    assert infer_schema(_typed, mutates_args=()) == f"(Tensor x, {common}Tensor[] t) -> (Tensor, SymInt)"
+    changed = f"f(Tensor(a0!) x, {common}Tensor(a5!)[] t) -> (Tensor, SymInt)"
+    assert infer_schema(_typed, mutates_args="unknown", op_name="f") == changed
+    refused(ValueError, "Parameter x must have a type annotation", infer_schema, _untyped, mutates_args=())
+    refused(ValueError, "Parameter x has unsupported type", infer_schema, _strange, mutates_args=())
+    refused(ValueError, "['y'] are no parameters", infer_schema, _typed, mutates_args=("y",))
+
+
+@pytest.mark.parametrize("schema", ["f", "f(x) -> Tensor", "f(Tensor x)"])
+def test_texts_that_are_no_schema(schema, space):
+    refused(RuntimeError, "[torch.library] got the", Library(space, "DEF").define, schema)
+
+
+def test_operators_of_pytorch_by_their_functions():
+    x = rv.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert ops.aten.add.Tensor(x, 1).tolist() == (x + 1).tolist()
+    assert ops.aten.mm.default(x, x).tolist() == (x @ x).tolist()
+    assert ops.aten.softmax.int(x, 1).shape == x.shape
+    assert ops.aten.view.default(x, (4,)).shape == (4,)
+    assert ops.aten.relu_(x - 2).tolist() == [[0.0, 0.0], [1.0, 2.0]]
+    assert str(ops.aten.mm.default) == "aten.mm.default"
+    assert not hasattr(ops.aten, "no_such_operator")
+
+
+def test_fake_kernels_are_kept_for_tensors_without_numbers(space):
+    define(f"{space}::f", "(Tensor x) -> Tensor")
+    register_fake(f"{space}::f")(lambda x: x)
+    assert list(getattr(ops, space).f.default.kernels) == ["Meta"]
+
+
+def test_compiled_operators_of_others_are_not_loaded(tmp_path):
+    refused(OSError, "[load_library] got mine.so", ops.load_library, tmp_path / "mine.so")
