@@ -58,7 +58,10 @@ class Complex:
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), settings: Any = None) -> Any:
         """A function of torch: of lists and masks, or the method of its name."""
-        name, settings = function.__qualname__, settings or {}
+        name, settings = getattr(function, "__name__", ""), settings or {}
+        inner = getattr(function, "__wrapped__", function)
+        if getattr(inner, "__module__", "") == __name__:  # one of this file
+            return inner(*args, **settings)
         if name in ("cat", "concat", "stack", "hstack", "vstack"):
             parts = [_complex(x, cls) for x in args[0]]
             return Complex(*(function([getattr(x, p) for x in parts], *args[1:], **settings) for p in _PARTS))
@@ -66,7 +69,7 @@ class Complex:
             return _product(lambda a, b: function(args[0], a, b), *args[1:])
         if name == "pad":
             return args[0]._each(lambda x: function(x, *args[1:], **settings))
-        if name in ("norm", "vector_norm"):
+        if name in ("norm", "linalg_norm", "linalg_vector_norm"):
             return function(args[0].abs(), *args[1:], **settings)
         if name in ("isfinite", "isnan", "isinf"):
             tests = [function(x) for x in (args[0].real, args[0].imag)]
@@ -78,7 +81,7 @@ class Complex:
             return Complex(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
         if name in ("zeros_like", "ones_like"):
             return Complex(function(args[0].real), rv.zeros_like(args[0].imag))
-        method = getattr(_complex(args[0]), _SAME.get(name, name), None)
+        method = getattr(_complex(args[0], cls), _SAME.get(name, name), None)
         if method is None:
             raise TypeError(f"[torch.{name}] got complex numbers: {_LACKS}")
         return method(*args[1:], **settings)
