@@ -226,3 +226,11 @@ def test_a_missing_operand_is_refused(name, dtype):
     x = rv.tensor([2, 3], dtype=getattr(rv, dtype))
     refused(TypeError, "missing 1 required", getattr(x, name))
     assert x.tolist() == [2, 3]
+
+
+def test_complex_numbers_are_not_written_without_their_imaginary_part():
+    x = rv.ones(2)
+    for write in (x.fill_, lambda value: x.__setitem__(0, value)):
+        with pytest.raises(ValueError, match="dtype complex128; expected numbers"):
+            write(1j)
+    assert x.tolist() == [1.0, 1.0]

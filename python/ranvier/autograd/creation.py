@@ -320,6 +320,7 @@ def arange(
         first, last, step = (getattr(v, "item", lambda v=v: v)() for v in (first, last, step))
     whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
     kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
+    require_numbers("arange", kind)
     if kind.kind in "iu" and not whole:
         if kind.char != "l" and step:  # PyTorch counts before the fractions are lost, but for int64
             last = int(first) + int(step) * math.ceil((last - first) / step)
@@ -356,6 +357,7 @@ def linspace(
     ValueError for steps < 0, and for limits that the dtype cannot hold.
     """
     kind = np.dtype(dtype or default.dtype)
+    require_numbers("linspace", kind)
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
         raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)

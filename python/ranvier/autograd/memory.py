@@ -213,6 +213,8 @@ def write(array: Array, value: Any, name: str = "copy_") -> None:
 
 
 def _assign(array: Array, value: Any) -> None:
+    if np.iscomplexobj(value):  # NumPy would drop the imaginary part
+        raise TypeError
     array[...] = value
 
 

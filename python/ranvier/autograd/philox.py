@@ -10,6 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.failures import OpError
+from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.recording import host, recordings
 
 I64 = np.dtype(np.int64)
@@ -69,6 +70,7 @@ def check_range(name: str, low: Any, high: Any, dtype: Any) -> None:
     if dtype is I64 and type(low) is type(high) is int and -(2**63) <= low < high <= 2**63:
         return
     kind = np.dtype(dtype)
+    require_numbers(name, kind)
     if not low < high:
         raise OpError(f"[{name}] got {low} to {high}; expected a lower number first")
     least, most = (0, 1) if kind.kind == "b" else (-math.inf, math.inf)
