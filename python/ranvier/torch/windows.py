@@ -1,4 +1,5 @@
-"""Windows of signals: torch.hann_window, hamming_window, blackman_window, bartlett_window, kaiser_window."""
+"""Windows of signals: torch.hann_window, hamming_window, blackman_window, bartlett_window, kaiser_window, and
+torch.signal.windows."""
 
 from __future__ import annotations
 
@@ -82,5 +83,48 @@ def kaiser_window(
     >>> kaiser_window(4, False, 0.0)
     tensor([1., 1., 1., 1.])
     """
-    shape = lambda t: np.i0(beta * np.sqrt(np.maximum(1 - (2 * t - 1) ** 2, 0))) / np.i0(beta)  # noqa: E731
-    return _window("kaiser_window", window_length, periodic, shape, **settings)
+    return _window("kaiser_window", window_length, periodic, lambda t: _bessel(t, 1, beta), **settings)
+
+
+def _bessel(k: Any, last: int, beta: float) -> Any:
+    return np.i0(beta * np.sqrt(np.maximum(1 - (2 * k / last - 1) ** 2, 0))) / np.i0(beta)
+
+
+# --- torch.signal.windows: symmetric by default
+
+
+def _signal(name: str, of_places: Callable[..., Any], **defaults: Any) -> Callable[..., rv.Tensor]:
+    """A window whose formula takes the places 0, 1 .., the last of them, and the settings that it has."""
+
+    def window(M: int, *, sym: bool = True, **settings: Any) -> rv.Tensor:
+        own = {key: settings.pop(key, value) for key, value in defaults.items()}
+        last = M - bool(sym)
+        return _window(name, M, not sym, lambda t: of_places(t * last, last, **own), **settings)
+
+    window.__name__ = window.__qualname__ = name
+    window.__doc__ = f"torch.signal.windows.{name}, from 0 to M - 1; sym=False: the first M of M + 1."
+    return window
+
+
+def _cosines(k: Any, last: int, a: Any) -> Any:
+    """a_0 - a_1 cos(2 pi t) + a_2 cos(4 pi t) - .., t from 0 to 1."""
+    return sum((-1) ** i * c * np.cos(2 * np.pi * i * k / last) for i, c in enumerate(a))
+
+
+def _decay(k: Any, last: int, center: Any, tau: float) -> Any:
+    return np.exp(-abs(k - (last / 2 if center is None else center)) / tau)
+
+
+bartlett = _signal("bartlett", lambda k, last: 1 - abs(2 * k / last - 1))
+blackman = _signal("blackman", _cosines, a=(0.42, 0.5, 0.08))
+cosine = _signal("cosine", lambda k, last: np.sin(np.pi * (k + 0.5) / (last + 1)))
+exponential = _signal("exponential", _decay, center=None, tau=1.0)
+gaussian = _signal("gaussian", lambda k, last, std: np.exp(-0.5 * ((k - last / 2) / std) ** 2), std=1.0)
+general_cosine = _signal("general_cosine", _cosines, a=())
+general_hamming = _signal(
+    "general_hamming", lambda k, last, alpha: _cosines(k, last, (alpha, 1 - alpha)), alpha=0.54
+)
+hamming = _signal("hamming", _cosines, a=(0.54, 0.46))
+hann = _signal("hann", _cosines, a=(0.5, 0.5))
+kaiser = _signal("kaiser", _bessel, beta=12.0)
+nuttall = _signal("nuttall", _cosines, a=(0.3635819, 0.4891775, 0.1365995, 0.0106411))
