@@ -86,9 +86,10 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   PyObject *type, *error, *trace;
   PyErr_Fetch(&type, &error, &trace);
   const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
-  bool may_help = t_off < 1 && any_overrides(given, count + of_names);
+  bool may_help = self->how & kModesOnly || (t_off < 1 && any_overrides(given, count + of_names));
   for (Py_ssize_t i = 0; i < of_names && !may_help; ++i)
-    may_help = PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), "out") == 0;
+    for (const char* name : {"out", "dtype"})
+      may_help |= PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0;
   if (!may_help) return PyErr_Restore(type, error, trace), nullptr;
   PyErr_NormalizeException(&type, &error, &trace);
   if (trace) PyException_SetTraceback(error, trace);

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
-from ranvier.torch import names, positions, spectra
+from ranvier.torch import names, pairs, positions, spectra
 from ranvier.torch.finder import Finder
 from support.refused import refused
 
@@ -29,13 +29,13 @@ def torch():
 
 def given(x):
     if isinstance(x, np.ndarray) and x.dtype.kind == "c":
-        return spectra.Complex(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
+        return pairs.Complex(rv.tensor(x.real.copy()), rv.tensor(x.imag.copy()))
     return rv.tensor(x) if isinstance(x, np.ndarray) else x
 
 
 def paired(x):
     """The same on one memory, as a transform makes it."""
-    return spectra.view_as_complex(rv.tensor(np.stack([x.real, x.imag], -1)))
+    return pairs.view_as_complex(rv.tensor(np.stack([x.real, x.imag], -1)))
 
 
 OPERATORS = [
@@ -72,7 +72,7 @@ def test_parts(name):
         np.testing.assert_allclose(np.asarray(getattr(z, name)()), PARTS[name](A), rtol=1e-12)
     assert (z.shape, z.ndim, z.dim(), z.numel(), len(z), z.size(1)) == ((3, 4), 2, 2, 12, 3, 4)
     assert (z.dtype, z.is_complex(), z.is_floating_point()) == (rv.complex128, True, False)
-    assert z.to(rv.complex64).dtype == spectra.cfloat(rv.ones(1)).dtype == rv.complex64
+    assert z.to(rv.complex64).dtype == pairs.cfloat(rv.ones(1)).dtype == rv.complex64
 
 
 SHAPES = {
@@ -138,6 +138,12 @@ FUNCTIONS = {
         lambda t, z: t.istft(t.stft(z.real, 2, 1, return_complex=True) * 2, 2, 1, length=4),
         2 * A.real,
     ),
+    "zeros": (lambda t, z: t.zeros(2, 3, dtype=t.complex64), np.zeros((2, 3))),
+    "full": (lambda t, z: t.full((2,), 3.0, dtype=t.complex128), [3, 3]),
+    "ones_like": (lambda t, z: t.ones_like(z.real, dtype=t.cfloat), np.ones((3, 4))),
+    "tensor": (lambda t, z: t.tensor([1j, 2]) + t.from_numpy(A[0, :2]), [1j, 2] + A[0, :2]),
+    "number": (lambda t, z: t.tensor(0.0, dtype=t.complex64), 0),
+    "rand": (lambda t, z: 0 * t.rand(2, dtype=t.cfloat) + t.randn((2,), dtype=t.cfloat) * 0, [0, 0]),
     "stft": (lambda t, z: t.stft(z.real, 2, 1, return_complex=False), None),
 }
 
@@ -155,7 +161,7 @@ def test_gradients():
 
     def spectrum(x):
         z = spectra.rfft(x) * given(A[:, :3]) / (spectra.rfft(x * x) + 2.0)
-        return z.abs().sum() + spectra.irfft(spectra.polar(z.abs(), z.angle()), n=4).square().sum()
+        return z.abs().sum() + spectra.irfft(pairs.polar(z.abs(), z.angle()), n=4).square().sum()
 
     assert rv.autograd.gradcheck(spectrum, (x,))
     zero = rv.zeros(4, requires_grad=True)
@@ -174,6 +180,7 @@ REFUSED = [
     (RuntimeError, "[view_as_real] got Tensor", lambda t, z: t.view_as_real(z.real)),
     (RuntimeError, "[view_as_complex] got shape (3, 4)", lambda t, z: t.view_as_complex(z.real)),
     (RuntimeError, "expected both float32 or both float64", lambda t, z: t.complex(z.real, z.imag.float())),
+    (TypeError, "[arange] got dtype complex64", lambda t, z: t.arange(2, dtype=t.complex64)),
     (TypeError, "[rfft] got Complex", lambda t, z: t.fft.rfft(z)),
 ]
 

@@ -64,7 +64,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         for module, methods in METHODS.items():
             for name in methods.split():
                 setattr(Tensor, name, Later(module, name))
-        provide("complex numbers", "ranvier.torch.spectra")
+        provide("complex numbers", "ranvier.torch.pairs")
         for name in LACKING.split():
             if not hasattr(Tensor, name):
                 setattr(Tensor, name, Lacking(name))

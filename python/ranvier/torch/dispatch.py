@@ -216,6 +216,10 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
         answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
         if answer is not NotImplemented:
             return answer
+    if not found and "complex" in str(error):
+        made = importlib.import_module("ranvier.torch.pairs").created(func, args, kwargs)
+        if made is not None:
+            return made
     if found or "out" not in kwargs:
         raise error
     out = kwargs.pop("out")

@@ -46,6 +46,8 @@ FILES = {
     "profiler": "ranvier.torch.profiler",
     "quasirandom": "ranvier.torch.quasirandom",
     "special": "ranvier.torch.special",
+    "signal": "ranvier.torch.windows",
+    "signal.windows": "ranvier.torch.windows",
     "storage": "ranvier.torch.files.plain",
     "testing": "ranvier.torch.testing",
     "torch_version": "ranvier.torch.version",
@@ -104,14 +106,14 @@ HOMES = {
 
 # a name of PyTorch: where it is in this library
 OTHERS = {
-    "angle": "ranvier.torch.spectra.angle",
-    "complex": "ranvier.torch.spectra.complex_of",
-    "imag": "ranvier.torch.spectra.imag",
+    "angle": "ranvier.torch.pairs.angle",
+    "complex": "ranvier.torch.pairs.complex_of",
+    "imag": "ranvier.torch.pairs.imag",
     "istft": "ranvier.torch.spectra.istft",
-    "polar": "ranvier.torch.spectra.polar",
+    "polar": "ranvier.torch.pairs.polar",
     "stft": "ranvier.torch.spectra.stft",
-    "view_as_complex": "ranvier.torch.spectra.view_as_complex",
-    "view_as_real": "ranvier.torch.spectra.view_as_real",
+    "view_as_complex": "ranvier.torch.pairs.view_as_complex",
+    "view_as_real": "ranvier.torch.pairs.view_as_real",
     "DeviceObjType": "ranvier.device",
     "Event": "ranvier.cuda.Event",
     "Future": "ranvier.torch.futures.Future",
@@ -257,8 +259,9 @@ METHODS = {
         select_scatter slice_scatter split_with_sizes sum_to_size swapdims_ unsafe_chunk unsafe_split
         unsafe_split_with_sizes vdot vsplit
     """,
+    "ranvier.torch.pairs": "angle cdouble cfloat",
     "ranvier.torch.positions": "to_sparse to_sparse_coo",
-    "ranvier.torch.spectra": "angle cdouble cfloat stft",
+    "ranvier.torch.spectra": "stft",
 }
 
 # methods of Tensor that may not be here: an access names this library
