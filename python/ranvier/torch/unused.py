@@ -66,7 +66,7 @@ HOMES = {path: path.rpartition(".")[0].removeprefix("cpu.") for path in _ABOVE.s
 
 # functions that answer False
 _NO = """
-    _C._is_tracing _nnpack_available _utils.is_compiling amp.is_autocast_available
+    _C._are_functorch_transforms_active _C._is_tracing _nnpack_available _utils.is_compiling amp.is_autocast_available
     autograd._profiler_enabled autograd._is_kineto_stopped autograd.kineto_available
     autograd.is_view_replay_enabled backends.cuda.can_use_cudnn_attention
     backends.cuda.can_use_efficient_attention backends.cuda.can_use_flash_attention
@@ -111,7 +111,7 @@ _NOTHING = """
     jit.enable_onednn_fusion set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled
     set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_warn_always
     fx._pytree.register_pytree_flatten_spec set_num_interop_threads
-    utils.checkpoint.set_device_states
+    fx.experimental.proxy_tensor.get_proxy_mode utils.checkpoint.set_device_states
 """
 _BOOL = """
     fx.experimental.symbolic_shapes.guard_or_false fx.experimental.symbolic_shapes.guard_or_true
