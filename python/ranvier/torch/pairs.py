@@ -246,9 +246,7 @@ class Complex:
         return self
 
     def istft(self, *args: Any, **settings: Any) -> Any:
-        from ranvier.torch.spectra import istft
-
-        return istft(self, *args, **settings)
+        return rv.istft(view_as_real(self), *args, **settings)
 
     def expand_as(self, other: Any) -> Any:
         return self.expand(other.shape)
