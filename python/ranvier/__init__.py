@@ -33,14 +33,8 @@ import ranvier.extension as _extension
 from ranvier.autograd.check import *
 from ranvier.autograd.convert import clone
 from ranvier.autograd.creation import *
-from ranvier.autograd.data import (
-    device,
-    get_default_device,
-    get_default_dtype,
-    set_default_device,
-    set_default_dtype,
-    set_default_tensor_type,
-)
+from ranvier.autograd.data import get_default_dtype, set_default_dtype, set_default_tensor_type
+from ranvier.autograd.devices import device, get_default_device, set_default_device
 from ranvier.autograd.dlpack import from_dlpack
 from ranvier.autograd.dtypes import *
 from ranvier.autograd.dtypes import bool_ as bool

@@ -66,7 +66,7 @@ for use in (*uses, download_url_to_file, torch.cuda.CUDAGraph, BlockMask, Wishar
         use(x)
     except NotImplementedError as error:
         print(error)
-for use in (lambda: torch.cuda.Stream(), lambda: torch.empty(2, dtype=torch.bfloat16)):
+for use in (lambda: torch.cuda.Stream(), lambda: torch.empty(2, dtype=torch.float8_e5m2)):
     try:
         use()
     except (RuntimeError, TypeError):

@@ -33,3 +33,29 @@ print("end")
 
 def test_a_program_that_saves_and_loads(tmp_path):
     assert printed("-m", "ranvier.torch", "-c", PROGRAM, tmp_path) == "end\n"
+
+
+MAPPED = """
+import sys
+import torch
+from safetensors.torch import load_file, save_file
+
+path = sys.argv[1] + "/weights"
+save_file({"a": torch.ones(2**22), "b": torch.ones(2**22)}, path)
+torch.save({"a": torch.ones(2**23)}, path + ".pt")
+
+def in_memory():
+    lines = open("/proc/self/status").read().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(("RssFile", "RssAnon")))
+
+load_file(path), torch.load(path + ".pt", mmap=True)
+before = in_memory()
+kept = load_file(path), torch.load(path + ".pt", mmap=True)
+print(in_memory() - before < 4000)
+print(float(kept[0]["b"].sum()), float(kept[1]["a"].sum()))
+"""
+
+
+def test_weights_are_not_read_before_they_are_used(tmp_path):
+    text = f"True\n{2.0**22} {2.0**23}\n"
+    assert printed("-m", "ranvier.torch", "-c", MAPPED, tmp_path) == text

@@ -80,7 +80,8 @@ class _Node(Function):
         self.kind, self.context, self.slots = kind, context, slots
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
         self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
-        self.several = len(self.made) > 1
+        self.several, first = len(self.made) > 1, self.made[0]
+        self.of_array = first._of_array if first.is_meta else tensor_of  # of gradients
 
     def forward(self, *arrays: Any) -> Any:
         made, self.made = self.made, ()
@@ -102,7 +103,7 @@ class _Node(Function):
                 )
         try:
             with no_grad():
-                slopes = self.run(context, [None if dy is None else tensor_of(dy) for dy in gradients])
+                slopes = self.run(context, [None if dy is None else self.of_array(dy) for dy in gradients])
         finally:
             context._shown = ()
         return tuple(None if dx is None else kept(dx) for dx in slopes)
@@ -233,7 +234,7 @@ def applied(kind: Any, *args: Any, **settings: Any) -> Any:
     )
     returned = list(outputs)
     for i, y in zip(node.places, results, strict=True):
-        returned[i] = y
+        returned[i] = outputs[i]._of_array(y) if outputs[i].is_meta else y
         if any(outputs[i] is plain for plain in context._plain):
             y._requires_grad, y._grad_fn = False, None
     return tuple(returned) if isinstance(result, tuple) else returned[0]

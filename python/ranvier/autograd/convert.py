@@ -9,7 +9,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.copies import Cast, Clone
-from ranvier.autograd.data import CPU, TENSOR_TYPES, as_dtype, refuse_torch, require_cpu, sized_or_copied
+from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, sized_or_copied
+from ranvier.autograd.devices import CPU, is_meta, on_device, require_cpu
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.duplicates import memory_of
@@ -32,7 +33,7 @@ def to(
     copy: bool = False,
     memory_format: Any = None,
 ) -> Tensor:
-    """The tensor in another dtype; the only device is the CPU. Casts between floats are differentiable.
+    """The tensor in another dtype, or on another device. Casts between floats are differentiable.
 
     Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)``, each followed by
     non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
@@ -54,17 +55,19 @@ def to(
         if type(arg) is DType:
             dtype = arg
         elif hasattr(arg, "_array"):
-            dtype = arg._array.dtype
+            dtype, device = arg._array.dtype, arg.device
         elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
             device = arg
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg
-    if device is not None:
+    y = _cast("to", x, dtype, memory_format)
+    if device is not None and device != "cpu":
         try:
+            if is_meta(device):
+                return on_device(y._array, device)
             require_cpu(device)
         except ValueError as error:
             raise renamed(error, "to") from None
-    y = _cast("to", x, dtype, memory_format)
     return clone(y) if copy and y is x else y
 
 
@@ -118,6 +121,11 @@ def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
         ) from None
     share(x, out)
     return out
+
+
+def from_bfloat16(x: Tensor) -> Tensor:
+    """The memory of x read as bfloat16, in float32: a copy."""
+    return wrap((reinterpreted(x, np.dtype(np.uint16))._array.astype(np.uint32) << 16).view(np.float32))
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:

@@ -16,11 +16,11 @@ from ranvier.autograd.data import (
     layout,
     memory_format,
     new_array,
-    require_cpu,
     shape_of,
     sized_or_copied,
 )
 from ranvier.autograd.data import Size as Size
+from ranvier.autograd.devices import CPU, contexts, filled_on, get_default_device, on_device
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
@@ -72,9 +72,7 @@ def _finish(
     """settings: PyTorch's layout, pin_memory and memory_format, which have no effect here."""
     if settings:
         _check_settings(settings)
-    if on is not None and on != "cpu":
-        require_cpu(on)
-    out = wrap(array)
+    out = on_device(array, on) if contexts or (on is not None and on != "cpu") else wrap(array)
     return out.requires_grad_() if requires_grad else out
 
 
@@ -87,6 +85,8 @@ def tensor(
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
     | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), torch.float32)"""
     try:
+        if device is None and not contexts and isinstance(data, Tensor):
+            device = data.device
         array = new_array("tensor", data, dtype)
         require_numbers("tensor", array.dtype)
         return _finish(native(array), requires_grad, device, settings)
@@ -102,6 +102,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     tensor([1., 1.], dtype=torch.float64)
     """
     try:
+        device = get_default_device() if contexts and device is None else device
         if isinstance(data, Tensor):
             return data if dtype is device is None else data.to(dtype=dtype, device=device)
         if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
@@ -147,7 +148,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
         return out
     if not isinstance(array, np.ndarray):
         raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
-    out = as_tensor(array)
+    out = as_tensor(array, device=CPU)
     if out._array is not array and not array.dtype.isnative:
         raise DtypeError(
             f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's byte order: "
@@ -194,7 +195,9 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
         *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
     ) -> Tensor:
         try:
-            array = filled(value, _size(size, settings), np.dtype(dtype or default.dtype))
+            shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
+            on_cpu = not contexts if device is None else device == "cpu"
+            array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
             return _finish(array, requires_grad, device, settings)
         except Exception as error:
             raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
@@ -227,7 +230,9 @@ def full(
         if type(value) is float or type(value) is int or type(value) is bool:
             kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
             fits = kind.kind == "f" or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
-            array = filled(value if fits else number_in("full", value, kind), shape, kind)
+            value = value if fits else number_in("full", value, kind)
+            on_cpu = not contexts if device is None else device == "cpu"
+            array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
         else:
             value = array_of("full", value)
             kind = np.dtype(dtype or value.dtype)
@@ -245,7 +250,7 @@ def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
     ) -> Tensor:
         try:
             array = input._array if type(input) is Tensor else array_of(name, input)
-            return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
+            return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
         except Exception as error:
             raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
 
@@ -269,7 +274,7 @@ def full_like(
     """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
     array = array_of("full_like", input)
     value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
-    return _finish(filled_like(value, array, dtype), requires_grad, device, settings)
+    return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
 
 
 @own_error

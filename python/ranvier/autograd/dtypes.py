@@ -34,6 +34,7 @@ class dtype:
         "kind", "name", "type",
     )  # fmt: skip
     known: ClassVar[dict[Any, Any]] = {}  # by names and by NumPy's dtypes
+    stand_ins: ClassVar[dict[str, Any]] = {}  # by names: what gives the dtype in place of one NumPy lacks
 
     __numpy_dtype__: np.dtype[Any]  # NumPy 2.4 and later ask for it,
     dtype: np.dtype[Any]  # others for this one; neither is there where NumPy has no such dtype
@@ -78,12 +79,14 @@ class dtype:
     def __eq__(self, other: object) -> bool:
         if self is other or type(other) is dtype or other is None:
             return self is other
-        return self.dtype == other if hasattr(self, "dtype") else False
+        return self.dtype == other if hasattr(self, "char") else False
 
     def __hash__(self) -> int:
-        return hash(getattr(self, "dtype", self.name))
+        return hash(self.dtype if hasattr(self, "char") else self.name)
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("dtype", "__numpy_dtype__") and self.name in self.stand_ins:
+            return self.stand_ins[self.name]()
         if name[:2] == "__" or name == "dtype" or name in ("char", "type"):
             raise AttributeError(f"{self!r} has no attribute {name!r}: NumPy has no such dtype")
         return getattr(self.dtype, name)
@@ -186,6 +189,8 @@ def promote_types(type1: Any, type2: Any) -> dtype:
     wider. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
     kinds = [_asked("promote_types", kind) for kind in (type1, type2)]
     ranks = ["buifc".index(kind.kind) - (kind.kind == "i") for kind in kinds]
+    if kinds[0] is kinds[1]:
+        return kinds[0]
     if ranks[0] != ranks[1]:
         higher, other = kinds if ranks[0] > ranks[1] else kinds[::-1]
         if not (higher.is_complex and other.is_floating_point):

@@ -68,7 +68,10 @@ def text(tensor: Any) -> str:
     array = tensor._array
     prefix = "Parameter containing:\n" if type(tensor).__name__.endswith("Parameter") else ""
     parts = []
-    if array.size == 0:
+    if tensor.is_meta:
+        body = "..."
+        parts += ["device='meta'", f"size={array.shape}"]
+    elif array.size == 0:
         body = "[]"
         if array.shape != (0,):
             parts.append(f"size={array.shape}")
@@ -81,7 +84,7 @@ def text(tensor: Any) -> str:
                     keep = [*range(edge), *range(array.shape[axis] - edge, array.shape[axis])]
                     shown = shown.take(keep, axis)
         body = _body(array, _Format(shown), len("tensor("), array.size > options.threshold)
-    if array.dtype not in (default.dtype, np.int64, np.bool_):
+    if array.dtype != default.dtype and (tensor.is_meta or array.dtype not in (np.int64, np.bool_)):
         parts.append(f"dtype=torch.{array.dtype}")
     if tensor.grad_fn is not None:
         parts.append(f"grad_fn={tensor.grad_fn!r}")

@@ -18,8 +18,9 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import philox
-from ranvier.autograd.creation import _finish, _size
-from ranvier.autograd.data import array_of, device, shape_of
+from ranvier.autograd.creation import _finish, _size, empty
+from ranvier.autograd.data import array_of, shape_of
+from ranvier.autograd.devices import CPU, contexts, device, is_meta
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import named, own_error, renamed
 from ranvier.autograd.philox import check_range
@@ -287,6 +288,8 @@ def _random(name: str, kernel: str, about: str) -> Callable[..., Tensor]:
         **settings: Any,
     ) -> Tensor:
         try:
+            if (device is not None or contexts) and is_meta(device):  # no numbers are drawn
+                return empty(*size, dtype=dtype, device=device, requires_grad=requires_grad, **settings)
             values = _drawn(name, kernel, _size(size, settings), dtype, generator)
             return _finish(values, requires_grad, device, settings)
         except Exception as error:
@@ -334,7 +337,7 @@ def _random_like(name: str, kernel: str) -> Callable[..., Tensor]:
         try:
             array = input._array if type(input) is Tensor else array_of(name, input)
             values = _drawn(name, kernel, array.shape, dtype or array.dtype, generator)
-            return _finish(values, requires_grad, device, settings)
+            return _finish(values, requires_grad, device or getattr(input, "device", CPU), settings)
         except Exception as error:
             raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
 
@@ -390,9 +393,7 @@ def randperm(
     n: int, *, generator: Any = None, dtype: Any = None, device: Any = None, **settings: Any
 ) -> Tensor:
     """The numbers 0 ... n - 1 in random order. Raises ValueError for n < 0."""
-    n = index(n)
-    if n:
-        check_range("randperm", 0, n, dtype or philox.I64)
+    check_range("randperm", 0, (n := index(n)) or 1, dtype or philox.I64)
     if (y := _core._next_permutation(_bits_of("randperm", generator), n)) is None:
         y = wrap(np.asarray(_numpy_of("randperm", generator).permutation(n)))
     values = y._array if dtype is None else y._array.astype(dtype, copy=False)

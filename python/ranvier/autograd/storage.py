@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.data import CPU
+from ranvier.autograd.devices import CPU
 from ranvier.autograd.memory import Array
 
 __all__ = ["TypedStorage", "UntypedStorage"]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import CPU, Size, layout, sized_or_copied
+from ranvier.autograd.data import Size, layout, sized_or_copied
+from ranvier.autograd.devices import CPU
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.duplicates import deepcopied, fill, rebuild, reduced
 from ranvier.autograd.errors import no_dim

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import errors
-from ranvier.autograd.data import require_cpu as check_device
+from ranvier.autograd.devices import contexts, is_meta, require_cpu
+from ranvier.autograd.devices import device as on_device
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.recording import recordings
 from ranvier.extension import belongs_to
@@ -35,16 +36,25 @@ def check_arguments(cls: Any) -> None:
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if kwargs:
-            kwargs = _translated(takes, kwargs)
+        device = None
+        if "device" in kwargs and "device" not in takes and "dtype" in takes:  # no layer here stores it
+            kwargs, device = dict(kwargs), kwargs["device"]
+            del kwargs["device"]
         if len(args) >= most:  # PyTorch's order is (..., device, dtype)
-            args = _without_device(args, most)
+            args, device = _without_device(args, most, device)
+        if device is not None:
+            if not is_meta(device):
+                require_cpu(device)
+            if contexts or is_meta(device):
+                with on_device(device):
+                    return __init__(self, *args, **kwargs)
         kind = type(self)
         if kind._maker is not cls:  # the call of a subclass
             return init(self, *args, **kwargs)
         try:
             init(self, *args, **kwargs)
-            if not recordings and belongs_to(kind.__module__, "ranvier.nn"):
+            tried = not (recordings or contexts) and belongs_to(kind.__module__, "ranvier.nn")
+            if tried and not any(x is not None and x.is_meta for x in self._parameters.values()):
                 example = self._example()
                 if example is not None:
                     self.training = False  # no random numbers are drawn, no statistics change
@@ -95,24 +105,12 @@ def settings_text(module: Any, shown: tuple[str, ...]) -> str:
     return ", ".join(words)
 
 
-def _translated(takes: frozenset[str], settings: dict[str, Any]) -> dict[str, Any]:
-    """The keywords without PyTorch's ``device``, which no layer here stores."""
-    if "device" in settings and "device" not in takes and "dtype" in takes:
-        device = settings["device"]
-        settings = {name: value for name, value in settings.items() if name != "device"}
-        if device is not None:
-            check_device(device)
-    return settings
-
-
-def _without_device(args: tuple[Any, ...], most: int) -> tuple[Any, ...]:
-    """The arguments, of which the one in the place of dtype may be PyTorch's device."""
-    device = args[most - 1]
-    if len(args) == most + 1 or (isinstance(device, str) and device.startswith(("cpu", "cuda", "mps"))):
-        if device is not None:
-            check_device(device)
-        return (*args[: most - 1], *args[most:])
-    return args
+def _without_device(args: tuple[Any, ...], most: int, device: Any) -> tuple[tuple[Any, ...], Any]:
+    """The arguments, of which the one in the place of dtype may be PyTorch's device; and the device."""
+    given = args[most - 1]
+    if len(args) == most + 1 or (isinstance(given, str) and given.startswith(("cpu", "cuda", "mps", "meta"))):
+        return (*args[: most - 1], *args[most:]), given
+    return args, device
 
 
 def arguments_of(module: Any) -> dict[str, Any]:

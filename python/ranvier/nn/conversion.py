@@ -12,6 +12,8 @@ from ranvier.autograd.creation import empty_like
 from ranvier.autograd.data import as_dtype
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.nn.parameter import Parameter
+from ranvier.nn.registry import put
 
 Self = TypeVar("Self", bound="Conversions")
 
@@ -38,14 +40,20 @@ class Conversions:
             laid_out = memory_format != "channels_last" or tensor.ndim == 4
             new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
             if tensor.dtype.kind != "f":
-                return tensor
+                return tensor if new.is_meta == tensor.is_meta else new.to(tensor.dtype)
             if new.dtype.kind != "f":
                 raise TypeError(f"[to] got {new.dtype}; expected a floating dtype, in which layers compute")
             if tensor.dtype != new.dtype == np.float16:
                 raise TypeError("[to] got float16; expected float32 or float64, in which layers compute")
             return new
 
-        return self._apply(cast)
+        try:
+            return self._apply(cast)
+        except NotImplementedError as error:  # of a tensor without values
+            raise NotImplementedError(
+                f"{error} Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving "
+                "module from meta to a different device."
+            ) from None
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Replaces the memory of parameters, their gradients and buffers by that of fn of them."""
@@ -59,7 +67,10 @@ class Conversions:
                 continue
             with no_grad():
                 new = fn(tensor)
-            if new is not tensor:
+            if new.is_meta != tensor.is_meta:  # another object, as in PyTorch
+                is_parameter = isinstance(tensor, Parameter)
+                put(attributes, name, Parameter(new, tensor.requires_grad) if is_parameter else new)
+            elif new is not tensor:
                 tensor._array = new._array
                 if tensor.grad is not None:
                     tensor.grad = fn(tensor.grad)
@@ -90,7 +101,7 @@ class Conversions:
         return self.to(as_dtype("type", dst_type))
 
     def cpu(self: Self) -> Self:
-        return self
+        return self._apply(lambda tensor: tensor.cpu())
 
     def cuda(self: Self, device: Any = None) -> Self:
         """Raises RuntimeError: this library computes on the CPU."""

@@ -48,10 +48,12 @@ def skipped() -> Iterator[None]:
 
 
 def _skips(tensor: Tensor) -> bool:
-    """Whether to leave the tensor as it is; it counts as filled, so that the file's values are a change."""
-    if _skip.on:
+    """Whether to leave the tensor as it is, since a file has its values, or none has; it counts as filled, so
+    that the file's values are a change."""
+    skips = _skip.on or tensor.is_meta
+    if skips:
         bump(tensor)
-    return _skip.on
+    return skips
 
 
 def _fill(tensor: Tensor, values: Any) -> Tensor:

@@ -161,10 +161,10 @@ class Module(HookRegistration, StateDicts, Conversions):
                 raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
             if isinstance(value, Module):
                 return place(self, MODULES, name, value)
-            if type(self).register_parameter is Module.register_parameter:
+            if type(self).register_parameter is _register_parameter:
                 return place(self, PARAMETERS, name, value)
             return self.register_parameter(name, value)
-        if type(value) is Buffer:
+        if isinstance(value, Buffer):
             attributes.pop(name, None)
             return self.register_buffer(name, value, value.persistent)
         if name in attributes and MODULES in attributes:
@@ -395,4 +395,5 @@ class Module(HookRegistration, StateDicts, Conversions):
 
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
+_register_parameter = Module.register_parameter  # which programs replace, also that of Module
 _core._set_module_class(Module, called, REPLAY)

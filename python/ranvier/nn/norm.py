@@ -14,11 +14,11 @@ import numpy as np
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
+from ranvier.autograd.creation import empty, zeros
 from ranvier.autograd.errors import number, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import in_float
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.rows import examples
 
@@ -84,7 +84,7 @@ class _ChannelNorm(_Norm):
         self.track_running_stats = track_running_stats
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, empty(num_features, dtype=dtype) if track_running_stats else None)
-        count = wrap(np.zeros((), np.int64)) if track_running_stats else None
+        count = zeros((), dtype=np.int64) if track_running_stats else None
         self.register_buffer("num_batches_tracked", count)
         self.reset_parameters()
 

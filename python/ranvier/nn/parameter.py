@@ -27,6 +27,8 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
+        if getattr(data, "is_meta", False):
+            cls = data._class(cls)
         array = np.asarray(array_of("Parameter", data))
         parameter = rebuild(cls, array, False)
         if isinstance(data, Tensor):
@@ -51,6 +53,8 @@ class Buffer(Tensor):
     persistent: bool = True
 
     def __new__(cls, data: Any = (), *, persistent: bool = True) -> Buffer:
+        if getattr(data, "is_meta", False):
+            cls = data._class(cls)
         buffer = rebuild(cls, np.asarray(array_of("Buffer", data)), getattr(data, "requires_grad", False))
         if isinstance(data, Tensor):
             share(data, buffer)

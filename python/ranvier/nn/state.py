@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -180,8 +181,8 @@ class StateDicts:
         for name in own:
             path = prefix + name
             if path in state_dict:
-                if problem := _copy(self, name, state_dict[path], assign):
-                    error_msgs.append(problem.format(path))
+                if problem := _copy(self, name, path, state_dict[path], assign):
+                    error_msgs.append(problem)
             elif strict and name != "num_batches_tracked":  # old files and most converters lack it
                 missing_keys.append(path)
         if type(self).set_extra_state is not StateDicts.set_extra_state:
@@ -261,25 +262,41 @@ class Loading:
             hook(module, LoadResult(self.missing, self.unexpected))
 
 
-def _copy(module: Any, name: str, given: Any, assign: bool) -> str:
-    """Loads one value; or what is wrong with it, with a place for its path."""
+def _copy(module: Any, name: str, path: str, given: Any, assign: bool) -> str:
+    """Loads one value; or what is wrong with it."""
     tensor, value = module.__dict__[name], as_array(given)
     kind = "parameter" if isinstance(tensor, Parameter) else "buffer"
     value = value.reshape(()) if value.shape == (1,) and not tensor.ndim else value
     if value.dtype.kind in "OSUMm":
         expected = f"expected a Tensor or an array of numbers from checkpoint but received {type(given)}"
-        return f'While copying the {kind} named "{{}}", {expected}'
+        return f'While copying the {kind} named "{path}", {expected}'
     if value.shape != tensor.shape:
         theirs, ours = ([*shape] for shape in (value.shape, tensor.shape))
         text = (
             f"copying a param with shape torch.Size({theirs}) from checkpoint, the shape in current model is "
         )
-        return f"size mismatch for {{}}: {text}torch.Size({ours})."
+        return f"size mismatch for {path}: {text}torch.Size({ours})."
+    if not assign and tensor.is_meta:
+        if not getattr(given, "is_meta", False):
+            warnings.warn(
+                f"for {path}: copying from a non-meta parameter in the checkpoint to a meta parameter in the "
+                "current model, which is a no-op. (Did you mean to pass `assign=True`, so that the values "
+                "become the parameters?)",
+                stacklevel=2,
+            )
+        return ""
+    if not assign and getattr(given, "is_meta", False):
+        sizes = f"are torch.Size({[*value.shape]})"
+        return (
+            f'While copying the {kind} named "{path}", whose dimensions in the model {sizes} and whose '
+            f"dimensions in the checkpoint {sizes}, an exception occurred : ('Cannot copy out of meta "
+            "tensor; no data!',)."
+        )
     with no_grad():
         if not assign:
             tensor.copy_(wrap(value))
         elif isinstance(tensor, Parameter):
-            new = given if isinstance(given, Parameter) else Parameter(given)
+            new = given if isinstance(given, Parameter) else Parameter(given, tensor.requires_grad)
             setattr(module, name, new.requires_grad_(tensor.requires_grad))
         else:
             setattr(module, name, given if isinstance(given, Tensor) else wrap(value))

@@ -10,9 +10,10 @@ import numpy as np
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
+from ranvier.autograd.creation import as_tensor
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.autograd.tensor import Tensor
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.cache import layers_of
 from ranvier.nn.container import ModuleList
@@ -373,4 +374,4 @@ class Transformer(Module):
                 [0., 0.]])
         """
         later = np.tri(sz, k=0) == 0
-        return wrap(keep(np.where(later, -np.inf, 0.0).astype(dtype or default.dtype)))
+        return as_tensor(keep(np.where(later, -np.inf, 0.0).astype(dtype or default.dtype)), device=device)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.convert import reinterpreted
+from ranvier.autograd.convert import from_bfloat16, reinterpreted
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
@@ -61,7 +61,8 @@ def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
         dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
     if dtype is not None:
         try:
-            return reinterpreted(x, np.dtype(dtype))
+            kind = np.dtype(dtype)
+            return from_bfloat16(x) if getattr(dtype, "name", "") == "bfloat16" else reinterpreted(x, kind)
         except Exception as error:
             raise renamed(error, "view") from None
     return _core._reshape("view", x, sizes if size is None else (size,))
@@ -252,6 +253,7 @@ for _module in (
     "convert",
     "creation",
     "data",
+    "devices",
     "dtypes",
     "gradients",
     "level",

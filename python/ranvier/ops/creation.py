@@ -15,6 +15,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import creation, philox, uniform
+from ranvier.autograd.devices import CPU, is_meta
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
@@ -33,8 +34,6 @@ from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_operand, as_tenso
 from ranvier.ops.elementwise.functions import pow
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import document, examples
-
-_MOST = float(np.finfo(F64).max)
 
 
 def _drawing(generator: Any) -> Any:
@@ -114,10 +113,9 @@ def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tenso
     """Fills x with numbers of density lambd exp(-lambd x), > 0."""
     lambd = number("exponential_", "lambd", lambd, 0, above=True)
     _float("exponential_", x)
-    least = np.finfo(np.float32).tiny
 
     def draw(shape: Any) -> Any:
-        return np.maximum(numpy_generator().exponential(1 / lambd, shape), least)
+        return np.maximum(numpy_generator().exponential(1 / lambd, shape), np.finfo(F32).tiny)
 
     return _filled("exponential_", x, generator, draw)
 
@@ -273,20 +271,21 @@ def normal(
     """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
     mean and std broadcast to.
     | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])"""
+    tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
+    on = device or next((x.device for x in tensors), CPU)
+    shape = np.broadcast_shapes(*(x.shape for x in tensors)) if size is None else size
+    if is_meta(on):
+        return creation.empty(shape, dtype=dtype, device=on, requires_grad=requires_grad)
     if not isinstance(std, Tensor):
         std = number("normal", "std", std, 0)
     elif not _core.inside((std if std.dtype.char in "fd" else std.float())._array, 0.0, math.inf):
         raise OpError("[normal] got std negative or NaN; expected numbers >= 0")
     mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
     with _drawing(generator):
-        if size is not None:
-            y = randn(size, dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
-            tensors = isinstance(mean, Tensor) or isinstance(std, Tensor)
-            y = y * std + mean if tensors else y if (mean, std) == (0, 1) else y.mul_(std).add_(mean)
-        else:
-            shape = np.broadcast_shapes(*(x.shape for x in (mean, std) if isinstance(x, Tensor)))
-            kind = next((x.dtype for x in (mean, std) if isinstance(x, Tensor) and x.dtype.kind == "f"), None)
-            y = randn(shape, dtype=dtype or kind, device=device) * std + mean
+        kind = next((x.dtype for x in tensors if size is None and x.dtype.kind == "f"), None)
+        y = randn(shape, dtype=dtype or kind, layout=layout, device=on, pin_memory=pin_memory)
+        if tensors or (mean, std) != (0, 1):
+            y = y.mul_(std).add_(mean) if size is not None and not tensors else y * std + mean
     return y.detach().requires_grad_() if requires_grad else _drawn(y._array, mean, std)
 
 
@@ -305,7 +304,7 @@ def randint_like(
     | rv.randint_like(rv.zeros(2), 1) -> tensor([0., 0.])"""
     input = as_tensor("randint_like", input)
     low, high = (0, low) if high is None else (low, high)
-    settings.update(dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)
+    settings.update(dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
     return randint(low, high, input.shape, generator=generator, **settings)
 
 
@@ -313,7 +312,7 @@ def new_tensor(
     x: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """The data in a tensor of x's dtype. | rv.ones(1).new_tensor([1, 2]) -> tensor([1., 2.])"""
-    return creation.tensor(getattr(data, "_array", data), dtype or x.dtype, device, requires_grad)
+    return creation.tensor(getattr(data, "_array", data), dtype or x.dtype, device or CPU, requires_grad)
 
 
 def _new(name: str) -> Callable[..., Tensor]:
@@ -325,8 +324,8 @@ def _new(name: str) -> Callable[..., Tensor]:
         requires_grad: bool = False,
         **settings: Any,
     ) -> Tensor:
-        make: Any = getattr(creation, name.removeprefix("new_"))
-        return make(*size, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad, **settings)
+        settings.update(dtype=dtype or x.dtype, device=device or CPU, requires_grad=requires_grad)
+        return getattr(creation, name.removeprefix("new_"))(*size, **settings)
 
     return op
 
@@ -354,7 +353,7 @@ def new_full(
     **settings: Any,
 ) -> Tensor:
     """A tensor of this size in x's dtype, filled with a number."""
-    settings.update(dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    settings.update(dtype=dtype or x.dtype, device=device or CPU, requires_grad=requires_grad)
     return creation.full(size, fill_value, **settings)
 
 
@@ -377,8 +376,8 @@ def logspace(
     | rv.logspace(0, 2, 3) -> tensor([  1.,  10., 100.])"""
     if np.dtype(dtype or default.dtype).kind in "iu":
         start, end = int(start), int(end)
-    exponents = creation.linspace(start, end, steps, dtype=np.float64, device=device)
-    return pow(float(base), exponents).to(dtype or default.dtype)
+    exponents = creation.linspace(start, end, steps, dtype=np.float64, device=CPU)
+    return creation.as_tensor(pow(float(base), exponents), dtype or default.dtype, device)
 
 
 def _from(function: Any) -> Any:

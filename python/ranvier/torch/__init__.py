@@ -13,6 +13,7 @@ Nothing is installed and no file is changed. docs/unchanged.md says what works.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from typing import Any
@@ -36,12 +37,13 @@ def install(report: bool = False, numbers: bool = False) -> None:
     ranvier 0.1.0 is in place of torch 2.13.0
     >>> import torch                                                  # doctest: +SKIP
     """
-    from ranvier import Size, Tensor
+    from ranvier import Size, Tensor, dtype
+    from ranvier.autograd.devices import makers
     from ranvier.extension import provide
     from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer
-    from ranvier.torch import dispatch, machine, shared
+    from ranvier.torch import conversion, dispatch, machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
     from ranvier.torch.groups import by_dtype
@@ -56,6 +58,8 @@ def install(report: bool = False, numbers: bool = False) -> None:
             )
         sys.meta_path.insert(0, Finder)
         Shapes.broadcast = True
+        makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
+        dtype.stand_ins["bfloat16"] = conversion.float32_for_bfloat16
         shared.attach()
         dispatch.attach()
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]

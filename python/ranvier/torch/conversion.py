@@ -1,10 +1,21 @@
-"""The arguments of Module.to, as PyTorch's C++ reads them for libraries with a `to` of their own."""
+"""The arguments of Module.to, as PyTorch's C++ reads them; the dtype in place of bfloat16."""
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from typing import Any
 
+import numpy as np
+
 import ranvier as rv
+
+
+@cache
+def float32_for_bfloat16() -> np.dtype[Any]:
+    """The dtype in place of bfloat16; the first call warns."""
+    warnings.warn("[bfloat16] is kept as float32, which has all its numbers", stacklevel=4)
+    return np.dtype(np.float32)
 
 
 def parse_to(

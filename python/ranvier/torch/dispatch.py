@@ -64,6 +64,7 @@ _BUILT_IN = """
 _SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
     "": frozenset(_IN_PYTHON.split()),
     "functional": frozenset(_IN_PYTHON.split()),
+    "autograd": frozenset({"backward", "grad"}),
     "linalg": frozenset[str](),
     "special": frozenset[str](),
     "nn.functional": None,  # all but those of _BUILT_IN

@@ -161,6 +161,8 @@ OTHERS = {
     "distributions.multivariate_normal._precision_to_scale_tril": "ranvier.torch.former.scale_tril",
     "distributions.transforms._clipped_sigmoid": "ranvier.torch.former.clipped_sigmoid",
     "empty": "ranvier.torch.buffers.empty",
+    "empty_permuted": "ranvier.torch.buffers.empty_permuted",
+    "empty_strided": "ranvier.torch.buffers.empty_strided",
     "frombuffer": "ranvier.torch.buffers.frombuffer",
     "func.stack_module_state": "ranvier.func.stacks.state_of",
     "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",

@@ -30,7 +30,7 @@ def _window(
         )
     last = length - 1 + bool(periodic)
     values = shape(np.arange(length) / last) if length > 1 else np.ones(length)
-    return rv.tensor(values.astype(kind), requires_grad=requires_grad)
+    return rv.tensor(values.astype(kind), device=device, requires_grad=requires_grad)
 
 
 def hamming_window(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.creation import as_tensor as new_tensor
 from ranvier.autograd.creation import zeros
 from ranvier.autograd.data import Size
 from ranvier.autograd.duplicates import memory_of
@@ -123,14 +124,14 @@ def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, devi
     """The indices (2, n) of the lower triangle of a row x col matrix, by rows.
     | rv.tril_indices(2, 2) -> tensor([[0, 1, 1], [0, 0, 1]])"""
     places = _core._triangle_indices(row, col, offset, False)
-    return wrap(places if dtype is None else places.astype(dtype, copy=False))
+    return new_tensor(places, dtype, device)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Tensor:
     """The indices (2, n) of the upper triangle of a row x col matrix, by rows.
     | rv.triu_indices(2, 2) -> tensor([[0, 0, 1], [0, 1, 1]])"""
     places = _core._triangle_indices(row, col, offset, True)
-    return wrap(places if dtype is None else places.astype(dtype, copy=False))
+    return new_tensor(places, dtype, device)
 
 
 def argwhere(input: Any) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import ranvier as rv
+from ranvier.autograd.devices import is_meta, require_cpu
 from ranvier.serialization.kinds import EndError, FileError
 from ranvier.torch.files import archive
 from ranvier.torch.files.modules import state_from_torch
@@ -27,6 +27,7 @@ from ranvier.torch.files.unpickler import (
     get_safe_globals,
     safe_globals,
 )
+from ranvier.torch.files.values import to_meta
 
 __all__ = [
     "FileError",
@@ -54,7 +55,10 @@ def load(
     Raises FileError, which is a ValueError, for a file that is damaged, or of more than weights.
     """
     if isinstance(map_location, (str, bytes)) and map_location:
-        rv.set_default_device(map_location if isinstance(map_location, str) else map_location.decode())
+        on = map_location if isinstance(map_location, str) else map_location.decode()
+        if is_meta(on):
+            return _load_on_meta(f, pickle_module, weights_only, mmap, dtype, encoding)
+        require_cpu(on)
     if dtype is not None and np.dtype(dtype).kind != "f":
         raise TypeError(f"[load] got dtype {np.dtype(dtype)}; expected one of floating numbers")
     name = os.fspath(f) if isinstance(f, (str, os.PathLike)) else getattr(f, "name", None)
@@ -66,7 +70,7 @@ def load(
     try:
         if isinstance(f, (str, os.PathLike)):
             with open(f, "rb") as stream:
-                return archive.read(stream, name if mmap else None, run, dtype)
+                return archive.read(stream, name if mmap or to_meta.on else None, run, dtype)
         seekable = getattr(f, "seekable", lambda: hasattr(f, "seek"))()
         return archive.read(f if seekable else io.BytesIO(f.read()), None, run, dtype)
     except FileError as error:
@@ -74,6 +78,14 @@ def load(
     except (EOFError, pickle.UnpicklingError) as error:
         kind = EndError if isinstance(error, EOFError) else FileError
         raise kind(f"[load] {shown} has a pickle that is cut off or damaged: {error}") from error
+
+
+def _load_on_meta(f: Any, *settings: Any) -> Any:
+    before, to_meta.on = to_meta.on, True
+    try:
+        return load(f, None, *settings)
+    finally:
+        to_meta.on = before
 
 
 def save(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.serialization.kinds import EndError, FileError
-from ranvier.torch.files.values import Array, Storage, type_of
+from ranvier.torch.files.values import Array, Storage, to_meta, type_of
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -43,7 +43,7 @@ def read(content: Any, path: str | None, run: Run, dtype: Any) -> Any:
 
 def _read(content: Any, start: int, is_zip: bool, path: str | None, run: Run, dtype: Any) -> Any:
     if not is_zip:
-        if path is not None:
+        if path is not None and not to_meta.on:
             raise FileError("has the old form, of which nothing can be mapped; expected mmap=None")
         stream = io.BytesIO(content.read())
         value = _Old(stream, run, dtype).read()

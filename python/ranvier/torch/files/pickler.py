@@ -57,11 +57,12 @@ _UNTYPED = "storage.UntypedStorage"
 _DTYPE = rv.dtype
 _PLAIN = {int, float, str, bool, type(None), bytes, list, tuple}
 _PROJECTION = Name("torch.nn.modules.linear.NonDynamicallyQuantizableLinear")
-_TENSOR, _UNSIGNED, _PARAMETER, _WITH_STATE, _SUBCLASS = (
+_TENSOR, _UNSIGNED, _META, _PARAMETER, _WITH_STATE, _SUBCLASS = (
     Name(f"torch.{path}")
     for path in (
         "_utils._rebuild_tensor_v2",
         "_utils._rebuild_tensor_v3",
+        "_utils._rebuild_meta_tensor_no_storage",
         "_utils._rebuild_parameter",
         "_utils._rebuild_parameter_with_state",
         "_tensor._rebuild_from_type_v2",
@@ -167,14 +168,18 @@ class Pickler(_Base):  # type: ignore[misc]
     # --- tensors
     def _tensor(self, tensor: Any) -> Any:
         kind, learns = type(tensor), tensor.requires_grad
-        array = tensor._array
+        array, plain = tensor._array, isinstance(tensor, nn.Parameter)
         if isinstance(tensor, nn.parameter.UninitializedParameter):
             raise pickle.PicklingError("[save] got a lazy layer that was not called; expected one with sizes")
-        storage, offset, steps = self._storage(tensor, array)
-        plain = isinstance(tensor, nn.Parameter)
-        args: Any = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
-        state, make = vars(tensor), _TENSOR
-        if array.dtype not in _STORAGES:
+        args: Any
+        state, make = vars(tensor), _META if tensor.is_meta else _TENSOR
+        if tensor.is_meta:
+            kind = kind._kind
+            args = (_dtype_name(array.dtype), tuple(array.shape), _steps(array), learns and not plain)
+        else:
+            storage, offset, steps = self._storage(tensor, array)
+            args = (storage, offset, tuple(array.shape), steps, learns and not plain, OrderedDict())
+        if array.dtype not in _STORAGES and not tensor.is_meta:
             if self.old:
                 raise pickle.PicklingError(f"[save] got {array.dtype}; expected a dtype that old files have")
             args, make = (*args, _dtype_name(array.dtype)), _UNSIGNED
@@ -185,7 +190,7 @@ class Pickler(_Base):  # type: ignore[misc]
             rest: Any = (data, learns, OrderedDict())
             return (_WITH_STATE, (*rest, dict(state))) if state else (_PARAMETER, rest)
         if plain:
-            args = (*args[:4], learns, *args[5:])
+            args = (*args[:3], learns) if tensor.is_meta else (*args[:4], learns, *args[5:])
         return _SUBCLASS, (make, kind, args, dict(state))
 
     def _storage(self, tensor: Any, array: Array) -> tuple[Bytes, int, tuple[int, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import threading
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,12 +12,23 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier as rv
+from ranvier.autograd.devices import is_meta
 from ranvier.autograd.duplicates import Memory, rebuild_shared
 from ranvier.autograd.memory import MOST_ELEMENTS
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import FileError
+from ranvier.torch.meta import rebuilt
 
 Array = npt.NDArray[Any]
+
+
+class _ToMeta(threading.local):
+    """Whether the tensors of a file get no values."""
+
+    on = False
+
+
+to_meta = _ToMeta()
 
 
 class Known(NamedTuple):
@@ -49,6 +61,8 @@ class Storage:
 
     def fill(self, raw: Array, order: str, in_place: bool = False) -> None:
         """Takes the bytes of the file: as the memory itself, or in place, if it is in use."""
+        if to_meta.on:
+            return
         kind, array = self.kind, self.memory.array
         swapped: Any = order
         if kind.name == "bfloat16":
@@ -135,6 +149,8 @@ def tensor_v2(
     if type(requires_grad) is not bool or (requires_grad and memory.array.dtype.kind != "f"):
         raise FileError(f"has a tensor of {memory.array.dtype} that cannot have its requires_grad")
     steps = tuple(s * step for s in stride)
+    if to_meta.on:
+        return rebuilt(rv.Tensor, tuple(size), steps, memory.array.dtype, requires_grad)
     place = (storage.begin + offset) * step
     return rebuild_shared(rv.Tensor, memory, place, tuple(size), steps, memory.array.dtype, requires_grad)
 
@@ -144,6 +160,20 @@ def tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: 
     if getattr(dtype, "kind", None) not in ("b", "i", "u", "f") or not hasattr(dtype, "type"):
         raise FileError("has a tensor of a dtype that Tensors lack")
     return tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata, dtype)
+
+
+def meta_tensor(dtype: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
+    """A tensor without values."""
+    if not is_meta("meta"):
+        raise FileError('has a tensor of the device "meta", which is there after ranvier.torch.install()')
+    if getattr(dtype, "kind", None) not in ("b", "i", "u", "f") or not hasattr(dtype, "type"):
+        raise FileError("has a tensor of a dtype that Tensors lack")
+    if not _is_counts(size) or not _is_counts(stride) or len(size) != len(stride) or len(size) > 64:
+        raise FileError("has a tensor with sizes or strides that are not up to 64 whole numbers >= 0")
+    if type(requires_grad) is not bool or (requires_grad and dtype.kind != "f"):
+        raise FileError(f"has a tensor of {dtype} that cannot have its requires_grad")
+    kind = np.dtype(dtype)
+    return rebuilt(rv.Tensor, tuple(size), tuple(s * kind.itemsize for s in stride), kind, requires_grad)
 
 
 def parameter(data: Any, requires_grad: Any = True, hooks: Any = None, state: Any = None) -> Any:
@@ -232,6 +262,7 @@ _CALLS: dict[str, Callable[..., Any] | None] = {
     "torch._utils._rebuild_tensor": tensor_v2,
     "torch._utils._rebuild_tensor_v2": tensor_v2,
     "torch._utils._rebuild_tensor_v3": tensor_v3,
+    "torch._utils._rebuild_meta_tensor_no_storage": meta_tensor,
     "torch._utils._rebuild_parameter": parameter,
     "torch._utils._rebuild_parameter_with_state": parameter,
     "torch._tensor._rebuild_from_type_v2": subclass,

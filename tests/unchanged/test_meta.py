@@ -1,0 +1,236 @@
+"""The device "meta" and devices as contexts, in a program that this library runs in place of PyTorch."""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from support.python import printed
+
+META = "tensor(..., device='meta', size=(2, 3))"
+NO_DATA = "NotImplementedError: Cannot copy out of meta tensor; no data!"
+NO_ITEM = "RuntimeError: Tensor.item() cannot be called on meta tensors"
+DEPENDS = "what it gives depends on values, which meta tensors lack"
+DATA = "incompatible tensor type: meta; expected cpu"
+REMEDY = (
+    "Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving module from meta to a "
+    "different device."
+)
+OTHER = "RuntimeError: [add] Tensor on device cpu is not on the expected device meta!"
+
+BEGIN = """
+import copy, io, json, pickle, sys, threading, warnings
+import numpy as np
+import torch
+from torch import nn
+
+warnings.simplefilter("ignore")
+m, p = torch.empty(2, 3, device="meta"), nn.Parameter(torch.empty(2, 3, device="meta"))
+x, state = torch.ones(2, 3), {"weight": torch.ones(2, 3), "bias": torch.ones(2)}
+
+def saved(value, **settings):
+    file = io.BytesIO()
+    torch.save(value, file)
+    file.seek(0)
+    return torch.load(file, **settings)
+
+def layer(*args):
+    return nn.Linear(3, 2, device="meta", *args)
+
+def after(value, call):
+    call(value)
+    return value
+
+def within(device, call):
+    with torch.device(device):
+        return call()
+
+def in_thread(call):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(call()))
+    thread.start(), thread.join()
+    return found[0]
+
+def patched():
+    own, names = nn.Module.register_parameter, []
+    nn.Module.register_parameter = lambda *given: (names.append(given[1]), own(*given))[1]
+    try:
+        nn.Linear(2, 2)
+    finally:
+        nn.Module.register_parameter = own
+    return names
+
+def shown(call):
+    try:
+        return str(call())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+"""
+
+ROWS = {
+    "m": META,
+    "p": f"Parameter containing:\n{META[:-1]}, requires_grad=True)",
+    "torch.empty(2, dtype=int, device='meta')": "tensor(..., device='meta', size=(2,), dtype=torch.int64)",
+    "m.device, m.is_meta, m.is_cpu, m.get_device()": "(device(type='meta'), True, False, -1)",
+    "isinstance(p, nn.Parameter), p.is_meta, type(p)(x).device": "(True, True, device(type='cpu'))",
+    "m.stride(), m.t().stride(), m.t().is_contiguous()": "((3, 1), (1, 3), False)",
+    "m.data_ptr(), m.untyped_storage().nbytes(), m.untyped_storage().device": "(0, 24, device(type='meta'))",
+    "m.tolist()": NO_DATA,
+    "m.cpu()": NO_DATA,
+    "m.to('cpu')": NO_DATA,
+    "x.copy_(m)": NO_DATA,
+    "m.sum().item()": NO_ITEM,
+    "bool(m.sum())": NO_ITEM,
+    "float(m.sum())": NO_ITEM,
+    "m.item()": "RuntimeError: a Tensor with 6 elements cannot be converted to Scalar",
+    "m.nonzero()": f"NotImplementedError: nonzero: {DEPENDS}",
+    "m[m > 0]": f"NotImplementedError: __getitem__: {DEPENDS}",
+    "m + x": OTHER,
+    "m + torch.tensor(1.0)": META,
+    "setattr(x, 'data', m)": f"RuntimeError: [data] got a tensor of {DATA}",
+    "layer().to('cpu')": f"{NO_DATA} {REMEDY}",
+    "layer().to_empty(device='cpu').weight.device": "cpu",
+    "type(layer().to_empty(device='cpu').weight) is nn.Parameter": "True",
+    "{b.is_meta for b in nn.BatchNorm1d(2).to('meta').state_dict().values()}": "{True}",
+    "nn.BatchNorm1d(2).to('meta').num_batches_tracked.dtype": "torch.int64",
+    "layer().load_state_dict(state, assign=True), 0": "(<All keys matched successfully>, 0)",
+    "after(layer(), lambda a: a.load_state_dict(state, assign=True)).weight": "Parameter containing:\n"
+    "tensor([[1., 1., 1.],\n        [1., 1., 1.]], requires_grad=True)",
+    "after(layer(), lambda a: a.load_state_dict(state)).weight.is_meta": "True",
+    "'Cannot copy out' in shown(lambda: nn.Linear(3, 2).load_state_dict(layer().state_dict()))": "True",
+    "copy.deepcopy(layer()).weight is None or copy.deepcopy(layer()).weight.is_meta": "True",
+    "pickle.loads(pickle.dumps(p))": f"Parameter containing:\n{META[:-1]}, requires_grad=True)",
+    "saved(m.t()).stride(), saved(p).requires_grad, saved({'p': p})['p'].is_meta": "((1, 3), True, True)",
+    "saved(x, map_location='meta')": META,
+    "saved(x, map_location=torch.device('meta'))": META,
+    "x.to('meta'), m.to('meta') is m": f"({META}, True)",
+    "m.double()": f"{META[:-1]}, dtype=torch.float64)",
+    "torch.zeros_like(m, device='cpu').tolist()": "[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]",
+    "torch.empty_like(m).is_meta, torch.rand_like(m).is_meta, m.new_ones(2).is_meta": "(True, True, True)",
+    "m.new_ones(2, device='cpu')": "tensor([1., 1.])",
+    "(m @ p.t()).relu().sum().backward(), p.grad": f"(None, {META})",
+    "torch.autograd.grad((m * p).sum(), p)[0]": META,
+    "m.normal_() is m, m.add_(1) is m, nn.init.orthogonal_(p) is p": "(True, True, True)",
+    "torch.linalg.inv(torch.empty(4, 3, 3, device='meta')).shape": "torch.Size([4, 3, 3])",
+    "torch.empty(10**12, device='meta').view(10**6, -1).t().shape": "torch.Size([1000000, 1000000])",
+    "within('meta', lambda: torch.get_default_device())": "meta",
+    "within('meta', lambda: within('cpu', lambda: torch.ones(1)))": "tensor([1.])",
+    "within('meta', lambda: in_thread(lambda: torch.ones(1)))": "tensor([1.])",
+    "within('cuda', lambda: 1)": "1",
+    "patched()": "['weight', 'bias']",
+    "[torch.set_default_device('meta'), torch.ones(2, 3), torch.set_default_device(None)][1]": META,
+    "pickle.loads(pickle.dumps(m.device)), {torch.device('meta'): 1}[m.device]": "(device(type='meta'), 1)",
+}
+
+# in a context of a device: those that follow it, and those that do not
+FOLLOW = """
+    empty(2) zeros(2) ones(2) full((2,),1.) rand(2) randn(2) randint(3,(2,)) randperm(3) arange(3)
+    linspace(0,1,3) logspace(0,1,3) eye(2) tensor([1.]) tensor(x) as_tensor(x) as_tensor([1.])
+    asarray([1.]) scalar_tensor(1) empty_strided((2,),(1,)) empty_permuted((2,3),(1,0)) hann_window(4)
+    kaiser_window(4) tril_indices(2,2) triu_indices(2,2) nn.Buffer(torch.ones(1)) nn.Embedding(3,2).weight
+    nn.BatchNorm1d(2).num_batches_tracked nn.LSTM(2,3).bias_hh_l0 nn.MultiheadAttention(4,2).in_proj_weight
+    nn.Transformer.generate_square_subsequent_mask(2)
+"""
+STAY = """
+    from_numpy(np.ones(2)) empty_like(x) zeros_like(x) rand_like(x) randint_like(x,3) full_like(x,1)
+    normal(0.,1.,(2,)) Tensor(2) FloatTensor([1.]) ones(2,device="cpu") nn.Parameter(torch.Tensor(2))
+    std(x) cumsum(x,0) sort(x)[0] bernoulli(x) tril(x) nn.functional.dropout(x) nn.functional.one_hot(i,2)
+    nn.functional.interpolate(x[None],2) nn.functional.gumbel_softmax(x) quantile(x,.5) diag(x) var(x)
+    nn.functional.scaled_dot_product_attention(x,x,x,is_causal=True) nn.functional.pad(x,(1,1))
+    nn.functional.grid_sample(torch.ones(1,1,2,2,device="cpu"),torch.ones(1,1,1,2,device="cpu"))
+"""
+for name in (*FOLLOW.split(), *STAY.split()):
+    call = name if name.startswith("nn.") and name[3].isupper() else f"torch.{name}"
+    ROWS[f"within('meta', lambda: {call}).device"] = "meta" if name in FOLLOW.split() else "cpu"
+BEGIN += "i = torch.tensor([1])\n"
+
+# calls of x (2, 3), y, v (3), s (2, 3, 4), q (3, 3), k (2) of int64, b (2, 3) of bool
+OPS = """
+    x.t() x.view(3,2) x[0] x[:,1] s[:,::2] x.unbind() x.split(1) x.expand(4,2,3) s.permute(2,0,1) x.diagonal()
+    s.unflatten(2,(2,2)) x.unfold(1,2,1) x.as_strided((2,2),(1,2)) x.squeeze() s.flatten(1) x.long() x.half()
+    x.flip(0) x.repeat(2,2) x.sum(0) x.mean(1,keepdim=True) x.max(1) x.argmax() x.topk(2) x.cumsum(0) x.std()
+    x.softmax(1) x+y 1-x x//2 2**x x>v ~b x@v torch.bmm(s,s.mT) torch.einsum("ij,kj->ik",x,y) torch.cat([x,y])
+    torch.stack([x,y]) torch.where(b,x,y) x.gather(1,x.long()) x[k] x[k,k] x.masked_fill(b,0) q.tril()
+    torch.linalg.svd(q) torch.multinomial(x.abs(),1) torch.meshgrid(v,v,indexing="ij") torch.cdist(x,y)
+    x.add_(y) x.mul_(v) x.zero_() x.copy_(v) x.clamp_(0) x.relu_() x.normal_() x.random_() x.t_()
+    x.unsqueeze_(0) x.resize_(8) x.masked_fill_(b,0) x.index_add_(0,k,y) x.lerp_(y,.5) x.tril_()
+    x.fill_diagonal_(0) x.__setitem__(0,1) x.__iadd__(y) x.view(4) x+s x[5] x.copy_(s) x@x x.sum(5)
+    x.stride() x.size(0) x.is_contiguous() x.storage_offset() x[1].storage_offset() x.dtype x.element_size()
+"""
+
+COMPARED = """
+from support.layers import LAYERS
+
+made = {"x": (2, 3), "y": (2, 3), "v": (3,), "s": (2, 3, 4), "q": (3, 3)}
+real = {name: torch.rand(shape) for name, shape in made.items()}
+real |= {"k": torch.zeros(2, dtype=torch.int64), "b": torch.ones(2, 3, dtype=torch.bool)}
+
+def about(y):
+    if isinstance(y, torch.Tensor):
+        return tuple(y.shape), y.stride(), str(y.dtype), y.requires_grad
+    return [about(part) for part in y] if isinstance(y, (tuple, list)) else y
+
+def places(y):
+    if isinstance(y, torch.Tensor):
+        return {y.device.type}
+    return set().union(*map(places, y)) if isinstance(y, (tuple, list)) else set()
+
+def tried(call, values):
+    try:
+        y = eval(call, {"torch": torch, **values})
+        return about(y), places(y)
+    except Exception as error:
+        return "an error", set()
+
+for call in OPS.split():
+    one = tried(call, {name: value.clone() for name, value in real.items()})
+    other = tried(call, {name: value.to("meta") for name, value in real.items()})
+    if one[0] != other[0] or other[1] - {"meta"}:
+        print(call, one, other)
+
+def run(layer, module, inputs):
+    y = module(*inputs)
+    first = y[0] if isinstance(y, tuple) else y
+    if first.requires_grad:
+        first.sum().backward()
+    values = [*module.parameters(), *module.buffers()]
+    return [y, values, [t.grad for t in [*inputs, *module.parameters()]]]
+
+for layer in LAYERS:
+    inputs = [torch.from_numpy(np.asarray(a)) for a in layer.draw(np.random.default_rng(0))]
+    inputs = [a.float().requires_grad_() if a.dtype == torch.float64 else a for a in inputs]
+    try:
+        one = run(layer, getattr(nn, layer.name)(*layer.args, **layer.kwargs), inputs)
+    except RuntimeError as error:  # a loss of real data may refuse
+        continue
+    with torch.device("meta"):
+        module = getattr(nn, layer.name)(*layer.args, **layer.kwargs)
+    metas = [a.detach().to("meta").requires_grad_(a.requires_grad) for a in inputs]
+    other = run(layer, module, metas)
+    if about(one) != about(other) or places(other) - {"meta"}:
+        print(layer, about(one), about(other), places(other))
+with torch.device("meta"):
+    large = nn.ModuleList([nn.Linear(16384, 16384) for _ in range(30)])
+import resource
+most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(sum(w.numel() for w in large.parameters()) > 8e9, most < 600_000)
+"""
+
+
+@cache
+def answers() -> dict[str, str]:
+    program = (
+        BEGIN + "rows = json.loads(sys.argv[1])\nprint(json.dumps({c: shown(lambda: eval(c)) for c in rows}))"
+    )
+    return dict(json.loads(printed("-m", "ranvier.torch", "-c", program, json.dumps(list(ROWS)))))
+
+
+@pytest.mark.parametrize("call", ROWS)
+def test_what_a_call_gives(call: str) -> None:
+    assert answers()[call] == ROWS[call]
+
+
+def test_meta_tensors_are_like_others_but_for_values() -> None:
+    paths = str(Path(__file__).parents[1])
+    program = f"import sys\nsys.path.insert(0, {paths!r})\n{BEGIN}\nOPS = {OPS!r}\n{COMPARED}"
+    assert printed("-m", "ranvier.torch", "-c", program) == "True True\n"
