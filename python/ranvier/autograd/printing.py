@@ -66,7 +66,10 @@ def text(tensor: Any) -> str:
     if recordings:
         value_read("str() or repr()")
     array = tensor._array
-    prefix = "Parameter containing:\n" if type(tensor).__name__.endswith("Parameter") else ""
+    kind = type(tensor)
+    prefix = "Parameter containing:\n" if kind.__name__.endswith("Parameter") else ""
+    own = kind.__module__.partition(".")[0] in ("ranvier", "torch")  # else a class of the program
+    name = "tensor(" if own else f"{kind.__name__}("
     parts = []
     if tensor.is_meta:
         body = "..."
@@ -83,23 +86,23 @@ def text(tensor: Any) -> str:
                 if array.shape[axis] > 2 * edge:
                     keep = [*range(edge), *range(array.shape[axis] - edge, array.shape[axis])]
                     shown = shown.take(keep, axis)
-        body = _body(array, _Format(shown), len("tensor("), array.size > options.threshold)
+        body = _body(array, _Format(shown), len(name), array.size > options.threshold)
     if array.dtype != default.dtype and (tensor.is_meta or array.dtype not in (np.int64, np.bool_)):
         parts.append(f"dtype=torch.{array.dtype}")
     if tensor.grad_fn is not None:
         parts.append(f"grad_fn={tensor.grad_fn!r}")
     elif tensor.requires_grad:
         parts.append("requires_grad=True")
-    return prefix + _with_parts("tensor(" + body, parts) + ")"
+    return prefix + _with_parts(name + body, parts, len(name)) + ")"
 
 
-def _with_parts(line: str, parts: list[str]) -> str:
+def _with_parts(line: str, parts: list[str], indent: int) -> str:
     """The elements and what follows them, in the same line where it is short enough."""
     used = len(line) - line.rfind("\n") + 1
     for part in parts:
         fits = used + len(part) + 2 <= options.linewidth
-        line += (", " if fits else ",\n" + " " * len("tensor(")) + part
-        used = (used + len(part) + 2) if fits else len("tensor(") + len(part)
+        line += (", " if fits else ",\n" + " " * indent) + part
+        used = (used + len(part) + 2) if fits else indent + len(part)
     return line
 
 

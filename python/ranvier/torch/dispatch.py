@@ -81,11 +81,18 @@ _OPERATORS = {
     **{"__imod__": "remainder_", "__ifloordiv__": "floor_divide_", "ndimension": "dim", "nelement": "numel"},
 }
 _CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # PyTorch's __name__
+_OF_ONE = """
+    abs neg array array_wrap bool complex contains deepcopy dlpack dlpack_device float format getitem index
+    int invert len reduce_ex repr reversed setitem setstate copy
+"""
 _DUNDERS = """
     and array array_wrap bool complex contains deepcopy dlpack dlpack_device eq float floordiv format
     getitem iand ifloordiv ilshift imod index int invert ior ipow irshift ixor len lshift or pow
     reduce_ex repr reversed rfloordiv rlshift rmod rpow rrshift rshift rsub rtruediv setitem setstate xor copy
 """
+_BINARY = frozenset({*_OPERATORS, *(f"__{name}__" for name in _DUNDERS.split())}) - {
+    f"__{name}__" for name in _OF_ONE.split()
+}
 _SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | _OPERATORS.keys()
 _OWN_GLOBALS = {"__name__": "ranvier."}
 _ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
@@ -179,7 +186,12 @@ def asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operator: bo
     kinds = [type(x) for x in found]
     if isinstance(func, types.FunctionType):  # PyTorch's functions in Python count Tensor itself, too
         kinds += dict.fromkeys(type(x) for x in args if type(x) is Tensor)
-    return ask(func, tuple(kinds), found, args, kwargs, NotImplemented if operator else None)
+    try:
+        return ask(func, tuple(kinds), found, args, kwargs, NotImplemented if operator else None)
+    except TypeError:
+        if not operator:
+            raise
+        return NotImplemented
 
 
 def ask(
@@ -396,7 +408,7 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
         return
     is_method = callable(value) and not isinstance(value, type)
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how, text = _BINDS | _OPERATOR * (name[:2] == "__"), _CALLED.get(name, name)
+    how, text = _BINDS | _OPERATOR * (name in _BINARY), _CALLED.get(name, name)
     setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
 
 
