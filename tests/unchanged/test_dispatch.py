@@ -1,0 +1,115 @@
+"""Classes of tensors are kept, and `__torch_function__` is asked: each case in one process of its own kind."""
+
+import pytest
+from support.python import printed
+
+BEGIN = """
+import ranvier.torch; ranvier.torch.install()
+import copy, io, pickle, torch
+from torch import nn
+from torch.overrides import TorchFunctionMode, has_torch_function, handle_torch_function, resolve_name
+asked = []
+class S(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, f, types, args=(), kwargs=None):
+        asked.append(resolve_name(f))
+        return super().__torch_function__(f, types, args, kwargs or {})
+class B(torch.Tensor): pass
+class C(B): pass
+class A(torch.Tensor):
+    def __new__(cls, x, tag=None): return torch.as_tensor(x).as_subclass(cls)
+    def __init__(self, x, tag=None): self.tag = tag
+class No(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, *call): return NotImplemented
+class Mode(TorchFunctionMode):
+    def __torch_function__(self, f, types, args=(), kwargs=None):
+        asked.append(resolve_name(f))
+        return f(*args, **(kwargs or {}))
+s, b, c, p = S([[1.0, 2.0]]), B([1.0]), C([1.0]), torch.ones(1)
+def kind(x): return type(x).__name__
+def of(call): asked.clear(); return kind(call()), asked[0]
+def error(call):
+    try: call()
+    except Exception as e: return kind(e)
+def saved(x): torch.save(x, f := io.BytesIO()); f.seek(0); return torch.load(f, weights_only=False)
+"""
+# what is computed: what it is
+CASES = {
+    "of(lambda: 1 + s)": ("S", "torch.Tensor.add"),
+    "of(lambda: p - s)": ("S", "torch.Tensor.sub"),
+    "of(lambda: s[0])": ("S", "torch.Tensor.__getitem__"),
+    "of(lambda: s.shape)": ("Size", "torch.Tensor.shape.__get__"),
+    "of(lambda: torch.cat([s, s]))": ("S", "torch.cat"),
+    "of(lambda: torch.linalg.norm(s))": ("S", "torch.linalg.norm"),
+    "of(lambda: nn.Linear(2, 1)(s))": ("S", "torch.nn.functional.linear"),
+    "of(lambda: nn.Upsample(None, 2)(s[None]))": ("S", "torch.Tensor.__getitem__"),
+    "of(lambda: nn.MSELoss()(s, p))": ("S", "torch.nn.functional.mse_loss"),
+    "of(lambda: nn.LocalResponseNorm(1)(s[None]))": ("S", "torch.Tensor.__getitem__"),
+    "of(lambda: torch.utils.data.default_collate([s, s]))": ("S", "torch.stack"),
+    "kind(nn.GRU(2, 3)(s[None])[0])": "S",
+    "kind(nn.InstanceNorm1d(1)(s[None]))": "S",
+    "[kind(x) for x in torch.max(B([[1.0]]), 0)]": ["B", "B"],
+    "[kind(b + c), kind(torch.cat([p, b, c]))]": ["C", "C"],
+    "[error(lambda: No([1.0]) + 1), error(lambda: torch.add(No([1.0]), 1))]": ["TypeError"] * 2,
+    "[b == None, error(lambda: b + 'a')]": [False, "TypeError"],
+    "[b.add_(1) is b, kind(p.clone().add_(b))]": [True, "B"],
+    "(lambda o: [kind(torch.add(b, 1, out=o)), kind(o)])(torch.zeros(1))": ["B", "Tensor"],
+    "[(kind(x), x.tag) for x in (saved(A(p, 1)), copy.deepcopy(A(p, 1)), pickle.loads(pickle.dumps(A(p, 1))))]":
+        [("A", 1)] * 3,
+    "(lambda w: ((w.as_subclass(B) * 3).sum().backward(), w.grad.item(), kind(w.grad))[1:])(nn.Parameter(p))":
+        (3.0, "Tensor"),
+    "repr(c)": "C([1.])",
+    "[has_torch_function((p,)), has_torch_function((b,))]": [False, True],
+    "kind(torch.compile(lambda x: x * 2)(b))": "B",
+    "pickle.loads(pickle.dumps(torch.tanh)) is torch.tanh": True,
+    "type('M', (), {'f': torch.tanh})().f(p).item() == p.tanh().item()": True,
+    "kind(type('M', (), {'f': nn.functional.relu})().f)": "method",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answers():
+    lines = [f"print(ascii({case}))" for case in CASES]
+    return printed(
+        "-c", "\n".join([BEGIN, "import warnings; warnings.simplefilter('ignore')", *lines])
+    ).split("\n")
+
+
+@pytest.mark.parametrize("place", range(len(CASES)), ids=list(CASES))
+def test_classes(answers, place):
+    assert answers[place] == ascii(list(CASES.values())[place])
+
+
+def test_modes():
+    code = """
+with Mode():
+    x = torch.zeros(2) + 1
+    with Mode(): x.sum()
+print(asked)
+class M(nn.Module):
+    def forward(self, x): return x.tanh()
+m = M()
+with torch.no_grad():
+    for _ in range(3000): m(torch.ones(64, 8))
+    asked.clear()
+    with Mode(): m(p)
+print(asked)
+with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
+"""
+    assert printed("-c", BEGIN + code).split("\n")[:3] == [
+        "['torch.zeros', 'torch.Tensor.add', 'torch.Tensor.sum', 'torch.Tensor.sum']",
+        "['torch.Tensor.tanh']",
+        "Tensor",
+    ]
+
+
+def test_objects_like_a_loader():
+    code = """
+from torch.utils.data.dataloader import _DatasetKind, _SingleProcessDataLoaderIter
+class Like:
+    _auto_collation, drop_last, generator, _index_sampler = True, False, None, [[0, 1], [2]]
+    def __init__(self, kind): self.dataset, self._dataset_kind, self.collate_fn = [5, 6, 7], kind, list
+print([list(_SingleProcessDataLoaderIter(Like(k))) for k in (_DatasetKind.Map, _DatasetKind.Iterable)])
+"""
+    assert printed("-c", BEGIN + code).split("\n")[0] == str([[[5, 6], [7]]] * 2)
