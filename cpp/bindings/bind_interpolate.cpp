@@ -149,7 +149,8 @@ struct Grid {
   Input x, points;
   Shape shape;  // of the result
 
-  Grid(const Input& x, const Input& grid, const Name& mode, const Name& padding, const Truth& align, const Truth& pixels)
+  Grid(const Input& x, const Input& grid, const Name& mode, const Name& padding, const Truth& align,
+       const Truth& pixels)
       : points(contiguous(grid)) {
     settings.mode = GridMode(mode.one_of({"bilinear", "nearest", "bicubic"}));
     settings.padding = GridPadding(padding.one_of({"zeros", "border", "reflection"}));
@@ -165,7 +166,8 @@ struct Grid {
   }
 };
 
-Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_mode, Truth align_corners, Truth in_pixels) {
+Output grid_sample(const Floats& x, const Floats& grid, Name mode, Name padding_mode, Truth align_corners,
+                   Truth in_pixels) {
   const Grid g(x, grid, mode, padding_mode, align_corners, in_pixels);
   Output y = new_images(x.dtype(), 2, g.settings.channels_last, g.shape);
   run<GridSample>(x.dtype(), g.settings, g.x, g.points, y);
@@ -189,7 +191,8 @@ std::tuple<MaybeOutput, MaybeOutput> grid_sample_backward(const Floats& dy, cons
 }  // namespace
 
 void register_interpolate(Module m) {
-  def(m, "grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, in_pixels=False)", grid_sample);
+  def(m, "grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, in_pixels=False)",
+      grid_sample);
   def(m,
       "grid_sample_backward(dy, x, grid, mode='bilinear', padding_mode='zeros', align_corners=False, "
       "needs_x=True, needs_grid=True, in_pixels=False)",

@@ -5,21 +5,18 @@ from __future__ import annotations
 import pytest
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.torch.operators import (
-    DispatchKey,
-    DispatchKeySet,
+from ranvier.torch.library import (
     Library,
     custom_op,
     define,
-    exclude,
     fallthrough_kernel,
     impl,
     infer_schema,
-    ops,
     register_autograd,
     register_fake,
     register_kernel,
 )
+from ranvier.torch.operators import DispatchKey, DispatchKeySet, exclude, ops
 from support.refused import refused
 
 _count = iter(range(1000))
@@ -34,14 +31,20 @@ def test_a_library_defines_operators_and_gives_them_kernels(space):
     mine = Library(space, "DEF")
     assert mine.define("f(Tensor x, *, float s=2.0) -> Tensor") == f"{space}::f"
     names = getattr(ops, space)
-    refused(NotImplementedError, f"Could not run '{space}::f' with arguments from the 'CPU'", names.f, rv.ones(1))
+    refused(
+        NotImplementedError, f"Could not run '{space}::f' with arguments from the 'CPU'", names.f, rv.ones(1)
+    )
     mine.impl("f", lambda x, s: x * s, "CPU")
     x = rv.ones(2, requires_grad=True)
     y = names.f(x, s=3)
     y.sum().backward()
     assert (y.tolist(), x.grad.tolist()) == ([3.0, 3.0], [3.0, 3.0])
     assert names.f.default(x).tolist() == [2.0, 2.0] == names.f(x=x).tolist()
-    assert (str(names.f), str(names.f.default), names.f.overloads()) == (f"{space}.f", f"{space}.f.default", ["default"])
+    assert (str(names.f), str(names.f.default), names.f.overloads()) == (
+        f"{space}.f",
+        f"{space}.f.default",
+        ["default"],
+    )
     assert names.f.default.overloadpacket is names.f
     assert [a.name for a in names.f.default._schema.arguments] == ["x", "s"]
     refused(RuntimeError, "same name and overload name", mine.define, "f(Tensor x) -> Tensor")
@@ -64,7 +67,11 @@ def test_overloads_are_chosen_by_their_arguments(space):
     impl(mine, "add.Tensor", "CPU")(lambda x, y: x + y)
     impl(mine, "add.Scalar", "CPU")(lambda x, y, n: x + y + sum(n))
     add = getattr(ops, space).add
-    assert (add(rv.ones(1), rv.ones(1)).item(), add(rv.ones(1), 4).item(), add(rv.ones(1), 4, 3).item()) == (2, 5, 11)
+    assert (add(rv.ones(1), rv.ones(1)).item(), add(rv.ones(1), 4).item(), add(rv.ones(1), 4, 3).item()) == (
+        2,
+        5,
+        11,
+    )
     assert add.Scalar.name() == f"{space}::add.Scalar"
 
 

@@ -59,7 +59,7 @@ def autocast_dtype(device_type: str = "cpu") -> Any:
 
 
 def home() -> str:
-    """The folder for files from the network, which nothing is written to: TORCH_HOME."""
+    """The folder for files from the network: TORCH_HOME."""
     cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
     return os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
 

@@ -12,7 +12,7 @@ import ranvier.torch.unused as unused
 FILES = {
     "": "ranvier.torch.top",
     "__config__": "ranvier.torch.machine",
-    "_custom_ops": "ranvier.torch.operators",
+    "_custom_ops": "ranvier.torch.library",
     "fft": "ranvier.torch.spectra",
     "_dynamo": "ranvier.torch.compiler",
     "_ops": "ranvier.torch.operators",
@@ -34,7 +34,7 @@ FILES = {
     "futures": "ranvier.torch.futures",
     "jit": "ranvier.torch.scripts",
     "jit.annotations": "typing",
-    "library": "ranvier.torch.operators",
+    "library": "ranvier.torch.library",
     "linalg": "ranvier.torch.matrices",
     "nn._reduction": "ranvier.torch.groups",
     "nn.common_types": "ranvier.torch.types",

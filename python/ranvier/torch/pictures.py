@@ -10,7 +10,7 @@ import numpy as np
 import ranvier as rv
 from ranvier import Tensor
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.torch.operators import Library
+from ranvier.torch.library import Library
 
 _KEPT, _MODES = 0, ("", "L", "LA", "RGB", "RGBA")  # the numbers of ImageReadMode
 _TAKES = {"JPEG": (0, 1, 3), "PNG": (0, 1, 2, 3, 4), "WEBP": (0, 3, 4), "GIF": (0, 3)}
@@ -31,7 +31,9 @@ def write_file(filename: str, data: Tensor) -> None:
 
 def _bytes(name: str, data: Tensor) -> Any:
     if data.dtype != rv.uint8 or data.ndim != 1 or not data.numel():
-        raise OpError(f"[{name}] got {data.dtype} of shape {data.shape}; expected uint8 of one dimension, not empty")
+        raise OpError(
+            f"[{name}] got {data.dtype} of shape {data.shape}; expected uint8 of one dimension, not empty"
+        )
     return data.numpy()
 
 
@@ -44,7 +46,9 @@ def _opened(name: str, data: Tensor, formats: tuple[str, ...]) -> Any:
     except (OSError, SyntaxError) as error:
         raise OpError(f"[{name}] got {error}; expected the bytes of {' or '.join(formats)}") from None
     if image.format == "PNG" and content[24] == 16 and content[25]:
-        raise OpError(f"[{name}] got a PNG of colours of 16 bits; expected 8, or gray: Pillow reads no others")
+        raise OpError(
+            f"[{name}] got a PNG of colours of 16 bits; expected 8, or gray: Pillow reads no others"
+        )
     return image
 
 
@@ -54,7 +58,9 @@ def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *
 
     image = _opened(name, data, formats or tuple(_TAKES))
     if mode not in _TAKES[image.format]:
-        raise OpError(f"[{name}] got mode {mode}; The provided mode is not supported for {image.format} files")
+        raise OpError(
+            f"[{name}] got mode {mode}; The provided mode is not supported for {image.format} files"
+        )
     if image.format == "GIF":
         return _frames(image)
     if image.format == "JPEG" and _MODES[mode] == "L":
@@ -68,7 +74,9 @@ def _decoded(name: str, data: Tensor, mode: int = _KEPT, orient: bool = False, *
     if image.mode == "1":
         image = image.convert("L")
     if mode != _KEPT and image.mode != _MODES[mode] and not image.mode.startswith("I"):
-        image = image.convert("RGBA").convert(_MODES[mode]) if image.mode == "P" else image.convert(_MODES[mode])
+        image = (
+            image.convert("RGBA").convert(_MODES[mode]) if image.mode == "P" else image.convert(_MODES[mode])
+        )
     pixels = np.asarray(image)
     if image.mode.startswith("I"):
         pixels = _wide(pixels.astype(np.uint16), mode)

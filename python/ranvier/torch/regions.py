@@ -1,4 +1,4 @@
-"""torchvision's compiled operators, `torch.ops.torchvision`: boxes, regions of images, deformable convolution.
+"""torchvision's compiled operators, `torch.ops.torchvision`: boxes, regions, deformable convolution.
 
 A region's value is a weighted sum of pixels, so `embedding_bag` computes it and its gradient. Where regions
 are has none.
@@ -15,7 +15,7 @@ import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
 from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.ops.image.sampling import GridSample
-from ranvier.torch.operators import Library
+from ranvier.torch.library import Library
 
 Array = np.ndarray[Any, Any]
 
@@ -38,7 +38,7 @@ def nms(dets: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
 
 
 class _Line(NamedTuple):
-    """What each bin of each region reads along one axis: its pixels and their weights, one bin after another."""
+    """What the bins of all regions read along one axis, one bin after another."""
 
     counts: Array  # of the pixels of a bin: (regions * bins,)
     pixels: Array
@@ -54,7 +54,9 @@ def _parts(counts: Array) -> tuple[Array, Array]:
 def _between(start: Array, length: Array, bins: int, ratio: int, size: int) -> _Line:
     """Points at equal distances in each bin, `ratio` of them or one a pixel, between two pixels each."""
     step = length / start.dtype.type(bins)
-    points = np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
+    points = (
+        np.full(len(start), ratio) if ratio > 0 else np.ceil(np.nan_to_num(step)).clip(0).astype(np.int64)
+    )
     counts = np.repeat(2 * points, bins)
     owners, places = _parts(counts)
     regions, step = owners // bins, step[owners // bins]
@@ -80,7 +82,9 @@ def _within(start: Array, length: Array, bins: int, last: int) -> _Line:
     return _Line(counts, first.reshape(-1)[owners] + places, (1 / counts[owners]).astype(start.dtype))
 
 
-def _bags(input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str) -> Tensor:
+def _bags(
+    input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple[int, int], mode: str
+) -> Tensor:
     """The sums of the pixels in all pairs of rows and columns, or the greatest: (regions, c, *bins).
 
     mode "bins": each bin reads channels of its own, of which there are bins times as many.
@@ -112,11 +116,14 @@ def _bags(input: Tensor, images: Array, rows: _Line, columns: _Line, bins: tuple
     return y.reshape(len(images), ph, pw, c).permute(0, 3, 1, 2)
 
 
-def _read(name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False) -> tuple[Array, Array]:
+def _read(
+    name: str, input: Tensor, rois: Tensor, bins: tuple[int, int], own: bool = False
+) -> tuple[Array, Array]:
     """The images of regions, and their corners x1, y1, x2, y2 as columns."""
     if input.ndim != 4 or rois.ndim != 2 or rois.shape[1] != 5:
         raise OpError(
-            f"[{name}] got input of shape {input.shape} and rois of {rois.shape}; expected (n, c, h, w) and (k, 5)"
+            f"[{name}] got input of shape {input.shape} and rois of {rois.shape}; expected four "
+            "dimensions and (k, 5)"
         )
     if input.dtype != rois.dtype:
         raise DtypeError(f"[{name}] got input of {input.dtype} and rois of {rois.dtype}; expected one dtype")
@@ -212,14 +219,20 @@ def deform_conv2d(
             f"{mask.shape}, groups {groups} and {each}; expected offset {expected} and a mask of half of it"
         )
     rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
-    grid = rv.from_numpy(np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.detach().numpy().dtype))
+    grid = rv.from_numpy(
+        np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.detach().numpy().dtype)
+    )
     moved = offset.reshape(n * each, r * t, 2, h * w).permute(0, 3, 1, 2).flip(-1) + grid
     in_pixels = GridSample("bilinear", "zeros", False, True)
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
     if use_mask:
         read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
     read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2).reshape(groups, n * h * w, -1)
-    taps = weight.reshape(groups, count // groups, depth, r * t).permute(0, 3, 2, 1).reshape(groups, -1, count // groups)
+    taps = (
+        weight.reshape(groups, count // groups, depth, r * t)
+        .permute(0, 3, 2, 1)
+        .reshape(groups, -1, count // groups)
+    )
     y = (read @ taps).reshape(groups, n, h, w, count // groups).permute(1, 0, 4, 2, 3)
     return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)
 

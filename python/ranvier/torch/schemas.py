@@ -1,9 +1,11 @@
-"""Schemas of operators, "name(Tensor x, int k=1) -> Tensor": read, written of type hints, filled with arguments."""
+"""Schemas of operators, "name(Tensor x, int k=1) -> Tensor": read, and made of type hints."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
+import operator
 import re
 import types
 import typing
@@ -22,7 +24,7 @@ _TYPES: dict[Any, str] = {
     str: "str",
     dtype: "ScalarType",
     device: "Device",
-    typing.Union[int, float, bool]: "Scalar",
+    int | float | bool: "Scalar",
 }
 
 
@@ -173,7 +175,7 @@ def _kind(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         rest = [x for x in inner if x is not type(None)]
-        kind = _kind(rest[0] if len(rest) == 1 else typing.Union[tuple(rest)])
+        kind = _kind(rest[0] if len(rest) == 1 else functools.reduce(operator.or_, rest))
         return kind and (f"{kind}?" if len(rest) < len(inner) else kind)
     if inner and isinstance(origin, type) and issubclass(origin, Sequence) and origin is not tuple:
         kind = _kind(inner[0])
@@ -198,7 +200,8 @@ def infer_schema(
             raise ValueError(f"infer_schema(func): got the parameter {parameter}; expected names with types")
         if name not in hints:
             raise ValueError(
-                f"infer_schema(func): Parameter {name} must have a type annotation. Got func with signature {signature})"
+                f"infer_schema(func): Parameter {name} must have a type annotation. "
+                f"Got func with signature {signature})"
             )
         kind = _kind(hints[name])
         if not kind:

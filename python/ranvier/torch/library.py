@@ -1,0 +1,256 @@
+"""torch.library: operators of programs and libraries, their functions, gradients and schemas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.torch.operators import BELOW, OpOverload, defined, overload_of, packets
+from ranvier.torch.schemas import infer_schema, parsed
+
+__all__ = [
+    "Library",
+    "custom_op",
+    "define",
+    "fallthrough_kernel",
+    "get_ctx",
+    "impl",
+    "impl_abstract",
+    "infer_schema",
+    "register_autocast",
+    "register_autograd",
+    "register_fake",
+    "register_kernel",
+    "register_torch_dispatch",
+    "register_vmap",
+    "triton_op",
+]
+
+_KEYS = {"default": BELOW[1], "cpu": "CPU", "meta": "Meta", "": BELOW[3]}
+
+
+class Library:
+    """Operators of a namespace: "DEF" and "FRAGMENT" define them, "IMPL" gives them kernels.
+
+    >>> import ranvier as rv
+    >>> from ranvier.torch.operators import ops
+    >>> mine = Library("mine", "DEF")
+    >>> mine.define("twice(Tensor x) -> Tensor")
+    'mine::twice'
+    >>> mine.impl("twice", lambda x: 2 * x, "CPU")
+    >>> ops.mine.twice(rv.ones(1))
+    tensor([2.])
+    """
+
+    def __init__(self, ns: str, kind: str, dispatch_key: str = "") -> None:
+        if kind not in ("IMPL", "DEF", "FRAGMENT"):
+            raise ValueError(f"[Library] got kind {kind!r}; expected 'DEF', 'FRAGMENT' or 'IMPL'")
+        self.ns, self.kind, self.dispatch_key = ns, kind, dispatch_key
+        self._made: list[OpOverload] = []
+
+    def define(self, schema: str, alias_analysis: str = "", *, tags: Any = ()) -> str:
+        if self.kind == "IMPL":
+            raise RuntimeError("[Library.define] got a library of kind 'IMPL'; expected 'DEF' or 'FRAGMENT'")
+        overload = defined(parsed(schema, self.ns))
+        self._made.append(overload)
+        return overload.name()
+
+    def impl(
+        self,
+        op_name: Any,
+        fn: Any,
+        dispatch_key: str = "",
+        *,
+        with_keyset: bool = False,
+        allow_override: bool = False,
+    ) -> None:
+        if not callable(fn):
+            raise TypeError(f"Input function is required to be a callable but found type {type(fn)}")
+        named = isinstance(op_name, str) and "::" not in op_name
+        _set_kernel(f"{self.ns}::{op_name}" if named else op_name, dispatch_key or self.dispatch_key, fn)
+
+    def _register_fake(self, op_name: str, fn: Any, *args: Any, **settings: Any) -> None:
+        self.impl(op_name, fn, "Meta")
+
+    def _destroy(self) -> None:
+        """Takes back what it has defined."""
+        for overload in self._made:
+            packets.pop(overload._schema.name, None)
+
+
+def _set_kernel(op: Any, key: str, fn: Any) -> None:
+    overload, key = overload_of(op), _KEYS.get(key, key)
+    if fn is fallthrough_kernel:
+        overload.kernels.pop("Autograd" if key.startswith("Autograd") else key, None)
+    else:
+        overload.kernels["Autograd" if key in ("AutogradCPU", "AutogradOther") else key] = fn
+
+
+def fallthrough_kernel(*args: Any, **settings: Any) -> Any:
+    """Given to `Library.impl`: no kernel of that key."""
+    raise NotImplementedError("[fallthrough_kernel] got a call; expected to be given to Library.impl")
+
+
+def define(qualname: Any, schema: str, *args: Any, lib: Any = None, tags: Any = ()) -> Any:
+    """Defines an operator of a schema that starts with its arguments; with a Library, a decorator."""
+    if isinstance(qualname, Library):
+
+        def decorated(function: Any) -> Any:
+            qualname.impl(qualname.define(schema), function)
+            return function
+
+        return decorated
+    if "::" not in qualname:
+        raise ValueError(f"[torch.library.define] got {qualname!r}; expected 'namespace::name'")
+    defined(parsed(qualname.partition("::")[2] + schema, qualname.partition("::")[0]))
+    return None
+
+
+def impl(qualname: Any, types: Any, func: Any = None, *args: Any, lib: Any = None) -> Any:
+    """Gives an operator its function for "cpu", "default" or a dispatch key; a decorator without it."""
+    if isinstance(qualname, Library):  # impl(lib, name, key)
+        library, name, key = qualname, types, func or ""
+
+        def given(function: Any) -> Any:
+            library.impl(name, function, key)
+            return function
+
+        return given
+
+    def register(function: Any) -> Any:
+        for kind in [types] if isinstance(types, str) else types or ["default"]:
+            _set_kernel(qualname, kind, function)
+        return function
+
+    return register if func is None else register(func)
+
+
+def register_kernel(op: Any, device_types: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+    """Gives an operator its function on a device, which is the CPU here."""
+    return impl(op, device_types, func)
+
+
+def register_fake(op: Any, func: Any = None, /, *, lib: Any = None, **settings: Any) -> Any:
+    """Gives an operator its function for tensors without numbers, on the device "meta"."""
+    return impl(op, "meta", func)
+
+
+impl_abstract = register_fake
+
+
+def register_autograd(op: Any, backward: Any, /, *, setup_context: Any = None, lib: Any = None) -> None:
+    """Gives an operator its gradient, `backward(ctx, *grads)`, and what it keeps for it.
+
+    >>> import ranvier as rv
+    >>> @custom_op("mine::cube", mutates_args=())
+    ... def cube(x: rv.Tensor) -> rv.Tensor:
+    ...     return x**3
+    >>> def keep(ctx, inputs, output):
+    ...     ctx.save_for_backward(*inputs)
+    >>> def slope(ctx, dy):
+    ...     return 3 * ctx.saved_tensors[0] ** 2 * dy
+    >>> register_autograd("mine::cube", slope, setup_context=keep)
+    >>> x = rv.tensor([2.0], requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    tensor([12.])
+    """
+    overload = overload_of(op)
+    if overload._schema.is_mutable:
+        raise RuntimeError(
+            f"Cannot register autograd formula for non-functional operator {op} with schema "
+            f"{overload._schema}. "
+            "Please create a functional operator and register an autograd formula for that."
+        )
+    overload.backward, overload.setup = backward, setup_context
+
+
+def register_autocast(op: Any, *args: Any, **settings: Any) -> None:
+    """Nothing: `autocast` changes the precision of products, not the dtype of arguments."""
+    overload_of(op)
+
+
+def register_vmap(op: Any, func: Any = None, /, *, lib: Any = None) -> Any:
+    """Nothing is kept: `func.vmap` is refused by an operator's function that it cannot batch."""
+    return func if func is not None else lambda function: function
+
+
+def register_torch_dispatch(
+    op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None
+) -> Any:
+    """Nothing is kept: no operation looks for __torch_dispatch__."""
+    return func if func is not None else lambda function: function
+
+
+def get_ctx() -> Any:
+    """Raises RuntimeError: sizes that depend on numbers are known when the function runs."""
+    raise RuntimeError("[torch.library.get_ctx] got a call; expected none: no graph is made of fake tensors")
+
+
+class CustomOpDef:
+    """What `custom_op` gives: a call runs the function."""
+
+    def __init__(self, overload: OpOverload, function: Any) -> None:
+        self._opoverload, self._init_fn = overload, function
+        self._namespace, self._name = overload.namespace, overload._opname
+        self._qualname = overload._schema.name
+        self._schema = str(overload._schema)
+
+    def __repr__(self) -> str:
+        return f"<CustomOpDef({self._qualname})>"
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        return self._opoverload(*args, **settings)
+
+    def register_kernel(self, device_types: Any, fn: Any = None, /) -> Any:
+        return impl(self, device_types, fn)
+
+    def register_fake(self, fn: Any, /) -> Any:
+        return register_fake(self, fn)
+
+    def register_autograd(self, backward: Any, /, *, setup_context: Any = None) -> None:
+        register_autograd(self, backward, setup_context=setup_context)
+
+    def register_vmap(self, func: Any = None) -> Any:
+        return register_vmap(self, func)
+
+    def register_torch_dispatch(self, torch_dispatch_class: Any, fn: Any = None, /) -> Any:
+        return register_torch_dispatch(self, torch_dispatch_class, fn)
+
+    def register_autocast(self, device_type: str, cast_inputs: Any) -> None:
+        register_autocast(self)
+
+
+def custom_op(
+    name: str,
+    fn: Any = None,
+    /,
+    *,
+    mutates_args: Any,
+    device_types: Any = None,
+    schema: str | None = None,
+    tags: Any = None,
+) -> Any:
+    """An operator of a function, which runs without gradients; as decorator too.
+
+    >>> import ranvier as rv
+    >>> from ranvier.torch.operators import ops
+    >>> @custom_op("mine::thrice", mutates_args=())
+    ... def thrice(x: rv.Tensor) -> rv.Tensor:
+    ...     return 3 * x
+    >>> thrice(rv.ones(1)), ops.mine.thrice(rv.ones(1))
+    (tensor([3.]), tensor([3.]))
+    """
+
+    def made(function: Any) -> CustomOpDef:
+        space, _, inner = name.partition("::")
+        text = infer_schema(function, mutates_args=mutates_args) if schema is None else schema
+        overload = defined(parsed(inner + text, space), again=True)
+        overload.is_custom = True
+        result = CustomOpDef(overload, function)
+        impl(result, device_types or "default", function)
+        return result
+
+    return made if fn is None else made(fn)
+
+
+triton_op = custom_op
