@@ -2,10 +2,15 @@
 texts, modes, and attributes that hide those of a class. A change must show, captured and in a module that is
 replayed by itself."""
 
+import builtins
 import collections
 import contextlib
+import dataclasses
+import enum
 import functools
+import inspect  # noqa: F401  # in rows
 import itertools
+import logging
 import operator
 import string
 import types
@@ -14,7 +19,8 @@ import pytest
 import ranvier as rv
 from compile.beside import outcome
 from ranvier import nn, optim
-from ranvier.compile import cache
+from ranvier.compile import cache, looked_up
+from ranvier.torch.compiler import is_compiling
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("replayed_soon")]
 
@@ -174,6 +180,102 @@ def test_texts_stored_into_new_objects_are_captured():
     step = rv.compile(lambda x: Output(x * 2).y, strict=True)
     assert [step(rv.ones(2)).tolist() for _ in range(4)] == 4 * [[2.0, 2.0]]
     assert step.programs
+
+
+class Config:
+    names = {"size": "width"}  # noqa: RUF012
+
+    def __init__(self):
+        self.width, self.depth = 2.0, 3.0
+
+    def __getattribute__(self, key):
+        names = super().__getattribute__("names")
+        return super().__getattribute__(names.get(key, key))
+
+
+class Mode(enum.Enum):
+    FAST = 2.0
+    SLOW = 3.0
+
+
+@dataclasses.dataclass
+class Out(collections.OrderedDict):
+    y: object = None
+    more: object = None
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if self.__dict__.get(field.name) is not None:
+                self[field.name] = getattr(self, field.name)
+
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.config, self.kinds, self.held = nn.Linear(3, 3), Config(), {"a", "b"}, {"k": 2.0}
+        self.mode = Mode.FAST
+
+    def helper(self, x, scale=2.0):
+        return x * scale
+
+    def written(self, x):
+        return x * self.__dict__["gain"] if "gain" in self.__dict__ else x
+
+
+# What forward reads by a name made at run time, or in Python's own objects; what changes it.
+CAPTURED = """
+x * getattr(self.config, "wi" + "dth") | self.config.width = 4.0
+x * getattr(self.config, f"si{'ze'}") | self.config.width = 4.0
+x * self.config.size | self.config.width = 4.0
+x * self.config.size | Config.names["size"] = "depth"
+x * self.config.size | self.config.names = {"size": "depth"}
+x * getattr(self.config, "late" + "r", 5.0) | self.config.later = 6.0
+x * (2.0 if hasattr(self.config, "la" + "ter") else 3.0) | self.config.later = 6.0
+x * (2.0 if hasattr(self, "la" + "ter") else 3.0) | self.later = 6.0
+x * functools.reduce(getattr, ["config", "wid" + "th"], self) | self.config.width = 4.0
+x * (2.0 if "c" in self.kinds else 3.0) | self.kinds.add("c")
+x * len(self.kinds) | self.kinds = {"a"}
+x * getattr(self, "he" + "ld")["k"] | self.held["k"] = 4.0
+x * Mode.FAST.value * self.mode.value | self.mode = Mode.SLOW
+x * (2.0 if self.mode is Mode.FAST else 3.0) | self.mode = Mode.SLOW
+x * Mode["FAST"].value | monkeypatch.setitem(Mode._member_map_, "FAST", Mode.SLOW)
+x * Mode(2.0).value | monkeypatch.setitem(Mode._value2member_map_, 2.0, Mode.SLOW)
+self.written(x) | self.gain = 3.0
+x * len(inspect.signature(self.helper).parameters) | Layer.helper = lambda self, x: x
+x * self.helper.__func__.__code__.co_argcount | Layer.helper = lambda self, x: x
+Out(y=x * 2.0, more=self.held["k"]) | self.held["k"] = 4.0
+Out(y=x * 2.0) | Out.__post_init__ = lambda self: None
+x * (2.0 if log.disabled else 3.0) | log.disabled = True
+"""
+
+
+@pytest.mark.parametrize("row", CAPTURED.strip().splitlines())
+def test_names_made_at_run_time_are_captured(row, monkeypatch):
+    read, change = row.split(" | ")
+    log = logging.getLogger("test_unnamed_reads")
+    monkeypatch.setattr(log, "disabled", False)
+    monkeypatch.setattr(Config, "names", dict(Config.names))
+    for owner, name in ((Layer, "helper"), (Out, "__post_init__")):
+        monkeypatch.setattr(owner, name, vars(owner)[name])
+    names = {**globals(), "log": log, "monkeypatch": monkeypatch}
+    exec(f"def forward(self, x):\n    x = self.linear(x)\n    return {read}", names)
+    monkeypatch.setattr(Layer, "forward", names["forward"], raising=False)
+    model, x = Layer().eval(), rv.ones(2, 3)
+    fast, before = rv.compile(model, strict=True), None
+    for call in range(12):
+        if call == 6:
+            exec(change, {**names, "self": model})
+            assert outcome(model, x) != before
+        before = outcome(model, x)
+        assert outcome(fast, x) == before
+    assert fast.programs
+    assert all(getattr(builtins, n) is made for n, made in looked_up._made.items())
+
+
+def test_the_program_is_told_that_it_is_compiled():
+    step = rv.compile(lambda x: x * (3.0 if is_compiling() else 2.0), strict=True)
+    assert [step(rv.ones(1)).item() for _ in range(5)] == 5 * [3.0]
+    assert not is_compiling()
 
 
 def test_inference_mode():

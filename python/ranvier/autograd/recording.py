@@ -52,13 +52,14 @@ class Recording:
         modules: the modules that were called.
         plans: (plan, optimizer, group) of each optimizer step.
         check: of a program beside this run (`_core.Check`), or None.
+        wanted: whether the program has asked for it, and may be told that it is recorded.
     """
 
     def __init__(self, core: Any) -> None:
         self.core = core
         self.executed: Any = None
         self.fault = ""
-        self.passing = False
+        self.passing = self.wanted = False
         self.leaves: dict[int, tuple[Any, Any, bool]] = {}
         self.changed: dict[int, Any] = {}
         self.arguments: list[Any] = []

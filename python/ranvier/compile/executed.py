@@ -16,7 +16,8 @@ from types import CodeType
 from typing import Any
 
 from ranvier.autograd.recording import place
-from ranvier.compile.kinds import NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
+from ranvier.compile.kinds import HIDDEN, NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
+from ranvier.compile.looked_up import unwatch, watch
 
 # NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
 _NUMPY_FILES = tuple(NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))
@@ -27,7 +28,9 @@ _SIGNALS = signal.valid_signals()
 # Methods of the library that read all of an object's settings.
 _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__reduce__", "__reduce_ex__"})
 # Functions of dataclasses: what they read has no name in the code.
-_AS_DATA = frozenset({"asdict", "astuple", "fields"})
+_AS_DATA = frozenset({"asdict", "astuple"})
+# Of inspect: what they look at, `Executed.reads_code` has guarded.
+_OF_CODE = frozenset({"signature", "parameters"})
 _LOOKS_UP = frozenset({"get_field"})  # of string.Formatter
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS = (
@@ -38,6 +41,7 @@ _LOADS = (
     "LOAD_FROM_DICT_OR_GLOBALS",
 )
 _ATTRIBUTES = ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR")
+_LOADED = (*_LOADS, *_ATTRIBUTES[:2], _ATTRIBUTES[-1], "IMPORT_FROM")
 _AT_RUN_TIME = frozenset(
     {"getattr", "setattr", "hasattr", "delattr", "vars", "dir", "globals", "locals", "eval", "exec", "format",
      "format_map", "__import__"}
@@ -56,7 +60,9 @@ class Names:
         after: (name, attribute), where a variable or an attribute is loaded, and then an attribute of it.
         alone: variables and attributes that are loaded, and used otherwise than for one of their attributes.
         catches: whether it has `try` or `with`.
+        passed: names that are loaded otherwise than to be called at once.
         sorts: whether a call names `key`, as that of sorted.
+        hidden: names that look into Python's own objects, but for those that guards on all attributes cover.
     """
 
     variables: frozenset[str]
@@ -66,7 +72,9 @@ class Names:
     after: frozenset[tuple[str, str]]
     alone: frozenset[str]
     catches: bool
+    passed: frozenset[str]
     sorts: bool
+    hidden: frozenset[str]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -100,8 +108,46 @@ def names_of(code: CodeType) -> Names:
         frozenset(after),
         frozenset(alone),
         bool(getattr(code, "co_exceptiontable", b"?")),  # Python 3.10 does not tell
+        frozenset(
+            [s.argval for i, s in enumerate(steps) if s.opname in _LOADED and not _is_called(steps, i)]
+        ),
         "key" in constants or "key" in code.co_consts,
+        frozenset(names.union(looks) & HIDDEN) - _covered(code, steps),
     )
+
+
+def _is_called(steps: list[Any], i: int) -> bool:
+    """Whether an instruction loads what is called with the arguments that follow; Python 3.10 tells it of
+    methods only."""
+    step, after = steps[i], steps[i + 1 : i + 2]
+    if step.opname == "LOAD_METHOD" or (after and after[0].opname == "PUSH_NULL"):
+        return True
+    if step.opname == "LOAD_GLOBAL":
+        return sys.version_info >= (3, 11) and bool(step.arg & 1)
+    if step.opname not in ("LOAD_ATTR", "LOAD_SUPER_ATTR"):
+        return False
+    bound = sys.version_info >= (3, 12) and bool(step.arg & 1)
+    return bound or (
+        i > 0 and steps[i - 1].opname in ("LOAD_GLOBAL", "LOAD_ATTR") and _is_called(steps, i - 1)
+    )
+
+
+def _covered(code: CodeType, steps: list[Any]) -> set[str]:
+    """Of the hidden names those whose every use is one that guards cover: `function.__code__`,
+    `self.__dict__`, and `super().__getattribute__(name)` where a class looks attributes up in its own way."""
+    own = {"self", *code.co_varnames[: min(code.co_argcount, 1)]}
+    uses: dict[str, list[bool]] = {}
+    for i, step in enumerate(steps):
+        if step.argval in ("__code__", "__dict__", "__getattribute__") and step.opname in _ATTRIBUTES:
+            before = steps[i - 1]
+            loaded = before.argval if isinstance(before.argval, tuple) else (before.argval,)
+            of_self = before.opname.startswith(("LOAD_FAST", "LOAD_DEREF")) and loaded[-1] in own
+            above = step.opname == "LOAD_SUPER_ATTR" or any(
+                s.opname == "LOAD_GLOBAL" and s.argval == "super" for s in steps[max(i - 4, 0) : i]
+            )
+            fits = {"__code__": True, "__dict__": of_self, "__getattribute__": above}
+            uses.setdefault(step.argval, []).append(fits[step.argval])
+    return {name for name, all_fit in uses.items() if all(all_fit)}
 
 
 def inner_of(code: CodeType) -> list[CodeType]:
@@ -118,6 +164,9 @@ class Executed:
         called: ids of functions made in C, and of code of Python's library, that code of others has called.
         calls_back: whether `iter` got a function.
         fault: the first call of a function of which nothing is known, or "".
+        asked: names made at run time, of attributes that `getattr` and `hasattr` were asked for.
+        watched: the built-in functions that note these.
+        reads_code: whether `inspect.signature` looked at functions.
     """
 
     def __init__(self, has_arrays: bool = False) -> None:
@@ -127,6 +176,9 @@ class Executed:
         self.called: set[int] = set()
         self.calls_back = False
         self.fault = ""
+        self.asked: set[str] = set()
+        self.watched: frozenset[str] = frozenset()
+        self.reads_code = False
         self._has_arrays = has_arrays
         self._ignored: Any = None  # a frame which is no part of the step, with all that it calls
         self._catching: set[int] = set()  # ids of the user's code that may catch an exception
@@ -144,11 +196,13 @@ class Executed:
         handlers = map(_signal.getsignal, _SIGNALS)
         self._handlers = {id(h.__code__) for h in handlers if hasattr(h, "__code__")}
         self._before = sys.getprofile()
+        self.watched = watch(self)
         sys.setprofile(self._event)
         return self
 
     def __exit__(self, *error: object) -> None:
         sys.setprofile(None)
+        unwatch(self)
         if self._traced:
             sys.settrace(None)
         before: Any = self._before
@@ -196,6 +250,10 @@ class Executed:
             self.library[id(code)] = code
             if code.co_name in _LOOKS_UP or (code.co_name in _AS_DATA and by_user):
                 self._refuse(f"calls {module}.{code.co_name}")
+        elif module == "inspect" and code.co_name in _OF_CODE and is_pythons(file):
+            self.library[id(code)] = code
+            self.reads_code = True
+            self.asked |= {"__signature__", "__wrapped__"}
         elif file.startswith(NUMPY) or is_pythons(file):
             numpy = file.startswith(_NUMPY_FILES)
             caller = "" if frame.f_back is None else frame.f_back.f_code.co_filename
@@ -242,6 +300,10 @@ class Executed:
             of_class = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
             where = module or ("" if owner is None else of_class)
             self._refuse(f"calls {where}.{name}".replace(" builtins.", " "), name in _AT_RUN_TIME)
+
+    def refuse_call(self, name: str) -> None:
+        """The step looks up, or stores, a name made at run time that no guard compares."""
+        self._refuse(f"calls {name}", at_run_time=True)
 
     def _refuse(self, what: str, at_run_time: bool = False) -> None:
         if self.fault:

@@ -31,6 +31,8 @@ class Guards:
         tensors: those that were reached.
         names: of attributes in the user's code; looks_up: it may look for some that do not exist; stores: it
             may store by a name that is a text (`super().__setattr__(name, value)`): all attributes count.
+        users: whether anything of the user's own was reached.
+        passed: names that the user's code loads otherwise than to call them.
         texts: strings in the user's code, and those that it leads to.
         library_names: names in the library's code that ran.
     """
@@ -40,6 +42,8 @@ class Guards:
     stores: bool
     texts: set[str]
     library_names: set[str]
+    passed: set[str]
+    users: bool
 
     def __init__(self, fault: str) -> None:
         self.fault = fault
@@ -78,6 +82,10 @@ class Guards:
                 continue
             if type(value) is types.ModuleType:
                 self.module(value, name)
+            elif (
+                type(value) is types.BuiltinFunctionType and name not in self.passed and not is_listed(value)
+            ):
+                continue  # a call of it would have been seen
             else:
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:

@@ -131,6 +131,9 @@ kwdefaults match_args reduce reduce_ex setstate sizeof subclasses text_signature
 # Names with two underscores that code may not have: they look into Python's own objects.
 HIDDEN = frozenset(f"__{name}__" for name in _HIDDEN.split())
 
+# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
+STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
+
 # Functions and classes that call what they are given, which no event tells; the second where it is a `key`.
 _ITERATORS = ("accumulate", "starmap", "takewhile", "dropwhile", "filterfalse", "groupby")
 TAKES_FUNCTIONS = frozenset(
@@ -174,7 +177,8 @@ def is_listed(function: Any) -> bool:
             return _is_kernel(name)
         return module in MODULES or name in FUNCTIONS.get(module, ())
     kind = owner if isinstance(owner, type) else type(owner)
-    makers = [base for base in kind.__mro__ if name in vars(base)]
+    makers = [b for b in kind.__mro__ if type(vars(b).get(name)) is not types.FunctionType]
+    makers = [b for b in makers if name in vars(b)]  # what a class of the program has overridden
     if isinstance(owner, type) and not makers:
         makers = [type]
     return bool(makers) and is_listed_type(makers[0])

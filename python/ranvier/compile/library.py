@@ -25,8 +25,6 @@ from ranvier.nn import Module
 from ranvier.optim import Optimizer
 
 STATE = "the state"  # of an optimizer, which the first steps make
-# What a step cannot ask of a Tensor: its own memory, or how often it was changed.
-STATE_OF_TENSORS = frozenset({"_version", "_array", "_cell", "_view", "_grad_fn", "_grad", "_requires_grad"})
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers
 OF_OPTIMIZERS = SETTINGS | {"_plans"}  # which other guards compare
 _NOT_OTHERS = (PACKAGE, os.path.dirname(os.__file__), "<")  # the library's files, Python's, generated code

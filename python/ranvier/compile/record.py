@@ -64,10 +64,12 @@ def record(
     tensors: arrays of NumPy arrive as Tensors. read: whether to note the user's code that runs.
     forward_only: the function is the forward pass of a model; where it returns an argument, as dropout in
     evaluation mode does, and `clones`, the result is a copy, so that a replay can make it in new memory.
+    Without `clones` nobody has asked for the recording.
     program: of the core, run beside the step and compared with it, or None; `check` of the recording then
     knows what differs.
     """
     recorded = Recording(_core.Recording(PACKAGE))
+    recorded.wanted = clones
     arguments = Arguments(recorded, args, kwargs, tensors)
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:

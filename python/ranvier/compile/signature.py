@@ -232,11 +232,12 @@ def parts_of(x: Any, records: bool = True) -> list[Any] | None:
         return [*x.values()]
     if issubclass(kind, tuple) and hasattr(kind, "_fields") and not getattr(x, "__dict__", None):
         return [*x]
-    if not (
-        records and hasattr(kind, "__dataclass_fields__") and getattr(kind, "__new__", None) is object.__new__
-    ):
+    if not (records and hasattr(kind, "__dataclass_fields__")) or issubclass(kind, Module):
         return None
-    return None if issubclass(kind, Module) else [*_attributes(x).values()]
+    new = getattr(kind, "__new__", None)
+    if new is dict.__new__ or new is OrderedDict.__new__:  # as results of the library transformers are
+        return [*_attributes(x).values(), *OrderedDict.values(x)]
+    return [*_attributes(x).values()] if new is object.__new__ else None
 
 
 def _attributes(x: Any) -> dict[str, Any]:
@@ -254,9 +255,12 @@ def with_parts(x: Any, parts: list[Any]) -> Any:
         return kind(zip(x, parts, strict=True))
     if issubclass(kind, tuple):
         return tuple.__new__(kind, parts)
-    made = object.__new__(kind)
-    for name, part in zip(_attributes(x), parts, strict=True):
+    names, items = _attributes(x), x if issubclass(kind, dict) else ()
+    made = OrderedDict.__new__(kind) if issubclass(kind, dict) else object.__new__(kind)
+    for name, part in zip(names, parts, strict=False):
         object.__setattr__(made, name, part)  # a frozen one, too
+    for name, part in zip(items, parts[len(names) :], strict=True):
+        OrderedDict.__setitem__(made, name, part)
     return made
 
 

@@ -10,11 +10,14 @@ more is guarded than was read, never less.
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import enum
 import functools
+import logging
 import sys
 import types
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -26,12 +29,12 @@ from ranvier.compile.executed import Executed, inner_of, names_of
 from ranvier.compile.guards import Guards, is_empty
 from ranvier.compile.kinds import (
     CONTAINERS,
-    HIDDEN,
     NOT_PURE,
     PACKAGE,
     PLAIN,
     PUBLIC,
     SPECIAL,
+    STATE_OF_TENSORS,
     TAKES_A_KEY,
     TAKES_FUNCTIONS,
     Kind,
@@ -39,13 +42,11 @@ from ranvier.compile.kinds import (
     functions_of,
     is_listed,
     is_listed_type,
-    is_numpy_function,
     is_python_class,
     is_read,
 )
 from ranvier.compile.library import (
     OF_OPTIMIZERS,
-    STATE_OF_TENSORS,
     guard_class,
     guard_methods,
     guard_object,
@@ -58,6 +59,17 @@ from ranvier.compile.library import (
     names_of_class,
     read_by_library,
     renew,
+)
+from ranvier.compile.of_python import (
+    guard_array,
+    guard_field,
+    guard_logger,
+    guard_members,
+    guard_namespace,
+    guard_numpy,
+    guard_scalar,
+    guard_set,
+    guard_wrapper,
 )
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
@@ -72,7 +84,6 @@ class Walk(Guards):
 
     Attributes:
         reads_gradients: whether the user's code names `grad`.
-        users: whether anything of the user's own was reached.
         optimizers: those that were reached, with their names.
     """
 
@@ -80,13 +91,16 @@ class Walk(Guards):
         super().__init__(executed.fault)
         self.users = False
         self._codes, self._library, self._called = executed.codes, executed.library, executed.called
+        self._watched = executed.watched
         self._code_names = [names_of(code) for code, _ in executed.codes.values()]
-        self.names = {name for n in self._code_names for name in n.names}
+        self.names = executed.asked.union(*[n.names for n in self._code_names])
         self.texts = {text for n in self._code_names for text in n.texts}
+        self.passed = executed.asked.union(*[n.passed for n in self._code_names])
         self._alone = {name for n in self._code_names for name in n.alone}
         self._sorts = any(n.sorts for n in self._code_names)
-        self.looks_up = any(n.catches for n in self._code_names)
-        self.stores = "__setattr__" in self.names
+        self.looks_up = bool(executed.asked) or any(n.catches for n in self._code_names)
+        self.stores = not self.names.isdisjoint(("__setattr__", "__dict__"))
+        self._reads_code = executed.reads_code or "__code__" in self.names
         self.reads_gradients = "grad" in self.names
         self._reached: set[int] = set()  # ids of code whose functions are guarded
         self.optimizers: list[tuple[Any, str]] = []
@@ -150,7 +164,7 @@ class Walk(Guards):
 
     # --- what code names
     def _refuse_names(self) -> None:
-        hidden = {name for name in self.names & HIDDEN if name not in sys.modules}
+        hidden = {name for n in self._code_names for name in n.hidden if name not in sys.modules}
         hidden |= self.names & (STATE_OF_TENSORS | {"get_type_hints", "get_annotations"})
         if hidden and not self.fault:
             self.fault = f"the step names {min(hidden)}, which no guard compares; use it outside the step"
@@ -161,7 +175,8 @@ class Walk(Guards):
         missing = [name for name in names if name not in variables]
         if missing and variables.get("__builtins__") not in (builtins, vars(builtins)):
             self.deny("built-in names", "of a namespace of its own")
-        self.items(vars(builtins), missing, "the built-in ")
+        self.items(vars(builtins), set(missing) - self._watched, "the built-in ")
+        self.items(vars(builtins), self._watched.intersection(missing), "the built-in ", follow=False)
 
     def module(self, x: types.ModuleType, name: str) -> None:
         # What is only asked for attributes has no others read.
@@ -192,23 +207,9 @@ class Walk(Guards):
         elif is_of_library(kind) or hasattr(kind, "step_root"):
             guard_object(self, x, text)
         elif kind.__module__ == "numpy" and not is_python_class(kind):
-            self._of_numpy(x, text)
+            guard_numpy(self, x, text)
         else:
             self._instance(x, text, base)
-
-    def _of_numpy(self, x: Any, text: str) -> None:
-        self.numpy()
-        if not (isinstance(x, np.dtype) or is_numpy_function(x)):
-            self.deny(text, "a function of NumPy that is not listed")
-
-    def _scalar(self, x: Any, text: str) -> None:
-        self.numpy()
-        if isinstance(x, np.void):  # a row of a table, which can be written to
-            self.deny(text, "a row of a table of NumPy")
-
-    def _array(self, x: Any, text: str) -> None:
-        remedy = "make it a Tensor outside the step (rv.tensor), which a replay reads as it is"
-        self.deny(text, "an array of NumPy, whose elements are not compared", remedy)
 
     def _optimizer(self, x: Any, text: str) -> None:
         if not is_of_library(type(x)):
@@ -217,11 +218,6 @@ class Walk(Guards):
         others = names_of_class(type(x)) if self.looks_up else self.names - vars(x).keys()
         self.items(vars(x), self.names - others - OF_OPTIMIZERS, f"{text}.")
         self.optimizers.append((x, text))
-
-    def _namespace(self, x: types.SimpleNamespace, text: str) -> None:  # C makes its text and comparisons
-        self.users = True
-        self.whole(vars(x), (f"{text}.", ""))
-        self.stack += [(value, f"{text}.{name}") for name, value in vars(x).items()]
 
     def _cell(self, cell: Any, name: str, f: Any, of_library: bool) -> None:
         """of_library: a decorator of it may lead to a function of the user's."""
@@ -260,7 +256,8 @@ class Walk(Guards):
             self.add((Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
         if id(code) in self._codes:
             self._reached.add(id(code))
-        if id(code) in self._codes or id(code) in self._library:  # of a named tuple, or a decorator
+        ran = id(code) in self._codes or id(code) in self._library  # of a named tuple, or a decorator
+        if ran or self._reads_code:
             expected = code, f.__defaults__, f.__kwdefaults__
             self.add((Kind.FUNCTION, f, "", expected, f"the function {f.__name__}"))
             self.stack += [(value, f"a default of {f.__name__}") for value in expected[1:]]
@@ -280,10 +277,6 @@ class Walk(Guards):
         if x in TAKES_FUNCTIONS or (x in TAKES_A_KEY and self._sorts):
             self._takes_functions = True
 
-    def _wrapper(self, x: Any, text: str) -> None:
-        if not is_listed(x):
-            self.deny(text, "which is made in C")
-
     # --- classes and their instances
     def _class(self, kind: type, text: str) -> None:
         """Guards what the code can read of a class."""
@@ -292,7 +285,7 @@ class Walk(Guards):
         if asks or "_is_protocol" in vars(kind):
             self.deny(text, "a protocol, which looks for names of its own")
         if isinstance(kind, enum.EnumMeta):
-            self.deny(text, "an enumeration, a kind of value that is not listed; use its value")
+            guard_members(self, kind)
         self._takes_functions = self._takes_functions or kind in TAKES_FUNCTIONS
         if is_of_library(kind):
             guard_class(self, kind)
@@ -322,13 +315,15 @@ class Walk(Guards):
     def _members(self, kind: type) -> None:
         """What the code has used of a class of the user's."""
         self.users = True
+        everything = self.stores or "__getattribute__" in names_of_class(kind)
         for name, value in list(vars(kind).items()):
             functions, text = functions_of(value), f"{kind.__name__}.{name}"
             codes = [f.__code__ for f in functions]
             if name in SPECIAL and isinstance(value, types.BuiltinFunctionType) and not is_listed(value):
                 self.deny(text, f"which calls {value.__name__}")  # no event tells of that
             ran = any(id(c) in self._codes or id(c) in self._library for c in codes)
-            if ran or (name in self.names and not isinstance(value, _DESCRIPTORS)):
+            named = name in self.names or (everything and type(value) in CONTAINERS and name[:2] != "__")
+            if ran or (named and not isinstance(value, _DESCRIPTORS)):
                 self.stack.extend((part, text) for part in (value, *functions))
 
     def _instance(self, x: Any, text: str, base: type | None) -> None:
@@ -337,16 +332,16 @@ class Walk(Guards):
         if not all(b is object or b is base or is_python_class(b) for b in kind.__mro__):
             self.deny(text, f"a {kind.__name__}, a kind of value that is not listed")
             return
-        if "__getattribute__" in names_of_class(kind):
-            self.deny(text, f"a {kind.__name__}, whose attributes are looked up in its own way")
-            return
+        # Whether its code looks any name up.
+        own_way = "__getattribute__" in names_of_class(kind)
         self.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
         self.stack.append((kind, f"the class of {text}"))
         # Whether code takes part that is not read: of Python or NumPy.
         of_python = any(
             is_python_class(b) and not is_of_library(b) and not is_read(file_of(b)) for b in kind.__mro__
         )
-        names = set(own or ()) if of_python or self.stores else read_by_library(kind, own or {}, self.names)
+        everything = of_python or own_way or self.stores
+        names = set(own or ()) if everything else read_by_library(kind, own or {}, self.names)
         if own is not None:
             if names is not self.names and names >= own.keys():
                 self.whole(own, (f"{text}.", ""))
@@ -356,26 +351,30 @@ class Walk(Guards):
             if not (self.looks_up or hasattr(kind, "__getattr__")):
                 names = names & (own.keys() | names_of_class(kind))
             self.items(own, names, f"{text}.")
-        guard_slots(self, x, text, None if of_python else self.names)
+        guard_slots(self, x, text, None if of_python or own_way else self.names)
 
 
 # What follows a value, by its class.
 _FOLLOW: dict[Any, Callable[[Walk, Any, str], None]] = {
     Tensor: guard_tensor,
-    np.ndarray: Walk._array,
-    np.generic: Walk._scalar,
-    np.ufunc: Walk._of_numpy,
-    np.dtype: Walk._of_numpy,
+    np.ndarray: guard_array,
+    np.generic: guard_scalar,
+    np.ufunc: guard_numpy,
+    np.dtype: guard_numpy,
     DType: lambda walk, x, text: None,
     types.FunctionType: Walk._function,
     types.MethodType: Walk._method,
     types.BuiltinFunctionType: Walk._builtin,
     types.MethodDescriptorType: Walk._builtin,
-    types.WrapperDescriptorType: Walk._wrapper,
+    types.WrapperDescriptorType: guard_wrapper,
     types.ModuleType: lambda walk, x, text: walk._module(x, walk.names),
     **dict.fromkeys(PUBLIC, lambda walk, x, text: walk.stack.append((x.__wrapped__, text))),
-    types.SimpleNamespace: Walk._namespace,
+    types.SimpleNamespace: guard_namespace,
     type: Walk._class,
+    set: guard_set,
+    dataclasses.Field: guard_field,
+    logging.Logger: guard_logger,
+    ContextVar: lambda walk, x, text: None,  # a call of a method of it is refused
     Optimizer: Walk._optimizer,
     Registry: lambda walk, x, text: walk.container(x, text, dict),
     Transient: lambda walk, x, text: None,  # of files, not of steps

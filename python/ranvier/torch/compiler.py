@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ranvier.autograd.recording import current, recordings
+
 
 def is_compiling() -> bool:
-    """False: a step is recorded while it runs as any other code."""
+    """Whether a compiled function is recorded, or compared with its program: libraries read no values."""
+    recording = current() if recordings else None
+    return recording is not None and recording.wanted
+
+
+def is_exporting() -> bool:
+    """False: there is no graph of a module."""
     return False
 
 
-is_dynamo_compiling = is_exporting = is_compiling
+is_dynamo_compiling = is_compiling
 
 
 def disable(fn: Any = None, recursive: bool = True, **settings: Any) -> Any:

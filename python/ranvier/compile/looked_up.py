@@ -1,0 +1,63 @@
+"""Names that are made at run time: `getattr(config, name)` is recorded as if the code had the name.
+
+While a step is recorded, the built-in functions are others, which note the names that they get. A reference
+to the function made in C, as in `functools.partial(getattr, x)` made before, is refused as such.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+from ranvier.autograd.recording import current
+from ranvier.compile.kinds import HIDDEN, PACKAGE, STATE_OF_TENSORS, is_read
+from ranvier.compile.locks import Lock
+
+LOOK_UP = frozenset({"getattr", "hasattr"})
+_STORE = frozenset({"setattr", "delattr"})
+WATCHED = LOOK_UP | _STORE
+_OWN = HIDDEN | STATE_OF_TENSORS  # of objects of Python and the library
+_made = {name: vars(builtins)[name] for name in WATCHED}  # in C
+_active: list[Any] = []
+_lock = Lock()
+
+
+def _noted(name: str) -> Any:
+    function = _made[name]
+
+    def look(*args: Any, **kwargs: Any) -> Any:
+        recording = current()
+        file = sys._getframe(1).f_code.co_filename
+        if recording is not None and recording.executed in _active and not file.startswith(PACKAGE):
+            text, by_user = args[1] if len(args) > 1 else None, is_read(file)
+            if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
+                recording.executed.refuse_call(name)
+            elif by_user or text[:2] != "__" or text == "__dataclass_fields__":
+                recording.executed.asked.add(text)
+        return function(*args, **kwargs)
+
+    look.__name__ = look.__qualname__ = name
+    return look
+
+
+_noting = {name: _noted(name) for name in WATCHED}
+
+
+def watch(executed: Any) -> frozenset[str]:
+    """Notes the names from now on: of these functions, of none where the program has replaced one."""
+    with _lock:
+        if not _active and any(vars(builtins).get(name) is not made for name, made in _made.items()):
+            return frozenset()
+        _active.append(executed)
+        vars(builtins).update(_noting)
+    return WATCHED
+
+
+def unwatch(executed: Any) -> None:
+    """No longer."""
+    with _lock:
+        if executed in _active:
+            _active.remove(executed)
+            if not _active:
+                vars(builtins).update(_made)
