@@ -246,6 +246,9 @@ OTHERS = {
     "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
 } | unused.OTHERS
 
+_BITS = (f"{sign}int{n}" for sign in ("", "u") for n in range(1, 8))
+OTHERS |= {name: f"ranvier.torch.types.{name}" for name in _BITS}
+
 # methods of Tensor that are functions of PyTorch, too, as are all whose names end with _
 FUNCTIONS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
 
