@@ -145,6 +145,18 @@ def test_gradients_of_factors(upper):
         assert gradgradcheck(function, (leaf(SYMMETRIC),))
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (2, 3, 5), (0, 4, 2), (3, 0)])
+def test_factors_of_matrices_that_are_not_square(shape):
+    a = np.random.default_rng(0).normal(size=shape)
+    p, low, up = rv.linalg.lu(rv.tensor(a))
+    np.testing.assert_allclose((p @ low @ up).numpy(), a, atol=1e-12)
+    assert low.shape[-1] == up.shape[-2] == min(shape[-2:])
+    if a.size:
+        for part in (1, 2):
+            assert gradcheck(lambda a, part=part: rv.linalg.lu(a)[part], (leaf(a),))
+            assert gradgradcheck(lambda a, part=part: rv.linalg.lu(a)[part], (leaf(a),))
+
+
 def test_lu_solve():
     x = rv.lu_solve(rv.tensor(B), *rv.lu(rv.tensor(A))).numpy()
     np.testing.assert_allclose(A @ x, B, atol=1e-12)

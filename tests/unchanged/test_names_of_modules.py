@@ -4,6 +4,7 @@ import numpy as np
 import ranvier as rv
 from ranvier.torch.former import svd
 from support.python import printed
+from support.refused import refused
 
 PROGRAM = """
 import torch, copy, pickle
@@ -110,6 +111,13 @@ print("done")
 
 def test_names_that_libraries_import():
     assert printed("-m", "ranvier.torch", "-c", PROGRAM) == "done\n"
+
+
+def test_dtypes_of_few_bits_can_be_named():
+    from ranvier.torch.types import BITS
+
+    assert (repr(BITS["uint3"]), BITS["int7"].is_signed, len(BITS)) == ("torch.uint3", True, 14)
+    refused(TypeError, "expected a dtype", rv.zeros, 2, dtype=BITS["int4"])
 
 
 def test_svd_gives_v_itself():

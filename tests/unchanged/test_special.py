@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.loss.base import Shapes
-from ranvier.torch.former import eig, eigvals
+from ranvier.torch.former import eig, eigvals, pca_lowrank, skip_init, svd_lowrank
 from ranvier.torch.special import erfcx
 from support.refused import refused
 
@@ -47,6 +47,33 @@ def test_eig_of_real_eigenvalues():
 def test_eig_refuses_what_it_cannot_give():
     refused(NotImplementedError, "[eig] got a matrix with gradients", eig, rv.eye(2).requires_grad_())
     refused(ValueError, "[eig] got A of shape (2, 3)", eig, rv.ones(2, 3))
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (4, 9), (2, 6, 6)])
+def test_the_largest_singular_values(shape):
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(*shape[:-1], 3)) @ rng.normal(size=(*shape[:-2], 3, shape[-1]))
+    u, s, v = svd_lowrank(rv.tensor(a), 3)
+    np.testing.assert_allclose((u * s.unsqueeze(-2) @ v.mT).numpy(), a, atol=1e-10)
+    u, s, v = svd_lowrank(rv.tensor(a + 1), 3, M=rv.ones(shape[-1], dtype=rv.float64))
+    np.testing.assert_allclose(s.numpy(), np.linalg.svd(a)[1][..., :3], rtol=1e-10)
+    centred = a - a.mean(-2, keepdims=True)
+    np.testing.assert_allclose(
+        pca_lowrank(rv.tensor(a), 3).S.numpy(), np.linalg.svd(centred)[1][..., :3], atol=1e-10
+    )
+    assert pca_lowrank(rv.tensor(a)).V.shape == (*shape[:-2], shape[-1], min(6, *shape[-2:]))
+
+
+def test_a_module_whose_values_do_not_matter_takes_no_numbers():
+    rv.manual_seed(0)
+    expected = rv.rand(3)
+    rv.manual_seed(0)
+    assert skip_init(rv.nn.Linear, 2, 3, device="cpu").weight.shape == (3, 2)
+    assert rv.rand(3).equal(expected)
+
+
+def test_a_generator_has_a_device():
+    assert rv.Generator("cpu").device == rv.device("cpu")
 
 
 @pytest.mark.parametrize("loss", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])

@@ -11,8 +11,6 @@ import ranvier as rv
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
-LUFactor = namedtuple("LUFactor", "LU pivots info")
-Solution = namedtuple("Solution", "result info")
 Complex = namedtuple("Complex", "real imag")
 
 
@@ -54,48 +52,9 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
 
 def pca_lowrank(A: Any, q: int | None = None, center: bool = True, niter: int = 2) -> SVD:
     """`svd_lowrank` of A minus the means of its columns; q: min(6, rows, columns) unless given."""
-    return svd_lowrank(A - A.mean(-2, True) if center else A, min(6, *A.shape[-2:]) if q is None else q, niter)
-
-
-def lu_factor_ex(A: Any, *, pivot: bool = True, check_errors: bool = False) -> LUFactor:
-    """The factors in one matrix, the exchanged rows, and info: 0, or the place of the first 0 on U's diagonal,
-    from 1. check_errors: raises linalg.LinAlgError there.
-
-    >>> import ranvier as rv
-    >>> lu_factor_ex(rv.ones(2, 2)).info.item()
-    2
-    """
-    factors, pivots = rv.linalg.lu_factor(A, pivot=pivot)
-    singular = factors.detach().diagonal(dim1=-2, dim2=-1) == 0
-    info = rv.where(singular.any(-1), singular.to(rv.int32).argmax(-1) + 1, 0).to(rv.int32)
-    if check_errors and info.any():
-        raise rv.linalg.LinAlgError(f"[lu_factor] got a matrix whose U has 0 at {info.max().item()}; expected none")
-    return LUFactor(factors, pivots, info)
-
-
-def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool = False) -> Any:
-    """X with A X = B, for the factors of A; left=False: X A = B; adjoint: with the transpose of A.
-
-    >>> import ranvier as rv
-    >>> lu_solve(*rv.linalg.lu_factor(rv.tensor([[2.0, 0.0], [0.0, 4.0]])), rv.ones(2, 1)).tolist()
-    [[0.5], [0.25]]
-    """
-    solve, B = rv.linalg.solve_triangular, B if left else B.mT
-    rows, lower, upper = rv.lu_unpack(LU, pivots)
-    if adjoint == left:
-        X = rows @ solve(lower.mT, solve(upper.mT, B, upper=False), upper=True, unitriangular=True)
-    else:
-        X = solve(upper, solve(lower, rows.mT @ B, upper=False, unitriangular=True), upper=True)
-    return X if left else X.mT
-
-
-def solve_ex(A: Any, B: Any, *, left: bool = True, check_errors: bool = False) -> Solution:
-    """X with A X = B (left=False: X A = B), and lu_factor_ex's info: where it is not 0, X has no meaning."""
-    factors, pivots, info = lu_factor_ex(A, check_errors=check_errors)
-    vector = B.ndim == 1 or B.shape == A.shape[:-1] != A.shape[:-2] + B.shape[-2:]
-    factors = rv.where((info > 0)[..., None, None], rv.eye(A.shape[-1], dtype=A.dtype), factors)
-    X = lu_solve(factors, pivots, B[..., None] if vector else B, left=left)
-    return Solution(X[..., 0] if vector else X, info)
+    return svd_lowrank(
+        A - A.mean(-2, True) if center else A, min(6, *A.shape[-2:]) if q is None else q, niter
+    )
 
 
 def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:

@@ -13,7 +13,9 @@ def job():
     """Tiny networks of random weights."""
     sizes = {"block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
     down, up = ("DownBlock2D", "AttnDownBlock2D"), ("AttnUpBlock2D", "UpBlock2D")
-    unet = diffusers.UNet2DModel(8, 3, 3, down_block_types=down, up_block_types=up, attention_head_dim=4, **sizes)
+    unet = diffusers.UNet2DModel(
+        8, 3, 3, down_block_types=down, up_block_types=up, attention_head_dim=4, **sizes
+    )
     fill(unet)
     images, noise = (torch.from_numpy(normal(2, 3, 8, 8, seed=seed)) for seed in (0, 1))
     times = torch.from_numpy(labels(2, classes=1000))

@@ -8,7 +8,10 @@ from weights import normal, uniform
 
 def job():
     """Each function on two images."""
-    other, turn = torch.from_numpy(uniform(2, 3, 16, 16, seed=1)), torch.from_numpy(uniform(2, low=30, high=45))
+    other, turn = (
+        torch.from_numpy(uniform(2, 3, 16, 16, seed=1)),
+        torch.from_numpy(uniform(2, low=30, high=45)),
+    )
     near = torch.eye(3) + 0.01 * torch.from_numpy(normal(2, 3, 3))
     functions = {
         "gauss": lambda x: filters.gaussian_blur2d(x, (3, 3), (1.5, 1.5)),

@@ -6,7 +6,9 @@ from weights import fill, normal
 
 _BASE = {"image_size": 32, "num_classes": 5}
 _ONE = _BASE | {"dim": 16, "depth": 1, "heads": 2, "mlp_dim": 32}
-_CVT = {f"s{i}_{name}": size for i in (1, 2, 3) for name, size in (("emb_dim", 8 * i), ("depth", 1), ("heads", i))}
+_CVT = {
+    f"s{i}_{name}": size for i in (1, 2, 3) for name, size in (("emb_dim", 8 * i), ("depth", 1), ("heads", i))
+}
 
 
 def job():

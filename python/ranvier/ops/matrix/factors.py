@@ -280,58 +280,70 @@ def _has_full_rank(R: Array, least: float) -> bool:
 
 
 class Lu(Function):
-    """L and U with P L U = A (..., n, n) in one matrix, and the exchanged rows, counted from 1"""
+    """L and U with P L U = A (..., m, n) in one matrix, and the exchanged rows, counted from 1"""
 
     by_numpy = True
     backward = by_rule
 
     def forward(self, A: Array) -> Any:
-        n = A.shape[-1]
-        both = A.reshape(math.prod(A.shape[:-2]), n, n).copy()
-        pivots = np.zeros(both.shape[:2], np.int32)
-        for lu, rows in zip(both, pivots, strict=True):
-            for i in range(n):
-                largest = i + int(np.argmax(np.abs(lu[i:, i])))
-                rows[i] = largest + 1
-                lu[[i, largest]] = lu[[largest, i]]
-                if lu[i, i] != 0:
-                    lu[i + 1 :, i] /= lu[i, i]
-                    lu[i + 1 :, i + 1 :] -= np.outer(lu[i + 1 :, i], lu[i, i + 1 :])
-        self.factors = both.reshape(A.shape), pivots.reshape(A.shape[:-1])
+        size, (m, n) = min(A.shape[-2:]), A.shape[-2:]
+        both = A.reshape(math.prod(A.shape[:-2]), m, n).copy()
+        pivots, each = np.zeros((len(both), size), np.int32), np.arange(len(both))
+        for i in range(size):
+            largest = i + np.argmax(np.abs(both[:, i:, i]), 1)
+            pivots[:, i] = largest + 1
+            both[each, i], both[each, largest] = both[each, largest], both[each, i]
+            pivot = both[:, i, i, None]
+            both[:, i + 1 :, i] /= np.where(pivot == 0, 1, pivot)
+            both[:, i + 1 :, i + 1 :] -= both[:, i + 1 :, i, None] * both[:, i, None, i + 1 :]
+        self.factors = both.reshape(A.shape), pivots.reshape(*A.shape[:-2], size)
         return self.factors
 
 
 @rule(Lu)
 def _of_lu(node: Any, dLU: Tensor, _: Any = None) -> Tensor:
-    """P L^-T (the lower triangle of L^T dL, without its diagonal, and the upper one of dU U^T) U^-T."""
-    both = of_output(node, node.factors[0], 0)
+    """Of a square A: P L^-T (the lower triangle of L^T dL, without its diagonal, and the upper one of dU U^T)
+    U^-T. More rows of L are A2 U^-1, more columns of U are L^-1 A2: they add to dA2, dU and dL."""
+    both, size = of_output(node, node.factors[0], 0), min(dLU.shape[-2:])
+    more, axis = (both[..., size:, :], -2) if dLU.shape[-2] > size else (both[..., size:], -1)
+    dmore = dLU[..., size:, :] if axis == -2 else dLU[..., size:]
+    both, dLU = both[..., :size, :size], dLU[..., :size, :size]
     L, U = _unpacked(both)
+    if axis == -2:
+        dmore = SolveTriangular("lu", True).apply(both, dmore.mT).mT
+        dLU = dLU - triu(matmul(more.mT, dmore))
+    elif dmore.shape[-1]:
+        dmore = SolveTriangular("lu", True, True).apply(both.mT, dmore)
+        dLU = dLU - tril(matmul(dmore, more.mT), -1)
     inner = tril(matmul(L.mT, tril(dLU, -1)), -1) + triu(matmul(triu(dLU), U.mT))
     left = SolveTriangular("lu", True, True).apply(both.mT, inner)
     dA = SolveTriangular("lu", True).apply(both, left.mT).mT
-    return matmul(wrap(_exchanges(node.factors[1], dA.dtype)), dA)
+    dA = cat((dA, dmore), axis) if dmore.shape[axis] else dA
+    return matmul(wrap(_exchanges(node.factors[1], dA.shape[-2], dA.dtype)), dA)
 
 
 def _unpacked(both: Tensor) -> tuple[Tensor, Tensor]:
-    return tril(both, -1) + wrap(np.eye(both.shape[-1], dtype=both.dtype)), triu(both)
+    size = min(both.shape[-2:])
+    ones = wrap(np.eye(both.shape[-2], size, dtype=both.dtype))
+    return tril(both[..., :size], -1) + ones, triu(both[..., :size, :])
 
 
-def _exchanges(pivots: Array, dtype: Any) -> Array:
-    """The matrix P of the exchanged rows."""
-    n = pivots.shape[-1]
-    order = np.broadcast_to(np.arange(n), pivots.shape).copy()
-    rows = math.prod(pivots.shape[:-1]), n
-    for some, exchanged in zip(order.reshape(rows), pivots.reshape(rows), strict=True):
+def _exchanges(pivots: Array, n: int, dtype: Any) -> Array:
+    """The matrix P of the exchanged rows, of n."""
+    order = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
+    count = math.prod(pivots.shape[:-1])
+    lists = pivots.reshape(count, pivots.shape[-1])
+    for some, exchanged in zip(order.reshape(count, n), lists, strict=True):
         for i, pivot in enumerate(exchanged - 1):
             some[[i, pivot]] = some[[pivot, i]]
     return np.ascontiguousarray(np.swapaxes(np.eye(n, dtype=dtype)[order], -1, -2))
 
 
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
-    """The factors of A (..., n, n) in one matrix, L below the diagonal and U above, and the rows that were
-    exchanged (..., n), counted from 1. With get_infos also zeros (...). pivot=False is refused.
+    """The factors of A (..., m, n) in one matrix, L below the diagonal and U above, and the rows that were
+    exchanged (..., min(m, n)), counted from 1. With get_infos also zeros (...). pivot=False is refused.
     | rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])).pivots -> tensor([2, 2], dtype=torch.int32)"""
-    A = matrix("lu", A)
+    A = matrix("lu", A, False)
     if not pivot:
         raise OpError("[lu] got pivot=False; expected True")
     factors = LUFactors(*Lu().apply(A))
@@ -347,8 +359,8 @@ def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
     tensor([[1., 2.],
             [2., 2.]])
     """
-    both, pivots = matrix("lu_unpack", LU_data), as_tensor("lu_unpack", LU_pivots)
-    return LUResult(by_numpy(_exchanges, pivots._array, both.dtype), *_unpacked(both))
+    both, pivots = matrix("lu_unpack", LU_data, False), as_tensor("lu_unpack", LU_pivots)
+    return LUResult(by_numpy(_exchanges, pivots._array, both.shape[-2], both.dtype), *_unpacked(both))
 
 
 def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
@@ -356,7 +368,9 @@ def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
     | rv.lu_solve(rv.tensor([[3.0], [4.0]]), *rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
     -> tensor([[1.], [1.]])"""
     both, pivots = matrix("lu_solve", LU_data), as_tensor("lu_solve", LU_pivots)
-    right = matmul(by_numpy(_exchanges, pivots._array, both.dtype).mT, matrix("lu_solve", input, False))
+    right = matmul(
+        by_numpy(_exchanges, pivots._array, both.shape[-1], both.dtype).mT, matrix("lu_solve", input, False)
+    )
     inner = SolveTriangular("lu_solve", False, True).apply(both, right)
     return SolveTriangular("lu_solve", True).apply(both, inner)
 
