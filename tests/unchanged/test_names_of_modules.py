@@ -2,6 +2,7 @@
 
 import numpy as np
 import ranvier as rv
+from ranvier.torch import machine
 from ranvier.torch.former import svd
 from support.python import printed
 from support.refused import refused
@@ -111,6 +112,14 @@ print("done")
 
 def test_names_that_libraries_import():
     assert printed("-m", "ranvier.torch", "-c", PROGRAM) == "done\n"
+
+
+def test_the_folder_of_the_hub(monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", "/cache")
+    assert machine.get_dir() == "/cache/hub"
+    monkeypatch.setattr(machine, "_folder", [])
+    machine.set_dir("/other")
+    assert machine.get_dir() == "/other"
 
 
 def test_dtypes_of_few_bits_can_be_named():

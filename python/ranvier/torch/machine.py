@@ -64,6 +64,19 @@ def home() -> str:
     return os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
 
 
+_folder: list[str] = []
+
+
+def get_dir() -> str:
+    """The folder of `set_dir`, or hub in TORCH_HOME."""
+    return _folder[0] if _folder else os.path.join(home(), "hub")
+
+
+def set_dir(d: str | os.PathLike[str]) -> None:
+    """Sets what `get_dir` gives."""
+    _folder[:] = [os.path.expanduser(d)]
+
+
 def tqdm(*args: Any, **settings: Any) -> Any:
     """A progress bar."""
     from tqdm.auto import tqdm as bar  # type: ignore[import-untyped]

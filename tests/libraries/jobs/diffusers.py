@@ -5,7 +5,9 @@ import torch
 from torch import nn
 from weights import fill, labels, normal
 
-_SCHEDULES = "DDIM DDPM DPMSolverMultistep DEISMultistep EulerDiscrete Heun PNDM UniPCMultistep".split()
+_SCHEDULES = """
+    DDIM DDPM DPMSolverMultistep DEISMultistep EulerDiscrete Heun PNDM UniPCMultistep
+"""
 _ENDS = {"EulerDiscrete": "EulerDiscreteScheduler", "Heun": "HeunDiscreteScheduler"}
 
 
@@ -23,7 +25,7 @@ def job():
     loss = nn.functional.mse_loss(unet(noisy, times).sample, noise)
     loss.backward()
     answer = {"loss": loss, "gradient": unet.conv_in.weight.grad}
-    for name in _SCHEDULES:
+    for name in _SCHEDULES.split():
         schedule = getattr(diffusers, _ENDS.get(name, f"{name}Scheduler"))()
         schedule.set_timesteps(4)
         x, settings = noise, {"generator": torch.Generator().manual_seed(0)} if name == "DDIM" else {}

@@ -7,9 +7,9 @@ from weights import fill, normal
 
 _NAMES = """
     a2grad adabelief adabound adai adalite adamg adamod adamp adams adan adapnm adashift adasmooth
-    ademamix adopt aggmo apollo avagrad came diffgrad fadam focus fromage grams lamb laprop lars lion
-    madgrad mars msvag nero novograd padam pid pnm prodigy qhadam qhm ranger sgdp sgdw shampoo sm3 srmm stableadamw
-    swats tiger vsgd yogi
+    ademamix adopt aggmo apollo avagrad came diffgrad fadam focus fromage grams lamb laprop lars
+    lion madgrad mars msvag nero novograd padam pid pnm prodigy qhadam qhm ranger sgdp sgdw shampoo
+    sm3 srmm stableadamw swats tiger vsgd yogi
 """
 
 

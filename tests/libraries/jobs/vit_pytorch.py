@@ -20,16 +20,36 @@ def job():
         "cait": cait.CaiT(patch_size=8, cls_depth=1, **_ONE),
         "t2t": t2t.T2TViT(t2t_layers=((7, 4), (3, 2)), **_ONE),
         "cct": cct.CCT(
-            img_size=32, embedding_dim=16, n_conv_layers=1, num_layers=1, num_heads=2, mlp_ratio=2, num_classes=5,
-            dropout_rate=0.0, attention_dropout=0.0, stochastic_depth_rate=0.0,
+            img_size=32,
+            embedding_dim=16,
+            n_conv_layers=1,
+            num_layers=1,
+            num_heads=2,
+            mlp_ratio=2,
+            num_classes=5,
+            dropout_rate=0.0,
+            attention_dropout=0.0,
+            stochastic_depth_rate=0.0,
         ),
         "cvt": cvt.CvT(num_classes=5, **_CVT),
         "nest": nest.NesT(patch_size=4, dim=16, heads=2, num_hierarchies=2, block_repeats=(1, 1), **_BASE),
         "cross": cross_vit.CrossViT(
-            depth=1, sm_dim=16, sm_patch_size=8, sm_enc_depth=1, sm_enc_heads=2, lg_dim=16, lg_patch_size=16,
-            lg_enc_depth=1, lg_enc_heads=2, cross_attn_depth=1, cross_attn_heads=2, dropout=0.0, emb_dropout=0.0, **_BASE,
+            depth=1,
+            sm_dim=16,
+            sm_patch_size=8,
+            sm_enc_depth=1,
+            sm_enc_heads=2,
+            lg_dim=16,
+            lg_patch_size=16,
+            lg_enc_depth=1,
+            lg_enc_heads=2,
+            cross_attn_depth=1,
+            cross_attn_heads=2,
+            dropout=0.0,
+            emb_dropout=0.0,
+            **_BASE,
         ),
-    }  # fmt: skip
+    }
     answer, images = {}, torch.from_numpy(normal(2, 3, 32, 32))
     for name, model in models.items():
         answer[name] = fill(model)(images)
