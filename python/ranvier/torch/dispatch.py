@@ -14,7 +14,6 @@ import importlib
 import pkgutil
 import threading
 import types
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,78 +23,28 @@ import ranvier.nn as nn
 import ranvier.nn.functional
 import ranvier.nn.init
 import ranvier.ops as ops
-from ranvier import Tensor, no_grad
+from ranvier import Tensor
 from ranvier.autograd.duplicates import rebuild
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.recurrent import RNNBase
 from ranvier.ops.attach import Later
 from ranvier.ops.first_use import FUNCTIONAL_OF
 from ranvier.ops.shape.index import getitem
+from ranvier.torch.asking import (
+    ASK_NOBODY,
+    BINARY,
+    CALLED,
+    F_BUILT_IN,
+    ONLY_MODES,
+    OPERATORS,
+    OWN_GLOBALS,
+    PLAIN,
+    SPACES,
+    SPECIAL,
+)
+from ranvier.torch.out import written
 
 _MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
-
-# --- which of PyTorch's functions are written in Python, and which ask modes only
-_IN_PYTHON = """
-    atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum lu
-    meshgrid norm split stft istft tensordot unique unique_consecutive unravel_index pca_lowrank svd_lowrank
-"""
-_NOT_WRAPPED = """
-    are_deterministic_algorithms_enabled broadcast_shapes compile compiled_with_cxx11_abi cond from_dlpack
-    get_default_device get_deterministic_debug_mode get_float32_matmul_precision get_rng_state initial_seed
-    is_deterministic_algorithms_warn_only_enabled is_storage is_tensor is_warn_always_enabled load lobpcg
-    manual_seed save seed set_default_device set_default_dtype set_default_tensor_type
-    set_deterministic_debug_mode set_float32_matmul_precision set_printoptions set_rng_state set_warn_always
-    typename use_deterministic_algorithms vmap while_loop
-"""
-_FACTORIES = """
-    arange as_tensor asarray bartlett_window blackman_window empty empty_permuted empty_strided eye from_file
-    from_numpy frombuffer full hamming_window hann_window kaiser_window linspace logspace normal ones rand
-    rand_like randint randint_like randn randn_like randperm range scalar_tensor tensor tril_indices
-    triu_indices vander zeros as_strided can_cast promote_types result_type get_default_dtype get_num_threads
-    is_grad_enabled is_inference_mode_enabled set_num_threads is_autocast_enabled
-"""
-_BUILT_IN = """
-    adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear celu_ channel_shuffle conv1d conv2d conv3d
-    conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity elu_ gelu hardshrink
-    hardtanh_ leaky_relu_ linear logsigmoid native_channel_shuffle one_hot pairwise_distance pdist
-    pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
-    threshold_
-"""
-_SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
-    "": frozenset(_IN_PYTHON.split()),
-    "functional": frozenset(_IN_PYTHON.split()),
-    "autograd": frozenset({"backward", "grad"}),
-    "linalg": frozenset[str](),
-    "special": frozenset[str](),
-    "nn.functional": None,  # all but those of _BUILT_IN
-    "nn.init": None,
-}
-_PLAIN, _ONLY_MODES, _F_BUILT_IN = (frozenset(x.split()) for x in (_NOT_WRAPPED, _FACTORIES, _BUILT_IN))
-# --- attributes of Tensor: what operators give as the function, and what asks nobody
-_OPERATORS = {
-    **{f"__{r}{op}__": op for op in ("add", "mul") for r in ("", "r")},
-    **{f"__{op}__": op for op in ("sub", "matmul", "neg", "abs", "lt", "le", "gt", "ge", "ne")},
-    **{f"__i{op}__": f"{op}_" for op in ("add", "sub", "mul")},
-    **{f"__r{op}__": f"bitwise_{op}" for op in ("and", "or", "xor")},
-    **{"__truediv__": "div", "__mod__": "remainder", "__rmatmul__": "__rmatmul__", "__itruediv__": "div_"},
-    **{"__imod__": "remainder_", "__ifloordiv__": "floor_divide_", "ndimension": "dim", "nelement": "numel"},
-}
-_CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # PyTorch's __name__
-_OF_ONE = """
-    abs neg array array_wrap bool complex contains deepcopy dlpack dlpack_device float format getitem index
-    int invert len reduce_ex repr reversed setitem setstate copy
-"""
-_DUNDERS = """
-    and array array_wrap bool complex contains deepcopy dlpack dlpack_device eq float floordiv format
-    getitem iand ifloordiv ilshift imod index int invert ior ipow irshift ixor len lshift or pow
-    reduce_ex repr reversed rfloordiv rlshift rmod rpow rrshift rshift rsub rtruediv setitem setstate xor copy
-"""
-_BINARY = frozenset({*_OPERATORS, *(f"__{name}__" for name in _DUNDERS.split())}) - {
-    f"__{name}__" for name in _OF_ONE.split()
-}
-_SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | _OPERATORS.keys()
-_OWN_GLOBALS = {"__name__": "ranvier."}
-_ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
 
 _made: dict[tuple[str, int], Any] = {}  # the objects of functions, by path and the id of what they wrap
 _is_active = False
@@ -110,13 +59,13 @@ def public(function: Any, path: str) -> Any:
     space, _, name = path.rpartition(".")
     if type(function) in (_core.PublicFunction, _core.PublicMethod):
         function = getattr(function, "__wrapped__")  # noqa: B009
-    if not isinstance(function, _FUNCTIONS) or space not in _SPACES or (space == "" and name in _PLAIN):
+    if not isinstance(function, _FUNCTIONS) or space not in SPACES or (space == "" and name in PLAIN):
         return function
     made = _made.get((path, id(function)))
     if made is None:
-        binding = _SPACES[space]
-        binds = name in binding if binding is not None else name not in _F_BUILT_IN
-        how = _RETRIES | _BINDS * binds | _MODES_ONLY * (space == "" and name in _ONLY_MODES)
+        binding = SPACES[space]
+        binds = name in binding if binding is not None else name not in F_BUILT_IN
+        how = _RETRIES | _BINDS * binds | _MODES_ONLY * (space == "" and name in ONLY_MODES)
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
@@ -237,27 +186,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
         raise error
     out = kwargs.pop("out")
     result = func.__wrapped__(*args, **kwargs)
-    return result if out is None else _written(func.__name__, out, result)
-
-
-def _written(name: str, out: Any, result: Any) -> Any:
-    """`out` with the values of the result, off the tape; several of several. It gets the shape of the result,
-    with PyTorch's warning if it has elements."""
-    if isinstance(out, (tuple, list)):
-        parts = [_written(name, *pair) for pair in zip(out, result, strict=True)]
-        return getattr(type(result), "_make", tuple)(parts)
-    if result.requires_grad or out.requires_grad:
-        raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
-    with no_grad():
-        if out.numel() == 0 != result.numel():
-            out.data = result.to(out.dtype)
-        if out.shape != result.shape:
-            warnings.warn(
-                f"[{name}] got out of shape {tuple(out.shape)}; it is resized to {tuple(result.shape)}",
-                stacklevel=3,
-            )
-            out.resize_(result.shape)
-        return out.copy_(result)
+    return result if out is None else written(func.__name__, out, result)
 
 
 # --- Tensor's own answer
@@ -388,16 +317,16 @@ def activate() -> None:
         return
     _is_active = True
     for name, value in list(vars(Tensor).items()):
-        if (name[0] == "_" and name not in _SPECIAL) or name in _ASK_NOBODY:
+        if (name[0] == "_" and name not in SPECIAL) or name in ASK_NOBODY:
             continue
-        if not getattr(value, "__globals__", _OWN_GLOBALS)["__name__"].startswith("ranvier."):
+        if not getattr(value, "__globals__", OWN_GLOBALS)["__name__"].startswith("ranvier."):
             continue  # a method that the program has added
         if type(value) is Later:
             value = getattr(Tensor, name)
         _replace(name, value)
     unbind: Any = vars(Tensor)["unbind"]
     Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
-    for name, op in _OPERATORS.items():
+    for name, op in OPERATORS.items():
         _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
     _attach_layers()
     _core._dispatch_state(None, None, True)
@@ -408,7 +337,7 @@ def _replace(name: str, value: Any, func: Any = None) -> None:
         return
     is_method = callable(value) and not isinstance(value, type)
     kind = _core.PublicMethod if is_method else _core.PublicAttribute
-    how, text = _BINDS | _OPERATOR * (name in _BINARY), _CALLED.get(name, name)
+    how, text = _BINDS | _OPERATOR * (name in BINARY), CALLED.get(name, name)
     setattr(Tensor, name, _core._public(kind, value, func, "torch", f"Tensor.{name}", text, how))
 
 
@@ -428,7 +357,7 @@ def _attach_layers() -> None:
     )
     for kind, name in _WHOLE.items():  # which call kernels
         made = _core._public(_core.PublicMethod, kind.forward, None, "torch", name, name, _BINDS)
-        kind.forward = made  # type: ignore[method-assign]
+        kind.forward = made
     for op, form in FORMS.items():
         setattr(ops, op, _loss(getattr(ops, op), public(form, f"nn.functional.{form.__name__}")))
 
@@ -462,7 +391,7 @@ def _for_layers(function: Callable[..., Any]) -> Any:
     name = function.__name__
     for path, home in (("nn.functional", nn.functional), ("nn.init", nn.init), ("", ranvier)):
         own: Any = getattr(home, name, None) if name[0] != "_" else None
-        own = own.__wrapped__ if type(own) is _core.PublicFunction else own
+        own = vars(type(own))["__wrapped__"].__get__(own) if type(own) is _core.PublicFunction else own
         if own is function and not (path == "nn.functional" and name in ("sigmoid", "tanh")):
             return public(function, f"{path}.{name}".lstrip("."))
     return function

@@ -1,0 +1,66 @@
+"""Tables: which functions, methods and operators ask `__torch_function__`, and how PyTorch calls them."""
+
+from __future__ import annotations
+
+# --- which of PyTorch's functions are written in Python, and which ask modes only
+_IN_PYTHON = """
+    atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum lu
+    meshgrid norm split stft istft tensordot unique unique_consecutive unravel_index pca_lowrank svd_lowrank
+"""
+_NOT_WRAPPED = """
+    are_deterministic_algorithms_enabled broadcast_shapes compile compiled_with_cxx11_abi cond from_dlpack
+    get_default_device get_deterministic_debug_mode get_float32_matmul_precision get_rng_state initial_seed
+    is_deterministic_algorithms_warn_only_enabled is_storage is_tensor is_warn_always_enabled load lobpcg
+    manual_seed save seed set_default_device set_default_dtype set_default_tensor_type
+    set_deterministic_debug_mode set_float32_matmul_precision set_printoptions set_rng_state set_warn_always
+    typename use_deterministic_algorithms vmap while_loop
+"""
+_FACTORIES = """
+    arange as_tensor asarray bartlett_window blackman_window empty empty_permuted empty_strided eye from_file
+    from_numpy frombuffer full hamming_window hann_window kaiser_window linspace logspace normal ones rand
+    rand_like randint randint_like randn randn_like randperm range scalar_tensor tensor tril_indices
+    triu_indices vander zeros as_strided can_cast promote_types result_type get_default_dtype get_num_threads
+    is_grad_enabled is_inference_mode_enabled set_num_threads is_autocast_enabled
+"""
+_BUILT_IN = """
+    adaptive_avg_pool1d avg_pool1d avg_pool2d avg_pool3d bilinear celu_ channel_shuffle conv1d conv2d conv3d
+    conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity elu_ gelu hardshrink
+    hardtanh_ leaky_relu_ linear logsigmoid native_channel_shuffle one_hot pairwise_distance pdist
+    pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
+    threshold_
+"""
+SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
+    "": frozenset(_IN_PYTHON.split()),
+    "functional": frozenset(_IN_PYTHON.split()),
+    "autograd": frozenset({"backward", "grad"}),
+    "linalg": frozenset[str](),
+    "special": frozenset[str](),
+    "nn.functional": None,  # all but those of _BUILT_IN
+    "nn.init": None,
+}
+PLAIN, ONLY_MODES, F_BUILT_IN = (frozenset(x.split()) for x in (_NOT_WRAPPED, _FACTORIES, _BUILT_IN))
+# --- attributes of Tensor: what operators give as the function, and what asks nobody
+OPERATORS = {
+    **{f"__{r}{op}__": op for op in ("add", "mul") for r in ("", "r")},
+    **{f"__{op}__": op for op in ("sub", "matmul", "neg", "abs", "lt", "le", "gt", "ge", "ne")},
+    **{f"__i{op}__": f"{op}_" for op in ("add", "sub", "mul")},
+    **{f"__r{op}__": f"bitwise_{op}" for op in ("and", "or", "xor")},
+    **{"__truediv__": "div", "__mod__": "remainder", "__rmatmul__": "__rmatmul__", "__itruediv__": "div_"},
+    **{"__imod__": "remainder_", "__ifloordiv__": "floor_divide_", "ndimension": "dim", "nelement": "numel"},
+}
+CALLED = {"__pow__": "pow", "__ipow__": "pow_", "__rtruediv__": "__rdiv__"}  # PyTorch's __name__
+_OF_ONE = """
+    abs neg array array_wrap bool complex contains deepcopy dlpack dlpack_device float format getitem index
+    int invert len reduce_ex repr reversed setitem setstate copy
+"""
+_DUNDERS = """
+    and array array_wrap bool complex contains deepcopy dlpack dlpack_device eq float floordiv format
+    getitem iand ifloordiv ilshift imod index int invert ior ipow irshift ixor len lshift or pow
+    reduce_ex repr reversed rfloordiv rlshift rmod rpow rrshift rshift rsub rtruediv setitem setstate xor copy
+"""
+BINARY = frozenset({*OPERATORS, *(f"__{name}__" for name in _DUNDERS.split())}) - {
+    f"__{name}__" for name in _OF_ONE.split()
+}
+SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | OPERATORS.keys()
+OWN_GLOBALS = {"__name__": "ranvier."}
+ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
