@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 import ranvier as rv
 from ranvier import Tensor
@@ -17,6 +20,7 @@ from ranvier.torch.library import (
     register_kernel,
 )
 from ranvier.torch.operators import DispatchKey, DispatchKeySet, exclude, ops
+from support.python import printed
 from support.refused import refused
 
 _count = iter(range(1000))
@@ -230,3 +234,25 @@ def test_fake_kernels_are_kept_for_tensors_without_numbers(space):
 
 def test_compiled_operators_of_others_are_not_loaded(tmp_path):
     refused(OSError, "[load_library] got mine.so", ops.load_library, tmp_path / "mine.so")
+
+
+_INSTALLED = """
+import torch, torchvision, torchvision.models.own, importlib.metadata
+assert torch.ops.torchvision._cuda_version() == -1 and torch.ops.image.encode_png.default is not None
+print(torchvision.__file__, torchvision.models.own.name, importlib.metadata.version("torchvision"))
+"""
+
+
+def test_torchvision_itself_runs_where_it_is_installed(tmp_path):
+    package = tmp_path / "torchvision"
+    (package / "models").mkdir(parents=True)
+    load = "import torch\nfor name in ('_C.so', 'image.so'): torch.ops.load_library(__path__[0] + '/' + name)"
+    (package / "__init__.py").write_text(load)
+    (package / "models" / "__init__.py").touch()
+    (package / "models" / "own.py").write_text("name = 'own'")
+    about = tmp_path / "torchvision-0.28.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n")
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    lines = printed("-m", "ranvier.torch", "-c", _INSTALLED, PYTHONPATH=paths).split()
+    assert lines == [str(package / "__init__.py"), "own", "0.28.0"]

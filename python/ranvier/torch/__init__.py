@@ -7,7 +7,8 @@
     %load_ext ranvier.torch                          a notebook
     import ranvier.torch; ranvier.torch.install()    before the first `import torch`
 
-`torch` and `torchvision` are this library's for the process and for the Python processes that it starts.
+`torch`, and `torchvision` where it is not installed, are this library's for the process and for the Python
+processes that it starts.
 Nothing is installed and no file is changed. docs/unchanged.md says what works.
 """
 
