@@ -68,6 +68,17 @@ def test_runs(example: Path, tmp_path: Path, scripts: subprocess.Popen[str]) -> 
     assert pixels[..., :3].std() > 0.02, "something is drawn"
 
 
+@pytest.mark.timeout(200)
+def test_the_embedding_service_runs_without_pytorch() -> None:
+    for package in ("transformers", "tokenizers"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    command = [sys.executable, "-m", "ranvier.torch", str(FOLDER / "embedding_service.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "runs eagerly" not in done.stderr
+    assert done.stdout.startswith("likeness to the first: [1.0, ")
+
+
 def test_the_readme_lists_every_example_once_in_order() -> None:
     text = (FOLDER / "README.md").read_text()
     listed = re.findall(r"^\| \[`(\d\d_\w+\.py)`\]\((\d\d_\w+\.py)\) \|", text, re.MULTILINE)
