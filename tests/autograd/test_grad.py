@@ -108,6 +108,19 @@ def test_gradcheck_takes_the_inputs_that_require_a_gradient():
     refused(TypeError, "'steps'", gradcheck, kinked, x, steps=3)
 
 
+def test_gradcheck_leaves_other_objects_as_they_are():
+    seen = []
+
+    def power(x, n, names, y):
+        seen.append((n, names))
+        return x**n + y
+
+    inputs = rv.tensor([0.5, 2.0]), 3, ("a", None), np.array([1.0])
+    assert rv.autograd.gradcheck(power, inputs)
+    assert rv.autograd.gradgradcheck(power, inputs)
+    assert set(seen) == {(3, ("a", None))}
+
+
 def test_gradcheck_accepts_right_and_finds_wrong():
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((3, 4)), rng.standard_normal((3, 4)).astype(np.float32)

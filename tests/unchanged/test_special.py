@@ -7,6 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier.ops.loss.base import Shapes
 from ranvier.torch.former import eig, eigvals, pca_lowrank, skip_init, svd_lowrank
+from ranvier.torch.inner import gradcheck
 from ranvier.torch.special import erfcx
 from support.refused import refused
 
@@ -70,6 +71,11 @@ def test_a_module_whose_values_do_not_matter_takes_no_numbers():
     rv.manual_seed(0)
     assert skip_init(rv.nn.Linear, 2, 3, device="cpu").weight.shape == (3, 2)
     assert rv.rand(3).equal(expected)
+
+
+def test_gradcheck_has_small_steps():
+    """1e-4 from a kink."""
+    assert gradcheck(rv.relu, (rv.tensor([1e-4, -1e-4], dtype=rv.float64, requires_grad=True),))
 
 
 def test_a_generator_has_a_device():

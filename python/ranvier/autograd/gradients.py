@@ -186,6 +186,20 @@ def numeric_gradients(
     return slopes
 
 
+def _of_tensors(func: Callable[..., Any], inputs: Any) -> tuple[Callable[..., Any], list[Any]]:
+    """The function of those inputs that are Tensors or arrays, and these; the others stay as they are."""
+    inputs = [inputs] if isinstance(inputs, (Tensor, np.ndarray)) else list(inputs)
+    moving = [isinstance(x, (Tensor, np.ndarray)) for x in inputs]
+    if all(moving):
+        return func, inputs
+
+    def function(*tensors: Tensor) -> Any:
+        given = iter(tensors)
+        return func(*(next(given) if yes else x for x, yes in zip(inputs, moving, strict=True)))
+
+    return function, [x for x, yes in zip(inputs, moving, strict=True) if yes]
+
+
 def gradcheck(
     func: Callable[..., Any],
     inputs: Any,
@@ -206,8 +220,8 @@ def gradcheck(
     difference that is allowed; rtol is 1e-6 by default. With an eps they are 1e-5 and 1e-3, as PyTorch's.
     PyTorch's other arguments have no effect: every element is checked.
 
-    inputs: Tensors or arrays, converted to float64. Those that require a gradient are checked; if none does,
-    all floating ones. They must be more than two steps away from kinks.
+    inputs: Tensors or arrays, converted to float64, and other objects, which func gets as they are. Those that
+    require a gradient are checked; if none does, all floating ones. They must be more than two steps away from kinks.
     entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
@@ -215,6 +229,7 @@ def gradcheck(
     _require_known("gradcheck", others)
     atol = (1e-5 if eps else 0.0) if atol is None else atol
     rtol = (1e-3 if eps else 1e-6) if rtol is None else rtol
+    func, inputs = _of_tensors(func, inputs)
     arrays, chosen = _in_float64(inputs), _chosen(inputs)
     leaves = [
         wrap(a.copy(), requires_grad=a.dtype.kind == "f" and yes)
@@ -275,6 +290,7 @@ def gradgradcheck(
     gradients of the outputs, and are differentiated by both.
     | rv.autograd.gradgradcheck(lambda x: x**3, rv.tensor([0.5, -1.0])) -> True"""
     _require_known("gradgradcheck", others)
+    function, inputs = _of_tensors(function, inputs)
     arrays = _in_float64(inputs)
 
     def first(*tensors: Tensor) -> tuple[Tensor | None, ...]:

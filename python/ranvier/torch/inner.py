@@ -65,6 +65,13 @@ def _strong_wolfe(
     return point.f, point.g, point.t, count
 
 
+def gradcheck(
+    func: Any, inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3, **settings: Any
+) -> bool:
+    """:func:`ranvier.autograd.gradcheck` with PyTorch's step and tolerances."""
+    return rv.autograd.gradcheck(func, inputs, eps=eps, atol=atol, rtol=rtol, **settings)
+
+
 def _conv_gradient(convolution: Callable[..., Any], by_weight: bool) -> Callable[..., Any]:
     def gradient(
         a: Any,

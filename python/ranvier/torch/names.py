@@ -151,6 +151,8 @@ OTHERS = {
     "_shape_as_tensor": "ranvier.torch.machine.shape_as_tensor",
     "segment_reduce": "ranvier.torch.former.segment_reduce",
     "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
+    "autograd.gradcheck": "ranvier.torch.inner.gradcheck",
+    "autograd.gradcheck.gradcheck": "ranvier.torch.inner.gradcheck",
     "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
     "conj": "ranvier.autograd.check.conj",
     "conj_physical": "ranvier.autograd.check.conj",
