@@ -220,8 +220,9 @@ def gradcheck(
     difference that is allowed; rtol is 1e-6 by default. With an eps they are 1e-5 and 1e-3, as PyTorch's.
     PyTorch's other arguments have no effect: every element is checked.
 
-    inputs: Tensors or arrays, converted to float64, and other objects, which func gets as they are. Those that
-    require a gradient are checked; if none does, all floating ones. They must be more than two steps away from kinks.
+    inputs: Tensors or arrays, converted to float64, and other objects, which func gets as they are. Those
+    that require a gradient are checked; if none does, all floating ones. They must be more than two steps
+    away from kinks.
     entries: the number of elements of each input to check; None means all.
     Raises GradcheckError (or returns False) if the largest difference is more than rtol times the largest
     gradient, or rtol where that is below 1.
