@@ -153,6 +153,20 @@ def test_antialias(rng):
 
 
 @pytest.mark.parametrize(
+    ("mode", "right"),
+    [
+        ("bilinear", [[31, 127, 82, 80], [178, 158, 36, 30], [77, 70, 11, 4]]),
+        ("bicubic", [[18, 129, 85, 86], [193, 175, 21, 30], [72, 71, 5, 1]]),
+    ],
+)
+def test_bytes_are_rounded_after_each_axis_as_in_pytorch(mode, right):
+    rows = [[0, 3, 255, 7, 200, 20], [9, 255, 0, 31, 77, 50], [255] * 3 + [0] * 3, [1, 2, 3, 4, 5, 6]]
+    x = rv.tensor([[rows]], dtype=rv.uint8)
+    y = ops.interpolate(x, (3, 4), mode=mode, antialias=True)
+    assert (y.dtype, y[0, 0].tolist()) == (rv.uint8, right)
+
+
+@pytest.mark.parametrize(
     ("mode", "factor"), [("nearest", (1.15, 2.0)), ("linear", 1.16), ("bilinear", (1.15, 2.0))]
 )
 def test_an_axis_that_keeps_its_length_is_copied(mode, factor):

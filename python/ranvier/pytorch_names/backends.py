@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from ranvier.config import get_float32_matmul_precision, set_float32_matmul_precision
+from ranvier.config import config, get_float32_matmul_precision, set_float32_matmul_precision
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -58,7 +58,14 @@ cuda = _backend(
     preferred_linalg_library=lambda backend=None: None,
     preferred_blas_library=lambda backend=None: None,
 )
-cpu = _backend("cpu", available=True, get_cpu_capability=lambda: "DEFAULT")
+
+
+def _capability() -> str:
+    """PyTorch's name for the vectors in use: torchvision resizes bytes by it."""
+    return {"x86-64-v3": "AVX2", "x86-64-v4": "AVX512"}.get(str(config()["isa"]), "DEFAULT")
+
+
+cpu = _backend("cpu", available=True, get_cpu_capability=_capability)
 mps = _backend("mps")
 mkl = _backend("mkl")
 

@@ -13,7 +13,7 @@ import ranvier._core as _core
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
-from ranvier.autograd.memory import cast
+from ranvier.autograd.memory import cast, keep
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
@@ -64,7 +64,7 @@ def interpolate(
 
     antialias ('bilinear' and 'bicubic'): along an axis that gets shorter, the triangle (or the cubic, with
     a = -1/2) is scale inputs wide in place of one, so that every input counts. Two products with matrices
-    (out, in) compute it.
+    (out, in) compute it. Bytes (uint8) are rounded to bytes after each, as in PyTorch.
 
     Raises ValueError where shape, size and mode do not fit together.
     Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981).
@@ -107,17 +107,30 @@ def _smoothed(x: Tensor, size: Any, scale_factor: Any, mode: str, align_corners:
         raise OpError(f"[interpolate] got antialias and mode {mode!r}; expected 'bilinear' or 'bicubic'")
     shape = tuple(x.shape)
     # the result's sizes, and all checks: the call for no image
-    sizes = _core.interpolate(x._array[:0], size, scale_factor, mode, align_corners).shape[2:]
+    none = x._array[:0] if x._array.dtype != np.uint8 else x._array[:0].astype(np.float32)
+    sizes = _core.interpolate(none, size, scale_factor, mode, align_corners).shape[2:]
     factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * 2
-    for axis, (old, new, factor) in enumerate(zip(shape[2:], sizes, factors, strict=True)):
+    axes = list(enumerate(zip(shape[2:], sizes, factors, strict=True)))
+    for axis, (old, new, factor) in axes[::-1]:  # as PyTorch, which rounds bytes after each
         if old == new:  # as it is, also where the factor is not 1
             continue
         scale = 1 / factor if factor else old / new
         if align_corners:
             scale = (old - 1) / (new - 1) if new > 1 else 0.0
+        if x._array.dtype == np.uint8:
+            x = wrap(keep(_of_bytes(x._array, filters(old, new, scale, mode), axis + 2)))
+            continue
         matrix = wrap(cast(filters(old, new, scale, mode), x.dtype))
         x = matmul(matrix, x) if axis == 0 else matmul(x, matrix.T)
     return x
+
+
+def _of_bytes(x: Array, weights: Array, axis: int) -> Array:
+    """The sums along an axis as PyTorch and Pillow compute them: with weights as integers of 16 bits."""
+    bits = next((b for b in range(22) if int(0.5 + weights.max() * 2.0 ** (b + 1)) >= 1 << 15), 22)
+    whole = np.trunc(weights * 2.0**bits + np.copysign(0.5, weights))
+    sums = np.moveaxis(np.tensordot(whole, x.astype(np.float64), (1, axis)), 0, axis)  # exact
+    return np.clip(np.floor((sums + 2.0 ** (bits - 1)) / 2.0**bits), 0, 255).astype(np.uint8)
 
 
 @functools.lru_cache(maxsize=64)
