@@ -1,0 +1,102 @@
+#include "kernels/fourier/fourier.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/carve.h"
+#include "base/parallel.h"
+
+namespace ranvier {
+namespace {
+
+constexpr int64_t kMostBytes = 64;  // of a vector
+constexpr int64_t kBlock = 64;
+
+template <class T>
+struct Memory {
+  T *roots, *rows;
+  int64_t each;  // elements of a thread's rows
+};
+
+template <class T>
+Memory<T> carve(Carver& carver, int64_t n, int threads) {
+  const int64_t each = 2 * fourier_room(n) * kMostBytes / int64_t(sizeof(T));
+  T* roots = carver.take<T>(2 * n);
+  return {roots, carver.take<T>(threads * each), each};
+}
+
+struct Root {
+  double re, im;
+};
+Root root(int64_t t, int64_t n) {
+  const double angle = -6.28318530717958647693 * double(t) / double(n);
+  return {std::cos(angle), std::sin(angle)};
+}
+
+// In blocks, with two sines for each block and the product of two roots for each element.
+template <class T>
+void fill_roots(const Team& team, int64_t n, T* roots) {
+  const int64_t blocks = (n + kBlock - 1) / kBlock;
+  team.parallel_for(blocks, 3.0 * double(n), [&](int64_t begin, int64_t end) {
+    Root first[kBlock];
+    for (int64_t s = 0; s < std::min(kBlock, n); ++s) first[s] = root(s, n);
+    for (int64_t q = begin; q < end; ++q) {
+      const Root start = root(q * kBlock, n);
+      for (int64_t s = 0; s < std::min(kBlock, n - q * kBlock); ++s) {
+        T* to = roots + 2 * (q * kBlock + s);
+        to[0] = T(start.re * first[s].re - start.im * first[s].im);
+        to[1] = T(start.re * first[s].im + start.im * first[s].re);
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <class T>
+size_t Fourier<T>::workspace_bytes(int threads) const {
+  Carver carver(nullptr);
+  carve<T>(carver, n, threads);
+  return carver.used();
+}
+
+template <class T>
+void Fourier<T>::run(const Team& team, void* workspace) const {
+  const auto& kernels = fourier_kernels<T>();
+  Carver carver(workspace);
+  const Memory<T> memory = carve<T>(carver, n, team.threads());
+  const bool real = kind == FourierKind::rfft;
+  const int outer = x.ndim - (real ? 1 : 2);
+  int64_t count = 1;
+  for (int d = 0; d < outer; ++d) count *= x.shape[d];
+  if (count == 0) return;
+  const int64_t size = numel(y) / count, lanes = kernels.lanes;  // size: of a row of y
+  const double ns = double(n) * (2 + std::log2(double(n))) * 0.1;  // of a row, roughly
+  team.region(ns * double(count), [&](const OpenTeam& team) {
+    fill_roots(team, n, memory.roots);
+    const int64_t groups = (count + lanes - 1) / lanes;
+    team.parallel_for(groups, 0, [&](const OpenTeam& team, int64_t begin, int64_t end) {
+      FourierRows<T> rows{kind, 0, n, x.shape[outer], x.strides[outer], real ? 0 : x.strides[outer + 1],
+                          T(scale), T(edge), {}, window.data, memory.roots, nullptr,
+                          memory.rows + team.index() * memory.each, nullptr};
+      rows.b = rows.a + memory.each / 2;
+      for (int64_t first = begin * lanes; first < std::min(count, end * lanes); first += lanes) {
+        rows.count = int(std::min(lanes, count - first));
+        rows.y = y.data + first * size;
+        for (int i = 0; i < lanes; ++i) {  // lanes without a row do the first one's work again
+          int64_t place = first + (i < rows.count ? i : 0), offset = 0;
+          for (int d = outer - 1; d >= 0; --d) {
+            offset += place % x.shape[d] * x.strides[d];
+            place /= x.shape[d];
+          }
+          rows.rows[i] = x.data + offset;
+        }
+        kernels.run(rows);
+      }
+    });
+  });
+}
+
+RANVIER_INSTANTIATE(Fourier);
+
+}  // namespace ranvier

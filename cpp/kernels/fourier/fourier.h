@@ -1,0 +1,62 @@
+// fourier: discrete Fourier transforms of rows
+//
+//   fft    y[k] = scale * sum over t < n of x[t] exp(-2 pi i k t / n);  ifft: the same with +
+//   rfft   fft of real x, k = 0 ... n/2;  irfft: ifft of the n points that have these conjugates
+//
+//   Complex numbers are pairs in a last axis of 2. x (..., m) or (..., m, 2), any strides, rows may overlap;
+//   cut, or with zeros at its end, where m is not that of n points. y contiguous: (..., n), (..., n/2 + 1, 2)
+//   or (..., n, 2). window (n), contiguous or none: times the real side, x of rfft or y of irfft. edge: times
+//   the frequencies 0 and, of an even n, n/2.
+//
+//   n has no prime factor above 7. Each lane of a vector has a row, so that all sizes take the same way, and
+//   a row's bits do not depend on the others. Real rows of even n are complex ones of n/2 points.
+#pragma once
+#include <cstddef>
+
+#include "base/isa.h"
+#include "base/views.h"
+
+namespace ranvier {
+
+enum class FourierKind { fft, ifft, rfft, irfft };
+
+constexpr bool is_smooth(int64_t n) {
+  for (int r : {2, 3, 5, 7})
+    while (n > 1 && n % r == 0) n /= r;
+  return n == 1;
+}
+
+template <class T>
+struct Fourier {
+  RANVIER_CALL("fourier", x, window, y);
+  size_t workspace_bytes(int threads) const;
+  FourierKind kind;
+  int64_t n;
+  double scale, edge;
+  TensorView<const T> x, window;
+  TensorView<T> y;
+};
+
+// A vector of rows.
+template <class T>
+struct FourierRows {
+  FourierKind kind;
+  int count;
+  int64_t n, length, step, pair_step;  // x: elements, from one to the next, and within a pair (0: real)
+  T scale, edge;
+  const T *rows[16], *window;
+  const T* roots;  // exp(-2 pi i t / n), t < n
+  T *y, *a, *b;    // a, b: each of fourier_room(n) vectors
+};
+
+constexpr int64_t fourier_room(int64_t n) { return (n % 2 ? 2 * n : 2 * n + 2) / 16 * 16 + 16; }
+
+template <class T>
+struct FourierKernels {
+  int lanes;
+  void (*run)(const FourierRows<T>&);
+};
+
+RANVIER_TABLES(FourierKernels, fourier_kernels)
+
+}  // namespace ranvier

@@ -1,0 +1,259 @@
+// The transform of a vector of rows, compiled once for each ISA level.
+#include "kernels/fourier/fourier.h"
+
+#include "simd/strided.h"
+#include "simd/transpose.h"
+
+namespace ranvier::RANVIER_ISA {
+
+template <class T>
+struct Complex {
+  vec<T> re, im;
+};
+template <class T>
+RANVIER_INLINE Complex<T> operator+(Complex<T> a, Complex<T> b) {
+  return {a.re + b.re, a.im + b.im};
+}
+template <class T>
+RANVIER_INLINE Complex<T> operator-(Complex<T> a, Complex<T> b) {
+  return {a.re - b.re, a.im - b.im};
+}
+template <class T>
+RANVIER_INLINE Complex<T> conj(Complex<T> a) {
+  return {a.re, -a.im};
+}
+template <class T>
+RANVIER_INLINE Complex<T> times_i(Complex<T> a) {
+  return {-a.im, a.re};
+}
+template <class T>
+RANVIER_INLINE Complex<T> times(Complex<T> a, const T* root) {
+  const vec<T> re = factor<T>(root[0]), im = factor<T>(root[1]);
+  return {fma(a.re, re, -(a.im * im)), fma(a.re, im, a.im * re)};
+}
+// Numbers of a buffer: pairs of vectors, the real part first, or last where `swapped` is 1. With both parts
+// exchanged a transform is its inverse.
+template <class T>
+RANVIER_INLINE Complex<T> get(const T* p, int64_t at, int swapped = 0) {
+  p += 2 * at * lanes<T>;
+  return {load(p + swapped * lanes<T>), load(p + (1 - swapped) * lanes<T>)};
+}
+template <class T>
+RANVIER_INLINE void put(T* p, int64_t at, Complex<T> a, int swapped = 0) {
+  p += 2 * at * lanes<T>;
+  store(p + swapped * lanes<T>, a.re);
+  store(p + (1 - swapped) * lanes<T>, a.im);
+}
+
+// cos (0) or sin (1) of 2 pi q / r, of r = 3, 5, 7.
+RANVIER_INLINE constexpr double root_part(int r, int q, int part) {
+  constexpr double parts[6][2] = {
+      {-0.5, 0.86602540378443864676},
+      {0.30901699437494742410, 0.95105651629515357212},
+      {-0.80901699437494742410, 0.58778525229247312917},
+      {0.62348980185873353053, 0.78183148246802980871},
+      {-0.22252093395631440429, 0.97492791218182360702},
+      {-0.90096886790241912624, 0.43388373911755812048},
+  };
+  const int first = r == 3 ? -1 : r == 5 ? 0 : 2;
+  return 2 * q < r ? parts[first + q][part] : (part ? -1 : 1) * parts[first + r - q][part];
+}
+
+// The transform of r numbers.
+template <class T, int r>
+RANVIER_INLINE void butterfly(Complex<T> (&a)[r]) {
+  if constexpr (r == 2) {
+    const Complex<T> b = a[0] - a[1];
+    a[0] = a[0] + a[1], a[1] = b;
+  } else if constexpr (r == 4) {
+    const Complex<T> b = a[0] + a[2], c = a[0] - a[2], d = a[1] + a[3], e = times_i<T>(a[1] - a[3]);
+    a[0] = b + d, a[2] = b - d, a[1] = c - e, a[3] = c + e;
+  } else {
+    constexpr int half = r / 2;
+    Complex<T> sum[half], difference[half];
+    const Complex<T> start = a[0];
+    RANVIER_UNROLL
+    for (int j = 0; j < half; ++j) {
+      sum[j] = a[j + 1] + a[r - 1 - j], difference[j] = a[j + 1] - a[r - 1 - j];
+      a[0] = a[0] + sum[j];
+    }
+    RANVIER_UNROLL
+    for (int k = 1; k <= half; ++k) {
+      Complex<T> even = start, odd = {};
+      RANVIER_UNROLL
+      for (int j = 0; j < half; ++j) {
+        const int q = (j + 1) * k % r;
+        const vec<T> c = broadcast(T(root_part(r, q, 0))), s = broadcast(T(root_part(r, q, 1)));
+        even = {fma(sum[j].re, c, even.re), fma(sum[j].im, c, even.im)};
+        odd = {fma(difference[j].re, s, odd.re), fma(difference[j].im, s, odd.im)};
+      }
+      odd = times_i<T>(odd);
+      a[k] = even - odd, a[r - k] = even + odd;
+    }
+  }
+}
+
+// One pass: `done` is the product of the radices before it, `left` of those after it.
+template <class T, int r>
+static void pass(const T* x, T* y, int64_t done, int64_t left, const T* roots, int64_t step, int swapped) {
+  for (int64_t i = 0; i < left; ++i) {
+    for (int64_t k = 0; k < done; ++k) {
+      Complex<T> a[r];
+      RANVIER_UNROLL
+      for (int j = 0; j < r; ++j) a[j] = get(x, i + left * (j + r * k), swapped);
+      butterfly<T, r>(a);
+      put(y, i + left * k, a[0], swapped);
+      RANVIER_UNROLL
+      for (int j = 1; j < r; ++j)
+        put(y, i + left * (k + done * j), i ? times<T>(a[j], roots + 2 * j * done * i * step) : a[j], swapped);
+    }
+  }
+}
+
+// The transform of m numbers of x; the result is in x, which changes places with y. step: of roots.
+template <class T>
+static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int swapped) {
+  for (int64_t done = 1, left = m; left > 1;) {
+    const int r = left % 4 == 0 ? 4 : left % 2 == 0 ? 2 : left % 3 == 0 ? 3 : left % 5 == 0 ? 5 : 7;
+    const auto run = r == 4   ? pass<T, 4>
+                     : r == 2 ? pass<T, 2>
+                     : r == 3 ? pass<T, 3>
+                     : r == 5 ? pass<T, 5>
+                              : pass<T, 7>;
+    left /= r;
+    run(x, y, done, left, roots, step, swapped);
+    done *= r;
+    T* const z = x;
+    x = y, y = z;
+  }
+}
+
+// x[t] of each row, t < count, to vector t of a, and zeros up to n.
+template <class T>
+static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
+  const bool dense = l.pair_step ? l.pair_step == 1 && l.step == 2 : l.step == 1;
+  const T* window = l.kind == FourierKind::rfft ? l.window : nullptr;
+  int64_t t = 0;
+  for (; dense && t < count; t += lanes<T>) {
+    const int width = int(count - t < lanes<T> ? count - t : lanes<T>);
+    vec<T> v[lanes<T>];
+    RANVIER_UNROLL
+    for (int i = 0; i < lanes<T>; ++i) v[i] = load_lanes(l.rows[i] + t, width);
+    if (window) {
+      const vec<T> w = load_lanes(window + t, width);
+      RANVIER_UNROLL
+      for (int i = 0; i < lanes<T>; ++i) v[i] *= w;
+    }
+    transpose(v);
+    RANVIER_UNROLL
+    for (int i = 0; i < lanes<T>; ++i) store(a + (t + i) * lanes<T>, v[i]);
+  }
+  for (; t < count; ++t) {
+    const int64_t at = l.pair_step ? t / 2 * l.step + t % 2 * l.pair_step : t * l.step;
+    for (int i = 0; i < lanes<T>; ++i) a[t * lanes<T> + i] = l.rows[i][at] * (window ? window[t] : T(1));
+  }
+  for (t = count; t < n; ++t) store(a + t * lanes<T>, vec<T>{});
+}
+
+// Vector t of a to y[t] of each row, t < n.
+template <class T>
+static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
+  const vec<T> scale = broadcast(l.scale);
+  const T* window = l.kind == FourierKind::irfft ? l.window : nullptr;
+  for (int64_t t = 0; t < n; t += lanes<T>) {
+    const int width = int(n - t < lanes<T> ? n - t : lanes<T>);
+    const vec<T> w = window ? scale * load_lanes(window + t, width) : scale;
+    vec<T> v[lanes<T>];
+    RANVIER_UNROLL
+    for (int i = 0; i < lanes<T>; ++i) v[i] = load(a + (t + i) * lanes<T>);
+    transpose(v);
+    RANVIER_UNROLL
+    for (int i = 0; i < lanes<T>; ++i)
+      if (i < l.count) store_lanes(l.y + i * n + t, v[i] * w, width);
+  }
+}
+
+template <class T>
+static void scale_edges(const FourierRows<T>& l, T* a) {
+  if (l.edge == 1) return;
+  const vec<T> edge = broadcast(l.edge);
+  for (int64_t at : {int64_t(0), l.n / 2})
+    if (at == 0 ? true : l.n % 2 == 0) {
+      const Complex<T> z = get(a, at);
+      put<T>(a, at, {z.re * edge, z.im * edge});
+    }
+}
+
+// Real rows of n = 2 m: the spectrum x[0 ... m] of them from that of m pairs, z; and back, with factor 2.
+template <class T>
+static void untangle(const FourierRows<T>& l, const T* z, T* x) {
+  const int64_t m = l.n / 2;
+  const vec<T> half = broadcast(T(0.5));
+  const Complex<T> first = get(z, 0);
+  put<T>(x, 0, {first.re + first.im, vec<T>{}});
+  put<T>(x, m, {first.re - first.im, vec<T>{}});
+  for (int64_t k = 1; k <= m / 2; ++k) {
+    const Complex<T> a = get(z, k), b = conj<T>(get(z, m - k));
+    const Complex<T> sum = a + b, d = a - b;
+    const Complex<T> odd = times<T>({d.im * half, -d.re * half}, l.roots + 2 * k);
+    const Complex<T> even = {sum.re * half, sum.im * half};
+    put(x, m - k, conj<T>(even - odd));
+    put(x, k, even + odd);
+  }
+}
+template <class T>
+static void tangle(const FourierRows<T>& l, const T* x, T* z) {
+  const int64_t m = l.n / 2;
+  const vec<T> first = get(x, 0).re, last = get(x, m).re;
+  put<T>(z, 0, {first + last, first - last});
+  for (int64_t k = 1; k <= m / 2; ++k) {
+    const Complex<T> a = get(x, k), b = conj<T>(get(x, m - k));
+    const Complex<T> even = a + b;
+    const Complex<T> odd = times_i<T>(conj<T>(times<T>(conj<T>(a - b), l.roots + 2 * k)));
+    put(z, m - k, conj<T>(even - odd));
+    put(z, k, even + odd);
+  }
+}
+
+template <class T>
+static void transform(const FourierRows<T>& l) {
+  const int64_t n = l.n, half = n / 2 + 1, m = n % 2 ? n : n / 2;
+  const auto less = [](int64_t a, int64_t b) { return a < b ? a : b; };
+  T *a = l.a, *b = l.b;
+  if (l.kind == FourierKind::rfft) {
+    load_rows(l, less(l.length, n), n, a);
+    if (n % 2) {
+      for (int64_t t = 0; t < n; ++t) put<T>(b, t, {load(a + t * lanes<T>), vec<T>{}});
+      passes(b, a, n, l.roots, 1, 0);
+    } else {
+      passes(a, b, m, l.roots, 2, 0);
+      untangle(l, a, b);
+    }
+    scale_edges(l, b);
+    store_rows(l, 2 * half, b);
+  } else if (l.kind == FourierKind::irfft) {
+    load_rows(l, 2 * less(l.length, half), 2 * half, a);
+    scale_edges(l, a);
+    if (n % 2) {
+      store(a + lanes<T>, vec<T>{});
+      for (int64_t k = 1; k < half; ++k) put(a, n - k, conj<T>(get(a, k)));
+      passes(a, b, n, l.roots, 1, 1);
+      for (int64_t t = 0; t < n; ++t) store(b + t * lanes<T>, get(a, t).re);
+    } else {
+      tangle(l, a, b);
+      passes(b, a, m, l.roots, 2, 1);
+    }
+    store_rows(l, n, b);
+  } else {
+    load_rows(l, 2 * less(l.length, n), 2 * n, a);
+    passes(a, b, n, l.roots, 1, l.kind == FourierKind::ifft);
+    store_rows(l, 2 * n, a);
+  }
+}
+
+template <class T>
+static constexpr FourierKernels<T> fourier_table = {lanes<T>, transform<T>};
+
+RANVIER_DEFINE_TABLES(FourierKernels, fourier_kernels, fourier_table);
+
+}  // namespace ranvier::RANVIER_ISA
