@@ -26,8 +26,6 @@ Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const
 
 }  // namespace
 
-void register_fourier(Module m) {
-  def(m, "fourier(x, kind, n, scale=1.0, edge=1.0, window=None)", fourier);
-}
+void register_fourier(Module m) { def(m, "fourier(x, kind, n, scale=1.0, edge=1.0, window=None)", fourier); }
 
 }  // namespace ranvier::bind

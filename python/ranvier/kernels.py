@@ -24,7 +24,7 @@ _INTERNAL = """
     Check Guards Program ProgramForm PublicAttribute PublicFunction PublicMethod RankSum Recording addcdiv addcmul allow_conv_algorithm attention
     attention_backward attention_cached average_weight cache_positions cast checksum clip_gradients
     conv1d_pool_backward conv2d_pool conv2d_pool_backward copy_like count_equal draw_rows dropout
-    empty_cache expand fill flat_dot flip full full_like get_num_threads get_precision get_winograd
+    empty_cache expand fill flat_dot flip fourier full full_like get_num_threads get_precision get_winograd
     gradient_norm has_bfloat16 inside is_medium isa jet jet_backward lbfgs_loop lerp memory_stats
     move_parameters next_key optimizer_step paced permute pools_over_channels probe_bandwidth
     probe_barrier probe_fma random_normal random_uniform recurrent recurrent_backward repeat repeat_each

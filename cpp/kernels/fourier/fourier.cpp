@@ -70,15 +70,26 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
   int64_t count = 1;
   for (int d = 0; d < outer; ++d) count *= x.shape[d];
   if (count == 0) return;
-  const int64_t size = numel(y) / count, lanes = kernels.lanes;  // size: of a row of y
+  const int64_t size = numel(y) / count, lanes = kernels.lanes;    // size: of a row of y
   const double ns = double(n) * (2 + std::log2(double(n))) * 0.1;  // of a row, roughly
   team.region(ns * double(count), [&](const OpenTeam& team) {
     fill_roots(team, n, memory.roots);
     const int64_t groups = (count + lanes - 1) / lanes;
     team.parallel_for(groups, 0, [&](const OpenTeam& team, int64_t begin, int64_t end) {
-      FourierRows<T> rows{kind, 0, n, x.shape[outer], x.strides[outer], real ? 0 : x.strides[outer + 1],
-                          T(scale), T(edge), {}, window.data, memory.roots, nullptr,
-                          memory.rows + team.index() * memory.each, nullptr};
+      FourierRows<T> rows{kind,
+                          0,
+                          n,
+                          x.shape[outer],
+                          x.strides[outer],
+                          real ? 0 : x.strides[outer + 1],
+                          T(scale),
+                          T(edge),
+                          {},
+                          window.data,
+                          memory.roots,
+                          nullptr,
+                          memory.rows + team.index() * memory.each,
+                          nullptr};
       rows.b = rows.a + memory.each / 2;
       for (int64_t first = begin * lanes; first < std::min(count, end * lanes); first += lanes) {
         rows.count = int(std::min(lanes, count - first));

@@ -105,7 +105,8 @@ static void pass(const T* x, T* y, int64_t done, int64_t left, const T* roots, i
       put(y, i + left * k, a[0], swapped);
       RANVIER_UNROLL
       for (int j = 1; j < r; ++j)
-        put(y, i + left * (k + done * j), i ? times<T>(a[j], roots + 2 * j * done * i * step) : a[j], swapped);
+        put(y, i + left * (k + done * j), i ? times<T>(a[j], roots + 2 * j * done * i * step) : a[j],
+            swapped);
     }
   }
 }
@@ -175,13 +176,11 @@ static void store_rows(const FourierRows<T>& l, int64_t n, const T* a) {
 
 template <class T>
 static void scale_edges(const FourierRows<T>& l, T* a) {
-  if (l.edge == 1) return;
   const vec<T> edge = broadcast(l.edge);
-  for (int64_t at : {int64_t(0), l.n / 2})
-    if (at == 0 ? true : l.n % 2 == 0) {
-      const Complex<T> z = get(a, at);
-      put<T>(a, at, {z.re * edge, z.im * edge});
-    }
+  for (int64_t at = 0; at <= (l.n % 2 ? 0 : l.n / 2); at += l.n % 2 ? 1 : l.n / 2) {
+    const Complex<T> z = get(a, at);
+    put<T>(a, at, {z.re * edge, z.im * edge});
+  }
 }
 
 // Real rows of n = 2 m: the spectrum x[0 ... m] of them from that of m pairs, z; and back, with factor 2.

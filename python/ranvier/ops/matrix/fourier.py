@@ -1,4 +1,4 @@
-"""Fourier transforms by NumPy, with gradients. There is no complex dtype: spectra are real tensors whose last
+"""Fourier transforms, with gradients. There is no complex dtype: spectra are real tensors whose last
 axis has the real and the imaginary part."""
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.data import get_default_dtype
 from ranvier.autograd.errors import own_errors, whole
 from ranvier.autograd.failures import OpError
@@ -20,49 +21,55 @@ from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import flip, movedim, reshape
 
 _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
-_OPPOSITE = {"backward": "forward", "forward": "backward", "ortho": "ortho"}  # where the factor 1/n is
 
 
 class Fourier(Function):
-    """y = A x along the last axis: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back to (.., n), "fft" and
-    "ifft" (.., m, 2) -> (.., n, 2). A^T is the inverse kind, with the factor 1/n on the other side."""
+    """y = scale A x along the last axis: "rfft" (.., m) -> (.., n // 2 + 1, 2), "irfft" back to (.., n),
+    "fft" and "ifft" (.., m, 2) -> (.., n, 2), m up to that of n points. A^T is the inverse kind. window:
+    times the real side."""
 
     by_numpy = True
 
-    def __init__(self, kind: str, n: int, norm: str) -> None:
-        self.kind, self.n, self.norm = kind, n, norm
+    def __init__(self, kind: str, n: int, scale: float) -> None:
+        self.kind, self.n, self.scale = kind, n, scale
         self.length = 0
+        self.window: Any = None
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, window: Any = None) -> Array:
         self.length = x.shape[-1] if self.kind == "rfft" else x.shape[-2]
-        return _transform(self.kind, x, self.n, self.norm)
+        self.window = self.window if window is None else window
+        return _transform(self.kind, x, self.n, self.scale, 1.0, self.window)
 
-    def backward(self, dy: Array) -> Array:
-        if self.kind == "irfft":  # all frequencies but the first and n/2 stand for two
-            dx = _transform("rfft", dy, self.n, _OPPOSITE[self.norm])
-            dx[..., 1 : (self.n + 1) // 2, :] *= 2
-        else:
-            if self.kind == "rfft":
-                dy = dy.copy()
-                dy[..., 1 : (self.n + 1) // 2, :] /= 2
-            dx = _transform(_INVERSE[self.kind], dy, self.n, _OPPOSITE[self.norm])
-        axis = dx.ndim - (1 if self.kind == "rfft" else 2)
-        missing = self.length - dx.shape[axis]
-        if missing > 0:  # x was cut
-            return np.pad(dx, [(0, missing * (i == axis)) for i in range(dx.ndim)])
-        return dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
+    def backward(self, dy: Array) -> Any:
+        # of real rows all frequencies but the first and n/2 stand for two
+        edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
+        dx = _transform(_INVERSE[self.kind], dy, self.n, self.scale / edge, edge, self.window)
+        dx = dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
+        return dx if self.window is None else (dx, None)
 
 
 linear(Fourier)
 
 
-def _transform(kind: str, x: Array, n: int, norm: str) -> Array:
-    if kind != "rfft":
-        x = np.ascontiguousarray(x).view(np.result_type(x, np.complex64))[..., 0]
-    y = getattr(np.fft, kind)(x, n, -1, norm)
-    dtype = x.real.dtype
+def _transform(kind: str, x: Array, n: int, scale: float, edge: float, window: Any) -> Array:
+    """edge: times the frequencies 0 and n/2."""
+    of_row = x.shape[-1] if kind == "rfft" else 2 * x.shape[-2]
+    if pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and x.size >= 8 * of_row)):  # where it is faster
+        return _core.fourier(x, kind, n, scale, edge, window)
+    dtype = x.dtype
+    if kind == "rfft":
+        x = x if window is None else x * window
+    else:
+        x = np.ascontiguousarray(x).view(np.result_type(dtype, np.complex64))[..., 0]
+    edges = [0] if n % 2 else [0, n // 2]
     if kind == "irfft":
-        return y.astype(dtype, copy=False)
+        x = x.copy()
+        x[..., [k for k in edges if k < x.shape[-1]]] *= edge
+    y = getattr(np.fft, kind)(x, n, -1, "forward" if kind[0] == "i" else "backward") * scale
+    if kind == "irfft":
+        return (y if window is None else y * window).astype(dtype, copy=False)
+    if kind == "rfft":
+        y[..., edges] *= edge
     y = np.ascontiguousarray(y, np.result_type(dtype, np.complex64))
     return y.view(dtype).reshape(*y.shape, 2)
 
@@ -99,12 +106,18 @@ def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm
     at %= count
     length = x.shape[at] if n is None else whole(name, "n", n)
     length = 2 * (length - 1) if n is None and kind == "irfft" else length
-    if length < 1 or norm not in (None, *_OPPOSITE):
+    if length < 1 or norm not in (None, "forward", "backward", "ortho"):
         raise OpError(
             f"[{name}] got {length} points and norm {norm!r}; expected 1 point or more and "
             "norm None, 'forward', 'backward' or 'ortho'"
         )
-    y = Fourier(kind, length, norm or "backward").apply(x if at == count - 1 else movedim(x, at, count - 1))
+    x = x if at == count - 1 else movedim(x, at, count - 1)
+    most = length // 2 + 1 if kind == "irfft" else length
+    if x.shape[count - 1] > most:
+        x = x[..., :most, :] if of_pairs else x[..., :most]
+    divided = "backward" if kind[0] == "i" else "forward"
+    scale = length**-0.5 if norm == "ortho" else 1 / length if (norm or "backward") == divided else 1.0
+    y = Fourier(kind, length, scale).apply(x)
     return y if at == count - 1 else movedim(y, count - 1, at)
 
 
@@ -199,8 +212,11 @@ def stft(
     if input.shape[-1] < n:
         raise OpError(f"[stft] got n_fft {n} and {input.shape[-1]} elements; expected n_fft up to these")
     frames = Unfold((input.ndim - 1, n, hop)).apply(input)
-    frames = frames if window is None else frames * window
-    y = Fourier("rfft", n, "ortho" if normalized else "backward").apply(frames)
+    transform = Fourier("rfft", n, n**-0.5 if normalized else 1.0)
+    if window is None or window.requires_grad:
+        y = transform.apply(frames if window is None else frames * window)
+    else:
+        y = transform.apply(frames, window)
     if onesided is False and n > 2:  # the others are conjugates
         rest = flip(y[..., 1 : (n + 1) // 2, :], -2)
         y = cat([y, rest * as_tensor("stft", np.array([1, -1], rest.dtype))], -2)
@@ -253,10 +269,15 @@ def istft(
             f"n_fft {n} and onesided {onesided}"
         )
     pairs = input.transpose(-2, -3)[..., : n // 2 + 1, :]
-    frames = Fourier("irfft", n, "ortho" if normalized else "backward").apply(pairs)
+    transform = Fourier("irfft", n, n**-0.5 if normalized else 1 / n)
     squares = as_tensor("istft", np.ones(n, input.dtype)) if window is None else window * window
-    y = OverlapAdd(hop).apply(frames if window is None else frames * window)
-    weights = OverlapAdd(hop).apply(squares.expand(frames.shape[-2], n))
+    if window is None or window.requires_grad:
+        frames = transform.apply(pairs)
+        frames = frames if window is None else frames * window
+    else:
+        frames = transform.apply(pairs, window)
+    y = OverlapAdd(hop).apply(frames)
+    weights = OverlapAdd(hop).apply(squares.expand(pairs.shape[-3], n))
     whole_length, start = y.shape[-1], n // 2 if center else 0
     stop = whole_length - start if length is None else start + whole("istft", "length", length)
     y, weights = y[..., start:stop], weights[start:stop]
