@@ -80,8 +80,6 @@ void Fourier<T>::run(const Team& team, void* workspace) const {
                           0,
                           n,
                           x.shape[outer],
-                          x.strides[outer],
-                          real ? 0 : x.strides[outer + 1],
                           T(scale),
                           T(edge),
                           {},

@@ -3,10 +3,10 @@
 //   fft    y[k] = scale * sum over t < n of x[t] exp(-2 pi i k t / n);  ifft: the same with +
 //   rfft   fft of real x, k = 0 ... n/2;  irfft: ifft of the n points that have these conjugates
 //
-//   Complex numbers are pairs in a last axis of 2. x (..., m) or (..., m, 2), any strides, rows may overlap;
-//   cut, or with zeros at its end, where m is not that of n points. y contiguous: (..., n), (..., n/2 + 1, 2)
-//   or (..., n, 2). window (n), contiguous or none: times the real side, x of rfft or y of irfft. edge: times
-//   the frequencies 0 and, of an even n, n/2.
+//   Complex numbers are pairs in a last axis of 2. x (..., m) or (..., m, 2), each row dense, any strides
+//   between rows, which may overlap; m is at most that of n points, and zeros follow. y contiguous: (..., n),
+//   (..., n/2 + 1, 2) or (..., n, 2). window (n), contiguous or none: times the real side, x of rfft or y of
+//   irfft. edge: times the frequencies 0 and, of an even n, n/2.
 //
 //   n has no prime factor above 7. Each lane of a vector has a row, so that all sizes take the same way, and
 //   a row's bits do not depend on the others. Real rows of even n are complex ones of n/2 points.
@@ -42,7 +42,7 @@ template <class T>
 struct FourierRows {
   FourierKind kind;
   int count;
-  int64_t n, length, step, pair_step;  // x: elements, from one to the next, and within a pair (0: real)
+  int64_t n, length;  // length: of x, in pairs where it has them
   T scale, edge;
   const T *rows[16], *window;
   const T* roots;  // exp(-2 pi i t / n), t < n

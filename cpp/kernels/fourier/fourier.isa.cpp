@@ -132,10 +132,8 @@ static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int sw
 // x[t] of each row, t < count, to vector t of a, and zeros up to n.
 template <class T>
 static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
-  const bool dense = l.pair_step ? l.pair_step == 1 && l.step == 2 : l.step == 1;
   const T* window = l.kind == FourierKind::rfft ? l.window : nullptr;
-  int64_t t = 0;
-  for (; dense && t < count; t += lanes<T>) {
+  for (int64_t t = 0; t < count; t += lanes<T>) {
     const int width = int(count - t < lanes<T> ? count - t : lanes<T>);
     vec<T> v[lanes<T>];
     RANVIER_UNROLL
@@ -149,11 +147,7 @@ static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
     RANVIER_UNROLL
     for (int i = 0; i < lanes<T>; ++i) store(a + (t + i) * lanes<T>, v[i]);
   }
-  for (; t < count; ++t) {
-    const int64_t at = l.pair_step ? t / 2 * l.step + t % 2 * l.pair_step : t * l.step;
-    for (int i = 0; i < lanes<T>; ++i) a[t * lanes<T> + i] = l.rows[i][at] * (window ? window[t] : T(1));
-  }
-  for (t = count; t < n; ++t) store(a + t * lanes<T>, vec<T>{});
+  for (int64_t t = count; t < n; ++t) store(a + t * lanes<T>, vec<T>{});
 }
 
 // Vector t of a to y[t] of each row, t < n.
