@@ -19,13 +19,11 @@ Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const
   if (shape.ndim + (back ? 1 : 2) > kMaxDims) x.fail("at most ", kMaxDims, " axes of the result");
   shape.append(real ? n / 2 + 1 : n);
   if (!back) shape.append(2);
-  const auto dense = [&](const auto& v) {  // each row
-    const int last = v.ndim - 1;
-    return v.strides[last] == 1 && (real || v.strides[last - 1] == 2);
-  };
+  const TensorView<const char> v = x.view<char>();
+  const bool in_pairs = real || v.strides[v.ndim - 1] == 1;
   const int64_t most = back ? n / 2 + 1 : n.number;
   if (x.shape(x.ndim() - (real ? 1 : 2)) > most) x.fail("at most ", most, " points");
-  const Input rows = dense(x.view<char>()) ? Input(x) : copied(x, Output::contiguous(x.dtype(), x.shape()));
+  const Input rows = in_pairs ? Input(x) : copied(x, Output::contiguous(x.dtype(), x.shape()));
   Output y = Output::contiguous(x.dtype(), shape);
   run<Fourier>(x.dtype(), which, n.number, scale.number, edge.number, rows, contiguous(window), y);
   return y;

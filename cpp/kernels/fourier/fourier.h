@@ -3,8 +3,8 @@
 //   fft    y[k] = scale * sum over t < n of x[t] exp(-2 pi i k t / n);  ifft: the same with +
 //   rfft   fft of real x, k = 0 ... n/2;  irfft: ifft of the n points that have these conjugates
 //
-//   Complex numbers are pairs in a last axis of 2. x (..., m) or (..., m, 2), each row dense, any strides
-//   between rows, which may overlap; m is at most that of n points, and zeros follow. y contiguous: (..., n),
+//   Complex numbers are pairs in a last axis of 2. x (..., m) or (..., m, 2), pairs dense, any other
+//   strides, rows may overlap; m is at most that of n points, and zeros follow. y contiguous: (..., n),
 //   (..., n/2 + 1, 2) or (..., n, 2). window (n), contiguous or none: times the real side, x of rfft or y of
 //   irfft. edge: times the frequencies 0 and, of an even n, n/2.
 //
@@ -42,7 +42,8 @@ template <class T>
 struct FourierRows {
   FourierKind kind;
   int count;
-  int64_t n, length;  // length: of x, in pairs where it has them
+  bool columns, adjacent;   // points are `step` apart, else each row is dense; rows are side by side
+  int64_t n, length, step;  // length: of x, in points
   T scale, edge;
   const T *rows[16], *window;
   const T* roots;  // exp(-2 pi i t / n), t < n

@@ -129,11 +129,39 @@ static void passes(T*& x, T*& y, int64_t m, const T* roots, int64_t step, int sw
   }
 }
 
+// Every second lane of both.
+template <int first, class V, int... lane>
+RANVIER_INLINE V halves(V a, V b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, (2 * lane + first)...);
+}
+
+// The same of rows that are columns of memory: point t of them is at t * step, side by side where `adjacent`.
+template <class T>
+static void load_columns(const FourierRows<T>& l, int64_t count, T* a) {
+  using Lanes = std::make_integer_sequence<int, lanes<T>>;
+  const int width = l.kind == FourierKind::rfft ? 1 : 2;
+  for (int64_t t = 0, at = 0; t < count; t += width, at += l.step) {
+    T* const to = a + t * lanes<T>;
+    const T* const from = l.rows[0] + at;
+    if (!l.adjacent) {
+      for (int i = 0; i < lanes<T>; ++i)
+        for (int j = 0; j < width; ++j) to[j * lanes<T> + i] = l.rows[i][at + j];
+    } else if (width == 2) {
+      const vec<T> v = load(from), w = load(from + lanes<T>);
+      put<T>(to, 0, {halves<0>(v, w, Lanes{}), halves<1>(v, w, Lanes{})});
+    } else {
+      store(to, load(from));
+    }
+    if (l.kind == FourierKind::rfft && l.window) store(to, load(to) * factor<T>(l.window[t]));
+  }
+}
+
 // x[t] of each row, t < count, to vector t of a, and zeros up to n.
 template <class T>
 static void load_rows(const FourierRows<T>& l, int64_t count, int64_t n, T* a) {
   const T* window = l.kind == FourierKind::rfft ? l.window : nullptr;
-  for (int64_t t = 0; t < count; t += lanes<T>) {
+  if (l.columns) load_columns(l, count, a);
+  for (int64_t t = 0; t < count && !l.columns; t += lanes<T>) {
     const int width = int(count - t < lanes<T> ? count - t : lanes<T>);
     vec<T> v[lanes<T>];
     RANVIER_UNROLL

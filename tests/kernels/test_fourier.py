@@ -1,0 +1,120 @@
+"""The kernel of Fourier transforms beside NumPy's in float64: sizes, layouts, threads, errors."""
+
+import numpy as np
+import pytest
+from ranvier import _core
+from support.grouped import grouped
+from support.refused import refusals
+from support.tolerance import tolerance
+
+SIZES = [n for n in range(1, 130) if pow(210, 14, n) == 0] + [343, 400, 1000, 1024, 2048]
+KINDS = ["fft", "ifft", "rfft", "irfft"]
+
+
+def points(kind, n):
+    """How many x has, and whether they are pairs."""
+    return (n // 2 + 1 if kind == "irfft" else n), kind != "rfft"
+
+
+def expected(x, kind, n, scale=1.0, edge=1.0, window=None):
+    x, window = np.asarray(x, float), np.ones(n) if window is None else np.asarray(window, float)
+    x = x * window[: x.shape[-1]] if kind == "rfft" else x[..., 0] + 1j * x[..., 1]
+    edges = [0, *[n // 2] * (n % 2 == 0)]
+    if kind == "irfft":
+        x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, n // 2 + 1 - x.shape[-1])])
+        x[..., edges] *= edge
+    y = scale * getattr(np.fft, kind)(x, n, norm="forward" if kind[0] == "i" else None)
+    if kind == "rfft":
+        y[..., edges] *= edge
+    return y * window if kind == "irfft" else np.stack([y.real, y.imag], -1)
+
+
+def check(x, kind, n, **settings):
+    y = _core.fourier(x, kind, n, **settings)
+    assert y.dtype == x.dtype
+    size = settings.get("scale", 1.0) * 4 * np.sqrt(n)  # of results, from normal numbers
+    np.testing.assert_allclose(
+        y, expected(x, kind, n, **settings), rtol=0, atol=tolerance(x.dtype, int(np.log2(n)) + 1, size)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grouped("n", SIZES)
+def test_sizes(n, dtype, isa, rng):
+    for kind in KINDS:
+        m, pairs = points(kind, n)
+        for rows in (1, 5, 17):
+            check(rng.standard_normal((rows, m, 2) if pairs else (rows, m)).astype(dtype), kind, n)
+        x = rng.standard_normal((3, m // 2 + 1, 2) if pairs else (3, m // 2 + 1)).astype(dtype)  # and zeros
+        given = {"scale": 0.5, "edge": 2.0} if kind[-4:] == "rfft" else {"scale": 0.5}
+        check(x, kind, n, **given)
+        if kind[-4:] == "rfft":
+            check(x, kind, n, window=np.repeat(rng.standard_normal(n).astype(dtype), 2)[::2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_layouts(kind, dtype, isa, rng):
+    """Columns, frames that overlap, rows that are repeated or backwards, parts of pairs apart."""
+    n = 12
+    m, pairs = points(kind, n)
+    last = (2,) if pairs else ()
+    columns = np.moveaxis(rng.standard_normal((2, m, 37, *last)).astype(dtype), 1, 2)
+    signal = rng.standard_normal((50, *last)).astype(dtype)
+    frames = np.lib.stride_tricks.sliding_window_view(signal, m, 0)
+    frames = np.moveaxis(frames, 1, 2) if pairs else frames
+    window = rng.standard_normal(n).astype(dtype) if kind[-4:] == "rfft" else None
+    layouts = [columns, columns[:, ::2], columns[:, ::-1], columns[:, :, ::-1], frames[::3], columns[0, 0]]
+    layouts += [
+        np.broadcast_to(columns[:1, :1], columns.shape),
+        np.broadcast_to(columns[..., :1], columns.shape),
+    ]
+    layouts += [np.broadcast_to(columns[:, :, :1], columns.shape), columns[:, :0], columns[:, :, :0]]
+    for x in layouts:
+        check(x, kind, n, **({} if window is None else {"window": window}))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bits_of_rows_do_not_depend_on_others(kind, threads, rng):
+    m, pairs = points(kind, 200)
+    x = rng.standard_normal((301, m, 2) if pairs else (301, m)).astype("f")
+    threads(1)
+    y = _core.fourier(x, kind, 200)
+    x[7] = np.nan
+    for count in (2, 4):
+        threads(count)
+        other = _core.fourier(x, kind, 200)
+        np.testing.assert_array_equal(np.delete(other, 7, 0), np.delete(y, 7, 0))
+        assert np.isnan(other[7]).mean() > 0.9
+    for part in (slice(40, 41), slice(3, 7), slice(300, 270, -1)):
+        np.testing.assert_array_equal(_core.fourier(x[part], kind, 200), other[part])
+    turned = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, 1)), 1, 0)  # columns
+    np.testing.assert_array_equal(_core.fourier(turned, kind, 200), other)
+
+
+def test_errors():
+    wrong = refusals(_core.fourier)
+    x = np.ones((2, 8), "f")
+    wrong(ValueError, "got n 22; expected 1 or more, without a prime factor above 7", x, "rfft", 22)
+    wrong(ValueError, "got n 0; expected 1 or more", x, "rfft", 0)
+    wrong(ValueError, "got kind 'dct'; expected", x, "dct", 8)
+    wrong(ValueError, "got x of shape (2, 8); expected at most 7 points", x, "rfft", 7)
+    wrong(ValueError, "got x of shape (2, 8); expected (..., m, 2)", x, "irfft", 8)
+    wrong(ValueError, "got x of shape (4, 2); expected at most 3 points", x.reshape(8, 2)[:4], "irfft", 4)
+    wrong(ValueError, "got window of shape (7,); expected (8,)", x, "rfft", 8, window=x[0, :7])
+    wrong(
+        ValueError,
+        "got window of shape (2,); expected None, except of rfft and irfft",
+        x[:, :2],
+        "fft",
+        2,
+        window=x[0, :2],
+    )
+    wrong(
+        ValueError,
+        "got x of shape (1, 1, 1, 1, 1, 1, 1, 1); expected at most 8 axes of the result",
+        np.ones((1,) * 8, "f"),
+        "rfft",
+        1,
+    )
+    wrong(TypeError, "got x of dtype int64", np.ones(8, np.int64), "rfft", 8)
