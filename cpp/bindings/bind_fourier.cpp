@@ -5,6 +5,12 @@
 namespace ranvier::bind {
 namespace {
 
+bool is_smooth(int64_t n) {
+  for (int r : {2, 3, 5, 7})
+    while (n % r == 0) n /= r;
+  return n == 1;
+}
+
 Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const MaybeFloats& window) {
   const FourierKind which{kind.one_of({"fft", "ifft", "rfft", "irfft"})};
   const bool real = which == FourierKind::rfft, back = which == FourierKind::irfft;

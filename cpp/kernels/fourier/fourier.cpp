@@ -20,7 +20,8 @@ struct Memory {
 
 template <class T>
 Memory<T> carve(Carver& carver, int64_t n, int threads) {
-  const int64_t each = 2 * fourier_room(n) * kMostBytes / int64_t(sizeof(T));
+  const int64_t vectors = 2 * n + 2 + kMostBytes / int64_t(sizeof(T));  // of each of two arrays
+  const int64_t each = 2 * vectors * kMostBytes / int64_t(sizeof(T));
   T* roots = carver.take<T>(2 * n);
   return {roots, carver.take<T>(threads * each), each};
 }

@@ -20,12 +20,6 @@ namespace ranvier {
 
 enum class FourierKind { fft, ifft, rfft, irfft };
 
-constexpr bool is_smooth(int64_t n) {
-  for (int r : {2, 3, 5, 7})
-    while (n > 1 && n % r == 0) n /= r;
-  return n == 1;
-}
-
 template <class T>
 struct Fourier {
   RANVIER_CALL("fourier", x, window, y);
@@ -47,10 +41,8 @@ struct FourierRows {
   T scale, edge;
   const T *rows[16], *window;
   const T* roots;  // exp(-2 pi i t / n), t < n
-  T *y, *a, *b;    // a, b: each of fourier_room(n) vectors
+  T *y, *a, *b;    // a, b: room for n + 1 pairs of vectors, and a square
 };
-
-constexpr int64_t fourier_room(int64_t n) { return (n % 2 ? 2 * n : 2 * n + 2) / 16 * 16 + 16; }
 
 template <class T>
 struct FourierKernels {

@@ -28,7 +28,7 @@ class Fourier(Function):
     "fft" and "ifft" (.., m, 2) -> (.., n, 2), m up to that of n points. A^T is the inverse kind. window:
     times the real side."""
 
-    by_numpy = True
+    transform: Any = staticmethod(_core.fourier)
 
     def __init__(self, kind: str, n: int, scale: float) -> None:
         self.kind, self.n, self.scale = kind, n, scale
@@ -38,24 +38,17 @@ class Fourier(Function):
     def forward(self, x: Array, window: Any = None) -> Array:
         self.length = x.shape[-1] if self.kind == "rfft" else x.shape[-2]
         self.window = self.window if window is None else window
-        return _transform(self.kind, x, self.n, self.scale, 1.0, self.window)
+        return self.transform(x, self.kind, self.n, self.scale, 1.0, self.window)
 
     def backward(self, dy: Array) -> Any:
         # of real rows all frequencies but the first and n/2 stand for two
         edge = {"rfft": 2.0, "irfft": 0.5}.get(self.kind, 1.0)
-        dx = _transform(_INVERSE[self.kind], dy, self.n, self.scale / edge, edge, self.window)
+        dx = self.transform(dy, _INVERSE[self.kind], self.n, self.scale / edge, edge, self.window)
         dx = dx[..., : self.length] if self.kind == "rfft" else dx[..., : self.length, :]
         return dx if self.window is None else (dx, None)
 
 
-linear(Fourier)
-
-
-def _transform(kind: str, x: Array, n: int, scale: float, edge: float, window: Any) -> Array:
-    """edge: times the frequencies 0 and n/2."""
-    of_row = x.shape[-1] if kind == "rfft" else 2 * x.shape[-2]
-    if pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and x.size >= 8 * of_row)):  # where it is faster
-        return _core.fourier(x, kind, n, scale, edge, window)
+def _by_numpy(x: Array, kind: str, n: int, scale: float, edge: float, window: Any) -> Array:
     dtype = x.dtype
     if kind == "rfft":
         x = x if window is None else x * window
@@ -72,6 +65,26 @@ def _transform(kind: str, x: Array, n: int, scale: float, edge: float, window: A
         y[..., edges] *= edge
     y = np.ascontiguousarray(y, np.result_type(dtype, np.complex64))
     return y.view(dtype).reshape(*y.shape, 2)
+
+
+class FourierByNumPy(Fourier):
+    """The same of sizes with other prime factors than 2, 3, 5 and 7, and of few long rows"""
+
+    by_numpy = True
+    transform = staticmethod(_by_numpy)
+    forward = Fourier.forward
+
+
+linear(Fourier, FourierByNumPy)
+
+
+def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None = None) -> Tensor:
+    rows = x.numel() // max(1, x.shape[-1] if kind == "rfft" else 2 * x.shape[-2])
+    by_kernel = pow(210, 14, n) == 0 and (n <= 2048 or (n <= 16384 and rows >= 8))  # where it is faster
+    function = (Fourier if by_kernel else FourierByNumPy)(kind, n, scale)
+    if window is None or not window.requires_grad:
+        return function.apply(x) if window is None else function.apply(x, window)
+    return function.apply(x * window) if kind == "rfft" else function.apply(x) * window
 
 
 def floats(name: str, x: Any) -> Tensor:
@@ -117,7 +130,7 @@ def transformed(name: str, kind: str, x: Any, n: Any = None, dim: Any = -1, norm
         x = x[..., :most, :] if of_pairs else x[..., :most]
     divided = "backward" if kind[0] == "i" else "forward"
     scale = length**-0.5 if norm == "ortho" else 1 / length if (norm or "backward") == divided else 1.0
-    y = Fourier(kind, length, scale).apply(x)
+    y = _transform(kind, x, length, scale)
     return y if at == count - 1 else movedim(y, count - 1, at)
 
 
@@ -212,11 +225,7 @@ def stft(
     if input.shape[-1] < n:
         raise OpError(f"[stft] got n_fft {n} and {input.shape[-1]} elements; expected n_fft up to these")
     frames = Unfold((input.ndim - 1, n, hop)).apply(input)
-    transform = Fourier("rfft", n, n**-0.5 if normalized else 1.0)
-    if window is None or window.requires_grad:
-        y = transform.apply(frames if window is None else frames * window)
-    else:
-        y = transform.apply(frames, window)
+    y = _transform("rfft", frames, n, n**-0.5 if normalized else 1.0, window)
     if onesided is False and n > 2:  # the others are conjugates
         rest = flip(y[..., 1 : (n + 1) // 2, :], -2)
         y = cat([y, rest * as_tensor("stft", np.array([1, -1], rest.dtype))], -2)
@@ -269,13 +278,8 @@ def istft(
             f"n_fft {n} and onesided {onesided}"
         )
     pairs = input.transpose(-2, -3)[..., : n // 2 + 1, :]
-    transform = Fourier("irfft", n, n**-0.5 if normalized else 1 / n)
     squares = as_tensor("istft", np.ones(n, input.dtype)) if window is None else window * window
-    if window is None or window.requires_grad:
-        frames = transform.apply(pairs)
-        frames = frames if window is None else frames * window
-    else:
-        frames = transform.apply(pairs, window)
+    frames = _transform("irfft", pairs, n, n**-0.5 if normalized else 1 / n, window)
     y = OverlapAdd(hop).apply(frames)
     weights = OverlapAdd(hop).apply(squares.expand(pairs.shape[-3], n))
     whole_length, start = y.shape[-1], n // 2 if center else 0
