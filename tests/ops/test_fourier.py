@@ -170,6 +170,23 @@ def test_a_compiled_step_has_them():
         y, dx = step(x)
         np.testing.assert_allclose(y.detach().numpy(), 2 * x.numpy(), atol=1e-5)
         np.testing.assert_allclose(dx.numpy(), 8 * x.numpy(), atol=1e-4)
+    assert str(step.programs[0]).count(" fourier ") == 4  # kernel calls
+
+
+def test_long_rows_few_and_many():
+    x = RNG.standard_normal((8, 4096))
+    want = np.fft.rfft(x)
+    for rows in (1, 8):
+        y = rv.fft.rfft(rv.tensor(x[:rows]))
+        np.testing.assert_allclose(numbers(y), want[:rows], atol=1e-11)
+        np.testing.assert_allclose(rv.fft.irfft(y).numpy(), x[:rows], atol=1e-14)
+
+
+def test_a_window_is_as_it_was_in_backward():
+    window = rv.ones(8)
+    y = rv.stft(rv.ones(16, requires_grad=True), 8, 2, window=window)
+    window.mul_(2)
+    refused(RuntimeError, "[fourier] a variable needed for gradient computation", y.sum().backward)
 
 
 @pytest.mark.parametrize("dtype", [rv.float32, rv.float64, rv.int64])
