@@ -285,7 +285,7 @@ def istft(
     whole_length, start = y.shape[-1], n // 2 if center else 0
     stop = whole_length - start if length is None else start + whole("istft", "length", length)
     y, weights = y[..., start:stop], weights[start:stop]
-    least = float(np.abs(weights._array).min()) if weights.numel() else 0.0
+    least = float(weights._array.min()) if weights.numel() else 0.0
     if not least > 1e-11:
         raise OpError(
             f"[istft] got a window, hop_length {hop} and length {length} for which the least sum of the "
