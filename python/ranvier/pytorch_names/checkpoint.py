@@ -1,24 +1,213 @@
-"""`utils.checkpoint`: calls that keep their activations."""
+"""`utils.checkpoint`: calls whose activations are freed, and computed again in backward."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, set_rng_state
+from ranvier.autograd import random, recording
+from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 
-def checkpoint(function: Any, *args: Any, use_reentrant: bool | None = None, **settings: Any) -> Any:
-    """function(*args). Its activations are kept, not computed again in backward; the gradients are equal.
+
+class CheckpointError(RuntimeError):
+    """The second run of a function has recorded other operations than the first."""
+
+
+def noop_context_fn() -> tuple[Any, Any]:
+    """Two contexts without effect: see :func:`checkpoint`."""
+    return contextlib.nullcontext(), contextlib.nullcontext()
+
+
+def checkpoint(
+    function: Any,
+    *args: Any,
+    use_reentrant: bool | None = None,
+    context_fn: Callable[[], tuple[Any, Any]] = noop_context_fn,
+    determinism_check: str = "default",
+    debug: bool = False,
+    early_stop: bool = True,
+    **kwargs: Any,
+) -> Any:
+    """function(*args, **kwargs). Its activations are freed; backward runs it again with equal random numbers.
+
+    use_reentrant: True: as in PyTorch, one of args has to require a gradient, and there are no kwargs. The
+        gradients are computed in one way.
+    context_fn: returns the contexts of the first run and of the others. preserve_rng_state=False: the second
+        run draws other random numbers. determinism_check: "none" does not compare the operations of the runs.
+    debug, early_stop: no effect; the second run goes to its end. A captured step keeps its activations.
 
     >>> import ranvier as rv
-    >>> rv.utils.checkpoint.checkpoint(rv.exp, rv.zeros(1), use_reentrant=False)
+    >>> x = rv.zeros(1, requires_grad=True)
+    >>> rv.utils.checkpoint.checkpoint(rv.exp, x, use_reentrant=False).backward(); x.grad
     tensor([1.])
     """
-    for name in ("preserve_rng_state", "determinism_check", "debug", "context_fn", "early_stop"):
-        settings.pop(name, None)
-    return function(*args, **settings)
+    preserve = kwargs.pop("preserve_rng_state", True)
+    if use_reentrant is None:
+        warnings.warn(
+            "torch.utils.checkpoint: the use_reentrant parameter should be passed explicitly; it is True",
+            stacklevel=2,
+        )
+    if use_reentrant is not False:
+        if kwargs:
+            raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
+        if context_fn is not noop_context_fn or debug:
+            raise ValueError("Passing `context_fn` or `debug` is only supported when use_reentrant=False.")
+        if is_grad_enabled() and not any(isinstance(x, Tensor) and x.requires_grad for x in args):
+            warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+            with no_grad():
+                return function(*args)
+    if determinism_check not in ("default", "none"):
+        raise ValueError(
+            f"determinism_check should be one of ['default', 'none'], but got {determinism_check}"
+        )
+    while isinstance(function, functools.partial):
+        function, args, kwargs = function.func, (*function.args, *args), {**function.keywords, **kwargs}
+    first, again = context_fn()
+    if not is_grad_enabled() or recording.is_recording():
+        with first:
+            return function(*args, **kwargs)
+    tensors: list[Tensor] = []
+    given = _mapped((args, kwargs), lambda x: _Place(x, tensors))
+    call = _Call(function, given, again, get_rng_state() if preserve else None)
+    with first:
+        result, entered = call.run(tensors)
+    call.outputs = _outputs(result, entered)
+    if call.outputs:
+        call.leaves, call.kinds = _reached(call.outputs, entered)
+        made: Any = _Checkpoint.apply(call, *tensors, *call.leaves)  # type: ignore[arg-type]
+        for y, new in zip(call.outputs, made, strict=True):
+            y._grad_fn = new._grad_fn  # what no other Tensor needs of the graph is freed
+        call.outputs, call.checked = [], determinism_check == "default"
+    return result
 
 
-def checkpoint_sequential(functions: Any, segments: int, input: Any, **settings: Any) -> Any:
-    """The functions (or layers) one after the other; see :func:`checkpoint`."""
-    for function in functions:
-        input = function(input)
-    return input
+class _Place:
+    """Where a Tensor was among the arguments."""
+
+    def __init__(self, x: Tensor, tensors: list[Tensor]) -> None:
+        self.index = len(tensors)
+        tensors.append(x)
+
+
+class _Call:
+    """A function and its arguments without their Tensors, to be run again."""
+
+    outputs: list[Tensor]
+    leaves: list[Tensor]
+    kinds: list[str]
+    checked: bool
+
+    def __init__(self, function: Any, given: Any, again: Any, state: Any) -> None:
+        self.function, self.given, self.again, self.state = function, given, again, state
+        self.precision = get_float32_matmul_precision()
+
+    def run(self, tensors: Any) -> tuple[Any, list[Tensor]]:
+        """The result, and the Tensors that the function has got: views, apart from other uses of the same."""
+        entered = [x.view_as(x) if x.requires_grad else x for x in tensors]
+        args, kwargs = _mapped(self.given, lambda place: entered[place.index], _Place)
+        return self.function(*args, **kwargs), entered
+
+    def gradients(self, tensors: Any, dys: Any) -> Iterator[Tensor | None]:
+        create_graph = is_grad_enabled()
+        with contextlib.ExitStack() as block:
+            block.enter_context(random.fork_rng(enabled=self.state is not None))
+            block.enter_context(autograd.enable_grad())
+            block.enter_context(float32_matmul_precision(self.precision))
+            if self.state is not None:
+                set_rng_state(self.state)
+            block.enter_context(self.again)
+            result, entered = self.run(tensors)
+        outputs = _outputs(result, entered)
+        if self.checked and _reached(outputs, entered)[1] != self.kinds:
+            raise CheckpointError(
+                "torch.utils.checkpoint: A different number of tensors was saved during the original forward "
+                "and recomputation: the function has recorded other operations; expected the same ones"
+            )
+        views = [x._grad_fn for x in entered if x.requires_grad]
+        edges = [view.edges for view in views]
+        for view in views:
+            view.edges = (None,)  # the gradients end here
+        inputs = [x for x in (*entered, *self.leaves) if x.requires_grad]
+        try:
+            slopes = iter(autograd.grad(outputs, inputs, dys, True, create_graph, allow_unused=True))
+        finally:
+            for view, edge in zip(views, edges, strict=True):
+                view.edges = edge
+        return (next(slopes) if x.requires_grad else None for x in (*entered, *self.leaves))
+
+
+class _Checkpoint(autograd.Function):
+    """The node in place of the graph of a call; its inputs are the arguments and the leaves of that graph."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, *tensors: Tensor) -> Any:
+        ctx.call = call
+        ctx.save_for_backward(*tensors[: len(tensors) - len(call.leaves)])
+        return tuple(y.detach() for y in call.outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *dys: Any) -> Any:
+        return (None, *ctx.call.gradients(ctx.saved_tensors, dys))
+
+
+def _mapped(value: Any, function: Callable[[Any], Any], kind: type = Tensor) -> Any:
+    """The value with function(x) in place of each x of the kind in its tuples, lists and dicts."""
+    if isinstance(value, kind):
+        return function(value)
+    if type(value) in (tuple, list):
+        return type(value)(_mapped(x, function, kind) for x in value)
+    return {k: _mapped(x, function, kind) for k, x in value.items()} if type(value) is dict else value
+
+
+def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:
+    """The Tensors of a result that have a history of the function's."""
+    if isinstance(result, Tensor):
+        known = result._grad_fn is None or any(result is x for x in entered)
+        return [] if known else [result]
+    values = result.values() if isinstance(result, dict) else result
+    found = (
+        [y for x in values for y in _outputs(x, entered)] if isinstance(result, (tuple, list, dict)) else []
+    )
+    return list({id(y): y for y in found}.values())
+
+
+def _reached(outputs: list[Tensor], entered: list[Tensor]) -> tuple[list[Tensor], list[str]]:
+    """The leaves on the tape before the Tensors that were entered; the kinds of nodes."""
+    seen = {id(x._grad_fn) for x in entered}
+    nodes, leaves, kinds = [y._grad_fn for y in outputs], [], []
+    while nodes:
+        node = nodes.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Tensor):
+            leaves.append(node)
+        else:
+            kinds.append(type(node).__name__)
+            nodes.extend(node.edges)
+    return leaves, kinds
+
+
+def checkpoint_sequential(
+    functions: Any, segments: int, input: Any, use_reentrant: bool | None = None, **kwargs: Any
+) -> Any:
+    """The functions (or layers) one after the other, in segments, each but the last a :func:`checkpoint`.
+
+    >>> import ranvier as rv
+    >>> rv.utils.checkpoint.checkpoint_sequential([rv.relu, rv.exp], 2, rv.zeros(1), use_reentrant=False)
+    tensor([1.])
+    """
+    functions = list(functions.children() if hasattr(functions, "children") else functions)
+
+    def run(first: int, last: int) -> Callable[[Any], Any]:
+        return lambda x: functools.reduce(lambda y, function: function(y), functions[first:last], x)
+
+    size, end = len(functions) // segments, 0
+    for start in range(0, size * (segments - 1), size):
+        end = start + size
+        input = checkpoint(run(start, end), input, use_reentrant=use_reentrant, **kwargs)
+    return run(end, len(functions))(input)
