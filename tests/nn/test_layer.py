@@ -124,3 +124,11 @@ def test_bfloat16_rounds_and_keeps_float32():
         assert layer.bfloat16() is layer
     assert layer.weight.dtype == rv.float32
     np.testing.assert_array_equal(layer.bias.detach(), [1, 1, 1 + 2**-6, -1 - 2**-7, np.inf, np.nan])
+
+
+def test_parameters_are_looked_up_as_they_are_asked_for():
+    m = rv.nn.Sequential(rv.nn.Linear(1, 1), rv.nn.Linear(1, 1))
+    parameters = m.parameters()
+    assert next(parameters) is m[0].weight
+    m[1].weight = rv.nn.Parameter(rv.ones(1, 1))  # after it has begun, as in PyTorch
+    assert [*map(id, parameters)] == [id(m[0].bias), id(m[1].weight), id(m[1].bias)]

@@ -158,6 +158,11 @@ def test_no_axes_of_all_and_any():
         assert op(x, dim=()).tolist() == [[True, False], [True, True]]
 
 
+def test_addmm_has_one_value_with_and_without_gradients():
+    a, b, row = rv.randn(3, 70), rv.randn(70, 33), rv.randn(33)
+    assert rv.equal(rv.addmm(row, a, b), rv.addmm(row, a, b.requires_grad_()))
+
+
 def test_addmm_does_not_grow():
     for x in (rv.ones(3, 1, 1), rv.ones(4, 3), rv.ones(4)):
         for beta in (0, 1):

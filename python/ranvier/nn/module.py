@@ -266,19 +266,19 @@ class Module(HookRegistration, StateDicts, Conversions):
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
         """This module and everything inside it, each once, in the order of :meth:`named_modules`."""
         if remove_duplicate and type(self).named_modules is Module.named_modules:
-            return iter(self._rv_tree())
+            return iter(list(self._rv_tree()))
         return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
-    def _rv_tree(self) -> list[Module]:
-        modules: dict[Module, None] = {}
+    def _rv_tree(self) -> Iterator[Module]:
+        seen: set[Any] = {None}
         stack: list[Any] = [self]
         while stack:
             module = stack.pop()
-            if module is not None and module not in modules:
-                modules[module] = None
+            if module not in seen:
+                seen.add(module)
+                yield module
                 attributes = module.__dict__
                 stack += [attributes[name] for name in reversed(attributes[MODULES])]
-        return list(modules)
 
     def _named_members(
         self, get_members_fn: Any, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True

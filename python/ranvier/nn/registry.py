@@ -161,15 +161,16 @@ def items_of(kind: str, module: Any) -> Iterable[tuple[str, Any]]:
     return [(name, attributes[name]) for name in names] if names else ()
 
 
-def values_of(modules: list[Any], kind: str) -> Iterator[Any]:
-    """The values of one kind, each once."""
-    values: dict[Any, None] = {}
+def values_of(modules: Iterable[Any], kind: str) -> Iterator[Any]:
+    """The values of one kind, each once, when they are asked for: `next(model.parameters())` stays quick."""
+    seen: set[Any] = {None}  # of a layer without bias
     for module in modules:
         attributes = module.__dict__
-        for name in attributes[kind]:
-            values[attributes[name]] = None
-    values.pop(None, None)  # of a layer without bias
-    return iter(values)
+        if names := attributes[kind]:
+            for value in [attributes[name] for name in names]:
+                if value not in seen:
+                    seen.add(value)
+                    yield value
 
 
 def place(module: Any, kind: str, name: str, value: Any) -> None:

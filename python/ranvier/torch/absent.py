@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from ranvier.torch.names import FLAT, OUT
@@ -50,6 +51,7 @@ class _Absent(type):
         return cls
 
 
+@cache  # libraries ask for a type at each call: isinstance(x, torch.fx.Proxy)
 def absent(path: str) -> Any:
     """What stands for a name that stays out.
 

@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 from ranvier.autograd.data import common_dtype
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import direct
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import as_tensor, is_floating, unlike
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_pair, unlike
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
@@ -44,9 +46,17 @@ def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
     return add(x if beta == 1 else mul(x, beta), product)
 
 
+def _times_and_row(a: Array, b: Array, row: Array) -> Array:
+    return _core.matmul(a, b, row, "none", None)
+
+
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
     | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])"""
+    if beta == 1 == alpha and is_pair(mat1, mat2) and type(input) is Tensor and mat1.ndim == 2 == mat2.ndim:
+        fits = input.shape == mat2.shape[1:] and mat1.shape[1] == mat2.shape[0]
+        if fits and (y := direct(_times_and_row, mat1, mat2, input)) is not None:
+            return y
     return _plus(input, matmul(*of_dims("addmm", mat1, mat2, 2, 2)), beta, alpha)
 
 
