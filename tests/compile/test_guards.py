@@ -1,6 +1,8 @@
 """Guards of a compiled step: what is compared before a replay; equal values may still differ for a step."""
 
 import abc
+import functools
+import os
 import sys
 import types
 import warnings
@@ -275,3 +277,15 @@ def test_a_step_that_reads_the_state_of_an_optimizer_runs_eagerly(name):
     optimizer.step()
     with pytest.raises(rv.CaptureError, match=r"item\(\) reads a value at"):
         strict(lambda x: x * float(read(optimizer.state[w])))(rv.ones(1))
+
+
+def test_the_environment_and_partial_functions_are_compared(monkeypatch):
+    model = rv.nn.Linear(2, 2)
+    model.times = functools.partial(lambda x, by: x * by * float(os.environ.get("RV_BY", "1")), by=2.0)
+    step = rv.compile(lambda x: model.times(x), strict=True)
+    for scale in ("1", "1", "1", "3", "3"):
+        monkeypatch.setenv("RV_BY", scale)
+        for by in (2.0, 2.0, 5.0):
+            model.times.keywords["by"] = by
+            assert step(rv.ones(2)).tolist() == [by * float(scale)] * 2
+    assert step.programs

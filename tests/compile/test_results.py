@@ -281,3 +281,17 @@ def test_a_tape_notices_a_change_before_a_replay_of_another_part():
     both[2:].add_(1.0)
     double()
     refused(RuntimeError, "modified by an inplace operation", loss.backward)
+
+
+class Cache:
+    def __init__(self):
+        self.sum = rv.zeros(2)
+
+
+def test_an_object_that_is_given_may_be_returned():
+    step = rv.compile(lambda x, cache: (x + cache.sum.add_(x), cache), strict=True)
+    for cache in (Cache(), Cache()):
+        for number in range(1, CALLS):
+            y, returned = step(rv.ones(2), cache)
+            assert (y.tolist(), returned) == ([number + 1.0] * 2, cache)
+    assert len(step.programs) == 2

@@ -53,6 +53,9 @@ def world():
         "sgd": optim.SGD([p], lr=0.5), "look": object.__getattribute__, "x": rv.ones(3), "Looks": Looks,
         "bound": types.MethodType(getattr, o.inner), "made": staticmethod(getattr), "Pair": Pair, "nn": nn,
         "path": ["inner", "scale"], "held": {"get": getattr}, "taken": functools.partial(getattr, o.inner),
+        "reduced": functools.partial(functools.reduce, getattr),
+        "bound_too": functools.partial(types.MethodType(getattr, o.inner)),
+        "late": functools.partial(lambda by: by, by=2.0),
         "store": nn.Module.__setattr__, "Forward": Forward, "mark": mark,
     }  # fmt: skip
 
@@ -66,6 +69,8 @@ READS = f"""
 {SCALE} | [*map(getattr, [o.inner], path[1:])][0]; [*map(look, [o.inner], path[1:])][0]
 {SCALE} | [*itertools.starmap(getattr, [(o.inner, path[1])])][0]
 {SCALE} | [*itertools.accumulate([o, *path], getattr)][-1]; functools.partial(getattr, o.inner)(path[1])
+{SCALE} | reduced(path, o); bound_too(path[1])
+late.keywords['by'] = 3.0 | late()
 {SCALE} | taken(path[1]); bound(path[1]); Looks.look(o.inner, path[1])
 {SCALE} | types.MethodType(getattr, o.inner)(path[1]); getattr.__call__(o.inner, path[1])
 {SCALE} | operator.attrgetter('.'.join(path))(o); operator.methodcaller('__getattribute__', path[1])(o.inner)

@@ -31,6 +31,7 @@ _SHOW_ALL = frozenset({"__repr__", "__str__", "__format__", "__getstate__", "__r
 _AS_DATA = frozenset({"asdict", "astuple"})
 # Of inspect: what they look at, `Executed.reads_code` has guarded.
 _OF_CODE = frozenset({"signature", "parameters"})
+_OF_ENVIRONMENT = frozenset({"__getitem__", "encode", "decode", "check_str"})  # of `os.environ`
 _LOOKS_UP = frozenset({"get_field"})  # of string.Formatter
 _VARIABLES = ("LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL")
 _LOADS = (
@@ -250,6 +251,8 @@ class Executed:
             self.library[id(code)] = code
             if code.co_name in _LOOKS_UP or (code.co_name in _AS_DATA and by_user):
                 self._refuse(f"calls {module}.{code.co_name}")
+        elif module == "os" and code.co_name in _OF_ENVIRONMENT and is_pythons(file):
+            self.library[id(code)] = code  # the guards compare it
         elif module == "inspect" and code.co_name in _OF_CODE and is_pythons(file):
             self.library[id(code)] = code
             self.reads_code = True

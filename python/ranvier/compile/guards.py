@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, Kind, is_listed
+from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, TAKES_FUNCTIONS, Kind, is_listed
 
 _CALL = (property, staticmethod, classmethod)
 Text = str | tuple[str, str]  # with the name of the value in between
@@ -124,7 +124,13 @@ class Guards:
         contents = tuple(itertools.chain.from_iterable(x.items())) if base is dict else contents_of(x)
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
-        if base in _CALL and any(type(f) is types.BuiltinFunctionType and not is_listed(f) for f in contents):
+        if base is functools.partial:  # it calls by C
+            by_c = not isinstance(x.func, (types.FunctionType, type)) or x.func in TAKES_FUNCTIONS
+        else:
+            by_c = base in _CALL and any(
+                type(f) is types.BuiltinFunctionType and not is_listed(f) for f in contents
+            )
+        if by_c:
             self.deny(text, "which calls a function that is made in C")  # no event tells of that
         for item in contents:
             if type(item) not in PLAIN:

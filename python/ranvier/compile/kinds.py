@@ -61,6 +61,8 @@ CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
     staticmethod: (None, lambda x: (x.__func__,)),
     classmethod: (None, lambda x: (x.__func__,)),
     operator.itemgetter: (None, lambda x: x.__reduce__()[1]),
+    functools.partial: (None, lambda x: (x.func, x.args, x.keywords)),
+    type(os.environ): (None, lambda x: (x._data,)),
 }
 
 # Modules made in C all of whose functions are pure, and the pure functions of others.

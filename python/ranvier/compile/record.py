@@ -78,7 +78,7 @@ def record(
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
-            unlike = _why_not_plain(result, [])
+            unlike = _why_not_plain(result, [], [*args, *kwargs.values()])
             if forward_only and clones and not unlike:
                 result = _arguments_cloned(result, recorded)
     except BaseException:
@@ -201,19 +201,20 @@ def difference(program: Any, recording: Recording, settings: Any, changed: str, 
     return fault
 
 
-def _why_not_plain(result: Any, seen: list[Any]) -> str:
-    """Why a replay could not return such a result, or ""; seen: gets the containers in it."""
+def _why_not_plain(result: Any, seen: list[Any], given: list[Any]) -> str:
+    """Why a replay could not return such a result, or ""; seen: gets the containers in it; given: arguments,
+    of which an object belongs to the form of the call, so that a replay returns it, too (a cache)."""
     kind, parts = type(result), parts_of(result)
     if parts is not None:
         if (kind is not tuple and any(x is result for x in seen)) or len(seen) > _MOST_CONTAINERS:
             return f"the step returns the same {kind.__name__} in two places, or hundreds; return it once"
         seen.append(result)
-        return next((fault for x in parts if (fault := _why_not_plain(x, seen))), "")
+        return next((fault for x in parts if (fault := _why_not_plain(x, seen, given))), "")
     if isinstance(result, Tensor) and result.__dict__:
         return "the step sets an attribute of a result; set it outside"
-    if isinstance(result, _RETURNABLE):
+    if isinstance(result, _RETURNABLE) or (kind is not np.ndarray and any(x is result for x in given)):
         return ""
     return (
         f"the step returns a {kind.__name__}, which a replay would not make again; return Tensors, plain "
-        "values, or a tuple, list, dict, OrderedDict or dataclass of them"
+        "values, a tuple, list, dict, OrderedDict or dataclass of them, or an object that it is given"
     )
