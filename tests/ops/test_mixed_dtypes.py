@@ -223,6 +223,23 @@ def test_integers_to_negative_powers():
         rv.tensor([2]) ** -1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "op", "number", "expected"),
+    [
+        ("uint8", operator.and_, -32, [0, 192, 224]),
+        ("uint8", operator.or_, -1, [255, 255, 255]),
+        ("uint8", operator.xor, -1, [254, 55, 0]),
+        ("uint8", operator.and_, 300, [0, 8, 44]),
+        ("int8", operator.and_, 254, [0, -56, -2]),
+        ("int64", operator.and_, -2, [0, 200, 254]),
+    ],
+)
+def test_a_mask_counts_by_its_lowest_bits(dtype, op, number, expected):
+    x = rv.tensor([1, 200, 255]).to(getattr(np, dtype))
+    for y in (op(x, number), op(number, x)):
+        assert (y.dtype, y.tolist()) == (x.dtype, expected)
+
+
 def test_bools():
     x = rv.tensor([True, False])
     assert (rv.sign(x).dtype, rv.sign(x).tolist()) == (np.bool_, [True, False])

@@ -218,3 +218,6 @@ def test_parts_by_tensors():
     assert [y.tolist() for y in x.chunk(rv.tensor(2))] == [[0, 1, 2], [3, 4]]
     refused(TypeError, "[tensor_split] got indices 1.5; expected a whole", rv.tensor_split, x, [1.5, 3])
     assert [part.shape for part in rv.tensor_split(x, [])] == [x.shape]
+    for named in ({"indices": [1]}, {"sections": 2}, {"indices_or_sections": 2}):
+        assert [y.tolist() for y in rv.tensor_split(rv.arange(2), **named)] == [[0], [1]]
+    refused(TypeError, "[tensor_split] got 2 arguments; expected one", rv.tensor_split, x, 2, indices=[1])

@@ -129,6 +129,9 @@ def test_nothing_to_do():
     y.sum().backward()
     assert (y.shape, x.grad.abs().sum().item()) == ((0, 3, 2, 2), 0)
     assert ops.torchvision.roi_align(x.half(), rv.zeros(1, 5).half(), 1.0, 1, 1, 1, True).dtype == rv.float16
+    for name in ("roi_pool", "ps_roi_pool"):
+        y = getattr(ops.torchvision, name)(x.half(), rv.zeros(1, 5).half(), 1.0, 1, 1)[0]
+        assert (y.dtype, y.shape) == (rv.float16, (1, x.shape[1], 1, 1))
 
 
 def test_errors():

@@ -84,6 +84,7 @@ EXPECTED = {
     "D.StudentT(3.0).sample((3,))": [-1.273546, -0.612601, 2.93282],
     "D.Uniform(1.0, 3.0).sample((3,))": [1.000944, 1.698166, 1.924898],
     "torch.randn(1, generator=torch.manual_seed(2**40 + 17))": [-1.413513],
+    "torch._sample_dirichlet(torch.tensor([0.2, 1.0, 7.0]))": [0.047102, 0.106452, 0.846446],
 }
 
 

@@ -139,6 +139,10 @@ def standard_gamma(concentration: Tensor, shape: tuple[int, ...] | None = None) 
     return _GammaDraw().apply(concentration if shape is None else expanded(concentration, shape))
 
 
+def sample_dirichlet(concentration: Tensor, generator: Any = None) -> Tensor:
+    return _DirichletDraw().apply(concentration)
+
+
 class Gamma(Distribution):
     """Density rate^a x^(a - 1) exp(-rate x) / gamma(a) for x > 0, a the concentration.
 
@@ -197,7 +201,7 @@ class Dirichlet(Distribution):
         super().__init__(shape[:-1], shape[-1:], validate_args)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return _DirichletDraw().apply(expanded(self.concentration, self._extended_shape(sample_shape)))
+        return sample_dirichlet(expanded(self.concentration, self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         return ops.sum(ops.xlogy(self.concentration - 1, self._value(value)), -1) - self._log_norm()

@@ -150,6 +150,7 @@ OTHERS = {
     "_segment_reduce": "ranvier.torch.former.segment_reduce",
     "_shape_as_tensor": "ranvier.torch.machine.shape_as_tensor",
     "segment_reduce": "ranvier.torch.former.segment_reduce",
+    "_sample_dirichlet": "ranvier.distributions.gamma.sample_dirichlet",
     "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
     "autograd.gradcheck": "ranvier.torch.inner.gradcheck",
     "autograd.gradcheck.gradcheck": "ranvier.torch.inner.gradcheck",

@@ -155,6 +155,8 @@ def _aligned(
 
 
 def _pooled(name: str, input: Tensor, rois: Tensor, scale: float, bins: tuple[int, int]) -> Tensor:
+    if input.dtype == rv.float16:
+        return _pooled(name, input.float(), rois.float(), scale, bins).half()
     own = name[0] == "p"
     images, corners = _read(name, input, rois, bins, own)
     x1, y1, x2, y2 = (np.trunc(x + np.copysign(0.5, x)) for x in corners * corners.dtype.type(scale))

@@ -27,7 +27,7 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
     if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
         kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in raw)
         raise DtypeError(f"[{name}] got dtypes {kinds}; expected {wanted}")
-    arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number(name, x, dtype) for x in raw]
+    arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else _bits(name, x, dtype) for x in raw]
     if (y := logic(function, *arrays)) is not None:
         return wrap(y)
     try:
@@ -36,6 +36,13 @@ def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor
         raise OpError(unlike(name, *arrays)) from error
     except TypeError as error:
         raise DtypeError(f"[{name}] got dtype {dtype}; expected integers") from error
+
+
+def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
+    """The lowest bits of a number: -2 is a mask for any integers."""
+    if dtype.kind == "b" or name.endswith("shift"):
+        return as_number(name, x, dtype)
+    return np.array(x & (1 << 8 * dtype.itemsize) - 1, f"u{dtype.itemsize}").view(dtype)[()]
 
 
 def _bitwise(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:

@@ -66,7 +66,9 @@ column_stack = _stacked("column_stack", lambda x: reshape(x, (-1, 1)) if x.ndim 
 _MOST_PARTS = 100_000  # beyond the size, where parts are empty
 
 
-def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+def tensor_split(
+    input: Any, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None, sections: Any = None
+) -> tuple[Tensor, ...]:
     """x cut along dim into that many parts, the first ones longer by one, or before the given indices.
 
     >>> import ranvier as rv
@@ -77,7 +79,10 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[Te
     at = _dim("tensor_split", dim, input.ndim)
     if input.ndim == 0:
         raise OpError("[tensor_split] got x of shape (); expected at least one dimension")
-    n, where_to = input.shape[at], indices_or_sections
+    given = [x for x in (indices_or_sections, indices, sections) if x is not None]
+    if len(given) != 1:
+        raise TypeError(f"[tensor_split] got {len(given)} arguments; expected one: indices or sections")
+    n, where_to = input.shape[at], given[0]
     if isinstance(where_to, Tensor):
         where_to = where_to._read("tensor_split")
     if np.ndim(where_to) == 0:
