@@ -47,6 +47,12 @@ def test_sequential_indexes_slices_and_changes():
     del net[1]
     assert [name for name, _ in net.named_children()] == ["0", "1", "2", "3"]
     assert net.insert(1, nn.Identity())[1].__class__ is nn.Identity
+    del net[2:]
+    assert list(net) == [net[0], net[1]]
+    both = 2 * net
+    net *= 2
+    assert [*both] == [*net] == [net[0], net[1]] * 2
+    refused(ValueError, "[Sequential] got times 0; expected a whole number > 0", lambda: net * 0)
 
 
 def test_sequential_from_names():

@@ -51,8 +51,10 @@ class _Numbered(Module):
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name(int(index)), module)
 
-    def __delitem__(self, index: int) -> None:
-        delattr(self, self._name(int(index)))
+    def __delitem__(self, index: int | slice) -> None:
+        names = list(self.__dict__[MODULES])
+        for name in names[index] if isinstance(index, slice) else [self._name(int(index))]:
+            delattr(self, name)
         self._renumber(list(self))
 
     def pop(self, key: int) -> Module:
@@ -122,6 +124,17 @@ class Sequential(_Numbered):
         for name in attributes["_modules"]:
             input = attributes[name](input)
         return input
+
+    def __mul__(self, times: int) -> Any:
+        """The layers several times, as those of a list."""
+        if times <= 0:
+            raise ValueError(f"[Sequential] got times {times}; expected a whole number > 0")
+        return Sequential(*list(self) * times)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Any:
+        return self.extend(list(self * times)[len(self) :])
 
 
 class ModuleList(_Numbered):
