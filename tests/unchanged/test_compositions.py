@@ -95,7 +95,17 @@ def test_scattered_values_have_gradients():
     assert (x.grad.tolist(), src.grad.tolist()) == ([[1.0, 2.0, 3.0], [0.0] * 3], [[4.0, 5.0, 6.0]])
 
 
+def test_results_have_the_dtype_and_the_memory_order_of_pytorch():
+    assert METHODS["gcd"](rv.tensor([4], dtype=rv.int8), rv.tensor(6)).dtype == rv.int8
+    x = METHODS["as_strided_scatter"](rv.zeros(2, 2).T, rv.tensor(W), (2,), (1,))
+    assert x.tolist() == [[1.0, 0.0], [-1.0, 0.0]]
+
+
 def test_checks_raise_what_their_names_say():
+    refused(RuntimeError, "float64", METHODS["float_power_"], rv.ones(2), 2)
+    refused(RuntimeError, "floating-point", METHODS["frexp"], rv.tensor([1]))
+    refused(RuntimeError, "more dimensions", METHODS["dsplit"], rv.ones(2, 2), 1)
+    refused(IndexError, "range", METHODS["slice_scatter"], rv.ones(2), rv.ones(2), 1)
     refused(AssertionError, "no", top._assert, False, "no")
     refused(RuntimeError, "nonzero", top._assert_async, rv.tensor(False))
     refused(IndexError, "text", top._check_index, False, lambda: "text")

@@ -33,6 +33,7 @@ SPACES = {  # module of PyTorch: names that bind as methods; all others of it ar
     "": frozenset(_IN_PYTHON.split()),
     "functional": frozenset(_IN_PYTHON.split()),
     "autograd": frozenset({"backward", "grad"}),
+    "fft": frozenset[str](),
     "linalg": frozenset[str](),
     "special": frozenset[str](),
     "nn.functional": None,  # all but those of _BUILT_IN

@@ -21,6 +21,7 @@ from ranvier.autograd.duplicates import rebuild
 from ranvier.autograd.memory import Array
 from ranvier.autograd.storage import TypedStorage, UntypedStorage
 from ranvier.torch.dispatch import activate
+from ranvier.torch.pairs import Complex
 
 META = rv.device("meta")
 _NO_DATA = "Cannot copy out of meta tensor; no data!"
@@ -189,12 +190,12 @@ class Meta(rv.Tensor):
         given = [*args, settings.pop("device", None), settings.pop("other", None)]
         dtype = settings.pop("dtype", None)
         for like in given:
-            on = getattr(like, "device", like)
+            on = like.device if isinstance(like, rv.Tensor) else like
             if isinstance(on, str) and on.partition(":")[0] == "cpu":
                 raise NotImplementedError(_NO_DATA)
             if not isinstance(on, (str, bool, type(None))):
                 dtype = on
-            dtype = getattr(like, "dtype", dtype)
+            dtype = like.dtype if isinstance(like, rv.Tensor) else dtype
         copy = copy or [x for x in args if isinstance(x, bool)][1:2] == [True]
         return super().to(dtype=dtype or self.dtype, copy=copy, **settings)
 
@@ -285,7 +286,7 @@ def _refusal(func: Any, name: str, tensors: list[Any]) -> bool:
     if name not in _MIXED:
         first = next(x for x in tensors if x.is_meta or x._array.ndim)
     others = [x for x in tensors if x.is_meta != first.is_meta and (x.is_meta or x._array.ndim)]
-    if name == "copy_" and not first.is_meta:
+    if name in ("copy_", "__setitem__", "index_put_") and not first.is_meta and tensors[-1].is_meta:
         raise NotImplementedError(_NO_DATA)
     if name in ("data", "grad") and others and func.__name__ == "__set__":
         kind = "incompatible tensor type" if name == "data" else "another device"
@@ -306,6 +307,8 @@ def _all_meta(result: Any, given: list[Any]) -> Any:
     """The tensors of a result as meta tensors, but those that were given."""
     if isinstance(result, rv.Tensor):
         return result if any(result is x for x in given) else _meta(result)
+    if isinstance(result, Complex):
+        _all_meta([x for x in (result.real, result.imag, result._pair) if x is not None], given)
     if isinstance(result, (tuple, list)) and type(result) is not rv.Size:
         return getattr(type(result), "_make", type(result))([_all_meta(x, given) for x in result])
     return result

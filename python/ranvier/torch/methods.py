@@ -48,7 +48,7 @@ def adjoint(input: Any) -> Tensor:
 
 def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_offset: Any = 0) -> Tensor:
     """A copy with `src` at the places that as_strided shows."""
-    out = input.clone().contiguous()
+    out = input.clone()
     out.as_strided(size, stride, storage_offset or 0).copy_(src)
     return out
 
@@ -64,7 +64,8 @@ def _scatter(name: str) -> Callable[..., Tensor]:
 
 
 def _part(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
-    return input[(slice(None),) * (dim % input.ndim) + (slice(start, end, step),)]
+    dim = range(input.ndim)[dim]  # IndexError beyond them
+    return input[(slice(None),) * dim + (slice(start, end, step),)]
 
 
 def slice_scatter(
@@ -92,6 +93,8 @@ def dim_order(input: Any, **settings: Any) -> tuple[int, ...]:
 def _split(least: int, dim: int) -> Callable[..., Any]:
     def split(input: Any, indices_or_sections: Any) -> Any:
         sections = indices_or_sections
+        if input.ndim < max(least - (dim == 1), 1):
+            raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected more dimensions")
         if isinstance(sections, int) and input.shape[dim if input.ndim > 1 else 0] % sections:
             raise RuntimeError(f"[split] got shape {tuple(input.shape)}; expected {sections} equal parts")
         return input.tensor_split(sections, dim if input.ndim >= least else 0)
@@ -111,14 +114,17 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 def frexp(input: Any) -> Frexp:
     """Numbers of [0.5, 1) and exponents of 2 whose products are the input's."""
-    parts = np.frexp(input.detach().numpy())
+    if not input.is_floating_point():
+        raise RuntimeError(f"[frexp] got {input.dtype}; expected a floating-point tensor")
+    parts = np.frexp(input._array)
     return Frexp(*(rv.from_numpy(np.array(x)) for x in parts))
 
 
 def _of_integers(function: Any) -> Callable[..., Tensor]:
     def call(input: Any, other: Any) -> Tensor:
-        x, y = (x.numpy() if isinstance(x, Tensor) else x for x in (input, other))
-        return rv.from_numpy(np.array(function(x, y)))
+        arrays = [x._array if isinstance(x, Tensor) else np.asarray(x) for x in (input, other)]
+        out = np.array(function(*arrays), rv.result_type(input, other))
+        return rv.from_numpy(out)
 
     call.__doc__ = f"{function.__name__} of integers, element by element."
     return call
@@ -151,8 +157,8 @@ def is_set_to(input: Any, tensor: Any) -> bool:
     return all(getattr(input, x)() == getattr(tensor, x)() for x in ("data_ptr", "size", "stride"))
 
 
-def isreal(input: Any) -> Tensor:
-    return rv.ones_like(input, dtype=rv.bool)
+def isreal(input: Any) -> Any:
+    return input.imag == 0 if input.is_complex() else rv.ones_like(input, dtype=rv.bool)
 
 
 def logaddexp2(input: Any, other: Any) -> Tensor:
@@ -216,7 +222,10 @@ def vdot(input: Any, other: Any) -> Tensor:
 
 def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
     def call(input: Any, *args: Any, **settings: Any) -> Any:
-        return input.copy_(method(input, *args, **settings))
+        out = method(input, *args, **settings)
+        if method is float_power and input.dtype != out.dtype:
+            raise RuntimeError(f"[float_power_] got {input.dtype}; expected float64")
+        return input.copy_(out)
 
     call.__doc__ = "The tensor itself, with these values."
     return call

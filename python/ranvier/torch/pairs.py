@@ -45,7 +45,8 @@ class Complex:
     mH = property(lambda self: self.mT.conj())
     T = property(lambda self: self._each(lambda x: x.T))
     H = property(lambda self: self.T.conj())
-    is_sparse = is_cuda = is_quantized = is_meta = is_nested = False
+    is_meta = property(lambda self: self.real.is_meta)
+    is_sparse = is_cuda = is_quantized = is_nested = False
 
     def _each(self, function: Callable[[Any], Any]) -> Any:
         """The function of each part: complex numbers, or several."""
@@ -318,11 +319,20 @@ def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
             dtype is None and hasattr(args[0], "dtype") and array.itemsize > 8
         )
         return _complex(array.astype(np.complex128 if double else np.complex64))
+    if name == "full":  # real and imaginary parts are different numbers
+        settings = {**settings}
+        size = args[0] if args else settings.pop("size")
+        value = args[1] if len(args) > 1 else settings.pop("fill_value")
+        settings["dtype"] = None if dtype is None else dtype.to_real()
+        parts = value.real, value.imag
+        return complex_of(
+            function(size, float(parts[0]), **settings), function(size, float(parts[1]), **settings)
+        )
     settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
     if name in ("rand", "randn"):  # both parts of a number are drawn one after the other
         size = args[0] if isinstance(args[0], (tuple, list)) else args
         return view_as_complex(function(*size, 2, **settings) * (1.0 if name == "rand" else 0.5**0.5))
-    if name in ("zeros", "ones", "full", "empty", "eye", "zeros_like", "ones_like"):
+    if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
         real = function(*args, **settings)
         return Complex(real, rv.zeros_like(real))
     return None
@@ -337,7 +347,7 @@ def complex_of(real: Any, imag: Any) -> Complex:
         raise RuntimeError(
             f"[complex] got parts of {real.dtype} and {imag.dtype}; expected both float32 or both float64"
         )
-    return Complex(*rv.broadcast_tensors(real, imag))
+    return view_as_complex(rv.stack(rv.broadcast_tensors(real, imag), -1))  # a copy, as in PyTorch
 
 
 def polar(abs: Any, angle: Any) -> Complex:
@@ -372,8 +382,8 @@ def imag(input: Any) -> Any:
 
 
 def cfloat(input: Any) -> Complex:
-    return Complex(input.float(), rv.zeros_like(input, dtype=rv.float32))
+    return complex_of(input.float(), rv.zeros_like(input, dtype=rv.float32))
 
 
 def cdouble(input: Any) -> Complex:
-    return Complex(input.double(), rv.zeros_like(input, dtype=rv.float64))
+    return complex_of(input.double(), rv.zeros_like(input, dtype=rv.float64))
