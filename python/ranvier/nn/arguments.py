@@ -53,10 +53,10 @@ def check_arguments(cls: Any) -> None:
             return init(self, *args, **kwargs)
         try:
             init(self, *args, **kwargs)
-            tried = not (recordings or contexts) and belongs_to(kind.__module__, "ranvier.nn")
-            if tried and not any(x is not None and x.is_meta for x in self._parameters.values()):
+            if not (recordings or contexts) and belongs_to(kind.__module__, "ranvier.nn"):
                 example = self._example()
-                if example is not None:
+                on_meta = (x is not None and x.is_meta for x in self._parameters.values())
+                if example is not None and not any(on_meta):
                     self.training = False  # no random numbers are drawn, no statistics change
                     self.forward(*example)
                     self.training = True

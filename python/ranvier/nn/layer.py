@@ -34,10 +34,12 @@ class OneOp(Module):
         signature = Signature(parameters, return_annotation="None")
         usual = {parameter.name: parameter.default for parameter in parameters[1:]}
         names = tuple(usual)
+        required = {name for name in names if usual[name] is Parameter.empty}
 
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-            given = signature.bind(self, *args, **kwargs).arguments
-            del given["self"]
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            if len(given) != len(args) + len(kwargs) or not required <= given.keys() <= usual.keys():
+                signature.bind(self, *args, **kwargs)  # raises Python's TypeError
             super().__init__()
             self._set({**usual, **given})
 

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import current, recordings
@@ -39,6 +38,7 @@ from ranvier.nn.registry import (
     look_up,
     place,
     registry,
+    replace,
     set_submodule,
     submodule,
     value_at,
@@ -49,7 +49,9 @@ from ranvier.nn.state import StateDicts
 __all__ = ["Buffer", "Module", "Parameter"]
 
 Self = TypeVar("Self", bound="Module")
-_EXPECTED = ((PARAMETERS, "a Parameter"), (BUFFERS, "a Tensor"), (MODULES, "a Module"))
+# Types of values that are in no registry, and that no registry is found by.
+_PLAIN = frozenset({bool, int, float, str, tuple, list, dict})
+_UNNAMED = _PLAIN | {type(None), Tensor}
 ndarray = np.ndarray
 
 
@@ -155,31 +157,25 @@ class Module(HookRegistration, StateDicts, Conversions):
     # --- registration
     def __setattr__(self, name: str, value: Any) -> None:
         attributes = self.__dict__
-        if isinstance(value, (Parameter, Module)):
-            if MODULES not in attributes:
-                kind = "parameters" if isinstance(value, Parameter) else "module"
-                raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
-            if isinstance(value, Module):
-                return place(self, MODULES, name, value)
-            if type(self).register_parameter is _register_parameter:
-                return place(self, PARAMETERS, name, value)
-            return self.register_parameter(name, value)
-        if isinstance(value, Buffer):
-            attributes.pop(name, None)
-            return self.register_buffer(name, value, value.persistent)
-        if name in attributes and MODULES in attributes:
-            for kind, expected in _EXPECTED:
-                if name in attributes[kind]:
-                    if value is not None and not (kind == BUFFERS and isinstance(value, Tensor)):
-                        self._rv_refuse(value, kind[1:-1], name, expected)
-                    dict.__setitem__(attributes[kind], name, value)
+        if type(value) not in _UNNAMED:
+            if isinstance(value, (Parameter, Module)):
+                if MODULES not in attributes:
+                    kind = "parameters" if isinstance(value, Parameter) else "module"
+                    raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
+                if isinstance(value, Module):
+                    return place(self, MODULES, name, value)
+                if type(self).register_parameter is _register_parameter:
+                    return place(self, PARAMETERS, name, value)
+                return self.register_parameter(name, value)
+            if isinstance(value, Buffer):
+                attributes.pop(name, None)
+                return self.register_buffer(name, value, value.persistent)
+        if type(attributes.get(name, 0)) not in _PLAIN and (buffers := attributes.get(BUFFERS)) is not None:
+            if name in buffers and (value is None or isinstance(value, Tensor)):
+                dict.__setitem__(buffers, name, value)
+            elif name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
+                replace(self, name, value)
         object.__setattr__(self, name, value)
-
-    def _rv_refuse(self, value: Any, kind: str, name: str, expected: str) -> None:
-        refuse_torch(type(self).__name__, f"{kind} {name!r}", value)
-        raise TypeError(
-            f"cannot assign {type(value).__name__} as {kind} {name!r}; expected {expected} or None"
-        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "_forward_hooks" in state:

@@ -18,6 +18,7 @@ from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import whole
 
 _MISSING = object()
+_setdefault = dict.setdefault
 
 
 def attribute(module: Any, name: str) -> Any:
@@ -151,6 +152,7 @@ class Transient(set[str]):
 
 
 PARAMETERS, BUFFERS, MODULES = KINDS = "_parameters", "_buffers", "_modules"
+_OTHERS = {kind: [other for other in KINDS if other != kind] for kind in KINDS}
 TRANSIENT = "_non_persistent_buffers_set"
 
 
@@ -176,15 +178,27 @@ def values_of(modules: Iterable[Any], kind: str) -> Iterator[Any]:
 def place(module: Any, kind: str, name: str, value: Any) -> None:
     """Makes a value an attribute of one kind, without a check."""
     attributes = module.__dict__
-    for other in KINDS:
-        if other != kind:
-            dict.pop(attributes[other], name, None)
-    if kind != BUFFERS:
-        attributes[TRANSIENT].discard(name)
-    dict.__setitem__(attributes[kind], name, value)
+    for other in _OTHERS[kind]:
+        if name in attributes[other]:
+            dict.pop(attributes[other], name)
+            attributes[TRANSIENT].discard(name)
+    if _setdefault(attributes[kind], name, value) is not value:  # is faster, where the name is a new one
+        dict.__setitem__(attributes[kind], name, value)
     attributes[name] = value  # also under the name of a property, which reads it then, as in PyTorch ...
     if isinstance(getattr(type(module), name, None), property):
         look_up(type(module))  # ... or fails: then `__getattr__` finds it
+
+
+def replace(module: Any, name: str, value: Any) -> None:
+    """Writes None to the registry that has a name; refuses other values, which are not of its kind."""
+    for kind, expected in zip(KINDS, ("a Parameter", "a Tensor", "a Module"), strict=True):
+        if name not in (names := module.__dict__[kind]):
+            continue
+        if value is None:
+            return dict.__setitem__(names, name, None)
+        text = f"{kind[1:-1]} {name!r}"
+        refuse_torch(type(module).__name__, text, value)
+        raise TypeError(f"cannot assign {type(value).__name__} as {text}; expected {expected} or None")
 
 
 def put(attributes: dict[str, Any], name: str, value: Any) -> None:
