@@ -66,6 +66,9 @@ def _check_settings(settings: dict[str, Any]) -> None:
             raise OpError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
 
 
+_USUAL = tuple(map(np.dtype, (np.float32, np.float64, np.int64)))  # in the machine's byte order
+
+
 def _finish(
     array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None, settings: dict[str, Any] | None = None
 ) -> Tensor:
@@ -85,11 +88,16 @@ def tensor(
     Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
     | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), torch.float32)"""
     try:
-        if device is None and not contexts and isinstance(data, Tensor):
-            device = data.device
+        on_cpu = device is None and not contexts
+        if on_cpu and type(data) is not list and isinstance(data, Tensor):
+            device, on_cpu = data.device, False
         array = new_array("tensor", data, dtype)
-        require_numbers("tensor", array.dtype)
-        return _finish(native(array), requires_grad, device, settings)
+        if array.dtype not in _USUAL:
+            require_numbers("tensor", array.dtype)
+            array = native(array)
+        if on_cpu and not (requires_grad or settings):
+            return wrap(array)
+        return _finish(array, requires_grad, device, settings)
     except Exception as error:
         raise renamed(error, "tensor", tensor, (data,), {"dtype": dtype, "device": device}) from None
 
@@ -197,6 +205,8 @@ def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
         try:
             shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
             on_cpu = not contexts if device is None else device == "cpu"
+            if on_cpu and not (requires_grad or settings):
+                return wrap(filled(value, shape, kind))
             array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
             return _finish(array, requires_grad, device, settings)
         except Exception as error:
@@ -325,7 +335,6 @@ def arange(
         first, last, step = (getattr(v, "item", lambda v=v: v)() for v in (first, last, step))
     whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
     kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
-    require_numbers("arange", kind)
     if kind.kind in "iu" and not whole:
         if kind.char != "l" and step:  # PyTorch counts before the fractions are lost, but for int64
             last = int(first) + int(step) * math.ceil((last - first) / step)
@@ -339,6 +348,7 @@ def arange(
                 first, (first + step) - first, count, kind
             )  # the step as NumPy has it
         else:
+            require_numbers("arange", kind)
             values = literal(np.arange(first, last, step).astype(kind))
     except (ValueError, OverflowError, MemoryError) as error:
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers") from error
