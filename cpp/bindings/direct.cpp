@@ -85,14 +85,7 @@ py::object as_tensors(const py::object& y) {
 }
 
 PyObject* direct(PyObject*, PyObject* const* given, Py_ssize_t count) {
-  return detail::guarded([&]() -> PyObject* {
-    Passed passed;
-    if (is_apply_replaced()) return Py_NewRef(Py_None);
-    for (Py_ssize_t i = 1; i < count; ++i)
-      if (!passed.add(given[i])) return Py_NewRef(Py_None);
-    const py::object y = passed.call(given[0]);
-    return y ? as_tensors(y).release().ptr() : Py_NewRef(Py_None);
-  });
+  return count ? answer_of(given[0], given + 1, count - 1) : Py_NewRef(Py_None);
 }
 
 // Whether the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
@@ -189,6 +182,17 @@ PyMethodDef g_functions[] = {
      "where gradients are needed, or where the kernel refuses the arrays."}};
 
 }  // namespace
+
+PyObject* answer_of(PyObject* kernel, PyObject* const* inputs, Py_ssize_t count) {
+  return detail::guarded([&]() -> PyObject* {
+    Passed passed;
+    if (is_apply_replaced()) return Py_NewRef(Py_None);
+    for (Py_ssize_t i = 0; i < count; ++i)
+      if (!passed.add(inputs[i])) return Py_NewRef(Py_None);
+    const py::object y = passed.call(kernel);
+    return y ? as_tensors(y).release().ptr() : Py_NewRef(Py_None);
+  });
+}
 
 void register_direct(Module m) {
   for (PyMethodDef& function : g_functions)

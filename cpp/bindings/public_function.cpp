@@ -11,8 +11,10 @@
 #include <cstddef>
 #include <cstring>
 
+#include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/methods.h"
+#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -25,6 +27,11 @@ struct Public {
   PyObject* wrapped;  // the function, or the descriptor or value of an attribute
   PyObject* func;     // what `__torch_function__` is given; null: the object itself
   PyObject *module, *qualname, *name, *weak;
+  vectorcallfunc call_wrapped;
+  // Or null: what answers calls with the first of these parameters, `least` or more, where no Tensor needs a
+  // gradient; and the class of the node of the others.
+  PyObject *kernel, *node, *parameters;
+  Py_ssize_t least;
   long how;
 };
 
@@ -98,16 +105,51 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   return y;
 }
 
+// Whether a call has the arguments of the kernel, those with names in their places.
+bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
+  if (count < 1 || all < self->least || all > PyTuple_GET_SIZE(self->parameters)) return false;
+  for (Py_ssize_t i = count; i < all; ++i)
+    if (PyTuple_GET_ITEM(names, i - count) != PyTuple_GET_ITEM(self->parameters, i)) return false;
+  return Py_IS_TYPE(given[0], tensor_class());
+}
+
+bool needs_node(PyObject* const* given, Py_ssize_t count) {
+  for (Py_ssize_t i = 0; i < count && is_grad_enabled(); ++i)
+    if (PyObject_TypeCheck(given[i], tensor_class()) &&
+        slot_of(given[i], tensor_slots().requires_grad).ptr() == Py_True)
+      return true;
+  return false;
+}
+
+// node().apply(...), or None: Python's way raises errors in its words.
+PyObject* of_node(PyObject* node, PyObject* const* given) {
+  static PyObject* const apply = PyUnicode_InternFromString("apply");
+  if (node == Py_None) return Py_NewRef(Py_None);
+  PyObject* const all[] = {PyObject_CallNoArgs(node), given[0]};  // the node takes one Tensor
+  PyObject* const y = all[0] ? PyObject_VectorcallMethod(apply, all, 2, nullptr) : nullptr;
+  Py_XDECREF(all[0]);
+  if (y || !PyErr_ExceptionMatches(PyExc_TypeError)) return y;
+  PyErr_Clear();
+  return Py_NewRef(Py_None);
+}
+
 PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
   Public* const self = as_public(object);
   const Py_ssize_t count = PyVectorcall_NARGS(flags);
+  const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
   if (g_active.load(std::memory_order_relaxed) && t_off < 2) {
-    const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
     if (t_modes || (!(self->how & kModesOnly) && !t_off && any_overrides(given, all)))
       return in_python(g_asked, self->func ? self->func : object, given, count, names,
                        self->how & kOperator ? Py_True : Py_False);
   }
-  PyObject* const y = PyObject_Vectorcall(self->wrapped, given, flags, names);
+  if (self->kernel && answers(self, given, count, names)) {
+    PyObject* const y =
+        needs_node(given, all) ? of_node(self->node, given) : answer_of(self->kernel, given, all);
+    if (y != Py_None) return y;
+    Py_DECREF(y);
+  }
+  PyObject* const y = self->call_wrapped(self->wrapped, given, flags, names);
   return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
 }
 
@@ -195,12 +237,16 @@ int visit(PyObject* self, visitproc visit, void* arg) {
   const Public* const p = as_public(self);
   Py_VISIT(p->wrapped);
   Py_VISIT(p->func);
+  Py_VISIT(p->kernel);
+  Py_VISIT(p->node);
+  Py_VISIT(p->parameters);
   Py_VISIT(Py_TYPE(self));
   return 0;
 }
 int clear(PyObject* self) {
   Public* const p = as_public(self);
-  for (PyObject** member : {&p->wrapped, &p->func, &p->module, &p->qualname, &p->name}) {
+  for (PyObject** member :
+       {&p->wrapped, &p->func, &p->kernel, &p->node, &p->parameters, &p->module, &p->qualname, &p->name}) {
     Py_CLEAR(*member);
   }
   return 0;
@@ -257,10 +303,21 @@ py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
   Public* const p = as_public(made.ptr());
   p->call = call;
   p->wrapped = Py_NewRef(a[1]);
+  const vectorcallfunc quick = PyVectorcall_Function(a[1]);
+  p->call_wrapped = quick ? quick : PyObject_Vectorcall;
   p->func = a[2] == Py_None ? nullptr : Py_NewRef(a[2]);
   p->module = Py_NewRef(a[3]), p->qualname = Py_NewRef(a[4]), p->name = Py_NewRef(a[5]);
   p->how = static_cast<long>(whole_number(a[6]));
   return made;
+}
+
+py::object set_kernel(PyObject*, PyObject* const* a, Py_ssize_t) {
+  Public* const p = as_public(a[0]);
+  p->least = whole_number(a[3]);
+  Py_XSETREF(p->kernel, Py_NewRef(a[1]));
+  Py_XSETREF(p->node, Py_NewRef(a[2]));
+  Py_XSETREF(p->parameters, Py_NewRef(a[4]));
+  return py::none();
 }
 
 // _dispatch_state(off, modes, active): sets what is no None; what was there.
@@ -286,6 +343,9 @@ PyMethodDef g_functions[] = {
     method<make, 7>("_public",
                     "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
                     "int) -> Any"),
+    method<set_kernel, 5>("_set_kernel",
+                          "_set_kernel(function: Any, kernel: Any, node: Any, least: int, parameters: "
+                          "tuple[str, ...]) -> None"),
     method<state, 3>(
         "_dispatch_state",
         "_dispatch_state(off: int | None, modes: int | None, active: bool | None) -> tuple[int, int, bool]"),

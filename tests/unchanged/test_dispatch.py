@@ -104,6 +104,31 @@ with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
     ]
 
 
+def test_kernels_answer_as_functions():
+    code = """
+from ranvier.torch.asking import KERNELS
+def answer(f, *args, **kwargs):
+    try: y = f(*args, **kwargs)
+    except Exception as e: return kind(e), str(e)
+    made = y.requires_grad and (type(y.grad_fn).__name__, torch.autograd.grad(y.sum(), x)[0].tolist())
+    return y.tolist(), y.dtype, y.stride(), made
+x = torch.arange(6.0).reshape(3, 2).T - 2.5
+kinds = torch.float, torch.double, torch.half, torch.bfloat16, torch.int, torch.uint8, torch.bool
+inputs = [*map(x.to, kinds), x[0, 0], x[:0], x[0], x.clone().requires_grad_()]
+for name, row in KERNELS.items():
+    f = getattr(torch, name, None) or getattr(nn.functional, name)
+    function = f.__wrapped__
+    for x in inputs:
+        given = {"linear": (x, torch.ones(4, 3)[:, 1:]), "where": (x > 0, x)}.get(name, (x,))
+        cases = [((*given, last), {}) for last in (0, -1, None, x)] if row[1] > 1 else [(given, {})]
+        cases += [(args[:-1], {row[2][len(args) - 1]: args[-1]}) for args, _ in cases if len(args) > 1]
+        for args, kwargs in cases:
+            assert str(answer(f, *args, **kwargs)) == str(answer(function, *args, **kwargs)), (name, args)
+print("alike")
+"""
+    assert "alike" in printed("-c", BEGIN + code)
+
+
 def test_objects_like_a_loader():
     code = """
 from torch.utils.data.dataloader import _DatasetKind, _SingleProcessDataLoaderIter

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import ranvier._core as _core
+
 # --- which of PyTorch's functions are written in Python, and which ask modes only
 _IN_PYTHON = """
     atleast_1d atleast_2d atleast_3d block_diag broadcast_tensors cartesian_prod cdist chain_matmul einsum lu
@@ -28,6 +32,10 @@ _BUILT_IN = """
     hardtanh_ leaky_relu_ linear logsigmoid native_channel_shuffle one_hot pairwise_distance pdist
     pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
     threshold_
+"""
+_OF_ONE_TENSOR = """
+    abs ceil cos digamma erf erfc erfinv exp expm1 floor gelu hardsigmoid hardswish lgamma log log1p mish neg
+    logsigmoid reciprocal relu selu sigmoid sign silu sin softsign sqrt square tanh tanhshrink trunc
 """
 SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
     "": frozenset(_IN_PYTHON.split()),
@@ -65,3 +73,21 @@ BINARY = frozenset({*OPERATORS, *(f"__{name}__" for name in _DUNDERS.split())}) 
 SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | OPERATORS.keys()
 OWN_GLOBALS = {"__name__": "ranvier."}
 ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
+# --- what the core answers without Python
+KERNELS = {  # of a function: the name of its kernel, how many arguments it needs, names of all
+    **{name: (name, 1, ("input",)) for name in _OF_ONE_TENSOR.split()},
+    **{name: (name, 2, ("input", "dim")) for name in ("softmax", "log_softmax")},
+    "linear": ("times_rows", 2, ("input", "weight", "bias")),
+    "where": ("where", 3, ("condition", "input", "other")),
+}
+
+
+def kernel_of(function: Any) -> tuple[Any, Any, int, tuple[str, ...]] | None:
+    """The kernel of a function, for calls where no Tensor needs a gradient; the class of its node, where the
+    function has one argument; and the arguments, as in KERNELS."""
+    name, own = function.__name__, getattr(function, "__globals__", OWN_GLOBALS)
+    if name not in KERNELS or not own["__name__"].startswith("ranvier.ops."):
+        return None
+    kernel, needed, names = KERNELS[name]
+    node = own.get(name.capitalize()) if needed == 1 else None
+    return getattr(_core, kernel, None) or own[kernel], node, needed, names

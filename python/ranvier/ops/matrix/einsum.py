@@ -238,7 +238,7 @@ class Linear(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         self.x, self.weight = x, weight
-        return _times_rows(x, weight, bias)
+        return times_rows(x, weight, bias)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, weight = self.x, self.weight
@@ -255,7 +255,7 @@ class Linear(Function):
         return dx, dw, db
 
 
-def _times_rows(x: Array, weight: Array, bias: Array | None) -> Array:
+def times_rows(x: Array, weight: Array, bias: Array | None) -> Array:
     return _core.matmul(x, weight.T, bias, "none", None)
 
 
@@ -296,8 +296,8 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if weight._array.ndim == 1:  # one output, without a dimension
         return _by_matmul(input, weight, bias)
     try:
-        needed = weight._requires_grad and mode.enabled  # a node
-        if not needed and (y := direct(_times_rows, input, weight, bias)) is not None:
+        needed = (weight._requires_grad or input._requires_grad) and mode.enabled  # a node
+        if not needed and (y := direct(times_rows, input, weight, bias)) is not None:
             return y
         return Linear().apply(input, weight, bias)
     except TypeError as error:  # checked afterwards, since floats are the common case
