@@ -121,7 +121,7 @@ def is_long(module: Any, args: tuple[Any, ...]) -> bool:
     if any(type(layer).__module__ == "ranvier.nn.conv" for layer in layers):
         return False
     weights = sum(p.nbytes // p.itemsize for p in Module.parameters(module) if p.ndim > 1)
-    rows = max(x.numel() // max(1, *x.shape[-1:]) for x in args)
+    rows = max(x.numel() // max(1, *x.shape[-1:], 1) for x in args)
     return rows * weights > _PRODUCTS * len(layers)
 
 
