@@ -53,7 +53,10 @@ _DEVICES = """
     per_tensor_symmetric qscheme
 """
 OUT |= dict.fromkeys(_DEVICES.split(), "this library computes on the CPU, in numbers that are not quantized")
-_OTHER = "jagged onnx.ONNXProgram onnx.OperatorExportTypes onnx.TrainingMode return_types"
+_OTHER = """
+    jagged nn.CrossMapLRN2d nn.grad.conv3d_input nn.grad.conv3d_weight nn.modules.CrossMapLRN2d onnx.ONNXProgram
+    onnx.OperatorExportTypes onnx.TrainingMode return_types
+"""
 OUT |= dict.fromkeys(_OTHER.split(), "ranvier has no such part")
 
 # modules whose names are those of the module above them
