@@ -54,8 +54,8 @@ _DEVICES = """
 """
 OUT |= dict.fromkeys(_DEVICES.split(), "this library computes on the CPU, in numbers that are not quantized")
 _OTHER = """
-    jagged nn.CrossMapLRN2d nn.grad.conv3d_input nn.grad.conv3d_weight nn.modules.CrossMapLRN2d onnx.ONNXProgram
-    onnx.OperatorExportTypes onnx.TrainingMode return_types
+    jagged nn.CrossMapLRN2d nn.grad.conv3d_input nn.grad.conv3d_weight nn.modules.CrossMapLRN2d
+    onnx.ONNXProgram onnx.OperatorExportTypes onnx.TrainingMode return_types
 """
 OUT |= dict.fromkeys(_OTHER.split(), "ranvier has no such part")
 
