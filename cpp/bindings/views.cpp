@@ -2,6 +2,7 @@
 
 #include <atomic>
 
+#include "bindings/errors.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/methods.h"
@@ -209,27 +210,34 @@ namespace {
 
 using Arguments = PyObject* const*;
 
+// An object that names Tensor as its class (`__class__`), as a proxy does, has no slots.
+PyObject* checked_tensor(PyObject* x) {
+  if (!PyObject_TypeCheck(x, tensor_class()))
+    fail_type("share", "got ", Py_TYPE(x)->tp_name, " in place of a Tensor; expected a Tensor");
+  return x;
+}
+
 py::object set_reasons(PyObject*, Arguments a, Py_ssize_t) {
   g_no_reason = PyUnicode_InternFromString("");
   g_under_no_grad = Py_NewRef(a[0]), g_one_of_several = Py_NewRef(a[1]);
   return py::none();
 }
 py::object share_of(PyObject*, Arguments a, Py_ssize_t) {
-  share(a[0], a[1]);
+  share(checked_tensor(a[0]), checked_tensor(a[1]));
   return py::none();
 }
 py::object detached(PyObject*, Arguments a, Py_ssize_t) {
-  const py::object array = kept(slot_of(a[0], tensor_slots().array));
+  const py::object array = kept(slot_of(checked_tensor(a[0]), tensor_slots().array));
   py::object other = new_tensor(array.ptr(), false, Py_None, cell_of(a[0]));
   share(a[0], other.ptr());
   return other;
 }
-py::object sharing_of(PyObject*, Arguments a, Py_ssize_t) { return sharing(a[0]); }
+py::object sharing_of(PyObject*, Arguments a, Py_ssize_t) { return sharing(checked_tensor(a[0])); }
 py::object hides(PyObject*, Arguments a, Py_ssize_t) {
-  const Family family(a[0]);
+  const Family family(checked_tensor(a[0]));
   return py::bool_(family && hides_base(a[0], family));
 }
-py::object alone(PyObject*, Arguments a, Py_ssize_t) { return py::bool_(stands_alone(a[0])); }
+py::object alone(PyObject*, Arguments a, Py_ssize_t) { return py::bool_(stands_alone(checked_tensor(a[0]))); }
 
 PyMethodDef g_functions[] = {
     method<set_reasons, 2>("_set_reasons", "_set_reasons(under_no_grad: str, one_of_several: str) -> None"),

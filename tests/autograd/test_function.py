@@ -125,6 +125,17 @@ def test_a_tensor_whose_init_was_not_called():
     refused(TypeError, "without a call of its __init__", rv.nn.functional.relu, Half())
 
 
+def test_an_object_that_names_tensor_as_its_class():
+    class Proxy:
+        __class__ = property(lambda self: rv.Tensor)
+
+        def __getattr__(self, name):
+            return getattr(rv.ones(2), name)
+
+    for function in (rv.nn.Parameter, rv.nn.Buffer, rv._core._detached):
+        refused(TypeError, "got Proxy in place of a Tensor; expected a Tensor", function, Proxy())
+
+
 def test_any_true_number_asks_for_gradients():
     x = rv.Tensor(np.ones(2, np.float32), requires_grad=np.True_)
     assert x.requires_grad is True
