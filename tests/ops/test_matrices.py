@@ -329,6 +329,9 @@ def test_the_other_results_of_lstsq_and_lu():
     assert rv.linalg.lstsq(tall, b).residuals.shape == (0,)
     assert rv.linalg.lstsq(tall, b, driver="gels").rank.shape == (0,)
     assert rv.lu(rv.tensor(A), get_infos=True)[2].tolist() == [0, 0]
+    factors = rv.lu(rv.tensor(A))
+    assert [x.numel() > 0 for x in rv.lu_unpack(*factors, unpack_data=False)] == [True, False, False]
+    assert [x.numel() > 0 for x in rv.lu_unpack(*factors, unpack_pivots=False)] == [False, True, True]
     refused(ValueError, "got pivot=False", rv.linalg.lu, rv.tensor(A), pivot=False)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
+from ranvier.torch.pairs import Complex
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
-Complex = namedtuple("Complex", "real imag")
 
 
 def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
@@ -64,14 +64,13 @@ def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def eig(A: Any) -> Eig:
-    """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: tensors, or where one
-    eigenvalue is not real their parts, ``real`` and ``imag``.
+    """Eigenvalues, in no order, and eigenvectors, as columns, of square matrices: complex numbers.
 
     Raises ValueError for other shapes and values that are not finite, NotImplementedError where A requires
     gradients.
 
     >>> import ranvier as rv
-    >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues
+    >>> eig(rv.tensor([[2.0, 1.0], [0.0, 3.0]])).eigenvalues.real
     tensor([2., 3.])
     """
     A = rv.as_tensor(A)
@@ -83,15 +82,9 @@ def eig(A: Any) -> Eig:
         values, vectors = np.linalg.eig(A.detach().numpy())
     except np.linalg.LinAlgError as error:
         raise rv.linalg.LinAlgError("[eig] got A without a result; expected finite values") from error
-    if values.imag.any():
-        return Eig(_parts(values), _parts(vectors))
-    # NumPy from 2.5 on gives complex arrays of real numbers, too
-    return Eig(*(rv.from_numpy(x.real.copy()) for x in (values, vectors)))
-
-
-def _parts(x: Any) -> Complex:
-    """The parts of complex numbers, which no tensor holds here."""
-    return Complex(rv.from_numpy(x.real.copy()), rv.from_numpy(x.imag.copy()))
+    return Eig(
+        *(Complex(rv.from_numpy(x.real.copy()), rv.from_numpy(x.imag.copy())) for x in (values, vectors))
+    )
 
 
 def eigvals(A: Any) -> rv.Tensor:

@@ -350,8 +350,8 @@ def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     return (*factors, wrap(np.zeros(A.shape[:-2], np.int32))) if get_infos else factors
 
 
-def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
-    """P, L and U with P L U = A, from :func:`ranvier.lu`.
+def lu_unpack(LU_data: Any, LU_pivots: Any, unpack_data: bool = True, unpack_pivots: bool = True) -> LUResult:
+    """P, L and U with P L U = A, from :func:`ranvier.lu`; empty tensors for those that are not asked for.
 
     >>> import ranvier as rv
     >>> p, l, u = rv.lu_unpack(*rv.lu(rv.tensor([[1.0, 2.0], [2.0, 2.0]])))
@@ -360,7 +360,9 @@ def lu_unpack(LU_data: Any, LU_pivots: Any) -> LUResult:
             [2., 2.]])
     """
     both, pivots = matrix("lu_unpack", LU_data, False), as_tensor("lu_unpack", LU_pivots)
-    return LUResult(by_numpy(_exchanges, pivots._array, both.shape[-2], both.dtype), *_unpacked(both))
+    empty = wrap(np.empty(0, both.dtype))
+    P = by_numpy(_exchanges, pivots._array, both.shape[-2], both.dtype) if unpack_pivots else empty
+    return LUResult(P, *(_unpacked(both) if unpack_data else (empty, empty)))
 
 
 def lu_solve(input: Any, LU_data: Any, LU_pivots: Any) -> Tensor:
