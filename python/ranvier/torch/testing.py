@@ -89,11 +89,11 @@ def _difference_of_arrays(actual: Any, expected: Any, **settings: Any) -> str:
         return f"The values for attribute 'dtype' do not match: {x.dtype} != {y.dtype}."
     if settings["check_stride"] and x.strides != y.strides:
         return f"The values for attribute 'stride()' do not match: {x.strides} != {y.strides}."
-    both = [_TOLERANCES[v.dtype.itemsize] if v.dtype.kind == "f" else (0.0, 0.0) for v in (x, y)]
+    both = [_TOLERANCES[v.real.itemsize] if v.dtype.kind in "fc" else (0.0, 0.0) for v in (x, y)]
     rtol, atol = settings["rtol"], settings["atol"]
     if rtol is None:
         rtol, atol = (max(pair) for pair in zip(*both, strict=True))
-    x, y = x.astype(np.float64), y.astype(np.float64)
+    x, y = (v.astype(np.complex128 if v.dtype.kind == "c" else np.float64) for v in (x, y))
     close = np.isclose(x, y, rtol, atol, settings["equal_nan"])
     if close.all():
         return ""
