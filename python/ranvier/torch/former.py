@@ -35,7 +35,7 @@ def svd_lowrank(A: Any, q: int | None = 6, niter: int | None = 2, M: Any = None)
     subspace iteration (Halko, Martinsson and Tropp, 2011, algorithm 5.1).
 
     >>> import ranvier as rv
-    >>> u, s, v = svd_lowrank(rv.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 0.0]]), 1)
+    >>> u, s, v = svd_lowrank(rv.tensor([[0.0, 2.0], [0.0, 0.0], [0.0, 0.0]]), 1)
     >>> s.round(decimals=4).tolist()
     [2.0]
     """
