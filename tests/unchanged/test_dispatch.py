@@ -1,4 +1,4 @@
-"""Classes of tensors are kept, and `__torch_function__` is asked: each case in one process of its own kind."""
+"""Classes of tensors are kept, and `__torch_function__` is asked: each case in a process of its kind."""
 
 import pytest
 from support.python import printed
@@ -33,6 +33,7 @@ def error(call):
     try: call()
     except Exception as e: return kind(e)
 def saved(x): torch.save(x, f := io.BytesIO()); f.seek(0); return torch.load(f, weights_only=False)
+def copied(x): return pickle.loads(pickle.dumps(x))
 """
 # what is computed: what it is
 CASES = {
@@ -55,7 +56,7 @@ CASES = {
     "[b == None, error(lambda: b + 'a')]": [False, "TypeError"],
     "[b.add_(1) is b, kind(p.clone().add_(b))]": [True, "B"],
     "(lambda o: [kind(torch.add(b, 1, out=o)), kind(o)])(torch.zeros(1))": ["B", "Tensor"],
-    "[(kind(x), x.tag) for x in (saved(A(p, 1)), copy.deepcopy(A(p, 1)), pickle.loads(pickle.dumps(A(p, 1))))]":
+    "[(kind(x), x.tag) for x in (saved(A(p, 1)), copy.deepcopy(A(p, 1)), copied(A(p, 1)))]":
         [("A", 1)] * 3,
     "(lambda w: ((w.as_subclass(B) * 3).sum().backward(), w.grad.item(), kind(w.grad))[1:])(nn.Parameter(p))":
         (3.0, "Tensor"),

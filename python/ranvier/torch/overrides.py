@@ -104,7 +104,8 @@ def _functions(modes_only: bool) -> dict[Any, list[Any]]:
                 found.setdefault(module, []).append(value)
     if not modes_only:
         found[Tensor] = [x for x in vars(Tensor).values() if type(x) is _core.PublicMethod]
-        found[Tensor] += [x.__get__ for x in vars(Tensor).values() if type(x) is _core.PublicAttribute]
+        attributes: Any = [x for x in vars(Tensor).values() if type(x) is _core.PublicAttribute]
+        found[Tensor] += [x.__get__ for x in attributes]
     return found
 
 

@@ -69,9 +69,9 @@ HOMES = {path: path.rpartition(".")[0].removeprefix("cpu.") for path in _ABOVE.s
 
 # functions that answer False
 _NO = """
-    _C._are_functorch_transforms_active _C._is_tracing _nnpack_available _utils.is_compiling amp.is_autocast_available
-    autograd._profiler_enabled autograd._is_kineto_stopped autograd.kineto_available
-    autograd.is_view_replay_enabled backends.cuda.can_use_cudnn_attention
+    _C._are_functorch_transforms_active _C._is_tracing _nnpack_available _utils.is_compiling
+    amp.is_autocast_available autograd._profiler_enabled autograd._is_kineto_stopped
+    autograd.kineto_available autograd.is_view_replay_enabled backends.cuda.can_use_cudnn_attention
     backends.cuda.can_use_efficient_attention backends.cuda.can_use_flash_attention
     backends.cuda.is_ck_sdpa_available backends.cuda.is_flash_attention_available
     backends.mps.is_macos13_or_newer backends.mps.is_macos_or_newer compiler._is_non_strict_tracing
@@ -85,8 +85,8 @@ _NO = """
     is_autocast_ipu_enabled is_autocast_xla_enabled is_deterministic_algorithms_warn_only_enabled
     is_distributed is_vulkan_available is_warn_always_enabled jit.onednn_fusion_enabled
     mps._is_in_bad_fork nn.modules.activation._is_make_fx_tracing nn.parallel.replicate._is_jit_enabled
-    nn.parallel.replicate._is_script_method nn.parallel.replicate._is_script_module
-    onnx.is_in_onnx_export profiler.kineto_available serialization._is_torchscript_zip
+    nn.parallel.replicate._is_script_method nn.parallel.replicate._is_script_module onnx.is_in_onnx_export
+    profiler.kineto_available serialization._is_torchscript_zip
     utils._foreach_utils._device_has_foreach_support utils._foreach_utils._has_foreach_support
     utils.checkpoint._is_compiling xpu._is_compiled xpu._is_in_bad_fork xpu.can_device_access_peer
     xpu.is_current_stream_capturing xpu.is_tf32_supported

@@ -2,6 +2,7 @@
 
 import torch
 from fastai.vision.all import (
+    SGD,
     CategoryBlock,
     CrossEntropyLossFlat,
     DataBlock,
@@ -10,7 +11,6 @@ from fastai.vision.all import (
     Learner,
     Normalize,
     PILImage,
-    SGD,
     TensorImage,
     TensorMask,
     accuracy,

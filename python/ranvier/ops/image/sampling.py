@@ -272,7 +272,7 @@ class GridSample(Function):
 
     def backward(self, dy: Array) -> Any:
         mode, padding, align, in_pixels = self.settings
-        return _core.grid_sample_backward(dy, self.x, self.grid, mode, padding, align, *self.needs, in_pixels)
+        return _core.grid_sample_backward(dy, self.x, self.grid, mode, padding, align, *self.needs, in_pixels=in_pixels)
 
 
 @recomputed("x", "grid", kinds=(GridSample,))
