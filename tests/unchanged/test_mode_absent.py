@@ -24,6 +24,8 @@ torch._dynamo.config.suppress_errors = True
 assert not isinstance(torch.nn.Linear(2, 2), GraphModule)
 assert allow_in_graph(annotated) is annotated is disable(annotated) is disable()(annotated)
 assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
+with torch.compiler.set_stance("force_eager"):
+    torch._logging.set_logs(recompiles=True)
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
 uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.mm, torch._dynamo.explain

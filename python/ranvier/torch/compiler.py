@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ContextDecorator
 from typing import Any
 
 from ranvier.autograd.recording import current, recordings
@@ -44,6 +45,16 @@ def reset() -> None:
 
 
 graph_break = cudagraph_mark_step_begin = reset
+
+
+class set_stance(ContextDecorator):
+    """A call, block or decorator without effect: a compiled function has the results of the eager one."""
+
+    def __init__(self, stance: str = "default", **settings: Any) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
 
 
 class TracerWarning(Warning):

@@ -125,6 +125,7 @@ _ASKED = "has_torch_function has_torch_function_unary has_torch_function_variadi
 _SHARDS = "Partial Placement Replicate Shard"
 _SHARD_HOMES = "distributed.tensor", "distributed.tensor.placement_types", "distributed._tensor"
 OTHERS = {
+    "_logging.set_logs": "ranvier.torch.compiler.mark",
     "_dynamo.list_backends": "builtins.list",
     **dict.fromkeys(_NO.split(), "ranvier.torch.machine.is_hooked"),
     **dict.fromkeys(_SAME.split(), "ranvier.jit.script"),
