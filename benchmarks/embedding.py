@@ -41,16 +41,13 @@ def inputs(shape):
 def with_torch(folder, compiled=False):
     """transformers: on PyTorch, or on what is in its place."""
     import torch
-    from safetensors.numpy import load_file
     from transformers import BertConfig, BertModel
 
     torch.set_num_threads(1)
-    model = BertModel(BertConfig(**SIZES), add_pooling_layer=False).eval()
-    file = folder / "model.safetensors"
-    if file.exists():
-        model.load_state_dict(
-            {name: torch.from_numpy(x) for name, x in load_file(file).items()}, strict=False
-        )
+    if (folder / "model.safetensors").exists():
+        model = BertModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    else:
+        model = BertModel(BertConfig(**SIZES), add_pooling_layer=False).eval()
     run = torch.compile(model) if compiled else model
 
     def pooled(ids, mask):

@@ -6,6 +6,7 @@ Random weights of the size of all-MiniLM-L6-v2, and a tokenizer that is built he
 `BertModel.from_pretrained(folder)` and `Tokenizer.from_file(folder + "/tokenizer.json")` take their places.
 """
 
+import tempfile
 import time
 
 import torch
@@ -22,8 +23,10 @@ tokenizer.post_processor = processors.TemplateProcessing(
 tokenizer.enable_truncation(256)
 tokenizer.enable_padding(pad_to_multiple_of=16)  # few shapes: each is recorded once
 
+folder = tempfile.TemporaryDirectory()  # as the files of a model would be: the weights are mapped, not copied
 sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-model = torch.compile(BertModel(BertConfig(vocab_size=30522, **sizes), add_pooling_layer=False).eval())
+BertModel(BertConfig(vocab_size=30522, **sizes), add_pooling_layer=False).save_pretrained(folder.name)
+model = torch.compile(BertModel.from_pretrained(folder.name, add_pooling_layer=False).eval())
 
 
 @torch.no_grad()
