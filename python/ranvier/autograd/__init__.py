@@ -11,7 +11,7 @@ from ranvier.autograd import hooks as hooks
 from ranvier.autograd import inplace as inplace
 from ranvier.autograd import nodes as nodes
 from ranvier.autograd.backpropagation import backward as _backward
-from ranvier.autograd.creation import Variable
+from ranvier.autograd.convert import Variable
 from ranvier.autograd.duplicates import make_subclass
 from ranvier.autograd.function import Function, once_differentiable
 from ranvier.autograd.gradients import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients

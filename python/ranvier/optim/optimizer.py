@@ -52,8 +52,7 @@ class Optimizer(HookedOptimizer):
     A subclass names the core's rule, its settings and its state:
 
     - ``_rule``: the core's name of the rule; ``_name`` is the name in errors
-    - ``_numbers``: the settings that the rule reads, in the core's order, or a method ``_settings(group)``
-      that gives them
+    - ``_numbers``: the settings that the rule reads, in the core's order; else a method ``_settings(group)``
     - ``_at_least_0``: settings that must not be negative
     - ``_states``: the arrays of each parameter; ``_optional``: those that depend on settings.
       ``_state_names(group)`` then gives all, with None for one that is not in use

@@ -271,8 +271,8 @@ class GridSample(Function):
         return _core.grid_sample(x, grid, *self.settings)
 
     def backward(self, dy: Array) -> Any:
-        mode, padding, align, in_pixels = self.settings
-        return _core.grid_sample_backward(dy, self.x, self.grid, mode, padding, align, *self.needs, in_pixels=in_pixels)
+        *settings, in_pixels = self.settings
+        return _core.grid_sample_backward(dy, self.x, self.grid, *settings, *self.needs, in_pixels=in_pixels)
 
 
 @recomputed("x", "grid", kinds=(GridSample,))
