@@ -53,7 +53,12 @@ def _times_and_row(a: Array, b: Array, row: Array) -> Array:
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
     | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])"""
-    if beta == 1 == alpha and is_pair(mat1, mat2) and type(input) is Tensor and mat1.ndim == 2 == mat2.ndim:
+    if (
+        beta == 1 == alpha
+        and is_pair(mat1, mat2)
+        and isinstance(input, Tensor)
+        and mat1.ndim == 2 == mat2.ndim
+    ):
         fits = input.shape == mat2.shape[1:] and mat1.shape[1] == mat2.shape[0]
         if fits and (y := direct(_times_and_row, mat1, mat2, input)) is not None:
             return y
