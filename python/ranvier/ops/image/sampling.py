@@ -271,8 +271,11 @@ class GridSample(Function):
         return _core.grid_sample(x, grid, *self.settings)
 
     def backward(self, dy: Array) -> Any:
-        *settings, in_pixels = self.settings
-        return _core.grid_sample_backward(dy, self.x, self.grid, *settings, *self.needs, in_pixels=in_pixels)
+        mode, padding, align, in_pixels = self.settings
+        needs_x, needs_grid = self.needs
+        return _core.grid_sample_backward(
+            dy, self.x, self.grid, mode, padding, align, needs_x, needs_grid, in_pixels
+        )
 
 
 @recomputed("x", "grid", kinds=(GridSample,))
