@@ -19,6 +19,7 @@ ROWS = {
     "elementwise.pairs": "x % 2",
     "matrix.cholesky": "rv.cholesky_inverse(x)",
     "matrix.exponential": "rv.matrix_exp(x)",
+    "matrix.fourier": "rv.stft(x.reshape(9), 4, 2, window=rv.ones(4))",
     "matrix.inverse": "rv.det(x) * x",
     "matrix.factors": "rv.pinverse(x)",
     "shape.write": "rv.scatter_reduce(x, 0, PLACES, x, 'amax')",

@@ -105,11 +105,6 @@ def test_shapes_that_do_not_broadcast(name):
             "[matmul] got a of shape (1, 2) and b of shape (3,)",
             lambda: rv.tensor([[1, 2]]) @ rv.tensor([1, 2, 3]),
         ),
-        (
-            ValueError,
-            "[bitwise_and] got the number -3",
-            lambda: rv.bitwise_and(rv.tensor([1], dtype=rv.uint8), -3),
-        ),
         (ValueError, "[histc] got 100 bins in [1.0, inf]", lambda: rv.histc(rv.tensor([1.0, INF]))),
         (IndexError, "[trapezoid] got x of shape ()", lambda: rv.trapezoid(rv.tensor(1.0))),
         (IndexError, "[diag_embed] got x of shape ()", lambda: rv.diag_embed(rv.tensor(1.0))),
