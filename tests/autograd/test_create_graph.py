@@ -300,7 +300,8 @@ BASES |= {"_Kept", "_Step"}
 
 def functions(kind=Function):
     for sub in kind.__subclasses__():
-        if sub.__module__.startswith("ranvier."):
+        own = sub.__module__.startswith(("ranvier.torch", "ranvier.pytorch_names"))  # their backward is taped
+        if sub.__module__.startswith("ranvier.") and not own:
             yield sub
             yield from functions(sub)
 

@@ -19,7 +19,6 @@ ROWS = {
     "elementwise.pairs": "x % 2",
     "matrix.cholesky": "rv.cholesky_inverse(x)",
     "matrix.exponential": "rv.matrix_exp(x)",
-    "matrix.fourier": "rv.stft(x.reshape(9), 4, 2, window=rv.ones(4))",
     "matrix.inverse": "rv.det(x) * x",
     "matrix.factors": "rv.pinverse(x)",
     "shape.write": "rv.scatter_reduce(x, 0, PLACES, x, 'amax')",
@@ -30,6 +29,7 @@ ROWS = {
     "loss.rare": "F.soft_margin_loss(x, x)",
     "neural.functional": "F.normalize(x)",
     "linalg": "rv.linalg.svdvals(x)",
+    "matrix.fourier": "rv.stft(x.reshape(9), 4, 2, window=rv.ones(4))",
     "distributions": "rv.distributions.Normal(x, 1.0).rsample()",
     "func": "rv.func.vmap(lambda row: row * 2)(x)",
 }
