@@ -1,6 +1,7 @@
 """Layers, optimizers, metrics, splits and files made with wrong settings: refused, never accepted in part."""
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,18 @@ def test_settings_out_of_range_are_refused_when_the_layer_is_made(
 ) -> None:
     with pytest.raises(ValueError, match=r"\[\w+\] got .*; expected "):
         getattr(nn, name)(**settings)
+
+
+def test_settings_are_refused_in_contexts_of_devices() -> None:
+    """In one of the CPU, and while another thread is in one."""
+
+    def wrong() -> None:
+        refused(ValueError, "padding", nn.MaxPool2d, 2, padding=2)
+
+    with rv.device("cpu"):
+        wrong()
+    with rv.device("meta"), ThreadPoolExecutor(1) as pool:
+        pool.submit(wrong).result()
 
 
 def test_settings_are_tried_without_a_trace() -> None:

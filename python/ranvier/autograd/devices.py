@@ -80,6 +80,8 @@ def set_default_device(device: object) -> None:
     >>> rv.set_default_device("cpu")
     """
     chosen = None if device is None else _device(device)
+    if chosen == CPU:  # as without a call: new tensors need no look at devices
+        chosen = None
     if chosen is not None:
         contexts.append(chosen)
     if _own.default is not None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import errors
-from ranvier.autograd.devices import contexts, is_meta, require_cpu
+from ranvier.autograd.devices import CPU, contexts, get_default_device, is_meta, require_cpu
 from ranvier.autograd.devices import device as on_device
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.recording import recordings
@@ -53,7 +53,9 @@ def check_arguments(cls: Any) -> None:
             return init(self, *args, **kwargs)
         try:
             init(self, *args, **kwargs)
-            if not (recordings or contexts) and belongs_to(kind.__module__, "ranvier.nn"):
+            # `contexts` has those of other threads too, and one may be the CPU
+            skips = recordings or (contexts and get_default_device() != CPU)
+            if not skips and belongs_to(kind.__module__, "ranvier.nn"):
                 example = self._example()
                 on_meta = (x is not None and x.is_meta for x in self._parameters.values())
                 if example is not None and not any(on_meta):
