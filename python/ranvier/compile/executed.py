@@ -267,8 +267,10 @@ class Executed:
                 self.called.add(id(code))
         else:
             self.codes[id(code)] = code, frame.f_globals
+            self._ignored = frame  # also what `dis` looks up
             if names_of(code).catches:
                 self._catching.add(id(code))
+            self._ignored = None
 
     def _watch(self, frame: Any) -> None:
         """Looks for exceptions that come to a frame of the user's; not where a debugger traces the step."""

@@ -29,12 +29,13 @@ def _noted(name: str) -> Any:
     def look(*args: Any, **kwargs: Any) -> Any:
         recording = current()
         file = sys._getframe(1).f_code.co_filename
-        if recording is not None and recording.executed in _active and not file.startswith(PACKAGE):
+        executed: Any = recording and recording.executed
+        if executed in _active and not (executed.ignores or file.startswith(PACKAGE)):
             text, by_user = args[1] if len(args) > 1 else None, is_read(file)
             if type(text) is not str or (by_user and (name in _STORE or text in _OWN)):
-                recording.executed.refuse_call(name)
+                executed.refuse_call(name)
             elif by_user or text[:2] != "__" or text == "__dataclass_fields__":
-                recording.executed.asked.add(text)
+                executed.asked.add(text)
         return function(*args, **kwargs)
 
     look.__name__ = look.__qualname__ = name
