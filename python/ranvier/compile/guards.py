@@ -125,6 +125,11 @@ class Guards:
         if kind is not None:
             self.add((kind, x, "", contents, f"the items of {text}"))
         if base is functools.partial:  # it calls by C
+            for name in ("func", "args", "keywords"):  # `__setstate__` replaces them, and its __dict__
+                self.add((Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
+            self.add((Kind.TYPE, x, vars(x), type(x), f"the class of {text}"))
+            self.whole(vars(x), (f"{text}.", ""))
+            contents += tuple(vars(x).values())
             by_c = not isinstance(x.func, (types.FunctionType, type)) or x.func in TAKES_FUNCTIONS
         else:
             by_c = base in _CALL and any(

@@ -25,6 +25,8 @@ operator.mul | o = (None, operator.add, operator.sub, operator.truediv)[n] -> o(
 !functools.singledispatch(lambda value: 1.0) | o.register(float, lambda value: value + n) -> o(1.5)
 !functools.partial(scaled, factor=2.0) | o.keywords.update(factor=2.0 + n) -> o(1.5)
 !functools.partial(scaled, factor=2.0) | o.__setstate__((scaled, (), {'factor': 2.0 + n}, {})) -> o(1.5)
+functools.partial(scaled); o.rate = v | o.rate = new -> o.rate * o(1.5)
+functools.partial(scaled); o.rate = v | o.__setstate__((scaled, (), {}, {'rate': new})) -> o.rate * o(1.5)
 ![functools.partial(Rich.get, Rich(v))] | o[0].args[0].value = new -> o[0]()
 [property(lambda self: v)] | v = new -> o[0].fget(None)
 [staticmethod(lambda: v)] | v = new -> o[0]()
