@@ -31,6 +31,7 @@ LEFT_OUT = {
     "pin_memory",
 }
 LEFT_OUT |= {"memory_format", "implicit", "get_infos", "pivot"}
+LEFT_OUT |= {"align_to_window"}  # where the frames of stft begin without center
 # obsolete there: Hardtanh
 LEFT_OUT |= {"min_value", "max_value"}
 # Taken by every layer and optimizer, whatever its signature says (nn/registry.py, Optimizer.IGNORED).

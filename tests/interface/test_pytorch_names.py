@@ -66,6 +66,7 @@ OTHERS = {
     *("torch.adaptive_max_pool1d", "torch.batch_norm", "torch.embedding", "torch.instance_norm"),
     *("torch.compile", "torch.get_rng_state", "torch.kl_div"),  # compile: of a step, not of a model alone
     *("Tensor.cuda", "Module.cuda", "Module.half", "Module.bfloat16"),  # refused
+    *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("stft", "istft")),  # pairs, not complex
     *(f"{at}.{name}" for at in ("torch", "Tensor") for name in ("cholesky", "lu", "qr", "triangular_solve")),
     # deprecated
     *("torch.lu_unpack", "torch.set_default_tensor_type", "Tensor.storage"),  # deprecated, too

@@ -104,7 +104,7 @@ class TransformerLayer(Module):
     @property
     def _activation_name(self) -> Any:
         """The name of the activation, if it has one."""
-        return next((name for name, f in _ACTIVATIONS.items() if f is self.activation), self.activation)
+        return next((name for name, f in _ACTIVATIONS.items() if f == self.activation), self.activation)
 
     def _network(self, x: Tensor) -> Tensor:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))

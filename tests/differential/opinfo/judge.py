@@ -51,6 +51,7 @@ APART = {
         (name, "shares memory"): "memory_format=contiguous_format gives contiguous memory"
         for name in ("bool", "byte", "char", "double", "float", "half", "int", "long", "short")
     },
+    **{(name, "shape"): "pairs of real numbers" for name in ("stft", *(f"fft.{n}" for n in rv.fft.__all__))},
     ("arange", "shape"): "limits lose their fractions first, in each dtype of integers",
     ("nn.functional.margin_ranking_loss", "result 0"): "no wrapping in uint8",
     ("nn.functional.triplet_margin_loss", "result 0"): "no wrapping in uint8",

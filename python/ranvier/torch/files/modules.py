@@ -52,7 +52,7 @@ def _attention(state: dict[str, Any]) -> dict[str, Any]:
 
 def _activation(state: dict[str, Any]) -> dict[str, Any]:
     functional = (nn.functional.relu, nn.functional.gelu)
-    number = next((i for i, f in enumerate(functional, 1) if state["activation"] is f), 0)
+    number = next((i for i, f in enumerate(functional, 1) if f == state["activation"]), 0)
     return {"activation_relu_or_gelu": number}
 
 

@@ -70,7 +70,7 @@ def path_of(value: Any) -> str:
             return f"torch.optim.{name.lower()}.{name}"
     for path in _MODULES:
         root = f"torch.{path}".rstrip(".")
-        if _here(root, name) is value:
+        if _here(root, name) == value:  # of the object that `torch` hands out, too
             return f"{root}.{name}"
     return f"{module}.{name}"
 
