@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import ranvier as rv
+import ranvier._core as _core
 from ranvier import nn
 from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import KNOWN, Known
@@ -92,7 +93,7 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
         if value is None:
             raise AttributeError(f"[load] the file has {path}, which ranvier does not have")
         module = f"{module}.{part}"
-    return value
+    return value.__wrapped__ if type(value) is _core.PublicFunction else value  # as layers hold them
 
 
 def _here(path: str, name: str) -> Any:
