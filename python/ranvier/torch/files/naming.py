@@ -93,7 +93,8 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
         if value is None:
             raise AttributeError(f"[load] the file has {path}, which ranvier does not have")
         module = f"{module}.{part}"
-    return value.__wrapped__ if type(value) is _core.PublicFunction else value  # as layers hold them
+    is_public = type(value) is _core.PublicFunction  # layers hold what it wraps
+    return value.__wrapped__ if is_public else value
 
 
 def _here(path: str, name: str) -> Any:
