@@ -31,8 +31,10 @@ OWN = {
         "whether rows and columns are reversed. `mode` says what is beyond the image. Of "
         "`rv.data.augment.RandomCrop`."
     ),
-    "nms": "Whether each box (left, top, right, bottom) stays, the best first: none that stays before it shares more "
-    "than threshold of their union with it. Of torchvision's `ops.nms`.",
+    "nms": (
+        "Whether each box (left, top, right, bottom) stays, the best first: none that stays before it "
+        "shares more than threshold of their union with it. Of torchvision's `ops.nms`."
+    ),
     "prelu_weight_backward": "The gradient of `F.prelu` by the slope: x dy where x < 0, else 0.",
     "running_extreme": "The greatest (else the least) element so far along an axis, and its index, the last "
     "of equal ones; NaN counts as both. Floats, int64 or int32. Of `rv.cummax` and `rv.cummin`.",

@@ -36,6 +36,7 @@ CONTENTS = {
             "threads",
             "memory",
             "deployment",
+            "pretrained",
             "onnx",
             "export",
             "playground",
