@@ -150,6 +150,8 @@ def start(library, folder, what):
     ours = library.startswith("ranvier")
     command = [sys.executable, "-m", "ranvier.torch"] if ours else [peer]
     settings = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    settings["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in paths if path)
     command += [os.path.abspath(__file__), what, library, str(folder)]
     done = subprocess.run(command, env=settings, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
