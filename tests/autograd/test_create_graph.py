@@ -294,8 +294,7 @@ REFUSED = {
     "_GammaBelow",
     "_GammaDraw",
 }
-BASES = {"ClassLoss", "Convolution", "OfNumber", "Pool"}  # only subclasses are used
-BASES |= {"_Kept", "_Step"}
+BASES = {"ClassLoss", "Convolution", "OfNumber", "Pool", "_Kept", "_Step"}  # only subclasses are used
 
 
 def functions(kind=Function):
