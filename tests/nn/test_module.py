@@ -340,3 +340,13 @@ def test_the_registries_of_a_copy_of_the_dict_are_its_own():
         assert list(getattr(twin, kind)) == [] != names == list(getattr(net, kind))
         setattr(twin, kind, getattr(net, kind))
         assert list(twin.state_dict()) == list(net.state_dict())
+
+
+def test_registries_take_what_dicts_take():
+    net = nn.Linear(2, 3)
+    net._parameters = {name: name for name in net._parameters}  # of a program that replaces them in forward
+    assert net.weight == "weight"
+    twin = type(net._parameters)([("weight", 1)])
+    twin["bias"] = 2
+    del twin["weight"]
+    assert twin == {"bias": 2}

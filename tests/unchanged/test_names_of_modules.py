@@ -15,6 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.modules.module import _IncompatibleKeys
 from torch.nn.modules.rnn import RNNBase
+from torch._jit_internal import _copy_to_script_wrapper
+from torch._tensor_str import _add_suffixes, _tensor_str
 from torch.nn.utils.stateless import _reparametrize_module, functional_call
 from torch.nn.grad import conv1d_weight, conv2d_input
 from torch.nn.utils import _per_sample_grad, parametrizations
@@ -33,6 +35,11 @@ layer = nn.Linear(2, 3)
 assert _calculate_fan_in_and_fan_out(layer.weight) == (2, 3)
 assert isinstance(layer.load_state_dict(layer.state_dict()), _IncompatibleKeys)
 assert isinstance(nn.BatchNorm1d(2), _BatchNorm) and isinstance(nn.GRU(1, 1), RNNBase)
+kind = type("Kind", (type,), {})  # of a library: its classes derive from layers
+assert isinstance(kind("Own", (nn.LSTM, kind("Base", (RNNBase,), {})), {})(2, 3), nn.LSTM)
+assert _copy_to_script_wrapper(nn.Linear.forward) is nn.Linear.forward
+shown = "own(" + _tensor_str(torch.tensor([1.5, 2]), 4)
+assert _add_suffixes(shown, ["n=1"], 4, False) == "own([1.5000, 2.0000], n=1)", shown
 zero = {"weight": torch.zeros(3, 2), "bias": torch.ones(3)}
 with _reparametrize_module(layer, zero):
     assert layer(torch.ones(2)).tolist() == [1.0, 1.0, 1.0]

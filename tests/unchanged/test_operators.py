@@ -224,6 +224,11 @@ def test_operators_of_pytorch_by_their_functions():
     assert ops.aten.relu_(x - 2).tolist() == [[0.0, 0.0], [1.0, 2.0]]
     assert str(ops.aten.mm.default) == "aten.mm.default"
     assert not hasattr(ops.aten, "no_such_operator")
+    assert ops.aten.slice.Tensor(x, 1, 1).tolist() == [[2.0], [4.0]]
+    assert ops.aten.index.Tensor(x, [None, rv.tensor([1, 0])]).tolist() == [[2.0, 1.0], [4.0, 3.0]]
+    assert ops.aten._to_copy.default(x, dtype=rv.int64).tolist() == [[1, 2], [3, 4]]
+    assert ops.aten.alias.default(x).data_ptr() == x.data_ptr()
+    refused(NotImplementedError, "operators are functions of torch", ops.aten._no_such_one.default, x)
 
 
 def test_fake_kernels_are_kept_for_tensors_without_numbers(space):

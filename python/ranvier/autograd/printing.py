@@ -74,29 +74,32 @@ def text(tensor: Any) -> str:
     if tensor.is_meta:
         body = "..."
         parts += ["device='meta'", f"size={array.shape}"]
-    elif array.size == 0:
-        body = "[]"
-        if array.shape != (0,):
-            parts.append(f"size={array.shape}")
     else:
-        shown = array
-        if array.size > options.threshold:
-            edge = options.edgeitems
-            for axis in range(array.ndim):  # only the shown elements decide the format
-                if array.shape[axis] > 2 * edge:
-                    keep = [*range(edge), *range(array.shape[axis] - edge, array.shape[axis])]
-                    shown = shown.take(keep, axis)
-        body = _body(array, _Format(shown), len(name), array.size > options.threshold)
+        body = values(array, len(name))
+        if array.size == 0 and array.shape != (0,):
+            parts.append(f"size={array.shape}")
     if array.dtype != default.dtype and (tensor.is_meta or array.dtype not in (np.int64, np.bool_)):
         parts.append(f"dtype=torch.{array.dtype}")
     if tensor.grad_fn is not None:
         parts.append(f"grad_fn={tensor.grad_fn!r}")
     elif tensor.requires_grad:
         parts.append("requires_grad=True")
-    return prefix + _with_parts(name + body, parts, len(name)) + ")"
+    return prefix + with_parts(name + body, parts, len(name)) + ")"
 
 
-def _with_parts(line: str, parts: list[str], indent: int) -> str:
+def values(array: np.ndarray[Any, Any], indent: int) -> str:
+    """The elements, in lines that begin at this column."""
+    if array.size == 0:
+        return "[]"
+    shown, summarise = array, array.size > options.threshold
+    for axis in range(array.ndim if summarise else 0):  # only the shown elements decide the format
+        n, edge = array.shape[axis], options.edgeitems
+        if n > 2 * edge:
+            shown = shown.take([*range(edge), *range(n - edge, n)], axis)
+    return _body(array, _Format(shown), indent, summarise)
+
+
+def with_parts(line: str, parts: list[str], indent: int) -> str:
     """The elements and what follows them, in the same line where it is short enough."""
     used = len(line) - line.rfind("\n") + 1
     for part in parts:

@@ -30,11 +30,11 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 class RNNBase(Module):
     """What RNN, LSTM and GRU share: the parameters of all layers and directions, and forward."""
 
-    mode: str  # of GATES
     _shown = ("*input_size", "*hidden_size", *[f"{name}?" for name in _OPTIONS])
 
     def __init__(
         self,
+        mode: str,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
@@ -46,7 +46,8 @@ class RNNBase(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self._name = self.mode.split("_")[0].lower()
+        self.mode = mode  # of GATES
+        self._name = mode.split("_")[0].lower()
         self.input_size = input_size = whole_size(self._name, "input_size", input_size)
         self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
         self.num_layers = num_layers = whole_size(self._name, "num_layers", num_layers, MOST_LAYERS)
@@ -80,7 +81,7 @@ class RNNBase(Module):
         if dropout and self.num_layers == 1:
             warnings.warn(
                 f"[{self._name}] dropout acts between layers; num_layers=1 has none",
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _ends(self, layer: int) -> list[str]:
@@ -279,9 +280,8 @@ class RNN(RNNBase):
         dtype: Any = None,
     ) -> None:
         check_nonlinearity("rnn", nonlinearity)
-        self.mode = f"RNN_{nonlinearity.upper()}"
-        settings = (num_layers, bias, batch_first, dropout, bidirectional)
-        super().__init__(input_size, hidden_size, *settings, dtype=dtype)
+        settings = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
+        super().__init__(f"RNN_{nonlinearity.upper()}", *settings, dtype=dtype)
         self.nonlinearity = nonlinearity
 
 
@@ -290,7 +290,26 @@ def check_nonlinearity(op: str, nonlinearity: Any) -> None:
         raise ValueError(f"[{op}] got nonlinearity {nonlinearity!r}; expected 'tanh' or 'relu'")
 
 
-class LSTM(RNNBase):
+class _Gated(RNNBase):
+    _mode: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        dtype: Any = None,
+    ) -> None:
+        settings = (num_layers, bias, batch_first, dropout, bidirectional, proj_size, dtype)
+        super().__init__(self._mode, input_size, hidden_size, *settings)
+
+
+class LSTM(_Gated):
     """Long short-term memory: a state c with gates for writing, forgetting and reading.
 
         i, f, o = sigmoid(W x_t + b + U h_{t-1} + b'),  g = tanh(the same), each with its own weights
@@ -311,10 +330,10 @@ class LSTM(RNNBase):
     ((10, 3, 16), (2, 3, 8), (2, 3, 8))
     """
 
-    mode = "LSTM"
+    _mode = "LSTM"
 
 
-class GRU(RNNBase):
+class GRU(_Gated):
     """Gated recurrent units: z is the share of the old state that is kept, r its share in the new state.
 
         r, z = sigmoid(W x_t + b + U h_{t-1} + b'), each with its own weights
@@ -332,4 +351,4 @@ class GRU(RNNBase):
     ((10, 8), (1, 8))
     """
 
-    mode = "GRU"
+    _mode = "GRU"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from types import MethodDescriptorType
+from types import MethodDescriptorType, NoneType
 from typing import Any
 from weakref import ref
 
@@ -74,11 +74,14 @@ class Registry(dict[str, Any]):
     set or deleted here changes the module."""
 
     __slots__ = ("_kind", "_owner")
+    _owner: Any
 
-    def __init__(self, module: Any, kind: str, values: Any = ()) -> None:
+    def __init__(self, module: Any, kind: str = "", values: Any = ()) -> None:
+        if not kind:  # `type(values)(pairs)` in a program that copies a dict: of no module
+            values = module
         if values:
             super().__init__(values)
-        self._owner, self._kind = ref(module), kind
+        self._owner, self._kind = ref(module) if kind else NoneType, kind
 
     def is_of(self, module: Any) -> bool:
         """Whether this is the module's, and not that of one which it has the attributes of."""
@@ -88,8 +91,7 @@ class Registry(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         module = self._owner()
         if not (value is None or hasattr(value, "_array" if self._kind != MODULES else "forward")):
-            refuse_torch(type(module).__name__, f"{name!r}", value)
-            raise TypeError(f"cannot assign {type(value).__name__} as {name!r} of {self._kind.strip('_')}")
+            refuse_torch(type(module).__name__, f"{name!r}", value)  # and any other, as PyTorch's dict
         super().__setitem__(name, value)
         if module is not None:
             place(module, self._kind, name, value)

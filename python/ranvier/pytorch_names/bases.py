@@ -15,6 +15,7 @@ from ranvier.nn import functional as F
 from ranvier.nn import loss as losses
 from ranvier.ops.loss.base import reduction_of
 
+RNNBase = recurrent.RNNBase
 _BatchNorm, _InstanceNorm, _NormBase = norm._BatchNorm, norm._InstanceNorm, norm._ChannelNorm
 
 
@@ -152,12 +153,6 @@ _ConvNd.register(conv._Conv)
 _ConvTransposeNd.register(conv._ConvTranspose)
 
 
-class RNNBase(recurrent.RNNBase, metaclass=ABCMeta):
-    def __init__(self, mode: str, *args: Any, device: Any = None, **settings: Any) -> None:
-        self.mode = mode
-        super().__init__(*args, **settings)
-
-
 class RNNCellBase(recurrent_cell.RNNCellBase, metaclass=ABCMeta):
     def __init__(
         self,
@@ -172,7 +167,5 @@ class RNNCellBase(recurrent_cell.RNNCellBase, metaclass=ABCMeta):
         super().__init__(input_size, hidden_size, bias, dtype=dtype)
 
 
-for _kind in (nn.RNN, nn.LSTM, nn.GRU):
-    RNNBase.register(_kind)
 for _kind in (nn.RNNCell, nn.LSTMCell, nn.GRUCell):
     RNNCellBase.register(_kind)

@@ -16,7 +16,7 @@ import ranvier.nn.functional as F
 import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.autograd import Function
-from ranvier.torch.absent import LACKS
+from ranvier.torch.absent import LACKS, absent
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
 from ranvier.torch.schemas import FunctionSchema
 
@@ -212,14 +212,32 @@ class _Aten:
     __repr__ = __str__
 
 
+def _slice(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+    return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
+
+
+_UNNAMED: dict[str, Callable[..., Any]] = {  # operators that no function or method is called by
+    "alias": lambda x: x[...],
+    "index": lambda x, indices: x[tuple(slice(None) if i is None else i for i in indices)],
+    "slice": _slice,
+    "_to_copy": lambda x, *, dtype=None, **settings: x.to(dtype or x.dtype, copy=True),
+}
+
+
 def _aten(name: str) -> _Aten | None:
-    """The function or method of this name; `linalg_x` and `special_x` are in the modules of these names."""
+    """The function or method of this name; `linalg_x` and `special_x` are in the modules of these names.
+    An inner one that is not here can be named, as a key of a table, and refuses a call."""
+    if name in _UNNAMED:
+        return _Aten(name, _UNNAMED[name])
     module, _, inner = name.partition("_")
     homes: list[Any] = [rv, F, Tensor]
     if module in ("linalg", "special"):
         homes, name = [importlib.import_module(f"torch.{module}")], inner
-    found = next((getattr(home, name) for home in homes if callable(getattr(home, name, None))), None)
-    return None if found is None or isinstance(found, type) else _Aten(name, found)
+    given = (getattr(home, name, None) for home in homes)
+    found: Any = next((f for f in given if callable(f) and not isinstance(f, type)), None)
+    if found is None and name.startswith("_"):
+        found = absent(f"ops.aten.{name}")
+    return None if found is None else _Aten(name, found)
 
 
 class _Namespace:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ranvier import set_printoptions
 from ranvier.autograd.printing import options as PRINT_OPTS
+from ranvier.autograd.printing import values, with_parts
 
 
 def get_printoptions() -> dict[str, Any]:
@@ -33,3 +34,11 @@ def printoptions(**settings: Any) -> Iterator[None]:
 
 def _str(self: Any, *, tensor_contents: Any = None) -> str:
     return repr(self)
+
+
+def _tensor_str(self: Any, indent: int) -> str:
+    return values(self.detach().numpy(), indent)
+
+
+def _add_suffixes(tensor_str: str, suffixes: list[str], indent: int, force_newline: bool) -> str:
+    return with_parts(tensor_str, suffixes, indent) + ")"

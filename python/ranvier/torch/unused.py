@@ -5,7 +5,7 @@ from __future__ import annotations
 # modules that are imported only, with all below them: `import` gives names that refuse a call
 _INNER = """
     _awaits _classes _custom_op _custom_ops _decomp _dispatch _environment _export _functorch _guards
-    _higher_order_ops _jit_internal _lazy _library _logging _meta_registrations _native _numpy _opaque_base
+    _higher_order_ops _lazy _library _logging _meta_registrations _native _numpy _opaque_base
     _ops _prims _prims_common _python_dispatcher _refs _sources _streambase _strobelight _utils_internal
     _weights_only_unpickler backends._coreml backends._nnapi backends.python_native backends.xeon
     compiler._cache compiler.config cuda._memory_viz cuda._sanitizer cuda.gds cuda.green_contexts
@@ -66,6 +66,7 @@ _ABOVE = """
     cuda.streams
 """
 HOMES = {path: path.rpartition(".")[0].removeprefix("cpu.") for path in _ABOVE.split()}
+HOMES["_jit_internal"] = "jit"
 
 # functions that answer False
 _NO = """
@@ -93,6 +94,7 @@ _NO = """
 """
 # decorators that give the function itself
 _SAME = """
+    _jit_internal._copy_to_script_wrapper _jit_internal._overload _jit_internal._overload_method
     _dynamo.forbid_in_graph _dynamo.nonstrict_trace distributed.rpc.api._require_initialized fx.wrap
     fx._symbolic_trace.wrap
     jit._overload jit._overload_method jit.interface jit.optimize_for_inference jit.freeze
