@@ -60,6 +60,8 @@ CASES = {
         [("A", 1)] * 3,
     "(lambda w: ((w.as_subclass(B) * 3).sum().backward(), w.grad.item(), kind(w.grad))[1:])(nn.Parameter(p))":
         (3.0, "Tensor"),
+    "[kind(x) for x in (torch.as_strided(s, (2,), (1,)), torch.rand_like(b), torch.normal(b, 1.0))]":
+        ["S", "B", "B"],
     "repr(c)": "C([1.])",
     "[has_torch_function((p,)), has_torch_function((b,))]": [False, True],
     "kind(torch.compile(lambda x: x * 2)(b))": "B",
