@@ -210,21 +210,18 @@ Output random_normal(ShapeArg shape, Name dtype, Real mean, Real std, const Key&
   return filled(Distribution::normal, shape, dtype, mean, std, key);
 }
 
-// Whether every row has weights >= 0, and its sum is one > 0; the least number of weights > 0 in a row.
+// Whether every row has weights >= 0, and its sum is one > 0.
 template <class T>
-bool are_weights(const TensorView<const T>& w, int64_t* least) {
+bool are_weights(const TensorView<const T>& w) {
   bool fits = true;
-  *least = INT64_MAX;
   for (int64_t i = 0; i < w.shape[0]; ++i) {
     double sum = 0;
-    int64_t some = 0;
     for (int64_t j = 0; j < w.shape[1]; ++j) {
       const T x = w.data[i * w.strides[0] + j * w.strides[1]];
       fits &= x >= 0 && x <= std::numeric_limits<T>::max();
-      sum += static_cast<double>(x), some += x > 0;
+      sum += static_cast<double>(x);
     }
     fits &= sum > 0;
-    *least = std::min(*least, some);
   }
   return fits;
 }
@@ -233,14 +230,13 @@ bool are_weights(const TensorView<const T>& w, int64_t* least) {
 Output draw_rows(const Floats& weights, Whole samples, Truth replacement, Raw draw) {
   if (weights.ndim() != 2) weights.fail("(m, n)");
   if (samples < 1) samples.fail("at least one");
-  int64_t least = 0;
   bool fits = false;
-  with_float(weights.dtype(), [&](auto tag) { fits = are_weights(weights.view<decltype(tag)>(), &least); });
+  with_float(weights.dtype(), [&](auto tag) { fits = are_weights(weights.view<decltype(tag)>()); });
   if (!fits)
     fail_value(weights.op(), "got weights that are negative, not finite or all 0; expected weights >= 0");
-  if (!replacement && least < samples)
-    fail_value(weights.op(), "got ", samples.number,
-               " samples without replacement from fewer weights > 0; expected at most as many");
+  if (!replacement && weights.shape(1) < samples)
+    fail_value(weights.op(), "got ", samples.number, " samples without replacement from ", weights.shape(1),
+               " weights; expected at most as many");
   const int64_t m = weights.shape(0);
   const int64_t each = replacement ? samples.number : weights.shape(1);
   const py::object shape = tuple_of({py::int_(m), py::int_(each)});

@@ -33,10 +33,14 @@ void without(const DrawRows<T>& call, const T* weights, const double* uniform, i
     keys[j] = w > 0 ? std::log(1 - uniform[j]) / w : -std::numeric_limits<double>::infinity();
     order[j] = j;
   }
-  const auto before = [&](int64_t a, int64_t b) {
-    return keys[a] > keys[b] || (keys[a] == keys[b] && a < b);
-  };
-  std::partial_sort(order, order + count, order + n, before);
+  // Weights of 0, if it needs any, come in the order in which PyTorch's topk leaves equal keys.
+  const auto before = [&](int64_t a, int64_t b) { return keys[a] > keys[b]; };
+  if (count * 64 <= n) {
+    std::partial_sort(order, order + count, order + n, before);
+  } else {
+    std::nth_element(order, order + count - 1, order + n, before);
+    std::sort(order, order + count - 1, before);
+  }
   std::copy_n(order, count, chosen);
 }
 

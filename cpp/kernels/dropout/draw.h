@@ -3,7 +3,7 @@
 //   weights (m, n) any strides, >= 0; chosen (m, k) contiguous
 //   replacement   chosen[i, j] is where the running sum of row i passes uniform[i, j] times the whole
 //   without it    the k greatest keys log(1 - u) / w, the greatest first (Efraimidis and Spirakis, 2006), for
-//                 uniform (m, n)
+//                 uniform (m, n); where fewer weights are > 0, others follow these
 #pragma once
 #include <cstddef>
 

@@ -233,10 +233,10 @@ def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
 
 def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) ->
-    (..., num_samples).
+    (..., num_samples). Without replacement, elements of 0 follow where those > 0 are too few.
 
     Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
-    replacement for more samples than elements > 0.
+    replacement for more samples than elements.
     | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
     input = as_tensor("multinomial", input)
     if input._array.dtype.kind != "f":
