@@ -290,10 +290,25 @@ def test_files_in_the_folder(tmp_path):
     assert rv.load(path, mmap=True)["x"].tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("dtype", [torch.complex64, torch.float8_e4m3fn])
-def test_types_that_tensors_lack(dtype):
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_numbers(dtype, old, tmp_path):
+    path, z = tmp_path / "z", torch.randn(3, 4, dtype=dtype)
+    torch.save([z.T, z[1:], torch.nn.Parameter(z)], path, _use_new_zipfile_serialization=not old)
+    for _ in range(2):
+        found = rv.load(path)
+        for x, wanted in zip(found, [z.T, z[1:], z], strict=True):
+            assert (x.dtype.name, x.tolist()) == (str(dtype)[6:], wanted.tolist())
+        files.save(found, path, _use_new_zipfile_serialization=not old)
+    found = torch.load(path)
+    assert found[0].dtype == dtype
+    assert torch.equal(found[0], z.T)
+    assert torch.equal(found[2].data, z)
+
+
+def test_types_that_tensors_lack():
     with pytest.raises(ValueError, match=r"lack|Unsupported global"):
-        theirs(torch.ones(2).to(dtype))
+        theirs(torch.ones(2).to(torch.float8_e4m3fn))
     with pytest.raises(ValueError, match="Unsupported global"):
         theirs(torch.ones(2).to_sparse())
 

@@ -29,7 +29,7 @@ with torch.compiler.set_stance("force_eager"):
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
 uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.mm, torch._dynamo.explain
-for use in (*uses, torch.sparse_coo_tensor, torch.export.export):
+for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
     try:
         use(1)
     except NotImplementedError as error:

@@ -78,6 +78,7 @@ def test_parts(name):
 SHAPES = {
     "index": (lambda z: z[1], lambda z: z[1]),
     "range": (lambda z: z[..., :-1], lambda z: z[..., :-1]),
+    "all": (lambda z: z[...], lambda z: z),
     "new": (lambda z: z[:, None, ::2], lambda z: z[:, None, ::2]),
     "mask": (lambda z: z[MASK], lambda z: z[MASK]),
     "transpose": (lambda z: z.transpose(0, 1), lambda z: z.T),
@@ -202,6 +203,12 @@ def test_a_sparse_tensor_is_dense_and_tells_its_places():
     assert (sparse.is_sparse, sparse._nnz(), sparse.coalesce() is sparse) == (True, 3, True)
     assert (sparse.to_dense().tolist(), type(sparse.to_dense())) == (x.tolist(), rv.Tensor)
     refused(NotImplementedError, "[to_sparse] got (1,)", positions.to_sparse, x, 1)
+    added = positions.sparse_coo_tensor([[0, 1, 1], [0, 2, 2]], rv.tensor([1.0, 2.0, 3.0]), (2, 4))
+    assert (added.tolist(), added._nnz()) == ([[1, 0, 0, 0], [0, 0, 5, 0]], 2)
+    assert positions.sparse_coo_tensor([[2]], [[1, 2]]).tolist() == [[0, 0], [0, 0], [1, 2]]
+    refused(
+        RuntimeError, "[sparse_coo_tensor] got indices (1, 2)", positions.sparse_coo_tensor, [[0, -1]], [1, 2]
+    )
 
 
 @pytest.mark.parametrize("module", names.METHODS)

@@ -103,6 +103,18 @@ def test_assert_close_uses_the_tolerances_of_the_dtype() -> None:
     refused(AssertionError, "at item 'a'", testing.assert_close, {"a": nan}, {"a": nan})
     refused(AssertionError, "mine", testing.assert_close, one, one + 1, msg="mine")
     refused(AssertionError, "1 of 2", testing.assert_close, rv.tensor([1, 2]), rv.tensor([1, 3]))
+
+
+def test_assert_equal_compares_what_has_tensors() -> None:
+    equal, one = testing.TestCase().assertEqual, rv.ones(2)
+    equal(
+        [one, {"a": 1.0, "b": "x", "c": None}, {3}],
+        [one + 1e-7, {"a": rv.tensor(1.0), "b": "x", "c": None}, {3}],
+    )
+    for wrong in (one + 1e-4, one.double(), "x"):
+        refused(AssertionError, "m", equal, one, wrong)
+    refused(AssertionError, "mine", equal, "x", "y", "mine")
+    equal(one, one.double(), exact_dtype=False)
     testing.assert_allclose(one, one.double())
 
 

@@ -37,6 +37,8 @@ class Conversions:
         """Casts floating parameters and buffers, as :meth:`Tensor.to`; channels_last: if of 4 dimensions."""
 
         def cast(tensor: Tensor) -> Tensor:
+            if tensor.dtype.kind == "c":
+                return tensor
             laid_out = memory_format != "channels_last" or tensor.ndim == 4
             new = tensor.detach().to(*args, memory_format=memory_format if laid_out else None, **kwargs)
             if tensor.dtype.kind != "f":

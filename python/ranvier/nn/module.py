@@ -28,6 +28,7 @@ from ranvier.nn.registry import (
     BUFFERS,
     KINDS,
     MODULES,
+    OTHER_FORM,
     PARAMETERS,
     TRANSIENT,
     CallSignature,
@@ -171,7 +172,7 @@ class Module(HookRegistration, StateDicts, Conversions):
                 attributes.pop(name, None)
                 return self.register_buffer(name, value, value.persistent)
         if type(attributes.get(name, 0)) not in _PLAIN and (buffers := attributes.get(BUFFERS)) is not None:
-            if name in buffers and (value is None or isinstance(value, Tensor)):
+            if name in buffers and (value is None or isinstance(value, Tensor) or hasattr(value, OTHER_FORM)):
                 dict.__setitem__(buffers, name, value)
             elif name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
                 replace(self, name, value)

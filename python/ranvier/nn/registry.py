@@ -18,6 +18,7 @@ from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import whole
 
 _MISSING = object()
+OTHER_FORM = "_as_parameter"  # a method of numbers that a satellite keeps in another form than a Tensor
 _setdefault = dict.setdefault
 
 
@@ -251,7 +252,7 @@ def check(module: Any, what: str, name: Any, own: Any, value: Any, kind: type) -
         raise KeyError(f"[register_{what}] got name {name!r}; expected one without dots that is not empty")
     if hasattr(module, name) and name not in own:
         raise KeyError(f"attribute {name!r} already exists")
-    if not (value is None or isinstance(value, kind)):
+    if not (value is None or isinstance(value, kind) or (what == "buffer" and hasattr(value, OTHER_FORM))):
         refuse_torch(f"register_{what}", f"{what} {name!r}", value)
         raise TypeError(
             f"cannot assign {type(value).__name__} as {what} {name!r}; expected a {kind.__name__} or None"

@@ -50,8 +50,8 @@ _NONE = StateHooks()
 
 def as_array(value: Any) -> np.ndarray[Any, Any]:
     """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
-    if isinstance(value, Tensor):
-        return value._array
+    if hasattr(value, "_array"):
+        return value._array  # type: ignore[no-any-return]
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     return np.asarray(value)

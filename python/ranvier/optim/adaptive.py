@@ -81,7 +81,7 @@ class Adagrad(Optimizer):
         super().add_param_group(param_group)
         added = self.param_groups[-1]
         for p in added["params"]:
-            total = aligned_zeros(p.shape, p._array.dtype)
+            total = aligned_zeros(p._array.shape, p._array.dtype)
             total += added["initial_accumulator_value"]
             self.state[p] = {"step": from_numpy(np.array(0.0)), "sum": from_numpy(total)}
 

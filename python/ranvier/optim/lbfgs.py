@@ -282,22 +282,23 @@ class LBFGS(Optimizer):
     def _gradient(self) -> Array:
         """All gradients as one vector; zeros for a parameter without a gradient."""
         gradients = [
-            np.zeros(p.numel(), p.dtype) if p.grad is None else p.grad._array.reshape(-1)
+            np.zeros(p._array.size, p._array.dtype) if p._grad is None else p._grad._array.reshape(-1)
             for p in self.param_groups[0]["params"]
         ]
         return _core.concatenate(gradients, 0)
 
     def _move(self, d: Array, t: float) -> None:
         params = self.param_groups[0]["params"]
-        ends = np.cumsum([p.numel() for p in params])
-        steps = [d[end - p.numel() : end].reshape(p.shape) for p, end in zip(params, ends, strict=True)]
-        _core.move_parameters([p._array for p in params], steps, np.array([float(t)]), False)
+        arrays = [p._array for p in params]
+        ends = np.cumsum([x.size for x in arrays])
+        steps = [d[end - x.size : end].reshape(x.shape) for x, end in zip(arrays, ends, strict=True)]
+        _core.move_parameters(arrays, steps, np.array([float(t)]), False)
         for p in params:
             bump(p)
 
     def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
         def flat(value: Any) -> Tensor:
-            return wrap(np.array(plain_array(value), p.dtype))
+            return wrap(np.array(plain_array(value), p._array.dtype))
 
         take: dict[str, Callable[[Any], Any]] = {
             **dict.fromkeys(("d", "prev_flat_grad"), flat),

@@ -340,7 +340,7 @@ class _Plan:
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if state.get(name) is None:
-                        state[name] = from_numpy(aligned_zeros(p.shape, p._array.dtype))
+                        state[name] = from_numpy(aligned_zeros(p._array.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
         return steps, None if optimizer._product_name is None else products, states

@@ -49,11 +49,11 @@ def loaded(value: Any, name: str, p: Tensor) -> Array:
     value = plain_array(value)
     if name in SCALARS:
         return np.array(value, np.float64).reshape(())
-    if value.shape != p.shape:
+    if value.shape != p._array.shape:
         raise ValueError(
-            f"[load_state_dict] got {name} of shape {value.shape}; expected the parameter's, {p.shape}"
+            f"[load_state_dict] got {name} of shape {value.shape}; expected the parameter's, {p._array.shape}"
         )
-    array = aligned_zeros(p.shape, p._array.dtype)
+    array = aligned_zeros(p._array.shape, p._array.dtype)
     array[...] = value
     return array
 

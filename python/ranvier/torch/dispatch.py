@@ -182,7 +182,7 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
         if answer is not NotImplemented:
             return answer
     if not found and "complex" in str(error):
-        made = importlib.import_module("ranvier.torch.pairs").created(func, args, kwargs)
+        made = importlib.import_module("ranvier.torch.former").created(func, args, kwargs)
         if made is not None:
             return made
     if found or "out" not in kwargs:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-from ranvier.torch.pairs import Complex
+from ranvier.torch.pairs import as_complex, complex_of, view_as_complex
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
@@ -82,14 +82,41 @@ def eig(A: Any) -> Eig:
         values, vectors = np.linalg.eig(A.detach().numpy())
     except np.linalg.LinAlgError as error:
         raise rv.linalg.LinAlgError("[eig] got A without a result; expected finite values") from error
-    return Eig(
-        *(Complex(rv.from_numpy(x.real.copy()), rv.from_numpy(x.imag.copy())) for x in (values, vectors))
-    )
+    parts = (rv.from_numpy(np.stack([x.real, x.imag], -1)) for x in (values, vectors))
+    return Eig(*map(view_as_complex, parts))
 
 
 def eigvals(A: Any) -> rv.Tensor:
     """The eigenvalues that :func:`eig` gives."""
     return eig(A).eigenvalues
+
+
+def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
+    """What `torch.zeros(.., dtype=torch.complex64)` and others make; None for other functions."""
+    name, dtype = function.__name__, settings.get("dtype")
+    if name in ("tensor", "as_tensor", "from_numpy"):
+        array = np.asarray(args[0])
+        double = dtype == rv.complex128 or (
+            dtype is None and hasattr(args[0], "dtype") and array.itemsize > 8
+        )
+        return as_complex(array.astype(np.complex128 if double else np.complex64))
+    if name == "full":  # real and imaginary parts are different numbers
+        settings = {**settings}
+        size = args[0] if args else settings.pop("size")
+        value = args[1] if len(args) > 1 else settings.pop("fill_value")
+        settings["dtype"] = None if dtype is None else dtype.to_real()
+        parts = value.real, value.imag
+        return complex_of(
+            function(size, float(parts[0]), **settings), function(size, float(parts[1]), **settings)
+        )
+    settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
+    if name in ("rand", "randn"):  # both parts of a number are drawn one after the other
+        size = args[0] if isinstance(args[0], (tuple, list)) else args
+        return view_as_complex(function(*size, 2, **settings) * (1.0 if name == "rand" else 0.5**0.5))
+    if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
+        real = function(*args, **settings)
+        return complex_of(real, rv.zeros_like(real))
+    return None
 
 
 def scale_tril(P: Any) -> rv.Tensor:

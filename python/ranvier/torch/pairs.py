@@ -8,6 +8,7 @@ lacks is refused by name.
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,8 @@ class Complex:
     (tensor([5.]), tensor([25.]), [(4+4j)])
     """
 
+    _kind = rv.Tensor  # what files have it as
+
     def __init__(self, real: Any, imag: Any, pair: Any = None) -> None:
         self.real, self.imag = real, imag
         self._pair = pair  # what real and imag are views of, or None
@@ -41,12 +44,17 @@ class Complex:
     dtype = property(lambda self: self.real.dtype.to_complex())
     requires_grad = property(lambda self: self.real.requires_grad or self.imag.requires_grad)
     grad_fn = property(lambda self: self.real.grad_fn or self.imag.grad_fn)
+    data = property(lambda self: self.detach())
     mT = property(lambda self: self.transpose(-1, -2))
     mH = property(lambda self: self.mT.conj())
     T = property(lambda self: self._each(lambda x: x.T))
     H = property(lambda self: self.T.conj())
     is_meta = property(lambda self: self.real.is_meta)
     is_sparse = is_cuda = is_quantized = is_nested = False
+    # to isinstance: a Tensor in programs, in this library, whose functions take Tensors for arrays, none
+    __class__ = property(  # type: ignore[assignment]
+        lambda self: Complex if sys._getframe(1).f_globals["__name__"][:8] == "ranvier." else rv.Tensor
+    )
 
     def _each(self, function: Callable[[Any], Any]) -> Any:
         """The function of each part: complex numbers, or several."""
@@ -63,7 +71,7 @@ class Complex:
         if getattr(inner, "__module__", "") in (__name__, f"{__package__}.spectra"):
             return inner(*args, **settings)
         if name in ("cat", "concat", "stack", "hstack", "vstack"):
-            parts = [_complex(x, cls) for x in args[0]]
+            parts = [as_complex(x, cls) for x in args[0]]
             return Complex(*(function([getattr(x, p) for x in parts], *args[1:], **settings) for p in _PARTS))
         if name == "einsum" and len(args) == 3:
             return _product(lambda a, b: function(args[0], a, b), *args[1:])
@@ -77,11 +85,11 @@ class Complex:
         if name in _PARTS:
             return getattr(args[0], name)
         if name == "where":
-            choices = [_complex(x, cls) for x in args[1:]]
+            choices = [as_complex(x, cls) for x in args[1:]]
             return Complex(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
         if name in ("zeros_like", "ones_like"):
             return Complex(function(args[0].real), rv.zeros_like(args[0].imag))
-        method = getattr(_complex(args[0], cls), _SAME.get(name, name), None)
+        method = getattr(as_complex(args[0], cls), _SAME.get(name, name), None)
         if method is None:
             raise TypeError(f"[torch.{name}] got complex numbers: {_LACKS}")
         return method(*args[1:], **settings)
@@ -93,19 +101,34 @@ class Complex:
             return lambda other: self._set(getattr(self, name[:-1])(other))
         raise AttributeError(f"'Complex' object has no attribute {name!r}: {_LACKS}", name=name, obj=self)
 
+    def _as_parameter(self, kind: Any, requires_grad: bool) -> Any:
+        import ranvier.torch.pair_parameters as made
+
+        return made.parameter(kind, self, requires_grad)
+
+    def __reduce__(self) -> Any:
+        return view_as_complex, (view_as_real(self),)
+
+    def copy_(self, other: Any, non_blocking: bool = False) -> Any:
+        array = getattr(other, "_array", other)
+        return self._set(as_complex(array if array.dtype.kind == "c" else other))
+
+    def zero_(self) -> Any:
+        return self._set(Complex(0.0, 0.0))
+
     def _set(self, value: Any) -> Any:
-        self.real.copy_(value.real)
-        self.imag.copy_(value.imag)
+        self.real[...], self.imag[...] = value.real, value.imag
         return self
 
     def __getitem__(self, key: Any) -> Any:
         if self._pair is None:
             return Complex(self.real[key], self.imag[key])
-        within = isinstance(key, tuple) and any(x is Ellipsis for x in key)
-        return view_as_complex(self._pair[(*key, slice(None)) if within or key is Ellipsis else key])
+        if key is Ellipsis or (isinstance(key, tuple) and any(x is Ellipsis for x in key)):
+            key = (*(key if isinstance(key, tuple) else (key,)), slice(None))
+        return view_as_complex(self._pair[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        value = _complex(value)
+        value = as_complex(value)
         self.real[key], self.imag[key] = value.real, value.imag
 
     def __len__(self) -> int:
@@ -118,7 +141,7 @@ class Complex:
         return f"Complex({self.real!r}, {self.imag!r})"
 
     def __eq__(self, other: Any) -> Any:
-        other = _complex(other)
+        other = as_complex(other)
         return (self.real == other.real) & (self.imag == other.imag)
 
     def __ne__(self, other: Any) -> Any:
@@ -168,11 +191,11 @@ class Complex:
         return Complex(-self.real, -self.imag)
 
     def __add__(self, other: Any) -> Any:
-        other = _complex(other, self)
+        other = as_complex(other, self)
         return Complex(self.real + other.real, self.imag + other.imag)
 
     def __sub__(self, other: Any) -> Any:
-        other = _complex(other, self)
+        other = as_complex(other, self)
         return Complex(self.real - other.real, self.imag - other.imag)
 
     def __rsub__(self, other: Any) -> Any:
@@ -186,7 +209,7 @@ class Complex:
             return Complex(self.real / other, self.imag / other)
         if isinstance(other, complex):
             return self * (1 / other)
-        return self * _complex(other).reciprocal()
+        return self * as_complex(other).reciprocal()
 
     def __rtruediv__(self, other: Any) -> Any:
         return self.reciprocal() * other
@@ -258,7 +281,7 @@ class Complex:
     resolve_conj = resolve_neg = cpu
 
     def numpy(self) -> Any:
-        return self.real.numpy() + 1j * self.imag.numpy()
+        return np.asarray(self.real.numpy() + 1j * self.imag.numpy())
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.detach().numpy()
@@ -272,7 +295,7 @@ class Complex:
 
 _PARTS = ("real", "imag")
 _SAME = {"absolute": "abs", "multiply": "mul", "divide": "div", "true_divide": "div", "subtract": "sub"}
-_SAME |= {"conj_physical": "conj", "concatenate": "cat"}
+_SAME |= {"__rdiv__": "__rtruediv__", "conj_physical": "conj", "concatenate": "cat"}
 _IN_PLACE = ("add", "sub", "mul", "div")
 _LACKS = "complex numbers are pairs of real tensors here, without it; z.real and z.imag have all operations"
 
@@ -281,13 +304,15 @@ def _is_real(x: Any) -> bool:
     return not isinstance(x, (Complex, complex)) and getattr(getattr(x, "dtype", None), "kind", "f") != "c"
 
 
-def _complex(x: Any, like: Any = None) -> Any:
+def as_complex(x: Any, like: Any = None) -> Any:
     """A number or a tensor as complex numbers; the imaginary part of a real tensor is 0.0, with `like` a
     tensor."""
-    if isinstance(x, Complex):
+    if type(x) is Complex:
         return x
+    if rv.is_tensor(x) and x.is_complex():
+        return x[...]  # of a parameter
     if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind == "c":
-        return Complex(rv.from_numpy(x.real.copy()), rv.from_numpy(x.imag.copy()))
+        return view_as_complex(rv.from_numpy(np.stack([x.real, x.imag], -1)))
     if isinstance(x, complex):
         return Complex(x.real, x.imag)
     return Complex(x, 0.0 if like is None or not rv.is_tensor(x) else rv.zeros_like(x))
@@ -297,7 +322,7 @@ def _product(function: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     """A product of two, of numbers of which one is complex."""
     if _is_real(b):
         return Complex(function(a.real, b), function(a.imag, b))
-    b = _complex(b)
+    b = as_complex(b)
     if _is_real(a):
         return Complex(function(a, b.real), function(a, b.imag))
     real = function(a.real, b.real) - function(a.imag, b.imag)
@@ -308,34 +333,6 @@ def of_numbers(name: str, a: Any, b: Any) -> Any:
     """a op b of a tensor and a complex number."""
     a, b = (Complex(x, rv.zeros_like(x)) if rv.is_tensor(x) else x for x in (a, b))
     return getattr(operator, {"div": "truediv"}.get(name, name))(a, b)
-
-
-def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
-    """What `torch.zeros(.., dtype=torch.complex64)` and others make; None for other functions."""
-    name, dtype = function.__name__, settings.get("dtype")
-    if name in ("tensor", "as_tensor", "from_numpy"):
-        array = np.asarray(args[0])
-        double = dtype == rv.complex128 or (
-            dtype is None and hasattr(args[0], "dtype") and array.itemsize > 8
-        )
-        return _complex(array.astype(np.complex128 if double else np.complex64))
-    if name == "full":  # real and imaginary parts are different numbers
-        settings = {**settings}
-        size = args[0] if args else settings.pop("size")
-        value = args[1] if len(args) > 1 else settings.pop("fill_value")
-        settings["dtype"] = None if dtype is None else dtype.to_real()
-        parts = value.real, value.imag
-        return complex_of(
-            function(size, float(parts[0]), **settings), function(size, float(parts[1]), **settings)
-        )
-    settings = {**settings, "dtype": dtype.to_real() if isinstance(dtype, rv.dtype) else dtype}
-    if name in ("rand", "randn"):  # both parts of a number are drawn one after the other
-        size = args[0] if isinstance(args[0], (tuple, list)) else args
-        return view_as_complex(function(*size, 2, **settings) * (1.0 if name == "rand" else 0.5**0.5))
-    if name in ("zeros", "ones", "empty", "eye", "zeros_like", "ones_like"):
-        real = function(*args, **settings)
-        return Complex(real, rv.zeros_like(real))
-    return None
 
 
 # --- functions of torch
@@ -379,6 +376,10 @@ def imag(input: Any) -> Any:
     if not isinstance(input, Complex):
         raise RuntimeError("[imag] got a real tensor; expected complex numbers")
     return input.imag
+
+
+def is_tensor(obj: Any) -> bool:
+    return isinstance(obj, (rv.Tensor, Complex))
 
 
 def cfloat(input: Any) -> Complex:

@@ -1,4 +1,4 @@
-"""Tensor.to_sparse: the tensor, dense as it is, that also tells where its elements are not 0."""
+"""Tensor.to_sparse, sparse_coo_tensor: dense tensors that also tell where their elements are not 0."""
 
 from __future__ import annotations
 
@@ -58,3 +58,31 @@ def to_sparse(x: Any, *args: Any, **settings: Any) -> Any:
 
 
 to_sparse_coo = to_sparse
+
+
+def sparse_coo_tensor(
+    indices: Any,
+    values: Any,
+    size: Any = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    check_invariants: bool | None = None,
+    is_coalesced: bool | None = None,
+) -> Any:
+    """A `Sparse` of this size with values at indices (ndim, count); those of one place are added.
+
+    >>> sparse_coo_tensor([[0, 2, 2]], [1.0, 2.0, 3.0], (4,)).to_dense()
+    tensor([1., 0., 5., 0.])
+    """
+    at, values = rv.as_tensor(indices), rv.as_tensor(values, dtype=dtype)
+    if at.ndim != 2 or values.shape[:1] != at.shape[1:] or (at < 0).any():
+        raise RuntimeError(
+            f"[sparse_coo_tensor] got indices {tuple(at.shape)} of {at.dtype} for values "
+            f"{tuple(values.shape)}; expected (ndim, count) whole numbers >= 0, and a value for each"
+        )
+    if size is None:
+        size = (*(at.amax(1) + 1).tolist(), *values.shape[1:])
+    dense = rv.zeros(size, dtype=values.dtype, device=device)
+    return to_sparse(dense.index_put_(tuple(at), values, accumulate=True)).requires_grad_(requires_grad)

@@ -122,7 +122,7 @@ def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]
         if not isinstance(p, Tensor):
             refuse_torch(name, "a parameter", p)
     try:
-        return [gradient for p in every if (gradient := p.grad) is not None]
+        return [gradient for p in every if (gradient := p._grad) is not None]
     except AttributeError:
         raise TypeError(f"[{name}] got parameters {every[:3]}; expected Tensors") from None
 

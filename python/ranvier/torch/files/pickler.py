@@ -15,12 +15,13 @@ from numpy.lib.stride_tricks import as_strided
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.autograd.duplicates import memory_of
+from ranvier.autograd.duplicates import memory_of, rebuild
 from ranvier.autograd.views import bounds, is_shared
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
 from ranvier.torch.files.naming import path_of
 from ranvier.torch.files.values import KINDS, Array
+from ranvier.torch.pairs import Complex, view_as_real
 
 
 class Name:
@@ -116,8 +117,8 @@ class Pickler(_Base):  # type: ignore[misc]
             return NotImplemented
         if isinstance(obj, Call):
             return obj.reduced
-        if isinstance(obj, rv.Tensor):
-            return self._tensor(obj)
+        if isinstance(obj, (rv.Tensor, Complex)):
+            return self._tensor(obj if obj.dtype.kind != "c" else _joined(obj))
         if isinstance(obj, rv.Size):
             return rv.Size, (tuple(obj),)
         if isinstance(obj, rv.device):
@@ -254,6 +255,13 @@ class Pickler(_Base):  # type: ignore[misc]
             kept.update({parameters[i]: optimizer_state(values) for i, values in states})
             return (*reduced[:2], {**reduced[2], "state": kept}, *reduced[3:])
         return reduced
+
+
+def _joined(numbers: Any) -> Any:
+    """Complex numbers as one array, as PyTorch's files have them."""
+    kind, real = type(numbers)._kind, view_as_real(numbers[...])._array
+    array = np.ascontiguousarray(real).view(f"c{2 * real.itemsize}")[..., 0]
+    return rebuild(kind, array, numbers.requires_grad)
 
 
 def _dtype_name(dtype: Any) -> Name:

@@ -18,6 +18,7 @@ from ranvier.autograd.memory import MOST_ELEMENTS
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import FileError
 from ranvier.torch.meta import rebuilt
+from ranvier.torch.pairs import Complex, view_as_complex
 
 Array = npt.NDArray[Any]
 
@@ -96,16 +97,17 @@ class Storage:
 
 _KINDS = {  # the storages of PyTorch: the dtype
     "Double": "float64", "Float": "float32", "Half": "float16", "Long": "int64", "Int": "int32",
-    "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool",
+    "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "ComplexFloat": "complex64",
+    "ComplexDouble": "complex128",
 }  # fmt: skip
 KINDS = {
     f"{name}Storage": Kind(dtype, np.dtype(dtype), np.dtype(dtype).itemsize) for name, dtype in _KINDS.items()
 }
 KINDS["BFloat16Storage"] = Kind("bfloat16", np.dtype(np.float32), 2)
 KINDS["UntypedStorage"] = Kind("untyped", np.dtype(np.uint8), 1)
-_NAMED = "uint16 uint32 uint64 bfloat16 complex32 complex64 complex128 float8_e4m3fn float8_e5m2"
+_NAMED = "uint16 uint32 uint64 bfloat16 complex32 float8_e4m3fn float8_e5m2"
 _DTYPES = {f"torch.{name}": rv.dtype(name) for name in (*_KINDS.values(), *_NAMED.split())}
-_ABSENT = ("ComplexFloat", "ComplexDouble", "QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
+_ABSENT = ("QUInt8", "QInt8", "QInt32", "QUInt4x2", "QUInt2x4")
 
 
 def type_of(kind: Any) -> Kind:
@@ -152,6 +154,9 @@ def tensor_v2(
     if to_meta.on:
         return rebuilt(rv.Tensor, tuple(size), steps, memory.array.dtype, requires_grad)
     place = (storage.begin + offset) * step
+    if memory.array.dtype.kind == "c":
+        form = place, (*size, 2), (*steps, step // 2), np.dtype(f"f{step // 2}"), False
+        return view_as_complex(rebuild_shared(rv.Tensor, memory, *form))
     return rebuild_shared(rv.Tensor, memory, place, tuple(size), steps, memory.array.dtype, requires_grad)
 
 
@@ -177,7 +182,7 @@ def meta_tensor(dtype: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
 
 
 def parameter(data: Any, requires_grad: Any = True, hooks: Any = None, state: Any = None) -> Any:
-    if not isinstance(data, rv.Tensor) or type(requires_grad) is not bool:
+    if not isinstance(data, (rv.Tensor, Complex)) or type(requires_grad) is not bool:
         raise FileError("has a Parameter without a tensor")
     made = Parameter(data, requires_grad)
     return _with_state(made, state)

@@ -1,0 +1,63 @@
+"""Parameters of complex numbers: pairs to the core, its optimizers and files, complex numbers to programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier as rv
+import ranvier._core as _core
+from ranvier.torch.dispatch import activate, switched_off
+from ranvier.torch.pairs import Complex, view_as_complex, view_as_real
+
+activate()  # functions, methods and attributes ask the class below
+# what a parameter answers itself, as one of real numbers does
+_NAMES = """
+    __deepcopy__ __reduce_ex__ grad_fn is_leaf output_nr register_hook register_post_accumulate_grad_hook
+    requires_grad requires_grad_ retain_grad retains_grad
+"""
+_OWN = frozenset(_NAMES.split())
+
+
+class PairParameter(rv.nn.Parameter):
+    """A Parameter whose memory and gradient are pairs (.., 2).
+
+    >>> z = rv.nn.Parameter(view_as_complex(rv.tensor([[3.0, 4.0]])))
+    >>> z.shape, z.abs().detach()
+    ((1,), tensor([5.]))
+    >>> z.abs().sum().backward()
+    >>> z.grad.tolist()
+    [(0.6000000238418579+0.800000011920929j)]
+    """
+
+    __slots__ = ()
+    _kind = rv.nn.Parameter
+    imag = property(lambda self: _numbers(self).imag)
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        owner = getattr(func, "__self__", None)
+        is_attribute = isinstance(owner, _core.PublicAttribute)
+        name = (owner if is_attribute else func).__name__
+        settings = {key: _numbers(value) for key, value in (kwargs or {}).items()}
+        if name in _OWN or (name in ("grad", "data") and isinstance(args[0], cls)):
+            with switched_off(1):
+                result = func(*(view_as_real(x) if type(x) is Complex else x for x in args), **settings)
+            return view_as_complex(result) if name in ("grad", "data") and result is not None else result
+        given = [_numbers(x) for x in args]
+        result = getattr(given[0], name) if is_attribute else func(*given, **settings)
+        return next((x for x, y in zip(args, given, strict=True) if result is y), result)
+
+
+def _numbers(x: Any) -> Any:
+    """What is given, with complex numbers, on the tape views of them, for their parameters."""
+    if isinstance(x, PairParameter):
+        with switched_off(2):
+            return view_as_complex(x[...])
+    return type(x)(map(_numbers, x)) if type(x) in (tuple, list) else x
+
+
+def parameter(kind: Any, data: Complex, requires_grad: bool) -> Any:
+    """nn.Parameter(data), on its memory."""
+    made = kind(view_as_real(data), requires_grad)
+    made.__class__ = PairParameter
+    return made
