@@ -49,19 +49,20 @@ def _turns(distance: Array, span: float) -> tuple[Array, Array]:
 
 
 def read_at(x: Tensor, index: Array, weight: Tensor) -> Tensor:
-    """The sums of weighted pixels of x (n, c, h, w): index, of the pixels of all images, and weight
-    (n, p, q, k) -> (n, c, p, q)."""
-    table = reshape(permute(x, (0, 2, 3, 1)), (-1, x.shape[1]))
+    """The sums of weighted pixels of x (n, c, ...): index, of the pixels of all images, and weight
+    (n, p, ..., k) -> (n, c, p, ...)."""
+    table = reshape(permute(x, (0, *range(2, x.ndim), 1)), (-1, x.shape[1]))
     rows = Embedding(None, False).apply(table, wrap(index))
-    return permute((rows * unsqueeze(weight, -1)).sum(-2), (0, 3, 1, 2))
+    return permute((rows * unsqueeze(weight, -1)).sum(-2), (0, x.ndim - 1, *range(1, x.ndim - 1)))
 
 
-def _places_of(rows: Array, columns: Array, h: int, w: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+def _places_of(dtype: np.dtype[Any], axes: int, *given: Any) -> tuple[Array, Array]:
     """The pixels at all pairs of rows (n, p, q, k) and columns, of all images together; 1 for those inside
-    their image, else 0: both (n, p, q, k k)."""
-    shape = (*rows.shape[:3], rows.shape[3] ** 2)
-    rows, columns = rows[..., :, None], columns[..., None, :]
-    inside = (rows >= 0) & (rows < h) & (columns >= 0) & (columns < w)
-    first = np.arange(shape[0]).reshape(-1, 1, 1, 1, 1) * (h * w)
-    at = np.where(inside, rows * w + columns, 0).astype(np.int64) + first
-    return at.reshape(shape), inside.astype(dtype).reshape(shape)
+    their image, else 0: both (n, p, q, k k). given: the sizes of the images, then rows and columns."""
+    sizes, lead, k = given[:axes], given[-1].shape[:-1], given[-1].shape[-1]
+    at, inside = np.arange(lead[0]).reshape(-1, *(1,) * (len(lead) - 1 + axes)), np.True_
+    for i, (size, p) in enumerate(zip(sizes, given[axes:], strict=True)):
+        p = p.reshape(*lead, *(k if i == j else 1 for j in range(axes)))
+        there = (p >= 0) & (p < size)
+        inside, at = inside & there, at * size + np.where(there, p, 0).astype(np.int64)
+    return at.reshape(*lead, -1), inside.astype(dtype).reshape(*lead, -1)

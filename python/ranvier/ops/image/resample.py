@@ -19,6 +19,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear
+from ranvier.ops.shape.reshape import reshape
 
 __all__ = ["interpolate", "pad"]
 
@@ -198,7 +199,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     and so on. Negative sizes crop.
 
     mode 'constant' (any shape): the added elements are value, 0 where it is None. The others repeat x's own
-    values, in the last dimension of (N, C, L) or the last two of (N, C, H, W), with or without N: 'reflect'
+    values, in the last dimension of (N, C, L), two of (N, C, H, W), three of volumes, N or not: 'reflect'
     mirrors at the edge, which is not repeated (sizes below the axis), 'replicate' repeats the edge,
     'circular' continues at the other side (sizes up to the axis). The gradient of a value is the sum over its
     copies. x is float32 or float64, in its memory order, or of whole numbers or bool.
@@ -217,6 +218,14 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         return by_numpy(_pad_integers, input._array, pad, value)
     if input._array.dtype.kind in "biu":
         return by_numpy(_picked, input._array, pad, mode)
+    if (
+        mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,)
+    ):  # the layers of volumes come last
+        node, (d, h, w) = Pad(pad[:4], mode, value), input.shape[-3:]
+        images = node.apply(reshape(input, (-1, d, h, w)))
+        rows = reshape(images, (-1, 1, d, images.shape[-2] * images.shape[-1]))
+        layers = Pad((0, 0, *pad[4:]), mode, value).apply(rows)
+        return reshape(layers, (*input.shape[:-3], layers.shape[2], *images.shape[-2:]))
     return Pad(pad, mode, value).apply(input)
 
 

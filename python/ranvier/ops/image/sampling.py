@@ -214,7 +214,7 @@ max_unpool2d: The maxima at the places that they came from, 0 elsewhere: x and i
 
 def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Tensor:
     """Coordinates for :func:`grid_sample`: theta (n, 2, 3), size (n, c, h, w) -> (n, h, w, 2), x and y
-    in [-1, 1].
+    in [-1, 1]; of volumes theta (n, 3, 4), size (n, c, d, h, w) -> (n, d, h, w, 3).
 
     >>> import ranvier as rv
     >>> theta = rv.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
@@ -222,20 +222,20 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     tensor([[-1., -1.],
             [ 1., -1.]])
     """
-    theta = as_tensor("affine_grid", theta)
-    if theta.ndim != 3 or theta.shape[1:] != (2, 3) or len(size) != 4 or size[0] != theta.shape[0]:
+    theta, (n, _, *sizes) = as_tensor("affine_grid", theta), size
+    axes = len(sizes)
+    if theta.shape != (n, axes, axes + 1) or axes not in (2, 3):
         raise OpError(
             f"[affine_grid] got theta of shape {theta.shape}, size {tuple(size)}; expected (n, 2, 3)"
         )
-    n, _, h, w = size
 
     def line(count: int) -> Any:
         points = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
         return points if align_corners else points * (count - 1) / max(count, 1)
 
-    columns, rows = np.meshgrid(line(w), line(h))
-    base = np.stack([columns, rows, np.ones_like(rows)], -1).reshape(1, h * w, 3).astype(theta.dtype)
-    return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, h, w, 2))
+    rows = np.meshgrid(*map(line, sizes), np.ones(1), indexing="ij")
+    base = np.stack([*rows[-2::-1], rows[-1]], -1).reshape(1, -1, axes + 1).astype(theta.dtype)
+    return reshape(matmul(wrap(keep(base)), transpose(theta, 1, 2)), (n, *sizes, axes))
 
 
 def grid_sample(
@@ -246,6 +246,7 @@ def grid_sample(
     align_corners: bool | None = None,
 ) -> Tensor:
     """x read at the points of a grid: x (n, c, h, w), grid (n, p, q, 2) of (x, y) in [-1, 1] -> (n, c, p, q).
+    Of volumes x (n, c, d, h, w), grid (n, o, p, q, 3), in the first two modes.
 
     mode 'bilinear', 'nearest' or 'bicubic' (Keys 1981, a = -0.75). Beyond the edge padding_mode gives
     'zeros', the 'border' or its 'reflection'. With align_corners -1 and 1 are the centres of the outer
@@ -256,8 +257,14 @@ def grid_sample(
     >>> rv.nn.functional.grid_sample(image, points, align_corners=True)
     tensor([[[[0.5000]]]])
     """
-    settings = mode, padding_mode, bool(align_corners), False
-    return GridSample(*settings).apply(as_tensor("grid_sample", input), as_tensor("grid_sample", grid))
+    node = GridSample(mode, padding_mode, bool(align_corners), False)
+    input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
+    volumes = (*input.shape[:1], *input.shape[5:], 3) == (*grid.shape[:1], *grid.shape[4:])
+    if input.ndim == grid.ndim == 5 and volumes and min(input.shape[2:]) > 0:
+        GridSample(*node.settings).apply(input[:0, :, 0], grid[:0, 0, :, :, :2])  # the checks
+        if mode != "bicubic":
+            return _weighted(node, input, grid)
+    return node.apply(input, grid)
 
 
 class GridSample(Function):
@@ -285,7 +292,7 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
     taps = keep(np.arange(-1, 3) if mode == "bicubic" else np.arange(2 if mode == "bilinear" else 1))
     there = wrap(keep(taps.astype(x.dtype)))
     at, weights = [], []
-    for d, size in enumerate(x.shape[:1:-1]):  # columns, rows
+    for d, size in enumerate(x.shape[:1:-1]):  # columns, rows, layers
         p = grid[..., d] if in_pixels else pixels(grid[..., d], size, limits[1])
         if mode != "bicubic":
             p = limited(p, size, *limits)
@@ -297,14 +304,16 @@ def _weighted(node: Any, x: Tensor, grid: Tensor) -> Tensor:
             weights.append(cubic(share - there))
         else:  # 1 - share and share; or 1
             weights.append(share * (2 * there - 1) + (1 - there) if mode == "bilinear" else share * 0 + 1)
-    index, inside = host(_places_of, at[1], at[0], *x.shape[2:], x.dtype)
+    index, inside = host(_places_of, x.dtype, len(at), *x.shape[2:], *at[::-1])
     return read_at(x, index, mul(_products(*weights), wrap(inside)))
 
 
-def _products(columns: Tensor, rows: Tensor) -> Tensor:
-    """The products of the weights (n, p, q, k) of rows with those of columns: (n, p, q, k k)."""
-    both = mul(unsqueeze(rows, -1), unsqueeze(columns, -2))
-    return reshape(both, (*rows.shape[:3], -1))
+def _products(*weights: Tensor) -> Tensor:
+    """The products of the weights (n, p, q, k) of columns with those of rows, and so on: (n, p, q, k k)."""
+    both = weights[-1]
+    for weight in weights[-2::-1]:
+        both = reshape(mul(unsqueeze(both, -1), unsqueeze(weight, -2)), (*weight.shape[:-1], -1))
+    return both
 
 
 own_errors(globals())

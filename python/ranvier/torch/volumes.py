@@ -1,0 +1,62 @@
+"""Convolution of volumes (N, C, D, H, W) by that of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ranvier as rv
+from ranvier.autograd.failures import OpError
+from ranvier.nn import conv
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """F.conv3d: `conv2d` of images whose channels are those of the layers that the kernel covers.
+
+    >>> conv3d(rv.ones(1, 1, 3, 3, 3), rv.ones(1, 1, 2, 2, 2)).shape
+    (1, 1, 2, 2, 2)
+    """
+    x = input.unsqueeze(0) if input.ndim == 4 else input
+    if not x.ndim == weight.ndim == 5 or x.shape[1] != weight.shape[1] * groups:
+        raise OpError(
+            f"[conv3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and {groups} "
+            "groups; expected x (n, c, d, h, w), weight (out_channels, in_channels / groups, d, h, w)"
+        )
+    (sd, *s), (dd, *d), (before, *p) = (
+        (value,) * 3 if isinstance(value, (int, str)) else tuple(value) * (3 // len(value))
+        for value in (stride, dilation, padding)
+    )
+    depth = weight.shape[2]
+    reach = dd * (depth - 1)
+    after: Any = before
+    if isinstance(padding, str):
+        before, after, p = reach // 2, reach - reach // 2, padding
+        if padding == "valid":
+            before = after = 0
+    if before or after:
+        x = rv.pad(x, (0, 0, 0, 0, before, after))
+    layers = x.unfold(2, reach + 1, sd)[..., ::dd]  # (n, c, layers out, h, w, layers of the kernel)
+    n, c, count, h, w, _ = layers.shape
+    images = layers.permute(0, 2, 1, 5, 3, 4).reshape(n * count, c * depth, h, w)
+    y = rv.conv2d(images, weight.flatten(1, 2), bias, s, p, d, groups)
+    y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2)
+    return y if input.ndim == 5 else y[0]
+
+
+class Conv3d(conv._Conv):
+    """nn.Conv3d. | sorted(Conv3d(1, 2, 3).state_dict()) -> ['bias', 'weight']"""
+
+    _op, _axes = "conv3d", 3
+
+    def _conv_forward(self, input: Any, weight: Any, bias: Any) -> Any:
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = rv.pad(input, self._around(), self.padding_mode), 0
+        return conv3d(input, weight, bias, self.stride, padding, self.dilation, self.groups)

@@ -1,0 +1,108 @@
+"""Volumes (N, C, D, H, W): convolution, padding and sampling beside NumPy and beside the forms for images."""
+
+import itertools
+
+import numpy as np
+import pytest
+import ranvier as rv
+from ranvier import nn
+from ranvier.autograd.gradients import gradcheck
+from ranvier.torch.volumes import Conv3d, conv3d
+from support.refused import refused
+
+F = nn.functional
+RNG = np.random.default_rng(0)
+SETTINGS = [
+    {}, {"padding": (2, 1, 0)}, {"stride": 2, "padding": [1]}, {"dilation": (1, 2, 1), "padding": "same"},
+    {"groups": 2, "stride": (2, 1, 1)}, {"padding": "valid", "dilation": (1, 2, 1)}, {"padding": "same"},
+]  # fmt: skip
+
+
+def tensor(*shape):
+    return rv.tensor(RNG.uniform(-1, 1, shape), requires_grad=True)
+
+
+def by_numpy(x, w, b, stride=1, padding=0, dilation=1, groups=1):
+    """The sum over the places of the kernel."""
+    stride, dilation = (np.broadcast_to(v, 3) for v in (stride, dilation))
+    reach = dilation * (np.array(w.shape[2:]) - 1)
+    around = [(0, 0)] * 3 if padding == "valid" else [(n, n) for n in np.broadcast_to(padding, 3)]
+    around = [(n // 2, n - n // 2) for n in reach] if padding == "same" else around
+    x = np.pad(x, [(0, 0), (0, 0), *around])
+    x = x.reshape(len(x), groups, -1, *x.shape[2:])
+    w = w.reshape(groups, -1, *w.shape[1:])
+    out = (np.array(x.shape[3:]) - reach - 1) // stride + 1
+    y = 0
+    for place in itertools.product(*map(range, w.shape[3:])):
+        first = np.array(place) * dilation
+        part = tuple(slice(f, f + (n - 1) * s + 1, s) for f, n, s in zip(first, out, stride, strict=True))
+        y = y + np.einsum("ngcijk,goc->ngoijk", x[(..., *part)], w[(..., *place)])
+    return y.reshape(len(x), -1, *out) + b.reshape(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_convolution(settings):
+    x, b = tensor(2, 2, 5, 6, 7), tensor(4)
+    w = tensor(4, 2 // settings.get("groups", 1), 3, 2, 3)
+    wanted = by_numpy(*(v.detach().numpy() for v in (x, w, b)), **settings)
+    np.testing.assert_allclose(conv3d(x, w, b, **settings).detach().numpy(), wanted, atol=1e-12)
+    np.testing.assert_allclose(conv3d(x[0], w, b, **settings).detach().numpy(), wanted[0], atol=1e-12)
+    assert gradcheck(
+        lambda x, w, b: conv3d(x, w, b, **settings), (x[:1, :, :4, :4, :5].detach().requires_grad_(), w, b)
+    )
+
+
+def test_the_layer():
+    layer = Conv3d(2, 4, (3, 1, 2), padding=(1, 0, 1), padding_mode="circular", dtype=rv.float64)
+    x = tensor(1, 2, 3, 4, 5)
+    wanted = conv3d(F.pad(x, (1, 1, 0, 0, 1, 1), "circular"), layer.weight, layer.bias)
+    assert layer(x).equal(wanted)
+    assert repr(layer).startswith("Conv3d(2, 4, kernel_size=(3, 1, 2), stride=(1, 1, 1), padding=(1, 0, 1)")
+    refused(ValueError, "[conv3d] got x of shape (2, 2)", conv3d, rv.ones(2, 2), layer.weight)
+
+
+@pytest.mark.parametrize(
+    ("mode", "numpys"), [("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")]
+)
+def test_padding(mode, numpys):
+    x = tensor(2, 3, 4, 3, 5)
+    y = F.pad(x, (1, 2, 0, 1, 3, 2), mode)
+    np.testing.assert_array_equal(
+        y.detach().numpy(), np.pad(x.detach().numpy(), [(0, 0), (0, 0), (3, 2), (0, 1), (1, 2)], numpys)
+    )
+    assert y[1].equal(F.pad(x[1], (1, 2, 0, 1, 3, 2), mode))
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_sampling_is_that_of_layers(mode, padding, align):
+    x, points, share = tensor(2, 3, 4, 5, 6), tensor(2, 3, 4, 2) * 1.5, 0.25 if mode == "bilinear" else 0.0
+    layer = rv.tensor([0.0, 1.0, 2.0]) + share
+    z = layer / 1.5 - 1 if align else (2 * layer + 1) / 4 - 1
+    grid = rv.cat(
+        [points[:, None].expand(2, 3, 3, 4, 2), z.double().view(1, 3, 1, 1, 1).expand(2, 3, 3, 4, 1)], -1
+    )
+    y = F.grid_sample(x, grid, mode, padding, align)
+    images = [F.grid_sample(x[:, :, k], points, mode, padding, align) for k in range(4)]
+    for k in range(3):
+        wanted = images[k] * (1 - share) + images[k + 1] * share
+        np.testing.assert_allclose(y[:, :, k].detach().numpy(), wanted.detach().numpy(), atol=1e-6)
+    assert gradcheck(
+        lambda x, grid: F.grid_sample(x, grid, mode, padding, align), (x[:1, :1], grid[:1, :2, :1].detach())
+    )
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_grids_are_those_of_layers(align):
+    flat = tensor(2, 2, 3)
+    theta = rv.zeros(2, 3, 4, dtype=rv.float64)
+    theta[:, :2, :2], theta[:, :2, 3], theta[:, 2, 2] = flat[..., :2], flat[..., 2], 1
+    grid = F.affine_grid(theta, (2, 1, 3, 4, 5), align)
+    np.testing.assert_allclose(
+        grid[:, 1, ..., :2].detach(), F.affine_grid(flat, (2, 1, 4, 5), align).detach(), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        grid[0, :, 0, 0, 2].detach(), np.array([-1, 0, 1]) * (1 if align else 2 / 3), atol=1e-12
+    )
+    refused(ValueError, "expected (n, 2, 3)", F.affine_grid, theta, (2, 1, 4, 5))
