@@ -28,7 +28,7 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Any = (), requires_grad: bool = True) -> Parameter:
         if hasattr(data, "_as_parameter"):  # of numbers that a satellite keeps in another form
-            return data._as_parameter(cls, requires_grad)  # type: ignore[no-any-return]
+            return data._as_parameter(cls, requires_grad)
         if getattr(data, "is_meta", False):
             cls = data._class(cls)
         array = np.asarray(array_of("Parameter", data))

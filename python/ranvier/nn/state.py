@@ -51,7 +51,7 @@ _NONE = StateHooks()
 def as_array(value: Any) -> np.ndarray[Any, Any]:
     """The array of a Tensor, a torch tensor, or anything that NumPy takes."""
     if hasattr(value, "_array"):
-        return value._array  # type: ignore[no-any-return]
+        return value._array
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     return np.asarray(value)

@@ -35,7 +35,7 @@ class PairParameter(rv.nn.Parameter):
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        owner = getattr(func, "__self__", None)
+        owner: Any = getattr(func, "__self__", None)
         is_attribute = isinstance(owner, _core.PublicAttribute)
         name = (owner if is_attribute else func).__name__
         settings = {key: _numbers(value) for key, value in (kwargs or {}).items()}

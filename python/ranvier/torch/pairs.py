@@ -52,7 +52,7 @@ class Complex:
     is_meta = property(lambda self: self.real.is_meta)
     is_sparse = is_cuda = is_quantized = is_nested = False
     # to isinstance: a Tensor in programs, in this library, whose functions take Tensors for arrays, none
-    __class__ = property(  # type: ignore[assignment]
+    __class__ = property(
         lambda self: Complex if sys._getframe(1).f_globals["__name__"][:8] == "ranvier." else rv.Tensor
     )
 

@@ -29,23 +29,23 @@ def conv3d(
             f"[conv3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and {groups} "
             "groups; expected x (n, c, d, h, w), weight (out_channels, in_channels / groups, d, h, w)"
         )
-    (sd, *s), (dd, *d), (before, *p) = (
+    sizes: Any = [
         (value,) * 3 if isinstance(value, (int, str)) else tuple(value) * (3 // len(value))
         for value in (stride, dilation, padding)
-    )
+    ]
+    (step, *steps), (gap, *gaps), (before, *around) = sizes
     depth = weight.shape[2]
-    reach = dd * (depth - 1)
-    after: Any = before
+    reach = gap * (depth - 1)
+    after = before
     if isinstance(padding, str):
-        before, after, p = reach // 2, reach - reach // 2, padding
-        if padding == "valid":
-            before = after = 0
+        before, after = (reach // 2, reach - reach // 2) if padding == "same" else (0, 0)
     if before or after:
         x = rv.pad(x, (0, 0, 0, 0, before, after))
-    layers = x.unfold(2, reach + 1, sd)[..., ::dd]  # (n, c, layers out, h, w, layers of the kernel)
+    layers = x.unfold(2, reach + 1, step)[..., ::gap]  # (n, c, layers out, h, w, layers of the kernel)
     n, c, count, h, w, _ = layers.shape
     images = layers.permute(0, 2, 1, 5, 3, 4).reshape(n * count, c * depth, h, w)
-    y = rv.conv2d(images, weight.flatten(1, 2), bias, s, p, d, groups)
+    settings: Any = steps, padding if isinstance(padding, str) else around, gaps, groups
+    y = rv.conv2d(images, weight.flatten(1, 2), bias, *settings)
     y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2)
     return y if input.ndim == 5 else y[0]
 
