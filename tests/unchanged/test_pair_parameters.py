@@ -63,6 +63,10 @@ same(pickle.loads(pickle.dumps(m)).w, w) and same(pickle.loads(pickle.dumps(m)).
 same(saved(w), w) and same(saved(m.state_dict())["f"], f) and same(saved(w.detach().T), w.detach().T)
 same(saved(w, _use_new_zipfile_serialization=False), w) and same(saved(f[1:]), f[1:])
 net().double().w.dtype == torch.complex64 and m.cpu().w is w
+[torch.randn_like(x).dtype for x in (w, f, f.real)] == [w.dtype, w.dtype, torch.float32]
+after(net().w.detach(), lambda w: w.add_(w, alpha=2)).tolist() == (w + w + w).tolist()
+after(net().w, lambda w: nn.init.constant_(w, 1 + 2j)).tolist() == torch.full_like(w, 1).add(2j).tolist()
+same(torch.mm(w, w.t()), w @ w.t()) and torch.outer(f, f)[1, 2] == f[1] * f[2]
 not after(net(), lambda m: m.requires_grad_(False)).w.requires_grad
 after(z, lambda z: (z * z.conj()).real.sum().backward()).grad.tolist() == [6 + 8j]
 after(nn.Parameter(z.detach() * 1), lambda p: setattr(p, "data", p.data * 2)).tolist() == [6 + 8j]

@@ -87,8 +87,13 @@ class Complex:
         if name == "where":
             choices = [as_complex(x, cls) for x in args[1:]]
             return Complex(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
-        if name in ("zeros_like", "ones_like"):
-            return Complex(function(args[0].real), rv.zeros_like(args[0].imag))
+        if name in ("constant_", "zeros_"):  # of nn.init
+            with rv.no_grad():
+                return args[0].fill_(*args[1:])
+        if name in ("dot", "outer", "bmm", "mm", "mv"):
+            return _product(function, *args)
+        if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
+            return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
         method = getattr(as_complex(args[0], cls), _SAME.get(name, name), None)
         if method is None:
             raise TypeError(f"[torch.{name}] got complex numbers: {_LACKS}")
@@ -98,7 +103,7 @@ class Complex:
         if name in _LINEAR.split():
             return lambda *args, **settings: self._each(lambda x: getattr(x, name)(*args, **settings))
         if name[-1:] == "_" != name[-2:-1] and name[:-1] in _IN_PLACE:
-            return lambda other: self._set(getattr(self, name[:-1])(other))
+            return lambda other, alpha=1: self._set(getattr(self, name[:-1])(other * alpha))
         raise AttributeError(f"'Complex' object has no attribute {name!r}: {_LACKS}", name=name, obj=self)
 
     def _as_parameter(self, kind: Any, requires_grad: bool) -> Any:
@@ -113,8 +118,10 @@ class Complex:
         array = getattr(other, "_array", other)
         return self._set(as_complex(array if array.dtype.kind == "c" else other))
 
-    def zero_(self) -> Any:
-        return self._set(Complex(0.0, 0.0))
+    def fill_(self, value: Any = 0.0) -> Any:
+        return self._set(as_complex(value))
+
+    zero_ = fill_
 
     def _set(self, value: Any) -> Any:
         self.real[...], self.imag[...] = value.real, value.imag
