@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import ranvier.torch.names as names
+import ranvier.torch.pair_parameters  # noqa: F401  # what nn.Parameter makes of complex numbers
 import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.torch.absent import LACKS, absent, why

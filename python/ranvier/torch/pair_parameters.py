@@ -9,10 +9,9 @@ import ranvier._core as _core
 from ranvier.torch.dispatch import activate, switched_off
 from ranvier.torch.pairs import Complex, view_as_complex, view_as_real
 
-activate()  # functions, methods and attributes ask the class below
 # what a parameter answers itself, as one of real numbers does
 _NAMES = """
-    __deepcopy__ __reduce_ex__ grad_fn is_leaf output_nr register_hook register_post_accumulate_grad_hook
+    __deepcopy__ grad_fn is_leaf output_nr register_hook register_post_accumulate_grad_hook
     requires_grad requires_grad_ retain_grad retains_grad
 """
 _OWN = frozenset(_NAMES.split())
@@ -32,6 +31,9 @@ class PairParameter(rv.nn.Parameter):
     __slots__ = ()
     _kind = rv.nn.Parameter
     imag = property(lambda self: _numbers(self).imag)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return parameter, (_numbers(self).detach(), rv.nn.Parameter, self._requires_grad)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -56,8 +58,12 @@ def _numbers(x: Any) -> Any:
     return type(x)(map(_numbers, x)) if type(x) in (tuple, list) else x
 
 
-def parameter(kind: Any, data: Complex, requires_grad: bool) -> Any:
+def parameter(data: Complex, kind: Any, requires_grad: bool) -> Any:
     """nn.Parameter(data), on its memory."""
+    activate()  # functions, methods and attributes ask its class
     made = kind(view_as_real(data), requires_grad)
     made.__class__ = PairParameter
     return made
+
+
+Complex._as_parameter = parameter  # type: ignore[attr-defined]

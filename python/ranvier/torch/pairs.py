@@ -106,11 +106,6 @@ class Complex:
             return lambda other, alpha=1: self._set(getattr(self, name[:-1])(other * alpha))
         raise AttributeError(f"'Complex' object has no attribute {name!r}: {_LACKS}", name=name, obj=self)
 
-    def _as_parameter(self, kind: Any, requires_grad: bool) -> Any:
-        import ranvier.torch.pair_parameters as made
-
-        return made.parameter(kind, self, requires_grad)
-
     def __reduce__(self) -> Any:
         return view_as_complex, (view_as_real(self),)
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier as rv
+import ranvier.torch.pair_parameters  # Parameters of complex numbers
 from ranvier.autograd.devices import is_meta
 from ranvier.autograd.duplicates import Memory, rebuild_shared
 from ranvier.autograd.memory import MOST_ELEMENTS
