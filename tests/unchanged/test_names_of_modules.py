@@ -31,6 +31,11 @@ from torch.utils.data._utils.collate import default_collate
 from torch.utils.data.dataloader import _BaseDataLoaderIter, _MultiProcessingDataLoaderIter
 from torch.utils.tensorboard.summary import hparams
 
+from torch.nn.modules.utils import _list_with_default, _ntuple, _reverse_repeat_tuple
+assert (_ntuple(3)(1), _ntuple(2, "n")(range(2))) == ((1, 1, 1), (0, 1))
+assert _reverse_repeat_tuple((1, 2), 2) == (2, 2, 1, 1)
+assert _list_with_default([None, 4], [1, 2, 3]) == [2, 4]
+
 layer = nn.Linear(2, 3)
 assert _calculate_fan_in_and_fan_out(layer.weight) == (2, 3)
 assert isinstance(layer.load_state_dict(layer.state_dict()), _IncompatibleKeys)

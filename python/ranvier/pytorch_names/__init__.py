@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -76,11 +77,11 @@ def _home(path: str) -> str | None:
     return _HOMES.get(parent if name in _FILES.get(parent, "").split() else path)
 
 
-def _repeated(count: int) -> Any:
+def _repeated(count: int, name: str = "parse") -> Any:
     """A number as a tuple of `count` equal ones; tuples and lists as they are."""
 
     def sizes(value: Any) -> tuple[Any, ...]:
-        return tuple(value) if isinstance(value, (tuple, list)) else (value,) * count
+        return tuple(value) if isinstance(value, Iterable) else (value,) * count
 
     return sizes
 
@@ -118,8 +119,8 @@ class _Paths:
         vars(module).update(__all__=names, __dir__=lambda: sorted(names))
 
         def attribute(name: str) -> Any:
-            if name in _REPEATED:
-                return _repeated(_REPEATED[name])
+            if name == "_ntuple" or name in _REPEATED:
+                return _repeated(_REPEATED[name]) if name in _REPEATED else _repeated
             if name in _OTHERS:
                 at, other = _OTHERS[name]
                 return getattr(importlib.import_module(f"ranvier.{at}"), other)

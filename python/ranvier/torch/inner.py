@@ -1,4 +1,5 @@
-"""Inner functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and others."""
+"""Inner functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad, nn.modules.utils
+and others."""
 
 from __future__ import annotations
 
@@ -114,3 +115,16 @@ def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) ->
 
 def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     return F.softmax(-input, dim, dtype=dtype)
+
+
+def _reverse_repeat_tuple(t: Sequence[Any], n: int) -> tuple[Any, ...]:
+    return tuple(x for x in reversed(t) for _ in range(n))
+
+
+def _list_with_default(out_size: Any, defaults: Sequence[int]) -> Any:
+    if isinstance(out_size, int):
+        return out_size
+    if len(defaults) <= len(out_size):
+        raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
+    last = defaults[-len(out_size) :]
+    return [d if size is None else size for size, d in zip(out_size, last, strict=False)]

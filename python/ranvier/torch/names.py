@@ -216,6 +216,8 @@ OTHERS = {
     "nn.modules.module._EXTRA_STATE_KEY_SUFFIX": "ranvier.nn.state.EXTRA",
     "nn.modules.module._IncompatibleKeys": "ranvier.nn.state.LoadResult",
     "nn.modules.normalization.CrossMapLRN2d": "ranvier.nn.LocalResponseNorm",
+    "nn.modules.utils._list_with_default": "ranvier.torch.inner._list_with_default",
+    "nn.modules.utils._reverse_repeat_tuple": "ranvier.torch.inner._reverse_repeat_tuple",
     "nn.modules.rnn.RNNBase": "ranvier.nn.recurrent.RNNBase",
     "nn.modules.rnn.RNNCellBase": "ranvier.pytorch_names.bases.RNNCellBase",
     "nn.parameter.is_lazy": "ranvier.nn.parameter.is_lazy",
