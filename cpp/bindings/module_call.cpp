@@ -6,11 +6,11 @@
 #include "bindings/attached.h"
 #include "bindings/compiled_call.h"
 #include "bindings/define.h"
+#include "bindings/dispatch.h"
 #include "bindings/errors.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
-#include "bindings/public_function.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {

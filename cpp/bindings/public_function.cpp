@@ -1,16 +1,16 @@
 // Functions and attributes of Tensors as programs for PyTorch see them: they ask an argument's
-// `__torch_function__`, and the TorchFunctionModes, before they compute. python/ranvier/torch/dispatch.py
-// makes them, and has the slow paths: who is asked, and what a failed call may mean.
+// `__torch_function__`, and the TorchFunctionModes, before they compute (dispatch.cpp).
+// python/ranvier/torch/dispatch.py makes them, and knows what a failed call may mean.
 #include "bindings/public_function.h"
 
 #include "bindings/define.h"
 
 #include <structmember.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstring>
 
+#include "bindings/dispatch.h"
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/methods.h"
@@ -35,72 +35,27 @@ struct Public {
   long how;
 };
 
-std::atomic<bool> g_active;    // a class or a mode may want to be asked
-thread_local long t_off;       // 1: no classes are asked; 2: no modes either
-thread_local long t_modes;     // that are entered
-PyObject *g_asked, *g_failed;  // in Python: (func, args, kwargs, operator), (func, args, kwargs, error)
-PyObject *g_hook, *g_silent;   // "__torch_function__", and that of classes that are not asked
+PyObject* g_failed;  // in Python: (func, args, kwargs, error)
 PyTypeObject *g_function, *g_method, *g_attribute;
 
 Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
-
-// Whether the class of an argument has a `__torch_function__` that may take over a call.
-bool overrides(PyObject* x) {
-  PyTypeObject* const type = Py_TYPE(x);
-  if (type == tensor_class() || type == &PyLong_Type || type == &PyFloat_Type || type == &PyUnicode_Type ||
-      type == &PyBool_Type || x == Py_None || PyType_Check(x))
-    return false;
-  const Held hook = class_attribute(type, g_hook);
-  return hook && hook.ptr() != g_silent;
-}
-
-bool overrides_within(PyObject* x, int depth = 2) {
-  if (overrides(x)) return true;
-  if (!depth || (!PyTuple_Check(x) && !PyList_Check(x))) return false;
-  for (Py_ssize_t i = 0; i < Py_SIZE(x); ++i)
-    if (overrides_within(PySequence_Fast_GET_ITEM(x, i), depth - 1)) return true;
-  return false;
-}
-
-bool any_overrides(PyObject* const* given, Py_ssize_t count) {
-  for (Py_ssize_t i = 0; i < count; ++i)
-    if (overrides_within(given[i])) return true;
-  return false;
-}
-
-bool asks_modes() { return t_modes && t_off < 2; }
-
-// function(func, args, kwargs, last)
-PyObject* in_python(PyObject* function, PyObject* func, PyObject* const* given, Py_ssize_t count,
-                    PyObject* names, PyObject* last) {
-  const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
-  PyObject* const args = PyTuple_New(count);
-  PyObject* const settings = PyDict_New();
-  PyObject* y = nullptr;
-  if (args && settings) {
-    for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(args, i, Py_NewRef(given[i]));
-    Py_ssize_t set = 0;
-    while (set < of_names && !PyDict_SetItem(settings, PyTuple_GET_ITEM(names, set), given[count + set]))
-      ++set;
-    if (set == of_names) y = PyObject_CallFunctionObjArgs(function, func, args, settings, last, nullptr);
-  }
-  Py_XDECREF(args), Py_XDECREF(settings);
-  return y;
-}
 
 PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
   PyObject *type, *error, *trace;
   PyErr_Fetch(&type, &error, &trace);
   const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
-  bool may_help = self->how & kModesOnly || (t_off < 1 && any_overrides(given, count + of_names));
+  bool may_help = self->how & kModesOnly || (asks_classes() && any_override(given, count + of_names));
   for (Py_ssize_t i = 0; i < of_names && !may_help; ++i)
     for (const char* name : {"out", "dtype"})
       may_help |= PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0;
   if (!may_help) return PyErr_Restore(type, error, trace), nullptr;
   PyErr_NormalizeException(&type, &error, &trace);
   if (trace) PyException_SetTraceback(error, trace);
-  PyObject* const y = in_python(g_failed, reinterpret_cast<PyObject*>(self), given, count, names, error);
+  PyObject* const y = detail::guarded([&] {
+    const Given all(given, count, names);
+    return PyObject_CallFunctionObjArgs(g_failed, self, all.args.ptr(), all.settings.ptr(), error, nullptr);
+  });
   Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);
   return y;
 }
@@ -138,11 +93,9 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
   Public* const self = as_public(object);
   const Py_ssize_t count = PyVectorcall_NARGS(flags);
   const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
-  if (g_active.load(std::memory_order_relaxed) && t_off < 2) {
-    if (t_modes || (!(self->how & kModesOnly) && !t_off && any_overrides(given, all)))
-      return in_python(g_asked, self->func ? self->func : object, given, count, names,
-                       self->how & kOperator ? Py_True : Py_False);
-  }
+  if (g_dispatches.load(std::memory_order_relaxed) &&
+      (asks_modes() || (!(self->how & kModesOnly) && asks_classes() && any_override(given, all))))
+    return asked(self->func ? self->func : object, given, count, names, self->how & kOperator);
   if (self->kernel && answers(self, given, count, names)) {
     PyObject* const y =
         needs_node(given, all) ? of_node(self->node, given) : answer_of(self->kernel, given, all);
@@ -162,9 +115,10 @@ PyObject* bound(PyObject* self, PyObject* owner, PyObject*) {
 PyObject* get(PyObject* self, PyObject* owner, PyObject* kind) {
   PyObject* const wrapped = as_public(self)->wrapped;
   if (!owner || owner == Py_None) return Py_NewRef(self);
-  if (g_active.load(std::memory_order_relaxed) && (asks_modes() || (!t_off && overrides(owner)))) {
+  if (g_dispatches.load(std::memory_order_relaxed) &&
+      (asks_modes() || (asks_classes() && overrides(owner)))) {
     PyObject* const func = PyObject_GetAttrString(self, "__get__");
-    PyObject* const y = func ? in_python(g_asked, func, &owner, 1, nullptr, Py_False) : nullptr;
+    PyObject* const y = func ? asked(func, &owner, 1, nullptr, false) : nullptr;
     Py_XDECREF(func);
     return y;
   }
@@ -174,11 +128,11 @@ PyObject* get(PyObject* self, PyObject* owner, PyObject* kind) {
 
 int set(PyObject* self, PyObject* owner, PyObject* value) {
   PyObject* const wrapped = as_public(self)->wrapped;
-  if (g_active.load(std::memory_order_relaxed) &&
-      (asks_modes() || (!t_off && (overrides(owner) || (value && overrides(value)))))) {
+  if (g_dispatches.load(std::memory_order_relaxed) &&
+      (asks_modes() || (asks_classes() && (overrides(owner) || (value && overrides(value)))))) {
     PyObject* const func = PyObject_GetAttrString(self, value ? "__set__" : "__delete__");
     PyObject* const given[] = {owner, value};
-    PyObject* const y = func ? in_python(g_asked, func, given, value ? 2 : 1, nullptr, Py_False) : nullptr;
+    PyObject* const y = func ? asked(func, given, value ? 2 : 1, nullptr, false) : nullptr;
     Py_XDECREF(func), Py_XDECREF(y);
     return y ? 0 : -1;
   }
@@ -320,23 +274,9 @@ py::object set_kernel(PyObject*, PyObject* const* a, Py_ssize_t) {
   return py::none();
 }
 
-// _dispatch_state(off, modes, active): sets what is no None; what was there.
-py::object state(PyObject*, PyObject* const* a, Py_ssize_t) {
-  const py::object before = checked(Py_BuildValue("(llN)", t_off, t_modes, PyBool_FromLong(g_active)));
-  if (a[0] != Py_None) t_off = static_cast<long>(whole_number(a[0]));
-  if (a[1] != Py_None) t_modes = static_cast<long>(whole_number(a[1]));
-  if (a[2] != Py_None) g_active = a[2] == Py_True;
-  return before;
-}
-
-py::object set_slow_paths(PyObject*, PyObject* const* a, Py_ssize_t) {
-  g_asked = Py_NewRef(a[0]), g_failed = Py_NewRef(a[1]), g_silent = Py_NewRef(a[2]);
+py::object set_failed(PyObject*, PyObject* const* a, Py_ssize_t) {
+  g_failed = Py_NewRef(a[0]);
   return py::none();
-}
-
-// Whether an argument, or an item of one that is a list or tuple, may take over calls.
-py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
-  return py::bool_(!t_off && overrides(a[0]));
 }
 
 PyMethodDef g_functions[] = {
@@ -346,19 +286,21 @@ PyMethodDef g_functions[] = {
     method<set_kernel, 5>("_set_kernel",
                           "_set_kernel(function: Any, kernel: Any, node: Any, least: int, parameters: "
                           "tuple[str, ...]) -> None"),
-    method<state, 3>(
-        "_dispatch_state",
-        "_dispatch_state(off: int | None, modes: int | None, active: bool | None) -> tuple[int, int, bool]"),
-    method<set_slow_paths, 3>("_set_dispatch", "_set_dispatch(asked: Any, failed: Any, silent: Any) -> None"),
-    method<has_hook, 1>("_has_hook", "_has_hook(x: Any) -> bool"),
+    method<set_failed, 1>("_set_failed", "_set_failed(failed: Any) -> None"),
     {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
-bool modes_are_asked() { return g_active.load(std::memory_order_relaxed) && asks_modes(); }
+bool is_public(PyObject* func) {
+  if (Py_IS_TYPE(func, g_function) || Py_IS_TYPE(func, g_method)) return true;
+  if (!Py_IS_TYPE(func, &_PyMethodWrapper_Type)) return false;  // __get__ of an attribute
+  return Py_IS_TYPE(checked(PyObject_GetAttrString(func, "__self__")).ptr(), g_attribute);
+}
+bool is_in_python(PyObject* func) {
+  return PyFunction_Check(func) || (Py_IS_TYPE(func, g_function) && as_public(func)->how & kBinds);
+}
 
 void register_public_function(Module m) {
-  g_hook = PyUnicode_InternFromString("__torch_function__");
   constexpr unsigned long calls = Py_TPFLAGS_HAVE_VECTORCALL;
   g_function = new_type(m, "ranvier._core.PublicFunction", calls,
                         {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});

@@ -54,6 +54,7 @@ CASES = {
     "[kind(b + c), kind(torch.cat([p, b, c]))]": ["C", "C"],
     "[error(lambda: No([1.0]) + 1), error(lambda: torch.add(No([1.0]), 1))]": ["TypeError"] * 2,
     "[b == None, error(lambda: b + 'a')]": [False, "TypeError"],
+    "(lambda x: [kind(x.add_(c)), kind(x)])(B([1.0]))": ["C", "B"],
     "[b.add_(1) is b, kind(p.clone().add_(b))]": [True, "B"],
     "(lambda o: [kind(torch.add(b, 1, out=o)), kind(o)])(torch.zeros(1))": ["B", "Tensor"],
     "[(kind(x), x.tag) for x in (saved(A(p, 1)), copy.deepcopy(A(p, 1)), copied(A(p, 1)))]":

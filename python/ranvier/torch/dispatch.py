@@ -14,7 +14,7 @@ import importlib
 import pkgutil
 import threading
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import ranvier
@@ -113,43 +113,10 @@ def pop() -> Any:
     return mode
 
 
-def overriding(values: Iterable[Any], depth: int = 2) -> list[Any]:
-    """One argument of each class that may take over a call, also in lists and tuples: the first of a class,
-    and a class before those that it inherits from."""
-    found: list[Any] = []
-    _collect(values, found, depth)
-    return found
-
-
-def _collect(values: Iterable[Any], found: list[Any], depth: int) -> None:
-    for x in values:
-        if _core._has_hook(x):
-            kinds = [type(other) for other in found]
-            if type(x) not in kinds:
-                place = next((i for i, kind in enumerate(kinds) if issubclass(type(x), kind)), len(kinds))
-                found.insert(place, x)
-        elif depth and isinstance(x, (tuple, list)):
-            _collect(x, found, depth - 1)
-
-
-def asked(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], operator: bool) -> Any:
-    """What a call gives of which a mode, or an argument, is asked. operator: Python asks the other."""
-    found = overriding((*args, *kwargs.values()))
-    kinds = [type(x) for x in found]
-    if isinstance(func, types.FunctionType):  # PyTorch's functions in Python count Tensor itself, too
-        kinds += dict.fromkeys(type(x) for x in args if type(x) is Tensor)
-    try:
-        return ask(func, tuple(kinds), found, args, kwargs, NotImplemented if operator else None)
-    except TypeError:
-        if not operator:
-            raise
-        return NotImplemented
-
-
 def ask(
     func: Any, kinds: tuple[type, ...], found: list[Any], args: Any, kwargs: Any, otherwise: Any = None
 ) -> Any:
-    """The first answer that is not NotImplemented: of the mode that was entered last, then of the arguments.
+    """The first answer that is not NotImplemented: of the mode that was entered last, then of those found.
 
     Raises TypeError where none of them has one.
     """
@@ -176,7 +143,7 @@ def ask(
 def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: BaseException) -> Any:
     """What a call gives that a function has refused: the answer of an argument of another library, or the
     result written to `out`. Else raises its error."""
-    found = overriding((*args, *kwargs.values()))
+    found = _core._overriding((*args, *kwargs.values()), 2)
     for x in found:
         answer = x.__torch_function__(func, tuple(type(x) for x in found), args, kwargs)
         if answer is not NotImplemented:
@@ -195,43 +162,16 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
 # --- Tensor's own answer
 def default(cls: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
     """Tensor.__torch_function__: calls the function, and gives its results the class."""
-    if not all(issubclass(cls, kind) for kind in types):
-        return NotImplemented
-    kwargs = kwargs or {}
-    before = _core._dispatch_state(1, None, None)[0]
-    try:
-        result = func(*args, **kwargs)
-        own = isinstance(getattr(func, "__self__", func), _OWN) and not _holds(
-            result, (*args, *kwargs.values())
-        )
-        return result if func in nowrap() else converted(result, cls, own)
-    finally:
-        _core._dispatch_state(before, None, None)
-
-
-_OWN = (_core.PublicFunction, _core.PublicMethod, _core.PublicAttribute)
+    return _core._own_answer(cls, func, types, args, kwargs or {})
 
 
 def nowrap() -> Any:
     """The functions whose results are given back as they are."""
-    if not _NOWRAP:
-        _NOWRAP.add(Tensor.grad.__get__)
+    _NOWRAP.add(Tensor.grad.__get__)
     return _NOWRAP
 
 
 _NOWRAP: set[Any] = set()
-
-
-def _holds(result: Any, values: Iterable[Any]) -> bool:
-    """Whether an argument is the result, or a part of it: a tensor that others have."""
-    parts = result if isinstance(result, (tuple, list)) else (result,)
-    for x in values:
-        if isinstance(x, (tuple, list)):
-            if _holds(result, x):
-                return True
-        elif type(x) is Tensor and any(part is x for part in parts):
-            return True
-    return False
 
 
 def converted(result: Any, cls: Any, is_new: bool = False) -> Any:
@@ -291,7 +231,8 @@ def silent(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
 
 
 _SILENT = staticmethod(silent)
-_core._set_dispatch(asked, failed, _SILENT)
+_core._set_dispatch(ask, converted, _SILENT, _NOWRAP)
+_core._set_failed(failed)
 
 
 # --- attached
@@ -331,6 +272,7 @@ def activate() -> None:
     Tensor.__iter__ = lambda self: iter(unbind(self, 0))  # type: ignore[method-assign]
     for name, op in OPERATORS.items():
         _replace(name, vars(Tensor)[name].__wrapped__, vars(Tensor)[op])
+    nowrap()
     _attach_layers()
     _core._dispatch_state(None, None, True)
 

@@ -48,7 +48,7 @@ def handle_torch_function(
 ) -> Any:
     """What a function gives that asks its arguments. Raises TypeError where none of them has an answer."""
     relevant_args = tuple(relevant_args)
-    found = dispatch.overriding(relevant_args, 0)
+    found = _core._overriding(relevant_args, 0)
     kinds = [type(x) for x in found] + list(
         dict.fromkeys(type(x) for x in relevant_args if type(x) is Tensor)
     )
