@@ -74,6 +74,16 @@ py::object in_c_order(PyObject* x) {
   return y.release();
 }
 
+// The integer in a Tensor without dimensions; empty: none, or one whose reading a recorded step has to see.
+py::object number_in(PyObject* tensor) {
+  if (t_recording || !Py_IS_TYPE(tensor, tensor_class())) return {};
+  const Held array = slot_of(tensor, tensor_slots().array);
+  if (!array || !PyArray_CheckExact(array.ptr())) return {};
+  PyArrayObject* const x = as_array(array);
+  if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};  // that is a mask
+  return checked(PyArray_GETITEM(x, PyArray_BYTES(x)));
+}
+
 // The elements [.., i, .., i + offset, ..] of two dimensions, as a last one.
 py::object diagonal_of(PyArrayObject* x, int64_t offset, int a, int b) {
   npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
@@ -109,15 +119,21 @@ py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_
   return y;
 }
 
-bool is_basic(PyObject* key) {
+py::object basic_key(PyObject* key) {
   const bool several = PyTuple_Check(key);
+  py::object basic = py::reinterpret_borrow<py::object>(key);
   for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(key) : 1); ++i) {
     PyObject* const part = several ? PyTuple_GET_ITEM(key, i) : key;
-    if (!PyLong_CheckExact(part) && !PySlice_Check(part) && part != Py_None && part != Py_Ellipsis &&
-        !PyArray_IsScalar(part, Integer))
-      return false;
+    if (PyLong_CheckExact(part) || PySlice_Check(part) || part == Py_None || part == Py_Ellipsis ||
+        PyArray_IsScalar(part, Integer))
+      continue;
+    py::object number = number_in(part);
+    if (!number) return {};
+    if (!several) return number;
+    if (basic.ptr() == key) basic = checked(PySequence_List(key));
+    if (PyList_SetItem(basic.ptr(), i, number.release().ptr()) < 0) throw py::error_already_set();
   }
-  return true;
+  return basic.ptr() == key ? basic : checked(PySequence_Tuple(basic.ptr()));
 }
 
 py::object places_of(PyObject* x, PyObject* key) {

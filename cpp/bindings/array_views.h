@@ -11,8 +11,9 @@ namespace py = pybind11;
 py::object shape_of(PyArrayObject* x);  // a tuple
 // A view of the memory of x; it can be written where x can.
 py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_intp* strides, char* data);
-// Whether a key is made of integers, slices, None and Ellipsis: x[key] is a view.
-bool is_basic(PyObject* key);
+// A key of integers, slices, None and Ellipsis, for which x[key] is a view; empty: the key has other parts.
+// Integers in Tensors are read.
+py::object basic_key(PyObject* key);
 // x[key] of an array and a basic key.
 py::object places_of(PyObject* x, PyObject* key);
 // The slices begin ... begin + count - 1 along a dimension; count < 0: one, without that dimension.

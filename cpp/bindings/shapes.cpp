@@ -178,13 +178,14 @@ py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, ste
 
 // x[key] for a basic key; None for another.
 py::object getitem(PyObject*, Arguments a, Py_ssize_t) {
-  if (!is_basic(a[2])) return py::none();
-  return Operand(a).view(g_getitem, py::reinterpret_borrow<py::object>(a[2]));
+  const py::object key = basic_key(a[2]);
+  return key ? Operand(a).view(g_getitem, key) : py::none();
 }
 
 // The same of an array: array, key.
 py::object places(PyObject*, Arguments a, Py_ssize_t) {
-  return PyArray_Check(a[0]) && is_basic(a[1]) ? places_of(a[0], a[1]) : py::none();
+  const py::object key = PyArray_Check(a[0]) ? basic_key(a[1]) : py::object();
+  return key ? places_of(a[0], key.ptr()) : py::none();
 }
 
 // --- parts along a dimension

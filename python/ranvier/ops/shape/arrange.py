@@ -242,6 +242,8 @@ linear(AsStrided, forward=lambda node, x: np.append(x, x.dtype.type(0))[node.pla
 
 def _memory(x: Array) -> tuple[Array, int]:
     """The memory of which x is a part, and the number of its elements before x."""
+    if x.base is None and x.flags.c_contiguous:
+        return x, 0
     memory: Array = memory_of(x).array
     first: int = x.__array_interface__["data"][0] - memory.__array_interface__["data"][0]
     return memory, first // x.itemsize
