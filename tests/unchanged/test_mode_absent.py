@@ -27,6 +27,7 @@ assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
 with torch.compiler.set_stance("force_eager"):
     torch._logging.set_logs(recompiles=True)
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
+assert not any(hasattr(torch.special, name) for name in ("ops", "nn"))  # modules of ranvier alone
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
 uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.mm, torch._dynamo.explain
 for use in (*uses, torch.sparse_csr_tensor, torch.export.export):

@@ -164,7 +164,7 @@ def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
             continue
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
             return public(value, full) if root == "torch" else value
-        if not out:  # else it is another module with this name
+        if not out and _homes(root, full):  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
     method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]
     if root == "torch" and not path and method and hasattr(Tensor, name):
