@@ -88,8 +88,10 @@ class Pickler(_Base):  # type: ignore[misc]
 
     # --- what pickle asks for
     def save(self, obj: Any, save_persistent_id: bool = True) -> Any:
-        if type(obj) in _PLAIN:
-            return super().save(obj, save_persistent_id)
+        if type(obj) in _PLAIN:  # of which pickle itself writes each
+            self.framer.commit_frame()
+            known = self.memo.get(id(obj))
+            return self.dispatch[type(obj)](self, obj) if known is None else self.write(self.get(known[0]))
         if type(obj) is dict and is_optimizer_state(obj):
             obj = {**obj, "state": {key: optimizer_state(values) for key, values in obj["state"].items()}}
             self._kept.append(obj)
@@ -113,8 +115,6 @@ class Pickler(_Base):  # type: ignore[misc]
         return (*obj.pid, None) if self.old else obj.pid
 
     def reducer_override(self, obj: Any) -> Any:
-        if type(obj) in _PLAIN:
-            return NotImplemented
         if isinstance(obj, Call):
             return obj.reduced
         if isinstance(obj, (rv.Tensor, Complex)):
