@@ -1,9 +1,10 @@
 """The numbers that the jobs begin with. They come from NumPy, so that each library of tensors has the same.
 
 `MOVED` moves each of them by up to an ulp, as another order of summation might: how far the results then move
-is their tolerance.
+is their tolerance. Numbers that are not moved are drawn once, so that a timed job is no timing of NumPy.
 """
 
+import functools
 from zlib import crc32
 
 import numpy as np
@@ -13,16 +14,33 @@ MOVED = 0  # run.py --moves sets it
 ULP = 2.0**-23
 
 
+def once(draw):
+    """The function, which draws the same numbers once and gives copies of them."""
+    drawn = {}
+
+    @functools.wraps(draw)
+    def given(*shape, **settings):
+        key = shape, repr(settings)
+        if MOVED or key not in drawn:
+            drawn[key] = draw(*shape, **settings)
+        return drawn[key].copy()
+
+    return given
+
+
+@once
 def normal(*shape, seed=0, scale=1.0, dtype=np.float32):
     """Normal numbers of this shape, as a NumPy array."""
     return moved(scale * np.random.default_rng(seed).normal(size=shape), dtype)
 
 
+@once
 def uniform(*shape, seed=0, low=0.0, high=1.0, dtype=np.float32):
     """Uniform numbers of this shape, as a NumPy array."""
     return moved(np.random.default_rng(seed).uniform(low, high, shape), dtype)
 
 
+@once
 def labels(*shape, classes, seed=0):
     """Classes, as an array of int64."""
     return np.random.default_rng(seed).integers(0, classes, shape)
