@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier as rv
-from ranvier.torch.pairs import as_complex, complex_of, view_as_complex, view_as_real
+from ranvier.torch.pairs import as_complex, complex_of, view_as_complex
 
 Eig = namedtuple("Eig", "eigenvalues eigenvectors")
 SVD = namedtuple("SVD", "U S V")
@@ -117,22 +117,6 @@ def created(function: Any, args: Any, settings: dict[str, Any]) -> Any:
         real = function(*args, **settings)
         return complex_of(real, rv.zeros_like(real))
     return None
-
-
-def _drawn_like(name: str, scale: float) -> Any:
-    function: Any = getattr(rv, name)
-
-    def call(input: Any, **settings: Any) -> Any:
-        if not input.is_complex():
-            return function(input, **settings)
-        return view_as_complex(function(view_as_real(input[...]), **settings) * scale)
-
-    call.__name__ = call.__qualname__ = name
-    call.__doc__ = f"torch.{name}: also of complex numbers."
-    return call
-
-
-rand_like, randn_like = _drawn_like("rand_like", 1.0), _drawn_like("randn_like", 0.5**0.5)
 
 
 def scale_tril(P: Any) -> rv.Tensor:

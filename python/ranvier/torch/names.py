@@ -231,8 +231,6 @@ OTHERS = {
     "optim.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.sparse_adam.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
     "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
-    "rand_like": "ranvier.torch.former.rand_like",
-    "randn_like": "ranvier.torch.former.randn_like",
     "real": "ranvier.autograd.check.conj",
     "resolve_conj": "ranvier.autograd.check.conj",
     "resolve_neg": "ranvier.autograd.check.conj",

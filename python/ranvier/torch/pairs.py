@@ -94,6 +94,9 @@ class Complex:
             return _product(function, *args)
         if name in ("zeros_like", "ones_like", "empty_like", "full_like"):
             return complex_of(function(args[0].real, *args[1:]), rv.zeros_like(args[0].imag))
+        if name in ("rand_like", "randn_like"):
+            drawn = function(view_as_real(args[0]), **settings)
+            return view_as_complex(drawn if name == "rand_like" else drawn * 0.5**0.5)
         method = getattr(as_complex(args[0], cls), _SAME.get(name, name), None)
         if method is None:
             raise TypeError(f"[torch.{name}] got complex numbers: {_LACKS}")
