@@ -48,7 +48,7 @@ def test_a_number_next_to_1_draws_the_last_weight_above_0():
 def test_weights_of_0_follow_those_above_it(zeros, rng):
     weights = np.r_[np.zeros(zeros), 1.0, 2.0][None]
     chosen = _core.draw_rows(weights, 6, False, rng.random)[0].tolist()
-    assert sorted(chosen[:2]) == [zeros, zeros + 1] and len({*chosen}) == 6
+    assert (sorted(chosen[:2]), len({*chosen})) == ([zeros, zeros + 1], 6)
 
 
 def test_errors():

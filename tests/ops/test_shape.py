@@ -63,6 +63,7 @@ class TestMoves(MoveCase):
         case("t", (), np.transpose, (3, 4)),
         case("squeeze", (), np.squeeze, (1, 3, 1)),
         case("squeeze", (0,), lambda x: x[0], (1, 3, 1)),
+        case("squeeze", (0, -1), lambda x: x[0, :, 0], (1, 3, 1)),
         case("unsqueeze", (-1,), lambda x: x[..., None]),
         case("unsqueeze", (1,), lambda x: x[:, None]),
         case("expand", (3, -1, 4), lambda x: np.broadcast_to(x, (3, 2, 4)), (2, 1)),

@@ -213,9 +213,10 @@ def t(input: Any) -> Tensor:
     return _core._t("t", input)
 
 
-def squeeze(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
+def squeeze(input: Any, dim: Any = None, *dims: int, axis: Any = None) -> Tensor:
     """x without its dimensions of size 1: all, or the named ones. A named dimension of another size stays.
     | rv.zeros(2, 1, 3, 1).squeeze(1).shape -> (2, 3, 1)"""
+    dim = (dim, *dims) if dims else dim
     return _core._squeeze("squeeze", input, dim if axis is None else axis)
 
 
