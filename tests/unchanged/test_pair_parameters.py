@@ -32,6 +32,25 @@ def trained(make, pairs):
         nn.utils.clip_grad_norm_(m.parameters(), 1.0)
     return m.w if pairs else torch.view_as_real(m.w)
 
+class Net(nn.Module):
+    def __init__(self, like):
+        super().__init__()
+        self.w, self.f, self.l = nn.Parameter(like.w.detach().clone()), like.f, nn.Linear(3, 3)
+
+    def forward(self, x):
+        w = self.w if self.w.is_complex() else torch.view_as_complex(self.w)
+        return self.l((w * x * self.f).abs())
+
+def called(pairs, wrap):
+    torch.manual_seed(0)
+    model = Net(net(pairs)).eval()
+    call, x, found = wrap(model), torch.rand(2, 3), []
+    with torch.no_grad():
+        for k in range(30):
+            model.w.data.mul_(2 if k == 20 else 1)
+            found.append(call(x + k))
+    return torch.stack(found)
+
 def saved(value, **settings):
     torch.save(value, file := io.BytesIO(), **settings)
     file.seek(0)
@@ -54,6 +73,9 @@ torch.is_tensor(f) and torch.is_complex(w) and not isinstance(f, nn.Parameter)
 (w.shape, w.dtype, w.numel(), len(w), w[0].shape) == ((2, 3), torch.complex64, 6, 2, (3,))
 [n for n, _ in m.named_parameters()] == ["w"] and [n for n, _ in m.named_buffers()] == ["f"]
 same(w.imag, w[...].imag) and same((1 / w).real, w.reciprocal().real) and (w + w).grad_fn is not None
+same(called(True, lambda m: m), called(False, lambda m: m)) and (w.nbytes, w.itemsize) == (48, 8)
+same(called(True, torch.compile), called(False, torch.compile))
+exec("found = isinstance(f, T)", space := {"f": f, "T": torch.Tensor}) or space["found"]
 (w.requires_grad, w.is_leaf, w.grad_fn, w.grad) == (True, True, None, None)
 {k: (v.dtype, v.requires_grad) for k, v in m.state_dict().items()} == dict.fromkeys("wf", (w.dtype, False))
 same(after(net(), lambda n: (n.w.data.zero_(), n.load_state_dict(m.state_dict()))).w, w)

@@ -40,12 +40,12 @@ def not_made(recording: Recording, tensors: list[Tensor]) -> list[tuple[Tensor, 
     core = recording.core
     read: list[tuple[Tensor, int]] = []
     for t in tensors:
-        if id(t) not in recording.leaves and t.grad is not None:
-            array = t.grad._array
+        if id(t) not in recording.leaves and t._grad is not None:
+            array = t._grad._array
             if core.region_of(array) >= 0 and core.kind_of(array) == "persistent":
                 read.append((t, address_of(array)))
     updated = [p for *_, group in recording.plans for p in group["params"]]
-    return read + [(p, 0) for p in updated if id(p) not in recording.leaves and p.grad is None]
+    return read + [(p, 0) for p in updated if id(p) not in recording.leaves and p._grad is None]
 
 
 def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -> list[tuple[Tensor, int]]:
@@ -69,11 +69,11 @@ def movable(recording: Recording, tensors: list[Tensor], others: list[Tensor]) -
 
 def before(recording: Recording, t: Tensor) -> Tensor | None:
     """Its gradient at the beginning of the step."""
-    return recording.leaves[id(t)][1] if id(t) in recording.leaves else t.grad
+    return recording.leaves[id(t)][1] if id(t) in recording.leaves else t._grad
 
 
 def exists(t: Tensor) -> bool:
-    return t.grad is not None
+    return t._grad is not None
 
 
 def odd(recording: Recording, gradients: list[tuple[Tensor, Tensor]]) -> str:

@@ -89,7 +89,7 @@ class Program:
         kept: list[Array] = []
         number: dict[int, int] = {}
         for leaf, *_ in recording.leaves.values():
-            if (grad := leaf.grad) is not None:
+            if (grad := leaf._grad) is not None:
                 gradients.append((leaf, grad))
                 if recording.core.kind_of(grad._array) == "temporary":
                     number[id(grad._array)] = len(kept)
@@ -120,7 +120,7 @@ class Program:
         left: list[tuple[Tensor, Tensor | None, int]] = []
         carried = set()
         for leaf, before, _ in recording.leaves.values():
-            grad = leaf.grad
+            grad = leaf._grad
             carried |= {id(grad), id(before)}
             if grad is None or grad is not before:
                 left.append((leaf, grad, -1 if grad is None else number.get(id(grad._array), -1)))
@@ -131,7 +131,7 @@ class Program:
 
     def _find_makers(self, results: list[Tensor], gradients: list[tuple[Tensor, Tensor]]) -> None:
         """Results that are the gradient of a Tensor, and new views of what outlives the step."""
-        leaf_of = {id(t.grad): t for t in self._walk.tensors} | {id(grad): leaf for leaf, grad in gradients}
+        leaf_of = {id(t._grad): t for t in self._walk.tensors} | {id(grad): leaf for leaf, grad in gradients}
         lasting = set(map(id, self._walk.tensors))
         for i, t in enumerate(results):
             if id(t) in leaf_of:
@@ -273,7 +273,7 @@ class Program:
         if mode.enabled:
             return []
         tensors = {id(t): t for m in self.modules for t in (*m.parameters(), *m.buffers())}
-        return [t for t in tensors.values() if _is_alone(t._array)]
+        return [t for t in tensors.values() if hasattr(t, "_array") and _is_alone(t._array)]
 
     # --- replays
     def is_current(self) -> bool:

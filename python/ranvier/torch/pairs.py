@@ -40,6 +40,8 @@ class Complex:
 
     shape = property(lambda self: self.real.shape)
     ndim = property(lambda self: self.real.ndim)
+    itemsize = property(lambda self: 2 * self.real.itemsize)
+    nbytes = property(lambda self: 2 * self.real.nbytes)
     device = property(lambda self: self.real.device)
     dtype = property(lambda self: self.real.dtype.to_complex())
     requires_grad = property(lambda self: self.real.requires_grad or self.imag.requires_grad)
@@ -53,7 +55,9 @@ class Complex:
     is_sparse = is_cuda = is_quantized = is_nested = False
     # to isinstance: a Tensor in programs, in this library, whose functions take Tensors for arrays, none
     __class__ = property(
-        lambda self: Complex if sys._getframe(1).f_globals["__name__"][:8] == "ranvier." else rv.Tensor
+        lambda self: (
+            Complex if sys._getframe(1).f_globals.get("__name__", "")[:8] == "ranvier." else rv.Tensor
+        )
     )
 
     def _each(self, function: Callable[[Any], Any]) -> Any:
