@@ -57,6 +57,7 @@ def test_the_layer():
     x = tensor(1, 2, 3, 4, 5)
     wanted = conv3d(F.pad(x, (1, 1, 0, 0, 1, 1), "circular"), layer.weight, layer.bias)
     assert layer(x).equal(wanted)
+    assert wanted.is_contiguous()
     assert repr(layer).startswith("Conv3d(2, 4, kernel_size=(3, 1, 2), stride=(1, 1, 1), padding=(1, 0, 1)")
     refused(ValueError, "[conv3d] got x of shape (2, 2)", conv3d, rv.ones(2, 2), layer.weight)
 

@@ -46,7 +46,7 @@ def conv3d(
     images = layers.permute(0, 2, 1, 5, 3, 4).reshape(n * count, c * depth, h, w)
     settings: Any = steps, padding if isinstance(padding, str) else around, gaps, groups
     y = rv.conv2d(images, weight.flatten(1, 2), bias, *settings)
-    y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2)
+    y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2).contiguous()
     return y if input.ndim == 5 else y[0]
 
 
