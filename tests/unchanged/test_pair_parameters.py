@@ -88,6 +88,7 @@ net().double().w.dtype == torch.complex64 and m.cpu().w is w
 [torch.randn_like(x).dtype for x in (w, f, f.real)] == [w.dtype, w.dtype, torch.float32]
 after(net().w.detach(), lambda w: w.add_(w, alpha=2)).tolist() == (w + w + w).tolist()
 after(net().w, lambda w: nn.init.constant_(w, 1 + 2j)).tolist() == torch.full_like(w, 1).add(2j).tolist()
+torch.isreal(f).tolist() == [True, False, False] and torch.isreal(w.real).all()
 same(torch.mm(w, w.t()), w @ w.t()) and torch.outer(f, f)[1, 2] == f[1] * f[2]
 not after(net(), lambda m: m.requires_grad_(False)).w.requires_grad
 after(z, lambda z: (z * z.conj()).real.sum().backward()).grad.tolist() == [6 + 8j]

@@ -86,8 +86,8 @@ class Complex:
         if name in ("isfinite", "isnan", "isinf"):
             tests = [function(x) for x in (args[0].real, args[0].imag)]
             return tests[0] & tests[1] if name == "isfinite" else tests[0] | tests[1]
-        if name in _PARTS:
-            return getattr(args[0], name)
+        if name in (*_PARTS, "isreal"):
+            return args[0].imag == 0 if name == "isreal" else getattr(args[0], name)
         if name == "where":
             choices = [as_complex(x, cls) for x in args[1:]]
             return Complex(*(function(args[0], *[getattr(x, p) for x in choices]) for p in _PARTS))
