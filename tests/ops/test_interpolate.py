@@ -174,3 +174,11 @@ def test_an_axis_that_keeps_its_length_is_copied(mode, factor):
     y = rv.nn.functional.interpolate(x, scale_factor=factor, mode=mode)
     expected = x if mode == "linear" else rv.nn.functional.interpolate(x, scale_factor=(1.0, 2.0), mode=mode)
     assert y.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_pixels_of_bytes_stay_bytes(mode):
+    x = np.arange(200, 248, dtype=np.uint8).reshape(1, 3, 4, 4)
+    got = rv.nn.functional.interpolate(rv.from_numpy(x), (3, 5), mode=mode)
+    want = rv.nn.functional.interpolate(rv.from_numpy(x.astype(np.float32)), (3, 5), mode=mode)
+    assert got.dtype == rv.uint8 and (got.numpy() == want.numpy()).all()

@@ -81,6 +81,9 @@ def interpolate(
         raise OpError(
             f"[interpolate] got size {size!r} and scale_factor {scale_factor!r}; expected one of them"
         )
+    if input._array.dtype.char == "B" and mode in ("nearest", "nearest-exact"):  # pixels: float32 has them
+        floats: Any = input.float()
+        return interpolate(floats, size, scale_factor, mode, align_corners, antialias=antialias).byte()
     if size is None and scale_factor is not None and (recompute_scale_factor or mode == "area"):
         size, scale_factor = _size_of(input, scale_factor), None
     if mode == "area" and not antialias:
