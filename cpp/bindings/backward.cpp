@@ -81,9 +81,10 @@ struct Entry {
 
 class Backward {
  public:
-  // only, captured: the nodes that get a gradient, or None. steps: see autograd/backpropagation.py.
-  Backward(PyObject* steps, bool retain, bool by_steps, bool on_tensors)
-      : retain_(retain), by_steps_(by_steps), on_tensors_(on_tensors) {
+  // only, captured: the nodes that get a gradient, or None. steps: see autograd/backpropagation.py. rules: of
+  // classes, where gradients are Tensors; or None.
+  Backward(PyObject* steps, bool retain, bool by_steps, PyObject* rules)
+      : retain_(retain), by_steps_(by_steps), on_tensors_(rules != Py_None), rules_(rules) {
     py::object* const all[] = {&add_, &gradients_, &hooks_, &accumulate_, &hooked_leaf_};
     for (size_t i = 0; i < std::size(all); ++i)
       *all[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(steps, i));
@@ -301,8 +302,17 @@ class Backward {
   py::object gradients_of(PyObject* node, const py::object& dy, Py_ssize_t count) {
     const MediumOfNode medium(node);
     py::object made;
-    if (by_steps_ || PyDict_GET_SIZE(g_replaced) || PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
+    PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
+    const py::object rule = on_tensors_ ? kept(value_of(rules_, kind)) : py::object();
+    if (by_steps_ || on_tensors_ != static_cast<bool>(rule) || PyDict_GET_SIZE(g_replaced) ||
+        PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
       made = called(gradients_, py::handle(node), dy);
+    } else if (rule && !PyList_CheckExact(dy.ptr())) {
+      made = called(rule, py::handle(node), dy);
+    } else if (rule) {
+      const py::object self = checked(PyTuple_Pack(1, node)), dys = checked(PyList_AsTuple(dy.ptr()));
+      made =
+          checked(PyObject_CallObject(rule.ptr(), checked(PySequence_Concat(self.ptr(), dys.ptr())).ptr()));
     } else if (PyList_CheckExact(dy.ptr())) {
       const py::object all = checked(PyList_AsTuple(dy.ptr()));
       made = checked(PyObject_CallObject(attribute(node, g_backward).ptr(), all.ptr()));
@@ -346,6 +356,7 @@ class Backward {
   }
 
   const bool retain_, by_steps_, on_tensors_;
+  PyObject* const rules_;
   bool restricted_ = false;
   PyObject* captures_ = nullptr;
   py::object add_, gradients_, hooks_, accumulate_, hooked_leaf_;
@@ -353,8 +364,8 @@ class Backward {
   std::vector<Entry*> starts_, ready_;
 };
 
-void backward(Raw roots, Raw steps, Raw captured, Raw only, Truth retain, Truth by_steps, Truth on_tensors) {
-  Backward(steps.value.ptr(), retain, by_steps, on_tensors)
+void backward(Raw roots, Raw steps, Raw captured, Raw only, Truth retain, Truth by_steps, Raw rules) {
+  Backward(steps.value.ptr(), retain, by_steps, rules.value.ptr())
       .run(roots.value.ptr(), captured.value.ptr(), only.value.ptr());
 }
 
@@ -364,7 +375,7 @@ void register_backward(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_backward = name("backward"), g_release = name("release"), g_is_view = name("is_view");
   g_edges = name("edges"), g_hooks = name("hooks");
-  def(m, "_backward(roots, steps, captured, only, retain, by_steps, on_tensors)", backward);
+  def(m, "_backward(roots, steps, captured, only, retain, by_steps, rules)", backward);
   def(m, "_release(function)", [](Raw function) { release(function.value.ptr()); });
   def(m, "_is_plain(value)", [](Raw value) { return is_plain(value.value.ptr()); });
   def(m, "_set_nodes(function, output, deferred)", [](Raw function, Raw output, Raw deferred) {

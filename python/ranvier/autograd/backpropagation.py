@@ -122,14 +122,15 @@ def run(
     if create_graph and not mode.enabled:
         with enable_grad():
             return run(roots, retain_graph, captured, only, create_graph)
-    steps, by_steps = (graph.STEPS if create_graph else _STEPS), create_graph
+    steps, rules = (graph.STEPS, graph.RULES) if create_graph else (_STEPS, None)
+    by_steps = False
     if all(trace.anomaly):
         steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
     if replaced:  # else the nodes of a step before would make this one slow
         prune()
     nodes = [(root if root._grad_fn is None else root._grad_fn, seed) for root, seed in roots]
     retains = create_graph if retain_graph is None else bool(retain_graph)
-    _core._backward(nodes, steps, captured, only, retains, by_steps, create_graph)
+    _core._backward(nodes, steps, captured, only, retains, by_steps, rules)
     if replaced:
         prune()
     if hooks.carried.tensors:

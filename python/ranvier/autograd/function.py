@@ -97,15 +97,12 @@ class Function(_core._FunctionBase):
 
     def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
         """Raises RuntimeError if an array that backward needs was changed in place since forward."""
-        read = (v for name, v in vars(self).items() if name not in self.reads or self.needs[self.reads[name]])
-        saved = [*_arrays_in(read), *more]
         for cell, count in zip(self.versions, self.changes, strict=True):
             changed = cell[1]
-            if (
-                cell[0] != count
-                and changed is not None
-                and any(np.may_share_memory(array, changed) for array in saved)
-            ):
+            if cell[0] == count or changed is None:
+                continue
+            read = (v for k, v in vars(self).items() if k not in self.reads or self.needs[self.reads[k]])
+            if any(np.may_share_memory(array, changed) for array in (*_arrays_in(read), *more)):
                 raise RuntimeError(
                     f"[{type(self).__name__.lower()}] a variable needed for gradient computation has "
                     f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
