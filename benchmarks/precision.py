@@ -1,119 +1,186 @@
-"""The gain of products of bfloat16 on this CPU: python -m benchmarks.precision [threads].
+"""What precisions of products gain on this CPU: python -m benchmarks.precision [--quick] [part ...]
 
-The time of products, convolutions, attention, recurrent layers and captured training steps with the precision
-"highest", with "medium", and their ratio; of products also the rate over the limit of float32. Each time is
-the least of many rounds in which the two take turns: processor time on one thread, wall time on several.
+One run prints, beside PyTorch's float32, "medium" and autocast: products, training steps, an encoder. Then
+"high" and "medium" over float32 for every product and convolution of the benchmarks, for attention and
+recurrent layers. Then the accuracy that networks reach with each precision over five seeds. Parts: torch,
+rows, accuracy. RANVIER_PEER_TORCH names the Python that has PyTorch. Times are in ms, the least (and the
+median) of rounds in which all take turns, each in a process of its own.
 """
 
+from __future__ import annotations
+
+import argparse
+import gzip
 import itertools
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import ranvier as rv
-from ranvier import _core, nn
 
-from benchmarks.machine import fma_peak
+from benchmarks import machine
+from benchmarks.kernels.bench_conv2d import DEPTHWISE, LAYERS, MORE
+from benchmarks.kernels.bench_matmul import LINEAR, SHAPES
+from benchmarks.peers.process import ROOT
+from benchmarks.ways import OURS, TORCH, Ways, until
 
-SECONDS = 2.0  # of each row
-PRODUCTS = [(256, 256, 256), (512, 512, 512), (1024, 1024, 1024), (128, 784, 128), (256, 784, 1024)]
+LINES = [  # threads, case
+    (1, ("product", 1024, 1024, 1024)),
+    (2, ("product", 1024, 1024, 1024)),
+    (2, ("step", "784-1024-1024-10", 256)),
+    (1, ("encoder", 16, 128)),
+    (1, ("encoder", 1, 16)),
+    (1, ("encoder", 1, 128)),
+    (2, ("step", "vgg", 64)),
+]
 ATTENTION = [(8, 4, 64, 32), (4, 4, 128, 64), (2, 4, 512, 64), (1, 4, 1024, 64)]  # n, heads, length, width
 RECURRENT = [(32, 50, 128), (64, 30, 256)]  # sequences, steps, units
-CONVOLUTIONS = [(64, 32, 16, 64), (64, 64, 16, 64), (8, 128, 28, 128), (8, 256, 14, 256)]  # n, c, h, k
+MNIST = ROOT.parent / "shared" / "data" / "mnist"
+SEEDS = 5
 
 
-def array(*shape: int) -> Any:
-    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+def name_of(case: Sequence[Any]) -> str:
+    kind, *sizes = case
+    return f"{kind} {('x' if kind in ('product', 'encoder') else ', ').join(map(str, sizes))}"
 
 
-def step(model: Any, x: Any, classes: int = 10) -> Callable[[], Any]:
-    optimizer, y = rv.optim.Adam(model.parameters(), 1e-3), rv.tensor(np.arange(len(x)) % classes)
-
-    def run(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    compiled = rv.compile(run)
-    return lambda: compiled(x, y)
-
-
-def mlp(*sizes: int) -> Any:
-    pairs = itertools.pairwise(sizes)
-    return nn.Sequential(*[layer for a, b in pairs for layer in (nn.Linear(a, b), nn.ReLU())][:-1])
+def beside_torch(rounds: int, end: float) -> None:
+    """A table of all ways; the last column is torch's fastest over ours, of float32 and of all."""
+    names = [*OURS, *TORCH]
+    print(f"\n{'':34}" + "".join(f"{name.split()[0][:7] + ' ' + name.split()[1]:>20}" for name in names))
+    for threads in sorted({threads for threads, _ in LINES}):
+        ways = Ways(names, threads, rounds)
+        print(f"{threads} threads, FMA {ways.answer(OURS[0], 'limit')[0]:.0f} GFLOP/s")
+        for case in until((case for count, case in LINES if count == threads), end):
+            found = ways.run(*case)
+            cells = [
+                f"{1e3 * found[n][0]:9.3f} ({1e3 * found[n][1]:7.3f})" if n in found else "" for n in names
+            ]
+            print(f"{name_of(case):34}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+        ways.close()
 
 
-def vgg() -> Any:
-    widths = ((3, 32), (32, 32), (32, 64), (64, 64))
-    layers: list[Any] = []
-    for i, (a, b) in enumerate(widths):
-        layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU(), *[nn.MaxPool2d(2)] * (i % 2)]
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4096, 128), nn.ReLU(), nn.Linear(128, 10))
+def cases() -> Iterator[tuple[Any, ...]]:
+    """Every product and convolution of the benchmarks, and what has products inside."""
+    yield from (("product", *shape) for shape in SHAPES)
+    yield from (("product", *shape, "W") for shape in LINEAR)
+    yield from (("product", n, m, k, "x") for m, k, n in LINEAR)
+    layers = dict.fromkeys([*LAYERS, *MORE, *DEPTHWISE])
+    yield from (("conv", backward, *layer) for backward in (False, True) for layer in layers)
+    yield from (("attention", *sizes) for sizes in ATTENTION)
+    yield from (("lstm", *sizes) for sizes in RECURRENT)
+    yield from (("step", name, batch) for name, batch in (("mlp", 128), ("cnn", 128)))
 
 
-def rows() -> Iterator[tuple[str, Callable[[], Any], int]]:
-    """Name, call, and its products, where they are known."""
-    for m, k, n in PRODUCTS:
-        a, b, out = array(m, k), array(n, k).T, np.empty((m, n), np.float32)
-        yield f"{m}x{k}x{n}", lambda a=a, b=b, out=out: _core.matmul(a, b, None, "none", out), m * k * n
-    for n, c, h, k in CONVOLUTIONS:
-        x, w = array(n, h, h, c).transpose(0, 3, 1, 2), array(k, c, 3, 3)
-        dy = array(n, h, h, k).transpose(0, 3, 1, 2)
-        name = f"{n},{c},{h},{h} to {k}, 3x3"
-        yield name, lambda x=x, w=w: _core.conv2d(x, w, padding=1), 0
-        yield f"{name}, backward", lambda x=x, w=w, dy=dy: _core.conv2d_backward(dy, x, w, padding=1), 0
-    for n, heads, length, width in ATTENTION:
-        q, k, v, dy = (array(n, heads, length, width) for _ in range(4))
-        weights, to = _core.attention(q, k, None, 0.1, keep=True)[1], [np.empty_like(q) for _ in range(3)]
-        name = f"attention of {n}x{heads}, {length} of {width}"
-        yield name, lambda q=q, k=k, v=v: _core.attention(q, k, v, 0.1), 0
-        given = (dy, q, k, v, weights, 0.1, False, 0, False, *to)
-        yield f"{name}, backward", lambda given=given: _core.attention_backward(*given), 0
-    for n, steps, units in RECURRENT:
-        x, lstm = rv.tensor(array(steps, n, units)), nn.LSTM(units, units)
-        yield f"LSTM of {units}, {n} x {steps} steps", lambda x=x, lstm=lstm: lstm(x)[0].sum().backward(), 0
-    for sizes, batch in (((784, 128, 64, 10), 128), ((784, 1024, 1024, 10), 256)):
-        name = f"step of {'-'.join(map(str, sizes))}, batch {batch}"
-        yield name, step(mlp(*sizes), rv.tensor(array(batch, sizes[0]))), 0
-    yield "step of VGG-like, batch 64", step(vgg(), rv.tensor(array(64, 3, 32, 32))), 0
+def rows(threads: int, rounds: int, end: float) -> None:
+    """Ratios of float32's time to that of "high" and "medium": the lowest is what must not fall below 1."""
+    print(f"\n{threads} threads{'':36} float32 ms   high  medium   (ratios of the least times, of medians)")
+    ways, ratios = Ways(OURS, threads, rounds), {name: {} for name in OURS[1:]}
+    for case in until(cases(), end):
+        found = ways.run(*case)
+        base, line = found[OURS[0]], ""
+        for name in OURS[1:]:
+            least, middle = (b / t for b, t in zip(base, found[name], strict=True))
+            ratios[name][name_of(case)] = max(least, middle)  # what noise does not explain
+            line += f"  {least:5.2f} ({middle:5.2f})"
+        print(f"{name_of(case):46}{1e3 * base[0]:9.3f}{line}", flush=True)
+    ways.close()
+    for name, each in ratios.items() if any(ratios.values()) else ():
+        lowest = sorted(each, key=each.__getitem__)[:5]
+        below = sum(ratio < 0.97 for ratio in each.values())
+        mean = np.exp(np.mean(np.log(list(each.values()))))
+        print(f"{name}: mean {mean:.2f}, {below} of {len(each)} below .97")
+        print("   lowest: " + "; ".join(f"{row} {each[row]:.2f}" for row in lowest))
 
 
-def least(call: Callable[[], Any], clock: Callable[[], float]) -> dict[str, float]:
-    """The least time with each precision, after some calls that record a step."""
-    times = {"highest": np.inf, "medium": np.inf}
-    for precision in times:
-        rv.set_float32_matmul_precision(precision)
-        for _ in range(12):
-            call()
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end:
-        for precision in times:
-            rv.set_float32_matmul_precision(precision)
-            call()
-            begin = clock()
-            call()
-            times[precision] = min(times[precision], clock() - begin)
-    rv.set_float32_matmul_precision("highest")
-    return times
+def images() -> tuple[str, Any, Any, Any, Any]:
+    """MNIST where it is there, else scikit-learn's digits: name, samples and classes of training and test."""
+    if MNIST.is_dir():
+
+        def read(name: str, skip: int) -> Any:
+            return np.frombuffer(gzip.decompress((MNIST / f"{name}.gz").read_bytes()), np.uint8)[skip:]
+
+        x = [read(f"{part}-images-idx3-ubyte", 16).reshape(-1, 784) for part in ("train", "t10k")]
+        y = [read(f"{part}-labels-idx1-ubyte", 8).astype(np.int64) for part in ("train", "t10k")]
+        scaled = [(part / np.float32(255)).astype(np.float32) for part in x]
+        return "MNIST", scaled[0], y[0], scaled[1], y[1]
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    x = np.ascontiguousarray(x / 16, np.float32)
+    return "digits", x[:1300], y[:1300], x[1300:], y[1300:]
+
+
+def fitted(seed: int, hidden: int, epochs: int, *data: Any) -> float:
+    """The accuracy of a network of two hidden layers after some epochs of Adam."""
+    x, y, test, classes = data
+    rv.manual_seed(seed)
+    widths = (x.shape[1], hidden, hidden // 2, int(y.max()) + 1)
+    layers = [layer for a, b in itertools.pairwise(widths) for layer in (rv.nn.Linear(a, b), rv.nn.ReLU())]
+    model = rv.nn.Sequential(*layers[:-1])
+    trainer = rv.Trainer(model, rv.nn.CrossEntropyLoss(), rv.optim.Adam(model.parameters(), 1e-3))
+    trainer.fit(x, y, epochs=epochs, batch_size=64, verbose=False)
+    model.eval()
+    with rv.no_grad():
+        return float((model(rv.from_numpy(test)).numpy().argmax(1) == classes).mean())
+
+
+def tables() -> Iterator[tuple[str, Any, Any, Any, Any]]:
+    from benchmarks.estimators.problems import CLASSES
+
+    for name in ("digits", "breast_cancer", "make_classification", "make_hastie_10_2"):
+        x, y = CLASSES[name]()
+        order = np.random.default_rng(0).permutation(len(x))
+        x = ((x - x.mean(0)) / (x.std(0) + 1e-9)).astype(np.float32)[order]
+        y, train = np.unique(y, return_inverse=True)[1].astype(np.int64)[order], len(x) * 4 // 5
+        yield name, x[:train], y[:train], x[train:], y[train:]
+
+
+def accuracy(quick: bool, end: float) -> None:
+    """Means and standard deviations over the seeds, with each precision."""
+    print(f"\naccuracy over {SEEDS} seeds{'':16}" + "".join(f"{name.split()[1]:>20}" for name in OURS))
+    name, x, y, *test = images()
+    problems = [(name, x[: 10000 if quick else None], y[: 10000 if quick else None], *test)]
+    try:
+        problems += list(tables())
+    except ImportError as error:
+        print(f"without the tables: {error}")
+    for name, *data in problems:
+        if perf_counter() > end:
+            print(f"not measured, as the time is over: {name}")
+            continue
+        epochs, hidden = (2 if quick else 5, 128) if name == "MNIST" else (20, 64)
+        cells = []
+        for way in OURS:
+            rv.set_float32_matmul_precision(way.split()[1])
+            found = [fitted(seed, hidden, epochs, *data) for seed in range(SEEDS)]
+            cells.append(f"{np.mean(found):.4f} +- {np.std(found, ddof=1):.4f}")
+        rv.set_float32_matmul_precision("highest")
+        print(f"{name:38}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
 def main() -> None:
-    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    rv.set_num_threads(threads)
-    print(f"{threads} threads; products of bfloat16: {_core.has_bfloat16()}")
-    clock = time.process_time if threads == 1 else time.perf_counter
-    peak = fma_peak()
-    for name, call, products in rows():
-        highest, medium = least(call, clock).values()
-        rate = f"  {2 * products / medium / peak:.2f} of the limit of float32" if products else ""
-        print(
-            f"{name:45} {1e3 * highest:8.3f} ms {1e3 * medium:8.3f} ms {highest / medium:5.2f}{rate}",
-            flush=True,
-        )
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", default=[], help="torch, rows, accuracy; else all")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, one thread, smaller data")
+    parser.add_argument("--threads", type=int, nargs="*", help="of the rows: 1 2")
+    parser.add_argument(
+        "--limit", type=float, default=float("inf"), help="seconds, after which rows are left out"
+    )
+    arguments = parser.parse_args()
+    end = perf_counter() + arguments.limit
+    parts, quick = arguments.parts or ["torch", "rows", "accuracy"], arguments.quick
+    print(f"{machine.cpu_model()}, {rv._core.isa()}, bfloat16 {rv._core.has_bfloat16()}")
+    if "torch" in parts:
+        beside_torch(5 if quick else 15, end)
+    if "rows" in parts:
+        for threads in arguments.threads or ([1] if quick else [1, 2]):
+            rows(threads, 3 if quick else 9, end)
+    if "accuracy" in parts:
+        accuracy(quick, end)
 
 
 if __name__ == "__main__":
