@@ -50,10 +50,13 @@ with torch.inference_mode():
 assert x.to_dense() is x and x.to_dense(torch.float64).dtype == torch.float64
 assert torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2", "AVX512")
 assert str(type(x)) == "<class 'torch.Tensor'>" and pickle.loads(pickle.dumps(x)).tolist() == [1.0, 1.0]
-try:
-    torch.nn.Linear(2, 2).weight = x
-except TypeError as error:
-    assert "expected a Parameter or None" in str(error)
+holder = torch.nn.Linear(2, 2)
+holder.act = torch.nn.ReLU()
+for name, value in ("weight", x), ("act", torch.tanh):
+    try:
+        setattr(holder, name, value)
+    except TypeError as error:
+        assert " or None" in str(error), error
 torch._foreach_maximum_([x], [torch.tensor([0.0, 3.0])])
 assert x.tolist() == [1.0, 3.0]
 from torch.distributions.multivariate_normal import _precision_to_scale_tril

@@ -92,8 +92,8 @@ def _array_like(name: str, data: Any) -> Array:
 
 def refuse_torch(name: str, what: str, thing: Any) -> None:
     """Raises TypeError for a class, an object, a function or a Tensor of PyTorch, with the remedy."""
-    if hasattr(thing, "_cell"):  # a Tensor, which has PyTorch's name where this library is in its place
-        return
+    if hasattr(thing, "_cell") or type(thing) is _core.PublicFunction:
+        return  # which have PyTorch's names where this library is in its place
     for kind in (thing, *type(thing).__mro__, *(thing.__mro__ if isinstance(thing, type) else ())):
         if str(getattr(kind, "__module__", "")).partition(".")[0] != "torch" or hasattr(kind, "_cell"):
             continue  # a Tensor of this library may have that name, too
