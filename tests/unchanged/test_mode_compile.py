@@ -41,6 +41,12 @@ def trained(compiled):
 assert trained(True) == trained(False)
 net = nn.Linear(2, 2)
 assert torch.compile(net)._orig_mod is net
+expected = net(x[:, :2]).tolist()
+net.compile(fullgraph=True)
+with torch.no_grad():
+    assert [net(x[:, :2]).tolist() for _ in range(9)] == [expected] * 9 and len(net.forward.programs) == 1
+net.weight.data.zero_()
+assert (net(x[:, :2]) == net.bias).all() and list(net.state_dict()) == ["weight", "bias"]
 """
 
 

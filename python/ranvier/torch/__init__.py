@@ -41,10 +41,11 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier import Size, Tensor, dtype
     from ranvier.autograd.devices import makers
     from ranvier.extension import provide
+    from ranvier.nn import Module
     from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer
-    from ranvier.torch import conversion, dispatch, machine, shared
+    from ranvier.torch import compiler, conversion, dispatch, machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.finder import Finder
     from ranvier.torch.groups import by_dtype
@@ -63,6 +64,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         dtype.stand_ins["bfloat16"] = conversion.float32_for_bfloat16
         shared.attach()
         dispatch.attach()
+        Module.compile = compiler.of_module  # type: ignore[attr-defined]
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
         Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
