@@ -350,3 +350,13 @@ def test_registries_take_what_dicts_take():
     twin["bias"] = 2
     del twin["weight"]
     assert twin == {"bias": 2}
+
+
+def test_a_registered_name_is_not_that_of_a_property():
+    class Net(nn.Module):
+        net = scale = property(lambda self: "seen")
+
+    net = Net()
+    net.net, net.scale = nn.Linear(1, 1), nn.Parameter(rv.ones(1))
+    net.net = net.scale = None
+    assert (net.net, net.scale, list(net.state_dict())) == ("seen", "seen", [])

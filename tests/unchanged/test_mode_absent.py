@@ -29,7 +29,7 @@ with torch.compiler.set_stance("force_eager"):
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
 assert not any(hasattr(torch.special, name) for name in ("ops", "nn"))  # modules of ranvier alone
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
-uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.mm, torch._dynamo.explain
+uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.softmax, torch._dynamo.explain
 for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
     try:
         use(1)
@@ -43,7 +43,7 @@ for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
 def test_names_that_stay_out_are_imported_and_refused_when_called() -> None:
     lines = printed("-c", _CODE).splitlines()
     assert lines[0] == "[torch.fx.GraphModule] ranvier leaves it out: there are no graphs of modules"
-    assert lines[4] == "[torch.sparse.mm] ranvier leaves it out: all tensors are dense"
+    assert lines[4] == "[torch.sparse.softmax] ranvier leaves it out: all tensors are dense"
     assert all("] ranvier leaves it out: " in line for line in lines)
 
 

@@ -211,6 +211,16 @@ def test_a_sparse_tensor_is_dense_and_tells_its_places():
     )
 
 
+def test_a_sparse_tensor_of_places():
+    values = rv.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    sparse = positions.sparse_coo_tensor([[0, 1, 1], [1, 0, 0]], values, (2, 3))
+    assert sparse.tolist() == [[0.0, 1.0, 0.0], [6.0, 0.0, 0.0]]
+    (sparse @ rv.tensor([[3.0], [1.0], [1.0]])).sum().backward()
+    assert (sparse.is_sparse, values.grad.tolist()) == (True, [1.0, 3.0, 3.0])
+    assert positions.sparse_coo_tensor([[2]], rv.ones(1, 4), dtype=rv.float64).shape == (3, 4)
+    assert positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True).is_leaf
+
+
 @pytest.mark.parametrize("module", names.METHODS)
 def test_methods_are_loaded_at_their_first_use(module, monkeypatch):
     for name in names.METHODS[module].split():

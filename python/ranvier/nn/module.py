@@ -174,8 +174,12 @@ class Module(HookRegistration, StateDicts, Conversions):
         if type(attributes.get(name, 0)) not in _PLAIN and (buffers := attributes.get(BUFFERS)) is not None:
             if name in buffers and (value is None or isinstance(value, Tensor) or hasattr(value, OTHER_FORM)):
                 dict.__setitem__(buffers, name, value)
-            elif name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
+                attributes[name] = value  # also under the name of a property
+                return
+            if name in attributes[PARAMETERS] or name in attributes[MODULES] or name in buffers:
                 replace(self, name, value)
+                attributes[name] = value
+                return
         object.__setattr__(self, name, value)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -22,7 +22,8 @@ _NOT_WRAPPED = """
 _FACTORIES = """
     arange as_tensor asarray bartlett_window blackman_window empty empty_permuted empty_strided eye from_file
     from_numpy frombuffer full hamming_window hann_window kaiser_window linspace logspace ones rand randint
-    randn randperm range scalar_tensor tensor tril_indices triu_indices zeros can_cast promote_types result_type get_default_dtype get_num_threads
+    randn randperm range scalar_tensor tensor tril_indices triu_indices zeros can_cast promote_types
+    result_type get_default_dtype get_num_threads
     is_grad_enabled is_inference_mode_enabled set_num_threads is_autocast_enabled
 """
 _BUILT_IN = """

@@ -6,6 +6,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier.nn import Buffer
+from ranvier.torch.dispatch import as_subclass
 
 
 class Sparse(Buffer):
@@ -84,5 +85,6 @@ def sparse_coo_tensor(
         )
     if size is None:
         size = (*(at.amax(1) + 1).tolist(), *values.shape[1:])
-    dense = rv.zeros(size, dtype=values.dtype, device=device)
-    return to_sparse(dense.index_put_(tuple(at), values, accumulate=True)).requires_grad_(requires_grad)
+    empty = rv.zeros(size, dtype=values.dtype, device=device)
+    dense = empty.index_put(tuple(at), values, accumulate=True)
+    return as_subclass(dense, Sparse).requires_grad_(requires_grad or dense.requires_grad)
