@@ -21,6 +21,7 @@ from torch.nn.utils.stateless import _reparametrize_module, functional_call
 from torch.nn.grad import conv1d_weight, conv2d_input
 from torch.nn.utils import _per_sample_grad, parametrizations
 from torch.autograd.functional import _construct_standard_basis_for, _grad_postprocess
+from torch.autograd.functional import _as_tuple, _tuple_postprocess
 from torch._vmap_internals import _vmap
 from torch.cuda import nvtx, random
 from torch.optim.lbfgs import _cubic_interpolate, _strong_wolfe
@@ -93,6 +94,11 @@ def f(x, t, d):
     p = (x + t * d).requires_grad_()
     y = (p**4 - 3 * p**2 + p).sum()
     return y.item(), torch.autograd.grad(y, p)[0]
+
+assert [_as_tuple(1), _as_tuple([1])] == [(False, (1,)), (True, (1,))]
+unpacked = [_tuple_postprocess(((1, 2), (3, 4)), (a, b)) for a in (0, 1) for b in (0, 1)]
+assert unpacked == [1, (1, 2), (1, 3), ((1, 2), (3, 4))] and _tuple_postprocess((1, 2), False) == 1
+assert not hasattr(torch.utils.data.DataLoader, "state_dict")
 
 at = torch.tensor([2.0, -3.0], dtype=torch.float64)
 y, g = f(at, 0, 0 * at)

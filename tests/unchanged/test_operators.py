@@ -228,6 +228,10 @@ def test_operators_of_pytorch_by_their_functions():
     assert ops.aten.index.Tensor(x, [None, rv.tensor([1, 0])]).tolist() == [[2.0, 1.0], [4.0, 3.0]]
     assert ops.aten._to_copy.default(x, dtype=rv.int64).tolist() == [[1, 2], [3, 4]]
     assert ops.aten.alias.default(x).data_ptr() == x.data_ptr()
+    image, last = rv.ones(1, 1, 3, 3), ([1, 1], [0, 0], [1, 1])
+    for transposed, shape in ((False, (1, 1, 2, 2)), (True, (1, 1, 4, 4))):
+        y = ops.aten.convolution.default(image, image[..., :2, :2], None, *last, transposed, [0, 0], 1)
+        assert (y.shape, y.amax().item()) == (shape, 4.0)
     refused(NotImplementedError, "operators are functions of torch", ops.aten._no_such_one.default, x)
 
 

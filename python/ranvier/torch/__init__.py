@@ -40,6 +40,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
     """
     from ranvier import Size, Tensor, dtype
     from ranvier.autograd.devices import makers
+    from ranvier.data import DataLoader
     from ranvier.extension import provide
     from ranvier.nn import Module
     from ranvier.ops.attach import Later
@@ -67,6 +68,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
         Module.compile = compiler.of_module  # type: ignore[attr-defined]
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
         Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
+        del DataLoader.state_dict, DataLoader.load_state_dict  # libraries save a loader's state if it has one
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
         for module, methods in METHODS.items():
             for name in methods.split():

@@ -1,5 +1,4 @@
-"""Inner functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad, nn.modules.utils
-and others."""
+"""Inner functions of PyTorch that libraries call: of autograd.functional, optim.lbfgs, nn.grad and others."""
 
 from __future__ import annotations
 
@@ -27,6 +26,18 @@ def _construct_standard_basis_for(tensors: Sequence[Any], tensor_numels: Sequenc
     """
     parts = rv.eye(sum(tensor_numels)).split(list(tensor_numels), 1)
     return tuple(part.to(x.dtype) for part, x in zip(parts, tensors, strict=True))
+
+
+def _as_tuple(inputs: Any, arg_name: str = "", fn_name: str = "") -> tuple[bool, tuple[Any, ...]]:
+    is_tuple = isinstance(inputs, (tuple, list))
+    return is_tuple, tuple(inputs) if is_tuple else (inputs,)
+
+
+def _tuple_postprocess(results: Any, to_unpack: Any) -> Any:
+    """Results without the tuples that `_as_tuple` made of inputs, or of outputs and inputs."""
+    outer, inner = to_unpack if isinstance(to_unpack, tuple) else (to_unpack, True)
+    results = results if inner else tuple(row[0] for row in results)
+    return results if outer else results[0]
 
 
 def _grad_postprocess(inputs: Any, create_graph: bool) -> Any:

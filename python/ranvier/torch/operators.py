@@ -216,8 +216,17 @@ def _slice(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: in
     return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
 
 
+def _convolution(
+    x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, out: Any, groups: int
+) -> Tensor:
+    name = f"conv_transpose{x.ndim - 2}d" if transposed else f"conv{x.ndim - 2}d"
+    last = (out, groups, dilation) if transposed else (dilation, groups)
+    return getattr(F, name)(x, w, b, stride, padding, *last)
+
+
 _UNNAMED: dict[str, Callable[..., Any]] = {  # operators that no function or method is called by
     "alias": lambda x: x[...],
+    "convolution": _convolution,
     "index": lambda x, indices: x[tuple(slice(None) if i is None else i for i in indices)],
     "slice": _slice,
     "_to_copy": lambda x, *, dtype=None, **settings: x.to(dtype or x.dtype, copy=True),
