@@ -355,6 +355,11 @@ def test_gather_names_an_index_out_of_range(dtype):
 def test_a_tensor_of_uint8_is_a_mask():
     w = rv.tensor([1.0, 2.0, 3.0], requires_grad=True)
     mask = rv.tensor([1, 0, 2], dtype=rv.uint8)
+    for accumulate, last in ((False, 6.0), (True, 8.0)):
+        y = rv.arange(3.0).index_put((mask,), rv.tensor([5.0, 6.0]), accumulate)
+        assert y.tolist() == [5.0, 1.0, last]
+    assert rv.where(mask, 1.0, 2.0).tolist() == [1.0, 2.0, 1.0]
+    assert rv.where(mask)[0].tolist() == [0, 2]
     y = w[mask]
     assert y.tolist() == [1.0, 3.0]
     y.sum().backward()

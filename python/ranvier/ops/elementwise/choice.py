@@ -261,7 +261,8 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """a where the condition is true, else b; all three broadcast.
 
     With the condition alone: the indices of its true elements, a tuple of one int64 tensor for each
-    dimension. Raises TypeError if the condition is not bool, ValueError where the shapes do not broadcast.
+    dimension. Raises TypeError if the condition is neither bool nor uint8, ValueError where the shapes do
+    not broadcast.
 
     >>> import ranvier as rv
     >>> x = rv.tensor([-1.0, 2.0])
@@ -271,6 +272,8 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if (y := _WHERE(condition, input, other)) is not None:
         return y
     condition = as_tensor("where", condition)
+    if condition._array.dtype == np.uint8:  # a mask of old programs, as in PyTorch
+        condition = condition.ne(0)
     if input is None and other is None:
         chosen = condition._read("where with a condition alone")
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(chosen)))

@@ -14,7 +14,7 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.keys import picks_of
+from ranvier.autograd.keys import picks_of, raw_index
 from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -139,7 +139,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     | rv.index_put(rv.zeros(2, 2), (rv.tensor([0, 1]), rv.tensor([1, 0])), rv.tensor([5.0, 6.0]))
     -> tensor([[0., 5.], [6., 0.]])"""
     input, values = as_tensor("index_put", input), as_tensor("index_put", values)
-    key = tuple(slice(None) if i is None else as_tensor("index_put", i)._array for i in indices)
+    key = raw_index(tuple(slice(None) if i is None else as_tensor("index_put", i) for i in indices))
     if values.dtype != input.dtype:
         raise DtypeError(
             f"[index_put] got values of {values._array.dtype} for x of {input._array.dtype}; expected equal "
