@@ -1,24 +1,194 @@
-"""torch.utils.flop_counter: a counter that has counted nothing; to count is refused."""
+"""torch.utils.flop_counter: the products that a program's functions and layers compute, counted by PyTorch's
+formulas for each module, and those of the backward pass."""
 
 from __future__ import annotations
 
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from ranvier import Tensor
+from ranvier.nn import Linear, Module
+from ranvier.nn.conv import Convolution
+from ranvier.torch.dispatch import pop, push
+from ranvier.torch.operators import ops
+from ranvier.torch.overrides import TorchFunctionMode
 
-class FlopCounterMode:
-    """What Lightning makes for each summary. Entered, it raises NotImplementedError: nothing is counted."""
+_Part = tuple[str, int, str, int]  # an operator, its count, and those of its gradients
+
+
+def _product(op: str, count: int, back: str, *operands: Any, shares: Any = None) -> _Part:
+    """A product; the gradient of each operand that needs one counts as much, times its share."""
+    shares = shares or [1] * len(operands)
+    return op, count, back, sum(count * n for x, n in zip(operands, shares, strict=True) if _grad(x))
+
+
+def _grad(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.requires_grad
+
+
+def _linear(y: Any, x: Any, weight: Any, bias: Any = None) -> Iterator[_Part]:
+    yield _product("mm" if bias is None else "addmm", 2 * x.numel() * weight.shape[0], "mm", x, weight)
+
+
+def _matmul(y: Any, a: Any, b: Any, **_: Any) -> Iterator[_Part]:
+    if min(a.ndim, b.ndim) > 1:
+        op = "mm" if b.ndim == 2 else "bmm"
+        yield _product(op, 2 * y.numel() * a.shape[-1], op, a, b)
+
+
+def _added(op: str, back: str) -> Callable[..., Iterator[_Part]]:
+    def parts(y: Any, x: Any, a: Any, b: Any, **_: Any) -> Iterator[_Part]:
+        yield _product(op, 2 * y.numel() * a.shape[-1], back, a, b)
+
+    return parts
+
+
+def _einsum(y: Any, equation: Any, *operands: Any) -> Iterator[_Part]:
+    parts = operands[0] if operands and isinstance(operands[0], (list, tuple)) else operands
+    if isinstance(equation, str) and "." not in equation and len(parts) == 2:
+        terms = equation.replace(" ", "").partition("->")[0].split(",")
+        sizes = {
+            name: n
+            for term, x in zip(terms, parts, strict=True)
+            for name, n in zip(term, x.shape, strict=True)
+        }
+        yield _product("bmm", 2 * math.prod(sizes.values()), "bmm", *parts)
+
+
+def _convolution(transposed: bool) -> Callable[..., Iterator[_Part]]:
+    def parts(y: Any, x: Any, weight: Any, *rest: Any, groups: int = 1, **_: Any) -> Iterator[_Part]:
+        places = (x if transposed else y).shape
+        count = 2 * math.prod(weight.shape) * places[0] * math.prod(places[2:])
+        shares = (1, rest[4] if len(rest) > 4 else groups)  # the weight's is counted with all channels
+        yield _product("convolution", count, "convolution_backward", x, weight, shares=shares)
+
+    return parts
+
+
+def _attention(
+    y: Any,
+    layer: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
+    need_weights: bool = True,
+    *_: Any,
+    **__: Any,
+) -> Iterator[_Part]:
+    size, weights = layer.embed_dim, next(layer.parameters())
+    for x in (query, key, value):
+        yield _product("addmm", 2 * x.numel() * size, "mm", x, weights)
+    count = 2 * query.numel() * size
+    yield "addmm", count, "mm", count * (1 + weights.requires_grad) * y[0].requires_grad
+    if need_weights or (layer.training and layer.dropout):
+        steps = key.numel() // key.shape[-1] // max(1, query.numel() // query.shape[-1] // query.shape[0])
+        scores = 2 * query.numel() * steps
+        yield "bmm", 2 * scores, "bmm", 4 * scores * y[0].requires_grad
+
+
+def _recurrent(y: Any, layer: Any, x: Any, *_: Any, **__: Any) -> Iterator[_Part]:
+    if getattr(layer, "mode", "") != "LSTM" and isinstance(x, Tensor):  # one operator without a formula
+        rows = x.numel() // x.shape[-1]
+        for weight in [p for p in layer.parameters() if p.ndim == 2]:
+            yield _product("addmm", 2 * rows * weight.numel(), "mm", weight)
+
+
+_PARTS: dict[str, Callable[..., Iterator[_Part]]] = {
+    "linear": _linear,
+    **dict.fromkeys(("matmul", "mm", "bmm", "__matmul__"), _matmul),
+    "addmm": _added("addmm", "mm"),
+    "baddbmm": _added("baddbmm", "bmm"),
+    "einsum": _einsum,
+    **{f"conv{n}d": _convolution(False) for n in (1, 2)},
+    **{f"conv_transpose{n}d": _convolution(True) for n in (1, 2)},
+    "multi_head_attention_forward": _attention,
+    **dict.fromkeys(("rnn", "rnn_tanh_cell", "lstm_cell", "gru_cell"), _recurrent),
+}
+
+
+class FlopCounterMode(TorchFunctionMode):
+    """Counts within a block.
+
+    >>> import ranvier as rv
+    >>> with FlopCounterMode(display=False) as counter:
+    ...     y = rv.nn.Linear(4, 3)(rv.ones(2, 4))
+    >>> counter.get_total_flops()
+    48
+    """
 
     def __init__(self, mods: Any = None, depth: int = 2, display: bool = True, **settings: Any) -> None:
+        super().__init__()
         self.depth, self.display = depth, display
+        self.flop_counts: dict[str, dict[Any, int]] = defaultdict(lambda: defaultdict(int))
+        self._names: dict[Module, str] = {}
+        self._waiting: list[tuple[list[str], str, int]] = []  # what a backward pass will add
 
     def get_total_flops(self) -> int:
-        return 0
+        return sum(self.flop_counts["Global"].values())
 
     def get_flop_counts(self) -> dict[str, dict[Any, int]]:
-        return {}
+        return {name: dict(counts) for name, counts in self.flop_counts.items()}
+
+    def get_table(self, depth: int | None = None) -> str:
+        """A line for each module that is no deeper: its count and its share."""
+        total = self.get_total_flops()
+        names = [name for name in self.flop_counts if name.count(".") < (depth or self.depth)]
+        sums = {
+            name: sum(self.flop_counts[name].values())
+            for name in sorted(names, key=lambda n: (n != "Global", n))
+        }
+        lines = [f"{name:40} {n:15} {n / max(total, 1):8.2%}" for name, n in sums.items()]
+        return "\n".join([f"{'Module':40} {'FLOP':>15} {'% Total':>8}", *lines])
 
     def __enter__(self) -> FlopCounterMode:
-        raise NotImplementedError("[torch.utils.flop_counter] ranvier does not count operations")
+        self.flop_counts.clear()
+        super().__enter__()
+        return self
 
-    def __exit__(self, *_: Any) -> None:
-        """Never reached."""
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        if self.display:
+            print(self.get_table())
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, name = kwargs or {}, func.__name__
+        if name == "forward" and (isinstance(args[0], (Linear, Convolution)) or any(args[0].children())):
+            push(self)  # a layer as a whole, which tensors without memory ask for
+            try:
+                return func.__wrapped__(*args, **kwargs)
+            finally:
+                pop()
+        result = func(*args, **kwargs)
+        if name in ("backward", "grad"):
+            for names, op, count in self._waiting:
+                self._add(names, op, count)
+            self._waiting.clear()
+        for op, count, back, more in _PARTS[name](result, *args, **kwargs) if name in _PARTS else ():
+            names = self._modules(args)
+            self._add(names, op, count)
+            outputs = result if isinstance(result, tuple) else (result,)
+            if more and any(_grad(y) for y in outputs):
+                self._waiting.append((names, back, more))
+        return result
+
+    def _add(self, names: list[str], op: str, count: int) -> None:
+        for name in names:
+            self.flop_counts[name][getattr(ops.aten, op)] += count
+
+    def _modules(self, args: Any) -> list[str]:
+        """The names of the modules whose forward runs: the first one's class, and the path below it."""
+        frame, running = sys._getframe(2), [x for x in args[:1] if isinstance(x, Module)]
+        while frame is not None:
+            code = frame.f_code
+            module = frame.f_locals.get(code.co_varnames[0]) if code.co_name == "forward" else None
+            if isinstance(module, Module) and module not in running:
+                running.append(module)
+            frame = frame.f_back  # type: ignore[assignment]
+        for module in reversed(running):
+            name = self._names.setdefault(module, type(module).__name__)
+            self._names |= {child: f"{name}.{key}" for key, child in module.named_children()}
+        return ["Global", *(self._names[module] for module in running)]

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -204,7 +205,8 @@ class _Aten:
     def __getattr__(self, name: str) -> _Aten:
         if name.startswith("__") or self._overload:
             raise AttributeError(name)
-        return _Aten(self._name, self._function, name)
+        vars(self)[name] = made = _Aten(self._name, self._function, name)
+        return made
 
     def __str__(self) -> str:
         return f"aten.{self.__name__}"
@@ -233,6 +235,7 @@ _UNNAMED: dict[str, Callable[..., Any]] = {  # operators that no function or met
 }
 
 
+@cache  # programs have tables by operators
 def _aten(name: str) -> _Aten | None:
     """The function or method of this name; `linalg_x` and `special_x` are in the modules of these names.
     An inner one that is not here can be named, as a key of a table, and refuses a call."""
@@ -244,7 +247,7 @@ def _aten(name: str) -> _Aten | None:
         homes, name = [importlib.import_module(f"torch.{module}")], inner
     given = (getattr(home, name, None) for home in homes)
     found: Any = next((f for f in given if callable(f) and not isinstance(f, type)), None)
-    if found is None and name.startswith("_"):
+    if found is None and (name.startswith("_") or name.endswith("_backward")):
         found = absent(f"ops.aten.{name}")
     return None if found is None else _Aten(name, found)
 
