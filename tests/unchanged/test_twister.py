@@ -86,6 +86,19 @@ EXPECTED = {
     "torch.randn(1, generator=torch.manual_seed(2**40 + 17))": [-1.413513],
     "torch._sample_dirichlet(torch.tensor([0.2, 1.0, 7.0]))": [0.047102, 0.106452, 0.846446],
     "torch.multinomial(torch.eye(6)[1], 4, generator=torch.manual_seed(0))": [1, 4, 5, 0],
+    "torch.manual_seed(5) and torch.empty(2, 3).T.uniform_().flatten()": [
+        0.830252,
+        0.819927,
+        0.126111,
+        0.920103,
+        0.90747,
+        0.116645,
+    ],
+    "torch.manual_seed(5) and torch.empty(8, 10)[:, 2:5].normal_(1, 2)[::3, 0]": [
+        0.026438,
+        -0.79827,
+        1.114185,
+    ],
 }
 
 

@@ -20,6 +20,7 @@ from ranvier import Generator
 from ranvier.autograd import random, uniform, wrap
 from ranvier.autograd.recording import refuse
 from ranvier.nn import MultiheadAttention, init
+from ranvier.ops import creation
 from ranvier.ops.neural.dropout import Dropout
 
 _REFUSED = "a draw of PyTorch's random numbers", "leave RANVIER_TORCH_RANDOM unset"
@@ -32,6 +33,8 @@ class Twister:
     >>> Twister(0).uniform(2, "float32")
     array([0.4962566, 0.7682218], dtype=float32)
     """
+
+    apart = False  # whether the elements to be filled have others between them in memory
 
     def __init__(self, seed: int) -> None:
         self._words = np.random.RandomState(seed & 0xFFFFFFFF)  # its seeding is PyTorch's
@@ -59,8 +62,8 @@ class Twister:
 
     def normal(self, n: int, dtype: str, mean: float = 0.0, std: float = 1.0) -> Any:
         """n normal numbers by Box and Muller (1958): below 16 in float64, in pairs; else in blocks of 16, of
-        which the last is drawn anew where n is no multiple."""
-        if n < 16:
+        which the last is drawn anew where n is no multiple, unless the numbers are for elements apart."""
+        if n < 16 or self.apart:
             return (self._singles(n) * std + mean).astype(dtype)
         values, whole = self.uniform(n, dtype), n // 16 * 16
         values[:whole] = _blocks(values[:whole])
@@ -260,6 +263,27 @@ class _Key(np.ndarray[Any, Any]):
     by_memory = False  # whether they are drawn in the order of the input's memory
 
 
+def _in_memory_order(fill: Any) -> Any:
+    """creation._filled that draws in the order of the tensor's memory, and one by one for elements apart."""
+
+    def filled(name: str, x: Any, generator: Any, draw: Any, *parameters: Any) -> Any:
+        array = x._array
+        if parameters or array.flags.c_contiguous:
+            return fill(name, x, generator, draw, *parameters)
+        axes = sorted(range(x.ndim), key=lambda i: -array.strides[i]) if x.ndim != 4 else [*range(4)]
+
+        def drawn(shape: Any) -> Any:
+            Twister.apart = x.ndim != 4 or not array.transpose(0, 2, 3, 1).flags.c_contiguous
+            try:
+                return np.asarray(draw(tuple(shape[i] for i in axes))).transpose(np.argsort(axes))
+            finally:
+                Twister.apart = False
+
+        return fill(name, x, generator, drawn)
+
+    return filled
+
+
 def start() -> None:
     """All Generators draw PyTorch's numbers from now on."""
     fresh = Generator.fresh_key
@@ -299,6 +323,7 @@ def start() -> None:
     _core.random_normal = drawn(_core.random_normal, "normal")
     _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]
     _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
+    creation._filled = _in_memory_order(creation._filled)
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
     uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated
