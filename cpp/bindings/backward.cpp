@@ -172,15 +172,18 @@ class Backward {
       to.own = !on_tensors_;
       return;
     }
-    if (on_tensors_ || PyArray_CheckExact(gradient)) {
-      to.gradient = py::reinterpret_borrow<py::object>(gradient);
-      return;
-    }
-    if (PyObject_TypeCheck(gradient, g_deferred) && to.waits == 1 && is_function(to.node.ptr()) &&
-        is_true(py::object(to.node.attr("takes_deferred"))))
+    if (on_tensors_ || PyArray_CheckExact(gradient) || PyObject_TypeCheck(gradient, g_deferred))
       to.gradient = py::reinterpret_borrow<py::object>(gradient);
     else
       to.gradient = called(add_, py::none(), py::handle(gradient), py::bool_(false));
+  }
+
+  // A Deferred becomes an array, but for a Function that takes it.
+  void settle(Entry& entry) {
+    if (on_tensors_ || !PyObject_TypeCheck(entry.gradient.ptr(), g_deferred)) return;
+    const bool takes = is_function(entry.node.ptr()) && is_true(entry.node.attr("takes_deferred"));
+    if (!takes || is_true(entry.gradient.attr("joins")))
+      entry.gradient = called(entry.gradient.attr("array"));
   }
 
   // A node whose uses have all delivered their gradients.
@@ -191,7 +194,7 @@ class Backward {
     }
     PyObject* node = entry.node.ptr();
     const bool leaf = is_leaf(entry);
-    if (entry.gradient) call_hooks(entry, leaf);
+    if (entry.gradient) settle(entry), call_hooks(entry, leaf);
     if (entry.captured) capture(entry);
     if (restricted_ && !entry.needed) {
       entry.gradient = {};

@@ -1,4 +1,4 @@
-"""The gradient at the maxima of a pool, which is an array only where somebody needs one."""
+"""Gradients that are arrays only where one is needed: at the maxima of a pool, and of parts of a tensor."""
 
 import numpy as np
 import pytest
@@ -209,3 +209,26 @@ def test_twice_through_a_retained_graph():
     once = w.grad.numpy().copy()
     y.backward()
     np.testing.assert_array_equal(w.grad.numpy(), 2 * once)
+
+
+PARTS = [
+    [(slice(None), slice(1, 4)), (..., slice(1))],
+    [rv.tensor(2), 0, (-2, ...)],
+    [(..., -1), (slice(None), slice(3))],
+    [(0, 1), (slice(1, None), 1), 0],
+    [slice(2), slice(1, 3), (..., 0), (None, slice(None), slice(None, None, 2))],
+]
+
+
+@pytest.mark.parametrize("keys", PARTS, ids=str)
+@pytest.mark.parametrize("whole", ["", "before", "after"])
+def test_gradients_of_several_parts(keys, whole, threads):
+    """Of slices side by side, of numbers, and of parts that overlap; also where the whole has a gradient."""
+    x = rv.arange(12.0).reshape(3, 4).requires_grad_()
+    leaf, expected = x * 1, np.full((3, 4), 5.0 if whole else 0)
+    uses = [lambda key=key, i=i: (leaf[key] * (i + 2)).sum() for i, key in enumerate(keys)]
+    uses.insert(0 if whole == "before" else len(uses), lambda: (leaf * 5).sum() if whole else 0)
+    for i, key in enumerate(keys):
+        expected[int(key) if isinstance(key, rv.Tensor) else key] += i + 2
+    sum(use() for use in uses).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), expected)

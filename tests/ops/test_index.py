@@ -232,8 +232,6 @@ ROWS = np.array([True, False, True])
         ([np.int64(1), np.int64(2)], np.array([1, 2])),
         ([[0, 1]] * 40, np.array([[0, 1]] * 40)),  # 32 parts and more
         ([rv.tensor(1)] * 32, np.ones(32, int)),
-        ((..., rv.tensor(-1)), (..., -1)),
-        (rv.tensor(1), 1),
         (([rv.tensor(0), rv.tensor(2)], [1, 2]), ([0, 2], [1, 2])),
         (((0, 1), range(1, 3)), ([0, 1], [1, 2])),
     ],

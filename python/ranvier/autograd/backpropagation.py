@@ -159,8 +159,14 @@ def _as_array(gradient: Any) -> Any:
     return gradient.array() if isinstance(gradient, Deferred) else gradient
 
 
-def _add(held: Any, gradient: Any, own: bool) -> Array:
+def _add(held: Any, gradient: Any, own: bool) -> Any:
     """The sum of the gradient, as an array, and the one that is there; own: in the memory of that."""
+    if isinstance(held, Deferred):
+        if (both := held.plus(gradient)) is not None:
+            return both
+        held, own = held.array(), True
+    if own and isinstance(gradient, Deferred) and gradient.joins and gradient.shape == held.shape:
+        return gradient.added_to(held)
     gradient = _as_array(gradient)
     if type(gradient) is not ndarray:
         gradient = (

@@ -242,6 +242,14 @@ class Deferred:
     """
 
     __slots__ = ()
+    joins = False  # True: it is one until all gradients of the tensor are there, and has these two, too
+    shape: tuple[int, ...]
+
+    def added_to(self, array: Any) -> Any:
+        """The array, which is changed to the sum."""
+
+    def plus(self, other: Any) -> Any:
+        """The sum with another gradient; None where that is one of arrays."""
 
     def array(self) -> Any:
         """The gradient as an array: a new one each time."""

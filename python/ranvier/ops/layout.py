@@ -65,3 +65,65 @@ class AtMaxima(Deferred):
         forward, _, _, arguments, single = self.pool
         maxima = forward(y[None] if single else y, *arguments)[0]
         return AtMaxima(_core.relu_backward(self.dy, maxima), self.where, self.windows, self.pool)
+
+
+_ALL = slice(None)
+
+
+class Parts(Deferred):
+    """The gradient of a tensor of which parts were taken: 0 but for the sum of theirs, in their order."""
+
+    __slots__ = ("channels_last", "parts", "shape")
+    joins = True
+
+    def __init__(self, key: tuple[Any, ...], dy: Array, shape: tuple[int, ...], channels_last: bool) -> None:
+        self.parts, self.shape, self.channels_last = [(key, dy)], shape, channels_last
+
+    def plus(self, other: Any) -> Any:
+        if not isinstance(other, Parts) or self.shape != other.shape:
+            return None
+        self.parts += other.parts
+        return self
+
+    def array(self) -> Array:
+        if len(self.parts) > 1 and not self.channels_last and (whole := self._joined()) is not None:
+            return whole
+        dx = zeros(self.shape, self.parts[0][1].dtype, self.channels_last)
+        key, dy = self.parts[0]
+        fill_part(dx[key if Ellipsis in key else (*key, Ellipsis)], dy)
+        return self.added_to(dx, 1)
+
+    def added_to(self, dx: Array, first: int = 0) -> Array:
+        for key, dy in self.parts[first:]:
+            part = dx[key if Ellipsis in key else (*key, Ellipsis)]
+            if dy.dtype == dx.dtype and dy.dtype.char in "fd":
+                _core.add(part, dy, part)
+            else:
+                part += dy
+        return dx
+
+    def _joined(self) -> Array | None:
+        """The parts side by side, where they are slices along one dimension, and all of them."""
+        slices: Any = [_slice(key, dy, self.shape) for key, dy in self.parts]
+        if None in [place for place, _ in slices] or len({dy.dtype for _, dy in slices}) > 1:
+            return None
+        slices.sort(key=lambda of: of[0])
+        axis, ends = slices[0][0][0], [end for (_, _, end), _ in slices]
+        follow = [(axis, begin) for begin in (0, *ends[:-1])]
+        if [place[:2] for place, _ in slices] != follow or ends[-1] != self.shape[axis]:
+            return None
+        return _core.concatenate([dy for _, dy in slices], axis)
+
+
+def _slice(key: tuple[Any, ...], dy: Array, shape: tuple[int, ...]) -> tuple[Any, Array]:
+    """Dimension, begin and end of a part that is whole along all dimensions before, or None; and the part."""
+    if key and key[0] is ...:
+        key = (*[_ALL] * (len(shape) - len(key) + 1), *key[1:])
+    axis = len(key) - 1
+    if not key or axis >= len(shape) or any(k != _ALL for k in key[:-1]):
+        return None, dy
+    if type(key[-1]) is int:
+        begin = key[-1] % shape[axis]
+        return (axis, begin, begin + 1), np.expand_dims(dy, axis)
+    begin, end, step = key[-1].indices(shape[axis]) if type(key[-1]) is slice else (0, 0, 0)
+    return ((axis, begin, max(begin, end)) if step == 1 and dy.dtype.char in "fd" else None), dy

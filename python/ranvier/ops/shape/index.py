@@ -21,7 +21,7 @@ from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
 from ranvier.autograd.recording import host, recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
-from ranvier.ops.layout import fill_part, zeros
+from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
@@ -45,12 +45,9 @@ class GetItem(Function):
 
     forward = Function._picked
 
-    def backward(self, dy: Array) -> Array:
-        dx = zeros(self.shape, dy.dtype, self.channels_last)
+    def backward(self, dy: Array) -> Parts:
         key = self.key if isinstance(self.key, tuple) else (self.key,)
-        view = key if Ellipsis in key else (*key, Ellipsis)
-        fill_part(dx[view], dy)
-        return dx
+        return Parts(key, dy, self.shape, self.channels_last)
 
 
 class TakeRows(Function):
@@ -118,7 +115,8 @@ class Pick(Function):
         return whole
 
 
-linear(GetItem, TakeRows, Pick)
+linear(GetItem, backward=lambda node, dy: node.backward(dy).array())
+linear(TakeRows, Pick)
 _core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, GetItem))
 
 
