@@ -19,8 +19,7 @@ from ranvier import _core
 
 from benchmarks import machine
 from benchmarks.peers.process import ROOT
-from benchmarks.precision import name_of
-from benchmarks.ways import Ways, until
+from benchmarks.ways import Ways, name_of, until
 
 CASES: list[tuple[Any, ...]] = [
     *(("product", n, n, n) for n in (256, 1024, 2048)),

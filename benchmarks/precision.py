@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +23,7 @@ from benchmarks import machine
 from benchmarks.kernels.bench_conv2d import DEPTHWISE, LAYERS, MORE
 from benchmarks.kernels.bench_matmul import LINEAR, SHAPES
 from benchmarks.peers.process import ROOT
-from benchmarks.ways import OURS, TORCH, Ways, until
+from benchmarks.ways import OURS, TORCH, Ways, name_of, until
 
 LINES = [  # threads, case
     (1, ("product", 1024, 1024, 1024)),
@@ -38,11 +38,6 @@ ATTENTION = [(8, 4, 64, 32), (4, 4, 128, 64), (2, 4, 512, 64), (1, 4, 1024, 64)]
 RECURRENT = [(32, 50, 128), (64, 30, 256)]  # sequences, steps, units
 MNIST = ROOT.parent / "shared" / "data" / "mnist"
 SEEDS = 5
-
-
-def name_of(case: Sequence[Any]) -> str:
-    kind, *sizes = case
-    return f"{kind} {('x' if kind in ('product', 'encoder') else ', ').join(map(str, sizes))}"
 
 
 def beside_torch(rounds: int, end: float) -> None:
@@ -80,7 +75,7 @@ def rows(threads: int, rounds: int, end: float) -> None:
     for case in until(cases(), end):
         found = ways.run(*case)
         base, line = found[OURS[0]], ""
-        for name in OURS[1:]:
+        for name in (name for name in ratios if name in found):
             least, middle = (b / t for b, t in zip(base, found[name], strict=True))
             ratios[name][name_of(case)] = max(least, middle)  # what noise does not explain
             line += f"  {least:5.2f} ({middle:5.2f})"
