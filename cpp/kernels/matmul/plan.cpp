@@ -32,56 +32,13 @@ constexpr int64_t kLine = 64, kInTheSameSets = 256;  // bytes
 constexpr int64_t kManyPanels = 8;                   // which read a strip of b that is not packed
 constexpr int64_t kLinesOfThree = 5;  // twice the lines of a row of three vectors that is not aligned
 
-// The most chains of tiles of three vectors, beside those of two: as a rule, where tiles of three pack
-// b, where rows of b are aligned, so that every other strip of three begins within a line, and where
-// something follows the sums.
-constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
-
 constexpr int64_t kFarApart = 2;  // times the products of rows: what is between them is not fetched
 
 constexpr int64_t kWidest = 512;    // a multiple of the columns of any tile
 constexpr int kGroup = 3;           // strips that a thread packs at once at least
 constexpr int64_t kOwn = 32 << 10;  // elements: packed as soon as half of them are got from another thread
 
-// The chains of all tiles of c, of which each takes the time of kLeastChains at least.
-int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
-  constexpr int64_t kLeastChains = 8;  // two FMAs in each cycle, with a latency of 4
-  const auto panel = [=](int64_t rows) {
-    const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
-    const int64_t whole = vectors / width, rest = vectors % width;
-    if (width == 3 && rest == 1) return (whole - 1) * tile(3) + 2 * tile(2);
-    return whole * tile(width) + tile(rest);
-  };
-  return m / rows * panel(rows) + panel(m % rows);
-}
-
 }  // namespace
-
-// Tiles of three vectors, unless those of two have clearly fewer chains. Two or four vectors of columns have
-// tiles of two without a rest.
-template <class T>
-TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
-  const auto rows_of = [&](int most) {
-    return o.m <= most ? std::max(static_cast<int>(o.m), 1)
-                       : static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
-  };
-  const int rows = rows_of(kernels_.mr), columns = kernels_.nr(rows), of_three = kernels_.rows_of_three;
-  const TileSize usual = {false, kernels_.mr, rows, columns};
-  const int64_t vectors = ceil_div(o.n, kernels_.lanes);
-  if (is_outer(o)) return {false, kernels_.mr, rows, static_cast<int>(o.n)};
-  if (prepacked || of_three == 0 || vectors < 3 || vectors == 4 || o.m < of_three) return usual;
-  const TileSize threes = {true, of_three, rows_of(of_three), 3 * kernels_.lanes};
-  if (threes.rows != of_three && o.m % threes.rows != 0) return usual;
-  const int64_t fewest = chains(o.m, rows, vectors, columns / kernels_.lanes);
-  double most = kFewChains;
-  const int64_t row = std::abs(o.rs_b) * kSize;
-  if (o.cs_b == 1 && std::min(o.k, kernels_.kc) * row > near_b())
-    most = kPackedChains;
-  else if (o.cs_b == 1 && row % kLine == 0)
-    most = kAlignedChains;
-  if (!plain_) most = std::min(most, kFinishedChains);
-  return chains(o.m, threes.rows, vectors, 3) <= most * fewest ? threes : usual;
-}
 
 // Of one product, whose rows are stored one after the other: see outer() in matmul.isa.cpp.
 template <class T>
@@ -244,7 +201,9 @@ int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
   const bool together = kernels_.pairs && !by_columns;  // packed some rows at a time
   // Rows of a b in memory are separate pages: as few as possible at a time, each over all its columns.
-  if (!together && o.cs_b == 1 && o.k * std::abs(o.rs_b) * kSize > 2 * caches.l2) return k_block;
+  // Where b stays there, L2 then has the lines that two strips share for the second.
+  const int64_t twice = pack_b || prepacked ? 4 : 3;  // what L2 holds
+  if (!together && o.cs_b == 1 && 2 * o.k * std::abs(o.rs_b) * kSize > twice * caches.l2) return k_block;
   int64_t most = near_strip() / (std::max(nr, rows) * kSize);
   const int64_t near = together ? 2 * caches.l2 : pack_b ? caches.l2 : caches.l2 / 2;
   if (!by_columns) most = std::min(most, near / (std::min(o.n, nc) * kSize));

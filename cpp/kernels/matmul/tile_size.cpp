@@ -1,0 +1,69 @@
+// Which tiles a product is computed in.
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/integers.h"
+#include "kernels/matmul/plan.h"
+
+namespace ranvier {
+namespace {
+
+// The most chains of tiles of three vectors, beside those of two: as a rule, where tiles of three pack
+// b, where rows of b are aligned, so that every other strip of three begins within a line, and where
+// something follows the sums.
+constexpr double kFewChains = 1.02, kPackedChains = 1.08, kAlignedChains = 0.93, kFinishedChains = 0.96;
+
+// Of tiles of four vectors, where there are registers for many rows of two: rows; the most products.
+constexpr int kRowsOfFour = 6;
+constexpr int64_t kShortChains = 96;
+constexpr int64_t kLine = 64;  // bytes
+
+// The chains of all tiles of c, of which each takes the time of kLeastChains at least.
+int64_t chains(int64_t m, int64_t rows, int64_t vectors, int64_t width) {
+  constexpr int64_t kLeastChains = 8;  // two FMAs in each cycle, with a latency of 4
+  const auto panel = [=](int64_t rows) {
+    const auto tile = [=](int64_t w) { return rows && w ? std::max(rows * w, kLeastChains) : 0; };
+    const int64_t whole = vectors / width, rest = vectors % width;
+    if (width == 3 && rest == 1) return (whole - 1) * tile(3) + 2 * tile(2);
+    return whole * tile(width) + tile(rest);
+  };
+  return m / rows * panel(rows) + panel(m % rows);
+}
+
+}  // namespace
+
+// Tiles of four vectors for few products, where the columns are whole ones: half as many strips read a, and
+// c is stored in longer runs. Else tiles of three, unless those of two have clearly fewer chains. Two or four
+// vectors of columns have tiles of two without a rest.
+template <class T>
+TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
+  const auto rows_of = [&](int most) {
+    return o.m <= most ? std::max(static_cast<int>(o.m), 1)
+                       : static_cast<int>(ceil_div(o.m, ceil_div(o.m, most)));
+  };
+  const int rows = rows_of(kernels_.mr), columns = kernels_.nr(rows), of_three = kernels_.rows_of_three;
+  const TileSize usual = {false, kernels_.mr, rows, columns};
+  const int64_t vectors = ceil_div(o.n, kernels_.lanes);
+  if (is_outer(o)) return {false, kernels_.mr, rows, static_cast<int>(o.n)};
+  const bool in_place = o.cs_b == 1 && o.cs_c == 1 && o.k * std::abs(o.rs_b) * kSize <= near_b();
+  if (kernels_.nr(kRowsOfFour) == 4 * kernels_.lanes && kernels_.many_registers() && !kernels_.pairs &&
+      plain_ && !prepacked && in_place && o.k <= kShortChains && o.m > kRowsOfFour && vectors % 4 == 0)
+    return {false, kRowsOfFour, rows_of(kRowsOfFour), 4 * kernels_.lanes};
+  if (prepacked || of_three == 0 || vectors < 3 || vectors == 4 || o.m < of_three) return usual;
+  const TileSize threes = {true, of_three, rows_of(of_three), 3 * kernels_.lanes};
+  if (threes.rows != of_three && o.m % threes.rows != 0) return usual;
+  const int64_t fewest = chains(o.m, rows, vectors, columns / kernels_.lanes);
+  double most = kFewChains;
+  const int64_t row = std::abs(o.rs_b) * kSize;
+  if (o.cs_b == 1 && std::min(o.k, kernels_.kc) * row > near_b())
+    most = kPackedChains;
+  else if (o.cs_b == 1 && row % kLine == 0)
+    most = kAlignedChains;
+  if (!plain_) most = std::min(most, kFinishedChains);
+  return chains(o.m, threes.rows, vectors, 3) <= most * fewest ? threes : usual;
+}
+
+template TileSize MatmulPlan<float>::tile_of(const Operands<float>& o) const;
+template TileSize MatmulPlan<double>::tile_of(const Operands<double>& o) const;
+
+}  // namespace ranvier
