@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ranvier import Tensor
-from ranvier.nn import Linear, Module
-from ranvier.nn.conv import Convolution
+from ranvier.nn import Module
 from ranvier.torch.dispatch import pop, push
 from ranvier.torch.operators import ops
 from ranvier.torch.overrides import TorchFunctionMode
@@ -156,7 +155,7 @@ class FlopCounterMode(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.__name__
-        if name == "forward" and (isinstance(args[0], (Linear, Convolution)) or any(args[0].children())):
+        if name == "forward" and (hasattr(args[0], "weight") or any(args[0].children())):
             push(self)  # a layer as a whole, which tensors without memory ask for
             try:
                 return func.__wrapped__(*args, **kwargs)
