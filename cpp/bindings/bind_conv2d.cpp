@@ -30,6 +30,33 @@ void init_winograd() {
   allow(ConvAlgorithm::winograd, *wanted == '1');
 }
 
+// Whether x is a picture in C order whose channels are filtered one by one: the result is in that order, too.
+// Images within networks are channels-last.
+bool keeps_planes(const Floats& x, const ConvArguments& a, const ConvShapes& s) {
+  constexpr int64_t kMostColors = 4;
+  return a.groups == s.c && s.k == s.c && s.c > 1 && s.c <= kMostColors && x.is_contiguous();
+}
+
+// The field of run() that is one of an axis.
+template <class A>
+auto one_of(const A& array, int axis, int64_t i) {
+  return viewed(array, [axis, i](auto v) {
+    if (v.data) v.data += i * v.strides[axis], v.shape[axis] = 1;
+    return v;
+  });
+}
+
+// Each channel as an image of its own, whose vectors are pixels: 3 times the speed of vectors of 3 channels.
+Output conv_by_channel(const Floats& x, const Weight& w, const MaybeFloats& bias, ConvArguments a,
+                       const Shape& shape, Conv2dActivation act) {
+  Output y = new_images(x.dtype(), 2, false, shape);
+  a.groups = 1;
+  for (int64_t c = 0; c < shape.sizes[1]; ++c)
+    run<Conv2dForward>(x.dtype(), one_of(x, 1, c), one_of(w, 0, c), one_of(bias, 0, c), one_of(y, 1, c),
+                       a.geometry(), act, conv_algorithms());
+  return y;
+}
+
 // activation(x * w + bias): x (n, c, h, w), w (k, c / groups, r, s), result (n, k, p, q).
 template <int axes>
 Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride, Padding padding,
@@ -40,7 +67,11 @@ Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis s
   const ConvShapes s = conv_shapes(op, x, w, a);
   if (bias) bias.expect_shape({s.k});
   const Conv2dActivation act = conv_activation(activation);
-  ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), x, w, bias);
+  const Shape shape = op.shape(s.n, s.k, s.p, s.q);
+  const bool planes = axes == 2 && !out.given() && keeps_planes(x, a, s);
+  if (planes && x.dtype() == DType::float32 && a.stride[0] == 1 && a.stride[1] == 1)
+    return conv_by_channel(x, w, bias, a, shape, act);
+  ConvResult y(op, out, x.dtype(), shape, planes, x, w, bias);
   run<Conv2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes), a.geometry(),
                      act, conv_algorithms());
   return y.finish();
@@ -128,7 +159,7 @@ Output conv_transpose(const Floats& x, const Weight& w, const MaybeFloats& bias,
   const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
   const ConvShapes s = shapes_of(op, x, w, a);
   if (bias) bias.expect_shape({s.k});
-  ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), x, w, bias);
+  ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), false, x, w, bias);
   run<ConvTranspose2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
                               a.geometry(), conv_algorithms());
   return y.finish();

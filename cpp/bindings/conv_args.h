@@ -79,17 +79,19 @@ ResultWindow result_window(const ConvOp& op, const PerAxis& window, const ConvSh
 
 ConvAlgorithms conv_algorithms();  // as rv.set_winograd() and allow_conv_algorithm() have them
 
-inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape) {  // channels-last
-  return new_images(dtype, op.axes, true, shape);
+inline Output conv_output(const ConvOp& op, DType dtype, const Shape& shape, bool planes = false) {
+  return new_images(dtype, op.axes, !planes, shape);  // channels-last but for planes
 }
 
-// A new y, or the caller's `out`. Where the kernel, which writes contiguous channels, cannot write into that,
-// y is copied to it.
+// A new y (planes: in C order), or the caller's `out`. Where the kernel, which writes contiguous channels,
+// cannot write into that, y is copied to it.
 class ConvResult {
  public:
   template <class... In>
-  ConvResult(const ConvOp& op, const Out& out, DType dtype, const Shape& shape, const In&... apart)
-      : dtype_(dtype), y_(out.given() ? out.shaped(dtype, shape, apart...) : conv_output(op, dtype, shape)) {
+  ConvResult(const ConvOp& op, const Out& out, DType dtype, const Shape& shape, bool planes,
+             const In&... apart)
+      : dtype_(dtype),
+        y_(out.given() ? out.shaped(dtype, shape, apart...) : conv_output(op, dtype, shape, planes)) {
     if (!writes_directly()) own_ = conv_output(op, dtype, shape);
   }
   const Output& array() const { return own_ ? *own_ : y_; }

@@ -126,3 +126,22 @@ def test_wrong_types():
         TypeError, match=r"\[conv2d\] got stride 1.5; expected an integer or a pair of integers"
     ):
         ops.conv2d(x, w, stride=1.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stride", [1, (1, 2)])
+@pytest.mark.parametrize(("colors", "keeps"), [(2, True), (3, True), (4, True), (5, False)])
+def test_filters_of_each_color_keep_a_picture_in_c_order(dtype, stride, colors, keeps):
+    rng = np.random.default_rng(colors)
+    x, w = (rng.standard_normal(s).astype(dtype) for s in ((2, colors, 9, 8), (colors, 1, 3, 3)))
+    w, b = rv.from_numpy(w), rv.from_numpy(rng.standard_normal(colors).astype(dtype))
+    last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    y, z = (rv.conv2d(rv.from_numpy(a), w, b, stride, 1, 1, colors) for a in (x, last))
+    assert (y.is_contiguous(), z.is_contiguous()) == (keeps, False)
+    assert (y.numpy() == z.numpy()).all()
+    step = rv.compile(lambda x: rv.conv2d(x * 1.0, w, b, stride, 1, 1, colors).relu())
+    for factor in (1, 2, 3, -1):
+        given = rv.from_numpy(x * dtype(factor))
+        expected = rv.conv2d(given, w, b, stride, 1, 1, colors).relu()
+        got = step(given)
+        assert got.is_contiguous() == keeps and (got.numpy() == expected.numpy()).all()
