@@ -144,4 +144,5 @@ def test_filters_of_each_color_keep_a_picture_in_c_order(dtype, stride, colors, 
         given = rv.from_numpy(x * dtype(factor))
         expected = rv.conv2d(given, w, b, stride, 1, 1, colors).relu()
         got = step(given)
-        assert got.is_contiguous() == keeps and (got.numpy() == expected.numpy()).all()
+        assert got.is_contiguous() == keeps
+        assert (got.numpy() == expected.numpy()).all()
