@@ -14,14 +14,14 @@ import torch
 import torch._dynamo.config
 from torch._dynamo import allow_in_graph, disable
 from torch.distributed.rpc import RRef
-from torch.fx import GraphModule, symbolic_trace
+from torch.fx import Transformer, replace_pattern
 
-def annotated(x: Optional[GraphModule], y: "GraphModule[int]") -> GraphModule | None: ...
+def annotated(x: Optional[Transformer], y: "Transformer[int]") -> Transformer | None: ...
 
-class Derived(GraphModule): ...
+class Derived(Transformer): ...
 
 torch._dynamo.config.suppress_errors = True
-assert not isinstance(torch.nn.Linear(2, 2), GraphModule)
+assert not isinstance(torch.nn.Linear(2, 2), Transformer)
 assert allow_in_graph(annotated) is annotated is disable(annotated) is disable()(annotated)
 assert not torch.compiler.is_compiling() and not torch._dynamo.is_compiling()
 with torch.compiler.set_stance("force_eager"):
@@ -29,7 +29,7 @@ with torch.compiler.set_stance("force_eager"):
 assert not hasattr(torch, "not_a_name") and importlib.util.find_spec("torch.not_a_name") is None
 assert not any(hasattr(torch.special, name) for name in ("ops", "nn"))  # modules of ranvier alone
 assert torch.ops is not torch.Tensor and torch.zeros(2).layout is not torch.sparse_coo
-uses = Derived, GraphModule, symbolic_trace, RRef, torch.sparse.softmax, torch._dynamo.explain
+uses = Derived, Transformer, replace_pattern, RRef, torch.sparse.softmax, torch._dynamo.explain
 for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
     try:
         use(1)
@@ -42,7 +42,7 @@ for use in (*uses, torch.sparse_csr_tensor, torch.export.export):
 
 def test_names_that_stay_out_are_imported_and_refused_when_called() -> None:
     lines = printed("-c", _CODE).splitlines()
-    assert lines[0] == "[torch.fx.GraphModule] ranvier leaves it out: there are no graphs of modules"
+    assert lines[0] == "[torch.fx.Transformer] ranvier leaves it out: there are no graphs of modules"
     assert lines[4] == "[torch.sparse.softmax] ranvier leaves it out: all tensors are dense"
     assert all("] ranvier leaves it out: " in line for line in lines)
 
@@ -62,9 +62,10 @@ assert len({Replicate(), Replicate(), Partial()}) == 2 and repr(Shard(2)) == "Sh
 assert guard_or_false(2 > 1) and not statically_known_true(0)
 guards = "cuda.is_current_stream_capturing xpu.is_current_stream_capturing _dynamo.utils.is_compiling"
 guards += " utils._python_dispatch.is_traceable_wrapper_subclass _C._are_functorch_transforms_active"
-guards += " _subclasses.fake_tensor.is_fake fx._symbolic_trace.is_fx_tracing _C._dispatch_has_kernel"
+guards += " _subclasses.fake_tensor.is_fake fx.experimental.is_fx_tracing _C._dispatch_has_kernel"
 guards += " backends.cuda.is_flash_attention_available"
 assert not any(eval(f"torch.{guard}()") for guard in guards.split())
+assert "fbgemm" not in torch.backends.quantized.supported_engines and [*torch.sparse_coo] == []
 assert not torch._C._has_mkldnn and not isinstance(1, DTensor)
 
 @torch._dynamo.substitute_in_graph(len)
@@ -90,7 +91,7 @@ def test_names_that_are_only_imported_and_guards() -> None:
     assert printed("-m", "ranvier.torch", "-c", _UNUSED).splitlines() == ["passed on", "[0.0, 1.0, 2.0, 3.0]"]
 
 
-@pytest.mark.parametrize("path", ["fx", "fx.Node", "sparse_coo", "_dynamo.config"])
+@pytest.mark.parametrize("path", ["fx.passes", "fx.passes.shape_prop", "sparse_coo", "_dynamo.config"])
 def test_the_reason_is_that_of_the_longest_path(path: str) -> None:
     from ranvier.torch.absent import why
 

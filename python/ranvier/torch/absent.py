@@ -50,6 +50,9 @@ class _Absent(type):
     def __getitem__(cls, key: Any) -> Any:
         return cls
 
+    def __iter__(cls) -> Any:  # else Python asks for item 0, 1, 2 ... without end
+        return iter(())
+
 
 @cache  # libraries ask for a type at each call: isinstance(x, torch.fx.Proxy)
 def absent(path: str) -> Any:

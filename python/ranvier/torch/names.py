@@ -32,6 +32,13 @@ FILES = {
     "distributed.distributed_c10d": "ranvier.torch.processes",
     "distributions": "ranvier.distributions.left_out",
     "futures": "ranvier.torch.futures",
+    **dict.fromkeys(
+        (
+            f"fx{name}"
+            for name in ("", "._symbolic_trace", ".graph", ".graph_module", ".interpreter", ".node", ".proxy")
+        ),
+        "ranvier.torch.fx",
+    ),
     "jit": "ranvier.torch.scripts",
     "jit.annotations": "typing",
     "library": "ranvier.torch.library",
@@ -304,6 +311,10 @@ FLAT = "images have two dimensions"
 _DENSE = "all tensors are dense"
 _GPU = "there is no GPU"
 _GRAPHS = "there are no graphs of modules"
+_FX = """
+    _compatibility _pytree annotate config experimental immutable_collections operator_schemas passes
+    subgraph_rewriter tensor_type traceback Transformer CodeGen ProxyableClassMeta replace_pattern
+"""
 _DATA = "ImageFolder reads folders of images"
 OUT = {
     "PyTorchFileReader": "torch.load reads files",
@@ -333,11 +344,9 @@ OUT = {
     "distributed.nn": "torch.distributed's calls have no gradients",
     "distributed.rpc": "processes exchange tensors with torch.distributed only",
     "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
-    "fx": _GRAPHS,
+    **{f"fx.{name}": _GRAPHS for name in _FX.split()},
     "hub.download_url_to_file": "nothing is downloaded here",
-    "jit.RecursiveScriptModule": "there is no TorchScript",
     "jit.ScriptFunction": "there is no TorchScript",
-    "jit.ScriptModule": "there is no TorchScript",
     "jit.TracingCheckError": "torch.jit.trace stays out",
     "jit._get_trace_graph": "torch.jit.trace stays out",
     "jit.freeze": "torch.jit.script gives the module itself",

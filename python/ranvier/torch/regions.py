@@ -214,12 +214,12 @@ def deform_conv2d(
         axes.append((np.arange(steps) * s - p)[:, None] + np.arange(number) * d)  # (places, taps)
     (h, r), (w, t) = axes[0].shape, axes[1].shape
     expected = (n, each * 2 * r * t, h, w)
-    wrong = use_mask and mask.shape != (n, each * r * t, h, w)
-    if offset.shape != expected or wrong or c % each or c % groups or count % groups or depth * groups != c:
-        raise OpError(
-            f"[deform_conv2d] got input {input.shape}, weight {weight.shape}, offset {offset.shape}, mask "
-            f"{mask.shape}, groups {groups} and {each}; expected offset {expected} and a mask of half of it"
-        )
+    wrong = offset.shape != expected and f"the shape of the offset, {offset.shape}; expected {expected}"
+    if not wrong and use_mask and mask.shape != (n, each * r * t, h, w):
+        wrong = f"mask {mask.shape}: mask.shape[1] is not valid; expected {each * r * t}"
+    if wrong or c % each or c % groups or count % groups or depth * groups != c:
+        sizes = f"input {input.shape}, weight {weight.shape}, groups {groups} and {each}; expected multiples"
+        raise OpError(f"[deform_conv2d] got {wrong or sizes}")
     rows, columns = np.broadcast_arrays(axes[0][:, None, :, None], axes[1][None, :, None])
     grid = rv.from_numpy(
         np.stack([columns, rows], -1).reshape(1, h * w, r * t, 2).astype(offset.detach().numpy().dtype)
@@ -229,11 +229,15 @@ def deform_conv2d(
     read = in_pixels.apply(input.reshape(n * each, c // each, *size), moved)
     if use_mask:
         read = read * mask.reshape(n * each, 1, r * t, h * w).transpose(2, 3)
-    read = read.reshape(n, groups, depth, h * w, r * t).permute(1, 0, 3, 4, 2).reshape(groups, n * h * w, -1)
+    read = (
+        read.reshape(n, groups, depth, h * w, r * t)
+        .permute(1, 0, 3, 4, 2)
+        .reshape(groups, n * h * w, r * t * depth)
+    )
     taps = (
         weight.reshape(groups, count // groups, depth, r * t)
         .permute(0, 3, 2, 1)
-        .reshape(groups, -1, count // groups)
+        .reshape(groups, r * t * depth, count // groups)
     )
     y = (read @ taps).reshape(groups, n, h, w, count // groups).permute(1, 0, 4, 2, 3)
     return y.reshape(n, count, h, w) + bias.reshape(-1, 1, 1)

@@ -1,15 +1,67 @@
-"""torch.jit beside `script`: what programs call that run as Python, too."""
+"""torch.jit: what programs call that run as Python. A scripted module is a copy with the same weights."""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
+import itertools
 import typing
 from collections.abc import Iterator
 from types import UnionType
 from typing import Any, NamedTuple
 
+import ranvier.nn as nn
+from ranvier.torch import files
 from ranvier.torch.futures import Future as Future
+
+
+class ScriptModule(nn.Module):
+    """A module as `script` gives it: of a class derived from this one and from its own."""
+
+    _scripted: Any = None  # its own class
+
+    def save(self, f: Any, **settings: Any) -> None:
+        """Writes it whole; see :func:`save`."""
+        save(self, f)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        plain = self._scripted.__new__(self._scripted)
+        plain.__setstate__(dict(self.__dict__))
+        return script, (plain,)
+
+
+RecursiveScriptModule = ScriptModule
+
+
+def script(obj: Any, *args: Any, **settings: Any) -> Any:
+    """A module as a copy with the same parameters and buffers, which runs as Python; else the object itself.
+
+    >>> layer = nn.Linear(1, 1)
+    >>> script(layer).weight is layer.weight
+    True
+    """
+    if not _is(obj, nn.Module) or _is(obj, ScriptModule):
+        return obj
+    kept = {id(x): x for x in itertools.chain(obj.parameters(), obj.buffers())}
+    cls = type(obj)
+    kind: Any = type(cls.__name__, (ScriptModule, cls), {"_scripted": cls, "__module__": cls.__module__})
+    made = kind.__new__(kind)
+    made.__setstate__(dict(copy.deepcopy(obj, kept).__dict__))
+    return made
+
+
+def save(m: Any, f: Any, _extra_files: Any = None) -> None:
+    """Writes a scripted module whole, for :func:`load`. There is no TorchScript: PyTorch does not read it."""
+    files.save(m, f)
+
+
+def load(f: Any, map_location: Any = None, _extra_files: Any = None, **settings: Any) -> Any:
+    """A module from a file of :func:`save`, whose pickle is run: of files that are trusted only."""
+    return files.load(f, map_location, weights_only=False)
+
+
+_is = importlib.import_module("builtins").isinstance
 
 
 class Attribute(NamedTuple):
@@ -42,9 +94,6 @@ def isinstance(obj: Any, target_type: Any) -> bool:
     if kind is dict:
         return all(isinstance(k, inner[0]) and isinstance(v, inner[1]) for k, v in obj.items())
     return kind not in (list, tuple) or all(isinstance(x, inner[0]) for x in obj)
-
-
-_is = importlib.import_module("builtins").isinstance
 
 
 def fork(func: Any, *args: Any, **settings: Any) -> Future:

@@ -95,8 +95,7 @@ _NO = """
 # decorators that give the function itself
 _SAME = """
     _jit_internal._copy_to_script_wrapper _jit_internal._overload _jit_internal._overload_method
-    _dynamo.forbid_in_graph _dynamo.nonstrict_trace distributed.rpc.api._require_initialized fx.wrap
-    fx._symbolic_trace.wrap
+    _dynamo.forbid_in_graph _dynamo.nonstrict_trace distributed.rpc.api._require_initialized
     jit._overload jit._overload_method jit.interface jit.optimize_for_inference jit.freeze
     jit.script_if_tracing jit.annotations.ignore utils._config_module.install_config_module
 """
@@ -104,7 +103,6 @@ _OPTIONAL = "amp.custom_bwd amp.custom_fwd amp.autocast_mode.custom_bwd amp.auto
 # decorators with settings: they give one that gives the function itself
 _MARKS = """
     _decomp.register_decomposition _dynamo.substitute_in_graph fx._compatibility.compatibility
-    fx.node.has_side_effect
 """
 # calls that do nothing
 _NOTHING = """
@@ -144,7 +142,7 @@ OTHERS = {
     "get_autocast_gpu_dtype": "ranvier.torch.machine.autocast_dtype",
     **{
         f"nn.functional.{name}": f"ranvier.torch.inner.{name}"
-        for name in ("softmin", "upsample", "upsample_bilinear", "upsample_nearest")
+        for name in ("max_pool3d", "softmin", "upsample", "upsample_bilinear", "upsample_nearest")
     },
     "nn.utils.parametrize.cached": "ranvier.torch.scripts.optimized_execution",
     **{f"{home}.{n}": f"ranvier.torch.processes.{n}" for home in _SHARD_HOMES for n in _SHARDS.split()},

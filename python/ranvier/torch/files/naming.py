@@ -12,7 +12,7 @@ import ranvier._core as _core
 from ranvier import nn
 from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import KNOWN, Known
-from ranvier.torch.finder import _homes, _value
+from ranvier.torch.finder import _homes, _is_installed, _value
 
 # the file of torch.nn.modules that has a layer, by its name: the first row that fits
 _FILES = {
@@ -81,7 +81,8 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
     path = f"{module}.{name}"
     if path in CLASSES:
         return CLASSES[path]
-    if module.partition(".")[0] not in ("torch", "torchvision"):
+    root = module.partition(".")[0]
+    if root not in ("torch", "torchvision") or _is_installed(root):
         return otherwise(module, name)
     if path in KNOWN:
         value = KNOWN[path]

@@ -1,0 +1,211 @@
+"""Modules that run a graph: GraphModule by its code, Interpreter node by node."""
+
+from __future__ import annotations
+
+import copy
+import types
+from typing import Any
+
+import ranvier.nn as nn
+from ranvier import Tensor
+from ranvier.torch.fx.nodes import Graph, Node, map_arg
+from ranvier.torch.fx.tracing import Tracer
+
+_USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
+
+
+def _copy_attr(from_module: Any, to_module: Any, target: str) -> None:
+    """Gives a module what another one has at a path."""
+    *path, name = target.split(".")
+    for part in path:
+        from_module = getattr(from_module, part)
+        if not hasattr(to_module, part):
+            setattr(to_module, part, nn.Module())
+        to_module = getattr(to_module, part)
+    value = getattr(from_module, name)
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        to_module.register_buffer(name, value)
+    else:
+        setattr(to_module, name, value)
+
+
+class _CodeOnlyModule(nn.Module):
+    """The attributes of a module alone."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        super().__init__()
+        self.__dict__ = body
+
+
+class GraphModule(nn.Module):
+    """A module whose forward is a graph: it has those layers and parameters of root that the graph names.
+
+    >>> import ranvier as rv
+    >>> class Twice(nn.Module):
+    ...     def forward(self, x):
+    ...         return x + x
+    >>> module = symbolic_trace(Twice())
+    >>> module(rv.ones(1)), [node.name for node in module.graph.nodes]
+    (tensor([2.]), ['x', 'add', 'output'])
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> GraphModule:
+        base = next(kind for kind in cls.__mro__ if not vars(kind).get("_is_of_one", False))
+        own = types.new_class(cls.__name__, (base,), {}, lambda body: body.update(_is_of_one=True))
+        own.__module__ = __name__
+        return super().__new__(own)
+
+    def __init__(self, root: Any, graph: Graph, class_name: str = "GraphModule") -> None:
+        super().__init__()
+        type(self).__name__ = class_name
+        named = [node.target for node in graph.nodes if node.op in ("get_attr", "call_module")]
+        if isinstance(root, nn.Module):
+            self.training = root.training
+            for target in dict.fromkeys(named):
+                _copy_attr(root, self, target)
+        else:
+            for target in sorted(dict.fromkeys(named), key=lambda path: path.count(".")):
+                self.add_submodule(target, root[target])
+        self.graph = graph
+        self._tracer_cls = None
+        if graph._tracer_cls and "<locals>" not in graph._tracer_cls.__qualname__:
+            self._tracer_cls = graph._tracer_cls
+        self.meta: dict[str, Any] = {}
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    @graph.setter
+    def graph(self, g: Graph) -> None:
+        self._graph = g
+        g.owning_module = self
+        self.recompile()
+
+    def recompile(self) -> Any:
+        """Makes the code of the graph forward; needed after changes of the graph."""
+        made = self._graph.python_code("self")
+        self._code = made.src
+        exec(compile(made.src, "<graph>", "exec"), made.globals)
+        type(self).forward = made.globals["forward"]  # type: ignore[method-assign]
+        return made
+
+    code = property(lambda self: self._code)
+
+    def print_readable(self, print_output: bool = True, **settings: Any) -> str:
+        if print_output:
+            print(self._code)
+        return self._code
+
+    def add_submodule(self, target: str, m: Any) -> bool:
+        """Gives it a layer, or a value, at a path."""
+        *path, name = target.split(".")
+        place: Any = self
+        for part in path:
+            if not hasattr(place, part):
+                setattr(place, part, nn.Module())
+            place = getattr(place, part)
+        setattr(place, name, m)
+        return True
+
+    def delete_submodule(self, target: str) -> bool:
+        owner, _, name = target.rpartition(".")
+        delattr(self.get_submodule(owner), name)
+        return True
+
+    def delete_all_unused_submodules(self) -> None:
+        """Deletes layers that the graph does not call."""
+        used = [f"{node.target}." for node in self._graph.nodes if node.op in ("call_module", "get_attr")]
+        for path in [name for name, _ in self.named_modules() if name]:
+            needed = any(name.startswith(f"{path}.") or f"{path}.".startswith(name) for name in used)
+            if not needed and path in dict(self.named_modules()):
+                self.delete_submodule(path)
+
+    def __deepcopy__(self, memo: Any) -> GraphModule:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        body: Any = _CodeOnlyModule(copy.deepcopy(self.__dict__, memo))
+        GraphModule.__init__(made, body, body._graph, type(self).__name__)
+        made.meta, made.training = body.meta, self.training
+        return made
+
+    def __reduce__(self) -> Any:
+        base = next(kind for kind in type(self).__mro__ if not vars(kind).get("_is_of_one", False))
+        return _made_again, (base, type(self).__name__), dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.graph = self._graph
+
+
+def _made_again(kind: Any, name: str) -> GraphModule:
+    made = kind.__new__(kind)
+    type(made).__name__ = name
+    return made
+
+
+def symbolic_trace(root: Any, concrete_args: dict[str, Any] | None = None) -> GraphModule:
+    """A module or function as a module that runs the graph of its calls.
+
+    >>> print(symbolic_trace(lambda x, y: (x * y).tanh()).code)
+    def forward(self, x, y):
+        mul = x * y;  x = y = None
+        tanh = mul.tanh();  mul = None
+        return tanh
+    <BLANKLINE>
+    """
+    tracer = Tracer()
+    graph = tracer.trace(root, concrete_args)
+    name = type(root).__name__ if isinstance(root, nn.Module) else root.__name__
+    return GraphModule(tracer.root, graph, name)
+
+
+class Interpreter:
+    """Runs a graph node by node; subclasses change what a kind of nodes does."""
+
+    def __init__(self, module: Any, garbage_collect_values: bool = True, graph: Graph | None = None) -> None:
+        self.module, self.graph = module, graph or module.graph
+        self.env: dict[Node, Any] = {}
+
+    def run(self, *args: Any, initial_env: dict[Node, Any] | None = None, **settings: Any) -> Any:
+        """The result for these arguments."""
+        self.env, self._given = dict(initial_env or {}), iter(args)
+        for node in self.graph.nodes:
+            if node not in self.env:
+                self.env[node] = self.run_node(node)
+            if node.op == "output":
+                return self.env[node]
+        return None
+
+    def run_node(self, n: Node) -> Any:
+        args, kwargs = self.fetch_args_kwargs_from_env(n)
+        return getattr(self, n.op)(n.target, args, kwargs)
+
+    def fetch_args_kwargs_from_env(self, n: Node) -> tuple[Any, Any]:
+        return map_arg((n.args, n.kwargs), lambda used: self.env[used])
+
+    def fetch_attr(self, target: str) -> Any:
+        value = self.module
+        for name in target.split("."):
+            value = getattr(value, name)
+        return value
+
+    def placeholder(self, target: str, args: Any, kwargs: Any) -> Any:
+        if target.startswith("*"):
+            return list(self._given)
+        return next(self._given, *args)
+
+    def get_attr(self, target: str, args: Any, kwargs: Any) -> Any:
+        return self.fetch_attr(target)
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        return target(*args, **kwargs)
+
+    def call_method(self, target: str, args: Any, kwargs: Any) -> Any:
+        return getattr(args[0], target)(*args[1:], **kwargs)
+
+    def call_module(self, target: str, args: Any, kwargs: Any) -> Any:
+        return self.fetch_attr(target)(*args, **kwargs)
+
+    def output(self, target: str, args: Any, kwargs: Any) -> Any:
+        return args[0]

@@ -1,0 +1,371 @@
+"""Nodes, each a call whose arguments may be other nodes, and graphs of them."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import keyword
+import re
+from collections.abc import Callable, Iterator
+from functools import partialmethod
+from typing import Any
+
+OPS = frozenset({"placeholder", "get_attr", "call_function", "call_method", "call_module", "output", "root"})
+Target = Callable[..., Any] | str
+_READ = ("self", "torch")  # by the code
+_effects: set[Any] = set()
+
+
+def has_side_effect(fn: Any) -> Any:
+    """Marks a function whose calls stay though nothing uses their results; a decorator."""
+    _effects.add(fn)
+    return fn
+
+
+def map_aggregate(a: Any, fn: Callable[[Any], Any]) -> Any:
+    """The lists, tuples, dicts and slices of an argument with fn of all that is in them."""
+    if isinstance(a, tuple):
+        items = [map_aggregate(x, fn) for x in a]
+        return type(a)(*items) if hasattr(a, "_fields") else tuple(items)
+    if isinstance(a, list):
+        return [map_aggregate(x, fn) for x in a]
+    if isinstance(a, dict):
+        return {key: map_aggregate(x, fn) for key, x in a.items()}
+    if isinstance(a, slice):
+        return slice(*(map_aggregate(x, fn) for x in (a.start, a.stop, a.step)))
+    return fn(a)
+
+
+def map_arg(a: Any, fn: Callable[[Node], Any]) -> Any:
+    """An argument with fn of each Node in it."""
+    return map_aggregate(a, lambda x: fn(x) if isinstance(x, Node) else x)
+
+
+class Node:
+    """A call in a graph. users: the nodes that take its result."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        name: str,
+        op: str,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        return_type: Any = None,
+    ) -> None:
+        self.graph, self.name, self.op, self.target, self.type = graph, name, op, target, return_type
+        self.users: dict[Node, None] = {}
+        self._inputs: dict[Node, None] = {}
+        self.meta: dict[str, Any] = {}
+        self.stack_trace: str | None = None
+        self._prev = self._next = self
+        self._erased = False
+        self._args, self._kwargs = args, kwargs
+        self._take(args, kwargs)
+
+    def _take(self, args: Any, kwargs: Any) -> None:
+        for node in self._inputs:
+            node.users.pop(self, None)
+        self._inputs = {}
+        self._args = map_arg(tuple(args), self._use)
+        self._kwargs = map_arg(dict(kwargs), self._use)
+
+    def _use(self, node: Node) -> Node:
+        self._inputs[node] = node.users[self] = None
+        return node
+
+    args = property(lambda self: self._args, lambda self, args: self._take(args, self._kwargs))
+    kwargs = property(lambda self: self._kwargs, lambda self, kwargs: self._take(self._args, kwargs))
+    prev = property(lambda self: self._prev)
+    next = property(lambda self: self._next)
+    all_input_nodes = property(lambda self: list(self._inputs))
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def _unlink(self) -> None:
+        self._prev._next, self._next._prev = self._next, self._prev
+
+    def prepend(self, x: Node) -> None:
+        """Moves x before this node."""
+        if x is self:
+            return
+        x._unlink()
+        x._prev, x._next = self._prev, self
+        self._prev._next = self._prev = x
+
+    def append(self, x: Node) -> None:
+        """Moves x after this node."""
+        self._next.prepend(x)
+
+    def update_arg(self, idx: int, arg: Any) -> None:
+        self.args = (*self.args[:idx], arg, *self.args[idx + 1 :])
+
+    def insert_arg(self, idx: int, arg: Any) -> None:
+        self.args = (*self.args[:idx], arg, *self.args[idx:])
+
+    def update_kwarg(self, key: str, arg: Any) -> None:
+        self.kwargs = {**self.kwargs, key: arg}
+
+    def replace_input_with(self, old_input: Node, new_input: Node) -> None:
+        self._take(*map_arg((self._args, self._kwargs), lambda n: new_input if n is old_input else n))
+
+    def replace_all_uses_with(
+        self, replace_with: Node, delete_user_cb: Any = lambda user: True, *, propagate_meta: bool = False
+    ) -> list[Node]:
+        """Gives all users another node in place of this one; those that were changed."""
+        if propagate_meta:
+            replace_with.meta.update(self.meta)
+        changed = [user for user in self.users if delete_user_cb(user)]
+        for user in changed:
+            user.replace_input_with(self, replace_with)
+        return changed
+
+    def is_impure(self, impure_random: bool = True) -> bool:
+        """Whether it stays though nothing uses it."""
+        if self.op == "call_module" and self.graph.owning_module is not None:
+            return getattr(self.graph.owning_module.get_submodule(self.target), "_is_impure", False)
+        effect = self.target in _effects or getattr(self.target, "__name__", "").startswith("_assert")
+        return self.op in ("placeholder", "output") or (self.op == "call_function" and effect)
+
+    def format_node(self) -> str:
+        """A line of `print(graph)`."""
+        if self.op == "placeholder":
+            default = f"(default={self.args[0]!r})" if self.args else ""
+            return (
+                f"%{self.name} : [num_users={len(self.users)}] = placeholder[target={self.target}]{default}"
+            )
+        target = self.target if isinstance(self.target, str) else qualified(self.target)
+        if self.op == "output":
+            return f"return {self.args[0]!r}"
+        head = f"%{self.name} : [num_users={len(self.users)}] = {self.op}[target={target}]"
+        args = map_arg((self.args, self.kwargs), _Shown)
+        return head if self.op == "get_attr" else f"{head}(args = {args[0]!r}, kwargs = {args[1]!r})"
+
+
+def qualified(function: Any) -> str:
+    return f"{function.__module__.lstrip('_')}.{getattr(function, '__qualname__', function.__name__)}"
+
+
+class _Shown:
+    """The name of a node, in a text or a pickle."""
+
+    def __init__(self, node: Node) -> None:
+        self.name = node.name
+
+    def __repr__(self) -> str:
+        return f"%{self.name}"
+
+
+class _Nodes:
+    """The nodes of a graph in order. While they are walked, nodes may be added and erased."""
+
+    def __init__(self, graph: Graph, step: str = "_next") -> None:
+        self.graph, self.step = graph, step
+
+    def __iter__(self) -> Iterator[Node]:
+        root = self.graph._root
+        at = getattr(root, self.step)
+        while at is not root:
+            if not at._erased:
+                yield at
+            at = getattr(at, self.step)
+
+    def __reversed__(self) -> Iterator[Node]:
+        return iter(_Nodes(self.graph, "_prev" if self.step == "_next" else "_next"))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Place:
+    """Where a graph adds nodes: from the call on, to the end of the block."""
+
+    def __init__(self, graph: Graph, before: Node) -> None:
+        self.graph, self.old = graph, graph._before
+        graph._before = before
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None:
+        self.graph._before = self.old
+
+
+class Names:
+    """Names of a graph's nodes, and of what its code reads: none is given twice."""
+
+    def __init__(self) -> None:
+        self.used: set[str] = set()
+        self.counts: dict[str, int] = {}
+
+    def made(self, wanted: str) -> str:
+        name = re.sub(r"\W+", "_", wanted) or "_unnamed"
+        name = f"_{name}" if name[0].isdigit() else name
+        base, number = re.fullmatch(r"(\w*?)(?:_(\d+))?", name).groups()  # type: ignore[union-attr]
+        taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in _READ
+        count = self.counts.get(base, 0) if number is None or name in self.used else int(number)
+        while name in self.used or taken:
+            count, taken = count + 1, False
+            name = f"{base}_{count}"
+        self.used.add(name)
+        self.counts[base] = count
+        return name
+
+
+class Graph:
+    """Calls in the order in which they run.
+
+    >>> graph = Graph()
+    >>> x = graph.placeholder("x")
+    >>> _ = graph.output(graph.call_function(max, (x, 3)))
+    >>> print(graph.python_code("self").src)
+    def forward(self, x):
+        max_1 = max(x, 3);  x = None
+        return max_1
+    <BLANKLINE>
+    """
+
+    def __init__(self, owning_module: Any = None, tracer_cls: Any = None, tracer_extras: Any = None) -> None:
+        self._root = self._before = Node(self, "", "root", "", (), {})
+        self._names = Names()
+        self.owning_module, self._tracer_cls = owning_module, tracer_cls
+
+    nodes = property(_Nodes)
+
+    def create_node(
+        self,
+        op: str,
+        target: Any,
+        args: Any = None,
+        kwargs: Any = None,
+        name: Any = None,
+        type_expr: Any = None,
+    ) -> Node:
+        if op not in OPS:
+            raise ValueError(f"[create_node] got op {op!r}; expected one of {sorted(OPS)}")
+        name = self._names.made(name or self._target_to_str(target))
+        node = Node(self, name, op, target, args or (), kwargs or {}, type_expr)
+        self._before.prepend(node)
+        return node
+
+    def _target_to_str(self, target: Any) -> str:
+        text = target if isinstance(target, str) else target.__name__
+        text = text[2:-2] if text[:2] == text[-2:] == "__" else text
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text.replace(".", "_")).lower()
+
+    def placeholder(
+        self, name: str, type_expr: Any = None, default_value: Any = inspect.Parameter.empty
+    ) -> Node:
+        args = () if default_value is inspect.Parameter.empty else (default_value,)
+        return self.create_node("placeholder", name, args, type_expr=type_expr)
+
+    get_attr = partialmethod(create_node, "get_attr")
+    call_module = partialmethod(create_node, "call_module")
+    call_method = partialmethod(create_node, "call_method")
+    call_function = partialmethod(create_node, "call_function")
+
+    def output(self, result: Any, type_expr: Any = None) -> Node:
+        return self.create_node("output", "output", (result,), type_expr=type_expr)
+
+    def output_node(self) -> Node:
+        return next(node for node in reversed(self.nodes) if node.op == "output")
+
+    def find_nodes(self, *, op: str, target: Any = None, sort: bool = True) -> list[Node]:
+        return [n for n in self.nodes if n.op == op and (target is None or n.target == target)]
+
+    def inserting_before(self, n: Node | None = None) -> _Place:
+        """In the block new nodes are put before n, or first."""
+        return _Place(self, self._root._next if n is None else n)
+
+    def inserting_after(self, n: Node | None = None) -> _Place:
+        """In the block new nodes are put after n, or last."""
+        return _Place(self, self._root if n is None else n._next)
+
+    def erase_node(self, to_erase: Node) -> None:
+        """Takes a node out. Raises RuntimeError while others use it."""
+        if to_erase.users:
+            raise RuntimeError(
+                f"Tried to erase Node {to_erase} but it still had {len(to_erase.users)} users in the graph: "
+                f"{to_erase.users}!"
+            )
+        if self._before is to_erase:
+            self._before = to_erase._next
+        to_erase._unlink()
+        to_erase._erased = True
+        to_erase._take((), {})
+
+    def eliminate_dead_code(self, is_impure_node: Any = None) -> bool:
+        """Erases nodes that nothing uses; whether there were some."""
+        dead = 0
+        for node in reversed(self.nodes):
+            if not node.users and not (is_impure_node or Node.is_impure)(node):
+                self.erase_node(node)
+                dead += 1
+        return dead > 0
+
+    def node_copy(self, node: Node, arg_transform: Any = lambda x: x) -> Node:
+        """A copy of another graph's node, with arg_transform of each node that it takes."""
+        args, kwargs = map_arg((node.args, node.kwargs), arg_transform)
+        copy = self.create_node(node.op, node.target, args, kwargs, node.name, node.type)
+        copy.meta = dict(node.meta)
+        return copy
+
+    def graph_copy(self, g: Graph, val_map: dict[Node, Node], return_output_node: bool = False) -> Any:
+        """Copies all nodes of a graph that val_map lacks; its output's value, of nodes of this graph."""
+        for node in g.nodes:
+            if node in val_map:
+                continue
+            if node.op == "output":
+                value = map_arg(node.args[0], lambda n: val_map[n])
+                return (value, node) if return_output_node else value
+            val_map[node] = self.node_copy(node, lambda n: val_map[n])
+        return None
+
+    def __deepcopy__(self, memo: Any = None) -> Graph:
+        copy = Graph(tracer_cls=self._tracer_cls)
+        nodes: dict[Node, Node] = {}
+        found = copy.graph_copy(self, nodes, return_output_node=True)
+        if found is not None:
+            copy.output(found[0]).meta = dict(found[1].meta)
+        if memo is not None:
+            memo[id(self)] = copy
+        return copy
+
+    def __reduce__(self) -> Any:
+        rows = [(n.op, n.target, *map_arg((n.args, n.kwargs), _Shown), n.name, n.type) for n in self.nodes]
+        return _graph_of, (self._tracer_cls, rows)
+
+    def lint(self) -> None:
+        """Raises RuntimeError where a node takes one that comes later or is of another graph."""
+        seen: set[Node] = set()
+        for node in self.nodes:
+            wrong = [n for n in node.all_input_nodes if n not in seen]
+            if wrong:
+                raise RuntimeError(
+                    f"Argument '{wrong[0]}' of Node '{node}' was used before it has been defined!"
+                )
+            seen.add(node)
+
+    def __str__(self) -> str:
+        return "graph():" + "".join(f"\n    {node.format_node()}" for node in self.nodes)
+
+    def print_tabular(self) -> None:
+        """Prints a line for each node."""
+        for n in self.nodes:
+            print(n.op, n.name, n.target, n.args, n.kwargs, sep="  ")
+
+    def python_code(self, root_module: str, **settings: Any) -> Any:
+        from ranvier.torch.fx.source import Code
+
+        return Code(self, root_module)
+
+
+def _graph_of(tracer_cls: Any, rows: list[Any]) -> Graph:
+    """The graph of a pickle, in which nodes are named."""
+    graph = Graph(tracer_cls=tracer_cls)
+    nodes: dict[str, Node] = {}
+    for op, target, args, kwargs, name, kind in rows:
+        args, kwargs = map_aggregate((args, kwargs), lambda x: nodes[x.name] if isinstance(x, _Shown) else x)
+        nodes[name] = graph.create_node(op, target, args, kwargs, name, kind)
+    return graph

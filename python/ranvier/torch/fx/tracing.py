@@ -1,0 +1,368 @@
+"""Proxies, which note what is done with their values, and a tracer that runs a module on them."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import inspect
+import math
+import operator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from enum import Enum
+from types import FunctionType, ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+import ranvier as rv
+import ranvier.nn as nn
+from ranvier import Tensor
+from ranvier.torch.dispatch import activate
+from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
+from ranvier.torch.overrides import is_tensor_method_or_property
+
+_wrapped: dict[tuple[int, str], dict[str, Any]] = {}  # globals of modules whose functions `wrap` has named
+_PLAIN = (
+    int,
+    float,
+    str,
+    bool,
+    bytes,
+    complex,
+    type(None),
+    type(...),
+    rv.device,
+    type(rv.float32),
+    np.dtype,
+    Enum,
+)
+
+
+class TraceError(ValueError):
+    """Python code would have to know the value of a proxy."""
+
+
+class TracerBase:
+    """What turns calls on proxies into nodes of `graph`."""
+
+    graph: Graph
+
+    def create_node(
+        self, kind: str, target: Any, args: Any, kwargs: Any, name: Any = None, type_expr: Any = None
+    ) -> Node:
+        return self.graph.create_node(kind, target, args, kwargs, name, type_expr)
+
+    def proxy(self, node: Node) -> Proxy:
+        return Proxy(node, self)
+
+    def create_proxy(
+        self,
+        kind: str,
+        target: Any,
+        args: Any,
+        kwargs: Any,
+        name: Any = None,
+        type_expr: Any = None,
+        proxy_factory_fn: Any = None,
+    ) -> Proxy:
+        """A new node, as a proxy; its arguments may have proxies in them."""
+        args, kwargs = self.create_arg(args), self.create_arg(kwargs)
+        node = self.create_node(kind, target, args, kwargs, name, type_expr)
+        return (proxy_factory_fn or self.proxy)(node)
+
+    def create_arg(self, a: Any) -> Any:
+        """An argument with nodes in place of proxies."""
+        if isinstance(a, (tuple, list, dict, slice)):
+            return map_aggregate(a, self.create_arg)
+        if isinstance(a, range):
+            return range(*(self.create_arg(x) for x in (a.start, a.stop, a.step)))
+        if isinstance(a, Proxy):
+            return a.node
+        if isinstance(a, (Node, Tensor, *_PLAIN)) or callable(a):
+            return a
+        raise NotImplementedError(f"argument of type: {type(a)}")
+
+    def to_bool(self, obj: Proxy) -> bool:
+        raise TraceError("symbolically traced variables cannot be used as inputs to control flow")
+
+    def iter(self, obj: Proxy) -> Iterator[Any]:
+        raise TraceError(
+            "Proxy object cannot be iterated. This can be attempted when the Proxy is used in a loop or as a "
+            "*args or **kwargs function argument. See the torch.fx docs on pytorch.org for a more detailed "
+            "explanation of what types of control flow can be traced"
+        )
+
+    def keys(self, obj: Proxy) -> Any:
+        return Attribute(obj, "keys")()
+
+
+class GraphAppendingTracer(TracerBase):
+    """Adds to a graph that there is."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+
+class Proxy:
+    """Stands for a value: operators, methods, attributes and functions of it become nodes."""
+
+    def __init__(self, node: Node, tracer: TracerBase | None = None) -> None:
+        self.tracer = tracer or GraphAppendingTracer(node.graph)
+        self.node = node
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.node.name})"
+
+    def __getattr__(self, k: str) -> Attribute:
+        return Attribute(self, k)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Proxy:
+        return self.tracer.create_proxy("call_method", "__call__", (self, *args), kwargs)
+
+    def __iter__(self) -> Iterator[Any]:
+        frame = sys._getframe(1)
+        here = next(i for i in dis.get_instructions(frame.f_code) if i.offset == frame.f_lasti)
+        if here.opname == "UNPACK_SEQUENCE":  # a, b = x
+            return (self[i] for i in range(here.arg or 0))
+        return self.tracer.iter(self)
+
+    def __bool__(self) -> bool:
+        return self.tracer.to_bool(self)
+
+    def __len__(self) -> int:
+        raise RuntimeError(
+            "'len' is not supported in symbolic tracing by default. If you want this call to be recorded, "
+            "please call torch.fx.wrap('len') at module scope"
+        )
+
+    def keys(self) -> Any:
+        return self.tracer.keys(self)
+
+    def __deepcopy__(self, memo: Any) -> Proxy:
+        raise TraceError("[fx.Proxy] got deepcopy; expected x.clone()")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs, tracers = kwargs or {}, []
+        map_aggregate((args, kwargs), lambda x: tracers.append(x.tracer) if isinstance(x, Proxy) else None)
+        kind, target = "call_function", func
+        if is_tensor_method_or_property(func):
+            kind, target = "call_method", func.__name__
+        return tracers[0].create_proxy(kind, target, args, kwargs)
+
+    __getitem__: Any
+
+
+def _operators() -> None:
+    names = "add sub mul floordiv truediv mod matmul pow and or xor lshift rshift eq ne lt gt le ge getitem"
+    for name in f"{names} pos neg invert abs".split():
+        function = getattr(operator, f"{name}_" if name in ("and", "or") else name)
+
+        def apply(self: Proxy, *others: Any, function: Any = function) -> Any:
+            return self.tracer.create_proxy("call_function", function, (self, *others), {})
+
+        def reflected(self: Proxy, other: Any, function: Any = function) -> Any:
+            return self.tracer.create_proxy("call_function", function, (other, self), {})
+
+        setattr(Proxy, f"__{name}__", apply)
+        if name in names.split()[:13]:
+            setattr(Proxy, f"__r{name}__", reflected)
+    Proxy.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+_operators()
+
+
+class _Late(Proxy):
+    """A proxy whose node is made when it is used."""
+
+    def __init__(self, tracer: TracerBase, kind: str, target: Any, args: Any) -> None:
+        self.tracer, self._call = tracer, (kind, target, args)
+        self._node: Any = None
+
+    @property
+    def node(self) -> Node:  # type: ignore[override]
+        if self._node is None:
+            self._node = self.tracer.create_proxy(*self._call, {}).node
+        return self._node
+
+
+class Attribute(_Late):
+    """An attribute of a proxy; a call of it is one of a method."""
+
+    def __init__(self, root: Proxy, attr: str) -> None:
+        super().__init__(root.tracer, "call_function", getattr, (root, attr))
+        self.root, self.attr = root, attr
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Proxy:
+        return self.tracer.create_proxy("call_method", self.attr, (self.root, *args), kwargs)
+
+
+class ParameterProxy(_Late):
+    """A parameter of a module that is traced."""
+
+
+def wrap(fn_or_name: Any) -> Any:
+    """Calls of a function of this module become nodes, where they get a proxy; as decorator too."""
+    if not (callable(fn_or_name) or isinstance(fn_or_name, str)):
+        raise RuntimeError("Unsupported type for global function! Must be either a callable or string name")
+    name = fn_or_name if isinstance(fn_or_name, str) else fn_or_name.__name__
+    frame = sys._getframe(1)
+    if frame.f_code.co_name != "<module>":
+        raise NotImplementedError("wrap must be called at the top level of a module")
+    _wrapped[id(frame.f_globals), name] = frame.f_globals
+    return fn_or_name
+
+
+def _first_proxy(*values: Any) -> Proxy | None:
+    found: list[Proxy] = []
+    map_aggregate(values, lambda x: found.append(x) if isinstance(x, Proxy) else None)
+    return found[0] if found else None
+
+
+def _noting(function: Any) -> Any:
+    """The function, whose calls with proxies become nodes."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        proxy = _first_proxy(args, kwargs)
+        if proxy is None:
+            return function(*args, **kwargs)
+        return proxy.tracer.create_proxy("call_function", function, args, kwargs)
+
+    return call
+
+
+@contextmanager
+def _swapped(values: dict[str, Any], others: dict[str, Any]) -> Iterator[None]:
+    """While it is open, a dict has other values."""
+    before = {key: values[key] for key in others if key in values}
+    values.update(others)
+    try:
+        yield
+    finally:
+        for key in others.keys() - before:
+            del values[key]
+        values.update(before)
+
+
+class Tracer(TracerBase):
+    """Runs a module, or a function, on proxies. Modules of torch.nn stay calls of a module (leaves).
+
+    autowrap_modules: modules whose functions become nodes, as `wrap`ped ones do; autowrap_functions: others.
+    """
+
+    def __init__(
+        self,
+        autowrap_modules: tuple[ModuleType, ...] = (math,),
+        autowrap_functions: tuple[Callable[..., Any], ...] = (),
+        param_shapes_constant: bool = False,
+    ) -> None:
+        functions = [
+            f for m in autowrap_modules for name, f in vars(m).items() if name[0] != "_" and callable(f)
+        ]
+        self._alone = {id(f) for f in (*functions, *autowrap_functions) if not isinstance(f, type)}
+        self._search = autowrap_modules
+        self.param_shapes_constant = param_shapes_constant
+        self.submodule_paths: dict[Any, str] = {}
+
+    def is_leaf_module(self, m: Any, module_qualname: str) -> bool:
+        return type(m).__module__.startswith(("torch.nn", "ranvier.nn")) and not isinstance(m, nn.Sequential)
+
+    def path_of_module(self, mod: Any) -> str:
+        if mod not in self.submodule_paths:
+            raise NameError("module is not installed as a submodule")
+        return self.submodule_paths[mod]
+
+    def call_module(self, m: Any, forward: Any, args: Any, kwargs: Any) -> Any:
+        path = self.path_of_module(m)
+        if self.is_leaf_module(m, path):
+            return self.create_proxy("call_module", path, args, kwargs)
+        return forward(*args, **kwargs)
+
+    def create_arg(self, a: Any) -> Any:
+        if isinstance(a, Tensor):
+            if id(a) not in self._paths:
+                name = f"_tensor_constant{sum(path.startswith('_tensor_c') for path in self._paths.values())}"
+                self._paths[id(a)] = name
+                setattr(self.root, name, a)
+            return self.create_node("get_attr", self._paths[id(a)], (), {})
+        if isinstance(a, nn.Module):
+            return self.create_node("get_attr", self.path_of_module(a), (), {})
+        return super().create_arg(a)
+
+    def create_args_for_root(
+        self, root_fn: Any, is_module: bool, concrete_args: dict[str, Any] | None = None
+    ) -> tuple[Any, list[Any]]:
+        """The function, and a proxy for each of its arguments that is not concrete; *args are one, too."""
+        function = inspect.unwrap(root_fn)
+        code, defaults = function.__code__, inspect.signature(function).parameters
+        names = [*code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]]
+        flags = {"*": inspect.CO_VARARGS, "**": inspect.CO_VARKEYWORDS}
+        for star, flag in flags.items():
+            if code.co_flags & flag:
+                names.append(star + code.co_varnames[len(names)])
+        args: list[Any] = [self.root] if is_module else []
+        for name in names[len(args) :]:
+            default = defaults[name].default if name in defaults else inspect.Parameter.empty
+            given = () if default is inspect.Parameter.empty else (default,)
+            proxy = self.create_proxy("placeholder", name, given, {})
+            args.append((concrete_args or {}).get(name, proxy))
+        if len(names) > code.co_argcount:
+            count = {"co_argcount": len(names), "co_kwonlyargcount": 0, "co_posonlyargcount": 0}
+            plain = code.replace(co_flags=code.co_flags & ~sum(flags.values()), **count)
+            root_fn = FunctionType(plain, function.__globals__, closure=function.__closure__)
+        return root_fn, args
+
+    def trace(self, root: Any, concrete_args: dict[str, Any] | None = None) -> Graph:
+        """The graph of a module or a function."""
+        activate()
+        is_module = isinstance(root, nn.Module)
+        self.root = root if is_module else nn.Module()
+        function = type(root).forward if is_module else root
+        self.submodule_paths = {module: path for path, module in self.root.named_modules()}
+        self._paths: dict[int, str] = {}
+        for module, path in self.submodule_paths.items():
+            for name, x in vars(module).items():
+                if isinstance(x, Tensor) and not isinstance(x, nn.Parameter):
+                    self._paths.setdefault(id(x), f"{path}.{name}".lstrip("."))
+        self._paths |= {id(x): path for path, x in self.root.named_parameters()}
+        self.graph = Graph(tracer_cls=type(self))
+        function, args = self.create_args_for_root(function, is_module, concrete_args)
+        with self._patched(inspect.unwrap(function)):
+            self.create_node("output", "output", (self.create_arg(function(*args)),), {})
+        return self.graph
+
+    @contextmanager
+    def _patched(self, function: Any) -> Iterator[None]:
+        """While it is open, modules and wrapped functions ask this tracer, and parameters are proxies."""
+        call, seen, alone_of = nn.Module.__call__, set(), getattr(function, "__globals__", {})
+
+        def alone(namespace: dict[str, Any]) -> None:
+            if id(namespace) not in seen:
+                seen.add(id(namespace))
+                found = {name: _noting(f) for name, f in namespace.items() if id(f) in self._alone}
+                stack.enter_context(_swapped(namespace, found))
+
+        def traced(module: Any, *args: Any, **kwargs: Any) -> Any:
+            alone(getattr(module.forward, "__globals__", {}))
+            return self.call_module(module, lambda *a, **k: call(module, *a, **k), args, kwargs)
+
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(nn.Module, "__call__", traced))
+            for (_, name), namespace in _wrapped.items():
+                function = namespace.get(name) or getattr(builtins, name)
+                stack.enter_context(_swapped(namespace, {name: _noting(function)}))
+            for module in self.submodule_paths:
+                own = vars(module)
+                proxies = {
+                    name: ParameterProxy(self, "get_attr", self._paths[id(own[name])], ())
+                    for name in own.get("_parameters", ())
+                    if own[name] is not None
+                }
+                stack.enter_context(_swapped(own, proxies))
+            for namespace in (alone_of, *map(vars, self._search)):
+                alone(namespace)
+            yield

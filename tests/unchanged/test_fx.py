@@ -1,0 +1,183 @@
+"""torch.fx: modules are run on proxies, and graphs run, change, copy and pickle as in PyTorch."""
+
+from __future__ import annotations
+
+import pytest
+from support.python import printed
+
+_START = """
+import copy, io, math, operator, pickle
+import torch, torch.fx as fx, torch.nn as nn
+
+def traced(f, **s): return fx.symbolic_trace(f, **s).code.split("\\n", 1)[1].strip()
+def nodes(g): return [(n.op, n.name) for n in g.graph.nodes]
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.scale = nn.Sequential(nn.Linear(3, 3), nn.ReLU()), nn.Parameter(torch.ones(3))
+        self.register_buffer("shift", torch.ones(3))
+    def forward(self, input):
+        a, b = (self.body(input) * self.scale + self.shift).chunk(2)
+        return {"y": torch.cat([a, b], dim=1), "n": (a.shape[0], b[1:, None])}
+
+x = torch.arange(12.0).reshape(4, 3)
+net = Net()
+graph = fx.symbolic_trace(net)
+"""
+_RUNS = {
+    # what is done with a proxy, and its code
+    "traced(lambda x: 2 - x)": "sub = 2 - x;  x = None\n    return sub",
+    "traced(lambda x: -x)": "neg = -x;  x = None\n    return neg",
+    "traced(lambda x: abs(x) @ x)": (
+        "abs_1 = _operator_abs(x)\n    matmul = abs_1 @ x;  abs_1 = x = None\n    return matmul"
+    ),
+    "traced(lambda x: x.shape)": "getattr_1 = x.shape;  x = None\n    return getattr_1",
+    "traced(lambda x: nn.functional.relu(x, inplace=False))": (
+        "relu = torch.nn.functional.relu(x, inplace = False);  x = None\n    return relu"
+    ),
+    "traced(lambda x: torch.ones(2) + x)": (
+        "_tensor_constant0 = self._tensor_constant0\n    add = _tensor_constant0.add(x);  "
+        "_tensor_constant0 = x = None\n    return add"
+    ),
+    "traced(lambda x: math.floor(x))": "floor = math_floor(x);  x = None\n    return floor",
+    'traced(lambda x, flag: x + 1 if flag else x, concrete_args={"flag": True})': (
+        "add = x + 1;  x = None\n    return add"
+    ),
+    'fx.symbolic_trace(lambda x, k=2, *a, **b: x * k).code.split("\\n")[0]': (
+        "def forward(self, x, k = 2, *a, **b):"
+    ),
+    # a module: leaves, parameters, names, results
+    "nodes(graph)[1:6]": (
+        "[('call_module', 'body_0'), ('call_module', 'body_1'), ('get_attr', 'scale'), "
+        "('call_function', 'mul'), ('get_attr', 'shift')]"
+    ),
+    'str(graph.graph).split("\\n")[1:3]': (
+        "['    %input_1 : [num_users=1] = placeholder[target=input]', "
+        "'    %body_0 : [num_users=1] = call_module[target=body.0](args = (%input_1,), kwargs = {})']"
+    ),
+    'torch.equal(graph(input=x)["y"], net(x)["y"]), graph(x)["n"][0]': "(True, 2)",
+    "graph.scale is net.scale, [name for name, _ in graph.named_parameters()]": (
+        "(True, ['scale', 'body.0.weight', 'body.0.bias'])"
+    ),
+    'graph(x)["y"].sum().backward() or net.scale.grad is not None': "True",
+    'torch.equal(fx.Interpreter(graph).run(x)["y"], net(x)["y"])': "True",
+    'torch.equal(copy.deepcopy(graph)(x)["y"], net(x)["y"])': "True",
+    'torch.equal(pickle.loads(pickle.dumps(graph))(x)["y"], net(x)["y"])': "True",
+    "graph.graph.eliminate_dead_code(), graph.graph.lint()": "(False, None)",
+    'len(graph.graph.nodes), graph.graph.find_nodes(op="call_function", target=torch.cat)': "(15, [cat])",
+}
+
+
+def test_what_is_traced_is_the_code_of_pytorch() -> None:
+    program = _START + "\n".join(f"print(({text}), end='\\0')" for text in _RUNS)
+    found = printed("-m", "ranvier.torch", "-c", program).split("\0")
+    assert dict(zip(_RUNS, found, strict=False)) == _RUNS
+
+
+_REFUSED = """
+for f in (lambda x: 1 if x else 2, lambda x: [y for y in x], lambda x: len(x), lambda x: x + object()):
+    try: fx.symbolic_trace(f)
+    except Exception as error: print(type(error).__name__, str(error)[:40])
+try: graph.graph.erase_node(next(iter(graph.graph.nodes)))
+except RuntimeError as error: print(str(error)[:43])
+"""
+
+
+def test_what_a_trace_cannot_know_is_refused() -> None:
+    lines = printed("-m", "ranvier.torch", "-c", _START + _REFUSED).splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "TraceError", "TraceError", "RuntimeError", "NotImplementedError", "Tried",
+    ]  # fmt: skip
+    assert "Proxy object cannot be iterated" in lines[1]
+
+
+_CHANGED = """
+class Tracer(fx.Tracer):
+    def is_leaf_module(self, m, path): return isinstance(m, nn.Sequential)
+
+graph = fx.GraphModule(net, Tracer().trace(net))
+for node in graph.graph.nodes:
+    if node.target == "body":
+        with graph.graph.inserting_after(node):
+            new = graph.graph.call_function(torch.tanh, (node,))
+        node.replace_all_uses_with(new, lambda user: user is not new)
+    if node.target == operator.mul:
+        node.target = operator.add
+graph.recompile()
+print(torch.allclose(graph(x)["y"], torch.cat((net.body(x).tanh() + 2).chunk(2), 1)))
+print(new.args, list(new.users), new.prev, new.next, graph.graph.output_node().all_input_nodes)
+for node in reversed(graph.graph.nodes):
+    if node.op == "output":
+        node.args = (new,)
+graph.graph.eliminate_dead_code()
+graph.delete_all_unused_submodules()
+print(graph.recompile().src)
+with torch.no_grad():
+    print(torch.equal(graph(x), net.body(x).tanh()))
+
+def alone(y): return int(y)
+fx.wrap("alone")
+print(traced(lambda x: alone(x) + alone(3)))
+"""
+
+
+def test_graphs_are_changed() -> None:
+    assert printed("-m", "ranvier.torch", "-c", _START + _CHANGED).splitlines() == [
+        "True",
+        "(body,) [mul] body scale [cat, getitem_2, getitem_3]",
+        "def forward(self, input):",
+        "    input_1 = input",
+        "    body = self.body(input_1);  input_1 = None",
+        "    tanh = torch.tanh(body);  body = None",
+        "    return tanh",
+        "",
+        "True",
+        "alone = __main___alone(x);  x = None",
+        "    add = alone + 3;  alone = None",
+        "    return add",
+    ]
+
+
+_SCRIPTS = """
+layer, file = nn.Sequential(nn.Linear(3, 3), nn.Dropout()), io.BytesIO()
+script = torch.jit.script(layer)
+print([isinstance(m, torch.jit.ScriptModule) for m in (script, layer)], hasattr(layer, "save"))
+print(script[0].weight is layer[0].weight, script.eval().training, layer.training)
+for module in (script, torch.jit.script(graph)):
+    module.save(file)
+    again = torch.jit.load(io.BytesIO(file.getvalue()))
+    print(isinstance(again, torch.jit.ScriptModule), type(again).__name__)
+    file = io.BytesIO()
+print(torch.equal(again(x)["y"], graph(x)["y"]))
+"""
+
+
+def test_scripted_modules_are_saved_and_loaded() -> None:
+    assert printed("-m", "ranvier.torch", "-c", _START + _SCRIPTS).splitlines() == [
+        "[True, False] False", "True False True", "True Sequential", "True Net", "True",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding", "ceil"),
+    [(2, None, 0, False), ((3, 2, 1), (1, 2, 1), (1, 1, 0), False), (3, 2, 1, True)],
+)
+def test_max_pool3d(window, stride, padding, ceil) -> None:
+    import itertools
+
+    import numpy as np
+    import ranvier as rv
+    from ranvier.torch.inner import max_pool3d
+
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6, 7))
+    got = max_pool3d(rv.from_numpy(x), window, stride, padding, 1, ceil).numpy()
+    three = [(v,) * 3 if isinstance(v, int) else v for v in (window, stride or window, padding)]
+    spread = np.pad(x, [(0, 0), (0, 0), *((p, p + 9) for p in three[2])], constant_values=-np.inf)
+    for place in itertools.product(*map(range, got.shape[2:])):
+        part = tuple(slice(i * s, i * s + w) for i, s, w in zip(place, three[1], three[0], strict=True))
+        assert (spread[(..., *part)].max((-3, -2, -1)) == got[(..., *place)]).all()
+    sizes = [
+        (n + 2 * p - w + (s - 1) * ceil) // s + 1 for n, w, s, p in zip(x.shape[2:], *three, strict=True)
+    ]
+    assert list(got.shape[2:]) == sizes
