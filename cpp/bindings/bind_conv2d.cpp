@@ -30,11 +30,11 @@ void init_winograd() {
   allow(ConvAlgorithm::winograd, *wanted == '1');
 }
 
-// Whether x is a picture in C order whose channels are filtered one by one: the result is in that order, too.
-// Images within networks are channels-last.
+// Whether x is a picture that is not channels-last, as images within networks are, and its channels are
+// filtered one by one: the result is in C order.
 bool keeps_planes(const Floats& x, const ConvArguments& a, const ConvShapes& s) {
   constexpr int64_t kMostColors = 4;
-  return a.groups == s.c && s.k == s.c && s.c > 1 && s.c <= kMostColors && x.is_contiguous();
+  return a.groups == s.c && s.k == s.c && s.c > 1 && s.c <= kMostColors && !over_channels(x.view<char>());
 }
 
 // The field of run() that is one of an axis.

@@ -138,6 +138,8 @@ def test_filters_of_each_color_keep_a_picture_in_c_order(dtype, stride, colors, 
     last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     y, z = (rv.conv2d(rv.from_numpy(a), w, b, stride, 1, 1, colors) for a in (x, last))
     assert (y.is_contiguous(), z.is_contiguous()) == (keeps, False)
+    many = rv.conv2d(rv.from_numpy(x[:1]).expand(3, -1, -1, -1), w, b, stride, 1, 1, colors)
+    assert many.is_contiguous() == keeps
     assert (y.numpy() == z.numpy()).all()
     step = rv.compile(lambda x: rv.conv2d(x * 1.0, w, b, stride, 1, 1, colors).relu())
     for factor in (1, 2, 3, -1):

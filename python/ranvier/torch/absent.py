@@ -54,13 +54,13 @@ class _Absent(type):
         return iter(())
 
 
-@cache  # libraries ask for a type at each call: isinstance(x, torch.fx.Proxy)
+@cache  # libraries ask for a type at each call: isinstance(x, torch.SymInt)
 def absent(path: str) -> Any:
     """What stands for a name that stays out.
 
-    >>> absent("fx.symbolic_trace")(None)
+    >>> absent("fx.replace_pattern")(None)
     Traceback (most recent call last):
-    NotImplementedError: [torch.fx.symbolic_trace] ranvier leaves it out: there are no graphs of modules
+    NotImplementedError: [torch.fx.replace_pattern] ranvier leaves it out: there are no graphs of modules
     """
     module, _, name = _full(path).rpartition(".")
     bases = (Exception,) if _RAISED.match(name) else ()

@@ -8,6 +8,7 @@ from typing import Any
 
 import ranvier.nn as nn
 from ranvier import Tensor
+import ranvier.torch.fx.source  # noqa: F401  # Graph.python_code
 from ranvier.torch.fx.nodes import Graph, Node, map_arg
 from ranvier.torch.fx.tracing import Tracer
 

@@ -232,6 +232,7 @@ class Graph:
         self.owning_module, self._tracer_cls = owning_module, tracer_cls
 
     nodes = property(_Nodes)
+    python_code: Any  # of `source.py`, which reads graphs
 
     def create_node(
         self,
@@ -354,11 +355,6 @@ class Graph:
         """Prints a line for each node."""
         for n in self.nodes:
             print(n.op, n.name, n.target, n.args, n.kwargs, sep="  ")
-
-    def python_code(self, root_module: str, **settings: Any) -> Any:
-        from ranvier.torch.fx.source import Code
-
-        return Code(self, root_module)
 
 
 def _graph_of(tracer_cls: Any, rows: list[Any]) -> Graph:

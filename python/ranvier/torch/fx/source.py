@@ -106,3 +106,10 @@ class Code:
             self._given[id(value)] = made
             self.globals[made] = value
         return self._given[id(value)]
+
+
+def python_code(self: Graph, root_module: str, **settings: Any) -> Code:
+    return Code(self, root_module)
+
+
+Graph.python_code = python_code
