@@ -7,8 +7,8 @@ import types
 from typing import Any
 
 import ranvier.nn as nn
-from ranvier import Tensor
 import ranvier.torch.fx.source  # noqa: F401  # Graph.python_code
+from ranvier import Tensor
 from ranvier.torch.fx.nodes import Graph, Node, map_arg
 from ranvier.torch.fx.tracing import Tracer
 
