@@ -65,7 +65,7 @@ guards += " utils._python_dispatch.is_traceable_wrapper_subclass _C._are_functor
 guards += " _subclasses.fake_tensor.is_fake fx.experimental.is_fx_tracing _C._dispatch_has_kernel"
 guards += " backends.cuda.is_flash_attention_available"
 assert not any(eval(f"torch.{guard}()") for guard in guards.split())
-assert "fbgemm" not in torch.backends.quantized.supported_engines and [*torch.sparse_coo] == []
+assert "fbgemm" not in torch.backends.quantized.supported_engines and [*torch.fx.Transformer] == []
 assert not torch._C._has_mkldnn and not isinstance(1, DTensor)
 
 @torch._dynamo.substitute_in_graph(len)
