@@ -81,9 +81,12 @@ def main() -> None:
     if arguments.write:
         head = f"""# Many cores
 
+[Summary of all families](../benchmarks.md)
+
 Written by `python -m benchmarks.many_cores --write`, on {machine.cpu_model()},
 {_core.isa()}: ms of ranvier in float32, and in brackets PyTorch's time over it. Steps are captured but where
-it says False.
+it says False. On all cores of a machine calls of less than a millisecond wait for whatever else runs there:
+PyTorch's for a time slice.
 """
         PAGE.write_text("\n".join([head, *table, ""]), encoding="utf-8")
 
