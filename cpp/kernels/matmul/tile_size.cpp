@@ -47,7 +47,7 @@ TileSize MatmulPlan<T>::tile_of(const Operands<T>& o) const {
   if (is_outer(o)) return {false, kernels_.mr, rows, static_cast<int>(o.n)};
   const bool in_place = o.cs_b == 1 && o.cs_c == 1 && o.k * std::abs(o.rs_b) * kSize <= near_b();
   if (kernels_.nr(kRowsOfFour) == 4 * kernels_.lanes && kernels_.many_registers() && !kernels_.pairs &&
-      plain_ && !prepacked && in_place && o.k <= kShortChains && o.m > kRowsOfFour && vectors % 4 == 0)
+      plain_ && !prepacked && in_place && o.k <= kShortChains && o.m >= 3 * kernels_.mr && vectors % 4 == 0)
     return {false, kRowsOfFour, rows_of(kRowsOfFour), 4 * kernels_.lanes};
   if (prepacked || of_three == 0 || vectors < 3 || vectors == 4 || o.m < of_three) return usual;
   const TileSize threes = {true, of_three, rows_of(of_three), 3 * kernels_.lanes};
