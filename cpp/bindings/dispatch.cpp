@@ -13,7 +13,7 @@ namespace ranvier::bind {
 
 std::atomic<bool> g_dispatches;
 
-Given::Given(PyObject* const* given, Py_ssize_t count, PyObject* names)
+PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names)
     : args(checked(PyTuple_New(count))), settings(checked(PyDict_New())) {
   for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(args.ptr(), i, Py_NewRef(given[i]));
   for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i)
@@ -76,7 +76,7 @@ py::object tuple_of(const Values& values) {
 py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names,
                      bool is_operator) {
   const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
-  const Given packed(given, count, names);
+  const PackedCall packed(given, count, names);
   Values found, kinds;
   for (Py_ssize_t i = 0; i < count + of_names && asks_classes(); ++i) collect(given[i], found);
   for (PyObject* x : found) kinds.push_back(reinterpret_cast<PyObject*>(Py_TYPE(x)));

@@ -19,8 +19,8 @@ bool overrides(PyObject* x);
 bool any_override(PyObject* const* given, Py_ssize_t count);
 
 // The arguments of a call as Python has them.
-struct Given {
-  Given(PyObject* const* given, Py_ssize_t count, PyObject* names);
+struct PackedCall {
+  PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names);
   py::object args, settings;
 };
 // What a call gives of which the modes, or its arguments, are asked; null: Python's error. is_operator:

@@ -53,7 +53,7 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   PyErr_NormalizeException(&type, &error, &trace);
   if (trace) PyException_SetTraceback(error, trace);
   PyObject* const y = detail::guarded([&] {
-    const Given all(given, count, names);
+    const PackedCall all(given, count, names);
     return PyObject_CallFunctionObjArgs(g_failed, self, all.args.ptr(), all.settings.ptr(), error, nullptr);
   });
   Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);

@@ -29,8 +29,8 @@ def test_changes_of_the_registries_change_the_module():
     assert layer._parameters.pop("none", 3) == 3
     with pytest.raises(KeyError):
         del layer._parameters["none"]
-    with pytest.raises(TypeError):
-        layer._parameters["other"] = 3
+    layer._parameters["other"] = 3  # as PyTorch's dict
+    assert layer._parameters.pop("other") == 3
     model._modules.popitem()
     assert len(model) == 2
     model._modules.clear()

@@ -117,14 +117,16 @@ def clip_grad_value_(
 
 def _gradients(name: str, parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are not None."""
-    every = [parameters] if isinstance(parameters, Tensor) else ordered(name, parameters)
+    every: list[Any] = [parameters] if isinstance(parameters, Tensor) else ordered(name, parameters)
     for p in every:
         if not isinstance(p, Tensor):
             refuse_torch(name, "a parameter", p)
     try:
-        return [gradient for p in every if (gradient := p._grad) is not None]
+        found = [(p, gradient) for p in every if (gradient := p.grad) is not None]
     except AttributeError:
         raise TypeError(f"[{name}] got parameters {every[:3]}; expected Tensors") from None
+    # `grad` is asked for first, as exports listen to it; numbers in another form have a Tensor behind it
+    return [gradient if isinstance(gradient, Tensor) else p._grad for p, gradient in found]
 
 
 def _by_dtype(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
