@@ -103,8 +103,9 @@ endfunction()
 
 # Files of level v4 alone, compiled for more instructions than it has. Before they are called, CPUID is asked
 # (base/precision.h).
-set(RANVIER_BFLOAT16 "/bfloat16\\.isa\\.cpp$")
+set(RANVIER_BFLOAT16 "/(bfloat16|amx)\\.isa\\.cpp$")
 set(RANVIER_FLAGS_BFLOAT16 -mavx512bf16)
+set(RANVIER_FLAGS_AMX -mamx-tile -mamx-bf16)  # for the assembler
 
 # Adds an object library for each level, and one for its RANVIER_SMALL families, and names them in ${out}.
 function(ranvier_add_isa_objects out)
@@ -112,6 +113,8 @@ function(ranvier_add_isa_objects out)
   list(FILTER bfloat16 INCLUDE REGEX "${RANVIER_BFLOAT16}")
   set_property(SOURCE ${bfloat16} APPEND PROPERTY COMPILE_OPTIONS ${RANVIER_FLAGS_BFLOAT16})
   set_property(SOURCE ${bfloat16} APPEND PROPERTY COMPILE_DEFINITIONS RANVIER_PAIRS=1)
+  list(FILTER bfloat16 INCLUDE REGEX "/amx\\.isa\\.cpp$")
+  set_property(SOURCE ${bfloat16} APPEND PROPERTY COMPILE_OPTIONS ${RANVIER_FLAGS_AMX})
   foreach(level IN LISTS RANVIER_LEVELS)
     set(sources ${ARGN})
     if(NOT level STREQUAL "v4")

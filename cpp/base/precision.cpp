@@ -1,37 +1,103 @@
 #include "base/precision.h"
 
 #include <atomic>
+#include <cstdlib>
+#include <cstring>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "base/isa.h"
+#include "base/system.h"
 
 namespace ranvier {
 namespace {
 
 std::atomic<Precision> g_precision{Precision::highest};
-thread_local int t_medium = -1;
+thread_local int t_precision = -1;
+std::atomic<int> g_bfloat16{-1};  // a Bfloat16, or -1: not yet chosen
+constexpr const char* kNames[] = {"none", "pairs", "tiles", "emulated"};
+
+#if defined(__x86_64__)
+// The processor multiplies tiles, nothing masks that, and the system saves them (XCR0) and lets the process.
+bool has_amx() {
+  unsigned a, b, c, d, low, high;
+  constexpr unsigned kTiles = 1u << 24 | 1u << 22;  // AMX-TILE, AMX-BF16
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTiles) != kTiles) return false;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return false;
+  asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  constexpr unsigned kSaved = 3u << 17;  // configuration and data
+  return (low & kSaved) == kSaved && may_use_tiles();
+}
+
+bool has(Bfloat16 kind) {
+  if (kind == Bfloat16::none) return true;
+  if (!isa_supported(Isa::v4) || !__builtin_cpu_supports("avx512bf16")) return false;
+  if (kind == Bfloat16::pairs) return true;
+#if !RANVIER_EMULATED_TILES
+  if (kind == Bfloat16::emulated) return false;
+#endif
+  static const bool amx = has_amx();
+  return kind == Bfloat16::emulated || amx;
+}
+
+Bfloat16 fastest() {
+  if (has(Bfloat16::tiles)) return Bfloat16::tiles;
+  return has(Bfloat16::pairs) && __builtin_cpu_is("amd") ? Bfloat16::pairs : Bfloat16::none;
+}
+#else
+bool has(Bfloat16 kind) { return kind == Bfloat16::none; }
+Bfloat16 fastest() { return Bfloat16::none; }
+#endif
 
 }  // namespace
+
+__thread int t_tiles = 0;
+
+void release_tiles() {
+#if defined(__x86_64__)
+  if (bfloat16() == Bfloat16::tiles) asm volatile(".byte 0xc4, 0xe2, 0x78, 0x49, 0xc0");  // tilerelease
+#endif
+  t_tiles = 0;
+}
 
 Precision precision() { return g_precision.load(std::memory_order_relaxed); }
 
 void set_precision(Precision precision) { g_precision.store(precision); }
 
-bool is_medium() { return t_medium < 0 ? precision() == Precision::medium : t_medium != 0; }
+Precision current_precision() { return t_precision < 0 ? precision() : static_cast<Precision>(t_precision); }
 
-int own_medium() { return t_medium; }
+int own_precision() { return t_precision; }
 
-int set_own_medium(int medium) {
-  const int before = t_medium;
-  t_medium = medium;
+int set_own_precision(int precision) {
+  const int before = t_precision;
+  t_precision = precision;
   return before;
 }
 
-bool has_bfloat16() {
-#if defined(__x86_64__)
-  static const bool has = __builtin_cpu_supports("avx512bf16");
-  return has && active_isa() == Isa::v4;
-#else
+bool set_bfloat16(const char* name) {
+  if (!std::strcmp(name, "auto")) return g_bfloat16.store(static_cast<int>(fastest())), true;
+  for (int i = 0; i < 4; ++i) {
+    if (std::strcmp(name, kNames[i])) continue;
+    if (!has(static_cast<Bfloat16>(i))) return false;
+    g_bfloat16.store(i);
+    return true;
+  }
   return false;
+}
+
+Bfloat16 bfloat16() {
+#if defined(__x86_64__)
+  if (active_isa() != Isa::v4) return Bfloat16::none;
+  int kind = g_bfloat16.load(std::memory_order_relaxed);
+  if (kind < 0) {
+    const char* wanted = std::getenv("RANVIER_BFLOAT16");
+    if (!wanted || !*wanted || !set_bfloat16(wanted)) set_bfloat16("auto");
+    kind = g_bfloat16.load();
+  }
+  return static_cast<Bfloat16>(kind);
+#else
+  return Bfloat16::none;
 #endif
 }
 

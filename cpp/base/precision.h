@@ -3,17 +3,39 @@
 
 namespace ranvier {
 
-// "medium": the factors rounded to bfloat16, the sums in float32; the others are alike.
+// "medium": the factors rounded to bfloat16, the sums in float32. "high": each factor is the sum of two such
+// numbers; where the processor has no tiles, it is "highest".
 enum class Precision { highest, high, medium, count };
 Precision precision();
 void set_precision(Precision precision);  // for all threads
-bool is_medium();                         // of this thread's calls, which keep it
-// In place of that on this thread, in a block of autocast or the like: 1, 0, or -1 outside of any. Returns
-// the one before.
-int set_own_medium(int medium);
-int own_medium();
+Precision current_precision();            // of this thread's calls, which keep it
+inline bool is_medium() { return current_precision() == Precision::medium; }
+// In place of that on this thread, in a block of autocast or the like: a Precision, or -1 outside of any.
+// Returns the one before.
+int set_own_precision(int precision);
+int own_precision();
 
-// Whether the processor, and the level in use, have products of bfloat16. Without them medium has no effect.
-bool has_bfloat16();
+// What multiplies numbers of bfloat16 at the level in use. Each is chosen only where it takes less time than
+// float32: pairs (vdpbf16ps) have twice the rate of FMA on AMD's processors, a third of it on Intel's; tiles
+// (AMX) fifteen times. `emulated` tiles are for tests, and not in wheels.
+enum class Bfloat16 { none, pairs, tiles, emulated };
+Bfloat16 bfloat16();
+// "auto", "none", "pairs", "tiles" or "emulated", also from RANVIER_BFLOAT16; false: not here.
+bool set_bfloat16(const char* name);
+inline bool has_bfloat16() { return bfloat16() != Bfloat16::none; }  // else medium has no effect
+inline bool has_tiles() { return bfloat16() >= Bfloat16::tiles; }
+
+// How this thread's tiles are configured (simd/amx.h), 0: not at all. To configure them takes 120 ns.
+extern __thread int t_tiles;
+void release_tiles();
+// Around what computes with tiles on a thread: they are released at its end, so that the system has nothing
+// to save, and no other library's are taken for ours.
+struct TileScope {
+  TileScope() = default;
+  TileScope(const TileScope&) = delete;
+  ~TileScope() {
+    if (t_tiles) release_tiles();
+  }
+};
 
 }  // namespace ranvier

@@ -13,6 +13,9 @@ int usable_cpus();
 // In bytes, for the levels 1 to 3; a level that the system does not tell is left as it is.
 void read_cache_sizes(int64_t (&sizes)[3]);
 
+// Whether the system lets the process use AMX's tiles, for which it is asked.
+bool may_use_tiles();
+
 void nap();             // some microseconds
 bool on_main_thread();  // of the process: the one that handles signals in Python
 

@@ -104,6 +104,15 @@ void read_cache_sizes(int64_t (&sizes)[3]) {
   }
 }
 
+bool may_use_tiles() {
+#if defined(__x86_64__)
+  constexpr int kAsk = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA: for all threads
+  return syscall(SYS_arch_prctl, kAsk, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 void nap() { nanosleep(&kNap, nullptr); }
 bool on_main_thread() { return syscall(SYS_gettid) == getpid(); }
 

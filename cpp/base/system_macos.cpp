@@ -45,6 +45,8 @@ void read_cache_sizes(int64_t (&sizes)[3]) {
     if (bytes[i]) sizes[i] = bytes[i];
 }
 
+bool may_use_tiles() { return false; }
+
 void nap() {
   const timespec time{0, 20000};
   nanosleep(&time, nullptr);

@@ -50,6 +50,8 @@ void read_cache_sizes(int64_t (&sizes)[3]) {
   }
 }
 
+bool may_use_tiles() { return false; }
+
 void nap() { SwitchToThread(); }  // the shortest Sleep() is up to 16 ms
 bool on_main_thread() { return GetCurrentThreadId() == g_main_thread; }
 

@@ -63,7 +63,15 @@ py::object ResultForm::make(py::handle memory) const { return at(PyArray_BYTES(a
 
 ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
                            const py::list& kept_arrays, const py::list& watched)
-    : settings_{0, 0, num_threads(), conv_algorithms().bits, active_isa(), precision(), {}} {
+    : settings_{0,
+                0,
+                num_threads(),
+                conv_algorithms().bits,
+                active_isa(),
+                precision(),
+                current_precision(),
+                bfloat16(),
+                {}} {
   Regions regions;
   for (py::handle tensor : watched) {
     const py::object array = tensor.attr("_array");
@@ -218,7 +226,8 @@ void ArrayProgram::clear() {
 
 bool ArrayProgram::has_same_settings() const {
   return num_threads() == settings_.team && conv_algorithms().bits == settings_.conv_algorithms &&
-         active_isa() == settings_.isa && precision() == settings_.precision;
+         active_isa() == settings_.isa && precision() == settings_.precision &&
+         current_precision() == settings_.current && bfloat16() == settings_.bfloat16;
 }
 
 py::object ArrayProgram::array_of(PyObject* x, const ArgumentRule& rule) {

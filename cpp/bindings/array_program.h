@@ -77,7 +77,8 @@ struct ProgramSettings {
   int runs = 0, outputs = 0, team = 1;
   uint32_t conv_algorithms = ~0u;
   Isa isa{};
-  Precision precision{};
+  Precision precision{}, current{};
+  Bfloat16 bfloat16{};
   std::vector<ResultForm> results;
 };
 

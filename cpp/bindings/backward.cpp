@@ -303,7 +303,7 @@ class Backward {
   }
 
   py::object gradients_of(PyObject* node, const py::object& dy, Py_ssize_t count) {
-    const MediumOfNode medium(node);
+    const PrecisionOfNode precision(node);
     py::object made;
     PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
     const py::object rule = on_tensors_ ? kept(value_of(rules_, kind)) : py::object();

@@ -187,7 +187,7 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
     if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
     if (bias) call.bias = bias.view<T>();
     call.activation = finish;
-    call.medium = parts.number == 1 && is_medium();
+    if (parts.number == 1) call.precision = current_precision();
     call.parts = static_cast<int>(parts.number);
     run_batches(s, va, vb, vs, vc, call);
   });

@@ -111,9 +111,9 @@ std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, M
   MaybeOutput c_n = s.make_if(s.is_lstm, state), gates = s.make_if(s.has_gates, {s.rows, s.width});
   MaybeOutput candidate = s.make_if(keep && s.cell == Cell::gru, row), h_before = s.make_if(keep, row);
   MaybeOutput c_before = s.make_if(keep && s.is_lstm, row);
-  run<RecurrentForward>(s.x.dtype(), s.cell, reverse.holds, is_medium(), s.batch, s.steps, by_rows(s.x),
-                        s.w_ih, s.w_hh, b_ih, b_hh, h0, c0, s.sizes, by_rows(y), h_n, c_n, gates, candidate,
-                        h_before, c_before);
+  run<RecurrentForward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
+                        by_rows(s.x), s.w_ih, s.w_hh, b_ih, b_hh, h0, c0, s.sizes, by_rows(y), h_n, c_n,
+                        gates, candidate, h_before, c_before);
   if (!keep) gates = {};
   return {std::move(y),         std::move(h_n),      std::move(c_n),     std::move(gates),
           std::move(candidate), std::move(h_before), std::move(c_before)};
@@ -142,9 +142,10 @@ recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& gi
   MaybeOutput dw_ih = s.make_if(need_dw_ih, {s.width, s.inputs});
   MaybeOutput dw_hh = s.make_if(need_dw_hh, {s.width, s.hidden});
   MaybeOutput db_ih = s.make_if(need_db, {s.width}), db_hh = s.make_if(need_db, {s.width});
-  run<RecurrentBackward>(s.x.dtype(), s.cell, reverse.holds, is_medium(), s.batch, s.steps, by_rows(dy), dh_n,
-                         dc_n, by_rows(s.x), by_rows(y), gates, candidate, h_before, c_before, s.w_ih, s.w_hh,
-                         s.sizes, dh0, dc0, by_rows(dx), dw_ih, dw_hh, db_ih, db_hh);
+  run<RecurrentBackward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
+                         by_rows(dy), dh_n, dc_n, by_rows(s.x), by_rows(y), gates, candidate, h_before,
+                         c_before, s.w_ih, s.w_hh, s.sizes, dh0, dc0, by_rows(dx), dw_ih, dw_hh, db_ih,
+                         db_hh);
   return {std::move(dx),    std::move(dh0),   std::move(dc0),  std::move(dw_ih),
           std::move(dw_hh), std::move(db_ih), std::move(db_hh)};
 }

@@ -102,15 +102,17 @@ void register_runtime(Module m) {
   def(m, "supported_isas()", supported_isas);
   def(m, "isa()", [] { return isa_name(active_isa()); });
   def(m, "set_isa(name)", set_isa_checked);
-  def(m, "is_medium()", is_medium);
+  def(m, "current_precision()", [] { return static_cast<int>(current_precision()); });
   def(m, "get_precision()", [] { return static_cast<int>(precision()); });
   def(m, "set_precision(precision)", [](Whole precision) {
     if (precision < 0 || precision >= static_cast<int>(Precision::count))
       fail_value(precision.op, "got ", precision.number, "; expected the number of a precision");
     set_precision(static_cast<Precision>(precision.number));
   });
-  def(m, "set_own_medium(medium)",
-      [](Whole medium) { return set_own_medium(static_cast<int>(medium.number)); });
+  def(m, "set_own_precision(precision)",
+      [](Whole precision) { return set_own_precision(static_cast<int>(precision.number)); });
+  def(m, "bfloat16()", [] { return static_cast<int>(bfloat16()); });
+  def(m, "set_bfloat16(kind)", [](Name kind) { return set_bfloat16(std::string(kind.text).c_str()); });
   def(m, "has_bfloat16()", has_bfloat16);
   def(m, "get_num_threads()", num_threads);
   def(m, "set_num_threads(count)", set_num_threads_checked);

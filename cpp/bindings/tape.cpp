@@ -188,8 +188,8 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
   return made;
 }
 
-bool g_has_medium_nodes = false;
-PyObject* g_medium;
+bool g_has_precise_nodes = false;
+PyObject* g_precision;
 
 // What a recorded call has made: y is what forward has returned.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
@@ -228,10 +228,10 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
   set(self, g_slots.versions, versions);
   const py::object y = forward(self, inputs);
   set_slot(self, g_slots.hooks, Py_None), set_slot(self, g_slots.released, Py_False);
-  if (own_medium() >= 0) {
-    g_has_medium_nodes = true;
-    if (PyObject_SetAttr(self, g_medium, own_medium() ? Py_True : Py_False) < 0)
-      throw py::error_already_set();
+  if (own_precision() >= 0) {
+    g_has_precise_nodes = true;
+    const py::object own = checked(PyLong_FromLong(own_precision()));
+    if (PyObject_SetAttr(self, g_precision, own.ptr()) < 0) throw py::error_already_set();
   }
   if (class_attribute(g_function, g_recorded).ptr() == g_own_recorded)
     return outputs_of(self, y.ptr(), inputs[0], version);
@@ -292,11 +292,14 @@ PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
 
 }  // namespace
 
-MediumOfNode::MediumOfNode(PyObject* node) : holds_(g_has_medium_nodes && PyObject_HasAttr(node, g_medium)) {
-  if (holds_) before_ = set_own_medium(is_true(node, g_medium));
+PrecisionOfNode::PrecisionOfNode(PyObject* node)
+    : holds_(g_has_precise_nodes && PyObject_HasAttr(node, g_precision)) {
+  if (!holds_) return;
+  const py::object own = checked(PyObject_GetAttr(node, g_precision));
+  before_ = set_own_precision(static_cast<int>(PyLong_AsLong(own.ptr())));
 }
-MediumOfNode::~MediumOfNode() {
-  if (holds_) set_own_medium(before_);
+PrecisionOfNode::~PrecisionOfNode() {
+  if (holds_) set_own_precision(before_);
 }
 
 bool is_apply_replaced() { return class_attribute(g_function, g_apply).ptr() != g_own_apply; }
@@ -310,7 +313,7 @@ void register_tape(Module m) {
   make_shared();
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
-  g_medium = name("_medium");
+  g_precision = name("_precision");
   g_recorded = name("_recorded"), g_apply = name("apply");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
   def(m, "_set_function_class(function, output, as_inputs, absent)",

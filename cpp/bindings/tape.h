@@ -15,11 +15,11 @@ PyObject* answer_of(PyObject* kernel, PyObject* const* inputs, Py_ssize_t count)
 
 // While a node's backward runs, its products have the precision that a block, as one of autocast, gave to its
 // forward (base/precision.h).
-class MediumOfNode {
+class PrecisionOfNode {
  public:
-  explicit MediumOfNode(PyObject* node);
-  ~MediumOfNode();
-  MediumOfNode(const MediumOfNode&) = delete;
+  explicit PrecisionOfNode(PyObject* node);
+  ~PrecisionOfNode();
+  PrecisionOfNode(const PrecisionOfNode&) = delete;
 
  private:
   bool holds_;

@@ -28,7 +28,7 @@ void pack(Graph& graph, int i, Matmul<T>& m, int team) {
   if (plan.dots || plan.gemv || plan.stack) return;
   if (!plan.few && !plan.transposed && !plan.pack_b && !plan.ragged_b) return;
   m.packed.data = m.b.data;  // for the plan of a packed b
-  MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr, m.kernels().pairs};
+  MatmulPack<T> pack{m.b, {}, MatmulPlan<T>(m, team).nr, &m.kernels()};
   pack.packed = new_line<T>(graph, pack.size());
   graph.prepare(i, pack);
   m.packed = as_const(pack.packed);

@@ -107,11 +107,12 @@ def get_winograd() -> bool:
 def set_float32_matmul_precision(precision: str) -> None:
     """Sets how products of float32 are computed, for every thread: "highest", "high" or "medium".
 
-    "highest" is the default: factors and sums are float32. "high" is the same here. With "medium" the factors
-    are rounded to bfloat16 (8 bits, to nearest, ties to even; subnormal numbers become 0), and sums stay
-    float32: it takes half the time, and an element is within some 2^-7 times the sum of its absolute
-    products. Where the processor, at the level in use, has no such instructions (:func:`config` shows
-    ``bfloat16``), "medium" is "highest".
+    "highest" is the default: factors and sums are float32. With "medium" the factors are rounded to bfloat16
+    (8 bits, to nearest, ties to even; subnormal numbers become 0), and sums stay float32: it takes half the
+    time or less, and an element is within some 2^-7 times the sum of its absolute products. With "high" each
+    factor is the sum of two such numbers, and an element is within 2^-15 of that sum, mostly 2^-19. Where the
+    processor, at the level in use, is no faster so (:func:`config` shows ``bfloat16``; "high" needs AMX),
+    both are "highest".
 
     It holds for ``matmul``, linear layers, attention, the inputs of recurrent layers and convolutions, and
     their gradients. Small products and those of few columns or channels stay float32: their sizes decide, but
@@ -155,12 +156,12 @@ def float32_matmul_precision(precision: str | None) -> Iterator[None]:
     """
     if precision is not None:
         require_precision("float32_matmul_precision", precision)
-    before = _core.set_own_medium(-1)  # which returns the setting
-    _core.set_own_medium(before if precision is None else int(precision == "medium"))
+    before = _core.set_own_precision(-1)  # which returns the setting
+    _core.set_own_precision(before if precision is None else PRECISIONS.index(precision))
     try:
         yield
     finally:
-        _core.set_own_medium(before)
+        _core.set_own_precision(before)
 
 
 def require_precision(name: str, precision: Any) -> str:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
-from support.bfloat16 import medium, needs_bfloat16  # noqa: F401
+from support.bfloat16 import is_rounded, medium, needs_bfloat16  # noqa: F401
 from support.grouped import grouped
 
 SCALE = 0.2
 FACTORS = 2.0**-7 + 2.0**-16  # the largest relative change of a product by the rounding of its factors
 SHAPES = [  # queries, keys, widths: around blocks of queries, of keys, and of pairs
-    *((64, 64, e, d) for e, d in ((32, 32), (33, 40), (47, 17))),
+    *((64, 64, e, d) for e, d in ((64, 64), (65, 72), (79, 49))),
     *((n, 200, 48, 48) for n in (31, 63, 128, 129, 136, 137)),
     *((140, n, 40, 24) for n in (32, 33, 383, 384, 385, 769)),
     (300, 1025, 16, 64),
@@ -49,7 +49,7 @@ def check_forward(q, k, v, y, weights, hidden):
     assert (np.abs(got - w) <= w * (factor * (1 + rounding(k.shape[-2])) - 1) + 1e-30).all()
     more = (1 + FACTORS) * factor * (1 + rounding(k.shape[-2])) - 1
     assert (np.abs(y - w @ v) <= more * (w @ np.abs(v)) + 1e-30).all()
-    assert np.abs(y - w @ v).max() > 2e-5  # it was computed so
+    assert np.abs(y - w @ v).max() > 2e-5 or not is_rounded(v.shape[-1], min(384, *scores.shape[-2:]))
 
 
 def check_backward(q, k, v, dy, weights, dq, dk, dv):
@@ -69,7 +69,7 @@ def check_backward(q, k, v, dy, weights, dq, dk, dv):
     assert (np.abs(dq - ds @ k) <= bound(ds, k, change)).all()
     assert (np.abs(dk - across(ds) @ q) <= bound(across(ds), q, across(change))).all()
     assert (np.abs(dv - w_t @ dy) <= bound(w_t, dy, np.zeros_like(w_t))).all()
-    assert np.abs(dv - w_t @ dy).max() > 2e-5
+    assert np.abs(dv - w_t @ dy).max() > 2e-5 or not is_rounded(v.shape[-1], min(128, q.shape[-2]))
 
 
 @needs_bfloat16
@@ -99,7 +99,7 @@ def test_the_same_bits_at_any_number_of_threads_and_beside_any_heads(medium, thr
 
 @needs_bfloat16
 def test_masks_hide_keys(medium, rng):  # noqa: F811
-    q, k, v, _ = drawn(rng, 70, 90, 40, 40)
+    q, k, v, _ = drawn(rng, 70, 90, 64, 64)
     seen = rng.random((70, 90)) < 0.5
     seen[3] = False
     y, weights = _core.attention(q, k, v, SCALE, mask=seen, keep=True)

@@ -69,11 +69,21 @@ def test_forward_and_gradients(name, layout, medium, directly, rng):  # noqa: F8
     settings = {"stride": stride, "padding": padding, "groups": groups}
     stored = last if layout == "last" else np.ascontiguousarray
     y = kernels.conv2d(stored(x), w, **settings)
-    check(y, lambda x, w: reference.conv2d(x, w, **settings), x, w, c // groups * r * r)
+    rounds = (
+        r > 1 or stride == 1 or _core.bfloat16() == 1
+    )  # AMX leaves these 1x1 sums, which are short, in float32
+    check(y, lambda x, w: reference.conv2d(x, w, **settings), x, w, c // groups * r * r, rounds)
     dy = rng.standard_normal(y.shape).astype(np.float32)
     dx, dw, db = kernels.conv2d_backward(stored(dy), stored(x), w, **settings)
     back = reference.conv2d_backward
-    check(dx, lambda d, w: back(d, x.astype(float), w, **settings)[0], dy, w, k // groups * r * r, k % 2 == 0)
+    check(
+        dx,
+        lambda d, w: back(d, x.astype(float), w, **settings)[0],
+        dy,
+        w,
+        k // groups * r * r,
+        k % 2 == 0 and rounds,
+    )
     pixels = n * y.shape[2] * y.shape[3]
     check(dw, lambda d, x: back(d, x, w.astype(float), **settings)[1], dy, x, pixels, n > 1)
     np.testing.assert_allclose(db, dy.sum((0, 2, 3), np.float64), rtol=0, atol=pixels * 2.0**-22)
@@ -96,7 +106,7 @@ def test_winograd(shape, medium, threads, rng):  # noqa: F811
     rv.set_winograd(False)
     direct = kernels.conv2d(last(x), weight, bias, padding=1)
     rv.set_winograd(True)
-    assert not np.array_equal(y, direct)
+    assert np.array_equal(y, direct) == (_core.bfloat16() > 1)  # tiles take less time for the direct sum
     assert np.square(y - exact).mean() < 3 * np.square(direct - exact).mean()
     np.testing.assert_array_equal(kernels.conv2d(last(x[:1]), weight, bias, padding=1), y[:1])
 

@@ -104,8 +104,8 @@ def test_a_sequence_alone_and_among_others(cell, sizes, isa, rng):
 @every_cell
 def test_products_of_bfloat16(cell, medium, threads, rng):  # noqa: F811
     """Of all steps: with the inputs, and the gradients after the loop. They are those of rounded factors."""
-    sizes, hidden, inputs = np.array([20, 18, 18, 15]), 40, 29
-    rows, width = sizes.sum(), CELLS[cell] * 40
+    sizes, hidden, inputs = np.array([20, 18, 18, 15]), 64, 129
+    rows, width = sizes.sum(), CELLS[cell] * 64
     x, *arrays = draw(rng, cell, sizes, inputs, hidden, "float32")
     shapes = (rows, hidden), (20, hidden), (20, hidden)
     dy, dh_n, dc_n = (rng.uniform(-1, 1, shape).astype("float32") for shape in shapes)

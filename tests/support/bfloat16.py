@@ -1,19 +1,47 @@
 """Numbers rounded to bfloat16, and what tests of `set_float32_matmul_precision("medium")` have in common."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import ranvier as rv
 import ranvier._core as _core
 
+REAL = [kind for kind in ("pairs", "tiles") if _core.set_bfloat16(kind)]
+TILES = [kind for kind in ("tiles", "emulated") if _core.set_bfloat16(kind)][:1]
+_core.set_bfloat16("auto")
+KINDS = REAL + [kind for kind in TILES if kind not in REAL]  # what multiplies, of those that are here
+
 needs_bfloat16 = pytest.mark.skipif(
-    not _core.has_bfloat16(), reason="needs a processor with products of bfloat16 (avx512_bf16) at its level"
+    not KINDS, reason="needs a processor with products of bfloat16 (avx512_bf16) at its level"
 )
+needs_tiles = pytest.mark.skipif(not TILES, reason="needs AMX, or avx512_bf16 and a build that emulates it")
 
 
-@pytest.fixture
-def medium():
-    with rv.config.float32_matmul_precision("medium"):
+@contextmanager
+def multiplied_by(kind, precision):
+    assert _core.set_bfloat16(kind)
+    with rv.config.float32_matmul_precision(precision):
         yield
+    _core.set_bfloat16("auto")
+
+
+@pytest.fixture(params=KINDS or [None])
+def medium(request):
+    with multiplied_by(request.param, "medium"):
+        yield
+
+
+@pytest.fixture(params=TILES or [None])
+def high(request):
+    with multiplied_by(request.param, "high"):
+        yield
+
+
+def is_rounded(n, k):
+    """Whether a product of n columns and k factors is one of bfloat16 with "medium"."""
+    tiles = _core.bfloat16() > 1
+    return min(n, k) >= (32 if tiles else 16) and n * k >= (4096 if tiles else 1024)
 
 
 def bfloat16(x):

@@ -139,7 +139,8 @@ struct AttentionProduct {
   __attribute__((noinline)) AttentionProduct(const TensorView<const T>& a, const TensorView<const T>& b,
                                              const TensorView<T>& c, bool medium, bool added = false,
                                              T* room = nullptr) {
-    product.a = a, product.b = b, product.c = c, product.added = added, product.medium = medium;
+    product.a = a, product.b = b, product.c = c, product.added = added;
+    if (medium) product.precision = Precision::medium;
     if (!added || product.can_add()) return;
     product.added = false, sum = c;
     product.c = {room, 3, {1, c.shape[1], c.shape[2]}, {0, c.shape[2], 1}};

@@ -49,6 +49,7 @@ struct ConvAlgorithms {
 
 // Whether sums over `in` channels, to `out` ones in each group, have factors of bfloat16: see medium/.
 bool pays_in_pairs(const ConvAlgorithms& algorithms, int64_t in, int64_t out);
+bool by_tiles(const ConvAlgorithms& algorithms);  // and whether AMX multiplies them
 
 struct Conv2dGeometry {  // [0] along h, [1] along w
   int64_t stride[2];

@@ -95,7 +95,8 @@ static void pack_squares(int64_t k, int columns, int width, const float* src, in
 }
 
 static void pack_pairs(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
-                       float* dst, bool odd) {
+                       float* dst, int missing) {
+  const bool odd = missing != 0;
   if (rs == 2 && cs != 1)
     pack_squares(k, columns, width, src, cs, dst, odd);
   else
@@ -312,7 +313,11 @@ extern const MatmulKernels<float> matmul_pairs = {true,
                                                   nullptr,
                                                   nullptr,
                                                   gemv_columns,
-                                                  pack_pairs};
+                                                  pack_pairs,
+                                                  pack_pairs,
+                                                  2,
+                                                  1,
+                                                  false};
 
 }  // namespace ranvier::RANVIER_ISA
 #endif

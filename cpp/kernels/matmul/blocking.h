@@ -53,6 +53,9 @@ static_assert(kOddTiles || tile_vectors<float>(kPackingRows<float>) == kPackingV
 // and on every machine. A panel of b, kc x 2 vectors, is then about as large as L1.
 constexpr int64_t kSumBlock = 384;
 
+// The same for products by AMX, in pairs: a panel of 32 rows of a stays in L1.
+constexpr int64_t kAmxBlock = 256;
+
 // See gemv.h: rows of b at once, for so many rows of a, whose elements are held in registers; and bytes of
 // sums, which leave half of L1 to b.
 template <int kRows>

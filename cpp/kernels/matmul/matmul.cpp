@@ -8,13 +8,14 @@
 #include "base/parallel.h"
 #include "kernels/matmul/plan.h"
 #include "kernels/matmul/small_products.h"
+#include "kernels/matmul/unfit.h"
 
 namespace ranvier {
 namespace {
 
 constexpr int64_t kTogether = 16;  // products packed for each panel in turn, as a's lines have several panels
 constexpr int64_t kPieces = 4;     // parts in which threads pack a strip of b
-constexpr int64_t kRowsOfPairs = 8;     // of a b of pairs that are packed in all strips before the next
+constexpr int64_t kRowsOfPairs = 8;     // of a b of pairs that are packed in all strips at once, or a step
 constexpr int64_t kNearProducts = 128;  // a panel of so many or fewer need not be fetched ahead of its use
 constexpr int64_t kFewStrips = 6;       // up to so many strips, one call of the kernel takes several panels
 
@@ -33,25 +34,25 @@ struct Product {
   T* packed_b;           // all strips of a block, of the team or this thread's; or a group of them
   T* packed_a;           // a run of panels, this thread's
   bool added;            // to what is in c
+  uint8_t* unfit;        // of each row, this thread's; or null
 
   // In pieces of a strip, so that the team's shares are even when there are few strips. Pairs of whole rows
   // of b: a share of the rows.
   void pack_together(const Block& x) {
     if (kernels.pairs && o.cs_b == 1) {
-      const int64_t groups = ceil_div(x.k, kRowsOfPairs), size = team.size(), i = team.index();
-      return pack_strips(x, 0, x.strips, -1, groups * i / size * kRowsOfPairs,
-                         std::min(groups * (i + 1) / size * kRowsOfPairs, x.k));
+      const int64_t rows = rows_of_pairs(), groups = ceil_div(x.k, rows);
+      const int64_t end = std::min(team.share_end(groups) * rows, x.k);
+      return pack_strips(x, 0, x.strips, -1, team.share_begin(groups) * rows, end);
     }
     const int64_t pieces = x.strips * kPieces;
-    for (int64_t u = pieces * team.index() / team.size(); u < pieces * (team.index() + 1) / team.size(); ++u)
+    for (int64_t u = team.share_begin(pieces); u < team.share_end(pieces); ++u)
       if (packs(x, u / kPieces)) pack_piece(x, u / kPieces, u % kPieces, packed_strip(x, u / kPieces, 0));
   }
 
   // The tiles of a's first panel; those of whole strips also pack b while they read it.
   void first_panel(const Block& x) {
     pack_panels(x, 0, 1);
-    for (int64_t j = x.strips * team.index() / team.size(); j < x.strips * (team.index() + 1) / team.size();
-         ++j) {
+    for (int64_t j = team.share_begin(x.strips); j < team.share_end(x.strips); ++j) {
       if (!fuses(x, j, 0)) pack_rows(x, j, 0, x.k, packed_strip(x, j, 0));
       sweep(x, j, j + 1, 0, 0, 1);
     }
@@ -156,7 +157,7 @@ struct Product {
 
   // One of kPieces parts of strip j, in whole squares of the widest transposition.
   void pack_piece(const Block& x, int64_t j, int64_t piece, T* to) {
-    const int64_t length = round_up(ceil_div(x.k, kPieces), 16), p = piece * length;
+    const int64_t length = round_up(ceil_div(x.k, kPieces), std::max(kernels.step, 16)), p = piece * length;
     if (p < x.k) pack_rows(x, j, p, std::min(length, x.k - p), to);
   }
 
@@ -165,17 +166,17 @@ struct Product {
     if (interrupted(team)) return;
     const int n = columns(x, j), width = plan.width(n);
     kernels.pack(k, n, width, o.b + (x.pc + p) * o.rs_b + (x.jc + column(x, j)) * o.cs_b, o.rs_b, o.cs_b,
-                 to + p * width, is_odd(x.pc + p + k));
+                 to + p * width, missing(x.pc + p + k));
   }
 
-  // Of pairs that end there: whether the last has one product.
-  bool is_odd(int64_t end) const { return o.odd && end == o.k; }
+  int missing(int64_t end) const { return end == o.k ? o.missing : 0; }
+  int64_t rows_of_pairs() const { return std::max<int64_t>(kRowsOfPairs, kernels.step); }
 
   // Rows [begin, end) of the strips [j0, j1), but those that tiles of `panel` pack; of pairs from beyond L2
   // some rows, pages, at a time.
   void pack_strips(const Block& x, int64_t j0, int64_t j1, int64_t panel, int64_t begin, int64_t end) {
     const bool far = o.cs_b == 1 && o.k * std::abs(o.rs_b) * int64_t{sizeof(T)} > caches.l2;
-    const int64_t rows = kernels.pairs && far ? kRowsOfPairs : std::max<int64_t>(end - begin, 1);
+    const int64_t rows = kernels.pairs && far ? rows_of_pairs() : std::max<int64_t>(end - begin, 1);
     for (int64_t p = begin; p < end; p += rows)
       for (int64_t j = j0; j < j1; ++j)
         if (packs(x, j) && !fuses(x, j, panel))
@@ -189,14 +190,15 @@ struct Product {
 
   void pack_panels(const Block& x, int64_t i0, int64_t i1) {
     if (!plan.pack_a || interrupted(team)) return;
-    const int64_t step = o.rs_a == 1 && o.cs_a != 1 ? kTogether : std::max<int64_t>(x.k, 1);
+    const bool across = o.rs_a == 1 && o.cs_a != 1;
+    const int64_t step = across ? std::max<int64_t>(kTogether, kernels.step) : std::max<int64_t>(x.k, 1);
     for (int64_t p = 0; p < x.k; p += step)
       for (int64_t i = i0; i < i1; ++i) {
         const int64_t row = plan.row(i);
         const int rows = static_cast<int>(plan.row(i + 1) - row);
         const int64_t k = std::min(step, x.k - p);
-        kernels.pack(k, rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a, o.rs_a,
-                     packed_panel(x, i, i0) + p * rows, is_odd(x.pc + p + k));
+        kernels.pack_rows(k, rows, rows, o.a + row * o.rs_a + (x.pc + p) * o.cs_a, o.cs_a, o.rs_a,
+                          packed_panel(x, i, i0) + p * rows, missing(x.pc + p + k));
       }
   }
 
@@ -212,7 +214,7 @@ struct Product {
     t.k = x.k, t.tree = plan.part > 0, t.k_block = t.tree ? plan.part : plan.k_block;
     t.rs_c = o.rs_c, t.cs_c = o.cs_c;
     t.accumulate = added || x.pc > 0;
-    t.fetch_c = plan.fetch_c;
+    t.fetch_c = plan.fetch_c, t.odd = kernels.tiles && plan.transposed;
     if (x.pc + x.k == o.k) t.activation = activation;
     t.rs_s = o.rs_s, t.cs_s = o.cs_s;
     t.norm_step = o.norm_step;
@@ -230,6 +232,7 @@ struct Product {
       t.a = o.a + row * o.rs_a + x.pc * o.cs_a, t.rs_a = o.rs_a, t.cs_a = o.cs_a;
     t.bias_column = last && o.bias_column ? o.bias_column + row : nullptr;
     t.norm_column = last && o.norm_column ? o.norm_column + row : nullptr;
+    if (unfit) t.unfit = unfit + row;
   }
 
   // Strip j of b and its tile of panel i.
@@ -246,6 +249,7 @@ struct Product {
       t.b = o.b + x.pc * o.rs_b + column, t.rs_b = o.rs_b;
     t.bias_row = last && o.bias_row ? o.bias_row + column : nullptr;
     t.norm_row = last && o.norm_row ? o.norm_row + column : nullptr;
+    if (unfit && plan.transposed) t.unfit = unfit + column;
     t.c = o.c + row * o.rs_c + column * o.cs_c;
     t.saved = o.saved ? o.saved + row * o.rs_s + column * o.cs_s : nullptr;
   }
@@ -329,7 +333,7 @@ struct Product {
 
   void run() {
     if (plan.dots || plan.few) return run_dots(team, kernels, o, activation, plan.few, plan.k_block);
-    if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block, added);
+    if (plan.gemv) return run_gemv(team, kernels, o, activation, plan.k_block, added, unfit);
     for (int64_t jc = 0; jc < o.n; jc += plan.nc) {
       const int64_t n = std::min(plan.nc, o.n - jc);
       int64_t pc = 0;
@@ -343,12 +347,6 @@ struct Product {
 };
 
 }  // namespace
-
-template <class T>
-size_t Matmul<T>::workspace_bytes(int threads) const {
-  if (numel(c) == 0) return 0;  // a plan divides by the sizes of c
-  return MatmulPlan<T>(*this, threads).workspace_bytes(threads);
-}
 
 template <class T>
 void Matmul<T>::run(const Team& team, void* workspace) const {
@@ -367,18 +365,22 @@ void Matmul<T>::run(const Team& team, void* workspace) const {
   team.region(serial_ns(kernels, batch * m, n, std::max<int64_t>(k, 1)), [&](const OpenTeam& team) {
     const int index = team.index(), size = team.size();
     const bool alone = batch >= size;  // each thread takes its own products
+    const TileScope scope;
     const MatmulPlan<T> plan(*this, alone ? 1 : size);
     if (plan.stack)
       return run_stack(team, kernels, plan, *this, batch * index / size, batch * (index + 1) / size);
     if constexpr (kHasSmall<T>)
       if (alone && !plan.dots && !plan.few && !plan.gemv && is_small_batch(*this, kernels))
         return run_small_batch(team, kernels, *this);
-    const MatmulBuffers<T> buffers = plan.buffers(workspace, index, alone, size);
-    const T* dense_bias = plan.dense_bias(*this, workspace, index);
+    void* const planned = static_cast<char*>(workspace) + UnfitRows<T>::bytes(*this, size);
+    const MatmulBuffers<T> buffers = plan.buffers(planned, index, alone, size);
+    const T* dense_bias = plan.dense_bias(*this, planned, index);
     const OpenTeam crew = alone ? team.alone() : team;
+    const UnfitRows<T> unfit(*this, crew, alone ? index : 0, workspace);
     const auto product = [&](int64_t i) {
       const Operands<T> operands = plan.operands(*this, i, dense_bias);
-      Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a, added}.run();
+      Product<T>{plan, kernels, operands, activation, crew, buffers.b, buffers.a, added, unfit.clear()}.run();
+      unfit.compute(i);
     };
     if (alone)
       for (Chunks c(team, batch, Chunks::size(team, batch)); c.next() && !interrupted(team);)

@@ -14,7 +14,9 @@
 #pragma once
 #include <cstddef>
 
+#include "base/integers.h"
 #include "base/isa.h"
+#include "base/precision.h"
 #include "base/views.h"
 #include "kernels/activation/activation.h"
 
@@ -35,7 +37,8 @@ constexpr int kMostParts = 64;
 
 template <class T>
 struct Matmul {
-  RANVIER_CALL("matmul", a, packed.data ? packed : b, bias, norm, saved, in_place(c, added));
+  RANVIER_CALL("matmul", a, packed.data ? packed : b, precision == Precision::high ? b : bias, bias, norm,
+               saved, in_place(c, added));
   size_t workspace_bytes(int threads) const;
   TensorView<const T> a, b;  // 3-D
   TensorView<const T> bias;  // 1-D, or data null
@@ -48,10 +51,11 @@ struct Matmul {
   TensorView<const T> norm = {};
   // In programs: c += a @ b, where can_add() holds.
   bool added = false;
-  // a and b are rounded to bfloat16, where the processor multiplies those: see pairs.h.
-  bool medium = false;
+  // Of a and b, where the processor multiplies numbers of bfloat16: see pairs.h and amx.h.
+  Precision precision = Precision::highest;
   // So many even blocks of k, a power of two: each is one chain, and they are added along a tree, neighbours,
-  // then neighbouring pairs ... At most kc products each; nothing follows the sums, and `medium` is false.
+  // then neighbouring pairs ... At most kc products each; nothing follows the sums, and `precision` is the
+  // highest.
   int parts = 1;
   bool can_add() const;
   const MatmulKernels<T>& kernels() const;
@@ -67,7 +71,7 @@ struct MatmulPack {
   TensorView<const T> b;  // 3-D
   TensorView<T> packed;   // 1-D, of size()
   int width;              // columns of a tile
-  bool pairs;             // of a medium product: see pairs.h
+  const MatmulKernels<T>* kernels;
 
   int64_t size() const;
 };
@@ -82,8 +86,12 @@ struct MatmulTile {
   int64_t rs_a, cs_a;
   const T* b;  // b[p, j] at b[p * rs_b + j], whole vectors readable
   int64_t rs_b;
-  T* pack_to;      // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
-  const T* fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
+  T* pack_to;  // where the tile copies b's rows one after another, or null; packing_columns, packing_rows
+  union {
+    const T*
+        fetch;  // in tiles of three vectors: the first of k / 2 rows of b that each tile fetches, or null
+    uint8_t* unfit;  // of halves: unfit[i] = 1 where sums of c's row i are no numbers, see amx.h; or null
+  };
   int64_t rs_fetch;  // or, with fetch_a, from the end of a row that is fetched to the next one, 0 where all
                      // that is between them is fetched too; else 0
   T* c;              // c[i, j] at c[i * rs_c + j * cs_c]
@@ -91,11 +99,14 @@ struct MatmulTile {
   int rows, columns;                     // columns <= vectors * lanes are stored
   int64_t more, step_a, step_b, step_c;  // further tiles, and from one to the next
   bool fetch_c : 1;                      // c is fetched while k runs
-  bool odd : 1;                          // gemv of pairs: the last has one product
+  bool odd : 1;                          // gemv of pairs: the last has one product; tiles: c' = b' a'
   bool tree : 1;                         // the chains are added along one, see Matmul::parts
   bool accumulate;                       // to what is in c, else c = a b
-  int16_t ahead;                         // panels from this one to the one that is fetched:
-  int fetch_a;                           // elements of its rows of a in each step of k, or 0
+  union {
+    int16_t ahead;    // panels from this one to the one that is fetched:
+    int16_t missing;  // gemv by the order of tiles: factors of the last elements
+  };
+  int fetch_a;        // elements of its rows of a in each step of k, or 0
   const T* bias_row;  // bias[j], along the vectors, or null; as what follows, none before the last products
   const T* bias_column;                                 // bias[i], along the rows, or null
   const T *norm_row = nullptr, *norm_column = nullptr;  // m likewise, and norm_step further a, then b
@@ -144,9 +155,19 @@ struct MatmulKernels {
   // the tile says so then: a copy of it would wait until what its caller has stored is in L1.
   void (*small)(MatmulTile<T>&, int64_t cs_b, T* scratch);
   int (*gemv_columns)(int rows);  // that it takes at most
-  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. With
-  // `odd`, the last of pairs has one product.
-  void (*pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst, bool odd);
+  // dst[p * width + j] = src[p * rs + j * cs] for p < k, j < columns; zeros for columns <= j < width. So many
+  // factors of the last elements are missing.
+  typedef void (*Pack)(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
+                       int missing);
+  Pack pack;
+  Pack pack_rows;  // of a: with width = columns
+  int factors;     // of an element, which are neighbours along k
+  int step;        // along k, elements are packed in whole multiples of it
+  bool tiles;      // see amx.h
+
+  bool halves() const { return tiles && factors == 1; }
+  int64_t elements(int64_t k) const { return round_up(ceil_div(k, factors), step); }
+  int missing(int64_t k) const { return static_cast<int>(elements(k) * factors - k); }
 };
 
 RANVIER_TABLES(MatmulKernels, matmul_kernels)

@@ -165,7 +165,11 @@ static constexpr MatmulKernels<T> kernels = {false,
                                              run_stack<T>,
                                              small_or_null<T>(),
                                              gemv_columns<T>,
-                                             pack<T>};
+                                             pack<T>,
+                                             pack<T>,
+                                             1,
+                                             1,
+                                             false};
 RANVIER_DEFINE_TABLES(MatmulKernels, matmul_kernels, kernels);
 
 }  // namespace ranvier::RANVIER_ISA

@@ -165,8 +165,7 @@ static void pack_columns(int64_t k, int columns, int width, const T* src, int64_
 }
 
 template <class T>
-static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst,
-                 bool = false) {
+static void pack(int64_t k, int columns, int width, const T* src, int64_t rs, int64_t cs, T* dst, int = 0) {
   if (cs == 1) return pack_rows<T>(k, columns, width, src, rs, dst);
   if (rs == 1) return pack_columns<T>(k, columns, width, src, cs, dst);
   for (int64_t p = 0; p < k; ++p)

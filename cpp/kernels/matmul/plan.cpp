@@ -5,6 +5,7 @@
 
 #include "base/integers.h"
 #include "base/parallel.h"
+#include "kernels/matmul/amx.h"
 #include "kernels/matmul/matmul.h"
 
 namespace ranvier {
@@ -147,8 +148,14 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
     dots = few = stack = false;
     const bool near = 2 * plain.k * std::abs(plain.rs_b) * kSize <= caches.l2;
     const int64_t in_place = near ? kPassedRows : kPassedTwice;
-    gemv = part == 0 && plain.m <= (plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0);
-    transposed = !gemv && cost(swapped) < cost(plain);
+    int64_t most = plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0;
+    if (kernels_.tiles) most = plain.cs_b == 1 ? kAmxFewRows / (kernels_.halves() ? 2 : 1) : 0;
+    gemv = part == 0 && plain.m <= most;
+    // Tiles: what needs no transposition, rows of a along k and rows of b.
+    const auto turned = [&](const Operands<T>& o) {
+      return (o.cs_a == kernels_.factors ? 0 : o.m * o.k) + (o.cs_b == 1 ? 0 : o.k * o.n);
+    };
+    transposed = !gemv && (kernels_.tiles ? turned(swapped) < turned(plain) : cost(swapped) < cost(plain));
     return;
   }
   dots = plain.n <= kDotRows && is_contiguous(plain);
@@ -171,7 +178,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
   const Operands<T>& o = transposed ? swapped : plain;
   size_bias_ = call.bias.data && call.bias.strides[0] != 1 ? round_up(call.bias.shape[0], 64) : 0;
   size_a_ = size_b_ = 0;
-  k_block = part > 0 ? o.k : k_block_of(o.k, kernels_.kc);
+  k_block = part > 0 ? o.k : k_block_of(o.k, kernels_.kc, kernels_.step);
   nc = std::max<int64_t>(caches.l3 * 3 / 16 / (kernels_.kc * kSize) / kWidest, 1) * kWidest;
   if (dots || few || gemv || stack) return;
   m_ = o.m, panels = std::max<int64_t>(ceil_div(o.m, o.tile.most), 1);
@@ -199,6 +206,7 @@ MatmulPlan<T>::MatmulPlan(const Matmul<T>& call, int threads)
 template <class T>
 int64_t MatmulPlan<T>::chunk_of(const Operands<T>& o, bool by_columns) const {
   if (o.k <= k_block) return std::max<int64_t>(o.k, 1);
+  if (kernels_.tiles) return k_block;                   // a panel of a stays in L1
   const bool together = kernels_.pairs && !by_columns;  // packed some rows at a time
   // Rows of a b in memory are separate pages: as few as possible at a time, each over all its columns.
   // Where b stays there, L2 then has the lines that two strips share for the second.
@@ -219,6 +227,7 @@ void MatmulPlan<T>::size_blocks(const Operands<T>& o, bool by_columns, bool few)
   const bool groups = few && by_columns && !is_passed_again(o);
   const int64_t near = !groups ? near_strips() : has_lines() && !pack_b ? near_group() : 0;
   strips = std::max<int64_t>(near / (chunk * nr * kSize), kGroup);
+  if (kernels_.tiles && by_columns && o.cs_b != 1) strips = 1;  // it stays in L1
   const int64_t packed = !pack_b      ? 1
                          : by_columns ? std::min(strips, all_strips)
                                       : strips_of(std::min(o.n, nc));
@@ -327,10 +336,8 @@ Operands<T> MatmulPlan<T>::orient(const Matmul<T>& call, bool transpose) const {
   o.c = call.c.data, o.rs_c = call.c.strides[1], o.cs_c = call.c.strides[2];
   o.packed = call.packed.data;
   o.saved = call.saved.data, o.rs_s = call.saved.strides[1], o.cs_s = call.saved.strides[2];
-  if (kernels_.pairs) {
-    o.odd = o.k % 2 != 0;
-    o.k = ceil_div(o.k, 2), o.cs_a *= 2, o.rs_b *= 2;
-  }
+  o.missing = kernels_.missing(o.k);
+  o.k = kernels_.elements(o.k), o.cs_a *= kernels_.factors, o.rs_b *= kernels_.factors;
   if (!transpose) return o;
   std::swap(o.m, o.n);
   std::swap(o.a, o.b);

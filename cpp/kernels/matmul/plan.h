@@ -16,16 +16,17 @@ template <class T>
 double serial_ns(const MatmulKernels<T>& kernels, int64_t rows, int64_t n, int64_t k) {
   constexpr int kLanes = 16;  // of the vectors that kMatmulNsPerProduct holds for
   const int64_t columns = n > 1 ? std::max<int64_t>(n, kernels.lanes / 2) : n;
-  const double products = static_cast<double>(rows) * columns * k / (kernels.pairs ? 2 : 1);
+  const int at_once = kernels.tiles ? 8 : kernels.pairs ? 2 : 1;
+  const double products = static_cast<double>(rows) * columns * k / at_once;
   const double read = static_cast<double>(rows) * k + static_cast<double>(k) * n;
   return std::max(kMatmulNsPerProduct * kLanes / kernels.lanes * products,
                   kMatmulNsPerByte * sizeof(T) * read);
 }
 
 // Even blocks of at most `most` products. Whole squares of the widest transposition.
-inline int64_t k_block_of(int64_t k, int64_t most) {
+inline int64_t k_block_of(int64_t k, int64_t most, int step = 1) {
   if (k <= most) return most;
-  return round_up(ceil_div(k, ceil_div(k, most)), 16);
+  return round_up(ceil_div(k, ceil_div(k, most)), std::max(step, 16));
 }
 
 // The tiles of a product: as many rows as panels of at most `most` have when m is split evenly.
@@ -47,7 +48,7 @@ struct Operands {
   const T* saved;  // or null
   int64_t rs_s, cs_s;
   const T* packed;  // b in strips, or null
-  bool odd;         // the last of pairs has one product
+  int missing;      // factors of the last elements
   TileSize tile = {};
 };
 

@@ -207,7 +207,7 @@ void run_dots(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
 // The team splits the columns, by whole vectors.
 template <class T>
 void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Operands<T>& o,
-              const MatmulActivation& activation, int64_t k_block, bool added) {
+              const MatmulActivation& activation, int64_t k_block, bool added, uint8_t* unfit) {
   const int64_t vectors = ceil_div(o.n, kernels.lanes);
   const int64_t first = vectors * team.index() / team.size() * kernels.lanes;
   const int64_t last = std::min(vectors * (team.index() + 1) / team.size() * kernels.lanes, o.n);
@@ -216,10 +216,12 @@ void run_gemv(const OpenTeam& team, const MatmulKernels<T>& kernels, const Opera
   t.rs_a = o.rs_a, t.cs_a = o.cs_a, t.rs_b = o.rs_b, t.step_b = o.cs_b;
   t.rs_c = o.rs_c, t.cs_c = o.cs_c, t.rs_s = o.rs_s, t.cs_s = o.cs_s;
   t.norm_step = o.norm_step;
+  t.unfit = unfit;
   const int64_t most = kernels.gemv_columns(t.rows);
   for (int64_t pc = 0; pc < o.k; pc += k_block) {
     t.k = std::min(k_block, o.k - pc);
-    t.odd = o.odd && pc + t.k == o.k;
+    t.missing = static_cast<int16_t>(pc + t.k == o.k ? o.missing : 0);
+    t.odd = t.missing != 0;
     t.a = o.a + pc * o.cs_a;
     t.accumulate = added || pc > 0;
     const bool last_products = pc + t.k == o.k;

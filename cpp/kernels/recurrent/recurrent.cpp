@@ -44,7 +44,7 @@ struct SequenceForward {
     m.a = as_matrix(call.x.data, rows, size);
     m.b = transposed(call.w_ih.data, width, size);
     if (!has_one_bias()) m.bias = call.b_ih;
-    m.c = as_matrix(gates(), rows, width), m.medium = call.medium;
+    m.c = as_matrix(gates(), rows, width), m.precision = call.precision;
     return m;
   }
 
@@ -145,7 +145,7 @@ struct SequenceBackward {
 
   Matmul<T> product(TensorView<const T> a, TensorView<const T> b, const TensorView<T>& c) const {
     Matmul<T> m{};
-    m.a = a, m.b = b, m.c = as_matrix(c.data, c.shape[0], c.shape[1]), m.medium = call.medium;
+    m.a = a, m.b = b, m.c = as_matrix(c.data, c.shape[0], c.shape[1]), m.precision = call.precision;
     return m;
   }
 

@@ -19,6 +19,7 @@
 #include <cstddef>
 
 #include "base/isa.h"
+#include "base/precision.h"
 #include "base/views.h"
 
 namespace ranvier {
@@ -32,8 +33,8 @@ struct RecurrentForward {
                h_before, c_before);
   size_t workspace_bytes(int threads) const;
   Cell cell;
-  bool reverse;  // the last step of a sequence comes first
-  bool medium;   // the factors of the products of all steps are rounded to bfloat16, as in Matmul
+  bool reverse;         // the last step of a sequence comes first
+  Precision precision;  // of the products of all steps, as in Matmul
   int64_t batch, steps;
   TensorView<const T> x, w_ih, w_hh, b_ih, b_hh;
   TensorView<const T> h0, c0;  // or data null: zeros; c0, c_n: LSTM
@@ -50,7 +51,8 @@ struct RecurrentBackward {
                sizes, dh0, dc0, dx, dw_ih, dw_hh, db_ih, db_hh);
   size_t workspace_bytes(int threads) const;
   Cell cell;
-  bool reverse, medium;
+  bool reverse;
+  Precision precision;
   int64_t batch, steps;
   TensorView<const T> dy, dh_n, dc_n;                                          // each or data null: zeros
   TensorView<const T> x, y, gates, candidate, h_before, c_before, w_ih, w_hh;  // of forward

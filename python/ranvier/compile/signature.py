@@ -29,8 +29,9 @@ _BY_VALUE = _EXACT | {float}
 def environment() -> tuple[Any, ...]:
     """What a recorded step depends on besides its arguments."""
     core = _core
-    kernels = core.get_num_threads(), core.get_winograd(), core.get_precision(), core.is_medium(), core.isa()
-    return *kernels, mode.enabled, mode.inference
+    kernels = core.get_num_threads(), core.get_winograd(), core.get_precision(), core.isa()
+    products = core.current_precision(), core.bfloat16()
+    return *kernels, *products, mode.enabled, mode.inference
 
 
 class Unfit(ValueError):

@@ -83,7 +83,7 @@ class _ByParts(Linear):
         if dw is not None:
             sizes = {b - a for a, b in self.bounds}
             even = len(sizes) == 1 and max(sizes) <= _CHAIN and 1 < len(self.bounds) <= _PARTS
-            if even and min(dw.shape) > _DOTS and not _core.is_medium():
+            if even and min(dw.shape) > _DOTS and not _core.current_precision():
                 _core.matmul(dy.T, x, None, "none", dw, None, len(self.bounds))
             else:
                 self._sum(lambda a, b, out: _core.matmul(dy[a:b].T, x[a:b], None, "none", out), dw)

@@ -95,7 +95,7 @@ class DistributedRun(Run):
             "version": _core.__version__,
             "instruction set (RANVIER_ISA=x86-64-v3 lowers it)": _core.isa(),  # hosts may differ: other bits
             "winograd": _core.get_winograd(),
-            "precision of products": _core.is_medium() and _core.has_bfloat16(),
+            "precision of products": (_core.current_precision(), _core.bfloat16()),
         }
         if any(isinstance(m, nn.parallel.DistributedDataParallel) for m in trainer.model.modules()):
             raise ValueError(

@@ -2,6 +2,7 @@
 // changes of layout around it.
 #pragma once
 #include "base/isa.h"
+#include "base/precision.h"
 #include "base/tensor_view.h"
 
 namespace ranvier {
@@ -106,15 +107,16 @@ RANVIER_TABLES(ConvKernels, conv_kernels)
 
 #if defined(__x86_64__)
 namespace v4 {
-void conv_pair_tile(ConvTile<float>& t);  // of pairs of bfloat16: see medium/medium.h
-}
+void conv_pair_tile(ConvTile<float>& t);                    // of pairs of bfloat16: see medium/medium.h
+extern void (*const conv_amx_tile[2])(ConvTile<float>& t);  // the same by AMX, and emulated
+}  // namespace v4
 #endif
 
 template <class T>
 static inline auto tile_of([[maybe_unused]] bool pairs) {
 #if defined(__x86_64__)
   if constexpr (sizeof(T) == sizeof(float))
-    if (pairs) return &v4::conv_pair_tile;
+    if (pairs) return has_tiles() ? v4::conv_amx_tile[bfloat16() == Bfloat16::emulated] : &v4::conv_pair_tile;
 #endif
   return conv_kernels<T>().tile;
 }

@@ -1,6 +1,7 @@
 #include "kernels/conv2d/medium/medium.h"
 
 #include "base/precision.h"
+#include "kernels/conv2d/pointwise/pointwise.h"
 #include "kernels/conv2d/share.h"
 #include "kernels/conv2d/winograd/winograd.h"
 #include "kernels/matmul/pairs.h"
@@ -68,9 +69,14 @@ bool pays_in_pairs(const ConvAlgorithms& algorithms, int64_t in, int64_t out) {
   return in % 2 == 0 && is_wide(algorithms, in, out);
 }
 
+bool by_tiles(const ConvAlgorithms& algorithms) {
+  return algorithms.has(ConvAlgorithm::medium) && has_tiles();
+}
+
 bool MediumSum::pays(const Correlation<float>& p) {
   const int64_t groups = p.geometry.groups;
-  return pays_in_pairs(p.algorithms, p.x.shape[1] / groups, p.y.shape[1] / groups) && !winograd_pays(p);
+  return pays_in_pairs(p.algorithms, p.x.shape[1] / groups, p.y.shape[1] / groups) &&
+         !(has_tiles() ? p.w.shape[2] * p.w.shape[3] == 1 : winograd_pays(p));
 }
 
 MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
@@ -113,6 +119,7 @@ void MediumSum::round_weights(const OpenTeam& team) const {
 void MediumSum::run(const Team& team) const {
   const double products = static_cast<double>(numel(p_.y)) * in_group_ * p_.w.shape[2] * p_.w.shape[3] / 2;
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    const TileScope scope;
     x_.copy_share(team);
     team.barrier();
     const int64_t h = p_.x.shape[2], w = p_.x.shape[3], half = p_.x.shape[1] / 2;
@@ -131,7 +138,8 @@ void MediumSum::run(const Team& team) const {
 // Of few images an odd one is half empty.
 bool MediumWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t in = c.x.shape[1] / c.geometry.groups, out = c.dy.shape[1] / c.geometry.groups;
-  return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out);
+  return c.dw.data && c.x.shape[0] > 1 && is_wide(c.algorithms, in, out) &&
+         !(has_tiles() && PointwiseWeight<float>::pays(c));
 }
 
 MediumWeight::MediumWeight(const Conv2dBackwardWeight<float>& c, Carver& carver, int threads)
@@ -148,6 +156,7 @@ void MediumWeight::run(const Team& team) const {
   const double products =
       static_cast<double>(numel(c_.dy)) * c_.x.shape[1] / c_.geometry.groups * c_.taps[0] * c_.taps[1] / 2;
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    const TileScope scope;
     x_.copy_share(team);
     dy_.copy_share(team);
     team.barrier();

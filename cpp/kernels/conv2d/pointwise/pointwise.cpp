@@ -82,6 +82,7 @@ Pointwise<T>::Pointwise(const Correlation<T>& p, Carver& carver, int threads)
   product_.bias = p.bias;
   product_.c = matrix(p.y.data, rows, out, p.y.strides[3], 1);
   if (p.norm) product_.norm = {p.norm, 2, {3, out}, {out, 1}};
+  if (by_tiles(p.algorithms)) product_.precision = Precision::medium;
   if (p.relu) product_.activation.kind = Activation::relu;
   workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
 }
@@ -157,7 +158,7 @@ bool PointwiseWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const int64_t channels = c.x.shape[1], k = c.dy.shape[1];
   // The direct sum reads its operands in place: in strides that miss L1.
   const bool fills_tiles = matmul_kernels<T>().many_registers() || k >= 32 || channels >= 256;
-  return c.dw.data && channels >= 96 && fills_tiles &&
+  return c.dw.data && channels >= (by_tiles(c.algorithms) ? 32 : 96) && fills_tiles &&
          is_pointwise(c.geometry, c.taps[0], c.taps[1], c.dy, c.x);
 }
 
@@ -172,6 +173,7 @@ PointwiseWeight<T>::PointwiseWeight(const Conv2dBackwardWeight<T>& c, Carver& ca
   product_.a = matrix(dy_.data, k, rows, 1, dy_.stride_w);
   product_.b = matrix(x_.data, rows, channels, x_.stride_w, 1);
   product_.c = matrix(c.dw.data, k, channels, channels, 1);
+  if (by_tiles(c.algorithms)) product_.precision = Precision::medium;
   workspace_ = carver.take<char>(static_cast<int64_t>(product_.workspace_bytes(threads)));
 }
 

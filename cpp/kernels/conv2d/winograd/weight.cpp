@@ -74,6 +74,7 @@ WinogradWeight::Scratch WinogradWeight::take_scratch(Carver& carver) const {
 void WinogradWeight::run(const Team& team) const {
   const double products = static_cast<double>(tiles_) * kWinogradProducts * in_ * c_.dy.shape[1] / 2;
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    const TileScope scope;
     if (team.index() == 0) std::fill_n(zeros_, std::max(in_, panels_.count() * panels_.width), 0.0f);
     x_.copy_share(team);
     dy_.copy_share(team);

@@ -171,6 +171,7 @@ void Winograd::run(const Team& team) const { run(team, ToOutput(*this, p_.y, spa
 void Winograd::run(const Team& team, const WinogradSink& sink) const {
   const double products = static_cast<double>(tiles_.count()) * kWinogradProducts * in_ * out_;
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    const TileScope scope;
     prepare(team);
     team.barrier();
     compute(team, sink);

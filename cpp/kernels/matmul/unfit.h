@@ -1,0 +1,101 @@
+// Rows of c whose products of halves are no numbers (amx.h): computed again in float32, some rows at a time.
+#pragma once
+#include <algorithm>
+#include <cstring>
+
+#include "base/integers.h"
+#include "base/parallel.h"
+#include "kernels/matmul/amx.h"
+#include "kernels/matmul/matmul.h"
+
+namespace ranvier {
+
+template <class T>
+class UnfitRows {
+ public:
+  // For a team of so many threads, or as many crews of one; 0 for other products.
+  static size_t bytes(const Matmul<T>& call, int threads) {
+    return call.kernels().halves() ? std::max(threads * area(call, 1), area(call, threads)) : 0;
+  }
+
+  // Of a crew, the `place`th of its team.
+  UnfitRows(const Matmul<T>& call, const OpenTeam& crew, int place, void* workspace)
+      : call_(call), crew_(crew) {
+    if (!call.kernels().halves()) return;
+    char* base = static_cast<char*>(workspace) + place * area(call, 1);
+    flags_ = reinterpret_cast<uint8_t*>(base);
+    rows_ = reinterpret_cast<T*>(base + crew.size() * line(call));
+    scratch_ = rows_ + round_up(height(call) * call.c.shape[2], 16);
+  }
+
+  uint8_t* clear() const {  // this thread's
+    if (!flags_) return nullptr;
+    uint8_t* own = flags_ + crew_.index() * line(call_);
+    std::memset(own, 0, static_cast<size_t>(line(call_)));
+    return own;
+  }
+
+  void compute(int64_t batch) const {
+    if (!flags_) return;
+    crew_.barrier();
+    const int64_t m = call_.c.shape[1], h = height(call_);
+    for (int64_t row = 0; row < m; row += h) {
+      const int64_t first = std::min(row, m - h);
+      bool any = false;
+      for (int64_t i = first; i < first + h; ++i) any |= is_unfit(i);
+      if (any) compute(batch, first);
+    }
+  }
+
+ private:
+  static constexpr int64_t kRows = 32;
+
+  static int64_t height(const Matmul<T>& call) { return std::min(call.c.shape[1], kRows); }
+  static int64_t line(const Matmul<T>& call) { return round_up(call.c.shape[1], 64); }
+  static size_t area(const Matmul<T>& call, int threads) {
+    const int64_t rows = round_up(height(call) * call.c.shape[2], 16);
+    const auto again = static_cast<int64_t>(of_rows(call, 0, 0, nullptr).workspace_bytes(threads));
+    return threads * line(call) + rows * sizeof(T) + round_up(again, 64);
+  }
+
+  static Matmul<T> of_rows(const Matmul<T>& call, int64_t batch, int64_t row, T* to) {
+    Matmul<T> m = call;
+    const int64_t h = height(call), n = call.c.shape[2];
+    m.precision = Precision::highest, m.packed = {};
+    const auto slice = [=](auto& x, bool rows) {
+      x.data += batch * x.strides[0] + (rows ? row * x.strides[1] : 0);
+      x.shape[0] = 1;
+      if (rows) x.shape[1] = h;
+    };
+    slice(m.a, true), slice(m.b, false);
+    if (m.saved.data) slice(m.saved, true);
+    m.c = {to, 3, {1, h, n}, {h * n, n, 1}};
+    return m;
+  }
+
+  bool is_unfit(int64_t row) const {
+    bool unfit = false;
+    for (int i = 0; i < crew_.size(); ++i) unfit |= flags_[i * line(call_) + row] != 0;
+    return unfit;
+  }
+
+  void compute(int64_t batch, int64_t first) const {
+    const int64_t n = call_.c.shape[2], h = height(call_);
+    of_rows(call_, batch, first, rows_).run(crew_, scratch_);
+    crew_.barrier();
+    for (int64_t i = crew_.share_begin(h); i < crew_.share_end(h); ++i) {
+      if (!is_unfit(first + i)) continue;
+      T* c = call_.c.data + batch * call_.c.strides[0] + (first + i) * call_.c.strides[1];
+      for (int64_t j = 0; j < n; ++j) c[j * call_.c.strides[2]] = rows_[i * n + j];
+    }
+    crew_.barrier();
+  }
+
+  const Matmul<T>& call_;
+  const OpenTeam crew_;
+  uint8_t* flags_ = nullptr;  // of each thread of the crew, a line
+  T* rows_ = nullptr;
+  T* scratch_ = nullptr;
+};
+
+}  // namespace ranvier

@@ -1,0 +1,50 @@
+// AMX: eight tiles of up to 16 rows of 64 bytes. Tiles 0 to 3 are sums, 4 and 5 their left factors (4 of 0
+// and 1, 5 of 2 and 3), 6 and 7 the right ones, of 16 rows. For files of level v4 that are called where
+// has_tiles() holds, within a TileScope.
+#pragma once
+#include <stdint.h>
+
+#include "base/precision.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+struct AmxTiles {
+  // Rows of tiles 0, 1 and 4, and of 2, 3 and 5; 0: these are not used. What was in tiles is lost.
+  static void configure(int top, int bottom) {
+    if (!changes(top, bottom)) return;
+    struct {
+      uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {};
+    } config;
+    const auto first = static_cast<uint8_t>(top), second = static_cast<uint8_t>(bottom ? bottom : 16);
+    const uint8_t rows[] = {first, first, second, second, first, second, 16, 16};
+    __builtin_memcpy(config.rows, rows, sizeof rows);
+    asm volatile("ldtilecfg %0" : : "m"(config));
+  }
+  static bool changes(int top, int bottom) {
+    const int before = t_tiles;
+    t_tiles = top | bottom << 8;
+    return t_tiles != before;
+  }
+  template <int kTile>
+  static inline __attribute__((always_inline)) void zero() {
+    asm volatile("tilezero %%tmm%c0" : : "i"(kTile));
+  }
+  template <int kTile>
+  static inline __attribute__((always_inline)) void load(const float* p, int64_t bytes) {
+    asm volatile("tileloadd (%0,%1,1), %%tmm%c2" : : "r"(p), "r"(bytes), "i"(kTile) : "memory");
+  }
+  template <int kTile>
+  static inline __attribute__((always_inline)) void store(float* p, int64_t bytes) {
+    asm volatile("tilestored %%tmm%c2, (%0,%1,1)" : : "r"(p), "r"(bytes), "i"(kTile) : "memory");
+  }
+  // c += a b
+  template <int kC, int kA, int kB>
+  static inline __attribute__((always_inline)) void multiply() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+  }
+};
+
+}  // namespace ranvier::RANVIER_ISA

@@ -1,0 +1,208 @@
+"""Products by AMX, "medium" and "high" (two halves of each factor): bits, errors, what stays float32."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import ranvier as rv
+import ranvier._core as _core
+from ranvier import kernels, nn
+from support.bfloat16 import TILES, high, multiplied_by, needs_tiles  # noqa: F401
+from support.bits import same_bits
+from support.grouped import grouped
+from support.layouts import in_layout
+
+pytestmark = needs_tiles
+LEAST = 256  # factors of a product of halves, and columns
+ERROR, WORST = 2.0**-19, 2.0**-15  # of the sum of absolute products: of factors without structure, of any
+
+
+def drawn(rng, *shape, scale=1.0):
+    return (rng.standard_normal(shape) * scale).astype(np.float32)
+
+
+def rounded(x):
+    """To 8 bits, to nearest, ties to even."""
+    bits = x.view(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16).view(np.float32)
+
+
+def by_tiles(a, b, halves):
+    """As the instructions do it: kernels/matmul/amx.h."""
+    k = a.shape[1]
+    if halves:
+        a, b = a * np.float32(2.0**45), b * np.float32(2.0**45)
+    step, most = 32, 256 if halves else 512
+    parts = math.ceil(k / most)
+    block = most if parts == 1 else math.ceil(math.ceil(k / parts) / step) * step
+    a, b = np.pad(a, ((0, 0), (0, -k % step))), np.pad(b, ((0, -k % step), (0, 0)))
+    (a, rest_a), (b, rest_b) = ((hi, rounded(x - hi)) for x in (a, b) for hi in [rounded(x)])
+    factors = [(a, rest_b), (a, b), (rest_a, b)] if halves else [(a, b)]
+    total = np.float32(0)
+    for first in range(0, k, block):
+        c = np.zeros((a.shape[0], b.shape[1]), np.float32)
+        for p in range(first, min(first + block, a.shape[1]), step):
+            for x, y in factors:
+                sums = [np.zeros_like(c), np.zeros_like(c)]
+                for i in range(step):
+                    sums[i % 2] += x[:, p + i, None] * y[p + i]  # a product is exact
+                c += sums[0] + sums[1]
+        total = total + (c * np.float32(2.0**-90) if halves else c)
+    return total
+
+
+def errors(got, a, b):
+    wide, absolute = (f(a.astype(np.float64)) @ f(b.astype(np.float64)) for f in (np.positive, np.abs))
+    return np.abs(got - wide) / (absolute + 2.0**-128)  # below that the distance of float32's numbers counts
+
+
+@pytest.mark.parametrize("orders", ["CC", "CF", "FC", "FF", "SS"])
+@pytest.mark.parametrize("precision", ["medium", "high"])
+@grouped("k", [LEAST, 257, 287, 511, 512, 513, 770])
+def test_bits(k, precision, orders, rng):
+    layouts = {"C": "contiguous", "F": "transposed", "S": "strided"}
+    with multiplied_by(TILES[0], precision):
+        for m, n in ((1, 256), (2, 257), (15, 257), (16, 271), (17, 272), (32, 288), (33, 289)):
+            a, b = drawn(rng, m, k), drawn(rng, k, n)
+            expected = by_tiles(a, b, precision == "high")
+            a, b = (in_layout(x, layouts[o]) if o != "C" else x for x, o in zip((a, b), orders, strict=True))
+            np.testing.assert_array_equal(kernels.matmul(a, b), expected)
+
+
+@pytest.mark.skipif("tiles" not in TILES, reason="needs AMX")
+@pytest.mark.parametrize("precision", ["medium", "high"])
+def test_the_emulation_has_the_bits_of_the_processor(precision, rng):
+    if not _core.set_bfloat16("emulated"):
+        pytest.skip("this build emulates nothing")
+    a, b = drawn(rng, 100, 1000), drawn(rng, 1000, 150)
+    with multiplied_by("tiles", precision):
+        real = kernels.matmul(a, b)
+    with multiplied_by("emulated", precision):
+        np.testing.assert_array_equal(kernels.matmul(a, b), real)
+
+
+@pytest.mark.parametrize("power", range(-38, 39, 4))
+def test_errors_of_halves(power, high, rng):  # noqa: F811
+    """Of any size: where the result is no number, or too large for the scale, it is float32's."""
+    for other in range(-38, 39, 4):
+        with np.errstate(over="ignore"):
+            a, b = drawn(rng, 20, 512, scale=10.0**power), drawn(rng, 512, 256, scale=10.0**other)
+        got = kernels.matmul(a, b)
+        with rv.config.float32_matmul_precision("highest"), np.errstate(all="ignore"):
+            exact = kernels.matmul(a, b)
+        if np.isfinite(exact).all():
+            assert errors(got, a, b).max() < ERROR
+        else:
+            np.testing.assert_array_equal(got, exact)
+
+
+def test_the_worst_factors(high):  # noqa: F811
+    """All of the same sign, and half a bit of the eighth: lo lo is 2^-16 of a product, and is left out."""
+    found = []
+    for rest in range(1, 2**16, 97):
+        x = np.float32(1 + rest * 2.0**-23)
+        a, b = np.full((1, LEAST), x), np.full((LEAST, LEAST), x)
+        found.append(errors(kernels.matmul(a, b), a, b).max())
+    assert WORST / 4 < max(found) < WORST
+
+
+def test_rows_that_are_no_numbers_are_those_of_float32(high, threads, rng):  # noqa: F811
+    a, b, bias = drawn(rng, 100, 300), drawn(rng, 300, 259), drawn(rng, 259)
+    clean = kernels.matmul(a, b, bias, "sigmoid")
+    a[3, 5], a[40, 2], a[41, 7], a[99] = np.nan, np.inf, -np.inf, a[99] * 1e30
+    a[7, 3] = 1e38
+    odd = [3, 7, 40, 41, 99]
+    for x, y in itertools.product((a, np.stack([a] * 3)), (b, np.asfortranarray(b))):
+        for count in (1, 2, 3):
+            threads(count)
+            got = kernels.matmul(x, y, bias, "sigmoid")
+            with rv.config.float32_matmul_precision("highest"):
+                expected = kernels.matmul(x, y, bias, "sigmoid")
+            np.testing.assert_array_equal(got[..., odd, :], expected[..., odd, :])
+            others = np.delete(got, odd, -2)
+            np.testing.assert_array_equal(others, np.broadcast_to(np.delete(clean, odd, 0), others.shape))
+    few = kernels.matmul(a[2:4], b, bias, "sigmoid")  # which are not computed by tiles
+    np.testing.assert_array_equal(few, got.reshape(-1, 100, 259)[0, 2:4])
+    b[1, 2] = np.inf  # of a column: in every row
+    with rv.config.float32_matmul_precision("highest"):
+        expected = kernels.matmul(a, b)
+    np.testing.assert_array_equal(kernels.matmul(a, b), expected)
+
+
+def test_threads_and_rows_alone(high, threads, rng):  # noqa: F811
+    for k, n in ((784, 256), (1500, 270), (256, 1100)):
+        a, b = drawn(rng, 130, k), drawn(rng, k, n)
+        same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b), (1, 2, 3, 5))
+        whole = kernels.matmul(a, b)
+        for rows in (1, 2, 7, 16, 17, 33, 97):
+            for order in (b, np.asfortranarray(b)):
+                np.testing.assert_array_equal(
+                    kernels.matmul(np.asfortranarray(a[:rows]), order), whole[:rows]
+                )
+
+
+def test_small_products_stay_float32(high, rng):  # noqa: F811
+    for k, n in ((LEAST - 1, 256), (LEAST, 255)):
+        a, b = drawn(rng, 40, k), drawn(rng, k, n)
+        got = kernels.matmul(a, b)
+        with rv.config.float32_matmul_precision("highest"):
+            np.testing.assert_array_equal(got, kernels.matmul(a, b))
+
+
+def trained(precision, compiled, steps=6):
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(300, 256), nn.ReLU(), nn.Linear(256, 260))
+    optimizer = rv.optim.SGD(model.parameters(), 0.1)
+    x, y = rv.randn(300, 300), rv.randint(0, 260, (300,))
+
+    def step():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    run = rv.compile(step) if compiled else step
+    with rv.config.float32_matmul_precision(precision):
+        for _ in range(steps):
+            run()
+        with rv.no_grad():
+            model.eval()
+            predict = rv.compile(model) if compiled else model
+            predictions = [predict(x).numpy() for _ in range(4)]
+    return [predictions[-1], *(p.detach().numpy() for p in model.parameters())]
+
+
+def test_steps_and_predictions_with_packed_weights(high):  # noqa: F811
+    eager, captured, float32 = trained("high", False), trained("high", True), trained("highest", False)
+    for x, y, z in zip(eager, captured, float32, strict=True):
+        np.testing.assert_array_equal(x, y)
+        assert not np.array_equal(x, z)
+        assert np.abs(x - z).mean() < 1e-5  # a unit of a ReLU may be on its other side
+
+
+def test_another_precision_is_another_program(high, rng):  # noqa: F811
+    model = nn.Linear(300, 256)
+    captured, x = rv.compile(model), rv.tensor(drawn(rng, 70, 300))
+    with rv.no_grad():
+        for precision in ("highest", "high", "medium", "high", "highest") * 2:
+            with rv.config.float32_matmul_precision(precision):
+                for _ in range(4):
+                    np.testing.assert_array_equal(captured(x).numpy(), model(x).numpy())
+
+
+def test_gradients_have_the_precision_of_the_forward(high, rng):  # noqa: F811
+    def gradients(forward, backward):
+        x, w = (
+            rv.tensor(drawn(rng_, 300, 300), requires_grad=True)
+            for rng_ in (np.random.default_rng(i) for i in (1, 2))
+        )
+        with rv.config.float32_matmul_precision(forward):
+            y = (x @ w).square().sum()
+        with rv.config.float32_matmul_precision(backward):
+            y.backward()
+        return x.grad.numpy()
+
+    np.testing.assert_array_equal(gradients("high", "highest"), gradients("high", "high"))
+    assert not np.array_equal(gradients("highest", "high"), gradients("high", "high"))
