@@ -22,6 +22,8 @@ class A(torch.Tensor):
 class No(torch.Tensor):
     @classmethod
     def __torch_function__(cls, *call): return NotImplemented
+class Off(torch.Tensor):
+    __torch_function__ = torch._C._disabled_torch_function_impl
 class Mode(TorchFunctionMode):
     def __torch_function__(self, f, types, args=(), kwargs=None):
         asked.append(resolve_name(f))
@@ -53,6 +55,9 @@ CASES = {
     "[kind(x) for x in torch.max(B([[1.0]]), 0)]": ["B", "B"],
     "[kind(b + c), kind(torch.cat([p, b, c]))]": ["C", "C"],
     "[error(lambda: No([1.0]) + 1), error(lambda: torch.add(No([1.0]), 1))]": ["TypeError"] * 2,
+    "(lambda x: [kind(x + 1), kind(p - x), kind(x.sum()), kind(x == p), kind(x)])(Off([1.0]))": [
+        *["Tensor"] * 4, "Off"
+    ],
     "[b == None, error(lambda: b + 'a')]": [False, "TypeError"],
     "(lambda x: [kind(x.add_(c)), kind(x)])(B([1.0]))": ["C", "B"],
     "[b.add_(1) is b, kind(p.clone().add_(b))]": [True, "B"],

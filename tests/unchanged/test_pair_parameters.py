@@ -63,6 +63,12 @@ def after(value, call):
     call(value)
     return value
 
+def fails(call):
+    try:
+        call()
+    except Exception as error:
+        return type(error).__name__
+
 m, z = net(), nn.Parameter(torch.tensor([3 + 4j]))
 w, f = m.w, m.f
 """
@@ -94,6 +100,11 @@ not after(net(), lambda m: m.requires_grad_(False)).w.requires_grad
 after(z, lambda z: (z * z.conj()).real.sum().backward()).grad.tolist() == [6 + 8j]
 after(nn.Parameter(z.detach() * 1), lambda p: setattr(p, "data", p.data * 2)).tolist() == [6 + 8j]
 after(nn.Parameter(z.detach() * 1), lambda p: setattr(p, "grad", p.data * 2)).grad.tolist() == [6 + 8j]
+after(nn.Parameter(z.detach() * 1), lambda p: setattr(p, "grad", p)).grad.tolist() == [3 + 4j]
+isinstance(nn.Parameter(z), nn.Parameter) and same(nn.Parameter(z), z) and nn.Parameter(z).requires_grad
+fails(lambda: setattr(w, "data", w.real)) == fails(lambda: setattr(w, "grad", w.real)) == "TypeError"
+same(w.real.to(w.dtype), w.real.cfloat()) and torch.arange(2).to(torch.complex128).tolist() == [0, 1]
+fails(lambda: nn.Buffer(f)) == "DtypeError"
 after(torch.tensor([1 + 1j]), lambda x: nn.Parameter(x).data.mul_(2)).tolist() == [2 + 2j]
 after(net(), lambda m: setattr(m, "f", m.f * 2)).f.tolist() == (f * 2).tolist() and "f" in m._buffers
 """

@@ -84,6 +84,8 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
     call = (_core._halves, x) if is_half else (_core.cast, x, wanted)
     if wanted == x._array.dtype:
         y: Any = x
+    elif wanted.kind == "c" and hasattr(x, "cfloat"):  # of a satellite
+        return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
     elif wanted.char not in "fd?ile" or (y := direct(*call)) is None:
         require_numbers(name, wanted)
         y = Cast(wanted).apply(x)

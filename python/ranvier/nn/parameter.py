@@ -8,6 +8,7 @@ import numpy as np
 
 from ranvier.autograd.data import array_of
 from ranvier.autograd.duplicates import deepcopied, rebuild
+from ranvier.autograd.memory import require_numbers
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import FLAG, UNWATCHED, share
 
@@ -57,7 +58,9 @@ class Buffer(Tensor):
     def __new__(cls, data: Any = (), *, persistent: bool = True) -> Buffer:
         if getattr(data, "is_meta", False):
             cls = data._class(cls)
-        buffer = rebuild(cls, np.asarray(array_of("Buffer", data)), getattr(data, "requires_grad", False))
+        array = np.asarray(array_of("Buffer", data))
+        require_numbers("Buffer", array.dtype)
+        buffer = rebuild(cls, array, getattr(data, "requires_grad", False))
         if isinstance(data, Tensor):
             share(data, buffer)
         else:

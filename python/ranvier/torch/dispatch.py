@@ -224,14 +224,16 @@ def _new(cls: Any, *args: Any, **kwargs: Any) -> Any:
     return out
 
 
-def silent(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+class _Silent:  # its instance is no function: a class that has it as an attribute does not bind it
     """`torch._C._disabled_torch_function_impl`: the `__torch_function__` of classes that are not asked."""
-    with switched_off(1):
-        return func(*args, **(kwargs or {}))
+
+    def __call__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        with switched_off(1):
+            return func(*args, **(kwargs or {}))
 
 
-_SILENT = staticmethod(silent)
-_core._set_dispatch(ask, converted, _SILENT, _NOWRAP)
+silent = _Silent()
+_core._set_dispatch(ask, converted, silent, _NOWRAP)
 _core._set_failed(failed)
 
 
@@ -239,7 +241,7 @@ _core._set_failed(failed)
 def attach() -> None:
     """Puts what programs find of it on Tensor."""
     Tensor.__torch_function__ = classmethod(default)  # type: ignore[attr-defined]
-    nn.Parameter.__torch_function__ = nn.Buffer.__torch_function__ = _SILENT  # type: ignore[attr-defined]
+    nn.Parameter.__torch_function__ = nn.Buffer.__torch_function__ = silent  # type: ignore[attr-defined]
     Tensor.as_subclass = as_subclass  # type: ignore[attr-defined]
     Tensor.__new__ = _new  # type: ignore[method-assign]
     Tensor.__init_subclass__ = classmethod(_derived)  # type: ignore[assignment,arg-type]

@@ -35,6 +35,9 @@ class PairParameter(rv.nn.Parameter):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return parameter, (_numbers(self).detach(), rv.nn.Parameter, self._requires_grad)
 
+    def _as_parameter(self, kind: Any, requires_grad: bool) -> Any:
+        return parameter(_numbers(self), kind, requires_grad)
+
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         owner: Any = getattr(func, "__self__", None)
@@ -42,12 +45,18 @@ class PairParameter(rv.nn.Parameter):
         name = (owner if is_attribute else func).__name__
         settings = {key: _numbers(value) for key, value in (kwargs or {}).items()}
         if name in _OWN or (name in ("grad", "data") and isinstance(args[0], cls)):
+            if name in ("grad", "data") and not isinstance(args[-1], (cls, Complex, type(None))):
+                raise TypeError(f"[{name}] got {type(args[1]).__name__}; expected complex numbers")
             with switched_off(1):
-                result = func(*(view_as_real(x) if type(x) is Complex else x for x in args), **settings)
+                result = func(args[0], *map(_pairs, args[1:]), **settings)
             return view_as_complex(result) if name in ("grad", "data") and result is not None else result
         given = [_numbers(x) for x in args]
         result = getattr(given[0], name) if is_attribute else func(*given, **settings)
         return next((x for x, y in zip(args, given, strict=True) if result is y), result)
+
+
+def _pairs(x: Any) -> Any:
+    return x.detach() if isinstance(x, PairParameter) else view_as_real(x) if type(x) is Complex else x
 
 
 def _numbers(x: Any) -> Any:
