@@ -50,8 +50,11 @@ py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, seve
     named[x.dim(a[2])] = true;
   } else if (a[2] != Py_None) {
     const py::object dims = x.sizes(tuple_of(a[2]).ptr());
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i)
-      named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))] = true;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) {
+      bool& is_named = named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))];
+      if (is_named) x.fail(kValueError, "got dims %R; expected each of them once", dims.ptr());
+      is_named = true;
+    }
   }
   Setting shape;
   for (int d = 0; d < x.ndim(); ++d)

@@ -188,6 +188,7 @@ def test_wrong_calls():
     x = rv.zeros(2, 3)
     refused(ValueError, "[reshape]", x.reshape, 4, 2)
     refused(ValueError, "[permute] got dims (0, 0)", x.permute, 0, 0)
+    refused(ValueError, "[squeeze] got dims (0, -2)", x.squeeze, (0, -2))
     refused(IndexError, "[transpose] got dim 2 for 2 dimensions", x.transpose, 0, 2)
     refused(ValueError, "[expand]", x.expand, 4, 3)
     refused(ValueError, "[split] got sizes (1, 3)", x.split, (1, 3))

@@ -38,6 +38,7 @@ CASES = {
     "flops(lambda: torch.einsum('ij,jk->ik', a, b))": 120,
     "flops(lambda: torch.baddbmm(torch.ones(2, 3, 5), torch.ones(2, 3, 4), torch.ones(2, 4, 5)))": 240,
     "flops(lambda: nn.ConvTranspose2d(3, 4, 3, stride=2)(image), True)": 55296,
+    "flops(lambda: nn.Conv3d(2, 4, 3)(torch.ones(1, 2, 5, 5, 5)), True)": 23328,
     "flops(lambda: nn.Conv2d(4, 8, 3, groups=2)(torch.ones(1, 4, 8, 8)), True)": 31104,
     "flops(lambda: nn.Linear(4, 3, bias=False)(x), True), flops(meta)": (480, 48),
 }  # fmt: skip

@@ -77,6 +77,7 @@ def test_what_pruning_refuses():
     refused(ValueError, "with 1 dims", prune.ln_structured, layer, "bias", 0.5, 2, 0)
     refused(IndexError, "Invalid index 2", prune.random_structured, layer, "weight", 0.5, 2)
     refused(AssertionError, "expected (2, 3)", prune.l1_unstructured, layer, "weight", 1, rv.ones(2))
+    refused(AssertionError, "got a mask (3,)", prune.custom_from_mask, layer, "weight", rv.ones(3))
     refused(TypeError, "of type structured", _all, layer, prune.LnStructured, amount=1, n=2)
     assert not prune.is_pruned(layer)
     assert list(layer.state_dict()) == ["weight", "bias"]

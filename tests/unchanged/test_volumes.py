@@ -60,6 +60,15 @@ def test_the_layer():
     assert wanted.is_contiguous()
     assert repr(layer).startswith("Conv3d(2, 4, kernel_size=(3, 1, 2), stride=(1, 1, 1), padding=(1, 0, 1)")
     refused(ValueError, "[conv3d] got x of shape (2, 2)", conv3d, rv.ones(2, 2), layer.weight)
+    refused(ValueError, "[conv3d] got x", conv3d, x, rv.ones(4, 2, 0, 1, 1))
+    for name, value in [
+        ("stride", 0),
+        ("dilation", 0),
+        ("padding", -1),
+        ("stride", (1, 1)),
+        ("dilation", ()),
+    ]:
+        refused(ValueError, f"[conv3d] got {name}", conv3d, x, layer.weight, **{name: value})
 
 
 @pytest.mark.parametrize(
@@ -72,6 +81,12 @@ def test_padding(mode, numpys):
         y.detach().numpy(), np.pad(x.detach().numpy(), [(0, 0), (0, 0), (3, 2), (0, 1), (1, 2)], numpys)
     )
     assert y[1].equal(F.pad(x[1], (1, 2, 0, 1, 3, 2), mode))
+    labels = (x.detach() * 9).long()
+    assert F.pad(labels, (1, 2, 0, 1, 3, 2), mode).equal(
+        (F.pad(labels.double(), (1, 2, 0, 1, 3, 2), mode)).long()
+    )
+    assert F.pad(x[:0], (1, 2, 0, 1, 3, 2), mode).shape == (0, *y.shape[1:])
+    refused(ValueError, "[pad] got value 2.0 for mode", F.pad, x, (1, 1), mode, 2.0)
 
 
 @pytest.mark.parametrize("align", [False, True])
@@ -106,4 +121,15 @@ def test_grids_are_those_of_layers(align):
     np.testing.assert_allclose(
         grid[0, :, 0, 0, 2].detach(), np.array([-1, 0, 1]) * (1 if align else 2 / 3), atol=1e-12
     )
-    refused(ValueError, "expected (n, 2, 3)", F.affine_grid, theta, (2, 1, 4, 5))
+    refused(ValueError, "floats (n, 2, 3)", F.affine_grid, theta, (2, 1, 4, 5))
+    refused(ValueError, "sizes from 1", F.affine_grid, theta, (2, 1, 0, 4, 5))
+    refused(ValueError, "float", F.affine_grid, theta.long(), (2, 1, 3, 4, 5))
+
+
+@pytest.mark.parametrize(("n", "c", "o"), [(0, 1, 2), (1, 0, 2), (1, 1, 0)])
+def test_sampling_of_nothing(n, c, o):
+    x, grid = tensor(n, c, 2, 3, 4), tensor(n, o, 2, 2, 3)
+    y = F.grid_sample(x, grid, align_corners=False)
+    y.sum().backward()
+    assert (y.shape, x.grad.shape, grid.grad.shape) == ((n, c, o, 2, 2), x.shape, grid.shape)
+    refused(ValueError, "mode", F.grid_sample, x, grid, "cubic", align_corners=False)

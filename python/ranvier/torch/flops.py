@@ -102,7 +102,7 @@ _PARTS: dict[str, Callable[..., Iterator[_Part]]] = {
     "addmm": _added("addmm", "mm"),
     "baddbmm": _added("baddbmm", "bmm"),
     "einsum": _einsum,
-    **{f"conv{n}d": _convolution(False) for n in (1, 2)},
+    **{f"conv{n}d": _convolution(False) for n in (1, 2, 3)},
     **{f"conv_transpose{n}d": _convolution(True) for n in (1, 2)},
     "multi_head_attention_forward": _attention,
     **dict.fromkeys(("rnn", "rnn_tanh_cell", "lstm_cell", "gru_cell"), _recurrent),

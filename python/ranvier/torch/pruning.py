@@ -222,6 +222,8 @@ class CustomFromMask(BasePruningMethod):
         self.mask = mask
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        if self.mask.shape != default_mask.shape:
+            raise AssertionError(f"[prune] got a mask {self.mask.shape}; expected {default_mask.shape}")
         return default_mask * self.mask.to(default_mask.dtype)
 
 

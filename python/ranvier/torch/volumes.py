@@ -7,6 +7,14 @@ from typing import Any
 import ranvier as rv
 from ranvier.autograd.failures import OpError
 from ranvier.nn import conv
+from ranvier.ops.elementwise.dtypes import as_tensor
+
+
+def _three(what: str, value: Any, least: int) -> tuple[int, int, int]:
+    sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if len(sizes) not in (1, 3) or not all(hasattr(n, "__index__") and n >= least for n in sizes):
+        raise OpError(f"[conv3d] got {what} {value!r}; expected one or three whole numbers from {least}")
+    return sizes * (3 // len(sizes))
 
 
 def conv3d(
@@ -23,17 +31,17 @@ def conv3d(
     >>> conv3d(rv.ones(1, 1, 3, 3, 3), rv.ones(1, 1, 2, 2, 2)).shape
     (1, 1, 2, 2, 2)
     """
+    input, weight = as_tensor("conv3d", input), as_tensor("conv3d", weight)
     x = input.unsqueeze(0) if input.ndim == 4 else input
-    if not x.ndim == weight.ndim == 5 or x.shape[1] != weight.shape[1] * groups:
+    if not x.ndim == weight.ndim == 5 or x.shape[1] != weight.shape[1] * groups or 0 in weight.shape[2:]:
         raise OpError(
             f"[conv3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and {groups} "
             "groups; expected x (n, c, d, h, w), weight (out_channels, in_channels / groups, d, h, w)"
         )
-    sizes: Any = [
-        (value,) * 3 if isinstance(value, (int, str)) else tuple(value) * (3 // len(value))
-        for value in (stride, dilation, padding)
-    ]
-    (step, *steps), (gap, *gaps), (before, *around) = sizes
+    step, *steps = _three("stride", stride, 1)
+    gap, *gaps = _three("dilation", dilation, 1)
+    edges: Any = (padding,) * 3 if isinstance(padding, str) else _three("padding", padding, 0)
+    before, *around = edges
     depth = weight.shape[2]
     reach = gap * (depth - 1)
     after = before

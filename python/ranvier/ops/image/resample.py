@@ -216,20 +216,23 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     tensor([[2., 1., 2., 3., 2., 1.]])
     """
     input = as_tensor("pad", input)
-    value = 0.0 if value is None else value
-    if mode == "constant" and input._array.dtype.kind in "biu":
-        return by_numpy(_pad_integers, input._array, pad, value)
-    if input._array.dtype.kind in "biu":
-        return by_numpy(_picked, input._array, pad, mode)
-    if (
-        mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,)
-    ):  # the layers of volumes come last
-        node, (d, h, w) = Pad(pad[:4], mode, value), input.shape[-3:]
-        images = node.apply(reshape(input, (-1, d, h, w)))
-        rows = reshape(images, (-1, 1, d, images.shape[-2] * images.shape[-1]))
-        layers = Pad((0, 0, *pad[4:]), mode, value).apply(rows)
+    if value and mode != "constant":
+        raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
+    if mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # layers of volumes come last
+        d, h, w = input.shape[-3:]
+        images = _padded(reshape(input, (input[..., 0, 0, 0].numel(), d, h, w)), pad[:4], mode)
+        size = images.shape[-2] * images.shape[-1]
+        layers = _padded(reshape(images, (len(images), 1, d, size)), (0, 0, *pad[4:]), mode)
         return reshape(layers, (*input.shape[:-3], layers.shape[2], *images.shape[-2:]))
-    return Pad(pad, mode, value).apply(input)
+    return _padded(input, pad, mode, 0.0 if value is None else value)
+
+
+def _padded(x: Tensor, sizes: Any, mode: str, value: Any = 0.0) -> Tensor:
+    if x._array.dtype.kind not in "biu":
+        return Pad(sizes, mode, value).apply(x)
+    if mode == "constant":
+        return by_numpy(_pad_integers, x._array, sizes, value)
+    return by_numpy(_picked, x._array, sizes, mode)
 
 
 def _picked(x: Any, sizes: Any, mode: str) -> Any:

@@ -224,9 +224,10 @@ def affine_grid(theta: Any, size: Any, align_corners: bool | None = None) -> Ten
     """
     theta, (n, _, *sizes) = as_tensor("affine_grid", theta), size
     axes = len(sizes)
-    if theta.shape != (n, axes, axes + 1) or axes not in (2, 3):
+    if theta.shape != (n, axes, axes + 1) or axes not in (2, 3) or theta.dtype.kind != "f" or min(size) < 1:
         raise OpError(
-            f"[affine_grid] got theta of shape {theta.shape}, size {tuple(size)}; expected (n, 2, 3)"
+            f"[affine_grid] got theta of shape {theta.shape} and {theta.dtype}, size {tuple(size)}; "
+            "expected floats (n, 2, 3) or (n, 3, 4), sizes from 1"
         )
 
     def line(count: int) -> Any:
@@ -261,9 +262,13 @@ def grid_sample(
     input, grid = as_tensor("grid_sample", input), as_tensor("grid_sample", grid)
     volumes = (*input.shape[:1], *input.shape[5:], 3) == (*grid.shape[:1], *grid.shape[4:])
     if input.ndim == grid.ndim == 5 and volumes and min(input.shape[2:]) > 0:
-        GridSample(*node.settings).apply(input[:0, :, 0], grid[:0, 0, :, :, :2])  # the checks
+        points = reshape(grid[:0], (0, 1, 1, 3))[..., :2]
+        GridSample(*node.settings).apply(input[:0, :, 0], points)  # the checks
+        shape = (*input.shape[:2], *grid.shape[1:4])
+        if mode != "bicubic" and 0 in shape:
+            return zeros(shape, dtype=input.dtype) + (input.sum() + grid.sum()) * 0
         if mode != "bicubic":
-            return _weighted(node, input, grid)
+            return _weighted(node, input, grid).contiguous()
     return node.apply(input, grid)
 
 
