@@ -104,6 +104,8 @@ after(nn.Parameter(z.detach() * 1), lambda p: setattr(p, "grad", p)).grad.tolist
 isinstance(nn.Parameter(z), nn.Parameter) and same(nn.Parameter(z), z) and nn.Parameter(z).requires_grad
 fails(lambda: setattr(w, "data", w.real)) == fails(lambda: setattr(w, "grad", w.real)) == "TypeError"
 same(w.real.to(w.dtype), w.real.cfloat()) and torch.arange(2).to(torch.complex128).tolist() == [0, 1]
+same(nn.ParameterList([f])[0], nn.Parameter(f)) and nn.ParameterDict({"f": f})["f"].requires_grad
+torch.optim.LBFGS([nn.Parameter(f), nn.Parameter(f.real)]).state_dict()["state"] == {}
 fails(lambda: nn.Buffer(f)) == "DtypeError"
 after(torch.tensor([1 + 1j]), lambda x: nn.Parameter(x).data.mul_(2)).tolist() == [2 + 2j]
 after(net(), lambda m: setattr(m, "f", m.f * 2)).f.tolist() == (f * 2).tolist() and "f" in m._buffers

@@ -11,7 +11,7 @@ import numpy as np
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import MODULES
+from ranvier.nn.registry import MODULES, OTHER_FORM
 from ranvier.ops.rows import examples
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -360,7 +360,9 @@ class ParameterDict(_Dictionary):
 
 def _parameter(value: Any) -> Any:
     """A Tensor or an array as a parameter, another value as it is."""
-    if isinstance(value, np.ndarray) or (isinstance(value, Tensor) and not isinstance(value, Parameter)):
+    if isinstance(value, Parameter):
+        return value
+    if isinstance(value, (np.ndarray, Tensor)) or hasattr(value, OTHER_FORM):
         return Parameter(value)
     refuse_torch("Parameter", "a value", value)  # a copy would not be the other library's parameter
     return value

@@ -193,7 +193,7 @@ class LBFGS(Optimizer):
             raise ValueError(
                 f"[lbfgs] got line_search_fn '{group['line_search_fn']}'; expected None or 'strong_wolfe'"
             )
-        if len({p.dtype for p in group["params"]}) > 1:
+        if len({p._array.dtype for p in group["params"]}) > 1:
             raise TypeError("[lbfgs] got parameters of several dtypes; expected one")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

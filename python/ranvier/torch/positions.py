@@ -84,7 +84,7 @@ def sparse_coo_tensor(
             f"{tuple(values.shape)}; expected (ndim, count) whole numbers >= 0, and a value for each"
         )
     if size is None:
-        size = (*(at.amax(1) + 1).tolist(), *values.shape[1:])
+        size = (*(int(row.max()) + 1 if len(row) else 0 for row in at), *values.shape[1:])
     empty = rv.zeros(size, dtype=values.dtype, device=device)
     dense = empty.index_put(tuple(at), values, accumulate=True)
     return as_subclass(dense, Sparse).requires_grad_(requires_grad or dense.requires_grad)

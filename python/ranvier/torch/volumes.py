@@ -7,7 +7,6 @@ from typing import Any
 import ranvier as rv
 from ranvier.autograd.failures import OpError
 from ranvier.nn import conv
-from ranvier.ops.elementwise.dtypes import as_tensor
 
 
 def _three(what: str, value: Any, least: int) -> tuple[int, int, int]:
@@ -31,7 +30,7 @@ def conv3d(
     >>> conv3d(rv.ones(1, 1, 3, 3, 3), rv.ones(1, 1, 2, 2, 2)).shape
     (1, 1, 2, 2, 2)
     """
-    input, weight = as_tensor("conv3d", input), as_tensor("conv3d", weight)
+    input, weight = rv.as_tensor(input), rv.as_tensor(weight)
     x = input.unsqueeze(0) if input.ndim == 4 else input
     if not x.ndim == weight.ndim == 5 or x.shape[1] != weight.shape[1] * groups or 0 in weight.shape[2:]:
         raise OpError(
