@@ -220,7 +220,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         raise OpError(f"[pad] got value {value!r} for mode {mode!r}; expected it for 'constant' alone")
     if mode != "constant" and input.ndim in (4, 5) and np.shape(pad) == (6,):  # layers of volumes come last
         d, h, w = input.shape[-3:]
-        images = _padded(reshape(input, (input[..., 0, 0, 0].numel(), d, h, w)), pad[:4], mode)
+        images = _padded(reshape(input, (int(np.prod(input.shape[:-3])), d, h, w)), pad[:4], mode)
         size = images.shape[-2] * images.shape[-1]
         layers = _padded(reshape(images, (len(images), 1, d, size)), (0, 0, *pad[4:]), mode)
         return reshape(layers, (*input.shape[:-3], layers.shape[2], *images.shape[-2:]))
