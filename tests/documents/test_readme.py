@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import ranvier as rv
-from support.bfloat16 import needs_bfloat16
+from support.bfloat16 import REAL, TILES
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "README.md"
@@ -50,11 +51,15 @@ def test_the_command_and_its_sum(tmp_path):
     assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed[level]
 
 
-@needs_bfloat16
-def test_the_sum_with_products_of_bfloat16(tmp_path):
+@pytest.mark.parametrize("kind", sorted({*REAL, *TILES}))
+def test_the_sum_with_products_of_bfloat16(tmp_path, kind):
     page = SUMS.read_text()
     (code,) = re.findall(r'^python -c "(.*medium.*)"$', page, re.M)
     code = code.replace("'digits'", f"'digits', '--out', {str(tmp_path)!r}")
-    subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=280, check=True)
-    (listed,) = re.findall(r"^\| x86-64-v4, products of bfloat16 .*`([0-9a-f]{64})` \|$", page, re.M)
+    settings = os.environ | {"RANVIER_BFLOAT16": kind}
+    subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, timeout=280, check=True)
+    name = "AVX512_BF16" if kind == "pairs" else "AMX"
+    (listed,) = re.findall(
+        rf"^\| x86-64-v4, products of bfloat16 .*{name} \| `([0-9a-f]{{64}})` \|$", page, re.M
+    )
     assert hashlib.sha256((tmp_path / "digits.safetensors").read_bytes()).hexdigest() == listed
