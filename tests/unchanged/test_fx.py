@@ -150,12 +150,17 @@ for module in (script, torch.jit.script(graph)):
     print(isinstance(again, torch.jit.ScriptModule), type(again).__name__)
     file = io.BytesIO()
 print(torch.equal(again(x)["y"], graph(x)["y"]))
+class Asks(nn.Module):
+    def forward(self):
+        return torch.jit.is_scripting()
+print([m() for m in (Asks(), torch.jit.script(Asks()), Asks())])
 """
 
 
 def test_scripted_modules_are_saved_and_loaded() -> None:
     assert printed("-m", "ranvier.torch", "-c", _START + _SCRIPTS).splitlines() == [
         "[True, False] False", "True False True", "True Sequential", "True Net", "True",
+        "[False, True, False]",
     ]  # fmt: skip
 
 

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import importlib
 import itertools
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from types import UnionType
 from typing import Any, NamedTuple
 
 import ranvier.nn as nn
 from ranvier.torch import files
 from ranvier.torch.futures import Future as Future
+
+_scripting: ContextVar[bool] = ContextVar("scripting", default=False)
+
+
+def is_scripting() -> bool:
+    """Whether a scripted module runs: detectors, for one, return their losses, too, then."""
+    return _scripting.get()
+
+
+def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def scripted(*args: Any, **settings: Any) -> Any:
+        before = _scripting.set(True)
+        try:
+            return forward(*args, **settings)
+        finally:
+            _scripting.reset(before)
+
+    return scripted
 
 
 class ScriptModule(nn.Module):
@@ -45,7 +66,8 @@ def script(obj: Any, *args: Any, **settings: Any) -> Any:
         return obj
     kept = {id(x): x for x in itertools.chain(obj.parameters(), obj.buffers())}
     cls = type(obj)
-    kind: Any = type(cls.__name__, (ScriptModule, cls), {"_scripted": cls, "__module__": cls.__module__})
+    own = {"_scripted": cls, "__module__": cls.__module__, "forward": _as_script(cls.forward)}
+    kind: Any = type(cls.__name__, (ScriptModule, cls), own)
     made = kind.__new__(kind)
     made.__setstate__(dict(copy.deepcopy(obj, kept).__dict__))
     return made
