@@ -128,6 +128,9 @@ def test_gradcheck_accepts_right_and_finds_wrong():
     assert gradcheck(lambda a, n: mul(a, a), (x, np.arange(3)))
     assert gradcheck(lambda a: (exp(a), Positive().apply(a)), x)
     assert gradcheck(exp, np.zeros((0, 3)))
+    calls = []
+    assert gradcheck(lambda a: calls.append(0) or exp(a), rng.standard_normal(99), fast_mode=True)
+    assert len(calls) == 1 + 4 * 16
 
     class Off(Exp):
         def backward(self, dy):

@@ -218,7 +218,8 @@ def gradcheck(
 
     eps: the step of the differences; None: 1e-3 max(1, abs(x)). atol, 0 by default, is added to the
     difference that is allowed; rtol is 1e-6 by default. With an eps they are 1e-5 and 1e-3, as PyTorch's.
-    PyTorch's other arguments have no effect: every element is checked.
+    fast_mode: 16 elements of each input are checked, if entries is None. PyTorch's other arguments have no
+    effect.
 
     inputs: Tensors or arrays, converted to float64, and other objects, which func gets as they are. Those
     that require a gradient are checked; if none does, all floating ones. They must be more than two steps
@@ -250,6 +251,7 @@ def gradcheck(
     def on_arrays(*raw: Array) -> Any:
         return [t._array for t in _floating(func(*(wrap(a) for a in raw)))]
 
+    entries = 16 if fast_mode and entries is None else entries
     numeric = numeric_gradients(on_arrays, arrays, dy, entries, eps, chosen)
     for index, (leaf, expected) in enumerate(zip(leaves, numeric, strict=True)):
         if not leaf.requires_grad:
