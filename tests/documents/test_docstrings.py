@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,12 @@ def _needs_its_package(name):
 def test_examples(name, tmp_path, monkeypatch):
     _needs_its_package(name)
     monkeypatch.chdir(tmp_path)
+    if name.startswith("ranvier.torch."):  # some make every function of the process ask for classes
+        code = f"import doctest, {name} as module; failed, attempted = doctest.testmod(module)"
+        command = [sys.executable, "-c", f"{code}; raise SystemExit(failed or not attempted)"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return
     result = doctest.testmod(importlib.import_module(name))
     assert result.attempted > 0
     assert result.failed == 0, f"{result.failed} of {result.attempted} examples failed"
