@@ -7,8 +7,9 @@ import pytest
 import ranvier as rv
 import ranvier._core as _core
 
-REAL = [kind for kind in ("pairs", "tiles") if _core.set_bfloat16(kind)]
-TILES = [kind for kind in ("tiles", "emulated") if _core.set_bfloat16(kind)][:1]
+# the processor has it, and the level in use
+REAL = [kind for kind in ("pairs", "tiles") if _core.set_bfloat16(kind) and _core.bfloat16()]
+TILES = [kind for kind in ("tiles", "emulated") if _core.set_bfloat16(kind) and _core.bfloat16()][:1]
 _core.set_bfloat16("auto")
 KINDS = REAL + [kind for kind in TILES if kind not in REAL]  # what multiplies, of those that are here
 
