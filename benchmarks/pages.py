@@ -282,6 +282,7 @@ def write(results: Record, out: Path, part: bool = False) -> Path:
     sections = [INTRODUCTION, machine_section(results)]
     if races:
         sections += [targets_section(records, isa), overview, slower_section(records, isa)]
-    sections += [sweep_section(found, folder), facts_section(records), versions_section(records)]
+    sections += [sweep_section(found, folder), facts_section(records)]
+    sections += ["[1 to 16 cores beside PyTorch](benchmarks/many_cores.md)", versions_section(records)]
     page.write_text(join(*sections, failed_section(results, records)), encoding="utf-8")
     return page

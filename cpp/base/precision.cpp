@@ -79,7 +79,7 @@ bool set_bfloat16(const char* name) {
   if (!std::strcmp(name, "auto")) return g_bfloat16.store(static_cast<int>(fastest())), true;
   for (int i = 0; i < 4; ++i) {
     if (std::strcmp(name, kNames[i])) continue;
-    if (!has(static_cast<Bfloat16>(i))) return false;
+    if (!has(static_cast<Bfloat16>(i)) || (i > 0 && active_isa() != Isa::v4)) return false;
     g_bfloat16.store(i);
     return true;
   }

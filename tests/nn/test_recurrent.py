@@ -167,8 +167,11 @@ def test_dropout_between_layers():
     )
     layer.eval()
     assert (layer(x)[0] != nothing(rv.zeros(5, 2, 40))[0]).any()
-    with pytest.warns(UserWarning, match=r"\[lstm\] dropout acts between layers"):
-        nn.LSTM(2, 3, dropout=0.5)
+    for kind in (nn.RNN, nn.LSTM, nn.GRU):
+        text = rf"\[{kind.__name__.lower()}\] dropout acts between layers"
+        with pytest.warns(UserWarning, match=text) as warned:
+            kind(2, 3, dropout=0.5)
+        assert warned[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         nn.LSTM(2, 3, 2, dropout=0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.python import printed
 
 _START = """
@@ -162,27 +161,3 @@ def test_scripted_modules_are_saved_and_loaded() -> None:
         "[True, False] False", "True False True", "True Sequential", "True Net", "True",
         "[False, True, False]",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("window", "stride", "padding", "ceil"),
-    [(2, None, 0, False), ((3, 2, 1), (1, 2, 1), (1, 1, 0), False), (3, 2, 1, True)],
-)
-def test_max_pool3d(window, stride, padding, ceil) -> None:
-    import itertools
-
-    import numpy as np
-    import ranvier as rv
-    from ranvier.torch.inner import max_pool3d
-
-    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6, 7))
-    got = max_pool3d(rv.from_numpy(x), window, stride, padding, 1, ceil).numpy()
-    three = [(v,) * 3 if isinstance(v, int) else v for v in (window, stride or window, padding)]
-    spread = np.pad(x, [(0, 0), (0, 0), *((p, p + 9) for p in three[2])], constant_values=-np.inf)
-    for place in itertools.product(*map(range, got.shape[2:])):
-        part = tuple(slice(i * s, i * s + w) for i, s, w in zip(place, three[1], three[0], strict=True))
-        assert (spread[(..., *part)].max((-3, -2, -1)) == got[(..., *place)]).all()
-    sizes = [
-        (n + 2 * p - w + (s - 1) * ceil) // s + 1 for n, w, s, p in zip(x.shape[2:], *three, strict=True)
-    ]
-    assert list(got.shape[2:]) == sizes

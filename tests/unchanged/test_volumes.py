@@ -1,4 +1,4 @@
-"""Volumes (N, C, D, H, W): convolution, padding and sampling beside NumPy and beside the forms for images."""
+"""Volumes (N, C, D, H, W): convolution, pools, padding, sampling beside NumPy and the forms for images."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.autograd.gradients import gradcheck
-from ranvier.torch.volumes import Conv3d, conv3d
+from ranvier.torch.volumes import Conv3d, conv3d, max_pool3d
 from support.refused import refused
 
 F = nn.functional
@@ -133,3 +133,31 @@ def test_sampling_of_nothing(n, c, o):
     y.sum().backward()
     assert (y.shape, x.grad.shape, grid.grad.shape) == ((n, c, o, 2, 2), x.shape, grid.shape)
     refused(ValueError, "mode", F.grid_sample, x, grid, "cubic", align_corners=False)
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding", "ceil"),
+    [(2, None, 0, False), ((3, 2, 1), (1, 2, 1), (1, 1, 0), False), (3, 2, 1, True)],
+)
+def test_max_pool3d(window, stride, padding, ceil):
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 6, 7))
+    got = max_pool3d(rv.from_numpy(x), window, stride, padding, 1, ceil).numpy()
+    three = [(v,) * 3 if isinstance(v, int) else v for v in (window, stride or window, padding)]
+    spread = np.pad(x, [(0, 0), (0, 0), *((p, p + 9) for p in three[2])], constant_values=-np.inf)
+    for place in itertools.product(*map(range, got.shape[2:])):
+        part = tuple(slice(i * s, i * s + w) for i, s, w in zip(place, three[1], three[0], strict=True))
+        assert (spread[(..., *part)].max((-3, -2, -1)) == got[(..., *place)]).all()
+    sizes = [
+        (n + 2 * p - w + (s - 1) * ceil) // s + 1 for n, w, s, p in zip(x.shape[2:], *three, strict=True)
+    ]
+    assert list(got.shape[2:]) == sizes
+    assert (max_pool3d(rv.from_numpy(x[0]), window, stride, padding, 1, ceil).numpy() == got[0]).all()
+
+
+def test_pools_that_are_refused():
+    x = rv.ones(1, 1, 3, 3, 3)
+    for given in ((x[0, 0], 2), (x, 2, 2, 0, 1, False, True)):
+        refused(ValueError, "[max_pool3d] got x of shape", max_pool3d, *given)
+    for what, settings in (("kernel_size", (0,)), ("stride", (2, 0)), ("padding", (2, 2, -1))):
+        refused(ValueError, f"[max_pool3d] got {what}", max_pool3d, x, *settings)
+    refused(ValueError, "[max_pool3d] got kernel_size (2, 2)", max_pool3d, x, (2, 2))

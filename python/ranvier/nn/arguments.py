@@ -27,9 +27,9 @@ _PLAIN = (bool, int, float, str, type(None))
 
 def check_arguments(cls: Any) -> None:
     """Wraps the ``__init__`` of a class: it takes PyTorch's ``device``, and its op accepts the settings."""
-    init = cls.__dict__.get("__init__")
-    if init is None:
+    if "__init__" not in cls.__dict__:
         return
+    init = cls.__init__  # of a partialmethod, a function
     signature = inspect.signature(init)
     takes = frozenset(signature.parameters)
     most = [*signature.parameters].index("dtype") if "dtype" in takes else 2**31

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import warnings
+from functools import partialmethod
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ class RNNBase(Module):
         if dropout and self.num_layers == 1:
             warnings.warn(
                 f"[{self._name}] dropout acts between layers; num_layers=1 has none",
-                stacklevel=5,
+                stacklevel=6,  # of RNN, LSTM and GRU
             )
 
     def _ends(self, layer: int) -> list[str]:
@@ -290,26 +291,7 @@ def check_nonlinearity(op: str, nonlinearity: Any) -> None:
         raise ValueError(f"[{op}] got nonlinearity {nonlinearity!r}; expected 'tanh' or 'relu'")
 
 
-class _Gated(RNNBase):
-    _mode: str
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        dtype: Any = None,
-    ) -> None:
-        settings = (num_layers, bias, batch_first, dropout, bidirectional, proj_size, dtype)
-        super().__init__(self._mode, input_size, hidden_size, *settings)
-
-
-class LSTM(_Gated):
+class LSTM(RNNBase):
     """Long short-term memory: a state c with gates for writing, forgetting and reading.
 
         i, f, o = sigmoid(W x_t + b + U h_{t-1} + b'),  g = tanh(the same), each with its own weights
@@ -330,10 +312,10 @@ class LSTM(_Gated):
     ((10, 3, 16), (2, 3, 8), (2, 3, 8))
     """
 
-    _mode = "LSTM"
+    __init__ = partialmethod(RNNBase.__init__, "LSTM")
 
 
-class GRU(_Gated):
+class GRU(RNNBase):
     """Gated recurrent units: z is the share of the old state that is kept, r its share in the new state.
 
         r, z = sigmoid(W x_t + b + U h_{t-1} + b'), each with its own weights
@@ -351,4 +333,4 @@ class GRU(_Gated):
     ((10, 8), (1, 8))
     """
 
-    _mode = "GRU"
+    __init__ = partialmethod(RNNBase.__init__, "GRU")

@@ -124,31 +124,6 @@ def upsample_bilinear(input: Any, size: Any = None, scale_factor: Any = None) ->
     return F.interpolate(input, size, scale_factor, "bilinear", align_corners=True)
 
 
-def max_pool3d(
-    input: Any,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Any:
-    """The maxima of windows (depth, height, width): pools of each plane, then of their depths.
-
-    >>> max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
-    tensor([[[[[7.]]]]])
-    """
-    if return_indices:
-        raise NotImplementedError("[max_pool3d] got return_indices=True; expected False")
-    settings = [kernel_size, kernel_size if stride is None or stride == [] else stride, padding, dilation]
-    window = [(x, x, x) if isinstance(x, int) else tuple(x) for x in settings]
-    *lead, depth, height, width = input.shape
-    pool: Any = F.max_pool2d
-    y = pool(input.reshape(-1, depth, height, width), *(x[1:] for x in window), ceil_mode)
-    depths = ((x, one) for (x, _, _), one in zip(window, (1, 1, 0, 1), strict=True))
-    return pool(y.flatten(2), *depths, ceil_mode).reshape(*lead, -1, *y.shape[2:])
-
-
 def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None) -> Any:
     return F.softmax(-input, dim, dtype=dtype)
 

@@ -203,6 +203,7 @@ OTHERS = {
     "conv3d": "ranvier.torch.volumes.conv3d",
     "nn.Conv3d": "ranvier.torch.volumes.Conv3d",
     "nn.functional.conv3d": "ranvier.torch.volumes.conv3d",
+    "nn.functional.max_pool3d": "ranvier.torch.volumes.max_pool3d",
     "nn.modules.Conv3d": "ranvier.torch.volumes.Conv3d",
     "nn.modules.conv.Conv3d": "ranvier.torch.volumes.Conv3d",
     "nn.UninitializedParameter": "ranvier.nn.parameter.UninitializedParameter",

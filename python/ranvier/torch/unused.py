@@ -142,7 +142,7 @@ OTHERS = {
     "get_autocast_gpu_dtype": "ranvier.torch.machine.autocast_dtype",
     **{
         f"nn.functional.{name}": f"ranvier.torch.inner.{name}"
-        for name in ("max_pool3d", "softmin", "upsample", "upsample_bilinear", "upsample_nearest")
+        for name in ("softmin", "upsample", "upsample_bilinear", "upsample_nearest")
     },
     "nn.utils.parametrize.cached": "ranvier.torch.scripts.optimized_execution",
     **{f"{home}.{n}": f"ranvier.torch.processes.{n}" for home in _SHARD_HOMES for n in _SHARDS.split()},

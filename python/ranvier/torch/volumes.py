@@ -1,4 +1,4 @@
-"""Convolution of volumes (N, C, D, H, W) by that of images."""
+"""Convolution and pools of volumes (N, C, D, H, W) by those of images."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ranvier.autograd.failures import OpError
 from ranvier.nn import conv
 
 
-def _three(what: str, value: Any, least: int) -> tuple[int, int, int]:
+def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:
     sizes = tuple(value) if isinstance(value, (tuple, list)) else (value,)
     if len(sizes) not in (1, 3) or not all(hasattr(n, "__index__") and n >= least for n in sizes):
-        raise OpError(f"[conv3d] got {what} {value!r}; expected one or three whole numbers from {least}")
+        raise OpError(f"[{op}] got {what} {value!r}; expected one or three whole numbers from {least}")
     return sizes * (3 // len(sizes))
 
 
@@ -37,9 +37,9 @@ def conv3d(
             f"[conv3d] got x of shape {tuple(input.shape)}, weight of {tuple(weight.shape)} and {groups} "
             "groups; expected x (n, c, d, h, w), weight (out_channels, in_channels / groups, d, h, w)"
         )
-    step, *steps = _three("stride", stride, 1)
-    gap, *gaps = _three("dilation", dilation, 1)
-    edges: Any = (padding,) * 3 if isinstance(padding, str) else _three("padding", padding, 0)
+    step, *steps = _three("conv3d", "stride", stride, 1)
+    gap, *gaps = _three("conv3d", "dilation", dilation, 1)
+    edges: Any = (padding,) * 3 if isinstance(padding, str) else _three("conv3d", "padding", padding, 0)
     before, *around = edges
     depth = weight.shape[2]
     reach = gap * (depth - 1)
@@ -55,6 +55,37 @@ def conv3d(
     y = rv.conv2d(images, weight.flatten(1, 2), bias, *settings)
     y = y.reshape(n, count, *y.shape[1:]).transpose(1, 2).contiguous()
     return y if input.ndim == 5 else y[0]
+
+
+def max_pool3d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """F.max_pool3d: the maxima of windows in each layer, then of those of the layers that a window covers.
+
+    >>> max_pool3d(rv.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    tensor([[[[[7.]]]]])
+    """
+    x = rv.as_tensor(input)
+    if x.ndim not in (4, 5) or return_indices:
+        raise OpError(
+            f"[max_pool3d] got x of shape {tuple(x.shape)}, return_indices={return_indices}; expected x "
+            "(n, c, d, h, w) or (c, d, h, w), no indices"
+        )
+    given: Any = ("kernel_size", kernel_size), ("stride", kernel_size if stride in (None, [], ()) else stride)
+    given += ("padding", padding), ("dilation", dilation)
+    window = [_three("max_pool3d", what, value, int(what != "padding")) for what, value in given]
+    pool: Any = rv.max_pool2d
+    *lead, depth, height, width = x.shape
+    y = pool(x.reshape(-1, depth, height, width), *(sizes[1:] for sizes in window), ceil_mode)
+    layers = ((sizes[0], one) for sizes, one in zip(window, (1, 1, 0, 1), strict=True))
+    pooled = pool(y.flatten(2), *layers, ceil_mode)
+    return pooled.reshape(*lead, pooled.shape[1], *y.shape[2:])
 
 
 class Conv3d(conv._Conv):
