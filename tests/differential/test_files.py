@@ -326,6 +326,7 @@ def _old(length):
         b"PK\3\4" + bytes(9), b"\x1f\x8b\x08", b"GGUF" + bytes(50), pickle.dumps(3, 2)[:-1],
         pickle.dumps([3], 2), _old(40), _old(-9),
     ],
+    ids=range(12),  # of an old file they would have addresses: another name in each process
 )  # fmt: skip
 def test_the_error_of_a_file_is_of_pytorchs_class(tmp_path, content, weights_only):
     path = tmp_path / "x.pt"
