@@ -31,9 +31,9 @@ static inline const MatmulKernels<float>& amx_kernels(bool medium, bool emulated
 static inline const MatmulKernels<float>& amx_kernels(bool, bool) { return matmul_kernels<float>(); }
 #endif
 
-// Up to so many rows, of a b by rows, are summed up by FMAs in the order of tiles, with their bits: to pack b
-// takes longer. Of halves, half as many.
-constexpr int kAmxFewRows = 4;
+// Up to so many rows are multiplied by a b that is rounded where it is used: each of its numbers is needed
+// once. Its rows or columns are contiguous.
+constexpr int kAmxFewRows = 32;
 
 // By n and k alone, as pays_in_pairs.
 inline bool pays_in_tiles(bool medium, int64_t n, int64_t k) {

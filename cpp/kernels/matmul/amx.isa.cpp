@@ -32,16 +32,17 @@ RANVIER_INLINE V paired(V x) {
   return (V)_mm512_maskz_permutexvar_epi16(~__mmask32(0), _mm512_loadu_si512(order), (__m512i)x);
 }
 
-// 32 numbers as 16 pairs, and the rests of 16 pairs.
-template <int kParts>
-RANVIER_INLINE void split(V low, V high, bool pairs, V (&to)[kParts][L], int i) {
+// 32 numbers as 16 pairs, of neighbours or of a number of `low` and one of `high`, and the rests of 16 pairs.
+template <bool kPairs, int kParts>
+RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
+  constexpr int kHigh = -65536;
   if constexpr (kParts == 2) low = low * kScale, high = high * kScale;
-  const V hi = rounded(low, high);
-  to[0][i] = pairs ? paired(hi) : hi;
-  if constexpr (kParts == 2) {
-    const V lo = rounded(low - widened<0>(hi), high - widened<1>(hi));
-    to[1][i] = pairs ? paired(lo) : lo;
-  }
+  const V hi = kPairs ? paired(rounded(low, high)) : rounded(low, high);
+  to[0][i] = hi;
+  if constexpr (kParts == 2 && kPairs)
+    to[1][i] = paired(rounded(low - (V)((ivec<float>)hi << 16), high - (V)((ivec<float>)hi & kHigh)));
+  else if constexpr (kParts == 2)
+    to[1][i] = rounded(low - widened<0>(hi), high - widened<1>(hi));
 }
 
 // Up to n elements, 0 or more, that are `stride` apart.
@@ -61,15 +62,15 @@ static void load_block(const float* src, int64_t rs, int64_t cs, int n, int fact
   if (rs == 1) {
     n = factors > 0 ? n : 0;
     for (; done < n; ++done, src += cs)
-      split<kParts>(load_some(src, factors), load_some(src + L, factors - L), false, to, done);
+      split<false>(load_some(src, factors), load_some(src + L, factors - L), to, done);
   } else {
     const auto lines = [&](const auto& line) RANVIER_INLINED {
       constexpr int kAhead = 2 * L;  // a line is often on a page of its own, where no hardware fetches ahead
       for (; 2 * done + 1 < factors; ++done, src += 2 * rs) {
         __builtin_prefetch(src + kAhead * rs), __builtin_prefetch(src + (kAhead + 1) * rs);
-        split<kParts>(line(src), line(src + rs), true, to, done);
+        split<true>(line(src), line(src + rs), to, done);
       }
-      if (2 * done < factors) split<kParts>(line(src), V{}, true, to, done++);
+      if (2 * done < factors) split<true>(line(src), V{}, to, done++);
     };
     if (cs == 1)
       lines([n](const float* p) RANVIER_INLINED { return load_some(p, n); });
@@ -105,16 +106,39 @@ static void pack_blocks(int64_t k, int columns, int width, const float* src, int
 
 // --- Tiles 0 to 3 are the sums, 4 and 5 of a, 6 and 7 of b.
 
-// Where c' = b' a' is computed, halves come in the order that they have in c.
-template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
-static void chain(int64_t k, int rows, const float* a, const float* b, float* sums) {
-  constexpr int kWidth = kWide ? kSide : L;
-  constexpr int64_t kLineA = L * sizeof(float), kLineB = kWidth * sizeof(float);
-  const int64_t part_a = rows * L, part_b = L * kWidth;
+template <class Tiles, bool kTall, bool kWide>
+RANVIER_INLINE void zero_sums() {
   Tiles::template zero<0>();
   if constexpr (kWide) Tiles::template zero<1>();
   if constexpr (kTall) Tiles::template zero<2>();
   if constexpr (kTall && kWide) Tiles::template zero<3>();
+}
+
+// Rows of `width` elements.
+template <class Tiles, bool kTall, bool kWide>
+RANVIER_INLINE void load_sums(const float* sums, int64_t width) {
+  const int64_t line = width * static_cast<int64_t>(sizeof(float));
+  Tiles::template load<0>(sums, line);
+  if constexpr (kWide) Tiles::template load<1>(sums + L, line);
+  if constexpr (kTall) Tiles::template load<2>(sums + L * width, line);
+  if constexpr (kTall && kWide) Tiles::template load<3>(sums + L * width + L, line);
+}
+
+template <class Tiles, bool kTall, bool kWide>
+RANVIER_INLINE void store_sums(float* sums, int64_t width) {
+  const int64_t line = width * static_cast<int64_t>(sizeof(float));
+  Tiles::template store<0>(sums, line);
+  if constexpr (kWide) Tiles::template store<1>(sums + L, line);
+  if constexpr (kTall) Tiles::template store<2>(sums + L * width, line);
+  if constexpr (kTall && kWide) Tiles::template store<3>(sums + L * width + L, line);
+}
+
+// Where c' = b' a' is computed, halves come in the order that they have in c.
+template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
+static void add_products(int64_t k, int rows, const float* a, const float* b) {
+  constexpr int kWidth = kWide ? kSide : L;
+  constexpr int64_t kLineA = L * sizeof(float), kLineB = kWidth * sizeof(float);
+  const int64_t part_a = rows * L, part_b = L * kWidth;
   const auto load_a = [](const float* a) RANVIER_INLINED {
     Tiles::template load<4>(a, kLineA);
     if constexpr (kTall) Tiles::template load<5>(a + L * L, kLineA);
@@ -142,10 +166,13 @@ static void chain(int64_t k, int rows, const float* a, const float* b, float* su
       load_a(a + part_a), multiply();
     }
   }
-  Tiles::template store<0>(sums, kLineB);
-  if constexpr (kWide) Tiles::template store<1>(sums + L, kLineB);
-  if constexpr (kTall) Tiles::template store<2>(sums + L * kWidth, kLineB);
-  if constexpr (kTall && kWide) Tiles::template store<3>(sums + L * kWidth + L, kLineB);
+}
+
+template <class Tiles, int kParts, bool kTall, bool kWide, bool kSwapped>
+static void chain(int64_t k, int rows, const float* a, const float* b, float* sums) {
+  zero_sums<Tiles, kTall, kWide>();
+  add_products<Tiles, kParts, kTall, kWide, kSwapped>(k, rows, a, b);
+  store_sums<Tiles, kTall, kWide>(sums, kWide ? kSide : L);
 }
 
 static void unscale(int rows, int width, float* sums) {
@@ -210,101 +237,143 @@ static void run_tile(const MatmulTile<float>& tile) {
   }
 }
 
-// --- Few rows of a: b is rounded where it is, and the order of the sums is that of tiles, by FMAs.
+// --- Few rows of a: a block of b at a time is rounded into L1, while the one before is multiplied.
 
-constexpr int kFactorsOfStep = 2 * L;
+constexpr int kFactors = 2 * L;    // of a step
+constexpr int kRounded = 128 * L;  // elements of a block
+constexpr int kSums = kGemvBytes / static_cast<int>(sizeof(float));
 
-RANVIER_INLINE V to_nearest(V x) {
-  const __m256i bits = (__m256i)_mm512_cvtneps_pbh(__m512(x));
-  return (V)((ivec<float>)_mm512_maskz_cvtepu16_epi32(~__mmask16(0), bits) << 16);
-}
+// kAlong: columns of b are contiguous along k, and are the left factor, rows of tiles; else rows of b are.
+template <int kParts, bool kAlong>
+constexpr int kSteps = (kAlong ? 4 : 2) / kParts;  // of a block
+template <bool kAlong>
+constexpr int kColumns = kAlong ? kSide : 2 * kSide;
 
-template <int kParts>
-RANVIER_INLINE void split_in_place(V x, V (&to)[kParts]) {
-  if constexpr (kParts == 2) x = x * kScale;
-  to[0] = to_nearest(x);
-  if constexpr (kParts == 2) to[1] = to_nearest(x - to[0]);
-}
-
-// sums[row] += the products of one step, for n columns; a has [row][part][factor].
-template <int kParts, int kRows>
-static void add_step(const float* a, int64_t row, int64_t part, const float* b, int64_t rs, int n,
-                     int factors, float* sums, int64_t width) {
-  constexpr int kProducts = 2 * kParts - 1;  // in the order of chain()
-  V chains[kRows][kProducts][2] = {};
-  const auto add = [&](int p, int half) RANVIER_INLINED {
-    __builtin_prefetch(b + 4 * L);
-    V y[kParts];
-    split_in_place<kParts>(load_n(b, n), y);
-    b = opaque(b + rs);
-    RANVIER_UNROLL
-    for (int i = 0; i < kRows; ++i) {
-      V(&chain)[kProducts][2] = chains[i];
-      const float* x = a + i * row + p;
-      const V hi = broadcast(x[0]);
-      chain[0][half] = fma(hi, y[kParts - 1], chain[0][half]);
-      if constexpr (kParts == 2) {
-        chain[1][half] = fma(hi, y[0], chain[1][half]);
-        chain[2][half] = fma(broadcast(x[part]), y[0], chain[2][half]);
+// As chain() reads it: [step][part][column][pair], or, for each kSide columns, [step][part][pair][column].
+// b[p, j] at b[p * rs + j * cs]. The block at `next` is fetched into L2, as rows of both may share the sets
+// of L1.
+template <int kParts, bool kAlong, bool kWhole>
+static void round_block(const float* b, const float* next, int64_t rs, int64_t cs, int columns, int factors,
+                        float* to) {
+  constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;
+  constexpr int kPart = kAlong ? kSide * L : L * kSide;
+  const auto some = [](const float* p, int n) RANVIER_INLINED { return kWhole ? load(p) : load_some(p, n); };
+#pragma GCC unroll 1
+  for (int i = 0; i < kLines; ++i) {
+    V parts[kParts][L];
+    if constexpr (kAlong) {
+      const float* line = b + (kWhole || i < columns ? i : columns - 1) * cs;
+      const float* ahead = next + i * cs;
+      RANVIER_UNROLL
+      for (int s = 0; s < kSteps<kParts, kAlong>; ++s) {
+        const int p = s * kFactors;
+        __builtin_prefetch(ahead + p, 0, 2), __builtin_prefetch(ahead + p + L, 0, 2);
+        split<false>(some(line + p, factors - p), some(line + p + L, factors - p - L), parts, s);
+        for (int q = 0; q < kParts; ++q) store(to + (s * kParts + q) * kPart + i * L, parts[q][s]);
+      }
+    } else {
+      const int low = 2 * i < factors ? columns : 0, high = 2 * i + 1 < factors ? columns : 0;
+      const float *line = b + 2 * i * rs, *ahead = next + 2 * i * rs;
+      float* row = to + i / L * kParts * kPart + i % L * kSide;
+      RANVIER_UNROLL
+      for (int v = 0; v < kColumns<kAlong> / L; ++v) {
+        __builtin_prefetch(ahead + v * L, 0, 2), __builtin_prefetch(ahead + rs + v * L, 0, 2);
+        split<true>(some(line + v * L, low - v * L), some(line + rs + v * L, high - v * L), parts, v);
+        for (int q = 0; q < kParts; ++q)
+          store(row + v / 2 * (kRounded / 2) + q * kPart + v % 2 * L, parts[q][v]);
       }
     }
-  };
-  int p = 0;
-#pragma GCC unroll 1
-  for (; p + 1 < factors; p += 2) add(p, 0), add(p + 1, 1);
-  if (p < factors) add(p, 0);
-  RANVIER_UNROLL
-  for (int i = 0; i < kRows; ++i, sums += width) {
-    V sum = load(sums);
-    RANVIER_UNROLL
-    for (int q = 0; q < kProducts; ++q) sum = sum + (chains[i][q][0] + chains[i][q][1]);
-    store(sums, sum);
   }
 }
 
-// All of a chunk; a's parts are `most` factors long.
-template <int kParts>
-static __attribute__((noinline)) void add_steps(const MatmulTile<float>& t, const float* a, int64_t most,
-                                                int factors, float* sums, int64_t width) {
-  typedef void (*Step)(const float*, int64_t, int64_t, const float*, int64_t, int, int, float*, int64_t);
-  static constexpr Step steps[] = {add_step<kParts, 1>, add_step<kParts, 2>, add_step<kParts, 3>,
-                                   add_step<kParts, 4>};
-  const int64_t rs = t.rs_b / (3 - kParts);
-  for (int p = 0; p < factors; p += kFactorsOfStep)  // whole rows of b
-    for (int j = 0; j < t.columns; j += L) {
-      const int n = t.columns - j < L ? t.columns - j : L;
-      const int left = factors - p < kFactorsOfStep ? factors - p : kFactorsOfStep;
-      steps[t.rows - 1](a + p, kParts * most, most, t.b + p * rs + j, rs, n, left, sums + j, width);
+// sums[i][j]: rows of `width`. kMany: there are more than L rows, of which x has all, packed.
+template <class Tiles, int kParts, bool kAlong, bool kMany>
+static void few_products(const MatmulTile<float>& t, const float* x, float* sums, int width) {
+  constexpr int kBlock = kSteps<kParts, kAlong> * kFactors, kWide = kMany ? kSide : L;
+  constexpr int kElements = kBlock / (3 - kParts);
+  alignas(64) float rounded[2][kRounded], turned[kSide * kWide];
+  const int factors = static_cast<int>(t.k) * (3 - kParts) - t.missing;
+  const int ks = (factors + kBlock - 1) / kBlock, js = (t.columns + kColumns<kAlong> - 1) / kColumns<kAlong>;
+  const int64_t rs = t.rs_b / (3 - kParts), cs = t.step_b;
+  struct Place {
+    int j, p;  // column and factor
+  };
+  const auto place = [=](int u) RANVIER_INLINED {
+    return Place{(kAlong ? u / ks : u % js) * kColumns<kAlong>, (kAlong ? u % ks : u / js) * kBlock};
+  };
+  const auto round = [&](int u) RANVIER_INLINED {
+    if (u >= ks * js) return;
+    const auto [j, p] = place(u);
+    const auto [next_j, next_p] = place(u + 1);
+    const int columns = t.columns - j, left = factors - p;
+    const bool whole = columns >= kColumns<kAlong> && left >= kBlock;
+    (whole ? round_block<kParts, kAlong, true>
+           : round_block<kParts, kAlong, false>)(t.b + p * rs + j * cs, t.b + next_p * rs + next_j * cs, rs,
+                                                 cs, columns, left, rounded[u % 2]);
+  };
+  const auto multiply = [&](int u) RANVIER_INLINED {
+    auto [j, p] = place(u);
+    const float* b = rounded[u % 2];
+    const int64_t first = p / (3 - kParts), left = t.k - first, k = left < kElements ? left : kElements;
+    if constexpr (kAlong) {
+      if (p == 0) zero_sums<Tiles, true, kMany>();
+      add_products<Tiles, kParts, true, kMany, kParts == 2>(k, kSide, b, x + first * kWide);
+      if (p + kBlock < factors) return;
+      store_sums<Tiles, true, kMany>(turned, kWide);
+      for (int i = 0; i < t.rows; i += L)
+        for (int l = 0; l < kSide; l += L) {
+          V square[L];
+          RANVIER_UNROLL
+          for (int r = 0; r < L; ++r) square[r] = load(turned + (l + r) * kWide + i);
+          transpose(square);
+          for (int r = 0; r < L && i + r < t.rows; ++r) store(sums + (i + r) * width + j + l, square[r]);
+        }
+    } else {
+      for (int end = j + kColumns<kAlong>; j < end && j < t.columns; j += kSide, b += kRounded / 2) {
+        p == 0 ? zero_sums<Tiles, kMany, true>() : load_sums<Tiles, kMany, true>(sums + j, width);
+        add_products<Tiles, kParts, kMany, true, false>(k, t.rows, x + first * t.rows, b);
+        store_sums<Tiles, kMany, true>(sums + j, width);
+      }
     }
+  };
+  round(0);
+  for (int u = 0; u < ks * js; ++u) round(u + 1), multiply(u);
 }
 
-template <int kParts>
-static void run_gemv(const MatmulTile<float>& t) {
-  constexpr int kFactors = 3 - kParts, kMost = kAmxBlock * kFactors;
-  alignas(64) float sums[kGemvBytes / sizeof(float)] = {}, a[kAmxFewRows * kParts * kMost];
-  const int64_t rs_a = t.cs_a / kFactors;
-  const int width = static_cast<int>(round_up(t.columns, L)),
-            factors = static_cast<int>(t.k) * kFactors - t.missing;
-  for (int i = 0; i < t.rows; ++i)
-    for (int p = 0; p < factors; p += L) {
-      const int n = factors - p < L ? factors - p : L;
-      const float* from = t.a + i * t.rs_a + p * rs_a;
-      V x[kParts];
-      split_in_place<kParts>(rs_a == 1 ? load_n(from, n) : line_of(from, rs_a, n), x);
-      for (int q = 0; q < kParts; ++q) store(a + (i * kParts + q) * kMost + p, x[q]);
-    }
-  const unsigned before = _mm_getcsr();
-  if (kParts == 1) _mm_setcsr(before | 0x8040);  // subnormal numbers are zero, as in tiles
-  add_steps<kParts>(t, a, kMost, factors, sums, width);
-  if (kParts == 1) _mm_setcsr(before);
-  if constexpr (kParts == 2) unscale(t.rows, width, sums);
-  if (t.accumulate) add_rows<float>(t, sums, width);
-  if constexpr (kParts == 2)
-    if (t.unfit) mark_unfit(t, false, sums, width);
-  store_rows<float>(t, sums, width);
+static int columns_of_sums(int rows) { return kSums / rows / (2 * kSide) * 2 * kSide; }
+
+template <class Tiles, int kParts>
+static void run_few(const MatmulTile<float>& all) {
+  typedef void (*Products)(const MatmulTile<float>&, const float*, float*, int);
+  static constexpr Products products[2][2] = {
+      {few_products<Tiles, kParts, false, false>, few_products<Tiles, kParts, false, true>},
+      {few_products<Tiles, kParts, true, false>, few_products<Tiles, kParts, true, true>}};
+  alignas(64) float sums[kSums], x[kAmxFewRows * kAmxBlock];
+  MatmulTile<float> t = all;
+  const bool along = t.step_b != 1, many = t.rows > L;
+  if (along)
+    pack_blocks<kParts, false>(t.k, t.rows, many ? kSide : L, t.a, t.cs_a, t.rs_a, x, t.missing);
+  else
+    pack_blocks<kParts, true>(t.k, t.rows, t.rows, t.a, t.cs_a, t.rs_a, x, t.missing);
+  Tiles::configure(along || many ? L : t.rows, along ? L : many ? t.rows - L : 0);
+  const int most = columns_of_sums(t.rows);
+  for (int j = 0; j < all.columns; j += most) {
+    t.columns = all.columns - j < most ? all.columns - j : most;
+    const int width = static_cast<int>(round_up(t.columns, kSide));
+    products[along][many](t, x, sums, width);
+    if constexpr (kParts == 2) unscale(t.rows, width, sums);
+    if (t.accumulate) add_rows<float>(t, sums, width);
+    if constexpr (kParts == 2)
+      if (t.unfit) mark_unfit(t, false, sums, width);
+    store_rows<float>(t, sums, width);
+    t.b += most * t.step_b, t.c += most * t.cs_c;
+    if (t.bias_row) t.bias_row += most;
+    if (t.norm_row) t.norm_row += most;
+    if (t.saved) t.saved += most * t.cs_s;
+  }
 }
 
-static int gemv_columns(int rows) { return kGemvBytes / static_cast<int>(sizeof(float)) / rows / L * L; }
+static int few_columns(int) { return 1 << 16; }
 
 static int widest_tile(int) { return kSide; }
 
@@ -321,10 +390,10 @@ static constexpr MatmulKernels<float> kernels = {true,
                                                  run_tile<Tiles, kParts>,
                                                  nullptr,
                                                  nullptr,
-                                                 run_gemv<kParts>,
+                                                 run_few<Tiles, kParts>,
                                                  nullptr,
                                                  nullptr,
-                                                 gemv_columns,
+                                                 few_columns,
                                                  pack_blocks<kParts, false>,
                                                  pack_blocks<kParts, true>,
                                                  3 - kParts,

@@ -149,7 +149,7 @@ void MatmulPlan<T>::choose(const Matmul<T>& call, Operands<T>& plain, Operands<T
     const bool near = 2 * plain.k * std::abs(plain.rs_b) * kSize <= caches.l2;
     const int64_t in_place = near ? kPassedRows : kPassedTwice;
     int64_t most = plain.cs_b == 1 ? in_place : plain.rs_b == 2 ? kDotRows : 0;
-    if (kernels_.tiles) most = plain.cs_b == 1 ? kAmxFewRows / (kernels_.halves() ? 2 : 1) : 0;
+    if (kernels_.tiles) most = plain.cs_b == 1 || plain.rs_b == kernels_.factors ? kAmxFewRows : 0;
     gemv = part == 0 && plain.m <= most;
     // Tiles: what needs no transposition, rows of a along k and rows of b.
     const auto turned = [&](const Operands<T>& o) {
