@@ -2,9 +2,10 @@
 
 One run prints, beside PyTorch's float32, "medium" and autocast: products, training steps, an encoder. Then
 "high" and "medium" over float32 for every product and convolution of the benchmarks, for attention and
-recurrent layers. Then the accuracy that networks reach with each precision over five seeds. Parts: torch,
-rows, accuracy. RANVIER_PEER_TORCH names the Python that has PyTorch. Times are in ms, the least (and the
-median) of rounds in which all take turns, each in a process of its own.
+recurrent layers, and for products of few rows. Then the accuracy that networks reach with each precision over
+five seeds. Parts: torch, rows, few, accuracy. RANVIER_PEER_TORCH names the Python that has PyTorch. Times are
+in ms, the least (and the median) of rounds in which all take turns, each in a process of its own; of few rows
+in us, in one process.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ ATTENTION = [(8, 4, 64, 32), (4, 4, 128, 64), (2, 4, 512, 64), (1, 4, 1024, 64)]
 RECURRENT = [(32, 50, 128), (64, 30, 256)]  # sequences, steps, units
 MNIST = ROOT.parent / "shared" / "data" / "mnist"
 SEEDS = 5
+FEW_SECONDS = 0.0005  # of a sample
+FEW, SIDES = (1, 2, 4, 8, 16), (256, 512, 1024, 2048, 4096)
 
 
 def beside_torch(rounds: int, end: float) -> None:
@@ -81,12 +84,50 @@ def rows(threads: int, rounds: int, end: float) -> None:
             line += f"  {least:5.2f} ({middle:5.2f})"
         print(f"{name_of(case):46}{1e3 * base[0]:9.3f}{line}", flush=True)
     ways.close()
+    summary(ratios)
+
+
+def summary(ratios: dict[str, dict[str, float]]) -> None:
     for name, each in ratios.items() if any(ratios.values()) else ():
         lowest = sorted(each, key=each.__getitem__)[:5]
         below = sum(ratio < 0.97 for ratio in each.values())
         mean = np.exp(np.mean(np.log(list(each.values()))))
         print(f"{name}: mean {mean:.2f}, {below} of {len(each)} below .97")
         print("   lowest: " + "; ".join(f"{row} {each[row]:.2f}" for row in lowest))
+
+
+def few(threads: int, rounds: int, end: float) -> None:
+    """Products of few rows by a matrix that is not packed: float32's time over those of "high", "medium"."""
+    ratios: dict[str, dict[str, float]] = {"high": {}, "medium": {}}
+    kinds = ["highest", *ratios]
+    for kind in ("W", "b"):  # as the weight of a linear layer is stored, or by rows
+        print(f"\n{threads} threads, n k, {kind}: float32 us, high, medium; of {FEW} rows")
+        for n, k in until(itertools.product(SIDES, SIDES), end):
+            b = rv.randn(n, k).numpy().T if kind == "W" else rv.randn(k, n).numpy()
+            line = ""
+            for m in FEW:
+                a = rv.randn(m, k).numpy()
+                least = dict.fromkeys(kinds, float("inf"))
+                for _, name in itertools.product(range(rounds), kinds):
+                    with rv.config.float32_matmul_precision(name):
+                        least[name] = min(least[name], sample(a, b))
+                for name, found in ratios.items():
+                    found[f"{m}x{k}x{n} {kind}"] = least["highest"] / least[name]
+                times = [1e6 * least["highest"]] + [least["highest"] / least[name] for name in ratios]
+                line += "{:9.1f} {:4.2f} {:4.2f}".format(*times)
+            print(f"{n:5}{k:5}{line}", flush=True)
+    summary(ratios)
+
+
+def sample(a: Any, b: Any) -> float:
+    """Seconds of a call."""
+    start = perf_counter()
+    rv.kernels.matmul(a, b)
+    calls = max(1, round(FEW_SECONDS / (perf_counter() - start)))
+    start = perf_counter()
+    for _ in range(calls):
+        rv.kernels.matmul(a, b)
+    return (perf_counter() - start) / calls
 
 
 def images() -> tuple[str, Any, Any, Any, Any]:
@@ -159,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", default=[], help="torch, rows, accuracy; else all")
+    parser.add_argument("parts", nargs="*", default=[], help="torch, rows, few, accuracy; else all")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, one thread, smaller data")
     parser.add_argument("--threads", type=int, nargs="*", help="of the rows: 1 2")
     parser.add_argument(
@@ -167,13 +208,17 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     end = perf_counter() + arguments.limit
-    parts, quick = arguments.parts or ["torch", "rows", "accuracy"], arguments.quick
+    parts, quick = arguments.parts or ["torch", "rows", "few", "accuracy"], arguments.quick
     print(f"{machine.cpu_model()}, {rv._core.isa()}, bfloat16 {rv._core.has_bfloat16()}")
     if "torch" in parts:
         beside_torch(5 if quick else 15, end)
     if "rows" in parts:
         for threads in arguments.threads or ([1] if quick else [1, 2]):
             rows(threads, 3 if quick else 9, end)
+    if "few" in parts:
+        for threads in arguments.threads or [1, 2]:
+            with machine.threads(threads):
+                few(threads, 3 if quick else 7, end)
     if "accuracy" in parts:
         accuracy(quick, end)
 

@@ -122,24 +122,28 @@ def test_rows_that_are_no_numbers_are_those_of_float32(high, threads, rng):  # n
             np.testing.assert_array_equal(got[..., odd, :], expected[..., odd, :])
             others = np.delete(got, odd, -2)
             np.testing.assert_array_equal(others, np.broadcast_to(np.delete(clean, odd, 0), others.shape))
-    few = kernels.matmul(a[2:4], b, bias, "sigmoid")  # which are not computed by tiles
-    np.testing.assert_array_equal(few, got.reshape(-1, 100, 259)[0, 2:4])
+    for y in (b, np.asfortranarray(b)):
+        few = kernels.matmul(a[2:20], y, bias, "sigmoid")
+        np.testing.assert_array_equal(few, got.reshape(-1, 100, 259)[0, 2:20])
     b[1, 2] = np.inf  # of a column: in every row
     with rv.config.float32_matmul_precision("highest"):
         expected = kernels.matmul(a, b)
     np.testing.assert_array_equal(kernels.matmul(a, b), expected)
 
 
-def test_threads_and_rows_alone(high, threads, rng):  # noqa: F811
+@pytest.mark.parametrize("precision", ["medium", "high"])
+def test_threads_and_rows_alone(precision, threads, rng):
     for k, n in ((784, 256), (1500, 270), (256, 1100)):
-        a, b = drawn(rng, 130, k), drawn(rng, k, n)
-        same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b), (1, 2, 3, 5))
-        whole = kernels.matmul(a, b)
-        for rows in (1, 2, 7, 16, 17, 33, 97):
-            for order in (b, np.asfortranarray(b)):
-                np.testing.assert_array_equal(
-                    kernels.matmul(np.asfortranarray(a[:rows]), order), whole[:rows]
-                )
+        a, b, bias = (drawn(rng, *shape) for shape in ((130, k), (k, n), (n,)))
+        orders = b, np.asfortranarray(b), np.repeat(b, 2, 1)[:, ::2]
+        with multiplied_by(TILES[0], precision):
+            same_bits(threads, lambda a=a, b=b: kernels.matmul(a, b), (1, 2, 3, 5))
+            whole, finished = kernels.matmul(a, b), kernels.matmul(a, b, bias, "gelu")
+            for rows, order in itertools.product((1, 2, 7, 16, 17, 32, 33, 97), orders):
+                few = np.asfortranarray(a[:rows])
+                same_bits(threads, lambda few=few, order=order: kernels.matmul(few, order), (1, 2))
+                np.testing.assert_array_equal(kernels.matmul(few, order), whole[:rows])
+                np.testing.assert_array_equal(kernels.matmul(few, order, bias, "gelu"), finished[:rows])
 
 
 def test_small_products_stay_float32(high, rng):  # noqa: F811
