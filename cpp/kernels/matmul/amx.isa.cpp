@@ -1,7 +1,8 @@
-// matmul's tiles and packing for AMX: see amx.h. Of level v4 alone.
+// matmul's tiles for AMX: see amx.h. Of level v4 alone.
 #if RANVIER_PAIRS
 #include "kernels/matmul/amx.h"
 
+#include "kernels/matmul/amx_packing.h"
 #include "kernels/matmul/blocking.h"
 #include "kernels/matmul/epilogue.h"
 #include "simd/amx.h"
@@ -10,99 +11,6 @@
 #endif
 
 namespace ranvier::RANVIER_ISA {
-
-using V = vec<float>;
-constexpr int L = lanes<float>, kSide = 2 * L;  // of a tile
-constexpr float kScale = 0x1p45f, kUnscale = 0x1p-90f;
-
-// --- Packing: blocks of 16 rows or columns and 32 factors.
-
-RANVIER_INLINE V rounded(V low, V high) { return (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low)); }
-
-template <int kHalf>
-RANVIER_INLINE V widened(V x) {
-  const __m256i half = _mm512_maskz_extracti64x4_epi64(~__mmask8(0), (__m512i)x, kHalf);
-  return (V)((ivec<float>)_mm512_maskz_cvtepu16_epi32(~__mmask16(0), half) << 16);
-}
-
-// Numbers side by side become pairs of a number of `low` and one of `high`.
-RANVIER_INLINE V paired(V x) {
-  static constexpr uint16_t order[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  return (V)_mm512_maskz_permutexvar_epi16(~__mmask32(0), _mm512_loadu_si512(order), (__m512i)x);
-}
-
-// 32 numbers as 16 pairs, of neighbours or of a number of `low` and one of `high`, and the rests of 16 pairs.
-template <bool kPairs, int kParts>
-RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
-  constexpr int kHigh = -65536;
-  if constexpr (kParts == 2) low = low * kScale, high = high * kScale;
-  const V hi = kPairs ? paired(rounded(low, high)) : rounded(low, high);
-  to[0][i] = hi;
-  if constexpr (kParts == 2 && kPairs)
-    to[1][i] = paired(rounded(low - (V)((ivec<float>)hi << 16), high - (V)((ivec<float>)hi & kHigh)));
-  else if constexpr (kParts == 2)
-    to[1][i] = rounded(low - widened<0>(hi), high - widened<1>(hi));
-}
-
-// Up to n elements, 0 or more, that are `stride` apart.
-static V line_of(const float* p, int64_t stride, int n) {
-  float x[L] = {};
-#pragma GCC unroll 1
-  for (int l = 0; l < n; ++l) x[l] = p[l * stride];
-  return load(x);
-}
-
-RANVIER_INLINE V load_some(const float* p, int n) { return n > 0 ? load_n(p, n < L ? n : L) : V{}; }
-
-// One block: `n` lines of rows or columns, `cs` apart, and `factors`, `rs` apart.
-template <int kParts>
-static void load_block(const float* src, int64_t rs, int64_t cs, int n, int factors, V (&to)[kParts][L]) {
-  int done = 0;
-  if (rs == 1) {
-    n = factors > 0 ? n : 0;
-    for (; done < n; ++done, src += cs)
-      split<false>(load_some(src, factors), load_some(src + L, factors - L), to, done);
-  } else {
-    const auto lines = [&](const auto& line) RANVIER_INLINED {
-      constexpr int kAhead = 2 * L;  // a line is often on a page of its own, where no hardware fetches ahead
-      for (; 2 * done + 1 < factors; ++done, src += 2 * rs) {
-        __builtin_prefetch(src + kAhead * rs), __builtin_prefetch(src + (kAhead + 1) * rs);
-        split<true>(line(src), line(src + rs), to, done);
-      }
-      if (2 * done < factors) split<true>(line(src), V{}, to, done++);
-    };
-    if (cs == 1)
-      lines([n](const float* p) RANVIER_INLINED { return load_some(p, n); });
-    else
-      lines([n, cs](const float* p) RANVIER_INLINED { return line_of(p, cs, n); });
-  }
-  for (; done < L; ++done)
-    for (int q = 0; q < kParts; ++q) to[q][done] = V{};
-}
-
-// As MatmulKernels::pack. Rows of a: [step][part][row][pair]; columns of b: [step][part][pair][column].
-template <int kParts, bool kRows>
-static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
-                        float* dst, int missing) {
-  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // of an element; elements of a step
-  rs /= kFactors;
-  int64_t factors = k * kFactors - missing;
-  for (int64_t p = 0; p < k; p += kStep, factors -= 2 * L, src += 2 * L * rs, dst += kStep * width)
-    for (int j = 0; j < width; j += L) {
-      const int n = columns - j < L ? columns - j : L;
-      const int stored = kRows && width - j < L ? width - j : L;
-      V block[kParts][L];
-      load_block<kParts>(src + j * cs, rs, cs, n, static_cast<int>(factors < 2 * L ? factors : 2 * L), block);
-      const bool turned = (rs == 1) != kRows;
-#pragma GCC unroll 1
-      for (int q = 0; q < kParts; ++q) {
-        if (turned) transpose(block[q]);
-        float* to = dst + q * L * width + (kRows ? j * L : j);
-        for (int i = 0; i < stored; ++i, to += kRows ? L : width) store(to, block[q][i]);
-      }
-    }
-}
 
 // --- Tiles 0 to 3 are the sums, 4 and 5 of a, 6 and 7 of b.
 
@@ -237,29 +145,30 @@ static void run_tile(const MatmulTile<float>& tile) {
   }
 }
 
-// --- Few rows of a: a block of b at a time is rounded into L1, while the one before is multiplied.
+// --- Few rows of a: a block of b at a time is rounded into L1, in turns with products of the one before.
 
 constexpr int kFactors = 2 * L;    // of a step
 constexpr int kRounded = 128 * L;  // elements of a block
 constexpr int kSums = kGemvBytes / static_cast<int>(sizeof(float));
 
-// kAlong: columns of b are contiguous along k, and are the left factor, rows of tiles; else rows of b are.
+// Of a block. kAlong: columns of b are contiguous along k, and rows of the left factor; else rows of b are.
 template <int kParts, bool kAlong>
-constexpr int kSteps = (kAlong ? 4 : 2) / kParts;  // of a block
+constexpr int kSteps = (kAlong ? 4 : 2) / kParts;
 template <bool kAlong>
 constexpr int kColumns = kAlong ? kSide : 2 * kSide;
+template <int kParts, bool kAlong>
+constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;  // columns, or pairs of rows
 
-// As chain() reads it: [step][part][column][pair], or, for each kSide columns, [step][part][pair][column].
-// b[p, j] at b[p * rs + j * cs]. The block at `next` is fetched into L2, as rows of both may share the sets
-// of L1.
+// Lines [begin, end) of a block, as add_products() reads it: [step][part][column][pair], or, for each kSide
+// columns, [step][part][pair][column]. b[p, j] at b[p * rs + j * cs]. What is at `next` is fetched into L2,
+// since lines of both blocks may share the sets of L1.
 template <int kParts, bool kAlong, bool kWhole>
-static void round_block(const float* b, const float* next, int64_t rs, int64_t cs, int columns, int factors,
-                        float* to) {
-  constexpr int kLines = kAlong ? kSide : kSteps<kParts, kAlong> * L;
-  constexpr int kPart = kAlong ? kSide * L : L * kSide;
+static void round_lines(const float* b, const float* next, int64_t rs, int64_t cs, int columns, int factors,
+                        float* to, int begin, int end) {
+  constexpr int kPart = L * kSide;
   const auto some = [](const float* p, int n) RANVIER_INLINED { return kWhole ? load(p) : load_some(p, n); };
 #pragma GCC unroll 1
-  for (int i = 0; i < kLines; ++i) {
+  for (int i = begin; i < end; ++i) {
     V parts[kParts][L];
     if constexpr (kAlong) {
       const float* line = b + (kWhole || i < columns ? i : columns - 1) * cs;
@@ -286,75 +195,115 @@ static void round_block(const float* b, const float* next, int64_t rs, int64_t c
   }
 }
 
-// sums[i][j]: rows of `width`. kMany: there are more than L rows, of which x has all, packed.
+// sums[i][j]: rows of `width`. kMany: there are more than L rows. They are packed in x.
 template <class Tiles, int kParts, bool kAlong, bool kMany>
-static void few_products(const MatmulTile<float>& t, const float* x, float* sums, int width) {
-  constexpr int kBlock = kSteps<kParts, kAlong> * kFactors, kWide = kMany ? kSide : L;
-  constexpr int kElements = kBlock / (3 - kParts);
-  alignas(64) float rounded[2][kRounded], turned[kSide * kWide];
+struct FewProducts {
+  static constexpr int kBlock = kSteps<kParts, kAlong> * kFactors;
+  static constexpr int kElements = kParts * L, kMost = kBlock / kFactors * kElements;  // of a step, a block
+  static constexpr int kWide = kMany ? kSide : L;
+  const MatmulTile<float>& t;
+  const float* x;
+  float* sums;
+  int width;
   const int factors = static_cast<int>(t.k) * (3 - kParts) - t.missing;
-  const int ks = (factors + kBlock - 1) / kBlock, js = (t.columns + kColumns<kAlong> - 1) / kColumns<kAlong>;
-  const int64_t rs = t.rs_b / (3 - kParts), cs = t.step_b;
-  struct Place {
-    int j, p;  // column and factor
-  };
-  const auto place = [=](int u) RANVIER_INLINED {
-    return Place{(kAlong ? u / ks : u % js) * kColumns<kAlong>, (kAlong ? u % ks : u / js) * kBlock};
-  };
-  const auto round = [&](int u) RANVIER_INLINED {
-    if (u >= ks * js) return;
-    const auto [j, p] = place(u);
-    const auto [next_j, next_p] = place(u + 1);
-    const int columns = t.columns - j, left = factors - p;
-    const bool whole = columns >= kColumns<kAlong> && left >= kBlock;
-    (whole ? round_block<kParts, kAlong, true>
-           : round_block<kParts, kAlong, false>)(t.b + p * rs + j * cs, t.b + next_p * rs + next_j * cs, rs,
-                                                 cs, columns, left, rounded[u % 2]);
-  };
-  const auto multiply = [&](int u) RANVIER_INLINED {
-    auto [j, p] = place(u);
-    const float* b = rounded[u % 2];
-    const int64_t first = p / (3 - kParts), left = t.k - first, k = left < kElements ? left : kElements;
-    if constexpr (kAlong) {
-      if (p == 0) zero_sums<Tiles, true, kMany>();
-      add_products<Tiles, kParts, true, kMany, kParts == 2>(k, kSide, b, x + first * kWide);
-      if (p + kBlock < factors) return;
-      store_sums<Tiles, true, kMany>(turned, kWide);
-      for (int i = 0; i < t.rows; i += L)
-        for (int l = 0; l < kSide; l += L) {
-          V square[L];
-          RANVIER_UNROLL
-          for (int r = 0; r < L; ++r) square[r] = load(turned + (l + r) * kWide + i);
-          transpose(square);
-          for (int r = 0; r < L && i + r < t.rows; ++r) store(sums + (i + r) * width + j + l, square[r]);
-        }
-    } else {
-      for (int end = j + kColumns<kAlong>; j < end && j < t.columns; j += kSide, b += kRounded / 2) {
-        p == 0 ? zero_sums<Tiles, kMany, true>() : load_sums<Tiles, kMany, true>(sums + j, width);
-        add_products<Tiles, kParts, kMany, true, false>(k, t.rows, x + first * t.rows, b);
-        store_sums<Tiles, kMany, true>(sums + j, width);
+
+  int64_t elements(int p, int most) const {
+    const int64_t left = t.k - p / kFactors * kElements;
+    return left < most ? left : most;
+  }
+
+  // Half of the steps of a block, whose columns are rows of the sums until the last.
+  void multiply_steps(int j, int p, const float* b) const {
+    if (p >= factors) return;
+    if (p == 0) zero_sums<Tiles, true, kMany>();
+    const float* from = x + p / kFactors * kElements * kWide;
+    add_products<Tiles, kParts, true, kMany, kParts == 2>(elements(p, kMost / 2), kSide, b, from);
+    if (p + kBlock / 2 < factors) return;
+    alignas(64) float turned[kSide * kWide];
+    store_sums<Tiles, true, kMany>(turned, kWide);
+    for (int i = 0; i < t.rows; i += L)
+      for (int l = 0; l < kSide; l += L) {
+        V square[L];
+        RANVIER_UNROLL
+        for (int r = 0; r < L; ++r) square[r] = load(turned + (l + r) * kWide + i);
+        transpose(square);
+        for (int r = 0; r < L && i + r < t.rows; ++r) store(sums + (i + r) * width + j + l, square[r]);
+      }
+  }
+
+  // All steps of a block and half of its columns.
+  void multiply_columns(int j, int p, const float* b) const {
+    if (j >= t.columns) return;
+    const float* from = x + p / kFactors * kElements * t.rows;
+    p == 0 ? zero_sums<Tiles, kMany, true>() : load_sums<Tiles, kMany, true>(sums + j, width);
+    add_products<Tiles, kParts, kMany, true, false>(elements(p, kMost), t.rows, from, b);
+    store_sums<Tiles, kMany, true>(sums + j, width);
+  }
+
+  static void run(const MatmulTile<float>& t, const float* x, float* sums, int width) {
+    constexpr int kHalf = kLines<kParts, kAlong> / 2;
+    const FewProducts f{t, x, sums, width};
+    const int64_t rs = t.rs_b / (3 - kParts), cs = t.step_b;
+    const int ks = (f.factors + kBlock - 1) / kBlock, all = ks * ((t.columns - 1) / kColumns<kAlong> + 1);
+    struct Block {
+      int j, p;  // the first column and factor
+      const float* b;
+    };
+    const auto block = [=](int u) RANVIER_INLINED {
+      const int js = all / ks, j = (kAlong ? u / ks : u % js) * kColumns<kAlong>;
+      const int p = (kAlong ? u % ks : u / js) * kBlock;
+      return Block{j, p, t.b + p * rs + j * cs};
+    };
+    alignas(64) float rounded[2][kRounded];
+    for (int u = -1; u < all; ++u) {
+      const Block at = block(u), next = block(u + 1), after = block(u + 2);
+      const int columns = t.columns - next.j, factors = f.factors - next.p;
+      const bool whole = columns >= kColumns<kAlong> && factors >= kBlock;
+      const auto& round = whole ? round_lines<kParts, kAlong, true> : round_lines<kParts, kAlong, false>;
+      for (int i = 0; i < 2; ++i) {
+        if (u + 1 < all)
+          round(next.b, after.b, rs, cs, columns, factors, rounded[~u & 1], i * kHalf, (i + 1) * kHalf);
+        if (u < 0) continue;
+        const float* b = rounded[u & 1] + i * (kRounded / 2);
+        kAlong ? f.multiply_steps(at.j, at.p + i * (kBlock / 2), b)
+               : f.multiply_columns(at.j + i * kSide, at.p, b);
       }
     }
-  };
-  round(0);
-  for (int u = 0; u < ks * js; ++u) round(u + 1), multiply(u);
-}
+  }
+};
 
 static int columns_of_sums(int rows) { return kSums / rows / (2 * kSide) * 2 * kSide; }
+
+// The rows of a as left factors, or as right ones: of one or two, their columns, as the others are not used.
+template <int kParts>
+static void pack_few(const MatmulTile<float>& t, bool left, float* x) {
+  constexpr int kRows = 2;
+  const auto rows = [&](float* to) {
+    pack_blocks<kParts, true>(t.k, t.rows, t.rows, t.a, t.cs_a, t.rs_a, to, t.missing);
+  };
+  if (left) return rows(x);
+  if (t.rows > kRows)
+    return pack_blocks<kParts, false>(t.k, t.rows, t.rows > L ? kSide : L, t.a, t.cs_a, t.rs_a, x, t.missing);
+  alignas(64) float packed[kRows * kAmxBlock];
+  rows(packed);
+  for (int64_t p = 0; p < t.k; p += L)
+    for (int i = 0; i < t.rows; ++i) {
+      const float* from = packed + p * t.rows + i * L;
+      RANVIER_UNROLL
+      for (int l = 0; l < L; ++l) x[(p + l) * L + i] = from[l];
+    }
+}
 
 template <class Tiles, int kParts>
 static void run_few(const MatmulTile<float>& all) {
   typedef void (*Products)(const MatmulTile<float>&, const float*, float*, int);
   static constexpr Products products[2][2] = {
-      {few_products<Tiles, kParts, false, false>, few_products<Tiles, kParts, false, true>},
-      {few_products<Tiles, kParts, true, false>, few_products<Tiles, kParts, true, true>}};
+      {FewProducts<Tiles, kParts, false, false>::run, FewProducts<Tiles, kParts, false, true>::run},
+      {FewProducts<Tiles, kParts, true, false>::run, FewProducts<Tiles, kParts, true, true>::run}};
   alignas(64) float sums[kSums], x[kAmxFewRows * kAmxBlock];
   MatmulTile<float> t = all;
   const bool along = t.step_b != 1, many = t.rows > L;
-  if (along)
-    pack_blocks<kParts, false>(t.k, t.rows, many ? kSide : L, t.a, t.cs_a, t.rs_a, x, t.missing);
-  else
-    pack_blocks<kParts, true>(t.k, t.rows, t.rows, t.a, t.cs_a, t.rs_a, x, t.missing);
+  pack_few<kParts>(t, !along, x);
   Tiles::configure(along || many ? L : t.rows, along ? L : many ? t.rows - L : 0);
   const int most = columns_of_sums(t.rows);
   for (int j = 0; j < all.columns; j += most) {

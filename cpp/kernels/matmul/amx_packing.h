@@ -1,0 +1,104 @@
+// Packing for AMX (see amx.h): blocks of 16 rows or columns and 32 factors are rounded or split. Included by
+// amx.isa.cpp only.
+#pragma once
+#include "kernels/matmul/amx.h"
+#include "simd/transpose.h"
+#include "simd/vec.h"
+
+namespace ranvier::RANVIER_ISA {
+
+using V = vec<float>;
+constexpr int L = lanes<float>, kSide = 2 * L;  // of a tile
+constexpr float kScale = 0x1p45f, kUnscale = 0x1p-90f;
+
+RANVIER_INLINE V rounded(V low, V high) { return (V)(__m512i)_mm512_cvtne2ps_pbh(__m512(high), __m512(low)); }
+
+template <int kHalf>
+RANVIER_INLINE V widened(V x) {
+  static constexpr uint16_t order[2][2 * L] = {
+      {0, 0, 0, 1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0, 7, 0, 8, 0, 9, 0, 10, 0, 11, 0, 12, 0, 13, 0, 14, 0, 15},
+      {0, 16, 0, 17, 0, 18, 0, 19, 0, 20, 0, 21, 0, 22, 0, 23,
+       0, 24, 0, 25, 0, 26, 0, 27, 0, 28, 0, 29, 0, 30, 0, 31}};
+  return (V)_mm512_maskz_permutexvar_epi16(0xaaaaaaaa, _mm512_loadu_si512(order[kHalf]), (__m512i)x);
+}
+
+// Numbers side by side become pairs of a number of `low` and one of `high`.
+RANVIER_INLINE V paired(V x) {
+  static constexpr uint16_t order[] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return (V)_mm512_maskz_permutexvar_epi16(~__mmask32(0), _mm512_loadu_si512(order), (__m512i)x);
+}
+
+// 32 numbers as 16 pairs, of neighbours or of a number of `low` and one of `high`, and the rests of 16 pairs.
+template <bool kPairs, int kParts>
+RANVIER_INLINE void split(V low, V high, V (&to)[kParts][L], int i) {
+  constexpr int kHigh = -65536;
+  if constexpr (kParts == 2) low = low * kScale, high = high * kScale;
+  const V hi = kPairs ? paired(rounded(low, high)) : rounded(low, high);
+  to[0][i] = hi;
+  if constexpr (kParts == 2 && kPairs)
+    to[1][i] = paired(rounded(low - (V)((ivec<float>)hi << 16), high - (V)((ivec<float>)hi & kHigh)));
+  else if constexpr (kParts == 2)
+    to[1][i] = rounded(low - widened<0>(hi), high - widened<1>(hi));
+}
+
+// Up to n elements, 0 or more, that are `stride` apart.
+static V line_of(const float* p, int64_t stride, int n) {
+  float x[L] = {};
+#pragma GCC unroll 1
+  for (int l = 0; l < n; ++l) x[l] = p[l * stride];
+  return load(x);
+}
+
+RANVIER_INLINE V load_some(const float* p, int n) { return n > 0 ? load_n(p, n < L ? n : L) : V{}; }
+
+// One block: `n` lines of rows or columns, `cs` apart, and `factors`, `rs` apart.
+template <int kParts>
+static void load_block(const float* src, int64_t rs, int64_t cs, int n, int factors, V (&to)[kParts][L]) {
+  int done = 0;
+  if (rs == 1) {
+    n = factors > 0 ? n : 0;
+    for (; done < n; ++done, src += cs)
+      split<false>(load_some(src, factors), load_some(src + L, factors - L), to, done);
+  } else {
+    const auto lines = [&](const auto& line) RANVIER_INLINED {
+      constexpr int kAhead = 2 * L;  // a line is often on a page of its own, where no hardware fetches ahead
+      for (; 2 * done + 1 < factors; ++done, src += 2 * rs) {
+        __builtin_prefetch(src + kAhead * rs), __builtin_prefetch(src + (kAhead + 1) * rs);
+        split<true>(line(src), line(src + rs), to, done);
+      }
+      if (2 * done < factors) split<true>(line(src), V{}, to, done++);
+    };
+    if (cs == 1)
+      lines([n](const float* p) RANVIER_INLINED { return load_some(p, n); });
+    else
+      lines([n, cs](const float* p) RANVIER_INLINED { return line_of(p, cs, n); });
+  }
+  for (; done < L; ++done)
+    for (int q = 0; q < kParts; ++q) to[q][done] = V{};
+}
+
+// As MatmulKernels::pack. Rows of a: [step][part][row][pair]; columns of b: [step][part][pair][column].
+template <int kParts, bool kRows>
+static void pack_blocks(int64_t k, int columns, int width, const float* src, int64_t rs, int64_t cs,
+                        float* dst, int missing) {
+  constexpr int kFactors = 3 - kParts, kStep = kParts * L;  // of an element; elements of a step
+  rs /= kFactors;
+  int64_t factors = k * kFactors - missing;
+  for (int64_t p = 0; p < k; p += kStep, factors -= 2 * L, src += 2 * L * rs, dst += kStep * width)
+    for (int j = 0; j < width; j += L) {
+      const int n = columns - j < L ? columns - j : L;
+      const int stored = kRows && width - j < L ? width - j : L;
+      V block[kParts][L];
+      load_block<kParts>(src + j * cs, rs, cs, n, static_cast<int>(factors < 2 * L ? factors : 2 * L), block);
+      const bool turned = (rs == 1) != kRows;
+#pragma GCC unroll 1
+      for (int q = 0; q < kParts; ++q) {
+        if (turned) transpose(block[q]);
+        float* to = dst + q * L * width + (kRows ? j * L : j);
+        for (int i = 0; i < stored; ++i, to += kRows ? L : width) store(to, block[q][i]);
+      }
+    }
+}
+
+}  // namespace ranvier::RANVIER_ISA
