@@ -195,6 +195,18 @@ static void round_lines(const float* b, const float* next, int64_t rs, int64_t c
   }
 }
 
+// to[i][j] = from[j][i], kSide of j.
+static __attribute__((noinline)) void turn(int rows, const float* from, int wide, float* to, int width) {
+  for (int i = 0; i < rows; i += L)
+    for (int j = 0; j < kSide; j += L) {
+      V square[L];
+      RANVIER_UNROLL
+      for (int l = 0; l < L; ++l) square[l] = load(from + (j + l) * wide + i);
+      transpose(square);
+      for (int l = 0; l < L && i + l < rows; ++l) store(to + (i + l) * width + j, square[l]);
+    }
+}
+
 // sums[i][j]: rows of `width`. kMany: there are more than L rows. They are packed in x.
 template <class Tiles, int kParts, bool kAlong, bool kMany>
 struct FewProducts {
@@ -221,14 +233,7 @@ struct FewProducts {
     if (p + kBlock / 2 < factors) return;
     alignas(64) float turned[kSide * kWide];
     store_sums<Tiles, true, kMany>(turned, kWide);
-    for (int i = 0; i < t.rows; i += L)
-      for (int l = 0; l < kSide; l += L) {
-        V square[L];
-        RANVIER_UNROLL
-        for (int r = 0; r < L; ++r) square[r] = load(turned + (l + r) * kWide + i);
-        transpose(square);
-        for (int r = 0; r < L && i + r < t.rows; ++r) store(sums + (i + r) * width + j + l, square[r]);
-      }
+    turn(t.rows, turned, kWide, sums + j, width);
   }
 
   // All steps of a block and half of its columns.
