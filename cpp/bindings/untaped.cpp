@@ -1,8 +1,8 @@
 // Calls from Python's operands to a Tensor in one step: dtypes by PyTorch's rules, then a kernel, or NumPy's
 // own inner loop for dtypes that no kernel computes; where a gradient is needed, the node.
 //
-// A call answers None where Python has to see to it: for other dtypes and operands, for what a recorded step
-// would not see, and for all errors.
+// Python computes the rest (`in_python`): other dtypes and operands, what a recorded step would not see, and
+// all errors.
 #include "bindings/untaped.h"
 
 #include <algorithm>
@@ -15,19 +15,24 @@ namespace {
 py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count);
 
 PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  const Op* op = nullptr;
   PyObject* made = detail::guarded([&] {
-    const Op& op = *static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    const bool by_nodes = op.answer != elementwise && is_apply_replaced();
-    py::object answer = by_nodes ? py::object() : op.answer(op, arguments, count);
+    op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
+    const bool by_nodes = op->answer != elementwise && is_apply_replaced();
+    py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count);
     return answer ? answer.release().ptr() : Py_NewRef(Py_None);
   });
-  if (made) return made;
-  // Python's way to the same error names the op.
-  PyObject* const known[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
-                             PyExc_MemoryError};
-  if (std::none_of(std::begin(known), std::end(known), PyErr_ExceptionMatches)) return nullptr;
-  PyErr_Clear();
-  return Py_NewRef(Py_None);
+  if (made && (made != Py_None || !op->in_python)) return made;
+  if (made) {
+    Py_DECREF(made);
+  } else {
+    // Python's way to the same error names the op.
+    PyObject* const known[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
+                               PyExc_MemoryError};
+    if (std::none_of(std::begin(known), std::end(known), PyErr_ExceptionMatches)) return nullptr;
+    PyErr_Clear();
+  }
+  return op->in_python ? PyObject_Vectorcall(op->in_python, arguments, count, nullptr) : Py_NewRef(Py_None);
 }
 
 PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
@@ -198,19 +203,20 @@ py::object as_float(const py::object& number) {
   return x;
 }
 
-// The result of a node on two Tensors of the dtype, or one and a number; empty: Python casts.
-py::object by_node(const Op& op, const Operand& a, const Operand& b, int type) {
-  PyObject* const maker = !a.array ? op.of_number : !b.array ? op.with_number : op.node;
+// The result of a node on Tensors of the dtype, or on one and a number; empty: Python casts.
+py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type) {
+  const bool of_number = !x[0].array, with_number = operands == 2 && !x[1].array;
+  PyObject* const maker = of_number ? op.of_number : with_number ? op.with_number : op.node;
   if (!maker || kKnown[type].rank < 2) return {};
   PyObject* arguments[3] = {};
   size_t count = 1;
-  for (const Operand* x : {&a, &b}) {
-    if (x->array && x->type != type) return {};
-    if (x->array) arguments[count++] = x->given;
+  for (Py_ssize_t i = 0; i < operands; ++i) {
+    if (x[i].array && x[i].type != type) return {};
+    if (x[i].array) arguments[count++] = x[i].given;
   }
   const auto node = py::reinterpret_steal<py::object>(
-      count == 3 ? PyObject_CallNoArgs(maker)
-                 : PyObject_CallOneArg(maker, as_float(a.array ? b.number : a.number).ptr()));
+      of_number || with_number ? PyObject_CallOneArg(maker, as_float(x[with_number].number).ptr())
+                               : PyObject_CallNoArgs(maker));
   if (!node) throw py::error_already_set();
   static PyObject* const apply = PyUnicode_InternFromString("apply");
   arguments[0] = node.ptr();
@@ -239,7 +245,7 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
   const bool is_float = kKnown[type].rank == 2;
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
   if (is_apply_replaced() || (!op.is_flat && std::any_of(x, x + count, needs)))
-    return count == 2 && !op.is_flat ? by_node(op, x[0], x[1], type) : py::object();
+    return count < 3 && !op.is_flat ? by_node(op, x, count, type) : py::object();
   if (!chooses && !(op.kernel && is_float)) {
     if (!op.ufunc || op.ufunc->nin != count) return {};
     return count == 2 ? by_loop<2>(op, x, type) : by_loop<1>(op, x, type);
@@ -266,12 +272,14 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
 void register_untaped(Module m) {
   using namespace untaped;
   def(m,
-      "_elementwise(kernel, ufunc, flat=False, divides=False, node=None, with_number=None, of_number=None)",
-      [](Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number, Raw of_number) {
+      "_elementwise(in_python, kernel, ufunc, flat=False, divides=False, node=None, with_number=None, "
+      "of_number=None)",
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number,
+         Raw of_number) {
         Op op{};
         op.answer = elementwise, op.is_flat = flat, op.divides = divides;
-        op.node = kept(node.value), op.with_number = kept(with_number.value);
-        op.of_number = kept(of_number.value);
+        op.in_python = kept(in_python.value), op.node = kept(node.value);
+        op.with_number = kept(with_number.value), op.of_number = kept(of_number.value);
         return function_of(op, kernel.value, ufunc.value);
       });
 }

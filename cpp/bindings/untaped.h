@@ -43,9 +43,10 @@ inline bool is_known(int type) { return type >= 0 && type < kTypes && kKnown[typ
 // A function of Python, and what it calls. It lives as long as the process.
 struct Op {
   py::object (*answer)(const Op&, PyObject* const* arguments, Py_ssize_t count);
+  PyObject* in_python;                       // computes what is not answered here; null: None is returned
   PyObject* kernel;                          // or null
   PyUFuncObject* ufunc;                      // or null
-  PyObject *node, *with_number, *of_number;  // or null: what makes the node of f(a, b), f(a, 2.0), f(2.0, b)
+  PyObject *node, *with_number, *of_number;  // or null: make the node of f(a, b), f(a, 2.0), f(2.0, b)
   bool divides;                              // integers: by 0 is an error
   bool is_flat;                              // the results carry no gradient
   int type, initial;     // a reduction's dtype, and what it begins with; -1: x's own, the first element

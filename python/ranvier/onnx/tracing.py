@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.nn as nn
-import ranvier.ops.elementwise.arithmetic as arithmetic
-import ranvier.ops.elementwise.choice as choice
-import ranvier.ops.elementwise.compare as compare
+import ranvier.ops.elementwise.row as row
 import ranvier.ops.reduction.reduce as reduce
 from ranvier.autograd import Tensor, wrap
 from ranvier.compile.calls import Calls
+from ranvier.ops.elementwise.compare import COMPARISONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
+from ranvier.ops.elementwise.row import Row
 
 __all__ = ["Trace", "Value"]
 
@@ -79,26 +79,19 @@ class Trace(Calls):
     def replaced(self) -> list[tuple[Any, str, Callable[..., Any]]]:
         return [
             *super().replaced(),
-            (compare, "_compare", self._compare),
-            (arithmetic, "promoted", self._promoted),
-            (choice, "promoted", self._promoted),
+            (row, "compute", self._computed),
             (reduce, "_arg", self._place),
             (nn.Module, "__call__", self._module),
             *((Tensor, name, functools.partial(self._logic, name.strip("_"))) for name in _LOGIC),
         ]
 
-    def _compare(self, original: Any, name: str, core: Any, numpy_function: Any, a: Any, b: Any) -> Any:
-        result = original(name, core, numpy_function, a, b)
-        dtype = result_dtype(as_operand(name, a), as_operand(name, b))
-        self.add("Compare", {"name": name, "dtype": dtype}, (a, b), (result,))
-        return result
-
-    def _promoted(
-        self, original: Any, name: str, function: Any, numpy: Any, a: Any, b: Any, **more: Any
-    ) -> Any:
-        result = original(name, function, numpy, a, b, **more)
-        if result.dtype.kind in "iu":  # floats have called a Function
-            self.add("Whole", {"name": name, "dtype": result.dtype}, (a, b), (result,))
+    def _computed(self, original: Any, row: Row, *given: Any) -> Any:
+        result = original(row, *given)
+        if row.name in COMPARISONS:
+            dtype = result_dtype(*(as_operand(row.name, x) for x in given))
+            self.add("Compare", {"name": row.name, "dtype": dtype}, given, (result,))
+        elif len(given) == 2 and row.node is not None and result.dtype.kind in "iu":  # floats call a Function
+            self.add("Whole", {"name": row.name, "dtype": result.dtype}, given, (result,))
         return result
 
     def _place(self, original: Any, name: str, x: Any, axis: Any, keepdims: bool) -> Any:

@@ -27,10 +27,10 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     is_floating,
     is_number,
-    promoted,
     unbroadcast,
     unlike,
 )
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
@@ -120,6 +120,13 @@ def _heaviside(node: Any, dy: Tensor) -> tuple[Tensor, Tensor | None]:
     return none(node.shapes[0], dy), of_values
 
 
+def _heaviside_of_integers(x: Any, values: Any) -> Any:
+    return np.where(np.equal(x, 0), values, np.greater(x, 0))
+
+
+_HEAVISIDE = elementwise(Row("heaviside", HeavisideOfTensors, None, _heaviside_of_integers))
+
+
 def heaviside(input: Any, values: Any) -> Tensor:
     """1 where x > 0, values where x = 0, else 0 (also at NaN): the threshold of the first artificial neurons.
 
@@ -130,11 +137,7 @@ def heaviside(input: Any, values: Any) -> Tensor:
     | rv.heaviside(rv.tensor([-1.0, 0.0, 2.35]), 0.5) -> tensor([0.0000, 0.5000, 1.0000])"""
     if is_number(values) and is_floating(input):
         return Heaviside(float(values)).apply(input)
-    return promoted("heaviside", HeavisideOfTensors, _heaviside_of_integers, input, values)
-
-
-def _heaviside_of_integers(x: Any, values: Any) -> Any:
-    return np.where(np.equal(x, 0), values, np.greater(x, 0))
+    return _HEAVISIDE(input, values)
 
 
 class Hardtanh(Function):

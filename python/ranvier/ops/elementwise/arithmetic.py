@@ -18,21 +18,19 @@ from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled
 from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, by_numpy
+from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import (
     F32,
     Array,
     as_number,
     as_operand,
     cast,
-    is_floating,
     is_pair,
-    promoted,
-    require_no_gradient,
     result_dtype,
     unbroadcast,
 )
 from ranvier.ops.elementwise.fused import FUSED
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
 
@@ -197,12 +195,18 @@ class Neg(Function):
 diagonal(Neg, MulNumber, DivNumber)
 
 
-# in one call; None: see `promoted`
-_known = _core._elementwise
-_ADD = _known(_core.add, np.add, False, False, Add, AddNumber, AddNumber)
-_SUB = _known(_core.sub, np.subtract, False, False, Sub, lambda number: AddNumber(-number), NumberSub)
-_MUL = _known(_core.mul, np.multiply, False, False, Mul, MulNumber, MulNumber)
-_DIV = _known(_core.div, None, False, False, Div, DivNumber, NumberDiv)
+def _no_bools(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "b":
+        raise DtypeError(f"[{name}] got bools; expected numbers: use x.int()")
+
+
+_ADD = elementwise(Row("add", Add, _core.add, np.add, AddNumber, AddNumber))
+_SUB = elementwise(
+    Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=_no_bools)
+)
+_MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
+_DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, floats=True))
+_NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=_no_bools))
 
 _ONE = 1  # the default alpha: other numbers are checked
 
@@ -220,8 +224,7 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
         return written("add", out, add(input, other, alpha=alpha))
     if alpha is not _ONE and number("add", "alpha", alpha) != 1:
         return _scaled("add", add, input, other, alpha)
-    y = _ADD(input, other)
-    return promoted("add", Add, np.add, input, other) if y is None else y
+    return _ADD(input, other)
 
 
 def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
@@ -256,16 +259,14 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
         return written("sub", out, sub(input, other, alpha=alpha))
     if alpha is not _ONE and number("sub", "alpha", alpha) != 1:
         return _scaled("sub", sub, input, other, alpha)
-    y = _SUB(input, other)
-    return promoted("sub", Sub, np.subtract, input, other) if y is None else y
+    return _SUB(input, other)
 
 
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     """a b, element by element; see :func:`add`. | rv.tensor([1.0, 2.0]) * 2.5 -> tensor([2.5000, 5.0000])"""
     if out is not None:
         return written("mul", out, mul(input, other))
-    y = _MUL(input, other)
-    return promoted("mul", Mul, np.multiply, input, other) if y is None else y
+    return _MUL(input, other)
 
 
 class RoundedDiv(Function):
@@ -315,8 +316,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = 
         return written("div", out, div(input, other, rounding_mode=rounding_mode))
     if rounding_mode is not None:
         return _rounded(input, other, rounding_mode)
-    y = _DIV(input, other)
-    return promoted("div", Div, np.true_divide, input, other, integers=False) if y is None else y
+    return _DIV(input, other)
 
 
 def _rounded(a: Any, b: Any, mode: str) -> Tensor:
@@ -339,13 +339,7 @@ def neg(input: Any) -> Tensor:
     >>> -rv.tensor([1.0, -2.0])
     tensor([-1.,  2.])
     """
-    input = as_operand("neg", input)
-    if isinstance(input, bool) or (isinstance(input, Tensor) and input._array.dtype.kind == "b"):
-        raise DtypeError("[neg] got x of dtype bool; expected numbers: use ~x")
-    if not is_floating(input):
-        require_no_gradient("neg", input)
-        return by_numpy(np.negative, getattr(input, "_array", input))
-    return Neg().apply(input)
+    return _NEG(input)
 
 
 multiply, divide, subtract, negative = mul, div, sub, neg

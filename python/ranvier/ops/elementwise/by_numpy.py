@@ -12,26 +12,19 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, on_arrays, refuse, rule
-from ranvier.autograd.memory import copied
 from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
     Array,
-    as_tensor,
-    floating,
-    is_floating,
-    promoted,
-    require_no_gradient,
     unbroadcast,
-    unlike,
 )
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rules import none, sum_to
 
 Slope = Callable[..., Any]
@@ -60,7 +53,7 @@ class ByNumpy(Function):
         elif self.core is not None:
             self.y = self.core(*inputs, None)
         else:
-            self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
+            self.y = host(_values, self.function, *inputs)
         return self.y
 
     def check_saved(self, *more: Array) -> None:
@@ -104,21 +97,10 @@ def _by_formula(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(gradients)
 
 
-def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
-    try:
-        with np.errstate(all="ignore"):
-            y = np.asarray(function(*inputs))
-    except ValueError as error:
-        raise OpError(unlike(name, *inputs)) from error
-    return y.astype(np.result_type(*inputs), copy=False)
-
-
-def _halves(name: str, function: Callable[..., Any], x: Array) -> Array:
-    """The values of half floats: computed in float32, rounded once."""
-    if x.dtype.char != "e":
-        return _values(name, function, x)
+def _values(function: Callable[..., Any], *inputs: Array) -> Array:
     with np.errstate(all="ignore"):
-        return _values(name, function, x.astype(F32)).astype(x.dtype)
+        y = np.asarray(function(*inputs))
+    return y.astype(np.result_type(*inputs), copy=False)
 
 
 def _gradient(slope: Slope | None, dy: Array, *saved: Array) -> Array:
@@ -171,20 +153,11 @@ def of_one(
     >>> cube(rv.tensor([2.0]))
     tensor([8.])
     """
-    node = type(name.capitalize(), (ByNumpy,), {**kind, "core": core})
-    known = _core._elementwise(core, function if isinstance(function, np.ufunc) else None)
+    node = partial(type(name.capitalize(), (ByNumpy,), {**kind, "core": core}), function, (slope,))
+    computed = elementwise(Row(name, node, core, function, floats=not integers))
 
     def op(input: Any) -> Tensor:
-        if (y := known(input)) is not None:
-            return y
-        x = as_tensor(name, input)
-        if not is_floating(x) and (integers or x._array.dtype.kind == "f"):
-            require_no_gradient(name, x)
-            if x._array.dtype.kind in "biu":
-                return wrap(copied(x._array))
-            # float16: NumPy computes it, without a gradient
-            return by_numpy(function, x._array) if integers else by_numpy(_halves, name, function, x._array)
-        return node(function, (slope,)).apply(floating(x))
+        return computed(input)
 
     return op
 
@@ -208,12 +181,10 @@ def of_two(
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
     node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
-    divides = name in ("floor_divide", "remainder", "fmod")
-    ufunc = function if isinstance(function, np.ufunc) else None
-    known = _core._elementwise(kind.get("core"), ufunc, False, divides)
+    keeps = name == "nextafter"  # a half float has other neighbours than a float32
+    computed = elementwise(Row(name, node, kind.get("core"), function, floats=not integers, keeps=keeps))
 
     def op(input: Any, other: Any) -> Tensor:
-        y = known(input, other)
-        return promoted(name, node, function, input, other, integers=integers) if y is None else y
+        return computed(input, other)
 
     return op

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct
@@ -26,11 +25,11 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     cast,
     is_floating,
-    promoted,
     require_no_gradient,
     result_dtype,
     unbroadcast,
 )
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, diagonal, sum_to
 
@@ -140,11 +139,10 @@ def _between(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 def _extremum_of(kind: type[Maximum], function: Any) -> Callable[[Any, Any], Tensor]:
     name = kind.__name__.lower()
-    known = _core._elementwise(kind.kernel, function, False, False, kind)
+    computed = elementwise(Row(name, kind, kind.kernel, function))
 
     def op(input: Any, other: Any) -> Tensor:
-        y = known(input, other)
-        return promoted(name, kind, function, input, other) if y is None else y
+        return computed(input, other)
 
     return op
 
@@ -161,7 +159,8 @@ minimum: The smaller of a and b, element by element; NaN if either is. Equal val
 )
 
 
-_AT_LEAST, _AT_MOST = _core._elementwise(None, np.maximum), _core._elementwise(None, np.minimum)
+_AT_LEAST = elementwise(Row("clip", AtLeast, None, np.maximum))
+_AT_MOST = elementwise(Row("clip", AtMost, None, np.minimum))
 _PLAIN = frozenset({int, float, type(None)})
 
 
@@ -188,13 +187,7 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
             raise renamed(error, "clip") from None
     if not is_floating(input):
         y = input if low is None else _AT_LEAST(input, low)
-        if (y := y if high is None or y is None else _AT_MOST(y, high)) is not None:
-            return y
-        floats = isinstance(low, float) or isinstance(high, float)
-        if not (floats and isinstance(input, Tensor)) or input._array.dtype == np.float16:
-            require_no_gradient("clip", input)
-            return by_numpy(np.clip, getattr(input, "_array", input), low, high)
-        input = input.to(default.dtype)
+        return y if high is None else _AT_MOST(y, high)
     least, most = -math.inf if low is None else 1.0 * low, math.inf if high is None else 1.0 * high
     return Clip(least, most).apply(input)  # floats: True counts as 1
 
@@ -202,11 +195,10 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
 def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
     """clip with one limit or two, at least one of them a Tensor."""
     if low is None or high is None:
-        kind, function, limit = (AtMost, np.minimum, high) if low is None else (AtLeast, np.maximum, low)
-        return promoted("clip", kind, function, x, limit)
+        return _AT_LEAST(x, low) if high is None else _AT_MOST(x, high)
     dtypes = {part._array.dtype for part in (x, low, high) if isinstance(part, Tensor)}
     if len(dtypes) > 1 or not dtypes <= {F32, F64}:
-        y = promoted("clip", AtMost, np.minimum, promoted("clip", AtLeast, np.maximum, x, low), high)
+        y = _AT_MOST(_AT_LEAST(x, low), high)
         if not (y.requires_grad and is_floating(y)):
             return y
         dtypes = {y.dtype}
@@ -215,9 +207,6 @@ def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:
 
 
 clamp = clip
-
-
-_WHERE = _core._elementwise(_core.where, None)
 
 
 class Where(Function):
@@ -269,8 +258,10 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     >>> rv.where(x > 0, x, 0.1 * x)
     tensor([-0.1000,  2.0000])
     """
-    if (y := _WHERE(condition, input, other)) is not None:
-        return y
+    return _WHERE(condition, input, other)
+
+
+def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
     condition = as_tensor("where", condition)
     if condition._array.dtype == np.uint8:  # a mask of old programs, as in PyTorch
         condition = condition.ne(0)
@@ -287,6 +278,9 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
         for x in (input, other)
     ]
     return by_numpy(np.where, condition._array, *raw)
+
+
+_WHERE = _core._elementwise(_where_in_python, _core.where, None)
 
 
 def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:

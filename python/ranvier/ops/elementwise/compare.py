@@ -15,39 +15,30 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.dtypes import F32, F64, as_operand, compared, result_dtype, unlike
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.dtypes import F64, Array
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
 
 __all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
-METHODS = __all__
-
-
-def _compare(
-    name: str, core: Callable[..., Any], numpy_function: Callable[..., Any], a: Any, b: Any
-) -> Tensor:
-    a, b = as_operand(name, a), as_operand(name, b)
-    dtype = result_dtype(a, b)  # without it NumPy would compare float32 with int64 in float64
-    raw = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else x for x in (a, b)]
-    if dtype in (F32, F64) and any(isinstance(x, np.ndarray) for x in raw):
-        return wrap(core(*raw, None))
-    if (y := compared(core, *raw)) is not None:
-        return wrap(y)
-    try:
-        return by_numpy(numpy_function, *raw)
-    except ValueError as error:
-        raise OpError(unlike(name, *raw)) from error
+METHODS = COMPARISONS = __all__
 
 
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
-    core = getattr(_core, name)
-    known = _core._elementwise(core, function, True)
+    kernel = getattr(_core, name)
+
+    def of_integers(a: Any, b: Any) -> Array | None:
+        """Those beside a Python int that float64 holds: the kernel finds the result without rounding."""
+        exact = type(b) is int and abs(b) < 2**53 and isinstance(a, np.ndarray)
+        return kernel(in_dtype(a, F64), float(b), None) if exact else None
+
+    compared = elementwise(
+        Row(name, None, kernel, function, keeps=True, number=lambda name, x, dtype: x, instead=of_integers)
+    )
 
     def op(input: Any, other: Any) -> Tensor:
-        y = known(input, other)
-        return _compare(name, core, function, input, other) if y is None else y
+        return compared(input, other)
 
     return op
 

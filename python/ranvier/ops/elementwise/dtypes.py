@@ -1,7 +1,7 @@
 """The dtype of an element-wise op, and whether the core or NumPy computes it.
 
 The core computes float32 and float64, NumPy integers, bools and half floats. Most calls are one call into the
-core (``_core._elementwise``), which has the rules of this module and gives None for what is left to it.
+core, which has the rules of this module; `ranvier.ops.elementwise.row` does the rest.
 The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, a tensor
 without dimensions that of one with dimensions, unless its kind (bool < integer < float) is higher. Half
 floats are computed in float32 and rounded once: a number beside them may be beyond their range.
@@ -9,21 +9,19 @@ floats are computed in float32 and rounded once: a number beside them may be bey
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import RANK, refuse_torch
+from ranvier.autograd.data import RANK, common_dtype, refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import is_recording
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.extension import provider
 
 Array = np.ndarray[Any, Any]
@@ -74,14 +72,8 @@ def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     raise OpError(f"[{name}] got the number {x}; expected one that {dtype} can hold")
 
 
-def _rank(x: Any) -> int:
-    if isinstance(x, Tensor):
-        return RANK.get(x._array.dtype.kind, 3)
-    return 0 if isinstance(x, bool) else 1 if isinstance(x, int) else 2
-
-
-def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
-    """The common dtype of two operands, by PyTorch's rules.
+def result_dtype(*operands: Any) -> np.dtype[Any]:
+    """The common dtype of Tensors and Python numbers, by PyTorch's rules.
 
     >>> import ranvier as rv
     >>> result_dtype(rv.tensor([1, 2]), 0.5)
@@ -89,54 +81,24 @@ def result_dtype(a: Any, b: Any) -> np.dtype[Any]:
     >>> result_dtype(rv.ones(2), rv.tensor(1.0, dtype=rv.float64))
     dtype('float32')
     """
-    ranks = _rank(a), _rank(b)
-    strong = [isinstance(x, Tensor) and x._array.ndim > 0 for x in (a, b)]
-    if ranks[0] != ranks[1]:
-        x = a if ranks[0] > ranks[1] else b
-        if isinstance(x, Tensor):
-            return x._array.dtype
-        return default.dtype if isinstance(x, float) else np.dtype(np.int64)
-    if strong[0] != strong[1]:
-        return (a if strong[0] else b)._array.dtype
-    dtypes = [x._array.dtype for x in (a, b) if isinstance(x, Tensor)]
-    of_numbers = (np.bool_, np.int64, default.dtype)[ranks[0]]
-    return np.result_type(*dtypes) if dtypes else np.dtype(of_numbers)
+    arrays = [x._array for x in operands if isinstance(x, Tensor)]
+    numbers = [_number_dtype(x) for x in operands if not isinstance(x, Tensor)]
+    best: Any = None
+    # a group decides only where its kind is higher than that of the groups before
+    for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
+        if group:
+            dtype = common_dtype(group)
+            best = dtype if best is None or RANK.get(dtype.kind, 3) > RANK.get(best.kind, 3) else best
+    return best
+
+
+def _number_dtype(x: Any) -> np.dtype[Any]:
+    return np.dtype(np.bool_ if isinstance(x, bool) else np.int64) if isinstance(x, int) else default.dtype
 
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:
     """The operand as a Tensor of this dtype, on the tape."""
     return x.to(dtype) if isinstance(x, Tensor) else wrap(keep(np.array(x, dtype)))
-
-
-def promoted(
-    name: str,
-    function: Callable[[], Function],
-    numpy_function: Callable[..., Any],
-    a: Any,
-    b: Any,
-    *,
-    integers: bool = True,
-) -> Tensor:
-    """f(a, b) for operands that are not both Tensors of the same floating dtype.
-
-    numpy_function computes other dtypes than float32 and float64; without `integers`, integers are computed
-    in the default dtype.
-    """
-    try:
-        a, b = as_operand(name, a), as_operand(name, b)
-    except TypeError:
-        if (answer := of_right_side(name, a, b)) is not NotImplemented:
-            return answer
-        raise
-    dtype = result_dtype(a, b)
-    if not integers and dtype.kind in "biu":
-        dtype = default.dtype
-    if dtype in (F32, F64):
-        return function().apply(cast(a, dtype), cast(b, dtype))
-    require_no_gradient(name, a, b)
-    if dtype.kind == "b" and name in ("sub", "floor_divide", "remainder", "fmod"):
-        raise TypeError(f"[{name}] got bools; expected numbers: use x.int()")
-    return by_numpy(_by_numpy, numpy_function, name, dtype, *(_raw(name, x, dtype) for x in (a, b)))
 
 
 _REFLECTED = {"add": "__radd__", "sub": "__rsub__", "mul": "__rmul__", "div": "__rtruediv__"}
@@ -159,26 +121,6 @@ def of_right_side(name: str, a: Any, b: Any) -> Any:
     if method is None or not isinstance(a, Tensor) or home in ("builtins", "numpy"):
         return NotImplemented
     return method(b, a)
-
-
-def _raw(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
-    """The operand of NumPy's function; in float32 for halves, but for their neighbours."""
-    half = dtype.char == "e" and name != "nextafter"
-    if not isinstance(x, Tensor):
-        return as_number(name, x, F32 if half else dtype)
-    array = x._array if half and x._array.ndim == 0 else in_dtype(x._array, dtype)
-    return in_dtype(array, F32) if half else array
-
-
-def _by_numpy(function: Callable[..., Any], name: str, dtype: np.dtype[Any], a: Any, b: Any) -> Array:
-    if name in ("floor_divide", "remainder", "fmod") and a.dtype.kind in "iu" and not np.all(b):
-        raise OpError(f"[{name}] got integers divided by 0; expected other divisors")
-    try:
-        with np.errstate(all="ignore"):
-            y = np.asarray(function(a, b))
-            return y.astype(np.float16) if dtype.char == "e" else y
-    except ValueError as error:
-        raise OpError(unlike(name, a, b)) from error
 
 
 def unlike(name: str, a: Any, b: Any) -> str:
@@ -263,37 +205,8 @@ def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
 
 
 # --- results of integers and bools that kernels for floats find without rounding: a compiled step uses these.
-# Eager code calls NumPy for them, so each function gives None while no step is recorded. For all else of
-# integers, a compiled step calls NumPy, too (`host`).
 
 I64, BOOL = np.dtype(np.int64), np.dtype(np.bool_)
-
-_LOGIC: dict[Any, Any] = {
-    np.bitwise_and: _core.mul,
-    np.bitwise_or: _core.maximum,
-    np.bitwise_xor: _core.ne,
-    np.invert: None,
-}
-
-
-def logic(function: Any, *operands: Any) -> Array | None:
-    """``& | ^ ~`` of arrays of bools; None for other operands."""
-    if not is_recording() or function not in _LOGIC:
-        return None
-    if not all(isinstance(x, np.ndarray) and x.dtype == BOOL for x in operands):
-        return None
-    a, *rest = [in_dtype(x, F32) for x in operands]
-    if function is np.invert:
-        return _core.eq(a, 0.0, None)
-    return in_dtype(_LOGIC[function](a, rest[0], None), BOOL)
-
-
-def compared(core: Any, a: Any, b: Any) -> Array | None:
-    """An array of integers or bools beside a Python int that float64 holds; None for other operands."""
-    if not is_recording() or type(b) is not int or abs(b) >= 2**53 or not isinstance(a, np.ndarray):
-        return None
-    return core(in_dtype(a, F64), float(b), None)
-
 
 _REDUCTIONS = {np.sum: (_core.sum, I64), np.all: (_core.min, BOOL), np.any: (_core.max, BOOL)}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,21 +19,18 @@ from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import (
     F32,
     Array,
-    as_operand,
     as_tensor,
-    floating,
     is_floating,
     is_number,
     is_pair,
-    promoted,
-    require_no_gradient,
     unbroadcast,
 )
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
@@ -41,7 +39,6 @@ __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "rec
 __all__ += ["sin", "sqrt", "square"]
 METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
-_POWER = _core._elementwise(None, np.power)  # of whole numbers
 Abs = of_input("Abs", _core.abs, _core.abs_backward, lambda dy, x: dy * x.sign())
 Cos = of_input("Cos", _core.cos, _core.cos_backward, lambda dy, x: -(dy * x.sin()))
 Exp = of_output("Exp", _core.exp, _core.mul, lambda dy, y: dy * y)
@@ -74,17 +71,21 @@ class Round(_Step):
 rule(Sign, Round)(lambda node, dy: none(dy.shape, dy))
 
 
-def _of_floats(kind: type[Function]) -> Callable[[Any], Tensor]:
-    name = kind.__name__.lower()
+def _of_floats(node: type[Function], by_numpy: Any) -> Callable[[Any], Tensor]:
+    """The op, which computes integers in the default dtype."""
+    name = node.__name__.lower()
+    computed = elementwise(Row(name, node, getattr(_core, name), by_numpy, floats=True))
 
     def op(input: Any) -> Tensor:
-        return kind().apply(floating(input, name))
+        return computed(input)
 
     return op
 
 
-exp, expm1, log, log1p = map(_of_floats, (Exp, Expm1, Log, Log1p))
-cos, reciprocal, sin, sqrt = map(_of_floats, (Cos, Reciprocal, Sin, Sqrt))
+exp, expm1 = _of_floats(Exp, np.exp), _of_floats(Expm1, np.expm1)
+log, log1p = _of_floats(Log, np.log), _of_floats(Log1p, np.log1p)
+cos, sin = _of_floats(Cos, np.cos), _of_floats(Sin, np.sin)
+reciprocal, sqrt = _of_floats(Reciprocal, np.reciprocal), _of_floats(Sqrt, np.sqrt)
 document(
     globals(),
     """
@@ -100,24 +101,32 @@ sqrt: The square root: nan below 0. | [4.0, 2.25] -> [2.0000, 1.5000]
 )
 
 
+def _of_bools(x: Any, function: Any) -> Any:
+    """The function, which NumPy lacks for bools: they stay as they are."""
+    return np.array(x) if x.dtype == np.bool_ else function(x)
+
+
+_ABS = elementwise(Row("abs", Abs, _core.abs, np.abs))
+_SIGN = elementwise(Row("sign", Sign, _core.sign, partial(_of_bools, function=np.sign), ufunc=np.sign))
+_ROUND = elementwise(Row("round", Round, _core.round, np.round))
+_SQUARE = elementwise(
+    Row("square", Square, _core.square, lambda x: np.square(x.astype(np.int64) if x.dtype == np.bool_ else x))
+)
+
+
 def abs(input: Any) -> Tensor:
     """|x|; its slope at 0 is 0, at NaN NaN (0 in PyTorch).
     | rv.abs(rv.tensor([-1.5, 2.0])) -> tensor([1.5000, 2.0000])"""
-    return _keeping_integers(Abs, np.abs, "abs", input)
+    return _ABS(input)
 
 
 absolute = abs
 
 
-def _sign_of_integers(x: Any) -> Any:
-    """np.sign, which NumPy lacks for bools: they stay as they are."""
-    return np.array(x) if np.asarray(x).dtype == np.bool_ else np.sign(x)
-
-
 def sign(input: Any) -> Tensor:
     """-1, 0 or 1, NaN of NaN, as in NumPy (0 in PyTorch); the gradient is 0.
     | rv.sign(rv.tensor([-2.0, 0.0, 3.0])) -> tensor([-1.,  0.,  1.])"""
-    return _keeping_integers(Sign, _sign_of_integers, "sign", input)
+    return _SIGN(input)
 
 
 @own_error
@@ -132,20 +141,7 @@ def round(input: Any, decimals: int = 0) -> Tensor:
         )
     if decimals:  # half floats: in float32, rounded once
         return round(input.to(F32), decimals).to(input.dtype)
-    return _keeping_integers(Round, _to_whole, "round", input)
-
-
-def _to_whole(x: Any) -> Any:
-    with np.errstate(invalid="ignore"):  # NumPy warns of halves that are NaN
-        return np.round(x)
-
-
-def _keeping_integers(function: type[Function], numpy_function: Any, name: str, x: Any) -> Tensor:
-    x = as_operand(name, x)
-    if not is_floating(x):
-        require_no_gradient(name, x)
-        return by_numpy(numpy_function, getattr(x, "_array", x))
-    return function().apply(x)
+    return _ROUND(input)
 
 
 class Pow(Function):
@@ -217,6 +213,22 @@ def _number_pow(node: Any, dy: Tensor) -> Tensor:
     return dy * coefficients(node, dy)  # 0 or infinite
 
 
+def _whole_power(a: Any, b: Any) -> Any:
+    """a^b of integers; for negative b 1 and -1 stay, others become 0. Of half floats as NumPy's."""
+    if a.dtype.kind == "b":
+        return a | ~b
+    if a.dtype.kind == "f" and np.size(b) == 1:
+        b = np.full_like(a, b)  # by a number of 0.5 NumPy takes the square root, which differs at -inf
+    if a.dtype.kind == "f" or not np.any(np.less(b, 0)):
+        return np.power(a, b)
+    whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
+    return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)
+
+
+_POWER = elementwise(Row("pow", Pow, _core.pow, _whole_power))
+_WHOLE_POWER = elementwise(Row("pow", Pow, None, _whole_power, ufunc=np.power))
+
+
 def pow(input: Any, exponent: Any) -> Tensor:
     """a^b, element by element: nan for a negative a and a b that is not whole.
 
@@ -235,24 +247,10 @@ def pow(input: Any, exponent: Any) -> Tensor:
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)
-    if type(exponent) is int and exponent >= 0 and (y := _POWER(input, exponent)) is not None:
-        return y
     whole = not isinstance(input, float) and getattr(input, "dtype", np.dtype(int)).kind != "f"
     if whole and isinstance(exponent, (int, np.integer)) and exponent < 0:
         raise OpError(f"[pow] got integers to the power {exponent}; expected an exponent >= 0, or floats")
-    return promoted("pow", Pow, _whole_power, input, exponent)
-
-
-def _whole_power(a: Any, b: Any) -> Any:
-    """a^b of integers; for negative b 1 and -1 stay, others become 0. Of half floats as NumPy's."""
-    if a.dtype.kind == "b":
-        return a | ~b
-    if a.dtype.kind == "f" and np.size(b) == 1:
-        b = np.full_like(a, b)  # by a number of 0.5 NumPy takes the square root, which differs at -inf
-    if a.dtype.kind == "f" or not np.any(np.less(b, 0)):
-        return np.power(a, b)
-    whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
-    return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)
+    return (_WHOLE_POWER if type(exponent) is int else _POWER)(input, exponent)
 
 
 def _of_number(exponent: float) -> Function:
@@ -267,18 +265,9 @@ def _of_number(exponent: float) -> Function:
     return PowNumber(exponent)
 
 
-def _square(x: Any) -> Any:
-    array = np.asarray(x)
-    return np.square(array.astype(np.int64) if array.dtype == np.bool_ else array)
-
-
 def square(input: Any) -> Tensor:
     """x^2 | rv.square(rv.tensor([1.0, -3.0])) -> tensor([1., 9.])"""
-    input = as_operand("square", input)
-    if not is_floating(input):
-        require_no_gradient("square", input)
-        return by_numpy(_square, getattr(input, "_array", input))
-    return Square().apply(input)
+    return _SQUARE(input)
 
 
 examples(globals())

@@ -13,29 +13,17 @@ import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import as_number, as_operand, as_tensor, logic, result_dtype, unlike
+from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, unlike
+from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
 
 
-def _integers(name: str, function: Callable[..., Any], *operands: Any) -> Tensor:
-    """A function of integers (or bools), which has no gradient."""
-    raw = [as_operand(name, x) for x in operands]
-    dtype = result_dtype(*raw) if len(raw) == 2 else raw[0].dtype
+def _integers(name: str, dtype: np.dtype[Any]) -> None:
     wanted = "integers" if name.endswith("shift") else "bools or integers"
     if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
-        kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in raw)
-        raise DtypeError(f"[{name}] got dtypes {kinds}; expected {wanted}")
-    arrays = [in_dtype(x._array, dtype) if isinstance(x, Tensor) else _bits(name, x, dtype) for x in raw]
-    if (y := logic(function, *arrays)) is not None:
-        return wrap(y)
-    try:
-        return by_numpy(function, *arrays)
-    except ValueError as error:
-        raise OpError(unlike(name, *arrays)) from error
-    except TypeError as error:
-        raise DtypeError(f"[{name}] got dtype {dtype}; expected integers") from error
+        raise DtypeError(f"[{name}] got operands of dtype {dtype}; expected {wanted}")
 
 
 def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
@@ -45,22 +33,27 @@ def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     return np.array(x & (1 << 8 * dtype.itemsize) - 1, f"u{dtype.itemsize}").view(dtype)[()]
 
 
-def _bitwise(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
-    known = _core._elementwise(None, function)
+def _bitwise(name: str, function: Callable[..., Any], of_bools: Any = None) -> Callable[..., Any]:
+    """of_bools: a kernel that gives the function of 0 and 1."""
 
-    def op(input: Any, other: Any) -> Tensor:
-        y = known(input, other)
-        return _integers(name, function, input, other) if y is None else y
+    def instead(*operands: Any) -> Array | None:
+        if of_bools is None or not all(isinstance(x, np.ndarray) and x.dtype == np.bool_ for x in operands):
+            return None
+        return in_dtype(of_bools(*(in_dtype(x, F32) for x in operands), None), np.dtype(np.bool_))
 
-    return op
+    return elementwise(Row(name, None, None, function, check=_integers, number=_bits, instead=instead))
 
 
-_INVERT = _core._elementwise(None, np.invert)
+def _of_two(name: str, function: Callable[..., Any], of_bools: Any = None) -> Callable[[Any, Any], Tensor]:
+    bitwise = _bitwise(name, function, of_bools)
+    return lambda input, other: bitwise(input, other)
+
+
+_INVERT = _bitwise("bitwise_not", np.invert, lambda x, out: _core.eq(x, 0.0, out))
 
 
 def bitwise_not(input: Any) -> Tensor:
-    y = _INVERT(input)
-    return _integers("bitwise_not", np.invert, as_tensor("bitwise_not", input)) if y is None else y
+    return _INVERT(input)
 
 
 def _truth(name: str, x: Any) -> Any:
@@ -80,10 +73,13 @@ def _comparison(name: str, compare: Callable[..., Any]) -> Callable[[Any, Any], 
     return lambda input, other: compare(as_tensor(name, input), other)
 
 
-bitwise_and, bitwise_or = _bitwise("bitwise_and", np.bitwise_and), _bitwise("bitwise_or", np.bitwise_or)
-bitwise_xor = _bitwise("bitwise_xor", np.bitwise_xor)
-bitwise_left_shift = _bitwise("bitwise_left_shift", np.left_shift)
-bitwise_right_shift = _bitwise("bitwise_right_shift", np.right_shift)
+bitwise_and, bitwise_or = (
+    _of_two("bitwise_and", np.bitwise_and, _core.mul),
+    _of_two("bitwise_or", np.bitwise_or, _core.maximum),
+)
+bitwise_xor = _of_two("bitwise_xor", np.bitwise_xor, _core.ne)
+bitwise_left_shift = _of_two("bitwise_left_shift", np.left_shift)
+bitwise_right_shift = _of_two("bitwise_right_shift", np.right_shift)
 logical_and, logical_or = _logical("logical_and", operator.and_), _logical("logical_or", operator.or_)
 logical_xor = _logical("logical_xor", operator.xor)
 greater, greater_equal = _comparison("greater", operator.gt), _comparison("greater_equal", operator.ge)

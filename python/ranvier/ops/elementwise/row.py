@@ -1,0 +1,122 @@
+"""The row of an element-wise op, and the one way from operands to its result.
+
+Most calls are answered in the core (``bindings/untaped.cpp``): float32 and float64 by the row's kernel, other
+dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute` does the
+rest: other objects, operands of several dtypes, half floats, what a recorded step has to see, and all errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.autograd.dtypes import default
+from ranvier.autograd.failures import OpError
+from ranvier.autograd.function import Function
+from ranvier.autograd.memory import in_dtype
+from ranvier.autograd.recording import is_recording
+from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_number,
+    as_operand,
+    cast,
+    of_right_side,
+    require_no_gradient,
+    result_dtype,
+    unlike,
+)
+
+DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
+
+
+class Row(NamedTuple):
+    """What computes an op; it is named in errors.
+
+    node: makes the Function of float32 and float64, with_number and of_number those of f(x, 2.0) and
+    f(2.0, x). Without a node the result has no gradient. kernel: computes floats where no gradient is needed.
+    by_numpy: computes other dtypes, in the core by the inner loops of the ufunc, if it is one.
+    floats: integers become floats of the default dtype first. keeps: half floats do not become float32.
+    check(name, dtype): raises for dtypes that the op lacks.
+    number(name, x, dtype): what by_numpy gets for a number.
+    instead(*operands): what a recorded step computes by kernels in place of by_numpy, or None.
+    """
+
+    name: str
+    node: Callable[[], Function] | None = None
+    kernel: Any = None
+    by_numpy: Any = None
+    with_number: Callable[[float], Function] | None = None
+    of_number: Callable[[float], Function] | None = None
+    ufunc: Any = None
+    floats: bool = False
+    keeps: bool = False
+    check: Callable[[str, np.dtype[Any]], None] | None = None
+    number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
+    instead: Callable[..., Array | None] | None = None
+
+
+def elementwise(row: Row) -> Callable[..., Tensor]:
+    """The function of a row."""
+    ufunc = row.by_numpy if isinstance(row.by_numpy, np.ufunc) and not row.floats else row.ufunc
+    return _core._elementwise(
+        lambda *operands: compute(row, *operands),
+        row.kernel,
+        ufunc,
+        row.node is None,
+        row.name in DIVIDES,
+        row.node,
+        row.with_number,
+        row.of_number,
+    )
+
+
+def compute(row: Row, *given: Any) -> Tensor:
+    """The op of Tensors, arrays and numbers, which broadcast, by PyTorch's promotion of dtypes."""
+    try:
+        operands = [as_operand(row.name, x) for x in given]
+    except TypeError:
+        if len(given) == 2 and (answer := of_right_side(row.name, *given)) is not NotImplemented:
+            return answer
+        raise
+    dtype = result_dtype(*operands)
+    if row.floats and dtype.kind in "biu":
+        dtype = default.dtype
+    if dtype in (F32, F64):
+        if row.node is not None:
+            return row.node().apply(*(cast(x, dtype) for x in operands))
+        if row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
+            return wrap(row.kernel(*(_raw(row, x, dtype) for x in operands), None))
+    if row.node is not None:
+        require_no_gradient(row.name, *operands)
+    if row.check is not None:
+        row.check(row.name, dtype)
+    raw = [_raw(row, x, dtype) for x in operands]
+    if row.instead is not None and is_recording() and (y := row.instead(*raw)) is not None:
+        return wrap(y)
+    return by_numpy(_values, row, dtype, *raw)
+
+
+def _raw(row: Row, x: Any, dtype: np.dtype[Any]) -> Any:
+    """The operand of NumPy's function."""
+    half = dtype.char == "e" and not row.keeps
+    if not isinstance(x, Tensor):
+        return row.number(row.name, x, F32 if half else dtype)
+    array = x._array if half and x._array.ndim == 0 else in_dtype(x._array, dtype)
+    return in_dtype(array, F32) if half else array
+
+
+def _values(row: Row, dtype: np.dtype[Any], *raw: Any) -> Array:
+    if row.name in DIVIDES and dtype.kind in "iu" and not np.all(raw[1]):
+        raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
+    try:
+        with np.errstate(all="ignore"):
+            y = np.asarray(row.by_numpy(*raw))
+    except ValueError as error:
+        raise OpError(unlike(row.name, *raw)) from error
+    return y.astype(np.float16) if dtype.char == "e" and y.dtype == F32 else y
