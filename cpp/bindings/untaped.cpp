@@ -105,25 +105,16 @@ py::object by_kernel(const Op& op, PyObject* const* arguments, Py_ssize_t count)
 
 namespace {
 
-// -1: Python decides. As result_dtype in python/ranvier/ops/elementwise/dtypes.py.
-int result_type(const Operand& a, const Operand& b) {
-  if (!a.array && !b.array) return -1;
-  if (a.rank != b.rank) {
-    const Operand& x = a.rank > b.rank ? a : b;
-    return x.array ? x.type : x.rank == 1 ? int{NPY_INT64} : -1;
+// -1: Python decides.
+int result_type(const Operand* x, Py_ssize_t count) {
+  Promotion promotion;
+  bool has_array = false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    has_array = has_array || x[i].array;
+    x[i].array ? promotion.add_array(as_array(x[i].array)) : promotion.add_number(x[i].rank);
   }
-  if (a.is_strong() != b.is_strong()) return (a.is_strong() ? a : b).type;
-  if (!a.array || !b.array || a.type == b.type) return (a.array ? a : b).type;
-  const auto descr = [](int type) {
-    return py::reinterpret_steal<py::object>(reinterpret_cast<PyObject*>(PyArray_DescrFromType(type)));
-  };
-  const auto as_descr = [](const py::object& x) { return reinterpret_cast<PyArray_Descr*>(x.ptr()); };
-  const py::object of_a = descr(a.type), of_b = descr(b.type);
-  const auto common = py::reinterpret_steal<py::object>(
-      reinterpret_cast<PyObject*>(PyArray_PromoteTypes(as_descr(of_a), as_descr(of_b))));
-  if (!common) throw py::error_already_set();
-  const int type = as_descr(common)->type_num;
-  return is_known(type) ? type : -1;
+  const int type = promotion.type();
+  return has_array && is_known(type) ? type : -1;
 }
 
 // The number as an element of a dtype; false where that cannot hold it.
@@ -240,7 +231,7 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
     if (!x[i].read(arguments[i])) return {};
   const bool chooses = count == 3;
   if (chooses && (!x[0].array || x[0].type != NPY_BOOL)) return {};
-  const int type = count == 1 ? (x[0].array ? x[0].type : -1) : result_type(x[count - 2], x[count - 1]);
+  const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);
   if (type < 0 || (chooses && kKnown[type].bytes < 4)) return {};
   const bool is_float = kKnown[type].rank == 2;
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };

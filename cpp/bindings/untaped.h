@@ -4,6 +4,7 @@
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
+#include "bindings/promotion.h"
 #include "bindings/tape.h"
 #include "bindings/tensors.h"
 
@@ -63,7 +64,6 @@ struct Operand {
   bool needs_gradient() const {
     return array && slot_of(given, tensor_slots().requires_grad).ptr() != Py_False && is_grad_enabled();
   }
-  bool is_strong() const { return array && PyArray_NDIM(as_array(array)) > 0; }
 };
 
 struct NewFunction : py::object {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +61,7 @@ def array_of(name: str, data: Any, dtype: Any = None) -> Array:
     if dtype is not None and array.size and array.dtype != dtype and np.dtype(dtype).kind in "iu":
         _require_fit(name, array, np.dtype(dtype))
     if dtype is None and not own and (array.dtype.kind == "f" or None in dtypes):
-        return array.astype(common_dtype(dtypes - {None} or {default.dtype}), copy=False)
+        return array.astype(_core._result_dtype(*(dtypes - {None} or {default.dtype})), copy=False)
     return array
 
 
@@ -142,17 +141,6 @@ def _numbers(name: str, data: Any) -> Any:
     if all(getattr(item, "size", 1) == 1 for item in items):
         return [item.item() if isinstance(item, np.ndarray) else item for item in items]
     return items
-
-
-def common_dtype(dtypes: Iterable[np.dtype[Any]]) -> np.dtype[Any]:
-    """The common dtype of arrays of these dtypes: of the highest kind, the widest.
-
-    >>> common_dtype([np.dtype("int64"), np.dtype("float32")])
-    dtype('float32')
-    """
-    ranks = {dtype: RANK.get(dtype.kind, 3) for dtype in dtypes}
-    highest = max(ranks.values())
-    return np.result_type(*(dtype for dtype, rank in ranks.items() if rank == highest))
 
 
 shape_of: Any = (

@@ -128,6 +128,7 @@ class _Default:
 
 default = _Default()  # read where a tensor is made; compiled steps compare it
 default.dtype = np.dtype(np.float32)
+_core._set_default(default)
 
 
 _LIMITS = {  # of those that NumPy does not have: eps, max, min, tiny, resolution

@@ -18,7 +18,6 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import keep, plain
 from ranvier.autograd.tensor import Tensor, wrap
@@ -196,28 +195,11 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
 
 
 def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
-    dtype = number_dtype(number, dtypes)
+    dtype = _core._result_dtype(number, *dtypes)
     try:
         return wrap(keep(np.array(number, dtype)))
     except OverflowError:
         raise OpError(f"[{name}] got the number {number}; expected one that {dtype} can hold") from None
-
-
-def number_dtype(number: Any, dtypes: list[np.dtype[Any]]) -> np.dtype[Any]:
-    """The dtype of a number in an operation with tensors of these dtypes: theirs, unless its kind is higher.
-
-    >>> import numpy as np
-    >>> number_dtype(2.5, [np.dtype("int64")])
-    dtype('float32')
-    >>> number_dtype(2, [np.dtype("float64")])
-    dtype('float64')
-    """
-    rank = {"b": 0, "u": 1, "i": 1, "f": 2}
-    kind = np.asarray(number).dtype.kind
-    best = max(dtypes, key=lambda d: (rank.get(d.kind, 3), d.itemsize), default=np.dtype(np.bool_))
-    if rank.get(kind, 3) <= rank.get(best.kind, 3) and dtypes:
-        return best
-    return np.dtype({"b": np.bool_, "u": np.int64, "i": np.int64}.get(kind, default.dtype))
 
 
 def once_differentiable(function: F) -> F:

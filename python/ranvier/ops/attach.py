@@ -23,6 +23,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.fused import FUSED
+from ranvier.ops.elementwise.row import DIVIDES, ROWS
 from ranvier.ops.first_use import TENSOR_METHODS
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
@@ -152,22 +153,20 @@ def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
             yield name, getattr(module, name) if name[-1] != "_" else _in_place(module, name)
 
 
-# Off the tape these kernels, which are the op itself, write in place: of floats, and NumPy's of integers.
-_OWN = """
-    abs add cos digamma div erf erfc erfinv exp expm1 floor_divide fmod lgamma log log1p mul neg pow
-    reciprocal relu remainder round sigmoid sign sin sqrt square sub tanh
-"""
-_OTHER_NAMES = {"absolute": "abs", "divide": "div", "multiply": "mul", "negative": "neg", "subtract": "sub"}
-_OF_FLOATS = {name: getattr(_core, name) for name in _OWN.split()}
-_OF_INTEGERS = {"add": np.add, "mul": np.multiply, "sub": np.subtract}
+def _kernels(op: str) -> tuple[Any, Any]:
+    """What writes the op in place off the tape: of floats, of integers."""
+    row = ROWS.get(op)
+    if row is None:
+        return getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None, None
+    return row.kernel, row.by_numpy if isinstance(row.by_numpy, np.ufunc) and op not in DIVIDES else None
 
 
 def _in_place(module: Any, name: str) -> Callable[..., Tensor]:
     """``x.add_(y)``: x takes the result of ``x.add(y)``, and on the tape its history."""
     op = name[:-1]
     function = getattr(module, op)
-    own = _OTHER_NAMES.get(op, op)
-    of_floats, of_integers, fused = _OF_FLOATS.get(own), _OF_INTEGERS.get(own), FUSED.get(own)
+    own = function.__name__  # multiply is mul
+    (of_floats, of_integers), fused = _kernels(own), FUSED.get(own)
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         kernel = of_floats if (kind := x._array.dtype.kind) == "f" else of_integers if kind in "iu" else None

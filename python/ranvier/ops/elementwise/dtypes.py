@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import RANK, common_dtype, refuse_torch
+from ranvier.autograd.data import RANK, refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
@@ -72,28 +72,8 @@ def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     raise OpError(f"[{name}] got the number {x}; expected one that {dtype} can hold")
 
 
-def result_dtype(*operands: Any) -> np.dtype[Any]:
-    """The common dtype of Tensors and Python numbers, by PyTorch's rules.
-
-    >>> import ranvier as rv
-    >>> result_dtype(rv.tensor([1, 2]), 0.5)
-    dtype('float32')
-    >>> result_dtype(rv.ones(2), rv.tensor(1.0, dtype=rv.float64))
-    dtype('float32')
-    """
-    arrays = [x._array for x in operands if isinstance(x, Tensor)]
-    numbers = [_number_dtype(x) for x in operands if not isinstance(x, Tensor)]
-    best: Any = None
-    # a group decides only where its kind is higher than that of the groups before
-    for group in ([a.dtype for a in arrays if a.ndim], [a.dtype for a in arrays if not a.ndim], numbers):
-        if group:
-            dtype = common_dtype(group)
-            best = dtype if best is None or RANK.get(dtype.kind, 3) > RANK.get(best.kind, 3) else best
-    return best
-
-
-def _number_dtype(x: Any) -> np.dtype[Any]:
-    return np.dtype(np.bool_ if isinstance(x, bool) else np.int64) if isinstance(x, int) else default.dtype
+result_dtype: Any = _core._result_dtype
+"""The common dtype of Tensors, numbers and dtypes, by PyTorch's rules (``bindings/promotion.h``)."""
 
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:

@@ -61,8 +61,13 @@ class Row(NamedTuple):
     instead: Callable[..., Array | None] | None = None
 
 
+ROWS: dict[str, Row] = {}
+"""The rows by the names of their ops."""
+
+
 def elementwise(row: Row) -> Callable[..., Tensor]:
     """The function of a row."""
+    ROWS.setdefault(row.name, row)
     ufunc = row.by_numpy if isinstance(row.by_numpy, np.ufunc) and not row.floats else row.ufunc
     return _core._elementwise(
         lambda *operands: compute(row, *operands),

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import common_dtype
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
@@ -16,7 +15,7 @@ from ranvier.autograd.function import direct
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_pair, unlike
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_pair, result_dtype, unlike
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
@@ -36,7 +35,7 @@ def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
             f"[addmm] got x of shape {shape} and a product of shape {product.shape}; expected x to broadcast "
             "to the product"
         )
-    kind = common_dtype([as_tensor("addmm", x)._array.dtype, product._array.dtype])
+    kind = result_dtype(as_tensor("addmm", x)._array.dtype, product._array.dtype)
     if kind.kind in "biu":  # integers stay integers: the numbers lose their fractions
         beta, alpha = kind.type(beta).item(), kind.type(alpha).item()
     if alpha != 1:
@@ -255,7 +254,7 @@ def block_diag(*matrices: Any) -> Tensor:
     for m in parts:
         if m.ndim > 2:
             raise OpError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
-    dtype = common_dtype([m.dtype for m in parts]) if parts else default.dtype
+    dtype = result_dtype(*(m._array.dtype for m in parts)) if parts else default.dtype
     parts = [reshape(m.to(dtype), (1, -1)) if m.ndim < 2 else m.to(dtype) for m in parts]
     width = 0
     rows, every = [], sum(m.shape[1] for m in parts)

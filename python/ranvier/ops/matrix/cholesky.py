@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import LinAlgError, OpError
 from ranvier.autograd.function import Function, direct
@@ -17,7 +16,7 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.recording import recordings
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.dtypes import Array, cast
+from ranvier.ops.elementwise.dtypes import Array, cast, result_dtype
 from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
@@ -203,7 +202,7 @@ def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False, wh
         return y
     if B.shape[-2] != A.shape[-1]:
         raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
-    kind = common_dtype([A.dtype, B.dtype])
+    kind = result_dtype(A._array.dtype, B._array.dtype)
     return SolveTriangular(name, upper, unit, whole).apply(cast(A, kind), cast(B, kind))
 
 

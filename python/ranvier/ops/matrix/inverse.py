@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, LinAlgError, OpError
 from ranvier.autograd.function import Function
@@ -19,7 +18,7 @@ from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, result_dtype
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
@@ -221,7 +220,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
     """
     A, B = matrix("solve", A), as_tensor("solve", B)
-    kind = common_dtype([A._array.dtype, B._array.dtype])
+    kind = result_dtype(A._array.dtype, B._array.dtype)
     A, B = cast(A, kind), cast(B, kind)
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
     if not left:

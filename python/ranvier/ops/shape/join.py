@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import common_dtype
 from ranvier.autograd.errors import renamed, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, by_numpy
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
+    Array,
+    as_tensor,
+    is_floating,
+    require_no_gradient,
+    result_dtype,
+)
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
@@ -88,7 +95,7 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     dtype = parts[0]._array.dtype if parts else F32
     for x in parts:
         if x._array.dtype is not dtype:
-            dtype = common_dtype([part._array.dtype for part in parts])
+            dtype = result_dtype(*(part._array.dtype for part in parts))
             parts = [part.to(dtype) for part in parts]
             break
     if dtype in (F32, F64):
