@@ -247,7 +247,7 @@ def test_bools():
     assert (rv.prod(x, 0, dtype=rv.bool).dtype, rv.prod(x, 0, dtype=rv.bool).item()) == (np.bool_, False)
     assert (True ^ x).tolist() == [False, True]
     assert (False | x).tolist() == (True & x).tolist() == [True, False]
-    refused(TypeError, "[neg] got x of dtype bool; expected numbers: use ~x", operator.neg, x)
+    refused(TypeError, "[neg] got bools; expected numbers: use ~x", operator.neg, x)
     refused(TypeError, "[bitwise_or] got dtypes bool, float64; expected bools", operator.or_, x, 0.5)
 
 

@@ -195,18 +195,18 @@ class Neg(Function):
 diagonal(Neg, MulNumber, DivNumber)
 
 
-def _no_bools(name: str, dtype: np.dtype[Any]) -> None:
+def no_bools(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     if dtype.kind == "b":
-        raise DtypeError(f"[{name}] got bools; expected numbers: use x.int()")
+        raise DtypeError(f"[{name}] got bools; expected numbers: use {'~x' if name == 'neg' else 'x.int()'}")
 
 
 _ADD = elementwise(Row("add", Add, _core.add, np.add, AddNumber, AddNumber))
 _SUB = elementwise(
-    Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=_no_bools)
+    Row("sub", Sub, _core.sub, np.subtract, lambda number: AddNumber(-number), NumberSub, check=no_bools)
 )
 _MUL = elementwise(Row("mul", Mul, _core.mul, np.multiply, MulNumber, MulNumber))
 _DIV = elementwise(Row("div", Div, _core.div, np.true_divide, DivNumber, NumberDiv, floats=True))
-_NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=_no_bools))
+_NEG = elementwise(Row("neg", Neg, _core.neg, np.negative, check=no_bools))
 
 _ONE = 1  # the default alpha: other numbers are checked
 

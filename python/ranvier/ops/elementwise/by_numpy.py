@@ -12,19 +12,22 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, on_arrays, refuse, rule
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.arithmetic import no_bools
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
     Array,
     unbroadcast,
+    unlike,
 )
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
-from ranvier.ops.elementwise.row import Row, elementwise
+from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
 from ranvier.ops.rules import none, sum_to
 
 Slope = Callable[..., Any]
@@ -53,7 +56,7 @@ class ByNumpy(Function):
         elif self.core is not None:
             self.y = self.core(*inputs, None)
         else:
-            self.y = host(_values, self.function, *inputs)
+            self.y = host(_values, type(self).__name__.lower(), self.function, *inputs)
         return self.y
 
     def check_saved(self, *more: Array) -> None:
@@ -97,9 +100,12 @@ def _by_formula(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     return tuple(gradients)
 
 
-def _values(function: Callable[..., Any], *inputs: Array) -> Array:
-    with np.errstate(all="ignore"):
-        y = np.asarray(function(*inputs))
+def _values(name: str, function: Callable[..., Any], *inputs: Array) -> Array:
+    try:
+        with np.errstate(all="ignore"):
+            y = np.asarray(function(*inputs))
+    except ValueError as error:
+        raise OpError(unlike(name, *inputs)) from error
     return y.astype(np.result_type(*inputs), copy=False)
 
 
@@ -181,8 +187,17 @@ def of_two(
 ) -> Callable[[Any, Any], Tensor]:
     """A public function y = f(a, b) of operands that broadcast; slopes(f, a, b, y) are dy/da and dy/db."""
     node = partial(type(name.capitalize(), (ByNumpy,), kind), function, slopes)
-    keeps = name == "nextafter"  # a half float has other neighbours than a float32
-    computed = elementwise(Row(name, node, kind.get("core"), function, floats=not integers, keeps=keeps))
+    computed = elementwise(
+        Row(
+            name,
+            node,
+            kind.get("core"),
+            function,
+            floats=not integers,
+            keeps=name == "nextafter",  # a half float has other neighbours than a float32
+            check=no_bools if name in DIVIDES else None,
+        )
+    )
 
     def op(input: Any, other: Any) -> Tensor:
         return computed(input, other)

@@ -20,10 +20,11 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
 
 
-def _integers(name: str, dtype: np.dtype[Any]) -> None:
+def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:
     wanted = "integers" if name.endswith("shift") else "bools or integers"
     if dtype.kind not in ("iu" if wanted == "integers" else "biu"):
-        raise DtypeError(f"[{name}] got operands of dtype {dtype}; expected {wanted}")
+        kinds = ", ".join(str(np.asarray(getattr(x, "_array", x)).dtype) for x in operands)
+        raise DtypeError(f"[{name}] got dtypes {kinds}; expected {wanted}")
 
 
 def _bits(name: str, x: Any, dtype: np.dtype[Any]) -> Any:

@@ -42,7 +42,7 @@ class Row(NamedTuple):
     f(2.0, x). Without a node the result has no gradient. kernel: computes floats where no gradient is needed.
     by_numpy: computes other dtypes, in the core by the inner loops of the ufunc, if it is one.
     floats: integers become floats of the default dtype first. keeps: half floats do not become float32.
-    check(name, dtype): raises for dtypes that the op lacks.
+    check(name, dtype, *operands): raises for a common dtype that the op lacks.
     number(name, x, dtype): what by_numpy gets for a number.
     instead(*operands): what a recorded step computes by kernels in place of by_numpy, or None.
     """
@@ -56,7 +56,7 @@ class Row(NamedTuple):
     ufunc: Any = None
     floats: bool = False
     keeps: bool = False
-    check: Callable[[str, np.dtype[Any]], None] | None = None
+    check: Callable[..., None] | None = None
     number: Callable[[str, Any, np.dtype[Any]], Any] = as_number
     instead: Callable[..., Array | None] | None = None
 
@@ -100,7 +100,7 @@ def compute(row: Row, *given: Any) -> Tensor:
     if row.node is not None:
         require_no_gradient(row.name, *operands)
     if row.check is not None:
-        row.check(row.name, dtype)
+        row.check(row.name, dtype, *operands)
     raw = [_raw(row, x, dtype) for x in operands]
     if row.instead is not None and is_recording() and (y := row.instead(*raw)) is not None:
         return wrap(y)
@@ -122,6 +122,6 @@ def _values(row: Row, dtype: np.dtype[Any], *raw: Any) -> Array:
     try:
         with np.errstate(all="ignore"):
             y = np.asarray(row.by_numpy(*raw))
+            return y.astype(np.float16) if dtype.char == "e" and y.dtype == F32 else y
     except ValueError as error:
         raise OpError(unlike(row.name, *raw)) from error
-    return y.astype(np.float16) if dtype.char == "e" and y.dtype == F32 else y
