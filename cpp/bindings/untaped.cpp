@@ -22,7 +22,7 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count);
     return answer ? answer.release().ptr() : Py_NewRef(Py_None);
   });
-  if (made && (made != Py_None || !op->in_python)) return made;
+  if (made && made != Py_None) return made;
   if (made) {
     Py_DECREF(made);
   } else {
@@ -32,15 +32,15 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     if (std::none_of(std::begin(known), std::end(known), PyErr_ExceptionMatches)) return nullptr;
     PyErr_Clear();
   }
-  return op->in_python ? PyObject_Vectorcall(op->in_python, arguments, count, nullptr) : Py_NewRef(Py_None);
+  return PyObject_Vectorcall(op->in_python, arguments, count, nullptr);
 }
 
 PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
                         METH_FASTCALL, nullptr};
 
-PyObject* kept(py::handle x) { return x.is_none() ? nullptr : x.inc_ref().ptr(); }
-
 }  // namespace
+
+PyObject* kept(py::handle x) { return x.is_none() ? nullptr : x.inc_ref().ptr(); }
 
 NewFunction function_of(Op op, py::handle kernel, py::handle ufunc) {
   op.kernel = kept(kernel), op.ufunc = reinterpret_cast<PyUFuncObject*>(kept(ufunc));

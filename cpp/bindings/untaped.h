@@ -44,7 +44,7 @@ inline bool is_known(int type) { return type >= 0 && type < kTypes && kKnown[typ
 // A function of Python, and what it calls. It lives as long as the process.
 struct Op {
   py::object (*answer)(const Op&, PyObject* const* arguments, Py_ssize_t count);
-  PyObject* in_python;                       // computes what is not answered here; null: None is returned
+  PyObject* in_python;                       // computes what is not answered here
   PyObject* kernel;                          // or null
   PyUFuncObject* ufunc;                      // or null
   PyObject *node, *with_number, *of_number;  // or null: make the node of f(a, b), f(a, 2.0), f(2.0, b)
@@ -69,6 +69,7 @@ struct Operand {
 struct NewFunction : py::object {
   RANVIER_ANNOTATION("Any");
 };
+PyObject* kept(py::handle x);  // a new reference; null for None
 NewFunction function_of(Op op, py::handle kernel, py::handle ufunc);
 
 py::object in_type(const py::object& array, int type);

@@ -81,10 +81,10 @@ py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count)
 
 void register_untaped_reduce(Module m) {
   using namespace untaped;
-  def(m, "_reduction(kernel, ufunc, flat=False, dtype=-1, initial=-1)",
-      [](Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial) {
+  def(m, "_reduction(in_python, kernel, ufunc, flat=False, dtype=-1, initial=-1)",
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial) {
         Op op{};
-        op.answer = reduction, op.is_flat = flat;
+        op.answer = reduction, op.is_flat = flat, op.in_python = kept(in_python.value);
         op.type = static_cast<int>(dtype), op.initial = static_cast<int>(initial);
         return function_of(op, kernel.value, ufunc.value);
       });

@@ -21,9 +21,9 @@ from ranvier.autograd.recording import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
-from ranvier.ops.elementwise.dtypes import BOOL, Array, as_tensor, floating, is_floating, to_dtype
+from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating, to_dtype
 from ranvier.ops.layout import zeros
-from ranvier.ops.reduction.reduce import _PROD, Axes, _arguments, _check_axis, _no_axes, _numpy, _without
+from ranvier.ops.reduction.reduce import Axes, _arguments, _check_axis, _no_axes, _numpy, _without
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
@@ -252,6 +252,11 @@ def logsumexp(
     return LogSumExp(axes, keepdims).apply(floating(input))
 
 
+_PROD = _core._reduction(
+    lambda x, axis, _, keepdims, __: _numpy(np.prod, x, axis, keepdims), None, np.multiply, False, I64.num, 1
+)
+
+
 def prod(
     input: Any,
     dim: int | None = None,
@@ -274,7 +279,6 @@ def prod(
         input = to_dtype("prod", input, dtype)
     if not is_floating(input):
         y = _PROD(input, axes, None, keepdims, False)
-        y = _numpy(np.prod, input, axes, keepdims) if y is None else y
         return y if dtype is None else y.to(dtype)
     if input.ndim == 0 and axes is not None:
         _check_axis("prod", input, axes)
@@ -291,23 +295,25 @@ def count_nonzero(input: Any, dim: Any = None, *, axis: Any = None) -> Tensor:
     return _numpy(np.sum, ne(input, 0), axes, False)
 
 
-def _truth(name: str, function: Any, known: Any) -> Callable[..., Tensor]:
-    def op(
-        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
-    ) -> Tensor:
-        if (y := known(input, dim, axis, keepdim, keepdims)) is not None:
-            return y
+def _truth(name: str, function: Any, ufunc: Any, initial: int) -> Callable[..., Tensor]:
+    def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
         if _no_axes(dim, axis):
             return ne(input, 0)
         input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         y = _numpy(function, input, axes, keepdims)
         return y.to(np.uint8) if input._array.dtype == np.uint8 else y
 
+    reduced = _core._reduction(in_python, None, ufunc, True, BOOL.num, initial)
+
+    def op(
+        input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
+    ) -> Tensor:
+        return reduced(input, dim, axis, keepdim, keepdims)
+
     return op
 
 
-all = _truth("all", np.all, _core._reduction(None, np.logical_and, True, BOOL.num, 1))
-any = _truth("any", np.any, _core._reduction(None, np.logical_or, True, BOOL.num, 0))
+all, any = _truth("all", np.all, np.logical_and, 1), _truth("any", np.any, np.logical_or, 0)
 document(
     globals(),
     """

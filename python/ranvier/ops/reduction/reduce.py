@@ -199,13 +199,6 @@ def _reduced(function: Any, x: Array, axes: Axes, keepdims: bool) -> Array:
     return y.astype(np.int64) if y.dtype == np.uint64 else y  # NumPy's sums of uint8
 
 
-# f(x, dim, axis, keepdim, keepdims) without a gradient; None: see below
-_SUM = _core._reduction(_core.sum, np.add, False, I64.num, 0)
-_MEAN = _core._reduction(_core.mean, None)
-_PROD = _core._reduction(None, np.multiply, False, I64.num, 1)
-_MAX, _MIN = _core._reduction(_core.max, np.maximum), _core._reduction(_core.min, np.minimum)
-
-
 def _check_axis(name: str, x: Tensor, axis: int) -> None:
     limit = builtins.max(x.ndim, 1)
     if not -limit <= axis < limit:
@@ -214,7 +207,18 @@ def _check_axis(name: str, x: Tensor, axis: int) -> None:
         )
 
 
-def _added_up(name: str, known: Any, mean: bool) -> Callable[..., Tensor]:
+# Ops over axes: functions of (x, dim, axis, keepdim, keepdims) that the core answers, or `in_python`.
+
+
+def _added_up(name: str, kernel: Any, *of_integers: Any) -> Callable[..., Tensor]:
+    def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
+        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        if name == "mean" or is_floating(input):
+            return Sum(axes, keepdims, name == "mean").apply(input)
+        return _numpy(np.sum, input, axes, keepdims)
+
+    reduced = _core._reduction(in_python, kernel, *of_integers)
+
     def op(
         input: Any,
         dim: Any = None,
@@ -224,35 +228,38 @@ def _added_up(name: str, known: Any, mean: bool) -> Callable[..., Tensor]:
         axis: Any = None,
         keepdims: bool = False,
     ) -> Tensor:
-        if dtype is None and (y := known(input, dim, axis, keepdim, keepdims)) is not None:
-            return y
-        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
-        if dtype is not None:
-            input = to_dtype(name, input, dtype)
-        if mean or is_floating(input):
-            return Sum(axes, keepdims, mean).apply(input)
-        y = _numpy(np.sum, input, axes, keepdims)
-        return y if dtype is None else to_dtype(name, y, dtype)
+        if dtype is None:
+            return reduced(input, dim, axis, keepdim, keepdims)
+        input = to_dtype(name, as_tensor(name, input), dtype)
+        return to_dtype(name, reduced(input, dim, axis, keepdim, keepdims), dtype)
 
     return op
 
 
-sum, mean = _added_up("sum", _SUM, False), _added_up("mean", _MEAN, True)
+sum = _added_up("sum", _core.sum, np.add, False, I64.num, 0)
+mean = _added_up("mean", _core.mean, None)
 
 
-def _over_axes(name: str, known: Any) -> Callable[..., Tensor]:
+def _extremes(name: str) -> Any:
+    def in_python(input: Any, dim: Any, axis: Any, keepdim: Any, keepdims: Any) -> Tensor:
+        return _extreme_over(name, *_arguments(name, input, dim, keepdim, axis, keepdims))
+
+    kernel, ufunc = (_core.max, np.maximum) if name[-3:] == "max" else (_core.min, np.minimum)
+    return _core._reduction(in_python, kernel, ufunc)
+
+
+def _over_axes(name: str) -> Callable[..., Tensor]:
+    reduced = _extremes(name)
+
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
-        y = known(input, dim, axis, keepdim, keepdims)
-        if y is None:
-            y = _extreme_over(name, *_arguments(name, input, dim, keepdim, axis, keepdims))
-        return y
+        return reduced(input, dim, axis, keepdim, keepdims)
 
     return op
 
 
-amax, amin = _over_axes("amax", _MAX), _over_axes("amin", _MIN)
+amax, amin = _over_axes("amax"), _over_axes("amin")
 
 
 def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
@@ -265,7 +272,8 @@ def _extreme_over(name: str, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         raise type(error)(str(error).replace(f"[{kind}]", f"[{name}]", 1)) from None
 
 
-def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: Any) -> Callable[..., Any]:
+def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Callable[..., Any]:
+    over_axes = _extremes(name)
 
     def op(
         input: Any,
@@ -276,50 +284,41 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], known: Any, find: A
         axis: Any = None,
         keepdims: bool = False,
     ) -> Any:
-        if dim is axis is other is None and (y := known(input, None, None, keepdim, keepdims)) is not None:
-            return y
-        if (
-            type(dim) is int
-            and axis is None
-            and keepdims is False
-            and is_floating(input)
-            and (y := direct(find, input, dim, keepdim)) is not None
-        ):
-            return tuple.__new__(ValuesIndices, y)
         if other is not None or isinstance(dim, (Tensor, np.ndarray)):
             try:
                 return of_two(input, dim if other is None else other)
             except Exception as error:
                 raise renamed(error, name) from None
-        return _extreme(name, find, input, dim, keepdim, axis, keepdims)
+        if type(dim) is int and axis is None and keepdims is False and is_floating(input):
+            if (y := direct(find, input, dim, keepdim)) is not None:
+                return tuple.__new__(ValuesIndices, y)
+        elif (dim if axis is None else axis) is None:
+            return over_axes(input, None, None, keepdim, keepdims)
+        x, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        if axes is None or isinstance(axes, tuple):
+            return over_axes(x, axes, None, keepdims, False)
+        return _extreme(name, over_axes, find, x, axes, keepdims)
 
     return op
 
 
-max, min = (
-    _extreme_along("max", maximum, _MAX, _core._max_along),
-    _extreme_along("min", minimum, _MIN, _core._min_along),
-)
+max = _extreme_along("max", maximum, _core._max_along)
+min = _extreme_along("min", minimum, _core._min_along)
 
 
-def _extreme(name: str, find: Any, x: Any, dim: Any, keepdim: bool, axis: Any, keepdims: bool) -> Any:
-    x, axes, keepdims = _arguments(name, x, dim, keepdim, axis, keepdims)
-    if axes is None or isinstance(axes, tuple):
-        return _extreme_over(name, x, axes, keepdims)
-    _check_axis(name, x, axes)
-    if x.ndim and x.shape[axes] == 0:
+def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdims: bool) -> Any:
+    _check_axis(name, x, axis)
+    if x.ndim and x.shape[axis] == 0:
         raise OpIndexError(
             f"[{name}] got x of shape {x.shape}, empty along the axis; expected at least one element"
         )
     if is_floating(x):
         if x.ndim == 0:  # as one element
             return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
-        return ValuesIndices(*ExtremeAlong(find, axes, keepdims).apply(x))
+        return ValuesIndices(*ExtremeAlong(find, axis, keepdims).apply(x))
     require_no_gradient(name, x)
-    values = (_MAX if name == "max" else _MIN)(x, axes, None, keepdims, False)
-    if values is None:
-        values = _extreme_over(name, x, axes if x.ndim else None, keepdims)
-    return ValuesIndices(values, _arg("arg" + name, x, axes, keepdims))
+    values = over_axes(x, axis if x.ndim else None, None, keepdims, False)
+    return ValuesIndices(values, _arg("arg" + name, x, axis, keepdims))
 
 
 def _place(name: str) -> Callable[..., Tensor]:
