@@ -107,6 +107,8 @@ namespace {
 
 // -1: Python decides.
 int result_type(const Operand* x, Py_ssize_t count) {
+  if (x[0].array && (count == 1 || (x[1].array ? x[1].type == x[0].type : x[1].rank <= x[0].rank)))
+    return x[0].type;  // most calls
   Promotion promotion;
   bool has_array = false;
   for (Py_ssize_t i = 0; i < count; ++i) {

@@ -284,16 +284,16 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Calla
         axis: Any = None,
         keepdims: bool = False,
     ) -> Any:
-        if other is not None or isinstance(dim, (Tensor, np.ndarray)):
+        if dim is axis is other is None:
+            return over_axes(input, None, None, keepdim, keepdims)
+        if type(dim) is int and axis is None and keepdims is False and is_floating(input):
+            if (y := direct(find, input, dim, keepdim)) is not None:
+                return tuple.__new__(ValuesIndices, y)
+        elif other is not None or isinstance(dim, (Tensor, np.ndarray)):
             try:
                 return of_two(input, dim if other is None else other)
             except Exception as error:
                 raise renamed(error, name) from None
-        if type(dim) is int and axis is None and keepdims is False and is_floating(input):
-            if (y := direct(find, input, dim, keepdim)) is not None:
-                return tuple.__new__(ValuesIndices, y)
-        elif (dim if axis is None else axis) is None:
-            return over_axes(input, None, None, keepdim, keepdims)
         x, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
         if axes is None or isinstance(axes, tuple):
             return over_axes(x, axes, None, keepdims, False)
