@@ -219,7 +219,7 @@ def test_a_change_within_a_fit():
 @pytest.mark.filterwarnings("ignore:.*(without compiling its steps|without replaying)")
 def test_functions_of_the_library_that_are_replaced_between_fits(monkeypatch):
     before = fitted()
-    linear = importlib.import_module("ranvier.ops.matrix.einsum")
+    linear = importlib.import_module("ranvier.ops.matrix.linear")
     inner = linear.Linear.forward
     monkeypatch.setattr(linear.Linear, "forward", lambda self, *args: inner(self, *args) * np.float32(2))
     changed = fitted()

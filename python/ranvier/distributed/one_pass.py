@@ -16,7 +16,7 @@ import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, hooks
 from ranvier.ops.activation.table import TABLE
-from ranvier.ops.matrix.einsum import Linear
+from ranvier.ops.matrix.linear import Linear
 
 __all__ = ["along_tree", "is_by_row", "output_of"]
 

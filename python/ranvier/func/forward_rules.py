@@ -19,7 +19,7 @@ from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
 from ranvier.ops.activation import smooth, softmax
 from ranvier.ops.elementwise import arithmetic, choice, functions
 from ranvier.ops.layout import zeros
-from ranvier.ops.matrix.einsum import Linear
+from ranvier.ops.matrix.linear import Linear
 from ranvier.ops.matrix.matmul import Matmul
 from ranvier.ops.neural import normalization
 from ranvier.ops.reduction import norms

@@ -12,7 +12,7 @@ from ranvier.ops.first_use import FUNCTIONAL_OF as _LATER
 from ranvier.ops.image.conv import *
 from ranvier.ops.image.pooling import *
 from ranvier.ops.image.resample import *
-from ranvier.ops.matrix.einsum import linear as linear
+from ranvier.ops.matrix.linear import linear as linear
 from ranvier.ops.neural.attention import *
 from ranvier.ops.neural.distance import *
 from ranvier.ops.neural.dropout import *

@@ -14,6 +14,7 @@ from ranvier.ops.loss.margin import *
 from ranvier.ops.loss.probability import *
 from ranvier.ops.loss.regression import *
 from ranvier.ops.matrix.einsum import *
+from ranvier.ops.matrix.linear import *
 from ranvier.ops.neural.attention import *
 from ranvier.ops.neural.distance import *
 from ranvier.ops.neural.dropout import *

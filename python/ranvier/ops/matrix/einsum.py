@@ -1,6 +1,6 @@
-"""linear: a matrix product with the transposed weight, and a bias; einsum: sums of products by indices.
+"""einsum: sums of products by indices.
 
-Two operands of einsum become one matrix product. Indices of both that are needed later are its stack,
+Two operands become one matrix product. Indices of both that are needed later are its stack,
 indices of both that are not needed later are summed, indices of one operand are its rows or columns. More
 operands are taken from the left. The gradient follows from these ops.
 """
@@ -11,26 +11,18 @@ import math
 from collections import Counter
 from functools import lru_cache
 from string import ascii_letters
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-import ranvier._core as _core
-from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import reshaped
-from ranvier.autograd.mode import mode
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.arithmetic import add, mul
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.autograd.tensor import Tensor
+from ranvier.ops.elementwise.arithmetic import mul
+from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.repeat import diagonal
-from ranvier.ops.shape.reshape import permute, reshape, transpose
+from ranvier.ops.shape.reshape import permute, reshape
 
-__all__ = ["einsum", "linear"]
+__all__ = ["einsum"]
 
 Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
 Steps = list[tuple[Any, ...]]  # ops and their settings
@@ -226,91 +218,3 @@ def _pair(a: _Term, b: _Term, keep: set[str]) -> tuple[Any, _Term]:
     y.reshape(*shape[0], *shape[1], *shape[3])
     y.indices = [*stack, *rows, *columns]
     return matmul, y
-
-
-class Linear(Function):
-    """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""
-
-    reads: ClassVar = {"x": 1, "weight": 0}
-
-    def through_view(self, place: int) -> bool:
-        return place == 2 or self.x.ndim != 2
-
-    def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        self.x, self.weight = x, weight
-        return times_rows(x, weight, bias)
-
-    def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
-        x, weight = self.x, self.weight
-        dx = dw = db = None
-        if self.needs[0]:
-            dx = _core.matmul(dy, weight, None, "none", None)
-        if dy.ndim != 2:  # all leading dimensions are the batch
-            rows = math.prod(dy.shape[:-1])  # not -1, which is undefined for an empty array
-            dy, x = reshaped(dy, (rows, weight.shape[0])), reshaped(x, (rows, weight.shape[1]))
-        if self.needs[1]:
-            dw = _core.matmul(dy.T, x, None, "none", None)
-        if self.needs[2]:
-            db = _core.sum(dy, 0, False, None)
-        return dx, dw, db
-
-
-def times_rows(x: Array, weight: Array, bias: Array | None) -> Array:
-    return _core.matmul(x, weight.T, bias, "none", None)
-
-
-@rule(Linear)
-def _of_linear(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight = of_input(node, 0, node.x), of_input(node, 1, node.weight)
-    dx = matmul(dy, weight) if node.needs[0] else None
-    rows = math.prod(dy.shape[:-1])
-    lines = reshape(dy, (rows, weight.shape[0]))
-    dw = matmul(permute(lines, 1, 0), reshape(x, (rows, weight.shape[1]))) if node.needs[1] else None
-    return dx, dw, total(lines, 0) if node.needs[2] else None
-
-
-def _by_matmul(x: Tensor, weight: Tensor, bias: Any) -> Tensor:
-    try:
-        y = matmul(x, weight)
-        return y if bias is None else add(y, bias)
-    except Exception as error:
-        raise renamed(error, "linear") from None
-
-
-def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
-    """y = x W^T + b
-
-    x (..., in), weight (out, in), bias (out,), (1, out) or None, y (..., out); a weight (in,) gives y (...).
-    A NumPy array x is taken in the weight's dtype; tensors must agree; integers are multiplied by NumPy.
-    Raises ValueError where the shapes do not fit, TypeError where the dtypes differ.
-
-    >>> import ranvier as rv
-    >>> weight, bias = rv.tensor([[0.5, -0.25], [0.25, 0.5]]), rv.tensor([0.5, -0.5])
-    >>> rv.ops.linear(rv.tensor([1.0, 2.0]), weight, bias)
-    tensor([0.5000, 0.7500])
-    """
-    if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
-        weight = as_tensor("linear", weight)
-        as_tensor("linear", input)
-        input = input if isinstance(input, Tensor) else wrap(np.asarray(input, weight.dtype))
-    if weight._array.ndim == 1:  # one output, without a dimension
-        return _by_matmul(input, weight, bias)
-    try:
-        needed = (weight._requires_grad or input._requires_grad) and mode.enabled  # a node
-        if not needed and (y := direct(times_rows, input, weight, bias)) is not None:
-            return y
-        return Linear().apply(input, weight, bias)
-    except TypeError as error:  # checked afterwards, since floats are the common case
-        if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:
-            raise renamed(error, "linear") from None
-        return _by_matmul(input, transpose(weight, -1, -2) if weight.ndim > 1 else weight, bias)
-    except ValueError as error:
-        if isinstance(bias, Tensor) and 1 < bias.ndim <= input.ndim and bias.numel() == bias.shape[-1]:
-            return linear(input, weight, reshape(bias, -1))
-        shapes = f"x of shape {input.shape} and weight of shape {tuple(weight.shape)}"
-        if bias is not None:
-            shapes += f" and bias of shape {np.shape(bias)}"
-        raise OpError(
-            f"[linear] got {shapes}; expected x (..., in_features), weight (out_features, in_features), "
-            "bias (out_features,)"
-        ) from error

@@ -20,7 +20,7 @@ from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import sigmoid, tanh
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import zeros
-from ranvier.ops.matrix.einsum import linear
+from ranvier.ops.matrix.linear import linear
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.join import cat, narrow, stack
 
