@@ -108,7 +108,7 @@ def _of_bools(x: Any, function: Any) -> Any:
 
 _ABS = elementwise(Row("abs", Abs, _core.abs, np.abs))
 _SIGN = elementwise(Row("sign", Sign, _core.sign, partial(_of_bools, function=np.sign), ufunc=np.sign))
-_ROUND = elementwise(Row("round", Round, _core.round, np.round))
+_ROUND = elementwise(Row("round", Round, _core.round, partial(_of_bools, function=np.round), ufunc=np.rint))
 _SQUARE = elementwise(
     Row("square", Square, _core.square, lambda x: np.square(x.astype(np.int64) if x.dtype == np.bool_ else x))
 )
