@@ -225,7 +225,7 @@ def test_errors():
     refused(ValueError, "[RandomHorizontalFlip] got p 1.5", augment.RandomHorizontalFlip, 1.5)
     refused(TypeError, "got p 'a'; expected a number", augment.RandomHorizontalFlip, "a")
     refused(ValueError, "of shape (3, 10, 8); expected (N, C", augment.RandomHorizontalFlip(), X[0])
-    refused(TypeError, "expected a whole number or a pair", augment.RandomCrop, 1.5)
+    refused(TypeError, "got size 1.5; expected a whole number", augment.RandomCrop, 1.5)
     refused(ValueError, "got size 0; expected at least 1", augment.RandomCrop, 0)
     refused(ValueError, "got padding_mode 'wrap'", augment.RandomCrop, 4, padding_mode="wrap")
     refused(ValueError, "got degrees -5", augment.RandomRotation, -5)

@@ -275,8 +275,10 @@ def test_wrong_folders(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     refused(ValueError, "has no sub-folders", load_images, tmp_path / "empty")
     refused(FileNotFoundError, "no folder", load_images, tmp_path / "nowhere")
-    for size in (0, (3,), (2.5, 3), True):
-        refused(ValueError, "expected (height, width) in pixels", load_images, root, size)
+    for size in (0, (3, -1), (1, 2, 3)):
+        refused(ValueError, "[load_images] got size", load_images, root, size)
+    for size in ((2.5, 3), True):
+        refused(TypeError, "expected a whole number", load_images, root, size)
 
 
 def test_without_pillow(tmp_path, monkeypatch):
@@ -289,7 +291,7 @@ def test_without_pillow(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     for read in (load_images, read_image, load):
-        refused(ImportError, "reading images needs pillow: pip install 'ranvier[images]'", read, tmp_path)
+        refused(ImportError, "images need pillow: pip install 'ranvier[images]'", read, tmp_path)
 
 
 # --- any file

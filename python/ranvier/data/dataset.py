@@ -226,13 +226,6 @@ def _several(dataset: Any, indices: Sequence[int]) -> list[Any]:
     return samples
 
 
-def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
-    """`value` if it is one of the names, else the error of `name` about `argument`."""
-    if value not in names:
-        raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
-    return str(value)
-
-
 def length_of(name: str, arrays: Sequence[Array]) -> int:
     """The number of samples, the same in all arrays; raises the error of `name`."""
     if not arrays:

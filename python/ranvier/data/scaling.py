@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.dataset import like, one_of, raw
+from ranvier.data.checks import one_of
+from ranvier.data.dataset import like, raw
 from ranvier.ops.rows import examples
 
 __all__ = ["MinMaxScaler", "Normalize", "Standardize"]

@@ -18,7 +18,7 @@ import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd.data import refuse_torch
 from ranvier.config import require_precision
-from ranvier.data.dataset import one_of
+from ranvier.data.checks import one_of
 from ranvier.data.sampler import positive
 from ranvier.metrics.named import METRICS, Metric
 from ranvier.train.arrays import MODES

@@ -97,35 +97,3 @@ def whole(u: Numbers, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np
     """Uniform numbers as integers from low to high, both included."""
     low, high = np.asarray(low), np.asarray(high)
     return np.minimum(low + np.floor(u * (high - low + 1)), high).astype(np.int64)
-
-
-def pair(name: str, argument: str, value: Any, least: int = 0) -> tuple[int, int]:
-    """An integer for both axes, or one each for height and width."""
-    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if len(both) != 2 or any(isinstance(v, bool) or not isinstance(v, (int, np.integer)) for v in both):
-        raise TypeError(f"[{name}] got {argument} {value!r}; expected a whole number or a pair of them")
-    if min(both) < least:
-        raise ValueError(f"[{name}] got {argument} {value!r}; expected at least {least}")
-    return int(both[0]), int(both[1])
-
-
-def probability(name: str, p: Any) -> float:
-    if isinstance(p, bool) or not isinstance(p, (int, float, np.integer, np.floating)):
-        raise TypeError(f"[{name}] got p {p!r}; expected a number")
-    if not 0 <= p <= 1:
-        raise ValueError(f"[{name}] got p {p!r}; expected a probability, 0 to 1")
-    return float(p)
-
-
-def span(name: str, argument: str, value: Any, symmetric: bool = False) -> tuple[float, float]:
-    """A pair (low, high); with `symmetric`, one number means (-number, number)."""
-    if symmetric and isinstance(value, (int, float, np.integer, np.floating)):
-        if not value >= 0:
-            raise ValueError(f"[{name}] got {argument} {value!r}; expected at least 0, or a pair")
-        return -float(value), float(value)
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"[{name}] got {argument} {value!r}; expected {'a number or ' * symmetric}a pair")
-    low, high = float(value[0]), float(value[1])
-    if not (np.isfinite([low, high]).all() and low <= high):
-        raise ValueError(f"[{name}] got {argument} {value!r}; expected (low, high)")
-    return low, high

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
+from ranvier.autograd.errors import number
 from ranvier.autograd.memory import Array
-from ranvier.data.augment.base import Augmentation, Numbers, pair, probability, span, whole
-from ranvier.data.dataset import one_of
+from ranvier.data.augment.base import Augmentation, Numbers, whole
+from ranvier.data.checks import one_of, pair, sides, span
 from ranvier.ops.rows import examples
 
 __all__ = [
@@ -32,7 +33,7 @@ class _Flip(Augmentation):
     _column: int
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = probability(type(self).__name__, p)
+        self.p = number(type(self).__name__, "p", p, 0.0, 1.0)
 
     def apply(self, x: Array, u: Numbers) -> Array:
         place = _places(len(x))
@@ -84,8 +85,8 @@ class RandomCrop(Augmentation):
         fill: float = 0.0,
         padding_mode: str = "constant",
     ) -> None:
-        self.size = pair("RandomCrop", "size", size, 1)
-        self.padding = _sides(padding)
+        self.size = pair("RandomCrop", "size", size)
+        self.padding = sides("RandomCrop", 0 if padding is None else padding)
         self.pad_if_needed = bool(pad_if_needed)
         self.fill = float(fill)
         self.padding_mode = one_of("RandomCrop", "padding_mode", padding_mode, MODES)
@@ -113,7 +114,7 @@ class CenterCrop(Augmentation):
     | rv.data.augment.CenterCrop(1)(rv.arange(9.0).reshape(1, 1, 3, 3)).tolist() -> [[[[4.0]]]]"""
 
     def __init__(self, size: int | tuple[int, int]) -> None:
-        self.size = pair("CenterCrop", "size", size, 1)
+        self.size = pair("CenterCrop", "size", size)
 
     def apply(self, x: Array, u: Numbers) -> Array:
         place = _places(len(x))
@@ -223,16 +224,6 @@ def inverse_affine(
 
 def _between(u: Array, low_high: tuple[float, ...]) -> Array:
     return low_high[0] + u * (low_high[1] - low_high[0])
-
-
-def _sides(padding: Any) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom)."""
-    if padding is None:
-        return 0, 0, 0, 0
-    if isinstance(padding, (tuple, list)) and len(padding) == 4:
-        return *pair("RandomCrop", "padding", padding[:2]), *pair("RandomCrop", "padding", padding[2:])
-    across, down = pair("RandomCrop", "padding", padding)
-    return across, down, across, down
 
 
 examples(globals())

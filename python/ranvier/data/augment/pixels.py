@@ -9,16 +9,16 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import random
+from ranvier.autograd.errors import number
 from ranvier.autograd.memory import Array
 from ranvier.data.augment.base import (
     Augmentation,
     Numbers,
-    probability,
     require_images,
-    span,
     uniform,
     whole,
 )
+from ranvier.data.checks import span
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import one_hot
 
@@ -54,7 +54,7 @@ class RandomErasing(Augmentation):
         ratio: tuple[float, float] = (0.3, 3.3),
         value: float = 0.0,
     ) -> None:
-        self.p = probability("RandomErasing", p)
+        self.p = number("RandomErasing", "p", p, 0.0, 1.0)
         self.scale, self.ratio = span("RandomErasing", "scale", scale), span("RandomErasing", "ratio", ratio)
         if not (self.scale[0] >= 0 and self.scale[1] <= 1 and self.ratio[0] > 0):
             raise ValueError(
@@ -88,7 +88,7 @@ class _Mixing:
         if not (alpha > 0 and np.isfinite(alpha)):
             raise ValueError(f"[{self._name}] got alpha {alpha!r}; expected a number above 0")
         self.alpha, self.num_classes = float(alpha), num_classes
-        self.p = probability(self._name, p)
+        self.p = number(self._name, "p", p, 0.0, 1.0)
 
     def mixed(self, x: Array, partner: Array, share: Numbers) -> tuple[Array, Numbers]:
         """The mixed images, and the share of the original in each."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.data.dataset import one_of
+from ranvier.data.checks import one_of
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
     TASKS,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.data.checks import pair
 from ranvier.data.datasets.samples import PathLike, Samples, path_of, require_file
 
 __all__ = ["load_images", "read_image"]
@@ -39,8 +40,8 @@ def read_image(path: PathLike, size: Size = None, grayscale: bool = False) -> Im
     Raises ImageError, a ValueError and an OSError: the file is broken, or not an image.
     Raises ImportError: pillow is not installed.
     """
-    sizes = _size("read_image", size)
-    return _channels_first(_pixels("read_image", require_file("read_image", path), *sizes, grayscale))
+    sizes = _sizes("read_image", size)
+    return _channels_first(_pixels("read_image", require_file("read_image", path), sizes, grayscale))
 
 
 def load_images(
@@ -63,7 +64,7 @@ def load_images(
         the message names the file.
     Raises ImportError: pillow is not installed.
     """
-    sizes = _size("load_images", size)
+    sizes = _sizes("load_images", size)
     classes, files = _find(path_of("load_images", root), "load_images")
     x, kept, skipped = _read_all([path for path, _ in files], sizes, grayscale, skip_broken)
     labels = np.array([label for _, label in files], np.int64)[kept]
@@ -80,7 +81,7 @@ def load_unlabelled(
     root: PathLike, size: Size = None, grayscale: bool = False, skip_broken: bool = False
 ) -> Samples:
     """All images of a folder, without labels: `root/any name.png`; as `load_images`."""
-    sizes = _size("load_images", size)
+    sizes = _sizes("load_images", size)
     files = sorted(path for path in Path(root).iterdir() if is_image(path))
     if not files:
         raise ValueError(f"[load_images] '{root}' has no images; expected files {', '.join(ENDINGS)}")
@@ -89,7 +90,7 @@ def load_unlabelled(
 
 
 def _read_all(
-    files: list[Path], sizes: tuple[int | None, int | None], grayscale: bool, skip_broken: bool
+    files: list[Path], sizes: tuple[int, int] | None, grayscale: bool, skip_broken: bool
 ) -> tuple[Image, list[int], tuple[str, ...]]:
     """(x, kept, skipped): the images, the numbers of their files, and the names of the broken files."""
     x: npt.NDArray[np.uint8] | None = None
@@ -97,7 +98,7 @@ def _read_all(
     skipped: list[str] = []
     for place, path in enumerate(files):
         try:
-            pixels = _pixels("load_images", path, *sizes, grayscale)
+            pixels = _pixels("load_images", path, sizes, grayscale)
         except ValueError as error:
             if not skip_broken:
                 raise ValueError(f"{error}; skip_broken=True (--skip-broken) leaves such files out") from None
@@ -157,19 +158,18 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
-def _size(name: str, size: Size) -> tuple[int | None, int | None]:
-    """Height and width; raises ImportError without pillow, ValueError for another size."""
+def pillow(name: str) -> Any:
+    """The module PIL.Image."""
     try:
-        import PIL  # noqa: F401
+        import PIL.Image
     except ImportError:
-        raise ImportError(f"[{name}] reading images needs pillow: pip install 'ranvier[images]'") from None
-    if size is None:
-        return None, None
-    both = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in both)
-    if len(both) != 2 or not whole or min(both) < 1:
-        raise ValueError(f"[{name}] got size {size!r}; expected (height, width) in pixels")
-    return int(both[0]), int(both[1])
+        raise ImportError(f"[{name}] images need pillow: pip install 'ranvier[images]'") from None
+    return PIL.Image
+
+
+def _sizes(name: str, size: Size) -> tuple[int, int] | None:
+    pillow(name)
+    return None if size is None else pair(name, "size", size)
 
 
 def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
@@ -177,17 +177,16 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
 
     Raises ImageError: the file is broken, or not an image; the message names it.
     """
-    from PIL import Image as pillow
-
+    library = pillow(name)
     try:
         # Of a path, pillow 13 maps some TIFF files with sides exchanged by their orientation.
-        with open(path, "rb") as file, pillow.open(file) as image:
+        with open(path, "rb") as file, library.open(file) as image:
             image.load()  # of TIFF, pillow turns the image here, and removes the orientation
             turn = _TURNS.get(_orientation(image))
             image.info.pop("transparency", None)  # convert() warns of it
             if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
                 # convert() takes all values above 255 as 255
-                image = pillow.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+                image = library.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             elif image.mode in ("I", "F"):
                 values = np.asarray(image)
                 if not ((values >= 0) & (values <= 255) & (values == np.floor(values))).all():
@@ -196,7 +195,7 @@ def open_image(name: str, path: PathLike, grayscale: bool = False) -> Any:
             return image if turn is None else image.transpose(turn)
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError, pillow.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, library.DecompressionBombError) as error:
         raise ImageError(f"[{name}] '{path}' is broken or no image: {error}") from None
 
 
@@ -213,14 +212,10 @@ def _orientation(image: Any) -> Any:
         return 1
 
 
-def _pixels(
-    name: str, path: Path, height: int | None, width: int | None, grayscale: bool
-) -> npt.NDArray[np.uint8]:
-    from PIL import Image as pillow
-
+def _pixels(name: str, path: Path, sizes: tuple[int, int] | None, grayscale: bool) -> npt.NDArray[np.uint8]:
     image = open_image(name, path, grayscale)
-    if height is not None and width is not None and image.size != (width, height):
-        image = image.resize((width, height), pillow.Resampling.BILINEAR)
+    if sizes is not None and image.size != sizes[::-1]:
+        image = image.resize(sizes[::-1], pillow(name).Resampling.BILINEAR)
     pixels = np.asarray(image, np.uint8)
     return pixels[..., None] if grayscale else pixels
 

@@ -1,4 +1,4 @@
-"""What an image is, a PIL image or a Tensor (..., c, h, w), and images at other sizes."""
+"""What an image is: a PIL image or a Tensor (..., c, h, w)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,8 @@ import numpy as np
 
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
-from ranvier.nn.functional import interpolate
-from ranvier.ops.image.resample import filters
 
-__all__ = ["InterpolationMode", "resize"]  # what functional has of it
-
-
-def pillow(name: str) -> Any:
-    """The module PIL.Image."""
-    try:
-        import PIL.Image
-    except ImportError:
-        raise ImportError(f"[{name}] needs pillow: pip install 'ranvier[images]'") from None
-    return PIL.Image
+__all__ = ["InterpolationMode"]  # what functional has of it
 
 
 def is_pil(image: Any) -> bool:
@@ -65,6 +54,20 @@ def of_pixels(y: Array) -> Tensor:
     return wrap(np.ascontiguousarray(y))
 
 
+def floats(x: Array) -> Array:
+    """The numbers to compute with: float32, or float64 of float64."""
+    return x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
+
+
+def rounded(y: Array, dtype: Any) -> Tensor:
+    """Computed numbers as an image of a dtype; whole numbers are rounded, and limited to its range."""
+    if dtype.kind != "f":
+        y = np.rint(y)
+    if dtype.kind in "iu":
+        y = y.clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return of_pixels(y.astype(dtype, copy=False))
+
+
 class InterpolationMode(Enum):
     """How numbers between pixels are found."""
 
@@ -89,76 +92,3 @@ def mode_of(name: str, interpolation: Any) -> str:
         if interpolation == mode or (not isinstance(interpolation, str) and interpolation == code):
             return mode
     raise ValueError(f"[{name}] got interpolation {interpolation!r}; expected one of {', '.join(CODES)}")
-
-
-def resize(
-    img: Any,
-    size: Any,
-    interpolation: Any = InterpolationMode.BILINEAR,
-    max_size: int | None = None,
-    antialias: bool | None = True,
-) -> Any:
-    """The image at another size.
-
-    Args:
-        size: (height, width), or a number for the shorter side; the other one keeps the proportions.
-        interpolation: "nearest", "bilinear", "bicubic" ...; Tensors have these three.
-        max_size: the most pixels of the longer side, if `size` is a number.
-        antialias: of Tensors, smooth before shrinking; PIL images always are.
-
-    Raises ValueError: another size or interpolation.
-    """
-    mode = mode_of("resize", interpolation)
-    _, h, w = size_of("resize", img)
-    height, width = output_size(size, h, w, max_size)
-    if (height, width) == (h, w):
-        return img
-    if is_pil(img):
-        return img.resize((width, height), CODES[mode])
-    if mode not in ("nearest", "nearest-exact", "bilinear", "bicubic"):
-        raise ValueError(
-            f"[resize] got interpolation {mode!r} for a Tensor; expected nearest, bilinear or bicubic"
-        )
-    x = pixels("resize", img)
-    if mode.startswith("nearest"):
-        half = 0.5 if mode == "nearest-exact" else 0.0
-        rows, columns = (
-            np.minimum(
-                (np.arange(n, dtype=np.float32) + np.float32(half)) * (np.float32(old) / np.float32(n)),
-                old - 1,
-            ).astype(np.int64)
-            for n, old in ((height, h), (width, w))
-        )
-        return of_pixels(x[..., rows[:, None], columns])
-    y = x if x.dtype.kind == "f" else x.astype(np.float32)
-    if antialias:
-        y = filters(h, height, h / height, mode) @ y @ filters(w, width, w / width, mode).T
-        y = y.astype(x.dtype if x.dtype.kind == "f" else y.dtype)
-    else:
-        batch = of_pixels(y.reshape(-1, 1, h, w))
-        y = interpolate(batch, (height, width), mode=mode)._array.reshape(*x.shape[:-2], height, width)
-    if x.dtype.kind == "f":
-        return of_pixels(y)
-    limits = np.iinfo(x.dtype)
-    return of_pixels(np.rint(y).clip(limits.min, limits.max).astype(x.dtype))
-
-
-def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
-    """Height and width of an image of (h, w) resized."""
-    sizes = [size] if isinstance(size, (int, np.integer)) else list(size)
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0 for n in sizes)
-    if len(sizes) not in (1, 2) or not whole:
-        raise ValueError(f"[resize] got size {size!r}; expected a count of pixels, or (height, width)")
-    if len(sizes) == 2:
-        if max_size is not None:
-            raise ValueError(
-                f"[resize] got max_size {max_size!r} with size {size!r}; expected one number as size"
-            )
-        return int(sizes[0]), int(sizes[1])
-    short, long = int(sizes[0]), int(sizes[0] * max(h, w) / min(h, w))
-    if max_size is not None:
-        if max_size <= short:
-            raise ValueError(f"[resize] got max_size {max_size!r}; expected more than size {size!r}")
-        if long > max_size:
-            short, long = int(max_size * short / long), max_size
-    return (short, long) if h <= w else (long, short)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ranvier.autograd import Tensor, no_grad, wrap
 from ranvier.autograd.memory import Array
-from ranvier.data.vision.images import pillow, pixels
+from ranvier.data.datasets.images import pillow
+from ranvier.data.vision.images import pixels
 
 __all__ = ["make_grid", "save_image"]
 

@@ -11,7 +11,6 @@ import numpy as np
 from ranvier.autograd.memory import Array
 from ranvier.data import Dataset
 from ranvier.data.datasets import images
-from ranvier.data.vision.images import pillow
 
 __all__ = ["DatasetFolder", "FakeData", "ImageFolder", "VisionDataset", "default_loader"]
 
@@ -94,7 +93,6 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 def default_loader(path: str) -> Any:
     """A file as a PIL image of mode RGB, upright (torchvision's ignores the EXIF orientation), of 16 bits the
     upper 8. Raises ValueError, naming it, if it is broken."""
-    pillow("ImageFolder")  # raises ImportError with the remedy
     return images.open_image("ImageFolder", path)
 
 

@@ -12,5 +12,4 @@ tensor([[[-1.,  1.]]])
 from ranvier.data.augment import Compose as Compose
 from ranvier.data.vision.images import InterpolationMode as InterpolationMode
 from ranvier.data.vision.transforms import functional as functional
-from ranvier.data.vision.transforms.chosen import *
-from ranvier.data.vision.transforms.fixed import *
+from ranvier.data.vision.transforms.classes import *

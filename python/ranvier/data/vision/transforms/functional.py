@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
 from ranvier.data import Normalize
+from ranvier.data.checks import pair
+from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import *
-from ranvier.data.vision.images import is_pil, of_pixels, pillow, pixels
+from ranvier.data.vision.images import floats, is_pil, of_pixels, pixels, rounded
 from ranvier.data.vision.transforms.geometry import *
 
 
@@ -247,36 +250,28 @@ rgb_to_grayscale = to_grayscale
 
 def gaussian_blur(img: Any, kernel_size: Any, sigma: Any = None) -> Any:
     """The image convolved with a Gaussian of odd size (x, y) and deviations (x, y); edges are reflected."""
-    sizes = [int(n) for n in (kernel_size if np.ndim(kernel_size) else [kernel_size])]
-    sizes = sizes * 2 if len(sizes) == 1 else sizes
-    if len(sizes) != 2 or any(size < 1 or size % 2 == 0 for size in sizes):
+    sizes = pair("gaussian_blur", "kernel_size", kernel_size)
+    if any(size % 2 == 0 for size in sizes):
         raise ValueError(f"[gaussian_blur] got kernel_size {kernel_size!r}; expected one or two odd numbers")
     if sigma is None:
         sigma = [0.15 * size + 0.35 for size in sizes]
-    sigmas = [float(sigma)] * 2 if isinstance(sigma, (int, float)) else [float(s) for s in sigma]
-    sigmas = sigmas * 2 if len(sigmas) == 1 else sigmas
-    if len(sigmas) != 2 or min(sigmas) <= 0:
+    sigmas = [float(s) for s in (sigma if np.ndim(sigma) else [sigma])]
+    if len(sigmas) not in (1, 2) or min(sigmas) <= 0:
         raise ValueError(f"[gaussian_blur] got sigma {sigma!r}; expected one or two numbers above 0")
     if is_pil(img):
         return to_pil_image(gaussian_blur(pil_to_tensor(img), sizes, sigmas), img.mode)
     x = pixels("gaussian_blur", img)
-    y = x if x.dtype.kind == "f" else x.astype(np.float32)
-    for axis, size, deviation in zip((-1, -2), sizes, sigmas, strict=True):
-        y = _blurred(y, axis, size, deviation)
-    return of_pixels(y if x.dtype.kind == "f" else np.rint(y).astype(x.dtype))
+    y = of_pixels(floats(x).reshape(-1, 1, *x.shape[-2:]))
+    half_x, half_y = (size // 2 for size in sizes)
+    across, down = (
+        _gauss(*each).astype(y.dtype) for each in zip(sizes, (sigmas[0], sigmas[-1]), strict=True)
+    )
+    y = nn.functional.pad(y, (half_x, half_x, half_y, half_y), "reflect")
+    y = nn.functional.conv2d(y, wrap(np.outer(down, across)[None, None]))
+    return rounded(y._array.reshape(x.shape), x.dtype)
 
 
-def _blurred(x: Array, axis: int, size: int, sigma: float) -> Array:
-    half = size // 2
-    if half >= x.shape[axis]:
-        raise ValueError(
-            f"[gaussian_blur] got kernel_size {size} for {x.shape[axis]} pixels; "
-            "expected less than twice as many"
-        )
-    at = np.arange(-half, half + 1) / sigma
-    taps = np.exp(-0.5 * at * at)
-    taps = (taps / taps.sum()).astype(x.dtype)
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = half, half
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, pads, mode="reflect"), size, axis=axis)
-    return windows @ taps
+def _gauss(size: int, sigma: float) -> Array:
+    at = np.arange(size) - size // 2
+    taps = np.exp(-0.5 * (at / sigma) ** 2)
+    return taps / taps.sum()

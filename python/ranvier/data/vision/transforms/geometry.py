@@ -1,30 +1,31 @@
-"""Flips, crops, pads and rotations of one image."""
+"""Flips, crops, pads, sizes and rotations of one image."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 import ranvier.kernels as kernels
-from ranvier.data.augment.geometry import inverse_affine
+from ranvier.autograd.memory import Array
+from ranvier.data.augment.geometry import MODES, inverse_affine
+from ranvier.data.checks import one_of, pair, sides
 from ranvier.data.vision.images import (
     CODES,
     InterpolationMode,
+    floats,
     is_pil,
     mode_of,
     of_pixels,
     pixels,
-    resize,
+    rounded,
     size_of,
 )
+from ranvier.nn.functional import grid_sample, interpolate
 
 __all__ = [
-    "center_crop", "crop", "hflip", "pad", "resized_crop", "rotate", "vflip",
+    "center_crop", "crop", "hflip", "pad", "resize", "resized_crop", "rotate", "vflip",
 ]  # fmt: skip
-
-MODES = "constant", "edge", "reflect", "symmetric"
 
 
 def hflip(img: Any) -> Any:
@@ -43,30 +44,16 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
         raise ValueError(f"[crop] got height {height} and width {width}; expected at least 0")
     if is_pil(img):
         return img.crop((left, top, left + width, top + height))
-    x = pixels("crop", img, 2)
-    h, w = x.shape[-2:]
-    y = np.zeros((*x.shape[:-2], height, width), x.dtype)
-    rows, columns = (
-        slice(max(at, 0), max(min(at + n, old), 0)) for at, n, old in ((top, height, h), (left, width, w))
-    )
-    part = x[..., rows, columns]
-    down, across = rows.start - top, columns.start - left
-    y[..., down : down + part.shape[-2], across : across + part.shape[-1]] = part
-    return of_pixels(y)
-
-
-def pair_of(name: str, size: Any) -> tuple[int, int]:
-    """(height, width) of a number or a sequence of one or two."""
-    both = [size] if isinstance(size, (int, np.integer)) else list(size)
-    both = both * 2 if len(both) == 1 else both
-    if len(both) != 2 or any(int(n) != n or n < 1 for n in both):
-        raise ValueError(f"[{name}] got size {size!r}; expected a count of pixels, or (height, width)")
-    return int(both[0]), int(both[1])
+    _, h, w = size_of("crop", img)
+    around = [max(n, 0) for n in (-left, -top, left + width - w, top + height - h)]
+    x = pad(img, around)._array if any(around) else pixels("crop", img, 2)
+    top, left = max(top, 0), max(left, 0)
+    return of_pixels(x[..., top : top + height, left : left + width])
 
 
 def center_crop(img: Any, output_size: Any) -> Any:
     """The centre of the image; smaller images are padded with 0."""
-    height, width = pair_of("center_crop", output_size)
+    height, width = pair("center_crop", "output_size", output_size)
     _, h, w = size_of("center_crop", img)
     across, down = max(width - w, 0), max(height - h, 0)
     if across or down:
@@ -89,13 +76,63 @@ def resized_crop(
     return resize(crop(img, top, left, height, width), size, interpolation, antialias=antialias)
 
 
-def sides(padding: Any) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of a number, (across, down) or all four."""
-    widths = [int(n) for n in (padding if np.ndim(padding) else [padding])]
-    if len(widths) not in (1, 2, 4) or min(widths) < 0:
-        raise ValueError(f"[pad] got padding {padding!r}; expected 1, 2 or 4 counts of pixels")
-    left, top, right, bottom = widths * (4 // len(widths))
-    return left, top, right, bottom
+def resize(
+    img: Any,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
+    max_size: int | None = None,
+    antialias: bool | None = True,
+) -> Any:
+    """The image at another size.
+
+    Args:
+        size: (height, width), or a number for the shorter side; the other one keeps the proportions.
+        interpolation: "nearest", "bilinear", "bicubic" ...; Tensors have these three.
+        max_size: the most pixels of the longer side, if `size` is a number.
+        antialias: of Tensors, smooth before shrinking; PIL images always are.
+
+    Raises ValueError: another size or interpolation.
+    """
+    mode = mode_of("resize", interpolation)
+    _, h, w = size_of("resize", img)
+    height, width = output_size(size, h, w, max_size)
+    if (height, width) == (h, w):
+        return img
+    if is_pil(img):
+        return img.resize((width, height), CODES[mode])
+    if mode not in ("nearest", "nearest-exact", "bilinear", "bicubic"):
+        raise ValueError(
+            f"[resize] got interpolation {mode!r} for a Tensor; expected nearest, bilinear or bicubic"
+        )
+    x = pixels("resize", img)
+    if mode.startswith("nearest"):  # torchvision's places are rounded in float32
+        half = np.float32(0.5 * (mode == "nearest-exact"))
+        rows, columns = (
+            np.minimum((np.arange(n, dtype=np.float32) + half) * (np.float32(old) / np.float32(n)), old - 1)
+            for n, old in ((height, h), (width, w))
+        )
+        return of_pixels(x[..., rows.astype(np.int64)[:, None], columns.astype(np.int64)])
+    planes = of_pixels(floats(x).reshape(-1, 1, h, w))
+    y = interpolate(planes, (height, width), mode=mode, antialias=bool(antialias))
+    return rounded(y._array.reshape(*x.shape[:-2], height, width), x.dtype)
+
+
+def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
+    """Height and width of an image of (h, w) resized."""
+    height, width = pair("resize", "size", size)
+    if np.size(size) == 2:
+        if max_size is not None:
+            raise ValueError(
+                f"[resize] got max_size {max_size!r} with size {size!r}; expected one number as size"
+            )
+        return height, width
+    short, long = height, int(height * max(h, w) / min(h, w))
+    if max_size is not None:
+        if max_size <= short:
+            raise ValueError(f"[resize] got max_size {max_size!r}; expected more than size {size!r}")
+        if long > max_size:
+            short, long = int(max_size * short / long), max_size
+    return (short, long) if h <= w else (long, short)
 
 
 def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
@@ -106,17 +143,15 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
         fill: their value, or one for each channel, if padding_mode is "constant".
         padding_mode: "constant", "edge", "reflect" (the image flipped without its edge) or "symmetric".
     """
-    if padding_mode not in MODES:
-        raise ValueError(f"[pad] got padding_mode {padding_mode!r}; expected one of {', '.join(MODES)}")
-    left, top, right, bottom = sides(padding)
+    mode: Any = one_of("pad", "padding_mode", padding_mode, MODES)
+    left, top, right, bottom = sides("pad", padding)
     if is_pil(img):
         from PIL import Image, ImageOps
 
-        if padding_mode == "constant":
+        if mode == "constant":
             return ImageOps.expand(img, (left, top, right, bottom), colour(img, fill))
         x = np.asarray(img)
-        widths = [(top, bottom), (left, right)] + [(0, 0)] * (x.ndim - 2)
-        y = np.pad(x, widths, mode=padding_mode)  # type: ignore[call-overload]
+        y = np.pad(x, [(top, bottom), (left, right)] + [(0, 0)] * (x.ndim - 2), mode=mode)
         out = Image.fromarray(y)
         if out.mode != img.mode:  # CMYK, P ..., of whose pixels NumPy sees bytes
             out = Image.frombytes(img.mode, out.size, y.tobytes())
@@ -126,8 +161,8 @@ def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -
         return out
     x = pixels("pad", img, 2)
     widths = [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)]
-    if padding_mode != "constant":
-        return of_pixels(np.pad(x, widths, mode=padding_mode))  # type: ignore[call-overload]
+    if mode != "constant":
+        return of_pixels(np.pad(x, widths, mode=mode))
     y = np.empty([n + sum(around) for n, around in zip(x.shape, widths, strict=True)], x.dtype)
     fills = np.asarray(fill, x.dtype)
     y[...] = fills.reshape(-1, 1, 1) if fills.size > 1 else fills.reshape(())
@@ -187,58 +222,42 @@ def rotate(
     none, one = np.zeros(1), np.ones(1)
     with np.errstate(all="ignore"):
         middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
-        matrix = inverse_affine(x, -angle * one, (none, none), one, [none, none], middle)
+        matrix = inverse_affine(x, -angle * one, (none, none), one, [none, none], middle).reshape(2, 3)
         finite = np.isfinite(matrix.astype(np.float32)).all()
     if not finite:
         raise ValueError(
             f"[rotate] got center {center!r} and angle {angle}; expected (x, y) and finite numbers"
         )
     rows, columns = _expanded(matrix, h, w) if expand else (h, w)
-    images = x.reshape(math.prod(x.shape[:-3]), c, h, w)
-    if mode == "nearest":
-        y = _nearest(images, matrix, rows, columns, fills)
-    else:
-        y = _bilinear(images, matrix, rows, columns, None if fill is None else fills)
-    return of_pixels(y.reshape(*x.shape[:-2], rows, columns))
+    if not x.size:
+        return of_pixels(np.zeros((*x.shape[:-2], rows, columns), x.dtype))
+    planes = floats(x).reshape(-1, h, w)
+    planes = np.append(planes, np.ones_like(planes[:1]), 0)  # the last one tells what is inside
+    grid = _grid(matrix.astype(planes.dtype), (h, w), (rows, columns))
+    moved = grid_sample(of_pixels(planes[None]), of_pixels(grid), mode, align_corners=False)._array[0]
+    y, inside = moved[:-1].reshape(*x.shape[:-2], rows, columns), moved[-1]
+    if fill is not None and mode == "nearest":
+        y = np.where(inside > 0, y, fills)
+    elif fill is not None:
+        y = y * inside + (1 - inside) * fills.astype(y.dtype)
+    return rounded(y, x.dtype)
 
 
-def _expanded(matrix: Any, h: int, w: int) -> tuple[int, int]:
+def _expanded(matrix: Array, h: int, w: int) -> tuple[int, int]:
     """Height and width of the box around the turned image, in float32 and to 1e-4 as in torchvision."""
     corners = np.array([[sx * w / 2, sy * h / 2, 1.0] for sx in (-1, 1) for sy in (-1, 1)], np.float32)
-    places = corners @ matrix.reshape(2, 3).T.astype(np.float32)
-    sides = (side + np.array([w / 2, h / 2], np.float32) for side in (places.max(0), places.min(0)))
-    high, low = (np.trunc(side / 1e-4) * 1e-4 for side in sides)
+    places = corners @ matrix.T.astype(np.float32)
+    ends = (side + np.array([w / 2, h / 2], np.float32) for side in (places.max(0), places.min(0)))
+    high, low = (np.trunc(side / 1e-4) * 1e-4 for side in ends)
     columns, rows = (np.ceil(high) - np.floor(low)).astype(int).tolist()
     return rows, columns
 
 
-def _nearest(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> Any:
-    """With coordinates in [-1, 1] as `grid_sample` has them: places half way between pixels round alike."""
-    h, w = images.shape[2:]
-    kind = np.float64 if images.dtype == np.float64 else np.float32
-    grid = np.ones((rows, columns, 3), kind)
+def _grid(matrix: Array, old: tuple[int, int], new: tuple[int, int]) -> Array:
+    """(1, rows, columns, 2): where each pixel of the result is in the image, in [-1, 1]."""
+    (h, w), (rows, columns) = old, new
+    grid = np.ones((rows, columns, 3), matrix.dtype)
     grid[..., 0] = np.arange(columns) - (columns - 1) / 2
     grid[..., 1] = np.arange(rows)[:, None] - (rows - 1) / 2
-    scaled = matrix.reshape(2, 3).astype(kind).T / np.array([max(w, 1) / 2, max(h, 1) / 2], kind)
-    across, down = kernels.matmul(grid.reshape(-1, 3), scaled).T.reshape(2, rows, columns) + kind(1)
-    j, i = (np.rint(at * kind(n / 2) - kind(0.5)) for at, n in ((across, w), (down, h)))
-    inside = (i >= 0) & (i < h) & (j >= 0) & (j < w)
-    at = np.where(inside, i * w + j, 0).astype(np.int64)
-    y = images.reshape(*images.shape[:2], h * w).take(at, 2)
-    fills = fills if images.dtype.kind == "f" else np.rint(fills)
-    return np.where(inside, y, fills.astype(y.dtype))
-
-
-def _bilinear(images: Any, matrix: Any, rows: int, columns: int, fills: Any) -> Any:
-    h, w = images.shape[2:]
-    m = matrix.reshape(2, 3).copy()
-    m[:, 2] += np.array([w - 1, h - 1]) / 2 - m[:, :2] @ (np.array([columns - 1, rows - 1]) / 2)
-    places = np.repeat(m.reshape(1, 6), len(images), 0)
-    real = images if images.dtype in (np.float32, np.float64) else images.astype(np.float32)
-    if fills is not None:
-        real = np.append(real, np.ones_like(real[:, :1]), 1)
-    y = kernels.affine_images(real, places, height=rows, width=columns)
-    if fills is not None:
-        y, share = y[:, :-1], y[:, -1:]
-        y = y * share + (1 - share) * fills.astype(y.dtype)
-    return (y if images.dtype.kind == "f" else np.rint(y)).astype(images.dtype, copy=False)
+    scaled = matrix.T / np.array([w / 2, h / 2], matrix.dtype)
+    return kernels.matmul(grid.reshape(-1, 3), scaled).reshape(1, rows, columns, 2)

@@ -1,0 +1,57 @@
+"""Checks of arguments: names, counts of pixels, ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ranvier.autograd.errors import whole
+
+__all__: list[str] = []
+
+
+def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
+    """`value` if it is one of the names, else the error of `name` about `argument`."""
+    if value not in names:
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
+    return str(value)
+
+
+def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:
+    """Counts of pixels, (height, width): of one number or a sequence of one for both, or of two."""
+    counts = _counts(name, argument, value, least)
+    if len(counts) > 2:
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected a count of pixels, or (height, width)")
+    return counts[0], counts[-1]
+
+
+def sides(name: str, padding: Any) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of a number, (across, down) or all four."""
+    counts = _counts(name, "padding", padding, 0)
+    if len(counts) not in (1, 2, 4):
+        raise ValueError(f"[{name}] got padding {padding!r}; expected 1, 2 or 4 counts of pixels")
+    left, top, right, bottom = counts * (4 // len(counts))
+    return left, top, right, bottom
+
+
+def _counts(name: str, argument: str, value: Any, least: int) -> tuple[int, ...]:
+    counts = tuple(whole(name, argument, n) for n in (value if np.ndim(value) else (value,)))
+    if min(counts, default=-1) < least:
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected at least {least}")
+    return counts
+
+
+def span(name: str, argument: str, value: Any, symmetric: bool = False) -> tuple[float, float]:
+    """A pair (low, high); with `symmetric`, one number means (-number, number)."""
+    if symmetric and isinstance(value, (int, float, np.integer, np.floating)):
+        if not value >= 0:
+            raise ValueError(f"[{name}] got {argument} {value!r}; expected at least 0, or a pair")
+        return -float(value), float(value)
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"[{name}] got {argument} {value!r}; expected {'a number or ' * symmetric}a pair")
+    low, high = float(value[0]), float(value[1])
+    if not (np.isfinite([low, high]).all() and low <= high):
+        raise ValueError(f"[{name}] got {argument} {value!r}; expected (low, high)")
+    return low, high
