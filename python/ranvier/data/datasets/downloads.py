@@ -16,6 +16,7 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ FASHION_MNIST_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 
 Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
-_PARTS = ("train", "t10k")
+PARTS = ("train", "t10k")
 
 
 def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Part]:
@@ -188,7 +189,7 @@ def load_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[Part, Pa
     >>> from ranvier.data.datasets import load_mnist
     >>> load_mnist("no/such/folder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    FileNotFoundError: [load_mnist] no folder 'no/such/folder'; expected one with the four files ...
+    FileNotFoundError: [load_mnist] no folder 'no/such/folder' with train-images-idx3-ubyte, ...
     """
     return _load("mnist", data_dir)
 
@@ -207,45 +208,51 @@ def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[
     'Ankle boot'
     >>> load_fashion_mnist("no/such/folder")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    FileNotFoundError: [load_fashion_mnist] no folder 'no/such/folder'; expected one with the four files ...
+    FileNotFoundError: [load_fashion_mnist] no folder 'no/such/folder' with train-images-idx3-ubyte, ...
     """
     return _load("fashion_mnist", data_dir)
 
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
-    files = [f"{part}-{kind}-ubyte" for part in _PARTS for kind in ("images-idx3", "labels-idx1")]
     folder = fetch(name) if data_dir is None else Path(data_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"[load_{name}] no folder '{folder}'; expected one with the four files {', '.join(files)}"
-        )
-    places = [next(filter(Path.is_file, (folder / file, folder / f"{file}.gz")), None) for file in files]
-    paths = [path for path in places if path is not None]
+    train, test = (_scaled(*read_mnist(f"load_{name}", folder, part)) for part in PARTS)
+    return train, test
+
+
+def _scaled(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Part:
+    x = images[:, None].astype(np.float32)  # (n, c, h, w)
+    x /= np.float32(255)
+    return x, labels
+
+
+def mnist_files(folder: Path, parts: Sequence[str] = PARTS) -> dict[str, Path | None]:
+    """The images and labels of each part: for each name the file, plain or gzipped; None if it is missing."""
+    names = [f"{part}-{kind}-ubyte" for part in parts for kind in ("images-idx3", "labels-idx1")]
+    return {name: next(filter(Path.is_file, (folder / name, folder / f"{name}.gz")), None) for name in names}
+
+
+def read_mnist(
+    name: str, folder: Path, part: str, remedy: str = ""
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images (n, 28, 28) and labels (n,) of "train" or "t10k"; errors are those of `name`."""
+    files = mnist_files(folder, (part,))
+    paths = [path for path in files.values() if path is not None]
     if len(paths) < len(files):
-        missing = [file for file, path in zip(files, places, strict=True) if path is None]
-        raise FileNotFoundError(
-            f"[load_{name}] '{folder}' lacks {', '.join(missing)}; expected the four files "
-            f"{', '.join(files)}, each plain or as .gz"
-        )
-    return _mnist(name, *paths[:2]), _mnist(name, *paths[2:])
-
-
-def _mnist(name: str, images_path: Path, labels_path: Path) -> Part:
-    images, labels = read_idx(images_path), read_idx(labels_path)
-    wanted = (images_path, images, 3, "(n, 28, 28)"), (labels_path, labels, 1, "(n,)")
+        there = f"'{folder}' lacks" if folder.is_dir() else f"no folder '{folder}' with"
+        missing = ", ".join(file for file, path in files.items() if path is None)
+        raise FileNotFoundError(f"[{name}] {there} {missing}, plain or as .gz{remedy}")
+    images, labels = map(read_idx, paths)
+    wanted = (paths[0], images, 3, "(n, 28, 28)"), (paths[1], labels, 1, "(n,)")
     for path, values, ndim, shape in wanted:
         if values.ndim != ndim or values.dtype != np.uint8:
             raise ValueError(
-                f"[load_{name}] '{path}' holds {values.dtype} values of shape {values.shape}; "
+                f"[{name}] '{path}' holds {values.dtype} values of shape {values.shape}; "
                 f"expected uint8 of shape {shape}"
             )
     if len(images) != len(labels):
         raise ValueError(
-            f"[load_{name}] '{images_path}' holds {len(images)} images and "
-            f"'{labels_path}' {len(labels)} labels"
+            f"[{name}] '{paths[0]}' holds {len(images)} images and '{paths[1]}' {len(labels)} labels"
         )
     if len(labels) and labels.max() > 9:
-        raise ValueError(f"[load_{name}] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
-    x = images[:, None].astype(np.float32)  # (n, c, h, w)
-    x /= np.float32(255)
-    return x, labels.astype(np.int64)
+        raise ValueError(f"[{name}] '{paths[1]}' holds label {labels.max()}; expected 0 to 9")
+    return images, labels.astype(np.int64)

@@ -16,14 +16,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ranvier.autograd import wrap
-from ranvier.data.datasets import FASHION_MNIST_CLASSES, read_idx
-from ranvier.data.datasets.downloads import Source, fetch
+from ranvier.data.datasets import FASHION_MNIST_CLASSES
+from ranvier.data.datasets.downloads import PARTS, Source, fetch, mnist_files, read_mnist
 from ranvier.data.vision.datasets.folder import Function, VisionDataset, as_item
 
 __all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST"]
 
 _NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-KINDS = "images-idx3", "labels-idx1"
 
 
 class _Archive(VisionDataset):
@@ -69,16 +68,12 @@ class MNIST(_Archive):
     _source = "mnist"
 
     def _load(self, download: bool) -> None:
-        if download and not all(self._file(part, kind) for part in ("train", "t10k") for kind in KINDS):
-            fetch(self._source, Path(self.raw_folder))
-        part = "train" if self.train else "t10k"
-        images, labels = (self._read(part, kind) for kind in KINDS)
-        if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or images.dtype != np.uint8:
-            raise ValueError(
-                f"[{type(self).__name__}] '{self.raw_folder}' has images of shape {images.shape} and "
-                f"labels of shape {labels.shape}; expected (n, 28, 28) and (n,) bytes"
-            )
-        self.data, self.targets = wrap(images), wrap(labels.astype(np.int64))
+        folder = Path(self.raw_folder)
+        if download and None in mnist_files(folder).values():
+            fetch(self._source, folder)
+        part = PARTS[0 if self.train else 1]
+        content = read_mnist(type(self).__name__, folder, part, "; use download=True")
+        self.data, self.targets = map(wrap, content)
 
     @property
     def raw_folder(self) -> str:
@@ -97,19 +92,6 @@ class MNIST(_Archive):
         return self.targets
 
     test_data, test_labels = train_data, train_labels
-
-    def _file(self, part: str, kind: str) -> Path | None:
-        plain = Path(self.raw_folder, f"{part}-{kind}-ubyte")
-        return next(filter(Path.is_file, (plain, Path(f"{plain}.gz"))), None)
-
-    def _read(self, part: str, kind: str) -> Any:
-        path = self._file(part, kind)
-        if path is None:
-            raise FileNotFoundError(
-                f"[{type(self).__name__}] '{self.raw_folder}' lacks {part}-{kind}-ubyte, plain or as .gz; "
-                "use download=True"
-            )
-        return read_idx(path)
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         return self.changed(as_item(self.data._array[index]), int(self.targets._array[index]))

@@ -4,7 +4,7 @@ stream."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,13 +23,60 @@ __all__ = [
     "RandomRotation", "RandomVerticalFlip", "Resize", "ToPILImage", "ToTensor",
 ]  # fmt: skip
 
-BILINEAR = InterpolationMode.BILINEAR
+
+def _factors(name: str, key: str, value: Any) -> tuple[float, float]:
+    low, high = span(name, key, value, symmetric=True)
+    if isinstance(value, (int, float)):
+        low, high = max(0.0, 1.0 + low), 1.0 + high
+    if low < 0:
+        raise ValueError(f"[{name}] got {key} {value!r}; expected factors of at least 0")
+    return low, high
+
+
+def _above_0(name: str, key: str, value: Any) -> tuple[float, float]:
+    low, high = span(name, key, value)
+    if low <= 0:
+        raise ValueError(f"[{name}] got {key} {value!r}; expected numbers above 0")
+    return low, high
+
+
+def _hue(name: str, key: str, value: Any) -> tuple[float, float]:
+    low, high = span(name, key, value, symmetric=True)
+    if low < -0.5 or high > 0.5:
+        raise ValueError(f"[{name}] got {key} {value!r}; expected -0.5 to 0.5")
+    return low, high
+
+
+def _padding(name: str, key: str, value: Any) -> Any:
+    if value is not None:
+        sides(name, value)
+    return value
+
+
+# what a setting is kept as, by its name
+KEPT_AS: dict[str, Callable[[str, str, Any], Any]] = {
+    "size": pair,
+    "padding": _padding,
+    "interpolation": lambda name, key, value: InterpolationMode(mode_of(name, value)),
+    "p": lambda name, key, value: number(name, key, value, 0.0, 1.0),
+    "degrees": lambda name, key, value: span(name, key, value, symmetric=True),
+    "scale": _above_0,
+    "ratio": _above_0,
+    "sigma": lambda name, key, value: span(
+        name, key, (value, value) if isinstance(value, (int, float)) else value
+    ),
+    "brightness": _factors,
+    "contrast": _factors,
+    "saturation": _factors,
+    "hue": _hue,
+    "lambd": require_function,
+}
 
 
 class Transform(OneOp):
     """The base class: its text has the constructor's arguments. A call changes no array into a Tensor.
 
-    `of`: a function of an image, whose other arguments are the constructor's; `_set` checks them.
+    `of`: a function of an image, whose other arguments are the constructor's.
     """
 
     _of: ClassVar[Callable[..., Any]]
@@ -43,6 +90,11 @@ class Transform(OneOp):
         if of is not None:
             cls._of = staticmethod(of)
             cls._declare(list(signature(of).parameters.values())[1:])
+
+    def _set(self, settings: dict[str, Any]) -> None:
+        for key, value in settings.items():
+            kept = KEPT_AS[key](type(self).__name__, key, value) if key in KEPT_AS else value
+            setattr(self, key, kept)
 
     def __call__(self, img: Any) -> Any:
         return self.forward(img)
@@ -82,24 +134,17 @@ class Resize(Transform, of=F.resize):
     """`functional.resize`."""
 
     def _set(self, settings: dict[str, Any]) -> None:
+        self.size = settings.pop("size")  # a number is the shorter side
+        output_size(self.size, 1, 1, settings["max_size"])
         super()._set(settings)
-        output_size(self.size, 1, 1, self.max_size)
-        mode_of("Resize", self.interpolation)
 
 
 class CenterCrop(Transform, of=lambda img, size: F.center_crop(img, size)):
     """`functional.center_crop`."""
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        self.size = pair("CenterCrop", "size", settings["size"])
-
 
 class Pad(Transform, of=F.pad):
     """`functional.pad`."""
-
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
-        sides("Pad", self.padding)
 
 
 class Grayscale(Transform, of=F.to_grayscale):
@@ -109,57 +154,31 @@ class Grayscale(Transform, of=F.to_grayscale):
 class Lambda(Transform, of=lambda img, lambd: lambd(img)):
     """A function as a transform."""
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        self.lambd = require_function("Lambda", "lambd", settings["lambd"])
+
+def _applied(img: Any, transforms: Any, p: float = 0.5) -> Any:
+    for step in transforms if generator().random() < p else ():
+        img = step(img)
+    return img
 
 
-class _WithProbability(Transform):
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__()
-        self.p = number(type(self).__name__, "p", p, 0.0, 1.0)
-
-    def forward(self, img: Any) -> Any:
-        return self.changed(img) if generator().random() < self.p else img
-
-    def changed(self, img: Any) -> Any:
-        raise NotImplementedError
+def _gray(img: Any) -> Any:
+    return F.to_grayscale(img, size_of("RandomGrayscale", img)[0])
 
 
-class RandomHorizontalFlip(_WithProbability):
-    """Left and right exchanged, with probability p."""
-
-    def changed(self, img: Any) -> Any:
-        return F.hflip(img)
-
-
-class RandomVerticalFlip(_WithProbability):
-    """Top and bottom exchanged, with probability p."""
-
-    def changed(self, img: Any) -> Any:
-        return F.vflip(img)
-
-
-class RandomGrayscale(_WithProbability):
-    """Gray, in as many channels as before, with probability p."""
-
-    def __init__(self, p: float = 0.1) -> None:
-        super().__init__(p)
-
-    def changed(self, img: Any) -> Any:
-        return F.to_grayscale(img, size_of("RandomGrayscale", img)[0])
-
-
-class RandomApply(_WithProbability):
+class RandomApply(Transform, of=_applied):
     """All of the transforms, with probability p."""
 
-    def __init__(self, transforms: Sequence[Any], p: float = 0.5) -> None:
-        super().__init__(p)
-        self.transforms = list(transforms)
 
-    def changed(self, img: Any) -> Any:
-        for step in self.transforms:
-            img = step(img)
-        return img
+class RandomHorizontalFlip(Transform, of=lambda img, p=0.5: _applied(img, [F.hflip], p)):
+    """Left and right exchanged, with probability p."""
+
+
+class RandomVerticalFlip(Transform, of=lambda img, p=0.5: _applied(img, [F.vflip], p)):
+    """Top and bottom exchanged, with probability p."""
+
+
+class RandomGrayscale(Transform, of=lambda img, p=0.1: _applied(img, [_gray], p)):
+    """Gray, in as many channels as before, with probability p."""
 
 
 def _cropped(
@@ -196,16 +215,13 @@ class RandomCrop(Transform, of=_cropped):
     Raises ValueError: images smaller than the box.
     """
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings | {"size": pair("RandomCrop", "size", settings["size"])})
-
 
 def _resized_part(
     img: Any,
     size: Any,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    interpolation: Any = BILINEAR,
+    interpolation: Any = InterpolationMode.BILINEAR,
     antialias: bool | None = True,
 ) -> Any:
     _, h, w = size_of("RandomResizedCrop", img)
@@ -238,15 +254,6 @@ class RandomResizedCrop(Transform, of=_resized_part):
     Source: C. Szegedy et al., "Going deeper with convolutions", 2015.
     """
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
-        name, scale, ratio = "RandomResizedCrop", settings["scale"], settings["ratio"]
-        self.size = pair(name, "size", settings["size"])
-        self.scale, self.ratio = span(name, "scale", scale), span(name, "ratio", ratio)
-        if min(self.scale[0], self.ratio[0]) <= 0:
-            raise ValueError(f"[{name}] got scale {scale!r} and ratio {ratio!r}; expected numbers above 0")
-        mode_of(name, self.interpolation)
-
 
 def _turned(
     img: Any,
@@ -261,11 +268,6 @@ def _turned(
 
 class RandomRotation(Transform, of=_turned):
     """`functional.rotate` by a random angle of the range `degrees`; one number means (-degrees, degrees)."""
-
-    def _set(self, settings: dict[str, Any]) -> None:
-        super()._set(settings)
-        self.degrees = span("RandomRotation", "degrees", settings["degrees"], symmetric=True)
-        mode_of("RandomRotation", self.interpolation)
 
 
 def _jittered(img: Any, brightness: Any = 0, contrast: Any = 0, saturation: Any = 0, hue: Any = 0) -> Any:
@@ -289,19 +291,6 @@ class ColorJitter(Transform, of=_jittered):
     Args: each a range of factors, or a number v for max(0, 1 - v) to 1 + v; of hue -v to v, at most 0.5.
     """
 
-    def _set(self, settings: dict[str, Any]) -> None:
-        for name in ("brightness", "contrast", "saturation"):
-            value = settings[name]
-            low, high = span("ColorJitter", name, value, symmetric=True)
-            if isinstance(value, (int, float)):
-                low, high = max(0.0, 1.0 + low), 1.0 + high
-            if low < 0:
-                raise ValueError(f"[ColorJitter] got {name} {value!r}; expected factors of at least 0")
-            setattr(self, name, (low, high))
-        self.hue = span("ColorJitter", "hue", settings["hue"], symmetric=True)
-        if max(map(abs, self.hue)) > 0.5:
-            raise ValueError(f"[ColorJitter] got hue {settings['hue']!r}; expected -0.5 to 0.5")
-
 
 def _blurred(img: Any, kernel_size: Any, sigma: Any = (0.1, 2.0)) -> Any:
     return F.gaussian_blur(img, kernel_size, generator().uniform(*sigma))
@@ -309,8 +298,3 @@ def _blurred(img: Any, kernel_size: Any, sigma: Any = (0.1, 2.0)) -> Any:
 
 class GaussianBlur(Transform, of=_blurred):
     """`functional.gaussian_blur` with a random deviation of the range sigma."""
-
-    def _set(self, settings: dict[str, Any]) -> None:
-        sigma = settings["sigma"]
-        both = (sigma, sigma) if isinstance(sigma, (int, float)) else sigma
-        super()._set(settings | {"sigma": span("GaussianBlur", "sigma", both)})
