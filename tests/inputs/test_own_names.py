@@ -241,7 +241,8 @@ DISTRIBUTIONS: dict[str, Any] = {
 }  # fmt: skip
 DATA: dict[str, Any] = {
     **{name: {"data_source": [1, 2, 3]} for name in ("RandomSampler", "SequentialSampler")},
-    "BatchSampler": {"sampler": [0, 1, 2], "batch_size": 2, "drop_last": False}, "Compose": {"steps": []},
+    "BatchSampler": {"sampler": [0, 1, 2], "batch_size": 2, "drop_last": False},
+    "Compose": {"transforms": []},
     "ConcatDataset": {"datasets": [[1, 2], [3]]}, "DataLoader": {"dataset": [1, 2, 3]},
     "DistributedSampler": {"dataset": [1, 2, 3], "num_replicas": 2, "rank": 1},
     "Subset": {"dataset": [1, 2, 3], "indices": [0]},

@@ -283,10 +283,10 @@ def _table(
         steps.fit(splits[0][0])
     embedded = [] if encoder is None else encoder.embedded
     if embedded:  # class indices stay as they are
-        scale = steps.steps[-1]
+        scale = steps.transforms[-1]
         scale.mean[-len(embedded) :], scale.std[-len(embedded) :] = 0, 1
     train, valid, test = ((steps.transform(x).astype("float32"), y) for x, y in splits)
-    return Problem(name, train, valid, test, names, steps.steps, columns, embedded=embedded)
+    return Problem(name, train, valid, test, names, steps.transforms, columns, embedded=embedded)
 
 
 def _parts(x: Any, y: Any, seed: int, classes: bool, test: Part | None = None) -> tuple[Part, Part, Part]:

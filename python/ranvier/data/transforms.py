@@ -203,6 +203,8 @@ class TableEncoder:
 class Compose:
     """Several transforms, one after another; a plain function among them has nothing to fit and no inverse.
 
+    With one that mixes labels (`augment.Mixup`), a call takes and returns images and labels.
+
     Raises:
         TypeError: a step that is neither; `inverse_transform` or `config` with a plain function among the
             steps.
@@ -215,13 +217,29 @@ class Compose:
     ([[-1.0], [1.0]], [[0.0], [255.0]])
     """
 
-    def __init__(self, steps: Sequence[Any]) -> None:
-        self.steps = list(steps)
-        for step in self.steps:
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        self.transforms = list(transforms)
+        for step in self.transforms:
             if not (hasattr(step, "transform") or callable(step)):
                 raise TypeError(
                     f"[Compose] got a step of type {type(step).__name__}; expected a transform or a function"
                 )
+
+    @property
+    def mixes_labels(self) -> bool:
+        return any(getattr(step, "mixes_labels", False) for step in self.transforms)
+
+    def __call__(self, x: Any, *labels: Any) -> Any:
+        if self.mixes_labels and len(labels) != 1:
+            raise ValueError("[Compose] got images without labels to mix; expected (images, labels)")
+        for step in self.transforms:
+            if getattr(step, "mixes_labels", False):
+                x, *labels = step(x, *labels)
+            else:
+                x = _applied(step, x)
+        return (x, *labels) if labels else x
+
+    transform = __call__
 
     def fit(self, x: npt.ArrayLike) -> Compose:
         """Fit each step to what the steps before it make of `x`; returns self.
@@ -233,22 +251,15 @@ class Compose:
 
     def fit_transform(self, x: Any) -> Any:
         """`fit(x)`, then `transform(x)`."""
-        for step in self.steps:
+        for step in self.transforms:
             if hasattr(step, "fit") and not getattr(step, "given", False):
                 step.fit(x)
-            x = _apply(step, x)
+            x = _applied(step, x)
         return x
-
-    def transform(self, x: Any) -> Any:
-        for step in self.steps:
-            x = _apply(step, x)
-        return x
-
-    __call__ = transform
 
     def inverse_transform(self, y: Any) -> Any:
         """The steps' inverses, the last one first."""
-        for step in reversed(self.steps):
+        for step in reversed(self.transforms):
             if not hasattr(step, "inverse_transform"):
                 raise TypeError(f"[Compose.inverse_transform] got a step without inverse: {_name(step)}")
             y = step.inverse_transform(y)
@@ -256,17 +267,17 @@ class Compose:
 
     def config(self) -> dict[str, Any]:
         """The steps' configs, by name."""
-        for step in self.steps:
+        for step in self.transforms:
             if not hasattr(step, "config"):
                 raise TypeError(f"[Compose.config] got a step that cannot be saved: {_name(step)}")
-        return {"steps": [{"transform": type(step).__name__, **step.config()} for step in self.steps]}
+        return {"steps": [{"transform": type(step).__name__, **step.config()} for step in self.transforms]}
 
     def __repr__(self) -> str:
-        return f"Compose([{', '.join(map(repr, self.steps))}])"
+        return f"Compose([{', '.join(map(repr, self.transforms))}])"
 
 
-def _apply(step: Any, x: Any) -> Any:
-    return step.transform(x) if hasattr(step, "transform") else step(x)
+def _applied(step: Any, x: Any) -> Any:
+    return step(x) if callable(step) else step.transform(x)
 
 
 def _name(step: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import ranvier._core as _core
 from ranvier.autograd.memory import Array
 from ranvier.autograd.random import fresh_key
 from ranvier.data.dataset import like, raw
+from ranvier.data.transforms import Compose
 
 __all__ = ["Augmentation", "Compose"]
 
@@ -45,40 +45,6 @@ class Augmentation:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.options().items())})"
-
-
-class Compose:
-    """Several augmentations in sequence; functions of a batch of images are allowed too.
-
-    With one that mixes labels (Mixup, CutMix), it takes and returns images and labels.
-
-    >>> from ranvier.data import augment
-    >>> augment.Compose([augment.RandomHorizontalFlip(p=0.5), augment.CenterCrop(2)])
-    Compose([RandomHorizontalFlip(p=0.5), CenterCrop(size=(2, 2))])
-    """
-
-    def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
-        self.transforms = list(transforms)
-        for step in self.transforms:
-            if not callable(step):
-                raise TypeError(f"[Compose] got a step of type {type(step).__name__}; expected a function")
-
-    @property
-    def mixes_labels(self) -> bool:
-        return any(getattr(step, "mixes_labels", False) for step in self.transforms)
-
-    def __call__(self, images: Any, *labels: Any) -> Any:
-        if self.mixes_labels and len(labels) != 1:
-            raise ValueError("[Compose] got images without labels to mix; expected (images, labels)")
-        for step in self.transforms:
-            if getattr(step, "mixes_labels", False):
-                images, *labels = step(images, *labels)
-            else:
-                images = step(images)
-        return (images, *labels) if labels else images
-
-    def __repr__(self) -> str:
-        return f"Compose([{', '.join(map(repr, self.transforms))}])"
 
 
 def require_images(name: str, images: Any) -> Array:
