@@ -153,7 +153,7 @@ def test_version(capsys):
         (["train", "digits", "--epochs", "many"], "argument --epochs: invalid whole number value: 'many'"),
         (["train", "digits", "--batch-size", "-4"], "argument --batch-size: -4 is not at least 1"),
         (["train", "digits", "--batch-size", "all"], "invalid whole number value: 'all'"),
-        (["train", "digits", "--momentum", "1"], "argument --momentum: 1 is not in 0 to 1"),
+        (["train", "digits", "--momentum", "1"], "argument --momentum: 1 is not below 1"),
         (["train", "digits", "--limit", "0"], "argument --limit: 0 is not at least 1"),
         (["train", "digits", "--lr", "nan"], "argument --lr: nan is not above 0"),
         (["train", "digits", "--lr", "0"], "argument --lr: 0 is not above 0"),

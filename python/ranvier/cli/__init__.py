@@ -1,19 +1,21 @@
-"""The command line: `ranvier train digits`, `ranvier config` ..., with a file for each command.
+"""The command line: `ranvier train digits`, `ranvier config` ..., with a file for each large command.
 
 What only some commands need of the library is imported when they run, so that help and errors appear at once.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 
-from ranvier.cli import config, evaluate, export, predict, summary, train
-from ranvier.cli.arguments import Interrupted, Mistake, Parser
+from ranvier.cli import evaluate, models, predict, train
+from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command
 from ranvier.cli.ranks import end_job
+from ranvier.config import show_config
 from ranvier.version import __version__
 
 __all__ = ["main"]
@@ -53,6 +55,19 @@ def _parser() -> Parser:
     parser = Parser(prog="ranvier", description="Neural networks, fast on a CPU.")
     parser.add_argument("--version", action="version", version=f"ranvier {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (train, evaluate, predict, summary, export, config):
+    for command in (train, evaluate, predict, models):
         command.add(commands)
+    add_command(
+        commands,
+        _config,
+        "config",
+        "print ISA level, threads and versions",
+        "Prints versions, instruction-set level and threads, for bug reports.",
+        ["ranvier config", "RANVIER_ISA=x86-64-v3 ranvier config"],
+    )
     return parser
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    show_config()
+    return 0

@@ -6,7 +6,7 @@ import argparse
 import math
 import os
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -88,20 +88,26 @@ def add_flags(parser: argparse.ArgumentParser, flags: Mapping[str, tuple[Any, st
             parser.add_argument(name, type=kind, metavar=hint, help=text)
 
 
-def positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return _at_most(value, 2**31 - 1)
+def number_of(
+    kind: type, least: float, below: float = math.inf, *, above: bool = False, **words: int
+) -> Callable[[str], Any]:
+    """The type of an argument from `least`, with `above` larger than that; or a word, for its number."""
+
+    def read(text: str) -> Any:
+        value = words[text] if text in words else kind(text)
+        if text not in words and not (value > least if above else value >= least):
+            raise argparse.ArgumentTypeError(f"{text} is not {'above' if above else 'at least'} {least}")
+        if value >= below:
+            limit = f"at most {below - 1}" if kind is int else f"below {below}"
+            raise argparse.ArgumentTypeError(f"{text} is not {'finite' if below == math.inf else limit}")
+        return value
+
+    read.__name__ = "whole number" if kind is int else "number"  # argparse names the type in its message
+    return read
 
 
-positive_int.__name__ = "whole number"  # argparse names the type in its message
-
-
-def _at_most(value: int, most: int) -> int:
-    if value > most:
-        raise argparse.ArgumentTypeError(f"{value} is not at most {most}")
-    return value
+positive_int = number_of(int, 1, 2**31)
+seed = number_of(int, 0, 2**63)
 
 
 def path_name(text: str) -> str:
@@ -117,54 +123,6 @@ def names(text: str) -> list[str]:
     if not all(entries) and entries != [""]:  # a column of row numbers has an empty name
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as a,b")
     return entries
-
-
-def batch_size(text: str) -> int:
-    """A number, or "full" as 0."""
-    return 0 if text == "full" else positive_int(text)
-
-
-batch_size.__name__ = "whole number"
-
-
-def patience(text: str) -> int:
-    """A number of epochs, or "off" as 0."""
-    return 0 if text == "off" else positive_int(text)
-
-
-patience.__name__ = "whole number"
-
-
-def momentum(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not in 0 to 1")
-    return value
-
-
-momentum.__name__ = "number"
-
-
-def seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 0")
-    return _at_most(value, 2**63 - 1)
-
-
-seed.__name__ = "whole number"
-
-
-def positive_float(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    if value == math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not finite")
-    return value
-
-
-positive_float.__name__ = "number"
 
 
 def require_writable(path: Path) -> None:

@@ -43,14 +43,20 @@ def connect(distributed: bool) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
 
 
+def _world() -> Any:
+    """The module of a job of several processes; None for a process alone."""
+    job: Any = sys.modules.get("ranvier.distributed.job")
+    return job if job is not None and job.is_initialized() and job.world().size > 1 else None
+
+
 def after_first(make: Callable[[], T]) -> T:
     """What `make` gives; rank 0 calls it before the others, since it may download a file."""
-    world: Any = sys.modules.get("ranvier.distributed.job")
-    if world is None or not world.is_initialized() or world.world().size == 1:
+    job = _world()
+    if job is None:
         return make()
     from ranvier.distributed.collectives import barrier
 
-    first = world.world().rank == 0
+    first = job.world().rank == 0
     made: Any = make() if first else None
     barrier()
     return made if first else make()
@@ -58,13 +64,11 @@ def after_first(make: Callable[[], T]) -> T:
 
 def end_job(code: int, tell: Callable[[], None]) -> int:
     """End the other processes, too, after an error of this one; `tell` prints it."""
-    world: Any = sys.modules.get("ranvier.distributed.job")
-    if world is None or not world.is_initialized() or world.world().size == 1:
-        tell()
-        return code
-    if world.world().rank:
+    job = _world()
+    if job is not None and job.world().rank:
         time.sleep(_LATER)
     tell()
-    sys.stderr.flush()
-    world.world().comm.Abort(code)
+    if job is not None:
+        sys.stderr.flush()
+        job.world().comm.Abort(code)
     return code

@@ -14,11 +14,8 @@ from ranvier.cli.arguments import (
     Mistake,
     add_command,
     add_flags,
-    batch_size,
-    momentum,
+    number_of,
     path_name,
-    patience,
-    positive_float,
     positive_int,
     require_apart,
     require_folder,
@@ -49,13 +46,17 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
     ),
     "--epochs": (positive_int, "N", "default: 40; for mnist 6 (cnn) or 10 (mlp)"),
     "--batch-size": (
-        batch_size,
+        number_of(int, 1, 2**31, full=0),
         "N",
         "or full, for all samples in one batch; default: 32, from 10,000 samples on 128",
     ),
-    "--lr": (positive_float, "X", f"the initial learning rate. Default by optimizer and model: {RATES}"),
+    "--lr": (
+        number_of(float, 0, above=True),
+        "X",
+        f"the initial learning rate. Default by optimizer and model: {RATES}",
+    ),
     "--optimizer": (tuple(LEARNING_RATE), "adam", "default: adam"),
-    "--momentum": (momentum, "X", "of sgd only; 0 for none; default: 0.9"),
+    "--momentum": (number_of(float, 0, 1), "X", "of sgd only; 0 for none; default: 0.9"),
     "--schedule": (
         ("cosine", "constant"),
         "cosine",
@@ -73,7 +74,7 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
         "the batch out, or continue",
     ),
     "--early-stopping": (
-        patience,
+        number_of(int, 1, 2**31, off=0),
         "N",
         "end the run after N epochs without a better validation loss, and keep the best weights; default: 10 "
         "for a table, off for images and for fewer than 40 samples",

@@ -165,6 +165,7 @@ FASHION_MNIST_CLASSES: tuple[str, ...] = (
 )  # fmt: skip
 
 Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+Bytes = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # images, labels
 PARTS = ("train", "t10k")
 
 
@@ -215,8 +216,8 @@ def load_fashion_mnist(data_dir: str | os.PathLike[str] | None = None) -> tuple[
 
 def _load(name: str, data_dir: str | os.PathLike[str] | None) -> tuple[Part, Part]:
     folder = fetch(name) if data_dir is None else Path(data_dir)
-    train, test = (_scaled(*read_mnist(f"load_{name}", folder, part)) for part in PARTS)
-    return train, test
+    train, test = read_mnist(f"load_{name}", folder)
+    return _scaled(*train), _scaled(*test)
 
 
 def _scaled(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Part:
@@ -231,18 +232,20 @@ def mnist_files(folder: Path, parts: Sequence[str] = PARTS) -> dict[str, Path | 
     return {name: next(filter(Path.is_file, (folder / name, folder / f"{name}.gz")), None) for name in names}
 
 
-def read_mnist(
-    name: str, folder: Path, part: str, remedy: str = ""
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Images (n, 28, 28) and labels (n,) of "train" or "t10k"; errors are those of `name`."""
-    files = mnist_files(folder, (part,))
+def read_mnist(name: str, folder: Path, parts: Sequence[str] = PARTS, remedy: str = "") -> list[Bytes]:
+    """Images (n, 28, 28) and labels (n,) of each part; errors are those of `name`."""
+    files = mnist_files(folder, parts)
     paths = [path for path in files.values() if path is not None]
     if len(paths) < len(files):
         there = f"'{folder}' lacks" if folder.is_dir() else f"no folder '{folder}' with"
         missing = ", ".join(file for file, path in files.items() if path is None)
         raise FileNotFoundError(f"[{name}] {there} {missing}, plain or as .gz{remedy}")
-    images, labels = map(read_idx, paths)
-    wanted = (paths[0], images, 3, "(n, 28, 28)"), (paths[1], labels, 1, "(n,)")
+    return [_part(name, *paths[i : i + 2]) for i in range(0, len(paths), 2)]
+
+
+def _part(name: str, images_path: Path, labels_path: Path) -> Bytes:
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    wanted = (images_path, images, 3, "(n, 28, 28)"), (labels_path, labels, 1, "(n,)")
     for path, values, ndim, shape in wanted:
         if values.ndim != ndim or values.dtype != np.uint8:
             raise ValueError(
@@ -251,8 +254,8 @@ def read_mnist(
             )
     if len(images) != len(labels):
         raise ValueError(
-            f"[{name}] '{paths[0]}' holds {len(images)} images and '{paths[1]}' {len(labels)} labels"
+            f"[{name}] '{images_path}' holds {len(images)} images and '{labels_path}' {len(labels)} labels"
         )
     if len(labels) and labels.max() > 9:
-        raise ValueError(f"[{name}] '{paths[1]}' holds label {labels.max()}; expected 0 to 9")
+        raise ValueError(f"[{name}] '{labels_path}' holds label {labels.max()}; expected 0 to 9")
     return images, labels.astype(np.int64)

@@ -71,8 +71,8 @@ class MNIST(_Archive):
         folder = Path(self.raw_folder)
         if download and None in mnist_files(folder).values():
             fetch(self._source, folder)
-        part = PARTS[0 if self.train else 1]
-        content = read_mnist(type(self).__name__, folder, part, "; use download=True")
+        parts = PARTS[:1] if self.train else PARTS[1:]
+        [content] = read_mnist(type(self).__name__, folder, parts, "; use download=True")
         self.data, self.targets = map(wrap, content)
 
     @property

@@ -1,0 +1,117 @@
+"""`ranvier summary`, `ranvier export`: the contents of a model file; its network as an ONNX file or as C."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import ranvier as rv
+from ranvier.cli.arguments import (
+    Mistake,
+    add_command,
+    add_flags,
+    mistakes,
+    path_name,
+    require_apart,
+    require_writable,
+)
+from ranvier.cli.networks import add_model, dtype_of, open_model
+
+
+def add(commands: Any) -> None:
+    summary = add_command(
+        commands,
+        summarize,
+        "summary",
+        "print the layers, shapes and parameters of a model file",
+        "Prints the layers of a model file, their shapes and parameters, the classes, and the transforms "
+        "before and after the network.",
+        ["ranvier summary runs/digits-cnn/digits.safetensors"],
+    )
+    export = add_command(
+        commands,
+        write,
+        "export",
+        "write the network of a model file as an ONNX file or as C",
+        "Writes the network as ONNX for batches of any size, with its input 'x' and its result 'output', or "
+        "as C99 for one sample, by the ending of FILE. The file has the network alone: the transforms before "
+        "and after it are printed.",
+        ["ranvier export digits.safetensors digits.onnx", "ranvier export digits.safetensors digits.c"],
+    )
+    for parser in (summary, export):
+        add_model(parser)
+        text = "of a sample, as 1x28x28; default: from the model file"
+        add_flags(parser, {"--input-shape": (sample_shape, "SHAPE", text)})
+    export.add_argument("file", metavar="FILE", type=path_name, help="the file to write, .onnx or .c")
+
+
+def sample_shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+([x,]\d+)*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shape such as 1x28x28")
+    return tuple(int(part) for part in re.split("[x,]", text))
+
+
+def _opened(arguments: argparse.Namespace) -> tuple[Any, Any, tuple[int, ...]]:
+    """The model, what its file says of it, and the shape of a sample."""
+    model = open_model(arguments)
+    about = rv.serialization.info(model)
+    shape = arguments.input_shape or about.input_shape
+    if shape is None:
+        raise Mistake(f"'{arguments.model}' does not say what its input is; pass --input-shape")
+    return model, about, shape
+
+
+def summarize(arguments: argparse.Namespace) -> int:
+    model, about, shape = _opened(arguments)
+    with mistakes(ValueError, TypeError, RuntimeError):
+        rv.summary(model, shape)
+    print(f"input       {'x'.join(map(str, shape))}")
+    _describe(about)
+    print(f"written by  ranvier {about.version}")
+    return 0
+
+
+def write(arguments: argparse.Namespace) -> int:
+    require_apart({"FILE": arguments.file}, arguments.model, arguments.code)
+    require_writable(Path(arguments.file))
+    ending = Path(arguments.file).suffix
+    if ending not in (".onnx", ".c"):
+        raise Mistake(f"'{arguments.file}' ends in {ending!r}; expected .onnx, or .c for C")
+    model, about, shape = _opened(arguments)
+    x = np.random.default_rng(0).random((2, *shape)).astype(dtype_of(model))
+    names = {"input_names": ["x"], "output_names": ["output"], "dynamic_axes": {"x": {0: "batch"}}}
+    with mistakes(ImportError, OSError, RuntimeError, TypeError, ValueError):
+        if ending == ".c":
+            report = rv.export.c(model, arguments.file, x[:1])
+            print(f"functions   {', '.join(report.functions)}: input 1x{'x'.join(map(str, shape))}, float32")
+        else:
+            proto = rv.onnx.export(model, x, arguments.file, **names)
+            sizes = [d.dim_value for d in proto.graph.output[0].type.tensor_type.shape.dim[1:]]
+            print(f"input       x: batch x {'x'.join(map(str, shape))}, {x.dtype}")
+            print(f"output      output: batch x {'x'.join(map(str, sizes))}")
+    _describe(about)
+    print(f"written to  {arguments.file}")
+    return 0
+
+
+def _describe(about: Any) -> None:
+    """Print the classes, and the transforms before and after the network."""
+    if about.class_names:
+        print(f"classes     {', '.join(about.class_names)}")
+    for step in about.preprocessing:
+        settings = ", ".join(f"{name} {_short(value)}" for name, value in step.items() if name != "transform")
+        print(f"before it   {step.get('transform')} ({settings})")
+    if about.link:
+        print(f"after it    {about.link}")
+
+
+def _short(value: Any) -> str:
+    """A setting on one line; of a long list, the first numbers."""
+    if not isinstance(value, list):
+        return f"{value:g}" if isinstance(value, float) else str(value)
+    more = f" ... {len(value)} in all" if len(value) > 4 else ""
+    return f"[{', '.join(_short(item) for item in value[:4])}{more}]"
