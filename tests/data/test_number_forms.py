@@ -5,7 +5,7 @@ import warnings
 import pytest
 from ranvier.data import load
 from ranvier.data.datasets import load_csv
-from ranvier.data.datasets.number_forms import number_form
+from ranvier.data.datasets.columns import number_form
 from ranvier.data.datasets.text_table import TableError
 
 

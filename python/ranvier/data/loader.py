@@ -18,11 +18,10 @@ from ranvier.autograd import random
 from ranvier.autograd.creation import empty
 from ranvier.autograd.dtypes import int64
 from ranvier.autograd.errors import number, own_errors
-from ranvier.data.batches import Batches, drawn_with, parts
+from ranvier.data.batches import Batches, ahead, drawn_with, parts
 from ranvier.data.checks import one_of
 from ranvier.data.collate import default_collate, default_convert
 from ranvier.data.dataset import IterableDataset
-from ranvier.data.prefetch import ahead
 from ranvier.data.sampler import (
     BatchSampler,
     OrderSampler,

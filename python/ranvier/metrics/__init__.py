@@ -9,7 +9,6 @@ import types as _types
 import typing as _typing
 
 from ranvier.metrics.classification import *
-from ranvier.metrics.confusion import *
 from ranvier.metrics.named import *
 from ranvier.metrics.ranking import *
 from ranvier.metrics.regression import *

@@ -1,18 +1,155 @@
-"""Metrics of predicted labels: accuracy, precision, recall and F1."""
+"""Metrics of predicted labels: accuracy, precision, recall and F1, the matrix and the report of counts."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
-from ranvier.metrics.checks import same_shape, targets
-from ranvier.metrics.confusion import counts_of, scores
+from ranvier.autograd.memory import Array
+from ranvier.metrics.checks import distinct, label_arrays, one_of, same_shape, targets
 from ranvier.ops.rows import examples
 
-__all__ = ["accuracy_score", "binary_accuracy", "f1_score", "precision_score", "recall_score"]
+__all__ = [
+    "accuracy_score", "binary_accuracy", "classification_report", "confusion_matrix", "f1_score",
+    "precision_score", "recall_score",
+]  # fmt: skip
+
+
+class Counts(NamedTuple):
+    """`matrix[i, j]`: the number of samples of `labels[i]` that are predicted as `labels[j]`."""
+
+    labels: Array  # sorted
+    matrix: Array
+
+    def to(self, labels: Array) -> Counts:
+        """The counts of these labels, in this order: 0 for a label without samples; others are left out."""
+        at = np.searchsorted(self.labels, labels)
+        at[at == len(self.labels)] = 0
+        present = self.labels[at] == labels
+        matrix = np.zeros((len(labels), len(labels)), self.matrix.dtype)
+        matrix[np.ix_(present, present)] = self.matrix[np.ix_(at[present], at[present])]
+        return Counts(labels, matrix)
+
+
+def counts_of(name: str, y_true: Any, y_pred: Any) -> Counts:
+    true, pred = label_arrays(name, y_true, y_pred)
+    labels = distinct(name, true, pred)
+    n = len(labels)
+    cells = np.searchsorted(labels, true) * n + np.searchsorted(labels, pred)
+    return Counts(labels, np.bincount(cells, minlength=n * n).reshape(n, n))
+
+
+def confusion_matrix(y_true: Any, y_pred: Any, *, labels: Any = None) -> Array:
+    """How many samples of label i (row) are predicted as label j (column), labels sorted.
+
+    Args:
+        y_true: labels (n,), numbers or strings.
+        y_pred: labels (n,).
+        labels: the labels of rows and columns, in this order; others are left out.
+
+    Raises ValueError: different shapes, no samples, or no label of `labels` in the data.
+
+    >>> from ranvier.metrics import confusion_matrix
+    >>> confusion_matrix([0, 1, 2, 2], [0, 2, 2, 1])
+    array([[1, 0, 0],
+           [0, 0, 1],
+           [0, 1, 1]])
+    """
+    counts = counts_of("confusion_matrix", y_true, y_pred)
+    if labels is None:
+        return counts.matrix
+    chosen = np.asarray(labels).reshape(-1)
+    if not np.isin(chosen, counts.labels).any():
+        raise ValueError("[confusion_matrix] got labels that are not in y_true; expected one that is")
+    return counts.to(chosen).matrix
+
+
+def _divide(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.zeros(len(below)), where=below != 0)
+
+
+def _selected(name: str, counts: Counts, pos_label: Any, average: str | None) -> Array:
+    if average != "binary":
+        return counts.labels
+    if len(counts.labels) > 2:
+        raise ValueError(
+            f"[{name}] got {len(counts.labels)} labels and average 'binary'; expected another average: "
+            "None, 'micro', 'macro' or 'weighted'"
+        )
+    if pos_label not in counts.labels.tolist() and len(counts.labels) >= 2:
+        raise ValueError(f"[{name}] got pos_label {pos_label!r}; expected one of {counts.labels.tolist()}")
+    return np.asarray([pos_label])
+
+
+def scores(
+    name: str, counts: Counts, pos_label: Any = 1, average: str | None = "binary", labels: Any = None
+) -> tuple[Any, Any, Any, Any]:
+    """Precision, recall and F1 of counts, and the samples of each label; labels: those to score."""
+    one_of(name, "average", average, ("binary", "macro", "micro", "weighted", None))
+    chosen = _selected(name, counts, pos_label, average) if labels is None else labels
+    everything = counts.to(distinct(name, counts.labels, chosen))
+    at = np.searchsorted(everything.labels, chosen)
+    right = np.diag(everything.matrix)[at]
+    predicted, true = everything.matrix.sum(axis=0)[at], everything.matrix.sum(axis=1)[at]
+    if average == "micro":
+        right, predicted, true = (np.atleast_1d(a.sum()) for a in (right, predicted, true))
+    three = _divide(right, predicted), _divide(right, true), _divide(2 * right, true + predicted)
+    if average is None:
+        return *three, true
+    weights = true if average == "weighted" and true.any() else None
+    precision, recall, f1 = (float(np.average(values, weights=weights)) for values in three)
+    return precision, recall, f1, None
+
+
+def classification_report(y_true: Any, y_pred: Any, *, labels: Any = None, target_names: Any = None) -> str:
+    """Precision, recall, F1 and support of each label and their averages, as text.
+
+    Args:
+        y_true: labels (n,), numbers or strings.
+        y_pred: labels (n,).
+        labels: the labels to report; all that occur if None.
+        target_names: names to show for them.
+
+    Raises ValueError: different shapes, no samples, or another number of names than labels.
+
+    >>> from ranvier.metrics import classification_report
+    >>> print(classification_report([0, 1, 1, 1], [0, 0, 1, 1]))
+                  precision    recall  f1-score   support
+    <BLANKLINE>
+               0       0.50      1.00      0.67         1
+               1       1.00      0.67      0.80         3
+    <BLANKLINE>
+        accuracy                           0.75         4
+       macro avg       0.75      0.83      0.73         4
+    weighted avg       0.88      0.75      0.77         4
+    <BLANKLINE>
+    """
+    name = "classification_report"
+    counts = counts_of(name, y_true, y_pred)
+    chosen = counts.labels if labels is None else np.asarray(labels).reshape(-1)
+    names = [str(label) for label in chosen] if target_names is None else list(target_names)
+    if len(names) != len(chosen):
+        raise ValueError(f"[{name}] got {len(names)} target_names for {len(chosen)} labels; expected as many")
+    columns = scores(name, counts, average=None, labels=chosen)
+    rows = list(zip(names, zip(*columns, strict=True), strict=True))
+    total, whole = columns[3].sum(), set(counts.labels.tolist()) <= set(chosen.tolist())
+    averages: list[tuple[str, Any]] = []
+    for average in ("micro", "macro", "weighted"):
+        three = scores(name, counts, average=average, labels=chosen)[:3]
+        accuracy = average == "micro" and whole
+        heading = "accuracy" if accuracy else f"{average} avg"
+        averages.append((heading, (*(["", "", three[2]] if accuracy else three), total)))
+    width = max(*map(len, names), len("weighted avg"))
+    lines = [f"{'':>{width}s} " + "".join(f" {h:>9}" for h in ("precision", "recall", "f1-score", "support"))]
+    for block in (rows, averages):
+        lines.append("")
+        for heading, (*values, support) in block:
+            cells = [value if value == "" else f"{value:.2f}" for value in values]
+            lines.append(f"{heading:>{width}s} " + "".join(f" {cell:>9}" for cell in [*cells, support]))
+    return "\n".join([*lines, ""])
 
 
 def accuracy_score(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
