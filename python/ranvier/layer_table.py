@@ -108,13 +108,14 @@ def _layers(model: Module, sample: Any) -> list[Layer]:
 
     layers: list[Layer] = []
     counted: set[int] = set()
-    for name, layer, output in layer_outputs(model, sample):
+    for call in layer_outputs(model, sample):
+        layer, output = call.layer, call.output
         own = [p for p in layer._parameters.values() if p is not None and id(p) not in counted]
         counted.update(id(p) for p in own)
         first = output[0] if isinstance(output, tuple) and output else output
         shape = getattr(first, "shape", None)
         sizes = None if shape is None else ("N", *shape[1:])
-        layers.append(Layer(name, type(layer).__name__, sizes, sum(p.numel() for p in own)))
+        layers.append(Layer(call.name, type(layer).__name__, sizes, sum(p.numel() for p in own)))
     return layers
 
 

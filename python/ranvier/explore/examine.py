@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.autograd import Tensor, enable_grad, wrap
+from ranvier.autograd import Tensor, enable_grad, grad, set_grad_enabled, wrap
 from ranvier.autograd.memory import Array
-from ranvier.explore.calls import Call, keep_gradients, watching
-from ranvier.nn.modes import evaluating
+from ranvier.nn.modes import LayerCall, evaluating, layer_calls
 from ranvier.train.inputs import DataSpec
 from ranvier.train.source import only_samples, open_source
 
@@ -40,7 +39,7 @@ class Seen:
 
     def __init__(self, model: Any, data: Any, loss: Any) -> None:
         self.missing: list[str] = []
-        self.calls: list[Call] = []
+        self.calls: list[LayerCall] = []
         self.ends: Any = None
         self.refused, self.samples, self.loss = "", 0, loss
         self.off: dict[str, Array] = {}
@@ -49,13 +48,13 @@ class Seen:
         ys: list[Array] = []
         with evaluating(model):
             for x, y in _batches(model, data, loss):
-                with watching(model) as calls:
-                    if xs:
-                        model(x)
-                    else:
-                        self._first(model, x, y, loss, calls)
+                with layer_calls(model) as every, set_grad_enabled(not xs):
+                    output = model(x)
+                calls = [call for call in every if isinstance(call.output, Tensor) and _is_leaf(call.layer)]
+                if not xs:
+                    self._first(output, y, loss, calls)
                 self._units(calls)
-                first = calls[0].module if calls else None
+                first = calls[0].layer if calls else None
                 xs.append(units(x, first))
                 ys += [] if y is None else [y]
                 self.samples += len(x)
@@ -69,31 +68,39 @@ class Seen:
         if self.samples < SAMPLES:
             self.missing.append(f"units: {self.samples} samples say little; give {SAMPLES} or more")
 
-    def _first(self, model: Any, x: Array, y: Array | None, loss: Any, calls: list[Call]) -> None:
+    def _first(self, output: Any, y: Array | None, loss: Any, calls: list[LayerCall]) -> None:
         self.calls = calls
-        with enable_grad():
-            output = model(x)
         if isinstance(output, Tensor) and calls and np.array_equal(output._array, calls[-1].value, True):
-            self.ends = calls[-1].module
+            self.ends = calls[-1].layer
         if y is None or loss is None:
             return
         try:
-            keep_gradients(calls, lambda: loss(output, wrap(y)))
+            with enable_grad():
+                value = loss(output, wrap(y))
         except (ValueError, TypeError, IndexError) as error:
             self.refused = str(error)
+            return
+        passing = [call for call in calls if call.output.requires_grad and value.requires_grad]
+        slopes = grad(value, [call.output for call in passing], allow_unused=True) if passing else ()
+        for call, gradient in zip(passing, slopes, strict=True):  # no `.grad` changes
+            call.gradient = None if gradient is None else gradient._array
 
-    def _units(self, calls: list[Call]) -> None:
+    def _units(self, calls: list[LayerCall]) -> None:
         before = None  # the layer that the units belong to
         for call in calls:
             name, value = call.name, call.value
-            before = call.module if getattr(call.module, "weight", None) is not None else before
-            if isinstance(call.module, (nn.ReLU, nn.ReLU6)):
+            before = call.layer if getattr(call.layer, "weight", None) is not None else before
+            if isinstance(call.layer, (nn.ReLU, nn.ReLU6)):
                 off: Array = ~np.any(units(value, before) > 0, axis=0)
                 self.off[name] = self.off[name] & off if name in self.off else off
-            elif isinstance(call.module, (nn.Sigmoid, nn.Tanh)):
-                slope = value * (1 - value) if isinstance(call.module, nn.Sigmoid) else 1 - value * value
+            elif isinstance(call.layer, (nn.Sigmoid, nn.Tanh)):
+                slope = value * (1 - value) if isinstance(call.layer, nn.Sigmoid) else 1 - value * value
                 n, of = self._saturated.get(name, (0, 0))
                 self._saturated[name] = n + int((slope < SATURATED).sum()), of + value.size
+
+
+def _is_leaf(layer: nn.Module) -> bool:
+    return not any(True for _ in layer.children())
 
 
 def _batches(model: Any, data: Any, loss: Any) -> Iterator[tuple[Array, Array | None]]:
@@ -130,3 +137,10 @@ def weighs(module: Any) -> bool:
     """Whether it is a linear or convolution layer: its weight has two or more dimensions."""
     weight = getattr(module, "weight", None)
     return weight is not None and weight.ndim >= 2 and not isinstance(module, nn.Embedding)
+
+
+def rms(array: Array) -> float:
+    """sqrt(mean(x^2)), in float64; 0 for an empty array."""
+    if array.size == 0:
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.explore.calls import rms
-from ranvier.explore.examine import SAMPLES, SATURATED, Seen, spread, weighs
+from ranvier.explore.examine import SAMPLES, SATURATED, Seen, rms, spread, weighs
 from ranvier.explore.fit import judge_fit, level
 from ranvier.train.losses import link_of
 
@@ -207,7 +206,7 @@ def saturation(seen: Seen) -> Findings:
 
 def depth(seen: Seen) -> Findings:
     """Signals from the first layer with weights to the last, and gradients in reverse."""
-    calls = [call for call in seen.calls if weighs(call.module)]
+    calls = [call for call in seen.calls if weighs(call.layer)]
     if len(calls) < DEEP:
         return
     yield from _through("signals", [call.name for call in calls], [spread(call.value) for call in calls])

@@ -10,8 +10,7 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import wrap
-from ranvier.explore.calls import require_module, watching
-from ranvier.nn.modes import evaluating
+from ranvier.nn.modes import layer_outputs
 
 __all__ = ["dense_against_convolution"]
 
@@ -56,19 +55,22 @@ def dense_against_convolution(model: Any, input_shape: Sequence[int]) -> list[Co
     >>> print(rv.explore.dense_against_convolution(nn.Conv2d(1, 32, 3), (1, 28, 28))[0])
     Conv2d: 1x28x28 -> 32x26x26: convolution 320, dense 16,981,120 (53,066 times as many)
     """
-    require_module("dense_against_convolution", model)
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"[dense_against_convolution] got model of type {type(model).__name__}; expected a Module"
+        )
     kinds = (nn.Conv1d, nn.Conv2d)
     convolutions = [module for module in model.modules() if isinstance(module, kinds)]
     if not convolutions:
         raise ValueError("[dense_against_convolution] got a model without convolutions; expected some")
-    with evaluating(model), watching(model) as calls:
-        model(wrap(np.zeros((1, *input_shape), convolutions[0].weight.dtype)))
     compared = []
-    for call in calls:
-        if isinstance(call.module, kinds):
+    for call in layer_outputs(model, wrap(np.zeros((1, *input_shape), convolutions[0].weight.dtype))):
+        if isinstance(call.layer, kinds):
             input_shape, output_shape = call.input_shape[1:], call.value.shape[1:]
-            own = sum(p.numel() for p in call.module.parameters())
-            bias = call.module.bias is not None
+            own = sum(p.numel() for p in call.layer.parameters())
+            bias = call.layer.bias is not None
             dense = math.prod(output_shape) * (math.prod(input_shape) + bias)
-            compared.append(Compared(call.name or call.kind, input_shape, output_shape, own, dense))
+            compared.append(
+                Compared(call.name or type(call.layer).__name__, input_shape, output_shape, own, dense)
+            )
     return compared

@@ -1,4 +1,4 @@
-"""Training and evaluation mode of a model, restored afterwards; the output of every layer for one input.
+"""Training and evaluation mode of a model, restored afterwards; the calls of its layers.
 
 The mode is an attribute of the modules, so all threads share it. A training in one thread and an evaluation
 in another would switch each other's mode without notice: the later one is refused. Evaluations may run side
@@ -12,15 +12,14 @@ from _thread import RLock, get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from ranvier.autograd import Tensor, no_grad
 from ranvier.nn.module import Module
 
 __all__ = [
-    "LayerOutput", "ShortCalls", "evaluating", "layer_outputs", "mode_kept", "require_untrained", "training",
+    "LayerCall", "ShortCalls", "evaluating", "layer_calls", "layer_outputs", "mode_kept", "require_untrained",
+    "training",
 ]  # fmt: skip
 
 
@@ -168,36 +167,39 @@ class ShortCalls:
                     own["training"] = not training
 
 
-class LayerOutput(NamedTuple):
-    """One call of a layer: its path in the model, the layer, and a copy of what it returned.
+@dataclass
+class LayerCall:
+    """One call of a layer: its path in the model, the layer, the shape of its first input and its output.
 
-    `output` is an array, or what else the layer returned, such as a tuple.
+    `gradient` is that of a loss at the output, where one was taken.
     """
 
     name: str
     layer: Module
+    input_shape: tuple[int, ...]
     output: Any
+    gradient: Any = None
+
+    @property
+    def value(self) -> Any:
+        """The array of an output that is a Tensor."""
+        return self.output._array
 
 
-def layer_outputs(model: Module, x: Any) -> list[LayerOutput]:
-    """Run a batch and record every call of a layer that has parameters or no children.
+@contextmanager
+def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
+    """Within the block, the list records every call of a layer that has parameters or no children.
 
-    The model runs in evaluation mode, without gradients; its mode is restored. Outputs are copies, since a
-    layer with `inplace=True` overwrites the output of the layer before it.
-
-    >>> import numpy as np
-    >>> from ranvier import nn
-    >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
-    >>> [(name, output.shape) for name, _, output in layer_outputs(model, np.ones((1, 3), np.float32))]
-    [('0', (1, 4)), ('1', (1, 4))]
+    The model goes on with copies of the outputs, which a layer with `inplace=True` may overwrite.
     """
-    calls: list[LayerOutput] = []
+    calls: list[LayerCall] = []
     handles = []
 
     def note(name: str) -> Any:
-        def hook(layer: Module, inputs: Any, output: Any) -> None:
-            kept = np.array(output._array) if isinstance(output, Tensor) else output
-            calls.append(LayerOutput(name, layer, kept))
+        def hook(layer: Module, inputs: Any, output: Any) -> Any:
+            shape = tuple(getattr(inputs[0], "shape", ())) if inputs else ()
+            calls.append(LayerCall(name, layer, shape, output))
+            return output.clone() if isinstance(output, Tensor) else None
 
         return hook
 
@@ -206,9 +208,21 @@ def layer_outputs(model: Module, x: Any) -> list[LayerOutput]:
         if own or not any(True for _ in layer.children()):
             handles.append(layer.register_forward_hook(note(name)))
     try:
-        with evaluating(model):
-            model(x)
+        yield calls
     finally:
         for handle in handles:
             handle.remove()
+
+
+def layer_outputs(model: Module, x: Any) -> list[LayerCall]:
+    """The calls of the layers for a batch, in evaluation mode, without gradients.
+
+    >>> import numpy as np
+    >>> from ranvier import nn
+    >>> model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    >>> [(call.name, call.output.shape) for call in layer_outputs(model, np.ones((1, 3), np.float32))]
+    [('0', (1, 4)), ('1', (1, 4))]
+    """
+    with evaluating(model), layer_calls(model) as calls:
+        model(x)
     return calls

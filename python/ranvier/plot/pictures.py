@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 import ranvier.plot.figure as fig
+from ranvier.autograd import Tensor
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.memory import Array
 from ranvier.nn import Module
-from ranvier.nn.modes import LayerOutput, layer_outputs
+from ranvier.nn.modes import LayerCall, layer_outputs
 from ranvier.plot.figure import Figure, Panels, Path
 
 __all__ = ["feature_maps", "images"]
@@ -166,7 +168,7 @@ def feature_maps(
     return fig.finish(panels, path)
 
 
-def _traced(model: Any, x: Any) -> tuple[Array, list[LayerOutput]]:
+def _traced(model: Any, x: Any) -> tuple[Array, list[LayerCall]]:
     """One input as an array, and the output of every layer for it, both without the batch axis."""
     if not isinstance(model, Module):
         raise TypeError(f"[plot.feature_maps] got a model of type {type(model).__name__}; expected a Module")
@@ -178,8 +180,8 @@ def _traced(model: Any, x: Any) -> tuple[Array, list[LayerOutput]]:
             raise
         sample = sample[0]
         calls = layer_outputs(model, sample[None])
-    arrays = [call for call in calls if isinstance(call.output, np.ndarray) and len(call.output) == 1]
-    return sample, [call._replace(output=call.output[0]) for call in arrays]
+    single = [call for call in calls if isinstance(call.output, Tensor) and len(call.output) == 1]
+    return sample, [replace(call, output=call.value[0]) for call in single]
 
 
 own_errors(globals(), names=__all__)
