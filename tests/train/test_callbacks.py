@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn, optim
-from ranvier.data import bars
+from ranvier.train.callbacks import logs
 from support.refused import refused
 
 X = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
@@ -200,7 +200,7 @@ def test_progress_without_a_console(monkeypatch):
         monkeypatch.setattr(f"sys.{name}", None)
         trainer = new_trainer()
         assert trainer.fit(X, Y, epochs=1, verbose=True).epochs == 1
-        with bars.bar(total=2) as bar:
+        with logs.bar(total=2) as bar:
             bar.update()
 
 

@@ -125,8 +125,7 @@ def names(text: str) -> list[str]:
     return entries
 
 
-def require_writable(path: Path) -> None:
-    """Raise the mistake before the training, not after it."""
+def _require_writable(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -148,8 +147,11 @@ def require_folder(flag: str, path: str) -> None:
         raise Mistake(f"{flag} {path}: cannot write to '{folder}': permission denied")
 
 
-def require_apart(paths: dict[str, str | Path | None], *inputs: str | None) -> None:
-    """Raise a mistake for two outputs (flag -> path) under one path, or an output in place of an input."""
+def require_outputs(paths: dict[str, str | Path | None], *inputs: str | None, writes: bool = True) -> None:
+    """Raise a mistake, before the work, for outputs (flag -> path) that cannot be written.
+
+    Two have one path, one is an input, or the system refuses it, which this process tries if it `writes`.
+    """
     seen: dict[str, str] = {}
     for flag, path in paths.items():
         if path is None:
@@ -160,6 +162,8 @@ def require_apart(paths: dict[str, str | Path | None], *inputs: str | None) -> N
         if place in seen:
             raise Mistake(f"{seen[place]} and {flag} are both '{path}'; the second would replace the first")
         seen[place] = flag
+        if writes:
+            _require_writable(Path(path))
 
 
 def set_threads(threads: int | None) -> None:

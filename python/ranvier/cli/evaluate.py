@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from ranvier.cli.arguments import (
     add_flags,
     mistakes,
     path_name,
-    require_apart,
-    require_writable,
+    require_outputs,
     seed,
 )
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
@@ -52,10 +50,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    inputs = (arguments.model, arguments.data, arguments.code)
-    require_apart({"--json": arguments.json}, *inputs)
-    if arguments.json is not None:
-        require_writable(Path(arguments.json))
+    require_outputs({"--json": arguments.json}, arguments.model, arguments.data, arguments.code)
     model = open_model(arguments)
     samples = _samples(arguments, model)
     if rv.serialization.info(model).link is None and samples.class_names is not None:

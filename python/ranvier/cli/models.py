@@ -16,8 +16,7 @@ from ranvier.cli.arguments import (
     add_flags,
     mistakes,
     path_name,
-    require_apart,
-    require_writable,
+    require_outputs,
 )
 from ranvier.cli.networks import add_model, dtype_of, open_model
 
@@ -76,8 +75,7 @@ def summarize(arguments: argparse.Namespace) -> int:
 
 
 def write(arguments: argparse.Namespace) -> int:
-    require_apart({"FILE": arguments.file}, arguments.model, arguments.code)
-    require_writable(Path(arguments.file))
+    require_outputs({"FILE": arguments.file}, arguments.model, arguments.code)
     ending = Path(arguments.file).suffix
     if ending not in (".onnx", ".c"):
         raise Mistake(f"'{arguments.file}' ends in {ending!r}; expected .onnx, or .c for C")

@@ -20,8 +20,7 @@ from ranvier.cli.arguments import (
     mistakes,
     path_name,
     positive_int,
-    require_apart,
-    require_writable,
+    require_outputs,
 )
 from ranvier.cli.networks import add_model, names_of, open_model, outputs, probabilities
 from ranvier.cli.saving import write_json, write_text
@@ -57,9 +56,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     written = {"--csv": arguments.csv, "--json": arguments.json}
-    require_apart(written, arguments.model, arguments.file, arguments.code)
-    for path in filter(None, written.values()):
-        require_writable(Path(path))
+    require_outputs(written, arguments.model, arguments.file, arguments.code)
     model = open_model(arguments)
     with mistakes(OSError, ValueError, ImportError):
         samples = _samples(arguments, model)

@@ -17,9 +17,8 @@ from ranvier.cli.arguments import (
     number_of,
     path_name,
     positive_int,
-    require_apart,
     require_folder,
-    require_writable,
+    require_outputs,
     seed,
     set_threads,
 )
@@ -103,7 +102,7 @@ FLAGS: dict[str, tuple[Any, str | None, str]] = {
 }
 
 
-def add_arguments(commands: Any, run: Any) -> None:
+def add(commands: Any) -> None:
     train = add_command(
         commands,
         run,
@@ -128,10 +127,6 @@ def add_arguments(commands: Any, run: Any) -> None:
     train.set_defaults(seed=0)
 
 
-def add(commands: Any) -> None:
-    add_arguments(commands, run)
-
-
 def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     if arguments.resume and arguments.checkpoint is None:
@@ -144,13 +139,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments, problem)
     model_path = _model_path(arguments, problem, settings)
     picture_path = model_path.with_suffix(".png")
-    outputs = {"--out": model_path, "the picture next to it": picture_path}
-    require_apart({**outputs, "--json": arguments.json}, arguments.data, arguments.model)
-
+    outputs = {"--out": model_path, "the picture next to it": picture_path, "--json": arguments.json}
     leads = not arguments.distributed or rv.distributed.rank() == 0
-    for path in filter(None, (model_path, arguments.json)):
-        if leads:
-            require_writable(Path(path))
+    require_outputs(outputs, arguments.data, arguments.model, writes=leads)
     drawn = picture_path if _can_draw() else None
     rv.manual_seed(arguments.seed)
     training = Training(arguments, problem, settings, model_path)

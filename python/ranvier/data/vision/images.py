@@ -1,4 +1,4 @@
-"""What an image is: a PIL image or a Tensor (..., c, h, w)."""
+"""What an image is, a PIL image or a Tensor (..., c, h, w); flips, crops, pads, sizes, rotations of one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 import numpy as np
 
+import ranvier.kernels as kernels
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.memory import Array
+from ranvier.data.augment.geometry import MODES, inverse_affine
+from ranvier.data.checks import one_of, pair, sides
+from ranvier.nn.functional import grid_sample, interpolate
 
-__all__ = ["InterpolationMode"]  # what functional has of it
+__all__ = [  # what functional has of it
+    "InterpolationMode", "center_crop", "crop", "hflip", "pad", "resize", "resized_crop", "rotate", "vflip",
+]  # fmt: skip
 
 
 def is_pil(image: Any) -> bool:
@@ -92,3 +98,238 @@ def mode_of(name: str, interpolation: Any) -> str:
         if interpolation == mode or (not isinstance(interpolation, str) and interpolation == code):
             return mode
     raise ValueError(f"[{name}] got interpolation {interpolation!r}; expected one of {', '.join(CODES)}")
+
+
+def hflip(img: Any) -> Any:
+    """Left and right exchanged."""
+    return img.transpose(0) if is_pil(img) else of_pixels(pixels("hflip", img, 2)[..., ::-1])
+
+
+def vflip(img: Any) -> Any:
+    """Top and bottom exchanged."""
+    return img.transpose(1) if is_pil(img) else of_pixels(pixels("vflip", img, 2)[..., ::-1, :])
+
+
+def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
+    """A box of the image (..., h, w); outside of it are zeros."""
+    if height < 0 or width < 0:
+        raise ValueError(f"[crop] got height {height} and width {width}; expected at least 0")
+    if is_pil(img):
+        return img.crop((left, top, left + width, top + height))
+    _, h, w = size_of("crop", img)
+    around = [max(n, 0) for n in (-left, -top, left + width - w, top + height - h)]
+    x = pad(img, around)._array if any(around) else pixels("crop", img, 2)
+    top, left = max(top, 0), max(left, 0)
+    return of_pixels(x[..., top : top + height, left : left + width])
+
+
+def center_crop(img: Any, output_size: Any) -> Any:
+    """The centre of the image; smaller images are padded with 0."""
+    height, width = pair("center_crop", "output_size", output_size)
+    _, h, w = size_of("center_crop", img)
+    across, down = max(width - w, 0), max(height - h, 0)
+    if across or down:
+        img = pad(img, (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2))
+        h, w = h + down, w + across
+    return crop(img, round((h - height) / 2.0), round((w - width) / 2.0), height, width)
+
+
+def resized_crop(
+    img: Any,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
+    antialias: bool | None = True,
+) -> Any:
+    """A box of the image, resized."""
+    return resize(crop(img, top, left, height, width), size, interpolation, antialias=antialias)
+
+
+def resize(
+    img: Any,
+    size: Any,
+    interpolation: Any = InterpolationMode.BILINEAR,
+    max_size: int | None = None,
+    antialias: bool | None = True,
+) -> Any:
+    """The image at another size.
+
+    Args:
+        size: (height, width), or a number for the shorter side; the other one keeps the proportions.
+        interpolation: "nearest", "bilinear", "bicubic" ...; Tensors have these three.
+        max_size: the most pixels of the longer side, if `size` is a number.
+        antialias: of Tensors, smooth before shrinking; PIL images always are.
+
+    Raises ValueError: another size or interpolation.
+    """
+    mode = mode_of("resize", interpolation)
+    _, h, w = size_of("resize", img)
+    height, width = output_size(size, h, w, max_size)
+    if (height, width) == (h, w):
+        return img
+    if is_pil(img):
+        return img.resize((width, height), CODES[mode])
+    if mode not in ("nearest", "nearest-exact", "bilinear", "bicubic"):
+        raise ValueError(
+            f"[resize] got interpolation {mode!r} for a Tensor; expected nearest, bilinear or bicubic"
+        )
+    x = pixels("resize", img)
+    if mode.startswith("nearest"):  # torchvision's places are rounded in float32
+        half = np.float32(0.5 * (mode == "nearest-exact"))
+        rows, columns = (
+            np.minimum((np.arange(n, dtype=np.float32) + half) * (np.float32(old) / np.float32(n)), old - 1)
+            for n, old in ((height, h), (width, w))
+        )
+        return of_pixels(x[..., rows.astype(np.int64)[:, None], columns.astype(np.int64)])
+    planes = of_pixels(floats(x).reshape(-1, 1, h, w))
+    y = interpolate(planes, (height, width), mode=mode, antialias=bool(antialias))
+    return rounded(y._array.reshape(*x.shape[:-2], height, width), x.dtype)
+
+
+def output_size(size: Any, h: int, w: int, max_size: int | None = None) -> tuple[int, int]:
+    """Height and width of an image of (h, w) resized."""
+    height, width = pair("resize", "size", size)
+    if np.size(size) == 2:
+        if max_size is not None:
+            raise ValueError(
+                f"[resize] got max_size {max_size!r} with size {size!r}; expected one number as size"
+            )
+        return height, width
+    short, long = height, int(height * max(h, w) / min(h, w))
+    if max_size is not None:
+        if max_size <= short:
+            raise ValueError(f"[resize] got max_size {max_size!r}; expected more than size {size!r}")
+        if long > max_size:
+            short, long = int(max_size * short / long), max_size
+    return (short, long) if h <= w else (long, short)
+
+
+def pad(img: Any, padding: Any, fill: Any = 0, padding_mode: str = "constant") -> Any:
+    """The image with pixels around it.
+
+    Args:
+        padding: a number for all sides, (left and right, top and bottom), or (left, top, right, bottom).
+        fill: their value, or one for each channel, if padding_mode is "constant".
+        padding_mode: "constant", "edge", "reflect" (the image flipped without its edge) or "symmetric".
+    """
+    mode: Any = one_of("pad", "padding_mode", padding_mode, MODES)
+    left, top, right, bottom = sides("pad", padding)
+    if is_pil(img):
+        from PIL import Image, ImageOps
+
+        if mode == "constant":
+            return ImageOps.expand(img, (left, top, right, bottom), colour(img, fill))
+        x = np.asarray(img)
+        y = np.pad(x, [(top, bottom), (left, right)] + [(0, 0)] * (x.ndim - 2), mode=mode)
+        out = Image.fromarray(y)
+        if out.mode != img.mode:  # CMYK, P ..., of whose pixels NumPy sees bytes
+            out = Image.frombytes(img.mode, out.size, y.tobytes())
+        if img.palette is not None:
+            out.putpalette(img.getpalette(img.palette.mode), img.palette.mode)
+        out.info = dict(img.info)
+        return out
+    x = pixels("pad", img, 2)
+    widths = [(0, 0)] * (x.ndim - 2) + [(top, bottom), (left, right)]
+    if mode != "constant":
+        return of_pixels(np.pad(x, widths, mode=mode))
+    y = np.empty([n + sum(around) for n, around in zip(x.shape, widths, strict=True)], x.dtype)
+    fills = np.asarray(fill, x.dtype)
+    y[...] = fills.reshape(-1, 1, 1) if fills.size > 1 else fills.reshape(())
+    y[..., top : y.shape[-2] - bottom, left : y.shape[-1] - right] = x
+    return of_pixels(y)
+
+
+def colour(img: Any, fill: Any) -> Any:
+    """The value as pillow takes it for this image: one number for each channel."""
+    bands = len(img.getbands())
+    if fill is None:
+        fill = 0
+    if isinstance(fill, (int, float)):
+        whole = fill if img.mode == "F" else int(fill)
+        return whole if bands == 1 else (whole,) * bands
+    fills = tuple(fill) if img.mode == "F" else tuple(int(number) for number in fill)
+    if len(fills) not in (1, bands):
+        raise ValueError(f"[fill] got {len(fills)} numbers for {bands} channels; expected as many")
+    fills = fills * (bands // len(fills))
+    return fills if bands > 1 else fills[0]
+
+
+def rotate(
+    img: Any,
+    angle: float,
+    interpolation: Any = InterpolationMode.NEAREST,
+    expand: bool = False,
+    center: Any = None,
+    fill: Any = None,
+) -> Any:
+    """The image rotated counter-clockwise by an angle in degrees, about `center` (x, y) or its middle.
+
+    Args:
+        expand: the result is as large as the rotated image needs if that is about the middle.
+        fill: the value of new pixels, or one for each channel. With "bilinear" a pixel at the border that
+            lies inside by the share s is s v + (1 - s) fill with v interpolated to 0s, as torchvision has it.
+
+    Raises ValueError: "bicubic" for a Tensor; another count of fills than of channels.
+    """
+    mode = mode_of("rotate", interpolation)
+    if is_pil(img):
+        return img.rotate(angle, CODES[mode], expand, center=center, fillcolor=colour(img, fill))
+    x = pixels("rotate", img)
+    c, h, w = x.shape[-3:]
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(
+            f"[rotate] got interpolation {mode!r} for a Tensor; expected nearest or bilinear, or a PIL image"
+        )
+    fills = np.asarray(0 if fill is None else fill, np.float64).reshape(-1, 1, 1)
+    whole = x.dtype.kind in "iu" and np.iinfo(x.dtype)
+    if len(fills) not in (1, c) or (whole and not (whole.min <= fills.min() <= fills.max() <= whole.max)):
+        raise ValueError(
+            f"[rotate] got fill {fill!r} for {c} channels of {x.dtype}; expected one number for all or each, "
+            "of the dtype's range"
+        )
+    at = (w / 2, h / 2) if center is None else tuple(center)
+    none, one = np.zeros(1), np.ones(1)
+    with np.errstate(all="ignore"):
+        middle = tuple(np.subtract(at, (w / 2, h / 2))) if len(at) == 2 else (np.nan, np.nan)
+        matrix = inverse_affine(x, -angle * one, (none, none), one, [none, none], middle).reshape(2, 3)
+        finite = np.isfinite(matrix.astype(np.float32)).all()
+    if not finite:
+        raise ValueError(
+            f"[rotate] got center {center!r} and angle {angle}; expected (x, y) and finite numbers"
+        )
+    rows, columns = _expanded(matrix, h, w) if expand else (h, w)
+    if not x.size:
+        return of_pixels(np.zeros((*x.shape[:-2], rows, columns), x.dtype))
+    planes = floats(x).reshape(-1, h, w)
+    planes = np.append(planes, np.ones_like(planes[:1]), 0)  # the last one tells what is inside
+    grid = _grid(matrix.astype(planes.dtype), (h, w), (rows, columns))
+    moved = grid_sample(of_pixels(planes[None]), of_pixels(grid), mode, align_corners=False)._array[0]
+    y, inside = moved[:-1].reshape(*x.shape[:-2], rows, columns), moved[-1]
+    if fill is not None and mode == "nearest":
+        y = np.where(inside > 0, y, fills)
+    elif fill is not None:
+        y = y * inside + (1 - inside) * fills.astype(y.dtype)
+    return rounded(y, x.dtype)
+
+
+def _expanded(matrix: Array, h: int, w: int) -> tuple[int, int]:
+    """Height and width of the box around the turned image, in float32 and to 1e-4 as in torchvision."""
+    corners = np.array([[sx * w / 2, sy * h / 2, 1.0] for sx in (-1, 1) for sy in (-1, 1)], np.float32)
+    places = corners @ matrix.T.astype(np.float32)
+    ends = (side + np.array([w / 2, h / 2], np.float32) for side in (places.max(0), places.min(0)))
+    high, low = (np.trunc(side / 1e-4) * 1e-4 for side in ends)
+    columns, rows = (np.ceil(high) - np.floor(low)).astype(int).tolist()
+    return rows, columns
+
+
+def _grid(matrix: Array, old: tuple[int, int], new: tuple[int, int]) -> Array:
+    """(1, rows, columns, 2): where each pixel of the result is in the image, in [-1, 1]."""
+    (h, w), (rows, columns) = old, new
+    grid = np.ones((rows, columns, 3), matrix.dtype)
+    grid[..., 0] = np.arange(columns) - (columns - 1) / 2
+    grid[..., 1] = np.arange(rows)[:, None] - (rows - 1) / 2
+    scaled = matrix.T / np.array([w / 2, h / 2], matrix.dtype)
+    return kernels.matmul(grid.reshape(-1, 3), scaled).reshape(1, rows, columns, 2)

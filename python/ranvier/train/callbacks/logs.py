@@ -1,22 +1,42 @@
-"""Callbacks that show and record a run: ProgressBar and TensorBoard."""
+"""Callbacks that show and record a run: ProgressBar (with tqdm, loaded for the first bar), TensorBoard."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import ranvier.extension as extension
 from ranvier.autograd.errors import own_errors
-from ranvier.data.bars import bar, is_shown
 from ranvier.data.sampler import positive
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar", "TensorBoard"]
 
 SOON = 0.2  # seconds between two updates of the bar
+
+
+def is_shown(stream: Any) -> bool:
+    """Whether the stream is a terminal's or a notebook's. A process without a console has none: None."""
+    is_terminal = getattr(stream, "isatty", None)
+    open_terminal = is_terminal is not None and not getattr(stream, "closed", False) and is_terminal()
+    return open_terminal or "ipykernel" in sys.modules
+
+
+def bar(**settings: Any) -> Any:
+    """A tqdm bar on stderr; nothing is shown if stderr is neither a terminal nor a notebook's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # without ipywidgets, a text is shown in notebooks
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
+
+    class Bar(tqdm):  # type: ignore[misc]
+        # No thread that outlives the bar: beside another thread, compiled calls take turns in Python.
+        monitor_interval = 0
+
+    return Bar(disable=not is_shown(sys.stderr), **settings)
 
 
 class ProgressBar(Callback):

@@ -13,8 +13,7 @@ from ranvier.autograd.errors import number, require_function
 from ranvier.autograd.random import generator
 from ranvier.data import Normalize as Normalization
 from ranvier.data.checks import pair, sides, span
-from ranvier.data.vision.images import InterpolationMode, mode_of, size_of
-from ranvier.data.vision.transforms.geometry import output_size
+from ranvier.data.vision.images import InterpolationMode, mode_of, output_size, size_of
 from ranvier.nn.layer import OneOp
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Transforms as functions of an image and their arguments, nothing random.
 
-Here are conversions of PIL images, Tensors and dtypes, brightness, contrast and colours; moves in `geometry`.
+Here are conversions of PIL images, Tensors and dtypes, brightness, contrast and colours; moves in `images`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ranvier.data.checks import pair
 from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import *
 from ranvier.data.vision.images import floats, is_pil, of_pixels, pixels, rounded
-from ranvier.data.vision.transforms.geometry import *
 
 
 def to_tensor(pic: Any) -> Tensor:
