@@ -198,7 +198,9 @@ def load_npz(
     """
     one_of("load_npz", "task", task, TASKS)
     path = require_file("load_npz", path)
-    arrays = _read(path)
+    arrays = _read("load_npz", path)
+    if not isinstance(arrays, dict):
+        raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
     name_x, name_y = _names(path, arrays, x, y)
     samples = _numbers(path, name_x, arrays[name_x])
     if len(samples) == 0:
@@ -263,11 +265,7 @@ def load_npy(
     """
     one_of("load_npy", "task", task, TASKS)
     path = require_file("load_npy", path)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        kind = other_kind(path, b"\x93NUMPY") or f"is damaged or no array of numbers: {error}"
-        raise ValueError(f"[load_npy] '{path}' {kind}") from None
+    array = _read("load_npy", path)
     if not isinstance(array, np.ndarray) or array.size == 0:
         raise ValueError(f"[load_npy] '{path}' holds no single array of samples; expected one")
     array = _numbers(path, "the array", array)
@@ -283,24 +281,28 @@ def load_npy(
     return Samples(_images(path, "the array", np.delete(array, label, 1), dtype)[0], y, class_names)
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _read(name: str, path: Path) -> Any:
+    """The array of a file, or the arrays of an archive by their names."""
     try:
         with open(path, "rb") as stream:  # np.load would leave a damaged archive open
-            archive = np.load(stream, allow_pickle=False)
-            if not hasattr(archive, "files"):
-                raise ValueError(f"[load_npz] '{path}' is a single array (.npy); expected an archive (.npz)")
-            members = {name: archive[name] for name in archive.files}
+            content = np.load(stream, allow_pickle=False)
+            if not hasattr(content, "files"):
+                return content
+            members = {name: content[name] for name in content.files}
             return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError) as error:
-        kind = other_kind(path, b"\x93NUMPY", b"PK") or f"is damaged or no archive: {error}"
-        raise ValueError(f"[load_npz] '{path}' {kind}") from None
-    except ValueError as error:
-        if str(error).startswith("[load_npz]"):
-            raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        KeyError,
+        ValueError,
+        NotImplementedError,
+    ) as e:
         kind = other_kind(path, b"\x93NUMPY", b"PK") or (
-            f"is no archive of plain arrays: {error} (Python objects are not loaded)"
+            f"is damaged, or no file of plain arrays: {e} (Python objects are not loaded)"
         )
-        raise ValueError(f"[load_npz] '{path}' {kind}") from None
+        raise ValueError(f"[{name}] '{path}' {kind}") from None
 
 
 def _names(path: Path, arrays: dict[str, Any], x: str | None, y: str | None) -> tuple[str, str | None]:
