@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import whole
+from ranvier.autograd.errors import number, whole
 
 __all__: list[str] = []
 
@@ -43,15 +45,24 @@ def _counts(name: str, argument: str, value: Any, least: int) -> tuple[int, ...]
     return counts
 
 
-def span(name: str, argument: str, value: Any, symmetric: bool = False) -> tuple[float, float]:
-    """A pair (low, high); with `symmetric`, one number means (-number, number)."""
-    if symmetric and isinstance(value, (int, float, np.integer, np.floating)):
-        if not value >= 0:
-            raise ValueError(f"[{name}] got {argument} {value!r}; expected at least 0, or a pair")
-        return -float(value), float(value)
+def span(
+    name: str,
+    argument: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    symmetric: bool = False,
+) -> tuple[float, float]:
+    """A pair of finite numbers in order, both as `number` takes them; `symmetric`: one number means (-number,
+    number)."""
+    if symmetric and isinstance(value, Real):
+        most = float(number(name, argument, value, 0.0, high))
+        return -most, most
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"[{name}] got {argument} {value!r}; expected {'a number or ' * symmetric}a pair")
-    low, high = float(value[0]), float(value[1])
-    if not (np.isfinite([low, high]).all() and low <= high):
+    first, last = (float(number(name, argument, end, low, high, above=above)) for end in value)
+    if not -math.inf < first <= last < math.inf:
         raise ValueError(f"[{name}] got {argument} {value!r}; expected (low, high)")
-    return low, high
+    return first, last

@@ -55,12 +55,8 @@ class RandomErasing(Augmentation):
         value: float = 0.0,
     ) -> None:
         self.p = number("RandomErasing", "p", p, 0.0, 1.0)
-        self.scale, self.ratio = span("RandomErasing", "scale", scale), span("RandomErasing", "ratio", ratio)
-        if not (self.scale[0] >= 0 and self.scale[1] <= 1 and self.ratio[0] > 0):
-            raise ValueError(
-                f"[RandomErasing] got scale {scale!r} and ratio {ratio!r}; "
-                "expected shares of 1 and ratios above 0"
-            )
+        self.scale = span("RandomErasing", "scale", scale, 0.0, 1.0)
+        self.ratio = span("RandomErasing", "ratio", ratio, 0.0, above=True)
         self.value = float(value)
 
     def apply(self, x: Array, u: Numbers) -> Array:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 import ranvier.data.vision.transforms.functional as F
 from ranvier.autograd.errors import number, require_function
 from ranvier.autograd.random import generator
@@ -24,26 +26,12 @@ __all__ = [
 
 
 def _factors(name: str, key: str, value: Any) -> tuple[float, float]:
-    low, high = span(name, key, value, symmetric=True)
-    if isinstance(value, (int, float)):
-        low, high = max(0.0, 1.0 + low), 1.0 + high
-    if low < 0:
-        raise ValueError(f"[{name}] got {key} {value!r}; expected factors of at least 0")
-    return low, high
+    low, high = span(name, key, value, 0.0, symmetric=True)
+    return (low, high) if isinstance(value, (tuple, list)) else (max(0.0, 1.0 + low), 1.0 + high)
 
 
 def _above_0(name: str, key: str, value: Any) -> tuple[float, float]:
-    low, high = span(name, key, value)
-    if low <= 0:
-        raise ValueError(f"[{name}] got {key} {value!r}; expected numbers above 0")
-    return low, high
-
-
-def _hue(name: str, key: str, value: Any) -> tuple[float, float]:
-    low, high = span(name, key, value, symmetric=True)
-    if low < -0.5 or high > 0.5:
-        raise ValueError(f"[{name}] got {key} {value!r}; expected -0.5 to 0.5")
-    return low, high
+    return span(name, key, value, 0.0, above=True)
 
 
 def _padding(name: str, key: str, value: Any) -> Any:
@@ -61,13 +49,11 @@ KEPT_AS: dict[str, Callable[[str, str, Any], Any]] = {
     "degrees": lambda name, key, value: span(name, key, value, symmetric=True),
     "scale": _above_0,
     "ratio": _above_0,
-    "sigma": lambda name, key, value: span(
-        name, key, (value, value) if isinstance(value, (int, float)) else value
-    ),
+    "sigma": lambda name, key, value: span(name, key, value if np.ndim(value) else (value, value)),
     "brightness": _factors,
     "contrast": _factors,
     "saturation": _factors,
-    "hue": _hue,
+    "hue": lambda name, key, value: span(name, key, value, -0.5, 0.5, symmetric=True),
     "lambd": require_function,
 }
 
