@@ -176,6 +176,15 @@ def test_an_axis_that_keeps_its_length_is_copied(mode, factor):
     assert y.tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(
+    ("mode", "old", "new", "output", "right"),
+    [("nearest", 4, 82, 41, 1), ("nearest", 12, 74, 37, 5), ("nearest-exact", 4, 49, 24, 2)],
+)
+def test_float32_rounds_the_coordinates_of_nearest_inputs_as_in_pytorch(mode, old, new, output, right):
+    x = rv.arange(float(old)).reshape(1, 1, old)
+    assert rv.nn.functional.interpolate(x, new, mode=mode)[0, 0, output] == right
+
+
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
 def test_pixels_of_bytes_stay_bytes(mode):
     x = np.arange(200, 248, dtype=np.uint8).reshape(1, 3, 4, 4)

@@ -20,7 +20,8 @@ def weights(size: int, out: int, mode: str, scale: float | None = None, align_co
     o = np.arange(out)
     matrix = np.zeros((out, size))
     if mode in ("nearest", "nearest-exact"):
-        at = o * scale if mode == "nearest" else (o + 0.5) * scale
+        half = np.float32(0.5 * (mode == "nearest-exact"))
+        at = (o.astype(np.float32) + half) * np.float32(scale)  # as in PyTorch, whose rounding decides
         matrix[o, np.minimum(np.floor(at).astype(int), size - 1)] = 1
         return matrix
     corners = (size - 1) / (out - 1) if out > 1 else 0.0

@@ -68,8 +68,10 @@ static inline int resample_inputs(const ResampleAxis& a, int64_t o, int64_t* inp
     return 1;
   }
   if (a.map <= ResampleMap::nearest_exact) {
-    const double middle = a.map == ResampleMap::nearest ? 0 : 0.5;
-    inputs[0] = clamp_to(static_cast<int64_t>(__builtin_floor((o + middle) * a.scale)), a.in);
+    // In float32 as in PyTorch: where the coordinate is a whole number, its rounding decides.
+    const float middle = a.map == ResampleMap::nearest ? 0.0f : 0.5f;
+    const float at = (static_cast<float>(o) + middle) * static_cast<float>(a.scale);
+    inputs[0] = clamp_to(static_cast<int64_t>(__builtin_floorf(at)), a.in);
     return 1;
   }
   double at = a.align_corners ? o * a.scale : (o + 0.5) * a.scale - 0.5;

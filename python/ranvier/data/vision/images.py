@@ -177,15 +177,8 @@ def resize(
             f"[resize] got interpolation {mode!r} for a Tensor; expected nearest, bilinear or bicubic"
         )
     x = pixels("resize", img)
-    if mode.startswith("nearest"):  # torchvision's places are rounded in float32
-        half = np.float32(0.5 * (mode == "nearest-exact"))
-        rows, columns = (
-            np.minimum((np.arange(n, dtype=np.float32) + half) * (np.float32(old) / np.float32(n)), old - 1)
-            for n, old in ((height, h), (width, w))
-        )
-        return of_pixels(x[..., rows.astype(np.int64)[:, None], columns.astype(np.int64)])
     planes = of_pixels(floats(x).reshape(-1, 1, h, w))
-    y = interpolate(planes, (height, width), mode=mode, antialias=bool(antialias))
+    y = interpolate(planes, (height, width), mode=mode, antialias=bool(antialias) and mode[0] == "b")
     return rounded(y._array.reshape(*x.shape[:-2], height, width), x.dtype)
 
 

@@ -61,7 +61,8 @@ def interpolate(
     - 'area': the mean of the inputs that o covers (:func:`adaptive_avg_pool2d`)
 
     'linear', 'bilinear' and, of images, 'nearest' copy along an axis whose length stays, as in PyTorch.
-    Coordinates are computed in float64. The result is channels-last in memory where x is.
+    Coordinates are computed in float64, those of 'nearest' and 'nearest-exact' in float32 as in PyTorch. The
+    result is channels-last in memory where x is.
 
     antialias ('bilinear' and 'bicubic'): along an axis that gets shorter, the triangle (or the cubic, with
     a = -1/2) is scale inputs wide in place of one, so that every input counts. Two products with matrices
