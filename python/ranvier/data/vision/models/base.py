@@ -7,7 +7,7 @@ from typing import Any
 
 import ranvier.nn as nn
 
-__all__ = ["constructor", "linear_normal"]
+__all__ = ["constructor", "initialize"]
 
 
 def constructor(name: str, make: Callable[..., nn.Module], **settings: Any) -> Callable[..., Any]:
@@ -34,19 +34,14 @@ def constructor(name: str, make: Callable[..., nn.Module], **settings: Any) -> C
     return model
 
 
-def linear_normal(module: nn.Module, std: float = 0.01) -> None:
-    """Normal weights and zero biases for each Linear."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, 0, std)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-
-
-def conv_kaiming(module: nn.Module, mode: str = "fan_out") -> None:
-    """He's normal weights and zero biases for each Conv2d."""
+def initialize(module: nn.Module, linear_std: float | None = None) -> None:
+    """He's normal weights for each Conv2d, with a deviation normal ones for each Linear, and zero biases."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, mode=mode, nonlinearity="relu")
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(part, nn.Linear) and linear_std is not None:
+            nn.init.normal_(part.weight, 0, linear_std)
+        else:
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ranvier.nn as nn
-from ranvier.data.vision.models.base import constructor, conv_kaiming
+from ranvier.data.vision.models.base import constructor, initialize
 
 __all__ = [
     "BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
@@ -127,7 +127,7 @@ class ResNet(nn.Module):
         self.layer4 = self._make_layer(block, 512, layers[3], 2, dilate[2])
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(512 * block.expansion, num_classes)
-        conv_kaiming(self)
+        initialize(self)
         for part in self.modules() if zero_init_residual else ():
             if isinstance(part, (BasicBlock, Bottleneck)):
                 last: Any = part.bn3 if isinstance(part, Bottleneck) else part.bn2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.nn as nn
-from ranvier.data.vision.models.base import constructor, conv_kaiming, linear_normal
+from ranvier.data.vision.models.base import constructor, initialize
 
 __all__ = [
     "VGG", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
@@ -54,8 +54,7 @@ class VGG(nn.Module):
             nn.Linear(4096, num_classes),
         )
         if init_weights:
-            conv_kaiming(self)
-            linear_normal(self)
+            initialize(self, linear_std=0.01)
 
     def forward(self, x: Any) -> Any:
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
