@@ -1,5 +1,6 @@
 #include "bindings/array_lists.h"
 #include "kernels/optimizer/clip.h"
+#include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/lbfgs.h"
 #include "kernels/optimizer/move.h"
 #include "kernels/optimizer/optimizer.h"
@@ -7,32 +8,16 @@
 namespace ranvier::bind {
 namespace {
 
-struct Rule {
-  const char* name;
-  OptimizerRule rule;
-  int settings;
-  const char* states[kMaxStates];
-  int required;  // of the states; the others may be None
-};
-
-constexpr Rule kRules[] = {
-    {"sgd", OptimizerRule::sgd, 4, {"momentum_buffer"}, 0},
-    {"rmsprop", OptimizerRule::rmsprop, 5, {"square_avg", "momentum_buffer", "grad_avg"}, 1},
-    {"adam", OptimizerRule::adam, 5, {"exp_avg", "exp_avg_sq", "max_exp_avg_sq"}, 2},
-    {"adagrad", OptimizerRule::adagrad, 4, {"sum"}, 1},
-    {"adadelta", OptimizerRule::adadelta, 4, {"square_avg", "acc_delta"}, 2},
-    {"adamax", OptimizerRule::adamax, 5, {"exp_avg", "exp_inf"}, 2},
-    {"nadam", OptimizerRule::nadam, 6, {"exp_avg", "exp_avg_sq"}, 2},
-    {"radam", OptimizerRule::radam, 5, {"exp_avg", "exp_avg_sq"}, 2},
-    {"rprop", OptimizerRule::rprop, 5, {"prev", "step_size"}, 2},
-    {"asgd", OptimizerRule::asgd, 5, {"ax"}, 1},
-};
+// What is known of a rule is the same for all types.
+using Rule = OptimizerRule<float>;
 
 const Rule& rule_named(const Name& name) {
-  for (const Rule& rule : kRules)
-    if (name.text == rule.name) return rule;
+  const OptimizerKernels<float>& kernels = optimizer_kernels<float>();
   std::string known;
-  for (const Rule& rule : kRules) known += (known.empty() ? "" : ", ") + std::string(rule.name);
+  for (const Rule* rule = kernels.rules; rule < kernels.rules + kernels.rule_count; ++rule) {
+    if (name.text == rule->name) return *rule;
+    known += (known.empty() ? "" : ", ") + std::string(rule->name);
+  }
   name.fail("one of ", known);
 }
 
@@ -89,11 +74,10 @@ void run_in_parts(const OptimizerStep<T>& whole) {
 struct Step {
   const Rule& rule;
   List parameters, gradients, steps;
-  MaybeList products;
+  MaybeList numbers;
   MaybeList states[kMaxStates];
   const Doubles& settings;
   const Input& loss;
-  bool maximize, nesterov, decoupled_decay;
 
   TensorView<double> number(const List& list, int64_t i) const {
     const TensorView<double> v = list.in_place<double>(i);
@@ -117,20 +101,19 @@ struct Step {
         fail_value(rule.name, "got ", states[k].item(i), " that is strided; expected a contiguous array");
     }
     s.step = number(steps, i);
-    if (products.given()) s.product = number(products, i);
+    if (numbers.given()) s.number = number(numbers, i);
     return s;
   }
 
   void run() const {
     const int64_t count = parameters.size();
     for (const List* list : {&gradients, &steps}) list->expect_size(count);
-    products.expect_size(count);
-    const bool counts = rule.rule == OptimizerRule::nadam || rule.rule == OptimizerRule::asgd;
-    if (products.given() && !counts) fail_type(rule.name, "got products; expected None");
-    if (!products.given() && counts) products.wrong_type("a list");
+    numbers.expect_size(count);
+    if (numbers.given() && !rule.next) fail_type(rule.name, "got numbers; expected None");
+    if (!numbers.given() && rule.next) numbers.wrong_type("a list");
     for (int k = 0; k < kMaxStates; ++k) {
       states[k].expect_size(count);
-      if (k < rule.required && !states[k].given()) states[k].wrong_type("a list");
+      if (k < rule.needed && !states[k].given()) states[k].wrong_type("a list");
     }
     if (!settings.has_shape({rule.settings}) || !settings.is_contiguous())
       fail_value(rule.name, "got settings of shape ", settings.shape(), "; expected (", rule.settings, ",)");
@@ -139,8 +122,7 @@ struct Step {
     run_list<OptimizerStep>(
         parameters,
         [&](auto& call, auto tag, int64_t first, Input* held) {
-          call.rule = rule.rule, call.nesterov = nesterov;
-          call.decoupled_decay = decoupled_decay, call.maximize = maximize;
+          call.rule = static_cast<int>(&rule - optimizer_kernels<float>().rules);
           call.settings = settings;
           if (loss && loss.dtype() == DType::float32)
             call.loss = loss;
@@ -161,30 +143,25 @@ struct States : Arg {
 
 // states has a list, or None, for each state of the rule. Where loss is given and not finite, nothing is
 // changed.
-void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList products, States states,
-                    const Doubles& settings, Truth maximize, Truth nesterov, Truth decoupled_decay,
-                    const MaybeFloats& loss) {
+void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList numbers, States states,
+                    const Doubles& settings, const MaybeFloats& loss) {
   const Rule& rule = rule_named(name);
   const py::tuple given(py::reinterpret_borrow<py::list>(states.value));
-  const int expected = static_cast<int>(std::count_if(std::begin(rule.states), std::end(rule.states),
-                                                      [](const char* state) { return state != nullptr; }));
-  if (static_cast<int>(given.size()) != expected)
-    fail_value(rule.name, "got ", static_cast<int64_t>(given.size()), " states; expected ", expected);
+  if (static_cast<int>(given.size()) != rule.states)
+    fail_value(rule.name, "got ", static_cast<int64_t>(given.size()), " states; expected ", rule.states);
+  constexpr const char* names[kMaxStates] = {"states[0]", "states[1]", "states[2]"};
   const auto state = [&](int k) {
-    if (k >= expected) return MaybeList({rule.name, "", py::none()});
-    return MaybeList({rule.name, rule.states[k], PyTuple_GET_ITEM(given.ptr(), k)});
+    if (k >= rule.states) return MaybeList({rule.name, "", py::none()});
+    return MaybeList({rule.name, names[k], PyTuple_GET_ITEM(given.ptr(), k)});
   };
   Step{rule,
        of_rule(parameters, rule),
        of_rule(gradients, rule),
        of_rule(steps, rule),
-       of_rule(products, rule),
+       of_rule(numbers, rule),
        {state(0), state(1), state(2)},
        settings,
-       loss,
-       maximize,
-       nesterov,
-       decoupled_decay}
+       loss}
       .run();
 }
 
@@ -339,9 +316,7 @@ void lbfgs_loop(InPlace direction_, List changes, List steps, const Doubles& ro,
 }  // namespace
 
 void register_optimizer(Module m) {
-  def(m,
-      "optimizer_step(rule, parameters, gradients, steps, products, states, settings, maximize, nesterov, "
-      "decoupled_decay, loss=None)",
+  def(m, "optimizer_step(rule, parameters, gradients, steps, numbers, states, settings, loss=None)",
       optimizer_step);
   def(m, "move_parameters(parameters, values, factor, towards)", move_parameters);
   def(m, "average_weight(count, decay)", average_weight);

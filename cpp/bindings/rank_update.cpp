@@ -22,7 +22,7 @@ OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin
   part(s.parameter), part(s.gradient);
   for (TensorView<float>& state : s.states)
     if (state.data) part(state);
-  for (TensorView<double>* number : {&s.step, &s.product})
+  for (TensorView<double>* number : {&s.step, &s.number})
     if (number->data && cells) *cells = *number->data, number->data = cells++;
   return s;
 }
@@ -56,7 +56,6 @@ bool RankUpdate::fits(const Segment& s) {
 
 void RankUpdate::run(const Step& step, const Segment& segment, const Team& team) {
   one_.rule = step.rule, one_.settings = step.settings, one_.count = 1, one_.segments[0] = segment;
-  one_.nesterov = step.nesterov, one_.decoupled_decay = step.decoupled_decay, one_.maximize = step.maximize;
   one_.run(team, nullptr);
 }
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import ranvier as rv
 from compile.beside import CALLS, same, squares
+from optim.problem import CASES
 from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.layers import LAYERS
+from support.optimizers import KINDS
 
 
 class Scaled(nn.Module):
@@ -84,16 +86,6 @@ def test_layers(layer):
         judged(make, layer.draw, dtype=dtype)
 
 
-OPTIMIZERS = {
-    "SGD": {"lr": 0.1, "nesterov": True, "momentum": 0.9, "weight_decay": 0.01},
-    "Adam": {"amsgrad": True},
-    "RMSprop": {"momentum": 0.5, "centered": True},
-    "Adagrad": {"lr_decay": 0.1},
-    "ASGD": {"t0": 0},
-    **{name: {} for name in ("AdamW", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop")},
-}
-
-
 def mlp():
     return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
 
@@ -102,17 +94,10 @@ def rows(rng):
     return [rng.uniform(-2, 2, (4, 6))]
 
 
-def test_every_optimizer_is_here():
-    kinds = {n for n in optim.__all__ if isinstance(getattr(optim, n), type)}
-    kinds = {n for n in kinds if issubclass(getattr(optim, n), optim.Optimizer)}
-    assert kinds - OPTIMIZERS.keys() == {"LBFGS", "Optimizer"}
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_optimizers(name):
-    decay = {} if name == "Rprop" else {"weight_decay": 0.1}  # it has none
-    for more in (OPTIMIZERS[name], {}, {**decay, "maximize": True}):
-        judged(mlp, rows, lambda p, more=more: getattr(optim, name)(p, **{"lr": 0.01, **more}))
+    for settings in [settings for kind, settings in CASES if kind == name] or [{}]:
+        judged(mlp, rows, lambda p, settings=settings: KINDS[name](p, **settings))
 
 
 def convolution(stride, padding, dilation, groups):

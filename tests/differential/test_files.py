@@ -9,24 +9,17 @@ import pytest
 import ranvier as rv
 from ranvier.torch import files
 from support.layers import LAYERS
+from support.optimizers import KINDS
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 CASES = [case for case in LAYERS if hasattr(torch.nn, case.name)]
 OTHERS = {"TripletMarginWithDistanceLoss"}  # has a layer where PyTorch's file has None, and the reverse
+# with all arrays of state
 OPTIMIZERS = {
-    "Adadelta": {},
-    "Adagrad": {},
-    "Adam": {"amsgrad": True},
-    "AdamW": {},
-    "Adamax": {},
-    "ASGD": {},
-    "LBFGS": {},
-    "NAdam": {},
-    "RAdam": {},
-    "RMSprop": {"momentum": 0.9, "centered": True},
-    "Rprop": {},
-    "SGD": {"momentum": 0.9, "nesterov": True},
+    name: {setting: type(kind._defaults[setting])(0.9) for setting in kind._optional.values()}
+    for name, kind in [*KINDS.items(), ("LBFGS", rv.optim.LBFGS)]
+    if hasattr(torch.optim, name)
 }
 SCHEDULES = {
     "ConstantLR": {},

@@ -18,6 +18,7 @@ from ranvier import nn, optim
 from ranvier.nn.loss.functional import FORMS
 from support.grouped import grouped
 from support.layers import LAYERS
+from support.optimizers import KINDS
 from support.refused import refused
 from support.wrong_input import describe
 
@@ -212,7 +213,7 @@ def test_layers(layer: Any) -> None:
 
 
 def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    for name in sorted(set(vars(optim)) & set(OPTIMIZERS.split())):
+    for name in (*KINDS, "LBFGS"):
         yield "optim", name, {"params": [rv.ones(2, requires_grad=True)]}
     optimizer = optim.SGD([rv.ones(2, requires_grad=True)], lr=0.1, momentum=0.9)
     for name, right in SCHEDULES.items():
@@ -221,7 +222,6 @@ def _classes() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield from ((place, name, right) for name, right in table.items())
 
 
-OPTIMIZERS = "ASGD Adadelta Adagrad Adam AdamW Adamax LBFGS NAdam RAdam RMSprop Rprop SGD"
 SCHEDULES: dict[str, Any] = {
     "ConstantLR": {}, "CosineAnnealingLR": {"T_max": 3}, "CosineAnnealingWarmRestarts": {"T_0": 2},
     "CyclicLR": {"base_lr": 0.1, "max_lr": 0.5}, "ExponentialLR": {"gamma": 0.5}, "LinearLR": {},

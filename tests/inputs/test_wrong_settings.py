@@ -10,6 +10,7 @@ import ranvier as rv
 from ranvier import data, metrics, nn, optim
 from support.grouped import grouped
 from support.layers import LAYERS
+from support.optimizers import KINDS
 from support.refused import refused
 from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, never_right, wrong_arrays
 
@@ -17,7 +18,6 @@ from support.wrong_input import WRONG_ATTRIBUTES, attempt, describe, never_right
 NO_SETTINGS = {"Identity", "Transformer", "TransformerDecoder", "TransformerEncoder"}
 CLASSES = {layer.name: layer for layer in reversed(LAYERS) if layer.name not in NO_SETTINGS}
 FRACTIONS = {("LPPool2d", "norm_type")}  # allowed where LAYERS has an integer
-OPTIMIZERS = ["SGD", "RMSprop", "Adam", "AdamW"]
 METRICS = sorted(metrics.METRICS)
 # without a greatest norm, running statistics, parameters or a factor
 IGNORED = {("Upsample", "recompute_scale_factor")}
@@ -94,7 +94,7 @@ def test_settings_are_tried_without_a_trace() -> None:
     assert rv.equal(rv.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", KINDS)
 def test_optimizers(name: str) -> None:
     make = getattr(optim, name)
     for key, parameter in list(inspect.signature(make).parameters.items())[1:]:
@@ -159,7 +159,7 @@ INVALID: dict[str, Any] = {
     "dropout": lambda: nn.functional.dropout(X, rv.tensor([0.1, 0.2])),
     "softshrink": lambda: nn.functional.softshrink(X, NEGATIVE),
     "add": lambda: rv.add(X, Y, alpha=rv.ones(2)),
-    **{f"{name} lr": lambda name=name: getattr(optim, name)(PARTS, lr=NEGATIVE) for name in OPTIMIZERS},
+    **{f"{name} lr": lambda name=name: KINDS[name](PARTS, lr=NEGATIVE) for name in KINDS},
     "adam betas": lambda: optim.Adam(PARTS, betas=(NEGATIVE, 0.9)),
     "adam of two": lambda: optim.Adam(PARTS, betas=rv.tensor([0.1, 0.2])),
     "asgd lambd": lambda: optim.ASGD(PARTS, lambd=NAN),

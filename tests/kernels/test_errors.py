@@ -53,8 +53,8 @@ CALLS = {
     "[clip_gradients] got gradients[0] that is read-only": lambda: _core.clip_gradients(
         [np.broadcast_to(X[0], (2, 3))], ONE, None
     ),
-    "[sgd] got momentum_buffer[0] that is strided": lambda: _core.optimizer_step(
-        "sgd", [X.T.copy()], [X.T], [ONE], None, [[X.T]], np.ones(4), False, False, False
+    "[sgd] got states[0][0] that is strided": lambda: _core.optimizer_step(
+        "sgd", [X.T.copy()], [X.T], [ONE], None, [[X.T]], np.ones(6)
     ),
     "[fill] got another dtype": lambda: _core.fill(np.zeros(2, np.uint8), 1),
 }

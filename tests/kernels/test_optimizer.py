@@ -7,53 +7,63 @@ from reference import optimizer as reference
 from support.bits import same_bits
 from support.grouped import grouped
 from support.layouts import LAYOUTS, in_layout
+from support.optimizers import KINDS
 from support.refused import refused
 from support.tolerance import tolerance
 
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
 
 
-# Each rule's settings in the core's order, the reference's by name, and how many states it has.
+# Settings of each rule, apart from the defaults.
 RULES = {
-    "sgd": ((0.1, 0.9, 0.5, 0.01), {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}, 1),
-    "rmsprop": ((0.1, 0.99, 1e-8, 0.9, 0.01), {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}, 2),
-    "adam": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
-    "adagrad": ((0.1, 0.2, 1e-10, 0.01), {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.01}, 1),
-    "adadelta": ((0.1, 0.9, 1e-3, 0.01), {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.01}, 2),
-    "adamax": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
-    "nadam": ((0.1, 0.9, 0.999, 1e-8, 0.01, 4e-3), {"lr": 0.1, "weight_decay": 0.01}, 2),
-    "radam": ((0.1, 0.9, 0.999, 1e-8, 0.01), {"lr": 0.1, "weight_decay": 0.01}, 2),
-    "rprop": ((0.1, 0.5, 1.2, 1e-6, 0.11), {"lr": 0.1, "step_sizes": (1e-6, 0.11)}, 2),
-    "asgd": ((0.1, 0.2, 0.75, 1.0, 0.01), {"lr": 0.1, "lambd": 0.2, "t0": 1.0, "weight_decay": 0.01}, 1),
+    "sgd": {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01},
+    "rmsprop": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+    "adam": {"lr": 0.1, "weight_decay": 0.01},
+    "adagrad": {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.01},
+    "adadelta": {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.01},
+    "adamax": {"lr": 0.1, "weight_decay": 0.01},
+    "nadam": {"lr": 0.1, "weight_decay": 0.01},
+    "radam": {"lr": 0.1, "weight_decay": 0.01},
+    "rprop": {"lr": 0.1, "step_sizes": (1e-6, 0.11)},
+    "asgd": {"lr": 0.1, "lambd": 0.2, "t0": 1.0, "weight_decay": 0.01},
 }
-STATES = {"sgd": 1, "rmsprop": 3, "adam": 3, "adagrad": 1, "asgd": 1}  # two elsewhere
+CLASSES = {kind._name: kind for kind in KINDS.values()}
 
 
-def step(rule, p, g, state, settings=None):
-    (*arrays, steps, products), names = state, STATES.get(rule, 2)
-    arrays = [*arrays, *[None] * names][:names]
-    numbers = np.array(settings or RULES[rule][0])
-    products = products if rule in ("nadam", "asgd") else None
-    _core.optimizer_step(rule, p, g, steps, products, arrays, numbers, False, False, False)
+def test_every_rule_is_here():
+    assert {kind._rule for kind in KINDS.values()} == RULES.keys()
+
+
+def group(rule, settings=None):
+    return {**CLASSES[rule]._defaults, **(RULES[rule] if settings is None else settings)}
+
+
+def row(rule, settings=None):
+    return np.array(CLASSES[rule]._settings(None, group(rule, settings)), np.float64)
+
+
+def step(rule, p, g, state, settings=None, loss=None):
+    arrays, steps, numbers = state
+    _core.optimizer_step(rule, p, g, steps, numbers, arrays, row(rule, settings), loss)
 
 
 def adam(p, g, state, settings=None):
     step("adam", p, g, state, settings)
 
 
-def states(p, count=2):
-    return (
-        *([np.zeros(a.shape, a.dtype) for a in p] for _ in range(count)),
-        [np.zeros(()) for _ in p],
-        [np.ones(()) for _ in p],
-    )
+def states(p, rule="adam", settings=None):
+    """The arrays of state, None for one that is not in use; the counts of steps; the numbers."""
+    kind = CLASSES[rule]
+    names = kind._state_names(kind, group(rule, settings))
+    arrays = [None if name is None else [np.zeros(a.shape, a.dtype) for a in p] for name in names]
+    return arrays, [np.zeros(()) for _ in p], [np.ones(()) for _ in p] if kind._number else None
 
 
 def expected(rule, p, g, steps):
     state = {}
     p, g = p.astype(np.float64), g.astype(np.float64)
     for _ in range(steps):
-        p = getattr(reference, rule)(p, g, state, **RULES[rule][1])
+        p = getattr(reference, rule)(p, g, state, **RULES[rule])
     return p
 
 
@@ -63,13 +73,13 @@ def test_every_size_in_one_call(rng, isa, dtype, rule):
     p = [rng.uniform(-1, 1, n).astype(dtype) for n in SIZES * 3]  # more than one call holds
     g = [rng.uniform(0.1, 1, n).astype(dtype) for n in SIZES * 3]  # apart from 0, where steps jump
     wanted = [expected(rule, a, b, 3) for a, b in zip(p, g, strict=True)]
-    state = states(p, RULES[rule][2])
+    state = states(p, rule)
     for _ in range(3):
         step(rule, p, g, state)
     limit = tolerance(dtype, 3 * 8, 1.0)
     for a, b in zip(p, wanted, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=limit)
-    assert all(float(s) == 3 for s in state[-2])
+    assert all(float(s) == 3 for s in state[1])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -99,9 +109,10 @@ def test_same_bits_at_any_thread_count(rng, threads):
 
 
 def test_one_minus_beta_is_taken_in_double():
-    p, g, v = [np.zeros(4, np.float32)], [np.ones(4, np.float32)], [np.zeros(4, np.float32)]
-    adam(p, g, ([np.zeros(4, np.float32)], v, [np.zeros(())], []))
-    assert v[0][0] == np.float32(1 - 0.999)
+    p, g = [np.zeros(4, np.float32)], [np.ones(4, np.float32)]
+    state = states(p)
+    adam(p, g, state)
+    assert state[0][1][0][0] == np.float32(1 - 0.999)
 
 
 def root_of_adam(x, number):
@@ -109,7 +120,8 @@ def root_of_adam(x, number):
     p, mean, square = (np.zeros(number + len(x), np.float32) for _ in range(3))
     mean[:], square[number:] = 2, 2 * x
     with np.errstate(all="ignore"):
-        adam([p], [np.zeros_like(p)], ([mean], [square], [np.array(1e4)], []), (1.0, 0.5, 0.5, 0.0, 0.0))
+        settings = {"lr": 1.0, "betas": (0.5, 0.5), "eps": 0.0}
+        adam([p], [np.zeros_like(p)], ([[mean], [square], None], [np.array(1e4)], None), settings)
     return -p[number:]
 
 
@@ -130,15 +142,15 @@ def test_roots_of_adam_are_rounded_as_ieee_asks(isa, number):
         same(np.full(64, bits))
 
 
-# without weight decay, and states that shrink where gradients are 0
+# without weight decay, and how many of the states shrink where gradients are 0
 QUIET = {
-    "sgd": ((0.1, 0.9, 0.0, 0.0), 1),
-    "rmsprop": ((0.1, 0.99, 1e-8, 0.9, 0.0), 3),
-    "adam": ((0.1, 0.9, 0.999, 1e-8, 0.0), 2),
-    "adadelta": ((0.1, 0.9, 1e-6, 0.0), 2),
-    "adamax": ((0.1, 0.9, 0.999, 1e-8, 0.0), 1),
-    "nadam": ((0.1, 0.9, 0.999, 1e-8, 0.0, 4e-3), 2),
-    "radam": ((0.1, 0.9, 0.999, 1e-8, 0.0), 2),
+    "sgd": ({"momentum": 0.9}, 1),
+    "rmsprop": ({"momentum": 0.9, "centered": True}, 3),
+    "adam": ({}, 2),
+    "adadelta": ({}, 2),
+    "adamax": ({}, 1),
+    "nadam": ({}, 2),
+    "radam": ({}, 2),
 }
 
 
@@ -147,12 +159,12 @@ QUIET = {
 def test_moments_are_never_subnormal(isa, rule, dtype):
     settings, shrinking = QUIET[rule]
     p, g = [np.ones(70, dtype)], [np.zeros(70, dtype)]
-    state = states(p, STATES.get(rule, 2))
-    for (moment,) in state[:shrinking]:
+    state = states(p, rule, settings)
+    for (moment,) in state[0][:shrinking]:
         moment[:] = np.finfo(dtype).tiny * np.repeat([1, 4], 35)
-    state[-2][0][()] = 10  # SGD's first step takes the gradient itself
+    state[1][0][()] = 10  # SGD's first step takes the gradient itself
     step(rule, p, g, state, settings)
-    for (moment,) in state[:shrinking]:
+    for (moment,) in state[0][:shrinking]:
         np.testing.assert_array_equal(moment[:35], 0)
         assert (moment[35:] > np.finfo(dtype).tiny).all()
     np.testing.assert_array_equal(p[0], 1)
@@ -161,10 +173,10 @@ def test_moments_are_never_subnormal(isa, rule, dtype):
 @pytest.mark.parametrize("rule", ["rmsprop", "adam", "nadam", "radam"])
 def test_squares_without_eps_stay_subnormal(isa, rule):
     """A root of 0 would be a divisor."""
-    settings = [0.0 if number == 1e-8 else number for number in QUIET[rule][0]]
+    settings = {**QUIET[rule][0], "eps": 0.0}
     p, g = [np.ones(5, np.float32)], [np.zeros(5, np.float32)]
-    state = states(p, STATES.get(rule, 2))
-    state[1 if rule != "rmsprop" else 0][0][:] = np.float32(1e-39)
+    state = states(p, rule, settings)
+    state[0][1 if rule != "rmsprop" else 0][0][:] = np.float32(1e-39)
     step(rule, p, g, state, settings)
     np.testing.assert_array_equal(p[0], 1)
 
@@ -173,7 +185,7 @@ def test_squares_without_eps_stay_subnormal(isa, rule):
 def test_nan_stays_nan(isa, rule):
     """But for Rprop, which takes the sign of NaN as 0, as PyTorch does."""
     p, g = [np.zeros(3, np.float32)], [np.array([1, np.nan, 2], np.float32)]
-    step(rule, p, g, states(p, RULES[rule][2]))
+    step(rule, p, g, states(p, rule))
     np.testing.assert_array_equal(np.isnan(p[0]), [False, rule != "rprop", False])
 
 
@@ -224,7 +236,6 @@ def test_clipping_by_value(isa):
         ({"p": [np.zeros(2, "i4")]}, TypeError, "got parameters of dtype int32"),
         ({"p": [np.broadcast_to(np.float32(1), 2)]}, ValueError, r"got parameters\[0\] that is read-only"),
         ({"p": [np.zeros(2, ">f4")]}, ValueError, r"got parameters\[0\] that is byte-swapped or unaligned"),
-        ({"settings": (0.1,)}, ValueError, r"got settings of shape \(1,\); expected \(5,\)"),
     ],
 )
 def test_wrong_input(change, error, text):
@@ -256,36 +267,32 @@ def test_a_wrong_array_late_in_a_list_is_refused_before_the_first_runs():
     [
         ({"rule": "momentum"}, ValueError, r"\[optimizer_step\] got rule 'momentum'; expected one of sgd, "),
         ({"states": []}, ValueError, r"\[nadam\] got 0 states; expected 2"),
-        ({"states": [None, None]}, TypeError, r"\[nadam\] got exp_avg None; expected a list"),
-        ({"products": None}, TypeError, r"\[nadam\] got products None; expected a list"),
-        ({"products": [np.ones(2)]}, ValueError, r"got products\[0\] of shape \(2,\); expected one number"),
-        ({"rule": "radam", "settings": np.ones(5)}, TypeError, r"\[radam\] got products; expected None"),
+        ({"states": [None, None]}, TypeError, r"\[nadam\] got states\[0\] None; expected a list"),
+        ({"numbers": None}, TypeError, r"\[nadam\] got numbers None; expected a list"),
+        ({"numbers": [np.ones(2)]}, ValueError, r"got numbers\[0\] of shape \(2,\); expected one number"),
+        ({"settings": np.ones(1)}, ValueError, r"got settings of shape \(1,\); expected \(8,\)"),
+        ({"rule": "radam", "settings": np.ones(7)}, TypeError, r"\[radam\] got numbers; expected None"),
     ],
 )
 def test_wrong_rule_or_states(change, error, text):
     p = [np.zeros(2)]
-    m, v, steps, products = states(p)
-    call = {"rule": "nadam", "products": products, "states": [m, v], "settings": np.ones(6), **change}
+    arrays, steps, numbers = states(p, "nadam")
+    call = {"rule": "nadam", "parameters": p, "gradients": p, "steps": steps, "numbers": numbers}
     with pytest.raises(error, match=text):
-        _core.optimizer_step(
-            call["rule"], p, p, steps, call["products"], call["states"], call["settings"], False, False, False
-        )
+        _core.optimizer_step(**{**call, "states": arrays, "settings": row("nadam"), **change})
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_loss_that_is_not_finite_leaves_all_as_it_was(rule, dtype, rng):
-    p, g = [rng.normal(size=n).astype(dtype) for n in (3, 70)], [rng.normal(size=n) for n in (3, 70)]
-    g = [array.astype(dtype) for array in g]
-    first, second, steps, products = states(p)
-    arrays = [first, second, None][: STATES.get(rule, 2)]
-    given = (np.array(RULES[rule][0]), False, False, False)
+    p, g = ([rng.normal(size=n).astype(dtype) for n in (3, 70)] for _ in range(2))
+    state = states(p, rule)
 
     def run(loss):
-        everything = [*p, *first, *second, *steps, *products]
+        arrays, steps, numbers = state
+        everything = [*p, *steps, *(numbers or ()), *(a for some in arrays if some for a in some)]
         before = [array.copy() for array in everything]
-        named = products if rule in ("nadam", "asgd") else None
-        _core.optimizer_step(rule, p, g, steps, named, arrays, *given, loss)
+        step(rule, p, g, state, loss=loss)
         return all(map(np.array_equal, everything, before))
 
     for value in (np.nan, np.inf, -np.inf):

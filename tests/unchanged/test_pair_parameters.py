@@ -3,6 +3,7 @@
 import json
 from functools import cache
 
+from support.optimizers import KINDS
 from support.python import printed
 
 BEGIN = """
@@ -110,13 +111,12 @@ fails(lambda: nn.Buffer(f)) == "DtypeError"
 after(torch.tensor([1 + 1j]), lambda x: nn.Parameter(x).data.mul_(2)).tolist() == [2 + 2j]
 after(net(), lambda m: setattr(m, "f", m.f * 2)).f.tolist() == (f * 2).tolist() and "f" in m._buffers
 """
-OPTIMIZERS = "SGD Adam AdamW RMSprop Adagrad Adadelta Adamax NAdam RAdam Rprop ASGD LBFGS"
 
 
 @cache
 def answers() -> dict[str, bool]:
     rows = [*ROWS.strip().splitlines()]
-    for name in OPTIMIZERS.split():
+    for name in (*KINDS, "LBFGS"):
         make = f"lambda p: torch.optim.{name}(p, lr=0.1)"
         rows.append(f"same(trained({make}, True).detach(), trained({make}, False).detach())")
     program = BEGIN + "print(json.dumps({row: bool(eval(row)) for row in json.loads(sys.argv[1])}))"

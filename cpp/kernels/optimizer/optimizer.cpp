@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "kernels/optimizer/numbers.h"
+#include "kernels/optimizer/kernels.h"
 #include "kernels/optimizer/segments.h"
 
 namespace ranvier {
@@ -11,48 +11,34 @@ namespace {
 
 constexpr double kNsPerElement = 0.5;
 
-// The numbers of the step before: most often all parameters are at the same step, and two powers take as long
-// as the update of some hundred elements.
+// A rule as it is made for one parameter. Most often all parameters are at the same step, and two powers take
+// as long as the update of some hundred elements.
 template <class T>
-struct LastNumbers {
-  double step = -1;
-  AdamNumbers<T> numbers;
-};
+class StepRule {
+ public:
+  explicit StepRule(const OptimizerStep<T>& call)
+      : rule_(optimizer_kernels<T>().rules[call.rule]), settings_(call.settings.data) {}
 
-template <class T>
-void run_rule(const OptimizerStep<T>& call, const OptimizerSegment<T>& segment, const OptimizerRun<T>& run,
-              LastNumbers<T>& last) {
-  const OptimizerKernels<T>& kernels = optimizer_kernels<T>();
-  const double step = *segment.step.data;
-  switch (call.rule) {
-    case OptimizerRule::sgd:
-      return kernels.sgd(run, sgd_numbers(call, step));
-    case OptimizerRule::rmsprop:
-      return kernels.rmsprop(run, rmsprop_numbers(call));
-    case OptimizerRule::adam:
-      if (step != last.step) last = {step, adam_numbers(call, step)};
-      return kernels.adam(run, last.numbers);
-    case OptimizerRule::adagrad:
-      return kernels.adagrad(run, adagrad_numbers(call, step));
-    case OptimizerRule::adadelta:
-      return kernels.adadelta(run, adadelta_numbers(call));
-    case OptimizerRule::adamax:
-      return kernels.adamax(run, adam_numbers(call, step));
-    case OptimizerRule::nadam:
-      return kernels.nadam(run, nadam_numbers(call, step, *segment.product.data));
-    case OptimizerRule::radam:
-      return kernels.radam(run, radam_numbers(call, step));
-    case OptimizerRule::rprop:
-      return kernels.rprop(run, rprop_numbers(call, step));
-    case OptimizerRule::asgd:
-      return kernels.asgd(run, asgd_numbers(call, step, *segment.product.data));
+  void update(const OptimizerSegment<T>& s, const OptimizerRun<T>& run) {
+    const OptimizerPast past = {*s.step.data, s.number.data ? *s.number.data : 1};
+    if (past.steps != past_.steps || past.number != past_.number) rule_.make(made_, settings_, past_ = past);
+    optimizer_kernels<T>().update(rule_, run, made_);
   }
-}
+  void count(const OptimizerSegment<T>& s) const {
+    *s.step.data += 1;
+    if (rule_.next) *s.number.data = rule_.next(settings_, *s.step.data, *s.number.data);
+  }
+
+ private:
+  const OptimizerRule<T>& rule_;
+  const double* settings_;
+  OptimizerPast past_ = {NAN, 0};  // none yet
+  alignas(double) char made_[kMadeBytes];
+};
 
 // Elements [begin, end) of one segment; strided ones are brought into a dense copy, chunk by chunk.
 template <class T>
-void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, int64_t begin, int64_t end,
-                    LastNumbers<T>& last) {
+void update_segment(const OptimizerSegment<T>& s, int64_t begin, int64_t end, StepRule<T>& rule) {
   const int64_t piece = is_contiguous(s.gradient) && is_contiguous(s.parameter) ? end - begin : kChunk;
   for_each_piece(s.gradient, begin, end, piece, [&](const T* gradient, int64_t i, int64_t n) {
     OptimizerRun<T> run;
@@ -60,16 +46,9 @@ void update_segment(const OptimizerStep<T>& call, const OptimizerSegment<T>& s, 
     for (int k = 0; k < kMaxStates; ++k) run.states[k] = s.states[k].data ? s.states[k].data + i : nullptr;
     update_elements(s.parameter, i, i + n, [&](T* p, int64_t) {
       run.p = p;
-      run_rule(call, s, run, last);
+      rule.update(s, run);
     });
   });
-}
-
-template <class T>
-void count_step(const OptimizerStep<T>& call, const OptimizerSegment<T>& s) {
-  *s.step.data += 1;
-  if (call.rule == OptimizerRule::nadam) *s.product.data *= nadam_momentum(call.settings.data, *s.step.data);
-  if (call.rule == OptimizerRule::asgd) *s.product.data = asgd_rate(call.settings.data, *s.step.data);
 }
 
 }  // namespace
@@ -79,11 +58,12 @@ void OptimizerStep<T>::run(const Team& team, void*) const {
   if ((loss.data && !std::isfinite(*loss.data)) || (loss_double.data && !std::isfinite(*loss_double.data)))
     return;
   const auto size = [&](int i) { return numel(segments[i].parameter); };
-  const auto update = [this, last = LastNumbers<T>{}](int i, int64_t begin, int64_t end) mutable {
-    update_segment(*this, segments[i], begin, end, last);
+  const StepRule<T> rule(*this);
+  const auto update = [this, own = rule](int i, int64_t begin, int64_t end) mutable {
+    update_segment(segments[i], begin, end, own);
   };
   for_each_share(team, count, kNsPerElement, size, update, [&] {
-    for (int i = 0; i < count; ++i) count_step(*this, segments[i]);
+    for (int i = 0; i < count; ++i) rule.count(segments[i]);
   });
 }
 

@@ -19,33 +19,19 @@ namespace ranvier {
 constexpr int kMaxSegments = 32;  // of one call; longer lists take several
 constexpr int kMaxStates = 3;
 
-enum class OptimizerRule { sgd, rmsprop, adam, adagrad, adadelta, adamax, nadam, radam, rprop, asgd };
-
 template <class T>
 struct OptimizerSegment {
   TensorView<T> parameter;
   TensorView<const T> gradient;
   TensorView<T> states[kMaxStates];  // data null where the rule has no such state
   TensorView<double> step;           // one element: steps taken before this one
-  TensorView<double> product;        // one element: nadam's product of its momenta, 1 at first; asgd's eta
+  TensorView<double> number;         // one element: that a rule keeps of each parameter; 1 at first
 };
 
-//   rule      settings                                             states
-//   sgd       lr, momentum, dampening, weight_decay                momentum_buffer
-//   rmsprop   lr, alpha, eps, momentum, weight_decay               square_avg, momentum_buffer, grad_avg
-//   adam      lr, beta1, beta2, eps, weight_decay                  exp_avg, exp_avg_sq, max_exp_avg_sq
-//   adagrad   lr, lr_decay, eps, weight_decay                      sum
-//   adadelta  lr, rho, eps, weight_decay                           square_avg, acc_delta
-//   adamax    lr, beta1, beta2, eps, weight_decay                  exp_avg, exp_inf
-//   nadam     lr, beta1, beta2, eps, weight_decay, momentum_decay  exp_avg, exp_avg_sq
-//   radam     lr, beta1, beta2, eps, weight_decay                  exp_avg, exp_avg_sq
-//   rprop     lr, etaminus, etaplus, least and most step size      prev, step_size
-//   asgd      lr, lambd, alpha, t0, weight_decay                   ax
 template <class T>
 struct OptimizerStep {
   static constexpr const char* name = "optimizer_step";
-  OptimizerRule rule;
-  bool nesterov, decoupled_decay, maximize;
+  int rule;  // which of OptimizerKernels::rules
   int count;
   TensorView<const double> settings;
   TensorView<const float> loss;          // one element, or data null
@@ -57,7 +43,7 @@ struct OptimizerStep {
     v.add(settings, loss, loss_double);
     for (int i = 0; i < count; ++i) {
       const OptimizerSegment<T>& s = segments[i];
-      v.add(in_place(s.parameter), s.gradient, in_place(s.step), in_place(s.product), in_place(s.states));
+      v.add(in_place(s.parameter), s.gradient, in_place(s.step), in_place(s.number), in_place(s.states));
     }
   }
 };

@@ -38,53 +38,54 @@ struct Padded {
   }
 };
 
-// A rule on a run of whole vectors.
-template <class T>
-using OnVectors = void (*)(const OptimizerRun<T>&, const void* numbers);
-
-template <class Rule, class T, class Numbers>
-static void on_vectors(const OptimizerRun<T>& run, const void* numbers) {
+// The update that a rule makes, on a run of whole vectors.
+template <class Rule, class T>
+static void on_vectors(const OptimizerRun<T>& run, const void* made) {
   const OptimizerRun<T> r = run;  // copies: the stores below cannot change them
-  const Numbers c = *static_cast<const Numbers*>(numbers);
-  for (int64_t i = 0; i < r.n; i += lanes<T>) Rule::apply(r, c, i);
+  const auto update = *static_cast<const decltype(Rule::of({}, {}))*>(made);
+  for (int64_t i = 0; i < r.n; i += lanes<T>) update(r, i);
 }
 
 template <class T>
-static __attribute__((noinline)) void on_part(const OptimizerRun<T>& r, const void* numbers,
-                                              OnVectors<T> rule) {
+static __attribute__((noinline)) void on_part(const OptimizerRule<T>& rule, const OptimizerRun<T>& r,
+                                              const void* made) {
   if (r.n == 0) return;
   const Padded<T> padded(r);
-  rule(padded.run, numbers);
+  rule.on_vectors(padded.run, made);
   padded.write_to(r);
 }
 
 // Aligned to the first state, as the others are, or to the parameter.
 template <class T>
-static __attribute__((noinline)) void on_elements(const OptimizerRun<T>& r, const void* numbers,
-                                                  OnVectors<T> rule) {
+static void on_elements(const OptimizerRule<T>& rule, const OptimizerRun<T>& r, const void* made) {
   const int64_t first = before_aligned<lanes<T>>(r.states[0] ? r.states[0] : r.p, r.n);
   const int64_t whole = (r.n - first) / lanes<T> * lanes<T>;
-  on_part(part_of(r, 0, first), numbers, rule);
-  rule(part_of(r, first, whole), numbers);
-  on_part(part_of(r, first + whole, r.n - first - whole), numbers, rule);
+  on_part(rule, part_of(r, 0, first), made);
+  rule.on_vectors(part_of(r, first, whole), made);
+  on_part(rule, part_of(r, first + whole, r.n - first - whole), made);
 }
 
-template <class Rule, class T, class Numbers>
-static void update(const OptimizerRun<T>& r, const Numbers& c) {
-  on_elements<T>(r, &c, on_vectors<Rule, T, Numbers>);
+template <class Rule>
+static void make(void* made, const double* settings, const OptimizerPast& past) {
+  const auto update = Rule::of(*reinterpret_cast<const Rule*>(settings), past);
+  static_assert(sizeof(update) <= kMadeBytes);
+  __builtin_memcpy(made, &update, sizeof update);
 }
+
+template <class Rule, class T>
+static constexpr OptimizerRule<T> row(const char* name, int needed, int more, NextNumber next) {
+  return {name, sizeof(Rule) / sizeof(double), needed, needed + more, next, make<Rule>, on_vectors<Rule, T>};
+}
+
+#define RANVIER_X(name, Rule, needed, more, next) row<Rule<T>, T>(#name, needed, more, next),
+template <class T>
+static constexpr OptimizerRule<T> rules_of[] = {RANVIER_FOR_EACH_OPTIMIZER(RANVIER_X)};
+#undef RANVIER_X
 
 template <class T>
-static constexpr OptimizerKernels<T> kernels_of = {update<Sgd, T, SgdNumbers<T>>,
-                                                   update<Rmsprop, T, RmspropNumbers<T>>,
-                                                   update<Adam, T, AdamNumbers<T>>,
-                                                   update<Adagrad, T, AdagradNumbers<T>>,
-                                                   update<Adadelta, T, AdadeltaNumbers<T>>,
-                                                   update<Adamax, T, AdamNumbers<T>>,
-                                                   update<Nadam, T, AdamNumbers<T>>,
-                                                   update<Radam, T, AdamNumbers<T>>,
-                                                   update<Rprop, T, RpropNumbers<T>>,
-                                                   update<Asgd, T, AsgdNumbers<T>>,
+static constexpr OptimizerKernels<T> kernels_of = {rules_of<T>,
+                                                   sizeof(rules_of<T>) / sizeof(OptimizerRule<T>),
+                                                   on_elements<T>,
                                                    norm_of<SumOfProducts, T>,
                                                    norm_of<SumOfMagnitudes, T>,
                                                    norm_of<LargestMagnitude, T>,

@@ -1,232 +1,251 @@
-// The update rules on contiguous elements, for one ISA level.
+// The update rules of the optimizers, for one ISA level: their list, and a class of each.
 //
-// Each is written on one whole vector of elements that begin at i; optimizer.isa.cpp takes it over the
-// arrays.
+// The members of a class are the rule's settings: the arguments of the Python class's constructor in their
+// order, a flag as 1 or 0. of(s, past) makes the update of one step. What it computes from the settings is
+// computed in double before it is rounded: 1 - 0.999 in float is wrong in its fourth digit. The update is
+// written for the whole vector of elements that begins at i; optimizer.isa.cpp takes it over the arrays.
+// r.states[k] is the k-th of the arrays that Python names in _states, then in _optional; null where it is not
+// in use.
 #pragma once
-#include <limits>
+#include "kernels/optimizer/rule_parts.h"
 
-#include "kernels/optimizer/kernels.h"
-#include "simd/vec.h"
+// X(name, class, arrays of state that it needs, arrays that settings may add, the next number or nullptr)
+#define RANVIER_FOR_EACH_OPTIMIZER(X)   \
+  X(sgd, Sgd, 0, 1, nullptr)            \
+  X(rmsprop, Rmsprop, 1, 2, nullptr)    \
+  X(adam, Adam, 2, 1, nullptr)          \
+  X(adagrad, Adagrad, 1, 0, nullptr)    \
+  X(adadelta, Adadelta, 2, 0, nullptr)  \
+  X(adamax, Adamax, 2, 0, nullptr)      \
+  X(nadam, Nadam, 2, 0, Nadam<T>::next) \
+  X(radam, Radam, 2, 0, nullptr)        \
+  X(rprop, Rprop, 2, 0, nullptr)        \
+  X(asgd, Asgd, 1, 0, Asgd<T>::next)
 
 namespace ranvier::RANVIER_ISA {
 
-// What the rules follow: the gradient, downwards where maximize climbs, and the pull of weight decay.
-template <class T>
-RANVIER_INLINE vec<T> gradient(const OptimizerRun<T>& r, const GradientNumbers<T>& c, int64_t i,
-                               typename VecOf<T>::type p) {
-  vec<T> g = load(r.g + i);
-  if (c.maximize) g = -g;
-  if (c.weight_decay != 0) g = fma(broadcast(c.weight_decay), p, g);
-  return g;
-}
-
-// x, and 0 for magnitudes below least. A mean of gradients that are all 0 shrinks to a subnormal number and
-// then stays one, since beta times the least of them is rounded to itself. Some processors take 150 cycles
-// for a vector with a subnormal number.
-template <class T>
-RANVIER_INLINE vec<T> from(T least, typename VecOf<T>::type x) {
-  return select(abs(x) < broadcast(least), vec<T>{}, x);  // NaN stays
-}
-
-template <class T>
-RANVIER_INLINE vec<T> without_subnormals(typename VecOf<T>::type x) {
-  return from(std::numeric_limits<T>::min(), x);
-}
-
-// mean += weight (g - mean)
-template <class T>
-RANVIER_INLINE vec<T> update_mean(T* mean, typename VecOf<T>::type g, T weight) {
-  const vec<T> old = load(mean), m = without_subnormals<T>(fma(broadcast(weight), g - old, old));
-  store(mean, m);
-  return m;
-}
-
-// square = beta square + one_minus_beta g^2; 0 below least
-template <class T>
-RANVIER_INLINE vec<T> update_square(T* square, typename VecOf<T>::type g, T beta, T one_minus_beta, T least) {
-  const vec<T> v = from(least, fma(broadcast(one_minus_beta) * g, g, broadcast(beta) * load(square)));
-  store(square, v);
-  return v;
-}
-
 // Sutskever et al., "On the importance of initialization and momentum in deep learning" (2013), in PyTorch's
 // form: the learning rate multiplies the whole velocity.
+template <class T>
 struct Sgd {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const SgdNumbers<T>& c, int64_t i) {
-    const vec<T> p = load(r.p + i);
-    vec<T> g = gradient(r, c, i, p);
-    if (T* velocity = r.states[0]) {
-      const vec<T> old = load(velocity + i);
-      const vec<T> next = fma(broadcast(c.momentum), old, broadcast(c.one_minus_dampening) * g);
-      const vec<T> v = without_subnormals<T>(c.first ? g : next);
-      store(velocity + i, v);
-      g = c.nesterov ? fma(broadcast(c.momentum), v, g) : v;
-    }
-    store(r.p + i, fma(broadcast(-c.lr), g, p));
+  double lr, momentum, dampening, weight_decay, nesterov, maximize;
+
+  static auto of(const Sgd& s, const OptimizerPast& past) {
+    const Gradient<T> gradient(s.maximize, s.weight_decay);
+    const T lr(s.lr), momentum(s.momentum), share(1 - s.dampening);
+    const bool first = past.steps == 0, nesterov = s.nesterov != 0;
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const vec<T> p = load(r.p + i);
+      vec<T> g = gradient(r, i, p);
+      if (T* velocity = r.states[0]) {
+        const vec<T> next = fma(broadcast(momentum), load(velocity + i), broadcast(share) * g);
+        const vec<T> v = without_subnormals<T>(first ? g : next);
+        store(velocity + i, v);
+        g = nesterov ? fma(broadcast(momentum), v, g) : v;
+      }
+      store(r.p + i, fma(broadcast(-lr), g, p));
+    };
   }
 };
 
 // Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning" (2012); centered: Graves (2013).
+template <class T>
 struct Rmsprop {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const RmspropNumbers<T>& c, int64_t i) {
-    const vec<T> p = load(r.p + i), g = gradient(r, c, i, p);
-    vec<T> variance = update_square(r.states[0] + i, g, c.alpha, c.one_minus_alpha, c.least_square);
-    if (T* mean = r.states[2]) {
-      const vec<T> m = update_mean(mean + i, g, c.one_minus_alpha);
-      variance = fma(-m, m, variance);
-    }
-    vec<T> direction = g / (sqrt(variance) + broadcast(c.eps));
-    if (T* velocity = r.states[1]) {
-      direction = without_subnormals<T>(fma(broadcast(c.momentum), load(velocity + i), direction));
-      store(velocity + i, direction);
-    }
-    store(r.p + i, fma(broadcast(-c.lr), direction, p));
+  double lr, alpha, eps, weight_decay, momentum, centered, maximize;
+
+  static auto of(const Rmsprop& s, const OptimizerPast&) {
+    const Gradient<T> gradient(s.maximize, s.weight_decay);
+    const Mean<T> mean(s.alpha), square(s.alpha, s.eps);
+    const T lr(s.lr), eps(s.eps), momentum(s.momentum);
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const vec<T> p = load(r.p + i), g = gradient(r, i, p);
+      vec<T> variance = square.of_squares(r.states[0] + i, g);
+      if (r.states[2]) {
+        const vec<T> m = mean(r.states[2] + i, g);
+        variance = fma(-m, m, variance);
+      }
+      vec<T> direction = g / (sqrt(variance) + broadcast(eps));
+      if (T* velocity = r.states[1]) {
+        direction = without_subnormals<T>(fma(broadcast(momentum), load(velocity + i), direction));
+        store(velocity + i, direction);
+      }
+      store(r.p + i, fma(broadcast(-lr), direction, p));
+    };
   }
 };
 
 // Duchi, Hazan and Singer, "Adaptive Subgradient Methods" (2011).
+template <class T>
 struct Adagrad {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdagradNumbers<T>& c, int64_t i) {
-    const vec<T> p = load(r.p + i), g = gradient(r, c, i, p);
-    const vec<T> sum = fma(g, g, load(r.states[0] + i));
-    store(r.states[0] + i, sum);
-    store(r.p + i, fma(broadcast(-c.lr), g / (sqrt(sum) + broadcast(c.eps)), p));
+  double lr, lr_decay, weight_decay, initial_accumulator_value, eps, maximize;
+
+  static auto of(const Adagrad& s, const OptimizerPast& past) {
+    const Gradient<T> gradient(s.maximize, s.weight_decay);
+    const T lr(s.lr / (1 + past.steps * s.lr_decay)), eps(s.eps);
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const vec<T> p = load(r.p + i), g = gradient(r, i, p);
+      const vec<T> sum = fma(g, g, load(r.states[0] + i));
+      store(r.states[0] + i, sum);
+      store(r.p + i, fma(broadcast(-lr), g / (sqrt(sum) + broadcast(eps)), p));
+    };
   }
 };
 
 // Zeiler, "ADADELTA: An Adaptive Learning Rate Method" (2012).
+template <class T>
 struct Adadelta {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdadeltaNumbers<T>& c, int64_t i) {
-    const vec<T> p = load(r.p + i), g = gradient(r, c, i, p), eps = broadcast(c.eps);
-    const vec<T> square = update_square(r.states[0] + i, g, c.rho, c.one_minus_rho, c.least_square);
-    const vec<T> delta = sqrt(load(r.states[1] + i) + eps) / sqrt(square + eps) * g;
-    update_square(r.states[1] + i, delta, c.rho, c.one_minus_rho, c.least_square);
-    store(r.p + i, fma(broadcast(-c.lr), delta, p));
+  double lr, rho, eps, weight_decay, maximize;
+
+  static auto of(const Adadelta& s, const OptimizerPast&) {
+    const Gradient<T> gradient(s.maximize, s.weight_decay);
+    const Mean<T> square(s.rho, ::sqrt(s.eps));
+    const T lr(s.lr), eps(s.eps);
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const vec<T> p = load(r.p + i), g = gradient(r, i, p), e = broadcast(eps);
+      const vec<T> size = sqrt(square.of_squares(r.states[0] + i, g) + e);
+      const vec<T> delta = sqrt(load(r.states[1] + i) + e) / size * g;
+      square.of_squares(r.states[1] + i, delta);
+      store(r.p + i, fma(broadcast(-lr), delta, p));
+    };
   }
 };
 
 // Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning" (1993). Where the sign
 // has changed, the element stays and the next step has no sign to compare with.
+template <class T>
 struct Rprop {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const RpropNumbers<T>& c, int64_t i) {
-    const vec<T> p = load(r.p + i), g = gradient(r, c, i, p), zero{}, one = broadcast(T(1));
-    const vec<T> product = g * load(r.states[0] + i);
-    const vec<T> old = c.first ? broadcast(c.lr) : load(r.states[1] + i);
-    const vec<T> grown = select(product > 0, broadcast(c.etaplus) * old, old);
-    vec<T> size = select(product < 0, broadcast(c.etaminus) * old, grown);
-    size = select(size < broadcast(c.least), broadcast(c.least), size);
-    size = select(size > broadcast(c.most), broadcast(c.most), size);
-    const vec<T> kept = select(product < 0, zero, g);
-    const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, zero));  // of NaN: 0, as in PyTorch
-    store(r.states[0] + i, kept);
-    store(r.states[1] + i, size);
-    store(r.p + i, fma(-sign, size, p));
+  double lr, etaminus, etaplus, least, most, maximize;
+
+  static auto of(const Rprop& s, const OptimizerPast& past) {
+    const Gradient<T> gradient(s.maximize, 0);
+    const T lr(s.lr), etaminus(s.etaminus), etaplus(s.etaplus), least(s.least), most(s.most);
+    const bool first = past.steps == 0;
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const vec<T> p = load(r.p + i), g = gradient(r, i, p), zero{}, one = broadcast(T(1));
+      const vec<T> product = g * load(r.states[0] + i);
+      const vec<T> old = first ? broadcast(lr) : load(r.states[1] + i);
+      const vec<T> grown = select(product > 0, broadcast(etaplus) * old, old);
+      vec<T> size = select(product < 0, broadcast(etaminus) * old, grown);
+      size = select(size < broadcast(least), broadcast(least), size);
+      size = select(size > broadcast(most), broadcast(most), size);
+      const vec<T> kept = select(product < 0, zero, g);
+      const vec<T> sign = select(kept > 0, one, select(kept < 0, -one, zero));  // of NaN: 0, as in PyTorch
+      store(r.states[0] + i, kept);
+      store(r.states[1] + i, size);
+      store(r.p + i, fma(-sign, size, p));
+    };
   }
 };
 
-// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), in PyTorch's form.
+// Polyak and Juditsky, "Acceleration of stochastic approximation by averaging" (1992), in PyTorch's form. The
+// number of each parameter is the rate of its next step.
+template <class T>
 struct Asgd {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AsgdNumbers<T>& c, int64_t i) {
-    const vec<T> old = load(r.p + i), g = gradient(r, c, i, old);
-    const vec<T> p = fma(broadcast(-c.eta), g, broadcast(c.shrink) * old), mean = load(r.states[0] + i);
-    store(r.states[0] + i, c.mu == 1 ? p : fma(broadcast(c.mu), p - mean, mean));
-    store(r.p + i, p);
+  double lr, lambd, alpha, t0, weight_decay, maximize;
+
+  static double next(const double* settings, double steps, double) {
+    const auto& s = *reinterpret_cast<const Asgd*>(settings);
+    return s.lr / ::pow(1 + s.lambd * s.lr * steps, s.alpha);
+  }
+  static auto of(const Asgd& s, const OptimizerPast& past) {
+    const Gradient<T> gradient(s.maximize, s.weight_decay);
+    const double rate = past.steps == 0 ? s.lr : past.number, averaged = past.steps - s.t0;
+    const T eta(rate), mu(averaged > 1 ? 1 / averaged : 1), shrink(1 - s.lambd * rate);
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const vec<T> old = load(r.p + i), g = gradient(r, i, old);
+      const vec<T> p = fma(broadcast(-eta), g, broadcast(shrink) * old), mean = load(r.states[0] + i);
+      store(r.states[0] + i, mu == 1 ? p : fma(broadcast(mu), p - mean, mean));
+      store(r.p + i, p);
+    };
   }
 };
-
-// sqrt(v), which leaves the divider of the processor to the divisions beside it. A rule that takes a root and
-// a division of each element waits for the divider, which makes both. At v4 one vector in four gets its root
-// from multiplications instead: Newton's step on an estimate with 14 bits, and one on the remainder, which
-// rounds as the instruction does (Markstein, "Computation of elementary functions on the IBM RISC System/6000
-// processor", 1990). Compared with the instruction for each float from 2^-100 on. number: which vector of the
-// row this is.
-template <class T>
-RANVIER_INLINE vec<T> root(vec<T> v, int64_t number) {
-#if RANVIER_VECTOR_BYTES == 64 && defined(__AVX512F__)
-  if constexpr (sizeof(T) == sizeof(float)) {
-    if (number & 3) return sqrt(v);
-    const __m512i bits = (__m512i)v, smallest = _mm512_set1_epi32(0x0d800000);  // 2^-100
-    const __m512i range = _mm512_set1_epi32(0x7f800000 - 0x0d800000);
-    const __mmask16 nonzero = _mm512_test_epi32_mask(bits, bits);
-    // Left to the instruction, by one unsigned comparison of the bits: numbers below 2^-100, whose remainder
-    // is not exact, negative ones, infinity and NaN. The root of 0 is 0, by the mask.
-    if (__builtin_expect(_mm512_mask_cmpge_epu32_mask(nonzero, _mm512_sub_epi32(bits, smallest), range), 0))
-      return sqrt(v);
-    const vec<float> estimate = _mm512_maskz_rsqrt14_ps(all16, v), half = broadcast(0.5f);
-    vec<float> y = v * estimate, h = half * estimate;  // near sqrt(v) and 1 / (2 sqrt(v))
-    const vec<float> error = fma(-y, h, half);
-    y = fma(y, error, y), h = fma(h, error, h);
-    return _mm512_maskz_fmadd_ps(nonzero, fma(-y, y, v), h, y);
-  }
-#endif
-  (void)number;
-  return sqrt(v);
-}
-
-// What every one of them begins with: the parameter after decoupled weight decay, the gradient and its mean.
-template <class T>
-struct AdamStart {
-  vec<T> p, g, mean;
-};
-
-template <class T>
-RANVIER_INLINE AdamStart<T> start_adam(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
-  const vec<T> p = broadcast(c.shrink) * load(r.p + i), g = gradient(r, c, i, p);
-  return {p, g, update_mean(r.states[0] + i, g, c.one_minus_beta1)};
-}
 
 // Kingma and Ba, "Adam" (2015); AMSGrad: Reddi et al. (2018); decoupled decay: Loshchilov and Hutter (2019).
+template <class T>
 struct Adam {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
-    const auto [p, g, m] = start_adam(r, c, i);
-    vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
-    if (T* largest = r.states[2]) {
-      v = max(load(largest + i), v);
-      store(largest + i, v);
-    }
-    const vec<T> denominator = fma(root<T>(v, i / lanes<T>), broadcast(c.root_correction), broadcast(c.eps));
-    store(r.p + i, fma(broadcast(-c.step_size), m / denominator, p));
+  double lr, beta1, beta2, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay;
+
+  static auto of(const Adam& s, const OptimizerPast& past) {
+    const Moments<T> moments(s, s.decoupled_weight_decay);
+    const double t = past.steps + 1;
+    const T eps(s.eps), size(s.lr / (1 - ::pow(s.beta1, t))), correction(1 / ::sqrt(1 - ::pow(s.beta2, t)));
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const auto [p, g, m] = moments.start(r, i);
+      vec<T> v = moments.square.of_squares(r.states[1] + i, g);
+      if (T* largest = r.states[2]) {
+        v = max(load(largest + i), v);
+        store(largest + i, v);
+      }
+      const vec<T> denominator = fma(root<T>(v, i / lanes<T>), broadcast(correction), broadcast(eps));
+      store(r.p + i, fma(broadcast(-size), m / denominator, p));
+    };
   }
 };
 
 // Section 7 of Kingma and Ba (2015): the largest gradient, forgotten exponentially, in the place of the root.
+template <class T>
 struct Adamax {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
-    const auto [p, g, m] = start_adam(r, c, i);
-    const vec<T> largest = max(broadcast(c.beta2) * load(r.states[1] + i), abs(g) + broadcast(c.eps));
-    store(r.states[1] + i, largest);
-    store(r.p + i, fma(broadcast(-c.step_size), m / largest, p));
+  double lr, beta1, beta2, eps, weight_decay, maximize;
+
+  static auto of(const Adamax& s, const OptimizerPast& past) {
+    const Moments<T> moments(s, false);
+    const T beta2(s.beta2), eps(s.eps), size(s.lr / (1 - ::pow(s.beta1, past.steps + 1)));
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const auto [p, g, m] = moments.start(r, i);
+      const vec<T> largest = max(broadcast(beta2) * load(r.states[1] + i), abs(g) + broadcast(eps));
+      store(r.states[1] + i, largest);
+      store(r.p + i, fma(broadcast(-size), m / largest, p));
+    };
   }
 };
 
-// Dozat, "Incorporating Nesterov Momentum into Adam" (2016).
+// Dozat, "Incorporating Nesterov Momentum into Adam" (2016). The number of each parameter is the product of
+// the momenta of its steps.
+template <class T>
 struct Nadam {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
-    const auto [p, g, m] = start_adam(r, c, i);
-    const vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
-    const vec<T> denominator = fma(sqrt(v), broadcast(c.root_correction), broadcast(c.eps));
-    const vec<T> direction = fma(broadcast(c.step_size), m, broadcast(c.gradient_size) * g);
-    store(r.p + i, p - direction / denominator);
+  double lr, beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize;
+
+  // That of step t, which rises towards beta1.
+  static double momentum(const Nadam& s, double t) {
+    return s.beta1 * (1 - 0.5 * ::pow(0.96, t * s.momentum_decay));
+  }
+  static double next(const double* settings, double steps, double product) {
+    return product * momentum(*reinterpret_cast<const Nadam*>(settings), steps);
+  }
+  static auto of(const Nadam& s, const OptimizerPast& past) {
+    const Moments<T> moments(s, s.decoupled_weight_decay);
+    const double t = past.steps + 1, now = momentum(s, t), next = momentum(s, t + 1);
+    const T of_gradient(s.lr * (1 - now) / (1 - past.number * now));
+    const T of_mean(s.lr * next / (1 - past.number * now * next));
+    const T eps(s.eps), correction(1 / ::sqrt(1 - ::pow(s.beta2, t)));
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const auto [p, g, m] = moments.start(r, i);
+      const vec<T> v = moments.square.of_squares(r.states[1] + i, g);
+      const vec<T> denominator = fma(sqrt(v), broadcast(correction), broadcast(eps));
+      store(r.p + i, p - fma(broadcast(of_mean), m, broadcast(of_gradient) * g) / denominator);
+    };
   }
 };
 
 // Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond" (2020).
+template <class T>
 struct Radam {
-  template <class T>
-  RANVIER_INLINE void apply(const OptimizerRun<T>& r, const AdamNumbers<T>& c, int64_t i) {
-    const auto [p, g, m] = start_adam(r, c, i);
-    const vec<T> v = update_square(r.states[1] + i, g, c.beta2, c.one_minus_beta2, c.least_square);
-    const vec<T> direction = c.rectified ? m / (sqrt(v) + broadcast(c.eps)) : m;
-    store(r.p + i, fma(broadcast(-c.step_size), direction, p));
+  double lr, beta1, beta2, eps, weight_decay, decoupled_weight_decay, maximize;
+
+  static auto of(const Radam& s, const OptimizerPast& past) {
+    const Moments<T> moments(s, s.decoupled_weight_decay);
+    const double t = past.steps + 1, power = ::pow(s.beta2, t), correction = 1 - power;
+    const double limit = 2 / (1 - s.beta2) - 1, length = limit - 2 * t * power / correction;
+    const double share = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length);
+    const bool rectified = length > 5;  // the variance is known well enough to divide by
+    const double rate = s.lr / (1 - ::pow(s.beta1, t));
+    const T eps(s.eps), size(rectified ? rate * ::sqrt(share) * ::sqrt(correction) : rate);
+    return [=](const OptimizerRun<T>& r, int64_t i) RANVIER_INLINED {
+      const auto [p, g, m] = moments.start(r, i);
+      const vec<T> v = moments.square.of_squares(r.states[1] + i, g);
+      const vec<T> direction = rectified ? m / (sqrt(v) + broadcast(eps)) : m;
+      store(r.p + i, fma(broadcast(-size), direction, p));
+    };
   }
 };
 

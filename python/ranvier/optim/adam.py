@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from ranvier.optim.optimizer import Group, Optimizer, arguments
-
-
-class Moments(Optimizer):
-    """Base of the optimizers with two moments."""
-
-    _numbers: ClassVar[tuple[str, ...]] = ("lr", "betas", "eps", "weight_decay")
-    _at_least_0: ClassVar[tuple[str, ...]] = ("lr", "eps", "weight_decay")
-    _states: ClassVar[tuple[str | None, ...]] = ("exp_avg", "exp_avg_sq")
+from ranvier.optim.optimizer import Optimizer, arguments
 
 
-class Adam(Moments):
+class Adam(Optimizer):
     """Updates by running means of the gradient and of its square, corrected for their start at zero.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -31,7 +23,7 @@ class Adam(Moments):
 
     _example = "lr=0.1", 0.9
     _name = _rule = "adam"
-    _optional = ("max_exp_avg_sq",)
+    _states, _optional = ("exp_avg", "exp_avg_sq"), {"max_exp_avg_sq": "amsgrad"}
 
     def __init__(
         self,
@@ -47,9 +39,6 @@ class Adam(Moments):
         **ignored: Any,
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
-
-    def _state_names(self, group: Group) -> tuple[str | None, ...]:
-        return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else None
 
 
 class AdamW(Adam):
@@ -82,7 +71,7 @@ class AdamW(Adam):
             group["decoupled_weight_decay"] = True
 
 
-class Adamax(Moments):
+class Adamax(Optimizer):
     """Adam with an exponentially decaying maximum of the gradients in place of their root mean square.
 
     m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) m / u,
@@ -109,7 +98,7 @@ class Adamax(Moments):
         super().__init__(params, arguments(locals()), ignored)
 
 
-class NAdam(Moments):
+class NAdam(Optimizer):
     """Adam with Nesterov's momentum, which rises slowly to beta1.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -123,9 +112,7 @@ class NAdam(Moments):
 
     _example = "lr=0.1", 0.8944
     _name = _rule = "nadam"
-    _numbers = (*Moments._numbers, "momentum_decay")
-    _at_least_0 = (*Moments._at_least_0, "momentum_decay")
-    _product_name = "mu_product"
+    _states, _number = ("exp_avg", "exp_avg_sq"), "mu_product"
 
     def __init__(
         self,
@@ -143,7 +130,7 @@ class NAdam(Moments):
         super().__init__(params, arguments(locals()), ignored)
 
 
-class RAdam(Moments):
+class RAdam(Optimizer):
     """Adam that divides by the root mean square only when its variance is small enough.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; R = 2 / (1 - beta2) - 1;
@@ -158,6 +145,7 @@ class RAdam(Moments):
 
     _example = "lr=0.1", 0.8
     _name = _rule = "radam"
+    _states = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self,

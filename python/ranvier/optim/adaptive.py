@@ -23,9 +23,7 @@ class Adadelta(Optimizer):
 
     _example = "eps=1e-2", 0.6877
     _name = _rule = "adadelta"
-    _numbers = ("lr", "rho", "eps", "weight_decay")
-    _at_least_0 = ("lr", "eps", "weight_decay")
-    _states = ("square_avg", "acc_delta")
+    _states, _limits = ("square_avg", "acc_delta"), {"rho": (0, 1)}
 
     def __init__(
         self,
@@ -40,11 +38,6 @@ class Adadelta(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def _check(self, group: Group) -> None:
-        super()._check(group)
-        if not 0 <= group["rho"] <= 1:
-            raise ValueError(f"[{self._name}] got rho {group['rho']}; expected 0 <= rho <= 1")
-
 
 class Adagrad(Optimizer):
     """Gradient descent in which the step of each element shrinks with the sum of its squared gradients.
@@ -58,8 +51,6 @@ class Adagrad(Optimizer):
 
     _example = "lr=0.1", 0.9
     _name = _rule = "adagrad"
-    _numbers = ("lr", "lr_decay", "eps", "weight_decay")
-    _at_least_0 = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
     _states = ("sum",)
 
     def __init__(
@@ -98,9 +89,7 @@ class RMSprop(Optimizer):
 
     _example = "lr=0.01", 0.9
     _name = _rule = "rmsprop"
-    _numbers = ("lr", "alpha", "eps", "momentum", "weight_decay")
-    _at_least_0 = ("lr", "eps", "momentum", "weight_decay", "alpha")
-    _states, _optional = ("square_avg",), ("momentum_buffer", "grad_avg")
+    _states, _optional = ("square_avg",), {"momentum_buffer": "momentum", "grad_avg": "centered"}
 
     def __init__(
         self,
@@ -117,10 +106,6 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(params, arguments(locals()), ignored)
 
-    def _state_names(self, group: Group) -> tuple[str | None, ...]:
-        momentum = "momentum_buffer" if group["momentum"] > 0 else None
-        return "square_avg", momentum, "grad_avg" if group["centered"] else None
-
 
 class Rprop(Optimizer):
     """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
@@ -135,8 +120,6 @@ class Rprop(Optimizer):
 
     _example = "lr=0.1", 0.9
     _name = _rule = "rprop"
-    _numbers = ("lr", "etas", "step_sizes")
-    _at_least_0 = ("lr",)
     _states = ("prev", "step_size")
 
     def __init__(

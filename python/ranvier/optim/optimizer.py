@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -24,8 +25,7 @@ from ranvier.optim.state import aligned_zeros, entry, in_place, loaded, moved, r
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import
-_DECOUPLED = "decoupled_weight_decay"
-_PAIRS = frozenset({"betas", "etas", "step_sizes"})
+ANY = -math.inf, math.inf  # limits of a setting that may be any number
 IGNORED = frozenset({"foreach", "fused", "capturable", "differentiable"})
 EXAMPLE = """
 
@@ -49,14 +49,14 @@ class Optimizer(HookedOptimizer):
     a kernel over all parameters; ``differentiable`` must be False. With ``maximize`` an optimizer ascends.
     Settings out of range raise ValueError.
 
-    A subclass names the core's rule, its settings and its state:
+    A subclass names the core's rule and its state. The arguments of its constructor are the settings that the
+    rule reads, in the core's order: numbers, pairs of numbers and flags, as their defaults tell.
 
     - ``_rule``: the core's name of the rule; ``_name`` is the name in errors
-    - ``_numbers``: the settings that the rule reads, in the core's order; else a method ``_settings(group)``
-    - ``_at_least_0``: settings that must not be negative
-    - ``_states``: the arrays of each parameter; ``_optional``: those that depend on settings.
-      ``_state_names(group)`` then gives all, with None for one that is not in use
-    - ``_product_name``: a number of each parameter besides its step count, if the rule keeps one
+    - ``_limits``: least and greatest value of a setting; at least 0 where it is not there
+    - ``_states``: the arrays of each parameter; ``_optional``: others, and the settings that add them
+    - ``_number``: a number of each parameter besides its step count, 1 at first, if the rule keeps one
+    - ``_derived``: entries of PyTorch's state dict that follow from the others
     - ``_counts``: whether the state has the step count; else only the first step differs, that without states
     - ``_example``: arguments and the result of ``EXAMPLE``, which ends its docstring
 
@@ -70,20 +70,22 @@ class Optimizer(HookedOptimizer):
 
     _name: ClassVar[str] = "optimizer"
     _rule: ClassVar[str] = ""
-    _numbers: ClassVar[tuple[str, ...]] = ()
-    _at_least_0: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[Mapping[str, Any]] = {}
+    _limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
     _states: ClassVar[tuple[str | None, ...]] = ()
-    _optional: ClassVar[tuple[str, ...]] = ()
-    _product_name: ClassVar[str | None] = None
+    _optional: ClassVar[Mapping[str, str]] = {}
+    _number: ClassVar[str | None] = None
+    _derived: ClassVar[tuple[str, ...]] = ()
     _counts: ClassVar[bool] = True
     _example: ClassVar[tuple[str, float] | None] = None
     _finite: Tensor | None = None  # a Trainer's loss: if it is NaN or infinite, `step` changes nothing
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "_rule" in vars(cls):
+            cls._defaults = defaults_of(cls.__init__)
+            cls._settings = _in_a_row(cls._defaults)  # type: ignore[method-assign, assignment]
         own_methods(cls, "__init__ add_param_group", cls._name if cls._name != "optimizer" else "")
-        if "_numbers" in vars(cls):
-            cls._settings = _in_a_row(cls._numbers)  # type: ignore[method-assign, assignment]
         if cls._example and cls.__doc__ and "_example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls._example)
 
@@ -119,15 +121,14 @@ class Optimizer(HookedOptimizer):
     # --- what a subclass defines
     def _check(self, group: Group) -> None:
         """Raises ValueError for a setting of the group that is out of range."""
-        for key in self._at_least_0:
-            number(self._name, key, group[key], 0.0)
-        for key in self._numbers:
-            if key in _PAIRS:
+        for key, default in self._defaults.items():
+            if isinstance(default, tuple):
                 for x in _pair(self._name, key, group[key]):
                     number(self._name, key, x)
-            elif key not in self._at_least_0:
-                number(self._name, key, group[key])
-        betas = group["betas"] if "betas" in self._numbers else ()  # those of others may be anything
+            else:
+                value = group[key] or False if default is False else group[key]
+                number(self._name, key, value, *self._limits.get(key, (0.0,)))
+        betas = group["betas"] if "betas" in self._defaults else ()  # those of others may be anything
         if not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"[{self._name}] got betas {betas}; expected two numbers, 0 <= beta < 1")
 
@@ -136,7 +137,11 @@ class Optimizer(HookedOptimizer):
         raise NotImplementedError
 
     def _state_names(self, group: Group) -> tuple[str | None, ...]:
-        return self._states
+        """The arrays of each parameter, with None for one that no setting adds."""
+        names = self._states
+        for name, setting in self._optional.items():
+            names += (name if group[setting] else None,)
+        return names
 
     # --- groups
     def add_param_group(self, param_group: Group) -> None:
@@ -257,8 +262,8 @@ class Optimizer(HookedOptimizer):
 
     def _require_own(self, values: Mapping[str, Any]) -> None:
         """Raises ValueError unless they are the names of this rule's state; a program's class may differ."""
-        names = {k for k, v in values.items() if v is not None and k != "step"}
-        needed = {name for name in (*self._states, self._product_name) if name is not None}
+        names = {k for k, v in values.items() if v is not None} - {"step", *self._derived}
+        needed = {name for name in (*self._states, self._number) if name is not None}
         ours = self._rule and type(self).__module__.startswith("ranvier.")
         if ours and names and not needed <= names <= needed.union(self._optional):
             raise ValueError(
@@ -270,8 +275,10 @@ class Optimizer(HookedOptimizer):
         """A parameter's state from that of a state_dict."""
         if not self._rule:  # a rule of a program's own: what it keeps is its own, too
             return {k: moved(v, p) for k, v in values.items()}
-        kept = {k: v for k, v in values.items() if v is not None and (self._counts or k != "step")}
-        return {k: from_numpy(loaded(v, k, p)) for k, v in kept.items()}
+        dropped = self._derived if self._counts else ("step", *self._derived)
+        kept = {k: v for k, v in values.items() if v is not None and k not in dropped}
+        of = dict.fromkeys(("step", self._number))  # one number each
+        return {k: from_numpy(loaded(v, k, of.get(k, p))) for k, v in kept.items()}
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -294,7 +301,6 @@ class _Plan:
         self.names = optimizer._state_names(group)
         self.active = active
         self.values: tuple[Any, ...] = ()
-        self.decouples = _DECOUPLED in optimizer.defaults  # else a program's own entry of the group
         self.current = True  # whether the rule needs these states with these values
         self._numbers = keep(np.zeros(len(optimizer._settings(group))))  # the kernel's copy of the settings
         self.owners: list[tuple[dict[str, Any], str]] = []  # (state, name) of Tensors that may be replaced
@@ -321,29 +327,29 @@ class _Plan:
     def _states(
         self, optimizer: Optimizer, parameters: list[Tensor]
     ) -> tuple[list[Array], list[Array] | None, list[Any]]:
-        """Step counts, products (or None) and states; creates those that a parameter does not have yet."""
+        """Step counts, numbers (or None) and states; creates those that a parameter does not have yet."""
         steps: list[Array] = []
-        products: list[Array] = []
+        numbers: list[Array] = []
         states: list[Any] = [None if name is None else [] for name in self.names]
-        kept = ("step" if optimizer._counts else None, optimizer._product_name, *self.names)
+        kept = ("step" if optimizer._counts else None, optimizer._number, *self.names)
         for p in parameters:
             state = optimizer.state[p]
             begun = any(state.get(name) is not None for name in self.names if name is not None)
             step = keep(np.array(float(begun)))  # a loaded momentum without a count is not at its first step
             if optimizer._counts:
                 state.setdefault("step", from_numpy(step))
-                step = entry(state, "step", p)
+                step = entry(state, "step", None)
             steps.append(step)
-            if optimizer._product_name is not None:
-                state.setdefault(optimizer._product_name, from_numpy(keep(np.array(1.0))))
-                products.append(entry(state, optimizer._product_name, p))
+            if optimizer._number is not None:
+                state.setdefault(optimizer._number, from_numpy(keep(np.array(1.0))))
+                numbers.append(entry(state, optimizer._number, None))
             for name, arrays in zip(self.names, states, strict=True):
                 if name is not None:
                     if state.get(name) is None:
                         state[name] = from_numpy(aligned_zeros(p._array.shape, p._array.dtype))
                     arrays.append(entry(state, name, p))
             self.owners += [(state, name) for name in kept if name is not None]
-        return steps, None if optimizer._product_name is None else products, states
+        return steps, None if optimizer._number is None else numbers, states
 
     def refresh(self, optimizer: Optimizer, group: Group) -> bool:
         """Copies changed settings, such as a schedule's, to the array that the kernel reads.
@@ -354,7 +360,7 @@ class _Plan:
         if values != self.values:
             optimizer._check(group)
             self.values = values
-            self._numbers[...] = values
+            self._numbers[...] = [value or 0 for value in values]  # a flag may be None
             self.current = self.names == optimizer._state_names(group)
         return self.current
 
@@ -363,13 +369,12 @@ class _Plan:
         if recordings and (recording := current()) is not None:
             recording.plans.append((self, optimizer, group))
             keep(self._numbers)
-        flags = group["maximize"], group.get("nesterov", False), self.decouples and bool(group[_DECOUPLED])
         loss = None if optimizer._finite is None else optimizer._finite._array
-        for parameters, steps, products, states in self.by_dtype:
+        for parameters, steps, numbers, states in self.by_dtype:
             arrays = [p._array for p in parameters]
             gradients = [p._grad._array for p in parameters]  # type: ignore[union-attr]
             _core.optimizer_step(
-                optimizer._rule, arrays, gradients, steps, products, states, self._numbers, *flags, loss
+                optimizer._rule, arrays, gradients, steps, numbers, states, self._numbers, loss
             )
         for p in self.active:
             bump(p)
@@ -381,9 +386,16 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def _in_a_row(names: tuple[str, ...]) -> Callable[[Any, Group], tuple[Any, ...]]:
+def defaults_of(function: Any) -> dict[str, Any]:
+    """The defaults of a constructor's arguments, in their order."""
+    values = (*function.__defaults__, *(function.__kwdefaults__ or {}).values())
+    return dict(zip(function.__code__.co_varnames[2:], values, strict=False))  # after self and params
+
+
+def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
-    get, pairs = itemgetter(*names), [i for i, name in enumerate(names) if name in _PAIRS]
+    pairs = [i for i, default in enumerate(defaults.values()) if isinstance(default, tuple)]
+    get = itemgetter(*defaults)
 
     def _settings(self: Any, group: Group) -> tuple[Any, ...]:
         row = get(group)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.autograd.tensor import wrap
+from ranvier.optim.optimizer import ANY, Group, Optimizer, arguments
 
 
 class SGD(Optimizer):
@@ -23,9 +23,8 @@ class SGD(Optimizer):
 
     _example = "lr=0.1", 0.8
     _name = _rule = "sgd"
-    _numbers = ("lr", "momentum", "dampening", "weight_decay")
-    _at_least_0 = ("lr", "momentum", "weight_decay")
-    _optional, _counts = ("momentum_buffer",), False
+    _optional, _limits = {"momentum_buffer": "momentum"}, {"dampening": ANY}
+    _counts = False
 
     def __init__(
         self,
@@ -49,9 +48,6 @@ class SGD(Optimizer):
                 f"{group['dampening']}; expected momentum above 0 and dampening 0"
             )
 
-    def _state_names(self, group: Group) -> tuple[str | None, ...]:
-        return ("momentum_buffer" if group["momentum"] != 0 else None,)
-
 
 class ASGD(Optimizer):
     """Stochastic gradient descent with a falling rate, and ``state[p]["ax"]``, the mean of the parameters.
@@ -72,9 +68,8 @@ class ASGD(Optimizer):
     """
 
     _name = _rule = "asgd"
-    _numbers = ("lr", "lambd", "alpha", "t0", "weight_decay")
-    _at_least_0 = ("lr", "weight_decay")
-    _states, _optional, _product_name = ("ax",), ("mu",), "eta"
+    _states, _limits = ("ax",), dict.fromkeys(("lambd", "alpha", "t0"), ANY)
+    _number, _derived = "eta", ("mu",)
 
     def __init__(
         self,
@@ -97,7 +92,3 @@ class ASGD(Optimizer):
             for state in filter(None, map(saved["state"].get, group["params"])):
                 state["mu"] = wrap(np.array(1 / max(1.0, state["step"].item() - group["t0"])))
         return saved
-
-    def _load_state(self, p: Tensor, values: Mapping[str, Any]) -> dict[str, Any]:
-        """A parameter's state; ``mu`` follows from the number of the step."""
-        return super()._load_state(p, {k: v for k, v in values.items() if k != "mu"})

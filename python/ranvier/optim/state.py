@@ -13,8 +13,6 @@ from ranvier.autograd.creation import from_numpy
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.tensor import Tensor
 
-SCALARS = ("step", "mu_product", "eta")
-
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """Zeros that begin at a cache line, as the core's own arrays, so that no vector crosses two lines."""
@@ -25,11 +23,14 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     return keep(memory)[start : start + size].view(dtype).reshape(shape)
 
 
-def entry(state: dict[str, Any], name: str, p: Tensor) -> Array:
-    """The array of an entry, which a program may have replaced with another Tensor or array."""
+def entry(state: dict[str, Any], name: str, p: Tensor | None) -> Array:
+    """The array of an entry, which a program may have replaced with another Tensor or array.
+
+    p: the parameter whose shape it has; None: it is one number.
+    """
     value = state[name]
     array: Array = getattr(value, "_array", value)
-    expected = ((), np.dtype(np.float64)) if name in SCALARS else (p._array.shape, p._array.dtype)
+    expected = ((), np.dtype(np.float64)) if p is None else (p._array.shape, p._array.dtype)
     fits = (getattr(array, "shape", None), getattr(array, "dtype", None)) == expected
     if not fits or not array.flags.carray:
         array = loaded(value, name, p)
@@ -45,9 +46,9 @@ def plain_array(value: Any) -> Array:
     return np.asarray(value.detach() if hasattr(value, "detach") else value)
 
 
-def loaded(value: Any, name: str, p: Tensor) -> Array:
+def loaded(value: Any, name: str, p: Tensor | None) -> Array:
     value = plain_array(value)
-    if name in SCALARS:
+    if p is None:
         return np.array(value, np.float64).reshape(())
     if value.shape != p._array.shape:
         raise ValueError(
