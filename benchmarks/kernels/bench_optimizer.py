@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from reference import optimizer as reference
+from support.optimizers import KINDS
 from support.tolerance import tolerance
 
 from benchmarks.harness import Race
@@ -27,19 +28,7 @@ MORE = {
     "200 of 64": [(64,)] * 200,
     "resnet-like": [(64, c, 3, 3) for c in (3, 64, 64, 64)] + [(64,)] * 40 + [(256, 64, 1, 1)] * 4,
 }
-# Arrays read and written.
-STREAMS = {
-    "Adam": 7,
-    "SGD": 3,
-    "RMSprop": 5,
-    "Adagrad": 5,
-    "Adadelta": 7,
-    "Adamax": 7,
-    "NAdam": 7,
-    "RAdam": 7,
-    "Rprop": 7,
-    "ASGD": 5,
-}
+RULES = [name for name, kind in KINDS.items() if "_rule" in vars(kind)]  # AdamW has Adam's
 
 
 class Step:
@@ -60,7 +49,7 @@ class Step:
 
 
 @pytest.mark.parametrize("threads", thread_counts())
-@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("kind", RULES)
 @pytest.mark.parametrize("network", NETWORKS)
 def bench_optimizer(race: Race, network: str, kind: str, threads: int) -> None:
     step(race, network, NETWORKS[network], kind, threads)
@@ -85,7 +74,7 @@ def step(race: Race, network: str, shapes: list[tuple[int, ...]], kind: str, thr
         inputs=gradients,
         expected=rule(np.ones(flat.size), flat.astype(np.float64), {}, 0.01),
         tolerance=tolerance(np.float32, 8),
-        moved=4 * STREAMS[kind] * flat.size,
+        moved=4 * (3 + 2 * len(KINDS[kind]._states)) * flat.size,
         peers={"torch": Peer("torch", {"kind": kind})},
         threads=threads,
     )

@@ -14,26 +14,12 @@ from benchmarks import attention as shared
 from benchmarks import recurrent as recurrent_layers
 from benchmarks.functional import bags, functional
 from benchmarks.peers.torch_networks import fit, inference, train_step
-from benchmarks.peers.torch_optimizers import (
-    ASGD,
-    SGD,
-    Adadelta,
-    Adagrad,
-    Adam,
-    Adamax,
-    NAdam,
-    RAdam,
-    RMSprop,
-    Rprop,
-    ema,
-    weight_penalty,
-)
+from benchmarks.peers.torch_optimizers import OPTIMIZERS, ema, weight_penalty
 from benchmarks.small_calls import chain_backward, on_the_tape
 from benchmarks.views import viewed
 
-__all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "NAdam"]  # found by name
-__all__ += ["RAdam", "RMSprop", "Rprop"]
-__all__ += ["ema", "fit", "inference", "train_step", "weight_penalty"]
+__all__ = ["ema", "fit", "inference", "train_step", "weight_penalty"]  # found by name
+globals().update(OPTIMIZERS)
 
 Window = Sequence[int]  # kernel_size, stride, padding
 

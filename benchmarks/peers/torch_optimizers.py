@@ -29,7 +29,7 @@ def _optimizer(kind: str, **gradients: np.ndarray) -> Callable[[], Any]:
     return OptimizerStep(kind, list(gradients.values()))
 
 
-Adam = SGD = RMSprop = Adagrad = Adadelta = Adamax = NAdam = RAdam = Rprop = ASGD = _optimizer
+OPTIMIZERS = {name: _optimizer for name, kind in vars(torch.optim).items() if isinstance(kind, type)}
 
 
 class Ema:

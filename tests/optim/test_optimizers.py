@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -101,6 +102,10 @@ def test_adamw_stays_decoupled_with_a_state_of_adam():
     optimizer = optim.AdamW([p])
     optimizer.load_state_dict(optim.Adam([p]).state_dict())
     assert optimizer.param_groups[0]["decoupled_weight_decay"]
+    for key in ("decoupled_weight_decay", "maximize"):  # as a whole optimizer of an older PyTorch
+        del optimizer.param_groups[0][key]
+    again = pickle.loads(pickle.dumps(optimizer)).param_groups[0]
+    assert (again["decoupled_weight_decay"], again["maximize"]) == (True, False)
 
 
 def trained(name, **settings):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ranvier.optim.optimizer import Optimizer, arguments
@@ -64,9 +64,9 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, **arguments(locals()), decoupled_weight_decay=True, **ignored)
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Loads settings and state, also those of Adam; the weight decay stays decoupled."""
-        super().load_state_dict(state_dict)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """The weight decay stays decoupled, also with a state of Adam."""
+        super().__setstate__(state)
         for group in self.param_groups:
             group["decoupled_weight_decay"] = True
 

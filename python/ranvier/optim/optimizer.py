@@ -292,6 +292,8 @@ class Optimizer(HookedOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _plans={})
+        for group in self.param_groups:  # of a file that an older PyTorch wrote
+            group.update({k: v for k, v in self._defaults.items() if k not in group})
 
 
 class _Plan:
