@@ -14,24 +14,22 @@ from support.tolerance import tolerance
 SIZES = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 255, 256, 257, 1000]
 
 
-# Settings of each rule, apart from the defaults.
-RULES = {
-    "sgd": {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01},
-    "rmsprop": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
-    "adam": {"lr": 0.1, "weight_decay": 0.01},
-    "adagrad": {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.01},
-    "adadelta": {"lr": 0.1, "eps": 1e-3, "weight_decay": 0.01},
-    "adamax": {"lr": 0.1, "weight_decay": 0.01},
-    "nadam": {"lr": 0.1, "weight_decay": 0.01},
-    "radam": {"lr": 0.1, "weight_decay": 0.01},
-    "rprop": {"lr": 0.1, "step_sizes": (1e-6, 0.11)},
-    "asgd": {"lr": 0.1, "lambd": 0.2, "t0": 1.0, "weight_decay": 0.01},
+CLASSES = {kind._rule: kind for kind in KINDS.values()}
+MORE = {
+    "sgd": {"momentum": 0.9, "dampening": 0.5},
+    "rmsprop": {"momentum": 0.9},
+    "adagrad": {"lr_decay": 0.2},
+    "adadelta": {"eps": 1e-3},
+    "rprop": {"step_sizes": (1e-6, 0.11)},
+    "asgd": {"lambd": 0.2, "t0": 1.0},
 }
-CLASSES = {kind._name: kind for kind in KINDS.values()}
-
-
-def test_every_rule_is_here():
-    assert {kind._rule for kind in KINDS.values()} == RULES.keys()
+RULES = {
+    rule: {
+        **{k: v for k, v in (("lr", 0.1), ("weight_decay", 0.01)) if k in kind._defaults},
+        **MORE.get(rule, {}),
+    }
+    for rule, kind in CLASSES.items()
+}
 
 
 def group(rule, settings=None):
