@@ -1,4 +1,3 @@
-
 #include "base/loop_nest.h"
 #include "bindings/copied.h"
 #include "bindings/define.h"
@@ -226,58 +225,51 @@ struct ClassLossCall {
   }
 };
 
-ClassLossCall cross_entropy(const Floats& x, const Target& target, const Name& reduction,
-                            const MaybeFloats& weight, const Whole& ignore_index,
-                            const Real& label_smoothing) {
+ClassLossCall cross_entropy_of(const Floats& x, const Target& target, const Name& reduction,
+                               const MaybeFloats& weight, const Whole& ignore_index,
+                               const Real& label_smoothing) {
   if (!(label_smoothing >= 0 && label_smoothing <= 1)) label_smoothing.fail("a number from 0 to 1");
   return {ClassLoss::cross_entropy, x, target, weight, reduction, {ignore_index, label_smoothing}};
 }
 
-ClassLossCall nll(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
-                  const Whole& ignore_index) {
-  return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0}};
-}
-
-// name(x, target, reduction, settings); make is one of the functions above.
-template <bool has_tops_and_sums, class... S>
-void define_forward(Module m, const std::string& name, const std::string& settings,
-                    ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
-  def(m, name + "(x, target, reduction='mean', " + settings + ")",
-      [=](const Floats& x, const Target& target, const Name& reduction, const S&... s) {
-        return make(x, target, reduction, s...).template forward<has_tops_and_sums>();
-      });
-}
-
-// The same with its backward.
-template <class... S>
-void define(Module m, const char* name, const std::string& settings,
-            ClassLossCall (*make)(const Floats&, const Target&, const Name&, const S&...)) {
-  define_forward<false>(m, name, settings, make);
-  def(
-      m, name + ("_backward(dy, x, target, divisor, reduction='mean', " + settings + ", out=None)"),
-      [=](const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
-          const Name& reduction, const S&... s, const Out& out) {
-        return make(x, target, reduction, s...).backward(dy, divisor, Input(), false, out);
-      },
-      name);
+auto cross_entropy(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
+                   const Whole& ignore_index, const Real& label_smoothing) {
+  return cross_entropy_of(x, target, reduction, weight, ignore_index, label_smoothing).forward<true>();
 }
 
 Output cross_entropy_backward(const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
                               const Floats& tops_and_sums, const Name& reduction, const MaybeFloats& weight,
                               const Whole& ignore_index, const Real& label_smoothing, Truth of_target,
                               Out out) {
-  return cross_entropy(x, target, reduction, weight, ignore_index, label_smoothing)
+  return cross_entropy_of(x, target, reduction, weight, ignore_index, label_smoothing)
       .backward(dy, divisor, tops_and_sums, of_target, out);
 }
 
+ClassLossCall nll_of(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
+                     const Whole& ignore_index) {
+  return {ClassLoss::nll, x, target, weight, reduction, {ignore_index, 0}};
+}
+
+auto nll(const Floats& x, const Target& target, const Name& reduction, const MaybeFloats& weight,
+         const Whole& ignore_index) {
+  return nll_of(x, target, reduction, weight, ignore_index).forward<false>();
+}
+
+Output nll_backward(const Floats& dy, const Floats& x, const Target& target, const Floats& divisor,
+                    const Name& reduction, const MaybeFloats& weight, const Whole& ignore_index, Out out) {
+  return nll_of(x, target, reduction, weight, ignore_index).backward(dy, divisor, Input(), false, out);
+}
+
 void register_class_loss(Module m) {
-  define_forward<true>(m, "cross_entropy", "weight=None, ignore_index=-100, label_smoothing=0.0",
-                       cross_entropy);
+  def(m, "cross_entropy(x, target, reduction='mean', weight=None, ignore_index=-100, label_smoothing=0.0)",
+      cross_entropy);
   def(m,
       "cross_entropy_backward(dy, x, target, divisor, tops_and_sums, reduction='mean', weight=None, "
       "ignore_index=-100, label_smoothing=0.0, of_target=False, out=None)",
       cross_entropy_backward, "cross_entropy");
-  define(m, "nll", "weight=None, ignore_index=-100", nll);
+  def(m, "nll(x, target, reduction='mean', weight=None, ignore_index=-100)", nll);
+  def(m, "nll_backward(dy, x, target, divisor, reduction='mean', weight=None, ignore_index=-100, out=None)",
+      nll_backward, "nll");
 }
 
 // The losses of sequences (t, n, c); dx holds exp(x), and then the gradient of each.

@@ -1,5 +1,15 @@
-// How lines of class scores are read: a vector of lines at a time, as the columns of a tile. Long lines with
-// contiguous classes are read one after another, along the classes. And their log-sum-exp.
+// How lines of class scores are read, a group of as many lines as a vector has lanes at a time, and their
+// log-sum-exp. A group is read in one of two ways:
+//
+//   across  a vector has one class of all lines; the lines are transposed by a tile
+//   along   a vector has neighbouring classes of one line: long lines whose classes are contiguous
+//
+// What is done with each vector of scores x is y = body.step(x, q, sum). A Body has vectors of numbers, one
+// number for each line, and says
+//
+//   weighs  whether it needs the coefficients q of the classes; they are 0 if not
+//   writes  whether y goes to dx. If not, it adds to sum, of which over_classes() gives each line's
+//   rare    whether lines are read across also where they are long: that saves code
 #pragma once
 #include <limits>
 
@@ -10,15 +20,16 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// Up to a vector of lines, from `first` on, and what their targets say; a line in each lane.
+// The lines of a group, from `first` on, and what their targets say; a line in each lane.
 template <class T>
 struct LineGroup {
   int64_t first;
   int count;
-  bool along;                                                          // each line along itself
-  bool any_ignored;                                                    // whose `used` is 0
-  alignas(64) T used[lanes<T>], weight[lanes<T>], of_class[lanes<T>];  // of the class: its weight, its score
-  int64_t index[lanes<T>];
+  bool along;
+  bool any_ignored;
+  alignas(64) T used[lanes<T>];                        // 0: the line is ignored
+  alignas(64) T weight[lanes<T>], of_class[lanes<T>];  // of the line's class, of which it has the score
+  int64_t index[lanes<T>];                             // of the class; -1: none
 };
 
 // scores: whether of_class is needed; the caller then does more with each line than write it once. This and
@@ -52,23 +63,15 @@ RANVIER_INLINE vec<T> where_used(const LineGroup<T>& g, typename VecOf<T>::type 
   return g.any_ignored ? select(load(g.used) == T(0), vec<T>{}, v) : v;
 }
 
-// Three numbers of each line of a group; of one line, all lanes alike.
-template <class T>
-struct OfLines {
-  vec<T> a{}, b{}, c{};
-};
-
-// The coefficients of classes: q[c] = w[c] (keep p[c] + spread), p and w if there are any; 0 beyond a line.
+// Of classes: q[c] = w[c] (keep p[c] + spread), p and w if there are any; 0 beyond a line.
 template <class T>
 struct Coefficients {
   T keep, spread;
 };
 
-// The lines of a group as columns. Body::step(x, q, lines, sum): `q` is 0 unless Body::weighs. What it
-// returns is written to dx if Body::writes, and `taken` (of each line, or null) subtracted at the line's
-// class.
+// taken: subtracted from dx at each line's class, or null.
 template <class Body, class T>
-__attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
+__attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const LineGroup<T>& g, Body body,
                                                Coefficients<T> q, const T* taken) {
   Tile<T> tile, p;
   vec<T> sum{};
@@ -85,7 +88,7 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
         if (l.probabilities.data) weight += Tile<T>::row(p, k) * q.keep;
         if (l.weight) weight *= l.weight[k0 + k];
       }
-      const vec<T> y = Body::step(Tile<T>::row(tile, k), weight, o, sum);
+      const vec<T> y = body.step(Tile<T>::row(tile, k), weight, sum);
       if constexpr (Body::writes) Tile<T>::set_row(tile, k, y);
     }
     if constexpr (Body::writes) {
@@ -99,21 +102,28 @@ __attribute__((noinline)) static vec<T> across(const ClassLines<T>& l, const Lin
   return sum;
 }
 
-// The same, one line after another.
+// The numbers of line i, in all lanes.
+template <class T, class Body>
+RANVIER_INLINE Body of_line(const Body& body, int i) {
+  Body line;
+  const auto* from = reinterpret_cast<const vec<T>*>(&body);
+  auto* to = reinterpret_cast<vec<T>*>(&line);
+  for (size_t k = 0; k < sizeof(Body) / sizeof(vec<T>); ++k) to[k] = broadcast(from[k][i]);
+  return line;
+}
+
 template <class Body, class T>
-__attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
+__attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const LineGroup<T>& g, Body body,
                                               Coefficients<T> q, const T* taken) {
-  alignas(64) T sums[lanes<T>] = {}, a[lanes<T>], b[lanes<T>], c[lanes<T>];
-  store(a, o.a), store(b, o.b), store(c, o.c);
+  alignas(64) T sums[lanes<T>] = {};
   for (int i = 0; i < g.count; ++i) {
     const T* x = l.x.data + (g.first + i) * l.x.line;
     const T* p = l.probabilities.data ? l.probabilities.data + (g.first + i) * l.probabilities.line : nullptr;
     T* dx = Body::writes ? l.dx.data + (g.first + i) * l.dx.line : nullptr;
-    const OfLines<T> line = {broadcast(a[i]), broadcast(b[i]), broadcast(c[i])};
+    const Body line = of_line<T>(body, i);
     const bool used = g.used[i] != T(0);
     vec<T> sum{};
-    for (int64_t k = 0; k < l.n; k += lanes<T>) {
-      const int64_t left = l.n - k;
+    const auto at = [&](int64_t k, int64_t left) RANVIER_INLINED {
       vec<T> weight{};
       if constexpr (Body::weighs) {
         weight = broadcast(q.spread);
@@ -121,22 +131,24 @@ __attribute__((noinline)) static vec<T> along(const ClassLines<T>& l, const Line
         if (l.weight) weight *= load_line<true>(l.weight + k, 1, left);
         if (left < lanes<T>) weight = select(iota<T>() < T(left), weight, vec<T>{});
       }
-      const vec<T> y = Body::step(load_line<true>(x + k, 1, left), weight, line, sum);
+      const vec<T> y = line.step(load_line<true>(x + k, 1, left), weight, sum);
       if constexpr (Body::writes) store_line<true>(dx + k, 1, used ? y : vec<T>{}, left);
-    }
+    };
+    int64_t k = 0;
+    for (; k + lanes<T> <= l.n; k += lanes<T>) at(k, lanes<T>);
+    if (k < l.n) at(k, l.n - k);
     if (Body::writes && taken && g.index[i] >= 0) dx[g.index[i]] -= taken[i];
     sums[i] = reduce_add(sum);
   }
   return load(sums);
 }
 
-// What Body's sums over the classes come to, line by line.
 template <class Body, class T>
-RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const LineGroup<T>& g, OfLines<T> o,
+RANVIER_INLINE vec<T> over_classes(const ClassLines<T>& l, const LineGroup<T>& g, Body body,
                                    Coefficients<T> q = {}, const T* taken = nullptr) {
   if constexpr (!Body::rare)
-    if (g.along) return along<Body>(l, g, o, q, taken);
-  return across<Body>(l, g, o, q, taken);
+    if (g.along) return along(l, g, body, q, taken);
+  return across(l, g, body, q, taken);
 }
 
 // The maximum of x and the sum of exp(x - it), of a group of lines.

@@ -7,13 +7,13 @@
 
 namespace ranvier::RANVIER_ISA {
 
-// nll picks one score of each line: no arithmetic worth a vector.
 // Whether a line has a class. One beyond the classes was changed by another thread since it was checked.
 template <class T>
 RANVIER_INLINE bool has_class(const ClassLines<T>& l, int64_t c) {
   return c != l.settings.ignore_index && static_cast<uint64_t>(c) < static_cast<uint64_t>(l.n);
 }
 
+// nll picks one score of each line: no arithmetic worth a vector.
 template <bool is_weighted, class T>
 static void nll_lines(const ClassLines<T>& lines) {
   const ClassLines<T> l = lines;  // a store might change what is after a reference
@@ -73,48 +73,43 @@ static void nll_backward(const ClassLines<T>& l) {
   l.weight ? nll_gradients<true>(l) : nll_gradients<false>(l);
 }
 
-// What is done with each vector of classes; see across().
-struct Sums {
-  static constexpr bool weighs = true, writes = false, rare = false;
-};
-struct WritesClasses {
-  static constexpr bool weighs = false, writes = true, rare = false;
-};
-
-struct SumOfCoefficients : Sums {
-  static constexpr bool rare = true;
-  template <class V, class O>
-  RANVIER_INLINE V step(V x, V q, const O&, V& sum) {
+// What is done with each vector of scores: see class_lines.h.
+template <class T>
+struct SumOfCoefficients {
+  static constexpr bool weighs = true, writes = false, rare = true;
+  RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>& sum) const {
     sum += q;
     return x;
   }
 };
-struct CrossEntropyRest : Sums {  // a: top; b: logarithm of the sum
-  template <class V, class O>
-  RANVIER_INLINE V step(V x, V q, const O& o, V& sum) {
-    sum += q * ((o.a - x) + o.b);
+template <class T>
+struct CrossEntropyRest {
+  static constexpr bool weighs = true, writes = false, rare = false;
+  vec<T> top, log_sum;
+  RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>& sum) const {
+    sum += q * ((top - x) + log_sum);
     return x;
   }
 };
-struct ScaledSoftmax : WritesClasses {  // a: top; b: factor over the sum; c: least_softmax(b)
-  template <class V, class O>
-  RANVIER_INLINE V step(V x, V, const O& o, V&) {
-    return scaled_softmax(x - o.a, o.b, o.c);
+template <class T>
+struct ScaledSoftmax {
+  static constexpr bool weighs = false, writes = true, rare = false;
+  vec<T> top, factor, least;  // factor: over the sum
+  RANVIER_INLINED vec<T> step(vec<T> x, vec<T>, vec<T>&) const {
+    return scaled_softmax(x - top, factor, least);
   }
 };
-struct CrossEntropySlope : WritesClasses {  // a: top; b: sum of coefficients over the sum; c: dy
-  static constexpr bool weighs = true;
-  template <class V, class O>
-  RANVIER_INLINE V step(V x, V q, const O& o, V&) {
-    return (exp(x - o.a) * o.b - q) * o.c;
-  }
+template <class T>
+struct CrossEntropySlope {
+  static constexpr bool weighs = true, writes = true, rare = false;
+  vec<T> top, total, dy;  // total: of coefficients, over the sum
+  RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>&) const { return (exp(x - top) * total - q) * dy; }
 };
-struct SlopeOfProbability : WritesClasses {  // a: top; b: logarithm of the sum; c: dy
-  static constexpr bool weighs = true, rare = true;
-  template <class V, class O>
-  RANVIER_INLINE V step(V x, V q, const O& o, V&) {
-    return ((o.a - x) + o.b) * o.c * q;
-  }
+template <class T>
+struct SlopeOfProbability {
+  static constexpr bool weighs = true, writes = true, rare = true;
+  vec<T> top, log_sum, dy;
+  RANVIER_INLINED vec<T> step(vec<T> x, vec<T> q, vec<T>&) const { return ((top - x) + log_sum) * dy * q; }
 };
 
 // The losses of a group, and what its lines add to the divisor of a mean: their weights, or their number.
@@ -150,7 +145,7 @@ struct CrossEntropy {
     const Coefficients<T> q = coefficients_of(l);
     vec<T> loss = l.index.data ? load(g.weight) * ((s.top - load(g.of_class)) + log_sum) : vec<T>{};
     if (l.probabilities.data || q.spread != T(0))
-      loss = q.keep * loss + over_classes<CrossEntropyRest>(l, g, OfLines<T>{s.top, log_sum}, q);
+      loss = q.keep * loss + over_classes(l, g, CrossEntropyRest<T>{s.top, log_sum}, q);
     put(l, g, loss, g.weight);
   }
 
@@ -163,13 +158,12 @@ struct CrossEntropy {
     alignas(64) T taken[lanes<T>];
     store(taken, q.keep * weight * dy);
     if (l.probabilities.data || q.spread != T(0)) {
-      const vec<T> total = l.probabilities.data ? over_classes<SumOfCoefficients>(l, g, OfLines<T>{}, q)
+      const vec<T> total = l.probabilities.data ? over_classes(l, g, SumOfCoefficients<T>{}, q)
                                                 : q.spread * l.weights + q.keep * weight;
-      over_classes<CrossEntropySlope>(l, g, OfLines<T>{s.top, total / s.sum, dy}, q,
-                                      l.index.data ? taken : nullptr);
+      over_classes(l, g, CrossEntropySlope<T>{s.top, total / s.sum, dy}, q, l.index.data ? taken : nullptr);
     } else {
       const vec<T> factor = weight * dy / s.sum;
-      over_classes<ScaledSoftmax>(l, g, OfLines<T>{s.top, factor, least_softmax(factor)}, q, taken);
+      over_classes(l, g, ScaledSoftmax<T>{s.top, factor, least_softmax(factor)}, q, taken);
     }
   }
 };
@@ -181,7 +175,7 @@ struct OfProbabilities {
     const LineGroup<T> g = group_of<false>(l, first);
     const vec<T> dy = dy_of(l, g) * (T(1) - T(l.settings.smoothing));
     const TopAndSum<T> s = saved_of(l, g);
-    over_classes<SlopeOfProbability>(l, g, OfLines<T>{s.top, log(s.sum), dy}, Coefficients<T>{0, 1});
+    over_classes(l, g, SlopeOfProbability<T>{s.top, log(s.sum), dy}, Coefficients<T>{0, 1});
   }
 };
 
