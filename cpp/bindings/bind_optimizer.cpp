@@ -21,13 +21,6 @@ const Rule& rule_named(const Name& name) {
   name.fail("one of ", known);
 }
 
-// The list with the rule's name as the op that errors name.
-template <class L>
-L of_rule(L list, const Rule& rule) {
-  list.op = rule.name;
-  return list;
-}
-
 // Whether no two parameters share memory, so that threads may update them at the same time.
 template <class T>
 bool are_apart(const OptimizerStep<T>& step) {
@@ -70,99 +63,82 @@ void run_in_parts(const OptimizerStep<T>& whole) {
   }
 }
 
-// Runs one rule over the lists, kMaxSegments parameters at a time.
-struct Step {
-  const Rule& rule;
-  List parameters, gradients, steps;
-  MaybeList numbers;
-  MaybeList states[kMaxStates];
-  const Doubles& settings;
-  const Input& loss;
+TensorView<double> one_number(const List& list, int64_t i) {
+  const TensorView<double> v = list.in_place<double>(i);
+  if (numel(v) != 1)
+    fail_value(list.op, "got ", list.item(i), " of shape ", Shape(v), "; expected one number");
+  return v;
+}
 
-  TensorView<double> number(const List& list, int64_t i) const {
-    const TensorView<double> v = list.in_place<double>(i);
-    if (numel(v) != 1)
-      fail_value(rule.name, "got ", list.item(i), " of shape ", Shape(v), "; expected one number");
-    return v;
-  }
+template <class T>
+TensorView<T> one_state(const MaybeList& list, int64_t i, const TensorView<T>& parameter) {
+  if (!list.given()) return {};
+  const TensorView<T> v = list.in_place<T>(i);
+  list.expect_shape(i, v, parameter);
+  if (numel(v) > 0 && !is_contiguous(v))
+    fail_value(list.op, "got ", list.item(i), " that is strided; expected a contiguous array");
+  return v;
+}
 
-  template <class T>
-  OptimizerSegment<T> segment(int64_t i, Input& gradient) const {
-    OptimizerSegment<T> s;
-    s.parameter = parameters.in_place<T>(i);
-    gradient = gradients.read<T>(i);
-    s.gradient = gradient;
-    gradients.expect_shape(i, s.gradient, s.parameter);
-    for (int k = 0; k < kMaxStates; ++k) {
-      if (!states[k].given()) continue;
-      s.states[k] = states[k].in_place<T>(i);
-      states[k].expect_shape(i, s.states[k], s.parameter);
-      if (numel(s.states[k]) > 0 && !is_contiguous(s.states[k]))
-        fail_value(rule.name, "got ", states[k].item(i), " that is strided; expected a contiguous array");
-    }
-    s.step = number(steps, i);
-    if (numbers.given()) s.number = number(numbers, i);
-    return s;
-  }
-
-  void run() const {
-    const int64_t count = parameters.size();
-    for (const List* list : {&gradients, &steps}) list->expect_size(count);
-    numbers.expect_size(count);
-    if (numbers.given() && !rule.next) fail_type(rule.name, "got numbers; expected None");
-    if (!numbers.given() && rule.next) numbers.wrong_type("a list");
-    for (int k = 0; k < kMaxStates; ++k) {
-      states[k].expect_size(count);
-      if (k < rule.needed && !states[k].given()) states[k].wrong_type("a list");
-    }
-    if (!settings.has_shape({rule.settings}) || !settings.is_contiguous())
-      fail_value(rule.name, "got settings of shape ", settings.shape(), "; expected (", rule.settings, ",)");
-    if (loss && loss.elements() != 1)
-      fail_value(rule.name, "got loss of shape ", loss.shape(), "; expected one number");
-    run_list<OptimizerStep>(
-        parameters,
-        [&](auto& call, auto tag, int64_t first, Input* held) {
-          call.rule = static_cast<int>(&rule - optimizer_kernels<float>().rules);
-          call.settings = settings;
-          if (loss && loss.dtype() == DType::float32)
-            call.loss = loss;
-          else
-            call.loss_double = loss;
-          for (int i = 0; i < call.count; ++i) call.segments[i] = segment<decltype(tag)>(first + i, held[i]);
-        },
-        [](const auto& call) { run_in_parts(call); });
-  }
-};
-
+// A list, or None, for each state of the rule.
 struct States : Arg {
   RANVIER_ANNOTATION("list[list[Array] | None]");
   States(const Arg& arg) : Arg(arg) {
     if (!PyList_Check(value.ptr())) wrong_type("a list");
   }
+
+  std::vector<MaybeList> of(const Rule& rule, int64_t parameters) const {
+    constexpr const char* names[kMaxStates] = {"states[0]", "states[1]", "states[2]"};
+    const py::tuple given(py::reinterpret_borrow<py::list>(value));
+    if (static_cast<int>(given.size()) != rule.states)
+      fail_value(rule.name, "got ", static_cast<int64_t>(given.size()), " states; expected ", rule.states);
+    std::vector<MaybeList> lists;
+    for (int k = 0; k < rule.states; ++k) {
+      lists.push_back(MaybeList({rule.name, names[k], PyTuple_GET_ITEM(given.ptr(), k)}));
+      lists[k].expect_size(parameters);
+      if (k < rule.needed && !lists[k].given()) lists[k].wrong_type("a list");
+    }
+    return lists;
+  }
 };
 
-// states has a list, or None, for each state of the rule. Where loss is given and not finite, nothing is
-// changed.
-void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList numbers, States states,
+// Where loss is given and not finite, nothing is changed.
+void optimizer_step(Name name, List parameters, List gradients, List steps, MaybeList numbers, States states_,
                     const Doubles& settings, const MaybeFloats& loss) {
   const Rule& rule = rule_named(name);
-  const py::tuple given(py::reinterpret_borrow<py::list>(states.value));
-  if (static_cast<int>(given.size()) != rule.states)
-    fail_value(rule.name, "got ", static_cast<int64_t>(given.size()), " states; expected ", rule.states);
-  constexpr const char* names[kMaxStates] = {"states[0]", "states[1]", "states[2]"};
-  const auto state = [&](int k) {
-    if (k >= rule.states) return MaybeList({rule.name, "", py::none()});
-    return MaybeList({rule.name, names[k], PyTuple_GET_ITEM(given.ptr(), k)});
-  };
-  Step{rule,
-       of_rule(parameters, rule),
-       of_rule(gradients, rule),
-       of_rule(steps, rule),
-       of_rule(numbers, rule),
-       {state(0), state(1), state(2)},
-       settings,
-       loss}
-      .run();
+  for (List* list : {&parameters, &gradients, &steps, static_cast<List*>(&numbers)}) {
+    list->op = rule.name;  // in errors
+    list->expect_size(parameters.size());
+  }
+  if (numbers.given() && !rule.next) fail_type(rule.name, "got numbers; expected None");
+  if (!numbers.given() && rule.next) numbers.wrong_type("a list");
+  const std::vector<MaybeList> states = states_.of(rule, parameters.size());
+  if (!settings.has_shape({rule.settings}) || !settings.is_contiguous())
+    fail_value(rule.name, "got settings of shape ", settings.shape(), "; expected (", rule.settings, ",)");
+  if (loss && loss.elements() != 1)
+    fail_value(rule.name, "got loss of shape ", loss.shape(), "; expected one number");
+  run_list<OptimizerStep>(
+      parameters,
+      [&](auto& call, auto tag, int64_t first, Input* held) {
+        using T = decltype(tag);
+        call.rule = static_cast<int>(&rule - optimizer_kernels<float>().rules);
+        call.settings = settings;
+        if (loss && loss.dtype() == DType::float32)
+          call.loss = loss;
+        else
+          call.loss_double = loss;
+        for (int k = 0; k < call.count; ++k) {
+          const int64_t i = first + k;
+          OptimizerSegment<T>& s = call.segments[k];
+          s.parameter = parameters.in_place<T>(i);
+          s.gradient = held[k] = gradients.read<T>(i);
+          gradients.expect_shape(i, s.gradient, s.parameter);
+          for (int j = 0; j < rule.states; ++j) s.states[j] = one_state(states[j], i, s.parameter);
+          s.step = one_number(steps, i);
+          if (numbers.given()) s.number = one_number(numbers, i);
+        }
+      },
+      [](const auto& call) { run_in_parts(call); });
 }
 
 // parameters += factor values, or factor (values - parameters) where they move towards them.

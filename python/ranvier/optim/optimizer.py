@@ -206,6 +206,7 @@ class Optimizer(HookedOptimizer):
             plan = self._plans.get(id(group))
             if plan is None or not plan.fits(self, group, active):
                 plan = self._plans[id(group)] = _Plan(self, group, active)
+                plan.refresh(self, group)
             plan.run(self, group)
         return loss
 
@@ -319,9 +320,9 @@ class _Plan:
         except (KeyError, AttributeError):  # dropped, or another object in its place
             return False
         return (
-            len(active) == len(self.active)
+            self.refresh(optimizer, group)
+            and len(active) == len(self.active)
             and all(map(is_, active, self.active))
-            and self.names == optimizer._state_names(group)
             and all(map(is_, map(optimizer.state.get, self.active), self.held))
             and all(map(is_, arrays, self.arrays))
         )
@@ -367,7 +368,6 @@ class _Plan:
         return self.current
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
-        self.refresh(optimizer, group)
         if recordings and (recording := current()) is not None:
             recording.plans.append((self, optimizer, group))
             keep(self._numbers)
