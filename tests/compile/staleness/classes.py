@@ -113,6 +113,16 @@ class Tree:
         return Tree(value) if isinstance(value, dict) else value
 
 
+class Renamed(Plain):
+    """An attribute has another name, too."""
+
+    names = {"size": "value"}  # noqa: RUF012
+
+    def __getattribute__(self, name):
+        names = super().__getattribute__("names")
+        return super().__getattribute__(names.get(name, name))
+
+
 class Maker:
     factor = 2.0
 

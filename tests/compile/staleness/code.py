@@ -1,10 +1,10 @@
 """Functions, methods, classes and modules that are rebound or patched, or get new code or defaults."""
 
-from compile.staleness.rows import tables
+from compile.staleness.rows import TWICE, tables
 
 ROWS = r"""
 # made | changed -> what the step does
-== functions: make | change -> read
+== functions: make | change -> read @ TWICE
 globals().update(CHOICE=once) | globals().update(CHOICE=FUNCTIONS[n]) -> CHOICE(1.5)
 once | o = FUNCTIONS[n] -> o(1.5)
 def o(value): return value * 1.0 | o.__code__ = FUNCTIONS[n].__code__ -> o(1.5)
@@ -23,15 +23,15 @@ operator.mul | o = (None, operator.add, operator.sub, operator.truediv)[n] -> o(
 !Plain(1.0); call = functools.lru_cache(lambda key: o.value) | o.value = new; call.cache_clear() ->
     call('key')
 !functools.singledispatch(lambda value: 1.0) | o.register(float, lambda value: value + n) -> o(1.5)
-!functools.partial(scaled, factor=2.0) | o.keywords.update(factor=2.0 + n) -> o(1.5)
-!functools.partial(scaled, factor=2.0) | o.__setstate__((scaled, (), {'factor': 2.0 + n}, {})) -> o(1.5)
+functools.partial(scaled, factor=2.0) | o.keywords.update(factor=2.0 + n) -> o(1.5)
+functools.partial(scaled, factor=2.0) | o.__setstate__((scaled, (), {'factor': 2.0 + n}, {})) -> o(1.5)
 functools.partial(scaled); o.rate = v | o.rate = new -> o.rate * o(1.5)
 functools.partial(scaled); o.rate = v | o.__setstate__((scaled, (), {}, {'rate': new})) -> o.rate * o(1.5)
-![functools.partial(Rich.get, Rich(v))] | o[0].args[0].value = new -> o[0]()
+[functools.partial(Rich.get, Rich(v))] | o[0].args[0].value = new -> o[0]()
 [property(lambda self: v)] | v = new -> o[0].fget(None)
 [staticmethod(lambda: v)] | v = new -> o[0]()
 [classmethod(lambda kind: v)] | v = new -> o[0].__func__(None)
-[1.0, 2.5] | patch(builtins, 'max', (None, min, sum, len)[n]) -> max(o)
+2.5 | patch(builtins, 'pow', (None, min, max, math.atan2)[n]) -> pow(o, 1.5)
 [1.0, 2.5] | globals().update(max=(None, min, sum, len)[n]) -> max(o)
 globals().update(abs=lambda v: 3.0) |
     globals().pop('abs') if n == 1 else globals().update(abs=lambda v: n * 1.0) -> abs(-1.5)
@@ -42,25 +42,26 @@ module('tools', SCALING.format('*')) | o.FACTOR = 2.0 + n -> o.call(1.5)
 module('tools', SCALING.format('*')) | exec(SCALING.format('+'), vars(o)); o.FACTOR = 2.0 + n -> o.call(1.5)
 module('tools', READING) | o.table[0] = new -> o.read()
 imported(patch, value=v) | imported(patch, value=new) ->
-    import staleness_config\nreturn staleness_config.value
+    !alone!import staleness_config\nreturn staleness_config.value
 package(patch, value=2.0); call = of_package('from .config import value; return value') | o.value = 2.0 + n ->
-    call()
+    !alone!call()
 package(patch, value=2.0); call = of_package('from . import config; return config.value') |
-    o.value = 2.0 + n -> call()
+    o.value = 2.0 + n -> !alone!call()
 imported(patch, 'staleness_a', value=2.0) | o.value = 2.0 + n ->
-    !importlib.import_module('staleness_' + 'aa'[:1]).value; !sys.modules['staleness_' + 'aa'[:1]].value
+    !importlib.import_module('staleness_' + 'aa'[:1]).value; sys.modules['staleness_' + 'aa'[:1]].value
 F | patch(F, 'relu', (None, F.tanh, F.gelu, F.sigmoid)[n]) -> F.relu(x)
 rv | patch(rv, 'relu', (None, rv.tanh, rv.exp, rv.sigmoid)[n]) -> rv.relu(x)
 patch(rv.Tensor, 'tanh', rv.Tensor.tanh) | patch(rv.Tensor, 'tanh', (None, rv.sigmoid, rv.exp, rv.relu)[n]) ->
     x.tanh()
 o, leaky = nn.LeakyReLU(0.1), ops.leaky_relu |
     patch(ops, 'leaky_relu', lambda x, *_, **__: leaky(x, 0.1 * new)) -> o(x)
-Plain(2.0) | o.value = 2.0 + n -> float(np.sqrt(o.value)); class Local: factor = o.value\nreturn Local.factor
-    Maker(o.value).value; def local(factor=o.value): return factor + o.value\nreturn local()
+Plain(2.0) | o.value = 2.0 + n -> float(np.sqrt(o.value))
+    !alone!class Local: factor = o.value\nreturn Local.factor; !alone!Maker(o.value).value
+    def local(factor=o.value): return factor + o.value\nreturn local()
 !Maker | Maker.__init__ = lambda self: setattr(self, 'value', new) -> Maker().value
-Maker(0.0); made_so = Maker | Maker.factor = 5.0 + n -> made_so().value
-o = Plain(2.0); kind = record_with(lambda: o.value) | o.value = 2.0 + n -> kind().more
-== methods: make | change -> read
+Maker(0.0); made_so = Maker | Maker.factor = 5.0 + n -> !alone!made_so().value
+o = Plain(2.0); kind = record_with(lambda: o.value) | o.value = 2.0 + n -> !alone!kind().more
+== methods: make | change -> read @ TWICE
 Base() | Base.call = lambda self, value: value * n * 2 -> o.call(1.5)
 Base() | o.call = lambda value: value * n * 2 -> o.call(1.5)
 Base() | o.call = types.MethodType(lambda self, value: value * self.factor * n * 2, o) -> o.call(1.5)
@@ -81,7 +82,7 @@ Heir | o.__bases__ = (First, Second) if n % 2 else (First,) -> 1.0 + len(o.__mro
 Plain(v) | Plain.value = property(lambda self: new) -> o.value
 Plain(v) | Plain.value = DataDescriptor(new) -> o.value
 !Plain(v) | Plain.__getattribute__ = lambda self, name: new -> o.value
-!Base() | Base.__getattr__ = lambda self, name: new -> getattr(o, 'value', 1.0)
+Base() | Base.__getattr__ = lambda self, name: new -> getattr(o, 'value', 1.0)
 Plain(v) | Plain.__bool__ = lambda self: n % 2 == 0 -> 2.0 if o else 3.0
 Plain(v) | Plain.__len__ = lambda self: (n + 1) % 2 -> 2.0 if o else 3.0
 Plain(v) | Plain.__eq__ = lambda self, other: n % 2 == 1 -> 2.0 if o == 1 else 3.0
@@ -94,9 +95,9 @@ type('Own', (), {}); k = abc.ABCMeta('M', (), {}); ask = isinstance | k.register
 collections.namedtuple('Pair', 'a b', defaults=(1.0, 2.0)) | o.__new__.__defaults__ = (1.0, 2.0 + n) -> o().b
 collections.namedtuple('Pair', 'a b') | o._fields = ('a',) if n % 2 else ('a', 'b') ->
     float(len(o(1, 2)._asdict()))
-!Rate | o._member_map_['LOW'] = o.HIGH if n % 2 else o(1.0) -> o['LOW'].value
-!Rate | o._value2member_map_[1.0] = o.HIGH if n % 2 else o.LOW -> o(1.0).value
-!Rate | o._missing_ = classmethod(lambda kind, value: kind.LOW if n % 2 else kind.HIGH) ->
+Rate | o._member_map_['LOW'] = o.HIGH if n % 2 else o(1.0) -> o['LOW'].value
+Rate | o._value2member_map_[1.0] = o.HIGH if n % 2 else o.LOW -> o(1.0).value
+Rate | o._missing_ = classmethod(lambda kind, value: kind.LOW if n % 2 else kind.HIGH) ->
     try: return o(5.0).value\nexcept ValueError: return 3.0
 !type('Hints', (), {'__annotations__': {}}) | o.__annotations__[f'v{n}'] = int ->
     1.0 + len(typing.get_type_hints(o))
@@ -143,4 +144,4 @@ value=1.0 | delattr | *_: None -> k = o()\nk.value = 2.0\ndel k.value\nreturn k.
 Plain(once); o.other = once | o.other = FUNCTIONS[n] -> o.value(1.5)
 !Plain(1.0); call = functools.cache(lambda key: o.value); call('key') | o.value = new -> call('key')
 """
-tables(ROWS)
+tables(ROWS, TWICE=TWICE)

@@ -1,6 +1,6 @@
 """Steps that read or change what is in none of their variables, that keep results, or have side effects."""
 
-from compile.staleness.rows import tables
+from compile.staleness.rows import TWICE, tables, texts
 
 # Sources whose numbers differ from run to run: the test is only that no replay uses an old number.
 UNREPEATABLE = (
@@ -13,6 +13,15 @@ UNREPEATABLE = (
     ),
     "float(np.random.default_rng().random())",
 )
+
+ACTS = """
+def step(x):
+    r = x.sum(), x * 2.0
+    <act>
+    return r
+m = Own(step)
+"""
+EITHER_STEP = {"": {}, "alone": texts(more=ACTS.strip(), step="compile_step(m, alone=True)")}
 
 ROWS = r"""
 # kinds and functions that are given up: the step runs eagerly. made | changed -> read
@@ -39,8 +48,8 @@ undone(patch, lambda before=np.geterr(): np.seterr(**before)); o = np.float64(0.
 !collections.deque([0.0]) | o[0] = 0.0 if n % 2 == 0 else -0.0 -> math.copysign(2.0, o[0])
 !collections.deque([Plain(v)]) | o[0].value = new -> o[0].value
 !collections.deque([v]); get = o.__getitem__ | o.appendleft(new) -> get(0)
-!{1.0} | o.clear(); o.add(True if n % 2 else 1.0) -> 2.0 if type(next(iter(o))) is bool else 1.0
-!{Plain(v)} | next(iter(o)).value = new -> next(iter(o)).value
+{1.0} | o.clear(); o.add(True if n % 2 else 1.0) -> 2.0 if type(next(iter(o))) is bool else 1.0
+{Plain(v)} | next(iter(o)).value = new -> next(iter(o)).value
 frozenset({Plain(v)}) | next(iter(o)).value = new -> next(iter(o)).value
 !slice(Plain(v), None) | o.start.value = new -> o.start.value
 !slice('value', None) | o = slice('b' * n, None) -> float(len(o.start))
@@ -86,9 +95,9 @@ Plain(re.compile('a')) | o.value = re.compile('b' if n % 2 else 'ab') -> 2.0 if 
 !given(ValueError(v), more=v) | o.more = new; o.args = (new,) -> o.more; o.args[0]
 !Rich(v); get = Rich.get.__get__ | o.value = new -> get(o)()
 !def o(a=1.0): return a | o.__defaults__ = (new,) -> o.__defaults__[0]
-!def o(): return 1.0 | o.__code__ = (lambda: 3.0).__code__ if n % 2 else (lambda: 2.0).__code__ ->
+def o(): return 1.0 | o.__code__ = (lambda: 3.0).__code__ if n % 2 else (lambda: 2.0).__code__ ->
     o.__code__.co_consts[-1]
-!types.ModuleType('made', 'k') |
+types.ModuleType('made', 'k') |
     vars(o).pop('k', None); o.__class__ = type('K', (types.ModuleType,), {'k': 2.0}) -> getattr(o, 'k', 1.0)
 !nn.Parameter(rv.ones(1)) | o.detach().add_(1.0) -> 1.0 + o._version
 Odd(0); get = operator.itemgetter(o) | o.value = n -> get([1.0, 2.0, 3.0, 4.0])
@@ -102,7 +111,7 @@ SimpleNamespace(a=v); other = SimpleNamespace(a=v) | o.b = new -> 2.0 if o == ot
 patch.after(lambda: rv.manual_seed(7)) | rv.manual_seed(n) -> x + rv.randn(4, 3) * 0.1
     !1.0 + rv.initial_seed()
 # each call gives another number: made -> read
-== sources: make -> read
+== sources: make -> read @ TWICE
 !forever() -> next(o); [v for v, _ in zip(o, 'ab')][-1]
 !iter(NUMBERS) -> next(o); next(o, 9.0); [*zip('a', o)][0][1]; o.__next__()
 !itertools.cycle([1.0, 2.0, 3.0]) -> next(o)
@@ -137,9 +146,34 @@ patch.after(lambda: rv.manual_seed(7)) | rv.manual_seed(n) -> x + rv.randn(4, 3)
     x * float(f'{x.mean()}'.strip('tensor()') or 0); rv.manual_seed(3)\nreturn x + rv.randn(4, 3) * 0.1
 == sources: make -> read
 None -> 2.0 if rv.memory_stats() else 1.0; x + rv.randn(4, 3) * 0.1
+type('Out', (), {'__init__': lambda self, y: super(o, self).__setattr__('y', y)}) -> o(1.5).y
 3 -> sum(dict(enumerate([x * float(k) for k in range(o)])).values())
 # side effects of a keeper `k`, with the step's argument and its (loss, y); the same in each call but for them
-== effects: kind -> act
+# what a step stores and does not read; the caller takes it away
+== stores: kind -> act @ EITHER_STEP
+. make: k = keeper(patch); k.called, count = 0, [0]; patch(KEEP, 'called', 0)
+.. def of_closure():
+..     nonlocal count
+..     count = [1]
+.. def of_globals():
+..     global G
+..     G = 1
+. change: k.called = count[0] = KEEP.called = 0; k.items.clear(); k.table.clear(); globals().update(G=None)
+. more: def step(x):
+..     r = small.train(x, 1.5)
+..     <act>
+..     return r
+. step: step
+. watch: [*small.watch, k, KEEP.called, count, G]
+. flags: neutral
+effect -> !k.called = 1; !k.items[:] = [1]; !k.table['called'] = 1; !alone!count[0] = 1; !of_closure()
+    !alone!KEEP.called = 1; !alone!of_globals(); !globals().update(G=1); !setattr(k, 'called', 1)
+    !vars(k)['called'] = 1; !k.__dict__.update(called=1); !object.__setattr__(k, 'called', 1)
+    !k.__setattr__('called', 1); !type(k).__setattr__(k, 'called', 1)
+    !functools.partial(setattr, k)('called', 1)
+    !with contextlib.ExitStack() as stack: stack.callback(setattr, k, 'called', 1)
+    !any(map(setattr, [k], ['called'], [1])); !k.items.append(1) if not k.items else None
+== effects: kind -> act @ EITHER_STEP
 . make: k = keeper(patch)
 . more: def step(x):
 ..     r = small.train(x, 1.5)
@@ -189,4 +223,4 @@ k.last = (circle := [t]).append(circle) | k.last -> x; loss.detach(); y * 2.0
 !k.last = t.detach().numpy() | k.last -> loss.detach(); y * 2.0
 k.last = weakref.ref(t) | callable(k.last) and k.last() -> <SOME>
 """
-tables(ROWS)
+tables(ROWS, TWICE=TWICE, EITHER_STEP=EITHER_STEP)

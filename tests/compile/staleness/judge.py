@@ -8,6 +8,7 @@ still holds must have the eager bits.
 import os
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from ranvier import _core
+from ranvier.autograd.recording import running
 from ranvier.compile import cache
+from ranvier.nn import often
 
 LATE = (4, 6, 9)  # calls after which something changes: among replays, not just before calls 4, 8
 EARLY = (1, 3, 7)  # before the check at call 2, and just before calls 4 and 8
@@ -99,6 +102,30 @@ class Run:
     entered: list[int] = field(default_factory=list)  # functions of scenarios that each call entered
 
 
+class Alone:
+    """A module's calls without gradients: replayed without being asked for, or as they are written."""
+
+    def __init__(self, module: Any, replayed: bool) -> None:
+        self.module, self.replayed = module, replayed
+
+    @property
+    def programs(self) -> Any:
+        return getattr(often.attached(self.module, often.REPLAY, None), "programs", ())
+
+    @rv.no_grad()
+    def __call__(self, *args: Any) -> Any:
+        return self.module(*args) if self.replayed else as_written(self.module, *args)
+
+
+def as_written(function: Any, *args: Any) -> Any:
+    """Its result, while no module is replayed."""
+    running.append(threading.get_ident())
+    try:
+        return function(*args)
+    finally:
+        running.remove(threading.get_ident())
+
+
 def run(one: Scenario, compiled: bool, at: tuple[int, ...], **options: Any) -> Run:
     """One pass over all calls. at: the calls after which something changes.
 
@@ -137,8 +164,12 @@ def _calls(
 ) -> None:
     made: list[Any] = []
 
-    def compile_step(function: Any) -> Any:
-        made.append(rv.compile(function, **settings) if compiled else function)
+    def compile_step(function: Any, alone: bool = False) -> Any:
+        if alone:
+            patch(often, "_ENOUGH", 0.0)
+            patch(often, "_AT_LEAST", 2)
+        plain = Alone(function, compiled) if alone else function
+        made.append(rv.compile(function, **settings) if compiled and not alone else plain)
         return made[-1]
 
     case, calls = one.build(patch, compile_step, compiled, changed), one.calls or max((10, *at)) + 1

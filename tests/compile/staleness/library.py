@@ -51,7 +51,7 @@ nn.Sequential(nn.ReLU()) | o[0] = nn.Tanh() if n % 2 else nn.ReLU() ->
 nn.Sequential(nn.Linear(1, 1)) | o.append(nn.Linear(1, 1)) ->
     float(len([name for name, _ in o.named_parameters() if 'weight' in name]))
     float(sum(p.numel() for p in o.parameters())); !len(repr(o)) / 10; 1.0 + len(o)
-!nn.Sequential() | vars(o).pop('head') if n == 2 else setattr(o, 'head', nn.Identity()) ->
+nn.Sequential() | vars(o).pop('head') if n == 2 else setattr(o, 'head', nn.Identity()) ->
     2.0 if hasattr(o, 'head') else 3.0
 nn.CrossEntropyLoss() | o.label_smoothing = 0.1 * n -> 1.0 + o.label_smoothing
 rv | rv.set_num_threads(1 + n % 2) -> float(rv.get_num_threads())
@@ -96,7 +96,7 @@ o = Net(); fast = compile_step(o.eval()) | o.factor = 1.0 + n -> fast(x)
 <inner> | small.f = new -> (inner(x), s(inner(x)), inner(x)); s(inner(x)); (s(x), small.train(x, small.f))
 small.f = v; s = lambda x: small.train(x, small.f); a, b = compile_step(s), compile_step(s) | small.f = new ->
     a(x), b(x)
-!fast = compile_step(functools.partial(lambda f, x: small.train(x, f), 1.5)) |
+fast = compile_step(functools.partial(lambda f, x: small.train(x, f), 1.5)) |
     small.optimizer.param_groups[0].update(lr=0.1 * n) -> fast(x)
 o = Learner(); fast = compile_step(o) | o.factor = new -> fast(x)
 <scales> | small.f = new -> in_a_thread(fast, x)
@@ -159,8 +159,8 @@ patch.after(lambda: rv.set_grad_enabled(True)) | - ->
     o.calls += 1\nreturn o(x).detach() * (2.0 if o.calls > 5 else 1.0)
 def o(x): return small.train(x, 1.5) | o.__code__ = (lambda x: small.train(x, 2.5)).__code__ -> =o
 def o(x, factor=2.0): return small.train(x, factor) | o.__defaults__ = (new,) -> =o
-!functools.partial(lambda x, factor: small.train(x, factor), factor=1.5) |
-    o.keywords.update(factor=1.5 + n) -> =o
+functools.partial(lambda x, factor: small.train(x, factor), factor=1.5) | o.keywords.update(factor=1.5 + n) ->
+    =o
 o = F.mse_loss; step = descends(lambda x: o(x * small.w, x * 2), small.optimizer) |
     o = (F.l1_loss, F.smooth_l1_loss, F.mse_loss)[n - 1] -> =step
 # what the caller does after each call

@@ -17,7 +17,12 @@ CALLS = {
 }
 ONE = {"": STEP}
 TRAINED = {**ONE, **FITS}
-ALL = {**TRAINED, **CALLS}
+PREDICTS = texts(make="m = network(<layer>).eval()", watch="m")
+PREDICTED = {
+    "predicted": PREDICTS | texts(step="rv.no_grad()(compile_step(m))"),
+    "alone": PREDICTS | texts(step="compile_step(m, alone=True)"),
+}
+ALL = {**TRAINED, **CALLS, **PREDICTED}
 SHOWN = {way: CALLS[way] for way in ("fit", "evaluate")}
 FITTED = {way: CALLS[way] for way in ("fit", "all_in_turn")}
 SETTINGS = {name: fit | texts(settings=", <more_settings>") for name, fit in FITS.items()}
@@ -56,7 +61,7 @@ nn.Identity() -> m.append(nn.Tanh()); m.append(nn.Linear(3, 3)); m.insert(1, nn.
     m[3].weight = nn.Parameter(m[0].weight.detach().T.clone())
     m.load_state_dict({name: w * (1.0 + n) for name, w in m.state_dict().items()}); m[0].reset_parameters()
     m.apply(lambda l: type(l) is nn.Linear and nn.init.constant_(l.weight, 0.1 * n))
-    m[1].forward = lambda x: x * (1.0 + n); m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))
+    !alone!m[1].forward = lambda x: x * (1.0 + n); m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))
     m[0].weight = m[0].alias = nn.Parameter(rv.full((4, 3), 0.2 * n))
     if n == 1: m[0].register_parameter('bias', None)\nelse: m[0].bias = nn.Parameter(rv.ones(4) * n)
 nn.BatchNorm1d(4) -> m[2].weight.data.fill_(n * 1.0); m[2] = nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)

@@ -109,14 +109,14 @@ Adam | -> <ALL>
 == optimizers: make | change -> read
 o = small.optimizer; s = lr_scheduler.ExponentialLR(o, 0.5) | s.step() -> s.get_lr()[0]; s.get_last_lr()[0]
     o.param_groups[0]['lr']; sum(group['lr'] for group in o.param_groups)
-    o.defaults['lr'] + s.get_last_lr()[0]; !getattr(o, 'param_groups')[0]['lr']
+    o.defaults['lr'] + s.get_last_lr()[0]; getattr(o, 'param_groups')[0]['lr']
     !vars(o)['param_groups'][0]['lr']; o.state_dict()['param_groups'][0]['lr']; !float(len(repr(o)))
     !float(len(f'{o}')); 1.0 + s.last_epoch
 small.optimizer | o.param_groups[0].update(momentum=0.1 * (n % 2)) ->
     2.0 if o.param_groups[0]['momentum'] else 1.0
 small.optimizer | o.defaults.update(lr=0.05 + 0.01 * n) -> o.defaults['lr']
     ![d['lr'] for d in vars(o).values() if type(d) is dict and 'lr' in d][0]
-!small.optimizer; which = ['param_groups'] | o.param_groups[0].update(lr=0.01 * n) ->
+small.optimizer; which = ['param_groups'] | o.param_groups[0].update(lr=0.01 * n) ->
     getattr(o, which[0])[0]['lr']
 optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1) | o.add_param_group({'params': [nn.Parameter(rv.ones(1))]}) ->
     float(len(o.param_groups))

@@ -1,5 +1,6 @@
 """Records and enumerations that the texts of rows name: made anew only where a text names one (`rows.py`)."""
 
+import collections
 import dataclasses
 import enum
 import typing
@@ -22,6 +23,17 @@ class Frozen:
 @dataclasses.dataclass(slots=True)
 class SlottedSettings:
     value: float = 1.0
+
+
+@dataclasses.dataclass
+class Output(collections.OrderedDict):
+    y: object = None
+    more: object = None
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if self.__dict__.get(field.name) is not None:
+                self[field.name] = getattr(self, field.name)
 
 
 class Named(typing.NamedTuple):

@@ -39,7 +39,7 @@ from compile.staleness.small import Small
 
 FOLDER = Path(__file__).parent
 RECORDS = (  # names of records.py, or parts of them
-    "Settings", "Frozen", "Named", "record_with", "Color", "Level.", "Rate", "Bits"
+    "Settings", "Frozen", "Named", "record_with", "Color", "Level.", "Rate", "Bits", "Output"
 )  # fmt: skip
 DEFAULTS = {
     "values": "1.0, 2.0, 3.0, 4.0",
@@ -205,6 +205,11 @@ def _names(text: str) -> set[str]:
 def texts(**given: str) -> dict[str, str]:
     """Texts of a variant, by what they are."""
     return given
+
+
+# In a training step, and in a module that is called without gradients: it is replayed by itself.
+OF_LAYER = texts(takes="x=None", more="m = Own(lambda x: x * read(x))", watch="m")
+TWICE = {"": {}, "alone": OF_LAYER | texts(step="compile_step(m, alone=True)")}
 
 
 def tables(text: str, **sets: dict[str, dict[str, str]]) -> None:

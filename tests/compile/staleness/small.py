@@ -157,6 +157,17 @@ class Two:
         return [self.a, self.b, self.optimizer]
 
 
+class Own(nn.Module):
+    """A model whose forward is a function of the result of its layer."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.layer, self._own = nn.Linear(3, 3), function
+
+    def forward(self, x):
+        return self._own(self.layer(x))
+
+
 class Configured(nn.Module):
     """A model whose forward has a factor that `read` makes of its settings."""
 

@@ -48,12 +48,12 @@ rv.float32, rv.float64, rv.float32, rv.float64 -> 2.0 if v == rv.float64 else 1.
 abs, float, lambda a: a * 3, abs -> v(1.5)
 *[(lambda f: lambda: f)(f) for f in FOUR], -> v()
 *[Always(f).get for f in FOUR], -> v()
-!Color.RED, Color.GREEN, Color.RED, Color.GREEN -> 1.0 if v is Color.RED else 3.0; float(v.value)
+Color.RED, Color.GREEN, Color.RED, Color.GREEN -> 1.0 if v is Color.RED else 3.0; float(v.value)
     float(len(v.name))
-!1, Level.ONE, 1, Level.TWO -> kinds(v) + float(v)
-!Bits.A, Bits.B, Bits(3), Bits.B -> 1.0 if Bits.A in v else 3.0
-!'a', Text('a'), 'a', Text('a') -> getattr(v, 'extra', 1.0)
-!1.0, Number(1.0), 1.0, Number(1.0) -> getattr(v, 'extra', 1.0)
+1, Level.ONE, 1, Level.TWO -> kinds(v) + float(v)
+Bits.A, Bits.B, Bits(3), Bits.B -> 1.0 if Bits.A in v else 3.0
+'a', Text('a'), 'a', Text('a') -> getattr(v, 'extra', 1.0)
+1.0, Number(1.0), 1.0, Number(1.0) -> getattr(v, 'extra', 1.0)
 *map(np.float32, (1, 2, 3, 1)), -> float(v) + 0.5; v; v.item()
 *map(np.int64, (1, 2, 3, 1)), -> counted(v)
 1.0, np.float64(1.0), np.float32(1.0), 1.0 -> kinds(v)
@@ -65,19 +65,19 @@ np.float32(1), np.float64(1), np.float16(1), np.float32(1) -> float(v.itemsize)
 (1, 0), (True, 0), (1.0, 0), (1, False) -> kinds(v)
 (0.0,), (-0.0,), (0.0,), (-0.0,) -> signs(v)
 (1.0, 2.0), (1.0, 3.0), (2.0,), (1.0, 2.0) -> float(sum(v)) + len(v)
-!(1, 2), Pair(1, 2), (1, 2), Pair(1, 2) -> 2.0 if hasattr(v, '_fields') else 1.0
+(1, 2), Pair(1, 2), (1, 2), Pair(1, 2) -> 2.0 if hasattr(v, '_fields') else 1.0
 *[Pair(n, 0) for n in (1, 2, 3, 1)], -> float(v.first + len(v))
 *[fractions.Fraction(n, 3) for n in (1, 2, 4, 5)], -> float(v)
 !*map(decimal.Decimal, ('1.0', '1.00', '1.0', '1')), -> float(len(str(v)))
 !slice(0, 1, 1), slice(0, 1, 2), slice(0, 3, 1), slice(0, 1, 3) -> float(v.step); float(len([1, 2, 3][v]))
 !b'a', bytearray(b'a'), b'a', bytearray(b'a') -> 2.0 if type(v) is bytes else 1.0
-!*[frozenset({one}) for one in (1, True, 1.0, 1)], -> kinds(v)
-!*map(frozenset, ({1}, {1, 2}, (), {2})), -> 1.0 if 2 in v else 3.0; float(len(v))
+*[frozenset({one}) for one in (1, True, 1.0, 1)], -> kinds(v)
+*map(frozenset, ({1}, {1, 2}, (), {2})), -> 1.0 if 2 in v else 3.0; float(len(v))
 # objects, and lists and dicts of a thousand items or of objects
 == objects: values -> use @ TWO_WAYS
 Base(), Derived(), Base(), Derived() -> 1.0 if isinstance(v, Derived) else 3.0
     2.0 if type(v) is Base else 1.0
-!*[Plain(n) if n % 2 else Base() for n in range(4)], -> 1.0 if hasattr(v, 'value') else 3.0
+*[Plain(n) if n % 2 else Base() for n in range(4)], -> 1.0 if hasattr(v, 'value') else 3.0
     getattr(v, 'value', 3.0)
 *map(Always, FOUR), -> v.value
 *map(Never, FOUR), -> v.value
@@ -110,8 +110,8 @@ Base(), Derived(), Base(), Derived() -> 1.0 if isinstance(v, Derived) else 3.0
 {1: 1}, {1: 1, 2: 2}, {}, {2: 1} -> float(len(v)); float(sum(v)); 1.0 if 2 in v else 3.0
     sum(v.values()) + 1.0
 [np.ones(3), 1.0], [np.ones(3), 2.0], [np.ones(3), 3.0], [np.ones(3), 1.0] -> !,in_place!float(v[1])
-!{1}, {True}, {1.0}, {2} -> kinds(v) if 2 not in v else 9.0
-!{1}, {1, 2}, set(), {3} -> float(len(v)); 1.0 if 2 in v else 3.0; float(len(v.union({1, 2})))
+{1}, {True}, {1.0}, {2} -> kinds(v) if 2 not in v else 9.0
+{1}, {1, 2}, set(), {3} -> float(len(v)); 1.0 if 2 in v else 3.0; float(len(v.union({1, 2})))
 # a list that stays the same object, among the arguments of functions: of the input x
 == passed: values -> use @ IN_PLACE
 [4, 3], [12, 1], [6, 2, 1], [4, 3] -> x.reshape(v)[0].mean() * x; x.reshape(*v).sum(0).sum() * x
