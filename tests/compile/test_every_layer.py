@@ -9,6 +9,7 @@ from ranvier import nn, optim
 from ranvier.nn import functional as F
 from support.layers import LAYERS
 from support.optimizers import KINDS
+from support.refused import refused
 
 
 class Scaled(nn.Module):
@@ -79,8 +80,7 @@ BY_VALUE = "EmbeddingBag(7, 3, mode='sum', padding_idx=2)"
 def test_layers(layer):
     make = lambda: getattr(nn, layer.name)(*layer.args, **layer.kwargs)  # noqa: E731
     if str(layer) == BY_VALUE:
-        with pytest.raises(rv.CaptureError, match=r"embedding_bag with offsets reads a value at"):
-            judged(make, layer.draw)
+        refused(rv.CaptureError, "embedding_bag with offsets reads a value at", judged, make, layer.draw)
         return
     for dtype in ("float32", "float64") if LAYERS.index(layer) % 4 == 0 else ("float32",):
         judged(make, layer.draw, dtype=dtype)

@@ -32,6 +32,8 @@ m.count = n % 2 ->
 m.epoch = m.start = n; m.count = n + 1 -> m.layers[0](x) * m.count
 m.own.count = n + 1 -> m.layers[0](x) * m.own.count
 patch(Reads, 'shared', 1.0 + n) -> m.layers[0](x) * m.shared
+m.layers[0].weight.requires_grad_(n % 2 == 0) ->
+    m.layers[0](x) * (2.0 if m.layers[0].weight.requires_grad else 1.0)
 m.config = type(m.config)(factor=1.0 + n) -> m.layers[0](x) * m.config.factor
 m.skip = n % 2 == 1 -> m.layers[0](x) + (x if m.skip else 0)
 m.skip = True; m.count = n + 1 -> m.layers[0](x) * (m.count if m.skip else 1.0)

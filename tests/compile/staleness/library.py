@@ -55,6 +55,8 @@ nn.Sequential() | vars(o).pop('head') if n == 2 else setattr(o, 'head', nn.Ident
     2.0 if hasattr(o, 'head') else 3.0
 nn.CrossEntropyLoss() | o.label_smoothing = 0.1 * n -> 1.0 + o.label_smoothing
 rv | rv.set_num_threads(1 + n % 2) -> float(rv.get_num_threads())
+Plain(v); of_later_calls = lambda: o.value | o.value = new ->
+    1.0 if small.w.grad is None else of_later_calls()
 rv | rv.set_winograd(n % 2 == 0) -> 2.0 if rv.get_winograd() else 1.0
 undone(patch, lambda: rv.set_float32_matmul_precision('highest')) |
     rv.set_float32_matmul_precision(('highest', 'high', 'medium', 'high')[n]) ->
