@@ -39,22 +39,6 @@ def test_it_holds_in_all_threads(wide):
     assert in_thread(rv.zeros, 1).dtype == rv.float64
 
 
-def test_a_captured_step_is_not_replayed_under_another_one():
-    step = rv.compile(lambda x: x * rv.ones(3) + rv.tensor([0.1, 0.2, 0.3]), strict=True)
-    x = rv.arange(3)
-    try:
-        for _ in range(3):
-            for kind in (rv.float32, rv.float64):
-                rv.set_default_dtype(kind)
-                expected = x * rv.ones(3) + rv.tensor([0.1, 0.2, 0.3])
-                for _ in range(6):
-                    y = step(x)
-                    assert y.dtype is kind
-                    assert (y == expected).all()
-    finally:
-        rv.set_default_dtype(rv.float32)
-
-
 def test_a_training_step_in_float64(wide):
     rv.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 1))

@@ -114,16 +114,3 @@ def test_limits():
         rv.finfo(rv.int64)
     with pytest.raises(TypeError, match=r"\[iinfo\] got torch.float32; expected a dtype of integers"):
         rv.iinfo(rv.float32)
-
-
-def test_a_step_that_reads_dtypes_is_replayed():
-    @rv.compile(strict=True)
-    def step(x, dtype=rv.float64):
-        assert x.dtype is rv.float32
-        assert x.dtype in (rv.float32, rv.float64)
-        y = x.to(dtype) + rv.finfo(x.dtype).eps
-        return y * rv.zeros(2, dtype=rv.promote_types(x.dtype, rv.int64)) if x.dtype.is_floating_point else y
-
-    results = [step(rv.ones(2)) for _ in range(6)]
-
-    assert all(r.dtype is rv.float64 for r in results)

@@ -46,6 +46,12 @@ def with_factors(made):
     return loss
 
 
+def with_covariance(out, value):
+    """A loss of a matrix that has to be symmetric: one element above the diagonal is added."""
+    covariance = rv.eye(3) + value[2] * rv.tensor([[0.0, 0.5, 0.0], [0.0] * 3, [0.0] * 3])
+    return D.MultivariateNormal(out, covariance_matrix=covariance).log_prob(out * 0.5).mean()
+
+
 def drawn(out):
     """0 or 1 of each element."""
     return (out.detach() > 0).float()
@@ -85,6 +91,7 @@ ROWS = [
     ("Dirichlet", column(lambda o, v: D.Dirichlet(o.exp() * v).variance), 1, 0),
     ("StudentT", column(lambda o, v: D.StudentT(3 + o.exp(), o, v).variance), 1, 0),
     ("the diagonal of scale_tril", with_factors(lambda factors, n: factors + n * rv.eye(3)), 1, -90),
+    ("a covariance", with_covariance, 0, 1),
     ("above the diagonal", with_factors(lambda factors, n: factors + n * rv.ones(3, 3).triu(1)), 0, 1),
 ]
 

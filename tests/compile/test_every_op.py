@@ -103,6 +103,11 @@ OPS = {
     "logaddexp": lambda x: rv.logaddexp(x, 0.0),
     "rsqrt": lambda x: rv.rsqrt(x * x),
     "sinh": lambda x: x.sinh(),
+    "flatten": lambda x: nn.Flatten()(x.reshape(1, 2, 3, 4).to(memory_format=rv.channels_last)),
+    "qr": lambda x: sum(part.sum() for part in rv.linalg.qr(x)),
+    "svd": lambda x: sum((part**2 + part).sum() for part in rv.linalg.svd(x[:3, :3])),
+    "eigh": lambda x: rv.linalg.eigh(x @ x.T)[1].square().cumsum(1).sum(),
+    "pinv": lambda x: rv.linalg.pinv(x[:, :4] + 3 * rv.eye(4)),
     "two dropouts": lambda x: nn.functional.dropout(nn.functional.dropout(x, 0.2), 0.3),
 }
 
@@ -141,6 +146,7 @@ def labelled(rng):
 
 
 WITH_LABELS = {
+    "ctc_loss": lambda x, y: F.ctc_loss(x[:, None].log_softmax(2), y[None, :2] % 5 + 1, (4,), (2,)),
     "index by a tensor": lambda x, y: x[:, y],
     "index by two tensors": lambda x, y: x[rv.arange(4), y] + x[y - 4 * (y > 3), y - 6],
     "index by a list and a tensor": lambda x, y: x[[0, 1, 2, 3], y],
@@ -174,10 +180,12 @@ def test_labels_of_any_integer_dtype(dtype):
 
 
 NO = {"validate_args": False}
+OF_THREE = D.Categorical(logits=rv.tensor([0.5, -1.0, 2.0]))
 DISTRIBUTIONS = {  # that draw, or whose parameters are not checked
     "Normal": lambda x, y: D.Normal(x, F.softplus(x) + 0.1, **NO).log_prob(0.5 * x),
     "Uniform": lambda x, y: D.Uniform(x - 2, x + 2, **NO).rsample() * x,
     "samples": lambda x, y: D.Normal(x, F.softplus(x) + 0.1, **NO).rsample() * x,
+    "entropy, lazily": lambda x, y: OF_THREE.log_prob(rv.tensor([1])) * x + OF_THREE.entropy(),
     "divergence": lambda x, y: D.kl_divergence(D.Normal(x, 1.0, **NO), D.Normal(2 * x, 2.0, **NO)),
     "Categorical": lambda x, y: D.Categorical(logits=x, **NO).log_prob(y),
 }

@@ -109,6 +109,8 @@ accumulated_over_calls | zero: pass
 schedule | prepare: <CYCLE>
 schedule_of_adam | prepare: o = optim.AdamW(m.parameters(), lr=0.01); <CYCLE>
 groups | prepare: o = optim.Adam([{'params': m[0].parameters(), 'lr': 0.1}, {'params': m[3].parameters()}])
+normalised_weights
+  | prepare: nn.utils.weight_norm(m[0]); nn.utils.spectral_norm(m[3]); o = optim.Adam(m.parameters())
 frozen | prepare: m[0].weight.requires_grad_(False)
 tied | model: tied
 update_by_hand | zero: m.zero_grad() | update: descend(m.parameters())

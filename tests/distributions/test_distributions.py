@@ -162,15 +162,6 @@ def test_a_shape_without_parentheses():
     refused(TypeError, "[Normal] got sample_shape 3; expected a tuple: (3,)", D.Normal(0.0, 1.0).sample, 3)
 
 
-def test_a_compiled_step_without_checks():
-    def loss(x):
-        return D.Normal(x, 1.0, validate_args=False).log_prob(x + 1).sum()
-
-    step = rv.compile(loss)
-    for draw in RNG.standard_normal((4, 4)).astype(np.float32):
-        assert step(rv.tensor(draw)).item() == loss(rv.tensor(draw)).item()
-
-
 def gamma_cdf(a, x):
     """The series of Abramowitz and Stegun, 6.5.29."""
     terms = np.cumprod(x[:, None] / (a + np.arange(1, 400)), 1)
@@ -301,15 +292,6 @@ def test_a_vector_with_an_infinite_element_is_impossible():
     assert y.tolist()[:2] == [-INF, -INF]
     assert np.isfinite(y.tolist()[2])
     assert np.isfinite(factor.grad.numpy()).all()
-
-
-def test_replays_ask_whether_the_covariance_is_symmetric():
-    log_prob = rv.compile(
-        lambda c: D.MultivariateNormal(rv.zeros(2), covariance_matrix=c).log_prob(rv.zeros(2))
-    )
-    for _ in range(6):
-        log_prob(rv.eye(2))
-    refused(ValueError, "not symmetric", log_prob, rv.tensor([[1.0, 0.5], [0.0, 1.0]]))
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int16", "int64", "float16", "float32", "float64"])

@@ -98,18 +98,6 @@ def test_lazy_parameters_reach_the_tape():
     assert isinstance(D.Categorical.probs, (property, utils.lazy_property))
 
 
-def test_a_lazy_step_is_replayed():
-    d = D.Categorical(logits=rv.tensor([0.5, -1.0, 2.0]))
-
-    def step(x):
-        return (d.log_prob(rv.tensor([1])) * x + d.entropy()).sum()
-
-    compiled = rv.compile(step)
-    for k in range(6):
-        x = rv.tensor(float(k))
-        assert compiled(x).item() == pytest.approx(step(x).item())
-
-
 def check(constraint, value):
     return constraint.check(rv.tensor(value)).tolist()
 

@@ -108,27 +108,6 @@ def test_two_weights_of_a_recurrent_layer():
     assert type(layer) is nn.LSTM
 
 
-def test_a_compiled_step_trains_as_the_eager_one():
-    model = nn.Sequential(utils.weight_norm(nn.Linear(3, 4)), nn.ReLU(), utils.spectral_norm(nn.Linear(4, 2)))
-    twin = copy.deepcopy(model)
-
-    def step_of(model):
-        optimizer = rv.optim.Adam(model.parameters())
-
-        def step(x):
-            loss = (model(x) ** 2).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        return step
-
-    compiled, eager, x = rv.compile(step_of(model)), step_of(twin), rv.rand(5, 3)
-    for _ in range(6):
-        assert compiled(x).item() == eager(x).item()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_refused(kind):
     with pytest.raises(ValueError, match=rf"\[{kind}\] got 'other'; expected a parameter of Linear"):

@@ -177,56 +177,6 @@ def test_dropout_between_layers():
         nn.LSTM(2, 3, 2, dropout=0.5)
 
 
-@every_kind
-@pytest.mark.parametrize(
-    "settings", [{}, {"num_layers": 2, "bidirectional": True, "batch_first": True}], ids=str
-)
-def test_compiled_steps_give_the_eager_bits(kind, settings):
-    def train(wrap):
-        rv.manual_seed(2)
-        layer = getattr(nn, kind)(3, 8, **settings)
-        head = nn.Linear(8 * (2 if settings else 1), 2)
-        optimizer = rv.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.01)
-
-        def step(x, y):
-            optimizer.zero_grad()
-            out, _ = layer(x)
-            loss = nn.functional.cross_entropy(head(out[:, -1]), y)
-            loss.backward()
-            optimizer.step()
-            return loss
-
-        step = wrap(step)
-        rng = np.random.default_rng(1)
-        losses = []
-        for _ in range(5):
-            x = rv.from_numpy(rng.uniform(-1, 1, (4, 4, 3)).astype(np.float32))
-            losses.append(step(x, rv.from_numpy(rng.integers(0, 2, 4))).item())
-        return losses, [p.numpy(force=True) for p in (*layer.parameters(), *head.parameters())]
-
-    (eager, weights), (compiled, others) = train(lambda f: f), train(rv.compile)
-    assert eager == compiled
-    for a, b in zip(weights, others, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
-@every_kind
-def test_compiled_with_lengths(kind):
-    """Lengths in a list are constants of a program: other lengths make another program."""
-    layer = getattr(nn, kind)(3, 4)
-
-    def last(x, lengths):
-        _, state = layer(pack_padded_sequence(x, lengths, enforce_sorted=False))
-        return state[0] if kind == "LSTM" else state
-
-    compiled = rv.compile(last)
-    with rv.no_grad():
-        for seed in range(4):
-            x = rv.from_numpy(np.random.default_rng(seed).uniform(-1, 1, (5, 3, 3)).astype(np.float32))
-            for lengths in ([5, 2, 3], [1, 5, 4]):
-                np.testing.assert_array_equal(compiled(x, lengths).numpy(), last(x, lengths).numpy())
-
-
 def test_text():
     text = "num_layers=2, bias=False, batch_first=True, dropout=0.5, bidirectional=True"
     assert repr(nn.LSTM(3, 4, 2, False, True, 0.5, True)) == f"LSTM(3, 4, {text})"

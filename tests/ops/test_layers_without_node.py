@@ -118,14 +118,6 @@ def test_other_reshapes_of_channels_last_images():
     assert rv.tensor(swapped).reshape(-1).tolist() == swapped.reshape(-1).tolist()
 
 
-def test_flatten_in_a_recorded_step():
-    x = images((2, 3, 4, 5), np.float32, True)
-    step = rv.compile(lambda x: rv.nn.Flatten()(x) * 2 + x.reshape(2, -1), strict=True)
-    expected = 3 * x.numpy().reshape(2, -1)
-    for _ in range(6):
-        np.testing.assert_allclose(step(x).numpy(), expected, rtol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("dims", "start", "end"), [((2, 3, 4), 1, -1), ((2, 3, 4), 0, 1), ((2, 3), 1, 1), ((5,), 0, -1)]
 )

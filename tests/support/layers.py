@@ -134,6 +134,7 @@ LAYERS = [
     layer("BatchNorm2d", 4, affine=False, track_running_stats=False, of=IMAGES),
     layer("InstanceNorm1d", 4, of=SEQUENCES),
     layer("InstanceNorm2d", 4, affine=True, of=IMAGES),
+    layer("InstanceNorm2d", 4, affine=True, track_running_stats=True, of=IMAGES),
     layer("LayerNorm", 6),
     layer("LayerNorm", (8, 8), bias=False, of=IMAGES),
     layer("GroupNorm", 2, 4, of=IMAGES),

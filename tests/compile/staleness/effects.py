@@ -145,6 +145,8 @@ patch.after(lambda: rv.manual_seed(7)) | rv.manual_seed(n) -> x + rv.randn(4, 3)
 !rv -> x * (2.0 if x.sum() > 0 else 3.0); x * 2 if (x * x).mean().item() > 1 else x; x * float(len(str(x)))
     x * float(f'{x.mean()}'.strip('tensor()') or 0); rv.manual_seed(3)\nreturn x + rv.randn(4, 3) * 0.1
 == sources: make -> read
+rv.float64 -> x.to(o) + rv.finfo(x.dtype).eps if x.dtype.is_floating_point else x; x if x.dtype == o else -x
+    x * rv.ones(3, dtype=rv.promote_types(x.dtype, rv.int64))
 None -> 2.0 if rv.memory_stats() else 1.0; x + rv.randn(4, 3) * 0.1
 type('Out', (), {'__init__': lambda self, y: super(o, self).__setattr__('y', y)}) -> o(1.5).y
 3 -> sum(dict(enumerate([x * float(k) for k in range(o)])).values())

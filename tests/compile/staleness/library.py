@@ -57,6 +57,8 @@ nn.CrossEntropyLoss() | o.label_smoothing = 0.1 * n -> 1.0 + o.label_smoothing
 rv | rv.set_num_threads(1 + n % 2) -> float(rv.get_num_threads())
 Plain(v); of_later_calls = lambda: o.value | o.value = new ->
     1.0 if small.w.grad is None else of_later_calls()
+undone(patch, lambda: rv.set_default_dtype(rv.float32)) |
+    rv.set_default_dtype((rv.float32, rv.float64)[n % 2]) -> rv.arange(3) * 0.5 + rv.tensor([0.1, 0.2, 0.3])
 rv | rv.set_winograd(n % 2 == 0) -> 2.0 if rv.get_winograd() else 1.0
 undone(patch, lambda: rv.set_float32_matmul_precision('highest')) |
     rv.set_float32_matmul_precision(('highest', 'high', 'medium', 'high')[n]) ->
