@@ -8,8 +8,7 @@ from support.grouped import grouped
 from support.refused import refused
 from support.tolerance import tolerance
 
-# of one array; gates and slopes that are learned have two
-ACTIVATIONS = [n for n in vars(reference) if hasattr(_core, f"{n}_backward") and n not in ("glu", "prelu")]
+ACTIVATIONS = [name for name in reference.FORMULAS if hasattr(_core, f"{name}_backward")]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

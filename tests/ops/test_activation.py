@@ -32,10 +32,6 @@ class TestByElement(ActivationCase):
         for settings in ((), *reference.SETTINGS.get(name, ()))
     )
 
-    @property
-    def saves_y(self):
-        return "y" in inspect.signature(getattr(reference, f"{self.name}_backward")).parameters
-
     def after(self, *arrays):
         return self.settings
 
