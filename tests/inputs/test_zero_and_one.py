@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,135 +81,104 @@ def test_zero_and_one(group: list[tuple[str, str]]) -> None:
     assert run_isolated([case for module, name in group for case in cases_of(module, name)]) == []
 
 
-def convolution_cases(transposed: bool, one: bool) -> Iterator[Case]:
-    """Every size of 0, 1 and one more, forward and backward, against the reference."""
-    sizes = [(0, 1, 2), (0, 1, 3), (0, 1, 3), (1,) if one else (0, 1, 4), (0, 1, 4), (1, 2), (1, 2, 3)]
-    for n, c, k, h, w, tap, groups in itertools.product(*sizes):
-        shape = (n, c * groups, h, w)
-        weight = (c * groups, k, tap, tap) if transposed else (k * groups, c, tap, tap)
-        taps = (1, tap) if one else (tap, tap)
-        weight = (*weight[:2], *taps)
-        for padding in (0, 1):
-            what = f"conv {transposed=} {one=} {shape} {weight} {groups=} {padding=}"
-            yield what, _convolution(transposed, one, shape, weight, groups, padding, what)
+# --- calls whose sizes belong together: each takes its sizes, and what is said of it where it fails
 
 
-def _convolution(
-    transposed: bool, one: bool, shape: Any, weight: Any, groups: int, padding: int, what: str
-) -> Any:
-    name = f"conv{'_transpose' if transposed else ''}{1 if one else 2}d"
+def _uniform(*shapes: tuple[int, ...]) -> list[Any]:
+    rng = np.random.default_rng(3)
+    return [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
+
+
+def _close(found: Any, expected: Any) -> None:
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+
+
+def convolution(
+    transposed: bool, one: bool, what: str, n: int, c: int, k: int, h: int, w: int, *more: int
+) -> None:
+    """Forward and backward, against the reference of images."""
+    tap, groups, padding = more
+    taps = (1 if one else tap, tap)
+    shape = (n, c * groups, 1 if one else h, w)
+    weight = (c * groups, k, *taps) if transposed else (k * groups, c, *taps)
+    name = f"conv{'_transpose' if transposed else ''}"
     reference: Any = conv_transpose_reference if transposed else conv2d_reference
-    pad = (0, padding) if one else (padding, padding)
-    more: Any = ((1, 1), pad, (0, 0), groups, (1, 1)) if transposed else ((1, 1), pad, (1, 1), groups)
+    pad = (0 if one else padding, padding)
+    settings: Any = ((1, 1), pad, (0, 0), groups, (1, 1)) if transposed else ((1, 1), pad, (1, 1), groups)
     given: Any = (1, padding, 0, groups, 1) if transposed else (1, padding, 1, groups)
 
-    def squeezed(a: Any) -> Any:
-        return a[:, :, 0] if one and a.ndim == 4 else a
+    def squeezed(*arrays: Any) -> list[Any]:
+        return [a[:, :, 0] if one and a.ndim == 4 else a for a in arrays]
 
-    def check(found: Any, expected: Any) -> None:
-        for a, b in zip(found, expected, strict=True):
-            np.testing.assert_allclose(a, squeezed(b), rtol=0, atol=1e-5)
-
-    def run() -> None:
-        rng = np.random.default_rng(3)
-        x, w = (rng.uniform(-1, 1, s).astype(np.float32) for s in (shape, weight))
-        bias = rng.uniform(-1, 1, weight[1] * groups if transposed else weight[0]).astype(np.float32)
-        call = getattr(kernels, name)
-        y = attempt(lambda: call(squeezed(x), squeezed(w), bias, *given), what)
-        if y is None:
-            too_small = weight[3] > min(shape[3], shape[2] + one) + 2 * padding
-            assert (0 in shape[2:] or padding) if transposed else too_small, what
-            return
-        expected = getattr(reference, name[:-2] + "2d")(x, w, bias, *more)
-        check([y], [expected])
-        dy = rng.uniform(-1, 1, expected.shape).astype(np.float32)
-        gradients = getattr(kernels, name + "_backward")(squeezed(dy), squeezed(x), squeezed(w), *given)
-        check(gradients, getattr(reference, name[:-2] + "2d_backward")(dy, x, w, *more))
-
-    return run
+    x, filters, bias = _uniform(shape, weight, (weight[1] * groups if transposed else weight[0],))
+    call = getattr(kernels, f"{name}{1 if one else 2}d")
+    y = attempt(lambda: call(*squeezed(x, filters), bias, *given), what)
+    if y is None:
+        too_small = tap > min(w, shape[2] + one) + 2 * padding
+        assert (0 in shape[2:] or padding) if transposed else too_small, what
+        return
+    expected = getattr(reference, f"{name}2d")(x, filters, bias, *settings)
+    _close([y], squeezed(expected))
+    (dy,) = _uniform(expected.shape)
+    gradients = getattr(kernels, f"{call.__name__}_backward")(*squeezed(dy, x, filters), *given)
+    _close(gradients, squeezed(*getattr(reference, f"{name}2d_backward")(dy, x, filters, *settings)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("one", [False, True], ids=["2d", "1d"])
-@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "conv_transpose"])
-def test_convolutions_of_every_small_size(transposed: bool, one: bool) -> None:
-    assert run_isolated(list(convolution_cases(transposed, one))) == []
+def pooled_convolution(what: str, n: int, c: int, k: int, h: int, w: int, *more: int) -> None:
+    tap, window, padding = more
+    x, weight, bias = _uniform((n, c, h, w), (k, c, tap, tap), (k,))
+    found = attempt(lambda: _core.conv2d_pool(x, weight, bias, 1, padding, 1, window), what)
+    if found is None:
+        return
+    y, where = found
+    z = kernels.conv2d(x, weight, bias, 1, padding)
+    expected, at = kernels.max_pool2d(z, window)
+    np.testing.assert_array_equal(y, expected)
+    (dy,) = _uniform(y.shape)
+    dz = kernels.max_pool2d_backward(dy, at, z.shape, window)
+    found = _core.conv2d_pool_backward(dy, where, x, weight, 1, padding, 1, window)
+    _close(found, kernels.conv2d_backward(dz, x, weight, 1, padding))
 
 
-def pooled_convolution_cases() -> Iterator[Case]:
-    sizes = [(0, 1, 2), (0, 1, 3), (0, 1, 3), (0, 1, 5), (0, 1, 4), (1, 3), (1, 2), (0, 1)]
-    for n, c, k, h, w, tap, window, padding in itertools.product(*sizes):
-        what = f"conv2d_pool ({n}, {c}, {h}, {w}) ({k}, {c}, {tap}, {tap}) {window=} {padding=}"
-        yield what, _pooled_convolution((n, c, h, w), (k, c, tap, tap), window, padding, what)
-
-
-def _pooled_convolution(shape: Any, weight: Any, window: int, padding: int, what: str) -> Any:
-    def run() -> None:
-        rng = np.random.default_rng(3)
-        x, w = (rng.uniform(-1, 1, s).astype(np.float32) for s in (shape, weight))
-        bias = rng.uniform(-1, 1, weight[0]).astype(np.float32)
-        found = attempt(lambda: _core.conv2d_pool(x, w, bias, 1, padding, 1, window), what)
-        if found is None:
-            return
-        y, where = found
-        z = kernels.conv2d(x, w, bias, 1, padding)
-        expected, at = kernels.max_pool2d(z, window)
-        np.testing.assert_array_equal(y, expected)
-        dy = rng.uniform(-1, 1, y.shape).astype(np.float32)
-        dz = kernels.max_pool2d_backward(dy, at, z.shape, window)
-        wanted = kernels.conv2d_backward(dz, x, w, 1, padding)
-        for a, b in zip(
-            _core.conv2d_pool_backward(dy, where, x, w, 1, padding, 1, window), wanted, strict=True
-        ):
-            np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
-
-    return run
-
-
-def test_convolutions_with_pooling_of_every_small_size() -> None:
-    assert run_isolated(list(pooled_convolution_cases())) == []
-
-
-def recurrent_cases() -> Iterator[Case]:
-    for name, steps, batch, inputs, hidden, layers, two in itertools.product(
-        ("RNN", "GRU", "LSTM"), (0, 1, 3), (0, 1, 2), (0, 1, 3), (0, 1, 4), (1, 2), (False, True)
-    ):
-        what = f"{name} {steps} x {batch} x {inputs}, {hidden} units, {layers} layers, {two=}"
-        yield what, _recurrent(name, (steps, batch, inputs), hidden, layers, two, what)
-
-
-def _recurrent(name: str, shape: Any, hidden: int, layers: int, two: bool, what: str) -> Any:
+def recurrent(
+    what: str, name: str, steps: int, batch: int, inputs: int, hidden: int, layers: int, two: bool
+) -> None:
     def work() -> None:
-        model = getattr(nn, name)(shape[2], hidden, layers, bidirectional=two)
-        x = rv.from_numpy(np.ones(shape, np.float32)).requires_grad_()
-        sent_back(model(x)[0])
+        model = getattr(nn, name)(inputs, hidden, layers, bidirectional=two)
+        sent_back(model(rv.ones(steps, batch, inputs).requires_grad_())[0])
 
-    return lambda: attempt(work, what, standard=False)
-
-
-def test_recurrent_layers_of_every_small_size() -> None:
-    assert run_isolated(list(recurrent_cases())) == []
+    attempt(work, what, standard=False)
 
 
-def attention_cases() -> Iterator[Case]:
-    for batch, queries, keys, heads, width in itertools.product(
-        (0, 1, 2), (0, 1, 3), (0, 1, 3), (1, 2), (0, 1, 2)
-    ):
-        what = f"attention {batch} x {queries} x {keys}, {heads} heads of {width}"
-        yield what, _attention(batch, queries, keys, heads, width, what)
-
-
-def _attention(batch: int, queries: int, keys: int, heads: int, width: int, what: str) -> Any:
+def attention(what: str, batch: int, queries: int, keys: int, heads: int, width: int) -> None:
     def work() -> None:
         model = nn.MultiheadAttention(heads * width, heads, batch_first=True)
         q, k = (rv.ones(batch, n, heads * width).requires_grad_() for n in (queries, keys))
         sent_back(model(q, k, k)[0])
 
-    return lambda: attempt(work, what, standard=False)
+    attempt(work, what, standard=False)
 
 
-def test_attention_of_every_small_size() -> None:
-    assert run_isolated(list(attention_cases())) == []
+def on_a_list(call: Any, what: str, *shapes: tuple[int, ...]) -> None:
+    attempt(lambda: call([np.ones(shape, np.float32) for shape in shapes]), what, standard=False)
+
+
+def optimized(name: str, what: str, *shapes: tuple[int, ...]) -> None:
+    def work() -> None:
+        parameters = [nn.Parameter(rv.ones(*shape)) for shape in shapes]
+        optimizer = getattr(rv.optim, name)(parameters)
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = sum((p.sum() for p in parameters), rv.zeros(()))
+            loss.backward()
+            return loss
+
+        for _ in range(2):
+            optimizer.step(closure)
+
+    attempt(work, what, standard=False)
 
 
 _KEY = np.array([1, 2])
@@ -230,49 +200,46 @@ _LISTS: dict[str, Any] = {
     "count_equal": lambda a: [_core.count_equal(x, x, ()) for x in a],
     "where_equal": lambda a: [_core.where_equal(x, x, x) for x in a],
 }
+_SIZES = [(0, 1, 2), (0, 1, 3), (0, 1, 3), (0, 1, 4), (0, 1, 4), (1, 2), (1, 2, 3), (0, 1)]
+_SHAPES = [(), *itertools.product((0, 1, 3)), *itertools.product((0, 1, 3), repeat=2)]
+_OF_PARAMETERS = [(0,), (1,), (0, 3), (1, 1), (3, 0)]
+_OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "LBFGS")
 
 
-def list_cases(name: str) -> Iterator[Case]:
-    """Kernels on parameters and on flat memory: no array, one or two, of every small shape."""
-    shapes = [(), *itertools.product((0, 1, 3)), *itertools.product((0, 1, 3), repeat=2)]
-    for count in (0, 1, 2):
-        for chosen in itertools.product(shapes, repeat=count):
-            what = f"{name} of {chosen}"
-
-            def run(chosen: Any = chosen, what: str = what) -> None:
-                attempt(
-                    lambda: _LISTS[name]([np.ones(shape, np.float32) for shape in chosen]),
-                    what,
-                    standard=False,
-                )
-
-            yield what, run
+def _some(choices: list[Any], most: int, least: int) -> list[Any]:
+    """All lists of so many of the choices."""
+    return [c for count in range(least, most + 1) for c in itertools.product(choices, repeat=count)]
 
 
-@pytest.mark.parametrize("name", _LISTS)
-def test_kernels_on_lists_of_small_arrays(name: str) -> None:
-    assert run_isolated(list(list_cases(name))) == []
+def _all(*sizes: Any) -> list[Any]:
+    return list(itertools.product(*sizes))
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adadelta", "LBFGS"])
-def test_optimizers_of_empty_parameters(name: str) -> None:
-    def work(shapes: Any) -> None:
-        parameters = [nn.Parameter(rv.ones(*shape)) for shape in shapes]
-        optimizer = getattr(rv.optim, name)(parameters)
+SWEEPS: dict[str, tuple[Any, list[Any]]] = {  # the call without its sizes, and these
+    **{
+        f"conv{'_transpose' * transposed}{2 - one}d": (
+            partial(convolution, transposed, one),
+            _all(*_SIZES[:3], (1,) if one else _SIZES[3], *_SIZES[4:]),
+        )
+        for transposed in (False, True)
+        for one in (False, True)
+    },
+    "conv2d_pool": (pooled_convolution, _all(*_SIZES[:3], (0, 1, 5), (0, 1, 4), (1, 3), (1, 2), (0, 1))),
+    "recurrent": (
+        recurrent,
+        _all(("RNN", "GRU", "LSTM"), (0, 1, 3), (0, 1, 2), (0, 1, 3), (0, 1, 4), (1, 2), (False, True)),
+    ),
+    "attention": (attention, _all((0, 1, 2), (0, 1, 3), (0, 1, 3), (1, 2), (0, 1, 2))),
+    **{name: (partial(on_a_list, call), _some(_SHAPES, 2, 0)) for name, call in _LISTS.items()},
+    **{name: (partial(optimized, name), _some(_OF_PARAMETERS, 2, 1)) for name in _OPTIMIZERS},
+}
+_SLOW = {name: pytest.mark.slow for name in SWEEPS if name[:4] == "conv" and name != "conv2d_pool"}
 
-        def closure() -> Any:
-            optimizer.zero_grad()
-            loss = sum((p.sum() for p in parameters), rv.zeros(()))
-            loss.backward()
-            return loss
 
-        for _ in range(2):
-            optimizer.step(closure)
-
-    shapes = [(0,), (1,), (0, 3), (1, 1), (3, 0)]
-    chosen = [c for count in (1, 2) for c in itertools.product(shapes, repeat=count)]
-    cases = [(f"{name} {c}", lambda c=c: attempt(lambda: work(c), str(c), standard=False)) for c in chosen]
-    assert run_isolated(cases) == []
+@pytest.mark.parametrize("name", [pytest.param(n, marks=_SLOW.get(n, ())) for n in SWEEPS])
+def test_every_small_size(name: str) -> None:
+    call, chosen = SWEEPS[name]
+    assert run_isolated([(f"{name} {s}", partial(call, f"{name} {s}", *s)) for s in chosen]) == []
 
 
 F, LINES = nn.functional, rv.zeros(0, 1, 2, dtype=rv.int64)
