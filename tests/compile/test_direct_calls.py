@@ -94,29 +94,6 @@ def test_a_tuple_of_results():
     assert bits(more["sum"]) == bits(y.sum())
 
 
-CHANGES = {  # others, of weights and layers: test_prepared.py
-    "a number": lambda m: setattr(m, "scale", 3.0),
-    "a list": lambda m: m.powers.append(3),
-    "a dict": lambda m: m.table.update(shift=2.0),
-    "training": lambda m: setattr(m.drop, "p", 1.0) or m.train(),
-    "a hook": lambda m: m.a.register_forward_hook(lambda module, args, y: y * 3),
-    "a hook of the model": lambda m: m.register_forward_pre_hook(lambda module, args: (args[0] * 2,)),
-    "a frozen model": lambda m: m.requires_grad_(False),
-    "threads": lambda m: rv.set_num_threads(1 + rv.get_num_threads() % 2),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_seen_by_the_next_call(pair, change, threads):
-    fast, eager, model = pair
-    x = rv.from_numpy(X)
-    with rv.no_grad():
-        for _ in range(2):
-            direct(fast, x)
-            CHANGES[change](model)
-            assert [bits(fast(x)) for _ in range(3)] == [bits(eager(x))] * 3
-
-
 FORMS = {
     "an array": X, "fewer rows": X[:2], "backwards": X[::-1], "float64": X.astype(np.float64),
     "columns": np.asfortranarray(X), "gaps": np.repeat(X, 2, 0)[::2],

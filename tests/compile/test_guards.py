@@ -86,15 +86,6 @@ def test_a_value_that_raises_when_it_is_looked_at_makes_the_step_eager():
     assert rv.compile(lambda x, other: x * 2)(rv.ones(2), [closed]).tolist() == [2.0, 2.0]
 
 
-def test_what_a_program_adds_to_objects_of_the_library_is_compared(monkeypatch):
-    inner = rv.compile(lambda x: x * 1)
-    for owner in (inner, nn.Linear, rv.relu):
-        monkeypatch.setattr(owner, "factor", 2.0, raising=False)
-        step = strict(lambda x, owner=owner: inner(x) * owner.factor)
-        for owner.factor in (2.0, 2.0, 2.0, 3.0, 3.0):
-            assert step(rv.ones(1)).item() == owner.factor
-
-
 NAME, NAMES = "step", ["step"]
 STATE_READ = {
     "text": lambda state: state["step"],

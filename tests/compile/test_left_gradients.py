@@ -334,33 +334,3 @@ def test_a_check_that_fails_leaves_moved_gradients_as_the_eager_step_does(bad):
     assert len(step.programs) == 2
     raised = [number for number in range(CALLS) if outcome(make()[0], *inputs(number)) is not None]
     assert raised == bad
-
-
-HOLDS = {
-    "the Tensor": lambda g: g, "detach": lambda g: g.detach(), "numpy": lambda g: g.numpy(),
-    "a view": lambda g: g[0], "nothing": lambda g: 0,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("zero", ["never", "inside", "in place"])
-@pytest.mark.parametrize("hold", HOLDS)
-def test_gradients_that_are_added_to_and_held(zero, hold):
-    """What holds a gradient from the ninth call on sees the sums that follow, as after eager steps."""
-
-    def make():
-        layer = nn.Linear(3, 3)
-        optimizer = optim.SGD(layer.parameters(), lr=0.01)
-
-        def step(x):
-            (layer(x) ** 2).sum().backward()
-            optimizer.step()
-            if zero != "never":
-                optimizer.zero_grad(set_to_none=zero == "inside")
-
-        return step, layer, []
-
-    def between(number, layer, held):
-        if layer.weight.grad is not None and number >= 8:
-            held.append(HOLDS[hold](layer.weight.grad))
-
-    same(make, drawn((5, 3)), 24, between)

@@ -1,15 +1,13 @@
 """Predictions compute values that depend on parameters alone once, and again when these change."""
 
-import copy
 import ctypes
 
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, fused, names, squares
-from ranvier import _core, nn, optim
+from compile.beside import bits, fused, names
+from ranvier import _core, nn
 from support.strict import strict
-from support.training import training
 
 S, Conv, Pool, Norm, Linear = nn.Sequential, nn.Conv2d, nn.MaxPool2d, nn.BatchNorm2d, nn.Linear
 Norm1 = nn.BatchNorm1d
@@ -143,70 +141,6 @@ def test_a_model_without_arguments():
 
 
 # --- changes
-def trained(model, x, wrap, optimizer):
-    """A training step, or several; `optimizer`: None, and the running statistics alone change."""
-    model.train()
-    step = wrap(training(model, optimizer, squares) if optimizer else lambda x: model(x).sum())
-    with rv.set_grad_enabled(optimizer is not None):
-        for _ in range(4):
-            step(rv.tensor(x))
-    model.eval()
-
-
-def averaged(model, x):
-    with rv.no_grad():
-        for p in model.parameters():
-            p.copy_(0.9 * p + 0.1)
-
-
-def another_layer(model, x):
-    model[0] = type(model[0])(*model[0].weight.shape[1::-1], *model[0].weight.shape[2:3])
-
-
-CHANGES = {
-    "by an optimizer": lambda m, x: trained(m, x, lambda f: f, optim.SGD(m.parameters(), lr=0.5)),
-    "by a compiled step": lambda m, x: trained(m, x, strict, optim.Adam(m.parameters(), lr=0.1)),
-    "by compiled statistics": lambda m, x: trained(m, x, strict, None),
-    "by averaging": averaged,
-    "another layer": another_layer,
-    "by loading": lambda m, x: m.load_state_dict(
-        {k: v * 1.5 if v.dtype.kind == "f" else v for k, v in m.state_dict().items()}
-    ),
-    "in place": lambda m, x: rv.no_grad()(m[0].weight.mul_)(2),
-    "statistics in place": lambda m, x: m[1].running_mean.add_(1),
-    "by index": lambda m, x: rv.no_grad()(m[0].weight.__setitem__)(0, 3.0),
-    "through a view": lambda m, x: m[0].weight.detach()[0].mul_(2),
-    "through a shallow copy": lambda m, x: copy.copy(m[0].weight.detach()).mul_(2),
-    "by init": lambda m, x: nn.init.ones_(m[0].weight),
-    "by NumPy": lambda m, x: m[0].weight.detach().numpy().__imul__(2),
-    "data in place": lambda m, x: m[0].weight.data.mul_(2),
-    "other data": lambda m, x: setattr(m[0].weight, "data", rv.randn(*m[0].weight.shape)),
-    "another parameter": lambda m, x: setattr(m[0], "weight", nn.Parameter(m[0].weight.detach() * 2)),
-    "bias": lambda m, x: m[0].bias.data.add_(1),
-    "a layer appended": lambda m, x: m.append(nn.Tanh()),
-    "a layer deleted": lambda m, x: m.__delitem__(-1),
-    "another activation": lambda m, x: m.__setitem__(2, nn.GELU() if type(m[2]) is nn.Tanh else nn.Tanh()),
-    "forward replaced": lambda m, x: setattr(m[2], "forward", lambda y: y * 3),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("kind", ["conv", "linear"])
-def test_changes_are_seen(change, kind):
-    if kind == "conv":
-        model, x = normed(Conv(3, 8, 3), Norm(8), nn.ReLU()), draw(2, 3, 9, 9)
-    else:
-        model, x = normed(Linear(60, 40), nn.BatchNorm1d(40), nn.ReLU()), draw(16, 60)
-    fast = strict(model)
-    predicts(fast, model, x, 20)  # then the core answers calls without Python
-    assert names(fast, True)
-    before = fast(x).numpy().copy()
-    for _ in range(2):
-        CHANGES[change](model, x)
-        assert abs(model(x).detach().numpy() - before).max() > 1e-3
-        predicts(fast, model, x, 2)
-
-
 class Subclass(np.ndarray):
     pass
 

@@ -1,12 +1,11 @@
-"""Results of compiled steps and models: containers, arguments among them, gradients, memory, tapes."""
+"""Results of compiled steps: arguments among them, gradients, memory, tapes; others: rows of `staleness`."""
 
 import dataclasses
-from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, drawn, same
+from compile.beside import bits, same
 from ranvier import nn
 from support.refused import refused
 from support.strict import strict
@@ -14,143 +13,10 @@ from support.strict import strict
 CALLS = 10
 
 
-Named = namedtuple("Named", "first second")
-Pair, Bag = type("Pair", (tuple,), {}), type("Bag", (dict,), {})
-
-
 @dataclasses.dataclass(frozen=True)
 class Output:
     first: object
     second: object
-    note: str = "none"
-
-
-@dataclasses.dataclass(slots=True)
-class Slotted:
-    first: object
-    second: object
-    inner: object = None
-
-
-@dataclasses.dataclass
-class Late:
-    loss: object
-    norm: object = dataclasses.field(init=False)
-
-
-class Doubled(namedtuple("Doubled", "first second")):
-    def __new__(cls, x):
-        return super().__new__(cls, x, x * 2)
-
-
-@dataclasses.dataclass
-class WithInit:
-    loss: object
-    scale: dataclasses.InitVar[float]
-    scaled: object = None
-
-    def __post_init__(self, scale):
-        self.scaled = self.loss * scale
-
-
-@dataclasses.dataclass
-class Closed:
-    loss: object
-
-    def __getstate__(self):
-        raise TypeError("not to be pickled")
-
-
-def around_itself(x):
-    made = [x * 2]
-    made.append(made)
-    return made
-
-
-# What makes the result of x, and whether it is replayed (None: it may be), or why not.
-MADE = {
-    "dict": (lambda x: {"given": x * 1, "made": (x * 2, [x + 1])}, True),
-    "one in two places": (lambda x: (lambda y: (y, {"same": y}))(x * 2), True),
-    "equal lists": (lambda x: ([x * 2], [x * 2]), True),
-    "nothing": (lambda x: None, True),
-    "plain values": (lambda x: (x * 2, None, 3, "text", True), True),
-    "OrderedDict": (lambda x: OrderedDict(second=x * 2, first=x + 1), True),
-    "named tuple": (lambda x: Named(x * 2, x + 1), True),
-    "dataclass": (lambda x: Output(x * 2, x + 1, "both"), True),
-    "slots": (lambda x: Slotted(x * 2, x + 1), True),
-    "nested": (lambda x: Slotted([x * 2], OrderedDict(a=Output({"b": x + 1}, None)), (Output(1, 2),)), True),
-    "integers": (lambda x: (x * 9).long(), True),
-    "booleans": (lambda x: x > 0, True),
-    "float64": (lambda x: x.double() * 2, True),
-    "a constant": (lambda x: rv.constant(np.full(3, 2, np.float32)) + x.mean(), True),
-    "InitVar": (lambda x: WithInit(x.sum(), 2.0), None),
-    "a field that is not set": (lambda x: Late(x.sum()), None),
-    "a dataclass that cannot be copied": (lambda x: Closed(x.sum()), None),
-    "a tuple of its own class": (lambda x: Pair((x * 2, x + 1)), None),
-    "a named tuple with __new__": (lambda x: Doubled(x + 1), None),
-    "itself": (around_itself, "itself|in two places"),
-    "a list in two places": (lambda x: (lambda both: (both, both))([x * 2]), "the same list in two places"),
-    "a dict in two places": (
-        lambda x: (lambda b: [b, {"b": b}])({"x": x * 2}),
-        "the same dict in two places",
-    ),
-    "a dict of its own class": (
-        lambda x: Bag(x=x * 2),
-        "returns a Bag, .* tuple, list, dict, OrderedDict or data",
-    ),
-    "a set": (lambda x: Slotted(x * 2, {1}), "returns a set, which a replay"),
-    "a leaf": (lambda x: (x * 2).requires_grad_(), "a leaf that it has made"),
-}
-
-
-def fields(x):
-    """A result as containers that can be compared, where it holds itself, too."""
-    if dataclasses.is_dataclass(x):
-        names = [f.name for f in dataclasses.fields(x) if hasattr(x, f.name)]
-        return type(x), [fields(getattr(x, name)) for name in names]
-    if isinstance(x, dict):
-        return type(x), [(key, fields(value)) for key, value in x.items()]
-    if isinstance(x, (list, tuple)):
-        return type(x), ["itself" if part is x else fields(part) for part in x]
-    return (type(x), bits(x), x.requires_grad) if isinstance(x, rv.Tensor) else x
-
-
-@pytest.mark.filterwarnings("ignore:.compile.")
-@pytest.mark.parametrize("name", MADE)
-def test_what_a_step_makes(name):
-    make, captured = MADE[name]
-    step, kept = rv.compile(make), []
-    for number in range(CALLS):
-        (x,) = drawn((4, 3))(number)
-        kept.append((step(x), fields(make(x))))
-    assert all(fields(found) == expected for found, expected in kept)  # each in its own memory
-    containers = [found for found, _ in kept if not isinstance(found, (rv.Tensor, type(None)))]
-    assert len({id(found) for found in containers}) == len(containers)
-    assert captured is None or bool(step.programs) == (captured is True)
-    if isinstance(captured, str):
-        with pytest.raises(rv.CaptureError, match=captured):
-            strict(make)(x)
-
-
-GETS = {
-    "a named tuple": lambda n: Named(n, n + 1),
-    "a named tuple with __new__": Doubled,
-    "a tuple of its own class": lambda n: Pair((n, n + 1)),
-}
-
-
-@pytest.mark.filterwarnings("ignore:.compile.")
-@pytest.mark.parametrize("name", GETS)
-@pytest.mark.parametrize("array", [True, False])
-def test_what_a_step_gets(name, array):
-    def function(t):
-        return rv.tensor(t[0]).sum() + rv.tensor(t[1]).mean() * len(type(t).__name__)
-
-    step = rv.compile(function)
-    for number in range(CALLS):
-        x = np.full(3, number, np.float32)
-        given = GETS[name](x if array else rv.tensor(x))
-        assert step(given).item() == function(given).item()
 
 
 def test_an_argument_that_holds_itself(recwarn):

@@ -175,47 +175,6 @@ def test_the_second_fit_records_nothing(name, records):
     assert bool(records) != shares
 
 
-def forward_of(layer):
-    return lambda x: nn.functional.relu(x @ layer.weight.T)
-
-
-CHANGES = [
-    lambda t: setattr(t.model[1], "negative_slope", 0.5),
-    lambda t: t.model[0].weight.requires_grad_(False),
-    lambda t: setattr(t.model, "1", nn.Tanh()),
-    lambda t: setattr(t, "l2", 0.2),
-    lambda t: setattr(t, "clip_grad_value", 0.01),
-    lambda t: t.optimizer.param_groups[0].update(nesterov=True),
-    lambda t: t.optimizer.param_groups[0].update(momentum=0.1),
-    lambda t: t.optimizer.param_groups[0].update(lr=0.5),
-    lambda t: setattr(t.loss, "label_smoothing", 0.3),
-    lambda t: setattr(t.model[0], "bias", None),
-    lambda t: setattr(t.model[0], "forward", forward_of(t.model[0])),
-    lambda t: t.model[0].register_forward_hook(lambda m, args, out: out * 2),
-    lambda t: t.model[0].weight.register_hook(lambda g: g * 2),
-]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_change_between_fits(change):
-    """A setting of one of two networks that are alike."""
-    unchanged = fitted("leaky", "momentum", fits=2)
-    assert fitted("leaky", "momentum", fits=2, change=change) != unchanged
-
-
-class Change(rv.Callback):
-    def on_epoch_end(self, epoch, logs):
-        self.trainer.model[1].negative_slope = 0.1 * (epoch + 1)
-        self.trainer.optimizer.param_groups[0]["lr"] *= 0.5
-        if epoch == 2:
-            self.trainer.model[0].bias.requires_grad_(False)
-
-
-def test_a_change_within_a_fit():
-    fitted("leaky")
-    fitted("leaky", more={"epochs": 5, "callbacks": [Change()]})
-
-
 @pytest.mark.filterwarnings("ignore:.*(without compiling its steps|without replaying)")
 def test_functions_of_the_library_that_are_replaced_between_fits(monkeypatch):
     before = fitted()

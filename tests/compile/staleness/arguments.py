@@ -24,6 +24,8 @@ lambda *xs: small.train(*summed(*xs)) -> (rv.tensor(drawn(n)),); (A(n, ((4, 3), 
     (lambda t: (t[:4], t[4:] if n % 2 else t[1:5]))(A(n, (8, 3))); (A(n), A(n, (3,) if n % 2 else (1, 3)))
     (A(n), rv.tensor(drawn(n) > 0)); (A(n), rv.tensor(float(n))); tuple(A(n + k) for k in range(1 + n % 3))
     (A(n, (1 + n % 3, 3)),)
+lambda t: small.train(rv.as_tensor(t[0]).float(), len(t) + t[1] * 0.1) -> (Doubled(A(n)),)
+    (Doubled(drawn(n)),); (Row((A(n), n)),); !(Row((drawn(n), n)),); (Pair(drawn(n), n),)
 lambda parts: small.train(*opened(parts)) -> ([A(n), B(n)],); ((A(n), B(n)),); ({'a': A(n), 'b': B(n)},)
     (Pair(A(n), B(n)),); ([[A(n)], (B(n), [1.0])],); ({'a': [A(n), 1.0], 'b': [B(n)]},)
     !(SimpleNamespace(a=A(n), b=B(n)),); ([A(n), B(n), *[C(n)] * (n % 3)],)
@@ -105,12 +107,16 @@ result -> loss; loss, y; [loss, [y]]; {'loss': loss, 'more': {'y': y}}; Pair(los
     (y, y); !SimpleNamespace(loss=loss, y=y); None; (loss, 3, 'text', None); (y, y[0]); y.T; loss.expand(3)
     (y, y.shape); w.grad; w.grad.clone(); w.grad[:2]; w; w.detach(); w.data; w.detach()[:2]; loss.detach()
     !(loss, {1, 2}); collections.OrderedDict(y=y, loss=loss); (loss, rv.zeros(2)); (loss, rv.rand(2))
-    y.argmax(1); y > 0; [t for t in (loss, y)]; !(loss, np.ones(2))
+    y.argmax(1); y > 0; [t for t in (loss, y)]; !(loss, np.ones(2)); ([y], [y * 2]); (y * 9).long()
+    y.double(); SlottedSettings(y); Settings([y], collections.OrderedDict(a=Settings({'b': loss}, None)))
+    rv.constant(np.full(3, 2, np.float32)) + loss; Given(loss, 2.0); Late(loss); Closed(loss); !Row((loss, y))
+    Doubled(loss); !(lambda both: (both, both))([y]); !(lambda b: [b, {'b': b}])({'y': y}); !Bag(y=y)
+    !(lambda made: made.append(made) or made)([y]); !Settings(y, {1}); !(loss, (y * 2).requires_grad_())
 changed_in_place(result) -> loss; loss, y; [loss, [y]]; (y, y); (y, y[0]); Pair(loss, y); w.grad.clone()
     (loss, rv.zeros(2))
 # how the step clears gradients -> what the caller holds of them
 == gradients: clear -> kept
-. make: w, kept, sums = nn.Parameter(rv.ones(3)), [], []
+. make: w, kept, sums = nn.Parameter(rv.ones(3)), [], []; o = optim.SGD([w], lr=0.01)
 . more: def step(x):
 ..     <clear>
 ..     loss = (x * w * w).sum()
@@ -126,6 +132,7 @@ changed_in_place(result) -> loss; loss, y; [loss, [y]]; (y, y); (y, y[0]); Pair(
 w.grad = None -> <HELD>
 w.grad is not None and w.grad.zero_() -> <HELD>
 w -> <HELD>
+o.step() -> <HELD>
 == released: make -> read
 . flags: released
 None -> 1.5

@@ -58,6 +58,10 @@ nn.Identity() -> m.append(nn.Tanh()); m.append(nn.Linear(3, 3)); m.insert(1, nn.
     m[0].weight.data.mul_(1.0 + n); m[0].weight.data.numpy()[:] *= 1.0 + n
     m[3].bias = nn.Parameter(rv.full((3,), n * 1.0))
     with rv.no_grad(): m[0].weight.copy_(rv.full((4, 3), 0.1 * n))
+    with rv.no_grad(): m[0].weight[0] = 0.3 * n
+    m[0].weight.detach()[0].mul_(1.0 + n); copy.copy(m[0].weight.detach()).mul_(1.0 + n)
+    descends(squares(m), sgd(m, 0.5))(rv.ones(4, 3)); m[3].bias.data.add_(1.0)
+    rv.compile(descends(squares(m), optim.Adam(m.parameters(), lr=0.1)))(rv.ones(4, 3))
     m[3].weight = nn.Parameter(m[0].weight.detach().T.clone())
     m.load_state_dict({name: w * (1.0 + n) for name, w in m.state_dict().items()}); m[0].reset_parameters()
     m.apply(lambda l: type(l) is nn.Linear and nn.init.constant_(l.weight, 0.1 * n))
@@ -91,9 +95,10 @@ nn.BatchNorm1d(4) -> m[2].train(n % 2 == 0); m.train(n % 2 == 0)
 == models: layer -> change @ SHOWN
 . optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
 nn.Identity() -> t.loss = nn.CrossEntropyLoss(label_smoothing=0.2 * n); t.l2 = 0.1 * n
+    m[0].register_forward_hook(lambda m, args, out: out * (1.0 + n))
 == models: layer -> change @ FITTED
 . optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.Identity() -> t.optimizer = optim.Adam(m.parameters(), lr=0.01 * n); t.clip_grad_norm = 0.01 * n
+nn.Identity() -> t.optimizer = optim.Adam(m.parameters(), lr=0.01 * n); t.clip_grad_norm = 0.01 * n; t.clip_grad_value = 0.01 * n
     t.accumulate = 1 + n % 2; o.zero_grad()\nm(rv.tensor(X[:4])).sum().backward()\no.step()
     t.model = nn.Sequential(*m, nn.Tanh())
 == unread: layer -> change @ TRAINED

@@ -175,13 +175,12 @@ optim.SGD([nn.Parameter(rv.ones(1))], lr=0.1); o.gain = v | o.gain = new -> o.ga
 # by names that are made at run time, or by functions in C
 o = Plain(Plain(v)); path = ['value', 'value']; part = functools.partial; look = object.__getattribute__
     held = [getattr]; bound = types.MethodType(getattr, o.value); taken = part(getattr, o.value)
-    reduced = part(functools.reduce, getattr) | o.value.value = new ->
-    functools.reduce(getattr, path, o); functools.reduce(getattr, 'value.value'.split('.'), o)
-    functools.reduce([getattr][0], path, o); part(getattr, o.value)(path[1])
-    types.MethodType(getattr, o.value)(path[1]); getattr.__call__(o.value, path[1])
-    [*map(getattr, [o.value], path[1:])][0]; [*itertools.starmap(getattr, [(o.value, path[1])])][0]
-    [*itertools.accumulate([o, *path], getattr)][-1]; !functools.reduce(look, path, o)
-    !functools.reduce(held[0], path, o); !look(o.value, ''.join('value'))
+    reduced = part(functools.reduce, getattr) | o.value.value = new -> functools.reduce(getattr, path, o)
+    functools.reduce(getattr, 'value.value'.split('.'), o); functools.reduce([getattr][0], path, o)
+    part(getattr, o.value)(path[1]); types.MethodType(getattr, o.value)(path[1])
+    getattr.__call__(o.value, path[1]); [*map(getattr, [o.value], path[1:])][0]
+    [*itertools.starmap(getattr, [(o.value, path[1])])][0]; [*itertools.accumulate([o, *path], getattr)][-1]
+    !functools.reduce(look, path, o); !functools.reduce(held[0], path, o); !look(o.value, ''.join('value'))
     staticmethod(getattr)(o.value, ''.join('value')); ![*map(look, [o.value], path[1:])][0]; !reduced(path, o)
     !part(bound)(path[1]); !taken(path[1]); !bound(path[1]); !o.value.__getattribute__(path[1])
     !operator.methodcaller('__getattribute__', path[1])(o.value)
@@ -199,6 +198,9 @@ Output | o.__post_init__ = lambda self: self.update(y=new) -> !alone!o(y=1.0, mo
 Base | o.call = (lambda self: 1, lambda self, value: 1, lambda self, a, b=1: 1)[n % 3] ->
     float(len(inspect.signature(o.call).parameters)); float(o.call.__code__.co_argcount)
     float(o().call.__func__.__code__.co_argcount)
+patch(rv.relu, 'gain', v) | rv.relu.gain = new -> rv.relu.gain
+patch(nn.Linear, 'gain', v) | nn.Linear.gain = new -> nn.Linear.gain
+rv.compile(lambda x: x * 1.0); o.gain = v | o.gain = new -> o.gain
 nn.Parameter(rv.ones(3)) | o.sum = lambda: new -> o.sum() * 1.0
 nn.Linear(3, 3) | o.weight.mean = lambda: new -> o.weight.detach().mean() * 0 + o.weight.mean()
 optim.SGD([nn.Parameter(rv.ones(3))], lr=0.5) | o.state = dict.fromkeys(range(n)) -> 1.0 + len(o.state)

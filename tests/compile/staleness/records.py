@@ -40,6 +40,38 @@ class Named(typing.NamedTuple):
     value: float = 1.0
 
 
+@dataclasses.dataclass
+class Late:
+    loss: object
+    norm: object = dataclasses.field(init=False)
+
+
+@dataclasses.dataclass
+class Given:
+    loss: object
+    scale: dataclasses.InitVar[float]
+    scaled: object = None
+
+    def __post_init__(self, scale):
+        self.scaled = self.loss * scale
+
+
+@dataclasses.dataclass
+class Closed:
+    loss: object
+
+    def __getstate__(self):
+        raise TypeError("not to be pickled")
+
+
+class Doubled(collections.namedtuple("Doubled", "first second")):
+    def __new__(cls, x):
+        return super().__new__(cls, x, 3.0)
+
+
+Row, Bag = type("Row", (tuple,), {}), type("Bag", (dict,), {})
+
+
 def record_with(factory):
     @dataclasses.dataclass
     class Made:

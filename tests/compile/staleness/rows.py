@@ -39,7 +39,8 @@ from compile.staleness.small import Small
 
 FOLDER = Path(__file__).parent
 RECORDS = (  # names of records.py, or parts of them
-    "Settings", "Frozen", "Named", "record_with", "Color", "Level.", "Rate", "Bits", "Output"
+    "Settings", "Frozen", "Named", "record_with", "Color", "Level.", "Rate", "Bits", "Output",
+    "Late(", "Given(", "Closed(", "Doubled(", "Row(", "Bag(",
 )  # fmt: skip
 DEFAULTS = {
     "values": "1.0, 2.0, 3.0, 4.0",

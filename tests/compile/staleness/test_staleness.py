@@ -55,6 +55,12 @@ def test_as_eager_in_many_calls(name):
     judged(name, LONG)
 
 
+@pytest.mark.usefixtures("one_thread")
+@grouped("name", [name for name in MANY if name.endswith("-- predicted")])
+def test_as_eager_where_the_core_answers_without_python(name):
+    judged(name, (30, 31, 50))
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("part", range(4))
 def test_random_steps(part):
