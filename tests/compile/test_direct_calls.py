@@ -1,17 +1,14 @@
 """Calls that the core answers without Python: when, when not, and changes between them."""
 
-import gc
 import sys
 import threading
-import weakref
 
 import numpy as np
 import pytest
 import ranvier as rv
-from compile.beside import bits, names, outcome
+from compile.beside import bits, outcome
 from ranvier import nn
 from ranvier.nn import functional as F
-from support.strict import strict
 
 X = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 RUNS_EAGERLY = pytest.mark.filterwarnings("ignore:.compile. .* runs eagerly")
@@ -145,29 +142,6 @@ def test_beside_a_thread_that_waits(pair):
         thread.join()
 
 
-def test_threads_that_call_it_take_turns(pair):
-    fast, eager, _ = pair
-    x, done, found = rv.from_numpy(X), threading.Event(), []
-    with rv.no_grad():
-        expected = bits(eager(x))
-        direct(fast, x)
-
-        def work():
-            with rv.no_grad():
-                while not done.is_set():
-                    found.append(fast(x))
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            found += [fast(x) for _ in range(200)]
-        finally:
-            done.set()
-            thread.join()
-        direct(fast, x)
-    assert all(bits(y) == expected for y in found)
-
-
 def test_nobody_calls_the_core_while_another_thread_has_the_lock():
     fast, x = rv.compile(lambda x: F.softmax(x, 1) * 2), rv.from_numpy(X)
     direct(fast, x)
@@ -186,16 +160,6 @@ def test_nobody_calls_the_core_while_another_thread_has_the_lock():
         assert bits(fast(x)) == bits(F.softmax(x, 1) * 2)  # the lock is this thread's
     thread.join(60)
     assert bits(result[0]) == bits(F.softmax(x, 1) * 2)
-
-
-def test_within_another_step(pair):
-    fast, eager, _ = pair
-    x = rv.from_numpy(X)
-    with rv.no_grad():
-        direct(fast, x)
-        outer = strict(lambda x: fast(x) + 1)
-        assert [bits(outer(x)) for _ in range(3)] == [bits(eager(x) + 1)] * 3
-        assert "matmul" in names(outer)
 
 
 def test_checks_of_values_still_raise():
@@ -220,14 +184,3 @@ def test_checks_beside_an_eager_run_come_in_time(pair, records):
         7,
         7,
     ]  # six replays between two checks
-
-
-def test_an_object_is_freed_with_its_program():
-    model = Block().eval()
-    fast = rv.compile(model)
-    with rv.no_grad():
-        direct(fast, rv.from_numpy(X))
-    gone = weakref.ref(model), weakref.ref(fast)
-    del model, fast
-    gc.collect()
-    assert [reference() for reference in gone] == [None, None]

@@ -98,7 +98,8 @@ nn.Identity() -> t.loss = nn.CrossEntropyLoss(label_smoothing=0.2 * n); t.l2 = 0
     m[0].register_forward_hook(lambda m, args, out: out * (1.0 + n))
 == models: layer -> change @ FITTED
 . optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
-nn.Identity() -> t.optimizer = optim.Adam(m.parameters(), lr=0.01 * n); t.clip_grad_norm = 0.01 * n; t.clip_grad_value = 0.01 * n
+nn.Identity() -> t.optimizer = optim.Adam(m.parameters(), lr=0.01 * n); t.clip_grad_norm = 0.01 * n
+    t.clip_grad_value = 0.01 * n
     t.accumulate = 1 + n % 2; o.zero_grad()\nm(rv.tensor(X[:4])).sum().backward()\no.step()
     t.model = nn.Sequential(*m, nn.Tanh())
 == unread: layer -> change @ TRAINED
