@@ -114,16 +114,14 @@ _extension.add_attributes(
 )
 _extension.provide("distributed training", "ranvier.distributed.run")
 _extension.provide("pictures", "ranvier.plot")
-_extension.provide("event files", "ranvier.pytorch_names.tensorboard")
+_extension.provide("event files", "ranvier.torch.tensorboard")
 _extension.provide("files of PyTorch", "ranvier.torch.files")
 _extension.provide("replays", "ranvier.compile.repeated")  # of the core, which lies above the layers
 del _satellite
 try:  # loaded now: it finds PyTorch's module paths
-    _importlib.import_module(f"{__name__}.pytorch_names")
+    _importlib.import_module(f"{__name__}.torch")
 except ModuleNotFoundError as _error:
-    if (
-        _error.name != f"{__name__}.pytorch_names"
-    ):  # the folder is there, and something that it imports is not
+    if _error.name != f"{__name__}.torch":  # the folder is there, and something that it imports is not
         raise
 
 

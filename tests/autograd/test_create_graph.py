@@ -299,7 +299,7 @@ BASES = {"ClassLoss", "Convolution", "OfNumber", "Pool", "_Kept", "_Step"}  # on
 
 def functions(kind=Function):
     for sub in kind.__subclasses__():
-        own = sub.__module__.startswith(("ranvier.torch", "ranvier.pytorch_names"))  # their backward is taped
+        own = sub.__module__.startswith("ranvier.torch")  # their backward is taped
         if sub.__module__.startswith("ranvier.") and not own:
             yield sub
             yield from functions(sub)

@@ -49,7 +49,7 @@ def _needs_its_package(name):
     for start, package in (
         ("sklearn", "sklearn"),
         ("onnx", "onnx"),
-        ("pytorch_names.einops", "einops"),
+        ("torch.einops", "einops"),
         ("torch.quasirandom", "scipy"),
     ):
         if name.startswith(f"ranvier.{start}"):

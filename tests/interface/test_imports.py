@@ -26,7 +26,7 @@ LAYERS = """
     data metrics compile
     train
     ranvier
-    data.vision* distributed* distributions* export* onnx* plot* pytorch_names* sklearn*
+    data.vision* distributed* distributions* export* onnx* plot* sklearn*
     explore* torch*
     cli*
     __main__

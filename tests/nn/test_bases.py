@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier import nn
 from ranvier.nn import functional as F
 from ranvier.nn.attention import multi_head_attention_forward
-from ranvier.pytorch_names import bases
+from ranvier.torch import bases
 
 X = rv.arange(50.0).reshape(1, 2, 5, 5)
 PADS = {"padding": (1, 1, 1, 1)}

@@ -2,7 +2,7 @@
 
 import pytest
 import ranvier as rv
-from ranvier.torch.groups import foreach
+from ranvier.torch.optimizers import foreach
 
 
 @pytest.mark.parametrize("factor", [2.0, [2.0, 4.0]])

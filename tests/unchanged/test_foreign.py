@@ -7,8 +7,8 @@ import types
 
 import pytest
 import ranvier as rv
+from ranvier.torch import IN_PLACE
 from ranvier.torch.dispatch import public
-from ranvier.torch.finder import Finder
 from support.refused import refused
 
 
@@ -65,8 +65,8 @@ def test_out():
 
 def test_the_modules_have_them(monkeypatch):
     module = types.ModuleType("torch")
-    module.__spec__ = Finder.find_spec("torch")
-    Finder.exec_module(module)
+    module.__spec__ = IN_PLACE.find_spec("torch")
+    module.__spec__.loader.exec_module(module)
     monkeypatch.setitem(sys.modules, "torch", module)
     assert module.add is add
     assert module.relu.__wrapped__ is rv.relu
@@ -78,7 +78,7 @@ def test_the_modules_have_them(monkeypatch):
 def test_modules_that_libraries_go_through(monkeypatch):
     """pyro makes a subclass of each class in torch.distributions.__dict__."""
     before = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "torch"}
-    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [IN_PLACE, *sys.meta_path])
     try:
         for name in before:
             del sys.modules[name]

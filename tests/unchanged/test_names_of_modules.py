@@ -2,7 +2,7 @@
 
 import numpy as np
 import ranvier as rv
-from ranvier.torch import machine
+from ranvier.torch import hub
 from ranvier.torch.former import svd
 from support.python import printed
 from support.refused import refused
@@ -134,10 +134,10 @@ def test_names_that_libraries_import():
 
 def test_the_folder_of_the_hub(monkeypatch):
     monkeypatch.setenv("TORCH_HOME", "/cache")
-    assert machine.get_dir() == "/cache/hub"
-    monkeypatch.setattr(machine, "_folder", [])
-    machine.set_dir("/other")
-    assert machine.get_dir() == "/other"
+    assert hub.get_dir() == "/cache/hub"
+    monkeypatch.setattr(hub, "_folder", [])
+    hub.set_dir("/other")
+    assert hub.get_dir() == "/other"
 
 
 def test_dtypes_of_few_bits_can_be_named():

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.ops.attach import Later
-from ranvier.torch import names, pairs, positions, spectra
-from ranvier.torch.finder import Finder
+from ranvier.torch import IN_PLACE, names, pairs, positions, spectra
 from support.refused import refused
 
 RNG = np.random.default_rng(0)
@@ -20,9 +19,9 @@ MASK = R > 1
 
 @pytest.fixture(scope="module")
 def torch():
-    sys.meta_path.insert(0, Finder)
+    sys.meta_path.insert(0, IN_PLACE)
     yield importlib.import_module("torch")
-    sys.meta_path.remove(Finder)
+    sys.meta_path.remove(IN_PLACE)
     for name in [name for name in sys.modules if name.partition(".")[0] in ("torch", "torchvision")]:
         del sys.modules[name]
 
@@ -222,9 +221,8 @@ def test_a_sparse_tensor_of_places():
     assert positions.sparse_coo_tensor([[0]], [1.0], requires_grad=True).is_leaf
 
 
-@pytest.mark.parametrize("module", names.METHODS)
-def test_methods_are_loaded_at_their_first_use(module, monkeypatch):
-    for name in names.METHODS[module].split():
+def test_methods_are_loaded_at_their_first_use(monkeypatch):
+    for name, module in names.METHODS.items():
         monkeypatch.setattr(rv.Tensor, name, Later(module, name), raising=False)
         assert callable(getattr(rv.ones(2), name))
         assert vars(rv.Tensor)[name] is getattr(importlib.import_module(module), name)

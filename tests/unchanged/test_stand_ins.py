@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import former, futures, machine, names, profiler, pytree, testing
+from ranvier.torch import compiler, former, futures, machine, names, pytree, testing
 from ranvier.torch.pairs import Complex
 from support.refused import refused
 
@@ -17,14 +17,14 @@ Pair = namedtuple("Pair", "a b")
 
 
 def test_every_home_is_there() -> None:
-    from ranvier.torch.finder import _homes, _value
+    from ranvier.torch.finder import homes_of, value_of
 
     for path in (*names.FILES, *names.HOMES):
         inner = path.removeprefix("torchvision.")
-        assert _homes("torch" if inner == path else "torchvision", inner), path
+        assert homes_of("torch" if inner == path else "torchvision", inner), path
     for name in names.OTHERS:
         path, _, last = name.rpartition(".")
-        _value("torch", path, last, _homes("torch", path))
+        value_of("torch", path, last, homes_of("torch", path))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_futures_give_their_results_to_those_that_follow() -> None:
 
 
 def test_marks_of_a_profile_change_nothing() -> None:
-    with profiler.record_function("label"):
+    with compiler.record_function("label"):
         assert float(rv.ones(2).sum()) == 2
     assert "PyTorch" in machine.show()
     assert not machine.is_hooked(1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.pytorch_names.event_files import settings
+from ranvier.torch.event_files import settings
 from ranvier.utils.tensorboard import SummaryWriter
 from support.event_files import fields, read
 from support.refused import refused

@@ -10,6 +10,8 @@ from ranvier.autograd.creation import from_numpy
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 
+__all__ = ["from_dlpack", "to_dlpack"]
+
 
 class _Capsule:
     """A bare DLPack capsule of CPU memory as the object that NumPy reads."""
@@ -58,3 +60,11 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         raise BufferError(f"[from_dlpack] got a tensor that NumPy cannot read: {error}") from None
     except ValueError as error:
         raise OpError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
+
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """The DLPack capsule of a Tensor, which another library's `from_dlpack` takes, once.
+
+    Raises RuntimeError: the Tensor requires grad.
+    """
+    return tensor.__dlpack__()

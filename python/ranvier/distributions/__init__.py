@@ -46,7 +46,7 @@ __all__ += transforms.__all__
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """PyTorch's module paths, such as ``distributions.categorical``: see :mod:`ranvier.pytorch_names`."""
+    """PyTorch's module paths, such as ``distributions.categorical``: see :mod:`ranvier.torch`."""
     if not name.startswith("_"):
         with _suppress(ModuleNotFoundError):
             return _importlib.import_module(f"ranvier.distributions.{name}")

@@ -1,4 +1,6 @@
-"""This library in place of PyTorch, for programs and libraries that import `torch`, which run as they are.
+"""PyTorch's names: the paths of its modules below `ranvier`, and this library in place of `torch`.
+
+Programs and libraries that import `torch` run as they are:
 
     python -m ranvier.torch program.py ...           a program
     python -m ranvier.torch -m pytest ...            a module
@@ -19,8 +21,36 @@ import os
 import sys
 from typing import Any
 
+from ranvier.extension import add_attributes
+
 __all__ = ["install", "is_installed"]
 
+
+class Finder:
+    """What Python asks for modules below its roots that have no file; `finder.py` answers."""
+
+    def __init__(self, *roots: str) -> None:
+        self.roots = roots
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        if name.partition(".")[0] not in self.roots:
+            return None
+        return importlib.import_module("ranvier.torch.finder").spec_of(name)
+
+    def find_distributions(self, context: Any = None) -> Any:
+        if self is not IN_PLACE:
+            return iter(())
+        return importlib.import_module("ranvier.torch.finder").distributions(context)
+
+
+PATHS, IN_PLACE = Finder("ranvier"), Finder("torch", "torchvision", "functorch")
+sys.meta_path.append(PATHS)
+_HERE = f"{__name__}.finder"
+add_attributes("ranvier", _HERE, "accelerator amp backends cuda hub jit mps multiprocessing utils")
+add_attributes("ranvier.nn", _HERE, "modules parallel")
+add_attributes("ranvier", f"{__name__}.amp", "autocast")
+_NAMES = "are_deterministic_algorithms_enabled use_deterministic_algorithms"
+add_attributes("ranvier", f"{__name__}.backends", _NAMES)
 _SITE = os.path.join(os.path.dirname(__file__), "site")
 _PACKAGES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -45,12 +75,11 @@ def install(report: bool = False, numbers: bool = False) -> None:
     from ranvier.nn import Module
     from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
-    from ranvier.optim import Optimizer
-    from ranvier.torch import compiler, conversion, dispatch, machine, shared
+    from ranvier.optim import Optimizer, lr_scheduler
+    from ranvier.torch import compiler, dispatch, machine, shared
     from ranvier.torch.absent import Lacking
-    from ranvier.torch.finder import Finder
-    from ranvier.torch.groups import by_dtype
     from ranvier.torch.names import LACKING, METHODS
+    from ranvier.torch.optimizers import by_dtype
 
     if not is_installed():
         there = [name for name in ("torch", "torchvision") if name in sys.modules]
@@ -59,20 +88,24 @@ def install(report: bool = False, numbers: bool = False) -> None:
                 f"[torch.install] got {there[0]}, which is imported already; expected to come before the "
                 "first `import torch`: python -m ranvier.torch program.py"
             )
-        sys.meta_path.insert(0, Finder)
+        for name in ("multiprocessing.connection", "ranvier.torch.pair_parameters"):
+            importlib.import_module(name)  # of programs; of nn.Parameter
+        sys.meta_path.insert(0, IN_PLACE)
         Shapes.broadcast = True
         makers["meta"] = lambda: importlib.import_module("ranvier.torch.meta")
-        dtype.stand_ins["bfloat16"] = conversion.float32_for_bfloat16
+        dtype.stand_ins["bfloat16"] = machine.float32_for_bfloat16
         shared.attach()
         dispatch.attach()
         Module.compile = compiler.of_module  # type: ignore[attr-defined]
         Optimizer._patch_step_function = machine.log_usage  # type: ignore[attr-defined]
         Optimizer._group_tensors_by_device_and_dtype = staticmethod(by_dtype)  # type: ignore[attr-defined]
         del DataLoader.state_dict, DataLoader.load_state_dict  # libraries save a loader's state if it has one
+        for kind in vars(lr_scheduler).values():  # programs compare it
+            if isinstance(kind, type) and issubclass(kind, lr_scheduler.LRScheduler):
+                kind.__module__ = "torch.optim.lr_scheduler"
         Size.__repr__ = lambda size: f"torch.Size({list(size)})"
-        for module, methods in METHODS.items():
-            for name in methods.split():
-                setattr(Tensor, name, Later(module, name))
+        for name, module in METHODS.items():
+            setattr(Tensor, name, Later(module, name))
         provide("complex numbers", "ranvier.torch.pairs")
         for name in LACKING.split():
             if not hasattr(Tensor, name):
@@ -98,7 +131,7 @@ def install(report: bool = False, numbers: bool = False) -> None:
 
 def is_installed() -> bool:
     """Whether `import torch` gives this library."""
-    return any(getattr(finder, "__module__", "") == f"{__name__}.finder" for finder in sys.meta_path)
+    return IN_PLACE in sys.meta_path
 
 
 def _tell_children() -> None:

@@ -1,4 +1,5 @@
-"""torch.compiler, and what programs use of torch._dynamo: rv.compile records code while it runs."""
+"""torch.compiler and torch._dynamo: rv.compile records code while it runs. torch.profiler and
+torch.cuda.nvtx: marks of a program have no effect, and a profile is refused."""
 
 from __future__ import annotations
 
@@ -53,14 +54,28 @@ def of_module(module: Any, **settings: Any) -> None:
     module.forward = rv.compile(module.forward, **settings)
 
 
-class set_stance(ContextDecorator):
-    """A call, block or decorator without effect: a compiled function has the results of the eager one."""
+class NoEffect(ContextDecorator):
+    """A call, block or decorator without effect: a compiled function has the results of the eager one, and
+    the label of a part of a program is for a profile."""
 
-    def __init__(self, stance: str = "default", **settings: Any) -> None: ...
+    def __init__(self, name: str = "", *args: Any, **settings: Any) -> None:
+        self.name = name
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> NoEffect:
+        return self
 
     def __exit__(self, *error: object) -> None: ...
+
+
+set_stance = record_function = range = NoEffect
+
+
+def range_push(*args: Any) -> int:
+    """Does nothing; 0 is the depth of a range."""
+    return 0
+
+
+range_pop = range_start = range_end = range_push
 
 
 class TracerWarning(Warning):

@@ -14,6 +14,7 @@ import importlib
 import pkgutil
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -43,7 +44,6 @@ from ranvier.torch.asking import (
     SPECIAL,
     kernel_of,
 )
-from ranvier.torch.out import written
 
 _MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
 
@@ -157,6 +157,26 @@ def failed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], error: Base
     out = kwargs.pop("out")
     result = func.__wrapped__(*args, **kwargs)
     return result if out is None else written(func.__name__, out, result)
+
+
+def written(name: str, out: Any, result: Any) -> Any:
+    """`out` with the values of the result, off the tape; several of several. It gets the shape of the result,
+    with PyTorch's warning if it has elements."""
+    if isinstance(out, (tuple, list)):
+        parts = [written(name, *pair) for pair in zip(out, result, strict=True)]
+        return getattr(type(result), "_make", tuple)(parts)
+    if result.requires_grad or out.requires_grad:
+        raise RuntimeError(f"[{name}] got out in a call with gradients; expected a call under no_grad()")
+    with ranvier.no_grad():
+        if out.numel() == 0 != result.numel():
+            out.data = result.to(out.dtype)
+        if out.shape != result.shape:
+            warnings.warn(
+                f"[{name}] got out of shape {tuple(out.shape)}; it is resized to {tuple(result.shape)}",
+                stacklevel=3,
+            )
+            out.resize_(result.shape)
+        return out.copy_(result)
 
 
 # --- Tensor's own answer

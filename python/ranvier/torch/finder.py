@@ -1,11 +1,9 @@
-"""The modules `torch` and, if it is not installed, `torchvision`: this library's names under their paths."""
+"""PyTorch's modules: `torch`, `torchvision` if it is not installed, and paths of theirs below `ranvier`."""
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.metadata
-import multiprocessing.connection  # noqa: F401  # is there after `import torch`
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -15,43 +13,37 @@ from types import ModuleType
 from typing import Any
 
 import ranvier.torch.names as names
-import ranvier.torch.pair_parameters  # noqa: F401  # what nn.Parameter makes of complex numbers
 import ranvier.torch.report as report
 from ranvier import Tensor
+from ranvier.extension import attributes
 from ranvier.torch.absent import LACKS, absent, why
-from ranvier.torch.dispatch import public
 from ranvier.torch.version import LOCAL, TORCH, TORCHVISION
 
 _ROOTS = {"torch": "ranvier", "torchvision": "ranvier.data.vision", "functorch": "ranvier.func"}
 _VERSIONS = {"torch": f"{TORCH}+{LOCAL}", "torchvision": f"{TORCHVISION}+{LOCAL}"}
 
 
-class Finder:
-    """Python asks it for each module before it looks for files; it answers for the two packages alone."""
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        root, _, inner = name.partition(".")
-        if root not in _ROOTS or _is_installed(root):
+def spec_of(name: str) -> ModuleSpec | None:
+    """What Python loads a module by; None for one that is not there, or that another finder has."""
+    root, _, path = name.partition(".")
+    if is_installed(root):
+        return None
+    homes = homes_of(root, path)
+    if not homes and not _why(root, path):
+        importing = (
+            sys._getframe(3).f_code.co_name == "_find_and_load_unlocked"
+        )  # not importlib.util.find_spec
+        error = _not_found(name) if importing and root != "ranvier" else None
+        if error is None:
             return None
-        homes = _homes(root, inner)
-        if not homes and not why(_full(root, inner)):
-            if sys._getframe(2).f_code.co_name != "_find_and_load_unlocked":  # importlib.util.find_spec
-                return None
-            error = _not_found(name)
-            if error is None:
-                return None
-            raise report.missing(error, name)
-        spec = ModuleSpec(name, Finder, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
-        spec.loader_state = homes
-        return spec
+        raise report.missing(error, name)
+    spec = ModuleSpec(name, Loader, origin=_file(homes), is_package=True)  # type: ignore[arg-type]
+    spec.loader_state = homes
+    return spec
 
-    @staticmethod
-    def find_distributions(context: Any = None) -> Iterator[importlib.metadata.Distribution]:
-        """The versions that `importlib.metadata` gives for the two packages."""
-        for name, version in _VERSIONS.items():
-            if getattr(context, "name", None) in (name, None) and not _is_installed(name):
-                yield _Distribution(name, version)
+
+class Loader:
+    """Makes a module that asks its homes for a name."""
 
     @staticmethod
     def create_module(spec: ModuleSpec) -> ModuleType | None:
@@ -61,32 +53,44 @@ class Finder:
     def exec_module(module: ModuleType) -> None:
         homes: list[ModuleType] = module.__spec__.loader_state  # type: ignore[union-attr]
         root, _, path = module.__name__.partition(".")
-        vars(module)["__file__"] = _file(homes)
-        vars(module)["__doc__"] = homes[0].__doc__ if homes else None
+        known = vars(module)
+        known.update(__file__=_file(homes), __doc__=homes[0].__doc__ if homes else None)
 
         def attribute(name: str) -> Any:
-            value = _value(root, path, name, homes)
-            vars(module)[name] = value
+            value = known[name] = value_of(root, path, name, homes)
             return value
 
         def listing() -> list[str]:
-            return sorted({*vars(module), *(name for home in homes for name in dir(home) if name[0] != "_")})
+            return sorted({*known, *(name for home in homes for name in dir(home) if name[0] != "_")})
 
-        vars(module).update(__getattr__=attribute, __dir__=listing)
-        if root == "torchvision" and not path:
-            vars(module)["__version__"] = _VERSIONS[root]
-        if root == "torch" and not path:
-            vars(module)["torch"] = module  # torch.torch, as some libraries write
+        if root == "ranvier":  # star-imports give what the home has
+            home = homes[0]
+            known.update({n: v for n, v in vars(home).items() if n[0] != "_" and type(v) is not ModuleType})
+            more = [n for n in attributes(home.__name__) if n[0].isupper()]
+            known["__all__"] = [*(n for n in known if n[0] != "_"), *more]
+        known.update(__getattr__=attribute, __dir__=listing)
+        if module.__name__ == "torchvision":
+            known["__version__"] = _VERSIONS[root]
+        if module.__name__ == "torch":
+            known["torch"] = module  # torch.torch, as some libraries write
         if module.__name__ in names.WHOLE:
             file = names.WHOLE[module.__name__]
-            known = importlib.import_module(file).__all__ if file else listing()
-            vars(module).update({name: attribute(name) for name in known if name[0] != "_"})
+            whole = importlib.import_module(file).__all__ if file else listing()
+            known.update({name: attribute(name) for name in whole if name[0] != "_"})
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The modules that `ranvier` and `ranvier.nn` have by these paths."""
+    for path in (name, f"nn.{name}"):
+        if path in names.PATHS:
+            return importlib.import_module(f"ranvier.{path}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @cache
-def _is_installed(root: str) -> bool:
+def is_installed(root: str) -> bool:
     """Whether the package's own files serve: torchvision's, if it is installed."""
-    others = (finder for finder in sys.meta_path if finder is not Finder)
+    others = (finder for finder in sys.meta_path if root not in getattr(finder, "roots", ()))
     return root == "torchvision" and any(finder.find_spec(root, None) for finder in others)
 
 
@@ -103,10 +107,17 @@ class _Distribution(importlib.metadata.Distribution):
         return path
 
 
+def distributions(context: Any) -> Iterator[importlib.metadata.Distribution]:
+    """The versions that `importlib.metadata` gives for the two packages."""
+    for name, version in _VERSIONS.items():
+        if getattr(context, "name", None) in (name, None) and not is_installed(name):
+            yield _Distribution(name, version)
+
+
 def _not_found(name: str) -> ImportError | None:
     """The error of a module that is not there, or of a name that `from ... import` takes for one, too.
     None: `__import__(..., fromlist=[name])`, which lets such a name be missing."""
-    frame, parent = sys._getframe(2), name.rpartition(".")[0]
+    frame, parent = sys._getframe(3), name.rpartition(".")[0]
     while frame.f_back is not None and "importlib" in frame.f_code.co_filename:
         if frame.f_code.co_name == "_handle_fromlist" and parent in sys.modules:
             asks = frame.f_back
@@ -125,53 +136,66 @@ def _file(homes: list[ModuleType]) -> str:
 
 
 def _full(root: str, path: str) -> str:
-    """The path under which `names.OUT` has it: without `torch`, with other roots."""
-    return path if root == "torch" else f"{root}.{path}"
+    """The path in the tables: without `torch`, with torchvision."""
+    return path if root in ("ranvier", "torch") else f"{root}.{path}"
 
 
-@functools.cache  # libraries ask again and again for what is not there
-def _homes(root: str, path: str) -> list[ModuleType]:
+def _why(root: str, path: str) -> str:
+    return "" if root == "ranvier" else why(_full(root, path))
+
+
+@cache  # libraries ask again and again for what is not there
+def homes_of(root: str, path: str) -> list[ModuleType]:
     """The modules of this library that have the names of a module of PyTorch, in the order of asking."""
-    homes: list[ModuleType] = []
-    if root == "torch" and path in names.FILES:
-        homes.append(importlib.import_module(names.FILES[path]))
-    if why(_full(root, path)):  # a module of ranvier with this name is another one
-        return homes
-    inner = names.HOMES.get(_full(root, path), path)
-    try:
-        homes.append(importlib.import_module(f"{_ROOTS[root]}.{inner}" if inner else _ROOTS[root]))
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("ranvier"):
-            raise
-    return homes
+    full, is_out = _full(root, path), _why(root, path)
+    rows = [] if root == "ranvier" else [names.FILES.get(full, "")]
+    if not is_out:  # else a module of ranvier with this name is another one
+        rows.append(names.PATHS.get(path, "") if root == "ranvier" else names.HOMES.get(full, ""))
+    homes = [importlib.import_module(name, "ranvier") for row in rows for name in row.split()]
+    if root != "ranvier" and not is_out and full not in names.HOMES:
+        try:
+            homes.append(importlib.import_module(f"{_ROOTS[root]}.{path}".rstrip(".")))
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("ranvier"):
+                raise
+    parent, _, last = path.rpartition(".")
+    inside = [vars(home).get(last) for home in homes_of(root, parent)] if parent else []
+    return homes or [x for x in inside if isinstance(x, ModuleType) and x.__spec__ is None]  # backends.cudnn
 
 
-def _value(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
+def value_of(root: str, path: str, name: str, homes: list[ModuleType]) -> Any:
     """What a module of PyTorch has under a name. Raises AttributeError if it is not there."""
     full = f"{path}.{name}" if path else name
-    if root == "torch" and full in names.OTHERS:
-        module, _, inner = names.OTHERS[full].rpartition(".")
-        return public(getattr(importlib.import_module(module), inner), full)
-    if full.startswith("_foreach_") and root == "torch":
-        return importlib.import_module("ranvier.torch.groups").foreach(name)
-    out = why(_full(root, full))
-    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}: {LACKS}"
+    of_torch, out = root == "torch", _why(root, full)
+    if of_torch and full in names.OTHERS:
+        module, inner = names.OTHERS[full]
+        return _public(getattr(importlib.import_module(module, "ranvier"), inner), full)
+    if of_torch and full.startswith("_foreach_"):
+        return importlib.import_module("ranvier.torch.optimizers").foreach(name)
+    text = f"module {f'{root}.{path}'.strip('.')!r} has no attribute {name!r}"
+    text += f": {LACKS}" * (root != "ranvier")
     for home in homes:
         try:
             value = getattr(home, name)
         except AttributeError as error:
             text = str(error) if str(error)[:1] == "[" else text  # a reason that names what to do
             continue
+        if name == "__all__":  # of PyTorch's module, which star-imports
+            return [n for n in value if f"{home.__name__}.{n}" not in sys.modules]
         if not (isinstance(value, ModuleType) and value.__name__.startswith("ranvier.")):
-            return public(value, full) if root == "torch" else value
-        if not out and _homes(root, full):  # else it is another module with this name
+            return _public(value, full) if of_torch else value
+        if not out and homes_of(root, full):  # else it is another module with this name
             return importlib.import_module(f"{root}.{full}")
     method = name in names.FUNCTIONS or name[-1:] == "_" != name[-2:-1]
-    if root == "torch" and not path and method and hasattr(Tensor, name):
-        return public(getattr(Tensor, name), name)  # torch.relu_(x)
+    if of_torch and not path and method and hasattr(Tensor, name):
+        return _public(getattr(Tensor, name), name)  # torch.relu_(x)
     if not name.startswith("__") or full in names.FILES:
         if out and not any(known.startswith(full) for known in (*names.FILES, *names.OTHERS)):
             return absent(_full(root, full))
-        if out or _homes(root, full):
+        if out or homes_of(root, full):
             return importlib.import_module(f"{root}.{full}")
     raise report.missing(AttributeError(text, name=name), f"{root}.{full}")
+
+
+def _public(value: Any, path: str) -> Any:
+    return importlib.import_module("ranvier.torch.dispatch").public(value, path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier.optim.lbfgs import Point, cubic_minimum, strong_wolfe
+
+TEXTS = re.compile("[SaUO]")  # the dtypes of arrays that no batch can have
 
 
 def _vmap(
@@ -128,14 +131,8 @@ def softmin(input: Any, dim: Any = None, _stacklevel: int = 3, dtype: Any = None
     return F.softmax(-input, dim, dtype=dtype)
 
 
-def _reverse_repeat_tuple(t: Sequence[Any], n: int) -> tuple[Any, ...]:
-    return tuple(x for x in reversed(t) for _ in range(n))
-
-
-def _list_with_default(out_size: Any, defaults: Sequence[int]) -> Any:
-    if isinstance(out_size, int):
-        return out_size
-    if len(defaults) <= len(out_size):
-        raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
-    last = defaults[-len(out_size) :]
-    return [d if size is None else size for size, d in zip(out_size, last, strict=False)]
+def reduction(size_average: bool | None, reduce: bool | None, emit_warning: bool = True) -> str:
+    """The ``reduction`` that a loss's old arguments mean: "mean", "sum" or "none"."""
+    if reduce is False:
+        return "none"
+    return "sum" if size_average is False else "mean"

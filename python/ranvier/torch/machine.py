@@ -1,30 +1,31 @@
-"""What programs ask of PyTorch's build and of its devices: __config__, torch.cpu, torch.xpu, torch._C."""
+"""What programs ask of PyTorch's build and of its devices: __config__, torch.cpu, torch._C."""
 
 from __future__ import annotations
 
 import enum
-import os
-import re
+import warnings
+from functools import cache
 from typing import Any
 
-import ranvier
+import numpy as np
+
+import ranvier as rv
 from ranvier.torch.version import TORCH
 
 __all__ = ["current_device", "device_count", "is_available", "synchronize"]
 
 OptState = enum.Enum("OptState", "READY UNSCALED STEPPED", start=0)  # of amp.grad_scaler
 fill_uninitialized_memory = True  # of torch.utils.deterministic
-HASH = re.compile(r"-([a-f0-9]*)\.")  # in the name of a file that torch.hub gets
 
 
 def show() -> str:
     """One line: this library's version."""
-    return f"ranvier {ranvier.__version__} in place of PyTorch {TORCH}"
+    return f"ranvier {rv.__version__} in place of PyTorch {TORCH}"
 
 
 def parallel_info() -> str:
     """The number of threads."""
-    return f"threads of ranvier: {ranvier.get_num_threads()}"
+    return f"threads of ranvier: {rv.get_num_threads()}"
 
 
 def is_available() -> bool:
@@ -55,44 +56,47 @@ def is_hooked(*args: Any) -> bool:
 
 def autocast_dtype(device_type: str = "cpu") -> Any:
     """float32, in which blocks of autocast compute."""
-    return ranvier.float32
-
-
-def home() -> str:
-    """The folder for files from the network: TORCH_HOME."""
-    cache = os.getenv("XDG_CACHE_HOME", "~/.cache")
-    return os.path.expanduser(os.getenv("TORCH_HOME", os.path.join(cache, "torch")))
-
-
-_folder: list[str] = []
-
-
-def get_dir() -> str:
-    """The folder of `set_dir`, or hub in TORCH_HOME."""
-    return _folder[0] if _folder else os.path.join(home(), "hub")
-
-
-def set_dir(d: str | os.PathLike[str]) -> None:
-    """Sets what `get_dir` gives."""
-    _folder[:] = [os.path.expanduser(d)]
-
-
-def tqdm(*args: Any, **settings: Any) -> Any:
-    """A progress bar."""
-    from tqdm.auto import tqdm as bar  # type: ignore[import-untyped]
-
-    return bar(*args, **settings)
-
-
-def decorator(*args: Any, **settings: Any) -> Any:
-    """What gives a function back as it is."""
-    return lambda function: function
-
-
-def shape_as_tensor(x: Any) -> Any:
-    return ranvier.tensor(x.shape)
+    return rv.float32
 
 
 def device_states(*args: Any) -> tuple[list[int], list[Any]]:
     """No device beside the CPU has a random state."""
     return [], []
+
+
+@cache
+def float32_for_bfloat16() -> np.dtype[Any]:
+    """The dtype in place of bfloat16; the first call warns."""
+    warnings.warn("[bfloat16] is kept as float32, which has all its numbers", stacklevel=4)
+    return np.dtype(np.float32)
+
+
+def parse_to(
+    *args: Any,
+    device: Any = None,
+    dtype: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> tuple[Any, Any, bool, Any]:
+    """(device, dtype, non_blocking, memory_format), None for what is not given.
+
+    >>> import ranvier as rv
+    >>> parse_to("cpu", rv.float64, True)[1:3]
+    (torch.float64, True)
+    """
+    for argument in args:
+        if isinstance(argument, rv.Tensor):
+            device, dtype = argument.device, argument.dtype
+        elif isinstance(argument, bool):
+            non_blocking = argument
+        elif isinstance(argument, (str, int, type(rv.device("cpu")))):
+            device = argument
+        elif argument is not None:
+            dtype = argument
+    return (
+        None if device is None else rv.device(device),
+        None if dtype is None else rv.zeros(0, dtype=dtype).dtype,
+        non_blocking,
+        memory_format,
+    )

@@ -1,302 +1,273 @@
-"""Which module of this library has the names of a module of PyTorch, and what PyTorch calls otherwise.
+"""Where the names of PyTorch's modules are in this library. `absent.py` has those that stay out.
 
-A module `torch.p` has, in this order, the names of `OTHERS`, of the file that `FILES` names, of the
-module of this library that `HOMES` names, and of `ranvier.p`.
+A row of a table is `value | names`. `a.{b c}` is short for a.b and a.c, and a module that begins with a point
+is one of ranvier. A module of PyTorch has, in this order, the names of `OTHERS`, of the file that `FILES`
+gives, and of the modules that `PATHS` or `HOMES` give: below the root `ranvier` for PATHS alone, else for
+all, and of `ranvier.p` for a path p that is in no table.
 """
 
 from __future__ import annotations
 
-import ranvier.torch.unused as unused
+import re
 
-# a module of PyTorch: a file of this satellite
-FILES = {
-    "": "ranvier.torch.top",
-    "__config__": "ranvier.torch.machine",
-    "_custom_ops": "ranvier.torch.library",
-    "fft": "ranvier.torch.spectra",
-    "_dynamo": "ranvier.torch.compiler",
-    "_ops": "ranvier.torch.operators",
-    "_tensor_str": "ranvier.torch.shown",
-    "_utils": "ranvier.torch.files.plain",
-    "autograd.forward_ad": "ranvier.torch.graph",
-    "autograd.graph": "ranvier.torch.graph",
-    "autograd.profiler": "ranvier.torch.profiler",
-    "compiler": "ranvier.torch.compiler",
-    "cpu": "ranvier.torch.machine",
-    "_vmap_internals": "ranvier.torch.inner",
-    "autograd.functional": "ranvier.torch.inner",
-    "cuda.amp.common": "ranvier.torch.machine",
-    "cuda.nvtx": "ranvier.torch.profiler",
-    "distributed": "ranvier.torch.processes",
-    "distributed.constants": "ranvier.torch.processes",
-    "distributed.distributed_c10d": "ranvier.torch.processes",
-    "distributions": "ranvier.distributions.left_out",
-    "futures": "ranvier.torch.futures",
-    **dict.fromkeys(
-        (
-            f"fx{name}"
-            for name in ("", "._symbolic_trace", ".graph", ".graph_module", ".interpreter", ".node", ".proxy")
-        ),
-        "ranvier.torch.fx",
-    ),
-    "jit": "ranvier.torch.scripts",
-    "jit.annotations": "typing",
-    "library": "ranvier.torch.library",
-    "linalg": "ranvier.torch.matrices",
-    "nn._reduction": "ranvier.torch.groups",
-    "nn.common_types": "ranvier.torch.types",
-    "nn.grad": "ranvier.torch.inner",
-    "nn.utils.prune": "ranvier.torch.pruning",
-    "optim.lbfgs": "ranvier.torch.inner",
-    "optim.lr_scheduler": "ranvier.torch.schedules",
-    "optim.optimizer": "ranvier.torch.stepping",
-    "overrides": "ranvier.torch.overrides",
-    "profiler": "ranvier.torch.profiler",
-    "quasirandom": "ranvier.torch.quasirandom",
-    "signal": "ranvier.torch.windows",
-    "signal.windows": "ranvier.torch.windows",
-    "special": "ranvier.torch.special",
-    "storage": "ranvier.torch.files.plain",
-    "testing": "ranvier.torch.testing",
-    "testing._internal": "ranvier.torch.testing",
-    "testing._internal.common_utils": "ranvier.torch.testing",
-    "torch_version": "ranvier.torch.version",
-    "types": "ranvier.torch.types",
-    "utils._foreach_utils": "ranvier.torch.groups",
-    "utils._pytree": "ranvier.torch.pytree",
-    "utils.deterministic": "ranvier.torch.machine",
-    "utils.flop_counter": "ranvier.torch.flops",
-    "utils.hooks": "ranvier.torch.hooks",
-    "utils.weak": "ranvier.torch.weak",
-    "version": "ranvier.torch.version",
-}
 
+def table(text: str) -> dict[str, str]:
+    """The value of each name.
+
+    >>> table("one | a b.{c d}")
+    {'a': 'one', 'b.c': 'one', 'b.d': 'one'}
+    """
+    found: dict[str, str] = {}
+    for row in re.split(r"\n(?=.* \|)", text):
+        value, _, names = row.partition(" |")
+        names = re.sub(r"(\S*)\{([^}]*)\}", lambda m: " ".join(m[1] + x for x in m[2].split()), names)
+        found |= dict.fromkeys(names.split(), value.strip())
+    return found
+
+
+# paths below both roots, `ranvier` and `torch`: the modules that have their names
+_MODULES = """
+    activation batchnorm channelshuffle container conv distance dropout flatten fold instancenorm lazy linear
+    loss module normalization padding pixelshuffle pooling rnn sparse transformer upsampling utils
+"""
+_DISTRIBUTIONS = """
+    bernoulli beta binomial categorical cauchy dirichlet distribution exponential geometric gumbel half_cauchy
+    half_normal independent kl laplace lkj_cholesky log_normal mixture_same_family multinomial
+    multivariate_normal negative_binomial normal one_hot_categorical poisson relaxed_bernoulli
+    relaxed_categorical studentT uniform
+"""
+_PARALLEL = "comm data_parallel distributed parallel_apply replicate scatter_gather"
+PATHS = table(f"""
+    .autograd | autograd.variable
+    .autograd.dlpack | utils.dlpack
+    .autograd.random | random
+    .data | utils.data utils.data.{{dataloader dataset distributed sampler}}
+    .distributed.parallel | data.distributed nn.parallel nn.parallel.{{{_PARALLEL}}}
+    .distributions | distributions.{{{_DISTRIBUTIONS}}}
+    .nn .torch.bases | nn.modules nn.modules.{{{_MODULES}}}
+    .torch.amp | amp cuda.amp
+    .torch.backends | backends
+    .torch.checkpoint | utils.checkpoint
+    .torch.cuda | accelerator cuda cuda.random mps
+    .torch.einops | utils.einops
+    .torch.hub | hub utils.model_zoo
+    .torch.jit | jit
+    .torch.multiprocessing | multiprocessing
+    .torch.tensorboard | utils.tensorboard
+    .torch.utils | utils
+""")
+
+# other paths of PyTorch
+HOMES = PATHS | table("""
+    . | _tensor functional special tensor
+    .autograd | autograd.{anomaly_mode grad_mode gradcheck}
+    .data.collate | utils.data._utils utils.data._utils.collate
+    .data.vision.datasets | torchvision.datasets.{cifar mnist}
+    .data.vision.datasets.folder | torchvision.datasets.vision
+    .data.vision.transforms | torchvision.transforms.transforms
+    .data.workers | utils.data._utils.worker
+    .distributed | distributed.distributed_c10d
+    .func | nn.utils.stateless
+    .nn.module .torch.bases | nn.modules.module
+    .nn.utils | nn.utils.{clip_grad convert_parameters}
+    .optim | optim.{adadelta adagrad adamax adamw asgd nadam radam rmsprop rprop sparse_adam}
+    .torch.amp | amp.{autocast_mode grad_scaler} cpu.amp cpu.amp.{autocast_mode grad_scaler} xpu.amp
+        cuda.amp.{autocast_mode grad_scaler}
+    .torch.cuda | cuda.{memory streams} xpu
+    .torch.event_files | utils.tensorboard.summary
+    .torch.jit | _jit_internal
+    .torch.tensorboard | utils.tensorboard.writer
+""")
+
+# files of this package whose names come first
 _LEFT_OUT = """
     chi2 continuous_bernoulli exp_family fishersnedecor generalized_pareto inverse_gamma kumaraswamy
     logistic_normal lowrank_multivariate_normal pareto von_mises weibull wishart
 """
-FILES |= {f"distributions.{name}": "ranvier.distributions.left_out" for name in _LEFT_OUT.split()}
+FILES = table(f"""
+    .distributions.left_out | distributions distributions.{{{_LEFT_OUT}}}
+    .torch.compiler | _dynamo autograd.profiler compiler cuda.nvtx profiler
+    .torch.files.plain | _utils storage
+    .torch.flops | utils.flop_counter
+    .torch.futures | futures
+    .torch.fx | fx fx.{{_symbolic_trace graph graph_module interpreter node proxy}}
+    .torch.graph | autograd.forward_ad autograd.graph
+    .torch.hooks | utils.hooks
+    .torch.inner | _vmap_internals autograd.functional nn._reduction nn.grad optim.lbfgs
+    .torch.library | _custom_ops library
+    .torch.machine | __config__ cpu cuda.amp.common utils.deterministic
+    .torch.matrices | linalg
+    .torch.operators | _ops
+    .torch.optimizers | optim.optimizer utils._foreach_utils
+    .torch.overrides | overrides
+    .torch.processes | distributed distributed.{{constants distributed_c10d}}
+    .torch.pruning | nn.utils.prune
+    .torch.pytree | utils._pytree
+    .torch.quasirandom | quasirandom
+    .torch.scripts | jit
+    .torch.shown | _tensor_str
+    .torch.special | special
+    .torch.spectra | fft
+    .torch.testing | testing testing._internal testing._internal.common_utils
+    .torch.types | nn.common_types types
+    .torch.version | torch_version version
+    .torch.weak | utils.weak
+    .torch.windows | signal signal.windows
+    typing | jit.annotations
+""") | {"": ".torch.top"}
 
-# a module of PyTorch: the module of this library that has its names
-HOMES = {
-    "_tensor": "",
-    "cpu.amp": "amp",
-    "cuda.random": "cuda",
-    "distributed.distributed_c10d": "distributed",
-    "functional": "",
-    "nn.modules.module": "nn.module",
-    "nn.modules.rnn": "nn.modules.rnn",
-    "nn.utils.clip_grad": "nn.utils",
-    "nn.utils.convert_parameters": "nn.utils",
-    "nn.utils.stateless": "func",
-    "optim.adadelta": "optim",
-    "optim.adagrad": "optim",
-    "optim.adamax": "optim",
-    "optim.adamw": "optim",
-    "optim.asgd": "optim",
-    "optim.nadam": "optim",
-    "optim.radam": "optim",
-    "optim.rmsprop": "optim",
-    "optim.rprop": "optim",
-    "optim.sparse_adam": "optim",
-    "special": "",
-    "tensor": "",
-    "torchvision.datasets.cifar": "datasets",
-    "torchvision.datasets.mnist": "datasets",
-    "torchvision.datasets.vision": "datasets.folder",
-    "torchvision.transforms.transforms": "transforms",
-    "utils.data._utils": "data.collate",
-    "utils.data._utils.collate": "data.collate",
-    "utils.data._utils.worker": "data.workers",
-    "utils.tensorboard.summary": "pytorch_names.event_files",
-    "utils.tensorboard.writer": "pytorch_names.tensorboard",
-    "xpu": "cuda",
-    "xpu.amp": "amp",
-} | unused.HOMES
+# names that no such module has: `name=another` for one that is called otherwise here; rows with a name in
+# place of a module alone have it for all
+_ASKED = "{has_torch_function has_torch_function_unary has_torch_function_variadic}"
+_SHARDS = "{Partial Placement Replicate Shard}"
+_BITS = " ".join(f"{sign}int{n}" for sign in ("", "u") for n in range(1, 8))
+_NO = """
+    _C._are_functorch_transforms_active _C._is_tracing _nnpack_available _utils.is_compiling
+    amp.is_autocast_available
+    autograd.{_profiler_enabled _is_kineto_stopped kineto_available is_view_replay_enabled}
+    backends.cuda.{can_use_cudnn_attention can_use_efficient_attention can_use_flash_attention
+    is_ck_sdpa_available is_flash_attention_available} backends.mps.{is_macos13_or_newer is_macos_or_newer}
+    compiler._is_non_strict_tracing cpu.{_is_amx_fp16_supported _is_amx_tile_supported _is_avx2_supported
+    _is_avx512_bf16_supported _is_avx512_supported _is_vnni_supported}
+    cuda.{_check_bf16_tensor_supported _is_compiled _is_in_bad_fork can_device_access_peer
+    is_current_stream_capturing is_tf32_supported} cudnn_is_acceptable
+    distributed.{_is_spmd_types_available is_xccl_available rpc.is_available}
+    distributed.distributed_c10d.is_xccl_available is_anomaly_check_nan_enabled is_autocast_cache_enabled
+    is_autocast_cpu_enabled is_autocast_enabled is_autocast_ipu_enabled is_autocast_xla_enabled
+    is_deterministic_algorithms_warn_only_enabled is_distributed is_vulkan_available is_warn_always_enabled
+    jit.onednn_fusion_enabled mps._is_in_bad_fork nn.modules.activation._is_make_fx_tracing
+    nn.parallel.replicate.{_is_jit_enabled _is_script_method _is_script_module} onnx.is_in_onnx_export
+    profiler.kineto_available serialization._is_torchscript_zip
+    utils._foreach_utils.{_device_has_foreach_support _has_foreach_support} utils.checkpoint._is_compiling
+    xpu.{_is_compiled _is_in_bad_fork can_device_access_peer is_current_stream_capturing is_tf32_supported}
+"""
+_NOTHING = """
+    _C.{_get_accelerator _get_tracing_state _jit_set_bailout_depth _jit_set_num_profiled_runs
+    _jit_set_profiling_executor _jit_set_profiling_mode _jit_set_texpr_fuser_enabled _log_api_usage_metadata
+    _log_api_usage_once} _dynamo.{mark_dynamic mark_static mark_static_address mark_unbacked
+    maybe_mark_dynamic} autocast_decrement_nesting autocast_increment_nesting clear_autocast_cache
+    jit.enable_onednn_fusion set_autocast_cache_enabled set_autocast_cpu_dtype set_autocast_cpu_enabled
+    set_autocast_dtype set_autocast_enabled set_autocast_gpu_dtype set_warn_always
+    fx._pytree.register_pytree_flatten_spec fx.experimental.proxy_tensor.get_proxy_mode
+    onnx.register_custom_op_symbolic set_num_interop_threads utils.checkpoint.set_device_states
+"""
+_OTHERS = table(f"""
+    . | _C.TensorBase=Tensor _C._TensorBase=Tensor DeviceObjType=device cpu.autocast is_conj=is_complex
+        is_neg=is_complex sparse.addmm sparse.mm=matmul sparse.sum special.expit=sigmoid
+        special.gammaln=lgamma special.psi=digamma
+    .autograd.check conj | conj conj_physical real resolve_conj resolve_neg
+    .autograd.context | autograd.function.FunctionCtx=Context
+    .autograd.storage | TypedStorage UntypedStorage storage.{{TypedStorage UntypedStorage}}
+    .compile.api | compile
+    .data.loader | utils.data.dataloader.{{_BaseDataLoaderIter _DatasetKind}}
+    .data.loader _BaseDataLoaderIter |
+        utils.data.dataloader.{{_MultiProcessingDataLoaderIter _SingleProcessDataLoaderIter}}
+    .data.workers | utils.data._utils.worker._generate_state
+    .distributions.gamma | _sample_dirichlet=sample_dirichlet _standard_gamma=standard_gamma
+    .func.call | nn.utils.stateless._reparametrize_module=reparametrized
+    .func.stacks | func.stack_module_state=state_of
+    .linalg | _C._LinAlgError=LinAlgError
+    .nn | nn.modules.linear.NonDynamicallyQuantizableLinear=Linear
+    .nn LocalResponseNorm | nn.CrossMapLRN2d nn.modules.normalization.CrossMapLRN2d
+    .nn.attention | nn.functional.multi_head_attention_forward
+    .nn.init | nn.init.{{_calculate_correct_fan=fan _calculate_fan_in_and_fan_out=fans
+        _no_grad_fill_=constant_ _no_grad_normal_=normal_ _no_grad_trunc_normal_=trunc_normal_
+        _no_grad_uniform_=uniform_ _no_grad_zero_=zeros_}}
+    .nn.lazy | nn.modules.lazy.LazyModuleMixin=_Lazy
+    .nn.parameter | nn.UninitializedParameter nn.parameter.is_lazy
+    .nn.state | nn.modules.module.{{_EXTRA_STATE_KEY_SUFFIX=EXTRA _IncompatibleKeys=LoadResult}}
+    .optim.lr_scheduler | optim.lr_scheduler._LRScheduler=LRScheduler
+    .torch.amp | GradScaler
+    .torch.bases | nn.RNNBase nn.RNNCellBase
+    .torch.buffers | empty empty_permuted empty_strided frombuffer is_inference
+    .torch.compiler | jit.TracerWarning
+    .torch.compiler mark | _decomp.register_decomposition _dynamo.substitute_in_graph _logging.set_logs
+        fx._compatibility.compatibility onnx.symbolic_helper.parse_args
+    .torch.cuda | Event Stream
+    .torch.cuda OutOfMemoryError | AcceleratorError OutOfMemoryError cuda.AcceleratorError
+    .torch.dispatch | _C._disabled_torch_function_impl=silent
+    .torch.event_files | utils.tensorboard.summary.hparams=settings
+    .torch.files | save serialization.save
+    .torch.former | _convert_indices_from_coo_to_csr=row_starts _segment_reduce=segment_reduce
+        distributions.multivariate_normal._precision_to_scale_tril=scale_tril
+        distributions.transforms._clipped_sigmoid=clipped_sigmoid linalg.eig linalg.eigvals
+        nn.utils.init.skip_init nn.utils.skip_init pca_lowrank segment_reduce svd svd_lowrank
+    .torch.futures | Future _C.Future
+    .torch.inner | autograd.gradcheck autograd.gradcheck.gradcheck nn._reduction.legacy_get_string=reduction
+        nn.functional.{{softmin upsample upsample_bilinear upsample_nearest}}
+        utils.data._utils.collate.np_str_obj_array_pattern=TEXTS
+    .torch.jit ignore | amp.{{custom_bwd custom_fwd autocast_mode.custom_bwd autocast_mode.custom_fwd}}
+    .torch.jit script | _dynamo.{{forbid_in_graph nonstrict_trace}}
+        _jit_internal.{{_copy_to_script_wrapper _overload _overload_method}}
+        distributed.rpc.api._require_initialized jit.{{_overload _overload_method _script_if_tracing
+        annotations.ignore freeze interface optimize_for_inference script_if_tracing}}
+        utils._config_module.install_config_module
+    .torch.machine | _C._nn._parse_to=parse_to amp.grad_scaler.OptState
+        cuda.amp.common.amp_definitely_not_available=is_available get_num_interop_threads=device_count
+        utils.checkpoint.get_device_states=device_states
+    .torch.machine autocast_dtype | get_autocast_cpu_dtype get_autocast_dtype get_autocast_gpu_dtype
+    .torch.machine is_hooked | {_NO}
+    .torch.machine log_usage | {_NOTHING}
+    .torch.operators | _C.DispatchKey _C.DispatchKeySet ops
+    .torch.operators exclude | _C.{{_AutoDispatchBelowADInplaceOrView _AutoDispatchBelowAutograd
+        _ExcludeDispatchKeyGuard}}
+    .torch.optimizers | optim.SparseAdam optim.sparse_adam.SparseAdam
+        utils._foreach_utils._group_tensors_by_device_and_dtype=by_dtype
+    .torch.overrides | _C.{{DisableTorchFunction DisableTorchFunctionSubclass
+        _has_torch_function=has_torch_function _has_torch_function_unary=has_torch_function_unary
+        _has_torch_function_variadic=has_torch_function_variadic _is_torch_function_enabled=is_enabled
+        _len_torch_function_stack=len_modes}}
+        _tensor.{_ASKED} autograd.{_ASKED} functional.{_ASKED} nn.functional.{_ASKED}
+    .torch.pairs | angle complex=complex_of imag is_tensor polar view_as_complex view_as_real
+    .torch.positions | sparse_coo_tensor
+    .torch.processes | distributed.tensor.{_SHARDS} distributed.tensor.placement_types.{_SHARDS}
+        distributed._tensor.{_SHARDS}
+    .torch.scripts | nn.utils.parametrize.cached=optimized_execution
+    .torch.spectra | istft stft
+    .torch.top | onnx.operators.shape_as_tensor=_shape_as_tensor
+    .torch.types | {_BITS}
+    .torch.version | __version__
+    .torch.volumes | conv3d nn.Conv3d nn.functional.conv3d nn.functional.max_pool3d
+        nn.modules.Conv3d nn.modules.conv.Conv3d
+    .torch.windows | bartlett_window blackman_window hamming_window hann_window kaiser_window
+    builtins | _C._TensorMeta=type _dynamo.list_backends=list layout=str memory_format=str
+    builtins bool | fx.experimental.symbolic_shapes.{{guard_or_false guard_or_true statically_known_true}}
+    pickle | serialization.DEFAULT_PROTOCOL
+    typing | jit.Final jit.annotate=cast jit.annotations.{{BroadcastingList2=List BroadcastingList3=List}}
+    typing Any | serialization.MAP_LOCATION utils.data.dataloader._collate_fn_t
+""")
 
-# a name of PyTorch: where it is in this library
-OTHERS = {
-    "angle": "ranvier.torch.pairs.angle",
-    "complex": "ranvier.torch.pairs.complex_of",
-    "imag": "ranvier.torch.pairs.imag",
-    "istft": "ranvier.torch.spectra.istft",
-    "polar": "ranvier.torch.pairs.polar",
-    "stft": "ranvier.torch.spectra.stft",
-    "view_as_complex": "ranvier.torch.pairs.view_as_complex",
-    "view_as_real": "ranvier.torch.pairs.view_as_real",
-    "DeviceObjType": "ranvier.device",
-    "Event": "ranvier.cuda.Event",
-    "Future": "ranvier.torch.futures.Future",
-    "bartlett_window": "ranvier.torch.windows.bartlett_window",
-    "blackman_window": "ranvier.torch.windows.blackman_window",
-    "hamming_window": "ranvier.torch.windows.hamming_window",
-    "hann_window": "ranvier.torch.windows.hann_window",
-    "kaiser_window": "ranvier.torch.windows.kaiser_window",
-    "Stream": "ranvier.cuda.Stream",
-    "TypedStorage": "ranvier.autograd.storage.TypedStorage",
-    "UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
-    "_C.Future": "ranvier.torch.futures.Future",
-    "_C.DispatchKey": "ranvier.torch.operators.DispatchKey",
-    "_C.DispatchKeySet": "ranvier.torch.operators.DispatchKeySet",
-    "_C._AutoDispatchBelowADInplaceOrView": "ranvier.torch.operators.exclude",
-    "_C._AutoDispatchBelowAutograd": "ranvier.torch.operators.exclude",
-    "_C._ExcludeDispatchKeyGuard": "ranvier.torch.operators.exclude",
-    "_C._LinAlgError": "ranvier.linalg.LinAlgError",
-    "_C.DisableTorchFunction": "ranvier.torch.overrides.DisableTorchFunction",
-    "_C.DisableTorchFunctionSubclass": "ranvier.torch.overrides.DisableTorchFunctionSubclass",
-    "_C.TensorBase": "ranvier.Tensor",
-    "_C._TensorBase": "ranvier.Tensor",
-    "_C._TensorMeta": "builtins.type",
-    "_C._disabled_torch_function_impl": "ranvier.torch.dispatch.silent",
-    "_C._is_torch_function_enabled": "ranvier.torch.overrides.is_enabled",
-    "_C._len_torch_function_stack": "ranvier.torch.overrides.len_modes",
-    "_C._has_torch_function": "ranvier.torch.overrides.has_torch_function",
-    "_C._has_torch_function_unary": "ranvier.torch.overrides.has_torch_function_unary",
-    "_C._has_torch_function_variadic": "ranvier.torch.overrides.has_torch_function_variadic",
-    "_C._nn._parse_to": "ranvier.torch.conversion.parse_to",
-    "__version__": "ranvier.torch.version.__version__",
-    "amp.grad_scaler.OptState": "ranvier.torch.machine.OptState",
-    "_convert_indices_from_coo_to_csr": "ranvier.torch.former.row_starts",
-    "_segment_reduce": "ranvier.torch.former.segment_reduce",
-    "_shape_as_tensor": "ranvier.torch.machine.shape_as_tensor",
-    "segment_reduce": "ranvier.torch.former.segment_reduce",
-    "_sample_dirichlet": "ranvier.distributions.gamma.sample_dirichlet",
-    "_standard_gamma": "ranvier.distributions.gamma.standard_gamma",
-    "autograd.gradcheck": "ranvier.torch.inner.gradcheck",
-    "autograd.gradcheck.gradcheck": "ranvier.torch.inner.gradcheck",
-    "autograd.function.FunctionCtx": "ranvier.autograd.context.Context",
-    "conj": "ranvier.autograd.check.conj",
-    "conj_physical": "ranvier.autograd.check.conj",
-    "compile": "ranvier.compile.api.compile",
-    "cpu.autocast": "ranvier.autocast",
-    "cuda.amp.common.amp_definitely_not_available": "ranvier.torch.machine.is_available",
-    "distributions.multivariate_normal._precision_to_scale_tril": "ranvier.torch.former.scale_tril",
-    "distributions.transforms._clipped_sigmoid": "ranvier.torch.former.clipped_sigmoid",
-    "empty": "ranvier.torch.buffers.empty",
-    "empty_permuted": "ranvier.torch.buffers.empty_permuted",
-    "empty_strided": "ranvier.torch.buffers.empty_strided",
-    "frombuffer": "ranvier.torch.buffers.frombuffer",
-    "func.stack_module_state": "ranvier.func.stacks.state_of",
-    "get_autocast_dtype": "ranvier.torch.machine.autocast_dtype",
-    "get_num_interop_threads": "ranvier.torch.machine.device_count",
-    "hub.HASH_REGEX": "ranvier.torch.machine.HASH",
-    "hub._get_torch_home": "ranvier.torch.machine.home",
-    "hub.get_dir": "ranvier.torch.machine.get_dir",
-    "hub.set_dir": "ranvier.torch.machine.set_dir",
-    "hub.tqdm": "ranvier.torch.machine.tqdm",
-    "hub.urlparse": "urllib.parse.urlparse",
-    "is_conj": "ranvier.is_complex",
-    "is_inference": "ranvier.torch.buffers.is_inference",
-    "is_neg": "ranvier.is_complex",
-    "is_tensor": "ranvier.torch.pairs.is_tensor",
-    "jit.Final": "typing.Final",
-    "jit.annotate": "typing.cast",
-    "jit.TracerWarning": "ranvier.torch.compiler.TracerWarning",
-    "jit._script_if_tracing": "ranvier.jit.script",
-    "jit.annotations.BroadcastingList2": "typing.List",
-    "jit.annotations.BroadcastingList3": "typing.List",
-    "layout": "builtins.str",
-    "memory_format": "builtins.str",
-    "linalg.eig": "ranvier.torch.former.eig",
-    "linalg.eigvals": "ranvier.torch.former.eigvals",
-    "nn.RNNBase": "ranvier.nn.recurrent.RNNBase",
-    "conv3d": "ranvier.torch.volumes.conv3d",
-    "nn.Conv3d": "ranvier.torch.volumes.Conv3d",
-    "nn.functional.conv3d": "ranvier.torch.volumes.conv3d",
-    "nn.functional.max_pool3d": "ranvier.torch.volumes.max_pool3d",
-    "nn.modules.Conv3d": "ranvier.torch.volumes.Conv3d",
-    "nn.modules.conv.Conv3d": "ranvier.torch.volumes.Conv3d",
-    "nn.UninitializedParameter": "ranvier.nn.parameter.UninitializedParameter",
-    "nn.CrossMapLRN2d": "ranvier.nn.LocalResponseNorm",
-    "nn.RNNCellBase": "ranvier.pytorch_names.bases.RNNCellBase",
-    "nn._reduction.legacy_get_string": "ranvier.torch.groups.reduction",
-    "nn.functional.multi_head_attention_forward": "ranvier.nn.attention.multi_head_attention_forward",
-    "nn.init._calculate_correct_fan": "ranvier.nn.init.fan",
-    "nn.init._calculate_fan_in_and_fan_out": "ranvier.nn.init.fans",
-    "nn.init._no_grad_fill_": "ranvier.nn.init.constant_",
-    "nn.init._no_grad_normal_": "ranvier.nn.init.normal_",
-    "nn.init._no_grad_trunc_normal_": "ranvier.nn.init.trunc_normal_",
-    "nn.init._no_grad_uniform_": "ranvier.nn.init.uniform_",
-    "nn.init._no_grad_zero_": "ranvier.nn.init.zeros_",
-    "nn.modules.RNNBase": "ranvier.nn.recurrent.RNNBase",
-    "nn.modules.lazy.LazyModuleMixin": "ranvier.nn.lazy._Lazy",
-    "nn.modules.linear.NonDynamicallyQuantizableLinear": "ranvier.nn.Linear",
-    "nn.modules.module._EXTRA_STATE_KEY_SUFFIX": "ranvier.nn.state.EXTRA",
-    "nn.modules.module._IncompatibleKeys": "ranvier.nn.state.LoadResult",
-    "nn.modules.normalization.CrossMapLRN2d": "ranvier.nn.LocalResponseNorm",
-    "nn.modules.utils._list_with_default": "ranvier.torch.inner._list_with_default",
-    "nn.modules.utils._reverse_repeat_tuple": "ranvier.torch.inner._reverse_repeat_tuple",
-    "nn.modules.rnn.RNNBase": "ranvier.nn.recurrent.RNNBase",
-    "nn.modules.rnn.RNNCellBase": "ranvier.pytorch_names.bases.RNNCellBase",
-    "nn.parameter.is_lazy": "ranvier.nn.parameter.is_lazy",
-    "nn.utils.init.skip_init": "ranvier.torch.former.skip_init",
-    "nn.utils.skip_init": "ranvier.torch.former.skip_init",
-    "nn.utils.stateless._reparametrize_module": "ranvier.func.call.reparametrized",
-    "onnx.operators.shape_as_tensor": "ranvier.torch.machine.shape_as_tensor",
-    "onnx.register_custom_op_symbolic": "ranvier.torch.machine.log_usage",
-    "onnx.symbolic_helper.parse_args": "ranvier.torch.machine.decorator",
-    "ops": "ranvier.torch.operators.ops",
-    "optim.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
-    "optim.sparse_adam.SparseAdam": "ranvier.torch.sparse_adam.SparseAdam",
-    "optim.lr_scheduler._LRScheduler": "ranvier.optim.lr_scheduler.LRScheduler",
-    "real": "ranvier.autograd.check.conj",
-    "resolve_conj": "ranvier.autograd.check.conj",
-    "resolve_neg": "ranvier.autograd.check.conj",
-    "save": "ranvier.torch.files.save",
-    "serialization.DEFAULT_PROTOCOL": "pickle.DEFAULT_PROTOCOL",
-    "serialization.MAP_LOCATION": "typing.Any",
-    "serialization.save": "ranvier.torch.files.save",
-    "sparse.addmm": "ranvier.addmm",
-    "sparse.mm": "ranvier.matmul",
-    "sparse.sum": "ranvier.sum",
-    "sparse_coo_tensor": "ranvier.torch.positions.sparse_coo_tensor",
-    "special.expit": "ranvier.sigmoid",
-    "special.gammaln": "ranvier.lgamma",
-    "special.psi": "ranvier.digamma",
-    "storage.TypedStorage": "ranvier.autograd.storage.TypedStorage",
-    "storage.UntypedStorage": "ranvier.autograd.storage.UntypedStorage",
-    "svd": "ranvier.torch.former.svd",
-    "svd_lowrank": "ranvier.torch.former.svd_lowrank",
-    "utils._foreach_utils._group_tensors_by_device_and_dtype": "ranvier.torch.groups.by_dtype",
-    "utils.checkpoint.get_device_states": "ranvier.torch.machine.device_states",
-    "utils.data._utils.collate.np_str_obj_array_pattern": "ranvier.torch.groups.TEXTS",
-    "utils.data._utils.worker._generate_state": "ranvier.data.workers._generate_state",
-    "utils.data.dataloader._BaseDataLoaderIter": "ranvier.data.loader._BaseDataLoaderIter",
-    "utils.data.dataloader._DatasetKind": "ranvier.data.loader._DatasetKind",
-    "utils.data.dataloader._MultiProcessingDataLoaderIter": "ranvier.data.loader._BaseDataLoaderIter",
-    "utils.data.dataloader._SingleProcessDataLoaderIter": "ranvier.data.loader._BaseDataLoaderIter",
-    "utils.data.dataloader._collate_fn_t": "typing.Any",
-    "utils.model_zoo.tqdm": "ranvier.torch.machine.tqdm",
-    "utils.tensorboard.summary.hparams": "ranvier.pytorch_names.event_files.settings",
-} | unused.OTHERS
 
-_BITS = (f"{sign}int{n}" for sign in ("", "u") for n in range(1, 8))
-OTHERS |= {name: f"ranvier.torch.types.{name}" for name in _BITS}
+def _of(row: tuple[str, str]) -> tuple[str, tuple[str, str]]:
+    """A name, and its module and name here."""
+    (path, _, other), (home, _, whole) = row[0].partition("="), row[1].partition(" ")
+    return path, (home, other or whole or path.rpartition(".")[2])
+
+
+OTHERS = dict(map(_of, _OTHERS.items()))
 
 # methods of Tensor that are functions of PyTorch, too, as are all whose names end with _
 FUNCTIONS = frozenset({"adjoint", "detach", "get_device", "is_same_size", "is_signed"})
 
-# modules whose `__dict__` libraries go through: it has all names at once
+# modules whose `__dict__` libraries go through: it has all names at once, or those of a module here
 _WHOLE = """
     torch.distributions torch.nn.init torch.optim torch.optim.lr_scheduler torchvision.datasets
     torchvision.models torchvision.transforms
 """
 WHOLE = dict.fromkeys(_WHOLE.split(), "") | {"torch.nn.modules.activation": "ranvier.nn.activation"}
 
-# methods of Tensor that files of this satellite have
-METHODS = {
-    "ranvier.torch.methods": """
-        addbmm addbmm_ addmv addmv_ addr addr_ adjoint as_strided_scatter conj_physical_ const_data_ptr
-        diagflat diagonal_scatter dim_order dsplit eq_ float_power float_power_ frexp gcd gcd_ ge_ gt_
-        hardshrink heaviside_ hsplit index_reduce index_reduce_ is_neg is_nonzero is_set_to isreal lcm
+# methods of Tensor that files of this package have
+METHODS = table("""
+    ranvier.torch.methods | addbmm addbmm_ addmv addmv_ addr addr_ adjoint as_strided_scatter conj_physical_
+        const_data_ptr diagflat diagonal_scatter dim_order dsplit eq_ float_power float_power_ frexp gcd gcd_
+        ge_ gt_ hardshrink heaviside_ hsplit index_reduce index_reduce_ is_neg is_nonzero is_set_to isreal lcm
         lcm_ le_ logaddexp2 lt_ msort narrow_copy ne_ new_empty_strided nonzero_static prelu record_stream
         select_scatter slice_scatter split_with_sizes sum_to_size swapdims_ unsafe_chunk unsafe_split
         unsafe_split_with_sizes vdot vsplit
-    """,
-    "ranvier.torch.pairs": "angle cdouble cfloat",
-    "ranvier.torch.positions": "to_sparse to_sparse_coo",
-    "ranvier.torch.spectra": "stft",
-}
+    ranvier.torch.pairs | angle cdouble cfloat
+    ranvier.torch.positions | to_sparse to_sparse_coo
+    ranvier.torch.spectra | stft
+""")
 
 # methods of Tensor that may not be here: an access names this library
 LACKING = """
@@ -306,94 +277,3 @@ LACKING = """
     sspaddmm storage_type svd to_mkldnn to_padded_tensor to_sparse_bsc to_sparse_bsr to_sparse_csc
     to_sparse_csr xpu
 """
-
-# what stays out, and why, with all names below it
-FLAT = "images have two dimensions"
-_DENSE = "all tensors are dense"
-_GPU = "there is no GPU"
-_GRAPHS = "there are no graphs of modules"
-_FX = """
-    _compatibility _pytree annotate config experimental immutable_collections operator_schemas passes
-    subgraph_rewriter tensor_type traceback Transformer CodeGen ProxyableClassMeta replace_pattern
-"""
-_DATA = "ImageFolder reads folders of images"
-OUT = {
-    "PyTorchFileReader": "torch.load reads files",
-    "ScriptFunction": "there is no TorchScript",
-    "ScriptModule": "there is no TorchScript",
-    "SymBool": _GRAPHS,
-    "SymFloat": _GRAPHS,
-    "SymInt": _GRAPHS,
-    "_C": "there is no C++ of PyTorch",
-    "_dynamo": "rv.compile captures steps without it",
-    "_inductor": "rv.compile captures steps without it",
-    "_subclasses": "no operation looks for __torch_dispatch__",
-    "ao": "ranvier.export predicts in int8",
-    "autograd.profiler": "cProfile measures the Python code",
-    "backends.quantized": "ranvier.export predicts in int8",
-    "classes": "operators are those of torch",
-    "conv_transpose3d": FLAT,
-    "cuda.CUDAGraph": _GPU,
-    "cuda.CUDAPluggableAllocator": _GPU,
-    "cuda.ExternalStream": _GPU,
-    "cuda.MemPool": _GPU,
-    "cuda.StreamContext": _GPU,
-    "cuda.graph": _GPU,
-    "cuda.graphs": _GPU,
-    "distributed.algorithms": "all ranks make as many steps",
-    "distributed.elastic": "mpirun starts the processes",
-    "distributed.nn": "torch.distributed's calls have no gradients",
-    "distributed.rpc": "processes exchange tensors with torch.distributed only",
-    "export": "there are no graphs of modules; see ranvier.export and ranvier.onnx",
-    **{f"fx.{name}": _GRAPHS for name in _FX.split()},
-    "hub.download_url_to_file": "nothing is downloaded here",
-    "jit.ScriptFunction": "there is no TorchScript",
-    "jit.TracingCheckError": "torch.jit.trace stays out",
-    "jit._get_trace_graph": "torch.jit.trace stays out",
-    "jit.freeze": "torch.jit.script gives the module itself",
-    "library.opcheck": "autograd.gradcheck tests gradients",
-    "library.wrap_triton": "there is no GPU",
-    "nested": _DENSE,
-    "nn.attention.flex_attention": "masks are tensors: nn.functional.scaled_dot_product_attention",
-    "nn.parallel.scatter_gather.scatter": "there is one device",
-    "nn.UninitializedBuffer": "Module.register_buffer makes a buffer",
-    "nn.parameter.UninitializedBuffer": "Module.register_buffer makes a buffer",
-    "nn.parameter.UninitializedTensorMixin": "Module.register_buffer makes a buffer",
-    "nn.quantized": "ranvier.export predicts in int8",
-    "nn.utils._per_sample_grad": "func.vmap of func.grad gives the gradients of samples",
-    "nn.utils.fusion": "ranvier.export joins layers",
-    "nn.utils.parametrizations.orthogonal": "nn.init.orthogonal_ sets weights; none is kept orthogonal",
-    "onnx.TensorProtoDataType": "ranvier.onnx writes files",
-    "onnx.symbolic_helper": "ranvier.onnx writes files",
-    "onnx.symbolic_opset11": "ranvier.onnx writes files",
-    "ops.aten": "operators are functions of torch",
-    "package": "ranvier.save writes models",
-    "profiler": "cProfile measures the Python code",
-    "quantization": "ranvier.export predicts in int8",
-    "sparse": "all tensors are dense",
-    "sparse_bsc": _DENSE,
-    "sparse_bsc_tensor": _DENSE,
-    "sparse_bsr": _DENSE,
-    "sparse_bsr_tensor": _DENSE,
-    "sparse_compressed_tensor": _DENSE,
-    "sparse_coo": _DENSE,
-    "sparse_csc": _DENSE,
-    "sparse_csc_tensor": _DENSE,
-    "sparse_csr": _DENSE,
-    "sparse_csr_tensor": _DENSE,
-    "torchvision.datasets.INaturalist": _DATA,
-    "torchvision.datasets.ImageNet": _DATA,
-    "torchvision.datasets.KMNIST": _DATA,
-    "torchvision.datasets.Places365": _DATA,
-    "torchvision.datasets.QMNIST": _DATA,
-    "torchvision.io": "PIL and datasets read images; see torchvision.transforms",
-    "torchvision.models.detection": "models give classes of images",
-    "torchvision.models.feature_extraction": _GRAPHS,
-    "torchvision.ops": "there are no boxes in images",
-    "torchvision.transforms.v2": "transforms are torchvision.transforms's",
-    "torchvision.tv_tensors": "images are tensors",
-    "utils._python_dispatch": "no operation looks for __torch_dispatch__",
-    "utils.benchmark": "Python's timeit measures",
-    "utils.cpp_extension": "there is no C++ of PyTorch",
-    "utils.data.datapipes": "data sets are torch.utils.data's",
-} | unused.OUT

@@ -12,7 +12,7 @@ import ranvier._core as _core
 from ranvier import nn
 from ranvier.torch.files.modules import WrappedHook
 from ranvier.torch.files.values import KNOWN, Known
-from ranvier.torch.finder import _homes, _is_installed, _value
+from ranvier.torch.finder import homes_of, is_installed, value_of
 
 # the file of torch.nn.modules that has a layer, by its name: the first row that fits
 _FILES = {
@@ -82,7 +82,7 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
     if path in CLASSES:
         return CLASSES[path]
     root = module.partition(".")[0]
-    if root not in ("torch", "torchvision") or _is_installed(root):
+    if root not in ("torch", "torchvision") or is_installed(root):
         return otherwise(module, name)
     if path in KNOWN:
         value = KNOWN[path]
@@ -101,10 +101,10 @@ def find_class(module: str, name: str, otherwise: Callable[[str, str], Any]) -> 
 def _here(path: str, name: str) -> Any:
     """What this library has for a name in a module of PyTorch, or in one around it; None for nothing."""
     root, _, inner = path.replace("torch._C._nn", "torch.nn.functional").partition(".")
-    homes: list[ModuleType] = _homes(root, inner)
+    homes: list[ModuleType] = homes_of(root, inner)
     try:
         if homes:
-            return _value(root, inner, name, homes)
+            return value_of(root, inner, name, homes)
     except AttributeError:
         pass
     outer = inner.rpartition(".")[0]

@@ -1,19 +1,16 @@
-"""The functions of torch.cuda that programs call before they choose the CPU."""
+"""torch.cuda, mps, xpu and accelerator: there is no such device, and programs choose the CPU."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
-
-from ranvier.pytorch_names import amp as amp
 
 
 def is_available() -> bool:
     """False: this library computes on the CPU.
 
     >>> import ranvier as rv
-    >>> rv.cuda.is_available()
-    False
+    >>> rv.cuda.is_available(), rv.accelerator.current_accelerator(), rv.mps.device_count()
+    (False, None, 0)
     """
     return False
 
@@ -25,12 +22,15 @@ def device_count() -> int:
     return 0
 
 
+def current_accelerator(check_available: bool = False) -> None:
+    return None
+
+
 def manual_seed(seed: int) -> None:
     """Does nothing; :func:`ranvier.manual_seed` seeds all random numbers."""
 
 
 manual_seed_all = manual_seed
-random = sys.modules[__name__]  # PyTorch's torch.cuda.random has names of this module
 
 
 def seed() -> None:
@@ -89,11 +89,8 @@ def _refused(name: str) -> Any:
 _NAMES = """
     BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor
     Event Stream current_device current_stream device get_device_capability get_device_name
-    get_device_properties get_rng_state initial_seed memory_summary set_device set_rng_state stream
+    get_device_properties get_rng_state initial_seed memory_summary set_device set_device_index
+    set_rng_state stream
 """
 for _name in _NAMES.split():
     globals()[_name] = _refused(_name)
-
-
-def __getattr__(name: str) -> Any:
-    raise AttributeError(f"module 'ranvier.cuda' has no attribute {name!r}")

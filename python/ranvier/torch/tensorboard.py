@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier import Tensor
-from ranvier.pytorch_names import event_files as events
+from ranvier.torch import event_files as events
 
 __all__ = ["SummaryWriter"]
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from ranvier import nn
@@ -169,3 +170,29 @@ class RNNCellBase(recurrent_cell.RNNCellBase, metaclass=ABCMeta):
 
 for _kind in (nn.RNNCell, nn.LSTMCell, nn.GRUCell):
     RNNCellBase.register(_kind)
+
+
+# --- of nn.modules.utils
+def _ntuple(count: int, name: str = "parse") -> Any:
+    """A number as a tuple of `count` equal ones; tuples and lists as they are."""
+
+    def sizes(value: Any) -> tuple[Any, ...]:
+        return tuple(value) if isinstance(value, Iterable) else (value,) * count
+
+    return sizes
+
+
+_single, _pair, _triple, _quadruple = map(_ntuple, (1, 2, 3, 4))
+
+
+def _reverse_repeat_tuple(t: Sequence[Any], n: int) -> tuple[Any, ...]:
+    return tuple(x for x in reversed(t) for _ in range(n))
+
+
+def _list_with_default(out_size: Any, defaults: Sequence[int]) -> Any:
+    if isinstance(out_size, int):
+        return out_size
+    if len(defaults) <= len(out_size):
+        raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
+    last = defaults[-len(out_size) :]
+    return [d if size is None else size for size, d in zip(out_size, last, strict=False)]

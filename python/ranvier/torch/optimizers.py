@@ -1,0 +1,164 @@
+"""What optimizers of other libraries take from torch.optim.optimizer; torch._foreach_*; SparseAdam."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import ranvier as rv
+from ranvier import Tensor
+from ranvier.optim import Optimizer
+
+ParamsT, StateDict = Any, dict
+_params_doc = _maximize_doc = _foreach_doc = _fused_doc = _capturable_doc = _differentiable_doc = ""
+
+
+def _default_to_fused_or_foreach(
+    params: Any, differentiable: bool, use_fused: bool = False
+) -> tuple[bool, bool]:
+    """(False, False): as PyTorch for parameters of the CPU."""
+    return False, False
+
+
+def _use_grad_for_differentiable(func: Callable[..., Any]) -> Callable[..., Any]:
+    """A step without gradients, unless the optimizer's setting `differentiable` is True."""
+
+    @functools.wraps(func)
+    def step(self: Any, *args: Any, **settings: Any) -> Any:
+        with rv.set_grad_enabled(bool(self.defaults.get("differentiable", False))):
+            return func(self, *args, **settings)
+
+    return step
+
+
+def _get_value(x: Any) -> Any:
+    return x.item() if isinstance(x, Tensor) else x
+
+
+_to_scalar = _get_value
+
+
+def _stack_if_compiling(x: Any) -> Any:
+    return x
+
+
+def _dispatch_sqrt(x: Any) -> Any:
+    return x.sqrt() if isinstance(x, Tensor) else math.sqrt(x)
+
+
+def _get_scalar_dtype(is_fused: bool | None = None) -> Any:
+    return rv.float32 if is_fused else rv.get_default_dtype()
+
+
+def _get_capturable_supported_devices(supports_xla: bool = True) -> list[str]:
+    return []
+
+
+def _disable_dynamo_if_unsupported(single_tensor_fn: Any = None) -> Callable[..., Any]:
+    return lambda func: func
+
+
+def _view_as_real(params: Any, *state_and_grads: Any) -> None:
+    """Does nothing: there are no complex numbers."""
+
+
+def foreach(name: str) -> Callable[..., Any]:
+    """``torch._foreach_add`` and all others: a method of Tensor for each tensor of a list; further lists go
+    along with it. One that changes its tensors gives None.
+
+    >>> import ranvier as rv
+    >>> foreach("_foreach_add")([rv.ones(1), rv.ones(2)], [1.0, 2.0])
+    [tensor([2.]), tensor([3., 3.])]
+    """
+    plain = name.removeprefix("_foreach_")
+    method = getattr(Tensor, plain, None) or _in_place(getattr(Tensor, plain.removesuffix("_")))
+    if plain.rstrip("_") in ("addcdiv", "addcmul"):  # the last argument may be a factor
+        method = partial(_with_factor, method)
+
+    def call(tensors: Any, *others: Any, **settings: Any) -> Any:
+        if plain == "norm" and "ord" in settings:
+            settings["p"] = settings.pop("ord")
+        rows = [other if isinstance(other, (list, tuple)) else [other] * len(tensors) for other in others]
+        results = [method(x, *row, **settings) for x, *row in zip(tensors, *rows, strict=True)]
+        return None if name.endswith("_") else results
+
+    return call
+
+
+def _in_place(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, *others, **settings: x.copy_(method(x, *others, **settings))
+
+
+def _with_factor(method: Callable[..., Any], x: Tensor, *others: Any, **settings: Any) -> Any:
+    names = ("value",) if len(others) > 2 else ()
+    return method(x, *others[:2], **dict(zip(names, others[2:], strict=True)), **settings)
+
+
+def by_dtype(tensors: Any, with_indices: bool = False) -> dict[Any, tuple[list[list[Any]], list[int]]]:
+    """Lists of tensors that belong together by their places, divided by device and dtype of the first list.
+
+    >>> import ranvier as rv
+    >>> list(by_dtype([[rv.ones(1), rv.ones(2)]], with_indices=True).values())
+    [([[tensor([1.]), tensor([1., 1.])]], [0, 1])]
+    """
+    groups: dict[Any, tuple[list[list[Any]], list[int]]] = {}
+    for place, row in enumerate(zip(*tensors, strict=True)):
+        group = groups.setdefault((row[0].device, row[0].dtype), ([[] for _ in row], []))
+        for held, tensor in zip(group[0], row, strict=True):
+            held.append(tensor)
+        if with_indices:
+            group[1].append(place)
+    return groups
+
+
+class SparseAdam(Optimizer):
+    """Adam whose step changes, of each parameter and its moments, the rows (the first dimension) in which the
+    gradient is not 0: those of an embedding that the batch has.
+
+    >>> w = rv.ones(3, 1, requires_grad=True)
+    >>> (2 * w[1]).sum().backward()
+    >>> SparseAdam([w], lr=0.5).step()
+    >>> w
+    tensor([[1.0000],
+            [0.5000],
+            [1.0000]], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
+
+    @rv.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Makes one step; a closure computes the loss and its gradients."""
+        loss = None
+        if closure is not None:
+            with rv.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    self._update(p, -p.grad if group["maximize"] else p.grad, group)
+        return loss
+
+    def _update(self, p: Any, grad: Any, group: Any) -> None:
+        state, (beta1, beta2) = self.state[p], group["betas"]
+        if not state:
+            state.update(step=0, exp_avg=rv.zeros_like(p), exp_avg_sq=rv.zeros_like(p))
+        state["step"] += 1
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        touched = (grad != 0).reshape((*grad.shape[:1], -1)).any(1) if grad.ndim else grad != 0
+        touched = touched.reshape(touched.shape + (1,) * (grad.ndim - 1))
+        mean.copy_(rv.where(touched, mean + (1 - beta1) * (grad - mean), mean))
+        square.copy_(rv.where(touched, square + (1 - beta2) * (grad * grad - square), square))
+        size = group["lr"] * (1 - beta2 ** state["step"]) ** 0.5 / (1 - beta1 ** state["step"])
+        p.sub_(rv.where(touched, size * mean / (square.sqrt() + group["eps"]), 0.0))

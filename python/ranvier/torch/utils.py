@@ -1,0 +1,1 @@
+"""torch.utils: its modules are loaded at their first use."""
