@@ -44,6 +44,8 @@ OUT = table(f"""
     masks are tensors: nn.functional.scaled_dot_product_attention | nn.attention.flex_attention
     models give classes of images | torchvision.models.detection
     mpirun starts the processes | distributed.elastic
+    nodes keep NumPy arrays, which no hook replaces; torch.utils.checkpoint keeps less |
+        autograd.graph.{{allow_mutation_on_saved_tensors saved_tensors_hooks}}
     nn.init.orthogonal_ sets weights; none is kept orthogonal | nn.utils.parametrizations.orthogonal
     no operation looks for __torch_dispatch__ | _subclasses utils._python_dispatch
     nothing is downloaded here | hub.download_url_to_file
@@ -58,6 +60,8 @@ OUT = table(f"""
     ranvier.save writes models | package
     rv.compile captures steps without it | _dynamo _inductor
     there are no boxes in images | torchvision.ops
+    there are no dual tensors; torch.func.jvp computes J v |
+        autograd.forward_ad.{{dual_level enter_dual_level exit_dual_level make_dual}}
     there are no graphs of modules | SymBool SymFloat SymInt fx.{{_compatibility _pytree annotate config
         experimental immutable_collections operator_schemas passes subgraph_rewriter tensor_type traceback
         Transformer CodeGen ProxyableClassMeta replace_pattern}} torchvision.models.feature_extraction

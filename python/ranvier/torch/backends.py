@@ -11,12 +11,11 @@ Results are always deterministic, and none of PyTorch's libraries is used. One s
 
 from __future__ import annotations
 
-import contextlib
 import types
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from ranvier.config import config, get_float32_matmul_precision, set_float32_matmul_precision
+from ranvier.torch.compiler import NoEffect
 
 __all__ = [
     "are_deterministic_algorithms_enabled",
@@ -26,15 +25,11 @@ __all__ = [
 ]
 
 
-@contextlib.contextmanager
-def _flags(*args: Any, **settings: Any) -> Iterator[None]:
-    """A block without effect."""
-    yield
-
-
 def _backend(name: str, available: bool = False, **settings: Any) -> types.ModuleType:
     module = types.ModuleType(f"{__name__}.{name}", "Settings without effect.")
-    vars(module).update(is_available=lambda: available, is_built=lambda: available, flags=_flags, **settings)
+    vars(module).update(
+        is_available=lambda: available, is_built=lambda: available, flags=NoEffect, **settings
+    )
     return module
 
 
@@ -44,7 +39,7 @@ cudnn = _backend(
 cuda = _backend(
     "cuda",
     matmul=types.SimpleNamespace(allow_tf32=False),
-    sdp_kernel=_flags,
+    sdp_kernel=NoEffect,
     enable_flash_sdp=lambda enabled: None,
     enable_mem_efficient_sdp=lambda enabled: None,
     enable_math_sdp=lambda enabled: None,

@@ -9,13 +9,12 @@ too, and the layers of `ranvier.nn` call them. A part of this library with tenso
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import pkgutil
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import ranvier
@@ -90,15 +89,18 @@ class State(threading.local):
 state = State()
 
 
-@contextlib.contextmanager
-def switched_off(level: int) -> Iterator[None]:
-    """Without questions: 1 to classes, 2 to modes either."""
-    before = _core._dispatch_state(None, None, None)[0]
-    _core._dispatch_state(max(level, before), None, None)
-    try:
-        yield
-    finally:
-        _core._dispatch_state(before, None, None)
+class switched_off:
+    """A block without questions: 1 to classes, 2 to modes either."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+
+    def __enter__(self) -> None:
+        self._before = _core._dispatch_state(None, None, None)[0]
+        _core._dispatch_state(max(self.level, self._before), None, None)
+
+    def __exit__(self, *error: object) -> None:
+        _core._dispatch_state(self._before, None, None)
 
 
 def push(mode: Any) -> None:

@@ -82,7 +82,12 @@ class Backend(AbstractBackend):
         return ops.einsum(pattern, *x)
 
 
-class Rearrange(RearrangeMixin, nn.Module):
+class _Recipe(nn.Module):
+    def forward(self, input: Tensor) -> Any:
+        return self._apply_recipe(input)  # type: ignore[attr-defined]
+
+
+class Rearrange(RearrangeMixin, _Recipe):
     """rearrange as a layer.
 
     >>> import ranvier as rv
@@ -91,11 +96,8 @@ class Rearrange(RearrangeMixin, nn.Module):
     (2, 6, 4)
     """
 
-    def forward(self, input: Tensor) -> Any:
-        return self._apply_recipe(input)  # type: ignore[no-untyped-call]
 
-
-class Reduce(ReduceMixin, nn.Module):
+class Reduce(ReduceMixin, _Recipe):
     """reduce as a layer.
 
     >>> import ranvier as rv
@@ -103,9 +105,6 @@ class Reduce(ReduceMixin, nn.Module):
     >>> Reduce("b c h -> b c", "mean")(rv.zeros(2, 3, 8)).shape
     (2, 3)
     """
-
-    def forward(self, input: Tensor) -> Any:
-        return self._apply_recipe(input)  # type: ignore[no-untyped-call]
 
 
 class EinMix(_EinmixMixin, nn.Module):

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 from ranvier.autograd import bump, hooks
 from ranvier.autograd.nodes import GradientEdge, Node, get_gradient_edge
+from ranvier.torch.compiler import NoEffect
 
 __all__ = [
-    "GradientEdge", "Node", "UnpackedDualTensor", "allow_mutation_on_saved_tensors",
-    "disable_saved_tensors_hooks", "dual_level", "enter_dual_level", "exit_dual_level", "get_gradient_edge",
-    "increment_version", "make_dual", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
-    "unpack_dual",
+    "GradientEdge", "Node", "UnpackedDualTensor", "disable_saved_tensors_hooks", "get_gradient_edge",
+    "increment_version", "register_multi_grad_hook", "save_on_cpu", "unpack_dual",
 ]  # fmt: skip
 
 
-@contextmanager
-def save_on_cpu(pin_memory: bool = False, device_type: str = "cuda") -> Iterator[None]:
-    """Nothing to do: all that is saved is on the CPU."""
-    yield
-
-
-@contextmanager
-def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
-    """Nothing to do: there are no such hooks."""
-    yield
+# all that is saved is on the CPU, and there are no such hooks
+save_on_cpu = disable_saved_tensors_hooks = NoEffect
 
 
 def increment_version(tensor: Any) -> None:
@@ -78,24 +68,6 @@ class _Handles:
 
     def __exit__(self, *_: Any) -> None:
         self.remove()
-
-
-def _refused(name: str, instead: str) -> Any:
-    def refuse(*args: Any, **settings: Any) -> Any:
-        raise NotImplementedError(f"[{name}] {instead}")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    return refuse
-
-
-_ARRAYS = "nodes keep NumPy arrays, which no hook replaces; torch.utils.checkpoint keeps less"
-_FORWARD = "there are no dual tensors; torch.func.jvp computes J v"
-saved_tensors_hooks = _refused("saved_tensors_hooks", _ARRAYS)
-allow_mutation_on_saved_tensors = _refused("allow_mutation_on_saved_tensors", _ARRAYS)
-dual_level = _refused("dual_level", _FORWARD)
-enter_dual_level = _refused("enter_dual_level", _FORWARD)
-exit_dual_level = _refused("exit_dual_level", _FORWARD)
-make_dual = _refused("make_dual", _FORWARD)
 
 
 def unpack_dual(tensor: Any, *, level: Any = None) -> Any:

@@ -174,11 +174,9 @@ def register_vmap(op: Any, func: Any = None, /, *, lib: Any = None) -> Any:
     return func if func is not None else lambda function: function
 
 
-def register_torch_dispatch(
-    op: Any, torch_dispatch_class: Any, func: Any = None, /, *, lib: Any = None
-) -> Any:
+def register_torch_dispatch(op: Any, kind: Any, func: Any = None, /, *, lib: Any = None) -> Any:
     """Nothing is kept: no operation looks for __torch_dispatch__."""
-    return func if func is not None else lambda function: function
+    return register_vmap(op, func)
 
 
 def get_ctx() -> Any:
@@ -201,23 +199,9 @@ class CustomOpDef:
     def __call__(self, *args: Any, **settings: Any) -> Any:
         return self._opoverload(*args, **settings)
 
-    def register_kernel(self, device_types: Any, fn: Any = None, /) -> Any:
-        return impl(self, device_types, fn)
-
-    def register_fake(self, fn: Any, /) -> Any:
-        return register_fake(self, fn)
-
-    def register_autograd(self, backward: Any, /, *, setup_context: Any = None) -> None:
-        register_autograd(self, backward, setup_context=setup_context)
-
-    def register_vmap(self, func: Any = None) -> Any:
-        return register_vmap(self, func)
-
-    def register_torch_dispatch(self, torch_dispatch_class: Any, fn: Any = None, /) -> Any:
-        return register_torch_dispatch(self, torch_dispatch_class, fn)
-
-    def register_autocast(self, device_type: str, cast_inputs: Any) -> None:
-        register_autocast(self)
+    register_kernel, register_fake, register_autograd = register_kernel, register_fake, register_autograd
+    register_vmap, register_torch_dispatch = register_vmap, register_torch_dispatch
+    register_autocast = register_autocast
 
 
 def custom_op(

@@ -11,6 +11,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
+from ranvier.torch.buffers import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")
 
@@ -179,14 +180,6 @@ def new_empty_strided(input: Any, size: Any, stride: Any, dtype: Any = None, **s
     return empty_strided(size, stride, dtype=dtype or input.dtype)
 
 
-def empty_strided(
-    size: Any, stride: Any, *, dtype: Any = None, requires_grad: bool = False, **_: Any
-) -> Tensor:
-    """A tensor of these strides whose elements are not set."""
-    count = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if all(size) else 0
-    return rv.empty(count, dtype=dtype).as_strided(size, stride).requires_grad_(requires_grad)
-
-
 def nonzero_static(input: Any, *, size: int, fill_value: int = -1) -> Tensor:
     """The places of elements that are not 0 as `size` rows; rows that are left have fill_value."""
     rows = input.nonzero()[:size]
@@ -236,11 +229,11 @@ def _of_layers(name: str) -> Callable[..., Any]:
     return lambda input, *args, **settings: getattr(rv.nn.functional, name)(input, *args, **settings)
 
 
-_SAME = "adjoint addbmm addmv addr as_strided_scatter diagonal_scatter select_scatter slice_scatter"
-_SAME += " diagflat dim_order hsplit vsplit dsplit float_power frexp gcd lcm index_reduce is_neg is_nonzero"
-_SAME += " is_set_to isreal logaddexp2 msort narrow_copy new_empty_strided nonzero_static record_stream"
-_SAME += " split_with_sizes sum_to_size vdot"
-METHODS: dict[str, Any] = {name: globals()[name] for name in _SAME.split()}
+METHODS: dict[str, Any] = {
+    name: value
+    for name, value in globals().items()
+    if name[0] != "_" and getattr(value, "__module__", "") == __name__ and type(value) is type(_part)
+}
 METHODS |= {name: _of_layers(name) for name in ("hardshrink", "prelu")}
 METHODS |= {"conj_physical_": lambda x: x, "const_data_ptr": Tensor.data_ptr}
 _OTHER_NAMES = "unsafe_chunk:chunk unsafe_split:split unsafe_split_with_sizes:split swapdims_:transpose_"

@@ -90,7 +90,8 @@ FILES = table(f"""
     .torch.files.plain | _utils storage
     .torch.flops | utils.flop_counter
     .torch.futures | futures
-    .torch.fx | fx fx.{{_symbolic_trace graph graph_module interpreter node proxy}}
+    .torch.fx.modules .torch.fx.nodes .torch.fx.tracing | fx
+        fx.{{_symbolic_trace graph graph_module interpreter node proxy}}
     .torch.graph | autograd.forward_ad autograd.graph
     .torch.hooks | utils.hooks
     .torch.inner | _vmap_internals autograd.functional nn._reduction nn.grad optim.lbfgs
@@ -180,7 +181,7 @@ _OTHERS = table(f"""
     .torch.amp | GradScaler
     .torch.bases | nn.RNNBase nn.RNNCellBase
     .torch.buffers | empty empty_permuted empty_strided frombuffer is_inference
-    .torch.compiler | jit.TracerWarning
+    .torch.compiler | jit.TracerWarning nn.utils.parametrize.cached=NoEffect
     .torch.compiler mark | _decomp.register_decomposition _dynamo.substitute_in_graph _logging.set_logs
         fx._compatibility.compatibility onnx.symbolic_helper.parse_args
     .torch.cuda | Event Stream
@@ -222,7 +223,6 @@ _OTHERS = table(f"""
     .torch.positions | sparse_coo_tensor
     .torch.processes | distributed.tensor.{_SHARDS} distributed.tensor.placement_types.{_SHARDS}
         distributed._tensor.{_SHARDS}
-    .torch.scripts | nn.utils.parametrize.cached=optimized_execution
     .torch.spectra | istft stft
     .torch.top | onnx.operators.shape_as_tensor=_shape_as_tensor
     .torch.types | {_BITS}

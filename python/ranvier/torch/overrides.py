@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import ranvier._core as _core
 import ranvier.torch.dispatch as dispatch
 from ranvier import Tensor, is_tensor
+from ranvier.torch.compiler import NoEffect
 
 __all__ = [
     "BaseTorchFunctionMode",
@@ -144,29 +144,10 @@ class BaseTorchFunctionMode(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@contextlib.contextmanager
-def enable_reentrant_dispatch() -> Iterator[None]:
-    """Nothing is to be done: a function asks wherever it is called."""
-    yield
-
-
-class DisableTorchFunctionSubclass:
-    """A block in which no class is asked."""
-
-    _level = 1
-
-    def __enter__(self) -> None:
-        self._before = _core._dispatch_state(None, None, None)[0]
-        _core._dispatch_state(max(self._level, self._before), None, None)
-
-    def __exit__(self, *error: object) -> None:
-        _core._dispatch_state(self._before, None, None)
-
-
-class DisableTorchFunction(DisableTorchFunctionSubclass):
-    """A block in which neither classes nor modes are asked."""
-
-    _level = 2
+# a function asks wherever it is called; blocks in which no class, and no mode either, is asked
+enable_reentrant_dispatch = NoEffect
+DisableTorchFunctionSubclass = functools.partial(dispatch.switched_off, 1)
+DisableTorchFunction = functools.partial(dispatch.switched_off, 2)
 
 
 def is_enabled() -> bool:

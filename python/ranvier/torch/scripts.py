@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import importlib
 import itertools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextvars import ContextVar
 from types import UnionType
 from typing import Any, NamedTuple
 
 import ranvier.nn as nn
 from ranvier.torch import files
+from ranvier.torch.compiler import NoEffect
 from ranvier.torch.futures import Future as Future
 
 _scripting: ContextVar[bool] = ContextVar("scripting", default=False)
@@ -129,13 +129,7 @@ def wait(future: Future) -> Any:
     return future.wait()
 
 
-@contextlib.contextmanager
-def optimized_execution(*args: Any, **settings: Any) -> Iterator[None]:
-    """A block without effect."""
-    yield
-
-
-fuser = strict_fusion = optimized_execution
+optimized_execution = fuser = strict_fusion = NoEffect
 
 
 def set_fusion_strategy(strategy: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.torch.methods import METHODS, empty_strided  # noqa: F401
+from ranvier.torch.methods import METHODS
 
 _TEXT = "Expected cond to be True, but got False."
 
@@ -192,8 +192,7 @@ sym_float, sym_int, sym_not, sym_sqrt, sym_sum = float, int, operator.not_, math
 legacy_contiguous_format = "torch.contiguous_format"
 _LAYERS = "alpha_dropout_ bilinear celu_ channel_shuffle dropout_ pdist pixel_shuffle pixel_unshuffle rrelu"
 _LAYERS += " selu_ threshold"
-_DTYPES = "bit bits16 bits1x8 bits2x4 bits4x2 bits8 float4_e2m1fn_x2 int1 int2 int3 int4 int5 int6 int7"
-_DTYPES += " quint2x4 quint4x2 uint1 uint2 uint3 uint4 uint5 uint6 uint7"
+_DTYPES = "bit bits16 bits1x8 bits2x4 bits4x2 bits8 float4_e2m1fn_x2 quint2x4 quint4x2"
 
 
 def __getattr__(name: str) -> Any:
