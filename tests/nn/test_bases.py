@@ -64,14 +64,22 @@ def test_classes_derived_from_a_base(name):
     assert repr(model).startswith("Mine(")
     assert isinstance(layer, base)
     assert not isinstance(nn.Linear(1, 1), base)
+    assert type(base) is type  # a class of a library may have a metaclass besides
 
 
 def test_wrong_arguments_of_a_base():
-    with pytest.raises(TypeError, match="expected kernel_size"):
+    with pytest.raises(TypeError, match="missing a required argument: 'kernel_size'"):
         bases._MaxPoolNd()
     with pytest.raises(NotImplementedError, match="_check_input_dim"):
         bases._BatchNorm(2)(X)
     assert not isinstance(nn.MSELoss(), bases._WeightedLoss)
+
+
+@pytest.mark.parametrize(("padding", "around"), [((1, 2), (2, 2, 1, 1)), ("same", (1, 1, 0, 1))])
+def test_padding_as_programs_read_it(padding, around):
+    layer = nn.Conv2d(1, 1, (2, 3), padding=padding)
+    assert layer._reversed_padding_repeated_twice == around
+    assert (layer.transposed, nn.ConvTranspose1d(1, 1, 1).transposed) == (False, True)
 
 
 def test_methods_that_a_subclass_overrides_are_called_by_forward_alone():

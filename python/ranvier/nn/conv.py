@@ -23,16 +23,32 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class Convolution(Module):
-    """Base of the convolutional layers; ``_op``: the op's name, ``_axes``: how many spatial axes."""
+    """Base of the convolutional layers, with the arguments of PyTorch's base; ``_op``: the op's name,
+    ``_axes``: how many spatial axes."""
 
-    _op: str
+    _op = "conv"
     _axes: int
     transposed = False
     bias: Parameter | None
 
-    def _set(
-        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, dilation: Any, groups: int
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        transposed: bool,
+        output_padding: Any,
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        dtype: Any = None,
     ) -> None:
+        super().__init__()
+        if not hasattr(self, "_axes"):
+            self._axes = len(kernel_size)
         channels = (in_channels, out_channels, groups)
         if not all(isinstance(n, int) and type(n) is not bool for n in channels) or min(channels) < 1:
             raise OpError(f"[{self._op}] got {_counts(channels)}; expected positive whole numbers")
@@ -44,11 +60,17 @@ class Convolution(Module):
         self.stride = self._sizes("stride", stride, 1)
         self.dilation = self._sizes("dilation", dilation, 1)
         self.groups = groups
-
-    def _make(self, weight: tuple[int, ...], bias: bool, dtype: Any) -> None:
-        self.weight = Parameter(empty(*weight, *self.kernel_size, dtype=dtype))
-        channels = self.out_channels
-        self.register_parameter("bias", Parameter(empty(channels, dtype=dtype)) if bias else None)
+        self.transposed = transposed
+        if padding_mode not in (_PADDING_MODES[:1] if transposed else _PADDING_MODES):
+            expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
+            raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected {expected}")
+        self.padding = self._padding(padding)
+        if output_padding is not None:
+            self.output_padding = self._sizes("output_padding", output_padding, 0)
+        self.padding_mode = padding_mode
+        outputs, inputs = channels[:2] if transposed else channels[1::-1]
+        self.weight = Parameter(empty(outputs, inputs // groups, *self.kernel_size, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_channels, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -82,6 +104,27 @@ class Convolution(Module):
             raise OpError(f"[{self._op}] got {name} {value!r}; expected {expected} >= {least}")
         return sizes
 
+    def _around(self) -> tuple[int, ...]:
+        """The padding for `pad`: before and after, from the last axis to the first."""
+        if self.padding == "valid":
+            return (0,) * (2 * self._axes)
+        if not isinstance(self.padding, str):
+            return tuple(n for size in reversed(self.padding) for n in (size, size))
+        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
+        return tuple(n for size in reversed(reach) for n in (size // 2, size - size // 2))
+
+    def _padding(self, padding: Any) -> tuple[int, ...] | str:
+        if not isinstance(padding, str) or self.transposed:
+            return self._sizes("padding", padding, 0)
+        if padding not in ("valid", "same"):
+            expected = "an integer or a pair" if self._axes == 2 else "an integer"
+            raise ValueError(f"[{self._op}] got padding {padding!r}; expected 'valid', 'same', {expected}")
+        if padding == "same" and any(n != 1 for n in self.stride):
+            raise OpError(f"[{self._op}] got padding 'same' and stride {self.stride}; expected stride 1")
+        return padding
+
+    _reversed_padding_repeated_twice = property(_around)  # as PyTorch calls it
+
 
 class _Conv(Convolution):
     """Conv1d and Conv2d: the same arguments and steps."""
@@ -99,14 +142,8 @@ class _Conv(Convolution):
         padding_mode: str = "zeros",
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self._set(in_channels, out_channels, kernel_size, stride, dilation, groups)
-        if padding_mode not in _PADDING_MODES:
-            expected = ", ".join(repr(mode) for mode in _PADDING_MODES)
-            raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected one of {expected}")
-        self.padding = self._padding(padding)
-        self.padding_mode = padding_mode
-        self._make((out_channels, in_channels // groups), bias, dtype)
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation
+        super().__init__(*sizes, False, None, groups, bias, padding_mode, dtype)
 
     def forward(self, input: Any) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
@@ -120,25 +157,6 @@ class _Conv(Convolution):
             input, weight, bias, self.stride, padding, self.dilation, self.groups
         )
         return y
-
-    def _around(self) -> tuple[int, ...]:
-        """The padding for `pad`: before and after, from the last axis to the first."""
-        if self.padding == "valid":
-            return (0,) * (2 * self._axes)
-        if not isinstance(self.padding, str):
-            return tuple(n for size in reversed(self.padding) for n in (size, size))
-        reach = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-        return tuple(n for size in reversed(reach) for n in (size // 2, size - size // 2))
-
-    def _padding(self, padding: Any) -> tuple[int, ...] | str:
-        if not isinstance(padding, str):
-            return self._sizes("padding", padding, 0)
-        if padding not in ("valid", "same"):
-            expected = "an integer or a pair" if self._axes == 2 else "an integer"
-            raise ValueError(f"[{self._op}] got padding {padding!r}; expected 'valid', 'same', {expected}")
-        if padding == "same" and any(n != 1 for n in self.stride):
-            raise OpError(f"[{self._op}] got padding 'same' and stride {self.stride}; expected stride 1")
-        return padding
 
 
 class Conv1d(_Conv):
@@ -172,10 +190,12 @@ def _counts(channels: tuple[int, int, int]) -> str:
     return "{} in_channels, {} out_channels and {} groups".format(*channels)
 
 
-class _ConvTranspose(Convolution):
-    """ConvTranspose1d and ConvTranspose2d: the same arguments and steps."""
-
+class TransposedConvolution(Convolution):
     transposed = True
+
+
+class _ConvTranspose(TransposedConvolution):
+    """ConvTranspose1d and ConvTranspose2d: the same arguments and steps."""
 
     def __init__(
         self,
@@ -191,14 +211,8 @@ class _ConvTranspose(Convolution):
         padding_mode: str = "zeros",
         dtype: Any = None,
     ) -> None:
-        super().__init__()
-        self._set(in_channels, out_channels, kernel_size, stride, dilation, groups)
-        if padding_mode != "zeros":
-            raise ValueError(f"[{self._op}] got padding_mode {padding_mode!r}; expected 'zeros'")
-        self.padding = self._sizes("padding", padding, 0)
-        self.output_padding = self._sizes("output_padding", output_padding, 0)
-        self.padding_mode = padding_mode
-        self._make((in_channels, out_channels // groups), bias, dtype)
+        sizes = in_channels, out_channels, kernel_size, stride, padding, dilation
+        super().__init__(*sizes, True, output_padding, groups, bias, padding_mode, dtype)
 
     def forward(self, input: Any, output_size: Any = None) -> Tensor:
         extra = self.output_padding if output_size is None else self._extra(input, output_size)

@@ -64,12 +64,16 @@ class MaxPool2d(_MaxPool):
     _op = "max_pool2d"
 
 
-class AvgPool1d(_Pool):
+class _AvgPool(_Pool):
+    _shown = ("kernel_size", "stride", "padding")
+
+
+class AvgPool1d(_AvgPool):
     """The mean of each window of signals (N, C, L); see :func:`ranvier.avg_pool1d`.
     | rv.nn.AvgPool1d(2)(rv.zeros(1, 3, 8)).shape -> (1, 3, 4)"""
 
     _op = "avg_pool1d"
-    _shown = ("kernel_size", "stride", "padding")
+    _shown = _AvgPool._shown
     kernel_size: Any
     stride: Any = None
     padding: Any = 0
@@ -83,12 +87,12 @@ class AvgPool1d(_Pool):
             setattr(self, name, size if isinstance(size, tuple) else (size,))
 
 
-class AvgPool2d(_Pool):
+class AvgPool2d(_AvgPool):
     """The mean of each window; see :func:`ranvier.avg_pool2d`.
     | rv.nn.AvgPool2d(2)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 4, 3)"""
 
     _op = "avg_pool2d"
-    _shown = ("kernel_size", "stride", "padding")
+    _shown = _AvgPool._shown
     kernel_size: Any
     stride: Any = None
     padding: Any = 0
@@ -111,12 +115,12 @@ class LPPool2d(_Pool):
         return F.lp_pool2d(input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
-class _Adaptive(_Pool):
+class _AdaptiveAvg(_Pool):
     _extent = 2**15  # one window may be the whole image
     output_size: Any
 
 
-class AdaptiveAvgPool1d(_Adaptive):
+class AdaptiveAvgPool1d(_AdaptiveAvg):
     """The mean of windows that divide signals (N, C, L) into output_size; see
     :func:`ranvier.adaptive_avg_pool1d`.
     | rv.nn.AdaptiveAvgPool1d(1)(rv.zeros(1, 3, 8)).shape -> (1, 3, 1)"""
@@ -124,7 +128,7 @@ class AdaptiveAvgPool1d(_Adaptive):
     _op = "adaptive_avg_pool1d"
 
 
-class AdaptiveAvgPool2d(_Adaptive):
+class AdaptiveAvgPool2d(_AdaptiveAvg):
     """The mean of windows that divide images into output_size; see :func:`ranvier.adaptive_avg_pool2d`.
     | rv.nn.AdaptiveAvgPool2d(1)(rv.zeros(1, 3, 8, 6)).shape -> (1, 3, 1, 1)"""
 

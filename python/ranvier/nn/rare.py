@@ -13,6 +13,7 @@ import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
+from ranvier.nn.loss import Loss
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import count, counts, number
 from ranvier.ops.rows import examples
@@ -100,12 +101,12 @@ class LocalResponseNorm(Module):
         return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
 
-class CTCLoss(Module):
+class CTCLoss(Loss):
     """Connectionist temporal classification: see :func:`ranvier.nn.functional.ctc_loss`.
     | rv.nn.CTCLoss()(rv.full((2, 1, 2), 0.5).log(), rv.tensor([[1]]), rv.tensor([2]), rv.tensor([1]))
     -> tensor(0.2877)"""
 
-    _shown = ("blank", "reduction", "zero_infinity")
+    _example = Module._example  # type: ignore[assignment]
 
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__()

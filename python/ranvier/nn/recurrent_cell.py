@@ -26,8 +26,12 @@ class RNNCellBase(Module):
     _mode: str  # of GATES
     _shown = ("*input_size", "*hidden_size", "bias?")
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool, num_chunks: int, dtype: Any = None
+    ) -> None:
         super().__init__()
+        if not hasattr(self, "_mode"):
+            self._mode = {4: "LSTM", 3: "GRU"}.get(num_chunks, "RNN_TANH")
         self._name = type(self).__name__.lower()
         self.input_size = input_size = whole_size(self._name, "input_size", input_size)
         self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
@@ -84,7 +88,7 @@ class RNNCell(RNNCellBase):
     ) -> None:
         check_nonlinearity("rnncell", nonlinearity)
         self._mode = f"RNN_{nonlinearity.upper()}"
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, 1, dtype)
         self.nonlinearity = nonlinearity
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
@@ -109,6 +113,9 @@ class LSTMCell(RNNCellBase):
 
     _mode = "LSTM"
 
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+        super().__init__(input_size, hidden_size, bias, 4, dtype)
+
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         h, c = self._step(input, hx)
         return h, c
@@ -121,6 +128,9 @@ class GRUCell(RNNCellBase):
     | rv.nn.GRUCell(4, 8)(rv.rand(4)).shape -> (8,)"""
 
     _mode = "GRU"
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: Any = None) -> None:
+        super().__init__(input_size, hidden_size, bias, 3, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         return self._step(input, hx)[0]

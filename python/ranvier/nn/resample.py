@@ -20,14 +20,14 @@ __all__ = _NAMES.split()
 
 
 class _Pad(Module):
-    """padding: one number for all sides, or (before, after) of the last axis, then of the one before."""
+    """Pads by ``padding`` in its mode."""
 
     _axes: int
     _mode: str
-    _shown: tuple[str, ...] = ("*padding",)
+    padding: Any
 
-    def __init__(self, padding: Any) -> None:
-        super().__init__()
+    def _set(self, padding: Any) -> None:
+        """One number for all sides, or (before, after) of the last axis, then of the one before."""
         sizes = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * (2 * self._axes)
         whole = all(isinstance(n, int) and not isinstance(n, bool) for n in sizes)
         if len(sizes) != 2 * self._axes or not whole:
@@ -41,27 +41,52 @@ class _Pad(Module):
 
 
 class _ConstantPad(_Pad):
-    _mode, _shown = "constant", ("padding", "value")
+    _mode = "constant"
+    _shown: tuple[str, ...] = ("padding", "value")
 
-    def __init__(self, padding: Any, value: float) -> None:
-        super().__init__(padding)
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__()
         self.value = value
-
-    def _example(self) -> tuple[Any, ...]:
-        return (empty(0, 1, *(2 ** (30 // self._axes),) * self._axes),)
 
     def forward(self, input: Any) -> Tensor:
         return ops.pad(input, self.padding, self._mode, self.value)
 
 
-class ConstantPad1d(_ConstantPad):
+class _ReflectionPad(_Pad):
+    _mode = "reflect"
+
+
+class _ReplicationPad(_Pad):
+    _mode = "replicate"
+
+
+class _OfPadding(_Pad):
+    """The layers whose setting is ``padding`` alone."""
+
+    _shown: tuple[str, ...] = ("*padding",)
+
+    def __init__(self, padding: Any) -> None:
+        super().__init__()
+        self._set(padding)
+
+
+class _OfValue(_ConstantPad):
+    def __init__(self, padding: Any, value: float) -> None:
+        super().__init__(value)
+        self._set(padding)
+
+    def _example(self) -> tuple[Any, ...]:
+        return (empty(0, 1, *(2 ** (30 // self._axes),) * self._axes),)
+
+
+class ConstantPad1d(_OfValue):
     """A value before and after the last axis of (N, C, L).
     | rv.nn.ConstantPad1d((1, 2), 7.0)(rv.zeros(1, 1, 2)) -> tensor([[[7., 0., 0., 7., 7.]]])"""
 
     _axes = 1
 
 
-class ConstantPad2d(_ConstantPad):
+class ConstantPad2d(_OfValue):
     """One value around images: padding a number, or (left, right, top, bottom).
     | rv.nn.ConstantPad2d((1, 0, 0, 1), 7.0)(rv.zeros(1, 1, 1, 2))
     -> tensor([[[[7., 0., 0.], [7., 7., 7.]]]])"""
@@ -69,49 +94,49 @@ class ConstantPad2d(_ConstantPad):
     _axes = 2
 
 
-class ZeroPad1d(_Pad):
+class ZeroPad1d(_OfPadding, _ConstantPad):
     """Zeros before and after the last axis of (N, C, L).
     | rv.nn.ZeroPad1d(1)(rv.ones(1, 1, 2)) -> tensor([[[0., 1., 1., 0.]]])"""
 
-    _axes, _mode = 1, "constant"
+    _axes = 1
 
 
-class ZeroPad2d(_Pad):
+class ZeroPad2d(_OfPadding, _ConstantPad):
     """Zeros around images: padding a number, or (left, right, top, bottom).
     | rv.nn.ZeroPad2d(2)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 8, 8)"""
 
-    _axes, _mode = 2, "constant"
+    _axes = 2
 
 
-class ReflectionPad1d(_Pad):
+class ReflectionPad1d(_OfPadding, _ReflectionPad):
     """Signals mirrored at the ends, which are not repeated.
     | rv.nn.ReflectionPad1d(2)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 2., 1., 2., 3., 2., 1.]]])"""
 
-    _axes, _mode = 1, "reflect"
+    _axes = 1
 
 
-class ReflectionPad2d(_Pad):
+class ReflectionPad2d(_OfPadding, _ReflectionPad):
     """Images mirrored at the edges, which are not repeated; padding as in ConstantPad2d.
     | rv.nn.ReflectionPad2d(1)(rv.ones(1, 3, 4, 4)).shape -> (1, 3, 6, 6)"""
 
-    _axes, _mode = 2, "reflect"
+    _axes = 2
 
 
-class ReplicationPad1d(_Pad):
+class ReplicationPad1d(_OfPadding, _ReplicationPad):
     """The first and last values of signals, repeated.
     | rv.nn.ReplicationPad1d((1, 2))(rv.tensor([[[1.0, 2.0]]])) -> tensor([[[1., 1., 2., 2., 2.]]])"""
 
-    _axes, _mode = 1, "replicate"
+    _axes = 1
 
 
-class ReplicationPad2d(_Pad):
+class ReplicationPad2d(_OfPadding, _ReplicationPad):
     """The edges of images, repeated: padding a number, or (left, right, top, bottom).
     | rv.nn.ReplicationPad2d((1, 1, 0, 0))(rv.tensor([[[[1.0, 2.0]]]])) -> tensor([[[[1., 1., 2., 2.]]]])"""
 
-    _axes, _mode = 2, "replicate"
+    _axes = 2
 
 
-class CircularPad1d(_Pad):
+class CircularPad1d(_OfPadding):
     """Signals that continue at the other end.
     | rv.nn.CircularPad1d(1)(rv.tensor([[[1.0, 2.0, 3.0]]])) -> tensor([[[3., 1., 2., 3., 1.]]])"""
 

@@ -90,4 +90,9 @@ class Loss(OneOp):
         self.register_buffer(name, value)
 
 
-Loss._declare(signature(FORMS["mse"]).parameters[name] for name in (*_OBSOLETE, "reduction"))
+class WeightedLoss(Loss):
+    """A loss with a weight of each class or element."""
+
+
+for _kind, _names in ((Loss, ()), (WeightedLoss, ("weight",))):
+    _kind._declare(signature(FORMS["bce"]).parameters[name] for name in (*_names, *_OBSOLETE, "reduction"))

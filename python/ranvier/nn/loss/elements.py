@@ -11,7 +11,7 @@ import ranvier.ops as ops
 from ranvier.autograd.creation import empty
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.loss import Loss
+from ranvier.nn.loss import Loss, WeightedLoss
 from ranvier.ops.rows import examples
 
 _NAMES = """
@@ -68,7 +68,7 @@ class GaussianNLLLoss(Loss):
     _op, _kind = "gaussian_nll", Parameter.KEYWORD_ONLY
 
 
-class _Weighted(Loss):
+class _Weighted(WeightedLoss):
     def _example(self) -> tuple[Any, ...]:
         weights = {name: tuple(weight.shape) for name, weight in self.named_buffers()}
         try:

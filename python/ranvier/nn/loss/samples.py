@@ -6,7 +6,7 @@ from typing import Any
 
 from ranvier.autograd.creation import empty
 from ranvier.autograd.dtypes import int64
-from ranvier.nn.loss import Loss
+from ranvier.nn.loss import Loss, WeightedLoss
 from ranvier.ops.rows import examples
 
 _NAMES = """
@@ -15,7 +15,7 @@ _NAMES = """
 __all__ = _NAMES.split()
 
 
-class _OfClasses(Loss):
+class _OfClasses(WeightedLoss):
     """x (N, C), target class indices (N,)"""
 
     def _example(self) -> tuple[Any, ...]:
