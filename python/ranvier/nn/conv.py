@@ -60,7 +60,8 @@ class Convolution(Module):
         self.stride = self._sizes("stride", stride, 1)
         self.dilation = self._sizes("dilation", dilation, 1)
         self.groups = groups
-        self.transposed = transposed
+        if transposed != self.transposed:  # of a program's class
+            self.transposed = transposed
         if padding_mode not in (_PADDING_MODES[:1] if transposed else _PADDING_MODES):
             expected = "'zeros'" if transposed else f"one of {', '.join(map(repr, _PADDING_MODES))}"
             raise OpError(f"[{self._op}] got padding_mode {padding_mode!r}; expected {expected}")

@@ -11,6 +11,7 @@ from typing import Any
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, set_rng_state
 from ranvier.autograd import random, recording
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
+from ranvier.torch.pytree import tree_map_only
 
 
 class CheckpointError(RuntimeError):
@@ -71,7 +72,7 @@ def checkpoint(
         with first:
             return function(*args, **kwargs)
     tensors: list[Tensor] = []
-    given = _mapped((args, kwargs), lambda x: _Place(x, tensors))
+    given = tree_map_only(Tensor, lambda x: _Place(x, tensors), (args, kwargs))
     call = _Call(function, given, again, get_rng_state() if preserve else None)
     with first:
         result, entered = call.run(tensors)
@@ -108,7 +109,7 @@ class _Call:
     def run(self, tensors: Any) -> tuple[Any, list[Tensor]]:
         """The result, and the Tensors that the function has got: views, apart from other uses of the same."""
         entered = [x.view_as(x) if x.requires_grad else x for x in tensors]
-        args, kwargs = _mapped(self.given, lambda place: entered[place.index], _Place)
+        args, kwargs = tree_map_only(_Place, lambda place: entered[place.index], self.given)
         return self.function(*args, **kwargs), entered
 
     def gradients(self, tensors: Any, dys: Any) -> Iterator[Tensor | None]:
@@ -152,15 +153,6 @@ class _Checkpoint(autograd.Function):
     @staticmethod
     def backward(ctx: Any, *dys: Any) -> Any:
         return (None, *ctx.call.gradients(ctx.saved_tensors, dys))
-
-
-def _mapped(value: Any, function: Callable[[Any], Any], kind: type = Tensor) -> Any:
-    """The value with function(x) in place of each x of the kind in its tuples, lists and dicts."""
-    if isinstance(value, kind):
-        return function(value)
-    if type(value) in (tuple, list):
-        return type(value)(_mapped(x, function, kind) for x in value)
-    return {k: _mapped(x, function, kind) for k, x in value.items()} if type(value) is dict else value
 
 
 def _outputs(result: Any, entered: list[Tensor]) -> list[Tensor]:

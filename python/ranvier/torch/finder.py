@@ -61,7 +61,15 @@ class Loader:
             return value
 
         def listing() -> list[str]:
-            return sorted({*known, *(name for home in homes for name in dir(home) if name[0] != "_")})
+            if root == "ranvier":
+                return sorted(known["__all__"])
+            names = {name for home in homes for name in dir(home) if name[0] != "_" and is_shown(home, name)}
+            return sorted({*known, *names})
+
+        def is_shown(home: ModuleType, name: str) -> Any:
+            """A module only where it is one of PyTorch, too."""
+            is_module = isinstance(vars(home).get(name), ModuleType)
+            return not is_module or homes_of(root, f"{path}.{name}".strip("."))
 
         if root == "ranvier":  # star-imports give what the home has
             home = homes[0]

@@ -112,13 +112,6 @@ conv1d_input, conv1d_weight = _conv_gradient(F.conv1d, False), _conv_gradient(F.
 conv2d_input, conv2d_weight = _conv_gradient(F.conv2d, False), _conv_gradient(F.conv2d, True)
 
 
-def upsample(
-    input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: Any = None
-) -> Any:
-    """interpolate, by its old name."""
-    return F.interpolate(input, size, scale_factor, mode, align_corners)
-
-
 def upsample_nearest(input: Any, size: Any = None, scale_factor: Any = None) -> Any:
     return F.interpolate(input, size, scale_factor, "nearest")
 

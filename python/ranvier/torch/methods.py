@@ -64,7 +64,7 @@ def _scatter(name: str) -> Callable[..., Tensor]:
     return scatter
 
 
-def _part(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
+def part(input: Any, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
     dim = range(input.ndim)[dim]  # IndexError beyond them
     return input[(slice(None),) * dim + (slice(start, end, step),)]
 
@@ -74,7 +74,7 @@ def slice_scatter(
 ) -> Tensor:
     """A copy with `src` at the places of a slice."""
     out = input.clone()
-    _part(out, dim, start, end, step).copy_(src)
+    part(out, dim, start, end, step).copy_(src)
     return out
 
 
@@ -232,7 +232,7 @@ def _of_layers(name: str) -> Callable[..., Any]:
 METHODS: dict[str, Any] = {
     name: value
     for name, value in globals().items()
-    if name[0] != "_" and getattr(value, "__module__", "") == __name__ and type(value) is type(_part)
+    if type(value) is type(part) and value.__module__ == __name__ and name[0] != "_" and name != "part"
 }
 METHODS |= {name: _of_layers(name) for name in ("hardshrink", "prelu")}
 METHODS |= {"conj_physical_": lambda x: x, "const_data_ptr": Tensor.data_ptr}

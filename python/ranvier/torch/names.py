@@ -163,7 +163,6 @@ _OTHERS = table(f"""
     .data.loader | utils.data.dataloader.{{_BaseDataLoaderIter _DatasetKind}}
     .data.loader _BaseDataLoaderIter |
         utils.data.dataloader.{{_MultiProcessingDataLoaderIter _SingleProcessDataLoaderIter}}
-    .data.workers | utils.data._utils.worker._generate_state
     .distributions.gamma | _sample_dirichlet=sample_dirichlet _standard_gamma=standard_gamma
     .func.call | nn.utils.stateless._reparametrize_module=reparametrized
     .func.stacks | func.stack_module_state=state_of
@@ -171,11 +170,12 @@ _OTHERS = table(f"""
     .nn | nn.modules.linear.NonDynamicallyQuantizableLinear=Linear
     .nn LocalResponseNorm | nn.CrossMapLRN2d nn.modules.normalization.CrossMapLRN2d
     .nn.attention | nn.functional.multi_head_attention_forward
+    .nn.functional | nn.functional.upsample=interpolate
     .nn.init | nn.init.{{_calculate_correct_fan=fan _calculate_fan_in_and_fan_out=fans
         _no_grad_fill_=constant_ _no_grad_normal_=normal_ _no_grad_trunc_normal_=trunc_normal_
         _no_grad_uniform_=uniform_ _no_grad_zero_=zeros_}}
     .nn.lazy | nn.modules.lazy.LazyModuleMixin=_Lazy
-    .nn.parameter | nn.UninitializedParameter nn.parameter.is_lazy
+    .nn.parameter | nn.UninitializedParameter
     .nn.state | nn.modules.module.{{_EXTRA_STATE_KEY_SUFFIX=EXTRA _IncompatibleKeys=LoadResult}}
     .optim.lr_scheduler | optim.lr_scheduler._LRScheduler=LRScheduler
     .torch.amp | GradScaler
@@ -195,7 +195,7 @@ _OTHERS = table(f"""
         nn.utils.init.skip_init nn.utils.skip_init pca_lowrank segment_reduce svd svd_lowrank
     .torch.futures | Future _C.Future
     .torch.inner | autograd.gradcheck autograd.gradcheck.gradcheck nn._reduction.legacy_get_string=reduction
-        nn.functional.{{softmin upsample upsample_bilinear upsample_nearest}}
+        nn.functional.{{softmin upsample_bilinear upsample_nearest}}
         utils.data._utils.collate.np_str_obj_array_pattern=TEXTS
     .torch.jit ignore | amp.{{custom_bwd custom_fwd autocast_mode.custom_bwd autocast_mode.custom_fwd}}
     .torch.jit script | _dynamo.{{forbid_in_graph nonstrict_trace}}

@@ -18,6 +18,7 @@ import ranvier.torch.report as report
 from ranvier import Tensor
 from ranvier.autograd import Function
 from ranvier.torch.absent import LACKS, absent
+from ranvier.torch.methods import part
 from ranvier.torch.pytree import tree_flatten, tree_leaves, tree_unflatten
 from ranvier.torch.schemas import FunctionSchema
 
@@ -214,10 +215,6 @@ class _Aten:
     __repr__ = __str__
 
 
-def _slice(x: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1) -> Tensor:
-    return x[(slice(None),) * (dim % x.ndim) + (slice(start, end, step),)]
-
-
 def _convolution(
     x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, out: Any, groups: int
 ) -> Tensor:
@@ -230,7 +227,7 @@ _UNNAMED: dict[str, Callable[..., Any]] = {  # operators that no function or met
     "alias": lambda x: x[...],
     "convolution": _convolution,
     "index": lambda x, indices: x[tuple(slice(None) if i is None else i for i in indices)],
-    "slice": _slice,
+    "slice": part,
     "_to_copy": lambda x, *, dtype=None, **settings: x.to(dtype or x.dtype, copy=True),
 }
 

@@ -24,6 +24,10 @@ _LINEAR = """
 """
 
 
+def _assigned(function: Callable[[Any, Any], Any]) -> Any:
+    return lambda self, other: self._set(function(self, other))
+
+
 class Complex:
     """re + i im, of two real tensors of one shape and dtype.
 
@@ -236,18 +240,10 @@ class Complex:
     def __rmatmul__(self, other: Any) -> Any:
         return _product(operator.matmul, other, self)
 
-    def __iadd__(self, other: Any) -> Any:
-        return self._set(self + other)
-
-    def __isub__(self, other: Any) -> Any:
-        return self._set(self - other)
-
-    def __imul__(self, other: Any) -> Any:
-        return self._set(self * other)
-
-    def __itruediv__(self, other: Any) -> Any:
-        return self._set(self / other)
-
+    __iadd__ = _assigned(operator.add)
+    __isub__ = _assigned(operator.sub)
+    __imul__ = _assigned(operator.mul)
+    __itruediv__ = _assigned(operator.truediv)
     __radd__ = add = __add__
     __rmul__ = mul = __mul__
     sub, div, pow, matmul, neg = __sub__, __truediv__, __pow__, __matmul__, __neg__

@@ -25,30 +25,26 @@ _NODES: dict[Any, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class MappingKey:
-    """The place of a value in a dict, in the path to it."""
+class _Item:
+    """The place of a value in a container, in the path to it."""
 
+    def __str__(self) -> str:
+        return f"[{self._at!r}]"
+
+    def get(self, container: Any) -> Any:
+        return container[self._at]
+
+    _at = property(lambda self: next(iter(vars(self).values())))
+
+
+@dataclass(frozen=True)
+class MappingKey(_Item):
     key: Any
 
-    def __str__(self) -> str:
-        return f"[{self.key!r}]"
-
-    def get(self, mapping: Any) -> Any:
-        return mapping[self.key]
-
 
 @dataclass(frozen=True)
-class SequenceKey:
-    """The place of a value in a tuple or list."""
-
+class SequenceKey(_Item):
     idx: int
-
-    def __str__(self) -> str:
-        return f"[{self.idx!r}]"
-
-    def get(self, sequence: Any) -> Any:
-        return sequence[self.idx]
 
 
 @dataclass(frozen=True)

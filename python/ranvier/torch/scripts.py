@@ -93,11 +93,6 @@ class Attribute(NamedTuple):
     type: Any
 
 
-def annotate(the_type: Any, the_value: Any) -> Any:
-    """The value."""
-    return the_value
-
-
 def isinstance(obj: Any, target_type: Any) -> bool:
     """Whether an object, with what is in it, is of a type.
 

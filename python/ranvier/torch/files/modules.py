@@ -80,8 +80,6 @@ _EXTRA: dict[str, Any] = {
     "Upsample": lambda state: {"name": "Upsample"},
     "UpsamplingNearest2d": lambda state: {"name": "UpsamplingNearest2d"},
     "UpsamplingBilinear2d": lambda state: {"name": "UpsamplingBilinear2d"},
-    "ZeroPad1d": lambda state: {"value": 0.0},
-    "ZeroPad2d": lambda state: {"value": 0.0},
     "ReLU6": lambda state: {"min_val": 0.0, "max_val": 6.0},
     "EmbeddingBag": lambda state: {"sparse": False},
     "SyncBatchNorm": lambda state: {"process_group": None},
@@ -178,21 +176,27 @@ def _defaults(kind: type) -> dict[str, Any]:
     return {name: usual[name] for name in _row(kind, _LATER) or ()}
 
 
-# --- hooks
+# --- hooks: PyTorch's names, and those of this library
+_CALLED = {
+    "_forward_pre_hooks": "before",
+    "_forward_hooks": "after",
+    "_forward_hooks_always_called": "always",
+    "_backward_pre_hooks": "before_backward",
+    "_backward_hooks": "backward",
+}
+
+
 def _hooks_for_torch(hooks: Any) -> dict[str, Any]:
     if hooks is None:
         return {"_is_full_backward_hook": None}
-    after = OrderedDict((key, True) for key in hooks.after if key in hooks.keywords)
-    before = OrderedDict((key, True) for key in hooks.before if key in hooks.keywords)
+    keywords = hooks.keywords
     return {
-        "_backward_pre_hooks": OrderedDict(hooks.before_backward),
-        "_backward_hooks": OrderedDict(hooks.backward),
         "_is_full_backward_hook": True if hooks.backward else None,
-        "_forward_hooks": OrderedDict(hooks.after),
-        "_forward_hooks_with_kwargs": after,
-        "_forward_hooks_always_called": OrderedDict(hooks.always),
-        "_forward_pre_hooks": OrderedDict(hooks.before),
-        "_forward_pre_hooks_with_kwargs": before,
+        **{name: OrderedDict(getattr(hooks, own)) for name, own in _CALLED.items()},
+        **{
+            f"{name}_with_kwargs": OrderedDict((key, True) for key in getattr(hooks, own) if key in keywords)
+            for name, own in [*_CALLED.items()][:2]
+        },
     }
 
 
@@ -201,10 +205,9 @@ def _hooks_from_torch(state: dict[str, Any]) -> Hooks | None:
     if not any(here[name] for name in _HOOKS if name[:3] in ("_fo", "_ba")):
         return None
     hooks = Hooks()
-    hooks.before, hooks.after = dict(here["_forward_pre_hooks"]), dict(here["_forward_hooks"])
+    for name, own in _CALLED.items():
+        setattr(hooks, own, dict(here[name]))
     hooks.keywords = {**here["_forward_pre_hooks_with_kwargs"], **here["_forward_hooks_with_kwargs"]}
-    hooks.always = dict(here["_forward_hooks_always_called"])
-    hooks.backward, hooks.before_backward = dict(here["_backward_hooks"]), dict(here["_backward_pre_hooks"])
     return hooks
 
 
