@@ -2,7 +2,7 @@
 
 import pytest
 import ranvier as rv
-from ranvier.torch import graph, hooks
+from ranvier.torch import graph
 from ranvier.torch.absent import absent
 from support.refused import refused
 
@@ -54,7 +54,7 @@ def test_what_changes_nothing_and_what_is_refused():
 def test_backward_hooks_called_by_hand():
     x, _ = leaves()
     module, seen = rv.nn.Identity(), []
-    hook = hooks.BackwardHook(
+    hook = graph.BackwardHook(
         module,
         [lambda m, dx, dy: seen.append((m is module, dx[0].tolist(), dy[0].tolist()))],
         [lambda m, dy: (dy[0] * 2,)],
@@ -63,6 +63,6 @@ def test_backward_hooks_called_by_hand():
     (hook.setup_output_hook(y * 3)).sum().backward()
     assert seen == [(True, [6.0, 6.0], [2.0, 2.0])]
     with pytest.warns(UserWarning, match="will not be serialized"):
-        hooks.warn_if_has_hooks(type("T", (), {"_backward_hooks": {0: print}}))
-    marked = hooks.unserializable_hook(lambda gradient: None)
-    hooks.warn_if_has_hooks(type("T", (), {"_backward_hooks": {0: marked}}))
+        graph.warn_if_has_hooks(type("T", (), {"_backward_hooks": {0: print}}))
+    marked = graph.unserializable_hook(lambda gradient: None)
+    graph.warn_if_has_hooks(type("T", (), {"_backward_hooks": {0: marked}}))

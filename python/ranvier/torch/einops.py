@@ -14,13 +14,13 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError("[einops] expected the package einops: pip install einops") from error
 
 from einops import EinopsError, asnumpy, einsum, pack, parse_shape, rearrange, reduce, repeat, unpack
-from einops._backends import AbstractBackend
+from einops._backends import TorchBackend
 from einops.layers import RearrangeMixin, ReduceMixin
 from einops.layers._einmix import _EinmixMixin
 
+import ranvier
 import ranvier.nn as nn
-import ranvier.ops as ops
-from ranvier import Tensor, arange, from_numpy, zeros
+from ranvier import Tensor, zeros
 
 __version__ = _einops.__version__
 __all__ = [
@@ -29,57 +29,16 @@ __all__ = [
 ]  # fmt: skip
 
 
-class Backend(AbstractBackend):
-    """What einops calls for Tensors; it finds the class among the subclasses."""
+class Backend(TorchBackend):
+    """What einops calls for Tensors, as for PyTorch's; it finds the class among the subclasses."""
 
     framework_name = "ranvier"
 
-    def is_appropriate_type(self, tensor: Any) -> bool:
-        return isinstance(tensor, Tensor)
+    def __init__(self) -> None:
+        self.torch = ranvier
 
     def from_numpy(self, x: Any) -> Tensor:
-        return from_numpy(x)
-
-    def to_numpy(self, x: Tensor) -> Any:
-        return x.detach().numpy()
-
-    def arange(self, start: int, stop: int) -> Tensor:
-        return arange(start, stop)
-
-    def reduce(self, x: Tensor, operation: str, axes: Any) -> Tensor:
-        if operation in ("any", "all", "prod"):  # one dimension at a time
-            for axis in sorted(axes)[::-1]:
-                x = getattr(ops, operation)(x, axis)
-            return x
-        return getattr(ops, {"min": "amin", "max": "amax"}.get(operation, operation))(x, tuple(axes))
-
-    def transpose(self, x: Tensor, axes: Any) -> Tensor:
-        return ops.permute(x, tuple(axes))
-
-    def stack_on_zeroth_dimension(self, tensors: list[Tensor]) -> Tensor:
-        return ops.stack(tensors)
-
-    def add_axis(self, x: Tensor, new_position: int) -> Tensor:
-        return ops.unsqueeze(x, new_position)
-
-    def add_axes(self, x: Tensor, n_axes: int, pos2len: dict[int, int]) -> Tensor:
-        sizes = [-1] * n_axes
-        for position, length in pos2len.items():
-            x = ops.unsqueeze(x, position)
-            sizes[position] = length
-        return ops.expand(x, sizes)
-
-    def tile(self, x: Tensor, repeats: Any) -> Tensor:
-        return ops.tile(x, tuple(repeats))
-
-    def concat(self, tensors: list[Tensor], axis: int) -> Tensor:
-        return ops.cat(tensors, axis)
-
-    def is_float_type(self, x: Tensor) -> bool:
-        return x.dtype.kind == "f"
-
-    def einsum(self, pattern: str, *x: Tensor) -> Tensor:
-        return ops.einsum(pattern, *x)
+        return ranvier.from_numpy(x)
 
 
 class _Recipe(nn.Module):
@@ -133,7 +92,7 @@ class EinMix(_EinmixMixin, nn.Module):
     def forward(self, input: Tensor) -> Any:
         if self.pre_rearrange is not None:
             input = self.pre_rearrange(input)
-        y = ops.einsum(self.einsum_pattern, input, self.weight)
+        y = ranvier.einsum(self.einsum_pattern, input, self.weight)
         if self.bias is not None:
             y = y + self.bias
         return y if self.post_rearrange is None else self.post_rearrange(y)

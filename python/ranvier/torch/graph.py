@@ -1,18 +1,22 @@
-"""The names of `torch.autograd.graph`, and of `torch.autograd.forward_ad`."""
+"""The names of `torch.autograd.graph`, `torch.autograd.forward_ad` and `torch.utils.hooks`."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 from ranvier.autograd import bump, hooks
+from ranvier.autograd.hooks import RemovableHandle
 from ranvier.autograd.nodes import GradientEdge, Node, get_gradient_edge
+from ranvier.nn.hooks import Hooks, Passage
 from ranvier.torch.compiler import NoEffect
 
 __all__ = [
-    "GradientEdge", "Node", "UnpackedDualTensor", "disable_saved_tensors_hooks", "get_gradient_edge",
-    "increment_version", "register_multi_grad_hook", "save_on_cpu", "unpack_dual",
+    "BackwardHook", "GradientEdge", "Node", "RemovableHandle", "UnpackedDualTensor",
+    "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version", "register_multi_grad_hook",
+    "save_on_cpu", "unpack_dual", "unserializable_hook", "warn_if_has_hooks",
 ]  # fmt: skip
 
 
@@ -78,3 +82,35 @@ def unpack_dual(tensor: Any, *, level: Any = None) -> Any:
 class UnpackedDualTensor(NamedTuple):
     primal: Any
     tangent: Any
+
+
+# --- utils.hooks
+class BackwardHook:
+    """The backward hooks of one call of a module, for modules that call them on their own.
+
+    ``setup_input_hook(args)`` and ``setup_output_hook(result)`` return what they get, on the tape.
+    """
+
+    def __init__(self, module: Any, user_hooks: Any, user_pre_hooks: Any) -> None:
+        hooks = Hooks()
+        hooks.backward, hooks.before_backward = dict(enumerate(user_hooks)), dict(enumerate(user_pre_hooks))
+        self._passage = Passage(hooks, module)
+
+    def setup_input_hook(self, args: Any) -> Any:
+        return self._passage.enter(args)
+
+    def setup_output_hook(self, args: Any) -> Any:
+        return self._passage.leave(args)
+
+
+def unserializable_hook(f: Any) -> Any:
+    """Marks a hook that is not to be saved with its tensor; none is."""
+    f.__torch_unserializable__ = True
+    return f
+
+
+def warn_if_has_hooks(tensor: Any) -> None:
+    """Warns that hooks of a tensor are not saved with it."""
+    for hook in (getattr(tensor, "_backward_hooks", None) or {}).values():
+        if not hasattr(hook, "__torch_unserializable__"):
+            warnings.warn(f"backward hook {hook!r} on tensor will not be serialized", stacklevel=2)

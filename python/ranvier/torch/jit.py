@@ -33,18 +33,15 @@ def is_scripting() -> bool:
 is_tracing = is_scripting
 
 
-def trace(*args: Any, **settings: Any) -> Any:
-    """Raises RuntimeError: see ranvier.compile."""
-    raise RuntimeError("[jit.trace] expected ranvier.compile, which captures a model's calls")
+def _refused(name: str, instead: str) -> Any:
+    def refuse(*args: Any, **settings: Any) -> Any:
+        raise RuntimeError(f"[jit.{name}] expected {instead}")
+
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = f"Raises RuntimeError: see {instead.split(',')[0]}."
+    return refuse
 
 
-def save(*args: Any, **settings: Any) -> None:
-    """Raises RuntimeError: see ranvier.save."""
-    raise RuntimeError("[jit.save] expected ranvier.save, which keeps a model's layers and weights")
-
-
-def load(*args: Any, **settings: Any) -> None:
-    """Raises RuntimeError: see ranvier.load."""
-    raise RuntimeError(
-        "[jit.load] expected ranvier.load, which makes a model again from a file of ranvier.save"
-    )
+trace = _refused("trace", "ranvier.compile, which captures a model's calls")
+save = _refused("save", "ranvier.save, which keeps a model's layers and weights")
+load = _refused("load", "ranvier.load, which makes a model again from a file of ranvier.save")

@@ -11,7 +11,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.torch.buffers import empty_strided
+from ranvier.torch.former import empty_strided
 
 Frexp = namedtuple("Frexp", "mantissa exponent")
 

@@ -92,8 +92,7 @@ FILES = table(f"""
     .torch.futures | futures
     .torch.fx.modules .torch.fx.nodes .torch.fx.tracing | fx
         fx.{{_symbolic_trace graph graph_module interpreter node proxy}}
-    .torch.graph | autograd.forward_ad autograd.graph
-    .torch.hooks | utils.hooks
+    .torch.graph | autograd.forward_ad autograd.graph utils.hooks
     .torch.inner | _vmap_internals autograd.functional nn._reduction nn.grad optim.lbfgs
     .torch.library | _custom_ops library
     .torch.machine | __config__ cpu cuda.amp.common utils.deterministic
@@ -180,7 +179,6 @@ _OTHERS = table(f"""
     .optim.lr_scheduler | optim.lr_scheduler._LRScheduler=LRScheduler
     .torch.amp | GradScaler
     .torch.bases | nn.RNNBase nn.RNNCellBase
-    .torch.buffers | empty empty_permuted empty_strided frombuffer is_inference
     .torch.compiler | jit.TracerWarning nn.utils.parametrize.cached=NoEffect
     .torch.compiler mark | _decomp.register_decomposition _dynamo.substitute_in_graph _logging.set_logs
         fx._compatibility.compatibility onnx.symbolic_helper.parse_args
@@ -191,8 +189,9 @@ _OTHERS = table(f"""
     .torch.files | save serialization.save
     .torch.former | _convert_indices_from_coo_to_csr=row_starts _segment_reduce=segment_reduce
         distributions.multivariate_normal._precision_to_scale_tril=scale_tril
-        distributions.transforms._clipped_sigmoid=clipped_sigmoid linalg.eig linalg.eigvals
-        nn.utils.init.skip_init nn.utils.skip_init pca_lowrank segment_reduce svd svd_lowrank
+        distributions.transforms._clipped_sigmoid=clipped_sigmoid empty empty_permuted empty_strided
+        frombuffer is_inference linalg.eig linalg.eigvals nn.utils.init.skip_init nn.utils.skip_init
+        pca_lowrank segment_reduce svd svd_lowrank
     .torch.futures | Future _C.Future
     .torch.inner | autograd.gradcheck autograd.gradcheck.gradcheck nn._reduction.legacy_get_string=reduction
         nn.functional.{{softmin upsample_bilinear upsample_nearest}}
