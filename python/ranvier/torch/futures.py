@@ -9,39 +9,26 @@ from typing import Any
 __all__ = ["Future", "collect_all", "wait_all"]
 
 
-class Future:
+class Future(_Future[Any]):
     """A result that another thread, or a later call, gives: `set_result` once, `wait` for it."""
 
     def __init__(self, *, devices: Any = None) -> None:
-        self._inner: _Future[Any] = _Future()
-
-    def __class_getitem__(cls, kind: Any) -> Any:
-        return cls
-
-    def done(self) -> bool:
-        return self._inner.done()
+        super().__init__()
 
     def wait(self) -> Any:
         """The result, or the exception raised."""
-        return self._inner.result()
+        return self.result()
 
     def value(self) -> Any:
         """The result; RuntimeError if it is not there yet."""
         if not self.done():
             raise RuntimeError("[Future.value] got a future without a result; expected done() to be True")
-        return self._inner.result()
+        return self.result()
 
     def set_result(self, result: Any) -> None:
         if self.done():
             raise RuntimeError("[Future.set_result] got a second result; expected one")
-        self._inner.set_result(result)
-
-    def set_exception(self, result: BaseException) -> None:
-        self._inner.set_exception(result)
-
-    def add_done_callback(self, callback: Callable[[Future], Any]) -> None:
-        """callback(self) when the result is there."""
-        self._inner.add_done_callback(lambda _: callback(self))
+        super().set_result(result)
 
     def then(self, callback: Callable[[Future], Any]) -> Future:
         """The future of callback(self), which is called when the result is there."""
@@ -53,7 +40,7 @@ class Future:
             except Exception as error:
                 following.set_exception(error)
 
-        self._inner.add_done_callback(call)
+        self.add_done_callback(call)
         return following
 
 
@@ -61,7 +48,7 @@ def collect_all(futures: list[Future]) -> Future:
     """The future of the list, when all its futures have their results."""
     whole, missing = Future(), len(futures)
 
-    def count(_: Future) -> None:
+    def count(_: Any) -> None:
         nonlocal missing
         missing -= 1
         if missing == 0:

@@ -104,16 +104,11 @@ def decode_image(data: Tensor, mode: int, apply_exif_orientation: bool = False) 
     return _decoded("decode_image", data, mode, apply_exif_orientation)
 
 
-def decode_jpeg(data: Tensor, mode: int, apply_exif_orientation: bool = False) -> Tensor:
-    return _decoded("decode_jpeg", data, mode, apply_exif_orientation, "JPEG")
+def _decoder(format: str) -> Any:
+    return lambda data, mode, orient=False: _decoded(f"decode_{format.lower()}", data, mode, orient, format)
 
 
-def decode_png(data: Tensor, mode: int, apply_exif_orientation: bool = False) -> Tensor:
-    return _decoded("decode_png", data, mode, apply_exif_orientation, "PNG")
-
-
-def decode_webp(data: Tensor, mode: int) -> Tensor:
-    return _decoded("decode_webp", data, mode, False, "WEBP")
+decode_jpeg, decode_png, decode_webp = map(_decoder, ("JPEG", "PNG", "WEBP"))
 
 
 def decode_gif(data: Tensor) -> Tensor:

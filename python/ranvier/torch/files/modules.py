@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 import ranvier as rv
 from ranvier import nn
+from ranvier.nn.conv import Convolution
 from ranvier.nn.hooks import Hooks
 
 _VALUES = ("_parameters", "_buffers", "_modules")
@@ -24,18 +26,11 @@ _RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
 
 
 def _conv(state: dict[str, Any]) -> dict[str, Any]:
-    size, padding = state["kernel_size"], state["padding"]
-    if isinstance(padding, str):
-        total = [
-            d * (k - 1) if padding == "same" else 0 for d, k in zip(state["dilation"], size, strict=True)
-        ]
-        twice: Any = [n for t in reversed(total) for n in (t // 2, t - t // 2)]
-    else:
-        twice = tuple(n for n in reversed(padding) for _ in range(2))
+    around: Any = Convolution._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))  # type: ignore[arg-type]
     return {
         "transposed": False,
-        "output_padding": (0,) * len(size),
-        "_reversed_padding_repeated_twice": twice,
+        "output_padding": (0,) * len(state["kernel_size"]),
+        "_reversed_padding_repeated_twice": list(around) if isinstance(state["padding"], str) else around,
     }
 
 

@@ -136,11 +136,10 @@ def tensor_v2(
     """A tensor on a storage; offset and stride count elements."""
     if not isinstance(storage, Storage) or not _is_counts((offset,)):
         raise FileError("has a tensor without a storage or a place in it")
-    if not _is_counts(size) or not _is_counts(stride) or len(size) != len(stride) or len(size) > 64:
-        raise FileError("has a tensor with sizes or strides that are not up to 64 whole numbers >= 0")
+    memory = storage.of(storage.memory.array.dtype if dtype is None else np.dtype(dtype))
+    _require_form(size, stride, requires_grad, memory.array.dtype)
     if metadata:
         raise FileError("has a tensor with the sign bit of PyTorch's views, which Tensors lack")
-    memory = storage.of(storage.memory.array.dtype if dtype is None else np.dtype(dtype))
     step, count = memory.array.itemsize, memory.array.size
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     elements = 1
@@ -149,8 +148,6 @@ def tensor_v2(
     count = storage.count if storage.kind.name != "untyped" else count
     if elements > MOST_ELEMENTS or (last >= count if all(size) else offset > count):
         raise FileError(f"has a tensor of the shape {tuple(size)[:8]} beyond its storage of {count} elements")
-    if type(requires_grad) is not bool or (requires_grad and memory.array.dtype.kind != "f"):
-        raise FileError(f"has a tensor of {memory.array.dtype} that cannot have its requires_grad")
     steps = tuple(s * step for s in stride)
     if to_meta.on:
         return rebuilt(rv.Tensor, tuple(size), steps, memory.array.dtype, requires_grad)
@@ -163,8 +160,7 @@ def tensor_v2(
 
 def tensor_v3(storage: Any, offset: Any, size: Any, stride: Any, requires_grad: Any, hooks: Any, dtype: Any,
               metadata: Any = None) -> Any:  # fmt: skip
-    if getattr(dtype, "kind", None) not in ("b", "i", "u", "f") or not hasattr(dtype, "type"):
-        raise FileError("has a tensor of a dtype that Tensors lack")
+    _require_numbers(dtype)
     return tensor_v2(storage, offset, size, stride, requires_grad, hooks, metadata, dtype)
 
 
@@ -172,14 +168,22 @@ def meta_tensor(dtype: Any, size: Any, stride: Any, requires_grad: Any) -> Any:
     """A tensor without values."""
     if not is_meta("meta"):
         raise FileError('has a tensor of the device "meta", which is there after ranvier.torch.install()')
+    _require_numbers(dtype)
+    _require_form(size, stride, requires_grad, np.dtype(dtype))
+    steps = tuple(s * np.dtype(dtype).itemsize for s in stride)
+    return rebuilt(rv.Tensor, tuple(size), steps, np.dtype(dtype), requires_grad)
+
+
+def _require_numbers(dtype: Any) -> None:
     if getattr(dtype, "kind", None) not in ("b", "i", "u", "f") or not hasattr(dtype, "type"):
         raise FileError("has a tensor of a dtype that Tensors lack")
+
+
+def _require_form(size: Any, stride: Any, requires_grad: Any, dtype: np.dtype[Any]) -> None:
     if not _is_counts(size) or not _is_counts(stride) or len(size) != len(stride) or len(size) > 64:
         raise FileError("has a tensor with sizes or strides that are not up to 64 whole numbers >= 0")
     if type(requires_grad) is not bool or (requires_grad and dtype.kind != "f"):
         raise FileError(f"has a tensor of {dtype} that cannot have its requires_grad")
-    kind = np.dtype(dtype)
-    return rebuilt(rv.Tensor, tuple(size), tuple(s * kind.itemsize for s in stride), kind, requires_grad)
 
 
 def parameter(data: Any, requires_grad: Any = True, hooks: Any = None, state: Any = None) -> Any:
