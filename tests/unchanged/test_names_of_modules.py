@@ -2,7 +2,7 @@
 
 import numpy as np
 import ranvier as rv
-from ranvier.torch import hub
+from ranvier.torch import hub, top
 from ranvier.torch.former import svd
 from support.python import printed
 from support.refused import refused
@@ -141,10 +141,8 @@ def test_the_folder_of_the_hub(monkeypatch):
 
 
 def test_dtypes_of_few_bits_can_be_named():
-    from ranvier.torch.types import BITS
-
-    assert (repr(BITS["uint3"]), BITS["int7"].is_signed, len(BITS)) == ("torch.uint3", True, 14)
-    refused(TypeError, "expected a dtype", rv.zeros, 2, dtype=BITS["int4"])
+    assert (repr(top.uint3), top.int7.is_signed, top.uint7.is_signed) == ("torch.uint3", True, False)
+    refused(TypeError, "expected a dtype", rv.zeros, 2, dtype=top.int4)
 
 
 def test_svd_gives_v_itself():

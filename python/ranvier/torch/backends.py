@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def _backend(name: str, available: bool = False, **settings: Any) -> types.ModuleType:
+def _backend(name: str, available: bool = False, /, **settings: Any) -> types.ModuleType:
     module = types.ModuleType(f"{__name__}.{name}", "Settings without effect.")
     vars(module).update(
         is_available=lambda: available, is_built=lambda: available, flags=NoEffect, **settings
@@ -36,18 +36,13 @@ def _backend(name: str, available: bool = False, **settings: Any) -> types.Modul
 cudnn = _backend(
     "cudnn", benchmark=False, deterministic=False, enabled=True, allow_tf32=True, version=lambda: None
 )
+_ATTENTION = ("cudnn", "flash", "math", "mem_efficient")
 cuda = _backend(
     "cuda",
     matmul=types.SimpleNamespace(allow_tf32=False),
     sdp_kernel=NoEffect,
-    enable_flash_sdp=lambda enabled: None,
-    enable_mem_efficient_sdp=lambda enabled: None,
-    enable_math_sdp=lambda enabled: None,
-    enable_cudnn_sdp=lambda enabled: None,
-    flash_sdp_enabled=lambda: True,
-    mem_efficient_sdp_enabled=lambda: True,
-    math_sdp_enabled=lambda: True,
-    cudnn_sdp_enabled=lambda: True,
+    **{f"enable_{kind}_sdp": lambda enabled: None for kind in _ATTENTION},
+    **{f"{kind}_sdp_enabled": lambda: True for kind in _ATTENTION},
     allow_fp16_bf16_reduction_math_sdp=lambda enabled: None,
     fp16_bf16_reduction_math_sdp_allowed=lambda: False,
     preferred_linalg_library=lambda backend=None: None,
@@ -60,7 +55,7 @@ def _capability() -> str:
     return {"x86-64-v3": "AVX2", "x86-64-v4": "AVX512"}.get(str(config()["isa"]), "DEFAULT")
 
 
-cpu = _backend("cpu", available=True, get_cpu_capability=_capability)
+cpu = _backend("cpu", True, get_cpu_capability=_capability)
 mps = _backend("mps")
 mkl = _backend("mkl")
 
@@ -83,7 +78,7 @@ class _Products:
 
 
 mkldnn = _backend("mkldnn", enabled=False, matmul=_Products())
-openmp = _backend("openmp", available=True)
+openmp = _backend("openmp", True)
 quantized = _backend("quantized", engine="none", supported_engines=["none"])
 opt_einsum = _backend("opt_einsum", enabled=False, strategy=None)
 for _name in ("cusparselt", "kleidiai", "mha", "miopen", "nnpack", "xnnpack"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -53,25 +54,17 @@ def register_multi_grad_hook(tensors: Iterable[Any], fn: Callable[..., Any], *, 
         elif mode == "all" and len(arrived) == wanted:
             fn([arrived.get(i) for i in range(len(tensors))])
 
-    registered = [x.register_hook(partial(hook, i)) for i, x in enumerate(tensors) if x.requires_grad]
-    return _Handles(registered)
+    handles = _Handles()
+    for i, x in enumerate(tensors):
+        if x.requires_grad:
+            handles.enter_context(x.register_hook(partial(hook, i)))
+    return handles
 
 
-class _Handles:
+class _Handles(ExitStack):
     """Several handles as one."""
 
-    def __init__(self, handles: list[Any]) -> None:
-        self.handles = handles
-
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
-
-    def __enter__(self) -> _Handles:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.remove()
+    remove = ExitStack.close
 
 
 def unpack_dual(tensor: Any, *, level: Any = None) -> Any:

@@ -120,7 +120,6 @@ FILES = table(f"""
 # place of a module alone have it for all
 _ASKED = "{has_torch_function has_torch_function_unary has_torch_function_variadic}"
 _SHARDS = "{Partial Placement Replicate Shard}"
-_BITS = " ".join(f"{sign}int{n}" for sign in ("", "u") for n in range(1, 8))
 _NO = """
     _C._are_functorch_transforms_active _C._is_tracing _nnpack_available _utils.is_compiling
     amp.is_autocast_available
@@ -224,7 +223,6 @@ _OTHERS = table(f"""
         distributed._tensor.{_SHARDS}
     .torch.spectra | istft stft
     .torch.top | onnx.operators.shape_as_tensor=_shape_as_tensor
-    .torch.types | {_BITS}
     .torch.version | __version__
     .torch.volumes | conv3d nn.Conv3d nn.functional.conv3d nn.functional.max_pool3d
         nn.modules.Conv3d nn.modules.conv.Conv3d

@@ -24,8 +24,19 @@ _LINEAR = """
 """
 
 
+def _of_parts(function: Callable[[Any, Any], Any]) -> Any:
+    def call(self: Any, other: Any) -> Any:
+        other = as_complex(other, self)
+        return Complex(function(self.real, other.real), function(self.imag, other.imag))
+
+    return call
+
+
 def _assigned(function: Callable[[Any, Any], Any]) -> Any:
     return lambda self, other: self._set(function(self, other))
+
+
+_OF_A_PART = ("device", "dim", "is_meta", "numel", "size")  # those of complex numbers, too
 
 
 class Complex:
@@ -46,7 +57,6 @@ class Complex:
     ndim = property(lambda self: self.real.ndim)
     itemsize = property(lambda self: 2 * self.real.itemsize)
     nbytes = property(lambda self: 2 * self.real.nbytes)
-    device = property(lambda self: self.real.device)
     dtype = property(lambda self: self.real.dtype.to_complex())
     requires_grad = property(lambda self: self.real.requires_grad or self.imag.requires_grad)
     grad_fn = property(lambda self: self.real.grad_fn or self.imag.grad_fn)
@@ -55,7 +65,6 @@ class Complex:
     mH = property(lambda self: self.mT.conj())
     T = property(lambda self: self._each(lambda x: x.T))
     H = property(lambda self: self.T.conj())
-    is_meta = property(lambda self: self.real.is_meta)
     is_sparse = is_cuda = is_quantized = is_nested = False
     # to isinstance: a Tensor in programs, in this library, whose functions take Tensors for arrays, none
     __class__ = property(
@@ -111,6 +120,8 @@ class Complex:
         return method(*args[1:], **settings)
 
     def __getattr__(self, name: str) -> Any:
+        if name in _OF_A_PART:
+            return getattr(self.real, name)
         if name in _LINEAR.split():
             return lambda *args, **settings: self._each(lambda x: getattr(x, name)(*args, **settings))
         if name[-1:] == "_" != name[-2:-1] and name[:-1] in _IN_PLACE:
@@ -165,15 +176,6 @@ class Complex:
 
     __hash__ = object.__hash__
 
-    def size(self, dim: int | None = None) -> Any:
-        return self.real.size(dim)
-
-    def dim(self) -> int:
-        return int(self.real.ndim)
-
-    def numel(self) -> int:
-        return int(self.real.numel())
-
     def is_complex(self) -> bool:
         return True
 
@@ -200,16 +202,10 @@ class Complex:
 
     # --- arithmetic
 
+    __add__, __sub__ = _of_parts(operator.add), _of_parts(operator.sub)
+
     def __neg__(self) -> Any:
         return Complex(-self.real, -self.imag)
-
-    def __add__(self, other: Any) -> Any:
-        other = as_complex(other, self)
-        return Complex(self.real + other.real, self.imag + other.imag)
-
-    def __sub__(self, other: Any) -> Any:
-        other = as_complex(other, self)
-        return Complex(self.real - other.real, self.imag - other.imag)
 
     def __rsub__(self, other: Any) -> Any:
         return -self + other

@@ -193,6 +193,7 @@ legacy_contiguous_format = "torch.contiguous_format"
 _LAYERS = "alpha_dropout_ bilinear celu_ channel_shuffle dropout_ pdist pixel_shuffle pixel_unshuffle rrelu"
 _LAYERS += " selu_ threshold"
 _DTYPES = "bit bits16 bits1x8 bits2x4 bits4x2 bits8 float4_e2m1fn_x2 quint2x4 quint4x2"
+_DTYPES += "".join(f" int{n} uint{n}" for n in builtin_range(1, 8))
 
 
 def __getattr__(name: str) -> Any:
@@ -201,7 +202,7 @@ def __getattr__(name: str) -> Any:
     if name in _LAYERS.split() and hasattr(rv.nn.functional, name):
         return getattr(rv.nn.functional, name)
     if name in _DTYPES.split():  # they can be named only
-        return globals().setdefault(name, rv.dtype._make(name, "u", 1))
+        return globals().setdefault(name, rv.dtype._make(name, "i" if name[0] == "i" else "u", 1))
     plain = name.removesuffix("_copy")
     if plain != name and hasattr(Tensor, plain):
         return _copying(getattr(Tensor, plain))

@@ -19,9 +19,3 @@ _size_1_t = _size_2_t = _size_3_t = _size_4_t = _size_any_t = int | tuple[int, .
 _size_any_opt_t = _size_2_opt_t = _size_3_opt_t = _size_any_t
 _ratio_2_t = _ratio_3_t = _ratio_any_t = float | tuple[float, ...]
 _tensor_list_t = _maybe_indices_t = _TensorOrTensors
-BITS = {
-    f"{sign}int{n}": ranvier.dtype._make(f"{sign}int{n}", "u" if sign else "i", 1)
-    for sign in ("", "u")
-    for n in range(1, 8)
-}
-globals().update(BITS)  # dtypes that can be named only
