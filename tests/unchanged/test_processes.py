@@ -10,7 +10,8 @@ from datetime import timedelta
 import pytest
 import ranvier as rv
 import ranvier.multiprocessing as mp
-from ranvier.torch.processes import Backend, HashStore, PrefixStore, TCPStore, is_nccl_available
+from ranvier.torch.processes import Backend, is_nccl_available
+from ranvier.torch.store import HashStore, PrefixStore, TCPStore
 from support.refused import refused
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.torch.top import multi_dot as multi_dot
 
 SolveEx = namedtuple("SolveEx", "result info")
 LUFactorEx = namedtuple("LUFactorEx", "LU pivots info")

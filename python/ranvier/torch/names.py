@@ -100,7 +100,7 @@ FILES = table(f"""
     .torch.operators | _ops
     .torch.optimizers | optim.optimizer utils._foreach_utils
     .torch.overrides | overrides
-    .torch.processes | distributed distributed.{{constants distributed_c10d}}
+    .torch.processes .torch.store | distributed distributed.{{constants distributed_c10d}}
     .torch.pruning | nn.utils.prune
     .torch.pytree | utils._pytree
     .torch.quasirandom | quasirandom
@@ -191,7 +191,7 @@ _OTHERS = table(f"""
         distributions.transforms._clipped_sigmoid=clipped_sigmoid empty empty_permuted empty_strided
         frombuffer is_inference linalg.eig linalg.eigvals nn.utils.init.skip_init nn.utils.skip_init
         pca_lowrank segment_reduce svd svd_lowrank
-    .torch.futures | Future _C.Future
+    .torch.futures | Future _C.Future jit.Future
     .torch.inner | autograd.gradcheck autograd.gradcheck.gradcheck nn._reduction.legacy_get_string=reduction
         nn.functional.{{softmin upsample_bilinear upsample_nearest}}
         utils.data._utils.collate.np_str_obj_array_pattern=TEXTS
@@ -222,7 +222,7 @@ _OTHERS = table(f"""
     .torch.processes | distributed.tensor.{_SHARDS} distributed.tensor.placement_types.{_SHARDS}
         distributed._tensor.{_SHARDS}
     .torch.spectra | istft stft
-    .torch.top | onnx.operators.shape_as_tensor=_shape_as_tensor
+    .torch.top | linalg.multi_dot onnx.operators.shape_as_tensor=_shape_as_tensor
     .torch.version | __version__
     .torch.volumes | conv3d nn.Conv3d nn.functional.conv3d nn.functional.max_pool3d
         nn.modules.Conv3d nn.modules.conv.Conv3d

@@ -1,4 +1,4 @@
-"""What torch.distributed has besides this library's collective calls: stores, and names of backends."""
+"""What torch.distributed has besides this library's collective calls, and the stores of `store.py`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
-
-from ranvier.torch.store import HashStore as HashStore
-from ranvier.torch.store import PrefixStore as PrefixStore
-from ranvier.torch.store import Store as Store
-from ranvier.torch.store import TCPStore as TCPStore
-
-default_pg_timeout = Store.timeout
 
 
 class Backend(str):

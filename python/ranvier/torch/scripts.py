@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import ranvier.nn as nn
 from ranvier.torch import files
 from ranvier.torch.compiler import NoEffect
-from ranvier.torch.futures import Future as Future
+from ranvier.torch.futures import Future
 
 _scripting: ContextVar[bool] = ContextVar("scripting", default=False)
 

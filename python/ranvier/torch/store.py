@@ -11,13 +11,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-_WAIT = timedelta(seconds=300)
+default_pg_timeout = timedelta(seconds=300)
 
 
 class Store:
     """Values, bytes or texts, by key. `get` and `wait` wait until the keys are there, for `timeout`."""
 
-    timeout: timedelta = _WAIT
+    timeout: timedelta = default_pg_timeout
 
     def _ask(self, op: str, *parts: bytes) -> bytes:
         raise NotImplementedError(f"[torch.distributed.{type(self).__name__}] {op} is not defined")
@@ -90,7 +90,7 @@ class TCPStore(Store):
         port: int,
         world_size: int | None = None,
         is_master: bool = False,
-        timeout: timedelta = _WAIT,
+        timeout: timedelta = default_pg_timeout,
         wait_for_workers: bool = True,
         **ignored: Any,
     ) -> None:

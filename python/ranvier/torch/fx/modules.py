@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+from operator import attrgetter
 from typing import Any
 
 import ranvier.nn as nn
@@ -17,17 +18,22 @@ _USER_PRESERVED_ATTRIBUTES_KEY = "_user_preserved_attributes"
 
 def _copy_attr(from_module: Any, to_module: Any, target: str) -> None:
     """Gives a module what another one has at a path."""
+    owner, name = _owner(to_module, target)
+    value = attrgetter(target)(from_module)
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        owner.register_buffer(name, value)
+    else:
+        setattr(owner, name, value)
+
+
+def _owner(module: Any, target: str) -> tuple[Any, str]:
+    """The module that has what is at a path, made where it is not there, and the name."""
     *path, name = target.split(".")
     for part in path:
-        from_module = getattr(from_module, part)
-        if not hasattr(to_module, part):
-            setattr(to_module, part, nn.Module())
-        to_module = getattr(to_module, part)
-    value = getattr(from_module, name)
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        to_module.register_buffer(name, value)
-    else:
-        setattr(to_module, name, value)
+        if not hasattr(module, part):
+            setattr(module, part, nn.Module())
+        module = getattr(module, part)
+    return module, name
 
 
 class _CodeOnlyModule(nn.Module):
@@ -100,13 +106,8 @@ class GraphModule(nn.Module):
 
     def add_submodule(self, target: str, m: Any) -> bool:
         """Gives it a layer, or a value, at a path."""
-        *path, name = target.split(".")
-        place: Any = self
-        for part in path:
-            if not hasattr(place, part):
-                setattr(place, part, nn.Module())
-            place = getattr(place, part)
-        setattr(place, name, m)
+        owner, name = _owner(self, target)
+        setattr(owner, name, m)
         return True
 
     def delete_submodule(self, target: str) -> bool:
@@ -186,10 +187,7 @@ class Interpreter:
         return map_arg((n.args, n.kwargs), lambda used: self.env[used])
 
     def fetch_attr(self, target: str) -> Any:
-        value = self.module
-        for name in target.split("."):
-            value = getattr(value, name)
-        return value
+        return attrgetter(target)(self.module)
 
     def placeholder(self, target: str, args: Any, kwargs: Any) -> Any:
         if target.startswith("*"):
