@@ -30,10 +30,9 @@ def spec_of(name: str) -> ModuleSpec | None:
         return None
     homes = homes_of(root, path)
     if not homes and not _why(root, path):
-        importing = (
-            sys._getframe(3).f_code.co_name == "_find_and_load_unlocked"
-        )  # not importlib.util.find_spec
-        error = _not_found(name) if importing and root != "ranvier" else None
+        asks = sys._getframe(3).f_code.co_name  # or importlib.util.find_spec
+        imports = asks == "_find_and_load_unlocked" and root != "ranvier"
+        error = _not_found(name) if imports else None
         if error is None:
             return None
         raise report.missing(error, name)
