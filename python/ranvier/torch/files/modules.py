@@ -11,7 +11,6 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.nn.conv import Convolution
 from ranvier.nn.hooks import Hooks
 
 _VALUES = ("_parameters", "_buffers", "_modules")
@@ -26,7 +25,7 @@ _RNN = ("weight_ih_l", "weight_hh_l", "bias_ih_l", "bias_hh_l", "weight_hr_l")
 
 
 def _conv(state: dict[str, Any]) -> dict[str, Any]:
-    around: Any = Convolution._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))  # type: ignore[arg-type]
+    around: Any = nn.Conv1d._around(SimpleNamespace(**{"_axes": len(state["kernel_size"]), **state}))  # type: ignore[arg-type]
     return {
         "transposed": False,
         "output_padding": (0,) * len(state["kernel_size"]),
