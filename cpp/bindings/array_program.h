@@ -146,7 +146,7 @@ class ArrayProgram {
   // not finite, if it is careful. divides: whether each rank may update a part of the weights.
   py::object run_with_ranks(const py::tuple& calls, const py::tuple& programs, const py::object& order,
                             int64_t size, int64_t count, const py::object& total, const py::object& sum,
-                            const py::tuple& arguments, bool careful, bool divides);
+                            const py::tuple& arguments, bool divides);
   size_t results() const { return settings_.results.size(); }
   int64_t batches_done() const { return batches_done_; }
 
@@ -184,7 +184,7 @@ class ArrayProgram {
   static bool find_parts(const py::tuple& calls, const std::deque<Turn>& programs, const py::object& order,
                          int64_t size, int64_t& count, std::vector<PartOfBatch>& parts);
   static bool are_measured(const std::vector<PartOfBatch>& parts);
-  static bool run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last, const Team& team);
+  static bool run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last);
   bool begin_runs(const py::tuple& arguments, std::vector<py::object>& held);
   void end_runs();
   // The results; False where a check of values failed; None where a gradient is gone.

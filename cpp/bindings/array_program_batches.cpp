@@ -4,17 +4,14 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
-#include <functional>
 
 #include "base/caches.h"
-#include "base/fp_environment.h"
 #include "base/rows.h"
 #include "bindings/array_program.h"
 #include "bindings/classes.h"
 #include "bindings/errors.h"
 #include "bindings/numpy_api.h"
 #include "bindings/rank_update.h"
-#include "kernels/elementwise/elementwise.h"
 
 namespace ranvier::bind {
 
@@ -97,12 +94,6 @@ void require_rows(const BatchSource& source, int64_t length, int64_t first, int6
     }
 }
 
-// Of arrays of one dtype and size. The sums of two parts of a batch become one.
-struct Addition {
-  const py::object arrays[3];  // lower, upper and the result, which may be one of them
-  std::function<void(const Team&)> run;
-};
-
 py::tuple tuple_of(const py::handle& x, Py_ssize_t size) {
   if (!PyTuple_CheckExact(x.ptr()) || (size >= 0 && PyTuple_GET_SIZE(x.ptr()) != size))
     fail_type("run_with_ranks", "got ", Py_TYPE(x.ptr())->tp_name, "; expected a tuple");
@@ -110,30 +101,6 @@ py::tuple tuple_of(const py::handle& x, Py_ssize_t size) {
 }
 
 bool is_float(PyArrayObject* x) { return PyArray_TYPE(x) == NPY_FLOAT || PyArray_TYPE(x) == NPY_DOUBLE; }
-
-Addition addition_of(const py::tuple& given) {
-  PyArrayObject* first = as_array(given[0]);
-  bool fit = true;
-  for (const py::handle x : given)
-    fit = fit && PyArray_CheckExact(x.ptr()) && PyArray_ISCARRAY(as_array(x)) &&
-          PyArray_ISFLOAT(as_array(x)) && PyArray_TYPE(as_array(x)) == PyArray_TYPE(first) &&
-          PyArray_SIZE(as_array(x)) == PyArray_SIZE(first);
-  if (!fit) fail_type("run_with_ranks", "got an addition that is not of three arrays of one form");
-  Addition made{{given[0], given[1], given[2]}, {}};
-  with_float(PyArray_TYPE(as_array(made.arrays[0])) == NPY_FLOAT ? DType::float32 : DType::float64,
-             [&](auto tag) {
-               using T = decltype(tag);
-               const auto view = [&](int i) {
-                 TensorView<T> v{};
-                 v.data = static_cast<T*>(PyArray_DATA(as_array(made.arrays[i])));
-                 v.ndim = 1, v.shape[0] = PyArray_SIZE(as_array(made.arrays[i])), v.strides[0] = 1;
-                 return v;
-               };
-               Elementwise<T> sum{ElementwiseOp::add, 2, {as_const(view(0)), as_const(view(1))}, {}, view(2)};
-               made.run = [sum](const Team& team) { sum.run(team, nullptr); };
-             });
-  return made;
-}
 
 }  // namespace
 
@@ -264,21 +231,19 @@ void ArrayProgram::end_runs() {
   count_changes();
 }
 
-// A part of a rank's batch: its rows, the program that runs on them, and what is added then.
+// A part of a rank's batch: its rows, and the program that runs on them.
 struct PartOfBatch {
   ArrayProgram* program = nullptr;
   std::vector<BatchSource> sources;
-  std::vector<Addition> additions;
 };
 
 // The program of a part, if there is one, and where its arguments are.
 bool ArrayProgram::find_part(const py::tuple& call, const std::deque<Turn>& programs, const py::object& order,
                              int64_t size, int64_t count, PartOfBatch& part) {
-  const py::tuple arguments = tuple_of(call[0], -1), additions = tuple_of(call[3], -1);
+  const py::tuple arguments = tuple_of(call[0], -1);
   const int64_t begin = Given<int64_t>::of(PyTuple_GET_ITEM(call.ptr(), 1));
   const int64_t end = Given<int64_t>::of(PyTuple_GET_ITEM(call.ptr(), 2));
   if (begin < 0 || begin >= end || end > size) return false;
-  for (const py::handle one : additions) part.additions.push_back(addition_of(tuple_of(one, 3)));
   for (const Turn& turn : programs) {
     ArrayProgram& program = turn.program();
     part.sources.clear();
@@ -302,7 +267,7 @@ bool ArrayProgram::find_parts(const py::tuple& calls, const std::deque<Turn>& pr
   parts.resize(calls.size());
   std::vector<const ArrayProgram*> used;
   for (size_t i = 0; i < parts.size(); ++i) {
-    if (!find_part(tuple_of(calls[i], 4), programs, order, size, count, parts[i])) return false;
+    if (!find_part(tuple_of(calls[i], 3), programs, order, size, count, parts[i])) return false;
     used.push_back(parts[i].program);
   }
   for (const ArrayProgram* program : used)
@@ -317,15 +282,12 @@ bool ArrayProgram::are_measured(const std::vector<PartOfBatch>& parts) {
 }
 
 // Runs the parts on a batch. False where a check of values has failed.
-bool ArrayProgram::run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last,
-                             const Team& team) {
+bool ArrayProgram::run_parts(const std::vector<PartOfBatch>& parts, int64_t batch, bool last) {
   for (const PartOfBatch& part : parts) {
     for (size_t i = 0; i < part.sources.size(); ++i)
       part.program->program_->set_argument(static_cast<int>(i), part.sources[i].at(batch));
     for (size_t i = 0; !last && i < part.sources.size(); ++i) part.sources[i].prefetch(batch + 1);
     if (!part.program->run()) return false;
-    const FpEnvironment environment;
-    for (const Addition& one : part.additions) one.run(team);
   }
   return true;
 }
@@ -333,7 +295,7 @@ bool ArrayProgram::run_parts(const std::vector<PartOfBatch>& parts, int64_t batc
 py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple& programs,
                                         const py::object& order, int64_t size, int64_t count,
                                         const py::object& total, const py::object& sum,
-                                        const py::tuple& arguments, bool careful, bool divides) {
+                                        const py::tuple& arguments, bool divides) {
   batches_done_ = 0;
   if (!PyArray_Check(total.ptr()) || !is_float(as_array(total)) || !PyArray_SIZE(as_array(total)))
     fail_type("run_with_ranks", "got no array of floats for the sums of losses");
@@ -363,7 +325,7 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
   PyThreadState* state = PyEval_SaveThread();
   const Clock::time_point begin = Clock::now();
   for (bool go = true; go && done < count;) {
-    if (!run_parts(parts, done, done + 1 == count, team)) break;
+    if (!run_parts(parts, done, done + 1 == count)) break;
     const double own = loss();
     const bool stays = program_->is_measured() && are_measured(parts) && Clock::now() - begin < most;
     // That it makes two more batches in any case.
@@ -377,7 +339,6 @@ py::object ArrayProgram::run_with_ranks(const py::tuple& calls, const py::tuple&
       divided = false;
       if (!of_ranks->complete()) break;
     }
-    if (careful && !std::isfinite(found[0])) break;
     if (divided && !of_ranks->run(team, !next)) break;
     if (!divided) run();
     divided = next;

@@ -233,7 +233,7 @@ PyMethodDef g_program[] = {
         "run_with_ranks",
         "run_with_ranks(self: Program, calls: tuple[Any, ...], programs: tuple[Program, ...], order: Array, "
         "size: int, count: int, total: Array, sum: RankSum | None, arguments: tuple[Any, ...], "
-        "careful: bool, divides: bool, /) -> Array | None"),
+        "divides: bool, /) -> Array | None"),
     method<&ArrayProgram::set_threads>("set_threads", "set_threads(self: Program, solo: bool, /) -> None"),
     method<&ArrayForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
     method<other_path>("other_path", "other_path(self: Program, eager: Recording, /) -> str"),

@@ -7,7 +7,7 @@ import pytest
 import ranvier as rv
 from ranvier import nn
 from ranvier.distributed.one_pass import is_by_row
-from ranvier.distributed.step import CutStep
+from ranvier.distributed.reduction import Reduce
 from support.distributed_runs import data, in_the_core, trained
 from support.ranks import results
 
@@ -81,16 +81,16 @@ RUNS = [usual, accumulated, summed_float64, binary, changed_between_epochs, even
 @pytest.mark.filterwarnings("ignore:.*runs some steps")  # where layers change that often
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
 def test_the_bits_of_parts_one_after_another(run, monkeypatch):
-    passes, is_one_pass = [], CutStep._is_one_pass
+    passes, is_one_pass = [], Reduce._is_one_pass
 
     def counted(step, *arrays):
         passes.append(is_one_pass(step, *arrays))
         return passes[-1]
 
-    monkeypatch.setattr(CutStep, "_is_one_pass", counted)
+    monkeypatch.setattr(Reduce, "_is_one_pass", counted)
     together = run()
     assert any(passes)
-    monkeypatch.setattr(CutStep, "_is_one_pass", lambda *arguments: False)
+    monkeypatch.setattr(Reduce, "_is_one_pass", lambda *arguments: False)
     assert run() == together
 
 
@@ -130,19 +130,19 @@ def test_models_that_it_takes():
 
 def test_batches_in_the_core(monkeypatch):
     """The bits, the history and the stream of a run batch by batch."""
-    done, run_ahead = [], CutStep.run_ahead
+    done, run_ahead = [], Reduce.run_ahead
 
     def counted(step, ahead):
         found = run_ahead(step, ahead)
         done.append(0 if found is None else len(found[0]))
         return found
 
-    monkeypatch.setattr(CutStep, "run_ahead", counted)
+    monkeypatch.setattr(Reduce, "run_ahead", counted)
     ahead = in_the_core()
     assert sum(done) > 20
     assert max(done) >= 3
     assert in_the_core(compile=False) == ahead
-    monkeypatch.setattr(CutStep, "run_ahead", lambda *arguments: None)
+    monkeypatch.setattr(Reduce, "run_ahead", lambda *arguments: None)
     assert in_the_core() == ahead
 
 

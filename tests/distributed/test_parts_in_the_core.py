@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.distributed.step import CutStep
+from ranvier.distributed.reduction import Reduce
 from support.distributed_runs import data, trained
 from support.ranks import results
 
 
 def batches(monkeypatch, in_core=True):
     """For each call of the core how many parts it took, and how many batches it made."""
-    found, calls, run = [], CutStep._calls, CutStep.run_ahead
+    found, calls, run = [], Reduce._calls, Reduce.run_ahead
 
     def counted(step, *about):
         function, parts = calls(step, *about)
@@ -23,8 +23,8 @@ def batches(monkeypatch, in_core=True):
         found[-1][1] += 0 if made is None else len(made[0])
         return made
 
-    monkeypatch.setattr(CutStep, "_calls", counted)
-    monkeypatch.setattr(CutStep, "run_ahead", ran)
+    monkeypatch.setattr(Reduce, "_calls", counted)
+    monkeypatch.setattr(Reduce, "run_ahead", ran)
     return found
 
 

@@ -46,24 +46,20 @@ def test_integer_buffers_are_exact(alone):
     assert wide == [1 / 3 + 1e-12 + 1e-12 + 1e-12]
 
 
-def test_changes_of_buffers_that_are_refused():
+@pytest.mark.parametrize(("dtype", "by"), [(np.int64, 2**47), (np.float16, 0.5)])
+def test_large_changes_of_integer_buffers_are_refused(dtype, by):
+    """Their sums would not be exact."""
     x, y = data(16)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
-
-    def change(module, _):
-        module.extra.copy_(
-            module.extra + module.extra.new_tensor(2**60 if module.extra.dtype == rv.int64 else 1)
-        )
-
-    model.register_forward_pre_hook(change)
-    for dtype, error, message in (
-        (np.int64, ValueError, r"changed by more than 2\*\*63 / 16 \(the samples"),
-        (np.float16, TypeError, "got a buffer of dtype float16 that a forward pass changes"),
-    ):
-        model.register_buffer("extra", rv.tensor(np.zeros(1, dtype)))
-        trainer = rv.Trainer(model, "cross_entropy", "adam", distributed=True, compile=False)
-        with pytest.raises(error, match=message):
+    model.register_buffer("extra", rv.tensor(np.zeros(1, dtype)))
+    model.register_forward_pre_hook(lambda module, _: [module.extra.add_(by), None][1])
+    trainer = rv.Trainer(model, "cross_entropy", "adam", distributed=True, compile=False)
+    if dtype is np.int64:
+        with pytest.raises(ValueError, match=r"changed by more than 2\*\*50 / 16 \(the samples"):
             trainer.fit(x, y, epochs=1, batch_size=16)
+    else:
+        trainer.fit(x, y, epochs=1, batch_size=16)
+        assert model.extra.item() == by
 
 
 FILES = "import sys; from support.distributed_runs import checkpointed; checkpointed(*sys.argv[1:])"

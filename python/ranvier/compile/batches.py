@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.autograd import random
 from ranvier.autograd.recording import current, recordings
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.signature import Place, array_of, filled, flattened, in_row, parts_of, replaced
@@ -132,12 +132,12 @@ class ManyCalls:
             return None
 
     def run_with_ranks(
-        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, *how: bool
+        self, calls: Any, batches: Batches, total: Any, ranks: Any, update: Any, args: Any, divides: bool
     ) -> Any:
         """Replays programs on the parts of batches, after each batch the sum over ranks and an `update`.
 
-        calls: for each part its arguments, its first and last row (one past), and the additions after it.
-        args: of the update; how: whether losses must be finite, and whether ranks may divide the update.
+        calls: for each part its arguments, and its first and last row (one past).
+        args: of the update; divides: whether ranks may divide it.
         The result and the rest are as of `_core.Program.run_with_ranks`; None as for `run_batches`.
         """
         own = update._latest
@@ -149,7 +149,7 @@ class ManyCalls:
             rows = tuple([(in_row(of_part, {}), *rest) for of_part, *rest in calls])
             b, core = batches, own.core
             try:
-                return core.run_with_ranks(rows, cores, b.order, b.size, b.count, total, ranks, args, *how)
+                return core.run_with_ranks(rows, cores, b.order, b.size, b.count, total, ranks, args, divides)
             finally:
                 b.done = core.batches_done
                 if b.done:  # replays, which pay for recordings
@@ -162,10 +162,10 @@ class ManyCalls:
         program = self._latest
         return None if program is None else (program, program.checks)
 
-    def draws(self, stream: random.Generator | None = None) -> bool:
-        """Whether the program that ran last draws random numbers of a stream; None: that of this thread."""
+    def writes(self, arrays: Iterable[Any]) -> bool:
+        """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
-        return program is not None and program.core.overlaps(((stream or random.current()).state,))
+        return program is not None and program.core.overlaps(tuple(arrays))
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier.data.batches import gather
+from ranvier.autograd.memory import Array
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World
 from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
 
-__all__ = ["Cut", "CutArrays", "CutBatches", "Share", "require_ranks", "require_whole", "rows_of"]
+__all__ = ["Cut", "CutSource", "Share", "cut_source", "require_ranks", "require_whole", "rows_of"]
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class Cut:
     """
 
     def __init__(self, shards: int, rank: int = 0, size: int = 1) -> None:
-        self._shards = shards
-        self._own = range(rank * shards // size, (rank + 1) * shards // size)
+        self.shards = shards
+        self.own = range(rank * shards // size, (rank + 1) * shards // size)
 
     def share(self, samples: int, weight: float, divided: bool = False) -> Share:
-        used = self._shards
+        used = self.shards
         while used > 1 and samples < 2 * used:  # batch norm needs two
             used //= 2
-        bounds = [samples * min(part, used) // used for part in (*self._own, self._own.stop)]
+        bounds = [samples * min(part, used) // used for part in (*self.own, self.own.stop)]
         first, end = bounds[0], bounds[-1]
-        pairs = zip(self._own, bounds, bounds[1:])  # noqa: B905
+        pairs = zip(self.own, bounds, bounds[1:])  # noqa: B905
         parts = [(part, a - first, b - first) for part, a, b in pairs]
         return Share(samples, weight, first, end, parts, used, divided)
 
@@ -75,46 +75,48 @@ def require_ranks(shards: int, deterministic: bool) -> World:
     return here
 
 
-class CutArrays(ArraySource):
-    """This rank's samples of each batch of arrays, and no others, are read; `share` is of the last batch."""
+class CutSource(Source):
+    """Batches of which each rank gets its own samples; `share` is of the last batch."""
 
+    cut: Cut
     share: Share
+
+    def samples(self, x: Array) -> int:
+        return self.share.samples
+
+    def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
+        return self.share.weight
+
+
+class CutArrays(CutSource, ArraySource):
+    """This rank's samples of each batch of arrays, and no others, are read."""
 
     def __init__(self, whole: ArraySource, cut: Cut, loss: Any) -> None:
         super().__init__(whole.data, whole.batch_size, whole.shuffled)
-        self._cut = cut
+        self.cut = cut
         self._counted = None if self.weighted else mean_weights(loss, whole.data.y)
 
-    def batch(self, number: int) -> Batch:
-        start, data = number * self.batch_size, self.data
-        end = min(start + self.batch_size, len(data.x))
-        whole = self._rows(start, end)
+    def _here(self, number: int) -> slice:
+        whole, data = super()._here(number), self.data
         counts = self._counted if data.weights is None else data.weights
-        weight = float(end - start if counts is None else counts[whole].sum())
-        self.share = share = self._cut.share(end - start, weight, self._counted is not None)
-        rows = self._rows(start + share.first, start + share.end)
-        sliced = isinstance(rows, slice)
-        x, y, *weights = (array[rows] if sliced else gather(array, rows) for array in data.arrays)
-        return x, y, weights[0] if weights else None
-
-    def _rows(self, first: int, end: int) -> Any:
-        return slice(first, end) if self._order is None else self._order[first:end]
+        samples, chosen = whole.stop - whole.start, whole if self._order is None else self._order[whole]
+        weight = float(samples if counts is None else counts[chosen].sum())
+        self.share = self.cut.share(samples, weight, self._counted is not None)
+        return slice(whole.start + self.share.first, whole.start + self.share.end)
 
     def ahead(self, passes: int = 1) -> Any:
         """As of all samples; `share` is that of each batch."""
         ahead = super().ahead() if self._counted is None and self.data.weights is None else None
         if ahead is not None:
-            self.share = self._cut.share(self.batch_size, float(self.batch_size))
+            self.share = self.cut.share(self.batch_size, float(self.batch_size))
         return ahead
 
 
-class CutBatches(Source):
+class CutBatches(CutSource):
     """The batches of a loader, which every rank makes as a whole: they are the same on all ranks."""
 
-    share: Share
-
     def __init__(self, whole: Source, cut: Cut, loss: Any) -> None:
-        self._whole, self._cut, self._loss = whole, cut, loss
+        self._whole, self.cut, self._loss = whole, cut, loss
         self.batches, self.weighted = whole.batches, whole.weighted
 
     def __iter__(self) -> Iterator[Batch]:
@@ -124,7 +126,7 @@ class CutBatches(Source):
             if number == 0:
                 _require_same(so_far)  # before anything is trained
             divided = weights is None and mean_weights(self._loss, y) is not None
-            self.share = share = self._cut.share(len(x), batch_weight(self._loss, y, weights), divided)
+            self.share = share = self.cut.share(len(x), batch_weight(self._loss, y, weights), divided)
             here = slice(share.first, share.end)
             yield x[here], y[here], None if weights is None else weights[here]
         _require_same(so_far)
@@ -137,6 +139,13 @@ class CutBatches(Source):
 
     def load_state_dict(self, state: Any) -> None:
         self._whole.load_state_dict(state)
+
+
+def cut_source(whole: Source, cut: Cut, loss: Any) -> CutSource:
+    """Batches of which this rank gets its own samples."""
+    kind: Any = CutArrays if isinstance(whole, ArraySource) else CutBatches
+    source: CutSource = kind(whole, cut, loss)
+    return source
 
 
 def rows_of(source: Source | None, begins: bool = True) -> dict[str, str]:

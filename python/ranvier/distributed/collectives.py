@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +25,11 @@ import ranvier._core as _core
 from ranvier.autograd.memory import Array
 from ranvier.distributed.job import limit_of, world
 from ranvier.distributed.ranks import World, agree, complete, neighbours
+from ranvier.train.saving import difference
 
 __all__ = [
     "REDUCTIONS", "all_gather", "all_reduce", "barrier", "broadcast", "gather_objects", "mark", "mpi_reduce",
-    "new_group", "of_first", "tree_sum",
+    "new_group", "of_first", "require_equal", "tree_sum", "with_marks",
 ]  # fmt: skip
 
 _SMALL = 4096  # bytes
@@ -171,6 +172,16 @@ def of_first(thing: Any, name: str) -> Any:
     return gather_objects(thing if here.rank == 0 else None, name)[0]
 
 
+def require_equal(of_ranks: Sequence[dict[str, Any]], call: str, what: str) -> None:
+    """Raise ValueError, with the first difference, unless all ranks have the same."""
+    for rank, theirs in enumerate(of_ranks):
+        if theirs != of_ranks[0]:
+            raise ValueError(
+                f"[{call}] got different {what}, rank {rank} there and rank 0 here: "
+                f"{difference(theirs, of_ranks[0])}; expected the same on every rank, in callbacks too"
+            )
+
+
 _ROWS = 1 << 22  # bytes of the rows that are copied at once, where an array is not contiguous
 
 
@@ -199,3 +210,12 @@ def _digest(digest: Any, value: Any) -> None:
     else:
         plain = value is None or isinstance(value, (bool, int, float, complex, str, bytes, np.generic))
         digest.update(f"{value!r};".encode() if plain else type(value).__qualname__.encode())
+
+
+def with_marks(value: Any) -> Any:
+    """Nested values with marks in place of arrays: short enough to be sent and shown."""
+    if isinstance(value, Mapping):
+        return {key: with_marks(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [*map(with_marks, value)]
+    return mark(value) if isinstance(getattr(value, "_array", value), np.ndarray) else value

@@ -7,7 +7,6 @@ import math
 import os
 import re
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,11 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, bump, hooks, philox, random
-from ranvier.distributed.batches import Cut, CutArrays, CutBatches, require_ranks, require_whole, rows_of
-from ranvier.distributed.collectives import gather_objects, mark, of_first
+from ranvier.distributed.batches import Cut, CutSource, cut_source, require_ranks, require_whole, rows_of
+from ranvier.distributed.collectives import gather_objects, mark, of_first, require_equal, with_marks
+from ranvier.distributed.evaluator import CutMeasured, SharedEvaluator
 from ranvier.distributed.ranks import agree
-from ranvier.distributed.step import CutMeasured, CutStep, SharedEvaluator
+from ranvier.distributed.reduction import Reduce
 from ranvier.distributed.sync_norm import meeting
 from ranvier.train import Callback
 from ranvier.train.callbacks.base import Training
@@ -26,8 +26,8 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.evaluator import Evaluator, Measured
 from ranvier.train.nonfinite import Batch, NonFinite
 from ranvier.train.run import Run
-from ranvier.train.saving import difference
-from ranvier.train.source import ArraySource, Source
+from ranvier.train.source import Source
+from ranvier.train.step import TrainingStep
 
 __all__ = ["DistributedRun"]
 
@@ -41,8 +41,7 @@ class DistributedRun(Run):
     called there only.
     """
 
-    source: CutArrays | CutBatches
-    step: CutStep
+    source: CutSource
 
     def __init__(
         self,
@@ -58,13 +57,9 @@ class DistributedRun(Run):
         cut = Cut(shards, here.rank, here.size)
         require_whole(source, CALL)
         require_whole(valid, CALL)
-        if isinstance(source, ArraySource):
-            source = CutArrays(source, cut, trainer.loss)
-        else:
-            source = CutBatches(source, cut, trainer.loss)
-        super().__init__(trainer, parts, source, valid, hooks, epochs)
-        self.alone = here.size == 1
-        self._nonfinite = _NonFinite(trainer, self.step)
+        super().__init__(trainer, parts, cut_source(source, cut, trainer.loss), valid, hooks, epochs)
+        self.alone, self._between = here.size == 1, True
+        self._nonfinite = _NonFinite(trainer, self._reduce)
         self._stopped: bool | None = None  # None before the first epoch
         self._drawn: Any = None  # the random stream at the end of an epoch's batches
         aside = random.Generator().manual_seed(philox.mixed(random.initial_seed(), 1))
@@ -102,27 +97,28 @@ class DistributedRun(Run):
                 f"[{CALL}] got a DistributedDataParallel with distributed=True; expected its module: "
                 "the Trainer exchanges the gradients"
             )
-        held, state = [t._array for t in _held(trainer)], trainer.optimizer.state_dict()
-        if not self._agree(CALL, about, held, state, random.current().plain_state()):
-            _require_equal(gather_objects(about, CALL), "")
-            arrays, state, stream = of_first((held, state, random.current().plain_state()), f"{CALL} weights")
-            for tensor, values in zip(_held(trainer), arrays, strict=True):
+        held = [t for m in _modules(trainer) for t in (*m.parameters(), *m.buffers())]
+        state = [t._array for t in held], trainer.optimizer.state_dict(), random.current().plain_state()
+        if not self._agree(CALL, about, *state):
+            require_equal(gather_objects(about, CALL), CALL, "runs")
+            arrays, state, stream = of_first(state, f"{CALL} weights")
+            for tensor, values in zip(held, arrays, strict=True):
                 tensor._array[...] = values
                 bump(tensor)
             trainer.optimizer.load_state_dict(state)
             random.set_rng_state(stream)
         super().go()
 
-    def _agree(self, call: str, about: Any, *state: Any) -> bool:
+    def _agree(self, call: str, *things: Any) -> bool:
         """Whether all ranks have the same; what differs may be equal all the same, as 1 and 1.0 are."""
-        return self.alone or agree(self._world, call, mark=mark(repr(about), *state))
+        return self.alone or agree(self._world, call, mark=mark(*things))
 
     def _train_epoch(self) -> None:
         """Callbacks before it may have drawn on one rank: the stream of rank 0 is that of one process."""
         stream = random.current().plain_state()
-        if not self._agree(f"{CALL} random numbers", None, stream):
+        if not self._agree(f"{CALL} random numbers", stream):
             random.set_rng_state(of_first(stream, CALL))
-        self.step.divides = self._is_left_alone()
+        self._reduce.divides = self._is_left_alone()
         super()._train_epoch()
         self._drawn = random.current().plain_state()
 
@@ -136,23 +132,20 @@ class DistributedRun(Run):
         left_alone = not stops and self.epoch < self.last and self._is_left_alone()
         if left_alone and self._agree(f"{CALL} epoch", "left alone"):
             return
-        forms, rows = _forms(trainer), {} if left_alone else rows_of(self.source, begins=False)
-        plain = stops, forms, trainer.settings(), rows
-        state = _held(trainer), trainer.optimizer.state_dict(), self._drawn
-        if not left_alone and self._agree(f"{CALL} epoch", plain, *state):
-            return
         modules = _modules(trainer)
         about = {
-            "weights": {name: mark(p) for m in modules for name, p in m.named_parameters()},
-            "buffers": {name: mark(b) for m in modules for name, b in m.named_buffers()},
-            **forms,
-            "optimizer": mark(trainer.optimizer.state_dict()),
+            "weights": {name: p for m in modules for name, p in m.named_parameters()},
+            "buffers": {name: b for m in modules for name, b in m.named_buffers()},
+            **_forms(trainer),
+            "optimizer": trainer.optimizer.state_dict(),
             "settings": trainer.settings(),
-            "all rows": rows,
-            "random numbers that were drawn": mark(self._drawn),
+            "all rows": {} if left_alone else rows_of(self.source, begins=False),
+            "random numbers that were drawn": self._drawn,
         }
+        if not left_alone and self._agree(f"{CALL} epoch", stops, about):
+            return
         finite = all(np.isfinite(p._array).all() for m in modules for p in m.parameters())
-        told = gather_objects((stops, finite, about), CALL)
+        told = gather_objects((stops, finite, with_marks(about)), CALL)
         self._stopped = any(stops for stops, *_ in told)
         trainer.stop_training = trainer.stop_training or self._stopped
         others = [theirs for *_, theirs in told]
@@ -160,7 +153,7 @@ class DistributedRun(Run):
         for theirs in others:
             theirs["all rows"] = {name: theirs["all rows"][name] for name in found}
         if all(finite for _, finite, _ in told):
-            _require_equal(others, f" after epoch {self.epoch}")
+            require_equal(others, CALL, f"runs after epoch {self.epoch}")
 
     def _is_stopped(self) -> bool:
         """What all ranks know: a signal handler may set the flag of one at any time, for the next epoch."""
@@ -191,32 +184,29 @@ class DistributedRun(Run):
 
     # --- what differs
 
-    def _new_step(self, trainer: Training, parts: CompiledParts) -> CutStep:
-        make = functools.partial(CutStep, trainer, parts, self._world, trainer.deterministic)
-        step: CutStep = parts.kept(trainer, "distributed step", make)
-        step.begin(self.source)
-        return step
+    def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
+        make = functools.partial(Reduce, trainer, parts, self.source, self._world)
+        self._reduce: Reduce = parts.kept(trainer, "reduce", make)
+        self._reduce.begin(self.source)
+        return self._reduce.step
 
     def _new_evaluator(self, trainer: Training, parts: CompiledParts) -> Evaluator:
         return SharedEvaluator(trainer, parts)
 
-    def _samples_of(self, x: Any) -> int:
-        return self.source.share.samples
-
     def _new_measured(self) -> Measured:
-        return CutMeasured(self.trainer, self._link, self.source)
+        return CutMeasured(self.trainer.loss, self.trainer.metrics, self._link, self.source)
 
 
 class _NonFinite(NonFinite):
     """The rank whose part of the loss is not finite finds the layer."""
 
-    def __init__(self, trainer: Training, step: CutStep) -> None:
+    def __init__(self, trainer: Training, reduce: Reduce) -> None:
         super().__init__(trainer)
-        self._step = step
+        self._reduce = reduce
 
     def _cause(self, batch: Batch, value: float) -> tuple[str | None, str]:
         own = None
-        if math.isfinite(value) or not self._step.finite:
+        if math.isfinite(value) or not self._reduce.finite:
             with meeting(None):  # one rank alone looks for it
                 own = super()._cause(batch, value)
         causes = gather_objects(own, f"{CALL} loss that is not finite")
@@ -244,27 +234,12 @@ class _Alone:
         return call if callable(method) else method
 
 
-def _require_equal(runs: Sequence[dict[str, Any]], when: str) -> None:
-    """Raise ValueError, with the first difference, unless all ranks have the same."""
-    for rank, theirs in enumerate(runs):
-        for what, value in runs[0].items():
-            if theirs[what] != value:
-                raise ValueError(
-                    f"[{CALL}] got different runs{when}, rank {rank} there and rank 0 here: {what}: "
-                    f"{difference(theirs[what], value)}; expected the same on every rank, in callbacks too"
-                )
-
-
 def _modules(trainer: Training) -> list[nn.Module]:
     return [m for m in (trainer.model, trainer.loss) if isinstance(m, nn.Module)]
 
 
 def _is_own(thing: Any) -> bool:
     return type(thing).__module__.startswith("ranvier.") and "forward" not in vars(thing)
-
-
-def _held(trainer: Training) -> list[Tensor]:
-    return [t for m in _modules(trainer) for t in (*m.parameters(), *m.buffers())]
 
 
 def _forms(trainer: Training) -> dict[str, Any]:

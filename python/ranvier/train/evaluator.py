@@ -17,7 +17,6 @@ from ranvier.train.hints import raise_with_hint
 from ranvier.train.losses import (
     EpochLoss,
     batch_loss,
-    batch_weight,
     labels,
     link_of,
     probabilities,
@@ -30,10 +29,8 @@ from ranvier.train.step import Penalty, parameters_of
 class Measured:
     """Sums up batches: the loss, and predictions and targets for the metrics, which are computed over all."""
 
-    def __init__(
-        self, loss: Any, metrics: Mapping[str, Metric], link: str | None, source: Source | None = None
-    ) -> None:
-        self._metrics, self._link, self._batches = metrics, link, source
+    def __init__(self, loss: Any, metrics: Mapping[str, Metric], link: str | None, source: Source) -> None:
+        self._metrics, self._link, self._source = metrics, link, source
         self._ignored = getattr(loss, "ignore_index", None)
         # Outputs are kept only where a metric needs probabilities: labels take less memory.
         self._keeps_labels = link is not None and not any(map(_needs_probabilities, metrics.values()))
@@ -47,9 +44,7 @@ class Measured:
         """Add a batch whose loss is `value`; returns its loss with the penalty."""
         if self._metrics and output is not None:
             self._add_output(output, y)
-        is_even = self._batches is not None and self._batches.is_even(self._of)
-        weight = len(y) if is_even else batch_weight(self._of, y, weights)
-        return self._loss.add(value, weight, penalty)
+        return self._loss.add(value, self._source.weight(self._of, y, weights), penalty)
 
     def add_all(
         self,
@@ -123,20 +118,29 @@ class Evaluator:
 
     def measure(self, source: Source) -> dict[str, float]:
         """Loss and metrics over one pass."""
-        trainer, link = self._trainer, link_of(self._trainer.loss)
-        measured = Measured(trainer.loss, trainer.metrics, link, source)
-        penalty = self._penalty_now()
-        evaluate = self._parts.of(trainer, "evaluate", self._evaluate, waits=True)
+        trainer = self._trainer
+        measured, penalty, evaluate = self._begin(source, waits=True)
         with evaluating(trainer.model, "Trainer.evaluate"):
-            for x, y, weights in source:
-                try:
-                    loss, output = evaluate(x, y, *weighting(weights))
-                except (TypeError, ValueError) as error:
-                    raise_with_hint(error, trainer.model, link, x, y)
-                array = None if output is None else output._array
-                measured.add(float(loss.item()), array, y, weights, penalty)
+            for batch in source:
+                measured.add(*self._one(evaluate, *batch), penalty)
                 _measure_ahead(evaluate, source, measured, penalty, trainer.loss)
         return measured.logs()
+
+    def _begin(self, source: Source, **settings: Any) -> tuple[Measured, float, CompiledOrEager]:
+        trainer = self._trainer
+        measured = Measured(trainer.loss, trainer.metrics, link_of(trainer.loss), source)
+        evaluate = self._parts.of(trainer, "evaluate", self._evaluate, **settings)
+        return measured, self._penalty_now(), evaluate
+
+    def _one(
+        self, evaluate: CompiledOrEager, x: Array, y: Array, weights: Array | None
+    ) -> tuple[float, Array | None, Array, Array | None]:
+        """What `Measured.add` takes of a batch."""
+        try:
+            loss, output = evaluate(x, y, *weighting(weights))
+        except (TypeError, ValueError) as error:
+            raise_with_hint(error, self._trainer.model, link_of(self._trainer.loss), x, y)
+        return float(loss.item()), None if output is None else output._array, y, weights
 
     def _penalty_now(self) -> float:
         trainer = self._trainer

@@ -76,7 +76,6 @@ class Run:
         self._between = (
             valid is not None or bool(trainer.metrics) or must_act(hooks, "every_epoch", OF_EPOCHS)
         )
-        self._between |= trainer.distributed
         self._resumed: tuple[Path, dict[str, Any]] | None = None
         for hook in hooks:
             if isinstance(hook, Checkpoint):
@@ -202,7 +201,7 @@ class Run:
             trainer.updates += updated
             value = self._measured.add(value, output, y, weights, penalty)
             self.batch += 1
-            self._samples += self._samples_of(x)
+            self._samples += self.source.samples(x)
             self._call("on_batch_end", self.batch - 1, {"loss": value})
             self._check_interrupt()
             self._run_ahead()
@@ -272,7 +271,11 @@ class Run:
             or self._crossed != self.step.compiled.latest
         ):
             return 1
-        return 1 if self.step.compiled.draws() else min(self.last - self.epoch, MOST_EPOCHS)
+        return (
+            1
+            if self.step.compiled.writes([random.current().state])
+            else min(self.last - self.epoch, MOST_EPOCHS)
+        )
 
     def _account(self, ahead: Ahead, values: Any, output: Array | None, penalties: Array | None) -> None:
         """What follows batches that the core has run; the last may have a loss that is not finite."""
@@ -294,7 +297,7 @@ class Run:
         self.batch += batches
         self.trainer.updates += batches * updated
 
-    # --- what differs in a distributed run
+    # --- what other processes change
 
     def _is_stopped(self) -> bool:
         """Whether no further epoch begins."""
@@ -304,14 +307,10 @@ class Run:
         """After the callbacks of an epoch."""
 
     def _new_step(self, trainer: Training, parts: CompiledParts) -> TrainingStep:
-        return TrainingStep(trainer, parts)
+        return TrainingStep(trainer, parts, self.source)
 
     def _new_evaluator(self, trainer: Training, parts: CompiledParts) -> Evaluator:
         return Evaluator(trainer, parts)
-
-    def _samples_of(self, x: Any) -> int:
-        """The samples of a batch."""
-        return len(x)
 
     def _new_measured(self) -> Measured:
         trainer = self.trainer

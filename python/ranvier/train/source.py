@@ -17,7 +17,7 @@ from ranvier.data import RandomSampler
 from ranvier.data.batches import gather
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
-from ranvier.train.losses import mean_weights
+from ranvier.train.losses import batch_weight, mean_weights
 
 Batch = tuple[Array, Array, Array | None]
 _AHEAD = 1 << 16  # samples of passes whose order is computed before they begin
@@ -94,9 +94,13 @@ class Source:
         """`mean_weights` of all samples, where `ahead` gives some."""
         raise NotImplementedError
 
-    def is_even(self, loss: Any) -> bool:
-        """Whether it is known that each batch counts by its samples."""
-        return False
+    def samples(self, x: Array) -> int:
+        """Of the batch that was given last, with these x."""
+        return len(x)
+
+    def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
+        """`batch_weight` of the batch that was given last."""
+        return batch_weight(loss, y, weights)
 
     def batch(self, number: int) -> Batch:
         """A batch of the pass in progress, where `ahead` gives some."""
@@ -169,12 +173,16 @@ class ArraySource(Source):
     def batch(self, number: int) -> Batch:
         if self._order is None:
             self._begin()
-        data, here = self.data, slice(number * self.batch_size, (number + 1) * self.batch_size)
+        data, here = self.data, self._here(number)
         if self._order is None:
             return data.x[here], data.y[here], None if data.weights is None else data.weights[here]
         chosen = self._order[here]
         weights = None if data.weights is None else gather(data.weights, chosen)
         return gather(data.x, chosen), gather(data.y, chosen), weights
+
+    def _here(self, number: int) -> slice:
+        """Where the samples of a batch are in the order of the pass."""
+        return slice(number * self.batch_size, min((number + 1) * self.batch_size, len(self.data.x)))
 
     def ahead(self, passes: int = 1) -> Ahead | None:
         size, data, sampler, key = self.batch_size, self.data, self._sampler, self._draw()
@@ -200,8 +208,9 @@ class ArraySource(Source):
             self._counts = kind, mean_weights(loss, self.data.y)
         return self._counts[1]
 
-    def is_even(self, loss: Any) -> bool:
-        return not self.weighted and getattr(loss, "weight", None) is None and self.counts(loss) is None
+    def weight(self, loss: Any, y: Array, weights: Array | None) -> float:
+        is_even = not self.weighted and getattr(loss, "weight", None) is None and self.counts(loss) is None
+        return len(y) if is_even else batch_weight(loss, y, weights)
 
     def skip(self, count: int) -> None:
         self._done += count

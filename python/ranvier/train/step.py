@@ -17,8 +17,8 @@ from ranvier.nn import utils
 from ranvier.optim import LBFGS, Optimizer
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
-from ranvier.train.losses import batch_loss, batch_weight, link_of, name_of, weighting
-from ranvier.train.source import Ahead
+from ranvier.train.losses import batch_loss, link_of, name_of, weighting
+from ranvier.train.source import Ahead, Source
 
 Strength = float | Mapping[str, float]
 
@@ -140,35 +140,43 @@ class TrainingStep:
 
     Gradients of several batches add up to those of all their samples together: each counts by its
     `batch_weight`, and the sum is divided by them all. A 'sum' loss just adds up.
+
+    reduce: makes a step where other processes compute parts of the batch: calls of `gradients` for the parts
+    of this one, the sum over all, and `after`. It has the methods __call__, part, run_ahead and check_soon.
+
+    Attributes:
+        source: of the batches.
+        summed: whether losses add up. own: whether the optimizer updates by its own Python code.
+        careful: whether there is no update where the loss is not finite.
     """
 
-    # what `_take` depends on (rv.compile): the rest are arguments, or counts of the batches so far
+    # what is compiled depends on (rv.compile): the rest are arguments, or counts of the batches so far
     step_state = (
-        "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "_own", "_careful",
+        "_model", "_loss", "_optimizer", "_clip_norm", "_clip_value", "_penalty", "own", "careful",
         "_of_classes", "_classes",
     )  # fmt: skip
 
-    def __init__(self, trainer: Training, parts: CompiledParts) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Training, parts: CompiledParts, source: Source, reduce: Any = None) -> None:
+        self._trainer, self.source, self._reduce = trainer, source, reduce
         self._model, self._loss, self._optimizer = trainer.model, trainer.loss, trainer.optimizer
         self._accumulate = trainer.accumulate
         self._clip_norm, self._clip_value = trainer.clip_grad_norm, trainer.clip_grad_value
         self._penalty = Penalty(trainer.model, parameters_of(trainer.optimizer), trainer.l1, trainer.l2)
-        self._summed = getattr(trainer.loss, "reduction", "mean") == "sum"
+        self.summed = getattr(trainer.loss, "reduction", "mean") == "sum"
         self._batches, self._weight = 0, 0.0  # of the update to come
-        own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
+        self.own = own = getattr(type(self._optimizer), "step", None) is not Optimizer.step
         self._of_classes = link_of(trainer.loss) == "softmax"
         classes = trainer.classes_
         self._classes = len(classes) if classes is not None and self._of_classes else 0
-        self._own, self._careful = own, trainer.on_nonfinite != "ignore"
+        self.careful = trainer.on_nonfinite != "ignore"
         self.compiled = parts.of(
             trainer,
             "fit",
-            self._take,
+            self._take if reduce is None else reduce.part,
             eager=isinstance(self._optimizer, LBFGS),
             # the first step makes the optimizer's state; a fit of one step records nothing
-            after=int(type(self) is TrainingStep),
-            shares=type(self) is TrainingStep,
+            after=int(reduce is None),
+            shares=reduce is None,
             refused=f"{name_of(self._optimizer)} updates by its own Python code" if own else "",
         )
         if self._accumulate > 1 and isinstance(self._optimizer, LBFGS):
@@ -191,13 +199,16 @@ class TrainingStep:
         share: Array | bool = False
         scale: Array | bool = False
         if not (first and updates):
-            weight = 1.0 if self._summed else batch_weight(self._loss, y, weights)
+            weight = 1.0 if self.summed else self.source.weight(self._loss, y, weights)
             self._weight += weight
             share = np.array(weight)
-            if updates and not self._summed:
+            if updates and not self.summed:
                 scale = np.array([self._scale()])
-        more = (share, scale, first, updates, bool(self._trainer.metrics))
-        loss, output, penalty = self.compiled(x, y, *weighting(weights), *more)
+        if self._reduce is None:
+            more = (share, scale, first, updates, bool(self._trainer.metrics))
+            loss, output, penalty = self.compiled(x, y, *weighting(weights), *more)
+        else:
+            loss, output, penalty = self._reduce(x, y, weights, share, scale, first, updates)
         if updates:
             self._batches, self._weight = 0, 0.0
         value = 0.0 if penalty is None else float(penalty.item())
@@ -211,6 +222,9 @@ class TrainingStep:
         """
         if self._accumulate > 1:
             return None
+        if self._reduce is not None:
+            found: tuple[Array, Array | None, Array | None] | None = self._reduce.run_ahead(ahead)
+            return found
         more = (False, False, True, True, bool(self._trainer.metrics))
         results = self.compiled.run_batches((*ahead.arguments(), *more), ahead.batches)
         if results is None:
@@ -231,33 +245,47 @@ class TrainingStep:
         updates: bool,
         measured: bool,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """One batch: (loss, output where a metric needs it, penalty). This function is compiled.
+        """One batch: (loss, output where a metric needs it, penalty). This function is compiled."""
+        loss, output = self.gradients(x, y, weights, total, share, first, measured)
+        return loss, output, self.after(loss, scale, updates)
 
-        weights, total: as `batch_loss` takes them. share: what the gradients of this batch are multiplied by,
-        scale: what those of all batches are, both False where there is one to an update.
-        measured: whether a metric needs the output.
+    def gradients(
+        self,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | bool,
+        total: Tensor | bool,
+        share: Tensor | bool,
+        first: bool,
+        measured: bool,
+        loss_of: Any = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """(loss, output where a metric needs it) of samples; their gradients are added to those before.
+
+        weights, total: as `batch_loss` takes them. share: what the gradients are multiplied by, False where
+        the batch is the only one of an update. first: of an update; loss_of: in place of the Trainer's loss.
         """
         if first:
             self._optimizer.zero_grad()
-        output, loss = self._forward(x, y, weights, total)
+        output = self._model(x)
+        loss = self.loss_of(output, y, weights, total, loss_of)
         loss.backward(share.expand(loss.shape) if isinstance(share, Tensor) else None)
+        return loss.detach(), output.detach() if measured else None
+
+    def after(self, loss: Tensor, scale: Tensor | bool, updates: bool) -> Tensor | None:
+        """What follows the gradients: penalty, clipping and the update; returns the penalty.
+
+        scale: what the gradients of all batches of an update are multiplied by, False where there is one.
+        """
         if updates:
             penalty = self._penalty.penalise(scale._array if isinstance(scale, Tensor) else None)
             self._clip()
             self._update(loss)
         else:
             penalty = self._penalty.measure()
-        value = None if penalty is None else wrap(penalty)
-        return loss.detach(), output.detach() if measured else None, value
+        return None if penalty is None else wrap(penalty)
 
-    def _forward(
-        self, x: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
-    ) -> tuple[Tensor, Tensor]:
-        """(output, loss) of samples; loss: in place of the Trainer's."""
-        output = self._model(x)
-        return output, self._loss_of(output, y, weights, total, loss)
-
-    def _loss_of(
+    def loss_of(
         self, output: Tensor, y: Tensor, weights: Tensor | bool, total: Tensor | bool, loss: Any = None
     ) -> Tensor:
         if self._of_classes and output.ndim == 2 and output.shape[1] == 1:
@@ -274,13 +302,13 @@ class TrainingStep:
 
     def _update(self, loss: Tensor) -> None:
         """An update; it is not made where the loss is not finite, unless that is ignored."""
-        if not self._careful:
+        if not self.careful:
             self._optimizer.step()
-        elif self._own:
+        elif self.own:
             if math.isfinite(loss.item()):
                 self._optimizer.step()
         else:
-            self._optimizer._finite = loss.detach()
+            self._optimizer._finite = loss
             try:
                 self._optimizer.step()
             finally:
@@ -298,7 +326,7 @@ class TrainingStep:
             penalty = _number(self._penalty.penalise())
             self._clip()
             seen.append((float(loss.item()), output._array, penalty, True))
-            if self._careful and len(seen) == 1 and not math.isfinite(seen[0][0]):
+            if self.careful and len(seen) == 1 and not math.isfinite(seen[0][0]):
                 raise _Unusable
             return seen[-1][0] + penalty
 
@@ -308,7 +336,7 @@ class TrainingStep:
 
     def finish(self) -> None:
         """Update with what has been accumulated."""
-        self._penalty.penalise(None if self._summed else np.array([self._scale()]))
+        self._penalty.penalise(None if self.summed else np.array([self._scale()]))
         self._clip()
         self._optimizer.step()
         self._batches, self._weight = 0, 0.0
@@ -321,11 +349,13 @@ class TrainingStep:
 
     def expect(self, steps: int) -> None:
         """So many steps come in this fit; 0 where that is not known."""
-        if type(self) is TrainingStep:
+        if self._reduce is None:
             self.compiled.expect(steps)
 
     def check_soon(self) -> None:
         self.compiled.check_soon()
+        if self._reduce is not None:
+            self._reduce.check_soon()
 
     @property
     def unfinished(self) -> bool:

@@ -1,0 +1,288 @@
+"""Reduce: loss and gradients of a batch on several processes, for the step of a Trainer."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+import ranvier.ops as ops
+from ranvier.autograd import Tensor, philox, random, wrap
+from ranvier.autograd.memory import Array, cast
+from ranvier.distributed.batches import CutSource
+from ranvier.distributed.exchange import Changes, Gradients
+from ranvier.distributed.one_pass import is_by_row, output_of
+from ranvier.distributed.parallel import SyncBatchNorm
+from ranvier.distributed.ranks import World
+from ranvier.distributed.sync_norm import Parts, of_ranks
+from ranvier.optim import LBFGS
+from ranvier.train.callbacks.base import Training
+from ranvier.train.compiled import CompiledParts
+from ranvier.train.losses import summed, weighting
+from ranvier.train.step import TrainingStep, parameters_of
+
+__all__ = ["Reduce"]
+
+_AHEAD = 1024  # batches in one call of the core
+
+
+def place(number: int) -> tuple[int, int, int]:
+    """Where the gradients of a part go, of parts one after another along a binary tree: the level, whether
+    they are added there, and how many levels are added then, each to the one before it."""
+    pair, added = number >> 1, number & 1
+    return pair.bit_count(), added, (((pair + 1) & ~pair).bit_length() - 1) * added
+
+
+class Reduce:
+    """Computes this rank's parts of a batch, one after another or in one pass, and sums over parts and ranks.
+
+    It is kept from one `fit` to the next with its step, because its buffers belong to their programs.
+
+    Attributes:
+        step: of the Trainer, which takes its loss and gradients from here.
+        finite: whether the losses of this rank's parts are finite.
+        divides: whether each rank may update a part of the weights. Where code of the program runs in between
+            it may not: it would get the other ranks' weights, and so hide a change on one rank.
+    """
+
+    step_state = ("step", "_sums")  # of what is compiled
+
+    def __init__(self, trainer: Training, parts: CompiledParts, source: CutSource, world: World) -> None:
+        if isinstance(trainer.optimizer, LBFGS):
+            raise ValueError(
+                "[Trainer] got distributed=True with LBFGS, which evaluates a batch several times; expected "
+                "another optimizer"
+            )
+        self._trainer, self._world = trainer, world
+        self.step = TrainingStep(trainer, parts, source, self)
+        self._updating = parts.of(trainer, "update", self.update, eager=self.step.own)
+        self._in_one_pass = parts.of(trainer, "pass", self.all_parts, eager=self.step.own)
+        self._stream = random.Generator()
+        self._layout: list[Any] = []
+        self._sums: list[Gradients] = []  # one for each dtype
+        self.finite, self.divides = True, False
+
+    def begin(self, source: CutSource) -> None:
+        """Take the batches of this source from now on."""
+        self.source = self.step.source = source
+        self._buffers = list(self._trainer.model.buffers())
+        synced = any(isinstance(m, SyncBatchNorm) for m in self._trainer.model.modules())
+        self._synced = synced and source.cut.shards > 1
+        if self._synced:
+            self.step.compiled.refuse("SyncBatchNorm exchanges statistics within a step")
+
+    def __call__(
+        self,
+        x: Array,
+        y: Array,
+        weights: Array | None,
+        share: Array | bool,
+        scale: Array | bool,
+        first: bool,
+        updates: bool,
+    ) -> tuple[Array, Tensor | None, Tensor | None]:
+        """A step: the loss of the batch, this rank's outputs if a metric needs them, and the penalty.
+
+        share, scale, first, updates: as of TrainingStep.
+        """
+        self._prepare(first)
+        key, of_batch = random.current().next_key(), self.source.share
+        alone = isinstance(share, bool)  # else loss and gradients are sums
+        total = of_batch.weight or 1.0 if alone else 1.0
+        if self._is_one_pass(x, weights):
+            output = self._in_one_pass(x, y, *self._shares(total), bool(self._trainer.metrics))
+        else:
+            outputs = self._one_after_another(x, y, weights, total, key)
+            output = ops.cat(outputs) if outputs else None
+        loss = self._sums[0].loss
+        self.finite = math.isfinite(loss[0])
+        for sums in self._sums:
+            sums.sum.add()
+            sums.take()
+        self._changes.reduce(of_batch.samples, not self.step.careful or math.isfinite(loss[0]))
+        value = np.float64(loss[0]) / (1.0 if alone else share or 1.0)
+        return value, output, self._updating(scale, updates)
+
+    def update(self, scale: Tensor | bool, updates: bool) -> Tensor | None:
+        """What follows the sums. It is compiled."""
+        return self.step.after(wrap(self._sums[0].loss), scale, updates)
+
+    def _prepare(self, first: bool) -> None:
+        """Buffers for the parameters that are trained now, without gradients."""
+        parameters = parameters_of(self._trainer.optimizer)
+        trained = [p for p in parameters if p._requires_grad]
+        layout = [*trained, None, *self._buffers]
+        if len(layout) != len(self._layout) or any(a is not b for a, b in zip(layout, self._layout)):  # noqa: B905
+            parts, deterministic = len(self.source.cut.own), self._trainer.deterministic
+            about = self._world, trained
+            dtypes = {p._array.dtype: None for p in trained}
+            self._sums = [Gradients(*about, dtype, parts, deterministic) for dtype in dtypes]
+            self._changes = Changes(self._world, self._buffers, parts, deterministic)
+            self._layout = layout
+        for sums in self._sums:
+            sums.begin(first)
+        for p in parameters:
+            p._grad = None
+        self._changes.begin()
+
+    # --- one part after another
+
+    def _one_after_another(self, x: Array, y: Array, weights: Array | None, total: float, key: int) -> Any:
+        share, outputs = self.source.share, []
+
+        def compute(number: int) -> None:
+            part, begin, end = share.parts[number]
+            if begin == end:
+                for sums in self._sums:
+                    sums.empty(*place(number))
+            else:
+                rows: Any = x[begin:end], y[begin:end], None if weights is None else weights[begin:end]
+                counts = self._changes.counts()
+                output = self._part(*rows, total, philox.mixed(key, part), *place(number))
+                outputs.extend([] if output is None else [output])
+                self._changes.take(number, counts, end - begin, share.samples)
+
+        numbers = [*range(len(share.parts))]
+        if self._synced:
+            used = sum(begin < end for _, begin, end in share.parts)
+            meeting = Parts([p for sums in self._sums for p in sums.parameters], self._buffers)
+            works = [functools.partial(compute, number) for number in numbers[:used]]
+            meeting.run(works, lambda rows: of_ranks(self._world, share.ranks, rows))
+            del numbers[:used]
+        for number in numbers:
+            compute(number)
+        return outputs
+
+    def _part(self, x: Array, y: Array, weights: Array | None, total: float, key: int, *where: Any) -> Any:
+        share = self.source.share
+        counted = len(y) if weights is None else weights.sum()
+        if share.divided:  # the loss of a part is then a sum
+            counted = 1.0 if share.weight else math.nan
+        weight = np.array(1.0 if self.step.summed else float(counted) / total)
+        stream = random.Generator() if self._synced else self._stream  # parts take turns where they meet
+        stream.manual_seed(key)
+        measured = bool(self._trainer.metrics)
+        with random.using(stream):
+            return self.step.compiled(x, y, *weighting(weights), weight, share.divided, measured, *where)
+
+    def part(
+        self,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor | bool,
+        total: Tensor | bool,
+        share: Tensor,
+        divided: bool,
+        measured: bool,
+        *where: int,
+    ) -> Tensor | None:
+        """Loss and gradients of one part, for the sums; the output where a metric needs it. It is compiled.
+
+        share: what they are multiplied by; divided: whether the loss of a part is a sum; where: its `place`.
+        """
+        step = self.step
+        loss_of = summed(self._trainer.loss) if divided else None
+        loss, output = step.gradients(x, y, weights, total, share, True, measured, loss_of)
+        for sums in self._sums:
+            sums.pack(loss, share._array, *where)
+        self._trainer.optimizer.zero_grad()
+        return output
+
+    # --- all parts in one pass
+
+    def _is_one_pass(self, x: Array, weights: Array | None) -> bool:
+        """Whether the rank's parts can be computed together, with the bits of one after another."""
+        share = self.source.share
+        plain = weights is None and not share.divided and not self._buffers and len(self._sums) == 1
+        plain = plain and all(begin < end for _, begin, end in share.parts)
+        return plain and is_by_row(self._trainer.model, self._trainer.loss, x, self._sums[0].parameters)
+
+    def _shares(self, total: float) -> tuple[Array, tuple[int, ...]]:
+        """The weights of the parts, and where they begin and end."""
+        bounds = (0, *[end for *_, end in self.source.share.parts])
+        counts = np.diff(bounds)
+        return np.ones(len(counts)) if self.step.summed else counts / total, bounds
+
+    def all_parts(
+        self, x: Tensor, y: Tensor, shares: Tensor, bounds: tuple[int, ...], measured: bool
+    ) -> Tensor | None:
+        """As `part`, of all of them."""
+        optimizer, (sums,) = self._trainer.optimizer, self._sums
+        optimizer.zero_grad()
+        parts = [*itertools.pairwise(bounds)]
+        views = {id(p): view for p, view in zip(sums.parameters, sums.levels[0].views, strict=True)}
+        output = output_of(self._trainer.model, x, parts, views)
+        losses, gradients = [], []
+        for number, (begin, end) in enumerate(parts):
+            part = wrap(output._array[begin:end])
+            part.requires_grad = True
+            loss = self.step.loss_of(part, y[begin:end], False, False)
+            share = shares[number]
+            loss.backward(share.expand(loss.shape))
+            value = loss.detach()._array
+            losses.append(_core.mul(value, cast(share._array, value.dtype), None).reshape(1))
+            gradients.append(part.grad)
+        output.backward(ops.cat(gradients))
+        sums.pack_sums(losses)
+        optimizer.zero_grad()
+        return output.detach() if measured else None
+
+    # --- many batches in the core
+
+    def run_ahead(self, ahead: Any) -> tuple[Array, Array | None, Array | None] | None:
+        """Batches of which the core computes the parts, the sums and the updates; None where it cannot."""
+        b, share = ahead.batches, self.source.share
+        if self._trainer.metrics or share.samples != b.size:
+            return None
+        self._prepare(True)
+        sums, count = self._sums[0], min(b.count, _AHEAD)
+        core = sums.sum.core
+        if len(self._sums) > 1 or (self._world.size > 1 and not (core and self._world.comm)):
+            return None
+        function, calls = self._calls(ahead, count)
+        if not calls:
+            return None
+        end = (b.first + count) * b.size
+        rows = np.arange(b.first * b.size, end) if b.order is None else b.order[b.first * b.size : end]
+        mine = np.ascontiguousarray(rows.reshape(-1, b.size)[:, share.first : share.end])
+        taken = replace(b, order=mine.reshape(-1), size=mine.shape[1], first=0, count=count)
+        sums.take()
+        try:
+            update = self._updating, (False, True), self.divides
+            found = function.run_with_ranks(calls, taken, sums.loss, core, *update)
+        finally:
+            sums.take()
+            b.done = taken.done
+            for _ in range(b.done):
+                random.current().next_key()
+        if found is None:
+            return None
+        losses, penalties, own = found[: b.done].T
+        self.finite = math.isfinite(own[-1])
+        return losses, None, penalties
+
+    def _calls(self, ahead: Any, batches: int) -> tuple[Any, list[Any]]:
+        """A function, and its calls for this rank's parts of so many batches, as of `run_with_ranks`; none
+        where they take Python in between."""
+        x, y, step = ahead.x, ahead.y, self.step
+        weights, bounds = self._shares(self.source.share.weight or 1.0)
+        if self._is_one_pass(x, None):
+            args = x, y, np.tile(weights, (batches, 1)), bounds, False
+            return self._in_one_pass, [(args, 0, bounds[-1])]
+        changed = [self._stream.state, *(b._array for b in self._buffers)]
+        calls: list[Any] = []
+        if self._synced or step.compiled.writes(changed) or 0 in np.diff(bounds):
+            return None, calls
+        for number, (begin, end) in enumerate(itertools.pairwise(bounds)):
+            weight = np.full(batches, weights[number])
+            calls.append(((x, y, False, False, weight, False, False, *place(number)), begin, end))
+        return step.compiled, calls
+
+    def check_soon(self) -> None:
+        self._updating.check_soon()
+        self._in_one_pass.check_soon()
