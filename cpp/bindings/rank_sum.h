@@ -50,10 +50,6 @@ class RankSum {
  private:
   enum Kind { kArrived, kAdded, kRead, kSays };
 
-  template <class T>
-  static T* of(char* data) {
-    return reinterpret_cast<T*>(data);
-  }
   int64_t& mark(int64_t rank, Kind kind) const { return marks_[8 * rank + kind]; }
   char* row(int64_t rank) const { return rows_ + rank * stride_; }
   bool all(Kind kind);

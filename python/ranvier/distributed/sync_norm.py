@@ -101,8 +101,8 @@ class Parts:
 
     def run(self, works: Sequence[Callable[[], None]], join: Callable[[Array], Array]) -> None:
         """Call the functions; join: the rows of this rank's parts -> those of the whole batch."""
-        self._before = [b._array.copy() for b in self._buffers]
-        parts = [_Part(work) for work in works]
+        before = [b._array.copy() for b in self._buffers]
+        parts = [_Part(work, [None] * len(self._parameters), before) for work in works]
         try:
             while True:
                 for part in parts:
@@ -122,22 +122,18 @@ class Parts:
         finally:
             for part in parts:
                 part.end()
+            for b, values in zip(self._buffers, before, strict=True):
+                b._array[...] = values
 
     def _resume(self, part: _Part) -> None:
         """Run a part to its next meeting or its end, with its own gradients and buffers."""
-        for p, gradient in zip(self._parameters, part.gradients, strict=False):  # at first it has none
+        for p, gradient in zip(self._parameters, part.gradients, strict=True):
             p._grad = gradient
-        for i, values in part.changed.items():
-            self._buffers[i]._array[...] = values
-        counts = [b._cell[0] for b in self._buffers]
+        for b, values in zip(self._buffers, part.values, strict=True):
+            b._array[...] = values
         part.resume()
         part.gradients = [p._grad for p in self._parameters]
-        for p in self._parameters:
-            p._grad = None
-        for i, (b, count) in enumerate(zip(self._buffers, counts, strict=True)):
-            if b._cell[0] != count or i in part.changed:
-                part.changed[i] = b._array.copy()
-                b._array[...] = self._before[i]
+        part.values = [b._array.copy() for b in self._buffers]
         if part.error is not None:
             raise part.error
 
@@ -147,9 +143,12 @@ class _Ended(BaseException):
 
 
 class _Part:
-    """asked: what the part gives to the meeting at which it waits, None where it has ended."""
+    """asked: what the part gives to the meeting at which it waits, None where it has ended.
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    gradients, values: of the parameters and buffers, while other parts run.
+    """
+
+    def __init__(self, work: Callable[[], None], gradients: list[Any], values: list[Array]) -> None:
         self._work, self._ended = work, False
         self._runs, self._waits = threading.Lock(), threading.Lock()  # one of them is free at a time
         self._runs.acquire()
@@ -158,8 +157,7 @@ class _Part:
         self.asked: tuple[Array, Add] | None = None
         self.sums: Any = None  # the sum of all parts
         self.error: BaseException | None = None
-        self.gradients: list[Any] = []
-        self.changed: dict[int, Array] = {}
+        self.gradients, self.values = gradients, values
         self._thread.start()
 
     def resume(self) -> None:
