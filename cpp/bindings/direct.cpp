@@ -152,7 +152,7 @@ PyObject* in_place(PyObject*, PyObject* const* given, Py_ssize_t count) {
     if (count < 2) return Py_NewRef(Py_False);
     PyObject* tensor = given[1];
     Passed passed;
-    if (t_recording || is_apply_replaced() || !PyObject_TypeCheck(tensor, tensor_class()) || !is_free(tensor))
+    if (t_recording || is_observed() || !PyObject_TypeCheck(tensor, tensor_class()) || !is_free(tensor))
       return Py_NewRef(Py_False);
     for (Py_ssize_t i = 2; i < count; ++i)
       if (!passed.add(given[i])) return Py_NewRef(Py_False);
@@ -186,7 +186,7 @@ PyMethodDef g_functions[] = {
 PyObject* answer_of(PyObject* kernel, PyObject* const* inputs, Py_ssize_t count) {
   return detail::guarded([&]() -> PyObject* {
     Passed passed;
-    if (is_apply_replaced()) return Py_NewRef(Py_None);
+    if (is_observed()) return Py_NewRef(Py_None);
     for (Py_ssize_t i = 0; i < count; ++i)
       if (!passed.add(inputs[i])) return Py_NewRef(Py_None);
     const py::object y = passed.call(kernel);

@@ -218,9 +218,8 @@ struct Several {
         dim(dim),
         array(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(x.array()))),
         views(checked(PyTuple_New(count))),
-        by_nodes(
-            is_apply_replaced() ||
-            (is_grad_enabled() && slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True)) {}
+        by_nodes(is_observed() || (is_grad_enabled() &&
+                                   slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True)) {}
   void add(int64_t begin, int64_t count) {
     py::object view = by_nodes ? x.view(g_getitem, key_of(dim, begin, count))
                                : new_tensor(part_of(as_array(array), dim, begin, count).ptr(), false, Py_None,

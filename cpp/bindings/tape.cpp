@@ -3,6 +3,7 @@
 #include "bindings/tape.h"
 
 #include <memory>
+#include <vector>
 
 #include "base/precision.h"
 #include "bindings/array_views.h"
@@ -21,10 +22,9 @@ PyTypeObject* g_function;  // the class Function
 struct {
   int64_t needs, edges, versions, changes, hooks, released, outputs;
 } g_slots;
-PyObject *g_absent, *g_as_inputs;        // an input that is None; what makes Tensors of other inputs
-PyObject *g_own_apply, *g_own_recorded;  // `apply` and `_recorded`, which others replace for a while
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_recorded, *g_apply,
-    *g_output;  // g_output: the class Output
+PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_output;  // g_output: the class Output
+PyObject* g_observed;  // of Python: a call of `_apply` that observers follow
 
 bool is_true(PyObject* owner, PyObject* name) {
   const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
@@ -233,9 +233,7 @@ py::object recorded(PyObject* self, const Inputs& inputs) {
     const py::object own = checked(PyLong_FromLong(own_precision()));
     if (PyObject_SetAttr(self, g_precision, own.ptr()) < 0) throw py::error_already_set();
   }
-  if (class_attribute(g_function, g_recorded).ptr() == g_own_recorded)
-    return outputs_of(self, y.ptr(), inputs[0], version);
-  return checked(PyObject_CallMethodObjArgs(self, g_recorded, y.ptr(), inputs[0], version.ptr(), nullptr));
+  return outputs_of(self, y.ptr(), inputs[0], version);
 }
 
 [[noreturn]] void fail_once() {
@@ -252,13 +250,7 @@ py::object applied(PyObject* self, const Inputs& inputs) {
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
 
-py::object recorded_by_python(PyObject* self, PyObject* const* a, Py_ssize_t) {
-  if (!PyObject_TypeCheck(self, g_function))
-    fail_type("_recorded", "got another object; expected a Function");
-  return outputs_of(self, a[0], a[1], py::reinterpret_borrow<py::object>(a[2]));
-}
-
-py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!PyObject_TypeCheck(self, g_function) || count == 0)
     fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
   const Inputs inputs{arguments, static_cast<size_t>(count)};
@@ -271,6 +263,13 @@ py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return applied(self, converted);
 }
 
+py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (!is_observed()) return unobserved(self, arguments, count);
+  std::vector<PyObject*> all{self};
+  all.insert(all.end(), arguments, arguments + count);
+  return checked(PyObject_Vectorcall(g_observed, all.data(), all.size(), nullptr));
+}
+
 PyMethodDef g_methods[] = {
     method<reshaped, 1>("_reshaped", "_reshaped(self: _FunctionBase, x: Any) -> Any"),
     method<permuted, 1>("_permuted", "_permuted(self: _FunctionBase, x: Any) -> Any"),
@@ -278,9 +277,7 @@ PyMethodDef g_methods[] = {
     method<picked, 1>("_picked", "_picked(self: _FunctionBase, x: Any) -> Any"),
     method<on_diagonal, 1>("_diagonal", "_diagonal(self: _FunctionBase, x: Any) -> Any"),
     method<in_windows, 1>("_windows", "_windows(self: _FunctionBase, x: Any) -> Any"),
-    method<recorded_by_python, 3>("_recorded",
-                                  "_recorded(self: _FunctionBase, y: Any, x: Any, version: Any) -> Any\n\n"
-                                  "The outputs of a recorded call, of what forward has returned."),
+    method<unobserved, -1>("_apply", "_apply(self: _FunctionBase, *inputs: Any) -> Any"),
     method<apply, -1>(
         "apply",
         "apply(self: _FunctionBase, *inputs: Any) -> Any\n\nRuns forward on Tensors, NumPy arrays, "
@@ -302,11 +299,11 @@ PrecisionOfNode::~PrecisionOfNode() {
   if (holds_) set_own_precision(before_);
 }
 
-bool is_apply_replaced() { return class_attribute(g_function, g_apply).ptr() != g_own_apply; }
+__thread int t_observers = 0;
+std::atomic<int> g_observers{0};
 
 py::object applied_to(PyObject* function, PyObject* x) {
-  if (is_apply_replaced()) return checked(PyObject_CallMethodOneArg(function, g_apply, x));
-  return applied(function, Inputs{&x, 1});
+  return is_observed() ? apply(function, &x, 1) : applied(function, Inputs{&x, 1});
 }
 
 void register_tape(Module m) {
@@ -314,15 +311,17 @@ void register_tape(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
   g_precision = name("_precision");
-  g_recorded = name("_recorded"), g_apply = name("apply");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
-  def(m, "_set_function_class(function, output, as_inputs, absent)",
-      [](Raw function, Raw output, Raw as_inputs, Raw absent) {
+  def(m, "_observe(begins, everywhere)", [](Truth begins, Truth everywhere) {
+    const int change = begins ? 1 : -1;
+    everywhere ? static_cast<void>(g_observers += change) : static_cast<void>(t_observers += change);
+  });
+  def(m, "_set_function_class(function, output, as_inputs, absent, observed)",
+      [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw observed) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
         g_function = reinterpret_cast<PyTypeObject*>(kept(function));
         g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
-        g_own_recorded = Py_NewRef(class_attribute(g_function, g_recorded).ptr());
-        g_own_apply = Py_NewRef(class_attribute(g_function, g_apply).ptr());
+        g_observed = kept(observed);
         const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
         g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
                    offset("hooks"), offset("released"), offset("outputs")};

@@ -2,14 +2,25 @@
 #pragma once
 #include <pybind11/pytypes.h>
 
+#include <atomic>
+
 namespace ranvier::bind {
 
 namespace py = pybind11;
 
 // function.apply(x) for a Tensor.
 py::object applied_to(PyObject* function, PyObject* x);
-// Whether what follows a program's calls has put another function in the place of Function.apply.
-bool is_apply_replaced();
+
+// Observers of calls (autograd/observe.py), by number: of this thread, and of all.
+#if defined(__GLIBC__)  // see t_recording
+extern __thread int t_observers __attribute__((tls_model("initial-exec")));
+#else
+extern __thread int t_observers;
+#endif
+extern std::atomic<int> g_observers;
+// Whether one follows this thread: every operation is then a call of Function.apply, which asks Python.
+inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
+
 // A new Tensor of what a kernel returns for the arrays of Tensors; None: as `_core._direct` (direct.cpp).
 PyObject* answer_of(PyObject* kernel, PyObject* const* inputs, Py_ssize_t count);
 

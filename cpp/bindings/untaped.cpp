@@ -18,7 +18,7 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   const Op* op = nullptr;
   PyObject* made = detail::guarded([&] {
     op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    const bool by_nodes = op->answer != elementwise && is_apply_replaced();
+    const bool by_nodes = op->answer != elementwise && is_observed();
     py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count);
     return answer ? answer.release().ptr() : Py_NewRef(Py_None);
   });
@@ -237,7 +237,7 @@ py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t coun
   if (type < 0 || (chooses && kKnown[type].bytes < 4)) return {};
   const bool is_float = kKnown[type].rank == 2;
   const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
-  if (is_apply_replaced() || (!op.is_flat && std::any_of(x, x + count, needs)))
+  if (is_observed() || (!op.is_flat && std::any_of(x, x + count, needs)))
     return count < 3 && !op.is_flat ? by_node(op, x, count, type) : py::object();
   if (!chooses && !(op.kernel && is_float)) {
     if (!op.ufunc || op.ufunc->nin != count) return {};

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.function import Deferred, Function
+from ranvier.autograd.observe import Observer, observing
 from ranvier.autograd.recording import place
 from ranvier.autograd.tensor import Tensor
 
@@ -27,21 +28,20 @@ def outputs_kept() -> Iterator[dict[Any, Tensor]]:
     >>> [round(out.item(), 1) for out in outputs.values()]
     [9.0, 8103.1]
     """
-    kept: dict[Any, Tensor] = {}
-    original = Function._recorded
+    with observing(_Outputs()) as observer:
+        yield observer.kept
 
-    def recorded(self: Function, y: Any, x: Any, version: list[Any]) -> Any:
-        out = original(self, y, x, version)
+
+class _Outputs(Observer):
+    def __init__(self) -> None:
+        self.kept: dict[Any, Tensor] = {}
+
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+        out = run(*inputs)
         for tensor in out if isinstance(out, tuple) else (out,):
             if tensor._grad_fn is not None:
-                kept[tensor._grad_fn] = tensor
+                self.kept[tensor._grad_fn] = tensor
         return out
-
-    Function._recorded = recorded  # type: ignore[method-assign, assignment]
-    try:
-        yield kept
-    finally:
-        Function._recorded = original  # type: ignore[method-assign]
 
 
 def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
@@ -52,14 +52,19 @@ def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
     }
 
 
-_recorded = Function._recorded
 anomaly = [False, False]  # whether it is on, and whether gradients are searched
 
 
-def _located(self: Function, *args: Any) -> Any:
-    """As ``Function._recorded``; the node also gets the line of the program that called it."""
-    self.__dict__["called_at"] = place()
-    return _recorded(self, *args)
+class _Places(Observer):
+    """Gives each Function the line of the program that called it."""
+
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+        out = run(*inputs)
+        vars(function)["called_at"] = place()
+        return out
+
+
+_places = observing(_Places(), everywhere=True)
 
 
 def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,8 +111,9 @@ class set_detect_anomaly:
         self.__enter__()
 
     def __enter__(self) -> None:
-        anomaly[:] = self._wanted
-        Function._recorded = _located if anomaly[0] else _recorded  # type: ignore[method-assign, assignment]
+        was, anomaly[:] = anomaly[0], self._wanted
+        if was != anomaly[0]:
+            _places.__exit__() if was else _places.__enter__()
 
     def __exit__(self, *error: object) -> None:
         self._wanted = self._before

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from ranvier.autograd import Function, Tensor, inplace
+from ranvier.autograd.observe import Observer, observing
 from ranvier.autograd.recording import place, running
 from ranvier.compile.compiled import CompiledFunction
 
@@ -47,7 +48,7 @@ class Seen(NamedTuple):
 _READ = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__")
 
 
-class Calls:
+class Calls(Observer):
     """The calls of one run, in order. Subclasses have `operand` and `result`, and may replace more.
 
     op: the name that errors begin with.
@@ -110,15 +111,14 @@ class Calls:
     def replaced(self) -> list[tuple[Any, str, Callable[..., Any]]]:
         """What has the method or function, its name, and what runs in its place."""
         return [
-            (Function, "apply", self.apply),
             (CompiledFunction, "__call__", self.compiled),
             (inplace, "store", self.store),
             *((Tensor, name, self.read) for name in _READ),
         ]
 
-    def apply(self, original: Any, function: Function, *inputs: Any) -> Any:
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         settings = dict(vars(function))  # before forward, which adds to them
-        result = original(function, *inputs)
+        result = run(*inputs)
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"
@@ -164,7 +164,7 @@ def traced(calls: Calls) -> Iterator[None]:
 
         return call
 
-    with _one_at_a_time, ExitStack() as stack:
+    with _one_at_a_time, observing(calls), ExitStack() as stack:
         running.append(calls.thread)  # no layers are replayed
         stack.callback(running.remove, calls.thread)
         for owner, name, instead in calls.replaced():

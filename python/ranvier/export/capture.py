@@ -80,11 +80,11 @@ class Capture(Calls):
             (Optimizer, "step", self._step),
         ]
 
-    def apply(self, original: Any, function: Function, *inputs: Any) -> Any:
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         for array in vars(function).get("running", ()):  # statistics of a batch norm, which forward changes
             if array is not None:
                 self.restore.callback(np.copyto, array, array.copy())
-        return super().apply(original, function, *inputs)
+        return super().apply(run, function, *inputs)
 
     def read(self, original: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
         read = super().read if self.loss is None else original  # a loss is read when the step is done
