@@ -21,8 +21,8 @@ struct {
   int64_t edges, versions, changes, hooks, released;
 } g_slots;
 // Dicts that are empty but for rare programs: tensors with other memory, hooks of nodes, before and after the
-// gradient of a leaf is added; and the list of recordings.
-PyObject *g_replaced, *g_of_nodes, *g_before, *g_after, *g_recordings;
+// gradient of a leaf is added.
+PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
 PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
 
 py::object attribute(PyObject* owner, PyObject* name) { return checked(PyObject_GetAttr(owner, name)); }
@@ -251,7 +251,7 @@ class Backward {
   // Whether the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
   static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
     const TensorSlots& slots = tensor_slots();
-    if (PyList_GET_SIZE(g_recordings) || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
+    if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
     const py::object held = kept(slot_of(leaf, slots.array));
     if (!PyArray_CheckExact(gradient) || Py_REFCNT(gradient) != 1) return false;
     PyArrayObject *g = as_array(gradient), *own = as_array(held);
@@ -388,11 +388,11 @@ void register_backward(Module m) {
     g_slots = {offset("edges"), offset("versions"), offset("changes"), offset("hooks"), offset("released")};
     g_own_release = py::object(function.value.attr("release")).release().ptr();
   });
-  def(m, "_set_rare(replaced, of_nodes, before, after, recordings)",
-      [](Raw replaced, Raw of_nodes, Raw before, Raw after, Raw recordings) {
+  def(m, "_set_rare(replaced, of_nodes, before, after)",
+      [](Raw replaced, Raw of_nodes, Raw before, Raw after) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
         g_replaced = kept(replaced), g_of_nodes = kept(of_nodes), g_before = kept(before);
-        g_after = kept(after), g_recordings = kept(recordings);
+        g_after = kept(after);
       });
 }
 

@@ -2,7 +2,7 @@
 //
 // A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
 // replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
-// it: this thread records nothing, no other has the object's lock, and the program itself
+// it: nothing is observed, no other has the object's lock, and the program itself
 // (ArrayProgram::call) finds that its guards hold and that the arguments fit. Or `_call` lets the object
 // rest: so many calls then go straight to the function. Any other call is again one of `_call`.
 #include "bindings/compiled_call.h"
@@ -13,6 +13,7 @@
 #include "bindings/attached.h"
 #include "bindings/define.h"
 #include "bindings/grad_mode.h"
+#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -34,9 +35,8 @@ struct CompiledCall {
   PyObject* owner;   // ... and a weak reference to the object; or to the module that it is the call of
 };
 
-// Of the Python layer. The lists have an entry for each thread that records, or runs a compiled function
-// eagerly.
-PyObject *g_recordings, *g_running;
+// Of the Python layer: a list with an entry for each thread that runs a compiled function eagerly.
+PyObject* g_running;
 PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
 PyTypeObject* g_type_object;
 
@@ -113,14 +113,14 @@ PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
   const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
-  if (kHasGil && c.left > 0 && positional && is_empty(g_recordings)) {
+  if (kHasGil && c.left > 0 && positional && !anything_observes()) {
     PyObject* result = detail::guarded([&]() -> PyObject* {
       const Turn turn(c.lock);
       return turn ? replayed(c, arguments) : nullptr;
     });
     if (result || PyErr_Occurred()) return result;
   }
-  const bool rests = kHasGil && c.resting > 0 && c.function != Py_None && is_empty(g_recordings);
+  const bool rests = kHasGil && c.resting > 0 && c.function != Py_None && !anything_observes();
   if (rests && (!c.in_turn || is_alone())) {
     --c.resting;
     const auto function = py::reinterpret_borrow<py::object>(c.function);  // it may end the rest
@@ -268,7 +268,6 @@ PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
 
 }  // namespace
 
-bool anything_records() { return !is_empty(g_recordings); }
 bool anything_runs_compiled() { return !is_empty(g_running); }
 
 bool is_call_for(PyObject* call, PyObject* module) {
@@ -286,8 +285,8 @@ void register_compiled_call(Module m) {
   if (!type) throw py::error_already_set();
   m.attr("_CompiledCall") = type;
   g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
-  def(m, "_set_call_state(recordings, running, value_read)", [](Raw recordings, Raw running, Raw value_read) {
-    g_recordings = recordings.value.inc_ref().ptr(), g_running = running.value.inc_ref().ptr();
+  def(m, "_set_call_state(running, value_read)", [](Raw running, Raw value_read) {
+    g_running = running.value.inc_ref().ptr();
     set_value_read(value_read.value.ptr());
   });
 }

@@ -4,8 +4,7 @@
 
 namespace ranvier::bind {
 
-bool anything_records();                             // a thread records a step
-bool anything_runs_compiled();                       // ... or runs a compiled function eagerly
+bool anything_runs_compiled();                       // a thread runs a compiled function eagerly
 bool is_call_for(PyObject* call, PyObject* module);  // a compiled function that was made for this module
 
 }  // namespace ranvier::bind

@@ -1,6 +1,6 @@
 // Module.__call__ of python/ranvier/nn/module.py: most calls go from here to `forward`, or to the replay of a
 // module that is called again and again (nn/often.py). The method in Python makes all others: those that are
-// recorded, with hooks, or with arrays of NumPy.
+// observed, with hooks, or with arrays of NumPy.
 #include <array>
 
 #include "bindings/attached.h"
@@ -11,12 +11,14 @@
 #include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/numpy_api.h"
+#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
 namespace {
 
 PyObject *g_method, *g_counted;  // in Python: the method, and a call that may be replayed
+PyObject* g_observed;            // ... and one that observers follow
 PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
 
 // An attribute of a class whose instances may have their own. A new reference, or null with an error.
@@ -98,7 +100,8 @@ PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, P
   for (Py_ssize_t i = 0; i < values; ++i) all[i + 1] = arguments[i];
   PyObject** own = _PyObject_GetDictPtr(module);
   PyObject* dict = own ? *own : nullptr;
-  bool usual = !anything_records() && !has_array(arguments, values);
+  if (anything_observes()) return PyObject_Vectorcall(g_observed, all, static_cast<size_t>(count + 1), names);
+  bool usual = !has_array(arguments, values);
   if (usual) {
     const py::object hooks = attribute(module, dict, g_hooks);
     if (!hooks) return nullptr;
@@ -119,14 +122,17 @@ void register_module_call(Module m) {
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_hooks = name("_rv_hooks"), g_forward = name("forward"), g_may_repeat = name("_rv_may_repeat");
   g_locate = name("_rv_locate");
-  def(m, "_set_module_class(cls, counted, replay)", [](Raw cls, Raw counted, Raw replay) {
-    if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
-    g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();
-    g_counted = counted.value.inc_ref().ptr(), g_replay = replay.value.inc_ref().ptr();
-    const py::object method =
-        checked(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(cls.value.ptr()), &g_call));
-    if (PyObject_SetAttrString(cls.value.ptr(), "__call__", method.ptr()) < 0) throw py::error_already_set();
-  });
+  def(m, "_set_module_class(cls, counted, replay, observed)",
+      [](Raw cls, Raw counted, Raw replay, Raw observed) {
+        if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
+        g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();
+        g_counted = counted.value.inc_ref().ptr(), g_replay = replay.value.inc_ref().ptr();
+        g_observed = observed.value.inc_ref().ptr();
+        const py::object method =
+            checked(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(cls.value.ptr()), &g_call));
+        if (PyObject_SetAttrString(cls.value.ptr(), "__call__", method.ptr()) < 0)
+          throw py::error_already_set();
+      });
 }
 
 }  // namespace ranvier::bind

@@ -24,7 +24,7 @@ struct {
 } g_slots;
 PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
 PyObject *g_forward, *g_is_view, *g_differentiable, *g_output;  // g_output: the class Output
-PyObject* g_observed;  // of Python: a call of `_apply` that observers follow
+PyObject *g_observed, *g_read;  // of Python: a call of `_apply` that observers follow; before `grad` is read
 
 bool is_true(PyObject* owner, PyObject* name) {
   const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
@@ -283,6 +283,16 @@ PyMethodDef g_methods[] = {
         "apply(self: _FunctionBase, *inputs: Any) -> Any\n\nRuns forward on Tensors, NumPy arrays, "
         "numbers or None; records it if gradients are needed."),
     {nullptr, nullptr, 0, nullptr}};
+
+// Tensor.grad
+py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
+  if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
+  if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));
+  return py::reinterpret_borrow<py::object>(slot_of(a[0], tensor_slots().grad));
+}
+PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
+                             {nullptr, nullptr, 0, nullptr}};
+
 PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_type_slots};
@@ -299,6 +309,7 @@ PrecisionOfNode::~PrecisionOfNode() {
   if (holds_) set_own_precision(before_);
 }
 
+PyObject* g_observer_list;
 __thread int t_observers = 0;
 std::atomic<int> g_observers{0};
 
@@ -316,12 +327,16 @@ void register_tape(Module m) {
     const int change = begins ? 1 : -1;
     everywhere ? static_cast<void>(g_observers += change) : static_cast<void>(t_observers += change);
   });
-  def(m, "_set_function_class(function, output, as_inputs, absent, observed)",
-      [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw observed) {
+  def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
+    g_observer_list = all.value.inc_ref().ptr();
+    g_observed = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();
+  });
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  def(m, "_set_function_class(function, output, as_inputs, absent)",
+      [](Raw function, Raw output, Raw as_inputs, Raw absent) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
         g_function = reinterpret_cast<PyTypeObject*>(kept(function));
         g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
-        g_observed = kept(observed);
         const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
         g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
                    offset("hooks"), offset("released"), offset("outputs")};

@@ -11,14 +11,18 @@ namespace py = pybind11;
 // function.apply(x) for a Tensor.
 py::object applied_to(PyObject* function, PyObject* x);
 
-// Observers of calls (autograd/observe.py), by number: of this thread, and of all.
+// Observers (autograd/observe.py): the list of all; how many follow Functions, in this thread, and
+// everywhere.
+extern PyObject* g_observer_list;
 #if defined(__GLIBC__)  // see t_recording
 extern __thread int t_observers __attribute__((tls_model("initial-exec")));
 #else
 extern __thread int t_observers;
 #endif
 extern std::atomic<int> g_observers;
-// Whether one follows this thread: every operation is then a call of Function.apply, which asks Python.
+inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; }
+// Whether this thread's Functions are followed: every operation is then a call of Function.apply, which asks
+// Python.
 inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
 
 // A new Tensor of what a kernel returns for the arrays of Tensors; None: as `_core._direct` (direct.cpp).

@@ -36,7 +36,7 @@ WRONG = [
     (lambda: _core._CompiledCall()._run_eagerly(print, [], {}), "[run] expected a tuple and a dict"),
     (lambda: _core._CompiledCall()._serve_method("x", None), "[method] expected three arguments"),
     (lambda: _core._CompiledCall()._serve_method("x", None, 3), "[method] expected a weak reference"),
-    (lambda: _core._set_module_class(3, print, ""), "[module] got no class"),
+    (lambda: _core._set_module_class(3, print, "", print), "[module] got no class"),
     (lambda: _core._attach(print.__self__, 3, None), "[attach] got another key; expected a string"),
     (lambda: _core._collects(3, 4), "[collects] got other arguments; expected a string and a dict"),
     (lambda: _core.share_memory((np.ones(3),), [1.0]), "[share_memory] got float; expected lists of arrays"),

@@ -24,7 +24,8 @@ from ranvier.autograd.function import Deferred
 from ranvier.autograd.hooks import of_nodes
 from ranvier.autograd.memory import Array, cast, filled, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
-from ranvier.autograd.recording import current, recordings, references
+from ranvier.autograd.observe import current, is_replaced, observers
+from ranvier.autograd.recording import references
 from ranvier.autograd.replaced import prune, renew, replaced
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import BORROWED, FLAG, bump, overlaps
@@ -55,6 +56,8 @@ def backward(
     >>> x.grad
     tensor(1.)
     """
+    if observers and is_replaced("backward", root, gradient):
+        return
     seed = root_gradient("backward", root, gradient, create_graph)
     only = None if inputs is None else targets(inputs)
     run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
@@ -202,7 +205,7 @@ def accumulate(leaf: Tensor, holder: list[Any]) -> None:
 
 
 def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
-    if recordings and (recording := current()) is not None:
+    if observers and (recording := current()) is not None:
         recording.gets_gradient(leaf)
     gradient, array = holder[0], leaf._array
     if gradient.shape != array.shape:
@@ -215,13 +218,11 @@ def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
         return
     kept = leaf._grad
     total = kept._array
-    expected = _SOLE + (kept._cell[1] is total)
-    if recordings:
-        expected += references(total)
+    expected = _SOLE + (kept._cell[1] is total) + references(total)
     if sys.getrefcount(total) <= expected and type(total.base) is not ndarray:
         _sum(total, gradient, total)
         return
-    if recordings and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
+    if observers and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
         recording.passing = True  # a replay would add where the recorded step has added
     alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
     if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
@@ -245,4 +246,4 @@ def _sole_references() -> int:
 
 _SOLE = _sole_references()
 _STEPS = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
-_core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation, recordings)
+_core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation)

@@ -12,7 +12,8 @@ import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import plain, require_numbers
-from ranvier.autograd.recording import host, refuse, value_read
+from ranvier.autograd.observe import refuse, value_read
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, INFERENCE
 

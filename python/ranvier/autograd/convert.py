@@ -18,7 +18,7 @@ from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
 from ranvier.autograd.memory import require_numbers
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.autograd.storage import TypedStorage, UntypedStorage
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED, share

@@ -34,7 +34,8 @@ from ranvier.autograd.memory import (
     number_in,
     require_numbers,
 )
-from ranvier.autograd.recording import host, recordings
+from ranvier.autograd.observe import observers
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
@@ -307,7 +308,7 @@ def eye(
         raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
     m, kind = n if m is None else m, np.dtype(dtype or default.dtype)
     array = filled(0, (n, m), kind)
-    if recordings:
+    if observers:
         array = literal(np.eye(n, m, dtype=kind))
     else:
         array.reshape(-1)[: m * min(n, m) : m + 1] = 1
@@ -342,7 +343,7 @@ def arange(
     if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
         raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
     try:
-        if kind.char in "fdl" and not recordings:
+        if kind.char in "fdl" and not observers:
             count = math.ceil((last - first) / step)
             values = _core._progression(
                 first, (first + step) - first, count, kind
@@ -377,7 +378,7 @@ def linspace(
         raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
     count, first, last = index(steps), float(start), float(end)
     step = (last - first) / max(count - 1, 1)
-    if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not recordings:
+    if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not observers:
         values = _core._progression(first, step, count, kind, last)
         return _finish(values, requires_grad, device, settings)
     if kind.kind in "iu":  # counted from both ends, as in PyTorch

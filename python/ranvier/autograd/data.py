@@ -21,7 +21,7 @@ from ranvier.autograd.memory import (
     plain,
     require_numbers,
 )
-from ranvier.autograd.recording import recordings, refuse
+from ranvier.autograd.observe import observers, refuse
 
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 _PYTHON: dict[Any, Any] = {float: float, int: np.int64, bool: np.bool_}
@@ -166,20 +166,14 @@ def sized_or_copied(name: str, arguments: tuple[Any, ...], dtype: Any, shared: b
             "use ranvier.tensor for a number"
         )
     data = arguments[0]
-    if (
-        shared
-        and type(data) is np.ndarray
-        and data.dtype == dtype
-        and data.flags.writeable
-        and not recordings
-    ):
+    if shared and type(data) is np.ndarray and data.dtype == dtype and data.flags.writeable and not observers:
         return native_in_place(data)
     return new_array(name, data, dtype)
 
 
 def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> Array:
     """The data as an array, a copy unless it is an array and `copied` is false."""
-    if not recordings and type(data) in _LISTS:
+    if not observers and type(data) in _LISTS:
         kind = default.dtype if dtype is None else np.dtype(dtype)
         made = _core._literal(data, kind, dtype is not None) if kind.char in "fdl" else None
         if made is not None:
@@ -187,9 +181,9 @@ def new_array(name: str, data: Any, dtype: Any = None, copied: bool = True) -> A
     array = array_of(name, data, dtype)
     if not copied:
         array = np.asarray(array, dtype)
-        return literal(array) if recordings and is_plain(data) else array
+        return literal(array) if observers and is_plain(data) else array
     array = np.array(array, dtype)
-    return _in_step(data, array) if recordings else array
+    return _in_step(data, array) if observers else array
 
 
 def _in_step(data: Any, array: Any) -> Any:

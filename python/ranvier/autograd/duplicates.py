@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from ranvier.autograd.memory import Array, copied
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import recordings, refuse
+from ranvier.autograd.observe import refuse
 from ranvier.autograd.views import INFERENCE, bounds, is_shared, share
 
 
@@ -30,12 +30,11 @@ def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
         if id(memory) not in memo:
             if memory.array is not self._array:
                 refuse("a deep copy of a view", "copy before the step")
-            memo[id(memory)] = Memory(copied(memory.array) if recordings else memory.array.copy())
+            memo[id(memory)] = Memory(copied(memory.array))
             memo.setdefault(id(memo), []).append(memory)  # as deepcopy does, so that no other gets its id
         out = rebuild_shared(kind, memo[id(memory)], *place)
     else:
-        array = copied(self._array) if recordings else self._array.copy(order="K")
-        out = rebuild(type(self), array, self._requires_grad)
+        out = rebuild(type(self), copied(self._array), self._requires_grad)
     memo[id(self)] = out
     if with_grad and self.grad is not None:
         out.grad = self.grad.__deepcopy__(memo)

@@ -20,7 +20,6 @@ import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import keep, plain
-from ranvier.autograd.observe import observed
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 
@@ -166,7 +165,7 @@ class _Absent:
 _ABSENT = _Absent()
 _core._set_changed(bump)
 _core._set_function_class(
-    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT, observed
+    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT
 )
 
 

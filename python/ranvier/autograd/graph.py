@@ -17,7 +17,7 @@ from ranvier.autograd.function import Function, Output
 from ranvier.autograd.hooks import Hooks, Retain, around, at_leaf, checked, of_nodes
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad, mode, no_grad
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import current
 from ranvier.autograd.replaced import renew, replaced
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import as_node
@@ -171,7 +171,7 @@ def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
 
 def accumulate(leaf: Tensor, holder: list[Any]) -> None:
     """Adds the gradient in ``holder`` to ``leaf.grad``, which keeps its history."""
-    if recordings and (recording := current()) is not None:
+    if (recording := current()) is not None:
         recording.refuse(
             "backward(create_graph=True) gives .grad a history", "use autograd.grad, or call the step eagerly"
         )

@@ -15,7 +15,7 @@ import ranvier._core as _core
 from ranvier.autograd.function import Deferred
 from ranvier.autograd.memory import copied, in_dtype
 from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, UNWATCHED
 
@@ -242,7 +242,7 @@ def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
     if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
         return True
     # In a compiled step, a change that is 0 now may be another in a replay.
-    return not recordings and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
+    return not observers and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
 
 
 def at_leaf(leaf: Tensor, holder: list[Any], accumulate: Callable[..., Any]) -> None:

@@ -17,7 +17,8 @@ import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import is_grad_enabled, set_grad_enabled
-from ranvier.autograd.recording import Call, Recording, current, paused, recordings
+from ranvier.autograd.observe import current
+from ranvier.autograd.recording import Call, Recording, paused
 
 __all__ = ["noted"]
 
@@ -31,7 +32,7 @@ def noted(cls: type[Function]) -> None:
     of_library = cls.__module__.startswith("ranvier.")
     if "apply" in vars(cls):
         return
-    recording = current() if recordings else None
+    recording = current()
     if recording is not None and not (of_library or recording.executed.ignores):
         if cls.apply is _apply:
             cls.apply = Function.apply  # type: ignore[method-assign]
@@ -40,7 +41,7 @@ def noted(cls: type[Function]) -> None:
 
 
 def _apply(self: Function, *inputs: Any) -> Any:
-    recording = current() if recordings else None
+    recording = current()
     if recording is not None and not hasattr(self, "released"):
         node = _Node(self, recording)
         vars(self).update(forward=node.forward, backward=node.backward)

@@ -25,7 +25,7 @@ from ranvier.autograd.function import Output, in_place, watched
 from ranvier.autograd.keys import index_error, numbers_first, raw_index, tuple_of
 from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import observers, refuse, tell
 from ranvier.autograd.storage import UntypedStorage
 from ranvier.autograd.tensor import Tensor, set_data
 from ranvier.autograd.views import (
@@ -94,6 +94,8 @@ def store(tensor: Any, value: Any, name: str) -> None:
         before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
     write(tensor._array, value, name)
     bump(tensor)
+    if observers:
+        tell("stored", tensor, value)
 
 
 def _passes_gradients(value: Any, tensor: Any) -> bool:

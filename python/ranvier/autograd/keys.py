@@ -15,7 +15,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.failures import OpIndexError
 from ranvier.autograd.memory import Array, cast, keep
-from ranvier.autograd.recording import is_recording, recordings, value_read
+from ranvier.autograd.observe import is_recording, observers, value_read
 
 
 def tuple_of(key: Any) -> Any:
@@ -50,8 +50,7 @@ def _raw(part: Any) -> Any:
     items = list(part)
     if all(type(i) in _PLAIN for i in items):
         return keep(_array_of(items))
-    if recordings:
-        value_read("an index of Tensors in a list")
+    value_read("an index of Tensors in a list")
     return _array_of(_numbers(items))
 
 
@@ -186,10 +185,10 @@ def _part(part: Any) -> Any:
         kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
         raise OpIndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
     if part.ndim == 0 and part.dtype.kind in "iu":
-        if recordings:
+        if observers:
             value_read("an index of one number")
         return int(part)
-    if recordings and part.dtype.kind == "b":
+    if observers and part.dtype.kind == "b":
         value_read("an index by a mask")
     return part
 

@@ -13,7 +13,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.recording import current, host, host_in_place, is_recording, recordings, value_read
+from ranvier.autograd.observe import current, is_recording, observers, value_read
+from ranvier.autograd.recording import host, host_in_place
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +27,7 @@ MOST_ELEMENTS = 2**40  # as many as the core takes
 
 def keep(array: Any) -> Any:
     """Declares an array constant, or state that outlives the step; returns it."""
-    if recordings and (recording := current()) is not None:
+    if observers and (recording := current()) is not None:
         recording.core.keep(array)
     return array
 
@@ -103,7 +104,7 @@ def _like(array: Array, value: Array) -> Array:
 def copied(x: Array, order: Any = "K") -> Array:
     """A copy in C order, channels-last, or in x's own order."""
     last = order == "channels_last"
-    if recordings and not last and x.dtype.char in _MADE and x.flags.c_contiguous:
+    if not last and x.dtype.char in _MADE and x.flags.c_contiguous:
         return _core.cast(x, x.dtype, None)
     if x.dtype.char not in _FLOATS:
         return host(_copied, x, order)
@@ -121,7 +122,7 @@ def cast(x: Array, dtype: np.dtype[Any]) -> Array:
     """A copy of x in another dtype."""
     if x.dtype.char in _READ and dtype.char in _MADE:
         return _core.cast(x, dtype, None)
-    if x.dtype.char + dtype.char in ("fe", "ef") and not recordings and x.ndim <= 8:
+    if x.dtype.char + dtype.char in ("fe", "ef") and not observers and x.ndim <= 8:
         return _core._halves(x)
     return host(_cast_by_numpy, x, dtype)
 
@@ -139,7 +140,7 @@ def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
 def reshaped(x: Array, shape: Any) -> Array:
     """x in another shape: a view if possible, else a copy."""
     y = x.reshape(shape)
-    if recordings and not np.may_share_memory(x, y):
+    if observers and not np.may_share_memory(x, y):
         return copied(x, "C").reshape(shape)
     return y
 
@@ -240,7 +241,7 @@ def _write_array(array: Array, value: Array) -> None:
     dtype = array.dtype
     if value.shape != array.shape:
         value = np.broadcast_to(value, array.shape)
-    if recordings and np.may_share_memory(array, value):
+    if observers and np.may_share_memory(array, value):
         value = copied(value)
     if dtype.kind == "f" and (value.dtype is dtype or value.dtype == dtype):
         _core.copy(value, False, array)
@@ -259,9 +260,7 @@ def picked(array: Array, keys: tuple[Any, ...]) -> Array:
 def _parts(key: Any) -> tuple[Any, ...]:
     """The parts of a key, for `host`: what a mask picks has another shape each time."""
     parts = key if type(key) is tuple else (key,)
-    if recordings and any(
-        np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)
-    ):
+    if observers and any(np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)):
         value_read("an index by a mask")
     return parts
 

@@ -11,7 +11,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import require_numbers
-from ranvier.autograd.recording import host, recordings
+from ranvier.autograd.observe import observers
+from ranvier.autograd.recording import host
 
 I64 = np.dtype(np.int64)
 Array = np.ndarray[Any, Any]
@@ -60,7 +61,7 @@ def _mix(x: int) -> int:  # the finaliser of SplitMix64 (Steele, Lea, Flood 2014
 
 def bernoulli(draw: Any, limit: Any, out: Array) -> None:
     """out takes ``draw.random() < limit``. TypeError or ValueError where the core does not draw that."""
-    if recordings or (bits := bits_of(draw)) is None:
+    if observers or (bits := bits_of(draw)) is None:
         raise TypeError("another generator")
     _core._next_bernoulli(bits, limit, out)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.recording import recordings, value_read
+from ranvier.autograd.observe import value_read
 
 _DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
 _PROFILES = {
@@ -63,8 +63,7 @@ def set_printoptions(
 
 def text(tensor: Any) -> str:
     """``tensor([1., 2.], requires_grad=True)``"""
-    if recordings:
-        value_read("str() or repr()")
+    value_read("str() or repr()")
     array = tensor._array
     kind = type(tensor)
     prefix = "Parameter containing:\n" if kind.__name__.endswith("Parameter") else ""

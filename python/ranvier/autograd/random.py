@@ -23,8 +23,8 @@ from ranvier.autograd.data import array_of, shape_of
 from ranvier.autograd.devices import CPU, contexts, device, is_meta
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import named, own_error, renamed
+from ranvier.autograd.observe import observers, refuse
 from ranvier.autograd.philox import check_range
-from ranvier.autograd.recording import recordings, refuse
 from ranvier.autograd.tensor import Tensor, wrap
 
 __all__ = ["rand", "rand_like", "randint", "randn", "randn_like", "randperm"]
@@ -350,7 +350,7 @@ randn_like = _random_like("randn_like", "random_normal")
 
 def _bits_of(name: str, drawn_from: Any) -> Any:
     """The bits of the process's generator, or of a given one, if the core draws from them; else None."""
-    if recordings:
+    if observers:
         return None
     own = (_local.generator or default_generator) if drawn_from is None else _given(name, drawn_from)
     return own._bits or philox.bits_of(own.numpy())

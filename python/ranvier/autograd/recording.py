@@ -14,10 +14,6 @@ the step runs eagerly.
 
 from __future__ import annotations
 
-import functools
-import os
-import sys
-from _thread import _local as local  # threading.local: see mode.py
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,17 +22,13 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.dtypes import dtype as DType
+from ranvier.autograd.observe import Observer, _local, hosted, observers, place
 
 Array = np.ndarray[Any, Any]
-_PYTHON = os.path.dirname(os.__file__) + os.sep
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-# One entry for each thread that records now. While it is empty, the thread need not be looked up.
-recordings: list[Recording] = []
-running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
+_READ = "a replay computes no Python values: return the Tensor and read it outside"
 
 
-class Recording:
+class Recording(Observer):
     """The core's recording of a run, and what the Python layers add to it.
 
     Attributes:
@@ -70,7 +62,7 @@ class Recording:
 
     def __enter__(self) -> Recording:
         try:
-            recordings.append(self)
+            super().__enter__()
             _local.recording = self
             self.core.begin()
         except BaseException:  # KeyboardInterrupt
@@ -83,8 +75,14 @@ class Recording:
             self.core.end()
         finally:
             _local.recording = None
-            if self in recordings:
-                recordings.remove(self)
+            super().__exit__()
+
+    def call(self, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+        self.modules[id(module)] = module
+        return run(*args, **kwargs)
+
+    def read(self, how: str, tensor: Any = None) -> None:
+        self.refuse(f"{how} reads a value", _READ)
 
     def gets_gradient(self, leaf: Any) -> None:
         """Called before a gradient is added to that of a leaf."""
@@ -110,79 +108,25 @@ class Recording:
             self.fault = f"{what} at {place()}; {remedy}"
 
 
-class _Local(local):
-    recording: Recording | None = None
-
-
-_local = _Local()
-
-
-# The recording of this thread: a call without a frame of Python, since many operations ask.
-current: Callable[[], Recording | None] = functools.partial(getattr, _local, "recording")
-
-
-def is_recording() -> bool:
-    """Whether this thread records a function."""
-    return bool(recordings) and _local.recording is not None
-
-
 @contextmanager
 def paused() -> Iterator[None]:
     """A block whose calls this thread's recording does not note."""
-    recording = _local.recording if recordings else None
+    recording = _local.recording
     if recording is None:
         yield
         return
-    _local.recording = None
+    _local.recording, thread, recording.thread = None, recording.thread, 0
     recording.core.pause(True)
     try:
         yield
     finally:
         recording.core.pause(False)
-        _local.recording = recording
+        _local.recording, recording.thread = recording, thread
 
 
 def references(array: Any) -> int:
     """How many references to an array the recording of this thread holds."""
     return 0 if _local.recording is None else int(_local.recording.core.references(array))
-
-
-def refuse(what: str, remedy: str) -> None:
-    """Called by operations that a replay cannot repeat."""
-    if _local.recording is not None:
-        _local.recording.refuse(what, remedy)
-
-
-def pass_over() -> None:
-    """Called where this run is unlike later ones, as the first of a lazy layer: those may be replayed."""
-    if _local.recording is not None:
-        _local.recording.passing = True
-
-
-def value_read(how: str) -> None:
-    """Called before an array's values go to Python: a replay would not see that they have changed."""
-    refuse(
-        f"{how} reads a value", "a replay computes no Python values: return the Tensor and read it outside"
-    )
-
-
-def place() -> str:
-    """File and line of the innermost call from outside the library, Python's own and installed packages."""
-    frame: Any = sys._getframe(1)
-    outside = ""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((_PACKAGE, "<frozen")):
-            outside = outside or f"{file}:{frame.f_lineno}"
-            if not (file.startswith(_PYTHON) or "-packages" in file):
-                return f"{file}:{frame.f_lineno}"
-        frame = frame.f_back
-    return outside or "an unknown line"
-
-
-def package() -> str:
-    """The folder whose code is the library's own."""
-    return _PACKAGE
 
 
 _CONSTANT = (np.ndarray, np.generic, np.dtype, DType, int, float, str, slice, type(None), type(...))
@@ -194,13 +138,13 @@ def host(function: Callable[..., Any], *operands: Any) -> Any:
 
     Operands that are no arrays are constants of the step. The function keeps no array, and changes none.
     """
-    recording = current() if recordings else None
+    recording = hosted() if observers else None
     return function(*operands) if recording is None else _recorded(recording, function, operands)
 
 
 def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:
     """function(target, *operands), which changes the elements of the target alone."""
-    recording = current() if recordings else None
+    recording = hosted() if observers else None
     if recording is None:
         function(target, *operands)
         return

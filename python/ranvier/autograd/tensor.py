@@ -20,7 +20,8 @@ from ranvier.autograd.errors import no_dim
 from ranvier.autograd.failures import OpError, SeveralElements
 from ranvier.autograd.memory import plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import current, host, recordings, value_read
+from ranvier.autograd.observe import current, observers, value_read
+from ranvier.autograd.recording import host
 from ranvier.autograd.replaced import note
 from ranvier.autograd.views import (
     ALIASED,
@@ -62,7 +63,7 @@ def set_grad(tensor: Any, value: Any = None) -> None:
             raise RuntimeError(f"[grad] got a gradient of shape {array.shape}; expected {own.shape}")
         if array.dtype != own.dtype:
             raise RuntimeError(f"[grad] got a gradient of dtype {array.dtype}; expected {own.dtype}")
-    if recordings and (recording := current()) is not None:
+    if observers and (recording := current()) is not None:
         recording.sets_gradient(tensor)
     tensor._grad = value
 
@@ -184,7 +185,7 @@ class Tensor:
         ndim = property(attrgetter("_array.ndim"))
         itemsize = property(attrgetter("_array.itemsize"))
         nbytes = property(attrgetter("_array.nbytes"))
-        grad = property(attrgetter("_grad"), set_grad, set_grad, "What backward has added up, or None.")
+        grad = property(_core._grad, set_grad, set_grad, "What backward has added up, or None.")
         requires_grad = property(
             attrgetter("_requires_grad"),
             set_requires_grad,
@@ -300,8 +301,8 @@ class Tensor:
     # --- the array, for NumPy and others
     def _read(self, how: str) -> np.ndarray[Any, Any]:
         """The array, for code that computes with its values in Python: no replay would see them change."""
-        if recordings:
-            value_read(how)
+        if observers:
+            value_read(how, self)
         return self._array
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:

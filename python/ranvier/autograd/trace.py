@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.function import Deferred, Function
-from ranvier.autograd.observe import Observer, observing
-from ranvier.autograd.recording import place
+from ranvier.autograd.observe import Observer, place
 from ranvier.autograd.tensor import Tensor
 
 __all__ = ["outputs_alive", "outputs_kept"]
 
 
-@contextmanager
-def outputs_kept() -> Iterator[dict[Any, Tensor]]:
+class outputs_kept(Observer):
     """Keeps, by node, the tensor that each node of the tape makes inside the block.
 
     >>> import ranvier as rv
@@ -28,13 +25,11 @@ def outputs_kept() -> Iterator[dict[Any, Tensor]]:
     >>> [round(out.item(), 1) for out in outputs.values()]
     [9.0, 8103.1]
     """
-    with observing(_Outputs()) as observer:
-        yield observer.kept
 
-
-class _Outputs(Observer):
-    def __init__(self) -> None:
+    def __enter__(self) -> Any:
         self.kept: dict[Any, Tensor] = {}
+        super().__enter__()
+        return self.kept
 
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         out = run(*inputs)
@@ -58,13 +53,15 @@ anomaly = [False, False]  # whether it is on, and whether gradients are searched
 class _Places(Observer):
     """Gives each Function the line of the program that called it."""
 
+    everywhere = True
+
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         out = run(*inputs)
         vars(function)["called_at"] = place()
         return out
 
 
-_places = observing(_Places(), everywhere=True)
+_places = _Places()
 
 
 def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.memory import copied
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import current, observers
 
 FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
 
@@ -55,7 +55,7 @@ def count_change(tensor: Any) -> None:
     """Counts a change: enough before all views get a new history."""
     cell = tensor._cell
     cell[0] += 1
-    if recordings and (recording := current()) is not None:
+    if observers and (recording := current()) is not None:
         recording.changes(tensor)
     array = tensor._array
     if cell[1] is None:

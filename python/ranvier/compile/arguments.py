@@ -16,7 +16,8 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import hooks
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import Recording, current
+from ranvier.autograd.observe import current
+from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.signature import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import may_replay
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.signature import Place, array_of, filled, flattened, in_row, parts_of, replaced
 
@@ -112,7 +112,7 @@ class ManyCalls:
         early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
         finite. None where the next call would not replay one of them.
         """
-        if recordings and current() is not None:
+        if not may_replay():
             return None
         with self._lock:
             for program in (self._latest, self._before):

@@ -17,8 +17,8 @@ from weakref import WeakSet, ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.recording import Recording, current, recordings
-from ranvier.autograd.trace import anomaly
+from ranvier.autograd.observe import may_replay
+from ranvier.autograd.recording import Recording
 from ranvier.compile.batches import ManyCalls
 from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
@@ -84,16 +84,16 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|
-        | is part of another step that is recorded   | eager                                                |
+        | has an observer, as a step that is recorded | eager                                               |
         | comes while the function rests             | eager                                                |
         | fits a recent program (`_at_once`)         | a replay                                             |
         | cannot be compared with others (`Unfit`)   | eager, after one warning                             |
         | was refused                                | eager                                                |
         | has a program                              | a replay, or a check beside an eager run if it is due |
-        | has none, and recordings pay (`look_up`)   | a recording                                          |
+        | has none, and observers pay (`look_up`)   | a recording                                          |
         | has none, and they do not                  | eager; after many such calls the function rests      |
         """
-        if recordings and current() is not None:
+        if not may_replay():
             return self._eager(args, kwargs)
         if self._rests():
             with self._lock if self._cache.kept else nullcontext():  # in turn with replays
@@ -120,8 +120,6 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
             return self._by_key(shapes, args, kwargs)
 
     def _by_key(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if anomaly[0]:  # watches an eager run
-            return self._eager(args, kwargs)
         try:
             key, arrays = key_of(args, kwargs)
         except Unfit as fault:

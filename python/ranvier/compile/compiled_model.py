@@ -17,7 +17,7 @@ from typing import Any
 from weakref import ref
 
 from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.recording import current, recordings, running
+from ranvier.autograd.observe import current, observers, running
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.nn import Module
@@ -42,7 +42,7 @@ class ModelCall(CompiledFunction):
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         # a program of a model has no tape: the model itself runs where gradients may be needed
-        in_step = get_ident() in running or (recordings and current() is not None)
+        in_step = get_ident() in running or (observers and current() is not None)
         if in_step or (mode.enabled and (self._function.training or _any_requires_grad(args, kwargs))):
             result = self._function(*args, **kwargs)
         else:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from ranvier.autograd.recording import place
+from ranvier.autograd.observe import place
 from ranvier.compile.kinds import HIDDEN, NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
 from ranvier.compile.looked_up import unwatch, watch
 

@@ -25,7 +25,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.recording import package
+from ranvier.autograd.observe import package
 from ranvier.autograd.tensor import Tensor
 
 MOST = 1024  # items of a container

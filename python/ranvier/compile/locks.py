@@ -6,7 +6,7 @@ import os
 from _thread import RLock, get_ident
 from weakref import WeakSet
 
-from ranvier.autograd.recording import running
+from ranvier.autograd.observe import running
 
 _locks: WeakSet[Lock] = WeakSet()
 

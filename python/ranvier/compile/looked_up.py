@@ -10,7 +10,7 @@ import builtins
 import sys
 from typing import Any
 
-from ranvier.autograd.recording import current
+from ranvier.autograd.observe import current
 from ranvier.compile.kinds import HIDDEN, PACKAGE, STATE_OF_TENSORS, is_read
 from ranvier.compile.locks import Lock
 

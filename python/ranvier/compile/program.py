@@ -11,7 +11,7 @@ from weakref import ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import random, trace
+from ranvier.autograd import random
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import Recording
@@ -212,7 +212,6 @@ class Program:
         walk.add((Kind.ATTRIBUTE, mode, "inference", mode.inference, "rv.inference_mode()"))
         if not self._forward_only:
             walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
-        walk.add((Kind.LIST, trace.anomaly, "", tuple(trace.anomaly), "anomaly detection"))
         stream = random.current()
         if self.core.overlaps((stream.state,)):  # the step draws from it
             walk.add((Kind.CALL, random.current, "", stream, "the random stream of this thread"))

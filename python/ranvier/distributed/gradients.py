@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier.autograd.hooks as hooks
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.distributed.collectives import broadcast, mark
 from ranvier.distributed.exchange import Flat
 from ranvier.distributed.messages import in_place

@@ -12,7 +12,7 @@ import numpy as np
 
 from ranvier.autograd import Tensor, bump
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.distributed.collectives import gather_objects
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World, as_bytes, as_text, complete

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import place, refuse
+from ranvier.autograd.observe import place, refuse
 
 __all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "as_bytes", "as_text", "complete", "neighbours"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import Function
 from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.distributed.job import is_initialized, world
 from ranvier.distributed.ranks import World, agree, complete
 

@@ -5,7 +5,7 @@ A backward pass and an update are only noted: nothing is computed, so a capture 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,9 +13,8 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Function, Tensor
-from ranvier.autograd.recording import place
-from ranvier.compile.calls import Calls, traced
-from ranvier.optim import Optimizer
+from ranvier.autograd.calls import Calls
+from ranvier.autograd.observe import place
 
 __all__ = ["Capture", "captured"]
 
@@ -36,8 +35,8 @@ class Capture(Calls):
         self.loss: Array | None = None
         self.optimizers: list[Any] = []
         self.outputs: list[Array] = []
-        self.cleared: list[Any] = []  # optimizers whose gradients were dropped
-        self.computed: set[int] = set()  # ids of the arrays of inputs and results
+        self.cleared = False  # whether gradients were dropped
+        self.made: set[int] = set()  # ids of the arrays of inputs and results
         self.restore = ExitStack()
         self._names: dict[int, str] = {}
         self._layers: list[str] = []
@@ -60,25 +59,14 @@ class Capture(Calls):
 
     def result(self, kind: str, x: Tensor) -> Array:
         self.alive.append(x._array)
-        self.computed.add(id(x._array))
+        self.made.add(id(x._array))
         return self.see(x, x._array)
 
     def layer(self) -> str:
         return next((text for text in reversed(self._layers) if text), "")
 
     def may_hold(self, array: Array) -> bool:
-        return id(array) in self.computed  # no parameter
-
-    def replaced(self) -> list[tuple[Any, str, Callable[..., Any]]]:
-        return [
-            *super().replaced(),
-            (nn.Module, "__call__", self._module),
-            (Tensor, "backward", self._backward),
-            (Tensor, "grad", self._grad),
-            (Optimizer, "zero_grad", self._zero_grad),
-            (nn.Module, "zero_grad", self._zero_grad),
-            (Optimizer, "step", self._step),
-        ]
+        return id(array) in self.made  # no parameter
 
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         for array in vars(function).get("running", ()):  # statistics of a batch norm, which forward changes
@@ -86,50 +74,50 @@ class Capture(Calls):
                 self.restore.callback(np.copyto, array, array.copy())
         return super().apply(run, function, *inputs)
 
-    def read(self, original: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-        read = super().read if self.loss is None else original  # a loss is read when the step is done
-        return read(original, tensor, *args, **kwargs)
+    def read(self, how: str, tensor: Tensor | None = None) -> None:
+        if self.loss is None:  # it is read when the step is done
+            super().read(how, tensor)
 
-    def _module(self, original: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         is_leaf = not any(True for _ in module.children())
         self._layers.append(self._names.get(id(module), repr(module)) if is_leaf else "")
         try:
-            return original(module, *args, **kwargs)
+            return run(*args, **kwargs)
         finally:
             self._layers.pop()
 
-    def _backward(self, _: Any, loss: Tensor, gradient: Any = None, *args: Any, **kwargs: Any) -> None:
-        if self.loss is not None or gradient is not None or loss._array.size != 1:
-            raise ValueError(
-                f"[export.c] got a second backward, or one with a gradient, at {place()}; expected one "
-                "call of backward of a loss"
-            )
-        self.loss = loss._array
-
-    def _zero_grad(self, _: Any, owner: Any, *args: Any, **kwargs: Any) -> None:
-        self.cleared.append(owner)
-
-    def _step(self, _: Any, optimizer: Optimizer, closure: Any = None) -> None:
-        if closure is not None or self.loss is None or optimizer in self.optimizers:
-            raise ValueError(
-                f"[export.c] got optimizer.step with a closure, before backward or twice, at {place()}; "
-                "expected backward, then one step() of each optimizer"
-            )
-        self.optimizers.append(optimizer)
-
-    def _grad(self, original: Any, tensor: Tensor) -> Any:
+    def gradient_read(self, tensor: Tensor) -> None:
         if self.loss is not None:
             raise ValueError(
                 f"[export.c] {place()} reads a gradient; expected a step of forward, loss, backward and "
                 "the optimizer's update, without clipping"
             )
-        return original(tensor)
+
+    def instead(self, method: str, owner: Any, argument: Any) -> bool:
+        """backward, zero_grad and step are only noted."""
+        if method == "zero_grad":
+            self.cleared = True
+        elif method == "backward":
+            if self.loss is not None or argument is not None or owner._array.size != 1:
+                raise ValueError(
+                    f"[export.c] got a second backward, or one with a gradient, at {place()}; expected one "
+                    "call of backward of a loss"
+                )
+            self.loss = owner._array
+        else:
+            if argument is not None or self.loss is None or owner in self.optimizers:
+                raise ValueError(
+                    f"[export.c] got optimizer.step with a closure, before backward or twice, at {place()}; "
+                    "expected backward, then one step() of each optimizer"
+                )
+            self.optimizers.append(owner)
+        return True
 
 
 def captured(target: Any, arguments: list[Any], roots: dict[str, nn.Module]) -> Capture:
     """Runs the target once with these Tensors and notes its calls."""
     capture = Capture(arguments, roots)
-    with traced(capture), capture.restore:
+    with capture, capture.restore:
         result = target(*arguments)
     capture.alive.append(result)
     capture.outputs = [capture.operand(t) for t in _flat(result)]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.compile.calls import Call
+from ranvier.autograd.calls import Call
 from ranvier.export.capture import Capture, captured
 from ranvier.export.layers import conv_window, pool_window
 from ranvier.export.program import Routine, Value
@@ -66,7 +66,7 @@ def with_folded_norms(capture: Capture, names: dict[int, str]) -> list[Call]:
     Weights, biases, gains and shifts that the network computes are not constants, and remain operands.
     """
     calls, outputs = capture.calls, capture.outputs
-    uses, computed = _uses(calls, outputs), capture.computed
+    uses, computed = _uses(calls, outputs), capture.made
     result: list[Call] = []
     for call in calls:
         product = result[-1] if result else None
@@ -113,7 +113,7 @@ class Quantized:
         self.routine, self.ranges = routine, ranges
         self.values: dict[int, tuple[Value, Scale]] = {}
         self.results = {id(x) for x in capture.outputs}
-        self.computed = capture.computed
+        self.computed = capture.made
         self.readers: dict[int, list[Call]] = {}
         for call in capture.calls:
             for x in call.inputs:

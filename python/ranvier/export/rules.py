@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.compile.calls import Call
+from ranvier.autograd.calls import Call
 from ranvier.export.program import Routine, Value
 
 __all__ = ["ONE", "RULES", "Rule", "Site", "rule"]

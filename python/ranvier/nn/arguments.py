@@ -19,7 +19,7 @@ from ranvier.autograd import errors
 from ranvier.autograd.devices import CPU, contexts, get_default_device, is_meta, require_cpu
 from ranvier.autograd.devices import device as on_device
 from ranvier.autograd.dtypes import default
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.observe import observers
 from ranvier.extension import belongs_to
 
 _PLAIN = (bool, int, float, str, type(None))
@@ -54,7 +54,7 @@ def check_arguments(cls: Any) -> None:
         try:
             init(self, *args, **kwargs)
             # `contexts` has those of other threads too, and one may be the CPU
-            skips = recordings or (contexts and get_default_device() != CPU)
+            skips = observers or (contexts and get_default_device() != CPU)
             if not skips and belongs_to(kind.__module__, "ranvier.nn"):
                 example = self._example()
                 on_meta = (x is not None and x.is_meta for x in self._parameters.values())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.hooks import RemovableHandle, kept, replaced, tensor_of
 from ranvier.autograd.mode import no_grad
+from ranvier.autograd.observe import Observer
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import view_of_several
 
@@ -51,6 +52,22 @@ class Hooks:
                     hook(module, args, kwargs, y) if key in self.keywords else hook(module, args, y)
             raise
         return y if passage is None else passage.leave(y)
+
+
+class Outputs(Observer):
+    """A block in which ``note(name, module, args, output)`` is called after each call of one of the modules,
+    given with their names. What it returns, if not None, replaces the output."""
+
+    def __init__(self, modules: Iterable[tuple[str, Any]], note: Hook) -> None:
+        self.names = {id(module): name for name, module in modules}
+        self.note = note
+
+    def call(self, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+        output = run(*args, **kwargs)
+        if (name := self.names.get(id(module))) is None:
+            return output
+        changed = self.note(name, module, args, output)
+        return output if changed is None else changed
 
 
 class Passage:

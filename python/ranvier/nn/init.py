@@ -19,8 +19,8 @@ import ranvier._core as _core
 from ranvier.autograd.errors import number as _number
 from ranvier.autograd.errors import own_errors as _own_errors
 from ranvier.autograd.failures import OpError
+from ranvier.autograd.observe import refuse
 from ranvier.autograd.random import key_of, randperm
-from ranvier.autograd.recording import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.parameter import UninitializedParameter

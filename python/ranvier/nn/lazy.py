@@ -12,7 +12,7 @@ import numpy as np
 
 import ranvier.nn.init as init
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.recording import pass_over
+from ranvier.autograd.observe import pass_over
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.nn.conv import Conv2d

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ranvier.autograd import Tensor, no_grad
+from ranvier.nn.hooks import Outputs
 from ranvier.nn.module import Module
 
 __all__ = [
@@ -193,25 +194,19 @@ def layer_calls(model: Module) -> Iterator[list[LayerCall]]:
     The model goes on with copies of the outputs, which a layer with `inplace=True` may overwrite.
     """
     calls: list[LayerCall] = []
-    handles = []
 
-    def note(name: str) -> Any:
-        def hook(layer: Module, inputs: Any, output: Any) -> Any:
-            shape = tuple(getattr(inputs[0], "shape", ())) if inputs else ()
-            calls.append(LayerCall(name, layer, shape, output))
-            return output.clone() if isinstance(output, Tensor) else None
+    def note(name: str, layer: Module, args: Any, output: Any) -> Any:
+        shape = tuple(getattr(args[0], "shape", ())) if args else ()
+        calls.append(LayerCall(name, layer, shape, output))
+        return output.clone() if isinstance(output, Tensor) else None
 
-        return hook
-
-    for name, layer in model.named_modules():
-        own = any(p is not None for p in layer._parameters.values())
-        if own or not any(True for _ in layer.children()):
-            handles.append(layer.register_forward_hook(note(name)))
-    try:
+    watched = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if any(p is not None for p in layer._parameters.values()) or not any(True for _ in layer.children())
+    ]
+    with Outputs(watched, note):
         yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def layer_outputs(model: Module, x: Any) -> list[LayerCall]:

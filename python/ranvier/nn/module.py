@@ -16,7 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import is_replaced, observers, through
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
 from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
@@ -101,8 +101,6 @@ class Module(HookRegistration, StateDicts, Conversions):
         raise NotImplementedError(f"[{type(self).__name__}] forward is not defined")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # the core has the same, for most calls: see below
-        if recordings and (recording := current()) is not None:
-            recording.modules[id(self)] = self
         for arg in args:
             if isinstance(arg, ndarray):
                 args = self._rv_cast(args)
@@ -359,6 +357,8 @@ class Module(HookRegistration, StateDicts, Conversions):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients of all parameters, or fills them with zeros."""
+        if observers and is_replaced("zero_grad", self):
+            return
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
@@ -394,7 +394,13 @@ class Module(HookRegistration, StateDicts, Conversions):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
+def _observed(module: Module, *args: Any, **kwargs: Any) -> Any:
+    """``module(*args, **kwargs)``, while there are observers."""
+    return through("call", partial(_unobserved, module), module)(*args, **kwargs)
+
+
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
 _register_parameter = Module.register_parameter  # which programs replace, also that of Module
-_core._set_module_class(Module, called, REPLAY)
+_unobserved = Module.__call__
+_core._set_module_class(Module, called, REPLAY, _observed)

@@ -13,11 +13,11 @@ from typing import Any
 from weakref import ref
 
 import ranvier._core as _core
-from ranvier.autograd.recording import recordings, running, value_read
+from ranvier.autograd.observe import observers, running, value_read
 from ranvier.autograd.tensor import Tensor
 from ranvier.extension import provider
 
-_core._set_call_state(recordings, running, value_read)
+_core._set_call_state(running, value_read)
 # Under which the core keeps the call of a module (`compile/repeated.py`); None: it has none.
 REPLAY = "_replay of ranvier"
 attach, attached = _core._attach, _core._attached
@@ -35,7 +35,7 @@ def called(module: Any, *args: Any) -> Any:
     """A call without gradients that may be counted, or replayed; the core has asked most of this already."""
     plain = all(type(x) is Tensor and not x._requires_grad for x in args)
     call = attached(module, REPLAY, module)
-    if recordings or running or call is None or not (plain and args):
+    if observers or running or call is None or not (plain and args):
         return module.forward(*args)
     if call is module:
         return _counted(module, args)

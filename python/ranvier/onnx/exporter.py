@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 import ranvier.onnx.writers  # noqa: F401  # fills the table
+from ranvier.autograd.calls import Call
 from ranvier.autograd.data import refuse_torch
-from ranvier.compile.calls import Call
 from ranvier.nn import Module
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS

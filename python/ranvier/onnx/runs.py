@@ -11,7 +11,6 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, no_grad, wrap
-from ranvier.compile.calls import traced
 from ranvier.extension import belongs_to
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating, mode_kept, require_untrained
@@ -74,7 +73,7 @@ def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run
         for i, tensor in enumerate(tensors):
             trace.name(tensor, f"input {i}")
         modules.register(trace)
-        with no_grad(), traced(trace):
+        with no_grad(), trace:
             result = target(*filled(example, iter(tensors)))
     weights, buffers = modules.register(Trace())
     outputs = [(trace.operand(t), np.array(t._array)) for t in flat(result, "result")]

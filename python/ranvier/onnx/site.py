@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.compile.calls import Call
+from ranvier.autograd.calls import Call
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
 

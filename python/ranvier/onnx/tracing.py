@@ -6,20 +6,17 @@ depends on them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 import ranvier.nn as nn
-import ranvier.ops.elementwise.row as row
-import ranvier.ops.reduction.reduce as reduce
 from ranvier.autograd import Tensor, wrap
-from ranvier.compile.calls import Calls
+from ranvier.autograd.calls import Calls
 from ranvier.ops.elementwise.compare import COMPARISONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
-from ranvier.ops.elementwise.row import Row
+from ranvier.ops.elementwise.row import ROWS
 
 __all__ = ["Trace", "Value"]
 
@@ -76,46 +73,29 @@ class Trace(Calls):
             return tuple(map(self._setting, value))
         return value
 
-    def replaced(self) -> list[tuple[Any, str, Callable[..., Any]]]:
-        return [
-            *super().replaced(),
-            (row, "compute", self._computed),
-            (reduce, "_arg", self._place),
-            (nn.Module, "__call__", self._module),
-            *((Tensor, name, functools.partial(self._logic, name.strip("_"))) for name in _LOGIC),
-        ]
+    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+        if not any(self.find(getattr(x, "_array", x)) for x in inputs):
+            return  # a constant
+        if name in COMPARISONS:
+            kind, settings["dtype"] = "Compare", result_dtype(*(as_operand(name, x) for x in inputs))
+        elif name in ("argmax", "argmin"):
+            kind = "Place"
+        elif name.startswith("bitwise_"):
+            kind = "Logical"
+        elif len(inputs) == 2 and ROWS[name].node is not None and result.dtype.kind in "iu":
+            kind, settings["dtype"] = "Whole", result.dtype  # floats call a Function
+        else:
+            return
+        self.add(kind, {"name": name, **settings}, inputs, (result,))
 
-    def _computed(self, original: Any, row: Row, *given: Any) -> Any:
-        result = original(row, *given)
-        if row.name in COMPARISONS:
-            dtype = result_dtype(*(as_operand(row.name, x) for x in given))
-            self.add("Compare", {"name": row.name, "dtype": dtype}, given, (result,))
-        elif len(given) == 2 and row.node is not None and result.dtype.kind in "iu":  # floats call a Function
-            self.add("Whole", {"name": row.name, "dtype": result.dtype}, given, (result,))
-        return result
-
-    def _place(self, original: Any, name: str, x: Any, axis: Any, keepdims: bool) -> Any:
-        result = original(name, x, axis, keepdims)
-        self.add("Place", {"name": name, "axis": axis, "keepdims": keepdims}, (x,), (result,))
-        return result
-
-    def _module(self, original: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    def call(self, run: Any, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         self.enter(module)
-        result = original(module, *args, **kwargs)
+        result = run(*args, **kwargs)
         if isinstance(module, nn.Dropout) and module.p > 0:
             same = wrap(result._array[...])  # the same numbers as another value
             self.add("DropoutLayer", {"p": module.p}, (result,), (same,))
             return same
         return result
-
-    def _logic(self, name: str, original: Any, tensor: Tensor, *other: Any) -> Any:
-        result = original(tensor, *other)
-        if isinstance(result, Tensor):
-            self.add("Logical", {"name": name}, (tensor, *other), (result,))
-        return result
-
-
-_LOGIC = ("__and__", "__or__", "__xor__", "__rand__", "__ror__", "__rxor__", "__invert__")
 
 
 def _outline(array: Array) -> Array:

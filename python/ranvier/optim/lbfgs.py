@@ -13,7 +13,7 @@ import ranvier._core as _core
 from ranvier.autograd.errors import number, require_function
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import enable_grad
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 from ranvier.optim.optimizer import Group, Optimizer, arguments

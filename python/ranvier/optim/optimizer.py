@@ -17,7 +17,7 @@ from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import number, ordered, own_methods, require_function
 from ranvier.autograd.memory import Array, keep
 from ranvier.autograd.mode import enable_grad
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import current, is_replaced, observers
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import bump
 from ranvier.optim.hooks import HookedOptimizer
@@ -179,10 +179,12 @@ class Optimizer(HookedOptimizer):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients, or sets them to zero."""
+        if observers and is_replaced("zero_grad", self):
+            return
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
-                    if recordings and (recording := current()) is not None:
+                    if observers and (recording := current()) is not None:
                         recording.sets_gradient(p)
                     p._grad = None
                 elif p.grad is not None:
@@ -198,6 +200,8 @@ class Optimizer(HookedOptimizer):
         :class:`ranvier.no_grad` block; its result is returned.
         """
         loss = None
+        if observers and is_replaced("step", self, closure):
+            return loss
         if closure is not None:
             with enable_grad():
                 loss = require_function(self._name, "closure", closure)()
@@ -368,7 +372,7 @@ class _Plan:
         return self.current
 
     def run(self, optimizer: Optimizer, group: Group) -> None:
-        if recordings and (recording := current()) is not None:
+        if observers and (recording := current()) is not None:
             recording.plans.append((self, optimizer, group))
             keep(self._numbers)
         loss = None if optimizer._finite is None else optimizer._finite._array

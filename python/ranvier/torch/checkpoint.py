@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, set_rng_state
-from ranvier.autograd import random, recording
+from ranvier.autograd import observe, random
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
 from ranvier.torch.pytree import tree_map_only
 
@@ -68,7 +68,7 @@ def checkpoint(
     while isinstance(function, functools.partial):
         function, args, kwargs = function.func, (*function.args, *args), {**function.keywords, **kwargs}
     first, again = context_fn()
-    if not is_grad_enabled() or recording.is_recording():
+    if not is_grad_enabled() or observe.is_recording():
         with first:
             return function(*args, **kwargs)
     tensors: list[Tensor] = []

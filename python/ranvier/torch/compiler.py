@@ -7,12 +7,12 @@ from contextlib import ContextDecorator
 from typing import Any
 
 import ranvier as rv
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import current
 
 
 def is_compiling() -> bool:
     """Whether a compiled function is recorded, or compared with its program: libraries read no values."""
-    recording = current() if recordings else None
+    recording = current()
     return recording is not None and recording.wanted
 
 

@@ -7,7 +7,9 @@ import os
 import sys
 from collections import Counter
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from ranvier.autograd.observe import Observer
 
 _Error = TypeVar("_Error", bound=BaseException)
 _missing: dict[str, tuple[BaseException, str]] | None = None
@@ -28,7 +30,7 @@ def start() -> None:
     global _missing
     if _missing is None:
         _missing = {}
-        _count_calls()
+        _Counter().__enter__()
         atexit.register(_print)
 
 
@@ -53,23 +55,15 @@ def _is_probed(error: BaseException) -> bool:
     return seen < 2
 
 
-def _count_calls() -> None:
+class _Counter(Observer):
     """Counts the calls that operations make in NumPy, by the function that makes them."""
-    from ranvier.autograd import recording
 
-    def counted(function: Any) -> Any:
-        def call(inner: Any, *operands: Any) -> Any:
-            code = sys._getframe(1).f_code
-            name = getattr(code, "co_qualname", code.co_name)
-            _calls[f"{os.path.basename(code.co_filename)[:-3]}.{name}"] += 1
-            return function(inner, *operands)
+    everywhere = allows_replays = True
 
-        return call
-
-    for name in ("host", "host_in_place"):
-        function = getattr(recording, name)
-        for module in [m for m in sys.modules.values() if vars(m).get(name) is function]:
-            setattr(module, name, counted(function))
+    def hosted(self, caller: FrameType) -> None:
+        code = caller.f_code
+        name = getattr(code, "co_qualname", code.co_name)
+        _calls[f"{os.path.basename(code.co_filename)[:-3]}.{name}"] += 1
 
 
 def _print() -> None:

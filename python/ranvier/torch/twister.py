@@ -18,7 +18,7 @@ import ranvier._core as _core
 import ranvier.torch.rejection as rejection
 from ranvier import Generator
 from ranvier.autograd import random, uniform, wrap
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.nn import MultiheadAttention, init
 from ranvier.ops import creation
 from ranvier.ops.neural.dropout import Dropout

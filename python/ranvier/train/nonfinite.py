@@ -13,6 +13,7 @@ import numpy as np
 from ranvier.autograd import borrowed, no_grad, random, wrap
 from ranvier.autograd.memory import Array
 from ranvier.autograd.views import bump
+from ranvier.nn.hooks import Outputs
 from ranvier.train.callbacks.base import Training
 from ranvier.train.losses import batch_loss, batch_weight, name_of, weighting
 from ranvier.train.step import parameters_of
@@ -103,7 +104,14 @@ class NonFinite:
         if parameter is not None:
             layer, name = parameter
             return layer, f"{name} has NaN or infinite values since an earlier update"
-        with restored(list(trainer.model.buffers())), _first_output(trainer.model) as first, no_grad():
+        first: list[str] = []  # name and class of the first module to give an output that is not finite
+
+        def look(name: str, module: Any, args: Any, output: Any) -> None:
+            if not first and not _finite(output):
+                first.extend((name, type(module).__name__))
+
+        outputs = Outputs(trainer.model.named_modules(), look)
+        with restored(list(trainer.model.buffers())), outputs, no_grad():
             try:
                 output = trainer.model(borrowed(x))
                 loss = batch_loss(trainer.loss, output, wrap(y), *weighting(weights))
@@ -141,33 +149,6 @@ def _finite(value: Any) -> bool:
         return all(map(_finite, value.values()))
     array = getattr(value, "_array", None)
     return array is None or array.dtype.kind != "f" or bool(np.isfinite(array).all())
-
-
-@contextmanager
-def _first_output(model: Any) -> Iterator[list[str]]:
-    """A list that gets [name, class] of the first module to give an output that is not finite."""
-    first: list[str] = []
-    before = [(vars(module), vars(module).get("_rv_hooks")) for module in model.modules()]
-    handles = []
-
-    def hook(name: str) -> Any:
-        def look(module: Any, _: Any, output: Any) -> None:
-            if not first and not _finite(output):
-                first.extend((name, type(module).__name__))
-
-        return look
-
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_hook(hook(name)))
-        yield first
-    finally:
-        for handle in handles:
-            handle.remove()
-        for attributes, hooks in before:  # exactly as before, since compiled steps compare it
-            attributes.pop("_rv_hooks", None)
-            if hooks is not None:
-                attributes["_rv_hooks"] = hooks
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import Tensor, borrowed, wrap
 from ranvier.autograd.memory import Array, filled, numbers
-from ranvier.autograd.recording import current, value_read
+from ranvier.autograd.observe import current, value_read
 from ranvier.nn import utils
 from ranvier.optim import LBFGS, Optimizer
 from ranvier.train.callbacks.base import Training
@@ -126,7 +126,7 @@ def _number(value: Array | None) -> float:
 
 def _add_gradient(p: Any) -> None:
     """Zeros as the gradient of what the loss does not depend on: it gets the penalty's alone."""
-    if (recording := current()) is not None:  # `recordings` has those of other threads too
+    if (recording := current()) is not None:  # `observers` has those of other threads too
         recording.gets_gradient(p)
     p.grad = wrap(filled(0, p.shape, p.dtype))
 

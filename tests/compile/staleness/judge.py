@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from ranvier import _core
-from ranvier.autograd.recording import running
+from ranvier.autograd.observe import running
 from ranvier.compile import cache
 from ranvier.nn import often
 

@@ -16,7 +16,7 @@ from ranvier.autograd.errors import number, ordered, own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import cast, numbers
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.recording import value_read
+from ranvier.autograd.observe import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 from ranvier.ops import cat

@@ -20,7 +20,7 @@ import ranvier.ops as ops
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import keep
-from ranvier.autograd.recording import current, recordings
+from ranvier.autograd.observe import current
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
@@ -109,14 +109,14 @@ def invert_permutation(permutation: Tensor | None) -> Tensor | None:
 
 def _constant(values: Array) -> Tensor:
     """A Tensor of values that follow from numbers of the step."""
-    if recordings and (recording := current()) is not None:
+    if (recording := current()) is not None:
         recording.constants.append(values)
     return wrap(keep(values))
 
 
 def read_values(name: str, x: Tensor) -> Array:
     """The array, for shapes that follow from its values: a recording may read what its step has packed."""
-    recording = current() if recordings else None
+    recording = current()
     own = recording is not None and any(x._array is values for values in recording.constants)
     return x._array if own else x._read(name)
 

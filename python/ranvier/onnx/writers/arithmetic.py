@@ -53,8 +53,7 @@ def compare(s: Site) -> str:
 def logical(s: Site) -> str:
     if any(v is not None and v.array.dtype != np.bool_ for v in s.calls[0].inputs):
         raise s.refuse("& | ^ ~ of integers are not supported", "use them on bools")
-    ops = {"and": "And", "or": "Or", "xor": "Xor", "rand": "And", "ror": "Or", "rxor": "Xor", "invert": "Not"}
-    return s.node(ops[s.get("name")], *s.inputs())
+    return s.node(s.get("name").removeprefix("bitwise_").capitalize(), *s.inputs())
 
 
 @writes("Between")

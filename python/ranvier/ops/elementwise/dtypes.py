@@ -20,7 +20,7 @@ from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import in_dtype, keep, plain
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import is_recording
+from ranvier.autograd.observe import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.extension import provider
 

@@ -17,7 +17,7 @@ from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.recording import is_recording
+from ranvier.autograd.observe import computed, is_recording, observers
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -82,6 +82,11 @@ def elementwise(row: Row) -> Callable[..., Tensor]:
 
 
 def compute(row: Row, *given: Any) -> Tensor:
+    y = _result(row, *given)
+    return computed(row.name, given, y) if observers else y
+
+
+def _result(row: Row, *given: Any) -> Tensor:
     """The op of Tensors, arrays and numbers, which broadcast, by PyTorch's promotion of dtypes."""
     try:
         operands = [as_operand(row.name, x) for x in given]

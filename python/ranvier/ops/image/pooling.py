@@ -17,7 +17,7 @@ import ranvier._core as _core
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima

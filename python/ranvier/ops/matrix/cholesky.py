@@ -13,7 +13,7 @@ from ranvier.autograd.failures import LinAlgError, OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import keep
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, cast, result_dtype
@@ -197,7 +197,7 @@ def triangular_solve(
 
 def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False, whole: bool = False) -> Tensor:
     upper, unit = bool(upper), bool(unit)
-    simple = not recordings and (A.ndim > 2 or B.ndim == 2)
+    simple = not observers and (A.ndim > 2 or B.ndim == 2)
     if simple and (y := direct(_core.solve_triangular, A, B, upper, unit)) is not None:
         return y
     if B.shape[-2] != A.shape[-1]:

@@ -13,7 +13,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -255,7 +255,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise OpError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
-    tall = driver not in ("gelsd", "gelss") and A.shape[-2] >= A.shape[-1] > 0 and not recordings
+    tall = driver not in ("gelsd", "gelss") and A.shape[-2] >= A.shape[-1] > 0 and not observers
     Q, R = Qr("reduced").apply(A) if tall else (A, A)
     if tall and A.dtype == B.dtype and _has_full_rank(R._array, least):
         solution = SolveTriangular("lstsq", True).apply(R, matmul(Q.mT, B))

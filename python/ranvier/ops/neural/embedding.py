@@ -14,7 +14,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, filled_like, in_dtype, keep, plain, write
 from ranvier.autograd.mode import no_grad
-from ranvier.autograd.recording import is_recording, value_read
+from ranvier.autograd.observe import is_recording, value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor

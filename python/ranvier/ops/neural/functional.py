@@ -12,7 +12,7 @@ from ranvier.autograd import uniform
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import direct
-from ranvier.autograd.recording import value_read
+from ranvier.autograd.observe import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu

@@ -17,7 +17,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import reshaped
-from ranvier.autograd.recording import is_recording
+from ranvier.autograd.observe import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne

@@ -21,7 +21,8 @@ from ranvier.autograd.failures import OpError, OpIndexError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import reshaped
-from ranvier.autograd.recording import host, recordings
+from ranvier.autograd.observe import computed, observers
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import (
@@ -374,13 +375,15 @@ def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     array = x._array
     if not is_floating(x) or array.ndim == 0:
         fits = axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim)
-        if fits and array.size and not (recordings or keepdims):
+        if fits and array.size and not (observers or keepdims):
             return wrap(np.asarray(getattr(array, name)(axis)))
-        return _numpy(getattr(np, name), x, axis, keepdims)
-    if axis is None:
+        y = _numpy(getattr(np, name), x, axis, keepdims)
+    elif axis is None:
         flat = getattr(_core, name)(reshaped(array, -1), 0, False)
-        return wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
-    return wrap(getattr(_core, name)(array, axis, keepdims))
+        y = wrap(flat.reshape((1,) * array.ndim) if keepdims else flat)
+    else:
+        y = wrap(getattr(_core, name)(array, axis, keepdims))
+    return computed(name, (x,), y, axis=axis, keepdims=keepdims) if observers else y
 
 
 def _no_axes(dim: Any, axis: Any) -> bool:

@@ -18,7 +18,7 @@ from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
-from ranvier.autograd.recording import host, recordings
+from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
 from ranvier.ops.layout import Parts, zeros
@@ -196,7 +196,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     if type(key) is Tensor and (y := direct(_core._picked, x, key)) is not None:
         return y
     several = type(key) is tuple and len(key) > 1 and type(key[0]) is type(key[-1]) is Tensor
-    if several and not recordings and (y := direct(_core._picked_by, x, key)) is not None:
+    if several and (y := direct(_core._picked_by, x, key)) is not None:
         return y
     if (parts := tuple_of(key)) is not key:
         return getitem(x, parts)

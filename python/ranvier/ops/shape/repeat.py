@@ -15,7 +15,7 @@ from ranvier.autograd.errors import TooLarge, own_error, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.memory import copied, keep, reshaped
-from ranvier.autograd.recording import recordings
+from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, unbroadcast
@@ -269,7 +269,7 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         rows, columns = x.shape[-2:]
         diagonal = min(max(diagonal, -rows - 1), columns + 1)  # larger values give the same
         ones = np.ones((rows, columns), np.bool_)
-        if recordings:
+        if observers:
             outside = keep(np.tril(ones, diagonal - 1) if upper else np.triu(ones, diagonal + 1))
         else:
             outside = _core.triangle(ones, diagonal + (-1 if upper else 1), not upper)

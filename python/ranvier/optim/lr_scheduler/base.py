@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.errors import number, own_methods
-from ranvier.autograd.recording import refuse
+from ranvier.autograd.observe import refuse
 from ranvier.optim.optimizer import Optimizer
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]

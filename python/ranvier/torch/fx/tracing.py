@@ -13,13 +13,13 @@ from contextlib import ExitStack, contextmanager
 from enum import Enum
 from types import FunctionType, ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 
 import ranvier as rv
 import ranvier.nn as nn
 from ranvier import Tensor
+from ranvier.autograd.observe import Observer
 from ranvier.torch.dispatch import activate
 from ranvier.torch.fx.nodes import Graph, Node, map_aggregate
 from ranvier.torch.overrides import is_tensor_method_or_property
@@ -338,7 +338,7 @@ class Tracer(TracerBase):
     @contextmanager
     def _patched(self, function: Any) -> Iterator[None]:
         """While it is open, modules and wrapped functions ask this tracer, and parameters are proxies."""
-        call, seen, alone_of = nn.Module.__call__, set(), getattr(function, "__globals__", {})
+        seen, alone_of = set(), getattr(function, "__globals__", {})
 
         def alone(namespace: dict[str, Any]) -> None:
             if id(namespace) not in seen:
@@ -346,12 +346,12 @@ class Tracer(TracerBase):
                 found = {name: _noting(f) for name, f in namespace.items() if id(f) in self._alone}
                 stack.enter_context(_swapped(namespace, found))
 
-        def traced(module: Any, *args: Any, **kwargs: Any) -> Any:
-            alone(getattr(module.forward, "__globals__", {}))
-            return self.call_module(module, lambda *a, **k: call(module, *a, **k), args, kwargs)
+        class Modules(Observer):
+            def call(_, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+                alone(getattr(module.forward, "__globals__", {}))
+                return self.call_module(module, run, args, kwargs)
 
-        with ExitStack() as stack:
-            stack.enter_context(patch.object(nn.Module, "__call__", traced))
+        with Modules(), ExitStack() as stack:
             for (_, name), namespace in _wrapped.items():
                 function = namespace.get(name) or getattr(builtins, name)
                 stack.enter_context(_swapped(namespace, {name: _noting(function)}))

@@ -1,24 +1,20 @@
 """A run as a list of calls of Functions, for what writes a model in another form.
 
 Every operation of the library that has a gradient is a call of `Function.apply`; that is where the calls are
-read. A value is identified by the array of its Tensor. While a run is traced, methods of the library are
-replaced by others, which also tell the trace what they do.
+read. A value is identified by the array of its Tensor.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import ref
 
-from ranvier.autograd import Function, Tensor, inplace
-from ranvier.autograd.observe import Observer, observing
-from ranvier.autograd.recording import place, running
-from ranvier.compile.compiled import CompiledFunction
+from ranvier.autograd.function import Function
+from ranvier.autograd.observe import Observer, place
+from ranvier.autograd.tensor import Tensor
 
-__all__ = ["Call", "Calls", "traced"]
+__all__ = ["Call", "Calls"]
 
 
 class Call(NamedTuple):
@@ -45,11 +41,8 @@ class Seen(NamedTuple):
     changes: int
 
 
-_READ = ("item", "tolist", "numpy", "__bool__", "__float__", "__int__", "__index__", "__array__")
-
-
 class Calls(Observer):
-    """The calls of one run, in order. Subclasses have `operand` and `result`, and may replace more.
+    """The calls of a run in a `with` block, in order. Subclasses have `operand` and `result`.
 
     op: the name that errors begin with.
     """
@@ -59,7 +52,6 @@ class Calls(Observer):
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.alive: list[Any] = []  # their ids stay unique
-        self.thread = threading.get_ident()
         self._seen: dict[int, Seen] = {}  # by id of the array
 
     def operand(self, x: Any) -> Any:
@@ -106,16 +98,7 @@ class Calls(Observer):
         outputs = [self.result(kind, x) for x in results]
         self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer()))
 
-    # --- what runs in place of methods and functions; each gets the original first
-
-    def replaced(self) -> list[tuple[Any, str, Callable[..., Any]]]:
-        """What has the method or function, its name, and what runs in its place."""
-        return [
-            (CompiledFunction, "__call__", self.compiled),
-            (inplace, "store", self.store),
-            *((Tensor, name, self.read) for name in _READ),
-        ]
-
+    # --- what observers see
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         settings = dict(vars(function))  # before forward, which adds to them
         result = run(*inputs)
@@ -125,53 +108,19 @@ class Calls(Observer):
         self.add(kind, settings, inputs, result if isinstance(result, tuple) else (result,))
         return result
 
-    def compiled(self, original: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """A compiled function inside the model runs eagerly."""
-        return function._function(*args, **kwargs)
-
-    def store(self, original: Any, tensor: Any, value: Any, name: str) -> None:
-        """A change in place of all of a tensor: it holds the result of a call from then on."""
+    def stored(self, tensor: Tensor, value: Any) -> None:
+        """The tensor holds the result of a call from then on."""
         array, entry = tensor._array, self.find(value)
-        if entry is not None and (entry.cell[0] != entry.changes or not self.may_hold(array)):
-            entry = None
-        original(tensor, value, name)
-        if entry is not None and (value.dtype, value.shape) == (array.dtype, array.shape):
+        if entry is None or entry.cell[0] != entry.changes or not self.may_hold(array):
+            return
+        if (value.dtype, value.shape) == (array.dtype, array.shape):
             self.see(tensor, entry.value)
 
-    def read(self, original: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def read(self, how: str, tensor: Tensor | None = None) -> None:
         """Raises ValueError where a value that the inputs may change goes to Python."""
-        entry = self.find(tensor._array)
+        entry = None if tensor is None else self.find(tensor._array)
         if entry is not None and entry.is_computed:
             raise ValueError(
-                f"[{self.op}] {original.__name__.strip('_')}() reads a value at {place()}, which a file "
-                "cannot do; expected operations on tensors: return the tensor and read it outside"
+                f"[{self.op}] {how} reads a value at {place()}, which a file cannot do; expected operations "
+                "on tensors: return the tensor and read it outside"
             )
-        return original(tensor, *args, **kwargs)
-
-
-_one_at_a_time = threading.RLock()
-
-
-@contextmanager
-def traced(calls: Calls) -> Iterator[None]:
-    """Adds what this thread calls in this block to the calls."""
-
-    def here(original: Any, instead: Any) -> Any:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() == calls.thread:
-                return instead(original, *args, **kwargs)
-            return original(*args, **kwargs)
-
-        return call
-
-    with _one_at_a_time, observing(calls), ExitStack() as stack:
-        running.append(calls.thread)  # no layers are replayed
-        stack.callback(running.remove, calls.thread)
-        for owner, name, instead in calls.replaced():
-            original = getattr(owner, name)
-            stack.callback(setattr, owner, name, original)
-            if isinstance(original, property):
-                setattr(owner, name, property(here(original.fget, instead), original.fset))
-            else:
-                setattr(owner, name, here(original, instead))
-        yield
