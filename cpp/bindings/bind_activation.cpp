@@ -1,10 +1,12 @@
+#include <algorithm>
+
 #include "bindings/define.h"
 #include "kernels/activation/activation.h"
 
 namespace ranvier::bind {
 namespace {
 
-#define RANVIER_X(name, op, cost) #name,
+#define RANVIER_X(name, ...) #name,
 constexpr const char* kNames[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
 
@@ -25,10 +27,9 @@ Output backward(Activation kind, const Settings& s, const Input& dy, const Input
   return dx;
 }
 
-// name(x, settings, out=None) and name_backward(dy, saved, settings, out=None); saved is x or y, and R a Real
-// for each setting.
+// name(x, settings, out=None) and name_backward(dy, saved, settings, out=None); R is a Real for each setting.
 template <class... R>
-void define(Module m, Activation kind, const char* saved, const std::string& settings = "") {
+void define(Module m, Activation kind, const std::string& saved, const std::string& settings) {
   const std::string name = kNames[static_cast<int>(kind)], rest = ", " + settings + "out=None)";
   def(m, name + "(x" + rest,
       [kind](const Floats& x, R... setting, Out out) { return forward(kind, {setting.number...}, x, out); });
@@ -40,20 +41,18 @@ void define(Module m, Activation kind, const char* saved, const std::string& set
       kNames[static_cast<int>(kind)]);
 }
 
+constexpr void (*kDefine[])(Module, Activation, const std::string&, const std::string&) = {
+    define<>, define<Real>, define<Real, Real>};
+
+int settings_in(std::string_view text) { return static_cast<int>(std::count(text.begin(), text.end(), '=')); }
+
 }  // namespace
 
 void register_activation(Module m) {
-  using A = Activation;
-  for (A kind : {A::relu, A::sigmoid, A::tanh}) define<>(m, kind, "y");
-  for (A kind : {A::gelu, A::gelu_tanh, A::silu, A::selu, A::mish, A::hardswish, A::hardsigmoid,
-                 A::logsigmoid, A::softsign, A::tanhshrink})
-    define<>(m, kind, "x");
-  define<Real>(m, A::leaky_relu, "x", "negative_slope=0.01, ");
-  define<Real>(m, A::heaviside, "x", "values=0.0, ");
-  for (A kind : {A::elu, A::celu}) define<Real>(m, kind, "x", "alpha=1.0, ");
-  for (A kind : {A::softshrink, A::hardshrink}) define<Real>(m, kind, "x", "lambd=0.5, ");
-  define<Real, Real>(m, A::softplus, "x", "beta=1.0, threshold=20.0, ");
-  define<Real, Real>(m, A::hardtanh, "x", "min_val=-1.0, max_val=1.0, ");
+#define RANVIER_X(name, op, cost, saved, settings) \
+  kDefine[settings_in(settings)](m, Activation::name, saved, settings);
+  RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)
+#undef RANVIER_X
 }
 
 }  // namespace ranvier::bind

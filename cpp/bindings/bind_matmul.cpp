@@ -140,7 +140,7 @@ MatmulActivation with_defaults(Activation kind) {
 MatmulActivation activation_of(const Name& name) {
   if (name.text == "none") return {};
   std::string names = "one of 'none'";
-#define RANVIER_X(kind, op, cost)                                 \
+#define RANVIER_X(kind, ...)                                      \
   if (name.text == #kind) return with_defaults(Activation::kind); \
   names += ", '" #kind "'";
   RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)

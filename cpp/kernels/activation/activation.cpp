@@ -7,7 +7,7 @@ namespace {
 
 using elementwise::array_of;
 
-#define RANVIER_X(name, op, cost) cost,
+#define RANVIER_X(name, op, cost, ...) cost,
 constexpr double kNsPerElement[] = {RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)};
 #undef RANVIER_X
 

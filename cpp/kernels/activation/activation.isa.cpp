@@ -55,8 +55,8 @@ static void backward(const ActivationLine<T>& line) {
   run_line(line, 2, backward_loop<Op, T>);
 }
 
-#define RANVIER_X(name, op, cost) forward<op, T>,
-#define RANVIER_Y(name, op, cost) backward<op, T>,
+#define RANVIER_X(name, op, ...) forward<op, T>,
+#define RANVIER_Y(name, op, ...) backward<op, T>,
 template <class T>
 static constexpr ActivationKernels<T> activation_table = {{RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)},
                                                           {RANVIER_FOR_EACH_ACTIVATION(RANVIER_Y)}};
