@@ -22,7 +22,7 @@ VALUES = np.array([np.nan, np.inf, -np.inf, *LARGE, *SMALL], np.float32)
 PAIRS = [np.repeat(VALUES, len(VALUES)), np.tile(VALUES, len(VALUES))]
 ROWS = np.array(list(itertools.product([0, 1, -20, np.nan, np.inf, -np.inf], repeat=3)), np.float32)
 
-ONE = {  # by the Function that the exporter sees
+ONE = {  # by the Function that the exporter sees; some are written as their formulas
     "Relu": F.relu, "LeakyRelu": lambda x: F.leaky_relu(x, 0.1), "Elu": lambda x: F.elu(x, 0.7),
     "Celu": lambda x: F.celu(x, 0.6), "Selu": F.selu, "Sigmoid": F.sigmoid, "Tanh": F.tanh, "Silu": F.silu,
     "Gelu": F.gelu, "GeluTanh": lambda x: F.gelu(x, "tanh"), "Softplus": lambda x: F.softplus(x, 2.0, 3.0),
@@ -52,7 +52,8 @@ NO_GRADIENT = {"GeluTanh", "Mish"}
 
 
 def test_every_element_wise_operation_has_a_row():
-    assert (ONE.keys(), TWO.keys()) == (UNARY.keys(), BINARY.keys())
+    assert ONE.keys() >= UNARY.keys()
+    assert TWO.keys() == BINARY.keys()
     assert OF_LOSSES.keys() >= LOSSES.keys()
     assert {"Softmax", "LogSoftmax", "MaxPool2d", "AvgPool2d"} <= RULES.keys()
 

@@ -66,6 +66,10 @@ class Calls(Observer):
         """The layer that runs."""
         return ""
 
+    def writes(self, kind: str) -> bool:
+        """Whether a Function is written as it is, not as the formula of its row (`ops.rules`)."""
+        return True
+
     def may_hold(self, array: Any) -> bool:
         """Whether a tensor may get a result of a call written to all of it."""
         return True
@@ -101,10 +105,12 @@ class Calls(Observer):
     # --- what observers see
     def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
         settings = dict(vars(function))  # before forward, which adds to them
-        result = run(*inputs)
         kind, module = type(function).__name__, type(function).__module__
         if not module.startswith("ranvier."):
             kind = f"{module}.{kind}"
+        elif hasattr(function, "formula") and not self.writes(kind):
+            return function.formula(*inputs)
+        result = run(*inputs)
         self.add(kind, settings, inputs, result if isinstance(result, tuple) else (result,))
         return result
 

@@ -15,6 +15,7 @@ import ranvier.nn as nn
 from ranvier.autograd import Function, Tensor
 from ranvier.autograd.calls import Calls
 from ranvier.autograd.observe import place
+from ranvier.export.rules import RULES
 
 __all__ = ["Capture", "captured"]
 
@@ -64,6 +65,9 @@ class Capture(Calls):
 
     def layer(self) -> str:
         return next((text for text in reversed(self._layers) if text), "")
+
+    def writes(self, kind: str) -> bool:
+        return kind in RULES
 
     def may_hold(self, array: Array) -> bool:
         return id(array) in self.made  # no parameter

@@ -23,9 +23,7 @@ class Unary(NamedTuple):
 
 
 _ELU = "x > 0.0f ? x : a * expm1f(x)"
-_SELU = "1.05070098736f * (x > 0.0f ? x : 1.67326324235f * expm1f(x))"
 _SOFTPLUS = "a * x > b ? x : (a * x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(a * x))) / a"
-_LOGSIGMOID = "(x < 0.0f ? x : 0.0f) - log1pf(expf(-fabsf(x)))"
 # limits where a formula would be infinity times 0: from there on float32 has no other value
 _MISH = "x < -104.0f ? 0.0f : x * tanhf((x > 0.0f ? x : 0.0f) + log1pf(expf(-fabsf(x))))"
 _CLAMP = "x < a ? a : x > b ? b : x"
@@ -35,7 +33,6 @@ UNARY = {
     "LeakyRelu": Unary("x > 0.0f ? x : a * x", "x > 0.0f ? 1.0f : a", ("setting",)),
     "Elu": Unary(_ELU, "x > 0.0f ? 1.0f : a * expf(x)", ("setting",)),
     "Celu": Unary("x > 0.0f ? x : a * expm1f(x / a)", "x > 0.0f ? 1.0f : expf(x / a)", ("setting",)),
-    "Selu": Unary(_SELU, "x > 0.0f ? 1.05070098736f : 1.7580993408f * expf(x)"),
     "Sigmoid": Unary("sigmoid(x)", "y * (1.0f - y)"),
     "Tanh": Unary("tanhf(x)", "1.0f - y * y"),
     "Silu": Unary(
@@ -49,15 +46,10 @@ UNARY = {
     ),
     "GeluTanh": Unary("x < -15.0f ? 0.0f : x * sigmoid(1.59576912f * (x + 0.044715f * x * x * x))", ""),
     "Softplus": Unary(_SOFTPLUS, "a * x > b ? 1.0f : sigmoid(a * x)", ("beta", "threshold")),
-    "Logsigmoid": Unary(_LOGSIGMOID, "sigmoid(-x)"),
     "Mish": Unary(_MISH, ""),
     "Softsign": Unary(
         "x > 1e30f ? 1.0f : x < -1e30f ? -1.0f : x / (1.0f + fabsf(x))",
         "1.0f / ((1.0f + fabsf(x)) * (1.0f + fabsf(x)))",
-    ),
-    "Tanhshrink": Unary("x - tanhf(x)", "tanhf(x) * tanhf(x)"),
-    "Softshrink": Unary(
-        "x > a ? x - a : x < -a ? x + a : x == x ? 0.0f : x", "x <= a && x >= -a ? 0.0f : 1.0f", ("setting",)
     ),
     "Hardshrink": Unary("x <= a && x >= -a ? 0.0f : x", "x <= a && x >= -a ? 0.0f : 1.0f", ("setting",)),
     "Hardtanh": Unary(_CLAMP, "x <= a || x >= b ? 0.0f : 1.0f", ("min_val", "max_val")),

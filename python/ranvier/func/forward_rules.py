@@ -226,11 +226,6 @@ def _softmax(node: Any, x: Tensor) -> Tensor:
     return e / e.sum(node.dim, keepdim=True)
 
 
-def _glu(node: Any, x: Tensor) -> Tensor:
-    a, b = x.chunk(2, node.axis)
-    return a * b.sigmoid()
-
-
 _TABLE: dict[Any, Any] = {
     Linear: _linear,
     Matmul: _matrices,
@@ -276,7 +271,6 @@ _TABLE: dict[Any, Any] = {
     softmax.LogSoftmax: formula(
         lambda node: node.y, lambda node, x: x - x.exp().sum(node.dim, keepdim=True).log()
     ),
-    smooth.Glu: formula(lambda node: _core.concatenate([node.a, node.b], node.axis), _glu),
     normalization.LayerNorm: _normalised(lambda node: node.part, True),
     normalization.RMSNorm: _normalised(lambda node: node.normalized_shape, False),
 }

@@ -208,7 +208,7 @@ def export(
     args = args if isinstance(args, tuple) else (args,)
     names, arrays = inputs_of(target, args, input_names)
     axes, symbols = dynamic(names, arrays, dynamic_axes)
-    modules = Modules(target)
+    modules = Modules(target, opset_version)
     runs, values, further = all_runs(target, modules, args, arrays, axes, symbols)
     sources = [
         next((names[i], a) for i, of in axes.items() for a, n in of.items() if n == s) for s in symbols

@@ -111,8 +111,8 @@ UNARY = (
     Row("Sigmoid", "Sigmoid", ops.sigmoid),
     Row("Softplus", "", lambda x: ops.softplus(x, threshold=1e9)),
     Row("Softsign", "Softsign", ops.softsign),
-    Row("HardSwish", "", ops.hardswish),
-    Row("Mish", "", ops.mish),
+    Row("HardSwish", "Hardswish", ops.hardswish),
+    Row("Mish", "Mish", ops.mish),
 )
 WITH_ALPHA = (("Elu", 1.0, ops.elu), ("Celu", 1.0, ops.celu), ("LeakyRelu", 0.01, ops.leaky_relu))
 
@@ -154,22 +154,11 @@ FORMULAS: dict[str, Write] = {  # Functions that few operators write; s is a Sit
     "Cast": lambda s: s.w.cast(s.input(0), s.get("dtype")),
     "Clip": lambda s: _clip(s, s.get("low"), s.get("high")),
     "Hardtanh": lambda s: _clip(s, s.get("min_val"), s.get("max_val")),
+    "Gelu": lambda s: s.node("Gelu", s.input(0)),
+    "GeluTanh": lambda s: s.node("Gelu", s.input(0), approximate="tanh"),
     "Hardsigmoid": lambda s: s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5),
-    "Hardswish": lambda s: (
-        s.node("HardSwish", s.input(0))
-        if s.w.has("HardSwish")
-        else s.node("Mul", s.input(0), s.node("HardSigmoid", s.input(0), alpha=1 / 6, beta=0.5))
-    ),
-    "Mish": lambda s: (
-        s.node("Mish", s.input(0))
-        if s.w.has("Mish")
-        else s.node("Mul", s.input(0), s.node("Tanh", s.node("Softplus", s.input(0))))
-    ),
     "Softshrink": lambda s: _shrink(s, float(s.get("setting"))),
     "Hardshrink": lambda s: _shrink(s, 0.0),
-    "Tanhshrink": lambda s: s.node("Sub", s.input(0), s.node("Tanh", s.input(0))),
-    "Silu": lambda s: s.node("Mul", s.input(0), s.node("Sigmoid", s.input(0))),
-    "Logsigmoid": lambda s: s.node("Neg", s.node("Softplus", s.node("Neg", s.input(0)))),
     "DropoutLayer": lambda s: s.node("Dropout", s.input(0), s.w.constant(np.float32(s.get("p")))),
     "CumSum": lambda s: s.node("CumSum", s.input(0), s.w.constant(np.int64(s.get("axis")))),
     "CumProd": lambda s: s.node("CumProd", s.input(0), s.w.constant(np.int64(s.get("axis")))),

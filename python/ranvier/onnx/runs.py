@@ -34,7 +34,8 @@ class Run(NamedTuple):
 class Modules:
     """Finds the modules that a function calls and puts them in evaluation mode."""
 
-    def __init__(self, target: Any) -> None:
+    def __init__(self, target: Any, opset: int) -> None:
+        self.opset = opset
         self.root = target if isinstance(target, nn.Module) else None
         self.roots: dict[str, nn.Module] = {} if self.root is None else {"": self.root}
 
@@ -68,7 +69,7 @@ class Modules:
 def run(target: Any, modules: Modules, example: Any, arrays: list[Array]) -> Run:
     """One traced run with these arrays in the places of the example's."""
     with ExitStack() as modes:
-        trace = Trace(lambda module: modules.enter(trace, module, modes))
+        trace = Trace(lambda module: modules.enter(trace, module, modes), modules.opset)
         tensors = [wrap(np.array(a)) for a in arrays]
         for i, tensor in enumerate(tensors):
             trace.name(tensor, f"input {i}")

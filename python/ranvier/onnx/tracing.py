@@ -14,6 +14,7 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
 from ranvier.autograd.calls import Calls
+from ranvier.onnx.registry import SINCE, WRITERS
 from ranvier.ops.elementwise.compare import COMPARISONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
@@ -34,12 +35,13 @@ class Value(NamedTuple):
 
 
 class Trace(Calls):
-    """The calls of one run. enter is called with each module that is called."""
+    """The calls of one run, for a version of the set. enter is called with each module that is called."""
 
     op = "onnx.export"
 
-    def __init__(self, enter: Callable[[Any], None] | None = None) -> None:
+    def __init__(self, enter: Callable[[Any], None] | None = None, opset: int = 0) -> None:
         super().__init__()
+        self.opset = opset
         self.enter = enter or (lambda module: None)
         self._count = 0
 
@@ -62,6 +64,9 @@ class Trace(Calls):
     def result(self, kind: str, x: Tensor) -> Value:
         self._count += 1
         return self.name(x, f"{kind.lower()}_{self._count}")
+
+    def writes(self, kind: str) -> bool:
+        return kind in WRITERS and self.opset >= SINCE.get(kind, 0)
 
     def add(self, kind: str, settings: dict[str, Any], inputs: Any, results: Any) -> None:
         super().add(kind, {name: self._setting(x) for name, x in settings.items()}, inputs, results)

@@ -22,7 +22,7 @@ from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import copied, filled_like
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import BORROWED, FLAG, through
-from ranvier.ops.elementwise.dtypes import Array
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
 
 OnArray = Callable[[Array], Array]
@@ -190,19 +190,25 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
     rule(kind)(apply)
 
 
-# --- functions of one tensor, element by element: each is a row of its kernels and its gradient.
+# --- functions of one tensor, element by element: each is a row of its kernels and its formula.
 #
-# ``gradient`` is dx by operators and methods of Tensor, from dy and what the backward kernel reads;
-# ``piecewise_linear`` where the slope changes at kinks only. The rows make closures, not methods of a base
-# class, which would look the kernels up at each call.
+# ``formula`` is y by operators and methods of Tensor, from x and the setting: what writes a network in
+# another form runs it where it has nothing of its own. Gradients of any order and forward mode follow from
+# it, but where there is a ``gradient``, which is more exact or has limits at infinity: dx, from dy and what
+# the backward kernel reads; ``piecewise_linear`` where the slope changes at kinks only. The rows make
+# closures, not methods of a base class, which would look the kernels up at each call.
 
 Kernel = Callable[..., Array]
 Gradient = Callable[..., Any]
 
 
-def _unary(name: str, methods: dict[str, Any], gradient: Gradient, rule: Gradient) -> Any:
+def _unary(name: str, methods: dict[str, Any], gradient: Any, rule: Gradient, formula: Any = None) -> Any:
+    if formula is not None:
+        methods["formula"] = lambda node, x: formula(node, as_tensor(name.lower(), x))
     kind = type(name, (Function,), {**methods, "of_element": True})  # for forward mode
-    if gradient is piecewise_linear:
+    if gradient is None:
+        recomputed("x", kinds=(kind,))(formula)
+    elif gradient is piecewise_linear:
         diagonal(kind, kinks=True)
     else:
         RULES[kind] = rule
@@ -214,7 +220,9 @@ def piecewise_linear(dy: Tensor, x: Tensor, *settings: Any) -> Tensor:
     raise NotImplementedError
 
 
-def of_input(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> type[Function]:
+def of_input(
+    name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Any = None, formula: Any = None
+) -> type[Function]:
     """y = f(x) with a gradient computed from x."""
 
     def forward(self: Any, x: Array) -> Array:
@@ -227,7 +235,8 @@ def of_input(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradi
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_input(node, 0, node.x))
 
-    return _unary(name, {"forward": forward, "backward": backward}, gradient, rule)
+    of_node = formula and (lambda node, x: formula(x))
+    return _unary(name, {"forward": forward, "backward": backward}, gradient, rule, of_node)
 
 
 def of_output(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> type[Function]:
@@ -246,7 +255,9 @@ def of_output(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Grad
     return _unary(name, {"forward": forward, "backward": backward}, gradient, rule)
 
 
-def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> Any:
+def with_setting(
+    name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Any = None, formula: Any = None
+) -> Any:
     """y = f(x, setting), made with the setting, with a gradient computed from x."""
 
     def __init__(self: Any, setting: float) -> None:
@@ -262,8 +273,9 @@ def with_setting(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: G
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_input(node, 0, node.x), node.setting)
 
+    of_node = formula and (lambda node, x: formula(x, node.setting))
     methods = {"__init__": __init__, "forward": forward, "backward": backward}
-    return _unary(name, methods, gradient, rule)
+    return _unary(name, methods, gradient, rule, of_node)
 
 
 def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:

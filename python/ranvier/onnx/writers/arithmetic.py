@@ -62,13 +62,6 @@ def between(s: Site) -> str:
     return s.node("Min", high, s.node("Max", low, x))
 
 
-@writes("Heaviside")
-def heaviside(s: Site) -> str:
-    x, at_zero = s.input(0), s.scalar(s.get("setting"))
-    positive = s.w.cast(s.node("Greater", x, s.scalar(0)), s.dtype())
-    return s.node("Where", s.node("Equal", x, s.scalar(0)), at_zero, positive)
-
-
 @writes("Softplus")
 def softplus(s: Site) -> str:
     beta = s.get("beta")
@@ -79,34 +72,6 @@ def softplus(s: Site) -> str:
         return y
     linear = s.node("Greater", scaled, s.scalar(s.get("threshold")))
     return str(s.node("Where", linear, s.input(0), y))
-
-
-@writes("Gelu")
-def gelu(s: Site) -> str:
-    if s.w.has("Gelu"):
-        return s.node("Gelu", s.input(0))
-    x = s.input(0)
-    share = s.node("Erf", s.node("Div", x, s.scalar(math.sqrt(2))))
-    return s.node("Mul", s.node("Mul", x, s.node("Add", share, s.scalar(1))), s.scalar(0.5))
-
-
-@writes("GeluTanh")
-def gelu_tanh(s: Site) -> str:
-    if s.w.has("Gelu"):
-        return s.node("Gelu", s.input(0), approximate="tanh")
-    x = s.input(0)
-    cube = s.node("Mul", s.node("Mul", x, x), s.node("Mul", x, s.scalar(0.044715)))
-    inner = s.node("Mul", s.node("Add", x, cube), s.scalar(math.sqrt(2 / math.pi)))
-    share = s.node("Add", s.node("Tanh", inner), s.scalar(1))
-    return s.node("Mul", s.node("Mul", x, share), s.scalar(0.5))
-
-
-@writes("Glu")
-def glu(s: Site) -> str:
-    axis = s.get("axis")
-    half = s.size(0, axis) // 2
-    a, b = s.node("Split", s.input(0), s.w.ints(half, half), outputs=2, axis=axis)
-    return s.node("Mul", a, s.node("Sigmoid", b))
 
 
 @writes("Prelu")

@@ -40,18 +40,26 @@ __all__ += ["relu6", "softshrink"]
 METHODS = ["heaviside", "relu", "relu_"]
 
 LeakyRelu = with_setting("LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward, piecewise_linear)
-Heaviside = with_setting("Heaviside", _core.heaviside, _core.heaviside_backward, piecewise_linear)
+Heaviside = with_setting(
+    "Heaviside",
+    _core.heaviside,
+    _core.heaviside_backward,
+    piecewise_linear,
+    lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
+)
 Hardsigmoid = of_input("Hardsigmoid", _core.hardsigmoid, _core.hardsigmoid_backward, piecewise_linear)
-Softshrink = with_setting("Softshrink", _core.softshrink, _core.softshrink_backward, piecewise_linear)
+Softshrink = with_setting(
+    "Softshrink",
+    _core.softshrink,
+    _core.softshrink_backward,
+    formula=lambda x, lambd: x - clip(x, -lambd, lambd),
+)
 Hardshrink = with_setting("Hardshrink", _core.hardshrink, _core.hardshrink_backward, piecewise_linear)
 
 
 def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
     inside = wrap(x._array).abs() < 3.0
     return dy * (hardsigmoid(x) + where(inside, x * (1 / 6), 0.0))
-
-
-Hardswish = of_input("Hardswish", _core.hardswish, _core.hardswish_backward, _hardswish_gradient)
 
 
 class Relu(Function):
@@ -189,6 +197,11 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     Source: Courbariaux, Bengio and David, "BinaryConnect" (2015), with the slope of Howard et al. (2019).
     | rv.nn.functional.hardsigmoid(rv.tensor([-4.0, 0.0, 4.0])) -> tensor([0.0000, 0.5000, 1.0000])"""
     return replaced("hardsigmoid", input, Hardsigmoid().apply(input), inplace)
+
+
+Hardswish = of_input(
+    "Hardswish", _core.hardswish, _core.hardswish_backward, _hardswish_gradient, lambda x: x * hardsigmoid(x)
+)
 
 
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)

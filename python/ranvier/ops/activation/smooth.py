@@ -24,8 +24,7 @@ from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import by_rule, of_input, of_output, replaced, with_setting
-from ranvier.ops.shape.join import concatenate, split
+from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
 
 __all__ = ["celu", "elu", "gelu", "glu", "logsigmoid", "mish", "selu", "sigmoid", "silu", "softplus"]
 __all__ += ["softsign", "tanh", "tanhshrink"]
@@ -38,10 +37,10 @@ _GELU = math.sqrt(2 / math.pi)
 # --- gradients that are no single expression; a factor that vanishes faster than x grows ends at infinity
 
 
-def _exponential(dy: Tensor, x: Tensor, scale: float, alpha: float, steepness: float = 1.0) -> Tensor:
-    """The gradient of scale x where x > 0, else of scale alpha exp(steepness x) / steepness."""
-    below = (where(wrap(x._array) >= 0.0, 0.0, x) * steepness).exp() * (scale * alpha)  # nan is below
-    return dy * where(wrap(x._array) > 0.0, scale, below)
+def _exponential(dy: Tensor, x: Tensor, alpha: float, steepness: float = 1.0) -> Tensor:
+    """The gradient of x where x > 0, else of alpha exp(steepness x) / steepness."""
+    below = (where(wrap(x._array) >= 0.0, 0.0, x) * steepness).exp() * alpha  # nan is below
+    return dy * where(wrap(x._array) > 0.0, 1.0, below)
 
 
 def _finite(x: Tensor) -> Tensor:
@@ -70,11 +69,6 @@ def _softsign_gradient(dy: Tensor, x: Tensor) -> Tensor:
     return dy / (root * root)
 
 
-def _tanhshrink_gradient(dy: Tensor, x: Tensor) -> Tensor:
-    t = tanh(x)
-    return dy * t * t
-
-
 class GeluSlope(Function):
     """y = P(Z <= x) + x p(x) for a standard normal Z with density p: the derivative of gelu"""
 
@@ -91,27 +85,34 @@ def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
     return dy * (x * x * -0.5).exp() * (2.0 - x * x) * (1 / math.sqrt(2 * math.pi))
 
 
-# --- one row for each activation
+# --- one row for each activation; it stands above its function where its formula needs others
 
 
 Celu = with_setting(
-    "Celu", _core.celu, _core.celu_backward, lambda dy, x, alpha: _exponential(dy, x, 1.0, 1.0, 1 / alpha)
+    "Celu", _core.celu, _core.celu_backward, lambda dy, x, alpha: _exponential(dy, x, 1.0, 1 / alpha)
 )
-Elu = with_setting("Elu", _core.elu, _core.elu_backward, lambda dy, x, alpha: _exponential(dy, x, 1.0, alpha))
-Gelu = of_input("Gelu", _core.gelu, _core.gelu_backward, lambda dy, x: dy * GeluSlope().apply(x))
-GeluTanh = of_input("GeluTanh", _core.gelu_tanh, _core.gelu_tanh_backward, _gelu_tanh_gradient)
-Logsigmoid = of_input(
-    "Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward, lambda dy, x: dy * sigmoid(-x)
+Elu = with_setting("Elu", _core.elu, _core.elu_backward, _exponential)
+Gelu = of_input(
+    "Gelu",
+    _core.gelu,
+    _core.gelu_backward,
+    lambda dy, x: dy * GeluSlope().apply(x),
+    lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
 )
-Mish = of_input("Mish", _core.mish, _core.mish_backward, _mish_gradient)
-Selu = of_input(
-    "Selu", _core.selu, _core.selu_backward, lambda dy, x: _exponential(dy, x, SELU_SCALE, SELU_ALPHA)
+GeluTanh = of_input(
+    "GeluTanh",
+    _core.gelu_tanh,
+    _core.gelu_tanh_backward,
+    _gelu_tanh_gradient,
+    lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _GELU)),
 )
 Sigmoid = of_output("Sigmoid", _core.sigmoid, _core.sigmoid_backward, lambda dy, y: dy * y * (1.0 - y))
-Silu = of_input("Silu", _core.silu, _core.silu_backward, _silu_gradient)
+Silu = of_input("Silu", _core.silu, _core.silu_backward, _silu_gradient, lambda x: x * sigmoid(x))
 Softsign = of_input("Softsign", _core.softsign, _core.softsign_backward, _softsign_gradient)
 Tanh = of_output("Tanh", _core.tanh, _core.tanh_backward, lambda dy, y: dy * (1.0 - y * y))
-Tanhshrink = of_input("Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward, _tanhshrink_gradient)
+Tanhshrink = of_input(
+    "Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward, formula=lambda x: x - tanh(x)
+)
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
@@ -139,6 +140,7 @@ def _of_numbers(kind: type[Function]) -> Callable[[Any], Tensor]:
 
 
 sigmoid: Callable[[Any], Tensor]
+tanh: Callable[[Any], Tensor]
 sigmoid, softsign, tanh, tanhshrink = map(_of_numbers, (Sigmoid, Softsign, Tanh, Tanhshrink))
 document(
     globals(),
@@ -211,6 +213,9 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return Softplus(beta, threshold).apply(input)
 
 
+Selu = of_input("Selu", _core.selu, _core.selu_backward, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
+
+
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
 def selu(input: Any, inplace: bool = False) -> Tensor:
     """1.0507 x where x > 0, else 1.0507 * 1.6733 (exp(x) - 1): keeps a layer's mean 0 and variance 1.
@@ -231,6 +236,9 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("celu", input, Celu(alpha).apply(input), inplace)
 
 
+Mish = of_input("Mish", _core.mish, _core.mish_backward, _mish_gradient, lambda x: x * tanh(softplus(x)))
+
+
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
 def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)).
@@ -238,6 +246,11 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     Source: Misra, "Mish: A Self Regularized Non-Monotonic Activation Function" (2019).
     | rv.nn.functional.mish(rv.tensor([0.0, 100.0])) -> tensor([  0., 100.])"""
     return replaced("mish", input, Mish().apply(input), inplace)
+
+
+Logsigmoid = of_input(
+    "Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward, formula=lambda x: -softplus(-x, 1.0, math.inf)
+)
 
 
 @activation("LogSigmoid", limits=(0, -math.inf))
@@ -257,19 +270,18 @@ class Glu(Function):
         half = x.shape[self.axis] // 2
         before = (slice(None),) * (self.axis % x.ndim)
         first, second = (*before, slice(half)), (*before, slice(half, None))
-        self.a, self.b = x[first], x[second]
+        self.x, self.a, self.b = x, x[first], x[second]
         return _core.glu(self.a, self.b)
 
     def backward(self, dy: Array) -> Array:
         return _core.concatenate([_core.glu(dy, self.b), _core.glu_backward(dy, self.a, self.b)], self.axis)
 
+    def formula(self, x: Tensor) -> Tensor:
+        a, b = x.chunk(2, self.axis)
+        return a * sigmoid(b)
 
-@rule(Glu)
-def _glu(node: Any, dy: Tensor) -> Tensor:
-    x = graph.of_input(node, 0, _core.concatenate([node.a, node.b], node.axis))
-    a, b = split(x, node.a.shape[node.axis], node.axis)
-    b = sigmoid(b)
-    return concatenate([dy * b, dy * a * b * (1.0 - b)], node.axis)
+
+recomputed("x", kinds=(Glu,))(Glu.formula)
 
 
 def glu(input: Any, dim: int = -1) -> Tensor:
