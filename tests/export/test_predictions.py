@@ -77,7 +77,7 @@ ACTIVATIONS = [
     *(nn.ReLU(), nn.LeakyReLU(0.1), nn.ELU(0.7), nn.CELU(0.6), nn.SELU(), nn.Sigmoid(), nn.Tanh(), nn.SiLU()),
     *(nn.GELU(), nn.GELU("tanh"), nn.Softplus(), nn.Softplus(2.0, 3.0), nn.LogSigmoid(), nn.Mish()),
     *(nn.Softsign(), nn.Tanhshrink(), nn.Softshrink(0.3), nn.Hardshrink(0.3), nn.Hardtanh(-0.4, 0.8)),
-    *(nn.ReLU6(), nn.Hardsigmoid(), nn.Hardswish(), nn.Softmax(-1), nn.LogSoftmax(0)),
+    *(nn.ReLU6(), nn.Hardsigmoid(), nn.Hardswish(), nn.GLU(), nn.Softmax(-1), nn.LogSoftmax(0)),
 ]
 
 

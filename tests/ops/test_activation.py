@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import ops
+from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.table import TABLE
 from reference import activation as reference
 from support.op_case import OpCase
@@ -78,6 +79,21 @@ class TestPrelu(ActivationCase):
 
     def reduction(self, x, weight):
         return max(x.size // weight.size, 1)
+
+
+FORMULAS = {name: kind for name, kind in (vars(smooth) | vars(piecewise)).items() if hasattr(kind, "formula")}
+
+
+@pytest.mark.parametrize("kind", FORMULAS)
+def test_a_kernel_computes_its_formula(kind):
+    x = rv.tensor(np.linspace(-4, 4, 24).reshape(4, 6), requires_grad=True)
+    kind = FORMULAS[kind]
+    results = []
+    for compute in ("apply", "formula"):
+        y = getattr(kind(1) if "__init__" in vars(kind) else kind(), compute)(x)
+        results.append((y, *rv.autograd.grad(y.sum() + 0 * x.sum(), x)))
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=0, atol=1e-12)
 
 
 def test_heaviside_at_zero_of_a_tensor():

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import ranvier._core as _core
 import ranvier.autograd.copies as copies
 from ranvier.autograd.function import Function
 from ranvier.autograd.gradients import gradients
@@ -195,17 +196,20 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 # ``formula`` is y by operators and methods of Tensor, from x and the setting: what writes a network in
 # another form runs it where it has nothing of its own. Gradients of any order and forward mode follow from
 # it, but where there is a ``gradient``, which is more exact or has limits at infinity: dx, from dy and what
-# the backward kernel reads; ``piecewise_linear`` where the slope changes at kinks only. The rows make
-# closures, not methods of a base class, which would look the kernels up at each call.
+# the backward kernel reads; ``piecewise_linear`` where the slope changes at kinks only. The backward kernel
+# is the core's <name>_backward, or slope. The rows make closures, not methods of a base class, which would
+# look the kernels up at each call.
 
 Kernel = Callable[..., Array]
 Gradient = Callable[..., Any]
 
 
-def _unary(name: str, methods: dict[str, Any], gradient: Any, rule: Gradient, formula: Any = None) -> Any:
+def _unary(kernel: Any, methods: dict[str, Any], gradient: Any, rule: Gradient, formula: Any = None) -> Any:
+    name = kernel.__name__
     if formula is not None:
-        methods["formula"] = lambda node, x: formula(node, as_tensor(name.lower(), x))
-    kind = type(name, (Function,), {**methods, "of_element": True})  # for forward mode
+        methods["formula"] = lambda node, x: formula(node, as_tensor(name, x))
+    methods["of_element"] = True  # for forward mode
+    kind = type("".join(map(str.capitalize, name.split("_"))), (Function,), methods)
     if gradient is None:
         recomputed("x", kinds=(kind,))(formula)
     elif gradient is piecewise_linear:
@@ -220,10 +224,14 @@ def piecewise_linear(dy: Tensor, x: Tensor, *settings: Any) -> Tensor:
     raise NotImplementedError
 
 
-def of_input(
-    name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Any = None, formula: Any = None
-) -> type[Function]:
+def _backward_of(kernel: Any) -> Kernel:
+    found: Kernel = getattr(_core, f"{kernel.__name__}_backward")
+    return found
+
+
+def of_input(kernel: Kernel, gradient: Any = None, formula: Any = None, slope: Any = None) -> Any:
     """y = f(x) with a gradient computed from x."""
+    kernel_backward = _backward_of(kernel) if slope is None else slope
 
     def forward(self: Any, x: Array) -> Array:
         self.x = x
@@ -236,11 +244,12 @@ def of_input(
         return gradient(dy, saved_input(node, 0, node.x))
 
     of_node = formula and (lambda node, x: formula(x))
-    return _unary(name, {"forward": forward, "backward": backward}, gradient, rule, of_node)
+    return _unary(kernel, {"forward": forward, "backward": backward}, gradient, rule, of_node)
 
 
-def of_output(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Gradient) -> type[Function]:
+def of_output(kernel: Kernel, gradient: Gradient, slope: Any = None) -> Any:
     """y = f(x) with a gradient computed from y."""
+    kernel_backward = _backward_of(kernel) if slope is None else slope
 
     def forward(self: Any, x: Array) -> Array:
         self.y = y = kernel(x)
@@ -252,13 +261,12 @@ def of_output(name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Grad
     def rule(node: Any, dy: Tensor) -> Tensor:
         return gradient(dy, saved_output(node, node.y))
 
-    return _unary(name, {"forward": forward, "backward": backward}, gradient, rule)
+    return _unary(kernel, {"forward": forward, "backward": backward}, gradient, rule)
 
 
-def with_setting(
-    name: str, kernel: Kernel, kernel_backward: Kernel, gradient: Any = None, formula: Any = None
-) -> Any:
+def with_setting(kernel: Kernel, gradient: Any = None, formula: Any = None) -> Any:
     """y = f(x, setting), made with the setting, with a gradient computed from x."""
+    kernel_backward = _backward_of(kernel)
 
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting
@@ -275,7 +283,7 @@ def with_setting(
 
     of_node = formula and (lambda node, x: formula(x, node.setting))
     methods = {"__init__": __init__, "forward": forward, "backward": backward}
-    return _unary(name, methods, gradient, rule, of_node)
+    return _unary(kernel, methods, gradient, rule, of_node)
 
 
 def replaced(name: str, x: Any, y: Tensor, inplace: bool) -> Tensor:

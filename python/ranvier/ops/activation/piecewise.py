@@ -39,22 +39,13 @@ __all__ = ["hardshrink", "hardsigmoid", "hardswish", "hardtanh", "heaviside", "l
 __all__ += ["relu6", "softshrink"]
 METHODS = ["heaviside", "relu", "relu_"]
 
-LeakyRelu = with_setting("LeakyRelu", _core.leaky_relu, _core.leaky_relu_backward, piecewise_linear)
+LeakyRelu = with_setting(_core.leaky_relu, piecewise_linear)
 Heaviside = with_setting(
-    "Heaviside",
-    _core.heaviside,
-    _core.heaviside_backward,
-    piecewise_linear,
-    lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype)),
+    _core.heaviside, piecewise_linear, lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))
 )
-Hardsigmoid = of_input("Hardsigmoid", _core.hardsigmoid, _core.hardsigmoid_backward, piecewise_linear)
-Softshrink = with_setting(
-    "Softshrink",
-    _core.softshrink,
-    _core.softshrink_backward,
-    formula=lambda x, lambd: x - clip(x, -lambd, lambd),
-)
-Hardshrink = with_setting("Hardshrink", _core.hardshrink, _core.hardshrink_backward, piecewise_linear)
+Hardsigmoid = of_input(_core.hardsigmoid, piecewise_linear)
+Softshrink = with_setting(_core.softshrink, formula=lambda x, lambd: x - clip(x, -lambd, lambd))
+Hardshrink = with_setting(_core.hardshrink, piecewise_linear)
 
 
 def _hardswish_gradient(dy: Tensor, x: Tensor) -> Tensor:
@@ -199,9 +190,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     return replaced("hardsigmoid", input, Hardsigmoid().apply(input), inplace)
 
 
-Hardswish = of_input(
-    "Hardswish", _core.hardswish, _core.hardswish_backward, _hardswish_gradient, lambda x: x * hardsigmoid(x)
-)
+Hardswish = of_input(_core.hardswish, _hardswish_gradient, lambda x: x * hardsigmoid(x))
 
 
 @activation("Hardswish", limits=(math.inf, 0), kinks=(-3.0, 3.0), inner=1.0)

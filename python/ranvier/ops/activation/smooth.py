@@ -88,31 +88,21 @@ def _gelu_slope(node: Any, dy: Tensor) -> Tensor:
 # --- one row for each activation; it stands above its function where its formula needs others
 
 
-Celu = with_setting(
-    "Celu", _core.celu, _core.celu_backward, lambda dy, x, alpha: _exponential(dy, x, 1.0, 1 / alpha)
-)
-Elu = with_setting("Elu", _core.elu, _core.elu_backward, _exponential)
+Celu = with_setting(_core.celu, lambda dy, x, alpha: _exponential(dy, x, 1.0, 1 / alpha))
+Elu = with_setting(_core.elu, _exponential)
 Gelu = of_input(
-    "Gelu",
     _core.gelu,
-    _core.gelu_backward,
     lambda dy, x: dy * GeluSlope().apply(x),
     lambda x: x * ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5,
 )
 GeluTanh = of_input(
-    "GeluTanh",
-    _core.gelu_tanh,
-    _core.gelu_tanh_backward,
-    _gelu_tanh_gradient,
-    lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _GELU)),
+    _core.gelu_tanh, _gelu_tanh_gradient, lambda x: x * sigmoid((x + x * x * x * 0.044715) * (2 * _GELU))
 )
-Sigmoid = of_output("Sigmoid", _core.sigmoid, _core.sigmoid_backward, lambda dy, y: dy * y * (1.0 - y))
-Silu = of_input("Silu", _core.silu, _core.silu_backward, _silu_gradient, lambda x: x * sigmoid(x))
-Softsign = of_input("Softsign", _core.softsign, _core.softsign_backward, _softsign_gradient)
-Tanh = of_output("Tanh", _core.tanh, _core.tanh_backward, lambda dy, y: dy * (1.0 - y * y))
-Tanhshrink = of_input(
-    "Tanhshrink", _core.tanhshrink, _core.tanhshrink_backward, formula=lambda x: x - tanh(x)
-)
+Sigmoid = of_output(_core.sigmoid, lambda dy, y: dy * y * (1.0 - y))
+Silu = of_input(_core.silu, _silu_gradient, lambda x: x * sigmoid(x))
+Softsign = of_input(_core.softsign, _softsign_gradient)
+Tanh = of_output(_core.tanh, lambda dy, y: dy * (1.0 - y * y))
+Tanhshrink = of_input(_core.tanhshrink, formula=lambda x: x - tanh(x))
 
 
 @activation("ELU", limits=(math.inf, -1), kinks=(0.0,))
@@ -213,7 +203,7 @@ def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     return Softplus(beta, threshold).apply(input)
 
 
-Selu = of_input("Selu", _core.selu, _core.selu_backward, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
+Selu = of_input(_core.selu, formula=lambda x: elu(x, SELU_ALPHA) * SELU_SCALE)
 
 
 @activation("SELU", limits=(math.inf, -SELU_SCALE * SELU_ALPHA), kinks=(0.0,))
@@ -236,7 +226,7 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     return replaced("celu", input, Celu(alpha).apply(input), inplace)
 
 
-Mish = of_input("Mish", _core.mish, _core.mish_backward, _mish_gradient, lambda x: x * tanh(softplus(x)))
+Mish = of_input(_core.mish, _mish_gradient, lambda x: x * tanh(softplus(x)))
 
 
 @activation("Mish", limits=(math.inf, 0), inner=0.3)
@@ -248,9 +238,7 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     return replaced("mish", input, Mish().apply(input), inplace)
 
 
-Logsigmoid = of_input(
-    "Logsigmoid", _core.logsigmoid, _core.logsigmoid_backward, formula=lambda x: -softplus(-x, 1.0, math.inf)
-)
+Logsigmoid = of_input(_core.logsigmoid, formula=lambda x: -softplus(-x, 1.0, math.inf))
 
 
 @activation("LogSigmoid", limits=(0, -math.inf))

@@ -39,16 +39,16 @@ __all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "rec
 __all__ += ["sin", "sqrt", "square"]
 METHODS = [*__all__, *(f"{name}_" for name in __all__)]
 
-Abs = of_input("Abs", _core.abs, _core.abs_backward, lambda dy, x: dy * x.sign())
-Cos = of_input("Cos", _core.cos, _core.cos_backward, lambda dy, x: -(dy * x.sin()))
-Exp = of_output("Exp", _core.exp, _core.mul, lambda dy, y: dy * y)
-Expm1 = of_output("Expm1", _core.expm1, _core.expm1_backward, lambda dy, y: dy * (y + 1.0))
-Log = of_input("Log", _core.log, _core.div, lambda dy, x: dy / x)
-Log1p = of_input("Log1p", _core.log1p, _core.log1p_backward, lambda dy, x: dy / (x + 1.0))
-Reciprocal = of_output("Reciprocal", _core.reciprocal, _core.reciprocal_backward, lambda dy, y: -(dy * y * y))
-Sin = of_input("Sin", _core.sin, _core.sin_backward, lambda dy, x: dy * x.cos())
-Sqrt = of_output("Sqrt", _core.sqrt, _core.sqrt_backward, lambda dy, y: dy / (y * 2.0))
-Square = of_input("Square", _core.square, _core.square_backward, lambda dy, x: dy * x * 2.0)
+Abs = of_input(_core.abs, lambda dy, x: dy * x.sign())
+Cos = of_input(_core.cos, lambda dy, x: -(dy * x.sin()))
+Exp = of_output(_core.exp, lambda dy, y: dy * y, slope=_core.mul)
+Expm1 = of_output(_core.expm1, lambda dy, y: dy * (y + 1.0))
+Log = of_input(_core.log, lambda dy, x: dy / x, slope=_core.div)
+Log1p = of_input(_core.log1p, lambda dy, x: dy / (x + 1.0))
+Reciprocal = of_output(_core.reciprocal, lambda dy, y: -(dy * y * y))
+Sin = of_input(_core.sin, lambda dy, x: dy * x.cos())
+Sqrt = of_output(_core.sqrt, lambda dy, y: dy / (y * 2.0))
+Square = of_input(_core.square, lambda dy, x: dy * x * 2.0)
 
 
 class _Step(Function):
