@@ -215,9 +215,15 @@ OF_SIZES = ("Fold", "Unfold")  # constants have the size of the batch
 
 def is_written(layer):
     """Losses are part of training, but for those that are formulas; the others are named in docs/onnx.md."""
-    if layer.name in ("CosineEmbeddingLoss", "GaussianNLLLoss", "MarginRankingLoss", "PoissonNLLLoss"):
+    if layer.name in (
+        "CosineEmbeddingLoss",
+        "GaussianNLLLoss",
+        "MarginRankingLoss",
+        "PoissonNLLLoss",
+        "TripletMarginLoss",
+    ):
         return True
-    if layer.name.endswith("Loss") or layer.name in ("PairwiseDistance", *BY_NUMPY):
+    if layer.name.endswith("Loss") or layer.name in BY_NUMPY:
         return False
     uneven = layer.name in ("AdaptiveMaxPool1d", "AdaptiveMaxPool2d")
     return not uneven and layer.kwargs.get("track_running_stats", True)

@@ -192,16 +192,6 @@ def interpolate(s: Site) -> str:
     return s.node("Resize", s.input(0), none, none, wanted, mode=kind, **how)
 
 
-@writes("CosineSimilarity")
-def cosine_similarity(s: Site) -> str:
-    """sum(a b) / (max(|a|, eps) max(|b|, eps))"""
-    dim, eps = s.get("settings")
-    axis, least = s.w.ints(dim), s.scalar(eps)
-    product = s.node("ReduceSum", s.node("Mul", *s.inputs()), axis, keepdims=0)
-    lengths = [s.node("Max", s.node("ReduceL2", x, axis, keepdims=0), least) for x in s.inputs()]
-    return s.node("Div", product, s.node("Mul", *lengths))
-
-
 # --- norms
 def _filled(s: Site, i: int, count: int, value: float) -> str:
     """An operand, or a constant vector where it is left out."""

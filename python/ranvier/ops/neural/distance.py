@@ -52,12 +52,13 @@ class CosineSimilarity(Function):
         dx2 = self.kernel_backward(*arguments, True) if self.needs[1] else None
         return dx1, dx2
 
+    def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
+        dim, eps = self.settings
+        first, second = (x / norm(x, 2, dim, True).clip(eps) for x in (x1, x2))
+        return total(first * second, dim)
 
-@recomputed("x1", "x2", kinds=(CosineSimilarity,))
-def _cosine(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
-    dim, eps = node.settings
-    first, second = (x / norm(x, 2, dim, True).clip(eps) for x in (x1, x2))
-    return total(first * second, dim)
+
+recomputed("x1", "x2", kinds=(CosineSimilarity,))(CosineSimilarity.formula)
 
 
 @own_error
@@ -80,11 +81,12 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
 class PairwiseDistance(CosineSimilarity):
     kernel, kernel_backward = _core.pairwise_distance, _core.pairwise_distance_backward
 
+    def formula(self, x1: Tensor, x2: Tensor) -> Tensor:
+        dim, p, eps = self.settings
+        return norm(x1 - x2 + eps, p, dim)
 
-@recomputed("x1", "x2", kinds=(PairwiseDistance,))
-def _distance(node: Any, x1: Tensor, x2: Tensor) -> Tensor:
-    dim, p, eps = node.settings
-    return norm(x1 - x2 + eps, p, dim)
+
+recomputed("x1", "x2", kinds=(PairwiseDistance,))(PairwiseDistance.formula)
 
 
 class Distances(Function):
