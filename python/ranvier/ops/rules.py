@@ -200,7 +200,6 @@ def additive(kind: Any, arguments: Callable[[Any, Array], list[Array]]) -> None:
 # is the core's <name>_backward, or slope. The rows make closures, not methods of a base class, which would
 # look the kernels up at each call.
 
-Kernel = Callable[..., Array]
 Gradient = Callable[..., Any]
 
 
@@ -224,14 +223,9 @@ def piecewise_linear(dy: Tensor, x: Tensor, *settings: Any) -> Tensor:
     raise NotImplementedError
 
 
-def _backward_of(kernel: Any) -> Kernel:
-    found: Kernel = getattr(_core, f"{kernel.__name__}_backward")
-    return found
-
-
-def of_input(kernel: Kernel, gradient: Any = None, formula: Any = None, slope: Any = None) -> Any:
+def of_input(kernel: Any, gradient: Any = None, formula: Any = None, slope: Any = None) -> Any:
     """y = f(x) with a gradient computed from x."""
-    kernel_backward = _backward_of(kernel) if slope is None else slope
+    kernel_backward = slope or getattr(_core, f"{kernel.__name__}_backward")
 
     def forward(self: Any, x: Array) -> Array:
         self.x = x
@@ -247,9 +241,9 @@ def of_input(kernel: Kernel, gradient: Any = None, formula: Any = None, slope: A
     return _unary(kernel, {"forward": forward, "backward": backward}, gradient, rule, of_node)
 
 
-def of_output(kernel: Kernel, gradient: Gradient, slope: Any = None) -> Any:
+def of_output(kernel: Any, gradient: Gradient, slope: Any = None) -> Any:
     """y = f(x) with a gradient computed from y."""
-    kernel_backward = _backward_of(kernel) if slope is None else slope
+    kernel_backward = slope or getattr(_core, f"{kernel.__name__}_backward")
 
     def forward(self: Any, x: Array) -> Array:
         self.y = y = kernel(x)
@@ -264,9 +258,9 @@ def of_output(kernel: Kernel, gradient: Gradient, slope: Any = None) -> Any:
     return _unary(kernel, {"forward": forward, "backward": backward}, gradient, rule)
 
 
-def with_setting(kernel: Kernel, gradient: Any = None, formula: Any = None) -> Any:
+def with_setting(kernel: Any, gradient: Any = None, formula: Any = None) -> Any:
     """y = f(x, setting), made with the setting, with a gradient computed from x."""
-    kernel_backward = _backward_of(kernel)
+    kernel_backward = getattr(_core, f"{kernel.__name__}_backward")
 
     def __init__(self: Any, setting: float) -> None:
         self.setting = setting
