@@ -77,7 +77,7 @@ ACTIVATIONS = [
     *(nn.ReLU(), nn.LeakyReLU(0.1), nn.ELU(0.7), nn.CELU(0.6), nn.SELU(), nn.Sigmoid(), nn.Tanh(), nn.SiLU()),
     *(nn.GELU(), nn.GELU("tanh"), nn.Softplus(), nn.Softplus(2.0, 3.0), nn.LogSigmoid(), nn.Mish()),
     *(nn.Softsign(), nn.Tanhshrink(), nn.Softshrink(0.3), nn.Hardshrink(0.3), nn.Hardtanh(-0.4, 0.8)),
-    *(nn.ReLU6(), nn.Hardsigmoid(), nn.Hardswish(), nn.GLU(), nn.Softmax(-1), nn.LogSoftmax(0)),
+    *(nn.ReLU6(), nn.Hardsigmoid(), nn.Hardswish(), nn.Softmax(-1), nn.LogSoftmax(0)),
 ]
 
 
@@ -87,6 +87,7 @@ FUNCTIONS = {
     "functions": lambda x: (
         rv.exp(x) + rv.log(x * x + 1) + rv.sqrt(x * x + 1) + rv.abs(x) + rv.sin(x) + rv.cos(x)
     ),
+    "glu": rv.nn.functional.glu,
     "broadcast": lambda x: x * x[:, :1] + x[:1] - x[0, 1] + x[1],
     "views": lambda x: rv.cat([x[:, ::2], rv.flip(x, [1])[:, 1:], x[:, -1:]], 1).transpose(0, 1) * 2,
     "reshape": lambda x: x.reshape(2, 2, 6).permute(2, 0, 1).flatten(1) + 1,
