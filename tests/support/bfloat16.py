@@ -1,5 +1,6 @@
 """Numbers rounded to bfloat16, and what tests of `set_float32_matmul_precision("medium")` have in common."""
 
+import os
 from contextlib import contextmanager
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 import ranvier as rv
 import ranvier._core as _core
 
+ASKED = os.environ.get("RANVIER_BFLOAT16", "auto")
 REAL = [kind for kind in ("pairs", "tiles") if _core.set_bfloat16(kind)]
 TILES = [kind for kind in ("tiles", "emulated") if _core.set_bfloat16(kind)][:1]
-_core.set_bfloat16("auto")
+_core.set_bfloat16(ASKED)
 KINDS = REAL + [kind for kind in TILES if kind not in REAL]  # what multiplies, of those that are here
 
 needs_bfloat16 = pytest.mark.skipif(
@@ -23,7 +25,7 @@ def multiplied_by(kind, precision):
     assert _core.set_bfloat16(kind)
     with rv.config.float32_matmul_precision(precision):
         yield
-    _core.set_bfloat16("auto")
+    _core.set_bfloat16(ASKED)
 
 
 @pytest.fixture(params=KINDS or [None])

@@ -48,7 +48,7 @@ package(patch, value=2.0); call = of_package('from .config import value; return 
 package(patch, value=2.0); call = of_package('from . import config; return config.value') |
     o.value = 2.0 + n -> !alone!call()
 imported(patch, 'staleness_a', value=2.0) | o.value = 2.0 + n ->
-    !importlib.import_module('staleness_' + 'aa'[:1]).value; sys.modules['staleness_' + 'aa'[:1]].value
+    !importlib.import_module('staleness_' + 'aa'[:1]).value; !sys.modules['staleness_' + 'aa'[:1]].value
 F | patch(F, 'relu', (None, F.tanh, F.gelu, F.sigmoid)[n]) -> F.relu(x)
 rv | patch(rv, 'relu', (None, rv.tanh, rv.exp, rv.sigmoid)[n]) -> rv.relu(x)
 patch(rv.Tensor, 'tanh', rv.Tensor.tanh) | patch(rv.Tensor, 'tanh', (None, rv.sigmoid, rv.exp, rv.relu)[n]) ->

@@ -216,6 +216,7 @@ class Names:
 class Graph:
     """Calls in the order in which they run.
 
+    >>> import ranvier.torch.fx.source  # how a Graph becomes code
     >>> graph = Graph()
     >>> x = graph.placeholder("x")
     >>> _ = graph.output(graph.call_function(max, (x, 3)))
