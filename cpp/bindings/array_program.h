@@ -139,11 +139,11 @@ class ArrayProgram {
                          int64_t count, bool entries);
   // The same for a step whose gradients are added over ranks, of which this program is the update. calls: the
   // parts of a batch, one after another: the arguments of one of the programs, the first and the last row
-  // (one past) of the `size` that the rank has of a batch, and (lower, upper, result) of each addition that
-  // follows. They leave the gradients in the values of `sum` (None: there is one rank). After the sum comes
-  // the update, with these arguments. The loss is the first of the values `total`. The result has a row
-  // (loss, penalty, loss of this rank's parts) for each batch. It ends before an update with a loss that is
-  // not finite, if it is careful. divides: whether each rank may update a part of the weights.
+  // (one past) of the `size` that the rank has of a batch. They leave the gradients in the values of `sum`
+  // (None: there is one rank). After the sum comes the update, with these arguments. The loss is the first of
+  // the values `total`. The result has a row (loss, penalty, loss of this rank's parts) for each batch. It
+  // ends after an update with a loss that is not finite, which changes nothing. divides: whether each rank
+  // may update a part of the weights.
   py::object run_with_ranks(const py::tuple& calls, const py::tuple& programs, const py::object& order,
                             int64_t size, int64_t count, const py::object& total, const py::object& sum,
                             const py::tuple& arguments, bool divides);

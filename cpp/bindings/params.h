@@ -50,7 +50,7 @@ struct Key : Exactly<DType::int64> {
 // is told where an array, the memory of a Tensor, gives the number, since a replay would not read it again.
 PyObject* index_of(PyObject* number);
 double double_of(PyObject* number);
-void set_value_read(PyObject* function);  // of the Python layer: autograd/recording.py
+void set_value_read(PyObject* function);  // of the Python layer: autograd/observe.py
 
 // Numbers: anything else, as a string or a truth value, is a TypeError.
 struct Real : Arg {

@@ -20,6 +20,13 @@ int wider(int a, int b) {
   return reinterpret_cast<PyArray_Descr*>(common.ptr())->type_num;
 }
 
+// Of a Tensor; AttributeError where its class has made one without memory.
+py::object array_of(PyObject* tensor) {
+  static PyObject* const name = PyUnicode_InternFromString("_array");
+  const Held array = slot_of(tensor, tensor_slots().array);
+  return array ? py::reinterpret_borrow<py::object>(array) : checked(PyObject_GetAttr(tensor, name));
+}
+
 // -1: it is no number.
 int rank_of_number(PyObject* x) {
   if (PyBool_Check(x) || PyArray_IsScalar(x, Bool)) return 0;
@@ -34,7 +41,7 @@ PyObject* result_dtype(PyObject*, PyObject* const* operands, Py_ssize_t count) {
       PyObject* x = operands[i];
       const int rank = rank_of_number(x);
       if (PyObject_TypeCheck(x, tensor_class()))
-        promotion.add_array(as_array(slot_of(x, tensor_slots().array)));
+        promotion.add_array(as_array(array_of(x)));
       else if (PyArray_Check(x))
         promotion.add_array(as_array(x));
       else if (PyArray_DescrCheck(x))

@@ -288,7 +288,8 @@ PyMethodDef g_methods[] = {
 py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
   if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
   if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));
-  return py::reinterpret_borrow<py::object>(slot_of(a[0], tensor_slots().grad));
+  const Held found = slot_of(a[0], tensor_slots().grad);
+  return found ? py::reinterpret_borrow<py::object>(found) : checked(PyObject_GetAttrString(a[0], "_grad"));
 }
 PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
                              {nullptr, nullptr, 0, nullptr}};

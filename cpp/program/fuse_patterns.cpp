@@ -130,7 +130,7 @@ void fuse(Graph& graph, int i, const ActivationBackward<T>& b) {
 //   conv2d_pool_backward(dy', where, x, w)         the same
 //
 // (The ReLU is merged already; max_pool_backward follows a norm.) The backward of the eager step
-// reads the maxima only, too, and pools once more for the ReLU's mask: see ops/pooling.py.
+// reads the maxima only, too, and pools once more for the ReLU's mask: see ops/image/pooling.py.
 using Pool = MaxPool2dForward<float, uint8_t>;
 
 // Whether windows neither overlap nor reach beyond the image.

@@ -127,6 +127,31 @@ def test_ranks_without_rows_or_with_other_rows(call):
         assert results(ranks, code) == [alone] * ranks
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_fit_after_one_that_failed_begins_anew(accumulate):
+    def fitted(fails):
+        rv.manual_seed(0)
+        x = np.random.default_rng(0).standard_normal((24, 4)).astype(np.float32)
+        model = nn.Linear(4, 2)
+        failing = [fails]
+
+        def loss(output, target):
+            if failing[0]:
+                raise KeyError("of the program")
+            return rv.nn.functional.mse_loss(output, target)
+
+        settings = {"lr": 0.1, "accumulate": accumulate, "distributed": True, "compile": False}
+        trainer = rv.Trainer(model, loss, "sgd", **settings)
+        if fails:
+            with pytest.raises(KeyError, match="of the program"):
+                trainer.fit(x, x[:, :2], epochs=1, batch_size=6, verbose=False)
+        failing[0] = False
+        trainer.fit(x, x[:, :2], epochs=2, batch_size=6, verbose=False, shuffle=False)
+        return model.weight.tolist()
+
+    assert fitted(True) == fitted(False)
+
+
 def test_two_dtypes_are_those_of_the_error_without_ranks():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
     model[1].bias = nn.Parameter(model[1].bias.detach().to("float64"))

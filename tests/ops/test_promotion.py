@@ -205,6 +205,21 @@ def test_whole_numbers_go_into_any_other_in_place(own, other):
     )
 
 
+@pytest.mark.parametrize("name", ["reciprocal_", "sqrt_", "exp_", "sin_"])
+def test_integers_cannot_take_floats_in_place(name):
+    x = rv.tensor([1, 2, 3])
+    with pytest.raises(RuntimeError, match="got a result of dtype float32 for a tensor of int64"):
+        getattr(x, name)()
+    assert x.tolist() == [1, 2, 3]
+
+
+def test_a_tensor_without_memory_is_an_error():
+    empty = rv.Tensor.__new__(rv.Tensor)
+    for read in (lambda: empty + 1, lambda: rv.result_type(empty, 1), lambda: empty.grad):
+        with pytest.raises(AttributeError, match="has no attribute"):
+            read()
+
+
 @pytest.mark.parametrize(("own", "other"), [("int64", "float32"), ("bool", "int64"), ("uint8", "float64")])
 def test_a_lower_kind_cannot_take_the_result_in_place(own, other):
     x = rv.ones(3, dtype=getattr(rv, own))

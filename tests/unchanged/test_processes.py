@@ -42,6 +42,7 @@ def test_a_store(made):
     )
     store.set_timeout(timedelta(seconds=0.01))
     refused(RuntimeError, "get has waited for keys in vain", store.get, "none")
+    refused(RuntimeError, "get has waited for keys in vain", inner.get, "none")
     refused(RuntimeError, "wait has waited", store.wait, ["bytes", "none"], timedelta(seconds=0.01))
 
 

@@ -46,8 +46,8 @@ struct Matmul {
   MatmulActivation activation;
   TensorView<const T> saved;   // 3-D: the activation's backward; or data null: its forward
   TensorView<const T> packed;  // 1-D: b in strips, of MatmulPack, which is then not read; or data null
-  // In programs: (3, n), C-contiguous, the numbers m, a and b of a batch norm by running statistics (see
-  // norm/scale.h), which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
+  // In programs: (3, n), C-contiguous, the numbers m, a and b of a batch norm by running statistics,
+  // which comes before the activation: f((x - m) a + b), x = a @ b + bias. Or data null.
   TensorView<const T> norm = {};
   // In programs: c += a @ b, where can_add() holds.
   bool added = false;

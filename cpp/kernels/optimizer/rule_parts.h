@@ -44,7 +44,7 @@ struct Mean {
   T least = 0;  // of a mean of squares, which becomes 0 below it
 
   explicit Mean(double beta) : beta(beta), one_minus_beta(1 - beta) {}
-  // Of squares of whose root eps is added to: least is the least normal number where eps rounds the
+  // Of squares, to whose root eps is added: least is the least normal number where eps rounds the
   // difference away, even from roots 32 times as large (Adam's first step). Without eps, 0 would be divided
   // by.
   Mean(double beta, double eps) : Mean(beta) {

@@ -73,7 +73,7 @@ class Observer:
         return run(*args, **kwargs)
 
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
-        """After an element-wise operation, or another that may be no Function."""
+        """After an element-wise operation, or another that may be no Function, for observers of Functions."""
 
     def hosted(self, caller: FrameType) -> None:
         """Before a call of NumPy that an operation, whose frame this is, makes."""
@@ -94,7 +94,8 @@ class Observer:
 
 def _here() -> list[Observer]:
     thread = get_ident()
-    return [one for one in observers if one.everywhere or one.thread == thread]
+    # a copy: another thread may take its own away meanwhile
+    return [one for one in tuple(observers) if one.everywhere or one.thread == thread]
 
 
 def tell(event: str, *args: Any) -> list[Any]:

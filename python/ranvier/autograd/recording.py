@@ -2,7 +2,6 @@
 
 The core records the kernel calls. The layers above add what the core cannot see: which arrays made by NumPy
 are constants, which values were read, which leaves got gradients, which modules and optimizers took part.
-While nothing is recorded, each of these functions only tests whether a list is empty.
 
 ``host(function, *operands)`` is ``function(*operands)``: a call that Python, the host of the core, makes with
 NumPy. While a step is recorded, the core notes the call as an instruction, if NumPy has made the result.

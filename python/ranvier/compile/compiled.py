@@ -84,13 +84,13 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
 
         | the call                                   | becomes                                              |
         |--------------------------------------------|------------------------------------------------------|
-        | has an observer, as a step that is recorded | eager                                               |
+        | is observed, as in a recorded step         | eager                                                |
         | comes while the function rests             | eager                                                |
         | fits a recent program (`_at_once`)         | a replay                                             |
         | cannot be compared with others (`Unfit`)   | eager, after one warning                             |
         | was refused                                | eager                                                |
         | has a program                              | a replay, or a check beside an eager run if it is due |
-        | has none, and observers pay (`look_up`)   | a recording                                          |
+        | has none, and recordings pay (`look_up`)   | a recording                                          |
         | has none, and they do not                  | eager; after many such calls the function rests      |
         """
         if not may_replay():

@@ -101,7 +101,7 @@ def _key(x: Any, arrays: list[Array], seen: dict[int, int]) -> Any:
     return kind, id(x)
 
 
-VALUE, ANY_ARRAY, ARRAY, TENSOR = range(4)  # as `Given` in cpp/bindings/array_program.h
+VALUE, ANY_ARRAY, ARRAY, TENSOR = range(4)  # as `ArgumentRule::Kind` in cpp/bindings/array_program.h
 NO_CALL = [(VALUE, object())]
 _CONTAINER, _KEYWORDS = object(), object()
 

@@ -69,7 +69,8 @@ class Reduce:
 
     def begin(self, source: CutSource) -> None:
         """Take the batches of this source from now on."""
-        self.source = self.step.source = source
+        self.source = source
+        self.step.begin(source)
         self._buffers = list(self._trainer.model.buffers())
         synced = any(isinstance(m, SyncBatchNorm) for m in self._trainer.model.modules())
         self._synced = synced and source.cut.shards > 1

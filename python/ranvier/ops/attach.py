@@ -23,7 +23,7 @@ from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ge, gt, le, lt, ne
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.fused import FUSED
-from ranvier.ops.elementwise.row import DIVIDES, ROWS
+from ranvier.ops.elementwise.row import DIVIDES, ROWS, ufunc_of
 from ranvier.ops.first_use import TENSOR_METHODS
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
@@ -158,7 +158,7 @@ def _kernels(op: str) -> tuple[Any, Any]:
     row = ROWS.get(op)
     if row is None:
         return getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None, None
-    return row.kernel, row.by_numpy if isinstance(row.by_numpy, np.ufunc) and op not in DIVIDES else None
+    return row.kernel, None if op in DIVIDES else ufunc_of(row)
 
 
 def _in_place(module: Any, name: str) -> Callable[..., Tensor]:

@@ -22,7 +22,7 @@ _ReplicationPadNd = resample._ReplicationPad
 
 
 def _ntuple(count: int, name: str = "parse") -> Any:
-    """A number as a tuple of `count` equal ones; tuples and lists as they are."""
+    """A number as a tuple of `count` equal ones; of anything iterable its elements."""
 
     def sizes(value: Any) -> tuple[Any, ...]:
         return tuple(value) if isinstance(value, Iterable) else (value,) * count

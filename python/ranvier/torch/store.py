@@ -69,6 +69,14 @@ class PrefixStore(Store):
     def __init__(self, prefix: str, store: Store) -> None:
         self.prefix, self.underlying_store = prefix, store
 
+    @property
+    def timeout(self) -> timedelta:
+        return self.underlying_store.timeout
+
+    @timeout.setter
+    def timeout(self, value: timedelta) -> None:
+        self.underlying_store.timeout = value
+
     def _ask(self, op: str, *parts: bytes) -> bytes:
         start = {"get": 1, "wait": 1}.get(op, 0)
         end = len(parts) if op in ("wait", "check") else start + 1

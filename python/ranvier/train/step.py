@@ -334,6 +334,10 @@ class TrainingStep:
             self._optimizer.step(closure)
         return seen[0]
 
+    def begin(self, source: Source) -> None:
+        """Take the batches of this source from now on, without what a fit that failed has left."""
+        self.source, self._batches, self._weight = source, 0, 0.0
+
     def finish(self) -> None:
         """Update with what has been accumulated."""
         self._penalty.penalise(None if self.summed else np.array([self._scale()]))

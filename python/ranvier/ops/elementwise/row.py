@@ -40,17 +40,18 @@ class Row(NamedTuple):
 
     node: makes the Function of float32 and float64, with_number and of_number those of f(x, 2.0) and
     f(2.0, x). Without a node the result has no gradient. kernel: computes floats where no gradient is needed.
-    by_numpy: computes other dtypes, in the core by the inner loops of the ufunc, if it is one.
+    numpy: NumPy's function of other dtypes; if it is a ufunc, the core runs its inner loops, else those of
+    `ufunc`, if there is one.
     floats: integers become floats of the default dtype first. keeps: half floats do not become float32.
     check(name, dtype, *operands): raises for a common dtype that the op lacks.
-    number(name, x, dtype): what by_numpy gets for a number.
-    instead(*operands): what a recorded step computes by kernels in place of by_numpy, or None.
+    number(name, x, dtype): what `numpy` gets for a number.
+    instead(*operands): what a recorded step computes by kernels in place of `numpy`, or None.
     """
 
     name: str
     node: Callable[[], Function] | None = None
     kernel: Any = None
-    by_numpy: Any = None
+    numpy: Any = None
     with_number: Callable[[float], Function] | None = None
     of_number: Callable[[float], Function] | None = None
     ufunc: Any = None
@@ -65,14 +66,18 @@ ROWS: dict[str, Row] = {}
 """The rows by the names of their ops."""
 
 
+def ufunc_of(row: Row) -> Any:
+    """The ufunc whose inner loops compute dtypes without a kernel as they are; None: there is none."""
+    return row.numpy if isinstance(row.numpy, np.ufunc) and not row.floats else row.ufunc
+
+
 def elementwise(row: Row) -> Callable[..., Tensor]:
     """The function of a row."""
     ROWS.setdefault(row.name, row)
-    ufunc = row.by_numpy if isinstance(row.by_numpy, np.ufunc) and not row.floats else row.ufunc
     return _core._elementwise(
         lambda *operands: compute(row, *operands),
         row.kernel,
-        ufunc,
+        ufunc_of(row),
         row.node is None,
         row.name in DIVIDES,
         row.node,
@@ -126,7 +131,7 @@ def _values(row: Row, dtype: np.dtype[Any], *raw: Any) -> Array:
         raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
     try:
         with np.errstate(all="ignore"):
-            y = np.asarray(row.by_numpy(*raw))
+            y = np.asarray(row.numpy(*raw))
             return y.astype(np.float16) if dtype.char == "e" and y.dtype == F32 else y
     except ValueError as error:
         raise OpError(unlike(row.name, *raw)) from error
