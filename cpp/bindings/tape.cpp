@@ -189,7 +189,7 @@ py::object several_recorded(PyObject* self, PyObject* arrays) {
 }
 
 bool g_has_precise_nodes = false;
-PyObject* g_precision;
+PyObject *g_precision, *g_thread, *g_everywhere, *g_follows;
 
 // What a recorded call has made: y is what forward has returned.
 py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
@@ -294,6 +294,39 @@ py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
 PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
                              {nullptr, nullptr, 0, nullptr}};
 
+// Observer.__enter__ and __exit__, which have to be whole: no Ctrl-C comes within a method of C.
+void count_observer(PyObject* observer, int change) {
+  if (!is_true(observer, g_follows)) return;
+  is_true(observer, g_everywhere) ? static_cast<void>(g_observers += change)
+                                  : static_cast<void>(t_observers += change);
+}
+
+py::object enter(PyObject* self, PyObject* const*, Py_ssize_t) {
+  const py::object thread = checked(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
+  if (PyObject_SetAttr(self, g_thread, thread.ptr()) || PyList_Append(g_observer_list, self))
+    throw py::error_already_set();
+  count_observer(self, 1);
+  return py::reinterpret_borrow<py::object>(self);
+}
+
+py::object leave(PyObject* self, PyObject* const*, Py_ssize_t) {
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(g_observer_list); ++i) {
+    if (PyList_GET_ITEM(g_observer_list, i) != self) continue;
+    if (PyList_SetSlice(g_observer_list, i, i + 1, nullptr)) throw py::error_already_set();
+    count_observer(self, -1);
+    break;
+  }
+  return py::none();
+}
+
+PyMethodDef g_observer_methods[] = {
+    method<enter, 0>("__enter__", "__enter__(self: _ObserverBase) -> Any"),
+    method<leave, -1>("__exit__", "__exit__(self: _ObserverBase, *error: Any) -> None"),
+    {nullptr, nullptr, 0, nullptr}};
+PyType_Slot g_observer_slots[] = {{Py_tp_methods, g_observer_methods}, {0, nullptr}};
+PyType_Spec g_observer_type{"ranvier._core._ObserverBase", sizeof(PyObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_observer_slots};
+
 PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {0, nullptr}};
 PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_type_slots};
@@ -322,12 +355,10 @@ void register_tape(Module m) {
   make_shared();
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
-  g_precision = name("_precision");
+  g_precision = name("_precision"), g_thread = name("thread"), g_everywhere = name("everywhere");
+  g_follows = name("follows_functions");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
-  def(m, "_observe(begins, everywhere)", [](Truth begins, Truth everywhere) {
-    const int change = begins ? 1 : -1;
-    everywhere ? static_cast<void>(g_observers += change) : static_cast<void>(t_observers += change);
-  });
+  m.attr("_ObserverBase") = checked(PyType_FromSpec(&g_observer_type));
   def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
     g_observer_list = all.value.inc_ref().ptr();
     g_observed = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();

@@ -159,3 +159,10 @@ def test_gradients_of_views_of_halves(view):
     y.backward(rv.ones(*y.shape).to(rv.float16))
     assert x.grad.dtype == np.float16
     assert x.grad.sum().item() == y.numel()
+
+
+def test_the_median_of_halves_is_the_first_nan():
+    x = rv.tensor([[np.nan, -np.inf], [2.0, 1.0]], dtype=rv.float16)
+    values, indices = x.median(1)
+    np.testing.assert_array_equal(values.numpy(), np.array([np.nan, 1.0], np.float16))
+    assert indices.tolist() == [0, 1]

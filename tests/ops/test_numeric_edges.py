@@ -227,3 +227,11 @@ def test_numbers_that_no_dtype_holds():
 def test_whole_numbers_between_limits_are_rounded_once():
     y = rv.linspace(-1, 10, 78, dtype=rv.int64)  # 14 steps of 11 / 77 are a little less than 2
     assert y[[14, 21, 35]].tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize("dtype", [rv.float32, rv.float64])
+def test_powers_of_two_beyond_the_range_of_a_factor(dtype):
+    x, exponent = [1e-30, np.inf, 0.0, 1e30, -1.0], [140, -300, 300, -200, 5000]
+    with np.errstate(over="ignore"):
+        expected = np.ldexp(np.array(x, dtype.name), exponent)
+    np.testing.assert_array_equal(rv.ldexp(rv.tensor(x, dtype=dtype), rv.tensor(exponent)).numpy(), expected)

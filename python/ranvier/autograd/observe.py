@@ -14,20 +14,19 @@ from _thread import get_ident
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any
 
 import ranvier._core as _core
 
 __all__ = ["Observer", "observers"]
 
-_O = TypeVar("_O", bound="Observer")
 observers: list[Observer] = []  # of all threads; while it is empty, nobody has to look further
 running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
 _PYTHON = os.path.dirname(os.__file__) + os.sep
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-class Observer:
+class Observer(_core._ObserverBase):
     """Follows what a thread computes inside ``with observer:``. A subclass has the methods that it needs.
 
     Where a method gets `run`, it makes the call, with the arguments after that, or does something else.
@@ -45,24 +44,11 @@ class Observer:
 
     everywhere = False  # whether it follows all threads
     allows_replays = False
+    follows_functions = False  # whether it has `apply`
     thread = 0
 
-    def __enter__(self: _O) -> _O:
-        self.thread = get_ident()
-        observers.append(self)
-        if self._follows_functions:
-            _core._observe(True, self.everywhere)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self in observers:
-            observers.remove(self)
-            if self._follows_functions:
-                _core._observe(False, self.everywhere)
-
-    @property
-    def _follows_functions(self) -> bool:
-        return type(self).apply is not Observer.apply
+    def __init_subclass__(cls) -> None:
+        cls.follows_functions = cls.apply is not Observer.apply
 
     def apply(self, run: Any, function: Any, *inputs: Any) -> Any:
         """``function.apply(*inputs)``"""

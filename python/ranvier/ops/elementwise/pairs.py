@@ -187,7 +187,11 @@ def ldexp(input: Any, other: Any) -> Tensor:
         other = other.to(input.dtype)
     if (y := _rounded_once(ldexp, input, other)) is not None:
         return y
-    return mul(input, pow(2.0, other))
+    most = 300 if input.dtype == F32 else 2100  # from which on the result is 0 or infinite
+    exponent = clip(as_tensor("ldexp", other), -most, most)
+    part = floor_divide(exponent, 3)  # 2^exponent itself may leave the range
+    power = pow(2.0, part)
+    return mul(mul(mul(input, power), power), pow(2.0, exponent - part * 2))
 
 
 def logaddexp(input: Any, other: Any) -> Tensor:

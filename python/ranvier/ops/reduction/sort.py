@@ -174,6 +174,10 @@ def median(
         raise OpError(
             f"[median] got x of shape {input.shape}, empty along {at}; expected at least one element"
         )
+    if input._array.dtype.char == "e":  # of float32, where NaN is the middle
+        require_no_gradient("median", input)
+        values, indices = median(input.to(F32), dim, keepdim)
+        return ValuesIndices(values.to(input.dtype), indices)
     if is_floating(input) and input.ndim:
         return _without_dim(ValuesIndices(*Median(at, length).apply(input)), input, at, keepdim)
     return _without_dim(_sorted(input, at, False, (length - 1) // 2, (length + 1) // 2), input, at, keepdim)
