@@ -26,6 +26,10 @@ MODELS = [
     (Of(lambda x: x.numpy() * 2), (3,), r"numpy\(\) reads a value"),
     (Of(lambda x: rv.tensor(np.sin(x.numpy())) + x), (3,), "reads a value"),
     (Of(lambda x: x * 2 if x.sum().item() > 1 else x), (3,), r"item\(\) reads a value"),
+    (Of(lambda x: x * 2 if x.sum() > 1 else x), (3,), "a condition reads a value"),
+    (Of(lambda x: x * float((x > 0).sum())), (3,), r"item\(\) reads a value"),
+    (Of(lambda x: x * x.argmax().item()), (3,), r"item\(\) reads a value"),
+    (Of(lambda x: x * 2 if rv.equal(x, x * 1) else x), (3,), "equal reads a value"),
     (Of(lambda x: rv.where(x > 0.1, x, 0.0)), (3,), "Where"),
     (Of(lambda x: x * (x > 0.1)), (3,), "computed from the inputs outside|bool"),
     (Of(lambda x: x[:0].sum()), (3,), "expected 1 to"),
@@ -109,6 +113,32 @@ def test_steps_that_are_refused(tmp_path, match):
     step = steps(model, rv.optim.SGD(model.parameters(), lr=0.1))[match]
     refused(ValueError, match, tmp_path, step, (rv.zeros(2, 4), rv.zeros(2, 2)))
     assert all(p.grad is None for p in model.parameters())
+
+
+def _without_gradient(h):
+    with rv.no_grad():
+        return h * 2
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda h, t: F.mse_loss(h * h.detach(), t),
+        lambda h, t: F.mse_loss(h * h.data, t),
+        lambda h, t: F.mse_loss(h + (h * 2 - h).detach(), t),
+        lambda h, t: F.mse_loss(h * _without_gradient(h), t),
+    ],
+)
+def test_a_loss_that_stops_a_gradient_is_refused(tmp_path, loss):
+    model = mlp()
+    optimizer = rv.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, t):
+        optimizer.zero_grad()
+        loss(model(x), t).backward()
+        optimizer.step()
+
+    refused(ValueError, "stops a gradient", tmp_path, step, (rv.zeros(2, 4), rv.zeros(2, 2)))
 
 
 def test_optimizers_that_are_refused(tmp_path):

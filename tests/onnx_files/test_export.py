@@ -54,6 +54,10 @@ def stateful(x):
 
 REFUSED = {
     "item": (lambda x: x * x.max().item(), "item.. reads a value"),
+    "all": (lambda x: x if (x > 0).all() else -x, "a condition reads a value"),
+    "count": (lambda x: x * x.count_nonzero().item(), "item.. reads a value"),
+    "equal": (lambda x: x if rv.equal(x, x.abs()) else -x, "equal reads a value"),
+    "bools": (lambda x: x if x.bool().any() else -x, "a condition reads a value"),
     "branch": (lambda x: x if x.sum() > 0 else -x, "a condition reads a value"),
     "numpy": (lambda x: rv.tensor(np.sin(x.numpy())), "numpy.. reads a value"),
     "array": (lambda x: rv.tensor(np.asarray(x) * 2), "numpy.. reads a value"),

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import ref
 
+import numpy as np
+
 from ranvier.autograd.function import Function
 from ranvier.autograd.observe import Observer, place
 from ranvier.autograd.tensor import Tensor
@@ -32,13 +34,16 @@ class Call(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A tensor of the run: its array, what stands for it in calls, its count of changes."""
+    """A tensor of the run: its array, what stands for it in calls, or None, its count of changes."""
 
     array: Callable[[], Any]  # a weak reference
     value: Any
     is_computed: bool  # from the inputs
     cell: Any
     changes: int
+
+
+_UNCHANGED = [0]  # the count of changes of an array without a Tensor
 
 
 class Calls(Observer):
@@ -88,8 +93,10 @@ class Calls(Observer):
         return entry if entry is not None and entry.array() is array else None
 
     def unchanged(self, array: Any) -> Seen | None:
-        """The same. Raises ValueError where the array was changed in place since then."""
+        """The same of what stands for it. Raises ValueError where it was changed in place since then."""
         entry = self.find(array)
+        if entry is not None and entry.value is None:
+            return None
         if entry is not None and entry.cell[0] != entry.changes:
             raise ValueError(
                 f"[{self.op}] {place()} uses a tensor after it, or a tensor of the same memory, was changed "
@@ -113,6 +120,18 @@ class Calls(Observer):
         result = run(*inputs)
         self.add(kind, settings, inputs, result if isinstance(result, tuple) else (result,))
         return result
+
+    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+        self.derived(inputs, result)
+
+    def derived(self, operands: Any, result: Any) -> None:
+        """Arrays that no call has made, but follow from what the inputs may change: they must not be read."""
+        found = (self.find(getattr(x, "_array", x)) for x in operands)
+        if any(entry is not None and entry.is_computed for entry in found):
+            for x in result if isinstance(result, tuple) else (result,):
+                array = getattr(x, "_array", x)
+                if isinstance(array, np.ndarray) and self.find(array) is None:
+                    self._seen[id(array)] = Seen(ref(array), None, True, _UNCHANGED, 0)
 
     def stored(self, tensor: Tensor, value: Any) -> None:
         """The tensor holds the result of a call from then on."""

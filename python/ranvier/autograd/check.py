@@ -114,7 +114,8 @@ def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equ
     | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
     if not (rtol >= 0 and atol >= 0):
         raise OpError(f"[allclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
-    value_read("allclose")
+    for x in (input, other):
+        value_read("allclose", x if isinstance(x, Tensor) else None)
     a, b = _raw("allclose", input), _raw("allclose", other)
     if _are_near(a, b, rtol, atol):
         return True
@@ -134,6 +135,7 @@ def is_inference(input: Tensor) -> bool:
 @own_error
 def equal(input: Any, other: Any) -> bool:
     """True if shapes and all elements are equal."""
-    value_read("equal")
+    for x in (input, other):
+        value_read("equal", x if isinstance(x, Tensor) else None)
     a, b = _raw("equal", input), _raw("equal", other)
     return a.shape == b.shape and b"\0" not in (a == b).tobytes()

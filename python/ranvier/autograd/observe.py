@@ -64,6 +64,9 @@ class Observer(_core._ObserverBase):
     def hosted(self, caller: FrameType) -> None:
         """Before a call of NumPy that an operation, whose frame this is, makes."""
 
+    def derived(self, operands: Any, result: Any) -> None:
+        """After that call, with the arrays of its results."""
+
     def stored(self, tensor: Any, value: Any) -> None:
         """After a change of all of a tensor in place, off the tape, to a number or an array."""
 

@@ -21,7 +21,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.observe import Observer, _local, hosted, observers, place
+from ranvier.autograd.observe import Observer, _local, hosted, observers, place, tell
 
 Array = np.ndarray[Any, Any]
 _READ = "a replay computes no Python values: return the Tensor and read it outside"
@@ -137,8 +137,12 @@ def host(function: Callable[..., Any], *operands: Any) -> Any:
 
     Operands that are no arrays are constants of the step. The function keeps no array, and changes none.
     """
-    recording = hosted() if observers else None
-    return function(*operands) if recording is None else _recorded(recording, function, operands)
+    if not observers:
+        return function(*operands)
+    recording = hosted()
+    result = function(*operands) if recording is None else _recorded(recording, function, operands)
+    tell("derived", operands, result)
+    return result
 
 
 def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:

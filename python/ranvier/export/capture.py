@@ -38,6 +38,8 @@ class Capture(Calls):
         self.outputs: list[Array] = []
         self.cleared = False  # whether gradients were dropped
         self.made: set[int] = set()  # ids of the arrays of inputs and results
+        self.dependent: set[int] = set()  # of those that depend on parameters
+        self.stopped = ""  # where a gradient ends in between
         self.restore = ExitStack()
         self._names: dict[int, str] = {}
         self._layers: list[str] = []
@@ -76,7 +78,18 @@ class Capture(Calls):
         for array in vars(function).get("running", ()):  # statistics of a batch norm, which forward changes
             if array is not None:
                 self.restore.callback(np.copyto, array, array.copy())
-        return super().apply(run, function, *inputs)
+        result = super().apply(run, function, *inputs)
+        self._follow(inputs, result if isinstance(result, tuple) else (result,))
+        return result
+
+    def _follow(self, inputs: Any, results: Any) -> None:
+        """Notes where a loss uses, without its gradient, what depends on parameters: C would add that."""
+        tensors = [x for x in inputs if isinstance(x, Tensor)]
+        depends = [x for x in tensors if x._requires_grad or id(x._array) in self.dependent]
+        if any(y._requires_grad for y in results) and not all(x._requires_grad for x in depends):
+            self.stopped = self.stopped or place()
+        if depends:
+            self.dependent.update(id(y._array) for y in results)
 
     def read(self, how: str, tensor: Tensor | None = None) -> None:
         if self.loss is None:  # it is read when the step is done
@@ -106,6 +119,11 @@ class Capture(Calls):
                 raise ValueError(
                     f"[export.c] got a second backward, or one with a gradient, at {place()}; expected one "
                     "call of backward of a loss"
+                )
+            if self.stopped:
+                raise ValueError(
+                    f"[export.c] {self.stopped} stops a gradient (detach, data or no_grad), which C would "
+                    "pass on; expected a loss whose parts all get their gradients"
                 )
             self.loss = owner._array
         else:

@@ -79,8 +79,10 @@ class Trace(Calls):
         return value
 
     def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
-        if not any(self.find(getattr(x, "_array", x)) for x in inputs):
-            return  # a constant
+        found = [self.find(getattr(x, "_array", x)) for x in inputs]
+        if not any(entry is not None and entry.value is not None for entry in found):
+            self.derived(inputs, result)  # or a constant
+            return
         if name in COMPARISONS:
             kind, settings["dtype"] = "Compare", result_dtype(*(as_operand(name, x) for x in inputs))
         elif name in ("argmax", "argmin"):
@@ -90,6 +92,7 @@ class Trace(Calls):
         elif len(inputs) == 2 and ROWS[name].node is not None and result.dtype.kind in "iu":
             kind, settings["dtype"] = "Whole", result.dtype  # floats call a Function
         else:
+            self.derived(inputs, result)
             return
         self.add(kind, {"name": name, **settings}, inputs, (result,))
 
