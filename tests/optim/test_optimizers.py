@@ -98,13 +98,12 @@ def test_states_and_names_of_groups_are_pytorchs():
 
 
 def test_adamw_stays_decoupled_with_a_state_of_adam():
-    p = parameter(1)
-    optimizer = optim.AdamW([p])
-    optimizer.load_state_dict(optim.Adam([p]).state_dict())
+    optimizer = optim.AdamW([parameter(1)])
+    optimizer.load_state_dict(optim.Adam([parameter(1)]).state_dict())
     assert optimizer.param_groups[0]["decoupled_weight_decay"]
     for key in ("decoupled_weight_decay", "maximize"):  # as a whole optimizer of an older PyTorch
         del optimizer.param_groups[0][key]
-    again = pickle.loads(pickle.dumps(optimizer)).param_groups[0]
+    (again,) = pickle.loads(pickle.dumps(optimizer)).param_groups
     assert (again["decoupled_weight_decay"], again["maximize"]) == (True, False)
 
 
@@ -296,13 +295,11 @@ def test_settings_and_states_stay_where_they_are():
     p.sum().backward()
     optimizer.step()
     (plan,) = optimizer._plans.values()
-    group, state = optimizer.param_groups[0], optimizer.state[p]
-    numbers, arrays = plan._numbers, dict(state)
+    group, numbers, arrays = optimizer.param_groups[0], plan._numbers, dict(optimizer.state[p])
     saved = copy.deepcopy(optimizer.state_dict())
     group["lr"] = 0.25
     plan.refresh(optimizer, group)
-    assert plan._numbers is numbers
-    assert numbers[0] == 0.25
+    assert (plan._numbers is numbers, numbers[0]) == (True, 0.25)
     optimizer.step()
     optimizer.load_state_dict(saved)
     assert optimizer.state[p].keys() == arrays.keys()

@@ -99,6 +99,11 @@ def through(event: str, run: Any, owner: Any) -> Any:
     return run
 
 
+def observed(event: str, run: Any) -> Any:
+    """``run(owner, ...)``, as the observers of this thread make it."""
+    return lambda owner, *args, **kwargs: through(event, partial(run, owner), owner)(*args, **kwargs)
+
+
 def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
     """The result of an operation that may be no Function."""
     for one in _here():

@@ -35,8 +35,6 @@ from ranvier.autograd.views import (
 )
 
 ndarray = np.ndarray
-
-
 wrap: Callable[..., Tensor] = _core._wrap  # (array, requires_grad=False): a Tensor without a copy or a check
 
 

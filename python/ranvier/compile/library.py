@@ -263,7 +263,7 @@ def _follow_named(walk: Guards, items: dict[Any, Any], text: str) -> None:
 def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, Any]) -> None:
     """Guards on one group of an optimizer whose step was recorded; those on its class are `guard_methods`.
 
-    Numbers among the settings are not compared: the kernel reads them at each replay (`_Plan.refresh`).
+    Numbers among the settings are not compared: the kernel reads them at each replay (`Plan.refresh`).
     """
     name, own = type(optimizer).__name__, vars(optimizer)
     walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)

@@ -12,7 +12,7 @@ from ranvier.autograd import Tensor, enable_grad, grad, set_grad_enabled, wrap
 from ranvier.autograd.memory import Array
 from ranvier.nn.modes import LayerCall, evaluating, layer_calls
 from ranvier.train.inputs import DataSpec
-from ranvier.train.source import only_samples, open_source
+from ranvier.train.opening import only_samples, open_source
 
 __all__: list[str] = []
 

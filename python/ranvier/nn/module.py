@@ -16,7 +16,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.memory import in_float
 from ranvier.autograd.mode import mode
-from ranvier.autograd.observe import is_replaced, observers, through
+from ranvier.autograd.observe import is_replaced, observed, observers
 from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
 from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
@@ -394,13 +394,7 @@ class Module(HookRegistration, StateDicts, Conversions):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)"
 
 
-def _observed(module: Module, *args: Any, **kwargs: Any) -> Any:
-    """``module(*args, **kwargs)``, while there are observers."""
-    return through("call", partial(_unobserved, module), module)(*args, **kwargs)
-
-
 for _base in Module.__mro__[:-1]:
     evaluate_annotations(_base)
 _register_parameter = Module.register_parameter  # which programs replace, also that of Module
-_unobserved = Module.__call__
-_core._set_module_class(Module, called, REPLAY, _observed)
+_core._set_module_class(Module, called, REPLAY, observed("call", Module.__call__))

@@ -25,9 +25,9 @@ from ranvier.train.hints import advise, judge, note_untrained, warning_once
 from ranvier.train.history import History
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import labels, link_of, name_of, probabilities, unreduced
+from ranvier.train.opening import only_samples, open_source, open_training
 from ranvier.train.run import Run
 from ranvier.train.saving import read_trainer, text, write_trainer
-from ranvier.train.source import ArraySource, only_samples, open_source, open_training
 from ranvier.train.step import Penalty
 
 __all__ = ["Trainer"]
@@ -219,7 +219,7 @@ class Trainer(checked.Settings):
             if class_weight is not None or source.weighted:
                 unreduced(self.loss)
             first = self.history.epochs == 0 and verbose != 0 and self.leads
-            if isinstance(source, ArraySource):
+            if source.data is not None:
                 spec.flat = source.data.y.ndim == 1
                 if first:
                     advise(self, source.data, spec.classes, class_weight)
@@ -233,7 +233,7 @@ class Trainer(checked.Settings):
                     run.go()
             finally:
                 self._run = None
-            if first and isinstance(source, ArraySource):
+            if first and source.data is not None:
                 judge(self, source.data, self.history["loss"] if self.history.epochs else [])
         return self.history
 

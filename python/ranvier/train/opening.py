@@ -1,0 +1,133 @@
+"""How the data that a Trainer is given become sources: arrays or a loader, and validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+import ranvier.train.inputs as inputs
+from ranvier.autograd.memory import Array
+from ranvier.train.arrays import array_like, require_finite
+from ranvier.train.inputs import DataSpec
+from ranvier.train.source import ArraySource, LoaderSource, Source
+
+
+def open_source(
+    name: str, x: Any, y: Any, spec: DataSpec, batch_size: int, sample_weight: Any = None
+) -> Source:
+    """Arrays, or without `y` a loader, as batches in order; `name` is the method that errors name."""
+    if y is None:
+        return _of_loader(name, x, spec, sample_weight)
+    return ArraySource(inputs.prepare(name, x, y, spec, sample_weight), batch_size)
+
+
+def _of_loader(
+    name: str, x: Any, spec: DataSpec, sample_weight: Any, class_weight: Any = None
+) -> LoaderSource:
+    _require_loader(name, x)
+    _refuse(name, "with a loader; expected batches (x, y, sample_weight)", sample_weight=sample_weight)
+    return LoaderSource(name, x, spec, class_weight)
+
+
+def open_training(
+    x: Any,
+    y: Any,
+    spec: DataSpec,
+    batch_size: int,
+    shuffle: bool,
+    *,
+    class_weight: Any,
+    sample_weight: Any,
+    validation_data: Any,
+    validation_split: float,
+) -> tuple[Source, Source | None]:
+    """The training and the validation data of `Trainer.fit`."""
+    name, valid_size = "Trainer.fit", max(batch_size, 256)
+    split = validation_split or None
+    if validation_data is not None:
+        _refuse(name, "and validation_data; expected one of them", validation_split=split)
+
+    def validation() -> Source | None:
+        if validation_data is None:
+            return None
+        xv, yv, *weights = _validation_parts(validation_data)
+        weight = weights[0] if weights else None
+        return open_source(f"{name} validation_data", xv, yv, spec, valid_size, weight)
+
+    if y is None:
+        source = _of_loader(name, x, spec, sample_weight, class_weight)
+        _refuse(name, "with a loader; expected validation_data", validation_split=split)
+        return source, validation()
+    data = inputs.prepare(name, x, y, spec, sample_weight, learn=True)
+    valid = validation()  # after the classes are known
+    if split is not None:
+        data, held_out = _split_off(name, data, split)
+        valid = ArraySource(held_out, valid_size)
+    data = inputs.weighted(name, data, class_weight, spec)
+    return ArraySource(data, batch_size, shuffle), valid
+
+
+def only_samples(name: str, x: Any, spec: DataSpec, batch_size: int) -> Iterator[Array]:
+    """Batches of an array (one of no samples if it is empty), or the first parts of a loader's batches."""
+    if _is_loader(x):
+        for number, batch in enumerate(x):
+            part = batch[0] if isinstance(batch, (tuple, list)) else batch
+            array = spec.samples(f"{name} batch {number}", part)
+            require_finite(f"{name} batch {number}", "x", array, part, spec.on_nonfinite)
+            yield array
+        return
+    array = spec.samples(name, x)
+    require_finite(name, "x", array, x, spec.on_nonfinite)
+    for start in range(0, max(len(array), 1), batch_size):
+        yield array[start : start + batch_size]
+
+
+def _require_loader(name: str, x: Any) -> None:
+    rows = isinstance(x, (tuple, list)) and len(x) > 0 and not isinstance(x[0], (tuple, list, dict))
+    if rows and isinstance(x, tuple) and len(x) == 2 and array_like(x[0]):
+        raise TypeError(f"[{name}] got a tuple and no y; expected x and y as two arguments: *data")
+    lists = isinstance(x, (tuple, list)) and len(x) > 0 and isinstance(x[0], (tuple, list)) and len(x[0]) > 0
+    numbers = lists and isinstance(x[0][0], (int, float, np.generic))
+    if array_like(x) or (rows and not array_like(x[0])) or numbers:
+        raise TypeError(f"[{name}] got x of type {type(x).__name__} and no y; expected both, or a loader")
+
+
+def _is_loader(x: Any) -> bool:
+    """Whether it gives batches, and is no array."""
+    return hasattr(x, "__iter__") and not isinstance(x, (tuple, list)) and not array_like(x)
+
+
+def _refuse(name: str, why: str, **arguments: Any) -> None:
+    """Raise ValueError for an argument that is not None and would have no effect."""
+    for argument, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"[{name}] got {argument} {why}")
+
+
+def _validation_parts(data: Any) -> tuple[Any, ...]:
+    """(x, y), (x, y, weights), or (loader, None)."""
+    if isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return tuple(data)
+    if _is_loader(data):
+        return data, None
+    raise ValueError(
+        f"[Trainer.fit validation_data] got {type(data).__name__}; expected (x, y) or (x, y, sample_weight), "
+        "or a loader"
+    )
+
+
+def _split_off(name: str, data: inputs.Prepared, share: float) -> tuple[inputs.Prepared, inputs.Prepared]:
+    """The data without its last share, and that share.
+
+    Raises:
+        ValueError: a share that is not between 0 and 1, or leaves no sample on one side.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"[{name}] got validation_split {share}; expected a share between 0 and 1")
+    n = len(data.x)
+    kept = int(n * (1 - share))
+    if not 0 < kept < n:
+        raise ValueError(f"[{name}] got validation_split {share} of {n} samples; expected some on each side")
+    return data.part(0, kept), data.part(kept, n)
