@@ -1,4 +1,8 @@
-"""Ops in a small training step: a replay has the bits of the eager step, or CaptureError names the line."""
+"""Ops in a small training step: a replay has the bits of the eager step, or CaptureError names the line.
+
+Each op of `support/calls.py` as it is called there, ops that are loaded late in `test_late_imports.py`; the
+rows here have several ops, or an op in another form.
+"""
 
 import numpy as np
 import pytest
@@ -6,8 +10,10 @@ import ranvier as rv
 from compile.beside import same
 from compile.test_every_layer import given, judged, maker, rows
 from ranvier import distributions as D
-from ranvier import nn
+from ranvier import nn, ops
 from ranvier.nn import functional as F
+from support import calls
+from support.grouped import grouped
 
 
 def attention(x):
@@ -18,61 +24,31 @@ def attention(x):
 
 
 OPS = {
-    "cat": lambda x: rv.cat([x, x * 2], 1),
-    "stack": lambda x: rv.stack([x, -x], 1),
-    "split": lambda x: x.split(2, 1)[1] * x.split(2, 1)[0],
     "chunk": lambda x: x.chunk(2)[1].exp(),
-    "unbind": lambda x: x.unbind(0)[1] * x[0],
-    "pad": lambda x: rv.pad(x, (1, 2), value=0.5),
     "slice": lambda x: x[1:, ::2],
     "one element": lambda x: x[1, 2] * x,
     "rows by a list": lambda x: x[[0, 2, 2]],
     "elements by lists": lambda x: x[[0, 1], [1, 1]],
-    "where": lambda x: rv.where(x > 0, x, 0.1 * x),
     "where numbers": lambda x: rv.where(x > 0, x, 0.5) + rv.where(x > 0, 1.0, x),
-    "masked_fill": lambda x: x.masked_fill(x < 0, 0.25),
     "float mask": lambda x: x * (x > 0).float(),
-    "clamp": lambda x: x.clamp(-1, 1),
-    "maximum": lambda x: rv.maximum(x, -x),
-    "max": lambda x: x.max() * x,
-    "max along": lambda x: x.max(1).values,
-    "min along": lambda x: x.min(dim=0).values,
-    "amax": lambda x: x.amax((0, 1)) * x,
-    "argmax": lambda x: x.gather(1, x.argmax(1, keepdim=True)),
-    "mean": lambda x: x - x.mean(1, keepdim=True),
     "var": lambda x: x / (x.var(1, keepdim=True) + 1).sqrt(),
     "std": lambda x: x.std(),
-    "norm": lambda x: x / x.norm(dim=1, keepdim=True),
     "norm 1": lambda x: x.norm(1, dim=1),
     "norm inf": lambda x: x.norm(float("inf")),
-    "norm 3": lambda x: x.norm(3, dim=1),
-    "softmax": lambda x: rv.softmax(x, 1),
-    "logsumexp": lambda x: rv.logsumexp(x, 1),
     "attention": attention,
     "einsum": lambda x: rv.einsum("ij,kj->ik", x, x) / 20,
-    "matmul": lambda x: x @ x.T / 20,
-    "bmm": lambda x: x.reshape(2, 2, 6) @ x.reshape(2, 6, 2),
     "cumsum": lambda x: x.cumsum(1),
     "cumprod": lambda x: x.cumprod(1),
-    "prod": lambda x: x.prod(1),
     "sort": lambda x: x.sort(1).values * rv.arange(6),
-    "topk": lambda x: x.topk(2, 1).values,
     "median": lambda x: x.median(1).values,
     "kthvalue": lambda x: x.kthvalue(2, 1).values,
-    "tril": lambda x: x.tril(),
-    "triu": lambda x: x.triu(1),
     "diagonal": lambda x: x.diagonal(),
-    "flip": lambda x: x.flip(1) * rv.linspace(0, 1, 6),
     "roll": lambda x: x.roll(2, 1) * x,
     "repeat": lambda x: x.repeat(2, 1) * 2,
     "repeat_interleave": lambda x: x.repeat_interleave(2, dim=0),
-    "expand": lambda x: x[:1].expand(3, 6) * 2,
-    "permute": lambda x: x.T.reshape(3, 8),
-    "unsqueeze": lambda x: x.unsqueeze(1).squeeze(1),
     "power": lambda x: (x.abs() ** 1.5 + x**2 + x**3) / 20,
     "number first": lambda x: 1 - x + 1 / (x * x + 1) + 2 ** (x * 0.1),
     "numpy number": lambda x: x * np.float32(0.5) + np.float64(1.5),
-    "functions": lambda x: x.exp().log1p() + x.sin() * x.cos() + x.abs().sqrt(),
     "sum of several": lambda x: (x * x).sum() + x.abs().mean(),
     "clone": lambda x: x.clone() + x.contiguous(),
     "double": lambda x: x.double().float() * 2,
@@ -89,15 +65,8 @@ OPS = {
     "detach": lambda x: x * x.detach(),
     "noise": lambda x: x + 0.1 * rv.randn(4, 6) + rv.rand_like(x),
     "scatter": lambda x: rv.scatter(x, 1, x.argmax(1, keepdim=True), 1.0),
-    "scatter_add": lambda x: rv.scatter_add(x, 1, x.argmin(1, keepdim=True), x[:, :1]),
-    "cosine": lambda x: nn.functional.cosine_similarity(x, x.roll(1, 0)),
-    "interpolate": lambda x: nn.functional.interpolate(
-        x.reshape(1, 1, 4, 6), scale_factor=2, mode="bilinear"
-    ),
     "unfold by views": lambda x: rv.stack([x[:, i : i + 3] for i in range(4)], 1),
-    "dropout": lambda x: nn.functional.dropout(x, 0.5),
     "atan2": lambda x: rv.atan2(x, 2.0),
-    "addmm": lambda x: rv.addmm(x, x, rv.eye(6)),
     "kron": lambda x: rv.kron(x, x),
     "lerp": lambda x: rv.lerp(x, 1.0, 0.3),
     "logaddexp": lambda x: rv.logaddexp(x, 0.0),
@@ -150,9 +119,6 @@ WITH_LABELS = {
     "index by a tensor": lambda x, y: x[:, y],
     "index by two tensors": lambda x, y: x[rv.arange(4), y] + x[y - 4 * (y > 3), y - 6],
     "index by a list and a tensor": lambda x, y: x[[0, 1, 2, 3], y],
-    "gather": lambda x, y: x.gather(1, y.reshape(4, 1)),
-    "take_along_dim": lambda x, y: rv.take_along_dim(x, y.reshape(4, 1), 1),
-    "index_select": lambda x, y: rv.index_select(x, 1, y),
     "a small integer": lambda x, y: x * y.int().float().mean(),
     "index_add": lambda x, y: rv.index_add(x, 1, y, x[:, :4]),
     "float labels": lambda x, y: nn.functional.mse_loss(x.sum(1), y),
@@ -163,9 +129,49 @@ WITH_LABELS = {
     "count of right ones": lambda x, y: nn.functional.cross_entropy(x, y) * (x.argmax(1) == y).sum(),
     "mask of labels": lambda x, y: x.masked_fill((y > 2).reshape(4, 1), 0.0),
     "mask of both": lambda x, y: x * ((x > 0) & (y > 2).reshape(4, 1)).float(),
-    "nll": lambda x, y: nn.functional.nll_loss(x, y),  # of log_softmax: test_fusions.py
-    "embedding": lambda x, y: nn.functional.embedding(y, x.T),
 }
+
+
+def tensors(value):
+    """Arrays of a call as Tensors."""
+    value = [*map(tensors, value)] if isinstance(value, list) else value
+    return rv.tensor(value) if isinstance(value, np.ndarray) else value
+
+
+def called(name):
+    """A step of the call of an op in the table, and what draws its arrays."""
+    arrays, settings = calls.OPS[name]
+    op, settings = getattr(ops, name), {key: tensors(value) for key, value in settings.items()}
+    star, listed = settings.pop("*", ()), isinstance(arrays[0], list)
+    star = star if isinstance(star, tuple) else (star,)
+
+    def step(*given):
+        made = op(list(given), **settings) if listed else op(*given, *star, **settings)
+        parts = [made] if isinstance(made, rv.Tensor) else made
+        scale = next(x for x in given if x.is_floating_point()).mean()  # for ops without a gradient
+        return rv.cat([part.float().flatten() for part in parts]) * scale
+
+    def draw(rng):  # other numbers in each call
+        given = arrays[0] if listed else arrays
+        return [a + rng.uniform(0, 0.05, a.shape) if a.dtype.kind == "f" else a for a in given]
+
+    return step, draw
+
+
+OF_OTHERS = {
+    "einsum",
+    "embedding",
+    "masked_select",
+    "nonzero",
+    "one_hot",
+    "where",
+}  # no gradient of the first
+
+
+@grouped("name", sorted(calls.OPS.keys() - OF_OTHERS))
+def test_ops_as_in_the_table(name):
+    step, draw = called(name)
+    judged(lambda: step, draw)
 
 
 @pytest.mark.parametrize("name", [*OPS, *WITH_LABELS])
