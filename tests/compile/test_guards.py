@@ -42,29 +42,6 @@ def test_a_function_that_is_defined_again():
         assert strict(space["step"])(rv.ones(2)).tolist() == [3.0, 3.0]
 
 
-LARGEST = {
-    "list": (lambda n: [2.0] * n, 1024),
-    "tuple": (lambda n: tuple([2.0] * n), 1024),
-    "dict": (lambda n: dict.fromkeys(range(n), 2.0), 1024),
-}
-
-
-@pytest.mark.parametrize("name", LARGEST)
-def test_the_largest_value_that_is_compared(name):
-    make, most = LARGEST[name]
-    value = make(most)
-    step = strict(lambda x: x * value[7])
-    for number in (2.0, 2.0, 2.0, 3.0):
-        value = (number,) * most if name == "tuple" else value
-        if name != "tuple":
-            value[7] = number
-        assert step(rv.ones(1)).item() == number
-    assert len(step.programs) == 2
-    value = make(most + 1)
-    with pytest.raises(rv.CaptureError, match=f"a {name} of 1025 items, too many"):
-        step(rv.ones(1))
-
-
 class Closed(type):
     def __hash__(cls):
         raise OSError("metaclass")
@@ -84,22 +61,3 @@ def test_a_value_that_raises_when_it_is_looked_at_makes_the_step_eager():
     for factors[0] in (3.0, 4.0, 5.0):
         assert step(rv.ones(2)).tolist() == [factors[0]] * 2
     assert rv.compile(lambda x, other: x * 2)(rv.ones(2), [closed]).tolist() == [2.0, 2.0]
-
-
-NAME, NAMES = "step", ["step"]
-STATE_READ = {
-    "text": lambda state: state["step"],
-    "variable": lambda state: state[NAME],
-    "item": lambda state: state[NAMES[0]],
-    "values": lambda state: [value for value in state.values() if value.ndim == 0][0],  # noqa: RUF015
-}
-
-
-@pytest.mark.parametrize("name", STATE_READ)
-def test_a_step_that_reads_the_state_of_an_optimizer_runs_eagerly(name):
-    w, read = nn.Parameter(rv.ones(2)), STATE_READ[name]
-    optimizer = rv.optim.Adam([w])
-    (w * 2).sum().backward()
-    optimizer.step()
-    with pytest.raises(rv.CaptureError, match=r"item\(\) reads a value at"):
-        strict(lambda x: x * float(read(optimizer.state[w])))(rv.ones(1))

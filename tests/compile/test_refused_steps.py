@@ -19,6 +19,7 @@ import pytest
 import ranvier as rv
 from compile.beside import squares
 from ranvier import nn, optim
+from ranvier.nn import functional as F
 from ranvier.nn.utils import rnn
 from support.refused import refused
 from support.strict import strict
@@ -29,6 +30,8 @@ X = rv.ones(4, 3)
 GENERATOR, SOURCE, HASH = random.Random(0), io.BytesIO(b"text"), hashlib.sha256()
 TURNS, WEIGHT = iter(range(100)), rv.ones(3, requires_grad=True)
 PLACES, NOTHING = rv.tensor([1, 2]), rv.tensor([math.nan])  # values that decide on shapes
+LABELS, SHARES = rv.tensor([0, 2, 1, 0]), rv.tensor([0, 0.5, 1, 0.25])
+ADAM, STEP, LONG = optim.Adam([WEIGHT]), "step", [2.0] * 1025
 GRU, PACKED = nn.GRU(1, 2), rnn.pack_sequence([rv.ones(2, 1), rv.ones(1, 1)])
 OWNER = types.SimpleNamespace(turns=iter(range(9)))
 HERE = r".*test_refused_steps\.py"
@@ -74,10 +77,41 @@ def trains(after):
 
 
 PLACE_OF_X = hash(X)
+(WEIGHT * 2).sum().backward(), ADAM.step()
 
 # The step, and the message of the first call.
 REFUSED = {
     "a value": (lambda x: (x * 2).sum().item(), rf"item\(\) reads a value at {HERE}"),
+    "a condition": (lambda x: x if x.sum() > 0 else -x, HERE),
+    "isnan": (lambda x: x if rv.isnan(x).any() else -x, HERE),
+    "numpy()": (lambda x: x * x.numpy().mean(), HERE),
+    "a metric": (lambda x: x * rv.metrics.accuracy_score(LABELS, LABELS), HERE),
+    "a new seed": (lambda x: [rv.manual_seed(1), x * 2][1], HERE),
+    "a mask picks": (lambda x: x[x > 0].sum(), HERE),
+    "masked_select": (lambda x: rv.masked_select(x, x > 0) * 1, HERE),
+    "nonzero": (lambda x: x * len(rv.nonzero(x > 0)), HERE),
+    "where alone": (lambda x: x * len(rv.where(x > 0)[0]), HERE),
+    "one number as an index": (lambda x: x[LABELS[0]] * 1, HERE),
+    "classes not given": (lambda x: x * F.one_hot(LABELS), f"one_hot without num_classes{HERE}"),
+    "multinomial": (lambda x: x[0] * rv.multinomial(SHARES, 2).sum(), f"multinomial{HERE}"),
+    "bernoulli": (lambda x: x[:, 0] * rv.bernoulli(SHARES), f"bernoulli{HERE}"),
+    "poisson": (lambda x: x[:, 0] * rv.poisson(SHARES), f"poisson{HERE}"),
+    "bincount": (lambda x: x[0] * rv.bincount(LABELS), f"bincount{HERE}"),
+    "quantile": (lambda x: rv.quantile(x, SHARES), f"quantile{HERE}"),
+    "unique": (lambda x: rv.unique(x).sum() * x, HERE),
+    "packing": (
+        lambda x: rnn.pack_padded_sequence(x[:, :, None], LABELS + 1, True, False)[0],
+        f"pack_padded_sequence{HERE}",
+    ),
+    "repeats": (lambda x: rv.repeat_interleave(x, LABELS, 0), rf"{HERE}.* that NumPy made"),
+    "a state of an optimizer": (lambda x: x * float(ADAM.state[WEIGHT]["step"]), VALUE),
+    "a state, by a variable": (lambda x: x * float(ADAM.state[WEIGHT][STEP]), VALUE),
+    "a state, by an item": (lambda x: x * float(ADAM.state[WEIGHT][[STEP][0]]), VALUE),
+    "all of a state": (
+        lambda x: x * float(next(v for v in ADAM.state[WEIGHT].values() if v.ndim == 0)),
+        VALUE,
+    ),
+    "a long list": (lambda x: x * LONG[7], r"a list of 1025 items, too many"),
     "places to split at": (lambda x: x * x.tensor_split(PLACES)[0].sum(), f"tensor_split {VALUE}"),
     "an index of no dimension": (lambda x: x * len(rv.argwhere(PLACES[0])), f"argwhere {VALUE}"),
     "a median of nothing": (lambda x: x * rv.nanmedian(NOTHING), f"nanmedian {VALUE}"),

@@ -217,24 +217,6 @@ def test_indices_that_are_changed_in_place_are_read_before_and_checked_after_tha
     assert len(step.programs) == 1
 
 
-REFUSED = [
-    ("one_hot without num_classes", lambda x, i: x * F.one_hot(i), GOOD),
-    ("multinomial", lambda x, w: x[0] * rv.multinomial(w, 2).sum(), SHARES),
-    ("bernoulli", lambda x, w: x[:, 0] * rv.bernoulli(w), SHARES),
-    ("poisson", lambda x, w: x[:, 0] * rv.poisson(w), SHARES),
-    ("bincount", lambda x, i: x[0] * rv.bincount(i), GOOD),
-    ("quantile", lambda x, q: rv.quantile(x, q), SHARES),
-    ("pack_padded_sequence", lambda x, n: nn.utils.rnn.pack_padded_sequence(x, n, True, False)[0], GOOD + 1),
-    ("that NumPy made", lambda x, i: rv.repeat_interleave(x, i, 0), GOOD),
-]
-
-
-@pytest.mark.parametrize(("text", "step", "good"), REFUSED, ids=range(len(REFUSED)))
-def test_other_checks_of_values_are_not_captured(text, step, good):
-    with pytest.raises(rv.CaptureError, match=text):
-        strict(step)(rv.ones(4, 3), rv.tensor(good))
-
-
 class Spoiling(rv.Callback):
     """Makes a label wrong after the first epoch."""
 

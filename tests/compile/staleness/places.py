@@ -156,9 +156,13 @@ patch(sys, 'staleness_value', [v]) | sys.staleness_value[0] = new -> sys.stalene
 !Plain(2.0); r = weakref.proxy(o) | o.value = 2.0 + n -> r.value
 patch.item(os.environ, 'STALENESS', str(v)) | os.environ['STALENESS'] = str(new) ->
     float(os.environ['STALENESS']); !float(os.getenv('STALENESS', '')); float(os.environ.get('STALENESS', ''))
-[v] * 1000 | o[1 + n] = new -> sum(o)
-![v] * 2000 | o[1500] = new -> o[1500]
-dict.fromkeys(range(1000), v) | o[7 * n] = 50.0 -> !alone!sum(o[k] for k in range(0, 1000, 7)) / 100
+# 1024 items are compared, more are not
+[v] * 1024 | o[1 + n] = new -> sum(o)
+![v] * 1025 | o[1020] = new -> o[1020]
+(v,) * 1024 | o = (new,) * 1024 -> o[7]
+!(v,) * 1025 | o = (new,) * 1025 -> o[7]
+!dict.fromkeys(range(1025), v) | o[7] = new -> o[7]
+dict.fromkeys(range(1024), v) | o[7 * n] = 50.0 -> !alone!sum(o[k] for k in range(0, 1000, 7)) / 100
 SimpleNamespace(**{f'v{k}': v for k in range(100)}) | setattr(o, f'v{30 * n}', 5.0) ->
     !alone!sum(getattr(o, f'v{k}') for k in range(100)) / 100
 [v]; o.append(o) | o[0] = new -> o[1][1][0]
