@@ -57,7 +57,6 @@ class Scenario:
     eager: bool = False  # the step is to run eagerly, after a warning
     changes: bool = True
     calls: int | None = None
-    row: tuple[str, ...] = ()  # group, columns, text, variant
 
 
 SCENARIOS: dict[str, Scenario] = {}

@@ -124,7 +124,6 @@ def _add(row: tuple[str, str, str, str], texts: dict[str, str], eager: bool) -> 
         eager,
         texts["change"] != "-",
         1 if "once" in flags else None,
-        row,
     )
 
 
