@@ -140,6 +140,10 @@ patch.after(lambda: rv.manual_seed(7)) | rv.manual_seed(n) -> x + rv.randn(4, 3)
     x[rv.randperm(4)]
 !random.Random(0).random -> o()
 !np.random.default_rng(0) -> float(o.random()); float(o.standard_normal())
+!c = []; f = nn.Linear.forward; o = nn.Linear(3, 3)
+    patch(nn.Linear, 'forward', lambda self, x: (c.append(1), f(self, x) * len(c))[1]) -> o(x)
+!c = []; f = nn.Module.__call__; o = nn.Linear(3, 3)
+    patch(nn.Module, '__call__', lambda self, x: (c.append(1), f(self, x) * len(c))[1]) -> o(x)
 !o, keys = [], itertools.cycle([1, 2])
     call = functools.lru_cache(1)(lambda k: o.append(k) or float(len(o))) -> call(next(keys))
 !rv -> x * (2.0 if x.sum() > 0 else 3.0); x * 2 if (x * x).mean().item() > 1 else x; x * float(len(str(x)))
@@ -195,6 +199,18 @@ effect -> !k.called = 1; !k.items[:] = [1]; !k.table['called'] = 1; !alone!count
     k.items.append(0.0 in r[1]); k.items.append(len([v for v in x]))
     k.items.append(copy.deepcopy(r[1].detach())); k.items.append(np.asarray(r[1].detach()).copy())
     k.items.append(rv.equal(x, x * 1.0)); k.items.append(bool(rv.allclose(x, x * 1.0)))
+# Tensors that the step changes
+== changing: kind -> act @ EITHER_STEP
+. make: o = nn.Linear(3, 3); t = rv.zeros(3)
+. more: def step(x):
+..     r = x.sum(), x * 2.0
+..     <act>
+..     return r
+. step: step
+. watch: [o, t]
+tensor -> t.mul_(0.5).add_(x.mean(0), alpha=0.5); !t.copy_(x.mul_(0.5).mean(0)); o.weight.detach().mul_(0.5)
+    !nn.init.xavier_uniform_(o.weight); !nn.init.normal_(o.weight); !nn.init.eye_(o.weight)
+    !nn.init.orthogonal_(o.weight)
 == kept: way | look -> which
 . make: k, w = Keeper(), small.w
 .. def keep(): pass

@@ -67,11 +67,26 @@ nn.Identity() -> m.append(nn.Tanh()); m.append(nn.Linear(3, 3)); m.insert(1, nn.
     m.apply(lambda l: type(l) is nn.Linear and nn.init.constant_(l.weight, 0.1 * n))
     !alone!m[1].forward = lambda x: x * (1.0 + n); m[0].weight = nn.Parameter(rv.full((4, 3), 0.1 * n))
     m[0].weight = m[0].alias = nn.Parameter(rv.full((4, 3), 0.2 * n))
+    !alone!patch(nn.Linear, 'forward', lambda self, x, f=nn.Linear.forward: f(self, x) * (1.0 + n))
+    !patch(nn.Linear, '__call__', lambda self, x, f=nn.Linear.__call__: f(self, x) * (1.0 + n))
+    !alone!patch(nn.Sequential, 'forward', lambda self, x, f=nn.Sequential.forward: f(self, x) * (1.0 + n))
+    !patch(nn.Sequential, '__call__', lambda self, x, f=nn.Sequential.__call__: f(self, x) * (1.0 + n))
+    !patch(nn.Module, '__call__', lambda self, *a, f=nn.Module.__call__: f(self, *a) * (1.0 + n))
+    !alone!m.forward = lambda x: nn.Sequential.forward(m, x) * (1.0 + n)
     if n == 1: m[0].register_parameter('bias', None)\nelse: m[0].bias = nn.Parameter(rv.ones(4) * n)
 nn.BatchNorm1d(4) -> m[2].weight.data.fill_(n * 1.0); m[2] = nn.LayerNorm(4) if n % 2 else nn.BatchNorm1d(4)
     m[2].eps = 0.3 * n; m[2].running_mean = rv.full((4,), n * 1.0); m[2].running_mean.add_(n * 1.0)
     m[2].running_mean.numpy()[:] += n * 1.0; m[2].running_mean.data = rv.full((4,), n * 1.0)
+    m.state_dict()['2.running_mean'].add_(n * 1.0)
 nn.LeakyReLU(0.1) -> m[2].negative_slope = 0.2 * n
+# parameters and buffers in memory that has another name, too, under which it is changed
+== shared: share -> change @ PREDICTED
+. layer: nn.BatchNorm1d(4)
+. more: <share>
+memory = in_one_vector(m) -> memory.add_(1.0)
+memory = in_memory_of(m, network(nn.BatchNorm1d(4))) -> memory.add_(1.0)
+memory = rv.randn(4, 3); m[0].weight = nn.Parameter(memory) -> memory.add_(1.0)
+memory = np.zeros(4, np.float32); m[2].running_mean = rv.from_numpy(memory) -> memory.__iadd__(1.0)
 # those that training shows
 == models: layer -> change @ TRAINED
 . optimizer: optim.SGD(m.parameters(), lr=0.1, momentum=0.9)
@@ -215,6 +230,7 @@ tables(
     ONE=ONE,
     TRAINED=TRAINED,
     ALL=ALL,
+    PREDICTED=PREDICTED,
     SHOWN=SHOWN,
     FITTED=FITTED,
     SETTINGS=SETTINGS,

@@ -1,8 +1,8 @@
 """Judges scenarios: PYTHONPATH=python:tests python -m compile.staleness.outcomes [part of a name ...]
 
 Prints those that are wrong, and those whose mark `!` (the step runs eagerly) does not agree with it.
-Options: --all prints every scenario, --early, --each and --long take other calls for the changes, --unverified
-compiles with verify=False.
+Options: --all prints every scenario, --early, --each and --long take other calls for the changes,
+--unverified compiles with verify=False.
 """
 
 import sys

@@ -179,6 +179,22 @@ class Configured(nn.Module):
         return self.layer(x) * self._read(self.config)
 
 
+def in_one_vector(model):
+    """The vector that has all parameters of the model from now on."""
+    vector, at = rv.cat([p.detach().reshape(-1) for p in model.parameters()]), 0
+    for p in model.parameters():
+        p.data = vector[at : at + p.numel()].view_as(p)
+        at += p.numel()
+    return vector
+
+
+def in_memory_of(model, other):
+    """A weight of another model, whose memory this one has from now on."""
+    for p, its in zip(model.parameters(), other.parameters(), strict=True):
+        p.data = its.data
+    return other[0].weight.detach()
+
+
 def sgd(model, lr=0.1, momentum=0.0):
     return optim.SGD(model.parameters(), lr=lr, momentum=momentum)
 
