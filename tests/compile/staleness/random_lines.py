@@ -77,6 +77,9 @@ with rv.no_grad(): T[1:3].zero_() ;; with rv.no_grad(): T.copy_(U.detach())
 with rv.no_grad(): T[:, 1].add_(U[:, 2]) ;; c = rv.zeros_like(T); c += T; c.clamp_(-1, 1); NEW = c
 c = T.clone().view(-1, 2, 3); c[:, 0].zero_(); NEW = c.view(-1, 6)
 c = [T.clone() for _ in range(k)]; c[-1].add_(U); NEW = sum(c)
+c = rv.zeros(T.shape); c[1:3, 2] = T[0, :2]; c[0] = 0.5; c[:, 0] = T.mean(1); NEW = c * U
+c = T.detach().clone(); c[1:] = c[:-1]; c[:, 2] = c[:, 2]; c.copy_(c.flip(0)); NEW = c * U
+c = T.detach() * 2; NEW = U * c.tanh(); c.mul_(0.3)
 with rv.no_grad(): state.mul_(0.9).add_(T.detach().mean(0) * 0.1) ;; with rv.no_grad(): w.mul_(0.99)
 w.data.clamp_(-2, 2) ;; state[1:3] = T.detach()[0, 1:3] ;; state.copy_(w.detach() * A)
 """

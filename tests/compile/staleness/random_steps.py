@@ -48,6 +48,7 @@ def weighted(text: str, weight: float, bind: str = "") -> tuple[list[str], float
     return [bind + part.strip() for line in text.strip().splitlines() for part in line.split(" ;; ")], weight
 
 
+DENIED = weighted(lines.DENIED, 0.2)[0]
 KINDS = (
     weighted(lines.PURE, 8, "NEW = "),
     weighted(lines.MODEL, 5, "NEW = "),
@@ -55,7 +56,7 @@ KINDS = (
     weighted(lines.DISTRIBUTIONS, 2, "NEW = "),
     weighted(lines.CHANGES, 3),
     weighted(lines.CONTROL, 3),
-    weighted(lines.DENIED, 0.2),  # they run eagerly
+    (DENIED, 0.2),  # most run eagerly
 )
 OPTIMIZERS = (
     lambda p: rv.optim.SGD(p, lr=0.05, momentum=0.9),
@@ -181,9 +182,22 @@ class Program:
     def _line(self, count: int) -> str:
         draw = self.draw
         line = draw.choice(self._weighted(KINDS))
-        values = {word: f"t{draw.randrange(max(0, count - 4), count)}" for word in "TUV"}
-        values |= {"A": str(round(draw.random(), 2)), "C": f"dict(validate_args={self.checked})"}
+        tensors = {word: f"t{draw.randrange(max(0, count - 4), count)}" for word in "TUV"}
+        return self.filled(line, {**tensors, "A": str(round(draw.random(), 2))})
+
+    def filled(self, line: str, values: dict[str, str]) -> str:
+        values = {**values, "C": f"dict(validate_args={self.checked})"}
         return re.sub(r"(?<![\w.])[TUVAC](?!\w)", lambda match: values[match[0]], line)
+
+    @classmethod
+    def of(cls, line: str) -> "Program":
+        """A step with this line alone, without changes between its calls."""
+        made = cls(1)
+        filled = made.filled(line, {"T": "t0", "U": "t1", "V": "t2", "A": "0.3"}).replace("NEW", "t3")
+        made.lines = ["t0 = x * 1.0", "t1 = lin(x)", "t2 = x - w", filled]
+        made.beginning, made.ending, made.result = BEGINNINGS[0][0], ENDINGS[0][0], RESULTS[0]
+        made.changes = 0.0
+        return made
 
     def source(self) -> str:
         names = re.findall(r"(?:^|; |: )(t\d+) =", "\n".join(self.lines), re.MULTILINE)
