@@ -230,31 +230,6 @@ def test_gradients_that_the_caller_makes(actions, change, records):
     assert (actions, change) != ("0d D d 0d", "in turn") or len(records) <= 5
 
 
-USES = {
-    "read": lambda layer, optimizer, x: x @ layer.weight.grad.T,
-    "an update": lambda layer, optimizer, x: (optimizer.step(), x * 1)[1],
-    "dropped": lambda layer, optimizer, x: (x @ layer.weight.grad.T, optimizer.zero_grad())[0],
-}
-
-
-@pytest.mark.parametrize("use", USES)
-def test_gradients_that_the_step_does_not_make(use):
-    def make():
-        layer = nn.Linear(3, 2)
-        optimizer = optim.SGD(layer.parameters(), lr=0.1)
-        between(3, layer)
-        return lambda x: USES[use](layer, optimizer, x), layer
-
-    def between(number, layer):
-        for p in layer.parameters():
-            if number % 4 == 3 or p.grad is None:
-                p.grad = rv.full(p.shape, number + 1.0)
-            elif number % 4 == 1:
-                p.grad.mul_(2)
-
-    assert same(make, drawn((4, 3)), 20, lambda number, layer: between(number, layer)).programs
-
-
 def test_a_gradient_that_is_an_argument():
     def make():
         s = Pair()

@@ -163,5 +163,7 @@ t = Two(); s = lr_scheduler.ReduceLROnPlateau(t.optimizer, patience=0) | t.step 
 m = nn.Linear(3, 3); a = swa_utils.AveragedModel(m) | descends(squares(m), sgd(m)) | default_inputs(n) |
     [m, a] -> a.update_parameters(m)
 t = Two(optim.Adam) | (lambda: t.optimizer.step()) | graded(t, n) | t.watch -> 0
+t = Two() | (lambda x: x * t.a.grad) | (*graded(t, n), tensor(n)) | t.watch -> 0; t.a.grad.mul_(2.0)
+t = Two() | (lambda x: (x * t.a.grad, t.optimizer.zero_grad())[0]) | (*graded(t, n), tensor(n)) | t.watch -> 0
 """
 tables(ROWS, SCHEDULED=SCHEDULED)
