@@ -73,6 +73,7 @@ Rich(v).get | o.__self__.value = new -> o()
 [1.0] | o.append(new) -> o[-1]; float(len(o)); max(o)
 [[v]] | o[0][0] = new -> o[0][0]
 ([v],) | o[0][0] = new -> o[0][0]
+[v]; o.append(o) | o[0] = new -> !argument,keyword!o[1][1][0]
 [Settings(v)] | o[0].value = new -> o[0].value
 {'a': Settings(v)} | o['a'].value = new -> o['a'].value
 Settings(v) | o.value = new -> o.value; !dataclasses.asdict(o)['value']; !dataclasses.astuple(o)[0]
@@ -165,7 +166,6 @@ patch.item(os.environ, 'STALENESS', str(v)) | os.environ['STALENESS'] = str(new)
 dict.fromkeys(range(1024), v) | o[7 * n] = 50.0 -> !alone!sum(o[k] for k in range(0, 1000, 7)) / 100
 SimpleNamespace(**{f'v{k}': v for k in range(100)}) | setattr(o, f'v{30 * n}', 5.0) ->
     !alone!sum(getattr(o, f'v{k}') for k in range(100)) / 100
-[v]; o.append(o) | o[0] = new -> o[1][1][0]
 SimpleNamespace(value=v); o.other = SimpleNamespace(other=o) | o.value = new -> o.other.other.value
 Plain(v) | o.value = 5.0; o.value = 1.0 + n // 3 -> o.value
 [Plain(v)] | o[0] = Plain(o[0].value); o[0].value = new if n > 1 else v -> o[0].value
