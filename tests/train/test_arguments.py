@@ -1,5 +1,7 @@
 """What Trainer is given: refused with its remedy where it would be wrong, or have no effect."""
 
+from decimal import Decimal
+
 import numpy as np
 import pytest
 import ranvier as rv
@@ -47,16 +49,56 @@ class Frame:
         return len(self.values)
 
 
-@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), nn.BCEWithLogitsLoss()])
-def test_targets_without_the_axis_of_outputs(loss):
-    found = []
-    for y in (Y.astype(np.float32), Y.astype(np.float32)[..., None], Y.reshape(-1, 1, 1)):
-        rv.manual_seed(0)
-        trainer = values_trainer(loss)
-        trainer.metrics = trainer_of(classifier(), metrics=["mae"]).metrics
-        found.append(dict(trainer.fit(X, y, epochs=2)))
-        assert trainer.predict(X).shape == ((40,) if y.ndim == 1 else (40, 1))
-    assert found[0] == found[1] == found[2]
+def classes(**settings):
+    return lambda: trainer_of(classifier(), metrics=["accuracy"], **settings)
+
+
+def of_values(loss):
+    return lambda: rv.Trainer(nn.Linear(3, 1), loss, "sgd", lr=0.01, metrics=["mae"])
+
+
+F, VALUES, NAMES = Y.astype(np.float32), (X @ [1.0, 2.0, 3.0]).astype(np.float32), np.array(["no", "yes"])[Y]
+HOT, SIGNS = np.eye(2, dtype=int)[Y], (X > 0).astype(np.float32)
+DECIMALS = [[Decimal(float(value)) for value in row] for row in X]
+FORMS = {  # what makes the trainer, samples and targets, and these in other forms
+    "dtypes": (classes(), (X, Y), (X.astype(np.float64), Y.astype(np.int32))),
+    "lists": (classes(), (X, Y), (X.tolist(), Y.tolist())),
+    "Tensors": (classes(), (X, Y), (rv.tensor(X), rv.tensor(Y))),
+    "decimals": (classes(), (X, Y), (DECIMALS, Y)),
+    "whole samples": (classes(), (SIGNS, Y), *[(SIGNS.astype(d), Y) for d in (np.int64, np.uint8, bool)]),
+    "columns of classes": (classes(), (X, Y), *[(X, y) for y in (Y[:, None], HOT, HOT.astype(np.uint8))]),
+    "columns of labels": (classes(), (X, NAMES), (X, NAMES[:, None])),
+    **{
+        f"columns for {loss}": (of_values(loss), (X, y), (X, y[:, None]), (X, y.reshape(-1, 1, 1)))
+        for loss, y in (
+            *(("mse", F), ("l1", F), ("huber", VALUES), ("bce_with_logits", F), ("poisson_nll", abs(VALUES))),
+        )
+    },
+}
+
+
+def fitted(make, x, y):
+    """What a fit leaves, and what its trainer finds of the same data."""
+    rv.manual_seed(0)
+    trainer = make()
+    history = dict(trainer.fit(x, y, epochs=2))
+    found = np.asarray(trainer.predict(x)).reshape(len(Y)).tolist(), trainer.evaluate(x, y)
+    return history, [w.tolist() for w in weights_of(trainer.model)], found, rv.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_data_in_other_forms(name):
+    make, (x, y), *others = FORMS[name]
+    expected = fitted(make, x, y)
+    for other in others:
+        assert fitted(make, *other) == expected
+
+
+@pytest.mark.parametrize("shape", [(40,), (40, 1)])
+def test_predictions_have_the_axes_of_targets(shape):
+    trainer = values_trainer()
+    trainer.fit(X, VALUES.reshape(shape), epochs=1)
+    assert trainer.predict(X).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -75,32 +117,10 @@ def test_targets_of_classes(y, remedy):
         trainer_of(classifier()).fit(X, y, epochs=1)
 
 
-@pytest.mark.parametrize("y", [Y[:, None], np.eye(2, dtype=int)[Y], np.eye(2, dtype=np.uint8)[Y]])
-def test_columns_of_labels_and_one_hot_rows(y):
-    found = [trainer_of(classifier(), metrics=["accuracy"]) for _ in range(2)]
-    for trainer, targets in zip(found, (Y, y), strict=True):
-        rv.manual_seed(0)
-        trainer.fit(X, targets, epochs=2)
-    assert dict(found[0].history) == dict(found[1].history)
-
-
 def test_classes_of_one_output():
     model = nn.Sequential(nn.Linear(3, 1))
     with pytest.raises(ValueError, match=r"one class is always 0; expected .* or BCEWithLogitsLoss"):
         trainer_of(model).fit(X, Y, epochs=1)
-
-
-@pytest.mark.parametrize("dtype", [np.int64, np.uint8, bool])
-def test_samples_of_integers(dtype):
-    x, found = (X > 0).astype(dtype), []
-    for data in (x, x.astype(np.float32)):
-        trainer = trainer_of(classifier())
-        state = rv.get_rng_state()
-        trainer.fit(data, Y, epochs=1, shuffle=False)
-        assert np.array_equal(rv.get_rng_state(), state), "the try drew random numbers"
-        found.append([trainer.predict_proba(data), trainer.evaluate(data, Y)])
-    assert np.array_equal(found[0][0], found[1][0])
-    assert found[0][1] == found[1][1]
 
 
 def test_errors_of_the_user_are_not_changed():

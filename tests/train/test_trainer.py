@@ -57,19 +57,6 @@ def test_the_seed_decides():
     assert not np.array_equal(first[0], other[0])
 
 
-def test_lists_float64_and_tensors():
-    expected, given = classifier(), classifier()
-    trainer_of(expected).fit(X, Y, epochs=1, shuffle=False)
-    for x, y in (
-        (X.astype(np.float64), Y.astype(np.int32)),
-        (X.tolist(), Y.tolist()),
-        (rv.tensor(X), rv.tensor(Y)),
-    ):
-        given = classifier()
-        trainer_of(given).fit(x, y, epochs=1, shuffle=False)
-        assert_equal_weights(expected, given)
-
-
 def test_modes_and_gradients_are_left_as_they_were():
     model = classifier(nn.Dropout(0.5))
     model[2].eval()
