@@ -107,22 +107,6 @@ def test_weights_of_one_change_little_and_zero_leaves_out():
         np.testing.assert_allclose(p, q, rtol=1e-4, atol=1e-6)
 
 
-def test_class_weights_are_sample_weights():
-    per_class = {0: 1.0, 1: 3.0}
-    by_sample = np.where(Y == 1, 3.0, 1.0)
-    counts = np.bincount(Y)
-    expected = classifier()
-    trainer_of(expected).fit(X, Y, epochs=1, shuffle=False, sample_weight=by_sample)
-    for given in (per_class, {1: 3.0}, [1.0, 3.0]):
-        model = classifier()
-        trainer_of(model).fit(X, Y, epochs=1, shuffle=False, class_weight=given)
-        assert_equal_weights(model, expected)
-    balanced, by_count = classifier(), classifier()
-    trainer_of(balanced).fit(X, Y, epochs=1, shuffle=False, class_weight="balanced")
-    trainer_of(by_count).fit(X, Y, epochs=1, shuffle=False, class_weight=40 / (2 * counts))
-    assert_equal_weights(balanced, by_count)
-
-
 def test_weighted_regression_over_several_outputs():
     model = classifier(out=2)
     targets = np.concatenate([Z, -Z], axis=1)

@@ -109,29 +109,58 @@ def loader_of(*arrays, **settings):
     return DataLoader(TensorDataset(*arrays), 7, **settings)
 
 
-def test_a_loader_gives_what_its_arrays_give():
-    weights = np.linspace(0.5, 2, 40)
-    for extra in ((), (weights,)):
-        model, other = classifier(), classifier()
-        rv.manual_seed(1)
-        expected = trainer_of(model, metrics=["accuracy"]).fit(
-            X, Y, epochs=3, batch_size=7, validation_data=(X, Y), sample_weight=extra[0] if extra else None
-        )
-        rv.manual_seed(1)
-        trainer = trainer_of(other, metrics=["accuracy"])
-        history = trainer.fit(loader_of(X, Y, *extra, shuffle=True), epochs=3, validation_data=(X, Y))
-        assert_equal_weights(model, other)
-        assert dict(history) == dict(expected)
-        assert trainer.evaluate(loader_of(X, Y))["accuracy"] == trainer.evaluate(X, Y)["accuracy"]
+class Stream:
+    """Batches of no known number."""
+
+    def __iter__(self):
+        for start in range(0, 40, 7):
+            yield X[start : start + 7], Y[start : start + 7]
 
 
-def test_a_batch_need_not_have_every_class_nor_a_weight():
-    by_class = [(X[label == Y], Y[label == Y]) for label in (0, 1)]
-    model, by_weights = classifier(), classifier()
-    trainer_of(model).fit(by_class, epochs=2, class_weight={0: 0.0, 1: 2.0})
-    weighted = [(x, y, np.full(len(y), 2.0 * y[0])) for x, y in by_class]
-    trainer_of(by_weights).fit(weighted, epochs=2)
-    assert_equal_weights(model, by_weights)
+def given(*data, **settings):
+    return data, settings
+
+
+WEIGHTS, OF_CLASSES, IN_ORDER = np.linspace(0.5, 2, 40), {0: 0.0, 1: 2.0}, {"batch_size": 7, "shuffle": False}
+BY_CLASS = [(X[label == Y], Y[label == Y]) for label in (0, 1)]  # a batch need not have every class
+BY_WEIGHT = [(x, y, np.full(len(y), 2.0 * y[0])) for x, y in BY_CLASS]  # ... nor a weight
+BATCHES, VALID, BALANCED = {"batch_size": 7}, {"validation_data": (X, Y)}, 40 / (2 * np.bincount(Y))
+THREES = {0: 1.0, 1: 3.0}, {1: 3.0}, [1.0, 3.0]
+SAME = {  # fits that are the same
+    "a loader": (given(X, Y, **BATCHES, **VALID), given(loader_of(X, Y, shuffle=True), **VALID)),
+    "a loader with weights": (
+        given(X, Y, **BATCHES, **VALID, sample_weight=WEIGHTS),
+        given(loader_of(X, Y, WEIGHTS, shuffle=True), **VALID),
+    ),
+    "a loader with classes": (
+        given(X, Y, **IN_ORDER, class_weight=OF_CLASSES),
+        given(loader_of(X, Y), class_weight=OF_CLASSES),
+    ),
+    "batches of one class": (given(BY_CLASS, class_weight=OF_CLASSES), given(BY_WEIGHT)),
+    "a stream": (given(X, Y, **IN_ORDER), given(Stream())),
+    "a split": (
+        given(X, Y, shuffle=False, validation_split=0.25),
+        given(X[:30], Y[:30], shuffle=False, validation_data=(X[30:], Y[30:])),
+    ),
+    "classes": (
+        given(X, Y, sample_weight=np.where(Y == 1, 3.0, 1.0)),
+        *[given(X, Y, class_weight=weights) for weights in THREES],
+    ),
+    "balanced": (given(X, Y, class_weight="balanced"), given(X, Y, class_weight=BALANCED)),
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+@pytest.mark.parametrize("name", SAME)
+def test_fits_that_are_the_same(name, accumulate):
+    found = []
+    for data, settings in SAME[name]:
+        model = classifier()
+        trainer = trainer_of(model, metrics=["accuracy"], accumulate=accumulate)
+        history = trainer.fit(*data, epochs=2, **settings)
+        assert (trainer.steps_per_epoch == 0) == isinstance(data[0], Stream)
+        found.append((dict(history), [w.tolist() for w in weights_of(model)], trainer.updates))
+    assert all(other == found[0] for other in found)
 
 
 def test_validation_data_with_weights():
@@ -141,44 +170,12 @@ def test_validation_data_with_weights():
     assert history["val_loss"][0] != trainer.evaluate(X, Y)["loss"]
 
 
-def test_class_weights_of_a_loader():
-    model, other = classifier(), classifier()
-    settings = {"epochs": 2, "class_weight": {0: 0.0, 1: 2.0}}
-    trainer_of(model).fit(X, Y, batch_size=7, shuffle=False, **settings)
-    trainer_of(other).fit(loader_of(X, Y), **settings)
-    assert_equal_weights(model, other)
-
-
-def test_batches_of_no_known_number():
-    class Stream:
-        def __iter__(self):
-            for start in range(0, 40, 7):
-                yield X[start : start + 7], Y[start : start + 7]
-
-    model, other = classifier(), classifier()
-    trainer_of(model, accumulate=4).fit(X, Y, epochs=2, batch_size=7, shuffle=False)
-    trainer = trainer_of(other, accumulate=4)
-    trainer.fit(Stream(), epochs=2)
-    assert_equal_weights(model, other)
-    assert (trainer.updates, trainer.steps_per_epoch) == (4, 0)
-
-
 def test_predictions_of_a_loader():
     trainer = trainer_of(classifier())
     valid = trainer.fit(loader_of(X, Y), epochs=1, validation_data=loader_of(X, Y))["val_loss"][-1]
     assert valid == trainer.evaluate(X, Y, batch_size=7)["loss"]
     assert np.array_equal(trainer.predict(loader_of(X)), trainer.predict(X))
     assert np.array_equal(trainer.predict_proba(loader_of(X, Y)), trainer.predict_proba(X, batch_size=7))
-
-
-def test_validation_split():
-    model, other = classifier(), classifier()
-    history = trainer_of(model).fit(X, Y, epochs=2, shuffle=False, validation_split=0.25)
-    expected = trainer_of(other).fit(
-        X[:30], Y[:30], epochs=2, shuffle=False, validation_data=(X[30:], Y[30:])
-    )
-    assert dict(history) == dict(expected)
-    assert_equal_weights(model, other)
 
 
 @pytest.mark.parametrize(
