@@ -15,24 +15,6 @@ def loader(**settings):
     return {"x": DataLoader(TensorDataset(X, Y), 16, shuffle=True, **settings), "y": None}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "make",
-    [optim.SGD, optim.Adam, optim.NAdam, lambda p, lr: optim.SGD(p, lr, momentum=0.9), optim.LBFGS],
-    ids=["sgd", "adam", "nadam", "momentum", "lbfgs"],
-)
-def test_a_crashed_run_is_resumed_with_every_optimizer(tmp_path, make):
-    expected = state_of(fit(new_trainer(make), tmp_path / "whole"))
-    for batches in (1, 3, 5, 8):
-        folder = tmp_path / str(batches)
-        with pytest.raises(ZeroDivisionError):
-            fit(new_trainer(make), folder, callbacks=[Stop(batches)])
-        rv.manual_seed(99)
-        trainer = fit(new_trainer(make), folder)
-        assert trainer.resumed_from is not None
-        assert state_of(trainer) == expected
-
-
 SCHEDULES = {
     "step": lambda o: rv.Schedule(lr_scheduler.StepLR(o, 1, gamma=0.5)),
     "lambda": lambda o: rv.Schedule(lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch)),
@@ -52,48 +34,69 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_a_crashed_run_is_resumed_with_every_kind_of_schedule(tmp_path, name):
-    def run(folder, *more):
-        trainer = new_trainer()
-        rates = []
-        note = rv.LambdaCallback(
-            on_batch_end=lambda *_: rates.append(trainer.optimizer.param_groups[0]["lr"])
-        )
-        fit(trainer, folder, callbacks=[SCHEDULES[name](trainer.optimizer), note, *more])
-        return state_of(trainer), rates
-
-    expected, rates = run(tmp_path / "whole")
-    assert len(set(rates)) > 1
-    for batches in (2, 5):
-        folder = tmp_path / str(batches)
-        with pytest.raises(ZeroDivisionError):
-            run(folder, Stop(batches))
-        resumed, rest = run(folder)
-        assert rest == rates[batches:]
-        assert resumed == expected
+OPTIMIZERS = {
+    "sgd": optim.SGD,
+    "adam": optim.Adam,
+    "nadam": optim.NAdam,
+    "momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9),
+    "lbfgs": optim.LBFGS,
+}
 
 
-@pytest.mark.parametrize(
-    ("settings", "arguments"),
-    [
-        ({"accumulate": 2, "l1": 1e-3, "clip_grad_norm": 0.5}, dict),
-        ({}, loader),
-        ({}, lambda: loader(generator=4)),
-        ({}, lambda: loader(prefetch=1)),
-        ({"accumulate": 3}, lambda: {"sample_weight": np.arange(40.0)}),
-        ({}, lambda: {"shuffle": False, "class_weight": "balanced"}),
-        ({}, lambda: {"validation_data": DataLoader(TensorDataset(X, Y), 8, shuffle=True, generator=1)}),
-    ],
-    ids=["accumulate", "loader", "generator", "prefetch", "weights", "in order", "validation"],
-)
-def test_a_crashed_run_is_resumed_with_every_kind_of_data(tmp_path, settings, arguments):
-    expected = state_of(fit(new_trainer(**settings), tmp_path / "whole", **arguments()))
-    folder = tmp_path / "crashed"
-    for batches in (2, 1, 2):
-        with pytest.raises(ZeroDivisionError):
-            fit(new_trainer(**settings), folder, callbacks=[Stop(batches)], **arguments())
-    assert state_of(fit(new_trainer(**settings), folder, **arguments())) == expected
+def scheduled(name):
+    return lambda trainer: {"callbacks": [SCHEDULES[name](trainer.optimizer)]}
+
+
+def frozen(trainer):
+    """A layer is frozen at the end of the first epoch."""
+    freeze = lambda epoch, logs: trainer.model[0].weight.requires_grad_(False)  # noqa: E731
+    return {"callbacks": [rv.LambdaCallback(on_epoch_end=freeze)]}
+
+
+def validated(trainer):
+    return {"validation_data": DataLoader(TensorDataset(X, Y), 8, shuffle=True, generator=1)}
+
+
+# Settings of the trainer, arguments of fit, and after how many batches runs crash that continue one another.
+RUNS = {
+    "accumulate": ({"accumulate": 2, "l1": 1e-3, "clip_grad_norm": 0.5}, lambda t: {}, [(2, 1, 2)]),
+    "loader": ({}, lambda t: loader(), [(2, 1, 2)]),
+    "generator": ({}, lambda t: loader(generator=4), [(2, 1, 2)]),
+    "prefetch": ({}, lambda t: loader(prefetch=1), [(2, 1, 2)]),
+    "weights": ({"accumulate": 3}, lambda t: {"sample_weight": np.arange(40.0)}, [(2, 1, 2)]),
+    "in order": ({}, lambda t: {"shuffle": False, "class_weight": "balanced"}, [(2, 1, 2)]),
+    "validation": ({}, validated, [(2, 1, 2)]),
+    "frozen": ({"make": optim.SGD}, frozen, [(4,)]),
+    **{f"schedule {name}": ({}, scheduled(name), [(2,), (5,)]) for name in SCHEDULES},
+    **{name: ({"make": make}, lambda t: {}, [(1,), (3,), (5,), (8,)]) for name, make in OPTIMIZERS.items()},
+}
+
+
+def run(name, folder, *more):
+    """A run of this kind, which is resumed where there are checkpoints, and its rates."""
+    settings, arguments, _ = RUNS[name]
+    trainer, rates = new_trainer(**settings), []
+    note = rv.LambdaCallback(on_batch_end=lambda *_: rates.append(trainer.optimizer.param_groups[0]["lr"]))
+    given = arguments(trainer)
+    fit(trainer, folder, callbacks=[*given.pop("callbacks", ()), note, *more], **given)
+    return trainer, rates
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_crashed_run_is_resumed(tmp_path, name):
+    whole, rates = run(name, tmp_path / "whole")
+    assert (len(set(rates)) > 1) == name.startswith("schedule")
+    for number, crashes in enumerate(RUNS[name][2]):
+        for batches in crashes:
+            with pytest.raises(ZeroDivisionError):
+                run(name, tmp_path / str(number), Stop(batches))
+        rv.manual_seed(99)
+        resumed, rest = run(name, tmp_path / str(number))
+        assert resumed.resumed_from is not None
+        assert rest == rates[sum(crashes) :]
+        assert state_of(resumed) == state_of(whole)
+        grads = [[p.requires_grad for p in t.model.parameters()] for t in (resumed, whole)]
+        assert grads[0] == grads[1]
 
 
 def test_a_finished_run_stays_finished_and_more_epochs_go_on(tmp_path):
@@ -144,24 +147,6 @@ def test_the_state_of_a_callback_of_the_user(tmp_path):
     assert counter.count == 9
     with pytest.warns(UserWarning, match="has the state of a callback Counter, which this run lacks"):
         fit(new_trainer(), tmp_path)
-
-
-def test_frozen_layers_come_back_frozen(tmp_path):
-    class Freeze(rv.Callback):
-        def on_epoch_end(self, epoch, logs):
-            self.trainer.model[0].weight.requires_grad = False
-
-    def run(folder, *more):
-        trainer = new_trainer(optim.SGD)
-        fit(trainer, folder, callbacks=[Freeze(), *more])
-        return trainer
-
-    expected = run(tmp_path / "whole")
-    with pytest.raises(ZeroDivisionError):
-        run(tmp_path / "crashed", Stop(4))
-    resumed = run(tmp_path / "crashed")
-    assert state_of(resumed) == state_of(expected)
-    assert not resumed.model[0].weight.requires_grad
 
 
 def test_a_second_fit_has_separate_checkpoints(tmp_path):
