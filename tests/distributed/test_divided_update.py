@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import ranvier as rv
-import ranvier.distributed.shared as shared
+import ranvier.distributed.exchange as shared
 from support.ranks import results
 
 nn = rv.nn

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs memory wi
 SUMS = """
 import os, sys
 import numpy as np, ranvier as rv
-import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
 from support.ranks import tell
 how = sys.argv[1]
 if how == "hosts of two":
@@ -69,7 +69,7 @@ def test_each_element_is_added_along_the_tree(ranks, how, hosts, shared):
 FOREIGN = """
 import os, sys
 import numpy as np, ranvier as rv
-import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
 from support.ranks import tell
 here = job.init()
 kept = [open(os.path.join(sys.argv[1], str(here.rank)), "w+b"), os.fdopen(os.memfd_create("ranvier"), "w+b")]
@@ -98,7 +98,7 @@ def test_the_file_of_another_process_stays_as_it_is(tmp_path):
 
 DIFFERENT = """
 import numpy as np, ranvier as rv
-import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
 from support.ranks import tell
 here, said = job.init(), []
 def told(call):
@@ -136,7 +136,7 @@ def test_vectors_that_differ_between_ranks():
 LATE = """
 import time
 import numpy as np, ranvier as rv
-import ranvier.distributed.job as job, ranvier.distributed.shared as shared
+import ranvier.distributed.job as job, ranvier.distributed.exchange as shared
 from support.ranks import tell
 here = job.init()
 values = np.ones(5)

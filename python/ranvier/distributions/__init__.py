@@ -24,15 +24,14 @@ from ranvier.distributions.continuous import (
     Normal,
     Uniform,
 )
-from ranvier.distributions.correlation import LKJCholesky
 from ranvier.distributions.counting import Binomial, Geometric, Multinomial, NegativeBinomial, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical, MixtureSameFamily, OneHotCategorical
 from ranvier.distributions.divergence import kl_divergence, register_kl
-from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
+from ranvier.distributions.gamma import Beta, Dirichlet, Gamma, LKJCholesky
 from ranvier.distributions.heavy import Cauchy, Gumbel, HalfCauchy, HalfNormal, StudentT
 from ranvier.distributions.relaxed import RelaxedBernoulli, RelaxedOneHotCategorical
-from ranvier.distributions.transformed_distribution import TransformedDistribution
 from ranvier.distributions.transforms import *  # noqa: F403
+from ranvier.distributions.transforms import TransformedDistribution
 
 __all__ = [
     "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Dirichlet", "Distribution", "Exponential",

@@ -26,8 +26,7 @@ from ranvier.distributions.constraints import (
     real_vector,
     symmetric,
 )
-from ranvier.distributions.transformed_distribution import TransformedDistribution
-from ranvier.distributions.transforms import ExpTransform
+from ranvier.distributions.transforms import ExpTransform, TransformedDistribution
 from ranvier.distributions.utils import expanded, lazy_property
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

@@ -23,7 +23,7 @@ from ranvier.distributions.counting import Binomial, Geometric, Poisson
 from ranvier.distributions.discrete import Bernoulli, Categorical
 from ranvier.distributions.gamma import Beta, Dirichlet, Gamma
 from ranvier.distributions.heavy import EULER, Cauchy, Gumbel
-from ranvier.distributions.transformed_distribution import TransformedDistribution
+from ranvier.distributions.transforms import TransformedDistribution
 from ranvier.linalg import solve_triangular
 
 

@@ -15,8 +15,7 @@ from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import nonnegative, positive, real
 from ranvier.distributions.continuous import Normal, _LocScale
 from ranvier.distributions.gamma import standard_gamma
-from ranvier.distributions.transformed_distribution import TransformedDistribution
-from ranvier.distributions.transforms import AbsTransform
+from ranvier.distributions.transforms import AbsTransform, TransformedDistribution
 
 EULER = 0.57721566490153286
 

@@ -11,8 +11,7 @@ from ranvier.autograd.uniform import uniform_of
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import positive, real, real_vector, simplex, unit_interval
 from ranvier.distributions.discrete import Categorical, _OfTrials
-from ranvier.distributions.transformed_distribution import TransformedDistribution
-from ranvier.distributions.transforms import ExpTransform, SigmoidTransform
+from ranvier.distributions.transforms import ExpTransform, SigmoidTransform, TransformedDistribution
 from ranvier.distributions.utils import clamp_probs, expanded
 
 

@@ -13,8 +13,7 @@ from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.graph import Same, of_input, of_output
 from ranvier.autograd.memory import filled_like
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.func.forms import Form, sum_of
-from ranvier.func.forward import RULES, Rows, by_element, composed, refused
+from ranvier.func.forward import RULES, Form, Rows, by_element, composed, refused, sum_of
 from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
 from ranvier.ops.activation import smooth, softmax
 from ranvier.ops.elementwise import arithmetic, choice, functions

@@ -9,16 +9,24 @@ results off the tape. No ``.grad`` and no ``requires_grad`` of an input changes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
+
+import ranvier.func.forward_rules  # noqa: F401  # fills the table
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, level_of, like
-from ranvier.autograd.mode import mode
-from ranvier.func.jets import first_derivatives, jacobian_columns
+from ranvier.autograd.memory import filled_like, keep
+from ranvier.autograd.mode import mode, no_grad
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, pushed
+from ranvier.ops import stack, unbind
 from ranvier.ops.rows import examples
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp"]
+__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jet", "jvp", "laplacian", "vjp"]
 
 _Argnums = int | tuple[int, ...]
 _Function = Callable[..., Any]
@@ -170,6 +178,165 @@ def hessian(func: _Function, argnums: _Argnums = 0) -> _Function:
         with level:
             level.call(func, inside(), kwargs)
             return level.hessians()
+
+    return wrapper
+
+
+MAX_ORDER = 15
+
+
+def jet(func: Callable[..., Any], primals: Any, series: Any) -> Any:
+    """(y, [y', y'', ...]): the derivatives of func along a curve x(s) through the primals, as
+    ``jax.experimental.jet`` gives them.
+
+    primals: a tuple of Tensors x(0), the arguments of func. series: a tuple with a sequence [x', x'', ...]
+    for each, of the same length from 1 to 15: derivatives by s at 0 (not divided by factorials), Tensors of
+    the shape of x or numbers. So jet(f, (x,), ((1.0, 0.0, 0.0),)) gives f', f'' and f''' of a function of
+    each element. y has the structure that func returns, and so has the second result, with a list for each
+    Tensor.
+
+    The function runs once, and all orders go along its tape together: a Linear is one product of
+    (order * n) rows. The results are differentiable by weights and arguments.
+
+    Raises TypeError for other arguments, ValueError for other lengths and shapes, NotImplementedError for
+    ops without a forward rule (docs/physics.md).
+
+    Source: Griewank and Walther, "Evaluating Derivatives" (2008), chapter 13.
+
+    >>> import ranvier as rv
+    >>> rv.func.jet(lambda x: x**3, (rv.tensor([2.0]),), ((1.0, 0.0, 0.0),))
+    (tensor([8.]), [tensor([12.]), tensor([12.]), tensor([6.])])
+    """
+    if not (isinstance(primals, tuple) and isinstance(series, tuple) and primals):
+        got = type(primals).__name__, type(series).__name__
+        raise TypeError(
+            f"[jet] got primals and series of types {got[0]} and {got[1]}; expected tuples, with "
+            "at least one primal"
+        )
+    orders = [len(s) if isinstance(s, (tuple, list)) else -1 for s in series]
+    if len(series) != len(primals) or len({*orders}) != 1 or not 1 <= orders[0] <= MAX_ORDER:
+        raise OpError(
+            f"[jet] got {len(primals)} primals and series of lengths {orders}; expected for each a "
+            f"list of as many derivatives, 1 to {MAX_ORDER}"
+        )
+    with Level("jet", primals) as level:
+        rows = [
+            [_term(x, value, k) for k, value in enumerate(values, 1)]
+            for x, values in zip(level.xs, series, strict=True)
+        ]
+        level.call(func, level.inputs)
+        form = Taylor(orders[0])
+        vs = tuple(row for of_one in rows for row in of_one)
+        ts = derived(level, form, vs, lambda: [stack(of_one) for of_one in rows])
+        lists = []
+        for y, t in zip(level.ys, ts, strict=True):
+            parts = [wrap(filled_like(0, y._array))] * orders[0] if t is None else unbind(t)
+            lists.append([level.result(_scaled(part, k)) for k, part in enumerate(parts, 1)])
+        return level.results(), like(level.outputs, lists)
+
+
+def _term(x: Tensor, value: Any, k: int) -> Tensor:
+    """The Taylor coefficient of order k of the derivative of that order."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return wrap(filled_like(value / math.factorial(k), x._array))
+    if not isinstance(value, Tensor):
+        raise TypeError(f"[jet] got {type(value).__name__} in series; expected Tensors or numbers")
+    if value.shape != x.shape or value.dtype != x.dtype:
+        raise OpError(
+            f"[jet] got a derivative of shape {tuple(value.shape)} and {value.dtype} of a primal of "
+            f"{tuple(x.shape)} and {x.dtype}; expected the same"
+        )
+    return value if k == 1 else value / math.factorial(k)
+
+
+def _scaled(t: Tensor, k: int) -> Tensor:
+    return t if k == 1 else t * float(math.factorial(k))
+
+
+def derived(
+    level: Level, form: Form, vs: tuple[Tensor, ...], seeds: Callable[[], list[Tensor]]
+) -> list[Rows]:
+    """The rows of the level's ys. vs: what the seeds, the rows of its xs, are computed from."""
+    block: AbstractContextManager[Any] = nullcontext() if level.weighted(vs) else no_grad()
+    with block:
+        sources = {key(x): t for x, t in zip(level.xs, seeds(), strict=True)}
+        return pushed(level.name, form, level.ys, sources)
+
+
+def first_derivatives(level: Level, vs: tuple[Tensor, ...]) -> Any:
+    """J v, in the tree of the outputs."""
+    ts = derived(level, Taylor(1), vs, lambda: [v.unsqueeze(0) for v in vs])
+    rows = [filled_like(0, y._array) if t is None else t for y, t in zip(level.ys, ts, strict=True)]
+    return like(level.outputs, [level.result(t[0]) if isinstance(t, Tensor) else wrap(t) for t in rows])
+
+
+def jacobian_columns(level: Level) -> Any:
+    """As `level.jacobians()`, forward: one pass for each input, with a row for each of its elements."""
+    of_outputs: list[list[Tensor]] = [[] for _ in level.ys]
+    with nullcontext() if level.history else no_grad():
+        for x in level.xs:
+            units = wrap(keep(np.eye(x.numel(), dtype=x.dtype).reshape(x.numel(), *x.shape)))
+            ts = pushed(level.name, Tangents(), level.ys, {key(x): units})
+            for slopes, y, t in zip(of_outputs, level.ys, ts, strict=True):
+                t = wrap(keep(np.zeros((x.numel(), *y.shape), x.dtype))) if t is None else t.to(x.dtype)
+                slopes.append(t.movedim(0, -1).reshape(*y.shape, *x.shape))
+    return like(level.outputs, [like(level.inputs, map(level.result, slopes)) for slopes in of_outputs])
+
+
+def laplacian(func: Callable[..., Any], weights: Sequence[float] | None = None) -> Callable[..., Any]:
+    """A function of x that returns (value, gradient, Laplacian) of func at each point.
+
+    x (..., d) are points, value (...) is what func returns for them: each element must depend on the point
+    of its row alone, as in a network that is applied to a batch. gradient (d, ...): gradient[i] is the
+    derivative by x[..., i], so that ``u_t, u_x = gradient``. Laplacian (...): the sum over i of
+    weights[i] d^2 / dx_i^2, weights all 1 by default; (0, 1) gives u_xx of (t, x), (1, -1) the wave operator.
+    Further arguments are passed on to func.
+
+    All go through the network together, as d + 1 rows of each point: y = s(z) has grad y = s'(z) grad z and
+    lap y = s'(z) lap z + s''(z) |grad z|^2. The results are differentiable by the weights of func.
+
+    Raises TypeError for arguments that are no floating Tensors, ValueError for x without a dimension, for
+    weights of another number, and for results of another shape; NotImplementedError for ops without a forward
+    rule (docs/physics.md).
+
+    Source: Li et al., "A computational framework for neural network-based variational Monte Carlo with
+    Forward Laplacian" (2024).
+
+    >>> import ranvier as rv
+    >>> u = lambda x: x[:, 0] ** 2 * x[:, 1]
+    >>> rv.func.laplacian(u)(rv.tensor([[1.0, 2.0]]))
+    (tensor([2.]), tensor([[4.],
+            [1.]]), tensor([4.]))
+    """
+
+    @functools.wraps(func)
+    def wrapper(x: Any, *args: Any, **kwargs: Any) -> Any:
+        with Level("laplacian", x) as level:
+            (x,) = level.xs
+            if x.ndim == 0:
+                raise OpError("[laplacian] got x of shape (); expected (..., d), d variables")
+            d = x.shape[-1]
+            given = np.ones(d) if weights is None else np.asarray(weights)
+            if given.shape != (d,) or given.dtype.kind not in "biuf":
+                raise OpError(f"[laplacian] got weights {weights}; expected {d} numbers, one a variable")
+            seeds = np.zeros((d + 1, *x.shape), x.dtype)
+            for i in range(d):
+                seeds[i, ..., i] = 1
+            level.call(func, (level.inputs, *args), kwargs)
+            form = Laplacian(keep(given.astype(x.dtype)))
+            if any(y.shape[: x.ndim - 1] != x.shape[:-1] for y in level.ys):
+                shapes = [tuple(y.shape) for y in level.ys]
+                raise OpError(
+                    f"[laplacian] got results of shapes {shapes} for x of {tuple(x.shape)}; expected a "
+                    "value, or several, for each point"
+                )
+            results = []
+            for y, t in zip(level.ys, derived(level, form, (), lambda: [wrap(keep(seeds))]), strict=True):
+                if t is None:
+                    t = wrap(keep(np.zeros((d + 1, *y.shape), y.dtype)))
+                results.append((level.result(t[:-1]), level.result(t[-1])))
+            gradients, laplacians = zip(*results, strict=True)
+            return level.results(), like(level.outputs, gradients), like(level.outputs, laplacians)
 
     return wrapper
 

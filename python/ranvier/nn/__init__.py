@@ -14,8 +14,7 @@ from ranvier.nn.dropout import *
 from ranvier.nn.embedding import *
 from ranvier.nn.lazy import *
 from ranvier.nn.linear import *
-from ranvier.nn.loss.elements import *
-from ranvier.nn.loss.samples import *
+from ranvier.nn.loss import *
 from ranvier.nn.module import *
 from ranvier.nn.norm import *
 from ranvier.nn.pooling import *

@@ -34,7 +34,7 @@ _DISTRIBUTIONS = """
     bernoulli beta binomial categorical cauchy dirichlet distribution exponential geometric gumbel half_cauchy
     half_normal independent kl laplace lkj_cholesky log_normal mixture_same_family multinomial
     multivariate_normal negative_binomial normal one_hot_categorical poisson relaxed_bernoulli
-    relaxed_categorical studentT uniform
+    relaxed_categorical studentT transformed_distribution uniform
 """
 _PARALLEL = "comm data_parallel distributed parallel_apply replicate scatter_gather"
 PATHS = table(f"""
