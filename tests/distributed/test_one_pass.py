@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.distributed.reduction import is_by_row
-from ranvier.distributed.reduction import Reduce
+from ranvier.distributed.reduction import Reduce, is_by_row
 from support.distributed_runs import data, in_the_core, trained
 from support.ranks import results
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import ranvier as rv
-from ranvier.torch import inner, matrices, names, optimizers, scripts, special, top, weak
+from ranvier.torch import inner, jit, matrices, names, optimizers, special, top, weak
 from ranvier.torch.methods import METHODS
 from support.refused import refused
 
@@ -167,7 +167,7 @@ def test_dictionaries_by_identity():
     ],
 )
 def test_types_of_values(value, kind, right):
-    assert scripts.isinstance(value, kind) is right
+    assert jit.isinstance(value, kind) is right
 
 
 def test_steps_of_optimizers():

@@ -18,8 +18,7 @@ from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.observe import current, is_replaced, observers
 from ranvier.autograd.tensor import Tensor
 from ranvier.optim.hooks import HookedOptimizer
-from ranvier.optim.plan import Plan
-from ranvier.optim.state import in_place, loaded, moved, require_state
+from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import

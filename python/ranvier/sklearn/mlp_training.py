@@ -18,9 +18,8 @@ from ranvier.autograd import random
 from ranvier.autograd.data import refuse_torch
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
-from ranvier.sklearn.inputs import validated
+from ranvier.sklearn.inputs import flag, hidden_sizes, make_optimizer, number, one_of, validated, whole
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
-from ranvier.sklearn.settings import flag, hidden_sizes, make_optimizer, number, one_of, whole
 from ranvier.train import NonFiniteError, Trainer
 
 __all__ = ["MLPTraining"]

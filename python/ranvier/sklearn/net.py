@@ -17,9 +17,8 @@ from ranvier.autograd import no_grad, random
 from ranvier.autograd.data import refuse_torch
 from ranvier.nn.modes import evaluating
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
-from ranvier.sklearn.inputs import labels_of, validated, values_of
+from ranvier.sklearn.inputs import labels_of, make_optimizer, number, validated, values_of, whole
 from ranvier.sklearn.one_row import is_bounded, is_row
-from ranvier.sklearn.settings import make_optimizer, number, whole
 from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of

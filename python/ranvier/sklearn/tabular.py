@@ -10,9 +10,8 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.validation import _check_feature_names, assert_all_finite, validate_data
 
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkRegressor, set_parameters
-from ranvier.sklearn.inputs import labels_of, table_of, values_of
+from ranvier.sklearn.inputs import hidden_sizes, labels_of, number, table_of, values_of, whole
 from ranvier.sklearn.one_row import is_row
-from ranvier.sklearn.settings import hidden_sizes, number, whole
 from ranvier.sklearn.tabular_network import (
     MemberCrossEntropy,
     MemberPoisson,

@@ -14,7 +14,7 @@ import ranvier.optim as optim
 from ranvier.autograd import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator
-from ranvier.sklearn.settings import hidden_sizes
+from ranvier.sklearn.inputs import hidden_sizes
 from ranvier.sklearn.tabular_network import (
     Columns,
     MemberCrossEntropy,

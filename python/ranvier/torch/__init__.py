@@ -117,10 +117,9 @@ def install(report: bool = False, numbers: bool = False) -> None:
 
             print(f"ranvier {__version__} is in place of torch {TORCH}", file=sys.stderr)
         if numbers or os.environ.get("RANVIER_TORCH_RANDOM") == "1":
-            from ranvier.torch import orders, twister
+            from ranvier.torch import twister
 
             twister.start()
-            orders.start()
             os.environ["RANVIER_TORCH_RANDOM"] = "1"  # for the processes that this one starts
         _tell_children()
     if report:

@@ -1,47 +1,162 @@
-"""torch.jit: `script` gives the function or module itself. :func:`ranvier.compile` captures steps."""
+"""torch.jit: what programs call runs as Python. :func:`ranvier.compile` captures steps."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import functools
+import importlib
+import itertools
+import typing
+from collections.abc import Callable
+from contextvars import ContextVar
+from types import UnionType
+from typing import Any, NamedTuple
+
+import ranvier.nn as nn
+from ranvier.torch import files
+from ranvier.torch.compiler import NoEffect
+from ranvier.torch.futures import Future
+
+_scripting: ContextVar[bool] = ContextVar("scripting", default=False)
+
+
+def is_scripting() -> bool:
+    """Whether a scripted module runs: detectors, for one, return their losses, too, then."""
+    return _scripting.get()
+
+
+def _as_script(forward: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(forward)
+    def scripted(*args: Any, **settings: Any) -> Any:
+        before = _scripting.set(True)
+        try:
+            return forward(*args, **settings)
+        finally:
+            _scripting.reset(before)
+
+    return scripted
+
+
+class ScriptModule(nn.Module):
+    """A module as `script` gives it: of a class derived from this one and from its own."""
+
+    _scripted: Any = None  # its own class
+
+    def save(self, f: Any, **settings: Any) -> None:
+        """Writes it whole; see :func:`save`."""
+        save(self, f)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        plain = self._scripted.__new__(self._scripted)
+        plain.__setstate__(dict(self.__dict__))
+        return script, (plain,)
+
+
+RecursiveScriptModule = ScriptModule
 
 
 def script(obj: Any, *args: Any, **settings: Any) -> Any:
-    """The function, class or module itself, as decorator too: it runs as Python.
+    """A module as a copy with the same parameters and buffers, which runs as Python; else the object itself,
+    as decorator too.
 
     >>> import ranvier as rv
+    >>> layer = rv.nn.Linear(1, 1)
+    >>> rv.jit.script(layer).weight is layer.weight
+    True
     >>> @rv.jit.script
     ... def double(x):
     ...     return 2 * x
     >>> double(rv.ones(2))
     tensor([2., 2.])
     """
+    if not _is(obj, nn.Module) or _is(obj, ScriptModule):
+        return obj
+    kept = {id(x): x for x in itertools.chain(obj.parameters(), obj.buffers())}
+    cls = type(obj)
+    own = {"_scripted": cls, "__module__": cls.__module__, "forward": _as_script(cls.forward)}
+    kind: Any = type(cls.__name__, (ScriptModule, cls), own)
+    made = kind.__new__(kind)
+    made.__setstate__(dict(copy.deepcopy(obj, kept).__dict__))
+    return made
+
+
+def save(m: Any, f: Any, _extra_files: Any = None) -> None:
+    """Writes a scripted module whole, for :func:`load`. There is no TorchScript: PyTorch does not read it."""
+    files.save(m, f)
+
+
+def load(f: Any, map_location: Any = None, _extra_files: Any = None, **settings: Any) -> Any:
+    """A module from a file of :func:`save`, whose pickle is run: of files that are trusted only."""
+    return files.load(f, map_location, weights_only=False)
+
+
+_is = importlib.import_module("builtins").isinstance
+
+
+class Attribute(NamedTuple):
+    """A value and its type."""
+
+    value: Any
+    type: Any
+
+
+def isinstance(obj: Any, target_type: Any) -> bool:
+    """Whether an object, with what is in it, is of a type.
+
+    >>> isinstance([1], list[int]), isinstance({"a": 1}, dict[str, float]), isinstance(None, int | None)
+    (True, False, True)
+    """
+    inner, kind = typing.get_args(target_type), typing.get_origin(target_type)
+    if type(target_type) is tuple or kind in (typing.Union, UnionType):
+        return any(isinstance(obj, one) for one in inner or target_type)
+    if target_type is Any or target_type is None:
+        return target_type is Any or obj is None
+    if not _is(obj, kind or target_type):
+        return False
+    if kind is tuple and inner[-1:] != (...,):
+        return len(obj) == len(inner) and all(map(isinstance, obj, inner))
+    if kind is dict:
+        return all(isinstance(k, inner[0]) and isinstance(v, inner[1]) for k, v in obj.items())
+    return kind not in (list, tuple) or all(isinstance(x, inner[0]) for x in obj)
+
+
+def fork(func: Any, *args: Any, **settings: Any) -> Future:
+    """A future with what the call gives, which runs at once."""
+    future: Future = Future()
+    future.set_result(func(*args, **settings))
+    return future
+
+
+def wait(future: Future) -> Any:
+    return future.wait()
+
+
+optimized_execution = fuser = strict_fusion = NoEffect
+
+
+def set_fusion_strategy(strategy: Any) -> list[Any]:
+    """Nothing is fused: it had no strategy."""
+    return []
+
+
+def script_method(obj: Any, *args: Any, **settings: Any) -> Any:
+    """The function or class itself, as decorator too: it runs as Python."""
     return obj
 
 
-script_method = export = unused = script
+export = unused = script_method
 
 
 def ignore(drop: Any = False, **settings: Any) -> Any:
     """The function itself, as ``@ignore`` and ``@ignore()``."""
-    return drop if callable(drop) else script
+    return drop if callable(drop) else script_method
 
 
-def is_scripting() -> bool:
+def is_tracing() -> bool:
+    """False: no call is traced."""
     return False
 
 
-is_tracing = is_scripting
-
-
-def _refused(name: str, instead: str) -> Any:
-    def refuse(*args: Any, **settings: Any) -> Any:
-        raise RuntimeError(f"[jit.{name}] expected {instead}")
-
-    refuse.__name__ = refuse.__qualname__ = name
-    refuse.__doc__ = f"Raises RuntimeError: see {instead.split(',')[0]}."
-    return refuse
-
-
-trace = _refused("trace", "ranvier.compile, which captures a model's calls")
-save = _refused("save", "ranvier.save, which keeps a model's layers and weights")
-load = _refused("load", "ranvier.load, which makes a model again from a file of ranvier.save")
+def trace(*args: Any, **settings: Any) -> Any:
+    """Raises RuntimeError: see ranvier.compile."""
+    raise RuntimeError("[jit.trace] expected ranvier.compile, which captures a model's calls")

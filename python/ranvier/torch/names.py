@@ -64,6 +64,7 @@ HOMES = PATHS | table("""
     .data.collate | utils.data._utils utils.data._utils.collate
     .data.vision.datasets | torchvision.datasets.{cifar mnist}
     .data.vision.datasets.folder | torchvision.datasets.vision
+    .data.vision.models.networks | torchvision.models.{resnet vgg}
     .data.vision.transforms | torchvision.transforms.transforms
     .data.workers | utils.data._utils.worker
     .distributed | distributed.distributed_c10d
@@ -104,7 +105,6 @@ FILES = table(f"""
     .torch.pruning | nn.utils.prune
     .torch.pytree | utils._pytree
     .torch.quasirandom | quasirandom
-    .torch.scripts | jit
     .torch.shown | _tensor_str
     .torch.special | special
     .torch.spectra | fft
@@ -196,7 +196,7 @@ _OTHERS = table(f"""
         nn.functional.{{softmin upsample_bilinear upsample_nearest}}
         utils.data._utils.collate.np_str_obj_array_pattern=TEXTS
     .torch.jit ignore | amp.{{custom_bwd custom_fwd autocast_mode.custom_bwd autocast_mode.custom_fwd}}
-    .torch.jit script | _dynamo.{{forbid_in_graph nonstrict_trace}}
+    .torch.jit script_method | _dynamo.{{forbid_in_graph nonstrict_trace}}
         _jit_internal.{{_copy_to_script_wrapper _overload _overload_method}}
         distributed.rpc.api._require_initialized jit.{{_overload _overload_method _script_if_tracing
         annotations.ignore freeze interface optimize_for_inference script_if_tracing}}

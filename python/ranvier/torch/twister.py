@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
 import ranvier.torch.rejection as rejection
-from ranvier import Generator
+from ranvier import Generator, data, multinomial
 from ranvier.autograd import random, uniform, wrap
 from ranvier.autograd.observe import refuse
+from ranvier.autograd.random import current
 from ranvier.nn import MultiheadAttention, init
 from ranvier.ops import creation
 from ranvier.ops.neural.dropout import Dropout
@@ -285,7 +287,7 @@ def _in_memory_order(fill: Any) -> Any:
 
 
 def start() -> None:
-    """All Generators draw PyTorch's numbers from now on."""
+    """All Generators, loaders and samplers draw PyTorch's numbers from now on."""
     fresh = Generator.fresh_key
 
     def fresh_key(generator: Generator) -> Any:
@@ -327,3 +329,56 @@ def start() -> None:
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
     uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated
+    _start_orders()
+
+
+# --- loaders and samplers
+def _base_seed(loader: Any) -> int:
+    """In place of DataLoader._draw: the number that PyTorch's loaders draw at each pass."""
+    seed = getattr(loader, "_seed", None) if loader.persistent_workers else None
+    if seed is None:
+        seed = loader._seed = _source(loader.generator).integers(0, 2**63)
+    return seed
+
+
+def _source(generator: Generator | None) -> Any:
+    return (current() if generator is None else generator).numpy()
+
+
+def _random_order(sampler: Any) -> Any:
+    """In place of RandomSampler.__iter__."""
+    n, count = len(sampler.data_source), sampler.num_samples
+    given, draws = sampler.generator, _source(sampler.generator)
+    if given is None:
+        draws = Twister(draws.integers(0, 2**63))
+    if sampler.replacement:
+        yield from draws.integers(0, n, (count,)).tolist()
+        return
+    for _ in range(count // n):
+        yield from draws.permutation(n).tolist()
+    yield from draws.permutation(n).tolist()[: count % n]
+
+
+def _subset_order(sampler: Any) -> Any:
+    """In place of SubsetRandomSampler.__iter__."""
+    for i in _source(sampler.generator).permutation(len(sampler.indices)).tolist():
+        yield sampler.indices[i]
+
+
+def _weighted_order(sampler: Any) -> Any:
+    """In place of WeightedRandomSampler.__iter__."""
+    w, n = sampler.weights, sampler.num_samples
+    yield from multinomial(w, n, sampler.replacement, generator=sampler.generator).tolist()
+
+
+def _start_orders() -> None:
+    """What loaders and samplers draw."""
+    data.DataLoader._keyed, data.DataLoader._draw = False, _base_seed  # type: ignore[method-assign, assignment]
+    data.RandomSampler.__iter__ = _random_order  # type: ignore[method-assign]
+    data.SubsetRandomSampler.__iter__ = _subset_order  # type: ignore[method-assign]
+    data.WeightedRandomSampler.__iter__ = _weighted_order  # type: ignore[method-assign]
+    with suppress(ModuleNotFoundError):  # this module stands without that folder
+        from ranvier.distributed import parallel
+
+        # of DistributedSampler
+        vars(parallel).update(permutation=lambda n, seed: Twister(seed).permutation(n))

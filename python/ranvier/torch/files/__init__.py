@@ -1,7 +1,8 @@
 """PyTorch's files, read and written without PyTorch.
 
 `load` reads what `torch.save` wrote, and `save` writes what `torch.load` reads. With `weights_only`, which is
-the default, a pickle is run by a machine that knows tensors, containers and plain values alone.
+the default, a pickle is run by a machine that knows tensors, containers and plain values alone; else by
+Python's own, as PyTorch reads it: it may call anything.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from __future__ import annotations
 import io
 import os
 import pickle
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
+from ranvier import nn
 from ranvier.autograd.devices import is_meta, require_cpu
 from ranvier.serialization.kinds import EndError, FileError
 from ranvier.torch.files import archive
-from ranvier.torch.files.modules import state_from_torch
-from ranvier.torch.files.naming import CLASSES, path_of
-from ranvier.torch.files.objects import runner
+from ranvier.torch.files.modules import state_from_torch, state_here
+from ranvier.torch.files.naming import CLASSES, find_class, path_of
 from ranvier.torch.files.unpickler import (
     Unpickler,
     add_safe_globals,
@@ -39,6 +40,53 @@ __all__ = [
     "save",
     "state_from_torch",
 ]
+
+_Python: Any = pickle._Unpickler
+
+
+class _Overridden(Exception):
+    """A module has a __setstate__ of its own, which need not call that of Module."""
+
+
+class _WithStates(_Python):  # type: ignore[misc]
+    """Python's own unpickler, which gives each Module the attributes that it has here; it is slower."""
+
+    dispatch: ClassVar[dict[Any, Any]] = {**_Python.dispatch}
+
+    def load_build(self) -> None:
+        self.stack[-1] = state_here(*self.stack[-2:])
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def runner(module: Any, encoding: str) -> archive.Run:
+    """What runs a pickle with the Unpickler of a module such as `pickle`."""
+
+    def run(content: io.BytesIO, persistent: Any) -> Any:
+        start = content.tell()
+        try:
+            return _reader(module.Unpickler, persistent, module is pickle)(content, encoding=encoding).load()
+        except _Overridden:
+            content.seek(start)
+            return _reader(_WithStates, persistent, False)(content, encoding=encoding).load()
+
+    return run
+
+
+def _reader(base: Any, persistent: Any, watch: bool) -> Any:
+    class Reader(base):  # type: ignore[misc]
+        def find_class(self, path: str, name: str) -> Any:
+            value = find_class(path, name, super().find_class)
+            own = isinstance(value, type) and issubclass(value, nn.Module) and value.__setstate__
+            if watch and own and own is not nn.Module.__setstate__:
+                raise _Overridden
+            return value
+
+        def persistent_load(self, pid: Any) -> Any:
+            return persistent(pid)
+
+    return Reader
 
 
 def load(

@@ -216,7 +216,7 @@ class Names:
 class Graph:
     """Calls in the order in which they run.
 
-    >>> import ranvier.torch.fx.source  # how a Graph becomes code
+    >>> import ranvier.torch.fx.modules  # how a Graph becomes code
     >>> graph = Graph()
     >>> x = graph.placeholder("x")
     >>> _ = graph.output(graph.call_function(max, (x, 3)))
@@ -233,7 +233,7 @@ class Graph:
         self.owning_module, self._tracer_cls = owning_module, tracer_cls
 
     nodes = property(_Nodes)
-    python_code: Any  # of `source.py`, which reads graphs
+    python_code: Any  # of `modules.py`, which reads graphs
 
     def create_node(
         self,

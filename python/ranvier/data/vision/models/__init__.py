@@ -8,10 +8,7 @@ Linear(in_features=512, out_features=10, bias=True)
 
 import typing as _typing
 
-from ranvier.data.vision.models import resnet as resnet
-from ranvier.data.vision.models import vgg as vgg
-from ranvier.data.vision.models.resnet import *
-from ranvier.data.vision.models.vgg import *
+from ranvier.data.vision.models.networks import *
 
 
 class _Weights:

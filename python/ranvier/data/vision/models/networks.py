@@ -1,7 +1,8 @@
-"""Residual networks.
+"""Residual networks and VGG.
 
-Source: K. He et al., "Deep residual learning for image recognition", 2016; ResNeXt: S. Xie et al., 2017;
-wide: S. Zagoruyko, N. Komodakis, 2016.
+Sources: K. He et al., "Deep residual learning for image recognition", 2016; ResNeXt: S. Xie et al., 2017;
+wide: S. Zagoruyko, N. Komodakis, 2016; VGG: K. Simonyan, A. Zisserman, "Very deep convolutional networks",
+2015.
 """
 
 from __future__ import annotations
@@ -10,12 +11,50 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ranvier.nn as nn
-from ranvier.data.vision.models.base import constructor, initialize
 
 __all__ = [
-    "BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-    "resnext50_32x4d", "wide_resnet50_2",
+    "VGG", "BasicBlock", "Bottleneck", "ResNet", "resnet18", "resnet34", "resnet50", "resnet101",
+    "resnet152", "resnext50_32x4d", "vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19",
+    "vgg19_bn", "wide_resnet50_2",
 ]  # fmt: skip
+
+
+def constructor(name: str, make: Callable[..., nn.Module], **settings: Any) -> Callable[..., Any]:
+    """The function `name(**kwargs)` that makes a model; weights that would be downloaded are refused."""
+
+    def model(pretrained: Any = False, *, weights: Any = None, progress: bool = True, **kwargs: Any) -> Any:
+        backbone = kwargs.pop("weights_backbone", None)
+        refused = {"pretrained": pretrained, "weights": weights, "weights_backbone": backbone}
+        for argument, value in refused.items():
+            if value is not None and value is not False:
+                raise ValueError(
+                    f"[{name}] got {argument}={value!r}; expected none: no weights are downloaded. Save "
+                    f"torchvision's with safetensors.torch.save_file({name}(...).state_dict(), path), then "
+                    "model.load_state_dict(rv.load(path))"
+                )
+        return make(**{**settings, **kwargs})
+
+    model.__name__ = model.__qualname__ = name
+    model.__module__ = make.__module__
+    model.__doc__ = (
+        f"{name} with new weights; arguments as {getattr(make, '__name__', 'the class')}'s, parameters named "
+        "as in torchvision. Raises ValueError for weights= or pretrained=."
+    )
+    return model
+
+
+def initialize(module: nn.Module, linear_std: float | None = None) -> None:
+    """He's normal weights for each Conv2d, with a deviation normal ones for each Linear, and zero biases."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(part, nn.Linear) and linear_std is not None:
+            nn.init.normal_(part.weight, 0, linear_std)
+        else:
+            continue
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
+
 
 Norm = Callable[[int], nn.Module]
 
@@ -170,3 +209,65 @@ resnext50_32x4d = constructor(
 wide_resnet50_2 = constructor(
     "wide_resnet50_2", ResNet, block=Bottleneck, layers=(3, 4, 6, 3), width_per_group=128
 )
+
+
+# the channels of the 3x3 convolutions of each stage, each stage ended by a pool
+STAGES = {
+    11: "64 P 128 P 256 256 P 512 512 P 512 512 P",
+    13: "64 64 P 128 128 P 256 256 P 512 512 P 512 512 P",
+    16: "64 64 P 128 128 P 256 256 256 P 512 512 512 P 512 512 512 P",
+    19: "64 64 P 128 128 P 256 256 256 256 P 512 512 512 512 P 512 512 512 512 P",
+}
+
+
+def make_layers(stages: str, batch_norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    channels = 3
+    for stage in stages.split():
+        if stage == "P":
+            layers.append(nn.MaxPool2d(2, stride=2))
+            continue
+        layers.append(nn.Conv2d(channels, int(stage), 3, padding=1))
+        channels = int(stage)
+        layers += [nn.BatchNorm2d(channels)] if batch_norm else []
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+class VGG(nn.Module):
+    """Convolutions `features` of images (n, 3, h, w), pooled to 7x7, and three linear layers."""
+
+    def __init__(
+        self, features: nn.Module, num_classes: int = 1000, init_weights: bool = True, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.avgpool = nn.AdaptiveAvgPool2d((7, 7))
+        self.classifier = nn.Sequential(
+            nn.Linear(512 * 7 * 7, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(4096, 4096),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout),
+            nn.Linear(4096, num_classes),
+        )
+        if init_weights:
+            initialize(self, linear_std=0.01)
+
+    def forward(self, x: Any) -> Any:
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+def _vgg(depth: int, batch_norm: bool, **options: Any) -> VGG:
+    return VGG(make_layers(STAGES[depth], batch_norm), **options)
+
+
+vgg11 = constructor("vgg11", _vgg, depth=11, batch_norm=False)
+vgg13 = constructor("vgg13", _vgg, depth=13, batch_norm=False)
+vgg16 = constructor("vgg16", _vgg, depth=16, batch_norm=False)
+vgg19 = constructor("vgg19", _vgg, depth=19, batch_norm=False)
+vgg11_bn = constructor("vgg11_bn", _vgg, depth=11, batch_norm=True)
+vgg13_bn = constructor("vgg13_bn", _vgg, depth=13, batch_norm=True)
+vgg16_bn = constructor("vgg16_bn", _vgg, depth=16, batch_norm=True)
+vgg19_bn = constructor("vgg19_bn", _vgg, depth=19, batch_norm=True)
