@@ -31,7 +31,7 @@ here = job.init()
 found = []
 for dtype in (np.float32, np.float64):
     for count in (0, 1, 15, 1000, 5003, 70001, 200003):
-        values = shared.aligned(count, dtype)
+        values = shared.aligned_zeros((count,), dtype)
         total = shared.Sum(here, values, "test")
         for turn in range(3):
             draws = [np.random.default_rng([rank, turn, count]) for rank in range(here.size)]
@@ -83,7 +83,7 @@ for file in kept:
             told[0] = os.getpid(), file.fileno(), told[0][2]
         return told
     shared.gather_objects = seen
-    values = shared.aligned(70001, np.float32)
+    values = shared.aligned_zeros((70001,), np.float32)
     values[:] = 1 + here.rank
     total = shared.Sum(here, values, "test")
     total.add()
@@ -107,7 +107,7 @@ def told(call):
     except ValueError as error:
         said.append(str(error))
 for count, dtype in ((1000 + here.rank, np.float32), (1000, (np.float32, np.float64)[here.rank])):
-    told(lambda: shared.Sum(here, shared.aligned(count, dtype), "test"))
+    told(lambda: shared.Sum(here, shared.aligned_zeros((count,), dtype), "test"))
 model = rv.nn.Sequential(rv.nn.Linear(40, 3), rv.nn.Linear(3, 2))
 model.requires_grad_(False)
 model[1].bias.requires_grad = True
