@@ -9,10 +9,9 @@ import ranvier.ops as ops
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import randn
 from ranvier.autograd.tensor import Tensor
-from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module
 from ranvier.nn.utils.parametrize import register_parametrization
-from ranvier.nn.utils.reweighted import norm_except
+from ranvier.nn.utils.reweighted import norm_except, row_dim, rows_of, unit
 
 __all__ = ["spectral_norm", "weight_norm"]
 
@@ -68,28 +67,21 @@ class _SpectralNorm(Module):
         super().__init__()
         self.n_power_iterations, self.dim, self.eps = n_power_iterations, dim, eps
         if weight.ndim > 1:
-            rows = self._rows(weight.detach())
+            rows = rows_of(weight.detach(), self.dim)
             for name, size in zip(("_u", "_v"), rows.shape, strict=True):
-                self.register_buffer(name, self._unit(randn(size, dtype=weight.dtype)))
+                self.register_buffer(name, unit(randn(size, dtype=weight.dtype), eps))
             self._iterate(rows, 15)
-
-    def _rows(self, weight: Tensor) -> Tensor:
-        rows = ops.movedim(weight, self.dim, 0) if self.dim else weight
-        return rows.reshape(rows.shape[0], -1)
-
-    def _unit(self, x: Tensor) -> Tensor:
-        return x / ops.clamp(ops.norm(x), self.eps)
 
     def _iterate(self, rows: Tensor, times: int) -> None:
         with no_grad():
             for _ in range(times):
-                self._u.copy_(self._unit(ops.matmul(rows, self._v)))
-                self._v.copy_(self._unit(ops.matmul(rows.mT, self._u)))
+                self._u.copy_(unit(ops.matmul(rows, self._v), self.eps))
+                self._v.copy_(unit(ops.matmul(rows.mT, self._u), self.eps))
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:
-            return self._unit(weight)
-        rows = self._rows(weight)
+            return unit(weight, self.eps)
+        rows = rows_of(weight, self.dim)
         if self.training:
             self._iterate(rows, self.n_power_iterations)
         u, v = self._u.clone(), self._v.clone()  # backward needs them, and the next call changes the buffers
@@ -113,12 +105,9 @@ def spectral_norm(
     >>> [name for name, _ in layer.named_buffers()]
     ['parametrizations.weight.0._u', 'parametrizations.weight.0._v']
     """
-    if isinstance(n_power_iterations, bool) or n_power_iterations < 1:
-        raise ValueError(f"[spectral_norm] got n_power_iterations {n_power_iterations}; expected at least 1")
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
         raise ValueError(f"[spectral_norm] got {name!r}; expected a parameter of {type(module).__name__}")
-    if dim is None:
-        dim = 1 if isinstance(module, (ConvTranspose1d, ConvTranspose2d)) else 0
+    dim = row_dim(module, n_power_iterations, dim)
     register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, dim, eps))
     return module

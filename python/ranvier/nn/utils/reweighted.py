@@ -158,6 +158,23 @@ def remove_weight_norm(module: M, name: str = "weight") -> M:
     return remove("remove_weight_norm", module, name, WeightNorm)
 
 
+def row_dim(module: Any, iterations: int, dim: int | None) -> int:
+    """The dimension of the rows of a layer's weight, for spectral norm; checks the iterations, too."""
+    if isinstance(iterations, bool) or iterations < 1:
+        raise ValueError(f"[spectral_norm] got n_power_iterations {iterations}; expected at least 1")
+    return int(isinstance(module, (ConvTranspose1d, ConvTranspose2d))) if dim is None else dim
+
+
+def rows_of(weight: Tensor, dim: int) -> Tensor:
+    """The weight as a matrix whose rows are those of `dim`."""
+    rows = ops.movedim(weight, dim, 0) if dim else weight
+    return rows.reshape(rows.shape[0], -1)
+
+
+def unit(x: Tensor, eps: float) -> Tensor:
+    return x / ops.clamp(ops.norm(x), eps)
+
+
 class SpectralNorm(Reweighting):
     """weight = W / sigma, sigma = u W v with the vectors u and v of the greatest singular value"""
 
@@ -166,30 +183,22 @@ class SpectralNorm(Reweighting):
     def __init__(self, name: str, iterations: int, eps: float, dim: int) -> None:
         self.name, self.iterations, self.eps, self.dim = name, iterations, eps, dim
 
-    def _rows(self, weight: Tensor) -> Tensor:
-        """The weight as a matrix whose rows are those of `dim`."""
-        rows = ops.movedim(weight, self.dim, 0) if self.dim else weight
-        return rows.reshape(rows.shape[0], -1)
-
-    def _unit(self, x: Tensor) -> Tensor:
-        return x / ops.clamp(ops.norm(x), self.eps)
-
     def start(self, module: Any) -> None:
         weight = module.__dict__[self.name]
-        rows, columns = self._rows(weight.detach()).shape
+        rows, columns = rows_of(weight.detach(), self.dim).shape
         delattr(module, self.name)
         setattr(module, self.name + "_orig", weight)
         for part, size in (("_u", rows), ("_v", columns)):
-            module.register_buffer(self.name + part, self._unit(randn(size, dtype=weight.dtype)))
+            module.register_buffer(self.name + part, unit(randn(size, dtype=weight.dtype), self.eps))
 
     def weight(self, module: Any) -> Tensor:
         weight, u, v = (module.__dict__[self.name + part] for part in ("_orig", "_u", "_v"))
-        rows = self._rows(weight)
+        rows = rows_of(weight, self.dim)
         if module.training:
             with no_grad():
                 for _ in range(self.iterations):
-                    v.copy_(self._unit(ops.matmul(rows.mT, u)))
-                    u.copy_(self._unit(ops.matmul(rows, v)))
+                    v.copy_(unit(ops.matmul(rows.mT, u), self.eps))
+                    u.copy_(unit(ops.matmul(rows, v), self.eps))
                 u, v = u.clone(), v.clone()  # backward needs them, and the next call changes the buffers
         return weight / ops.dot(u, ops.matmul(rows, v))
 
@@ -210,10 +219,7 @@ def spectral_norm(
     >>> [name for name, _ in layer.named_parameters()], [name for name, _ in layer.named_buffers()]
     (['bias', 'weight_orig'], ['weight_u', 'weight_v'])
     """
-    if isinstance(n_power_iterations, bool) or n_power_iterations < 1:
-        raise ValueError(f"[spectral_norm] got n_power_iterations {n_power_iterations}; expected at least 1")
-    if dim is None:
-        dim = 1 if isinstance(module, (ConvTranspose1d, ConvTranspose2d)) else 0
+    dim = row_dim(module, n_power_iterations, dim)
     return add("spectral_norm", module, SpectralNorm(name, n_power_iterations, eps, dim))
 
 
