@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from ranvier.nn import Module
 
-__all__ = ["Layer", "Summary", "summary"]
-
 
 class Layer(NamedTuple):
     """One call of a layer: its path in the model, class, output shape ("N" for the batch) and parameters.

@@ -11,8 +11,6 @@ import numpy as np
 
 from ranvier.autograd.errors import number, whole
 
-__all__: list[str] = []
-
 
 def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
     """`value` if it is one of the names, else the error of `name` about `argument`."""

@@ -13,8 +13,6 @@ from ranvier.distributed.ranks import World
 from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
 
-__all__ = ["Cut", "CutSource", "Share", "cut_source", "require_ranks", "require_whole", "rows_of"]
-
 
 @dataclass(frozen=True)
 class Share:

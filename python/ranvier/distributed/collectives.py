@@ -27,11 +27,6 @@ from ranvier.distributed.job import limit_of, world
 from ranvier.distributed.ranks import World, agree, complete, neighbours
 from ranvier.train.saving import difference
 
-__all__ = [
-    "REDUCTIONS", "all_gather", "all_reduce", "barrier", "broadcast", "gather_objects", "mark", "mpi_reduce",
-    "new_group", "of_first", "require_equal", "tree_sum", "with_marks",
-]  # fmt: skip
-
 _SMALL = 4096  # bytes
 _TAG = 0  # mpi4py receives messages of any tag unless it is given
 

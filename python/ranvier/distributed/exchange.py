@@ -24,8 +24,6 @@ from ranvier.distributed.collectives import gather_objects, mpi_reduce, tree_sum
 from ranvier.distributed.ranks import World, agree, complete
 from ranvier.optim.state import aligned_zeros
 
-__all__ = ["Changes", "Flat", "Gradients", "Sum", "along_tree", "in_order_of", "put"]
-
 _PAGE, _BYTES = 4096, 64
 _NAME = 16  # bytes by which ranks know that they have the same memory
 _PLACE = 32  # where they are: in the line of the first rank, behind its numbers

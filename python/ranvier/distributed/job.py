@@ -23,8 +23,6 @@ import ranvier._core as _core
 from ranvier.config import get_num_threads, set_num_threads
 from ranvier.distributed.ranks import LEFT, TIMEOUT, World, agree, announced, complete, neighbours
 
-__all__ = ["close", "init", "is_initialized", "launched_size", "limit_of", "part_of", "world"]
-
 
 def part_of(cores: list[set[int]], place: int, ranks: int) -> list[set[int]]:
     """The cores of the rank at a place among the ranks of a host; none where there are too few."""

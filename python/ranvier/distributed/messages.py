@@ -17,12 +17,6 @@ from ranvier.distributed.collectives import gather_objects
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World, as_bytes, as_text, complete
 
-__all__ = [
-    "GroupMember", "Work", "all_gather_object", "array_of", "broadcast_object_list", "gather_object",
-    "in_place", "irecv", "isend", "member", "put", "recv", "require_like", "require_list",
-    "scatter_object_list", "send", "writable",
-]  # fmt: skip
-
 
 class GroupMember:
     """What :func:`new_group` gives to a rank that is not in the group, as in PyTorch."""

@@ -24,8 +24,6 @@ from ranvier.nn import Module
 from ranvier.nn.lazy import _Lazy
 from ranvier.nn.norm import _BatchNorm
 
-__all__ = ["DataParallel", "DistributedDataParallel", "DistributedSampler", "SyncBatchNorm"]
-
 NAME = "DistributedDataParallel"
 
 

@@ -21,8 +21,6 @@ import numpy as np
 from ranvier.autograd.memory import Array
 from ranvier.autograd.observe import place, refuse
 
-__all__ = ["LEFT", "TIMEOUT", "World", "agree", "announced", "as_bytes", "as_text", "complete", "neighbours"]
-
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended
 

@@ -34,8 +34,6 @@ from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import summed, weighting
 from ranvier.train.step import TrainingStep, parameters_of
 
-__all__ = ["Reduce", "is_by_row", "output_of"]
-
 _AHEAD = 1024  # batches in one call of the core
 _PARTS = 64  # the most parts of a product that the core adds itself: its kMostParts
 _CHAIN = 384  # the most rows of a part then: its kc

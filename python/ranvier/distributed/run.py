@@ -31,8 +31,6 @@ from ranvier.train.run import Run
 from ranvier.train.source import Source
 from ranvier.train.step import TrainingStep
 
-__all__ = ["CutMeasured", "DistributedRun", "SharedEvaluator"]
-
 
 class CutMeasured(Measured):
     """Sums up batches of which each rank has a part; `logs` and `state_dict` are calls on all ranks."""

@@ -21,8 +21,6 @@ from ranvier.autograd.observe import refuse
 from ranvier.distributed.job import is_initialized, world
 from ranvier.distributed.ranks import World, agree, complete
 
-__all__ = ["Add", "Join", "Parts", "SyncBatchNorm", "along_tree", "compare", "current", "meeting", "of_ranks"]
-
 Add = Callable[[Array, Array], Array]  # rows of numbers and as many rows -> the sums of each pair
 Join = Callable[[Array, Add], Array]  # the numbers of a part -> the sum over the parts of the batch
 CALL = "SyncBatchNorm"

@@ -17,8 +17,6 @@ from ranvier.autograd.calls import Calls
 from ranvier.autograd.observe import place
 from ranvier.export.rules import RULES
 
-__all__ = ["Capture", "captured"]
-
 Array = np.ndarray[Any, Any]
 
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 from ranvier.export.program import Value
 from ranvier.export.rules import Rule, Site, rule
 
-__all__ = ["HELPERS"]
-
 HELPERS: dict[str, str] = {}
 """C text of the helpers of this module, by name."""
 

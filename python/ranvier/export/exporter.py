@@ -27,8 +27,6 @@ from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
 from ranvier.serialization.files import replace
 
-__all__ = ["c"]
-
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}
 

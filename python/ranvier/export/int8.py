@@ -20,8 +20,6 @@ from ranvier.export.layers import conv_window, pool_window
 from ranvier.export.program import Routine, Value
 from ranvier.export.rules import Site
 
-__all__ = ["Quantized", "ranges_of", "with_folded_norms"]
-
 Array = np.ndarray[Any, Any]
 Ranges = dict[int, tuple[float, float]]
 

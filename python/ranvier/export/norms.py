@@ -11,8 +11,6 @@ import numpy as np
 from ranvier.export.program import Value
 from ranvier.export.rules import Rule, Site, rule
 
-__all__: list[str] = []
-
 Gradients = Sequence[Value | None]
 
 

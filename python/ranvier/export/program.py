@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Buffer", "Instruction", "Report", "Routine", "Value", "literal"]
-
 Array = np.ndarray[Any, Any]
 
 

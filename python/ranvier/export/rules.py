@@ -10,8 +10,6 @@ import numpy as np
 from ranvier.autograd.calls import Call
 from ranvier.export.program import Routine, Value
 
-__all__ = ["ONE", "RULES", "Rule", "Site", "rule"]
-
 ONE: Any = object()
 """The gradient of the loss by itself."""
 

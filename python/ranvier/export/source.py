@@ -13,8 +13,6 @@ import numpy as np
 import ranvier.export.elementwise as elementwise
 from ranvier.export.program import Buffer, Instruction, Routine, Value, literal
 
-__all__ = ["Memory", "argument_name", "code_size", "files", "identifier"]
-
 _WIDTH = 110
 
 

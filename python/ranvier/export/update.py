@@ -9,8 +9,6 @@ import numpy as np
 
 from ranvier.export.program import Instruction, Routine, Value, literal
 
-__all__ = ["updates"]
-
 _RATE = "learning_rate"
 
 

@@ -12,8 +12,6 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.registry import put
 
-__all__ = ["functional_call"]
-
 
 def functional_call(
     module: Any,

@@ -13,8 +13,6 @@ from ranvier.autograd.level import like, values_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops import stack, unbind
 
-__all__ = ["joined", "slices", "vmap"]
-
 _RANDOMNESS = ("error", "different", "same")
 
 

@@ -26,8 +26,6 @@ from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, p
 from ranvier.ops import stack, unbind
 from ranvier.ops.rows import examples
 
-__all__ = ["grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jet", "jvp", "laplacian", "vjp"]
-
 _Argnums = int | tuple[int, ...]
 _Function = Callable[..., Any]
 

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from ranvier.autograd.memory import Array, plain
 
-__all__: list[str] = []
-
 Floats = npt.NDArray[np.float64]
 
 

@@ -21,8 +21,6 @@ from ranvier.onnx.values import number_of, package
 from ranvier.serialization.files import replace
 from ranvier.version import __version__
 
-__all__ = ["export"]
-
 
 def model_of(
     onnx: Any, runs: list[Run], inputs: list[str], outputs: list[str], axes: Axes, sizes: Sizes, version: int

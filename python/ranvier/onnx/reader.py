@@ -18,8 +18,6 @@ from ranvier.onnx.registry import find
 from ranvier.onnx.values import FLOATS, OPSETS, Array, package, raw, shape_of, tensor_of
 from ranvier.serialization.kinds import other_kind
 
-__all__ = ["KEY", "OnnxModule", "load"]
-
 _OWN = ("inputs", "constants", "places", "unused", "buffers_of_graph", "most")
 _SETTINGS = {  # inputs that are settings: they are no parameters
     "Clip": (1, 2),

@@ -19,8 +19,6 @@ from ranvier.ops.elementwise.compare import COMPARISONS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
 
-__all__ = ["Trace", "Value"]
-
 Array = np.ndarray[Any, Any]
 
 

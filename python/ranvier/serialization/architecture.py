@@ -21,8 +21,6 @@ import numpy as np
 import ranvier.nn as nn
 from ranvier.nn.arguments import arguments_of
 
-__all__ = ["build", "describe", "require_sizes"]
-
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 

@@ -19,8 +19,6 @@ from ranvier.extension import provider
 from ranvier.serialization.files import Arrays, read_checkpoint
 from ranvier.serialization.kinds import FileError
 
-__all__ = ["Info", "info", "load", "save"]
-
 PathLike = str | os.PathLike[str]
 LINKS = ("softmax", "sigmoid", "identity")
 

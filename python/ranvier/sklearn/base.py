@@ -24,8 +24,6 @@ from ranvier.train import Callback
 from ranvier.train.arrays import require_finite
 from ranvier.train.losses import link_of, probabilities
 
-__all__ = ["Labels", "NetworkClassifier", "NetworkEstimator", "NetworkRegressor", "set_parameters"]
-
 Array = npt.NDArray[Any]
 PREDICT_BATCH = 1024
 _DIFFERENCES = (nn.MSELoss, nn.L1Loss, nn.HuberLoss, nn.SmoothL1Loss, HalfSquaredError)

@@ -12,8 +12,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from ranvier.train import Callback
 
-__all__ = ["Convergence"]
-
 
 class Convergence(Callback):
     """Records each epoch in the estimator, and ends the run by the rules of scikit-learn's MLPClassifier.

@@ -27,11 +27,6 @@ from ranvier.train.arrays import (
     to_array,
 )  # fmt: skip
 
-__all__ = [
-    "HalfSquaredError", "LogLoss", "flag", "hidden_sizes", "labels_of", "make_loss", "make_optimizer",
-    "number", "one_of", "table_of", "validated", "values_of", "whole",
-]  # fmt: skip
-
 
 def _is_plain(data: Any, kinds: str) -> bool:
     """Whether scikit-learn has to check nothing but numbers."""

@@ -20,8 +20,6 @@ from ranvier.sklearn.mlp_training import MLPTraining
 from ranvier.sklearn.one_row import is_row, label_of_row, values_of_row
 from ranvier.train.losses import link_of
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
-
 Array = npt.NDArray[Any]
 
 

@@ -22,8 +22,6 @@ from ranvier.sklearn.inputs import flag, hidden_sizes, make_optimizer, number, o
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
 from ranvier.train import NonFiniteError, Trainer
 
-__all__ = ["MLPTraining"]
-
 Array = npt.NDArray[Any]
 ACTIVATIONS = {"logistic": "sigmoid", "identity": "linear"}
 

@@ -23,8 +23,6 @@ from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of
 
-__all__ = ["NeuralNetClassifier", "NeuralNetRegressor"]
-
 Array = npt.NDArray[Any]
 _ONLY = {"verbose": 0, "device": "cpu", "warm_start": False, "compile": False}  # of skorch: what is so here
 _PREFIXES = ("module__", "criterion__", "optimizer__")

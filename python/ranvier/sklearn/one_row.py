@@ -23,8 +23,6 @@ from ranvier.train import Trainer
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.step import parameters_of
 
-__all__ = ["FEW_ROWS", "OneRow", "is_bounded", "is_row", "label_of_row", "row_output", "values_of_row"]
-
 Array = npt.NDArray[Any]
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 FEW_ROWS = 16  # more take longer than what is left out for a row

@@ -22,8 +22,6 @@ from ranvier.sklearn.tabular_network import (
 from ranvier.sklearn.tabular_training import TabularTraining
 from ranvier.train.arrays import column_names, is_missing, to_array
 
-__all__ = ["TabularClassifier", "TabularRegressor"]
-
 Array = npt.NDArray[Any]
 
 

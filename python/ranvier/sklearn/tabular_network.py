@@ -20,11 +20,6 @@ from ranvier.nn.activation import named
 from ranvier.nn.embedding import ONE_HOT
 from ranvier.train.arrays import is_missing
 
-__all__ = [
-    "Columns", "MemberCrossEntropy", "MemberPoisson", "MemberSquaredError", "PiecewiseLinearEmbedding",
-    "TabularNetwork", "forest_splits", "is_category", "is_number", "quantile_edges", "step_edges",
-]  # fmt: skip
-
 Array = npt.NDArray[Any]
 
 SIZE = 8  # elements of the embedding of a number

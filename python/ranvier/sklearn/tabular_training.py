@@ -25,8 +25,6 @@ from ranvier.sklearn.tabular_network import (
 )
 from ranvier.train import EarlyStopping, Schedule, Trainer
 
-__all__ = ["TabularTraining"]
-
 Array = npt.NDArray[Any]
 Arrays = tuple[Array, Array, "Array | None"]  # x, targets, weights
 

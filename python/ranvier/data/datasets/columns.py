@@ -17,8 +17,6 @@ import numpy.typing as npt
 from ranvier.autograd.memory import Array
 from ranvier.data.datasets.text_table import COMMA, DATE, GAP, NUMBER, WORD, TableError, TextTable, short
 
-__all__ = ["Column", "columns_of"]
-
 WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?[\d.,]*\d[\d.,' ]*[%€$£]?")  # "$5", "12 %", "1,234,567", "1,5"
 FEW = 8  # different words may be names even if they are numbers with units
 MOST = 100  # categories of a column; of more, each has to occur twice on average

@@ -19,8 +19,6 @@ from typing import Any
 
 from ranvier.serialization.kinds import BEGIN, recognised
 
-__all__ = ["TableError", "TextTable", "read_table", "short"]
-
 MARKS = frozenset(("", "na", "n/a", "nan", "null", "none", "?", "-", "--", "#n/a", "#na", "<na>"))
 MARKS |= {"#div/0!", "#value!", "#ref!", "#name?", "#num!", "#null!"}  # Excel's errors
 GAP, NUMBER, COMMA, DATE, WORD = range(5)  # kinds of cells: missing, "1.5", "1,5", "2024-01-05", others
