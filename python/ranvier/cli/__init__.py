@@ -13,8 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from ranvier.cli import evaluate, models, predict, train
-from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command
-from ranvier.cli.ranks import end_job
+from ranvier.cli.arguments import Interrupted, Mistake, Parser, add_command, end_job
 from ranvier.config import show_config
 from ranvier.version import __version__
 

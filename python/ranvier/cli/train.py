@@ -14,6 +14,9 @@ from ranvier.cli.arguments import (
     Mistake,
     add_command,
     add_flags,
+    after_first,
+    connect,
+    launched_size,
     number_of,
     path_name,
     positive_int,
@@ -24,7 +27,6 @@ from ranvier.cli.arguments import (
 )
 from ranvier.cli.networks import KINDS, LEARNING_RATE, batch_size_of, epochs_of, learning_rate_of
 from ranvier.cli.problems import FEW, Problem, add_data, open_problem
-from ranvier.cli.ranks import after_first, connect, launched_size
 from ranvier.cli.tables import TRAINING
 from ranvier.cli.training import Training
 

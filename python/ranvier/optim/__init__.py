@@ -1,8 +1,7 @@
 """Optimizers and learning-rate schedules under PyTorch's names."""
 
 from ranvier.optim import lr_scheduler, swa_utils
-from ranvier.optim.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from ranvier.optim.adaptive import Adadelta, Adagrad, RMSprop, Rprop
+from ranvier.optim.adam import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
 from ranvier.optim.sgd import ASGD, SGD
