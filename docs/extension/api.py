@@ -202,7 +202,7 @@ def target(name: str) -> str:
         if name.startswith(f"{short}."):
             name = full + name[len(short) :]
             break
-    name = re.sub(r"^ranvier\.ops\.(layers\.)?", "ranvier.", name)  # as docstrings refer to them
+    name = re.sub(r"^ranvier\.ops\.", "ranvier.", name)  # as docstrings refer to them
     meant = things()[1].get(name)
     return meant.full if meant else name
 

@@ -75,11 +75,10 @@ from ranvier.config import (
 )
 from ranvier.layer_table import summary
 from ranvier.ops import *
-from ranvier.ops.first_use import MODULE_OF as _OPS
+from ranvier.ops.table import LATER as _OPS
 
 if _typing.TYPE_CHECKING:
     from ranvier.compile.api import compile
-    from ranvier.ops.layers import *
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
@@ -96,6 +95,7 @@ _NAMES = {
     """,
 }
 _LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.autograd.random"}
+_PUBLIC = {name for name, module in _OPS.items() if not module.startswith("loss.")}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 
 # The satellites: the folders that stand around the core. What each adds to the core's modules is loaded at
@@ -125,10 +125,6 @@ except ModuleNotFoundError as _error:
         raise
 
 
-def _layers() -> _typing.Any:
-    return _importlib.import_module("ranvier.ops.layers")
-
-
 def __getattr__(name: str) -> _typing.Any:
     if name == "__all__":  # `from ranvier import *` gives all but modules, as in PyTorch
         here = _importlib.import_module(__name__)
@@ -140,7 +136,7 @@ def __getattr__(name: str) -> _typing.Any:
         value = getattr(_importlib.import_module(_DEFINED_IN[name]), name)
     elif _extension.adds("ranvier", name):
         value = _extension.attribute("ranvier", name)
-    elif name in _OPS or name in _layers().PUBLIC:
+    elif name in _PUBLIC:
         value = getattr(_importlib.import_module("ranvier.ops"), name)
     else:
         raise AttributeError(f"module 'ranvier' has no attribute {name!r}")
@@ -149,5 +145,5 @@ def __getattr__(name: str) -> _typing.Any:
 
 
 def __dir__() -> list[str]:
-    names = {*globals(), *_LATER, *_DEFINED_IN, *_OPS, *_layers().PUBLIC}
+    names = {*globals(), *_LATER, *_DEFINED_IN, *_PUBLIC}
     return sorted(names.union(_extension.attributes("ranvier")))

@@ -1,7 +1,7 @@
 """A module of the library that is imported late: its ops are captured as if it had been there before."""
 
 import pytest
-from ranvier.ops import first_use
+from ranvier.ops.table import AT_FIRST_USE, FUNCTIONAL
 from support.python import printed
 
 # One op of each module that is loaded at its first use; x: (3, 3), a weight's product.
@@ -78,7 +78,7 @@ def run(code):
 
 
 def test_each_late_module_has_a_row():
-    assert first_use.OPS.keys() | first_use.FUNCTIONAL_NAMES.keys() <= ROWS.keys()
+    assert AT_FIRST_USE.keys() | FUNCTIONAL.keys() <= ROWS.keys()
 
 
 @pytest.mark.parametrize("part", range(6))

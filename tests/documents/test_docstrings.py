@@ -37,7 +37,6 @@ WITHOUT = {
     "ranvier.nn.utils": "",
     "ranvier.onnx": "",
     "ranvier.ops": "any broadcast_to ge le lt movedim ne ravel t",
-    "ranvier.ops.layers": "",
     "ranvier.optim": "",
     "ranvier.plot": "require_matplotlib",
     "ranvier.sklearn": "",

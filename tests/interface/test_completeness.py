@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 import ranvier as rv
-from ranvier.ops import attach
+from ranvier.ops import table
 from ranvier.ops.activation.table import TABLE
 from support.calls import OP_NAMES
 from support.op_case import OpCase
 from support.python import printed
-
-OPS = Path(rv.ops.__file__).parent
-OP_MODULES = {
-    ".".join(path.relative_to(OPS).with_suffix("").parts)
-    for path in OPS.rglob("*.py")
-    if path.stem not in ("__init__", "attach")
-}
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +31,21 @@ def test_every_op_has_a_case(cases: dict[str, list[type[OpCase]]]) -> None:
     assert sorted(OP_NAMES - set(cases)) == [], "public ops without an OpCase"
 
 
-def test_the_modules_with_methods_are_attached() -> None:
-    names = {
-        name for name in OP_MODULES if hasattr(importlib.import_module(f"ranvier.ops.{name}"), "METHODS")
-    }
-    assert names == set(attach.MODULES.split())
+def test_every_name_of_the_table_is_found() -> None:
+    for module, words in table.ROWS.items():
+        place = rv.nn.functional if module in table.FUNCTIONAL else rv.ops if module[:5] == "loss." else rv
+        assert all(callable(getattr(place, name)) for name in table.functions(words)), module
+        assert all(callable(getattr(rv.Tensor, name)) for name in table.methods(words)), module
 
 
-def test_import_loads_no_op_of_layers() -> None:
-    code = "import sys, ranvier; print([m for m in sys.modules if m.startswith('ranvier.ops.layers')])"
-    assert printed("-c", code) == "[]\n"
+def test_type_checkers_see_the_modules_of_the_table() -> None:
+    seen = re.findall(r"^    from ranvier\.ops\.(.*) import \*$", Path(rv.ops.__file__).read_text(), re.M)
+    assert seen == sorted(table.ROWS.keys() - table.FUNCTIONAL.keys())
+
+
+def test_import_loads_the_modules_of_the_table() -> None:
+    code = "import sys, ranvier; print(*[m[12:] for m in sys.modules if m[:12] == 'ranvier.ops.'])"
+    assert set(printed("-c", code).split()) & table.ROWS.keys() == table.AT_IMPORT.keys()
 
 
 def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> None:
@@ -55,16 +53,16 @@ def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> N
     assert sorted(lacking) == [], "ops without a draw"
 
 
-NAMESPACES = "nn optim optim.lr_scheduler data data.augment data.datasets train metrics ops ops.layers"
+NAMESPACES = "nn optim optim.lr_scheduler data data.augment data.datasets train metrics ops"
 PLACES = (*NAMESPACES.split(), "distributed", "explore", "export", "onnx", "plot", "sklearn")
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_toolbox_page_has_every_name(place: str) -> None:
-    module = importlib.import_module(f"ranvier.{place}")
+    names = OP_NAMES if place == "ops" else importlib.import_module(f"ranvier.{place}").__all__
     page = (Path(__file__).parents[2] / "docs" / "toolbox.md").read_text()
     named = set(re.findall(r"`([A-Za-z]\w*)`", page))
-    assert sorted(set(module.__all__) - named) == []
+    assert sorted(set(names) - named) == []
 
 
 def test_the_toolbox_page_has_the_activations() -> None:
@@ -94,8 +92,8 @@ def test_the_toolbox_page_invents_no_name() -> None:
     page = (Path(__file__).parents[2] / "docs" / "toolbox.md").read_text()
     places = [importlib.import_module(f"ranvier.{place}") for place in (*PLACES[:-1], "optim.swa_utils")]
     places += [rv.Trainer, rv.nn.Module]
-    for table in re.findall(r"^\|.*\|$", page, re.MULTILINE):
-        for name in re.findall(r"`([A-Za-z]\w*)`", table):
+    for line in re.findall(r"^\|.*\|$", page, re.MULTILINE):
+        for name in re.findall(r"`([A-Za-z]\w*)`", line):
             known = name in ("augment", "datasets", "distributed", "lr_scheduler", "prefetch", "swa_utils")
             known = known or name in rv.sklearn.__all__  # without loading scikit-learn
             assert known or any(hasattr(place, name) for place in places), name

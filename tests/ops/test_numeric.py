@@ -1,4 +1,4 @@
-"""Ops of ranvier.ops.first_use: values against Python and NumPy, gradients, compiled steps, integers."""
+"""Ops that are loaded at their first use: values, gradients, compiled steps, integers."""
 
 import math
 import operator
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier.autograd import gradcheck, gradgradcheck
-from ranvier.ops import first_use
 from support.refused import refused
 
 F = rv.nn.functional
@@ -332,15 +331,6 @@ def test_cholesky_solve(upper):
     gradcheck(lambda b, f: rv.cholesky_solve(b, half(f), upper), (b, f))
     refused(ValueError, "singular", rv.cholesky_solve, rv.ones(2, 1), rv.zeros(2, 2))
     refused(ValueError, "[cholesky_solve] got A of shape (2,)", rv.cholesky_solve, rv.ones(2), rv.eye(2))
-
-
-def test_every_name_is_found_in_its_module():
-    for table in (first_use.MODULE_OF, first_use.FUNCTIONAL_OF):
-        for name in table:
-            assert callable(getattr(F if table is first_use.FUNCTIONAL_OF else rv, name)), name
-    for names in first_use.TENSOR_METHODS.values():
-        for name in names.split():
-            assert callable(getattr(rv.Tensor, name)), name
 
 
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])

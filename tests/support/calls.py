@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 from ranvier import kernels, ops
+from ranvier.ops.table import AT_IMPORT, WITH_LAYERS, functions_of
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
-OP_NAMES = {getattr(ops, name).__name__ for name in (*ops.__all__, *ops.layers.__all__)}  # one of aliases
+OP_NAMES = {op.__name__ for op in functions_of(AT_IMPORT | WITH_LAYERS).values()}  # one of aliases
 # The arrays that a call changes, by place: running statistics and their count.
 WRITES = {("ops", "batch_norm"): (1, 2), ("kernels", "batch_norm"): (3, 4, 5)}
 # other names of arguments, arguments in place of others, and memory to write to

@@ -2,36 +2,40 @@
 
 import typing as _typing
 
-from ranvier.nn.loss.functional import *
+import ranvier.ops.table as _table
+from ranvier.nn.loss.functional import FORMS as _FORMS
 from ranvier.nn.registry import absent as _absent
 from ranvier.ops import _rare
-from ranvier.ops.activation.piecewise import *
-from ranvier.ops.activation.smooth import *
-from ranvier.ops.activation.softmax import *
-from ranvier.ops.first_use import FUNCTIONAL_OF as _LATER
-from ranvier.ops.image.conv import *
-from ranvier.ops.image.pooling import *
-from ranvier.ops.image.resample import *
-from ranvier.ops.matrix.linear import linear as linear
-from ranvier.ops.neural.attention import *
-from ranvier.ops.neural.distance import *
-from ranvier.ops.neural.dropout import *
-from ranvier.ops.neural.embedding import *
-from ranvier.ops.neural.normalization import *
 
 if _typing.TYPE_CHECKING:
+    from ranvier.nn.loss.functional import *
+    from ranvier.ops.activation.piecewise import *
+    from ranvier.ops.activation.smooth import *
+    from ranvier.ops.activation.softmax import *
+    from ranvier.ops.image.conv import *
+    from ranvier.ops.image.pooling import *
+    from ranvier.ops.image.resample import *
     from ranvier.ops.image.sampling import *
     from ranvier.ops.loss.ctc import ctc_loss as ctc_loss
     from ranvier.ops.loss.rare import *
+    from ranvier.ops.matrix.linear import linear as linear
+    from ranvier.ops.neural.attention import *
+    from ranvier.ops.neural.distance import *
+    from ranvier.ops.neural.dropout import *
+    from ranvier.ops.neural.embedding import *
     from ranvier.ops.neural.functional import *
+    from ranvier.ops.neural.normalization import *
+
+globals().update(_table.functions_of(_table.OF_LAYERS))
+globals().update({form.__name__: form for form in _FORMS.values()})
 
 
 def __getattr__(name: str) -> _typing.Any:
     """The rare ones are loaded with their first use; they do not become attributes (see ``ranvier.ops``)."""
-    if name not in _LATER:
+    if name not in _table.FUNCTIONAL_OF:
         raise _absent(__name__, name)
-    return _rare(_LATER[name], name)
+    return _rare(_table.FUNCTIONAL_OF[name], name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_table.FUNCTIONAL_OF})

@@ -1,53 +1,66 @@
 """Differentiable ops on Tensors: one module for each kernel family, forward and backward side by side.
 
-A module lists its ops in ``__all__``; these are the names of this package, of ``ranvier`` and, for layers and
-losses, of ``ranvier.nn.functional``. Its METHODS are the names that become methods of Tensor.
+`table.py` has their names, which are those of this package, of ``ranvier``, of Tensor's methods and, for
+layers, of ``ranvier.nn.functional``.
 """
 
 import functools as _functools
 import importlib as _importlib
-import types as _types
 import typing as _typing
 
 import ranvier.ops.attach
-import ranvier.ops.first_use as _first_use
-from ranvier.ops.activation.piecewise import *
-from ranvier.ops.activation.smooth import *
-from ranvier.ops.activation.softmax import *
-from ranvier.ops.elementwise.arithmetic import *
-from ranvier.ops.elementwise.choice import *
-from ranvier.ops.elementwise.compare import *
-from ranvier.ops.elementwise.functions import *
-from ranvier.ops.matrix.matmul import *
-from ranvier.ops.reduction.norms import *
-from ranvier.ops.reduction.reduce import *
-from ranvier.ops.shape.index import *
-from ranvier.ops.shape.join import *
-from ranvier.ops.shape.reshape import *
+import ranvier.ops.table as _table
 
-if _typing.TYPE_CHECKING:
+if _typing.TYPE_CHECKING:  # all modules of the table
+    from ranvier.ops.activation.piecewise import *
+    from ranvier.ops.activation.smooth import *
+    from ranvier.ops.activation.softmax import *
     from ranvier.ops.creation import *
+    from ranvier.ops.elementwise.arithmetic import *
+    from ranvier.ops.elementwise.choice import *
+    from ranvier.ops.elementwise.compare import *
     from ranvier.ops.elementwise.elementary import *
+    from ranvier.ops.elementwise.functions import *
     from ranvier.ops.elementwise.logic import *
     from ranvier.ops.elementwise.pairs import *
-    from ranvier.ops.layers import *
+    from ranvier.ops.image.conv import *
+    from ranvier.ops.image.pooling import *
+    from ranvier.ops.image.resample import *
+    from ranvier.ops.loss.classes import *
+    from ranvier.ops.loss.margin import *
+    from ranvier.ops.loss.probability import *
+    from ranvier.ops.loss.regression import *
     from ranvier.ops.matrix.algebra import *
     from ranvier.ops.matrix.cholesky import *
+    from ranvier.ops.matrix.einsum import *
     from ranvier.ops.matrix.exponential import *
     from ranvier.ops.matrix.factors import *
     from ranvier.ops.matrix.fourier import *
     from ranvier.ops.matrix.inverse import *
+    from ranvier.ops.matrix.linear import *
+    from ranvier.ops.matrix.matmul import *
+    from ranvier.ops.neural.attention import *
+    from ranvier.ops.neural.distance import *
+    from ranvier.ops.neural.dropout import *
+    from ranvier.ops.neural.embedding import *
+    from ranvier.ops.neural.normalization import *
+    from ranvier.ops.reduction.norms import *
     from ranvier.ops.reduction.quantiles import *
+    from ranvier.ops.reduction.reduce import *
     from ranvier.ops.reduction.sort import *
     from ranvier.ops.reduction.statistics import *
     from ranvier.ops.reduction.variance import *
     from ranvier.ops.shape.arrange import *
+    from ranvier.ops.shape.index import *
+    from ranvier.ops.shape.join import *
     from ranvier.ops.shape.repeat import *
+    from ranvier.ops.shape.reshape import *
     from ranvier.ops.shape.scatter import *
     from ranvier.ops.shape.stacks import *
     from ranvier.ops.shape.write import *
 else:
-    __all__ = [name for name, value in globals().items() if isinstance(value, _types.FunctionType)]
+    globals().update(_table.functions_of(_table.AT_IMPORT))
+    __all__ = [*_table.functions_of(_table.AT_IMPORT)]
 
 
 @_functools.cache
@@ -58,14 +71,10 @@ def _rare(module: str, name: str) -> _typing.Any:
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """The ops of layers and losses, and rare ones, are loaded with the first use of one of them."""
-    module = _first_use.MODULE_OF.get(name)
-    if module is not None:
-        return _rare(module, name)
-    layers = _importlib.import_module("ranvier.ops.layers")
-    if name == "layers":
-        return layers
-    if name not in layers.__all__:
+    """The ops of layers and losses are loaded with the first use of one of them, rare ones each by itself."""
+    if name not in _table.LATER:
         raise AttributeError(f"module 'ranvier.ops' has no attribute {name!r}")
-    globals().update({op: getattr(layers, op) for op in layers.__all__})
+    if (module := _table.LATER[name]) not in _table.WITH_LAYERS:
+        return _rare(module, name)
+    globals().update(_table.functions_of(_table.WITH_LAYERS))
     return globals()[name]

@@ -28,8 +28,8 @@ from ranvier.autograd.duplicates import rebuild
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.recurrent import RNNBase
 from ranvier.ops.attach import Later
-from ranvier.ops.first_use import FUNCTIONAL_OF
 from ranvier.ops.shape.index import getitem
+from ranvier.ops.table import FUNCTIONAL_OF
 from ranvier.torch.asking import (
     ASK_NOBODY,
     BINARY,

@@ -16,13 +16,6 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
 
-_NAMES = """
-    binary_cross_entropy binary_cross_entropy_with_logits cosine_embedding_loss cross_entropy
-    gaussian_nll_loss huber_loss kl_div l1_loss margin_ranking_loss mse_loss
-    nll_loss poisson_nll_loss smooth_l1_loss triplet_margin_loss
-"""
-__all__ = _NAMES.split()
-
 _INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of arguments of ops
 FORMS: dict[str, Callable[..., Tensor]] = {}  # by the name of the op
 

@@ -35,10 +35,6 @@ from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
 
-__all__ = ["hardshrink", "hardsigmoid", "hardswish", "hardtanh", "heaviside", "leaky_relu", "prelu", "relu"]
-__all__ += ["relu6", "softshrink"]
-METHODS = ["heaviside", "relu", "relu_"]
-
 LeakyRelu = with_setting(_core.leaky_relu, piecewise_linear)
 Heaviside = with_setting(
     _core.heaviside, piecewise_linear, lambda x, at_zero: where(x.eq(0.0), at_zero, (x > 0.0).to(x.dtype))

@@ -26,10 +26,6 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
 
-__all__ = ["celu", "elu", "gelu", "glu", "logsigmoid", "mish", "selu", "sigmoid", "silu", "softplus"]
-__all__ += ["softsign", "tanh", "tanhshrink"]
-METHODS = ["sigmoid", "tanh", "sigmoid_", "tanh_"]
-
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 _GELU = math.sqrt(2 / math.pi)
 

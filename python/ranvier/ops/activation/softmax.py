@@ -13,9 +13,6 @@ from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
 
-__all__ = ["log_softmax", "softmax"]
-METHODS = ["log_softmax", "softmax"]
-
 
 class Softmax(Function):
     def __init__(self, dim: int) -> None:

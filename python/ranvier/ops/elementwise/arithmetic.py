@@ -34,9 +34,6 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
 
-__all__ = ["add", "div", "divide", "mul", "multiply", "neg", "negative", "sub", "subtract"]
-METHODS = [*__all__, *(f"{name}_" for name in __all__)]
-
 Pair = tuple[Tensor | None, Tensor | None]
 _NONE: Any = None  # shapes that no gradient needs: a missing attribute would make later instances slower
 

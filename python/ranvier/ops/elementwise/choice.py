@@ -33,9 +33,6 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, diagonal, sum_to
 
-__all__ = ["clamp", "clip", "masked_fill", "maximum", "minimum", "nonzero", "where"]
-METHODS = ["clamp", "clamp_", "clip", "clip_", "masked_fill", "masked_fill_", "maximum", "minimum", "nonzero"]
-
 
 class Maximum(Function):
     """y = max(a, b)"""

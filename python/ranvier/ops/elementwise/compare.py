@@ -21,9 +21,6 @@ from ranvier.ops.elementwise.dtypes import F64, Array
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
 
-__all__ = ["eq", "ge", "gt", "le", "lt", "ne"]
-METHODS = COMPARISONS = __all__
-
 
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:
     kernel = getattr(_core, name)

@@ -207,7 +207,4 @@ def _signbit(x: Any) -> Any:
     return np.zeros(x.shape, bool) if x.dtype == np.bool_ else np.signbit(x)
 
 
-SYMBOLS: dict[str, Any] = {"__pos__": positive}
-
-
 examples(globals())  # written as ">>> call"

@@ -35,10 +35,6 @@ from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
 
-__all__ = ["abs", "absolute", "cos", "exp", "expm1", "log", "log1p", "pow", "reciprocal", "round", "sign"]
-__all__ += ["sin", "sqrt", "square"]
-METHODS = [*__all__, *(f"{name}_" for name in __all__)]
-
 Abs = of_input(_core.abs, lambda dy, x: dy * x.sign())
 Cos = of_input(_core.cos, lambda dy, x: -(dy * x.sin()))
 Exp = of_output(_core.exp, lambda dy, y: dy * y, slope=_core.mul)

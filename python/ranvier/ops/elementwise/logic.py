@@ -141,24 +141,4 @@ def _isclose(a: Any, b: Any, rtol: float, atol: float, equal_nan: bool) -> Any:
         raise OpError(unlike("isclose", a, b)) from error
 
 
-SYMBOLS: dict[str, Any] = {
-    "__lshift__": bitwise_left_shift,
-    "__rlshift__": lambda self, other: bitwise_left_shift(other, self),
-    "__ilshift__": "bitwise_left_shift_",
-    "__rshift__": bitwise_right_shift,
-    "__rrshift__": lambda self, other: bitwise_right_shift(other, self),
-    "__irshift__": "bitwise_right_shift_",
-    "__and__": bitwise_and,
-    "__or__": bitwise_or,
-    "__xor__": bitwise_xor,
-    "__rand__": bitwise_and,
-    "__ror__": bitwise_or,
-    "__rxor__": bitwise_xor,
-    "__iand__": "bitwise_and_",
-    "__ior__": "bitwise_or_",
-    "__ixor__": "bitwise_xor_",
-    "__invert__": bitwise_not,
-}
-
-
 own_errors(globals())

@@ -211,15 +211,5 @@ def _same_floats(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
     return floating(x.to(dtype)), floating(y.to(dtype))
 
 
-SYMBOLS: dict[str, Any] = {
-    "__floordiv__": floor_divide,
-    "__rfloordiv__": lambda self, other: floor_divide(other, self),
-    "__ifloordiv__": "floor_divide_",
-    "__mod__": remainder,
-    "__rmod__": lambda self, other: remainder(other, self),
-    "__imod__": "remainder_",
-}
-
-
 own_errors(globals())
 examples(globals())  # written as ">>> call"

@@ -24,10 +24,8 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
 
-__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d"]
-
 Pair = int | tuple[int, int]
-Size = int | tuple[int]
+Length = int | tuple[int]
 
 
 class Convolution(Function):
@@ -119,9 +117,9 @@ def conv1d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: Size = 1,
-    padding: Size | str = 0,
-    dilation: Size = 1,
+    stride: Length = 1,
+    padding: Length | str = 0,
+    dilation: Length = 1,
     groups: int = 1,
 ) -> Tensor:
     """y[n, k, q] = bias[k] + sum over c, s of weight[k, c, s] x[n, c, q stride + s dilation - padding], where
@@ -141,11 +139,11 @@ def conv_transpose1d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: Size = 1,
-    padding: Size = 0,
-    output_padding: Size = 0,
+    stride: Length = 1,
+    padding: Length = 0,
+    output_padding: Length = 0,
     groups: int = 1,
-    dilation: Size = 1,
+    dilation: Length = 1,
 ) -> Tensor:
     """y[n, k, q stride + s dilation - padding] = bias[k] + sum of x[n, c, q] weight[c, k, s]: the sum is over
     all c, q, s with this place.

@@ -24,9 +24,6 @@ from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 
-__all__ = ["adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_max_pool1d", "adaptive_max_pool2d"]
-__all__ += ["avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d"]
-
 
 class Pool(Function):
     """What the pools share. A single image is a batch of one."""

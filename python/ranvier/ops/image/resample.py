@@ -21,8 +21,6 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import reshape
 
-__all__ = ["interpolate", "pad"]
-
 
 class Interpolate(Function):
     def __init__(self, size: Any, scale_factor: Any, mode: str, align_corners: bool) -> None:

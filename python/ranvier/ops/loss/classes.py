@@ -25,8 +25,6 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
 
-__all__ = ["cross_entropy", "nll"]
-
 
 def _is_float(target: Any) -> bool:
     return getattr(getattr(target, "dtype", None), "kind", "") == "f"

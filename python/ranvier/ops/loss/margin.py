@@ -13,8 +13,6 @@ from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
 
-__all__ = ["cosine_embedding", "margin_ranking", "triplet_margin"]
-
 
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:
     """max(0, margin - target (x1 - x2)): target 1: x1 should exceed x2 by ``margin``; -1: x2 should.

@@ -14,8 +14,6 @@ from ranvier.ops.elementwise.dtypes import is_floating
 from ranvier.ops.elementwise.functions import exp, log, log1p
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, promoted
 
-__all__ = ["bce", "bce_with_logits", "kl_div"]
-
 
 def _factor(weight: Any) -> Any:
     """A weight of elements as a factor."""

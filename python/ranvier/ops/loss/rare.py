@@ -20,11 +20,6 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
 
-__all__ = [
-    "hinge_embedding_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
-    "soft_margin_loss",
-]  # fmt: skip
-
 
 def hinge_embedding_loss(
     input: Any,

@@ -19,8 +19,6 @@ from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, sa
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
 
-__all__ = ["gaussian_nll", "huber", "l1", "mse", "poisson_nll", "smooth_l1"]
-
 Mse = element_loss(
     "Mse", _core.mse, _core.mse_backward, lambda x, t: (x - t) * 2.0, lambda x, t: (t - x) * 2.0
 )

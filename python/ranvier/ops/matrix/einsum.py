@@ -22,8 +22,6 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.repeat import diagonal
 from ranvier.ops.shape.reshape import permute, reshape
 
-__all__ = ["einsum"]
-
 Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
 Steps = list[tuple[Any, ...]]  # ops and their settings
 

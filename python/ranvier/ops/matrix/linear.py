@@ -21,8 +21,6 @@ from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import permute, reshape, transpose
 
-__all__ = ["linear"]
-
 
 class Linear(Function):
     """y = x W^T + b: x (..., in), W (out, in), b (out) or None, y (..., out)"""

@@ -19,9 +19,6 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
 
-__all__ = ["bmm", "dot", "matmul", "mm", "mv", "outer"]
-METHODS = __all__
-
 
 class Matmul(Function):
     """y = a b: (..., m, k) (..., k, n) -> (..., m, n)"""

@@ -24,8 +24,6 @@ from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.repeat import repeat_interleave
 from ranvier.ops.shape.reshape import expand
 
-__all__ = ["scaled_dot_product_attention"]
-
 _NAME = "scaled_dot_product_attention"
 _FLOAT32 = np.dtype(np.float32)
 _PART = 1 << 20  # bytes of scores in one part: they stay in the cache

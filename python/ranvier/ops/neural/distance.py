@@ -18,8 +18,6 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 
-__all__ = ["cosine_similarity", "pairwise_distance"]
-
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     """Both in the shape that they broadcast to; integers and bools in float32."""

@@ -16,8 +16,6 @@ from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
 from ranvier.ops.rules import diagonal, replaced
 
-__all__ = ["alpha_dropout", "dropout", "dropout2d"]
-
 
 class Dropout(Function):
     def __init__(self, p: float, key: np.ndarray[Any, Any]) -> None:

@@ -23,8 +23,6 @@ from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import differentiated, inputs, linear
 
-__all__ = ["embedding", "one_hot"]
-
 
 class Embedding(Function):
     def __init__(self, padding_idx: int | None, scale_grad_by_freq: bool) -> None:

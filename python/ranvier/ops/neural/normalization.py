@@ -31,8 +31,6 @@ from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
 
-__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
-
 Gradients = tuple[Array | None, Array | None, Array | None]
 
 

@@ -29,9 +29,6 @@ from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
 
-__all__ = ["all", "any", "count_nonzero", "logsumexp", "norm", "prod"]
-METHODS = __all__
-
 
 class _Kept(Function):
     """A reduction that keeps its axes for backward."""

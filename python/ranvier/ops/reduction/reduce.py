@@ -39,9 +39,6 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear
 from ranvier.ops.shape.reshape import reshape
 
-__all__ = ["amax", "amin", "argmax", "argmin", "max", "mean", "min", "sum"]
-METHODS = __all__
-
 Axes = int | tuple[int, ...] | None
 
 

@@ -34,8 +34,6 @@ from ranvier.ops.rules import linear, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 
-__all__ = ["argsort", "cumprod", "cumsum", "kthvalue", "median", "sort", "topk"]
-
 
 class Sort(Function):
     """(y, i): elements first ... last - 1 of x in order along one axis, and their indices in x"""

@@ -25,8 +25,6 @@ from ranvier.ops.reduction.norms import kept_output
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
 
-__all__ = ["std", "std_mean", "var", "var_mean"]
-
 
 class Var(Function):
     """y = sum of (x - mean)^2 / (n - correction); std: its square root"""

@@ -26,9 +26,6 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 
-__all__ = ["gather", "index_select", "masked_select", "take_along_dim"]
-METHODS = __all__
-
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
 

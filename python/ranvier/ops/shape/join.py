@@ -29,9 +29,6 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
 
-__all__ = ["cat", "chunk", "concat", "concatenate", "narrow", "select", "split", "stack", "unbind"]
-METHODS = ["chunk", "narrow", "select", "split", "unbind"]
-
 _shape_of = attrgetter("shape")
 
 

@@ -27,8 +27,6 @@ from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
 
-__all__ = ["diagonal", "meshgrid", "repeat", "repeat_interleave", "roll", "tile", "trace", "tril", "triu"]
-
 
 @own_error
 def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:

@@ -8,26 +8,28 @@ gradient is channels-last again.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from operator import index
 from typing import Any
 
 import numpy as np
 
 import ranvier._core as _core
+from ranvier.autograd.convert import from_bfloat16, reinterpreted
+from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
+from ranvier.autograd.inplace import check_leaf
 from ranvier.autograd.memory import like, reshaped
+from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
+from ranvier.autograd.views import views_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear, sum_to
-
-__all__ = ["broadcast_to", "expand", "flatten", "flip", "movedim", "permute", "ravel", "reshape", "squeeze"]
-__all__ += ["swapaxes", "t", "transpose", "unflatten", "unsqueeze"]
-METHODS = __all__
 
 
 class Reshape(Function):
@@ -258,6 +260,77 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     if len(set(reversed_dims)) != len(reversed_dims):
         raise OpError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")
     return Flip(tuple(reversed_dims) if input.ndim else ()).apply(input)
+
+
+# --- methods alone, and new shapes in place
+
+
+def view(x: Any, *sizes: Any, size: Any = None, dtype: Any = None) -> Tensor:
+    """:func:`reshape`; where no view is possible the elements are copied. With a dtype: the same memory read
+    as that dtype, without a gradient; the last dimension changes where the dtypes' sizes differ.
+
+    >>> import ranvier as rv
+    >>> rv.tensor([1.0]).view(rv.int32)
+    tensor([1065353216], dtype=torch.int32)
+    """
+    if dtype is None and len(sizes) == 1 and type(sizes[0]) is not int:
+        dtype = sizes[0] if isinstance(sizes[0], (np.dtype, type, DType)) else None
+    if dtype is not None:
+        try:
+            kind = np.dtype(dtype)
+            return from_bfloat16(x) if getattr(dtype, "name", "") == "bfloat16" else reinterpreted(x, kind)
+        except Exception as error:
+            raise renamed(error, "view") from None
+    return _core._reshape("view", x, sizes if size is None else (size,))
+
+
+def _as(function: Any, name: str, x: Any, other: Any) -> Tensor:
+    if not isinstance(other, (Tensor, np.ndarray)):
+        raise TypeError(f"[{name}] got {type(other).__name__}; expected a Tensor")
+    return function(name, x, other.shape)
+
+
+def view_as(x: Any, other: Any) -> Tensor:
+    """x in the shape of other."""
+    return _as(_core._reshape, "view_as", x, other)
+
+
+reshape_as = view_as
+
+
+def expand_as(x: Any, other: Any) -> Tensor:
+    """x repeated to the shape of other."""
+    return _as(_core._expand, "expand_as", x, other)
+
+
+def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``x.unsqueeze_(0)``: x itself gets the other shape, on the same memory, and its history the view."""
+
+    def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+        check_leaf(x, name)
+        if x._grad_fn is not None and not mode.enabled:
+            better = f"x = x.{name[:-1]}(...)"
+            raise RuntimeError(f"[{name}] got a Tensor with a history under no_grad(); expected {better}")
+        shape, views = x.shape, views_of(x)
+        result = function(x, *args, **settings)
+        if (result.shape, result.stride()) == (shape, x.stride()):
+            return x
+        x._array = result._array
+        x._view = None if x._view is None else result._view
+        if result._grad_fn is not None:  # hooks stay with the shape that they were given
+            x._grad_fn = result._grad_fn
+        if views:  # their chains of steps begin at x as it was: a step before them leads back to that shape
+            before = function(x, *args, **settings) if function in (t, transpose) else reshape(x, shape)
+            back = before._view[1][-1]  # type: ignore[index]
+            for view in views:
+                base, chain, why = view._view
+                view._view = base, (back, *chain), why
+        return x
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"As :func:`ranvier.{name[:-1]}`, of the tensor itself."
+    method.__wrapped__ = function  # type: ignore[attr-defined]
+    return method
 
 
 examples(globals())  # written as ">>> call"

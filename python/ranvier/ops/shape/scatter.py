@@ -32,8 +32,6 @@ from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand, reshape
 
-__all__ = ["index_add", "scatter", "scatter_add"]
-
 
 class Scatter(Function):
     """y = x, then y[.., index[.., j, ..], ..] = src[.., j, ..], or += where add is set"""

@@ -1,0 +1,183 @@
+"""The one list of all ops: what is public of each module, and when the module is loaded.
+
+A name is a function; with + a method of Tensor, too, with * also a method in place (``x.add_``); with a dot
+before it, a method alone. The functions that are activations of `activation/table.py` need no row.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from ranvier.ops.activation.table import TABLE as ACTIVATIONS
+
+AT_IMPORT = {
+    "activation.piecewise": "heaviside+ prelu relu*",
+    "activation.smooth": "glu sigmoid* tanh*",
+    "activation.softmax": "log_softmax+ softmax+",
+    "elementwise.arithmetic": "add* div* divide* mul* multiply* neg* negative* sub* subtract*",
+    "elementwise.choice": "clamp* clip* masked_fill* maximum+ minimum+ nonzero+ where",
+    "elementwise.compare": "eq+ ge+ gt+ le+ lt+ ne+",
+    "elementwise.functions": """
+        abs* absolute* cos* exp* expm1* log* log1p* pow* reciprocal* round* sign* sin* sqrt* square*
+    """,
+    "matrix.matmul": "bmm+ dot+ matmul+ mm+ mv+ outer+",
+    "reduction.norms": "all+ any+ count_nonzero+ logsumexp+ norm+ prod+",
+    "reduction.reduce": "amax+ amin+ argmax+ argmin+ max+ mean+ min+ sum+",
+    "shape.index": "gather+ index_select+ masked_select+ take_along_dim+",
+    "shape.join": "cat chunk+ concat concatenate narrow+ select+ split+ stack unbind+",
+    "shape.reshape": """
+        broadcast_to+ expand+ flatten+ flip+ movedim+ permute+ ravel+ reshape+ squeeze* swapaxes* t*
+        transpose* unflatten+ unsqueeze* .expand_as .reshape_as .view .view_as
+    """,
+}
+
+# All of them are loaded with the first use of one. Losses are names of `ranvier.ops` alone, not of `ranvier`.
+WITH_LAYERS = {
+    "image.conv": "conv1d conv2d conv_transpose1d conv_transpose2d",
+    "image.pooling": """
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d avg_pool1d
+        avg_pool2d max_pool1d max_pool2d
+    """,
+    "image.resample": "interpolate pad",
+    "loss.classes": "cross_entropy nll",
+    "loss.margin": "cosine_embedding margin_ranking triplet_margin",
+    "loss.probability": "bce bce_with_logits kl_div",
+    "loss.regression": "gaussian_nll huber l1 mse poisson_nll smooth_l1",
+    "matrix.einsum": "einsum",
+    "matrix.linear": "linear",
+    "neural.attention": "scaled_dot_product_attention",
+    "neural.distance": "cosine_similarity pairwise_distance",
+    "neural.dropout": "alpha_dropout dropout dropout2d",
+    "neural.embedding": "embedding one_hot",
+    "neural.normalization": "batch_norm group_norm instance_norm layer_norm rms_norm",
+}
+
+# Few networks use these: a module is loaded with the first use of one of its names.
+AT_FIRST_USE = {
+    "creation": """
+        logspace result_type scalar_tensor bernoulli* binomial multinomial+ normal poisson randint_like
+        .new_empty .new_full .new_ones .new_tensor .new_zeros .cauchy_ .exponential_ .geometric_
+        .log_normal_ .normal_ .random_ .uniform_
+    """,
+    "elementwise.elementary": """
+        acos* acosh* arccos* arccosh* arcsin* arcsinh* arctan* arctanh* asin* asinh* atan* atanh* ceil*
+        cosh* deg2rad* digamma* erf* erfc* erfinv* exp2* fix* floor* frac* isneginf+ isposinf+ lgamma*
+        log10* log2* logit* mvlgamma* nan_to_num* positive+ rad2deg* rsqrt* sgn* signbit+ sinc* sinh* tan*
+        trunc*
+    """,
+    "elementwise.logic": """
+        bitwise_and* bitwise_left_shift* bitwise_not* bitwise_or* bitwise_right_shift* bitwise_xor*
+        greater* greater_equal* isclose+ less* less_equal* logical_and* logical_not* logical_or*
+        logical_xor* not_equal*
+    """,
+    "elementwise.pairs": """
+        addcdiv* addcmul* arctan2* atan2* clamp_max* clamp_min* copysign* floor_divide* fmax+ fmin+ fmod*
+        hypot* ldexp* lerp* logaddexp+ nextafter* remainder* rsub true_divide* xlogy*
+    """,
+    "matrix.algebra": """
+        addmm* baddbmm* block_diag cdist corrcoef+ cov+ cross+ dist+ ger+ inner+ kron+ renorm* spmm
+        tensordot
+    """,
+    "matrix.cholesky": "cholesky+ cholesky_inverse+ cholesky_solve+ triangular_solve+",
+    "matrix.exponential": "matrix_exp+",
+    "matrix.factors": "lu+ lu_solve+ lu_unpack pinverse+ qr+",
+    "matrix.fourier": "istft+ stft+",
+    "matrix.inverse": "det+ inverse+ logdet+ matrix_power+ slogdet+",
+    "reduction.quantiles": """
+        bincount+ bucketize histc+ histogram+ isin searchsorted unique+ unique_consecutive+ mode+
+        nanmedian+ nanquantile+ quantile+
+    """,
+    "reduction.sort": "argsort+ cumprod* cumsum* kthvalue+ median+ sort+ topk+",
+    "reduction.statistics": """
+        aminmax+ cummax+ cummin+ cumulative_trapezoid diff+ logcumsumexp+ nanmean+ nansum+ trapezoid trapz
+    """,
+    "reduction.variance": "std+ std_mean var+ var_mean",
+    "shape.arrange": """
+        argwhere+ as_strided+ broadcast_shapes broadcast_tensors cartesian_prod combinations diag+
+        diag_embed+ fliplr+ flipud+ moveaxis+ rot90+ swapdims+ tril_indices triu_indices .unfold
+    """,
+    "shape.repeat": "diagonal+ meshgrid repeat+ repeat_interleave+ roll+ tile+ trace+ tril* triu*",
+    "shape.scatter": "index_add* scatter* scatter_add*",
+    "shape.stacks": "atleast_1d atleast_2d atleast_3d column_stack hstack row_stack tensor_split+ vstack",
+    "shape.write": """
+        index_copy* index_fill* index_put* masked_scatter* put* scatter_reduce* take+ .apply_
+        .fill_diagonal_ .map_
+    """,
+}
+
+# As these, but names of `nn.functional` alone.
+FUNCTIONAL = {
+    "loss.ctc": "ctc_loss",
+    "loss.rare": """
+        hinge_embedding_loss multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss
+        soft_margin_loss
+    """,
+    "image.sampling": """
+        affine_grid fold grid_sample local_response_norm max_unpool1d max_unpool2d pixel_shuffle
+        pixel_unshuffle unfold
+    """,
+    "neural.functional": """
+        bilinear celu_ elu_ embedding_bag gumbel_softmax hardtanh_ leaky_relu_ lp_pool2d normalize pdist
+        relu_ rrelu rrelu_ selu_ threshold threshold_
+    """,
+}
+
+COMPARISONS = ("eq", "ge", "gt", "le", "lt", "ne")
+# Python's operators and their ops, which have no mark in the rows. Those of the second table are also
+# reflected (``__radd__``), and in place where the op is.
+ALONE = {"abs": "abs", "invert": "bitwise_not", "neg": "neg", "pos": "positive"}
+ALONE |= {name: name for name in COMPARISONS}
+REFLECTED = {
+    **{name: name for name in ("add", "matmul", "mul", "pow", "sub")},
+    **{name: f"bitwise_{name}" for name in ("and", "or", "xor")},
+    **{"lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift"},
+    **{"floordiv": "floor_divide", "mod": "remainder", "truediv": "div"},
+}
+OPERATORS = ALONE | REFLECTED
+_SYMBOLS = {op: name for name, op in OPERATORS.items()}
+
+
+def functions(words: str) -> list[str]:
+    """The functions of a row.
+
+    >>> functions("add* cat .view")
+    ['add', 'cat']
+    """
+    return [word.rstrip("+*") for word in words.split() if word[0] != "."]
+
+
+def methods(words: str) -> list[str]:
+    """The methods of Tensor of a row, operators among them.
+
+    >>> methods("add* cat .view")
+    ['add', 'add_', '__add__', '__radd__', '__iadd__', 'view']
+    """
+    found = []
+    for word in words.split():
+        name, in_place = word.strip(".+*"), word[-1] == "*"
+        symbol = _SYMBOLS.get(name)
+        found += [name] * (name != word) + [f"{name}_"] * in_place
+        kinds = "" if symbol is None else ["", *"ri"[: 1 + in_place]] if symbol in REFLECTED else [""]
+        found += [f"__{kind}{symbol}__" for kind in kinds]
+    return found
+
+
+# those that `nn.functional` has, too
+OF_LAYERS = [
+    m for m in AT_IMPORT | WITH_LAYERS if m.startswith(("activation", "image", "matrix.linear", "neural"))
+]
+ROWS = AT_IMPORT | WITH_LAYERS | AT_FIRST_USE | FUNCTIONAL
+LATER = {name: module for module, words in (WITH_LAYERS | AT_FIRST_USE).items() for name in functions(words)}
+FUNCTIONAL_OF = {name: module for module, words in FUNCTIONAL.items() for name in functions(words)}
+
+
+def functions_of(modules: Iterable[str]) -> dict[str, Any]:
+    """The functions of modules, which are loaded."""
+    found = {}
+    for module in modules:
+        space = vars(importlib.import_module(f"ranvier.ops.{module}"))
+        own = [name for name in ACTIVATIONS if name in space and module.startswith("activation")]
+        found.update({name: space[name] for name in (*functions(ROWS[module]), *own)})
+    return found
