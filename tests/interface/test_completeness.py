@@ -53,29 +53,38 @@ def test_every_op_is_called_at_random(cases: dict[str, list[type[OpCase]]]) -> N
     assert sorted(lacking) == [], "ops without a draw"
 
 
-NAMESPACES = "nn optim optim.lr_scheduler data data.augment data.datasets train metrics ops"
+NAMESPACES = "nn optim optim.lr_scheduler data data.augment data.datasets train metrics"
 PLACES = (*NAMESPACES.split(), "distributed", "explore", "export", "onnx", "plot", "sklearn")
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_the_toolbox_page_has_every_name(place: str) -> None:
-    names = OP_NAMES if place == "ops" else importlib.import_module(f"ranvier.{place}").__all__
+    names = importlib.import_module(f"ranvier.{place}").__all__
     page = (Path(__file__).parents[2] / "docs" / "toolbox.md").read_text()
     named = set(re.findall(r"`([A-Za-z]\w*)`", page))
     assert sorted(set(names) - named) == []
 
 
-def test_the_toolbox_page_has_the_activations() -> None:
-    """RANVIER_WRITE=1 writes their rows: those of the table first, then what the rows have besides."""
+def listed(names: list[str]) -> str:
+    return " ".join(f"`{name}`" for name in names)
+
+
+def test_the_toolbox_page_has_the_ops_and_activations() -> None:
+    """RANVIER_WRITE=1 writes their rows: a row for each module of ops; the layers of `activation/table.py`,
+    then what their row has besides."""
     path = Path(__file__).parents[2] / "docs" / "toolbox.md"
-    page = path.read_text()
-    rows = re.findall(r"^\| activations \|.*\|$", page, re.MULTILINE)
-    wanted = page
-    for row, names in zip(rows, ([*TABLE], [row.layer for row in TABLE.values()]), strict=True):
-        others = [name for name in re.findall(r"`(\w+)`", row) if name not in names]
-        wanted = wanted.replace(
-            row, f"| activations | {' '.join(f'`{name}`' for name in [*names, *others])} |"
-        )
+    page, ops = path.read_text(), {}
+    for module, words in sorted(table.ROWS.items()):
+        alone = [f"x.{word[1:]}" for word in words.split() if word[0] == "."]
+        ops[module.replace(".", ": ")] = [*sorted(table.functions_of([module])), *alone]
+    layers = [row.layer for row in TABLE.values()]
+    row = re.findall(r"^\| activations \|.*\|$", page, re.MULTILINE)[-1]
+    layers += [name for name in re.findall(r"`(\w+)`", row) if name not in layers]
+    wanted = page.replace(row, f"| activations | {listed(layers)} |")
+    rows = "\n".join(f"| {label} | {listed(names)} |" for label, names in ops.items())
+    wanted = re.sub(
+        r"(^## Operations.*?---\|\n).*?(?=\n\n)", rf"\g<1>{rows}", wanted, count=1, flags=re.M | re.S
+    )
     if os.environ.get("RANVIER_WRITE"):
         path.write_text(wanted)
     assert path.read_text() == wanted, "RANVIER_WRITE=1 writes it"
@@ -91,7 +100,7 @@ def test_editors_see_the_activations() -> None:
 def test_the_toolbox_page_invents_no_name() -> None:
     page = (Path(__file__).parents[2] / "docs" / "toolbox.md").read_text()
     places = [importlib.import_module(f"ranvier.{place}") for place in (*PLACES[:-1], "optim.swa_utils")]
-    places += [rv.Trainer, rv.nn.Module]
+    places += [rv, rv.ops, rv.nn.functional, rv.Trainer, rv.nn.Module]
     for line in re.findall(r"^\|.*\|$", page, re.MULTILINE):
         for name in re.findall(r"`([A-Za-z]\w*)`", line):
             known = name in ("augment", "datasets", "distributed", "lr_scheduler", "prefetch", "swa_utils")

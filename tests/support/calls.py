@@ -169,7 +169,9 @@ OF_OPS: dict[str, Given] = {
     "unflatten": of(dim=1, sizes=(1, 3)),
     "where": of(MASK, X, X),
 }
-OPS = {name: _call(_of_op(name), NOT_OF_OPS, OF_OPS.get(name, of())) for name in sorted(OP_NAMES)}
+OPS = {
+    name: _call(_of_op(name), NOT_OF_OPS, OF_OPS.get(name, of())) for name in sorted(OP_NAMES | OF_OPS.keys())
+}
 
 _POOLED, _WHERE = kernels.max_pool2d(IMAGES, **WINDOW)
 _POOLED_1D, _WHERE_1D = kernels.max_pool1d(SIGNALS, **WINDOW)
