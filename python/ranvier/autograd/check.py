@@ -62,12 +62,10 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
+@own_error
 def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
     """The tensor itself, or in another dtype: all tensors are dense."""
-    try:
-        return input if dtype is None else input.to(dtype)
-    except TypeError as error:
-        raise renamed(error, "to_dense") from None
+    return input if dtype is None else input.to(dtype)
 
 
 def numel(input: Any) -> int:

@@ -10,7 +10,6 @@ from inspect import Parameter, signature
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.errors import renamed  # noqa: F401  # rows call it
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
@@ -38,9 +37,6 @@ def _form(name: str, op: Callable[..., Tensor], order: str) -> Callable[..., Ten
         losses = call.replace("reduction", "'none'")
         lines.append(f" if weight is not None: return _weighted({name!r}, {losses}, weight, reduction)")
     lines.append(f" return {call}")
-    # a handler costs nothing where there is no error
-    lines = [lines[0], " try:", *(f" {line}" for line in lines[1:])]
-    lines.append(f" except Exception as error: raise renamed(error, {op.__name__!r}) from None")
     scope: dict[str, Any] = {}
     # rv.compile knows this package's code by its file
     exec(compile("\n".join(lines), __file__, "exec"), globals(), scope)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import renamed
+from ranvier.autograd.data import array_of
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
@@ -105,10 +105,7 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
         raise OpError(f"[{op}] got {name} that requires a gradient; expected a constant: {name}.detach()")
     array = getattr(value, "_array", value)
     if not isinstance(array, np.ndarray):
-        try:
-            array = keep(np.asarray(array))
-        except ValueError as error:  # lists of unequal lengths
-            raise renamed(error, op) from None
+        array = keep(array_of(op, array, np.float64))
     dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
         return array if array.dtype == dtype else cast(array, np.dtype(dtype))

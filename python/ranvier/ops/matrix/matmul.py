@@ -108,10 +108,7 @@ def bmm(input: Any, mat2: Any) -> Tensor:
     input, mat2 = of_dims("bmm", input, mat2, 3, 3)
     if input.shape[0] != mat2.shape[0]:
         raise OpError(f"[bmm] got shapes {input.shape} and {mat2.shape}; expected as many matrices")
-    try:
-        return matmul(input, mat2)
-    except Exception as error:
-        raise renamed(error, "bmm") from None
+    return _product("bmm", input, mat2, 3, 3)
 
 
 def mv(input: Any, vec: Any) -> Tensor:

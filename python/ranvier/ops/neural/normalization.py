@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
@@ -163,10 +163,7 @@ def instance_norm(
     | rv.nn.functional.instance_norm(rv.tensor([[[1.0, 3.0], [10.0, 30.0]]]))
     -> tensor([[[-1.0000,  1.0000], [-1.0000,  1.0000]]])"""
     if not use_input_stats:
-        try:
-            return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-        except Exception as error:
-            raise renamed(error, "instance_norm") from None
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     input = as_tensor("instance_norm", input)
     if input.ndim < 2 or input.shape[1] == 0 or math.prod(input.shape[2:]) == 1:
         raise OpError(
@@ -175,10 +172,7 @@ def instance_norm(
         )
     if running_mean is not None or running_var is not None:
         _update(input, running_mean, running_var, momentum)
-    try:
-        return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
-    except Exception as error:
-        raise renamed(error, "instance_norm") from None
+    return GroupNorm(input.shape[1], eps).apply(input, weight, bias)
 
 
 def _update(input: Tensor, running_mean: Any, running_var: Any, momentum: float) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, renamed
+from ranvier.autograd.data import array_of
+from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
@@ -215,10 +216,7 @@ def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
 def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
     """The index as an array of integers, with ndim dimensions if that is given."""
     if isinstance(index, (list, tuple)):
-        try:
-            array = np.asarray(index)
-        except ValueError as error:  # unequal lengths
-            raise renamed(error, name) from None
+        array = array_of(name, index)
         index = keep(array) if all(type(i) is int for i in index) else array
     array = as_tensor(name, index)._array
     if array.dtype.kind not in "iu":

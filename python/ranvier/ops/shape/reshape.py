@@ -238,10 +238,7 @@ def expand(input: Any, *sizes: Any, size: Any = None) -> Tensor:
 
 def broadcast_to(input: Any, size: Any) -> Tensor:
     """:func:`expand` with the shape as a tuple."""
-    try:
-        return expand(input, size)
-    except Exception as error:
-        raise renamed(error, "broadcast_to") from None
+    return _core._expand("broadcast_to", input, (size,))
 
 
 def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
