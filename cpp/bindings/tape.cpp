@@ -23,7 +23,9 @@ struct {
   int64_t needs, edges, versions, changes, hooks, released, outputs;
 } g_slots;
 PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
-PyObject *g_forward, *g_is_view, *g_differentiable, *g_output;  // g_output: the class Output
+PyObject* g_widened;               // a call whose inputs of floats are halves, in float32
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_widens, *g_moves,
+    *g_output;                  // g_output: the class Output
 PyObject *g_observed, *g_read;  // of Python: a call of `_apply` that observers follow; before `grad` is read
 
 bool is_true(PyObject* owner, PyObject* name) {
@@ -263,11 +265,30 @@ py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t cou
   return applied(self, converted);
 }
 
+// Whether there are half floats, and no other floats, for which forward gets float32.
+bool widens(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  bool found = false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* x = arguments[i];
+    if (PyObject_TypeCheck(x, tensor_class())) x = slot_of(x, tensor_slots().array).ptr();
+    if (!x || !PyArray_Check(x)) continue;
+    const int type = PyArray_TYPE(as_array(x));
+    if (type == NPY_HALF)
+      found = true;
+    else if (PyTypeNum_ISFLOAT(type))
+      return false;
+  }
+  if (!found || !is_true(self, g_widens) || is_true(self, g_is_view)) return false;
+  const Inputs inputs{arguments, static_cast<size_t>(count)};
+  return (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
+}
+
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (!is_observed()) return unobserved(self, arguments, count);
+  const bool wide = widens(self, arguments, count);
+  if (!wide && !is_observed()) return unobserved(self, arguments, count);
   std::vector<PyObject*> all{self};
   all.insert(all.end(), arguments, arguments + count);
-  return checked(PyObject_Vectorcall(g_observed, all.data(), all.size(), nullptr));
+  return checked(PyObject_Vectorcall(wide ? g_widened : g_observed, all.data(), all.size(), nullptr));
 }
 
 PyMethodDef g_methods[] = {
@@ -355,6 +376,7 @@ void register_tape(Module m) {
   make_shared();
   const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
   g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
+  g_widens = name("widens"), g_moves = name("moves");
   g_precision = name("_precision"), g_thread = name("thread"), g_everywhere = name("everywhere");
   g_follows = name("follows_functions");
   m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
@@ -364,11 +386,12 @@ void register_tape(Module m) {
     g_observed = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();
   });
   if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
-  def(m, "_set_function_class(function, output, as_inputs, absent)",
-      [](Raw function, Raw output, Raw as_inputs, Raw absent) {
+  def(m, "_set_function_class(function, output, as_inputs, absent, widened)",
+      [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw widened) {
         const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
         g_function = reinterpret_cast<PyTypeObject*>(kept(function));
         g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
+        g_widened = kept(widened);
         const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
         g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
                    offset("hooks"), offset("released"), offset("outputs")};

@@ -1,8 +1,9 @@
-"""float16: NumPy computes it, with the function's own formula, outside the tape."""
+"""float16: every op computes it in float32 and rounds once, results and gradients."""
 
 import numpy as np
 import pytest
 import ranvier as rv
+from support.calls import OPS, WRITES, X
 
 
 @pytest.mark.parametrize(
@@ -102,41 +103,76 @@ def test_results_along_a_dimension_are_in_c_order_whatever_that_of_the_input(dty
     assert all(y.is_contiguous() for y in results)
 
 
-WITHOUT_GRADIENTS = {
-    "sum": rv.sum,
-    "prod": rv.prod,
-    "amax": rv.amax,
-    "max": lambda x: rv.max(x, 0)[0],
-    "sort": lambda x: rv.sort(x)[0],
-    "topk": lambda x: rv.topk(x, 1)[0],
-    "neg": lambda x: -x,
-    "abs": rv.abs,
-    "square": rv.square,
-    "add": lambda x: x + 1,
-    "mul": lambda x: 2 * x,
-    "pow": lambda x: x**3,
-    "maximum": lambda x: rv.maximum(x, x),
-    "clip": lambda x: rv.clip(x, 0, 1),
-    "where": lambda x: rv.where(rv.tensor([True, False]), x, x),
-    "masked_fill": lambda x: rv.masked_fill(x, rv.tensor([True, False]), 0),
-    "gather": lambda x: rv.gather(x, 0, rv.tensor([0])),
+MORE = {
+    "addcdiv": lambda x: rv.addcdiv(x, x.detach(), x.detach() + 1, value=0.3),
+    "addmm": lambda x: rv.addmm(x.detach()[0], x, x.detach()[[0, 1, 0]]),
+    "cdist": lambda x: rv.cdist(x, x.detach().flip(0)),
+    "cumprod": lambda x: rv.cumprod(x, 1),
+    "cumsum": lambda x: rv.cumsum(x, 1),
     "getitem": lambda x: x[[0, 1, 0]],
-    "cat": lambda x: rv.cat([x, x]),
-    "cumsum": lambda x: rv.cumsum(x, 0),
-    "scatter": lambda x: rv.scatter(x, 0, rv.tensor([0]), x),
+    "index_add": lambda x: rv.index_add(x, 0, rv.tensor([1, 1]), x.detach()),
+    "lerp": lambda x: rv.lerp(x, x.detach().flip(0), 0.3),
+    "lgamma": rv.lgamma,
+    "logaddexp": lambda x: rv.logaddexp(x, x.detach().flip(0)),
+    "logcumsumexp": lambda x: rv.logcumsumexp(x, 1),
+    "logit": rv.logit,
+    "median": lambda x: rv.median(x, 1),
+    "multi_margin_loss": lambda x: rv.nn.functional.multi_margin_loss(x, rv.tensor([2, 0])),
+    "nan_to_num": rv.nan_to_num,
+    "rsqrt": rv.rsqrt,
+    "scatter": lambda x: rv.scatter(x, 0, rv.tensor([[0, 1, 0]]), x.detach()),
+    "scatter_reduce": lambda x: rv.scatter_reduce(x, 0, rv.tensor([[0, 0, 1]]), x.detach(), "amax"),
+    "setitem": lambda x: rv.zeros(2, 3, dtype=x.dtype).index_put((rv.tensor([1]),), x[0]),
+    "tan": rv.tan,
+    "topk": lambda x: rv.topk(x, 2),
 }
 
 
-@pytest.mark.parametrize("name", WITHOUT_GRADIENTS)
-def test_halves_do_not_lose_gradients(name: str) -> None:
-    """NumPy computes them outside the tape: right without a gradient, refused with one."""
-    x = rv.tensor([1.5, 0.5], dtype=rv.float16)
-    assert WITHOUT_GRADIENTS[name](x).dtype == rv.float16
-    for tracked in (x.clone().requires_grad_(), rv.tensor([1.5, 0.5]).requires_grad_().to(rv.float16)):
-        with pytest.raises(TypeError, match=r"\[\w+\] got dtype float16 with requires_grad; .*use float\(\)"):
-            WITHOUT_GRADIENTS[name](tracked)
-        with rv.no_grad():
-            assert WITHOUT_GRADIENTS[name](tracked).tolist() == WITHOUT_GRADIENTS[name](x).tolist()
+def _tensors(value):
+    """The Tensors in an argument or a result."""
+    if isinstance(value, (list, tuple)):
+        return [tensor for part in value for tensor in _tensors(part)]
+    return [value] if isinstance(value, rv.Tensor) else []
+
+
+def _with(value, dtype, records=False):
+    """An argument whose arrays are Tensors, those of floats with numbers of float16 in a dtype."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_with(part, dtype, records) for part in value)
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        return rv.tensor(value) if isinstance(value, np.ndarray) else value
+    return rv.tensor(value).half().to(dtype).requires_grad_(records)
+
+
+def _called(name, dtype, records):
+    """The Tensors that an op got, and those that it has made."""
+    arrays, attributes = OPS.get(name, ((X,), {}))
+    arrays = (*arrays, *attributes.get("*", ()))
+    state = WRITES.get(("ops", name), ())
+    given = [_with(x, dtype, records and i not in state) for i, x in enumerate(arrays)]
+    settings = {key: _with(x, dtype) for key, x in attributes.items() if key != "*"}
+    rv.manual_seed(0)
+    return _tensors(given), _tensors((MORE.get(name) or getattr(rv.ops, name))(*given, **settings))
+
+
+@pytest.mark.parametrize("name", [*OPS, *MORE])
+def test_an_op_of_halves_is_that_of_float32_rounded_once(name):
+    """Results and gradients have the numbers that float32 has, rounded."""
+    for records in (False, True):
+        inputs, halves = _called(name, rv.float16, records)
+        exact_inputs, singles = _called(name, rv.float32, records)
+        for y, exact in zip((*halves, *inputs), (*singles, *exact_inputs), strict=True):
+            assert y.requires_grad == exact.requires_grad
+            rounded = exact.half() if exact.dtype == rv.float32 else exact
+            np.testing.assert_array_equal(y.numpy(force=True), rounded.numpy(force=True), strict=True)
+    ends = [(y, exact) for y, exact in zip(halves, singles, strict=True) if y.requires_grad]
+    dys = [rv.linspace(0.5, 1, y.numel()).reshape(y.shape).half() for y, _ in ends]
+    if ends:
+        rv.autograd.backward([y for y, _ in ends], dys)
+        rv.autograd.backward([exact for _, exact in ends], [dy.float() for dy in dys])
+    for x, exact in zip(inputs, exact_inputs, strict=True):
+        if exact.grad is not None:
+            np.testing.assert_array_equal(x.grad.numpy(), exact.grad.half().numpy(), strict=True)
 
 
 def test_cumsum_of_a_half() -> None:

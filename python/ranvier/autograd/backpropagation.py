@@ -22,7 +22,7 @@ import ranvier.autograd.hooks as hooks
 import ranvier.autograd.trace as trace
 from ranvier.autograd.function import Deferred
 from ranvier.autograd.hooks import of_nodes
-from ranvier.autograd.memory import Array, cast, filled, like, plain, write
+from ranvier.autograd.memory import Array, added, filled, in_dtype, like, plain, write
 from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.observe import current, is_replaced, observers
 from ranvier.autograd.recording import references
@@ -105,7 +105,7 @@ def _seed(name: str, root: Tensor, gradient: Any) -> Array:
         raise RuntimeError(
             f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"
         )
-    return seed if seed.dtype == array.dtype else cast(seed, array.dtype)
+    return in_dtype(seed, array.dtype)
 
 
 def run(
@@ -185,7 +185,7 @@ def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
             f"[backward] got gradients of shapes {a.shape} and {b.shape} for one tensor; expected one shape: "
             "has it got other memory (`.data = ...`) since?"
         )
-    return _core.add(a, b if b.dtype == a.dtype else cast(b, a.dtype), out)
+    return added(a, in_dtype(b, a.dtype), out)
 
 
 _adding = RLock()  # threads that add to the gradient of one leaf take turns

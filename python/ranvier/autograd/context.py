@@ -76,6 +76,8 @@ class Context:
 class _Node(Function):
     """The node of the tape for one call of ``apply``."""
 
+    widens = False
+
     def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
         self.kind, self.context, self.slots = kind, context, slots
         self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]

@@ -6,16 +6,28 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.function import Function
 from ranvier.autograd.keys import numbers_first
-from ranvier.autograd.memory import Array, cast, copied, filled, in_dtype, like, picked_last, put, write
+from ranvier.autograd.memory import (
+    Array,
+    cast,
+    copied,
+    filled,
+    in_dtype,
+    like,
+    picked_last,
+    put,
+    unbroadcast,
+    write,
+)
 from ranvier.autograd.views import through
 
 
 class Clone(Function):
     """y = x in its own memory. Order 'K' keeps the layout of memory without gaps; 'C' and 'channels_last'
     change it."""
+
+    widens = False
 
     def __init__(self, order: Any = "K") -> None:
         self.order = order
@@ -32,6 +44,8 @@ class Clone(Function):
 class Cast(Function):
     """y = x in another dtype; the gradient comes back in the dtype of x."""
 
+    widens = False
+
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self.differentiable = dtype.kind == "f"
@@ -46,6 +60,8 @@ class Cast(Function):
 
 class SetItem(Function):
     """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
+
+    widens = False
 
     def __init__(self, key: Any) -> None:
         self.key = key
@@ -69,6 +85,8 @@ class SetItem(Function):
 
 class Put(Function):
     """y = value, in the shape of x, which it replaces (``x.copy_(value)``)."""
+
+    widens = False
 
     def forward(self, x: Array, value: Array) -> Array:
         self.value_shape, self.value_dtype = value.shape, value.dtype
@@ -95,12 +113,13 @@ def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
     lead = dy.ndim - len(shape)
     if lead < 0:  # the value has more dimensions, all of size 1
         return _sum_to(dy, shape[-lead:]).reshape(shape)
-    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return (_core.sum(dy, axes, True, None) if axes else copied(dy)).reshape(shape)
+    return copied(dy) if dy.shape == shape else unbroadcast(dy, shape)
 
 
 class Replace(Function):
     """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
+
+    widens = False
 
     def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
         self.chain = chain

@@ -28,6 +28,7 @@ from ranvier.autograd.views import bump
 direct, in_place = _core._direct, _core._in_place
 
 ndarray = np.ndarray
+_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -67,6 +68,10 @@ class Function(_core._FunctionBase):
 
     is_view: bool = False  # whether the output shares memory with the first input
     differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
+    # whether forward gets half floats as float32: results and gradients are rounded once. No view does, and
+    # where no gradient is needed, no Function that only moves elements
+    widens: bool = True
+    moves: bool = False
     # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
     by_numpy: bool = False
     derived: bool = False  # whether backward reads what forward has computed from its inputs
@@ -163,9 +168,29 @@ class _Absent:
 
 
 _ABSENT = _Absent()
+
+
+def _widened(function: Any, *inputs: Any) -> Any:
+    """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
+    return rounded(function.apply(*map(_wide, inputs)))
+
+
+def _wide(x: Any) -> Any:
+    if getattr(x, "dtype", None) != _F16:
+        return x
+    return x.to(_F32) if isinstance(x, Tensor) else x.astype(_F32)
+
+
+def rounded(y: Any) -> Any:
+    """Results in float32 as half floats; others as they are."""
+    if type(y) is tuple:
+        return tuple(map(rounded, y))
+    return y.to(_F16) if y._array.dtype == _F32 else y
+
+
 _core._set_changed(bump)
 _core._set_function_class(
-    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT
+    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT, _widened
 )
 
 

@@ -18,6 +18,7 @@ from ranvier.autograd.recording import host, host_in_place
 
 Array = np.ndarray[Any, Any]
 
+_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
 _FLOATS = frozenset("fd")
 _READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
 _NUMBERS = (int, float, np.integer, np.floating)
@@ -135,6 +136,32 @@ def _cast_by_numpy(x: Array, dtype: np.dtype[Any]) -> Array:
 def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
     """x, or a copy of it in another dtype."""
     return x if x.dtype == dtype else cast(x, dtype)
+
+
+def added(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a + b, both of one dtype of floats; ``out`` may be a itself."""
+    if a.dtype.char in _FLOATS:
+        return _core.add(a, b, out)
+    total: Array = host(np.add, a, b)
+    if out is None:
+        return total
+    write(out, total)
+    return out
+
+
+def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of an operand that was repeated to the shape of dy: the sum over the axes of repetition.
+
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((4, 3)), (3,))
+    array([4., 4., 4.])
+    """
+    if dy.shape == shape:
+        return dy
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    wide = in_dtype(dy, _F32) if dy.dtype == _F16 else dy
+    return in_dtype(_core.sum(wide, axes, True, None), dy.dtype).reshape(shape)
 
 
 def reshaped(x: Array, shape: Any) -> Array:

@@ -147,6 +147,8 @@ _WATCHED = (
 class Watch(Function):
     """Its inputs, in their memory; backward passes on what a function returns for their gradients."""
 
+    widens = False
+
     def __init__(self, see: Callable[[Gradients], Gradients]) -> None:
         self.see = see
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.function import Deferred
-from ranvier.autograd.memory import filled
+from ranvier.autograd.memory import added, filled, in_dtype
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 
@@ -96,10 +96,7 @@ class Parts(Deferred):
     def added_to(self, dx: Array, first: int = 0) -> Array:
         for key, dy in self.parts[first:]:
             part = dx[key if Ellipsis in key else (*key, Ellipsis)]
-            if dy.dtype == dx.dtype and dy.dtype.char in "fd":
-                _core.add(part, dy, part)
-            else:
-                part += dy
+            added(part, in_dtype(dy, dx.dtype), part)
         return dx
 
     def _joined(self) -> Array | None:

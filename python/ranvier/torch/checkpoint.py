@@ -144,6 +144,8 @@ class _Call:
 class _Checkpoint(autograd.Function):
     """The node in place of the graph of a call; its inputs are the arguments and the leaves of that graph."""
 
+    widens = False
+
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> Any:
         ctx.call = call

@@ -104,6 +104,8 @@ class OpOverload:
 class _Node(Function):
     """A call of an operator, with the gradient of `register_autograd`."""
 
+    widens = False
+
     @staticmethod
     def forward(ctx: Any, op: OpOverload, spec: Any, made: list[Any], *leaves: Any) -> Any:
         values, named = tree_unflatten(list(leaves), spec)

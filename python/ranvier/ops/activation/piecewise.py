@@ -19,6 +19,7 @@ from ranvier.autograd.errors import number, own_error
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
+from ranvier.autograd.memory import unbroadcast
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
@@ -27,7 +28,6 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     is_floating,
     is_number,
-    unbroadcast,
     unlike,
 )
 from ranvier.ops.elementwise.row import Row, elementwise

@@ -16,18 +16,17 @@ from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.inplace import written
-from ranvier.autograd.memory import filled
+from ranvier.autograd.memory import filled, unbroadcast
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import (
-    F32,
     Array,
     as_number,
     as_operand,
     cast,
     is_pair,
+    of_halves,
     result_dtype,
-    unbroadcast,
 )
 from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.elementwise.row import Row, elementwise
@@ -231,16 +230,16 @@ def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
     if (call := FUSED[name](a, b, alpha=alpha)) and (y := direct(*call)) is not None:
         return y
     a, b = as_operand(name, a), as_operand(name, b)
+    if (y := of_halves(op, a, b, alpha=alpha)) is not None:
+        return y
     dtype = result_dtype(a, b)
     if dtype.kind != "f" and isinstance(alpha, float):
         raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
-    kind = F32 if dtype.char == "e" else dtype
-    first, second = (cast(x, kind) if isinstance(x, Tensor) else x for x in (a, b))
+    first, second = (cast(x, dtype) if isinstance(x, Tensor) else x for x in (a, b))
     try:
-        y = op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
+        return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
     except Exception as error:
         raise renamed(error, name) from None
-    return y if y.dtype == dtype else y.to(dtype)
 
 
 def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
@@ -323,10 +322,10 @@ def _rounded(a: Any, b: Any, mode: str) -> Tensor:
     dtype = result_dtype(a, b)
     if dtype.kind == "b":
         raise DtypeError(f"[div] got bools and rounding_mode {mode!r}; expected numbers: use x.int()")
-    kind = F32 if dtype.char == "e" else dtype  # a rounded quotient of halves may be the next number
-    a, b = (x if isinstance(x, Tensor) else as_number("div", x, kind) for x in (a, b))
-    y: Tensor = RoundedDiv(mode).apply(cast(a, kind), cast(b, kind))
-    return y if kind is dtype else y.to(dtype)
+    if (y := of_halves(div, a, b, rounding_mode=mode)) is not None:
+        return y
+    a, b = (x if isinstance(x, Tensor) else as_number("div", x, dtype) for x in (a, b))
+    return RoundedDiv(mode).apply(cast(a, dtype), cast(b, dtype))
 
 
 def neg(input: Any) -> Tensor:

@@ -15,6 +15,7 @@ import ranvier._core as _core
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, on_arrays, refuse, rule
+from ranvier.autograd.memory import unbroadcast
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import no_bools
@@ -23,7 +24,6 @@ from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
     Array,
-    unbroadcast,
     unlike,
 )
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
@@ -194,7 +194,7 @@ def of_two(
             kind.get("core"),
             function,
             floats=not integers,
-            keeps=name == "nextafter",  # a half float has other neighbours than a float32
+            keeps=not kind.get("widens", True),
             check=no_bools if name in DIVIDES else None,
         )
     )

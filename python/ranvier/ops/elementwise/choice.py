@@ -13,7 +13,7 @@ from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import filled_like, in_dtype
+from ranvier.autograd.memory import filled_like, in_dtype, unbroadcast
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber, Pair
 from ranvier.ops.elementwise.dtypes import (
@@ -25,9 +25,7 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     cast,
     is_floating,
-    require_no_gradient,
     result_dtype,
-    unbroadcast,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
@@ -267,9 +265,8 @@ def _where_in_python(condition: Any, input: Any, other: Any) -> Any:
         return tuple(wrap(index) for index in np.nonzero(np.atleast_1d(chosen)))
     input, other = as_operand("where", input), as_operand("where", other)
     dtype = result_dtype(input, other)
-    if dtype in (F32, F64):
+    if dtype.kind == "f":
         return Where().apply(condition, cast(input, dtype), cast(other, dtype))
-    require_no_gradient("where", input, other)
     raw = [
         in_dtype(x._array, dtype) if isinstance(x, Tensor) else as_number("where", x, dtype)
         for x in (input, other)
@@ -296,11 +293,10 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
             raise OpError(
                 f"[masked_fill] got value of shape {value.shape}; expected a number, or a tensor of shape ()"
             )
-        if input._array.dtype in (F32, F64):
+        if is_floating(input):
             return Where().apply(mask, cast(value, input._array.dtype), input)
-    if input._array.dtype in (F32, F64):
+    if is_floating(input):
         return MaskedFill(float(value)).apply(input, mask)
-    require_no_gradient("masked_fill", input)
     number = value._array if isinstance(value, Tensor) else value
     return by_numpy(_filled, mask._array, number, input._array)
 

@@ -1,7 +1,7 @@
 """The dtype of an element-wise op, and whether the core or NumPy computes it.
 
-The core computes float32 and float64, NumPy integers, bools and half floats. Most calls are one call into the
-core, which has the rules of this module; `ranvier.ops.elementwise.row` does the rest.
+The core computes float32 and float64, NumPy integers and bools. Most calls are one call into the core, which
+has the rules of this module; `ranvier.ops.elementwise.row` does the rest.
 The dtype of the result follows PyTorch's rules: a number takes the dtype of the tensor beside it, a tensor
 without dimensions that of one with dimensions, unless its kind (bool < integer < float) is higher. Half
 floats are computed in float32 and rounded once: a number beside them may be beyond their range.
@@ -9,6 +9,8 @@ floats are computed in float32 and rounded once: a number beside them may be bey
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,14 @@ from ranvier.autograd.data import RANK, refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.function import F, rounded
 from ranvier.autograd.memory import in_dtype, keep, plain
-from ranvier.autograd.mode import mode
 from ranvier.autograd.observe import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.extension import provider
 
 Array = np.ndarray[Any, Any]
-F32, F64 = np.dtype(np.float32), np.dtype(np.float64)
+F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 
 _NUMBERS = (int, float, np.integer, np.floating, np.bool_)
 
@@ -124,42 +126,44 @@ def floating(x: Any, name: str = "cast") -> Any:
         x = as_operand(name, x)
         if not isinstance(x, Tensor):
             return cast(x, default.dtype)
-    return x.to(default.dtype) if x._array.dtype.kind in "biu" else x
+    return x if is_floating(x) else x.to(default.dtype)
 
 
-def widened(*operands: Any) -> Any:
-    """The operands, those that are Tensors in the widest dtype of floats among them.
-
-    Other operands stay as they are, and Tensors of integers alone.
-    """
-    first = operands[0]
-    if isinstance(first, Tensor):
-        dtype = first._array.dtype
-        if all(isinstance(x, Tensor) and x._array.dtype is dtype for x in operands):
-            return operands
-    dtypes = {x._array.dtype for x in operands if isinstance(x, Tensor)}
-    if len(dtypes) < 2 or not (floats := dtypes & {F32, F64}):
+def alike(*operands: Any) -> Any:
+    """The operands, those that are Tensors in their common dtype, if that is one of floats."""
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    if not tensors or all(x._array.dtype is tensors[0]._array.dtype for x in tensors):
         return operands
-    dtype = F64 if F64 in floats else F32
-    return tuple(x.to(dtype) if isinstance(x, Tensor) and x._array.dtype != dtype else x for x in operands)
+    dtype = result_dtype(*tensors)
+    return tuple(x.to(dtype) if isinstance(x, Tensor) and dtype.kind == "f" else x for x in operands)
 
 
-def require_no_gradient(name: str, *operands: Any) -> None:
-    """Raises TypeError for a Tensor of half or long floats that requires a gradient.
+def widened(x: Any) -> Any:
+    return x.to(F32) if is_floating(x) else x
 
-    NumPy computes these, without a gradient.
-    """
-    for x in operands:
-        if getattr(x, "requires_grad", False) and mode.enabled:
-            raise DtypeError(
-                f"[{name}] got dtype {x._array.dtype} with requires_grad; expected float32 or float64 where "
-                "a gradient is required: use float(), or detach()"
-            )
+
+def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
+    """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
+    tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
+    if not any(x._array.dtype == F16 for x in tensors) or result_dtype(*tensors) != F16:
+        return None
+    return rounded(op(*map(widened, operands), **{key: widened(x) for key, x in settings.items()}))
+
+
+def once(op: F) -> F:
+    """A decorator for such an op: its results, and gradients, are rounded once."""
+
+    @wraps(op)
+    def rounding_once(*operands: Any, **settings: Any) -> Any:
+        y = of_halves(op, *operands, **settings)
+        return op(*operands, **settings) if y is None else y
+
+    return rounding_once  # type: ignore[return-value]
 
 
 def is_floating(x: Any) -> bool:
-    """True for a Tensor that the core computes on."""
-    return isinstance(x, Tensor) and (x._array.dtype is F32 or x._array.dtype in (F32, F64))
+    """True for a Tensor of floats, which a Function computes."""
+    return isinstance(x, Tensor) and (x._array.dtype is F32 or x._array.dtype.kind == "f")
 
 
 def is_pair(a: Any, b: Any) -> bool:
@@ -168,20 +172,6 @@ def is_pair(a: Any, b: Any) -> bool:
         dtype = a._array.dtype
         return dtype is b._array.dtype and (dtype is F32 or dtype is F64)
     return False
-
-
-def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
-    """The gradient of an operand that was repeated to the shape of dy: the sum over the axes of repetition.
-
-    >>> import numpy as np
-    >>> unbroadcast(np.ones((4, 3)), (3,))
-    array([4., 4., 4.])
-    """
-    if dy.shape == shape:
-        return dy
-    lead = dy.ndim - len(shape)
-    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
-    return _core.sum(dy, axes, True, None).reshape(shape)
 
 
 # --- results of integers and bools that kernels for floats find without rounding: a compiled step uses these.

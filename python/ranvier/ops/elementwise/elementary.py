@@ -22,7 +22,7 @@ from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, floating, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import F16, F32, F64, as_tensor, floating, is_floating, of_halves, once
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
 
@@ -108,6 +108,7 @@ trunc: x without the part after the decimal point; the gradient is 0. | [1.5, -1
 
 
 @own_error
+@once
 def mvlgamma(input: Any, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p, for x > (p - 1) / 2.
     | rv.mvlgamma(rv.tensor([2.0]), 2) -> tensor([0.4516])"""
@@ -122,10 +123,12 @@ def mvlgamma(input: Any, p: int) -> Tensor:
 def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
     y = direct(lambda x: _core.reciprocal(_core.sqrt(x)), input)
+    y = of_halves(rsqrt, input) if y is None else y
     return reciprocal(sqrt(input)) if y is None else y
 
 
 @own_error
+@once
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
     input = floating(as_tensor("tan", input))
@@ -141,6 +144,7 @@ def positive(input: Any) -> Tensor:
 
 
 @own_error
+@once
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
@@ -166,7 +170,6 @@ def nan_to_num(
             return y
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
-        require_no_gradient("nan_to_num", input)
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)
     y = clip(input, *_LIMITS[input._array.dtype]) if posinf is None or neginf is None else input
     y = where(input == input, y, float(0.0 if nan is None else nan))
@@ -174,7 +177,7 @@ def nan_to_num(
     return y if neginf is None else where(input == -math.inf, float(neginf), y)
 
 
-_LIMITS = {dtype: (float(np.finfo(dtype).min), float(np.finfo(dtype).max)) for dtype in (F32, F64)}
+_LIMITS = {dtype: (float(np.finfo(dtype).min), float(np.finfo(dtype).max)) for dtype in (F16, F32, F64)}
 
 
 def _without_nan(x: Any, nan: Any, posinf: Any, neginf: Any) -> Any:

@@ -19,16 +19,17 @@ from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
+from ranvier.autograd.memory import unbroadcast
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import (
-    F32,
+    F16,
     Array,
     as_tensor,
     is_floating,
     is_number,
     is_pair,
-    unbroadcast,
+    of_halves,
 )
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
@@ -129,15 +130,16 @@ def sign(input: Any) -> Tensor:
 def round(input: Any, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to even, or the nearest multiple of 10^-decimals; the gradient is 0.
     | rv.round(rv.tensor([0.5, 1.5, -1.2])) -> tensor([ 0.,  2., -1.])"""
-    if decimals and is_floating(input):
-        return round(input * 10.0**decimals) / 10.0**decimals
-    if decimals and (kind := as_tensor("round", input).dtype).kind != "f":
+    if not decimals:
+        return _ROUND(input)
+    if (y := of_halves(round, input, decimals=decimals)) is not None:
+        return y
+    if not is_floating(input):
         raise DtypeError(
-            f"[round] got x of dtype {kind.name} and decimals {decimals}; expected floats: use x.float()"
+            f"[round] got x of dtype {as_tensor('round', input).dtype.name} and decimals {decimals}; "
+            "expected floats: use x.float()"
         )
-    if decimals:  # half floats: in float32, rounded once
-        return round(input.to(F32), decimals).to(input.dtype)
-    return _ROUND(input)
+    return round(input * 10.0**decimals) / 10.0**decimals
 
 
 class Pow(Function):
@@ -210,12 +212,10 @@ def _number_pow(node: Any, dy: Tensor) -> Tensor:
 
 
 def _whole_power(a: Any, b: Any) -> Any:
-    """a^b of integers; for negative b 1 and -1 stay, others become 0. Of half floats as NumPy's."""
+    """a^b of integers; for negative b 1 and -1 stay, others become 0."""
     if a.dtype.kind == "b":
         return a | ~b
-    if a.dtype.kind == "f" and np.size(b) == 1:
-        b = np.full_like(a, b)  # by a number of 0.5 NumPy takes the square root, which differs at -inf
-    if a.dtype.kind == "f" or not np.any(np.less(b, 0)):
+    if not np.any(np.less(b, 0)):
         return np.power(a, b)
     whole = np.power(a, np.where(np.less(b, 0), np.remainder(b, 2), b))  # a or 1, as b is odd or even
     return np.where(np.less(b, 0) & (np.abs(a) != 1), whole.dtype.type(0), whole)
@@ -239,7 +239,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
     """
     if is_pair(input, exponent):
         return Pow().apply(input, exponent)
-    if is_number(exponent) and is_floating(input):
+    if is_number(exponent) and is_floating(input) and input._array.dtype != F16:  # of which none is a root
         return _of_number(float(exponent)).apply(input)
     if is_number(input) and is_floating(exponent):
         return NumberPow(float(input)).apply(exponent)

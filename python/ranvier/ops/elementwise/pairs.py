@@ -20,7 +20,17 @@ from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import lt
-from ranvier.ops.elementwise.dtypes import F32, as_operand, as_tensor, cast, floating, result_dtype
+from ranvier.ops.elementwise.dtypes import (
+    F32,
+    as_operand,
+    as_tensor,
+    cast,
+    floating,
+    is_floating,
+    of_halves,
+    once,
+    result_dtype,
+)
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.rows import document, examples
@@ -84,7 +94,9 @@ floor_divide = of_two("floor_divide", np.floor_divide, (None, None), integers=Tr
 hypot = of_two("hypot", np.hypot, (lambda f, a, b, y: a / y, lambda f, a, b, y: b / y), frees_result=False)
 fmax = of_two("fmax", np.fmax, _share(np.greater_equal), integers=True, steps=True)
 fmin = of_two("fmin", np.fmin, _share(np.less_equal), integers=True, steps=True)
-nextafter = of_two("nextafter", np.nextafter, (lambda f, a, b, y: a != b, None), steps=True)
+nextafter = of_two(  # a half float has other neighbours than a float32
+    "nextafter", np.nextafter, (lambda f, a, b, y: a != b, None), steps=True, widens=False
+)
 xlogy = of_two(
     "xlogy",
     lambda a, b: np.where((a == 0) & ~np.isnan(b), 0, a * np.log(b)),
@@ -108,18 +120,10 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
-def _rounded_once(op: Any, *operands: Any, **settings: Any) -> Tensor | None:
-    """The op of half floats, computed in float32; None for other Tensors."""
-    tensors = [x for x in operands if isinstance(x, Tensor)]
-    if not tensors or any(x._array.dtype.char != "e" for x in tensors):
-        return None
-    return op(*(x.to(F32) if isinstance(x, Tensor) else x for x in operands), **settings).to(np.float16)
-
-
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if (call := FUSED["lerp"](input, end, weight)) and (y := direct(*call)) is not None:
         return y
-    if (y := _rounded_once(lerp, input, end, weight)) is not None:
+    if (y := of_halves(lerp, input, end, weight)) is not None:
         return y
     step = sub(end, input)
     if isinstance(weight, (int, float, np.number)):
@@ -136,9 +140,9 @@ def _added(name: str, joined: Any) -> Callable[..., Tensor]:
             value, tensor1, tensor2 = tensor1, tensor2, third
         if (call := fused(input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
             return y
-        if (y := _rounded_once(op, input, tensor1, tensor2, value=value)) is not None:
+        if (y := of_halves(op, input, tensor1, tensor2, value=value)) is not None:
             return y
-        if isinstance(input, Tensor) and isinstance(tensor1, Tensor) and input.dtype.char != "e":
+        if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
             # the dtype of the sum: products of small integers would overflow, quotients be rounded
             tensor1 = cast(tensor1, result_dtype(input, tensor1))
         y = joined(tensor1, tensor2)
@@ -178,15 +182,14 @@ xlogy: a log(b); 0 where a is 0, unless b is NaN. | [0.0, 2.0], [0.0, 1.0] -> [0
 )
 
 
+@once
 def ldexp(input: Any, other: Any) -> Tensor:
     """x 2^exponent. | rv.ldexp(rv.tensor([1.0, 3.0]), rv.tensor([2, 1])) -> tensor([4., 6.])"""
     input, other = as_tensor("ldexp", input), as_operand("ldexp", other)
-    if not (isinstance(other, Tensor) and other.dtype.kind == "f"):
+    if not is_floating(other):
         input = floating(input)
-    if isinstance(other, Tensor) and other.dtype.kind in "biu":
+    if isinstance(other, Tensor) and not is_floating(other):
         other = other.to(input.dtype)
-    if (y := _rounded_once(ldexp, input, other)) is not None:
-        return y
     most = 300 if input.dtype == F32 else 2100  # from which on the result is 0 or infinite
     exponent = clip(as_tensor("ldexp", other), -most, most)
     part = floor_divide(exponent, 3)  # 2^exponent itself may leave the range
@@ -194,6 +197,7 @@ def ldexp(input: Any, other: Any) -> Tensor:
     return mul(mul(mul(input, power), power), pow(2.0, exponent - part * 2))
 
 
+@once
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
     | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])"""

@@ -15,11 +15,12 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
+from ranvier.autograd.function import Function, rounded
 from ranvier.autograd.memory import in_dtype
 from ranvier.autograd.observe import computed, is_recording, observers
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
+    F16,
     F32,
     F64,
     Array,
@@ -27,9 +28,9 @@ from ranvier.ops.elementwise.dtypes import (
     as_operand,
     cast,
     of_right_side,
-    require_no_gradient,
     result_dtype,
     unlike,
+    widened,
 )
 
 DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
@@ -42,7 +43,8 @@ class Row(NamedTuple):
     f(2.0, x). Without a node the result has no gradient. kernel: computes floats where no gradient is needed.
     numpy: NumPy's function of other dtypes; if it is a ufunc, the core runs its inner loops, else those of
     `ufunc`, if there is one.
-    floats: integers become floats of the default dtype first. keeps: half floats do not become float32.
+    floats: integers become floats of the default dtype first. keeps: half floats stay, as in a
+    Function with widens=False.
     check(name, dtype, *operands): raises for a common dtype that the op lacks.
     number(name, x, dtype): what `numpy` gets for a number.
     instead(*operands): what a recorded step computes by kernels in place of `numpy`, or None.
@@ -102,13 +104,13 @@ def _result(row: Row, *given: Any) -> Tensor:
     dtype = result_dtype(*operands)
     if row.floats and dtype.kind in "biu":
         dtype = default.dtype
-    if dtype in (F32, F64):
-        if row.node is not None:
-            return row.node().apply(*(cast(x, dtype) for x in operands))
-        if row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
-            return wrap(row.kernel(*(_raw(row, x, dtype) for x in operands), None))
-    if row.node is not None:
-        require_no_gradient(row.name, *operands)
+    if dtype == F16 and not row.keeps:
+        operands = [x.to(dtype) if isinstance(x, Tensor) and x.ndim else x for x in operands]
+        return rounded(_result(row, *map(widened, operands)))  # a number may be beyond the range of halves
+    if dtype.kind == "f" and row.node is not None:
+        return row.node().apply(*(cast(x, dtype) for x in operands))
+    if dtype in (F32, F64) and row.kernel is not None and any(isinstance(x, Tensor) for x in operands):
+        return wrap(row.kernel(*(_raw(row, x, dtype) for x in operands), None))
     if row.check is not None:
         row.check(row.name, dtype, *operands)
     raw = [_raw(row, x, dtype) for x in operands]
@@ -119,11 +121,7 @@ def _result(row: Row, *given: Any) -> Tensor:
 
 def _raw(row: Row, x: Any, dtype: np.dtype[Any]) -> Any:
     """The operand of NumPy's function."""
-    half = dtype.char == "e" and not row.keeps
-    if not isinstance(x, Tensor):
-        return row.number(row.name, x, F32 if half else dtype)
-    array = x._array if half and x._array.ndim == 0 else in_dtype(x._array, dtype)
-    return in_dtype(array, F32) if half else array
+    return in_dtype(x._array, dtype) if isinstance(x, Tensor) else row.number(row.name, x, dtype)
 
 
 def _values(row: Row, dtype: np.dtype[Any], *raw: Any) -> Array:
@@ -131,7 +129,6 @@ def _values(row: Row, dtype: np.dtype[Any], *raw: Any) -> Array:
         raise OpError(f"[{row.name}] got integers divided by 0; expected other divisors")
     try:
         with np.errstate(all="ignore"):
-            y = np.asarray(row.numpy(*raw))
-            return y.astype(np.float16) if dtype.char == "e" and y.dtype == F32 else y
+            return np.asarray(row.numpy(*raw))
     except ValueError as error:
         raise OpError(unlike(row.name, *raw)) from error

@@ -12,16 +12,15 @@ from ranvier.autograd.data import array_of
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import cast, keep
+from ranvier.autograd.memory import cast, in_dtype, keep
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating, widened
+from ranvier.ops.elementwise.dtypes import F16, F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
 
 Slope = Callable[..., Any]
-_FLOATS = {np.dtype(np.float32), np.dtype(np.float64)}
 
 
 def reduction_of(name: str, size_average: Any, reduce: Any, reduction: Any) -> Any:
@@ -82,9 +81,9 @@ def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
-    """x, which has to be of floats, and target; two Tensors in the wider dtype of floats."""
-    if isinstance(x, Tensor) and isinstance(target, Tensor) and x._array.dtype.kind == "f":
-        return (x, target) if x._array.dtype is target._array.dtype else widened(x, target)
+    """x, which has to be of floats, and target; two Tensors in their common dtype."""
+    if is_floating(x) and isinstance(target, Tensor):
+        return alike(x, target)
     return x, in_dtype_of(x, target)
 
 
@@ -93,12 +92,13 @@ def paired(x: Any, target: Any) -> tuple[Any, Any]:
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
             x, target = _broadcast(x, target)
-        return (x, target) if x._array.dtype is target._array.dtype else widened(x, target)
+        return alike(x, target)
     return x, in_dtype_of(x, target)
 
 
 def constant(op: str, name: str, value: Any, x: Any) -> Any:
-    """A weight (a Tensor, an array, a sequence of numbers or None) as an array in the dtype of x."""
+    """A weight (a Tensor, an array, a sequence of numbers or None) as an array in the dtype in which x is
+    computed."""
     if value is None:
         return None
     if getattr(value, "requires_grad", False):
@@ -108,7 +108,7 @@ def constant(op: str, name: str, value: Any, x: Any) -> Any:
         array = keep(array_of(op, array, np.float64))
     dtype = x._array.dtype if isinstance(x, Tensor) else getattr(x, "dtype", None)
     if array.dtype.kind in "biuf" and dtype is not None and np.dtype(dtype).kind == "f":
-        return array if array.dtype == dtype else cast(array, np.dtype(dtype))
+        return in_dtype(array, F32 if dtype == F16 else np.dtype(dtype))
     return array
 
 
@@ -164,21 +164,21 @@ def _slopes(node: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def same_floats(name: str, **arrays: Any) -> list[Tensor]:
-    """Operands of one shape as Tensors, in the widest dtype of floats among them.
+    """Operands of one shape as Tensors, in their common dtype.
 
     Raises ValueError for different shapes, TypeError for different dtypes of floats.
     """
-    first, *others = widened(*arrays.values())
+    first, *others = alike(*arrays.values())
     x = as_tensor(name, floating(first, name))
     tensors = [x, *(as_tensor(name, in_dtype_of(x, other)) for other in others)]
     shapes, dtypes = [t._array.shape for t in tensors], [t._array.dtype for t in tensors]
-    if shapes.count(shapes[0]) == dtypes.count(dtypes[0]) == len(tensors) and dtypes[0] in _FLOATS:
+    if shapes.count(shapes[0]) == dtypes.count(dtypes[0]) == len(tensors) and dtypes[0].kind == "f":
         return tensors
     names = f"{', '.join([*arrays][:-1])} and {[*arrays][-1]}"
     if len({*shapes}) > 1:
         raise OpError(f"[{name}] got {names} of shapes {shapes}; expected equal shapes")
     kinds = [dtype.name for dtype in dtypes]
-    raise DtypeError(f"[{name}] got {names} of dtypes {kinds}; expected float32 or float64")
+    raise DtypeError(f"[{name}] got {names} of dtypes {kinds}; expected floats")
 
 
 def reduced(name: str, x: Tensor, reduction: str) -> Tensor:

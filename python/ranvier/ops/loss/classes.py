@@ -17,7 +17,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import as_tensor, widened
+from ranvier.ops.elementwise.dtypes import alike, as_tensor
 from ranvier.ops.elementwise.functions import exp
 from ranvier.ops.loss.base import constant, promoted
 from ranvier.ops.reduction.reduce import sum as total
@@ -147,7 +147,7 @@ def cross_entropy(
             "indices"
         )
     if _is_float(target) and _is_float(x):
-        x, target = promoted(*widened(x, target, weight)[:2])
+        x, target = promoted(*alike(x, target, weight)[:2])
     weight = constant("cross_entropy", "weight", weight, x)
     function = CrossEntropy(reduction, weight, ignore_index, label_smoothing)
     return _apply(function, x, target, reduction)

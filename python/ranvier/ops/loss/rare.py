@@ -12,7 +12,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.dtypes import as_tensor, floating
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, once
 from ranvier.ops.loss.base import constant, reduced, reduction_of, same_floats
 from ranvier.ops.loss.probability import bce_with_logits
 from ranvier.ops.reduction.reduce import mean
@@ -21,6 +21,7 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
 
 
+@once
 def hinge_embedding_loss(
     input: Any,
     target: Any,
@@ -38,6 +39,7 @@ def hinge_embedding_loss(
     return reduced("hinge_embedding_loss", losses, reduction)
 
 
+@once
 def soft_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -48,6 +50,7 @@ def soft_margin_loss(
     return reduced("soft_margin_loss", softplus(-target * x), reduction)
 
 
+@once
 def multi_margin_loss(
     input: Any,
     target: Any,
@@ -79,6 +82,7 @@ def multi_margin_loss(
     return reduced(name, mean(where(others, losses, 0.0), -1), reduction)
 
 
+@once
 def multilabel_margin_loss(
     input: Any, target: Any, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -99,6 +103,7 @@ def multilabel_margin_loss(
     return reduced(name, total(losses, (-2, -1)) / x.shape[-1], reduction)
 
 
+@once
 def multilabel_soft_margin_loss(
     input: Any,
     target: Any,

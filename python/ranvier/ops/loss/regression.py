@@ -14,6 +14,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.memory import filled
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
+from ranvier.ops.elementwise.dtypes import once
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
@@ -90,6 +91,7 @@ def huber(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> T
     return Huber(reduction, delta).apply(*paired(x, target))
 
 
+@once
 def poisson_nll(
     x: Any,
     target: Any,
@@ -116,6 +118,7 @@ def poisson_nll(
 
 
 @own_error
+@once
 def gaussian_nll(
     x: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:

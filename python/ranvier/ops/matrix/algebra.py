@@ -11,11 +11,21 @@ import ranvier._core as _core
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import direct
+from ranvier.autograd.function import direct, rounded
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, is_pair, result_dtype, unlike
+from ranvier.ops.elementwise.dtypes import (
+    F16,
+    Array,
+    as_tensor,
+    floating,
+    is_floating,
+    is_pair,
+    once,
+    result_dtype,
+    unlike,
+)
 from ranvier.ops.elementwise.functions import abs
 from ranvier.ops.matrix.matmul import matmul, mm, of_dims
 from ranvier.ops.neural.distance import distances
@@ -26,8 +36,9 @@ from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
 
 
-def _plus(x: Any, product: Tensor, beta: float, alpha: float) -> Tensor:
-    shape = np.shape(x)
+@once
+def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
+    shape, product = np.shape(x), matmul(a, b)
     if len(shape) > product.ndim or any(
         n not in (1, m) for n, m in zip(shape[::-1], product.shape[::-1], strict=False)
     ):
@@ -61,13 +72,13 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1
         fits = input.shape == mat2.shape[1:] and mat1.shape[1] == mat2.shape[0]
         if fits and (y := direct(_times_and_row, mat1, mat2, input)) is not None:
             return y
-    return _plus(input, matmul(*of_dims("addmm", mat1, mat2, 2, 2)), beta, alpha)
+    return _plus(input, *of_dims("addmm", mat1, mat2, 2, 2), beta, alpha)
 
 
 def baddbmm(input: Any, batch1: Any, batch2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b for each matrix: a (n, m, k), b (n, k, p), x broadcasts to (n, m, p).
     | rv.baddbmm(rv.ones(1, 1, 1), rv.ones(1, 1, 3), rv.ones(1, 3, 1)) -> tensor([[[4.]]])"""
-    return _plus(input, matmul(*of_dims("baddbmm", batch1, batch2, 3, 3)), beta, alpha)
+    return _plus(input, *of_dims("baddbmm", batch1, batch2, 3, 3), beta, alpha)
 
 
 def inner(input: Any, other: Any) -> Tensor:
@@ -182,15 +193,14 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     input = as_tensor("cov", input)
     if input.ndim > 2:
         raise OpError(f"[cov] got x of shape {input.shape}; expected at most two dimensions")
-    if input._array.dtype == np.float16:
-        y: Tensor = cov(input.float(), correction=correction, fweights=fweights, aweights=aweights)
-        wide = aweights is not None and as_tensor("cov", aweights).dtype != input.dtype
-        return y if wide else y.to(input.dtype)
-    if not is_floating(input):
-        input = input.to(default.dtype)
+    of_samples = None if aweights is None else as_tensor("cov", aweights)
+    if input._array.dtype == F16:
+        y: Tensor = cov(input.float(), correction=correction, fweights=fweights, aweights=of_samples)
+        return y if of_samples is not None and of_samples.dtype != F16 else rounded(y)
+    input = floating(input)
     rows = reshape(input, (1, -1)) if input.ndim < 2 else input
     weights = None
-    for name, w in (("fweights", fweights), ("aweights", aweights)):
+    for name, w in (("fweights", fweights), ("aweights", of_samples)):
         if w is not None:
             w = as_tensor("cov", w)
             if w.shape != (rows.shape[1],):
@@ -207,18 +217,17 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
         weighted = centred if weights is None else mul(centred, weights)
         centred = sub(centred, total(weighted, 1, True) / n)
     product = matmul(centred if weights is None else mul(centred, weights), centred.T)
-    used = 1 if aweights is None else total(mul(weights, as_tensor("cov", aweights).to(input.dtype))) / n
+    used = 1 if of_samples is None else total(mul(weights, of_samples.to(input.dtype))) / n
     degrees = n - correction * used
     y = product / (max(degrees, 0) if weights is None else degrees.clamp(min=0))
     return reshape(y, ()) if rows.shape[0] == 1 else y
 
 
+@once
 def corrcoef(input: Any) -> Tensor:
     """The correlation of the rows of x (variables, samples), limited to [-1, 1]: (d, n) -> (d, d).
     | rv.corrcoef(rv.tensor([[0.0, 2.0], [5.0, 1.0]])) -> tensor([[ 1., -1.], [-1.,  1.]])"""
     input = as_tensor("corrcoef", input)
-    if input._array.dtype == np.float16:
-        return corrcoef(input.float()).to(input.dtype)
     if (
         is_floating(input) and input.numel()
     ):  # of rows with greatest element 1: their squares are in the range

@@ -18,7 +18,7 @@ from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, result_dtype
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast, result_dtype
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
@@ -32,7 +32,7 @@ SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 def matrix(name: str, A: Any, square: bool = True, gradient: bool = True) -> Tensor:
     """A as a floating Tensor of matrices; with gradient=False one that needs no gradient."""
     A = as_tensor(name, A)
-    if not is_floating(A):
+    if A._array.dtype not in (F32, F64):
         raise DtypeError(f"[{name}] got A of dtype {A._array.dtype}; expected float32 or float64")
     if A.ndim < 2 or (square and A.shape[-1] != A.shape[-2]):
         kind = "(..., n, n)" if square else "(..., m, n)"

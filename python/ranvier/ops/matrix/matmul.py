@@ -12,9 +12,10 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
+from ranvier.autograd.memory import unbroadcast
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
-from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, of_right_side, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, of_right_side
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape

@@ -13,7 +13,7 @@ from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, is_floating
+from ranvier.ops.elementwise.dtypes import F32, F64, Array
 from ranvier.ops.reduction.reduce import amax, amin
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import by_rule
@@ -100,7 +100,7 @@ def _svd(node: Any, dU: Tensor | None, dS: Tensor | None, dVh: Tensor | None) ->
 
 def singular_norm(A: Tensor, ord: Any, rows: int, columns: int, keepdim: bool) -> Tensor:
     """The norm of the matrices in dimensions rows and columns; ord is 2, -2 or "nuc"."""
-    if not is_floating(A):
+    if A._array.dtype not in (F32, F64):
         raise DtypeError(f"[matrix_norm] got A of dtype {A._array.dtype}; expected float32 or float64")
     empty = 0 in (A.shape[rows], A.shape[columns])
     if ord == -2 and empty:

@@ -12,12 +12,12 @@ from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import reshaped
+from ranvier.autograd.memory import reshaped, unbroadcast
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import differentiated
@@ -322,10 +322,10 @@ def _scores_shape(q: Array, k: Array, v: Array) -> tuple[int, ...]:
         and of_k[-2] == of_v[-2]
     ):  # most calls: the checks below take longer than small products
         return *of_q[:-1], of_k[-2]
-    if {q.dtype.type, k.dtype.type, v.dtype.type} not in ({np.float32}, {np.float64}):  # in any byte order
+    if len({q.dtype.type, k.dtype.type, v.dtype.type}) > 1 or q.dtype.kind != "f":  # in any byte order
         raise DtypeError(
             f"[{_NAME}] got query, key and value of dtypes {q.dtype}, {k.dtype} and {v.dtype}; expected one "
-            "dtype, float32 or float64"
+            "dtype of floats"
         )
     fits = min(q.ndim, k.ndim, v.ndim) >= 2 and of_q[-1] == of_k[-1] and of_k[-2] == of_v[-2]
     try:

@@ -12,7 +12,7 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import keep
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import F32, floating, is_floating, unlike, widened
+from ranvier.ops.elementwise.dtypes import alike, floating, is_floating, is_number, unlike
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
@@ -21,7 +21,7 @@ from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:
     """Both in the shape that they broadcast to; integers and bools in float32."""
-    x1, x2 = (x if getattr(x, "dtype", F32).kind == "f" else floating(x) for x in widened(x1, x2))
+    x1, x2 = (x if is_number(x) else floating(x, op) for x in alike(x1, x2))
     shapes = [tuple(getattr(x, "shape", ())) for x in (x1, x2)]
     try:
         shape = np.broadcast_shapes(*shapes)

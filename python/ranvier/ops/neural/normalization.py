@@ -23,7 +23,7 @@ from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 from ranvier.ops.elementwise.choice import clip
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import F16, Array, as_tensor
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.reduction.reduce import amax, mean
 from ranvier.ops.reduction.reduce import sum as total
@@ -88,13 +88,14 @@ def batch_norm(
     (tensor([0.2000, 0.5000]), tensor([1.1000, 0.9000]))
     """
     statistics = (running_mean, running_var, num_batches_tracked)
-    running = [None if r is None else as_tensor("batch_norm", r) for r in statistics]
-    mean, var, batches = (None if r is None else r._array for r in running)
+    running = [as_tensor("batch_norm", r) for r in statistics if r is not None]
+    wide = [r.float() if r.dtype == F16 else r for r in running]
+    arrays = iter([r._array for r in wide])
+    mean, var, batches = (None if r is None else next(arrays) for r in statistics)
     y = BatchNorm((mean, var, batches), training, momentum, eps).apply(input, weight, bias)
     if training:
-        for r in running:
-            if r is not None:
-                bump(r)
+        for r, changed in zip(running, wide, strict=True):
+            bump(r) if r is changed else r.copy_(changed)
     return y
 
 

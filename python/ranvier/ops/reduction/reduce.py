@@ -26,12 +26,13 @@ from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import (
+    F32,
+    F64,
     I64,
     Array,
     as_tensor,
     is_floating,
     reduction,
-    require_no_gradient,
     to_dtype,
 )
 from ranvier.ops.layout import is_channels_last
@@ -179,8 +180,6 @@ def _numpy(function: Any, x: Tensor, axes: Axes, keepdims: bool) -> Tensor:
         _check_axis(name, x, axis)
         if builtins.sum(axis % builtins.max(x.ndim, 1) == a % builtins.max(x.ndim, 1) for a in several) > 1:
             raise OpError(f"[{name}] got axis {axis} twice; expected distinct axes")
-    if function not in (np.all, np.any, np.argmax, np.argmin):
-        require_no_gradient(name, x)
     y = reduction(function, x._array, axes, keepdims)
     if y is None:
         try:
@@ -314,7 +313,6 @@ def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdim
         if x.ndim == 0:  # as one element
             return ValuesIndices(*ExtremeAlong(find, 0, False).apply(reshape(x, 1)))
         return ValuesIndices(*ExtremeAlong(find, axis, keepdims).apply(x))
-    require_no_gradient(name, x)
     values = over_axes(x, axis if x.ndim else None, None, keepdims, False)
     return ValuesIndices(values, _arg("arg" + name, x, axis, keepdims))
 
@@ -370,7 +368,7 @@ argmin: The index of the first minimum (or NaN) along dim, or in the flattened t
 
 def _arg(name: str, x: Tensor, axis: Any, keepdims: bool) -> Tensor:
     array = x._array
-    if not is_floating(x) or array.ndim == 0:
+    if array.dtype not in (F32, F64) or array.ndim == 0:
         fits = axis is None or (type(axis) is int and -array.ndim <= axis < array.ndim)
         if fits and array.size and not (observers or keepdims):
             return wrap(np.asarray(getattr(array, name)(axis)))

@@ -25,7 +25,6 @@ from ranvier.ops.elementwise.dtypes import (
     Array,
     as_tensor,
     is_floating,
-    require_no_gradient,
     to_dtype,
 )
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
@@ -172,10 +171,6 @@ def median(
         raise OpError(
             f"[median] got x of shape {input.shape}, empty along {at}; expected at least one element"
         )
-    if input._array.dtype.char == "e":  # of float32, where NaN is the middle
-        require_no_gradient("median", input)
-        values, indices = median(input.to(F32), dim, keepdim)
-        return ValuesIndices(values.to(input.dtype), indices)
     if is_floating(input) and input.ndim:
         return _without_dim(ValuesIndices(*Median(at, length).apply(input)), input, at, keepdim)
     return _without_dim(_sorted(input, at, False, (length - 1) // 2, (length + 1) // 2), input, at, keepdim)
@@ -195,7 +190,6 @@ def _sorted(x: Tensor, axis: int, descending: bool, first: int, last: int) -> Va
         return ValuesIndices(reshape(values, shape), reshape(indices, shape))
     if is_floating(x):
         return ValuesIndices(*Sort(axis, descending, first, last).apply(x))
-    require_no_gradient("sort", x)
     return ValuesIndices(*map(wrap, host(in_order, x._array, axis, descending, last, first)))
 
 
@@ -299,7 +293,6 @@ def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tens
         at = _dim(name, dim if axis is None else axis, max(x.ndim, 1))
         if is_floating(x):
             return kind(at).apply(x) if x.ndim else x.clone()
-        require_no_gradient(name, x)
         wide = x._array.dtype.kind == "b" or (x._array.dtype.kind in "iu" and dtype is None)
         exact = np.dtype(np.int64) if wide else x._array.dtype
         if x.ndim == 0:

@@ -20,8 +20,8 @@ from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
 from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, require_no_gradient
+from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear
@@ -29,6 +29,7 @@ from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, ex
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)
+_MOVED = frozenset("fdilq")  # what the kernels move, by NumPy's codes
 
 
 class GetItem(Function):
@@ -48,8 +49,19 @@ class GetItem(Function):
         return Parts(key, dy, self.shape, self.channels_last)
 
 
+def _taken(x: Array, index: Array, rows: Array, axis: int, from_0: bool) -> Array:
+    """x at the rows along an axis; index: the same in as many dimensions as x, or one."""
+    if x.dtype.char in _MOVED:
+        return _core.gather(x, index, axis, None, from_0)
+    if from_0:
+        require_from_0("index_select", rows)
+    return host(np.take, x, rows, axis)
+
+
 class TakeRows(Function):
     """y[j, ...] = x[index[j], ...]"""
+
+    moves = True
 
     def __init__(self, index: Array) -> None:
         self.index = index
@@ -57,7 +69,8 @@ class TakeRows(Function):
     def forward(self, x: Array) -> Array:
         index, self.shape = self.index, x.shape
         self.rows = index.reshape((-1,) + (1,) * (x.ndim - 1))
-        y = _core.gather(x, index.reshape(-1), 0, None)
+        rows = index.reshape(-1)
+        y = _taken(x, rows, rows, 0, False)
         return y if index.ndim == 1 else y.reshape(index.shape + x.shape[1:])
 
     def backward(self, dy: Array) -> Array:
@@ -68,6 +81,8 @@ class TakeRows(Function):
 
 class Pick(Function):
     """y = x[key] for a key with arrays: the axes that they index are joined and gathered by one index"""
+
+    moves = True
 
     def __init__(self, picks: Picks, from_0: bool = False) -> None:
         self.picks, self.from_0 = picks, from_0
@@ -95,10 +110,7 @@ class Pick(Function):
             view = view.reshape((*before, self.length, *after))
         self.axis, self.index = first, rows.reshape((1,) * first + (-1,) + (1,) * len(after))
         self.picked = (*before, rows.size, *after)
-        if x.dtype.char in "fdilq":  # of elements that the kernel moves
-            y = _core.gather(view, self.index, first, None, self.from_0)
-        else:
-            y = host(np.take, view, rows, first)
+        y = _taken(view, self.index, rows, first, self.from_0)
         return y.reshape(*before, *shape, *after)
 
     def backward(self, dy: Array) -> Array:
@@ -127,13 +139,17 @@ def _merges(x: Array, begin: int, end: int) -> bool:
 class Gather(Function):
     """y[.., j, ..] = x[.., index[.., j, ..], ..] along one axis; y has the shape of index"""
 
+    moves = True
+
     def __init__(self, axis: int, from_0: bool) -> None:
         self.axis, self.from_0 = axis, from_0
 
     def forward(self, x: Array, index: Array) -> Array:
         self.index, self.shape = index, x.shape
         self.part = part_of(x.shape, index.shape, self.axis)
-        return _core.gather(x, index, self.axis, None, self.from_0, True)
+        if x.dtype.char in _MOVED:
+            return _core.gather(x, index, self.axis, None, self.from_0, True)
+        return host(_gathered, x, index, self.axis, self.from_0)
 
     def backward(self, dy: Array) -> tuple[Array, None]:
         length = self.shape[self.axis]
@@ -199,7 +215,7 @@ def getitem(x: Any, key: Any) -> Tensor:
     if (parts := tuple_of(key)) is not key:
         return getitem(x, parts)
     raw = raw_index(key)
-    if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim and is_floating(x):
+    if isinstance(raw, np.ndarray) and raw.dtype.kind in "iu" and raw.ndim and x.ndim:
         return watched(TakeRows(raw).apply(x), key)
     return watched(_pick(x, picks_of(raw, x.shape)), key)
 
@@ -207,10 +223,7 @@ def getitem(x: Any, key: Any) -> Tensor:
 def _pick(x: Tensor, picks: Picks, from_0: bool = False) -> Tensor:
     if not picks.axes:  # only integers, some in tensors
         return GetItem((*picks.basic, Ellipsis)).apply(x)
-    if is_floating(x):
-        return Pick(picks, from_0).apply(x)
-    require_no_gradient("getitem", x)
-    return wrap(Pick(picks).forward(x._array))
+    return Pick(picks, from_0).apply(x)
 
 
 def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
@@ -253,10 +266,7 @@ def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
             f"[gather] got index of shape {places.shape} for x of shape {input.shape}; expected as many "
             f"dimensions, none but {at} larger than x's"
         )
-    if is_floating(input):
-        return watched(Gather(at, from_0).apply(input, wrap(places)), index)
-    require_no_gradient("gather", input)
-    return by_numpy(_gathered, input._array, places, at, from_0)
+    return watched(Gather(at, from_0).apply(input, wrap(places)), index)
 
 
 def _gathered(x: Array, places: Array, at: int, from_0: bool) -> Array:
@@ -340,8 +350,6 @@ def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
             "dimension" + ("" if input.ndim else " with one index")
         )
     rows = rows if rows.ndim else rows.reshape(1)  # itself, so that a recorded call knows it
-    if from_0 and not is_floating(input):
-        require_from_0("index_select", rows)
     try:
         y = _pick(input, Picks((slice(None),) * input.ndim, (at,), rows, rows.shape), from_0)
     except IndexError:

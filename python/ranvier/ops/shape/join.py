@@ -14,14 +14,13 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode
-from ranvier.autograd.tensor import Tensor, by_numpy
+from ranvier.autograd.recording import host
+from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import (
     F32,
-    F64,
     Array,
     as_tensor,
     is_floating,
-    require_no_gradient,
     result_dtype,
 )
 from ranvier.ops.layout import zeros
@@ -35,14 +34,16 @@ _shape_of = attrgetter("shape")
 class Concatenate(Function):
     """y = the arrays joined along an axis"""
 
+    moves = True
+
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
         try:
-            y = _core.concatenate(arrays, self.axis)
+            y = _joined(arrays, self.axis)
         except ValueError:
-            y = _core.concatenate(_without_empty(arrays), self.axis)
+            y = _joined(_without_empty(arrays), self.axis)
         self.shapes = tuple(map(_shape_of, arrays))
         return y
 
@@ -95,19 +96,22 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
             dtype = result_dtype(*(part._array.dtype for part in parts))
             parts = [part.to(dtype) for part in parts]
             break
-    if dtype in (F32, F64):
-        if not parts:
-            _core.concatenate([], dim)  # raises
-        return Concatenate(dim).apply(*parts)
-    require_no_gradient("cat", *parts)
+    if not parts:
+        _core.concatenate([], dim)  # raises
+    return Concatenate(dim).apply(*parts)
+
+
+def _joined(arrays: Sequence[Array], dim: int) -> Array:
+    if arrays[0].dtype.char not in "ehHLQ":
+        return _core.concatenate(arrays, dim)
     try:
-        return by_numpy(_joined, dim, *_without_empty([x._array for x in parts]))
+        return host(_by_numpy, dim, *arrays)
     except (ValueError, TypeError, OverflowError) as error:
-        shapes = ", ".join(str(x.shape) for x in parts)
+        shapes = ", ".join(str(x.shape) for x in arrays)
         raise OpError(f"[cat] got shapes {shapes}; expected shapes equal but for dimension {dim}") from error
 
 
-def _joined(dim: int, *arrays: Array) -> Array:
+def _by_numpy(dim: int, *arrays: Array) -> Array:
     return np.concatenate(arrays, dim)
 
 
@@ -178,7 +182,7 @@ class Unbind(Function):
     def backward(self, *dys: Array | None) -> Array:
         one, place = next(dy for dy in dys if dy is not None), (*self.before, None, ...)
         unused = zeros(one.shape, one.dtype) if any(dy is None for dy in dys) else one
-        return _core.concatenate([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
+        return _joined([(unused if dy is None else dy)[place] for dy in dys], len(self.before))
 
 
 @rule(Unbind)

@@ -14,11 +14,11 @@ import ranvier._core as _core
 from ranvier.autograd.errors import TooLarge, own_error, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
-from ranvier.autograd.memory import copied, keep, reshaped
+from ranvier.autograd.memory import copied, keep, reshaped, unbroadcast
 from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples

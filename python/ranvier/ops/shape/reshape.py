@@ -22,11 +22,11 @@ from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.inplace import check_leaf
-from ranvier.autograd.memory import like, reshaped
+from ranvier.autograd.memory import like, reshaped, unbroadcast
 from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import views_of
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, unbroadcast
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear, sum_to

@@ -24,7 +24,6 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     cast,
     is_floating,
-    require_no_gradient,
 )
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
@@ -137,7 +136,6 @@ def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | N
     if combine != "multiply":
         if is_floating(x):
             return watched(Scatter(at, combine == "add").apply(x, wrap(places), src), index)
-        require_no_gradient(name, x, src)
     elif (x.requires_grad or src.requires_grad) and is_grad_enabled():
         raise RuntimeError(
             "[scatter] got reduce 'multiply' where a gradient is required; expected tensors without one: "

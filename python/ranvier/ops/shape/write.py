@@ -19,7 +19,7 @@ from ranvier.autograd.memory import filled_like, keep, number_in, picked
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating, require_no_gradient
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
@@ -211,7 +211,6 @@ def scatter_reduce(
         return y if reduce == "sum" else y / count.clamp(min=1)
     if is_floating(input) and reduce != "mean":
         return watched(ScatterReduce(at, reduce, include_self).apply(input, places, src), index)
-    require_no_gradient("scatter_reduce", input, src)
     return by_numpy(_reduced, input._array, at, places, src._array, reduce, include_self)
 
 
