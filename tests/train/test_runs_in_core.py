@@ -15,79 +15,59 @@ from support.runs import LABELS, LONG, RNG, EachBatch, both, dropout, state_of, 
 from support.training import X, Y, classifier, trainer_of
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {},
-        {"shuffle": False},
-        {"batch_size": 7},
-        {"sample_weight": weights},
-        {"sample_weight": weights, "shuffle": False, "batch_size": 50},
-        {"class_weight": "balanced"},
-        {"validation_data": (X, Y)},
-        {"validation_split": 0.2, "sample_weight": weights},
-    ],
-    ids=[
-        "plain",
-        "in order",
-        "last smaller",
-        "weights",
-        "weights in order",
-        "classes",
-        "validation",
-        "split",
-    ],
-)
-def test_bits_are_those_of_a_run_batch_by_batch(runs, arguments, count, threads):
-    threads(count)
-    ahead, single = both(dropout(metrics=["accuracy"]), runs, **arguments)
-    assert ahead == single
+class Anneals(rv.Callback):
+    """Changes a guard and the rate before each epoch."""
+
+    def on_epoch_begin(self, epoch):
+        self.trainer.model[2].p = 0.1 * epoch
+        self.trainer.optimizer.param_groups[0]["lr"] = 0.05 / (epoch + 1)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"l1": 0.01, "l2": 0.02},
-        {"clip_grad_norm": 0.1, "metrics": ["accuracy", "roc_auc"]},
-        {"on_nonfinite": "ignore"},
-        {"loss": nn.CrossEntropyLoss(reduction="sum")},
-        {"loss": lambda output, y: nn.functional.cross_entropy(output, y.long())},
-    ],
-    ids=["penalties", "clipping", "ignore", "sum", "function"],
-)
-def test_settings(runs, settings):
-    ahead, single = both(dropout(**settings), runs)
-    assert ahead == single
+def of_values():
+    rv.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+    return rv.Trainer(model, "mse", "adam", lr=0.01, metrics=["r2"])
 
 
-def test_regression_and_columns_of_targets(runs):
-    def make():
-        model = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
-        return rv.Trainer(model, "mse", "adam", lr=0.01, metrics=["r2"])
+def of_function(output, y):
+    return nn.functional.cross_entropy(output, y.long())
 
-    def seeded():
-        rv.manual_seed(0)
-        return make()
 
-    for target in (LONG[:, :1], LONG[:, 0]):
-        for batch_size in (1, 16):
-            more = {"sample_weight": weights, "batch_size": batch_size, "epochs": 2}
-            ahead, single = both(seeded, runs, y=target, **more)
-            assert ahead == single
+SUM = nn.CrossEntropyLoss(reduction="sum")
+RUNS = {  # settings of the trainer or what makes it, arguments of fit; functions are called for each run
+    "plain": ({}, {}),
+    "in order": ({}, {"shuffle": False}),
+    "last smaller": ({}, {"batch_size": 7}),
+    "weights": ({}, {"sample_weight": weights}),
+    "weights in order": ({}, {"sample_weight": weights, "shuffle": False, "batch_size": 50}),
+    "classes": ({}, {"class_weight": "balanced"}),
+    "validation": ({}, {"validation_data": (X, Y)}),
+    "split": ({}, {"validation_split": 0.2, "sample_weight": weights}),
+    "penalties": ({"l1": 0.01, "l2": 0.02}, {}),
+    "clipping": ({"clip_grad_norm": 0.1, "metrics": ["accuracy", "roc_auc"]}, {}),
+    "ignore": ({"on_nonfinite": "ignore"}, {}),
+    "sum": ({"loss": SUM}, {}),
+    "function": ({"loss": of_function}, {}),
+    "callbacks": ({}, {"callbacks": lambda: [Anneals(), rv.EarlyStopping("loss", patience=3)], "epochs": 8}),
+    **{
+        f"values {target.shape}, {size} at a time": (
+            of_values,
+            {"y": target, "sample_weight": weights, "batch_size": size, "epochs": 2},
+        )
+        for target in (LONG[:, :1], LONG[:, 0])
+        for size in (1, 16)
+    },
+}
 
 
 @pytest.mark.filterwarnings("ignore:.Trainer.fit. runs some steps")
-def test_callbacks_at_the_ends_of_epochs(runs):
-    class Changes(rv.Callback):
-        def on_epoch_begin(self, epoch):
-            self.trainer.model[2].p = 0.1 * epoch  # a guard
-            self.trainer.optimizer.param_groups[0]["lr"] = 0.05 / (epoch + 1)
-
-    def callbacks():
-        return [Changes(), rv.EarlyStopping("loss", patience=3)]
-
-    ahead, single = both(dropout(), runs, callbacks=callbacks, epochs=8)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", RUNS)
+def test_bits_are_those_of_a_run_batch_by_batch(runs, name, count, threads):
+    threads(count)
+    settings, arguments = RUNS[name]
+    make = settings if callable(settings) else dropout(**(settings or {"metrics": ["accuracy"]}))
+    ahead, single = both(make, runs, **arguments)
     assert ahead == single
 
 
@@ -221,7 +201,7 @@ def test_a_loss_that_is_not_finite(runs, mode):
 def test_a_class_without_an_output(runs):
     y = LABELS.copy()
     y[680] = 7
-    trainer = rv.Trainer(classifier(), lambda o, t: nn.functional.cross_entropy(o, t.long()), "sgd", lr=0.1)
+    trainer = rv.Trainer(classifier(), of_function, "sgd", lr=0.1)
     refused((IndexError, ValueError), "7", trainer.fit, LONG, y, epochs=1, batch_size=16, shuffle=False)
     assert trainer.updates == 42
     assert max(runs) > 5
@@ -276,7 +256,7 @@ def test_evaluation_is_that_of_a_loader_batch_by_batch(runs, weighted):
 
 def test_an_error_within_an_evaluation_in_the_core(runs):
     y = LABELS.copy()
-    trainer = rv.Trainer(classifier(), lambda o, t: nn.functional.cross_entropy(o, t.long()), "sgd", lr=0.1)
+    trainer = rv.Trainer(classifier(), of_function, "sgd", lr=0.1)
     trainer.fit(LONG, y, epochs=1)
     for _ in range(3):
         trainer.evaluate(LONG, y, batch_size=10)
