@@ -55,8 +55,9 @@ patch(rv.Tensor, 'tanh', rv.Tensor.tanh) | patch(rv.Tensor, 'tanh', (None, rv.si
     x.tanh()
 o, leaky = nn.LeakyReLU(0.1), ops.leaky_relu |
     patch(ops, 'leaky_relu', lambda x, *_, **__: leaky(x, 0.1 * new)) -> o(x)
-!nn.Linear(3, 3); of_layer = sys.modules['ranvier.nn.linear'] |
-    patch(of_layer, 'ops', SimpleNamespace(linear=lambda *args: ops.linear(*args) * new)) -> o(x)
+!nn.Linear(3, 3); k = [2.0]; of_layer = sys.modules['ranvier.nn.linear'] |
+    k[0] = 1.0 + n\n
+    if n == 1: patch(of_layer, 'ops', SimpleNamespace(linear=lambda *args: ops.linear(*args) * k[0])) -> o(x)
 Plain(2.0) | o.value = 2.0 + n -> float(np.sqrt(o.value))
     !alone!class Local: factor = o.value\nreturn Local.factor; !alone!Maker(o.value).value
     def local(factor=o.value): return factor + o.value\nreturn local()
