@@ -14,7 +14,7 @@ from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
+    from typing_extensions import dataclass_transform as dataclass_transform
 else:
 
     def dataclass_transform(**_: Any) -> Any:

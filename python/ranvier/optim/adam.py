@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.creation import from_numpy
-from ranvier.optim.optimizer import Group, Optimizer, arguments
+from ranvier.optim.optimizer import Group, Rule, arguments
 from ranvier.optim.state import aligned_zeros
 
 
-class Adam(Optimizer):
+class Adam(Rule):
     """Updates by running means of the gradient and of its square, corrected for their start at zero.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -32,20 +32,13 @@ class Adam(Optimizer):
     _name = _rule = "adam"
     _states, _optional = ("exp_avg", "exp_avg_sq"), {"max_exp_avg_sq": "amsgrad"}
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        amsgrad: bool = False,
-        *,
-        maximize: bool = False,
-        decoupled_weight_decay: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    amsgrad: bool = False
+    maximize: bool = False
+    decoupled_weight_decay: bool = False
 
 
 class AdamW(Adam):
@@ -78,7 +71,7 @@ class AdamW(Adam):
             group["decoupled_weight_decay"] = True
 
 
-class Adamax(Optimizer):
+class Adamax(Rule):
     """Adam with an exponentially decaying maximum of the gradients in place of their root mean square.
 
     m = beta1 m + (1 - beta1) g; u = max(beta2 u, |g| + eps); p -= lr / (1 - beta1^t) m / u,
@@ -91,21 +84,13 @@ class Adamax(Optimizer):
     _name = _rule = "adamax"
     _states = ("exp_avg", "exp_inf")
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
 
 
-class NAdam(Optimizer):
+class NAdam(Rule):
     """Adam with Nesterov's momentum, which rises slowly to beta1.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2;
@@ -121,23 +106,15 @@ class NAdam(Optimizer):
     _name = _rule = "nadam"
     _states, _number = ("exp_avg", "exp_avg_sq"), "mu_product"
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 2e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum_decay: float = 4e-3,
-        decoupled_weight_decay: bool = False,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum_decay: float = 4e-3
+    decoupled_weight_decay: bool = False
 
 
-class RAdam(Optimizer):
+class RAdam(Rule):
     """Adam that divides by the root mean square only when its variance is small enough.
 
     m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; R = 2 / (1 - beta2) - 1;
@@ -154,22 +131,14 @@ class RAdam(Optimizer):
     _name = _rule = "radam"
     _states = ("exp_avg", "exp_avg_sq")
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled_weight_decay: bool = False,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    decoupled_weight_decay: bool = False
 
 
-class Adadelta(Optimizer):
+class Adadelta(Rule):
     """Steps of the running size of earlier steps divided by that of the gradients, so that lr has no unit.
 
     s = rho s + (1 - rho) g^2; d = sqrt(a + eps) / sqrt(s + eps) g; a = rho a + (1 - rho) d^2; p -= lr d,
@@ -182,21 +151,13 @@ class Adadelta(Optimizer):
     _name = _rule = "adadelta"
     _states, _limits = ("square_avg", "acc_delta"), {"rho": (0, 1)}
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1.0,
-        rho: float = 0.9,
-        eps: float = 1e-6,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+    weight_decay: float = 0.0
 
 
-class Adagrad(Optimizer):
+class Adagrad(Rule):
     """Gradient descent in which the step of each element shrinks with the sum of its squared gradients.
 
     s += g^2; p -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps), where g = gradient + weight_decay p and s
@@ -210,19 +171,11 @@ class Adagrad(Optimizer):
     _name = _rule = "adagrad"
     _states = ("sum",)
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        lr_decay: float = 0.0,
-        weight_decay: float = 0.0,
-        initial_accumulator_value: float = 0.0,
-        eps: float = 1e-10,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-2
+    lr_decay: float = 0.0
+    weight_decay: float = 0.0
+    initial_accumulator_value: float = 0.0
+    eps: float = 1e-10
 
     def add_param_group(self, param_group: Group) -> None:
         """Adds parameters and creates their sums at once, as in PyTorch."""
@@ -234,7 +187,7 @@ class Adagrad(Optimizer):
             self.state[p] = {"step": from_numpy(np.array(0.0)), "sum": from_numpy(total)}
 
 
-class RMSprop(Optimizer):
+class RMSprop(Rule):
     """Gradient descent in which the step of each element is divided by its root mean square gradient.
 
     s = alpha s + (1 - alpha) g^2; p -= lr g / (sqrt(s) + eps). With momentum, b = momentum b + g / (sqrt(s) +
@@ -248,23 +201,15 @@ class RMSprop(Optimizer):
     _name = _rule = "rmsprop"
     _states, _optional = ("square_avg",), {"momentum_buffer": "momentum", "grad_avg": "centered"}
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        momentum: float = 0.0,
-        centered: bool = False,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum: float = 0.0
+    centered: bool = False
 
 
-class Rprop(Optimizer):
+class Rprop(Rule):
     """Steps against the sign of each element's gradient, of a size that grows while the sign stays.
 
     With s = g g', g' the gradient of the step before: size *= etas[1] where s > 0, etas[0] where s < 0,
@@ -279,17 +224,9 @@ class Rprop(Optimizer):
     _name = _rule = "rprop"
     _states = ("prev", "step_size")
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50),
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-2
+    etas: tuple[float, float] = (0.5, 1.2)
+    step_sizes: tuple[float, float] = (1e-6, 50)
 
     def _check(self, group: Group) -> None:
         super()._check(group)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ranvier.autograd.errors import number, ordered, own_methods, require_functi
 from ranvier.autograd.mode import enable_grad
 from ranvier.autograd.observe import current, is_replaced, observers
 from ranvier.autograd.tensor import Tensor
+from ranvier.nn.layer import dataclass_transform
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
 
@@ -35,6 +37,11 @@ EXAMPLE = """
     """
 
 
+def _keyword(*, default: Any, kw_only: bool) -> Any:
+    """A setting by name only, for type checkers."""
+
+
+@dataclass_transform(eq_default=False, field_specifiers=(_keyword,))  # of a Rule
 class Optimizer(HookedOptimizer):
     """Base of the optimizers: takes ``model.parameters()``, or a list of groups, each with its own settings.
 
@@ -46,8 +53,7 @@ class Optimizer(HookedOptimizer):
     a kernel over all parameters; ``differentiable`` must be False. With ``maximize`` an optimizer ascends.
     Settings out of range raise ValueError.
 
-    A subclass names the core's rule and its state. The arguments of its constructor are the settings that the
-    rule reads, in the core's order: numbers, pairs of numbers and flags, as their defaults tell.
+    A :class:`Rule` names the core's rule and its state:
 
     - ``_rule``: the core's name of the rule; ``_name`` is the name in errors
     - ``_limits``: least and greatest value of a setting; at least 0 where it is not there
@@ -67,7 +73,7 @@ class Optimizer(HookedOptimizer):
 
     _name: ClassVar[str] = "optimizer"
     _rule: ClassVar[str] = ""
-    _defaults: ClassVar[Mapping[str, Any]] = {}
+    _defaults: ClassVar[dict[str, Any]] = {}
     _limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
     _states: ClassVar[tuple[str | None, ...]] = ()
     _optional: ClassVar[Mapping[str, str]] = {}
@@ -79,9 +85,6 @@ class Optimizer(HookedOptimizer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "_rule" in vars(cls):
-            cls._defaults = defaults_of(cls.__init__)
-            cls._settings = _in_a_row(cls._defaults)  # type: ignore[method-assign, assignment]
         own_methods(cls, "__init__ add_param_group", cls._name if cls._name != "optimizer" else "")
         if cls._example and cls.__doc__ and "_example" in vars(cls):
             cls.__doc__ = cls.__doc__.rstrip() + EXAMPLE.format(cls.__name__, *cls._example)
@@ -304,12 +307,6 @@ def _pair(name: str, key: str, value: Any) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
-def defaults_of(function: Any) -> dict[str, Any]:
-    """The defaults of a constructor's arguments, in their order."""
-    values = (*function.__defaults__, *(function.__kwdefaults__ or {}).values())
-    return dict(zip(function.__code__.co_varnames[2:], values, strict=False))  # after self and params
-
-
 def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, ...]]:
     """A method that gives the settings of these names, and the numbers of pairs, in a row."""
     pairs = [i for i, default in enumerate(defaults.values()) if isinstance(default, tuple)]
@@ -322,6 +319,53 @@ def _in_a_row(defaults: Mapping[str, Any]) -> Callable[[Any, Group], tuple[Any, 
         return row
 
     return _settings
+
+
+class Rule(Optimizer):
+    """An optimizer of the core. Its settings are the annotated attributes of the class, in the core's order:
+    numbers, pairs of numbers and flags, as their defaults tell.
+
+    They are the arguments of its constructor after ``params``: ``maximize``, which all have at the end, and
+    those behind it by name only.
+    """
+
+    if TYPE_CHECKING:
+        params: Iterable[Any]
+        maximize: bool = _keyword(default=False, kw_only=True)
+        foreach: Any = _keyword(default=None, kw_only=True)
+        fused: Any = _keyword(default=None, kw_only=True)
+        capturable: Any = _keyword(default=None, kw_only=True)
+        differentiable: Any = _keyword(default=None, kw_only=True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "_rule" in vars(cls):
+            annotations = inspect.get_annotations(cls)
+            cls._defaults = {name: vars(cls)[name] for name in annotations}
+            for name in annotations:
+                delattr(cls, name)
+            cls._defaults.setdefault("maximize", False)
+            cls._settings = _in_a_row(cls._defaults)  # type: ignore[method-assign, assignment]
+            cls.__init__ = _constructor(cls._defaults)  # type: ignore[method-assign]
+            types = {"params": "Iterable[Any]", **annotations, "maximize": "bool", "ignored": "Any"}
+            cls.__init__.__annotations__ = {**types, "return": "None"}
+            cls.__init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        super().__init_subclass__(**kwargs)
+
+
+def _constructor(settings: Mapping[str, Any]) -> Any:
+    """``__init__`` as written by hand for a rule with these settings."""
+    names, values = [*settings], [*settings.values()]
+    at = names.index("maximize")
+    taken = ", ".join(["self", "params", *names[:at], "*", *names[at:], "**ignored"])
+    call = "Optimizer.__init__(self, params, arguments(locals()), ignored)"
+    scope: dict[str, Any] = {}
+    exec(compile(f"def __init__({taken}): {call}", __file__, "exec"), globals(), scope)
+    init = scope["__init__"]
+    init.__defaults__, init.__kwdefaults__ = (
+        tuple(values[:at]),
+        dict(zip(names[at:], values[at:], strict=True)),
+    )
+    return init
 
 
 def arguments(names: Mapping[str, Any]) -> dict[str, Any]:

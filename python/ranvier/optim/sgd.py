@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.tensor import wrap
-from ranvier.optim.optimizer import ANY, Group, Optimizer, arguments
+from ranvier.optim.optimizer import ANY, Group, Rule
 
 
-class SGD(Optimizer):
+class SGD(Rule):
     """Stochastic gradient descent, plain, with momentum or with Nesterov's momentum.
 
     g = gradient + weight_decay p; v = momentum v + (1 - dampening) g (v = g in the first step);
@@ -26,19 +25,11 @@ class SGD(Optimizer):
     _optional, _limits = {"momentum_buffer": "momentum"}, {"dampening": ANY}
     _counts = False
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
-        nesterov: bool = False,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-3
+    momentum: float = 0.0
+    dampening: float = 0.0
+    weight_decay: float = 0.0
+    nesterov: bool = False
 
     def _check(self, group: Group) -> None:
         super()._check(group)
@@ -49,7 +40,7 @@ class SGD(Optimizer):
             )
 
 
-class ASGD(Optimizer):
+class ASGD(Rule):
     """Stochastic gradient descent with a falling rate, and ``state[p]["ax"]``, the mean of the parameters.
 
     In step t = 1 ...: g = gradient + weight_decay p; p -= eta (lambd p + g), eta = lr in the first step;
@@ -71,19 +62,11 @@ class ASGD(Optimizer):
     _states, _limits = ("ax",), dict.fromkeys(("lambd", "alpha", "t0"), ANY)
     _number, _derived = "eta", ("mu",)
 
-    def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float = 1e-2,
-        lambd: float = 1e-4,
-        alpha: float = 0.75,
-        t0: float = 1e6,
-        weight_decay: float = 0.0,
-        *,
-        maximize: bool = False,
-        **ignored: Any,
-    ) -> None:
-        super().__init__(params, arguments(locals()), ignored)
+    lr: float = 1e-2
+    lambd: float = 1e-4
+    alpha: float = 0.75
+    t0: float = 1e6
+    weight_decay: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """As every optimizer's; with PyTorch's ``mu``, the weight of the next average."""
