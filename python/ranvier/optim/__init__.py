@@ -1,10 +1,21 @@
 """Optimizers and learning-rate schedules under PyTorch's names."""
 
 from ranvier.optim import lr_scheduler, swa_utils
-from ranvier.optim.adam import Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from ranvier.optim.lbfgs import LBFGS
 from ranvier.optim.optimizer import Optimizer
-from ranvier.optim.sgd import ASGD, SGD
+from ranvier.optim.rules import (
+    ASGD,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    RAdam,
+    RMSprop,
+    Rprop,
+)
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam",
