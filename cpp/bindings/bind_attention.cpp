@@ -11,13 +11,6 @@ namespace {
 
 constexpr int64_t kMostKeys = int64_t{1} << 40;  // no array has more
 
-bool broadcasts(const Shape& own, const Shape& to) {
-  const int lead = to.ndim - own.ndim;
-  for (int d = 0; d < own.ndim; ++d)
-    if (lead < 0 || (own[d] != 1 && own[d] != to[lead + d])) return false;
-  return lead >= 0;
-}
-
 // Numbers that are added to the scores, or bools.
 struct Mask : Input {
   RANVIER_ANNOTATION("Array | None");
@@ -31,7 +24,7 @@ struct Mask : Input {
   void expect_fits(const Input& q, const Shape& scores) const {
     if (!*this) return;
     if (dtype() != DType::boolean) q.expect_same_dtype(*this);
-    if (!broadcasts(shape(), scores)) fail("one that broadcasts to ", scores);
+    if (!shape().broadcasts_to(scores)) fail("one that broadcasts to ", scores);
   }
 
   template <class T>
@@ -49,7 +42,7 @@ Shape expect_matrices(const Input& x, const Shape& lead, int64_t rows, int64_t c
   Shape shape = lead;
   shape.append(rows), shape.append(columns);
   if (x && (x.ndim() < 2 || x.shape(x.ndim() - 2) != rows || x.shape(x.ndim() - 1) != columns ||
-            !broadcasts(x.shape(), shape)))
+            !x.shape().broadcasts_to(shape)))
     x.fail("one that broadcasts to ", shape, " along all but its last two dimensions");
   return shape;
 }

@@ -82,16 +82,8 @@ class Arguments {
   }
 
   void widen(const Input& x) {
-    if (x.has_shape(shape_)) return;
-    const int n = std::max(shape_.ndim, x.ndim()), lead = n - shape_.ndim, own_lead = n - x.ndim();
-    Shape wide;
-    for (int d = 0; d < n; ++d) {
-      const int64_t a = d < lead ? 1 : shape_[d - lead], b = d < own_lead ? 1 : x.shape(d - own_lead);
-      if (a != b && a != 1 && b != 1)
-        fail_value(x.op(), "got shapes ", shape_, " and ", x.shape(), "; expected shapes that broadcast");
-      wide.append(a == 1 ? b : a);
-    }
-    shape_ = wide;
+    if (!x.has_shape(shape_) && !shape_.broadcast_with(x.shape()))
+      fail_value(x.op(), "got shapes ", shape_, " and ", x.shape(), "; expected shapes that broadcast");
   }
 
   // Repeated elements (stride 0) say nothing about an order of memory.

@@ -60,11 +60,7 @@ void expect_probabilities(const Input& x) {
 }
 
 void expect_broadcasts(const Input& a, const Input& x) {
-  if (!a) return;
-  const int lead = x.ndim() - a.ndim();
-  bool fits = lead >= 0;
-  for (int d = 0; fits && d < a.ndim(); ++d) fits = a.shape(d) == 1 || a.shape(d) == x.shape(lead + d);
-  if (!fits) a.fail("one that broadcasts to x's shape ", x.shape());
+  if (a && !a.shape().broadcasts_to(x.shape())) a.fail("one that broadcasts to x's shape ", x.shape());
 }
 
 // A loss is not broadcast: (n,) against (n, 1) would be n x n differences.

@@ -17,14 +17,6 @@ void fill(InPlace y, Raw value) {
   invoke_fill(y.of(x.dtype(), x.shape()), x.dtype(), value);
 }
 
-// Whether a view has a shape that broadcasts to another.
-bool broadcasts(const Input& x, const Shape& shape) {
-  const int lead = shape.ndim - x.ndim();
-  bool fits = lead >= 0;
-  for (int d = 0; fits && d < x.ndim(); ++d) fits = x.shape(d) == 1 || x.shape(d) == shape[lead + d];
-  return fits;
-}
-
 // out takes a number, or the values of an array, cast or broadcast.
 void write(Raw value, InPlace out) {
   const Input before = Input::number(out);
@@ -43,7 +35,7 @@ void write(Raw value, InPlace out) {
     x.expect_same_shape(before);
     return invoke_cast(x, y, before.dtype());
   }
-  if (!broadcasts(x, before.shape())) x.fail("a shape that broadcasts");
+  if (!x.shape().broadcasts_to(before.shape())) x.fail("a shape that broadcasts");
   with_size(x, [&](auto tag) {
     Copy<decltype(tag)> call{};
     repeat(x.view<decltype(tag)>(), before.shape(), call.x);

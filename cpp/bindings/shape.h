@@ -40,6 +40,24 @@ struct Shape {
     return ndim == other.ndim && std::equal(begin(), end(), other.begin());
   }
   bool operator!=(const Shape& other) const { return !(*this == other); }
+  bool broadcasts_to(const Shape& to) const {
+    const int lead = to.ndim - ndim;
+    for (int d = 0; d < ndim; ++d)
+      if (lead < 0 || (sizes[d] != 1 && sizes[d] != to[lead + d])) return false;
+    return lead >= 0;
+  }
+  // Becomes the shape that both broadcast to; false: they do not.
+  bool broadcast_with(const Shape& other) {
+    const int n = std::max(ndim, other.ndim), lead = n - ndim, other_lead = n - other.ndim;
+    Shape wide;
+    for (int d = 0; d < n; ++d) {
+      const int64_t a = d < lead ? 1 : sizes[d - lead], b = d < other_lead ? 1 : other[d - other_lead];
+      if (a != b && a != 1 && b != 1) return false;
+      wide.append(a == 1 ? b : a);
+    }
+    *this = wide;
+    return true;
+  }
 };
 
 // MemoryError where the sizes other than 0 multiply to more bytes than int64 counts.
