@@ -1,3 +1,4 @@
+// Batch norm: threads measure segments of the channels, one joins them, then rows or planes are normalised.
 #include "kernels/norm/batch_norm.h"
 
 #include <cmath>

@@ -88,4 +88,13 @@ void mend_columns(const T* dy, int64_t sdy, const T* x, int64_t sx, int64_t rows
       wide_gradient<T>(dy + j, sdy, x + j, sx, rows, {m[j], a[j], 0, k[j]}, b[j], nullptr, dx + j, sdx);
 }
 
+// to[j], if it is wanted: the sum of column j over rows of n, in order.
+template <class T>
+void add_rows(const double* sums, int64_t rows, int64_t n, int64_t j, const TensorView<T>& to) {
+  if (!to.data) return;
+  double sum = 0;
+  for (int64_t i = 0; i < rows; ++i) sum += sums[i * n + j];
+  to.data[j] = T(sum);
+}
+
 }  // namespace ranvier

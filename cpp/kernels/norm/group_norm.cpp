@@ -1,3 +1,4 @@
+// Group norm: a thread takes whole groups of a sample, from their sums to the result.
 #include "kernels/norm/group_norm.h"
 
 #include <algorithm>
@@ -191,16 +192,6 @@ struct GroupBackward {
                    f.dx.strides[2]);
     }
   }
-
-  void parameters(int64_t begin, int64_t end) const {
-    for (int64_t c = begin; c < end; ++c) {
-      double dbias = 0, dweight = 0;
-      for (int64_t n = 0; n < plan.samples; ++n)
-        dbias += dy_sums[n * plan.channels + c], dweight += dots[n * plan.channels + c];
-      if (f.dbias.data) f.dbias.data[c] = T(dbias);
-      if (f.dweight.data) f.dweight.data[c] = T(dweight);
-    }
-  }
 };
 
 }  // namespace
@@ -251,8 +242,10 @@ void GroupNormBackward<T>::run(const Team& team, void* workspace) const {
       }
     });
     if (dweight.data || dbias.data)
-      team.parallel_for(plan.channels, cost,
-                        [&](int64_t begin, int64_t end) { backward.parameters(begin, end); });
+      team.parallel_for(plan.channels, cost, [&](int64_t c) {
+        add_rows(dots, plan.samples, plan.channels, c, dweight);
+        add_rows(dy_sums, plan.samples, plan.channels, c, dbias);
+      });
   });
 }
 

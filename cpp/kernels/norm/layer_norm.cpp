@@ -1,3 +1,4 @@
+// Layer and RMS norm: a thread takes lines, and sums the parameters' gradients over segments of them.
 #include "kernels/norm/layer_norm.h"
 
 #include <cmath>
@@ -111,16 +112,6 @@ struct LineBackward {
                                dweight + s * plan.n, dbias + s * plan.n);
     }
   }
-
-  void join(int64_t begin, int64_t end) const {
-    for (int64_t j = begin; j < end; ++j) {
-      double weight = 0, bias = 0;
-      for (int64_t s = 0; s < plan.segments; ++s)
-        weight += dweight[s * plan.n + j], bias += dbias[s * plan.n + j];
-      if (f.dweight.data) f.dweight.data[j] = T(weight);
-      if (f.dbias.data) f.dbias.data[j] = T(bias);
-    }
-  }
 };
 
 }  // namespace
@@ -156,7 +147,10 @@ void LayerNormBackward<T>::run(const Team& team, void* workspace) const {
   team.region(cost, [&](const OpenTeam& team) {
     team.parallel_for(plan.segments, cost, [&](int64_t s) { backward.segment(s); });
     if (backward.parameters_wanted())
-      team.parallel_for(plan.n, cost, [&](int64_t begin, int64_t end) { backward.join(begin, end); });
+      team.parallel_for(plan.n, cost, [&](int64_t j) {
+        add_rows(weights, plan.segments, plan.n, j, dweight);
+        add_rows(biases, plan.segments, plan.n, j, dbias);
+      });
   });
 }
 
