@@ -149,7 +149,8 @@ struct Cosine {
     OfPairs<T> s = over_pairs<Sums>(g);
     const vec<T> one = vec<T>{} + T(1);
     OfPairs<T> scale = {one, one, one};
-    if (any(is_far<T>(s.v[1]) | is_far<T>(s.v[2]))) {
+    const ivec<T> far = is_far<T>(s.v[1]) | is_far<T>(s.v[2]);
+    if (any(far & (iota<T>() < T(g.count)))) {  // beyond the pairs is anything
       scale = {one, scale_for<T>(s.v[1]), scale_for<T>(s.v[2])};
       s = over_pairs<ScaledSums>(g, scale);
     }
