@@ -9,6 +9,7 @@ import ranvier as rv
 from ranvier import kernels, ops
 from support.calls import KERNELS, OPS
 from support.grouped import grouped
+from support.layouts import LAYOUTS, in_layout
 from support.refused import refused
 from support.run_call import EVERY, call_of, run
 from support.wrong_input import (
@@ -101,6 +102,28 @@ def test_wrong_out(name: str) -> None:
     good = np.full_like(y, 7)
     assert run("kernels", name, arrays, {**attributes, "out": good}) is good
     np.testing.assert_array_equal(good, y)
+
+
+@grouped("name", WITH_OUT)
+def test_out_in_other_memory(name: str, isas: Any) -> None:
+    """Between other elements, which stay; onto an operand, or refused there."""
+    arrays, attributes = KERNELS[name]
+    for _ in isas:
+        y = run("kernels", name, arrays, attributes)
+        for layout in ("", *LAYOUTS):
+            memory = np.full(y.size + 64, 7, y.dtype)
+            out = in_layout(np.zeros_like(y), layout) if layout else memory[: y.size].reshape(y.shape)
+            assert run("kernels", name, arrays, {**attributes, "out": out}) is out
+            np.testing.assert_array_equal(out, y)
+            between = out.base[..., 1::2] if layout == "strided" and y.ndim else memory[y.size :]
+            assert (between == np.asarray(7, y.dtype)).all()
+    for at, x in enumerate(arrays):
+        if isinstance(x, np.ndarray) and (x.shape, x.dtype) == (y.shape, y.dtype):
+            operand = x.copy()
+            given = [*arrays[:at], operand, *arrays[at + 1 :]]
+            call = lambda g=given, o=operand: run("kernels", name, g, {**attributes, "out": o})  # noqa: E731
+            if attempt(call, f"{name} onto array {at}") is not None:
+                np.testing.assert_array_equal(operand, y)
 
 
 @grouped("name", WITH_OUT)

@@ -1,22 +1,10 @@
-"""The kernels of losses of class scores on raw arrays: every width, memory order, out=, errors."""
+"""The kernels of losses of class scores on raw arrays: chunks of lines, rare values, errors."""
 
 import numpy as np
 import pytest
 from ranvier import _core
 from reference import class_loss as reference
-from support.grouped import grouped
 from support.tolerance import tolerance
-
-SETTINGS = {
-    "cross_entropy": [{}, {"label_smoothing": 0.2, "weight": True}],
-    "nll": [{"weight": True}],
-}
-CASES = [(name, settings) for name, more in SETTINGS.items() for settings in more]
-
-
-def with_weights(settings, rng, n, dtype):
-    made = {key: rng.uniform(0.5, 2, n).astype(dtype) for key in ("weight", "alpha") if key in settings}
-    return {**settings, **made}
 
 
 def both(name, x, target, reduction, settings):
@@ -24,49 +12,6 @@ def both(name, x, target, reduction, settings):
     loss, *saved = getattr(_core, name)(x, target, reduction, **settings)
     dy = np.linspace(0.5, 1, loss.size, dtype=x.dtype).reshape(loss.shape)
     return dy, loss, getattr(_core, f"{name}_backward")(dy, x, target, *saved, reduction, **settings)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_every_width(name, settings, dtype, isa, rng):
-    for n in [*range(1, 36), 64, 127, 128, 129, 145, 257]:  # a tile holds 128
-        x = rng.uniform(-4, 4, (5, n)).astype(dtype)
-        index, p = rng.integers(0, n, 5), rng.uniform(0, 1, (5, n)).astype(dtype)
-        given = with_weights(settings, rng, n, dtype)
-        for target in (index, p) if name == "cross_entropy" else (index,):
-            for reduction in ("none", "mean"):
-                dy, loss, dx = both(name, x, target, reduction, given)
-                exact = x.astype(np.float64)
-                want = getattr(reference, name)(exact, target, reduction, **given)
-                limit = tolerance(dtype, n, 10)
-                np.testing.assert_allclose(loss, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
-                back = getattr(reference, name).backward
-                want = back(dy.astype(np.float64), exact, target, reduction, **given)[0]
-                np.testing.assert_allclose(dx, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("n", [3, 40, 130])
-@grouped(("name", "settings"), CASES, ids=str)
-def test_every_number_of_lines(name, settings, n, dtype, isa, rng):
-    """A vector of lines and a bit, some ignored, in every order of memory; an ignored line may hold NaN."""
-    for lines in (1, 2, 7, 8, 9, 15, 16, 17, 33):
-        x, target = rng.uniform(-4, 4, (lines, n)).astype(dtype), rng.integers(0, n, lines)
-        given = with_weights(settings, rng, n, dtype)
-        exact = x.astype(np.float64)
-        target[1::3] = -100
-        x[1::3, 0] = np.nan
-        dy = np.linspace(0.5, 1, lines).astype(dtype)
-        want = getattr(reference, name)(exact, target, "none", **given)
-        back = getattr(reference, name).backward(dy.astype(np.float64), exact, target, "none", **given)[0]
-        limit = tolerance(dtype, n, 10)
-        wide = np.zeros((lines, 2 * n), dtype)
-        for view in (x, np.asfortranarray(x), wide[:, ::2]):
-            view[...] = x
-            loss, *saved = getattr(_core, name)(view, target, "none", **given)
-            np.testing.assert_allclose(loss, want, rtol=0, atol=limit * max(1, np.abs(want).max()))
-            dx = getattr(_core, f"{name}_backward")(dy, view, target, *saved, "none", **given)
-            np.testing.assert_allclose(dx, back, rtol=0, atol=limit * max(1, np.abs(back).max()))
 
 
 def test_more_lines_than_a_chunk(isa, rng):

@@ -1,4 +1,4 @@
-"""The kernels of similarity and distance on raw arrays: every width, memory order, out=, errors."""
+"""The kernels of similarity and distance on raw arrays: all pairs, and errors; sizes of others: tests/ops."""
 
 import numpy as np
 import pytest
@@ -6,51 +6,6 @@ from ranvier import _core, kernels
 from reference import distance as reference
 from support.refused import refused
 from support.tolerance import tolerance
-
-CASES = [("cosine_similarity", {}), *(("pairwise_distance", {"p": p}) for p in (1.0, 2.0, 2.5, float("inf")))]
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_every_width(name, settings, dtype, isa, rng):
-    back = f"{name}_backward"
-    for n in [*range(1, 37), 127, 128, 129, 145, 257]:  # a tile holds 128
-        x1, x2 = (rng.uniform(-1, 1, (3, n)).astype(dtype) for _ in range(2))
-        dy = rng.uniform(0.5, 1, 3).astype(dtype)
-        out = np.full(4, 7, dtype)
-        getattr(_core, name)(x1, x2, 1, **settings, out=out[:3])
-        want = getattr(reference, name)(x1.astype(np.float64), x2.astype(np.float64), 1, **settings)
-        np.testing.assert_allclose(out[:3], want, rtol=0, atol=tolerance(dtype, n, 4))
-        assert out[3] == 7
-        wide = (a.astype(np.float64) for a in (dy, x1, x2))
-        wanted = getattr(reference, back)(*wide, 1, **settings)
-        size = max(1.0, *(float(np.abs(w).max()) for w in wanted))
-        for of_second in (False, True):
-            got = getattr(_core, back)(dy, x1, x2, 1, **settings, of_second=of_second)
-            limit = tolerance(dtype, n, 16 * size**3)  # a short vector's quotients
-            np.testing.assert_allclose(got, wanted[of_second], rtol=0, atol=limit)
-
-
-@pytest.mark.parametrize("n", [3, 130])
-@pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
-def test_every_number_of_pairs(name, settings, n, isa, rng):
-    """A vector of pairs and a bit, in every order of memory."""
-    back = f"{name}_backward"
-    for pairs in (1, 2, 3, 4, 5, 8, 15, 16, 17, 33):
-        x1, x2 = (rng.uniform(-1, 1, (pairs, n)).astype("float32") for _ in range(2))
-        dy = rng.uniform(0.5, 1, pairs).astype("float32")
-        exact = [a.astype(np.float64) for a in (dy, x1, x2)]
-        want = getattr(reference, name)(*exact[1:], 1, **settings)
-        slopes = getattr(reference, back)(*exact, 1, **settings)
-        wide = np.zeros((pairs, 2 * n), "float32")
-        limit = tolerance("float32", n, 16 * max(1.0, *(float(np.abs(s).max()) for s in slopes)) ** 3)
-        for view in (x1, np.asfortranarray(x1), wide[:, ::2]):
-            view[...] = x1
-            y = getattr(_core, name)(view, x2, 1, **settings)
-            np.testing.assert_allclose(y, want, rtol=0, atol=tolerance("float32", n, 4))
-            for of_second in (False, True):
-                got = getattr(_core, back)(dy, view, x2, 1, **settings, of_second=of_second)
-                np.testing.assert_allclose(got, slopes[of_second], rtol=0, atol=limit)
 
 
 def test_errors():

@@ -28,13 +28,6 @@ def test_mask_follows_the_logical_order(isa, layout):
     np.testing.assert_array_equal(y, _core.dropout(x, 0.4, KEY, None))
 
 
-def test_in_place(isa):
-    x = np.ones(100, np.float32)
-    y = _core.dropout(x, 0.4, KEY, None)
-    _core.dropout(x, 0.4, KEY, x)
-    np.testing.assert_array_equal(x, y)
-
-
 def test_same_bits_at_any_thread_count(threads):
     x = np.ones((301, 517), np.float32)
 

@@ -1,4 +1,4 @@
-"""The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, out=, edge values, errors."""
+"""The element-wise kernels on raw arrays: vector edges, broadcasting, layouts, edge values, errors."""
 
 import math
 from fractions import Fraction
@@ -195,17 +195,6 @@ def test_any_broadcast(data):
     np.testing.assert_array_equal(kernels.lt(a, b), a < b)
     mask = np.asarray(np.random.default_rng(2).random(b.shape) > 0.5)
     np.testing.assert_array_equal(kernels.where(mask, a, 2), np.where(mask, a, np.float32(2)))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_out_in_any_layout(layout, isa, rng):
-    a, b = rng.standard_normal((2, 3, 5, 7, 19)).astype(np.float32)
-    out = in_layout(np.zeros_like(a), layout)
-    assert kernels.mul(a, b, out=out) is out
-    np.testing.assert_array_equal(out, a * b)
-    expected = a + b
-    kernels.add(a, b, out=a)  # exactly onto an operand
-    np.testing.assert_array_equal(a, expected)
 
 
 def test_the_result_keeps_the_layout(rng):

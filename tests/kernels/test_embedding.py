@@ -1,41 +1,11 @@
-"""The embedding kernels on raw arrays: every width, layouts, out=."""
+"""The embedding kernels on raw arrays: shared sums, bags, errors; sizes: tests/ops."""
 
 import numpy as np
 import pytest
 from ranvier import _core, kernels
-from reference import embedding as reference
 from support.bits import same_bits
-from support.layouts import in_layout
 from support.refused import refusals
 from support.tolerance import tolerance
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_width(dtype, rng):
-    for width in range(37):
-        weight = rng.standard_normal((5, width)).astype(dtype)
-        index = rng.integers(0, 5, (3, 7))
-        y = _core.embedding(index, weight)
-        np.testing.assert_array_equal(y, weight[index])
-        dy = rng.uniform(-1, 1, y.shape).astype(dtype)
-        want = reference.embedding_backward(dy.astype("float64"), index, 5)
-        got = _core.embedding_backward(dy, index, 5)
-        np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, index.size))
-
-
-@pytest.mark.parametrize("layout", ["strided", "transposed", "reversed"])
-def test_layouts(layout, rng):
-    weight = rng.standard_normal((5, 6)).astype("float32")
-    index = rng.integers(0, 5, (4, 3))
-    dy = rng.standard_normal((4, 3, 6)).astype("float32")
-    out = in_layout(np.zeros((4, 3, 6), "float32"), layout)
-    y = _core.embedding(in_layout(index, layout), in_layout(weight, layout), out)
-    assert y is out
-    np.testing.assert_array_equal(y, weight[index])
-    out = in_layout(np.zeros((5, 6), "float32"), layout)
-    got = _core.embedding_backward(in_layout(dy, layout), in_layout(index, layout), 5, out=out)
-    assert got is out
-    np.testing.assert_array_equal(got, _core.embedding_backward(dy, index, 5))
 
 
 def test_one_row_picked_by_all(threads, rng):

@@ -1,31 +1,11 @@
-"""The interpolate kernels on arrays: sizes around the vector width, layouts, wrong input."""
+"""The interpolate kernels on arrays: blocks, large results, wrong input; sizes: tests/ops."""
 
 import numpy as np
 import pytest
 from ranvier import kernels
-from reference import interpolate as reference
-from support.grouped import grouped
 from support.layouts import in_layout
 from support.refused import refused
 from support.tolerance import tolerance
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
-@grouped("size", [1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 65])
-def test_every_width(rng, isa, dtype, mode, size):
-    """Channels and columns one less, equal to and one more than a vector of every level."""
-    rows, columns = reference.weights(3, 5, mode), reference.weights(size + 2, 2 * size + 1, mode)
-    name = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
-    limit = tolerance(dtype, 64, 2.0)
-    for layout in ("plain", "channels_last", "strided", "reversed"):
-        x = in_layout(rng.uniform(-1, 1, (2, size, 3, size + 2)).astype(dtype), layout)
-        y = kernels.interpolate(x, (5, 2 * size + 1), mode=name)
-        expected = reference.interpolate(x.astype(float), rows, columns)
-        np.testing.assert_allclose(y, expected, rtol=0, atol=limit)
-        dx = kernels.interpolate_backward(y, x.shape, mode=name)
-        expected = reference.interpolate_backward(y.astype(float), rows, columns)
-        np.testing.assert_allclose(dx, expected, rtol=0, atol=limit * 9)
 
 
 def test_nearest_copies(isa):

@@ -1,53 +1,16 @@
-"""The kernels of the normalisations on raw arrays: every width and layout, accuracy, errors."""
+"""The kernels of the normalisations on raw arrays: blocks of rows, threads, accuracy, errors."""
 
 import numpy as np
 import pytest
 from ranvier import _core
 from reference import norm as reference
-from support.grouped import grouped
-from support.layouts import LAYOUTS, in_layout
+from support.layouts import in_layout
 from support.refused import refused
 from support.tolerance import tolerance
-
-ROWS = (2, 3, 63, 64, 65, 130)  # blocks of rows are of 64
 
 
 def close(dtype, got, want, reduction, magnitude=8.0):
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance(dtype, reduction, magnitude))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("rows", ROWS)
-def test_batch_norm_every_width(rows, dtype, isa, rng):
-    """Channels of 1 to 2 vectors and a bit, folded or not."""
-    for channels in (*range(1, 36), 63, 64, 65, 129, 515):
-        x = rng.uniform(-2, 2, (rows, channels)).astype(dtype)
-        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
-        weight = rng.uniform(0.5, 1.5, channels).astype(dtype)
-        y, mean, rstd = _core.batch_norm(x, weight, eps=0.1)
-        exact = x.astype("float64")
-        close(dtype, y, reference.batch_norm(exact, weight, None, 0.1), rows)
-        close(dtype, mean, exact.mean(0), rows)
-        wanted = reference.batch_norm_backward(dy.astype("float64"), exact, weight, 0.1)
-        for got, want in zip(_core.batch_norm_backward(dy, x, weight, mean, rstd), wanted, strict=True):
-            close(dtype, got, want, rows)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
-def test_lines_of_every_length(name, dtype, isa, rng):
-    for n in (*range(1, 36), 63, 64, 65, 1023, 1024, 1025, 2050):
-        x = rng.uniform(-2, 2, (3, n)).astype(dtype)
-        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
-        weight = rng.uniform(0.5, 1.5, n).astype(dtype)
-        extra = (weight, None) if name == "layer_norm" else (weight,)
-        y, *statistics = getattr(_core, name)(x, (n,), *extra, 0.1)
-        exact = x.astype("float64")
-        close(dtype, y, getattr(reference, name)(exact, 1, *extra, 0.1), n)
-        backward = getattr(_core, f"{name}_backward")
-        wanted = getattr(reference, f"{name}_backward")(dy.astype("float64"), exact, 1, weight, 0.1)
-        for got, want in zip(backward(dy, x, (n,), weight, *statistics), wanted, strict=True):
-            close(dtype, got, want, n)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -83,52 +46,6 @@ def test_lines_have_the_same_bits_alone(name, dtype, isa, threads, rng):
                 getattr(_core, name)(x, (n,), *extra, 0.1), zip(*alone, strict=True), strict=True
             ):
                 np.testing.assert_array_equal(part.reshape(35, -1), np.stack(parts).reshape(35, -1))
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("channels_last", [False, True])
-@grouped("pixels", [(1, 1), (2, 3), (8, 8), (13, 5), (33, 32)])
-def test_group_norm_every_width(pixels, channels_last, dtype, isa, rng):
-    for groups, width in ((1, 3), (2, 2), (3, 5), (1, 17), (4, 16), (2, 33), (7, 1)):
-        if width * pixels[0] == 1:
-            continue
-        x = rng.uniform(-2, 2, (3, groups * width, *pixels)).astype(dtype)
-        dy = rng.uniform(-1, 1, x.shape).astype(dtype)
-        weight, bias = rng.uniform(0.5, 1.5, (2, groups * width)).astype(dtype)
-        given = in_layout(x, "channels_last") if channels_last else x
-        y, mean, rstd = _core.group_norm(given, groups, weight, bias, 0.1)
-        if min(x.shape[1:]) > 1:
-            assert y.strides == given.strides
-        exact = x.astype("float64")
-        elements = width * pixels[0] * pixels[1]
-        close(dtype, y, reference.group_norm(exact, groups, weight, bias, 0.1), elements)
-        got = _core.group_norm_backward(dy, given, groups, weight, mean, rstd)
-        wanted = reference.group_norm_backward(dy.astype("float64"), exact, groups, weight, 0.1)
-        for g, w in zip(got, wanted, strict=True):
-            close(dtype, g, w, 3 * elements)
-
-
-@pytest.mark.parametrize("layout", ["dense", *LAYOUTS])
-@grouped("shape", [(3, 1, 4, 5), (1, 7, 4, 5), (3, 7, 1, 1), (3, 7, 4, 1), (70, 2, 9, 9)])
-def test_layouts(shape, layout, isa, rng):
-    """Any strides of x and dy, also different ones, sliced batches and repeated elements."""
-    x = rng.uniform(-2, 2, shape).astype("float32")
-    dy = rng.uniform(-1, 1, shape).astype("float32")
-    exact = [a.astype("float64") for a in (dy, x)]
-    want = reference.batch_norm(exact[1], None, None, 0.1)
-    wanted = reference.batch_norm_backward(*exact, None, 0.1)
-    reduction = x.size // shape[1]
-    for other in ("dense", "channels_last", "reversed"):
-        a, b = (in_layout(v, name) for v, name in ((x, layout), (dy, other)))
-        y, mean, rstd = _core.batch_norm(a, eps=0.1)
-        close("float32", y, want, reduction)
-        for got, w in zip(_core.batch_norm_backward(b, a, None, mean, rstd), wanted, strict=True):
-            close("float32", got, w, reduction)
-    big = np.zeros((2 * shape[0], *shape[1:]), "float32")
-    big[::2] = x
-    close("float32", _core.batch_norm(big[::2], eps=0.1)[0], want, reduction)
-    repeated = np.broadcast_to(x[:1, :, :1, :1], (4, shape[1], 3, 2))
-    assert (_core.batch_norm(repeated)[0] == 0).all()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

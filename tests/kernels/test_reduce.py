@@ -300,13 +300,6 @@ def test_same_bits_at_any_thread_count(shape, rng, threads):
         same_bits(threads, lambda axes=axes: kernels.sum(x, axes))
 
 
-def test_out(rng):
-    x = rng.standard_normal((4, 5)).astype(np.float32)
-    out = np.zeros(8, np.float32)[::2]
-    assert kernels.sum(x, 1, out=out) is out
-    np.testing.assert_array_equal(out, kernels.sum(x, 1))
-
-
 def test_errors():
     x = np.ones((2, 3), np.float32)
     refused(ValueError, "[sum] got axis 2 for an array of 2 dimensions; expected -2 to 1", kernels.sum, x, 2)

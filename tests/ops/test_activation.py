@@ -9,12 +9,13 @@ from ranvier import ops
 from ranvier.ops.activation import piecewise, smooth
 from ranvier.ops.activation.table import TABLE
 from reference import activation as reference
-from support.op_case import OpCase
+from support.op_case import WIDTHS, OpCase
 from support.refused import refusals, refused
 
 
 class ActivationCase(OpCase):
     module = reference
+    any_size = True
     low, high = -4, 4
     shape, large, empty = (3, 7, 5, 11), (3, 41, 1013), (2, 0, 3)
 
@@ -59,6 +60,9 @@ class TestGlu(ActivationCase):
     arguments = ("dim",)
     variants = ({"dim": -1}, {"dim": 1}, {"dim": 0})
     shape, large, empty = (4, 6, 5, 18), (4, 42, 1014), (2, 0, 4)
+
+    def resized(self):
+        return ((4, 2 * n, 6) if self.dim == 1 else (2, 6, 2 * n) for n in WIDTHS)
 
     def drawn_shape(self, rng):
         return tuple(2 * int(n) for n in rng.integers(1, 9, 2))

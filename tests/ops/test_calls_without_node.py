@@ -1,4 +1,4 @@
-"""Calls that need no node: the same values, dtypes and errors as with a gradient, which makes one."""
+"""Calls that need no node: the same values, dtypes and errors as with one (cases of OpCase test it, too)."""
 
 import numpy as np
 import pytest
@@ -10,20 +10,15 @@ CALLS = {
     "clamp at least a tensor": lambda x, y, **_: x.clamp(min=y),
     "combinations": lambda x, **_: rv.combinations(x.reshape(-1)),
     "combinations with replacement": lambda x, **_: rv.combinations(x.reshape(-1), 2, True),
-    "count_nonzero": lambda x, mask, **_: rv.count_nonzero(x * mask),
     "diag": lambda x, **_: rv.diag(x.reshape(-1), -2),
     "diag_embed": lambda x, **_: rv.diag_embed(x, 1, 0, -1),
-    "dot": lambda x, y, **_: rv.dot(x.reshape(-1), y.reshape(-1)),
     "frac": lambda x, **_: rv.frac(3 * x),
-    "index_add": lambda x, y, rows, **_: x.index_add(0, rows, y),
     "index_put": lambda x, y, rows, **_: x.index_put((rows,), y),
     "index_put of numbers": lambda x, rows, **_: x.index_put((rows, rows % 2), x[0, 0]),
     "index_put that adds": lambda x, y, rows, **_: x.index_put((rows,), y, accumulate=True),
     "index_put that adds numbers": lambda x, y, rows, **_: x.index_put((rows, rows % 2), y[:, 0], True),
     "logit": lambda x, **_: rv.logit(x.sigmoid()),
     "masked_scatter": lambda x, y, mask, **_: x.masked_scatter(mask, y),
-    "masked_select": lambda x, mask, **_: x.masked_select(mask),
-    "matmul": lambda x, y, **_: x @ y.T,
     "median": lambda x, **_: x.median(),
     "nan_to_num": lambda x, mask, **_: rv.nan_to_num(x / mask, 2.0),
     "rsqrt": lambda x, **_: x.rsqrt(),

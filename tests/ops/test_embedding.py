@@ -6,7 +6,7 @@ import ranvier as rv
 from ranvier import ops
 from reference import embedding as reference
 from support.draws import any_shape
-from support.op_case import OpCase
+from support.op_case import WIDTHS, OpCase
 from support.refused import refusals, refused
 from support.tolerance import tolerance
 
@@ -19,7 +19,13 @@ class TestEmbedding(OpCase):
     by_frequency = False
 
     def inputs(self, rng, dtype):
-        return rng.standard_normal((self.rows, 19)).astype(dtype), rng.integers(0, self.rows, self.shape)
+        return self.sized(rng, dtype, 19)
+
+    def resized(self):
+        return WIDTHS
+
+    def sized(self, rng, dtype, width):
+        return rng.standard_normal((self.rows, width)).astype(dtype), rng.integers(0, self.rows, self.shape)
 
     def large_inputs(self, rng, dtype):
         return rng.standard_normal((500, 77)).astype(dtype), rng.integers(0, 500, (61, 67))
@@ -53,7 +59,11 @@ class TestEmbedding(OpCase):
 class TestEmbeddingOtherGradients(TestEmbedding):
     """Settings that ask for something else than the derivative."""
 
-    variants = ({"shape": (3, 4), "padding": 2}, {"shape": (2, 3, 2), "padding": -1, "by_frequency": True})
+    variants = (
+        {"shape": (29,), "padding": 0},
+        {"shape": (3, 4), "padding": 2},
+        {"shape": (2, 3, 2), "padding": -1, "by_frequency": True},
+    )
     test_reference_gradients = None
 
 

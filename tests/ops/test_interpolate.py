@@ -8,7 +8,7 @@ import ranvier as rv
 from ranvier import ops
 from ranvier.autograd import gradcheck
 from reference import interpolate as reference
-from support.op_case import OpCase
+from support.op_case import WIDTHS, OpCase
 from support.refused import refused
 
 
@@ -34,6 +34,9 @@ class TestInterpolate(OpCase):
         variant((1, 3, 6, 5), "bicubic", size=(11, 3)),
         variant((1, 2, 6, 5), "bicubic", factor=1.6, corners=True),
     )
+
+    def resized(self):
+        return ((2, n, *self.shape[2:-1], n + 2) for n in WIDTHS[:13])
 
     def large_inputs(self, rng, dtype):
         return self.sized(rng, dtype, tuple(n + 20 for n in self.shape))

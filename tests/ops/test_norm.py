@@ -9,7 +9,7 @@ from ranvier import ops
 from reference import norm as reference
 from support.draws import any_shape
 from support.layouts import in_layout
-from support.op_case import OpCase
+from support.op_case import WIDTHS, OpCase
 from support.tolerance import tolerance
 
 SHAPES = [(9, 5), (3, 6, 7), (2, 4, 3, 5)]
@@ -21,6 +21,7 @@ class NormCase(OpCase):
 
     parameters = 2
     eps = 0.1
+    any_size = True
     low, high = -2, 3
     larger = LARGE
 
@@ -106,6 +107,10 @@ class TestGroupNorm(NormCase):
         ]
     )
 
+    def resized(self):
+        more = self.shape[2:-1]
+        return ((2, self.groups * width, *more, n) for n in WIDTHS for width in ((n,) if n < 34 else (2,)))
+
     def draw(self, rng, dtype):
         groups, width = int(rng.choice([1, 2, 3, 5, 8])), int(rng.choice([2, 3, 4, 9, 17]))
         rest = any_shape(rng, most=2)
@@ -127,6 +132,9 @@ class TestGroupNorm(NormCase):
 class TestInstanceNorm(TestGroupNorm):
     op_name = "instance_norm"
     variants = tuple({"shape": s, "parameters": p} for s in SHAPES[1:] for p in (2, 1, 0))
+
+    def resized(self):
+        return ((2, n, *self.shape[2:-1], n + 1) for n in WIDTHS)
 
     def draw(self, rng, dtype):
         settings, (x, *_) = super().draw(rng, dtype)

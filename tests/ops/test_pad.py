@@ -5,7 +5,7 @@ import pytest
 import ranvier as rv
 from ranvier import ops
 from reference import pad as reference
-from support.op_case import OpCase
+from support.op_case import WIDTHS, OpCase
 
 
 def variant(shape, sizes, mode="constant", value=0.0):
@@ -30,6 +30,9 @@ class TestPad(OpCase):
         variant((2, 3, 4, 5), (5, 2, 0, 4), "circular"),
         variant((2, 3, 20), (-3, 17), "circular"),
     )
+
+    def resized(self):
+        return ((2, n, 6, n + 4) for n in WIDTHS[:13] if len(self.shape) == 4)
 
     def large_inputs(self, rng, dtype):
         shape = tuple(n + 30 if d >= len(self.shape) - 2 else n + 2 for d, n in enumerate(self.shape))

@@ -160,6 +160,12 @@ def test_integers_and_bools():
     assert x.max(dim=0).values.tolist() == [3, 4]
 
 
+def test_the_mean_of_nothing_has_a_gradient():
+    x = rv.zeros(0, 3, requires_grad=True)
+    x.mean(1).sum().backward()
+    assert x.grad.shape == (0, 3)
+
+
 def test_equal_extremes_share_the_gradient():
     x = rv.tensor([2.0, 1.0, 2.0], requires_grad=True)
     x.max().backward()

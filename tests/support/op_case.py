@@ -34,6 +34,9 @@ from support.tolerance import tolerance
 Array = np.ndarray[Any, Any]
 FLOATS = ("float32", "float64")
 ENTRIES = 25  # elements of each input that central differences look at
+# one, vectors of each level and dtype and one more and less, tiles and blocks
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 17, 22, 31, 33, 64, 65, 128, 129, 145, 257)
+LARGEST = 4000  # elements of an input of one of these sizes
 SECOND_ENTRIES = 5  # and those of second gradients
 DRAWS = int(os.environ.get("RANVIER_DRAWS", "6"))  # random calls of each case
 
@@ -59,6 +62,7 @@ class OpCase:
     shape: ClassVar[Any] = None
     large: ClassVar[Any] = None  # large enough for a team of threads, with a remainder
     empty: ClassVar[Any] = None  # one dimension is zero
+    any_size: ClassVar[bool] = False  # True: any size may stand in place of one of ``shape``
     low: ClassVar[float] = -1.0
     high: ClassVar[float] = 1.0
 
@@ -76,6 +80,13 @@ class OpCase:
 
     def empty_inputs(self, dtype: Any) -> tuple[Array, ...]:
         return self.sized(np.random.default_rng(0), dtype, self.empty)
+
+    def resized(self) -> Iterator[Any]:
+        """What ``sized`` is given: ``shape`` with its last size replaced by each of WIDTHS, others by
+        some of them."""
+        sizes = list(dict.fromkeys(n for n in _sizes(self.shape or ()) if n > 1))
+        for at, size in enumerate(reversed(sizes)):
+            yield from (_replaced(self.shape, size, n) for n in WIDTHS[at :: at + 1])
 
     def draw(self, rng: np.random.Generator, dtype: Any) -> tuple[dict[str, Any], tuple[Array, ...]]:
         """Settings (as in ``variants``) and inputs, both at random; their layouts are drawn afterwards."""
@@ -140,6 +151,7 @@ class OpCase:
         given = {
             "test_empty": cls.empty is not None or cls.empty_inputs is not OpCase.empty_inputs,
             "test_forward_and_gradients_when_drawn": cls.draw is not None,
+            "test_every_size": cls.any_size or cls.resized is not OpCase.resized,
             **dict.fromkeys(("test_gradients", "test_gradients_in_layouts"), cls.differentiable),
             "test_second_gradients": cls.differentiable,
             "test_reference_gradients": cls.differentiable,
@@ -157,16 +169,23 @@ class OpCase:
         for name, value in variant.items():
             setattr(self, name, value)
 
-    def _run(self, arrays: tuple[Array, ...], gradients: bool = True) -> tuple[list[Array], Any, list[Any]]:
-        """Outputs, the dy that was sent back through them, and the gradients of the inputs."""
-        gradients = gradients and self.differentiable
-        leaves = [rv.autograd.wrap(a, requires_grad=gradients and a.dtype.kind == "f") for a in arrays]
+    def _run(
+        self, arrays: tuple[Array, ...], gradients: bool = True, of_dy: str = ""
+    ) -> tuple[list[Array], Any, list[Any]]:
+        """Outputs, the dy in this layout that was sent back through them, and the gradients of the inputs."""
+        without = listed(self.op(*map(rv.autograd.wrap, arrays)))
+        assert not any(y.requires_grad for y in without)
+        plain = [y._array for y in without]
+        if not (gradients and self.differentiable):
+            return plain, None, []
+        leaves = [rv.autograd.wrap(a, requires_grad=a.dtype.kind == "f") for a in arrays]
         outs = listed(self.op(*leaves))
-        if not gradients:
-            return [y._array for y in outs], None, []
         check_views(outs, arrays)
+        for y, z in zip(outs, plain, strict=True):  # no node was made for these
+            np.testing.assert_array_equal(y._array, z, strict=True)
+            assert y._array.strides == z.strides
         floating = [y for y in outs if y.requires_grad]
-        dys = [gradient_for(y._array) for y in floating]
+        dys = [in_layout(gradient_for(y._array), of_dy) for y in floating]
         wanted = [x for x in leaves if x.requires_grad]
         found = iter(rv.autograd.grad(floating, wanted, dys, allow_unused=True))
         grads = [next(found) if x.requires_grad else None for x in leaves]
@@ -187,15 +206,15 @@ class OpCase:
         arrays: tuple[Array, ...],
         gradients: bool,
         isas: Iterable[str] = ("",),
-        layouts: Iterable[str] = ("",),
+        layouts: Iterable[tuple[str, str]] = (("", ""),),
     ) -> None:
-        """Runs the op at these ISA levels and on inputs in these layouts, and compares it with the float64
-        reference, which is computed once."""
+        """Runs the op at these ISA levels and on inputs and gradients in these layouts, and compares it with
+        the float64 reference, which is computed once."""
         exact = [double(a) for a in arrays]
         want: list[Any] = []
-        for isa, layout in ((isa, layout) for isa in isas for layout in layouts):  # not all levels at once
-            given = tuple(in_layout(a, layout) for a in arrays)
-            ys, dys, grads = self._run(given, gradients)
+        for isa, orders in ((isa, orders) for isa in isas for orders in layouts):  # not all levels at once
+            given = tuple(in_layout(a, orders[0]) for a in arrays)
+            ys, dys, grads = self._run(given, gradients, orders[1])
             if not want:
                 dy = tuple(double(d) for d in dys) if gradients else None
                 outputs, wanted = self._expected(exact, dy)
@@ -204,19 +223,19 @@ class OpCase:
                 others = (*outputs, *(dy or ()), *(wanted or ()))
                 terms = [*arrays, *(np.asarray(x) for x in others if x is not None)]
                 limits = self.reduction(*arrays), self.magnitude(*terms)
-                want = wanted if gradients else outputs
+                want = [*outputs, *(wanted or ())]
                 noise = functools.cache(functools.partial(self._noise, exact, dy, dtype, want))
-            where = f"{isa} {layout}".strip()
-            assert len(ys) == len(outputs), where
-            for index, (got, right) in enumerate(zip(grads if gradients else ys, want, strict=True)):
-                what = f"{where} {'gradient of input' if gradients else 'output'} {index}".lstrip()
-                if gradients and right is None:
+                names = [f"output {i}" for i in range(len(outputs))]
+                names += [f"gradient of input {i}" for i in range(len(wanted or ()))]
+            for index, (name, got, right) in enumerate(zip(names, [*ys, *grads], want, strict=True)):
+                what = " ".join(filter(None, (isa, *orders, name)))
+                if right is None:
                     assert got is None or not got.any(), f"{what}: got one, expected none"
                     continue
                 assert got is not None, f"{what} is missing"
-                if gradients:
-                    assert got.dtype == arrays[index].dtype, what
-                self._check(what, got, right, dtype, limits, lambda times, at=index, of=noise: of(times)[at])
+                if index >= len(ys):
+                    assert got.dtype == arrays[index - len(ys)].dtype, what
+                self._check(what, got, right, dtype, limits, lambda times, of=noise, at=index: of(times)[at])
 
     def _noise(self, exact: list[Array], dy: Any, dtype: Any, want: list[Any], times: int) -> list[Any]:
         """How far each expected element moves where inputs differ by a rounding; nan: not compared with it.
@@ -236,7 +255,7 @@ class OpCase:
                 for i, a in enumerate(given)
             ]
             found = self._expected(arrays[: len(exact)], None if dy is None else tuple(arrays[len(exact) :]))
-            pairs = zip(found[dy is not None], want, strict=True)
+            pairs = zip([*found[0], *(found[1] or ())], want, strict=True)
             return [np.abs(f - w) if np.asarray(w).dtype.kind == "f" else 0.0 for f, w in pairs]
 
         alone = self.reduction(*exact) == 1
@@ -271,16 +290,27 @@ class OpCase:
         self._compare(self.off_kinks(*self.inputs(rng, dtype)), gradients=True, isas=isas)
 
     def test_layouts(self, rng: Any) -> None:
-        self._compare(self.inputs(rng, self.dtypes[0]), gradients=False, layouts=self.layouts)
+        layouts = [(layout, "") for layout in self.layouts]
+        self._compare(self.inputs(rng, self.dtypes[0]), gradients=False, layouts=layouts)
 
     def test_gradients_in_layouts(self, rng: Any) -> None:
         arrays = self.off_kinks(*self.inputs(rng, self.dtypes[0]))
-        self._compare(arrays, gradients=True, layouts=self.layouts)
+        layouts = [(layout, of_dy) for layout in self.layouts for of_dy in ("", layout)]
+        self._compare(arrays, gradients=True, layouts=layouts)
 
     def test_axes_backward_or_repeated(self, rng: Any, isas: Any) -> None:
         """A stride below 0, and one of 0, along each axis of each input."""
         for arrays in along_axes(self.inputs(rng, self.dtypes[0])):
             self._compare(arrays, gradients=False, isas=isas)
+
+    def test_every_size(self, rng: Any, dtype: str, isas: Any) -> None:
+        """Each in the next memory orders."""
+        self.inner = max(self.inner, 1.0)  # of few terms the slopes may cancel
+        orders = itertools.cycle(itertools.product(("", *self.layouts), repeat=2))
+        for shape in self.resized():
+            arrays = self.off_kinks(*self.sized(rng, dtype, shape))
+            if max(a.size for a in arrays) <= LARGEST:
+                self._compare(arrays, self.differentiable, isas=isas, layouts=[next(orders)])
 
     def test_same_bits_at_any_thread_count(self, rng: Any, threads: Any) -> None:
         arrays = self.large_inputs(rng, self.dtypes[0])
@@ -327,15 +357,13 @@ class OpCase:
         assert rv.autograd.gradgradcheck(self.op, arrays, rtol=1e-5, entries=SECOND_ENTRIES)
 
     def test_empty(self, dtype: str) -> None:
-        for gradients in (False, True)[: 1 + self.differentiable]:
-            self._compare(self.empty_inputs(dtype), gradients)
+        self._compare(self.empty_inputs(dtype), self.differentiable)
 
     def test_forward_and_gradients_when_drawn(self, rng: Any, dtype: str, isas: Any) -> None:
         """Each ISA level in turn."""
         levels = itertools.chain.from_iterable(itertools.repeat(isas))
         for arrays, _ in zip(self._drawn(rng, dtype), levels, strict=False):
             self._compare(arrays, gradients=self.differentiable)
-            self._compare(arrays, gradients=False)
 
     def _drawn(self, rng: Any, dtype: str) -> Iterator[tuple[Array, ...]]:
         """The inputs of DRAWS random calls; the last one printed is the one that failed."""
@@ -346,6 +374,19 @@ class OpCase:
             arrays = tuple(any_layout(rng, a) for a in arrays)
             print(f"draw {number}: {settings} on {[(a.shape, a.strides, str(a.dtype)) for a in arrays]}")
             yield arrays
+
+
+def _sizes(shape: Any) -> Iterator[int]:
+    """The sizes of a shape, or of several."""
+    for part in shape:
+        yield from _sizes(part) if isinstance(part, (tuple, list)) else (part,)
+
+
+def _replaced(shape: Any, old: int, new: int) -> Any:
+    """Shapes with another size in place of one."""
+    return tuple(
+        _replaced(n, old, new) if isinstance(n, (tuple, list)) else new if n == old else n for n in shape
+    )
 
 
 def cases(module: dict[str, Any], base: type[OpCase], rows: dict[str, dict[str, Any]]) -> None:
