@@ -164,7 +164,7 @@ def test_errors():
     refused(ValueError, "got a number", TensorDataset, 3.0)
     with pytest.raises(ValueError, match=r"\[DataLoader\] got batch_size 0; expected at least 1"):
         DataLoader(TensorDataset(X), batch_size=0)
-    with pytest.raises(TypeError, match=r"\[DataLoader\] got batch_size 2.0; expected an integer"):
+    with pytest.raises(TypeError, match=r"\[DataLoader\] got batch_size 2.0; expected a whole number"):
         DataLoader(TensorDataset(X), batch_size=2.0)
     for wrong in (3, Dataset(), {1, 2}):
         refused(TypeError, "got a dataset of type", iter, DataLoader(wrong))

@@ -85,7 +85,7 @@ def test_per_channel_and_all():
     channels = MinMaxScaler(per="channel").fit_transform(images)
     np.testing.assert_allclose(channels.max((0, 2, 3)), 1)
     refused(ValueError, "got values of shape (4, 3), fitted on 2 channels", scores.transform, np.ones((4, 3)))
-    refused(ValueError, "got per 'row'; expected one of feature, channel, all", Standardize, per="row")
+    refused(ValueError, "got per 'row'; expected 'feature', 'channel' or 'all'", Standardize, per="row")
 
 
 def test_compose():

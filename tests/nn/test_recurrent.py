@@ -191,7 +191,7 @@ def test_text():
     [
         (lambda: nn.LSTM(0, 3), "[lstm] got input_size 0; expected at least 1"),
         (lambda: nn.GRU(2, -1), "[gru] got hidden_size -1; expected at least 1"),
-        (lambda: nn.GRU(2, 1, 0), "[gru] got num_layers 0; expected 1 to 1000"),
+        (lambda: nn.GRU(2, 1, 0), "[gru] got num_layers 0; expected at least 1"),
         (lambda: nn.LSTM(2, 3, proj_size=3), "[lstm] got proj_size 3; expected less than hidden_size"),
         (lambda: nn.GRU(2, 3, proj_size=1), "[gru] got proj_size 1; expected 0: only an LSTM has it"),
         (

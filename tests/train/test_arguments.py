@@ -218,7 +218,7 @@ CHANGES = [  # name, a value in other words, that of the constructor; a wrong on
     ("l2", {"0": 0.5}, "[Trainer] got l2 -1; expected a finite number", -1),
     ("clip_grad_norm", 1, "[Trainer] got clip_grad_norm -2; expected a finite number", -2),
     ("clip_grad_value", 1, "[Trainer] got clip_grad_value of type str", "x"),
-    ("on_nonfinite", "warn", "[Trainer] got on_nonfinite 'stop'; expected one of", "stop"),
+    ("on_nonfinite", "warn", "[Trainer] got on_nonfinite 'stop'; expected 'raise', 'warn' or", "stop"),
     ("compile", False, "[Trainer] got compile 1; expected True or False", 1),
     ("model", None, "[Trainer] got the class Linear as model", nn.Linear),
 ]

@@ -17,17 +17,8 @@ from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, INFERENCE
 
-__all__ = [
-    "allclose",
-    "equal",
-    "is_complex",
-    "is_floating_point",
-    "is_tensor",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "numel",
-]
+__all__ = ["allclose", "equal", "is_complex", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan"]
+__all__ += ["numel"]
 
 
 def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:

@@ -201,6 +201,33 @@ def whole(name: str, key: str, value: Any) -> int:
     raise TypeError(f"[{name}] got {key} {value!r}; expected a whole number")
 
 
+def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) -> int:
+    """The same, from least to most, or a ValueError.
+
+    >>> count("op", "size", 0)
+    Traceback (most recent call last):
+    ranvier.autograd.failures.OpError: [op] got size 0; expected at least 1
+    """
+    value = whole(name, key, value)
+    if least <= value <= most:
+        return value
+    limits = f"at least {least}" if value < least else f"at most {most}"
+    raise OpError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def one_of(name: str, key: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """The value, a string or None, if it is allowed, or a ValueError.
+
+    >>> one_of("op", "mode", "mid", ("min", "max"))
+    Traceback (most recent call last):
+    ranvier.autograd.failures.OpError: [op] got mode 'mid'; expected 'min' or 'max'
+    """
+    if any(value is x or (isinstance(value, str) and value == x) for x in allowed):
+        return value
+    *others, last = map(repr, allowed)
+    raise OpError(f"[{name}] got {key} {value!r}; expected {', '.join(others)} or {last}")
+
+
 def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[Any]:
     """The values as a list. Raises TypeError for a set: its order differs from run to run.
 

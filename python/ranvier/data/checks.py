@@ -1,22 +1,14 @@
-"""Checks of arguments: names, counts of pixels, ranges."""
+"""Checks of arguments: counts of pixels, ranges."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ranvier.autograd.errors import number, whole
-
-
-def one_of(name: str, argument: str, value: Any, names: Sequence[str]) -> str:
-    """`value` if it is one of the names, else the error of `name` about `argument`."""
-    if value not in names:
-        raise ValueError(f"[{name}] got {argument} {value!r}; expected one of {', '.join(names)}")
-    return str(value)
 
 
 def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:

@@ -17,9 +17,8 @@ from typing import Any, Generic, TypeVar
 from ranvier.autograd import random
 from ranvier.autograd.creation import empty
 from ranvier.autograd.dtypes import int64
-from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.errors import count, number, one_of, own_errors
 from ranvier.data.batches import Batches, ahead, drawn_with, parts
-from ranvier.data.checks import one_of
 from ranvier.data.collate import default_collate, default_convert
 from ranvier.data.dataset import IterableDataset
 from ranvier.data.sampler import (
@@ -28,7 +27,6 @@ from ranvier.data.sampler import (
     RandomSampler,
     Seed,
     SequentialSampler,
-    positive,
     require_indices,
     stream_of,
 )
@@ -132,14 +130,14 @@ class DataLoader(Generic[T]):
                 raise TypeError(f"[DataLoader] got {name} of type {kind}; expected a function")
         self.dataset = dataset
         self.batch_size = (
-            None if batch_size is None or batch_sampler else positive("DataLoader", "batch_size", batch_size)
+            None if batch_size is None or batch_sampler else count("DataLoader", "batch_size", batch_size)
         )
         self.drop_last = bool(drop_last)
         self.collate_fn = collate_fn or (
             default_convert if batch_size is None and batch_sampler is None else default_collate
         )
         self.augment, self.transform = augment, transform
-        self.prefetch = positive("DataLoader", "prefetch", prefetch) if prefetch else 0
+        self.prefetch = count("DataLoader", "prefetch", prefetch) if prefetch else 0
         self.num_workers = num_workers
         self.pin_memory, self.pin_memory_device = pin_memory, pin_memory_device
         self.timeout, self.worker_init_fn, self.in_order = timeout, worker_init_fn, in_order
@@ -279,16 +277,16 @@ class DataLoader(Generic[T]):
         return drawn_with(key, source)
 
     @staticmethod
-    def _check_workers(count: int, timeout: float, factor: Any, persistent: bool, context: Any) -> None:
+    def _check_workers(workers: int, timeout: float, factor: Any, persistent: bool, context: Any) -> None:
         """Refuses settings of workers that are out of range, or given without workers."""
-        if count:
-            positive("DataLoader", "num_workers", count)
+        if workers:
+            count("DataLoader", "num_workers", workers)
         if factor is not None:
-            positive("DataLoader", "prefetch_factor", factor)
+            count("DataLoader", "prefetch_factor", factor)
         number("DataLoader", "timeout", timeout, 0.0)
         settings = {"prefetch_factor": factor, "persistent_workers": persistent or None}
         for name, value in (settings | {"multiprocessing_context": context}).items():
-            if value is not None and not count:
+            if value is not None and not workers:
                 raise ValueError(
                     f"[DataLoader] got {name} {value!r} with num_workers 0; expected at least 1 worker"
                 )

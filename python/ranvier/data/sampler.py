@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import philox, random, wrap
-from ranvier.autograd.errors import own_errors, renamed
+from ranvier.autograd.errors import count, own_errors, renamed
 from ranvier.data.dataset import Indices, raw
 from ranvier.ops.rows import examples
 
@@ -142,7 +142,7 @@ class RandomSampler(OrderSampler):
         self.data_source = data_source
         self.replacement = bool(replacement)
         if num_samples is not None:
-            num_samples = positive("RandomSampler", "num_samples", num_samples)
+            num_samples = count("RandomSampler", "num_samples", num_samples)
         self._num_samples = num_samples
         self.generator = stream_of(generator, "RandomSampler")
 
@@ -214,7 +214,7 @@ class WeightedRandomSampler(OrderSampler):
     ) -> None:
         w = np.asarray(raw(weights), np.float64)
         self.weights = wrap(w)
-        self.num_samples = positive("WeightedRandomSampler", "num_samples", num_samples)
+        self.num_samples = count("WeightedRandomSampler", "num_samples", num_samples)
         self.replacement = bool(replacement)
         self.generator = stream_of(generator, "WeightedRandomSampler")
         if w.ndim != 1 or not (np.isfinite(w).all() and (w >= 0).all() and 0 < w.sum() < np.inf):
@@ -248,7 +248,7 @@ class BatchSampler(Sampler[list[int]]):
     def __init__(self, sampler: Iterable[int], batch_size: int, drop_last: bool) -> None:
         require_indices("BatchSampler", "sampler", sampler)
         self.sampler = sampler
-        self.batch_size = positive("BatchSampler", "batch_size", batch_size)
+        self.batch_size = count("BatchSampler", "batch_size", batch_size)
         self.drop_last = bool(drop_last)
 
     def _batches(self, indices: Iterable[int]) -> Iterator[Any]:
@@ -276,16 +276,6 @@ def require_indices(name: str, key: str, value: Any) -> None:
     """Raises TypeError for what cannot be iterated over."""
     if not (hasattr(value, "__iter__") or hasattr(value, "__getitem__")) or getattr(value, "ndim", 1) == 0:
         raise TypeError(f"[{name}] got {key} {value!r}; expected indices")
-
-
-def positive(name: str, argument: str, value: Any, least: int = 1) -> int:
-    """`value` as an int of at least `least`; raises the error of `name` about `argument`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"[{name}] got {argument} {value!r}; expected an integer")
-    if not least <= value < 2**48:
-        limits = f"at least {least}" if value < least else "less than 2**48"
-        raise ValueError(f"[{name}] got {argument} {value}; expected {limits}")
-    return int(value)
 
 
 own_errors(globals(), names=__all__)

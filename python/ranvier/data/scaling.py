@@ -9,9 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import one_of, own_errors
 from ranvier.autograd.memory import Array, plain
-from ranvier.data.checks import one_of
 from ranvier.data.dataset import like, raw
 from ranvier.ops.rows import examples
 

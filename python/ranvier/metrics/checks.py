@@ -59,8 +59,3 @@ def distinct(name: str, *arrays: Any) -> Array:
         return np.unique(np.concatenate([np.asarray(a).reshape(-1) for a in arrays]))
     except TypeError:
         raise TypeError(f"[{name}] got labels of mixed types; expected numbers or strings") from None
-
-
-def one_of(name: str, argument: str, value: Any, allowed: tuple[Any, ...]) -> None:
-    if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
-        raise ValueError(f"[{name}] got {argument} {value!r}; expected {', '.join(map(repr, allowed))}")

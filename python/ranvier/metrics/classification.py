@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import one_of, own_errors
 from ranvier.autograd.memory import Array
-from ranvier.metrics.checks import distinct, label_arrays, one_of, same_shape, targets
+from ranvier.metrics.checks import distinct, label_arrays, same_shape, targets
 from ranvier.ops.rows import examples
 
 __all__ = [

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import one_of, own_errors
 from ranvier.autograd.memory import Array
-from ranvier.metrics.checks import distinct, one_of, targets
+from ranvier.metrics.checks import distinct, targets
 from ranvier.ops.rows import examples
 
 __all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]

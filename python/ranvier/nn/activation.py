@@ -13,12 +13,11 @@ import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, full
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import whole
+from ranvier.autograd.errors import number, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import number
 from ranvier.nn.reshape import Identity
 from ranvier.ops.activation.table import TABLE
 from ranvier.ops.rows import examples
@@ -102,7 +101,9 @@ class PReLU(Module):
         super().__init__()
         self.num_parameters = whole("prelu", "num_parameters", num_parameters)
         self.init = init
-        self.weight = Parameter(full((self.num_parameters,), number("prelu", "init", init), dtype=dtype))
+        self.weight = Parameter(
+            full((self.num_parameters,), float(number("prelu", "init", init)), dtype=dtype)
+        )
 
     def reset_parameters(self) -> None:
         """Sets every slope to its starting value."""

@@ -10,13 +10,12 @@ import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import whole
+from ranvier.autograd.errors import number, one_of, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import number
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.embedding import padding_row
 from ranvier.ops.rows import examples
@@ -163,8 +162,7 @@ class EmbeddingBag(_Table):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if mode not in ("sum", "mean", "max"):
-            raise ValueError(f"[EmbeddingBag] got mode {mode!r}; expected 'sum', 'mean' or 'max'")
+        one_of("EmbeddingBag", "mode", mode, ("sum", "mean", "max"))
         num_embeddings, embedding_dim = _sizes(num_embeddings, embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_row(padding_idx, num_embeddings)

@@ -11,11 +11,12 @@ from typing import Any, ClassVar
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
+from ranvier.autograd.errors import count, number, one_of
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.loss import Loss
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.registry import count, counts, number
+from ranvier.nn.registry import counts
 from ranvier.ops.rows import examples
 
 _NAMES = """
@@ -111,9 +112,8 @@ class CTCLoss(Loss):
     def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
         super().__init__()
         self.blank = count("CTCLoss", "blank", blank, 0)
-        if reduction not in ("none", "mean", "sum"):
-            raise ValueError(f"[CTCLoss] got reduction {reduction!r}; expected 'none', 'mean' or 'sum'")
-        self.reduction, self.zero_infinity = reduction, bool(zero_infinity)
+        self.reduction = one_of("CTCLoss", "reduction", reduction, ("none", "mean", "sum"))
+        self.zero_infinity = bool(zero_infinity)
 
     def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Tensor:
         settings = self.blank, self.reduction, self.zero_infinity

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import warnings
 from functools import partialmethod
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import ranvier.nn.init as init
 import ranvier.ops as ops
 from ranvier.autograd.creation import empty, zeros
+from ranvier.autograd.errors import count, one_of
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
@@ -49,16 +49,16 @@ class RNNBase(Module):
         super().__init__()
         self.mode = mode  # of GATES
         self._name = mode.split("_")[0].lower()
-        self.input_size = input_size = whole_size(self._name, "input_size", input_size)
-        self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
-        self.num_layers = num_layers = whole_size(self._name, "num_layers", num_layers, MOST_LAYERS)
+        self.input_size = input_size = count(self._name, "input_size", input_size)
+        self.hidden_size = hidden_size = count(self._name, "hidden_size", hidden_size)
+        self.num_layers = num_layers = count(self._name, "num_layers", num_layers, 1, MOST_LAYERS)
         self._check_dropout(dropout)
         for name, value in (("bias", bias), ("batch_first", batch_first)):
             if not isinstance(value, (bool, np.bool_)):
                 raise TypeError(f"[{self._name}] got {name} {value!r}; expected True or False")
         self.bias = bias
         self.batch_first = batch_first
-        self.proj_size = proj_size = 0 if proj_size == 0 else whole_size(self._name, "proj_size", proj_size)
+        self.proj_size = proj_size = 0 if proj_size == 0 else count(self._name, "proj_size", proj_size)
         if proj_size and (proj_size >= hidden_size or self.mode != "LSTM"):
             expected = "less than hidden_size" if self.mode == "LSTM" else "0: only an LSTM has it"
             raise ValueError(f"[{self._name}] got proj_size {proj_size}; expected {expected}")
@@ -219,20 +219,6 @@ def projected(
     return [ops.linear(y, w_hr), ops.linear(h_n, w_hr), c_n]
 
 
-def whole_size(op: str, name: str, size: Any, most: int | None = None) -> int:
-    """A size as an int: at least 1."""
-    try:
-        if isinstance(size, bool):
-            raise TypeError
-        number = operator.index(size)
-    except TypeError:
-        raise TypeError(f"[{op}] got {name} {size!r}; expected a whole number") from None
-    if number < 1 or (most is not None and number > most):
-        expected = "at least 1" if most is None else f"1 to {most}"
-        raise ValueError(f"[{op}] got {name} {number}; expected {expected}")
-    return number
-
-
 def as_states(op: str, hx: Any, count: int) -> list[Any]:
     """The given states as Tensors: h0, or of an LSTM (h0, c0)."""
     if count == 1:
@@ -280,15 +266,10 @@ class RNN(RNNBase):
         bidirectional: bool = False,
         dtype: Any = None,
     ) -> None:
-        check_nonlinearity("rnn", nonlinearity)
+        one_of("rnn", "nonlinearity", nonlinearity, ("tanh", "relu"))
         settings = (input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
         super().__init__(f"RNN_{nonlinearity.upper()}", *settings, dtype=dtype)
         self.nonlinearity = nonlinearity
-
-
-def check_nonlinearity(op: str, nonlinearity: Any) -> None:
-    if nonlinearity not in ("tanh", "relu"):
-        raise ValueError(f"[{op}] got nonlinearity {nonlinearity!r}; expected 'tanh' or 'relu'")
 
 
 class LSTM(RNNBase):

@@ -7,10 +7,11 @@ from typing import Any
 
 import ranvier.nn.init as init
 from ranvier.autograd.creation import empty
+from ranvier.autograd.errors import count, one_of
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
-from ranvier.nn.recurrent import GATES, as_states, check_nonlinearity, whole_size
+from ranvier.nn.recurrent import GATES, as_states
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.neural.recurrent import recurrent
 from ranvier.ops.rows import examples
@@ -33,8 +34,8 @@ class RNNCellBase(Module):
         if not hasattr(self, "_mode"):
             self._mode = {4: "LSTM", 3: "GRU"}.get(num_chunks, "RNN_TANH")
         self._name = type(self).__name__.lower()
-        self.input_size = input_size = whole_size(self._name, "input_size", input_size)
-        self.hidden_size = hidden_size = whole_size(self._name, "hidden_size", hidden_size)
+        self.input_size = input_size = count(self._name, "input_size", input_size)
+        self.hidden_size = hidden_size = count(self._name, "hidden_size", hidden_size)
         self.bias = bias
         width = GATES[self._mode] * hidden_size
         self.weight_ih = Parameter(empty(width, input_size, dtype=dtype))
@@ -86,7 +87,7 @@ class RNNCell(RNNCellBase):
         nonlinearity: str = "tanh",
         dtype: Any = None,
     ) -> None:
-        check_nonlinearity("rnncell", nonlinearity)
+        one_of("rnncell", "nonlinearity", nonlinearity, ("tanh", "relu"))
         self._mode = f"RNN_{nonlinearity.upper()}"
         super().__init__(input_size, hidden_size, bias, 1, dtype)
         self.nonlinearity = nonlinearity

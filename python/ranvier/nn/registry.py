@@ -1,7 +1,7 @@
 """What a Module keeps of its names and values.
 
 `Registry` is `_parameters`, `_buffers` and `_modules`, which PyTorch's programs read and change; `submodule`
-and `value_at` find what is at a path; `whole`, `count` and `number` check settings.
+and `value_at` find what is at a path; `counts` checks settings.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from types import MethodDescriptorType, NoneType
 from typing import Any
 from weakref import ref
 
-from ranvier.autograd import errors
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import whole
+from ranvier.autograd.errors import count
 
 _MISSING = object()
 OTHER_FORM = "_as_parameter"  # a method of numbers that a satellite keeps in another form than a Tensor
@@ -296,14 +295,6 @@ class CallSignature:
         return self._SIGNATURE
 
 
-def count(layer: str, name: str, value: Any, least: int = 1) -> int:
-    """A setting that is a whole number of at least this, or a ValueError."""
-    number = whole(layer, name, value)
-    if isinstance(value, bool) or number < least:
-        raise ValueError(f"[{layer}] got {name} {value!r}; expected a whole number >= {least}")
-    return number
-
-
 def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
     """Checks settings that are one whole number, or one for each axis: name=(value, least)."""
     for name, (value, least) in settings.items():
@@ -312,8 +303,3 @@ def counts(layer: str, axes: int, **settings: tuple[Any, int]) -> None:
             raise ValueError(f"[{layer}] got {name} {value!r}; expected {axes} numbers")
         for size in sizes:
             count(layer, name, size, least)
-
-
-def number(op: str, name: str, value: Any) -> float:
-    """A setting that is a number, or a TypeError."""
-    return float(errors.number(op, name, value))

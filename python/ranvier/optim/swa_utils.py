@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, one_of
 from ranvier.autograd.memory import Array, cast, numbers, write
 from ranvier.autograd.mode import no_grad
 from ranvier.autograd.tensor import Tensor, wrap
@@ -218,8 +218,7 @@ class SWALR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         require_whole("SWALR", "anneal_epochs", anneal_epochs, 0)
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"[SWALR] got anneal_strategy '{anneal_strategy}'; expected 'cos' or 'linear'")
+        one_of("SWALR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
         rates = for_each_group("SWALR", "swa_lr", optimizer, swa_lr)
         for rate, group in zip(rates, optimizer.param_groups, strict=True):
             group["swa_lr"] = rate

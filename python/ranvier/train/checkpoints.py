@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.autograd.errors import own_errors
-from ranvier.data.sampler import positive
+from ranvier.autograd.errors import count, own_errors
 from ranvier.serialization import files
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
 from ranvier.train.callbacks.base import Callback
@@ -188,15 +187,15 @@ class Checkpoint(Callback):
         overwrite: bool = False,
     ) -> None:
         self.folder = folder_at(folder)
-        self.every = positive("Checkpoint", "every", every)
+        self.every = count("Checkpoint", "every", every)
         self.every_batches = None
         if every_batches is not None:
-            self.every_batches = positive("Checkpoint", "every_batches", every_batches)
+            self.every_batches = count("Checkpoint", "every_batches", every_batches)
         self.every_batch = every_batches is not None
         self.every_seconds = every_seconds
         if every_seconds is not None and not every_seconds > 0:
             raise ValueError(f"[Checkpoint] got every_seconds {every_seconds}; expected a number above 0")
-        self.keep = positive("Checkpoint", "keep", keep)
+        self.keep = count("Checkpoint", "keep", keep)
         self.overwrite = overwrite
         self._monitor = Monitor("Checkpoint", monitor, mode) if best else None
         self._ours = False  # whether the files in the folder are of this run

@@ -17,9 +17,8 @@ import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd.data import refuse_torch
+from ranvier.autograd.errors import count, one_of
 from ranvier.config import require_precision
-from ranvier.data.checks import one_of
-from ranvier.data.sampler import positive
 from ranvier.metrics.named import METRICS, Metric
 from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Callback, Training
@@ -65,7 +64,7 @@ class Settings:
     metrics: Any = Setting(lambda _, value: named_metrics(value))
     l1: Any = Setting(lambda _, value: strength("l1", value))
     l2: Any = Setting(lambda _, value: strength("l2", value))
-    accumulate: Any = Setting(lambda _, value: positive("Trainer", "accumulate", value))
+    accumulate: Any = Setting(lambda _, value: count("Trainer", "accumulate", value))
     clip_grad_norm: Any = Setting(lambda _, value: limit("clip_grad_norm", value))
     clip_grad_value: Any = Setting(lambda _, value: limit("clip_grad_value", value))
     compile: Any = Setting(lambda _, value: _flag("compile", value))

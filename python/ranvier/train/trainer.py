@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
+from ranvier.autograd.errors import count
 from ranvier.autograd.memory import Array
 from ranvier.config import float32_matmul_precision
-from ranvier.data.sampler import positive
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
 from ranvier.train.callbacks.base import Callback
@@ -196,7 +196,7 @@ class Trainer(checked.Settings):
         name = "Trainer.fit"
         if self._run is not None:
             raise RuntimeError(f"[{name}] a fit of this Trainer is running; expected one at a time")
-        epochs, batch_size = positive(name, "epochs", epochs), positive(name, "batch_size", batch_size)
+        epochs, batch_size = count(name, "epochs", epochs), count(name, "batch_size", batch_size)
         if not isinstance(shuffle, (bool, np.bool_)):
             raise TypeError(f"[{name}] got shuffle {shuffle!r}; expected True or False")
         checked.require_parameters(self)
@@ -254,7 +254,7 @@ class Trainer(checked.Settings):
             RuntimeError: a fit of the model is running in another thread.
         """
         require_untrained(self.model, "Trainer.evaluate")
-        batch_size, spec = positive("Trainer.evaluate", "batch_size", batch_size), self._current_spec()
+        batch_size, spec = count("Trainer.evaluate", "batch_size", batch_size), self._current_spec()
         kind = checked.processes().SharedEvaluator if self.distributed else Evaluator
         with warning_once(self.leads), float32_matmul_precision(self.precision):
             source = open_source("Trainer.evaluate", x, y, spec, batch_size, sample_weight)
@@ -385,7 +385,7 @@ class Trainer(checked.Settings):
 
     def _output(self, name: str, x: Any, batch_size: int) -> Array:
         require_untrained(self.model, name)
-        size = positive(name, "batch_size", batch_size)
+        size = count(name, "batch_size", batch_size)
         if self._run is None:
             note_untrained(self, name)
         batches = only_samples(name, x, self._current_spec(), size)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ranvier.autograd.errors import one_of
 from ranvier.autograd.memory import Array
-from ranvier.data.checks import one_of
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
     TASKS,

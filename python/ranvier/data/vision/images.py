@@ -10,9 +10,10 @@ import numpy as np
 
 import ranvier.kernels as kernels
 from ranvier.autograd import Tensor, wrap
+from ranvier.autograd.errors import one_of
 from ranvier.autograd.memory import Array
 from ranvier.data.augment.geometry import MODES, inverse_affine
-from ranvier.data.checks import one_of, pair, sides
+from ranvier.data.checks import pair, sides
 from ranvier.nn.functional import grid_sample, interpolate
 
 __all__ = [  # what functional has of it

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import one_of, own_error
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.memory import keep
 from ranvier.autograd.observe import current
@@ -208,8 +208,7 @@ def pad_sequence(
     at the start. Raises ValueError where other sizes than the first differ.
     | rv.nn.utils.rnn.pad_sequence([rv.tensor([1.0, 2.0]), rv.tensor([3.0])], batch_first=True)
     -> tensor([[1., 2.], [3., 0.]])"""
-    if padding_side not in ("left", "right"):
-        raise ValueError(f"[pad_sequence] got padding_side {padding_side!r}; expected 'right' or 'left'")
+    one_of("pad_sequence", "padding_side", padding_side, ("right", "left"))
     tensors, counts = _sequences("pad_sequence", sequences)
     steps = int(counts.max())
     first = steps - counts if padding_side == "left" else np.zeros_like(counts)

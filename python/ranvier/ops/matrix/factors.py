@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import number, own_errors
+from ranvier.autograd.errors import number, one_of, own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import of_input, of_output, rule
@@ -82,8 +82,7 @@ class Eigh(Function):
     backward = by_rule
 
     def __init__(self, name: str, uplo: Any) -> None:
-        if uplo not in ("L", "U"):
-            raise OpError(f"[{name}] got UPLO {uplo!r}; expected 'L' or 'U'")
+        one_of(name, "UPLO", uplo, ("L", "U"))
         self.op, self.uplo = name, uplo
 
     def forward(self, A: Array) -> tuple[Array, ...]:
@@ -253,8 +252,7 @@ def lstsq(A: Any, B: Any, rcond: float | None = None, *, driver: str | None = No
     if A.shape[-2] != B.shape[-2]:
         raise OpError(f"[lstsq] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
     least = float(np.finfo(A.dtype).eps) * max(A.shape[-2:]) if rcond is None else rcond
-    if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
-        raise OpError(f"[lstsq] got driver {driver!r}; expected 'gels', 'gelsy', 'gelsd', 'gelss' or None")
+    one_of("lstsq", "driver", driver, (None, "gels", "gelsy", "gelsd", "gelss"))
     tall = driver not in ("gelsd", "gelss") and A.shape[-2] >= A.shape[-1] > 0 and not observers
     Q, R = Qr("reduced").apply(A) if tall else (A, A)
     if tall and A.dtype == B.dtype and _has_full_rank(R._array, least):

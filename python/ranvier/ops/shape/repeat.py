@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import TooLarge, own_error, whole
+from ranvier.autograd.errors import TooLarge, one_of, own_error, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.memory import copied, keep, reshaped, unbroadcast
@@ -192,8 +192,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
         listed = tensors[0]
     vectors = [as_tensor("meshgrid", x) for x in listed]
-    if indexing not in ("ij", "xy"):
-        raise OpError(f"[meshgrid] got indexing {indexing!r}; expected 'ij' or 'xy'")
+    one_of("meshgrid", "indexing", indexing, ("ij", "xy"))
     if not vectors or any(x.ndim > 1 for x in vectors):
         shapes = ", ".join(str(x.shape) for x in vectors)
         raise OpError(f"[meshgrid] got shapes {shapes or 'none'}; expected vectors")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
+from ranvier.autograd.errors import one_of, own_error
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.memory import keep, put_in_order
@@ -98,8 +98,7 @@ def scatter(
     | rv.scatter(rv.zeros(2, 3), 1, rv.tensor([[2], [0]]), 1.0) -> tensor([[0., 0., 1.], [1., 0., 0.]])"""
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
-    if reduce not in (None, "add", "multiply"):
-        raise OpError(f"[scatter] got reduce {reduce!r}; expected None, 'add' or 'multiply'")
+    one_of("scatter", "reduce", reduce, (None, "add", "multiply"))
     return _scatter("scatter", input, dim, index, value if src is None else src, reduce)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.creation import full_like
-from ranvier.autograd.errors import own_errors
+from ranvier.autograd.errors import one_of, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.graph import refuse, rule
@@ -192,8 +192,7 @@ def scatter_reduce(
     index is negative or out of range, TypeError where src has a dtype that x's cannot hold.
     | rv.scatter_reduce(rv.zeros(2), 0, rv.tensor([0, 0, 1]), rv.tensor([1.0, 5.0, 2.0]), "amax")
     -> tensor([5., 2.])"""
-    if reduce not in ("sum", "prod", "mean", "amax", "amin"):
-        raise OpError(f"[scatter_reduce] got reduce {reduce!r}; expected sum, prod, mean, amax or amin")
+    one_of("scatter_reduce", "reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
     if include_self and reduce == "sum":
         return _scatter("scatter_reduce", input, dim, index, src, "add")
     known = include_self and reduce != "mean" and getattr(index, "shape", 1) == getattr(src, "shape", 0)

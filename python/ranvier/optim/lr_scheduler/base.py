@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any, ClassVar
 
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number, own_methods
+from ranvier.autograd.errors import number, one_of, own_methods
 from ranvier.autograd.observe import refuse
 from ranvier.optim.optimizer import Optimizer
 
@@ -238,10 +238,8 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _init_is_better(self, mode: str, threshold: float, threshold_mode: str) -> None:
         name = "ReduceLROnPlateau"
-        if mode not in ("min", "max"):
-            raise ValueError(f"[{name}] got mode '{mode}'; expected 'min' or 'max'")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"[{name}] got threshold_mode '{threshold_mode}'; expected 'rel' or 'abs'")
+        one_of(name, "mode", mode, ("min", "max"))
+        one_of(name, "threshold_mode", threshold_mode, ("rel", "abs"))
         self.mode, self.threshold, self.threshold_mode = mode, threshold, threshold_mode
         self.mode_worse = math.inf if mode == "min" else -math.inf
 

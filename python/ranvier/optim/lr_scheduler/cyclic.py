@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier.autograd.errors import number
+from ranvier.autograd.errors import number, one_of
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
 from ranvier.optim.optimizer import Group, Optimizer
 
@@ -184,11 +184,7 @@ class OneCycleLR(_WithMomentum):
             require_whole("OneCycleLR", key, count)
         self.total_steps: int = math.prod(steps.values())
         number("OneCycleLR", "pct_start", pct_start, 0, 1)
-        if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(
-                f"[OneCycleLR] got anneal_strategy '{anneal_strategy}'; expected 'cos' or 'linear'"
-            )
-        self._anneal_func_type = anneal_strategy
+        self._anneal_func_type = one_of("OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear"))
         self._schedule_phases = _phases(float(pct_start), self.total_steps, three_phase)
         require_whole("OneCycleLR", "last_epoch", last_epoch, -1)
         require_numbers("OneCycleLR", max_lr=max_lr, base_momentum=base_momentum, max_momentum=max_momentum)

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import own_errors
-from ranvier.data.sampler import positive
+from ranvier.autograd.errors import count, own_errors
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.rows import examples
 from ranvier.train.callbacks.base import Callback
@@ -94,7 +93,7 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = True,
     ) -> None:
         self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
-        self.patience = positive("EarlyStopping", "patience", patience)
+        self.patience = count("EarlyStopping", "patience", patience)
         self.restore_best_weights = restore_best_weights
         self.on_train_begin()
 

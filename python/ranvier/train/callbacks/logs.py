@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.autograd.errors import own_errors
-from ranvier.data.sampler import positive
+from ranvier.autograd.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar", "TensorBoard"]
@@ -60,7 +59,7 @@ class ProgressBar(Callback):
     everywhere = False
 
     def __init__(self, bar: bool = True, every: int = 1, delay: float = 0.0) -> None:
-        self.bar, self.every, self.delay = bar, positive("ProgressBar", "every", every), delay
+        self.bar, self.every, self.delay = bar, count("ProgressBar", "every", every), delay
         self._tqdm: Any = None
         self._shown = self._next = float("inf")
 
