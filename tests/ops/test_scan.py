@@ -67,5 +67,5 @@ def test_logcumsumexp_of_one_element_is_new():
 
 @pytest.mark.parametrize("name", ["cumsum", "cumprod"])
 def test_running_sums_are_no_bools(name):
-    with pytest.raises(TypeError, match=rf"\[{name}\] got dtype bool; expected one of numbers"):
+    with pytest.raises(TypeError, match=rf"\[{name}\] got x of dtype bool; expected numbers"):
         getattr(rv.tensor([1, 0, 2]), name)(0, dtype=rv.bool)

@@ -189,14 +189,15 @@ def promote_types(type1: Any, type2: Any) -> dtype:
     """The dtype of an operation on tensors of these dtypes: of the higher kind (bool, integers, floats), the
     wider. | rv.promote_types(rv.int64, rv.float16) -> torch.float16"""
     kinds = [_asked("promote_types", kind) for kind in (type1, type2)]
-    ranks = ["buifc".index(kind.kind) - (kind.kind == "i") for kind in kinds]
     if kinds[0] is kinds[1]:
         return kinds[0]
-    if ranks[0] != ranks[1]:
-        higher, other = kinds if ranks[0] > ranks[1] else kinds[::-1]
-        if not (higher.is_complex and other.is_floating_point):
-            return higher
-    return dtype(np.promote_types(*[kind.dtype for kind in kinds]))
+    reals = [kind.to_real() for kind in kinds]
+    floats = [kind for kind in reals if kind.is_floating_point]
+    if len(floats) == 1 and not hasattr(floats[0], "char"):  # NumPy has no such dtype
+        real = floats[0]
+    else:
+        real = dtype(_core._result_dtype(*(kind.dtype for kind in reals)))
+    return real.to_complex() if any(kind.is_complex for kind in kinds) else real
 
 
 def can_cast(from_: Any, to: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import ranvier._core as _core
@@ -34,6 +36,16 @@ class LinAlgError(OpError, np.linalg.LinAlgError):
     ...     print(isinstance(error, RuntimeError))
     True
     """
+
+
+def require_dtype(name: str, what: str, x: Any, kinds: str, expected: str) -> None:
+    """Raises TypeError for an array or a Tensor whose dtype is of none of these kinds (NumPy's letters).
+
+    >>> require_dtype("one_hot", "classes", np.zeros(2, int), "iu", "integers")
+    """
+    dtype = getattr(x, "_array", x).dtype
+    if dtype.kind not in kinds:
+        raise DtypeError(f"[{name}] got {what} of dtype {dtype}; expected {expected}")
 
 
 _core._set_errors(OpError, DtypeError, OpIndexError)

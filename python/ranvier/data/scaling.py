@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.errors import one_of, own_errors
+from ranvier.autograd.failures import require_dtype
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, raw
 from ranvier.ops.rows import examples
@@ -133,8 +134,7 @@ def _numbers(x: npt.ArrayLike, name: str) -> Array:
     if values.dtype.kind == "O" and hasattr(x, "to_numpy"):
         with suppress(TypeError, ValueError):  # columns of Arrow in pandas
             values = x.to_numpy(dtype=np.float64, na_value=np.nan)
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"[{name}] got values of dtype {values.dtype}; expected numbers")
+    require_dtype(name, "values", values, "biuf", "numbers")
     return values
 
 

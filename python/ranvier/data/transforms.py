@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import require_dtype
 from ranvier.autograd.memory import Array, plain
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize
 from ranvier.ops.rows import examples
@@ -33,8 +34,8 @@ def one_hot(
     Raises TypeError: labels are not integers; ValueError: a label is negative or not below `num_classes`.
     | rv.data.one_hot([2, 0], 3).tolist() -> [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]"""
     indices = np.asarray(plain("encoding", labels))
-    if indices.dtype.kind not in "iu" and indices.size:
-        raise TypeError(f"[one_hot] got labels of dtype {indices.dtype}; expected integers")
+    if indices.size:
+        require_dtype("one_hot", "labels", indices, "iu", "integers")
     if num_classes is None:
         num_classes = int(indices.max()) + 1 if indices.size else 0
     if indices.size and not (indices.min() >= 0 and indices.max() < num_classes):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ranvier.autograd.failures import require_dtype
 from ranvier.autograd.memory import Array, plain
 
 Floats = npt.NDArray[np.float64]
@@ -42,8 +43,7 @@ def label_arrays(name: str, y_true: Any, y_pred: Any) -> tuple[Array, Array]:
     if true.ndim != 1 and true.size != len(true):
         raise ValueError(f"[{name}] got labels of shape {true.shape}; expected (n,)")
     for argument, array in (("y_true", true), ("y_pred", pred)):
-        if array.dtype.kind not in "iubfUSO":
-            raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected labels")
+        require_dtype(name, argument, array, "biufUSO", "labels")
         if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
             raise ValueError(f"[{name}] got {argument} that is no label; expected whole numbers")
     if (true.dtype.kind in "USO") != (pred.dtype.kind in "USO"):

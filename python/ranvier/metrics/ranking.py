@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.errors import one_of, own_errors
+from ranvier.autograd.failures import require_dtype
 from ranvier.autograd.memory import Array
 from ranvier.metrics.checks import distinct, targets
 from ranvier.ops.rows import examples
@@ -18,10 +19,8 @@ __all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
 def score_arrays(name: str, y_true: Any, y_score: Any) -> tuple[Array, Array]:
     """Labels (n,) and scores (n,) or (n, classes)."""
     true, score = targets(name, y_true, y_score)
-    if true.dtype.kind not in "iubfUSO":
-        raise TypeError(f"[{name}] got y_true of dtype {true.dtype}; expected labels")
-    if score.dtype.kind not in "iubf":
-        raise TypeError(f"[{name}] got scores of dtype {score.dtype}; expected numbers")
+    require_dtype(name, "y_true", true, "biufUSO", "labels")
+    require_dtype(name, "scores", score, "biuf", "numbers")
     if score.ndim == 2 and score.shape[1] == 1:
         score = score.reshape(-1)
     if true.ndim == 2 and true.shape[1] == 1:

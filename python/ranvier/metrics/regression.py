@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd.errors import own_errors
+from ranvier.autograd.failures import require_dtype
 from ranvier.metrics.checks import Floats, same_shape, targets
 from ranvier.ops.rows import examples
 
@@ -19,8 +20,7 @@ def columns(name: str, y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> tuple[Fl
     true, pred = targets(name, y_true, y_pred)
     same_shape(name, true, pred)
     for argument, array in (("y_true", true), ("y_pred", pred)):
-        if array.dtype.kind in "OSU":
-            raise TypeError(f"[{name}] got {argument} of dtype {array.dtype}; expected numbers")
+        require_dtype(name, argument, array, "biuf", "numbers")
     n = len(true) if true.ndim else 1
     return true.astype(np.float64).reshape(n, -1), pred.astype(np.float64).reshape(n, -1)
 

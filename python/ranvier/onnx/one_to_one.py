@@ -16,7 +16,7 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import WRITERS, Implementation, Write, operator, writes
-from ranvier.onnx.values import FLOATS, by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
+from ranvier.onnx.values import FLOATS, by_kind, by_numpy, cast, dtype_of, in_float, is_exact, raw, tensor_of
 
 _CORE = FLOATS | {np.dtype(np.int64), np.dtype(np.bool_)}
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -134,9 +134,7 @@ READ_ONLY: dict[str, Implementation] = {
     "Swish": lambda x, *, alpha=1.0: in_float(lambda x: x * ops.sigmoid(x * alpha), x),
     "Cast": lambda x, *, to, saturate=1: cast(x, dtype_of(to), bool(saturate), True),
     "CastLike": lambda x, target, *, saturate=1: cast(x, raw(target).dtype, bool(saturate), True),
-    "MatMul": lambda a, b: (
-        by_numpy(np.matmul, a, b) if is_exact(raw(a).dtype) else in_float(ops.matmul, a, b)
-    ),
+    "MatMul": lambda a, b: by_kind(ops.matmul, np.matmul, a, b),
 }
 SINCE_24: dict[str, Implementation] = {  # infinity saturates in every float8
     "Cast": lambda x, *, to, saturate=1, round_mode="up": cast(x, dtype_of(to), bool(saturate)),

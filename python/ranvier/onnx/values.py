@@ -117,6 +117,13 @@ def in_float(function: Callable[..., Any], *values: Any) -> Any:
     return result
 
 
+def by_kind(of_tensors: Callable[..., Any], of_arrays: Callable[..., Any], *values: Any) -> Any:
+    """of_tensors of floats, as `in_float`; of_arrays where one of the values is of integers or bools."""
+    if any(v is not None and is_exact(raw(v).dtype) for v in values):
+        return by_numpy(of_arrays, *values)
+    return in_float(of_tensors, *values)
+
+
 def is_exact(dtype: np.dtype[Any]) -> bool:
     """bool or an integer."""
     return dtype.kind in "biu"

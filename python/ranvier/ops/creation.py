@@ -19,7 +19,7 @@ from ranvier.autograd.devices import CPU, is_meta
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function, in_place
 from ranvier.autograd.graph import rule
 from ranvier.autograd.inplace import assign, check_leaf
@@ -41,8 +41,7 @@ def _drawing(generator: Any) -> Any:
 
 
 def _float(name: str, x: Tensor) -> str:
-    if x.dtype.kind != "f":
-        raise DtypeError(f"[{name}] got dtype {x._array.dtype}; expected a floating dtype")
+    require_dtype(name, "x", x, "f", "floats")
     return "float64" if x.dtype == np.float64 else "float32"
 
 
@@ -239,8 +238,7 @@ def multinomial(input: Any, num_samples: int, replacement: bool = False, *, gene
     replacement for more samples than elements.
     | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
     input = as_tensor("multinomial", input)
-    if input._array.dtype.kind != "f":
-        _float("multinomial", input)
+    require_dtype("multinomial", "x", input, "f", "floats")
     rows = input._read("multinomial")
     if input.ndim not in (1, 2) or num_samples < 1:
         raise OpError(

@@ -12,7 +12,18 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
 from ranvier.onnx.registry import operator, operators
-from ranvier.onnx.values import FLOATS, axis_of, by_numpy, in_float, ints, is_exact, raw, shape_of, tensor_of
+from ranvier.onnx.values import (
+    FLOATS,
+    axis_of,
+    by_kind,
+    by_numpy,
+    in_float,
+    ints,
+    is_exact,
+    raw,
+    shape_of,
+    tensor_of,
+)
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -20,9 +31,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 @operator("Mod")
 def mod(a: Any, b: Any, *, fmod: int = 0) -> Any:
     """a - b floor(a / b), with the sign of b; fmod: with the sign of a."""
-    if raw(a).dtype not in FLOATS or not isinstance(a, Tensor):
-        return by_numpy(np.fmod if fmod else np.mod, a, b)
-    return (ops.fmod if fmod else ops.remainder)(a, tensor_of(b))
+    return by_kind(*((ops.fmod, np.fmod) if fmod else (ops.remainder, np.mod)), a, b)
 
 
 @operator("IsInf")
@@ -41,18 +50,18 @@ def prelu_of_channels(x: Any, slope: Any) -> Any:
 
 @operator("PRelu", since=7)
 def prelu(x: Any, slope: Any) -> Any:
-    if is_exact(raw(x).dtype):
-        return by_numpy(lambda a, s: np.where(a < 0, a * s, a), x, slope)
-    return in_float(lambda x, s: ops.where(x < 0, x * s, x), x, slope)
+    def of(f: Any) -> Any:
+        return lambda x, s: f.where(x < 0, x * s, x)
+
+    return by_kind(of(ops), of(np), x, slope)
 
 
 @operator("Shrink")
 def shrink(x: Any, *, bias: float = 0.0, lambd: float = 0.5) -> Any:
-    if is_exact(raw(x).dtype):
-        return by_numpy(
-            lambda a: np.where(a < -lambd, a + bias, np.where(a > lambd, a - bias, 0)).astype(a.dtype), x
-        )
-    return in_float(lambda x: ops.where(x < -lambd, x + bias, ops.where(x > lambd, x - bias, 0.0)), x)
+    def shrunk(x: Any, f: Any = ops) -> Any:
+        return f.where(x < -lambd, x + bias, f.where(x > lambd, x - bias, 0.0))
+
+    return by_kind(shrunk, lambda a: shrunk(a, np).astype(a.dtype), x)
 
 
 @operator("Clip", since=11)
@@ -88,9 +97,9 @@ def gemm(
     if raw(a).ndim != 2 or raw(b).ndim != 2:
         raise ValueError(f"[onnx Gemm] got shapes {raw(a).shape} and {raw(b).shape}; expected two matrices")
 
-    def of_arrays(a: Any, b: Any, *c: Any) -> Any:
-        y = alpha * np.matmul(a.T if transA else a, b.T if transB else b) + (beta * c[0] if c else 0)
-        return y.astype(a.dtype)
+    def of_arrays(a: Any, b: Any, c: Any) -> Any:
+        y = alpha * np.matmul(a.T if transA else a, b.T if transB else b)
+        return (y if c is None else y + beta * c).astype(a.dtype)
 
     def of_tensors(a: Any, b: Any, c: Any) -> Any:
         a = a.T if transA else a
@@ -100,16 +109,12 @@ def gemm(
         y = y if alpha == 1 else y * alpha
         return y if c is None else y + (c if beta == 1 else c * beta)
 
-    if is_exact(raw(a).dtype):
-        return by_numpy(of_arrays, a, b, *(() if c is None else (c,)))
-    return in_float(of_tensors, a, b, c)
+    return by_kind(of_tensors, of_arrays, a, b, c)
 
 
 @operator("Einsum")
 def einsum(*values: Any, equation: str) -> Any:
-    if any(is_exact(raw(v).dtype) for v in values):
-        return by_numpy(lambda *arrays: np.einsum(equation, *arrays), *values)
-    return in_float(lambda *tensors: ops.einsum(equation.replace(" ", ""), *tensors), *values)
+    return by_kind(partial(ops.einsum, equation.replace(" ", "")), partial(np.einsum, equation), *values)
 
 
 # --- reductions

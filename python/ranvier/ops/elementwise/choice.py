@@ -10,7 +10,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import filled_like, in_dtype, unbroadcast
@@ -285,8 +285,7 @@ def masked_fill(input: Any, mask: Any, value: Any) -> Tensor:
     not broadcast or the dtype of x cannot hold the number.
     | rv.masked_fill(rv.tensor([1.0, 2.0]), rv.tensor([True, False]), float("-inf")) -> tensor([-inf, 2.])"""
     input, mask = as_tensor("masked_fill", input), as_tensor("masked_fill", mask)
-    if mask._array.dtype.kind != "b":
-        raise DtypeError(f"[masked_fill] got mask of dtype {mask._array.dtype}; expected bool")
+    require_dtype("masked_fill", "mask", mask, "b", "bool")
     value = as_operand("masked_fill", value)
     if isinstance(value, Tensor):
         if value._array.ndim:

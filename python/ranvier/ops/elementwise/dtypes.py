@@ -130,12 +130,12 @@ def floating(x: Any, name: str = "cast") -> Any:
 
 
 def alike(*operands: Any) -> Any:
-    """The operands, those that are Tensors in their common dtype, if that is one of floats."""
+    """The operands, those that are Tensors in their common dtype."""
     tensors = [x for x in operands if isinstance(x, Tensor)]
     if not tensors or all(x._array.dtype is tensors[0]._array.dtype for x in tensors):
         return operands
     dtype = result_dtype(*tensors)
-    return tuple(x.to(dtype) if isinstance(x, Tensor) and dtype.kind == "f" else x for x in operands)
+    return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in operands)
 
 
 def widened(x: Any) -> Any:
@@ -145,7 +145,7 @@ def widened(x: Any) -> Any:
 def of_halves(op: Callable[..., Any], *operands: Any, **settings: Any) -> Any:
     """An op of several steps on half floats: computed in float32. None for operands of other dtypes."""
     tensors = [x for x in (*operands, *settings.values()) if isinstance(x, Tensor)]
-    if not any(x._array.dtype == F16 for x in tensors) or result_dtype(*tensors) != F16:
+    if not tensors or result_dtype(*tensors) != F16:
         return None
     return rounded(op(*map(widened, operands), **{key: widened(x) for key, x in settings.items()}))
 

@@ -128,10 +128,11 @@ def rsqrt(input: Any) -> Tensor:
 
 
 @own_error
-@once
 def tan(input: Any) -> Tensor:
     """sin(x) / cos(x), of x radians. | rv.tan(rv.tensor([0.0, 1.0])) -> tensor([0.0000, 1.5574])"""
-    input = floating(as_tensor("tan", input))
+    input = floating(input, "tan")
+    if input._array.dtype == F16:
+        return of_halves(tan, input)
     return div(sin(input), cos(input))
 
 
@@ -144,13 +145,14 @@ def positive(input: Any) -> Tensor:
 
 
 @own_error
-@once
 def logit(input: Any, eps: float | None = None) -> Tensor:
     """log(x / (1 - x)), the inverse of sigmoid; with eps, of x limited to [eps, 1 - eps].
 
     nan outside [0, 1]. The gradient is 0 where the limit takes effect.
     | rv.logit(rv.tensor([0.5, 0.9])) -> tensor([0.0000, 2.1972])"""
-    input = floating(as_tensor("logit", input))
+    input = floating(input, "logit")
+    if input._array.dtype == F16:
+        return of_halves(logit, input, eps)
     if eps is not None:
         input = input.clip(eps, 1 - eps)
     return log(input) - log1p(-input)

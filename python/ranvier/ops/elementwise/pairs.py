@@ -201,18 +201,12 @@ def ldexp(input: Any, other: Any) -> Tensor:
 def logaddexp(input: Any, other: Any) -> Tensor:
     """log(e^a + e^b) without overflow.
     | rv.logaddexp(rv.tensor([1000.0]), rv.tensor([1000.0])) -> tensor([1000.6932])"""
-    input, other = _same_floats("logaddexp", input, other)
+    dtype = result_dtype(input, other)
+    input, other = (floating(cast(as_operand("logaddexp", x), dtype)) for x in (input, other))
     endless = (input == other) & (input.abs() == math.inf)
     d = where(endless, 0.0, sub(input, other))
     y = where(d > 0, sub(input, logsigmoid(d)), sub(other, logsigmoid(-d)))
     return where(endless, mul(input, 0.5) + mul(other, 0.5), y)  # equal infinities share the gradient
-
-
-def _same_floats(name: str, a: Any, b: Any) -> tuple[Tensor, Tensor]:
-    """Two operands as Tensors of their common floating dtype."""
-    x, y = as_tensor(name, a), as_tensor(name, b)
-    dtype = result_dtype(a, b)
-    return floating(x.to(dtype)), floating(y.to(dtype))
 
 
 own_errors(globals())

@@ -82,8 +82,8 @@ def _broadcast(x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 def promoted(x: Any, target: Any) -> tuple[Any, Any]:
     """x, which has to be of floats, and target; two Tensors in their common dtype."""
-    if is_floating(x) and isinstance(target, Tensor):
-        return alike(x, target)
+    if isinstance(target, Tensor) and is_floating(x):
+        return (x, target) if x._array.dtype is target._array.dtype else alike(x, target)
     return x, in_dtype_of(x, target)
 
 
@@ -92,7 +92,7 @@ def paired(x: Any, target: Any) -> tuple[Any, Any]:
     if isinstance(x, Tensor) and isinstance(target, Tensor):
         if Shapes.broadcast and x.shape != target.shape:
             x, target = _broadcast(x, target)
-        return alike(x, target)
+        return (x, target) if x._array.dtype is target._array.dtype else alike(x, target)
     return x, in_dtype_of(x, target)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
 
@@ -90,8 +90,7 @@ def ctc_loss(
     tensor(0.2877)
     """
     x = as_tensor("ctc_loss", log_probs)
-    if not is_floating(x):
-        raise DtypeError(f"[ctc_loss] got log_probs of dtype {x._array.dtype}; expected float32 or float64")
+    require_dtype("ctc_loss", "log_probs", x, "f", "floats")
     if x.ndim not in (2, 3):
         raise OpError(f"[ctc_loss] got log_probs of shape {x.shape}; expected (t, n, c) or (t, c)")
     if isinstance(targets, Tensor) and targets.dtype.kind in "bf":

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import direct, rounded
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
@@ -205,8 +204,8 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
             w = as_tensor("cov", w)
             if w.shape != (rows.shape[1],):
                 raise OpError(f"[cov] got weights of shape {w.shape}; expected ({rows.shape[1]},)")
-            if name == "fweights" and w._array.dtype.kind not in "iu":
-                raise DtypeError(f"[cov] got fweights of dtype {w.dtype}; expected integers")
+            if name == "fweights":
+                require_dtype("cov", "fweights", w, "iu", "integers")
             if (w < 0).any():
                 raise OpError(f"[cov] got a negative number in {name}; expected numbers of at least 0")
             weights = w.to(input.dtype) if weights is None else mul(weights, w.to(input.dtype))
@@ -263,8 +262,7 @@ def block_diag(*matrices: Any) -> Tensor:
     for m in parts:
         if m.ndim > 2:
             raise OpError(f"[block_diag] got a tensor of shape {m.shape}; expected at most two dimensions")
-    dtype = result_dtype(*(m._array.dtype for m in parts)) if parts else default.dtype
-    parts = [reshape(m.to(dtype), (1, -1)) if m.ndim < 2 else m.to(dtype) for m in parts]
+    parts = [reshape(m, (1, -1)) if m.ndim < 2 else m for m in parts]
     width = 0
     rows, every = [], sum(m.shape[1] for m in parts)
     for m in parts:

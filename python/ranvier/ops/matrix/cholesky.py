@@ -16,7 +16,7 @@ from ranvier.autograd.memory import keep
 from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
-from ranvier.ops.elementwise.dtypes import Array, cast, result_dtype
+from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.matrix.inverse import matrix, singular
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import examples
@@ -202,8 +202,7 @@ def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False, wh
         return y
     if B.shape[-2] != A.shape[-1]:
         raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
-    kind = result_dtype(A._array.dtype, B._array.dtype)
-    return SolveTriangular(name, upper, unit, whole).apply(cast(A, kind), cast(B, kind))
+    return SolveTriangular(name, upper, unit, whole).apply(*alike(A, B))
 
 
 own_errors(globals())

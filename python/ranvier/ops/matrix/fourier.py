@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import get_default_dtype
 from ranvier.autograd.errors import own_errors, whole
-from ranvier.autograd.failures import OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
-from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rules import linear
 from ranvier.ops.shape.arrange import Unfold, overlapped
@@ -89,9 +88,7 @@ def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None
 
 def floats(name: str, x: Any) -> Tensor:
     """The operand in float32 or float64; whole numbers in the default dtype."""
-    x = as_tensor(name, x)
-    if x.dtype.kind in "biu":
-        return x.to(get_default_dtype())
+    x = floating(as_tensor(name, x), name)
     if x.dtype.itemsize < 4:
         raise OpError(f"[{name}] got {x.dtype}; expected float32 or float64: x.float()")
     return x
@@ -214,8 +211,7 @@ def stft(
     """
     _no_complex("stft", return_complex)
     input = as_tensor("stft", input)
-    if input.dtype.kind != "f":
-        raise TypeError(f"[stft] got {input.dtype}; expected float32 or float64: x.float()")
+    require_dtype("stft", "x", input, "f", "float32 or float64: x.float()")
     input = floats("stft", input)
     n, hop, window = _sizes("stft", n_fft, hop_length, win_length, window, input.dtype)
     if input.ndim not in (1, 2) or not input.shape[-1]:

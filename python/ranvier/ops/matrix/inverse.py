@@ -18,7 +18,7 @@ from ranvier.autograd.mode import enable_grad, mode
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor, cast, result_dtype
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
 from ranvier.ops.elementwise.functions import log
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
@@ -219,9 +219,7 @@ def solve(A: Any, B: Any, *, left: bool = True) -> Tensor:
     Raises ValueError for a singular A.
     | rv.linalg.solve(rv.tensor([[2.0, 0.0], [0.0, 4.0]]), rv.tensor([2.0, 2.0])) -> tensor([1.0000, 0.5000])
     """
-    A, B = matrix("solve", A), as_tensor("solve", B)
-    kind = result_dtype(A._array.dtype, B._array.dtype)
-    A, B = cast(A, kind), cast(B, kind)
+    A, B = alike(matrix("solve", A), as_tensor("solve", B))
     vector = B.ndim == 1 or (A.ndim > 2 and B.shape == A.shape[:-1])
     if not left:
         if vector:

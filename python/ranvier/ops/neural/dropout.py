@@ -8,7 +8,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function, as_inputs
 from ranvier.autograd.random import fresh_key
 from ranvier.autograd.tensor import Tensor
@@ -78,8 +78,7 @@ class ChannelDropout(Dropout):
     """y = x times a number for each channel (the first two dimensions): 0 or 1 / (1 - p)"""
 
     def forward(self, x: Any) -> Any:
-        if x.dtype.kind != "f":
-            raise DtypeError(f"[dropout] got x of dtype {x._array.dtype}; expected float32 or float64")
+        require_dtype("dropout", "x", x, "f", "floats")
         shape = (*x.shape[:2], *(1,) * (x.ndim - 2))
         self.scale = _core.dropout(filled(1.0, shape, x.dtype), self.p, self.key, None)
         return _core.mul(x, self.scale, None)

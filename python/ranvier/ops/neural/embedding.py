@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, whole
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import copied, filled_like, in_dtype, keep, plain, write
@@ -172,8 +172,7 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     ValueError for classes outside 0 ... num_classes - 1.
     | rv.nn.functional.one_hot(rv.tensor([0, 2]), 3) -> tensor([[1, 0, 0], [0, 0, 1]])"""
     classes = input._array if isinstance(input, Tensor) else np.asarray(plain("one_hot", input))
-    if classes.dtype.kind not in "iu":
-        raise DtypeError(f"[one_hot] got classes of dtype {classes.dtype}; expected integers")
+    require_dtype("one_hot", "classes", classes, "iu", "integers")
     num_classes = whole("one_hot", "num_classes", num_classes)
     if num_classes < -1:
         raise OpError(f"[one_hot] got num_classes {num_classes}; expected at least 0, or -1")

@@ -10,7 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd import uniform
 from ranvier.autograd.errors import number, own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import direct
 from ranvier.autograd.observe import value_read
 from ranvier.autograd.tensor import Tensor, wrap
@@ -20,7 +20,7 @@ from ranvier.ops.activation.softmax import softmax
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.choice import maximum, where
 from ranvier.ops.elementwise.compare import eq
-from ranvier.ops.elementwise.dtypes import as_tensor, floating
+from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
 from ranvier.ops.matrix.einsum import einsum
@@ -62,9 +62,8 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
     """x where x > threshold, else the value.
     | rv.nn.functional.threshold(rv.tensor([0.0, 2.0]), 1.0, -1.0) -> tensor([-1.,  2.])"""
     x = as_tensor("threshold", input)
-    if x.dtype.kind == "b":
-        raise DtypeError("[threshold] got x of dtype bool; expected numbers")
-    y = where(x <= threshold, value if x.dtype.kind == "f" else int(value), x)
+    require_dtype("threshold", "x", x, "iuf", "numbers")
+    y = where(x <= threshold, value if is_floating(x) else int(value), x)
     return replaced("threshold", input, y, inplace)
 
 
@@ -75,8 +74,7 @@ def rrelu(
     (Xu et al. 2015).
     | rv.nn.functional.rrelu(rv.tensor([-6.0, 2.0]), 0.0, 1.0) -> tensor([-3.,  2.])"""
     x = as_tensor("rrelu", input)
-    if x.dtype.kind != "f":
-        raise DtypeError(f"[rrelu] got x of dtype {x._array.dtype}; expected float32 or float64")
+    require_dtype("rrelu", "x", x, "f", "floats")
     if not lower <= upper:
         raise OpError(f"[rrelu] got lower {lower} and upper {upper}; expected lower <= upper")
     slope = uniform.slopes(x) * (upper - lower) + lower if training else (lower + upper) / 2

@@ -9,13 +9,13 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.creation import linspace
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import direct
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
-from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor, is_floating
+from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.rows import examples
@@ -29,8 +29,7 @@ def _quantile(
 ) -> Tensor:
     x, q = as_tensor(name, x), as_tensor(name, q)
     modes = ("linear", "lower", "higher", "midpoint", "nearest")
-    if not is_floating(x):
-        raise DtypeError(f"[{name}] got dtype {x.dtype}; expected float32 or float64")
+    require_dtype(name, "x", x, "f", "floats")
     share = q._read(name).astype(x.dtype)
     if (
         interpolation not in modes

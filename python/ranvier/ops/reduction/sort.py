@@ -13,7 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, whole
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
@@ -288,8 +288,7 @@ def _running(name: str, kind: type[CumSum], function: Any) -> Callable[..., Tens
         x = as_tensor(name, input)
         if dtype is not None:
             x = to_dtype(name, x, dtype)
-            if x.dtype.kind == "b":
-                raise DtypeError(f"[{name}] got dtype bool; expected one of numbers")
+            require_dtype(name, "x", x, "iuf", "numbers")
         at = _dim(name, dim if axis is None else axis, max(x.ndim, 1))
         if is_floating(x):
             return kind(at).apply(x) if x.ndim else x.clone()

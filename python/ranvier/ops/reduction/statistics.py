@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import OpError, require_dtype
 from ranvier.autograd.function import direct
 from ranvier.autograd.memory import cast as casted
 from ranvier.autograd.recording import host
@@ -70,8 +70,7 @@ def nanmean(
     input = as_tensor("nanmean", input)
     if dtype is not None:
         input = input.to(dtype)
-    if not is_floating(input):
-        raise DtypeError(f"[nanmean] got dtype {input._array.dtype}; expected float32 or float64")
+    require_dtype("nanmean", "x", input, "f", "floats")
     dim, keepdim = dim if axis is None else axis, keepdim or keepdims
     held = (input == input).to(input.dtype)
     return total(where(input == input, input, 0.0), dim, keepdim) / total(held, dim, keepdim)

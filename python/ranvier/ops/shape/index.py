@@ -15,7 +15,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.data import array_of
 from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
+from ranvier.autograd.failures import OpError, OpIndexError, require_dtype
 from ranvier.autograd.function import Function, direct, watched
 from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
@@ -232,8 +232,7 @@ def index_array(name: str, index: Any, ndim: int | None = None) -> Array:
         array = array_of(name, index)
         index = keep(array) if all(type(i) is int for i in index) else array
     array = as_tensor(name, index)._array
-    if array.dtype.kind not in "iu":
-        raise DtypeError(f"[{name}] got index of dtype {array.dtype}; expected integers")
+    require_dtype(name, "index", array, "iu", "integers")
     if ndim is not None and array.ndim != ndim:
         raise OpError(f"[{name}] got index of shape {array.shape}; expected {ndim} dimensions")
     return array
@@ -367,8 +366,7 @@ def masked_select(input: Any, mask: Any) -> Tensor:
     Raises TypeError where the mask is not bool, ValueError where the shapes do not broadcast.
     | rv.masked_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([True, False])) -> tensor([1., 3.])"""
     input, chosen = as_tensor("masked_select", input), as_tensor("masked_select", mask)._read("masked_select")
-    if chosen.dtype.kind != "b":
-        raise DtypeError(f"[masked_select] got mask of dtype {chosen.dtype}; expected bool")
+    require_dtype("masked_select", "mask", chosen, "b", "bool")
     try:
         shape = np.broadcast_shapes(input.shape, chosen.shape)
     except ValueError as error:

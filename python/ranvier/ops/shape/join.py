@@ -17,11 +17,10 @@ from ranvier.autograd.mode import mode
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import (
-    F32,
     Array,
+    alike,
     as_tensor,
     is_floating,
-    result_dtype,
 )
 from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
@@ -34,15 +33,13 @@ _shape_of = attrgetter("shape")
 class Concatenate(Function):
     """y = the arrays joined along an axis"""
 
-    moves = True
-
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
         try:
-            y = _joined(arrays, self.axis)
-        except ValueError:
+            y = _core.concatenate(arrays, self.axis)
+        except (ValueError, TypeError):
             y = _joined(_without_empty(arrays), self.axis)
         self.shapes = tuple(map(_shape_of, arrays))
         return y
@@ -90,19 +87,18 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     if (y := direct(_core.concatenate, tensors, dim)) is not None:
         return y
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
-    dtype = parts[0]._array.dtype if parts else F32
-    for x in parts:
-        if x._array.dtype is not dtype:
-            dtype = result_dtype(*(part._array.dtype for part in parts))
-            parts = [part.to(dtype) for part in parts]
-            break
     if not parts:
         _core.concatenate([], dim)  # raises
+    first = parts[0]._array.dtype
+    for x in parts:
+        if x._array.dtype is not first:
+            parts = alike(*parts)
+            break
     return Concatenate(dim).apply(*parts)
 
 
 def _joined(arrays: Sequence[Array], dim: int) -> Array:
-    if arrays[0].dtype.char not in "ehHLQ":
+    if arrays[0].dtype.char in "fd":
         return _core.concatenate(arrays, dim)
     try:
         return host(_by_numpy, dim, *arrays)
