@@ -12,6 +12,7 @@ from ranvier.autograd import inplace as inplace
 from ranvier.autograd import nodes as nodes
 from ranvier.autograd.backpropagation import backward as _backward
 from ranvier.autograd.convert import Variable
+from ranvier.autograd.data import TENSOR_TYPES as _TENSOR_TYPES
 from ranvier.autograd.duplicates import make_subclass
 from ranvier.autograd.function import Function, once_differentiable
 from ranvier.autograd.gradients import GradcheckError, backward, gradcheck, gradgradcheck, numeric_gradients
@@ -31,25 +32,26 @@ __all__ = [
 
 
 # the methods of Tensor that are functions of modules above its own; `ranvier.ops.attach` adds the ops
-METHODS: dict[str, _typing.Callable[..., _typing.Any]] = {
-    **convert.METHODS,
-    **inplace.METHODS,
-    **{
-        name: getattr(check, name) for name in ("allclose", "equal", "isfinite", "isinf", "isnan", "to_dense")
-    },
-    **dict.fromkeys(("conj", "conj_physical", "resolve_conj", "resolve_neg"), check.conj),
+_METHODS: tuple[_typing.Callable[..., _typing.Any], ...] = (
+    check.allclose, check.conj, check.equal, check.is_inference, check.isfinite, check.isinf, check.isnan,
+    check.to_dense, convert.clone, convert.contiguous, convert.cpu, convert.cuda, convert.new,
+    convert.pin_memory, convert.storage, convert.storage_offset, convert.to, convert.type_as,
+    convert.untyped_storage, hooks.register_hook, hooks.register_post_accumulate_grad_hook,
+    hooks.retain_grad, inplace.copy_, inplace.fill_, inplace.resize_, inplace.resize_as_, inplace.set_,
+    inplace.zero_, _backward,
+)  # fmt: skip
+_OTHER_NAMES: dict[str, _typing.Any] = {
+    **dict.fromkeys(("conj_physical", "resolve_conj", "resolve_neg"), check.conj),
+    **{name.lower(): convert.cast_to(name.lower(), kind) for name, kind in _TENSOR_TYPES.items()},
+    "__setitem__": inplace.setitem,
     "_make_subclass": staticmethod(make_subclass),
-    "backward": _backward,
-    "is_inference": check.is_inference,
-    "register_hook": hooks.register_hook,
-    "register_post_accumulate_grad_hook": hooks.register_post_accumulate_grad_hook,
-    "retain_grad": hooks.retain_grad,
+    "_typed_storage": convert.storage,
+    "retains_grad": property(hooks.retains_grad),
+    "type": convert.type_,
 }
-
-for _name, _function in METHODS.items():
+for _name, _function in ({f.__name__: f for f in _METHODS} | _OTHER_NAMES).items():
     setattr(Tensor, _name, _function)
 _core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{convert.contiguous.__doc__}")
-Tensor.retains_grad = property(hooks.retains_grad)  # type: ignore[assignment]
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -156,7 +156,7 @@ def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
     return _laid_out("contiguous", x, memory_format or "contiguous_format")
 
 
-def _cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
+def cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
     kind = np.dtype(dtype)
 
     def method(x: Tensor, memory_format: Any = None) -> Tensor:
@@ -232,15 +232,6 @@ def cuda(x: Tensor, *args: Any, **settings: Any) -> Tensor:
 def pin_memory(x: Tensor, device: Any = None) -> Tensor:
     """The tensor itself: the memory of the CPU needs no pinning."""
     return x
-
-
-METHODS: dict[str, Callable[..., Any]] = {
-    **{f.__name__: f for f in (to, clone, contiguous, cpu, cuda, new, pin_memory, type_as)},
-    **{f.__name__: f for f in (storage, storage_offset, untyped_storage)},
-    **{name.lower(): _cast_to(name.lower(), dtype) for name, dtype in TENSOR_TYPES.items()},
-    "type": type_,
-    "_typed_storage": storage,
-}
 
 
 class _OfTensors(type):

@@ -9,7 +9,6 @@ the view's elements come from the result, and the history of each view of the ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -239,17 +238,6 @@ def set_(
     count_change(x)  # backward of what has saved the old memory raises
     x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
     return x
-
-
-METHODS: dict[str, Callable[..., Any]] = {
-    "__setitem__": setitem,
-    "fill_": fill_,
-    "zero_": zero_,
-    "copy_": copy_,
-    "resize_": resize_,
-    "resize_as_": resize_as_,
-    "set_": set_,
-}
 
 
 _SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
