@@ -33,10 +33,7 @@ _BUILT_IN = """
     pixel_shuffle pixel_unshuffle prelu relu_ rrelu_ scaled_dot_product_attention selu_ softplus softshrink
     threshold_
 """
-_OF_ONE_TENSOR = """
-    abs ceil cos digamma erf erfc erfinv exp expm1 floor gelu hardsigmoid hardswish lgamma log log1p mish neg
-    logsigmoid reciprocal relu selu sigmoid sign silu sin softsign sqrt square tanh tanhshrink trunc
-"""
+_OF_ONE_TENSOR = "(x: Array, out: Array | None = None)"  # of kernels, whose functions have their names
 SPACES = {  # module of PyTorch: names that bind as methods; all others of it are built in
     "": frozenset(_IN_PYTHON.split()),
     "functional": frozenset(_IN_PYTHON.split()),
@@ -75,7 +72,11 @@ OWN_GLOBALS = {"__name__": "ranvier."}
 ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
 # --- what the core answers without Python
 KERNELS = {  # of a function: the name of its kernel, how many arguments it needs, names of all
-    **{name: (name, 1, ("input",)) for name in _OF_ONE_TENSOR.split()},
+    **{
+        name: (name, 1, ("input",))
+        for name, kernel in vars(_core).items()
+        if (kernel.__doc__ or "").startswith(name + _OF_ONE_TENSOR)
+    },
     **{name: (name, 2, ("input", "dim")) for name in ("softmax", "log_softmax")},
     "linear": ("times_rows", 2, ("input", "weight", "bias")),
     "where": ("where", 3, ("condition", "input", "other")),
