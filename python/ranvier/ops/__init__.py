@@ -59,8 +59,9 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.shape.stacks import *
     from ranvier.ops.shape.write import *
 else:
-    globals().update(_table.functions_of(_table.AT_IMPORT))
-    __all__ = [*_table.functions_of(_table.AT_IMPORT)]
+    _functions = _table.functions_of(_table.AT_IMPORT)
+    globals().update(_functions)
+    __all__ = [*_functions]
 
 
 @_functools.cache

@@ -157,10 +157,11 @@ def methods(words: str) -> list[str]:
     found = []
     for word in words.split():
         name, in_place = word.strip(".+*"), word[-1] == "*"
-        symbol = _SYMBOLS.get(name)
         found += [name] * (name != word) + [f"{name}_"] * in_place
-        kinds = "" if symbol is None else ["", *"ri"[: 1 + in_place]] if symbol in REFLECTED else [""]
-        found += [f"__{kind}{symbol}__" for kind in kinds]
+        if symbol := _SYMBOLS.get(name):
+            found.append(f"__{symbol}__")
+        if symbol in REFLECTED:
+            found += [f"__r{symbol}__"] + [f"__i{symbol}__"] * in_place
     return found
 
 
