@@ -199,9 +199,10 @@ effect -> !k.called = 1; !k.items[:] = [1]; !k.table['called'] = 1; !alone!count
     k.items.append(0.0 in r[1]); k.items.append(len([v for v in x]))
     k.items.append(copy.deepcopy(r[1].detach())); k.items.append(np.asarray(r[1].detach()).copy())
     k.items.append(rv.equal(x, x * 1.0)); k.items.append(bool(rv.allclose(x, x * 1.0)))
-# Tensors that the step changes
+# Tensors that the step changes, and the caller between two calls
 == changing: kind -> act @ EITHER_STEP
 . make: o = nn.Linear(3, 3); t = rv.zeros(3)
+. each: o.weight.detach().mul_(1.5)
 . more: def step(x):
 ..     r = x.sum(), x * 2.0
 ..     <act>
