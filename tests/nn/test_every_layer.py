@@ -21,6 +21,7 @@ OURS = {"CategoryEmbedding", "Heaviside"}
 FLAT = {"Heaviside"}  # of no slope anywhere
 TWICE_REFUSED = {"CTCLoss"}
 OF_ONE_SAMPLE = [layer for layer in LAYERS if len(layer.inputs) == 1 and not callable(layer.inputs[0])]
+OF_STEPS = {"RNN", "LSTM", "GRU"}  # at least one, which are the first dimension
 every_layer = grouped("layer", LAYERS, ids=str)
 
 
@@ -139,6 +140,22 @@ def test_gradients_of_gradients(layer, training):
         np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5, atol=1e-6 * max(1, abs(wanted).max()))
     for got, plain in zip(first, gradients(0, False), strict=True):
         np.testing.assert_allclose(got.detach().numpy(), plain.numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@grouped("layer", [layer for layer in OF_ONE_SAMPLE if layer.name not in OF_STEPS], ids=str)
+def test_without_samples(layer, training):
+    """An empty result, and gradients of zeros."""
+    module = make(layer).train(training)
+    samples, *shape = layer.inputs[0]
+    x = rv.zeros(0, *shape, requires_grad=True)
+    y, (of_samples, *right) = layer(module, x), call(make(layer), layer).shape
+    assert y.shape == (0, *right) or of_samples != samples
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+    for name, parameter in module.named_parameters():
+        assert parameter.grad.shape == parameter.shape, name
+        assert not parameter.grad.numpy().any(), name
 
 
 @grouped("layer", OF_ONE_SAMPLE, ids=str)

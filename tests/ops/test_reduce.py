@@ -160,10 +160,14 @@ def test_integers_and_bools():
     assert x.max(dim=0).values.tolist() == [3, 4]
 
 
-def test_the_mean_of_nothing_has_a_gradient():
+def test_sums_and_means_of_nothing():
     x = rv.zeros(0, 3, requires_grad=True)
     x.mean(1).sum().backward()
     assert x.grad.shape == (0, 3)
+    images = rv.ones(2, 4, 8, 8)
+    assert images.sum((0, 2, 3)).tolist() == [128.0] * 4  # which then lies on the stack
+    assert images[:0].sum((0, 2, 3)).tolist() == [0.0] * 4
+    assert images[:0].mean((0, 2, 3)).isnan().all()
 
 
 def test_equal_extremes_share_the_gradient():

@@ -235,7 +235,8 @@ struct Reduction {
   // Whether the reduced axes are runs at even distances, between which the same runs of other lines are.
   bool are_beside() const {
     const LoopNest<1>& reduced = plan.reduced;
-    if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1)
+    if (!kernels.beside[static_cast<int>(r.op)] || reduced.ndim != 2 || reduced.strides[0][1] != 1 ||
+        reduced.size == 0)
       return false;
     const int64_t n = reduced.shape[1], line = plan.kept.strides[kX][plan.kept.ndim - 1];
     return n >= kReduceRun && n <= kReduceChunk && line >= n && line < reduced.strides[0][0];
