@@ -16,10 +16,13 @@ def in_layout(array: np.ndarray[Any, Any], layout: str) -> np.ndarray[Any, Any]:
     - transposed: in Fortran order
     - reversed: backwards along the last axis (a negative stride)
     - channels_last: (N, C, H, W) with C innermost, for 4-D arrays; others as they are
+    - one element: no equal one, but its first everywhere, with strides of 0
     - "": as it is
     """
     if array.ndim == 0 or not layout:
         return array
+    if layout == "one element":
+        return np.broadcast_to(array.flat[0], array.shape) if array.size else array
     if layout == "strided":
         wide = np.full((*array.shape[:-1], 2 * array.shape[-1] + 1), 7, array.dtype)
         out = wide[..., : 2 * array.shape[-1] : 2]

@@ -152,7 +152,7 @@ class OpCase:
             "test_empty": cls.empty is not None or cls.empty_inputs is not OpCase.empty_inputs,
             "test_forward_and_gradients_when_drawn": cls.draw is not None,
             "test_every_size": cls.any_size or cls.resized is not OpCase.resized,
-            **dict.fromkeys(("test_gradients", "test_gradients_in_layouts"), cls.differentiable),
+            "test_gradients": cls.differentiable,
             "test_second_gradients": cls.differentiable,
             "test_reference_gradients": cls.differentiable,
         }
@@ -290,13 +290,10 @@ class OpCase:
         self._compare(self.off_kinks(*self.inputs(rng, dtype)), gradients=True, isas=isas)
 
     def test_layouts(self, rng: Any) -> None:
-        layouts = [(layout, "") for layout in self.layouts]
-        self._compare(self.inputs(rng, self.dtypes[0]), gradients=False, layouts=layouts)
-
-    def test_gradients_in_layouts(self, rng: Any) -> None:
         arrays = self.off_kinks(*self.inputs(rng, self.dtypes[0]))
         layouts = [(layout, of_dy) for layout in self.layouts for of_dy in ("", layout)]
-        self._compare(arrays, gradients=True, layouts=layouts)
+        for each in (layouts, [("", "one element")]):
+            self._compare(arrays, self.differentiable, layouts=each)
 
     def test_axes_backward_or_repeated(self, rng: Any, isas: Any) -> None:
         """A stride below 0, and one of 0, along each axis of each input."""

@@ -169,8 +169,6 @@ def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
         return y
     n = x.shape[axis]
     step = step % n if n else 0
-    if step == 0:
-        return x.clone()
     before = (slice(None),) * axis
     head, tail = (*before, slice(n - step, None)), (*before, slice(n - step))
     return cat([getitem(x, head), getitem(x, tail)], axis)
@@ -249,7 +247,10 @@ def trace(input: Any) -> Tensor:
 
 
 class Triangle(MaskedFill):
-    """y = x with zeros where a mask made by the op is true"""
+    """y = x with zeros where a mask made by the op is true, in C order"""
+
+    def forward(self, x: Array, mask: Array) -> Array:
+        return super().forward(x if x.flags.c_contiguous else copied(x, "C"), mask)
 
     def release(self) -> None:  # the mask depends on the shape only: backward may run again
         return
