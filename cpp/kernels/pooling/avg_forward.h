@@ -107,6 +107,11 @@ RANVIER_INLINE void add_run(const T* p, int64_t n, vec<T> (&sum)[4]) {
   if (s < n) sum[3] = sum[3] + load_n(p + s, static_cast<int>(n - s));
 }
 
+template <class T>
+RANVIER_INLINE T mean_of(const vec<T> (&sum)[4], T divisor) {
+  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) / divisor;
+}
+
 // One window of an NCHW image: vectors along its rows.
 template <class T>
 __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
@@ -122,7 +127,7 @@ __attribute__((noinline)) static T mean_of_plane(const SumWindow<T>& w) {
       sum[1] = sum[1] + load_lanes(p + s * w.column, w.column, n);
     }
   }
-  return reduce_add((sum[0] + sum[1]) + (sum[2] + sum[3])) / w.divisor;
+  return mean_of<T>(sum, w.divisor);
 }
 
 // The sum over the rows of the windows, for each column of the image.
@@ -157,17 +162,19 @@ static void mean_across(const PoolAxis& columns, const T* sums, const T* across,
   }
 }
 
-// The means of all windows of a row, in pieces where it is long.
+// A long row.
 template <class T>
-static void mean_across_row(const Team& team, PoolAxis columns, const T* sums, const T* across, T down, T* y,
-                            int64_t piece) {
-  const auto run = columns.stride == 1   ? mean_across<1, T>
-                   : columns.stride == 2 ? mean_across<2, T>
-                                         : mean_across<0, T>;
-  for (int64_t left = columns.out;; left -= piece) {
+static __attribute__((noinline)) void mean_across_in_pieces(const Team& team, PoolAxis columns, const T* sums,
+                                                            const T* across, T down, T* y, int64_t piece) {
+  for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
-    run(columns, sums, across, down, y);
-    if (left <= piece || interrupted(team)) return;
+    if (columns.stride == 1)
+      mean_across<1>(columns, sums, across, down, y);
+    else if (columns.stride == 2)
+      mean_across<2>(columns, sums, across, down, y);
+    else
+      mean_across<0>(columns, sums, across, down, y);
+    if (interrupted(team)) return;
     sums += piece * columns.stride, across += piece, y += piece;
   }
 }
@@ -206,7 +213,14 @@ static void mean_columns_of_row(const Team& team, const AvgPool2dForward<T>& f, 
   sum_down_columns(image + (down.start + down.first) * w.row, down.last - down.first, w.row, w.column,
                    f.columns.in, scratch.sums + f.columns.padding);
   const T count = static_cast<T>(f.divisor ? f.divisor : pool_divisor(f.rows, down, f.count_include_pad));
-  mean_across_row(team, f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
+  if (scratch.piece <= f.columns.out)
+    return mean_across_in_pieces(team, f.columns, scratch.sums, scratch.across, count, y, scratch.piece);
+  if (f.columns.stride == 1)
+    mean_across<1>(f.columns, scratch.sums, scratch.across, count, y);
+  else if (f.columns.stride == 2)
+    mean_across<2>(f.columns, scratch.sums, scratch.across, count, y);
+  else
+    mean_across<0>(f.columns, scratch.sums, scratch.across, count, y);
 }
 
 // The global average of planes [begin, end) in NCHW.
@@ -214,10 +228,17 @@ template <class T>
 static void mean_of_planes(const AvgPool2dForward<T>& f, SumWindow<T> w, int64_t begin, int64_t end) {
   w.rows = f.rows.in, w.columns = f.columns.in;
   w.divisor = static_cast<T>(f.divisor ? f.divisor : w.rows * w.columns);
-  if (w.column == 1 && w.row == w.columns) w.columns *= w.rows, w.rows = 1;  // one run
+  const int64_t n = w.column == 1 && w.row == w.columns ? w.rows * w.columns : 0;  // of one run
   for (RowWalk at(begin, f.y.shape[1], 1); begin < end; ++begin, at.next()) {
     w.x = f.x.data + at.n * f.x.strides[0] + at.row * f.x.strides[1];
-    f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]] = mean_of_plane(w);
+    T& y = f.y.data[at.n * f.y.strides[0] + at.row * f.y.strides[1]];
+    if (n) {
+      vec<T> sum[4] = {};
+      add_run(w.x, n, sum);
+      y = mean_of<T>(sum, w.divisor);
+    } else {
+      y = mean_of_plane(w);
+    }
   }
 }
 

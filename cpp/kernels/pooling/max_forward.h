@@ -172,7 +172,7 @@ static void max_of_taps(const MaxRow<T, Offset>& w, int64_t ow, int64_t at, int6
   w.where[ow] = static_cast<Offset>(offset < kNoOffset ? offset : 0);  // a window of padding only
 }
 
-// The same of windows one after another.
+// The same of all windows of a row.
 template <int kStride, class T, class Offset>
 static void max_across(const MaxRow<T, Offset>& w, const PoolAxis& columns, const T* values,
                        const T* offsets) {
@@ -209,19 +209,20 @@ static void max_across_adaptive(const MaxRow<T, Offset>& w, const PoolAxis& colu
   }
 }
 
-// The same of all windows of a row, in pieces where it is long.
+// A long row.
 template <class T, class Offset>
-static void max_across_row(const Team& team, MaxRow<T, Offset> w, PoolAxis columns, const T* values,
-                           const T* offsets, int64_t piece) {
-  auto run = max_across<0, T, Offset>;
-  if constexpr (sizeof(Offset) == 1)
-    run = columns.stride == 1   ? max_across<1, T, Offset>
-          : columns.stride == 2 ? max_across<2, T, Offset>
-                                : run;
-  for (int64_t left = columns.out;; left -= piece) {
+static __attribute__((noinline)) void max_across_in_pieces(const Team& team, MaxRow<T, Offset> w,
+                                                           PoolAxis columns, const T* values,
+                                                           const T* offsets, int64_t piece) {
+  for (int64_t left = columns.out; left > 0; left -= piece) {
     columns.out = left < piece ? left : piece;
-    run(w, columns, values, offsets);
-    if (left <= piece || interrupted(team)) return;
+    if (sizeof(Offset) == 1 && columns.stride == 1)
+      max_across<1>(w, columns, values, offsets);
+    else if (sizeof(Offset) == 1 && columns.stride == 2)
+      max_across<2>(w, columns, values, offsets);
+    else
+      max_across<0>(w, columns, values, offsets);
+    if (interrupted(team)) return;
     w.y += piece, w.where += piece;
     values += piece * columns.stride, offsets += piece * columns.stride;
   }
@@ -271,7 +272,12 @@ static void max_columns_of_row(const Team& team, const MaxRow<T, Offset>& w, con
     max_down_column(w, rows.dilation, j, n, inside, inside_offsets);
   }
   if (columns.kernel == 0) return max_across_adaptive(w, columns, values, offsets);
-  max_across_row(team, w, columns, values, offsets, piece);
+  if (piece <= columns.out) return max_across_in_pieces(team, w, columns, values, offsets, piece);
+  if constexpr (sizeof(Offset) == 1) {
+    if (columns.stride == 1) return max_across<1>(w, columns, values, offsets);
+    if (columns.stride == 2) return max_across<2>(w, columns, values, offsets);
+  }
+  max_across<0>(w, columns, values, offsets);
 }
 
 // Rows [begin, end) of y: (n, oh) channels-last, (n, c, oh) in NCHW.
