@@ -31,9 +31,13 @@ Shapes shapes_of(const Input& a, const Input& b) {
   s.n = b.ndim() == 1 ? 1 : b.shape(b.ndim() - 1);
   const int64_t kb = b.ndim() == 1 ? b.shape(0) : b.shape(b.ndim() - 2);
   if (s.k != kb) fail_shapes(a, b, "the last dimension of a to equal the last but one of b");
-  const auto batch_of = [](const Input& x) { return x.shape().part(0, std::max(x.ndim() - 2, 0)); };
-  s.batch = batch_of(a);
-  if (!s.batch.broadcast_with(batch_of(b))) fail_shapes(a, b, "batch dimensions that broadcast");
+  const int da = std::max(a.ndim() - 2, 0), db = std::max(b.ndim() - 2, 0), batches = std::max(da, db);
+  for (int d = 0; d < batches; ++d) {
+    const int ia = d - (batches - da), ib = d - (batches - db);
+    const int64_t na = ia < 0 ? 1 : a.shape(ia), nb = ib < 0 ? 1 : b.shape(ib);
+    if (na != nb && na != 1 && nb != 1) fail_shapes(a, b, "batch dimensions that broadcast");
+    s.batch.append(na == 1 ? nb : na);
+  }
   s.out = s.batch;
   if (a.ndim() > 1) s.out.append(s.m);
   if (b.ndim() > 1) s.out.append(s.n);
