@@ -22,16 +22,16 @@ std::tuple<Output, MaybeOutput> conv_pool(const Floats32& x, const Weight32& w, 
   Output y = Output::channels_last(DType::float32, shape);
   MaybeOutput where;
   if (need_where) where = Output::channels_last(DType::uint8, shape);
-  invoke_released(Conv2dPoolForward<float>{x,
-                                           w,
-                                           bias,
-                                           y,
-                                           where,
-                                           a.geometry(),
-                                           act,
-                                           conv_algorithms(),
-                                           {window.size[0], window.size[1]},
-                                           {s.p, s.q}});
+  invoke_released(Conv2dPoolForward{x,
+                                    w,
+                                    bias,
+                                    y,
+                                    where,
+                                    a.geometry(),
+                                    act,
+                                    conv_algorithms(),
+                                    {window.size[0], window.size[1]},
+                                    {s.p, s.q}});
   return {std::move(y), std::move(where)};
 }
 
@@ -52,27 +52,27 @@ Gradients::All conv_pool_backward(const Floats32& dy, const Exactly<DType::uint8
   Gradients g;
   if (need_dx) {
     g.dx = conv_output(op, DType::float32, whole);
-    invoke_released(Conv2dPoolBackwardInput<float>{image(dy, axes),
-                                                   image(where, axes),
-                                                   image(w, axes),
-                                                   image(saved, axes),
-                                                   image(g.dx, axes),
-                                                   a.geometry(),
-                                                   {window.size[0], window.size[1]},
-                                                   conv_algorithms()});
+    invoke_released(Conv2dPoolBackwardInput{image(dy, axes),
+                                            image(where, axes),
+                                            image(w, axes),
+                                            image(saved, axes),
+                                            image(g.dx, axes),
+                                            a.geometry(),
+                                            {window.size[0], window.size[1]},
+                                            conv_algorithms()});
   }
   if (!need_dw && !need_db) return g.all();
   if (need_dw) g.dweight = Output::contiguous(DType::float32, w.shape());
   if (need_db) g.dbias = Output::contiguous(DType::float32, {s.k});
-  invoke_released(Conv2dPoolBackwardWeight<float>{image(dy, axes),
-                                                  image(where, axes),
-                                                  image(x, axes),
-                                                  image(g.dweight, axes),
-                                                  g.dbias,
-                                                  a.geometry(),
-                                                  {s.r, s.s},
-                                                  {window.size[0], window.size[1]},
-                                                  conv_algorithms()});
+  invoke_released(Conv2dPoolBackwardWeight{image(dy, axes),
+                                           image(where, axes),
+                                           image(x, axes),
+                                           image(g.dweight, axes),
+                                           g.dbias,
+                                           a.geometry(),
+                                           {s.r, s.s},
+                                           {window.size[0], window.size[1]},
+                                           conv_algorithms()});
   return g.all();
 }
 

@@ -171,8 +171,7 @@ void find_again(Graph& graph, int i, const Pool& again) {
 bool is_masked(Graph& graph, const std::vector<int>& readers, const Pool& pool) {
   const auto masked = [&](const auto* back) { return back && is_masked_by(graph, back->dy, pool.y); };
   return std::all_of(readers.begin(), readers.end(), [&](int i) {
-    return masked(graph.as<Conv2dPoolBackwardWeight<float>>(i)) ||
-           masked(graph.as<Conv2dPoolBackwardInput<float>>(i)) ||
+    return masked(graph.as<Conv2dPoolBackwardWeight>(i)) || masked(graph.as<Conv2dPoolBackwardInput>(i)) ||
            masked(graph.as<MaxPool2dBackward<float, uint8_t>>(i));
   });
 }
@@ -189,18 +188,18 @@ void fuse(Graph& graph, int i, const Pool& pool) {
     if (conv.is_medium_sum()) return;
     if (conv.w.shape[2] * conv.w.shape[3] == 1) return;  // a product, whose sums have another order
     if (conv.activation == Conv2dActivation::relu && !is_masked(graph, readers, pool)) return;
-    graph.replace(p, Conv2dPoolForward<float>{conv.x,
-                                              conv.w,
-                                              conv.bias,
-                                              pool.y,
-                                              where,
-                                              conv.geometry,
-                                              conv.activation,
-                                              conv.algorithms,
-                                              {pool.rows.kernel, pool.columns.kernel},
-                                              {conv.y.shape[2], conv.y.shape[3]},
-                                              {},
-                                              conv.norm});
+    graph.replace(p, Conv2dPoolForward{conv.x,
+                                       conv.w,
+                                       conv.bias,
+                                       pool.y,
+                                       where,
+                                       conv.geometry,
+                                       conv.activation,
+                                       conv.algorithms,
+                                       {pool.rows.kernel, pool.columns.kernel},
+                                       {conv.y.shape[2], conv.y.shape[3]},
+                                       {},
+                                       conv.norm});
   } else if (auto* norm = graph.as<BatchNormForward<float>>(p)) {
     if (!norm->columns || norm->pool.y.data || !is_rows(graph, norm->x, 1) || !is_rows(graph, norm->y, 1))
       return;
@@ -220,7 +219,7 @@ void fuse(Graph& graph, int i, const Pool& pool) {
 void fuse_mask(Graph& graph, int i, const ActivationBackward<float>& mask) {
   if (mask.kind != Activation::relu || !same_layout(mask.dy, mask.dx)) return;
   const int p = graph.producer(mask.dy, i);
-  auto* input = graph.as<Conv2dPoolBackwardInput<float>>(p);
+  auto* input = graph.as<Conv2dPoolBackwardInput>(p);
   if (!input || input->saved.data || !same_layout(input->dx, mask.dy)) return;
   if (graph.written_after(graph.buffer(mask.saved), p)) return;
   input->saved = mask.saved;

@@ -53,7 +53,7 @@ void pack(Graph& graph, int i, Conv2dForward<T>& conv, int) {
   pack_conv<T>(graph, i, conv, conv);
 }
 
-void pack(Graph& graph, int i, Conv2dPoolForward<float>& pooled, int) {
+void pack(Graph& graph, int i, Conv2dPoolForward& pooled, int) {
   TensorView<float> z = pooled.y;
   z.shape[2] = pooled.size[0], z.shape[3] = pooled.size[1];
   Conv2dForward<float> conv{
@@ -65,10 +65,10 @@ void pack(Graph& graph, int i, Conv2dPoolForward<float>& pooled, int) {
 }  // namespace
 
 void pack_weights(Graph& graph, int team) {
-  graph.each<Matmul<float>, Matmul<double>, Conv2dForward<float>, Conv2dForward<double>,
-             Conv2dPoolForward<float>>([&](int i, auto& call) {
-    if (!graph.makes_fixed(i)) pack(graph, i, call, team);  // else it runs as rarely as a packing would
-  });
+  graph.each<Matmul<float>, Matmul<double>, Conv2dForward<float>, Conv2dForward<double>, Conv2dPoolForward>(
+      [&](int i, auto& call) {
+        if (!graph.makes_fixed(i)) pack(graph, i, call, team);  // else it runs as rarely as a packing would
+      });
 }
 
 }  // namespace ranvier

@@ -1,3 +1,4 @@
+// A program is made from a recording (take ... complete), and run: one team for all instructions.
 #include "program/program.h"
 
 #include <algorithm>

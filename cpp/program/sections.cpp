@@ -1,3 +1,4 @@
+// Finds groups of instructions that do not depend on each other, and runs them side by side.
 #include "program/sections.h"
 
 #include <algorithm>

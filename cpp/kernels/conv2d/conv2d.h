@@ -51,11 +51,21 @@ struct ConvAlgorithms {
 bool pays_in_pairs(const ConvAlgorithms& algorithms, int64_t in, int64_t out);
 bool by_tiles(const ConvAlgorithms& algorithms);  // and whether AMX multiplies them
 
+constexpr double kConvNsPerProduct = 0.012;  // one float multiply-add on one core, roughly
+
 struct Conv2dGeometry {  // [0] along h, [1] along w
   int64_t stride[2];
   int64_t pad[2];  // before the first row and column
   int64_t dilation[2];
   int64_t groups;
+  bool steps_by_one() const { return stride[0] == 1 && stride[1] == 1; }
+  bool is_winograds(int64_t r, int64_t s) const {  // r, s: the taps
+    return r == 3 && s == 3 && groups == 1 && steps_by_one() && dilation[0] == 1 && dilation[1] == 1;
+  }
+  // Whether each pixel of y is made of the one pixel of x at the same place; y and x: (n, c, h, w).
+  bool keeps_pixels(int64_t r, int64_t s, const int64_t* x, const int64_t* y) const {
+    return r == 1 && s == 1 && steps_by_one() && pad[0] == 0 && pad[1] == 0 && x[2] == y[2] && x[3] == y[3];
+  }
 };
 
 template <class T>
@@ -121,6 +131,10 @@ struct Conv2dBackwardWeight {
   int64_t taps[2];  // r, s: dw may be null
   ConvAlgorithms algorithms;
   bool pairs = false;  // elements are pairs already
+  double ns() const {  // on one thread, roughly
+    const int64_t products = dw.data ? x.shape[1] / geometry.groups * taps[0] * taps[1] : 1;
+    return kConvNsPerProduct * (sizeof(T) / 4) * numel(dy) * static_cast<double>(products);
+  }
 };
 
 }  // namespace ranvier

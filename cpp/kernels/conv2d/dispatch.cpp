@@ -4,6 +4,7 @@
 // batch. Each algorithm has a folder, whose first header says when it is chosen, its formula and its memory;
 // docs/design/conv2d.md has what each earns over the next in the list.
 #include "base/parallel.h"
+#include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/columns/columns.h"
 #include "kernels/conv2d/depthwise/depthwise.h"
 #include "kernels/conv2d/direct/direct.h"
@@ -102,10 +103,8 @@ void with_algorithm(const Conv2dBackwardWeight<T>& c, Carver& carver, int thread
     if (may(ConvAlgorithm::pixels) && PixelWeight::pays(c)) return f(PixelWeight(c, carver));
     if (may(ConvAlgorithm::planes) && PlanarWeights::pays(c)) {
       const PlanarWeights planar(c, carver, threads);
-      const double products = static_cast<double>(numel(c.dy)) * c.x.shape[1] * c.taps[0] * c.taps[1];
-      const double ns = kConvNsPerProduct * products / c.geometry.groups;
       return with_direct(c, carver, threads, [&](const auto& direct) {
-        f(PlanarOrDirect<std::decay_t<decltype(direct)>>{ns, planar, direct});
+        f(PlanarOrDirect<std::decay_t<decltype(direct)>>{c.ns(), planar, direct});
       });
     }
   }
@@ -125,25 +124,14 @@ void with_algorithm(const ConvTranspose2dForward<T>& c, Carver& carver, int thre
 
 }  // namespace
 
-#define RANVIER_X(Call)                                                                                 \
-  template <class T>                                                                                    \
-  size_t Call<T>::workspace_bytes(int threads) const {                                                  \
-    Carver carver(nullptr);                                                                             \
-    with_algorithm(*this, carver, threads, [](const auto&) {});                                         \
-    return carver.used();                                                                               \
-  }                                                                                                     \
-  template <class T>                                                                                    \
-  void Call<T>::run(const Team& team, void* workspace) const {                                          \
-    Carver carver(workspace);                                                                           \
-    with_algorithm(*this, carver, team.threads(), [&](const auto& algorithm) { algorithm.run(team); }); \
-  }                                                                                                     \
-  template struct Call<float>;                                                                          \
-  template struct Call<double>;
-RANVIER_X(Conv2dForward)
-RANVIER_X(Conv2dBackwardInput)
-RANVIER_X(Conv2dBackwardWeight)
-RANVIER_X(ConvTranspose2dForward)
-#undef RANVIER_X
+RANVIER_BY_ALGORITHM(Conv2dForward<T>, template <class T>)
+RANVIER_BY_ALGORITHM(Conv2dBackwardInput<T>, template <class T>)
+RANVIER_BY_ALGORITHM(Conv2dBackwardWeight<T>, template <class T>)
+RANVIER_BY_ALGORITHM(ConvTranspose2dForward<T>, template <class T>)
+RANVIER_INSTANTIATE(Conv2dForward);
+RANVIER_INSTANTIATE(Conv2dBackwardInput);
+RANVIER_INSTANTIATE(Conv2dBackwardWeight);
+RANVIER_INSTANTIATE(ConvTranspose2dForward);
 
 template <class T>
 bool Conv2dForward<T>::is_medium_sum() const {
@@ -184,7 +172,6 @@ void Conv2dPack<T>::run(const Team& team, void* workspace) const {
   });
 }
 
-template struct Conv2dPack<float>;
-template struct Conv2dPack<double>;
+RANVIER_INSTANTIATE(Conv2dPack);
 
 }  // namespace ranvier

@@ -7,6 +7,12 @@ namespace ranvier {
 
 class OpenTeam;
 
+// An algorithm of the forward that packs no weights ahead: see Conv2dPack.
+struct PacksNothing {
+  int64_t packed_size() const { return 0; }
+  void pack_weights(const OpenTeam&) const {}
+};
+
 // Whether one stride leads from each pixel to the next one, also at the ends of rows and images.
 template <class T>
 bool is_joined(const TensorView<T>& x) {

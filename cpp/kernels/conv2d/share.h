@@ -9,8 +9,6 @@
 
 namespace ranvier {
 
-constexpr double kConvNsPerProduct = 0.012;  // one float multiply-add on one core, roughly
-
 struct Range {
   int64_t begin, end;
   bool empty() const { return begin >= end; }
@@ -66,6 +64,14 @@ void add_partials(const T* sums, int64_t parts, int64_t stride, int64_t n, T* to
     for (int64_t part = 0; part < parts; ++part) total += sums[part * stride + j];
     to[j * step] = total;
   }
+}
+
+// How many threads take the same items and different panels, where items are few: while a thread would have
+// fewer than `least` of them.
+inline int64_t threads_across(int64_t threads, int64_t panels, int64_t items, int64_t least) {
+  int64_t across = 1;
+  while (threads % (across * 2) == 0 && across * 2 <= panels && items * across < least * threads) across *= 2;
+  return across;
 }
 
 // The index-th of `count` even parts.

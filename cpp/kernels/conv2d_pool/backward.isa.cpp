@@ -13,13 +13,8 @@
 namespace ranvier::RANVIER_ISA {
 
 // Offsets of the first n channels from p on; the others are 0.
-RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int64_t step, int n) {
-  constexpr int L = lanes<float>;
-  if (step == 1) return n == L ? widen_bytes(p, 0.0f) : widen_first_bytes(p, n);
-  ivec<float> v{};
-  for (int i = 0; i < L; ++i)
-    if (i < n) v[i] = p[i * step];
-  return v;
+RANVIER_INLINE ivec<float> load_offsets(const uint8_t* p, int n) {
+  return n == lanes<float> ? widen_bytes(p, 0.0f) : widen_first_bytes(p, n);
 }
 
 // The index of an offset's element from that of the window's first: looked up, where a vector holds the
@@ -70,7 +65,7 @@ static void list_by_channel(const PooledPixels& in, const PooledLists& lists, fl
       for (int i = 0; i < L; ++i) {
         g[i] = offsets[i] = vec<float>{};
         if (i >= np) continue;
-        offsets[i] = from_bits(load_offsets(in.where + in.where_at[p + i] + k * in.where_k, in.where_k, nk));
+        offsets[i] = from_bits(load_offsets(in.where + in.where_at[p + i] + k, nk));
         if (in.dy_k != 1) continue;
         const float* dy = in.dy + in.dy_at[p + i] + k;
         g[i] = nk == L ? load(dy) : load_n(dy, nk);
@@ -98,12 +93,12 @@ static void mask_offsets(const PooledPixels& in, int first, uint32_t* masks) {
   uint8_t few[kPooledBits];
   for (int64_t p = 0; p < in.pixels; ++p, masks += in.window_elements) {
     const float* dy = in.dy + in.dy_at[p] + first;
-    const uint8_t* where = in.where + in.where_at[p] + first * in.where_k;
+    const uint8_t* where = in.where + in.where_at[p] + first;
     uint32_t any = 0;
     for (int k = 0; k < n; k += L)
       any |= mask_bits((n - k < L ? load_n(dy + k, n - k) : load(dy + k)) != vec<float>{}) << k;
-    if (n < kPooledBits || in.where_k != 1) {
-      for (int k = 0; k < n; ++k) few[k] = where[k * in.where_k];
+    if (n < kPooledBits) {
+      for (int k = 0; k < n; ++k) few[k] = where[k];
       where = few;
     }
     for (int o = 0; o < in.window_elements; ++o) masks[o] = bits_equal(where, static_cast<uint8_t>(o)) & any;

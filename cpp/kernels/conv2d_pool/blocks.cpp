@@ -44,7 +44,7 @@ int64_t PooledBlocks::rows_of(int64_t vectors) const {
   return ceil_div(taps_[0], ceil_div(taps_[0], most));
 }
 
-PooledPixels list_pixels(const TensorView<const float>& dy, const TensorView<const uint8_t>& where,
+PooledPixels list_pixels(const TensorView<const float>& dy, const PooledOffsets& where,
                          const Conv2dGeometry& g, const int64_t (&window)[2], const PooledRegion& region,
                          int64_t corner, int64_t image_step, int64_t row_step, const PixelLists& lists) {
   int64_t p = 0;
@@ -53,13 +53,13 @@ PooledPixels list_pixels(const TensorView<const float>& dy, const TensorView<con
       for (int64_t j = 0; j < region.columns; ++j, ++p) {
         const int64_t at[3] = {region.image + n, region.row + i, region.column + j};
         lists.dy_at[p] = at[0] * dy.strides[0] + at[1] * dy.strides[2] + at[2] * dy.strides[3];
-        lists.where_at[p] = at[0] * where.strides[0] + at[1] * where.strides[2] + at[2] * where.strides[3];
+        lists.where_at[p] = where.pixel(at[0], at[1], at[2]) - where.data;
         lists.corner[p] = static_cast<int32_t>(
             corner + n * image_step + i * window[0] * g.stride[0] * row_step + j * window[1] * g.stride[1]);
       }
   PooledPixels pixels{};
   pixels.dy = dy.data, pixels.dy_at = lists.dy_at, pixels.dy_k = dy.strides[1];
-  pixels.where = where.data, pixels.where_at = lists.where_at, pixels.where_k = where.strides[1];
+  pixels.where = where.data, pixels.where_at = lists.where_at;
   pixels.corner = lists.corner, pixels.pixels = p;
   pixels.window_columns = static_cast<int>(window[1]);
   pixels.window_elements = static_cast<int>(window[0] * window[1]);

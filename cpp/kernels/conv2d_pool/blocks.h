@@ -5,8 +5,10 @@
 
 #include "base/carve.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/operands.h"
 #include "kernels/conv2d/share.h"
 #include "kernels/conv2d_pool/gradient.h"
+#include "kernels/conv2d_pool/offsets.h"
 
 namespace ranvier {
 
@@ -67,7 +69,7 @@ class PooledBlocks {
   int64_t width_, count_;
 };
 
-// Scratch of the same size for each thread. take(carver) takes one thread's.
+// Memory of the same size for each thread. take(carver) takes one thread's.
 class TeamScratch {
  public:
   TeamScratch() = default;
@@ -75,14 +77,13 @@ class TeamScratch {
   TeamScratch(const Take& take, Carver& carver, int threads) {
     Carver one(nullptr);
     take(one);
-    bytes_ = one.used();
-    first_ = carver.take<char>(bytes_);
-    for (int i = 1; i < threads; ++i) carver.take<char>(bytes_);
+    bytes_ = static_cast<int64_t>(one.used());
+    first_ = carver.take<char>(bytes_ * threads);
   }
-  Carver of(const OpenTeam& team) const { return Carver(first_ + team.index() * bytes_); }
+  Carver of(int thread) const { return Carver(first_ + thread * bytes_); }
 
  private:
-  size_t bytes_;
+  int64_t bytes_;
   char* first_;
 };
 
@@ -106,7 +107,7 @@ struct PixelLists {
 
 // The pixels of a region, whose first window begins at index `corner` of an input that has a row every
 // `row_step` and an image every `image_step` pixels.
-PooledPixels list_pixels(const TensorView<const float>& dy, const TensorView<const uint8_t>& where,
+PooledPixels list_pixels(const TensorView<const float>& dy, const PooledOffsets& where,
                          const Conv2dGeometry& geometry, const int64_t (&window)[2],
                          const PooledRegion& region, int64_t corner, int64_t image_step, int64_t row_step,
                          const PixelLists& lists);

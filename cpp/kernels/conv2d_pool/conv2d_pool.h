@@ -17,21 +17,20 @@
 
 namespace ranvier {
 
-template <class T>
 struct Conv2dPoolForward {
   RANVIER_CALL("conv2d_pool", x, packed_w.data ? packed_w : w, bias, norm, y, where);
   size_t workspace_bytes(int threads) const;
-  TensorView<const T> x, w;
-  TensorView<const T> bias;   // or data null
-  TensorView<T> y;            // (n, k, i, j)
-  TensorView<uint8_t> where;  // or data null
-  Conv2dGeometry geometry;    // groups 1
+  TensorView<const float> x, w;
+  TensorView<const float> bias;  // or data null
+  TensorView<float> y;           // (n, k, i, j)
+  TensorView<uint8_t> where;     // or data null
+  Conv2dGeometry geometry;       // groups 1
   Conv2dActivation activation;
   ConvAlgorithms algorithms;
   int64_t window[2];
-  int64_t size[2];                    // p and q of z: Conv2dForward chooses its algorithm by them
-  TensorView<const T> packed_w = {};  // as Conv2dForward's
-  TensorView<const T> norm = {};      // likewise
+  int64_t size[2];                        // p and q of z: Conv2dForward chooses its algorithm by them
+  TensorView<const float> packed_w = {};  // as Conv2dForward's
+  TensorView<const float> norm = {};      // likewise
 };
 
 // The gradients. dz is dy at the offsets that `where` names and zero elsewhere. Only its elements that are
@@ -40,14 +39,13 @@ struct Conv2dPoolForward {
 // meets only zeros is infinite or NaN: zero times it is not added.
 //
 // dw[k, c, r, s] = sum of dz * x over images and pixels; db[k] = sum of dz. Either output may be null.
-template <class T>
 struct Conv2dPoolBackwardWeight {
   RANVIER_CALL("conv2d_pool_backward_weight", dy, where, x, dw, db);
   size_t workspace_bytes(int threads) const;
-  TensorView<const T> dy;  // (n, k, i, j)
+  TensorView<const float> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;
-  TensorView<const T> x;
-  TensorView<T> dw, db;
+  TensorView<const float> x;
+  TensorView<float> dw, db;
   Conv2dGeometry geometry;
   int64_t taps[2];  // r, s: dw may be null
   int64_t window[2];
@@ -56,15 +54,14 @@ struct Conv2dPoolBackwardWeight {
 
 // dx[n, c, h, w] = sum of dz * w over the elements of z that depend on x[n, c, h, w]. If `saved` is given, x
 // is the result of a ReLU and saved is x: then dx is the gradient of the ReLU's input, 0 where saved <= 0.
-template <class T>
 struct Conv2dPoolBackwardInput {
   RANVIER_CALL("conv2d_pool_backward_input", dy, where, w, saved, dx);
   size_t workspace_bytes(int threads) const;
-  TensorView<const T> dy;  // (n, k, i, j)
+  TensorView<const float> dy;  // (n, k, i, j)
   TensorView<const uint8_t> where;
-  TensorView<const T> w;
-  TensorView<const T> saved;  // like dx, of any strides; or data null
-  TensorView<T> dx;
+  TensorView<const float> w;
+  TensorView<const float> saved;  // like dx, of any strides; or data null
+  TensorView<float> dx;
   Conv2dGeometry geometry;
   int64_t window[2];
   ConvAlgorithms algorithms;

@@ -3,6 +3,7 @@
 
 #include "base/caches.h"
 #include "base/parallel.h"
+#include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/winograd/winograd.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
@@ -18,7 +19,7 @@ constexpr int64_t kWholeImages = 56;   // tiles of an image that are not cut int
 int64_t next_even(int64_t n) { return (n + 1) / 2 * 2; }
 
 // The convolution whose results are pooled; its y has no memory.
-Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width) {
+Correlation<float> convolution(const Conv2dPoolForward& c, int64_t width) {
   TensorView<float> z;
   z.ndim = 4;
   z.shape[0] = c.y.shape[0], z.shape[1] = c.y.shape[1];
@@ -26,10 +27,10 @@ Correlation<float> convolution(const Conv2dPoolForward<float>& c, int64_t width)
   return {c.x, c.w, c.bias, z, c.geometry, false, false, c.algorithms, c.packed_w.data, c.norm.data};
 }
 
-bool is_square(const Conv2dPoolForward<float>& c) { return c.window[0] == 2 && c.window[1] == 2; }
-int64_t pooled_width(const Conv2dPoolForward<float>& c) { return c.y.shape[3] * c.window[1]; }
+bool is_square(const Conv2dPoolForward& c) { return c.window[0] == 2 && c.window[1] == 2; }
+int64_t pooled_width(const Conv2dPoolForward& c) { return c.y.shape[3] * c.window[1]; }
 
-PooledRow pooled_row(const Conv2dPoolForward<float>& c) {
+PooledRow pooled_row(const Conv2dPoolForward& c) {
   PooledRow p;
   p.window[0] = c.window[0], p.window[1] = c.window[1];
   p.windows = c.y.shape[3], p.step = c.y.strides[3];
@@ -38,12 +39,12 @@ PooledRow pooled_row(const Conv2dPoolForward<float>& c) {
   return p;
 }
 
-uint8_t* where_at(const Conv2dPoolForward<float>& c, int64_t to) {
+uint8_t* where_at(const Conv2dPoolForward& c, int64_t to) {
   return c.where.data ? c.where.data + to : nullptr;
 }
 
 // To y[image, channel, row, column ...] and `where` at the same place.
-void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, int64_t channel, int64_t row,
+void pool_row(const Conv2dPoolForward& c, PooledRow& p, int64_t image, int64_t channel, int64_t row,
               int64_t column) {
   const int64_t* st = c.y.strides;
   const int64_t to = image * st[0] + channel + row * st[2] + column * st[3];
@@ -55,7 +56,7 @@ void pool_row(const Conv2dPoolForward<float>& c, PooledRow& p, int64_t image, in
 // from there into y; the inner part of the image is pooled in registers.
 class PooledDirect {
  public:
-  PooledDirect(const Conv2dPoolForward<float>& call, Carver& carver, int threads);
+  PooledDirect(const Conv2dPoolForward& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
@@ -83,7 +84,7 @@ class PooledDirect {
   void fill_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
   void pool_buffer(const OpenTeam& team, const Band& band, int64_t panel) const;
 
-  Conv2dPoolForward<float> call_;
+  Conv2dPoolForward call_;
   DirectSum<float> sum_;
   int64_t images_of_band_, rows_of_band_;  // at most
   int64_t pixel_, buffer_size_;            // elements
@@ -91,7 +92,7 @@ class PooledDirect {
   float* buffer_;                          // for each thread
 };
 
-PooledDirect::PooledDirect(const Conv2dPoolForward<float>& c, Carver& carver, int threads)
+PooledDirect::PooledDirect(const Conv2dPoolForward& c, Carver& carver, int threads)
     : call_(c), sum_(convolution(c, pooled_width(c)), carver, threads), pixel_(sum_.panels.width) {
   const int64_t images = c.y.shape[0], rows = c.y.shape[2], window = c.window[0] * c.window[1];
   most_windows_ = std::max(caches.l1 / (window * pixel_ * int64_t{sizeof(float)}), c.y.shape[3]);
@@ -105,7 +106,7 @@ PooledDirect::PooledDirect(const Conv2dPoolForward<float>& c, Carver& carver, in
 }
 
 void PooledDirect::run(const Team& team) const {
-  team.region(kConvNsPerProduct * sum_.products(), [&](const OpenTeam& team) {
+  team.region(sum_.problem.ns(), [&](const OpenTeam& team) {
     sum_.prepare(team);
     team.barrier();
     compute(team);
@@ -125,13 +126,10 @@ PooledDirect::Band PooledDirect::band(int64_t begin, int64_t end) const {
           call_.y.shape[3]};
 }
 
-// A thread takes its own rows of windows. Where there are few, several threads take the same rows and
-// different panels.
+// A thread takes its own rows of windows, or, with others, a part of their panels.
 void PooledDirect::compute(const OpenTeam& team) const {
   const int64_t size = team.size(), index = team.index(), all = call_.y.shape[0] * call_.y.shape[2];
-  int64_t across = 1;  // threads with the same rows
-  while (size % (across * 2) == 0 && across * 2 <= sum_.panels.count() && all * across < kRowsOfThread * size)
-    across *= 2;
+  const int64_t across = threads_across(size, sum_.panels.count(), all, kRowsOfThread);
   const Range panels = part({0, sum_.panels.count()}, index % across, across);
   if (across > 1) return run_rows(team, part({0, all}, index / across, size / across), panels);
   const bool whole = rows_of_band_ == call_.y.shape[2];
@@ -168,7 +166,7 @@ Range most_windows(const Axis& axis, int64_t window, Axis::Class* best) {
 
 PooledDirect::Inner PooledDirect::inner() const {
   Inner found{};
-  if (sum_.dots || !is_square(call_)) return found;
+  if (sum_.form == SumForm::dots || !is_square(call_)) return found;
   found.rows = most_windows(sum_.rows, 2, &found.row_class);
   found.columns = most_windows(sum_.columns, 2, &found.column_class);
   return found;
@@ -251,7 +249,8 @@ void PooledDirect::fill_buffer(const OpenTeam& team, const Band& band, int64_t p
   const int64_t end_row = row + band.rows * call_.window[0];
   const int64_t end_column = column + band.columns * call_.window[1];
   const int64_t lanes = conv_kernels<float>().lanes, channels = sum_.panels.columns(panel);
-  const int columns = static_cast<int>(sum_.dots ? channels : ceil_div(channels, lanes) * lanes);
+  const int columns =
+      static_cast<int>(sum_.form == SumForm::dots ? channels : ceil_div(channels, lanes) * lanes);
   const DirectSum<float>::Sink sink{b.z - band.image * b.image - row * b.row - column * pixel_,
                                     b.image,
                                     b.row,
@@ -284,7 +283,7 @@ void PooledDirect::pool_buffer(const OpenTeam& team, const Band& band, int64_t p
 }
 
 // Bands begin at even rows, where tiles do.
-WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
+WinogradBands winograd_bands(const Conv2dPoolForward& c) {
   const int64_t rows = c.y.shape[2], window = c.window[0];
   if (is_square(c)) return {1, 0, rows * 2, false};
   const int64_t tiles = ceil_div(rows * window, 2) * ceil_div(pooled_width(c), 2);
@@ -295,8 +294,8 @@ WinogradBands winograd_bands(const Conv2dPoolForward<float>& c) {
 // Winograd's outputs, pooled: a window of 2 x 2 is a tile; rows of other windows go through a buffer.
 class PoolingSink final : public WinogradSink {
  public:
-  PoolingSink(const Conv2dPoolForward<float>& c, const Winograd& from, const WinogradBands& bands,
-              Carver& carver, int threads)
+  PoolingSink(const Conv2dPoolForward& c, const Winograd& from, const WinogradBands& bands, Carver& carver,
+              int threads)
       : call_(c), from_(from), bands_(bands), width_(next_even(pooled_width(c))) {
     buffer_size_ = bands.whole ? from.tiles_of_block() * 4 * from.tile_step() : 0;
     buffer_ = carver.take<float>(threads * buffer_size_);
@@ -310,7 +309,7 @@ class PoolingSink final : public WinogradSink {
   void pool_tiles(const WinogradBlock& block, WinogradSums sums) const;
   void pool_bands(const OpenTeam& team, const WinogradBlock& block, WinogradSums sums) const;
 
-  const Conv2dPoolForward<float>& call_;
+  const Conv2dPoolForward& call_;
   const Winograd& from_;
   WinogradBands bands_;
   int64_t width_, buffer_size_;  // of a row of outputs; of a thread
@@ -353,7 +352,7 @@ void PoolingSink::pool_bands(const OpenTeam& team, const WinogradBlock& block, W
 
 class PooledWinograd {
  public:
-  PooledWinograd(const Conv2dPoolForward<float>& c, Carver& carver, int threads)
+  PooledWinograd(const Conv2dPoolForward& c, Carver& carver, int threads)
       : winograd_(convolution(c, next_even(pooled_width(c))), winograd_bands(c), carver, threads),
         sink_(c, winograd_, winograd_bands(c), carver, threads) {}
   void run(const Team& team) const { winograd_.run(team, sink_); }
@@ -371,11 +370,12 @@ struct FinitePlanar {  // infinite weights must not meet the zeros of the paddin
 };
 
 template <class F>
-void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads, const F& f) {
+void with_algorithm(const Conv2dPoolForward& c, Carver& carver, int threads, const F& f) {
+  if (numel(c.y) == 0) return;
   Correlation<float> whole = convolution(c, c.size[1]);
   whole.y.shape[2] = c.size[0];
   if (winograd_pays(whole)) return f(PooledWinograd(c, carver, threads));
-  Conv2dPoolForward<float> call = c;
+  Conv2dPoolForward call = c;
   if (is_planar(whole)) call.algorithms = c.algorithms.without(ConvAlgorithm::dots);  // another order of sums
   const PooledDirect direct(call, carver, threads);
   if (!is_square(c) || !PooledPlanar::pays(whole)) return f(direct);
@@ -384,17 +384,6 @@ void with_kernel(const Conv2dPoolForward<float>& c, Carver& carver, int threads,
 
 }  // namespace
 
-template <>
-size_t Conv2dPoolForward<float>::workspace_bytes(int threads) const {
-  Carver carver(nullptr);
-  if (numel(y) > 0) with_kernel(*this, carver, threads, [](const auto&) {});
-  return carver.used();
-}
-
-template <>
-void Conv2dPoolForward<float>::run(const Team& team, void* workspace) const {
-  Carver carver(workspace);
-  if (numel(y) > 0) with_kernel(*this, carver, team.threads(), [&](const auto& kernel) { kernel.run(team); });
-}
+RANVIER_BY_ALGORITHM(Conv2dPoolForward)
 
 }  // namespace ranvier

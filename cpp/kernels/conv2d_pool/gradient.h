@@ -36,13 +36,13 @@ struct PooledSums {
   int rows, vectors, last;
 };
 
-// Pooled pixels: the gradient of pixel p and channel k is dy[dy_at[p] + k * dy_k], and its offset is at
-// where_at likewise.
+// Pooled pixels: the gradient of pixel p and channel k is dy[dy_at[p] + k * dy_k], and its offset is
+// where[where_at[p] + k].
 struct PooledPixels {
   const float* dy;
   const uint8_t* where;
   const int64_t *dy_at, *where_at;
-  int64_t dy_k, where_k;
+  int64_t dy_k;
   const int32_t* corner;  // of pixel p: the index of its window's first element
   int64_t pixels;
   int channels;

@@ -1,4 +1,5 @@
 // conv2d_pool's gradient to the input.
+#include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
@@ -18,7 +19,7 @@ int64_t patch_rows(int64_t left) { return left == 4 ? 2 : std::min<int64_t>(left
 
 // Whether there is compiled code for patches of all rows of taps, and a pixel of dx fills its vector by more
 // than half.
-bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
+bool patches_fit(const Conv2dPoolBackwardInput& call) {
   const Conv2dGeometry& g = call.geometry;
   if (g.stride[0] * g.stride[1] * g.dilation[0] * g.dilation[1] != 1) return false;
   if (2 * call.dx.shape[1] <= pooled_gradient_kernels().lanes) return false;
@@ -38,13 +39,12 @@ bool patches_fit(const Conv2dPoolBackwardInput<float>& call) {
 // pooled pixels, groups of output channels, offsets.
 class PooledInputGradient {
  public:
-  PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, Carver& carver, int threads);
+  PooledInputGradient(const Conv2dPoolBackwardInput& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
   struct Scratch {  // of a thread
     float* dx;      // [block][row][column][width], with the padding
-    float* dy;      // of a band, [pixel][channel], where its channels are strided
     PixelLists pixels;
     PooledLists lists;
     int64_t* end_of_group;  // lists up to the end of each group of channels
@@ -57,11 +57,12 @@ class PooledInputGradient {
   void add_lists(PooledPixels in, Range blocks, const Scratch& s) const;
   void add_patches(const PooledPixels& in, Range rows, Range blocks, const Scratch& s) const;
   PooledPixels band_pixels(int64_t n, Range rows, const Scratch& s) const;
-  void copy_gradient(int64_t n, Range rows, const Scratch& s) const;
   void finish(int64_t n, int64_t block, const float* sums) const;
 
-  Conv2dPoolBackwardInput<float> c_;
+  Conv2dPoolBackwardInput c_;
   int64_t out_, taps_[2];
+  PixelRows<float> dy_;
+  PooledOffsets where_;
   bool patches_;
   PooledBlocks blocks_;
   int64_t height_, width_;           // of dx with its padding, in pixels
@@ -69,16 +70,16 @@ class PooledInputGradient {
   int64_t masked_;                   // output channels of a mask: its bits
   int64_t band_rows_;                // of pooled pixels
   int64_t entries_, lists_, masks_;  // how many a band has at most
-  int64_t copied_;                   // elements of a pixel in Scratch::dy, or 0
   float* filters_;                   // [block][k][filter]
   TeamScratch scratch_;
 };
 
-PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& call, Carver& carver,
-                                         int threads)
+PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput& call, Carver& carver, int threads)
     : c_(call),
       out_(call.dy.shape[1]),
       taps_{call.w.shape[2], call.w.shape[3]},
+      dy_(call.dy, 0, carver, false),
+      where_(call.where, carver),
       patches_(patches_fit(call)),
       blocks_(call.dx.shape[1], taps_, call.geometry, patches_ ? pooled_gradient_kernels().lanes : 0) {
   const Conv2dGeometry& g = call.geometry;
@@ -102,7 +103,6 @@ PooledInputGradient::PooledInputGradient(const Conv2dPoolBackwardInput<float>& c
   entries_ = patches_ ? 0 : pixels * out_ + lanes;
   lists_ = patches_ ? 0 : groups_ * pixels * std::min(group_, call.window[0] * call.window[1]);
   masks_ = ceil_div(out_, masked_) * pixels * call.window[0] * call.window[1];
-  copied_ = call.dy.strides[1] == 1 || out_ == 1 ? 0 : ceil_div(out_, lanes) * lanes;
   filters_ = carver.take<float>(out_ * blocks_.filter());
   scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
 }
@@ -112,7 +112,6 @@ PooledInputGradient::Scratch PooledInputGradient::take_scratch(Carver& carver) c
   Scratch s;
   s.dx = carver.take<float>(height_ * width_ * blocks_.pixel() +
                             kPooledVectors * pooled_gradient_kernels().lanes);
-  s.dy = carver.take<float>(pixels * copied_);
   s.pixels = PixelLists(pixels, carver);
   s.lists = {carver.take<float>(entries_), carver.take<int32_t>(entries_), carver.take<int32_t>(lists_),
              carver.take<int32_t>(lists_), carver.take<int32_t>(lists_)};
@@ -125,9 +124,11 @@ PooledInputGradient::Scratch PooledInputGradient::take_scratch(Carver& carver) c
 void PooledInputGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.dx.shape[1] * taps_[0] * taps_[1];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    dy_.copy_share(team);
+    where_.copy_share(team);
     order_weights(team);
     team.barrier();
-    Carver own = scratch_.of(team);
+    Carver own = scratch_.of(team.index());
     const Scratch s = take_scratch(own);
     const Range mine = even_share(team, c_.dx.shape[0] * blocks_.count());
     for (int64_t i = mine.begin; i < mine.end;) {
@@ -170,7 +171,6 @@ void PooledInputGradient::image(int64_t n, Range blocks, const Scratch& s) const
 
 // Adds what a band of pooled pixels gives to the sums of all blocks.
 void PooledInputGradient::band(int64_t n, Range rows, Range blocks, const Scratch& s) const {
-  if (copied_) copy_gradient(n, rows, s);
   PooledPixels in = band_pixels(n, rows, s);
   uint32_t* masks = s.masks;
   for (int64_t k = 0; k < out_; k += masked_, masks += in.pixels * in.window_elements) {
@@ -213,8 +213,7 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
   const int64_t masks = in.pixels * in.window_elements;
   PooledPatches p{};
   p.rows = rows.end - rows.begin, p.columns = c_.dy.shape[3];
-  p.dy_row = copied_ ? p.columns * copied_ : c_.dy.strides[2],
-  p.dy_column = copied_ ? copied_ : c_.dy.strides[3];
+  p.dy_row = dy_.stride_h, p.dy_column = dy_.stride_w;
   for (int64_t i = blocks.begin; i < blocks.end; ++i) {
     const PooledBlock block = blocks_[i];
     float* dx = s.dx + (blocks_.before(i) * height_ + rows.begin * c_.window[0] * block.width) * width_;
@@ -234,25 +233,9 @@ void PooledInputGradient::add_patches(const PooledPixels& in, Range rows, Range 
 PooledPixels PooledInputGradient::band_pixels(int64_t n, Range rows, const Scratch& s) const {
   const int64_t columns = c_.dy.shape[3];
   const int64_t corner = rows.begin * c_.window[0] * c_.geometry.stride[0] * width_;
-  PooledPixels in =
-      list_pixels(c_.dy, c_.where, c_.geometry, c_.window,
-                  {n, 1, rows.begin, rows.end - rows.begin, 0, columns}, corner, 0, width_, s.pixels);
-  in.dy_k = 1;
-  for (int64_t p = 0; copied_ && p < in.pixels; ++p) s.pixels.dy_at[p] = p * copied_;
-  if (copied_) in.dy = s.dy;
-  return in;
-}
-
-// A band of dy with contiguous channels.
-void PooledInputGradient::copy_gradient(int64_t n, Range rows, const Scratch& s) const {
-  const TensorView<const float>& dy = c_.dy;
-  const int64_t width = dy.shape[3];
-  const bool join = dy.strides[2] == width * dy.strides[3];
-  const int64_t run = join ? rows.end - rows.begin : 1;
-  for (int64_t i = rows.begin; i < rows.end; i += run)
-    matmul_kernels<float>().pack(run * width, static_cast<int>(out_), static_cast<int>(copied_),
-                                 dy.data + n * dy.strides[0] + i * dy.strides[2], dy.strides[3],
-                                 dy.strides[1], s.dy + (i - rows.begin) * width * copied_, false);
+  const TensorView<const float> dy{dy_.data, 4, {}, {dy_.stride_n, 1, dy_.stride_h, dy_.stride_w}};
+  return list_pixels(dy, where_, c_.geometry, c_.window,
+                     {n, 1, rows.begin, rows.end - rows.begin, 0, columns}, corner, 0, width_, s.pixels);
 }
 
 // The sums of block i without the padding to dx; `finish` of the kernels masks them by `saved`.
@@ -279,25 +262,14 @@ void PooledInputGradient::finish(int64_t n, int64_t i, const float* sums) const 
 }
 
 template <class F>
-void with_algorithm(const Conv2dPoolBackwardInput<float>& c, Carver& carver, int threads, const F& f) {
+void with_algorithm(const Conv2dPoolBackwardInput& c, Carver& carver, int threads, const F& f) {
+  if (numel(c.dx) == 0) return;
   if (PooledWinogradInput::pays(c)) return f(PooledWinogradInput(c, carver, threads));
   f(PooledInputGradient(c, carver, threads));
 }
 
 }  // namespace
 
-template <>
-size_t Conv2dPoolBackwardInput<float>::workspace_bytes(int threads) const {
-  Carver carver(nullptr);
-  with_algorithm(*this, carver, threads, [](const auto&) {});
-  return carver.used();
-}
-
-template <>
-void Conv2dPoolBackwardInput<float>::run(const Team& team, void* workspace) const {
-  if (numel(dx) == 0) return;
-  Carver carver(workspace);
-  with_algorithm(*this, carver, team.threads(), [&](const auto& algorithm) { algorithm.run(team); });
-}
+RANVIER_BY_ALGORITHM(Conv2dPoolBackwardInput)
 
 }  // namespace ranvier

@@ -1,7 +1,6 @@
 #include "kernels/conv2d_pool/lookup.h"
 
 #include "kernels/conv2d/direct/tile.h"
-#include "kernels/matmul/matmul.h"
 
 namespace ranvier {
 namespace {
@@ -14,7 +13,7 @@ constexpr int64_t kPixelsOfPart = 256;
 
 // Costs in measured operations for a vector of output channels. A list costs about eight for each gradient
 // that is not zero (some 60 %), and the vectors of its filter.
-bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call) {
+bool pooled_lookup_pays(const Conv2dPoolBackwardWeight& call) {
   if (call.window[0] * call.window[1] > 4 || call.x.shape[1] == 0) return false;
   const PooledBlocks blocks(call.x.shape[1], call.taps, call.geometry);
   const int64_t lanes = pooled_gradient_kernels().lanes;
@@ -22,8 +21,13 @@ bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call) {
   return lookups < 0.6 * lanes * (blocks.filter() / lanes + 8);
 }
 
-PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads)
-    : c_(call), out_(call.dy.shape[1]), in_(call.x.shape[1]), taps_(call.taps[0] * call.taps[1]) {
+PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads)
+    : c_(call),
+      out_(call.dy.shape[1]),
+      in_(call.x.shape[1]),
+      taps_(call.taps[0] * call.taps[1]),
+      dy_(call.dy, 0, carver, false),
+      where_(call.where, carver) {
   const int64_t lanes = pooled_gradient_kernels().lanes, n = call.dy.shape[0], rows = call.dy.shape[2],
                 columns = call.dy.shape[3];
   width_ = out_ <= lanes ? lanes : pooled_gradient_kernels().quad_vectors * lanes;
@@ -34,18 +38,15 @@ PooledLookup::PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& 
   bands_ = ceil_div(rows, rows_);
   height_ = reach(0, rows_);
   parts_ = partial_sums(n * rows * columns, n * bands_, kPixelsOfPart);
-  copies_dy_ = call.dy.strides[1] != 1 && out_ > 1;
-  copies_where_ = call.where.strides[1] != 1 && out_ > 1;
   sums_ = carver.take<float>(parts_ * panels_ * taps_ * in_ * width_);
   bias_sums_ = carver.take<float>(parts_ * panels_ * width_);
   scratch_ = TeamScratch([&](Carver& c) { take_scratch(c); }, carver, threads);
 }
 
 PooledLookup::Scratch PooledLookup::take_scratch(Carver& carver) const {
-  const int64_t lanes = pooled_gradient_kernels().lanes, copied = rows_ * c_.dy.shape[3] * panels_ * width_;
+  const int64_t lanes = pooled_gradient_kernels().lanes;
   return {carver.take<float>((height_ + 1) * (pitch_ + lanes)),
-          carver.take<float>(4 * in_ * (height_ * pitch_ + lanes)),
-          carver.take<float>(copies_dy_ ? copied : 0), carver.take<uint8_t>(copies_where_ ? copied : 0)};
+          carver.take<float>(4 * in_ * (height_ * pitch_ + lanes))};
 }
 
 PooledLookup::Band PooledLookup::band(int64_t i) const {
@@ -60,6 +61,9 @@ float* PooledLookup::sums(int64_t part, int64_t panel) const {
 void PooledLookup::run(const Team& team) const {
   team.region(kConvNsPerProduct * static_cast<double>(numel(c_.dy)) * (in_ * taps_ + 4),
               [&](const OpenTeam& team) {
+                dy_.copy_share(team);
+                where_.copy_share(team);
+                team.barrier();
                 for_my_parts(team, parts_, panels_,
                              [&](int64_t part, Range panels) { accumulate_part(team, part, panels); });
                 team.barrier();
@@ -69,7 +73,7 @@ void PooledLookup::run(const Team& team) const {
 }
 
 void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range panels) const {
-  Carver own = scratch_.of(team);
+  Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
   const int64_t count = panels.end - panels.begin, all = c_.dy.shape[0] * bands_;
   std::fill_n(sums(part, panels.begin), count * taps_ * in_ * width_, 0.0f);
@@ -77,7 +81,6 @@ void PooledLookup::accumulate_part(const OpenTeam& team, int64_t part, Range pan
   for (int64_t i = all * part / parts_; i < all * (part + 1) / parts_; ++i) {
     const Band b = band(i);
     make_quads(b, s);
-    copy_strided(b, s);
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) add_band(job(b, panel, s), part, panel);
   }
 }
@@ -116,35 +119,14 @@ void PooledLookup::copy_plane(int64_t channel, const Band& band, float* plane) c
   }
 }
 
-void PooledLookup::copy_strided(const Band& band, const Scratch& s) const {
-  const TensorView<const float>& dy = c_.dy;
-  const TensorView<const uint8_t>& where = c_.where;
-  const int64_t all = panels_ * width_;
-  for (int64_t i = 0; i < band.rows; ++i) {
-    const int64_t at = i * dy.shape[3] * all, n = band.image, row = band.row + i;
-    if (copies_dy_)
-      matmul_kernels<float>().pack(dy.shape[3], static_cast<int>(out_), static_cast<int>(all),
-                                   dy.data + n * dy.strides[0] + row * dy.strides[2], dy.strides[3],
-                                   dy.strides[1], s.dy + at, false);
-    if (!copies_where_) continue;
-    const uint8_t* from = where.data + n * where.strides[0] + row * where.strides[2];
-    for (int64_t j = 0; j < dy.shape[3]; ++j)
-      for (int64_t k = 0; k < out_; ++k)
-        s.where[at + j * all + k] = from[j * where.strides[3] + k * where.strides[1]];
-  }
-}
-
 PooledQuads PooledLookup::job(const Band& band, int64_t panel, const Scratch& s) const {
   const Conv2dGeometry& g = c_.geometry;
-  const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes, all = panels_ * width_;
+  const int64_t k = panel * width_, lanes = pooled_gradient_kernels().lanes;
   PooledQuads q{};
-  const auto at = [&](const auto& v) {
-    return v.data + band.image * v.strides[0] + band.row * v.strides[2] + k;
-  };
-  q.dy = at(c_.dy), q.dy_row = c_.dy.strides[2], q.dy_column = c_.dy.strides[3];
-  if (copies_dy_) q.dy = s.dy + k, q.dy_row = all * c_.dy.shape[3], q.dy_column = all;
-  q.where = at(c_.where), q.where_row = c_.where.strides[2], q.where_column = c_.where.strides[3];
-  if (copies_where_) q.where = s.where + k, q.where_row = all * c_.dy.shape[3], q.where_column = all;
+  q.dy = dy_.data + band.image * dy_.stride_n + band.row * dy_.stride_h + k;
+  q.dy_row = dy_.stride_h, q.dy_column = dy_.stride_w;
+  q.where = where_.pixel(band.image, band.row, 0) + k;
+  q.where_row = where_.stride_h, q.where_column = where_.stride_w;
   q.quads = s.quads;
   q.quads_row = 4 * c_.window[0] * g.stride[0] * pitch_, q.quads_column = 4 * c_.window[1] * g.stride[1];
   q.rows = band.rows, q.columns = c_.dy.shape[3];

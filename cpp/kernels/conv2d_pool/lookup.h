@@ -8,19 +8,17 @@
 
 namespace ranvier {
 
-bool pooled_lookup_pays(const Conv2dPoolBackwardWeight<float>& call);
+bool pooled_lookup_pays(const Conv2dPoolBackwardWeight& call);
 
 class PooledLookup {
  public:
-  PooledLookup(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads);
+  PooledLookup(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
-  struct Scratch {   // of a thread
-    float* plane;    // a channel of a band of the input, with zeros for the padding
-    float* quads;    // [channel][row][column][4]
-    float* dy;       // [pixel][output channel], where its channels are strided
-    uint8_t* where;  // likewise
+  struct Scratch {  // of a thread
+    float* plane;   // a channel of a band of the input, with zeros for the padding
+    float* quads;   // [channel][row][column][4]
   };
   struct Band {  // rows of pooled pixels of an image
     int64_t image, row, rows;
@@ -33,20 +31,20 @@ class PooledLookup {
   void accumulate_part(const OpenTeam& team, int64_t part, Range panels) const;
   void make_quads(const Band& band, const Scratch& s) const;
   void copy_plane(int64_t channel, const Band& band, float* plane) const;
-  void copy_strided(const Band& band, const Scratch& s) const;
   PooledQuads job(const Band& band, int64_t panel, const Scratch& s) const;
   void add_band(PooledQuads job, int64_t part, int64_t panel) const;
   void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t panel) const;
 
-  Conv2dPoolBackwardWeight<float> c_;
-  int64_t out_, in_, taps_;        // channels, taps of a filter
-  int64_t width_, panels_;         // output channels of a panel; panels
-  int64_t rows_, bands_;           // pooled rows of a band, at most; bands of an image
-  int64_t parts_;                  // of the bands of all images; decided by the shapes alone
-  int64_t height_, pitch_;         // of a band of the input
-  bool copies_dy_, copies_where_;  // their channels are strided
-  float *sums_, *bias_sums_;       // [part][panel][tap][channel][width], [part][panel][width]
+  Conv2dPoolBackwardWeight c_;
+  int64_t out_, in_, taps_;  // channels, taps of a filter
+  PixelRows<float> dy_;
+  PooledOffsets where_;
+  int64_t width_, panels_;    // output channels of a panel; panels
+  int64_t rows_, bands_;      // pooled rows of a band, at most; bands of an image
+  int64_t parts_;             // of the bands of all images; decided by the shapes alone
+  int64_t height_, pitch_;    // of a band of the input
+  float *sums_, *bias_sums_;  // [part][panel][tap][channel][width], [part][panel][width]
   TeamScratch scratch_;
 };
 

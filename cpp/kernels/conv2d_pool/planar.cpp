@@ -36,7 +36,7 @@ bool PooledPlanar::pays(const Correlation<float>& p) {
   return out * pitch <= kGain * round_up(out, lanes) * p.y.shape[3];
 }
 
-PooledPlanar::PooledPlanar(const Conv2dPoolForward<float>& c, const Correlation<float>& p, Carver& carver,
+PooledPlanar::PooledPlanar(const Conv2dPoolForward& c, const Correlation<float>& p, Carver& carver,
                            int threads)
     : call_(c),
       sum_(p, rows_at_once(p, threads), carver, threads),
@@ -54,8 +54,7 @@ int64_t PooledPlanar::pooled_step() const {
 
 void PooledPlanar::run(const Team& team) const {
   const Correlation<float>& p = sum_.problem;
-  const double products = static_cast<double>(numel(p.y)) * p.x.shape[1] * p.w.shape[2] * p.w.shape[3];
-  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+  team.region(p.ns(), [&](const OpenTeam& team) {
     if (team.index() == 0) sum_.prepare(), list_places();
     team.barrier();
     const int64_t rows = sum_.row_axis.out, most = sum_.band_rows, bands = ceil_div(rows, most);

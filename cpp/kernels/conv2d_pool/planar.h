@@ -11,7 +11,7 @@ class PooledPlanar {
  public:
   static bool pays(const Correlation<float>& convolution);
   // `convolution`: what is pooled; its y has no memory. Its weights have to be finite.
-  PooledPlanar(const Conv2dPoolForward<float>& call, const Correlation<float>& convolution, Carver& carver,
+  PooledPlanar(const Conv2dPoolForward& call, const Correlation<float>& convolution, Carver& carver,
                int threads);
   void run(const Team& team) const;
 
@@ -22,7 +22,7 @@ class PooledPlanar {
   void run_band(const OpenTeam& team, const PlanarSum::Band& band, bool first_of_thread) const;
   void store_offsets(const uint32_t* words, int64_t windows, uint8_t* to) const;
 
-  Conv2dPoolForward<float> call_;
+  Conv2dPoolForward call_;
   PlanarSum sum_;
   int64_t out_, groups_;  // channels; fours of them
   int64_t* places_;       // of the windows of a band in y

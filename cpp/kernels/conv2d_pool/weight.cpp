@@ -1,5 +1,6 @@
 // conv2d_pool's gradients to weight and bias.
 #include "kernels/conv2d/winograd/weight.h"
+#include "kernels/conv2d/by_algorithm.h"
 #include "kernels/conv2d/direct/tile.h"
 #include "kernels/conv2d_pool/blocks.h"
 #include "kernels/conv2d_pool/conv2d_pool.h"
@@ -23,7 +24,7 @@ constexpr int64_t kListedChannels = 32;  // whose lists are made at a time
 // regions.
 class PooledWeightGradient {
  public:
-  PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, Carver& carver, int threads);
+  PooledWeightGradient(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
@@ -55,8 +56,9 @@ class PooledWeightGradient {
   void combine(const OpenTeam& team) const;
   float* sums(int64_t part, int64_t block, int64_t k) const;
 
-  Conv2dPoolBackwardWeight<float> c_;
+  Conv2dPoolBackwardWeight c_;
   int64_t out_;  // channels
+  PooledOffsets where_;
   PooledBlocks blocks_;
   int64_t images_, rows_, columns_;  // of a region, at most: its input about fits in L1
   int64_t regions_, parts_;          // by the shapes alone
@@ -66,9 +68,11 @@ class PooledWeightGradient {
   TeamScratch scratch_;
 };
 
-PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight<float>& call, Carver& carver,
-                                           int threads)
-    : c_(call), out_(call.dy.shape[1]), blocks_(call.x.shape[1], call.taps, call.geometry) {
+PooledWeightGradient::PooledWeightGradient(const Conv2dPoolBackwardWeight& call, Carver& carver, int threads)
+    : c_(call),
+      out_(call.dy.shape[1]),
+      where_(call.where, carver),
+      blocks_(call.x.shape[1], call.taps, call.geometry) {
   if (call.x.shape[1] == 0) c_.dw.data = nullptr;
   choose_regions();
   const int64_t lanes = pooled_gradient_kernels().lanes;
@@ -124,6 +128,8 @@ float* PooledWeightGradient::sums(int64_t part, int64_t block, int64_t k) const 
 void PooledWeightGradient::run(const Team& team) const {
   const double products = static_cast<double>(numel(c_.dy)) * c_.x.shape[1] * c_.taps[0] * c_.taps[1];
   team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+    where_.copy_share(team);
+    team.barrier();
     for_my_parts(team, parts_, ceil_div(out_, kUnit), [&](int64_t part, Range units) {
       accumulate_part(team, part, {units.begin * kUnit, std::min(units.end * kUnit, out_)});
     });
@@ -134,7 +140,7 @@ void PooledWeightGradient::run(const Team& team) const {
 }
 
 void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, Range channels) const {
-  Carver own = scratch_.of(team);
+  Carver own = scratch_.of(team.index());
   const Scratch s = take_scratch(own);
   const int64_t count = channels.end - channels.begin, lanes = pooled_gradient_kernels().lanes;
   for (int64_t i = 0; c_.dw.data && i < blocks_.count(); ++i)
@@ -144,7 +150,7 @@ void PooledWeightGradient::accumulate_part(const OpenTeam& team, int64_t part, R
     const Region r = region(i);
     const Input x = input(r, s);
     const PooledPixels pixels =
-        list_pixels(c_.dy, c_.where, c_.geometry, c_.window, r, 0, x.image, x.row, s.pixels);
+        list_pixels(c_.dy, where_, c_.geometry, c_.window, r, 0, x.image, x.row, s.pixels);
     for (int64_t k = channels.begin; k < channels.end; k += kListedChannels)
       add_region(x, pixels, part, {k, std::min(k + kListedChannels, channels.end)}, s);
   }
@@ -209,7 +215,7 @@ void PooledWeightGradient::copy_row(const PooledBlock& block, int64_t image, int
 void PooledWeightGradient::add_region(const Input& x, const PooledPixels& pixels, int64_t part,
                                       Range channels, const Scratch& s) const {
   PooledPixels in = pixels;
-  in.dy += channels.begin * in.dy_k, in.where += channels.begin * in.where_k;
+  in.dy += channels.begin * in.dy_k, in.where += channels.begin;
   in.channels = static_cast<int>(channels.end - channels.begin);
   for (int i = 0; i < in.channels; ++i) {
     s.lists.begin[i] = s.lists.end[i] = static_cast<int32_t>(i * entries_);
@@ -257,7 +263,8 @@ void PooledWeightGradient::combine(const OpenTeam& team) const {
 }
 
 template <class F>
-void with_algorithm(const Conv2dPoolBackwardWeight<float>& c, Carver& carver, int threads, const F& f) {
+void with_algorithm(const Conv2dPoolBackwardWeight& c, Carver& carver, int threads, const F& f) {
+  if (c.dy.shape[1] == 0) return;
   const WinogradWeightCall call{c.dy, c.x, c.where, c.dw, c.db, {c.geometry.pad[0], c.geometry.pad[1]}};
   if (c.window[0] == 2 && c.window[1] == 2 && winograd_weight_pays(c.algorithms, c.geometry, c.taps, call))
     return f(WinogradWeight(call, carver, threads));
@@ -267,18 +274,6 @@ void with_algorithm(const Conv2dPoolBackwardWeight<float>& c, Carver& carver, in
 
 }  // namespace
 
-template <>
-size_t Conv2dPoolBackwardWeight<float>::workspace_bytes(int threads) const {
-  Carver carver(nullptr);
-  with_algorithm(*this, carver, threads, [](const auto&) {});
-  return carver.used();
-}
-
-template <>
-void Conv2dPoolBackwardWeight<float>::run(const Team& team, void* workspace) const {
-  if (dy.shape[1] == 0) return;
-  Carver carver(workspace);
-  with_algorithm(*this, carver, team.threads(), [&](const auto& algorithm) { algorithm.run(team); });
-}
+RANVIER_BY_ALGORITHM(Conv2dPoolBackwardWeight)
 
 }  // namespace ranvier

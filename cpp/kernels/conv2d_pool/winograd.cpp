@@ -12,7 +12,7 @@ constexpr int64_t kWholeImage = 256;  // tiles, whose sums stay in L2
 constexpr int64_t kLeastRows = 6;     // of tiles in a band, so that few are computed twice
 
 // Of images that are cut, a band begins with the last row of tiles of the one before.
-WinogradBands patch_bands(const Conv2dPoolBackwardInput<float>& c) {
+WinogradBands patch_bands(const Conv2dPoolBackwardInput& c) {
   const int64_t rows = c.dy.shape[2], columns = std::max<int64_t>(c.dy.shape[3], 1);
   const int64_t of_band = rows * columns <= kWholeImage ? std::max<int64_t>(rows, 1)
                                                         : std::max(kWholeImage / columns, kLeastRows);
@@ -21,23 +21,22 @@ WinogradBands patch_bands(const Conv2dPoolBackwardInput<float>& c) {
 }
 
 // To the pixels of the windows.
-Correlation<float> patch_problem(const Conv2dPoolBackwardInput<float>& c) {
+Correlation<float> patch_problem(const Conv2dPoolBackwardInput& c) {
   TensorView<float> y{nullptr, 4, {c.dx.shape[0], c.dx.shape[1], 2 * c.dy.shape[2], 2 * c.dy.shape[3]}, {}};
   return {c.dy, c.w, {}, y, c.geometry, true, false, c.algorithms};
 }
 
 }  // namespace
 
-bool PooledWinogradInput::pays(const Conv2dPoolBackwardInput<float>& c) {
-  const Conv2dGeometry& g = c.geometry;
-  if (c.window[0] != 2 || c.window[1] != 2 || c.w.shape[2] != 3 || c.w.shape[3] != 3) return false;
-  if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
+bool PooledWinogradInput::pays(const Conv2dPoolBackwardInput& c) {
+  if (c.window[0] != 2 || c.window[1] != 2) return false;
+  if (!c.geometry.is_winograds(c.w.shape[2], c.w.shape[3])) return false;
   if (numel(c.dy) == 0 || !c.algorithms.has(ConvAlgorithm::winograd)) return false;
   const int64_t least = c.dy.shape[2] * c.dy.shape[3] <= kWholeImage ? 32 * 32 : 128 * 128;
   return c.dx.shape[1] * c.dy.shape[1] >= least && pays_in_pairs(c.algorithms, c.dy.shape[1], c.dx.shape[1]);
 }
 
-PooledWinogradInput::PooledWinogradInput(const Conv2dPoolBackwardInput<float>& c, Carver& carver, int threads)
+PooledWinogradInput::PooledWinogradInput(const Conv2dPoolBackwardInput& c, Carver& carver, int threads)
     : c_(c),
       bands_(patch_bands(c)),
       winograd_(patch_problem(c), bands_, carver, threads, c.where),

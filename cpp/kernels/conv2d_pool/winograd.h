@@ -13,8 +13,8 @@ namespace ranvier {
 
 class PooledWinogradInput final : WinogradSink {
  public:
-  static bool pays(const Conv2dPoolBackwardInput<float>& call);
-  PooledWinogradInput(const Conv2dPoolBackwardInput<float>& call, Carver& carver, int threads);
+  static bool pays(const Conv2dPoolBackwardInput& call);
+  PooledWinogradInput(const Conv2dPoolBackwardInput& call, Carver& carver, int threads);
   void run(const Team& team) const;
 
  private:
@@ -22,7 +22,7 @@ class PooledWinogradInput final : WinogradSink {
   Ahead ahead(const WinogradBlock& block) const override;
   void band(int64_t index, const WinogradBlock& block, const WinogradSums& sums) const;
 
-  Conv2dPoolBackwardInput<float> c_;
+  Conv2dPoolBackwardInput c_;
   WinogradBands bands_;
   Winograd winograd_;
   PixelRows<float> saved_;

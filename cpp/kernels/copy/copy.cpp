@@ -1,3 +1,4 @@
+// Copies by lines, rows, transposed squares or channels, whichever the strides allow, shared among threads.
 #include "kernels/copy/copy.h"
 
 #include <algorithm>

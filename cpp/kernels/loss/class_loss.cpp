@@ -1,3 +1,4 @@
+// Losses of classes: lines of scores in the order of memory, and the sums of their losses.
 #include "kernels/loss/class_loss.h"
 
 #include "base/loop_nest.h"

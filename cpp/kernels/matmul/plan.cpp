@@ -1,3 +1,4 @@
+// The choices of plan.h, from the shapes, the strides and the caches.
 #include "kernels/matmul/plan.h"
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// A batch norm as the last thing that another kernel does: see scale.h. Included by ISA files only.
+// A batch norm and a ReLU as the last things that another kernel does: see scale.h. Included by ISA files
+// only.
 #pragma once
 #include "simd/vec.h"
 
@@ -31,6 +32,12 @@ RANVIER_INLINE vec<T> normalized(vec<T> x, const ChannelLine<T>& f) {
 template <class T>
 RANVIER_INLINE T normalized(T x, const T* line, int64_t step) {
   return normalized(broadcast<T>(x), same_line(line, step))[0];
+}
+
+// ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
+template <class V>
+RANVIER_INLINE V cut_off(V x) {
+  return maximum(V{}, x) + V{};
 }
 
 }  // namespace ranvier::RANVIER_ISA

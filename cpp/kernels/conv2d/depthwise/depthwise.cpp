@@ -1,3 +1,4 @@
+// Passes over the rows of outputs, which threads share: their taps, the weights in vectors, partial sums.
 #include "kernels/conv2d/depthwise/depthwise.h"
 
 #include <algorithm>
@@ -8,7 +9,7 @@
 namespace ranvier {
 namespace {
 
-constexpr double kNsPerProduct = 2 * kConvNsPerProduct;  // they wait for memory
+constexpr double kWaits = 2;  // times as long as products: for memory
 
 }  // namespace
 
@@ -92,8 +93,7 @@ Depthwise<T>::Depthwise(const Correlation<T>& p, Carver& carver, int threads)
 
 template <class T>
 void Depthwise<T>::run(const Team& team) const {
-  const double products = static_cast<double>(numel(p_.y)) * taps_;
-  team.region(kNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+  team.region(kWaits * p_.ns(), [&](const OpenTeam& team) {
     prepare(team);
     team.barrier();
     compute(team);
@@ -197,8 +197,7 @@ DepthwiseWeight<T>::DepthwiseWeight(const Conv2dBackwardWeight<T>& call, Carver&
 
 template <class T>
 void DepthwiseWeight<T>::run(const Team& team) const {
-  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? taps_ * in_ : 1);
-  team.region(kNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+  team.region(kWaits * c_.ns(), [&](const OpenTeam& team) {
     if (team.index() == 0) columns_.build(), list_inputs();
     x_.copy_share(team);
     dy_.copy_share(team);

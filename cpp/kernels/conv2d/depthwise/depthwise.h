@@ -61,11 +61,9 @@ int64_t whole_vectors(int64_t channels) {
 }
 
 template <class T>
-class Depthwise {
+class Depthwise : public PacksNothing {
  public:
   Depthwise(const Correlation<T>& problem, Carver& carver, int threads);
-  int64_t packed_size() const { return 0; }
-  void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:

@@ -17,7 +17,7 @@ Correlator<T>::Correlator(const Correlation<T>& p, Carver& carver, int threads)
     : sum_(p, carver, threads, true), stream_(streams()) {
   const int64_t group_columns = sum_.panels_at_once * sum_.panels.width;
   const int64_t pixel_bytes = (p.x.shape[1] + std::min(group_columns, p.y.shape[1])) * sizeof(T);
-  chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.mr), 1);
+  chunk_ = std::max<int64_t>(caches.l2 / 16 / (pixel_bytes * sum_.tile_rows), 1);
 }
 
 // Whether results are stored past the caches: the output is large, and each panel's part of a pixel is whole
@@ -26,15 +26,15 @@ template <class T>
 bool Correlator<T>::streams() const {
   constexpr int64_t line = kCacheLine / sizeof(T);
   const TensorView<T>& y = sum_.problem.y;
-  if (sum_.dots || numel(y) * static_cast<int64_t>(sizeof(T)) < caches.l3 / 2) return false;
-  const int64_t steps = (sum_.spans ? sum_.panels.width : sum_.out_group) | y.shape[1] | y.strides[0] |
-                        y.strides[2] | y.strides[3];
+  if (sum_.form == SumForm::dots || numel(y) * static_cast<int64_t>(sizeof(T)) < caches.l3 / 2) return false;
+  const int64_t steps = (sum_.form == SumForm::spans ? sum_.panels.width : sum_.out_group) | y.shape[1] |
+                        y.strides[0] | y.strides[2] | y.strides[3];
   return steps % line == 0 && reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
 }
 
 template <class T>
 void Correlator<T>::run(const Team& team) const {
-  team.region(kConvNsPerProduct * sum_.products() * (sizeof(T) / 4), [&](const OpenTeam& team) {
+  team.region(sum_.problem.ns(), [&](const OpenTeam& team) {
     sum_.prepare(team);
     team.barrier();
     compute(team);
@@ -124,7 +124,7 @@ typename DirectSum<T>::Fetch Correlator<T>::next_inputs(const Region& region, Ra
                                                         const Taps& taps) const {
   int64_t steps = 0;
   for (int64_t i = 0; i < taps.count; ++i) steps += taps.segments[i].n;
-  if (steps == 0 || sum_.dots) return {0, 0};
+  if (steps == 0 || sum_.form == SumForm::dots) return {0, 0};
   const ConvSegment& last = taps.segments[taps.count - 1];
   const int64_t pixels = ceil_div(region.pixels(), sum_.tiles(region));  // of a tile
   const int64_t new_values = pixels * region.rows.base_step * region.columns.base_step * sum_.x.stride_w;

@@ -1,3 +1,5 @@
+// The sums of any tiles of a correlation: its form, its packed weights, the segments of its taps, and the
+// pointers of each tile. correlator.cpp says in which order all tiles are computed.
 #include "kernels/conv2d/direct/direct.h"
 
 #include <algorithm>
@@ -16,12 +18,6 @@ bool prefers_span(const Correlation<T>& p, int64_t in, int64_t out) {
   const ConvKernels<T>& kernels = conv_kernels<T>();
   const bool fits = 2 * std::max(in, out) <= kernels.lanes && 3 * in * in <= 4 * out * kernels.lanes;
   return p.geometry.groups > 1 && fits && kernels.grouped && p.algorithms.has(ConvAlgorithm::grouped);
-}
-
-template <class T>
-int panel_width(bool dots, bool spans, int64_t in, int64_t out) {  // 0: as many vectors as a tile has
-  if (dots) return static_cast<int>(out);
-  return spans ? static_cast<int>(conv_kernels<T>().lanes / std::max(in, out) * out) : 0;
 }
 
 // Whether one vector has a group's outputs, for which the input is read as often as the weights are
@@ -45,6 +41,32 @@ Correlation<T> without_skipped(Correlation<T> p) {
   return p;
 }
 
+template <class T>
+SumForm form_of(const Correlation<T>& p, int64_t in, int64_t out) {
+  if (prefers_span(p, in, out)) return SumForm::spans;
+  if (p.algorithms.has(ConvAlgorithm::dots) && prefers_dots<T>(in, out, p.w.shape[2] * p.w.shape[3]) &&
+      !is_planar(p))
+    return SumForm::dots;
+  return shares_inputs(p, in, out) ? SumForm::shared : SumForm::panels;
+}
+
+// may_be_wide: see Panels.
+template <class T>
+Panels<T> panels_of(const Correlation<T>& p, SumForm form, int64_t in, int64_t out, bool may_be_wide) {
+  const int64_t groups = p.geometry.groups;
+  if (form == SumForm::dots) return {groups, out, static_cast<int>(out)};
+  if (form != SumForm::spans) return {groups, out, 0, may_be_wide};
+  return {1, groups * out, static_cast<int>(conv_kernels<T>().lanes / std::max(in, out) * out)};
+}
+
+template <class T>
+int rows_of_tile(const Panels<T>& panels, SumForm form, bool may_be_wide) {
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  if (form == SumForm::dots) return kernels.dot_rows[panels.width];
+  if (form == SumForm::spans) return kernels.grouped_rows;
+  return kernels.rows(may_be_wide ? panels.columns(0) : panels.width);
+}
+
 }  // namespace
 
 // Vectors of inputs need ceil(in / lanes) * out products a tap, vectors of outputs `in`. The factor 4 / 3 is
@@ -61,16 +83,10 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
     : problem(without_skipped(p)),
       in_group(p.x.shape[1] / p.geometry.groups),
       out_group(p.y.shape[1] / p.geometry.groups),
-      spans(prefers_span(p, in_group, out_group)),
-      dots(!spans && p.algorithms.has(ConvAlgorithm::dots) &&
-           prefers_dots<T>(in_group, out_group, p.w.shape[2] * p.w.shape[3]) && !is_planar(p)),
-      shares(!spans && !dots && shares_inputs(p, in_group, out_group)),
-      steps(dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
-      panels(spans ? 1 : p.geometry.groups, spans ? p.y.shape[1] : out_group,
-             panel_width<T>(dots, spans, in_group, out_group), tiles_alone && !p.pairs && !p.pooled),
-      mr(dots    ? conv_kernels<T>().dot_rows[panels.width]
-         : spans ? conv_kernels<T>().grouped_rows
-                 : conv_kernels<T>().rows(tiles_alone && !p.pairs ? panels.columns(0) : panels.width)),
+      form(form_of(p, in_group, out_group)),
+      steps(form == SumForm::dots ? ceil_div(in_group, conv_kernels<T>().lanes) : in_group),
+      panels(panels_of(p, form, in_group, out_group, tiles_alone && !p.pairs && !p.pooled)),
+      tile_rows(rows_of_tile(panels, form, tiles_alone && !p.pairs)),
       x(problem.x, 0, carver),
       rows(problem.axis(0), carver),
       columns(problem.axis(1), carver),
@@ -78,9 +94,7 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
   const int64_t* in = problem.x.shape;
   const int64_t image_bytes = std::max<int64_t>(in[1] * in[2] * in[3] * sizeof(T), 1);
   images_at_once = std::clamp<int64_t>(caches.l2 / image_bytes, 1, std::max<int64_t>(p.y.shape[0], 1));
-  const int lanes = conv_kernels<T>().lanes;
-  const int64_t width = dots ? panels.width * lanes : spans ? lanes : panels.width;  // of a step
-  panel_size_ = taps_[0] * taps_[1] * steps * width;
+  panel_size_ = taps_[0] * taps_[1] * steps * step_size();
   const int64_t panel_bytes = std::max<int64_t>(panel_size_ * sizeof(T), 1);
   panels_at_once = std::clamp<int64_t>(caches.l2 / 4 / panel_bytes, 1, std::max<int64_t>(panels.count(), 1));
   // Weights that L2 does not hold would go to memory and back. With more images at a time they are read
@@ -93,18 +107,19 @@ DirectSum<T>::DirectSum(const Correlation<T>& p, Carver& carver, int threads, bo
   const bool strided = p.bias.data && p.bias.strides[0] != 1;
   bias_copy_ = carver.take<T>(strided ? p.bias.shape[0] : 0);
   bias_ = strided ? bias_copy_ : p.bias.data;
-  pick_ = carver.take<T>(spans ? lanes : 0);
+  pick_ = carver.take<T>(form == SumForm::spans ? conv_kernels<T>().lanes : 0);
   segments_ = carver.take<ConvSegment>(threads * segments_of_thread());
 }
 
 template <class T>
-int64_t DirectSum<T>::segments_of_thread() const {
-  return taps_[0] * (shares ? in_group : taps_[1]);
+int64_t DirectSum<T>::step_size() const {
+  if (form == SumForm::dots) return panels.width * conv_kernels<T>().lanes;
+  return form == SumForm::spans ? conv_kernels<T>().lanes : panels.width;
 }
 
 template <class T>
-double DirectSum<T>::products() const {
-  return static_cast<double>(numel(problem.y)) * in_group * taps_[0] * taps_[1];
+int64_t DirectSum<T>::segments_of_thread() const {
+  return taps_[0] * (form == SumForm::shared ? in_group : taps_[1]);
 }
 
 template <class T>
@@ -112,7 +127,7 @@ void DirectSum<T>::prepare(const OpenTeam& team) const {
   if (team.index() == 0) {
     rows.build();
     columns.build();
-    if (spans) pick_inputs();
+    if (form == SumForm::spans) pick_inputs();
     if (bias_ == bias_copy_ && bias_)
       for (int64_t k = 0; k < problem.bias.shape[0]; ++k)
         bias_copy_[k] = problem.bias.data[k * problem.bias.strides[0]];
@@ -153,17 +168,18 @@ void DirectSum<T>::pack_panel(int64_t panel, T* to) const {
   p.w = w.data +
         (problem.transposed ? group * in_group * row + (first - group * out_group) * taps : first * row);
   p.stride_o = problem.transposed ? taps : row, p.stride_c = problem.transposed ? row : taps;
-  if (is_contiguous(w) && !dots && !spans)
+  if (is_contiguous(w) && (form == SumForm::panels || form == SumForm::shared))
     conv_kernels<T>().pack_panel(p);
   else
     pack_panel_by_element(p, panel);
 }
 
-// As pack_panel; where dots, [tap][vector of channels][output channel][lane].
+// As pack_panel; of dots [tap][vector of channels][output channel][lane].
 template <class T>
 void DirectSum<T>::pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const {
-  const int64_t first = panels.first(panel), lanes = conv_kernels<T>().lanes;
-  const int64_t width = spans ? lanes : p.width, run = dots ? lanes : 1;  // channels side by side
+  const int64_t first = panels.first(panel);
+  const int64_t run = form == SumForm::dots ? conv_kernels<T>().lanes : 1;  // input channels side by side
+  const int64_t width = step_size() / run;
   T* to = p.panel;
   for (int64_t t = 0; t < p.taps; ++t)
     for (int64_t c = 0; c < in_group; c += run)
@@ -182,7 +198,7 @@ void DirectSum<T>::pick_inputs() const {
 // The first input channel that a panel reads.
 template <class T>
 int64_t DirectSum<T>::first_input(int64_t panel) const {
-  return spans ? panels.first(panel) / out_group * in_group : panels.group(panel) * in_group;
+  return (form == SumForm::spans ? panels.first(panel) / out_group : panels.group(panel)) * in_group;
 }
 
 // The weight of an output channel for an input channel of its group.
@@ -195,64 +211,51 @@ T DirectSum<T>::weight(int64_t out, int64_t channel, int64_t tap) const {
   return problem.w.data[(group * in_group + channel) * st[0] + (out - group * out_group) * st[1] + at];
 }
 
-// Taps whose values are side by side in the input and in the panel become one segment.
+// Of a thread that is alone with its segments.
 template <class T>
 typename DirectSum<T>::Taps DirectSum<T>::taps(const OpenTeam& team, const Region& region) const {
   ConvSegment* const segments = segments_ + team.index() * segments_of_thread();
-  const int64_t step_a = 1, step_b = panels.width;
+  int64_t count = 0;
+  if (in_group > 0) count = form == SumForm::shared ? row_taps(region, segments) : all_taps(region, segments);
+  return {segments, count, packed_by(team)};
+}
+
+// A segment for each tap; taps whose values are side by side in the input and in the panel become one.
+template <class T>
+int64_t DirectSum<T>::all_taps(const Region& region, ConvSegment* segments) const {
   const int64_t tap_size = panel_size_ / (taps_[0] * taps_[1]);
   int64_t count = 0;
-  if (in_group == 0) return {segments, 0, packed_by(team)};
-  for (int64_t r = 0; shares && region.columns.tap_count > 0 && r < region.rows.tap_count; ++r)
-    for (int64_t c = 0; c < in_group; ++c) {
-      const int64_t tap = region.rows.tap(r).tap * taps_[1] + region.columns.first_tap;
-      segments[count++] = {region.rows.tap(r).offset * x.stride_h + c, tap * tap_size + c * step_b,
-                           region.columns.tap_count};
-    }
-  for (int64_t r = 0; !shares && r < region.rows.tap_count; ++r)
+  for (int64_t r = 0; r < region.rows.tap_count; ++r)
     for (int64_t s = 0; s < region.columns.tap_count; ++s) {
       const AxisTap row = region.rows.tap(r), column = region.columns.tap(s);
       const int64_t a = row.offset * x.stride_h + column.offset * x.stride_w;
       const int64_t b = (row.tap * taps_[1] + column.tap) * tap_size;
       ConvSegment* last = segments + count - 1;
-      if (count > 0 && !spans && a == last->a + last->n * step_a && b == last->b + last->n * step_b)
+      if (count > 0 && form != SumForm::spans && a == last->a + last->n &&
+          b == last->b + last->n * panels.width)
         last->n += in_group;
       else
         segments[count++] = {a, b, in_group};
     }
-  return {segments, count, packed_by(team)};
+  return count;
 }
 
-// How the pixels of a row are divided into tiles that share inputs; no rows: they are not. A first and a last
-// pixel that lack the outermost tap are a class of their own each, and part of these tiles where that takes
-// less.
+// A segment for each row of taps and input channel.
 template <class T>
-typename DirectSum<T>::SharedRow DirectSum<T>::shared_row() const {
-  constexpr int64_t kApart = 2;  // the time of a pixel that is not in such a tile, in those that are
-  const Axis::Class* wide = nullptr;
-  for (int64_t c = 0; shares && c < columns.classes(); ++c)
-    if (columns[c].tap_count == kSharedTaps) wide = &columns[c];
-  SharedRow best{};
-  if (!wide) return best;
-  const auto has = [&](int64_t position, int64_t tap) {
-    for (int64_t c = 0; c < columns.classes(); ++c)
-      if (columns[c].tap_count == kSharedTaps - 1 && columns[c].first_tap == tap && columns[c].size == 1 &&
-          columns[c].first_position == position)
-        return true;
-    return false;
-  };
-  const int64_t end = wide->first_position + wide->size;
-  const bool left = has(wide->first_position - 1, 1), right = has(end, 0);
-  int64_t least = 0;
-  for (const bool edges : {true, false})
-    for (const int64_t rows : kSharedRows) {
-      const bool first = edges && left, last = edges && right;
-      const int64_t width = wide->size + first + last, tiles = ceil_div(width, rows);
-      const int64_t cost = tiles * rows + kApart * (left + right - first - last);
-      if (rows > width || (best.rows && cost >= least)) continue;
-      best = {rows, tiles, width, first, last}, least = cost;
+int64_t DirectSum<T>::row_taps(const Region& region, ConvSegment* segments) const {
+  int64_t count = 0;
+  for (int64_t r = 0; region.columns.tap_count > 0 && r < region.rows.tap_count; ++r)
+    for (int64_t c = 0; c < in_group; ++c) {
+      const int64_t tap = region.rows.tap(r).tap * taps_[1] + region.columns.first_tap;
+      segments[count++] = {region.rows.tap(r).offset * x.stride_h + c, (tap * in_group + c) * panels.width,
+                           region.columns.tap_count};
     }
-  return best;
+  return count;
+}
+
+template <class T>
+SharedRow DirectSum<T>::shared_row() const {
+  return form == SumForm::shared ? ranvier::shared_row(columns) : SharedRow{};
 }
 
 template <class T>
@@ -262,7 +265,7 @@ int64_t DirectSum<T>::tiles(const Region& region) const {
   if (row.rows && across.tap_count == kSharedTaps) return region.images * region.rows.size * row.tiles;
   const bool is_edge = across.tap_count == kSharedTaps - 1 && across.size == 1;
   if (is_edge && (across.first_tap ? row.first : row.last)) return 0;
-  return ceil_div(region.pixels(), mr);
+  return ceil_div(region.pixels(), tile_rows);
 }
 
 // The last tile of a row begins early enough to be whole. What it has in common with the one before, which
@@ -294,16 +297,13 @@ void DirectSum<T>::run_shared(const Region& region, Range tiles, const SharedRow
   }
 }
 
+// What the tiles of a panel in a region have in common.
 template <class T>
-void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
-                             const Sink& sink) const {
-  const ConvKernels<T>& kernels = conv_kernels<T>();
-  const int64_t pixels = region.pixels(), tile_rows = ceil_div(pixels, this->tiles(region));
-  const Axis::Class &down = region.rows, &across = region.columns;
-  const int64_t height = down.size, width = across.size;
-  const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
-  const int64_t first_y = across.first_position * sink.stride_w,
-                step_y = across.position_step * sink.stride_w;
+__attribute__((always_inline)) inline ConvTile<T> DirectSum<T>::tile_of_panel(const Region& region,
+                                                                              int64_t panel, const Taps& taps,
+                                                                              const Sink& sink) const {
+  const Axis::Class& across = region.columns;
+  const bool shares = form == SumForm::shared;
   ConvTile<T> t;
   t.segments = taps.segments, t.count = taps.count;
   t.step_a = shares ? across.offset_step * x.stride_w : 1;
@@ -311,20 +311,36 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
   t.b = weights(taps, panel), t.bias = sink.bias;
   t.norm = sink.norm, t.norm_step = problem.y.shape[1];
   t.columns = sink.columns;
-  t.accumulate = false, t.relu = sink.relu, t.stream = sink.stream;
-  t.fetch_step = fetch.step;
-  t.ahead = dots && taps.count == 1 && taps.segments->n == in_group ? 2 * tile_rows * step_x : 0;
-  const T* from = x.data + first_input(panel);
+  t.relu = sink.relu, t.stream = sink.stream;
   t.pick = pick_;
-  t.reach = static_cast<int>(std::min<int64_t>(kernels.lanes, problem.x.shape[1] - first_input(panel)));
+  t.reach =
+      static_cast<int>(std::min<int64_t>(conv_kernels<T>().lanes, problem.x.shape[1] - first_input(panel)));
+  return t;
+}
+
+template <class T>
+void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
+                             const Sink& sink) const {
+  const ConvKernels<T>& kernels = conv_kernels<T>();
+  ConvTile<T> t = tile_of_panel(region, panel, taps, sink);
+  t.fetch_step = fetch.step;
+  const T* from = x.data + first_input(panel);
   const SharedRow shared = shared_row();
-  if (shared.rows && across.tap_count == kSharedTaps) {
+  if (shared.rows && region.columns.tap_count == kSharedTaps) {
     t.a[0] = from;
     return run_shared(region, tiles, shared, t, fetch, sink);
   }
-  int64_t pixel = tiles.begin * tile_rows, column = pixel % width, row = pixel / width % height;
+  // The tile's pixels, row by row of each image: their inputs become t.a, their results t.c.
+  const Axis::Class &down = region.rows, &across = region.columns;
+  const int64_t first_x = across.first_base * x.stride_w, step_x = across.base_step * x.stride_w;
+  const int64_t first_y = across.first_position * sink.stride_w,
+                step_y = across.position_step * sink.stride_w;
+  const int64_t pixels = region.pixels(), most = ceil_div(pixels, this->tiles(region));  // of a tile
+  const int64_t height = down.size, width = across.size;
+  int64_t pixel = tiles.begin * most, column = pixel % width, row = pixel / width % height;
   int64_t image = region.first_image + pixel / width / height;
-  const int64_t last = std::min(tiles.end * tile_rows, pixels);
+  const int64_t last = std::min(tiles.end * most, pixels);
+  t.ahead = form == SumForm::dots && taps.count == 1 && taps.segments->n == in_group ? 2 * most * step_x : 0;
   const T* x_row = nullptr;
   T* y_row = nullptr;
   const auto enter_row = [&] {
@@ -337,9 +353,9 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
     enter_row();
   };
   enter_row();
-  while (pixel < last) {
+  for (; pixel < last; pixel += t.rows) {
     if (column == width) next_row();
-    t.rows = static_cast<int>(std::min(tile_rows, last - pixel));
+    t.rows = static_cast<int>(std::min(most, last - pixel));
     t.row_step = step_x;
     t.fetch = reinterpret_cast<const char*>(x_row + column * step_x * down.base_step + fetch.begin);
     for (int i = 0; i < t.rows;) {
@@ -352,10 +368,9 @@ void DirectSum<T>::run_tiles(const Region& region, int64_t panel, Range tiles, c
       T* c = y_row + column * step_y;
       for (column += end - i; i < end; ++i, a += step_x, c += step_y) t.a[i] = a, t.c[i] = c;
     }
-    pixel += t.rows;
-    if (dots)
+    if (form == SumForm::dots)
       kernels.dots(t);
-    else if (spans)
+    else if (form == SumForm::spans)
       kernels.grouped(t);
     else
       tile_of<T>(problem.pairs)(t);

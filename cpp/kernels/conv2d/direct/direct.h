@@ -9,7 +9,7 @@
 // channels: where those of a group are at most 4 and its inputs fill more lanes, vectors are of input
 // channels, added at the end (`dots`); where groups have at most half a vector of outputs, a vector holds
 // several groups (`spans`). Groups of up to a vector of outputs: with AVX-512, pixels side by side share the
-// inputs that the taps of a row meet (`shares`).
+// inputs that the taps of a row meet (`shared`).
 //
 // Chosen: for all that no other algorithm computes faster.
 //
@@ -20,6 +20,7 @@
 #pragma once
 #include "kernels/conv2d/axis.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/direct/shared_row.h"
 #include "kernels/conv2d/operands.h"
 #include "kernels/conv2d/share.h"
 
@@ -40,19 +41,18 @@ struct Correlation {
   bool pairs = false;           // elements are pairs of bfloat16, see medium/
   bool pooled = false;          // panels are conv2d_pool's, of at most two vectors
   const T* norm_of(int64_t channel) const { return norm ? norm + channel : nullptr; }
+  double ns() const {  // on one thread, roughly
+    const double taps = static_cast<double>(w.shape[2] * w.shape[3]);
+    return kConvNsPerProduct * (sizeof(T) / 4) * numel(y) * (x.shape[1] / geometry.groups) * taps;
+  }
   AxisGeometry axis(int d) const {  // 0: rows, 1: columns
     return axis_geometry(geometry, d, y.shape[2 + d], x.shape[2 + d], w.shape[2 + d], transposed);
   }
 };
 
-// Whether each output pixel is made of the one input pixel at the same place.
 template <class T>
 bool keeps_pixels(const Correlation<T>& p) {
-  if (p.w.shape[2] != 1 || p.w.shape[3] != 1) return false;
-  for (int d = 0; d < 2; ++d)
-    if (p.geometry.stride[d] != 1 || p.geometry.pad[d] != 0 || p.x.shape[2 + d] != p.y.shape[2 + d])
-      return false;
-  return true;
+  return p.geometry.keeps_pixels(p.w.shape[2], p.w.shape[3], p.x.shape, p.y.shape);
 }
 
 // Whether the channels of pixels, and pixels, follow one another without gaps.
@@ -78,6 +78,14 @@ void skip_pixels(int64_t r, int64_t s, const int64_t* out, Conv2dGeometry& g, X&
 template <class T>
 bool prefers_dots(int64_t in, int64_t out, int64_t taps);
 
+// What the lanes of a vector are.
+enum class SumForm {
+  panels,  // output channels; the rows of a tile are any pixels
+  shared,  // the same, of pixels side by side, which share the inputs that the taps of a row meet
+  dots,    // input channels, added at the end
+  spans    // output channels of several groups
+};
+
 // The operands of a correlation as the micro-kernel reads them, and the sums of any tiles of output pixels,
 // stored where the caller needs them.
 template <class T>
@@ -102,10 +110,6 @@ class DirectSum {
     const T* norm;  // or null
     bool relu, stream;
   };
-  struct SharedRow {
-    int64_t rows, tiles, width;  // pixels of a tile, tiles, pixels in all
-    bool first, last;            // whether they have a pixel to the left of the class, and one to the right
-  };
   struct Fetch {
     int64_t begin, step;  // elements after a tile's first input, bytes
   };
@@ -117,7 +121,6 @@ class DirectSum {
   void pack_group(const OpenTeam& team, Range group) const;  // for this thread alone
   int64_t packed_size() const { return panels.count() * panel_size_; }
 
-  double products() const;
   int64_t tiles(const Region& region) const;
   Taps taps(const OpenTeam& team, const Region& region) const;  // valid until the thread's next call
   void run_tiles(const Region& region, int64_t panel, Range tiles, const Taps& taps, Fetch fetch,
@@ -128,12 +131,10 @@ class DirectSum {
 
   const Correlation<T> problem;
   const int64_t in_group, out_group;  // channels of a group
-  const bool spans;                   // a vector of output channels spans groups
-  const bool dots;                    // the lanes of vectors are input channels, not output channels
-  const bool shares;                  // the taps of a row read the same inputs: see ConvKernels::shared
-  const int64_t steps;                // vectors of a tap, where dots; else its channels
+  const SumForm form;
+  const int64_t steps;  // of the products of a tap: its channels; of dots its vectors of them
   const Panels<T> panels;
-  const int mr;  // rows of a tile
+  const int tile_rows;  // at most
   const PixelRows<T> x;
   const Axis rows, columns;
   int64_t images_at_once, panels_at_once;  // that stay in L2
@@ -146,7 +147,11 @@ class DirectSum {
   void pack_panel(int64_t panel, T* to) const;
   void pack_panel_by_element(const ConvPanel<T>& p, int64_t panel) const;
   void pick_inputs() const;
+  int64_t step_size() const;  // packed weights of a step
   int64_t segments_of_thread() const;
+  int64_t all_taps(const Region& region, ConvSegment* segments) const;
+  int64_t row_taps(const Region& region, ConvSegment* segments) const;
+  ConvTile<T> tile_of_panel(const Region& region, int64_t panel, const Taps& taps, const Sink& sink) const;
   SharedRow shared_row() const;
   void run_shared(const Region& region, Range tiles, const SharedRow& shared, ConvTile<T>& t, Fetch fetch,
                   const Sink& sink) const;
@@ -157,7 +162,7 @@ class DirectSum {
   int64_t panel_size_;       // elements
   T *weights_, *bias_copy_;  // panels; bias_copy_ where the caller's is strided
   const T* bias_;            // or null
-  void* pick_;               // where spans: for each lane of a panel its group's first channel
+  void* pick_;               // of spans: for each lane of a panel its group's first channel
   ConvSegment* segments_;    // taps for each thread
 };
 

@@ -45,12 +45,6 @@ template <class T>
 constexpr int kWideRows = kWidths<T> > 2 ? TileHeights<T>::of[kWidths<T> - 1][TileHeights<T>::kCount - 1] : 0;
 static_assert(kConvRows <= kMaxConvRows && kNarrowRows <= kMaxConvRows);
 
-// ReLU. `maximum` gives its second argument where that is a NaN, or -0, which + 0 makes 0.
-template <class V>
-RANVIER_INLINE V cut_off(V x) {
-  return maximum(V{}, x) + V{};
-}
-
 template <class T, int kRows, int kVectors>
 RANVIER_INLINE void store_tile(const ConvTile<T>& t, vec<T> (&acc)[kRows][kVectors]) {
   constexpr int L = lanes<T>;

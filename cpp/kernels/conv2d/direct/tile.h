@@ -36,19 +36,19 @@ struct ConvTile {
   int rows, columns;
   bool consecutive = false;                          // a[i] = a[0] + i
   bool without_first = false, without_last = false;  // shared(): the outermost inputs are padding
-  bool accumulate;  // c += the sum; else c = activation(norm(the sum + bias))
-  bool relu;
-  bool stream;              // c is aligned to vectors, and is stored past the caches
-  const T* bias;            // of columns elements, or null
+  bool accumulate = false;  // c += the sum; else c = activation(norm(the sum + bias))
+  bool relu = false;
+  bool stream = false;      // c is aligned to vectors, and is stored past the caches
+  const T* bias = nullptr;  // of columns elements
   const T* norm = nullptr;  // m of columns elements, and norm_step further a, then b; or null: none
   int64_t norm_step = 0;
   // grouped(): lane i reads, for the channels of its group, a[pick[i]], a[pick[i] + 1] ...; a has `reach`
   // channels, and pick is of integers of T's size.
   const void* pick;
   int reach;
-  const char* fetch;   // prefetched meanwhile: what a later tile will read,
-  int64_t fetch_step;  // so many bytes for each product
-  int64_t ahead;       // dots(): prefetches so many elements after each vector; or 0
+  const char* fetch = nullptr;  // prefetched meanwhile: what a later tile will read,
+  int64_t fetch_step = 0;       // so many bytes for each product
+  int64_t ahead = 0;            // dots(): prefetches so many elements after each vector
 };
 
 // The weights of one panel: up to `width` output channels o, for each tap t and input channel c.

@@ -1,3 +1,4 @@
+// Which pixels, taps and channels a tile of the gradient to the weight has, and how the partial sums join.
 #include "kernels/conv2d/direct/weight.h"
 
 #include <algorithm>
@@ -65,8 +66,7 @@ WeightGradient<T>::WeightGradient(const Conv2dBackwardWeight<T>& call, Carver& c
 
 template <class T>
 void WeightGradient<T>::run(const Team& team) const {
-  const double products = static_cast<double>(numel(c_.dy)) * (c_.dw.data ? in_group_ * taps_ : 1);
-  team.region(kConvNsPerProduct * products * (sizeof(T) / 4), [&](const OpenTeam& team) {
+  team.region(c_.ns(), [&](const OpenTeam& team) {
     if (team.index() == 0) {
       rows_.build();
       columns_.build();
@@ -199,9 +199,7 @@ void WeightGradient<T>::run_job(const OpenTeam& team, const Chunk& chunk, const 
   t.step_a = g.stride[1] * x_.stride_w, t.step_b = copies_dy_ ? panels_.width : dy_.stride_w;
   t.b = copies_dy_ ? copied_by(team) : dy_.data + panels_.first(panel);
   t.columns = panels_.columns(panel);
-  t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
-  t.fetch = nullptr, t.fetch_step = 0, t.row_step = by_tap_ ? 1 : 0;
-  t.consecutive = by_tap_;
+  t.accumulate = true, t.consecutive = by_tap_, t.row_step = by_tap_ ? 1 : 0;
   const T* x = x_.data + panels_.group(panel) * in_group_;
   T* out = sums(chunk.part, panel);
   const int64_t width = job.s1 - job.s0;
@@ -264,7 +262,7 @@ template void combine_parts(const OpenTeam&, const Panels<float>&, int64_t, int6
 template <class T>
 bool ExchangedWeight<T>::pays(const Conv2dBackwardWeight<T>& call) {
   const Conv2dGeometry& g = call.geometry;
-  if (!call.dw.data || g.stride[0] != 1 || g.stride[1] != 1) return false;
+  if (!call.dw.data || !g.steps_by_one()) return false;
   for (int d = 0; d < 2; ++d)
     if (g.pad[d] > (call.taps[d] - 1) * g.dilation[d]) return false;
   const int64_t lanes = conv_kernels<T>().lanes;

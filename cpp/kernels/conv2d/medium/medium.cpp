@@ -81,7 +81,6 @@ bool MediumSum::pays(const Correlation<float>& p) {
 
 MediumSum::MediumSum(const Correlation<float>& p, Carver& carver, int threads)
     : p_(p),
-      in_group_(p.x.shape[1] / p.geometry.groups),
       x_(p.x, 0, carver, false),
       pairs_x_(carver.take<float>(p.x.shape[0] * p.x.shape[2] * p.x.shape[3] * spread(p.x.shape[1] / 2))),
       pairs_w_(carver.take<float>(numel(p.w) / 2)),
@@ -117,8 +116,7 @@ void MediumSum::round_weights(const OpenTeam& team) const {
 }
 
 void MediumSum::run(const Team& team) const {
-  const double products = static_cast<double>(numel(p_.y)) * in_group_ * p_.w.shape[2] * p_.w.shape[3] / 2;
-  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+  team.region(p_.ns() / 2, [&](const OpenTeam& team) {
     const TileScope scope;
     x_.copy_share(team);
     team.barrier();
@@ -153,9 +151,7 @@ MediumWeight::MediumWeight(const Conv2dBackwardWeight<float>& c, Carver& carver,
       bias_(bias_only(c), carver, threads) {}
 
 void MediumWeight::run(const Team& team) const {
-  const double products =
-      static_cast<double>(numel(c_.dy)) * c_.x.shape[1] / c_.geometry.groups * c_.taps[0] * c_.taps[1] / 2;
-  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+  team.region(c_.ns() / 2, [&](const OpenTeam& team) {
     const TileScope scope;
     x_.copy_share(team);
     dy_.copy_share(team);

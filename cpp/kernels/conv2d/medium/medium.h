@@ -14,19 +14,16 @@
 
 namespace ranvier {
 
-class MediumSum {
+class MediumSum : public PacksNothing {
  public:
   static bool pays(const Correlation<float>& p);
   MediumSum(const Correlation<float>& p, Carver& carver, int threads);
-  int64_t packed_size() const { return 0; }
-  void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:
   void round_weights(const OpenTeam& team) const;
 
   const Correlation<float> p_;
-  const int64_t in_group_;
   const PixelRows<float> x_;
   float *pairs_x_, *pairs_w_;
   int64_t stride_;  // of pixels

@@ -121,10 +121,8 @@ void add_products(const PixelView& wide, const PixelView& narrow, int64_t begin,
 bool PixelWeight::pays(const Conv2dBackwardWeight<float>& c) {
   const int64_t lanes = pixel_kernels().lanes, in = c.x.shape[1], out = c.dy.shape[1];
   const int64_t narrow = std::min(in, out), wide = std::max(in, out);
-  if (lanes == 0 || c.geometry.groups != 1 || c.taps[0] != 1 || c.taps[1] != 1 || narrow == 0) return false;
-  for (int d = 0; d < 2; ++d)
-    if (c.geometry.stride[d] != 1 || c.geometry.pad[d] != 0 || c.x.shape[2 + d] != c.dy.shape[2 + d])
-      return false;
+  if (lanes == 0 || c.geometry.groups != 1 || narrow == 0) return false;
+  if (!c.geometry.keeps_pixels(c.taps[0], c.taps[1], c.x.shape, c.dy.shape)) return false;
   // With more channels, tiles of channels have enough chains.
   const int64_t most = wide <= lanes ? 8 : wide <= 2 * lanes ? 2 : 0;
   return narrow <= most && is_dense(c.x) && is_dense(c.dy);

@@ -18,12 +18,10 @@
 
 namespace ranvier {
 
-class Pixels {
+class Pixels : public PacksNothing {
  public:
   static bool pays(const Correlation<float>& problem);
   Pixels(const Correlation<float>& problem, Carver& carver);
-  int64_t packed_size() const { return 0; }
-  void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:

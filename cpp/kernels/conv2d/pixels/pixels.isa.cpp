@@ -33,7 +33,7 @@ static void outputs(const PixelOutputs& t) {
     for (int v = 0; v < n; ++v) {
       x[v] = acc[v] + bias;
       if (t.norm) x[v] = normalized(x[v], line);
-      if (t.relu) x[v] = maximum(vec<float>{}, x[v]) + vec<float>{};  // as cut_off() in direct.isa.cpp
+      if (t.relu) x[v] = cut_off(x[v]);
     }
   };
   int64_t in = 0, out = 0;

@@ -1,3 +1,4 @@
+// Images copied into planes, sums of bands of their rows, and when that pays.
 #include "kernels/conv2d/planes/planes.h"
 
 #include <algorithm>
@@ -127,7 +128,7 @@ bool has_few_channels(const Correlation<T>& p) {
   if constexpr (sizeof(T) != sizeof(float)) return false;
   const PlanarKernels& kernels = planar_kernels();
   const Conv2dGeometry& g = p.geometry;
-  if (kernels.lanes == 0 || g.stride[0] != 1 || g.stride[1] != 1) return false;
+  if (kernels.lanes == 0 || !g.steps_by_one()) return false;
   const int64_t in = p.x.shape[1] / g.groups, out = p.y.shape[1] / g.groups;
   if (g.groups > 1 && (out % 4 || (out == 4 && in <= out))) return false;  // stores of parts; grouped_tile
   return in > 0 && in <= kMostInputs && in <= kInputsOfOutput * out && out <= (in <= 4 ? 12 : 8);
@@ -247,9 +248,7 @@ int64_t Planar::sums_size() const { return round_up(sum_.outs(), kChannelsAtOnce
 
 void Planar::run(const Team& team) const {
   const Correlation<float>& p = sum_.problem;
-  const double products =
-      static_cast<double>(numel(p.y)) * p.x.shape[1] / p.geometry.groups * p.w.shape[2] * p.w.shape[3];
-  team.region(kConvNsPerProduct * products, [&](const OpenTeam& team) {
+  team.region(p.ns(), [&](const OpenTeam& team) {
     if (!all_finite(p.w)) return direct_.run(team);
     if (team.index() == 0) sum_.prepare(), list_places();
     team.barrier();

@@ -102,11 +102,9 @@ class PlanarSum {
   float* inputs_;  // for each thread
 };
 
-class Planar {
+class Planar : public PacksNothing {
  public:
   Planar(const Correlation<float>& problem, Carver& carver, int threads);
-  int64_t packed_size() const { return 0; }
-  void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:

@@ -177,7 +177,7 @@ static void finish(const PlanarStore& t) {
     for (int i = 0; i < t.pixels; i += kLanes) {
       vec<float> x = load(t.sums + k * t.step + i);
       if (t.norm) x = normalized(x, same_line(t.norm + k, t.norm_step));
-      if (t.relu) x = maximum(vec<float>{}, x) + vec<float>{};  // as cut_off() in direct.isa.cpp
+      if (t.relu) x = cut_off(x);
       store(t.sums + k * t.step + i, x);
     }
 }

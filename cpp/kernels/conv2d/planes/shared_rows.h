@@ -53,7 +53,7 @@ static __attribute__((noinline)) void store_rows(const PlanarRows& t, const floa
     for (int64_t i = 0; i < end; i += kLanes) {
       vec<float> x = load(sums + i) + bias;
       if (t.norm) x = normalized(x, same_line(t.norm, t.norm_step));
-      if (t.relu) x = maximum(vec<float>{}, x) + vec<float>{};  // as cut_off() in direct.isa.cpp
+      if (t.relu) x = cut_off(x);
       float* const y = t.y + row * t.y_step + first + i;
       if (end - i >= kLanes)
         store(y, x);

@@ -21,10 +21,8 @@ int64_t pixels(const TensorView<T>& x) {
 // Whether r x s taps on x give each pixel of dy from the pixel at the same place.
 template <class Dy, class X>
 bool is_pointwise(const Conv2dGeometry& g, int64_t r, int64_t s, const Dy& dy, const X& x) {
-  for (int d = 0; d < 2; ++d)
-    if (g.stride[d] != 1 || g.pad[d] != 0 || dy.shape[2 + d] != x.shape[2 + d]) return false;
-  return r == 1 && s == 1 && g.groups == 1 && pixels(dy) >= kLeastChannels && dy.shape[1] >= kLeastChannels &&
-         x.shape[1] >= kLeastChannels;
+  return g.keeps_pixels(r, s, x.shape, dy.shape) && g.groups == 1 && pixels(dy) >= kLeastChannels &&
+         dy.shape[1] >= kLeastChannels && x.shape[1] >= kLeastChannels;
 }
 
 template <class T>
@@ -107,8 +105,8 @@ void Pointwise<T>::copy_weights() const {
 template <class T>
 bool SpreadInput<T>::pays(const Conv2dBackwardInput<T>& c) {
   const Conv2dGeometry& g = c.geometry;
-  return c.w.shape[2] == 1 && c.w.shape[3] == 1 && g.pad[0] == 0 && g.pad[1] == 0 &&
-         (g.stride[0] > 1 || g.stride[1] > 1) && c.dx.shape[1] >= kLeastChannels && numel(c.dy) > 0;
+  return c.w.shape[2] == 1 && c.w.shape[3] == 1 && g.pad[0] == 0 && g.pad[1] == 0 && !g.steps_by_one() &&
+         c.dx.shape[1] >= kLeastChannels && numel(c.dy) > 0;
 }
 
 template <class T>

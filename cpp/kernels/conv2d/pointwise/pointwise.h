@@ -21,12 +21,10 @@ namespace ranvier {
 
 // y (pixels, out) = x (pixels, in) w (in, out): the forward of stride 1, and its gradient to the input.
 template <class T>
-class Pointwise {
+class Pointwise : public PacksNothing {
  public:
   static bool pays(const Correlation<T>& problem);
   Pointwise(const Correlation<T>& problem, Carver& carver, int threads);
-  int64_t packed_size() const { return 0; }
-  void pack_weights(const OpenTeam&) const {}
   void run(const Team& team) const;
 
  private:

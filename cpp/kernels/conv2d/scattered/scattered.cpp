@@ -128,8 +128,8 @@ void ScatteredInput::add_rows(const float* dy, float* sums) const {
   const ConvSegment all{0, 0, out_};
   ConvTile<float> t;
   t.segments = &all, t.count = 1, t.step_a = 1;
-  t.accumulate = true, t.relu = t.stream = false, t.bias = nullptr;
-  t.fetch = reinterpret_cast<const char*>(dy), t.fetch_step = 0;
+  t.accumulate = true;
+  t.fetch = reinterpret_cast<const char*>(dy);
   t.b = weights_;
   for (int64_t r = 0; r < taps_[0]; ++r)
     for (int64_t first = 0; first < padded(); first += 2 * lanes_, t.b += out_ * t.step_b) {

@@ -24,8 +24,7 @@ bool winograd_weight_pays(const ConvAlgorithms& algorithms, const Conv2dGeometry
   const int64_t in = c.x.shape[1], out = c.dy.shape[1];
   if (!algorithms.has(ConvAlgorithm::medium) || !algorithms.has(ConvAlgorithm::winograd)) return false;
   if (!has_bfloat16() || !c.dw.data || in < kLeast || out < kLeast) return false;
-  if (taps[0] != 3 || taps[1] != 3 || g.groups != 1) return false;
-  if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
+  if (!g.is_winograds(taps[0], taps[1])) return false;
   const double products = static_cast<double>(in) * out;
   double tiles = static_cast<double>(c.dy.shape[0]), others = kOfMaxima * products * tiles;
   for (int d = 0; d < 2; ++d) {
@@ -62,8 +61,8 @@ WinogradWeight::WinogradWeight(const WinogradWeightCall& call, Carver& carver, i
   zeros_ = carver.take<float>(std::max(in_, outputs));
   Carver one(nullptr);
   take_scratch(one);
-  scratch_bytes_ = one.used();
-  scratch_ = carver.take<char>(static_cast<int64_t>(scratch_bytes_) * threads);
+  scratch_bytes_ = static_cast<int64_t>(one.used());
+  scratch_ = carver.take<char>(scratch_bytes_ * threads);
 }
 
 WinogradWeight::Scratch WinogradWeight::take_scratch(Carver& carver) const {
@@ -151,7 +150,6 @@ void WinogradWeight::add_products(int64_t pairs, Range panels, const Scratch& s)
   ConvTile<float> t;
   t.segments = &segment, t.count = 1, t.step_a = v_stride_, t.step_b = d_stride_;
   t.row_step = 1, t.consecutive = t.accumulate = true;
-  t.relu = t.stream = false, t.bias = nullptr, t.fetch = nullptr, t.fetch_step = 0;
   const int64_t height = ceil_div(ceil_div(in_, ceil_div(in_, kernels.mr)), 2) * 2;
   for (int64_t product = 0; product < kWinogradProducts; ++product)
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {

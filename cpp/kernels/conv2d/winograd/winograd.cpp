@@ -1,3 +1,5 @@
+// The order of Winograd's work: tiles in blocks, whose inputs are transformed, multiplied by panels of
+// transformed weights, and given to a sink.
 #include "kernels/conv2d/winograd/winograd.h"
 
 #include <algorithm>
@@ -55,26 +57,6 @@ void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const floa
     __builtin_prefetch(below + c + x.stride_h, 0, 2);
     __builtin_prefetch(below + c + x.stride_h + x.stride_w, 0, 2);
   }
-}
-
-PooledOffsets::PooledOffsets(const TensorView<const uint8_t>& where, Carver& carver)
-    : where_(where), data_(where.data) {
-  stride_n_ = where.strides[0], stride_h_ = where.strides[2], stride_w_ = where.strides[3];
-  if (!where.data || where.strides[1] == 1 || where.shape[1] == 1) return;
-  stride_w_ = where.shape[1], stride_h_ = stride_w_ * where.shape[3], stride_n_ = stride_h_ * where.shape[2];
-  data_ = copy_ = carver.take<uint8_t>(where.shape[0] * stride_n_);
-}
-
-void PooledOffsets::copy_share(const OpenTeam& team) const {
-  if (!copy_) return;
-  const int64_t* st = where_.strides;
-  const Range rows = even_share(team, where_.shape[0] * where_.shape[2]);
-  for (int64_t row = rows.begin; row < rows.end; ++row)
-    for (int64_t j = 0; j < where_.shape[3]; ++j)
-      for (int64_t k = 0; k < where_.shape[1]; ++k)
-        copy_[row * stride_h_ + j * stride_w_ + k] =
-            where_
-                .data[row / where_.shape[2] * st[0] + row % where_.shape[2] * st[2] + j * st[3] + k * st[1]];
 }
 
 WinogradTiles::WinogradTiles(int64_t images, int64_t height, int64_t width) : height_(height), width_(width) {
@@ -233,11 +215,7 @@ void Winograd::pack_weights(const OpenTeam& team) const {
 }
 
 int64_t Winograd::across(int64_t threads) const {
-  int64_t across = 1;
-  while (threads % (across * 2) == 0 && across * 2 <= panels_.count() &&
-         tiles_.count() * across < 2 * conv_kernels<float>().mr * threads)
-    across *= 2;
-  return across;
+  return threads_across(threads, panels_.count(), tiles_.count(), 2 * conv_kernels<float>().mr);
 }
 
 // Where no weight is used twice, those that L2 does not hold would go to memory and back.
@@ -322,7 +300,6 @@ void Winograd::products(const WinogradBlock& block, int64_t slot, WinogradSink::
   ConvTile<float> t;
   t.segments = &channels, t.count = 1, t.step_a = 1, t.step_b = panels_.width;
   t.row_step = v_stride_;
-  t.accumulate = t.relu = t.stream = false, t.bias = nullptr;
   for (int product = 0; product < kWinogradProducts; ++product) {
     const Range all = tiles_.of_product(product / 4, product % 4);
     const int64_t begin = std::max(all.begin, block.tiles.begin) - block.tiles.begin;
@@ -375,11 +352,8 @@ bool winograd_pays(const Correlation<float>& p) {
   constexpr double kGain = 1.05, kImages = 16;
   constexpr int64_t kFewOutputs = 4;  // would leave most of a vector empty
   constexpr int64_t kPixelsOfPlanes = 16 * 16;
-  const Conv2dGeometry& g = p.geometry;
   if (!p.algorithms.has(ConvAlgorithm::winograd)) return false;
-  if (p.w.shape[2] != 3 || p.w.shape[3] != 3 || g.groups != 1) return false;
-  if (g.stride[0] != 1 || g.stride[1] != 1 || g.dilation[0] != 1 || g.dilation[1] != 1) return false;
-  if (p.y.shape[1] <= kFewOutputs) return false;
+  if (!p.geometry.is_winograds(p.w.shape[2], p.w.shape[3]) || p.y.shape[1] <= kFewOutputs) return false;
   if (p.algorithms.has(ConvAlgorithm::planes) && has_few_channels(p) &&
       p.y.shape[2] * p.y.shape[3] >= kPixelsOfPlanes)
     return false;

@@ -21,6 +21,7 @@
 #pragma once
 #include "kernels/conv2d/direct/direct.h"
 #include "kernels/conv2d/winograd/transforms.h"
+#include "kernels/conv2d_pool/offsets.h"
 
 namespace ranvier {
 
@@ -38,22 +39,6 @@ inline int64_t winograd_plane(int64_t elements) {
 // Prefetches what the tile below will be the first to read.
 void winograd_pixels(const PixelRows<float>& x, const int64_t* shape, const float* zeros, int64_t image,
                      int64_t row, int64_t column, const float** pixel);
-
-// The offsets of maxima with contiguous channels: the caller's own, or a copy.
-class PooledOffsets {
- public:
-  PooledOffsets(const TensorView<const uint8_t>& where, Carver& carver);
-  void copy_share(const OpenTeam& team) const;
-  const uint8_t* pixel(int64_t n, int64_t i, int64_t j) const {
-    return data_ + n * stride_n_ + i * stride_h_ + j * stride_w_;
-  }
-
- private:
-  TensorView<const uint8_t> where_;
-  const uint8_t* data_;
-  int64_t stride_n_, stride_h_, stride_w_;
-  uint8_t* copy_ = nullptr;
-};
 
 // Pairs of an output along one axis and a tap that is inside the input.
 int64_t winograd_used_taps(int64_t out, int64_t in, int64_t pad);

@@ -1,0 +1,33 @@
+#include "kernels/conv2d/direct/shared_row.h"
+
+namespace ranvier {
+
+SharedRow shared_row(const Axis& columns) {
+  constexpr int64_t kApart = 2;  // the time of a pixel that is not in such a tile, in those that are
+  const Axis::Class* wide = nullptr;
+  for (int64_t c = 0; c < columns.classes(); ++c)
+    if (columns[c].tap_count == kSharedTaps) wide = &columns[c];
+  SharedRow best{};
+  if (!wide) return best;
+  const auto has = [&](int64_t position, int64_t tap) {
+    for (int64_t c = 0; c < columns.classes(); ++c)
+      if (columns[c].tap_count == kSharedTaps - 1 && columns[c].first_tap == tap && columns[c].size == 1 &&
+          columns[c].first_position == position)
+        return true;
+    return false;
+  };
+  const int64_t end = wide->first_position + wide->size;
+  const bool left = has(wide->first_position - 1, 1), right = has(end, 0);
+  int64_t least = 0;
+  for (const bool edges : {true, false})
+    for (const int64_t rows : kSharedRows) {
+      const bool first = edges && left, last = edges && right;
+      const int64_t width = wide->size + first + last, tiles = ceil_div(width, rows);
+      const int64_t cost = tiles * rows + kApart * (left + right - first - last);
+      if (rows > width || (best.rows && cost >= least)) continue;
+      best = {rows, tiles, width, first, last}, least = cost;
+    }
+  return best;
+}
+
+}  // namespace ranvier
