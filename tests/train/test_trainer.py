@@ -204,7 +204,7 @@ def test_sklearns_metrics_work():
     ("arguments", "kind", "message"),
     [
         ({"epochs": 0}, ValueError, "got epochs 0; expected at least 1"),
-        ({"epochs": 1.5}, TypeError, "got epochs 1.5; expected an integer"),
+        ({"epochs": 1.5}, TypeError, "got epochs 1.5; expected a whole number"),
         ({"batch_size": 0}, ValueError, "got batch_size 0"),
         ({"x": X[:0], "y": Y[:0]}, ValueError, "got no samples"),
         ({"y": Y[:39]}, ValueError, "got 40 samples in x and 39 targets in y"),
