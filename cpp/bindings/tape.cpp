@@ -3,7 +3,6 @@
 #include "bindings/tape.h"
 
 #include <memory>
-#include <vector>
 
 #include "base/precision.h"
 #include "bindings/array_views.h"
@@ -52,9 +51,16 @@ struct Inputs {
     const Held cell = slot_of(tensors[i], slots.cell);
     return cell && PyList_CheckExact(cell.ptr()) && PyList_GET_SIZE(cell.ptr()) > 0;
   }
-  bool are_tensors() const {
-    for (size_t i = 0; i < count; ++i)
+  int type_of(size_t i) const {
+    const Held array = slot_of(tensors[i], tensor_slots().array);
+    return PyArray_Check(array.ptr()) ? PyArray_TYPE(as_array(array)) : NPY_VOID;
+  }
+  // halves: whether there are half floats.
+  bool are_tensors(bool& halves) const {
+    for (size_t i = 0; i < count; ++i) {
       if (is_tensor(i) ? !is_whole(i) : !is_none(i)) return false;
+      halves |= is_tensor(i) && type_of(i) == NPY_HALF;
+    }
     return true;
   }
   bool need_gradients() const {
@@ -252,43 +258,43 @@ py::object applied(PyObject* self, const Inputs& inputs) {
   return records ? recorded(self, inputs) : unrecorded(self, inputs);
 }
 
+// `function`, of Python, on a Function and its inputs.
+py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
+  const py::object all = inputs.tuple(1, [&](size_t i) { return Py_NewRef(inputs[i]); });
+  PyTuple_SET_ITEM(all.ptr(), 0, Py_NewRef(self));
+  return checked(PyObject_CallObject(function, all.ptr()));
+}
+
+// Whether forward of a call with half floats gets float32.
+bool widens(PyObject* self, const Inputs& inputs) {
+  for (size_t i = 0; i < inputs.count; ++i)
+    if (inputs.is_tensor(i) && inputs.type_of(i) != NPY_HALF && PyTypeNum_ISFLOAT(inputs.type_of(i)))
+      return false;
+  if (!is_true(self, g_widens) || is_true(self, g_is_view)) return false;
+  return (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
+}
+
 py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   if (!PyObject_TypeCheck(self, g_function) || count == 0)
     fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
   const Inputs inputs{arguments, static_cast<size_t>(count)};
-  if (inputs.are_tensors()) return applied(self, inputs);
+  bool halves = false;
+  if (inputs.are_tensors(halves))
+    return halves && widens(self, inputs) ? called(g_widened, self, inputs) : applied(self, inputs);
   const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
   const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
   const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
-  if (!converted.are_tensors())
+  if (!converted.are_tensors(halves))
     fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
-  return applied(self, converted);
-}
-
-// Whether there are half floats, and no other floats, for which forward gets float32.
-bool widens(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  bool found = false;
-  for (Py_ssize_t i = 0; i < count; ++i) {
-    PyObject* x = arguments[i];
-    if (PyObject_TypeCheck(x, tensor_class())) x = slot_of(x, tensor_slots().array).ptr();
-    if (!x || !PyArray_Check(x)) continue;
-    const int type = PyArray_TYPE(as_array(x));
-    if (type == NPY_HALF)
-      found = true;
-    else if (PyTypeNum_ISFLOAT(type))
-      return false;
-  }
-  if (!found || !is_true(self, g_widens) || is_true(self, g_is_view)) return false;
-  const Inputs inputs{arguments, static_cast<size_t>(count)};
-  return (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
+  return halves && widens(self, converted) ? called(g_widened, self, converted) : applied(self, converted);
 }
 
 py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  const bool wide = widens(self, arguments, count);
-  if (!wide && !is_observed()) return unobserved(self, arguments, count);
-  std::vector<PyObject*> all{self};
-  all.insert(all.end(), arguments, arguments + count);
-  return checked(PyObject_Vectorcall(wide ? g_widened : g_observed, all.data(), all.size(), nullptr));
+  if (!is_observed()) return unobserved(self, arguments, count);
+  const Inputs inputs{arguments, static_cast<size_t>(count)};
+  bool halves = false;
+  const bool wide = inputs.are_tensors(halves) && halves && widens(self, inputs);
+  return called(wide ? g_widened : g_observed, self, inputs);
 }
 
 PyMethodDef g_methods[] = {

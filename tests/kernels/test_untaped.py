@@ -81,9 +81,9 @@ def test_numbers_of_python_and_numpy(dtype):
 
 def test_numbers_that_a_dtype_cannot_hold():
     x = rv.tensor([1, 2], dtype=rv.uint8)
-    with pytest.raises(ValueError, match=r"\[add\] got the number 300; expected one that uint8 can hold"):
+    with pytest.raises(ValueError, match=r"\[add\] got 300; expected a number that uint8 can hold"):
         x + 300
-    with pytest.raises(ValueError, match="got the number -1"):
+    with pytest.raises(ValueError, match="got -1; expected a number"):
         x * -1
     assert (x < 300).tolist() == [True, True]
     assert (x == -1).tolist() == [False, False]

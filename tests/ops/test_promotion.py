@@ -183,7 +183,7 @@ def test_integers_of_one_dtype(kind):
         assert number.tolist() == getattr(a.numpy(), op)(np.array(3, kind)).tolist()
     with pytest.raises(ValueError, match=r"\[add\] got shapes \(1, 3\) and \(2,\)"):
         a + rv.tensor([1, 2], dtype=a.dtype)
-    with pytest.raises(ValueError, match=r"\[mul\] got the number"):
+    with pytest.raises(ValueError, match=r"\[mul\] got \d+; expected a number"):
         a * 2**70
 
 

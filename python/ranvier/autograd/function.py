@@ -18,8 +18,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import keep, plain
+from ranvier.autograd.memory import keep, number_in, plain
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 
@@ -172,13 +171,8 @@ _ABSENT = _Absent()
 
 def _widened(function: Any, *inputs: Any) -> Any:
     """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
-    return rounded(function.apply(*map(_wide, inputs)))
-
-
-def _wide(x: Any) -> Any:
-    if getattr(x, "dtype", None) != _F16:
-        return x
-    return x.to(_F32) if isinstance(x, Tensor) else x.astype(_F32)
+    wide = (x.to(_F32) if isinstance(x, Tensor) and x._array.dtype == _F16 else x for x in inputs)
+    return rounded(function.apply(*wide))
 
 
 def rounded(y: Any) -> Any:
@@ -221,10 +215,7 @@ def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
 
 def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
     dtype = _core._result_dtype(number, *dtypes)
-    try:
-        return wrap(keep(np.array(number, dtype)))
-    except OverflowError:
-        raise OpError(f"[{name}] got the number {number}; expected one that {dtype} can hold") from None
+    return wrap(keep(np.array(number_in(name, number, dtype), dtype)))
 
 
 def once_differentiable(function: F) -> F:

@@ -250,18 +250,17 @@ def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
     """A number as an element of this dtype: towards 0 for integers; for bool, whether it is not 0."""
     if value is None or isinstance(value, (complex, np.complexfloating, str)):
         raise TypeError(f"[{name}] got {value!r}; expected a real number")
-    if dtype.kind == "f":
-        return float(value)
-    if dtype.kind == "b":
-        return bool(value)
     try:
+        if dtype.kind == "f":
+            return float(value)
+        if dtype.kind == "b":
+            return bool(value)
         whole = int(value)
-        fits = dtype.kind not in "iu" or np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max
+        if dtype.kind not in "iu" or np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max:
+            return whole
     except (ValueError, OverflowError):
-        fits = False
-    if not fits:
-        raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
-    return whole
+        pass
+    raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
 
 
 def _write_array(array: Array, value: Array) -> None:

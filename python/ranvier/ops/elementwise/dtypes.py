@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import RANK, refuse_torch
+from ranvier.autograd.data import refuse_torch
 from ranvier.autograd.dtypes import default
 from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.autograd.failures import require_dtype
 from ranvier.autograd.function import F, rounded
-from ranvier.autograd.memory import in_dtype, keep, plain
+from ranvier.autograd.memory import in_dtype, keep, number_in, plain
 from ranvier.autograd.observe import is_recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.extension import provider
@@ -42,8 +42,7 @@ def as_operand(name: str, x: Any) -> Any:
     if isinstance(x, Tensor):
         return x
     if isinstance(x, np.ndarray):
-        if x.dtype.kind not in RANK:
-            raise DtypeError(f"[{name}] got an array of dtype {x.dtype}; expected numbers or bools")
+        require_dtype(name, "an array", x, "biuf", "numbers or bools")
         return wrap(plain(name, x))
     if isinstance(x, _NUMBERS):
         return x.item() if isinstance(x, np.generic) else x
@@ -58,20 +57,12 @@ def as_tensor(name: str, x: Any) -> Tensor:
     x = as_operand(name, x)
     if isinstance(x, Tensor):
         return x
-    array = np.asarray(x)
-    if array.dtype.kind not in RANK:
-        raise OpError(f"[{name}] got the number {x}; expected one that int64 can hold")
-    return wrap(keep(array))
+    return wrap(keep(np.asarray(x if isinstance(x, (bool, float)) else number_in(name, x, I64))))
 
 
 def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
     """A number in a dtype, rounded towards 0 for integers; ValueError for one that the dtype cannot hold."""
-    try:
-        if dtype.kind not in "iu" or np.iinfo(dtype).min <= int(x) <= np.iinfo(dtype).max:
-            return dtype.type(x)
-    except (OverflowError, ValueError):
-        pass
-    raise OpError(f"[{name}] got the number {x}; expected one that {dtype} can hold")
+    return dtype.type(number_in(name, x, dtype))
 
 
 result_dtype: Any = _core._result_dtype
