@@ -78,6 +78,7 @@ from ranvier.ops import *
 from ranvier.ops.table import LATER as _OPS
 
 if _typing.TYPE_CHECKING:
+    from ranvier.autograd.creation import as_tensor, zeros  # modules of ops import others
     from ranvier.compile.api import compile
 
 float, double, half, long, int = float32, float64, float16, int64, int32

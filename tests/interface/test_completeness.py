@@ -41,6 +41,10 @@ def test_every_name_of_the_table_is_found() -> None:
 def test_type_checkers_see_the_modules_of_the_table() -> None:
     seen = re.findall(r"^    from ranvier\.ops\.(.*) import \*$", Path(rv.ops.__file__).read_text(), re.M)
     assert seen == sorted(table.ROWS.keys() - table.FUNCTIONAL.keys())
+    names: dict[str, object] = {}
+    for module in seen:  # without __all__: a name that one imports hides another module's op
+        names |= vars(importlib.import_module(f"ranvier.ops.{module}"))
+    assert [name for name, op in table.functions_of(seen).items() if names[name] is not op] == []
 
 
 def test_import_loads_the_modules_of_the_table() -> None:

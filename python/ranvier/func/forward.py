@@ -7,8 +7,8 @@ same to each row, whatever they mean. A node has saved what its derivative needs
 `of_input`; so the results have a history, by inputs and weights.
 
 RULES has a row for each op that is not covered by its rule of create_graph, which says whether it is linear
-(`rules.linear`), a formula of other ops (`rules.recomputed`) or a function of each element. Its rows are in
-forward_rules.py.
+(`rules.linear_rule`), a formula of other ops (`rules.recomputed`) or a function of each element. Its rows
+are in forward_rules.py.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ def refused(name: str, form: Form, node: Any, *ts: Rows) -> Any:
 
 
 def _each(name: str, form: Form, node: Any, *ts: Rows) -> Tensor:
-    """Rows of an op whose rule of create_graph is `linear`, one by one."""
+    """Rows of an op whose rule of create_graph is `linear_rule`, one by one."""
     if len(ts) > 1 and any(t is not None for t in ts[1:]):
         refused(name, form, node)
     copy, (there, back) = kept(node), rule_of(node).maps  # type: ignore[attr-defined]

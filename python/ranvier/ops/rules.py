@@ -83,7 +83,7 @@ def kept(node: Any) -> Any:
     return copy
 
 
-def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
+def linear_rule(*kinds: type[Function], forward: Any = None, backward: Any = None, shape: Any = None) -> None:
     """The rule of Functions y = A x with one input that has gradients: backward is A^T, forward A.
 
     forward, backward: these as functions of the node and an array; None: the node's own. shape: that of
@@ -110,7 +110,7 @@ def linear(*kinds: type[Function], forward: Any = None, backward: Any = None, sh
 def diagonal(*kinds: type[Function], kinks: bool = False) -> None:
     """The rule of Functions y = D x for a diagonal D; kinks: where D changes with x."""
     shape = (lambda node, dy: dy.shape) if kinks else None
-    linear(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
+    linear_rule(*kinds, forward=lambda node, x: node.backward(x), shape=shape)
 
 
 def sum_to(dy: Tensor, shape: tuple[int, ...]) -> Tensor:

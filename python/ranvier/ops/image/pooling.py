@@ -22,7 +22,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import linear_rule
 
 
 class Pool(Function):
@@ -280,7 +280,7 @@ def _shape(node: Any, dy: Any) -> Any:
     return node.shape[1:] if node.single else node.shape
 
 
-linear(AvgPool, shape=_shape)  # as in PyTorch, where x gets the gradient 0
+linear_rule(AvgPool, shape=_shape)  # as in PyTorch, where x gets the gradient 0
 
 
 # --- max pooling: its gradient adds dy at the maxima, whose transpose reads there
@@ -316,7 +316,7 @@ def _windows(node: Any, d: int, n: int, out: int) -> tuple[Array, int, int]:
     return o * here(size if stride is None else stride) - here(padding), here(size), here(dilation)
 
 
-linear(MaxPool, WindowedMaxPool, backward=MaxPool.backward, forward=_at_maxima, shape=_shape)
+linear_rule(MaxPool, WindowedMaxPool, backward=MaxPool.backward, forward=_at_maxima, shape=_shape)
 
 
 examples(globals())

@@ -18,7 +18,7 @@ from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
 
 
@@ -34,7 +34,7 @@ class Interpolate(Function):
         return _core.interpolate_backward(dy, self.shape, *self.arguments[1:])
 
 
-linear(Interpolate)
+linear_rule(Interpolate)
 
 
 @own_error
@@ -193,7 +193,7 @@ class Pad(Function):
         return _core.pad_backward(dy, self.sizes, self.mode)
 
 
-linear(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
+linear_rule(Pad, forward=lambda node, x: _core.pad(x, node.sizes, node.mode, 0.0))
 
 
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:

@@ -14,7 +14,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.image.resample import pad
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.arrange import Unfold, overlapped
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import flip, movedim, reshape
@@ -74,7 +74,7 @@ class FourierByNumPy(Fourier):
     forward = Fourier.forward
 
 
-linear(Fourier, FourierByNumPy)
+linear_rule(Fourier, FourierByNumPy)
 
 
 def _transform(kind: str, x: Tensor, n: int, scale: float, window: Tensor | None = None) -> Tensor:
@@ -147,7 +147,7 @@ class OverlapAdd(Function):
         return np.lib.stride_tricks.sliding_window_view(dy, self.size, -1)[..., :: self.step, :].copy()
 
 
-linear(OverlapAdd)
+linear_rule(OverlapAdd)
 
 
 def _sizes(name: str, n_fft: Any, hop: Any, win: Any, window: Any, dtype: Any) -> tuple[int, int, Any]:

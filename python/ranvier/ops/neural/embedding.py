@@ -21,7 +21,7 @@ from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import differentiated, inputs, linear
+from ranvier.ops.rules import differentiated, inputs, linear_rule
 
 
 class Embedding(Function):
@@ -49,7 +49,7 @@ def _rows(node: Any, weight: Array) -> Array:
     return _core.embedding(node.index, weight, None)
 
 
-linear(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
+linear_rule(Embedding, backward=lambda node, dy: node.backward(dy)[0], forward=_rows)
 
 
 class Bag(Function):

@@ -37,7 +37,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import coefficients, linear
+from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
 
 Axes = int | tuple[int, ...] | None
@@ -137,7 +137,7 @@ def _at_extremes(node: Any, x: Array) -> Array:
     return y if node.keepdims else y.reshape(_without(y.shape, node.axis))
 
 
-linear(ExtremeAlong, backward=lambda node, dy: node.backward(dy, None), forward=_at_extremes)
+linear_rule(ExtremeAlong, backward=lambda node, dy: node.backward(dy, None), forward=_at_extremes)
 
 
 def _with_ones(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.reduction.reduce import Extreme, ValuesIndices
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import linear, recomputed
+from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
 
@@ -52,7 +52,7 @@ class Sort(Function):
         return _core.scatter_add(dy, self.indices, self.axis, self.length, None)
 
 
-linear(
+linear_rule(
     Sort,
     backward=lambda node, dy: node.backward(dy, None),
     forward=lambda node, x: _core.gather(x, node.indices, node.axis, None),
@@ -257,7 +257,7 @@ class CumSum(Function):
         return _core.cumsum(dy, self.axis, True, None)
 
 
-linear(CumSum)
+linear_rule(CumSum)
 
 
 class CumProd(CumSum):

@@ -18,13 +18,13 @@ from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function
 from ranvier.autograd.memory import copied, keep
-from ranvier.autograd.mode import mode
+from ranvier.autograd.mode import mode as tape_mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import share
 from ranvier.ops.elementwise.choice import nonzero
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import index_select
 from ranvier.ops.shape.join import stack
 from ranvier.ops.shape.repeat import diagonal as diagonal_of
@@ -147,7 +147,7 @@ def diag(input: Any, diagonal: int = 0) -> Tensor:
     input = as_tensor("diag", input)
     if input.ndim not in (1, 2):
         raise OpError(f"[diag] got x of shape {input.shape}; expected a vector or a matrix")
-    if input.ndim == 2 and not (input._requires_grad and mode.enabled) and type(diagonal) is int:
+    if input.ndim == 2 and not (input._requires_grad and tape_mode.enabled) and type(diagonal) is int:
         return wrap(copied(np.diagonal(input._array, diagonal), "C"))
     return diag_embed(input, diagonal) if input.ndim == 1 else diagonal_of(input, diagonal).clone()
 
@@ -195,7 +195,7 @@ def overlapped(x: Array, step: int, length: int) -> Array:
     return y.reshape(*lead, -1)[..., :length]
 
 
-linear(Unfold)
+linear_rule(Unfold)
 _core._set_placed(Unfold, True)
 
 
@@ -237,7 +237,7 @@ class AsStrided(Function):
         return _core.scatter_add(dy.reshape(-1), places, 0, n + 1, None)[:n].reshape(self.shape)
 
 
-linear(AsStrided, forward=lambda node, x: np.append(x, x.dtype.type(0))[node.places()])
+linear_rule(AsStrided, forward=lambda node, x: np.append(x, x.dtype.type(0))[node.places()])
 
 
 def _memory(x: Array) -> tuple[Array, int]:
@@ -281,7 +281,7 @@ def as_strided(input: Any, size: Any, stride: Any, storage_offset: int | None = 
     if view is None:
         got = f"size {size} and stride {stride} from {first}"
         raise OpError(f"[as_strided] got {got}; expected elements of the memory of x")
-    if not (x._requires_grad and mode.enabled):
+    if not (x._requires_grad and tape_mode.enabled):
         out = wrap(view)
         share(x, out)
         return out

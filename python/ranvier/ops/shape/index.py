@@ -24,7 +24,7 @@ from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
 
 _ALL = slice(None)
@@ -125,8 +125,8 @@ class Pick(Function):
         return whole
 
 
-linear(GetItem, backward=lambda node, dy: node.backward(dy).array())
-linear(TakeRows, Pick)
+linear_rule(GetItem, backward=lambda node, dy: node.backward(dy).array())
+linear_rule(TakeRows, Pick)
 _core._set_shapes((as_tensor, _sizes, _dim, some_dim), (Reshape, Permute, Expand, GetItem))
 
 
@@ -160,7 +160,7 @@ class Gather(Function):
         return dx, None
 
 
-linear(
+linear_rule(
     Gather,
     backward=lambda node, dy: node.backward(dy)[0],
     forward=lambda node, x: node.forward(x, node.index),

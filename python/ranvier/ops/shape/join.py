@@ -13,7 +13,7 @@ from ranvier.autograd.errors import renamed, whole
 from ranvier.autograd.failures import OpError
 from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
-from ranvier.autograd.mode import mode
+from ranvier.autograd.mode import mode as tape_mode
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import (
@@ -192,7 +192,7 @@ def unbind(input: Any, dim: int = 0, *, axis: Any = None) -> tuple[Tensor, ...]:
     | rv.unbind(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1) -> (tensor([1., 3.]), tensor([2., 4.]))"""
     dim = dim if axis is None else axis
     input = as_tensor("unbind", input)
-    if not (input._requires_grad and mode.enabled and is_floating(input) and input._array.size):
+    if not (input._requires_grad and tape_mode.enabled and is_floating(input) and input._array.size):
         return _core._unbind("unbind", input, dim)
     views: tuple[Tensor, ...] = Unbind(some_dim("unbind", input, dim)).apply(input)
     return views
@@ -202,7 +202,7 @@ def iterate(x: Tensor) -> Iterator[Tensor]:
     """The slices along dimension 0. Off the tape each is made when it is asked for."""
     if x._array.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
-    return iter(unbind(x)) if x._requires_grad and mode.enabled else _off_tape(x)
+    return iter(unbind(x)) if x._requires_grad and tape_mode.enabled else _off_tape(x)
 
 
 def _off_tape(x: Tensor) -> Iterator[Tensor]:

@@ -4,8 +4,8 @@ matrices and the elements on one side of it (diagonal, trace, tril, triu).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import fill_part, zeros
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import document, examples
-from ranvier.ops.rules import linear
+from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
@@ -78,17 +78,17 @@ class Repeat(Function):
         return dx.reshape(self.shape)
 
 
-linear(Repeat)
+linear_rule(Repeat)
 
 
 def _repeated(x: Tensor, times: tuple[int, ...]) -> Tensor:
     shape = (1,) * (len(times) - x.ndim) + tuple(x.shape)
-    if prod(times) >= 2**48:
+    if math.prod(times) >= 2**48:
         raise TooLarge
     # more dimensions than a kernel takes: one at a time
     if sum(1 if count == 1 else 2 for count in times) > 8:
         for d, count in enumerate(times):
-            parts = (prod(shape[:d]), shape[d], prod(shape[d + 1 :]))
+            parts = (math.prod(shape[:d]), shape[d], math.prod(shape[d + 1 :]))
             x = _repeated(reshape(x, parts), (1, count, 1))
             shape = (*shape[:d], shape[d] * count, *shape[d + 1 :])
         return reshape(x, shape)
@@ -225,7 +225,7 @@ class Diagonal(Function):
         return dx
 
 
-linear(Diagonal)
+linear_rule(Diagonal)
 _core._set_placed(Diagonal, False)
 
 

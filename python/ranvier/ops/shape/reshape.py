@@ -23,13 +23,13 @@ from ranvier.autograd.function import Function, direct
 from ranvier.autograd.graph import rule
 from ranvier.autograd.inplace import check_leaf
 from ranvier.autograd.memory import like, reshaped, unbroadcast
-from ranvier.autograd.mode import mode
+from ranvier.autograd.mode import mode as tape_mode
 from ranvier.autograd.tensor import Tensor
 from ranvier.autograd.views import views_of
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import examples
-from ranvier.ops.rules import linear, sum_to
+from ranvier.ops.rules import linear_rule, sum_to
 
 
 class Reshape(Function):
@@ -109,7 +109,7 @@ class Flip(Function):
         return np.asarray(np.flip(dy, self.dims))
 
 
-linear(Flip)
+linear_rule(Flip)
 
 
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
@@ -305,7 +305,7 @@ def reshaped_in_place(name: str, function: Callable[..., Tensor]) -> Callable[..
 
     def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
-        if x._grad_fn is not None and not mode.enabled:
+        if x._grad_fn is not None and not tape_mode.enabled:
             better = f"x = x.{name[:-1]}(...)"
             raise RuntimeError(f"[{name}] got a Tensor with a history under no_grad(); expected {better}")
         shape, views = x.shape, views_of(x)
