@@ -123,31 +123,6 @@ py::object masked(PyArrayObject* x, PyArrayObject* mask) {
   return y;
 }
 
-struct Picked : py::object {
-  RANVIER_ANNOTATION("Any");
-};
-
-// x[key] for a mask, or a vector of integers; bytes are a mask. A replay does not see how many are picked.
-Picked picked(Raw x, Raw key) {
-  const auto is_plain = [](py::handle a) {
-    return PyArray_Check(a.ptr()) && PyArray_ISBEHAVED_RO(as_array(a));
-  };
-  if (!is_plain(x.value) || !is_plain(key.value) || PyArray_ISOBJECT(as_array(x.value)))
-    fail_type("getitem", "got other objects; expected arrays");
-  PyArrayObject* k = as_array(key.value);
-  if (PyArray_TYPE(k) != NPY_BOOL && PyArray_TYPE(k) != NPY_UINT8) {
-    if (PyArray_NDIM(k) != 1) fail_type("getitem", "got an index of several dimensions; expected one");
-    const auto arg = [](const char* name, const Raw& a) { return Arg{"getitem", name, a.value}; };
-    const py::object none = py::none(), zero = py::int_(0), no = py::bool_(false);
-    return {gather(arg("x", x), arg("index", key), Arg{"getitem", "axis", zero}, Arg{"getitem", "out", none},
-                   Arg{"getitem", "from_0", no}, Arg{"getitem", "part", no})
-                .release()};
-  }
-  py::object y = t_recording ? py::object() : masked(as_array(x.value), k);
-  if (!y) fail_type("getitem", "got a mask for other sizes, or in a recorded step; expected another");
-  return {std::move(y)};
-}
-
 [[noreturn]] __attribute__((noinline)) void refuse_keys() {
   fail_type("getitem", "got other indices; expected arrays of one shape, inside");
 }
@@ -204,6 +179,35 @@ Output picked_by(Movable x, Arrays keys) {
     invoke_sized(Gather<T>{0, true, from, index, to, {}}, flat.elements());
   });
   return y;
+}
+
+struct Picked : py::object {
+  RANVIER_ANNOTATION("Any");
+};
+
+// x[key] for a mask, or a vector of integers; bytes are a mask. A replay does not see how many are picked.
+// So are arrays of one shape, of whole numbers. NotImplemented: Python goes on.
+Picked picked(Raw x, Raw key) {
+  const auto is_plain = [](py::handle a) {
+    return PyArray_Check(a.ptr()) && PyArray_ISBEHAVED_RO(as_array(a));
+  };
+  if (PyTuple_CheckExact(key.value.ptr()) && PyTuple_GET_SIZE(key.value.ptr()) > 1 &&
+      PyArray_Check(PyTuple_GET_ITEM(key.value.ptr(), 0)))
+    return {picked_by(x, key).release()};
+  if (!is_plain(x.value) || !is_plain(key.value) || PyArray_ISOBJECT(as_array(x.value)))
+    return {py::reinterpret_borrow<py::object>(Py_NotImplemented)};
+  PyArrayObject* k = as_array(key.value);
+  if (PyArray_TYPE(k) != NPY_BOOL && PyArray_TYPE(k) != NPY_UINT8) {
+    if (PyArray_NDIM(k) != 1) return {py::reinterpret_borrow<py::object>(Py_NotImplemented)};
+    const auto arg = [](const char* name, const Raw& a) { return Arg{"getitem", name, a.value}; };
+    const py::object none = py::none(), zero = py::int_(0), no = py::bool_(false);
+    return {gather(arg("x", x), arg("index", key), Arg{"getitem", "axis", zero}, Arg{"getitem", "out", none},
+                   Arg{"getitem", "from_0", no}, Arg{"getitem", "part", no})
+                .release()};
+  }
+  py::object y = t_recording ? py::object() : masked(as_array(x.value), k);
+  if (!y) fail_type("getitem", "got a mask for other sizes, or in a recorded step; expected another");
+  return {std::move(y)};
 }
 
 struct ScatterOf {
@@ -286,7 +290,6 @@ void register_index(Module m) {
   def(m, "inside(x, low, high, above=False)", inside);
   def(m, "gather(x, index, axis, out=None, from_0=False, part=False)", gather);
   def(m, "_picked(x, key)", picked);
-  def(m, "_picked_by(x, keys)", picked_by);
   def(m, "scatter_add(dy, index, axis, length, out=None)", scatter_add);
   def(m, "scatter(x, index, src, axis, add=False, out=None, from_0=False)", scatter);
   def(m, "scatter_reduce(x, index, src, axis, reduce, out=None)", scatter_reduce);

@@ -1,6 +1,7 @@
 #include "base/loop_nest.h"
 #include "base/precision.h"
 #include "bindings/define.h"
+#include "bindings/numpy_api.h"
 #include "kernels/copy/copy.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/matmul/triangle.h"
@@ -194,6 +195,17 @@ Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name ac
   return c;
 }
 
+// x (.., in), weight (out, in): x weight^T + bias
+Output linear(const Floats& x, Raw weight, const MaybeFloats& bias) {
+  if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
+    fail_type(kOp, "got another weight; expected a matrix");
+  const auto across = py::reinterpret_steal<py::object>(PyArray_Transpose(as_array(weight.value), nullptr));
+  const py::object none = py::none(), one = py::int_(1), name = py::str("none");
+  const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
+  return matmul(x, arg("b", across), bias, arg("activation", name), arg("out", none), arg("saved", none),
+                arg("parts", one));
+}
+
 // Whether an element of the diagonal of matrices (.., n, n) is 0.
 template <class T>
 bool has_zero(const TensorView<const T>& a) {
@@ -236,6 +248,7 @@ Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth uni
 void register_matmul(Module m) {
   def(m, "solve_triangular(a, b, upper=False, unit=False)", solve_triangular);
   def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None, parts=1)", matmul);
+  def(m, "_linear(x, weight, bias=None)", linear, kOp);
 }
 
 }  // namespace ranvier::bind

@@ -1,13 +1,11 @@
-// Kernels on Tensors without a node of the tape: of a result, and in place.
-#include "bindings/define.h"
-#include "bindings/grad_mode.h"
-#include "bindings/guards.h"
-#include "bindings/numpy_api.h"
-#include "bindings/tape.h"
-#include "bindings/tensors.h"
+// Ops that are one kernel on the arrays of their Tensors, of a result or in place: see untaped.cpp.
+#include <algorithm>
+
+#include "bindings/untaped.h"
 #include "bindings/views.h"
 
 namespace ranvier::bind {
+namespace untaped {
 namespace {
 
 PyObject* g_changed;          // views.bump
@@ -37,17 +35,21 @@ class Passed {
     return array;
   }
 
-  // What the kernel returns; null where it refuses the arguments.
-  py::object call(PyObject* kernel) const {
+  bool add_all(PyObject* const* arguments, Py_ssize_t count) {
+    return std::all_of(arguments, arguments + count, [&](PyObject* x) { return add(x); });
+  }
+
+  // Null where the kernel refuses the arguments, with NotImplemented or an error, which takes longer. names:
+  // of the last of them.
+  py::object call(PyObject* kernel, PyObject* names) const {
     PyObject* borrowed[kMost];
     for (size_t i = 0; i < count_; ++i) borrowed[i] = arguments_[i].ptr();
-    PyObject* result = PyObject_Vectorcall(kernel, borrowed, count_, nullptr);
-    if (!result) {
-      if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError))
-        throw py::error_already_set();
+    const size_t named = names ? PyTuple_GET_SIZE(names) : 0;
+    PyObject* const y = PyObject_Vectorcall(kernel, borrowed, count_ - named, names);
+    if (!y && PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError))
       PyErr_Clear();  // the way through Python raises it again, in its words
-    }
-    return py::reinterpret_steal<py::object>(result);
+    const auto made = py::reinterpret_steal<py::object>(y);
+    return y == Py_NotImplemented ? py::object() : made;
   }
 
  private:
@@ -75,17 +77,40 @@ class Passed {
 };
 
 // What a kernel returns, an array or several, as Tensors.
-py::object as_tensors(const py::object& y) {
+py::object as_tensors(const py::object& y, PyObject* result) {
   if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
   const Py_ssize_t n = PyTuple_GET_SIZE(y.ptr());
   py::object tensors = checked(PyTuple_New(n));
   for (Py_ssize_t i = 0; i < n; ++i)
     PyTuple_SET_ITEM(tensors.ptr(), i, new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr());
-  return tensors;
+  if (!result) return tensors;
+  const py::object items = checked(PyTuple_Pack(1, tensors.ptr()));
+  return checked(PyTuple_Type.tp_new(reinterpret_cast<PyTypeObject*>(result), items.ptr(), nullptr));
 }
 
-PyObject* direct(PyObject*, PyObject* const* given, Py_ssize_t count) {
-  return count ? answer_of(given[0], given + 1, count - 1) : Py_NewRef(Py_None);
+// node(settings ...).apply(inputs ...)
+py::object of_node(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
+  if (!op.node || count < op.inputs) return {};
+  PyObject* const* settings = arguments + op.inputs;
+  const auto node =
+      py::reinterpret_steal<py::object>(PyObject_Vectorcall(op.node, settings, count - op.inputs, nullptr));
+  if (!node) return {};
+  PyObject* all[Passed::kMost + 1] = {node.ptr()};
+  std::copy_n(arguments, op.inputs, all + 1);
+  return applied(all, op.inputs + 1);
+}
+
+// kernel(arguments ...): a Tensor, or several.
+py::object by_arrays(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
+  if (op.floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {
+    const Held array = slot_of(arguments[0], tensor_slots().array);
+    if (!array || !is_known(PyArray_TYPE(as_array(array))) || kKnown[PyArray_TYPE(as_array(array))].rank < 2)
+      return {};
+  }
+  Passed passed;
+  if (!passed.add_all(arguments, std::min(count, op.most))) return of_node(op, arguments, count);
+  const py::object y = passed.call(op.kernel, nullptr);
+  return y ? as_tensors(y, op.result) : y;
 }
 
 // Whether the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
@@ -147,57 +172,52 @@ void count_change(PyObject* tensor) {
   PyList_SetItem(cell.ptr(), 1, Py_NewRef(changed.ptr()));
 }
 
-PyObject* in_place(PyObject*, PyObject* const* given, Py_ssize_t count) {
-  return detail::guarded([&]() -> PyObject* {
-    if (count < 2) return Py_NewRef(Py_False);
-    PyObject* tensor = given[1];
-    Passed passed;
-    if (t_recording || is_observed() || !PyObject_TypeCheck(tensor, tensor_class()) || !is_free(tensor))
-      return Py_NewRef(Py_False);
-    for (Py_ssize_t i = 2; i < count; ++i)
-      if (!passed.add(given[i])) return Py_NewRef(Py_False);
-    if (!passed.add(tensor)) return Py_NewRef(Py_False);
-    const py::object y = passed.call(given[0]);
-    if (!y) return Py_NewRef(Py_False);
-    // Another array: an operand is missing, and the kernel has taken its output for that.
-    if (PyArray_Check(y.ptr()) && y.ptr() != slot_of(tensor, tensor_slots().array).ptr())
-      return Py_NewRef(Py_False);
-    count_change(tensor);
-    return Py_NewRef(Py_True);
-  });
+// kernel(arguments ..., out): the Tensor itself, into whose memory the kernel has written. Not while a step
+// is recorded, nor where gradients are needed.
+py::object in_place(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  if (t_recording || !count || !PyObject_TypeCheck(arguments[0], tensor_class())) return {};
+  PyObject* const tensor = arguments[0];
+  const Held array = slot_of(tensor, tensor_slots().array);
+  if (!array || !is_free(tensor)) return {};
+  const char kind = PyArray_DESCR(as_array(array))->kind;
+  PyObject* kernel = kind == 'f' ? op.kernel : kind == 'i' || kind == 'u' ? op.of_integers : op.of_others;
+  if (names) kernel = kind == 'f' ? op.with_names : nullptr;
+  const Py_ssize_t first = op.reads ? 0 : 1;
+  Passed passed;
+  if (!kernel || !passed.add_all(arguments + first, std::min(count - first, op.most)) ||
+      !passed.add(tensor) || !passed.add_all(arguments + count, names ? PyTuple_GET_SIZE(names) : 0))
+    return {};
+  const py::object y = passed.call(kernel, names);
+  // Another array: an operand is missing, and the kernel has taken its output for that.
+  if (!y || (PyArray_Check(y.ptr()) && y.ptr() != array.ptr())) return {};
+  count_change(tensor);
+  return py::reinterpret_borrow<py::object>(tensor);
 }
 
-PyCFunction as_c_function(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
-PyMethodDef g_functions[] = {
-    {"_direct", as_c_function(direct), METH_FASTCALL,
-     "_direct(kernel: Any, *inputs: Any) -> Any\n\n"
-     "A new Tensor of what the kernel returns for the arrays of Tensors; None where one needs a gradient, or "
-     "the kernel refuses them."},
-    {"_in_place", as_c_function(in_place), METH_FASTCALL,
-     "_in_place(kernel: Any, tensor: Any, *inputs: Any) -> bool\n\n"
-     "Whether kernel(*inputs, out) has written to the memory of the tensor: not while a step is recorded, "
-     "where gradients are needed, or where the kernel refuses the arrays."}};
+Py_ssize_t most_of(const Whole& takes) { return takes.number < 0 ? PY_SSIZE_T_MAX : takes.number; }
 
 }  // namespace
-
-PyObject* answer_of(PyObject* kernel, PyObject* const* inputs, Py_ssize_t count) {
-  return detail::guarded([&]() -> PyObject* {
-    Passed passed;
-    if (is_observed()) return Py_NewRef(Py_None);
-    for (Py_ssize_t i = 0; i < count; ++i)
-      if (!passed.add(inputs[i])) return Py_NewRef(Py_None);
-    const py::object y = passed.call(kernel);
-    return y ? as_tensors(y).release().ptr() : Py_NewRef(Py_None);
-  });
-}
+}  // namespace untaped
 
 void register_direct(Module m) {
-  for (PyMethodDef& function : g_functions)
-    m.attr(function.ml_name) =
-        checked(PyCFunction_NewEx(&function, m.ptr(), py::object(m.attr("__name__")).ptr()));
+  using namespace untaped;
+  def(m, "_by_kernel(in_python, kernel, node=None, inputs=1, floats=False, result=None, takes=-1)",
+      [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes) {
+        Op op{};
+        op.answer = by_arrays, op.in_python = kept(in_python.value), op.node = kept(node.value);
+        op.inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op.most = most_of(takes);
+        op.floats = floats, op.result = kept(result.value);
+        return function_of(op, kernel.value, py::none());
+      });
+  def(m, "_into(in_python, of_floats, of_integers, of_others, with_names=None, reads=False, takes=-1)",
+      [](Raw in_python, Raw of_floats, Raw of_integers, Raw of_others, Raw with_names, Truth reads,
+         Whole takes) {
+        Op op{};
+        op.answer = in_place, op.in_python = kept(in_python.value), op.most = most_of(takes);
+        op.of_integers = kept(of_integers.value), op.of_others = kept(of_others.value);
+        op.with_names = kept(with_names.value), op.reads = reads;
+        return function_of(op, of_floats.value, py::none());
+      });
   def(m, "_set_changed(changed)", [](Raw changed) { g_changed = changed.value.inc_ref().ptr(); });
 }
 

@@ -11,10 +11,8 @@
 #include <cstring>
 
 #include "bindings/dispatch.h"
-#include "bindings/grad_mode.h"
 #include "bindings/guards.h"
 #include "bindings/methods.h"
-#include "bindings/tape.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -28,9 +26,8 @@ struct Public {
   PyObject* func;     // what `__torch_function__` is given; null: the object itself
   PyObject *module, *qualname, *name, *weak;
   vectorcallfunc call_wrapped;
-  // Or null: what answers calls with the first of these parameters, `least` or more, where no Tensor needs a
-  // gradient; and the class of the node of the others.
-  PyObject *kernel, *node, *parameters;
+  // Or null: the op (direct.cpp) that calls with the first of these parameters, `least` or more, come to.
+  PyObject *op, *parameters;
   Py_ssize_t least;
   long how;
 };
@@ -60,33 +57,13 @@ PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObjec
   return y;
 }
 
-// Whether a call has the arguments of the kernel, those with names in their places.
+// Whether a call has the arguments of the op, those with names in their places.
 bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
   const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
   if (count < 1 || all < self->least || all > PyTuple_GET_SIZE(self->parameters)) return false;
   for (Py_ssize_t i = count; i < all; ++i)
     if (PyTuple_GET_ITEM(names, i - count) != PyTuple_GET_ITEM(self->parameters, i)) return false;
   return Py_IS_TYPE(given[0], tensor_class());
-}
-
-bool needs_node(PyObject* const* given, Py_ssize_t count) {
-  for (Py_ssize_t i = 0; i < count && is_grad_enabled(); ++i)
-    if (PyObject_TypeCheck(given[i], tensor_class()) &&
-        slot_of(given[i], tensor_slots().requires_grad).ptr() == Py_True)
-      return true;
-  return false;
-}
-
-// node().apply(...), or None: Python's way raises errors in its words.
-PyObject* of_node(PyObject* node, PyObject* const* given) {
-  static PyObject* const apply = PyUnicode_InternFromString("apply");
-  if (node == Py_None) return Py_NewRef(Py_None);
-  PyObject* const all[] = {PyObject_CallNoArgs(node), given[0]};  // the node takes one Tensor
-  PyObject* const y = all[0] ? PyObject_VectorcallMethod(apply, all, 2, nullptr) : nullptr;
-  Py_XDECREF(all[0]);
-  if (y || !PyErr_ExceptionMatches(PyExc_TypeError)) return y;
-  PyErr_Clear();
-  return Py_NewRef(Py_None);
 }
 
 PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
@@ -96,13 +73,9 @@ PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject*
   if (g_dispatches.load(std::memory_order_relaxed) &&
       (asks_modes() || (!(self->how & kModesOnly) && asks_classes() && any_override(given, all))))
     return asked(self->func ? self->func : object, given, count, names, self->how & kOperator);
-  if (self->kernel && answers(self, given, count, names)) {
-    PyObject* const y =
-        needs_node(given, all) ? of_node(self->node, given) : answer_of(self->kernel, given, all);
-    if (y != Py_None) return y;
-    Py_DECREF(y);
-  }
-  PyObject* const y = self->call_wrapped(self->wrapped, given, flags, names);
+  PyObject* const y = self->op && answers(self, given, count, names)
+                          ? PyObject_Vectorcall(self->op, given, all, nullptr)
+                          : self->call_wrapped(self->wrapped, given, flags, names);
   return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
 }
 
@@ -191,8 +164,7 @@ int visit(PyObject* self, visitproc visit, void* arg) {
   const Public* const p = as_public(self);
   Py_VISIT(p->wrapped);
   Py_VISIT(p->func);
-  Py_VISIT(p->kernel);
-  Py_VISIT(p->node);
+  Py_VISIT(p->op);
   Py_VISIT(p->parameters);
   Py_VISIT(Py_TYPE(self));
   return 0;
@@ -200,7 +172,7 @@ int visit(PyObject* self, visitproc visit, void* arg) {
 int clear(PyObject* self) {
   Public* const p = as_public(self);
   for (PyObject** member :
-       {&p->wrapped, &p->func, &p->kernel, &p->node, &p->parameters, &p->module, &p->qualname, &p->name}) {
+       {&p->wrapped, &p->func, &p->op, &p->parameters, &p->module, &p->qualname, &p->name}) {
     Py_CLEAR(*member);
   }
   return 0;
@@ -265,12 +237,11 @@ py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
   return made;
 }
 
-py::object set_kernel(PyObject*, PyObject* const* a, Py_ssize_t) {
+py::object set_op(PyObject*, PyObject* const* a, Py_ssize_t) {
   Public* const p = as_public(a[0]);
-  p->least = whole_number(a[3]);
-  Py_XSETREF(p->kernel, Py_NewRef(a[1]));
-  Py_XSETREF(p->node, Py_NewRef(a[2]));
-  Py_XSETREF(p->parameters, Py_NewRef(a[4]));
+  p->least = whole_number(a[2]);
+  Py_XSETREF(p->op, Py_NewRef(a[1]));
+  Py_XSETREF(p->parameters, Py_NewRef(a[3]));
   return py::none();
 }
 
@@ -283,9 +254,8 @@ PyMethodDef g_functions[] = {
     method<make, 7>("_public",
                     "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
                     "int) -> Any"),
-    method<set_kernel, 5>("_set_kernel",
-                          "_set_kernel(function: Any, kernel: Any, node: Any, least: int, parameters: "
-                          "tuple[str, ...]) -> None"),
+    method<set_op, 4>("_set_op",
+                      "_set_op(function: Any, op: Any, least: int, parameters: tuple[str, ...]) -> None"),
     method<set_failed, 1>("_set_failed", "_set_failed(failed: Any) -> None"),
     {nullptr, nullptr, 0, nullptr}};
 

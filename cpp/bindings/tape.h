@@ -25,9 +25,6 @@ inline bool anything_observes() { return PyList_GET_SIZE(g_observer_list) != 0; 
 // Python.
 inline bool is_observed() { return t_observers != 0 || g_observers.load(std::memory_order_relaxed) != 0; }
 
-// A new Tensor of what a kernel returns for the arrays of Tensors; None: as `_core._direct` (direct.cpp).
-PyObject* answer_of(PyObject* kernel, PyObject* const* inputs, Py_ssize_t count);
-
 // While a node's backward runs, its products have the precision that a block, as one of autocast, gave to its
 // forward (base/precision.h).
 class PrecisionOfNode {

@@ -12,15 +12,15 @@ namespace ranvier::bind {
 namespace untaped {
 namespace {
 
-py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count);
+py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*);
 
-PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
   const Op* op = nullptr;
   PyObject* made = detail::guarded([&] {
     op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
-    const bool by_nodes = op->answer != elementwise && is_observed();
-    py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count);
-    return answer ? answer.release().ptr() : Py_NewRef(Py_None);
+    const bool by_nodes = (op->answer != elementwise && is_observed()) || (names && !op->with_names);
+    py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count, names);
+    return answer ? answer.release().ptr() : PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
   });
   if (made && made != Py_None) return made;
   if (made) {
@@ -32,11 +32,11 @@ PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
     if (std::none_of(std::begin(known), std::end(known), PyErr_ExceptionMatches)) return nullptr;
     PyErr_Clear();
   }
-  return PyObject_Vectorcall(op->in_python, arguments, count, nullptr);
+  return PyObject_Vectorcall(op->in_python, arguments, count, names);
 }
 
 PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
-                        METH_FASTCALL, nullptr};
+                        METH_FASTCALL | METH_KEYWORDS, nullptr};
 
 }  // namespace
 
@@ -82,6 +82,14 @@ bool Operand::read(PyObject* x) {
   x = number.ptr();
   rank = PyBool_Check(x) ? 0 : PyLong_Check(x) ? 1 : PyFloat_Check(x) ? 2 : -1;
   return rank >= 0;
+}
+
+py::object applied(PyObject* const* node_and_inputs, size_t count) {
+  static PyObject* const apply = PyUnicode_InternFromString("apply");
+  auto y =
+      py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(apply, node_and_inputs, count, nullptr));
+  if (!y) throw py::error_already_set();
+  return y;
 }
 
 py::object in_type(const py::object& array, int type) {
@@ -211,11 +219,8 @@ py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type
       of_number || with_number ? PyObject_CallOneArg(maker, as_float(x[with_number].number).ptr())
                                : PyObject_CallNoArgs(maker));
   if (!node) throw py::error_already_set();
-  static PyObject* const apply = PyUnicode_InternFromString("apply");
   arguments[0] = node.ptr();
-  auto y = py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(apply, arguments, count, nullptr));
-  if (!y) throw py::error_already_set();
-  return y;
+  return applied(arguments, count);
 }
 
 // A number as an array of a dtype, for kernels that move elements of any; empty where it cannot be one.
@@ -226,7 +231,7 @@ py::object array_of_number(py::handle number, int type) {
 }
 
 // f(x) or f(a, b), element by element; f(condition, a, b), whose kernel moves elements.
-py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
+py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
   Operand x[3];
   if (count < 1 || count > 3) return {};
   for (int i = 0; i < count; ++i)

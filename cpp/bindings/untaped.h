@@ -43,15 +43,25 @@ inline bool is_known(int type) { return type >= 0 && type < kTypes && kKnown[typ
 
 // A function of Python, and what it calls. It lives as long as the process.
 struct Op {
-  py::object (*answer)(const Op&, PyObject* const* arguments, Py_ssize_t count);
-  PyObject* in_python;                       // computes what is not answered here
-  PyObject* kernel;                          // or null
-  PyUFuncObject* ufunc;                      // or null
-  PyObject *node, *with_number, *of_number;  // or null: make the node of f(a, b), f(a, 2.0), f(2.0, b)
-  bool divides;                              // integers: by 0 is an error
-  bool is_flat;                              // the results carry no gradient
+  // Empty: Python computes it. names: of the last arguments, as in a vectorcall; null: none.
+  py::object (*answer)(const Op&, PyObject* const* arguments, Py_ssize_t count, PyObject* names);
+  PyObject* in_python;  // computes what is not answered here
+  PyObject* kernel;     // or null
+  PyObject* node;       // or null: makes the node where a gradient is needed
+  // element-wise
+  PyObject *with_number, *of_number;  // or null: make the node of f(a, 2.0), f(2.0, b)
+  bool divides;                       // integers: by 0 is an error
+  // of NumPy's loops
+  PyUFuncObject* ufunc;  // or null
+  bool is_flat;          // the results carry no gradient
   int type, initial;     // a reduction's dtype, and what it begins with; -1: x's own, the first element
   int8_t loops[kTypes];  // of the ufunc, by the dtype of its operands; -1: there is none
+  // of a kernel on arrays (direct.cpp)
+  Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
+  bool floats;              // a first Tensor of another dtype is left to Python
+  PyObject* result;         // or null: the class of named tuples that several results make
+  bool reads;               // in place: the kernel also reads the tensor
+  PyObject *of_integers, *of_others, *with_names;  // in place: other kernels, or null
 };
 
 struct Operand {
@@ -72,6 +82,8 @@ struct NewFunction : py::object {
 PyObject* kept(py::handle x);  // a new reference; null for None
 NewFunction function_of(Op op, py::handle kernel, py::handle ufunc);
 
+// node.apply(inputs ...): all of them, one after another.
+py::object applied(PyObject* const* node_and_inputs, size_t count);
 py::object in_type(const py::object& array, int type);
 // A Tensor of what the kernel returns.
 py::object by_kernel(const Op& op, PyObject* const* arguments, Py_ssize_t count);

@@ -41,7 +41,7 @@ void begin(const Op& op, const Shape& shape, const bool* reduced, const Strided&
 }
 
 // f(x, dim, axis, keepdim, keepdims), with NumPy's names of the same: floats by the kernel, if there is one.
-py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
+py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
   Operand x;
   if (count != 5 || !x.read(arguments[0]) || !x.array || (x.needs_gradient() && !op.is_flat) ||
       !PyBool_Check(arguments[3]) || !PyBool_Check(arguments[4]))

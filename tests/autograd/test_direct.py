@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import _core
+from ranvier.autograd.function import by_kernel, into
+from ranvier.ops.activation.softmax import Softmax
 from support.refused import refused
 
-direct, in_place = _core._direct, _core._in_place
+
+def direct(kernel, *inputs):
+    return by_kernel(kernel)(lambda *given: None)(*inputs)
+
+
+def in_place(kernel, *inputs):
+    return into(kernel)(lambda *given: None)(*inputs) is inputs[0]
 
 
 def test_the_result_is_a_new_tensor():
@@ -43,10 +51,28 @@ def test_a_kernel_that_refuses():
         (_core.concatenate, [[]]),
         (_core.concatenate, [[rv.ones(2), 1]]),
         (_core.neg, ["a"]),
+        (lambda x: NotImplemented, [rv.ones(2)]),
     ]:
         assert direct(kernel, *inputs) is None
     with pytest.raises(KeyboardInterrupt):
         direct(_interrupted, rv.ones(2))
+
+
+def test_what_an_op_leaves_to_python():
+    op = by_kernel(_core.softmax, Softmax, floats=True, takes=2)(lambda *given, **settings: (given, settings))
+    x, whole = rv.ones(1, 2, requires_grad=True), rv.arange(2)
+    y = op(x, 1)
+    assert type(y._grad_fn) is Softmax
+    assert y.tolist() == op(x.detach(), 1, "a name").tolist() == [[0.5, 0.5]]
+    for given, settings in [
+        ((whole, 0), {}),
+        ((x, 2), {}),
+        ((x.detach(), 5), {}),
+        ((x.detach(),), {"dim": 1}),
+    ]:
+        assert op(*given, **settings) == (given, settings)
+    pair = by_kernel(_core.sort, result=rv.ops.reduction.reduce.ValuesIndices)(lambda *given: None)
+    assert pair(rv.tensor([2.0, 1.0]), 0).values.tolist() == [1, 2]
 
 
 def _interrupted(array):

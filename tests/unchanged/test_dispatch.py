@@ -115,7 +115,7 @@ with torch._C.DisableTorchFunctionSubclass(): print(kind(b + 1))
 
 def test_kernels_answer_as_functions():
     code = """
-from ranvier.torch.asking import KERNELS
+from ranvier.torch.asking import OPS
 def answer(f, *args, **kwargs):
     try: y = f(*args, **kwargs)
     except Exception as e: return kind(e), str(e)
@@ -124,7 +124,7 @@ def answer(f, *args, **kwargs):
 x = torch.arange(6.0).reshape(3, 2).T - 2.5
 kinds = torch.float, torch.double, torch.half, torch.bfloat16, torch.int, torch.uint8, torch.bool
 inputs = [*map(x.to, kinds), x[0, 0], x[:0], x[0], x.clone().requires_grad_()]
-for name, row in KERNELS.items():
+for name, row in OPS.items():
     f = getattr(torch, name, None) or getattr(nn.functional, name, None)
     if f is None: continue  # a kernel alone
     function = f.__wrapped__

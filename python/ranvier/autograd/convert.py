@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import ranvier._core as _core
 from ranvier.autograd.copies import Cast, Clone
 from ranvier.autograd.data import TENSOR_TYPES, as_dtype, refuse_torch, sized_or_copied
 from ranvier.autograd.devices import CPU, is_meta, on_device, require_cpu
@@ -16,8 +15,8 @@ from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.duplicates import memory_of
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import direct
-from ranvier.autograd.memory import require_numbers
+from ranvier.autograd.function import by_kernel
+from ranvier.autograd.memory import cast, require_numbers
 from ranvier.autograd.observe import refuse
 from ranvier.autograd.storage import TypedStorage, UntypedStorage
 from ranvier.autograd.tensor import Tensor, wrap
@@ -80,16 +79,17 @@ def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
             f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
         ) from None
     wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
-    is_half = x._array.dtype.char + wanted.char in ("fe", "ef")
-    call = (_core._halves, x) if is_half else (_core.cast, x, wanted)
-    if wanted == x._array.dtype:
-        y: Any = x
-    elif wanted.kind == "c" and hasattr(x, "cfloat"):  # of a satellite
-        return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
-    elif wanted.char not in "fd?ile" or (y := direct(*call)) is None:
+    if wanted.kind not in "biuf":
+        if wanted.kind == "c" and hasattr(x, "cfloat"):  # of a satellite
+            return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
         require_numbers(name, wanted)
-        y = Cast(wanted).apply(x)
+    y = x if wanted == x._array.dtype else _converted(x, wanted)
     return y if memory_format is None else _laid_out(name, y, memory_format)
+
+
+@by_kernel(cast, Cast)
+def _converted(x: Tensor, wanted: np.dtype[Any]) -> Tensor:
+    return Cast(wanted).apply(x)
 
 
 def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:

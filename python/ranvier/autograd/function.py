@@ -22,10 +22,6 @@ from ranvier.autograd.memory import keep, number_in, plain
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import bump
 
-# Without a node: direct(kernel, *inputs) gives the kernel's result, or None where it is not that simple;
-# in_place(kernel, tensor, *inputs) says whether the kernel has written to the tensor.
-direct, in_place = _core._direct, _core._in_place
-
 ndarray = np.ndarray
 _F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -133,6 +129,38 @@ class Output:
 
     def __repr__(self) -> str:
         return f"<{type(self.function).__name__}[{self.index}]>"
+
+
+def by_kernel(
+    kernel: Callable[..., Any],
+    node: Callable[..., Function] | None = None,
+    inputs: int = 1,
+    *,
+    floats: bool = False,
+    result: type | None = None,
+    takes: int = -1,
+) -> Callable[[F], F]:
+    """A decorator for what computes an op in Python: the core answers simple calls without it.
+
+    ``kernel`` gets the arrays of Tensors and the other arguments, the first ``takes`` alone if that is
+    given. To the function are left what it refuses, by NotImplemented or an error, calls that observers
+    follow, keywords and gradients; the last not with ``node``, of which the first ``inputs`` arguments are
+    the inputs and the others the settings. floats: the kernel gets no first Tensor of other dtypes than
+    float32 and float64. result: the class of several results.
+
+    >>> import ranvier as rv
+    >>> @by_kernel(_core.exp)
+    ... def exp(x): return rv.exp(x)
+    >>> exp(rv.tensor([0.0])), exp(0)
+    (tensor([1.]), tensor(1.))
+    """
+    return lambda in_python: _core._by_kernel(in_python, kernel, node, inputs, floats, result, takes)
+
+
+def into(kernel: Callable[..., Any], takes: int = -1) -> Callable[[F], F]:
+    """As :func:`by_kernel`, of ``kernel(*arguments, array)``, which writes to the memory of the op's first
+    argument; this is then the result."""
+    return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes)
 
 
 def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:

@@ -20,7 +20,7 @@ from ranvier.autograd.dtypes import can_cast
 from ranvier.autograd.duplicates import memory_of
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Output, in_place, watched
+from ranvier.autograd.function import Output, into, watched
 from ranvier.autograd.keys import index_error, numbers_first, raw_index, tuple_of
 from ranvier.autograd.memory import Array, copied, picked, put, write
 from ranvier.autograd.mode import mode
@@ -113,8 +113,11 @@ def check_leaf(tensor: Any, name: str) -> None:
 
 def setitem(x: Tensor, key: Any, value: Any) -> None:
     """x[key] = value"""
-    if in_place(_core._put, x, key, value):
-        return
+    _set_places(x, key, value)
+
+
+@into(_core._put)
+def _set_places(x: Tensor, key: Any, value: Any) -> None:
     check_leaf(x, "setitem")
     key = tuple_of(key)
     try:
@@ -157,9 +160,8 @@ def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     return _replace_all(x, src, "copy_")
 
 
+@into(_core.write, takes=1)
 def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
-    if in_place(_core.write, x, value):
-        return x
     check_leaf(x, name)
     if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
         return assign(x, Put().apply(x, value), name)

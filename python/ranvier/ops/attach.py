@@ -10,12 +10,11 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import in_place
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
-from ranvier.ops.elementwise.fused import FUSED
+from ranvier.ops.elementwise.fused import FUSED, SCALED
 from ranvier.ops.elementwise.row import DIVIDES, ufunc_of
 from ranvier.ops.elementwise.row import ROWS as ELEMENTWISE
 from ranvier.ops.rows import examples
@@ -56,32 +55,25 @@ def _operator(module: Any, word: str) -> Callable[..., Any]:
     return getattr(Tensor, f"{op}_") if word[0] == "i" else _reflected(getattr(module, op))
 
 
-def _kernels(op: str) -> tuple[Any, Any]:
-    """What writes the op in place off the tape: of floats, of integers."""
+def _kernels(op: str) -> tuple[Any, Any, None, Any]:
+    """What writes the op in place off the tape: of floats, integers, others, floats with settings."""
     row = ELEMENTWISE.get(op)
-    if row is None:
-        return getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None, None
-    return row.kernel, None if op in DIVIDES else ufunc_of(row)
+    of_floats = row.kernel if row else getattr(_core, op) if op in ("relu", "sigmoid", "tanh") else None
+    of_integers = None if row is None or op in DIVIDES else ufunc_of(row)
+    return FUSED.get(op, of_floats), of_integers, None, SCALED.get(op)
 
 
 def _in_place(name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """``x.add_(y)``: x takes the result of ``x.add(y)``, and on the tape its history."""
-    own = function.__name__  # multiply is mul
-    (of_floats, of_integers), fused = _kernels(own), FUSED.get(own)
 
-    def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
-        kernel = of_floats if (kind := x._array.dtype.kind) == "f" else of_integers if kind in "iu" else None
-        if kernel is not None and not settings and in_place(kernel, x, x, *args):
-            return x
-        if (
-            fused is not None
-            and kind == "f"
-            and (call := fused(x, *args, **settings))
-            and in_place(call[0], x, *call[1:])
-        ):
-            return x
+    def in_python(x: Tensor, *args: Any, **settings: Any) -> Tensor:
         check_leaf(x, name)
         return assign(x, function(x, *args, **settings), name)
+
+    computed = _core._into(in_python, *_kernels(function.__name__), True)  # multiply is mul
+
+    def method(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+        return computed(x, *args, **settings)
 
     method.__name__ = method.__qualname__ = name
     method.__doc__ = f"As :func:`ranvier.{name[:-1]}`, in place."

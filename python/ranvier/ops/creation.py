@@ -20,7 +20,7 @@ from ranvier.autograd.dtypes import default
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function, in_place
+from ranvier.autograd.function import Function, into
 from ranvier.autograd.graph import rule
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.memory import filled_like
@@ -79,19 +79,27 @@ def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any], *par
     if any(p._requires_grad for p in parameters) and mode.enabled:
         check_leaf(x, name)
         return assign(x, _drawn(values.astype(x.dtype), *parameters, x), name)
-    if in_place(_core.write, x, values):
-        return x
+    return _written(x, values, name)
+
+
+@into(_core.write, takes=1)
+def _written(x: Tensor, values: Array, name: str) -> Tensor:
     check_leaf(x, name)
     return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
 
 
 def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
-    kind = _float(name, x)
-    if in_place(_core._fill_random, x, normal, float(a), float(b), state_of(name, generator)):
-        return x
+    _float(name, x)
+    return _drawn_by_core(x, normal, float(a), float(b), state_of(name, generator), name, generator)
+
+
+def drawn_by_key(x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Any) -> Tensor:
     key = key_of(name, generator)
     kernel = _core.random_normal if normal else _core.random_uniform
-    return _filled(name, x, None, lambda shape: kernel(shape, kind, float(a), float(b), key))
+    return _filled(name, x, None, lambda shape: kernel(shape, _float(name, x), a, b, key))
+
+
+_drawn_by_core = into(_core._fill_random, takes=4)(drawn_by_key)
 
 
 def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
@@ -195,8 +203,16 @@ def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     if type(p) is float and 0 <= p <= 1 and x._array.dtype.kind == "f":
         with _drawing(generator):
             draw = numpy_generator()
-        if in_place(functools.partial(philox.bernoulli, draw), x, p):
-            return x
+        return _ones_drawn(x, draw, p, generator)
+    return _bernoulli(x, p, generator)
+
+
+@into(philox.bernoulli, takes=2)
+def _ones_drawn(x: Tensor, draw: Any, p: float, generator: Any) -> Tensor:
+    return _bernoulli(x, p, generator)
+
+
+def _bernoulli(x: Tensor, p: Any, generator: Any) -> Tensor:
     given = [p] if isinstance(p, Tensor) else []
     limit = _probabilities("bernoulli_", as_tensor("bernoulli_", np.array(p) if type(p) is float else p))
     kind = F32 if uniform.wide and limit.dtype == F32 else F64

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
+from ranvier.autograd.function import by_kernel
 
 # --- which of PyTorch's functions are written in Python, and which ask modes only
 _IN_PYTHON = """
@@ -71,24 +72,23 @@ SPECIAL = {f"__{name}__" for name in _DUNDERS.split()} | OPERATORS.keys()
 OWN_GLOBALS = {"__name__": "ranvier."}
 ASK_NOBODY = frozenset({"as_subclass", "edges", "hooks"})
 # --- what the core answers without Python
-KERNELS = {  # of a function: the name of its kernel, how many arguments it needs, names of all
+OPS = {  # of a function: its op, if it has one of its own; how many arguments it needs, names of all
     **{
-        name: (name, 1, ("input",))
+        name: ("", 1, ("input",))
         for name, kernel in vars(_core).items()
         if (kernel.__doc__ or "").startswith(name + _OF_ONE_TENSOR)
     },
-    **{name: (name, 2, ("input", "dim")) for name in ("softmax", "log_softmax")},
-    "linear": ("times_rows", 2, ("input", "weight", "bias")),
-    "where": ("where", 3, ("condition", "input", "other")),
+    **dict.fromkeys(("softmax", "log_softmax"), ("", 2, ("input", "dim"))),
+    "linear": ("_linear", 2, ("input", "weight", "bias")),
+    "where": ("_WHERE", 3, ("condition", "input", "other")),
 }
 
 
-def kernel_of(function: Any) -> tuple[Any, Any, int, tuple[str, ...]] | None:
-    """The kernel of a function, for calls where no Tensor needs a gradient; the class of its node, where the
-    function has one argument; and the arguments, as in KERNELS."""
+def op_of(function: Any) -> tuple[Any, int, tuple[str, ...]] | None:
+    """The op that calls of a function with the first of its parameters come to, and these, as in OPS."""
     name, own = function.__name__, getattr(function, "__globals__", OWN_GLOBALS)
-    if name not in KERNELS or not own["__name__"].startswith("ranvier.ops."):
+    if name not in OPS or not own["__name__"].startswith("ranvier.ops."):
         return None
-    kernel, needed, names = KERNELS[name]
-    node = own.get(name.capitalize()) if needed == 1 else None
-    return getattr(_core, kernel, None) or own[kernel], node, needed, names
+    op, needed, names = OPS[name]
+    node = own.get(name.title().replace("_", ""))
+    return own[op] if op else by_kernel(getattr(_core, name), node, floats=True)(function), needed, names

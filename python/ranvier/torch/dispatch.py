@@ -41,7 +41,7 @@ from ranvier.torch.asking import (
     PLAIN,
     SPACES,
     SPECIAL,
-    kernel_of,
+    op_of,
 )
 
 _MODES_ONLY, _BINDS, _RETRIES, _OPERATOR = 1, 2, 4, 8  # as in public_function.cpp
@@ -69,8 +69,8 @@ def public(function: Any, path: str) -> Any:
         home = "torch.functional" if space == "" and binds else f"torch.{space}".rstrip(".")
         text = f"{space}_{name}" if space in ("linalg", "special") else name  # as PyTorch calls them
         made = _core._public(_core.PublicFunction, function, None, home, name, text, how)
-        if (kernel := kernel_of(function)) is not None:
-            _core._set_kernel(made, *kernel)
+        if (op := op_of(function)) is not None:
+            _core._set_op(made, *op)
         _made[path, id(function)] = made
     return made
 

@@ -324,7 +324,7 @@ def start() -> None:
     _core.random_uniform = drawn(_core.random_uniform, "uniform")
     _core.random_normal = drawn(_core.random_normal, "normal")
     _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]
-    _core._fill_random = None  # type: ignore[assignment]  # which would not ask these two
+    creation._drawn_by_core = creation.drawn_by_key  # the core would not ask these two
     creation._filled = _in_memory_order(creation._filled)
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]

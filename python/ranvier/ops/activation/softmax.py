@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import of_output, rule
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
@@ -43,26 +43,29 @@ def softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: Any 
 
     Source: Bridle, "Probabilistic Interpretation of Feedforward Classification Network Outputs" (1990).
     | rv.softmax(rv.tensor([2.0, 1.0, 0.1]), dim=0) -> tensor([0.6590, 0.2424, 0.0986])"""
-    if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
-        y = direct(_core.softmax, input, dim)
-        return Softmax(dim).apply(input) if y is None else y
-    return _along(Softmax, "softmax", input, dim if axis is None else axis, dtype)
+    if dtype is not None:
+        input = to_dtype("softmax", as_tensor("softmax", input), dtype)
+    dim = dim if axis is None else axis
+    return _softmax_along(input, _implied("softmax", input) if dim is None else dim)
 
 
-def _along(function: Any, name: str, x: Any, dim: Any, dtype: Any) -> Tensor:
-    """The function along a dimension; of a number, as of one element."""
-    x = as_tensor(name, x)
-    dim = _implied(name, x._array.ndim) if dim is None else dim
-    x = x if dtype is None else to_dtype(name, x, dtype)
-    if x._array.ndim == 0:
-        return reshape(function(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
-    return function(dim).apply(x)
+def _along(node: Any, name: str) -> Any:
+    @by_kernel(getattr(_core, name), node, floats=True)
+    def along(x: Any, dim: Any) -> Tensor:
+        """The node along a dimension; of a number, as of one element."""
+        x = as_tensor(name, x)
+        if x._array.ndim == 0:
+            return reshape(node(_dim(name, dim, 0)).apply(reshape(x, 1)), ())
+        return node(dim).apply(x)
+
+    return along
 
 
-def _implied(name: str, ndim: int) -> int:
+def _implied(name: str, x: Any) -> int:
+    ndim = as_tensor(name, x).ndim
     dim = 0 if ndim in (0, 1, 3) else 1
     if ndim > 2:
-        warnings.warn(f"[{name}] got no dim for {ndim} dimensions; dim={dim} is used", stacklevel=4)
+        warnings.warn(f"[{name}] got no dim for {ndim} dimensions; dim={dim} is used", stacklevel=3)
     return dim
 
 
@@ -83,10 +86,12 @@ def log_softmax(input: Any, dim: int | None = None, dtype: Any = None, *, axis: 
 
     Arguments and errors as in :func:`softmax`.
     | rv.log_softmax(rv.tensor([0.0, 1000.0]), dim=0) -> tensor([-1000.,     0.])"""
-    if dim is not None and dtype is None and type(input) is Tensor and input._array.ndim:
-        y = direct(_core.log_softmax, input, dim)
-        return LogSoftmax(dim).apply(input) if y is None else y
-    return _along(LogSoftmax, "log_softmax", input, dim if axis is None else axis, dtype)
+    if dtype is not None:
+        input = to_dtype("log_softmax", as_tensor("log_softmax", input), dtype)
+    dim = dim if axis is None else axis
+    return _log_softmax_along(input, _implied("log_softmax", input) if dim is None else dim)
 
+
+_softmax_along, _log_softmax_along = _along(Softmax, "softmax"), _along(LogSoftmax, "log_softmax")
 
 examples(globals())  # written as ">>> call"

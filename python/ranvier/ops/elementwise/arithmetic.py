@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import number, renamed
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import filled, unbroadcast
@@ -28,7 +28,6 @@ from ranvier.ops.elementwise.dtypes import (
     of_halves,
     result_dtype,
 )
-from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
@@ -219,27 +218,31 @@ def add(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     if out is not None:
         return written("add", out, add(input, other, alpha=alpha))
     if alpha is not _ONE and number("add", "alpha", alpha) != 1:
-        return _scaled("add", add, input, other, alpha)
+        return _add_scaled(input, other, alpha)
     return _ADD(input, other)
 
 
-def _scaled(name: str, op: Any, a: Any, b: Any, alpha: Any) -> Tensor:
-    """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
-    if is_pair(a, b) and not getattr(alpha, "ndim", 0):
-        return op(a, mul(b, alpha))
-    if (call := FUSED[name](a, b, alpha=alpha)) and (y := direct(*call)) is not None:
-        return y
-    a, b = as_operand(name, a), as_operand(name, b)
-    if (y := of_halves(op, a, b, alpha=alpha)) is not None:
-        return y
-    dtype = result_dtype(a, b)
-    if dtype.kind != "f" and isinstance(alpha, float):
-        raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
-    first, second = (cast(x, dtype) if isinstance(x, Tensor) else x for x in (a, b))
-    try:
-        return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
-    except Exception as error:
-        raise renamed(error, name) from None
+def _scaled(op: Any, sign: int) -> Any:
+    name = op.__name__
+
+    @by_kernel(lambda a, b, alpha: _core.addcmul(a, b, sign * alpha, 1.0), floats=True)
+    def scaled(a: Any, b: Any, alpha: Any) -> Tensor:
+        """a +- alpha b, computed in the dtype of the result: 100 of int8 times 2 fits beside float32."""
+        if is_pair(a, b) and not getattr(alpha, "ndim", 0):
+            return op(a, mul(b, alpha))
+        a, b = as_operand(name, a), as_operand(name, b)
+        if (y := of_halves(op, a, b, alpha=alpha)) is not None:
+            return y
+        dtype = result_dtype(a, b)
+        if dtype.kind != "f" and isinstance(alpha, float):
+            raise DtypeError(f"[{name}] got alpha {alpha} and operands of {dtype}; expected a whole alpha")
+        first, second = (cast(x, dtype) if isinstance(x, Tensor) else x for x in (a, b))
+        try:
+            return op(first, mul(second, alpha) if isinstance(second, Tensor) else second * alpha)
+        except Exception as error:
+            raise renamed(error, name) from None
+
+    return scaled
 
 
 def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any = None) -> Tensor:
@@ -254,8 +257,11 @@ def sub(input: Any, other: Any, third: Any = None, *, alpha: float = 1, out: Any
     if out is not None:
         return written("sub", out, sub(input, other, alpha=alpha))
     if alpha is not _ONE and number("sub", "alpha", alpha) != 1:
-        return _scaled("sub", sub, input, other, alpha)
+        return _sub_scaled(input, other, alpha)
     return _SUB(input, other)
+
+
+_add_scaled, _sub_scaled = _scaled(add, 1), _scaled(sub, -1)
 
 
 def mul(input: Any, other: Any, *, out: Any = None) -> Tensor:

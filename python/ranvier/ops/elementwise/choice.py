@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, renamed
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import filled_like, in_dtype, unbroadcast
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -154,8 +154,8 @@ minimum: The smaller of a and b, element by element; NaN if either is. Equal val
 )
 
 
-_AT_LEAST = elementwise(Row("clip", AtLeast, None, np.maximum))
-_AT_MOST = elementwise(Row("clip", AtMost, None, np.minimum))
+_AT_LEAST = elementwise(Row("clip", AtLeast, lambda x, low, out: _core.maximum(low, x, out), np.maximum))
+_AT_MOST = elementwise(Row("clip", AtMost, lambda x, high, out: _core.minimum(high, x, out), np.minimum))
 _PLAIN = frozenset({int, float, type(None)})
 
 
@@ -166,11 +166,12 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
     min and max are numbers, or tensors that broadcast. Raises ValueError if both are None.
     | rv.clip(rv.tensor([-2.0, 0.5, 3.0]), 0, 1) -> tensor([0.0000, 0.5000, 1.0000])"""
     if type(min) in _PLAIN and type(max) in _PLAIN and not min is max is None and is_floating(input):
-        limits = -math.inf if min is None else min, math.inf if max is None else max
-        if (y := direct(_core.clip, input, *limits, None)) is not None:
-            return y
-    elif max is None is not min and (y := direct(_core.maximum, min, input, None)) is not None:
-        return y
+        return _by_numbers(input, -math.inf if min is None else min, math.inf if max is None else max)
+    if max is None and isinstance(min, Tensor):
+        try:
+            return _AT_LEAST(input, min)
+        except Exception as error:
+            raise renamed(error, "clip") from None
     if min is None and max is None:
         raise OpError("[clip] got neither min nor max; expected at least one limit")
     input = as_operand("clip", input)
@@ -180,11 +181,15 @@ def clip(input: Any, min: Any = None, max: Any = None) -> Tensor:
             return _by_tensors(input, low, high)
         except Exception as error:
             raise renamed(error, "clip") from None
-    if not is_floating(input):
-        y = input if low is None else _AT_LEAST(input, low)
-        return y if high is None else _AT_MOST(y, high)
-    least, most = -math.inf if low is None else 1.0 * low, math.inf if high is None else 1.0 * high
-    return Clip(least, most).apply(input)  # floats: True counts as 1
+    if is_floating(input):
+        return _by_numbers(input, -math.inf if low is None else low, math.inf if high is None else high)
+    y = input if low is None else _AT_LEAST(input, low)
+    return y if high is None else _AT_MOST(y, high)
+
+
+@by_kernel(_core.clip, Clip, floats=True)
+def _by_numbers(x: Any, low: Any, high: Any) -> Tensor:
+    return Clip(1.0 * low, 1.0 * high).apply(x)  # True counts as 1
 
 
 def _by_tensors(x: Any, low: Any, high: Any) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error
-from ranvier.autograd.function import direct
+from ranvier.autograd.function import by_kernel
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
@@ -122,8 +122,12 @@ def mvlgamma(input: Any, p: int) -> Tensor:
 @own_error
 def rsqrt(input: Any) -> Tensor:
     """1 / sqrt(x): inf at 0, nan below. | rv.rsqrt(rv.tensor([4.0, 1.0])) -> tensor([0.5000, 1.0000])"""
-    y = direct(lambda x: _core.reciprocal(_core.sqrt(x)), input)
-    y = of_halves(rsqrt, input) if y is None else y
+    return _rsqrt(input)
+
+
+@by_kernel(lambda x: _core.reciprocal(_core.sqrt(x)), floats=True)
+def _rsqrt(input: Any) -> Tensor:
+    y = of_halves(rsqrt, input)
     return reciprocal(sqrt(input)) if y is None else y
 
 
@@ -166,10 +170,17 @@ def nan_to_num(
 
     The gradient of replaced elements is 0.
     | rv.nan_to_num(rv.tensor([float("nan"), 1.0]), nan=-1.0) -> tensor([-1.,  1.])"""
-    if posinf is neginf is None:
-        y = direct(lambda x: _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan), input)
-        if y is not None:
-            return y
+    return _finite(input, nan, posinf, neginf)
+
+
+def _of_floats(x: Any, nan: float, posinf: float | None, neginf: float | None) -> Any:
+    if not posinf is neginf is None:
+        return NotImplemented
+    return _core.where(_core.eq(x, x), _core.clip(x, *_LIMITS[x.dtype]), nan)
+
+
+@by_kernel(_of_floats, floats=True)
+def _finite(input: Any, nan: Any, posinf: Any, neginf: Any) -> Tensor:
     input = as_tensor("nan_to_num", input)
     if not is_floating(input):
         return by_numpy(_without_nan, input._array, nan, posinf, neginf)

@@ -13,9 +13,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
-from ranvier.autograd.function import direct
+from ranvier.autograd.function import by_kernel
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
+from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
 from ranvier.ops.elementwise.by_numpy import of_two
 from ranvier.ops.elementwise.choice import clip, where
@@ -32,7 +33,6 @@ from ranvier.ops.elementwise.dtypes import (
     result_dtype,
 )
 from ranvier.ops.elementwise.functions import abs, pow
-from ranvier.ops.elementwise.fused import FUSED
 from ranvier.ops.rows import document, examples
 
 
@@ -121,8 +121,11 @@ def rsub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
 
 
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
-    if (call := FUSED["lerp"](input, end, weight)) and (y := direct(*call)) is not None:
-        return y
+    return _lerp(input, end, weight)
+
+
+@by_kernel(fused.lerp, floats=True)
+def _lerp(input: Any, end: Any, weight: Any) -> Tensor:
     if (y := of_halves(lerp, input, end, weight)) is not None:
         return y
     step = sub(end, input)
@@ -133,13 +136,8 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
 
 
 def _added(name: str, joined: Any) -> Callable[..., Tensor]:
-    fused = FUSED[name]
-
-    def op(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
-        if third is not None:
-            value, tensor1, tensor2 = tensor1, tensor2, third
-        if (call := fused(input, tensor1, tensor2, value=value)) and (y := direct(*call)) is not None:
-            return y
+    @by_kernel(getattr(_core, name), floats=True)
+    def in_python(input: Any, tensor1: Any, tensor2: Any, value: float) -> Tensor:
         if (y := of_halves(op, input, tensor1, tensor2, value=value)) is not None:
             return y
         if isinstance(input, Tensor) and isinstance(tensor1, Tensor):
@@ -147,6 +145,11 @@ def _added(name: str, joined: Any) -> Callable[..., Tensor]:
             tensor1 = cast(tensor1, result_dtype(input, tensor1))
         y = joined(tensor1, tensor2)
         return add(input, mul(y, value) if value != 1 else y)
+
+    def op(input: Any, tensor1: Any, tensor2: Any, third: Any = None, *, value: float = 1) -> Tensor:
+        if third is not None:
+            value, tensor1, tensor2 = tensor1, tensor2, third
+        return in_python(input, tensor1, tensor2, value)
 
     return op
 

@@ -15,8 +15,7 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
-from ranvier.autograd.mode import mode
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.observe import refuse
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -111,18 +110,19 @@ class AvgPool(Pool):
 
 
 def _pool(name: str, base: type[Pool], **settings: Any) -> Any:
-    """A pool by the names of its kernels, such as AvgPool1d of avg_pool1d."""
+    """A pool by the names of its kernels, such as AvgPool1d of avg_pool1d; `of` is its op."""
     kernel = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
     kernels = {"kernel": getattr(_core, kernel), "kernel_backward": getattr(_core, f"{kernel}_backward")}
-    return type(name, (base,), {"dimensions": 3 if name[-2] == "1" else 4, **kernels, **settings})
+    kind: Any = type(name, (base,), {"dimensions": 3 if name[-2] == "1" else 4, **kernels, **settings})
 
+    def of_batch(x: Array, *arguments: Any) -> Any:
+        if x.ndim != kind.dimensions:
+            return NotImplemented
+        y = kind.kernel(x, *arguments)
+        return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]  # with or without indices
 
-def _pooled(kind: Any, x: Any, *arguments: Any) -> Any:
-    """kind(*arguments).apply(x), by the kernel alone where x is a batch and needs no gradient."""
-    plain = type(x) is Tensor and not (mode.enabled and x._requires_grad)
-    if not plain or x._array.ndim != kind.dimensions or (y := direct(kind.kernel, x, *arguments)) is None:
-        return kind(*arguments).apply(x)
-    return y if type(y) is not tuple else y[::2] if arguments[-1] else y[0]  # with or without indices
+    kind.of = by_kernel(of_batch, kind)(lambda x, *arguments: kind(*arguments).apply(x))
+    return kind
 
 
 MaxPool1d, MaxPool2d = _pool("MaxPool1d", WindowedMaxPool), _pool("MaxPool2d", WindowedMaxPool)
@@ -145,9 +145,7 @@ def max_pool1d(
 
     Settings and indices as in :func:`max_pool2d`, for one axis.
     | rv.max_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[3., 2.]]])"""
-    return _pooled(
-        MaxPool1d, input, kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices
-    )
+    return MaxPool1d.of(input, kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices)
 
 
 def max_pool2d(
@@ -180,7 +178,7 @@ def max_pool2d(
     """
     arguments = (kernel_size, _stride(stride), padding, dilation, ceil_mode, return_indices)
     try:
-        return _pooled(MaxPool2d, input, *arguments)
+        return MaxPool2d.of(input, *arguments)
     except TypeError:  # checked afterwards, since floats are the common case
         input = as_tensor("max_pool2d", input)
         if input.dtype.kind not in "iu":
@@ -190,7 +188,7 @@ def max_pool2d(
         exact = array.max() <= 2**53 if array.dtype.kind == "u" else _core.inside(array, -(2**53), 2**53)
         if not exact:
             raise OpError("[max_pool2d] got integers beyond 2^53; expected smaller ones, or floats")
-    y = _pooled(MaxPool2d, input.double(), *arguments)
+    y = MaxPool2d.of(input.double(), *arguments)
     return (y[0].to(input.dtype), *y[1:]) if isinstance(y, tuple) else y.to(input.dtype)
 
 
@@ -204,7 +202,7 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for the indices.
     | rv.adaptive_max_pool1d(rv.tensor([[[1.0, 3.0, 2.0]]]), 2) -> tensor([[[3., 3.]]])"""
-    return _pooled(AdaptiveMaxPool1d, input, output_size, return_indices)
+    return AdaptiveMaxPool1d.of(input, output_size, return_indices)
 
 
 def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
@@ -212,7 +210,7 @@ def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = Fal
 
     See :func:`adaptive_avg_pool2d` for the windows, :func:`max_pool2d` for gradient and indices.
     | rv.adaptive_max_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), (1, 2)) -> tensor([[[[13., 15.]]]])"""
-    return _pooled(AdaptiveMaxPool2d, input, output_size, return_indices)
+    return AdaptiveMaxPool2d.of(input, output_size, return_indices)
 
 
 def avg_pool1d(
@@ -227,7 +225,7 @@ def avg_pool1d(
 
     Settings as in :func:`avg_pool2d`, for one axis.
     | rv.avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
-    return _pooled(AvgPool1d, input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad)
+    return AvgPool1d.of(input, kernel_size, _stride(stride), padding, ceil_mode, count_include_pad)
 
 
 def avg_pool2d(
@@ -250,7 +248,7 @@ def avg_pool2d(
     | rv.avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 2)
     -> tensor([[[[ 2.5000,  4.5000], [10.5000, 12.5000]]]])"""
     arguments = (kernel_size, _stride(stride), padding, ceil_mode, count_include_pad, divisor_override)
-    return _pooled(AvgPool2d, input, *arguments)
+    return AvgPool2d.of(input, *arguments)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
@@ -258,7 +256,7 @@ def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
 
     See :func:`adaptive_avg_pool2d` for the windows.
     | rv.adaptive_avg_pool1d(rv.tensor([[[1.0, 3.0, 2.0, 0.0]]]), 2) -> tensor([[[2., 1.]]])"""
-    return _pooled(AdaptiveAvgPool1d, input, output_size)
+    return AdaptiveAvgPool1d.of(input, output_size)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
@@ -270,7 +268,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     Shapes: (N, C, H, W) -> (N, C, *output_size).
     Source: Lin, Chen and Yan, "Network In Network" (2013), for the global average.
     | rv.adaptive_avg_pool2d(rv.arange(16.0).reshape(1, 1, 4, 4), 1).item() -> 7.5"""
-    return _pooled(AdaptiveAvgPool2d, input, output_size)
+    return AdaptiveAvgPool2d.of(input, output_size)
 
 
 # --- the rules of create_graph

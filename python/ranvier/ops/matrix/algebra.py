@@ -10,7 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import direct, rounded
+from ranvier.autograd.function import by_kernel, rounded
 from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
@@ -20,7 +20,6 @@ from ranvier.ops.elementwise.dtypes import (
     as_tensor,
     floating,
     is_floating,
-    is_pair,
     once,
     result_dtype,
     unlike,
@@ -55,22 +54,20 @@ def _plus(x: Any, a: Tensor, b: Tensor, beta: float, alpha: float) -> Tensor:
     return add(x if beta == 1 else mul(x, beta), product)
 
 
-def _times_and_row(a: Array, b: Array, row: Array) -> Array:
-    return _core.matmul(a, b, row, "none", None)
-
-
 def addmm(input: Any, mat1: Any, mat2: Any, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a b: a (m, k), b (k, n), x broadcasts to (m, n).
     | rv.addmm(rv.ones(2), rv.eye(2), rv.eye(2), alpha=3) -> tensor([[4., 1.], [1., 4.]])"""
-    if (
-        beta == 1 == alpha
-        and is_pair(mat1, mat2)
-        and isinstance(input, Tensor)
-        and mat1.ndim == 2 == mat2.ndim
-    ):
-        fits = input.shape == mat2.shape[1:] and mat1.shape[1] == mat2.shape[0]
-        if fits and (y := direct(_times_and_row, mat1, mat2, input)) is not None:
-            return y
+    return _addmm(input, mat1, mat2, beta, alpha)
+
+
+def _row_and_product(row: Array, a: Array, b: Array, beta: float, alpha: float) -> Array:
+    if not beta == 1 == alpha or row.ndim != 1 or not a.ndim == 2 == b.ndim:
+        return NotImplemented
+    return _core.matmul(a, b, row, "none", None)
+
+
+@by_kernel(_row_and_product, floats=True)
+def _addmm(input: Any, mat1: Any, mat2: Any, beta: float, alpha: float) -> Tensor:
     return _plus(input, *of_dims("addmm", mat1, mat2, 2, 2), beta, alpha)
 
 

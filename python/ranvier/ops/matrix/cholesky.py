@@ -10,7 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import LinAlgError, OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import of_input, of_output, rule
 from ranvier.autograd.memory import keep
 from ranvier.autograd.observe import observers
@@ -157,8 +157,8 @@ def cholesky_solve(input: Any, input2: Any, upper: bool = False) -> Tensor:
     -> tensor([[1.], [1.]])"""
     lower, right = matrix("cholesky_solve", input2), matrix("cholesky_solve", input, square=False)
     lower = transpose(lower, -1, -2) if upper else lower
-    y = _solved("cholesky_solve", lower, right, False, whole=True)
-    return _solved("cholesky_solve", transpose(lower, -1, -2), y, True, whole=True)
+    y = _solved(lower, right, False, False, "cholesky_solve", True)
+    return _solved(transpose(lower, -1, -2), y, True, False, "cholesky_solve", True)
 
 
 def cholesky_inverse(input: Any, upper: bool = False) -> Tensor:
@@ -179,9 +179,9 @@ def solve_triangular(
     -> tensor([[1.], [2.]])"""
     A, B = matrix("solve_triangular", A), matrix("solve_triangular", B, square=False)
     if left:
-        return _solved("solve_triangular", A, B, upper, unitriangular)
+        return _solved(A, B, upper, unitriangular, "solve_triangular")
     across = transpose(A, -1, -2), transpose(B, -1, -2)
-    return transpose(_solved("solve_triangular", *across, not upper, unitriangular), -1, -2)
+    return transpose(_solved(*across, not upper, unitriangular, "solve_triangular"), -1, -2)
 
 
 def triangular_solve(
@@ -192,17 +192,20 @@ def triangular_solve(
     | rv.triangular_solve(rv.tensor([[2.0]]), rv.tensor([[4.0]])).solution -> tensor([[0.5000]])"""
     A, b = matrix("triangular_solve", A), matrix("triangular_solve", input, square=False)
     turned, half = (A.mT, not upper) if transpose else (A, upper)
-    return TriangularSolveResult(_solved("triangular_solve", turned, b, half, unitriangular), A.clone())
+    return TriangularSolveResult(_solved(turned, b, half, unitriangular, "triangular_solve"), A.clone())
 
 
-def _solved(name: str, A: Tensor, B: Tensor, upper: bool, unit: bool = False, whole: bool = False) -> Tensor:
-    upper, unit = bool(upper), bool(unit)
-    simple = not observers and (A.ndim > 2 or B.ndim == 2)
-    if simple and (y := direct(_core.solve_triangular, A, B, upper, unit)) is not None:
-        return y
+def _of_triangle(A: Array, B: Array, upper: bool, unit: bool) -> Array:
+    if observers or (A.ndim == 2 != B.ndim):
+        return NotImplemented
+    return _core.solve_triangular(A, B, bool(upper), bool(unit))
+
+
+@by_kernel(_of_triangle, takes=4)
+def _solved(A: Tensor, B: Tensor, upper: bool, unit: bool, name: str, whole: bool = False) -> Tensor:
     if B.shape[-2] != A.shape[-1]:
         raise OpError(f"[{name}] got A of shape {A.shape} and B of shape {B.shape}; expected rows alike")
-    return SolveTriangular(name, upper, unit, whole).apply(*alike(A, B))
+    return SolveTriangular(name, bool(upper), bool(unit), whole).apply(*alike(A, B))
 
 
 own_errors(globals())

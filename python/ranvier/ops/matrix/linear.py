@@ -10,10 +10,9 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.memory import reshaped
-from ranvier.autograd.mode import mode
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
@@ -32,7 +31,7 @@ class Linear(Function):
 
     def forward(self, x: Array, weight: Array, bias: Array | None) -> Array:
         self.x, self.weight = x, weight
-        return times_rows(x, weight, bias)
+        return _core._linear(x, weight, bias)
 
     def backward(self, dy: Array) -> tuple[Array | None, Array | None, Array | None]:
         x, weight = self.x, self.weight
@@ -47,10 +46,6 @@ class Linear(Function):
         if self.needs[2]:
             db = _core.sum(dy, 0, False, None)
         return dx, dw, db
-
-
-def times_rows(x: Array, weight: Array, bias: Array | None) -> Array:
-    return _core.matmul(x, weight.T, bias, "none", None)
 
 
 @rule(Linear)
@@ -83,6 +78,11 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> rv.ops.linear(rv.tensor([1.0, 2.0]), weight, bias)
     tensor([0.5000, 0.7500])
     """
+    return _linear(input, weight, bias)
+
+
+@by_kernel(_core._linear, Linear, 3, floats=True)
+def _linear(input: Any, weight: Any, bias: Any) -> Tensor:
     if not (isinstance(input, Tensor) and isinstance(weight, Tensor)):
         weight = as_tensor("linear", weight)
         as_tensor("linear", input)
@@ -90,9 +90,6 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     if weight._array.ndim == 1:  # one output, without a dimension
         return _by_matmul(input, weight, bias)
     try:
-        needed = (weight._requires_grad or input._requires_grad) and mode.enabled  # a node
-        if not needed and (y := direct(times_rows, input, weight, bias)) is not None:
-            return y
         return Linear().apply(input, weight, bias)
     except TypeError as error:  # checked afterwards, since floats are the common case
         if {input.dtype.kind, weight.dtype.kind} - {"i", "u"}:

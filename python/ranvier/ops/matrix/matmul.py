@@ -9,13 +9,13 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import of_input, rule
 from ranvier.autograd.inplace import written
 from ranvier.autograd.memory import unbroadcast
 from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
-from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, is_pair, of_right_side
+from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
@@ -72,9 +72,11 @@ def matmul(input: Any, other: Any, *, out: Any = None) -> Tensor:
     | rv.tensor([[1.0, 2.0], [3.0, 4.0]]) @ rv.tensor([1.0, -1.0]) -> tensor([-1., -1.])"""
     if out is not None:
         return written("matmul", out, matmul(input, other))
-    if is_pair(input, other):
-        y = direct(_core.matmul, input, other)
-        return Matmul().apply(input, other) if y is None else y
+    return _matmul(input, other)
+
+
+@by_kernel(_core.matmul, Matmul, 2, floats=True)
+def _matmul(input: Any, other: Any) -> Tensor:
     try:
         input, other = as_operand("matmul", input), as_operand("matmul", other)
     except TypeError:

@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.autograd import uniform
 from ranvier.autograd.errors import number, own_errors
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import direct
+from ranvier.autograd.function import by_kernel
 from ranvier.autograd.observe import value_read
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
@@ -134,20 +134,23 @@ def embedding_bag(
     :func:`embedding`.
     | rv.nn.functional.embedding_bag(rv.tensor([0, 1, 1]), rv.eye(2), rv.tensor([0, 1]), mode="sum")
     -> tensor([[1., 0.], [0., 2.]])"""
-    settings: Any = mode, include_last_offset, padding_idx
     if offsets is not None:
         value_read("embedding_bag with offsets")
-    arguments = input, weight, offsets, per_sample_weights, *settings
-    if max_norm is padding_idx is None and (y := direct(_core.embedding_bag, *arguments)) is not None:
-        return y
+    if max_norm is not None:
+        table = as_tensor("embedding_bag", weight)
+        renormalise(table, wrap(index_array("embedding_bag", input)), max_norm, norm_type)
+    if padding_idx is not None:
+        padding_idx %= len(weight)
+    settings = mode, include_last_offset, padding_idx
+    return _bags(input, weight, offsets, per_sample_weights, *settings, scale_grad_by_freq)
+
+
+@by_kernel(_core.embedding_bag, takes=7)
+def _bags(input: Any, weight: Any, offsets: Any, weights: Any, *settings: Any) -> Tensor:
     index, table = index_array("embedding_bag", input), as_tensor("embedding_bag", weight)
     starts = None if offsets is None else index_array("embedding_bag", offsets)
-    if max_norm is not None:
-        renormalise(table, wrap(index), max_norm, norm_type)
-    if padding_idx is not None:
-        settings = *settings[:2], padding_idx % table.shape[0]
-    scale = None if per_sample_weights is None else as_tensor("embedding_bag", per_sample_weights)
-    return Bag(*settings, scale_grad_by_freq).apply(table, scale, index, starts)
+    scale = None if weights is None else as_tensor("embedding_bag", weights)
+    return Bag(*settings).apply(table, scale, index, starts)
 
 
 def pdist(input: Any, p: float = 2.0) -> Tensor:

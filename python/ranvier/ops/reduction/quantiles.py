@@ -10,7 +10,7 @@ import ranvier._core as _core
 from ranvier.autograd.creation import linspace
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import direct
+from ranvier.autograd.function import by_kernel
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
@@ -333,24 +333,27 @@ def searchsorted(
     | rv.searchsorted(rv.tensor([1, 3, 5]), rv.tensor([3, 6])) -> tensor([1, 3])"""
     if type(values) is float and getattr(sorted_sequence, "dtype", None) in (F32, F64):
         values = np.asarray(values, sorted_sequence.dtype)
-    if sorter is None and side is None:
-        y = direct(_core._searchsorted, sorted_sequence, values, right)
-        if y is not None:
-            return y.to(np.int32) if out_int32 else y
+    if side is not None:
+        if side not in ("left", "right") or (side == "left" and right):
+            raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
+        right = side == "right"
+    if sorter is not None:
+        rows, order = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", sorter)
+        sorted_sequence = by_numpy(np.take_along_axis, rows._array, order._array, -1)
+    y = _places(sorted_sequence, values, right)
+    return y.to(np.int32) if out_int32 else y
+
+
+@by_kernel(_core._searchsorted)
+def _places(sorted_sequence: Any, values: Any, right: bool) -> Tensor:
     rows, v = as_tensor("searchsorted", sorted_sequence), as_tensor("searchsorted", values)
-    if side not in (None, "left", "right") or (side == "left" and right):
-        raise OpError(f"[searchsorted] got side {side!r} and right {right}; expected 'left' or 'right'")
-    where_to: Any = "right" if right or side == "right" else "left"
-    order = None if sorter is None else as_tensor("searchsorted", sorter)._array
-    return by_numpy(_places_of, rows._array, v._array, order, where_to, np.int32 if out_int32 else np.int64)
+    return by_numpy(_places_of, rows._array, v._array, "right" if right else "left")
 
 
-def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> Any:
+def _places_of(sequence: Any, v: Any, where_to: Any) -> Any:
     shape = sequence.shape
-    if order is not None:
-        sequence = np.take_along_axis(sequence, order, -1)
     if sequence.ndim == 1:
-        return np.asarray(np.searchsorted(sequence, v, where_to)).astype(dtype)
+        return np.asarray(np.searchsorted(sequence, v, where_to))
     if sequence.ndim == 0 or sequence.shape[:-1] != v.shape[:-1]:
         raise OpError(
             f"[searchsorted] got rows of shape {shape} and values of shape {v.shape}; expected one "
@@ -359,7 +362,7 @@ def _places_of(sequence: Any, v: Any, order: Any, where_to: Any, dtype: Any) -> 
     places = np.empty(v.shape, np.int64)
     for row in np.ndindex(*sequence.shape[:-1]):
         places[row] = np.searchsorted(sequence[row], v[row], where_to)
-    return places.astype(dtype)
+    return places
 
 
 def bucketize(input: Any, boundaries: Any, *, out_int32: bool = False, right: bool = False) -> Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError, OpIndexError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import rule
 from ranvier.autograd.memory import reshaped
 from ranvier.autograd.observe import computed, observers
@@ -283,15 +283,16 @@ def _extreme_along(name: str, of_two: Callable[..., Tensor], find: Any) -> Calla
     ) -> Any:
         if dim is axis is other is None:
             return over_axes(input, None, None, keepdim, keepdims)
-        if type(dim) is int and axis is None and keepdims is False and is_floating(input):
-            if (y := direct(find, input, dim, keepdim)) is not None:
-                return tuple.__new__(ValuesIndices, y)
-        elif other is not None or isinstance(dim, (Tensor, np.ndarray)):
+        if type(dim) is not int and (other is not None or isinstance(dim, (Tensor, np.ndarray))):
             try:
                 return of_two(input, dim if other is None else other)
             except Exception as error:
                 raise renamed(error, name) from None
-        x, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
+        return along(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
+
+    @by_kernel(find, floats=True, result=ValuesIndices)
+    def along(input: Any, dim: Any, keepdim: bool) -> Any:
+        x, axes, keepdims = _arguments(name, input, dim, keepdim, None, False)
         if axes is None or isinstance(axes, tuple):
             return over_axes(x, axes, None, keepdims, False)
         return _extreme(name, over_axes, find, x, axes, keepdims)
@@ -320,14 +321,17 @@ def _extreme(name: str, over_axes: Any, find: Any, x: Tensor, axis: int, keepdim
 def _place(name: str) -> Callable[..., Tensor]:
     find = getattr(_core, name)
 
+    def kernel(x: Array, dim: Any, keepdim: bool) -> Array:
+        return find(reshaped(x, -1), 0) if dim is None and not keepdim else find(x, dim, keepdim)
+
+    @by_kernel(kernel, floats=True)
+    def in_python(input: Any, dim: Any, keepdim: bool) -> Tensor:
+        return _arg(name, *_arguments(name, input, dim, keepdim, None, False))
+
     def op(
         input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None, keepdims: bool = False
     ) -> Tensor:
-        plain = type(dim) is int and axis is None and keepdim is keepdims is False and type(input) is Tensor
-        if plain and input._array.dtype.kind == "f" and (y := direct(find, input, dim, False)) is not None:
-            return y
-        input, axes, keepdims = _arguments(name, input, dim, keepdim, axis, keepdims)
-        return _arg(name, input, axes, keepdims)
+        return in_python(input, dim if axis is None else axis, keepdim if keepdims is False else keepdims)
 
     return op
 

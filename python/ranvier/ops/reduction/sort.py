@@ -14,7 +14,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_error, whole
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import RULES
 from ranvier.autograd.memory import cast
 from ranvier.autograd.recording import host
@@ -104,10 +104,13 @@ def sort(
     >>> values, indices
     (tensor([1., 2., 3.]), tensor([1, 2, 0]))
     """
-    if axis is None and (y := direct(_core.sort, input, dim, descending, None)) is not None:
-        return tuple.__new__(ValuesIndices, y)
-    input, at, length = _along("sort", input, dim if axis is None else axis)
-    return _sorted(input, at, _flag("sort", "descending", descending), 0, length)
+    return _ordered(input, dim if axis is None else axis, descending, "sort")
+
+
+@by_kernel(_core.sort, floats=True, result=ValuesIndices, takes=3)
+def _ordered(input: Any, dim: Any, descending: Any, name: str) -> ValuesIndices:
+    input, at, length = _along(name, input, dim)
+    return _sorted(input, at, _flag(name, "descending", descending), 0, length)
 
 
 def argsort(
@@ -115,10 +118,7 @@ def argsort(
 ) -> Tensor:
     """The indices that put x in order along dim: see :func:`sort`; int64, no gradient.
     | rv.argsort(rv.tensor([3.0, 1.0, 2.0]), descending=True) -> tensor([0, 2, 1])"""
-    if axis is None and (y := direct(_core.sort, input, dim, descending, None)) is not None:
-        return y[1]
-    input, at, length = _along("argsort", input, dim if axis is None else axis)
-    return _sorted(input.detach(), at, _flag("argsort", "descending", descending), 0, length).indices
+    return _ordered(input, dim if axis is None else axis, descending, "argsort").indices
 
 
 def topk(
@@ -133,9 +133,12 @@ def topk(
     >>> values, indices
     (tensor([0.7000, 0.2000]), tensor([1, 2]))
     """
-    if axis is None and type(k) is int and (y := direct(_core.sort, input, dim, largest, k)) is not None:
-        return tuple.__new__(ValuesIndices, y)
-    input, at, length = _along("topk", input, dim if axis is None else axis)
+    return _greatest(input, dim if axis is None else axis, largest, k)
+
+
+@by_kernel(_core.sort, floats=True, result=ValuesIndices)
+def _greatest(input: Any, dim: Any, largest: Any, k: Any) -> ValuesIndices:
+    input, at, length = _along("topk", input, dim)
     k = _count("topk", k, 0, length)
     return _sorted(input, at, _flag("topk", "largest", largest), 0, k)
 

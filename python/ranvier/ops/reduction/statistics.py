@@ -10,7 +10,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import own_errors
 from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import direct
+from ranvier.autograd.function import by_kernel
 from ranvier.autograd.memory import cast as casted
 from ranvier.autograd.recording import host
 from ranvier.autograd.tensor import Tensor, wrap
@@ -102,10 +102,8 @@ def _extremes(x: Array, at: int, extreme: Any) -> tuple[Array, Array]:
 def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
     """The best element so far along dim, and the index of its last occurrence; NaN is better than all."""
 
-    def op(input: Any, dim: int) -> ValuesIndices:
-        greatest = extreme is np.maximum
-        if (made := direct(_core.running_extreme, input, dim, greatest)) is not None:
-            return ValuesIndices(*made)
+    @by_kernel(_core.running_extreme, floats=True, result=ValuesIndices)
+    def in_python(input: Any, dim: int, greatest: bool) -> ValuesIndices:
         x = as_tensor(name, input)
         at, shape = _dim(name, dim, x.ndim), x.shape
         rows = x if x.ndim else reshape(x, (1,))
@@ -114,6 +112,9 @@ def _running(name: str, extreme: Any) -> Callable[[Any, int], ValuesIndices]:
         else:
             y, index = map(wrap, host(_extremes, rows._array, at, extreme))
         return ValuesIndices(*(v if x.ndim else reshape(v, shape) for v in (y, index)))
+
+    def op(input: Any, dim: int) -> ValuesIndices:
+        return in_python(input, dim, extreme is np.maximum)
 
     return op
 

@@ -16,7 +16,7 @@ import ranvier._core as _core
 from ranvier.autograd.data import array_of
 from ranvier.autograd.errors import own_error
 from ranvier.autograd.failures import OpError, OpIndexError, require_dtype
-from ranvier.autograd.function import Function, direct, watched
+from ranvier.autograd.function import Function, by_kernel, ndarray, watched
 from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
 from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
 from ranvier.autograd.recording import host
@@ -207,11 +207,11 @@ def getitem(x: Any, key: Any) -> Tensor:
         raise index_error("getitem", key, x.shape, error) from None
     if view is not None:
         return view
-    if type(key) is Tensor and (y := direct(_core._picked, x, key)) is not None:
-        return y
-    several = type(key) is tuple and len(key) > 1 and type(key[0]) is type(key[-1]) is Tensor
-    if several and (y := direct(_core._picked_by, x, key)) is not None:
-        return y
+    return _picked(x, (key,) if type(key) is ndarray else key)  # NumPy's bytes are indices
+
+
+@by_kernel(_core._picked)
+def _picked(x: Any, key: Any) -> Tensor:
     if (parts := tuple_of(key)) is not key:
         return getitem(x, parts)
     raw = raw_index(key)
@@ -246,13 +246,12 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> Te
     index may have any shape. Raises IndexError where an index is negative or out of range, ValueError where
     the shapes do not fit.
     | rv.gather(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([[0], [1]])) -> tensor([[1.], [4.]])"""
-    return gathered(input, dim, index, from_0=True)
+    return gathered(input, dim, index, True)
 
 
+@by_kernel(lambda x, dim, index, from_0: _core.gather(x, index, dim, None, from_0, True))
 def gathered(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`gather`; negative indices count from the end, unless from_0."""
-    if (y := direct(_core.gather, input, index, dim, None, from_0, True)) is not None:
-        return y
     input = as_tensor("gather", input)
     at = _dim("gather", dim, input.ndim)
     places = index_array("gather", index)
@@ -314,7 +313,7 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None) -> Tensor:
     if tuple(sizes) != input.shape:
         input = expand(input, sizes)
     sizes[at] = places.shape[at]
-    return watched(gathered(input, at, np.broadcast_to(places, sizes), from_0=False), indices)
+    return watched(gathered(input, at, np.broadcast_to(places, sizes), False), indices)
 
 
 def index_select(input: Any, dim: int, index: Any) -> Tensor:
@@ -323,7 +322,7 @@ def index_select(input: Any, dim: int, index: Any) -> Tensor:
     Raises IndexError where an index is negative or out of range, ValueError where it has more dimensions.
     | rv.index_select(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), 1, rv.tensor([1, 1, 0]))
     -> tensor([[2., 2., 1.], [4., 4., 3.]])"""
-    return selected(input, dim, index, from_0=True)
+    return selected(input, dim, index, True)
 
 
 def require_from_0(name: str, index: Any) -> None:
@@ -333,11 +332,13 @@ def require_from_0(name: str, index: Any) -> None:
         raise OpIndexError(f"[{name}] got index {places.min()}; expected indices from 0 on")
 
 
-def selected(input: Any, dim: int, index: Any, from_0: bool = False) -> Tensor:
+def _slices(x: Array, dim: int, index: Array, from_0: bool) -> Array:
+    return _core.gather(x, index, dim, None, from_0) if index.ndim == 1 else NotImplemented
+
+
+@by_kernel(_slices)
+def selected(input: Any, dim: int, index: Any, from_0: bool) -> Tensor:
     """:func:`index_select`; negative indices count from the end, unless from_0."""
-    known = type(index) is Tensor and index._array.ndim == 1
-    if known and (y := direct(_core.gather, input, index, dim, None, from_0)) is not None:
-        return y
     input = as_tensor("index_select", input)
     rows = index_array("index_select", index)
     if input.ndim == 0 and rows.size == 1:

@@ -11,7 +11,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import renamed, whole
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import rule
 from ranvier.autograd.mode import mode as tape_mode
 from ranvier.autograd.recording import host
@@ -83,9 +83,11 @@ def cat(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Ten
     Tensors of shape (0,) are left out beside others, as in PyTorch. Raises ValueError where the shapes do not
     fit or there is no tensor.
     | rv.cat([rv.ones(1, 2), rv.zeros(2, 2)]).shape -> (3, 2)"""
-    dim = dim if axis is None else axis
-    if (y := direct(_core.concatenate, tensors, dim)) is not None:
-        return y
+    return _cat(tensors, dim if axis is None else axis)
+
+
+@by_kernel(_core.concatenate)
+def _cat(tensors: Sequence[Any], dim: int) -> Tensor:
     parts = [x if isinstance(x, Tensor) else as_tensor("cat", x) for x in _listed("cat", tensors)]
     if not parts:
         _core.concatenate([], dim)  # raises
@@ -125,9 +127,11 @@ def _listed(name: str, tensors: Any) -> Any:
 def stack(tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """Tensors of one shape, joined along a new dimension.
     | rv.stack([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], dim=1) -> tensor([[1., 3.], [2., 4.]])"""
-    dim = dim if axis is None else axis
-    if (y := direct(_core.stack, tensors, dim)) is not None:
-        return y
+    return _stack(tensors, dim if axis is None else axis)
+
+
+@by_kernel(_core.stack)
+def _stack(tensors: Sequence[Any], dim: int) -> Tensor:
     try:
         return cat([unsqueeze(as_tensor("stack", x), dim) for x in _listed("stack", tensors)], dim)
     except Exception as error:

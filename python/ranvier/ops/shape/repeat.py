@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import TooLarge, one_of, own_error, whole
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.memory import copied, keep, reshaped, unbroadcast
 from ranvier.autograd.observe import observers
 from ranvier.autograd.tensor import Tensor
@@ -25,7 +25,7 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
-from ranvier.ops.shape.reshape import _sizes, expand, flatten, reshape, some_dim
+from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
 
 
 @own_error
@@ -34,9 +34,12 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 
     Raises ValueError for a negative number, or for fewer numbers than dimensions.
     | rv.tensor([1.0, 2.0]).repeat(2, 2) -> tensor([[1., 2., 1., 2.], [1., 2., 1., 2.]])"""
-    if repeats is None and (y := _copies(input, sizes)) is not None:
-        return y
-    input, times = as_tensor("repeat", input), _sizes("repeat", sizes if repeats is None else (repeats,))
+    return _copies(input, numbers_of(sizes if repeats is None else (repeats,)))
+
+
+@by_kernel(_core.repeat)
+def _copies(input: Any, sizes: Any) -> Tensor:
+    input, times = as_tensor("repeat", input), _sizes("repeat", (sizes,))
     if len(times) < input.ndim or any(n < 0 for n in times):
         raise OpError(
             f"[repeat] got sizes {times} for x of shape {input.shape}; expected a number >= 0 "
@@ -49,17 +52,15 @@ def repeat(input: Any, *sizes: Any, repeats: Any = None) -> Tensor:
 def tile(input: Any, *sizes: Any, dims: Any = None) -> Tensor:
     """:func:`repeat`, with 1 for leading dimensions that have no number: NumPy's tile.
     | rv.tile(rv.tensor([[1.0, 2.0]]), (2,)) -> tensor([[1., 2., 1., 2.]])"""
-    if dims is None and (y := _copies(input, sizes)) is not None:
-        return y
-    input, times = as_tensor("tile", input), _sizes("tile", sizes if dims is None else (dims,))
+    return _tiles(input, numbers_of(sizes if dims is None else (dims,)))
+
+
+@by_kernel(_core.repeat)
+def _tiles(input: Any, sizes: Any) -> Tensor:
+    input, times = as_tensor("tile", input), _sizes("tile", (sizes,))
     if any(n < 0 for n in times):
         raise OpError(f"[tile] got dims {times}; expected numbers >= 0")
     return _repeated(input, (1,) * (input.ndim - len(times)) + times)
-
-
-def _copies(x: Any, sizes: tuple[Any, ...]) -> Tensor | None:
-    times = sizes[0] if len(sizes) == 1 and type(sizes[0]) in (tuple, list) else sizes
-    return direct(_core.repeat, x, times)
 
 
 class Repeat(Function):
@@ -119,13 +120,14 @@ def repeat_interleave(
     if repeats is None:
         repeats = as_tensor("repeat_interleave", input)
         input = np.arange(len(repeats), dtype=repeats.dtype)
-    if type(repeats) is int and output_size is None:
-        x, at = (flatten(input), 0) if dim is None and isinstance(input, Tensor) else (input, dim)
-        if (y := direct(_core.repeat_each, x, repeats, at)) is not None:
-            return y
-    input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
     if dim is None:
-        input, dim = flatten(input), 0
+        input, dim = flatten(as_tensor("repeat_interleave", input)), 0
+    return _each_repeated(input, repeats, dim, *(() if output_size is None else (output_size,)))
+
+
+@by_kernel(lambda x, n, at: _core.repeat_each(x, n, at) if type(n) is int else NotImplemented)
+def _each_repeated(input: Any, repeats: Any, dim: Any, output_size: int | None = None) -> Tensor:
+    input, times = as_tensor("repeat_interleave", input), index_array("repeat_interleave", repeats)
     at = some_dim("repeat_interleave", input, dim)
     n = input.shape[at]
     if times.size not in (1, n) or times.ndim > 1 or (times.size and times.min() < 0):
@@ -148,25 +150,28 @@ def roll(input: Any, shifts: Any, dims: Any = None) -> Tensor:
 
     Raises ValueError where shifts and dims are not as many.
     | rv.roll(rv.tensor([1, 2, 3, 4]), 1) -> tensor([4, 1, 2, 3])"""
-    if (type(dims) is int or dims is None) and (y := direct(_core.roll, input, shifts, dims)) is not None:
-        return y
-    input = as_tensor("roll", input)
-    steps = _sizes("roll", (shifts,))
-    if dims is None or dims == ():
-        if len(steps) != 1:
-            raise OpError(f"[roll] got {len(steps)} shifts without dims; expected one")
-        return reshape(_rolled(flatten(input), steps[0], 0), input.shape)
-    axes = _sizes("roll", (dims,))
+    if dims is None or type(dims) is int:
+        return _rolled(input, shifts, dims)
+    steps, axes = _sizes("roll", (shifts,)), _sizes("roll", (dims,))
+    if not axes:
+        return _rolled(input, steps, None)
     if len(steps) != len(axes):
         raise OpError(f"[roll] got {len(steps)} shifts and {len(axes)} dims; expected as many")
     for step, axis in zip(steps, axes, strict=True):
-        input = _rolled(input, step, some_dim("roll", input, axis))
+        input = _rolled(input, step, axis)
     return input
 
 
-def _rolled(x: Tensor, step: int, axis: int) -> Tensor:
-    if (y := direct(_core.roll, x, step, axis)) is not None:
-        return y
+@by_kernel(_core.roll)
+def _rolled(x: Any, shifts: Any, dim: int | None) -> Tensor:
+    """x shifted along one dimension, or the flattened x."""
+    x, steps = as_tensor("roll", x), _sizes("roll", (shifts,))
+    if len(steps) != 1:
+        given = "without dims; expected one" if dim is None else "and 1 dims; expected as many"
+        raise OpError(f"[roll] got {len(steps)} shifts {given}")
+    if dim is None:
+        return reshape(_rolled(flatten(x), steps[0], 0), x.shape)
+    step, axis = steps[0], some_dim("roll", x, dim)
     n = x.shape[axis]
     step = step % n if n else 0
     before = (slice(None),) * axis
@@ -257,9 +262,8 @@ class Triangle(MaskedFill):
 
 
 def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
-    def op(input: Any, diagonal: int = 0) -> Tensor:
-        if (y := direct(_core.triangle, input, diagonal, upper)) is not None:
-            return y
+    @by_kernel(_core.triangle)
+    def in_python(input: Any, diagonal: Any, upper: bool) -> Tensor:
         x = as_tensor(name, input)
         diagonal = whole(name, "diagonal", diagonal)
         if x.ndim < 2:
@@ -272,6 +276,9 @@ def _triangle(name: str, upper: bool) -> Callable[..., Tensor]:
         else:
             outside = _core.triangle(ones, diagonal + (-1 if upper else 1), not upper)
         return Triangle(0.0).apply(x, outside) if is_floating(x) else masked_fill(x, outside, 0)
+
+    def op(input: Any, diagonal: int = 0) -> Tensor:
+        return in_python(input, diagonal, upper)
 
     return op
 

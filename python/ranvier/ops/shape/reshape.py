@@ -19,7 +19,7 @@ from ranvier.autograd.convert import from_bfloat16, reinterpreted
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.errors import renamed
 from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, direct
+from ranvier.autograd.function import Function, by_kernel
 from ranvier.autograd.graph import rule
 from ranvier.autograd.inplace import check_leaf
 from ranvier.autograd.memory import like, reshaped, unbroadcast
@@ -110,6 +110,11 @@ class Flip(Function):
 
 
 linear_rule(Flip)
+
+
+def numbers_of(arguments: tuple[Any, ...]) -> Any:
+    """What ``f(x, 2, 3)`` or ``f(x, (2, 3))`` lists."""
+    return arguments[0] if len(arguments) == 1 and type(arguments[0]) is not int else arguments
 
 
 def _sizes(name: str, arguments: tuple[Any, ...]) -> tuple[int, ...]:
@@ -248,11 +253,12 @@ def flip(input: Any, *axes: Any, dims: Any = None) -> Tensor:
     | rv.flip(rv.tensor([1, 2, 3]), 0) -> tensor([3, 2, 1])"""
     if (dims is None) == (not axes):
         raise TypeError(f"[flip] got axes {axes} and dims {dims}; expected one of them")
-    given = axes if dims is None else (dims,)
-    listed = given[0] if len(given) == 1 and type(given[0]) in (tuple, list) else given
-    if (y := direct(_core.flip, input, listed)) is not None:
-        return y
-    input, named = as_tensor("flip", input), _sizes("flip", given)
+    return _flipped(input, numbers_of(axes if dims is None else (dims,)))
+
+
+@by_kernel(_core.flip)
+def _flipped(input: Any, dims: Any) -> Tensor:
+    input, named = as_tensor("flip", input), _sizes("flip", (dims,))
     reversed_dims = [_dim("flip", d, input.ndim) for d in named]
     if len(set(reversed_dims)) != len(reversed_dims):
         raise OpError(f"[flip] got dims {named} for {input.ndim} dimensions; expected each of them once")

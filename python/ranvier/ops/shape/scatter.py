@@ -13,7 +13,7 @@ import numpy as np
 import ranvier._core as _core
 from ranvier.autograd.errors import one_of, own_error
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, direct, watched
+from ranvier.autograd.function import Function, by_kernel, watched
 from ranvier.autograd.memory import keep, put_in_order
 from ranvier.autograd.mode import is_grad_enabled
 from ranvier.autograd.tensor import Tensor, by_numpy, wrap
@@ -99,7 +99,7 @@ def scatter(
     if (src is None) == (value is None):
         raise TypeError("[scatter] got src and value, or neither; expected one of them")
     one_of("scatter", "reduce", reduce, (None, "add", "multiply"))
-    return _scatter("scatter", input, dim, index, value if src is None else src, reduce)
+    return _scatter(input, dim, index, value if src is None else src, reduce, "scatter")
 
 
 @own_error
@@ -109,13 +109,17 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Tensor:
     Shapes and errors as :func:`scatter`.
     | rv.scatter_add(rv.zeros(3), 0, rv.tensor([2, 0, 2]), rv.tensor([1.0, 2.0, 3.0])) -> tensor([2., 0., 4.])
     """
-    return _scatter("scatter_add", input, dim, index, src, "add")
+    return _scatter(input, dim, index, src, "add", "scatter_add")
 
 
-def _scatter(name: str, x: Any, dim: int, index: Any, src: Any, combine: str | None) -> Tensor:
-    known = combine != "multiply" and type(index) is type(src) is Tensor and index.shape == src.shape
-    if known and (y := direct(_core.scatter, x, index, src, dim, combine == "add", None, True)) is not None:
-        return y
+def _put_or_added(x: Array, dim: int, index: Array, src: Array, combine: str | None) -> Array:
+    if combine == "multiply" or getattr(src, "shape", None) != index.shape:
+        return NotImplemented
+    return _core.scatter(x, index, src, dim, combine == "add", None, True)
+
+
+@by_kernel(_put_or_added, takes=5)
+def _scatter(x: Any, dim: int, index: Any, src: Any, combine: str | None, name: str) -> Tensor:
     x, places = as_tensor(name, x), _with_dimension(index_array(name, index))
     at = _dim(name, dim, x.ndim)
     if not isinstance(src, (Tensor, np.ndarray)):  # a number for all places
@@ -177,9 +181,16 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
     where the shapes do not fit, TypeError where the dtypes differ.
     | rv.index_add(rv.zeros(2, 2), 0, rv.tensor([1, 1]), rv.tensor([[1.0, 2.0], [3.0, 4.0]]))
     -> tensor([[0., 0.], [4., 6.]])"""
-    plain = type(index) is Tensor and index._array.ndim == 1 and alpha == 1
-    if plain and (y := direct(_core.scatter, input, index, source, dim, True, None, True)) is not None:
-        return y
+    return _index_added(input, dim, index, source, alpha)
+
+
+def _added_slices(x: Array, dim: int, index: Array, source: Array, alpha: float) -> Array:
+    fits = index.ndim == 1 and alpha == 1
+    return _core.scatter(x, index, source, dim, True, None, True) if fits else NotImplemented
+
+
+@by_kernel(_added_slices)
+def _index_added(input: Any, dim: int, index: Any, source: Any, alpha: float) -> Tensor:
     input, source = as_tensor("index_add", input), as_tensor("index_add", source)
     rows = _with_dimension(index_array("index_add", index))
     require_from_0("index_add", rows)
@@ -195,7 +206,7 @@ def index_add(input: Any, dim: int, index: Any, source: Any, *, alpha: float = 1
         source = source * alpha
     lengths = (1,) * at + (rows.size,) + (1,) * max(len(shape) - at - 1, 0)
     places = expand(reshape(as_tensor("index_add", index), lengths), expected or (1,))
-    return watched(_scatter("index_add", input, at, places, source, "add"), index)
+    return watched(_scatter(input, at, places, source, "add", "index_add"), index)
 
 
 examples(globals())  # written as ">>> call"

@@ -11,7 +11,7 @@ import ranvier._core as _core
 from ranvier.autograd.creation import full_like
 from ranvier.autograd.errors import one_of, own_errors
 from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, direct, watched
+from ranvier.autograd.function import Function, by_kernel, watched
 from ranvier.autograd.graph import refuse, rule
 from ranvier.autograd.inplace import assign, check_leaf
 from ranvier.autograd.keys import picks_of, raw_index
@@ -31,7 +31,7 @@ def take(input: Any, index: Any) -> Tensor:
     """The elements of x at flat positions, in the shape of index.
     | rv.take(rv.tensor([[1.0, 2.0], [3.0, 4.0]]), rv.tensor([3, 0])) -> tensor([4., 1.])"""
     input, at = as_tensor("take", input), index_array("take", index)
-    return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1)), at.shape)
+    return reshape(selected(reshape(input, (-1,)), 0, at.reshape(-1), False), at.shape)
 
 
 def put(input: Any, index: Any, source: Any, accumulate: bool = False) -> Tensor:
@@ -77,12 +77,12 @@ def _rows_shape(x: Tensor, at: int, rows: Array) -> tuple[int, ...]:
     return (*x.shape[:at], rows.size, *x.shape[at + 1 :]) if x.ndim else ()
 
 
+@by_kernel(lambda x, at, rows, source: _core.scatter(x, rows, source, at, False, None, True))
 def _copied(x: Tensor, at: int, rows: Array, source: Tensor) -> Tensor:
     if x.ndim == 0:
         return where(wrap(keep(np.asarray(rows.size > 0))), reshape(source, ()), x)
-    y = direct(_core.scatter, x, rows, source, at, False, None, True)
     places = rows.reshape((-1,) + (1,) * (x.ndim - at - 1))
-    return scatter(x, at, np.broadcast_to(places, source.shape), source) if y is None else y
+    return scatter(x, at, np.broadcast_to(places, source.shape), source)
 
 
 def fill_diagonal_(input: Any, fill_value: float, wrap: bool = False) -> Tensor:
@@ -194,10 +194,18 @@ def scatter_reduce(
     -> tensor([5., 2.])"""
     one_of("scatter_reduce", "reduce", reduce, ("sum", "prod", "mean", "amax", "amin"))
     if include_self and reduce == "sum":
-        return _scatter("scatter_reduce", input, dim, index, src, "add")
-    known = include_self and reduce != "mean" and getattr(index, "shape", 1) == getattr(src, "shape", 0)
-    if known and (y := direct(_core.scatter_reduce, input, index, src, dim, reduce)) is not None:
-        return y
+        return _scatter(input, dim, index, src, "add", "scatter_reduce")
+    return _reduced_into(input, dim, index, src, reduce, include_self)
+
+
+def _by_places(x: Array, dim: int, index: Array, src: Array, reduce: str, include_self: bool) -> Array:
+    if not include_self or reduce == "mean" or index.shape != src.shape:
+        return NotImplemented
+    return _core.scatter_reduce(x, index, src, dim, reduce)
+
+
+@by_kernel(_by_places)
+def _reduced_into(input: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool) -> Tensor:
     input = as_tensor("scatter_reduce", input)
     src = _like(input, as_tensor("scatter_reduce", src), "scatter_reduce")
     places = index_array("scatter_reduce", index)
