@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, no_grad, wrap
-from ranvier.autograd.failures import require_dtype
 from ranvier.autograd.memory import Array
 from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import pixels
@@ -82,7 +81,8 @@ def _batch(tensor: Any) -> Array:
 
 
 def _scaled(x: Array, limits: tuple[float, float] | None) -> Array:
-    require_dtype("make_grid", "images", x, "f", "floats with normalize=True")
+    if x.dtype.kind != "f":
+        raise TypeError(f"[make_grid] got images of dtype {x.dtype}; expected floats with normalize=True")
     low, high = (float(x.min()), float(x.max())) if limits is None else limits
     return (x.clip(low, high) - x.dtype.type(low)) / x.dtype.type(max(high - low, 1e-5))
 
