@@ -191,9 +191,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of batches of each call to the core."""
     counts, inner = [], CompiledFunction.run_batches
 
-    def run_batches(self: Any, args: Any, batches: Any) -> Any:
+    def run_batches(self: Any, args: Any, batches: Any, *kwargs: Any) -> Any:
         try:
-            return inner(self, args, batches)
+            return inner(self, args, batches, *kwargs)
         finally:
             counts.append(batches.done)
 

@@ -6,9 +6,9 @@
 
 #include "base/allocator.h"
 #include "base/system.h"
-#include "bindings/array_form.h"
 #include "bindings/conv_args.h"
 #include "bindings/numpy_api.h"
+#include "bindings/program_form.h"
 #include "bindings/tensors.h"
 
 namespace ranvier::bind {
@@ -18,24 +18,11 @@ namespace {
 // one thread.
 constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
 
-bool same_strides(PyArrayObject* a, PyArrayObject* b) {
-  for (int d = 0; d < PyArray_NDIM(a); ++d)
-    if (PyArray_DIM(a, d) > 1 && PyArray_STRIDE(a, d) != PyArray_STRIDE(b, d)) return false;
-  return true;
-}
-
-// A list of the program's whose memory the next call has again. It lives within a Turn.
-class Lent {
- public:
-  explicit Lent(std::vector<py::object>& owner) : owner_(owner) { objects.swap(owner); }
-  ~Lent() {
-    objects.clear();
-    objects.swap(owner_);
-  }
-  std::vector<py::object> objects;
-
- private:
-  std::vector<py::object>& owner_;
+// Empties something of the program's, whose memory the next call has again. It lives within a Turn.
+template <class T>
+struct Emptied {
+  T& value;
+  ~Emptied() { value.clear(); }
 };
 
 std::mutex g_mutex;                  // guards the set; held while a process forks
@@ -43,35 +30,27 @@ std::set<ArrayProgram*> g_programs;  // all that live: a forked child resets the
 
 }  // namespace
 
-bool ArgumentForm::fits(py::handle array) const {
-  PyArrayObject *a = as_array(array), *s = as_array(sample);
-  return PyArray_Check(array.ptr()) && PyArray_TYPE(a) == PyArray_TYPE(s) &&
-         PyArray_NDIM(a) == PyArray_NDIM(s) &&
-         std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + PyArray_NDIM(a), PyArray_DIMS(s));
-}
+ArrayArgument::ArrayArgument(py::handle recorded)
+    : ArrayLayout(recorded, PyArray_BYTES(as_array(recorded))),
+      contiguous(PyArray_IS_C_CONTIGUOUS(as_array(recorded))) {}
 
-bool ArgumentForm::has_layout_of(py::handle array) const {
-  PyArrayObject *a = as_array(array), *s = as_array(sample);
-  return PyArray_ISBEHAVED_RO(a) && same_strides(a, s);
-}
-
-bool ArgumentForm::has_strides_of(py::handle array) const {
-  return same_strides(as_array(array), as_array(sample));
+py::handle ArrayArgument::aligned(py::handle array) {
+  if (PyArray_ISBEHAVED_RO(as_array(array))) return array;
+  if (!copy) {
+    npy_intp bytes = PyArray_ITEMSIZE(as_array(array));
+    for (int d = 0; d < ndim; ++d) bytes += std::max<npy_intp>(shape[d] - 1, 0) * strides[d];
+    const py::object memory = checked(PyArray_ZEROS(1, &bytes, NPY_UINT8, 0));
+    copy = at(PyArray_BYTES(as_array(memory)), memory);
+  }
+  if (PyArray_CopyInto(as_array(copy), as_array(array)) < 0) throw py::error_already_set();
+  return copy;
 }
 
 py::object ResultForm::make(py::handle memory) const { return at(PyArray_BYTES(as_array(memory)), memory); }
 
 ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
-                           const py::list& kept_arrays, const py::list& watched)
-    : settings_{0,
-                0,
-                num_threads(),
-                conv_algorithms().bits,
-                active_isa(),
-                precision(),
-                current_precision(),
-                bfloat16(),
-                {}} {
+                           const py::list& kept, const py::list& watched)
+    : settings_{0, 0, num_threads(), active_isa(), kernel_settings(), {}} {
   Regions regions;
   for (py::handle tensor : watched) {
     const py::object array = tensor.attr("_array");
@@ -80,9 +59,9 @@ ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments,
     regions.watched.push_back(region);
     watched_.push_back({py::list(tensor.attr("_cell")), -1});
   }
-  for (py::handle array : kept_arrays) regions.kept.push_back(recording.region_of(array));
+  for (py::handle array : kept) regions.kept.push_back(recording.region_of(array));
   for (py::handle result : results) add_result(recording, result, regions);
-  for (py::handle a : arguments) arguments_.push_back({py::reinterpret_borrow<py::object>(a)});
+  for (py::handle a : arguments) arguments_.emplace_back(a);
   pins_ = recording.take_pins(regions.kept);
   owners_ = recording.take_owners();
   sites_ = recording.take_sites();
@@ -165,22 +144,18 @@ bool ArrayProgram::writes_into(py::handle array) const {
   });
 }
 
-bool ArrayProgram::overlaps(const py::tuple& arrays) const {
+bool ArrayProgram::overlaps(const py::list& arrays) const {
   return std::any_of(arrays.begin(), arrays.end(), [&](py::handle a) { return writes_into(a); });
 }
 
-void ArrayProgram::set_call(const py::list& form, const py::list& gradients, const py::list& changed,
+void ArrayProgram::set_call(const Signature& signature, const py::list& gradients, const py::list& changed,
                             const py::object& renew, const py::list& reached) {
   const Turn turn(*this);
-  std::vector<ArgumentRule> rules;  // the old lists are freed last: that may run Python
-  for (py::handle f : form) {
-    const auto t = py::reinterpret_borrow<py::tuple>(f);
-    rules.push_back({static_cast<ArgumentRule::Kind>(whole_number(t[0])), t[1]});
-  }
+  signature_ = signature;
   reached_.clear();
   for (py::handle tensor : reached) reached_.push_back(tensor.ptr());
   std::sort(reached_.begin(), reached_.end());
-  std::vector<Gradient> new_gradients;
+  std::vector<Gradient> new_gradients;  // the old lists are freed last: that may run Python
   for (py::handle item : gradients) {
     const auto t = py::reinterpret_borrow<py::tuple>(item);
     const py::object tensor = t[1];
@@ -190,12 +165,16 @@ void ArrayProgram::set_call(const py::list& form, const py::list& gradients, con
   std::vector<std::pair<py::list, py::object>> new_changed;
   for (py::handle tensor : changed)
     new_changed.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
-  rules_.swap(rules), gradients_.swap(new_gradients), changed_.swap(new_changed);
+  gradients_.swap(new_gradients), changed_.swap(new_changed);
   renew_ = renew;
 }
 
+void ArrayProgram::set_guards(const py::list& guards) {
+  const Turn turn(*this);
+  guards_.set(guards);
+}
+
 int ArrayProgram::visit(visitproc visit, void* arg) const {
-  for (const ArgumentRule& g : rules_) Py_VISIT(g.expected.ptr());
   for (const Gradient& g : gradients_) {
     Py_VISIT(g.leaf.ptr());
     Py_VISIT(g.tensor.ptr());
@@ -205,9 +184,8 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
     Py_VISIT(array.ptr());
   }
   for (const MovableGradient& f : movable_) Py_VISIT(f.leaf.ptr());
-  for (const Watched& w : watched_) Py_VISIT(w.cell.ptr());
+  for (const WatchedTensor& w : watched_) Py_VISIT(w.cell.ptr());
   for (const py::object& o : owners_) Py_VISIT(o.ptr());
-  for (const ArgumentForm& a : arguments_) Py_VISIT(a.sample.ptr());
   for (const auto& site : sites_) Py_VISIT(site->callable.ptr());
   Py_VISIT(renew_.ptr());
   return guards_.visit(visit, arg);
@@ -215,8 +193,7 @@ int ArrayProgram::visit(visitproc visit, void* arg) const {
 
 // Breaks a cycle of references; no call fits from then on.
 void ArrayProgram::clear() {
-  cleared_ = true;
-  std::vector<ArgumentRule>().swap(rules_);
+  signature_.reset();
   std::vector<Gradient>().swap(gradients_);
   std::vector<MovableGradient>().swap(movable_);
   std::vector<std::pair<py::list, py::object>>().swap(changed_);
@@ -224,73 +201,60 @@ void ArrayProgram::clear() {
   for (const auto& site : sites_) py::object(std::move(site->callable));
 }
 
-bool ArrayProgram::has_same_settings() const {
-  return num_threads() == settings_.team && conv_algorithms().bits == settings_.conv_algorithms &&
-         active_isa() == settings_.isa && precision() == settings_.precision &&
-         current_precision() == settings_.current && bfloat16() == settings_.bfloat16;
+bool ArrayProgram::holds() {
+  return settings_.kernels == kernel_settings() && guards_.first_changed() < 0 && gradients_are_apart();
 }
 
-py::object ArrayProgram::array_of(PyObject* x, const ArgumentRule& rule) {
-  if (PyArray_CheckExact(x))
-    return rule.kind == ArgumentRule::tensor ? py::object() : py::reinterpret_borrow<py::object>(x);
-  if (rule.kind == ArgumentRule::array || !rule.is_class_of(x)) return {};
-  const TensorSlots& slots = tensor_slots();
-  if (slot_of(x, slots.requires_grad).ptr() != Py_False || has_attributes(x)) return {};
-  return py::reinterpret_borrow<py::object>(slot_of(x, slots.array).ptr());
-}
-
-// The arrays among the arguments of a call; false where it is not of the recorded form.
-bool ArrayProgram::arrays_of(const py::tuple& arguments, std::vector<py::object>& arrays) const {
-  if (cleared_ || arguments.size() != rules_.size()) return false;
-  for (size_t i = 0; i < rules_.size(); ++i) {
-    PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
-    const ArgumentRule& rule = rules_[i];
-    if (rule.kind == ArgumentRule::value) {
-      if (!same_value(x, rule.expected.ptr())) return false;
-      continue;
-    }
-    if (rule.kind == ArgumentRule::tensor && std::binary_search(reached_.begin(), reached_.end(), x))
-      return false;
-    arrays.push_back(array_of(x, rule));
-    if (!arrays.back() || arrays.size() > arguments_.size()) return false;
-    const ArgumentForm& form = arguments_[arrays.size() - 1];
-    if (!form.fits(arrays.back()) || !form.has_strides_of(arrays.back())) return false;
-    for (size_t j = 0; j < i; ++j)  // one array given twice is another call
-      if (PyTuple_GET_ITEM(arguments.ptr(), j) == x) return false;
-  }
-  return arrays.size() == arguments_.size();
-}
-
-py::object ArrayProgram::call(const py::tuple& arguments) {
+bool ArrayProgram::is_current() {
   const Turn turn(*this);
-  Lent lent(spare_arrays_);
-  std::vector<py::object>& arrays = lent.objects;
-  if (checks_left == 0 || !arrays_of(arguments, arrays) || !holds()) return py::none();
-  for (const py::object& a : arrays)
-    if (writes_into(a)) return py::none();
-  const py::object results = run_on(arrays.data());
+  return holds();
+}
+
+int ArrayProgram::first_changed() {
+  const Turn turn(*this);
+  return guards_.first_changed();
+}
+
+bool ArrayProgram::read(Signature& call, const py::tuple& arguments, PyObject* keywords) const {
+  if (!signature_) return false;
+  call.read(arguments, keywords, signature_->as_tensors());
+  return call.fault.empty();
+}
+
+bool ArrayProgram::fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const {
+  if (!read(call, arguments, keywords) || !call.is_same_call(*signature_)) return false;
+  if (!signature_->is_joined()) return true;
+  call.complete();
+  return call == *signature_;
+}
+
+bool ArrayProgram::meets(const Signature& call) const {
+  const auto is_reached = [&](PyObject* x) {
+    return std::binary_search(reached_.begin(), reached_.end(), x);
+  };
+  return std::any_of(call.sources.begin(), call.sources.end(), is_reached) ||
+         std::any_of(call.arrays.begin(), call.arrays.end(), [&](py::handle a) { return writes_into(a); });
+}
+
+bool ArrayProgram::meets(const py::tuple& arguments, const py::dict& keywords) {
+  Signature call;
+  call.read(arguments, keywords.ptr(), false);
+  return meets(call);
+}
+
+py::object ArrayProgram::call(const py::tuple& arguments, PyObject* keywords) {
+  const Turn turn(*this);
+  Signature& call = spare_call_;
+  const Emptied<Signature> emptied{call};
+  if (checks_left == 0 || !fits(call, arguments, keywords) || !holds() || meets(call)) return py::none();
+  const py::object results = run_on(call.arrays);
   checks_left -= !results.is_none();
   return results;
 }
 
-py::object ArrayProgram::operator()(const py::tuple& arrays) {
-  bool fit = arrays.size() == arguments_.size();
-  std::vector<py::object> held;
-  for (size_t i = 0; fit && i < arguments_.size(); ++i) {
-    held.push_back(arrays[i]);
-    fit = arguments_[i].fits(arrays[i]);
-  }
-  if (!fit) fail_value("program", "got other arguments; expected the shapes and dtypes of the recording");
-  if (active_isa() != settings_.isa)  // workspaces are made for the blocks of a level
-    fail_value("program", std::string("got a call at level ") + isa_name(active_isa()) + "; expected " +
-                              isa_name(settings_.isa) + ", that of the recording");
-  const Turn turn(*this);
-  return run_on(held.data());
-}
-
-py::object ArrayProgram::run_on(const py::handle* arrays) {
-  Lent lent(spare_memory_);
-  std::vector<py::object>& memory = lent.objects;
+py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
+  std::vector<py::object>& memory = spare_memory_;
+  const Emptied<std::vector<py::object>> emptied{memory};
   release_held_gradients();
   const std::vector<py::object> gradients = find_gradients();
   if (gradients.size() != movable_.size()) return py::none();
@@ -332,15 +296,9 @@ ArrayProgram::Turn::~Turn() {
   program_.mutex_.unlock();
 }
 
-void ArrayProgram::prepare(const py::handle* arrays, std::vector<py::object>& memory) {
-  for (size_t i = 0; i < arguments_.size(); ++i) {
-    py::handle a = arrays[i];
-    if (!arguments_[i].has_layout_of(a)) {
-      if (PyArray_CopyInto(as_array(arguments_[i].sample), as_array(a)) < 0) throw py::error_already_set();
-      a = arguments_[i].sample;
-    }
-    program_->set_argument(static_cast<int>(i), static_cast<char*>(PyArray_DATA(as_array(a))));
-  }
+void ArrayProgram::prepare(const std::vector<py::object>& arrays, std::vector<py::object>& memory) {
+  for (size_t i = 0; i < arguments_.size(); ++i)
+    program_->set_argument(static_cast<int>(i), PyArray_BYTES(as_array(arguments_[i].aligned(arrays[i]))));
   memory.reserve(settings_.outputs);
   for (int i = 0; i < settings_.outputs; ++i) {
     memory.push_back(new_output(i));
@@ -367,20 +325,19 @@ bool ArrayProgram::run() {
   return true;
 }
 
-ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::tuple& arrays)
+ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::list& arrays)
     : program_(program) {
   const ArrayProgram::Turn turn(program);
-  for (py::handle a : arrays) held_.push_back(py::reinterpret_borrow<py::object>(a));
+  for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
   program.find_gradients();
   check_.emplace(*program.program_, eager);
 }
 
 std::string ArrayCheck::finish() {
   const ArrayProgram::Turn turn(program_);
-  std::vector<py::handle> arrays(held_.begin(), held_.end());
   std::vector<py::object> memory;
   program_.release_held_gradients();
-  std::string found = check_->finish([&] { program_.prepare(arrays.data(), memory); });
+  std::string found = check_->finish([&] { program_.prepare(arrays_, memory); });
   if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
   return found;
 }

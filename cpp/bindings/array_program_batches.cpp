@@ -104,32 +104,25 @@ bool is_float(PyArrayObject* x) { return PyArray_TYPE(x) == NPY_FLOAT || PyArray
 
 }  // namespace
 
-// Whether arrays and values are those of the recorded form: batches of C-contiguous arrays.
-bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& order, int64_t first,
-                              int64_t last, const RowsOfBatch& rows, bool entries,
+// Whether a call is like the recorded one, with C-contiguous arrays that have a batch, or an entry for each.
+bool ArrayProgram::sources_of(const py::tuple& arguments, PyObject* keywords, const py::object& order,
+                              int64_t first, int64_t last, const RowsOfBatch& rows, bool entries,
                               std::vector<BatchSource>& sources) const {
   const int64_t* indices = indices_of(order);
-  if (cleared_ || arguments.size() != rules_.size()) return false;
-  for (size_t i = 0; i < rules_.size(); ++i) {
-    PyObject* x = PyTuple_GET_ITEM(arguments.ptr(), i);
-    if (rules_[i].kind == ArgumentRule::value) {
-      if (!same_value(x, rules_[i].expected.ptr())) return false;
-      continue;
-    }
-    const py::object array = array_of(x, rules_[i]);
-    if (!array || sources.size() == arguments_.size()) return false;
-    for (size_t j = 0; j < i; ++j)  // one array given twice is another call
-      if (PyTuple_GET_ITEM(arguments.ptr(), j) == x) return false;
-    PyArrayObject *a = as_array(array), *s = as_array(arguments_[sources.size()].sample);
-    const bool each = entries && PyArray_NDIM(a) == PyArray_NDIM(s) + 1;
-    if (!each && (PyArray_NDIM(a) != PyArray_NDIM(s) || PyArray_NDIM(s) == 0)) return false;
-    if (PyArray_TYPE(a) != PyArray_TYPE(s) || PyArray_SIZE(a) == 0 || PyArray_SIZE(s) == 0) return false;
-    if (!PyArray_CompareLists(PyArray_DIMS(a) + 1, PyArray_DIMS(s) + !each, PyArray_NDIM(a) - 1))
+  Signature call;
+  if (!read(call, arguments, keywords) || signature_->is_joined()) return false;
+  if (!call.has_same_structure(*signature_)) return false;
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    const py::object& array = call.arrays[i];
+    const ArrayArgument& recorded = arguments_[i];
+    PyArrayObject* a = as_array(array);
+    const bool each = entries && PyArray_NDIM(a) == recorded.ndim + 1;
+    if (!each && (PyArray_NDIM(a) != recorded.ndim || recorded.ndim == 0)) return false;
+    if (!each && recorded.shape[0] != rows.count) return false;
+    if (!recorded.contiguous || !PyArray_IS_C_CONTIGUOUS(a) || !PyArray_ISBEHAVED_RO(a)) return false;
+    if (PyArray_SIZE(a) == 0 || writes_into(array) ||
+        !std::equal(recorded.shape + !each, recorded.shape + recorded.ndim, PyArray_DIMS(a) + 1))
       return false;
-    for (PyArrayObject* one : {a, s})
-      if (!PyArray_IS_C_CONTIGUOUS(one) || !PyArray_ISBEHAVED_RO(one)) return false;
-    if (writes_into(array)) return false;
-    if (!each && PyArray_DIM(s, 0) != rows.count) return false;
     const int64_t samples = PyArray_DIM(a, 0), count = each ? 1 : rows.count;
     const int64_t bytes = PyArray_NBYTES(a) / samples;
     const int64_t* const index = each || !indices ? nullptr : indices + rows.begin;
@@ -138,11 +131,12 @@ bool ArrayProgram::sources_of(const py::tuple& arguments, const py::object& orde
     if (source.from.index) source.gathered = Output::contiguous(DType::uint8, {count * bytes}).release();
     sources.push_back(std::move(source));
   }
-  return sources.size() == arguments_.size();
+  return true;
 }
 
-py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::object& order, int64_t size,
-                                     int64_t first, int64_t count, bool entries) {
+py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::dict& keywords,
+                                     const py::object& order, int64_t size, int64_t first, int64_t count,
+                                     bool entries) {
   batches_done_ = 0;
   std::vector<BatchSource> sources;
   for (const ResultForm& form : settings_.results)
@@ -152,7 +146,7 @@ py::object ArrayProgram::run_batches(const py::tuple& arguments, const py::objec
     for (const Gradient& g : gradients_)
       if (g.leaf.is(f.leaf)) return py::none();
   if (count < 1 || !holds()) return py::none();
-  if (!sources_of(arguments, order, first, first + count, {0, size, size}, entries, sources))
+  if (!sources_of(arguments, keywords.ptr(), order, first, first + count, {0, size, size}, entries, sources))
     return py::none();
   release_held_gradients();
   const std::vector<py::object> found = find_gradients();
@@ -211,17 +205,15 @@ bool ArrayProgram::begin_runs(const py::tuple& arguments, std::vector<py::object
   if (settings_.outputs > 1 || static_cast<int>(settings_.results.size()) != settings_.outputs) return false;
   for (const Instruction& i : program_->instructions())
     if (i.guard) return false;
-  std::vector<py::object> arrays;
-  if (!arrays_of(arguments, arrays) || !holds()) return false;
-  for (const py::object& a : arrays)
-    if (writes_into(a)) return false;
+  Signature call;
+  if (!fits(call, arguments, nullptr) || !holds() || meets(call)) return false;
   release_held_gradients();
   held = find_gradients();
   if (held.size() != movable_.size()) return false;
   std::vector<py::object> memory;
-  prepare(std::vector<py::handle>(arrays.begin(), arrays.end()).data(), memory);
+  prepare(call.arrays, memory);
   watch();
-  for (std::vector<py::object>* more : {&arrays, &memory})
+  for (std::vector<py::object>* more : {&call.arrays, &memory})
     held.insert(held.end(), more->begin(), more->end());
   return true;
 }
@@ -249,8 +241,8 @@ bool ArrayProgram::find_part(const py::tuple& call, const std::deque<Turn>& prog
     part.sources.clear();
     if (program.checks_left == 0 || !program.settings_.results.empty() || !program.movable_.empty()) continue;
     program.set_gradients();  // none, as before a call
-    if (!program.holds() ||
-        !program.sources_of(arguments, order, 0, count, {begin, end - begin, size}, true, part.sources))
+    if (!program.holds() || !program.sources_of(arguments, nullptr, order, 0, count,
+                                                {begin, end - begin, size}, true, part.sources))
       continue;
     part.program = &program;
     program.release_held_gradients();

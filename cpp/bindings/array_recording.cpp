@@ -54,7 +54,7 @@ void ArrayRecording::end() {
   Py_CLEAR(numpy_handler_);
 }
 
-Memory Memory::of(py::handle array) {
+OwnedMemory OwnedMemory::of(py::handle array) {
   if (!PyArray_Check(array.ptr())) fail_type("program", "got no array of NumPy");
   PyArrayObject* root = as_array(array);
   while (PyArray_BASE(root) && PyArray_Check(PyArray_BASE(root)))
@@ -68,8 +68,8 @@ Memory Memory::of(py::handle array) {
   return {first, static_cast<size_t>(last - first), false, false, owner};
 }
 
-Memory ArrayRecording::memory_of(py::handle array) const {
-  Memory memory = Memory::of(array);
+OwnedMemory ArrayRecording::memory_of(py::handle array) const {
+  OwnedMemory memory = OwnedMemory::of(array);
   PyArrayObject* root = as_array(memory.owner);
   if (memory.ours)
     memory.in_recording = allocation_serial(memory.begin) >= first_serial_;
@@ -80,7 +80,7 @@ Memory ArrayRecording::memory_of(py::handle array) const {
 
 // Makes the memory a region and keeps it from being freed. A region that exists keeps its kind, except that a
 // foreign one may turn out to be persistent.
-void ArrayRecording::hold(const Memory& memory, RegionKind kind, int argument) {
+void ArrayRecording::hold(const OwnedMemory& memory, RegionKind kind, int argument) {
   const size_t count_before = regions.size();
   const int region = Recording::note(memory.begin, memory.bytes, kind, argument);
   if (regions.size() == count_before) {
@@ -108,7 +108,7 @@ bool ArrayRecording::is_in_argument(py::handle array) const {
 void ArrayRecording::note(py::handle array) {
   find_place();
   if (is_in_argument(array)) return;
-  const Memory memory = memory_of(array);
+  const OwnedMemory memory = memory_of(array);
   const RegionKind new_kind = memory.ours ? RegionKind::temporary : RegionKind::foreign;
   hold(memory, memory.in_recording ? new_kind : RegionKind::persistent);
 }
@@ -133,7 +133,7 @@ int ArrayRecording::references(py::handle array) const {
 RegionKind ArrayRecording::kind_of(py::handle array) const {
   const int region = region_of(array);
   if (region >= 0) return regions[region].kind;
-  const Memory memory = memory_of(array);
+  const OwnedMemory memory = memory_of(array);
   return memory.in_recording ? RegionKind::foreign : RegionKind::persistent;
 }
 

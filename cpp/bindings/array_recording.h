@@ -24,8 +24,8 @@ struct ArrayLayout {
   ArrayLayout(py::handle array, const char* memory);
   // base: what keeps the memory, or null.
   py::object at(char* memory, py::handle base = {}, bool writeable = true) const;
-  py::object new_array() const;  // of these strides, in memory of its own
-  bool fits(py::handle array) const;
+  py::object new_array() const;       // of these strides, in memory of its own
+  bool fits(py::handle array) const;  // its strides matter where a dimension has several elements
 };
 
 // What a HostCall of the core calls in Python, and the arrays that it gets.
@@ -40,14 +40,14 @@ struct HostSite {
 
 // Memory, and what keeps it from being freed: a pin for a block of the core's allocator, else a reference to
 // the array that owns it. A pin is needed since autograd checks whether an array has one owner.
-struct Memory {
+struct OwnedMemory {
   void* begin;
   size_t bytes;
   bool ours;          // a block of the core's allocator
   bool in_recording;  // made since the recording began
   py::handle owner;
 
-  static Memory of(py::handle array);  // made before any recording
+  static OwnedMemory of(py::handle array);  // made before any recording
 };
 
 class ArrayRecording : public Recording {
@@ -82,9 +82,9 @@ class ArrayRecording : public Recording {
   std::vector<std::unique_ptr<HostSite>> take_sites() { return std::move(sites_); }
 
  private:
-  Memory memory_of(py::handle array) const;
+  OwnedMemory memory_of(py::handle array) const;
   bool is_in_argument(py::handle array) const;
-  void hold(const Memory& memory, RegionKind kind, int argument = -1);
+  void hold(const OwnedMemory& memory, RegionKind kind, int argument = -1);
   void find_place();
 
   std::string package_;

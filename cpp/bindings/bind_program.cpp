@@ -1,8 +1,8 @@
 // ArrayRecording and ArrayProgram as `_core.Recording` and `_core.Program`: used by python/ranvier/compile.
-#include "bindings/array_form.h"
 #include "bindings/array_program.h"
 #include "bindings/classes.h"
 #include "bindings/numpy_api.h"
+#include "bindings/program_form.h"
 
 namespace ranvier::bind {
 
@@ -139,6 +139,10 @@ bool share_memory(const Arrays& given, const Arrays& against) {
 
 std::string place(const ArrayRecording& r) { return r.places.empty() ? "" : r.places.back(); }
 int first_changed(Guards& guards) { return guards.first_changed(); }
+py::object call(ArrayProgram& p, const py::tuple& args, const py::dict& kwargs) {
+  return p.call(args, kwargs.ptr());
+}
+bool meets(ArrayProgram& p, const py::tuple& args, const py::dict& kwargs) { return p.meets(args, kwargs); }
 std::string other_path(ArrayProgram& p, const ArrayRecording& eager) { return p.other_path(eager); }
 py::list instructions(ArrayProgram& p) { return p.with_program(described_instructions); }
 py::list buffers(ArrayProgram& p) { return p.with_program(described_buffers); }
@@ -167,7 +171,7 @@ struct HeldCheck {
       : program(Given<py::object>::of(given[0])),
         eager(Given<py::object>::of(given[1])),
         check(Given<ArrayProgram>::of(given[0]), Given<ArrayRecording>::of(given[1]),
-              Given<py::tuple>::of(given[2])) {}
+              Given<py::list>::of(given[2])) {}
   bool disturbed() const { return check.disturbed(); }
   std::string finish() { return check.finish(); }
 };
@@ -190,7 +194,7 @@ int set_checks_left(PyObject* self, PyObject* value, void*) {
   return program_of(self).checks_left = left, 0;
 }
 
-using Form = std::shared_ptr<ArrayForm>;
+using Form = std::shared_ptr<ProgramForm>;
 
 PyMethodDef g_recording[] = {
     method<&ArrayRecording::begin>("begin", "begin(self: Recording) -> None"),
@@ -211,31 +215,32 @@ PyMethodDef g_recording[] = {
 PyMethodDef g_program[] = {
     method<&ArrayProgram::set_call>(
         "set_call",
-        "set_call(self: Program, form: list[tuple[int, Any]], gradients: list[tuple[Any, Any, int]], "
+        "set_call(self: Program, signature: Signature, gradients: list[tuple[Any, Any, int]], "
         "changed: list[Any], renew: Callable[[Any], Any], reached: list[Any], /) -> None"),
     method<&ArrayProgram::let_move>("let_move",
                                     "let_move(self: Program, found: list[tuple[Any, int]], /) -> None"),
     method<&ArrayProgram::set_guards>("set_guards",
                                       "set_guards(self: Program, guards: list[Any], /) -> None"),
-    method<&ArrayProgram::overlaps>("overlaps",
-                                    "overlaps(self: Program, arrays: tuple[Array, ...], /) -> bool"),
+    method<&ArrayProgram::overlaps>("overlaps", "overlaps(self: Program, arrays: list[Array], /) -> bool"),
+    method<meets>("meets", "meets(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> bool"),
     method<&ArrayProgram::is_current>("is_current", "is_current(self: Program) -> bool"),
     method<&ArrayProgram::first_changed>("first_changed", "first_changed(self: Program) -> int"),
     method<&ArrayProgram::adopt_gradients>("adopt_gradients", "adopt_gradients(self: Program) -> None"),
     method<&ArrayProgram::gradients>("gradients", "gradients(self: Program) -> list[tuple[Any, Any]]"),
-    method<&ArrayProgram::call>(
-        "call", "call(self: Program, arguments: tuple[Any, ...], /) -> tuple[Array, ...] | None"),
+    method<call>("call",
+                 "call(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], /) -> tuple[Array, ...] "
+                 "| None"),
     method<&ArrayProgram::run_batches>(
         "run_batches",
-        "run_batches(self: Program, arguments: tuple[Any, ...], order: Array | None, size: int, "
-        "first: int, count: int, entries: bool, /) -> tuple[Array, ...] | None"),
+        "run_batches(self: Program, args: tuple[Any, ...], kwargs: dict[str, Any], order: Array | None, "
+        "size: int, first: int, count: int, entries: bool, /) -> tuple[Array, ...] | None"),
     method<&ArrayProgram::run_with_ranks>(
         "run_with_ranks",
         "run_with_ranks(self: Program, calls: tuple[Any, ...], programs: tuple[Program, ...], order: Array, "
         "size: int, count: int, total: Array, sum: RankSum | None, arguments: tuple[Any, ...], "
         "divides: bool, /) -> Array | None"),
     method<&ArrayProgram::set_threads>("set_threads", "set_threads(self: Program, solo: bool, /) -> None"),
-    method<&ArrayForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
+    method<&ProgramForm::of>("form", "form(self: Program, arrays: list[Array], /) -> ProgramForm | None"),
     method<other_path>("other_path", "other_path(self: Program, eager: Recording, /) -> str"),
     method<instructions>("instructions", "instructions(self: Program) -> list[dict[str, Any]]"),
     method<buffers>("buffers", "buffers(self: Program) -> list[dict[str, Any]]"),
@@ -245,9 +250,10 @@ PyMethodDef g_guards[] = {method<&Guards::set>("set", "set(self: Guards, guards:
                           method<first_changed>("first_changed", "first_changed(self: Guards) -> int"),
                           {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_form[] = {
-    method<&ArrayForm::bound>("bound",
-                              "bound(self: ProgramForm, arrays: list[Array], arguments: list[Array], kept: "
-                              "list[Array], /) -> Program | None"),
+    method<&ProgramForm::bound>(
+        "bound",
+        "bound(self: ProgramForm, arrays: list[Array], arguments: list[Array], gradients: "
+        "list[Array], /) -> Program | None"),
     {nullptr, nullptr, 0, nullptr}};
 PyMethodDef g_check[] = {method<&HeldCheck::disturbed>("disturbed", "disturbed(self: Check) -> bool"),
                          method<&HeldCheck::finish>("finish", "finish(self: Check) -> str"),
@@ -272,10 +278,8 @@ void register_program(Module m) {
   add_class<ArrayProgram>(
       m, "ranvier._core.Program",
       "__new__(cls, recording: Recording, arguments: list[Array], outputs: list[Array], kept: "
-      "list[Array], watched: list[Any], /) -> Program\n"
-      "__call__(self: Program, arguments: tuple[Array, ...], /) -> tuple[Array, ...] | None",
+      "list[Array], watched: list[Any], /) -> Program",
       {{Py_tp_new, slot(run_slot<new_program, 5>)},
-       {Py_tp_call, slot(run_slot<Method<&ArrayProgram::operator()>::body, 1>)},
        {Py_tp_traverse, slot(visit)},
        {Py_tp_clear, slot(clear)},
        {Py_tp_methods, g_program},
@@ -288,7 +292,7 @@ void register_program(Module m) {
                   Py_TPFLAGS_DISALLOW_INSTANTIATION);
   add_class<HeldCheck>(m, "ranvier._core.Check",
                        "__new__(cls, program: Program, eager: Recording, arguments: "
-                       "tuple[Array, ...], /) -> Check",
+                       "list[Array], /) -> Check",
                        {{Py_tp_new, slot(run_slot<new_check, 3>)}, {Py_tp_methods, g_check}});
 }
 

@@ -68,6 +68,10 @@ struct Given<py::tuple> {
   static py::tuple of(PyObject* x) { return given_object<py::tuple>(x, "tuple"); }
 };
 template <>
+struct Given<py::dict> {
+  static py::dict of(PyObject* x) { return given_object<py::dict>(x, "dict"); }
+};
+template <>
 struct Given<bool> {
   static bool of(PyObject* x) { return Truth(Arg{"_core", "argument", x}); }
 };
@@ -146,7 +150,7 @@ PyMethodDef method(const char* name, const char* signature) {
   return method<Method<f>::body, Method<f>::count>(name, signature);
 }
 
-// Of Py_tp_new, where `self` is the class, and of Py_tp_call.
+// Of Py_tp_new, where `self` is the class.
 template <Body body, int count>
 PyObject* run_slot(PyObject* self, PyObject* arguments, PyObject* keywords) {
   if (keywords && PyDict_GET_SIZE(keywords) > 0)

@@ -25,14 +25,11 @@ struct CompiledCall {
   PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
   PyObject* lock;                   // that threads take in turn
   bool one_tensor;                  // whether that is what the step returns
-  int64_t left;                     // calls before the next one of `_call`
   PyObject* function;               // what runs while the object rests; null or None: `_call` decides
   int64_t resting;                  // calls of `function` to come
   bool in_turn;                     // whether these wait for replays in other threads
-  // As a method: null where it is none.
-  PyObject* place;   // under which the same function for its object is kept (attached.h)
-  PyObject* family;  // of such a function: the one in the class
-  PyObject* owner;   // ... and a weak reference to the object; or to the module that it is the call of
+  PyObject* place;  // of a method: under which the same function for its object is kept (attached.h), or null
+  PyObject* owner;  // a weak reference to the module that it is the call of, or null
 };
 
 // Of the Python layer: a list with an entry for each thread that runs a compiled function eagerly.
@@ -77,17 +74,16 @@ bool is_off_tape(PyObject* model) {
 }
 
 // Null without an exception: `_call` has to decide.
-PyObject* replayed(CompiledCall& c, PyObject* arguments) {
+PyObject* replayed(CompiledCall& c, PyObject* arguments, PyObject* keywords) {
   // The guards may run Python that disarms the object.
   const auto program = py::reinterpret_borrow<py::object>(c.program);
   const auto core = py::reinterpret_borrow<py::object>(c.core);
   const bool one_tensor = c.one_tensor;
   if (c.model != Py_None && !is_off_tape(c.model)) return nullptr;
   ArrayProgram& replay = program_of(core.ptr());
-  const py::object results = replay.call(py::reinterpret_borrow<py::tuple>(arguments));
+  const py::object results = replay.call(py::reinterpret_borrow<py::tuple>(arguments), keywords);
   if (results.ptr() == Py_False) ++replay.checks_left;  // `_call` replays it once more, and counts that
   if (!PyTuple_CheckExact(results.ptr())) return nullptr;
-  --c.left;
   if (one_tensor) return new_tensor(PyTuple_GET_ITEM(results.ptr(), 0)).release().ptr();
   return PyObject_CallMethodObjArgs(program.ptr(), g_result, results.ptr(), nullptr);
 }
@@ -112,11 +108,10 @@ CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledC
 PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
   CompiledCall& c = compiled_call(self);
   if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
-  const bool positional = !keywords || PyDict_GET_SIZE(keywords) == 0;
-  if (kHasGil && c.left > 0 && positional && !anything_observes()) {
+  if (kHasGil && c.program && !anything_observes()) {
     PyObject* result = detail::guarded([&]() -> PyObject* {
       const Turn turn(c.lock);
-      return turn ? replayed(c, arguments) : nullptr;
+      return turn ? replayed(c, arguments, keywords) : nullptr;
     });
     if (result || PyErr_Occurred()) return result;
   }
@@ -142,7 +137,6 @@ PyObject* get(PyObject* self, PyObject* object, PyObject*) {
 int visit(PyObject* self, visitproc visit, void* arg) {
   CompiledCall& c = compiled_call(self);
   Py_VISIT(c.place);
-  Py_VISIT(c.family);
   Py_VISIT(c.owner);
   Py_VISIT(Py_TYPE(self));
   Py_VISIT(c.program);
@@ -154,7 +148,6 @@ int visit(PyObject* self, visitproc visit, void* arg) {
 }
 
 void clear_program(CompiledCall& c) {
-  c.left = 0;
   Py_CLEAR(c.program);
   Py_CLEAR(c.core);
   Py_CLEAR(c.model);
@@ -167,7 +160,6 @@ int clear(PyObject* self) {
   clear_program(c);
   Py_CLEAR(c.function);
   Py_CLEAR(c.place);
-  Py_CLEAR(c.family);
   Py_CLEAR(c.owner);
   return 0;
 }
@@ -181,22 +173,18 @@ void free_object(PyObject* self) {
 }
 
 PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 6) return PyErr_SetString(PyExc_TypeError, "[arm] expected six arguments"), nullptr;
-  const int64_t left = PyLong_AsLongLong(arguments[5]);
-  if (left == -1 && PyErr_Occurred()) return nullptr;
-  if (left <= 0) return PyLong_FromLong(0);
+  if (count != 5) return PyErr_SetString(PyExc_TypeError, "[arm] expected five arguments"), nullptr;
   CompiledCall& c = compiled_call(self);
   clear_program(c);
   c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
   c.lock = Py_NewRef(arguments[4]);
-  c.one_tensor = arguments[2] == Py_True, c.left = left;
-  return PyLong_FromLongLong(left);
+  c.one_tensor = arguments[2] == Py_True;
+  Py_RETURN_NONE;
 }
 
 PyObject* disarm(PyObject* self, PyObject*) {
-  const int64_t left = compiled_call(self).left;
   clear_program(compiled_call(self));
-  return PyLong_FromLongLong(left);
+  Py_RETURN_NONE;
 }
 
 PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
@@ -210,14 +198,14 @@ PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   Py_RETURN_NONE;
 }
 
-// place: None where it is no method. family, owner: of the method of one object.
-PyObject* serve_method(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[method] expected three arguments"), nullptr;
-  if (arguments[2] != Py_None && !PyWeakref_Check(arguments[2]))
-    return PyErr_SetString(PyExc_TypeError, "[method] expected a weak reference"), nullptr;
+// place: None where it is no method. owner: None where it is the call of no module.
+PyObject* serve(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 2) return PyErr_SetString(PyExc_TypeError, "[serve] expected two arguments"), nullptr;
+  if (arguments[1] != Py_None && !PyWeakref_Check(arguments[1]))
+    return PyErr_SetString(PyExc_TypeError, "[serve] expected a weak reference"), nullptr;
   CompiledCall& c = compiled_call(self);
-  PyObject** const members[] = {&c.place, &c.family, &c.owner};
-  for (int i = 0; i < 3; ++i) {
+  PyObject** const members[] = {&c.place, &c.owner};
+  for (int i = 0; i < 2; ++i) {
     PyObject* value = arguments[i] == Py_None ? nullptr : Py_NewRef(arguments[i]);
     Py_XDECREF(std::exchange(*members[i], value));
   }
@@ -245,12 +233,12 @@ void* pointer(F* function) {
 PyMethodDef g_methods[] = {
     {"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
      "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
-     "Any, lock: Any, calls: int) -> int"},
-    {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> int"},
+     "Any, lock: Any) -> None"},
+    {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> None"},
     {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
      "_rest(self: _CompiledCall, function: Any, calls: int, in_turn: bool) -> None"},
-    {"_serve_method", reinterpret_cast<PyCFunction>(pointer(serve_method)), METH_FASTCALL,
-     "_serve_method(self: _CompiledCall, place: Any, family: Any, owner: Any) -> None"},
+    {"_serve", reinterpret_cast<PyCFunction>(pointer(serve)), METH_FASTCALL,
+     "_serve(self: _CompiledCall, place: Any, owner: Any) -> None"},
     {"_rests", rests, METH_NOARGS, "_rests(self: _CompiledCall) -> bool"},
     {"_run_eagerly", reinterpret_cast<PyCFunction>(pointer(run_function)), METH_FASTCALL,
      "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"},

@@ -57,10 +57,10 @@ py::object ArrayLayout::new_array() const {
 
 bool ArrayLayout::fits(py::handle array) const {
   PyArrayObject* a = as_array(array);
-  return PyArray_CheckExact(array.ptr()) && PyArray_ISBEHAVED_RO(a) && PyArray_NDIM(a) == ndim &&
-         PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()), PyArray_DESCR(a)) &&
-         std::equal(shape, shape + ndim, PyArray_DIMS(a)) &&
-         std::equal(strides, strides + ndim, PyArray_STRIDES(a));
+  if (PyArray_NDIM(a) != ndim || !std::equal(shape, shape + ndim, PyArray_DIMS(a))) return false;
+  for (int d = 0; d < ndim; ++d)
+    if (shape[d] > 1 && strides[d] != PyArray_STRIDE(a, d)) return false;
+  return PyArray_EquivTypes(reinterpret_cast<PyArray_Descr*>(dtype.ptr()), PyArray_DESCR(a));
 }
 
 void HostSite::add(HostCall& call, py::handle array) {

@@ -95,6 +95,7 @@ def replaced(named):
     return named["new"].sum()
 
 
+READ = rv.arange(6.0)
 HELPER = rv.compile(lambda x: x.mul_(2).sum())
 EITHER = None  # it may be replayed or not
 WRITES = r"changes memory (of one of its arguments|that two of its arguments share)|writes to an argument"
@@ -123,6 +124,11 @@ ROWS = {
     "an array by a Tensor's product": (lambda x, y: y * x, two(array, tensor), ""),
     "a Tensor by an array": (lambda x, y: x * y, two(tensor, array), ""),
     "one twice": (lambda x, y: y * (1 + (x is y)), lambda i: [tensor(i)] * 2, ""),
+    "what it reads, in a list": (
+        lambda xs: xs[0] * (1 + (xs[0] is READ)),
+        lambda i: [[READ if i % 5 == 2 else tensor(i)]],
+        EITHER,
+    ),
     "two of one memory": (lambda a, b: a[2:] * b, shared, ""),
     "overlapping windows": (lambda a, b, c: (a * b).sum() * c, windows, ""),
     "a Tensor made of it": (lambda x: rv.tensor(x) * 2, one(array), ""),

@@ -34,8 +34,10 @@ WRONG = [
     (lambda: object.__new__(_core.Program), "not safe"),
     (lambda: object.__new__(_core.ProgramForm), "ProgramForm"),
     (lambda: _core._CompiledCall()._run_eagerly(print, [], {}), "[run] expected a tuple and a dict"),
-    (lambda: _core._CompiledCall()._serve_method("x", None), "[method] expected three arguments"),
-    (lambda: _core._CompiledCall()._serve_method("x", None, 3), "[method] expected a weak reference"),
+    (lambda: _core._CompiledCall()._serve("x"), "[serve] expected two arguments"),
+    (lambda: _core._CompiledCall()._serve("x", 3), "[serve] expected a weak reference"),
+    (lambda: _core._signature([], {}, False), "[_core] got list; expected tuple"),
+    (lambda: _core.Signature(), "cannot create 'ranvier._core.Signature' instances"),
     (lambda: _core._set_module_class(3, print, "", print), "[module] got no class"),
     (lambda: _core._attach(print.__self__, 3, None), "[attach] got another key; expected a string"),
     (lambda: _core._collects(3, 4), "[collects] got other arguments; expected a string and a dict"),
@@ -46,11 +48,11 @@ WRONG = [
         lambda: _core.Program.set_threads(recording(), True),
         "doesn't apply to a 'ranvier._core.Recording' object",
     ),
-    (lambda: program()([]), "[_core] got list; expected tuple"),
+    (lambda: program().call([], {}), "[_core] got list; expected tuple"),
     (lambda: program().set_guards(3), "[_core] got int; expected list"),
     (lambda: program().other_path(program()), "[_core] got ranvier._core.Program; expected"),
     (lambda: program().set_threads("yes"), "expected True or False"),
-    (lambda: program().run_batches((), None, 1.5, 0, 1, True), "expected a whole number"),
+    (lambda: program().run_batches((), {}, None, 1.5, 0, 1, True), "expected a whole number"),
     (lambda: setattr(program(), "checks_left", "one"), "int"),
     (lambda: pickle.dumps(_core.Guards()), "pickle"),
     (lambda: copy.copy(program()), "pickle"),
@@ -76,7 +78,7 @@ def test_what_is_no_argument_cannot_be_set():
 def test_a_check_keeps_what_it_compares():
     p, eager = program(), recording()
     before = sys.getrefcount(p), sys.getrefcount(eager)
-    check = _core.Check(p, eager, ())
+    check = _core.Check(p, eager, [])
     assert (sys.getrefcount(p), sys.getrefcount(eager)) == (before[0] + 1, before[1] + 1)
     assert check.disturbed() in (True, False)
     del check

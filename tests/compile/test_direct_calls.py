@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -34,12 +35,12 @@ class Block(nn.Module):
         return self.norm(self.b(h)) + self.table["shift"]
 
 
-def entered(call, *args):
+def entered(call, *args, **kwargs):
     """The Python functions that a call enters, and its result."""
     found = []
     sys.setprofile(lambda frame, event, arg: found.append(frame.f_code.co_name) if event == "call" else None)
     try:
-        result = call(*args)
+        result = call(*args, **kwargs)
     finally:
         sys.setprofile(None)
     return found, result
@@ -89,6 +90,53 @@ def test_a_tuple_of_results():
     assert "_call" not in found
     assert y is more["same"]
     assert bits(more["sum"]) == bits(y.sum())
+
+
+class Pair(NamedTuple):
+    x: Any
+    more: Any
+
+
+def total(x, scale=1.0, **more):
+    """Of all Tensors in x and more, with plain values as factors."""
+    if isinstance(x, dict):
+        x = [*x.keys(), *x.values()]
+    if isinstance(x, (list, tuple)):
+        return sum(total(item, 1 + i) for i, item in enumerate(x)) * scale + sum(map(total, more.values()))
+    return (x.sum() if isinstance(x, rv.Tensor) else len(x) if isinstance(x, str) else x) * scale
+
+
+# Arguments and keywords, and others that are no call of the same signature.
+STRUCTURES = {
+    "keywords": (lambda x, y: ([x], {"scale": 2.0, "b": y}), lambda x, y: ([x], {"b": y, "scale": 2.5})),
+    "another keyword": (lambda x, y: ([x], {"b": y}), lambda x, y: ([x], {"other": y})),
+    "a list in a dict": (
+        lambda x, y: ([{"a": [x, 1], "b": y}], {}),
+        lambda x, y: ([{"a": [x, 2], "b": y}], {}),
+    ),
+    "a key": (lambda x, y: ([{"a": x, "b": y}], {}), lambda x, y: ([{"aa": x, "b": y}], {})),
+    "a named tuple": (lambda x, y: ([Pair(x, (y, 1))], {}), lambda x, y: ([(x, (y, 1))], {})),
+    "a longer list": (lambda x, y: ([[x, [y]]], {}), lambda x, y: ([[x, [y, y]]], {})),
+    "one twice": (lambda x, y: ([[x, [x]]], {}), lambda x, y: ([[x, [y]]], {})),
+    "-0.0": (lambda x, y: ([[x, 0.0]], {}), lambda x, y: ([[x, -0.0]], {})),
+    "a text": (lambda x, y: ([[x, "a"]], {}), lambda x, y: ([[x, "aa"]], {})),
+    "another dtype": (lambda x, y: ([[x, [y]]], {}), lambda x, y: ([[x, [y.double()]]], {})),
+    "a scalar of NumPy": (lambda x, y: ([x, np.float32(2)], {}), lambda x, y: ([x, np.float64(3)], {})),
+}
+
+
+@pytest.mark.parametrize("of_call", STRUCTURES.values(), ids=STRUCTURES)
+def test_structures_are_compared_by_the_core(of_call):
+    """As are calls with other arrays in them."""
+    fast, (same, other) = rv.compile(total), of_call
+    for i in range(40):
+        args, kwargs = same(rv.from_numpy(X + i), rv.from_numpy(X[:2] - i))
+        found, result = entered(fast, *args, **kwargs)
+        assert bits(result) == bits(total(*args, **kwargs))
+    assert {*found} <= {"_error_handling"}  # a guard on np.errstate
+    for make in (other, same) * 3:
+        args, kwargs = make(rv.from_numpy(X), rv.from_numpy(X[:2]))
+        assert bits(fast(*args, **kwargs)) == bits(total(*args, **kwargs))
 
 
 FORMS = {

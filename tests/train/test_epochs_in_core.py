@@ -181,8 +181,8 @@ def test_an_error_of_the_core_within_several_epochs(monkeypatch):
     """The updates before the error are counted and kept, and the next fit continues from them."""
     inner = CompiledFunction.run_batches
 
-    def run_batches(self, args, batches):
-        result = inner(self, args, batches)
+    def run_batches(self, args, batches, *kwargs):
+        result = inner(self, args, batches, *kwargs)
         if batches.done > 2 * EPOCH:
             raise MemoryError
         return result

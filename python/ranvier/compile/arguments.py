@@ -20,19 +20,7 @@ from ranvier.autograd.observe import current
 from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.kinds import PACKAGE
-from ranvier.compile.signature import (
-    array_of,
-    form,
-    in_row,
-    keeps_strides,
-    others,
-    parts_of,
-    reach,
-    replaced,
-    tensors_of,
-    united,
-    with_parts,
-)
+from ranvier.compile.structure import array_of, others, parts_of, replaced, tensors_of, with_parts
 
 # Attributes of an array that the key of a program has: a replay sees the same.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})
@@ -129,15 +117,16 @@ class Arguments:
 
     Attributes:
         args, kwargs: what the step gets.
-        arrays: the memory that it reads, in the order of `key_of`; of those that share some, all as one.
+        arrays: the memory that it reads, in the order of `_core._signature`; of those that share some, all as
+            one.
         has_arrays: whether there are arrays of NumPy.
-        others: what guards have to compare. form: as the core compares the arguments of a call.
+        others: what guards have to compare.
     """
 
     def __init__(self, recording: Recording, args: Any, kwargs: Any, tensors: bool) -> None:
         """tensors: arrays of NumPy arrive as Tensors."""
-        self.arrays: list[Array] = []
         self.has_arrays = False
+        self._copies: dict[int, Array] = {}  # of arrays, by id
         self._recording, self._as_tensors = recording, tensors
         self._tensors: list[tuple[Tensor, Array, Array]] = []  # with the caller's memory, and what it has now
         self._containers: list[tuple[Any, Any]] = []  # lists and dicts: the caller's, what the step gets
@@ -145,17 +134,19 @@ class Arguments:
         self.args = replaced(args, self._take, seen, self._containers)
         self.kwargs = replaced(kwargs, self._take, seen, self._containers) if kwargs else kwargs
         self._items_before = [_flat(inner) for _, inner in self._containers]
-        self.arrays, _ = united(self.arrays)
+        found: Any = _core._signature(args, kwargs, tensors)
+        self.arrays: list[Array] = [self._copies.get(id(a), a) for a in found[1]]
         self.others = [*others(args, "argument "), *others(kwargs, "argument ")]
-        self.form = form(in_row(args, kwargs), tensors, len(self.arrays))
         for memory in self.arrays:
             recording.core.add_argument(memory)
             recording.arguments.append(memory)
 
     def _take(self, x: Any) -> Any:
         array = array_of(x)
-        memory = copied(array) if array.size == 0 else array  # empty arrays may share an address
-        self.arrays.append(memory)
+        memory = array
+        if array.size == 0:  # empty arrays may share an address
+            own = np.ndarray(array.shape, array.dtype, np.empty(1, array.dtype), strides=array.strides)
+            memory = self._copies.setdefault(id(array), own)
         if self._as_tensors:
             return wrap(memory)
         if isinstance(x, Tensor):
@@ -206,14 +197,3 @@ class Arguments:
 def _flat(x: Any) -> list[Any]:
     """The items of a list, or keys and values of a dict in turn."""
     return [part for pair in x.items() for part in pair] if isinstance(x, dict) else list(x)
-
-
-def copied(array: Array) -> Array:
-    """The same values with the same strides: kernels choose the order of a sum by them."""
-    dense = np.array(array, order="K", subok=False)
-    if dense.strides == array.strides or not keeps_strides(array):
-        return dense
-    memory = np.zeros(max(reach(array) // array.itemsize, 1), array.dtype)
-    strided = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
-    strided[...] = array
-    return strided

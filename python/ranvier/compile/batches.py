@@ -12,7 +12,7 @@ import numpy as np
 
 from ranvier.autograd.observe import may_replay
 from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.compile.signature import Place, array_of, filled, flattened, in_row, parts_of, replaced
+from ranvier.compile.structure import Place, array_of, filled, flattened, parts_of, replaced
 
 if TYPE_CHECKING:
     from ranvier.compile.locks import Lock
@@ -91,12 +91,12 @@ class ManyCalls:
         """
         arrays: list[Any] = []
         replaced((args, kwargs), arrays.append)
-        row, results = in_row(args, kwargs), []
+        results = []
         for batches in _batches_of([*map(array_of, arrays)], indices):
             end = batches.count
             while batches.first < end:
                 batches.count, batches.done = end - batches.first, 0
-                result = self.run_batches(row, batches)
+                result = self.run_batches(args, batches, kwargs)
                 count = batches.done
                 if not count:  # the next call is recorded, compared or eager
                     one_args, one_kwargs = replaced((args, kwargs), batches.next_of)
@@ -105,10 +105,12 @@ class ManyCalls:
                 batches.first += batches.done
         return _together(results)
 
-    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+    def run_batches(
+        self, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Replays one of the latest programs on several batches: what the calls return, along a new axis 0.
 
-        args: as of `in_row`; an array among them has the samples or entries of all batches. The run ends
+        An array among the arguments has the samples or entries of all batches. The run ends
         early (`batches.done`) after 50 ms, before a check, and after a batch with a number that is not
         finite. None where the next call would not replay one of them.
         """
@@ -121,7 +123,7 @@ class ManyCalls:
                 count, left = batches.count, program.checks_left
                 batches.count = min(count, left) if left > 0 else count
                 try:
-                    results = program.run_batches(args, batches)
+                    results = program.run_batches(args, kwargs or {}, batches)
                 finally:
                     program.checks_left -= batches.done
                 if batches.done:  # the results of a step that returns None are None
@@ -146,10 +148,11 @@ class ManyCalls:
         with self._lock, update._lock:
             programs = [p for p in self._cache.all() if p.checks_left and p.refreshed()]
             cores = tuple([p.core for p in programs])
-            rows = tuple([(in_row(of_part, {}), *rest) for of_part, *rest in calls])
             b, core = batches, own.core
             try:
-                return core.run_with_ranks(rows, cores, b.order, b.size, b.count, total, ranks, args, divides)
+                return core.run_with_ranks(
+                    tuple(calls), cores, b.order, b.size, b.count, total, ranks, args, divides
+                )
             finally:
                 b.done = core.batches_done
                 if b.done:  # replays, which pay for recordings
@@ -165,7 +168,7 @@ class ManyCalls:
     def writes(self, arrays: Iterable[Any]) -> bool:
         """Whether the program that ran last writes to an array; to the state of a stream: draws from it."""
         program = self._latest
-        return program is not None and program.core.overlaps(tuple(arrays))
+        return program is not None and program.core.overlaps([*arrays])
 
     def check_soon(self) -> None:
         """The next replay runs beside an eager step, unless that would take over 1 % of the time."""

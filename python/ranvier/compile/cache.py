@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
+from time import perf_counter
 from typing import Any
 
 from ranvier.compile.program import Program
 
 _MEMORY = 1 << 28  # bytes of all programs; the least recently used one is dropped
+_TIMED = 4  # replays whose time is taken after a recording
 _OVERHEAD = 1 << 16  # of a program besides its arrays
 _VARIANTS = 4  # programs of one signature, which differ in their guards
 _KEYS = 4096  # signatures, and codes, that are remembered
@@ -42,11 +44,10 @@ class ProgramCache:
     """Programs up to 256 MB; those of one signature differ in their guards.
 
     Attributes:
-        kept: programs by their key, the one used last at the end.
+        kept: programs by their key, a `_core.Signature`, the one used last at the end.
         ran: those that have replayed since the last count, the latest at the end.
-        likely: a program for each `hint`, which may fit a call or not.
         row: eager calls in a row, but for a few replays among them.
-        replay: seconds that a replay takes, at most.
+        replay: seconds that a replay takes, at most. untimed: so many are still to be timed.
         after: whether each signature is recorded only when it comes back.
     """
 
@@ -56,15 +57,12 @@ class ProgramCache:
         """code: a number that all functions have which are told apart by nothing else; 0: of no other."""
         self.kept: OrderedDict[Any, list[Program]] = OrderedDict()
         self.ran: deque[Program] = deque(maxlen=_ROW)
-        self._sizes: dict[Any, int] = {}  # bytes of the programs of a key, and of all:
-        self._bytes = 0
         # What became of a signature, by its hash: a key would keep arguments.
         self._known: dict[int, int] = {}
         self._checks: dict[int, int] = {}
         self._last_key: Any = None  # of a replay
         self._asked: Any = None
-        self.likely: dict[Any, Program] = {}
-        self.row, self._rest = 0, _ROW
+        self.row, self._rest, self.untimed = 0, _ROW, 0
         self._recordings = self._replays = self._valued = self._at_rest = 0
         self._spent = self._saved = 0.0  # seconds
         self._cheapest = self._eager = self.replay = math.inf
@@ -79,8 +77,15 @@ class ProgramCache:
     def all(self) -> list[Program]:
         return [program for programs in self.kept.values() for program in programs]
 
-    def look_up(self, key: Any, arrays: list[Any], args: tuple[Any, ...]) -> Program | int:
-        """The program that a replay may use, or what the call becomes: RECORDED, EAGER, REFUSED."""
+    def used(self, key: Any, began: float) -> None:
+        """Notes a replay that was looked up."""
+        self.kept.move_to_end(key)
+        self._last_key = key
+        if self.untimed:
+            self.replay, self.untimed = min(self.replay, perf_counter() - began), self.untimed - 1
+
+    def look_up(self, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program | int:
+        """What becomes of a call that is no replay: RECORDED, EAGER, REFUSED, or a check of this program."""
         self._asked = key
         known = self._known.get(hash(key))
         if known == _REFUSED:
@@ -88,11 +93,7 @@ class ProgramCache:
         program = next((program for program in self.kept.get(key, ()) if program.is_current()), None)
         if program is None:
             return RECORDED if self._may_record(key, known is None) else EAGER
-        if program.core.overlaps(tuple(arrays)) or program.reaches(args):
-            return EAGER
-        self.kept.move_to_end(key)
-        self._last_key = key
-        return program
+        return EAGER if program.checks_left or program.core.meets(args, kwargs) else program
 
     def put(self, key: Any, program: Program) -> None:
         """Keeps a new program, and drops others that are too many or too large together."""
@@ -100,34 +101,23 @@ class ProgramCache:
         programs.insert(0, program)
         del programs[_VARIANTS:]
         self.kept.move_to_end(key)
-        self._last_key = key
-        self.likely.clear()
-        size = sum(p.size for p in programs) + _OVERHEAD
-        self._bytes += size - self._sizes.get(key, 0)
-        self._sizes[key] = size
-        while self._bytes > _MEMORY and len(self.kept) > 1:
-            oldest = next(iter(self.kept))
-            del self.kept[oldest]
-            self._bytes -= self._sizes.pop(oldest)
+        self._last_key, self.untimed = key, _TIMED
+        while sum(p.size + _OVERHEAD for p in self.all()) > _MEMORY and len(self.kept) > 1:
+            self.kept.popitem(last=False)
 
     def checked(self, key: Any, again: bool) -> int:
         """How many checks there were of calls that differ in nothing but numbers, but for first ones."""
-        parts = [p[0] if type(p) is tuple and p[0] in (int, float) else p for p in key[0]]
-        alike = hash((*parts, *key[1:]))
+        alike = key.hash_without_numbers()
         before = self._checks.get(alike, 0)
         self._checks[alike] = before + (again or not before)
         return self._checks[alike]
 
-    def change(self, key: Any, before: Program | None, after: Program | None, took: float) -> None:
-        """Keeps a new program, drops one that is wrong, or has one in the place of another.
-
-        took: seconds of the recording of the new one.
-        """
+    def change(self, key: Any, before: Program | None, after: Program | None) -> None:
+        """Keeps a new program, drops one that is wrong, or has one in the place of another."""
         self._count_replays()
         if before is not None:
             self.kept[key].remove(before)
         if after is not None:
-            after.took = took
             self._known[hash(key)] = _SEEN
             self.put(key, after)
 
@@ -142,6 +132,8 @@ class ProgramCache:
     def refuse(self, key: Any) -> None:
         """Calls of this signature run eagerly."""
         self._known[hash(key)] = _REFUSED
+        for program in self.kept.get(key, ()):
+            program.grant(0)
 
     def begins_with(self) -> int:
         """So many calls rest at first."""
@@ -212,7 +204,7 @@ class ProgramCache:
         """What differs from call to call, in words."""
         last, key = self._last_key, self._asked
         if last is not None and key is not None and last != key:
-            pairs = enumerate(zip(last[0], key[0], strict=False))
-            return next((f"argument {i}" for i, (a, b) in pairs if a != b), "a setting of the library")
+            argument = key.different_argument(last)
+            return "a setting of the library" if argument < 0 else f"argument {argument}"
         changed = (program.changed() for program in self.kept.get(key, ()))
         return next(filter(None, changed), "what it reads")

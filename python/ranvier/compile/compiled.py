@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 import warnings
 from _thread import _count as other_threads
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import count
-from sys import maxsize
 from time import perf_counter
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -24,21 +24,19 @@ from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
 from ranvier.compile.library import STATE
 from ranvier.compile.locks import Lock
-from ranvier.compile.methods import Methods
 from ranvier.compile.program import Program
 from ranvier.compile.record import CaptureError, callers_level, detached, difference, record
-from ranvier.compile.signature import Unfit, hint, in_row, key_of
+from ranvier.compile.structure import others
 from ranvier.compile.walk import Walk
+from ranvier.nn.often import attach, attached
 
 _CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache
 _MOST_EXCEPTIONS = 4  # runs that are no use for a program
 _POSTPONED = 16  # replays until the next attempt to check
-_LIKELY: Any = object()
 _numbers = count()
-_CONTAINERS = {list, tuple, dict}
 
 
-class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
+class CompiledFunction(ManyCalls, _core._CompiledCall):
     """A function that is recorded once and then replayed, or runs as it is; made by :func:`compile`.
 
     strict: a step that cannot be replayed raises CaptureError.
@@ -56,11 +54,12 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         self._forget()
 
     def _forget(self) -> None:
-        self._place = f"compiled {next(_numbers)}"  # of a method, for the core: see methods.py
-        self._serve_method(self._place if type(self._function) is FunctionType else None, None, None)
+        # Under which the core keeps the function of one object.
+        self._place = f"compiled {next(_numbers)}"
+        self._serve(self._place if type(self._function) is FunctionType else None, None)
         self._cache = ProgramCache(0 if self._strict else self._code())
         self._instances: WeakSet[CompiledFunction] = WeakSet()  # the same method of objects
-        self._warned, self._exceptions, self._has_containers = False, 0, False
+        self._warned, self._exceptions = False, 0
         # the last that ran, and the one before it: a call that fits one of them is replayed at once
         self._latest = self._before = None
         self._lock = Lock()
@@ -75,8 +74,51 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         code = getattr(getattr(function, "__func__", function), "__code__", None)
         return hash(code) if isinstance(code, CodeType) else id(type(function))
 
-    def _method_of(self, instance: Any) -> Any:
-        return CompiledMethod(self, instance)
+    # --- as a method of a class
+    def _bound(self, instance: Any) -> Any:
+        """The method of an object that has none yet: as a function, it gets its object as the first argument.
+
+        What the object has is found in the core (`__get__` of `_CompiledCall`).
+        """
+        return MethodType(self._of(instance), instance)
+
+    def _of(self, instance: Any) -> Any:
+        """The programs for one object, which the core keeps for it: both are freed together."""
+        try:
+            with self._lock:  # two threads may come first
+                method = attached(instance, self._place, None)
+                if method is None:
+                    method = CompiledMethod(self, instance)
+                    attach(instance, self._place, method)
+                    self._instances.add(method)
+                return method
+        except (AttributeError, TypeError):  # without a __dict__, or without weak references
+            return self
+
+    # --- what a user sees, copies, pickles
+    @property
+    def programs(self) -> list[Program]:
+        """The programs so far, one for each signature; of a method in a class, those of all its objects."""
+        return self._cache.all() + [program for one in list(self._instances) for program in one.programs]
+
+    def explain(self) -> None:
+        """Prints the table of each program's instructions: see :meth:`Program.explain`."""
+        for program in self.programs:
+            program.explain()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """By its name where that leads here, as a function; else its function, without programs."""
+        name = getattr(self, "__qualname__", "")
+        named: Any = sys.modules.get(getattr(self, "__module__", None) or "")
+        for part in name.split("."):
+            named = getattr(named, part, None)
+        return name if named is self else super().__reduce_ex__(max(protocol, 2))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, f"_{name}") for name in ("function", "verify", "strict")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
 
     # --- what a call becomes
     def _call(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,7 +129,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         | is observed, as in a recorded step         | eager                                                |
         | comes while the function rests             | eager                                                |
         | fits a recent program (`_at_once`)         | a replay                                             |
-        | cannot be compared with others (`Unfit`)   | eager, after one warning                             |
+        | cannot be compared with others             | eager, after one warning                             |
         | was refused                                | eager                                                |
         | has a program                              | a replay, or a check beside an eager run if it is due |
         | has none, and recordings pay (`look_up`)   | a recording                                          |
@@ -104,43 +146,45 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         return self._at_once(args, kwargs)
 
     def _at_once(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        row = in_row(args, kwargs) if kwargs or self._has_containers else args
-        for program in (self._latest, self._before, _LIKELY):
-            if program is _LIKELY:
-                shapes = hint(row)
-                program = self._cache.likely.get(shapes)
+        for program in (self._latest, self._before):
             results = None
             if program is not None and (not program.plans or program.refreshed()):
-                results = program.call(row)
+                results = program.call(args, kwargs)
             if results is not None:
-                if row is args and program is self._latest and results is not False:
-                    program.arm(self, maxsize, vars(self._function) if self._forward_only else None)
+                if program is self._latest and results is not False:
+                    program.arm(self, vars(self._function) if self._forward_only else None)
                 return self._replayed(program, results, args, kwargs)
+        found = _core._signature(args, kwargs, self._tensors)
+        if isinstance(found, tuple):
+            key, _ = found
+            began = perf_counter() if self._cache.untimed else 0.0
+            for program in self._cache.kept.get(key, ()):
+                results = program.call(args, kwargs) if not program.plans or program.refreshed() else None
+                if results is not None:
+                    self._cache.used(key, began)
+                    return self._replayed(program, results, args, kwargs)
         with self._lock:  # a thread may begin meanwhile
-            return self._by_key(shapes, args, kwargs)
+            return self._not_replayed(found, args, kwargs)
 
-    def _by_key(self, shapes: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        try:
-            key, arrays = key_of(args, kwargs)
-        except Unfit as fault:
-            return self._declined(None, str(fault), args, kwargs)
-        program: Any = self._cache.look_up(key, arrays, args)
-        tries = program == RECORDED or (program == REFUSED and self._strict)  # for its error, at each call
-        if program in (EAGER, REFUSED) and not tries:
-            return self._missed(args, kwargs, hopeless=program == REFUSED)
-        if tries:
+    def _not_replayed(self, found: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """found: the signature and the arrays, or why there is no signature."""
+        if isinstance(found, str):
+            return self._declined(None, found, args, kwargs)
+        key, arrays = found
+        becomes: Any = self._cache.look_up(key, args, kwargs)
+        if becomes == RECORDED or (becomes == REFUSED and self._strict):  # for its error, at each call
             return self._first(key, arrays, args, kwargs)
-        if program.checks_left == 0:
-            return self._record(key, args, kwargs, program)
-        program.checks_left -= 1
-        self._cache.likely[shapes] = program
-        began = perf_counter()
-        results = program.replay(tuple(arrays))
-        self._cache.replay = min(self._cache.replay, perf_counter() - began)
-        return self._replayed(program, results, args, kwargs)
+        if becomes in (EAGER, REFUSED):
+            return self._missed(args, kwargs, hopeless=becomes == REFUSED)
+        return self._record(key, args, kwargs, becomes)
 
     def _first(self, key: Any, arrays: list[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """A call that has no program, and may be recorded."""
+        try:
+            _ = [*others(args, ""), *others(kwargs, "")]
+        except Exception as error:  # of a metaclass, as the recording would raise
+            why = f"an argument raises {type(error).__name__} when it is looked at"
+            return self._declined(key, why, args, kwargs)
         if looks_at_class(self._function) and np.ndarray in map(type, (*args, *kwargs.values())):
             why = "the step looks at the class of an array of NumPy; pass a Tensor (rv.tensor)"
             return self._declined(key, why, args, kwargs)
@@ -243,15 +287,13 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
                 made = checked
             else:
                 roots = [(self._function, "the step"), *arguments.others]
-                call = arguments.arrays, arguments.form
-                made = Program(recording, *call, roots, result, self._forward_only, walk)
+                made = Program(recording, key, arguments.arrays, roots, result, self._forward_only, walk)
                 made.renewed = checked is not None
         except CaptureError as error:
             self._refuse(key, error)
         except MemoryError:  # the step is done; a later call may have the memory for its program
             pass
         finally:
-            self._has_containers |= not _CONTAINERS.isdisjoint(map(type, args))
             self._keep(key, checked, made, perf_counter() - began)
         return result
 
@@ -265,7 +307,7 @@ class CompiledFunction(Methods, ManyCalls, _core._CompiledCall):
         if checked is not None:
             self._checked, self._check_took = perf_counter(), took
         if made is not checked:
-            self._cache.change(key, checked, made, took)
+            self._cache.change(key, checked, made)
         if _core.memory_stats()["bytes_cached"] > _CACHED:
             _core.empty_cache()
 
@@ -301,9 +343,9 @@ class CompiledMethod(CompiledFunction):
     """The compiled method of one object."""
 
     def __init__(self, family: CompiledFunction, owner: Any) -> None:
-        self._family, self._owner = family, ref(owner)
+        self._owner = ref(owner)
         super().__init__(family._function, family._verify, family._strict)
-        self._serve_method(None, family, self._owner)
+        self._serve(None, None)
 
     def run(self, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
         return super().run(self._owner(), *args, indices=indices, **kwargs)

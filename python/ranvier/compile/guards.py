@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd.tensor import Tensor
-from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, TAKES_FUNCTIONS, Kind, is_listed
+from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, TAKES_FUNCTIONS, GuardKind, is_listed
 
 _CALL = (property, staticmethod, classmethod)
 Text = str | tuple[str, str]  # with the name of the value in between
@@ -89,7 +89,7 @@ class Guards:
             else:
                 self.stack.append((value, f"{before}{name}{after}"))
         if values:
-            self.add((Kind.ITEMS, owner, None, tuple(values), (before, after)))
+            self.add((GuardKind.ITEMS, owner, None, tuple(values), (before, after)))
 
     def module(self, x: types.ModuleType, name: str) -> None:
         """Guards on a module that a variable or attribute of this name leads to."""
@@ -97,11 +97,11 @@ class Guards:
 
     def whole(self, owner: dict[Any, Any], text: Text) -> None:
         """A guard on all items of a dict."""
-        self.add((Kind.DICT, owner, "", tuple(itertools.chain.from_iterable(owner.items())), text))
+        self.add((GuardKind.DICT, owner, "", tuple(itertools.chain.from_iterable(owner.items())), text))
 
     def call(self, function: Callable[[Any], Any], x: Any, text: str) -> None:
         """A guard on what a function gives for x."""
-        self.add((Kind.CALL, functools.partial(function, x), "", function(x), text))
+        self.add((GuardKind.CALL, functools.partial(function, x), "", function(x), text))
 
     def drain(self) -> None:
         """Follows all values that were reached, and what they lead to."""
@@ -126,8 +126,8 @@ class Guards:
             self.add((kind, x, "", contents, f"the items of {text}"))
         if base is functools.partial:  # it calls by C
             for name in ("func", "args", "keywords"):  # `__setstate__` replaces them, and its __dict__
-                self.add((Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
-            self.add((Kind.TYPE, x, vars(x), type(x), f"the class of {text}"))
+                self.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
+            self.add((GuardKind.TYPE, x, vars(x), type(x), f"the class of {text}"))
             self.whole(vars(x), (f"{text}.", ""))
             contents += tuple(vars(x).values())
             by_c = not isinstance(x.func, (types.FunctionType, type)) or x.func in TAKES_FUNCTIONS
@@ -147,11 +147,11 @@ class Guards:
         """A guard, made once, on np.errstate: by it, arithmetic of NumPy warns or raises, or does not."""
         if "numpy" not in self.seen:
             self.seen["numpy"] = True
-            self.add((Kind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
+            self.add((GuardKind.CALL, _error_handling, "", _error_handling(), "np.errstate"))
 
     def abstract_classes(self) -> None:
         """A guard on their registrations, which change what isinstance() and `match` say."""
-        self.add((Kind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
+        self.add((GuardKind.CALL, abc.get_cache_token, "", abc.get_cache_token(), "the abstract classes"))
 
 
 def is_empty(cell: Any) -> bool:

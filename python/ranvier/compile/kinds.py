@@ -31,7 +31,7 @@ from ranvier.autograd.tensor import Tensor
 MOST = 1024  # items of a container
 
 
-class Kind:
+class GuardKind:
     """Of guards, in the order of `GuardKind` in cpp/bindings/guards.h."""
 
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
@@ -51,10 +51,10 @@ def pairs_of(x: Any) -> tuple[Any, ...]:
     return tuple(itertools.chain.from_iterable(x.items()))
 
 
-# Kind -> (the guard, or None where it never changes; what it compares and leads to, a function of the value).
+# Class -> (its guard, or None where it never changes; what it compares and leads to, as a function).
 CONTAINERS: dict[type, tuple[int | None, Callable[[Any], tuple[Any, ...]]]] = {
-    list: (Kind.LIST, tuple),
-    dict: (Kind.DICT, pairs_of),
+    list: (GuardKind.LIST, tuple),
+    dict: (GuardKind.DICT, pairs_of),
     tuple: (None, tuple),
     frozenset: (None, tuple),
     property: (None, lambda x: (x.fget, x.fset, x.fdel)),

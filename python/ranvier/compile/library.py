@@ -19,7 +19,7 @@ from ranvier.autograd import hooks
 from ranvier.autograd.tensor import Tensor
 from ranvier.compile.executed import names_of
 from ranvier.compile.guards import Guard, Guards
-from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, Kind, is_python_class, pairs_of
+from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, GuardKind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
@@ -85,7 +85,9 @@ def guard_class(walk: Guards, kind: type) -> None:
     for name, value in zip(members, members, strict=True):
         if value is NotImplemented or callable(value) or hasattr(type(value), "__get__"):
             continue  # not there, a method or a property
-        walk.add((Kind.NAMES, kind, "", (name, value), f"the class {kind.__name__}"))  # perhaps the program's
+        walk.add(
+            (GuardKind.NAMES, kind, "", (name, value), f"the class {kind.__name__}")
+        )  # perhaps the program's
         walk.stack.append((value, f"{kind.__name__}.{name}"))
 
 
@@ -94,11 +96,11 @@ def _around(kind: type) -> Iterator[tuple[Any, Guard, tuple[str, ...]]]:
     they are in or that these import."""
     for base in filter(is_of_library, kind.__mro__):
         values = in_class(base, names_of_class(base))
-        yield base, (Kind.NAMES, base, "", values, f"the class {base.__name__}"), (PACKAGE,)
+        yield base, (GuardKind.NAMES, base, "", values, f"the class {base.__name__}"), (PACKAGE,)
         module = sys.modules[base.__module__]
         imports = [m for m in vars(module).values() if type(m) is types.ModuleType]
         for space in [module, *[m for m in imports if m.__name__.startswith("ranvier.")]]:
-            guard = Kind.DICT, vars(space), "", pairs_of(vars(space)), f"the module {space.__name__}"
+            guard = GuardKind.DICT, vars(space), "", pairs_of(vars(space)), f"the module {space.__name__}"
             yield space, guard, _NOT_OTHERS
 
 
@@ -133,7 +135,7 @@ def guard_object(walk: Guards, x: Any, text: str) -> None:
     kind = type(x)
     root = getattr(kind, "step_root", None)
     own = getattr(x, "__dict__", None) if root is None else None
-    walk.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
+    walk.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
     if root is not None:
         walk.items(vars(x), walk.names & vars(x).keys(), f"{text}.")  # what the program has added
         walk.stack.append((getattr(x, root), text))
@@ -163,7 +165,7 @@ def _guard_path(walk: Guards, x: Any, path: str, text: str) -> None:
         walk.items(vars(x), [name], f"{text}.", follow=False)
         x = getattr(x, name)
     value, text = vars(x).get(last, NotImplemented), f"the {last.lstrip('_')}"
-    walk.add((Kind.ITEMS, vars(x), None, (last, value), text))
+    walk.add((GuardKind.ITEMS, vars(x), None, (last, value), text))
     if type(value) not in PLAIN:
         walk.stack.append((value, text))
 
@@ -192,16 +194,18 @@ def guard_slots(walk: Guards, x: Any, text: str, names: Iterable[str] | None = N
         for name, member in () if base in CONTAINERS or base is object else vars(base).items():
             if type(member) is types.MemberDescriptorType and (names is None or name in names):
                 if not hasattr(x, name):
-                    walk.add((Kind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}"))
+                    walk.add(
+                        (GuardKind.CALL, functools.partial(hasattr, x, name), "", False, f"{text}.{name}")
+                    )
                     continue
                 value = getattr(x, name)
-                walk.add((Kind.ATTRIBUTE, x, name, value, f"{text}.{name}"))
+                walk.add((GuardKind.ATTRIBUTE, x, name, value, f"{text}.{name}"))
                 walk.stack.append((value, f"{text}.{name}"))
 
 
 def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     walk.tensors.append(x)
-    walk.add((Kind.SLOT, x, "_array", x._array, f"the memory of {text}"))
+    walk.add((GuardKind.SLOT, x, "_array", x._array, f"the memory of {text}"))
     own = vars(x)  # what the program has added, which may hide a method
     if own:
         walk.items(own, walk.names & {*own, *names_of_class(Tensor)}, f"{text}.")
@@ -210,10 +214,10 @@ def guard_tensor(walk: Guards, x: Tensor, text: str) -> None:
     if _core._has_hook(x):
         walk.deny(text, f"a {type(x).__name__}, which is asked about calls (__torch_function__)")
     if type(x) is not Tensor and not is_of_library(type(x)):
-        walk.add((Kind.TYPE, x, own, type(x), f"the class of {text}"))
+        walk.add((GuardKind.TYPE, x, own, type(x), f"the class of {text}"))
         walk.stack.append((type(x), f"the class of {text}"))
-    walk.add((Kind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
-    walk.add((Kind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
+    walk.add((GuardKind.SLOT, x, "_requires_grad", x._requires_grad, f"requires_grad of {text}"))
+    walk.add((GuardKind.SLOT, x, "_grad_fn", x._grad_fn, f"grad_fn of {text}"))
 
 
 def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
@@ -231,7 +235,7 @@ def guard_hooks(walk: Guards, leaves: Iterable[Tensor]) -> None:
 # --- optimizers
 def guard_methods(walk: Guards, optimizer: Any, text: str) -> None:
     """Methods that the program has replaced."""
-    walk.add((Kind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}"))
+    walk.add((GuardKind.TYPE, optimizer, vars(optimizer), type(optimizer), f"the class of {text}"))
     walk.stack.append((type(optimizer), f"the class of {text}"))
     walk.items(vars(optimizer), _METHODS, f"{text}.")
 
@@ -241,7 +245,7 @@ def guard_settings(walk: Guards, optimizers: list[tuple[Any, str]]) -> None:
     names = {name for name in walk.names & _OF_SETTINGS if not name.startswith("__")}
     for x, text in optimizers if names else ():
         walk.items(vars(x), SETTINGS, f"{text}.", follow=False)  # which the program may replace
-        walk.add((Kind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
+        walk.add((GuardKind.LIST, x.param_groups, "", tuple(x.param_groups), f"the groups of {text}"))
         for group in (getattr(x, "defaults", {}), *x.param_groups):
             walk.whole(group, f"the settings of {text}")
             _follow_named(walk, group, f"the settings of {text}")
@@ -267,8 +271,10 @@ def guard_optimizer(walk: Guards, plan: Any, optimizer: Any, group: dict[str, An
     """
     name, own = type(optimizer).__name__, vars(optimizer)
     walk.items(own, ("param_groups", "state", "_plans", *_METHODS), f"{name}.", follow=False)
-    walk.add((Kind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}"))
-    walk.add((Kind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}"))
+    walk.add(
+        (GuardKind.LIST, optimizer.param_groups, "", tuple(optimizer.param_groups), f"the groups of {name}")
+    )
+    walk.add((GuardKind.LIST, group["params"], "", tuple(group["params"]), f"the parameters of {name}"))
     fixed = [key for key, value in group.items() if type(value) not in (int, float, tuple, list)]
     walk.items(group, ["params", *fixed], "", f" of {name}", follow=False)
     walk.items(optimizer._plans, [id(group)], f"{STATE} of {name} ", follow=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.compile.guards import Guards
-from ranvier.compile.kinds import MOST, PLAIN, Kind, is_listed, is_numpy_function
+from ranvier.compile.kinds import MOST, PLAIN, GuardKind, is_listed, is_numpy_function
 
 
 def guard_set(walk: Guards, x: set[Any], text: str) -> None:
@@ -31,7 +31,7 @@ def guard_members(walk: Guards, kind: enum.EnumMeta) -> None:
 def guard_field(walk: Guards, x: Any, text: str) -> None:
     """Of a dataclass."""
     for name in ("name", "default", "default_factory", "_field_type"):
-        walk.add((Kind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
+        walk.add((GuardKind.ATTRIBUTE, x, name, getattr(x, name), f"{text}.{name}"))
 
 
 def guard_logger(walk: Guards, x: logging.Logger, text: str) -> None:

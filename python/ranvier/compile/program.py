@@ -18,13 +18,12 @@ from ranvier.autograd.recording import Recording
 from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.autograd.views import FLAG, INFERENCE
 from ranvier.compile import gradients as of_gradients
-from ranvier.compile.arguments import copied
 from ranvier.compile.batches import Batches
-from ranvier.compile.kinds import Kind
+from ranvier.compile.kinds import GuardKind
 from ranvier.compile.library import STATE, guard_hooks, guard_optimizer
 from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, instructions_of, names_of, table
 from ranvier.compile.record import CaptureError, holds_any, require_replayable
-from ranvier.compile.signature import NO_CALL, VALUE, Place, filled, flattened, is_array
+from ranvier.compile.structure import Place, filled, flattened
 from ranvier.compile.walk import Walk
 
 EARLIER = "the gradient of an earlier step"
@@ -48,9 +47,9 @@ class Program:
     #   plans           (plan, optimizer, group) of each optimizer step
     #   checks          how many checks there were; after the last one `granted` replays were left
     #   renewed         made from the second eager run, because the first took another path
-    #   took            seconds of the recording
+    #   size            bytes of all its memory that does not outlive it
     #   reads_users     whether code of the user's runs in the step
-    #   form            the positional arguments of a call (`signature.form`)
+    #   signature       of the calls that it serves (`_core.Signature`)
     #   result_form     what the step returns, with places of Tensors
     #   changed_in_place  Tensors whose changes a replay counts
     #   modules         those that outlive the step
@@ -58,20 +57,20 @@ class Program:
     def __init__(
         self,
         recording: Recording,
+        signature: Any,
         arguments: list[Array],
-        form: list[tuple[int, Any]],
         roots: list[tuple[Any, str]],
         result: Any,
         forward_only: bool = False,
         walk: Walk | None = None,
     ) -> None:
-        """form: the positional arguments of a call (`signature.form`).
+        """arguments: the arrays of the call. signature: of the call.
 
         roots: the function and the arguments that are no arrays, with their names.
         forward_only: the function is the forward pass of a model, always without a tape.
         walk: what a step of the library's own leads to, of which no code was read.
         """
-        self.checks, self.granted, self.renewed, self.took = 0, 0, False, 0.0
+        self.checks, self.granted, self.renewed = 0, 0, False
         tensors: list[Tensor] = []
         self.result_form = flattened(result, tensors)
         kinds = [recording.core.kind_of(t._array) for t in tensors]
@@ -96,9 +95,7 @@ class Program:
                     kept.append(grad._array)
         require_replayable(recording, kinds, outputs + kept, result)
         self.modules = _lasting(recording.modules)
-        self.core = _core.Program(
-            recording.core, [copied(a) for a in arguments], outputs, kept, self._watched()
-        )
+        self.core = _core.Program(recording.core, arguments, outputs, kept, self._watched())
         self.call = self.core.call
         self.plans, self._forward_only = recording.plans, forward_only
         self._roots = roots
@@ -125,7 +122,7 @@ class Program:
             if grad is None or grad is not before:
                 left.append((leaf, grad, -1 if grad is None else number.get(id(grad._array), -1)))
         self.changed_in_place = [t for t in recording.changed.values() if id(t) not in carried]
-        self.form = NO_CALL if self._walk.looks_up or self._walk.reads_gradients else form
+        self.signature = signature
         self._find_makers(tensors, gradients)
         self._set_call(left)
 
@@ -169,28 +166,24 @@ class Program:
 
     def _set_call(self, left: list[tuple[Any, Any, int]]) -> None:
         """left is not kept: gradients that others refer to are not written to."""
-        self.core.set_call(self.form, left, self.changed_in_place, of_gradients.renewed, self._walk.tensors)
+        memory = self.memory
+        self.size = memory.arena + memory.workspace + memory.made + memory.prepared
+        made = self.changed_in_place, of_gradients.renewed, self._walk.tensors
+        self.core.set_call(self.signature, left, *made)
         one = type(self.result_form) is Place and not (self._made_by or self._of_other_mode)
         self._one_tensor = one and self._fixed[0] is None
-        held = any(isinstance(x, Tensor) for kind, x in self.form if kind == VALUE)
-        self._may_arm = not (self.plans or held)
+        self._may_arm = not (self.plans or any(isinstance(x, Tensor) for x, _ in self._roots))
 
-    def arm(self, function: Any, calls: int, model: Any = None) -> int:
-        """Lets the core answer so many calls of a compiled function by itself; 0: it must not."""
-        settings = self._one_tensor, model, function._lock, calls
-        return function._arm(self, self.core, *settings) if self._may_arm else 0
+    def arm(self, function: Any, model: Any = None) -> None:
+        """Lets the core answer the next calls of a compiled function by itself, if it may."""
+        if self._may_arm:
+            function._arm(self, self.core, self._one_tensor, model, function._lock)
 
     checks_left: Any = property(
         attrgetter("core.checks_left"),
         lambda self, replays: setattr(self.core, "checks_left", replays),
         doc="Replays until the next check; negative: no more checks.",
     )
-
-    @property
-    def size(self) -> int:
-        """Bytes of all its memory that does not outlive it."""
-        m = self.memory
-        return m.arena + m.workspace + m.made + m.prepared
 
     # --- guards
     def guard(self, recording: Recording, walk: Walk | None = None) -> str:
@@ -209,12 +202,12 @@ class Program:
     def _guard_rest(self, walk: Walk) -> None:
         """Guards on what no name leads to: modes, the random stream, optimizers, hooks."""
         self._walk = walk
-        walk.add((Kind.ATTRIBUTE, mode, "inference", mode.inference, "rv.inference_mode()"))
+        walk.add((GuardKind.ATTRIBUTE, mode, "inference", mode.inference, "rv.inference_mode()"))
         if not self._forward_only:
-            walk.add((Kind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
+            walk.add((GuardKind.ATTRIBUTE, mode, "enabled", mode.enabled, "rv.no_grad()"))
         stream = random.current()
-        if self.core.overlaps((stream.state,)):  # the step draws from it
-            walk.add((Kind.CALL, random.current, "", stream, "the random stream of this thread"))
+        if self.core.overlaps([stream.state]):  # the step draws from it
+            walk.add((GuardKind.CALL, random.current, "", stream, "the random stream of this thread"))
         for plan, optimizer, group in self.plans:
             guard_optimizer(walk, plan, optimizer, group)
         guard_hooks(walk, self._leaves)
@@ -235,23 +228,18 @@ class Program:
         for leaf, address in of_gradients.not_made(recording, [*updated, *walk.tensors]):
             expected.setdefault(id(leaf), (leaf, None, address))
         for leaf, key, address in expected.values():
-            walk.add((Kind.GRADIENT, leaf, key, address, EARLIER))
+            walk.add((GuardKind.GRADIENT, leaf, key, address, EARLIER))
         # The step may ask whether there is one.
         asked = [t for t in walk.tensors if id(t) not in expected] if walk.reads_gradients else []
         for t in asked:
             exists = of_gradients.before(recording, t) is not None
-            walk.add((Kind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
+            walk.add((GuardKind.CALL, functools.partial(of_gradients.exists, t), "", exists, EARLIER))
         self._of_itself = not (expected or asked)  # it needs no gradient of an earlier step
 
     def changed(self) -> str:
         """The first guarded value that has changed, in words; "" where none has."""
         place = self.core.first_changed()
         return "" if place < 0 else self._walk.text(place)
-
-    def reaches(self, args: tuple[Any, ...]) -> bool:
-        """Whether an argument is a Tensor that the step reads otherwise, too."""
-        held = {id(t) for t in self._walk.tensors}
-        return any(id(x) in held and is_array(x) for x in args)
 
     def accept(self, recording: Recording) -> str:
         """Takes in what another run has read, after which replays go on; "" or why they cannot."""
@@ -300,18 +288,13 @@ class Program:
         self.granted = self.checks_left
         return int(replays)
 
-    def replay(self, arrays: tuple[Array, ...]) -> Any:
-        """The arrays of the results; False where a check of values fails: the eager step raises the error."""
-        self.settings()
-        return self.core(arrays)
-
-    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+    def run_batches(self, args: tuple[Any, ...], kwargs: dict[str, Any], batches: Batches) -> Any:
         """See `CompiledFunction.run_batches`."""
         if not self.refreshed() or any(t is not None for t in self._fixed):
             return None
         try:
             b = batches
-            results = self.core.run_batches(args, b.order, b.size, b.first, b.count, b.entries)
+            results = self.core.run_batches(args, kwargs, b.order, b.size, b.first, b.count, b.entries)
         finally:
             batches.done = self.core.batches_done
         return None if results is None else self.result(results)

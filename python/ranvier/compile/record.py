@@ -20,7 +20,7 @@ from ranvier.autograd.tensor import Tensor
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import PACKAGE
-from ranvier.compile.signature import environment, filled, flattened, parts_of, tensors_of
+from ranvier.compile.structure import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
@@ -73,8 +73,8 @@ def record(
     arguments = Arguments(recorded, args, kwargs, tensors)
     recorded.executed = Executed(arguments.has_arrays)
     if program is not None:
-        recorded.check = _core.Check(program, recorded.core, tuple(arguments.arrays))
-    settings = environment()
+        recorded.check = _core.Check(program, recorded.core, arguments.arrays)
+    settings = _core._signature((), {}, False)  # which has those of the library
     try:
         with arguments, recorded, recorded.executed if read else contextlib.nullcontext():
             result = function(*arguments.args, **arguments.kwargs)
@@ -87,7 +87,7 @@ def record(
         raise
     if recorded.check is not None and other_threads() and recorded.check.disturbed():
         recorded.passing, recorded.check = True, None  # the numbers of this run are not those of a replay
-    if environment() != settings:
+    if _core._signature((), {}, False) != settings:
         if other_threads():  # one of them may have changed it
             recorded.passing = True
         elif not recorded.fault:

@@ -16,7 +16,7 @@ from weakref import ref
 
 from ranvier.compile.compiled_model import ModelCall
 from ranvier.compile.kinds import PACKAGE
-from ranvier.compile.signature import tensors_of
+from ranvier.compile.structure import tensors_of
 from ranvier.nn import Module, Parameter
 from ranvier.nn.often import REPLAY as KEY
 from ranvier.nn.often import attach
@@ -63,7 +63,7 @@ class RepeatedCall(ModelCall):
         self.owner = module
         self._recordings = 0
         super().__init__(Layers(module))
-        self._serve_method(None, None, ref(module))
+        self._serve(None, ref(module))
 
     def _code(self) -> int:
         return hash(tuple([id(type(m)) for m in Module.modules(self._function.module)]))

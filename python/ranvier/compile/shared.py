@@ -22,12 +22,11 @@ import ranvier._core as _core
 from ranvier.autograd import random
 from ranvier.autograd.dtypes import dtype as DType
 from ranvier.autograd.memory import Array
-from ranvier.compile.arguments import copied
 from ranvier.compile.gradients import renewed
-from ranvier.compile.kinds import Kind, pairs_of
+from ranvier.compile.kinds import GuardKind, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
-from ranvier.compile.signature import is_array
+from ranvier.compile.structure import is_array
 from ranvier.compile.walk import Walk
 
 # How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
@@ -44,7 +43,9 @@ _AS_ITSELF = (
 )
 _NO_FORM = (np.generic, complex, types.FunctionType, range, property)
 _READ_BY_KERNELS = (int, float, tuple, list)  # settings of an optimizer
-_COMPARED = frozenset({Kind.ITEMS, Kind.SLOT, Kind.ATTRIBUTE, Kind.LIST, Kind.DICT, Kind.TYPE})
+_COMPARED = frozenset(
+    {GuardKind.ITEMS, GuardKind.SLOT, GuardKind.ATTRIBUTE, GuardKind.LIST, GuardKind.DICT, GuardKind.TYPE}
+)
 _MOST = 64  # programs
 _ARGUMENTS = (int, bool, str, type(None))
 _PACKAGES = tuple(f"ranvier.{name}" for name in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
@@ -53,7 +54,7 @@ _guards: list[_core.Guards] = []  # on the code that they were made with, at mos
 _lock = Lock()
 
 
-class Form:
+class StepForm:
     """The form of one step.
 
     Attributes:
@@ -135,7 +136,7 @@ class Form:
 
 def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
     """A guard on what a function gives."""
-    if kind == Kind.CALL and type(owner) is functools.partial and not owner.keywords:
+    if kind == GuardKind.CALL and type(owner) is functools.partial and not owner.keywords:
         return kind, owner.func, owner.args, expected
     raise ValueError
 
@@ -143,24 +144,24 @@ def _call(kind: int, owner: Any, key: Any, expected: Any) -> Any:
 class Shared:
     """A checked program without its memory, and the numbers of the objects that it belongs to."""
 
-    def __init__(self, core: Any, program: Program, form: Form) -> None:
+    def __init__(self, core: Any, program: Program, form: StepForm) -> None:
         """Raises KeyError or ValueError where it uses something that is no part of the form."""
-        self.core, self.call = core, program.form
-        self.results, self.took = program.result_form, program.took
+        self.core, self.signature = core, program.signature
+        self.results = program.result_form
         self.leaves = [form.numbers[id(leaf)] for leaf, _ in program.core.gradients()]
         self.changed = [form.numbers[id(t)] for t in program.changed_in_place]
         self.modules = [form.numbers[id(m)] for m in program.modules]
         places = [(id(x), id(group)) for x, group in form.optimizers]
         self.plans = [places.index((id(x), id(group))) for _, x, group in program.plans]
 
-    def bound(self, form: Form, arrays: list[Array]) -> Program | None:
+    def bound(self, form: StepForm, arrays: list[Array]) -> Program | None:
         """The program for a step of the same form, called with such arrays; None where it cannot be."""
         leaves = [form.objects[n] for n in self.leaves]
         tensors = [t._array for t in form.walk.tensors]
         if any(leaf._grad is None for leaf in leaves) or _core.share_memory(tensors, arrays):
             return None
         gradients = [renewed(leaf._grad) for leaf in leaves]
-        core = self.core.bound(form.arrays, [copied(a) for a in arrays], [g._array for g in gradients])
+        core = self.core.bound(form.arrays, arrays, [g._array for g in gradients])
         if core is None:
             return None
         optimizers = [form.optimizers[place] for place in self.plans]
@@ -169,20 +170,19 @@ class Shared:
             "modules": [form.objects[n] for n in self.modules],
             "changed_in_place": [form.objects[n] for n in self.changed],
             "result_form": self.results,
-            "form": self.call,
-            "took": self.took,
+            "signature": self.signature,
         }
         left = [(leaf, grad, i) for i, (leaf, grad) in enumerate(zip(leaves, gradients, strict=True))]
         program = Program.of_form(core, form.walk, left, attributes)
         return program if program.is_current() else None
 
 
-def form(walk: Walk | None, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Form | None:
+def form(walk: Walk | None, key: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepForm | None:
     """The form of a step of the library's own; None where it is not known."""
     if walk is None or kwargs or not all(type(x) in _ARGUMENTS or is_array(x) for x in args):
         return None
     try:
-        return Form(walk, key)
+        return StepForm(walk, key)
     except ValueError:
         return None
 
@@ -204,7 +204,7 @@ def _forget_outdated() -> None:
         _guards.clear()
 
 
-def find(form: Form, arrays: list[Array]) -> Program | None:
+def find(form: StepForm, arrays: list[Array]) -> Program | None:
     """A program of this form for this step, or None."""
     with _lock:
         _forget_outdated()
@@ -214,7 +214,7 @@ def find(form: Form, arrays: list[Array]) -> Program | None:
     return None if shared is None else shared.bound(form, arrays)
 
 
-def share(program: Program, form: Form) -> None:
+def share(program: Program, form: StepForm) -> None:
     """Keeps a program that was checked, for other steps of its form."""
     core = program.core.form(form.arrays) if program.needs_nothing_else() else None
     if core is None:
@@ -230,9 +230,9 @@ def share(program: Program, form: Form) -> None:
             for name, module in sorted(sys.modules.items()):
                 if name.startswith(_PACKAGES) and module is not None:
                     own = vars(module)
-                    rows.append((Kind.DICT, own, "", pairs_of(own)))
+                    rows.append((GuardKind.DICT, own, "", pairs_of(own)))
                     kinds = [x for x in own.values() if isinstance(x, type) and x.__module__ == name]
-                    rows += [(Kind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
+                    rows += [(GuardKind.NAMES, x, "", pairs_of(vars(x))) for x in kinds]
             _guards.append(_core.Guards())
             _guards[0].set(rows)
         _programs[form.key] = shared

@@ -37,7 +37,7 @@ from ranvier.compile.kinds import (
     STATE_OF_TENSORS,
     TAKES_A_KEY,
     TAKES_FUNCTIONS,
-    Kind,
+    GuardKind,
     file_of,
     functions_of,
     is_listed,
@@ -121,7 +121,7 @@ class Walk(Guards):
         if self.names:  # the methods of Tensors; no Tensor is followed for them
             own = vars(Tensor)  # a method that is not loaded yet was not called
             loaded = [name for name in self.names | SPECIAL if type(own.get(name)) is not Later]
-            self.add((Kind.NAMES, Tensor, "", in_class(Tensor, loaded), "the class Tensor"))
+            self.add((GuardKind.NAMES, Tensor, "", in_class(Tensor, loaded), "the class Tensor"))
         if "__instancecheck__" in self.names:
             self.abstract_classes()
         self.drain()
@@ -154,7 +154,7 @@ class Walk(Guards):
                     continue
                 self.seen[id(x)] = x
                 if kind is dict and not x:  # most are, of a layer
-                    self.add((Kind.DICT, x, "", (), f"the items of {text}"))
+                    self.add((GuardKind.DICT, x, "", (), f"the items of {text}"))
                     continue
                 (_FOLLOW.get(kind) or _follower(kind))(self, x, text)
             except Exception as error:  # of a method or a metaclass of x
@@ -189,7 +189,7 @@ class Walk(Guards):
     def _module(self, x: types.ModuleType, wanted: set[str]) -> None:
         """wanted: names of attributes."""
         own = vars(x)
-        self.add((Kind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
+        self.add((GuardKind.TYPE, x, None, type(x), f"the class of the module {x.__name__}"))
         read = (wanted | self.texts if self.stores else wanted) & own.keys()
         if "__getattr__" in own or self.looks_up:
             read |= {name for name in wanted if not name.startswith("__")}
@@ -228,7 +228,7 @@ class Walk(Guards):
         content = cell.cell_contents
         if of_library and type(content) not in (types.FunctionType, types.MethodType, type):
             return
-        self.add((Kind.CELL, cell, "", content, text))
+        self.add((GuardKind.CELL, cell, "", content, text))
         if type(content) is types.ModuleType:
             self.module(content, name)
         else:
@@ -253,13 +253,13 @@ class Walk(Guards):
         every = {*own, *self.names} if self.looks_up or self.stores else self.names & own.keys()
         self.items(own, every, f"{f.__name__}.")
         for name in self.names & _NAMES_OF_OWN:
-            self.add((Kind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
+            self.add((GuardKind.ATTRIBUTE, f, name, getattr(f, name), f"{f.__name__}.{name}"))
         if id(code) in self._codes:
             self._reached.add(id(code))
         ran = id(code) in self._codes or id(code) in self._library  # of a named tuple, or a decorator
         if ran or self._reads_code:
             expected = code, f.__defaults__, f.__kwdefaults__
-            self.add((Kind.FUNCTION, f, "", expected, f"the function {f.__name__}"))
+            self.add((GuardKind.FUNCTION, f, "", expected, f"the function {f.__name__}"))
             self.stack += [(value, f"a default of {f.__name__}") for value in expected[1:]]
 
     def _method(self, x: Any, text: str) -> None:
@@ -306,9 +306,9 @@ class Walk(Guards):
         if type(kind) is not type:
             self.stack.append((type(kind), f"the class of {kind.__name__}"))
         names = (self.names | SPECIAL | names_of_class(kind)) - {"__dict__"}
-        self.add((Kind.NAMES, kind, kind.__mro__, in_class(kind, names), f"the class {kind.__name__}"))
+        self.add((GuardKind.NAMES, kind, kind.__mro__, in_class(kind, names), f"the class {kind.__name__}"))
         for name in self.names & _NAMES_OF_OWN:
-            self.add((Kind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
+            self.add((GuardKind.ATTRIBUTE, kind, name, getattr(kind, name, None), f"{kind.__name__}.{name}"))
         if is_read(file_of(kind)):
             self._members(kind)
 
@@ -334,7 +334,7 @@ class Walk(Guards):
             return
         # Whether its code looks any name up.
         own_way = "__getattribute__" in names_of_class(kind)
-        self.add((Kind.TYPE, x, own, kind, f"the class of {text}"))
+        self.add((GuardKind.TYPE, x, own, kind, f"the class of {text}"))
         self.stack.append((kind, f"the class of {text}"))
         # Whether code takes part that is not read: of Python or NumPy.
         of_python = any(

@@ -17,7 +17,7 @@ from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
 from ranvier.compile.executed import Executed
 from ranvier.compile.record import CaptureError, callers_level
-from ranvier.compile.signature import array_of, replaced
+from ranvier.compile.structure import array_of, replaced
 from ranvier.compile.walk import Walk
 from ranvier.train.callbacks.base import Training
 
@@ -84,7 +84,7 @@ class CompiledOrEager(CompiledFunction):
         program = None if form is None else shared.find(form, arrays)
         if program is not None:
             self._cache.put(key, program)
-            return self._replayed(program, program.replay(tuple(arrays)), args, kwargs)
+            return self._replayed(program, program.call(args, kwargs), args, kwargs)
         self._forms[hash(key)] = form
         return self._record(key, args, kwargs, walk=walk)
 
@@ -113,9 +113,11 @@ class CompiledOrEager(CompiledFunction):
         self._expected_calls += calls
         self._eager_calls = calls if self._expected_calls < _PAYS and not self.programs else 0
 
-    def run_batches(self, args: tuple[Any, ...], batches: Batches) -> Any:
+    def run_batches(
+        self, args: tuple[Any, ...], batches: Batches, kwargs: dict[str, Any] | None = None
+    ) -> Any:
         """Several calls in one; None where Python has to make the next."""
-        return None if self._is_eager or self._eager_calls else super().run_batches(args, batches)
+        return None if self._is_eager or self._eager_calls else super().run_batches(args, batches, kwargs)
 
     @property
     def replays(self) -> bool:
