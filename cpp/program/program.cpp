@@ -255,7 +255,7 @@ void Program::point_views() {
       if (b.address) *data = b.address + use.offset;
       if (Slot* slot = slot_of(b)) slot->bytes = b.bytes, slot->views.emplace_back(data, use.offset);
     }
-  find_forms();
+  share_calls();
 }
 
 void Program::set_kept(int number, char* data) {

@@ -171,7 +171,7 @@ class Program : private ProgramParts {
   void place_lanes();
   void allocate_memory();
   void place_prepared();
-  void find_forms();
+  void share_calls();
   Slot* slot_of(const Buffer& b);
 
   std::vector<std::unique_ptr<int64_t>> cells_;

@@ -228,18 +228,18 @@ void Program::run_lanes(const Section& section, const OpenTeam& team) const {
   for (size_t lane = team.index(); lane + 1 < section.lanes.size(); lane += team.size()) {
     char* const workspace = static_cast<char*>(workspace_.get()) + lane * lane_workspace_;
     const size_t begin = section.lanes[lane], end = section.lanes[lane + 1];
-    if (section.form.views.empty()) {
+    if (section.shared.views.empty()) {
       for (size_t i = begin; i < end; ++i)
         instructions_[i].type->run(instructions_[i].call.data(), solo, workspace);
       continue;
     }
-    const Form& form = section.form;
-    const size_t groups = (end - begin) / form.length, views = form.views.size();
-    char* const* data = form.data.data() + (begin - section.first) / form.length * views;
+    const SharedCalls& shared = section.shared;
+    const size_t groups = (end - begin) / shared.length, views = shared.views.size();
+    char* const* data = shared.data.data() + (begin - section.first) / shared.length * views;
     for (size_t group = 0; group < groups; ++group, data += views) {
-      for (size_t v = 0; v < views; ++v) *form.views[v][lane] = data[v];
-      for (size_t i = 0; i < form.length; ++i)
-        instructions_[section.first + i].type->run(form.calls[lane][i].data(), solo, workspace);
+      for (size_t v = 0; v < views; ++v) *shared.views[v][lane] = data[v];
+      for (size_t i = 0; i < shared.length; ++i)
+        instructions_[section.first + i].type->run(shared.calls[lane][i].data(), solo, workspace);
     }
   }
 }
@@ -257,33 +257,34 @@ static bool same_form(const Instruction& a, const Instruction& b) {
 }
 
 // After point_views(): the data of the views of each group in a row, where all groups are of one form.
-void Program::find_forms() {
+void Program::share_calls() {
   for (Section& s : sections_) {
-    s.form = Form();
+    s.shared = SharedCalls();
     const size_t length = s.length;
     if (length == 0) continue;
     bool same = true;
     for (size_t i = s.first + length; same && i < s.last; ++i)
       same = same_form(instructions_[i - length], instructions_[i]);
     if (!same) continue;
-    Form& form = s.form;
-    form.length = length;
+    SharedCalls& shared = s.shared;
+    shared.length = length;
     for (size_t lane = 0; lane + 1 < s.lanes.size(); ++lane) {
-      form.calls.emplace_back();
-      for (size_t i = s.first; i < s.first + length; ++i) form.calls.back().push_back(instructions_[i].call);
+      shared.calls.emplace_back();
+      for (size_t i = s.first; i < s.first + length; ++i)
+        shared.calls.back().push_back(instructions_[i].call);
     }
     for (size_t i = 0; i < length; ++i)
       for (const Use& use : instructions_[s.first + i].uses) {
-        form.views.emplace_back();
-        for (auto& calls : form.calls)
-          form.views.back().push_back(reinterpret_cast<char**>(calls[i].data() + use.view.position));
+        shared.views.emplace_back();
+        for (auto& calls : shared.calls)
+          shared.views.back().push_back(reinterpret_cast<char**>(calls[i].data() + use.view.position));
       }
-    form.data.reserve((s.last - s.first) / length * form.views.size());  // slots point into it
+    shared.data.reserve((s.last - s.first) / length * shared.views.size());  // slots point into it
     for (size_t i = s.first; i < s.last; ++i)
       for (const Use& use : instructions_[i].uses) {
-        form.data.push_back(instructions_[i].view(use).data);
+        shared.data.push_back(instructions_[i].view(use).data);
         if (Slot* slot = slot_of(buffers_[use.region]))
-          slot->views.emplace_back(&form.data.back(), use.offset);
+          slot->views.emplace_back(&shared.data.back(), use.offset);
       }
   }
 }

@@ -12,7 +12,7 @@ struct Buffer;
 
 // Groups that are equal but for where their views point, as those of networks of one form. A lane has one
 // copy of their calls, in its cache, and points its views to the data of one group after the other.
-struct Form {
+struct SharedCalls {
   size_t length = 0;                                  // instructions of a group
   std::vector<std::vector<std::vector<char>>> calls;  // by lane
   std::vector<std::vector<char**>> views;             // the place of each view's data, by lane
@@ -24,7 +24,7 @@ struct Section {
   size_t first, last;         // instructions [first, last)
   std::vector<size_t> lanes;  // where each lane begins, and `last`
   size_t length = 0;          // of each group, if they are equal
-  Form form = {};             // of these, or empty
+  SharedCalls shared = {};    // of these, or empty
   bool chosen = false;        // to run by lanes; else one instruction after the other
 };
 

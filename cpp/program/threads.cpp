@@ -79,7 +79,7 @@ void Program::choose_threads() {
   if (alone_)
     for (Instruction& i : instructions_) i.solo = true;
   if (alone_)  // groups of one form still share their calls
-    for (Section& s : sections_) s.chosen = !s.form.views.empty();
+    for (Section& s : sections_) s.chosen = !s.shared.views.empty();
   pace_ = Pace(solo_ns);
   run_ns_ = measured_ns();
 }

@@ -18,7 +18,7 @@ from ranvier.autograd.function import Function
 from ranvier.autograd.memory import Array
 from ranvier.autograd.mode import is_grad_enabled, set_grad_enabled
 from ranvier.autograd.observe import current
-from ranvier.autograd.recording import Call, Recording, paused
+from ranvier.autograd.recording import HostedCall, Recording, paused
 
 __all__ = ["noted"]
 
@@ -116,7 +116,7 @@ class _Node:
         return result, [(i, x) for i, x in arrays_made if self._kind_of(x) == "foreign"]
 
 
-class _NodeCall(Call):
+class _NodeCall(HostedCall):
     """A forward or backward, called again by a replay."""
 
     def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:

@@ -205,7 +205,7 @@ def _arrays(operands: tuple[Any, ...]) -> list[Array]:
     return [x for x in operands if isinstance(x, np.ndarray)]
 
 
-class Call:
+class HostedCall:
     """What a replay calls, with the arrays that the instruction reads.
 
     Attributes:
@@ -236,7 +236,7 @@ class Call:
         return tuple([np.asarray(results[i]) for i in self.kept])
 
 
-class _FunctionCall(Call):
+class _FunctionCall(HostedCall):
     """A function with its constant operands; a replay passes the arrays among them."""
 
     def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
