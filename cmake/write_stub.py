@@ -1,7 +1,7 @@
 """Write the stub `_core.pyi` from the compiled module's own signatures: python write_stub.py MODULE STUB.
 
 A function's docstring begins with its signature. The types are those that the parameters in
-cpp/bindings/params.h name. A class's docstring has the signatures of what Python calls by a slot.
+cpp/bindings/binder/params.h name. A class's docstring has the signatures of what Python calls by a slot.
 """
 
 import ast

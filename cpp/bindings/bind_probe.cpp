@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "base/parallel.h"
-#include "bindings/define.h"
+#include "bindings/binder/define.h"
 #include "kernels/probe/probe.h"
 
 namespace ranvier::bind {

@@ -9,7 +9,7 @@
 #include "base/parallel.h"
 #include "base/precision.h"
 #include "base/system.h"
-#include "bindings/define.h"
+#include "bindings/binder/define.h"
 
 namespace ranvier::bind {
 namespace {

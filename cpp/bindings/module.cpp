@@ -2,7 +2,7 @@
 #define PYBIND11_SIMPLE_GIL_MANAGEMENT  // the other way needs a table that modules share
 #include <pybind11/pybind11.h>
 
-#include "bindings/define.h"
+#include "bindings/binder/define.h"
 
 // clang-format off
 #define RANVIER_FAMILIES(X)                                                                       \

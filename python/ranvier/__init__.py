@@ -30,35 +30,7 @@ if _spin:
     del _os.environ["GOMP_SPINCOUNT"]
 
 import ranvier.extension as _extension
-from ranvier.autograd.check import *
-from ranvier.autograd.convert import clone
-from ranvier.autograd.creation import *
-from ranvier.autograd.data import get_default_dtype, set_default_dtype, set_default_tensor_type
-from ranvier.autograd.devices import device, get_default_device, set_default_device
-from ranvier.autograd.dlpack import from_dlpack
-from ranvier.autograd.dtypes import *
-from ranvier.autograd.dtypes import bool_ as bool
-from ranvier.autograd.dtypes import dtype, float16, float32, float64, int32, int64
 from ranvier.autograd.level import grad, value_and_grad
-from ranvier.autograd.mode import (
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    is_inference_mode_enabled,
-    no_grad,
-    set_grad_enabled,
-)
-from ranvier.autograd.random import *
-from ranvier.autograd.random import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)  # fmt: skip
-from ranvier.autograd.tensor import Tensor
 from ranvier.config import (
     empty_cache,
     get_consistent,
@@ -73,20 +45,48 @@ from ranvier.config import (
     set_winograd,
     show_config,
 )
+from ranvier.grad_mode import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from ranvier.layer_table import summary
 from ranvier.ops import *
+from ranvier.ops.making.check import *
+from ranvier.ops.making.convert import clone
+from ranvier.ops.making.creation import *
+from ranvier.ops.making.dlpack import from_dlpack
+from ranvier.ops.making.random import *
+from ranvier.ops.making.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)  # fmt: skip
 from ranvier.ops.table import LATER as _OPS
+from ranvier.tensors.data import get_default_dtype, set_default_dtype, set_default_tensor_type
+from ranvier.tensors.devices import device, get_default_device, set_default_device
+from ranvier.tensors.dtypes import *
+from ranvier.tensors.dtypes import bool_ as bool
+from ranvier.tensors.dtypes import dtype, float16, float32, float64, int32, int64
+from ranvier.tensors.tensor import Tensor
 
 if _typing.TYPE_CHECKING:
-    from ranvier.autograd.creation import as_tensor, zeros  # modules of ops import others
     from ranvier.compile.api import compile
+    from ranvier.ops.making.creation import as_tensor, zeros  # modules of ops import others
 
 float, double, half, long, int = float32, float64, float16, int64, int32
 
 # Loaded on first use: modules, and names by the module that defines them.
 _MODULES = "autograd compile data fft func kernels linalg metrics nn ops optim serialization train version"
 _NAMES = {
-    "autograd.printing": "set_printoptions",
+    "tensors.printing": "set_printoptions",
     "func": "vmap",
     "nn.mlp": "mlp",
     "compile": "CaptureError constant",
@@ -95,7 +95,7 @@ _NAMES = {
         Callback Checkpoint EarlyStopping History LambdaCallback ProgressBar Schedule TensorBoard Trainer
     """,
 }
-_LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.autograd.random"}
+_LATER = {name: f"ranvier.{name}" for name in _MODULES.split()} | {"random": "ranvier.ops.making.random"}
 _PUBLIC = {name for name, module in _OPS.items() if not module.startswith("loss.")}
 _DEFINED_IN = {name: f"ranvier.{module}" for module, names in _NAMES.items() for name in names.split()}
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import tensor
-from ranvier.autograd.data import get_default_dtype
-from ranvier.autograd.errors import own_errors, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.creation import tensor
 from ranvier.ops.matrix.fourier import spectrum, transformed
 from ranvier.ops.rows import examples
+from ranvier.tensors.data import get_default_dtype
+from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["fft", "fft2", "fftfreq", "fftn", "fftshift", "ifft", "ifft2", "ifftn", "ifftshift", "irfft"]
 __all__ += ["irfft2", "irfftn", "rfft", "rfft2", "rfftfreq", "rfftn"]

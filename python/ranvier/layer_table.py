@@ -79,8 +79,8 @@ def summary(model: Module, input_shape: Sequence[int], *, dtype: Any = None, ver
     """
     import numpy as np
 
-    from ranvier.autograd.data import refuse_torch
     from ranvier.nn import Module
+    from ranvier.tensors.data import refuse_torch
 
     sizes = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):

@@ -13,10 +13,6 @@ from typing import Any
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import LinAlgError, OpError
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.cholesky import cholesky, cholesky_ex, solve_triangular
 from ranvier.ops.matrix.exponential import matrix_exp
@@ -39,6 +35,10 @@ from ranvier.ops.matrix.inverse import det, inverse, matrix, matrix_power, slogd
 from ranvier.ops.matrix.singular import singular_norm
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import some_dim
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import LinAlgError, OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 __all__ = [
     "LinAlgError",

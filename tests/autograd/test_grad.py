@@ -164,3 +164,11 @@ def test_leaves_with_equal_values_are_different_outputs():
     assert [g.item() for g in rv.autograd.grad([a, b], [a, b], seeds)] == [3.0, 5.0]
     c, d = rv.ones(2, 3).requires_grad_(), rv.ones(3).requires_grad_()
     assert [g.shape for g in rv.autograd.grad([c, d], [c, d], [rv.ones(2, 3), rv.ones(3)])] == [(2, 3), (3,)]
+
+
+def test_a_variable_is_a_tensor():
+    x = rv.ones(2, requires_grad=True)
+    y = rv.autograd.Variable(x)
+    assert isinstance(y, rv.autograd.Variable) and type(y) is rv.Tensor and not y.requires_grad
+    assert y.data_ptr() == x.data_ptr() and rv.autograd.Variable(x, requires_grad=True).is_leaf
+    refused(TypeError, "[Variable] got list", rv.autograd.Variable, [1.0])

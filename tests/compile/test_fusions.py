@@ -5,9 +5,9 @@ import pytest
 import ranvier as rv
 from compile.beside import drawn, fused, names, same, squares
 from ranvier import nn
-from ranvier.autograd.views import bump
 from ranvier.distributed.exchange import put
 from ranvier.nn import functional as F
+from ranvier.tensors.views import bump
 from support.training import training
 from support.unseen import unseen
 

@@ -14,10 +14,10 @@ import ranvier as rv
 from compile.beside import bits
 from compile.staleness.judge import as_written
 from ranvier import nn
-from ranvier.autograd.replaced import replaced
 from ranvier.compile import repeated
 from ranvier.nn import functional as F
 from ranvier.nn import often
+from ranvier.tensors.replaced import replaced
 from support.conv_networks import network
 from support.threads import in_threads
 

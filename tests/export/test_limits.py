@@ -9,7 +9,7 @@ import ranvier.nn.functional as F
 from export.test_predictions import Of, numbers
 from export.test_steps import mlp
 from ranvier import nn
-from ranvier.autograd.observe import observers
+from ranvier.observe import observers
 from support.c_files import COMPILERS, STRICT, Compiled, needs_compiler
 from support.training import training
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.autograd import random
 from ranvier.func import Stack, stack, unstack, vmap
 from ranvier.nn import functional as F
+from ranvier.ops.making import random
 from support.refused import refused
 
 MEMBERS, BATCH = 4, 6

@@ -18,7 +18,10 @@ from support.python import printed
 # Those with a star are satellites: tests/interface/test_satellites.py.
 LAYERS = """
     _core
-    autograd config extension
+    config extension grad_mode observe
+    tensors
+    tape
+    autograd
     kernels version
     ops
     fft linalg nn

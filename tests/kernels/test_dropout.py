@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ranvier import _core
-from ranvier.autograd import philox
+from ranvier.ops.making import philox
 from reference import dropout as reference
 from support.bits import same_bits
 from support.grouped import grouped

@@ -1,4 +1,4 @@
-"""Calls of Tensors in one step (`cpp/bindings/untaped.cpp`) beside NumPy: dtypes, layouts and reductions."""
+"""Calls of Tensors in one step (`bindings/tape/untaped.cpp`) beside NumPy: dtypes, layouts and reductions."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import nn
-from ranvier.autograd.observe import observers
+from ranvier.observe import observers
 
 pytest.importorskip("onnx", reason="onnx is not installed")
 

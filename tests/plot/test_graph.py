@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import ranvier as rv
 from ranvier import nn
-from ranvier.autograd.trace import outputs_kept
 from ranvier.plot.networks import layered
+from ranvier.tape.trace import outputs_kept
 from support.refused import refused
 
 

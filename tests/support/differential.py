@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ranvier as rv
-from ranvier.autograd.views import FLAG, UNWATCHED
+from ranvier.tensors.views import FLAG, UNWATCHED
 from support.random_programs import Drawing, on_tape, reaches_leaf, same_memory
 
 LINES = 14

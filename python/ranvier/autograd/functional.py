@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, like
-from ranvier.autograd.memory import filled_like
-from ranvier.autograd.tensor import wrap
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import filled_like
+from ranvier.tensors.tensor import wrap
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 

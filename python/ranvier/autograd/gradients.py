@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.backpropagation import root_gradient, run, targets
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.graph import Rows, separate
-from ranvier.autograd.memory import Array, copied, filled_like
-from ranvier.autograd.mode import enable_grad
-from ranvier.autograd.nodes import GradientEdge
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import enable_grad
+from ranvier.tape.backpropagation import root_gradient, run, targets
+from ranvier.tape.graph import Rows, separate
+from ranvier.tape.nodes import GradientEdge
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import Array, copied, filled_like
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def gradients(

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import require_function
-from ranvier.autograd.failures import DtypeError, OpError
 from ranvier.autograd.gradients import gradients
-from ranvier.autograd.graph import Rows, cut
-from ranvier.autograd.memory import filled_like, keep
-from ranvier.autograd.mode import enable_grad, mode
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import enable_grad, mode
+from ranvier.tape.graph import Rows, cut
+from ranvier.tensors.errors import require_function
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import filled_like, keep
+from ranvier.tensors.tensor import Tensor, wrap
 
 Tensors = tuple[Tensor, ...]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.creation import tensor
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor
+from ranvier.ops.making.creation import tensor
 from ranvier.ops.rows import examples
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor
 
 
 def compile(

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import hooks
-from ranvier.autograd.memory import Array
-from ranvier.autograd.observe import current
-from ranvier.autograd.recording import Recording
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.structure import array_of, others, parts_of, replaced, tensors_of, with_parts
+from ranvier.observe import current
+from ranvier.tape import hooks
+from ranvier.tensors.memory import Array
+from ranvier.tensors.recording import Recording
+from ranvier.tensors.tensor import Tensor, wrap
 
 # Attributes of an array that the key of a program has: a replay sees the same.
 _IN_SIGNATURE = frozenset({"shape", "ndim", "dtype", "size", "strides", "nbytes", "itemsize"})

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ranvier.autograd.observe import may_replay
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.compile.structure import Place, array_of, filled, flattened, parts_of, replaced
+from ranvier.observe import may_replay
+from ranvier.tensors.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from ranvier.compile.locks import Lock

@@ -17,8 +17,6 @@ from weakref import WeakSet, ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.observe import may_replay
-from ranvier.autograd.recording import Recording
 from ranvier.compile.batches import ManyCalls
 from ranvier.compile.cache import EAGER, RECORDED, REFUSED, ProgramCache
 from ranvier.compile.executed import looks_at_class
@@ -29,6 +27,8 @@ from ranvier.compile.record import CaptureError, callers_level, detached, differ
 from ranvier.compile.structure import others
 from ranvier.compile.walk import Walk
 from ranvier.nn.often import attach, attached
+from ranvier.observe import may_replay
+from ranvier.tensors.recording import Recording
 
 _CACHED = 1 << 20  # bytes that a recording may leave in the allocator's cache
 _MOST_EXCEPTIONS = 4  # runs that are no use for a program

@@ -16,11 +16,11 @@ from types import MemberDescriptorType
 from typing import Any
 from weakref import ref
 
-from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.observe import current, observers, running
-from ranvier.autograd.tensor import Tensor
 from ranvier.compile.compiled import CompiledFunction
+from ranvier.grad_mode import mode, no_grad
 from ranvier.nn import Module
+from ranvier.observe import current, observers, running
+from ranvier.tensors.tensor import Tensor
 
 
 class ModelCall(CompiledFunction):

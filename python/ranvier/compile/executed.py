@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from ranvier.autograd.observe import place
 from ranvier.compile.kinds import HIDDEN, NUMPY, PACKAGE, PURE_FILES, is_listed, is_pythons
 from ranvier.compile.looked_up import unwatch, watch
+from ranvier.observe import place
 
 # NumPy's modules in Python whose functions depend on their arguments alone, but for those of its settings.
 _NUMPY_FILES = tuple(NUMPY + part for part in ("_core", "core", "lib", "linalg", "__init__.py"))

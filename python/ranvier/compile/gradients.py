@@ -7,9 +7,9 @@ from weakref import ref
 
 import numpy as np
 
-from ranvier.autograd.memory import Array, like
-from ranvier.autograd.recording import Recording
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.tensors.memory import Array, like
+from ranvier.tensors.recording import Recording
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def forget_local(recording: Recording) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.tensor import Tensor
 from ranvier.compile.kinds import CONTAINERS, MOST, PLAIN, TAKES_FUNCTIONS, GuardKind, is_listed
+from ranvier.tensors.tensor import Tensor
 
 _CALL = (property, staticmethod, classmethod)
 Text = str | tuple[str, str]  # with the name of the value in between
-# kind, owner, key and expected, as the core takes them (cpp/bindings/guards.h); where, in words
+# kind, owner, key and expected, as the core takes them (cpp/bindings/replay/guards.h); where, in words
 Guard = tuple[int, Any, Any, Any, Text]
 
 

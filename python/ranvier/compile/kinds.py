@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.observe import package
-from ranvier.autograd.tensor import Tensor
+from ranvier.observe import package
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.tensor import Tensor
 
 MOST = 1024  # items of a container
 
 
 class GuardKind:
-    """Of guards, in the order of `GuardKind` in cpp/bindings/guards.h."""
+    """Of guards, in the order of `GuardKind` in cpp/bindings/replay/guards.h."""
 
     ITEMS, SLOT, ATTRIBUTE, CELL, LIST, DICT, TYPE, NAMES, FUNCTION, GRADIENT, CALL = range(11)
 

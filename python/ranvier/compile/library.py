@@ -15,14 +15,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd import hooks
-from ranvier.autograd.tensor import Tensor
 from ranvier.compile.executed import names_of
 from ranvier.compile.guards import Guard, Guards
 from ranvier.compile.kinds import CONTAINERS, PACKAGE, PLAIN, SPECIAL, GuardKind, is_python_class, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.nn import Module
 from ranvier.optim import Optimizer
+from ranvier.tape import hooks
+from ranvier.tensors.tensor import Tensor
 
 STATE = "the state"  # of an optimizer, which the first steps make
 SETTINGS = frozenset({"param_groups", "defaults", "state"})  # of optimizers

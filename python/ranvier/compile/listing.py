@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier.autograd import random
 from ranvier.compile.gradients import address_of
+from ranvier.ops.making import random
 
 _DTYPES = {"f": "float32", "d": "float64", "l": "int64", "i": "int32", "B": "uint8", "?": "bool"}
 _ROW = "{:>3}  {:<22} {:<44} {:<44} {:<7} {:>9} {:>5}"

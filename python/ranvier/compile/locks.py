@@ -6,7 +6,7 @@ import os
 from _thread import RLock, get_ident
 from weakref import WeakSet
 
-from ranvier.autograd.observe import running
+from ranvier.observe import running
 
 _locks: WeakSet[Lock] = WeakSet()
 

@@ -10,9 +10,9 @@ import builtins
 import sys
 from typing import Any
 
-from ranvier.autograd.observe import current
 from ranvier.compile.kinds import HIDDEN, PACKAGE, STATE_OF_TENSORS, is_read
 from ranvier.compile.locks import Lock
+from ranvier.observe import current
 
 LOOK_UP = frozenset({"getattr", "hasattr"})
 _STORE = frozenset({"setattr", "delattr"})

@@ -11,12 +11,6 @@ from weakref import ref
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import random
-from ranvier.autograd.memory import Array
-from ranvier.autograd.mode import mode
-from ranvier.autograd.recording import Recording
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import FLAG, INFERENCE
 from ranvier.compile import gradients as of_gradients
 from ranvier.compile.batches import Batches
 from ranvier.compile.kinds import GuardKind
@@ -25,6 +19,12 @@ from ranvier.compile.listing import Buffer, Instruction, Memory, buffers_of, ins
 from ranvier.compile.record import CaptureError, holds_any, require_replayable
 from ranvier.compile.structure import Place, filled, flattened
 from ranvier.compile.walk import Walk
+from ranvier.grad_mode import mode
+from ranvier.ops.making import random
+from ranvier.tensors.memory import Array
+from ranvier.tensors.recording import Recording
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import FLAG, INFERENCE
 
 EARLIER = "the gradient of an earlier step"
 

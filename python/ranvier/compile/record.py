@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import Size
-from ranvier.autograd.memory import Array
-from ranvier.autograd.recording import Recording
-from ranvier.autograd.tensor import Tensor
 from ranvier.compile.arguments import Arguments
 from ranvier.compile.executed import Executed
 from ranvier.compile.kinds import PACKAGE
 from ranvier.compile.structure import filled, flattened, parts_of, tensors_of
 from ranvier.nn import Module
+from ranvier.tensors.data import Size
+from ranvier.tensors.memory import Array
+from ranvier.tensors.recording import Recording
+from ranvier.tensors.tensor import Tensor
 
 _RETURNABLE = (type(None), Tensor, Size, bool, int, float, complex, str, bytes, np.generic, Enum, Module)
 

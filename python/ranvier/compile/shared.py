@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import random
-from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.memory import Array
 from ranvier.compile.gradients import renewed
 from ranvier.compile.kinds import GuardKind, pairs_of
 from ranvier.compile.locks import Lock
 from ranvier.compile.program import Program
 from ranvier.compile.structure import is_array
 from ranvier.compile.walk import Walk
+from ranvier.ops.making import random
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.memory import Array
 
 # How a value stands in the key of a form: by its value, as itself, or not at all (the step has then no form);
 # all other objects by number.
@@ -48,7 +48,9 @@ _COMPARED = frozenset(
 )
 _MOST = 64  # programs
 _ARGUMENTS = (int, bool, str, type(None))
-_PACKAGES = tuple(f"ranvier.{name}" for name in ("autograd", "ops", "nn", "optim", "train", "sklearn"))
+_PACKAGES = tuple(
+    f"ranvier.{name}" for name in ("tensors", "tape", "autograd", "ops", "nn", "optim", "train", "sklearn")
+)
 _programs: OrderedDict[Any, Shared] = OrderedDict()  # by the key of a form, the one used last at the end
 _guards: list[_core.Guards] = []  # on the code that they were made with, at most one
 _lock = Lock()

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import Array
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn import Module
+from ranvier.tensors.memory import Array
+from ranvier.tensors.tensor import Tensor
 
 _BY_VALUE = frozenset({int, bool, str, bytes, float, type(None), type(...)})
 
@@ -20,7 +20,7 @@ _BY_VALUE = frozenset({int, bool, str, bytes, float, type(None), type(...)})
 def is_array(x: Any) -> bool:
     """Whether an argument may differ in each call: a NumPy array, or a plain Tensor off the tape.
 
-    The core decides it in the same way (`Signature::add_array` in cpp/bindings/signature.cpp).
+    The core decides it in the same way (`Signature::add_array` in cpp/bindings/replay/signature.cpp).
     """
     if type(x) is Tensor:
         return not (x._requires_grad or x._grad is not None or x.__dict__)

@@ -22,9 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.tensor import Tensor
 from ranvier.compile.executed import Executed, inner_of, names_of
 from ranvier.compile.guards import Guards, is_empty
 from ranvier.compile.kinds import (
@@ -74,6 +71,9 @@ from ranvier.compile.of_python import (
 from ranvier.nn.registry import Registry, Transient
 from ranvier.ops.attach import Later
 from ranvier.optim import Optimizer
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.tensor import Tensor
 
 _MOST_GUARDS = 20_000
 _NAMES_OF_OWN = frozenset({"__name__", "__qualname__", "__doc__", "__module__"})  # of functions and classes

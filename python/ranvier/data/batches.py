@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import Tensor, philox, random, wrap
-from ranvier.autograd.memory import Array
+from ranvier.autograd import Tensor, wrap
 from ranvier.data.collate import default_collate, default_collate_fn_map, default_convert
 from ranvier.data.dataset import Indices, raw, whole_arrays
 from ranvier.data.sampler import SequentialSampler
+from ranvier.ops.making import philox, random
+from ranvier.tensors.memory import Array
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import number, whole
+from ranvier.tensors.errors import number, whole
 
 
 def pair(name: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:

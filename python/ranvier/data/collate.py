@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.creation import tensor
-from ranvier.autograd.errors import own_errors, renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import Array, native
 from ranvier.data.dataset import raw
+from ranvier.ops.making.creation import tensor
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.join import stack
+from ranvier.tensors.errors import own_errors, renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import Array, native
 
 __all__ = ["default_collate", "default_convert"]
 

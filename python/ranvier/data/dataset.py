@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.creation import as_tensor
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.memory import Array, plain
+from ranvier.ops.making.creation import as_tensor
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import Array, plain
 
 __all__ = [
     "ChainDataset", "ConcatDataset", "Dataset", "IterableDataset", "StackDataset", "Subset",

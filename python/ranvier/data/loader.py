@@ -14,10 +14,6 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from ranvier.autograd import random
-from ranvier.autograd.creation import empty
-from ranvier.autograd.dtypes import int64
-from ranvier.autograd.errors import count, number, one_of, own_errors
 from ranvier.data.batches import Batches, ahead, drawn_with, parts
 from ranvier.data.collate import default_collate, default_convert
 from ranvier.data.dataset import IterableDataset
@@ -31,6 +27,10 @@ from ranvier.data.sampler import (
     stream_of,
 )
 from ranvier.data.workers import Turns, Worker, started
+from ranvier.ops.making import random
+from ranvier.ops.making.creation import empty
+from ranvier.tensors.dtypes import int64
+from ranvier.tensors.errors import count, number, one_of, own_errors
 
 __all__ = ["DataLoader"]
 

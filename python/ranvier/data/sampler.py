@@ -13,10 +13,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd import philox, random, wrap
-from ranvier.autograd.errors import count, own_errors, renamed
+from ranvier.autograd import wrap
 from ranvier.data.dataset import Indices, raw
+from ranvier.ops.making import philox, random
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import count, own_errors, renamed
 
 __all__ = [
     "BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import one_of, own_errors
-from ranvier.autograd.failures import require_dtype
-from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import like, raw
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.memory import Array, plain
 
 __all__ = ["MinMaxScaler", "Normalize", "Standardize"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.memory import Array, plain
 from ranvier.data.dataset import Indices, Subset, length_of
 from ranvier.data.sampler import Seed, permutation
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import Array, plain
 
 __all__ = ["random_split", "train_test_split"]
 

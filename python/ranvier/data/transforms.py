@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import require_dtype
-from ranvier.autograd.memory import Array, plain
 from ranvier.data.scaling import MinMaxScaler, Normalize, Standardize
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.memory import Array, plain
 
 __all__ = ["Compose", "MinMaxScaler", "Normalize", "Standardize", "TableEncoder", "one_hot"]
 

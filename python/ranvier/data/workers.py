@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import random
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.mode import mode
 from ranvier.data.batches import Batches, parts
 from ranvier.data.dataset import whole_arrays
+from ranvier.grad_mode import mode
+from ranvier.ops.making import random
 from ranvier.ops.rows import examples
+from ranvier.tensors.dtypes import default
 
 __all__ = ["get_worker_info"]
 

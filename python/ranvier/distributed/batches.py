@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ranvier.autograd.memory import Array
 from ranvier.distributed.collectives import gather_objects, mark
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World
+from ranvier.tensors.memory import Array
 from ranvier.train.losses import batch_weight, mean_weights
 from ranvier.train.source import ArraySource, Batch, Source
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import Array
 from ranvier.distributed.job import limit_of, world
 from ranvier.distributed.ranks import World, agree, complete, neighbours
+from ranvier.tensors.memory import Array
 from ranvier.train.saving import difference
 
 _SMALL = 4096  # bytes

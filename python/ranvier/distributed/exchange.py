@@ -1,7 +1,7 @@
 """The sums over the parts of a batch and over ranks: of gradients, and of the changes of buffers.
 
 Ranks of one host add a vector in memory that they share. A rank writes its terms to a row of this memory and
-reads those of the others there; they meet by numbers in the same memory (`cpp/bindings/rank_sum.cpp`).
+reads those of the others there; they meet by numbers in the same memory (`cpp/bindings/ranks/rank_sum.cpp`).
 Between hosts, the first rank of each sends messages. Where a host gives no memory, as with ranks in separate
 containers, all is sent.
 """
@@ -19,10 +19,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, bump, wrap
-from ranvier.autograd.memory import Array, cast, keep
 from ranvier.distributed.collectives import gather_objects, mpi_reduce, tree_sum
 from ranvier.distributed.ranks import World, agree, complete
 from ranvier.optim.state import aligned_zeros
+from ranvier.tensors.memory import Array, cast, keep
 
 _PAGE, _BYTES = 4096, 64
 _NAME = 16  # bytes by which ranks know that they have the same memory

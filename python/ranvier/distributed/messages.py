@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, bump
-from ranvier.autograd.memory import Array
-from ranvier.autograd.observe import refuse
 from ranvier.distributed.collectives import gather_objects
 from ranvier.distributed.job import world
 from ranvier.distributed.ranks import World, as_bytes, as_text, complete
+from ranvier.observe import refuse
+from ranvier.tensors.memory import Array
 
 
 class GroupMember:

@@ -10,10 +10,8 @@ from weakref import ref
 
 import numpy as np
 
-import ranvier.autograd.hooks as hooks
+import ranvier.tape.hooks as hooks
 from ranvier.autograd import Tensor, bump, is_grad_enabled, wrap
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.observe import refuse
 from ranvier.data import Sampler
 from ranvier.data.sampler import permutation
 from ranvier.distributed.collectives import broadcast, mark
@@ -23,6 +21,8 @@ from ranvier.distributed.ranks import World, agree
 from ranvier.nn import Module
 from ranvier.nn.lazy import _Lazy
 from ranvier.nn.norm import _BatchNorm
+from ranvier.observe import refuse
+from ranvier.tensors.errors import own_errors
 
 NAME = "DistributedDataParallel"
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import Array
-from ranvier.autograd.observe import place, refuse
+from ranvier.observe import place, refuse
+from ranvier.tensors.memory import Array
 
 TIMEOUT = 60.0  # seconds
 LEFT = 2  # tag of the message with which a rank says that its program has ended

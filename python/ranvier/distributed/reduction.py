@@ -19,16 +19,18 @@ import numpy as np
 import ranvier._core as _core
 import ranvier.nn as nn
 import ranvier.ops as ops
-from ranvier.autograd import Tensor, hooks, philox, random, wrap
-from ranvier.autograd.memory import Array, cast
+from ranvier.autograd import Tensor, wrap
 from ranvier.distributed.batches import CutSource
 from ranvier.distributed.exchange import Changes, Gradients, along_tree
 from ranvier.distributed.parallel import SyncBatchNorm
 from ranvier.distributed.ranks import World
 from ranvier.distributed.sync_norm import Parts, of_ranks
 from ranvier.ops.activation.table import TABLE
+from ranvier.ops.making import philox, random
 from ranvier.ops.matrix.linear import Linear
 from ranvier.optim import LBFGS
+from ranvier.tape import hooks
+from ranvier.tensors.memory import Array, cast
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import summed, weighting

@@ -13,8 +13,7 @@ import numpy as np
 
 import ranvier._core as _core
 import ranvier.nn as nn
-from ranvier.autograd import Tensor, bump, hooks, philox, random
-from ranvier.autograd.memory import Array
+from ranvier.autograd import Tensor, bump
 from ranvier.distributed.batches import Cut, CutSource, cut_source, require_ranks, require_whole, rows_of
 from ranvier.distributed.collectives import gather_objects, mark, of_first, require_equal, with_marks
 from ranvier.distributed.job import world
@@ -22,6 +21,9 @@ from ranvier.distributed.ranks import agree
 from ranvier.distributed.reduction import Reduce
 from ranvier.distributed.sync_norm import meeting
 from ranvier.nn.modes import evaluating
+from ranvier.ops.making import philox, random
+from ranvier.tape import hooks
+from ranvier.tensors.memory import Array
 from ranvier.train import Callback
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts

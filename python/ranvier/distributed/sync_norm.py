@@ -16,10 +16,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Function
-from ranvier.autograd.memory import Array
-from ranvier.autograd.observe import refuse
 from ranvier.distributed.job import is_initialized, world
 from ranvier.distributed.ranks import World, agree, complete
+from ranvier.observe import refuse
+from ranvier.tensors.memory import Array
 
 Add = Callable[[Array, Array], Array]  # rows of numbers and as many rows -> the sums of each pair
 Join = Callable[[Array, Add], Array]  # the numbers of a part -> the sum over the parts of the batch

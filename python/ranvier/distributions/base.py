@@ -11,9 +11,9 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier import Size, get_default_dtype, tensor
 from ranvier.autograd import Tensor, no_grad
-from ranvier.autograd.errors import own_methods
 from ranvier.distributions.constraints import dependent_property, independent, is_dependent
 from ranvier.distributions.utils import _sum_rightmost, expanded, lazy_property
+from ranvier.tensors.errors import own_methods
 
 Shape = tuple[int, ...]
 

@@ -12,7 +12,7 @@ import ranvier.ops as ops
 from ranvier import full
 from ranvier._core import inside
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import cast
+from ranvier.tensors.memory import cast
 
 __all__ = [
     "Constraint", "MixtureSameFamilyConstraint", "boolean", "cat", "corr_cholesky", "dependent",

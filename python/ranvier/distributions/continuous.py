@@ -11,7 +11,6 @@ import ranvier.linalg as linalg
 import ranvier.ops as ops
 from ranvier import isinf, isnan, rand, randn, zeros
 from ranvier.autograd import Tensor, no_grad
-from ranvier.autograd.uniform import uniform_of
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import (
     dependent_property,
@@ -28,6 +27,7 @@ from ranvier.distributions.constraints import (
 )
 from ranvier.distributions.transforms import ExpTransform, TransformedDistribution
 from ranvier.distributions.utils import expanded, lazy_property
+from ranvier.ops.making.uniform import uniform_of
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

@@ -11,7 +11,6 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, binomial, zeros
 from ranvier.autograd import Tensor, no_grad, wrap
-from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import (
     dependent_property,
@@ -26,6 +25,7 @@ from ranvier.distributions.constraints import (
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.utils import expanded
+from ranvier.ops.making.random import generator
 
 
 def _drawn(values: Any, dtype: Any) -> Tensor:

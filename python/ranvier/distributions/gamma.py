@@ -19,7 +19,6 @@ import ranvier.nn.functional as F
 import ranvier.ops as ops
 from ranvier import arange, randn
 from ranvier.autograd import Function, Tensor, wrap
-from ranvier.autograd.random import generator
 from ranvier.distributions.base import Distribution, moment, parameters, tensors
 from ranvier.distributions.constraints import (
     corr_cholesky,
@@ -31,6 +30,7 @@ from ranvier.distributions.constraints import (
 )
 from ranvier.distributions.utils import expanded
 from ranvier.kernels import digamma, lgamma
+from ranvier.ops.making.random import generator
 
 Array = np.ndarray[Any, Any]
 _ROWS = 512  # of 48 points, which fit in a cache

@@ -10,12 +10,12 @@ import numpy as np
 import ranvier.ops as ops
 from ranvier import full_like, no_grad, rand, randn
 from ranvier.autograd import Tensor
-from ranvier.autograd.uniform import uniform_of
 from ranvier.distributions.base import Distribution, moment
 from ranvier.distributions.constraints import nonnegative, positive, real
 from ranvier.distributions.continuous import Normal, _LocScale
 from ranvier.distributions.gamma import standard_gamma
 from ranvier.distributions.transforms import AbsTransform, TransformedDistribution
+from ranvier.ops.making.uniform import uniform_of
 
 EULER = 0.57721566490153286
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import ranvier.ops as ops
 from ranvier.autograd import Tensor
-from ranvier.autograd.uniform import uniform_of
 from ranvier.distributions.base import Distribution, moment, tensors
 from ranvier.distributions.constraints import positive, real, real_vector, simplex, unit_interval
 from ranvier.distributions.discrete import Categorical, _OfTrials
 from ranvier.distributions.transforms import ExpTransform, SigmoidTransform, TransformedDistribution
 from ranvier.distributions.utils import clamp_probs, expanded
+from ranvier.ops.making.uniform import uniform_of
 
 
 class _Tempered(Distribution):

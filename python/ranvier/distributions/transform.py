@@ -11,9 +11,9 @@ import ranvier.distributions.constraints as constraints
 import ranvier.ops as ops
 from ranvier import Size, full_like
 from ranvier.autograd import Tensor
-from ranvier.autograd.errors import own_methods
 from ranvier.distributions.constraints import independent
 from ranvier.distributions.utils import _sum_rightmost
+from ranvier.tensors.errors import own_methods
 
 
 class Transform:

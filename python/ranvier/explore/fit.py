@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import Array
+from ranvier.tensors.memory import Array
 
 __all__ = ["Fit", "judge_fit"]
 

@@ -13,9 +13,9 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Function, Tensor
-from ranvier.autograd.calls import Calls
-from ranvier.autograd.observe import place
 from ranvier.export.rules import RULES
+from ranvier.observe import place
+from ranvier.tape.calls import Calls
 
 Array = np.ndarray[Any, Any]
 

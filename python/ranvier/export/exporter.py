@@ -14,7 +14,6 @@ import numpy as np
 import ranvier.export.layers
 import ranvier.export.norms  # noqa: F401  # fill the table
 from ranvier.autograd import wrap
-from ranvier.autograd.data import refuse_torch
 from ranvier.compile import CompiledFunction
 from ranvier.compile.compiled_model import module_of
 from ranvier.export.capture import Capture, captured
@@ -26,6 +25,7 @@ from ranvier.export.update import updates
 from ranvier.nn import Module
 from ranvier.nn.modes import evaluating
 from ranvier.serialization.files import replace
+from ranvier.tensors.data import refuse_torch
 
 _OF_INTEGERS = {"Embedding", "CrossEntropy", "Nll", "Reshape", "GetItem", "Permute", "Expand", "Flip"}
 _LOSSES = {"Mse", "L1", "SmoothL1", "Huber", "BceWithLogits", "CrossEntropy", "Nll"}

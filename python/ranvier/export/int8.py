@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.calls import Call
 from ranvier.export.capture import Capture, captured
 from ranvier.export.layers import conv_window, pool_window
 from ranvier.export.program import Routine, Value
 from ranvier.export.rules import Site
+from ranvier.tape.calls import Call
 
 Array = np.ndarray[Any, Any]
 Ranges = dict[int, tuple[float, float]]

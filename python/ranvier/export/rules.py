@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.calls import Call
 from ranvier.export.program import Routine, Value
+from ranvier.tape.calls import Call
 
 ONE: Any = object()
 """The gradient of the loss by itself."""

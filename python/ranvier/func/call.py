@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.registry import put
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 
 def functional_call(

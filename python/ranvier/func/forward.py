@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function, Output
 from ranvier.autograd.gradients import gradients
-from ranvier.autograd.graph import cut, of_input, rule_of
-from ranvier.autograd.memory import filled_like
-from ranvier.autograd.mode import enable_grad, mode
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops import cat, stack, unbind
 from ranvier.ops.activation import smooth
 from ranvier.ops.elementwise import functions
 from ranvier.ops.elementwise.by_numpy import ByNumpy
 from ranvier.ops.rules import inputs, kept, mapped, recomputed
+from ranvier.tape.function import Function, Output
+from ranvier.tape.graph import cut, of_input, rule_of
+from ranvier.tensors.memory import filled_like
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Form:

@@ -9,10 +9,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.copies import Cast, Clone
-from ranvier.autograd.graph import Same, of_input, of_output
-from ranvier.autograd.memory import filled_like
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.func.forward import RULES, Form, Rows, by_element, composed, refused, sum_of
 from ranvier.ops import cat, linear, matmul, permute, reshape, unbind, where
 from ranvier.ops.activation import smooth, softmax
@@ -27,6 +23,10 @@ from ranvier.ops.reduction.variance import Var
 from ranvier.ops.rules import inputs
 from ranvier.ops.shape import join
 from ranvier.ops.shape import reshape as shapes
+from ranvier.tape.copies import Cast, Clone
+from ranvier.tape.graph import Same, of_input, of_output
+from ranvier.tensors.memory import filled_like
+from ranvier.tensors.tensor import Tensor, wrap
 
 # --- linear ops: the same for each row
 

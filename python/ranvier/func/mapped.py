@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from ranvier.autograd import random
-from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import like, values_of
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops import stack, unbind
+from ranvier.ops.making import random
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 _RANDOMNESS = ("error", "different", "same")
 

@@ -8,17 +8,18 @@ from typing import Any
 
 from numpy import ndarray
 
-from ranvier.autograd import no_grad, random
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError
+from ranvier.autograd import no_grad
 from ranvier.autograd.level import values_of
-from ranvier.autograd.tensor import Tensor
 from ranvier.func.call import functional_call
 from ranvier.func.mapped import joined, slices
 from ranvier.nn import Module, Parameter
 from ranvier.nn.parameter import UninitializedParameter
 from ranvier.ops import stack as stacked_tensors
 from ranvier.ops import unbind
+from ranvier.ops.making import random
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Stack", "stack", "unstack"]
 

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 import ranvier.func.forward_rules  # noqa: F401  # fills the table
-from ranvier.autograd.failures import OpError
 from ranvier.autograd.level import Level, level_of, like
-from ranvier.autograd.memory import filled_like, keep
-from ranvier.autograd.mode import mode, no_grad
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.func.forward import Form, Laplacian, Rows, Tangents, Taylor, key, pushed
+from ranvier.grad_mode import mode, no_grad
 from ranvier.ops import stack, unbind
 from ranvier.ops.rows import examples
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import filled_like, keep
+from ranvier.tensors.tensor import Tensor, wrap
 
 _Argnums = int | tuple[int, ...]
 _Function = Callable[..., Any]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.failures import require_dtype
-from ranvier.autograd.memory import Array, plain
+from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.memory import Array, plain
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import one_of, own_errors
-from ranvier.autograd.memory import Array
 from ranvier.metrics.checks import distinct, label_arrays, same_shape, targets
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.memory import Array
 
 __all__ = [
     "accuracy_score", "binary_accuracy", "classification_report", "confusion_matrix", "f1_score",

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import one_of, own_errors
-from ranvier.autograd.failures import require_dtype
-from ranvier.autograd.memory import Array
 from ranvier.metrics.checks import distinct, targets
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.memory import Array
 
 __all__ = ["log_loss", "roc_auc_score", "top_k_accuracy_score"]
 

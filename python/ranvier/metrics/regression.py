@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import require_dtype
 from ranvier.metrics.checks import Floats, same_shape, targets
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import require_dtype
 
 __all__ = ["mean_absolute_error", "mean_squared_error", "r2_score", "root_mean_squared_error"]
 

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty, full
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.reshape import Identity
 from ranvier.ops.activation.table import TABLE
+from ranvier.ops.making.creation import empty, full
 from ranvier.ops.rows import examples
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import number, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = [
     "GLU",

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import errors
-from ranvier.autograd.devices import CPU, contexts, get_default_device, is_meta, require_cpu
-from ranvier.autograd.devices import device as on_device
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.observe import observers
 from ranvier.extension import belongs_to
+from ranvier.observe import observers
+from ranvier.tensors import errors
+from ranvier.tensors.devices import CPU, contexts, get_default_device, is_meta, require_cpu
+from ranvier.tensors.devices import device as on_device
+from ranvier.tensors.dtypes import default
 
 _PLAIN = (bool, int, float, str, type(None))
 

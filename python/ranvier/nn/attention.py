@@ -11,16 +11,16 @@ from typing import Any, ClassVar
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty, ones, zeros
-from ranvier.autograd.errors import whole
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.cache import layer_of
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.creation import empty, ones, zeros
 from ranvier.ops.neural.attention import Attention, PackedAttention
 from ranvier.ops.neural.dropout import probability
+from ranvier.tensors.errors import whole
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["MultiheadAttention"]
 

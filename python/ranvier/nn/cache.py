@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import zeros
-from ranvier.autograd.errors import whole
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.mode import is_grad_enabled, no_grad
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import bump
+from ranvier.grad_mode import is_grad_enabled, no_grad
 from ranvier.nn.module import Module
+from ranvier.ops.making.creation import zeros
 from ranvier.ops.neural.cached_attention import CachedAttention, CachePositions
+from ranvier.tensors.errors import whole
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import bump
 
 __all__ = ["KeyValueCache"]
 

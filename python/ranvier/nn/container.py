@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import MODULES, OTHER_FORM
 from ranvier.ops.rows import examples
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ranvier.autograd.creation import empty_like
-from ranvier.autograd.data import as_dtype
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
 from ranvier.nn.registry import put
+from ranvier.ops.making.creation import empty_like
+from ranvier.tensors.data import as_dtype
+from ranvier.tensors.tensor import Tensor, wrap
 
 Self = TypeVar("Self", bound="Conversions")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.ops.neural.dropout import probability
 from ranvier.ops.rows import examples
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["AlphaDropout", "Dropout", "Dropout2d"]
 

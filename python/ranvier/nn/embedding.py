@@ -9,16 +9,16 @@ from typing import Any
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import number, one_of, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor
+from ranvier.grad_mode import no_grad
 from ranvier.nn.container import ModuleList
 from ranvier.nn.module import Module, Parameter
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.embedding import padding_row
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import number, one_of, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = [
     "CategoryEmbedding",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import rule
-from ranvier.autograd.hooks import RemovableHandle, kept, replaced, tensor_of
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.observe import Observer
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import view_of_several
+from ranvier.grad_mode import no_grad
+from ranvier.observe import Observer
+from ranvier.tape.function import Function
+from ranvier.tape.graph import rule
+from ranvier.tape.hooks import RemovableHandle, kept, replaced, tensor_of
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import view_of_several
 
 Hook = Callable[..., Any]
 Gradients = tuple[Tensor | None, ...]

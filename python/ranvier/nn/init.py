@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number as _number
-from ranvier.autograd.errors import own_errors as _own_errors
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.observe import refuse
-from ranvier.autograd.random import key_of, randperm
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import bump
 from ranvier.nn.parameter import UninitializedParameter
+from ranvier.observe import refuse
+from ranvier.ops.making.random import key_of, randperm
 from ranvier.ops.rows import examples as _examples
+from ranvier.tensors.errors import number as _number
+from ranvier.tensors.errors import own_errors as _own_errors
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import bump
 
 
 class _Skip(threading.local):

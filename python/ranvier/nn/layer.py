@@ -8,10 +8,10 @@ from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
-from ranvier.autograd.tensor import Tensor
 from ranvier.extension import belongs_to
 from ranvier.nn.module import Module
+from ranvier.ops.making.creation import empty
+from ranvier.tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform as dataclass_transform

@@ -11,10 +11,6 @@ from typing import Any
 import numpy as np
 
 import ranvier.nn.init as init
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.observe import pass_over
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import bump
 from ranvier.nn.conv import Conv2d
 from ranvier.nn.linear import Linear
 from ranvier.nn.modes import evaluating
@@ -22,7 +18,11 @@ from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d, BatchNorm2d
 from ranvier.nn.parameter import Parameter, UninitializedParameter
 from ranvier.nn.registry import KINDS
+from ranvier.observe import pass_over
 from ranvier.ops.rows import examples
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import bump
 
 __all__ = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyLinear"]
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
+from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["CosineSimilarity", "Linear", "PairwiseDistance"]
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.activation import named as activation_named
 from ranvier.nn.container import Sequential
 from ranvier.nn.dropout import Dropout
@@ -15,6 +13,8 @@ from ranvier.nn.init import zeros_
 from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import BatchNorm1d
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.tensor import Tensor
 
 
 def mlp(

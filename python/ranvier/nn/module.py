@@ -14,11 +14,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import in_float
-from ranvier.autograd.mode import mode
-from ranvier.autograd.observe import is_replaced, observed, observers
-from ranvier.autograd.tensor import Tensor, borrowed
 from ranvier.extension import belongs_to, provider
+from ranvier.grad_mode import mode
 from ranvier.nn.arguments import check_arguments, evaluate_annotations, settings_text
 from ranvier.nn.conversion import Conversions
 from ranvier.nn.hooks import HookRegistration
@@ -46,6 +43,9 @@ from ranvier.nn.registry import (
     values_of,
 )
 from ranvier.nn.state import StateDicts
+from ranvier.observe import is_replaced, observed, observers
+from ranvier.tensors.memory import in_float
+from ranvier.tensors.tensor import Tensor, borrowed
 
 __all__ = ["Buffer", "Module", "Parameter"]
 

@@ -14,13 +14,13 @@ import numpy as np
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty, zeros
-from ranvier.autograd.errors import number, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import in_float
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
+from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import number, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import in_float
+from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
     BatchNorm1d BatchNorm2d GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm RMSNorm

@@ -13,9 +13,9 @@ from typing import Any
 from weakref import ref
 
 import ranvier._core as _core
-from ranvier.autograd.observe import observers, running, value_read
-from ranvier.autograd.tensor import Tensor
 from ranvier.extension import provider
+from ranvier.observe import observers, running, value_read
+from ranvier.tensors.tensor import Tensor
 
 _core._set_call_state(running, value_read)
 # Under which the core keeps the call of a module (`compile/repeated.py`); None: it has none.

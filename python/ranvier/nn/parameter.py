@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.data import array_of
-from ranvier.autograd.duplicates import deepcopied, rebuild
-from ranvier.autograd.memory import require_numbers
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import FLAG, UNWATCHED, share
+from ranvier.tensors.data import array_of
+from ranvier.tensors.duplicates import deepcopied, rebuild
+from ranvier.tensors.memory import require_numbers
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import FLAG, UNWATCHED, share
 
 __all__ = ["Buffer", "Parameter", "UninitializedParameter"]
 

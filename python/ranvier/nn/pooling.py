@@ -6,12 +6,12 @@ from typing import Any
 
 import ranvier.nn.functional as F
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
 from ranvier.nn.registry import counts
+from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
+from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
     AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveMaxPool1d AdaptiveMaxPool2d AvgPool1d AvgPool2d

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import ranvier.nn.functional as F
 import ranvier.nn.init as init
-from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import count, number, one_of
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.loss import Loss
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.registry import counts
+from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import count, number, one_of
+from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
     Bilinear CTCLoss Fold LocalResponseNorm PixelShuffle PixelUnshuffle RReLU Threshold Unfold

@@ -11,14 +11,14 @@ import numpy as np
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty, zeros
-from ranvier.autograd.errors import count, one_of
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.utils.rnn import PackedSequence, read_values
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.creation import empty, zeros
 from ranvier.ops.neural.recurrent import recurrent
+from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN"]
 

@@ -6,15 +6,15 @@ import math
 from typing import Any
 
 import ranvier.nn.init as init
-from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import count, one_of
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module, Parameter
 from ranvier.nn.recurrent import GATES, as_states
 from ranvier.ops.elementwise.dtypes import as_tensor
+from ranvier.ops.making.creation import empty
 from ranvier.ops.neural.recurrent import recurrent
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import count, one_of
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell"]
 

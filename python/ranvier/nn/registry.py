@@ -13,8 +13,8 @@ from types import MethodDescriptorType, NoneType
 from typing import Any
 from weakref import ref
 
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import count
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import count
 
 _MISSING = object()
 OTHER_FORM = "_as_parameter"  # a method of numbers that a satellite keeps in another form than a Tensor

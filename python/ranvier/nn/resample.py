@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty
-from ranvier.autograd.errors import number
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.layer import Layer
 from ranvier.nn.module import Module
+from ranvier.ops.making.creation import empty
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import number
+from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
     CircularPad1d ConstantPad1d ConstantPad2d ReflectionPad1d ReflectionPad2d ReplicationPad1d

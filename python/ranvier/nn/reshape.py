@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.autograd.errors import whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.module import Module
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["Flatten", "Identity", "Unflatten"]
 

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ranvier.autograd.hooks import RemovableHandle
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import no_grad
 from ranvier.nn.parameter import Parameter
+from ranvier.tape.hooks import RemovableHandle
+from ranvier.tensors.tensor import Tensor, wrap
 
 Hook = Callable[..., Any]
 EXTRA = "_extra_state"

@@ -10,10 +10,6 @@ import numpy as np
 
 import ranvier.nn.init as init
 import ranvier.ops as ops
-from ranvier.autograd.creation import as_tensor
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor
 from ranvier.nn.attention import MultiheadAttention
 from ranvier.nn.cache import layers_of
 from ranvier.nn.container import ModuleList
@@ -22,6 +18,10 @@ from ranvier.nn.linear import Linear
 from ranvier.nn.module import Module
 from ranvier.nn.norm import LayerNorm
 from ranvier.nn.recurrent import MOST_LAYERS
+from ranvier.ops.making.creation import as_tensor
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
     Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder TransformerEncoderLayer

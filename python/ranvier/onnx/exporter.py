@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 
 import ranvier.onnx.writers  # noqa: F401  # fills the table
-from ranvier.autograd.calls import Call
-from ranvier.autograd.data import refuse_torch
 from ranvier.nn import Module
 from ranvier.onnx.reader import KEY, load
 from ranvier.onnx.registry import WRITERS
@@ -19,6 +17,8 @@ from ranvier.onnx.runs import Axes, Modules, Run, all_runs, dynamic, inputs_of, 
 from ranvier.onnx.site import Site, Sizes, Writer, used
 from ranvier.onnx.values import number_of, package
 from ranvier.serialization.files import replace
+from ranvier.tape.calls import Call
+from ranvier.tensors.data import refuse_torch
 from ranvier.version import __version__
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.calls import Call
 from ranvier.onnx.tracing import Value
 from ranvier.onnx.values import number_of
+from ranvier.tape.calls import Call
 
 Array = np.ndarray[Any, Any]
 

@@ -13,11 +13,11 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.calls import Calls
 from ranvier.onnx.registry import SINCE, WRITERS
 from ranvier.ops.elementwise.dtypes import as_operand, result_dtype
 from ranvier.ops.elementwise.row import ROWS
 from ranvier.ops.table import COMPARISONS
+from ranvier.tape.calls import Calls
 
 Array = np.ndarray[Any, Any]
 

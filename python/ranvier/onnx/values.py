@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import keep
+from ranvier.tensors.memory import keep
 
 OPSETS = range(1, 28)
 """The versions of the operator set that are read."""

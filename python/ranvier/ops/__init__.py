@@ -15,7 +15,6 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.activation.piecewise import *
     from ranvier.ops.activation.smooth import *
     from ranvier.ops.activation.softmax import *
-    from ranvier.ops.creation import *
     from ranvier.ops.elementwise.arithmetic import *
     from ranvier.ops.elementwise.choice import *
     from ranvier.ops.elementwise.compare import *
@@ -30,6 +29,7 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.loss.margin import *
     from ranvier.ops.loss.probability import *
     from ranvier.ops.loss.regression import *
+    from ranvier.ops.making.rare import *
     from ranvier.ops.matrix.algebra import *
     from ranvier.ops.matrix.cholesky import *
     from ranvier.ops.matrix.einsum import *

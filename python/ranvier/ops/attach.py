@@ -9,20 +9,29 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.tensor import Tensor
+import ranvier.grad_mode as grad_mode
+from ranvier.autograd import gradients, level
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import eq, ne
 from ranvier.ops.elementwise.fused import FUSED, SCALED
 from ranvier.ops.elementwise.row import DIVIDES, ufunc_of
 from ranvier.ops.elementwise.row import ROWS as ELEMENTWISE
+from ranvier.ops.making import check, convert, creation, random
 from ranvier.ops.rows import examples
 from ranvier.ops.shape import reshape as shapes
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.shape.join import iterate
 from ranvier.ops.shape.reshape import reshaped_in_place
 from ranvier.ops.table import AT_IMPORT, OPERATORS, ROWS, methods
+from ranvier.tape import context as context
+from ranvier.tape import hooks, inplace
+from ranvier.tape import nodes as nodes
+from ranvier.tape.backpropagation import backward
+from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tensors import data, devices, dtypes
+from ranvier.tensors.duplicates import make_subclass
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 
 class Later:
@@ -119,25 +128,36 @@ PROPERTIES: dict[str, Callable[[Tensor], Any]] = {
     "mH": lambda self: _core._transpose("transpose", self, -2, -1),  # real numbers are their own conjugates
 }
 
-for _module in (
-    "check",
-    "convert",
-    "creation",
-    "data",
-    "devices",
-    "dtypes",
-    "gradients",
-    "level",
-    "mode",
-    "random",
-):  # below
-    examples(vars(importlib.import_module(f"ranvier.autograd.{_module}")))
+# Methods that are no ops.
+_METHODS: tuple[Callable[..., Any], ...] = (
+    backward, check.allclose, check.conj, check.equal, check.is_inference, check.isfinite, check.isinf,
+    check.isnan, check.to_dense, convert.clone, convert.contiguous, convert.cpu, convert.cuda, convert.new,
+    convert.pin_memory, convert.storage, convert.storage_offset, convert.to, convert.type_as,
+    convert.untyped_storage, hooks.register_hook, hooks.register_post_accumulate_grad_hook,
+    hooks.retain_grad, inplace.copy_, inplace.fill_, inplace.resize_, inplace.resize_as_, inplace.set_,
+    inplace.zero_,
+)  # fmt: skip
+_OTHER_NAMES: dict[str, Any] = {
+    **dict.fromkeys(("conj_physical", "resolve_conj", "resolve_neg"), check.conj),
+    **{name.lower(): convert.cast_to(name.lower(), kind) for name, kind in data.TENSOR_TYPES.items()},
+    "__setitem__": inplace.setitem,
+    "_make_subclass": staticmethod(make_subclass),
+    "_typed_storage": convert.storage,
+    "retains_grad": property(hooks.retains_grad),
+    "type": convert.type_,
+    "where": _where,
+}
+
+for _module in (check, convert, creation, data, devices, dtypes, gradients, level, grad_mode, random):
+    examples(vars(_module))
+for _name, _function in ({f.__name__: f for f in _METHODS} | _OTHER_NAMES).items():
+    setattr(Tensor, _name, _function)
 for _name, _getter in PROPERTIES.items():
     setattr(Tensor, _name, property(_getter))
-for _module, _words in ROWS.items():
-    _home = f"ranvier.ops.{_module}"
+for _place, _words in ROWS.items():
+    _home = f"ranvier.ops.{_place}"
     for _name in methods(_words):
-        setattr(Tensor, _name, _method(_home, _name) if _module in AT_IMPORT else Later(_home, _name))
+        setattr(Tensor, _name, _method(_home, _name) if _place in AT_IMPORT else Later(_home, _name))
 Tensor.__eq__, Tensor.__ne__ = _equality(eq), _equality(ne)  # type: ignore[method-assign]
 Tensor.__getitem__, Tensor.__iter__ = getitem, iterate  # type: ignore[method-assign]
-Tensor.where = _where  # type: ignore[attr-defined]
+_core._set_contiguous(Tensor, f"contiguous($self, memory_format=None)\n--\n\n{convert.contiguous.__doc__}")

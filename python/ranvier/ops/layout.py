@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.function import Deferred
-from ranvier.autograd.memory import added, filled, in_dtype
+from ranvier.tape.function import Deferred
+from ranvier.tensors.memory import added, filled, in_dtype
 
 __all__ = ["fill_part", "filled", "is_channels_last", "zeros"]
 

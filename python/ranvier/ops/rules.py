@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.autograd.copies as copies
-from ranvier.autograd.function import Function
+import ranvier.tape.copies as copies
 from ranvier.autograd.gradients import gradients
-from ranvier.autograd.graph import RULES, cut, on_arrays, rule, rule_of
-from ranvier.autograd.graph import of_input as saved_input
-from ranvier.autograd.graph import of_output as saved_output
-from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.memory import copied, filled_like
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import BORROWED, FLAG, through
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
+from ranvier.tape.function import Function
+from ranvier.tape.graph import RULES, cut, on_arrays, rule, rule_of
+from ranvier.tape.graph import of_input as saved_input
+from ranvier.tape.graph import of_output as saved_output
+from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tensors.memory import copied, filled_like
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import BORROWED, FLAG, through
 
 OnArray = Callable[[Array], Array]
 

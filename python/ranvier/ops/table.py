@@ -56,7 +56,7 @@ WITH_LAYERS = {
 
 # Few networks use these: a module is loaded with the first use of one of its names.
 AT_FIRST_USE = {
-    "creation": """
+    "making.rare": """
         logspace result_type scalar_tensor bernoulli* binomial multinomial+ normal poisson randint_like
         .new_empty .new_full .new_ones .new_tensor .new_zeros .cauchy_ .exponential_ .geometric_
         .log_normal_ .normal_ .random_ .uniform_

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ranvier.autograd.hooks import RemovableHandle
 from ranvier.nn.hooks import added
+from ranvier.tape.hooks import RemovableHandle
 
 Hook = Callable[..., Any]
 

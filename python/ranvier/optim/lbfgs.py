@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number, require_function
-from ranvier.autograd.memory import Array
-from ranvier.autograd.mode import enable_grad
-from ranvier.autograd.observe import refuse
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import bump
+from ranvier.grad_mode import enable_grad
+from ranvier.observe import refuse
 from ranvier.optim.optimizer import Group, Optimizer, arguments
 from ranvier.optim.state import plain_array
+from ranvier.tensors.errors import number, require_function
+from ranvier.tensors.memory import Array
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import bump
 
 C1, C2 = 1e-4, 0.9  # of the strong Wolfe conditions
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ranvier.autograd.creation import from_numpy
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number, ordered, own_methods, require_function
-from ranvier.autograd.mode import enable_grad
-from ranvier.autograd.observe import current, is_replaced, observers
-from ranvier.autograd.tensor import Tensor
+from ranvier.grad_mode import enable_grad
 from ranvier.nn.layer import dataclass_transform
+from ranvier.observe import current, is_replaced, observers
+from ranvier.ops.making.creation import from_numpy
 from ranvier.optim.hooks import HookedOptimizer
 from ranvier.optim.state import Plan, in_place, loaded, moved, require_state
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import number, ordered, own_methods, require_function
+from ranvier.tensors.tensor import Tensor
 
 Group = dict[str, Any]
 required = object()  # PyTorch's default of a setting that has none, which programs import

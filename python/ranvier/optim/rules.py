@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.creation import from_numpy
-from ranvier.autograd.tensor import wrap
+from ranvier.ops.making.creation import from_numpy
 from ranvier.optim.optimizer import ANY, Group, Rule, arguments
 from ranvier.optim.state import aligned_zeros
+from ranvier.tensors.tensor import wrap
 
 
 class SGD(Rule):

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.creation import from_numpy
-from ranvier.autograd.memory import Array, keep
-from ranvier.autograd.observe import current, observers
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import bump
+from ranvier.observe import current, observers
+from ranvier.ops.making.creation import from_numpy
+from ranvier.tensors.memory import Array, keep
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import bump
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number, one_of
-from ranvier.autograd.memory import Array, cast, numbers, write
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import bump
+from ranvier.grad_mode import no_grad
 from ranvier.nn.module import Module
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
 from ranvier.optim.optimizer import Optimizer
+from ranvier.tensors.errors import number, one_of
+from ranvier.tensors.memory import Array, cast, numbers, write
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import bump
 
 __all__ = [
     "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",

@@ -10,10 +10,10 @@ import numpy as np
 import ranvier.nn as nn
 import ranvier.ops as ops
 import ranvier.plot.figure as fig
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.memory import Array
 from ranvier.nn.modes import evaluating
 from ranvier.plot.figure import Axes, Path
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import Array
 
 __all__ = ["decision_boundary"]
 

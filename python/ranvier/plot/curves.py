@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ranvier.plot.figure as fig
-from ranvier.autograd.errors import own_errors
 from ranvier.metrics.named import higher_is_better
 from ranvier.plot.figure import Figure, Panels, Path
+from ranvier.tensors.errors import own_errors
 
 __all__ = ["history"]
 

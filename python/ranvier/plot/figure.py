@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.autograd.memory import Array
 from ranvier.serialization import files
+from ranvier.tensors.memory import Array
 
 __all__ = ["require_matplotlib"]
 

@@ -12,11 +12,11 @@ import numpy as np
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor
-from ranvier.autograd.backpropagation import root_gradient, run
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.trace import outputs_alive, outputs_kept
 from ranvier.plot.figure import Axes, Figure, Panels, Path
 from ranvier.plot.networks import Point, layered
+from ranvier.tape.backpropagation import root_gradient, run
+from ranvier.tape.trace import outputs_alive, outputs_kept
+from ranvier.tensors.errors import own_errors
 
 __all__ = ["graph", "program"]
 

@@ -10,9 +10,9 @@ import numpy as np
 
 import ranvier.nn as nn
 import ranvier.plot.figure as fig
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.memory import Array
 from ranvier.plot.figure import Axes, Path
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import Array
 
 __all__ = ["network"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 import ranvier.plot.figure as fig
 from ranvier.autograd import Tensor
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.memory import Array
 from ranvier.nn import Module
 from ranvier.nn.modes import LayerCall, layer_outputs
 from ranvier.plot.figure import Figure, Panels, Path
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.memory import Array
 
 __all__ = ["feature_maps", "images"]
 

@@ -27,10 +27,10 @@ import numpy.typing as npt
 
 from ranvier._core import __version__
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.dtypes import dtype as DType
 from ranvier.nn.parameter import Parameter
 from ranvier.serialization.kinds import BEGIN, EndError, FileError, recognised
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.dtypes import dtype as DType
 
 VERSION = 1
 """Version of the metadata; a reader accepts this and older ones."""

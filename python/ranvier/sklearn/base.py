@@ -15,9 +15,9 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 import ranvier.nn as nn
-from ranvier.autograd import random
 from ranvier.data import RandomSampler
 from ranvier.data.scaling import beyond_float32
+from ranvier.ops.making import random
 from ranvier.sklearn.inputs import HalfSquaredError, labels_of, values_of
 from ranvier.sklearn.one_row import OneRow, row_output
 from ranvier.train import Callback

@@ -15,7 +15,7 @@ from sklearn.utils.validation import validate_data
 import ranvier.nn as nn
 import ranvier.optim as optim
 from ranvier.autograd import Tensor
-from ranvier.autograd.data import refuse_torch
+from ranvier.tensors.data import refuse_torch
 from ranvier.train.arrays import (
     DATES,
     column_names,

@@ -14,12 +14,12 @@ from sklearn.model_selection import train_test_split
 
 import ranvier.nn as nn
 from ranvier import mlp
-from ranvier.autograd import random
-from ranvier.autograd.data import refuse_torch
+from ranvier.ops.making import random
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.convergence import Convergence
 from ranvier.sklearn.inputs import flag, hidden_sizes, make_optimizer, number, one_of, validated, whole
 from ranvier.sklearn.one_row import OneRow, is_bounded, is_row
+from ranvier.tensors.data import refuse_torch
 from ranvier.train import NonFiniteError, Trainer
 
 Array = npt.NDArray[Any]

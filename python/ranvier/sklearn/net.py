@@ -13,12 +13,13 @@ from sklearn.utils import check_random_state, column_or_1d
 
 import ranvier.nn as nn
 import ranvier.optim as optim
-from ranvier.autograd import no_grad, random
-from ranvier.autograd.data import refuse_torch
+from ranvier.autograd import no_grad
 from ranvier.nn.modes import evaluating
+from ranvier.ops.making import random
 from ranvier.sklearn.base import Labels, NetworkClassifier, NetworkEstimator, NetworkRegressor
 from ranvier.sklearn.inputs import labels_of, make_optimizer, number, validated, values_of, whole
 from ranvier.sklearn.one_row import is_bounded, is_row
+from ranvier.tensors.data import refuse_torch
 from ranvier.train import Trainer
 from ranvier.train.arrays import require_finite, to_array
 from ranvier.train.losses import link_of

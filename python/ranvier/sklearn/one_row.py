@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ranvier._core import inside
-from ranvier.autograd import no_grad, random
+from ranvier.autograd import no_grad
 from ranvier.nn.modes import ShortCalls
+from ranvier.ops.making import random
 from ranvier.train import Trainer
 from ranvier.train.nonfinite import NonFinite
 from ranvier.train.step import parameters_of

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 import ranvier.optim as optim
-from ranvier.autograd import random
+from ranvier.ops.making import random
 from ranvier.optim.lr_scheduler import LambdaLR
 from ranvier.sklearn.base import NetworkEstimator
 from ranvier.sklearn.inputs import hidden_sizes

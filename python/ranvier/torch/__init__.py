@@ -69,13 +69,13 @@ def install(report: bool = False, numbers: bool = False) -> None:
     >>> import torch                                                  # doctest: +SKIP
     """
     from ranvier import Size, Tensor, dtype
-    from ranvier.autograd.devices import makers
     from ranvier.data import DataLoader
     from ranvier.extension import provide
     from ranvier.nn import Module
     from ranvier.ops.attach import Later
     from ranvier.ops.loss.base import Shapes
     from ranvier.optim import Optimizer, lr_scheduler
+    from ranvier.tensors.devices import makers
     from ranvier.torch import compiler, dispatch, machine, shared
     from ranvier.torch.absent import Lacking
     from ranvier.torch.names import LACKING, METHODS

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, set_rng_state
-from ranvier.autograd import observe, random
+from ranvier import Tensor, autograd, get_rng_state, is_grad_enabled, no_grad, observe, set_rng_state
 from ranvier.config import float32_matmul_precision, get_float32_matmul_precision
+from ranvier.ops.making import random
 from ranvier.torch.pytree import tree_map_only
 
 

@@ -7,7 +7,7 @@ from contextlib import ContextDecorator
 from typing import Any
 
 import ranvier as rv
-from ranvier.autograd.observe import current
+from ranvier.observe import current
 
 
 def is_compiling() -> bool:

@@ -1,10 +1,10 @@
 """`__torch_function__`: functions, methods and attributes of Tensors ask the classes of their arguments.
 
-The functions that `torch` hands out are objects of the core (`cpp/bindings/public_function.cpp`), which call
-what they wrap at once until :func:`activate` has run. That is at the first class that a program derives from
-Tensor, and at the first TorchFunctionMode. From then on Tensor's own methods and attributes are such objects
-too, and the layers of `ranvier.nn` call them. A part of this library with tensors of its own, which have a
-`__torch_function__`, calls `activate()` before it makes the first.
+The functions that `torch` hands out are objects of the core (`cpp/bindings/tape/public_function.cpp`), which
+call what they wrap at once until :func:`activate` has run. That is at the first class that a program derives
+from Tensor, and at the first TorchFunctionMode. From then on Tensor's own methods and attributes are such
+objects too, and the layers of `ranvier.nn` call them. A part of this library with tensors of its own, which
+have a `__torch_function__`, calls `activate()` before it makes the first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import ranvier.nn.functional
 import ranvier.nn.init
 import ranvier.ops as ops
 from ranvier import Tensor
-from ranvier.autograd.duplicates import rebuild
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.nn.recurrent import RNNBase
 from ranvier.ops.attach import Later
 from ranvier.ops.shape.index import getitem
 from ranvier.ops.table import FUNCTIONAL_OF
+from ranvier.tensors.duplicates import rebuild
 from ranvier.torch.asking import (
     ASK_NOBODY,
     BINARY,

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
 
-from ranvier.autograd import bump, hooks
-from ranvier.autograd.hooks import RemovableHandle
-from ranvier.autograd.nodes import GradientEdge, Node, get_gradient_edge
+from ranvier.autograd import bump
 from ranvier.nn.hooks import Hooks, Passage
+from ranvier.tape import hooks
+from ranvier.tape.hooks import RemovableHandle
+from ranvier.tape.nodes import GradientEdge, Node, get_gradient_edge
 from ranvier.torch.compiler import NoEffect
 
 __all__ = [

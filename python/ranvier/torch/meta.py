@@ -17,9 +17,9 @@ import numpy as np
 
 import ranvier as rv
 from ranvier.autograd import wrap
-from ranvier.autograd.duplicates import rebuild
-from ranvier.autograd.memory import Array
-from ranvier.autograd.storage import TypedStorage, UntypedStorage
+from ranvier.tensors.duplicates import rebuild
+from ranvier.tensors.memory import Array
+from ranvier.tensors.storage import TypedStorage, UntypedStorage
 from ranvier.torch.dispatch import activate
 from ranvier.torch.pairs import Complex
 

@@ -39,8 +39,8 @@ _DISTRIBUTIONS = """
 _PARALLEL = "comm data_parallel distributed parallel_apply replicate scatter_gather"
 PATHS = table(f"""
     .autograd | autograd.variable
-    .autograd.dlpack | utils.dlpack
-    .autograd.random | random
+    .ops.making.dlpack | utils.dlpack
+    .ops.making.random | random
     .data | utils.data utils.data.{{dataloader dataset distributed sampler}}
     .distributed.parallel | data.distributed nn.parallel nn.parallel.{{{_PARALLEL}}}
     .distributions | distributions.{{{_DISTRIBUTIONS}}}
@@ -154,9 +154,9 @@ _OTHERS = table(f"""
     . | _C.TensorBase=Tensor _C._TensorBase=Tensor DeviceObjType=device cpu.autocast is_conj=is_complex
         is_neg=is_complex sparse.addmm sparse.mm=matmul sparse.sum special.expit=sigmoid
         special.gammaln=lgamma special.psi=digamma
-    .autograd.check conj | conj conj_physical real resolve_conj resolve_neg
-    .autograd.context | autograd.function.FunctionCtx=Context
-    .autograd.storage | TypedStorage UntypedStorage storage.{{TypedStorage UntypedStorage}}
+    .ops.making.check conj | conj conj_physical real resolve_conj resolve_neg
+    .tape.context | autograd.function.FunctionCtx=Context
+    .tensors.storage | TypedStorage UntypedStorage storage.{{TypedStorage UntypedStorage}}
     .compile.api | compile
     .data.loader | utils.data.dataloader.{{_BaseDataLoaderIter _DatasetKind}}
     .data.loader _BaseDataLoaderIter |

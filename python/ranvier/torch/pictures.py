@@ -9,7 +9,7 @@ import numpy as np
 
 import ranvier as rv
 from ranvier import Tensor
-from ranvier.autograd.failures import DtypeError, OpError
+from ranvier.tensors.failures import DtypeError, OpError
 from ranvier.torch.library import Library
 
 _KEPT, _MODES = 0, ("", "L", "LA", "RGB", "RGBA")  # the numbers of ImageReadMode

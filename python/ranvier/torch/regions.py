@@ -13,8 +13,8 @@ import numpy as np
 import ranvier as rv
 import ranvier.nn.functional as F
 from ranvier import Tensor, kernels
-from ranvier.autograd.failures import DtypeError, OpError, OpIndexError
 from ranvier.ops.image.sampling import GridSample
+from ranvier.tensors.failures import DtypeError, OpError, OpIndexError
 from ranvier.torch.library import Library
 
 Array = np.ndarray[Any, Any]

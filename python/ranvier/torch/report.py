@@ -9,7 +9,7 @@ from collections import Counter
 from types import FrameType
 from typing import TypeVar
 
-from ranvier.autograd.observe import Observer
+from ranvier.observe import Observer
 
 _Error = TypeVar("_Error", bound=BaseException)
 _missing: dict[str, tuple[BaseException, str]] | None = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier as rv
-from ranvier.autograd.failures import OpError
 from ranvier.nn import conv
+from ranvier.tensors.failures import OpError
 
 
 def _three(op: str, what: str, value: Any, least: int) -> tuple[int, int, int]:

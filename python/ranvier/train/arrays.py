@@ -18,8 +18,8 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor
-from ranvier.autograd.memory import Array, plain
 from ranvier.data.datasets.samples import first_not_finite
+from ranvier.tensors.memory import Array, plain
 
 _MISSING = ("NAType", "NaTType")  # of pandas
 

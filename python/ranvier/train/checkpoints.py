@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.autograd.errors import count, own_errors
 from ranvier.serialization import files
 from ranvier.serialization.files import read_checkpoint, write_checkpoint
+from ranvier.tensors.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.control import Monitor
 from ranvier.train.losses import link_of

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import borrowed
-from ranvier.autograd.hooks import after_accumulation, before_accumulation
 from ranvier.compile import shared
 from ranvier.compile.batches import Batches
 from ranvier.compile.compiled import CompiledFunction
@@ -19,6 +18,7 @@ from ranvier.compile.executed import Executed
 from ranvier.compile.record import CaptureError, callers_level
 from ranvier.compile.structure import array_of, replaced
 from ranvier.compile.walk import Walk
+from ranvier.tape.hooks import after_accumulation, before_accumulation
 from ranvier.train.callbacks.base import Training
 
 _PAYS = 64  # calls that are expected: a recording takes as long as some 60 eager calls of a small step

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor
-from ranvier.autograd.memory import Array
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import evaluating
+from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledOrEager, CompiledParts
 from ranvier.train.hints import raise_with_hint

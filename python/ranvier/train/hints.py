@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 import ranvier.nn as nn
-from ranvier.autograd import borrowed, no_grad, random
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.memory import Array
+from ranvier.autograd import borrowed, no_grad
 from ranvier.nn.modes import evaluating
+from ranvier.ops.making import random
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Training
 from ranvier.train.inputs import Prepared, output_shape
 from ranvier.train.losses import link_of, name_of

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier.nn as nn
-from ranvier.autograd import borrowed, no_grad, random
-from ranvier.autograd.memory import Array
+from ranvier.autograd import borrowed, no_grad
 from ranvier.nn.modes import evaluating
+from ranvier.ops.making import random
+from ranvier.tensors.memory import Array
 from ranvier.train.arrays import categories, column_names, require_finite, require_labels, to_array
 from ranvier.train.losses import link_of, name_of
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import ranvier.nn as nn
 import ranvier.ops as ops
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import Array
+from ranvier.tensors.memory import Array
 
 _LINKS: dict[str, tuple[type, ...]] = {
     "softmax": (nn.CrossEntropyLoss, nn.NLLLoss),

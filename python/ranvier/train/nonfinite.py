@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd import borrowed, no_grad, random, wrap
-from ranvier.autograd.memory import Array
-from ranvier.autograd.views import bump
+from ranvier.autograd import borrowed, no_grad, wrap
 from ranvier.nn.hooks import Outputs
+from ranvier.ops.making import random
+from ranvier.tensors.memory import Array
+from ranvier.tensors.views import bump
 from ranvier.train.callbacks.base import Training
 from ranvier.train.losses import batch_loss, batch_weight, name_of, weighting
 from ranvier.train.step import parameters_of

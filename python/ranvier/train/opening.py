@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier.train.inputs as inputs
-from ranvier.autograd.memory import Array
+from ranvier.tensors.memory import Array
 from ranvier.train.arrays import array_like, require_finite
 from ranvier.train.inputs import DataSpec
 from ranvier.train.source import ArraySource, LoaderSource, Source

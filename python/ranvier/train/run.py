@@ -15,9 +15,9 @@ from typing import Any
 import ranvier._core as _core
 import ranvier.nn as nn
 import ranvier.train.checkpoints as checkpoints
-from ranvier.autograd import random
-from ranvier.autograd.memory import Array
 from ranvier.nn.lazy import find_sizes
+from ranvier.ops.making import random
+from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import OF_BATCHES, OF_EPOCHS, Callback, Interrupt, Training, call, must_act
 from ranvier.train.checkpoints import Checkpoint
 from ranvier.train.compiled import CompiledParts

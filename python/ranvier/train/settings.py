@@ -16,10 +16,10 @@ import numpy as np
 import ranvier.extension as extension
 import ranvier.nn as nn
 import ranvier.optim as optim
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import count, one_of
 from ranvier.config import require_precision
 from ranvier.metrics.named import METRICS, Metric
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import count, one_of
 from ranvier.train.arrays import MODES
 from ranvier.train.callbacks.base import Callback, Training
 from ranvier.train.checkpoints import Checkpoint

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 import ranvier.train.inputs as inputs
-from ranvier.autograd import random
-from ranvier.autograd.memory import Array
 from ranvier.compile.batches import Batches
 from ranvier.data import RandomSampler
 from ranvier.data.batches import gather
+from ranvier.ops.making import random
+from ranvier.tensors.memory import Array
 from ranvier.train.inputs import DataSpec
 from ranvier.train.losses import batch_weight, mean_weights
 

@@ -11,10 +11,10 @@ import numpy as np
 
 import ranvier._core as _core
 from ranvier.autograd import Tensor, borrowed, wrap
-from ranvier.autograd.memory import Array, filled, numbers
-from ranvier.autograd.observe import current, value_read
 from ranvier.nn import utils
+from ranvier.observe import current, value_read
 from ranvier.optim import LBFGS, Optimizer
+from ranvier.tensors.memory import Array, filled, numbers
 from ranvier.train.callbacks.base import Training
 from ranvier.train.compiled import CompiledParts
 from ranvier.train.losses import batch_loss, link_of, name_of, weighting

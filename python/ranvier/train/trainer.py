@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 import ranvier.train.settings as checked
 from ranvier.autograd import Tensor
-from ranvier.autograd.errors import count
-from ranvier.autograd.memory import Array
 from ranvier.config import float32_matmul_precision
 from ranvier.metrics.named import Metric
 from ranvier.nn.modes import require_untrained, training
+from ranvier.tensors.errors import count
+from ranvier.tensors.memory import Array
 from ranvier.train.callbacks.base import Callback
 from ranvier.train.callbacks.logs import ProgressBar, shows_progress
 from ranvier.train.compiled import CompiledParts

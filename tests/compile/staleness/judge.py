@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import ranvier as rv
 from ranvier import _core
-from ranvier.autograd.observe import running
 from ranvier.compile import cache
 from ranvier.nn import often
+from ranvier.observe import running
 
 LATE = (4, 6, 9)  # calls after which something changes: among replays, not just before calls 4, 8
 EARLY = (1, 3, 7)  # before the check at call 2, and just before calls 4 and 8

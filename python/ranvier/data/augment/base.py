@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd.memory import Array
-from ranvier.autograd.random import fresh_key
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import Compose
+from ranvier.ops.making.random import fresh_key
+from ranvier.tensors.memory import Array
 
 __all__ = ["Augmentation", "Compose"]
 

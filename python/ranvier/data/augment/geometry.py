@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number, one_of
-from ranvier.autograd.memory import Array
 from ranvier.data.augment.base import Augmentation, Numbers, whole
 from ranvier.data.checks import pair, sides, span
 from ranvier.ops.rows import examples
+from ranvier.tensors.errors import number, one_of
+from ranvier.tensors.memory import Array
 
 __all__ = [
     "CenterCrop", "RandomAffine", "RandomCrop", "RandomHorizontalFlip", "RandomRotation",

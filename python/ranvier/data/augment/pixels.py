@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import random
-from ranvier.autograd.errors import number
-from ranvier.autograd.memory import Array
 from ranvier.data.augment.base import (
     Augmentation,
     Numbers,
@@ -21,6 +18,9 @@ from ranvier.data.augment.base import (
 from ranvier.data.checks import span
 from ranvier.data.dataset import like, raw
 from ranvier.data.transforms import one_hot
+from ranvier.ops.making import random
+from ranvier.tensors.errors import number
+from ranvier.tensors.memory import Array
 
 __all__ = ["CutMix", "Mixup", "RandomErasing"]
 

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import Array
 from ranvier.data.datasets.text_table import COMMA, DATE, GAP, NUMBER, WORD, TableError, TextTable, short
+from ranvier.tensors.memory import Array
 
 WITH_UNIT = re.compile(r"[-+]?[€$£]? ?[-+]?[\d.,]*\d[\d.,' ]*[%€$£]?")  # "$5", "12 %", "1,234,567", "1,5"
 FEW = 8  # different words may be names even if they are numbers with units

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import one_of
-from ranvier.autograd.memory import Array
 from ranvier.data.datasets.images import Size, load_images
 from ranvier.data.datasets.samples import (
     TASKS,
@@ -27,6 +25,8 @@ from ranvier.data.datasets.samples import (
 )
 from ranvier.data.datasets.tables import load_csv
 from ranvier.serialization.kinds import other_kind
+from ranvier.tensors.errors import one_of
+from ranvier.tensors.memory import Array
 
 __all__ = ["load", "load_npy", "load_npz"]
 

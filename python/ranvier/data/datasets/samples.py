@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.memory import Array
+from ranvier.tensors.memory import Array
 
 __all__ = ["DIGITS_CLASSES", "IRIS_CLASSES", "IRIS_FEATURES", "Samples", "load_digits", "load_iris"]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import one_of
-from ranvier.autograd.memory import Array
 from ranvier.data.datasets.columns import EXACT, FEW, Column, columns_of
 from ranvier.data.datasets.samples import TASKS, PathLike, Samples, require_file, targets
 from ranvier.data.datasets.text_table import DATE, GAP, MARKS, WORD, TableError, TextTable, read_table
+from ranvier.tensors.errors import one_of
+from ranvier.tensors.memory import Array
 
 __all__ = ["load_csv"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 import ranvier.kernels as kernels
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.errors import one_of
-from ranvier.autograd.memory import Array
 from ranvier.data.augment.geometry import MODES, inverse_affine
 from ranvier.data.checks import pair, sides
 from ranvier.nn.functional import grid_sample, interpolate
+from ranvier.tensors.errors import one_of
+from ranvier.tensors.memory import Array
 
 __all__ = [  # what functional has of it
     "InterpolationMode", "center_crop", "crop", "hflip", "pad", "resize", "resized_crop", "rotate", "vflip",

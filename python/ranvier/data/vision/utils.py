@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ranvier.autograd import Tensor, no_grad, wrap
-from ranvier.autograd.memory import Array
 from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import pixels
+from ranvier.tensors.memory import Array
 
 __all__ = ["make_grid", "save_image"]
 

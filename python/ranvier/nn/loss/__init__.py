@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.creation import empty, tensor
-from ranvier.autograd.dtypes import default, int64
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.extension import belongs_to
 from ranvier.nn.layer import OneOp, forward_of
 from ranvier.nn.loss.functional import FORMS, parameters_of
 from ranvier.ops.loss.base import reduction_of
+from ranvier.ops.making.creation import empty, tensor
 from ranvier.ops.rows import examples
+from ranvier.tensors.dtypes import default, int64
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 _NAMES = """
     BCELoss BCEWithLogitsLoss CosineEmbeddingLoss CrossEntropyLoss GaussianNLLLoss HuberLoss KLDivLoss

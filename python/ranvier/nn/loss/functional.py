@@ -10,10 +10,10 @@ from inspect import Parameter, signature
 from typing import Any
 
 import ranvier.ops as ops
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.loss.base import reduced, reduction_of  # noqa: F401  # rows call it
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 _INPUTS = {"x": "input", "x1": "input1", "x2": "input2"}  # PyTorch's names of arguments of ops
 FORMS: dict[str, Callable[..., Tensor]] = {}  # by the name of the op

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.errors import number, ordered, own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import cast, numbers
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.observe import value_read
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import bump
+from ranvier.grad_mode import no_grad
+from ranvier.observe import value_read
 from ranvier.ops import cat
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.errors import number, ordered, own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import cast, numbers
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import bump
 
 Array = np.ndarray[Any, Any]
 

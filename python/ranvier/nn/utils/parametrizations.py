@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any, TypeVar
 
 import ranvier.ops as ops
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.random import randn
-from ranvier.autograd.tensor import Tensor
+from ranvier.grad_mode import no_grad
 from ranvier.nn.module import Module
 from ranvier.nn.utils.parametrize import register_parametrization
 from ranvier.nn.utils.reweighted import norm_except, row_dim, rows_of, unit
+from ranvier.ops.making.random import randn
+from ranvier.tensors.tensor import Tensor
 
 __all__ = ["spectral_norm", "weight_norm"]
 

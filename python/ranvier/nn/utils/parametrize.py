@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor
+from ranvier.grad_mode import no_grad
 from ranvier.nn.container import ModuleDict, ModuleList
 from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
 from ranvier.nn.utils.reweighted import HELD, Reweighting, hold
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 
 class ParametrizationList(ModuleList):

@@ -9,13 +9,13 @@ from functools import cache
 from typing import Any, TypeVar
 
 import ranvier.ops as ops
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.random import randn
-from ranvier.autograd.tensor import Tensor
+from ranvier.grad_mode import no_grad
 from ranvier.nn.conv import ConvTranspose1d, ConvTranspose2d
 from ranvier.nn.module import Module
 from ranvier.nn.parameter import Parameter
+from ranvier.ops.making.random import randn
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.tensor import Tensor
 
 M = TypeVar("M", bound=Module)
 HELD = "_reweighted"  # the attribute of a layer: {name: Reweighting}

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 import ranvier.ops as ops
-from ranvier.autograd.errors import one_of, own_error
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.memory import keep
-from ranvier.autograd.observe import current
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.observe import current
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import filled
 from ranvier.ops.rows import examples as _examples
+from ranvier.tensors.errors import one_of, own_error
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.autograd.graph as graph
-from ranvier.autograd.errors import number, own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import unbroadcast
-from ranvier.autograd.tensor import Tensor, wrap
+import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import (
@@ -34,6 +28,12 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import AtMaxima, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, near, none, of_input, piecewise_linear, replaced, sum_to, with_setting
+from ranvier.tape.function import Function
+from ranvier.tape.graph import rule
+from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import unbroadcast
+from ranvier.tensors.tensor import Tensor, wrap
 
 LeakyRelu = with_setting(_core.leaky_relu, piecewise_linear)
 Heaviside = with_setting(

@@ -13,18 +13,18 @@ from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
-import ranvier.autograd.graph as graph
-from ranvier.autograd.errors import number, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import filled_like
-from ranvier.autograd.tensor import Tensor, wrap
+import ranvier.tape.graph as graph
 from ranvier.ops.activation.table import activation
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, of_input, of_output, recomputed, replaced, with_setting
+from ranvier.tape.function import Function
+from ranvier.tape.graph import rule
+from ranvier.tensors.errors import number, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import filled_like
+from ranvier.tensors.tensor import Tensor, wrap
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 _GELU = math.sqrt(2 / math.pi)

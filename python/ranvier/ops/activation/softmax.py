@@ -6,12 +6,12 @@ import warnings
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import of_output, rule
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor, to_dtype
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import _dim, reshape
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import of_output, rule
+from ranvier.tensors.tensor import Tensor
 
 
 class Softmax(Function):

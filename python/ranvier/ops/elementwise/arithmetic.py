@@ -11,14 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import number, renamed
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import of_input, of_output, rule
-from ranvier.autograd.inplace import written
-from ranvier.autograd.memory import filled, unbroadcast
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_number,
@@ -31,6 +23,14 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import diagonal, inputs, none, sum_to
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tape.inplace import written
+from ranvier.tensors.errors import number, renamed
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import filled, unbroadcast
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor
 
 Pair = tuple[Tensor | None, Tensor | None]
 _NONE: Any = None  # shapes that no gradient needs: a missing attribute would make later instances slower

@@ -12,12 +12,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, of_output, on_arrays, refuse, rule
-from ranvier.autograd.memory import unbroadcast
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import no_bools
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
@@ -29,6 +23,12 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.functions import abs, cos, exp, log, sqrt
 from ranvier.ops.elementwise.row import DIVIDES, Row, elementwise
 from ranvier.ops.rules import none, sum_to
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, of_output, on_arrays, refuse, rule
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import unbroadcast
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 Slope = Callable[..., Any]
 

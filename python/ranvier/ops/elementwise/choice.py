@@ -9,12 +9,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, renamed
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import filled_like, in_dtype, unbroadcast
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import OfNumber, Pair
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -30,6 +24,12 @@ from ranvier.ops.elementwise.dtypes import (
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import by_rule, diagonal, sum_to
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import filled_like, in_dtype, unbroadcast
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Maximum(Function):

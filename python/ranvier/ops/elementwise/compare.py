@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import F64, Array
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
+from ranvier.tensors.memory import in_dtype
+from ranvier.tensors.tensor import Tensor
 
 
 def _comparison(name: str, function: Callable[..., Any]) -> Callable[[Any, Any], Tensor]:

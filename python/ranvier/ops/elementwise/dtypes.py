@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import require_dtype
-from ranvier.autograd.function import F, rounded
-from ranvier.autograd.memory import in_dtype, keep, number_in, plain
-from ranvier.autograd.observe import is_recording
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.extension import provider
+from ranvier.observe import is_recording
+from ranvier.tape.function import F, rounded
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.errors import renamed
+from ranvier.tensors.failures import require_dtype
+from ranvier.tensors.memory import in_dtype, keep, number_in, plain
+from ranvier.tensors.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 F16, F32, F64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
@@ -66,7 +66,7 @@ def as_number(name: str, x: Any, dtype: np.dtype[Any]) -> Any:
 
 
 result_dtype: Any = _core._result_dtype
-"""The common dtype of Tensors, numbers and dtypes, by PyTorch's rules (``bindings/promotion.h``)."""
+"""The common dtype of Tensors, numbers and dtypes, by PyTorch's rules (``bindings/tensors/promotion.h``)."""
 
 
 def cast(x: Any, dtype: np.dtype[Any]) -> Tensor:

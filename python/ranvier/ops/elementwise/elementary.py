@@ -15,9 +15,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.function import by_kernel
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import div
 from ranvier.ops.elementwise.by_numpy import TENSORS, of_kernel, of_one
 from ranvier.ops.elementwise.choice import clip, where
@@ -25,6 +22,9 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import F16, F32, F64, as_tensor, floating, is_floating, of_halves, once
 from ranvier.ops.elementwise.functions import cos, log, log1p, reciprocal, sign, sin, sqrt
 from ranvier.ops.rows import document, examples
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 _LN2, _LN10, _DEGREE = math.log(2), math.log(10), math.pi / 180
 _ROOT_PI = math.sqrt(math.pi)

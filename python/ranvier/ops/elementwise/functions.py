@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-import ranvier.autograd.graph as graph
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import unbroadcast
-from ranvier.autograd.tensor import Tensor, wrap
+import ranvier.tape.graph as graph
 from ranvier.ops.elementwise.arithmetic import AddNumber, OfNumber
 from ranvier.ops.elementwise.dtypes import (
     F16,
@@ -35,6 +29,12 @@ from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.layout import is_channels_last, zeros
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, inputs, none, of_input, of_output, sum_to
+from ranvier.tape.function import Function
+from ranvier.tape.graph import rule
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import unbroadcast
+from ranvier.tensors.tensor import Tensor, wrap
 
 Abs = of_input(_core.abs, lambda dy, x: dy * x.sign())
 Cos = of_input(_core.cos, lambda dy, x: -(dy * x.sin()))

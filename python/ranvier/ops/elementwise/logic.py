@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import F32, Array, as_number, as_tensor, unlike
 from ranvier.ops.elementwise.row import Row, elementwise
 from ranvier.ops.rows import document
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import in_dtype
+from ranvier.tensors.tensor import Tensor, by_numpy
 
 
 def _integers(name: str, dtype: np.dtype[Any], *operands: Any) -> None:

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.function import by_kernel
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import logsigmoid
 from ranvier.ops.elementwise import fused
 from ranvier.ops.elementwise.arithmetic import add, div, mul, sub
@@ -34,6 +31,9 @@ from ranvier.ops.elementwise.dtypes import (
 )
 from ranvier.ops.elementwise.functions import abs, pow
 from ranvier.ops.rows import document, examples
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.tensor import Tensor
 
 
 def _share(first: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:

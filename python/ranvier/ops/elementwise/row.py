@@ -1,8 +1,8 @@
 """The row of an element-wise op, and the one way from operands to its result.
 
-Most calls are answered in the core (``bindings/untaped.cpp``): float32 and float64 by the row's kernel, other
-dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute` does the
-rest: other objects, operands of several dtypes, half floats, what a recorded step has to see, and all errors.
+Most calls are answered in the core (`bindings/tape/untaped.cpp`): float32 and float64 by the row's kernel,
+other dtypes by the inner loop of a ufunc of NumPy, and by the node where a gradient is needed. `compute` does
+the rest: other objects, operands of several dtypes, half floats, what a recorded step has to see, all errors.
 """
 
 from __future__ import annotations
@@ -13,12 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, rounded
-from ranvier.autograd.memory import in_dtype
-from ranvier.autograd.observe import computed, is_recording, observers
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.observe import computed, is_recording, observers
 from ranvier.ops.elementwise.dtypes import (
     F16,
     F32,
@@ -32,6 +27,11 @@ from ranvier.ops.elementwise.dtypes import (
     unlike,
     widened,
 )
+from ranvier.tape.function import Function, rounded
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import in_dtype
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 DIVIDES = ("floor_divide", "remainder", "fmod")  # integers: by 0 is an error
 

@@ -13,16 +13,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import reshape, unsqueeze
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor
 
 Pair = int | tuple[int, int]
 Length = int | tuple[int]

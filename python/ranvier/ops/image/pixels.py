@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.elementwise.functions import abs as absolute
 from ranvier.ops.neural.embedding import Embedding
 from ranvier.ops.shape.reshape import permute, reshape, unsqueeze
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def cubic(distance: Tensor) -> Tensor:

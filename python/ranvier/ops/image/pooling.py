@@ -14,14 +14,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.observe import refuse
-from ranvier.autograd.tensor import Tensor
+from ranvier.observe import refuse
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import AtMaxima
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 
 class Pool(Function):

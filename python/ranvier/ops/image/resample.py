@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.memory import cast, keep
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_number, as_tensor
 from ranvier.ops.image.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import reshape
+from ranvier.tape.function import Function
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import cast, keep
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Interpolate(Function):

@@ -13,25 +13,25 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.creation import zeros
-from ranvier.autograd.errors import own_errors, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.memory import keep
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add, div, mul
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.elementwise.functions import pow, square
 from ranvier.ops.image.pixels import _places_of, cubic, limited, pixels, read_at
 from ranvier.ops.image.pooling import avg_pool1d
 from ranvier.ops.image.resample import pad
+from ranvier.ops.making.creation import zeros
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.index import gather, index_array
 from ranvier.ops.shape.reshape import permute, reshape, transpose, unsqueeze
 from ranvier.ops.shape.scatter import scatter, scatter_add
+from ranvier.tape.function import Function
+from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _two(name: str, what: str, value: Any, least: int) -> tuple[int, int]:

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.data import array_of
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import cast, in_dtype, keep
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import F16, F32, Array, alike, as_tensor, floating, is_floating
 from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import broadcast_to
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.data import array_of
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import cast, in_dtype, keep
+from ranvier.tensors.tensor import Tensor, wrap
 
 Slope = Callable[..., Any]
 

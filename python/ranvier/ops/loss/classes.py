@@ -8,12 +8,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.softmax import log_softmax
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.compare import eq, ne
@@ -24,6 +18,12 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import near
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _is_float(target: Any) -> bool:

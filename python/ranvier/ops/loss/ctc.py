@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.loss.base import reduced
 from ranvier.ops.shape.index import index_array
+from ranvier.tape.function import Function
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class CTC(Function):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ranvier.autograd.errors import number, own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.choice import clip, minimum, where
 from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, once
 from ranvier.ops.loss.base import promoted, reduced, same_floats
 from ranvier.ops.neural.distance import cosine_similarity, pairwise_distance
+from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 
 def margin_ranking(x1: Any, x2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import logsigmoid, sigmoid
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import clip, where
@@ -13,6 +12,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import is_floating
 from ranvier.ops.elementwise.functions import exp, log, log1p
 from ranvier.ops.loss.base import constant, element_loss, in_dtype_of, promoted
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def _factor(weight: Any) -> Any:

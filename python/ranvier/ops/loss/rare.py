@@ -6,9 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import number, own_errors
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.smooth import softplus
 from ranvier.ops.elementwise.choice import clip, where
 from ranvier.ops.elementwise.compare import eq, ne
@@ -19,6 +16,9 @@ from ranvier.ops.reduction.reduce import mean
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather
+from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 @once

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.dtypes import default
-from ranvier.autograd.errors import number, own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.memory import filled
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import once
 from ranvier.ops.elementwise.functions import exp, log, sign
 from ranvier.ops.loss.base import element_loss, in_dtype_of, paired, reduced, same_floats
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import broadcast_to, unsqueeze
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.errors import number, own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import filled
+from ranvier.tensors.tensor import Tensor, wrap
 
 Mse = element_loss(
     "Mse", _core.mse, _core.mse_backward, lambda x, t: (x - t) * 2.0, lambda x, t: (t - x) * 2.0

@@ -8,10 +8,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import by_kernel, rounded
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import (
@@ -32,6 +28,10 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import movedim, permute, reshape, some_dim, unsqueeze
+from ranvier.tape.function import by_kernel, rounded
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.tensor import Tensor
 
 
 @once
@@ -265,7 +265,7 @@ def block_diag(*matrices: Any) -> Tensor:
     for m in parts:
         rows.append(pad(m, (width, every - width - m.shape[1])))
         width += m.shape[1]
-    from ranvier.autograd.creation import zeros
+    from ranvier.ops.making.creation import zeros
 
     return cat(rows, 0) if rows else zeros(1, 0)
 

@@ -8,13 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import LinAlgError, OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import of_input, of_output, rule
-from ranvier.autograd.memory import keep
-from ranvier.autograd.observe import observers
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.dtypes import Array, alike
 from ranvier.ops.matrix.inverse import matrix, singular
@@ -23,6 +17,12 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule, sum_to
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import transpose
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import LinAlgError, OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 CholeskyExResult = namedtuple("CholeskyExResult", "L info")
 TriangularSolveResult = namedtuple("TriangularSolveResult", "solution cloned_coefficient")

@@ -13,14 +13,14 @@ from functools import lru_cache
 from string import ascii_letters
 from typing import Any
 
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.repeat import diagonal
 from ranvier.ops.shape.reshape import permute, reshape
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 Indices = list[str]  # one name for each dimension; "...k" for those of an ellipsis, counted from its end
 Steps = list[tuple[Any, ...]]  # ops and their settings

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.matrix.inverse import matrix
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import transpose
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.tensor import Tensor
 
 
 class MatrixExp(Function):

@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import number, one_of, own_errors
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, of_output, rule
-from ranvier.autograd.mode import mode
-from ranvier.autograd.observe import observers
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.grad_mode import mode
+from ranvier.observe import observers
 from ranvier.ops.elementwise.arithmetic import mul, sub
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.cholesky import SolveTriangular
@@ -27,6 +22,11 @@ from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.repeat import tril, triu
 from ranvier.ops.shape.reshape import reshape, squeeze, unsqueeze
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tensors.errors import number, one_of, own_errors
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 QRResult = namedtuple("QRResult", "Q R")
 LUFactors = namedtuple("LUFactors", "LU pivots")

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors, whole
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, floating
 from ranvier.ops.image.resample import pad
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.arrange import Unfold, overlapped
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import flip, movedim, reshape
+from ranvier.tape.function import Function
+from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.tensor import Tensor
 
 _INVERSE = {"fft": "ifft", "ifft": "fft", "rfft": "irfft", "irfft": "rfft"}
 

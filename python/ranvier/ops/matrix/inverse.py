@@ -8,14 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import DtypeError, LinAlgError, OpError
-from ranvier.autograd.function import Function
 from ranvier.autograd.gradients import gradients
-from ranvier.autograd.graph import cut, of_input, of_output, rule
-from ranvier.autograd.memory import keep
-from ranvier.autograd.mode import enable_grad, mode
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.grad_mode import enable_grad, mode
 from ranvier.ops.elementwise.arithmetic import neg
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array, alike, as_tensor
@@ -25,6 +19,12 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import by_rule, sum_to
 from ranvier.ops.shape.reshape import transpose, unsqueeze
+from ranvier.tape.function import Function
+from ranvier.tape.graph import cut, of_input, of_output, rule
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 SlogdetResult = namedtuple("SlogdetResult", "sign logabsdet")
 

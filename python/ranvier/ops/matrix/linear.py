@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import reshaped
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import add
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.matrix.matmul import matmul
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.shape.reshape import permute, reshape, transpose
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import reshaped
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Linear(Function):

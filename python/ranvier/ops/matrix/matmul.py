@@ -7,18 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.inplace import written
-from ranvier.autograd.memory import unbroadcast
-from ranvier.autograd.tensor import Tensor, by_numpy
 from ranvier.ops.elementwise.arithmetic import mul
 from ranvier.ops.elementwise.dtypes import Array, as_operand, as_tensor, of_right_side
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import sum_to
 from ranvier.ops.shape.reshape import reshape
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import of_input, rule
+from ranvier.tape.inplace import written
+from ranvier.tensors.errors import renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import unbroadcast
+from ranvier.tensors.tensor import Tensor, by_numpy
 
 
 class Matmul(Function):

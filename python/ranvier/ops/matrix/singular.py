@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.failures import DtypeError, LinAlgError, OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_output, rule
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, Array
 from ranvier.ops.reduction.reduce import amax, amin
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import by_rule
 from ranvier.ops.shape.reshape import permute, reshape
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_output, rule
+from ranvier.tensors.failures import DtypeError, LinAlgError, OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def decomposed(name: str, function: Callable[..., Any], A: Array, setting: Any) -> tuple[Array, ...]:

@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import reshaped, unbroadcast
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.random import fresh_key
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import zeros
+from ranvier.ops.making.random import fresh_key
 from ranvier.ops.neural.dropout import Dropout, probability
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.repeat import repeat_interleave
 from ranvier.ops.shape.reshape import expand
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import reshaped, unbroadcast
+from ranvier.tensors.tensor import Tensor, wrap
 
 _NAME = "scaled_dot_product_attention"
 _FLOAT32 = np.dtype(np.float32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.neural.attention import PackedAttention
+from ranvier.tape.function import Function
 
 
 class CachedAttention(PackedAttention):

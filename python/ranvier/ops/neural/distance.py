@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.memory import keep
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import alike, floating, is_floating, is_number, unlike
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.rules import recomputed
 from ranvier.ops.shape.reshape import _dim, broadcast_to, reshape, unsqueeze
+from ranvier.tape.function import Function
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import keep
+from ranvier.tensors.tensor import Tensor
 
 
 def _broadcast(op: str, x1: Any, x2: Any) -> tuple[Any, Any]:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, renamed
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function, as_inputs
-from ranvier.autograd.random import fresh_key
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.activation.smooth import SELU_ALPHA, SELU_SCALE
 from ranvier.ops.layout import filled
+from ranvier.ops.making.random import fresh_key
 from ranvier.ops.rules import diagonal, replaced
+from ranvier.tape.function import Function, as_inputs
+from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.tensor import Tensor
 
 
 class Dropout(Function):

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, whole
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import copied, filled_like, in_dtype, keep, plain, write
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.observe import is_recording, value_read
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.grad_mode import no_grad
+from ranvier.observe import is_recording, value_read
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F64, I64, Array, as_tensor
 from ranvier.ops.layout import zeros
 from ranvier.ops.reduction.norms import norm
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import differentiated, inputs, linear_rule
+from ranvier.tape.function import Function
+from ranvier.tape.graph import rule
+from ranvier.tensors.errors import own_error, whole
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import copied, filled_like, in_dtype, keep, plain, write
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Embedding(Function):

@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd import uniform
-from ranvier.autograd.errors import number, own_errors
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import by_kernel
-from ranvier.autograd.observe import value_read
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.observe import value_read
 from ranvier.ops.activation.piecewise import hardtanh, leaky_relu, relu
 from ranvier.ops.activation.smooth import celu, elu, selu
 from ranvier.ops.activation.softmax import softmax
@@ -23,6 +18,7 @@ from ranvier.ops.elementwise.compare import eq
 from ranvier.ops.elementwise.dtypes import as_tensor, floating, is_floating
 from ranvier.ops.elementwise.functions import log, log1p, pow
 from ranvier.ops.image.pooling import avg_pool2d, max_pool2d
+from ranvier.ops.making import uniform
 from ranvier.ops.matrix.einsum import einsum
 from ranvier.ops.neural.distance import pairs_of_rows
 from ranvier.ops.neural.embedding import Bag, renormalise
@@ -31,6 +27,10 @@ from ranvier.ops.reduction.reduce import amax
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import replaced
 from ranvier.ops.shape.index import index_array
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:

@@ -14,14 +14,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.memory import cast
-from ranvier.autograd.mode import no_grad
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import bump
+from ranvier.grad_mode import no_grad
 from ranvier.ops.elementwise.choice import clip
 from ranvier.ops.elementwise.dtypes import F16, Array, as_tensor
 from ranvier.ops.elementwise.functions import abs, pow
@@ -30,6 +23,13 @@ from ranvier.ops.reduction.reduce import sum as total
 from ranvier.ops.reduction.variance import var
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.reshape import reshape
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import cast
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import bump
 
 Gradients = tuple[Array | None, Array | None, Array | None]
 

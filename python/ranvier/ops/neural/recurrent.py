@@ -13,9 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.activation.piecewise import relu
 from ranvier.ops.activation.smooth import sigmoid, tanh
 from ranvier.ops.elementwise.dtypes import Array
@@ -23,6 +20,9 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.matrix.linear import linear
 from ranvier.ops.rules import differentiated
 from ranvier.ops.shape.join import cat, narrow, stack
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Recurrent(Function):

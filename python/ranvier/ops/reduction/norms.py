@@ -12,13 +12,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, of_output, rule
-from ranvier.autograd.memory import reshaped
-from ranvier.autograd.observe import is_recording
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.observe import is_recording
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
 from ranvier.ops.elementwise.dtypes import BOOL, I64, Array, as_tensor, floating, is_floating, to_dtype
@@ -28,6 +22,12 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, near, none, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import some_dim
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, of_output, rule
+from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import reshaped
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class _Kept(Function):

@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.creation import linspace
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import by_kernel
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.arithmetic import add, mul, sub
 from ranvier.ops.elementwise.by_numpy import without_derivative
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import F32, F64, as_tensor
+from ranvier.ops.making.creation import linspace
 from ranvier.ops.reduction.reduce import ValuesIndices
 from ranvier.ops.reduction.sort import in_order, median, sort
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, movedim, reshape, some_dim, squeeze, unsqueeze
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 def _quantile(

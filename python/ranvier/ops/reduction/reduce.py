@@ -16,14 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError, OpIndexError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import rule
-from ranvier.autograd.memory import reshaped
-from ranvier.autograd.observe import computed, observers
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
+from ranvier.observe import computed, observers
 from ranvier.ops.elementwise.choice import maximum, minimum
 from ranvier.ops.elementwise.dtypes import (
     F32,
@@ -39,6 +32,13 @@ from ranvier.ops.layout import is_channels_last
 from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import coefficients, linear_rule
 from ranvier.ops.shape.reshape import reshape
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import rule
+from ranvier.tensors.errors import renamed
+from ranvier.tensors.failures import OpError, OpIndexError
+from ranvier.tensors.memory import reshaped
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 Axes = int | tuple[int, ...] | None
 

@@ -12,13 +12,6 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, whole
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import RULES
-from ranvier.autograd.memory import cast
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.dtypes import (
     F32,
     F64,
@@ -32,6 +25,13 @@ from ranvier.ops.rows import document, examples
 from ranvier.ops.rules import linear_rule, recomputed
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import RULES
+from ranvier.tensors.errors import own_error, whole
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import cast
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Sort(Function):

@@ -8,12 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError, require_dtype
-from ranvier.autograd.function import by_kernel
-from ranvier.autograd.memory import cast as casted
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.arithmetic import sub
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.compare import ne
@@ -25,6 +19,12 @@ from ranvier.ops.reduction.sort import Sort, cumsum, exact_floats
 from ranvier.ops.rows import document, examples
 from ranvier.ops.shape.join import cat, narrow
 from ranvier.ops.shape.reshape import _dim, reshape, some_dim
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import cast as casted
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class MinMax(NamedTuple):

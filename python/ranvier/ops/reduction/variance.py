@@ -14,16 +14,16 @@ from collections.abc import Callable
 from typing import Any
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_error, renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.graph import of_input, rule
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.choice import where
 from ranvier.ops.elementwise.dtypes import Array
 from ranvier.ops.reduction.norms import kept_output
 from ranvier.ops.reduction.reduce import Axes, _arguments, _without, mean
 from ranvier.ops.rows import document
+from ranvier.tape.function import Function
+from ranvier.tape.graph import of_input, rule
+from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor, wrap
 
 
 class Var(Function):

@@ -10,19 +10,11 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.creation import as_tensor as new_tensor
-from ranvier.autograd.creation import zeros
-from ranvier.autograd.data import Size
-from ranvier.autograd.duplicates import memory_of
-from ranvier.autograd.errors import own_errors
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function
-from ranvier.autograd.memory import copied, keep
-from ranvier.autograd.mode import mode as tape_mode
-from ranvier.autograd.tensor import Tensor, wrap
-from ranvier.autograd.views import share
+from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.choice import nonzero
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
+from ranvier.ops.making.creation import as_tensor as new_tensor
+from ranvier.ops.making.creation import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import index_select
@@ -31,6 +23,14 @@ from ranvier.ops.shape.repeat import diagonal as diagonal_of
 from ranvier.ops.shape.repeat import meshgrid
 from ranvier.ops.shape.reshape import _dim, broadcast_to, flip, movedim, reshape, some_dim, transpose
 from ranvier.ops.shape.stacks import listed
+from ranvier.tape.function import Function
+from ranvier.tensors.data import Size
+from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.errors import own_errors
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import copied, keep
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import share
 
 
 def fliplr(input: Any) -> Tensor:

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.data import array_of
-from ranvier.autograd.errors import own_error
-from ranvier.autograd.failures import OpError, OpIndexError, require_dtype
-from ranvier.autograd.function import Function, by_kernel, ndarray, watched
-from ranvier.autograd.keys import Picks, index_error, picks_of, raw_index, tuple_of
-from ranvier.autograd.memory import copied, in_dtype, keep, reshaped
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, wrap
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import Parts, zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.reshape import Expand, Permute, Reshape, _dim, _sizes, expand, reshape, some_dim
+from ranvier.tape.function import Function, by_kernel, ndarray, watched
+from ranvier.tensors.data import array_of
+from ranvier.tensors.errors import own_error
+from ranvier.tensors.failures import OpError, OpIndexError, require_dtype
+from ranvier.tensors.keys import Picks, index_error, picks_of, raw_index, tuple_of
+from ranvier.tensors.memory import copied, in_dtype, keep, reshaped
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
 
 _ALL = slice(None)
 _I64 = np.dtype(np.int64)

@@ -9,13 +9,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import renamed, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import rule
-from ranvier.autograd.mode import mode as tape_mode
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor
+from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import (
     Array,
     alike,
@@ -26,6 +20,12 @@ from ranvier.ops.layout import zeros
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import none
 from ranvier.ops.shape.reshape import some_dim, unsqueeze
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import rule
+from ranvier.tensors.errors import renamed, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor
 
 _shape_of = attrgetter("shape")
 

@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import TooLarge, one_of, own_error, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.memory import copied, keep, reshaped, unbroadcast
-from ranvier.autograd.observe import observers
-from ranvier.autograd.tensor import Tensor
+from ranvier.observe import observers
 from ranvier.ops.elementwise.choice import MaskedFill, masked_fill
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, is_floating
 from ranvier.ops.layout import fill_part, zeros
@@ -26,6 +21,11 @@ from ranvier.ops.rules import linear_rule
 from ranvier.ops.shape.index import getitem, index_array, index_select
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _sizes, expand, flatten, numbers_of, reshape, some_dim
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tensors.errors import TooLarge, one_of, own_error, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import copied, keep, reshaped, unbroadcast
+from ranvier.tensors.tensor import Tensor
 
 
 @own_error

@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.convert import from_bfloat16, reinterpreted
-from ranvier.autograd.dtypes import dtype as DType
-from ranvier.autograd.errors import renamed
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.function import Function, by_kernel
-from ranvier.autograd.graph import rule
-from ranvier.autograd.inplace import check_leaf
-from ranvier.autograd.memory import like, reshaped, unbroadcast
-from ranvier.autograd.mode import mode as tape_mode
-from ranvier.autograd.tensor import Tensor
-from ranvier.autograd.views import views_of
+from ranvier.grad_mode import mode as tape_mode
 from ranvier.ops.elementwise.dtypes import Array, as_tensor
 from ranvier.ops.layout import is_channels_last
+from ranvier.ops.making.convert import from_bfloat16, reinterpreted
 from ranvier.ops.rows import examples
 from ranvier.ops.rules import linear_rule, sum_to
+from ranvier.tape.function import Function, by_kernel
+from ranvier.tape.graph import rule
+from ranvier.tape.inplace import check_leaf
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.errors import renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import like, reshaped, unbroadcast
+from ranvier.tensors.tensor import Tensor
+from ranvier.tensors.views import views_of
 
 
 class Reshape(Function):

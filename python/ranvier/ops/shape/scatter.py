@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import one_of, own_error
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, by_kernel, watched
-from ranvier.autograd.memory import keep, put_in_order
-from ranvier.autograd.mode import is_grad_enabled
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
+from ranvier.grad_mode import is_grad_enabled
 from ranvier.ops.elementwise.dtypes import (
     Array,
     as_number,
@@ -30,6 +25,11 @@ from ranvier.ops.rows import examples
 from ranvier.ops.rules import additive
 from ranvier.ops.shape.index import index_array, part_of, reaches_within, require_from_0
 from ranvier.ops.shape.reshape import _dim, expand, reshape
+from ranvier.tape.function import Function, by_kernel, watched
+from ranvier.tensors.errors import one_of, own_error
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import keep, put_in_order
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 class Scatter(Function):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.errors import own_errors, whole
-from ranvier.autograd.failures import OpError
-from ranvier.autograd.tensor import Tensor
 from ranvier.ops.elementwise.dtypes import as_tensor
 from ranvier.ops.rows import document
 from ranvier.ops.shape.join import cat
 from ranvier.ops.shape.reshape import _dim, reshape, unsqueeze
+from ranvier.tensors.errors import own_errors, whole
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
 
 
 def listed(name: str, tensors: Any) -> list[Tensor]:

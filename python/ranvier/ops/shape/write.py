@@ -8,23 +8,23 @@ from typing import Any
 import numpy as np
 
 import ranvier._core as _core
-from ranvier.autograd.creation import full_like
-from ranvier.autograd.errors import one_of, own_errors
-from ranvier.autograd.failures import DtypeError, OpError
-from ranvier.autograd.function import Function, by_kernel, watched
-from ranvier.autograd.graph import refuse, rule
-from ranvier.autograd.inplace import assign, check_leaf
-from ranvier.autograd.keys import picks_of, raw_index
-from ranvier.autograd.memory import filled_like, keep, number_in, picked
-from ranvier.autograd.recording import host
-from ranvier.autograd.tensor import Tensor, by_numpy, wrap
 from ranvier.ops.elementwise.choice import masked_fill, where
 from ranvier.ops.elementwise.dtypes import Array, as_tensor, cast, is_floating
 from ranvier.ops.image.resample import pad
+from ranvier.ops.making.creation import full_like
 from ranvier.ops.rows import examples
 from ranvier.ops.shape.index import gather, index_array, part_of, require_from_0, selected
 from ranvier.ops.shape.reshape import _dim, broadcast_to, expand, reshape
 from ranvier.ops.shape.scatter import _like, _scatter, index_add, scatter, scatter_add
+from ranvier.tape.function import Function, by_kernel, watched
+from ranvier.tape.graph import refuse, rule
+from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tensors.errors import one_of, own_errors
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.keys import picks_of, raw_index
+from ranvier.tensors.memory import filled_like, keep, number_in, picked
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, by_numpy, wrap
 
 
 def take(input: Any, index: Any) -> Tensor:

@@ -8,10 +8,10 @@ from operator import index
 from types import FunctionType
 from typing import Any, ClassVar
 
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import number, one_of, own_methods
-from ranvier.autograd.observe import refuse
+from ranvier.observe import refuse
 from ranvier.optim.optimizer import Optimizer
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import number, one_of, own_methods
 
 __all__ = ["LRScheduler", "ReduceLROnPlateau"]
 

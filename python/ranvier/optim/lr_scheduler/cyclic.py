@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ranvier.autograd.errors import number, one_of
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_numbers, require_whole
 from ranvier.optim.optimizer import Group, Optimizer
+from ranvier.tensors.errors import number, one_of
 
 __all__ = ["CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from warnings import warn
 
-from ranvier.autograd.errors import number, ordered, require_function
 from ranvier.optim.lr_scheduler.base import LRScheduler, for_each_group, require_whole
 from ranvier.optim.optimizer import Optimizer
+from ranvier.tensors.errors import number, ordered, require_function
 
 __all__ = [
     "ConstantLR", "ExponentialLR", "LambdaLR", "LinearLR", "MultiStepLR", "MultiplicativeLR",

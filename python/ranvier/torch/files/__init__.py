@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from ranvier import nn
-from ranvier.autograd.devices import is_meta, require_cpu
 from ranvier.serialization.kinds import EndError, FileError
+from ranvier.tensors.devices import is_meta, require_cpu
 from ranvier.torch.files import archive
 from ranvier.torch.files.modules import state_from_torch, state_here
 from ranvier.torch.files.naming import CLASSES, find_class, path_of

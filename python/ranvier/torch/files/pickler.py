@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import as_strided
 
 import ranvier as rv
 from ranvier import nn
-from ranvier.autograd.duplicates import memory_of, rebuild
-from ranvier.autograd.views import bounds, is_shared
+from ranvier.tensors.duplicates import memory_of, rebuild
+from ranvier.tensors.views import bounds, is_shared
 from ranvier.torch.files.archive import MAGIC, PROTOCOL
 from ranvier.torch.files.modules import is_optimizer_state, optimizer_state, state_for_torch
 from ranvier.torch.files.naming import path_of

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 import ranvier as rv
 import ranvier.torch.pair_parameters  # Parameters of complex numbers
-from ranvier.autograd.devices import is_meta
-from ranvier.autograd.duplicates import Memory, rebuild_shared
-from ranvier.autograd.memory import MOST_ELEMENTS
 from ranvier.nn import Parameter
 from ranvier.serialization.kinds import FileError
+from ranvier.tensors.devices import is_meta
+from ranvier.tensors.duplicates import Memory, rebuild_shared
+from ranvier.tensors.memory import MOST_ELEMENTS
 from ranvier.torch.meta import rebuilt
 from ranvier.torch.pairs import Complex, view_as_complex
 

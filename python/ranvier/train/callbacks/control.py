@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ranvier.autograd.data import refuse_torch
-from ranvier.autograd.errors import count, own_errors
 from ranvier.metrics.named import higher_is_better
 from ranvier.ops.rows import examples
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["EarlyStopping", "Schedule"]

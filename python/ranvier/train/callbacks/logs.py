@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import ranvier.extension as extension
-from ranvier.autograd.errors import count, own_errors
+from ranvier.tensors.errors import count, own_errors
 from ranvier.train.callbacks.base import Callback
 
 __all__ = ["ProgressBar", "TensorBoard"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ranvier.autograd.memory import Array
 from ranvier.data import Dataset
 from ranvier.data.datasets import images
+from ranvier.tensors.memory import Array
 
 __all__ = ["DatasetFolder", "FakeData", "ImageFolder", "VisionDataset", "default_loader"]
 

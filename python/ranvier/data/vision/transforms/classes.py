@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 import ranvier.data.vision.transforms.functional as F
-from ranvier.autograd.errors import number, require_function
-from ranvier.autograd.random import generator
 from ranvier.data import Normalize as Normalization
 from ranvier.data.checks import pair, sides, span
 from ranvier.data.vision.images import InterpolationMode, mode_of, output_size, size_of
 from ranvier.nn.layer import OneOp
+from ranvier.ops.making.random import generator
+from ranvier.tensors.errors import number, require_function
 
 __all__ = [
     "CenterCrop", "ColorJitter", "GaussianBlur", "Grayscale", "Lambda", "Normalize", "PILToTensor", "Pad",

@@ -11,12 +11,12 @@ import numpy as np
 
 import ranvier.nn as nn
 from ranvier.autograd import Tensor, wrap
-from ranvier.autograd.memory import Array
 from ranvier.data import Normalize
 from ranvier.data.checks import pair
 from ranvier.data.datasets.images import pillow
 from ranvier.data.vision.images import *
 from ranvier.data.vision.images import floats, is_pil, of_pixels, pixels, rounded
+from ranvier.tensors.memory import Array
 
 
 def to_tensor(pic: Any) -> Tensor:

@@ -1,0 +1,115 @@
+// Lists of arrays as arguments of the optimizer's kernels.
+#pragma once
+#include <vector>
+
+#include "bindings/binder/define.h"
+#include "kernels/optimizer/optimizer.h"
+
+namespace ranvier::bind {
+
+// A list of arrays, an array for each parameter.
+struct List : Arg {
+  RANVIER_ANNOTATION("list[Array]");
+  List(const Arg& arg) : List(arg, false) {}
+
+  int64_t size() const { return PySequence_Fast_GET_SIZE(value.ptr()); }
+  void expect_size(int64_t n) const {
+    if (given() && size() != n)
+      fail_value(op, "got ", name, " with ", size(), " arrays; expected one for each of ", n, " parameters");
+  }
+  std::string item(int64_t i) const { return std::string(name) + "[" + std::to_string(i) + "]"; }
+  Arg arg(int64_t i) const { return {op, name, PySequence_Fast_ITEMS(value.ptr())[i]}; }
+  // The dtype of the first array, which all have.
+  DType dtype() const { return Input::floating(arg(0)).dtype(); }
+
+  template <class T>
+  Input read(int64_t i) const {
+    return Input::exactly(arg(i), dtype_of<T>());
+  }
+  // An array that is read in its place, or also written. (read() copies what is unaligned or byte-swapped: no
+  // use for an array that must change.)
+  template <class T>
+  TensorView<T> in_place(int64_t i) const {
+    const Input x = read<T>(i);
+    if (x.object().ptr() != arg(i).value.ptr())
+      fail_value(op, "got ", item(i), " that is byte-swapped or unaligned; expected a native array");
+    if (!x.is_writable()) fail_value(op, "got ", item(i), " that is read-only; expected a writable array");
+    return writable(x.view<T>());
+  }
+  template <class A, class B>
+  void expect_shape(int64_t i, const TensorView<A>& v, const TensorView<B>& parameter) const {
+    if (Shape(v) != Shape(parameter))
+      fail_value(op, "got ", item(i), " of shape ", Shape(v), "; expected the parameter's, ",
+                 Shape(parameter));
+  }
+
+ protected:
+  List(const Arg& arg, bool optional) : Arg(arg) {
+    if (optional && !given()) return;
+    if (!given()) wrong_type("a list");
+    if (!PyList_Check(value.ptr()))
+      fail_type(op, "got ", name, " of type ", Py_TYPE(value.ptr())->tp_name, "; expected a list");
+#ifdef Py_GIL_DISABLED  // another thread may change the list meanwhile
+    items_ = py::reinterpret_steal<py::object>(PyList_AsTuple(value.ptr()));
+    if (!items_) throw py::error_already_set();
+    value = items_;
+#endif
+  }
+
+ private:
+#ifdef Py_GIL_DISABLED
+  py::object items_;
+#endif
+};
+
+struct MaybeList : List {
+  RANVIER_ANNOTATION("list[Array] | None");
+  MaybeList(const Arg& arg) : List(arg, true) {}
+};
+
+// Runs Call, for the list's dtype, on kMaxSegments arrays at a time; fill(call, T{}, first, held) gives it
+// those from `first` on. `held` keeps arrays that had to be copied until the kernel is done. All arrays are
+// read and checked before the first call runs, which run(call) does.
+template <template <class> class Call, class F, class Run>
+void run_list(const List& list, const F& fill, const Run& run) {
+  if (list.size() == 0) return;
+  with_float(list.dtype(), [&](auto tag) {
+    const auto fill_from = [&](Call<decltype(tag)>& call, int64_t first, Input* held) {
+      call.count = static_cast<int>(std::min<int64_t>(kMaxSegments, list.size() - first));
+      fill(call, tag, first, held);
+    };
+    if (list.size() <= kMaxSegments) {
+      Call<decltype(tag)> call{};
+      Input held[kMaxSegments];
+      fill_from(call, 0, held);
+      return run(call);
+    }
+    std::vector<Call<decltype(tag)>> calls((list.size() + kMaxSegments - 1) / kMaxSegments);
+    std::vector<Input> held(calls.size() * kMaxSegments);
+    for (size_t i = 0; i < calls.size(); ++i) fill_from(calls[i], i * kMaxSegments, &held[i * kMaxSegments]);
+    for (const auto& call : calls) run(call);
+  });
+}
+
+template <template <class> class Call, class F>
+void run_list(const List& list, const F& fill) {
+  run_list<Call>(list, fill, [](const auto& call) { invoke_released(call); });
+}
+
+inline TensorView<double> number_view(double* p) {
+  TensorView<double> v;
+  v.data = p, v.ndim = 1, v.shape[0] = 1, v.strides[0] = 1;
+  return v;
+}
+
+// An array of float64 with one element.
+struct OneNumber : Doubles {
+  OneNumber(const Arg& arg) : Doubles(arg) {
+    if (elements() != 1) fail("one number");
+  }
+  TensorView<const double> number() const {
+    return as_const(number_view(const_cast<double*>(view<double>().data)));
+  }
+};
+
+}  // namespace ranvier::bind

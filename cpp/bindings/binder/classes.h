@@ -1,0 +1,182 @@
+// Classes of the module: a Python object that has a C++ object, made and called with positional arguments
+// alone. The texts of methods are their lines in the stub.
+#pragma once
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "bindings/binder/define.h"
+#include "bindings/binder/methods.h"
+
+namespace ranvier::bind {
+
+template <class T>
+struct Object {
+  PyObject_HEAD T* value;  // null while it is made
+  inline static PyTypeObject* type = nullptr;
+
+  static T*& place(PyObject* self) { return reinterpret_cast<Object*>(self)->value; }
+  static T& of(PyObject* self) { return *place(self); }
+  static py::object holding(std::unique_ptr<T> value) {
+    auto made = py::reinterpret_steal<py::object>(type->tp_alloc(type, 0));
+    if (!made) throw py::error_already_set();
+    place(made.ptr()) = value.release();
+    return made;
+  }
+  static void free(PyObject* self) {
+    PyTypeObject* own = Py_TYPE(self);
+    if (PyType_IS_GC(own)) PyObject_GC_UnTrack(self);
+    const py::error_scope raised;  // what the value holds may run Python
+    delete place(self);
+    own->tp_free(self);
+    Py_DECREF(own);
+  }
+};
+
+// An argument as a parameter's type.
+template <class T>
+struct Given {
+  static T& of(PyObject* x) {
+    if (Py_TYPE(x) != Object<T>::type)
+      fail_type("_core", "got ", Py_TYPE(x)->tp_name, "; expected ", Object<T>::type->tp_name);
+    return Object<T>::of(x);
+  }
+};
+template <>
+struct Given<py::handle> {
+  static py::handle of(PyObject* x) { return x; }
+};
+template <class T>
+T given_object(PyObject* x, const char* expected) {
+  if (!py::isinstance<T>(x)) fail_type("_core", "got ", Py_TYPE(x)->tp_name, "; expected ", expected);
+  return py::reinterpret_borrow<T>(x);
+}
+template <>
+struct Given<py::object> {
+  static py::object of(PyObject* x) { return py::reinterpret_borrow<py::object>(x); }
+};
+template <>
+struct Given<py::list> {
+  static py::list of(PyObject* x) { return given_object<py::list>(x, "list"); }
+};
+template <>
+struct Given<py::tuple> {
+  static py::tuple of(PyObject* x) { return given_object<py::tuple>(x, "tuple"); }
+};
+template <>
+struct Given<py::dict> {
+  static py::dict of(PyObject* x) { return given_object<py::dict>(x, "dict"); }
+};
+template <>
+struct Given<bool> {
+  static bool of(PyObject* x) { return Truth(Arg{"_core", "argument", x}); }
+};
+template <>
+struct Given<int64_t> {
+  static int64_t of(PyObject* x) { return Whole(Arg{"_core", "argument", x}); }
+};
+
+// A result as a Python object; a null pointer is None.
+template <class T>
+struct Returned {
+  static py::object of(T x) { return detail::Result<T>::of(std::move(x)); }
+};
+template <>
+struct Returned<py::list> {
+  static py::object of(py::list&& x) { return std::move(x); }
+};
+template <>
+struct Returned<py::dict> {
+  static py::object of(py::dict&& x) { return std::move(x); }
+};
+template <>
+struct Returned<py::object> {
+  static py::object of(py::object&& x) { return std::move(x); }
+};
+template <>
+struct Returned<std::string> {
+  static py::object of(const std::string& x) { return py::str(x); }
+};
+template <>
+struct Returned<size_t> : detail::ResultAs<size_t, py::int_> {};
+template <>
+struct Returned<int64_t> : detail::ResultAs<int64_t, py::int_> {};
+template <class T>
+struct Returned<std::unique_ptr<T>> {
+  static py::object of(std::unique_ptr<T> x) {
+    return x ? Object<T>::holding(std::move(x)) : py::object(py::none());
+  }
+};
+template <class T>
+struct Returned<std::shared_ptr<T>> {
+  static py::object of(std::shared_ptr<T> x) {
+    using Pointer = std::shared_ptr<T>;
+    return x ? Object<Pointer>::holding(std::make_unique<Pointer>(std::move(x))) : py::object(py::none());
+  }
+};
+
+template <auto f, class R, class C, class... P>
+struct Bound {
+  template <size_t... i>
+  static py::object run(PyObject* self, PyObject* const* given, std::index_sequence<i...>) {
+    C& object = Object<std::remove_const_t<C>>::of(self);
+    if constexpr (std::is_void_v<R>)
+      return std::invoke(f, object, Given<std::decay_t<P>>::of(given[i])...), py::none();
+    else
+      return Returned<R>::of(std::invoke(f, object, Given<std::decay_t<P>>::of(given[i])...));
+  }
+  static py::object body(PyObject* self, PyObject* const* given, Py_ssize_t) {
+    return run(self, given, std::index_sequence_for<P...>());
+  }
+  static constexpr int count = sizeof...(P);
+};
+
+// f: a method of C++, or a function whose first parameter is the object.
+template <auto f>
+struct Method;
+template <class R, class C, class... P, R (C::*f)(P...)>
+struct Method<f> : Bound<f, R, C, P...> {};
+template <class R, class C, class... P, R (C::*f)(P...) const>
+struct Method<f> : Bound<f, R, const C, P...> {};
+template <class R, class C, class... P, R (*f)(C&, P...)>
+struct Method<f> : Bound<f, R, C, P...> {};
+
+template <auto f>
+PyMethodDef method(const char* name, const char* signature) {
+  return method<Method<f>::body, Method<f>::count>(name, signature);
+}
+
+// Of Py_tp_new, where `self` is the class.
+template <Body body, int count>
+PyObject* run_slot(PyObject* self, PyObject* arguments, PyObject* keywords) {
+  if (keywords && PyDict_GET_SIZE(keywords) > 0)
+    return PyErr_SetString(PyExc_TypeError, "[_core] got keywords; expected positional arguments"), nullptr;
+  return run_body(body, self, reinterpret_cast<PyTupleObject*>(arguments)->ob_item,
+                  PyTuple_GET_SIZE(arguments), count);
+}
+
+template <class F>
+void* slot(F* function) {
+  return reinterpret_cast<void*>(function);
+}
+
+// name: with the module's, as "ranvier._core.Program". text: for the stub.
+template <class T>
+void add_class(Module m, const char* name, const char* text, std::vector<PyType_Slot> slots,
+               unsigned long flags = 0) {
+  slots.push_back({Py_tp_doc, const_cast<char*>(text)});
+  slots.push_back({Py_tp_dealloc, slot(Object<T>::free)});
+  slots.push_back({0, nullptr});
+  PyType_Spec spec{name, sizeof(Object<T>), 0, static_cast<unsigned>(Py_TPFLAGS_DEFAULT | flags),
+                   slots.data()};
+  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
+  if (!type) throw py::error_already_set();
+  Object<T>::type = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+  m.attr(std::strrchr(name, '.') + 1) = type;
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,21 @@
+// Arguments in another memory order than they came in, for kernels that read only some.
+#pragma once
+#include "bindings/binder/array_args.h"
+#include "kernels/copy/copy.h"
+
+namespace ranvier::bind {
+
+// x copied into an array made for it.
+inline Input copied(const Input& x, Output into) {
+  run<Copy>(x.dtype(), x, into);
+  const py::object copy = into.release();
+  return Input::floating({x.op(), x.name(), copy});
+}
+
+// x where it is C-contiguous, else a copy that is.
+inline Input contiguous(const Input& x) {
+  const bool dense = !x || is_contiguous(x.view<char>());
+  return dense ? x : copied(x, Output::contiguous(x.dtype(), x.shape()));
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,133 @@
+#include "bindings/binder/define.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ranvier::bind {
+namespace {
+
+// None, True, False, a string, a number.
+py::object parsed_default(const std::string& text) {
+  if (text == "None") return py::none();
+  if (text == "True" || text == "False") return py::bool_(text == "True");
+  if (text[0] == '\'') return py::str(text.substr(1, text.size() - 2));
+  if (text.find_first_of(".e") == std::string::npos) return py::int_(std::stoll(text));
+  return py::float_(std::stod(text));
+}
+
+// What is between `first` and `last`, without spaces around it.
+std::string trimmed(const std::string& text, size_t first, size_t last) {
+  while (first < last && text[first] == ' ') ++first;
+  return text.substr(first, last - first);
+}
+
+// A copy that lives as long as the process.
+const char* kept(const std::string& text) { return (new std::string(text))->c_str(); }
+
+// "name(a: Array, b: int = 1) -> Array".
+std::string described(const Defined& d, const char* const* annotations, const std::string& returned) {
+  std::string text = std::string(d.name) + "(";
+  for (size_t i = 0; i < d.names.size(); ++i) {
+    text += (i ? ", " : "") + std::string(d.names[i]) + ": " + annotations[i];
+    if (d.defaults[i]) text += " = " + std::string(py::repr(d.defaults[i]));
+  }
+  return text + ") -> " + returned;
+}
+
+// The place of the parameter that a keyword names, or -1.
+int place_of(const Defined& d, PyObject* keyword) {
+  const auto& names = d.names_in_python;
+  auto at = std::find(names.begin(), names.end(), keyword);  // keywords in source code are interned, too
+  if (at == names.end())
+    at = std::find_if(names.begin(), names.end(),
+                      [&](PyObject* name) { return PyUnicode_Compare(name, keyword) == 0; });
+  return at == names.end() ? -1 : static_cast<int>(at - names.begin());
+}
+
+// The arguments in the order of the parameters: those of the call, else the defaults.
+void arrange(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords,
+             Arg* arguments) {
+  const auto count = static_cast<Py_ssize_t>(d.names.size());
+  if (positional > count)
+    fail_type(d.op, "got ", int64_t{positional}, " arguments; expected ", int64_t{count}, " at most");
+  for (Py_ssize_t i = 0; i < count; ++i)
+    arguments[i] = {d.op, d.names[i], i < positional ? given[i] : d.defaults[i]};
+  for (Py_ssize_t k = 0; keywords && k < PyTuple_GET_SIZE(keywords); ++k) {
+    const py::handle keyword = PyTuple_GET_ITEM(keywords, k);
+    const int place = place_of(d, keyword.ptr());
+    if (place < 0) fail_type(d.op, "got an argument ", keyword, "; expected only those that it has");
+    if (place < positional) fail_type(d.op, "got ", d.names[place], " twice; expected it once");
+    arguments[place].value = given[positional + k];
+  }
+  for (Py_ssize_t i = positional; i < count; ++i)
+    if (!arguments[i].value) fail_type(d.op, "got no ", d.names[i], "; expected it");
+}
+
+PyObject* called(const Defined& d, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
+  return detail::guarded([&]() __attribute__((always_inline)) {
+    alignas(Arg) char memory[sizeof(Arg[Defined::kMost])];  // of which few are made
+    Arg* arguments = reinterpret_cast<Arg*>(memory);
+    arrange(d, given, positional, keywords, arguments);
+    return d.call(d, arguments);
+  });
+}
+
+// Python calls one of these, and says only the module: a function that had anything else as its `self` could
+// not be pickled.
+constexpr int kMostFunctions = 320;
+const Defined* g_functions[kMostFunctions];
+
+template <int i>
+PyObject* called_by_python(PyObject*, PyObject* const* given, Py_ssize_t positional, PyObject* keywords) {
+  return called(*g_functions[i], given, positional, keywords);
+}
+
+template <int... i>
+PyCFunction entry(int place, std::integer_sequence<int, i...>) {
+  static constexpr decltype(&called_by_python<0>) entries[] = {called_by_python<i>...};
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(entries[place]));
+}
+
+}  // namespace
+
+py::object tuple_of(std::initializer_list<py::object> items) {
+  py::tuple made(items.size());
+  Py_ssize_t i = 0;
+  for (const py::object& item : items) PyTuple_SET_ITEM(made.ptr(), i++, item.inc_ref().ptr());
+  return made;
+}
+
+Defined::Defined(std::string_view signature, const char* op_name, Call call, const void* f, size_t bytes)
+    : call(call) {
+  std::memcpy(function, f, bytes);
+  const std::string text(signature);
+  const size_t open = text.find('('), close = text.rfind(')');
+  name = kept(text.substr(0, open));
+  op = op_name ? op_name : name;
+  for (size_t first = open + 1; first < close;) {
+    const size_t comma = std::min(text.find(',', first), close);
+    const size_t equals = std::min(text.find('=', first), comma);
+    names.push_back(kept(trimmed(text, first, equals)));
+    names_in_python.push_back(PyUnicode_InternFromString(names.back()));
+    defaults.push_back(equals < comma
+                           ? parsed_default(text.substr(equals + 1, comma - equals - 1)).release().ptr()
+                           : nullptr);
+    first = comma + 1;
+  }
+}
+
+void detail::add_to(Module m, Defined* d, const char* const* annotations, std::string (*returned)()) {
+  size_t parameters = 0;
+  while (annotations[parameters]) ++parameters;
+  if (parameters != d->names.size()) throw py::type_error(d->name);
+  static int count = 0;
+  if (count == kMostFunctions) throw py::index_error(d->name);
+  const PyCFunction call = entry(count, std::make_integer_sequence<int, kMostFunctions>());
+  g_functions[count++] = d;
+  auto* method = new PyMethodDef{d->name, call, METH_FASTCALL | METH_KEYWORDS,
+                                 kept(described(*d, annotations, returned()))};
+  m.attr(d->name) =
+      py::reinterpret_steal<py::object>(PyCFunction_NewEx(method, m.ptr(), m.attr("__name__").ptr()));
+}
+
+}  // namespace ranvier::bind

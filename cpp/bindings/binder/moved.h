@@ -1,0 +1,52 @@
+// The element types of what only moves, fills or casts elements.
+#pragma once
+#include "bindings/binder/array_args.h"
+#include "kernels/copy/copy.h"
+
+namespace ranvier::bind {
+
+// What only moves elements takes other dtypes as floats of their size. A recording knows floats alone here.
+inline Input moved(const Arg& arg) { return t_recording ? Input::floating(arg) : Input::number(arg); }
+
+// f(T{}) for a type of the size of the dtype's elements.
+template <class F>
+void with_size(const Input& x, const F& f) {
+  switch (x.dtype()) {
+    case DType::float32:
+    case DType::int32:
+    case DType::uint32:
+      return f(float{});
+    case DType::float64:
+    case DType::int64:
+      return f(double{});
+    case DType::boolean:
+    case DType::uint8:
+    case DType::int8:
+      return f(uint8_t{});
+    default:
+      fail_type(x.op(), "got integers of 16 bits; expected other dtypes");
+  }
+}
+
+// f(T{}) for the element types that are filled and cast to.
+template <class F>
+void with_number(const char* op, DType dtype, const F& f) {
+  switch (dtype) {
+    case DType::float32:
+      return f(float{});
+    case DType::float64:
+      return f(double{});
+    case DType::int64:
+      return f(int64_t{});
+    case DType::int32:
+      return f(int32_t{});
+    case DType::boolean:
+      return f(bool{});
+    default:
+      fail_type(op, "got another dtype; expected float32, float64, int64, int32 or bool");
+  }
+}
+
+void invoke_fill(const Output& y, DType dtype, const Arg& value);  // bind_copy.cpp
+
+}  // namespace ranvier::bind

@@ -1,0 +1,87 @@
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL ranvier_array_api
+#include "base/allocator.h"
+#include "bindings/binder/shape.h"
+
+#include <numpy/arrayobject.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "bindings/binder/array_args.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject* g_handler = nullptr;  // capsule: how NumPy frees the arrays we hand out
+
+void* numpy_malloc(void*, size_t bytes) { return allocate(bytes); }
+void* numpy_calloc(void*, size_t count, size_t size) {
+  void* p = allocate(count * size);
+  return p ? std::memset(p, 0, count * size) : nullptr;
+}
+void* numpy_realloc(void*, void* old, size_t bytes) {
+  void* p = allocate(bytes);
+  if (p && old) std::memcpy(p, old, std::min(bytes, allocation_capacity(old)));
+  if (p) deallocate(old);
+  return p;
+}
+void numpy_free(void*, void* p, size_t) { deallocate(p); }
+
+PyDataMem_Handler g_functions = {
+    "ranvier", 1, {nullptr, numpy_malloc, numpy_calloc, numpy_realloc, numpy_free}};
+
+[[noreturn]] void fail_memory(const Shape& shape) {
+  PyErr_SetString(
+      PyExc_MemoryError,
+      ("got a result of shape " + Piece(shape).text() + "; expected one that fits in memory").c_str());
+  throw py::error_already_set();
+}
+
+}  // namespace
+
+void import_numpy() {
+  if (_import_array() < 0) throw py::error_already_set();
+  g_handler = PyCapsule_New(&g_functions, "mem_handler", nullptr);
+  if (!g_handler) throw py::error_already_set();
+}
+
+PyObject* memory_handler() { return g_handler; }
+
+// As in NumPy, sizes other than 0 whose product overflows are too large even beside a 0.
+void require_addressable(const Shape& shape) {
+  int64_t bytes = sizeof(double);
+  for (int64_t size : shape)
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(size, 1), &bytes)) fail_memory(shape);
+}
+
+// The array owns its block: NumPy gives it back through the handler when the last reference goes.
+py::object new_array(int type, const Shape& shape, const int64_t* strides) {
+  PyArray_Descr* descr = PyArray_DescrFromType(type);
+  const int64_t item = PyDataType_ELSIZE(descr);
+  int64_t bytes = item;
+  npy_intp byte_strides[kMaxDims];
+  for (int d = 0; d < shape.ndim; ++d) {
+    byte_strides[d] = strides[d] * item;
+    bytes *= shape[d];
+  }
+  void* data = allocate(static_cast<size_t>(bytes));
+  if (!data) {
+    Py_DECREF(descr);
+    fail_memory(shape);
+  }
+  PyObject* array =
+      PyArray_NewFromDescr(&PyArray_Type, descr, shape.ndim, reinterpret_cast<const npy_intp*>(shape.sizes),
+                           byte_strides, data, NPY_ARRAY_WRITEABLE, nullptr);
+  if (!array) {
+    deallocate(data);
+    throw py::error_already_set();
+  }
+  Py_INCREF(g_handler);
+  reinterpret_cast<PyArrayObject_fields*>(array)->mem_handler = g_handler;
+  PyArray_ENABLEFLAGS(reinterpret_cast<PyArrayObject*>(array), NPY_ARRAY_OWNDATA);
+  return py::reinterpret_steal<py::object>(array);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,199 @@
+#include <algorithm>
+#include <numeric>
+
+#include "base/precision.h"
+#include "bindings/binder/define.h"
+#include "bindings/ops/index_range.h"
+#include "kernels/attention/attention.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr int64_t kMostKeys = int64_t{1} << 40;  // no array has more
+
+// Numbers that are added to the scores, or bools.
+struct Mask : Input {
+  RANVIER_ANNOTATION("Array | None");
+  Mask(const Arg& arg) : Input(read(arg)) {}
+  static Input read(const Arg& arg) {
+    if (!arg.given()) return Input(arg);
+    Input any = Input::number(arg);
+    return any.dtype() == DType::boolean ? any : Input::floating(arg);
+  }
+
+  void expect_fits(const Input& q, const Shape& scores) const {
+    if (!*this) return;
+    if (dtype() != DType::boolean) q.expect_same_dtype(*this);
+    if (!shape().broadcasts_to(scores)) fail("one that broadcasts to ", scores);
+  }
+
+  template <class T>
+  void set(const Shape& scores, TensorView<const bool>& flags, TensorView<const T>& added) const {
+    if (!*this) return;
+    if (dtype() == DType::boolean)
+      repeat(view<bool>(), scores, flags);
+    else
+      repeat(view<T>(), scores, added);
+  }
+};
+
+// x (..., rows, columns) for these leading dimensions, to which its own broadcast.
+Shape expect_matrices(const Input& x, const Shape& lead, int64_t rows, int64_t columns) {
+  Shape shape = lead;
+  shape.append(rows), shape.append(columns);
+  if (x && (x.ndim() < 2 || x.shape(x.ndim() - 2) != rows || x.shape(x.ndim() - 1) != columns ||
+            !x.shape().broadcasts_to(shape)))
+    x.fail("one that broadcasts to ", shape, " along all but its last two dimensions");
+  return shape;
+}
+
+// In the memory order of q, but dense along the last dimension: heads of one projection are joined without a
+// copy. Of a q that repeats elements or runs backwards, C order.
+Output result_like(const Input& q, const Shape& shape) {
+  const auto v = q.view<char>();
+  int order[kMaxDims];
+  std::iota(order, order + v.ndim, 0);
+  for (int d = 0; d < v.ndim; ++d)
+    if (v.strides[d] <= 0 && v.shape[d] > 1) return Output::contiguous(q.dtype(), shape);
+  std::stable_sort(order, order + v.ndim - 1, [&](int a, int b) { return v.strides[a] > v.strides[b]; });
+  return Output::in_order(q.dtype(), shape, order);
+}
+
+// (y, weights): None without values, or where weights are not kept.
+std::tuple<MaybeOutput, MaybeOutput> attention(const Floats& q, const Floats& k, const MaybeFloats& v,
+                                               Real scale, Truth is_causal, Whole first, Mask mask,
+                                               Mask padding, Truth hides, Truth keep) {
+  if (q.ndim() < 2) q.fail("(..., L, E)");
+  if (k.ndim() < 2) k.fail("(..., S, E)");
+  if (v && v.ndim() < 2) v.fail("(..., S, D)");
+  if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
+  const Shape lead = q.shape().part(0, q.ndim() - 2);
+  const int64_t l = q.shape(q.ndim() - 2), s = k.shape(k.ndim() - 2);
+  const Shape k_shape = expect_matrices(k, lead, s, q.shape(q.ndim() - 1));
+  const Shape v_shape = v ? expect_matrices(v, lead, s, v.shape(v.ndim() - 1)) : Shape();
+  Shape scores = lead, by_keys = lead, y_shape = lead;
+  scores.append(l), scores.append(s), by_keys.append(s), by_keys.append(l);
+  for (const Mask* m : {&mask, &padding}) m->expect_fits(q, scores);
+  MaybeOutput y, weights;
+  if (keep) weights = Output::contiguous(q.dtype(), by_keys);
+  if (v) {
+    y_shape.append(l), y_shape.append(v.shape(v.ndim() - 1));
+    y = result_like(q, y_shape);
+  }
+  with_float(q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionForward<T> call{};
+    call.settings = {scale, is_causal, first, hides, is_medium()};
+    call.query = q;
+    repeat(k.view<T>(), k_shape, call.key);
+    if (v) repeat(v.view<T>(), v_shape, call.value);
+    mask.set(scores, call.flags[0], call.added[0]);
+    padding.set(scores, call.flags[1], call.added[1]);
+    call.weights = weights, call.y = y;
+    invoke_sized(call, l * s * q.shape(q.ndim() - 1));
+  });
+  return {std::move(y), std::move(weights)};
+}
+
+// The gradients, into dq, dk and dv, each of which may be None; with `adds`, dk and dv are added to.
+void attention_backward(const Floats& dy, const Floats& q, const Floats& k, const Floats& v,
+                        const Floats& weights, Real scale, Truth is_causal, Whole first, Truth adds,
+                        MaybeInPlace dq, MaybeInPlace dk, MaybeInPlace dv) {
+  for (const Input* x : {&q, &k, &v})
+    if (x->ndim() < 2) x->fail("(..., length, width)");
+  if (first < 0 || first > kMostKeys) first.fail("0 to 2**40");
+  const Shape lead = q.shape().part(0, q.ndim() - 2);
+  const int64_t l = q.shape(q.ndim() - 2), e = q.shape(q.ndim() - 1);
+  const int64_t s = k.shape(k.ndim() - 2), d = v.shape(v.ndim() - 1);
+  const Shape k_shape = expect_matrices(k, lead, s, e), v_shape = expect_matrices(v, lead, s, d);
+  const auto shape = [&](int64_t rows, int64_t columns) {
+    Shape full = lead;
+    full.append(rows), full.append(columns);
+    return full;
+  };
+  weights.expect_shape(shape(s, l)), dy.expect_shape(shape(l, d));
+  if (l > 1 && weights.view<char>().strides[q.ndim() - 1] != 1) weights.fail("rows without gaps");
+  MaybeOutput results[3];
+  if (dq.given()) results[0] = dq.of(q.dtype(), shape(l, e));
+  if (dk.given()) results[1] = dk.of(q.dtype(), shape(s, e));
+  if (dv.given()) results[2] = dv.of(q.dtype(), shape(s, d));
+  with_float(q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionBackward<T> call{};
+    call.settings = {scale, is_causal, first, false, is_medium()};
+    call.adds = adds;
+    call.query = q, call.weights = weights, call.dy = dy;
+    repeat(k.view<T>(), k_shape, call.key), repeat(v.view<T>(), v_shape, call.value);
+    call.dq = results[0], call.dk = results[1], call.dv = results[2];
+    invoke_sized(call, l * s * e);
+  });
+}
+
+// Every row has room for `count` more tokens, or raises.
+void expect_room(const Exactly<DType::int64>& lengths, int64_t count, int64_t most) {
+  if (count <= most && are_inside(lengths, 0, most - count)) return;
+  const auto v = lengths.view<int64_t>();
+  int64_t length = 0;
+  for (int64_t i = 0; i < v.shape[0]; ++i) {
+    const int64_t own = v.data[i * v.strides[0]];
+    if (own < 0 || own > most - count) length = own;
+  }
+  fail_value(lengths.op(), "got ", count, " more tokens for a row of length ", length, "; expected at most ",
+             most, " in all: reset() or crop() the cache, or make a longer one");
+}
+
+// y (n, h, l, d); keys, values and, with `advance`, lengths are changed.
+Output attention_cached(const Floats& q, const Floats& k, const Floats& v, InPlace keys, InPlace values,
+                        const Exactly<DType::int64>& lengths, Whole most, Real scale, Truth advance) {
+  for (const Input* x : {&q, &k, &v})
+    if (x->ndim() != 4) x->fail("(n, heads, l, width)");
+  const Shape shape = q.shape();
+  Shape v_shape = shape;
+  v_shape.sizes[3] = v.shape(3);
+  k.expect_shape(shape), v.expect_shape(v_shape);
+  if (most < 0 || most > kMostKeys) most.fail("0 to 2**40");
+  lengths.expect_shape(Shape{shape[0]});
+  if (!lengths.is_writable()) fail_value(lengths.op(), "got lengths that cannot be written");
+  const int64_t room = (most + kCacheRoom - 1) / kCacheRoom * kCacheRoom;
+  const Output own_keys = keys.of(q.dtype(), {shape[0], shape[1], shape[3], room});
+  const Output own_values = values.of(q.dtype(), {shape[0], shape[1], most, v.shape(3)});
+  expect_room(lengths, shape[2], most);
+  const Output y = result_like(q, v_shape);
+  with_float(q.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    AttentionCached<T> call{scale, advance, q, k, v, own_keys, own_values, {}, y};
+    call.lengths = writable(lengths.view<int64_t>());
+    if (room > 1 && numel(call.keys) && call.keys.strides[3] != 1) fail_value(q.op(), "got keys with gaps");
+    if (numel(call.values) && v.shape(3) > 1 && call.values.strides[3] != 1)
+      fail_value(q.op(), "got values with gaps");
+    invoke_sized(call, shape[2] * most * shape[3]);
+  });
+  return y;
+}
+
+// The places of `count` new tokens: lengths[i] + t, (n, count).
+Output cache_positions(const Exactly<DType::int64>& lengths, Whole count, Whole most) {
+  if (lengths.ndim() != 1) lengths.fail("(n,)");
+  if (count < 0) count.fail("at least 0");
+  expect_room(lengths, count, most);
+  const Output y = Output::contiguous(DType::int64, {lengths.shape(0), count});
+  invoke(CachePositions{lengths, y});
+  return y;
+}
+
+}  // namespace
+
+void register_attention(Module m) {
+  def(m,
+      "attention(q, k, v, scale, is_causal=False, first=0, mask=None, padding=None, hides=False, keep=False)",
+      attention);
+  def(m,
+      "attention_backward(dy, q, k, v, weights, scale, is_causal=False, first=0, adds=False, dq=None, "
+      "dk=None, dv=None)",
+      attention_backward, "attention");
+  def(m, "attention_cached(q, k, v, keys, values, lengths, max_length, scale, advance=False)",
+      attention_cached);
+  def(m, "cache_positions(lengths, count, max_length)", cache_positions);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,236 @@
+#include <atomic>
+#include <cstdlib>
+
+#include "base/precision.h"
+#include "bindings/ops/conv_args.h"
+
+namespace ranvier::bind {
+namespace {
+
+std::atomic<uint32_t> g_algorithms{~0u};
+
+void allow(ConvAlgorithm a, bool allowed) {
+  const uint32_t bit = 1u << static_cast<int>(a);
+  allowed ? g_algorithms.fetch_or(bit) : g_algorithms.fetch_and(~bit);
+}
+
+// For tests and benchmarks. The names in the order of ConvAlgorithm.
+void allow_conv_algorithm(Name name, Truth allowed) {
+  const int i = name.one_of({"depthwise", "spread", "columns", "scattered", "winograd", "pixels", "pointwise",
+                             "planes", "dots", "grouped", "exchanged"});
+  allow(static_cast<ConvAlgorithm>(i), allowed);
+}
+
+// RANVIER_WINOGRAD=0 in the environment: as after set_winograd(False).
+void init_winograd() {
+  const char* wanted = std::getenv("RANVIER_WINOGRAD");
+  if (!wanted || !*wanted) return;
+  if ((*wanted != '0' && *wanted != '1') || wanted[1])
+    fail_value("import", "got RANVIER_WINOGRAD=", wanted, "; expected 0 or 1");
+  allow(ConvAlgorithm::winograd, *wanted == '1');
+}
+
+// Whether x is a picture that is not channels-last, as images within networks are, and its channels are
+// filtered one by one: the result is in C order.
+bool keeps_planes(const Floats& x, const ConvArguments& a, const ConvShapes& s) {
+  constexpr int64_t kMostColors = 4;
+  return a.groups == s.c && s.k == s.c && s.c > 1 && s.c <= kMostColors && !over_channels(x.view<char>());
+}
+
+// The field of run() that is one of an axis.
+template <class A>
+auto one_of(const A& array, int axis, int64_t i) {
+  return viewed(array, [axis, i](auto v) {
+    if (v.data) v.data += i * v.strides[axis], v.shape[axis] = 1;
+    return v;
+  });
+}
+
+// Each channel as an image of its own, whose vectors are pixels: 3 times the speed of vectors of 3 channels.
+Output conv_by_channel(const Floats& x, const Weight& w, const MaybeFloats& bias, ConvArguments a,
+                       const Shape& shape, Conv2dActivation act) {
+  Output y = new_images(x.dtype(), 2, false, shape);
+  a.groups = 1;
+  for (int64_t c = 0; c < shape.sizes[1]; ++c)
+    run<Conv2dForward>(x.dtype(), one_of(x, 1, c), one_of(w, 0, c), one_of(bias, 0, c), one_of(y, 1, c),
+                       a.geometry(), act, conv_algorithms());
+  return y;
+}
+
+// activation(x * w + bias): x (n, c, h, w), w (k, c / groups, r, s), result (n, k, p, q).
+template <int axes>
+Output conv(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride, Padding padding,
+            PerAxis dilation, Groups groups, Name activation, Out out) {
+  const ConvOp op{x.op(), axes};
+  ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
+  a.groups = read_groups(op, groups);
+  const ConvShapes s = conv_shapes(op, x, w, a);
+  if (bias) bias.expect_shape({s.k});
+  const Conv2dActivation act = conv_activation(activation);
+  const Shape shape = op.shape(s.n, s.k, s.p, s.q);
+  const bool planes = axes == 2 && !out.given() && keeps_planes(x, a, s);
+  if (planes && x.dtype() == DType::float32 && a.stride[0] == 1 && a.stride[1] == 1)
+    return conv_by_channel(x, w, bias, a, shape, act);
+  ConvResult y(op, out, x.dtype(), shape, planes, x, w, bias);
+  run<Conv2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes), a.geometry(),
+                     act, conv_algorithms());
+  return y.finish();
+}
+
+// (dx, dw, db) from dy, the gradient of conv's result; None for those not needed.
+template <int axes>
+Gradients::All conv_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+                             Padding padding, PerAxis dilation, Groups groups, Truth need_dx, Truth need_dw,
+                             Truth need_db) {
+  const ConvOp op{x.op(), axes};
+  ConvArguments a = conv_arguments(op, w, stride, padding, dilation, true);
+  a.groups = read_groups(op, groups);
+  const ConvShapes s = conv_shapes(op, x, w, a);
+  dy.expect_shape(op.shape(s.n, s.k, s.p, s.q));
+  Gradients g;
+  if (need_dx) {
+    g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
+    run<Conv2dBackwardInput>(x.dtype(), image(dy, axes), image(w, axes), image(g.dx, axes), a.geometry(),
+                             conv_algorithms());
+  }
+  if (!need_dw && !need_db) return g.all();
+  if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
+  if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
+  with_float(x.dtype(), [&](auto tag) {
+    invoke_released(Conv2dBackwardWeight<decltype(tag)>{image(dy, axes),
+                                                        image(x, axes),
+                                                        image(g.dweight, axes),
+                                                        g.dbias,
+                                                        a.geometry(),
+                                                        {s.r, s.s},
+                                                        conv_algorithms()});
+  });
+  return g.all();
+}
+
+// Output size along one axis: that of the convolution's input.
+int64_t output_size(const ConvOp& op, int64_t in, int64_t taps, const ConvArguments& a, int d) {
+  const int64_t spread = (in - 1) * a.stride[d] + a.dilation[d] * (taps - 1) + 1 + a.extra[d];
+  const int64_t out = spread - 2 * a.before[d];
+  if (in < 1 || out < 1 || out > (int64_t{1} << 40) / taps)
+    fail_value(op.name, "got a size of ", in, " along ", op.axis(d), ", from which an output of ", out,
+               " would come; expected at least 1, and a size that fits in memory");
+  return out;
+}
+
+ConvShapes shapes_of(const ConvOp& op, const Input& x, const Input& w, const ConvArguments& a) {
+  expect_conv_dimensions(op, x, op.image());
+  expect_conv_dimensions(op, w, op.axes == 1 ? "(c, k / groups, s)" : "(c, k / groups, r, s)");
+  ConvShapes s{x.shape(0), x.shape(1), conv_size(op, x, 0), conv_size(op, x, 1), 0, 0, 0, 0, 0};
+  if (w.shape(0) != s.c)
+    fail_value(op.name, "got x with ", s.c, " channels and weight for ", w.shape(0),
+               "; expected weight of shape (", s.c, ", K / groups, ", op.taps(), ")");
+  if (s.c % a.groups != 0)
+    fail_value(op.name, "got x with ", s.c, " channels and groups ", a.groups,
+               "; expected channels divisible by groups");
+  s.k = w.shape(1) * a.groups;  // both below 2**31
+  if (s.k > int64_t{1} << 30)
+    fail_value(op.name, "got weight of shape ", w.shape(), " and groups ", a.groups,
+               "; expected at most 2**30 output channels");
+  read_conv_taps(op, w, &s);
+  s.p = output_size(op, s.h, s.r, a, 0);
+  s.q = output_size(op, s.w, s.s, a, 1);
+  return s;
+}
+
+ConvArguments arguments(const ConvOp& op, const Input& w, const PerAxis& stride, const PerAxis& padding,
+                        const PerAxis& output_padding, const Arg& groups, const PerAxis& dilation) {
+  ConvArguments a = conv_arguments(op, w, stride, padding, dilation, false);
+  a.groups = read_groups(op, groups);
+  read_conv_sizes(op, output_padding, 0, a.extra);
+  for (int d = 2 - op.axes; d < 2; ++d)
+    if (a.extra[d] >= std::max(a.stride[d], a.dilation[d]))
+      fail_value(op.name, "got output_padding ", a.extra[d], " for stride ", a.stride[d], " and dilation ",
+                 a.dilation[d], "; expected less than the larger of them");
+  return a;
+}
+
+// The gradient of a convolution to its input, plus bias: x (n, c, h, w), w (c, k / groups, r, s), result
+// (n, k, p, q).
+template <int axes>
+Output conv_transpose(const Floats& x, const Weight& w, const MaybeFloats& bias, PerAxis stride,
+                      PerAxis padding, PerAxis output_padding, Groups groups, PerAxis dilation, Out out) {
+  const ConvOp op{x.op(), axes};
+  const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
+  const ConvShapes s = shapes_of(op, x, w, a);
+  if (bias) bias.expect_shape({s.k});
+  ConvResult y(op, out, x.dtype(), op.shape(s.n, s.k, s.p, s.q), false, x, w, bias);
+  run<ConvTranspose2dForward>(x.dtype(), image(x, axes), image(w, axes), bias, image(y.array(), axes),
+                              a.geometry(), conv_algorithms());
+  return y.finish();
+}
+
+// db: the sum over images and pixels. The weight's gradient has none of dy, only of x.
+template <class T>
+Conv2dBackwardWeight<T> bias_gradient(const TensorView<const T>& dy, const TensorView<T>& db) {
+  TensorView<const T> one_channel = dy;
+  one_channel.shape[1] = 1;
+  return {dy, one_channel, {}, db, {{1, 1}, {0, 0}, {1, 1}, 1}, {1, 1}, conv_algorithms()};
+}
+
+// (dx, dw, db) from dy, the gradient of conv_transpose's result; None for those not needed.
+template <int axes>
+Gradients::All conv_transpose_backward(const Floats& dy, const Floats& x, const Weight& w, PerAxis stride,
+                                       PerAxis padding, PerAxis output_padding, Groups groups,
+                                       PerAxis dilation, Truth need_dx, Truth need_dw, Truth need_db) {
+  const ConvOp op{x.op(), axes};
+  const ConvArguments a = arguments(op, w, stride, padding, output_padding, groups, dilation);
+  const ConvShapes s = shapes_of(op, x, w, a);
+  dy.expect_shape(op.shape(s.n, s.k, s.p, s.q));
+  Gradients g;
+  if (need_dx) g.dx = conv_output(op, x.dtype(), op.shape(s.n, s.c, s.h, s.w));
+  if (need_dw) g.dweight = Output::contiguous(x.dtype(), w.shape());
+  if (need_db) g.dbias = Output::contiguous(x.dtype(), {s.k});
+  if (need_dx)
+    run<Conv2dForward>(x.dtype(), image(dy, axes), image(w, axes), Input(), image(g.dx, axes), a.geometry(),
+                       Conv2dActivation::none, conv_algorithms());
+  with_float(x.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    if (need_dw)
+      invoke_released(Conv2dBackwardWeight<T>{image(x, axes),
+                                              image(dy, axes),
+                                              image(g.dweight, axes),
+                                              {},
+                                              a.geometry(),
+                                              {s.r, s.s},
+                                              conv_algorithms()});
+    if (need_db) invoke_released(bias_gradient<T>(image(dy, axes), g.dbias));
+  });
+  return g.all();
+}
+
+template <int axes>
+void define(Module m) {
+  const std::string name = "conv" + std::to_string(axes) + "d";
+  const std::string settings = "stride=1, padding=0, dilation=1, groups=1, ";
+  def(m, name + "(x, w, bias=None, " + settings + "activation='none', out=None)", conv<axes>);
+  const std::string backward = "_backward(dy, x, w, ", needed = "need_dx=True, need_dw=True, need_db=True)";
+  def(m, name + backward + settings + needed, conv_backward<axes>);
+  const std::string transposed = "conv_transpose" + std::to_string(axes) + "d";
+  const std::string with_output = "stride=1, padding=0, output_padding=0, groups=1, dilation=1, ";
+  def(m, transposed + "(x, w, bias=None, " + with_output + "out=None)", conv_transpose<axes>);
+  def(m, transposed + backward + with_output + needed, conv_transpose_backward<axes>);
+}
+
+}  // namespace
+
+ConvAlgorithms conv_algorithms() {
+  const ConvAlgorithms all{g_algorithms.load(std::memory_order_relaxed)};
+  return is_medium() ? all : all.without(ConvAlgorithm::medium);
+}
+
+void register_conv2d(Module m) {
+  init_winograd();
+  def(m, "get_winograd()", [] { return conv_algorithms().has(ConvAlgorithm::winograd); });
+  def(m, "set_winograd(enabled)", [](Truth enabled) { allow(ConvAlgorithm::winograd, enabled); });
+  def(m, "allow_conv_algorithm(name, allowed)", allow_conv_algorithm);
+  define<1>(m);
+  define<2>(m);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,156 @@
+#include "bindings/binder/array_args.h"
+#include "bindings/binder/define.h"
+#include "bindings/binder/moved.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/binder/shape.h"
+
+namespace ranvier::bind {
+
+void invoke_fill(const Output& y, DType dtype, const Arg& value) {
+  with_number(value.op, dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const bool whole = dtype == DType::int64 || dtype == DType::int32;
+    const T number = whole ? static_cast<T>(Whole(value)) : static_cast<T>(Real(value));
+    const Fill<T> call{number, y.view<T>()};
+    invoke_sized(call, numel(call.y));
+  });
+}
+
+namespace {
+
+// x in C order, or channels-last, or in the order of out.
+Output copy(const Floats& x, Truth channels_last, Out out) {
+  if (channels_last && x.ndim() != 4) x.fail("4 dimensions for channels-last");
+  Output y = channels_last && !out.given() ? Output::channels_last(x.dtype(), x.shape())
+                                           : out.shaped(x.dtype(), x.shape(), x);
+  run<Copy>(x.dtype(), x, y);
+  return y;
+}
+
+// x in the memory order of an array of its shape.
+Output copy_like(const Floats& x, const Numbers& like) {
+  x.expect_same_shape(like);
+  Output y = Output::like(like, x.dtype());
+  run_sized<Copy>(x.elements(), x.dtype(), x, y);
+  return y;
+}
+
+// A new array of one number, in C order; None: of any numbers.
+Output full(const ShapeArg& shape, DTypeArg dtype, Raw value) {
+  with_number(value.op, dtype.dtype, [](auto) {});
+  Output y = Output::contiguous(dtype.dtype, shape.shape());
+  if (value.given()) invoke_fill(y, dtype.dtype, value);
+  return y;
+}
+
+// The same in the shape and memory order of x.
+Output full_like(const Numbers& x, DTypeArg dtype, Raw value) {
+  with_number(value.op, dtype.dtype, [](auto) {});
+  Output y = Output::like(x, dtype.dtype);
+  if (value.given()) invoke_fill(y, dtype.dtype, value);
+  return y;
+}
+
+// x in another dtype, in x's memory order.
+Output cast(const Numbers& x, DTypeArg dtype, Out out) {
+  with_number(x.op(), dtype.dtype, [](auto) {});
+  Output y = out.given() ? out.shaped(dtype.dtype, x.shape(), x) : Output::like(x, dtype.dtype);
+  invoke_cast(x, y, dtype.dtype);
+  return y;
+}
+
+struct Made : py::object {
+  RANVIER_ANNOTATION("Array");
+};
+
+// float32 in float16, or back, in a new array of x's memory order. A replay would not make it.
+Made halves(Raw x) {
+  const int type = PyArray_Check(x.value.ptr()) ? PyArray_TYPE(as_array(x.value)) : NPY_VOID;
+  if (t_recording || (type != NPY_FLOAT && type != NPY_HALF) || !PyArray_ISBEHAVED_RO(as_array(x.value)) ||
+      PyArray_NDIM(as_array(x.value)) > kMaxDims)
+    fail_type("cast", "got another array, or in a recorded step; expected one of float32 or float16");
+  py::object dense = py::reinterpret_borrow<py::object>(x.value);
+  if (!PyArray_ISONESEGMENT(as_array(dense)))
+    dense = py::reinterpret_steal<py::object>(PyArray_NewCopy(as_array(dense), NPY_KEEPORDER));
+  if (!dense) throw py::error_already_set();
+  PyArrayObject* from = as_array(dense);
+  const int ndim = PyArray_NDIM(from);
+  const bool rows = PyArray_IS_C_CONTIGUOUS(from);
+  Shape shape;
+  for (int d = 0; d < ndim; ++d) shape.append(PyArray_DIM(from, d));
+  int64_t strides[kMaxDims], step = 1;
+  for (int k = 0; k < ndim; ++k) {
+    const int d = rows ? ndim - 1 - k : k;
+    strides[d] = step, step *= std::max<int64_t>(shape[d], 1);
+  }
+  if (dense.ptr() != x.value.ptr())  // in the order of memory of x, which may be any
+    for (int d = 0; d < ndim; ++d) strides[d] = PyArray_STRIDE(from, d) / PyArray_ITEMSIZE(from);
+  py::object y = new_array(type == NPY_FLOAT ? NPY_HALF : NPY_FLOAT, shape, strides);
+  const int64_t n = shape.elements();
+  void *data = PyArray_DATA(from), *to = PyArray_DATA(as_array(y));
+  PyThreadState* state = n < 4096 ? nullptr : PyEval_SaveThread();
+  if (type == NPY_FLOAT)
+    cast_kernels().to_half(static_cast<float*>(data), n, static_cast<uint16_t*>(to));
+  else
+    cast_kernels().from_half(static_cast<uint16_t*>(data), n, static_cast<float*>(to));
+  if (state) PyEval_RestoreThread(state);
+  return {std::move(y)};
+}
+
+}  // namespace
+
+void register_copy(Module m) {
+  def(m, "copy(x, channels_last=False, out=None)", copy);
+  def(m, "copy_like(x, like)", copy_like);
+  def(m, "full(shape, dtype, value)", full);
+  def(m, "full_like(x, dtype, value)", full_like);
+  def(m, "cast(x, dtype, out=None)", cast);
+  def(m, "_halves(x)", halves);
+}
+
+namespace {
+
+template <class From, class To>
+void cast_from(const Input& x, const Output& y) {
+  const Cast<From, To> call{x.dtype(), x.view<From>(), y.view<To>()};
+  invoke_sized(call, numel(call.y));
+}
+
+template <class To>
+void cast_to(const Input& x, const Output& y) {
+  switch (x.dtype()) {
+    case DType::uint8:
+    case DType::boolean:
+    case DType::int8:
+      return cast_from<uint8_t, To>(x, y);
+    case DType::int16:
+    case DType::uint16:
+      return cast_from<uint16_t, To>(x, y);
+    case DType::int32:
+    case DType::uint32:
+    case DType::float32:
+      return cast_from<uint32_t, To>(x, y);
+    case DType::int64:
+    case DType::float64:
+      return cast_from<uint64_t, To>(x, y);
+  }
+}
+
+}  // namespace
+
+void invoke_cast(const Input& x, const Output& y, DType to) {
+  switch (to) {
+    case DType::float32:
+      return cast_to<float>(x, y);
+    case DType::float64:
+      return cast_to<double>(x, y);
+    case DType::int64:
+      return cast_to<int64_t>(x, y);
+    case DType::int32:
+      return cast_to<int32_t>(x, y);
+    default:
+      return cast_to<bool>(x, y);
+  }
+}
+
+}  // namespace ranvier::bind

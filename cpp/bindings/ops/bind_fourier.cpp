@@ -1,0 +1,42 @@
+#include "bindings/binder/copied.h"
+#include "bindings/binder/define.h"
+#include "kernels/fourier/fourier.h"
+
+namespace ranvier::bind {
+namespace {
+
+bool is_smooth(int64_t n) {
+  for (int r : {2, 3, 5, 7})
+    while (n % r == 0) n /= r;
+  return n == 1;
+}
+
+Output fourier(const Floats& x, Name kind, Whole n, Real scale, Real edge, const MaybeFloats& window) {
+  const FourierKind which{kind.one_of({"fft", "ifft", "rfft", "irfft"})};
+  const bool real = which == FourierKind::rfft, back = which == FourierKind::irfft;
+  if (n < 1 || n > (int64_t{1} << 31) || !is_smooth(n)) n.fail("1 or more, without a prime factor above 7");
+  if (x.ndim() < (real ? 1 : 2) || (!real && x.shape(x.ndim() - 1) != 2))
+    x.fail(real ? "(..., m)" : "(..., m, 2)");
+  if (window) {
+    if (!real && !back) window.fail("None, except of rfft and irfft");
+    window.expect_shape({n});
+  }
+  Shape shape = x.shape().part(0, x.ndim() - (real ? 1 : 2));
+  if (shape.ndim + (back ? 1 : 2) > kMaxDims) x.fail("at most ", kMaxDims, " axes of the result");
+  shape.append(real ? n / 2 + 1 : n);
+  if (!back) shape.append(2);
+  const TensorView<const char> v = x.view<char>();
+  const bool in_pairs = real || v.strides[v.ndim - 1] == 1;
+  const int64_t most = back ? n / 2 + 1 : n.number;
+  if (x.shape(x.ndim() - (real ? 1 : 2)) > most) x.fail("at most ", most, " points");
+  const Input rows = in_pairs ? Input(x) : copied(x, Output::contiguous(x.dtype(), x.shape()));
+  Output y = Output::contiguous(x.dtype(), shape);
+  run<Fourier>(x.dtype(), which, n.number, scale.number, edge.number, rows, contiguous(window), y);
+  return y;
+}
+
+}  // namespace
+
+void register_fourier(Module m) { def(m, "fourier(x, kind, n, scale=1.0, edge=1.0, window=None)", fourier); }
+
+}  // namespace ranvier::bind

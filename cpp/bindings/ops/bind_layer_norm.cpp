@@ -1,0 +1,143 @@
+#include "bindings/ops/norm_args.h"
+#include "kernels/norm/layer_norm.h"
+
+namespace ranvier::bind {
+namespace {
+
+// A line is what is normalized together: the last axes of x, which have the sizes of normalized_shape.
+struct NormLines {
+  Input x;
+  int axes;                     // of a line
+  int64_t count = 1, size = 1;  // of lines; elements of a line
+
+  NormLines(const Input& x_, const Sizes& shape) : x(x_), axes(std::min(shape.count(), kMaxDims + 1)) {
+    bool fits = axes >= 1 && axes <= x.ndim();
+    for (int d = 0; d < axes && fits; ++d) fits = shape[d] == x.shape(leading() + d);
+    if (!fits)
+      fail_value(x.op(), "got x of shape ", x.shape(), " and normalized_shape ", shape.value,
+                 "; expected the last sizes of x, at least one");
+    for (int d = 0; d < x.ndim(); ++d) (d < leading() ? count : size) *= x.shape(d);
+  }
+
+  Shape of_line() const { return x.shape().part(leading(), x.ndim()); }
+  Shape of_statistic() const { return x.shape().part(0, leading()); }
+
+  // The number of axes before those of a line. A statistic, one number for each line, has these axes only.
+  int leading() const { return x.ndim() - axes; }
+
+  // v as (count, size), if its lines are contiguous and evenly spaced; else a view without data.
+  template <class E>
+  TensorView<E> as_matrix(const TensorView<E>& v) const {
+    TensorView<E> m;
+    int64_t expected = 1, lines = 1, step = size;
+    bool fits = true;
+    for (int d = v.ndim - 1; d >= 0; --d) {
+      if (v.shape[d] == 1) continue;
+      if (d >= leading()) {
+        fits = fits && v.strides[d] == expected;
+        expected *= v.shape[d];
+      } else {
+        if (lines == 1) step = v.strides[d];
+        fits = fits && v.strides[d] == step * lines;
+        lines *= v.shape[d];
+      }
+    }
+    if (!fits && numel(v) > 0) return m;
+    m.data = v.data, m.ndim = 2;
+    m.shape[0] = count, m.shape[1] = size, m.strides[0] = step, m.strides[1] = 1;
+    return m;
+  }
+
+  // The same of any array that is passed to run().
+  template <class A>
+  auto of(const A& a) const {
+    return viewed(a, [this](const auto& v) { return this->as_matrix(v); });
+  }
+
+  // The array itself if as_matrix() can view it; else a contiguous copy.
+  Input lined(const Input& a) const {
+    return as_matrix(a.view<char>()).ndim == 2 ? a : copied(a, Output::contiguous(a.dtype(), a.shape()));
+  }
+
+  // weight or bias: empty, or of a line's shape, made contiguous.
+  Input parameter(const Input& p) const {
+    if (p && !p.has_shape(of_line())) p.fail("normalized_shape, ", of_line());
+    return contiguous(p);
+  }
+};
+
+struct Results {
+  Output y, rstd;
+  MaybeOutput mean;
+};
+
+Results forward(bool centered, const NormLines& lines, const MaybeFloats& given_weight,
+                const Input& given_bias, const Real& eps) {
+  eps.at_least(0);
+  const Input weight = lines.parameter(given_weight), bias = lines.parameter(given_bias);
+  const Input x = lines.lined(lines.x);
+  Results r{
+      Output::contiguous(x.dtype(), x.shape()), Output::contiguous(DType::float64, lines.of_statistic()), {}};
+  if (centered) r.mean = Output::contiguous(DType::float64, lines.of_statistic());
+  run<LayerNormForward>(x.dtype(), centered, eps.number, lines.of(x), weight, bias, lines.of(r.y), r.mean,
+                        r.rstd);
+  return r;
+}
+
+Gradients backward(bool centered, const Floats& given_dy, const NormLines& lines,
+                   const MaybeFloats& given_weight, const Input& given_mean, const Doubles& given_rstd,
+                   bool need_dx, bool need_dweight, bool need_dbias) {
+  const Input weight = lines.parameter(given_weight);
+  const Input mean = centered ? statistic(given_mean, lines.of_statistic()) : Input();
+  const Input rstd = statistic(given_rstd, lines.of_statistic());
+  expect_shape_of(given_dy, lines.x);
+  const Input x = lines.lined(lines.x), dy = lines.lined(given_dy);
+  Gradients g;
+  if (need_dx) g.dx = Output::contiguous(x.dtype(), x.shape());
+  if (need_dweight) g.dweight = Output::contiguous(x.dtype(), lines.of_line());
+  if (need_dbias) g.dbias = Output::contiguous(x.dtype(), lines.of_line());
+  run<LayerNormBackward>(x.dtype(), centered, lines.of(dy), lines.of(x), weight, mean, rstd, lines.of(g.dx),
+                         g.dweight, g.dbias);
+  return g;
+}
+
+// y, mean, rstd
+std::tuple<Output, Output, Output> layer_norm(const Floats& x, Sizes shape, const MaybeFloats& weight,
+                                              const MaybeFloats& bias, Real eps) {
+  Results r = forward(true, NormLines(x, shape), weight, bias, eps);
+  return {std::move(r.y), *std::move(r.mean), std::move(r.rstd)};
+}
+
+Gradients::All layer_norm_backward(const Floats& dy, const Floats& x, Sizes shape, const MaybeFloats& weight,
+                                   const Doubles& mean, const Doubles& rstd, Truth need_dx,
+                                   Truth need_dweight, Truth need_dbias) {
+  return backward(true, dy, NormLines(x, shape), weight, mean, rstd, need_dx, need_dweight, need_dbias).all();
+}
+
+// y, rstd
+std::tuple<Output, Output> rms_norm(const Floats& x, Sizes shape, const MaybeFloats& weight, Real eps) {
+  Results r = forward(false, NormLines(x, shape), weight, Input(), eps);
+  return {std::move(r.y), std::move(r.rstd)};
+}
+
+std::tuple<MaybeOutput, MaybeOutput> rms_norm_backward(const Floats& dy, const Floats& x, Sizes shape,
+                                                       const MaybeFloats& weight, const Doubles& rstd,
+                                                       Truth need_dx, Truth need_dweight) {
+  Gradients g = backward(false, dy, NormLines(x, shape), weight, Input(), rstd, need_dx, need_dweight, false);
+  return {std::move(g.dx), std::move(g.dweight)};
+}
+
+}  // namespace
+
+void register_layer_norm(Module m) {
+  def(m, "layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5)", layer_norm);
+  def(m,
+      "layer_norm_backward(dy, x, normalized_shape, weight, mean, rstd, need_dx=True, need_dweight=True, "
+      "need_dbias=True)",
+      layer_norm_backward);
+  def(m, "rms_norm(x, normalized_shape, weight=None, eps=1e-5)", rms_norm);
+  def(m, "rms_norm_backward(dy, x, normalized_shape, weight, rstd, need_dx=True, need_dweight=True)",
+      rms_norm_backward);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,254 @@
+#include "base/loop_nest.h"
+#include "base/precision.h"
+#include "bindings/binder/define.h"
+#include "bindings/binder/numpy_api.h"
+#include "kernels/copy/copy.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/triangle.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr const char* kOp = "matmul";
+constexpr int64_t kProductsPerElement = 8;  // that take about as long as an element of an element-wise op
+
+// The shape of a @ b by NumPy's rules: 1-D operands gain a dimension that the result loses, batches
+// broadcast.
+struct Shapes {
+  Shape out;    // as returned
+  Shape batch;  // broadcast batch dimensions
+  int64_t m, n, k;
+};
+
+[[noreturn]] void fail_shapes(const Input& a, const Input& b, const char* expected) {
+  fail_value(kOp, "got a of shape ", a.shape(), " and b of shape ", b.shape(), "; expected ", expected);
+}
+
+Shapes shapes_of(const Input& a, const Input& b) {
+  if (a.ndim() == 0 || b.ndim() == 0) fail_shapes(a, b, "operands of at least one dimension");
+  Shapes s;
+  s.m = a.ndim() == 1 ? 1 : a.shape(a.ndim() - 2);
+  s.k = a.shape(a.ndim() - 1);
+  s.n = b.ndim() == 1 ? 1 : b.shape(b.ndim() - 1);
+  const int64_t kb = b.ndim() == 1 ? b.shape(0) : b.shape(b.ndim() - 2);
+  if (s.k != kb) fail_shapes(a, b, "the last dimension of a to equal the last but one of b");
+  const int da = std::max(a.ndim() - 2, 0), db = std::max(b.ndim() - 2, 0), batches = std::max(da, db);
+  for (int d = 0; d < batches; ++d) {
+    const int ia = d - (batches - da), ib = d - (batches - db);
+    const int64_t na = ia < 0 ? 1 : a.shape(ia), nb = ib < 0 ? 1 : b.shape(ib);
+    if (na != nb && na != 1 && nb != 1) fail_shapes(a, b, "batch dimensions that broadcast");
+    s.batch.append(na == 1 ? nb : na);
+  }
+  s.out = s.batch;
+  if (a.ndim() > 1) s.out.append(s.m);
+  if (b.ndim() > 1) s.out.append(s.n);
+  return s;
+}
+
+// v: the matrices of an operand; run_batches() says which.
+template <class T>
+void set_matrices(TensorView<T>& v, const TensorView<T>& x, int64_t rows, int64_t columns,
+                  bool column_vector) {
+  v.ndim = 3;
+  v.data = x.data;
+  v.shape[1] = rows, v.shape[2] = columns;
+  if (x.ndim == 1) {
+    v.strides[1] = column_vector ? x.strides[0] : 0;
+    v.strides[2] = column_vector ? 0 : x.strides[0];
+  } else {
+    v.strides[1] = x.strides[x.ndim - 2], v.strides[2] = x.strides[x.ndim - 1];
+  }
+}
+
+template <class T>
+int64_t batch_stride(const TensorView<T>& x, int d, int batch_ndim) {
+  const int own = d - (batch_ndim - std::max(x.ndim - 2, 0));
+  return own < 0 || x.shape[own] == 1 ? 0 : x.strides[own];
+}
+
+// A kernel call takes one batch dimension. The innermost ones that step evenly in all arrays become that one;
+// the rest are walked here. call.saved's strides are those of its view but for the first.
+template <class T>
+void run_batches(const Shapes& s, const TensorView<const T>& a, const TensorView<const T>& b,
+                 const TensorView<const T>& saved, const TensorView<T>& c, Matmul<T>& call) {
+  int64_t count = 1, stride_a = 0, stride_b = 0, stride_c = 0, stride_saved = 0;
+  int outer = s.batch.ndim;
+  for (; outer > 0; --outer) {
+    const int d = outer - 1;
+    const int64_t sa = batch_stride(a, d, s.batch.ndim), sb = batch_stride(b, d, s.batch.ndim);
+    const int64_t sc = c.strides[d], ss = saved.strides[d];
+    if (s.batch[d] == 1) continue;
+    if (count == 1)
+      stride_a = sa, stride_b = sb, stride_c = sc, stride_saved = ss;
+    else if (sa != stride_a * count || sb != stride_b * count || sc != stride_c * count ||
+             ss != stride_saved * count)
+      break;
+    count *= s.batch[d];
+  }
+  const int64_t elements = count * s.m * s.n * std::max<int64_t>(s.k / kProductsPerElement, 1);
+  // One b for all of them, and rows that go on from one to the next: one product, which packs b once.
+  const auto goes_on = [&](const auto& v, int64_t stride) {
+    return s.m == 1 || stride == s.m * v.strides[1];
+  };
+  if (count > 1 && stride_b == 0 && goes_on(call.a, stride_a) && goes_on(call.c, stride_c) &&
+      (!saved.data || goes_on(call.saved, stride_saved))) {
+    if (s.m == 1)
+      call.a.strides[1] = stride_a, call.c.strides[1] = stride_c, call.saved.strides[1] = stride_saved;
+    call.a.shape[1] = call.c.shape[1] = call.saved.shape[1] = count * s.m;
+    count = 1;
+  }
+  call.a.shape[0] = call.b.shape[0] = call.c.shape[0] = count;
+  call.a.strides[0] = stride_a, call.b.strides[0] = stride_b, call.c.strides[0] = stride_c;
+  call.saved.shape[0] = count, call.saved.strides[0] = stride_saved;
+  const T *a0 = call.a.data, *b0 = call.b.data;
+  T* c0 = call.c.data;
+  int64_t total = 1;
+  for (int d = 0; d < outer; ++d) total *= s.batch[d];
+  for (int64_t i = 0; i < total; ++i) {
+    int64_t rest = i, oa = 0, ob = 0, oc = 0, os = 0;
+    for (int d = outer - 1; d >= 0; rest /= s.batch[d], --d) {
+      oa += rest % s.batch[d] * batch_stride(a, d, s.batch.ndim);
+      ob += rest % s.batch[d] * batch_stride(b, d, s.batch.ndim);
+      oc += rest % s.batch[d] * c.strides[d];
+      os += rest % s.batch[d] * saved.strides[d];
+    }
+    call.a.data = a0 + oa, call.b.data = b0 + ob, call.c.data = c0 + oc;
+    if (saved.data) call.saved.data = saved.data + os;
+    invoke_sized(call, elements);
+  }
+}
+
+MatmulActivation with_defaults(Activation kind) {
+  switch (kind) {
+    case Activation::leaky_relu:
+      return {kind, 0.01, 0};
+    case Activation::elu:
+    case Activation::celu:
+      return {kind, 1, 0};
+    case Activation::softshrink:
+    case Activation::hardshrink:
+      return {kind, 0.5, 0};
+    case Activation::softplus:
+      return {kind, 1, 20};
+    case Activation::hardtanh:
+      return {kind, -1, 1};
+    default:
+      return {kind, 0, 0};
+  }
+}
+
+// By name, with PyTorch's default attributes.
+MatmulActivation activation_of(const Name& name) {
+  if (name.text == "none") return {};
+  std::string names = "one of 'none'";
+#define RANVIER_X(kind, ...)                                      \
+  if (name.text == #kind) return with_defaults(Activation::kind); \
+  names += ", '" #kind "'";
+  RANVIER_FOR_EACH_ACTIVATION(RANVIER_X)
+#undef RANVIER_X
+  name.fail(names);
+}
+
+// A matrix or a stack of them, of which a vector is a row or a column.
+template <class View>
+void set_result(View& v, const View& x, const Shapes& s, bool rows, bool columns) {
+  v.ndim = 3, v.data = x.data;
+  v.shape[1] = s.m, v.shape[2] = s.n;
+  v.strides[1] = rows ? x.strides[s.batch.ndim] : 0;
+  v.strides[2] = columns ? x.strides[x.ndim - 1] : 0;
+}
+
+void expect_parts(const Shapes& s, int64_t parts, bool finished) {
+  const int64_t most = matmul_kernels<float>().kc;  // that of float64
+  if (parts < 1 || parts > kMostParts || (parts & (parts - 1)) != 0 || s.k % parts != 0 ||
+      s.k > parts * most || s.k == 0 || finished || s.batch.ndim > 0)
+    fail_value(kOp, "got ", parts, " parts of ", s.k, " products; expected a power of two, at most ",
+               kMostParts, ", of even parts of at most ", most,
+               " products, and neither a batch, a bias nor an activation");
+}
+
+Output matmul(const Floats& a, const Floats& b, const MaybeFloats& bias, Name activation, Out out,
+              const MaybeFloats& saved, Whole parts) {
+  const Shapes s = shapes_of(a, b);
+  if (bias) bias.expect_shape({s.n});
+  const MatmulActivation finish = activation_of(activation);
+  if (saved && finish.kind == Activation::none)
+    fail_value(kOp, "got saved and no activation; expected the activation whose derivative is meant");
+  if (saved) saved.expect_shape(s.out);
+  if (parts.number != 1) expect_parts(s, parts.number, bias || finish.kind != Activation::none);
+  Output c = out.shaped(a.dtype(), s.out, a, b, bias, saved);
+  with_float(a.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    const auto va = a.view<T>(), vb = b.view<T>(), vs = saved.view<T>();
+    const auto vc = c.view<T>();
+    Matmul<T> call{};
+    set_matrices(call.a, va, s.m, s.k, false);
+    set_matrices(call.b, vb, s.k, s.n, true);
+    set_result(call.c, vc, s, a.ndim() > 1, b.ndim() > 1);
+    if (saved) set_result(call.saved, vs, s, a.ndim() > 1, b.ndim() > 1);
+    if (bias) call.bias = bias.view<T>();
+    call.activation = finish;
+    if (parts.number == 1) call.precision = current_precision();
+    call.parts = static_cast<int>(parts.number);
+    run_batches(s, va, vb, vs, vc, call);
+  });
+  return c;
+}
+
+// x (.., in), weight (out, in): x weight^T + bias
+Output linear(const Floats& x, Raw weight, const MaybeFloats& bias) {
+  if (!PyArray_Check(weight.value.ptr()) || PyArray_NDIM(as_array(weight.value)) != 2)
+    fail_type(kOp, "got another weight; expected a matrix");
+  const auto across = py::reinterpret_steal<py::object>(PyArray_Transpose(as_array(weight.value), nullptr));
+  const py::object none = py::none(), one = py::int_(1), name = py::str("none");
+  const auto arg = [](const char* key, const py::object& value) { return Arg{kOp, key, value}; };
+  return matmul(x, arg("b", across), bias, arg("activation", name), arg("out", none), arg("saved", none),
+                arg("parts", one));
+}
+
+// Whether an element of the diagonal of matrices (.., n, n) is 0.
+template <class T>
+bool has_zero(const TensorView<const T>& a) {
+  TensorView<const T> diagonal = a;
+  diagonal.ndim = a.ndim - 1;
+  diagonal.strides[a.ndim - 2] += a.strides[a.ndim - 1];
+  const LoopNest<1> nest(diagonal.ndim, diagonal.shape, {diagonal.strides});
+  const int64_t step = nest.strides[0][nest.ndim - 1];
+  bool found = false;
+  nest.walk(0, nest.size, [&](int64_t count, const int64_t(&offsets)[1]) {
+    for (int64_t i = 0; i < count; ++i) found |= diagonal.data[offsets[0] + i * step] == 0;
+  });
+  return found;
+}
+
+// a^-1 b for triangles a (.., n, n) and b (.., n, k), whose batches broadcast.
+Output solve_triangular(const Floats& a, const Floats& b, Truth upper, Truth unit) {
+  if (a.ndim() < 2 || b.ndim() < 2) fail_shapes(a, b, "matrices");
+  const Shapes s = shapes_of(a, b);
+  if (s.m != s.k) fail_shapes(a, b, "square matrices a");
+  Shape square = s.batch;
+  square.append(s.k), square.append(s.k);
+  Output y = Output::contiguous(a.dtype(), s.out);
+  with_float(a.dtype(), [&](auto tag) {
+    using T = decltype(tag);
+    SolveTriangle<T> call{upper, unit, {}, y};
+    Copy<T> copy{{}, y};
+    if (!unit && has_zero(a.view<T>()))
+      fail_value(a.op(), "got a triangle with 0 in its diagonal; expected one with an inverse");
+    repeat(a.view<T>(), square, call.a);
+    repeat(b.view<T>(), s.out, copy.x);
+    invoke_sized(copy, numel(call.y));
+    invoke_sized(call, numel(call.y) * std::max<int64_t>(s.k / kProductsPerElement, 1));
+  });
+  return y;
+}
+
+}  // namespace
+
+void register_matmul(Module m) {
+  def(m, "solve_triangular(a, b, upper=False, unit=False)", solve_triangular);
+  def(m, "matmul(a, b, bias=None, activation='none', out=None, saved=None, parts=1)", matmul);
+  def(m, "_linear(x, weight, bias=None)", linear, kOp);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,164 @@
+#include "base/precision.h"
+#include "bindings/binder/copied.h"
+#include "bindings/binder/define.h"
+#include "kernels/recurrent/recurrent.h"
+
+namespace ranvier::bind {
+namespace {
+
+using Steps = MaybeExactly<DType::int64>;  // how many rows each step has
+
+// The arrays of one layer and direction. Their sizes all follow from x, the weights and the cell.
+struct Sequence {
+  const char* op;
+  Cell cell;
+  bool is_lstm, has_gates;
+  Input x, sizes, w_ih, w_hh;
+  int64_t rows, steps, batch, inputs, hidden, width;
+
+  // x (steps, N, I), or with sizes (rows, I), the rows of all steps one after the other
+  Sequence(const Name& name, const Floats& given_x, const Steps& given_sizes, const Floats& given_w_ih,
+           const Floats& given_w_hh)
+      : op(name.op),
+        cell(static_cast<Cell>(name.one_of({"lstm", "gru", "rnn_tanh", "rnn_relu"}))),
+        is_lstm(cell == Cell::lstm),
+        has_gates(is_lstm || cell == Cell::gru),
+        x(given_x),
+        sizes(given_sizes),
+        w_ih(given_w_ih),
+        w_hh(given_w_hh) {
+    const int axes = sizes ? 2 : 3;
+    if (x.ndim() != axes)
+      x.fail(sizes ? "2 dimensions (rows, inputs)" : "3 dimensions (steps, batch, inputs)");
+    inputs = x.shape(axes - 1);
+    if (sizes) {
+      rows = x.shape(0);
+      read_sizes();
+    } else {
+      steps = x.shape(0), batch = x.shape(1), rows = steps * batch;
+    }
+    if (steps < 1) fail_value(op, "got x of 0 steps; expected at least 1");
+    const int64_t gates = gates_of(cell);
+    if (w_hh.ndim() != 2 || w_hh.shape(1) < 1 || w_hh.shape(0) != gates * w_hh.shape(1))
+      w_hh.fail("(", gates, " * hidden, hidden)");
+    hidden = w_hh.shape(1), width = w_hh.shape(0);
+    w_hh = contiguous(w_hh);
+    w_ih = dense(w_ih, {width, inputs});
+    x = contiguous(x);
+  }
+
+  void read_sizes() {
+    if (sizes.ndim() != 1) sizes.fail("1 dimension");
+    const auto view = sizes.view<int64_t>();
+    steps = view.shape[0], batch = steps ? view.data[0] : 0;
+    int64_t before = batch, sum = 0;
+    for (int64_t t = 0; t < steps; ++t) {
+      const int64_t n = view.data[t * view.strides[0]];
+      if (n < 1 || n > before)
+        fail_value(op, "got sizes with ", n, " after ", before,
+                   "; expected numbers of at least 1 that never grow");
+      sum += n, before = n;
+    }
+    if (sum != rows) fail_value(op, "got sizes of ", sum, " rows and x of ", rows, "; expected as many");
+  }
+
+  // An array of this shape, contiguous; or empty.
+  Input dense(const Input& a, const Shape& shape) const {
+    if (a) a.expect_shape(shape);
+    return contiguous(a);
+  }
+  Input state(const Input& a) const { return dense(a, {batch, hidden}); }
+  Shape of_steps(int64_t columns) const {  // with x's leading dimensions
+    return sizes ? Shape{rows, columns} : Shape{steps, batch, columns};
+  }
+  Output make(const Shape& shape) const { return Output::contiguous(x.dtype(), shape); }
+  MaybeOutput make_if(bool needed, const Shape& shape) const {
+    return needed ? MaybeOutput(make(shape)) : MaybeOutput();
+  }
+};
+
+// (rows, columns), whatever the leading dimensions are; a field of run().
+template <class A>
+auto by_rows(const A& a) {
+  return viewed(a, [](auto v) {
+    if (v.data && v.ndim == 3) {
+      v.ndim = 2, v.shape[0] *= v.shape[1], v.shape[1] = v.shape[2];
+      v.strides[0] = v.shape[1], v.strides[1] = 1;
+    }
+    return v;
+  });
+}
+
+void expect_given(const Input& a, bool needed) {
+  if (static_cast<bool>(a) != needed)
+    fail_value(a.op(), "got ", a.name(), needed ? " None; expected an array" : "; expected None",
+               " for this cell");
+}
+
+// y, h_n, c_n, and for backward gates, candidate, h_before, c_before
+std::tuple<Output, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput> recurrent(
+    Name cell, const Floats& x, const MaybeFloats& given_h0, const MaybeFloats& given_c0, const Floats& w_ih,
+    const Floats& w_hh, const MaybeFloats& given_b_ih, const MaybeFloats& given_b_hh, const Steps& sizes,
+    Truth reverse, Truth keep) {
+  const Sequence s(cell, x, sizes, w_ih, w_hh);
+  const Input b_ih = s.dense(given_b_ih, {s.width}), b_hh = s.dense(given_b_hh, {s.width});
+  if (static_cast<bool>(b_ih) != static_cast<bool>(b_hh))
+    fail_value(s.op, "got one bias; expected b_ih and b_hh, or neither");
+  const Input h0 = s.state(given_h0), c0 = s.state(given_c0);
+  if (!s.is_lstm) expect_given(given_c0, false);
+  const Shape state{s.batch, s.hidden}, row{s.rows, s.hidden};
+  Output y = s.make(s.of_steps(s.hidden)), h_n = s.make(state);
+  MaybeOutput c_n = s.make_if(s.is_lstm, state), gates = s.make_if(s.has_gates, {s.rows, s.width});
+  MaybeOutput candidate = s.make_if(keep && s.cell == Cell::gru, row), h_before = s.make_if(keep, row);
+  MaybeOutput c_before = s.make_if(keep && s.is_lstm, row);
+  run<RecurrentForward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
+                        by_rows(s.x), s.w_ih, s.w_hh, b_ih, b_hh, h0, c0, s.sizes, by_rows(y), h_n, c_n,
+                        gates, candidate, h_before, c_before);
+  if (!keep) gates = {};
+  return {std::move(y),         std::move(h_n),      std::move(c_n),     std::move(gates),
+          std::move(candidate), std::move(h_before), std::move(c_before)};
+}
+
+// dx, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh
+std::tuple<MaybeOutput, Output, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput, MaybeOutput>
+recurrent_backward(Name cell, const MaybeFloats& given_dy, const MaybeFloats& given_dh_n,
+                   const MaybeFloats& given_dc_n, const Floats& x, const Floats& given_y,
+                   const MaybeFloats& given_gates, const MaybeFloats& given_candidate,
+                   const MaybeFloats& given_h_before, const MaybeFloats& given_c_before, const Floats& w_ih,
+                   const Floats& w_hh, const Steps& sizes, Truth reverse, Truth need_dx, Truth need_dw_ih,
+                   Truth need_dw_hh, Truth need_db) {
+  const Sequence s(cell, x, sizes, w_ih, w_hh);
+  expect_given(given_h_before, true);
+  expect_given(given_gates, s.has_gates), expect_given(given_candidate, s.cell == Cell::gru);
+  expect_given(given_c_before, s.is_lstm);
+  if (!s.is_lstm) expect_given(given_dc_n, false);
+  const Shape state{s.batch, s.hidden}, row{s.rows, s.hidden};
+  const Input dy = s.dense(given_dy, s.of_steps(s.hidden)), y = s.dense(given_y, s.of_steps(s.hidden));
+  const Input dh_n = s.state(given_dh_n), dc_n = s.state(given_dc_n);
+  const Input gates = s.dense(given_gates, {s.rows, s.width}), candidate = s.dense(given_candidate, row);
+  const Input h_before = s.dense(given_h_before, row), c_before = s.dense(given_c_before, row);
+  Output dh0 = s.make(state);
+  MaybeOutput dc0 = s.make_if(s.is_lstm, state), dx = s.make_if(need_dx, s.of_steps(s.inputs));
+  MaybeOutput dw_ih = s.make_if(need_dw_ih, {s.width, s.inputs});
+  MaybeOutput dw_hh = s.make_if(need_dw_hh, {s.width, s.hidden});
+  MaybeOutput db_ih = s.make_if(need_db, {s.width}), db_hh = s.make_if(need_db, {s.width});
+  run<RecurrentBackward>(s.x.dtype(), s.cell, reverse.holds, current_precision(), s.batch, s.steps,
+                         by_rows(dy), dh_n, dc_n, by_rows(s.x), by_rows(y), gates, candidate, h_before,
+                         c_before, s.w_ih, s.w_hh, s.sizes, dh0, dc0, by_rows(dx), dw_ih, dw_hh, db_ih,
+                         db_hh);
+  return {std::move(dx),    std::move(dh0),   std::move(dc0),  std::move(dw_ih),
+          std::move(dw_hh), std::move(db_ih), std::move(db_hh)};
+}
+
+}  // namespace
+
+void register_recurrent(Module m) {
+  def(m, "recurrent(cell, x, h0, c0, w_ih, w_hh, b_ih=None, b_hh=None, sizes=None, reverse=False, keep=True)",
+      recurrent);
+  def(m,
+      "recurrent_backward(cell, dy, dh_n, dc_n, x, y, gates, candidate, h_before, c_before, w_ih, w_hh, "
+      "sizes=None, reverse=False, need_dx=True, need_dw_ih=True, need_dw_hh=True, need_db=True)",
+      recurrent_backward);
+}
+
+}  // namespace ranvier::bind

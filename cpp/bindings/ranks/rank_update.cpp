@@ -1,0 +1,117 @@
+#include "bindings/ranks/rank_update.h"
+
+#include <algorithm>
+
+#include "base/fp_environment.h"
+
+namespace ranvier::bind {
+
+constexpr int64_t kPays = 1 << 15;    // elements
+constexpr int64_t kAtOnce = 1 << 13;  // elements of a thread, summed, updated and given: they stay in L2
+
+namespace {
+
+// The elements [begin, end) of a parameter, of which the first is number `at`, as a vector. An update counts
+// its steps up: in copies in `cells`, since the parameter's other elements need the same numbers, or, if that
+// is null, in the parameter's own numbers.
+OptimizerSegment<float> cut(OptimizerSegment<float> s, int64_t at, int64_t begin, int64_t end,
+                            double* cells) {
+  const int64_t size = numel(s.parameter), first = std::clamp<int64_t>(begin - at, 0, size);
+  const int64_t n = std::clamp(end - at, first, size) - first;
+  const auto part = [&](auto& v) { v.data += first, v.ndim = 1, v.shape[0] = n, v.strides[0] = 1; };
+  part(s.parameter), part(s.gradient);
+  for (TensorView<float>& state : s.states)
+    if (state.data) part(state);
+  for (TensorView<double>* number : {&s.step, &s.number})
+    if (number->data && cells) *cells = *number->data, number->data = cells++;
+  return s;
+}
+
+}  // namespace
+
+template <class Does>
+bool RankUpdate::each(Does does) const {
+  for (const Instruction& i : all_) {
+    const Step* step = i.as<Step>();
+    if (!step) return false;
+    for (int k = 0; k < step->count; ++k)
+      if (!does(*step, step->segments[k])) return false;
+  }
+  return true;
+}
+
+RankUpdate::RankUpdate(const Program& update, RankSum& ranks)
+    : ranks_(ranks), all_(update.instructions()), head_(ranks.count()) {
+  pays_ = ranks.ranks() > 1 && ranks.count() >= kPays && ranks.type() == DType::float32 &&
+          each([&](const Step&, const Segment& s) { return fits(s); }) && head_ <= ranks.bound(1);
+}
+
+bool RankUpdate::fits(const Segment& s) {
+  const int64_t at = place(s);
+  if (at < 0 || at + numel(s.parameter) > ranks_.count()) return false;
+  for (int i = 0; i < kMaxStates; ++i) states_ |= (s.states[i].data != nullptr) << i;
+  head_ = std::min(head_, at);
+  return is_contiguous(as_const(s.parameter)) && is_contiguous(s.gradient);
+}
+
+void RankUpdate::run(const Step& step, const Segment& segment, const Team& team) {
+  one_.rule = step.rule, one_.settings = step.settings, one_.count = 1, one_.segments[0] = segment;
+  one_.run(team, nullptr);
+}
+
+// Sums, updates and gives the elements [begin, end), without counting the parameters' steps.
+void RankUpdate::update(int64_t begin, int64_t end, const Team& team) {
+  ranks_.sum(begin, end);
+  each([&](const Step& step, const Segment& s) {
+    double cells[2];
+    const int64_t at = place(s), first = std::max(begin, at);
+    if (at >= end || at + numel(s.parameter) <= begin) return true;
+    const Segment part = cut(s, at, begin, end, cells);
+    run(step, part, team);
+    ranks_.give(first, numel(part.parameter), part.parameter.data);
+    return true;
+  });
+}
+
+// Counts the steps up, as the update of no element does.
+void RankUpdate::count(const Team& team) {
+  each([&](const Step& step, const Segment& s) {
+    run(step, cut(s, 0, 0, 0, nullptr), team);
+    return true;
+  });
+}
+
+bool RankUpdate::run(const Team& team, bool last) {
+  {
+    const FpEnvironment environment;
+    const int64_t end = ranks_.end_own(), step = kAtOnce * team.threads();
+    for (int64_t i = ranks_.begin_own(head_); i < end; i += step) update(i, std::min(i + step, end), team);
+    count(team);
+  }
+  return ranks_.take([&](int64_t rank) { take(0, rank); }) && (!last || gather_state());
+}
+
+// which: 0: the parameters, i: state i of each.
+void RankUpdate::take(int which, int64_t rank) const {
+  each([&](const Step&, const Segment& s) {
+    float* const data = which ? s.states[which - 1].data : s.parameter.data;
+    if (data) ranks_.move(rank, place(s), numel(s.parameter), reinterpret_cast<char*>(data));
+    return true;
+  });
+}
+
+bool RankUpdate::gather_state() {
+  for (int i = 1; i <= kMaxStates; ++i)
+    if (states_ & 1 << (i - 1) && !ranks_.exchange([&](int64_t rank) { take(i, rank); }, true)) return false;
+  return true;
+}
+
+bool RankUpdate::complete() {
+  ranks_.sum(ranks_.begin_own(head_), ranks_.end_own());
+  const int64_t size = ranks_.count() - head_;
+  char* const values = ranks_.values() + head_ * sizeof(float);
+  return ranks_.exchange([&](int64_t rank) { ranks_.move(rank, head_, size, values); }, false) &&
+         gather_state();
+}
+
+}  // namespace ranvier::bind

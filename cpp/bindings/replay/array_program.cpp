@@ -1,0 +1,356 @@
+#include "bindings/replay/array_program.h"
+
+#include <algorithm>
+#include <climits>
+#include <set>
+
+#include "base/allocator.h"
+#include "base/system.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/ops/conv_args.h"
+#include "bindings/replay/program_form.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+// Numbers of runs: up to kWarm the times are thrown away, up to kTeam the team is measured, up to kMeasured
+// one thread.
+constexpr int kWarm = 3, kTeam = kWarm + 8, kMeasured = kTeam + 6;
+
+// Empties something of the program's, whose memory the next call has again. It lives within a Turn.
+template <class T>
+struct Emptied {
+  T& value;
+  ~Emptied() { value.clear(); }
+};
+
+std::mutex g_mutex;                  // guards the set; held while a process forks
+std::set<ArrayProgram*> g_programs;  // all that live: a forked child resets their locks
+
+}  // namespace
+
+ArrayArgument::ArrayArgument(py::handle recorded)
+    : ArrayLayout(recorded, PyArray_BYTES(as_array(recorded))),
+      contiguous(PyArray_IS_C_CONTIGUOUS(as_array(recorded))) {}
+
+py::handle ArrayArgument::aligned(py::handle array) {
+  if (PyArray_ISBEHAVED_RO(as_array(array))) return array;
+  if (!copy) {
+    npy_intp bytes = PyArray_ITEMSIZE(as_array(array));
+    for (int d = 0; d < ndim; ++d) bytes += std::max<npy_intp>(shape[d] - 1, 0) * strides[d];
+    const py::object memory = checked(PyArray_ZEROS(1, &bytes, NPY_UINT8, 0));
+    copy = at(PyArray_BYTES(as_array(memory)), memory);
+  }
+  if (PyArray_CopyInto(as_array(copy), as_array(array)) < 0) throw py::error_already_set();
+  return copy;
+}
+
+py::object ResultForm::make(py::handle memory) const { return at(PyArray_BYTES(as_array(memory)), memory); }
+
+ArrayProgram::ArrayProgram(ArrayRecording& recording, const py::list& arguments, const py::list& results,
+                           const py::list& kept, const py::list& watched)
+    : settings_{0, 0, num_threads(), active_isa(), kernel_settings(), {}} {
+  Regions regions;
+  for (py::handle tensor : watched) {
+    const py::object array = tensor.attr("_array");
+    const int region = recording.region_of(array);
+    if (region < 0 || recording.kind_of(array) != RegionKind::persistent) continue;
+    regions.watched.push_back(region);
+    watched_.push_back({py::list(tensor.attr("_cell")), -1});
+  }
+  for (py::handle array : kept) regions.kept.push_back(recording.region_of(array));
+  for (py::handle result : results) add_result(recording, result, regions);
+  for (py::handle a : arguments) arguments_.emplace_back(a);
+  pins_ = recording.take_pins(regions.kept);
+  owners_ = recording.take_owners();
+  sites_ = recording.take_sites();
+  program_ = std::make_unique<Program>(std::move(recording), regions, settings_.team);
+  keep_watched(regions.watched);
+  find_written();
+  add_to_programs();
+}
+
+// The memory that a run changes and that outlives it: writes_into() compares arguments with it.
+void ArrayProgram::find_written() {
+  std::vector<bool> noted(program_->buffers().size(), false);
+  for (const Instruction& i : program_->instructions())
+    for (const Use& use : i.uses) {
+      const Buffer& b = program_->buffers()[use.region];
+      if (!use.view.write || b.role != Role::persistent || b.kept >= 0 || noted[use.region]) continue;
+      noted[use.region] = true;
+      written_.emplace_back(b.address, b.address + b.bytes);
+    }
+}
+
+void ArrayProgram::add_to_programs() {
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  g_programs.insert(this);
+}
+
+void ArrayProgram::set_up() {
+  // A forked child does not have the threads whose turn it was. No run is half done (base/fork.h).
+  at_fork([] { g_mutex.lock(); }, [] { g_mutex.unlock(); },
+          [] {
+            for (ArrayProgram* program : g_programs) {
+              if (program->runner_.load() == std::this_thread::get_id()) continue;
+              new (&program->mutex_) std::mutex;
+              program->runner_.store(std::thread::id());
+            }
+            g_mutex.unlock();
+          });
+}
+
+ArrayProgram::~ArrayProgram() {
+  if (shared_) shared_->take_times(*this);
+  const std::lock_guard<std::mutex> lock(g_mutex);
+  g_programs.erase(this);
+}
+
+void ArrayProgram::add_result(const ArrayRecording& recording, py::handle result, Regions& regions) {
+  const int region = recording.region_of(result);
+  const auto place_in = [region](const std::vector<int>& list) {
+    const auto found = std::find(list.begin(), list.end(), region);
+    return found == list.end() ? -1 : static_cast<int>(found - list.begin());
+  };
+  const int kept = place_in(regions.kept);
+  int output = kept < 0 ? place_in(regions.outputs) : -1;
+  if (kept < 0 && output < 0) {
+    output = settings_.outputs++;
+    regions.outputs.push_back(region);
+  }
+  const Region& memory = recording.regions[region];
+  ResultForm form{{result, memory.begin}, output, kept, false};
+  PyArrayObject* a = as_array(result);
+  bool shares = false;
+  for (ResultForm& other : settings_.results)
+    if (output >= 0 && other.output == output) other.whole = false, shares = true;
+  if (output >= 0 && !shares && PyArray_SIZE(a) > 0) {
+    const auto [first, last] = reach_of(a);
+    form.whole = first == memory.begin && PyArray_BYTES(a) == first && last == first + memory.bytes &&
+                 PyArray_NBYTES(a) == static_cast<npy_intp>(memory.bytes) && PyArray_ISNOTSWAPPED(a) &&
+                 PyTypeNum_ISNUMBER(PyArray_TYPE(a));
+  }
+  settings_.results.push_back(std::move(form));
+}
+
+bool ArrayProgram::writes_into(py::handle array) const {
+  PyArrayObject* a = as_array(array);
+  if (PyArray_SIZE(a) == 0) return false;
+  const auto [first, last] = reach_of(a);
+  if (meets_movable_gradient(first, last)) return true;
+  return std::any_of(written_.begin(), written_.end(), [first = first, last = last](const auto& range) {
+    return first < range.second && range.first < last;
+  });
+}
+
+bool ArrayProgram::overlaps(const py::list& arrays) const {
+  return std::any_of(arrays.begin(), arrays.end(), [&](py::handle a) { return writes_into(a); });
+}
+
+void ArrayProgram::set_call(const Signature& signature, const py::list& gradients, const py::list& changed,
+                            const py::object& renew, const py::list& reached) {
+  const Turn turn(*this);
+  signature_ = signature;
+  reached_.clear();
+  for (py::handle tensor : reached) reached_.push_back(tensor.ptr());
+  std::sort(reached_.begin(), reached_.end());
+  std::vector<Gradient> new_gradients;  // the old lists are freed last: that may run Python
+  for (py::handle item : gradients) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    const py::object tensor = t[1];
+    const void* data = tensor.is_none() ? nullptr : PyArray_DATA(as_array(py::object(tensor.attr("_array"))));
+    new_gradients.push_back({t[0], tensor, static_cast<int>(whole_number(t[2])), data});
+  }
+  std::vector<std::pair<py::list, py::object>> new_changed;
+  for (py::handle tensor : changed)
+    new_changed.emplace_back(py::list(tensor.attr("_cell")), tensor.attr("_array"));
+  gradients_.swap(new_gradients), changed_.swap(new_changed);
+  renew_ = renew;
+}
+
+void ArrayProgram::set_guards(const py::list& guards) {
+  const Turn turn(*this);
+  guards_.set(guards);
+}
+
+int ArrayProgram::visit(visitproc visit, void* arg) const {
+  for (const Gradient& g : gradients_) {
+    Py_VISIT(g.leaf.ptr());
+    Py_VISIT(g.tensor.ptr());
+  }
+  for (const auto& [cell, array] : changed_) {
+    Py_VISIT(cell.ptr());
+    Py_VISIT(array.ptr());
+  }
+  for (const MovableGradient& f : movable_) Py_VISIT(f.leaf.ptr());
+  for (const WatchedTensor& w : watched_) Py_VISIT(w.cell.ptr());
+  for (const py::object& o : owners_) Py_VISIT(o.ptr());
+  for (const auto& site : sites_) Py_VISIT(site->callable.ptr());
+  Py_VISIT(renew_.ptr());
+  return guards_.visit(visit, arg);
+}
+
+// Breaks a cycle of references; no call fits from then on.
+void ArrayProgram::clear() {
+  signature_.reset();
+  std::vector<Gradient>().swap(gradients_);
+  std::vector<MovableGradient>().swap(movable_);
+  std::vector<std::pair<py::list, py::object>>().swap(changed_);
+  guards_.clear();
+  for (const auto& site : sites_) py::object(std::move(site->callable));
+}
+
+bool ArrayProgram::holds() {
+  return settings_.kernels == kernel_settings() && guards_.first_changed() < 0 && gradients_are_apart();
+}
+
+bool ArrayProgram::is_current() {
+  const Turn turn(*this);
+  return holds();
+}
+
+int ArrayProgram::first_changed() {
+  const Turn turn(*this);
+  return guards_.first_changed();
+}
+
+bool ArrayProgram::read(Signature& call, const py::tuple& arguments, PyObject* keywords) const {
+  if (!signature_) return false;
+  call.read(arguments, keywords, signature_->as_tensors());
+  return call.fault.empty();
+}
+
+bool ArrayProgram::fits(Signature& call, const py::tuple& arguments, PyObject* keywords) const {
+  if (!read(call, arguments, keywords) || !call.is_same_call(*signature_)) return false;
+  if (!signature_->is_joined()) return true;
+  call.complete();
+  return call == *signature_;
+}
+
+bool ArrayProgram::meets(const Signature& call) const {
+  const auto is_reached = [&](PyObject* x) {
+    return std::binary_search(reached_.begin(), reached_.end(), x);
+  };
+  return std::any_of(call.sources.begin(), call.sources.end(), is_reached) ||
+         std::any_of(call.arrays.begin(), call.arrays.end(), [&](py::handle a) { return writes_into(a); });
+}
+
+bool ArrayProgram::meets(const py::tuple& arguments, const py::dict& keywords) {
+  Signature call;
+  call.read(arguments, keywords.ptr(), false);
+  return meets(call);
+}
+
+py::object ArrayProgram::call(const py::tuple& arguments, PyObject* keywords) {
+  const Turn turn(*this);
+  Signature& call = spare_call_;
+  const Emptied<Signature> emptied{call};
+  if (checks_left == 0 || !fits(call, arguments, keywords) || !holds() || meets(call)) return py::none();
+  const py::object results = run_on(call.arrays);
+  checks_left -= !results.is_none();
+  return results;
+}
+
+py::object ArrayProgram::run_on(const std::vector<py::object>& arrays) {
+  std::vector<py::object>& memory = spare_memory_;
+  const Emptied<std::vector<py::object>> emptied{memory};
+  release_held_gradients();
+  const std::vector<py::object> gradients = find_gradients();
+  if (gradients.size() != movable_.size()) return py::none();
+  prepare(arrays, memory);
+  watch();
+  py::tuple results(settings_.results.size());  // what needs memory comes before anything is changed
+  for (size_t i = 0; i < settings_.results.size(); ++i)
+    results[i] = make_result(settings_.results[i], memory);
+  // The arrays are held by the caller, and a run touches no Python except in a HostCall. To give up the GIL
+  // for a short one would take longer than other threads wait for it.
+  const bool keeps_gil = program_->is_brief() && sites_.empty();
+  PyThreadState* state = keeps_gil ? nullptr : PyEval_SaveThread();
+  const bool holds = run();
+  if (state) PyEval_RestoreThread(state);
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
+  if (!holds) return py::bool_(false);
+  set_gradients();
+  count_changes();
+  return results;
+}
+
+ArrayProgram::Turn::Turn(ArrayProgram& program) : program_(program) {
+  if (program.runner_.load() == std::this_thread::get_id()) {
+    PyErr_SetString(PyExc_RuntimeError,
+                    "[program] got a call while this thread runs the same program; expected that a signal "
+                    "handler calls no compiled step");
+    throw py::error_already_set();
+  }
+  if (!program.mutex_.try_lock()) {
+    PyThreadState* state = PyEval_SaveThread();
+    program.mutex_.lock();
+    PyEval_RestoreThread(state);
+  }
+  program.runner_.store(std::this_thread::get_id());
+}
+
+ArrayProgram::Turn::~Turn() {
+  program_.runner_.store(std::thread::id());
+  program_.mutex_.unlock();
+}
+
+void ArrayProgram::prepare(const std::vector<py::object>& arrays, std::vector<py::object>& memory) {
+  for (size_t i = 0; i < arguments_.size(); ++i)
+    program_->set_argument(static_cast<int>(i), PyArray_BYTES(as_array(arguments_[i].aligned(arrays[i]))));
+  memory.reserve(settings_.outputs);
+  for (int i = 0; i < settings_.outputs; ++i) {
+    memory.push_back(new_output(i));
+    program_->set_output(i, static_cast<char*>(PyArray_DATA(as_array(memory.back()))));
+  }
+}
+
+// The first runs are measured, some on the team and then some on one thread: if these took turns, the team's
+// workers would fall asleep in between. From then on each instruction runs where it was faster. While other
+// threads that run for long leave no team, only one thread is measured; when there is a team again, all is
+// measured anew. False where a check of values failed.
+bool ArrayProgram::run() {
+  const bool without_team = settings_.team > 1 && busy_others() >= settings_.team - 1;
+  if (without_team_ && !without_team) forget_times();
+  if (settings_.runs >= kMeasured) return !program_->run();
+  without_team_ |= without_team;
+  const bool solo = without_team || settings_.runs >= kTeam;
+  if (program_->run_measured(solo)) return false;  // the rest was not measured
+  if (++settings_.runs == kWarm) program_->forget_times();
+  if (settings_.runs == kMeasured) {
+    program_->choose_threads();
+    if (shared_) shared_->take_times(*this);
+  }
+  return true;
+}
+
+ArrayCheck::ArrayCheck(ArrayProgram& program, ArrayRecording& eager, const py::list& arrays)
+    : program_(program) {
+  const ArrayProgram::Turn turn(program);
+  for (py::handle a : arrays) arrays_.push_back(py::reinterpret_borrow<py::object>(a));
+  program.find_gradients();
+  check_.emplace(*program.program_, eager);
+}
+
+std::string ArrayCheck::finish() {
+  const ArrayProgram::Turn turn(program_);
+  std::vector<py::object> memory;
+  program_.release_held_gradients();
+  std::string found = check_->finish([&] { program_.prepare(arrays_, memory); });
+  if (PyErr_Occurred()) throw py::error_already_set();  // of a signal, in a HostCall
+  return found;
+}
+
+void ArrayProgram::forget_times() {
+  settings_.runs = 0, without_team_ = false;
+  program_->forget_times();
+}
+
+void ArrayProgram::set_threads(bool solo) {
+  const Turn turn(*this);
+  settings_.runs = INT_MAX, without_team_ = false;
+  program_->set_threads(solo);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,163 @@
+// What a replay leaves: arrays of results; in Tensors gradients, which the caller may keep, and counts of
+// changes.
+#include <algorithm>
+
+#include "bindings/binder/define.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/replay/array_program.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+// Null: it has none.
+char* address_of_gradient(const py::object& leaf) {
+  const TensorSlots& slots = tensor_slots();
+  const Held tensor = slot_of(leaf.ptr(), slots.grad);
+  if (tensor.is_none()) return nullptr;
+  return static_cast<char*>(PyArray_DATA(as_array(slot_of(tensor.ptr(), slots.array))));
+}
+
+}  // namespace
+
+// References that are not the caller's: ours, the leaf's `grad`, the tensor's own, and the one of the cell
+// that counts its changes.
+bool Gradient::is_held() const {
+  if (tensor.is_none()) return false;
+  const TensorSlots& slots = tensor_slots();
+  const Held now = slot_of(tensor.ptr(), slots.array), cell = slot_of(tensor.ptr(), slots.cell);
+  if (PyArray_DATA(as_array(now)) != data) return true;  // it has other memory now
+  const bool in_leaf = slot_of(leaf.ptr(), slots.grad).is(tensor);
+  const bool in_cell = item_of(cell.ptr(), 1).is(now);
+  constexpr int kOwn = 1 + kHeldReferences;
+  return Py_REFCNT(tensor.ptr()) > 1 + in_leaf || Py_REFCNT(now.ptr()) > kOwn + in_cell ||
+         Py_REFCNT(cell.ptr()) > kOwn;
+}
+
+py::list ArrayProgram::gradients() {
+  const Turn turn(*this);
+  py::list all;
+  for (const Gradient& g : gradients_) all.append(tuple_of({g.leaf, g.tensor}));
+  return all;
+}
+
+void ArrayProgram::set_gradients() const {
+  for (const Gradient& g : gradients_) set_slot(g.leaf.ptr(), tensor_slots().grad, g.tensor.ptr());
+}
+
+// What the caller has kept of the last run keeps its values: the next run writes elsewhere.
+void ArrayProgram::release_held_gradients() {
+  for (Gradient& g : gradients_)
+    if (g.kept >= 0 && g.is_held()) renew(g);
+}
+
+void ArrayProgram::renew(Gradient& g) {
+  auto renewed = py::reinterpret_steal<py::object>(PyObject_CallOneArg(renew_.ptr(), g.tensor.ptr()));
+  if (!renewed) throw py::error_already_set();
+  g.tensor = std::move(renewed);
+  char* data = static_cast<char*>(PyArray_DATA(as_array(py::object(g.tensor.attr("_array")))));
+  g.data = data;
+  program_->set_kept(g.kept, data);
+}
+
+void ArrayProgram::let_move(const py::list& found) {
+  const Turn turn(*this);
+  for (py::handle item : found) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    const int buffer = static_cast<int>(whole_number(t[1]));
+    const Buffer& b = program_->buffers()[buffer];
+    movable_.push_back({t[0], program_->let_move(buffer), b.address, static_cast<int64_t>(b.bytes)});
+  }
+  for (const Buffer& b : program_->buffers())
+    if (b.role == Role::persistent && b.kept < 0) fixed_.push_back(b.address);
+  std::sort(fixed_.begin(), fixed_.end());
+}
+
+// Whether no gradient that may move is that of two leaves, or memory that the program uses otherwise. Their
+// guards hold, so each array is the only one on its memory.
+bool ArrayProgram::gradients_are_apart() const {
+  if (movable_.empty()) return true;
+  std::vector<char*> all;
+  for (const MovableGradient& f : movable_) {
+    all.push_back(address_of_gradient(f.leaf));
+    if (std::binary_search(fixed_.begin(), fixed_.end(), all.back())) return false;
+  }
+  std::sort(all.begin(), all.end());
+  return std::adjacent_find(all.begin(), all.end()) == all.end();
+}
+
+bool ArrayProgram::meets_movable_gradient(const char* first, const char* last) const {
+  return std::any_of(movable_.begin(), movable_.end(), [&](const MovableGradient& f) {
+    const char* data = address_of_gradient(f.leaf);
+    return data < last && first < data + f.bytes;
+  });
+}
+
+// Points the program at the gradients that the leaves have now: their arrays, which the caller holds during
+// a run. Fewer where another thread has just dropped one. Where the last run has left one, this run leaves it
+// elsewhere.
+std::vector<py::object> ArrayProgram::find_gradients() {
+  std::vector<py::object> arrays;
+  for (const MovableGradient& f : movable_) {
+    const Held tensor = slot_of(f.leaf.ptr(), tensor_slots().grad);
+    if (tensor.is_none()) break;
+    arrays.push_back(py::object(py::reinterpret_borrow<py::object>(tensor.ptr()).attr("_array")));
+    char* data = static_cast<char*>(PyArray_DATA(as_array(arrays.back())));
+    for (Gradient& g : gradients_)
+      if (g.kept >= 0 && g.data == data) renew(g);
+    program_->set_kept(f.kept, data);
+  }
+  return arrays;
+}
+
+// The array of a result, or bytes that results are views of.
+py::object ArrayProgram::new_output(int number) const {
+  for (const ResultForm& form : settings_.results)
+    if (form.output == number && form.whole) return form.new_array();
+  return Output::contiguous(DType::uint8, {static_cast<int64_t>(program_->output_bytes(number))}).release();
+}
+
+py::object ArrayProgram::make_result(const ResultForm& form, const std::vector<py::object>& memory) const {
+  if (form.whole) return memory[form.output];
+  if (form.output >= 0) return form.make(memory[form.output]);
+  for (const Gradient& g : gradients_)
+    if (g.kept == form.kept) return form.make(py::object(g.tensor.attr("_array")));
+  fail_value("program", "got a result that is a gradient of no leaf");
+}
+
+void ArrayProgram::adopt_gradients() {
+  const Turn turn(*this);
+  release_held_gradients();
+  for (const Gradient& g : gradients_) {
+    Gradient now = g;
+    now.tensor = g.leaf.attr("_grad");
+    if (now.tensor.is(g.tensor) || now.tensor.is_none() || g.tensor.is_none()) continue;
+    now.data = address_of_gradient(g.leaf);
+    if (now.is_held()) continue;  // as by the result of the step
+    const py::object to = g.tensor.attr("_array"), from = now.tensor.attr("_array");
+    if (PyArray_CopyInto(as_array(to), as_array(from)) < 0) throw py::error_already_set();
+    g.leaf.attr("_grad") = g.tensor;
+  }
+}
+
+// Tensor._cell is [number of changes, the array changed last, flags].
+void ArrayProgram::count_changes() const {
+  for (const auto& [cell, array] : changed_) {
+    const int64_t changes = PyLong_AsLongLong(item_of(cell.ptr(), 0).ptr());
+    PyObject* next = PyLong_FromLongLong(changes + 1);
+    if (!next) PyErr_Clear(), next = PyLong_FromLong(-1);  // needs no memory; no count that the tape has kept
+    PyList_SetItem(cell.ptr(), 0, next);
+    const Held before = item_of(cell.ptr(), 1);
+    if (before.is(array)) continue;
+    // Several views were changed: the memory that they share, as the eager count_change() has it.
+    PyObject* all = array.ptr();
+    if (!before.is_none())
+      while (PyObject* base = PyArray_BASE(as_array(all))) {
+        if (!PyArray_Check(base)) break;
+        all = base;
+      }
+    PyList_SetItem(cell.ptr(), 1, py::reinterpret_borrow<py::object>(all).release().ptr());
+  }
+}
+
+}  // namespace ranvier::bind

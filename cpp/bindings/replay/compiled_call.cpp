@@ -1,0 +1,282 @@
+// CompiledCall: the base class of compiled functions (python/ranvier/compile/compiled.py), which calls them.
+//
+// A call is one of the method `_call`, in Python. That may arm the object with the program that it has just
+// replayed. The next call then replays this program at once, without Python, if all is as `_call` would find
+// it: nothing is observed, no other has the object's lock, and the program itself
+// (ArrayProgram::call) finds that its guards hold and that the arguments fit. Or `_call` lets the object
+// rest: so many calls then go straight to the function. Any other call is again one of `_call`.
+#include "bindings/replay/compiled_call.h"
+
+#include <utility>
+
+#include "bindings/binder/define.h"
+#include "bindings/replay/array_program.h"
+#include "bindings/tape/attached.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+struct CompiledCall {
+  PyObject_HEAD PyObject* program;  // of Python; null: not armed
+  PyObject* core;                   // its ArrayProgram
+  PyObject* model;                  // __dict__ of the module whose forward pass it is, or None
+  PyObject* lock;                   // that threads take in turn
+  bool one_tensor;                  // whether that is what the step returns
+  PyObject* function;               // what runs while the object rests; null or None: `_call` decides
+  int64_t resting;                  // calls of `function` to come
+  bool in_turn;                     // whether these wait for replays in other threads
+  PyObject* place;  // of a method: under which the same function for its object is kept (attached.h), or null
+  PyObject* owner;  // a weak reference to the module that it is the call of, or null
+};
+
+// Of the Python layer: a list with an entry for each thread that runs a compiled function eagerly.
+PyObject* g_running;
+PyObject *g_call, *g_result, *g_training, *g_acquire, *g_release, *g_bound;
+PyTypeObject* g_type_object;
+
+bool is_empty(PyObject* list) { return PyList_GET_SIZE(list) == 0; }
+
+#ifdef Py_GIL_DISABLED
+constexpr bool kHasGil = false;  // all calls take their turns in Python
+#else
+constexpr bool kHasGil = true;
+#endif
+
+// The lock of a compiled function, if this thread needs it and nobody else has it.
+class Turn {
+ public:
+  explicit Turn(PyObject* lock) : lock_(is_alone() ? nullptr : Py_NewRef(lock)) {
+    if (!lock_) return;
+    PyObject* arguments[] = {lock_, Py_False};
+    const auto got =
+        py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(g_acquire, arguments, 2, nullptr));
+    has_ = got.ptr() == Py_True;
+  }
+  ~Turn() {
+    const py::error_scope raised;
+    if (lock_ && has_) Py_XDECREF(PyObject_VectorcallMethod(g_release, &lock_, 1, nullptr));
+    Py_XDECREF(lock_);
+  }
+  explicit operator bool() const { return has_; }
+
+ private:
+  PyObject* lock_;
+  bool has_ = true;
+};
+
+// A program of a model has no tape: it serves where the model, whose arguments need no gradient, makes none.
+bool is_off_tape(PyObject* model) {
+  if (!is_empty(g_running)) return false;
+  return !is_grad_enabled() || PyDict_GetItemWithError(model, g_training) == Py_False;
+}
+
+// Null without an exception: `_call` has to decide.
+PyObject* replayed(CompiledCall& c, PyObject* arguments, PyObject* keywords) {
+  // The guards may run Python that disarms the object.
+  const auto program = py::reinterpret_borrow<py::object>(c.program);
+  const auto core = py::reinterpret_borrow<py::object>(c.core);
+  const bool one_tensor = c.one_tensor;
+  if (c.model != Py_None && !is_off_tape(c.model)) return nullptr;
+  ArrayProgram& replay = program_of(core.ptr());
+  const py::object results = replay.call(py::reinterpret_borrow<py::tuple>(arguments), keywords);
+  if (results.ptr() == Py_False) ++replay.checks_left;  // `_call` replays it once more, and counts that
+  if (!PyTuple_CheckExact(results.ptr())) return nullptr;
+  if (one_tensor) return new_tensor(PyTuple_GET_ITEM(results.ptr(), 0)).release().ptr();
+  return PyObject_CallMethodObjArgs(program.ptr(), g_result, results.ptr(), nullptr);
+}
+
+// A call of the function itself. While it runs the list has an entry for this thread, by which compiled
+// models inside know that they are a part of it. Other threads may have added theirs meanwhile.
+PyObject* run_eagerly(PyObject* function, PyObject* arguments, PyObject* keywords) {
+  const auto thread = py::reinterpret_steal<py::object>(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
+  if (!thread || PyList_Append(g_running, thread.ptr()) < 0) return nullptr;
+  PyObject* result = PyObject_Call(function, arguments, keywords);
+  const py::error_scope raised;
+  for (Py_ssize_t i = PyList_GET_SIZE(g_running); i-- > 0;) {
+    if (PyList_GET_ITEM(g_running, i) != thread.ptr()) continue;
+    PyList_SetSlice(g_running, i, i + 1, nullptr);
+    break;
+  }
+  return result;
+}
+
+CompiledCall& compiled_call(PyObject* self) { return *reinterpret_cast<CompiledCall*>(self); }
+
+PyObject* call(PyObject* self, PyObject* arguments, PyObject* keywords) {
+  CompiledCall& c = compiled_call(self);
+  if (PyErr_CheckSignals() < 0) return nullptr;  // a loop of C around brief calls has no other place
+  if (kHasGil && c.program && !anything_observes()) {
+    PyObject* result = detail::guarded([&]() -> PyObject* {
+      const Turn turn(c.lock);
+      return turn ? replayed(c, arguments, keywords) : nullptr;
+    });
+    if (result || PyErr_Occurred()) return result;
+  }
+  const bool rests = kHasGil && c.resting > 0 && c.function != Py_None && !anything_observes();
+  if (rests && (!c.in_turn || is_alone())) {
+    --c.resting;
+    const auto function = py::reinterpret_borrow<py::object>(c.function);  // it may end the rest
+    return run_eagerly(function.ptr(), arguments, keywords);
+  }
+  const auto method = py::reinterpret_steal<py::object>(PyObject_GetAttr(self, g_call));
+  return method ? PyObject_Call(method.ptr(), arguments, keywords) : nullptr;
+}
+
+// `object.method`. What the object has already is found here, all else by `_bound`.
+PyObject* get(PyObject* self, PyObject* object, PyObject*) {
+  CompiledCall& c = compiled_call(self);
+  if (!object || object == Py_None || !c.place) return Py_NewRef(self);
+  const py::object method = attached(object, c.place);
+  if (method) return PyMethod_New(method.ptr(), object);
+  return PyObject_CallMethodOneArg(self, g_bound, object);
+}
+
+int visit(PyObject* self, visitproc visit, void* arg) {
+  CompiledCall& c = compiled_call(self);
+  Py_VISIT(c.place);
+  Py_VISIT(c.owner);
+  Py_VISIT(Py_TYPE(self));
+  Py_VISIT(c.program);
+  Py_VISIT(c.core);
+  Py_VISIT(c.model);
+  Py_VISIT(c.lock);
+  Py_VISIT(c.function);
+  return 0;
+}
+
+void clear_program(CompiledCall& c) {
+  Py_CLEAR(c.program);
+  Py_CLEAR(c.core);
+  Py_CLEAR(c.model);
+  Py_CLEAR(c.lock);
+}
+
+int clear(PyObject* self) {
+  CompiledCall& c = compiled_call(self);
+  c.resting = 0;
+  clear_program(c);
+  Py_CLEAR(c.function);
+  Py_CLEAR(c.place);
+  Py_CLEAR(c.owner);
+  return 0;
+}
+
+void free_object(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  clear(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyObject* arm(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 5) return PyErr_SetString(PyExc_TypeError, "[arm] expected five arguments"), nullptr;
+  CompiledCall& c = compiled_call(self);
+  clear_program(c);
+  c.program = Py_NewRef(arguments[0]), c.core = Py_NewRef(arguments[1]), c.model = Py_NewRef(arguments[3]);
+  c.lock = Py_NewRef(arguments[4]);
+  c.one_tensor = arguments[2] == Py_True;
+  Py_RETURN_NONE;
+}
+
+PyObject* disarm(PyObject* self, PyObject*) {
+  clear_program(compiled_call(self));
+  Py_RETURN_NONE;
+}
+
+PyObject* rest(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[rest] expected three arguments"), nullptr;
+  const int64_t calls = PyLong_AsLongLong(arguments[1]);
+  if (calls == -1 && PyErr_Occurred()) return nullptr;
+  CompiledCall& c = compiled_call(self);
+  PyObject* before = std::exchange(c.function, Py_NewRef(arguments[0]));
+  c.resting = calls, c.in_turn = arguments[2] == Py_True;
+  Py_XDECREF(before);
+  Py_RETURN_NONE;
+}
+
+// place: None where it is no method. owner: None where it is the call of no module.
+PyObject* serve(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 2) return PyErr_SetString(PyExc_TypeError, "[serve] expected two arguments"), nullptr;
+  if (arguments[1] != Py_None && !PyWeakref_Check(arguments[1]))
+    return PyErr_SetString(PyExc_TypeError, "[serve] expected a weak reference"), nullptr;
+  CompiledCall& c = compiled_call(self);
+  PyObject** const members[] = {&c.place, &c.owner};
+  for (int i = 0; i < 2; ++i) {
+    PyObject* value = arguments[i] == Py_None ? nullptr : Py_NewRef(arguments[i]);
+    Py_XDECREF(std::exchange(*members[i], value));
+  }
+  Py_RETURN_NONE;
+}
+
+// Whether `_call` is one of the calls that go to the function, as with other threads; it counts as one.
+PyObject* rests(PyObject* self, PyObject*) {
+  CompiledCall& c = compiled_call(self);
+  return PyBool_FromLong(c.resting > 0 && c.resting-- > 0);
+}
+
+PyObject* run_function(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 3) return PyErr_SetString(PyExc_TypeError, "[run] expected three arguments"), nullptr;
+  if (!PyTuple_Check(arguments[1]) || !PyDict_Check(arguments[2]))
+    return PyErr_SetString(PyExc_TypeError, "[run] expected a tuple and a dict"), nullptr;
+  return run_eagerly(arguments[0], arguments[1], arguments[2]);
+}
+
+template <class F>
+void* pointer(F* function) {
+  return reinterpret_cast<void*>(function);
+}
+
+PyMethodDef g_methods[] = {
+    {"_arm", reinterpret_cast<PyCFunction>(pointer(arm)), METH_FASTCALL,
+     "_arm(self: _CompiledCall, program: Any, core: Program, one_tensor: bool, model: "
+     "Any, lock: Any) -> None"},
+    {"_disarm", disarm, METH_NOARGS, "_disarm(self: _CompiledCall) -> None"},
+    {"_rest", reinterpret_cast<PyCFunction>(pointer(rest)), METH_FASTCALL,
+     "_rest(self: _CompiledCall, function: Any, calls: int, in_turn: bool) -> None"},
+    {"_serve", reinterpret_cast<PyCFunction>(pointer(serve)), METH_FASTCALL,
+     "_serve(self: _CompiledCall, place: Any, owner: Any) -> None"},
+    {"_rests", rests, METH_NOARGS, "_rests(self: _CompiledCall) -> bool"},
+    {"_run_eagerly", reinterpret_cast<PyCFunction>(pointer(run_function)), METH_FASTCALL,
+     "_run_eagerly(self: _CompiledCall, function: Any, args: Any, kwargs: Any) -> Any"},
+    {nullptr, nullptr, 0, nullptr}};
+PyType_Slot g_type_slots[] = {{Py_tp_call, pointer(call)},
+                              {Py_tp_descr_get, pointer(get)},
+                              {Py_tp_traverse, pointer(visit)},
+                              {Py_tp_clear, pointer(clear)},
+                              {Py_tp_dealloc, pointer(free_object)},
+                              {Py_tp_new, pointer(PyType_GenericNew)},
+                              {Py_tp_methods, g_methods},
+                              {0, nullptr}};
+PyType_Spec g_type{"ranvier._core._CompiledCall", sizeof(CompiledCall), 0,
+                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, g_type_slots};
+
+}  // namespace
+
+bool anything_runs_compiled() { return !is_empty(g_running); }
+
+bool is_call_for(PyObject* call, PyObject* module) {
+  if (!PyType_IsSubtype(Py_TYPE(call), g_type_object)) return false;
+  PyObject* owner = compiled_call(call).owner;
+  return owner && referent(owner).ptr() == module;
+}
+
+void register_compiled_call(Module m) {
+  g_call = PyUnicode_InternFromString("_call"), g_result = PyUnicode_InternFromString("result");
+  g_training = PyUnicode_InternFromString("training");
+  g_bound = PyUnicode_InternFromString("_bound");
+  g_acquire = PyUnicode_InternFromString("acquire"), g_release = PyUnicode_InternFromString("release");
+  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&g_type));
+  if (!type) throw py::error_already_set();
+  m.attr("_CompiledCall") = type;
+  g_type_object = reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+  def(m, "_set_call_state(running, value_read)", [](Raw running, Raw value_read) {
+    g_running = running.value.inc_ref().ptr();
+    set_value_read(value_read.value.ptr());
+  });
+}
+
+}  // namespace ranvier::bind

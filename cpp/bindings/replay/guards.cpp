@@ -1,0 +1,318 @@
+// Guards compare values by the C API, without pybind11's casts: a step has hundreds, at each replay. What a
+// comparison raises means "not equal", and is dropped.
+#include "bindings/replay/guards.h"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+
+#include "bindings/binder/array_args.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/tensors.h"
+
+#include <numpy/arrayscalars.h>
+
+namespace ranvier::bind {
+namespace {
+
+bool equal(PyObject* a, PyObject* b) {
+  const int result = PyObject_RichCompareBool(a, b, Py_EQ);
+  if (result < 0) PyErr_Clear();
+  return result == 1;
+}
+
+// NumPy's scalars of numbers, by their bytes.
+bool same_scalar(PyObject* a, PyObject* b) {
+  PyArray_Descr* descr = PyArray_DescrFromScalar(a);
+  if (!descr) return PyErr_Clear(), false;
+  const bool number = PyTypeNum_ISNUMBER(descr->type_num) || PyTypeNum_ISBOOL(descr->type_num);
+  Py_DECREF(descr);
+  if (!number) return equal(a, b);
+  char x[64] = {}, y[64] = {};
+  PyArray_ScalarAsCtype(a, x);
+  PyArray_ScalarAsCtype(b, y);
+  return std::memcmp(x, y, sizeof x) == 0;
+}
+
+bool same_items(PyObject* a, PyObject* b) {  // exact tuples
+  if (PyTuple_GET_SIZE(a) != PyTuple_GET_SIZE(b)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(a); ++i)
+    if (!same_value(PyTuple_GET_ITEM(a, i), PyTuple_GET_ITEM(b, i))) return false;
+  return true;
+}
+
+bool same_list(PyObject* list, PyObject* items) {
+  const py::scoped_critical_section alone(list);
+  if (PyList_GET_SIZE(list) != PyTuple_GET_SIZE(items)) return false;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); ++i)
+    if (!same_value(item_of(list, i).ptr(), PyTuple_GET_ITEM(items, i))) return false;
+  return true;
+}
+
+bool same_dict(PyObject* dict, PyObject* items) {
+  const py::scoped_critical_section alone(dict);
+  const Py_ssize_t size = PyDict_GET_SIZE(dict);
+  if (2 * size != PyTuple_GET_SIZE(items)) return false;
+  if (size == 0) return true;
+  PyObject *key, *value;
+  Py_ssize_t at = 0, i = 0;
+  while (PyDict_Next(dict, &at, &key, &value)) {
+    if (i + 1 >= PyTuple_GET_SIZE(items)) return false;
+    const Held held_key = borrowed(key), held_value = borrowed(value);
+    if (!same_value(held_key.ptr(), PyTuple_GET_ITEM(items, i)) ||
+        !same_value(held_value.ptr(), PyTuple_GET_ITEM(items, i + 1)))
+      return false;
+    i += 2;
+  }
+  return true;
+}
+
+// pairs: (name, value ...), where NotImplemented means that there is none. look(name) gives the present
+// value.
+template <class F>
+bool same_pairs(PyObject* pairs, const F& look) {
+  for (Py_ssize_t i = 0; i + 1 < PyTuple_GET_SIZE(pairs); i += 2) {
+    const Held value = look(PyTuple_GET_ITEM(pairs, i));
+    PyObject* expected = PyTuple_GET_ITEM(pairs, i + 1);
+    if (expected == Py_NotImplemented ? static_cast<bool>(value) : !same_value(value.ptr(), expected))
+      return false;
+  }
+  return true;
+}
+
+[[gnu::always_inline]] inline int64_t version_of(PyObject* type) {
+  PyTypeObject* t = reinterpret_cast<PyTypeObject*>(type);
+  return PyType_HasFeature(t, Py_TPFLAGS_VALID_VERSION_TAG)
+             ? int64_t{__atomic_load_n(&t->tp_version_tag, __ATOMIC_RELAXED)}
+             : 0;
+}
+
+// A class has a new version after each change of it or of one that it inherits from; 0: none at the moment.
+bool names_hold(Guard& g) {
+  const int64_t now = version_of(g.owner.ptr());
+  if (now != 0 && now == g.number) return true;
+  if (PyTuple_Check(g.key.ptr()) && reinterpret_cast<PyTypeObject*>(g.owner.ptr())->tp_mro != g.key.ptr())
+    return false;
+  auto* const type = reinterpret_cast<PyTypeObject*>(g.owner.ptr());
+  if (!same_pairs(g.expected.ptr(), [=](PyObject* name) { return class_attribute(type, name); }))
+    return false;
+  // An attribute that is looked up gives the class a version, so that the next comparison is of one number.
+  if (now == 0) {
+    const auto any = py::reinterpret_steal<py::object>(PyObject_GetAttrString(g.owner.ptr(), "__init__"));
+    if (!any) PyErr_Clear();
+  }
+  g.number = version_of(g.owner.ptr());
+  return true;
+}
+
+bool function_holds(const Guard& g) {
+  PyObject* f = g.owner.ptr();
+  PyObject* const now[3] = {PyFunction_GET_CODE(f), PyFunction_GET_DEFAULTS(f),
+                            PyFunction_GET_KW_DEFAULTS(f)};
+  for (int i = 0; i < 3; ++i)
+    if (!same_value(now[i] ? now[i] : Py_None, PyTuple_GET_ITEM(g.expected.ptr(), i))) return false;
+  return true;
+}
+
+bool is_on_dict(const Guard& g) { return g.kind == GuardKind::items || g.kind == GuardKind::dict; }
+
+// 0: this Python has none.
+uint64_t dict_version(PyObject* dict) {
+#if PY_VERSION_HEX < 0x030D0000
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+  return reinterpret_cast<PyDictObject*>(dict)->ma_version_tag;
+#pragma GCC diagnostic pop
+#else
+  (void)dict;
+  return 0;
+#endif
+}
+
+bool has_dict(PyObject* owner, PyObject* expected) {
+  PyObject* dict = PyObject_GenericGetDict(owner, nullptr);
+  if (!dict) return PyErr_Clear(), false;
+  Py_DECREF(dict);
+  return dict == expected;
+}
+
+constexpr int64_t kNoGradient = 0, kSharedGradient = -2;
+
+// The address of the gradient's elements, or one of these two.
+// No reference to the gradient is kept: autograd, and the program that made it, count them.
+// adds: the step adds to it in place, which an eager step does only where nothing else refers to its array.
+int64_t gradient_address(PyObject* leaf, bool adds) {
+  const TensorSlots& slots = tensor_slots();
+  const Held gradient = slot_of(leaf, slots.grad);
+  if (gradient.is_none()) return kNoGradient;
+  const Held array = slot_of(gradient.ptr(), slots.array), cell = slot_of(gradient.ptr(), slots.cell);
+  // The references that are the gradient's own: its slot, this function's, and its cell's where that has one.
+  const int own = 1 + kHeldReferences + item_of(cell.ptr(), 1).is(array);
+  if (adds && Py_REFCNT(array.ptr()) > own) return kSharedGradient;
+  return reinterpret_cast<int64_t>(PyArray_DATA(as_array(array)));
+}
+
+}  // namespace
+
+bool has_gradient(PyObject* leaf) {
+  const TensorSlots& slots = tensor_slots();
+  const Held gradient = slot_of(leaf, slots.grad), own = slot_of(leaf, slots.array);
+  if (gradient.is_none() || gradient_address(leaf, true) < 0) return false;
+  if (slot_of(gradient.ptr(), slots.requires_grad).ptr() != Py_False) return false;
+  const Held array = slot_of(gradient.ptr(), slots.array);
+  PyArrayObject *a = as_array(array), *b = as_array(own);
+  if (PyArray_TYPE(a) != PyArray_TYPE(b) || PyArray_NDIM(a) != PyArray_NDIM(b)) return false;
+  return PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a)) &&
+         PyArray_CompareLists(PyArray_STRIDES(a), PyArray_STRIDES(b), PyArray_NDIM(a)) &&
+         PyArray_ISBEHAVED(a) && PyArray_CHKFLAGS(a, NPY_ARRAY_OWNDATA);
+}
+
+bool same_value(PyObject* a, PyObject* b) {
+  if (a == b) return true;
+  if (!a || !b || Py_TYPE(a) != Py_TYPE(b)) return false;
+  if (PyFloat_CheckExact(a)) {
+    const double x = PyFloat_AS_DOUBLE(a), y = PyFloat_AS_DOUBLE(b);
+    return std::memcmp(&x, &y, sizeof x) == 0;
+  }
+  if (PyLong_CheckExact(a) || PyUnicode_CheckExact(a) || PyBytes_CheckExact(a)) return equal(a, b);
+  if (PyTuple_CheckExact(a)) return same_items(a, b);
+  if (PyComplex_CheckExact(a)) {
+    const Py_complex x = PyComplex_AsCComplex(a), y = PyComplex_AsCComplex(b);
+    return std::memcmp(&x, &y, sizeof x) == 0;
+  }
+  if (PyArray_IsScalar(a, Generic)) return same_scalar(a, b);
+  return false;
+}
+
+bool Guard::holds() {
+  PyObject *o = owner.ptr(), *e = expected.ptr();
+  switch (kind) {
+    case GuardKind::items:
+      return same_pairs(e, [=](PyObject* key) { return value_of(o, key); });
+    case GuardKind::slot:
+      return same_value(slot_of(o, number).ptr(), e);
+    case GuardKind::attribute: {
+      if (number) return (number == 1 ? is_grad_enabled() : is_inference()) == (e == Py_True);
+      const auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(o, key.ptr()));
+      if (!value) PyErr_Clear();
+      return same_value(value.ptr(), e);
+    }
+    case GuardKind::cell:
+      return same_value(content_of(o).ptr(), e);
+    case GuardKind::list:
+      return same_list(o, e);
+    case GuardKind::dict:
+      return same_dict(o, e);
+    case GuardKind::type:
+      return reinterpret_cast<PyObject*>(Py_TYPE(o)) == e && (key.is_none() || has_dict(o, key.ptr()));
+    case GuardKind::names:
+      return names_hold(*this);
+    case GuardKind::function:
+      return function_holds(*this);
+    case GuardKind::gradient:
+      return number < 0 ? has_gradient(o) : gradient_address(o, !key.is_none()) == number;
+    case GuardKind::call: {
+      const auto result = py::reinterpret_steal<py::object>(PyObject_CallNoArgs(o));
+      if (!result) PyErr_Clear();
+      return same_value(result.ptr(), e);
+    }
+  }
+  return false;
+}
+
+// The old guards are freed last: that may run Python, which finds the new ones.
+void Guards::clear() {
+  dicts_.clear();
+  pointers_.clear();
+  others_ = 0;
+  std::vector<Guard>().swap(guards_);
+}
+
+// False: it is compared otherwise.
+bool Guards::add_pointers([[maybe_unused]] const Guard& g, [[maybe_unused]] std::vector<Pointer>& found) {
+#ifndef Py_GIL_DISABLED
+  PyObject *o = g.owner.ptr(), *e = g.expected.ptr();
+  if (g.kind == GuardKind::slot) return found.push_back({&slot_at(o, g.number), e}), true;
+  if (g.kind == GuardKind::cell)
+    return found.push_back({&reinterpret_cast<PyCellObject*>(o)->ob_ref, e}), true;
+  if (g.kind == GuardKind::type) {
+    PyObject** dict = g.key.is_none() ? nullptr : _PyObject_GetDictPtr(o);
+    if (!g.key.is_none() && (!dict || *dict != g.key.ptr())) return false;
+    if (dict) found.push_back({dict, g.key.ptr()});
+    return found.push_back({reinterpret_cast<PyObject* const*>(&o->ob_type), e}), true;
+  }
+  if (g.kind == GuardKind::function) {
+    auto* const f = reinterpret_cast<PyFunctionObject*>(o);
+    PyObject* const* places[] = {&f->func_code, &f->func_defaults, &f->func_kwdefaults};
+    for (int i = 0; i < 3; ++i) {
+      PyObject* expected = PyTuple_GET_ITEM(e, i);
+      found.push_back({places[i], expected == Py_None ? nullptr : expected});
+    }
+    return true;
+  }
+#endif
+  return false;
+}
+
+// Guards on dicts come first, sorted by their dict, so that one version stands for all guards on it.
+void Guards::set(const py::list& list) {
+  clear();
+  guards_.reserve(list.size());
+  for (py::handle item : list) {
+    const auto t = py::reinterpret_borrow<py::tuple>(item);
+    Guard g{static_cast<GuardKind>(whole_number(t[0])), t[1], t[2], t[3]};
+    g.place = static_cast<int>(guards_.size());
+    if (g.kind == GuardKind::slot) g.number = slot_offset(Py_TYPE(g.owner.ptr()), g.key.ptr());
+    if (g.kind == GuardKind::gradient) g.number = whole_number(g.expected);
+    if (g.kind == GuardKind::attribute && is_grad_mode(g.owner.ptr()) && PyBool_Check(g.expected.ptr()))
+      g.number = PyUnicode_CompareWithASCIIString(g.key.ptr(), "inference") == 0 ? 2 : 1;
+    guards_.push_back(std::move(g));
+  }
+  const auto after_dicts = std::stable_partition(guards_.begin(), guards_.end(), is_on_dict);
+  std::stable_sort(guards_.begin(), after_dicts, [](const Guard& a, const Guard& b) {
+    return std::less<PyObject*>()(a.owner.ptr(), b.owner.ptr());
+  });
+  for (size_t i = 0; i < static_cast<size_t>(after_dicts - guards_.begin()); ++i) {
+    PyObject* dict = guards_[i].owner.ptr();
+    if (dicts_.empty() || dicts_.back().dict != dict) dicts_.push_back({dict, i, i, 0});
+    dicts_.back().end = i + 1;
+  }
+  const auto others = std::stable_partition(after_dicts, guards_.end(),
+                                            [this](const Guard& g) { return add_pointers(g, pointers_); });
+  others_ = static_cast<size_t>(others - guards_.begin());
+}
+
+int Guards::first_changed(size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i) {
+    Guard& g = guards_[i];
+    if (g.kind == GuardKind::names && g.number != 0 && version_of(g.owner.ptr()) == g.number) continue;
+    if (!g.holds()) return g.place;
+  }
+  return -1;
+}
+
+int Guards::first_changed() {
+  for (Dict& d : dicts_) {
+    const uint64_t now = dict_version(d.dict);
+    if (now != 0 && now == d.version) continue;
+    const int changed = first_changed(d.begin, d.end);
+    if (changed >= 0) return changed;
+    d.version = now;
+  }
+  const bool same = std::all_of(pointers_.begin(), pointers_.end(),
+                                [](const Pointer& p) { return *p.place == p.expected; });
+  const size_t after_dicts = dicts_.empty() ? 0 : dicts_.back().end;
+  return first_changed(same ? others_ : after_dicts, guards_.size());
+}
+
+int Guards::visit(visitproc visit, void* arg) const {
+  for (const Guard& g : guards_) {
+    Py_VISIT(g.owner.ptr());
+    Py_VISIT(g.key.ptr());
+    Py_VISIT(g.expected.ptr());
+  }
+  return 0;
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,124 @@
+#include "bindings/replay/program_form.h"
+
+#include <algorithm>
+
+#include "bindings/binder/numpy_api.h"
+
+namespace ranvier::bind {
+namespace {
+
+Block block_of(py::handle array) {
+  const auto [first, last] = reach_of(as_array(array));
+  return {first, PyArray_SIZE(as_array(array)) ? static_cast<size_t>(last - first) : 0};
+}
+
+bool share_memory(std::vector<Block> blocks) {
+  std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) { return a.begin < b.begin; });
+  for (size_t i = 0; i + 1 < blocks.size(); ++i)
+    if (blocks[i].begin + blocks[i].bytes > blocks[i + 1].begin) return true;
+  return false;
+}
+
+std::vector<char*> addresses(const std::vector<Block>& blocks) {
+  std::vector<char*> found;
+  for (const Block& b : blocks) found.push_back(const_cast<char*>(b.begin));
+  return found;
+}
+
+bool is_usable(py::handle array) {
+  return PyArray_CheckExact(array.ptr()) && PyArray_ISBEHAVED_RO(as_array(array));
+}
+
+}  // namespace
+
+// --- the form of a program
+std::shared_ptr<ProgramForm> ProgramForm::of(ArrayProgram& program, const py::list& arrays) {
+  const ArrayProgram::Turn turn(program);
+  for (const ResultForm& r : program.settings_.results)
+    if (r.output < 0) return nullptr;  // it is a gradient, too
+  if (!program.sites_.empty()) return nullptr;
+  auto form = std::make_shared<ProgramForm>();
+  for (py::handle a : arrays)
+    if (!form->add_lasting(a)) return nullptr;
+  if (!form->add_gradients(program)) return nullptr;
+  form->add_constants(program);
+  if (share_memory(form->blocks_)) return nullptr;
+  form->parts_ = program.program_->parts();
+  form->settings_ = program.settings_;
+  // Moved to where it is: whether all that it uses is in these blocks.
+  if (!Program::moved(form->parts_, form->blocks_, addresses(form->blocks_))) return nullptr;
+  program.shared_ = form;
+  return form;
+}
+
+bool ProgramForm::add_lasting(py::handle array) {
+  if (!is_usable(array)) return false;
+  layouts_.emplace_back(array, PyArray_BYTES(as_array(array)));
+  blocks_.push_back(block_of(array));
+  return true;
+}
+
+// False where one stays where it is, as one that the run adds to.
+bool ProgramForm::add_gradients(const ArrayProgram& program) {
+  for (size_t i = 0; i < program.gradients_.size(); ++i) {
+    const Gradient& g = program.gradients_[i];
+    if (g.kept != static_cast<int>(i) || !add_lasting(py::object(g.tensor.attr("_array")))) return false;
+  }
+  return true;
+}
+
+void ProgramForm::add_constants(const ArrayProgram& program) {
+  for (const py::object& owner : program.owners_) {
+    if (!PyArray_Check(owner.ptr()) || PyArray_ISWRITEABLE(as_array(owner))) continue;
+    blocks_.push_back(block_of(owner));
+    if (share_memory(blocks_))  // it is one of the arrays
+      blocks_.pop_back();
+    else
+      constants_.push_back(owner);
+  }
+}
+
+// --- a program of a form
+std::unique_ptr<ArrayProgram> ProgramForm::bound(const std::shared_ptr<ProgramForm>& form,
+                                                 const py::list& arrays, const py::list& arguments,
+                                                 const py::list& gradients) {
+  std::vector<py::handle> lasting(arrays.begin(), arrays.end());
+  lasting.insert(lasting.end(), gradients.begin(), gradients.end());
+  if (lasting.size() != form->layouts_.size()) return nullptr;
+  std::vector<Block> blocks;
+  for (size_t i = 0; i < lasting.size(); ++i) {
+    if (!is_usable(lasting[i]) || !form->layouts_[i].fits(lasting[i])) return nullptr;
+    blocks.push_back(block_of(lasting[i]));
+  }
+  for (const py::object& constant : form->constants_) blocks.push_back(block_of(constant));
+  if (share_memory(blocks)) return nullptr;
+  const std::lock_guard<std::mutex> lock(form->mutex_);
+  auto program = Program::moved(form->parts_, form->blocks_, addresses(blocks));
+  return std::make_unique<ArrayProgram>(form, std::move(program), lasting, arguments);
+}
+
+ArrayProgram::ArrayProgram(const std::shared_ptr<ProgramForm>& form, std::unique_ptr<Program> program,
+                           const std::vector<py::handle>& lasting, const py::list& arguments)
+    : settings_(form->settings_), owners_(form->constants_), shared_(form), program_(std::move(program)) {
+  for (py::handle a : arguments) arguments_.emplace_back(a);
+  for (py::handle a : lasting) hold(OwnedMemory::of(a));
+  find_written();
+  add_to_programs();
+}
+
+// Keeps memory from being freed while the program lives.
+void ArrayProgram::hold(const OwnedMemory& memory) {
+  if (!memory.ours) return owners_.push_back(py::reinterpret_borrow<py::object>(memory.owner));
+  pins_.emplace_back();
+  pin(memory.begin, false);
+  pins_.back().reset(memory.begin);
+}
+
+void ProgramForm::take_times(const ArrayProgram& program) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (program.settings_.runs <= settings_.runs || program.without_team_) return;
+  settings_.runs = program.settings_.runs;
+  parts_.take_times(program.program_->parts());
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,323 @@
+#include "bindings/replay/signature.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/isa.h"
+#include "base/parallel.h"
+#include "base/precision.h"
+#include "bindings/binder/classes.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/ops/conv_args.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/tensors.h"
+
+#include <numpy/arrayscalars.h>
+
+namespace ranvier::bind {
+namespace {
+
+constexpr Py_ssize_t kMostItems = 256;  // of a container, whose items are looked at in each call
+constexpr int kDeepest = 500;           // containers in containers
+constexpr size_t kMostParts = 1 << 16;
+
+PyTypeObject* g_memmap;
+
+// Whether x is a tuple whose class names its items, and that has nothing else.
+bool is_named_tuple(PyObject* x) {
+  if (!PyTuple_Check(x) || !PyObject_HasAttrString(reinterpret_cast<PyObject*>(Py_TYPE(x)), "_fields"))
+    return false;
+  const auto attributes = py::reinterpret_steal<py::object>(PyObject_GetAttrString(x, "__dict__"));
+  if (!attributes) PyErr_Clear();
+  return !attributes || PyObject_Size(attributes.ptr()) == 0;
+}
+
+// Whether a copy of an array, with its gaps, can have its strides.
+bool keeps_strides(PyArrayObject* a) {
+  if (PyArray_IS_C_CONTIGUOUS(a) || PyArray_SIZE(a) == 0) return true;
+  for (int d = 0; d < PyArray_NDIM(a); ++d)
+    if (PyArray_STRIDE(a, d) < 0 || PyArray_STRIDE(a, d) % PyArray_ITEMSIZE(a)) return false;
+  const auto [first, last] = reach_of(a);
+  return last - first <= 64 * PyArray_NBYTES(a) + (1 << 24);
+}
+
+// See Signature::complete(). places: gets (number of the array in whose place the bytes are, first byte) of
+// each array, if any share memory.
+std::vector<py::object> joined(const std::vector<py::object>& arrays, std::vector<int64_t>& places) {
+  struct Range {
+    char *first, *last;
+    size_t array;
+  };
+  if (arrays.size() < 2) return arrays;
+  std::vector<Range> ranges;
+  for (size_t i = 0; i < arrays.size(); ++i)
+    if (PyArray_SIZE(as_array(arrays[i])) > 0) {
+      const auto [first, last] = reach_of(as_array(arrays[i]));
+      ranges.push_back({first, last, i});
+    }
+  std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.first < b.first; });
+  std::vector<py::object> all = arrays;
+  for (size_t begin = 0, end; begin < ranges.size(); begin = end) {
+    char *const first = ranges[begin].first, *last = ranges[begin].last;
+    size_t number = ranges[begin].array;
+    for (end = begin + 1; end < ranges.size() && ranges[end].first < last; ++end) {
+      last = std::max(last, ranges[end].last);
+      number = std::min(number, ranges[end].array);
+    }
+    if (end == begin + 1) continue;
+    places.resize(2 * arrays.size(), -1);
+    for (size_t r = begin; r < end; ++r) {
+      all[ranges[r].array] = py::object();
+      places[2 * ranges[r].array] = static_cast<int64_t>(number);
+      places[2 * ranges[r].array + 1] = ranges[r].first - first;
+    }
+    npy_intp bytes = last - first;
+    all[number] = checked(PyArray_SimpleNewFromData(1, &bytes, NPY_UINT8, first));
+    if (PyArray_SetBaseObject(as_array(all[number]), arrays[number].inc_ref().ptr()) < 0)
+      throw py::error_already_set();
+  }
+  all.erase(std::remove_if(all.begin(), all.end(), [](const py::object& a) { return !a; }), all.end());
+  return all;
+}
+
+}  // namespace
+
+KernelSettings kernel_settings() {
+  return {num_threads(),
+          conv_algorithms().bits,
+          static_cast<int64_t>(active_isa()),
+          static_cast<int64_t>(precision()),
+          static_cast<int64_t>(current_precision()),
+          static_cast<int64_t>(bfloat16())};
+}
+
+void Signature::clear() {
+  joined_ = false, parts_.clear(), values_.clear(), more_.clear(), arrays.clear(), sources.clear(),
+  fault.clear();
+}
+
+bool Signature::has_same_values(const Signature& o) const {
+  return std::equal(values_.begin(), values_.end(), o.values_.begin(), o.values_.end(),
+                    [](const py::object& a, const py::object& b) { return same_value(a.ptr(), b.ptr()); });
+}
+
+bool Signature::is_same_call(const Signature& o) const { return parts_ == o.parts_ && has_same_values(o); }
+
+bool Signature::has_same_structure(const Signature& o) const {
+  const auto without_extents = [](std::vector<Part> parts) {
+    const auto is_extent = [](const Part& p) { return p.kind == Part::extent; };
+    parts.erase(std::remove_if(parts.begin(), parts.end(), is_extent), parts.end());
+    return parts;
+  };
+  return without_extents(parts_) == without_extents(o.parts_) && has_same_values(o);
+}
+
+size_t Signature::hash(bool of_numbers) const {
+  size_t hash = 0;
+  const auto mix = [&hash](size_t value) {
+    hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 29;
+  };
+  for (const Part& p : parts_) {
+    mix(reinterpret_cast<size_t>(p.type) + p.kind);
+    if (of_numbers || p.kind != Part::number) mix(static_cast<size_t>(p.what));
+  }
+  for (int64_t number : more_) mix(static_cast<size_t>(number));
+  return hash;
+}
+
+int Signature::different_argument(const Signature& o) const {
+  int argument = -1;
+  for (size_t i = 0; i < std::min(parts_.size(), o.parts_.size()); ++i) {
+    argument += parts_[i].kind == Part::argument;
+    if (!(parts_[i] == o.parts_[i])) return argument;
+  }
+  return -1;
+}
+
+void Signature::read(const py::tuple& positional, PyObject* keywords, bool as_tensors) {
+  as_tensors_ = as_tensors;
+  for (const py::handle x : positional) {
+    parts_.push_back({Part::argument, nullptr, 0});
+    add(x.ptr(), 0);
+  }
+  PyObject *name, *x;
+  Py_ssize_t at = 0;
+  while (keywords && PyDict_Next(keywords, &at, &name, &x)) {
+    parts_.push_back({Part::argument, nullptr, 1});
+    add_value(name);
+    add(x, 0);
+  }
+}
+
+void Signature::add(PyObject* x, int depth) {
+  if (!(add_array(x) || add_number(x) || add_value(x) || add_items(x, depth))) add_object(x);
+}
+
+bool Signature::add_array(PyObject* x) {
+  py::object found;
+  if (Py_TYPE(x) == tensor_class()) {
+    const TensorSlots& slots = tensor_slots();
+    const Held array = slot_of(x, slots.array);
+    if (!array || !PyArray_CheckExact(array.ptr()) || slot_of(x, slots.requires_grad).ptr() != Py_False ||
+        !slot_of(x, slots.grad).is_none() || has_attributes(x))
+      return false;
+    found = py::reinterpret_borrow<py::object>(array.ptr());
+  } else if (PyArray_CheckExact(x)) {
+    found = py::reinterpret_borrow<py::object>(x);
+  } else if (PyObject_TypeCheck(x, g_memmap)) {
+    found = checked(PyArray_EnsureArray(Py_NewRef(x)));
+  } else {
+    return false;
+  }
+  const void* const type = as_tensors_ ? nullptr : Py_TYPE(x);
+  const auto before = std::find(sources.begin(), sources.end(), x);
+  if (before != sources.end()) return parts_.push_back({Part::again, type, before - sources.begin()}), true;
+  PyArrayObject* const a = as_array(found);
+  parts_.push_back({Part::array, type, PyArray_TYPE(a)});
+  for (int d = 0; d < PyArray_NDIM(a); ++d) {  // the stride of a single element is of no meaning
+    parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d)});
+    parts_.push_back({Part::extent, nullptr, PyArray_DIM(a, d) > 1 ? PyArray_STRIDE(a, d) : 0});
+  }
+  if (!PyTypeNum_ISNUMBER(PyArray_TYPE(a)) && !PyTypeNum_ISBOOL(PyArray_TYPE(a)))
+    add_value(checked(PyObject_Str(reinterpret_cast<PyObject*>(PyArray_DESCR(a)))).ptr());
+  arrays.push_back(std::move(found)), sources.push_back(x);
+  return true;
+}
+
+// Python's numbers, by their bits: 0.0 and -0.0 are two, and NaN is equal to itself.
+bool Signature::add_number(PyObject* x) {
+  int64_t bits = 0;
+  if (PyFloat_CheckExact(x)) {
+    const double value = PyFloat_AS_DOUBLE(x);
+    std::memcpy(&bits, &value, sizeof bits);
+  } else if (PyLong_CheckExact(x)) {
+    int too_large = 0;
+    bits = PyLong_AsLongLongAndOverflow(x, &too_large);
+    if (too_large) return false;
+  } else {
+    return false;
+  }
+  return parts_.push_back({Part::number, Py_TYPE(x), bits}), true;
+}
+
+// Other plain values, as same_value() compares them.
+bool Signature::add_value(PyObject* x) {
+  if (PyUnicode_CheckExact(x) || PyBytes_CheckExact(x) || PyLong_CheckExact(x)) {
+    parts_.push_back({Part::value, Py_TYPE(x), PyObject_Hash(x)});
+    values_.push_back(py::reinterpret_borrow<py::object>(x));
+  } else if (PyComplex_CheckExact(x) || (PyArray_IsScalar(x, Generic) && !PyArray_IsScalar(x, Void))) {
+    parts_.push_back({Part::value, Py_TYPE(x), 0});
+    values_.push_back(py::reinterpret_borrow<py::object>(x));
+  } else if (PyRange_Check(x)) {
+    add_value(checked(PyObject_Repr(x)).ptr());
+  } else {
+    return false;
+  }
+  return true;
+}
+
+// Keys of a dict are no arrays: the step gets them as they are.
+bool Signature::add_items(PyObject* x, int depth) {
+  const bool is_dict = PyDict_CheckExact(x), is_list = PyList_CheckExact(x);
+  if (!is_dict && !is_list && !PyTuple_CheckExact(x) && !is_named_tuple(x)) return false;
+  const py::scoped_critical_section alone(x);
+  const Py_ssize_t size = PyObject_Size(x);
+  if (size > kMostItems || parts_.size() > kMostParts)
+    fault = "an argument with " + std::to_string(size) + " items is too much to be compared in each call";
+  else if (depth > kDeepest)
+    fault = "an argument holds itself, or is nested too deeply";
+  if (!fault.empty()) return true;
+  parts_.push_back({Part::items, Py_TYPE(x), size});
+  if (is_dict) {
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+    while (PyDict_Next(x, &at, &key, &value)) {
+      const auto held = py::reinterpret_borrow<py::object>(value);
+      if (!add_number(key) && !add_value(key)) add_object(key);
+      add(held.ptr(), depth + 1);
+    }
+    return true;
+  }
+  const py::object items = is_list ? checked(PyList_AsTuple(x)) : py::reinterpret_borrow<py::object>(x);
+  for (Py_ssize_t i = 0; i < size; ++i) add(PyTuple_GET_ITEM(items.ptr(), i), depth + 1);
+  return true;
+}
+
+void Signature::add_object(PyObject* x) {
+  if (PyMethod_Check(x)) {  // each look at it makes a new one
+    parts_.push_back({Part::items, Py_TYPE(x), 2});
+    add_object(PyMethod_GET_FUNCTION(x)), add_object(PyMethod_GET_SELF(x));
+  } else {
+    parts_.push_back({Part::object, Py_TYPE(x), reinterpret_cast<int64_t>(x)});
+  }
+}
+
+void Signature::complete() {
+  for (const py::object& array : arrays) {
+    const auto dtype =
+        py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(PyArray_DESCR(as_array(array))));
+    if (PyArray_ISBYTESWAPPED(as_array(array)))
+      fault = "an array of the arguments is " + std::string(py::str(dtype)) + "; pass it as " +
+              std::string(py::str(checked(PyObject_CallMethod(dtype.ptr(), "newbyteorder", "s", "=")))) +
+              " (astype)";
+    else if (!keeps_strides(as_array(array)))
+      fault = "an argument has negative strides or large gaps; pass a contiguous one";
+  }
+  arrays = joined(arrays, more_);
+  joined_ = !more_.empty();
+  const KernelSettings settings = kernel_settings();
+  more_.insert(more_.end(), settings.begin(), settings.end());
+  more_.push_back(2 * is_grad_enabled() + is_inference());
+}
+
+// --- for Python
+namespace {
+
+py::object signature(PyObject*, PyObject* const* given, Py_ssize_t) {  // args, kwargs, as_tensors
+  auto made = std::make_unique<Signature>();
+  made->read(Given<py::tuple>::of(given[0]), Given<py::dict>::of(given[1]).ptr(), Given<bool>::of(given[2]));
+  made->complete();
+  if (!made->fault.empty()) return py::str(made->fault);
+  py::list arrays;
+  for (const py::object& a : std::exchange(made->arrays, {})) arrays.append(a);  // a key keeps none
+  return tuple_of({Object<Signature>::holding(std::move(made)), arrays});
+}
+
+Py_hash_t hash(PyObject* self) {
+  return static_cast<Py_hash_t>(Object<Signature>::of(self).hash(true) >> 1);  // -1 would be an error
+}
+
+PyObject* compare(PyObject* self, PyObject* other, int op) {
+  if (Py_TYPE(self) != Py_TYPE(other) || (op != Py_EQ && op != Py_NE)) Py_RETURN_NOTIMPLEMENTED;
+  const bool equal = Object<Signature>::of(self) == Object<Signature>::of(other);
+  return PyBool_FromLong(equal == (op == Py_EQ));
+}
+
+size_t hash_without_numbers(const Signature& s) { return s.hash(false); }
+
+PyMethodDef g_methods[] = {
+    method<hash_without_numbers>("hash_without_numbers", "hash_without_numbers(self: Signature) -> int"),
+    method<&Signature::different_argument>("different_argument",
+                                           "different_argument(self: Signature, other: Signature, /) -> int"),
+    {nullptr, nullptr, 0, nullptr}};
+PyMethodDef g_functions[] = {
+    method<signature, 3>("_signature",
+                         "_signature(args: tuple[Any, ...], kwargs: dict[str, Any], as_tensors: bool, /) -> "
+                         "tuple[Signature, list[Array]] | str"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void register_signature(Module m) {
+  const py::object numpy = checked(PyImport_ImportModule("numpy"));
+  g_memmap = reinterpret_cast<PyTypeObject*>(py::object(numpy.attr("memmap")).release().ptr());
+  add_class<Signature>(
+      m, "ranvier._core.Signature", "",
+      {{Py_tp_methods, g_methods}, {Py_tp_hash, slot(hash)}, {Py_tp_richcompare, slot(compare)}},
+      Py_TPFLAGS_DISALLOW_INSTANTIATION);
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,399 @@
+// Backward along the tape, of the Python layer (tape/backpropagation.py): which nodes run, in which
+// order, and where their gradients go. What is rare (hooks, gradients that are Tensors, other memory) is a
+// step in Python.
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <unordered_map>
+#include <vector>
+
+#include "bindings/binder/define.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyTypeObject *g_function, *g_output, *g_deferred;  // the classes
+struct {
+  int64_t edges, versions, changes, hooks, released;
+} g_slots;
+// Dicts that are empty but for rare programs: tensors with other memory, hooks of nodes, before and after the
+// gradient of a leaf is added.
+PyObject *g_replaced, *g_of_nodes, *g_before, *g_after;
+PyObject *g_own_release, *g_backward, *g_release, *g_is_view, *g_edges, *g_hooks;
+
+py::object attribute(PyObject* owner, PyObject* name) { return checked(PyObject_GetAttr(owner, name)); }
+py::object kept(Held held) { return py::reinterpret_borrow<py::object>(held); }
+template <class... A>
+py::object called(const py::object& f, const A&... arguments) {
+  return checked(PyObject_CallFunctionObjArgs(f.ptr(), arguments.ptr()..., nullptr));
+}
+bool is_true(const py::object& x) {
+  const int holds = PyObject_IsTrue(x.ptr());
+  if (holds < 0) throw py::error_already_set();
+  return holds;
+}
+bool is_function(PyObject* node) { return PyObject_TypeCheck(node, g_function); }
+
+py::object edges_of(PyObject* node) {
+  if (is_function(node))
+    if (const Held edges = slot_of(node, g_slots.edges)) return kept(edges);
+  return attribute(node, g_edges);
+}
+
+// Whether a value that forward has saved holds no arrays.
+bool is_plain(PyObject* x) {
+  if (x == Py_None || x == Py_Ellipsis || PyBool_Check(x) || PyLong_CheckExact(x) || PyFloat_CheckExact(x) ||
+      PyUnicode_CheckExact(x) || PySlice_Check(x) || PyArray_DescrCheck(x))
+    return true;
+  if (!PyTuple_CheckExact(x) && !PyList_CheckExact(x)) return false;
+  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(x); ++i)
+    if (!is_plain(PySequence_Fast_GET_ITEM(x, i))) return false;
+  return true;
+}
+
+// Function.release
+void release(PyObject* node) {
+  if (is_true(attribute(node, g_is_view))) return;  // it has no arrays, and is needed if the base changes
+  const py::object saved = checked(PyObject_GenericGetDict(node, nullptr));
+  PyObject *name, *value;
+  bool all = true;
+  {
+    const py::scoped_critical_section alone(saved);
+    for (Py_ssize_t at = 0; all && PyDict_Next(saved.ptr(), &at, &name, &value);) all = is_plain(value);
+  }
+  if (all) return;
+  PyDict_Clear(saved.ptr());
+  set_slot(node, g_slots.released, Py_True);
+}
+
+// What a backward knows of a node.
+struct Entry {
+  py::object node, gradient;  // a list of gradients where the node has several outputs
+  int64_t waits = 0;          // for as many gradients
+  bool own = false;           // nothing else has the gradient
+  bool needed = false, captured = false;
+  std::vector<Entry*> users;
+};
+
+class Backward {
+ public:
+  // only, captured: the nodes that get a gradient, or None. steps: see tape/backpropagation.py. rules: of
+  // classes, where gradients are Tensors; or None.
+  Backward(PyObject* steps, bool retain, bool by_steps, PyObject* rules)
+      : retain_(retain), by_steps_(by_steps), on_tensors_(rules != Py_None), rules_(rules) {
+    py::object* const all[] = {&add_, &gradients_, &hooks_, &accumulate_, &hooked_leaf_};
+    for (size_t i = 0; i < std::size(all); ++i)
+      *all[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(steps, i));
+  }
+
+  void run(PyObject* roots, PyObject* captured, PyObject* only) {
+    captures_ = captured;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(roots); ++i) {
+      PyObject* root = PyList_GET_ITEM(roots, i);
+      Entry& entry = entry_of(PyTuple_GET_ITEM(root, 0));
+      if (!entry.gradient) starts_.push_back(&entry);
+      receive(entry, PyTuple_GET_ITEM(root, 1));
+    }
+    restricted_ = captured != Py_None || only != Py_None;
+    count_uses();
+    if (restricted_) {
+      restrict_to(only == Py_None ? captured : only, only != Py_None);
+      if (captured != Py_None) for_each(captured, [](Entry& entry) { entry.captured = true; });
+    }
+    for (Entry* entry : starts_)
+      if (!entry->waits) ready_.push_back(entry);
+    while (!ready_.empty()) {
+      Entry& entry = *ready_.back();
+      ready_.pop_back();
+      pass(entry);
+    }
+  }
+
+ private:
+  Entry& entry_of(PyObject* node) {
+    Entry& entry = entries_[node];
+    if (!entry.node) entry.node = py::reinterpret_borrow<py::object>(node);
+    return entry;
+  }
+  bool is_leaf(const Entry& entry) { return PyObject_TypeCheck(entry.node.ptr(), tensor_class()); }
+
+  template <class F>  // f(entry) for those of the nodes, an iterable, that were reached
+  void for_each(PyObject* nodes, const F& f) {
+    const py::object list = checked(PySequence_List(nodes));
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list.ptr()); ++i)
+      if (const auto at = entries_.find(PyList_GET_ITEM(list.ptr(), i)); at != entries_.end()) f(at->second);
+  }
+
+  void count_uses() {
+    std::vector<Entry*> stack = starts_;
+    while (!stack.empty()) {
+      Entry* entry = stack.back();
+      stack.pop_back();
+      if (is_leaf(*entry)) continue;
+      const py::object edges = edges_of(entry->node.ptr());
+      for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(edges.ptr()); ++i) {
+        PyObject* edge = PyTuple_GET_ITEM(edges.ptr(), i);
+        if (edge == Py_None) continue;
+        const size_t before = entries_.size();
+        Entry& next = entry_of(edge);
+        if (entries_.size() > before) stack.push_back(&next);
+        ++next.waits;
+        if (restricted_) next.users.push_back(entry);
+      }
+    }
+  }
+
+  // Marks the nodes that lead to these, and these themselves if they are needed, too.
+  void restrict_to(PyObject* targets, bool themselves) {
+    std::vector<Entry*> stack;
+    for_each(targets, [&](Entry& entry) {
+      entry.needed = entry.needed || themselves;
+      stack.push_back(&entry);
+    });
+    while (!stack.empty()) {
+      const std::vector<Entry*> users = std::move(stack.back()->users);
+      stack.pop_back();
+      for (Entry* user : users)
+        if (!user->needed) {
+          user->needed = true;
+          stack.push_back(user);
+        }
+    }
+  }
+
+  // A gradient of a node, which is added to those that it has.
+  void receive(Entry& to, PyObject* gradient) {
+    if (to.gradient) {
+      to.gradient = called(add_, to.gradient, py::handle(gradient), py::bool_(to.own));
+      to.own = !on_tensors_;
+      return;
+    }
+    if (on_tensors_ || PyArray_CheckExact(gradient) || PyObject_TypeCheck(gradient, g_deferred))
+      to.gradient = py::reinterpret_borrow<py::object>(gradient);
+    else
+      to.gradient = called(add_, py::none(), py::handle(gradient), py::bool_(false));
+  }
+
+  // A Deferred becomes an array, but for a Function that takes it.
+  void settle(Entry& entry) {
+    if (on_tensors_ || !PyObject_TypeCheck(entry.gradient.ptr(), g_deferred)) return;
+    const bool takes = is_function(entry.node.ptr()) && is_true(entry.node.attr("takes_deferred"));
+    if (!takes || is_true(entry.gradient.attr("joins")))
+      entry.gradient = called(entry.gradient.attr("array"));
+  }
+
+  // A node whose uses have all delivered their gradients.
+  void pass(Entry& entry) {
+    if (restricted_ && !entry.needed && !entry.captured) {
+      entry.gradient = {};
+      return;
+    }
+    PyObject* node = entry.node.ptr();
+    const bool leaf = is_leaf(entry);
+    if (entry.gradient) settle(entry), call_hooks(entry, leaf);
+    if (entry.captured) capture(entry);
+    if (restricted_ && !entry.needed) {
+      entry.gradient = {};
+    } else if (leaf) {
+      if (entry.gradient) add_to(node, entry);
+    } else {
+      run_node(entry);
+      if (!retain_ && !Py_IS_TYPE(node, g_output)) drop_saved(node);
+    }
+  }
+
+  void call_hooks(Entry& entry, bool leaf) {
+    PyObject* node = entry.node.ptr();
+    py::object seen_by;
+    if (leaf) {
+      if (PyDict_GET_SIZE(g_before)) seen_by = in_dict(g_before, node);
+    } else {
+      seen_by = is_function(node) ? kept(slot_of(node, g_slots.hooks)) : attribute(node, g_hooks);
+    }
+    if (!seen_by || seen_by.is_none() || !is_true(seen_by)) return;
+    entry.gradient = called(hooks_, seen_by, entry.gradient);
+    entry.own = false;
+  }
+
+  void capture(Entry& entry) {
+    py::object value = entry.gradient ? entry.gradient : py::none();
+    if (PyObject_TypeCheck(value.ptr(), g_deferred)) value = called(value.attr("array"));
+    if (PyDict_SetItem(captures_, entry.node.ptr(), value.ptr()) < 0) throw py::error_already_set();
+  }
+
+  static py::object in_dict(PyObject* dict, PyObject* node) {  // by id(node); null: it is not there
+    return kept(value_of(dict, checked(PyLong_FromVoidPtr(node)).ptr()));
+  }
+
+  void add_to(PyObject* leaf, Entry& entry) {
+    if (!PyDict_GET_SIZE(g_of_nodes) && !PyDict_GET_SIZE(g_after)) {
+      if (kept(slot_of(leaf, tensor_slots().requires_grad)).ptr() != Py_True) {
+        entry.gradient = {};
+        return;
+      }
+      if (!on_tensors_ && is_alone() && becomes_grad(leaf, entry.gradient.ptr())) {
+        const py::object gradient = std::move(entry.gradient);
+        return set_slot(leaf, tensor_slots().grad, new_tensor(gradient.ptr()).ptr());
+      }
+    }
+    const py::object holder = checked(PyList_New(1));  // the step sees what else has the array
+    PyList_SET_ITEM(holder.ptr(), 0, entry.gradient.release().ptr());
+    if (PyDict_GET_SIZE(g_of_nodes) || PyDict_GET_SIZE(g_after))
+      called(hooked_leaf_, py::handle(leaf), holder, accumulate_);
+    else
+      called(accumulate_, py::handle(leaf), holder);
+  }
+
+  // Whether the leaf has no gradient yet, and this array can be its gradient: as in `accumulate`.
+  static bool becomes_grad(PyObject* leaf, PyObject* gradient) {
+    const TensorSlots& slots = tensor_slots();
+    if (anything_observes() || kept(slot_of(leaf, slots.grad)).ptr() != Py_None) return false;
+    const py::object held = kept(slot_of(leaf, slots.array));
+    if (!PyArray_CheckExact(gradient) || Py_REFCNT(gradient) != 1) return false;
+    PyArrayObject *g = as_array(gradient), *own = as_array(held);
+    const size_t size = sizeof(npy_intp) * PyArray_NDIM(g);
+    return PyArray_NDIM(g) == PyArray_NDIM(own) && !std::memcmp(PyArray_DIMS(g), PyArray_DIMS(own), size) &&
+           !std::memcmp(PyArray_STRIDES(g), PyArray_STRIDES(own), size) &&
+           PyArray_DESCR(g) == PyArray_DESCR(own) &&
+           !(PyArray_BASE(g) && PyArray_CheckExact(PyArray_BASE(g)));
+  }
+
+  void run_node(Entry& entry) {
+    PyObject* node = entry.node.ptr();
+    const py::object edges = edges_of(node);
+    const Py_ssize_t count = PyTuple_GET_SIZE(edges.ptr());
+    py::object gradients;
+    if (entry.gradient) {
+      const py::object dy = std::move(entry.gradient);
+      entry.gradient = {};
+      if (Py_IS_TYPE(node, g_output))
+        hand_over(node, dy);
+      else
+        gradients = gradients_of(node, dy, count);
+    }
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      PyObject* edge = PyTuple_GET_ITEM(edges.ptr(), i);
+      if (edge == Py_None) continue;
+      Entry& to = entry_of(edge);
+      if (gradients)
+        if (PyObject* gradient = PyTuple_GET_ITEM(gradients.ptr(), i); gradient != Py_None)
+          receive(to, gradient);
+      if (--to.waits == 0) ready_.push_back(&to);
+    }
+  }
+
+  // The gradient of one of several outputs becomes an item of the list that the Function waits for.
+  void hand_over(PyObject* output, const py::object& dy) {
+    const py::object function = py::handle(output).attr("function");
+    Entry& to = entry_of(function.ptr());
+    if (!to.gradient) {
+      const auto outputs = py::object(function.attr("outputs"));
+      to.gradient = checked(PyList_New(static_cast<Py_ssize_t>(whole_number(outputs))));
+      for (Py_ssize_t i = 0; i < PyList_GET_SIZE(to.gradient.ptr()); ++i)
+        PyList_SET_ITEM(to.gradient.ptr(), i, Py_NewRef(Py_None));
+    }
+    const auto index = static_cast<Py_ssize_t>(whole_number(py::object(py::handle(output).attr("index"))));
+    const py::object before = kept(item_of(to.gradient.ptr(), index));  // a rule made another node of it
+    py::object sum = before.is_none() ? dy : called(add_, before, dy, py::bool_(false));
+    if (PyList_SetItem(to.gradient.ptr(), index, sum.release().ptr()) < 0) throw py::error_already_set();
+  }
+
+  py::object gradients_of(PyObject* node, const py::object& dy, Py_ssize_t count) {
+    const PrecisionOfNode precision(node);
+    py::object made;
+    PyObject* const kind = reinterpret_cast<PyObject*>(Py_TYPE(node));
+    const py::object rule = on_tensors_ ? kept(value_of(rules_, kind)) : py::object();
+    if (by_steps_ || on_tensors_ != static_cast<bool>(rule) || PyDict_GET_SIZE(g_replaced) ||
+        PyDict_GET_SIZE(g_of_nodes) || !is_unchanged(node)) {
+      made = called(gradients_, py::handle(node), dy);
+    } else if (rule && !PyList_CheckExact(dy.ptr())) {
+      made = called(rule, py::handle(node), dy);
+    } else if (rule) {
+      const py::object self = checked(PyTuple_Pack(1, node)), dys = checked(PyList_AsTuple(dy.ptr()));
+      made =
+          checked(PyObject_CallObject(rule.ptr(), checked(PySequence_Concat(self.ptr(), dys.ptr())).ptr()));
+    } else if (PyList_CheckExact(dy.ptr())) {
+      const py::object all = checked(PyList_AsTuple(dy.ptr()));
+      made = checked(PyObject_CallObject(attribute(node, g_backward).ptr(), all.ptr()));
+    } else {
+      PyObject* const arguments[] = {node, dy.ptr()};
+      made = checked(PyObject_VectorcallMethod(g_backward, arguments, 2, nullptr));
+    }
+    if (!PyTuple_CheckExact(made.ptr())) made = checked(PyTuple_Pack(1, made.ptr()));
+    if (const Py_ssize_t given = PyTuple_GET_SIZE(made.ptr()); given != count) {
+      PyErr_Format(PyExc_RuntimeError, "[%s] backward gave %zd gradients for %zd inputs", name_of(node),
+                   given, count);
+      throw py::error_already_set();
+    }
+    return made;
+  }
+  static const char* name_of(PyObject* node) {
+    const char* name = Py_TYPE(node)->tp_name;
+    const char* dot = std::strrchr(name, '.');
+    return dot ? dot + 1 : name;
+  }
+
+  // Whether it can run, and nothing that it shares memory with has changed since forward.
+  static bool is_unchanged(PyObject* node) {
+    const py::object versions = kept(slot_of(node, g_slots.versions)),
+                     changes = kept(slot_of(node, g_slots.changes));
+    if (!versions || !changes || kept(slot_of(node, g_slots.released)).ptr() != Py_False) return false;
+    const Py_ssize_t count = std::min(PyTuple_GET_SIZE(versions.ptr()), PyTuple_GET_SIZE(changes.ptr()));
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      const py::object now = kept(item_of(PyTuple_GET_ITEM(versions.ptr(), i), 0));
+      PyObject* then = PyTuple_GET_ITEM(changes.ptr(), i);
+      if (now.ptr() != then && whole_number(now) != whole_number(then)) return false;
+    }
+    return true;
+  }
+
+  static void drop_saved(PyObject* node) {
+    if (is_function(node) && class_attribute(Py_TYPE(node), g_release).ptr() == g_own_release)
+      release(node);
+    else
+      checked(PyObject_CallMethodNoArgs(node, g_release));
+  }
+
+  const bool retain_, by_steps_, on_tensors_;
+  PyObject* const rules_;
+  bool restricted_ = false;
+  PyObject* captures_ = nullptr;
+  py::object add_, gradients_, hooks_, accumulate_, hooked_leaf_;
+  std::unordered_map<PyObject*, Entry> entries_;
+  std::vector<Entry*> starts_, ready_;
+};
+
+void backward(Raw roots, Raw steps, Raw captured, Raw only, Truth retain, Truth by_steps, Raw rules) {
+  Backward(steps.value.ptr(), retain, by_steps, rules.value.ptr())
+      .run(roots.value.ptr(), captured.value.ptr(), only.value.ptr());
+}
+
+}  // namespace
+
+void register_backward(Module m) {
+  const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
+  g_backward = name("backward"), g_release = name("release"), g_is_view = name("is_view");
+  g_edges = name("edges"), g_hooks = name("hooks");
+  def(m, "_backward(roots, steps, captured, only, retain, by_steps, rules)", backward);
+  def(m, "_release(function)", [](Raw function) { release(function.value.ptr()); });
+  def(m, "_is_plain(value)", [](Raw value) { return is_plain(value.value.ptr()); });
+  def(m, "_set_nodes(function, output, deferred)", [](Raw function, Raw output, Raw deferred) {
+    const auto kept = [](const Raw& x) { return reinterpret_cast<PyTypeObject*>(x.value.inc_ref().ptr()); };
+    g_function = kept(function), g_output = kept(output), g_deferred = kept(deferred);
+    const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
+    g_slots = {offset("edges"), offset("versions"), offset("changes"), offset("hooks"), offset("released")};
+    g_own_release = py::object(function.value.attr("release")).release().ptr();
+  });
+  def(m, "_set_rare(replaced, of_nodes, before, after)",
+      [](Raw replaced, Raw of_nodes, Raw before, Raw after) {
+        const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
+        g_replaced = kept(replaced), g_of_nodes = kept(of_nodes), g_before = kept(before);
+        g_after = kept(after);
+      });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,224 @@
+// Ops that are one kernel on the arrays of their Tensors, of a result or in place: see untaped.cpp.
+#include <algorithm>
+
+#include "bindings/tape/untaped.h"
+#include "bindings/tensors/views.h"
+
+namespace ranvier::bind {
+namespace untaped {
+namespace {
+
+PyObject* g_changed;          // views.bump
+constexpr int kFirst = 3;     // views.FIRST: a cell of a Tensor that shares memory with no other has no more
+constexpr int kBorrowed = 4;  // views.BORROWED
+
+bool records(PyObject* tensor) {
+  return is_grad_enabled() && slot_of(tensor, tensor_slots().requires_grad).ptr() == Py_True;
+}
+
+// The arguments of a kernel, new references: those of a call with the arrays of its Tensors.
+class Passed {
+ public:
+  static constexpr size_t kMost = 10;
+
+  // False: a Tensor needs a gradient, or the call is none of a kernel on Tensors.
+  bool add(PyObject* argument) {
+    if (count_ == kMost) return false;
+    PyObject* array = nullptr;
+    if (PyObject_TypeCheck(argument, tensor_class()))
+      array = array_of(argument);
+    else if ((PyList_CheckExact(argument) || PyTuple_CheckExact(argument)) && holds_tensors(argument))
+      array = arrays_of(argument);
+    else
+      array = Py_NewRef(argument);
+    if (array) arguments_[count_++] = py::reinterpret_steal<py::object>(array);
+    return array;
+  }
+
+  bool add_all(PyObject* const* arguments, Py_ssize_t count) {
+    return std::all_of(arguments, arguments + count, [&](PyObject* x) { return add(x); });
+  }
+
+  // Null where the kernel refuses the arguments, with NotImplemented or an error, which takes longer. names:
+  // of the last of them.
+  py::object call(PyObject* kernel, PyObject* names) const {
+    PyObject* borrowed[kMost];
+    for (size_t i = 0; i < count_; ++i) borrowed[i] = arguments_[i].ptr();
+    const size_t named = names ? PyTuple_GET_SIZE(names) : 0;
+    PyObject* const y = PyObject_Vectorcall(kernel, borrowed, count_ - named, names);
+    if (!y && PyErr_ExceptionMatches(PyExc_Exception) && !PyErr_ExceptionMatches(PyExc_MemoryError))
+      PyErr_Clear();  // the way through Python raises it again, in its words
+    const auto made = py::reinterpret_steal<py::object>(y);
+    return y == Py_NotImplemented ? py::object() : made;
+  }
+
+ private:
+  static PyObject* array_of(PyObject* tensor) {
+    const Held array = slot_of(tensor, tensor_slots().array);
+    return !array || records(tensor) ? nullptr : Py_NewRef(array.ptr());
+  }
+  static bool holds_tensors(PyObject* list) {
+    return Py_SIZE(list) > 0 && PyObject_TypeCheck(PySequence_Fast_ITEMS(list)[0], tensor_class());
+  }
+  static PyObject* arrays_of(PyObject* list) {
+    const auto items = py::reinterpret_steal<py::object>(PySequence_Tuple(list));
+    py::object arrays = checked(PyTuple_New(PyTuple_GET_SIZE(items.ptr())));
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items.ptr()); ++i) {
+      PyObject* item = PyTuple_GET_ITEM(items.ptr(), i);
+      PyObject* array = PyObject_TypeCheck(item, tensor_class()) ? array_of(item) : nullptr;
+      if (!array) return nullptr;
+      PyTuple_SET_ITEM(arrays.ptr(), i, array);
+    }
+    return arrays.release().ptr();
+  }
+
+  size_t count_ = 0;
+  py::object arguments_[kMost];
+};
+
+// What a kernel returns, an array or several, as Tensors.
+py::object as_tensors(const py::object& y, PyObject* result) {
+  if (!PyTuple_CheckExact(y.ptr())) return new_tensor(y.ptr());
+  const Py_ssize_t n = PyTuple_GET_SIZE(y.ptr());
+  py::object tensors = checked(PyTuple_New(n));
+  for (Py_ssize_t i = 0; i < n; ++i)
+    PyTuple_SET_ITEM(tensors.ptr(), i, new_tensor(PyTuple_GET_ITEM(y.ptr(), i)).release().ptr());
+  if (!result) return tensors;
+  const py::object items = checked(PyTuple_Pack(1, tensors.ptr()));
+  return checked(PyTuple_Type.tp_new(reinterpret_cast<PyTypeObject*>(result), items.ptr(), nullptr));
+}
+
+// node(settings ...).apply(inputs ...)
+py::object of_node(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
+  if (!op.node || count < op.inputs) return {};
+  PyObject* const* settings = arguments + op.inputs;
+  const auto node =
+      py::reinterpret_steal<py::object>(PyObject_Vectorcall(op.node, settings, count - op.inputs, nullptr));
+  if (!node) return {};
+  PyObject* all[Passed::kMost + 1] = {node.ptr()};
+  std::copy_n(arguments, op.inputs, all + 1);
+  return applied(all, op.inputs + 1);
+}
+
+// kernel(arguments ...): a Tensor, or several.
+py::object by_arrays(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
+  if (op.floats && count && PyObject_TypeCheck(arguments[0], tensor_class())) {
+    const Held array = slot_of(arguments[0], tensor_slots().array);
+    if (!array || !is_known(PyArray_TYPE(as_array(array))) || kKnown[PyArray_TYPE(as_array(array))].rank < 2)
+      return {};
+  }
+  Passed passed;
+  if (!passed.add_all(arguments, std::min(count, op.most))) return of_node(op, arguments, count);
+  const py::object y = passed.call(op.kernel, nullptr);
+  return y ? as_tensors(y, op.result) : y;
+}
+
+// Whether the memory of a Tensor can be written without a look at its history: it needs no gradient, nor does
+// the Tensor that it is a view of, and it is no array that the caller lent.
+bool is_free(PyObject* tensor) {
+  const TensorSlots& slots = tensor_slots();
+  const Held cell = slot_of(tensor, slots.cell), view = slot_of(tensor, slots.view);
+  if (!cell || !view || !PyList_CheckExact(cell.ptr()) || PyList_GET_SIZE(cell.ptr()) < kFirst) return false;
+  if (whole_number(item_of(cell.ptr(), 2)) & kBorrowed) return false;
+  // what a Function has saved of its result may have to be copied
+  const auto has_maker = [&](PyObject* t) { return !slot_of(t, slots.grad_fn).is_none(); };
+  if (has_maker(tensor)) return false;
+  for (Py_ssize_t i = kFirst; i < PyList_GET_SIZE(cell.ptr()); ++i) {
+    const py::object other = target_of(PyList_GET_ITEM(cell.ptr(), i));
+    if (other && has_maker(other.ptr())) return false;
+  }
+  if (view.is_none() || !is_grad_enabled()) return true;
+  if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return false;
+  PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);
+  return PyObject_TypeCheck(base, tensor_class()) && !records(base);
+}
+
+// The array whose memory another one is a view of.
+py::handle root_of(py::handle array) {
+  while (PyArray_Check(array.ptr()) && PyArray_BASE(as_array(array)) &&
+         PyArray_Check(PyArray_BASE(as_array(array))))
+    array = PyArray_BASE(as_array(array));
+  return array;
+}
+
+// Whether a Tensor is a view of one that requires gradients, so that a change gives it a new history.
+bool follows_gradients(PyObject* tensor) {
+  const Held view = slot_of(tensor, tensor_slots().view);
+  if (!view || view.is_none()) return false;
+  if (!PyTuple_Check(view.ptr()) || PyTuple_GET_SIZE(view.ptr()) != 3) return true;
+  PyObject* base = PyTuple_GET_ITEM(view.ptr(), 0);
+  return PyObject_TypeCheck(base, tensor_class()) &&
+         slot_of(base, tensor_slots().requires_grad).ptr() == Py_True;
+}
+
+// As views.bump, to which it leaves the Tensors that get a new history.
+void count_change(PyObject* tensor) {
+  const TensorSlots& slots = tensor_slots();
+  const Held cell = slot_of(tensor, slots.cell), array = slot_of(tensor, slots.array);
+  bool simple = !follows_gradients(tensor);
+  for (Py_ssize_t i = kFirst; simple && i < PyList_GET_SIZE(cell.ptr()); ++i) {
+    PyObject* other = PyWeakref_GET_OBJECT(PyList_GET_ITEM(cell.ptr(), i));
+    simple = other == Py_None || !follows_gradients(other);
+  }
+#ifdef Py_GIL_DISABLED  // weak references may end meanwhile
+  simple = simple && PyList_GET_SIZE(cell.ptr()) == kFirst;
+#endif
+  if (!simple) return static_cast<void>(checked(PyObject_CallOneArg(g_changed, tensor)));
+  const py::object changes = checked(PyLong_FromLongLong(whole_number(item_of(cell.ptr(), 0)) + 1));
+  PyList_SetItem(cell.ptr(), 0, Py_NewRef(changes.ptr()));
+  const Held last = item_of(cell.ptr(), 1);
+  py::handle changed = array;
+  if (!last.is_none() && last.ptr() != array.ptr()) changed = root_of(array);  // several views were
+  PyList_SetItem(cell.ptr(), 1, Py_NewRef(changed.ptr()));
+}
+
+// kernel(arguments ..., out): the Tensor itself, into whose memory the kernel has written. Not while a step
+// is recorded, nor where gradients are needed.
+py::object in_place(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  if (t_recording || !count || !PyObject_TypeCheck(arguments[0], tensor_class())) return {};
+  PyObject* const tensor = arguments[0];
+  const Held array = slot_of(tensor, tensor_slots().array);
+  if (!array || !is_free(tensor)) return {};
+  const char kind = PyArray_DESCR(as_array(array))->kind;
+  PyObject* kernel = kind == 'f' ? op.kernel : kind == 'i' || kind == 'u' ? op.of_integers : op.of_others;
+  if (names) kernel = kind == 'f' ? op.with_names : nullptr;
+  const Py_ssize_t first = op.reads ? 0 : 1;
+  Passed passed;
+  if (!kernel || !passed.add_all(arguments + first, std::min(count - first, op.most)) ||
+      !passed.add(tensor) || !passed.add_all(arguments + count, names ? PyTuple_GET_SIZE(names) : 0))
+    return {};
+  const py::object y = passed.call(kernel, names);
+  // Another array: an operand is missing, and the kernel has taken its output for that.
+  if (!y || (PyArray_Check(y.ptr()) && y.ptr() != array.ptr())) return {};
+  count_change(tensor);
+  return py::reinterpret_borrow<py::object>(tensor);
+}
+
+Py_ssize_t most_of(const Whole& takes) { return takes.number < 0 ? PY_SSIZE_T_MAX : takes.number; }
+
+}  // namespace
+}  // namespace untaped
+
+void register_direct(Module m) {
+  using namespace untaped;
+  def(m, "_by_kernel(in_python, kernel, node=None, inputs=1, floats=False, result=None, takes=-1)",
+      [](Raw in_python, Raw kernel, Raw node, Whole inputs, Truth floats, Raw result, Whole takes) {
+        Op op{};
+        op.answer = by_arrays, op.in_python = kept(in_python.value), op.node = kept(node.value);
+        op.inputs = std::min<Py_ssize_t>(inputs.number, Passed::kMost), op.most = most_of(takes);
+        op.floats = floats, op.result = kept(result.value);
+        return function_of(op, kernel.value, py::none());
+      });
+  def(m, "_into(in_python, of_floats, of_integers, of_others, with_names=None, reads=False, takes=-1)",
+      [](Raw in_python, Raw of_floats, Raw of_integers, Raw of_others, Raw with_names, Truth reads,
+         Whole takes) {
+        Op op{};
+        op.answer = in_place, op.in_python = kept(in_python.value), op.most = most_of(takes);
+        op.of_integers = kept(of_integers.value), op.of_others = kept(of_others.value);
+        op.with_names = kept(with_names.value), op.reads = reads;
+        return function_of(op, of_floats.value, py::none());
+      });
+  def(m, "_set_changed(changed)", [](Raw changed) { g_changed = changed.value.inc_ref().ptr(); });
+}
+
+}  // namespace ranvier::bind

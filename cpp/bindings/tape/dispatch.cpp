@@ -1,0 +1,217 @@
+// `__torch_function__`: who is asked about a call, in which order, and Tensor's own answer. What is rare is
+// in python/ranvier/torch/dispatch.py: modes, results of several parts, the error where nobody has an answer.
+#include "bindings/tape/dispatch.h"
+
+#include <algorithm>
+
+#include "bindings/binder/methods.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/public_function.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+
+std::atomic<bool> g_dispatches;
+
+PackedCall::PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names)
+    : args(checked(PyTuple_New(count))), settings(checked(PyDict_New())) {
+  for (Py_ssize_t i = 0; i < count; ++i) PyTuple_SET_ITEM(args.ptr(), i, Py_NewRef(given[i]));
+  for (Py_ssize_t i = 0; names && i < PyTuple_GET_SIZE(names); ++i)
+    if (PyDict_SetItem(settings.ptr(), PyTuple_GET_ITEM(names, i), given[count + i]) < 0)
+      throw py::error_already_set();
+}
+
+namespace {
+
+thread_local long t_off;                // 1: no classes are asked; 2: no modes either
+thread_local long t_modes;              // that are entered
+PyObject *g_ask, *g_as_class;           // in Python: what asks modes, and raises; results of a class
+PyObject *g_hook, *g_silent;            // "__torch_function__", and that of classes that are not asked
+PyObject* g_as_they_are;                // the functions whose results keep their class
+using Values = std::vector<PyObject*>;  // borrowed
+
+class Off {  // while it lives, classes are not asked
+ public:
+  Off() : before_(t_off) { t_off = 1; }
+  ~Off() { t_off = before_; }
+  Off(const Off&) = delete;
+
+ private:
+  long before_;
+};
+
+bool is_sequence(PyObject* x) { return PyTuple_Check(x) || PyList_Check(x); }
+PyObject* item(PyObject* sequence, Py_ssize_t i) { return PySequence_Fast_GET_ITEM(sequence, i); }
+
+bool overrides_within(PyObject* x, int depth = 2) {
+  if (overrides(x)) return true;
+  if (!depth || !is_sequence(x)) return false;
+  for (Py_ssize_t i = 0; i < Py_SIZE(x); ++i)
+    if (overrides_within(item(x, i), depth - 1)) return true;
+  return false;
+}
+
+// One argument of each class that may take over a call, also of those in lists and tuples: the first of a
+// class, and a class before those that it inherits from.
+void collect(PyObject* x, Values& found, int depth = 2) {
+  if (overrides(x)) {
+    PyTypeObject* const type = Py_TYPE(x);
+    const auto is_same = [=](PyObject* other) { return Py_TYPE(other) == type; };
+    const auto is_above = [=](PyObject* other) { return PyType_IsSubtype(type, Py_TYPE(other)); };
+    if (std::none_of(found.begin(), found.end(), is_same))
+      found.insert(std::find_if(found.begin(), found.end(), is_above), x);
+  } else if (depth && is_sequence(x)) {
+    for (Py_ssize_t i = 0; i < Py_SIZE(x); ++i) collect(item(x, i), found, depth - 1);
+  }
+}
+
+py::object tuple_of(const Values& values) {
+  py::object items = checked(PyTuple_New(static_cast<Py_ssize_t>(values.size())));
+  for (size_t i = 0; i < values.size(); ++i)
+    PyTuple_SET_ITEM(items.ptr(), static_cast<Py_ssize_t>(i), Py_NewRef(values[i]));
+  return items;
+}
+
+// The answer of the first argument that has one; where a mode is asked, or nobody has one, Python's.
+py::object answer_to(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names,
+                     bool is_operator) {
+  const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
+  const PackedCall packed(given, count, names);
+  Values found, kinds;
+  for (Py_ssize_t i = 0; i < count + of_names && asks_classes(); ++i) collect(given[i], found);
+  for (PyObject* x : found) kinds.push_back(reinterpret_cast<PyObject*>(Py_TYPE(x)));
+  const auto is_plain = [](PyObject* x) { return Py_IS_TYPE(x, tensor_class()); };
+  if (is_in_python(func) && std::any_of(given, given + count, is_plain))  // these count Tensor, too
+    kinds.push_back(reinterpret_cast<PyObject*>(tensor_class()));
+  const py::object types = tuple_of(kinds);
+  if (!asks_modes()) {
+    for (PyObject* x : found) {
+      const py::object hook = checked(PyObject_GetAttr(x, g_hook));
+      PyObject* const all[] = {func, types.ptr(), packed.args.ptr(), packed.settings.ptr()};
+      py::object y = checked(PyObject_Vectorcall(hook.ptr(), all, 4, nullptr));
+      if (y.ptr() != Py_NotImplemented) return y;
+    }
+    found.clear();
+  }
+  return checked(PyObject_CallFunctionObjArgs(g_ask, func, types.ptr(), tuple_of(found).ptr(),
+                                              packed.args.ptr(), packed.settings.ptr(),
+                                              is_operator ? Py_NotImplemented : Py_None, nullptr));
+}
+
+// Whether an argument is the result, or a part of it: a Tensor that others have.
+bool holds(PyObject* values, PyObject* result) {
+  for (Py_ssize_t i = 0; i < Py_SIZE(values); ++i) {
+    PyObject* const x = item(values, i);
+    if (is_sequence(x) ? holds(x, result) : x == result) return true;
+    if (Py_IS_TYPE(x, tensor_class()) && is_sequence(result))
+      for (Py_ssize_t k = 0; k < Py_SIZE(result); ++k)
+        if (item(result, k) == x) return true;
+  }
+  return false;
+}
+
+// _own_answer(cls, func, types, args, kwargs): calls the function, and gives its results the class.
+py::object own_answer(PyObject*, PyObject* const* a, Py_ssize_t) {
+  PyObject *const cls = a[0], *const func = a[1], *const args = a[3], *const settings = a[4];
+  const py::object types = checked(PySequence_Tuple(a[2]));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(types.ptr()); ++i) {
+    const int is_below = PyObject_IsSubclass(cls, item(types.ptr(), i));
+    if (is_below < 0) throw py::error_already_set();
+    if (!is_below) return py::reinterpret_borrow<py::object>(Py_NotImplemented);
+  }
+  py::object y;
+  {
+    const Off off;
+    y = checked(PyObject_Call(func, args, settings));
+  }
+  PyObject* const result = y.ptr();
+  const bool is_tensor = PyObject_TypeCheck(result, tensor_class());
+  if (is_tensor ? PyObject_TypeCheck(result, reinterpret_cast<PyTypeObject*>(cls)) : !is_sequence(result))
+    return y;
+  const int stays = PySet_Contains(g_as_they_are, func);
+  if (stays < 0) throw py::error_already_set();
+  if (stays) return y;
+  const py::object others = checked(PyDict_Values(settings));
+  const bool is_new = is_public(func) && !holds(args, result) && !holds(others.ptr(), result);
+  if (is_tensor && is_new) {
+    if (PyObject_SetAttrString(result, "__class__", cls) == 0) return y;
+    PyErr_Clear();  // a class with slots of its own
+  }
+  return checked(PyObject_CallFunctionObjArgs(g_as_class, result, cls, is_new ? Py_True : Py_False, nullptr));
+}
+
+// _dispatch_state(off, modes, active): sets what is no None; what was there.
+py::object state(PyObject*, PyObject* const* a, Py_ssize_t) {
+  const py::object before = checked(Py_BuildValue("(llN)", t_off, t_modes, PyBool_FromLong(g_dispatches)));
+  if (a[0] != Py_None) t_off = static_cast<long>(whole_number(a[0]));
+  if (a[1] != Py_None) t_modes = static_cast<long>(whole_number(a[1]));
+  if (a[2] != Py_None) g_dispatches = a[2] == Py_True;
+  return before;
+}
+
+py::object set_python(PyObject*, PyObject* const* a, Py_ssize_t) {
+  g_ask = Py_NewRef(a[0]), g_as_class = Py_NewRef(a[1]), g_silent = Py_NewRef(a[2]);
+  g_as_they_are = Py_NewRef(a[3]);
+  return py::none();
+}
+
+// _overriding(values, depth): those of `collect`; depth: how far lists are looked into.
+py::object overriding(PyObject*, PyObject* const* a, Py_ssize_t) {
+  Values found;
+  const int depth = static_cast<int>(whole_number(a[1]));
+  const py::object values = checked(PySequence_Tuple(a[0]));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(values.ptr()) && asks_classes(); ++i)
+    collect(item(values.ptr(), i), found, depth);
+  return checked(PySequence_List(tuple_of(found).ptr()));
+}
+
+// Whether an argument may take over calls.
+py::object has_hook(PyObject*, PyObject* const* a, Py_ssize_t) {
+  return py::bool_(asks_classes() && overrides(a[0]));
+}
+
+PyMethodDef g_functions[] = {
+    method<state, 3>(
+        "_dispatch_state",
+        "_dispatch_state(off: int | None, modes: int | None, active: bool | None) -> tuple[int, int, bool]"),
+    method<set_python, 4>("_set_dispatch",
+                          "_set_dispatch(ask: Any, as_class: Any, silent: Any, as_they_are: Any) -> None"),
+    method<own_answer, 5>("_own_answer",
+                          "_own_answer(cls: Any, func: Any, types: Any, args: Any, kwargs: Any) -> Any"),
+    method<overriding, 2>("_overriding", "_overriding(values: Any, depth: int) -> list[Any]"),
+    method<has_hook, 1>("_has_hook", "_has_hook(x: Any) -> bool"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+bool asks_classes() { return !t_off; }
+bool asks_modes() { return t_modes && t_off < 2; }
+bool modes_are_asked() { return g_dispatches.load(std::memory_order_relaxed) && asks_modes(); }
+
+bool overrides(PyObject* x) {
+  PyTypeObject* const type = Py_TYPE(x);
+  if (type == tensor_class() || type == &PyLong_Type || type == &PyFloat_Type || type == &PyUnicode_Type ||
+      type == &PyBool_Type || x == Py_None || PyType_Check(x))
+    return false;
+  const Held hook = class_attribute(type, g_hook);
+  return hook && hook.ptr() != g_silent;
+}
+
+bool any_override(PyObject* const* given, Py_ssize_t count) {
+  return std::any_of(given, given + count, [](PyObject* x) { return overrides_within(x); });
+}
+
+PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names, bool is_operator) {
+  PyObject* const y =
+      detail::guarded([&] { return answer_to(func, given, count, names, is_operator).release().ptr(); });
+  if (y || !is_operator || !PyErr_ExceptionMatches(PyExc_TypeError)) return y;
+  PyErr_Clear();  // Python asks the other operand
+  return Py_NewRef(Py_NotImplemented);
+}
+
+void register_dispatch(Module m) {
+  g_hook = PyUnicode_InternFromString("__torch_function__");
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,32 @@
+// Who is asked before a public function computes: the classes of its arguments, and modes.
+#pragma once
+#include <pybind11/pytypes.h>
+
+#include <atomic>
+
+#include "bindings/binder/define.h"
+
+namespace ranvier::bind {
+
+extern std::atomic<bool> g_dispatches;  // a class or a mode may want to be asked
+bool asks_classes();                    // this thread does
+bool asks_modes();                      // this thread is in a block of one
+bool modes_are_asked();                 // in such a block, and g_dispatches
+
+// Whether the class of an argument has a `__torch_function__` that may take over a call.
+bool overrides(PyObject* x);
+// Whether that of an argument, or of an item of one that is a list or tuple, has.
+bool any_override(PyObject* const* given, Py_ssize_t count);
+
+// The arguments of a call as Python has them.
+struct PackedCall {
+  PackedCall(PyObject* const* given, Py_ssize_t count, PyObject* names);
+  py::object args, settings;
+};
+// What a call gives of which the modes, or its arguments, are asked; null: Python's error. is_operator:
+// Python asks the other operand.
+PyObject* asked(PyObject* func, PyObject* const* given, Py_ssize_t count, PyObject* names, bool is_operator);
+
+void register_dispatch(Module m);
+
+}  // namespace ranvier::bind

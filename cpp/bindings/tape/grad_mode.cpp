@@ -1,0 +1,128 @@
+// The switch, and its `with` blocks: in Python a block would take longer than a small op.
+#include "bindings/tape/grad_mode.h"
+
+#include <new>
+#include <string>
+
+#include "bindings/binder/define.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr int kRecords = 1, kInfers = 2;
+thread_local int t_mode = kRecords;
+
+// mode.enabled, mode.inference
+
+PyObject* enabled(PyObject*, void*) { return PyBool_FromLong(t_mode & kRecords); }
+PyObject* inference(PyObject*, void*) { return PyBool_FromLong(is_inference()); }
+
+int set_enabled(PyObject*, PyObject* value, void*) {
+  if (!value) return PyErr_SetString(PyExc_AttributeError, "enabled cannot be deleted"), -1;
+  const int holds = PyObject_IsTrue(value);
+  if (holds >= 0) t_mode = (t_mode & kInfers) | holds;
+  return holds < 0 ? -1 : 0;
+}
+
+template <class F>
+void* pointer(F* function) {
+  return reinterpret_cast<void*>(function);
+}
+
+PyGetSetDef g_mode_members[] = {{"enabled", enabled, set_enabled, "bool", nullptr},
+                                {"inference", inference, nullptr, "bool", nullptr},
+                                {}};
+PyType_Slot g_mode_slots[] = {
+    {Py_tp_new, pointer(PyType_GenericNew)}, {Py_tp_getset, g_mode_members}, {0, nullptr}};
+PyType_Spec g_mode{"ranvier._core._GradMode", sizeof(PyObject), 0, Py_TPFLAGS_DEFAULT, g_mode_slots};
+
+// Blocks. A class made of this one has `wanted`, the mode inside its blocks, and `_decorated(function)`.
+constexpr int kWhole = 4;  // in `wanted`: both bits of the mode change, else whether it records
+
+struct Block {
+  PyObject_HEAD int wanted;
+  std::string before;  // the mode before each entry that has not ended; as a text it is within the object
+};
+
+PyObject *g_wanted, *g_decorated, *g_mode_class;
+
+Block& block_of(PyObject* self) { return *reinterpret_cast<Block*>(self); }
+
+// A block, or the decorated function where one is given.
+PyObject* new_block(PyTypeObject* type, PyObject* arguments, PyObject* keywords) {
+  PyObject* const cls = reinterpret_cast<PyObject*>(type);
+  if (PyTuple_GET_SIZE(arguments) > 0 || keywords) {
+    static char name[] = "function";
+    static char* names[] = {name, nullptr};
+    PyObject* function = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "|O", names, &function)) return nullptr;
+    if (function != Py_None) return PyObject_CallMethodObjArgs(cls, g_decorated, function, nullptr);
+  }
+  const auto wanted = py::reinterpret_steal<py::object>(PyObject_GetAttr(cls, g_wanted));
+  PyObject* self = wanted ? type->tp_alloc(type, 0) : nullptr;
+  if (!self) return nullptr;
+  new (&block_of(self).before) std::string;
+  block_of(self).wanted = static_cast<int>(PyLong_AsLong(wanted.ptr()));
+  return self;
+}
+
+void free_block(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  block_of(self).before.~basic_string();
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyObject* enter(PyObject* self, PyObject*) {
+  Block& block = block_of(self);
+  try {
+    block.before.push_back(static_cast<char>(t_mode));
+  } catch (const std::bad_alloc&) {
+    return PyErr_NoMemory();
+  }
+  t_mode = block.wanted & kWhole ? block.wanted - kWhole : (t_mode & kInfers) | block.wanted;
+  Py_RETURN_NONE;
+}
+
+PyObject* leave(PyObject* self, PyObject* const*, Py_ssize_t) {
+  std::string& before = block_of(self).before;
+  if (before.empty())
+    return PyErr_SetString(PyExc_RuntimeError,
+                           "[no_grad] got the end of a block that was not entered; expected a with block"),
+           nullptr;
+  t_mode = before.back();
+  before.pop_back();
+  Py_RETURN_NONE;
+}
+
+PyMethodDef g_block_methods[] = {{"__enter__", enter, METH_NOARGS, "__enter__(self: _GradBlock) -> None"},
+                                 {"__exit__", reinterpret_cast<PyCFunction>(pointer(leave)), METH_FASTCALL,
+                                  "__exit__(self: _GradBlock, *error: object) -> None"},
+                                 {nullptr, nullptr, 0, nullptr}};
+PyType_Slot g_block_slots[] = {{Py_tp_new, pointer(new_block)},
+                               {Py_tp_dealloc, pointer(free_block)},
+                               {Py_tp_methods, g_block_methods},
+                               {0, nullptr}};
+PyType_Spec g_block{"ranvier._core._GradBlock", sizeof(Block), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+                    g_block_slots};
+
+void add_type(Module m, const char* name, PyType_Spec& spec) {
+  const auto type = py::reinterpret_steal<py::object>(PyType_FromSpec(&spec));
+  if (!type) throw py::error_already_set();
+  m.attr(name) = type;
+}
+
+}  // namespace
+
+bool is_grad_enabled() { return t_mode & kRecords; }
+bool is_inference() { return t_mode & kInfers; }
+bool is_grad_mode(PyObject* x) { return reinterpret_cast<PyObject*>(Py_TYPE(x)) == g_mode_class; }
+
+void register_grad_mode(Module m) {
+  g_wanted = PyUnicode_InternFromString("wanted"), g_decorated = PyUnicode_InternFromString("_decorated");
+  add_type(m, "_GradMode", g_mode);
+  g_mode_class = py::object(m.attr("_GradMode")).release().ptr();
+  add_type(m, "_GradBlock", g_block);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,138 @@
+// Module.__call__ of python/ranvier/nn/module.py: most calls go from here to `forward`, or to the replay of a
+// module that is called again and again (nn/often.py). The method in Python makes all others: those that are
+// observed, with hooks, or with arrays of NumPy.
+#include <array>
+
+#include "bindings/binder/define.h"
+#include "bindings/binder/errors.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/replay/compiled_call.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/attached.h"
+#include "bindings/tape/dispatch.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject *g_method, *g_counted;  // in Python: the method, and a call that may be replayed
+PyObject* g_observed;            // ... and one that observers follow
+PyObject *g_hooks, *g_forward, *g_may_repeat, *g_replay, *g_locate;
+
+// An attribute of a class whose instances may have their own. A new reference, or null with an error.
+py::object attribute(PyObject* module, PyObject* dict, PyObject* name) {
+  PyTypeObject* type = Py_TYPE(module);
+  if (dict && type->tp_getattro == PyObject_GenericGetAttr) {
+    const Held own = value_of(dict, name);
+    const Held found = own ? own : class_attribute(type, name);
+    if (found && (own || !Py_TYPE(found.ptr())->tp_descr_get))
+      return py::reinterpret_borrow<py::object>(found);
+  }
+  return py::reinterpret_steal<py::object>(PyObject_GetAttr(module, name));
+}
+
+bool has_array(PyObject* const* arguments, Py_ssize_t count) {
+  for (Py_ssize_t i = 0; i < count; ++i)
+    if (PyArray_Check(arguments[i])) return true;
+  return false;
+}
+
+// Tensors that need no gradient.
+bool are_plain(PyObject* const* arguments, Py_ssize_t count) {
+  for (Py_ssize_t i = 0; i < count; ++i)
+    if (!Py_IS_TYPE(arguments[i], tensor_class()) ||
+        slot_of(arguments[i], tensor_slots().requires_grad).ptr() != Py_False)
+      return false;
+  return count > 0;
+}
+
+// Whether a debugger or a profiler may look at the code that runs: Python knows it from 3.12 on.
+bool may_be_watched() {
+#if PY_VERSION_HEX < 0x030C0000
+  const PyThreadState* state = PyThreadState_Get();
+  return state->c_tracefunc || state->c_profilefunc;
+#else
+  return true;
+#endif
+}
+
+// all: the module and the arguments.
+PyObject* forward(PyObject* dict, PyObject* const* all, Py_ssize_t count, PyObject* names) {
+  PyObject* module = all[0];
+  const bool plain = !names && !is_grad_enabled() && !modes_are_asked() && !anything_runs_compiled() &&
+                     are_plain(all + 1, count);
+  const py::object repeats = plain ? attribute(module, dict, g_may_repeat) : py::none();
+  if (!repeats) return nullptr;
+  if (repeats.ptr() == Py_True) {
+    const py::object replay = attached(module, g_replay);
+    if (replay && !replay.is_none() && is_call_for(replay.ptr(), module) && !may_be_watched())
+      return PyObject_Vectorcall(replay.ptr(), all + 1, static_cast<size_t>(count), nullptr);
+    if (!replay || !replay.is_none())
+      return PyObject_Vectorcall(g_counted, all, static_cast<size_t>(count + 1), nullptr);
+  }
+  return PyObject_VectorcallMethod(g_forward, all, static_cast<size_t>(count + 1), names);
+}
+
+// As in Python: `except Exception as error: self._rv_locate(error); raise`.
+void locate(PyObject* module) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return;
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  PyErr_NormalizeException(&type, &value, &trace);
+  if (trace) PyException_SetTraceback(value, trace);
+  PyObject* done = PyObject_CallMethodOneArg(module, g_locate, value);
+  if (done) {
+    Py_DECREF(done);
+    return PyErr_Restore(type, value, trace);
+  }
+  Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(trace);
+}
+
+PyObject* call(PyObject* module, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  constexpr Py_ssize_t kMost = 15;
+  const Py_ssize_t values = count + (names ? PyTuple_GET_SIZE(names) : 0);
+  std::array<PyObject*, kMost + 1> few;
+  std::vector<PyObject*> many(values > kMost ? values + 1 : 0);
+  PyObject** all = values > kMost ? many.data() : few.data();
+  all[0] = module;
+  for (Py_ssize_t i = 0; i < values; ++i) all[i + 1] = arguments[i];
+  PyObject** own = _PyObject_GetDictPtr(module);
+  PyObject* dict = own ? *own : nullptr;
+  if (anything_observes()) return PyObject_Vectorcall(g_observed, all, static_cast<size_t>(count + 1), names);
+  bool usual = !has_array(arguments, values);
+  if (usual) {
+    const py::object hooks = attribute(module, dict, g_hooks);
+    if (!hooks) return nullptr;
+    usual = hooks.is_none();
+  }
+  if (!usual) return PyObject_Vectorcall(g_method, all, static_cast<size_t>(count + 1), names);
+  PyObject* result = forward(dict, all, count, names);
+  if (!result) locate(module);
+  return result;
+}
+
+PyMethodDef g_call{"__call__", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)),
+                   METH_FASTCALL | METH_KEYWORDS, "__call__($self, /, *args, **kwargs)\n--\n\n"};
+
+}  // namespace
+
+void register_module_call(Module m) {
+  const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
+  g_hooks = name("_rv_hooks"), g_forward = name("forward"), g_may_repeat = name("_rv_may_repeat");
+  g_locate = name("_rv_locate");
+  def(m, "_set_module_class(cls, counted, replay, observed)",
+      [](Raw cls, Raw counted, Raw replay, Raw observed) {
+        if (!PyType_Check(cls.value.ptr())) fail_type("module", "got no class");
+        g_method = checked(PyObject_GetAttrString(cls.value.ptr(), "__call__")).release().ptr();
+        g_counted = counted.value.inc_ref().ptr(), g_replay = replay.value.inc_ref().ptr();
+        g_observed = observed.value.inc_ref().ptr();
+        const py::object method =
+            checked(PyDescr_NewMethod(reinterpret_cast<PyTypeObject*>(cls.value.ptr()), &g_call));
+        if (PyObject_SetAttrString(cls.value.ptr(), "__call__", method.ptr()) < 0)
+          throw py::error_already_set();
+      });
+}
+
+}  // namespace ranvier::bind

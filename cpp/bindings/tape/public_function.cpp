@@ -1,0 +1,284 @@
+// Functions and attributes of Tensors as programs for PyTorch see them: they ask an argument's
+// `__torch_function__`, and the TorchFunctionModes, before they compute (dispatch.cpp).
+// python/ranvier/torch/dispatch.py makes them, and knows what a failed call may mean.
+#include "bindings/tape/public_function.h"
+
+#include "bindings/binder/define.h"
+
+#include <structmember.h>
+
+#include <cstddef>
+#include <cstring>
+
+#include "bindings/binder/methods.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/dispatch.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+enum How { kModesOnly = 1, kBinds = 2, kRetries = 4, kOperator = 8 };  // flags of a function
+
+struct Public {
+  PyObject_HEAD vectorcallfunc call;
+  PyObject* wrapped;  // the function, or the descriptor or value of an attribute
+  PyObject* func;     // what `__torch_function__` is given; null: the object itself
+  PyObject *module, *qualname, *name, *weak;
+  vectorcallfunc call_wrapped;
+  // Or null: the op (direct.cpp) that calls with the first of these parameters, `least` or more, come to.
+  PyObject *op, *parameters;
+  Py_ssize_t least;
+  long how;
+};
+
+PyObject* g_failed;  // in Python: (func, args, kwargs, error)
+PyTypeObject *g_function, *g_method, *g_attribute;
+
+Public* as_public(PyObject* self) { return reinterpret_cast<Public*>(self); }
+
+PyObject* failed(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  if (!PyErr_ExceptionMatches(PyExc_Exception)) return nullptr;
+  PyObject *type, *error, *trace;
+  PyErr_Fetch(&type, &error, &trace);
+  const Py_ssize_t of_names = names ? PyTuple_GET_SIZE(names) : 0;
+  bool may_help = self->how & kModesOnly || (asks_classes() && any_override(given, count + of_names));
+  for (Py_ssize_t i = 0; i < of_names && !may_help; ++i)
+    for (const char* name : {"out", "dtype"})
+      may_help |= PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, i), name) == 0;
+  if (!may_help) return PyErr_Restore(type, error, trace), nullptr;
+  PyErr_NormalizeException(&type, &error, &trace);
+  if (trace) PyException_SetTraceback(error, trace);
+  PyObject* const y = detail::guarded([&] {
+    const PackedCall all(given, count, names);
+    return PyObject_CallFunctionObjArgs(g_failed, self, all.args.ptr(), all.settings.ptr(), error, nullptr);
+  });
+  Py_XDECREF(type), Py_XDECREF(error), Py_XDECREF(trace);
+  return y;
+}
+
+// Whether a call has the arguments of the op, those with names in their places.
+bool answers(Public* self, PyObject* const* given, Py_ssize_t count, PyObject* names) {
+  const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
+  if (count < 1 || all < self->least || all > PyTuple_GET_SIZE(self->parameters)) return false;
+  for (Py_ssize_t i = count; i < all; ++i)
+    if (PyTuple_GET_ITEM(names, i - count) != PyTuple_GET_ITEM(self->parameters, i)) return false;
+  return Py_IS_TYPE(given[0], tensor_class());
+}
+
+PyObject* call(PyObject* object, PyObject* const* given, size_t flags, PyObject* names) {
+  Public* const self = as_public(object);
+  const Py_ssize_t count = PyVectorcall_NARGS(flags);
+  const Py_ssize_t all = count + (names ? PyTuple_GET_SIZE(names) : 0);
+  if (g_dispatches.load(std::memory_order_relaxed) &&
+      (asks_modes() || (!(self->how & kModesOnly) && asks_classes() && any_override(given, all))))
+    return asked(self->func ? self->func : object, given, count, names, self->how & kOperator);
+  PyObject* const y = self->op && answers(self, given, count, names)
+                          ? PyObject_Vectorcall(self->op, given, all, nullptr)
+                          : self->call_wrapped(self->wrapped, given, flags, names);
+  return y || !(self->how & kRetries) ? y : failed(self, given, count, names);
+}
+
+PyObject* bound(PyObject* self, PyObject* owner, PyObject*) {
+  return owner && owner != Py_None && as_public(self)->how & kBinds ? PyMethod_New(self, owner)
+                                                                    : Py_NewRef(self);
+}
+
+// --- attributes
+PyObject* get(PyObject* self, PyObject* owner, PyObject* kind) {
+  PyObject* const wrapped = as_public(self)->wrapped;
+  if (!owner || owner == Py_None) return Py_NewRef(self);
+  if (g_dispatches.load(std::memory_order_relaxed) &&
+      (asks_modes() || (asks_classes() && overrides(owner)))) {
+    PyObject* const func = PyObject_GetAttrString(self, "__get__");
+    PyObject* const y = func ? asked(func, &owner, 1, nullptr, false) : nullptr;
+    Py_XDECREF(func);
+    return y;
+  }
+  const descrgetfunc getter = Py_TYPE(wrapped)->tp_descr_get;
+  return getter ? getter(wrapped, owner, kind) : Py_NewRef(wrapped);
+}
+
+int set(PyObject* self, PyObject* owner, PyObject* value) {
+  PyObject* const wrapped = as_public(self)->wrapped;
+  if (g_dispatches.load(std::memory_order_relaxed) &&
+      (asks_modes() || (asks_classes() && (overrides(owner) || (value && overrides(value)))))) {
+    PyObject* const func = PyObject_GetAttrString(self, value ? "__set__" : "__delete__");
+    PyObject* const given[] = {owner, value};
+    PyObject* const y = func ? asked(func, given, value ? 2 : 1, nullptr, false) : nullptr;
+    Py_XDECREF(func), Py_XDECREF(y);
+    return y ? 0 : -1;
+  }
+  if (const descrsetfunc setter = Py_TYPE(wrapped)->tp_descr_set) return setter(wrapped, owner, value);
+  return PyErr_Format(PyExc_AttributeError, "attribute %R of Tensor objects is not writable",
+                      as_public(self)->name),
+         -1;
+}
+
+// --- the object itself
+PyObject* attribute(PyObject* self, PyObject* name) {
+  if (PyUnicode_CompareWithASCIIString(name, "__doc__") == 0)
+    return PyObject_GetAttr(as_public(self)->wrapped, name);
+  if (PyObject* const own = PyObject_GenericGetAttr(self, name)) return own;
+  if (!PyErr_ExceptionMatches(PyExc_AttributeError)) return nullptr;
+  PyErr_Clear();
+  return PyObject_GetAttr(as_public(self)->wrapped, name);
+}
+int set_attribute(PyObject* self, PyObject* name, PyObject* value) {
+  if (PyUnicode_CompareWithASCIIString(name, "__module__") &&
+      PyUnicode_CompareWithASCIIString(name, "__qualname__"))
+    return PyObject_SetAttr(as_public(self)->wrapped, name, value);
+  return PyObject_GenericSetAttr(self, name, value);
+}
+PyObject* text(PyObject* self) {
+  const Public* const p = as_public(self);
+  if (Py_IS_TYPE(self, g_attribute))
+    return PyUnicode_FromFormat("<attribute '%U' of 'torch.Tensor' objects>", p->name);
+  if (Py_IS_TYPE(self, g_method))
+    return PyUnicode_FromFormat("<method '%U' of 'torch.Tensor' objects>", p->name);
+  return PyUnicode_FromFormat(p->how & kBinds ? "<function %U>" : "<built-in function %U>", p->name);
+}
+// As the function itself: tables of a program may have been filled before it became this object.
+Py_hash_t hash(PyObject* self) { return PyObject_Hash(as_public(self)->wrapped); }
+PyObject* compared(PyObject* self, PyObject* other, int how) {
+  if (how != Py_EQ && how != Py_NE) Py_RETURN_NOTIMPLEMENTED;
+  const bool same = self == other || as_public(self)->wrapped == other;
+  return Py_NewRef(same == (how == Py_EQ) ? Py_True : Py_False);
+}
+PyObject* looks_like(PyObject* self, void*) {
+  const bool is_built_in = Py_IS_TYPE(self, g_function) && !(as_public(self)->how & kBinds);
+  PyTypeObject* const type = is_built_in                  ? &PyCFunction_Type
+                             : Py_IS_TYPE(self, g_method) ? &PyMethodDescr_Type
+                                                          : &PyFunction_Type;
+  return Py_NewRef(reinterpret_cast<PyObject*>(Py_IS_TYPE(self, g_attribute) ? &PyGetSetDescr_Type : type));
+}
+PyObject* reduced(PyObject* self, PyObject*) {
+  const Public* const p = as_public(self);
+  if (Py_IS_TYPE(self, g_function)) return Py_NewRef(p->qualname);
+  PyObject* const builtins = PyEval_GetBuiltins();
+  PyObject* const getattr = PyDict_GetItemString(builtins, "getattr");
+  return Py_BuildValue("O(OO)", getattr, tensor_class(), p->name);
+}
+
+int visit(PyObject* self, visitproc visit, void* arg) {
+  const Public* const p = as_public(self);
+  Py_VISIT(p->wrapped);
+  Py_VISIT(p->func);
+  Py_VISIT(p->op);
+  Py_VISIT(p->parameters);
+  Py_VISIT(Py_TYPE(self));
+  return 0;
+}
+int clear(PyObject* self) {
+  Public* const p = as_public(self);
+  for (PyObject** member :
+       {&p->wrapped, &p->func, &p->op, &p->parameters, &p->module, &p->qualname, &p->name}) {
+    Py_CLEAR(*member);
+  }
+  return 0;
+}
+void release(PyObject* self) {
+  PyTypeObject* const type = Py_TYPE(self);
+  PyObject_GC_UnTrack(self);
+  if (as_public(self)->weak) PyObject_ClearWeakRefs(self);
+  clear(self);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyMemberDef g_members[] = {{"__wrapped__", T_OBJECT, offsetof(Public, wrapped), READONLY, nullptr},
+                           {"__module__", T_OBJECT, offsetof(Public, module), 0, nullptr},
+                           {"__qualname__", T_OBJECT, offsetof(Public, qualname), 0, nullptr},
+                           {"__name__", T_OBJECT, offsetof(Public, name), READONLY, nullptr},
+                           {"__vectorcalloffset__", T_PYSSIZET, offsetof(Public, call), READONLY, nullptr},
+                           {"__weaklistoffset__", T_PYSSIZET, offsetof(Public, weak), READONLY, nullptr},
+                           {nullptr, 0, 0, 0, nullptr}};
+PyObject* modes_only(PyObject* self, void*) { return PyBool_FromLong(as_public(self)->how & kModesOnly); }
+PyGetSetDef g_getters[] = {{"__class__", looks_like, nullptr, nullptr, nullptr},
+                           {"modes_only", modes_only, nullptr, "bool", nullptr},
+                           {nullptr, nullptr, nullptr, nullptr, nullptr}};
+PyMethodDef g_methods[] = {{"__reduce__", reduced, METH_NOARGS, nullptr}, {nullptr, nullptr, 0, nullptr}};
+
+template <class F>
+PyType_Slot slot(int id, F* f) {
+  return {id, reinterpret_cast<void*>(f)};
+}
+
+PyTypeObject* new_type(Module m, const char* name, unsigned long flags,
+                       std::initializer_list<PyType_Slot> own) {
+  std::vector<PyType_Slot> slots{
+      slot(Py_tp_getattro, attribute), slot(Py_tp_setattro, set_attribute), slot(Py_tp_repr, text),
+      slot(Py_tp_hash, hash),          slot(Py_tp_richcompare, compared),   slot(Py_tp_traverse, visit),
+      slot(Py_tp_clear, clear),        slot(Py_tp_dealloc, release),        {Py_tp_members, g_members},
+      {Py_tp_getset, g_getters},       {Py_tp_methods, g_methods}};
+  slots.insert(slots.end(), own);
+  slots.push_back({0, nullptr});
+  PyType_Spec spec{name, sizeof(Public), 0,
+                   static_cast<unsigned>(Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC |
+                                         Py_TPFLAGS_DISALLOW_INSTANTIATION | flags),
+                   slots.data()};
+  const py::object type = checked(PyType_FromSpec(&spec));
+  m.attr(std::strrchr(name, '.') + 1) = type;
+  return reinterpret_cast<PyTypeObject*>(type.inc_ref().ptr());
+}
+
+// _public(type, wrapped, func, module, qualname, name, how)
+py::object make(PyObject*, PyObject* const* a, Py_ssize_t) {
+  PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(a[0]);
+  const py::object made = checked(type->tp_alloc(type, 0));
+  Public* const p = as_public(made.ptr());
+  p->call = call;
+  p->wrapped = Py_NewRef(a[1]);
+  const vectorcallfunc quick = PyVectorcall_Function(a[1]);
+  p->call_wrapped = quick ? quick : PyObject_Vectorcall;
+  p->func = a[2] == Py_None ? nullptr : Py_NewRef(a[2]);
+  p->module = Py_NewRef(a[3]), p->qualname = Py_NewRef(a[4]), p->name = Py_NewRef(a[5]);
+  p->how = static_cast<long>(whole_number(a[6]));
+  return made;
+}
+
+py::object set_op(PyObject*, PyObject* const* a, Py_ssize_t) {
+  Public* const p = as_public(a[0]);
+  p->least = whole_number(a[2]);
+  Py_XSETREF(p->op, Py_NewRef(a[1]));
+  Py_XSETREF(p->parameters, Py_NewRef(a[3]));
+  return py::none();
+}
+
+py::object set_failed(PyObject*, PyObject* const* a, Py_ssize_t) {
+  g_failed = Py_NewRef(a[0]);
+  return py::none();
+}
+
+PyMethodDef g_functions[] = {
+    method<make, 7>("_public",
+                    "_public(kind: Any, wrapped: Any, func: Any, module: str, qualname: str, name: str, how: "
+                    "int) -> Any"),
+    method<set_op, 4>("_set_op",
+                      "_set_op(function: Any, op: Any, least: int, parameters: tuple[str, ...]) -> None"),
+    method<set_failed, 1>("_set_failed", "_set_failed(failed: Any) -> None"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+bool is_public(PyObject* func) {
+  if (Py_IS_TYPE(func, g_function) || Py_IS_TYPE(func, g_method)) return true;
+  if (!Py_IS_TYPE(func, &_PyMethodWrapper_Type)) return false;  // __get__ of an attribute
+  return Py_IS_TYPE(checked(PyObject_GetAttrString(func, "__self__")).ptr(), g_attribute);
+}
+bool is_in_python(PyObject* func) {
+  return PyFunction_Check(func) || (Py_IS_TYPE(func, g_function) && as_public(func)->how & kBinds);
+}
+
+void register_public_function(Module m) {
+  constexpr unsigned long calls = Py_TPFLAGS_HAVE_VECTORCALL;
+  g_function = new_type(m, "ranvier._core.PublicFunction", calls,
+                        {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});
+  g_method = new_type(m, "ranvier._core.PublicMethod", calls | Py_TPFLAGS_METHOD_DESCRIPTOR,
+                      {slot(Py_tp_call, PyVectorcall_Call), slot(Py_tp_descr_get, bound)});
+  g_attribute = new_type(m, "ranvier._core.PublicAttribute", 0,
+                         {slot(Py_tp_descr_get, get), slot(Py_tp_descr_set, set)});
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace ranvier::bind

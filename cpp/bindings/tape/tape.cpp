@@ -1,0 +1,407 @@
+// Function.apply of the Python layer (tape/function.py): one call of a Function, and its place on the
+// tape.
+#include "bindings/tape/tape.h"
+
+#include <memory>
+
+#include "base/precision.h"
+#include "bindings/binder/define.h"
+#include "bindings/binder/methods.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tensors/array_views.h"
+#include "bindings/tensors/tensors.h"
+#include "bindings/tensors/views.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyTypeObject* g_function;  // the class Function
+struct {
+  int64_t needs, edges, versions, changes, hooks, released, outputs;
+} g_slots;
+PyObject *g_absent, *g_as_inputs;  // an input that is None; what makes Tensors of other inputs
+PyObject* g_widened;               // a call whose inputs of floats are halves, in float32
+PyObject *g_forward, *g_is_view, *g_differentiable, *g_widens, *g_moves,
+    *g_output;                  // g_output: the class Output
+PyObject *g_observed, *g_read;  // of Python: a call of `_apply` that observers follow; before `grad` is read
+
+bool is_true(PyObject* owner, PyObject* name) {
+  const int holds = PyObject_IsTrue(checked(PyObject_GetAttr(owner, name)).ptr());
+  if (holds < 0) throw py::error_already_set();
+  return holds;
+}
+
+// The inputs of a call, as borrowed references that the caller holds.
+struct Inputs {
+  PyObject* const* tensors;
+  size_t count;
+  PyObject* operator[](size_t i) const { return tensors[i]; }
+  bool is_tensor(size_t i) const { return PyObject_TypeCheck(tensors[i], tensor_class()); }
+  bool is_none(size_t i) const { return tensors[i] == g_absent || (i > 0 && tensors[i] == Py_None); }
+  bool needs(size_t i) const {
+    return is_tensor(i) && slot_of(tensors[i], tensor_slots().requires_grad).ptr() == Py_True;
+  }
+  // Not so in a subclass whose __init__ does not call Tensor's.
+  bool is_whole(size_t i) const {
+    const TensorSlots& slots = tensor_slots();
+    for (int64_t slot : {slots.array, slots.requires_grad, slots.grad_fn})
+      if (!slot_of(tensors[i], slot)) return false;
+    const Held cell = slot_of(tensors[i], slots.cell);
+    return cell && PyList_CheckExact(cell.ptr()) && PyList_GET_SIZE(cell.ptr()) > 0;
+  }
+  int type_of(size_t i) const {
+    const Held array = slot_of(tensors[i], tensor_slots().array);
+    return PyArray_Check(array.ptr()) ? PyArray_TYPE(as_array(array)) : NPY_VOID;
+  }
+  // halves: whether there are half floats.
+  bool are_tensors(bool& halves) const {
+    for (size_t i = 0; i < count; ++i) {
+      if (is_tensor(i) ? !is_whole(i) : !is_none(i)) return false;
+      halves |= is_tensor(i) && type_of(i) == NPY_HALF;
+    }
+    return true;
+  }
+  bool need_gradients() const {
+    for (size_t i = 0; i < count; ++i)
+      if (needs(i)) return true;
+    return false;
+  }
+  template <class F>  // f(i): a new reference
+  py::object tuple(size_t first, const F& f) const {
+    py::object items = checked(PyTuple_New(static_cast<Py_ssize_t>(first + count)));
+    for (size_t i = 0; i < count; ++i) PyTuple_SET_ITEM(items.ptr(), first + i, f(i));
+    return items;
+  }
+};
+
+// Tuples that many nodes share: Python's garbage collector looks at each object that lives.
+constexpr size_t kShared = 4;                   // items
+PyObject* g_truths[kShared + 1][1 << kShared];  // item i is True where bit i is set
+PyObject* g_zeros[kShared + 1];
+
+void make_shared() {
+  for (size_t count = 0; count <= kShared; ++count) {
+    const Inputs of_count{nullptr, count};
+    g_zeros[count] = of_count.tuple(0, [](size_t) { return PyLong_FromLong(0); }).release().ptr();
+    for (size_t bits = 0; bits < size_t{1} << count; ++bits) {
+      const auto truth = [=](size_t i) { return Py_NewRef(bits >> i & 1 ? Py_True : Py_False); };
+      g_truths[count][bits] = of_count.tuple(0, truth).release().ptr();
+    }
+  }
+}
+
+// Which inputs need a gradient.
+py::object needs_of(const Inputs& inputs, bool recording) {
+  const auto needs = [&](size_t i) { return recording && inputs.needs(i); };
+  if (inputs.count > kShared)
+    return inputs.tuple(0, [&](size_t i) { return Py_NewRef(needs(i) ? Py_True : Py_False); });
+  size_t bits = 0;
+  for (size_t i = 0; i < inputs.count; ++i) bits |= size_t{needs(i)} << i;
+  return py::reinterpret_borrow<py::object>(g_truths[inputs.count][bits]);
+}
+
+void set(PyObject* self, int64_t slot, const py::object& value) { set_slot(self, slot, value.ptr()); }
+py::object cell_of(PyObject* tensor) {
+  return py::reinterpret_borrow<py::object>(slot_of(tensor, tensor_slots().cell).ptr());
+}
+
+py::object forward(PyObject* self, const Inputs& inputs) {
+  constexpr size_t kFew = 8;
+  PyObject* few[kFew + 1];
+  std::unique_ptr<PyObject*[]> many(inputs.count > kFew ? new PyObject*[inputs.count + 1] : nullptr);
+  PyObject** arguments = many ? many.get() : few;
+  arguments[0] = self;
+  for (size_t i = 0; i < inputs.count; ++i)
+    arguments[i + 1] =
+        Py_NewRef(inputs.is_tensor(i) ? slot_of(inputs[i], tensor_slots().array).ptr() : Py_None);
+  PyObject* result = PyObject_VectorcallMethod(g_forward, arguments, inputs.count + 1, nullptr);
+  for (size_t i = 0; i < inputs.count; ++i) Py_DECREF(arguments[i + 1]);
+  return checked(result);
+}
+
+// An array of a result: a subclass, or a number of NumPy, becomes one.
+py::object plain_array(PyObject* y) {
+  if (PyArray_CheckExact(y)) return py::reinterpret_borrow<py::object>(y);
+  return checked(PyArray_FromAny(y, nullptr, 0, 0, NPY_ARRAY_ENSUREARRAY, nullptr));
+}
+bool is_floating(PyObject* tensor) {
+  return PyArray_ISFLOAT(as_array(slot_of(tensor, tensor_slots().array)));
+}
+
+bool gives_view(PyObject* self, PyObject* x) {
+  return PyObject_TypeCheck(x, tensor_class()) && is_true(self, g_is_view);
+}
+// Lists what the call has made among the views of x.
+void join_views(PyObject* self, PyObject* made, PyObject* x, bool recording) {
+  const bool several = PyTuple_CheckExact(made);
+  for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(made) : 1); ++i) {
+    PyObject* const view = several ? PyTuple_GET_ITEM(made, i) : made;
+    join(view, x, self, recording);
+    if (slot_of(view, tensor_slots().requires_grad).ptr() != Py_True)
+      set(self, g_slots.changes, checked(PyTuple_Pack(1, item_of(cell_of(x).ptr(), 0).ptr())));
+  }
+  if (several) mark_several(made);
+}
+
+template <class F>  // f(array, i): the Tensor of one of several results
+py::object tensors_of(PyObject* arrays, const F& f) {
+  py::object made = checked(PyTuple_New(PyTuple_GET_SIZE(arrays)));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(arrays); ++i)
+    PyTuple_SET_ITEM(made.ptr(), i, f(plain_array(PyTuple_GET_ITEM(arrays, i)), i).release().ptr());
+  return made;
+}
+
+py::object unrecorded(PyObject* self, const Inputs& inputs) {
+  set(self, g_slots.needs, needs_of(inputs, false));
+  const py::object y = forward(self, inputs);
+  const bool view = gives_view(self, inputs[0]);
+  const auto tensor = [&](const py::object& array, Py_ssize_t = 0) {
+    return new_tensor(array.ptr(), false, Py_None, view ? cell_of(inputs[0]) : new_cell());
+  };
+  py::object made = PyTuple_CheckExact(y.ptr()) ? tensors_of(y.ptr(), tensor) : tensor(plain_array(y.ptr()));
+  if (view) join_views(self, made.ptr(), inputs[0], is_grad_enabled());
+  return made;
+}
+
+py::object cell_of(const Inputs& inputs, size_t i) {
+  if (!inputs.is_tensor(i)) return py::object(py::handle(g_absent).attr("_cell"));
+  return cell_of(inputs[i]);
+}
+
+// Several results, each a node of its own; only floating ones carry gradients.
+py::object several_recorded(PyObject* self, PyObject* arrays) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(arrays);
+  set(self, g_slots.outputs, checked(PyLong_FromSsize_t(count)));
+  py::object versions = checked(PyTuple_New(count)), changes = checked(PyTuple_New(count));
+  py::object made = tensors_of(arrays, [&](const py::object& array, Py_ssize_t i) {
+    py::object tensor = new_tensor(array.ptr());
+    PyTuple_SET_ITEM(versions.ptr(), i, cell_of(tensor.ptr()).release().ptr());
+    PyTuple_SET_ITEM(changes.ptr(), i, PyLong_FromLong(0));
+    if (is_floating(tensor.ptr())) {
+      const py::object number = checked(PyLong_FromSsize_t(i));
+      const py::object output = checked(PyObject_CallFunctionObjArgs(g_output, self, number.ptr(), nullptr));
+      set(tensor.ptr(), tensor_slots().grad_fn, output);
+      set_slot(tensor.ptr(), tensor_slots().requires_grad, Py_True);
+    }
+    return tensor;
+  });
+  if (is_true(self, g_is_view)) return made;
+  // a count for each output, of indices too, which backward may read
+  const auto extend = [&](int64_t slot, const py::object& more) {
+    set(self, slot, checked(PySequence_Concat(slot_of(self, slot).ptr(), more.ptr())));
+  };
+  extend(g_slots.versions, versions), extend(g_slots.changes, changes);
+  return made;
+}
+
+bool g_has_precise_nodes = false;
+PyObject *g_precision, *g_thread, *g_everywhere, *g_follows;
+
+// What a recorded call has made: y is what forward has returned.
+py::object outputs_of(PyObject* self, PyObject* y, PyObject* x, const py::object& version) {
+  py::object made = PyTuple_CheckExact(y) ? several_recorded(self, y)
+                                          : new_tensor(plain_array(y).ptr(), true, self, version);
+  if (gives_view(self, x)) join_views(self, made.ptr(), x, true);
+  return made;
+}
+
+// How far the result, a new one, and the inputs have counted.
+py::object changes_of(const Inputs& inputs) {
+  const auto count = [&](size_t i) { return Py_NewRef(item_of(cell_of(inputs, i).ptr(), 0).ptr()); };
+  bool all_new = inputs.count < kShared;
+  for (size_t i = 0; i < inputs.count && all_new; ++i)
+    all_new = whole_number(item_of(cell_of(inputs, i).ptr(), 0)) == 0;
+  if (all_new) return py::reinterpret_borrow<py::object>(g_zeros[inputs.count + 1]);
+  py::object changes = inputs.tuple(1, count);
+  PyTuple_SET_ITEM(changes.ptr(), 0, PyLong_FromLong(0));
+  return changes;
+}
+
+py::object recorded(PyObject* self, const Inputs& inputs) {
+  const py::object version = new_cell();
+  // The Function that made the input, or the input itself, a leaf; None: it gets no gradient.
+  const auto edge = [&](size_t i) {
+    if (!inputs.needs(i)) return Py_NewRef(Py_None);
+    const Held maker = slot_of(inputs[i], tensor_slots().grad_fn);
+    return Py_NewRef(maker.is_none() ? inputs[i] : maker.ptr());
+  };
+  set(self, g_slots.needs, needs_of(inputs, true));
+  set(self, g_slots.edges, inputs.tuple(0, edge));
+  set(self, g_slots.changes, changes_of(inputs));
+  py::object versions = inputs.tuple(1, [&](size_t i) { return cell_of(inputs, i).release().ptr(); });
+  PyTuple_SET_ITEM(versions.ptr(), 0, Py_NewRef(version.ptr()));
+  leave_to_counts(versions.ptr());
+  set(self, g_slots.versions, versions);
+  const py::object y = forward(self, inputs);
+  set_slot(self, g_slots.hooks, Py_None), set_slot(self, g_slots.released, Py_False);
+  if (own_precision() >= 0) {
+    g_has_precise_nodes = true;
+    const py::object own = checked(PyLong_FromLong(own_precision()));
+    if (PyObject_SetAttr(self, g_precision, own.ptr()) < 0) throw py::error_already_set();
+  }
+  return outputs_of(self, y.ptr(), inputs[0], version);
+}
+
+[[noreturn]] void fail_once() {
+  PyErr_SetString(
+      PyExc_RuntimeError,
+      "a Function instance records one call, because it keeps what its own backward needs: make a "
+      "new one");
+  throw py::error_already_set();
+}
+
+py::object applied(PyObject* self, const Inputs& inputs) {
+  if (slot_of(self, g_slots.released)) fail_once();
+  const bool records = is_grad_enabled() && inputs.need_gradients() && is_true(self, g_differentiable);
+  return records ? recorded(self, inputs) : unrecorded(self, inputs);
+}
+
+// `function`, of Python, on a Function and its inputs.
+py::object called(PyObject* function, PyObject* self, const Inputs& inputs) {
+  const py::object all = inputs.tuple(1, [&](size_t i) { return Py_NewRef(inputs[i]); });
+  PyTuple_SET_ITEM(all.ptr(), 0, Py_NewRef(self));
+  return checked(PyObject_CallObject(function, all.ptr()));
+}
+
+// Whether forward of a call with half floats gets float32.
+bool widens(PyObject* self, const Inputs& inputs) {
+  for (size_t i = 0; i < inputs.count; ++i)
+    if (inputs.is_tensor(i) && inputs.type_of(i) != NPY_HALF && PyTypeNum_ISFLOAT(inputs.type_of(i)))
+      return false;
+  if (!is_true(self, g_widens) || is_true(self, g_is_view)) return false;
+  return (is_grad_enabled() && inputs.need_gradients()) || !is_true(self, g_moves);
+}
+
+py::object unobserved(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (!PyObject_TypeCheck(self, g_function) || count == 0)
+    fail_type("apply", "got no inputs, or another object; expected a Function and its inputs");
+  const Inputs inputs{arguments, static_cast<size_t>(count)};
+  bool halves = false;
+  if (inputs.are_tensors(halves))
+    return halves && widens(self, inputs) ? called(g_widened, self, inputs) : applied(self, inputs);
+  const py::object own = inputs.tuple(0, [&](size_t i) { return Py_NewRef(inputs[i]); });
+  const py::object tensors = checked(PyObject_CallFunctionObjArgs(g_as_inputs, self, own.ptr(), nullptr));
+  const Inputs converted{&PyTuple_GET_ITEM(tensors.ptr(), 0), inputs.count};
+  if (!converted.are_tensors(halves))
+    fail_type("apply", "got an input that is no Tensor, or a Tensor without a call of its __init__");
+  return halves && widens(self, converted) ? called(g_widened, self, converted) : applied(self, converted);
+}
+
+py::object apply(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
+  if (!is_observed()) return unobserved(self, arguments, count);
+  const Inputs inputs{arguments, static_cast<size_t>(count)};
+  bool halves = false;
+  const bool wide = inputs.are_tensors(halves) && halves && widens(self, inputs);
+  return called(wide ? g_widened : g_observed, self, inputs);
+}
+
+PyMethodDef g_methods[] = {
+    method<reshaped, 1>("_reshaped", "_reshaped(self: _FunctionBase, x: Any) -> Any"),
+    method<permuted, 1>("_permuted", "_permuted(self: _FunctionBase, x: Any) -> Any"),
+    method<expanded, 1>("_expanded", "_expanded(self: _FunctionBase, x: Any) -> Any"),
+    method<picked, 1>("_picked", "_picked(self: _FunctionBase, x: Any) -> Any"),
+    method<on_diagonal, 1>("_diagonal", "_diagonal(self: _FunctionBase, x: Any) -> Any"),
+    method<in_windows, 1>("_windows", "_windows(self: _FunctionBase, x: Any) -> Any"),
+    method<unobserved, -1>("_apply", "_apply(self: _FunctionBase, *inputs: Any) -> Any"),
+    method<apply, -1>(
+        "apply",
+        "apply(self: _FunctionBase, *inputs: Any) -> Any\n\nRuns forward on Tensors, NumPy arrays, "
+        "numbers or None; records it if gradients are needed."),
+    {nullptr, nullptr, 0, nullptr}};
+
+// Tensor.grad
+py::object gradient(PyObject*, PyObject* const* a, Py_ssize_t) {
+  if (!PyObject_TypeCheck(a[0], tensor_class())) fail_type("grad", "got another object; expected a Tensor");
+  if (is_observed()) checked(PyObject_CallOneArg(g_read, a[0]));
+  const Held found = slot_of(a[0], tensor_slots().grad);
+  return found ? py::reinterpret_borrow<py::object>(found) : checked(PyObject_GetAttrString(a[0], "_grad"));
+}
+PyMethodDef g_functions[] = {method<gradient, 1>("_grad", "_grad(x: Any) -> Any"),
+                             {nullptr, nullptr, 0, nullptr}};
+
+// Observer.__enter__ and __exit__, which have to be whole: no Ctrl-C comes within a method of C.
+void count_observer(PyObject* observer, int change) {
+  if (!is_true(observer, g_follows)) return;
+  is_true(observer, g_everywhere) ? static_cast<void>(g_observers += change)
+                                  : static_cast<void>(t_observers += change);
+}
+
+py::object enter(PyObject* self, PyObject* const*, Py_ssize_t) {
+  const py::object thread = checked(PyLong_FromUnsignedLong(PyThread_get_thread_ident()));
+  if (PyObject_SetAttr(self, g_thread, thread.ptr()) || PyList_Append(g_observer_list, self))
+    throw py::error_already_set();
+  count_observer(self, 1);
+  return py::reinterpret_borrow<py::object>(self);
+}
+
+py::object leave(PyObject* self, PyObject* const*, Py_ssize_t) {
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(g_observer_list); ++i) {
+    if (PyList_GET_ITEM(g_observer_list, i) != self) continue;
+    if (PyList_SetSlice(g_observer_list, i, i + 1, nullptr)) throw py::error_already_set();
+    count_observer(self, -1);
+    break;
+  }
+  return py::none();
+}
+
+PyMethodDef g_observer_methods[] = {
+    method<enter, 0>("__enter__", "__enter__(self: _ObserverBase) -> Any"),
+    method<leave, -1>("__exit__", "__exit__(self: _ObserverBase, *error: Any) -> None"),
+    {nullptr, nullptr, 0, nullptr}};
+PyType_Slot g_observer_slots[] = {{Py_tp_methods, g_observer_methods}, {0, nullptr}};
+PyType_Spec g_observer_type{"ranvier._core._ObserverBase", sizeof(PyObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_observer_slots};
+
+PyType_Slot g_type_slots[] = {{Py_tp_methods, g_methods}, {0, nullptr}};
+PyType_Spec g_type{"ranvier._core._FunctionBase", sizeof(PyObject), 0,
+                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, g_type_slots};
+
+}  // namespace
+
+PrecisionOfNode::PrecisionOfNode(PyObject* node)
+    : holds_(g_has_precise_nodes && PyObject_HasAttr(node, g_precision)) {
+  if (!holds_) return;
+  const py::object own = checked(PyObject_GetAttr(node, g_precision));
+  before_ = set_own_precision(static_cast<int>(PyLong_AsLong(own.ptr())));
+}
+PrecisionOfNode::~PrecisionOfNode() {
+  if (holds_) set_own_precision(before_);
+}
+
+PyObject* g_observer_list;
+__thread int t_observers = 0;
+std::atomic<int> g_observers{0};
+
+py::object applied_to(PyObject* function, PyObject* x) {
+  return is_observed() ? apply(function, &x, 1) : applied(function, Inputs{&x, 1});
+}
+
+void register_tape(Module m) {
+  make_shared();
+  const auto name = [](const char* text) { return PyUnicode_InternFromString(text); };
+  g_forward = name("forward"), g_is_view = name("is_view"), g_differentiable = name("differentiable");
+  g_widens = name("widens"), g_moves = name("moves");
+  g_precision = name("_precision"), g_thread = name("thread"), g_everywhere = name("everywhere");
+  g_follows = name("follows_functions");
+  m.attr("_FunctionBase") = checked(PyType_FromSpec(&g_type));
+  m.attr("_ObserverBase") = checked(PyType_FromSpec(&g_observer_type));
+  def(m, "_set_observers(all, apply, gradient_read)", [](Raw all, Raw apply, Raw gradient_read) {
+    g_observer_list = all.value.inc_ref().ptr();
+    g_observed = apply.value.inc_ref().ptr(), g_read = gradient_read.value.inc_ref().ptr();
+  });
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+  def(m, "_set_function_class(function, output, as_inputs, absent, widened)",
+      [](Raw function, Raw output, Raw as_inputs, Raw absent, Raw widened) {
+        const auto kept = [](const Raw& x) { return x.value.inc_ref().ptr(); };
+        g_function = reinterpret_cast<PyTypeObject*>(kept(function));
+        g_output = kept(output), g_as_inputs = kept(as_inputs), g_absent = kept(absent);
+        g_widened = kept(widened);
+        const auto offset = [](const char* text) { return slot_offset(g_function, py::str(text).ptr()); };
+        g_slots = {offset("needs"), offset("edges"),    offset("versions"), offset("changes"),
+                   offset("hooks"), offset("released"), offset("outputs")};
+      });
+}
+
+}  // namespace ranvier::bind

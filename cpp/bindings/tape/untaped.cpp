@@ -1,0 +1,285 @@
+// Calls from Python's operands to a Tensor in one step: dtypes by PyTorch's rules, then a kernel, or NumPy's
+// own inner loop for dtypes that no kernel computes; where a gradient is needed, the node.
+//
+// Python computes the rest (`in_python`): other dtypes and operands, what a recorded step would not see, and
+// all errors.
+#include "bindings/tape/untaped.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ranvier::bind {
+namespace untaped {
+namespace {
+
+py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*);
+
+PyObject* called(PyObject* self, PyObject* const* arguments, Py_ssize_t count, PyObject* names) {
+  const Op* op = nullptr;
+  PyObject* made = detail::guarded([&] {
+    op = static_cast<const Op*>(PyCapsule_GetPointer(self, nullptr));
+    const bool by_nodes = (op->answer != elementwise && is_observed()) || (names && !op->with_names);
+    py::object answer = by_nodes ? py::object() : op->answer(*op, arguments, count, names);
+    return answer ? answer.release().ptr() : PyErr_Occurred() ? nullptr : Py_NewRef(Py_None);
+  });
+  if (made && made != Py_None) return made;
+  if (made) {
+    Py_DECREF(made);
+  } else {
+    // Python's way to the same error names the op.
+    PyObject* const known[] = {PyExc_ValueError, PyExc_TypeError, PyExc_OverflowError, PyExc_IndexError,
+                               PyExc_MemoryError};
+    if (std::none_of(std::begin(known), std::end(known), PyErr_ExceptionMatches)) return nullptr;
+    PyErr_Clear();
+  }
+  return PyObject_Vectorcall(op->in_python, arguments, count, names);
+}
+
+PyMethodDef g_method = {"untaped", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(called)),
+                        METH_FASTCALL | METH_KEYWORDS, nullptr};
+
+}  // namespace
+
+PyObject* kept(py::handle x) { return x.is_none() ? nullptr : x.inc_ref().ptr(); }
+
+NewFunction function_of(Op op, py::handle kernel, py::handle ufunc) {
+  op.kernel = kept(kernel), op.ufunc = reinterpret_cast<PyUFuncObject*>(kept(ufunc));
+  std::fill_n(op.loops, kTypes, -1);
+  for (int k = 0; op.ufunc && k < op.ufunc->ntypes; ++k) {
+    const char* types = op.ufunc->types + k * op.ufunc->nargs;
+    const bool alike = op.ufunc->nin == 1 || types[0] == types[1];
+    if (alike && is_known(types[0]) && is_known(types[op.ufunc->nin]) && op.loops[int{types[0]}] < 0)
+      op.loops[int{types[0]}] = static_cast<int8_t>(k);
+  }
+  PyObject* self = PyCapsule_New(new Op(op), nullptr, nullptr);
+  PyObject* function = self ? PyCFunction_NewEx(&g_method, self, nullptr) : nullptr;
+  Py_XDECREF(self);
+  if (!function) throw py::error_already_set();
+  return {py::reinterpret_steal<py::object>(function)};
+}
+
+// The array of a Tensor; empty: it is another object, or left to Python.
+static py::object array_of(PyObject* x) {
+  if (!PyObject_TypeCheck(x, tensor_class())) return {};
+  const Held array = slot_of(x, tensor_slots().array);
+  if (!array || !PyArray_CheckExact(array.ptr())) return {};
+  return py::reinterpret_borrow<py::object>(array);
+}
+
+bool Operand::read(PyObject* x) {
+  given = x;
+  if (PyObject_TypeCheck(x, tensor_class())) {
+    array = array_of(x);
+    if (!array || !PyArray_ISBEHAVED_RO(as_array(array)) || !is_known(PyArray_TYPE(as_array(array))) ||
+        PyArray_NDIM(as_array(array)) > kMaxDims)
+      return false;
+    type = PyArray_TYPE(as_array(array)), rank = kKnown[type].rank;
+    return true;
+  }
+  number = py::reinterpret_steal<py::object>(
+      PyArray_IsScalar(x, Generic) ? PyObject_CallMethod(x, "item", nullptr) : Py_NewRef(x));
+  if (!number) throw py::error_already_set();
+  x = number.ptr();
+  rank = PyBool_Check(x) ? 0 : PyLong_Check(x) ? 1 : PyFloat_Check(x) ? 2 : -1;
+  return rank >= 0;
+}
+
+py::object applied(PyObject* const* node_and_inputs, size_t count) {
+  static PyObject* const apply = PyUnicode_InternFromString("apply");
+  auto y =
+      py::reinterpret_steal<py::object>(PyObject_VectorcallMethod(apply, node_and_inputs, count, nullptr));
+  if (!y) throw py::error_already_set();
+  return y;
+}
+
+py::object in_type(const py::object& array, int type) {
+  if (PyArray_TYPE(as_array(array)) == type) return array;
+  if (kKnown[type].bytes >= 4 && kKnown[type].dtype != DType::int32 && kKnown[type].dtype != DType::uint32) {
+    const Input x = Input::number(Arg{"untaped", "x", array});
+    Output y = Output::like(x, kKnown[type].dtype);
+    invoke_cast(x, y, kKnown[type].dtype);
+    return y.release();
+  }
+  PyObject* made = PyArray_CastToType(as_array(array), PyArray_DescrFromType(type), 0);
+  if (!made) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(made);
+}
+
+py::object by_kernel(const Op& op, PyObject* const* arguments, Py_ssize_t count) {
+  auto y = py::reinterpret_steal<py::object>(PyObject_Vectorcall(op.kernel, arguments, count, nullptr));
+  if (!y) throw py::error_already_set();
+  return new_tensor(y.ptr());
+}
+
+namespace {
+
+// -1: Python decides.
+int result_type(const Operand* x, Py_ssize_t count) {
+  if (x[0].array && (count == 1 || (x[1].array ? x[1].type == x[0].type : x[1].rank <= x[0].rank)))
+    return x[0].type;  // most calls
+  Promotion promotion;
+  bool has_array = false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    has_array = has_array || x[i].array;
+    x[i].array ? promotion.add_array(as_array(x[i].array)) : promotion.add_number(x[i].rank);
+  }
+  const int type = promotion.type();
+  return has_array && is_known(type) ? type : -1;
+}
+
+// The number as an element of a dtype; false where that cannot hold it.
+bool write(py::handle number, int type, char* to) {
+  const Known& known = kKnown[type];
+  if (known.rank == 2) {
+    const double x = PyFloat_AsDouble(number.ptr());
+    if (x == -1 && PyErr_Occurred()) throw py::error_already_set();
+    const float narrow = static_cast<float>(x);
+    known.bytes == 4 ? std::memcpy(to, &narrow, 4) : std::memcpy(to, &x, 8);
+    return true;
+  }
+  int overflow = 0;
+  const long long x = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
+  const int bits = 8 * known.bytes - (known.is_signed ? 1 : 0);
+  std::memcpy(to, &x, known.bytes);  // the first bytes are the low ones
+  return !overflow && (bits >= 63 || (x >> bits) == 0 || (known.is_signed && (x >> bits) == -1));
+}
+
+bool has_zero(const Operand& x) {
+  if (!x.array) return PyObject_IsTrue(x.number.ptr()) == 0;
+  return PyArray_CountNonzero(as_array(x.array)) != PyArray_SIZE(as_array(x.array));
+}
+
+// The shape that two arrays broadcast to; false: they do not.
+bool widen(Shape& shape, PyArrayObject* a) {
+  const int ndim = PyArray_NDIM(a), n = std::max(shape.ndim, ndim);
+  Shape wide;
+  for (int d = 0; d < n; ++d) {
+    const int64_t p = d < n - shape.ndim ? 1 : shape[d - (n - shape.ndim)];
+    const int64_t q = d < n - ndim ? 1 : PyArray_DIM(a, d - (n - ndim));
+    if (p != q && p != 1 && q != 1) return false;
+    wide.append(p == 1 ? q : p);
+  }
+  shape = wide;
+  return true;
+}
+
+// As Python's kernels: in the order of the first operand of the full shape.
+Output result_like(const Operand* x, int count, const Shape& shape, int type) {
+  const DType dtype = kKnown[type].dtype;
+  for (int i = 0; i < count; ++i) {
+    if (!x[i].array || PyArray_NDIM(as_array(x[i].array)) != shape.ndim) continue;
+    const Input full = Input::number(Arg{"untaped", "x", x[i].array});
+    if (full.has_shape(shape)) return Output::like(full, dtype);
+  }
+  return Output::contiguous(dtype, shape);
+}
+
+template <int count>
+py::object by_loop(const Op& op, Operand* x, int type) {
+  const int k = op.loops[type], made = k < 0 ? -1 : op.ufunc->types[k * op.ufunc->nargs + count];
+  if (k < 0 || t_recording || (count == 2 && op.divides && kKnown[type].rank < 2 && has_zero(x[1])))
+    return {};
+  if (type == NPY_BOOL && made == NPY_BYTE) return {};  // NumPy counts with bools, PyTorch refuses
+  Shape shape;
+  for (int i = 0; i < count; ++i) {
+    if (!x[i].array) continue;
+    x[i].array = in_type(x[i].array, type);
+    if (!widen(shape, as_array(x[i].array))) return {};
+  }
+  Output y = result_like(x, count, shape, made);
+  alignas(8) char numbers[count][8];
+  Strided all[count];
+  for (int i = 0; i < count; ++i) {
+    if (!x[i].array && !write(x[i].number, type, numbers[i])) return {};
+    all[i] = x[i].array ? Strided(x[i].array, shape.ndim) : Strided(numbers[i]);
+  }
+  py::object array = y.release();
+  run_loop<count, false>(op, k, shape, all, Strided(array, shape.ndim));
+  return new_tensor(array.ptr());
+}
+
+py::object as_float(const py::object& number) {
+  auto x = py::reinterpret_steal<py::object>(PyNumber_Float(number.ptr()));
+  if (!x) throw py::error_already_set();
+  return x;
+}
+
+// The result of a node on Tensors of the dtype, or on one and a number; empty: Python casts.
+py::object by_node(const Op& op, const Operand* x, Py_ssize_t operands, int type) {
+  const bool of_number = !x[0].array, with_number = operands == 2 && !x[1].array;
+  PyObject* const maker = of_number ? op.of_number : with_number ? op.with_number : op.node;
+  if (!maker || kKnown[type].rank < 2) return {};
+  PyObject* arguments[3] = {};
+  size_t count = 1;
+  for (Py_ssize_t i = 0; i < operands; ++i) {
+    if (x[i].array && x[i].type != type) return {};
+    if (x[i].array) arguments[count++] = x[i].given;
+  }
+  const auto node = py::reinterpret_steal<py::object>(
+      of_number || with_number ? PyObject_CallOneArg(maker, as_float(x[with_number].number).ptr())
+                               : PyObject_CallNoArgs(maker));
+  if (!node) throw py::error_already_set();
+  arguments[0] = node.ptr();
+  return applied(arguments, count);
+}
+
+// A number as an array of a dtype, for kernels that move elements of any; empty where it cannot be one.
+py::object array_of_number(py::handle number, int type) {
+  if (t_recording) return {};
+  py::object array = Output::contiguous(kKnown[type].dtype, Shape()).release();
+  return write(number, type, PyArray_BYTES(as_array(array))) ? array : py::object();
+}
+
+// f(x) or f(a, b), element by element; f(condition, a, b), whose kernel moves elements.
+py::object elementwise(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
+  Operand x[3];
+  if (count < 1 || count > 3) return {};
+  for (int i = 0; i < count; ++i)
+    if (!x[i].read(arguments[i])) return {};
+  const bool chooses = count == 3;
+  if (chooses && (!x[0].array || x[0].type != NPY_BOOL)) return {};
+  const int type = chooses ? result_type(x + 1, 2) : result_type(x, count);
+  if (type < 0 || (chooses && kKnown[type].bytes < 4)) return {};
+  const bool is_float = kKnown[type].rank == 2;
+  const auto needs = [](const Operand& operand) { return operand.needs_gradient(); };
+  if (is_observed() || (!op.is_flat && std::any_of(x, x + count, needs)))
+    return count < 3 && !op.is_flat ? by_node(op, x, count, type) : py::object();
+  if (!chooses && !(op.kernel && is_float)) {
+    if (!op.ufunc || op.ufunc->nin != count) return {};
+    return count == 2 ? by_loop<2>(op, x, type) : by_loop<1>(op, x, type);
+  }
+  PyObject* given[4] = {};
+  py::object numbers[3];
+  for (int i = 0; i < count; ++i) {
+    if (x[i].array) {
+      if (!chooses || i) x[i].array = in_type(x[i].array, type);
+      given[i] = x[i].array.ptr();
+      continue;
+    }
+    numbers[i] = is_float ? as_float(x[i].number) : array_of_number(x[i].number, type);
+    if (!numbers[i]) return {};
+    given[i] = numbers[i].ptr();
+  }
+  given[count] = Py_None;  // out
+  return by_kernel(op, given, count + 1);
+}
+
+}  // namespace
+}  // namespace untaped
+
+void register_untaped(Module m) {
+  using namespace untaped;
+  def(m,
+      "_elementwise(in_python, kernel, ufunc, flat=False, divides=False, node=None, with_number=None, "
+      "of_number=None)",
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Truth divides, Raw node, Raw with_number,
+         Raw of_number) {
+        Op op{};
+        op.answer = elementwise, op.is_flat = flat, op.divides = divides;
+        op.in_python = kept(in_python.value), op.node = kept(node.value);
+        op.with_number = kept(with_number.value), op.of_number = kept(of_number.value);
+        return function_of(op, kernel.value, ufunc.value);
+      });
+}
+
+}  // namespace ranvier::bind

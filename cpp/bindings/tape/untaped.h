@@ -1,0 +1,131 @@
+// What the calls of untaped.cpp and untaped_reduce.cpp share: operands, dtypes, and NumPy's inner loops.
+#pragma once
+#include "bindings/binder/define.h"
+#include "bindings/binder/numpy_api.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/promotion.h"
+#include "bindings/tensors/tensors.h"
+
+// after numpy_api.h
+#define NO_IMPORT_UFUNC
+#include <numpy/ufuncobject.h>
+
+#include "base/loop_nest.h"
+
+namespace ranvier::bind::untaped {
+
+constexpr int kTypes = NPY_DOUBLE + 1;  // NumPy's numbers of dtypes
+struct Known {
+  int rank;  // of its kind: bool, integer, float; -1: of a dtype that is left to Python
+  DType dtype;
+  int bytes;
+  bool is_signed;
+};
+constexpr Known kUnknown = {-1, DType::boolean, 0, false};
+inline constexpr Known kKnown[kTypes] = {{0, DType::boolean, 1, false},
+                                         {1, DType::int8, 1, true},
+                                         {1, DType::uint8, 1, false},
+                                         {1, DType::int16, 2, true},
+                                         {1, DType::uint16, 2, false},
+                                         {1, DType::int32, 4, true},
+                                         {1, DType::uint32, 4, false},
+                                         {1, DType::int64, 8, true},
+                                         kUnknown,
+                                         kUnknown,
+                                         kUnknown,
+                                         {2, DType::float32, 4, true},
+                                         {2, DType::float64, 8, true}};
+static_assert(NPY_BOOL == 0 && NPY_INT64 == 7 && NPY_FLOAT == 11 && NPY_DOUBLE == 12);
+
+inline bool is_known(int type) { return type >= 0 && type < kTypes && kKnown[type].rank >= 0; }
+
+// A function of Python, and what it calls. It lives as long as the process.
+struct Op {
+  // Empty: Python computes it. names: of the last arguments, as in a vectorcall; null: none.
+  py::object (*answer)(const Op&, PyObject* const* arguments, Py_ssize_t count, PyObject* names);
+  PyObject* in_python;  // computes what is not answered here
+  PyObject* kernel;     // or null
+  PyObject* node;       // or null: makes the node where a gradient is needed
+  // element-wise
+  PyObject *with_number, *of_number;  // or null: make the node of f(a, 2.0), f(2.0, b)
+  bool divides;                       // integers: by 0 is an error
+  // of NumPy's loops
+  PyUFuncObject* ufunc;  // or null
+  bool is_flat;          // the results carry no gradient
+  int type, initial;     // a reduction's dtype, and what it begins with; -1: x's own, the first element
+  int8_t loops[kTypes];  // of the ufunc, by the dtype of its operands; -1: there is none
+  // of a kernel on arrays (direct.cpp)
+  Py_ssize_t inputs, most;  // how many arguments are inputs of the node, and of the kernel
+  bool floats;              // a first Tensor of another dtype is left to Python
+  PyObject* result;         // or null: the class of named tuples that several results make
+  bool reads;               // in place: the kernel also reads the tensor
+  PyObject *of_integers, *of_others, *with_names;  // in place: other kernels, or null
+};
+
+struct Operand {
+  PyObject* given = nullptr;
+  py::object array;   // of a Tensor, or
+  py::object number;  // a bool, int or float
+  int type = NPY_BOOL, rank = 0;
+
+  bool read(PyObject* x);  // false: Python reads it
+  bool needs_gradient() const {
+    return array && slot_of(given, tensor_slots().requires_grad).ptr() != Py_False && is_grad_enabled();
+  }
+};
+
+struct NewFunction : py::object {
+  RANVIER_ANNOTATION("Any");
+};
+PyObject* kept(py::handle x);  // a new reference; null for None
+NewFunction function_of(Op op, py::handle kernel, py::handle ufunc);
+
+// node.apply(inputs ...): all of them, one after another.
+py::object applied(PyObject* const* node_and_inputs, size_t count);
+py::object in_type(const py::object& array, int type);
+// A Tensor of what the kernel returns.
+py::object by_kernel(const Op& op, PyObject* const* arguments, Py_ssize_t count);
+
+// An array, or what is repeated, along the dimensions of a shape: its address and its steps in bytes.
+struct Strided {
+  char* data;
+  int64_t steps[kMaxDims] = {};
+
+  explicit Strided(char* number = nullptr) : data(number) {}
+  Strided(py::handle array, int ndim) : data(PyArray_BYTES(as_array(array))) {
+    const int own = PyArray_NDIM(as_array(array));
+    for (int d = 0; d < own; ++d)
+      if (PyArray_DIM(as_array(array), d) != 1) steps[ndim - own + d] = PyArray_STRIDE(as_array(array), d);
+  }
+};
+
+// The k-th inner loop of a ufunc, over all elements of a shape: of x and y. A reduction reads y, too. The
+// loops of numbers need no GIL.
+template <int count, bool reduces>
+void run_loop(const Op& op, int k, const Shape& shape, const Strided (&x)[count], const Strided& y) {
+  const int64_t* steps[count + 1];
+  for (int i = 0; i < count; ++i) steps[i + reduces] = x[i].steps;
+  steps[reduces ? 0 : count] = y.steps;  // the last one decides the order
+  const LoopNest<count + 1> nest(shape.ndim, shape.sizes,
+                                 *reinterpret_cast<const int64_t* const(*)[count + 1]>(&steps));
+  const auto loop = op.ufunc->functions[k];
+  void* const data = op.ufunc->data ? op.ufunc->data[k] : nullptr;
+  constexpr int kArrays = count + 1 + reduces;
+  npy_intp inner[kArrays];
+  for (int i = 0; i < kArrays; ++i) inner[i] = nest.strides[i % (count + 1)][nest.ndim - 1];
+  constexpr int64_t kFew = 4096;
+  PyThreadState* state = nest.size < kFew ? nullptr : PyEval_SaveThread();
+  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
+    char* at[kArrays];
+    for (int i = 0; i < count; ++i) at[i + reduces] = x[i].data + offsets[i + reduces];
+    at[kArrays - 1] = y.data + offsets[reduces ? 0 : count];
+    if (reduces) at[0] = at[kArrays - 1];
+    npy_intp some = n;
+    loop(at, &some, inner, data);
+  });
+  if (state) PyEval_RestoreThread(state);
+}
+
+}  // namespace ranvier::bind::untaped

@@ -1,0 +1,93 @@
+// Reductions of Tensors in one step: see untaped.cpp.
+#include "bindings/tape/untaped.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace ranvier::bind {
+namespace untaped {
+namespace {
+
+// The axes that are reduced; false: Python reads them, or raises.
+bool read_axes(PyObject* axes, int ndim, bool* reduced) {
+  if (axes == Py_None) return std::fill_n(reduced, ndim, true), true;
+  const bool several = PyTuple_CheckExact(axes);
+  const Py_ssize_t count = several ? PyTuple_GET_SIZE(axes) : 1;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* axis = several ? PyTuple_GET_ITEM(axes, i) : axes;
+    if (!PyLong_CheckExact(axis)) return false;
+    int overflow = 0;
+    int64_t d = PyLong_AsLongLongAndOverflow(axis, &overflow);
+    if (d < 0) d += ndim;
+    if (overflow || d < 0 || d >= ndim || reduced[d]) return false;
+    reduced[d] = true;
+  }
+  return count > 0;
+}
+
+// The first element along the reduced axes of x, or a number, for each result.
+void begin(const Op& op, const Shape& shape, const bool* reduced, const Strided& x, const Strided& y,
+           int type) {
+  const int64_t item = kKnown[type].bytes, number = op.initial;  // whose first bytes are the low ones
+  Shape first;
+  for (int d = 0; d < shape.ndim; ++d) first.append(reduced[d] ? 1 : shape[d]);
+  const LoopNest<2> nest(first.ndim, first.sizes, {x.steps, y.steps});
+  const int64_t from = nest.strides[0][nest.ndim - 1], to = nest.strides[1][nest.ndim - 1];
+  nest.walk(0, nest.size, [&](int64_t n, const int64_t* offsets) {
+    for (int64_t i = 0; i < n; ++i)
+      std::memcpy(y.data + offsets[1] + i * to,
+                  number < 0 ? x.data + offsets[0] + i * from : reinterpret_cast<const char*>(&number), item);
+  });
+}
+
+// f(x, dim, axis, keepdim, keepdims), with NumPy's names of the same: floats by the kernel, if there is one.
+py::object reduction(const Op& op, PyObject* const* arguments, Py_ssize_t count, PyObject*) {
+  Operand x;
+  if (count != 5 || !x.read(arguments[0]) || !x.array || (x.needs_gradient() && !op.is_flat) ||
+      !PyBool_Check(arguments[3]) || !PyBool_Check(arguments[4]))
+    return {};
+  const bool keepdims = arguments[3] == Py_True || arguments[4] == Py_True;
+  PyObject* const axes = arguments[2] == Py_None ? arguments[1] : arguments[2];
+  const int ndim = PyArray_NDIM(as_array(x.array));
+  bool reduced[kMaxDims] = {};
+  if (!read_axes(axes, ndim, reduced)) return {};
+  if (x.rank == 2 && op.kernel) {
+    PyObject* const given[] = {x.array.ptr(), axes, keepdims ? Py_True : Py_False, Py_None};
+    return by_kernel(op, given, 4);
+  }
+  const int type = op.type < 0 ? x.type : op.type, k = op.loops[type];
+  if (k < 0 || t_recording || (type == NPY_BOOL && x.type == NPY_UINT8)) return {};  // all of bytes is a byte
+  const py::object array = in_type(x.array, type);
+  Shape shape(ndim, reinterpret_cast<const int64_t*>(PyArray_DIMS(as_array(array)))), kept;
+  for (int d = 0; d < ndim; ++d) {
+    if (!reduced[d] || keepdims) kept.append(reduced[d] ? 1 : shape[d]);
+    if (op.initial < 0 && reduced[d] && !shape[d]) return {};
+  }
+  const py::object result = Output::contiguous(kKnown[type].dtype, kept).release();
+  const Strided own(result, kept.ndim);
+  Strided y(own.data);
+  for (int d = 0, at = 0; d < ndim; ++d) {
+    if (!reduced[d]) y.steps[d] = own.steps[at];
+    at += !reduced[d] || keepdims;
+  }
+  const Strided all[1] = {Strided(array, ndim)};
+  begin(op, shape, reduced, all[0], y, type);
+  run_loop<1, true>(op, k, shape, all, y);
+  return new_tensor(result.ptr());
+}
+
+}  // namespace
+}  // namespace untaped
+
+void register_untaped_reduce(Module m) {
+  using namespace untaped;
+  def(m, "_reduction(in_python, kernel, ufunc, flat=False, dtype=-1, initial=-1)",
+      [](Raw in_python, Raw kernel, Raw ufunc, Truth flat, Whole dtype, Whole initial) {
+        Op op{};
+        op.answer = reduction, op.is_flat = flat, op.in_python = kept(in_python.value);
+        op.type = static_cast<int>(dtype), op.initial = static_cast<int>(initial);
+        return function_of(op, kernel.value, ufunc.value);
+      });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,244 @@
+#include "bindings/tensors/array_views.h"
+
+#include <algorithm>
+
+#include "bindings/binder/array_args.h"
+#include "bindings/binder/errors.h"
+#include "bindings/binder/params.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tensors/tensors.h"
+#include "kernels/copy/copy.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject* name(const char* text) { return PyUnicode_InternFromString(text); }
+struct Saved {  // attributes that forward sets
+  PyObject *shape = name("shape"), *channels_last = name("channels_last");
+  PyObject *strided = name("_strided"),
+           *is_view = name("is_view");  // Reshape's method for arrays that are not in C order
+};
+const Saved& saved() {
+  static const Saved names;
+  return names;
+}
+
+py::object attribute(PyObject* owner, PyObject* name) { return checked(PyObject_GetAttr(owner, name)); }
+void set_attribute(PyObject* owner, PyObject* name, const py::object& value) {
+  if (PyObject_SetAttr(owner, name, value.ptr()) < 0) throw py::error_already_set();
+}
+
+struct Dims : PyArray_Dims {  // of a sequence of whole numbers
+  explicit Dims(const py::object& sizes) : PyArray_Dims{nullptr, 0} {
+    if (!PyArray_IntpConverter(sizes.ptr(), this)) throw py::error_already_set();
+  }
+  Dims(const Dims&) = delete;
+  ~Dims() { PyDimMem_FREE(ptr); }
+};
+
+PyObject* array_in(PyObject* const* arguments) {
+  if (!PyArray_Check(arguments[0])) fail_type("forward", "got no array; expected one");
+  return arguments[0];
+}
+
+// NHWC in memory, and not in C order as well.
+bool is_channels_last(PyArrayObject* x) {
+  if (PyArray_NDIM(x) != 4 || PyArray_IS_C_CONTIGUOUS(x)) return false;
+  npy_intp step = PyArray_ITEMSIZE(x);
+  for (int d : {1, 3, 2, 0}) {
+    if (PyArray_DIM(x, d) != 1 && PyArray_STRIDE(x, d) != step) return false;
+    step *= PyArray_DIM(x, d);
+  }
+  return true;
+}
+
+// Whether a shape, which fits x, (N, C, H, W) in channels-last order, has no end after N or after N C: then a
+// reshape copies.
+bool joins_channels(PyArrayObject* x, const Dims& target) {
+  const npy_intp n = PyArray_DIM(x, 0), all = PyArray_SIZE(x);
+  npy_intp known = 1, before = 1;
+  for (int d = 0; d < target.len; ++d) known *= target.ptr[d] < 0 ? 1 : target.ptr[d];
+  bool after_n = n == 1, after_c = n * PyArray_DIM(x, 1) == 1;
+  for (int d = 0; d < target.len && known > 0; ++d) {
+    before *= target.ptr[d] < 0 ? all / known : target.ptr[d];
+    after_n = after_n || before == n;
+    after_c = after_c || before == n * PyArray_DIM(x, 1);
+  }
+  return before == all && all > 0 && !(after_n && after_c);
+}
+
+py::object in_c_order(PyObject* x) {
+  const Floats from({"copy", "x", x});
+  Output y = Output::contiguous(from.dtype(), from.shape());
+  run<Copy>(from.dtype(), from, y);
+  return y.release();
+}
+
+// The integer in a Tensor without dimensions; empty: none, or one whose reading a recorded step has to see.
+py::object number_in(PyObject* tensor) {
+  if (t_recording || !Py_IS_TYPE(tensor, tensor_class())) return {};
+  const Held array = slot_of(tensor, tensor_slots().array);
+  if (!array || !PyArray_CheckExact(array.ptr())) return {};
+  PyArrayObject* const x = as_array(array);
+  if (PyArray_NDIM(x) || !PyArray_ISINTEGER(x) || PyArray_TYPE(x) == NPY_UINT8) return {};  // that is a mask
+  return checked(PyArray_GETITEM(x, PyArray_BYTES(x)));
+}
+
+// The elements [.., i, .., i + offset, ..] of two dimensions, as a last one.
+py::object diagonal_of(PyArrayObject* x, int64_t offset, int a, int b) {
+  npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
+  int ndim = 0;
+  for (int d = 0; d < PyArray_NDIM(x); ++d)
+    if (d != a && d != b) shape[ndim] = PyArray_DIM(x, d), strides[ndim++] = PyArray_STRIDE(x, d);
+  const int64_t down = std::max<int64_t>(-offset, 0), right = std::max<int64_t>(offset, 0);
+  const int64_t count = std::min<int64_t>(PyArray_DIM(x, a) - down, PyArray_DIM(x, b) - right);
+  char* const first =
+      PyArray_BYTES(x) + (count > 0 ? down * PyArray_STRIDE(x, a) + right * PyArray_STRIDE(x, b) : 0);
+  shape[ndim] = std::max<int64_t>(count, 0), strides[ndim++] = PyArray_STRIDE(x, a) + PyArray_STRIDE(x, b);
+  return strided(x, ndim, shape, strides, first);
+}
+
+}  // namespace
+
+const Settings& settings() {
+  static const Settings names{name("target"), name("dims"), name("key"), name("place")};
+  return names;
+}
+
+py::object shape_of(PyArrayObject* x) {
+  return checked(PyArray_IntTupleFromIntp(PyArray_NDIM(x), PyArray_DIMS(x)));
+}
+
+py::object strided(PyArrayObject* x, int ndim, const npy_intp* shape, const npy_intp* strides, char* data) {
+  PyArray_Descr* dtype = PyArray_DESCR(x);
+  Py_INCREF(dtype);
+  py::object y = checked(PyArray_NewFromDescr(&PyArray_Type, dtype, ndim, shape, strides, data,
+                                              PyArray_FLAGS(x) & NPY_ARRAY_WRITEABLE, nullptr));
+  Py_INCREF(x);
+  if (PyArray_SetBaseObject(as_array(y), reinterpret_cast<PyObject*>(x)) < 0) throw py::error_already_set();
+  return y;
+}
+
+py::object basic_key(PyObject* key) {
+  const bool several = PyTuple_Check(key);
+  py::object basic = py::reinterpret_borrow<py::object>(key);
+  for (Py_ssize_t i = 0; i < (several ? PyTuple_GET_SIZE(key) : 1); ++i) {
+    PyObject* const part = several ? PyTuple_GET_ITEM(key, i) : key;
+    if (PyLong_CheckExact(part) || PySlice_Check(part) || part == Py_None || part == Py_Ellipsis ||
+        PyArray_IsScalar(part, Integer))
+      continue;
+    py::object number = number_in(part);
+    if (!number) return {};
+    if (!several) return number;
+    if (basic.ptr() == key) basic = checked(PySequence_List(key));
+    if (PyList_SetItem(basic.ptr(), i, number.release().ptr()) < 0) throw py::error_already_set();
+  }
+  return basic.ptr() == key ? basic : checked(PySequence_Tuple(basic.ptr()));
+}
+
+py::object places_of(PyObject* x, PyObject* key) {
+  // NumPy gives one element as a number, a copy: an Ellipsis makes it a view
+  const bool several = PyTuple_Check(key);
+  const Py_ssize_t count = several ? PyTuple_GET_SIZE(key) : 1;
+  if (count != PyArray_NDIM(as_array(x))) {
+    py::object y = checked(PyObject_GetItem(x, key));
+    if (PyArray_Check(y.ptr())) return y;
+  }
+  const py::object view = checked(PyTuple_New(count + 1));
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* const part = several ? PyTuple_GET_ITEM(key, i) : key;
+    if (part == Py_Ellipsis) return checked(PyObject_GetItem(x, key));
+    PyTuple_SET_ITEM(view.ptr(), i, Py_NewRef(part));
+  }
+  PyTuple_SET_ITEM(view.ptr(), count, Py_NewRef(Py_Ellipsis));
+  return checked(PyObject_GetItem(x, view.ptr()));
+}
+
+py::object part_of(PyArrayObject* x, int dim, int64_t begin, int64_t count) {
+  const int ndim = PyArray_NDIM(x);
+  npy_intp shape[NPY_MAXDIMS], strides[NPY_MAXDIMS];
+  std::copy_n(PyArray_DIMS(x), ndim, shape), std::copy_n(PyArray_STRIDES(x), ndim, strides);
+  shape[dim] = count;
+  if (count < 0)
+    for (int d = dim; d + 1 < ndim; ++d) shape[d] = shape[d + 1], strides[d] = strides[d + 1];
+  return strided(x, count < 0 ? ndim - 1 : ndim, shape, strides,
+                 PyArray_BYTES(x) + begin * PyArray_STRIDE(x, dim));
+}
+
+py::object reshaped(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const x = array_in(arguments);
+  set_attribute(self, saved().shape, shape_of(as_array(x)));
+  const bool contiguous = PyArray_IS_C_CONTIGUOUS(as_array(x));
+  // a copy by a kernel: of an image, or where a step is recorded
+  const int type = PyArray_TYPE(as_array(x));
+  const bool images = !contiguous && (type == NPY_FLOAT || type == NPY_DOUBLE) &&
+                      PyArray_ISNOTSWAPPED(as_array(x)) && is_channels_last(as_array(x));
+  Dims target(attribute(self, settings().target));
+  if (images && joins_channels(as_array(x), target)) {
+    set_attribute(self, saved().channels_last, py::bool_(true));
+    set_attribute(self, saved().is_view, py::bool_(false));
+    return checked(PyArray_Newshape(as_array(in_c_order(x)), &target, NPY_CORDER));
+  }
+  if (images || (!contiguous && t_recording))
+    return checked(PyObject_CallMethodOneArg(self, saved().strided, x));
+  py::object y = checked(PyArray_Newshape(as_array(x), &target, NPY_CORDER));
+  if (!contiguous && PyArray_DATA(as_array(y)) != PyArray_DATA(as_array(x)))
+    set_attribute(self, saved().is_view, py::bool_(false));
+  return y;
+}
+
+py::object permuted(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const x = array_in(arguments);
+  Dims dims(attribute(self, settings().dims));
+  return checked(PyArray_Transpose(as_array(x), &dims));
+}
+
+py::object expanded(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const array = array_in(arguments);
+  PyArrayObject* const x = as_array(array);
+  set_attribute(self, saved().shape, shape_of(x));
+  const Dims target(attribute(self, settings().target));
+  const int lead = target.len - PyArray_NDIM(x);
+  npy_intp strides[NPY_MAXDIMS];
+  bool fits = lead >= 0 && target.len <= NPY_MAXDIMS;
+  for (int d = 0; fits && d < target.len; ++d) {
+    const npy_intp own = d < lead ? 1 : PyArray_DIM(x, d - lead);
+    strides[d] = own == 1 && target.ptr[d] != 1 ? 0 : d < lead ? 0 : PyArray_STRIDE(x, d - lead);
+    fits = target.ptr[d] >= 0 && (own == 1 || own == target.ptr[d]);
+  }
+  if (!fits) fail_value("expand", "got a shape that x does not broadcast to; expected one it broadcasts to");
+  return strided(x, target.len, target.ptr, strides, PyArray_BYTES(x));
+}
+
+py::object picked(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const array = array_in(arguments);
+  PyArrayObject* const x = as_array(array);
+  set_attribute(self, saved().shape, shape_of(x));
+  if (is_channels_last(x)) set_attribute(self, saved().channels_last, py::bool_(true));
+  return places_of(array, attribute(self, settings().key).ptr());
+}
+
+py::object in_windows(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyArrayObject* const x = as_array(array_in(arguments));
+  set_attribute(self, saved().shape, shape_of(x));
+  const Dims place(attribute(self, settings().place));  // dimension, size, step
+  const int ndim = PyArray_NDIM(x), dim = static_cast<int>(place.ptr[0]);
+  npy_intp shape[NPY_MAXDIMS + 1], strides[NPY_MAXDIMS + 1];
+  std::copy_n(PyArray_DIMS(x), ndim, shape), std::copy_n(PyArray_STRIDES(x), ndim, strides);
+  shape[ndim] = place.ptr[1], strides[ndim] = strides[dim];
+  shape[dim] = (shape[dim] - place.ptr[1]) / place.ptr[2] + 1, strides[dim] *= place.ptr[2];
+  py::object y = strided(x, ndim + 1, shape, strides, PyArray_BYTES(x));
+  if (place.ptr[1] > place.ptr[2])  // an element may be at several places
+    PyArray_CLEARFLAGS(as_array(y), NPY_ARRAY_WRITEABLE);
+  return y;
+}
+
+py::object on_diagonal(PyObject* self, PyObject* const* arguments, Py_ssize_t) {
+  PyObject* const x = array_in(arguments);
+  set_attribute(self, saved().shape, shape_of(as_array(x)));
+  const Dims place(attribute(self, settings().place));
+  return diagonal_of(as_array(x), place.ptr[0], static_cast<int>(place.ptr[1]),
+                     static_cast<int>(place.ptr[2]));
+}
+
+}  // namespace ranvier::bind

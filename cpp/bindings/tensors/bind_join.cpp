@@ -1,0 +1,313 @@
+// Arrays joined, repeated, shifted, reversed, and parts of matrices: elements only move.
+#include <cstring>
+#include <vector>
+
+#include "bindings/binder/define.h"
+#include "bindings/binder/moved.h"
+
+namespace ranvier::bind {
+namespace {
+
+constexpr int64_t kLongRow = 8192;  // bytes of a row of the result: arrays are copied one by one
+constexpr int64_t kFewRows = 16;
+
+// Rows of an array in C order, or channels-last, whose elements are next to each other from dimension d on.
+int64_t rows_before(const Shape& shape, int d, bool channels_last) {
+  constexpr int kChannelsLast[] = {0, 2, 3, 1};
+  int64_t rows = 1;
+  for (int k = 0; k < shape.ndim; ++k) {
+    const int e = channels_last ? kChannelsLast[k] : k;
+    if (e == d) break;
+    rows *= shape[e];
+  }
+  return rows;
+}
+
+template <class E>
+TensorView<E> matrix(E* data, int64_t rows, int64_t columns, int64_t step) {
+  TensorView<E> view;
+  view.data = data, view.ndim = 2;
+  view.shape[0] = rows, view.shape[1] = columns, view.strides[0] = step, view.strides[1] = 1;
+  return view;
+}
+
+// Arrays of the memory order of y as matrices, side by side in y.
+template <class T>
+void join_rows(const std::vector<Input>& inputs, int64_t rows, TensorView<T> y) {
+  const int64_t width = numel(y) / rows;
+  JoinRows<T> call{};
+  int parts = 0;
+  int64_t columns = 0, from = 0;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const int64_t n = inputs[i].elements() / rows;
+    if (n) call.x[parts++] = matrix(inputs[i].view<T>().data, rows, n, n);
+    columns += n;
+    if (!columns || (parts < kJoined && i + 1 < inputs.size())) continue;
+    call.y = matrix(y.data + from, rows, columns, width);
+    invoke_released(call);
+    from += columns;
+    call = {}, parts = 0, columns = 0;
+  }
+}
+
+// Elements of any dtype: `data` counts bytes, strides count elements.
+using Place = TensorView<char>;
+
+int64_t item_of(const Input& x) {
+  int64_t bytes = 0;
+  with_size(x, [&](auto tag) { bytes = sizeof tag; });
+  return bytes;
+}
+Place place_of(const Input& x) { return writable(x.view<char>()); }
+
+template <class T>
+TensorView<T> typed(const Place& v) {
+  TensorView<T> t;
+  t.data = reinterpret_cast<T*>(v.data), t.ndim = v.ndim;
+  std::copy_n(v.shape, v.ndim, t.shape);
+  std::copy_n(v.strides, v.ndim, t.strides);
+  return t;
+}
+
+// Copies elements of x's size.
+void move(const Input& x, const Place& from, const Place& to) {
+  const int64_t elements = numel(to);
+  with_size(x, [&](auto tag) {
+    using T = decltype(tag);
+    invoke_sized(Copy<T>{typed<const T>(from), typed<T>(to)}, elements);
+  });
+}
+
+// The view with a new dimension of length n at d, along which the elements are `step` apart.
+Place widened(const Place& own, int d, int64_t n, int64_t step) {
+  Place v = own;
+  v.ndim = own.ndim + 1;
+  for (int e = d; e < own.ndim; ++e) v.shape[e + 1] = own.shape[e], v.strides[e + 1] = own.strides[e];
+  v.shape[d] = n, v.strides[d] = step;
+  return v;
+}
+
+// The arrays one after another along dimension d of y, which is a new one where `widens`. rows: of y before d
+// in its memory, if all arrays have its order; else 0.
+void join(const std::vector<Input>& inputs, const Output& y, int d, int64_t rows, bool widens) {
+  constexpr int64_t kShort = 1 << 18;  // bytes that are copied in less time than kernels are called
+  const Input& first = inputs[0];
+  const int64_t item = item_of(first);
+  Place part = y.view<char>();
+  const int64_t bytes = numel(part) * item;
+  if (item > 1 && bytes && rows >= kFewRows && bytes / rows <= kLongRow)
+    return with_size(first, [&](auto tag) {
+      using T = decltype(tag);
+      if constexpr (sizeof(T) > 1) join_rows<T>(inputs, rows, y.view<T>());
+    });
+  if (rows == 1 && bytes <= kShort && !t_recording) {
+    for (const Input& x : inputs) {
+      std::memcpy(part.data, x.view<char>().data, size_t(x.elements() * item));
+      part.data += x.elements() * item;
+    }
+    return;
+  }
+  for (const Input& x : inputs) {
+    part.shape[d] = widens ? 1 : x.shape(d);
+    move(first, widens ? widened(place_of(x), d, 1, 1) : place_of(x), part);
+    part.data += part.shape[d] * part.strides[d] * item;
+  }
+}
+
+std::vector<Input> joined_inputs(const Arrays& arrays) {
+  if (PySequence_Size(arrays.value.ptr()) == 0)
+    fail_value(arrays.op, "got no tensors; expected at least one");
+  std::vector<Input> inputs;
+  inputs.reserve(PySequence_Size(arrays.value.ptr()));
+  for (py::handle h : arrays.value) inputs.push_back(moved({arrays.op, "a tensor", h}));
+  return inputs;
+}
+
+int joined_dim(const char* op, int64_t dim, int ndim) {
+  if (dim < -ndim || dim >= ndim)
+    fail_axis(op,
+              {"got dim ", dim, " for tensors of ", ndim, " dimensions; expected ", -ndim, " to ", ndim - 1});
+  return static_cast<int>(dim < 0 ? dim + ndim : dim);
+}
+
+// The arrays one after another; channels-last if all are, and not all in C order too (by dimensions of length
+// 1).
+Output concatenate(Arrays arrays, Whole dim) {
+  const std::vector<Input> inputs = joined_inputs(arrays);
+  const Input& first = inputs[0];
+  const int ndim = first.ndim(), d = joined_dim(arrays.op, dim, ndim);
+  Shape shape = first.shape();
+  shape[d] = 0;
+  bool channels_last = true, all_contiguous = true;
+  for (const Input& x : inputs) {
+    channels_last = channels_last && is_channels_last(x);
+    all_contiguous = all_contiguous && x.is_contiguous();
+    first.expect_same_dtype(x);
+    bool fits = x.ndim() == ndim;
+    for (int e = 0; e < ndim && fits; ++e) fits = e == d || x.shape(e) == shape[e];
+    if (!fits)
+      fail_value(arrays.op, "got shapes ", first.shape(), " and ", x.shape(),
+                 "; expected shapes equal but for dimension ", d);
+    shape[d] += x.shape(d);
+  }
+  const bool is_last = channels_last && !all_contiguous;
+  Output y = is_last ? Output::channels_last(first.dtype(), shape) : Output::contiguous(first.dtype(), shape);
+  join(inputs, y, d, is_last || all_contiguous ? rows_before(shape, d, is_last) : 0, false);
+  return y;
+}
+
+// Arrays of one shape, along a new dimension.
+Output stack(Arrays arrays, Whole dim) {
+  const std::vector<Input> inputs = joined_inputs(arrays);
+  const Input& first = inputs[0];
+  if (first.ndim() == kMaxDims) first.fail("fewer dimensions");
+  const int d = joined_dim(arrays.op, dim, first.ndim() + 1);
+  bool all_contiguous = true;
+  for (const Input& x : inputs) {
+    first.expect_same_dtype(x);
+    if (!x.has_shape(first.shape()))
+      fail_value(arrays.op, "got shapes ", first.shape(), " and ", x.shape(), "; expected equal shapes");
+    all_contiguous = all_contiguous && x.is_contiguous();
+  }
+  Shape shape;
+  for (int e = 0; e <= first.ndim(); ++e)
+    shape.append(e == d ? static_cast<int64_t>(inputs.size()) : first.shape(e - (e > d)));
+  Output y = Output::contiguous(first.dtype(), shape);
+  join(inputs, y, d, all_contiguous ? rows_before(shape, d, false) : 0, true);
+  return y;
+}
+
+// x shifted cyclically along an axis; None: of all elements in C order.
+Output roll(Raw array, Whole step, MaybeWhole axis) {
+  const Input x = moved(array);
+  if (!axis.given() && !x.is_contiguous()) x.fail("memory in C order");
+  const int d = axis.given() ? Axis(axis).of(x) : 0;
+  const int64_t item = item_of(x);
+  Output y = Output::contiguous(x.dtype(), x.shape());
+  Place from = place_of(x), to = y.view<char>();
+  if (!axis.given()) {
+    from.ndim = to.ndim = 1, from.strides[0] = to.strides[0] = 1;
+    from.shape[0] = x.elements();
+  }
+  const int64_t n = from.shape[d], shift = n ? (step % n + n) % n : 0;
+  from.shape[d] = to.shape[d] = n - shift;
+  to.data += shift * to.strides[d] * item;
+  move(x, from, to);
+  if (shift == 0) return y;
+  from.data += (n - shift) * from.strides[d] * item, to.data -= shift * to.strides[d] * item;
+  from.shape[d] = to.shape[d] = shift;
+  move(x, from, to);
+  return y;
+}
+
+// Each slice of x along an axis, repeated in place.
+Output repeat_each(Raw array, Whole times, Axis axis) {
+  const Input x = moved(array);
+  const int d = axis.of(x);
+  if (times < 0 || x.ndim() == kMaxDims) x.fail("fewer dimensions, and a number >= 0");
+  Shape shape = x.shape();
+  if (__builtin_mul_overflow(shape[d], times.number, &shape[d])) times.fail("a smaller number");
+  Output y = Output::contiguous(x.dtype(), shape);
+  Place to = y.view<char>();
+  to.shape[d] = x.shape(d);
+  to = widened(to, d + 1, times, to.strides[d]);
+  to.strides[d] *= times;
+  if (numel(to)) move(x, widened(place_of(x), d + 1, times, 0), to);
+  return y;
+}
+
+// The places (row, column) of a triangle of a matrix, by rows: (2, n).
+Output triangle_indices(Whole rows, Whole columns, Whole diagonal, Truth upper) {
+  constexpr int64_t kMost = int64_t{1} << 31;
+  if (rows < 0 || columns < 0 || rows >= kMost || columns >= kMost) rows.fail("sizes from 0 to 2**31 - 1");
+  const int64_t edge = std::clamp<int64_t>(diagonal, -rows - 1, columns + 1);
+  const auto first = [&](int64_t i) { return upper ? std::clamp<int64_t>(i + edge, 0, columns) : 0; };
+  const auto last = [&](int64_t i) {
+    return upper ? columns : std::clamp<int64_t>(i + edge + 1, 0, columns);
+  };
+  int64_t n = 0;
+  for (int64_t i = 0; i < rows; ++i) n += last(i) - first(i);
+  Output y = Output::contiguous(DType::int64, {2, n});
+  int64_t* to = y.view<int64_t>().data;
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = first(i); j < last(i); ++j, ++to) to[0] = i, to[n] = j;
+  return y;
+}
+
+// x reversed along axes.
+Output flip(Raw array, Sizes axes) {
+  const Input x = moved(array);
+  Place from = place_of(x);
+  const int64_t item = item_of(x);
+  bool reversed[kMaxDims] = {};
+  for (int i = 0; i < axes.count(); ++i) {
+    const int64_t d = axes[i] < 0 ? axes[i] + x.ndim() : axes[i];
+    if (d < 0 || d >= x.ndim() || reversed[d]) axes.fail("each dimension once");
+    reversed[d] = true;
+    from.data += std::max<int64_t>(from.shape[d] - 1, 0) * from.strides[d] * item;
+    from.strides[d] = -from.strides[d];
+  }
+  Output y = Output::like(x, x.dtype());
+  move(x, from, y.view<char>());
+  return y;
+}
+
+// x repeated along each dimension; times may have more at the front.
+Output repeat_all(Raw array, Sizes times) {
+  const Input x = moved(array);
+  const int ndim = times.count(), lead = ndim - x.ndim();
+  if (lead < 0) times.fail("a number for each dimension");
+  if (ndim > kMaxDims) times.fail("at most ", kMaxDims, " dimensions");
+  Shape shape;
+  for (int d = 0; d < ndim; ++d) {
+    shape.append(d < lead ? 1 : x.shape(d - lead));
+    if (times[d] < 0 || __builtin_mul_overflow(shape[d], times[d], &shape[d]))
+      times.fail("smaller numbers >= 0");
+  }
+  Output y = Output::contiguous(x.dtype(), shape);
+  const Place own = place_of(x), whole = y.view<char>();
+  Place from = own, to = whole;
+  from.ndim = to.ndim = 0;
+  const auto add = [&](int64_t n, int64_t step_from, int64_t step_to) {
+    if (n == 1) return;
+    if (to.ndim == kMaxDims) times.fail("fewer dimensions");
+    from = widened(from, from.ndim, n, step_from), to = widened(to, to.ndim, n, step_to);
+  };
+  for (int d = 0; d < ndim; ++d) {
+    const int64_t n = d < lead ? 1 : own.shape[d - lead];
+    add(times[d], 0, n * whole.strides[d]);
+    add(n, d < lead ? 0 : own.strides[d - lead], whole.strides[d]);
+  }
+  if (numel(whole)) move(x, from, to);
+  return y;
+}
+
+// Of each matrix of x the elements on one side of a diagonal.
+Output triangle(Raw matrices, Whole diagonal, Truth upper) {
+  const Input x = moved(matrices);
+  if (x.ndim() < 2) x.fail("at least 2 dimensions");
+  Output y = Output::contiguous(x.dtype(), x.shape());
+  const int64_t rows = x.shape(x.ndim() - 2), columns = x.shape(x.ndim() - 1);
+  const int64_t edge = std::clamp<int64_t>(diagonal, -rows - 1, columns + 1);  // others give the same
+  const auto run = [&](auto tag) {
+    using T = decltype(tag);
+    invoke_sized(Triangle<T>{upper, edge, x.view<T>(), y.view<T>()}, x.elements());
+  };
+  with_size(x, run);
+  return y;
+}
+
+}  // namespace
+
+void register_join(Module m) {
+  def(m, "concatenate(arrays, axis=0)", concatenate, "cat");
+  def(m, "stack(arrays, axis=0)", stack);
+  def(m, "roll(x, step, axis)", roll);
+  def(m, "repeat(x, times)", repeat_all);
+  def(m, "repeat_each(x, times, axis)", repeat_each);
+  def(m, "_triangle_indices(rows, columns, diagonal, upper)", triangle_indices);
+  def(m, "flip(x, axes)", flip);
+  def(m, "triangle(x, diagonal, upper)", triangle);
+}
+
+}  // namespace ranvier::bind

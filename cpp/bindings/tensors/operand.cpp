@@ -1,0 +1,104 @@
+#include "bindings/tensors/operand.h"
+
+#include <algorithm>
+#include <cstdarg>
+
+#include "bindings/replay/guards.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject* g_readers;
+enum Reader { kAsTensor, kSizes, kDim, kSomeDim };
+
+py::object read_by(Reader reader, PyObject* op, PyObject* a, PyObject* b = nullptr) {
+  return checked(PyObject_CallFunctionObjArgs(PyTuple_GET_ITEM(g_readers, reader), op, a, b, nullptr));
+}
+
+}  // namespace
+
+void set_readers(PyObject* functions) { g_readers = Py_NewRef(functions); }
+
+int64_t clamped(PyObject* number) {
+  constexpr int64_t most = int64_t{1} << 62;
+  int overflow = 0;
+  const int64_t n = PyLong_AsLongLongAndOverflow(number, &overflow);
+  return overflow ? overflow * most : std::clamp(n, -most, most);
+}
+
+py::object tuple_of(PyObject* argument) { return checked(PyTuple_Pack(1, argument)); }
+
+Operand::Operand(PyObject* const* arguments) : op(arguments[0]) {
+  tensor = PyObject_TypeCheck(arguments[1], tensor_class()) ? py::reinterpret_borrow<py::object>(arguments[1])
+                                                            : read_by(kAsTensor, op, arguments[1]);
+  if (const Held own = slot_of(tensor.ptr(), tensor_slots().array); !own || !PyArray_Check(own.ptr()))
+    fail(kTypeError, "got a Tensor without a call of its __init__; expected one with data");
+}
+
+PyArrayObject* Operand::array() const { return as_array(slot_of(tensor.ptr(), tensor_slots().array)); }
+
+int Operand::dim(PyObject* number, int count) const {
+  if (PyLong_CheckExact(number)) {
+    const int64_t d = clamped(number);
+    if (-count <= d && d < count) return static_cast<int>(d < 0 ? d + count : d);
+  }
+  const py::object whole = checked(PyLong_FromLong(count));
+  return static_cast<int>(whole_number(read_by(kDim, op, number, whole.ptr())));
+}
+
+int Operand::some_dim(PyObject* number) const {
+  if (ndim() == 0) read_by(kSomeDim, op, tensor.ptr(), number);  // raises
+  return dim(number);
+}
+
+py::object Operand::sizes(PyObject* arguments) const {
+  PyObject* items = arguments;
+  if (PyTuple_CheckExact(items) && PyTuple_GET_SIZE(items) == 1 &&
+      !PyLong_CheckExact(PyTuple_GET_ITEM(items, 0)))
+    items = PyTuple_GET_ITEM(items, 0);
+  if (!PyTuple_Check(items) && !PyList_CheckExact(items)) return read_by(kSizes, op, arguments);
+  // a Size, which is a tuple, becomes a plain one
+  py::object tuple = PyTuple_CheckExact(items) ? py::reinterpret_borrow<py::object>(items)
+                                               : checked(PySequence_Tuple(items));
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(tuple.ptr()); ++i)
+    if (!PyLong_CheckExact(PyTuple_GET_ITEM(tuple.ptr(), i))) return read_by(kSizes, op, arguments);
+  return tuple;
+}
+
+py::object Operand::view(const Kind& kind, const py::object& setting) const {
+  const py::object node = new_object(kind.type);
+  if (PyObject_SetAttr(node.ptr(), kind.attribute, setting.ptr()) < 0) throw py::error_already_set();
+  return applied_to(node.ptr(), tensor.ptr());
+}
+
+py::object Operand::view(const Kind& kind, const Setting& setting) const {
+  return view(kind, checked(PyArray_IntTupleFromIntp(setting.count, setting.at)));
+}
+
+py::object Operand::fitting(const Kind& kind, const py::object& setting) const {
+  try {
+    return view(kind, setting);
+  } catch (py::error_already_set& error) {
+    for (PyObject* type : {PyExc_TypeError, PyExc_ValueError, PyExc_OverflowError})
+      if (error.matches(type)) return {};
+    throw;
+  }
+}
+
+void Operand::fail(Failure failure, const char* format, ...) const {
+  va_list values;
+  va_start(values, format);
+  PyObject* const text = PyUnicode_FromFormatV(format, values);
+  va_end(values);
+  failure(PyUnicode_AsUTF8(op), {PyUnicode_AsUTF8(checked(text).ptr())});
+  throw py::error_already_set();  // not reached
+}
+
+void Operand::fail_shape(const py::object& target, const char* expected) const {
+  fail(kValueError, "got shape %R for x of shape %R; expected %s", target.ptr(), shape_of(array()).ptr(),
+       expected);
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,100 @@
+#include "bindings/tensors/promotion.h"
+
+#include "bindings/replay/guards.h"
+#include "bindings/tensors/tensors.h"
+
+namespace ranvier::bind {
+namespace {
+
+PyObject* g_default;  // autograd.dtypes.default
+
+// NumPy's number of the dtype that two of one kind have in common.
+int wider(int a, int b) {
+  if (a == b) return a;
+  const auto descr = [](int type) {
+    return checked(reinterpret_cast<PyObject*>(PyArray_DescrFromType(type)));
+  };
+  const py::object of_a = descr(a), of_b = descr(b);
+  const py::object common = checked(reinterpret_cast<PyObject*>(PyArray_PromoteTypes(
+      reinterpret_cast<PyArray_Descr*>(of_a.ptr()), reinterpret_cast<PyArray_Descr*>(of_b.ptr()))));
+  return reinterpret_cast<PyArray_Descr*>(common.ptr())->type_num;
+}
+
+// Of a Tensor; AttributeError where its class has made one without memory.
+py::object array_of(PyObject* tensor) {
+  static PyObject* const name = PyUnicode_InternFromString("_array");
+  const Held array = slot_of(tensor, tensor_slots().array);
+  return array ? py::reinterpret_borrow<py::object>(array) : checked(PyObject_GetAttr(tensor, name));
+}
+
+// -1: it is no number.
+int rank_of_number(PyObject* x) {
+  if (PyBool_Check(x) || PyArray_IsScalar(x, Bool)) return 0;
+  if (PyLong_Check(x) || PyArray_IsScalar(x, Integer)) return 1;
+  return PyFloat_Check(x) || PyArray_IsScalar(x, Floating) ? 2 : -1;
+}
+
+PyObject* result_dtype(PyObject*, PyObject* const* operands, Py_ssize_t count) {
+  return detail::guarded([&]() -> PyObject* {
+    Promotion promotion;
+    for (Py_ssize_t i = 0; i < count; ++i) {
+      PyObject* x = operands[i];
+      const int rank = rank_of_number(x);
+      if (PyObject_TypeCheck(x, tensor_class()))
+        promotion.add_array(as_array(array_of(x)));
+      else if (PyArray_Check(x))
+        promotion.add_array(as_array(x));
+      else if (PyArray_DescrCheck(x))
+        promotion.add_dtype(reinterpret_cast<PyArray_Descr*>(x)->type_num);
+      else if (rank >= 0)
+        promotion.add_number(rank);
+      else
+        fail_type("result_dtype", "got an operand that is no Tensor, array, number or dtype");
+    }
+    if (promotion.type() < 0) fail_value("result_dtype", "got no operand; expected at least one");
+    return reinterpret_cast<PyObject*>(PyArray_DescrFromType(promotion.type()));
+  });
+}
+
+PyMethodDef g_function = {
+    "_result_dtype", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(result_dtype)), METH_FASTCALL,
+    "_result_dtype(*operands: Any) -> Any\n\n"
+    "The common dtype of Tensors, arrays, numbers and dtypes, by PyTorch's rules."};
+
+}  // namespace
+
+int rank_of_dtype(int type) {
+  if (PyTypeNum_ISBOOL(type)) return 0;
+  return PyTypeNum_ISINTEGER(type) ? 1 : PyTypeNum_ISFLOAT(type) ? 2 : kOther;
+}
+
+int default_dtype() {
+  static PyObject* const name = PyUnicode_InternFromString("dtype");
+  const py::object dtype = checked(PyObject_GetAttr(g_default, name));
+  return reinterpret_cast<PyArray_Descr*>(dtype.ptr())->type_num;
+}
+
+void Promotion::add_number(int rank) {
+  add(rank == 0 ? int{NPY_BOOL} : rank == 1 ? int{NPY_INT64} : default_dtype(), 2);
+}
+
+void Promotion::add(int type, int group) {
+  int& best = best_[group];
+  const int difference = best < 0 ? 1 : rank_of_dtype(type) - rank_of_dtype(best);
+  best = difference > 0 ? type : difference < 0 ? best : wider(best, type);
+}
+
+int Promotion::type() const {
+  int found = -1;
+  for (const int type : best_)
+    if (type >= 0 && (found < 0 || rank_of_dtype(type) > rank_of_dtype(found))) found = type;
+  return found;
+}
+
+void register_promotion(Module m) {
+  m.attr(g_function.ml_name) =
+      checked(PyCFunction_NewEx(&g_function, m.ptr(), py::object(m.attr("__name__")).ptr()));
+  def(m, "_set_default(default)", [](Raw value) { g_default = value.value.inc_ref().ptr(); });
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,384 @@
+// Views of Tensors: the shape ops, which read their arguments and call a Function. All have the arguments op,
+// the name in errors, and input.
+#include <algorithm>
+
+#include "bindings/binder/methods.h"
+#include "bindings/binder/params.h"
+#include "bindings/replay/guards.h"
+#include "bindings/tape/grad_mode.h"
+#include "bindings/tape/tape.h"
+#include "bindings/tensors/operand.h"
+#include "bindings/tensors/tensors.h"
+#include "bindings/tensors/views.h"
+
+namespace ranvier::bind {
+namespace {
+
+using Arguments = PyObject* const*;
+
+Kind g_reshape, g_permute, g_expand, g_getitem, g_diagonal, g_unfold;
+
+py::object reshape(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object target = x.sizes(a[2]);
+  if (py::object y = x.fitting(g_reshape, target)) return y;
+  x.fail_shape(target, "as many elements");
+}
+
+py::object flatten(PyObject*, Arguments a, Py_ssize_t) {  // start_dim, end_dim
+  const Operand x(a);
+  Setting shape;
+  if (!x.ndim()) shape.add(1);
+  const int first = x.dim(a[2]), last = x.dim(a[3]);
+  if (first > last)
+    x.fail(kValueError, "got start_dim %S after end_dim %S; expected start_dim <= end_dim", a[2], a[3]);
+  if (first == last && x.ndim()) return x.tensor;
+  for (int d = 0; d < x.ndim(); ++d) {
+    if (first < d && d <= last)
+      shape.at[first] *= x.size(d);
+    else
+      shape.add(x.size(d));
+  }
+  return x.view(g_reshape, shape);
+}
+
+py::object squeeze(PyObject*, Arguments a, Py_ssize_t) {  // dim: a number, several, or None
+  const Operand x(a);
+  bool named[NPY_MAXDIMS];
+  std::fill_n(named, NPY_MAXDIMS, a[2] == Py_None);
+  if (PyLong_CheckExact(a[2])) {
+    named[x.dim(a[2])] = true;
+  } else if (a[2] != Py_None) {
+    const py::object dims = x.sizes(tuple_of(a[2]).ptr());
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) {
+      bool& is_named = named[x.dim(PyTuple_GET_ITEM(dims.ptr(), i))];
+      if (is_named) x.fail(kValueError, "got dims %R; expected each of them once", dims.ptr());
+      is_named = true;
+    }
+  }
+  Setting shape;
+  for (int d = 0; d < x.ndim(); ++d)
+    if (!named[d] || x.size(d) != 1) shape.add(x.size(d));
+  return x.view(g_reshape, shape);
+}
+
+py::object unsqueeze(PyObject*, Arguments a, Py_ssize_t) {  // dim
+  const Operand x(a);
+  const int at = x.dim(a[2], x.ndim() + 1);
+  Setting shape;
+  for (int d = 0; d <= x.ndim(); ++d) shape.add(d == at ? 1 : x.size(d < at ? d : d - 1));
+  return x.view(g_reshape, shape);
+}
+
+py::object permute(PyObject*, Arguments a, Py_ssize_t) {  // order
+  const Operand x(a);
+  const py::object dims = x.sizes(a[2]);
+  if (py::object y = x.fitting(g_permute, dims)) return y;
+  for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dims.ptr()); ++i) x.dim(PyTuple_GET_ITEM(dims.ptr(), i));
+  x.fail(kValueError, "got dims %R for %d dimensions; expected each of them once", a[2], x.ndim());
+}
+
+py::object transpose(PyObject*, Arguments a, Py_ssize_t) {  // dim0, dim1
+  const Operand x(a);
+  const int first = x.dim(a[2]), second = x.dim(a[3]);
+  Setting dims;
+  for (int d = 0; d < x.ndim(); ++d) dims.add(d == first ? second : d == second ? first : d);
+  return x.view(g_permute, dims);
+}
+
+py::object t(PyObject*, Arguments a, Py_ssize_t) {
+  const Operand x(a);
+  if (x.ndim() > 2)
+    x.fail(kValueError, "got x of shape %R; expected at most 2 dimensions", shape_of(x.array()).ptr());
+  return x.ndim() == 2 ? x.view(g_permute, Setting{{1, 0}, 2}) : x.tensor;
+}
+
+// The dimensions from the last to the first.
+py::object reversed(PyObject*, Arguments a, Py_ssize_t) {
+  const Operand x(a);
+  Setting dims;
+  for (int d = x.ndim(); d-- > 0;) dims.add(d);
+  return x.view(g_permute, dims);
+}
+
+py::object movedim(PyObject*, Arguments a, Py_ssize_t) {  // source, destination: numbers, or several
+  const Operand x(a);
+  const py::object source = x.sizes(tuple_of(a[2]).ptr()), to = x.sizes(tuple_of(a[3]).ptr());
+  Setting dims;
+  bool moved[NPY_MAXDIMS + 1] = {};
+  for (int d = 0; d < std::max(x.ndim(), 1); ++d) dims.add(-1);
+  bool once = PyTuple_GET_SIZE(source.ptr()) == PyTuple_GET_SIZE(to.ptr());
+  for (const py::object& named : {source, to})
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(named.ptr()); ++i) x.dim(PyTuple_GET_ITEM(named.ptr(), i));
+  for (Py_ssize_t i = 0; once && i < PyTuple_GET_SIZE(to.ptr()); ++i) {
+    const int from = x.dim(PyTuple_GET_ITEM(source.ptr(), i)), at = x.dim(PyTuple_GET_ITEM(to.ptr(), i));
+    once = dims.at[at] < 0 && !moved[from];
+    dims.at[at] = from, moved[from] = true;
+  }
+  if (!once) x.fail(kValueError, "got source %S and destination %S; expected as many, each once", a[2], a[3]);
+  dims.count = x.ndim();
+  for (int d = 0, rest = 0; d < dims.count; ++d) {
+    if (dims.at[d] >= 0) continue;
+    while (moved[rest]) ++rest;
+    dims.at[d] = rest++;
+  }
+  return x.view(g_permute, dims);
+}
+
+py::object expand(PyObject*, Arguments a, Py_ssize_t) {  // sizes
+  const Operand x(a);
+  const py::object target = x.sizes(a[2]);
+  const Py_ssize_t ndim = PyTuple_GET_SIZE(target.ptr()), lead = ndim - x.ndim();
+  bool named = lead >= 0;
+  double elements = 1;
+  const py::object full = checked(PyTuple_New(ndim));
+  for (Py_ssize_t d = 0; named && d < ndim; ++d) {
+    PyObject* const given = PyTuple_GET_ITEM(target.ptr(), d);
+    const bool own = clamped(given) == -1;
+    named = !own || d >= lead;
+    if (!named) break;
+    PyTuple_SET_ITEM(full.ptr(), d,
+                     own ? PyLong_FromSsize_t(x.size(static_cast<int>(d - lead))) : Py_NewRef(given));
+    elements *= static_cast<double>(std::max<int64_t>(clamped(PyTuple_GET_ITEM(full.ptr(), d)), 1));
+  }
+  if (!named) x.fail_shape(target, "a size for each dimension");
+  if (elements > static_cast<double>(int64_t{1} << 40))
+    x.fail(kValueError, "got the shape %R; expected dimensions with a product of at most 2**40", full.ptr());
+  if (py::object y = x.fitting(g_expand, full)) return y;
+  x.fail_shape(target, "one it broadcasts to");
+}
+
+// A Tensor of one number is one, too.
+bool is_whole(PyObject* number) {
+  if (!PyObject_TypeCheck(number, tensor_class()))
+    return PyLong_Check(number) || PyArray_IsScalar(number, Integer);
+  const Held array = slot_of(number, tensor_slots().array);
+  return array && PyArray_Check(array.ptr()) && PyArray_ISINTEGER(as_array(array)) &&
+         PyArray_NDIM(as_array(array)) == 0;
+}
+
+py::object diagonal(PyObject*, Arguments a, Py_ssize_t) {  // offset, dim1, dim2
+  const Operand x(a);
+  const int first = x.some_dim(a[3]), second = x.some_dim(a[4]);
+  if (PyBool_Check(a[2]) || !is_whole(a[2]))
+    x.fail(kTypeError, "got offset %R; expected a whole number", a[2]);
+  if (first == second) x.fail(kValueError, "got dimension %d twice; expected two dimensions", first);
+  const int64_t most = *std::max_element(PyArray_DIMS(x.array()), PyArray_DIMS(x.array()) + x.ndim());
+  const int64_t offset = clamped(checked(index_of(a[2])).ptr());
+  return x.view(g_diagonal, Setting{{std::clamp(offset, -most, most), first, second}, 3});
+}
+
+py::object unfold(PyObject*, Arguments a, Py_ssize_t) {  // dimension, size, step; None for a number
+  const Operand x(a);
+  const int dim = x.dim(a[2]);
+  const long long n = x.ndim() ? x.size(dim) : 1;
+  const int64_t size = clamped(checked(index_of(a[3])).ptr());
+  const int64_t step = clamped(checked(index_of(a[4])).ptr());
+  if (size < 0 || size > n || step < 1)
+    x.fail(kValueError, "got size %S and step %S for length %lld; expected size <= length", a[3], a[4], n);
+  return x.ndim() ? x.view(g_unfold, Setting{{dim, size, step}, 3}) : py::none();
+}
+
+// x[key] for a basic key; None for another.
+py::object getitem(PyObject*, Arguments a, Py_ssize_t) {
+  const py::object key = basic_key(a[2]);
+  return key ? Operand(a).view(g_getitem, key) : py::none();
+}
+
+// The same of an array: array, key.
+py::object places(PyObject*, Arguments a, Py_ssize_t) {
+  const py::object key = PyArray_Check(a[0]) ? basic_key(a[1]) : py::object();
+  return key ? places_of(a[0], key.ptr()) : py::none();
+}
+
+// --- parts along a dimension
+
+// The key of the slices begin ... begin + count - 1 of a dimension; count < 0: of one, without that
+// dimension.
+py::object key_of(int dim, int64_t begin, int64_t count) {
+  static PyObject* const all = PySlice_New(nullptr, nullptr, nullptr);
+  py::object key = checked(PyTuple_New(dim + 1)), part = checked(PyLong_FromLongLong(begin));
+  if (count >= 0)
+    part = checked(PySlice_New(part.ptr(), checked(PyLong_FromLongLong(begin + count)).ptr(), nullptr));
+  for (int d = 0; d < dim; ++d) PyTuple_SET_ITEM(key.ptr(), d, Py_NewRef(all));
+  PyTuple_SET_ITEM(key.ptr(), dim, part.release().ptr());
+  return key;
+}
+
+// Views of x, one after the other along a dimension. Off the tape they have no nodes.
+struct Several {
+  const Operand& x;
+  const int dim;
+  const py::object array, views;
+  const bool by_nodes;
+  Py_ssize_t made = 0;
+
+  Several(const Operand& x, int dim, int64_t count)
+      : x(x),
+        dim(dim),
+        array(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(x.array()))),
+        views(checked(PyTuple_New(count))),
+        by_nodes(is_observed() || (is_grad_enabled() &&
+                                   slot_of(x.tensor.ptr(), tensor_slots().requires_grad).ptr() == Py_True)) {}
+  void add(int64_t begin, int64_t count) {
+    py::object view = by_nodes ? x.view(g_getitem, key_of(dim, begin, count))
+                               : new_tensor(part_of(as_array(array), dim, begin, count).ptr(), false, Py_None,
+                                            py::object());
+    PyTuple_SET_ITEM(views.ptr(), made++, view.release().ptr());
+  }
+  py::object all() const {
+    by_nodes ? mark_several(views.ptr()) : join_several(views.ptr(), x.tensor.ptr());
+    return views;
+  }
+};
+
+py::object parts_of_size(const Operand& x, int dim, int64_t step) {
+  const int64_t n = x.size(dim);
+  Several parts(x, dim, std::max<int64_t>((n - 1) / step + 1, 1));
+  for (int64_t begin = 0; begin < n || begin == 0; begin += step) parts.add(begin, std::min(step, n - begin));
+  return parts.all();
+}
+
+py::object split(PyObject*, Arguments a, Py_ssize_t) {  // size: a number, or several; dim
+  const Operand x(a);
+  const int dim = x.some_dim(a[3]);
+  if (is_whole(a[2])) {
+    const int64_t step = clamped(checked(index_of(a[2])).ptr());
+    if (step < 1) x.fail(kValueError, "got size %S; expected at least 1", a[2]);
+    return parts_of_size(x, dim, step);
+  }
+  const py::object sizes = x.sizes(tuple_of(a[2]).ptr());
+  const auto size = [&](Py_ssize_t i) { return clamped(PyTuple_GET_ITEM(sizes.ptr(), i)); };
+  const Py_ssize_t count = PyTuple_GET_SIZE(sizes.ptr());
+  int64_t left = x.size(dim);
+  for (Py_ssize_t i = 0; i < count && left >= 0; ++i) left = size(i) < 0 ? -1 : left - size(i);
+  if (left != 0)
+    x.fail(kValueError, "got sizes %R for a dimension of %lld; expected sizes that add up to it", sizes.ptr(),
+           static_cast<long long>(x.size(dim)));
+  Several parts(x, dim, count);
+  for (Py_ssize_t i = 0; i < count; left += size(i++)) parts.add(left, size(i));
+  return parts.all();
+}
+
+py::object chunk(PyObject*, Arguments a, Py_ssize_t) {  // chunks, dim
+  const Operand x(a);
+  const int dim = x.some_dim(a[3]);
+  if (!is_whole(a[2])) x.fail(kTypeError, "got chunks %R; expected a whole number", a[2]);
+  const int64_t chunks = clamped(checked(index_of(a[2])).ptr()), n = x.size(dim);
+  if (chunks < 1) x.fail(kValueError, "got %S chunks; expected at least 1", a[2]);
+  if (n) return parts_of_size(x, dim, (n - 1) / chunks + 1);
+  Several parts(x, dim, chunks);
+  for (int64_t i = 0; i < chunks; ++i) parts.add(0, 0);
+  return parts.all();
+}
+
+py::object unbind(PyObject*, Arguments a, Py_ssize_t) {  // dim
+  const Operand x(a);
+  const int dim = x.some_dim(a[2]);
+  Several parts(x, dim, x.size(dim));
+  for (int64_t i = 0, n = x.size(dim); i < n; ++i) parts.add(i, -1);
+  return parts.all();
+}
+
+// One slice of an iteration along dimension 0, as of several: i.
+py::object slice_of(PyObject*, Arguments a, Py_ssize_t) {
+  const Operand x(a);
+  Several parts(x, 0, 1);
+  parts.add(clamped(a[2]), -1);
+  return py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(parts.all().ptr(), 0));
+}
+
+void fail_plain_index(const char* op, std::initializer_list<Piece> pieces) {
+  PyErr_Format(PyExc_IndexError, "[%s] %s", op, pieces.begin()->text().c_str());
+  throw py::error_already_set();
+}
+
+py::object select(PyObject*, Arguments a, Py_ssize_t) {  // dim, index
+  const Operand x(a);
+  const int dim = x.some_dim(a[2]);
+  const auto number = py::reinterpret_steal<py::object>(PyBool_Check(a[3]) ? nullptr : index_of(a[3]));
+  if (!number) {
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
+    PyErr_Clear();
+    x.fail(kTypeError, "got index %R; expected a whole number", a[3]);
+  }
+  const long long n = x.size(dim), i = clamped(number.ptr());
+  if (i < -n || i >= n)
+    x.fail(fail_plain_index, "got index %S for a dimension of %lld; expected %lld to %lld", a[3], n, -n,
+           n - 1);
+  return x.view(g_getitem, key_of(dim, i, -1));
+}
+
+py::object narrow(PyObject*, Arguments a, Py_ssize_t) {  // dim, start, length
+  const Operand x(a);
+  const int dim = x.some_dim(a[2]);
+  const py::object numbers = x.sizes(checked(PyTuple_Pack(2, a[3], a[4])).ptr());
+  const int64_t n = x.size(dim), count = clamped(PyTuple_GET_ITEM(numbers.ptr(), 1));
+  int64_t begin = clamped(PyTuple_GET_ITEM(numbers.ptr(), 0));
+  begin = begin < 0 ? begin + n : begin;
+  const bool inside = 0 <= begin && begin <= n;
+  if (!inside || count < 0 || count > n - begin)
+    x.fail(inside ? kValueError : kIndexError,
+           "got start %S and length %S for a dimension of %lld; expected a part of it", a[3], a[4],
+           static_cast<long long>(n));
+  return x.view(g_getitem, key_of(dim, begin, count));
+}
+
+py::object set_shapes(PyObject*, Arguments a, Py_ssize_t) {
+  set_readers(a[0]);
+  const auto part = [&](int i) { return Py_NewRef(PyTuple_GET_ITEM(a[1], i)); };
+  g_reshape = {part(0), settings().target}, g_permute = {part(1), settings().dims};
+  g_expand = {part(2), settings().target}, g_getitem = {part(3), settings().key};
+  return py::none();
+}
+py::object set_placed(PyObject*, Arguments a, Py_ssize_t) {
+  Kind& kind = a[1] == Py_True ? g_unfold : g_diagonal;
+  kind = {Py_NewRef(a[0]), settings().place};
+  return py::none();
+}
+
+// The parts of an array along a dimension, without it: array, dim.
+py::object parts_of_array(PyObject*, Arguments a, Py_ssize_t) {
+  if (!PyArray_Check(a[0])) throw py::type_error("expected an array");
+  const int dim = static_cast<int>(clamped(a[1]));
+  const npy_intp n = PyArray_DIM(as_array(a[0]), dim);
+  py::object parts = checked(PyTuple_New(n));
+  for (npy_intp i = 0; i < n; ++i)
+    PyTuple_SET_ITEM(parts.ptr(), i, part_of(as_array(a[0]), dim, i, -1).release().ptr());
+  return parts;
+}
+
+PyMethodDef g_functions[] = {
+    method<set_shapes, 2>("_set_shapes", "_set_shapes(readers: Any, functions: Any) -> None"),
+    method<set_placed, 2>("_set_placed", "_set_placed(function: Any, is_unfold: bool) -> None"),
+    method<reshape, 3>("_reshape", "_reshape(op: str, input: Any, sizes: Any) -> Any"),
+    method<flatten, 4>("_flatten", "_flatten(op: str, input: Any, start_dim: Any, end_dim: Any) -> Any"),
+    method<squeeze, 3>("_squeeze", "_squeeze(op: str, input: Any, dim: Any) -> Any"),
+    method<unsqueeze, 3>("_unsqueeze", "_unsqueeze(op: str, input: Any, dim: Any) -> Any"),
+    method<permute, 3>("_permute", "_permute(op: str, input: Any, order: Any) -> Any"),
+    method<transpose, 4>("_transpose", "_transpose(op: str, input: Any, dim0: Any, dim1: Any) -> Any"),
+    method<t, 2>("_t", "_t(op: str, input: Any) -> Any"),
+    method<reversed, 2>("_reversed", "_reversed(op: str, input: Any) -> Any"),
+    method<movedim, 4>("_movedim", "_movedim(op: str, input: Any, source: Any, destination: Any) -> Any"),
+    method<expand, 3>("_expand", "_expand(op: str, input: Any, sizes: Any) -> Any"),
+    method<diagonal, 5>("_diagonal",
+                        "_diagonal(op: str, input: Any, offset: Any, dim1: Any, dim2: Any) -> Any"),
+    method<unfold, 5>("_unfold", "_unfold(op: str, input: Any, dimension: Any, size: Any, step: Any) -> Any"),
+    method<parts_of_array, 2>("_parts", "_parts(array: Array, dim: int) -> tuple[Array, ...]"),
+    method<chunk, 4>("_chunk", "_chunk(op: str, input: Any, chunks: Any, dim: Any) -> Any"),
+    method<getitem, 3>("_getitem", "_getitem(op: str, input: Any, key: Any) -> Any"),
+    method<places, 2>("_places", "_places(array: Array, key: Any) -> Any"),
+    method<split, 4>("_split", "_split(op: str, input: Any, size: Any, dim: Any) -> Any"),
+    method<unbind, 3>("_unbind", "_unbind(op: str, input: Any, dim: Any) -> Any"),
+    method<slice_of, 3>("_slice", "_slice(op: str, input: Any, i: int) -> Any"),
+    method<select, 4>("_select", "_select(op: str, input: Any, dim: Any, index: Any) -> Any"),
+    method<narrow, 5>("_narrow", "_narrow(op: str, input: Any, dim: Any, start: Any, length: Any) -> Any"),
+    {nullptr, nullptr, 0, nullptr}};
+
+}  // namespace
+
+void register_shapes(py::handle m) {
+  if (PyModule_AddFunctions(m.ptr(), g_functions) < 0) throw py::error_already_set();
+}
+
+}  // namespace ranvier::bind

@@ -1,0 +1,27 @@
+"""Variable, which a Tensor was before PyTorch 0.4."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ranvier.tensors.tensor import Tensor
+
+
+class _OfTensors(type):
+    def __call__(cls, data: Any, requires_grad: bool = False, volatile: bool = False) -> Tensor:
+        if not isinstance(data, Tensor):
+            raise TypeError(f"[Variable] got {type(data).__name__}; expected a Tensor: use ranvier.tensor")
+        out = data.detach()
+        return out.requires_grad_() if requires_grad and not volatile else out
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return isinstance(x, Tensor)
+
+
+class Variable(metaclass=_OfTensors):
+    """``Variable(x)``: a Tensor on the memory of x, off the tape; all Tensors are its instances.
+
+    >>> import ranvier as rv
+    >>> rv.autograd.Variable(rv.ones(1), requires_grad=True)
+    tensor([1.], requires_grad=True)
+    """

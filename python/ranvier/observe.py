@@ -1,0 +1,186 @@
+"""Observers: what follows the operations of a run, as what writes a model in another form does.
+
+While a thread has an observer of Functions, the core makes every operation a call of `Function.apply`, in
+the order of the program; while it has any, no call is replayed. Without one, an operation tests a number, or
+whether a list is empty.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import _local as local  # threading.local: see mode.py
+from _thread import get_ident
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import ranvier._core as _core
+
+__all__ = ["Observer", "observers"]
+
+observers: list[Observer] = []  # of all threads; while it is empty, nobody has to look further
+running: list[int] = []  # threads in which compiled functions run eagerly, one inside another
+_PYTHON = os.path.dirname(os.__file__) + os.sep
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Observer(_core._ObserverBase):
+    """Follows what a thread computes inside ``with observer:``. A subclass has the methods that it needs.
+
+    Where a method gets `run`, it makes the call, with the arguments after that, or does something else.
+
+    >>> import ranvier as rv
+    >>> class Names(Observer):
+    ...     def apply(self, run, function, *inputs):
+    ...         print(type(function).__name__)
+    ...         return run(*inputs)
+    >>> with Names():
+    ...     y = rv.ones(2).exp().sum()
+    Exp
+    Sum
+    """
+
+    everywhere = False  # whether it follows all threads
+    allows_replays = False
+    follows_functions = False  # whether it has `apply`
+    thread = 0
+
+    def __init_subclass__(cls) -> None:
+        cls.follows_functions = cls.apply is not Observer.apply
+
+    def apply(self, run: Any, function: Any, *inputs: Any) -> Any:
+        """``function.apply(*inputs)``"""
+        return run(*inputs)
+
+    def call(self, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+        """``module(*args, **kwargs)``"""
+        return run(*args, **kwargs)
+
+    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+        """After an element-wise operation, or another that may be no Function, for observers of Functions."""
+
+    def hosted(self, caller: FrameType) -> None:
+        """Before a call of NumPy that an operation, whose frame this is, makes."""
+
+    def derived(self, operands: Any, result: Any) -> None:
+        """After that call, with the arrays of its results."""
+
+    def stored(self, tensor: Any, value: Any) -> None:
+        """After a change of all of a tensor in place, off the tape, to a number or an array."""
+
+    def read(self, how: str, tensor: Any = None) -> None:
+        """Before values, as those of a tensor, go to Python."""
+
+    def gradient_read(self, tensor: Any) -> None:
+        """Before ``tensor.grad``, for observers of Functions."""
+
+    def instead(self, method: str, owner: Any, argument: Any) -> bool:
+        """Whether this takes the place of backward, or of step or zero_grad of an optimizer or module."""
+        return False
+
+
+def _here() -> list[Observer]:
+    thread = get_ident()
+    # a copy: another thread may take its own away meanwhile
+    return [one for one in tuple(observers) if one.everywhere or one.thread == thread]
+
+
+def tell(event: str, *args: Any) -> list[Any]:
+    """Calls this method of each observer of this thread."""
+    return [getattr(one, event)(*args) for one in _here()]
+
+
+def through(event: str, run: Any, owner: Any) -> Any:
+    """`run`, as the observers of this thread make it, the first one innermost."""
+    for one in _here():
+        run = partial(getattr(one, event), run, owner)
+    return run
+
+
+def observed(event: str, run: Any) -> Any:
+    """``run(owner, ...)``, as the observers of this thread make it."""
+    return lambda owner, *args, **kwargs: through(event, partial(run, owner), owner)(*args, **kwargs)
+
+
+def computed(name: str, inputs: Any, result: Any, **settings: Any) -> Any:
+    """The result of an operation that may be no Function."""
+    for one in _here():
+        one.computed(name, inputs, result, **settings)
+    return result
+
+
+def may_replay() -> bool:
+    """Whether calls of this thread may be replayed: no observer has to see them."""
+    return not observers or all(one.allows_replays for one in _here())
+
+
+def is_replaced(method: str, owner: Any, argument: Any = None) -> bool:
+    """Whether an observer does something else than this method of backward or of an update."""
+    return any(tell("instead", method, owner, argument))
+
+
+# --- what operations ask
+class _Local(local):
+    recording: Any = None
+
+
+_local = _Local()
+# The recording of this thread: a call without a frame of Python, since many operations ask.
+current: Callable[[], Any] = partial(getattr, _local, "recording")
+
+
+def hosted() -> Any:
+    """The recording of this thread, for a call of NumPy that the caller's caller makes."""
+    tell("hosted", sys._getframe(2))
+    return _local.recording
+
+
+def is_recording() -> bool:
+    """Whether this thread records a function."""
+    return _local.recording is not None
+
+
+def refuse(what: str, remedy: str) -> None:
+    """Called by operations that a replay cannot repeat."""
+    if _local.recording is not None:
+        _local.recording.refuse(what, remedy)
+
+
+def pass_over() -> None:
+    """Called where this run is unlike later ones, as the first of a lazy layer: those may be replayed."""
+    if _local.recording is not None:
+        _local.recording.passing = True
+
+
+def value_read(how: str, tensor: Any = None) -> None:
+    """Called before an array's values go to Python: a replay would not see that they have changed."""
+    if observers:
+        tell("read", how, tensor)
+
+
+def place() -> str:
+    """File and line of the innermost call from outside the library, Python's own and installed packages."""
+    frame: Any = sys._getframe(1)
+    outside = ""
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_PACKAGE, "<frozen")):
+            outside = outside or f"{file}:{frame.f_lineno}"
+            if not (file.startswith(_PYTHON) or "-packages" in file):
+                return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return outside or "an unknown line"
+
+
+def package() -> str:
+    """The folder whose code is the library's own."""
+    return _PACKAGE
+
+
+_core._set_observers(
+    observers,
+    lambda function, *inputs: through("apply", function._apply, function)(*inputs),
+    lambda tensor: tell("gradient_read", tensor),
+)

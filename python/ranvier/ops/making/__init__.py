@@ -1,0 +1,1 @@
+"""Tensors made from data, filled, drawn at random, and cast."""

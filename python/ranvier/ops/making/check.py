@@ -1,0 +1,130 @@
+"""Properties and comparisons of Tensors, computed outside the tape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.observe import refuse, value_read
+from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import plain, require_numbers
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import FLAG, INFERENCE
+
+__all__ = ["allclose", "equal", "is_complex", "is_floating_point", "is_tensor", "isfinite", "isinf", "isnan"]
+__all__ += ["numel"]
+
+
+def _raw(name: str, x: Any) -> np.ndarray[Any, Any]:
+    if isinstance(x, Tensor):
+        return x._array
+    try:
+        return np.asarray(plain(name, x))
+    except ValueError as error:  # ragged lists
+        raise renamed(error, name) from None
+
+
+def is_tensor(obj: Any) -> bool:
+    """True for a Tensor. | rv.is_tensor(rv.ones(1)), rv.is_tensor([1.0]) -> (True, False)"""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Any) -> bool:
+    """Whether the elements are floating-point numbers.
+    | rv.is_floating_point(rv.ones(1)), rv.is_floating_point(rv.arange(2)) -> (True, False)"""
+    return _raw("is_floating_point", input).dtype.kind == "f"
+
+
+def is_complex(input: Any) -> bool:
+    """Whether the elements are complex numbers: no Tensor's are. | rv.is_complex(rv.ones(1)) -> False"""
+    return _raw("is_complex", input).dtype.kind == "c"
+
+
+def conj(input: Tensor) -> Tensor:
+    """The tensor itself: its numbers are real."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"[conj] got {type(input).__name__}; expected a Tensor")
+    return input
+
+
+@own_error
+def to_dense(input: Tensor, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
+    """The tensor itself, or in another dtype: all tensors are dense."""
+    return input if dtype is None else input.to(dtype)
+
+
+def numel(input: Any) -> int:
+    """The number of elements."""
+    return _raw("numel", input).size
+
+
+def _is(name: str, x: Any, numpy: Callable[..., Any], kernel: Callable[[Any], Any]) -> Tensor:
+    array = _raw(name, x)
+    require_numbers(name, array.dtype)
+    return wrap(kernel(array) if array.dtype.char in "fd" else np.asarray(host(numpy, array)))
+
+
+def isnan(input: Any) -> Tensor:
+    """Where x is NaN. | rv.isnan(rv.tensor([1.0, float("nan")])) -> tensor([False,  True])"""
+    return _is("isnan", input, np.isnan, lambda array: _core.ne(array, array, None))
+
+
+def isinf(input: Any) -> Tensor:
+    """Where x is infinite."""
+    return _is("isinf", input, np.isinf, lambda array: _core.eq(_core.abs(array, None), math.inf, None))
+
+
+def isfinite(input: Any) -> Tensor:
+    """Where x is neither NaN nor infinite."""
+    return _is("isfinite", input, np.isfinite, lambda array: _core.lt(_core.abs(array, None), math.inf, None))
+
+
+def _are_near(a: Any, b: Any, rtol: float, atol: float) -> bool:
+    """Whether floats of one shape and dtype are close, b finite. False: NumPy sees what else is close."""
+    alike = a.shape == b.shape and a.dtype == b.dtype and a.dtype.char in "fd"
+    if not alike or {type(rtol), type(atol)} != {float} or not _core.inside(b, *_FINITE[b.dtype.char]):
+        return False
+    room = _core.sub(_core.add(_core.mul(_core.abs(b), rtol), atol), _core.abs(_core.sub(a, b)))
+    return _core.inside(room, 0.0, math.inf)
+
+
+_FINITE = {kind: (float(np.finfo(kind).min), float(np.finfo(kind).max)) for kind in "fd"}
+
+
+@own_error
+def allclose(input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """True if abs(input - other) <= atol + rtol abs(other) everywhere.
+    | rv.allclose(rv.ones(2), rv.ones(2) + 1e-7) -> True"""
+    if not (rtol >= 0 and atol >= 0):
+        raise OpError(f"[allclose] got rtol {rtol} and atol {atol}; expected numbers >= 0")
+    for x in (input, other):
+        value_read("allclose", x if isinstance(x, Tensor) else None)
+    a, b = _raw("allclose", input), _raw("allclose", other)
+    if _are_near(a, b, rtol, atol):
+        return True
+    try:
+        return bool(np.allclose(a, b, rtol, atol, equal_nan))
+    except ValueError as error:
+        shapes = f"shapes {np.shape(a)} and {np.shape(b)}"
+        raise OpError(f"[allclose] got {shapes}; expected shapes that broadcast") from error
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether it was made in :class:`inference_mode`. | rv.ones(2).is_inference() -> False"""
+    refuse("is_inference()", "ask outside the step")
+    return bool(input._cell[FLAG] & INFERENCE)
+
+
+@own_error
+def equal(input: Any, other: Any) -> bool:
+    """True if shapes and all elements are equal."""
+    for x in (input, other):
+        value_read("equal", x if isinstance(x, Tensor) else None)
+    a, b = _raw("equal", input), _raw("equal", other)
+    return a.shape == b.shape and b"\0" not in (a == b).tobytes()

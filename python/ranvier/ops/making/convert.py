@@ -1,0 +1,234 @@
+"""Casts and copies of a Tensor: ``to``, ``float``, ``long``, ``clone`` ..."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ranvier.observe import refuse
+from ranvier.tape.copies import Cast, Clone
+from ranvier.tape.function import by_kernel
+from ranvier.tensors.data import TENSOR_TYPES, as_dtype, refuse_torch, sized_or_copied
+from ranvier.tensors.devices import CPU, is_meta, on_device, require_cpu
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.errors import renamed
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import cast, require_numbers
+from ranvier.tensors.storage import TypedStorage, UntypedStorage
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import FLAG, UNWATCHED, share
+
+
+def to(
+    x: Tensor,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
+    """The tensor in another dtype, or on another device. Casts between floats are differentiable.
+
+    Accepts ``to(dtype)``, ``to("cpu")``, ``to("cpu", dtype)``, ``to(other_tensor)``, each followed by
+    non_blocking, which has no effect, and copy, and all as keywords. memory_format: see :func:`contiguous`.
+    Raises ValueError for another device, TypeError for more arguments.
+    | rv.tensor([1.7, -1.7]).to(rv.int64) -> tensor([ 1, -1])"""
+    if len(args) == 1 and dtype is device is memory_format is None and not copy:
+        like = args[0]
+        if type(like) is DType:
+            return _cast("to", x, like, None)
+        if like is CPU or (type(like) is str and like == "cpu"):
+            return x
+        if type(like) is Tensor:
+            return x if like._array.dtype is x._array.dtype else _cast("to", x, like._array.dtype, None)
+    flags = [arg for arg in args if isinstance(arg, bool)]
+    if len(flags) > 2:
+        raise TypeError(f"[to] got {args}; expected a dtype, a device, non_blocking and copy")
+    copy = flags[1] if len(flags) == 2 else copy
+    for arg in args:
+        if type(arg) is DType:
+            dtype = arg
+        elif hasattr(arg, "_array"):
+            dtype, device = arg._array.dtype, arg.device
+        elif isinstance(arg, str) and arg.partition(":")[0] in ("cpu", "cuda", "mps", "xpu", "meta"):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            dtype = arg
+    y = _cast("to", x, dtype, memory_format)
+    if device is not None and device != "cpu":
+        try:
+            if is_meta(device):
+                return on_device(y._array, device)
+            require_cpu(device)
+        except ValueError as error:
+            raise renamed(error, "to") from None
+    return clone(y) if copy and y is x else y
+
+
+def _cast(name: str, x: Tensor, dtype: Any, memory_format: Any) -> Tensor:
+    try:
+        wanted = x._array.dtype if dtype is None else np.dtype(dtype)
+    except (TypeError, ValueError):
+        refuse_torch(name, "a dtype", dtype)
+        raise DtypeError(
+            f"[{name}] got {dtype!r}; expected a dtype that NumPy has, a device or a Tensor"
+        ) from None
+    wanted = wanted if wanted.isnative else wanted.newbyteorder("=")
+    if wanted.kind not in "biuf":
+        if wanted.kind == "c" and hasattr(x, "cfloat"):  # of a satellite
+            return x.cfloat() if wanted.itemsize == 8 else x.cdouble()
+        require_numbers(name, wanted)
+    y = x if wanted == x._array.dtype else _converted(x, wanted)
+    return y if memory_format is None else _laid_out(name, y, memory_format)
+
+
+@by_kernel(cast, Cast)
+def _converted(x: Tensor, wanted: np.dtype[Any]) -> Tensor:
+    return Cast(wanted).apply(x)
+
+
+def _laid_out(name: str, x: Tensor, memory_format: Any) -> Tensor:
+    """The tensor in a memory format: itself if it has that format."""
+    array = x._array
+    if memory_format == "preserve_format":
+        return x
+    if memory_format == "contiguous_format":
+        return x if array.flags.c_contiguous else Clone("C").apply(x)
+    if memory_format != "channels_last" or array.ndim != 4:
+        raise OpError(
+            f"[{name}] got memory_format {memory_format!r} for {array.ndim} dimensions; expected "
+            "contiguous_format, preserve_format, or channels_last for 4 dimensions"
+        )
+    return x if array.transpose(0, 2, 3, 1).flags.c_contiguous else Clone("channels_last").apply(x)
+
+
+def reinterpreted(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    """The memory of x read as a dtype, without a gradient.
+    | reinterpreted(rv.tensor([1.0]), rv.int32) -> tensor([1065353216], dtype=torch.int32)"""
+    if dtype == x._array.dtype:
+        return x.detach()
+    require_numbers("view", dtype)
+    refuse("Tensor.view(dtype) reads the memory as another dtype", "use Tensor.to(dtype), which casts")
+    try:
+        out = wrap(x._array.view(dtype))
+    except ValueError as error:
+        raise OpError(
+            f"[view] got {dtype} for x of {x._array.dtype} and shape {x._array.shape}; expected a dtype that "
+            f"its memory can be read as: {error}"
+        ) from None
+    share(x, out)
+    return out
+
+
+def from_bfloat16(x: Tensor) -> Tensor:
+    """The memory of x read as bfloat16, in float32: a copy."""
+    return wrap((reinterpreted(x, np.dtype(np.uint16))._array.astype(np.uint32) << 16).view(np.float32))
+
+
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy in its own memory, on the tape; memory_format: see :func:`contiguous`.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(2)
+    >>> rv.clone(x).zero_(), x
+    (tensor([0., 0.]), tensor([1., 1.]))
+    """
+    if not isinstance(input, Tensor):
+        raise TypeError(f"[clone] got {type(input).__name__}; expected a Tensor")
+    y = input if memory_format is None else _laid_out("clone", input, memory_format)
+    return Clone().apply(input) if y is input else y
+
+
+def contiguous(x: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor in C order: itself if it is in that order.
+
+    memory_format: ``ranvier.channels_last`` for images (N, C, H, W) whose channels are side by side in
+    memory, ``contiguous_format`` for C order, ``preserve_format`` for the order that it has. Raises
+    ValueError for another, and for channels_last unless there are 4 dimensions.
+    """
+    if memory_format is None and x._array.flags.c_contiguous:
+        return x
+    return _laid_out("contiguous", x, memory_format or "contiguous_format")
+
+
+def cast_to(name: str, dtype: Any) -> Callable[..., Tensor]:
+    kind = np.dtype(dtype)
+
+    def method(x: Tensor, memory_format: Any = None) -> Tensor:
+        if memory_format is None and x._array.dtype is kind:
+            return x
+        return _cast(name, x, kind, memory_format)
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"The tensor in {np.dtype(dtype)}; memory_format: see :func:`contiguous`."
+    return method
+
+
+def cpu(x: Tensor) -> Tensor:
+    """The tensor itself."""
+    return x
+
+
+def new(x: Tensor, *data: Any) -> Tensor:
+    """A tensor in the same dtype: of the data, on the memory of a storage, or of zeros: ``x.new(2, 3)``."""
+    if len(data) == 1 and isinstance(data[0], (TypedStorage, UntypedStorage)):
+        return wrap(data[0]._array.view(x._array.dtype))
+    return wrap(sized_or_copied("new", data, x._array.dtype))
+
+
+def storage_offset(x: Tensor) -> int:
+    """The elements of memory before the first one, from the array that owns the memory."""
+    owner = x._read("storage_offset()")
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    first, own = (array.__array_interface__["data"][0] for array in (x._array, owner))
+    return int(first - own) // x._array.itemsize
+
+
+def untyped_storage(x: Tensor) -> UntypedStorage:
+    """All of the memory of which the tensor is a part, as an :class:`UntypedStorage`."""
+    x._cell[FLAG] |= UNWATCHED  # what has the bytes may write
+    return UntypedStorage(memory_of(x._read("untyped_storage()")).array)
+
+
+def storage(x: Tensor) -> TypedStorage:
+    """All of the memory of which the tensor is a part, as elements of its dtype."""
+    return TypedStorage(x.untyped_storage(), x.dtype)
+
+
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the dtype of the other."""
+    if not hasattr(other, "dtype"):
+        raise TypeError(f"[type_as] got {type(other).__name__}; expected a Tensor")
+    return to(x, other.dtype)
+
+
+def type_(x: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """The type's name, "torch.FloatTensor", or the tensor in that dtype: a dtype, a class such as
+    ranvier.FloatTensor, the name of one, or Tensor, which is the default dtype."""
+    if type(dtype) is DType:
+        return _cast("type", x, dtype, None)
+    if dtype is not None:
+        try:
+            return to(x, default.dtype if dtype is Tensor else as_dtype("type", dtype))
+        except Exception as error:
+            raise renamed(error, "type", type_, (x, dtype)) from None
+    names = (f"torch.{name}Tensor" for name, own in TENSOR_TYPES.items() if x._array.dtype == own)
+    return next(names, str(x._array.dtype))
+
+
+def cuda(x: Tensor, *args: Any, **settings: Any) -> Tensor:
+    """Raises RuntimeError: this library computes on the CPU."""
+    raise RuntimeError(
+        "[cuda] expected .cpu(), or cuda.is_available() before: this library computes on the CPU"
+    )
+
+
+def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: the memory of the CPU needs no pinning."""
+    return x

@@ -1,0 +1,393 @@
+"""Functions that make Tensors: from data, filled, ranges. Names and dtypes are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from operator import index
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.observe import observers
+from ranvier.tape.inplace import written
+from ranvier.tensors.data import (
+    TENSOR_TYPES,
+    array_of,
+    layout,
+    memory_format,
+    new_array,
+    shape_of,
+    sized_or_copied,
+)
+from ranvier.tensors.data import Size as Size
+from ranvier.tensors.devices import CPU, contexts, filled_on, get_default_device, on_device
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.errors import named, own_error, renamed
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.memory import (
+    filled,
+    filled_like,
+    literal,
+    native,
+    native_in_place,
+    number_in,
+    require_numbers,
+)
+from ranvier.tensors.recording import host
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import FLAG, UNWATCHED
+
+strided = layout("strided")
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")
+
+_NAMES = """
+    BoolTensor ByteTensor CharTensor DoubleTensor FloatTensor HalfTensor IntTensor LongTensor ShortTensor Size
+    arange as_tensor asarray channels_last channels_last_3d contiguous_format empty empty_like eye
+    from_numpy full full_like layout linspace memory_format ones ones_like preserve_format
+    strided tensor zeros zeros_like
+"""
+__all__ = _NAMES.split()
+
+_I64 = np.dtype(np.int64)
+_HARMLESS = {"layout": (None, "strided"), "pin_memory": (False, None)}
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    for name, value in settings.items():
+        if name not in _HARMLESS and name != "memory_format":
+            raise TypeError(f"[tensor] got an unexpected keyword {name!r}; expected dtype, device ...")
+        if (
+            name in _HARMLESS
+            and value not in _HARMLESS[name]
+            and not (name == "pin_memory" and value is True)
+        ):
+            raise OpError(f"[tensor] got {name} {value!r}; expected {_HARMLESS[name][1]!r}")
+
+
+_USUAL = tuple(map(np.dtype, (np.float32, np.float64, np.int64)))  # in the machine's byte order
+
+
+def _finish(
+    array: np.ndarray[Any, Any], requires_grad: bool, on: Any = None, settings: dict[str, Any] | None = None
+) -> Tensor:
+    """settings: PyTorch's layout, pin_memory and memory_format, which have no effect here."""
+    if settings:
+        _check_settings(settings)
+    out = on_device(array, on) if contexts or (on is not None and on != "cpu") else wrap(array)
+    return out.requires_grad_() if requires_grad else out
+
+
+def tensor(
+    data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+) -> Tensor:
+    """A new Tensor with a copy of the data; Python floats become float32, ints int64; arrays keep their
+    dtype.
+
+    Raises ValueError for ragged lists, RuntimeError for requires_grad with a dtype that is not floating.
+    | rv.tensor([1, 2]), rv.tensor([1.5]).dtype -> (tensor([1, 2]), torch.float32)"""
+    try:
+        on_cpu = device is None and not contexts
+        if on_cpu and type(data) is not list and isinstance(data, Tensor):
+            device, on_cpu = data.device, False
+        array = new_array("tensor", data, dtype)
+        if array.dtype not in _USUAL:
+            require_numbers("tensor", array.dtype)
+            array = native(array)
+        if on_cpu and not (requires_grad or settings):
+            return wrap(array)
+        return _finish(array, requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "tensor", tensor, (data,), {"dtype": dtype, "device": device}) from None
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """The data as a Tensor, sharing memory where it can; a Tensor is returned as it is.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.as_tensor(np.ones(2))
+    tensor([1., 1.], dtype=torch.float64)
+    """
+    try:
+        device = get_default_device() if contexts and device is None else device
+        if isinstance(data, Tensor):
+            return data if dtype is device is None else data.to(dtype=dtype, device=device)
+        if dtype is None and device is None and (out := _core._on_memory(data)) is not None:
+            return out
+        if type(data) is np.ndarray and data.dtype.char == "?" and dtype in (None, np.bool_):
+            data = native_in_place(data)
+        array = new_array("as_tensor", data, dtype, copied=False)
+        require_numbers("tensor", array.dtype)
+        out = _finish(native(array), False, device)
+        out._cell[FLAG] |= UNWATCHED
+        return out
+    except Exception as error:
+        raise renamed(error, "as_tensor", as_tensor, (data,), {"dtype": dtype, "device": device}) from None
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """:func:`as_tensor`; with copy=True always in memory of its own, with copy=False never (ValueError).
+    | rv.asarray([1.0, 2.0]) -> tensor([1., 2.])"""
+    try:
+        out = as_tensor(obj, dtype, device)
+    except Exception as error:
+        raise renamed(error, "asarray") from None
+    shares = np.may_share_memory(out._array, getattr(obj, "_array", obj)) if hasattr(obj, "dtype") else False
+    if copy is False and not shares:
+        raise OpError("[asarray] got copy=False for data that has to be copied; expected copy=None")
+    out = out.detach().clone() if copy and shares else out
+    return out.requires_grad_() if requires_grad else out
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A Tensor on the memory of a NumPy array: a change of one is a change of both.
+
+    Raises TypeError for what is no array and for one in the other byte order, which the core does not read;
+    ValueError for a view of more than 2**40 elements.
+
+    >>> import numpy as np, ranvier as rv
+    >>> rv.from_numpy(np.arange(3))
+    tensor([0, 1, 2])
+    """
+    if (out := _core._on_memory(array)) is not None:
+        return out
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"[from_numpy] got {type(array).__name__}; expected a NumPy array")
+    out = as_tensor(array, device=CPU)
+    if out._array is not array and not array.dtype.isnative:
+        raise DtypeError(
+            f"[from_numpy] got an array of dtype {array.dtype.str}; expected this machine's byte order: "
+            "use tensor(array), which copies it"
+        )
+    return out
+
+
+class _TensorType(type):
+    """A class such as FloatTensor: a call makes a Tensor; its instances are all Tensors of its dtype."""
+
+    dtype: np.dtype[Any]
+
+    def __call__(cls, *data: Any) -> Any:
+        out = wrap(sized_or_copied(cls.__name__, data, cls.dtype, shared=True))
+        if data and out._array is data[0]:
+            out._cell[FLAG] |= UNWATCHED
+        return out
+
+    def __instancecheck__(cls, x: object) -> bool:
+        return isinstance(x, Tensor) and x._array.dtype == cls.dtype
+
+
+def _tensor_type(name: str, dtype: np.dtype[Any]) -> Any:
+    text = f"A Tensor of dtype {dtype}: of the data, or for ``{name}(2, 3)`` of zeros in that shape."
+    return _TensorType(name, (), {"__doc__": text, "__module__": __name__, "dtype": dtype})
+
+
+(
+    FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor,
+    BoolTensor,
+) = (_tensor_type(f"{name}Tensor", np.dtype(dtype)) for name, dtype in TENSOR_TYPES.items())  # fmt: skip
+
+
+def _size(size: tuple[Any, ...], settings: dict[str, Any]) -> tuple[int, ...]:
+    """The shape of ``zeros(2, 3)``, ``zeros((2, 3))`` or ``zeros(size=(2, 3))``."""
+    if settings and not size and "size" in settings:
+        size = (settings.pop("size"),)
+    return shape_of(size, "tensor")
+
+
+def _sized(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+    def op(
+        *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    ) -> Tensor:
+        try:
+            shape, kind = _size(size, settings), np.dtype(dtype or default.dtype)
+            on_cpu = not contexts if device is None else device == "cpu"
+            if on_cpu and not (requires_grad or settings):
+                return wrap(filled(value, shape, kind))
+            array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
+            return _finish(array, requires_grad, device, settings)
+        except Exception as error:
+            raise renamed(error, name, op, size, {"dtype": dtype, "device": device}) from None
+
+    return named(op, name, about)
+
+
+zeros = _sized("zeros", 0, """zeros(2, 3) or zeros((2, 3)): the default dtype unless dtype says otherwise.
+    | rv.zeros(2) -> tensor([0., 0.])""")  # fmt: skip
+ones = _sized("ones", 1, "As :func:`zeros`, filled with 1.")
+empty = _sized("empty", None, "As :func:`zeros`, without setting the values.")
+
+
+def full(
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """A Tensor filled with one number, in the dtype of this kind of Python's numbers unless dtype is given.
+
+    Raises ValueError for a number that an integer dtype cannot hold, such as nan.
+    | rv.full((2,), 7) -> tensor([7, 7])"""
+    try:
+        shape, value = shape_of((size,), "tensor"), fill_value
+        value = value.item() if isinstance(value, np.generic) else value
+        if type(value) is float or type(value) is int or type(value) is bool:
+            kind = np.dtype(dtype or (default.dtype if type(value) is float else type(value)))
+            fits = kind.kind == "f" or (kind is _I64 and type(value) is int and -(2**63) <= value < 2**63)
+            value = value if fits else number_in("full", value, kind)
+            on_cpu = not contexts if device is None else device == "cpu"
+            array = filled(value, shape, kind) if on_cpu else filled_on(device, value, shape, kind)
+        else:
+            value = array_of("full", value)
+            kind = np.dtype(dtype or value.dtype)
+            if value.ndim == 0 and kind.kind in "iu":
+                value = number_in("full", wrap(value).item(), kind)
+            array = host(np.full, shape, value, kind)
+        return _finish(array, requires_grad, device, settings)
+    except Exception as error:
+        raise renamed(error, "full", full, (size, fill_value), {"dtype": dtype, "device": device}) from None
+
+
+def _like(name: str, value: Any, about: str) -> Callable[..., Tensor]:
+    def op(
+        input: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, **settings: Any
+    ) -> Tensor:
+        try:
+            array = input._array if type(input) is Tensor else array_of(name, input)
+            return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
+        except Exception as error:
+            raise renamed(error, name, op, (input,), {"dtype": dtype, "device": device}) from None
+
+    return named(op, name, f"{about} in the shape, dtype and layout of x.")
+
+
+zeros_like, ones_like = _like("zeros_like", 0, "Zeros"), _like("ones_like", 1, "Ones")
+empty_like = _like("empty_like", None, "Any numbers")
+
+
+@own_error
+def full_like(
+    input: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """One number in the shape, dtype and layout of x; ValueError for one that the dtype cannot hold."""
+    array = array_of("full_like", input)
+    value = number_in("full_like", fill_value, array.dtype if dtype is None else np.dtype(dtype))
+    return _finish(filled_like(value, array, dtype), requires_grad, device or CPU, settings)
+
+
+@own_error
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    out: Any = None,
+    **settings: Any,
+) -> Tensor:
+    """Ones on the diagonal of an (n, m) matrix of zeros; ValueError for a negative size.
+
+    out: a Tensor of this shape that takes the values."""
+    if out is not None:
+        return written("eye", out, eye(n, m, dtype=dtype or out.dtype))
+    if n < 0 or (m is not None and m < 0):
+        raise OpError(f"[eye] got sizes {n} and {m}; expected numbers of at least 0")
+    m, kind = n if m is None else m, np.dtype(dtype or default.dtype)
+    array = filled(0, (n, m), kind)
+    if observers:
+        array = literal(np.eye(n, m, dtype=kind))
+    else:
+        array.reshape(-1)[: m * min(n, m) : m + 1] = 1
+    return _finish(array, requires_grad, device, settings)
+
+
+@own_error
+def arange(
+    start: Any = 0,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """start, start + step, ... below end; int64 if all are ints (or tensors of one), else the default dtype.
+
+    With a dtype of integers start, end and step lose their fractions first. Raises ValueError for a step of 0
+    or of the wrong sign.
+    | rv.arange(3), rv.arange(0, 1, 0.5) -> (tensor([0, 1, 2]), tensor([0.0000, 0.5000]))"""
+    first, last = (0, start) if end is None else (start, end)
+    if not (type(first) is type(last) is type(step) is int):
+        first, last, step = (getattr(v, "item", lambda v=v: v)() for v in (first, last, step))
+    whole = isinstance(first, int) and isinstance(last, int) and isinstance(step, int)
+    kind = np.dtype(dtype or (np.int64 if whole else default.dtype))
+    if kind.kind in "iu" and not whole:
+        if kind.char != "l" and step:  # PyTorch counts before the fractions are lost, but for int64
+            last = int(first) + int(step) * math.ceil((last - first) / step)
+        first, last, step = int(first), int(last), int(step)
+    if not ((step > 0 and last >= first) or (step < 0 and last <= first)):
+        raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected a step towards the end")
+    try:
+        if kind.char in "fdl" and not observers:
+            count = math.ceil((last - first) / step)
+            values = _core._progression(
+                first, (first + step) - first, count, kind
+            )  # the step as NumPy has it
+        else:
+            require_numbers("arange", kind)
+            values = literal(np.arange(first, last, step).astype(kind))
+    except (ValueError, OverflowError, MemoryError) as error:
+        raise OpError(f"[arange] got {first} to {last} in steps of {step}; expected fewer numbers") from error
+    return _finish(values, requires_grad, device, settings)
+
+
+@own_error
+def linspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """``steps`` numbers from start to end, both included, in the default dtype unless dtype says otherwise.
+
+    With a dtype of integers start and end lose their fractions first, then the numbers between them. Raises
+    ValueError for steps < 0, and for limits that the dtype cannot hold.
+    """
+    kind = np.dtype(dtype or default.dtype)
+    require_numbers("linspace", kind)
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or index(steps) < 0:
+        raise OpError(f"[linspace] got steps {steps!r}; expected a whole number of at least 0")
+    count, first, last = index(steps), float(start), float(end)
+    step = (last - first) / max(count - 1, 1)
+    if kind.char in "fd" and math.isfinite(step) and (step or first == last) and not observers:
+        values = _core._progression(first, step, count, kind, last)
+        return _finish(values, requires_grad, device, settings)
+    if kind.kind in "iu":  # counted from both ends, as in PyTorch
+        first, last = (float(number_in("linspace", limit, kind)) for limit in (first, last))
+        places, exact = np.arange(count), np.longdouble((last - first) / max(count - 1, 1))  # rounded once
+        values = np.where(places < count // 2, first + exact * places, last - exact * (count - 1 - places))
+        values = values.astype(np.float64)
+    else:
+        with np.errstate(invalid="ignore"):  # between infinite limits
+            values = np.linspace(first, last, count)
+    values = values if count != 1 else np.array([first])
+    return _finish(literal(values.astype(kind)), requires_grad, device, settings)

@@ -1,0 +1,70 @@
+"""Tensors on the memory of another library's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.ops.making.creation import from_numpy
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.tensor import Tensor
+
+__all__ = ["from_dlpack", "to_dlpack"]
+
+
+class _Capsule:
+    """A bare DLPack capsule of CPU memory as the object that NumPy reads."""
+
+    def __init__(self, capsule: Any) -> None:
+        self.capsule = capsule
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.capsule
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A Tensor on the memory of another library's tensor (PyTorch, JAX, NumPy ...), without a copy.
+
+    A change of one is a change of both; gradients do not pass. The memory lives as long as one of them does.
+    It is read-only if the other library says so, from a bare capsule, and with NumPy before 2.1.
+
+    Args:
+        ext_tensor: an object with `__dlpack__`, or the capsule that this method gives, once.
+
+    Raises TypeError: no such object, or a dtype that Tensors do not have; ValueError: a used capsule.
+    Raises BufferError: the other library refuses, as PyTorch does for tensors that require gradients; memory
+    of another device; a dtype that NumPy does not have, such as bfloat16.
+
+    >>> import numpy as np, ranvier as rv
+    >>> x = np.zeros(2)
+    >>> t = rv.from_dlpack(x)
+    >>> x[0] = 1.0
+    >>> t
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    if type(ext_tensor).__name__ == "PyCapsule":
+        ext_tensor = _Capsule(ext_tensor)
+    elif not hasattr(ext_tensor, "__dlpack__"):
+        raise TypeError(
+            f"[from_dlpack] got {type(ext_tensor).__name__}; expected a tensor of a library with __dlpack__"
+        )
+    try:
+        return from_numpy(np.from_dlpack(ext_tensor))
+    except TypeError:
+        raise
+    except RuntimeError as error:
+        raise BufferError(f"[from_dlpack] got a tensor that NumPy cannot read: {error}") from None
+    except ValueError as error:
+        raise OpError(f"[from_dlpack] got a capsule that was used before, or is none: {error}") from None
+
+
+def to_dlpack(tensor: Tensor) -> Any:
+    """The DLPack capsule of a Tensor, which another library's `from_dlpack` takes, once.
+
+    Raises RuntimeError: the Tensor requires grad.
+    """
+    return tensor.__dlpack__()

@@ -1,0 +1,1 @@
+"""The tape: Functions, what they make of Tensors, and backward."""

@@ -1,0 +1,249 @@
+"""Backward: gradients pass along the tape from the outputs to the leaves.
+
+A node (Function, Output or leaf Tensor) runs when all its uses have delivered their gradients. A Function may
+return the same array for two inputs, or the array that it got. So the sum of two gradients goes to a new
+array, to which others are added; and a leaf keeps an array as its ``grad`` only if nothing else holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _thread import RLock
+from _thread import _count as other_threads
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+import ranvier.tape.graph as graph
+import ranvier.tape.hooks as hooks
+import ranvier.tape.trace as trace
+from ranvier.grad_mode import enable_grad, mode
+from ranvier.observe import current, is_replaced, observers
+from ranvier.tape.function import Deferred
+from ranvier.tape.hooks import of_nodes
+from ranvier.tensors.memory import Array, added, filled, in_dtype, like, plain, write
+from ranvier.tensors.recording import references
+from ranvier.tensors.replaced import prune, renew, replaced
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import BORROWED, FLAG, bump, overlaps
+
+ndarray = np.ndarray
+
+
+def backward(
+    root: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Adds the gradient of this tensor to the ``grad`` of every leaf that requires it.
+
+    gradient: has the shape of the tensor; 1 by default, for a tensor of one element.
+    retain_graph: keeps what forward saved, so that backward can be called again; None: as create_graph.
+    create_graph: records the computation of the gradients, so that they can be differentiated again. ``grad``
+        then has a history that leads back to the leaf: set it to None after use, or call
+        :func:`ranvier.autograd.grad` instead. Raises NotImplementedError where an op cannot be differentiated
+        twice.
+    inputs: the tensors that get a ``grad``, also those that are no leaves; None means all leaves.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor(3.0, requires_grad=True)
+    >>> x.clone().backward()
+    >>> x.grad
+    tensor(1.)
+    """
+    if observers and is_replaced("backward", root, gradient):
+        return
+    seed = root_gradient("backward", root, gradient, create_graph)
+    only = None if inputs is None else targets(inputs)
+    run([(root, seed)], retain_graph, only=only, create_graph=create_graph)
+
+
+def targets(inputs: Any) -> set[Any]:
+    """The nodes of the tensors that get a ``grad``; of those that are no leaves it is retained."""
+    inputs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not inputs:
+        raise RuntimeError("[backward] got no inputs; expected some, or None for all leaves")
+    for x in inputs:
+        if not x._requires_grad:
+            raise RuntimeError("[backward] one of the inputs does not require grad")
+        hooks.retain_grad(x)
+    return {x if x._grad_fn is None else x._grad_fn for x in inputs}
+
+
+def root_gradient(name: str, root: Tensor, gradient: Any, create_graph: bool = False) -> Any:
+    """What backward starts from: the given gradient, checked, or 1; a Tensor with create_graph."""
+    seed = _seed(name, root, gradient)
+    if not create_graph:
+        return seed
+    if not isinstance(gradient, Tensor):
+        return wrap(seed)
+    return gradient if gradient._array.dtype == seed.dtype else gradient.to(seed.dtype)
+
+
+def _seed(name: str, root: Tensor, gradient: Any) -> Array:
+    array = root._array
+    if not root._requires_grad:
+        raise RuntimeError(
+            f"[{name}] the tensor does not require grad and does not have a grad_fn; expected one computed "
+            "outside of no_grad() from tensors that require grad. A result of a step captured by rv.compile "
+            "has no tape: call backward() inside the step"
+        )
+    if gradient is None:
+        if array.size != 1:
+            raise RuntimeError(
+                f"[{name}] grad can be implicitly created only for scalar outputs, got shape {array.shape}; "
+                "pass a gradient"
+            )
+        return filled(1, array.shape, array.dtype)
+    seed = gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
+    if seed.shape != array.shape:
+        raise RuntimeError(
+            f"[{name}] got a gradient of shape {seed.shape} for an output of shape {array.shape}"
+        )
+    return in_dtype(seed, array.dtype)
+
+
+def run(
+    roots: Sequence[tuple[Tensor, Any]],
+    retain_graph: bool | None,
+    captured: dict[Any, Any] | None = None,
+    only: set[Any] | None = None,
+    create_graph: bool = False,
+) -> None:
+    """Computes the gradients from the roots to the leaves.
+
+    captured: is filled with the gradients of its nodes; then no ``grad`` is changed.
+    only: the nodes of the tensors that get a ``grad``; None means all leaves.
+    create_graph: gradients are Tensors (graph.py), else arrays.
+    Nodes that lead to none of these are not run.
+    """
+    if create_graph and not mode.enabled:
+        with enable_grad():
+            return run(roots, retain_graph, captured, only, create_graph)
+    steps, rules = (graph.STEPS, graph.RULES) if create_graph else (_STEPS, None)
+    by_steps = False
+    if all(trace.anomaly):
+        steps, by_steps = (steps[0], trace.checked(steps[1]), *steps[2:]), True
+    if replaced:  # else the nodes of a step before would make this one slow
+        prune()
+    nodes = [(root if root._grad_fn is None else root._grad_fn, seed) for root, seed in roots]
+    retains = create_graph if retain_graph is None else bool(retain_graph)
+    _core._backward(nodes, steps, captured, only, retains, by_steps, rules)
+    if replaced:
+        prune()
+    if hooks.carried.tensors:
+        hooks.carried.tensors.clear()
+    if hooks.at_end and captured is None:  # not at the end of a call inside backward
+        hooks.call_at_end()
+
+
+def _gradients(node: Any, dy: Any) -> Any:
+    """What the backward of one Function returns; dy: a list where the node has several outputs."""
+    if replaced:
+        renew(node)
+    dys = dy if type(dy) is list else [dy]
+    for cell, count in zip(node.versions, node.changes, strict=False):
+        if cell[0] != count:
+            node.check_saved()
+            break
+    if node.released:
+        raise RuntimeError(graph.AGAIN)
+    if of_nodes and id(node) in of_nodes:
+        return hooks.around(node, [*map(_as_array, dys)], node.backward)
+    return node.backward(*dys)
+
+
+def _as_array(gradient: Any) -> Any:
+    return gradient.array() if isinstance(gradient, Deferred) else gradient
+
+
+def _add(held: Any, gradient: Any, own: bool) -> Any:
+    """The sum of the gradient, as an array, and the one that is there; own: in the memory of that."""
+    if isinstance(held, Deferred):
+        if (both := held.plus(gradient)) is not None:
+            return both
+        held, own = held.array(), True
+    if own and isinstance(gradient, Deferred) and gradient.joins and gradient.shape == held.shape:
+        return gradient.added_to(held)
+    gradient = _as_array(gradient)
+    if type(gradient) is not ndarray:
+        gradient = (
+            gradient._array if isinstance(gradient, Tensor) else np.asarray(plain("backward", gradient))
+        )
+    return gradient if held is None else _sum(held, gradient, held if own else None)
+
+
+def _sum(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a + b in the dtype of a; ``out`` may be a itself."""
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"[backward] got gradients of shapes {a.shape} and {b.shape} for one tensor; expected one shape: "
+            "has it got other memory (`.data = ...`) since?"
+        )
+    return added(a, in_dtype(b, a.dtype), out)
+
+
+_adding = RLock()  # threads that add to the gradient of one leaf take turns
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_adding._at_fork_reinit)  # type: ignore[attr-defined]
+
+
+def accumulate(leaf: Tensor, holder: list[Any]) -> None:
+    """Adds the gradient in ``holder`` to ``leaf.grad``, which gets the memory layout of the leaf.
+
+    holder: a list of one array, so that the caller holds no other reference to it.
+    """
+    if not other_threads():
+        return _add_to_grad(leaf, holder)
+    with _adding:
+        return _add_to_grad(leaf, holder)
+
+
+def _add_to_grad(leaf: Tensor, holder: list[Any]) -> None:
+    if observers and (recording := current()) is not None:
+        recording.gets_gradient(leaf)
+    gradient, array = holder[0], leaf._array
+    if gradient.shape != array.shape:
+        raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {array.shape}")
+    if leaf._grad is None:
+        own = sys.getrefcount(gradient) <= _SOLE and type(gradient.base) is not ndarray
+        if not own or gradient.strides != array.strides or gradient.dtype != array.dtype:
+            gradient = like(array, gradient)
+        leaf._grad = wrap(gradient)
+        return
+    kept = leaf._grad
+    total = kept._array
+    expected = _SOLE + (kept._cell[1] is total) + references(total)
+    if sys.getrefcount(total) <= expected and type(total.base) is not ndarray:
+        _sum(total, gradient, total)
+        return
+    if observers and (recording := current()) is not None and recording.core.kind_of(total) != "temporary":
+        recording.passing = True  # a replay would add where the recorded step has added
+    alone = kept._grad_fn is not None or kept._cell[FLAG] & BORROWED or overlaps(total)
+    if alone or not total.flags.writeable or np.may_share_memory(total, gradient):
+        kept._array = _sum(total, gradient)
+    else:  # what else has this memory sees the sum, as in PyTorch
+        write(total, _sum(total, gradient))
+        bump(kept)
+
+
+def _sole_references() -> int:
+    """getrefcount in ``accumulate`` of an array that only the holder has; it depends on Python's version."""
+    seen = []
+
+    def probe(leaf: Any, holder: list[Any]) -> None:
+        gradient, _ = holder[0], leaf
+        seen.append(sys.getrefcount(gradient))
+
+    probe(None, [np.empty(0)])
+    return seen[0]
+
+
+_SOLE = _sole_references()
+_STEPS = (_add, _gradients, hooks.call, accumulate, hooks.at_leaf)
+_core._set_rare(replaced, of_nodes, hooks.before_accumulation, hooks.after_accumulation)

@@ -1,0 +1,151 @@
+"""A run as a list of calls of Functions, for what writes a model in another form.
+
+Every operation of the library that has a gradient is a call of `Function.apply`; that is where the calls are
+read. A value is identified by the array of its Tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from ranvier.observe import Observer, place
+from ranvier.tape.function import Function
+from ranvier.tensors.tensor import Tensor
+
+__all__ = ["Call", "Calls"]
+
+
+class Call(NamedTuple):
+    """One call: the Function's class name, its attributes before the call, operands, results, and its layer.
+
+    What stands for an operand or a result, a subclass of Calls says. where: the line of the model's code.
+    """
+
+    kind: str
+    settings: dict[str, Any]
+    inputs: list[Any]
+    outputs: list[Any]
+    where: str
+    layer: str = ""
+
+
+class Seen(NamedTuple):
+    """A tensor of the run: its array, what stands for it in calls, or None, its count of changes."""
+
+    array: Callable[[], Any]  # a weak reference
+    value: Any
+    is_computed: bool  # from the inputs
+    cell: Any
+    changes: int
+
+
+_UNCHANGED = [0]  # the count of changes of an array without a Tensor
+
+
+class Calls(Observer):
+    """The calls of a run in a `with` block, in order. Subclasses have `operand` and `result`.
+
+    op: the name that errors begin with.
+    """
+
+    op: str
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.alive: list[Any] = []  # their ids stay unique
+        self._seen: dict[int, Seen] = {}  # by id of the array
+
+    def operand(self, x: Any) -> Any:
+        """What stands for a Tensor, an array, a number or None."""
+        raise NotImplementedError
+
+    def result(self, kind: str, x: Tensor) -> Any:
+        """What stands for a result of a call."""
+        raise NotImplementedError
+
+    def layer(self) -> str:
+        """The layer that runs."""
+        return ""
+
+    def writes(self, kind: str) -> bool:
+        """Whether a Function is written as it is, not as the formula of its row (`ops.rules`)."""
+        return True
+
+    def may_hold(self, array: Any) -> bool:
+        """Whether a tensor may get a result of a call written to all of it."""
+        return True
+
+    # --- values
+
+    def see(self, tensor: Tensor, value: Any, is_computed: bool = True) -> Any:
+        """Notes what stands for a tensor from now on."""
+        array, cell = tensor._array, tensor._cell
+        self._seen[id(array)] = Seen(ref(array), value, is_computed, cell, cell[0])
+        return value
+
+    def find(self, array: Any) -> Seen | None:
+        """What was noted of an array."""
+        entry = self._seen.get(id(array))
+        return entry if entry is not None and entry.array() is array else None
+
+    def unchanged(self, array: Any) -> Seen | None:
+        """The same of what stands for it. Raises ValueError where it was changed in place since then."""
+        entry = self.find(array)
+        if entry is not None and entry.value is None:
+            return None
+        if entry is not None and entry.cell[0] != entry.changes:
+            raise ValueError(
+                f"[{self.op}] {place()} uses a tensor after it, or a tensor of the same memory, was changed "
+                "in place by an assignment or a view; expected operations that make new tensors (where, cat)"
+            )
+        return entry
+
+    def add(self, kind: str, settings: dict[str, Any], inputs: Any, results: Any) -> None:
+        operands = [self.operand(x) for x in inputs]
+        outputs = [self.result(kind, x) for x in results]
+        self.calls.append(Call(kind, settings, operands, outputs, place(), self.layer()))
+
+    # --- what observers see
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+        settings = dict(vars(function))  # before forward, which adds to them
+        kind, module = type(function).__name__, type(function).__module__
+        if not module.startswith("ranvier."):
+            kind = f"{module}.{kind}"
+        elif hasattr(function, "formula") and not self.writes(kind):
+            return function.formula(*inputs)
+        result = run(*inputs)
+        self.add(kind, settings, inputs, result if isinstance(result, tuple) else (result,))
+        return result
+
+    def computed(self, name: str, inputs: Any, result: Any, **settings: Any) -> None:
+        self.derived(inputs, result)
+
+    def derived(self, operands: Any, result: Any) -> None:
+        """Arrays that no call has made, but follow from what the inputs may change: they must not be read."""
+        found = (self.find(getattr(x, "_array", x)) for x in operands)
+        if any(entry is not None and entry.is_computed for entry in found):
+            for x in result if isinstance(result, tuple) else (result,):
+                array = getattr(x, "_array", x)
+                if isinstance(array, np.ndarray) and self.find(array) is None:
+                    self._seen[id(array)] = Seen(ref(array), None, True, _UNCHANGED, 0)
+
+    def stored(self, tensor: Tensor, value: Any) -> None:
+        """The tensor holds the result of a call from then on."""
+        array, entry = tensor._array, self.find(value)
+        if entry is None or entry.cell[0] != entry.changes or not self.may_hold(array):
+            return
+        if (value.dtype, value.shape) == (array.dtype, array.shape):
+            self.see(tensor, entry.value)
+
+    def read(self, how: str, tensor: Tensor | None = None) -> None:
+        """Raises ValueError where a value that the inputs may change goes to Python."""
+        entry = None if tensor is None else self.find(tensor._array)
+        if entry is not None and entry.is_computed:
+            raise ValueError(
+                f"[{self.op}] {how} reads a value at {place()}, which a file cannot do; expected operations "
+                "on tensors: return the tensor and read it outside"
+            )

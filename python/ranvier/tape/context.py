@@ -1,0 +1,258 @@
+"""Functions with static methods and a context, PyTorch's form of :class:`ranvier.autograd.Function`."""
+
+from __future__ import annotations
+
+from inspect import signature
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from ranvier.grad_mode import enable_grad, mode, no_grad
+from ranvier.tape.function import Function
+from ranvier.tape.graph import AGAIN, of_output, rule
+from ranvier.tape.hooks import kept, tensor_of
+from ranvier.tape.host_nodes import noted
+from ranvier.tensors.memory import filled, like
+from ranvier.tensors.tensor import Tensor, wrap
+
+_INPUT = -1
+
+
+class Context:
+    """``ctx``: what forward keeps for backward, as attributes or with ``save_for_backward``."""
+
+    needs_input_grad: tuple[bool, ...]
+    _freed = False  # what it has saved
+
+    def __init__(self, needs: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs
+        self._saved: tuple[Any, ...] = ()
+        self._changes: tuple[int, ...] = ()
+        self._shown: tuple[Any, ...] = ()  # the saved tensors with their history, while backward runs
+        self._plain: tuple[Any, ...] = ()
+        self._filled = True
+        self._sources: tuple[Any, ...] = ()  # of each saved tensor: _INPUT, the number of an output, or None
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keeps tensors; a change of one before backward is an error."""
+        if any(not (x is None or isinstance(x, Tensor)) for x in tensors):
+            raise TypeError("[save_for_backward] got a value that is no Tensor; expected Tensors or None")
+        self._saved = tensors
+        self._changes = tuple(0 if x is None else x._version for x in tensors)
+
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Nothing: there is no forward mode; ``func.jvp`` comes from backward."""
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        if self._freed:
+            raise RuntimeError(AGAIN)
+        made = [(y, 0) for x, y in zip(self._saved, self._shown, strict=False) if y is not x]  # outputs, anew
+        for x, count in (*zip(self._saved, self._changes, strict=True), *made):
+            if x is not None and x._version != count:
+                raise RuntimeError(
+                    "[saved_tensors] a variable needed for gradient computation has been modified by an "
+                    f"inplace operation: a tensor of shape {x.shape} is at version {x._version}; "
+                    f"expected {count}"
+                )
+        return self._shown or self._saved
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """These outputs need no gradient."""
+        self._plain = (*self._plain, *tensors)
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Raises RuntimeError: forward must return new tensors."""
+        raise RuntimeError(
+            "[mark_dirty] got an input changed in place; expected forward to return new tensors"
+        )
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """False: backward gets None, not zeros, for outputs that were not used."""
+        self._filled = bool(value)
+
+
+class _Node(Function):
+    """The node of the tape for one call of ``apply``."""
+
+    widens = False
+
+    def __init__(self, kind: Any, context: Context, outputs: tuple[Any, ...], slots: list[int]) -> None:
+        self.kind, self.context, self.slots = kind, context, slots
+        self.places = [i for i, y in enumerate(outputs) if isinstance(y, Tensor)]
+        self.made, self.count = tuple(outputs[i] for i in self.places), len(outputs)
+        self.several, first = len(self.made) > 1, self.made[0]
+        self.of_array = first._of_array if first.is_meta else tensor_of  # of gradients
+
+    def forward(self, *arrays: Any) -> Any:
+        made, self.made = self.made, ()
+        self.inputs = [(array.shape, array.dtype) for array in arrays]
+        results = tuple(
+            like(y, y) if any(np.may_share_memory(y, x) for x in arrays) else y
+            for y in (m._array for m in made)
+        )
+        self.results = [(y.shape, y.dtype) for y in results]
+        return results if self.several else results[0]
+
+    def backward(self, *gradients: Any) -> Any:
+        context, saved = self.context, self.context._saved
+        if saved and any(source is not None and source >= 0 for source in context._sources):
+            with enable_grad():  # implicit functions differentiate by a saved output
+                context._shown = tuple(
+                    x if source is None else _with_history(self, x, source)
+                    for x, source in zip(saved, context._sources, strict=True)
+                )
+        try:
+            with no_grad():
+                slopes = self.run(context, [None if dy is None else self.of_array(dy) for dy in gradients])
+        finally:
+            context._shown = ()
+        return tuple(None if dx is None else kept(dx) for dx in slopes)
+
+    def release(self) -> None:
+        """Frees the saved tensors alone: another backward is refused where it asks for them."""
+        self.context._freed, self.context._saved = bool(self.context._saved), ()
+
+    def name(self) -> str:
+        return f"{self.kind.__name__}Backward"
+
+    def __getattr__(self, name: str) -> Any:
+        """In PyTorch the node is the ctx."""
+        if "context" in vars(self):
+            return getattr(self.context, name)
+        raise AttributeError(name)
+
+    def run(self, context: Context, gradients: Any) -> list[Tensor | None]:
+        """What the class's backward returns for the inputs that are Tensors, in their shapes."""
+        name = self.kind.__name__
+        dys: list[Any] = [None] * self.count  # None for outputs that are no Tensors
+        for i, dy, about in zip(self.places, gradients, self.results, strict=True):
+            dys[i] = wrap(filled(0, *about)) if dy is None and context._filled else dy
+        slopes = self.kind.backward(context, *dys)
+        slopes = slopes if isinstance(slopes, tuple) else (slopes,)
+        count = len(context.needs_input_grad)
+        if len(slopes) < count or any(x is not None for x in slopes[count:]):
+            raise RuntimeError(
+                f"[{name}.backward] returned {len(slopes)} gradients; expected {count}, one for each "
+                "argument of forward"
+            )
+        for i, dx in enumerate(slopes[:count]):
+            if dx is not None and i not in self.slots:
+                raise RuntimeError(
+                    f"[{name}.backward] returned a gradient for argument {i + 1} of forward, which is no "
+                    "Tensor; expected None there"
+                )
+        return [  # for an input that needs no gradient it may return anything
+            self._reduced(slopes[i], *about) if context.needs_input_grad[i] else None
+            for i, about in zip(self.slots, self.inputs, strict=True)
+        ]
+
+    def _reduced(self, dx: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Tensor | None:
+        """A gradient in the dtype and shape of its input, summed where that broadcasts to the gradient's."""
+        if dx is None:
+            return None
+        dx = dx if isinstance(dx, Tensor) else wrap(np.asarray(dx))
+        if dx._array.dtype != dtype and dtype.kind == "f":
+            dx = dx.to(dtype)
+        if dx.shape == shape:
+            return dx
+        more = dx.ndim - len(shape)
+        if more < 0 or any(n not in (1, m) for n, m in zip(shape, dx.shape[more:], strict=True)):
+            raise RuntimeError(
+                f"[{self.kind.__name__}.backward] returned a gradient of shape {dx.shape}; expected {shape}"
+            )
+        broadcast = (*range(more), *(more + i for i, n in enumerate(shape) if n == 1))
+        return dx.sum(broadcast).reshape(shape)
+
+
+@rule(_Node)
+def _on_tensors(node: _Node, *gradients: Any) -> tuple[Tensor | None, ...]:
+    """The class's backward on the tape, as in PyTorch: what it computes of inputs and outputs is recorded."""
+    from copy import copy  # needed here alone
+
+    name, context = node.kind.__name__, copy(node.context)
+    if getattr(node.kind.backward, "once_differentiable", False):
+        raise NotImplementedError(
+            f"[{name}] got create_graph=True; expected a backward without once_differentiable"
+        )
+    context._shown = tuple(map(_with_history, [node] * len(context._saved), context._saved, context._sources))
+    return tuple(node.run(context, gradients))
+
+
+def _with_history(node: _Node, x: Any, source: int | None) -> Any:
+    """A saved Tensor as the backward on the tape reads it."""
+    if x is None or source == _INPUT or x._requires_grad or x._array.dtype.kind != "f":
+        return x
+    if source is None:
+        raise NotImplementedError(
+            f"[{node.kind.__name__}] got create_graph=True and a saved tensor of shape {x.shape} that is "
+            "neither input nor output of forward; expected those: return it too, or keep a constant as an "
+            "attribute of ctx"
+        )
+    return of_output(node, x._array, source if node.several else None)
+
+
+def _source(x: Any, as_it_is: tuple[Any, ...], outputs: list[Any]) -> int | None:
+    if any(x is given for given in as_it_is):
+        return _INPUT
+    return next((i for i, y in enumerate(outputs) if x is y), None)
+
+
+def applied(kind: Any, *args: Any, **settings: Any) -> Any:
+    """Runs ``kind.forward(ctx, *args)`` and records it; gradients come from ``kind.backward(ctx, ...)``.
+
+    Outputs that are no Tensors are returned as they are. Raises TypeError for a Tensor given by keyword that
+    requires a gradient: backward returns gradients of the other arguments only.
+    """
+    if any(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in settings.values()):
+        raise TypeError(
+            f"[{kind.__name__}.apply] got a Tensor that requires a gradient by keyword; expected it by "
+            "position"
+        )
+    apart = "setup_context" in dir(kind)
+    if apart:  # its inputs are all arguments of forward, those with defaults included
+        bound = signature(kind.forward).bind(*args, **settings)
+        bound.apply_defaults()
+        args, settings = bound.args, bound.kwargs
+    needs = tuple(isinstance(x, Tensor) and x.requires_grad and mode.enabled for x in args)
+    context = Context(needs)
+    with no_grad():
+        result = kind.forward(*(() if apart else (context,)), *args, **settings)
+        if apart:
+            kind.setup_context(context, args, result)
+    outputs = result if isinstance(result, tuple) else (result,)
+    slots = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+    if not any(needs) or not any(isinstance(y, Tensor) for y in outputs):
+        return result
+    node = kind._node(kind, context, outputs, slots)
+    results = node.apply(*(args[i] for i in slots))
+    results = results if isinstance(results, tuple) else (results,)
+    sources = [outputs[i] for i in node.places]
+    context._sources = tuple(_source(x, (*args, *context._plain), sources) for x in context._saved)
+    context._changes = tuple(  # forward may change an output after it has saved it, as in PyTorch
+        x._version if source is not None and source >= 0 else count
+        for x, source, count in zip(context._saved, context._sources, context._changes, strict=True)
+    )
+    returned = list(outputs)
+    for i, y in zip(node.places, results, strict=True):
+        returned[i] = outputs[i]._of_array(y) if outputs[i].is_meta else y
+        if any(outputs[i] is plain for plain in context._plain):
+            y._requires_grad, y._grad_fn = False, None
+    return tuple(returned) if isinstance(result, tuple) else returned[0]
+
+
+def _recognise(cls: Any, /, **settings: Any) -> None:
+    """A subclass whose ``forward`` is no method of instances has PyTorch's form: its ``apply`` is called on
+    the class."""
+    forward = next(vars(base)["forward"] for base in cls.__mro__ if "forward" in vars(base))
+    plain = isinstance(forward, FunctionType) and forward.__code__.co_varnames[:1] == ("ctx",)
+    if plain or isinstance(forward, (staticmethod, classmethod)):
+        if "apply" not in vars(cls):  # its own may call this one
+            cls.apply = classmethod(applied)
+        cls._node = type(cls.__name__, (_Node,), {})
+    else:
+        noted(cls)
+
+
+Function.__init_subclass__ = classmethod(_recognise)  # type: ignore[assignment]

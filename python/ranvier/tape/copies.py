@@ -1,0 +1,157 @@
+"""Functions that move values without arithmetic: Clone, Cast, SetItem, Put, Replace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ranvier.tape.function import Function
+from ranvier.tensors.keys import numbers_first
+from ranvier.tensors.memory import (
+    Array,
+    cast,
+    copied,
+    filled,
+    in_dtype,
+    like,
+    picked_last,
+    put,
+    unbroadcast,
+    write,
+)
+from ranvier.tensors.views import through
+
+
+class Clone(Function):
+    """y = x in its own memory. Order 'K' keeps the layout of memory without gaps; 'C' and 'channels_last'
+    change it."""
+
+    widens = False
+
+    def __init__(self, order: Any = "K") -> None:
+        self.order = order
+
+    def forward(self, x: Array) -> Array:
+        if self.order == "K" and not (x.flags.forc or _is_dense(x)):
+            return copied(x, "C")
+        return copied(x, self.order)
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+class Cast(Function):
+    """y = x in another dtype; the gradient comes back in the dtype of x."""
+
+    widens = False
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.differentiable = dtype.kind == "f"
+
+    def forward(self, x: Array) -> Array:
+        self.source = x.dtype
+        return cast(x, self.dtype)
+
+    def backward(self, dy: Array) -> Array:
+        return cast(dy, self.source)
+
+
+class SetItem(Function):
+    """y = x with y[key] = value. Of several values for one place the last stays, and has the gradient."""
+
+    widens = False
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def forward(self, x: Array, value: Array) -> Array:
+        self.value_shape, self.value_dtype = value.shape, value.dtype
+        y = copied(x)
+        self.keys = numbers_first(self.key, x.shape)
+        put(y, self.keys, value)
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dx = dvalue = None
+        if self.needs[0]:
+            dx = copied(dy)
+            put(dx, self.keys, 0)
+        if self.needs[1]:
+            dvalue = in_dtype(_sum_to(picked_last(dy, self.keys), self.value_shape), self.value_dtype)
+        return dx, dvalue
+
+
+class Put(Function):
+    """y = value, in the shape of x, which it replaces (``x.copy_(value)``)."""
+
+    widens = False
+
+    def forward(self, x: Array, value: Array) -> Array:
+        self.value_shape, self.value_dtype = value.shape, value.dtype
+        return like(x, value if value.shape == x.shape else np.broadcast_to(value, x.shape))
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dx = filled(0, dy.shape, dy.dtype) if self.needs[0] else None
+        return dx, in_dtype(_sum_to(dy, self.value_shape), self.value_dtype) if self.needs[1] else None
+
+
+def _is_dense(x: Array) -> bool:
+    """Whether the elements fill their memory, each at a different place."""
+    step = x.itemsize
+    for stride, size in sorted(zip(x.strides, x.shape, strict=True)):
+        if size > 1:
+            if stride != step:
+                return False
+            step *= size
+    return True
+
+
+def _sum_to(dy: Array, shape: tuple[int, ...]) -> Array:
+    """Sums dy over the axes along which a value of this shape was repeated."""
+    lead = dy.ndim - len(shape)
+    if lead < 0:  # the value has more dimensions, all of size 1
+        return _sum_to(dy, shape[-lead:]).reshape(shape)
+    return copied(dy) if dy.shape == shape else unbroadcast(dy, shape)
+
+
+class Replace(Function):
+    """y = x with the view that the chain of Functions gives replaced by value: the base of a changed view."""
+
+    widens = False
+
+    def __init__(self, chain: tuple[Function, ...], base: Array) -> None:
+        self.chain = chain
+        self.order = sorted(range(base.ndim), key=lambda d: -abs(base.strides[d]))
+        self.by_memory = any(hasattr(function, "by_memory") for function in chain)  # `as_strided`
+
+    def forward(self, x: Array, value: Array) -> Array:
+        y = self._laid_out(x)
+        write(through(self.chain, y), value)
+        return y
+
+    def backward(self, dy: Array) -> tuple[Array | None, Array | None]:
+        dx = None
+        if self.needs[0]:
+            dx = self._laid_out(dy)
+            write(through(self.chain, dx), 0)
+        return dx, through(self.chain, self._laid_out(dy) if self.by_memory else dy)
+
+    def release(self) -> None:  # no values are saved
+        return
+
+    def _laid_out(self, x: Array) -> Array:
+        """A copy in the memory order of the base, so that the chain gives a view of the copy, too."""
+        inverse = sorted(range(x.ndim), key=self.order.__getitem__)
+        return copied(x.transpose(self.order), "C").transpose(inverse)
+
+
+class Refused(Function):
+    """The maker of a view without a history: its memory was changed in place, and the view has not."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def backward(self, dy: Array) -> Array:
+        raise RuntimeError(f"[backward] got {self.why}")

@@ -1,0 +1,285 @@
+"""Function: one differentiable operation, with its forward and its backward.
+
+The tape consists of Function instances. An instance is its own context: the constructor takes the attributes
+(stride, axis ...), ``forward`` saves what ``backward`` needs on ``self``, and ``apply`` links the instance to
+the Functions that made its inputs.
+
+A Function's ``edges`` are the targets of its gradients, one for each input: the Function that made the input,
+the input itself if it is a leaf that requires gradients, or None. The inputs themselves are not kept, so that
+an activation which no backward needs is freed as soon as the program drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.memory import keep, number_in, plain
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import bump
+
+ndarray = np.ndarray
+_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Function(_core._FunctionBase):
+    """One operation on arrays with its gradient; subclass it to define your own.
+
+    ``forward(*arrays)`` gets NumPy arrays and returns an array or a tuple of arrays.
+    ``backward(dy, ...)`` gets one gradient for each output (None for an unused one of several) and returns
+    one gradient, or None, for each input of forward.
+    ``self.needs`` says, in both, which inputs need a gradient.
+
+    >>> import numpy as np, ranvier as rv
+    >>> class Square(rv.autograd.Function):
+    ...     def forward(self, x):
+    ...         self.x = x
+    ...         return x * x
+    ...     def backward(self, dy):
+    ...         return 2 * dy * self.x
+    >>> x = rv.tensor([1.0, 3.0], requires_grad=True)
+    >>> Square().apply(x).backward(np.ones(2, np.float32))
+    >>> x.grad
+    tensor([2., 6.])
+    """
+
+    # the links of the tape; what forward saves is in the instance's __dict__
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "changes",
+        "edges",
+        "hooks",
+        "needs",
+        "outputs",
+        "released",
+        "versions",
+    )
+
+    is_view: bool = False  # whether the output shares memory with the first input
+    differentiable: bool = True  # False: never recorded (comparisons, argmax ...)
+    # whether forward gets half floats as float32: results and gradients are rounded once. No view does, and
+    # where no gradient is needed, no Function that only moves elements
+    widens: bool = True
+    moves: bool = False
+    # whether NumPy computes forward or backward, from arrays and constants alone: see host_nodes.py
+    by_numpy: bool = False
+    derived: bool = False  # whether backward reads what forward has computed from its inputs
+    # whether PyTorch saves nothing of the result: what forward saves of it is copied before it changes
+    frees_result: bool = False
+    takes_deferred: bool = False  # backward may get a Deferred instead of an array
+    # for saved arrays that only one gradient needs: the number of its input, by the attribute's name
+    reads: ClassVar[dict[str, int]] = {}
+
+    needs: tuple[bool, ...]  # which inputs need gradients, known before forward
+    edges: tuple[Any, ...]
+    versions: tuple[list[Any], ...]  # the counters of output and inputs (see Tensor._cell) ...
+    changes: tuple[int, ...]  # ... and how far they had counted at the time of forward
+    hooks: dict[int, Any] | None  # functions that get the gradient of the output first: see hooks.py
+    released: bool  # set as soon as the call is on the tape
+    outputs: int
+
+    def forward(self, *arrays: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, *gradients: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def through_view(self, place: int) -> bool:
+        """Whether PyTorch keeps a view of this input (1, 2 ...), which `x.data = ...` does not change."""
+        return False
+
+    def check_saved(self, *more: np.ndarray[Any, Any]) -> None:
+        """Raises RuntimeError if an array that backward needs was changed in place since forward."""
+        for cell, count in zip(self.versions, self.changes, strict=True):
+            changed = cell[1]
+            if cell[0] == count or changed is None:
+                continue
+            read = (v for k, v in vars(self).items() if k not in self.reads or self.needs[self.reads[k]])
+            if any(np.may_share_memory(array, changed) for array in (*_arrays_in(read), *more)):
+                raise RuntimeError(
+                    f"[{type(self).__name__.lower()}] a variable needed for gradient computation has "
+                    f"been modified by an inplace operation: an array of shape {changed.shape} is at version "
+                    f"{cell[0]}; clone() it before changing it"
+                )
+
+    def release(self) -> None:
+        """Drops what forward saved, unless it saved only plain values (shapes, axes)."""
+        _core._release(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+class Output:
+    """One of several outputs of a Function: a node of the tape that passes its gradient to the Function."""
+
+    __slots__ = ("__weakref__", "edges", "function", "hooks", "index")
+
+    def __init__(self, function: Function, index: int) -> None:
+        self.function = function
+        self.edges = (function,)
+        self.index = index
+        self.hooks: dict[int, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self.function).__name__}[{self.index}]>"
+
+
+def by_kernel(
+    kernel: Callable[..., Any],
+    node: Callable[..., Function] | None = None,
+    inputs: int = 1,
+    *,
+    floats: bool = False,
+    result: type | None = None,
+    takes: int = -1,
+) -> Callable[[F], F]:
+    """A decorator for what computes an op in Python: the core answers simple calls without it.
+
+    ``kernel`` gets the arrays of Tensors and the other arguments, the first ``takes`` alone if that is
+    given. To the function are left what it refuses, by NotImplemented or an error, calls that observers
+    follow, keywords and gradients; the last not with ``node``, of which the first ``inputs`` arguments are
+    the inputs and the others the settings. floats: the kernel gets no first Tensor of other dtypes than
+    float32 and float64. result: the class of several results.
+
+    >>> import ranvier as rv
+    >>> @by_kernel(_core.exp)
+    ... def exp(x): return rv.exp(x)
+    >>> exp(rv.tensor([0.0])), exp(0)
+    (tensor([1.]), tensor(1.))
+    """
+    return lambda in_python: _core._by_kernel(in_python, kernel, node, inputs, floats, result, takes)
+
+
+def into(kernel: Callable[..., Any], takes: int = -1) -> Callable[[F], F]:
+    """As :func:`by_kernel`, of ``kernel(*arguments, array)``, which writes to the memory of the op's first
+    argument; this is then the result."""
+    return lambda in_python: _core._into(in_python, kernel, kernel, kernel, None, False, takes)
+
+
+def _arrays_in(values: Any) -> Iterator[np.ndarray[Any, Any]]:
+    for value in values:
+        if isinstance(value, ndarray):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _arrays_in(value)
+
+
+def watched(result: Any, *keys: Any) -> Any:
+    """The result of a Function that keeps arrays of these Tensors, or of tuples with some, which are not its
+    inputs: backward raises if one of them has changed."""
+    node = result._grad_fn
+    if isinstance(node, Function):
+        for key in keys:
+            for part in key if type(key) is tuple else (key,):
+                if isinstance(part, Tensor):
+                    node.versions = (*node.versions, part._cell)
+                    node.changes = (*node.changes, part._cell[0])
+    return result
+
+
+class _Absent:
+    """An input that is None (a layer without bias)."""
+
+    _array = None
+    _requires_grad = False
+    _grad_fn = None
+    _view = None
+    _cell: ClassVar[list[Any]] = [0, None, 0]
+
+
+_ABSENT = _Absent()
+
+
+def _widened(function: Any, *inputs: Any) -> Any:
+    """The call with half floats in float32: its results, and its gradients, are rounded to half floats."""
+    wide = (x.to(_F32) if isinstance(x, Tensor) and x._array.dtype == _F16 else x for x in inputs)
+    return rounded(function.apply(*wide))
+
+
+def rounded(y: Any) -> Any:
+    """Results in float32 as half floats; others as they are."""
+    if type(y) is tuple:
+        return tuple(map(rounded, y))
+    return y.to(_F16) if y._array.dtype == _F32 else y
+
+
+_core._set_changed(bump)
+_core._set_function_class(
+    Function, Output, lambda f, inputs: as_inputs(inputs, type(f).__name__.lower()), _ABSENT, _widened
+)
+
+
+def as_inputs(inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """Tensors of the inputs; numbers get the dtype of PyTorch's promotion. The first must not be None."""
+    tensors: list[Any] = []
+    numbers = False
+    for x in inputs:
+        if isinstance(x, (Tensor, _Absent)):
+            tensors.append(x)
+        elif isinstance(x, ndarray):
+            tensors.append(wrap(plain(name, x)))
+        elif x is None and tensors:
+            tensors.append(_ABSENT)
+        elif isinstance(x, (int, float, np.integer, np.floating, np.bool_)):
+            tensors.append(x)
+            numbers = True
+        elif hasattr(x, "__array__"):
+            tensors.append(wrap(plain(name, np.asarray(x))))
+        else:
+            refuse_torch(name, "an argument", x)
+            raise TypeError(f"[{name}] got {type(x).__name__}; expected a Tensor, a NumPy array or a number")
+    if numbers:
+        dtypes = [t._array.dtype for t in tensors if isinstance(t, Tensor)]
+        tensors = [t if hasattr(t, "_array") else _number(name, t, dtypes) for t in tensors]
+    return tuple(tensors)
+
+
+def _number(name: str, number: Any, dtypes: list[np.dtype[Any]]) -> Tensor:
+    dtype = _core._result_dtype(number, *dtypes)
+    return wrap(keep(np.array(number_in(name, number, dtype), dtype)))
+
+
+def once_differentiable(function: F) -> F:
+    """A decorator for ``backward``: with create_graph=True it is refused.
+
+    >>> @once_differentiable
+    ... def backward(ctx, dy):
+    ...     return dy
+    >>> backward.once_differentiable
+    True
+    """
+    function.once_differentiable = True  # type: ignore[attr-defined]
+    return function
+
+
+class Deferred:
+    """A gradient that becomes an array where one is needed.
+
+    A backward may return one. The Function that made the input gets it unchanged if it sets
+    ``takes_deferred`` and gets no other gradient; sums, leaves, hooks and `rv.autograd.grad` get ``array()``.
+    The form depends on the graph alone, so that an eager step and a compiled one make the same kernel calls.
+    """
+
+    __slots__ = ()
+    joins = False  # True: it is one until all gradients of the tensor are there, and has these two, too
+    shape: tuple[int, ...]
+
+    def added_to(self, array: Any) -> Any:
+        """The array, which is changed to the sum."""
+
+    def plus(self, other: Any) -> Any:
+        """The sum with another gradient; None where that is one of arrays."""
+
+    def array(self) -> Any:
+        """The gradient as an array: a new one each time."""
+        raise NotImplementedError(f"{type(self).__name__}.array")
+
+
+_core._set_nodes(Function, Output, Deferred)

@@ -1,0 +1,219 @@
+"""Backward on the tape, for ``create_graph=True``: gradients are Tensors with a history of their own.
+
+A Function's ``backward`` computes arrays. Its rule computes the same gradients by differentiable ops, from
+the Tensors of what forward has saved. A Function without a rule is refused, since its gradient would be a
+constant for the second backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import enable_grad, mode, no_grad
+from ranvier.observe import current
+from ranvier.tape.function import Function, Output
+from ranvier.tape.hooks import Hooks, Retain, around, at_leaf, checked, of_nodes
+from ranvier.tensors.memory import Array
+from ranvier.tensors.replaced import renew, replaced
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import as_node
+
+Rule = Callable[..., Any]
+
+RULES: dict[type[Function], Rule] = {}  # rule(node, dy, ...) -> Tensors or None, as from backward
+
+AGAIN = (
+    "[backward] trying to backward through the graph a second time: what forward saved was freed by "
+    "the first backward; call it with retain_graph=True to keep it"
+)
+
+
+def rule(*kinds: type[Function]) -> Callable[[Rule], Rule]:
+    """A decorator: the function is the rule of these Functions, and of subclasses with their backward."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def rule_of(node: Function) -> Rule:
+    """The rule of a node's class. Raises NotImplementedError where there is none."""
+    for base in type(node).__mro__:
+        if base in RULES:
+            return RULES[base]
+        if "backward" in vars(base):  # the rule of its base computes another gradient
+            break
+    return refuse(node)
+
+
+def refuse(node: Function) -> Any:
+    """Raises NotImplementedError: the gradients of this Function have no gradients."""
+    name = type(node).__name__
+    raise NotImplementedError(
+        f"[{name.lower()}] got create_graph=True; expected ops that can be differentiated twice, which "
+        f"{name} cannot; a Function of your own can if its forward and backward are static methods"
+    )
+
+
+class Same(Function):
+    """y = x, in the memory of x."""
+
+    is_view = True
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        return dy
+
+
+@rule(Same)
+def _same(node: Function, dy: Tensor) -> Tensor:
+    return dy
+
+
+class Rows(Function):
+    """y[i] = the i-th input; all have one shape"""
+
+    def forward(self, *rows: Any) -> Any:
+        return _core.concatenate([row[None] for row in rows], 0)
+
+    def backward(self, dy: Any) -> Any:
+        return tuple(dy)
+
+
+@rule(Rows)
+def _rows(node: Any, dy: Tensor) -> tuple[Tensor, ...]:
+    return tuple(dy[i] for i in range(dy.shape[0]))
+
+
+def of_input(node: Function, index: int, array: Array) -> Tensor:
+    """The Tensor of an input of the node, with its history; array: its values, which forward has saved."""
+    if not mode.enabled:
+        return wrap(array)
+    edge = node.edges[index]
+    changed = node.versions and node.versions[1 + index][0] != node.changes[1 + index]
+    if changed and all(node.needs[i] or getattr(node, k) is not array for k, i in node.reads.items()):
+        node.check_saved(array)  # forward may keep arrays of which backward reads the shape only
+    if isinstance(edge, Tensor):  # a leaf
+        if edge._array is array:
+            return edge
+        # it has other memory since (`.data = ...`), or forward has saved a view
+        edge = as_node(Same(), edge)
+    return _with_history(array, edge, node, 1 + index)
+
+
+def of_output(node: Function, array: Array, index: int | None = None) -> Tensor:
+    """The Tensor that the node has made; array: its values, which forward has saved; index: of several."""
+    if not mode.enabled:
+        return wrap(array)
+    if index is None:
+        return _with_history(array, node, node, 0)
+    return _with_history(array, Output(node, index), node, index - node.outputs)
+
+
+def _with_history(array: Array, maker: Any, node: Function, place: int) -> Tensor:
+    tensor = wrap(array, requires_grad=maker is not None and mode.enabled)
+    tensor._grad_fn = maker
+    if node.versions:
+        tensor._cell = node.versions[place]
+    return tensor
+
+
+def cut(x: Tensor) -> Tensor:
+    """x as a new Tensor on the tape: gradients with respect to it exclude those of other uses of x."""
+    return Same().apply(x)
+
+
+# --- the steps of `backward.run` on Tensors
+
+
+def gradients_of(node: Any, dy: Any) -> Any:
+    """What the rule of one Function returns; dy: a list where the node has several outputs."""
+    if replaced:
+        renew(node)
+    node.check_saved()
+    if node.released:
+        raise RuntimeError(AGAIN)
+    dys = dy if type(dy) is list else [dy]
+    if of_nodes and id(node) in of_nodes:
+        return around(node, dys, lambda *dys: rule_of(node)(node, *dys))
+    return rule_of(node)(node, *dys)
+
+
+def add(held: Tensor, gradient: Tensor, own: bool) -> Tensor:
+    if held.shape != gradient.shape:
+        raise RuntimeError(
+            f"[backward] got gradients of shapes {held.shape} and {gradient.shape} for one tensor; expected "
+            "one shape: has it got other memory (`.data = ...`) since?"
+        )
+    return held + _cast(gradient, held._array.dtype)
+
+
+def call_hooks(hooks: Hooks, gradient: Tensor) -> Tensor:
+    """The gradient after all hooks, in order of registration; those of ``retain_grad`` come last."""
+    for hook in sorted(hooks.values(), key=lambda hook: isinstance(hook, Retain)):
+        if isinstance(hook, Retain):
+            _keep(hook.tensor(), gradient)
+            continue
+        changed = hook(gradient)
+        if changed is not None:
+            changed = changed if isinstance(changed, Tensor) else wrap(np.asarray(changed))
+            gradient = _cast(checked(changed, gradient), gradient._array.dtype)
+    return gradient
+
+
+def accumulate(leaf: Tensor, holder: list[Any]) -> None:
+    """Adds the gradient in ``holder`` to ``leaf.grad``, which keeps its history."""
+    if (recording := current()) is not None:
+        recording.refuse(
+            "backward(create_graph=True) gives .grad a history", "use autograd.grad, or call the step eagerly"
+        )
+        recording.gets_gradient(leaf)
+    (gradient,) = holder
+    if gradient.shape != leaf.shape:
+        raise RuntimeError(f"[backward] got a gradient of shape {gradient.shape} for a leaf of {leaf.shape}")
+    _keep(leaf, _cast(gradient, leaf._array.dtype))
+
+
+def _keep(tensor: Tensor | None, gradient: Tensor) -> None:
+    if tensor is not None:
+        held = tensor._grad
+        tensor._grad = gradient.clone() if held is None else held + gradient
+
+
+def _cast(gradient: Tensor, dtype: np.dtype[Any]) -> Tensor:
+    return gradient if gradient._array.dtype == dtype else gradient.to(dtype)
+
+
+def separate(gradients: list[Any], seeds: list[Tensor]) -> list[Any]:
+    """The gradients, each in its own memory: the caller may change one in place."""
+    taken, separated = {id(x) for x in seeds}, []
+    for g in gradients:
+        if g is not None:
+            is_leaf = g._requires_grad and g._grad_fn is None
+            if id(g) in taken or is_leaf or g._view is not None:
+                with enable_grad():
+                    g = g.clone()
+            taken.add(id(g))
+        separated.append(g)
+    return separated
+
+
+STEPS = (add, gradients_of, call_hooks, accumulate, at_leaf)
+
+
+def on_arrays(rule: Rule, node: Function, *dys: Array | None) -> Any:
+    """The backward of a Function that is defined by its rule alone: arrays, not on the tape."""
+    with no_grad():
+        gradients = rule(node, *[None if dy is None else wrap(dy) for dy in dys])
+    arrays = tuple(
+        None if d is None else d._array for d in (gradients if type(gradients) is tuple else (gradients,))
+    )
+    return arrays if len(arrays) > 1 else arrays[0]

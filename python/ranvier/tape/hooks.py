@@ -1,0 +1,273 @@
+"""Hooks on tensors: functions that get a gradient in backward, and may replace it."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from _thread import _local as local  # as in mode.py
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import mode, no_grad
+from ranvier.observe import observers
+from ranvier.tape.function import Deferred
+from ranvier.tensors.memory import copied, in_dtype
+from ranvier.tensors.tensor import Tensor, wrap
+from ranvier.tensors.views import FLAG, UNWATCHED
+
+Hooks = dict[int, Callable[..., Any]]
+
+# The hooks of leaves, by the leaf's id, while the leaf is alive; called before the gradient is added to
+# ``grad``, and after it. They are not in the Tensor, since they are rare and every Tensor would need a slot
+# for them.
+before_accumulation: dict[int, Hooks] = {}
+after_accumulation: dict[int, Hooks] = {}
+# Those of nodes themselves, before and after them, by the id of the Function or of the leaf.
+of_nodes: dict[int, tuple[Hooks, Hooks]] = {}
+# What hooks want to be called when this backward has ended, once each.
+at_end: list[Callable[[], None]] = []
+
+
+_NONE = object()
+
+
+class RemovableHandle:
+    """A registered hook: ``remove()``, or the end of a ``with`` block, removes it.
+
+    ``RemovableHandle(hooks)`` is a handle alone, as in PyTorch: the caller sets ``hooks[handle.id]``.
+    extra_dict: other dictionaries, one or a list, from which the id is removed too.
+    """
+
+    _keys = itertools.count()
+
+    def __init__(self, hooks_dict: Any, hook: Any = _NONE, *, extra_dict: Any = None) -> None:
+        extra = extra_dict if isinstance(extra_dict, list) else [extra_dict]
+        self._hooks, self.id = [hooks_dict, *(d for d in extra if d is not None)], next(self._keys)
+        if hook is not _NONE:
+            hooks_dict[self.id] = hook
+
+    def remove(self) -> None:
+        for hooks in self._hooks:
+            hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.remove()
+
+
+class Retain:
+    """The hook of ``retain_grad``: adds the gradient, after all other hooks, to ``grad``."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = weakref.ref(tensor)
+
+    def keep(self, gradient: np.ndarray[Any, Any]) -> None:
+        tensor = self.tensor()
+        if tensor is None:
+            return
+        held = tensor._grad  # replaced, not changed: the caller may hold it
+        tensor._grad = wrap(copied(gradient) if held is None else _core.add(held._array, gradient, None))
+
+
+def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(gradient)`` when backward has the whole gradient of this tensor.
+
+    What the hook returns replaces the gradient, unless it is None. ``remove()`` of the returned handle
+    removes the hook. Raises RuntimeError for a tensor that requires no gradients.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor(3.0, requires_grad=True)
+    >>> handle = x.register_hook(lambda gradient: gradient * 2)
+    >>> (x * x).backward()
+    >>> x.grad
+    tensor(12.)
+    """
+    if not tensor.requires_grad:
+        raise RuntimeError("[register_hook] cannot register a hook on a tensor that doesn't require gradient")
+    if tensor._grad_fn is None:
+        return RemovableHandle(_of_leaf(tensor, before_accumulation), hook)
+    return RemovableHandle(_of_maker(tensor), hook)
+
+
+def register_post_accumulate_grad_hook(tensor: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
+    """Calls ``hook(tensor)`` each time backward has added to ``grad`` of this leaf; returns a handle."""
+    if tensor._grad_fn is not None or not tensor._requires_grad:
+        raise RuntimeError(
+            "[register_post_accumulate_grad_hook] post accumulate grad hooks cannot be registered on "
+            "non-leaf tensors, or on those that don't require gradient"
+        )
+    return RemovableHandle(_of_leaf(tensor, after_accumulation), hook)
+
+
+def _of_leaf(leaf: Any, registry: dict[int, Any], mine: Any = None) -> Any:
+    mine = {} if mine is None else mine
+    hooks = registry.setdefault(id(leaf), mine)  # another thread may be first
+    if hooks is mine:
+        weakref.finalize(leaf, registry.pop, id(leaf), None)
+    return hooks
+
+
+def of_node(node: Any, place: int) -> Hooks:
+    """The hooks of a Function or leaf itself: those before it (place 0), or after it (1)."""
+    hooks: Hooks = _of_leaf(node, of_nodes, ({}, {}))[place]
+    return hooks
+
+
+def around(node: Any, gradients: Any, run: Callable[..., Any]) -> Any:
+    """What ``run(*gradients)`` returns for a node with hooks of its own, which get tuples of Tensors."""
+    before, after = of_nodes[id(node)]
+    on_arrays = not any(isinstance(g, Tensor) for g in gradients)
+    given = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in gradients)
+    with no_grad() if on_arrays else nullcontext():
+        for hook in list(before.values()):
+            given = replaced(hook(given), given)
+        made = run(*(_array_of(g) for g in given) if on_arrays else given)
+        made = made if type(made) is tuple else (made,)
+        if after:
+            arrays = (g.array() if isinstance(g, Deferred) else g for g in made)
+            changed = tuple(g if g is None or isinstance(g, Tensor) else tensor_of(g) for g in arrays)
+            for hook in list(after.values()):
+                changed = replaced(hook(changed, given), changed)
+            made = tuple(_array_of(g) for g in changed) if on_arrays else changed
+    return made
+
+
+def _array_of(tensor: Tensor | None) -> Any:
+    return None if tensor is None else kept(tensor)
+
+
+def replaced(changed: Any, gradients: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The gradients that the hook of a node returned, or those that it got."""
+    if changed is None:
+        return gradients
+    changed = changed if isinstance(changed, tuple) else (changed,)
+    if len(changed) != len(gradients):
+        raise RuntimeError(
+            f"[backward hook] got {len(changed)} gradients from the hook; expected {len(gradients)}"
+        )
+    return changed
+
+
+class _Carried(local):
+    """The gradients of this backward that hooks have given attributes or a class, by the id of the array."""
+
+    def __init__(self) -> None:
+        self.tensors: dict[int, Tensor] = {}
+
+
+carried = _Carried()
+
+
+def tensor_of(array: Any) -> Tensor:
+    """A gradient as a Tensor: the very one that a hook has given attributes, if there is one."""
+    tensor = carried.tensors.get(id(array)) if carried.tensors else None
+    return wrap(array) if tensor is None else tensor
+
+
+def kept(tensor: Tensor) -> Any:
+    """The array of a gradient; where a program has given the Tensor attributes, later hooks get it again."""
+    if type(tensor) is not Tensor or tensor.__dict__:
+        carried.tensors[id(tensor._array)] = tensor
+    return tensor._array
+
+
+def _of_maker(tensor: Tensor) -> Hooks:
+    """The hooks of the Function (or of its one output) that made a tensor."""
+    maker = tensor._grad_fn
+    if maker.hooks is None:
+        maker.hooks = {}
+    hooks: Hooks = maker.hooks
+    return hooks
+
+
+def retain_grad(tensor: Tensor) -> None:
+    """Keeps the gradient of a tensor that is not a leaf in its ``grad``, too."""
+    if not tensor._requires_grad:
+        raise RuntimeError("[retain_grad] can't retain_grad on Tensor that has requires_grad=False")
+    if tensor._grad_fn is not None and not retains_grad(tensor):
+        RemovableHandle(_of_maker(tensor), Retain(tensor))
+
+
+def retains_grad(tensor: Tensor) -> bool:
+    """Whether backward keeps the gradient of this tensor, which is not a leaf."""
+    kept = getattr(tensor._grad_fn, "hooks", None) or {}
+    return any(isinstance(hook, Retain) and hook.tensor() is tensor for hook in kept.values())
+
+
+def call(hooks: Hooks, gradient: Any) -> Any:
+    """The gradient after all hooks, in order of registration; those of ``retain_grad`` come last.
+
+    Hooks get an array. A Deferred is returned unchanged if no hook has changed the array, so that hooks which
+    only read it change no bit of the result.
+    """
+    deferred = gradient if isinstance(gradient, Deferred) else None
+    first = array = gradient if deferred is None else deferred.array()
+    retaining: list[Retain] = []
+    seen: list[Tensor] = []
+    recording, mode.enabled = mode.enabled, False
+    try:
+        for hook in list(hooks.values()):
+            if isinstance(hook, Retain):
+                retaining.append(hook)
+                continue
+            seen.append(seen[-1] if seen and seen[-1]._array is array else tensor_of(array))
+            changed = hook(seen[-1])
+            if changed is None:
+                kept(seen[-1])
+                continue
+            if not isinstance(changed, Tensor):
+                changed = wrap(np.asarray(changed))
+            array = in_dtype(checked(kept(changed), array), array.dtype)
+            if changed._array is array:
+                seen.append(changed)
+    finally:
+        mode.enabled = recording
+    for retain in retaining:
+        retain.keep(array)
+    if deferred is None or array is not first or id(array) in carried.tensors:
+        return array
+    return deferred if _untouched(seen, deferred) else array
+
+
+def _untouched(seen: list[Tensor], deferred: Deferred) -> bool:
+    """Whether the array of these tensors, which hooks got, still has the values of the Deferred."""
+    if any(tensor._cell[0] for tensor in seen):
+        return False
+    if not any(tensor._cell[FLAG] & UNWATCHED for tensor in seen):
+        return True
+    # In a compiled step, a change that is 0 now may be another in a replay.
+    return not observers and bool(seen[0]._array.tobytes() == deferred.array().tobytes())
+
+
+def at_leaf(leaf: Tensor, holder: list[Any], accumulate: Callable[..., Any]) -> None:
+    """Adds the gradient in ``holder`` to that of a leaf, with its hooks before and after that."""
+    if leaf._requires_grad:  # it may have been switched off since forward
+        if id(leaf) in of_nodes:
+            around(leaf, holder, lambda g: accumulate(leaf, [g]) or ())
+        else:
+            accumulate(leaf, holder)
+    for hook in list(after_accumulation.get(id(leaf), {}).values()):
+        hook(leaf)
+
+
+def call_at_end() -> None:
+    calls = list(at_end)
+    at_end.clear()
+    for function in calls:
+        function()
+
+
+def checked(changed: Any, gradient: Any) -> Any:
+    """What a hook has returned, if it has the shape of the gradient that it got."""
+    if changed.shape != gradient.shape:
+        raise RuntimeError(
+            f"[register_hook] got a gradient of shape {changed.shape} from the hook; expected "
+            f"{gradient.shape}"
+        )
+    return changed

@@ -1,0 +1,201 @@
+"""Functions of the tape whose forward or backward NumPy computes, in a compiled step.
+
+A Function of the user, or one of the library that says ``by_numpy = True``, gets NumPy arrays and may keep
+some for its backward. A replay calls forward and backward again, on a second instance that starts with what
+the recorded one started with (see `host`). Which of its attributes are arrays on the memory of the step is
+known when it is recorded; a replay puts its own arrays in their places.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import is_grad_enabled, set_grad_enabled
+from ranvier.observe import current
+from ranvier.tape.function import Function
+from ranvier.tensors.memory import Array
+from ranvier.tensors.recording import HostedCall, Recording, paused
+
+__all__ = ["noted"]
+
+Path = tuple[Any, ...]  # the name of an attribute, then indices in tuples and lists
+_OURS = ("forward", "backward")
+
+
+def noted(cls: type[Function]) -> None:
+    """A new class of Functions: its calls are noted while a step is recorded. One that the step makes has
+    variables that a replay would not make; one of a module that the step is the first to import has none."""
+    of_library = cls.__module__.startswith("ranvier.")
+    if "apply" in vars(cls):
+        return
+    recording = current()
+    if recording is not None and not (of_library or recording.executed.ignores):
+        if cls.apply is _apply:
+            cls.apply = Function.apply  # type: ignore[method-assign]
+    elif "forward" in vars(cls) and (cls.by_numpy or not of_library):
+        cls.apply = _apply  # type: ignore[method-assign, assignment]
+
+
+def _apply(self: Function, *inputs: Any) -> Any:
+    recording = current()
+    if recording is not None and not hasattr(self, "released"):
+        node = _Node(self, recording)
+        vars(self).update(forward=node.forward, backward=node.backward)
+    return Function.apply(self, *inputs)
+
+
+class _Node:
+    """What a recording knows of one Function, and the twin that its replays use."""
+
+    def __init__(self, function: Function, recording: Recording) -> None:
+        self.kind, self.recording = type(function), recording
+        self.started = _kept(vars(function))
+        self.twin: Any = object.__new__(self.kind)
+        self.again = False  # whether a replay calls forward
+        self.function = ref(function)
+
+    def forward(self, *arrays: Any) -> Any:
+        function: Any = self.function()
+        del vars(function)["forward"]
+        state = _arrays_of(self.started)
+        self.twin.needs = function.needs
+        call = _NodeCall(self, "forward", self.started, state)
+        changes = [] if self.kind.by_numpy else [array.tobytes() for array in arrays if array is not None]
+        made, parts = self._run("forward", function, arrays)
+        if not parts or not call.takes(arrays, parts) or any(self._kind_of(x) == "foreign" for _, x in state):
+            return made
+        if changes != [array.tobytes() for array in arrays if array is not None][: len(changes)]:
+            return made
+        saved = [array for _, array in _arrays_of(vars(function))]
+        if any(np.may_share_memory(x, y) and x is not y for x in saved for _, y in parts):
+            return made
+        self.again = True
+        results = call.record(arrays, made, parts)
+        replaced = {id(y): results[i] for i, y in parts}
+        for path, array in _arrays_of(vars(function)):
+            if id(array) in replaced:
+                _put(vars(function), path, replaced[id(array)])
+        return tuple(results) if isinstance(made, tuple) else results[0]
+
+    def backward(self, *gradients: Any) -> Any:
+        function: Any = self.function()
+        del vars(function)["backward"]  # it stays what the class has: `release` looks at what is saved
+        if current() is not self.recording:
+            return function.backward(*gradients)
+        state = _arrays_of(vars(function))
+        foreign = [array for _, array in state if self._kind_of(array) == "foreign"]
+        call = _NodeCall(self, "backward", None if self.again else _kept(vars(function)), state)
+        made, parts = self._run("backward", function, gradients)
+        if not parts or (foreign and not self.again) or not call.takes(gradients, parts):
+            return made
+        results = call.record(gradients, made, parts)
+        return tuple(results) if isinstance(made, tuple) else results[0]
+
+    def _kind_of(self, array: Array) -> str:
+        return str(self.recording.core.kind_of(array))
+
+    def _run(self, name: str, function: Function, arrays: Any) -> tuple[Any, list[tuple[int, Array]]]:
+        """The results, and the numbers and arrays of those that a replay would not make without this call."""
+        method, recording = getattr(self.kind, name), self.recording
+        calls = recording.core.pause(False)
+        if self.kind.by_numpy:
+            with paused():
+                result = method(function, *arrays)
+        else:
+            result = method(function, *arrays)
+        if recording.core.pause(False) != calls:  # by kernels, which are recorded
+            return result, []
+        listed = result if isinstance(result, tuple) else (result,)
+        arrays_made = [
+            (i, x if type(x) is np.ndarray else np.asarray(x)) for i, x in enumerate(listed) if _is_array(x)
+        ]
+        return result, [(i, x) for i, x in arrays_made if self._kind_of(x) == "foreign"]
+
+
+class _NodeCall(HostedCall):
+    """A forward or backward, called again by a replay."""
+
+    def __init__(self, node: _Node, name: str, start: dict[str, Any] | None, state: Any) -> None:
+        self.kind, self.twin = node.kind, node.twin
+        self.recording: Any = node.recording
+        self.name, self.enabled = name, is_grad_enabled()
+        kind_of = node._kind_of
+        own = [(path, array) for path, array in state if kind_of(array) in ("temporary", "argument")]
+        self.state = [array for _, array in own]
+        self.paths = [path for path, _ in own]
+        now = vars(node.function()) if start is None else start
+        self.known = node.kind.by_numpy or all(_is_known(x) for key, x in now.items() if key not in _OURS)
+        self.start = None if start is None else _kept(start)
+        for path in self.paths if start is not None else ():
+            _put(self.start, path, None)
+        self.kept: list[int] = []
+
+    def takes(self, arrays: Any, parts: Any) -> bool:
+        self.given = [array is not None for array in arrays]
+        inputs = [*[x for x in arrays if x is not None], *self.state]
+        return self.known and self.fits(inputs, parts) and all(type(x) is np.ndarray for x in inputs)
+
+    def record(self, arrays: Any, made: Any, parts: list[tuple[int, Array]]) -> list[Any]:
+        self.kept = [i for i, _ in parts]
+        inputs = [*[x for x in arrays if x is not None], *self.state]
+        recording, self.recording, self.state = self.recording, None, []  # a program keeps this
+        results = list(made) if isinstance(made, tuple) else [made]
+        for i, array in zip(
+            self.kept, recording.core.host(self, inputs, [x for _, x in parts], None), strict=True
+        ):
+            results[i] = array
+        return results
+
+    def run(self, arrays: tuple[Array, ...]) -> Any:
+        own = vars(self.twin)
+        if self.start is not None:
+            own.clear()
+            own.update(_kept(self.start))
+        rest = iter(arrays)
+        given = [next(rest) if there else None for there in self.given]
+        for path, array in zip(self.paths, rest, strict=True):
+            _put(own, path, array)
+        with set_grad_enabled(self.enabled):
+            return getattr(self.kind, self.name)(self.twin, *given)
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, np.generic))
+
+
+def _is_known(x: Any) -> bool:
+    """Whether an attribute holds nothing but arrays and plain values."""
+    if type(x) in (tuple, list):
+        return all(map(_is_known, x))
+    return type(x) is np.ndarray or _core._is_plain(x) or isinstance(x, np.generic)
+
+
+def _arrays_of(x: Any, path: Path = ()) -> list[tuple[Path, Array]]:
+    arrays: list[tuple[Path, Array]] = []
+    for key, value in x.items() if type(x) is dict else enumerate(x):
+        if type(value) is np.ndarray:
+            arrays.append(((*path, key), value))
+        elif type(value) in (tuple, list):
+            arrays += _arrays_of(value, (*path, key))
+    return arrays
+
+
+def _kept(x: Any) -> Any:
+    """A copy of attributes: of the dict, and of lists in it."""
+    if type(x) is dict:
+        return {name: _kept(value) for name, value in x.items() if name not in _OURS}
+    return type(x)(map(_kept, x)) if type(x) in (tuple, list) else x
+
+
+def _put(x: Any, path: Path, value: Any) -> None:
+    """Replaces one item within dicts, lists and tuples."""
+    key, *rest = path
+    if rest:
+        inner = list(x[key])
+        _put(inner, tuple(rest), value)
+        value = type(x[key])(inner)
+    x[key] = value

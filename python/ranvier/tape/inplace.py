@@ -1,0 +1,353 @@
+"""Changes of a Tensor in place, and the history of Tensors that share its memory.
+
+Off the tape, the memory is written and the count of changes increased. On the tape, the tensor takes the
+result of the ordinary operation, and its history. A tensor that shares its memory with no other takes the
+memory of the result, so that what earlier Functions saved stays right. Otherwise the memory is written, and
+backward raises if it was saved. Then, as in PyTorch, the base of a changed view gets a new history, in which
+the view's elements come from the result, and the history of each view of the base starts at the new one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import mode
+from ranvier.observe import observers, refuse, tell
+from ranvier.tape.copies import Put, Refused, Replace, SetItem
+from ranvier.tape.function import Output, into, watched
+from ranvier.tensors.data import shape_of
+from ranvier.tensors.dtypes import can_cast
+from ranvier.tensors.duplicates import memory_of
+from ranvier.tensors.errors import own_error, renamed
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.keys import index_error, numbers_first, raw_index, tuple_of
+from ranvier.tensors.memory import Array, copied, picked, put, write
+from ranvier.tensors.storage import UntypedStorage
+from ranvier.tensors.tensor import Tensor, set_data
+from ranvier.tensors.views import (
+    ALIASED,
+    BORROWED,
+    FIRST,
+    FLAG,
+    UNWATCHED,
+    _base_of,
+    as_node,
+    before_writing,
+    bump,
+    chained,
+    change_history,
+    count_change,
+    refuse_leaf,
+    renew,
+    sharing,
+    stands_alone,
+    views_of,
+)
+
+
+def assign(tensor: Any, result: Any, name: str) -> Any:
+    """Gives the tensor the value of the result and, on the tape, its history."""
+    if result is tensor:
+        return tensor
+    recorded = (tensor._requires_grad or result._requires_grad) and mode.enabled
+    array, value = tensor._array, result._array
+    if array.shape != value.shape:
+        raise RuntimeError(
+            f"[{name}] got a result of shape {value.shape} for a tensor of shape {array.shape}; expected that"
+        )
+    if value.dtype is not array.dtype and not can_cast(value.dtype, array.dtype):
+        raise RuntimeError(
+            f"[{name}] got a result of dtype {value.dtype} for a tensor of {array.dtype}; "
+            "expected a dtype that it can hold"
+        )
+    if recorded:
+        if not result._requires_grad:  # a comparison, a random draw: the old values have no gradient any more
+            result = Put().apply(tensor, result)
+        if result._array.dtype != array.dtype:
+            result = result.to(array.dtype)
+        take_over(tensor, result, name)
+    else:
+        store(tensor, value, name)
+    return tensor
+
+
+def written(name: str, out: Any, result: Any) -> Any:
+    """PyTorch's out=: the result in the memory of another tensor of its shape, off the tape."""
+    if not isinstance(out, Tensor) or out.shape != result.shape:
+        got = f"shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__
+        raise OpError(f"[{name}] got out of {got}; expected a Tensor of shape {result.shape}")
+    if (out._requires_grad or result._requires_grad) and mode.enabled:
+        raise RuntimeError(f"[{name}] got out and tensors that require gradients; expected none of them")
+    return assign(out, result, name)
+
+
+def store(tensor: Any, value: Any, name: str) -> None:
+    """Writes a number or an array to the memory of a tensor, off the tape."""
+    array = tensor._array
+    if tensor._grad_fn is not None or len(tensor._cell) > FIRST:
+        _keep_results(tensor)
+    if tensor._view is not None or tensor._cell[FLAG] & BORROWED or 0 in array.strides:
+        before_writing(tensor, name, array if np.size(value) != 1 and value is not array else None)
+    write(tensor._array, value, name)
+    bump(tensor)
+    if observers:
+        tell("stored", tensor, value)
+
+
+def _passes_gradients(value: Any, tensor: Any) -> bool:
+    """Whether the value requires gradients and goes into floats; integers have none."""
+    return getattr(value, "requires_grad", False) and tensor._array.dtype.kind == "f"
+
+
+def check_leaf(tensor: Any, name: str) -> None:
+    """Refuses to change a leaf that requires gradients, or a view of one, while they are recorded."""
+    if not (tensor._requires_grad and mode.enabled):
+        return
+    view = tensor._view
+    if tensor._grad_fn is None or (view is not None and not view[2] and view[0]._grad_fn is None):
+        refuse_leaf(name, "a leaf Variable" if tensor._grad_fn is None else "a view of a leaf Variable")
+
+
+def setitem(x: Tensor, key: Any, value: Any) -> None:
+    """x[key] = value"""
+    _set_places(x, key, value)
+
+
+@into(_core._put)
+def _set_places(x: Tensor, key: Any, value: Any) -> None:
+    check_leaf(x, "setitem")
+    key = tuple_of(key)
+    try:
+        if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
+            assign(x, watched(SetItem(raw_index(key)).apply(x, value), key), "setitem")
+        else:
+            _write_places(x, key, getattr(value, "_array", value))
+    except IndexError as error:
+        raise index_error("setitem", key, x._array.shape, error) from None
+
+
+def _write_places(x: Tensor, key: Any, value: Any) -> None:
+    _keep_results(x)
+    places, keys = _core._places(x._array, key), ()
+    if places is None:
+        keys = numbers_first(raw_index(key), x._array.shape)
+    if 0 in x._array.strides and np.size(value) != 1:
+        before_writing(x, "setitem", picked(x._array, keys) if keys else places)
+    else:
+        before_writing(x, "setitem", None)
+    if keys:
+        put(x._array, keys, value)
+    else:  # the memory may be another one since
+        write(_core._places(x._array, key), value, "setitem")
+    bump(x)
+
+
+def fill_(x: Tensor, value: Any) -> Tensor:
+    """Every element becomes the number."""
+    return _replace_all(x, value, "fill_")
+
+
+def zero_(x: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    return _replace_all(x, 0, "zero_")
+
+
+def copy_(x: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Takes the values of another tensor or array, cast and broadcast; non_blocking has no effect."""
+    return _replace_all(x, src, "copy_")
+
+
+@into(_core.write, takes=1)
+def _replace_all(x: Tensor, value: Any, name: str) -> Tensor:
+    check_leaf(x, name)
+    if (x._requires_grad or _passes_gradients(value, x)) and mode.enabled:
+        return assign(x, Put().apply(x, value), name)
+    try:
+        store(x, getattr(value, "_array", value), name)
+    except Exception as error:
+        raise renamed(error, name, copy_, (x, value)) from None
+    return x
+
+
+@own_error
+def resize_(x: Tensor, *size: Any, memory_format: Any = None) -> Tensor:
+    """Another shape in place: the elements in their order, then zeros.
+
+    Raises RuntimeError for a tensor that requires gradients, or shares its memory with another Tensor.
+    """
+    shape = shape_of(size, "resize_")
+    if x._requires_grad:
+        raise RuntimeError("[resize_] got a tensor that requires gradients; expected one that does not")
+    if shape == x.shape:
+        return x
+    refuse("resize_", "make the tensor before the step")
+    if x._view is not None or sharing(x):
+        raise RuntimeError("[resize_] got a tensor that shares its memory; expected clone() of it")
+    array, flat = np.zeros(shape, x._array.dtype), x._array.reshape(-1)
+    kept = min(array.size, flat.size)
+    array.reshape(-1)[:kept] = flat[:kept]
+    set_data(x, array)
+    return x
+
+
+def resize_as_(x: Tensor, the_template: Any, memory_format: Any = None) -> Tensor:
+    """The shape of another tensor, in place: see :func:`resize_`."""
+    if not isinstance(the_template, Tensor):
+        raise TypeError(f"[resize_as_] got {type(the_template).__name__}; expected a Tensor")
+    return resize_(x, the_template.shape)
+
+
+@own_error
+def set_(
+    x: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
+    """Takes the memory of a Tensor or storage, in place: with a size, the elements from an offset on; without
+    a source, none. Views of x keep what they have.
+
+    Raises RuntimeError for Tensors that require gradients, but for leaves under no_grad(), and for another
+    dtype; ValueError for elements beyond the memory.
+    """
+    check_leaf(x, "set_")
+    if mode.enabled and (x._requires_grad or getattr(source, "_requires_grad", False)):
+        raise RuntimeError("[set_] got Tensors that require gradients; expected no_grad(), or detach()")
+    refuse("set_", "use copy_, or make the tensor before the step")
+    source = getattr(source, "_untyped_storage", source)
+    dtype, flags = x._array.dtype, UNWATCHED
+    array: Any = np.empty(0, dtype) if source is None else getattr(source, "_array", None)
+    if isinstance(source, Tensor):
+        if array.dtype != dtype:
+            raise RuntimeError(f"[set_] got {array.dtype} for a tensor of {dtype}; expected that")
+        flags |= ALIASED
+        source._cell[FLAG] |= flags
+        if size is not None:
+            array, storage_offset = memory_of(array).array, storage_offset + source.storage_offset()
+    elif isinstance(source, UntypedStorage):
+        size = (array.size // dtype.itemsize - storage_offset,) if size is None else size
+    elif source is not None:
+        raise TypeError(f"[set_] got {type(source).__name__}; expected a Tensor or a storage")
+    if size is not None:
+        steps = None if stride is None else [n * dtype.itemsize for n in stride]
+        try:
+            array = np.ndarray(size, dtype, array, storage_offset * dtype.itemsize, steps)
+        except (ValueError, TypeError) as error:
+            raise OpError(
+                f"[set_] got size {size}, stride {stride} and offset {storage_offset}; expected elements of "
+                "the memory of the source"
+            ) from error
+    count_change(x)  # backward of what has saved the old memory raises
+    x._array, x._view, x._cell = array, None, [x._cell[0], None, flags]
+    return x
+
+
+_SAME_NUMBER = frozenset({"fill_", "zero_"})  # they give all elements one value
+
+
+def take_over(tensor: Any, result: Any, name: str) -> None:
+    """Gives the tensor the value and the history of a result of the same shape and dtype."""
+    view, cell = tensor._view, tensor._cell
+    if view is not None and stands_alone(tensor):
+        view = None
+    if view is None and not cell[FLAG] & UNWATCHED and (len(cell) == FIRST or not sharing(tensor)):
+        _exchange(tensor, result)
+        return
+    if view is not None:
+        if view[2]:
+            raise RuntimeError(f"[{name}] got {view[2]}")
+        if view[0]._cell is not cell:
+            raise RuntimeError(
+                f"[{name}] got a view of a tensor that has other memory since (`.data = ...`); expected a "
+                "view of its present memory: make the view again, or clone() it"
+            )
+        if view[0]._grad_fn is None and view[0]._requires_grad:
+            refuse_leaf(name, "a view of a leaf Variable")
+    before_writing(tensor, name, None if name in _SAME_NUMBER else tensor._array)
+    _keep_saved(result._grad_fn, tensor)
+    _keep_results(tensor)
+    if view is not None:
+        _skip_hooks(tensor, result._grad_fn, view)
+    write(tensor._array, result._array)
+    count_change(tensor)
+    if view is None:
+        base = tensor
+        change_history(base, result._grad_fn)
+    else:
+        base, chain, _ = view
+        replaced = as_node(Replace(chain, base._array), base._grad_fn, result._grad_fn)
+        change_history(base, replaced)
+    for other in views_of(base):
+        _, chain, why = other._view
+        maker = as_node(Refused(why), base._grad_fn) if why else chained(chain, base._grad_fn)
+        change_history(other, maker)
+    renew(tensor, without=base)
+
+
+def _exchange(tensor: Any, result: Any) -> None:
+    """Gives the tensor the memory of the result."""
+    if result._view is not None:
+        result = result.clone()
+    maker, cell = result._grad_fn, result._cell
+    if maker.versions and maker.versions[0] is cell:  # the count continues
+        cell[0] = changes = tensor._cell[0] + 1
+        maker.changes = (changes, *maker.changes[1:])
+    tensor._array, tensor._cell = result._array, cell
+    if tensor._grad_fn is not None and tensor._grad_fn.hooks:
+        change_history(tensor, maker)
+    else:
+        tensor._grad_fn, tensor._requires_grad = maker, True
+
+
+def _keep_saved(node: Any, tensor: Any, depth: int = 3, on: bool = False) -> None:
+    """Copies what the operation itself has saved of the memory that will now be written. on: also of the
+    Function that made the tensor."""
+    if depth == 0 or not hasattr(node, "versions") or (node is tensor._grad_fn and not on):
+        return
+    if not any(cell is tensor._cell for cell in node.versions):
+        for edge in node.edges:
+            _keep_saved(edge, tensor, depth - 1)
+        return
+    if node.changes != tuple([cell[0] for cell in node.versions]):
+        return  # an older Function: its memory has changed before
+    saved, array = vars(node), tensor._array
+    for name, value in saved.items():
+        if isinstance(value, np.ndarray):
+            saved[name] = _kept(value, array)
+        elif type(value) in (tuple, list):
+            saved[name] = type(value)(_kept(v, array) if isinstance(v, np.ndarray) else v for v in value)
+    node.changes = tuple([cell[0] + (cell is tensor._cell) for cell in node.versions])  # with this change
+
+
+def _keep_results(tensor: Any) -> None:
+    """Copies what Functions have saved of their results in memory that will now be written, if PyTorch's save
+    their inputs only."""
+    base = None if tensor._view is None else _base_of(tensor)
+    for owner in (tensor, base, *(sharing(tensor) if len(tensor._cell) > FIRST else ())):
+        node = getattr(owner, "_grad_fn", None)
+        node = node.function if isinstance(node, Output) else node
+        if getattr(node, "frees_result", False):
+            _keep_saved(node, tensor, on=True)
+
+
+def _kept(value: Array, array: Array) -> Array:
+    return copied(value) if np.may_share_memory(value, array) else value
+
+
+def _skip_hooks(tensor: Any, maker: Any, view: tuple[Any, ...]) -> None:
+    """Lets the gradients of a change bypass the hooks of a view and of the views that it is made from.
+
+    These hooks get the gradients of earlier uses only. Those of a view of memory that its maker did not show
+    (`as_strided`) go to the base.
+    """
+    base, chain, _ = view
+    node = old = tensor._grad_fn
+    if old is None or maker.edges[0] is not old:
+        return
+    for _ in chain:
+        if node.hooks or hasattr(chain[-1], "by_memory"):
+            maker.edges = (chained(chain, base._grad_fn), *maker.edges[1:])
+            return
+        node = node.edges[0]
+        if node is None or not node.edges:
+            return

@@ -1,0 +1,141 @@
+"""The tape as programs see it: PyTorch's names for nodes, their links and their hooks."""
+
+from __future__ import annotations
+
+import weakref
+from abc import ABCMeta
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import ranvier.tape.hooks as hooks
+from ranvier.tape.function import Function, Output
+from ranvier.tensors.tensor import Tensor
+
+__all__ = ["AccumulateGrad", "GradientEdge", "Node", "get_gradient_edge"]
+
+_metadata: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+class Node(metaclass=ABCMeta):  # noqa: B024
+    """What ``grad_fn`` is: a node of the tape. Its attributes are those that ``forward`` has set on ``ctx``.
+
+    >>> import ranvier as rv
+    >>> from ranvier.tape.nodes import Node
+    >>> x = rv.ones(2, requires_grad=True)
+    >>> node = (x * 2).exp().grad_fn
+    >>> isinstance(node, Node), node.name(), node.next_functions[0][0].name()
+    (True, 'ExpBackward0', 'MulBackward0')
+    """
+
+    def name(self) -> str:
+        """As PyTorch names them: AddBackward0, of a Function of your own FunctionBackward."""
+        kind = type(self)
+        own = kind.__module__.startswith("ranvier.ops.")
+        return f"{kind.__name__.removesuffix('Number') if own else kind.__name__}Backward{'0' * own}"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """For each input the node that made it and the number of its output; (None, 0): no gradient."""
+        return tuple(map(_link, self.edges))  # type: ignore[attr-defined]
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for the program."""
+        return _metadata.setdefault(self, {})
+
+    def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
+        """Calls ``fn(grad_inputs, grad_outputs)`` after the node; what it returns, if not None, are the new
+        gradients of the inputs."""
+        return hooks.RemovableHandle(hooks.of_node(self, 1), fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
+        """Calls ``fn(grad_outputs)`` before the node; what it returns, if not None, takes their place."""
+        return hooks.RemovableHandle(hooks.of_node(self, 0), fn)
+
+
+for _name in ("name", "next_functions", "metadata", "register_hook", "register_prehook"):
+    setattr(Function, _name, vars(Node)[_name])
+Node.register(Function)
+
+
+def _maker(tensor: Tensor) -> Any:
+    """The Function that made the tensor; None for a leaf."""
+    maker = tensor._grad_fn
+    return maker.function if type(maker) is Output else maker
+
+
+Tensor.grad_fn = property(_maker)
+Tensor.output_nr = property(  # type: ignore[attr-defined]
+    lambda self: self._grad_fn.index if type(self._grad_fn) is Output else 0
+)
+
+
+class AccumulateGrad:
+    """The node of a leaf, in ``next_functions``: it adds to ``variable.grad``."""
+
+    next_functions = ()
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return hash(self.variable)
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        return _metadata.setdefault(self.variable, {})
+
+    def register_hook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
+        return hooks.RemovableHandle(hooks.of_node(self.variable, 1), fn)
+
+    def register_prehook(self, fn: Callable[..., Any]) -> hooks.RemovableHandle:
+        return hooks.RemovableHandle(hooks.of_node(self.variable, 0), fn)
+
+    def __repr__(self) -> str:
+        return "<AccumulateGrad>"
+
+
+Node.register(AccumulateGrad)
+
+
+class _Edge(NamedTuple):
+    node: Any
+    output_nr: int
+
+
+class GradientEdge(_Edge):
+    """A place where a gradient arrives: output ``output_nr`` of a node; an input of ``autograd.grad``."""
+
+    _grad_fn: Any  # as of the tensor
+    _requires_grad = True
+
+
+def _link(edge: Any) -> tuple[Any, int]:
+    if edge is None:
+        return None, 0
+    if isinstance(edge, Tensor):
+        return AccumulateGrad(edge), 0
+    return (edge.function, edge.index) if type(edge) is Output else (edge, 0)
+
+
+def get_gradient_edge(tensor: Any) -> GradientEdge:
+    """The edge at which backward has the gradient of a tensor that requires one.
+
+    >>> import ranvier as rv
+    >>> from ranvier.tape.nodes import get_gradient_edge
+    >>> get_gradient_edge(rv.ones(2, requires_grad=True)).output_nr
+    0
+    """
+    if not tensor._requires_grad:
+        raise RuntimeError(
+            "[get_gradient_edge] got a tensor that requires no gradient; expected one that does"
+        )
+    edge = GradientEdge(*_link(tensor if tensor._grad_fn is None else tensor._grad_fn))
+    edge._grad_fn = tensor if tensor._grad_fn is None else tensor._grad_fn
+    return edge

@@ -1,0 +1,130 @@
+"""The tape watched: the tensors that its nodes make, and where a NaN in the gradients comes from."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ranvier.observe import Observer, place
+from ranvier.tape.function import Deferred, Function
+from ranvier.tensors.tensor import Tensor
+
+__all__ = ["outputs_alive", "outputs_kept"]
+
+
+class outputs_kept(Observer):
+    """Keeps, by node, the tensor that each node of the tape makes inside the block.
+
+    >>> import ranvier as rv
+    >>> x = rv.tensor(3.0, requires_grad=True)
+    >>> with outputs_kept() as outputs:
+    ...     y = (x * x).exp()
+    >>> [round(out.item(), 1) for out in outputs.values()]
+    [9.0, 8103.1]
+    """
+
+    def __enter__(self) -> Any:
+        self.kept: dict[Any, Tensor] = {}
+        super().__enter__()
+        return self.kept
+
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+        out = run(*inputs)
+        for tensor in out if isinstance(out, tuple) else (out,):
+            if tensor._grad_fn is not None:
+                self.kept[tensor._grad_fn] = tensor
+        return out
+
+
+def outputs_alive(nodes: Iterable[Any]) -> dict[Any, Tensor]:
+    """The tensors made by these nodes that are still alive, by node."""
+    wanted = set(nodes)
+    return {
+        t._grad_fn: t for t in gc.get_referrers(*wanted) if isinstance(t, Tensor) and t._grad_fn in wanted
+    }
+
+
+anomaly = [False, False]  # whether it is on, and whether gradients are searched
+
+
+class _Places(Observer):
+    """Gives each Function the line of the program that called it."""
+
+    everywhere = True
+
+    def apply(self, run: Any, function: Function, *inputs: Any) -> Any:
+        out = run(*inputs)
+        vars(function)["called_at"] = place()
+        return out
+
+
+_places = _Places()
+
+
+def checked(gradients_of: Callable[..., Any]) -> Callable[..., Any]:
+    """The step of backward that gives the gradients of a node, and then looks at them."""
+
+    def run(node: Any, dy: Any) -> Any:
+        place = getattr(node, "called_at", "an unknown line")  # dropped with what forward saved
+        gradients = gradients_of(node, dy)
+        listed = gradients if type(gradients) is tuple else (gradients,)
+        for number, (edge, gradient) in enumerate(zip(node.edges, listed, strict=False)):
+            if edge is not None and _has_nan(gradient):
+                raise RuntimeError(
+                    f"[backward] Function '{type(node).__name__}' returned nan values in its {number}th "
+                    f"output; it was called in {place}"
+                )
+        return gradients
+
+    return run
+
+
+def _has_nan(gradient: Any) -> bool:
+    array = gradient.array() if isinstance(gradient, Deferred) else getattr(gradient, "_array", gradient)
+    return array is not None and bool(np.isnan(array).any())
+
+
+class set_detect_anomaly:
+    """Switches the search for NaN in gradients on or off in all threads: a call or a ``with`` block.
+
+    While it is on, backward raises RuntimeError at the first gradient with a NaN, with the Function and the
+    line that called it. Compiled steps run eagerly then.
+
+    >>> import ranvier as rv
+    >>> x = rv.zeros(1, requires_grad=True)
+    >>> with rv.autograd.set_detect_anomaly(True):
+    ...     try:
+    ...         (x.sqrt() * 0).sum().backward()
+    ...     except RuntimeError as error:
+    ...         print(str(error).partition(";")[0])
+    [backward] Function 'Sqrt' returned nan values in its 0th output
+    """
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self._before, self._wanted = [*anomaly], [mode, check_nan]
+        self.__enter__()
+
+    def __enter__(self) -> None:
+        was, anomaly[:] = anomaly[0], self._wanted
+        if was != anomaly[0]:
+            _places.__exit__() if was else _places.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._wanted = self._before
+        set_detect_anomaly.__enter__(self)
+
+
+class detect_anomaly(set_detect_anomaly):
+    """A ``with`` block of :class:`set_detect_anomaly`.
+
+    >>> import ranvier as rv
+    >>> x = rv.ones(1, requires_grad=True)
+    >>> with rv.autograd.detect_anomaly():
+    ...     x.sqrt().backward()
+    """
+
+    def __init__(self, check_nan: bool = True) -> None:
+        self._before, self._wanted = [*anomaly], [True, check_nan]

@@ -1,0 +1,1 @@
+"""Tensors: their data, dtype, memory and views."""

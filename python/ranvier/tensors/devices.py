@@ -1,0 +1,122 @@
+"""Devices: the CPU, and "meta", whose tensors have a shape and a dtype, but no values.
+
+A satellite makes meta tensors (`makers`); without it only the CPU is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ranvier._core as _core
+from ranvier.tensors.failures import OpError
+from ranvier.tensors.memory import Array, filled
+
+makers: dict[str, Callable[[], Any]] = {}  # by the name of a device: gives the module of its tensors
+_KINDS = ("cpu", "cuda", "mps", "xpu", "meta")
+
+
+class device(str):
+    """``device("cpu")``: a str that also has ``type`` and ``index``. Another device of PyTorch can be named,
+    as programs do before they look whether it is there; a tensor that is sent to it raises ValueError.
+    As a context it is the device of new tensors of this thread.
+
+    Raises ValueError for a name that PyTorch does not have either.
+    | rv.device("cuda:0" if rv.cuda.is_available() else "cpu") -> device(type='cpu')"""
+
+    __slots__ = ()
+
+    def __new__(cls, name: object = "cpu", index: int | None = None) -> device:
+        kind, colon, number = str(name).partition(":")
+        if kind not in _KINDS or (colon and (index is not None or not number.isdigit())):
+            raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
+        number = number if index is None else str(index)
+        return super().__new__(cls, kind if not number or kind == "cpu" else f"{kind}:{number}")
+
+    @property
+    def type(self) -> str:
+        return str(self).partition(":")[0]
+
+    @property
+    def index(self) -> int | None:  # type: ignore[override]
+        number = str(self).partition(":")[2]
+        return int(number) if number else None
+
+    def __enter__(self) -> device:
+        contexts.append(self)
+        _own.contexts.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        contexts.pop()
+        _own.contexts.pop()
+
+    def __repr__(self) -> str:
+        number = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{number})"
+
+
+CPU = device()
+
+
+class _Own(threading.local):
+    """What this thread has set."""
+
+    default: device | None = None
+
+    def __init__(self) -> None:
+        self.contexts: list[device] = []
+
+
+_own = _Own()
+contexts: list[device] = []  # those of all threads: where there are none, no thread asks for its own
+
+
+def set_default_device(device: object) -> None:
+    """The device of new tensors of this thread: "cpu", "meta", or None, which is the CPU.
+
+    >>> import ranvier as rv
+    >>> rv.set_default_device("cpu")
+    """
+    chosen = None if device is None else _device(device)
+    if chosen == CPU:  # as without a call: new tensors need no look at devices
+        chosen = None
+    if chosen is not None:
+        contexts.append(chosen)
+    if _own.default is not None:
+        contexts.remove(_own.default)
+    _own.default = chosen
+
+
+def get_default_device() -> device:
+    """The device of new tensors. | rv.get_default_device() -> device(type='cpu')"""
+    return _own.contexts[-1] if _own.contexts else _own.default or CPU
+
+
+def is_meta(on: object) -> bool:
+    """Whether new tensors on this device have no values; None is the default device."""
+    on = get_default_device() if on is None else on
+    return on is not CPU and on != "cpu" and _device(on).type == "meta" and "meta" in makers
+
+
+def filled_on(on: object, value: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """:func:`filled`; on "meta" without memory."""
+    return makers["meta"]().without_memory(shape, dtype) if is_meta(on) else filled(value, shape, dtype)
+
+
+def on_device(array: Array, on: object) -> Any:
+    """A Tensor of the array, on "meta" without its values. Raises ValueError for other devices."""
+    if is_meta(on):
+        return makers["meta"]().meta(array)
+    require_cpu(get_default_device() if on is None else on)
+    return _core._wrap(array)
+
+
+def require_cpu(name: object) -> None:
+    """Raises ValueError unless this is a name of the CPU."""
+    if _device(name) != CPU:
+        raise OpError(f"[device] got {str(name)!r}; expected 'cpu': this library computes on the CPU")
+
+
+_device = device  # where an argument has its name

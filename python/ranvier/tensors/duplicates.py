@@ -1,0 +1,128 @@
+"""deepcopy and pickle of Tensors, which keep which of them share memory, and where each begins in it.
+
+As in PyTorch, the whole memory of which a Tensor is a part is copied, where another Tensor has it too; a
+Tensor that has it alone is copied alone. An array of NumPy does not count as such another.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+from weakref import WeakValueDictionary
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ranvier.grad_mode import mode
+from ranvier.observe import refuse
+from ranvier.tensors.memory import Array, copied
+from ranvier.tensors.views import INFERENCE, bounds, is_shared, share
+
+
+def deepcopied(self: Any, memo: dict[int, Any], with_grad: bool = True) -> Any:
+    """What copy.deepcopy calls."""
+    if self._grad_fn is not None:
+        raise RuntimeError("[deepcopy] only leaves can be deep-copied; detach() or clone() the tensor")
+    if id(self) in memo:
+        return memo[id(self)]
+    if is_shared(self) and self._array.size:
+        kind, memory, *place = _placed(self)
+        if id(memory) not in memo:
+            if memory.array is not self._array:
+                refuse("a deep copy of a view", "copy before the step")
+            memo[id(memory)] = Memory(copied(memory.array))
+            memo.setdefault(id(memo), []).append(memory)  # as deepcopy does, so that no other gets its id
+        out = rebuild_shared(kind, memo[id(memory)], *place)
+    else:
+        out = rebuild(type(self), copied(self._array), self._requires_grad)
+    memo[id(self)] = out
+    if with_grad and self.grad is not None:
+        out.grad = self.grad.__deepcopy__(memo)
+    if self.__dict__:
+        out.__dict__.update(deepcopy(self.__dict__, memo))
+    return out
+
+
+def reduced(self: Any) -> Any:
+    """What pickle calls. NumPy's pickle of an array keeps the orders C and Fortran alone."""
+    array = self._array
+    permuted = not array.flags.forc and memory_of(array).array.nbytes == array.nbytes
+    if array.size and (permuted or is_shared(self)):
+        return rebuild_shared, _placed(self), self.__dict__ or None
+    return rebuild, (type(self), array, self._requires_grad), self.__dict__ or None
+
+
+def rebuild(kind: Any, array: Array, requires_grad: bool) -> Any:
+    """A leaf of the given class around an array."""
+    tensor = object.__new__(kind)
+    fill(tensor, array, requires_grad)
+    return tensor
+
+
+def make_subclass(kind: Any, data: Any, require_grad: bool = False) -> Any:
+    """A leaf of a subclass of Tensor on the memory of a tensor."""
+    out = rebuild(kind, data._array, require_grad)
+    share(data, out)
+    return out
+
+
+def fill(tensor: Any, array: Array, requires_grad: bool) -> None:
+    tensor._array = array
+    tensor._grad = None
+    tensor._requires_grad = bool(requires_grad)
+    tensor._grad_fn = None
+    tensor._view = None
+    tensor._cell = [0, None, INFERENCE if mode.inference else 0]
+
+
+_firsts: WeakValueDictionary[int, Any] = WeakValueDictionary()  # Tensors by the id of their memory
+
+
+def rebuild_shared(
+    kind: Any, of: Memory, offset: int, shape: Any, strides: Any, dtype: Any, requires_grad: bool
+) -> Any:
+    """A leaf on a part of a copied memory; all leaves there have one count of changes."""
+    memory = of.array
+    whole = memory.shape == shape and memory.dtype == dtype and memory.strides == strides
+    array: Array = memory if whole else np.ndarray(shape, dtype, memory, offset, strides)
+    tensor = rebuild(kind, array, requires_grad)
+    first = _firsts.get(id(memory))
+    if first is not None and np.may_share_memory(first._array, memory):
+        share(first, tensor)
+    else:
+        _firsts[id(memory)] = tensor
+    return tensor
+
+
+def _placed(tensor: Any) -> tuple[Any, ...]:
+    """The arguments of :func:`rebuild_shared`."""
+    array, memory = tensor._array, memory_of(tensor._array)
+    start = 0 if memory.array is array else array.ctypes.data - memory.array.ctypes.data
+    place = start, array.shape, array.strides, array.dtype
+    return type(tensor), memory, *place, tensor._requires_grad
+
+
+class Memory:
+    """The memory of Tensors, in C order. An object, of which pickles of any kind write one."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+
+_memories: WeakValueDictionary[int, Memory] = WeakValueDictionary()  # by the id of the array that owns it
+
+
+def memory_of(array: Array) -> Memory:
+    """The memory of which an array is a part: the same object for all arrays there, while it is in use."""
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    memory = _memories.get(id(owner))
+    if memory is None:
+        whole = owner
+        if type(owner) is not np.ndarray or not owner.flags.c_contiguous:
+            low, high = bounds(owner)
+            lowest = owner[tuple([slice(0, 1) if step >= 0 else slice(-1, None) for step in owner.strides])]
+            whole = as_strided(np.asarray(lowest).reshape(-1).view(np.uint8), (high - low,), (1,))
+        memory = _memories[id(owner)] = Memory(whole)  # which keeps the owner
+    return memory

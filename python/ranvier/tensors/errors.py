@@ -1,0 +1,262 @@
+"""Errors of public functions under their own names, whatever they call; checks of arguments."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from inspect import signature
+from numbers import Real
+from operator import index
+from types import FunctionType, MappingProxyType
+from typing import Any
+from weakref import WeakSet
+
+from ranvier.tensors.data import refuse_torch
+from ranvier.tensors.dtypes import dtype as DType
+from ranvier.tensors.failures import OpError, OpIndexError
+
+_NAMED = re.compile(r"\[\w+(\.\w+)*\] ")
+# what is around an op may refuse it: these names stay
+_AROUND = tuple(f"[{name}] " for name in ("compile", "jet", "jvp", "laplacian", "vmap"))
+_LIBRARY = frozenset({"ranvier", "numpy", "matplotlib", *sys.stdlib_module_names})
+_PASSED_ON = (NotImplementedError, RecursionError, OSError, ImportError, Warning, StopIteration)
+
+
+class TooLarge(MemoryError, OpError):
+    """The error for sizes whose result does not fit in memory."""
+
+
+def own_errors(module: dict[str, Any], left_out: str = "", names: Iterable[str] | None = None) -> None:
+    """Errors of a module's public functions get their own names; for ops that take some microseconds.
+
+    left_out: functions without it, of about one microsecond. names: these functions alone, and the
+    constructors of the classes among them.
+
+    >>> def half(x): return 1 / x
+    >>> half.__module__ = "maths"
+    >>> module = {"__name__": "maths", "half": half}
+    >>> own_errors(module); module["half"]("2")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    TypeError: [half] got x = '2'; expected arguments as in half(x) that it can work with (TypeError: ...)
+    """
+    own = {
+        name: value
+        for name, value in ((name, module[name]) for name in names or module)
+        if isinstance(value, FunctionType) and value.__module__ == module["__name__"] and name[0] != "_"
+    }
+    wrapped = {f: own_error(f) for f in own.values() if f.__name__ not in left_out.split()}
+    module.update({name: wrapped.get(f, f) for name, f in own.items()})
+    for name in names or ():
+        if isinstance(module[name], type) and "__init__" in vars(module[name]):
+            own_methods(module[name], "__init__")
+
+
+def own_methods(cls: Any, methods: str, name: str = "") -> None:
+    """Errors of these methods of a public class of the library begin with its name."""
+    if cls.__module__.startswith("ranvier.") and cls.__name__[0] != "_":
+        for method in methods.split():
+            function = getattr(cls, method)
+            function = getattr(function, "__wrapped__", function)
+            call = own_error(function, name or cls.__name__)
+            if method == "__init__":  # programs look for the names of its arguments among those of its code
+                code, names = call.__code__, function.__code__.co_varnames
+                code = code.replace(
+                    co_varnames=code.co_varnames + names, co_nlocals=code.co_nlocals + len(names)
+                )
+                call.__code__ = code
+            setattr(cls, method, call)
+
+
+def named(function: Any, name: str, about: str) -> Any:
+    """The function, under this name and with this description."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = about
+    return function
+
+
+def own_error(function: Callable[..., Any], name: str = "") -> Any:
+    """The function, whose errors begin with its name: one of a function that it calls gets this name, one of
+    Python or NumPy becomes a sentence on the arguments, with the cause."""
+
+    @wraps(function)  # the code of `call` has no free names: own_methods replaces it
+    def call(
+        *args: Any, _function: Any = function, _name: str = name or function.__name__, **settings: Any
+    ) -> Any:
+        try:
+            return _function(*args, **settings)
+        except Exception as error:
+            if error.__traceback__.tb_next is None:  # type: ignore[union-attr]
+                raise  # arguments that do not fit the signature: Python names the function
+            better = renamed(error, _name, _function, args, settings)
+            if better is error:
+                raise
+            raise better from None
+
+    return call
+
+
+def renamed(
+    error: Exception, name: str, function: Any = None, args: Any = (), settings: Any = MappingProxyType({})
+) -> Exception:
+    """The error to raise for one within a call of this name: with the name, and of Python or NumPy a new one.
+
+    In a handler it costs calls that succeed nothing. An error within code of the user stays as it is.
+    """
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, _PASSED_ON) or text.startswith((f"[{name}] ", *_AROUND)) or _of_users(error):
+        return error
+    if isinstance(error, MemoryError) and not text.startswith("["):
+        given = _sentence(name, function, args, settings).partition(";")[0]
+        return TooLarge(f"[{name}] {given}; expected a result that fits in memory")
+    if named := _NAMED.match(text):
+        own = named[0][1:-2].rpartition(".")[2]
+        if own.replace("_", "").lower() == name.replace("_", "").lower() and own[-1] != "_" != name[-1]:
+            return error
+        kind, text = type(error), text[named.end() :]
+    else:
+        flag = "ambiguous" in text  # several elements where True or False is expected
+        kind = OpIndexError if isinstance(error, IndexError) else OpError
+        kind = TypeError if flag or isinstance(error, (TypeError, AttributeError)) else kind
+        cause = f"{type(error).__name__}: {str(error)[:300]}".removesuffix(": ")
+        try:
+            text = f"{_sentence(name, function, args, settings)} ({cause})"
+        except TypeError as refused:
+            return refused
+    return kind(f"[{name}] {text}").with_traceback(error.__traceback__)
+
+
+def _of_users(error: Exception) -> bool:
+    at = error.__traceback__
+    while at and at.tb_frame.f_globals.get("__name__", "ranvier").partition(".")[0] in _LIBRARY:
+        at = at.tb_next
+    return at is not None
+
+
+def no_dim(name: str, dim: Any, ndim: int, error: Exception) -> Exception:
+    """The error for a dimension that a tensor lacks: an IndexError, or a TypeError where it is no number."""
+    kind = IndexError if isinstance(error, IndexError) else TypeError
+    limits = f"a whole number from {-ndim} to {ndim - 1}"
+    return kind(f"[{name}] got dim {dim!r} for {ndim} dimensions; expected {limits}")
+
+
+def _sentence(name: str, function: Any, args: Any, settings: Any) -> str:
+    if function is None:
+        return "got arguments that do not fit; expected those of its documentation"
+    given = signature(function).bind(*args, **settings)
+    shown = ", ".join(f"{key} = {_shown(value)}" for key, value in given.arguments.items() if key != "self")
+    names = ", ".join(key for key in given.signature.parameters if key != "self")
+    for key, value in given.arguments.items():
+        if type(value) is DType and not hasattr(value, "dtype"):
+            return f"got {value}; expected a dtype that NumPy has, such as float32 or float16"
+        for part in (value, *(value if isinstance(value, (list, tuple)) else ())):
+            refuse_torch(name, key, part)
+    return f"got {shown or 'no arguments'}; expected arguments as in {name}({names}) that it can work with"
+
+
+def number(
+    name: str, key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False
+) -> float:
+    """The value of a number, or of a Tensor or an array of one number.
+
+    Raises TypeError for anything else, ValueError unless low <= value <= high, with `above` low < value.
+
+    >>> number("op", "eps", 2), number("op", "p", "2")
+    Traceback (most recent call last):
+    TypeError: [op] got p '2'; expected a number
+    """
+    if type(value) is not float and not isinstance(value, Real):
+        kind = getattr(getattr(value, "dtype", None), "kind", "O")
+        if kind not in "biuf" or not hasattr(value, "item"):
+            raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a number")
+        if math.prod(value.shape) != 1:
+            raise ValueError(f"[{name}] got {key} {_shown(value)}; expected one number")
+        value = value.item()
+    if low <= value <= high and not (above and value == low):
+        return value
+    if high < math.inf:
+        limits = f"{low:g} {'<' if above else '<='} {key} <= {high:g}"
+    elif low > -math.inf:
+        limits = f"{'above' if above else 'at least'} {low:g}"
+    else:
+        limits = "a number, not nan"
+    raise ValueError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def whole(name: str, key: str, value: Any) -> int:
+    """The value of a whole number, or of a Tensor of one. Raises TypeError for anything else.
+
+    >>> whole("op", "dim", -1)
+    -1
+    """
+    if type(value) is int:
+        return value
+    try:
+        if not isinstance(value, bool) and getattr(getattr(value, "dtype", None), "kind", "") != "b":
+            return index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"[{name}] got {key} {value!r}; expected a whole number")
+
+
+def count(name: str, key: str, value: Any, least: int = 1, most: int = 2**48) -> int:
+    """The same, from least to most, or a ValueError.
+
+    >>> count("op", "size", 0)
+    Traceback (most recent call last):
+    ranvier.tensors.failures.OpError: [op] got size 0; expected at least 1
+    """
+    value = whole(name, key, value)
+    if least <= value <= most:
+        return value
+    limits = f"at least {least}" if value < least else f"at most {most}"
+    raise OpError(f"[{name}] got {key} {value}; expected {limits}")
+
+
+def one_of(name: str, key: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """The value, a string or None, if it is allowed, or a ValueError.
+
+    >>> one_of("op", "mode", "mid", ("min", "max"))
+    Traceback (most recent call last):
+    ranvier.tensors.failures.OpError: [op] got mode 'mid'; expected 'min' or 'max'
+    """
+    if any(value is x or (isinstance(value, str) and value == x) for x in allowed):
+        return value
+    *others, last = map(repr, allowed)
+    raise OpError(f"[{name}] got {key} {value!r}; expected {', '.join(others)} or {last}")
+
+
+def ordered(name: str, values: Iterable[Any], what: str = "parameters") -> list[Any]:
+    """The values as a list. Raises TypeError for a set: its order differs from run to run.
+
+    >>> ordered("SGD", {1})
+    Traceback (most recent call last):
+    TypeError: [SGD] got a set of parameters, which has no order; expected a list
+    """
+    if isinstance(values, (set, frozenset, WeakSet)):
+        raise TypeError(
+            f"[{name}] got a {type(values).__name__} of {what}, which has no order; expected a list"
+        )
+    if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise TypeError(f"[{name}] got {what} of type {type(values).__name__}; expected a list")
+    return list(values)
+
+
+def require_function(name: str, key: str, value: Any) -> Any:
+    """The value; TypeError unless it can be called."""
+    if not callable(value):
+        raise TypeError(f"[{name}] got {key} {_shown(value)}; expected a function")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A short text: kind, dtype and shape of a tensor."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and hasattr(value, "dtype"):
+        return f"{type(value).__name__} of {value.dtype} and shape {tuple(shape)}"
+    if isinstance(value, (list, tuple)) and any(hasattr(x, "shape") for x in value):
+        return f"[{', '.join(map(_shown, value[:4]))}{', ...' * (len(value) > 4)}]"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,256 @@
+"""Keys of x[key] with arrays, by PyTorch's rules.
+
+Integers, slices, None and Ellipsis are applied first and give a view of x. Then arrays of integers pick
+along their axes of the view, all broadcast to one shape; a mask means the places where it is true. The
+picked dimensions replace the axes if these are neighbours, otherwise they come first. An integer (or a tensor
+without dimensions) is no array: x[0, :, i] is x[0][:, i], where NumPy puts the picked dimensions first.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.observe import is_recording, observers, value_read
+from ranvier.tensors.failures import OpIndexError
+from ranvier.tensors.memory import Array, cast, keep
+
+
+def tuple_of(key: Any) -> Any:
+    """The key, as a tuple if it is a sequence that PyTorch reads as one: of fewer than 32 parts, among them a
+    Tensor, array, sequence, slice, None or Ellipsis. Other sequences are an index array."""
+    if isinstance(key, (tuple, np.ndarray)) or hasattr(key, "_cell") or not _is_sequence(key):
+        return key
+    parts = tuple(key) if len(key) < 32 else ()
+    is_tuple = any(p is None or p is ... or isinstance(p, slice) or _is_sequence(p) for p in parts)
+    return parts if is_tuple else key
+
+
+def _is_sequence(part: Any) -> bool:  # Tensors and arrays are
+    return hasattr(type(part), "__getitem__") and not isinstance(part, (np.generic, dict))
+
+
+def raw_index(key: Any) -> Any:
+    """The key with arrays in place of Tensors and of sequences in a tuple.
+
+    A Tensor of uint8 is a mask, as in PyTorch.
+    """
+    key = tuple_of(key)
+    return tuple(map(_raw, key)) if isinstance(key, tuple) else _raw(key)
+
+
+def _raw(part: Any) -> Any:
+    array = getattr(part, "_array", part)
+    if array is not part:
+        return array != 0 if array.dtype == np.uint8 else array
+    if isinstance(part, (np.ndarray, str, bytes)) or not _is_sequence(part):
+        return part
+    items = list(part)
+    if all(type(i) in _PLAIN for i in items):
+        return keep(_array_of(items))
+    value_read("an index of Tensors in a list")
+    return _array_of(_numbers(items))
+
+
+_PLAIN = frozenset((int, bool))
+
+
+def _numbers(item: Any) -> Any:
+    """Nested lists with numbers for Tensors of one element, and arrays for others."""
+    if isinstance(item, (list, tuple)):
+        return [_numbers(i) for i in item]
+    array = getattr(item, "_array", item)
+    return array.item() if array is not item and array.size == 1 else array
+
+
+def _array_of(items: list[Any]) -> Array:
+    try:
+        array = np.asarray(items)
+    except ValueError as error:
+        raise OpIndexError(
+            "[getitem] got lists of unequal lengths in an index; expected a regular nested list"
+        ) from error
+    return array if array.size else array.astype(np.int64)
+
+
+class Picks(NamedTuple):
+    """The parts of a key with arrays."""
+
+    basic: tuple[Any, ...]  # integers, slices and None: a view
+    axes: tuple[int, ...]  # the axes of the view that arrays pick along
+    rows: Array  # the index of each picked element in these axes, joined to one in C order
+    shape: tuple[int, ...]  # of the picked dimensions
+
+
+def picks_of(key: Any, shape: tuple[int, ...]) -> Picks:
+    """The parts of a key for a tensor of this shape. Raises IndexError if the key does not fit."""
+    if isinstance(key, np.ndarray) and key.ndim and key.dtype.kind in "iu" and shape:  # rows
+        return Picks((slice(None),) * len(shape), (0,), key.reshape(-1), key.shape)
+    basic, arrays, axes, mask = _split(key, shape)
+    if len(arrays) == 1 or (mask is not None and len(arrays) == mask.ndim):
+        rows = arrays[0] if mask is None or mask.ndim <= 1 else np.flatnonzero(mask)
+        return Picks(basic, axes, rows.reshape(-1), rows.shape)
+    whole = basic.count(slice(None)) == len(basic)
+    view_shape = shape if whole else np.broadcast_to(0, shape)[basic].shape
+    rows, picked = _merged(arrays, [view_shape[a] for a in axes])
+    if arrays and is_recording():
+        rows = _merged_by_core(arrays, [view_shape[a] for a in axes])
+    return Picks(basic, axes, rows, picked)
+
+
+def numbers_first(key: Any, shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """Keys for NumPy, one after the other: the first gives a view, the second picks from it.
+
+    >>> import numpy as np
+    >>> numbers_first((0, slice(None), np.array([1, 2])), (2, 3, 4))
+    ((0, slice(None, None, None), slice(None, None, None)), (slice(None, None, None), array([1, 2])))
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if not any(isinstance(part, np.ndarray) for part in parts) or len(parts) == 1:
+        return (key,)
+    basic, arrays, axes, _ = _split(key, shape)
+    if not axes:
+        return ((*basic, Ellipsis),)
+    picks: list[Any] = [slice(None)] * (axes[-1] + 1)
+    for axis, index in zip(axes, arrays, strict=True):
+        picks[axis] = index
+    return basic, tuple(picks)
+
+
+def index_error(name: str, key: Any, shape: tuple[int, ...], error: IndexError) -> IndexError:
+    """NumPy's error about a key in the standard error format."""
+    try:
+        basic, arrays, axes, _ = _split(raw_index(key), shape)
+        sizes = np.broadcast_to(0, shape)[basic].shape
+        for index, size in zip(arrays, [sizes[axis] for axis in axes], strict=True):
+            _check_range(index, size)
+    except IndexError as better:
+        return IndexError(str(better).replace("[getitem]", f"[{name}]"))
+    return IndexError(f"[{name}] got a key for a tensor of shape {shape}: {error}; expected one that fits")
+
+
+def _split(
+    key: Any, shape: tuple[int, ...]
+) -> tuple[tuple[Any, ...], list[Array], tuple[int, ...], Array | None]:
+    """The part that gives a view, the arrays, the axes of the view for them, and the last mask."""
+    basic: list[Any] = []
+    arrays: list[Array] = []
+    axes: list[int] = []
+    mask = None
+    source = axis = 0  # dimension of x, of the view
+    for part in _parts(key, shape):
+        if part is None or isinstance(part, slice):
+            basic.append(part)
+            source, axis = source + (part is not None), axis + 1
+        elif isinstance(part, int):
+            if not -shape[source] <= part < shape[source]:
+                raise _out_of_range(part, shape[source])
+            basic.append(part)
+            source += 1
+        else:
+            is_mask = part.dtype.kind == "b"
+            mask = part if is_mask else mask
+            for index in _indices(part, shape[source : source + part.ndim]):
+                basic.append(None if is_mask and part.ndim == 0 else slice(None))
+                arrays.append(index)
+                axes.append(axis)
+                axis += 1
+            source += _consumed(part)
+    return tuple(basic), arrays, tuple(axes), mask
+
+
+def _parts(key: Any, shape: tuple[int, ...]) -> list[Any]:
+    """The key with arrays for lists, ints for numbers, and slices for Ellipsis and missing dimensions."""
+    parts = [_part(part) for part in (key if isinstance(key, tuple) else (key,))]
+    left = len(shape) - sum(map(_consumed, parts))
+    if left < 0 or sum(part is ... for part in parts) > 1:
+        raise OpIndexError(
+            f"[getitem] got an index of {len(shape) - left} dimensions for x of shape {shape}; "
+            "expected at most as many, and at most one Ellipsis"
+        )
+    at = next((i for i, part in enumerate(parts) if part is ...), len(parts))
+    return [*parts[:at], *[slice(None)] * left, *parts[at + 1 :]]
+
+
+def _part(part: Any) -> Any:
+    if part is None or part is ... or isinstance(part, slice):
+        return part
+    if isinstance(part, (bool, np.bool_)):
+        part = np.asarray(part)
+    elif isinstance(part, (int, np.integer)):
+        return int(part)
+    if not isinstance(part, np.ndarray) or part.dtype.kind not in "biu":
+        kind = part.dtype if isinstance(part, np.ndarray) else type(part).__name__
+        raise OpIndexError(f"[getitem] got an index of {kind}; expected integers, bools, slices, None or ...")
+    if part.ndim == 0 and part.dtype.kind in "iu":
+        if observers:
+            value_read("an index of one number")
+        return int(part)
+    if observers and part.dtype.kind == "b":
+        value_read("an index by a mask")
+    return part
+
+
+def _consumed(part: Any) -> int:
+    """The number of dimensions of x that a part of the key is for."""
+    if part is None or part is ...:
+        return 0
+    return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
+
+
+def _indices(part: Array, sizes: tuple[int, ...]) -> tuple[Array, ...]:
+    """An array of integers, or the places where a mask is true; one without dimensions is for a new one."""
+    if part.dtype.kind != "b":
+        return (part,)
+    if part.ndim == 0:
+        return (np.zeros(int(part), np.int64),)
+    if part.shape != sizes:
+        raise OpIndexError(
+            f"[getitem] got a mask of shape {part.shape} for dimensions {sizes}; expected equal shapes"
+        )
+    return np.nonzero(part)
+
+
+def _merged(arrays: list[Array], sizes: list[int]) -> tuple[Array, tuple[int, ...]]:
+    """The indices into several axes, joined to one index in C order, and their broadcast shape."""
+    try:  # the common case in one call: no negative ones, all in range
+        rows: Any = np.ravel_multi_index(arrays, sizes)
+        return rows.reshape(-1), rows.shape
+    except (ValueError, TypeError):
+        rows = 0
+    try:
+        shape = np.broadcast_shapes(*(index.shape for index in arrays))
+    except ValueError as error:
+        shapes = ", ".join(str(index.shape) for index in arrays)
+        raise OpIndexError(
+            f"[getitem] got indices of shapes {shapes}; expected shapes that broadcast"
+        ) from error
+    for index, size in zip(arrays, sizes, strict=True):
+        _check_range(index, size)
+        rows = rows * size + np.where(index < 0, index + size, index)
+    return np.broadcast_to(rows, shape).reshape(-1), shape
+
+
+def _merged_by_core(arrays: list[Array], sizes: list[int]) -> Array:
+    """The same with kernels, in float64, so that a compiled step computes it again."""
+    rows: Array | None = None
+    for index, size in zip(arrays, sizes, strict=True):
+        _core.inside(index, -size, size - 1)  # true here: _merged has looked
+        place = cast(index, np.dtype(np.float64))
+        place = _core.where(_core.lt(place, 0.0, None), _core.add(place, float(size), None), place, None)
+        rows = place if rows is None else _core.add(_core.mul(rows, float(size), None), place, None)
+    assert rows is not None
+    return cast(rows, np.dtype(np.int64)).reshape(-1)
+
+
+def _check_range(index: Array, size: int) -> None:
+    if index.size and not -size <= index.min() <= index.max() < size:
+        raise _out_of_range(int(index.min() if index.max() < size else index.max()), size)
+
+
+def _out_of_range(index: int, size: int) -> IndexError:
+    return IndexError(
+        f"[getitem] got index {index} for an axis of length {size}; expected {-size} to {size - 1}"
+    )

@@ -1,0 +1,379 @@
+"""Copies, casts and fills of arrays by the core, so that a compiled step records them.
+
+NumPy does what the core has no kernel for: half floats, small integers, memory that overlaps.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.observe import current, is_recording, observers, value_read
+from ranvier.tensors.failures import DtypeError, OpError
+from ranvier.tensors.recording import host, host_in_place
+
+Array = np.ndarray[Any, Any]
+
+_F16, _F32 = np.dtype(np.float16), np.dtype(np.float32)
+_FLOATS = frozenset("fd")
+_READ = frozenset("fd?bBhHiIlq")  # what the core casts from, by NumPy's codes
+_NUMBERS = (int, float, np.integer, np.floating)
+_MADE = frozenset("fd?ilq")  # and to
+MOST_ELEMENTS = 2**40  # as many as the core takes
+
+
+def keep(array: Any) -> Any:
+    """Declares an array constant, or state that outlives the step; returns it."""
+    if observers and (recording := current()) is not None:
+        recording.core.keep(array)
+    return array
+
+
+def plain(name: str, data: Any) -> Any:
+    """The data; an array in the machine's byte order, which a Tensor always has.
+
+    Raises TypeError for an array with a mask, which would be lost, and ValueError for a view with more than
+    2**40 elements.
+    """
+    if type(data) is np.ndarray:
+        if 0 < data.size <= MOST_ELEMENTS and data.dtype.isnative and data.dtype.char != "?":
+            return data
+    elif not isinstance(data, np.ndarray):
+        return data
+    elif isinstance(data, np.ma.MaskedArray):
+        raise TypeError(
+            f"[{name}] got a masked array; expected one without a mask: use filled(value), or pass the mask "
+            "as a separate array"
+        )
+    require_size(name, data.shape)
+    return native(data)
+
+
+def native_in_place(array: Array) -> Array:
+    """The same for a Tensor on this memory: the bytes of bools are changed in it, if they can be."""
+    changed = native(array)
+    if array.dtype.char == "?" and changed is not array and array.flags.writeable:
+        array[...] = changed
+        return array
+    return changed
+
+
+def require_size(name: str, shape: Any) -> None:
+    """Raises ValueError for a shape of more than 2**40 elements, zeros counted as 1."""
+    if math.prod(n or 1 for n in shape) > MOST_ELEMENTS:
+        raise OpError(f"[{name}] got the shape {shape}; expected dimensions with a product of at most 2**40")
+
+
+def require_numbers(name: str, dtype: np.dtype[Any]) -> None:
+    """Raises TypeError for a dtype that no op takes: complex numbers, dates, strings, objects."""
+    if dtype.kind not in "biuf":
+        remedy = ": split complex numbers into array.real and array.imag" * (dtype.kind == "c")
+        if dtype.kind in "OUS":  # a table of several dtypes, or of texts
+            remedy = ": array.astype(np.float32), or its columns of numbers alone"
+        raise DtypeError(f"[{name}] got dtype {dtype}; expected bools, integers or floats{remedy}")
+
+
+def native(array: Array) -> Array:
+    """The values in the machine's byte order and bools of bytes 0 and 1, which the core reads.
+
+    The true pixels of an image of one bit are bytes of 255.
+    """
+    if array.dtype.char == "?" and (bits := array.view(np.uint8)).max(initial=0) > 1:
+        return bits != 0
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def like(array: Array, value: Array) -> Array:
+    """A copy of the value in the dtype and memory order of the array, which has the same shape."""
+    if array.dtype.char not in _FLOATS or value.dtype.char not in _READ:
+        return host(_like, array, value)
+    if value.dtype != array.dtype:
+        value = _core.cast(value, array.dtype, None)
+    return _core.copy_like(value, array)
+
+
+def _like(array: Array, value: Array) -> Array:
+    made = np.empty_like(array)
+    made[...] = value
+    return made
+
+
+def copied(x: Array, order: Any = "K") -> Array:
+    """A copy in C order, channels-last, or in x's own order."""
+    last = order == "channels_last"
+    if not last and x.dtype.char in _MADE and x.flags.c_contiguous:
+        return _core.cast(x, x.dtype, None)
+    if x.dtype.char not in _FLOATS:
+        return host(_copied, x, order)
+    if last:
+        return _core.copy(x, True, None)
+    return _core.copy(x, False, None) if order == "C" else _core.copy_like(x, x)
+
+
+def _copied(x: Array, order: str) -> Array:
+    last = order == "channels_last"
+    return x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2) if last else x.copy(order=order)  # type: ignore[arg-type]
+
+
+def cast(x: Array, dtype: np.dtype[Any]) -> Array:
+    """A copy of x in another dtype."""
+    if x.dtype.char in _READ and dtype.char in _MADE:
+        return _core.cast(x, dtype, None)
+    if x.dtype.char + dtype.char in ("fe", "ef") and not observers and x.ndim <= 8:
+        return _core._halves(x)
+    return host(_cast_by_numpy, x, dtype)
+
+
+def _cast_by_numpy(x: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(all="ignore"):  # of a half beyond its range
+        return x.astype(dtype)
+
+
+def in_dtype(x: Array, dtype: np.dtype[Any]) -> Array:
+    """x, or a copy of it in another dtype."""
+    return x if x.dtype == dtype else cast(x, dtype)
+
+
+def added(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a + b, both of one dtype of floats; ``out`` may be a itself."""
+    if a.dtype.char in _FLOATS:
+        return _core.add(a, b, out)
+    total: Array = host(np.add, a, b)
+    if out is None:
+        return total
+    write(out, total)
+    return out
+
+
+def unbroadcast(dy: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of an operand that was repeated to the shape of dy: the sum over the axes of repetition.
+
+    >>> import numpy as np
+    >>> unbroadcast(np.ones((4, 3)), (3,))
+    array([4., 4., 4.])
+    """
+    if dy.shape == shape:
+        return dy
+    lead = dy.ndim - len(shape)
+    axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and dy.shape[lead + i] != 1))
+    wide = in_dtype(dy, _F32) if dy.dtype == _F16 else dy
+    return in_dtype(_core.sum(wide, axes, True, None), dy.dtype).reshape(shape)
+
+
+def reshaped(x: Array, shape: Any) -> Array:
+    """x in another shape: a view if possible, else a copy."""
+    y = x.reshape(shape)
+    if observers and not np.may_share_memory(x, y):
+        return copied(x, "C").reshape(shape)
+    return y
+
+
+def in_float(x: Array, dtype: np.dtype[Any] | None) -> Array:
+    """x in this dtype, if x has a dtype of floats."""
+    return x if dtype is None or x.dtype.kind != "f" or x.dtype == dtype else cast(x, dtype)
+
+
+def filled(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of one number; None: of any numbers."""
+    if dtype.char in _MADE:
+        return _core.full(shape, dtype, value)
+    require_numbers("tensor", dtype)
+    return host(np.full, shape, value or 0, dtype)
+
+
+def filled_like(value: Any, array: Array, dtype: Any = None) -> Array:
+    """An array of one number in the shape and memory order of another; None: of any numbers."""
+    kind = array.dtype if dtype is None else np.dtype(dtype)
+    if kind.char in _MADE and array.dtype.char in _READ:
+        return _core.full_like(array, kind, value)
+    require_numbers("tensor", kind)
+    return np.full_like(array, value or 0, kind)
+
+
+def literal(array: Array) -> Array:
+    """A new array of constants that the step may change: a compiled step copies it in each replay."""
+    if is_recording():
+        if array.dtype.char in _FLOATS:
+            return _core.copy_like(keep(array), array)
+        return cast(keep(array), array.dtype)
+    return array
+
+
+@functools.lru_cache(maxsize=1024)
+def numbers(*values: float) -> Array:
+    """Constants as kernels read them: float64, one array for the same values."""
+    array = np.array(values, np.float64)
+    array.flags.writeable = False
+    return keep(array)
+
+
+def write(array: Array, value: Any, name: str = "copy_") -> None:
+    """array[...] = value, a number or an array that broadcasts; errors begin with the op's name."""
+    dtype = array.dtype
+    if not isinstance(value, np.ndarray):
+        is_number = value is None or isinstance(value, _NUMBERS)  # None is refused
+        value = number_in(name, value, dtype) if is_number else np.asarray(value)
+    value = plain(name, value)
+    if dtype.char in _MADE:
+        try:
+            if isinstance(value, np.ndarray):
+                _write_array(array, value)
+            else:
+                _core.fill(array, value)
+            return
+        except (TypeError, ValueError, OverflowError):
+            pass  # it does not fit, which raises below, or they overlap, which NumPy can do
+    try:
+        host_in_place(_assign, array, value)
+    except (TypeError, ValueError, OverflowError) as error:
+        if not array.flags.writeable:
+            raise OpError(
+                f"[{name}] got a tensor on read-only memory; expected one that can be changed: clone() it"
+            ) from None
+        raise OpError(
+            f"[{name}] got a value of shape {np.shape(value)} and dtype {np.asarray(value).dtype}; expected "
+            f"numbers that broadcast to {array.shape}"
+        ) from error
+
+
+def _assign(array: Array, value: Any) -> None:
+    if np.iscomplexobj(value):  # NumPy would drop the imaginary part
+        raise TypeError
+    array[...] = value
+
+
+def number_in(name: str, value: Any, dtype: np.dtype[Any]) -> Any:
+    """A number as an element of this dtype: towards 0 for integers; for bool, whether it is not 0."""
+    if value is None or isinstance(value, (complex, np.complexfloating, str)):
+        raise TypeError(f"[{name}] got {value!r}; expected a real number")
+    try:
+        if dtype.kind == "f":
+            return float(value)
+        if dtype.kind == "b":
+            return bool(value)
+        whole = int(value)
+        if dtype.kind not in "iu" or np.iinfo(dtype).min <= whole <= np.iinfo(dtype).max:
+            return whole
+    except (ValueError, OverflowError):
+        pass
+    raise OpError(f"[{name}] got {value}; expected a number that {dtype} can hold")
+
+
+def _write_array(array: Array, value: Array) -> None:
+    dtype = array.dtype
+    if value.shape != array.shape:
+        value = np.broadcast_to(value, array.shape)
+    if observers and np.may_share_memory(array, value):
+        value = copied(value)
+    if dtype.kind == "f" and (value.dtype is dtype or value.dtype == dtype):
+        _core.copy(value, False, array)
+    else:
+        _core.cast(value, dtype, array)
+
+
+def picked(array: Array, keys: tuple[Any, ...]) -> Array:
+    """array[key] for the keys of ``numbers_first``: a view if the last one has no arrays."""
+    for key in keys[:-1]:
+        array = array[key]
+    key, view = keys[-1], _core._places(array, keys[-1])
+    return host(_picked, array, type(key) is tuple, *_parts(key)) if view is None else view
+
+
+def _parts(key: Any) -> tuple[Any, ...]:
+    """The parts of a key, for `host`: what a mask picks has another shape each time."""
+    parts = key if type(key) is tuple else (key,)
+    if observers and any(np.asarray(part).dtype.kind == "b" for part in parts if not isinstance(part, slice)):
+        value_read("an index by a mask")
+    return parts
+
+
+def _picked(array: Array, several: bool, *parts: Any) -> Array:
+    return np.asarray(array[parts if several else parts[0]])
+
+
+def picked_last(array: Array, keys: tuple[Any, ...]) -> Array:
+    """:func:`picked`; 0 for the elements that ``put`` overwrites with later ones at the same place."""
+    for key in keys[:-1]:
+        array = array[key]
+    parts = keys[-1] if type(keys[-1]) is tuple else (keys[-1],)
+    if _core._places(array, keys[-1]) is not None or (
+        len(parts) == 1 and getattr(parts[0], "dtype", None) == np.bool_
+    ):
+        return picked(array, keys[-1:])  # each place once
+    return host(_picked_last, array, type(keys[-1]) is tuple, *_parts(keys[-1]))
+
+
+def _picked_last(array: Array, several: bool, *parts: Any) -> Array:
+    key = parts if several else parts[0]
+    y = np.asarray(array[key])
+    order, last = np.arange(y.size).reshape(y.shape), np.zeros(array.shape, np.int64)
+    put_in_order(last, key, order)
+    return np.where(last[key] == order, y, y.dtype.type(0))
+
+
+def put_in_order(array: Array, key: Any, values: Array) -> None:
+    """array[key] = values; of several values for one place the last one in C order stays: NumPy goes by the
+    strides of all operands."""
+    if type(key) is tuple:
+        key = tuple(np.ascontiguousarray(k) if isinstance(k, np.ndarray) and k.ndim else k for k in key)
+    elif isinstance(key, np.ndarray) and key.ndim:
+        key = np.ascontiguousarray(key)
+    array[key] = np.ascontiguousarray(values) if values.ndim else values
+
+
+def put(array: Array, keys: tuple[Any, ...], value: Any) -> None:
+    """array[key] = value for the keys of ``numbers_first``."""
+    for key in keys[:-1]:
+        array = array[key]
+    key = keys[-1]
+    view = _core._places(array, key)
+    if view is not None:
+        write(view, value, "setitem")
+    elif _is_mask_of(key, array) and isinstance(value, _NUMBERS):
+        _core.where(key, float(value), array, array)
+    else:
+        parts = key if type(key) is tuple else (key,)
+        host_in_place(_put, array, value, type(key) is tuple, *parts)
+
+
+def _put(array: Array, value: Any, several: bool, *parts: Any) -> None:
+    _put_by_arrays(array, parts if several else parts[0], value)
+
+
+def _put_by_arrays(array: Array, key: Any, value: Any) -> None:
+    """array[key] = value for a key with arrays. A number is cast to any dtype, a value to no lower kind."""
+    value = np.asarray(plain("setitem", value))
+    if value.ndim == 0 and value.dtype.kind in "biuf":
+        value = np.asarray(number_in("setitem", value.item(), array.dtype), array.dtype)
+    if not np.can_cast(value.dtype, array.dtype, "same_kind"):
+        raise DtypeError(
+            f"[setitem] got a value of dtype {value.dtype} for a tensor of {array.dtype} and a key with "
+            "arrays; expected a dtype that it can hold: use value.to(x.dtype)"
+        )
+    try:
+        put_in_order(array, key, value)
+    except (ValueError, TypeError) as error:
+        shape = array[key].shape
+        extra = value.ndim - len(shape)
+        if extra > 0 and value.shape[:extra] == (1,) * extra:  # PyTorch drops leading dimensions of size 1
+            return _put_by_arrays(array, key, value.reshape(value.shape[extra:]))
+        raise OpError(
+            f"[setitem] got a value of shape {value.shape} for {shape} elements; expected a shape "
+            "that broadcasts"
+        ) from error
+
+
+def _is_mask_of(key: Any, array: Array) -> bool:
+    """Whether the key is a mask of all elements of a floating array that the core can write to."""
+    return (
+        isinstance(key, np.ndarray)
+        and key.dtype.kind == "b"
+        and key.shape == array.shape
+        and array.dtype.char in _FLOATS
+        and array.flags.behaved
+        and 0 not in array.strides
+    )

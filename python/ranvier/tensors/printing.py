@@ -1,0 +1,157 @@
+"""The text of a Tensor, in PyTorch's form."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ranvier.observe import value_read
+from ranvier.tensors.dtypes import default
+from ranvier.tensors.failures import OpError
+
+_DEFAULT: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
+_PROFILES = {
+    "default": _DEFAULT,
+    "short": {**_DEFAULT, "precision": 2, "edgeitems": 2},
+    "full": {**_DEFAULT, "threshold": math.inf},
+}
+options = SimpleNamespace(**_DEFAULT, sci_mode=None)  # see `set_printoptions`
+
+
+def set_printoptions(
+    precision: int | None = None,
+    threshold: float | None = None,
+    edgeitems: int | None = None,
+    linewidth: int | None = None,
+    profile: str | None = None,
+    sci_mode: bool | None = None,
+) -> None:
+    """Sets how tensors are printed; None leaves a setting, but sci_mode.
+
+    Args:
+        precision: digits after the point.
+        threshold: a tensor of more elements is shortened.
+        edgeitems: the elements at each end of a dimension that it keeps.
+        linewidth: characters in a line.
+        profile: "default", "short" or "full": values for all of these, before they are changed.
+        sci_mode: True prints powers of ten, False never, None where the range of the elements is large.
+
+    Raises ValueError for another profile or a negative number.
+
+    >>> import math, ranvier as rv
+    >>> rv.set_printoptions(precision=2)
+    >>> rv.tensor([math.pi])
+    tensor([3.14])
+    >>> rv.set_printoptions(profile="default")
+    """
+    if profile is not None:
+        if profile not in _PROFILES:
+            names = ", ".join(_PROFILES)
+            raise OpError(f"[set_printoptions] got profile {profile!r}; expected one of {names}")
+        vars(options).update(_PROFILES[profile])
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
+    for name, value in given.items():
+        if value is not None and not value >= 0:
+            raise OpError(f"[set_printoptions] got {name} {value!r}; expected a number of at least 0")
+        if value is not None:
+            setattr(options, name, value)
+    options.sci_mode = sci_mode
+
+
+def text(tensor: Any) -> str:
+    """``tensor([1., 2.], requires_grad=True)``"""
+    value_read("str() or repr()")
+    array = tensor._array
+    kind = type(tensor)
+    prefix = "Parameter containing:\n" if kind.__name__.endswith("Parameter") else ""
+    own = kind.__module__.partition(".")[0] in ("ranvier", "torch")  # else a class of the program
+    name = "tensor(" if own else f"{kind.__name__}("
+    parts = []
+    if tensor.is_meta:
+        body = "..."
+        parts += ["device='meta'", f"size={array.shape}"]
+    else:
+        body = values(array, len(name))
+        if array.size == 0 and array.shape != (0,):
+            parts.append(f"size={array.shape}")
+    if array.dtype != default.dtype and (tensor.is_meta or array.dtype not in (np.int64, np.bool_)):
+        parts.append(f"dtype=torch.{array.dtype}")
+    if tensor.grad_fn is not None:
+        parts.append(f"grad_fn={tensor.grad_fn!r}")
+    elif tensor.requires_grad:
+        parts.append("requires_grad=True")
+    return prefix + with_parts(name + body, parts, len(name)) + ")"
+
+
+def values(array: np.ndarray[Any, Any], indent: int) -> str:
+    """The elements, in lines that begin at this column."""
+    if array.size == 0:
+        return "[]"
+    shown, summarise = array, array.size > options.threshold
+    for axis in range(array.ndim if summarise else 0):  # only the shown elements decide the format
+        n, edge = array.shape[axis], options.edgeitems
+        if n > 2 * edge:
+            shown = shown.take([*range(edge), *range(n - edge, n)], axis)
+    return _body(array, _Format(shown), indent, summarise)
+
+
+def with_parts(line: str, parts: list[str], indent: int) -> str:
+    """The elements and what follows them, in the same line where it is short enough."""
+    used = len(line) - line.rfind("\n") + 1
+    for part in parts:
+        fits = used + len(part) + 2 <= options.linewidth
+        line += (", " if fits else ",\n" + " " * indent) + part
+        used = (used + len(part) + 2) if fits else indent + len(part)
+    return line
+
+
+class _Format:
+    """The format of all elements: integers, fixed point or powers of ten, and the width."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self.floating = array.dtype.kind == "f"
+        self.style, self.width = "int", 1
+        values = array.astype(np.float64).ravel() if self.floating else array.ravel()
+        counted = values  # the values that decide the width
+        if self.floating:
+            counted = finite = values[np.isfinite(values) & (values != 0)]
+            if finite.size:
+                low, high = np.abs(finite).min(), np.abs(finite).max()
+                whole = bool((finite == np.ceil(finite)).all())
+                far = bool(high / low > 1000 or high > 1e8 or (not whole and low < 1e-4))
+                powers = far if options.sci_mode is None else options.sci_mode
+                self.style = "e" if powers else "int" if whole else "f"
+        self.width = max((len(self.number(v)) for v in counted.tolist()), default=1)
+
+    def number(self, value: Any) -> str:
+        if not self.floating:
+            return str(value)
+        if self.style == "int":
+            return f"{value:.0f}." if math.isfinite(value) else f"{value:.0f}"
+        return f"{value:.{options.precision}{self.style}}"
+
+    def __call__(self, value: Any) -> str:
+        return self.number(value).rjust(self.width)
+
+
+def _body(array: np.ndarray[Any, Any], number: _Format, indent: int, summarise: bool) -> str:
+    if array.ndim == 0:
+        return number(array.item())
+    n = len(array)
+    edge = options.edgeitems
+    cut = summarise and n > 2 * edge
+    rows = [*range(edge), *range(n - edge, n)] if cut else range(n)
+    if array.ndim == 1:
+        cells = [number(array[i].item()) for i in rows]
+        if cut:
+            cells.insert(edge, " ...")
+        per_line = max(1, (options.linewidth - indent) // (number.width + 2))
+        lines = [", ".join(cells[i : i + per_line]) for i in range(0, len(cells), per_line)]
+        return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
+    blocks = [_body(array[i], number, indent + 1, summarise) for i in rows]
+    if cut:
+        blocks.insert(edge, "...")
+    return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(blocks) + "]"

@@ -1,0 +1,265 @@
+"""Recording: one eager run of a function that `rv.compile` records, and its calls of NumPy.
+
+The core records the kernel calls. The layers above add what the core cannot see: which arrays made by NumPy
+are constants, which values were read, which leaves got gradients, which modules and optimizers took part.
+
+``host(function, *operands)`` is ``function(*operands)``: a call that Python, the host of the core, makes with
+NumPy. While a step is recorded, the core notes the call as an instruction, if NumPy has made the result.
+In a replay the function gets arrays on the program's memory; what it returns is copied to where the program
+has the result. So the function may depend on nothing but its operands, and the shapes of its results follow
+from those of the operands. Where a replay finds other shapes, or an exception is raised, all is put back, and
+the step runs eagerly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.observe import Observer, _local, hosted, observers, place, tell
+from ranvier.tensors.dtypes import dtype as DType
+
+Array = np.ndarray[Any, Any]
+_READ = "a replay computes no Python values: return the Tensor and read it outside"
+
+
+class Recording(Observer):
+    """The core's recording of a run, and what the Python layers add to it.
+
+    Attributes:
+        core: the kernel calls and the memory that they use.
+        executed: the Python code that ran (`compile/executed.py`).
+        fault: the first reason why the run cannot be replayed, or "".
+        passing: this run is unlike later ones (see `pass_over`): it is not replayed, but a later one may be.
+        leaves: (tensor, its gradient before the run, whether the run first adds to that) of each tensor whose
+            gradient the run makes, adds to, sets or drops, by id.
+        changed: tensors that outlive the run and were changed in place.
+        arguments: the arrays among the arguments.
+        constants: arrays that the run has made and whose values may be read in Python.
+        modules: the modules that were called.
+        plans: (plan, optimizer, group) of each optimizer step.
+        check: of a program beside this run (`_core.Check`), or None.
+        wanted: whether the program has asked for it, and may be told that it is recorded.
+    """
+
+    def __init__(self, core: Any) -> None:
+        self.core = core
+        self.executed: Any = None
+        self.fault = ""
+        self.passing = self.wanted = False
+        self.leaves: dict[int, tuple[Any, Any, bool]] = {}
+        self.changed: dict[int, Any] = {}
+        self.arguments: list[Any] = []
+        self.constants: list[Any] = []
+        self.modules: dict[int, Any] = {}
+        self.plans: list[tuple[Any, Any, Any]] = []
+        self.check: Any = None
+
+    def __enter__(self) -> Recording:
+        try:
+            super().__enter__()
+            _local.recording = self
+            self.core.begin()
+        except BaseException:  # KeyboardInterrupt
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.core.end()
+        finally:
+            _local.recording = None
+            super().__exit__()
+
+    def call(self, run: Any, module: Any, *args: Any, **kwargs: Any) -> Any:
+        self.modules[id(module)] = module
+        return run(*args, **kwargs)
+
+    def read(self, how: str, tensor: Any = None) -> None:
+        self.refuse(f"{how} reads a value", _READ)
+
+    def gets_gradient(self, leaf: Any) -> None:
+        """Called before a gradient is added to that of a leaf."""
+        if id(leaf) not in self.leaves:  # the Tensors, not the arrays: autograd counts references to arrays
+            self.leaves[id(leaf)] = leaf, leaf.grad, True
+
+    def sets_gradient(self, leaf: Any) -> None:
+        """Called before the gradient of a leaf becomes another Tensor, or None."""
+        if id(leaf) not in self.leaves:
+            self.leaves[id(leaf)] = leaf, leaf.grad, False
+
+    def changes(self, tensor: Any) -> None:
+        """Called after a change in place: replays count it, too, of tensors that outlive the step."""
+        array = tensor._array
+        if self.core.kind_of(array) == "persistent":
+            self.changed[id(tensor)] = tensor
+        if _core.share_memory([array], self.arguments):
+            self.refuse("the step changes memory of one of its arguments", "change a clone() of it")
+
+    def refuse(self, what: str, remedy: str) -> None:
+        """Notes why the step cannot be replayed. The step itself continues."""
+        if not self.fault:
+            self.fault = f"{what} at {place()}; {remedy}"
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """A block whose calls this thread's recording does not note."""
+    recording = _local.recording
+    if recording is None:
+        yield
+        return
+    _local.recording, thread, recording.thread = None, recording.thread, 0
+    recording.core.pause(True)
+    try:
+        yield
+    finally:
+        recording.core.pause(False)
+        _local.recording, recording.thread = recording, thread
+
+
+def references(array: Any) -> int:
+    """How many references to an array the recording of this thread holds."""
+    return 0 if _local.recording is None else int(_local.recording.core.references(array))
+
+
+_CONSTANT = (np.ndarray, np.generic, np.dtype, DType, int, float, str, slice, type(None), type(...))
+_MOST_ARRAYS, _MOST_DIMENSIONS = 16, 8  # of an instruction: limits of the core (program/host_call.h)
+
+
+def host(function: Callable[..., Any], *operands: Any) -> Any:
+    """function(*operands): an array, or a tuple of arrays, that follow from the operands alone.
+
+    Operands that are no arrays are constants of the step. The function keeps no array, and changes none.
+    """
+    if not observers:
+        return function(*operands)
+    recording = hosted()
+    result = function(*operands) if recording is None else _recorded(recording, function, operands)
+    tell("derived", operands, result)
+    return result
+
+
+def host_in_place(function: Callable[..., Any], target: Array, *operands: Any) -> None:
+    """function(target, *operands), which changes the elements of the target alone."""
+    recording = hosted() if observers else None
+    if recording is None:
+        function(target, *operands)
+        return
+    operands = target, *operands
+    call = _FunctionCall(_Changed(function), operands)
+    if not (call.fits(_arrays(operands), [target]) and _are_constant(operands)):
+        recording.refuse("a change in place by NumPy", "make a new tensor instead")
+        function(*operands)
+        return
+    with paused():
+        (changed,) = call.function(*operands)
+    recording.core.host(call, _arrays(operands), [changed], target)
+
+
+def _recorded(recording: Recording, function: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+    """function(*operands), noted as an instruction that writes the results which NumPy has made."""
+    if not _are_constant(operands):
+        return function(*operands)
+    with paused():
+        result = function(*operands)
+    results = [np.asarray(part) for part in (result if isinstance(result, tuple) else (result,))]
+    call = _FunctionCall(function, operands)
+    call.kept = [i for i, part in enumerate(results) if recording.core.kind_of(part) == "foreign"]
+    arrays, kept = _arrays(operands), [results[i] for i in call.kept]
+    if kept and call.fits(arrays, kept):
+        for i, array in zip(call.kept, recording.core.host(call, arrays, kept, None), strict=True):
+            results[i] = array
+    return tuple(results) if isinstance(result, tuple) else results[0]
+
+
+class _Changed:
+    """A function that changes its first argument, made into one that returns a changed copy."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, target: Array, *operands: Any) -> tuple[Array]:
+        changed = np.array(target, order="K", subok=False)
+        self.function(changed, *operands)
+        return (changed,)
+
+
+def _are_constant(operands: Any) -> bool:
+    """Whether the operands that are no arrays hold none, as a list of Tensors does."""
+    for x in operands:
+        if isinstance(x, (tuple, list)):
+            if any(isinstance(part, np.ndarray) for part in x) or not _are_constant(x):
+                return False
+        elif not isinstance(x, _CONSTANT) and not callable(x):
+            return False
+    return True
+
+
+def _arrays(operands: tuple[Any, ...]) -> list[Array]:
+    return [x for x in operands if isinstance(x, np.ndarray)]
+
+
+class HostedCall:
+    """What a replay calls, with the arrays that the instruction reads.
+
+    Attributes:
+        kept: which results the instruction writes, by their index in what `run` returns, ascending.
+    """
+
+    kept: list[int]
+
+    def run(self, arrays: tuple[Array, ...]) -> Any:
+        raise NotImplementedError
+
+    def fits(self, read: list[Array], results: list[Any]) -> bool:
+        """Whether one instruction can have so many arrays, of so many dimensions."""
+        return len(read) + len(results) <= _MOST_ARRAYS and all(x.ndim <= _MOST_DIMENSIONS for x in read)
+
+    def __call__(self, *arrays: Array) -> tuple[Array, ...] | None:
+        """The results, or None where an exception was raised: the eager step raises it, too."""
+        try:
+            with paused():
+                result = self.run(arrays)
+        except Exception as error:
+            if _is_of_signal(error):
+                raise
+            return None
+        results = result if isinstance(result, tuple) else (result,)
+        if len(results) <= self.kept[-1]:
+            return None
+        return tuple([np.asarray(results[i]) for i in self.kept])
+
+
+class _FunctionCall(HostedCall):
+    """A function with its constant operands; a replay passes the arrays among them."""
+
+    def __init__(self, function: Callable[..., Any], operands: tuple[Any, ...]) -> None:
+        self.function, self.kept = function, [0]
+        self.constants = [None if isinstance(x, np.ndarray) else x for x in operands]
+        self.positions = [i for i, x in enumerate(operands) if isinstance(x, np.ndarray)]
+
+    def run(self, arrays: tuple[Array, ...]) -> Any:
+        operands = [*self.constants]
+        for position, array in zip(self.positions, arrays, strict=True):
+            operands[position] = array
+        return self.function(*operands)
+
+
+def _is_of_signal(error: Exception) -> bool:
+    """Whether the error comes from a signal handler that ran during the call, not from the call itself."""
+    import signal  # here: its enumerations take a twentieth of the time of `import ranvier`
+
+    handlers: list[Any] = [signal.getsignal(number) for number in signal.valid_signals()]
+    codes = [handler.__code__ for handler in handlers if hasattr(handler, "__code__")]
+    traceback = error.__traceback__
+    while traceback is not None:
+        if any(traceback.tb_frame.f_code is code for code in codes):
+            return True
+        traceback = traceback.tb_next
+    return False

@@ -1,0 +1,102 @@
+"""Tensors that got other memory (``x.data = ...``) after a node of the tape had kept their array.
+
+As in PyTorch, backward reads the new values of what a node has kept as an input, the old ones of its output
+and of views. The list of changes of the old memory (``_cell``) tells which nodes kept it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from ranvier.tensors.memory import Array
+from ranvier.tensors.views import FIRST, bounds
+
+
+class Replaced(NamedTuple):
+    cell: list[Any]
+    tensor: Any  # weak references: a leaf ...
+    maker: Any  # ... or the node that made it
+    start: int  # addresses
+    end: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    new: Array
+    new_cell: list[Any]
+
+
+replaced: dict[int, Replaced] = {}  # by the id of the cell
+_ALONE = 2  # references that getrefcount counts for a cell in an entry alone
+
+
+def note(tensor: Any, new: Array, new_cell: list[Any]) -> None:
+    """To be called before a tensor gets other memory."""
+    cell, array, maker = tensor._cell, tensor._array, tensor._grad_fn
+    for key in [key for key, entry in replaced.items() if entry.new_cell is cell]:
+        # what led here leads on: else each of many changes has an entry
+        replaced[key] = replaced[key]._replace(new=new, new_cell=new_cell)
+    if sys.getrefcount(cell) > _ALONE + 1:  # a node or another tensor has it
+        prune()
+        where = (*bounds(array), array.shape, array.strides)
+        replaced[id(cell)] = Replaced(
+            cell, ref(tensor), None if maker is None else ref(maker), *where, new, new_cell
+        )
+
+
+def prune() -> None:
+    """Drops what no node needs any more."""
+    for key in [key for key, entry in replaced.items() if sys.getrefcount(entry.cell) <= _ALONE]:
+        del replaced[key]
+
+
+def renew(node: Any) -> None:
+    """Gives a node the new values of its inputs, in place of the old ones that it has kept.
+
+    Raises RuntimeError where they cannot take their place.
+    """
+    for place, edge in enumerate(node.edges, 1):
+        entry = replaced.get(id(node.versions[place])) if place < len(node.versions) else None
+        if entry is None or node.through_view(place):
+            continue
+        own = (entry.maker or entry.tensor)()
+        if edge is not None and edge is not own:
+            continue  # a view, or another tensor of the old memory
+        new, cell = entry.new, entry.new_cell
+        while (later := replaced.get(id(cell))) is not None:
+            new, cell = later.new, later.new_cell
+        if node.derived:
+            raise _stale(type(node).__name__.lower(), entry)
+        others = zip(node.edges, node.versions[1:], strict=False)
+        alone = all(cell is not entry.cell or other is edge for other, cell in others)
+        certain = alone if edge is not None else len(entry.cell) == FIRST
+        state = vars(node)
+        for name, value in list(state.items()):
+            state[name] = _renewed(value, entry, new if certain else None, type(node).__name__.lower())
+        if certain:
+            node.versions = (*node.versions[:place], cell, *node.versions[place + 1 :])
+
+
+def _renewed(value: Any, entry: Replaced, new: Array | None, name: str) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)([_renewed(part, entry, new, name) for part in value])
+    if not isinstance(value, np.ndarray) or not value.size:
+        return value
+    start, end = bounds(value)
+    if end <= entry.start or entry.end <= start:
+        return value
+    if new is None or new.strides != entry.strides or new.shape != entry.shape or new.dtype != value.dtype:
+        raise _stale(name, entry)
+    if (value.shape, value.strides) == (new.shape, new.strides):
+        return new
+    places = new.ravel("K")[(value.ctypes.data - entry.start) // value.itemsize :]  # a view of it
+    return np.lib.stride_tricks.as_strided(places, value.shape, value.strides)
+
+
+def _stale(name: str, entry: Replaced) -> RuntimeError:
+    return RuntimeError(
+        f"[{name}] a variable needed for gradient computation has got other memory (`.data = ...`): an array "
+        f"of shape {entry.shape}; expected backward() before that, or a change of its own memory"
+    )

@@ -1,0 +1,127 @@
+"""The memory of tensors as bytes: what ``untyped_storage()`` gives."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from ranvier.tensors.devices import CPU
+from ranvier.tensors.memory import Array
+
+__all__ = ["TypedStorage", "UntypedStorage"]
+
+
+class UntypedStorage:
+    """Bytes, of which tensors show parts: all of ``x.untyped_storage()``, whatever part of it x is.
+
+    Programs compare its address, to find tensors that share memory, and read its length.
+
+    >>> import ranvier as rv
+    >>> x = rv.zeros(6)
+    >>> x[2:].untyped_storage().data_ptr() == x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()
+    (True, 24)
+    """
+
+    device = CPU
+    is_cuda = is_sparse = False
+
+    def __init__(self, size: Any = 0) -> None:
+        array = size if isinstance(size, np.ndarray) else np.zeros(size, np.uint8)
+        self._array: Array = array.reshape(-1).view(np.uint8)
+
+    @classmethod
+    def from_file(cls, filename: str, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The first bytes of a file, mapped into memory; shared: changes are written to the file."""
+        size = os.path.getsize(filename)
+        if nbytes > size:
+            raise RuntimeError(
+                f"[from_file] got {nbytes} bytes of a file of {size}; expected at most as many"
+            )
+        mapped = np.memmap(filename, np.uint8, "r+" if shared else "c", 0, (nbytes,)) if nbytes else b""
+        return cls(np.frombuffer(mapped, np.uint8))
+
+    @classmethod
+    def _new_shared(cls, size: int, *, device: Any = None) -> UntypedStorage:
+        """New memory, where PyTorch's workers put a batch; here they share all memory."""
+        return cls(size)
+
+    def data_ptr(self) -> int:
+        """The address of the first byte; 0 without bytes."""
+        return int(self._array.ctypes.data) if self._array.size else 0
+
+    def nbytes(self) -> int:
+        return self._array.size
+
+    size = __len__ = nbytes
+
+    def __getitem__(self, key: Any) -> Any:
+        """One byte, or those of a slice, in the same memory."""
+        return UntypedStorage(self._array[key]) if isinstance(key, slice) else int(self._array[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self._array.astype(dtype) if dtype is not None and dtype != np.uint8 else self._array
+
+    def tolist(self) -> list[int]:
+        return list(self._array.tolist())
+
+    def untyped(self) -> UntypedStorage:
+        return self
+
+    def is_shared(self) -> bool:
+        """False: no other process has the memory."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"<UntypedStorage of {self.nbytes()} bytes>"
+
+
+class TypedStorage:
+    """Memory as elements of one dtype: what ``x.storage()`` gives, all of it, whatever part of it x is.
+
+    >>> import ranvier as rv
+    >>> x = rv.zeros(6)
+    >>> x[2:].storage().size(), x.new(x.storage()).shape
+    (6, (6,))
+    """
+
+    device = CPU
+
+    def __init__(self, memory: UntypedStorage, dtype: Any) -> None:
+        self._untyped_storage, self.dtype = memory, dtype
+        self._array: Array = memory._array.view(dtype)
+
+    def _new_shared(self, size: int, device: Any = None) -> TypedStorage:
+        return TypedStorage(UntypedStorage(size * self.element_size()), self.dtype)
+
+    def untyped(self) -> UntypedStorage:
+        return self._untyped_storage
+
+    def size(self) -> int:
+        return self._array.size
+
+    __len__ = size
+
+    def element_size(self) -> int:
+        return self._array.itemsize
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._array[key].tolist()
+
+    def tolist(self) -> list[Any]:
+        return list(self._array.tolist())
+
+    def nbytes(self) -> int:
+        return self._array.nbytes
+
+    def data_ptr(self) -> int:
+        """The address of the first byte; 0 without bytes."""
+        return self._untyped_storage.data_ptr()
+
+    def is_shared(self) -> bool:
+        """False: no other process has the memory."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"<TypedStorage of {self.size()} elements of {self.dtype}>"

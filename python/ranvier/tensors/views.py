@@ -1,0 +1,223 @@
+"""Views: which Tensors share one memory, and their history when one of them is changed in place.
+
+All Tensors of one memory hold the same list, ``_cell``: [number of changes, the array changed last, flags,
+weak references to Tensors that share the memory ...]. A Tensor made by a view Function has (base, Functions,
+why) in ``_view``. The base is the Tensor that is no view, the Functions lead from it to the view, and ``why``
+is empty, or the reason why the view cannot be changed in place on the tape; then the base is a weak
+reference.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import ref
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import mode
+from ranvier.observe import current, observers
+from ranvier.tensors.memory import copied
+
+FLAG, FIRST = 2, 3  # places in _cell: the flags, the first weak reference
+
+BORROWED = 4  # the caller's array, an argument of a module; it must not change
+UNWATCHED = 8  # NumPy or `.data` can change the memory, which is not counted
+ALIASED = 16  # by `.data` Tensors with other cells have the memory
+INFERENCE = 32  # made under inference_mode()
+
+UNDER_NO_GRAD = (
+    "a view made under no_grad(), of memory that is changed in place while gradients are recorded; "
+    "expected both under no_grad(), or neither: clone() it"
+)
+ONE_OF_SEVERAL = (
+    "one of several views that one call made (unbind, split, chunk, iteration), of memory that is changed in "
+    "place while gradients are recorded; expected a view of its own (select, narrow, an index), or clone()"
+)
+
+_core._set_reasons(UNDER_NO_GRAD, ONE_OF_SEVERAL)
+
+share = _core._share  # (tensor, other): notes that a new Tensor has the memory of another, but not its tape
+sharing = _core._sharing  # the other Tensors that share the memory of this one
+hides_base = _core._hides_base  # whether only views keep the base of a view
+# makes a view an ordinary Tensor if no other has the memory, but for a base that it hides; returns whether
+stands_alone = _core._stands_alone
+
+
+def bump(tensor: Any) -> None:
+    """Records a change in place: call it after writing to the memory of ``tensor._array``."""
+    count_change(tensor)
+    if len(tensor._cell) > FIRST:
+        renew(tensor)
+
+
+def count_change(tensor: Any) -> None:
+    """Counts a change: enough before all views get a new history."""
+    cell = tensor._cell
+    cell[0] += 1
+    if observers and (recording := current()) is not None:
+        recording.changes(tensor)
+    array = tensor._array
+    if cell[1] is None:
+        cell[1] = array
+    elif cell[1] is not array:  # several views were changed: remember the memory they share
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        cell[1] = array
+
+
+def renew(tensor: Any, without: Any = None) -> None:
+    """Gives the views of a changed memory, except those of one base, new nodes without their hooks.
+
+    Their gradients stay the same. As in PyTorch, hooks of a view get the gradients of uses before the change,
+    and what a view of a base after ``base.detach_()`` was made from gets none.
+    """
+    for view in (tensor, *sharing(tensor)):
+        if view._view is not None:
+            base, chain, why = view._view
+            if not why and base is not without and (base._requires_grad or view._grad_fn is not None):
+                edge = base._grad_fn or (base if base._requires_grad else None)
+                change_history(view, chained(chain, edge))
+
+
+def begin_gradients(leaf: Any) -> None:
+    """The leaf requires gradients from now on: of its views, those older than its last change follow it.
+
+    As in PyTorch, the others follow at the next change.
+    """
+    for view in views_of(leaf):
+        _, chain, why = view._view
+        if not why and chain[-1].changes != (leaf._cell[0],):
+            change_history(view, chained(chain, leaf))
+
+
+def change_history(tensor: Any, maker: Any) -> None:
+    """Gives a tensor another maker. Its hook of ``retain_grad`` moves there, other hooks stay."""
+    old = tensor._grad_fn
+    if old is not None and old.hooks:
+        for key, hook in list(old.hooks.items()):
+            if getattr(hook, "tensor", lambda: None)() is tensor:
+                maker.hooks = {**(maker.hooks or {}), key: old.hooks.pop(key)}
+    tensor._grad_fn, tensor._requires_grad = maker, True
+
+
+def views_of(base: Any) -> list[Any]:
+    """The views of a base that are alive."""
+    if len(base._cell) == FIRST:
+        return []
+    return [view for view in sharing(base) if view._view is not None and _base_of(view) is base]
+
+
+def _base_of(view: Any) -> Any:
+    base, _, why = view._view
+    return base() if why else base
+
+
+def view_of_several(tensor: Any, view: Any, why: str) -> None:
+    """Notes that a new Tensor of the same memory, one of several that a Function made, is a view that cannot
+    be changed in place on the tape."""
+    share(tensor, view)
+    family = tensor._view
+    base = tensor if family is None else family[0]
+    view._view = (base if family is not None and family[2] else ref(base), (), why)
+
+
+def is_shared(tensor: Any) -> bool:
+    """Whether other Tensors that are alive may have the memory."""
+    cell, view = tensor._cell, tensor._view
+    if cell[FLAG] & ALIASED or (view is not None and _base_of(tensor) is not None):
+        return True
+    return len(cell) > FIRST and bool(sharing(tensor))
+
+
+def through(chain: tuple[Any, ...], array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The view of an array that the chain of Functions gives. The Functions are not changed."""
+    for function in chain:
+        array = again(function, None).forward(array)
+    return array
+
+
+def as_node(function: Any, *edges: Any) -> Any:
+    """A Function as a node of the tape, without a call of forward."""
+    function.released, function.hooks = False, None
+    function.edges, function.needs = edges, tuple([edge is not None for edge in edges])
+    function.versions, function.changes = (), ()
+    return function
+
+
+def again(function: Any, edge: Any) -> Any:
+    """A copy of a view Function, as a node of the tape that passes its gradient to another edge."""
+    node = object.__new__(type(function))
+    node.__dict__.update(function.__dict__)
+    return as_node(node, edge)
+
+
+def chained(chain: tuple[Any, ...], edge: Any) -> Any:
+    """The last of new nodes of the tape that lead from a view to the edge of its base."""
+    for function in chain:
+        edge = again(function, edge)
+    return edge
+
+
+def before_writing(tensor: Any, name: str, places: np.ndarray[Any, Any] | None) -> None:
+    """Refuses to write different values to one place; copies a borrowed array first.
+
+    places: the array to be written, or None if every element gets the same number.
+    """
+    view = tensor._view
+    if view is not None and mode.enabled:
+        base = view[0]() if view[2] else view[0]
+        if base is not None and base._requires_grad:
+            if view[2]:
+                raise RuntimeError(f"[{name}] got {view[2]}")
+            if base._grad_fn is None and base._cell is tensor._cell:
+                refuse_leaf(name, "a view of a leaf Variable")
+    if places is not None and overlaps(places):
+        raise RuntimeError(
+            f"[{name}] got a tensor of shape {places.shape} with several elements at one place in memory "
+            "(expanded); expected one place for each: clone() it"
+        )
+    if tensor._cell[FLAG] & BORROWED:
+        own_memory(tensor)
+
+
+def overlaps(array: np.ndarray[Any, Any]) -> bool:
+    """Whether several elements are at one place in memory, as in an expanded array."""
+    if 0 not in array.strides:
+        return False
+    sizes = zip(array.strides, array.shape, strict=True)
+    return array.size > 0 and any(stride == 0 and size > 1 for stride, size in sizes)
+
+
+def refuse_leaf(name: str, what: str) -> None:
+    raise RuntimeError(f"[{name}] {what} that requires grad is being used in an in-place operation.")
+
+
+def own_memory(tensor: Any) -> None:
+    """Gives the Tensors that share borrowed memory a copy of it."""
+    cell = tensor._cell
+    cell[FLAG] &= ~BORROWED
+    family = [tensor, *sharing(tensor)]
+    base = None if tensor._view is None else _base_of(tensor)
+    if base is not None and all(base is not t for t in family):
+        family.append(base)
+    if len(family) == 1:
+        tensor._array = copied(tensor._array)
+        return
+    ranges = [bounds(t._array) for t in family]
+    low, high = min(start for start, _ in ranges), max(end for _, end in ranges)
+    whole = np.empty(high - low, np.uint8)
+    for t, (start, end) in zip(family, ranges, strict=True):
+        array = t._array
+        first = array.ctypes.data - low if end > start else 0
+        moved: np.ndarray[Any, Any] = np.ndarray(array.shape, array.dtype, whole, first, array.strides)
+        moved[...] = array
+        t._array = moved
+
+
+def bounds(array: np.ndarray[Any, Any]) -> tuple[int, int]:
+    """The addresses where the memory of an array begins and ends."""
+    start = end = array.ctypes.data
+    for size, stride in zip(array.shape, array.strides, strict=True):
+        start, end = start + min(stride * (size - 1), 0), end + max(stride * (size - 1), 0)
+    return start, end + (array.itemsize if array.size else 0)

@@ -1,0 +1,327 @@
+"""Making Tensors: dtypes, sharing, shapes, the seed."""
+
+import inspect
+
+import numpy as np
+import pytest
+import ranvier as rv
+from support.refused import refused
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"),
+        (3, "int64"),
+        (True, "bool"),
+        ([1, 2.5], "float32"),
+        ([[1, 2], [3, 4]], "int64"),
+        ([], "float32"),
+        (np.ones(2), "float64"),
+        (np.float64(1.0), "float64"),
+        (np.array([1], np.int32), "int32"),
+        ([np.float64(1.0)], "float64"),
+        (range(3), "int64"),
+    ],
+)
+def test_dtype_of_data(data, dtype):
+    assert rv.tensor(data).dtype == np.dtype(dtype)
+    assert rv.as_tensor(data).dtype == np.dtype(dtype)
+
+
+def test_tensor_copies_as_tensor_shares():
+    array = np.zeros(2, np.float32)
+    assert not np.shares_memory(rv.tensor(array).numpy(), array)
+    assert np.shares_memory(rv.as_tensor(array).numpy(), array)
+    assert np.shares_memory(rv.from_numpy(array).numpy(), array)
+    x = rv.ones(1)
+    assert rv.as_tensor(x) is x
+    assert rv.as_tensor(x, rv.int64).dtype == np.int64
+    assert rv.tensor([rv.tensor(1.0), rv.tensor(2.0)]).tolist() == [1, 2]
+    refused(TypeError, "expected a NumPy array", rv.from_numpy, [1.0])
+    refused(ValueError, "[tensor] got lists of unequal lengths", rv.tensor, [[1], [2, 3]])
+    refused(ValueError, "[tensor] got data of dtype", rv.tensor, ["a"])
+    for array in (np.array([1, None]), np.array(["1", "2"])):
+        refused(TypeError, "expected bools, integers or floats: array.astype(np.float32)", rv.tensor, array)
+
+
+@pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor, rv.from_numpy, rv.BoolTensor, rv.Tensor])
+@pytest.mark.parametrize("writeable", [True, False])
+def test_true_is_any_byte(make, writeable):
+    """The pixels of an image of one bit, as pillow gives them to NumPy."""
+    array = np.array([255, 0, 3], np.uint8).view(np.bool_)
+    array.flags.writeable = writeable
+    x = make(array)
+    assert (x.sum().item(), (x.float() * array).tolist()) == (2, [1, 0, 1])
+    assert np.shares_memory(x.numpy(), array) == (writeable and make not in (rv.tensor, rv.Tensor))
+
+
+def test_typed_constructors():
+    assert rv.FloatTensor([1, 2]).dtype == np.float32
+    assert rv.FloatTensor(2, 3).shape == (2, 3)
+    assert rv.LongTensor([1.0]).dtype == np.int64
+    assert rv.DoubleTensor([1]).dtype == np.float64
+    assert rv.IntTensor([1]).dtype == np.int32
+    assert rv.BoolTensor([1, 0]).tolist() == [True, False]
+    assert rv.FloatTensor().shape == (0,)
+    refused(ValueError, "[Tensor] got shape (2, -1); expected sizes >= 0", rv.Tensor, 2, -1)
+
+
+def test_filled():
+    assert rv.zeros(2, 3).shape == rv.zeros((2, 3)).shape == rv.empty([2, 3]).shape == (2, 3)
+    assert rv.zeros(()).shape == ()
+    assert rv.ones(2, dtype=rv.int64).tolist() == [1, 1]
+    assert rv.full((2,), 0.5).dtype == np.float32
+    assert rv.full((2,), 3).dtype == np.int64
+    assert rv.full(2, 3.0, dtype=rv.float64).dtype == np.float64
+    x = rv.ones(2, 2, dtype=rv.float64)
+    for like in (rv.zeros_like, rv.ones_like, rv.empty_like, rv.rand_like, rv.randn_like):
+        assert (like(x).shape, like(x).dtype) == ((2, 2), np.float64)
+    assert rv.full_like(x, 4).tolist() == [[4, 4], [4, 4]]
+    assert rv.zeros_like(x, requires_grad=True).requires_grad
+    assert rv.eye(2).tolist() == [[1, 0], [0, 1]]
+    assert rv.eye(2, 3).shape == (2, 3)
+
+
+def test_ranges():
+    assert rv.arange(3).tolist() == [0, 1, 2]
+    assert rv.arange(1, 4, 2).dtype == np.int64
+    assert rv.arange(0, 1, 0.25).tolist() == [0, 0.25, 0.5, 0.75]
+    assert rv.arange(3.0).dtype == np.float32
+    assert rv.linspace(0, 1, 5).tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert rv.linspace(-np.inf, 2, 1).tolist() == [-np.inf]
+
+
+def test_random_values_follow_the_seed():
+    def draw():
+        rv.manual_seed(7)
+        return [
+            rv.rand(2, 3).tolist(),
+            rv.randn(4).tolist(),
+            rv.randint(0, 9, (5,)).tolist(),
+            rv.randperm(6).tolist(),
+        ]
+
+    assert draw() == draw()
+    assert rv.initial_seed() == 7
+    x = rv.rand(1000)
+    assert x.dtype == np.float32
+    assert 0 <= x.numpy().min() <= x.numpy().max() < 1
+    assert sorted(rv.randperm(6).tolist()) == list(range(6))
+    assert set(rv.randint(3, (100,)).tolist()) == {0, 1, 2}
+    assert rv.randint(3, (2,)).dtype == rv.int64
+    assert rv.randint(3, (2,), dtype=rv.int32).dtype == rv.int32
+    assert rv.randn(2, dtype=rv.float64).dtype == np.float64
+
+
+def test_keys_for_kernels_are_fresh_and_follow_the_seed():
+    from ranvier.ops.making.random import current
+
+    rv.manual_seed(1)
+    first = [current().next_key() for _ in range(100)]
+    assert len(set(first)) == 100
+    assert all(0 <= key < 2**64 for key in first)
+    rv.manual_seed(1)
+    assert [current().next_key() for _ in range(100)] == first
+    rv.manual_seed(2)
+    assert current().next_key() not in first
+
+
+def test_the_state_of_randomness_can_be_kept():
+    import json
+
+    from ranvier.ops.making.random import current
+
+    rv.rand(3)
+    current().next_key()
+    state = rv.tensor(json.loads(json.dumps(rv.get_rng_state().tolist())), dtype=rv.uint8)
+    after = rv.rand(3).tolist(), current().next_key()
+    rv.set_rng_state(state)
+    assert (rv.rand(3).tolist(), current().next_key()) == after
+
+
+def test_the_device_is_the_cpu():
+    cpu = rv.device("cuda" if rv.cuda.is_available() else "cpu")
+    assert (cpu, cpu.type, cpu.index, str(cpu), repr(cpu)) == (
+        "cpu",
+        "cpu",
+        None,
+        "cpu",
+        "device(type='cpu')",
+    )
+    assert rv.zeros(2, device=cpu).to(cpu).device == cpu
+    assert rv.cuda.device_count() == 0
+    for make in (
+        lambda d: rv.zeros(1, device=d),
+        lambda d: rv.tensor(1, device=d),
+        lambda d: rv.as_tensor(1, device=d),
+    ):
+        refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, "cuda:0")
+        refused(ValueError, "got 'cuda:0'; expected 'cpu'", make, rv.device("cuda", 0))
+
+
+def test_another_device_can_be_named():
+    gpu = rv.device("cuda", 1)
+    assert (gpu.type, gpu.index, repr(gpu)) == ("cuda", 1, "device(type='cuda', index=1)")
+    assert gpu == rv.device("cuda:1") != rv.device("cuda")
+    assert rv.device("cpu:0") == rv.device("cpu")
+    for wrong in ("gpu", "cuda:first", ""):
+        refused(ValueError, f"[device] got {wrong!r}; expected 'cpu'", rv.device, wrong)
+
+
+@pytest.mark.parametrize("make", [rv.tensor, rv.as_tensor])
+def test_numbers_keep_all_their_digits_in_float64(make):
+    for data in (2**0.5, [2**0.5, 1e300], [[0.1], [1e-300]], [rv.tensor(1.5), 0.1]):
+        expected = [
+            [x.item() if isinstance(x, rv.Tensor) else x for x in data] if isinstance(data, list) else data
+        ]
+        found = make(data, dtype=rv.float64)
+        assert found.dtype == np.float64
+        assert [found.tolist()] == expected
+
+
+def test_sizes_that_do_not_exist():
+    refused(ValueError, "[linspace] got steps 2.0; expected a whole number", rv.linspace, 0, 1, 2.0)
+    refused(
+        ValueError, "[linspace] got steps -1; expected a whole number of at least 0", rv.linspace, 0, 1, -1
+    )
+    refused(ValueError, "[arange] got 0 to inf in steps of 2; expected fewer", rv.arange, 0, float("inf"), 2)
+    refused(
+        ValueError, "[arange] got 0 to 4 in steps of 0; expected a step towards the end", rv.arange, 0, 4, 0
+    )
+    refused(ValueError, "[eye] got sizes -1 and None; expected numbers of at least 0", rv.eye, -1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(lambda f=f: f(1j) for f in (rv.tensor, rv.as_tensor, lambda x: rv.full((2,), x))),
+        *(lambda f=f: f(np.ones(2, complex)) for f in (rv.tensor, rv.from_numpy, rv.Tensor, rv.zeros_like)),
+        *(lambda d=d: rv.zeros(2, dtype=d) for d in (complex, "U3", object, "M8[s]")),
+        *(lambda d=d: rv.ones(2).to(d) for d in (complex, object)),
+        *(lambda f=f: f(3, dtype=rv.complex64) for f in (rv.arange, rv.randperm)),
+        lambda: rv.linspace(0, 1, 2, dtype=rv.complex64),
+        lambda: rv.randint(0, 2, (2,), dtype=rv.complex64),
+        lambda: rv.tensor([1, 2j], dtype=rv.float32),
+        lambda: rv.full_like(rv.ones(2), 1j),
+        lambda: rv.from_numpy(np.array(["a"])),
+    ],
+)
+def test_dtypes_that_no_op_takes(make):
+    with pytest.raises(
+        TypeError, match=r"\[\w+\] got .*; expected (bools, integers or floats|a real number)"
+    ):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("number", "dtype"),
+    [(300, "uint8"), (-1.5, "uint8"), (2**40, "int32"), (float("nan"), "int64"), (1e30, "int64")],
+)
+def test_numbers_that_a_dtype_cannot_hold(number, dtype):
+    with pytest.raises(ValueError, match=rf"\[tensor\] got .*; expected numbers that {dtype} can hold"):
+        rv.tensor([1, number], dtype=dtype)
+    assert rv.tensor([-1], dtype=rv.uint8).item() == 255  # as in PyTorch
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_memory_formats(dtype):
+    x = rv.tensor(np.arange(24, dtype=dtype).reshape(1, 2, 3, 4))
+    last = x.contiguous(memory_format=rv.channels_last)
+    assert last.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+    assert last.tolist() == x.tolist()
+    assert last.contiguous(memory_format=rv.channels_last) is last
+    assert last.clone().stride() == last.stride() == x.clone(memory_format=rv.channels_last).stride()
+    assert last.clone(memory_format=rv.contiguous_format).is_contiguous()
+    assert last.to(memory_format=rv.preserve_format) is last
+    assert last.double(memory_format=rv.contiguous_format).is_contiguous()
+    with pytest.raises(ValueError, match=r"\[clone\] got memory_format torch.channels_last for 1 dimensions"):
+        rv.zeros(3).clone(memory_format=rv.channels_last)
+    with pytest.raises(TypeError):
+        x.clone(memory_fromat=rv.channels_last)
+
+
+def test_to_copies_where_it_is_asked():
+    x = rv.zeros(2)
+    assert x.to("cpu", rv.float32) is x
+    assert x.to("cpu", rv.float32, True) is x
+    assert x.to("cpu", rv.float32, False, True) is not x
+    assert x.to(rv.float32, copy=True) is not x
+
+
+def test_full_refuses_what_integers_cannot_be():
+    for value in (float("nan"), float("inf"), 300, -1):
+        refused(
+            ValueError,
+            f"[full] got {value}; expected a number that uint8 can hold",
+            rv.full,
+            2,
+            value,
+            dtype=rv.uint8,
+        )
+    assert rv.full((2,), 2.7, dtype=rv.int64).tolist() == [2, 2]
+
+
+def test_ranges_of_tensors_and_of_what_a_dtype_cannot_hold():
+    n = rv.tensor([3, 5]).max()
+    assert rv.arange(n).dtype == rv.int64
+    assert rv.arange(n, np.array(9), rv.tensor(2)).tolist() == [5, 7]
+    assert rv.arange(rv.tensor(1.5)).tolist() == [0.0, 1.0]
+    for limits in ((0, 300), (-1, 1), (0, float("inf"))):
+        refused(ValueError, "expected a number that uint8 can hold", rv.linspace, *limits, 3, dtype=rv.uint8)
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "shape"),
+    [
+        ([np.float64(1), np.float64(2)], "float64", (2,)),
+        ([np.float32(1), 2.5], "float32", (2,)),
+        ([2.5, np.float32(1)], "float32", (2,)),
+        ([1, np.float64(1)], "float64", (2,)),
+        ([np.int8(1), 2], "int64", (2,)),
+        ([np.int8(1), np.uint8(1)], "int16", (2,)),
+        ([True, np.int8(1)], "int8", (2,)),
+        ([np.float16(1), 2], "float16", (2,)),
+        ([np.float16(1), 2.5], "float32", (2,)),
+        ([[1, 2], [np.float64(3), 4]], "float64", (2, 2)),
+        ([np.array([1.0]), np.array([2.0])], "float64", (2, 1)),
+        ([rv.tensor([1.0], dtype=rv.float64), 2], "float64", (2,)),
+        ([rv.tensor(1, dtype=rv.int8)], "int8", (1,)),
+        ([rv.tensor(1), 2.5], "float32", (2,)),
+        ([rv.tensor([1]), rv.tensor([[2]])], "int64", (2,)),
+        ([[rv.tensor([1.0])]], "float32", (1, 1)),
+        ([rv.tensor([1.0, 2.0]), rv.tensor([3.0, 4.0])], "float32", (2, 2)),
+        ([], "float32", (0,)),
+    ],
+)
+def test_lists_of_several_kinds_of_numbers(data, dtype, shape):
+    """The dtypes and shapes of PyTorch, but for the last two Tensors, which it refuses."""
+    x = rv.tensor(data)
+    assert (x.dtype, x.shape) == (np.dtype(dtype), shape)
+
+
+def test_numbers_of_numpy_are_numbers():
+    """As in PyTorch, a number's own size does not decide the dtype of what it fills."""
+    assert rv.full((2,), np.float64(3)).dtype == rv.float32
+    assert rv.full((2,), np.int32(3)).dtype == rv.int64
+
+
+def test_contiguous_is_a_method_with_a_signature():
+    x = rv.arange(6).reshape(2, 3)
+    assert x.contiguous() is x
+    assert x.contiguous(None) is x
+    y = x.t()
+    assert y.contiguous() is not y
+    assert y.contiguous(memory_format=rv.contiguous_format).is_contiguous()
+    assert rv.Tensor.contiguous(x) is x
+    assert list(inspect.signature(rv.Tensor.contiguous).parameters) == ["self", "memory_format"]
+    assert rv.Tensor.contiguous.__doc__.startswith("The tensor in C order")
+    refused(TypeError, "contiguous() takes", x.contiguous, 1, 2)
+    refused(TypeError, "unexpected keyword", x.contiguous, order=1)
+
+    class Own(rv.Tensor):
+        def contiguous(self, memory_format=None):
+            return super().contiguous()
+
+    own = Own([1.0])
+    assert own.contiguous() is own
