@@ -169,6 +169,8 @@ def test_leaves_with_equal_values_are_different_outputs():
 def test_a_variable_is_a_tensor():
     x = rv.ones(2, requires_grad=True)
     y = rv.autograd.Variable(x)
-    assert isinstance(y, rv.autograd.Variable) and type(y) is rv.Tensor and not y.requires_grad
-    assert y.data_ptr() == x.data_ptr() and rv.autograd.Variable(x, requires_grad=True).is_leaf
+    assert isinstance(y, rv.autograd.Variable)
+    assert type(y) is rv.Tensor
+    assert (y.data_ptr(), y.requires_grad) == (x.data_ptr(), False)
+    assert rv.autograd.Variable(x, requires_grad=True).is_leaf
     refused(TypeError, "[Variable] got list", rv.autograd.Variable, [1.0])

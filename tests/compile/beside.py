@@ -66,7 +66,7 @@ def played(make: Any, inputs: Any, wrap: Any, calls: int = CALLS, between: Any =
     step, shown = wrap(step), []
     for number in range(calls):
         found = outcome(step, *inputs(number))
-        shown.append((found, bits(watched), rv.autograd.random.current().plain_state()["calls"]))
+        shown.append((found, bits(watched), rv.random.current().plain_state()["calls"]))
         if between is not None:
             between(number, *watched)
     return shown, step

@@ -141,7 +141,7 @@ def played(row, compiled):
                 outcome(run),
                 bits(watched),
                 bits(list(given)),
-                rv.autograd.random.current().plain_state()["calls"],
+                rv.random.current().plain_state()["calls"],
             )
         )
         for change in between:

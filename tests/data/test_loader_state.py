@@ -64,7 +64,7 @@ def loaders():
 def drawn(loader, passes):
     """(pass, batch, labels) of every batch, and a number drawn after it as dropout would."""
     return [
-        (i, y.tolist(), rv.autograd.random.current().next_key()) for i in range(passes) for _, y in loader
+        (i, y.tolist(), rv.random.current().next_key()) for i in range(passes) for _, y in loader
     ]
 
 
@@ -78,7 +78,7 @@ def test_a_pass_taken_up_anywhere(make):
         loader, got = make(), []
         while len(got) < done:
             for _, y in loader:
-                got.append((0, y.tolist(), rv.autograd.random.current().next_key()))
+                got.append((0, y.tolist(), rv.random.current().next_key()))
                 if len(got) == done and done % per_pass:
                     break
         state, numbers = json.loads(json.dumps(loader.state_dict())), rv.get_rng_state()

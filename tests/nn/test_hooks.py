@@ -142,10 +142,10 @@ def test_a_hook_holds_no_tensor():
     x = rv.ones(2, requires_grad=True)
     x.register_hook(lambda g: None)
     place = id(x)
-    assert place in rv.autograd.hooks.before_accumulation
+    assert place in rv.tape.hooks.before_accumulation
     del x
     gc.collect()
-    assert place not in rv.autograd.hooks.before_accumulation
+    assert place not in rv.tape.hooks.before_accumulation
 
 
 def note(module, args, y):

@@ -112,7 +112,7 @@ def test_integers_are_numpys_in_every_state_of_the_generator():
             )
             assert rv.randint(0, 2**40, (n,)).tolist() == numpy.integers(0, 2**40, n).tolist()
         state = numpy.bit_generator.state
-        assert rv.autograd.random.current().plain_state()["generator"] == {
+        assert rv.random.current().plain_state()["generator"] == {
             **state,
             "buffer": state["buffer"].tolist(),
             "state": {name: words.tolist() for name, words in state["state"].items()},

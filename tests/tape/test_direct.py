@@ -111,7 +111,7 @@ def test_a_view_of_what_needs_gradients_is_refused():
 
 def test_borrowed_and_read_only_memory_stays():
     array = np.ones(3, np.float32)
-    x = rv.autograd.tensor.borrowed(array)
+    x = rv.autograd.borrowed(array)
     x.add_(1.0)
     assert array.tolist() == [1, 1, 1]
     assert x.tolist() == [2, 2, 2]

@@ -29,6 +29,7 @@ if _typing.TYPE_CHECKING:  # all modules of the table
     from ranvier.ops.loss.margin import *
     from ranvier.ops.loss.probability import *
     from ranvier.ops.loss.regression import *
+    from ranvier.ops.making.draws import *
     from ranvier.ops.making.rare import *
     from ranvier.ops.matrix.algebra import *
     from ranvier.ops.matrix.cholesky import *

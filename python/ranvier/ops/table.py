@@ -56,10 +56,12 @@ WITH_LAYERS = {
 
 # Few networks use these: a module is loaded with the first use of one of its names.
 AT_FIRST_USE = {
-    "making.rare": """
-        logspace result_type scalar_tensor bernoulli* binomial multinomial+ normal poisson randint_like
-        .new_empty .new_full .new_ones .new_tensor .new_zeros .cauchy_ .exponential_ .geometric_
+    "making.draws": """
+        bernoulli* binomial multinomial+ normal poisson randint_like .cauchy_ .exponential_ .geometric_
         .log_normal_ .normal_ .random_ .uniform_
+    """,
+    "making.rare": """
+        logspace result_type scalar_tensor .new_empty .new_full .new_ones .new_tensor .new_zeros
     """,
     "elementwise.elementary": """
         acos* acosh* arccos* arccosh* arcsin* arcsinh* arctan* arctanh* asin* asinh* atan* atanh* ceil*

@@ -38,7 +38,6 @@ _DISTRIBUTIONS = """
 """
 _PARALLEL = "comm data_parallel distributed parallel_apply replicate scatter_gather"
 PATHS = table(f"""
-    .autograd | autograd.variable
     .ops.making.dlpack | utils.dlpack
     .ops.making.random | random
     .data | utils.data utils.data.{{dataloader dataset distributed sampler}}

@@ -21,7 +21,8 @@ from ranvier import Generator, data, multinomial
 from ranvier.autograd import wrap
 from ranvier.nn import MultiheadAttention, init
 from ranvier.observe import refuse
-from ranvier.ops.making import random, rare, uniform
+from ranvier.ops.making import draws as rows
+from ranvier.ops.making import random, uniform
 from ranvier.ops.making.random import current
 from ranvier.ops.neural.dropout import Dropout
 
@@ -266,7 +267,7 @@ class _Key(np.ndarray[Any, Any]):
 
 
 def _in_memory_order(fill: Any) -> Any:
-    """rare._filled that draws in the order of the tensor's memory, and one by one for elements apart."""
+    """Draws in the order of the tensor's memory, and one by one for elements apart."""
 
     def filled(name: str, x: Any, generator: Any, draw: Any, *parameters: Any) -> Any:
         array = x._array
@@ -324,8 +325,8 @@ def start() -> None:
     _core.random_uniform = drawn(_core.random_uniform, "uniform")
     _core.random_normal = drawn(_core.random_normal, "normal")
     _core.dropout, Dropout.forward = dropout, forward  # type: ignore[method-assign, assignment]
-    rare._drawn_by_core = rare.drawn_by_key  # the core would not ask these two
-    rare._filled = _in_memory_order(rare._filled)
+    rows._drawn_by_core = rows.drawn_by_key  # the core would not ask these two
+    rows._filled = _in_memory_order(rows._filled)
     Generator.fresh_key, Generator.numpy = fresh_key, _twister  # type: ignore[method-assign, assignment]
     MultiheadAttention.forward = _transposed(MultiheadAttention.forward)  # type: ignore[method-assign]
     uniform.wide, uniform.slopes, init.truncated = np.float64, _slopes, _truncated

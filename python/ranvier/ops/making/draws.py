@@ -1,0 +1,338 @@
+"""Random numbers of distributions, also in place.
+
+They come from the library's stream (``rv.manual_seed``), or from the given generator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import ranvier._core as _core
+from ranvier.grad_mode import mode
+from ranvier.ops.elementwise.by_numpy import without_derivative
+from ranvier.ops.elementwise.dtypes import F32, F64, Array, as_tensor
+from ranvier.ops.layout import zeros
+from ranvier.ops.making import creation, philox, uniform
+from ranvier.ops.making.philox import check_range
+from ranvier.ops.making.random import generator as numpy_generator
+from ranvier.ops.making.random import key_of, randint, randn, state_of, using
+from ranvier.ops.rows import examples
+from ranvier.tape.function import Function, into
+from ranvier.tape.graph import rule
+from ranvier.tape.inplace import assign, check_leaf
+from ranvier.tensors.devices import CPU, is_meta
+from ranvier.tensors.errors import number, own_errors
+from ranvier.tensors.failures import OpError, require_dtype
+from ranvier.tensors.memory import filled_like
+from ranvier.tensors.tensor import Tensor, wrap
+
+
+def _drawing(generator: Any) -> Any:
+    return contextlib.nullcontext() if generator is None else using(generator)
+
+
+def _float(name: str, x: Tensor) -> str:
+    require_dtype(name, "x", x, "f", "floats")
+    return "float64" if x.dtype == np.float64 else "float32"
+
+
+class Drawn(Function):
+    """Random numbers of a distribution with these parameters, whose gradients are 0, as in PyTorch."""
+
+    def __init__(self, values: Array) -> None:
+        self.values: Any = values
+
+    def forward(self, *parameters: Array) -> Array:
+        values, self.values = self.values, None
+        self.about = [(p.shape, p.dtype) for p in parameters]
+        return values
+
+    def backward(self, dy: Array) -> Any:
+        return tuple(zeros(*a) if n else None for a, n in zip(self.about, self.needs, strict=True))
+
+
+@rule(Drawn)
+def _constant(node: Any, dy: Tensor) -> Any:
+    return tuple(None if g is None else wrap(g) for g in node.backward(dy._array))
+
+
+def _drawn(values: Array, *parameters: Any) -> Tensor:
+    """The values, which were drawn from a distribution with these parameters, as a Tensor."""
+    if mode.enabled and any(isinstance(p, Tensor) and p._requires_grad for p in parameters):
+        return Drawn(values).apply(*parameters)
+    return wrap(values)
+
+
+def _filled(name: str, x: Tensor, generator: Any, draw: Callable[..., Any], *parameters: Any) -> Tensor:
+    """x with the numbers that draw(x.shape) returns, in place; parameters: of their distribution."""
+    with _drawing(generator):
+        values = np.asarray(draw(x.shape))
+    if any(p._requires_grad for p in parameters) and mode.enabled:
+        check_leaf(x, name)
+        return assign(x, _drawn(values.astype(x.dtype), *parameters, x), name)
+    return _written(x, values, name)
+
+
+@into(_core.write, takes=1)
+def _written(x: Tensor, values: Array, name: str) -> Tensor:
+    check_leaf(x, name)
+    return assign(x, wrap(values if values.dtype == x.dtype else values.astype(x.dtype)), name)
+
+
+def _by_core(name: str, normal: bool, x: Tensor, generator: Any, a: Any, b: Any) -> Tensor:
+    _float(name, x)
+    return _drawn_by_core(x, normal, float(a), float(b), state_of(name, generator), name, generator)
+
+
+def drawn_by_key(x: Tensor, normal: bool, a: float, b: float, _: Any, name: str, generator: Any) -> Tensor:
+    key = key_of(name, generator)
+    kernel = _core.random_normal if normal else _core.random_uniform
+    return _filled(name, x, None, lambda shape: kernel(shape, _float(name, x), a, b, key))
+
+
+_drawn_by_core = into(_core._fill_random, takes=4)(drawn_by_key)
+
+
+def uniform_(x: Tensor, low: float = 0, to: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with uniform numbers in [low, to). | rv.zeros(3).uniform_(1, 1).tolist() -> [1.0, 1.0, 1.0]"""
+    if not low <= to:
+        raise OpError(f"[uniform_] got {low} to {to}; expected low <= to")
+    return _by_core("uniform_", False, x, generator, low, to)
+
+
+def normal_(x: Tensor, mean: float = 0, std: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with normal numbers of this mean and standard deviation.
+    | rv.zeros(2).normal_(3, 0).tolist() -> [3.0, 3.0]"""
+    number("normal_", "std", std, 0)
+    return _by_core("normal_", True, x, generator, mean, std)
+
+
+def exponential_(x: Tensor, lambd: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with numbers of density lambd exp(-lambd x), > 0."""
+    lambd = number("exponential_", "lambd", lambd, 0, above=True)
+    _float("exponential_", x)
+
+    def draw(shape: Any) -> Any:
+        return np.maximum(numpy_generator().exponential(1 / lambd, shape), np.finfo(F32).tiny)
+
+    return _filled("exponential_", x, generator, draw)
+
+
+def cauchy_(x: Tensor, median: float = 0, sigma: float = 1, *, generator: Any = None) -> Tensor:
+    """Fills x with numbers of Cauchy's distribution: median + sigma tan(pi (u - 1/2)), u uniform.
+    | rv.zeros(2).cauchy_().shape -> (2,)"""
+    median, sigma = number("cauchy_", "median", median), number("cauchy_", "sigma", sigma, 0, above=True)
+    _float("cauchy_", x)
+
+    def draw(shape: Any) -> Any:
+        return numpy_generator().standard_cauchy(shape) * sigma + median
+
+    return _filled("cauchy_", x, generator, draw)
+
+
+def log_normal_(x: Tensor, mean: float = 1, std: float = 2, *, generator: Any = None) -> Tensor:
+    """Fills x with exp(n) of normal numbers n of this mean and standard deviation.
+    | rv.zeros(2).log_normal_(0, 1).shape -> (2,)"""
+    mean, std = number("log_normal_", "mean", mean), number("log_normal_", "std", std, 0, above=True)
+    _float("log_normal_", x)
+    return _filled("log_normal_", x, generator, lambda shape: numpy_generator().lognormal(mean, std, shape))
+
+
+def geometric_(x: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    """Fills x with the numbers of trials up to the first success, of probability p.
+    | rv.zeros(2).geometric_(0.999999).shape -> (2,)"""
+    p = number("geometric_", "p", p, 0, 1, above=True)
+    return _filled("geometric_", x, generator, lambda shape: numpy_generator().geometric(p, shape))
+
+
+def random_(x: Tensor, low: int | None = None, to: Any = ..., *, generator: Any = None) -> Tensor:
+    """Fills x with whole numbers, low <= n < to; random_(n) means 0 <= k < n. Without a limit, or where `to`
+    is None, up to the largest that the dtype holds exactly.
+
+    Raises ValueError for limits that are not in order, or that the dtype cannot hold.
+    """
+    low, to = (low or 0, to) if to is not ... else (0, low)
+    kind, whole = x.dtype, low == 0 and to is None
+    if to is None and kind.kind == "f":
+        to = 2 ** (np.finfo(kind).nmant + 1) + 1
+    elif to is None:
+        to = 2 if kind == np.bool_ else int(np.iinfo(kind).max) + 1
+    check_range("random_", low, to, kind)
+    if whole and kind.kind == "i":
+        return _filled("random_", x, generator, lambda shape: numpy_generator().integers(0, to, shape, kind))
+    return _filled("random_", x, generator, lambda shape: randint(low, to, shape)._array)
+
+
+def _probabilities(name: str, p: Any) -> Any:
+    array = p._read(name)
+    if not _core.inside(array if array.dtype in (F32, F64) else array.astype(F64), 0.0, 1.0):
+        raise OpError(f"[{name}] got probabilities outside [0, 1]; expected all of them inside")
+    return array
+
+
+def bernoulli(input: Any, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability of each element of x (or p), else 0, in the shape and dtype of x.
+    | rv.bernoulli(rv.tensor([0.0, 1.0])) -> tensor([0., 1.])"""
+    input = as_tensor("bernoulli", input)
+    if p is None:
+        limit = _probabilities("bernoulli", input)
+    else:
+        limit = np.full(input.shape, float(number("bernoulli", "p", p, 0, 1)))
+    with _drawing(generator):
+        draw = numpy_generator()
+    out = filled_like(None, input._array)
+    try:
+        philox.bernoulli(draw, limit, out)
+    except (TypeError, ValueError):
+        values = draw.random(input.shape, F64 if limit.dtype == F64 else F32)
+        out = np.asarray(values < limit).astype(input.dtype)
+    return _drawn(out, input) if p is None else without_derivative("bernoulli", out, input)
+
+
+def bernoulli_(x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fills x with 1 with probability p (a number, or a tensor that broadcasts), else with 0."""
+    if type(p) is float and 0 <= p <= 1 and x._array.dtype.kind == "f":
+        with _drawing(generator):
+            draw = numpy_generator()
+        return _ones_drawn(x, draw, p, generator)
+    return _bernoulli(x, p, generator)
+
+
+@into(philox.bernoulli, takes=2)
+def _ones_drawn(x: Tensor, draw: Any, p: float, generator: Any) -> Tensor:
+    return _bernoulli(x, p, generator)
+
+
+def _bernoulli(x: Tensor, p: Any, generator: Any) -> Tensor:
+    given = [p] if isinstance(p, Tensor) else []
+    limit = _probabilities("bernoulli_", as_tensor("bernoulli_", np.array(p) if type(p) is float else p))
+    kind = F32 if uniform.wide and limit.dtype == F32 else F64
+    return _filled(
+        "bernoulli_", x, generator, lambda shape: numpy_generator().random(shape, kind) < limit, *given
+    )
+
+
+def poisson(input: Any, generator: Any = None) -> Tensor:
+    """Numbers of Poisson's distribution with the rate of each element of x, in its shape and dtype.
+    | rv.poisson(rv.zeros(2)) -> tensor([0., 0.])"""
+    input = as_tensor("poisson", input)
+    _float("poisson", input)
+    rates = input._read("poisson")
+    if rates.size and not np.all(rates >= 0):
+        raise OpError("[poisson] got a negative rate or NaN; expected rates >= 0")
+    with _drawing(generator):
+        return _drawn(np.asarray(numpy_generator().poisson(rates)).astype(input.dtype), input)
+
+
+def binomial(count: Any, prob: Any, generator: Any = None) -> Tensor:
+    """The successes of each count of trials, of each probability; the shapes broadcast.
+    | rv.binomial(rv.tensor([2.0, 9.0]), rv.tensor([0.0, 1.0])) -> tensor([0., 9.])"""
+    count, prob = as_tensor("binomial", count), as_tensor("binomial", prob)
+    _float("binomial", count)
+    limits, counts = _probabilities("binomial", prob), count._read("binomial")
+    if counts.size and not np.all(counts >= 0):
+        raise OpError("[binomial] got a negative count or NaN; expected counts >= 0")
+    with _drawing(generator):
+        drawn = numpy_generator().binomial(counts.astype(np.int64), limits)
+    return without_derivative("binomial", np.asarray(drawn, count.dtype), count, prob)
+
+
+def multinomial(input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Indices of a row drawn with probabilities in proportion to its elements: (n) or (m, n) ->
+    (..., num_samples). Without replacement, elements of 0 follow where those > 0 are too few.
+
+    Raises ValueError for negative, infinite or NaN elements, rows without a positive one, and without
+    replacement for more samples than elements.
+    | rv.multinomial(rv.tensor([0.0, 1.0, 0.0]), 2, replacement=True) -> tensor([1, 1])"""
+    input = as_tensor("multinomial", input)
+    require_dtype("multinomial", "x", input, "f", "floats")
+    rows = input._read("multinomial")
+    if input.ndim not in (1, 2) or num_samples < 1:
+        raise OpError(
+            f"[multinomial] got x of shape {input.shape} and {num_samples} samples; expected one or two "
+            "dimensions and at least one sample"
+        )
+    if rows.dtype.itemsize < 4:
+        rows = rows.astype(F32)
+    if num_samples == 1 and uniform.wide:  # PyTorch draws one sample by its other algorithm
+        replacement = False
+    with _drawing(generator):
+        chosen = _core.draw_rows(np.atleast_2d(rows), num_samples, replacement, numpy_generator().random)
+    return wrap(chosen if rows.ndim == 2 else chosen[0])
+
+
+def normal(
+    mean: Any = 0.0,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool = False,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal numbers: of `size` for a mean and std that are numbers, else in the shape that the tensors
+    mean and std broadcast to.
+    | rv.normal(2.0, 0.0, (2,)) -> tensor([2., 2.])"""
+    tensors = [x for x in (mean, std) if isinstance(x, Tensor)]
+    on = device or next((x.device for x in tensors), CPU)
+    shape = np.broadcast_shapes(*(x.shape for x in tensors)) if size is None else size
+    if is_meta(on):
+        return creation.empty(shape, dtype=dtype, device=on, requires_grad=requires_grad)
+    if not isinstance(std, Tensor):
+        std = number("normal", "std", std, 0)
+    elif not _core.inside((std if std.dtype.char in "fd" else std.float())._array, 0.0, math.inf):
+        raise OpError("[normal] got std negative or NaN; expected numbers >= 0")
+    mean = mean if isinstance(mean, Tensor) else number("normal", "mean", mean)
+    with _drawing(generator):
+        kind = next((x.dtype for x in tensors if size is None and x.dtype.kind == "f"), None)
+        y = randn(shape, dtype=dtype or kind, layout=layout, device=on, pin_memory=pin_memory)
+        if tensors or (mean, std) != (0, 1):
+            y = y.mul_(std).add_(mean) if size is not None and not tensors else y * std + mean
+    return y.detach().requires_grad_() if requires_grad else _drawn(y._array, mean, std)
+
+
+def randint_like(
+    input: Any,
+    low: int = 0,
+    high: int | None = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **settings: Any,
+) -> Tensor:
+    """As :func:`ranvier.randint`, in the shape and dtype of x.
+    | rv.randint_like(rv.zeros(2), 1) -> tensor([0., 0.])"""
+    input = as_tensor("randint_like", input)
+    low, high = (0, low) if high is None else (low, high)
+    settings.update(dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)
+    return randint(low, high, input.shape, generator=generator, **settings)
+
+
+def _from(function: Any) -> Any:
+    """The function with PyTorch's name `from` of its first limit, which no Python function can have."""
+
+    @functools.wraps(function)
+    def op(x: Tensor, *limits: Any, **settings: Any) -> Tensor:
+        if "from" in settings:
+            if limits or "low" in settings:
+                raise TypeError(f"{function.__name__}() got multiple values for argument 'from'")
+            limits = (settings.pop("from"),)
+        return function(x, *limits, **settings)
+
+    return op
+
+
+own_errors(globals())
+uniform_, random_ = map(_from, (uniform_, random_))
+examples(globals())  # written as ">>> call"
