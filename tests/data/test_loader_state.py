@@ -63,9 +63,7 @@ def loaders():
 
 def drawn(loader, passes):
     """(pass, batch, labels) of every batch, and a number drawn after it as dropout would."""
-    return [
-        (i, y.tolist(), rv.random.current().next_key()) for i in range(passes) for _, y in loader
-    ]
+    return [(i, y.tolist(), rv.random.current().next_key()) for i in range(passes) for _, y in loader]
 
 
 @pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in loaders()])
